@@ -1,0 +1,45 @@
+# `make` lists the targets. Long work lives in programs; this file says only what is run, in which order.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+STATE := $(CURDIR)/.state
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# ---- tools and clusters
+
+# ---- outpost image and chart
+
+# ---- hub images and verify
+
+# ---- stacks
+
+# ---- checks
+
+.PHONY: build
+build: ## compile everything
+	go build ./...
+
+.PHONY: test
+test: ## all tests: unit, Python, and end to end on two real clusters
+	go run -C dev/test . -root $(CURDIR) -logs $(STATE)/test unit
+
+.PHONY: test-unit
+test-unit: ## the tests that run offline, without root, in minutes
+	go run -C dev/test . -root $(CURDIR) -logs $(STATE)/test unit
+
+.PHONY: lint
+lint: ## format, vet, linters, import table
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not formatted by gofmt: $$unformatted"; exit 1; }
+	go vet ./...
+	go test -run '^TestImports' .
+	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for a minute (FUZZTIME=1m)
+	@for pkg in $$(grep -rlE '^func Fuzz' --include='*_test.go' server stacks infra | xargs -n1 dirname | sort -u); do \
+	  for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$pkg/*_test.go | cut -d' ' -f2); do \
+	    echo "== ./$$pkg $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $${FUZZTIME:-1m} ./$$pkg; done; done

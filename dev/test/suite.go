@@ -1,0 +1,233 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// suite is one command that runs tests.
+type suite struct {
+	name  string
+	about string
+	dir   string   // below the root
+	argv  []string // {junit} becomes the path of the JUnit file that the command must write
+}
+
+// suites are all there are, in the order in which they make sense: the cheap ones first.
+var suites = []suite{
+	{
+		name: "unit", about: "every package of the module, race detector on, offline",
+		argv: []string{"go", "test", "-json", "-race", "-timeout", "15m", "./..."},
+	},
+	{
+		name: "dev", about: "the programs that make the local clusters",
+		dir: "dev/clusters", argv: []string{"go", "test", "-json", "-race", "-timeout", "10m", "./..."},
+	},
+	{
+		name: "python", about: "the hub-side module against the real client packages",
+		argv: []string{"infra/hub/tests/run", "--junitxml={junit}"},
+	},
+	{
+		name: "e2e", about: "on two real clusters, with the real engine, hub and browser",
+		argv: []string{"go", "test", "-json", "-tags", "e2e", "-p", "1", "-count", "1", "-timeout", "60m", "-run", "^TestE2E", "./..."},
+	},
+}
+
+type result struct {
+	name                    string
+	took                    time.Duration
+	passed, failed, skipped int
+	skips, failures         []string // "TestX: why"
+	broken                  string   // why the suite as a whole counts as failed
+}
+
+func (s suite) run(root, logs string, w io.Writer) result {
+	junit := filepath.Join(logs, s.name+".xml")
+	if abs, err := filepath.Abs(junit); err == nil {
+		junit = abs
+	}
+	argv := make([]string, len(s.argv))
+	usesJUnit := false
+	for i, a := range s.argv {
+		usesJUnit = usesJUnit || strings.Contains(a, "{junit}")
+		argv[i] = strings.ReplaceAll(a, "{junit}", junit)
+	}
+	log, err := os.Create(filepath.Join(logs, s.name+".log"))
+	if err != nil {
+		return result{broken: err.Error()}
+	}
+	defer log.Close()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	if strings.Contains(argv[0], "/") {
+		cmd.Path = filepath.Join(root, s.dir, argv[0])
+		if abs, err := filepath.Abs(cmd.Path); err == nil {
+			cmd.Path = abs
+		}
+	}
+	cmd.Dir = filepath.Join(root, s.dir)
+	var r result
+	if usesJUnit {
+		cmd.Stdout = io.MultiWriter(log, w)
+		cmd.Stderr = cmd.Stdout
+		err = cmd.Run()
+		r = readJUnit(junit)
+	} else {
+		r, err = runGoTest(cmd, log, w)
+	}
+	var exit *exec.ExitError
+	switch {
+	case err != nil && !errors.As(err, &exit):
+		r.broken = err.Error()
+	case err != nil && r.failed == 0 && r.broken == "":
+		r.broken = fmt.Sprintf("%s, see %s", err, log.Name())
+	}
+	return r
+}
+
+// goEvent is a line of "go test -json" (go doc cmd/test2json).
+type goEvent struct {
+	Action, Package, Test, Output string
+	Elapsed                       float64
+}
+
+func runGoTest(cmd *exec.Cmd, log io.Writer, w io.Writer) (result, error) {
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return result{}, err
+	}
+	cmd.Stderr = io.MultiWriter(log, w)
+	if err := cmd.Start(); err != nil {
+		return result{}, err
+	}
+	r := readGoEvents(out, log, w)
+	return r, cmd.Wait()
+}
+
+func readGoEvents(in io.Reader, log, w io.Writer) result {
+	var r result
+	output := map[string]*bytes.Buffer{} // by package and test, until its end is known
+	lines := bufio.NewReader(in)
+	for {
+		line, err := lines.ReadBytes('\n')
+		var e goEvent
+		if len(line) > 0 {
+			if json.Unmarshal(line, &e) != nil {
+				_, _ = w.Write(line)
+				_, _ = log.Write(line)
+			} else {
+				r.add(e, output, log, w)
+			}
+		}
+		if err != nil {
+			return r
+		}
+	}
+}
+
+func (r *result) add(e goEvent, output map[string]*bytes.Buffer, log, w io.Writer) {
+	id := e.Package + " " + e.Test
+	if e.Action == "output" || e.Action == "build-output" {
+		fmt.Fprint(log, e.Output)
+		if output[id] == nil {
+			output[id] = &bytes.Buffer{}
+		}
+		output[id].WriteString(e.Output)
+		if e.Action == "build-output" {
+			fmt.Fprint(w, e.Output)
+		}
+		return
+	}
+	said := ""
+	if output[id] != nil {
+		said = output[id].String()
+	}
+	switch {
+	case e.Action == "pass" && e.Test != "":
+		r.passed++
+	case e.Action == "skip" && e.Test != "":
+		r.skipped++
+		r.skips = append(r.skips, e.Test+": "+reason(said))
+	case e.Action == "fail" && e.Test != "":
+		r.failed++
+		r.failures = append(r.failures, strings.TrimSpace(e.Package+" "+e.Test))
+		fmt.Fprint(w, said)
+	case e.Action == "fail":
+		if !strings.Contains(strings.Join(r.failures, "\n"), e.Package+" ") {
+			r.failed++
+			r.failures = append(r.failures, e.Package)
+		}
+		fmt.Fprint(w, said)
+	case e.Action == "pass" || e.Action == "skip":
+		if e.Elapsed > 0 {
+			fmt.Fprintf(w, "   %-4s %7.1fs %s\n", e.Action, e.Elapsed, e.Package)
+		}
+	default:
+		return
+	}
+	delete(output, id)
+}
+
+// reason finds what a skipped test said: the text behind "file.go:12: ".
+func reason(output string) string {
+	for line := range strings.Lines(output) {
+		if _, text, ok := strings.Cut(strings.TrimSpace(line), ".go:"); ok {
+			if _, text, ok = strings.Cut(text, ": "); ok {
+				return text
+			}
+		}
+	}
+	return "no reason given"
+}
+
+func readJUnit(file string) result {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return result{broken: err.Error()}
+	}
+	var doc struct {
+		Suites []struct {
+			Cases []struct {
+				Name    string `xml:"name,attr"`
+				Class   string `xml:"classname,attr"`
+				Failure *struct {
+					Message string `xml:"message,attr"`
+				} `xml:"failure"`
+				Error *struct {
+					Message string `xml:"message,attr"`
+				} `xml:"error"`
+				Skipped *struct {
+					Message string `xml:"message,attr"`
+				} `xml:"skipped"`
+			} `xml:"testcase"`
+		} `xml:"testsuite"`
+	}
+	if err := xml.Unmarshal(data, &doc); err != nil {
+		return result{broken: fmt.Sprintf("%s: %s", file, err)}
+	}
+	var r result
+	for _, s := range doc.Suites {
+		for _, c := range s.Cases {
+			switch {
+			case c.Failure != nil || c.Error != nil:
+				r.failed++
+				r.failures = append(r.failures, c.Class+" "+c.Name)
+			case c.Skipped != nil:
+				r.skipped++
+				r.skips = append(r.skips, c.Name+": "+c.Skipped.Message)
+			default:
+				r.passed++
+			}
+		}
+	}
+	return r
+}

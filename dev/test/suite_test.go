@@ -1,0 +1,82 @@
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestReadGoEvents(t *testing.T) {
+	events := `{"Action":"run","Package":"p","Test":"TestA"}
+{"Action":"output","Package":"p","Test":"TestA","Output":"=== RUN TestA\n"}
+{"Action":"pass","Package":"p","Test":"TestA"}
+{"Action":"output","Package":"p","Test":"TestB","Output":"    b_test.go:7: OUTPOST_X is not set\n"}
+{"Action":"skip","Package":"p","Test":"TestB"}
+{"Action":"output","Package":"p","Test":"TestC","Output":"    c_test.go:7: wrong\n"}
+{"Action":"fail","Package":"p","Test":"TestC"}
+{"Action":"fail","Package":"p"}
+{"Action":"fail","Package":"does/not/build"}
+`
+	var shown strings.Builder
+	got := readGoEvents(strings.NewReader(events), io.Discard, &shown)
+	want := result{
+		passed: 1, failed: 2, skipped: 1,
+		skips:    []string{"TestB: OUTPOST_X is not set"},
+		failures: []string{"p TestC", "does/not/build"},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if !strings.Contains(shown.String(), "c_test.go:7: wrong") {
+		t.Errorf("what the failed test said is not shown: %q", shown.String())
+	}
+}
+
+func TestReadJUnit(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "r.xml")
+	err := os.WriteFile(file, []byte(`<testsuites><testsuite>
+<testcase classname="m" name="a"/><testcase classname="m" name="b"><failure message="x"/></testcase>
+<testcase classname="m" name="c"><skipped message="no ssh"/></testcase></testsuite></testsuites>`), 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := readJUnit(file)
+	want := result{passed: 1, failed: 1, skipped: 1, skips: []string{"c: no ssh"}, failures: []string{"m b"}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestReport(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		results []result
+		last    string
+		code    int
+	}{
+		{"all well", []result{{name: "unit", passed: 3, skipped: 1, took: time.Second}}, "3 passed, 0 failed, 1 skipped", 0},
+		{"one failed", []result{{name: "unit", passed: 3, failed: 1}}, "3 passed, 1 failed, 0 skipped", 1},
+		{"a suite without tests", []result{{name: "unit", passed: 3}, {name: "e2e", broken: "it ran no test"}}, "3 passed, 1 failed, 0 skipped", 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var out strings.Builder
+			code := report(c.results, &out)
+			lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+			if last := lines[len(lines)-1]; last != c.last || code != c.code {
+				t.Errorf("got %q, exit %d; want %q, exit %d", last, code, c.last, c.code)
+			}
+		})
+	}
+}
+
+func TestRunRefuses(t *testing.T) {
+	for _, args := range [][]string{{}, {"nosuch"}, {"-nosuch"}} {
+		if code := run(args, io.Discard, io.Discard); code != 2 {
+			t.Errorf("run(%v) = %d, want 2", args, code)
+		}
+	}
+}

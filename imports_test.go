@@ -1,0 +1,133 @@
+// Package outposts holds the one test that concerns the whole module: which package may import which.
+package outposts
+
+import (
+	"fmt"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const modulePath = "github.com/outposts-dev/outposts"
+
+// allowed is the import table: a package of ours and those of ours that it may import. A package that is not here may
+// import none. Tests may add what testOnly lists, and every package's own ...test helpers.
+var allowed = map[string][]string{
+	"server": {
+		"server/config", "server/httpapi", "server/hubclient", "server/outpost", "server/seal", "server/sshd", "server/store",
+	},
+	"server/cmd/outpost":         {"server", "server/config", "server/kube", "server/outpost"},
+	"server/httpapi":             {"server/outpost"},
+	"server/hubclient":           {"server/outpost"},
+	"server/kube":                {"server/outpost"},
+	"server/outpost/outposttest": {"server/outpost"},
+	"server/store":               {"server/outpost", "server/seal"},
+	"server/store/storetest":     {"server/outpost"},
+	"stacks":                     {"infra/cluster", "infra/credentials", "infra/hub", "infra/outpost"},
+}
+
+// testOnly is what the tests of a package may import beside its own list.
+var testOnly = map[string][]string{
+	"charts":           {"server/config"},
+	"infra/cluster":    {"infra/infratest"},
+	"infra/hub":        {"infra/infratest"},
+	"infra/outpost":    {"infra/infratest"},
+	"server":           {"server/outpost/outposttest"},
+	"server/httpapi":   {"server/outpost/outposttest"},
+	"server/hubclient": {"server/outpost/outposttest"},
+	"server/outpost":   {"server/outpost/outposttest"},
+	"server/store":     {"server/store/storetest"},
+	"stacks":           {"infra/infratest"},
+}
+
+// TestImports holds every package of the module to the table.
+func TestImports(t *testing.T) {
+	got, err := violations(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range got {
+		t.Error(v)
+	}
+}
+
+// TestImportsPlanted shows that the table bites: a tree with wrong imports is refused, each by name.
+func TestImportsPlanted(t *testing.T) {
+	got, err := violations("testdata/imports")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"server/httpapi/bad.go: server/httpapi imports server/store; the table allows server/outpost",
+		"server/outpost/bad.go: server/outpost imports server/outpost/outposttest; the table allows nothing of ours",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("violations (-want +got):\n%s", diff)
+	}
+}
+
+// violations lists the imports under root that the table does not allow. Folders with a go.mod of their own
+// (dev/...) are other modules: they are never imported and are passed over.
+func violations(root string) ([]string, error) {
+	var found []string
+	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, file)
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			name := d.Name()
+			if rel != "." && (strings.HasPrefix(name, ".") || name == "testdata" || rel == "dev" || name == "node_modules") {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(file, ".go") {
+			return nil
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		pkg := path.Dir(filepath.ToSlash(rel))
+		isTest := strings.HasSuffix(file, "_test.go")
+		for _, spec := range parsed.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			of, ours := strings.CutPrefix(imported, modulePath+"/")
+			if !ours || of == pkg || mayImport(pkg, of, isTest) {
+				continue
+			}
+			list := "nothing of ours"
+			if len(allowed[pkg]) > 0 {
+				list = strings.Join(allowed[pkg], ", ")
+			}
+			found = append(found, fmt.Sprintf("%s: %s imports %s; the table allows %s", filepath.ToSlash(rel), pkg, of, list))
+		}
+		return nil
+	})
+	return found, err
+}
+
+func mayImport(pkg, of string, isTest bool) bool {
+	if strings.HasPrefix(of, "e2e/") && !strings.HasPrefix(pkg, "e2e/") {
+		return false
+	}
+	if strings.HasPrefix(pkg, "e2e/") || slices.Contains(allowed[pkg], of) {
+		return true
+	}
+	return isTest && slices.Contains(testOnly[pkg], of)
+}

@@ -1,0 +1,58 @@
+package outpost
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Kind says what an [Error] means for whoever asked; httpapi turns it into a status.
+type Kind int
+
+// The kinds of errors. The zero value is KindInternal: an error that nobody classified is a defect or
+// a failure of something behind us, and its text stays in the log.
+const (
+	KindInternal     Kind = iota
+	KindInvalid           // the request is wrong and stays wrong
+	KindUnauthorized      // no or wrong credentials
+	KindNotFound          // no such service of this hub
+	KindConflict          // the service exists, or changed meanwhile
+	KindQuota             // a limit of a flavor or a user is reached
+	KindFailed            // a start or stop was tried and failed; the message is fit for the user
+	KindUnavailable       // database or Kubernetes do not answer; try again
+)
+
+// Error is an error with a kind and a message that a hub's user may read. Cause goes to the log only.
+type Error struct {
+	Kind    Kind
+	Message string // one sentence without secrets, names or paths of this process
+	Cause   error
+}
+
+// Errorf makes an [Error] without a cause.
+func Errorf(kind Kind, format string, args ...any) *Error {
+	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
+}
+
+// Wrap makes an [Error] with a cause.
+func Wrap(cause error, kind Kind, format string, args ...any) *Error {
+	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...), Cause: cause}
+}
+
+// Error returns message and cause; it is for logs. Users get Message alone.
+func (e *Error) Error() string {
+	if e.Cause == nil {
+		return e.Message
+	}
+	return e.Message + ": " + e.Cause.Error()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Cause }
+
+// KindOf returns the kind of the first [Error] in err's chain, else KindInternal.
+func KindOf(err error) Kind {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Kind
+	}
+	return KindInternal
+}

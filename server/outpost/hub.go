@@ -1,0 +1,56 @@
+package outpost
+
+// Hub is a JupyterHub that may ask this outpost, and what it may ask for. Its name is its Basic-auth user.
+type Hub struct {
+	Name string
+	// AllowedOptions are the spawner options that this hub may set in misc, beside the seven that its client
+	// always sends (AlwaysAllowedOptions). Anything else is refused by name.
+	AllowedOptions []string
+	// AllowedImages are patterns (path.Match on the whole reference, "*" also matches "/") for a hub's choice
+	// of image in misc; used only when AllowedOptions has "image". Empty allows any image.
+	AllowedImages []string
+	// CallbackURLs are the URL prefixes that this hub's requests may name for events, flavor updates and tunnels:
+	// scheme, host and port must be equal and the path must begin with the prefix's. Empty allows none.
+	CallbackURLs []string
+	// Options are spawner options for this hub, over the general ones.
+	Options map[string]any
+	// TunnelRestart asks the hub to renew its tunnels when this outpost has started; nil for never.
+	TunnelRestart *HubCall
+	// Servers lists the hub's running servers, for the clean-up; nil for no clean-up.
+	Servers *HubCall
+	// FlavorsToken authorises flavor updates when a request brings none.
+	FlavorsToken Secret
+	// RecreateTunnels posts each running service's address to its set-up-tunnel URL after a restart of this
+	// process, as the Python peer can. Off by default: the hub-side module renews tunnels itself.
+	RecreateTunnels bool
+	// SendEvents switches progress events; on by default in server/config.
+	SendEvents bool
+}
+
+// HubCall is a URL of a hub's API and the token to call it with.
+type HubCall struct {
+	URL   string
+	Token Secret
+}
+
+// AlwaysAllowedOptions are the names that the hub's client puts into misc with every start (contract 7.1).
+var AlwaysAllowedOptions = []string{
+	"dns_name_template", "pod_name_template", "internal_ssl", "port", "ip", "services_enabled", "extra_labels",
+}
+
+// Secret is a text that must not be printed: fmt and slog show a mark. Reveal returns the text.
+type Secret string
+
+const hidden = "[hidden]"
+
+// String returns a mark, never the secret.
+func (Secret) String() string { return hidden }
+
+// GoString returns a mark, never the secret.
+func (Secret) GoString() string { return hidden }
+
+// MarshalText returns a mark, so that no encoder writes the secret (slog's JSON handler included).
+func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
+
+// Reveal returns the secret itself, for the one place that sends it.
+func (s Secret) Reveal() string { return string(s) }

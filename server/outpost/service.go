@@ -1,0 +1,80 @@
+package outpost
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// NoEnd is the end date of a service without a limit, as the Python peer stores it (UTC).
+var NoEnd = time.Date(9999, 12, 31, 23, 59, 59, 999999000, time.UTC)
+
+// Key identifies one start of one single-user server. The user is not part of it: two users of a hub
+// may both have a server "lab"; the start id tells them apart. Name is empty for the default server.
+type Key struct {
+	Hub     string // the hub's name, its Basic-auth user
+	Name    string // the hub's server name
+	StartID string // the client's id of this start, "0" if it sent none; never empty for a stored service
+}
+
+// Service is one started single-user server: a row of table "service".
+// Counterpart: jupyterhub-outpost 2.3.0, table service (contract section 5.1).
+type Service struct {
+	Key
+	UserID       int    // JUPYTERHUB_USER_ID, 0 if the hub sent none
+	Flavor       string // empty for none (NULL in the database)
+	StartDate    time.Time
+	LastUpdate   time.Time // of the start, then of each poll
+	EndDate      time.Time // NoEnd, or when the flavor's run time is over
+	StateStored  bool      // State holds what the start returned
+	StartPending bool
+	StopPending  bool
+	Body         Body   // what the hub asked for, sealed in the database
+	State        State  // the spawner's state, sealed; empty until the start has begun to make objects
+	Address      string // the start response "http://host:port", sealed; empty until started
+}
+
+// Body is what is kept of a request; certificates and trust bundles never are.
+type Body struct {
+	Env         map[string]string          `json:"env"`
+	Misc        map[string]json.RawMessage `json:"misc"`
+	UserOptions map[string]json.RawMessage `json:"user_options"`
+}
+
+// State is what the spawner must know to find a service's objects again. The keys are KubeSpawner's, so that
+// either server reads the other's rows: kubespawner_version, pod_name, namespace, dns_name, pvc_name.
+// Further keys are kept as they are.
+type State map[string]any
+
+// Summary is what a list shows of a service: the row without its sealed columns.
+type Summary struct {
+	Key
+	UserID       int
+	Flavor       string
+	StartDate    time.Time
+	LastUpdate   time.Time
+	EndDate      time.Time
+	StateStored  bool
+	StartPending bool
+	StopPending  bool
+}
+
+// StartRequest is a hub's request for one single-user server, decoded and of sound types, not yet judged.
+type StartRequest struct {
+	Key
+	UserID         int
+	Flavor         string // user_options.flavor, else the top-level flavor
+	Body           Body
+	Certs          map[string]string // keyfile, certfile, cafile as PEM text; non-empty switches internal TLS on
+	TrustBundles   map[string]string // PEM text by name: hub-ca, ...
+	Authentication any               // decoded JSON for flavor matching only, never stored; nil if absent
+	AuthState      map[string]string // from auth-state-* headers, in memory only
+	Async          bool
+}
+
+// Event is a progress event as the hub takes it at JUPYTERHUB_EVENTS_URL.
+type Event struct {
+	Progress    int    `json:"progress"`
+	Message     string `json:"message,omitempty"`
+	HTMLMessage string `json:"html_message,omitempty"` // escaped HTML
+	Failed      bool   `json:"failed,omitempty"`
+}

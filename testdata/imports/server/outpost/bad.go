@@ -1,0 +1,3 @@
+package outpost
+
+import _ "github.com/outposts-dev/outposts/server/outpost/outposttest"
