@@ -26,6 +26,7 @@ type Error struct {
 	Kind    Kind
 	Message string // one sentence without secrets, names or paths of this process
 	Cause   error
+	Reason  string // a short word of a closed set for metrics, such as "image" or "unschedulable"; may be empty
 }
 
 // Errorf makes an [Error] without a cause.
