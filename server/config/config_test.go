@@ -1,0 +1,341 @@
+package config_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/outposts-dev/outposts/server/config"
+)
+
+const (
+	key1 = "ZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXp7fH1-f4CBgoM="
+	key2 = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+)
+
+// environment returns a lookup over variables that make a valid configuration, with changes.
+func environment(changes map[string]string) func(string) (string, bool) {
+	env := map[string]string{
+		"OUTPOST_CRYPT_KEY": key1,
+		"usernames":         "jupyterhub",
+		"passwords":         "very-secret-word",
+		"OUTPOST_USERS_DIR": "/nonexistent",
+	}
+	for name, value := range changes {
+		env[name] = value
+	}
+	return func(name string) (string, bool) {
+		value, ok := env[name]
+		return value, ok
+	}
+}
+
+// file writes a file into a temporary directory.
+func file(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestFromEnvRefuses(t *testing.T) {
+	yaml := file(t, "config.yaml", `
+spawnr: {}
+globalMaxPerUser: many
+failEarly: 1
+hubs:
+  jupyterhub:
+    allowedImges: [a]
+    allowedOptions: image
+    callbackUrls: [ftp://hub, "https://user:word@hub"]
+    servers: {url: hub, tokenFile: /nonexistent}
+    spawner: [image]
+  jupiterhub: {}
+`)
+	for _, c := range []struct {
+		name string
+		env  map[string]string
+		want config.Problems
+	}{
+		{"nothing given", map[string]string{"OUTPOST_CRYPT_KEY": "", "usernames": "", "passwords": ""}, config.Problems{
+			{Name: "OUTPOST_CRYPT_KEY", Message: "is empty; it holds the key that seals the database: 32 random bytes in URL-safe Base64 (openssl rand -base64 32 | tr +/ -_)"},
+			{Name: "usernames", Message: "is empty; it holds the names of the hubs that may ask, separated by semicolons, as passwords holds their passwords"},
+		}},
+		{"everything wrong at once", map[string]string{
+			"OUTPOST_LISTEN": "8080", "OUTPOST_SSH_LISTEN": ":99999", "OUTPOST_TLS_CERT_FILE": "/tls.crt", "OUTPOST_BASE_PATH": "outpost/",
+			"OUTPOST_LOG_LEVEL": "loud", "OUTPOST_LOG_FORMAT": "xml", "OUTPOST_START_TIMEOUT": "soon", "OUTPOST_REKEY": "perhaps",
+			"SQL_TYPE": "mysql", "CHECK_ENDDATES": "2", "JUPYTERHUB_CLEANUP_SLEEP_TIMER": "0",
+		}, config.Problems{
+			{Name: "OUTPOST_REKEY", Message: `"perhaps" is neither true nor false`},
+			{Name: "OUTPOST_START_TIMEOUT", Message: `"soon" is not a number of seconds`},
+			{Name: "OUTPOST_LOG_LEVEL", Message: `"loud" is none of debug, info, warn, error`},
+			{Name: "CHECK_ENDDATES", Message: `"2" is neither true nor false`},
+			{Name: "OUTPOST_LISTEN", Message: `"8080" is not an address such as :8080`},
+			{Name: "OUTPOST_SSH_LISTEN", Message: `port "99999" is not a number from 0 to 65535`},
+			{Name: "OUTPOST_TLS_KEY_FILE", Message: `is empty, but certificate and key are needed together`},
+			{Name: "OUTPOST_BASE_PATH", Message: `"outpost/" is not a path such as /outpost: a slash in front, none at the end`},
+			{Name: "OUTPOST_LOG_FORMAT", Message: `"xml" is neither json nor text`},
+			{Name: "JUPYTERHUB_CLEANUP_SLEEP_TIMER", Message: `0s is less than a second`},
+			{Name: "SQL_TYPE", Message: `"mysql" is none of sqlite, sqlite+pysqlite, postgresql`},
+		}},
+		{"PostgreSQL without a place", map[string]string{"SQL_TYPE": "postgresql", "SQL_PORT": "0"}, config.Problems{
+			{Name: "SQL_HOST", Message: "is empty, but SQL_TYPE is postgresql"},
+			{Name: "SQL_USER", Message: "is empty, but SQL_TYPE is postgresql"},
+			{Name: "SQL_DATABASE", Message: "is empty, but SQL_TYPE is postgresql"},
+			{Name: "SQL_PORT", Message: "0 is not a number from 1 to 65535"},
+		}},
+		{"a port in words", map[string]string{"SQL_PORT": "five"}, config.Problems{{Name: "SQL_PORT", Message: `"five" is not a whole number`}}},
+		{"a URL for SQLite", map[string]string{"SQL_DATABASE_URL": "sqlite:///x"}, config.Problems{{Name: "SQL_DATABASE_URL",
+			Message: `"sqlite:///x" is a URL; it is the path of the SQLite file, and PostgreSQL is named by SQL_TYPE, SQL_HOST, SQL_USER, SQL_PASSWORD and SQL_DATABASE`}}},
+		{"a relative path for SQLite", map[string]string{"SQL_DATABASE_URL": "x.db"}, config.Problems{{Name: "SQL_DATABASE_URL", Message: `"x.db" is not an absolute path`}}},
+		{"a hub twice and one with a colon", map[string]string{"usernames": "a;a;b:c", "passwords": "1;2;3"}, config.Problems{
+			{Name: "usernames", Message: `"a" is there twice`},
+			{Name: "usernames", Message: `"b:c" has a colon or a control character, so it can never log in`},
+		}},
+		{"Python by its name", map[string]string{"OUTPOST_CONFIG_FILE": "/mnt/outpost_config/outpost_config.py"}, config.Problems{{Name: "OUTPOST_CONFIG_FILE",
+			Message: "/mnt/outpost_config/outpost_config.py is Python code, which this server does not run; write YAML instead: KubeSpawner's options under spawner, what a hub may ask for under hubs, globalMaxPerUser for c.JupyterHubOutpost.global_max_per_user"}}},
+		{"a named file that is not there", map[string]string{"OUTPOST_CONFIG_FILE": "/nonexistent/config.yaml"}, config.Problems{
+			{Name: "OUTPOST_CONFIG_FILE", Message: "open /nonexistent/config.yaml: no such file or directory"}}},
+		{"a file with everything wrong", map[string]string{"OUTPOST_CONFIG_FILE": yaml}, config.Problems{
+			{Name: "config.yaml: failEarly", Message: "is the number 1, not true or false"},
+			{Name: "config.yaml: globalMaxPerUser", Message: "is a text, not a whole number"},
+			{Name: "config.yaml: hubs.jupyterhub.allowedImges", Message: "is no setting; did you mean allowedImages?"},
+			{Name: "config.yaml: hubs.jupyterhub.allowedOptions", Message: "is a text, not a list of texts"},
+			{Name: "config.yaml: hubs.jupyterhub.servers.tokenFile", Message: "open /nonexistent: no such file or directory"},
+			{Name: "config.yaml: hubs.jupyterhub.spawner", Message: "is a list, not a mapping"},
+			{Name: "config.yaml: spawnr", Message: "is no setting; did you mean spawner?"},
+			{Name: "config.yaml: hubs.jupiterhub", Message: "no hub of this name is in usernames; did you mean jupyterhub?"},
+			{Name: "config.yaml: hubs.jupyterhub.callbackUrls[0]", Message: `"ftp://hub" is not a URL such as https://hub.example.org/hub/api`},
+			{Name: "config.yaml: hubs.jupyterhub.callbackUrls[1]", Message: `"https://user:word@hub" is not a URL such as https://hub.example.org/hub/api`},
+			{Name: "config.yaml: hubs.jupyterhub.servers.url", Message: `"hub" is not a URL such as https://hub.example.org/hub/api/servers`},
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := config.FromEnv(environment(c.env))
+			var got config.Problems
+			if !errors.As(err, &got) {
+				t.Fatalf("FromEnv: got error %v, want Problems", err)
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("problems (-want +got):\n%s", diff)
+			}
+			if strings.Contains(err.Error(), "very-secret-word") || strings.Contains(err.Error(), key1) {
+				t.Errorf("the error holds a secret: %v", err)
+			}
+		})
+	}
+}
+
+func TestFromEnvReadsEverything(t *testing.T) {
+	token := file(t, "token", "the-token\n")
+	path := file(t, "config.yaml", `
+spawner: {image: quay.io/jupyter/minimal-notebook, cpu_limit: 1.5, uid: 1000}
+globalMaxPerUser: 5
+failEarly: false
+hubs:
+  one:
+    allowedOptions: [image, cmd]
+    allowedImages: ["quay.io/jupyter/*"]
+    callbackUrls: ["https://hub.example.org/hub/api"]
+    callbackCaFile: /mnt/hub_ca/one.crt
+    spawner: {mem_limit: 1G}
+    sendEvents: false
+    tunnelRestart: {url: "https://hub.example.org/hub/api/recreateforward/x", tokenFile: `+token+`}
+    flavorsTokenFile: `+token+`
+    recreateTunnels: true
+  two: null
+`)
+	got, err := config.FromEnv(environment(map[string]string{
+		"OUTPOST_CRYPT_KEY": key1 + ", " + key2 + "\n", "OUTPOST_REKEY": "true", "usernames": "one;two\n", "passwords": "p1;p2\n",
+		"OUTPOST_CONFIG_FILE": path, "OUTPOST_FLAVORS_PATH": "/f", "OUTPOST_CREDITS_PATH": "/c", "OUTPOST_LISTEN": "127.0.0.1:0",
+		"OUTPOST_TLS_CERT_FILE": "/tls.crt", "OUTPOST_TLS_KEY_FILE": "/tls.key", "OUTPOST_BASE_PATH": "/outpost",
+		"OUTPOST_METRICS_LISTEN": "", "OUTPOST_SSH_LISTEN": "", "OUTPOST_HOST_KEYS_DIR": "/h", "OUTPOST_AUTHORIZED_KEYS_DIR": "/a",
+		"OUTPOST_HUB_CA_FILE": "/ca", "OUTPOST_NAMESPACE": "ns", "OUTPOST_START_TIMEOUT": "10m", "OUTPOST_LOG_LEVEL": "DEBUG",
+		"OUTPOST_LOG_FORMAT": "text", "SQL_TYPE": "postgresql", "SQL_HOST": "db", "SQL_PORT": "5433", "SQL_USER": "u",
+		"SQL_PASSWORD": "p@/:%", "SQL_DATABASE": "d", "CHECK_ENDDATES": "no", "JUPYTERHUB_CHECK_ENDDATES_SLEEP_TIMER": "30",
+		"CHECK_SERVICES": "1", "JUPYTERHUB_CLEANUP_SLEEP_TIMER": "900", "JUPYTERHUB_CLEANUP_NAMES": "two;one",
+		"JUPYTERHUB_CLEANUP_URLS": "https://two.example.org/hub/api/servers", "JUPYTERHUB_CLEANUP_TOKENS": "t2;t1", "LOGGING_CONFIG_PATH": "/x",
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Config{
+		Listen: "127.0.0.1:0", TLSCertFile: "/tls.crt", TLSKeyFile: "/tls.key", BasePath: "/outpost",
+		HostKeysDir: "/h", AuthorizedKeysDir: "/a", UsersDir: "/nonexistent", HubCAFile: "/ca",
+		ConfigFile: path, FlavorsPath: "/f", CreditsPath: "/c", Namespace: "ns", StartTimeout: 10 * time.Minute,
+		LogLevel: slog.LevelDebug, LogFormat: "text", CryptKeys: []config.Secret{key1, key2}, Rekey: true,
+		Users:         []config.User{{Name: "one", Password: "p1"}, {Name: "two", Password: "p2"}},
+		Database:      config.Database{Type: config.PostgreSQL, Path: "/var/lib/outpost/outpost.sqlite", Host: "db", Port: 5433, User: "u", Password: "p@/:%", Name: "d"},
+		CheckEndDates: false, EndDatesInterval: 30 * time.Second, CheckServices: true, CleanupInterval: 15 * time.Minute,
+		File: config.File{
+			Spawner:          map[string]any{"image": "quay.io/jupyter/minimal-notebook", "cpu_limit": json.Number("1.5"), "uid": json.Number("1000")},
+			GlobalMaxPerUser: 5,
+			Hubs: map[string]config.HubPolicy{
+				"one": {
+					AllowedOptions: []string{"image", "cmd"}, AllowedImages: []string{"quay.io/jupyter/*"},
+					CallbackURLs: []string{"https://hub.example.org/hub/api"}, CallbackCAFile: "/mnt/hub_ca/one.crt",
+					Spawner:          map[string]any{"mem_limit": "1G"},
+					TunnelRestart:    &config.Call{URL: "https://hub.example.org/hub/api/recreateforward/x", TokenFile: token, Token: "the-token"},
+					FlavorsTokenFile: token, FlavorsToken: "the-token", RecreateTunnels: true,
+				},
+				"two": {SendEvents: true, Servers: &config.Call{URL: "https://two.example.org/hub/api/servers", Token: "t2"}},
+			},
+		},
+		Warnings: []config.Problem{
+			{Name: "LOGGING_CONFIG_PATH", Message: "has no effect: logs are written to standard error; see OUTPOST_LOG_LEVEL and OUTPOST_LOG_FORMAT"},
+			{Name: "JUPYTERHUB_CLEANUP_NAMES", Message: "has 2 entries, JUPYTERHUB_CLEANUP_URLS 1, JUPYTERHUB_CLEANUP_TOKENS 2; only the first 1 are used"},
+		},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("configuration (-want +got):\n%s", diff)
+	}
+	if text := fmt.Sprintf("%v %+v %#v", got, got, got); strings.Contains(text, "p@/:%") || strings.Contains(text, "the-token") || strings.Contains(text, key1) {
+		t.Errorf("a printed configuration holds a secret: %s", text)
+	}
+	if got := got.Hubs(); !cmp.Equal(got, []string{"one", "two"}) {
+		t.Errorf("Hubs: got %v", got)
+	}
+	if got := got.Policy("other"); !cmp.Equal(got, config.HubPolicy{SendEvents: true}) {
+		t.Errorf("Policy of a hub without an entry: got %+v", got)
+	}
+}
+
+// X2: the Python server drops empty entries before it pairs, and gives hub b the password of hub c.
+func TestX2EmptyEntriesKeepTheirPlace(t *testing.T) {
+	for _, c := range []struct {
+		name, usernames, passwords string
+		want                       []config.User
+		warnings                   int
+	}{
+		{"all there", "a;b", "1;2", []config.User{{Name: "a", Password: "1"}, {Name: "b", Password: "2"}}, 0},
+		{"a password missing", "a;b;c", "p1;;p3", []config.User{{Name: "a", Password: "p1"}, {Name: "c", Password: "p3"}}, 1},
+		{"a name missing", "a;;c", "p1;p2;p3", []config.User{{Name: "a", Password: "p1"}, {Name: "c", Password: "p3"}}, 1},
+		{"both missing", "a;;c", "p1;;p3", []config.User{{Name: "a", Password: "p1"}, {Name: "c", Password: "p3"}}, 0},
+		{"semicolon at the end", "a;", "p1;", []config.User{{Name: "a", Password: "p1"}}, 0},
+		{"too few passwords", "a;b", "p1", []config.User{{Name: "a", Password: "p1"}}, 1},
+		{"too many passwords", "a", "p1;p2", []config.User{{Name: "a", Password: "p1"}}, 1},
+		{"line end of a file", "a\n", "p1\r\n", []config.User{{Name: "a", Password: "p1"}}, 0},
+		{"blanks belong to a password", "a", " p1 ", []config.User{{Name: "a", Password: " p1 "}}, 0},
+		{"nothing", "", "", nil, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, warnings := config.PairUsers(c.usernames, c.passwords)
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Errorf("users (-want +got):\n%s", diff)
+			}
+			if len(warnings) != c.warnings {
+				t.Errorf("got warnings %v, want %d", warnings, c.warnings)
+			}
+		})
+	}
+}
+
+func TestUsersOfDirectoryWinAndAreReadAgain(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("usernames", "hub\n")
+	write("passwords", "first\n")
+	c, err := config.FromEnv(environment(map[string]string{"OUTPOST_USERS_DIR": dir}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]config.User{{Name: "hub", Password: "first"}}, c.Users); diff != "" {
+		t.Errorf("at start (-want +got):\n%s", diff)
+	}
+	write("passwords", "second\n")
+	again, err := c.ReadUsers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]config.User{{Name: "hub", Password: "second"}}, again); diff != "" {
+		t.Errorf("read again (-want +got):\n%s", diff)
+	}
+	write("usernames", "")
+	if _, err := c.ReadUsers(); err == nil {
+		t.Error("an emptied file was taken over")
+	}
+	c.UsersDir = "/nonexistent"
+	if got, err := c.ReadUsers(); err != nil || !cmp.Equal(got, c.Users) {
+		t.Errorf("without files: got %v, %v, want the users of the start", got, err)
+	}
+}
+
+func TestParseFileTellsPythonFromYAML(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		python     bool
+	}{
+		{"options", "c.JupyterHubOutpost.spawner_class = KubeSpawner", true},
+		{"import and a function", "import os\n\ndef hook(spawner):\n    return {1: 2}\n", true},
+		{"a script inside YAML", "spawner:\n  cmd:\n  - python3\n  - -c\n  - |\n    import os\n    def f(): pass\n", false},
+		{"empty", "", false},
+		{"a comment", "# c.X = 1\n", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, problems := config.ParseFile("config.yaml", []byte(c.text))
+			if got := strings.Contains(problems.Error(), "is Python code"); got != c.python {
+				t.Errorf("taken for Python: %v, want %v (%v)", got, c.python, problems)
+			}
+			if !c.python && len(problems) != 0 {
+				t.Errorf("refused: %v", problems)
+			}
+		})
+	}
+}
+
+func TestParseFileRefusesKeysTwice(t *testing.T) {
+	_, problems := config.ParseFile("config.yaml", []byte("spawner: {uid: 1}\nspawner: {uid: 2}\n"))
+	if len(problems) != 1 || !strings.Contains(problems[0].Message, `key "spawner" already set in map`) {
+		t.Errorf("got %v", problems)
+	}
+}
+
+func FuzzParseFile(f *testing.F) {
+	f.Add([]byte("spawner: {image: a, cpu_limit: 1.5}\nhubs: {h: {allowedOptions: [image]}}"))
+	f.Add([]byte("c.JupyterHubOutpost.x = 1"))
+	f.Add([]byte("hubs: {h: {servers: {url: 1, tokenFile: {}}}}"))
+	f.Add([]byte("&a [*a]"))
+	f.Add([]byte("- 1\n- ~"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		file, problems := config.ParseFile("config.yaml", text)
+		again, problemsAgain := config.ParseFile("config.yaml", text)
+		if diff := cmp.Diff(file, again); diff != "" {
+			t.Errorf("two readings differ:\n%s", diff)
+		}
+		if diff := cmp.Diff(problems, problemsAgain); diff != "" {
+			t.Errorf("two readings find other problems:\n%s", diff)
+		}
+	})
+}
+
+func FuzzPairUsers(f *testing.F) {
+	f.Add("a;b;c", "p1;;p3")
+	f.Add(";;", "\n")
+	f.Fuzz(func(t *testing.T, usernames, passwords string) {
+		names, words := strings.Split(strings.TrimRight(usernames, "\r\n"), ";"), strings.Split(strings.TrimRight(passwords, "\r\n"), ";")
+		users, _ := config.PairUsers(usernames, passwords)
+		for _, u := range users {
+			found := false
+			for i := range min(len(names), len(words)) {
+				found = found || names[i] == u.Name && words[i] == u.Password.Reveal()
+			}
+			if !found {
+				t.Errorf("user %q has a password that is not in its place", u.Name)
+			}
+		}
+	})
+}
