@@ -241,7 +241,7 @@ func TestAKeyringIsNeverPrinted(t *testing.T) {
 }
 
 func FuzzOpen(f *testing.F) {
-	r := newRing(f, keyA, keyB)
+	r := newRing(f, keyA)
 	var bad []struct{ Token string }
 	readJSON(f, "spec-invalid.json", &bad)
 	for _, v := range bad {
