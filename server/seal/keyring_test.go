@@ -247,10 +247,7 @@ func FuzzOpen(f *testing.F) {
 	for _, v := range bad {
 		f.Add([]byte(v.Token))
 	}
-	sealed, err := r.Seal([]byte("hello"))
-	if err != nil {
-		f.Fatal(err)
-	}
+	sealed := []byte("gAAAAABpVbkAAAECAwQFBgcICQoLDA0OD9YDhwk_TLo3U4ykHbLCgZ6PF2b86NvpviHBz5xvBXSoK0oeb9QQsx35q3mrGTUXKw==")
 	f.Add(sealed)
 	f.Fuzz(func(t *testing.T, token []byte) {
 		// Nothing may panic, and only what was sealed opens: no input but a seed can carry a good signature.
