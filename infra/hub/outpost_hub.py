@@ -1,0 +1,683 @@
+"""Connects JupyterHub to its Outposts.
+
+This file is the same for every installation: it is mounted into the hub pod and started by two lines
+of configuration, `import outpost_hub` and `outpost_hub.configure(c, get_config("custom.outposts"))`.
+What differs between installations is data, the value `custom.outposts` of the Helm values, and files
+from mounted Secrets. Data is checked before use; wrong data stops the hub with every fault named.
+
+Shape of `custom.outposts`, all keys (those with "optional" may be left out; no others are accepted):
+
+    namePrefix: jupyterhub          # optional; first part of the names of pods and Services: [a-z0-9-], at
+                                    # most 22 characters, different for each hub that shares an Outpost
+    authDir: /etc/outpost/auth      # one file for each system, named after it, holding "user:password";
+                                    # read at every request, so that a rotated password needs no restart
+    sshKey: /etc/outpost/ssh/ssh-privatekey    # needed when a system has `ssh`
+    userOptions: [profile]          # optional; names that a start may carry beside system and flavor
+    systems:
+      remote:                       # [a-z0-9-], at most 32 characters; what a start calls `system`
+        displayName: Remote cluster # optional; the name itself
+        description: Has GPUs.      # optional; one line for the form
+        url: https://10.0.0.3:30080/services             # the Outpost's API
+        hubApiUrl: https://hub.example.org/hub/api       # this hub, as servers on that system reach it
+        caFile: /etc/outpost/ca/remote.pem               # optional; certi's list of public CAs
+        defaultServer: true         # optional; false where unnamed servers cannot run (an Outpost in Python,
+                                    # an ingress that merges slashes)
+        flavor: small               # optional; what a start gets that names none: the first of `flavors`
+        flavors:                    # optional; what the form offers, and then the only ones accepted
+          - name: small             # [A-Za-z0-9._-], at most 63 characters
+            displayName: Small      # optional; the name itself
+            description: 1 core     # optional
+        ssh:                        # optional; without it servers on that system are reached directly
+          host: 10.0.0.3
+          port: 30022               # optional; 22
+          user: jhuboutpost         # optional
+          knownHosts: /etc/outpost/known_hosts/remote    # optional; pins the host key. Its lines begin with
+                                    # the alias outpost-<system>. Without it the first key seen is taken.
+
+Every hook below has the arguments of jupyterhub-outpostspawner 2.2.11 and 2.2.13.
+"""
+
+import asyncio
+import base64
+import html
+import re
+import tempfile
+import time
+import weakref
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import certifi
+from jupyterhub.apihandlers import default_handlers
+from tornado import web
+from traitlets.log import get_logger
+
+# Pairs of JupyterHub (major, minor) and jupyterhub-outpostspawner that this file is tested with.
+TESTED_PAIRS = {((5, 5), (2, 2, 11)), ((6, 1), (2, 2, 13))}
+GOOD_PAIRS = "JupyterHub 5.5.4 with jupyterhub-outpostspawner 2.2.11, or JupyterHub 6.1.1 with 2.2.13"
+TESTED_BASE = "2.1.2"
+
+
+def _numbers(text):
+    return tuple(int(n) for n in re.findall(r"\d+", text)[:3])
+
+
+def check_pair(hub, client, base=TESTED_BASE):
+    """Refuses versions that cannot work together; the text returned, if any, is a warning."""
+    pair = f"JupyterHub {hub} with jupyterhub-outpostspawner {client}"
+    if _numbers(hub) < (5, 3):
+        raise RuntimeError(f"{pair} does not work: the hub is too old. Use {GOOD_PAIRS}.")
+    if _numbers(hub) < (6,) and _numbers(client) >= (2, 2, 12):
+        raise RuntimeError(f"{pair} does not work: that client needs JupyterHub 6. Use {GOOD_PAIRS}.")
+    if (_numbers(hub)[:2], _numbers(client)) not in TESTED_PAIRS:
+        return f"{pair} has not been tested. Tested: {GOOD_PAIRS}."
+    if base != TESTED_BASE:
+        return f"jupyterhub-forwardbasespawner {base} has not been tested. Tested: {TESTED_BASE}."
+    return None
+
+
+# Before the import: a wrong pair dies there, with a message that helps nobody.
+_pair_warning = check_pair(
+    version("jupyterhub"), version("jupyterhub-outpostspawner"), version("jupyterhub-forwardbasespawner")
+)
+
+import outpostspawner  # noqa: E402
+
+# Parts of these values end up in a shell command line of ForwardBaseSpawner, which does not quote.
+SYSTEM_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+PREFIX = re.compile(r"[a-z]([a-z0-9-]{0,20}[a-z0-9])?")
+SERVER_NAME = re.compile(r"([a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?)?")
+FLAVOR_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+OPTION_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+SSH_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+SSH_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+PATH = re.compile(r"(/[A-Za-z0-9._-]+)+")
+URL = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
+SERVICE_ADDRESS = re.compile(r"(https?://)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?:([0-9]{1,5})")
+
+# The plugins add more routes than this setup uses. The set-up-tunnel route must stay closed.
+PLUGINS = ("outpostspawner.", "forwardbasespawner.")
+OPEN_ROUTES = ("/api/users/progress/events/", "/api/servers", "/api/recreateforward/")
+
+CONNECT_SECONDS = 15  # for one attempt to open a connection
+RECONNECT_SECONDS = 600  # for running servers after a restart of the hub
+WATCH_SECONDS = 5  # between two looks at a system's connection
+MAX_EVENTS = 500  # of one start: whoever holds a server's token can send them
+MAX_TEXT = 4000  # of one event
+
+# What an event may contain when it is shown as HTML; anything else is shown as text.
+EVENT_TAGS = re.compile(r"&lt;(/?(?:details|summary|pre|br)/?)&gt;")
+
+
+class Faults:
+    """Collects what is wrong with the data, so that all of it is said at once."""
+
+    def __init__(self):
+        self.found = []
+
+    def add(self, where, what):
+        self.found.append(f"  {where}: {what}")
+
+    def raise_any(self):
+        if self.found:
+            raise ValueError("custom.outposts is not valid:\n" + "\n".join(self.found))
+
+    def known(self, where, data, names):
+        if not isinstance(data, dict):
+            self.add(where, "is not a map")
+            return {}
+        for name in data:
+            if name not in names:
+                self.add(f"{where}.{name}", f"is not known; there are: {', '.join(names)}")
+        return data
+
+    def match(self, where, value, pattern, what):
+        if isinstance(value, str) and pattern.fullmatch(value):
+            return value
+        self.add(where, f"{value!r} is not {what}")
+        return ""
+
+    def text(self, where, value):
+        if isinstance(value, str) and len(value) <= MAX_TEXT:
+            return value
+        self.add(where, "is not a text")
+        return ""
+
+    def file(self, where, value):
+        path = self.match(where, value, PATH, "an absolute path of plain characters")
+        if path and not Path(path).is_file():
+            self.add(where, f"there is no file {path}")
+        return path
+
+    def url(self, where, value):
+        url = self.match(where, value, URL, "an http(s) URL of plain characters")
+        return url.rstrip("/")
+
+    def port(self, where, value):
+        if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536:
+            return value
+        self.add(where, f"{value!r} is not a port")
+        return 0
+
+
+class Flavor:
+    """Resources that a user picks; what they are, only the Outpost knows."""
+
+    KEYS = ("name", "displayName", "description")
+
+    def __init__(self, where, data, faults):
+        data = faults.known(where, data, self.KEYS)
+        self.name = faults.match(f"{where}.name", data.get("name"), FLAVOR_NAME, "the name of a flavor")
+        self.display_name = faults.text(f"{where}.displayName", data.get("displayName") or self.name)
+        self.description = faults.text(f"{where}.description", data.get("description") or "")
+
+    @property
+    def label(self):
+        return f"{self.display_name} ({self.description})" if self.description else self.display_name
+
+
+class System:
+    """One Outpost: where it answers, where its servers find the hub, and how to tunnel to it."""
+
+    KEYS = (
+        "displayName", "description", "url", "hubApiUrl", "caFile", "defaultServer", "flavor", "flavors", "ssh",
+    )  # fmt: skip
+    SSH_KEYS = ("host", "port", "user", "knownHosts")
+
+    def __init__(self, name, data, settings, faults):
+        where = f"systems.{name}"
+        data = faults.known(where, data, self.KEYS)
+        self.name = faults.match(where, name, SYSTEM_NAME, "the name of a system")
+        self.display_name = faults.text(f"{where}.displayName", data.get("displayName") or name)
+        self.description = faults.text(f"{where}.description", data.get("description") or "")
+        self.url = faults.url(f"{where}.url", data.get("url"))
+        self.hub_api_url = faults.url(f"{where}.hubApiUrl", data.get("hubApiUrl"))
+        self.ca_file = faults.file(f"{where}.caFile", data["caFile"]) if data.get("caFile") else None
+        self.default_server = data.get("defaultServer", True) is not False
+        self.auth_file = Path(settings["authDir"]) / self.name
+        self._flavors(where, data, faults)
+
+        # What this process knows of the tunnels: they are those of the running servers in `tunnels`.
+        self.tunnels = weakref.WeakSet()
+        self.lock = asyncio.Lock()
+        self.watch = None
+        self.tunnel = data.get("ssh") is not None
+        if self.tunnel:
+            self._ssh(f"{where}.ssh", data["ssh"], settings, faults)
+
+    def _flavors(self, where, data, faults):
+        flavors = data.get("flavors") or []
+        if not isinstance(flavors, list):
+            faults.add(f"{where}.flavors", "is not a list")
+            flavors = []
+        found = [Flavor(f"{where}.flavors[{i}]", f, faults) for i, f in enumerate(flavors)]
+        self.flavors = {f.name: f for f in found}
+        if len(self.flavors) != len(found):
+            faults.add(f"{where}.flavors", "has a name twice")
+        self.flavor = next(iter(self.flavors), None)
+        if data.get("flavor"):
+            self.flavor = faults.match(f"{where}.flavor", data["flavor"], FLAVOR_NAME, "the name of a flavor")
+            if self.flavors and self.flavor not in self.flavors:
+                faults.add(f"{where}.flavor", f"{self.flavor!r} is not one of `flavors`")
+
+    def _ssh(self, where, data, settings, faults):
+        data = faults.known(where, data, self.SSH_KEYS)
+        self.ssh_host = faults.match(f"{where}.host", data.get("host"), SSH_HOST, "a host name or IPv4 address")
+        self.ssh_port = faults.port(f"{where}.port", data.get("port", 22))
+        self.ssh_user = faults.match(f"{where}.user", data.get("user", "jhuboutpost"), SSH_USER, "a user name")
+        self.ssh_key = faults.file("sshKey", settings.get("sshKey"))
+        alias = f"outpost-{self.name}"
+        # One control socket for each system. The plugin's default is named after the host alone, so two
+        # systems behind one address would share a connection, and users would meet each other.
+        self.ssh_options = {
+            "ControlPath": f"/tmp/{alias}.sock",
+            "ConnectTimeout": str(CONNECT_SECONDS - 5),
+            # A dead connection is noticed after 15 s. The plugin's 45 s are most of the minute that a
+            # short loss of the network may cost.
+            "ServerAliveInterval": "5",
+            "ServerAliveCountMax": "3",
+            "BatchMode": "yes",
+            "IdentitiesOnly": "yes",
+            "HostKeyAlias": alias,
+            "GlobalKnownHostsFile": "/dev/null",
+            "UserKnownHostsFile": f"/tmp/{alias}.known_hosts",
+        }
+        known_hosts = data.get("knownHosts")
+        if known_hosts:
+            self.ssh_options["UserKnownHostsFile"] = faults.file(f"{where}.knownHosts", known_hosts)
+            self.ssh_options["StrictHostKeyChecking"] = "yes"
+            self.ssh_options["UpdateHostKeys"] = "no"
+            if Path(known_hosts).is_file() and not self._pinned(Path(known_hosts), alias):
+                faults.add(f"{where}.knownHosts", f"no line of {known_hosts} begins with {alias}")
+
+    @staticmethod
+    def _pinned(known_hosts, alias):
+        return any(line.split(" ")[0] == alias for line in known_hosts.read_text().splitlines())
+
+    def authorization(self):
+        try:
+            credentials = self.auth_file.read_text().strip()
+        except OSError as e:
+            raise StartError(f"The hub has no password for {self.display_name}. Tell its administrators.") from e
+        return "Basic " + base64.b64encode(credentials.encode()).decode()
+
+
+class StartError(web.HTTPError):
+    """A start that failed, in words for the user: JupyterHub shows these attributes."""
+
+    def __init__(self, message, status=502):
+        super().__init__(status, message.replace("%", "%%"))
+        self.jupyterhub_message = message
+        self.jupyterhub_html_message = html.escape(message)
+
+
+def plain_words(system, error):
+    """What went wrong with a request to an Outpost, for the user.
+
+    The client's own error is "<action> request to <URL> failed: <code>" with the Outpost's text as reason.
+    """
+    if isinstance(error, StartError):
+        return error.jupyterhub_message
+    log_message = getattr(error, "log_message", None) or ""
+    reason = str(getattr(error, "reason", "") or "").strip()
+    found = re.search(r" failed(?:: (\d+))?$", log_message)
+    code = int(found[1]) if found and found[1] else 0
+    if code == 419:
+        return f"{system.display_name}: {reason[:MAX_TEXT] or 'the server could not be started.'}"
+    if code == 401:
+        return f"{system.display_name} does not accept the hub's password. Tell the administrators of the hub."
+    if code in (0, 502, 503, 504, 599):
+        detail = " The hub does not trust its certificate." if re.search("certificate|SSL", reason) else ""
+        return f"{system.display_name} cannot be reached at the moment.{detail} Try again later, or choose another system."
+    return f"{system.display_name} answered with the unexpected code {code}. Tell the administrators of the hub."
+
+
+def safe_html(text):
+    """`text` as HTML in which only the tags that events are made of have a meaning."""
+    return EVENT_TAGS.sub(r"<\1>", html.escape(html.unescape(str(text)), quote=False))
+
+
+def safe_event(event):
+    """An event of a start, fit to be shown: texts of limited length, HTML without surprises."""
+    safe = {"message": str(event.get("message") or "")[:MAX_TEXT]}
+    safe["html_message"] = safe_html(str(event.get("html_message") or safe["message"])[:MAX_TEXT])
+    progress = event.get("progress")
+    if isinstance(progress, (int, float)) and not isinstance(progress, bool):
+        safe["progress"] = min(max(progress, 0), 100)
+    if event.get("failed"):
+        safe["failed"] = True
+    return safe
+
+
+class Spawner(outpostspawner.OutpostSpawner):
+    """The unmodified client; what is shown to users passes through here.
+
+    c.OutpostSpawner configures it, as it does its parent.
+    """
+
+    outposts = None  # the one Outposts of this hub, set by configure
+    start_error = None  # the StartError of the current start
+
+    async def progress(self):
+        # The client puts texts of the Outpost, of servers and of users into HTML as they are.
+        self.start_error = None
+        async for event in super().progress():
+            if event.get("failed") and self.start_error:
+                event = {"failed": True, "progress": 100, "message": self.start_error.jupyterhub_message}
+            yield safe_event(event)
+
+    async def run_ssh_forward(self, create_svc=True):
+        try:
+            return await super().run_ssh_forward(create_svc)
+        except web.HTTPError as e:
+            system = self.outposts.of(self)
+            self.log.warning(f"{self._log_name} - no tunnel to {system.name}: {e.log_message}")
+            self.start_error = StartError(
+                f"The server runs on {system.display_name}, but the hub cannot open a tunnel to it. Try again later."
+            )
+            raise self.start_error from e
+
+
+class Outposts:
+    """All systems of this hub, and the hooks through which the client asks about them."""
+
+    KEYS = ("namePrefix", "authDir", "sshKey", "userOptions", "systems")
+    HOOKS = (
+        "options_form", "options_from_form", "apply_user_options", "pre_spawn_hook", "filter_events",
+        "request_url", "request_headers", "request_kwargs", "request_kwargs_start", "custom_user_options",
+        "custom_misc", "failed_spawn_request_hook", "public_api_url", "ssh_during_startup", "ssh_node",
+        "ssh_port", "ssh_username", "ssh_key", "ssh_forward_options", "ssh_recreate_at_start",
+        "update_start_response", "update_expected_path", "pre_poll_hook", "pre_stop_hook",
+    )  # fmt: skip
+
+    def __init__(self, settings):
+        faults = Faults()
+        settings = dict(faults.known("custom.outposts", settings, self.KEYS))
+        prefix = settings.get("namePrefix", "jupyterhub")
+        self.prefix = faults.match("namePrefix", prefix, PREFIX, "[a-z0-9-], at most 22 characters")
+        settings["authDir"] = faults.match("authDir", settings.get("authDir"), PATH, "an absolute path")
+        options = settings.get("userOptions") or []
+        if not isinstance(options, list):
+            faults.add("userOptions", "is not a list")
+            options = []
+        self.user_options = tuple(
+            faults.match(f"userOptions[{i}]", o, OPTION_NAME, "the name of an option") for i, o in enumerate(options)
+        )
+        systems = settings.get("systems")
+        if not isinstance(systems, dict) or not systems:
+            faults.add("systems", "is empty")
+            systems = {}
+        self.systems = {n: System(n, d, settings, faults) for n, d in systems.items()}
+        faults.raise_any()
+
+    def __deepcopy__(self, memo):
+        # traitlets copies what is configured, with every hook the object it is bound to. This one is shared.
+        return self
+
+    def system(self, user_options):
+        name = (user_options or {}).get("system")
+        if isinstance(name, list) and len(name) == 1:
+            # As JupyterHub stores what a form has sent, in servers started before this file was there.
+            name = name[0]
+        if name is None and len(self.systems) == 1:
+            (name,) = self.systems
+        if not isinstance(name, str) or name not in self.systems:
+            raise StartError(f"Choose one of these systems: {', '.join(sorted(self.systems))}.", 400)
+        return self.systems[name]
+
+    def of(self, spawner):
+        return self.system(spawner.user_options)
+
+    # What the user sees and sends.
+
+    def options_form(self, spawner):
+        systems = sorted(self.systems.values(), key=lambda s: (s.display_name, s.name))
+        if not spawner.name:
+            systems = [s for s in systems if s.default_server]
+        if not systems:
+            return "<p>This hub starts named servers only: go to its home page, type a name, and add the server.</p>"
+        chosen = spawner.user_options.get("system")
+        if chosen not in [s.name for s in systems]:
+            chosen = systems[0].name
+        return '<div class="form-group">' + "".join(self._form_of(s, s.name == chosen) for s in systems) + "</div>"
+
+    def _form_of(self, system, checked):
+        # No script: each system has a field of its own for the flavor, and options_from_form takes the right one.
+        text = f"<strong>{html.escape(system.display_name)}</strong>"
+        if system.description:
+            text += f" {html.escape(system.description)}"
+        parts = [
+            '<div class="radio form-check outpost-system">',
+            f'<label for="system-{system.name}">',
+            f'<input type="radio" name="system" id="system-{system.name}" value="{system.name}"',
+            f' required{" checked" if checked else ""}> {text}</label>',
+        ]
+        if system.flavors:
+            parts.append(f'<select class="form-control form-select" name="flavor-{system.name}"')
+            parts.append(f' aria-label="Resources on {html.escape(system.display_name)}">')
+            for flavor in system.flavors.values():
+                selected = " selected" if flavor.name == system.flavor else ""
+                parts.append(f'<option value="{flavor.name}"{selected}>{html.escape(flavor.label)}</option>')
+            parts.append("</select>")
+        parts.append("</div>")
+        return "".join(parts)
+
+    def options_from_form(self, form_data):
+        # A form sends a list of texts for every field; everything after this expects one text.
+        def field(name):
+            values = form_data.get(name) or [None]
+            return values[0]
+
+        system = self.system({"system": field("system")})
+        options = {"system": system.name}
+        flavor = field(f"flavor-{system.name}") or field("flavor")
+        if flavor:
+            options["flavor"] = flavor
+        options.update({name: field(name) for name in self.user_options if field(name)})
+        return self.checked(options)
+
+    def checked(self, user_options):
+        """The options of a start with defaults filled in, or an error for the user. Only texts get through."""
+        system = self.system(user_options)
+        for name, value in user_options.items():
+            if name not in ("system", "flavor", *self.user_options):
+                allowed = ", ".join(("system", "flavor", *self.user_options))
+                raise StartError(f"A server has no option {name[:63]!r}. There are: {allowed}.", 400)
+            if name != "system" and not (isinstance(value, str) and len(value) <= 256 and value.isprintable()):
+                raise StartError(f"The option {name} is not a text of at most 256 characters.", 400)
+        options = {**user_options, "system": system.name}
+        flavor = options.get("flavor") or system.flavor
+        if flavor:
+            if system.flavors and flavor not in system.flavors:
+                flavors = ", ".join(system.flavors)
+                raise StartError(f"{system.display_name} has no flavor {flavor[:63]!r}. There are: {flavors}.", 400)
+            if not FLAVOR_NAME.fullmatch(flavor):
+                raise StartError("That is not the name of a flavor.", 400)
+            options["flavor"] = flavor
+        return options
+
+    def apply_user_options(self, spawner, user_options):
+        options = self.checked(user_options)
+        spawner.user_options = options
+        # The hub's own record too: the route that renews tunnels looks for the system there.
+        spawner.orm_spawner.user_options = options
+
+    def pre_spawn_hook(self, spawner):
+        if not SERVER_NAME.fullmatch(spawner.name):
+            raise StartError(
+                "A server's name has at most 32 characters: lower-case letters, digits, and '-' between them.", 400
+            )
+        system = self.of(spawner)
+        if not spawner.name and not system.default_server:
+            raise StartError(f"Give the server a name: {system.display_name} runs named servers only.", 400)
+
+    def filter_events(self, spawner, event):
+        """Events come from the Outpost, but could come from whoever holds the server's token."""
+        if not isinstance(event, dict) or len(spawner.events) >= MAX_EVENTS:
+            return {}
+        return safe_event(event)
+
+    # What the Outpost gets.
+
+    def request_url(self, spawner, user_options):
+        return self.system(user_options).url
+
+    def request_headers(self, spawner, user_options):
+        return {"Authorization": self.system(user_options).authorization()}
+
+    def request_kwargs(self, spawner, user_options):
+        # tornado's curl client keeps the CAs of an earlier request for a later one that names none.
+        ca_file = self.system(user_options).ca_file or certifi.where()
+        return {"connect_timeout": 10, "request_timeout": 60, "ca_certs": ca_file, "validate_cert": True}
+
+    def request_kwargs_start(self, spawner, user_options):
+        # The answer to a start comes when the pod runs, images pulled.
+        return {**self.request_kwargs(spawner, user_options), "request_timeout": spawner.start_timeout}
+
+    def custom_user_options(self, spawner, user_options):
+        flavor = user_options.get("flavor") or self.system(user_options).flavor
+        return {"flavor": flavor} if flavor else {}
+
+    def custom_misc(self, spawner, user_options):
+        return {}
+
+    def failed_spawn_request_hook(self, spawner, exception):
+        message = plain_words(self.of(spawner), exception)
+        spawner.start_error = StartError(message)
+        exception.log_message = message.replace("%", "%%")
+        exception.jupyterhub_message = spawner.start_error.jupyterhub_message
+        exception.jupyterhub_html_message = spawner.start_error.jupyterhub_html_message
+
+    def public_api_url(self, spawner):
+        return self.of(spawner).hub_api_url
+
+    # The tunnel. A system without `ssh` is reached directly.
+
+    def ssh_during_startup(self, spawner):
+        return self.of(spawner).tunnel
+
+    def ssh_node(self, spawner, port_forward_info):
+        return self.of(spawner).ssh_host
+
+    def ssh_port(self, spawner, port_forward_info):
+        return self.of(spawner).ssh_port
+
+    def ssh_username(self, spawner, port_forward_info):
+        return self.of(spawner).ssh_user
+
+    def ssh_key(self, spawner, port_forward_info):
+        return self.of(spawner).ssh_key
+
+    def ssh_forward_options(self, spawner, port_forward_info):
+        return self.of(spawner).ssh_options
+
+    async def update_start_response(self, spawner, response):
+        """Runs between the Outpost's answer and the tunnel."""
+        address = SERVICE_ADDRESS.fullmatch(response) if isinstance(response, str) else None
+        system = self.of(spawner)
+        if not address or not 0 < int(address[3]) < 65536:
+            spawner.log.error(f"{spawner._log_name} - {system.name} answered {response!r}")
+            spawner.start_error = StartError(f"{system.display_name} did not say where the server is.")
+            raise spawner.start_error
+        if system.tunnel:
+            try:
+                # ForwardBaseSpawner would connect too, but gives up after one second.
+                await self.connect(spawner)
+            except ConnectionError as e:
+                spawner.log.error(f"{spawner._log_name} - no connection to {system.name}: {e}")
+                spawner.start_error = StartError(
+                    f"The hub cannot open an ssh connection to {system.display_name}. Try again later."
+                )
+                raise spawner.start_error from e
+        return response
+
+    async def update_expected_path(self, spawner, url):
+        """Runs after the tunnel stands."""
+        if spawner.port_forward_info:
+            await self._keep(spawner)
+        return url
+
+    async def ssh_recreate_at_start(self, spawner):
+        """Asked once for each running server when the hub has restarted: its tunnels are gone then.
+
+        JupyterHub stops a server that it does not reach at this point within http_timeout, so a network
+        that is down for a moment would cost users their work: keep trying first. The tunnel is made here
+        and not by the client, which stops the server when its one attempt fails; so the answer is "no".
+        """
+        if not spawner.port_forward_info:
+            return False
+        give_up = time.monotonic() + RECONNECT_SECONDS
+        while True:
+            try:
+                await self.renew(spawner)
+                return False
+            except (ConnectionError, web.HTTPError) as e:
+                spawner.log.warning(f"{spawner._log_name} - no tunnel to {self.of(spawner).name} yet: {e}")
+            if time.monotonic() > give_up:
+                return False
+            await asyncio.sleep(WATCH_SECONDS)
+
+    async def pre_poll_hook(self, spawner):
+        """Watches over the tunnel of a server of which this process does not know yet."""
+        if spawner.port_forward_info and spawner.ready and not spawner.call_during_startup:
+            if spawner not in self.of(spawner).tunnels:
+                try:
+                    await self.renew(spawner)
+                except (ConnectionError, web.HTTPError) as e:
+                    spawner.log.warning(f"{spawner._log_name} - no tunnel, will try again: {e}")
+        return True
+
+    def pre_stop_hook(self, spawner):
+        self.of(spawner).tunnels.discard(spawner)
+
+    async def renew(self, spawner):
+        """Opens the connection unless it stands, and forwards the server's port through it."""
+        await self.connect(spawner)
+        await spawner.run_ssh_forward()
+        await self._keep(spawner)
+
+    async def _keep(self, spawner):
+        system = self.of(spawner)
+        spawner.outpost_connection = await self.connection(spawner)
+        system.tunnels.add(spawner)
+        if system.watch is None or system.watch.done():
+            system.watch = asyncio.get_running_loop().create_task(self._watch(system))
+
+    async def _watch(self, system):
+        """Brings tunnels back when their connection has been lost: a new one has none of the forwards."""
+        while system.tunnels:
+            await asyncio.sleep(WATCH_SECONDS)
+            for spawner in list(system.tunnels):
+                if not spawner.port_forward_info or spawner._stop_pending:
+                    continue
+                try:
+                    connection = await self.connect(spawner)
+                    if connection != spawner.outpost_connection and spawner in system.tunnels:
+                        spawner.log.warning(f"{spawner._log_name} - the connection to {system.name} was lost: renewing the tunnel")
+                        await spawner.run_ssh_forward()
+                        spawner.outpost_connection = connection
+                except (ConnectionError, web.HTTPError) as e:
+                    spawner.log.warning(f"{spawner._log_name} - no tunnel, will try again: {e}")
+                    break
+                except Exception:
+                    spawner.log.exception(f"{spawner._log_name} - while watching over tunnels")
+
+    async def _ssh(self, spawner, *args):
+        """Runs ssh with the system's options, without a shell; exit code and what it said on stderr."""
+        user, node, command = await spawner.get_forward_cmd(extra_args=list(args))
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            f"{user}@{node}",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            _, stderr = await asyncio.wait_for(process.communicate(), CONNECT_SECONDS)
+        except asyncio.TimeoutError:
+            process.kill()
+            await process.wait()
+            return -1, f"no answer within {CONNECT_SECONDS} s"
+        return process.returncode, stderr.decode(errors="replace").strip()
+
+    async def connection(self, spawner):
+        """The process id of the system's ssh connection; None where there is none."""
+        code, said = await self._ssh(spawner, "-n", "-O", "check")
+        found = re.search(r"pid=(\d+)", said)
+        return int(found[1]) if code == 0 and found else None
+
+    async def connect(self, spawner):
+        """Opens the system's shared ssh connection unless it stands; its process id. ConnectionError if it cannot."""
+        async with self.of(spawner).lock:
+            connection = await self.connection(spawner)
+            if connection:
+                return connection
+            # With -f the process that stays would hold a pipe open for ever: what it says goes to a file.
+            with tempfile.NamedTemporaryFile("r") as log:
+                code, said = await self._ssh(spawner, "-f", "-N", "-n", "-E", log.name)
+                connection = await self.connection(spawner)
+                if not connection:
+                    raise ConnectionError(f"ssh ended with {code}: {(log.read().strip() or said)[-500:]}")
+            return connection
+
+
+def configure(c, settings):
+    """Sets JupyterHub up for the Outposts in `settings`, the value of custom.outposts."""
+    if _pair_warning:
+        get_logger().warning(_pair_warning)
+    outposts = Outposts(settings)
+    Spawner.outposts = outposts
+
+    c.JupyterHub.spawner_class = Spawner
+    c.JupyterHub.allow_named_servers = True
+    for hook in Outposts.HOOKS:
+        setattr(c.OutpostSpawner, hook, getattr(outposts, hook))
+    # Names of Services here and of pods there: both sides know the user's number and the server's name.
+    c.OutpostSpawner.svc_name_template = f"{outposts.prefix}-{{userid}}-{{servername}}"
+
+    default_handlers[:] = [
+        handler
+        for handler in default_handlers
+        if not handler[1].__module__.startswith(PLUGINS) or handler[0].startswith(OPEN_ROUTES)
+    ]
