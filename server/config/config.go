@@ -30,6 +30,7 @@ type Config struct {
 	CreditsPath string // OUTPOST_CREDITS_PATH: the credits file; absent for no credits
 
 	Namespace    string        // OUTPOST_NAMESPACE: where pods are made unless spawner.namespace says otherwise
+	Lease        string        // OUTPOST_LEASE: Lease by which several processes choose a leader; empty for one process
 	StartTimeout time.Duration // OUTPOST_START_TIMEOUT: how long a server may take to become ready, whole seconds
 	LogLevel     slog.Level    // OUTPOST_LOG_LEVEL
 	LogFormat    string        // OUTPOST_LOG_FORMAT: "json" or "text"

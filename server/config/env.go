@@ -49,6 +49,7 @@ var variables = []Variable{
 	{Name: "OUTPOST_AUTHORIZED_KEYS_DIR", Help: "Directory with the hubs' public keys: a file for each hub, or one named authorized_keys. Read again when it changes.", Chart: true, field: func(c *Config) any { return &c.AuthorizedKeysDir }},
 	{Name: "OUTPOST_HUB_CA_FILE", Help: "CAs of hubs that the public ones do not vouch for.", Chart: true, field: func(c *Config) any { return &c.HubCAFile }},
 	{Name: "OUTPOST_NAMESPACE", Help: "Namespace of the pods; empty for the one that this process runs in.", Chart: true, field: func(c *Config) any { return &c.Namespace }},
+	{Name: "OUTPOST_LEASE", Help: "Lease by which several processes on one PostgreSQL choose the one that does periodic work; empty for a single process.", Chart: true, field: func(c *Config) any { return &c.Lease }},
 	{Name: "OUTPOST_START_TIMEOUT", Help: "Seconds that a server may take to become ready, unless spawner.start_timeout says otherwise.", Chart: true, field: func(c *Config) any { return &c.StartTimeout }},
 	{Name: "OUTPOST_LOG_LEVEL", Help: "debug, info, warn or error.", Chart: true, field: func(c *Config) any { return &c.LogLevel }},
 	{Name: "OUTPOST_LOG_FORMAT", Help: "json or text.", Chart: true, field: func(c *Config) any { return &c.LogFormat }},

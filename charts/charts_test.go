@@ -1,0 +1,569 @@
+// Package charts tests the charts: each value set in ci/ is rendered by Helm's engine and compared with a golden file.
+package charts
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"helm.sh/helm/v3/pkg/chart"
+	"helm.sh/helm/v3/pkg/chart/loader"
+	"helm.sh/helm/v3/pkg/chartutil"
+	"helm.sh/helm/v3/pkg/engine"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/outposts-dev/outposts/server/config"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// object is a rendered object, undecoded.
+type object struct {
+	Kind     string
+	Metadata struct{ Name, Namespace string }
+	text     []byte
+}
+
+// decode reads an object strictly into a type of the Kubernetes API.
+func decode[T any](t *testing.T, text []byte) T {
+	t.Helper()
+	var out T
+	if err := yaml.UnmarshalStrict(text, &out); err != nil {
+		t.Fatalf("%v in\n%s", err, text)
+	}
+	return out
+}
+
+func load(t *testing.T) *chart.Chart {
+	t.Helper()
+	c, err := loader.Load("outpost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func readValues(t *testing.T, path string) map[string]any {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]any{}
+	if err := yaml.UnmarshalStrict(text, &values); err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	return values
+}
+
+// render renders the chart as release outpost in namespace outpost, checked against its schema.
+func render(t *testing.T, values map[string]any) (map[string]string, error) {
+	t.Helper()
+	c := load(t)
+	capabilities := chartutil.DefaultCapabilities.Copy()
+	capabilities.KubeVersion = chartutil.KubeVersion{Version: "v1.34.4", Major: "1", Minor: "34"}
+	top, err := chartutil.ToRenderValues(c, values, chartutil.ReleaseOptions{Name: "outpost", Namespace: "outpost", Revision: 1, IsInstall: true}, capabilities)
+	if err != nil {
+		return nil, err
+	}
+	return engine.Render(c, top)
+}
+
+// objects renders a value set and splits it into objects by "Kind name".
+func objects(t *testing.T, values map[string]any) map[string]object {
+	t.Helper()
+	files, err := render(t, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]object{}
+	for name, text := range files {
+		if filepath.Ext(name) != ".yaml" || strings.TrimSpace(text) == "" {
+			continue
+		}
+		var o object
+		if err := yaml.Unmarshal([]byte(text), &o); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		o.text = []byte(text)
+		key := o.Kind + " " + o.Metadata.Name
+		if _, twice := out[key]; twice {
+			t.Fatalf("%s is rendered twice", key)
+		}
+		out[key] = o
+	}
+	return out
+}
+
+func valueSets(t *testing.T) []string {
+	t.Helper()
+	paths, err := filepath.Glob("outpost/ci/*.yaml")
+	if err != nil || len(paths) < 5 {
+		t.Fatalf("value sets: %v, %v", paths, err)
+	}
+	return paths
+}
+
+func setName(path string) string { return strings.TrimSuffix(filepath.Base(path), ".yaml") }
+
+func TestRenderedValueSetsAreAsBefore(t *testing.T) {
+	for _, path := range valueSets(t) {
+		t.Run(setName(path), func(t *testing.T) {
+			files, err := render(t, readValues(t, path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			names := make([]string, 0, len(files))
+			for name := range files {
+				names = append(names, name)
+			}
+			sort.Strings(names)
+			var got bytes.Buffer
+			for _, name := range names {
+				text := strings.TrimSpace(files[name])
+				if text == "" || strings.HasSuffix(name, ".tpl") {
+					continue
+				}
+				got.WriteString("# " + strings.TrimPrefix(name, "outpost/templates/") + "\n" + text + "\n---\n")
+			}
+			golden := filepath.Join("testdata", setName(path)+".golden.yaml")
+			if *update {
+				if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got.String()); diff != "" {
+				t.Errorf("rendered objects (-want +got; -update rewrites them):\n%s", diff)
+			}
+		})
+	}
+}
+
+// keys lists the keys of nested values; what the schema leaves open ends a path.
+func keys(value any, schema map[string]any, path string) []string {
+	m, ok := value.(map[string]any)
+	properties, closed := schema["properties"].(map[string]any)
+	if !ok || !closed {
+		return []string{path}
+	}
+	var out []string
+	for name, v := range m {
+		sub, _ := properties[name].(map[string]any)
+		out = append(out, keys(v, sub, strings.TrimPrefix(path+"."+name, "."))...)
+	}
+	sort.Strings(out)
+	return out
+}
+
+// schemaKeys lists the keys of a schema and what it leaves undescribed or open.
+func schemaKeys(t *testing.T, schema map[string]any, path string) []string {
+	t.Helper()
+	if schema["description"] == nil && path != "" {
+		t.Errorf("%s has no description", path)
+	}
+	properties, ok := schema["properties"].(map[string]any)
+	if !ok {
+		return []string{path}
+	}
+	if schema["additionalProperties"] != false {
+		t.Errorf("%s allows unknown keys", path)
+	}
+	var out []string
+	for name, sub := range properties {
+		out = append(out, schemaKeys(t, sub.(map[string]any), strings.TrimPrefix(path+"."+name, "."))...)
+	}
+	sort.Strings(out)
+	return out
+}
+
+func TestValuesSchemaAndEverythingHaveTheSameKeys(t *testing.T) {
+	var schema map[string]any
+	text, err := os.ReadFile("outpost/values.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &schema); err != nil {
+		t.Fatal(err)
+	}
+	want := schemaKeys(t, schema, "")
+	if diff := cmp.Diff(want, keys(readValues(t, "outpost/values.yaml"), schema, "")); diff != "" {
+		t.Errorf("values.yaml (-schema +values):\n%s", diff)
+	}
+	if diff := cmp.Diff(want, keys(readValues(t, "outpost/ci/everything.yaml"), schema, "")); diff != "" {
+		t.Errorf("ci/everything.yaml (-schema +everything):\n%s", diff)
+	}
+}
+
+// with returns the default value set with one change.
+func with(t *testing.T, change string) map[string]any {
+	t.Helper()
+	values := readValues(t, "outpost/ci/defaults.yaml")
+	return chartutil.CoalesceTables(decode[map[string]any](t, []byte(change)), values)
+}
+
+func TestRefusals(t *testing.T) {
+	for _, c := range []struct{ name, change, want string }{
+		{"Python configuration", `outpostConfig: "c.X = 1"`, "write config"},
+		{"Python configuration by path", `outpostConfigPath: /x.py`, "write config"},
+		{"Python packages", `extraPythonPackages: [a]`, "leave it out"},
+		{"no key", `cryptSecret: ""`, "cryptSecret is empty"},
+		{"no hubs", `outpostUsers: ""`, "outpostUsers is empty"},
+		{"several on SQLite", `replicaCount: 2`, "SQLite belongs to one process"},
+		{"no database", `persistence: {enabled: false}`, "no database is named"},
+		{"nowhere to keep a host key", "persistence: {enabled: false}\nextraEnvVarsSecrets: [db]", "hostKeySecret is empty"},
+		{"two kinds of keys", "sshPublicKeys: [a]\nhubSshPublicKeys: {h: [b]}", "are both given"},
+		{"two CAs", "hubCaSecret: a\nhubCaConfigMap: b", "are both given"},
+		{"Ingress for everything", "ingress: {enabled: true}", "ingress.hosts is empty"},
+		{"node port of a ClusterIP", "service: {ports: {nodePort: 30080}}", "set the type to NodePort"},
+		{"SSH node port of a ClusterIP", "servicessh: {ports: {nodePort: 30022}}", "set the type to NodePort"},
+		{"one node port for both", "service: {type: NodePort, ports: {nodePort: 30080}}\nservicessh: {type: NodePort, ports: {nodePort: 30080}}", "are both 30080"},
+		{"load balancer address of a NodePort", "service: {type: NodePort, loadBalancerIP: 192.0.2.1}", "set the type to LoadBalancer"},
+		{"traffic policy of a ClusterIP", "servicessh: {externalTrafficPolicy: Local}", "servicessh.type is ClusterIP"},
+		{"nothing to pull", "prePuller: {enabled: true}", "prePuller.images is empty"},
+		{"unknown value", "replicas: 2", "additional properties 'replicas' not allowed"},
+		{"unknown key of a hub", "config: {hubs: {h: {allowedImage: [a]}}}", "additional properties 'allowedImage' not allowed"},
+		{"wrong type", "replicaCount: two", "replicaCount"},
+		{"node port out of range", "service: {type: NodePort, ports: {nodePort: 70000}}", "nodePort"},
+		{"base path without a slash", "basePath: outpost", "basePath"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := render(t, with(t, c.change))
+			if err == nil {
+				t.Fatal("rendered")
+			}
+			if !strings.Contains(err.Error(), c.want) && !strings.Contains(err.Error(), strings.ReplaceAll(c.want, "additional properties '", "Additional property ")) &&
+				!strings.Contains(strings.ReplaceAll(err.Error(), "Additional property ", "additional properties '"), strings.TrimSuffix(c.want, "' not allowed")) {
+				t.Errorf("got %q, want it to say %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestEverythingWrongIsSaidAtOnce(t *testing.T) {
+	_, err := render(t, map[string]any{"outpostConfig": "c.X = 1", "replicaCount": 2})
+	if err == nil {
+		t.Fatal("rendered")
+	}
+	for _, want := range []string{"outpostConfig", "cryptSecret", "outpostUsers", "replicaCount"} {
+		if !strings.Contains(err.Error(), "- "+want) {
+			t.Errorf("%s is not in the message:\n%v", want, err)
+		}
+	}
+}
+
+// deployment returns the outpost's pod of a value set.
+func deployment(t *testing.T, objects map[string]object) corev1.PodTemplateSpec {
+	t.Helper()
+	for _, o := range objects {
+		if o.Kind == "Deployment" {
+			type deployment struct {
+				Spec struct{ Template corev1.PodTemplateSpec }
+			}
+			var d deployment
+			if err := yaml.Unmarshal(o.text, &d); err != nil {
+				t.Fatal(err)
+			}
+			return d.Spec.Template
+		}
+	}
+	t.Fatal("no Deployment")
+	return corev1.PodTemplateSpec{}
+}
+
+func outpostContainer(t *testing.T, pod corev1.PodTemplateSpec) corev1.Container {
+	t.Helper()
+	i := slices.IndexFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Name == "outpost" })
+	if i < 0 {
+		t.Fatal("no container outpost")
+	}
+	return pod.Spec.Containers[i]
+}
+
+func TestEnvironmentIsWhatTheServerReads(t *testing.T) {
+	var want []string
+	known := map[string]bool{}
+	for _, v := range config.Variables() {
+		known[v.Name] = true
+		if v.Chart {
+			want = append(want, v.Name)
+		}
+	}
+	slices.Sort(want)
+	for _, path := range valueSets(t) {
+		t.Run(setName(path), func(t *testing.T) {
+			values := readValues(t, path)
+			var got []string
+			for _, e := range outpostContainer(t, deployment(t, objects(t, values))).Env {
+				if !known[e.Name] {
+					t.Errorf("%s is rendered, but the server does not read it", e.Name)
+				}
+				if slices.Contains(want, e.Name) {
+					got = append(got, e.Name)
+				}
+			}
+			slices.Sort(got)
+			expected := want
+			if values["tls"] == nil {
+				expected = slices.DeleteFunc(slices.Clone(want), func(name string) bool { return strings.HasPrefix(name, "OUTPOST_TLS_") })
+			}
+			if diff := cmp.Diff(expected, got); diff != "" {
+				t.Errorf("variables (-server's table +rendered):\n%s", diff)
+			}
+		})
+	}
+}
+
+// The rendered environment, with the Secrets it names, is a configuration that the server takes.
+func TestServerTakesTheRenderedConfiguration(t *testing.T) {
+	for _, path := range valueSets(t) {
+		t.Run(setName(path), func(t *testing.T) {
+			all := objects(t, readValues(t, path))
+			env := map[string]string{"usernames": "jupyterhub;first-hub;second-hub", "passwords": "a;b;c", "OUTPOST_CRYPT_KEY": "k"}
+			for _, e := range outpostContainer(t, deployment(t, all)).Env {
+				if e.ValueFrom == nil {
+					env[e.Name] = e.Value
+				}
+			}
+			var cm corev1.ConfigMap
+			for _, o := range all {
+				if o.Kind == "ConfigMap" && strings.HasSuffix(o.Metadata.Name, "-config") {
+					cm = decode[corev1.ConfigMap](t, o.text)
+				}
+			}
+			text := strings.ReplaceAll(cm.Data["config.yaml"], "/mnt/hub_tokens/jupyterhub", "/dev/null")
+			env["OUTPOST_CONFIG_FILE"] = filepath.Join(t.TempDir(), "config.yaml")
+			if err := os.WriteFile(env["OUTPOST_CONFIG_FILE"], []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := config.FromEnv(func(name string) (string, bool) { v, ok := env[name]; return v, ok }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestDefaultsOfChartAndServerAgree(t *testing.T) {
+	env := map[string]string{}
+	for _, e := range outpostContainer(t, deployment(t, objects(t, readValues(t, "outpost/ci/defaults.yaml")))).Env {
+		env[e.Name] = e.Value
+	}
+	for _, v := range config.Variables() {
+		if !v.Chart || v.Default == "" || v.Name == "OUTPOST_HOST_KEYS_DIR" { // keys are made on the volume if there is no Secret
+			continue
+		}
+		if env[v.Name] != v.Default {
+			t.Errorf("%s: the chart says %q, the server's default is %q", v.Name, env[v.Name], v.Default)
+		}
+	}
+}
+
+// restricted lists what a pod does that Pod Security "restricted" (v1.34) forbids.
+func restricted(pod corev1.PodSpec) (wrong []string) {
+	check := func(ok bool, what string) {
+		if !ok {
+			wrong = append(wrong, what)
+		}
+	}
+	s := pod.SecurityContext
+	if s == nil {
+		s = &corev1.PodSecurityContext{}
+	}
+	check(!pod.HostNetwork && !pod.HostPID && !pod.HostIPC, "host namespaces")
+	check(s.RunAsNonRoot != nil && *s.RunAsNonRoot, "runAsNonRoot")
+	check(s.RunAsUser == nil || *s.RunAsUser != 0, "runAsUser")
+	check(s.SeccompProfile != nil && s.SeccompProfile.Type == corev1.SeccompProfileTypeRuntimeDefault, "seccompProfile")
+	for _, c := range slices.Concat(pod.InitContainers, pod.Containers) {
+		sc := c.SecurityContext
+		if sc == nil {
+			sc = &corev1.SecurityContext{}
+		}
+		check(sc.Privileged == nil || !*sc.Privileged, c.Name+": privileged")
+		check(sc.AllowPrivilegeEscalation != nil && !*sc.AllowPrivilegeEscalation, c.Name+": allowPrivilegeEscalation")
+		check(sc.Capabilities != nil && slices.Contains(sc.Capabilities.Drop, "ALL") && len(sc.Capabilities.Add) == 0, c.Name+": capabilities")
+		check(sc.RunAsUser == nil || *sc.RunAsUser != 0, c.Name+": runAsUser")
+		for _, p := range c.Ports {
+			check(p.HostPort == 0, c.Name+": hostPort")
+		}
+	}
+	for _, v := range pod.Volumes {
+		check(v.ConfigMap != nil || v.Secret != nil || v.EmptyDir != nil || v.PersistentVolumeClaim != nil || v.Projected != nil, "volume "+v.Name)
+	}
+	return wrong
+}
+
+func TestPodsPassPodSecurityRestricted(t *testing.T) {
+	for _, path := range valueSets(t) {
+		t.Run(setName(path), func(t *testing.T) {
+			pods := 0
+			for key, o := range objects(t, readValues(t, path)) {
+				if o.Kind != "Deployment" && o.Kind != "DaemonSet" {
+					continue
+				}
+				pods++
+				pod := deployment(t, map[string]object{key: {Kind: "Deployment", text: o.text}}).Spec
+				if wrong := restricted(pod); wrong != nil {
+					t.Errorf("%s: %v", key, wrong)
+				}
+				for _, c := range pod.Containers {
+					if c.Name != "beside" && (c.SecurityContext.ReadOnlyRootFilesystem == nil || !*c.SecurityContext.ReadOnlyRootFilesystem) {
+						t.Errorf("%s: %s can write to its root", key, c.Name)
+					}
+				}
+			}
+			if pods == 0 {
+				t.Error("no pod was checked")
+			}
+		})
+	}
+}
+
+func TestPublishedAddressesHold(t *testing.T) {
+	svc := decode[corev1.Service](t, objects(t, readValues(t, "outpost/ci/local.yaml"))["Service outpost"].text)
+	ports := map[int32]string{}
+	for _, p := range svc.Spec.Ports {
+		ports[p.Port] = p.TargetPort.String()
+	}
+	if diff := cmp.Diff(map[int32]string{8080: "http", 22: "ssh"}, ports); diff != "" {
+		t.Errorf("Service outpost (-want +got):\n%s", diff)
+	}
+	all := objects(t, readValues(t, "outpost/ci/nodeport-tls.yaml"))
+	for name, want := range map[string]map[int32]int32{"outpost": {8080: 30080}, "outpost-ssh": {22: 30022}} {
+		got := map[int32]int32{}
+		for _, p := range decode[corev1.Service](t, all["Service "+name].text).Spec.Ports {
+			got[p.Port] = p.NodePort
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("node ports of Service %s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestRightsAreTheLeast(t *testing.T) {
+	type rule = struct{ APIGroups, Resources, ResourceNames, Verbs []string }
+	type role struct{ Rules []rule }
+	rights := func(t *testing.T, change string) map[string][]string {
+		out := map[string][]string{}
+		for _, o := range objects(t, with(t, change)) {
+			if strings.HasPrefix(o.Kind, "Cluster") {
+				t.Errorf("%s is not bound to one namespace", o.Kind)
+			}
+			if o.Kind != "Role" {
+				continue
+			}
+			var r role
+			if err := yaml.Unmarshal(o.text, &r); err != nil {
+				t.Fatal(err)
+			}
+			for _, one := range r.Rules {
+				for _, resource := range one.Resources {
+					out[resource] = append(out[resource], one.Verbs...)
+				}
+			}
+		}
+		return out
+	}
+	least := map[string][]string{
+		"pods": {"get", "list", "watch", "create", "delete"}, "pods/log": {"get"},
+		"services": {"get", "create", "delete"}, "events": {"get", "list", "watch"},
+	}
+	plus := func(more map[string][]string) map[string][]string {
+		out := map[string][]string{}
+		for _, m := range []map[string][]string{least, more} {
+			for k, v := range m {
+				out[k] = v
+			}
+		}
+		return out
+	}
+	for _, c := range []struct {
+		name, change string
+		want         map[string][]string
+	}{
+		{"by default", "{}", least},
+		{"with internal TLS", "internalSsl: true", plus(map[string][]string{"secrets": {"create", "delete"}})},
+		{"with claims", "config: {spawner: {storage_pvc_ensure: true}}", plus(map[string][]string{"persistentvolumeclaims": {"get", "create"}})},
+		{"with a shared database", "persistence: {enabled: false}\nextraEnvVarsSecrets: [db]\nhostKeySecret: k", plus(map[string][]string{"leases": {"create", "get", "update"}})},
+		{"none", "rbac: {create: false}", map[string][]string{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if diff := cmp.Diff(c.want, rights(t, c.change)); diff != "" {
+				t.Errorf("rights (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestConfigRestartsThePodAndReloadedFilesDoNot(t *testing.T) {
+	before := deployment(t, objects(t, with(t, "{flavors: {flavors: {a: {}}}, credits: {credits: {a: {}}}}")))
+	for _, c := range []struct {
+		name, change string
+		restart      bool
+	}{
+		{"config", "{config: {globalMaxPerUser: 3}, flavors: {flavors: {a: {}}}, credits: {credits: {a: {}}}}", true},
+		{"flavors", "{flavors: {flavors: {b: {}}}, credits: {credits: {a: {}}}}", false},
+		{"credits", "{flavors: {flavors: {a: {}}}, credits: {credits: {b: {}}}}", false},
+		{"public keys", "{sshPublicKeys: [k], flavors: {flavors: {a: {}}}, credits: {credits: {a: {}}}}", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := !cmp.Equal(before, deployment(t, objects(t, with(t, c.change)))); got != c.restart {
+				t.Errorf("a change restarts the pod: %v, want %v", got, c.restart)
+			}
+		})
+	}
+}
+
+func TestAuthorizedKeysFilesAreNamedForTheirHubs(t *testing.T) {
+	for _, c := range []struct {
+		set  string
+		want map[string]string
+	}{
+		{"nodeport-tls", map[string]string{"authorized_keys": "restrict,port-forwarding ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN1Jm2f3WPTnu3iTK0AzBmmAlbGkAxv6kRaFWTRzZ0bM hub\n"}},
+		{"several-hubs", map[string]string{
+			"first-hub":  "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN1Jm2f3WPTnu3iTK0AzBmmAlbGkAxv6kRaFWTRzZ0bM first\nssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIF0nWbYp3yYcG3nMyUu2m1nVwTj8mYwZC3QZqj8nCk0q first, next\n",
+			"second-hub": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBqX0CqgwCkWY5m3H2Xl0yQTd0v1m0eJkqv0oQ1T8rTz second\n",
+		}},
+		{"defaults", nil},
+	} {
+		t.Run(c.set, func(t *testing.T) {
+			got := decode[corev1.ConfigMap](t, objects(t, readValues(t, "outpost/ci/"+c.set+".yaml"))["ConfigMap outpost-auth"].text)
+			if diff := cmp.Diff(c.want, got.Data); diff != "" {
+				t.Errorf("data (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestNoSecretIsRendered(t *testing.T) {
+	for _, path := range valueSets(t) {
+		for key, o := range objects(t, readValues(t, path)) {
+			if o.Kind == "Secret" {
+				t.Errorf("%s: %s: the chart names Secrets, it never makes them", setName(path), key)
+			}
+		}
+	}
+	for _, v := range config.Variables() {
+		if strings.Contains(v.Name, "PASSWORD") || strings.Contains(v.Name, "password") || strings.Contains(v.Name, "TOKEN") {
+			if v.Chart {
+				t.Errorf("%s is a secret and must not come from values", v.Name)
+			}
+		}
+	}
+	env := outpostContainer(t, deployment(t, objects(t, readValues(t, "outpost/ci/everything.yaml")))).Env
+	for _, e := range env {
+		if e.Name == "OUTPOST_CRYPT_KEY" && (e.Value != "" || e.ValueFrom == nil || e.ValueFrom.SecretKeyRef == nil) {
+			t.Errorf("OUTPOST_CRYPT_KEY is not taken from a Secret: %+v", e)
+		}
+	}
+}

@@ -1,0 +1,117 @@
+{{- /* Name of all objects: the release's, so that release "outpost" gives the published address outpost.<namespace>.svc. */ -}}
+{{- define "outpost.fullname" -}}
+{{- .Values.fullnameOverride | default .Release.Name | trunc 53 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "outpost.name" -}}
+{{- .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "outpost.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "outpost.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "outpost.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "outpost.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
+{{- /* Labels of the outpost's own pods, beside which the pre-puller's are not. */ -}}
+{{- define "outpost.podSelector" -}}
+{{ include "outpost.selectorLabels" . }}
+app.kubernetes.io/component: outpost
+{{- end -}}
+
+{{- /* Labels that single-user pods carry: KubeSpawner's component_label. */ -}}
+{{- define "outpost.singleuserSelector" -}}
+component: {{ dig "component_label" "singleuser-server" .Values.config.spawner | quote }}
+{{- end -}}
+
+{{- /* Namespace of the single-user pods. */ -}}
+{{- define "outpost.spawnNamespace" -}}
+{{- dig "namespace" .Release.Namespace .Values.config.spawner -}}
+{{- end -}}
+
+{{- define "outpost.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- .Values.serviceAccount.name | default (include "outpost.fullname" .) -}}
+{{- else -}}
+{{- .Values.serviceAccount.name | default "default" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "outpost.image" -}}
+{{- .Values.image.repository -}}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- with .Values.image.digest }}@{{ . }}{{ end -}}
+{{- end -}}
+
+{{- /* Whether several outposts, or an old and a new one, may run at the same time. */ -}}
+{{- define "outpost.shared" -}}
+{{- if or (not .Values.persistence.enabled) (gt (int .Values.replicaCount) 1) -}}true{{- end -}}
+{{- end -}}
+
+{{- define "outpost.claimName" -}}
+{{- .Values.persistence.existingClaim | default (printf "%s-data" (include "outpost.fullname" .)) -}}
+{{- end -}}
+
+{{- /* Egress rules of a policy; takes the egressAllowRules and the rules' other part. */ -}}
+{{- define "outpost.egressAllowRules" -}}
+{{- if .dns }}
+- to:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: kube-system
+    - ipBlock: {cidr: 10.0.0.0/8}
+    - ipBlock: {cidr: 172.16.0.0/12}
+    - ipBlock: {cidr: 192.168.0.0/16}
+    - ipBlock: {cidr: 169.254.20.10/32}
+    - ipBlock: {cidr: 169.254.169.254/32}
+  ports:
+    - {protocol: UDP, port: 53}
+    - {protocol: TCP, port: 53}
+{{- end }}
+{{- if .nonPrivateIPs }}
+- to:
+    - ipBlock:
+        cidr: 0.0.0.0/0
+        except: [10.0.0.0/8, 100.64.0.0/10, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16]
+    - ipBlock:
+        cidr: ::/0
+        except: [fc00::/7, fe80::/10]
+{{- end }}
+{{- if .privateIPs }}
+- to:
+    - ipBlock: {cidr: 10.0.0.0/8}
+    - ipBlock: {cidr: 100.64.0.0/10}
+    - ipBlock: {cidr: 172.16.0.0/12}
+    - ipBlock: {cidr: 192.168.0.0/16}
+    - ipBlock:
+        cidr: fc00::/7
+        except: [fd00:ec2::254/128]
+{{- end }}
+{{- if .cloudMetadataServer }}
+- to:
+    - ipBlock: {cidr: 169.254.169.254/32}
+    - ipBlock: {cidr: fd00:ec2::254/128}
+{{- end }}
+{{- end -}}
+
+{{- /* The part of a Service's spec that both Services share; takes the values of one of them. */ -}}
+{{- define "outpost.serviceSpec" -}}
+type: {{ .type }}
+{{- with .loadBalancerIP }}
+loadBalancerIP: {{ . }}
+{{- end }}
+{{- with .loadBalancerClass }}
+loadBalancerClass: {{ . }}
+{{- end }}
+{{- with .loadBalancerSourceRanges }}
+loadBalancerSourceRanges: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .externalTrafficPolicy }}
+externalTrafficPolicy: {{ . }}
+{{- end }}
+{{- end -}}
