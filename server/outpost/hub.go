@@ -29,6 +29,7 @@ type Hub struct {
 
 // HubCall is a URL of a hub's API and the token to call it with.
 type HubCall struct {
+	Hub   string // the hub's name: which certificates to trust; the Manager fills it in
 	URL   string
 	Token Secret
 }

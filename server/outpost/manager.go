@@ -3,7 +3,11 @@ package outpost
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -17,9 +21,23 @@ type Manager struct {
 	opts     Options
 	log      *slog.Logger
 	observer Observer
-	hubs     map[string]Hub
+	hubs     atomic.Pointer[map[string]Hub]
 	flavors  atomic.Pointer[Flavors]
 	credits  atomic.Pointer[Flavors]
+	index    *index
+	updates  updates
+
+	// base lives as long as the process works: starts and removals run under it, not under a request.
+	base    context.Context
+	stopAll context.CancelFunc
+	work    sync.WaitGroup
+	mu      sync.Mutex // guards closed and the Once-like fields below
+	closed  bool
+	warned  map[string]bool // hubs that were warned about refused callbacks
+	synced  map[string]time.Time
+
+	loaded, reconciled         chan struct{} // closed when rows are in memory; when left-overs are dealt with
+	loadedOnce, reconciledOnce sync.Once
 }
 
 // Options is what a Manager may be given beside its ports. The zero value works: no hubs, no flavors, no limits.
@@ -41,6 +59,8 @@ type Options struct {
 	CleanupAge time.Duration
 	// Touch is how often LastUpdate is written: 0 is 10 s.
 	Touch time.Duration
+	// Reconcile is how often RunLeader compares rows and pods: 0 is 5 min.
+	Reconcile time.Duration
 	// LogLines is how many lines of a server's log are collected: 0 is 100.
 	LogLines int
 	// Reachable waits until this outpost's SSH and HTTP can be reached from outside; tunnels are renewed after it.
@@ -91,83 +111,221 @@ type StopOptions struct {
 	CollectLogs bool // return the last log lines; ignored if Async
 }
 
-// Count is the number of services of one hub in one state: starting, running, ended, stopping.
+// Count is the number of services of one hub in one state: starting, running or stopping.
 type Count struct {
 	Hub, State string
 	Services   int
 }
 
-// New makes a Manager. It starts nothing: Run and RunLeader do.
+// New makes a Manager. It starts nothing: Run and RunLeader do. The error names every bad option.
 func New(store Store, spawner Spawner, hubAPI HubAPI, opts Options) (*Manager, error) {
-	return nil, errors.New("not yet")
+	m := &Manager{
+		store: store, spawner: spawner, hubAPI: hubAPI,
+		opts: opts.withDefaults(), index: newIndex(),
+		warned: map[string]bool{}, synced: map[string]time.Time{},
+		loaded: make(chan struct{}), reconciled: make(chan struct{}),
+	}
+	m.updates.targets = map[HubCall]*updateTarget{}
+	m.log, m.observer = m.opts.Logger, m.opts.Observer
+	m.base, m.stopAll = context.WithCancel(context.Background())
+	m.flavors.Store(opts.Flavors)
+	m.credits.Store(opts.Credits)
+	return m, m.SetHubs(opts.Hubs)
 }
 
-// Run loads the services from the Store and does the work that every process does (writes LastUpdate, follows other
-// processes' changes if Shared, renews tunnels once) until ctx ends. Then it cancels starts that are under way,
-// without removing anything, and waits for its goroutines: the next process finishes or rolls back what is left.
-func (m *Manager) Run(ctx context.Context) error { return errors.New("not yet") }
+// SetHubs replaces the hubs that may ask this outpost. Services of a hub that is no longer among them keep running.
+// The error names every bad field of every hub, and nothing is changed.
+func (m *Manager) SetHubs(hubs []Hub) error {
+	byName := make(map[string]Hub, len(hubs))
+	var errs []error
+	for _, h := range hubs {
+		if _, twice := byName[h.Name]; twice || h.Name == "" {
+			errs = append(errs, fmt.Errorf("hub %q: the name is empty or given twice", h.Name))
+		}
+		errs = append(errs, h.check()...)
+		byName[h.Name] = h
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	m.hubs.Store(&byName)
+	return nil
+}
 
-// RunLeader does the work that only one process may do at a time, until ctx ends: it reconciles rows and pods at
-// once and every few minutes, ends services past their end date, and cleans up what hubs no longer know.
-// Polls are answered "running" until the first reconciliation is done (if Shared: until Run has loaded the rows).
-func (m *Manager) RunLeader(ctx context.Context) error { return errors.New("not yet") }
+// withDefaults fills in what the zero value stands for.
+func (o Options) withDefaults() Options {
+	set := func(d *time.Duration, value time.Duration) {
+		if *d == 0 {
+			*d = value
+		}
+	}
+	set(&o.EndDates, time.Minute)
+	set(&o.Cleanup, 30*time.Minute)
+	set(&o.CleanupAge, 30*time.Minute)
+	set(&o.Touch, 10*time.Second)
+	set(&o.Reconcile, 5*time.Minute)
+	if o.LogLines == 0 {
+		o.LogLines = 100
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Observer == nil {
+		o.Observer = noObserver{}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
+// hub returns a hub that may ask this outpost.
+func (m *Manager) hub(name string) (Hub, error) {
+	h, ok := (*m.hubs.Load())[name]
+	if !ok {
+		return Hub{}, Errorf(KindUnauthorized, "This outpost does not know the hub.")
+	}
+	return h, nil
+}
+
+// goes runs f in a goroutine that Run waits for; false if the Manager is being stopped.
+func (m *Manager) goes(f func()) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return false
+	}
+	m.work.Go(f)
+	return true
+}
+
+// logger returns the logger with the facts that name a service.
+func (m *Manager) logger(e *entry) *slog.Logger {
+	return m.log.With("hub", e.Hub, "service", e.Name, "start_id", e.StartID, "user_id", e.userID)
+}
+
+// storeError gives an error of the Store that has no kind the kind "unavailable": the database failed.
+func storeError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*Error](err); ok {
+		return err
+	}
+	return &Error{Kind: KindUnavailable, Reason: "database", Message: "The outpost's database does not answer; try again.", Cause: err}
+}
 
 // Ready tells whether the services are loaded and database and Kubernetes answer; nil if so.
-func (m *Manager) Ready(ctx context.Context) error { return errors.New("not yet") }
-
-// Start starts a service and returns its address "http://host:port", or "" at once if r.Async. The start goes on
-// when ctx ends. Errors: KindInvalid, KindConflict (this key exists), KindQuota, KindFailed, KindUnavailable.
-func (m *Manager) Start(ctx context.Context, r StartRequest) (string, error) {
-	return "", errors.New("not yet")
-}
-
-// Poll tells whether a service runs. It needs neither Store nor cluster for a service that is in memory.
-// Errors: KindNotFound only if the service is certainly gone; KindInternal if its row cannot be opened.
-func (m *Manager) Poll(ctx context.Context, k Key, collectLogs bool) (PollResult, error) {
-	return PollResult{}, errors.New("not yet")
-}
-
-// Stop removes a service in whatever state it is, cancelling its start. It returns when the pod and the row are gone
-// (at once if o.Async); a second Stop joins the first and returns nil logs, the first one non-nil.
-// Errors: KindNotFound; KindUnavailable if the pod could not be removed yet (it is tried again in the background).
-func (m *Manager) Stop(ctx context.Context, k Key, o StopOptions) ([]string, error) {
-	return nil, errors.New("not yet")
+func (m *Manager) Ready(ctx context.Context) error {
+	if !isDone(m.loaded) {
+		return Errorf(KindUnavailable, "The services are not loaded yet.")
+	}
+	if err := m.store.Ping(ctx); err != nil {
+		return storeError(err)
+	}
+	if err := m.spawner.Ready(ctx); err != nil {
+		return Wrap(err, KindUnavailable, "Kubernetes does not answer")
+	}
+	return nil
 }
 
 // List returns the services of a hub by start date.
 func (m *Manager) List(ctx context.Context, hub string) ([]Summary, error) {
-	return nil, errors.New("not yet")
+	list, err := m.store.List(ctx, hub)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	for i := range list {
+		// The Store's LastUpdate lags behind by a batch.
+		if e := m.index.get(list[i].Key); e != nil {
+			if seen := time.Unix(0, e.seen.Load()).UTC(); seen.After(list[i].LastUpdate) {
+				list[i].LastUpdate = seen
+			}
+		}
+	}
+	return list, nil
 }
 
 // Flavors returns the flavors of a hub, each with "current", the number of the hub's services of it.
 func (m *Manager) Flavors(ctx context.Context, hub string) (map[string]Flavor, error) {
-	return nil, errors.New("not yet")
+	return m.counted(ctx, hub, m.flavors.Load().ofHub(hub))
 }
 
 // UserFlavors returns the flavors of one user of a hub; authentication is decoded JSON, nil or an object.
 func (m *Manager) UserFlavors(ctx context.Context, hub string, authentication any) (map[string]Flavor, error) {
-	return nil, errors.New("not yet")
+	chosen, err := m.flavors.Load().ofUser(hub, authentication)
+	if err != nil {
+		return nil, err
+	}
+	return m.counted(ctx, hub, chosen)
+}
+
+// counted returns flavors with their present use.
+func (m *Manager) counted(ctx context.Context, hub string, chosen choice) (map[string]Flavor, error) {
+	result := chosen.copies()
+	if len(result) == 0 {
+		return result, nil
+	}
+	usage, err := m.store.Usage(ctx, hub)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	for name, f := range result {
+		f["current"] = usage.ByFlavor[name]
+	}
+	return result, nil
 }
 
 // Credits returns the credit definitions of a hub.
-func (m *Manager) Credits(hub string) (map[string]Flavor, error) { return nil, errors.New("not yet") }
+func (m *Manager) Credits(hub string) (map[string]Flavor, error) {
+	return m.credits.Load().ofHub(hub).copies(), nil
+}
 
 // UserCredits returns the credit definitions of one user of a hub. Forbidden users get each with cap 0.
 func (m *Manager) UserCredits(hub string, authentication any) (map[string]Flavor, error) {
-	return nil, errors.New("not yet")
+	chosen, err := m.credits.Load().ofUser(hub, authentication)
+	if err != nil {
+		return nil, err
+	}
+	return chosen.copies(), nil
 }
 
-// SetFlavors replaces the flavors file, SetCredits the credits file; nil means not configured.
+// SetFlavors replaces the flavors file; nil means not configured.
 func (m *Manager) SetFlavors(f *Flavors) { m.flavors.Store(f) }
 
 // SetCredits replaces the credits file; nil means not configured.
 func (m *Manager) SetCredits(f *Flavors) { m.credits.Store(f) }
 
-// PermitOpen tells whether a hub may open host and port by SSH: only the address of one of its running services.
-// Address is what to dial, "host:port".
-func (m *Manager) PermitOpen(ctx context.Context, hub, host string, port int) (address string, ok bool) {
-	return "", false
+// Counts returns how many services there are in memory, for gauges: by hub, then state.
+func (m *Manager) Counts() []Count {
+	type group struct{ hub, state string }
+	counts := map[group]int{}
+	for name := range *m.hubs.Load() {
+		for p := phaseStarting; p <= phaseStopping; p++ {
+			counts[group{name, p.String()}] = 0
+		}
+	}
+	for _, e := range m.index.all("") {
+		e.mu.Lock()
+		p := e.phase
+		e.mu.Unlock()
+		counts[group{e.Hub, p.String()}]++
+	}
+	list := make([]Count, 0, len(counts))
+	for g, n := range counts {
+		list = append(list, Count{Hub: g.hub, State: g.state, Services: n})
+	}
+	slices.SortFunc(list, func(a, b Count) int {
+		return strings.Compare(a.Hub+"\x00"+a.State, b.Hub+"\x00"+b.State)
+	})
+	return list
 }
 
-// Counts returns how many services there are in memory, for gauges.
-func (m *Manager) Counts() []Count { return nil }
+// noObserver discards.
+type noObserver struct{}
+
+func (noObserver) ServiceStarted(string, time.Duration, string) {}
+func (noObserver) StartRefused(string, string)                  {}
+func (noObserver) ServiceStopped(string, time.Duration, string) {}
+func (noObserver) StopRetried(string)                           {}
+func (noObserver) HubCalled(string, string, error)              {}

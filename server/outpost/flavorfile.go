@@ -1,0 +1,380 @@
+package outpost
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Flavors is a parsed flavors or credits file (contract 3.2). It is never changed; nil means not configured.
+type Flavors struct {
+	credits bool
+	names   []string // in the order of the file
+	base    map[string]Flavor
+	hubs    []hubSet
+	users   []userSet
+	// Warnings are sentences for the operator about entries that have no effect or a new meaning.
+	Warnings []string
+}
+
+// hubSet is an entry of "hubs": what the hubs that it names are offered.
+type hubSet struct {
+	offer
+	names   []string // exact names, if a list was given
+	pattern *pattern // else
+}
+
+// userSet is an entry of "users": what the users whose attributes it matches are offered.
+type userSet struct {
+	offer
+	hubs      []string // nil: all
+	tests     []attributeTest
+	negate    bool
+	forbidden bool
+}
+
+// attributeTest is one key of a user set's "authentication".
+type attributeTest struct {
+	key     string
+	values  []string // exact values, if a list was given
+	pattern *pattern // else
+}
+
+// offer is what hub sets and user sets have in common.
+type offer struct {
+	key      string
+	weight   float64
+	chosen   []string // names of flavors; nil: all of the step before
+	override map[string]map[string]any
+}
+
+// ParseFlavors parses a flavors file. An empty file is nil without an error: not configured. The error names
+// every bad field.
+func ParseFlavors(data []byte) (*Flavors, error) { return parseFlavors(data, false) }
+
+// ParseCredits parses a credits file: the same shape with "credits" and "creditsOverride".
+func ParseCredits(data []byte) (*Flavors, error) { return parseFlavors(data, true) }
+
+func parseFlavors(data []byte, credits bool) (*Flavors, error) {
+	var doc yaml.Node
+	if err := yaml.Unmarshal(data, &doc); err != nil {
+		return nil, err
+	}
+	if doc.Kind == 0 || len(doc.Content) == 0 || isNull(doc.Content[0]) {
+		return nil, nil
+	}
+	p := &flavorParser{f: &Flavors{credits: credits, base: map[string]Flavor{}}, list: "flavors", overrides: "flavorsOverride"}
+	if credits {
+		p.list, p.overrides = "credits", "creditsOverride"
+	}
+	p.document(doc.Content[0])
+	if len(p.errs) > 0 {
+		return nil, errors.Join(p.errs...)
+	}
+	return p.f, nil
+}
+
+// flavorParser collects every fault of a file, each with its line.
+type flavorParser struct {
+	f               *Flavors
+	list, overrides string // names of keys
+	errs            []error
+}
+
+func (p *flavorParser) fault(n *yaml.Node, where, format string, args ...any) {
+	p.errs = append(p.errs, fmt.Errorf("line %d: %s: %s", n.Line, where, fmt.Sprintf(format, args...)))
+}
+
+func (p *flavorParser) warn(n *yaml.Node, where, format string, args ...any) {
+	p.f.Warnings = append(p.f.Warnings, fmt.Sprintf("line %d: %s: %s", n.Line, where, fmt.Sprintf(format, args...)))
+}
+
+// pair is one key of a mapping with its value.
+type pair struct {
+	key   string
+	value *yaml.Node
+}
+
+// pairs returns the keys of a mapping in the order of the file, those of a merge key last; null is an empty mapping.
+func (p *flavorParser) pairs(n *yaml.Node, where string) []pair {
+	n = resolve(n)
+	var list []pair
+	var merged []*yaml.Node
+	seen := map[string]bool{}
+	read := func(n *yaml.Node, own bool) {
+		if n.Kind != yaml.MappingNode {
+			p.fault(n, where, "a mapping is needed")
+			return
+		}
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			k, v := resolve(n.Content[i]), resolve(n.Content[i+1])
+			switch {
+			case k.Tag == "!!merge" && own && v.Kind == yaml.SequenceNode:
+				merged = append(merged, v.Content...)
+			case k.Tag == "!!merge" && own:
+				merged = append(merged, v)
+			case k.Tag == "!!merge":
+				p.fault(k, where, "a merged mapping cannot merge others")
+			case k.Kind != yaml.ScalarNode:
+				p.fault(k, where, "a key must be a text")
+			case !seen[k.Value]:
+				seen[k.Value] = true
+				list = append(list, pair{k.Value, v})
+			case own:
+				p.fault(k, where, "%s is given twice", k.Value)
+			}
+		}
+	}
+	if isNull(n) {
+		return nil
+	}
+	read(n, true)
+	for _, m := range merged {
+		read(resolve(m), false)
+	}
+	return list
+}
+
+func (p *flavorParser) document(n *yaml.Node) {
+	var hubs, users *yaml.Node
+	for _, top := range p.pairs(n, "file") {
+		switch top.key {
+		case p.list:
+			for _, fl := range p.pairs(top.value, p.list) {
+				where := p.list + "." + fl.key
+				f := Flavor(p.mapping(fl.value, where))
+				p.checkFlavor(fl.value, where, f)
+				p.f.names = append(p.f.names, fl.key)
+				p.f.base[fl.key] = f
+			}
+		case "hubs":
+			hubs = top.value
+		case "users":
+			users = top.value
+		default:
+			p.warn(top.value, top.key, "this key has no effect")
+		}
+	}
+	if hubs != nil {
+		for _, h := range p.pairs(hubs, "hubs") {
+			p.hubSet(h)
+		}
+	}
+	if users != nil {
+		for _, u := range p.pairs(users, "users") {
+			p.userSet(u)
+		}
+	}
+}
+
+func (p *flavorParser) hubSet(entry pair) {
+	where := "hubs." + entry.key
+	set := hubSet{offer: offer{key: entry.key}}
+	named := false
+	for _, kv := range p.pairs(entry.value, where) {
+		at := where + "." + kv.key
+		switch {
+		case kv.key == "jupyterhub_name":
+			named = true
+			set.names, set.pattern = p.matcher(kv.value, at)
+		case p.offer(&set.offer, kv, at):
+		default:
+			p.warn(kv.value, at, "this key has no effect")
+		}
+	}
+	if !named {
+		p.warn(entry.value, where, "without jupyterhub_name it matches no hub")
+		return
+	}
+	p.f.hubs = append(p.f.hubs, set)
+}
+
+func (p *flavorParser) userSet(entry pair) {
+	where := "users." + entry.key
+	set := userSet{offer: offer{key: entry.key}}
+	for _, kv := range p.pairs(entry.value, where) {
+		at := where + "." + kv.key
+		switch {
+		case kv.key == "hubs":
+			set.hubs = p.texts(kv.value, at)
+		case kv.key == "authentication":
+			for _, test := range p.pairs(kv.value, at) {
+				values, pat := p.matcher(test.value, at+"."+test.key)
+				set.tests = append(set.tests, attributeTest{key: test.key, values: values, pattern: pat})
+			}
+		case kv.key == "negate_authentication":
+			set.negate = p.boolean(kv.value, at)
+		case kv.key == "forbidden":
+			set.forbidden = p.boolean(kv.value, at)
+		case p.offer(&set.offer, kv, at):
+		default:
+			p.warn(kv.value, at, "this key has no effect")
+		}
+	}
+	p.f.users = append(p.f.users, set)
+}
+
+// offer reads a key that hub sets and user sets have in common; false if it is another one.
+func (p *flavorParser) offer(o *offer, kv pair, at string) bool {
+	switch kv.key {
+	case "weight":
+		if isNull(kv.value) {
+			return true
+		}
+		if err := kv.value.Decode(&o.weight); err != nil || math.IsNaN(o.weight) {
+			p.fault(kv.value, at, "a number is needed")
+		}
+	case p.list:
+		if isNull(kv.value) {
+			return true
+		}
+		o.chosen = p.texts(kv.value, at)
+		for _, name := range o.chosen {
+			if !slices.Contains(p.f.names, name) {
+				p.warn(kv.value, at, "%s is not in %s of this file", name, p.list)
+			}
+		}
+	case p.overrides:
+		o.override = map[string]map[string]any{}
+		for _, fl := range p.pairs(kv.value, at) {
+			values := p.mapping(fl.value, at+"."+fl.key)
+			if _, ok := p.f.base[fl.key]; !ok {
+				p.warn(fl.value, at, "%s is not in %s of this file", fl.key, p.list)
+			}
+			p.checkFlavor(fl.value, at+"."+fl.key, values)
+			o.override[fl.key] = values
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+// checkFlavor checks the values that this server acts on; all others are passed on as they are.
+func (p *flavorParser) checkFlavor(n *yaml.Node, where string, f Flavor) {
+	if p.f.credits {
+		return
+	}
+	for _, key := range []string{"max", "maxPerUser"} {
+		switch v := f[key].(type) {
+		case nil:
+		case int:
+			if v < -1 {
+				p.fault(n, where+"."+key, "a number of at least 0, or -1 for no limit, is needed")
+			}
+			if v == 0 && key == "maxPerUser" {
+				p.warn(n, where+"."+key, "0 refuses every start; -1 or leaving it out is no limit")
+			}
+		default:
+			p.fault(n, where+"."+key, "a whole number is needed")
+		}
+	}
+	if _, err := f.runtime(); err != nil {
+		p.fault(n, where+".runtime", "%v", err)
+	}
+	switch f["resources"].(type) {
+	case nil, map[string]any:
+	default:
+		p.fault(n, where+".resources", "a mapping is needed")
+	}
+}
+
+// mapping decodes a mapping with any values; null is an empty one. What JSON cannot carry is a fault.
+func (p *flavorParser) mapping(n *yaml.Node, where string) map[string]any {
+	m := map[string]any{}
+	if isNull(n) {
+		return m
+	}
+	if n.Kind != yaml.MappingNode {
+		p.fault(n, where, "a mapping is needed")
+		return m
+	}
+	if err := n.Decode(&m); err != nil {
+		p.fault(n, where, "%v", err)
+		return map[string]any{}
+	}
+	if _, err := json.Marshal(m); err != nil {
+		p.fault(n, where, "it has a value that JSON cannot carry")
+		return map[string]any{}
+	}
+	return m
+}
+
+// matcher reads a list of exact texts or one pattern.
+func (p *flavorParser) matcher(n *yaml.Node, where string) ([]string, *pattern) {
+	if n.Kind == yaml.SequenceNode {
+		return p.texts(n, where), nil
+	}
+	if n.Kind != yaml.ScalarNode || isNull(n) {
+		p.fault(n, where, "a list of texts or a pattern is needed")
+		return nil, nil
+	}
+	pat, err := parsePattern(n.Value)
+	if err != nil {
+		p.fault(n, where, "%v", err)
+		return nil, nil
+	}
+	return nil, &pat
+}
+
+// texts reads a list of scalars, each as its text; never nil.
+func (p *flavorParser) texts(n *yaml.Node, where string) []string {
+	list := []string{}
+	if n.Kind != yaml.SequenceNode {
+		p.fault(n, where, "a list is needed")
+		return list
+	}
+	for _, item := range n.Content {
+		item = resolve(item)
+		if item.Kind != yaml.ScalarNode {
+			p.fault(item, where, "a list of texts is needed")
+			continue
+		}
+		list = append(list, item.Value)
+	}
+	return list
+}
+
+func (p *flavorParser) boolean(n *yaml.Node, where string) bool {
+	var b bool
+	if isNull(n) {
+		return false
+	}
+	if err := n.Decode(&b); err != nil {
+		p.fault(n, where, "true or false is needed")
+	}
+	return b
+}
+
+// resolve follows an alias.
+func resolve(n *yaml.Node) *yaml.Node {
+	for n.Kind == yaml.AliasNode && n.Alias != nil {
+		n = n.Alias
+	}
+	return n
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
+
+// attributeText returns a user's attribute as the text that patterns are compared with; ok is false for values
+// that have none (null, objects, lists).
+func attributeText(v any) (text string, ok bool) {
+	switch v := v.(type) {
+	case string:
+		return v, true
+	case bool:
+		return strconv.FormatBool(v), true
+	case json.Number:
+		return v.String(), true
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64), true
+	case int:
+		return strconv.Itoa(v), true
+	}
+	return "", false
+}

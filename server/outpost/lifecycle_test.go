@@ -1,0 +1,485 @@
+package outpost_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+	"github.com/outposts-dev/outposts/server/outpost/outposttest"
+)
+
+var errDown = errors.New("connection refused")
+
+// mustStart starts a service and fails the test unless its address is the expected one.
+func mustStart(t *testing.T, w *outposttest.World, r outpost.StartRequest) {
+	t.Helper()
+	address, err := w.Start(t.Context(), r)
+	if err != nil {
+		t.Fatalf("start %v: %v", r.Key, err)
+	}
+	want := ""
+	if !r.Async {
+		want = fmt.Sprintf("http://%s:41234", outposttest.Host(r.Key))
+	}
+	if address != want {
+		t.Fatalf("start %v: address %q, want %q", r.Key, address, want)
+	}
+}
+
+// wantPoll fails the test unless a poll is answered as expected.
+func wantPoll(t *testing.T, w *outposttest.World, k outpost.Key, want outpost.PollResult) {
+	t.Helper()
+	got, err := w.Poll(t.Context(), k, false)
+	if err != nil {
+		t.Fatalf("poll %v: %v", k, err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatalf("poll %v (-want +got):\n%s", k, diff)
+	}
+}
+
+// wantKind fails the test unless an error has a kind.
+func wantKind(t *testing.T, err error, want outpost.Kind) {
+	t.Helper()
+	if err == nil || outpost.KindOf(err) != want {
+		t.Fatalf("error %v (kind %v), want kind %v", err, outpost.KindOf(err), want)
+	}
+}
+
+// wantNothing fails the test unless there are neither rows nor pods.
+func wantNothing(t *testing.T, w *outposttest.World) {
+	t.Helper()
+	synctest.Wait()
+	if rows, pods := w.Store.Rows(), w.Spawner.Pods(); len(rows)+len(pods) > 0 {
+		t.Fatalf("left over: rows %v, pods %v", rows, pods)
+	}
+}
+
+func TestStartPollStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		r := outposttest.Request("lab-one")
+		mustStart(t, w, r)
+		wantPoll(t, w, r.Key, outpost.PollResult{})
+		logs, err := w.Stop(t.Context(), r.Key, outpost.StopOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{}, logs); diff != "" {
+			t.Errorf("logs (-want +got):\n%s", diff)
+		}
+		_, err = w.Poll(t.Context(), r.Key, false)
+		wantKind(t, err, outpost.KindNotFound)
+		wantNothing(t, w)
+	})
+}
+
+func TestAsynchronousStartAndStopAnswerAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := outposttest.NewWorld(t, outpost.Options{})
+		w.Spawner.OnStart = waitOrCancelled(75 * time.Second)
+		w.Spawner.OnStop = func(ctx context.Context, _ outpost.Key) error { time.Sleep(30 * time.Second); return nil }
+		w.Up(t)
+		r := outposttest.Request("lab-one")
+		r.Async = true
+		begin := time.Now()
+		mustStart(t, w, r)
+		wantPoll(t, w, r.Key, outpost.PollResult{})
+		time.Sleep(100 * time.Second)
+		wantPoll(t, w, r.Key, outpost.PollResult{})
+		begin = begin.Add(100 * time.Second)
+		if _, err := w.Stop(t.Context(), r.Key, outpost.StopOptions{Async: true}); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("answers took %v", took)
+		}
+		wantPoll(t, w, r.Key, outpost.PollResult{})
+		time.Sleep(31 * time.Second)
+		_, err := w.Poll(t.Context(), r.Key, false)
+		wantKind(t, err, outpost.KindNotFound)
+		wantNothing(t, w)
+	})
+}
+
+// waitOrCancelled is a start that takes d unless it is cancelled.
+func waitOrCancelled(d time.Duration) func(context.Context, outpost.Key, func(outpost.Event)) error {
+	return func(ctx context.Context, _ outpost.Key, _ func(outpost.Event)) error {
+		select {
+		case <-time.After(d):
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func TestX30DuplicateStartIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		r := outposttest.Request("lab-one")
+		mustStart(t, w, r)
+		_, err := w.Start(t.Context(), r)
+		wantKind(t, err, outpost.KindConflict)
+		const want = "lab-one - This server is already started or being stopped (start id 0f3c); a new start needs a new start id."
+		if err.Error() != want {
+			t.Errorf("message %q, want %q", err, want)
+		}
+		if n := w.Spawner.Starts(r.Key); n != 1 {
+			t.Errorf("%d pods were made", n)
+		}
+		wantPoll(t, w, r.Key, outpost.PollResult{})
+	})
+}
+
+func TestX30ParallelDuplicatesMakeOnePod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		r := outposttest.Request("lab-one")
+		var starts sync.WaitGroup
+		results := make(chan error, 64)
+		for range cap(results) {
+			starts.Go(func() {
+				_, err := w.Start(t.Context(), r)
+				results <- err
+			})
+		}
+		starts.Wait()
+		close(results)
+		good := 0
+		for err := range results {
+			if err == nil {
+				good++
+			} else {
+				wantKind(t, err, outpost.KindConflict)
+			}
+		}
+		if good != 1 || w.Spawner.Starts(r.Key) != 1 || len(w.Store.Rows()) != 1 {
+			t.Errorf("%d good answers, %d pods, rows %v", good, w.Spawner.Starts(r.Key), w.Store.Rows())
+		}
+	})
+}
+
+// The start id of clients that send none is always "0".
+func TestStartIDDefaultsToZero(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		r := outposttest.Request("lab-one")
+		r.StartID = ""
+		if _, err := w.Start(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		wantPoll(t, w, outpost.Key{Hub: "hub-a", Name: "lab-one", StartID: "0"}, outpost.PollResult{})
+	})
+}
+
+func TestEmptyStartIDNeverMatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		mustStart(t, w, outposttest.Request("lab-one"))
+		k := outpost.Key{Hub: "hub-a", Name: "lab-one"}
+		_, err := w.Poll(t.Context(), k, false)
+		wantKind(t, err, outpost.KindNotFound)
+		_, err = w.Stop(t.Context(), k, outpost.StopOptions{})
+		wantKind(t, err, outpost.KindNotFound)
+		if len(w.Spawner.Pods()) != 1 {
+			t.Error("the service is gone")
+		}
+	})
+}
+
+func TestX66UnnamedServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		r := outposttest.Request("")
+		mustStart(t, w, r)
+		wantPoll(t, w, r.Key, outpost.PollResult{})
+		if _, err := w.Stop(t.Context(), r.Key, outpost.StopOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		wantNothing(t, w)
+	})
+}
+
+func TestCase16AnotherHubGetsNotFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		r := outposttest.Request("lab-one")
+		mustStart(t, w, r)
+		foreign := r.Key
+		foreign.Hub = "hub-b"
+		_, err := w.Poll(t.Context(), foreign, false)
+		wantKind(t, err, outpost.KindNotFound)
+		_, err = w.Stop(t.Context(), foreign, outpost.StopOptions{})
+		wantKind(t, err, outpost.KindNotFound)
+		if _, err := w.Stop(t.Context(), r.Key, outpost.StopOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestCase17TwoHubsMayRunTheSameName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		a, b := outposttest.Request("lab-one"), outposttest.Request("lab-one")
+		b.Hub = "hub-b"
+		mustStart(t, w, a)
+		mustStart(t, w, b)
+		if diff := cmp.Diff([]outpost.Key{a.Key, b.Key}, w.Spawner.Pods()); diff != "" {
+			t.Errorf("pods (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestCase8HubListsOnlyItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		r := outposttest.Request("lab-one")
+		now := time.Now().UTC()
+		mustStart(t, w, r)
+		want := []outpost.Summary{{Key: r.Key, UserID: 42, StartDate: now, LastUpdate: now, EndDate: outpost.NoEnd, StateStored: true}}
+		for hub, want := range map[string][]outpost.Summary{"hub-a": want, "hub-b": {}} {
+			got, err := w.List(t.Context(), hub)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", hub, diff)
+			}
+		}
+	})
+}
+
+func TestCase14PollChangesLastUpdate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		r := outposttest.Request("lab-one")
+		mustStart(t, w, r)
+		time.Sleep(3 * time.Second)
+		polled := time.Now().UTC()
+		wantPoll(t, w, r.Key, outpost.PollResult{})
+		list, err := w.List(t.Context(), "hub-a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := list[0].LastUpdate; !got.Equal(polled) {
+			t.Errorf("listed last update %v, want %v", got, polled)
+		}
+		time.Sleep(11 * time.Second)
+		synctest.Wait()
+		row, err := w.Store.Get(t.Context(), r.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !row.LastUpdate.Equal(polled) {
+			t.Errorf("stored last update %v, want %v", row.LastUpdate, polled)
+		}
+		if n := w.Store.Calls("Touch"); n != 1 {
+			t.Errorf("%d writes", n)
+		}
+	})
+}
+
+func TestPollOfServiceInMemoryNeedsNoStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		r := outposttest.Request("lab-one")
+		mustStart(t, w, r)
+		w.Store.Fail(func(string) error { return errDown })
+		wantPoll(t, w, r.Key, outpost.PollResult{})
+		k := outposttest.Key("unknown")
+		_, err := w.Poll(t.Context(), k, false)
+		wantKind(t, err, outpost.KindUnavailable)
+	})
+}
+
+func TestPollEnded(t *testing.T) {
+	for _, code := range []int{0, 137} {
+		t.Run(fmt.Sprint(code), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+				r := outposttest.Request("lab-one")
+				mustStart(t, w, r)
+				w.Spawner.Log(r.Key, "first", "last")
+				w.Spawner.End(r.Key, code, "")
+				want := outpost.PollResult{Ended: true, ExitCode: code}
+				if code != 0 {
+					want.Logs = []string{"first", "last"}
+				}
+				wantPoll(t, w, r.Key, want)
+				wantPoll(t, w, r.Key, want)
+			})
+		})
+	}
+}
+
+func TestPollCollectsLogs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := outposttest.NewWorld(t, outpost.Options{LogLines: 2}).Up(t)
+		r := outposttest.Request("lab-one")
+		mustStart(t, w, r)
+		w.Spawner.Log(r.Key, "one", "two", "Papermill Job completed")
+		got, err := w.Poll(t.Context(), r.Key, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := outpost.PollResult{Logs: []string{"two", "Papermill Job completed"}}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+		logs, err := w.Stop(t.Context(), r.Key, outpost.StopOptions{CollectLogs: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want.Logs, logs); diff != "" {
+			t.Errorf("logs of the stop (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestBadNamesAreRefused(t *testing.T) {
+	long := make([]byte, 300)
+	for i := range long {
+		long[i] = 'x'
+	}
+	for name, change := range map[string]func(*outpost.StartRequest){
+		"slash":          func(r *outpost.StartRequest) { r.Name = "a/b" },
+		"backslash":      func(r *outpost.StartRequest) { r.Name = `a\b` },
+		"dot dot":        func(r *outpost.StartRequest) { r.Name = ".." },
+		"control":        func(r *outpost.StartRequest) { r.Name = "a\nb" },
+		"300 characters": func(r *outpost.StartRequest) { r.Name = string(long) },
+		"not UTF-8":      func(r *outpost.StartRequest) { r.Name = "\xff" },
+		"start id":       func(r *outpost.StartRequest) { r.StartID = "../../etc" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+				r := outposttest.Request("lab-one")
+				change(&r)
+				_, err := w.Start(t.Context(), r)
+				wantKind(t, err, outpost.KindInvalid)
+				wantNothing(t, w)
+			})
+		})
+	}
+}
+
+func TestX13X65RefusedOptionsAreNamed(t *testing.T) {
+	const images = "quay.io/jupyter/*"
+	hubs := []outpost.Hub{{Name: "hub-a", AllowedOptions: []string{"image", "cpu_limit"}, AllowedImages: []string{images}}, {Name: "hub-b"}}
+	for _, tc := range []struct {
+		name, hub string
+		misc      map[string]string
+		want      string // message; "" for a start
+	}{
+		{name: "allowed image", hub: "hub-a", misc: map[string]string{"image": `"quay.io/jupyter/base/notebook:1"`}},
+		{name: "other image", hub: "hub-a", misc: map[string]string{"image": `"evil.io/jupyter/x"`},
+			want: "lab-one - The hub hub-a may not choose the image evil.io/jupyter/x"},
+		{name: "image of wrong type", hub: "hub-a", misc: map[string]string{"image": `["quay.io/jupyter/x"]`},
+			want: "lab-one - The option image in misc must be a text."},
+		{name: "two refused", hub: "hub-a", misc: map[string]string{"volumes": `[]`, "cmd": `"sh"`, "cpu_limit": `1`},
+			want: "lab-one - The hub hub-a may not set these options in misc: cmd, volumes"},
+		{name: "hub without rights", hub: "hub-b", misc: map[string]string{"image": `"quay.io/jupyter/x"`},
+			want: "lab-one - The hub hub-b may not set these options in misc: image"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := outposttest.NewWorld(t, outpost.Options{Hubs: hubs}).Up(t)
+				r := outposttest.Request("lab-one")
+				r.Hub = tc.hub
+				for option, value := range tc.misc {
+					r.Body.Misc[option] = json.RawMessage(value)
+				}
+				_, err := w.Start(t.Context(), r)
+				if tc.want == "" {
+					if err != nil {
+						t.Fatal(err)
+					}
+					return
+				}
+				wantKind(t, err, outpost.KindInvalid)
+				if err.Error() != tc.want {
+					t.Errorf("message %q, want %q", err, tc.want)
+				}
+				wantNothing(t, w)
+			})
+		})
+	}
+}
+
+func TestUnknownHubIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		r := outposttest.Request("lab-one")
+		r.Hub = "hub-c"
+		_, err := w.Start(t.Context(), r)
+		wantKind(t, err, outpost.KindUnauthorized)
+	})
+}
+
+func TestX22WrongAddressFailsTheStart(t *testing.T) {
+	for _, port := range []string{"0", "70000"} {
+		synctest.Test(t, func(t *testing.T) {
+			w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+			r := outposttest.Request("lab-one")
+			r.Body.Misc["port"] = json.RawMessage(port)
+			_, err := w.Start(t.Context(), r)
+			wantKind(t, err, outpost.KindInternal)
+			wantNothing(t, w)
+		})
+	}
+}
+
+func TestPermitOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		r := outposttest.Request("lab-one")
+		host := outposttest.Host(r.Key)
+		open := func(hub, host string, port int) bool {
+			address, ok := w.PermitOpen(t.Context(), hub, host, port)
+			if ok && address != fmt.Sprintf("%s:%d", host, port) {
+				t.Errorf("address %q", address)
+			}
+			return ok
+		}
+		if open("hub-a", host, 41234) {
+			t.Error("open before the start")
+		}
+		mustStart(t, w, r)
+		if !open("hub-a", host, 41234) {
+			t.Error("not open to its hub")
+		}
+		if open("hub-b", host, 41234) || open("hub-a", host, 22) || open("hub-a", "10.0.0.1", 443) || open("hub-a", host, -1) {
+			t.Error("open to others or elsewhere")
+		}
+		if _, err := w.Stop(t.Context(), r.Key, outpost.StopOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if open("hub-a", host, 41234) {
+			t.Error("open after the stop")
+		}
+	})
+}
+
+func TestCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		mustStart(t, w, outposttest.Request("one"))
+		mustStart(t, w, outposttest.Request("two"))
+		want := []outpost.Count{
+			{Hub: "hub-a", State: "running", Services: 2}, {Hub: "hub-a", State: "starting"}, {Hub: "hub-a", State: "stopping"},
+			{Hub: "hub-b", State: "running"}, {Hub: "hub-b", State: "starting"}, {Hub: "hub-b", State: "stopping"},
+		}
+		if diff := cmp.Diff(want, w.Counts()); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}

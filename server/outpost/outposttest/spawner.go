@@ -1,0 +1,259 @@
+package outposttest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+)
+
+// Spawner is an outpost.Spawner in memory: a cluster of pods that are ready at once. Several Managers may share it.
+// Its hooks are called without a lock and may block; they are set before use. The zero value is not usable.
+type Spawner struct {
+	// OnPlan is called for each plan; its error refuses the start.
+	OnPlan func(outpost.StartRequest, outpost.Flavor) error
+	// OnStart is called when the pod is there and before it is ready; its error fails the start, with the pod left.
+	OnStart func(context.Context, outpost.Key, func(outpost.Event)) error
+	// OnStop is called before the pod is removed; its error fails the stop.
+	OnStop func(context.Context, outpost.Key) error
+	// OnPoll is called for each poll.
+	OnPoll func(outpost.Key) error
+
+	mu     sync.Mutex
+	pods   map[outpost.Key]*pod
+	starts map[outpost.Key]int
+	stops  map[outpost.Key]int
+	down   error
+}
+
+type pod struct {
+	state   outpost.State
+	created time.Time
+	ended   bool
+	code    int
+	reason  string
+	logs    []string
+	flavor  outpost.Flavor
+}
+
+// NewSpawner returns a Spawner without pods.
+func NewSpawner() *Spawner {
+	return &Spawner{pods: map[outpost.Key]*pod{}, starts: map[outpost.Key]int{}, stops: map[outpost.Key]int{}}
+}
+
+// Down lets every call fail with err, as when Kubernetes does not answer; nil ends it.
+func (s *Spawner) Down(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.down = err
+}
+
+// Pods returns the keys of all pods, sorted.
+func (s *Spawner) Pods() []outpost.Key {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return sortedKeys(s.pods)
+}
+
+// Starts returns how many pods were made for a key, Stops how often it was stopped.
+func (s *Spawner) Starts(k outpost.Key) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.starts[k]
+}
+
+// Stops returns how often a key was stopped.
+func (s *Spawner) Stops(k outpost.Key) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stops[k]
+}
+
+// Flavor returns the flavor that a pod was planned with.
+func (s *Spawner) Flavor(k outpost.Key) outpost.Flavor {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.pods[k]; p != nil {
+		return p.flavor
+	}
+	return nil
+}
+
+// AddPod makes a pod that nobody asked for, or that an earlier process made.
+func (s *Spawner) AddPod(k outpost.Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pods[k] = &pod{state: stateOf(k), created: time.Now()}
+}
+
+// End lets the server of a pod end with an exit code; the pod stays.
+func (s *Spawner) End(k outpost.Key, code int, reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.pods[k]
+	p.ended, p.code, p.reason = true, code, reason
+}
+
+// Lose removes a pod behind everybody's back.
+func (s *Spawner) Lose(k outpost.Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.pods, k)
+}
+
+// Log sets the log of a pod.
+func (s *Spawner) Log(k outpost.Key, lines ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pods[k].logs = lines
+}
+
+// PodName is the name of a key's pod, as it stands in state and address.
+func PodName(k outpost.Key) string {
+	name := strings.ToLower("jupyter-" + k.Hub + "-" + k.Name + "-" + k.StartID)
+	return strings.Trim(strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' {
+			return r
+		}
+		return 'x'
+	}, name), "-")
+}
+
+// Address is the start address of a key's pod on port 8888.
+func Address(k outpost.Key) string { return fmt.Sprintf("http://%s:8888", Host(k)) }
+
+// Host is the host of a key's pod.
+func Host(k outpost.Key) string { return PodName(k) + ".outpost.svc.cluster.local" }
+
+func stateOf(k outpost.Key) outpost.State {
+	return outpost.State{"kubespawner_version": "7.0.0", "pod_name": PodName(k), "namespace": "outpost", "dns_name": Host(k)}
+}
+
+// plan is what Start gets back as Plan.Objects.
+type plan struct {
+	flavor outpost.Flavor
+	port   int
+}
+
+// Plan implements outpost.Spawner. It looks at misc.port alone.
+func (s *Spawner) Plan(_ context.Context, _ outpost.Hub, r outpost.StartRequest, flavor outpost.Flavor) (outpost.Plan, error) {
+	if s.OnPlan != nil {
+		if err := s.OnPlan(r, flavor); err != nil {
+			return outpost.Plan{}, err
+		}
+	}
+	p := plan{flavor: flavor, port: 8888}
+	if raw, ok := r.Body.Misc["port"]; ok {
+		if err := json.Unmarshal(raw, &p.port); err != nil {
+			return outpost.Plan{}, outpost.Errorf(outpost.KindInvalid, "The option port must be a number.")
+		}
+	}
+	return outpost.Plan{Key: r.Key, State: stateOf(r.Key), Objects: p}, nil
+}
+
+// Start implements outpost.Spawner.
+func (s *Spawner) Start(ctx context.Context, p outpost.Plan, progress func(outpost.Event)) (outpost.Started, error) {
+	s.mu.Lock()
+	if s.down != nil {
+		defer s.mu.Unlock()
+		return outpost.Started{}, s.down
+	}
+	if err := ctx.Err(); err != nil {
+		s.mu.Unlock()
+		return outpost.Started{}, err
+	}
+	objects := p.Objects.(plan)
+	if s.pods[p.Key] == nil {
+		s.pods[p.Key] = &pod{state: p.State, created: time.Now(), flavor: objects.flavor}
+		s.starts[p.Key]++
+	}
+	s.mu.Unlock()
+	progress(outpost.Event{Progress: 30, Message: "Pulling image"})
+	if s.OnStart != nil {
+		if err := s.OnStart(ctx, p.Key, progress); err != nil {
+			return outpost.Started{}, err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return outpost.Started{}, err
+	}
+	return outpost.Started{Address: fmt.Sprintf("http://%s:%d", Host(p.Key), objects.port), State: stateOf(p.Key)}, nil
+}
+
+// Poll implements outpost.Spawner.
+func (s *Spawner) Poll(_ context.Context, k outpost.Key, _ outpost.State) (outpost.Status, error) {
+	if s.OnPoll != nil {
+		if err := s.OnPoll(k); err != nil {
+			return outpost.Status{}, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.pods[k]
+	switch {
+	case p == nil:
+		return outpost.Status{Ended: true, ExitCode: 1, Gone: true, Reason: "The pod is gone."}, nil
+	case p.ended:
+		return outpost.Status{Ended: true, ExitCode: p.code, Reason: p.reason}, nil
+	}
+	return outpost.Status{}, nil
+}
+
+// Stop implements outpost.Spawner.
+func (s *Spawner) Stop(ctx context.Context, k outpost.Key, _ outpost.State) error {
+	s.mu.Lock()
+	s.stops[k]++
+	down := s.down
+	s.mu.Unlock()
+	if down != nil {
+		return down
+	}
+	if s.OnStop != nil {
+		if err := s.OnStop(ctx, k); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.pods, k)
+	return nil
+}
+
+// Logs implements outpost.Spawner.
+func (s *Spawner) Logs(_ context.Context, k outpost.Key, _ outpost.State, lines int) ([]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down != nil {
+		return nil, s.down
+	}
+	p := s.pods[k]
+	if p == nil {
+		return nil, nil
+	}
+	return append([]string(nil), p.logs[max(0, len(p.logs)-lines):]...), nil
+}
+
+// Found implements outpost.Spawner.
+func (s *Spawner) Found(context.Context) ([]outpost.Found, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.down != nil {
+		return nil, s.down
+	}
+	var list []outpost.Found
+	for _, k := range sortedKeys(s.pods) {
+		list = append(list, outpost.Found{Key: k, State: s.pods[k].state, Created: s.pods[k].created})
+	}
+	return list, nil
+}
+
+// Ready implements outpost.Spawner.
+func (s *Spawner) Ready(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.down
+}

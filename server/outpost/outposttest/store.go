@@ -1,0 +1,316 @@
+package outposttest
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+)
+
+// Store is an outpost.Store in memory. Several Managers may share it, as processes share a database. The zero value
+// is not usable: use NewStore.
+type Store struct {
+	mu       sync.Mutex
+	rows     map[outpost.Key]row
+	fail     func(op string) error
+	afterErr bool
+	calls    map[string]int
+}
+
+// row keeps the sealed columns as text, as a database does.
+type row struct {
+	service     outpost.Service // without Body and State
+	body, state []byte
+	unopened    bool
+}
+
+// NewStore returns an empty Store.
+func NewStore() *Store {
+	return &Store{rows: map[outpost.Key]row{}, calls: map[string]int{}}
+}
+
+// Fail lets every call return what f says for its name ("Insert", "Get", ...); nil ends it. An error without a kind
+// stands for a database that does not answer.
+func (s *Store) Fail(f func(op string) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail, s.afterErr = f, false
+}
+
+// FailAfter is Fail, but the call has done its work before it fails, as when a connection breaks during the commit.
+func (s *Store) FailAfter(f func(op string) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail, s.afterErr = f, true
+}
+
+// Calls returns how often a method was called.
+func (s *Store) Calls(op string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls[op]
+}
+
+// Put sets a row as it is, made by another process or server.
+func (s *Store) Put(service outpost.Service) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rows[service.Key] = newRow(service)
+}
+
+// Spoil makes the sealed columns of a row unreadable, as a wrong key does.
+func (s *Store) Spoil(k outpost.Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.rows[k]
+	r.unopened = true
+	s.rows[k] = r
+}
+
+// Rows returns the keys of all rows, sorted.
+func (s *Store) Rows() []outpost.Key {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return sortedKeys(s.rows)
+}
+
+func newRow(service outpost.Service) row {
+	r := row{body: mustJSON(service.Body), state: mustJSON(service.State)}
+	service.Body, service.State = outpost.Body{}, nil
+	r.service = service
+	return r
+}
+
+func (r row) open() outpost.Service {
+	service := r.service
+	if err := json.Unmarshal(r.body, &service.Body); err != nil {
+		panic(err)
+	}
+	if err := json.Unmarshal(r.state, &service.State); err != nil {
+		panic(err)
+	}
+	return service
+}
+
+func mustJSON(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return data
+}
+
+// do runs one call under the lock, with the failures that the test asked for.
+func (s *Store) do(ctx context.Context, op string, f func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls[op]++
+	if s.fail != nil && !s.afterErr {
+		if err := s.fail(op); err != nil {
+			return err
+		}
+	}
+	err := f()
+	if err == nil && s.fail != nil && s.afterErr {
+		err = s.fail(op)
+	}
+	return err
+}
+
+func notFound() error { return outpost.Errorf(outpost.KindNotFound, "Item not found") }
+
+// Insert implements outpost.Store.
+func (s *Store) Insert(ctx context.Context, service outpost.Service, check func(outpost.Usage) error) error {
+	return s.do(ctx, "Insert", func() error {
+		if _, ok := s.rows[service.Key]; ok {
+			return outpost.Errorf(outpost.KindConflict, "the service exists")
+		}
+		if err := check(s.usage(service.Hub)); err != nil {
+			return err
+		}
+		s.rows[service.Key] = newRow(service)
+		return nil
+	})
+}
+
+// Get implements outpost.Store.
+func (s *Store) Get(ctx context.Context, k outpost.Key) (service outpost.Service, err error) {
+	err = s.do(ctx, "Get", func() error {
+		r, ok := s.rows[k]
+		switch {
+		case !ok:
+			return notFound()
+		case r.unopened:
+			return outpost.Errorf(outpost.KindInternal, "cannot be opened")
+		}
+		service = r.open()
+		return nil
+	})
+	return service, err
+}
+
+// List implements outpost.Store.
+func (s *Store) List(ctx context.Context, hub string) (list []outpost.Summary, err error) {
+	list = []outpost.Summary{}
+	err = s.do(ctx, "List", func() error {
+		for k, r := range s.rows {
+			if k.Hub == hub {
+				v := r.service
+				list = append(list, outpost.Summary{
+					Key: k, UserID: v.UserID, Flavor: v.Flavor, StartDate: v.StartDate, LastUpdate: v.LastUpdate, EndDate: v.EndDate,
+					StateStored: v.StateStored, StartPending: v.StartPending, StopPending: v.StopPending,
+				})
+			}
+		}
+		return nil
+	})
+	slices.SortFunc(list, func(a, b outpost.Summary) int {
+		return cmp.Or(a.StartDate.Compare(b.StartDate), compareKeys(a.Key, b.Key))
+	})
+	return list, err
+}
+
+// All implements outpost.Store.
+func (s *Store) All(ctx context.Context) (list []outpost.Stored, err error) {
+	err = s.do(ctx, "All", func() error {
+		for _, k := range sortedKeys(s.rows) {
+			r := s.rows[k]
+			if r.unopened {
+				v := r.service
+				v.Address = ""
+				list = append(list, outpost.Stored{Service: v, Unopened: true})
+				continue
+			}
+			list = append(list, outpost.Stored{Service: r.open()})
+		}
+		return nil
+	})
+	return list, err
+}
+
+// change changes a row in place; KindNotFound if there is none.
+func (s *Store) change(k outpost.Key, f func(*row) error) error {
+	r, ok := s.rows[k]
+	if !ok {
+		return notFound()
+	}
+	if err := f(&r); err != nil {
+		return err
+	}
+	s.rows[k] = r
+	return nil
+}
+
+// MarkStopping implements outpost.Store.
+func (s *Store) MarkStopping(ctx context.Context, k outpost.Key) (first bool, err error) {
+	err = s.do(ctx, "MarkStopping", func() error {
+		return s.change(k, func(r *row) error {
+			first, r.service.StopPending = !r.service.StopPending, true
+			return nil
+		})
+	})
+	return first, err
+}
+
+// SaveState implements outpost.Store.
+func (s *Store) SaveState(ctx context.Context, k outpost.Key, state outpost.State) error {
+	return s.do(ctx, "SaveState", func() error {
+		return s.change(k, func(r *row) error {
+			r.state = mustJSON(state)
+			return nil
+		})
+	})
+}
+
+// FinishStart implements outpost.Store.
+func (s *Store) FinishStart(ctx context.Context, k outpost.Key, state outpost.State, address string, end time.Time) error {
+	return s.do(ctx, "FinishStart", func() error {
+		return s.change(k, func(r *row) error {
+			if r.service.StopPending {
+				return outpost.Errorf(outpost.KindConflict, "the service is being stopped")
+			}
+			r.state = mustJSON(state)
+			r.service.Address, r.service.EndDate = address, end
+			r.service.StateStored, r.service.StartPending = true, false
+			return nil
+		})
+	})
+}
+
+// Touch implements outpost.Store.
+func (s *Store) Touch(ctx context.Context, at map[outpost.Key]time.Time) error {
+	return s.do(ctx, "Touch", func() error {
+		for k, t := range at {
+			_ = s.change(k, func(r *row) error {
+				r.service.LastUpdate = t
+				return nil
+			})
+		}
+		return nil
+	})
+}
+
+// Delete implements outpost.Store.
+func (s *Store) Delete(ctx context.Context, k outpost.Key) error {
+	return s.do(ctx, "Delete", func() error {
+		delete(s.rows, k)
+		return nil
+	})
+}
+
+// Usage implements outpost.Store.
+func (s *Store) Usage(ctx context.Context, hub string) (u outpost.Usage, err error) {
+	err = s.do(ctx, "Usage", func() error {
+		u = s.usage(hub)
+		return nil
+	})
+	return u, err
+}
+
+func (s *Store) usage(hub string) outpost.Usage {
+	u := outpost.Usage{
+		ByFlavor: map[string]int{}, ByUser: map[int]int{}, ByUserFlavor: map[int]map[string]int{}, TotalFlavor: map[string]int{},
+	}
+	for k, r := range s.rows {
+		v := r.service
+		if v.StopPending {
+			continue
+		}
+		u.TotalFlavor[v.Flavor]++
+		if k.Hub != hub {
+			continue
+		}
+		u.ByFlavor[v.Flavor]++
+		u.ByUser[v.UserID]++
+		if u.ByUserFlavor[v.UserID] == nil {
+			u.ByUserFlavor[v.UserID] = map[string]int{}
+		}
+		u.ByUserFlavor[v.UserID][v.Flavor]++
+	}
+	return u
+}
+
+// Ping implements outpost.Store.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.do(ctx, "Ping", func() error { return nil })
+}
+
+func sortedKeys[V any](m map[outpost.Key]V) []outpost.Key {
+	keys := make([]outpost.Key, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, compareKeys)
+	return keys
+}
+
+func compareKeys(a, b outpost.Key) int {
+	return cmp.Or(cmp.Compare(a.Hub, b.Hub), cmp.Compare(a.Name, b.Name), cmp.Compare(a.StartID, b.StartID))
+}

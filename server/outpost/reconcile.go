@@ -1,0 +1,189 @@
+package outpost
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// abandonedAfter is how long a service without a pod is kept for its hub to ask about it.
+const abandonedAfter = time.Hour
+
+// reconcile compares rows, pods and what this process works on, and deals with what interrupted processes have left:
+// a stop is finished, an asynchronous start that has a pod is gone on with, any other start is rolled back (its hub
+// has got an error or will get an event), a pod without a row is removed. It changes nothing unless both rows
+// and pods could be read.
+func (m *Manager) reconcile(ctx context.Context) error {
+	begin := time.Now()
+	// Pods first: a row is there before its pod and gone after it, so a pod seen now without a row read later is nobody's.
+	found, err := m.spawner.Found(ctx)
+	if err != nil {
+		return fmt.Errorf("list pods: %w", err)
+	}
+	known := m.snapshot("")
+	rows, err := m.store.All(ctx)
+	if err != nil {
+		return fmt.Errorf("list rows: %w", err)
+	}
+	pods := make(map[Key]Found, len(found))
+	for _, f := range found {
+		pods[f.Key] = f
+	}
+	inStore := make(map[Key]bool, len(rows))
+	now := m.opts.Now()
+	for _, row := range rows {
+		inStore[row.Key] = true
+		_, hasPod := pods[row.Key]
+		// What this process worked on when the rows were read, or has got since, is not left over.
+		e, before := m.index.get(row.Key), known[row.Key]
+		switch {
+		case e == nil && before.entry == nil:
+			e, _ = m.index.add(m.entryOf(row))
+			m.adopt(e, row, hasPod, now)
+		case e != nil && e == before.entry && !before.owned:
+			m.adopt(e, row, hasPod, now)
+		}
+	}
+	for key, before := range known {
+		if !inStore[key] && !before.owned {
+			m.forget(before.entry)
+		}
+	}
+	for _, f := range found {
+		if inStore[f.Key] || m.index.get(f.Key) != nil {
+			continue
+		}
+		m.log.Warn("pod without a row is removed", "hub", f.Key.Hub, "service", f.Key.Name, "start_id", f.Key.StartID, "created", f.Created)
+		m.goes(func() {
+			ctx, cancel := context.WithTimeout(m.base, stopTimeout)
+			defer cancel()
+			if err := m.spawner.Stop(ctx, f.Key, f.State); err != nil {
+				m.log.Warn("pod without a row cannot be removed yet", "hub", f.Key.Hub, "service", f.Key.Name, "err", err)
+			}
+		})
+	}
+	m.log.Debug("reconciled", "rows", len(rows), "pods", len(found), "duration", time.Since(begin))
+	return nil
+}
+
+// known is an entry as it was at one moment.
+type known struct {
+	entry                     *entry
+	owned, starting, accepted bool
+}
+
+// snapshot returns how the entries are before rows are read, so that what changes meanwhile is not mistaken for what
+// another process has done.
+func (m *Manager) snapshot(hub string) map[Key]known {
+	list := m.index.all(hub)
+	s := make(map[Key]known, len(list))
+	for _, e := range list {
+		e.mu.Lock()
+		s[e.Key] = known{entry: e, owned: e.owned, starting: e.phase == phaseStarting, accepted: isDone(e.accepted)}
+		e.mu.Unlock()
+	}
+	return s
+}
+
+// adopt deals with one row that no goroutine of this process works on.
+func (m *Manager) adopt(e *entry, row Stored, hasPod bool, now time.Time) {
+	if e.unopened || row.Unopened {
+		return
+	}
+	pending := row.StartPending || row.StopPending
+	if pending && m.opts.Shared && now.Sub(row.LastUpdate) < staleAfter {
+		return // another process works on it
+	}
+	m.refresh(e, row.Service)
+	switch {
+	case row.StopPending:
+		m.takeOver(e, phaseStopping, func() { m.remove(e, StopLost) })
+	case row.StartPending && e.async && hasPod:
+		m.resume(e, row.Service)
+	case row.StartPending:
+		m.rollBack(e)
+	case now.Sub(time.Unix(0, e.seen.Load())) > abandonedAfter && !hasPod:
+		m.endAbandoned(e)
+	}
+}
+
+// takeOver lets a goroutine of this process work on an entry, unless one does.
+func (m *Manager) takeOver(e *entry, p phase, work func()) {
+	e.mu.Lock()
+	if e.owned {
+		e.mu.Unlock()
+		return
+	}
+	e.owned, e.phase = true, p
+	e.mu.Unlock()
+	if !m.goes(work) {
+		e.mu.Lock()
+		e.owned = false
+		e.mu.Unlock()
+	}
+}
+
+// rollBack removes what an interrupted start has made. A hub that waits for it is told.
+func (m *Manager) rollBack(e *entry) {
+	m.logger(e).Warn("interrupted start is rolled back")
+	m.takeOver(e, phaseFailed, func() {
+		if e.async {
+			q := m.newEvents(e)
+			q.close(failedStart(m.opts.Now(), "The outpost was restarted while the server was starting; start it again.", nil))
+		}
+		m.remove(e, StopLost)
+	})
+}
+
+// resume goes on with an asynchronous start whose pod is there: the spawner adopts it.
+func (m *Manager) resume(e *entry, s Service) {
+	hub, err := m.hub(s.Hub)
+	if err != nil {
+		m.rollBack(e)
+		return
+	}
+	r := StartRequest{Key: s.Key, UserID: s.UserID, Flavor: s.Flavor, Body: s.Body, Async: true}
+	flavor := m.flavors.Load().ofHub(s.Hub).flavors[s.Flavor]
+	lifetime, err := flavor.runtime()
+	if err != nil {
+		lifetime = 0
+	}
+	m.logger(e).Info("interrupted start goes on")
+	ctx, cancel := context.WithCancel(m.base)
+	plan, err := m.spawner.Plan(ctx, hub, r, flavor)
+	if err != nil {
+		cancel()
+		m.logger(e).Warn("interrupted start cannot go on", "err", err)
+		m.rollBack(e)
+		return
+	}
+	plan.State = s.State
+	e.mu.Lock()
+	if e.owned {
+		e.mu.Unlock()
+		cancel()
+		return
+	}
+	e.started = make(chan struct{})
+	e.cancel, e.owned, e.phase = cancel, true, phaseStarting
+	e.mu.Unlock()
+	if !m.goes(func() { defer cancel(); m.runStart(ctx, e, plan, lifetime) }) {
+		cancel()
+	}
+}
+
+// endAbandoned removes a service whose pod is gone and whose hub has not asked for it for long.
+func (m *Manager) endAbandoned(e *entry) {
+	e.mu.Lock()
+	state, running := e.state, e.phase == phaseRunning
+	e.mu.Unlock()
+	if !running {
+		return
+	}
+	status, err := m.spawner.Poll(m.base, e.Key, state)
+	if err != nil || !status.Gone {
+		return
+	}
+	m.logger(e).Info("service has no pod and no hub that asks for it")
+	_, _ = m.beginStop(e, StopUnknown)
+}
