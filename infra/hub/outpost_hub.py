@@ -346,7 +346,7 @@ class Outposts:
     HOOKS = (
         "options_form", "options_from_form", "apply_user_options", "pre_spawn_hook", "filter_events",
         "request_url", "request_headers", "request_kwargs", "request_kwargs_start", "custom_user_options",
-        "custom_misc", "failed_spawn_request_hook", "public_api_url", "ssh_during_startup", "ssh_node",
+        "custom_misc", "extra_labels", "failed_spawn_request_hook", "public_api_url", "ssh_during_startup", "ssh_node",
         "ssh_port", "ssh_username", "ssh_key", "ssh_forward_options", "ssh_recreate_at_start",
         "update_start_response", "update_expected_path", "pre_poll_hook", "pre_stop_hook",
     )  # fmt: skip
@@ -501,6 +501,10 @@ class Outposts:
 
     def custom_misc(self, spawner, user_options):
         return {}
+
+    def extra_labels(self, spawner, user_options):
+        # On the pod there and on the Service here: who removes a system sees whether servers still run on it.
+        return {"outposts.dev/system": self.system(user_options).name}
 
     def failed_spawn_request_hook(self, spawner, exception):
         message = plain_words(self.of(spawner), exception)

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// printTable writes one row for each system and, below, what to look at where something failed. It says whether all
+// is well.
+func printTable(w io.Writer, results []result) bool {
+	well := true
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "SYSTEM\tSTART\tWAY\tREQUEST\tKERNEL\tGONE FROM\tVERDICT")
+	for _, r := range results {
+		verdict := "ok"
+		if r.part != "" {
+			verdict = "FAILED: " + r.part
+			well = false
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.system, seconds(r.start), orDash(r.way),
+			milliseconds(r.request), milliseconds(r.kernel), orDash(strings.Join(r.gone, ", ")), verdict)
+	}
+	_ = table.Flush()
+	for _, r := range results {
+		if r.part != "" {
+			fmt.Fprintf(w, "\n%s failed at %s: %v\n  look at: %s\n", r.system, r.part, r.err, r.look)
+		}
+	}
+	return well
+}
+
+func seconds(d time.Duration) string {
+	if d == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
+}
+
+func milliseconds(d time.Duration) string {
+	if d == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%d ms", d.Round(time.Millisecond).Milliseconds())
+}
+
+func orDash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}

@@ -1,0 +1,42 @@
+# Brings into the stock hub image of zero-to-jupyterhub what it lacks: the client and an ssh program. Runs before the hub, in
+# the hub's own image, as the hub's user and without a capability; writes to a volume that the hub mounts too, and to /tmp.
+#
+#   sh -c "$(cat bootstrap.sh)" bootstrap DEST OUTPOSTSPAWNER_VERSION FORWARDBASESPAWNER_VERSION
+#
+# The hub finds what is in DEST by PYTHONUSERBASE=DEST and PATH=DEST/bin:... A step that fails ends the pod's start, with a
+# line that says which: a hub without these parts would start and fail at each server.
+set -eu
+dest=$1 client=$2 base=$3
+export PYTHONUSERBASE="$dest"
+
+step="start"
+trap '[ $? = 0 ] || echo "bootstrap: $step did not work, so the hub does not start. See the lines above. Where the pod has no way out,
+bootstrap: use a hub image that has the client and ssh: images/hub of this project is a recipe." >&2' EXIT
+
+step="installing jupyterhub-outpostspawner $client from the Python package index"
+# Everything the image has stays at its version: pip must not bring another JupyterHub along.
+python3 -m pip freeze --all > /tmp/constraints.txt
+python3 -m pip install --user --no-cache-dir --disable-pip-version-check --no-warn-script-location \
+  --constraint /tmp/constraints.txt "jupyterhub-outpostspawner==$client" "jupyterhub-forwardbasespawner==$base"
+
+if ! command -v ssh > /dev/null 2>&1; then
+  step="fetching Debian's package openssh-client"
+  work=$(mktemp -d)
+  mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$dest/bin" "$dest/ssh"
+  apt="apt-get -qq -o Dir::State::Lists=$work/lists -o Dir::Cache=$work/cache -o Debug::NoLocking=1"
+  $apt update
+  cd "$work"
+  # shellcheck disable=SC2046  # a list of packages
+  $apt download $($apt -s --no-install-recommends install openssh-client | awk '$1 == "Inst" { print $2 }')
+  step="unpacking openssh-client"
+  for deb in ./*.deb; do dpkg -x "$deb" "$dest/ssh"; done
+  libraries=$(dirname "$(find "$dest/ssh/usr/lib" -name 'libfido2.so*' | head -n 1)")
+  printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$@"\n' "$libraries" "$dest/ssh/usr/bin/ssh" > "$dest/bin/ssh"
+  chmod 0755 "$dest/bin/ssh"
+  rm -rf "$work"
+fi
+
+step="running ssh"
+PATH=$dest/bin:$PATH ssh -V
+step="importing the client"
+python3 -c 'import outpostspawner; print("client", outpostspawner.__version__)'
