@@ -1,0 +1,250 @@
+package sshd
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// target is what a direct-tcpip channel asks for.
+type target struct {
+	host string // as the client wrote it
+	port uint16
+}
+
+// maxHost is the length of the longest host name, RFC 1035 section 2.3.4.
+const maxHost = 253
+
+// upBuffer is what a channel holds while its client is silent. A longer message takes a second read.
+const upBuffer = 4 << 10
+
+// bulkUploads is how many channels of the process may hold a buffer of bulkSize for the next piece of an upload. The
+// library tells of data only by a blocking read, so such a buffer stays held when the upload pauses.
+const bulkUploads = 64
+
+// deliverGrace is how long a target may take for what its client has sent before it closed the channel.
+const deliverGrace = 30 * time.Second
+
+// parseTarget reads the payload of RFC 4254 section 7.2. Host names and IPv4 addresses only: no service has another.
+func parseTarget(payload []byte) (target, error) {
+	var m struct {
+		Host       string
+		Port       uint32
+		Origin     string
+		OriginPort uint32
+	}
+	if err := ssh.Unmarshal(payload, &m); err != nil {
+		return target{}, err
+	}
+	if m.Port == 0 || m.Port > 65535 {
+		return target{}, errors.New("no such port")
+	}
+	if m.Host == "" || len(m.Host) > maxHost {
+		return target{}, errors.New("no such host")
+	}
+	for _, b := range []byte(m.Host) {
+		if !('a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' || b == '.' || b == '-') {
+			return target{}, errors.New("no such host")
+		}
+	}
+	return target{m.Host, uint16(m.Port)}, nil
+}
+
+// forward checks a request, dials and splices. It returns when the channel is closed.
+func (c *conn) forward(nc ssh.NewChannel, t target) {
+	s := c.server
+	s.keys.refresh()
+	key := c.key()
+	if key == nil {
+		c.refuse(nc, RefusedKey)
+		c.end(whyKey)
+		return
+	}
+	if !key.permits(t.host, t.port) || !s.opts.PermitOpen(c.hub, t.host, t.port) {
+		c.refuse(nc, RefusedTarget)
+		return
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, s.opts.DialTimeout)
+	defer cancel()
+	start := time.Now()
+	remote, err := s.dial(ctx, t)
+	if errors.Is(err, errRefusedAddress) {
+		c.log.Warn("a service's name resolves to an address that is never dialled", "target", t.host)
+		c.refuse(nc, RefusedAddress)
+		return
+	}
+	s.opts.Observer.Dialled(c.hub, time.Since(start), err)
+	if err != nil {
+		c.log.Debug("target not reached", "target", t.host, "port", t.port, "err", err)
+		if err := nc.Reject(ssh.ConnectionFailed, "not reachable"); err != nil {
+			c.log.Debug("refusal not sent", "err", err)
+		}
+		return
+	}
+	ch, requests, err := nc.Accept()
+	if err != nil {
+		_ = remote.Close() // nothing was sent
+		return
+	}
+	c.opened.Add(1)
+	s.opts.Observer.Channel(c.hub, 1)
+	defer s.opts.Observer.Channel(c.hub, -1)
+	c.splice(ch, requests, remote)
+}
+
+// errRefusedAddress tells that a name resolved to an address that is never dialled.
+var errRefusedAddress = errors.New("address is never dialled")
+
+// dial resolves a target once, checks every address it has, and dials the checked addresses, not the name again: what
+// a second look-up would say does not matter.
+func (s *Server) dial(ctx context.Context, t target) (net.Conn, error) {
+	addrs, err := s.resolve(ctx, t.host)
+	if err != nil {
+		return nil, err
+	}
+	own := *s.own.Load()
+	for _, a := range addrs {
+		if refusedAddress(netip.AddrPortFrom(a, t.port), own, s.opts.RefusedAddresses) {
+			return nil, errRefusedAddress
+		}
+	}
+	err = errors.New("the name has no address")
+	for i, a := range addrs {
+		attempt, cancel := ctx, context.CancelFunc(func() {})
+		if deadline, ok := ctx.Deadline(); ok { // a share of what is left, so that one silent address is not the end
+			attempt, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(len(addrs)-i))
+		}
+		var conn net.Conn
+		conn, err = s.opts.Dial(attempt, netip.AddrPortFrom(a.Unmap(), t.port))
+		cancel()
+		if err == nil {
+			return conn, nil
+		}
+	}
+	return nil, err
+}
+
+// resolve returns the addresses of a host; a literal stands for itself.
+func (s *Server) resolve(ctx context.Context, host string) ([]netip.Addr, error) {
+	if a, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{a}, nil
+	}
+	return s.opts.Resolve(ctx, host)
+}
+
+// splice copies both ways until both are done. The end of one side closes writing on the other; a broken one closes
+// both. It returns when the client has closed the channel and nothing is copied any more.
+func (c *conn) splice(ch ssh.Channel, requests <-chan *ssh.Request, remote net.Conn) {
+	var done atomic.Int32
+	finish := func() {
+		if done.Add(1) == 2 {
+			_ = ch.Close() // fails if the client was first
+			_ = remote.Close()
+		}
+	}
+	ended := make(chan struct{}, 2)
+	go func() {
+		c.copyDown(ch, remote)
+		finish()
+		ended <- struct{}{}
+	}()
+	go func() {
+		c.copyUp(ch, remote)
+		finish()
+		ended <- struct{}{}
+	}()
+	for r := range requests { // until the channel is closed
+		_ = r.Reply(false, nil) // a direct-tcpip channel has none
+	}
+	now := time.Now()
+	_ = remote.SetReadDeadline(now) // nobody takes what would still come
+	_ = remote.SetWriteDeadline(now.Add(deliverGrace))
+	hurry := context.AfterFunc(c.ctx, func() { _ = remote.SetWriteDeadline(time.Now().Add(closeGrace)) })
+	<-ended
+	<-ended
+	hurry()
+}
+
+// copyDown copies from the target to the client. It holds memory only while there is data.
+func (c *conn) copyDown(ch ssh.Channel, remote net.Conn) {
+	p := newPuller(remote)
+	traffic := c.server.traffic[c.hub]
+	for {
+		buf, n, err := p.pull()
+		if err == io.EOF {
+			_ = ch.CloseWrite() // fails if the channel is closed
+			return
+		}
+		if err != nil { // the target is gone, or the channel was closed
+			_ = ch.Close()
+			_ = remote.Close()
+			return
+		}
+		n, err = ch.Write(buf.data[:n])
+		buf.free()
+		c.down.Add(int64(n))
+		traffic.down.Add(int64(n))
+		if err != nil {
+			return
+		}
+	}
+}
+
+// copyUp copies from the client to the target. A small message goes through a small buffer of the channel's own; a
+// full one shows that there is more, which then goes through borrowed memory.
+func (c *conn) copyUp(ch ssh.Channel, remote net.Conn) {
+	small := make([]byte, upBuffer)
+	traffic := c.server.traffic[c.hub]
+	move := func(data []byte) (n int, ok bool) {
+		n, err := ch.Read(data)
+		if n > 0 {
+			c.up.Add(int64(n))
+			traffic.up.Add(int64(n))
+			if _, werr := remote.Write(data[:n]); werr != nil {
+				// What the target has sent before it stopped reading may still go down; what comes up is dropped.
+				_, _ = io.Copy(io.Discard, ch)
+				return n, false
+			}
+		}
+		return n, err == nil
+	}
+	for {
+		n, ok := move(small)
+		if ok && n == len(small) {
+			ok = c.moveBulk(move)
+		}
+		if !ok {
+			break
+		}
+	}
+	if cw, ok := remote.(interface{ CloseWrite() error }); ok {
+		_ = cw.CloseWrite() // fails if the target is gone
+	}
+}
+
+// moveBulk moves the pieces of an upload until one is short.
+func (c *conn) moveBulk(move func([]byte) (int, bool)) (ok bool) {
+	select {
+	case c.server.bulk <- struct{}{}:
+		defer func() { <-c.server.bulk }()
+	default: // too many: one piece at a time
+		buf := briefPool.Get().(*buffer)
+		defer buf.free()
+		_, ok = move(buf.data)
+		return ok
+	}
+	buf := bulkPool.Get().(*buffer)
+	defer buf.free()
+	for {
+		n, ok := move(buf.data)
+		if !ok || n < briefSize {
+			return ok
+		}
+	}
+}

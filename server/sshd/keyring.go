@@ -1,0 +1,168 @@
+package sshd
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// keyring holds the keys of both directories as they are now.
+type keyring struct {
+	hostDir, authorizedDir string
+	hubs                   []string
+	log                    *slog.Logger
+	observer               Observer
+
+	authorized atomic.Pointer[keySet]
+	hosts      atomic.Pointer[hostKeys]
+
+	mu              sync.Mutex // one reads at a time
+	stamp           string     // of both directories when they were read last
+	hostFiles       []keyFile
+	authorizedFiles []keyFile
+	lastErr         string // what was logged last, to log it once
+}
+
+// load reads both directories for the first time. It fails where nothing sensible can be served; lines that are
+// refused are logged, and the others work.
+func (k *keyring) load() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.stamp = k.look()
+	var errs []error
+	var err error
+	if k.hostFiles, err = readKeyFiles(k.hostDir); err != nil {
+		errs = append(errs, fmt.Errorf("read host keys: %w", err))
+	} else if hosts, err := parseHostKeys(k.hostFiles); err != nil {
+		errs = append(errs, fmt.Errorf("host keys in %s: %w", k.hostDir, err))
+	} else {
+		k.hosts.Store(hosts)
+	}
+	if k.authorizedFiles, err = readKeyFiles(k.authorizedDir); err != nil {
+		errs = append(errs, fmt.Errorf("read authorized keys: %w", err))
+	} else {
+		set, structural, lines := parseKeySet(k.authorizedFiles, k.hubs)
+		for _, err := range structural {
+			errs = append(errs, fmt.Errorf("authorized keys in %s: %w", k.authorizedDir, err))
+		}
+		k.authorized.Store(set)
+		k.report(errors.Join(lines...))
+	}
+	return errors.Join(errs...)
+}
+
+// look returns a text that differs when a file was added, removed, replaced or written to.
+func (k *keyring) look() string {
+	var b strings.Builder
+	for _, dir := range []string{k.hostDir, k.authorizedDir} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			fmt.Fprintf(&b, "%v\n", err)
+			continue
+		}
+		for _, e := range entries {
+			if strings.HasPrefix(e.Name(), ".") {
+				continue
+			}
+			info, err := os.Stat(filepath.Join(dir, e.Name()))
+			if err != nil {
+				fmt.Fprintf(&b, "%v\n", err)
+				continue
+			}
+			fmt.Fprintf(&b, "%s %d %d\n", e.Name(), info.Size(), info.ModTime().UnixNano())
+		}
+	}
+	return b.String()
+}
+
+// refresh reads the directories again if something about them has changed. It is called before a key is looked at,
+// so that a removed one is useless from the moment of its removal; it costs a few system calls.
+func (k *keyring) refresh() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if stamp := k.look(); stamp != k.stamp {
+		k.stamp = stamp
+		_ = k.read() // reported there
+	}
+}
+
+// reload reads the directories again in any case.
+func (k *keyring) reload() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.stamp = k.look()
+	return k.read()
+}
+
+// read replaces what has changed. What is wrong with the files is reported and left out: removing a key works also
+// while another line is bad. A directory that is gone is empty; one that cannot be read leaves all as it was.
+func (k *keyring) read() error {
+	var errs []error
+	changed := false
+	if files, err := readKeyFiles(k.hostDir); err != nil {
+		errs = append(errs, fmt.Errorf("read host keys: %w", err))
+	} else if !sameFiles(files, k.hostFiles) {
+		changed = true
+		k.hostFiles = files
+		if hosts, err := parseHostKeys(files); err != nil {
+			errs = append(errs, fmt.Errorf("host keys in %s: %w", k.hostDir, err))
+		} else {
+			k.hosts.Store(hosts)
+		}
+	}
+	files, err := readKeyFiles(k.authorizedDir)
+	if err != nil {
+		errs = append(errs, fmt.Errorf("read authorized keys: %w", err))
+	}
+	if (err == nil || missing(err)) && !sameFiles(files, k.authorizedFiles) {
+		changed = true
+		k.authorizedFiles = files
+	}
+	set, structural, lines := parseKeySet(k.authorizedFiles, k.hubs)
+	for _, err := range slices.Concat(structural, lines) {
+		errs = append(errs, fmt.Errorf("authorized keys in %s: %w", k.authorizedDir, err))
+	}
+	if changed {
+		k.authorized.Store(set)
+	}
+	joined := errors.Join(errs...)
+	k.report(joined)
+	if changed || joined != nil {
+		k.observer.Reloaded(joined)
+	}
+	return joined
+}
+
+// report logs an error when it is new.
+func (k *keyring) report(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != "" && text != k.lastErr {
+		k.log.Error("keys are refused or cannot be read", "err", err)
+	}
+	k.lastErr = text
+}
+
+// watch looks at the directories again and again until done is closed; after each look it calls then.
+func (k *keyring) watch(done <-chan struct{}, interval time.Duration, then func()) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+			k.refresh()
+			then()
+		}
+	}
+}

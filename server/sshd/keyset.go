@@ -1,0 +1,217 @@
+package sshd
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// onlyHubFile is the file whose keys belong to the only hub there is: the name that the published chart mounts.
+const onlyHubFile = "authorized_keys"
+
+// maxKeyFile bounds what is read of one file.
+const maxKeyFile = 1 << 20
+
+// keySet is what the authorized keys files said at one time. It is never changed.
+type keySet struct {
+	lines map[string][]*authorizedKey // by the key's wire form, in the order of the files
+}
+
+// find returns the first line for a key that lets it in from a source now, or nil.
+func (s *keySet) find(key ssh.PublicKey, source netip.Addr, now time.Time) *authorizedKey {
+	for _, k := range s.lines[string(key.Marshal())] {
+		if k.allows(source, now) {
+			return k
+		}
+	}
+	return nil
+}
+
+// keyFile is the content of a file of a directory of keys.
+type keyFile struct {
+	name string
+	text []byte
+}
+
+// readKeyFiles returns a directory's files by name. Names that begin with a dot are left out (a mounted ConfigMap
+// has its versions there), and so are directories.
+func readKeyFiles(dir string) ([]keyFile, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var files []keyFile
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		name := filepath.Join(dir, e.Name())
+		info, err := os.Stat(name)
+		if missing(err) {
+			continue // removed meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		if info.IsDir() {
+			continue
+		}
+		if !info.Mode().IsRegular() || info.Size() > maxKeyFile {
+			return nil, fmt.Errorf("%s is not a file of at most %d bytes", name, maxKeyFile)
+		}
+		text, err := os.ReadFile(name)
+		if missing(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, keyFile{e.Name(), text})
+	}
+	return files, nil
+}
+
+// sameFiles tells whether nothing has changed.
+func sameFiles(a, b []keyFile) bool {
+	return slices.EqualFunc(a, b, func(a, b keyFile) bool { return a.name == b.name && bytes.Equal(a.text, b.text) })
+}
+
+// parseKeySet reads the lines of all files. What is wrong is told by file and line, and left out: one bad line does
+// not lock out the others. structural tells of errors that no line can be blamed for.
+func parseKeySet(files []keyFile, hubs []string) (set *keySet, structural, lines []error) {
+	set = &keySet{lines: map[string][]*authorizedKey{}}
+	where := map[*authorizedKey]string{}
+	for _, f := range files {
+		hub := f.name
+		switch {
+		case slices.Contains(hubs, f.name):
+		case f.name == onlyHubFile && len(hubs) == 1:
+			hub = hubs[0]
+		case f.name == onlyHubFile:
+			structural = append(structural, fmt.Errorf("%s: there are %d hubs; name one file after each hub", f.name, len(hubs)))
+			continue
+		default:
+			structural = append(structural, fmt.Errorf("%s: no hub has this name", f.name))
+			continue
+		}
+		n := 0
+		for line := range bytes.Lines(f.text) {
+			n++
+			k, err := parseAuthorizedKey(string(line))
+			if err != nil {
+				lines = append(lines, fmt.Errorf("%s line %d: %w", f.name, n, err))
+			}
+			if k == nil {
+				continue
+			}
+			k.hub = hub
+			where[k] = fmt.Sprintf("%s line %d", f.name, n)
+			wire := string(k.key.Marshal())
+			set.lines[wire] = append(set.lines[wire], k)
+		}
+	}
+	// A key of two hubs would make one of them the other: it belongs to neither.
+	for wire, ks := range set.lines {
+		for _, k := range ks[1:] {
+			if k.hub != ks[0].hub {
+				lines = append(lines, fmt.Errorf("%s: the key is also at %s, for another hub", where[k], where[ks[0]]))
+				delete(set.lines, wire)
+				break
+			}
+		}
+	}
+	return set, structural, lines
+}
+
+// hostKeys are the private keys of this host as read at one time. It is never changed.
+type hostKeys struct {
+	signers []ssh.Signer // by file name
+}
+
+// inUse returns the keys that handshakes use: the first of each type.
+func (h *hostKeys) inUse() []ssh.Signer {
+	var out []ssh.Signer
+	for _, s := range h.signers {
+		if !slices.ContainsFunc(out, func(o ssh.Signer) bool { return o.PublicKey().Type() == s.PublicKey().Type() }) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// find returns the private key to a public key in wire form.
+func (h *hostKeys) find(wire []byte) ssh.Signer {
+	for _, s := range h.signers {
+		if bytes.Equal(s.PublicKey().Marshal(), wire) {
+			return s
+		}
+	}
+	return nil
+}
+
+// parseHostKeys reads every file named ssh_host_*_key. All of them must be good.
+func parseHostKeys(files []keyFile) (*hostKeys, error) {
+	h := &hostKeys{}
+	var errs []error
+	for _, f := range files {
+		if ok, _ := filepath.Match("ssh_host_*_key", f.name); !ok {
+			continue
+		}
+		signer, err := ssh.ParsePrivateKey(f.text)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: not a private key without a passphrase", f.name))
+			continue
+		}
+		if !keyTypes[signer.PublicKey().Type()] {
+			errs = append(errs, fmt.Errorf("%s: key type %s is not supported", f.name, signer.PublicKey().Type()))
+			continue
+		}
+		if err := checkStrength(signer.PublicKey()); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", f.name, err))
+			continue
+		}
+		if as, ok := signer.(ssh.AlgorithmSigner); ok && signer.PublicKey().Type() == ssh.KeyAlgoRSA {
+			// Without SHA-1.
+			if signer, err = ssh.NewSignerWithAlgorithms(as, []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", f.name, err))
+				continue
+			}
+		}
+		h.signers = append(h.signers, signer)
+	}
+	if len(h.signers) == 0 && len(errs) == 0 {
+		errs = append(errs, errors.New("no file is named ssh_host_*_key"))
+	}
+	return h, errors.Join(errs...)
+}
+
+// CheckKeys tells everything that is wrong with the two directories, bad lines of keys included, or nil.
+func CheckKeys(hostKeysDir, authorizedKeysDir string, hubs []string) error {
+	var errs []error
+	if files, err := readKeyFiles(hostKeysDir); err != nil {
+		errs = append(errs, fmt.Errorf("read host keys: %w", err))
+	} else if _, err := parseHostKeys(files); err != nil {
+		errs = append(errs, fmt.Errorf("host keys in %s: %w", hostKeysDir, err))
+	}
+	if files, err := readKeyFiles(authorizedKeysDir); err != nil {
+		errs = append(errs, fmt.Errorf("read authorized keys: %w", err))
+	} else {
+		_, structural, lines := parseKeySet(files, hubs)
+		for _, err := range append(structural, lines...) {
+			errs = append(errs, fmt.Errorf("authorized keys in %s: %w", authorizedKeysDir, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// missing tells whether a directory is gone, which is as good as empty, in contrast to one that cannot be read.
+func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
