@@ -1,0 +1,51 @@
+package store
+
+import (
+	"context"
+	"embed"
+	"io/fs"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// versionTable holds the numbers of the migrations that were applied. The Python server has no such table.
+const versionTable = "outpost_schema_version"
+
+// migrate applies the migrations that are missing, in order, each in a transaction of its own. Several processes may
+// do so at once on PostgreSQL: they wait for each other.
+func (d *DB) migrate(ctx context.Context) error {
+	dialect, folder := goose.DialectSQLite3, "migrations/sqlite"
+	options := []goose.ProviderOption{
+		goose.WithTableName(versionTable), goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true),
+	}
+	if d.dialect.name == postgresDialect.name {
+		dialect, folder = goose.DialectPostgres, "migrations/postgres"
+		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60))
+		if err != nil {
+			return err
+		}
+		options = append(options, goose.WithSessionLocker(locker))
+	}
+	files, err := fs.Sub(migrations, folder)
+	if err != nil {
+		return err
+	}
+	provider, err := goose.NewProvider(dialect, d.write, files, options...)
+	if err != nil {
+		return err
+	}
+	results, err := provider.Up(ctx)
+	if err != nil {
+		return outpost.Wrap(d.translate("migrate", err), outpost.KindUnavailable, "the tables of the database cannot be made")
+	}
+	for _, r := range results {
+		d.log.Info("database migrated", "migration", r.Source.Path, "duration", r.Duration)
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+)
+
+// insertLock is the advisory lock of all inserts into one database. One for all hubs, not one for each: the usage that a
+// check is given also counts the flavors of all hubs, and an insert takes a few milliseconds.
+const insertLock int64 = 0x6f7574706f737401 // "outpost", 1
+
+// openPostgreSQL prepares a pool; the first connection is made when it is used. What Config does not say (sslmode,
+// sslrootcert) comes from libpq's own variables, such as PGSSLMODE, as with the Python server.
+func (d *DB) openPostgreSQL(c Config) error {
+	d.dialect = postgresDialect
+	if c.Host == "" || c.User == "" || c.Name == "" {
+		return outpost.Errorf(outpost.KindInvalid, "SQL_HOST, SQL_USER and SQL_DATABASE are needed for PostgreSQL")
+	}
+	if c.Port == 0 {
+		c.Port = 5432
+	}
+	config, err := pgx.ParseConfig(dsn(
+		"host", c.Host, "port", strconv.Itoa(c.Port), "user", c.User, "password", c.Password.Reveal(), "dbname", c.Name,
+		"connect_timeout", "5", "application_name", "outpost", "timezone", "UTC",
+	))
+	if err != nil {
+		// The library's error repeats the parameters, but not the password.
+		return outpost.Wrap(err, outpost.KindInvalid, "SQL_*: the settings of the PostgreSQL database are wrong")
+	}
+	d.write = stdlib.OpenDB(*config)
+	d.write.SetMaxOpenConns(10)
+	d.write.SetMaxIdleConns(4)
+	d.write.SetConnMaxLifetime(30 * time.Minute)
+	d.read = d.write
+	return nil
+}
+
+// dsn writes libpq's "key='value'" form, in which a password may hold any character (X19).
+func dsn(pairs ...string) string {
+	quote := strings.NewReplacer(`\`, `\\`, `'`, `\'`)
+	var b strings.Builder
+	for i := 0; i+1 < len(pairs); i += 2 {
+		fmt.Fprintf(&b, "%s='%s' ", pairs[i], quote.Replace(pairs[i+1]))
+	}
+	return b.String()
+}
+
+var postgresDialect = dialect{
+	name: "PostgreSQL",
+	bind: func(query string) string {
+		var b strings.Builder
+		parts := strings.Split(query, "?")
+		for i, part := range parts[:len(parts)-1] {
+			fmt.Fprintf(&b, "%s$%d", part, i+1)
+		}
+		return b.String() + parts[len(parts)-1]
+	},
+	time: func(t time.Time) any { return t.UTC().Truncate(time.Microsecond) },
+	lockInserts: func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", insertLock)
+		return err
+	},
+	forUpdate: " FOR UPDATE",
+	touch: func(ctx context.Context, tx *sql.Tx, at map[outpost.Key]time.Time) error {
+		var hubs, names, ids []string
+		var times []time.Time
+		for k, t := range at {
+			hubs, names, ids = append(hubs, k.Hub), append(names, k.Name), append(ids, k.StartID)
+			times = append(times, t.UTC().Truncate(time.Microsecond))
+		}
+		_, err := tx.ExecContext(ctx, `UPDATE service s SET last_update = v.at
+			FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS v(hub, name, start_id, at)
+			WHERE s.jupyterhub_username = v.hub AND s.name = v.name AND s.start_id = v.start_id
+				AND (s.last_update IS NULL OR s.last_update < v.at)`, hubs, names, ids, times)
+		return err
+	},
+	// Deadlock and serialization failure: two processes touched the same rows in another order.
+	again: func(err error) bool { return hasState(err, "40") },
+	// Data exception: a NUL or broken UTF-8 in a text, a number out of range.
+	badValue: func(err error) bool { return hasState(err, "22") },
+}
+
+// hasState tells whether PostgreSQL itself answered with an SQLSTATE of this class.
+func hasState(err error, class string) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && strings.HasPrefix(e.Code, class)
+}

@@ -1,0 +1,243 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+)
+
+const (
+	byKey = ` WHERE jupyterhub_username = ? AND name = ? AND start_id = ?`
+	// Of a key that the Python server wrote twice, the first row counts, as it does there: it has the state.
+	firstOfKey = ` NOT EXISTS (SELECT 1 FROM service older WHERE older.jupyterhub_username = service.jupyterhub_username
+		AND older.name = service.name AND older.start_id = service.start_id AND older.id < service.id)`
+)
+
+func keyArgs(k outpost.Key) []any { return []any{k.Hub, k.Name, k.StartID} }
+
+var errNotFound = outpost.Errorf(outpost.KindNotFound, "Item not found")
+
+// Insert implements outpost.Store.
+func (d *DB) Insert(ctx context.Context, s outpost.Service, check func(outpost.Usage) error) error {
+	if s.StartID == "" || s.Hub == "" {
+		return outpost.Errorf(outpost.KindInvalid, "A service needs a hub and a start id.")
+	}
+	body, err := d.sealBody(s.Body)
+	if err != nil {
+		return err
+	}
+	state, err := d.sealState(s.State)
+	if err != nil {
+		return err
+	}
+	response, err := d.sealAddress(s.Address)
+	if err != nil {
+		return err
+	}
+	// What the check says is the caller's own error and passes as it is.
+	var refused error
+	err = d.inTx(ctx, "insert", func(ctx context.Context, tx *sql.Tx) error {
+		if err := d.dialect.lockInserts(ctx, tx); err != nil {
+			return err
+		}
+		if there, err := d.exists(ctx, tx, s.Key); err != nil {
+			return err
+		} else if there {
+			return outpost.Errorf(outpost.KindConflict, "This server is already being started or runs.")
+		}
+		usage, err := d.usage(ctx, tx, s.Hub)
+		if err != nil {
+			return err
+		}
+		if refused = check(usage); refused != nil {
+			return refused
+		}
+		if _, err := d.exec(ctx, tx, `INSERT INTO jupyterhub (name) VALUES (?) ON CONFLICT DO NOTHING`, s.Hub); err != nil {
+			return err
+		}
+		_, err = d.exec(ctx, tx, `INSERT INTO service (`+shownColumns+`, body, state, start_response)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			s.Name, s.StartID, s.Hub, d.dialect.time(s.LastUpdate), d.dialect.time(s.StartDate), d.dialect.time(s.EndDate),
+			s.StateStored, s.StartPending, s.StopPending, s.UserID, sql.NullString{String: s.Flavor, Valid: s.Flavor != ""},
+			body, state, response)
+		return err
+	})
+	if refused != nil {
+		return refused
+	}
+	return err
+}
+
+// exists tells whether there is a row with this key.
+func (d *DB) exists(ctx context.Context, tx *sql.Tx, k outpost.Key) (bool, error) {
+	var one int
+	err := tx.QueryRowContext(ctx, d.dialect.bind(`SELECT 1 FROM service`+byKey+` LIMIT 1`), keyArgs(k)...).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Get implements outpost.Store.
+func (d *DB) Get(ctx context.Context, k outpost.Key) (s outpost.Service, err error) {
+	err = d.do(ctx, "get", func(ctx context.Context) error {
+		var shown shownRow
+		var sealed sealedRow
+		query := d.dialect.bind(`SELECT ` + shownColumns + `, ` + sealedColumns + ` FROM service` + byKey + ` ORDER BY id LIMIT 1`)
+		err := d.read.QueryRowContext(ctx, query, keyArgs(k)...).Scan(append(shown.into(), sealed.into()...)...)
+		if errors.Is(err, sql.ErrNoRows) {
+			return errNotFound
+		}
+		if err != nil {
+			return err
+		}
+		if s, err = d.open(shown, sealed); err != nil {
+			return outpost.Wrap(err, outpost.KindInternal, "cannot be opened")
+		}
+		return nil
+	})
+	return s, err
+}
+
+// List implements outpost.Store.
+func (d *DB) List(ctx context.Context, hub string) ([]outpost.Summary, error) {
+	list := []outpost.Summary{}
+	err := d.do(ctx, "list", func(ctx context.Context) error {
+		rows, err := d.read.QueryContext(ctx, d.dialect.bind(`SELECT `+shownColumns+` FROM service
+			WHERE jupyterhub_username = ? AND`+firstOfKey+` ORDER BY start_date, id`), hub)
+		if err != nil {
+			return err
+		}
+		return eachRow(rows, func() error {
+			var shown shownRow
+			if err := rows.Scan(shown.into()...); err != nil {
+				return err
+			}
+			list = append(list, shown.summary())
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// All implements outpost.Store.
+func (d *DB) All(ctx context.Context) ([]outpost.Stored, error) {
+	list := []outpost.Stored{}
+	err := d.do(ctx, "all", func(ctx context.Context) error {
+		rows, err := d.read.QueryContext(ctx, `SELECT `+shownColumns+`, `+sealedColumns+` FROM service
+			WHERE`+firstOfKey+` ORDER BY start_date, id`)
+		if err != nil {
+			return err
+		}
+		return eachRow(rows, func() error {
+			var shown shownRow
+			var sealed sealedRow
+			if err := rows.Scan(append(shown.into(), sealed.into()...)...); err != nil {
+				return err
+			}
+			s, err := d.open(shown, sealed)
+			list = append(list, outpost.Stored{Service: s, Unopened: err != nil})
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// eachRow calls f for each row, then closes.
+func eachRow(rows *sql.Rows, f func() error) (err error) {
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// MarkStopping implements outpost.Store.
+func (d *DB) MarkStopping(ctx context.Context, k outpost.Key) (first bool, err error) {
+	err = d.inTx(ctx, "mark_stopping", func(ctx context.Context, tx *sql.Tx) error {
+		changed, err := d.exec(ctx, tx, `UPDATE service SET stop_pending = ?`+byKey+` AND (stop_pending IS NULL OR stop_pending = ?)`,
+			true, k.Hub, k.Name, k.StartID, false)
+		if err != nil {
+			return err
+		}
+		if first = changed > 0; first {
+			return nil
+		}
+		there, err := d.exists(ctx, tx, k)
+		if err == nil && !there {
+			return errNotFound
+		}
+		return err
+	})
+	return first && err == nil, err
+}
+
+// SaveState implements outpost.Store.
+func (d *DB) SaveState(ctx context.Context, k outpost.Key, state outpost.State) error {
+	sealed, err := d.sealState(state)
+	if err != nil {
+		return err
+	}
+	return d.inTx(ctx, "save_state", func(ctx context.Context, tx *sql.Tx) error {
+		changed, err := d.exec(ctx, tx, `UPDATE service SET state = ?`+byKey, append([]any{sealed}, keyArgs(k)...)...)
+		if err == nil && changed == 0 {
+			return errNotFound
+		}
+		return err
+	})
+}
+
+// FinishStart implements outpost.Store.
+func (d *DB) FinishStart(ctx context.Context, k outpost.Key, state outpost.State, address string, end time.Time) error {
+	sealedState, err := d.sealState(state)
+	if err != nil {
+		return err
+	}
+	response, err := d.sealAddress(address)
+	if err != nil {
+		return err
+	}
+	return d.inTx(ctx, "finish_start", func(ctx context.Context, tx *sql.Tx) error {
+		changed, err := d.exec(ctx, tx, `UPDATE service SET state = ?, start_response = ?, end_date = ?, state_stored = ?, start_pending = ?`+
+			byKey+` AND (stop_pending IS NULL OR stop_pending = ?)`,
+			sealedState, response, d.dialect.time(end), true, false, k.Hub, k.Name, k.StartID, false)
+		if err != nil || changed > 0 {
+			return err
+		}
+		there, err := d.exists(ctx, tx, k)
+		if err != nil {
+			return err
+		}
+		if !there {
+			return errNotFound
+		}
+		return outpost.Errorf(outpost.KindConflict, "This server is being stopped.")
+	})
+}
+
+// Touch implements outpost.Store.
+func (d *DB) Touch(ctx context.Context, at map[outpost.Key]time.Time) error {
+	if len(at) == 0 {
+		return nil
+	}
+	return d.inTx(ctx, "touch", func(ctx context.Context, tx *sql.Tx) error { return d.dialect.touch(ctx, tx, at) })
+}
+
+// Delete implements outpost.Store. Rows that the Python server wrote twice go together.
+func (d *DB) Delete(ctx context.Context, k outpost.Key) error {
+	return d.inTx(ctx, "delete", func(ctx context.Context, tx *sql.Tx) error {
+		_, err := d.exec(ctx, tx, `DELETE FROM service`+byKey, keyArgs(k)...)
+		return err
+	})
+}

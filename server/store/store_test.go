@@ -1,0 +1,64 @@
+package store
+
+import (
+	"log/slog"
+	"path/filepath"
+	"testing"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+	"github.com/outposts-dev/outposts/server/seal"
+	"github.com/outposts-dev/outposts/server/store/storetest"
+)
+
+const (
+	keyA = "ZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXp7fH1-f4CBgoM="
+	keyB = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4="
+)
+
+func ring(t testing.TB, keys ...string) *seal.Keyring {
+	t.Helper()
+	r, err := seal.New(keys...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func mustOpen(t testing.TB, c Config, r *seal.Keyring) *DB {
+	t.Helper()
+	d, err := Open(t.Context(), c, r, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+func sqliteConfig(t testing.TB) Config {
+	return Config{Type: TypeSQLite, Path: filepath.Join(t.TempDir(), "outpost.sqlite")}
+}
+
+func postgresConfig(t testing.TB, server *storetest.Postgres) Config {
+	return Config{
+		Type: TypePostgreSQL, Host: server.Host, User: server.User, Password: storetest.Password, Name: server.NewDatabase(t),
+	}
+}
+
+// onBoth runs a test on each database. PostgreSQL's is skipped where its programs are missing.
+func onBoth(t *testing.T, test func(t *testing.T, config func(t testing.TB) Config)) {
+	t.Run("SQLite", func(t *testing.T) { test(t, sqliteConfig) })
+	t.Run("PostgreSQL", func(t *testing.T) {
+		server := storetest.StartPostgres(t)
+		test(t, func(t testing.TB) Config { return postgresConfig(t, server) })
+	})
+}
+
+func TestSuite(t *testing.T) {
+	onBoth(t, func(t *testing.T, config func(t testing.TB) Config) {
+		storetest.Run(t, func(t *testing.T) outpost.Store { return mustOpen(t, config(t), ring(t, keyA)) })
+	})
+}
