@@ -1,0 +1,235 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+)
+
+const (
+	firstPause = 100 * time.Millisecond
+	maxPause   = 3 * time.Second
+)
+
+// attempt is how requests to Kubernetes are made.
+type attempt struct {
+	timeout time.Duration // of one request
+	budget  time.Duration // of all
+}
+
+// do repeats a request until it succeeds, fails for good, its budget is used up or ctx ends. A request under way
+// is not cut off by ctx, so that it is always known whether a thing was made.
+func (a attempt) do(ctx context.Context, request func(context.Context) error) error {
+	deadline := time.Now().Add(a.budget)
+	for pause := firstPause; ; pause = min(2*pause, maxPause) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		one, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.timeout)
+		err := request(one)
+		cancel()
+		if err == nil || !transient(err) {
+			return err
+		}
+		wait := pause/2 + rand.N(pause)
+		if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
+			wait = max(wait, time.Duration(seconds)*time.Second)
+		}
+		if time.Now().Add(wait).After(deadline) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+// transient tells whether the same request may succeed a moment later.
+func transient(err error) bool {
+	if apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) ||
+		apierrors.IsInternalError(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsUnexpectedServerError(err) ||
+		apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
+		return true
+	}
+	if status := statusOf(err); status != nil {
+		return status.Code >= 500
+	}
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return true
+	}
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		utilnet.IsConnectionRefused(err) || utilnet.IsConnectionReset(err) || utilnet.IsHTTP2ConnectionLost(err)
+}
+
+// statusOf returns what Kubernetes answered, nil if err is no answer of it.
+func statusOf(err error) *metav1.Status {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return nil
+	}
+	return new(status.Status())
+}
+
+// apiError gives an error of Kubernetes a kind and a message for users; what says what was tried.
+func apiError(err error, what string) error {
+	failed := func(reason, message string) error {
+		return &outpost.Error{Kind: outpost.KindFailed, Reason: reason, Message: message, Cause: err}
+	}
+	if _, ok := errors.AsType[*outpost.Error](err); ok {
+		return err
+	}
+	text := ""
+	if status := statusOf(err); status != nil {
+		text = detail(status.Message)
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return err
+	case apierrors.IsForbidden(err) && strings.Contains(text, "exceeded quota"):
+		_, text, _ = strings.Cut(text, "exceeded quota")
+		return failed(reasonQuota, "The quota of this cluster is used up"+text)
+	case apierrors.IsForbidden(err):
+		return failed(reasonRefused, "Kubernetes does not let this outpost "+what+": "+text)
+	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err):
+		return failed(reasonRefused, "Kubernetes refuses to "+what+": "+text)
+	case transient(err):
+		return &outpost.Error{
+			Kind: outpost.KindUnavailable, Reason: reasonAPI, Cause: err,
+			Message: "Kubernetes does not answer; tried to " + what,
+		}
+	}
+	return failed(reasonRefused, "Kubernetes could not "+what+": "+text)
+}
+
+// ensureNamespace makes a user's namespace; one that is there is fine.
+func (s *Spawner) ensureNamespace(ctx context.Context, a attempt, ns *corev1.Namespace) error {
+	err := a.do(ctx, func(ctx context.Context) error {
+		_, err := s.client.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{})
+		return err
+	})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return apiError(err, "make the namespace")
+	}
+	return nil
+}
+
+// ensureClaim makes the volume claim; one that is there is fine, also where quota or rights forbid to make it. It
+// is asked for with every start, so one that was deleted by hand comes back.
+func (s *Spawner) ensureClaim(ctx context.Context, a attempt, claim *corev1.PersistentVolumeClaim) (*corev1.PersistentVolumeClaim, error) {
+	claims := s.client.CoreV1().PersistentVolumeClaims(claim.Namespace)
+	var made *corev1.PersistentVolumeClaim
+	err := a.do(ctx, func(ctx context.Context) (err error) {
+		made, err = claims.Create(ctx, claim, metav1.CreateOptions{})
+		return err
+	})
+	if err == nil {
+		return made, nil
+	}
+	if apierrors.IsAlreadyExists(err) || apierrors.IsForbidden(err) {
+		there := a.do(ctx, func(ctx context.Context) (err error) {
+			made, err = claims.Get(ctx, claim.Name, metav1.GetOptions{})
+			return err
+		})
+		if there == nil || apierrors.IsAlreadyExists(err) { // without the right to look, its being there must do
+			return made, nil
+		}
+	}
+	err = apiError(err, "make the storage claim")
+	if e, ok := errors.AsType[*outpost.Error](err); ok && e.Reason == reasonRefused {
+		e.Reason = reasonPVC
+	}
+	return nil, err
+}
+
+// ensureService makes the Service. One of this start is taken over; one that an earlier start left is replaced.
+func (s *Spawner) ensureService(ctx context.Context, a attempt, svc *corev1.Service) (*corev1.Service, error) {
+	services := s.client.CoreV1().Services(svc.Namespace)
+	return ensure(ctx, a, svc, "Service", ensurer[*corev1.Service]{
+		create: func(ctx context.Context) (*corev1.Service, error) {
+			return services.Create(ctx, svc, metav1.CreateOptions{})
+		},
+		get: func(ctx context.Context) (*corev1.Service, error) {
+			return services.Get(ctx, svc.Name, metav1.GetOptions{})
+		},
+		remove: func(ctx context.Context, o metav1.DeleteOptions) error { return services.Delete(ctx, svc.Name, o) },
+	})
+}
+
+// ensureSecret is ensureService for the certificates.
+func (s *Spawner) ensureSecret(ctx context.Context, a attempt, secret *corev1.Secret) (*corev1.Secret, error) {
+	secrets := s.client.CoreV1().Secrets(secret.Namespace)
+	return ensure(ctx, a, secret, "Secret", ensurer[*corev1.Secret]{
+		create: func(ctx context.Context) (*corev1.Secret, error) {
+			return secrets.Create(ctx, secret, metav1.CreateOptions{})
+		},
+		get: func(ctx context.Context) (*corev1.Secret, error) {
+			return secrets.Get(ctx, secret.Name, metav1.GetOptions{})
+		},
+		remove: func(ctx context.Context, o metav1.DeleteOptions) error { return secrets.Delete(ctx, secret.Name, o) },
+	})
+}
+
+// ensurer is what ensure needs of one kind of object.
+type ensurer[T metav1.Object] struct {
+	create func(context.Context) (T, error)
+	get    func(context.Context) (T, error)
+	remove func(context.Context, metav1.DeleteOptions) error
+}
+
+// ensureRounds bounds how often an object in the way is removed.
+const ensureRounds = 5
+
+func ensure[T metav1.Object](ctx context.Context, a attempt, wanted T, kind string, e ensurer[T]) (T, error) {
+	var out T
+	want, _ := keyOf(wanted.GetAnnotations())
+	for range ensureRounds {
+		err := a.do(ctx, func(ctx context.Context) (err error) { out, err = e.create(ctx); return err })
+		if err == nil {
+			return out, nil
+		}
+		if !apierrors.IsAlreadyExists(err) {
+			return out, apiError(err, "make the "+kind)
+		}
+		err = a.do(ctx, func(ctx context.Context) (err error) { out, err = e.get(ctx); return err })
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return out, apiError(err, "read the "+kind)
+		}
+		have, ours := keyOf(out.GetAnnotations())
+		_, peers := out.GetAnnotations()[usernameKey]
+		switch {
+		case ours && have == want && out.GetDeletionTimestamp() == nil:
+			return out, nil
+		case !ours && !peers:
+			return out, &outpost.Error{
+				Kind: outpost.KindFailed, Reason: reasonTaken,
+				Message: "There is a " + kind + " of this server's name that belongs to something else.",
+			}
+		}
+		uid := out.GetUID()
+		err = a.do(ctx, func(ctx context.Context) error {
+			return e.remove(ctx, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+		})
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			return out, apiError(err, "remove the old "+kind)
+		}
+	}
+	return out, &outpost.Error{
+		Kind: outpost.KindFailed, Reason: reasonTaken, Message: "An old " + kind + " of this server's name does not go away.",
+	}
+}

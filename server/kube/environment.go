@@ -1,0 +1,192 @@
+package kube
+
+import (
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// protectedVariables are a hub's credentials and the paths of its certificates: only the hub or this server sets them.
+var protectedVariables = map[string]bool{
+	"JUPYTERHUB_API_TOKEN": true, "JPY_API_TOKEN": true, "JUPYTERHUB_CLIENT_ID": true, "JUPYTERHUB_USER": true,
+	"JUPYTERHUB_OAUTH_CALLBACK_URL": true, "JUPYTERHUB_OAUTH_SCOPES": true, "JUPYTERHUB_OAUTH_ACCESS_SCOPES": true,
+	"JUPYTERHUB_OAUTH_CLIENT_ALLOWED_SCOPES": true,
+	"JUPYTERHUB_SSL_KEYFILE":                 true, "JUPYTERHUB_SSL_CERTFILE": true, "JUPYTERHUB_SSL_CLIENT_CA": true,
+}
+
+// sslVariables are the three that name the files of internal TLS; all file names are under the mount path.
+var sslVariables = map[string]string{
+	"JUPYTERHUB_SSL_KEYFILE":   secretKey,
+	"JUPYTERHUB_SSL_CERTFILE":  secretCert,
+	"JUPYTERHUB_SSL_CLIENT_CA": secretCA,
+}
+
+// environmentInput is what a container's variables are made of.
+type environmentInput struct {
+	settings settings
+	fields   fields
+	hub      map[string]string // from the request, verbatim
+	removed  []string          // set to null by a profile
+	ssl      bool
+	lookup   func(string) (string, bool) // the process's own environment, for env_keep
+}
+
+// buildEnvironment layers the variables: computed here, then the operator's and the profile's (expanded),
+// then the hub's verbatim. It differs from the peer, where the operator's option and the hub's variables
+// replace one another and a brace in a hub's value ends the start. The old name JPY_API_TOKEN is left out.
+func buildEnvironment(in environmentInput, p *problems) map[string]any {
+	s := in.settings
+	env := map[string]any{"JUPYTER_IMAGE": s.Image, "JUPYTER_IMAGE_SPEC": s.Image}
+	for _, name := range s.EnvKeep {
+		if value, ok := in.lookup(name); ok {
+			env[name] = value
+		}
+	}
+	limits(env, s)
+	env["JUPYTERHUB_SERVICE_URL"] = serviceURL(s, in.ssl, in.hub["JUPYTERHUB_SERVICE_PREFIX"])
+	urls := fields{"username": in.fields["unescaped_username"], "base_url": in.hub["JUPYTERHUB_SERVICE_PREFIX"]}
+	for _, o := range []struct{ option, variable, template string }{
+		{"default_url", "JUPYTERHUB_DEFAULT_URL", s.DefaultURL},
+		{"notebook_dir", "JUPYTERHUB_ROOT_DIR", s.NotebookDir},
+	} {
+		if o.template == "" {
+			continue
+		}
+		value, err := format(o.template, urls)
+		if err != nil {
+			p.addf(o.option, "%v", err)
+		}
+		env[o.variable] = value
+	}
+	if s.Debug {
+		env["JUPYTERHUB_DEBUG"] = "1"
+	}
+	if s.DisableUserConfig {
+		env["JUPYTERHUB_DISABLE_USER_CONFIG"] = "1"
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Environment)) {
+		if protectedVariables[name] {
+			p.addf("environment."+name, "only the hub may set it")
+			continue
+		}
+		env[name] = in.fields.expandAll("environment."+name, s.Environment[name], p)
+	}
+	for name, value := range in.hub {
+		if protectedVariables[name] || !slices.Contains(in.removed, name) {
+			env[name] = value
+		}
+	}
+	for name, file := range sslVariables {
+		delete(env, name)
+		if in.ssl {
+			env[name] = s.SecretMountPath + file
+		}
+	}
+	return env
+}
+
+// limits tells the server inside what it was given, in the texts of the peer.
+func limits(env map[string]any, s settings) {
+	cores := func(name string, v *float64) {
+		if v == nil || *v == 0 {
+			return
+		}
+		text := strconv.FormatFloat(*v, 'f', -1, 64)
+		if !strings.Contains(text, ".") {
+			text += ".0"
+		}
+		env[name] = text
+	}
+	bytes := func(name string, v *int64) {
+		if v != nil && *v != 0 {
+			env[name] = strconv.FormatInt(*v, 10)
+		}
+	}
+	cores("CPU_LIMIT", s.CPULimit)
+	cores("CPU_GUARANTEE", s.CPUGuarantee)
+	bytes("MEM_LIMIT", s.MemLimit)
+	bytes("MEM_GUARANTEE", s.MemGuarantee)
+}
+
+// serviceURL is where the server must listen, for a hub that does not say so.
+func serviceURL(s settings, ssl bool, prefix string) string {
+	scheme := "http"
+	if ssl {
+		scheme = "https"
+	}
+	if prefix == "" {
+		prefix = "/"
+	}
+	return scheme + "://" + net.JoinHostPort(s.IP, strconv.Itoa(s.Port)) + prefix
+}
+
+// orderEnvironment lists variables so that one that uses $(OTHER) comes after OTHER: rounds of those whose
+// references are all out already, each round by key, then whatever is left (cycles, unknown names) by key.
+func orderEnvironment(env map[string]any, p *problems) []corev1.EnvVar {
+	left := slices.Sorted(maps.Keys(env))
+	needs := make(map[string][]string, len(left))
+	for _, key := range left {
+		value, plain := env[key].(string)
+		if !plain || !strings.Contains(value, "$(") {
+			continue
+		}
+		for _, other := range references(value) {
+			if other != key {
+				needs[key] = append(needs[key], other)
+			}
+		}
+	}
+	out := make([]corev1.EnvVar, 0, len(left))
+	done := make(map[string]bool, len(left))
+	for len(left) > 0 {
+		var later, round []string
+		for _, key := range left {
+			if slices.ContainsFunc(needs[key], func(o string) bool { return !done[o] }) {
+				later = append(later, key)
+			} else {
+				round = append(round, key)
+			}
+		}
+		if len(round) == 0 {
+			round, later = later, nil
+		}
+		for _, key := range round {
+			done[key] = true
+			out = append(out, envVar(key, env[key], p))
+		}
+		left = later
+	}
+	return out
+}
+
+// references returns the names in $(NAME), also of the escaped form $$(NAME), as the peer counts them.
+func references(value string) []string {
+	var out []string
+	for {
+		_, after, found := strings.Cut(value, "$(")
+		if !found {
+			return out
+		}
+		name, rest, closed := strings.Cut(after, ")")
+		if !closed {
+			return out
+		}
+		out, value = append(out, name), rest
+	}
+}
+
+// envVar makes one variable: a text, null (no value), or an EnvVar object that may carry its own name.
+func envVar(key string, value any, p *problems) corev1.EnvVar {
+	v := corev1.EnvVar{Name: key}
+	switch value := value.(type) {
+	case string:
+		v.Value = value
+	case map[string]any:
+		decodeInto(&v, value, "environment."+key, p)
+	}
+	return v
+}

@@ -1,0 +1,302 @@
+package kube
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+)
+
+// Slug schemes: how user and server names become parts of Kubernetes names.
+const (
+	schemeSafe   = "safe"   // KubeSpawner 7: valid names stay, others are cut and hashed
+	schemeEscape = "escape" // KubeSpawner 6 and before: every byte outside a-z0-9 becomes -hex
+	schemeClient = "client" // as the hub's OutpostSpawner names its own Service: escape, but hyphens stay
+)
+
+const (
+	hashDigits   = 8  // hex digits of SHA-256 at the end of a cut name
+	nameSlugMax  = 48 // user and server names in templates
+	hashedMax    = 32 // of a hashed slug without another limit
+	dnsLabelMax  = 63 // RFC 1035
+	multiPartMax = (nameSlugMax - hashDigits - 6) / 2
+)
+
+// isLower and isDigit are about ASCII only: Kubernetes knows no other letters.
+func isLower(b byte) bool { return 'a' <= b && b <= 'z' }
+func isDigit(b byte) bool { return '0' <= b && b <= '9' }
+func isAlnum(b byte) bool { return isLower(b) || isDigit(b) || 'A' <= b && b <= 'Z' }
+
+// validObjectName tells whether s may stay as it is inside a name: 1 to 63 of a-z, 0-9 and hyphen, a letter
+// first, no hyphen last.
+func validObjectName(s string) bool {
+	if s == "" || len(s) > dnsLabelMax || !isLower(s[0]) || s[len(s)-1] == '-' {
+		return false
+	}
+	for i := range len(s) {
+		if !isLower(s[i]) && !isDigit(s[i]) && s[i] != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// validLabel tells whether s is a label value. It differs from KubeSpawner's check, which takes four letters
+// outside ASCII for letters (U+0130, U+0131, U+017F, U+212A) and so makes labels that Kubernetes refuses.
+func validLabel(s string) bool {
+	if s == "" {
+		return true
+	}
+	if len(s) > dnsLabelMax || !isAlnum(s[0]) || !isAlnum(s[len(s)-1]) {
+		return false
+	}
+	for i := range len(s) {
+		if !isAlnum(s[i]) && s[i] != '.' && s[i] != '_' && s[i] != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// slugCore keeps what can be kept of text: lower-case letters and digits, every run of anything else one
+// hyphen, at most max characters, a letter first, never empty.
+func slugCore(text string, max int) string {
+	var b strings.Builder
+	gap := false
+	put := func(c byte) {
+		if gap && b.Len() > 0 {
+			b.WriteByte('-')
+		}
+		gap = false
+		b.WriteByte(c)
+	}
+	for _, r := range text {
+		switch {
+		case 'a' <= r && r <= 'z' || '0' <= r && r <= '9':
+			put(byte(r))
+		case 'A' <= r && r <= 'Z':
+			put(byte(r) + 'a' - 'A')
+		case r == '\u212a': // the Kelvin sign; Python's lower() makes an ASCII k of it
+			put('k')
+		case r == '\u0130': // capital I with dot; Python's lower() makes i and a combining dot
+			put('i')
+			gap = true
+		default:
+			gap = true
+		}
+	}
+	s := b.String()
+	if len(s) > max {
+		s = s[:max]
+	}
+	s = strings.TrimRight(s, "-")
+	switch {
+	case s == "":
+		return "x"
+	case isLower(s[0]):
+		return s
+	}
+	if cut := max - len("x-"); cut <= 0 {
+		s = ""
+	} else if len(s) > cut {
+		s = s[:cut]
+	}
+	return "x-" + s
+}
+
+// hashOf returns the first digits of the SHA-256 of the parts, which are separated by a byte that UTF-8 never has.
+func hashOf(parts ...string) string {
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\xff")))
+	return hex.EncodeToString(sum[:])[:hashDigits]
+}
+
+// hashedSlug returns core and hash of text in at most max characters; max is at least 12.
+func hashedSlug(text string, max int) string {
+	return slugCore(text, max-hashDigits-len("---")) + "---" + hashOf(text)
+}
+
+// nameSlug is the safe scheme for one user or server name.
+func nameSlug(text string) string {
+	if strings.Contains(text, "--") || !validObjectName(text) || len(text) > nameSlugMax {
+		return hashedSlug(text, nameSlugMax)
+	}
+	return text
+}
+
+// labelSlug makes a label value of text, in every scheme.
+func labelSlug(text string) string {
+	if strings.Contains(text, "--") || !validLabel(text) {
+		return hashedSlug(text, hashedMax)
+	}
+	return text
+}
+
+// multiSlug joins what can be kept of two names and one hash of both; at most 47 characters.
+func multiSlug(user, server string) string {
+	return slugCore(user, multiPartMax) + "--" + slugCore(server, multiPartMax) + "---" + hashOf(user, server)
+}
+
+// safeUserServer is the safe scheme for user and server together.
+func safeUserServer(user, server string) string {
+	u, s := nameSlug(user), ""
+	if server != "" {
+		s = nameSlug(server)
+	}
+	switch {
+	case len(u)+len(s)+len("--") > nameSlugMax: // also counted without a server, as the peer does
+		return multiSlug(user, server)
+	case server == "":
+		return u
+	}
+	return u + "--" + s
+}
+
+// escapeSlug writes every byte that is not a-z, 0-9 or in keep as a hyphen and its value in hex, without padding.
+func escapeSlug(text, keep string) string {
+	var b strings.Builder
+	for i := range len(text) {
+		if c := text[i]; isLower(c) || isDigit(c) || strings.IndexByte(keep, c) >= 0 {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "-%x", c)
+		}
+	}
+	return b.String()
+}
+
+// legacySlug is the client's {legacy_escape_username}: lower case, a hyphen for each other character.
+func legacySlug(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		switch {
+		case 'a' <= r && r <= 'z' || '0' <= r && r <= '9':
+			b.WriteRune(r)
+		case 'A' <= r && r <= 'Z':
+			b.WriteRune(r + 'a' - 'A')
+		case r == '\u212a':
+			b.WriteByte('k')
+		case r == '\u0130':
+			b.WriteString("i-")
+		default:
+			b.WriteByte('-')
+		}
+	}
+	return b.String()
+}
+
+// subject is whose server it is: what names are made of.
+type subject struct {
+	User         string
+	Server       string // empty for the default server
+	UserID       int    // -1 if the hub sent none
+	HubNamespace string // the namespace this process runs in
+}
+
+// names are the resolved names of one start.
+type names struct {
+	Namespace string
+	Pod       string
+	DNS       string
+	Secret    string
+	PVC       string
+}
+
+// nameFields returns what {fields} mean in every template for this subject, before any name is resolved.
+func nameFields(s subject, scheme string) fields {
+	safe := [3]string{nameSlug(s.User), "", safeUserServer(s.User, s.Server)}
+	escaped := [3]string{escapeSlug(s.User, ""), escapeSlug(s.Server, ""), ""}
+	if s.Server != "" {
+		safe[1] = nameSlug(s.Server)
+	}
+	escaped[2] = escaped[0] + "--" + escaped[1]
+	hubNamespace := s.HubNamespace
+	if hubNamespace == "default" {
+		hubNamespace = "user"
+	}
+	f := fields{
+		"unescaped_username":   s.User,
+		"unescaped_servername": s.Server,
+		"userid":               s.UserID,
+		"hubnamespace":         hubNamespace,
+		"safe_username":        safe[0],
+		"safe_servername":      safe[1],
+		"safe_user_server":     safe[2],
+		"escaped_username":     escaped[0],
+		"escaped_servername":   escaped[1],
+		"escaped_user_server":  escaped[2],
+		"pod_name":             "pod_name_unavailable!",
+		"pvc_name":             "pvc_name_unavailable!",
+		"namespace":            "namespace_unavailable!",
+	}
+	chosen := safe
+	switch scheme {
+	case schemeEscape:
+		chosen = escaped
+	case schemeClient:
+		chosen = [3]string{escapeSlug(s.User, "-"), escapeSlug(s.Server, "-"), ""}
+		chosen[2] = chosen[0] + "--" + chosen[1]
+		f["legacy_escape_username"] = legacySlug(s.User)
+	}
+	if s.Server == "" && scheme != schemeSafe {
+		chosen[2] = chosen[0]
+	}
+	f["username"], f["servername"], f["user_server"] = chosen[0], chosen[1], chosen[2]
+	return f
+}
+
+// nameTemplates are the options that names come from.
+type nameTemplates struct {
+	Scheme, Namespace, Pod, DNS, Secret, PVC string
+	UserNamespace                            string // empty unless each user has a namespace
+	// Exact keeps a pod name that is too long for a Service as it is, as the peer does (and then fails).
+	Exact bool
+}
+
+// resolve renders the names in KubeSpawner's order and returns them with the fields that later templates may
+// use. Each template that cannot be rendered is a problem under its option's name.
+func (t nameTemplates) resolve(s subject, p *problems) (names, fields) {
+	f := nameFields(s, t.Scheme)
+	one := func(option, template string) string {
+		out, err := f.expand(template)
+		if t.Scheme == schemeClient {
+			out = strings.TrimRight(out, "-") // also where the template ends with one, as the client does
+		}
+		if err != nil {
+			p.addf(option, "%v", err)
+		}
+		return out
+	}
+	n := names{Namespace: t.Namespace}
+	if t.UserNamespace != "" {
+		n.Namespace = one("user_namespace_template", t.UserNamespace)
+	}
+	f["namespace"] = n.Namespace
+	n.Pod = one("pod_name_template", t.Pod)
+	if !t.Exact {
+		n.Pod = shorten(n.Pod)
+	}
+	f["pod_name"] = n.Pod
+	n.DNS = t.dns(n, p)
+	n.Secret = one("secret_name_template", t.Secret)
+	n.PVC = one("pvc_name_template", t.PVC)
+	f["pvc_name"] = n.PVC
+	return n, f
+}
+
+// dns renders the host name, which knows two fields only and keeps its hyphens.
+func (t nameTemplates) dns(n names, p *problems) string {
+	out, err := format(t.DNS, fields{"name": n.Pod, "namespace": n.Namespace})
+	if err != nil {
+		p.addf("dns_name_template", "%v", err)
+	}
+	return out
+}
+
+// shorten cuts a name that is too long for a DNS label with a hash of the whole, so that two long names stay
+// different. It differs from the peer, where such a start fails after its pod was made.
+func shorten(name string) string {
+	if len(name) <= dnsLabelMax {
+		return name
+	}
+	return hashedSlug(name, dnsLabelMax)
+}

@@ -1,0 +1,366 @@
+package kube
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+)
+
+// An option is one name that an operator, a flavor, a profile or (if allowed) a hub may set.
+type option struct {
+	name string
+	kind kind
+	// idle options are known and have no effect here: they act inside a hub, configure the peer's API client,
+	// or are Python functions.
+	idle bool
+	// local options may not be set by a hub, whatever its allow-list says.
+	local bool
+}
+
+// optionTable lists KubeSpawner 7.1's options (contract: options.json), then ours.
+var optionTable = []option{
+	{name: "image", kind: text},
+	{name: "image_pull_policy", kind: nullable(text)},
+	{name: "image_pull_secrets", kind: pullSecrets},
+	{name: "namespace", kind: text},
+	{name: "pod_name_template", kind: text},
+	{name: "dns_name_template", kind: text},
+	{name: "pvc_name_template", kind: text},
+	{name: "secret_name_template", kind: text},
+	{name: "slug_scheme", kind: oneOf(schemeSafe, schemeEscape, schemeClient)},
+	{name: "component_label", kind: text},
+	{name: "common_labels", kind: textMap},
+	{name: "extra_labels", kind: textMap},
+	{name: "extra_annotations", kind: textMap},
+	{name: "enable_user_namespaces", kind: boolean},
+	{name: "user_namespace_template", kind: text},
+	{name: "user_namespace_labels", kind: textMap},
+	{name: "user_namespace_annotations", kind: textMap},
+	{name: "cmd", kind: nullable(textList)},
+	{name: "args", kind: textList},
+	{name: "port", kind: integerIn(0, 65535)},
+	{name: "ip", kind: text},
+	{name: "working_dir", kind: nullable(text)},
+	{name: "environment", kind: environment},
+	{name: "env_keep", kind: textList, local: true},
+	{name: "default_url", kind: text},
+	{name: "notebook_dir", kind: text},
+	{name: "debug", kind: boolean},
+	{name: "disable_user_config", kind: boolean},
+	{name: "lifecycle_hooks", kind: mapping},
+	{name: "cpu_limit", kind: nullable(cpu)},
+	{name: "cpu_guarantee", kind: nullable(cpu)},
+	{name: "mem_limit", kind: nullable(memory)},
+	{name: "mem_guarantee", kind: nullable(memory)},
+	{name: "extra_resource_limits", kind: quantities},
+	{name: "extra_resource_guarantees", kind: quantities},
+	{name: "volumes", kind: objectList},
+	{name: "volume_mounts", kind: objectList},
+	{name: "storage_pvc_ensure", kind: boolean},
+	{name: "storage_capacity", kind: nullable(text)},
+	{name: "storage_class", kind: nullable(text)},
+	{name: "storage_access_modes", kind: textList},
+	{name: "storage_selector", kind: mapping},
+	{name: "storage_extra_labels", kind: textMap},
+	{name: "storage_extra_annotations", kind: textMap},
+	{name: "delete_pvc", kind: boolean, idle: true}, // no call of the protocol removes a user for ever
+	{name: "remember_pvc_name", kind: boolean, idle: true},
+	{name: "handle_legacy_names", kind: boolean, idle: true},
+	{name: "uid", kind: nullable(integer)},
+	{name: "gid", kind: nullable(integer)},
+	{name: "fs_gid", kind: nullable(integer)},
+	{name: "supplemental_gids", kind: integerList},
+	{name: "privileged", kind: boolean},
+	{name: "allow_privilege_escalation", kind: nullable(boolean)},
+	{name: "container_security_context", kind: mapping},
+	{name: "pod_security_context", kind: mapping},
+	{name: "service_account", kind: nullable(text)},
+	{name: "automount_service_account_token", kind: nullable(boolean)},
+	{name: "node_selector", kind: textMap},
+	{name: "tolerations", kind: objectList},
+	{name: "node_affinity_preferred", kind: objectList},
+	{name: "node_affinity_required", kind: objectList},
+	{name: "pod_affinity_preferred", kind: objectList},
+	{name: "pod_affinity_required", kind: objectList},
+	{name: "pod_anti_affinity_preferred", kind: objectList},
+	{name: "pod_anti_affinity_required", kind: objectList},
+	{name: "priority_class_name", kind: text},
+	{name: "scheduler_name", kind: nullable(text)},
+	{name: "init_containers", kind: objectList},
+	{name: "extra_containers", kind: objectList},
+	{name: "extra_container_config", kind: mapping},
+	{name: "extra_pod_config", kind: mapping},
+	{name: "services_enabled", kind: boolean},
+	{name: "pod_connect_ip", kind: text},
+	{name: "secret_mount_path", kind: folder},
+	{name: "start_timeout", kind: integerIn(1, maxSeconds)},
+	{name: "delete_grace_period", kind: integerIn(0, maxSeconds)},
+	{name: "delete_stopped_pods", kind: boolean},
+	{name: "events_enabled", kind: boolean},
+	{name: "slow_spawn_message_threshold", kind: integerIn(0, maxSeconds)},
+	{name: "slow_spawn_message_frequency", kind: integerIn(1, maxSeconds)},
+	{name: "slow_spawn_message", kind: text},
+	{name: "k8s_api_request_timeout", kind: integerIn(1, maxSeconds)},
+	{name: "k8s_api_request_retry_timeout", kind: integerIn(1, maxSeconds)},
+	{name: "profile_list", kind: profileList},
+
+	{name: "k8s_api_host", idle: true},
+	{name: "k8s_api_ssl_ca_cert", idle: true},
+	{name: "k8s_api_verify_ssl", idle: true},
+	{name: "k8s_api_threadpool_workers", idle: true},
+	{name: "profile_form_template", idle: true},
+	{name: "additional_profile_form_template_paths", idle: true},
+	{name: "modify_pod_hook", kind: nothing, idle: true}, // pod_overlay instead
+	{name: "after_pod_created_hook", kind: nothing, idle: true},
+	{name: "get_pod_url", kind: nothing, idle: true},
+	{name: "pre_spawn_hook", idle: true},
+	{name: "post_stop_hook", idle: true},
+	{name: "auth_state_hook", idle: true},
+	{name: "progress_ready_hook", idle: true},
+	{name: "http_timeout", idle: true},
+	{name: "poll_interval", idle: true},
+	{name: "poll_jitter", idle: true},
+	{name: "consecutive_failure_limit", idle: true},
+	{name: "hub_connect_url", idle: true}, // the address that the hub sends wins
+	{name: "hub_connect_ip", idle: true},
+	{name: "hub_connect_port", idle: true},
+	{name: "oauth_client_allowed_scopes", idle: true},
+	{name: "oauth_roles", idle: true},
+	{name: "server_token_scopes", idle: true},
+	{name: "group_overrides", idle: true},
+	{name: "apply_user_options", idle: true},
+	{name: "options_form", idle: true},
+	{name: "options_from_form", idle: true},
+	{name: "ssl_alt_names", idle: true},
+	{name: "ssl_alt_names_include_local", idle: true},
+
+	{name: "internal_ssl", kind: nullable(boolean)},            // an attribute of the peer; the client always sends it
+	{name: "ready_containers", kind: oneOf("notebook", "all")}, // ours: whose readiness ends a start
+	{name: "pod_overlay", kind: mapping},                       // ours: strategic merge patch on the finished pod
+}
+
+// options is optionTable by name.
+var options = func() map[string]option {
+	m := make(map[string]option, len(optionTable))
+	for _, o := range optionTable {
+		m[o.name] = o
+	}
+	return m
+}()
+
+// oldNames are names of earlier KubeSpawners. Only image_spec is still taken; the others are named in the
+// error together with what to write.
+var oldNames = map[string]string{
+	"image_spec":                            "image",
+	"singleuser_image_spec":                 "image",
+	"singleuser_working_dir":                "working_dir",
+	"singleuser_service_account":            "service_account",
+	"singleuser_extra_labels":               "extra_labels",
+	"singleuser_extra_annotations":          "extra_annotations",
+	"singleuser_image_pull_policy":          "image_pull_policy",
+	"singleuser_image_pull_secrets":         "image_pull_secrets",
+	"singleuser_node_selector":              "node_selector",
+	"singleuser_uid":                        "uid",
+	"singleuser_fs_gid":                     "fs_gid",
+	"singleuser_supplemental_gids":          "supplemental_gids",
+	"singleuser_privileged":                 "privileged",
+	"singleuser_extra_pod_config":           "extra_pod_config",
+	"singleuser_init_containers":            "init_containers",
+	"singleuser_extra_container_config":     "extra_container_config",
+	"singleuser_extra_containers":           "extra_containers",
+	"user_storage_class":                    "storage_class",
+	"user_storage_pvc_ensure":               "storage_pvc_ensure",
+	"user_storage_capacity":                 "storage_capacity",
+	"user_storage_extra_labels":             "storage_extra_labels",
+	"user_storage_access_modes":             "storage_access_modes",
+	"singleuser_lifecycle_hooks":            "lifecycle_hooks",
+	"singleuser_allow_privilege_escalation": "allow_privilege_escalation",
+}
+
+// CheckOptions reports every wrong or unknown option among values at once, each by its name; nil if there is
+// none. It is for the operator's configuration; Plan checks again what flavors, hubs and profiles add.
+func CheckOptions(values map[string]any) error {
+	var p problems
+	checked := checkLayer(values, &p)
+	if list, ok := checked["profile_list"]; ok {
+		checkProfiles(list, &p)
+	}
+	if text := p.String(); text != "" {
+		return outpost.Errorf(outpost.KindInvalid, "%s", text)
+	}
+	return nil
+}
+
+// checkLayer returns values with each option brought into its one form; wrong ones are noted and left out.
+func checkLayer(values map[string]any, p *problems) map[string]any {
+	plain, err := canonical(values)
+	if err != nil {
+		p.addf("options", "not data: %v", err)
+		return nil
+	}
+	out := make(map[string]any, len(plain))
+	for _, name := range slices.Sorted(maps.Keys(plain)) {
+		value := plain[name]
+		if name == "image_spec" {
+			if _, both := plain["image"]; both {
+				continue
+			}
+			name = "image"
+		}
+		o, known := options[name]
+		switch {
+		case !known && oldNames[name] != "":
+			p.addf(name, "this name is no longer used; write %s", oldNames[name])
+		case !known:
+			p.addf(name, "no such option")
+		case o.kind == nil:
+		default:
+			checked, err := o.kind(value)
+			if err != nil {
+				p.addf(name, "%v", err)
+			} else if !o.idle {
+				out[name] = checked
+			}
+		}
+	}
+	return out
+}
+
+// canonical brings values from YAML or JSON into decoded JSON with int64 where a number is whole.
+func canonical(values map[string]any) (map[string]any, error) {
+	data, err := json.Marshal(values)
+	if err != nil {
+		return nil, err
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	var out map[string]any
+	if err := dec.Decode(&out); err != nil {
+		return nil, err
+	}
+	return numbers(out).(map[string]any), nil
+}
+
+// numbers replaces each json.Number inside v.
+func numbers(v any) any {
+	switch v := v.(type) {
+	case json.Number:
+		if n, err := v.Int64(); err == nil {
+			return n
+		}
+		f, err := v.Float64()
+		if err != nil {
+			return v.String()
+		}
+		return f
+	case map[string]any:
+		for k, e := range v {
+			v[k] = numbers(e)
+		}
+	case []any:
+		for i, e := range v {
+			v[i] = numbers(e)
+		}
+	}
+	return v
+}
+
+// mergeLayer puts over on top of base: maps are merged one level deep, anything else is replaced.
+func mergeLayer(base, over map[string]any) map[string]any {
+	out := maps.Clone(base)
+	if out == nil {
+		out = map[string]any{}
+	}
+	for name, value := range over {
+		below, ok1 := out[name].(map[string]any)
+		above, ok2 := value.(map[string]any)
+		if ok1 && ok2 {
+			merged := maps.Clone(below)
+			maps.Copy(merged, above)
+			value = merged
+		}
+		out[name] = value
+	}
+	return out
+}
+
+// checkAllowed notes each option of misc that the hub may not set and an image that matches none of its patterns.
+func checkAllowed(hub outpost.Hub, misc map[string]any, p *problems) {
+	allowed := func(name string) bool {
+		if o, ok := options[name]; ok && o.local {
+			return false
+		}
+		return slices.Contains(outpost.AlwaysAllowedOptions, name) || slices.Contains(hub.AllowedOptions, name) ||
+			slices.Contains(hub.AllowedOptions, "*")
+	}
+	for name := range misc {
+		canonicalName := name
+		if name == "image_spec" {
+			canonicalName = "image"
+		}
+		if !allowed(name) && !allowed(canonicalName) {
+			p.addf(name, "this outpost does not let hub %s set it", hub.Name)
+		}
+	}
+	if len(hub.AllowedImages) == 0 {
+		return
+	}
+	for _, name := range []string{"image", "image_spec"} {
+		image, ok := misc[name].(string)
+		if ok && !slices.ContainsFunc(hub.AllowedImages, func(pattern string) bool { return matchImage(pattern, image) }) {
+			p.addf(name, "image %q is not among those that hub %s may use", image, hub.Name)
+		}
+	}
+}
+
+// matchImage tells whether a whole image reference matches a pattern in which * stands for any text, also with
+// slashes, and ? for one character.
+func matchImage(pattern, image string) bool {
+	quoted := regexp.QuoteMeta(pattern)
+	quoted = strings.NewReplacer(`\*`, `.*`, `\?`, `.`).Replace(quoted)
+	matched, err := regexp.MatchString(`^(?s:`+quoted+`)$`, image)
+	return err == nil && matched
+}
+
+// asValues decodes the raw values of misc or user options; a value that is not JSON is a problem.
+func asValues(raw map[string]json.RawMessage, p *problems) map[string]any {
+	out := make(map[string]any, len(raw))
+	for name, data := range raw {
+		dec := json.NewDecoder(bytes.NewReader(data))
+		dec.UseNumber()
+		var v any
+		if err := dec.Decode(&v); err != nil {
+			p.addf(name, "is not JSON")
+			continue
+		}
+		out[name] = numbers(v)
+	}
+	return out
+}
+
+// typeName says what kind of JSON v is, for messages.
+func typeName(v any) string {
+	switch v.(type) {
+	case nil:
+		return "null"
+	case bool:
+		return "true or false"
+	case string:
+		return "a text"
+	case int64:
+		return "a whole number"
+	case float64:
+		return "a number"
+	case []any:
+		return "a list"
+	case map[string]any:
+		return "a map"
+	}
+	return fmt.Sprintf("%T", v)
+}

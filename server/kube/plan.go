@@ -1,0 +1,240 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"maps"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+)
+
+// objects are what one start makes: Plan.Objects.
+type objects struct {
+	key       outpost.Key
+	settings  settings
+	names     names
+	fields    fields
+	namespace *corev1.Namespace             // nil unless each user has one
+	claim     *corev1.PersistentVolumeClaim // nil unless storage_pvc_ensure
+	secret    *corev1.Secret                // nil without internal TLS
+	service   *corev1.Service               // nil unless asked for
+	pod       *corev1.Pod
+}
+
+// Plan implements [outpost.Spawner]. It makes no request.
+func (s *Spawner) Plan(_ context.Context, hub outpost.Hub, r outpost.StartRequest, flavor outpost.Flavor) (outpost.Plan, error) {
+	var p problems
+	o := s.buildObjects(hub, r, flavor, &p)
+	if text := p.String(); text != "" {
+		return outpost.Plan{}, outpost.Errorf(outpost.KindInvalid, "%s", text)
+	}
+	return outpost.Plan{Key: r.Key, State: stateFor(o), Objects: o}, nil
+}
+
+// buildObjects goes from options and request to objects. It is pure but for env_keep.
+func (s *Spawner) buildObjects(hub outpost.Hub, r outpost.StartRequest, flavor outpost.Flavor, p *problems) *objects {
+	merged, removed := s.mergeOptions(hub, r, flavor, p)
+	if _, set := merged["port"]; !set {
+		merged["port"] = portOfURL(r.Body.Env["JUPYTERHUB_SERVICE_URL"])
+	}
+	st, err := newSettings(merged, s.defaults)
+	if err != nil {
+		p.addf("options", "%v", err)
+		return nil
+	}
+	if st.Port == 0 {
+		st.Port = defaultPort
+	}
+	if st.LifecycleHooks == nil {
+		st.LifecycleHooks = map[string]any{}
+	}
+	sub := subject{User: r.Body.Env["JUPYTERHUB_USER"], Server: r.Name, UserID: -1, HubNamespace: s.namespace}
+	if id, err := strconv.Atoi(r.Body.Env["JUPYTERHUB_USER_ID"]); err == nil {
+		sub.UserID = id
+	}
+	t := nameTemplates{
+		Scheme: st.SlugScheme, Namespace: st.Namespace, Pod: st.PodNameTemplate, DNS: st.DNSNameTemplate,
+		Secret: st.SecretNameTemplate, PVC: st.PVCNameTemplate, Exact: s.exactNames,
+	}
+	if st.EnableUserNamespaces {
+		t.UserNamespace = st.UserNamespaceTemplate
+	}
+	n, f := t.resolve(sub, p)
+	o := &objects{key: r.Key, settings: st, names: n, fields: f}
+	ssl := len(r.Certs) > 0
+	if st.InternalSSL != nil {
+		ssl = *st.InternalSSL
+	}
+	in := podInput{Name: n.Pod, Namespace: n.Namespace, Settings: st}
+	if ssl {
+		in.SSLSecret = n.Secret
+	}
+	if st.WorkingDir != nil {
+		in.WorkingDir, _ = f.expandAll("working_dir", *st.WorkingDir, p).(string)
+	}
+	if st.ServiceAccount != nil {
+		account, _ := f.expandAll("service_account", *st.ServiceAccount, p).(string)
+		in.Settings.ServiceAccount = &account
+	}
+	for _, list := range []struct {
+		option string
+		value  *[]any
+	}{
+		{"volumes", &in.Settings.Volumes}, {"volume_mounts", &in.Settings.VolumeMounts},
+		{"init_containers", &in.Settings.InitContainers}, {"extra_containers", &in.Settings.ExtraContainers},
+	} {
+		*list.value, _ = f.expandAll(list.option, *list.value, p).([]any)
+	}
+	in.Settings.ExtraPodConfig = f.expandMap("extra_pod_config", st.ExtraPodConfig, p)
+	in.Env = buildEnvironment(environmentInput{
+		settings: st, fields: f, hub: r.Body.Env, removed: removed, ssl: ssl, lookup: s.lookupEnv,
+	}, p)
+
+	m := buildMetadata(r.Key, sub, st, f, p)
+	in.Labels, in.Annotations = m.podLabels, m.annotations
+	o.pod = buildPod(in, p)
+	s.addHelpers(o, m, ssl, r, p)
+	if len(p.list) == 0 {
+		checkObjects(o, ssl, p)
+	}
+	if state, err := json.Marshal(stateFor(o)); err == nil { // a map of texts, numbers and booleans always encodes
+		o.pod.Annotations = maps.Clone(m.annotations)
+		o.pod.Annotations[stateKey] = string(state)
+	}
+	return o
+}
+
+// addHelpers adds what the pod needs beside it.
+func (s *Spawner) addHelpers(o *objects, m metadata, ssl bool, r outpost.StartRequest, p *problems) {
+	st, n := o.settings, o.names
+	if st.EnableUserNamespaces {
+		o.namespace = buildNamespace(n.Namespace, st, o.fields, p)
+	}
+	if st.StoragePVCEnsure {
+		in := pvcInput{
+			Name: n.PVC, Namespace: n.Namespace, Labels: m.pvcLabels, Annotations: m.pvcAnnotations,
+			StorageClass: st.StorageClass, AccessModes: st.StorageAccessModes,
+			Selector: o.fields.expandMap("storage_selector", st.StorageSelector, p),
+		}
+		if st.StorageCapacity != nil {
+			in.Storage = *st.StorageCapacity
+		}
+		o.claim = buildPVC(in, p)
+	}
+	if ssl {
+		c := certificates{Key: r.Certs["keyfile"], Cert: r.Certs["certfile"], CA: r.Certs["cafile"], HubCA: r.TrustBundles["hub-ca"]}
+		if c.Key == "" || c.Cert == "" || c.CA == "" {
+			p.addf("internal_ssl", "the request has no keyfile, certfile or cafile in certs")
+		}
+		o.secret = buildSecret(n.Secret, n.Namespace, c, m.labels, m.annotations)
+	}
+	if st.ServicesEnabled || ssl {
+		port, err := portOf(o.pod)
+		if err != nil {
+			p.addf("extra_container_config", "%v", err)
+		}
+		o.service = buildService(n.Pod, n.Namespace, port, m.podLabels, m.labels, m.annotations)
+	}
+}
+
+// mergeOptions merges the layers, each over the one before: the operator's for all hubs, for this hub, the
+// flavor's resources, what the hub sent in misc, and the profile. Every wrong value of every layer is noted.
+// It differs from the peer, where a wrong value is skipped and takes the operator's value with it.
+func (s *Spawner) mergeOptions(hub outpost.Hub, r outpost.StartRequest, flavor outpost.Flavor, p *problems) (map[string]any, []string) {
+	merged := maps.Clone(s.general)
+	layer := func(source string, values map[string]any) {
+		p.source = source
+		merged = mergeLayer(merged, checkLayer(values, p))
+		p.source = ""
+	}
+	layer("configuration of hub "+hub.Name, hub.Options)
+	if resources, ok := flavor["resources"].(map[string]any); ok {
+		layer("flavor "+r.Flavor, resources)
+	}
+	misc := asValues(r.Body.Misc, p)
+	before := len(p.list)
+	checkAllowed(hub, misc, p)
+	if len(p.list) == before { // a refused option is not also reported as wrong
+		layer("misc", misc)
+	}
+	removed := applyProfile(merged, func(name string) any { return s.defaults[name] }, asValues(r.Body.UserOptions, p), p)
+	return merged, removed
+}
+
+// portOfURL returns the port of the URL that a hub gives its server, or 0. The peer ignores it, and a server then
+// listens elsewhere than its Service points to.
+func portOfURL(raw string) int64 {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return 0
+	}
+	port, err := strconv.ParseUint(u.Port(), 10, 16)
+	if err != nil {
+		return 0
+	}
+	return int64(port)
+}
+
+var hostPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`)
+
+// checkObjects notes names, labels and variables that Kubernetes would refuse, before anything is made.
+func checkObjects(o *objects, ssl bool, p *problems) {
+	n := o.names
+	name := func(option, value string, check func(string) []string) {
+		for _, why := range check(value) {
+			p.addf(option, "makes the name %q: %s", value, why)
+			break
+		}
+	}
+	subdomain := validation.IsDNS1123Subdomain
+	name("namespace", n.Namespace, validation.IsDNS1123Label)
+	name("pod_name_template", n.Pod, subdomain)
+	if o.service != nil {
+		name("pod_name_template", n.Pod, validation.IsDNS1035Label)
+		if !hostPattern.MatchString(n.DNS) {
+			p.addf("dns_name_template", "makes %q, which is no host name", n.DNS)
+		}
+	}
+	if ssl {
+		name("secret_name_template", n.Secret, subdomain)
+	}
+	if o.claim != nil {
+		name("pvc_name_template", n.PVC, subdomain)
+	}
+	checkLabels("extra_labels, common_labels", o.pod.Labels, p)
+	if o.claim != nil {
+		checkLabels("storage_extra_labels", o.claim.Labels, p)
+	}
+	for key := range o.pod.Annotations {
+		for _, why := range validation.IsQualifiedName(strings.ToLower(key)) {
+			p.addf("extra_annotations", "key %q: %s", key, why)
+			break
+		}
+	}
+	for _, v := range o.pod.Spec.Containers[0].Env {
+		if v.Name == "" || strings.ContainsFunc(v.Name, func(r rune) bool { return r <= ' ' || r > '~' || r == '=' }) {
+			p.addf("env", "%q is no name of a variable", v.Name)
+		}
+		if strings.ContainsRune(v.Value, 0) {
+			p.addf("env", "the value of %q has a zero byte", v.Name)
+		}
+	}
+}
+
+func checkLabels(option string, labels map[string]string, p *problems) {
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		why := validation.IsQualifiedName(key)
+		why = append(why, validation.IsValidLabelValue(labels[key])...)
+		if len(why) > 0 {
+			p.addf(option, "label %s=%q: %s", key, labels[key], why[0])
+		}
+	}
+}

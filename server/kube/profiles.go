@@ -1,0 +1,348 @@
+package kube
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/gosimple/unidecode"
+)
+
+// A profile is one entry of profile_list, as KubeSpawner reads it. What only a form shows is left out.
+type profile struct {
+	slug     string
+	override map[string]any
+	options  []profileOption // in the order of their names: JSON objects have no other
+	isFirst  bool            // chosen when the request names none
+}
+
+// profileOption is one choice that a profile offers.
+type profileOption struct {
+	name    string
+	choices map[string]profileChoice
+	first   string // chosen when the request names none; empty without choices
+	other   *unlistedChoice
+}
+
+type profileChoice struct {
+	override map[string]any
+}
+
+// unlistedChoice lets a user write a value of their own.
+type unlistedChoice struct {
+	pattern  *regexp.Regexp // nil accepts any text
+	message  string
+	override map[string]any
+}
+
+// unlistedSuffix is the suffix of a user option that carries a text of the user's own.
+const unlistedSuffix = "--unlisted-choice"
+
+// checkProfiles notes everything that is wrong in a profile list, overrides included.
+func checkProfiles(list any, p *problems) {
+	source := p.source
+	defer func() { p.source = source }()
+	for _, pr := range readProfiles(list, p) {
+		check := func(override map[string]any) {
+			p.source = "profile " + pr.slug
+			checkOverride(override, p)
+			p.source = source
+		}
+		check(pr.override)
+		for _, o := range pr.options {
+			for _, c := range o.choices {
+				check(c.override)
+			}
+			if o.other != nil {
+				check(fixedPart(o.other.override))
+			}
+		}
+	}
+}
+
+// checkOverride checks the values of an override as options; null is always allowed inside maps, where it removes a key.
+func checkOverride(override map[string]any, p *problems) map[string]any {
+	clean := make(map[string]any, len(override))
+	for name, value := range override {
+		clean[name] = withoutNulls(value)
+	}
+	checked := checkLayer(clean, p)
+	out := make(map[string]any, len(checked))
+	for name, value := range checked {
+		out[name] = withNulls(value, override[name])
+	}
+	return out
+}
+
+// withNulls puts the nulls of the original back into a checked map: they remove keys.
+func withNulls(checked, original any) any {
+	from, ok1 := original.(map[string]any)
+	to, ok2 := checked.(map[string]any)
+	if !ok1 || !ok2 {
+		return checked
+	}
+	out := maps.Clone(to)
+	for k, e := range from {
+		if e == nil {
+			out[k] = nil
+		} else {
+			out[k] = withNulls(out[k], e)
+		}
+	}
+	return out
+}
+
+// fixedPart leaves out the values that only a user's text completes.
+func fixedPart(override map[string]any) map[string]any {
+	out := maps.Clone(override)
+	maps.DeleteFunc(out, func(_ string, v any) bool { return !reflect.DeepEqual(substitute(v, ""), v) })
+	return out
+}
+
+// withoutNulls drops the entries of a map that are null, at any depth.
+func withoutNulls(v any) any {
+	m, ok := v.(map[string]any)
+	if !ok {
+		return v
+	}
+	out := make(map[string]any, len(m))
+	for k, e := range m {
+		if e != nil {
+			out[k] = withoutNulls(e)
+		}
+	}
+	return out
+}
+
+// readProfiles reads profile_list, a list or a map whose values count in the order of the keys.
+func readProfiles(list any, p *problems) []profile {
+	var raw []any
+	switch list := list.(type) {
+	case []any:
+		raw = list
+	case map[string]any:
+		raw = sortedValues(list)
+	}
+	out := make([]profile, 0, len(raw))
+	marked := -1
+	for i, e := range raw {
+		path := fmt.Sprintf("profile_list[%d]", i)
+		m, ok := e.(map[string]any)
+		if !ok {
+			p.addf(path, "must be an object")
+			continue
+		}
+		pr := profile{override: objectOf(m, "kubespawner_override", path, p)}
+		pr.slug, _ = m["slug"].(string)
+		if display, _ := m["display_name"].(string); pr.slug == "" {
+			pr.slug = profileSlug(display)
+		}
+		offered := objectOf(m, "profile_options", path, p)
+		for _, name := range slices.Sorted(maps.Keys(offered)) {
+			if o, ok := offered[name].(map[string]any); ok {
+				pr.options = append(pr.options, readOption(name, o, path+"."+name, p))
+			} else {
+				p.addf(path+"."+name, "must be an object")
+			}
+		}
+		if isDefault, _ := m["default"].(bool); isDefault && marked < 0 {
+			marked = len(out)
+		}
+		out = append(out, pr)
+	}
+	if len(out) > 0 {
+		out[max(marked, 0)].isFirst = true
+	}
+	return out
+}
+
+// readOption reads one entry of profile_options.
+func readOption(name string, m map[string]any, path string, p *problems) profileOption {
+	o := profileOption{name: name, choices: map[string]profileChoice{}}
+	choices := objectOf(m, "choices", path, p)
+	for _, key := range slices.Sorted(maps.Keys(choices)) {
+		c, ok := choices[key].(map[string]any)
+		if !ok {
+			p.addf(path+"."+key, "must be an object")
+			continue
+		}
+		o.choices[key] = profileChoice{override: objectOf(c, "kubespawner_override", path+"."+key, p)}
+		if isDefault, _ := c["default"].(bool); isDefault || o.first == "" {
+			o.first = key
+		}
+	}
+	unlisted := objectOf(m, "unlisted_choice", path, p)
+	if enabled, _ := unlisted["enabled"].(bool); enabled {
+		o.other = &unlistedChoice{override: objectOf(unlisted, "kubespawner_override", path, p)}
+		o.other.message, _ = unlisted["validation_message"].(string)
+		if expression, _ := unlisted["validation_regex"].(string); expression != "" {
+			compiled, err := regexp.Compile(`^(?:` + expression + `)`) // anchored at the start only, as the peer does
+			if err != nil {
+				p.addf(path+".unlisted_choice.validation_regex", "%v", err)
+			}
+			o.other.pattern = compiled
+		}
+	}
+	return o
+}
+
+// objectOf returns m[name] as a map; absent and null are empty.
+func objectOf(m map[string]any, name, path string, p *problems) map[string]any {
+	switch v := m[name].(type) {
+	case nil:
+	case map[string]any:
+		return v
+	default:
+		p.addf(path+"."+name, "must be a map, not %s", typeName(v))
+	}
+	return nil
+}
+
+// profileSlug makes a profile's name from what users read: ASCII, lower case, hyphens.
+func profileSlug(display string) string {
+	ascii := unidecode.Unidecode(strings.ReplaceAll(display, "'", "-"))
+	var b strings.Builder
+	gap := false
+	for _, c := range []byte(strings.ToLower(ascii)) {
+		if !isLower(c) && !isDigit(c) {
+			gap = true
+			continue
+		}
+		if gap && b.Len() > 0 {
+			b.WriteByte('-')
+		}
+		gap = false
+		b.WriteByte(c)
+	}
+	return b.String()
+}
+
+// applyProfile puts the profile that the user options choose over merged options. current returns an option's
+// value below, defaults included. It returns the variables that the profile removes from the environment.
+// It differs from the peer's where no list is configured: a profile in the request is then ignored.
+func applyProfile(merged map[string]any, current func(string) any, userOptions map[string]any, p *problems) []string {
+	list := readProfiles(merged["profile_list"], p)
+	if len(list) == 0 {
+		return nil
+	}
+	wanted, named := userOptions["profile"]
+	slug, isText := wanted.(string)
+	if named && wanted != nil && !isText {
+		p.addf("profile", "must be a text, not %s", typeName(wanted))
+		return nil
+	}
+	i := slices.IndexFunc(list, func(pr profile) bool {
+		if slug == "" {
+			return pr.isFirst
+		}
+		return pr.slug == slug
+	})
+	if i < 0 {
+		known := make([]string, len(list))
+		for j, pr := range list {
+			known[j] = pr.slug
+		}
+		p.addf("profile", "there is no profile %q; there is %s", slug, strings.Join(known, ", "))
+		return nil
+	}
+	overrides := []map[string]any{list[i].override}
+	for _, o := range list[i].options {
+		if override, ok := o.choose(userOptions, p); ok {
+			overrides = append(overrides, override)
+		}
+	}
+	source := p.source
+	p.source = "profile " + list[i].slug
+	defer func() { p.source = source }()
+	var removed []string
+	for _, override := range overrides {
+		for name, value := range checkOverride(override, p) {
+			if name == "environment" {
+				for variable, v := range value.(map[string]any) {
+					if v == nil {
+						removed = append(removed, variable)
+					}
+				}
+			}
+			below, set := merged[name]
+			if !set {
+				below = current(name)
+			}
+			merged[name] = mergeDeep(below, value)
+		}
+	}
+	return removed
+}
+
+// choose returns the override of what the user options pick: their own text, else a choice, else the default one.
+func (o profileOption) choose(userOptions map[string]any, p *problems) (map[string]any, bool) {
+	if own, _ := userOptions[o.name+unlistedSuffix].(string); own != "" {
+		switch {
+		case o.other == nil:
+			p.addf(o.name, "a value of one's own is not possible for this option of the profile")
+		case o.other.pattern != nil && !o.other.pattern.MatchString(own):
+			message := o.other.message
+			if message == "" {
+				message = "the value is not accepted"
+			}
+			p.addf(o.name, "%s", message)
+		default:
+			return substitute(o.other.override, own).(map[string]any), true
+		}
+		return nil, false
+	}
+	key := o.first
+	if wanted, ok := userOptions[o.name]; ok && wanted != nil {
+		key, _ = wanted.(string)
+	}
+	choice, ok := o.choices[key]
+	if !ok {
+		p.addf(o.name, "there is no choice %q; there is %s", key, strings.Join(slices.Sorted(maps.Keys(o.choices)), ", "))
+	}
+	return choice.override, ok
+}
+
+// substitute puts value for {value} in every text inside v; other braces stay.
+func substitute(v any, value string) any {
+	switch v := v.(type) {
+	case string:
+		return strings.ReplaceAll(v, "{value}", value)
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for k, e := range v {
+			out[k] = substitute(e, value)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, e := range v {
+			out[i] = substitute(e, value)
+		}
+		return out
+	}
+	return v
+}
+
+// mergeDeep puts over on top of base: maps at every depth are merged, null removes a key, anything else replaces.
+func mergeDeep(base, over any) any {
+	above, ok := over.(map[string]any)
+	if !ok {
+		return over
+	}
+	below, _ := base.(map[string]any)
+	out := maps.Clone(below)
+	if out == nil {
+		out = map[string]any{}
+	}
+	for key, value := range above {
+		if value == nil {
+			delete(out, key)
+		} else {
+			out[key] = mergeDeep(out[key], value)
+		}
+	}
+	return out
+}

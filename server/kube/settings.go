@@ -1,0 +1,205 @@
+package kube
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"time"
+)
+
+// settings are all options of one start after merging, with defaults. Field names follow the option names;
+// pointers are nil where null means not set.
+type settings struct {
+	Image            string           `json:"image"`
+	ImagePullPolicy  *string          `json:"image_pull_policy"`
+	ImagePullSecrets []map[string]any `json:"image_pull_secrets"`
+
+	Namespace             string            `json:"namespace"`
+	PodNameTemplate       string            `json:"pod_name_template"`
+	DNSNameTemplate       string            `json:"dns_name_template"`
+	PVCNameTemplate       string            `json:"pvc_name_template"`
+	SecretNameTemplate    string            `json:"secret_name_template"`
+	SlugScheme            string            `json:"slug_scheme"`
+	EnableUserNamespaces  bool              `json:"enable_user_namespaces"`
+	UserNamespaceTemplate string            `json:"user_namespace_template"`
+	UserNamespaceLabels   map[string]any    `json:"user_namespace_labels"`
+	UserNamespaceAnnots   map[string]any    `json:"user_namespace_annotations"`
+	ComponentLabel        string            `json:"component_label"`
+	CommonLabels          map[string]string `json:"common_labels"`
+	ExtraLabels           map[string]any    `json:"extra_labels"`
+	ExtraAnnotations      map[string]any    `json:"extra_annotations"`
+
+	Cmd               []string       `json:"cmd"`
+	Args              []string       `json:"args"`
+	Port              int            `json:"port"`
+	IP                string         `json:"ip"`
+	WorkingDir        *string        `json:"working_dir"`
+	Environment       map[string]any `json:"environment"`
+	EnvKeep           []string       `json:"env_keep"`
+	DefaultURL        string         `json:"default_url"`
+	NotebookDir       string         `json:"notebook_dir"`
+	Debug             bool           `json:"debug"`
+	DisableUserConfig bool           `json:"disable_user_config"`
+	LifecycleHooks    map[string]any `json:"lifecycle_hooks"`
+
+	CPULimit                *float64          `json:"cpu_limit"`
+	CPUGuarantee            *float64          `json:"cpu_guarantee"`
+	MemLimit                *int64            `json:"mem_limit"`
+	MemGuarantee            *int64            `json:"mem_guarantee"`
+	ExtraResourceLimits     map[string]string `json:"extra_resource_limits"`
+	ExtraResourceGuarantees map[string]string `json:"extra_resource_guarantees"`
+
+	Volumes                 []any          `json:"volumes"`
+	VolumeMounts            []any          `json:"volume_mounts"`
+	StoragePVCEnsure        bool           `json:"storage_pvc_ensure"`
+	StorageCapacity         *string        `json:"storage_capacity"`
+	StorageClass            *string        `json:"storage_class"`
+	StorageAccessModes      []string       `json:"storage_access_modes"`
+	StorageSelector         map[string]any `json:"storage_selector"`
+	StorageExtraLabels      map[string]any `json:"storage_extra_labels"`
+	StorageExtraAnnotations map[string]any `json:"storage_extra_annotations"`
+
+	UID                          *int64            `json:"uid"`
+	GID                          *int64            `json:"gid"`
+	FSGID                        *int64            `json:"fs_gid"`
+	SupplementalGIDs             []int64           `json:"supplemental_gids"`
+	Privileged                   bool              `json:"privileged"`
+	AllowPrivilegeEscalation     *bool             `json:"allow_privilege_escalation"`
+	ContainerSecurityContext     map[string]any    `json:"container_security_context"`
+	PodSecurityContext           map[string]any    `json:"pod_security_context"`
+	ServiceAccount               *string           `json:"service_account"`
+	AutomountServiceAccountToken *bool             `json:"automount_service_account_token"`
+	NodeSelector                 map[string]string `json:"node_selector"`
+	Tolerations                  []any             `json:"tolerations"`
+	NodeAffinityPreferred        []any             `json:"node_affinity_preferred"`
+	NodeAffinityRequired         []any             `json:"node_affinity_required"`
+	PodAffinityPreferred         []any             `json:"pod_affinity_preferred"`
+	PodAffinityRequired          []any             `json:"pod_affinity_required"`
+	PodAntiAffinityPreferred     []any             `json:"pod_anti_affinity_preferred"`
+	PodAntiAffinityRequired      []any             `json:"pod_anti_affinity_required"`
+	PriorityClassName            string            `json:"priority_class_name"`
+	SchedulerName                *string           `json:"scheduler_name"`
+
+	InitContainers       []any          `json:"init_containers"`
+	ExtraContainers      []any          `json:"extra_containers"`
+	ExtraContainerConfig map[string]any `json:"extra_container_config"`
+	ExtraPodConfig       map[string]any `json:"extra_pod_config"`
+	PodOverlay           map[string]any `json:"pod_overlay"`
+
+	InternalSSL     *bool  `json:"internal_ssl"`
+	ServicesEnabled bool   `json:"services_enabled"`
+	PodConnectIP    string `json:"pod_connect_ip"`
+	SecretMountPath string `json:"secret_mount_path"`
+
+	StartTimeout              int    `json:"start_timeout"`
+	DeleteGracePeriod         *int64 `json:"delete_grace_period"`
+	DeleteStoppedPods         bool   `json:"delete_stopped_pods"`
+	ReadyContainers           string `json:"ready_containers"`
+	EventsEnabled             bool   `json:"events_enabled"`
+	SlowSpawnMessageThreshold int    `json:"slow_spawn_message_threshold"`
+	SlowSpawnMessageFrequency int    `json:"slow_spawn_message_frequency"`
+	SlowSpawnMessage          string `json:"slow_spawn_message"`
+	K8sAPIRequestTimeout      int    `json:"k8s_api_request_timeout"`
+	K8sAPIRequestRetryTimeout int    `json:"k8s_api_request_retry_timeout"`
+}
+
+const (
+	defaultPort        = 8888
+	defaultGracePeriod = 1
+)
+
+// defaults are KubeSpawner's, by option name. Options that are not here begin empty, false or null.
+//
+// Three differ: a request to Kubernetes may take 10 s, not 3, because admission webhooks are slow; the grace
+// period is that of the pod when it has a preStop hook (see gracePeriod); start_timeout is set by the caller.
+func defaults(namespace string) map[string]any {
+	return map[string]any{
+		"image":                   "quay.io/jupyterhub/singleuser:latest",
+		"namespace":               namespace,
+		"pod_name_template":       "jupyter-{user_server}",
+		"dns_name_template":       "{name}.{namespace}.svc.cluster.local",
+		"pvc_name_template":       "claim-{user_server}",
+		"secret_name_template":    "{pod_name}",
+		"user_namespace_template": "{hubnamespace}-{username}",
+		"slug_scheme":             schemeSafe,
+		"component_label":         "singleuser-server",
+		"common_labels": map[string]any{
+			"app.kubernetes.io/name":       "jupyterhub",
+			"app.kubernetes.io/managed-by": "kubespawner",
+			"app":                          "jupyterhub",
+			"heritage":                     "jupyterhub",
+		},
+		"ip":                            "0.0.0.0",
+		"storage_access_modes":          []any{"ReadWriteOnce"},
+		"allow_privilege_escalation":    false,
+		"secret_mount_path":             "/etc/jupyterhub/ssl/",
+		"start_timeout":                 int64(60),
+		"delete_stopped_pods":           true,
+		"ready_containers":              notebookContainer,
+		"events_enabled":                true,
+		"slow_spawn_message_threshold":  int64(60),
+		"slow_spawn_message_frequency":  int64(5),
+		"slow_spawn_message":            "The server is still starting after {seconds} seconds.",
+		"k8s_api_request_timeout":       int64(10),
+		"k8s_api_request_retry_timeout": int64(30),
+	}
+}
+
+// newSettings fills a settings struct from merged, checked options over the defaults.
+func newSettings(merged, below map[string]any) (settings, error) {
+	all := maps.Clone(below)
+	for name, value := range merged {
+		if m, ok := value.(map[string]any); ok && options[name].isObjectList() {
+			value = sortedValues(m)
+		}
+		all[name] = value
+	}
+	data, err := json.Marshal(all)
+	if err != nil {
+		return settings{}, fmt.Errorf("encode options: %w", err)
+	}
+	var s settings
+	if err := json.Unmarshal(data, &s); err != nil {
+		return settings{}, fmt.Errorf("decode options: %w", err)
+	}
+	return s, nil
+}
+
+// isObjectList tells whether the option may be a map whose values form the list.
+func (o option) isObjectList() bool { return objectLists[o.name] }
+
+var objectLists = map[string]bool{
+	"volumes": true, "volume_mounts": true, "tolerations": true, "init_containers": true, "extra_containers": true,
+	"node_affinity_preferred": true, "node_affinity_required": true,
+	"pod_affinity_preferred": true, "pod_affinity_required": true,
+	"pod_anti_affinity_preferred": true, "pod_anti_affinity_required": true,
+}
+
+// command is what the notebook container runs: cmd and args, or nothing (the image's own) without cmd.
+func (s settings) command() []string {
+	if len(s.Cmd) == 0 {
+		return nil
+	}
+	return append(append([]string{}, s.Cmd...), s.Args...)
+}
+
+// gracePeriod is how long a pod may take to end when it is deleted; nil leaves it to the pod. It differs from
+// the peer's where nothing is configured and there is a preStop hook, which one second would kill.
+func (s settings) gracePeriod() *int64 {
+	if s.DeleteGracePeriod != nil {
+		return s.DeleteGracePeriod
+	}
+	if _, hook := s.LifecycleHooks["preStop"]; hook {
+		return nil
+	}
+	seconds := int64(defaultGracePeriod)
+	return &seconds
+}
+
+func (s settings) startTimeout() time.Duration { return time.Duration(s.StartTimeout) * time.Second }
+func (s settings) requestTimeout() time.Duration {
+	return time.Duration(s.K8sAPIRequestTimeout) * time.Second
+}
+func (s settings) retryTimeout() time.Duration {
+	return time.Duration(s.K8sAPIRequestRetryTimeout) * time.Second
+}

@@ -1,0 +1,318 @@
+package kube
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+)
+
+// Options are what a Spawner may be told. The zero value is a working default.
+type Options struct {
+	// Spawner holds KubeSpawner options by name, for all hubs.
+	Spawner map[string]any
+	// StartTimeout is the default of option start_timeout; zero means KubeSpawner's 60 s.
+	StartTimeout time.Duration
+	// Namespaces are watched from the beginning, beside the outpost's own: those that hubs' options name.
+	Namespaces []string
+	// KeepTrying lets hopeless starts run into their time-out, as KubeSpawner does.
+	KeepTrying bool
+	// Repeats is how often something that may heal must be seen before a start is given up; zero means 3.
+	Repeats int
+	// Grace is how long something that may heal may last before a start is given up; zero means 15 s.
+	Grace time.Duration
+	// ForceAfter is how long after its grace period a pod that does not go is deleted by force, because its node
+	// must be gone; zero means 30 s.
+	ForceAfter time.Duration
+	// Logger gets what happens; nil discards it.
+	Logger *slog.Logger
+	// Now and LookupEnv replace the clock and the process's environment (for option env_keep) in tests.
+	Now       func() time.Time
+	LookupEnv func(string) (string, bool)
+}
+
+const (
+	defaultRepeats    = 3
+	defaultGrace      = 15 * time.Second
+	defaultForceAfter = 30 * time.Second
+
+	lookTimeout = 5 * time.Second  // of a single look at Kubernetes outside of starts and stops
+	stopBudget  = 30 * time.Second // of the requests of a stop, as far as they have to be repeated
+)
+
+// Spawner makes single-user servers as pods. It implements [outpost.Spawner] and is safe for concurrent use.
+// Run must be running; before that, methods wait for it.
+type Spawner struct {
+	client     kubernetes.Interface
+	namespace  string
+	general    map[string]any
+	defaults   map[string]any
+	keepTrying bool
+	repeats    int
+	grace      time.Duration
+	forceAfter time.Duration
+	logger     *slog.Logger
+	now        func() time.Time
+	lookupEnv  func(string) (string, bool)
+	exactNames bool // tests compare names as the peer makes them
+
+	running chan struct{} // closed by Run
+
+	mu       sync.Mutex
+	runCtx   context.Context // of Run; watchers that are added later live in it
+	wg       sync.WaitGroup
+	watchers map[string]*watcher
+	starts   map[outpost.Key]*start
+}
+
+var _ outpost.Spawner = (*Spawner)(nil)
+
+// New checks the options and makes a Spawner whose pods live in namespace unless an option says otherwise. A
+// wrong option is KindInvalid; the message names all of them.
+func New(client kubernetes.Interface, namespace string, o Options) (*Spawner, error) {
+	if err := CheckOptions(o.Spawner); err != nil {
+		return nil, err
+	}
+	s := &Spawner{
+		client: client, namespace: namespace, defaults: defaults(namespace), keepTrying: o.KeepTrying,
+		repeats: o.Repeats, grace: o.Grace, forceAfter: o.ForceAfter, logger: o.Logger, now: o.Now, lookupEnv: o.LookupEnv,
+		running: make(chan struct{}), watchers: map[string]*watcher{}, starts: map[outpost.Key]*start{},
+	}
+	s.general = checkLayer(o.Spawner, &problems{})
+	if o.StartTimeout > 0 {
+		s.defaults["start_timeout"] = int64(o.StartTimeout / time.Second)
+	}
+	if s.repeats <= 0 {
+		s.repeats = defaultRepeats
+	}
+	if s.grace <= 0 {
+		s.grace = defaultGrace
+	}
+	if s.forceAfter <= 0 {
+		s.forceAfter = defaultForceAfter
+	}
+	if s.logger == nil {
+		s.logger = slog.New(slog.DiscardHandler)
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.lookupEnv == nil {
+		s.lookupEnv = os.LookupEnv
+	}
+	namespaces := append([]string{namespace}, o.Namespaces...)
+	if other, ok := s.general["namespace"].(string); ok {
+		namespaces = append(namespaces, other)
+	}
+	for _, ns := range namespaces {
+		if s.watchers[ns] != nil {
+			continue
+		}
+		w, err := newWatcher(client, ns, s.logger, s.now)
+		if err != nil {
+			return nil, err
+		}
+		s.watchers[ns] = w
+	}
+	return s, nil
+}
+
+// Run watches pods until ctx ends and all that it started has ended. It is called once.
+func (s *Spawner) Run(ctx context.Context) error {
+	s.mu.Lock()
+	s.runCtx = ctx
+	for _, w := range s.watchers {
+		s.wg.Go(func() { w.run(ctx) })
+	}
+	close(s.running)
+	s.mu.Unlock()
+	<-ctx.Done()
+	s.wg.Wait()
+	return nil
+}
+
+// watch returns the watcher of a namespace, which it starts if there is none yet.
+func (s *Spawner) watch(ctx context.Context, namespace string) (*watcher, error) {
+	select {
+	case <-s.running:
+	case <-ctx.Done():
+		return nil, outpost.Wrap(ctx.Err(), outpost.KindUnavailable, "this outpost is still starting")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w := s.watchers[namespace]; w != nil {
+		return w, nil
+	}
+	if s.runCtx.Err() != nil {
+		return nil, outpost.Errorf(outpost.KindUnavailable, "this outpost is stopping")
+	}
+	w, err := newWatcher(s.client, namespace, s.logger, s.now)
+	if err != nil {
+		return nil, err
+	}
+	s.watchers[namespace] = w
+	s.wg.Go(func() { w.run(s.runCtx) })
+	return w, nil
+}
+
+// Ready implements [outpost.Spawner].
+func (s *Spawner) Ready(ctx context.Context) error {
+	s.mu.Lock()
+	watchers := slices.Collect(maps.Values(s.watchers))
+	s.mu.Unlock()
+	for _, w := range watchers {
+		if w.namespace == s.namespace && !w.filled() {
+			return outpost.Errorf(outpost.KindUnavailable, "the list of servers is not filled yet")
+		}
+	}
+	if _, err := s.client.Discovery().ServerVersion(); err != nil {
+		return outpost.Wrap(err, outpost.KindUnavailable, "Kubernetes does not answer")
+	}
+	return ctx.Err()
+}
+
+// Age is how long ago Kubernetes last said something about pods, of the namespace where that is longest ago;
+// below two minutes while all watches live.
+func (s *Spawner) Age() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var age time.Duration
+	for _, w := range s.watchers {
+		age = max(age, w.age())
+	}
+	return age
+}
+
+// Poll implements [outpost.Spawner]. Only a pod that is missing in the cache costs a request, because "gone"
+// makes a hub forget the server.
+func (s *Spawner) Poll(ctx context.Context, k outpost.Key, st outpost.State) (outpost.Status, error) {
+	known := readState(st, s.namespace)
+	w, err := s.watch(ctx, known.namespace)
+	if err != nil {
+		return outpost.Status{}, err
+	}
+	if !w.filled() {
+		return outpost.Status{}, outpost.Errorf(outpost.KindUnavailable, "the list of servers is not filled yet")
+	}
+	var pod *corev1.Pod
+	if known.pod != "" {
+		if pod = w.pod(known.pod); pod != nil && !belongs(pod, k) {
+			return judge(nil), nil
+		}
+	}
+	if pod == nil {
+		pod = w.podOf(k)
+	}
+	if pod == nil && known.pod != "" {
+		if pod, err = s.look(ctx, known.namespace, known.pod); err != nil {
+			return outpost.Status{}, err
+		}
+		if pod != nil && !belongs(pod, k) {
+			pod = nil
+		}
+	}
+	return judge(pod), nil
+}
+
+// belongs tells whether a pod is that of the key. A pod of the peer carries no key; its name must do.
+func belongs(pod *corev1.Pod, k outpost.Key) bool {
+	have, ours := keyOf(pod.Annotations)
+	return !ours || have == k
+}
+
+// look asks Kubernetes for a pod; nil if there is none.
+func (s *Spawner) look(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	pod, err := s.client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, outpost.Wrap(err, outpost.KindUnavailable, "Kubernetes does not answer")
+	}
+	return pod, nil
+}
+
+// Found implements [outpost.Spawner].
+func (s *Spawner) Found(ctx context.Context) ([]outpost.Found, error) {
+	if _, err := s.watch(ctx, s.namespace); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	watchers := slices.Collect(maps.Values(s.watchers))
+	s.mu.Unlock()
+	var out []outpost.Found
+	for _, w := range watchers {
+		if err := w.ready(ctx); err != nil {
+			return nil, err
+		}
+		for _, pod := range w.pods() {
+			k, _ := keyOf(pod.Annotations)
+			out = append(out, outpost.Found{Key: k, State: stateOf(pod), Created: pod.CreationTimestamp.UTC()})
+		}
+	}
+	slices.SortFunc(out, func(a, b outpost.Found) int { return a.Created.Compare(b.Created) })
+	return out, nil
+}
+
+// stateOf reads the state that a pod carries; what it must hold at least comes from the pod itself.
+func stateOf(pod *corev1.Pod) outpost.State {
+	var st outpost.State
+	if err := json.Unmarshal([]byte(pod.Annotations[stateKey]), &st); err != nil || st == nil {
+		st = outpost.State{stateVersion: kubespawnerVersion, stateOwn: true}
+	}
+	st[statePod], st[stateNS] = pod.Name, pod.Namespace
+	return st
+}
+
+// maxLogBytes bounds what is read of a log.
+const maxLogBytes = 1 << 20
+
+// Logs implements [outpost.Spawner]. A server that is restarting shows what it said before.
+func (s *Spawner) Logs(ctx context.Context, k outpost.Key, st outpost.State, lines int) ([]string, error) {
+	known := readState(st, s.namespace)
+	if known.pod == "" || lines <= 0 {
+		return nil, nil
+	}
+	pod, err := s.look(ctx, known.namespace, known.pod)
+	if err != nil || pod == nil || !belongs(pod, k) {
+		return nil, err
+	}
+	o := &corev1.PodLogOptions{Container: notebookContainer, TailLines: new(int64(lines)), LimitBytes: new(int64(maxLogBytes))}
+	if c := notebookStatus(pod); c != nil && c.State.Waiting != nil && c.RestartCount > 0 {
+		o.Previous = true
+	}
+	stream, err := s.client.CoreV1().Pods(known.namespace).GetLogs(known.pod, o).Stream(ctx)
+	if apierrors.IsNotFound(err) || apierrors.IsBadRequest(err) { // no container has run yet
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read log of %s/%s: %w", known.namespace, known.pod, err)
+	}
+	defer stream.Close()
+	var out []string
+	scanner := bufio.NewScanner(stream)
+	scanner.Buffer(nil, maxLogBytes)
+	for scanner.Scan() {
+		out = append(out, strings.ToValidUTF8(scanner.Text(), "?"))
+	}
+	if err := scanner.Err(); err != nil {
+		return nil, fmt.Errorf("read log of %s/%s: %w", known.namespace, known.pod, err)
+	}
+	return out, nil
+}

@@ -1,0 +1,376 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+)
+
+const (
+	tick       = time.Second      // how often a waiting start looks by itself
+	confirming = 10 * time.Second // how long a start believes a silent cache
+)
+
+// start is one Start that is under way.
+type start struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+// begin registers a start of a key, so that Stop can end it and wait for it.
+func (s *Spawner) begin(ctx context.Context, k outpost.Key) (context.Context, func(), error) {
+	ctx, cancel := context.WithCancel(ctx)
+	run := &start{cancel: cancel, done: make(chan struct{})}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.starts[k] != nil {
+		cancel()
+		return nil, nil, outpost.Errorf(outpost.KindConflict, "this server is being started already")
+	}
+	s.starts[k] = run
+	return ctx, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.starts, k)
+		cancel()
+		close(run.done)
+	}, nil
+}
+
+// Start implements [outpost.Spawner].
+func (s *Spawner) Start(ctx context.Context, p outpost.Plan, tell func(outpost.Event)) (outpost.Started, error) {
+	o, ok := p.Objects.(*objects)
+	if !ok || o == nil {
+		return outpost.Started{}, fmt.Errorf("plan of %s was not made here", p.Name)
+	}
+	ctx, end, err := s.begin(ctx, p.Key)
+	if err != nil {
+		return outpost.Started{}, err
+	}
+	defer end()
+	w, err := s.watch(ctx, o.names.Namespace)
+	if err != nil {
+		return outpost.Started{}, err
+	}
+	names := []string{o.names.Pod}
+	if o.claim != nil && o.claim.Name != o.names.Pod {
+		names = append(names, o.claim.Name)
+	}
+	sub := w.subscribe(names...)
+	defer sub.close()
+	r := &run{
+		s: s, o: o, w: w, sub: sub, tell: tell, uids: map[types.UID]bool{},
+		request: attempt{timeout: o.settings.requestTimeout(), budget: o.settings.retryTimeout()},
+	}
+	r.say(r.progress.first())
+	pod, err := r.makeAll(ctx)
+	if err != nil {
+		return outpost.Started{}, err
+	}
+	pod, err = r.waitReady(ctx, pod)
+	if err != nil {
+		return outpost.Started{}, err
+	}
+	address, err := startURL(o, pod)
+	if err != nil {
+		return outpost.Started{}, err
+	}
+	return outpost.Started{Address: address, State: p.State}, nil
+}
+
+// run is the work of one start.
+type run struct {
+	s        *Spawner
+	o        *objects
+	w        *watcher
+	sub      *subscription
+	tell     func(outpost.Event)
+	request  attempt
+	progress progress
+	uids     map[types.UID]bool // objects whose events are shown
+}
+
+// say passes an event on, unless the operator wants none but the first.
+func (r *run) say(e outpost.Event) {
+	if r.tell != nil && (r.o.settings.EventsEnabled || e.Progress == 0 && e.Message == r.progress.first().Message) {
+		r.tell(e)
+	}
+}
+
+// makeAll makes the objects in an order in which each finds what it needs, the pod last. Service and Secret get
+// their owner afterwards; until then Stop knows their names.
+func (r *run) makeAll(ctx context.Context) (*corev1.Pod, error) {
+	if err := r.w.ready(ctx); err != nil {
+		return nil, err
+	}
+	if r.o.namespace != nil {
+		if err := r.s.ensureNamespace(ctx, r.request, r.o.namespace); err != nil {
+			return nil, err
+		}
+	}
+	if r.o.claim != nil {
+		claim, err := r.s.ensureClaim(ctx, r.request, r.o.claim)
+		if err != nil {
+			return nil, err
+		}
+		if claim.UID != "" {
+			r.uids[claim.UID] = true
+		}
+	}
+	if old := r.w.pod(r.o.names.Pod); old != nil && !r.adoptable(old) {
+		if err := r.clear(ctx, old); err != nil {
+			return nil, err
+		}
+	}
+	var service *corev1.Service
+	var secret *corev1.Secret
+	var err error
+	if r.o.secret != nil {
+		if secret, err = r.s.ensureSecret(ctx, r.request, r.o.secret); err != nil {
+			return nil, err
+		}
+	}
+	if r.o.service != nil {
+		if service, err = r.s.ensureService(ctx, r.request, r.o.service); err != nil {
+			return nil, err
+		}
+	}
+	pod, err := r.makePod(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.uids[pod.UID] = true
+	r.own(ctx, pod, service, secret)
+	return pod, nil
+}
+
+// adoptable tells whether a pod is the one that this start would make.
+func (r *run) adoptable(pod *corev1.Pod) bool {
+	k, ours := keyOf(pod.Annotations)
+	return ours && k == r.o.key && pod.DeletionTimestamp == nil
+}
+
+// makePod creates the pod, or takes over the one that an earlier attempt of this same start created.
+func (r *run) makePod(ctx context.Context) (*corev1.Pod, error) {
+	pods := r.s.client.CoreV1().Pods(r.o.names.Namespace)
+	for range ensureRounds {
+		var pod *corev1.Pod
+		err := r.request.do(ctx, func(ctx context.Context) (err error) {
+			pod, err = pods.Create(ctx, r.o.pod, metav1.CreateOptions{})
+			return err
+		})
+		if err == nil {
+			return pod, nil
+		}
+		if !apierrors.IsAlreadyExists(err) {
+			return nil, apiError(err, "make the server's pod")
+		}
+		err = r.request.do(ctx, func(ctx context.Context) (err error) {
+			pod, err = pods.Get(ctx, r.o.names.Pod, metav1.GetOptions{})
+			return err
+		})
+		switch {
+		case apierrors.IsNotFound(err):
+			continue
+		case err != nil:
+			return nil, apiError(err, "read the server's pod")
+		case r.adoptable(pod):
+			r.s.logger.Info("pod adopted", "pod", pod.Name, "namespace", pod.Namespace, "start_id", r.o.key.StartID)
+			return pod, nil
+		}
+		if err := r.clear(ctx, pod); err != nil {
+			return nil, err
+		}
+	}
+	return nil, &outpost.Error{
+		Kind: outpost.KindFailed, Reason: reasonTaken, Message: "An old pod of this server's name comes back again and again.",
+	}
+}
+
+// clear removes a pod that has the name of the one to be made: one that has ended, or that is the same user's same
+// server from an earlier start. It differs from the peer, which kills whatever has the name.
+func (r *run) clear(ctx context.Context, old *corev1.Pod) error {
+	if old.DeletionTimestamp == nil && !r.sameServer(old) && !judge(old).Ended {
+		return &outpost.Error{
+			Kind: outpost.KindFailed, Reason: reasonTaken,
+			Message: "The pod name " + old.Name + " belongs to another server that runs. Change pod_name_template.",
+		}
+	}
+	r.s.logger.Info("old pod in the way removed", "pod", old.Name, "namespace", old.Namespace, "start_id", r.o.key.StartID)
+	ctx, cancel := context.WithTimeout(ctx, r.o.settings.startTimeout())
+	defer cancel()
+	err := r.s.deletePod(ctx, old, new(int64(0)))
+	if err == nil {
+		err = r.s.waitGone(ctx, r.w, old, 0)
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return &outpost.Error{
+			Kind: outpost.KindFailed, Reason: reasonTimeout, Message: "The old pod of this server does not go away.", Cause: err,
+		}
+	}
+	return err
+}
+
+// sameServer tells whether a pod is an earlier start of the same user's same server, by us or by the peer.
+func (r *run) sameServer(pod *corev1.Pod) bool {
+	a, b := pod.Annotations, r.o.pod.Annotations
+	if a[usernameKey] != b[usernameKey] || a[usernameKey] == "" {
+		return false
+	}
+	if k, ours := keyOf(a); ours {
+		return k.Hub == r.o.key.Hub && k.Name == r.o.key.Name
+	}
+	return a[servernameKey] == b[servernameKey]
+}
+
+// own makes Service and Secret go with the pod. A failure is no reason to fail: Stop removes them by name.
+func (r *run) own(ctx context.Context, pod *corev1.Pod, service *corev1.Service, secret *corev1.Secret) {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"ownerReferences": []metav1.OwnerReference{ownerReference(pod.Name, pod.UID)},
+	}})
+	if err == nil && service != nil {
+		err = r.request.do(ctx, func(ctx context.Context) error {
+			_, err := r.s.client.CoreV1().Services(service.Namespace).Patch(
+				ctx, service.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
+			return err
+		})
+	}
+	if err == nil && secret != nil {
+		err = r.request.do(ctx, func(ctx context.Context) error {
+			_, err := r.s.client.CoreV1().Secrets(secret.Namespace).Patch(
+				ctx, secret.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
+			return err
+		})
+	}
+	if err != nil && ctx.Err() == nil {
+		r.s.logger.Warn("owner of service and secret not set", "pod", pod.Name, "namespace", pod.Namespace, "err", err)
+	}
+}
+
+// waitReady waits until the pod is ready, and tells what happens meanwhile.
+func (r *run) waitReady(ctx context.Context, made *corev1.Pod) (*corev1.Pod, error) {
+	s := r.o.settings
+	began := r.s.now()
+	deadline := time.NewTimer(s.startTimeout())
+	defer deadline.Stop()
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	waiting := newPatience(s)
+	doubt := newDoubts(r.s.repeats, r.s.grace)
+	lastLook := began
+	for {
+		events := r.sub.take()
+		for _, e := range events {
+			if r.uids[e.InvolvedObject.UID] {
+				doubt.event(e)
+			}
+		}
+		for _, e := range r.progress.add(events, r.uids) {
+			r.say(e)
+		}
+		pod := r.w.pod(made.Name)
+		if pod != nil && pod.UID != made.UID {
+			pod = nil // the cache is behind, or somebody has replaced the pod
+		}
+		now := r.s.now()
+		if pod == nil && now.Sub(lastLook) >= confirming {
+			lastLook = now
+			var err error
+			if pod, err = r.s.look(ctx, made.Namespace, made.Name); err == nil && (pod == nil || pod.UID != made.UID) {
+				return nil, &outpost.Error{
+					Kind: outpost.KindFailed, Reason: reasonEnded, Message: "The server's pod was deleted before it was ready.",
+				}
+			}
+		}
+		if pod != nil {
+			lastLook = now
+			if isReady(pod, s.ReadyContainers == "all") {
+				return pod, nil
+			}
+			if pod.DeletionTimestamp != nil {
+				return nil, &outpost.Error{
+					Kind: outpost.KindFailed, Reason: reasonEnded, Message: "The server's pod was deleted before it was ready.",
+				}
+			}
+			if v := doubt.judge(pod, now); v != nil && (!r.s.keepTrying || v.reason == reasonEnded) {
+				return nil, &outpost.Error{Kind: outpost.KindFailed, Reason: v.reason, Message: v.message}
+			}
+		}
+		if text, due := waiting.due(now.Sub(began)); due {
+			r.say(r.progress.say(text))
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-deadline.C:
+			return nil, r.late(doubt)
+		case <-r.sub.C:
+		case <-ticker.C:
+		}
+	}
+}
+
+// late is the error of a start whose time is over.
+func (r *run) late(d *doubts) error {
+	message := fmt.Sprintf("The server was not ready within %s", r.o.settings.startTimeout())
+	if d.lastEvents != "" {
+		message += "; the last warning was: " + d.lastEvents
+	}
+	return &outpost.Error{Kind: outpost.KindFailed, Reason: reasonTimeout, Message: message}
+}
+
+// rawURL is the URL that KubeSpawner returns.
+func rawURL(o *objects, podIP string, port int32) (string, error) {
+	scheme, host := "http", podIP
+	if o.secret != nil {
+		scheme = "https"
+	}
+	if o.service != nil {
+		host = o.names.DNS
+	}
+	if connect := o.settings.PodConnectIP; connect != "" {
+		parts := strings.Split(connect, ".")
+		for i, part := range parts {
+			out, err := o.fields.expand(part)
+			if err != nil {
+				return "", outpost.Errorf(outpost.KindInvalid, "pod_connect_ip: %v", err)
+			}
+			parts[i] = out
+		}
+		host = strings.Join(parts, ".")
+	}
+	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(int(port))), nil
+}
+
+var addressPattern = regexp.MustCompile(`^https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?:[0-9]{1,5}$`)
+
+// startURL returns the address for the hub. Its client takes it apart at the colons and puts it into a command
+// line, so nothing but a name or an IPv4 address and a port may be in it.
+func startURL(o *objects, pod *corev1.Pod) (string, error) {
+	port, err := portOf(pod)
+	if err != nil {
+		return "", outpost.Wrap(err, outpost.KindFailed, "the server's pod has no port called %s", notebookPort)
+	}
+	address, err := rawURL(o, pod.Status.PodIP, port)
+	if err != nil {
+		return "", err
+	}
+	if !addressPattern.MatchString(address) {
+		return "", outpost.Errorf(outpost.KindFailed,
+			"The server's address %s is not one that a hub understands; set services_enabled or pod_connect_ip.", address)
+	}
+	return address, nil
+}

@@ -1,0 +1,217 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+)
+
+// Stop implements [outpost.Spawner].
+func (s *Spawner) Stop(ctx context.Context, k outpost.Key, st outpost.State) error {
+	if err := s.endStart(ctx, k); err != nil {
+		return err
+	}
+	known := readState(st, s.namespace)
+	w, err := s.watch(ctx, known.namespace)
+	if err != nil {
+		return err
+	}
+	pod, err := s.findPod(ctx, w, k, known)
+	if err != nil {
+		return err
+	}
+	var uid types.UID
+	var problems []error
+	if pod != nil {
+		uid = pod.UID
+		if known.pod == "" {
+			known = readState(stateOf(pod), s.namespace)
+		}
+		if err := s.deletePod(ctx, pod, known.grace); err != nil {
+			problems = append(problems, err)
+		} else if err := s.waitGone(ctx, w, pod, s.forceAfter+graceOf(pod, known.grace)); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	if known.pod != "" {
+		problems = append(problems, s.deleteHelpers(ctx, k, known, uid))
+	}
+	return errors.Join(problems...)
+}
+
+// endStart cancels a start of the key that is under way in this process and waits until it makes nothing more.
+func (s *Spawner) endStart(ctx context.Context, k outpost.Key) error {
+	s.mu.Lock()
+	run := s.starts[k]
+	s.mu.Unlock()
+	if run == nil {
+		return nil
+	}
+	run.cancel()
+	select {
+	case <-run.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// findPod returns the key's pod as Kubernetes has it, nil if there is none. A pod of that name which belongs to
+// another start is none.
+func (s *Spawner) findPod(ctx context.Context, w *watcher, k outpost.Key, known known) (*corev1.Pod, error) {
+	name := known.pod
+	if name == "" {
+		if err := w.ready(ctx); err != nil {
+			return nil, err
+		}
+		cached := w.podOf(k)
+		if cached == nil {
+			return nil, nil
+		}
+		name = cached.Name
+	}
+	var pod *corev1.Pod
+	a := attempt{timeout: lookTimeout, budget: stopBudget}
+	err := a.do(ctx, func(ctx context.Context) (err error) {
+		pod, err = s.client.CoreV1().Pods(known.namespace).Get(ctx, name, metav1.GetOptions{})
+		return err
+	})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, apiError(err, "look for the server's pod")
+	case !belongs(pod, k):
+		return nil, nil
+	}
+	return pod, nil
+}
+
+// deletePod deletes this very pod and no other of its name; one that is not there any more is no error.
+func (s *Spawner) deletePod(ctx context.Context, pod *corev1.Pod, grace *int64) error {
+	uid := pod.UID
+	a := attempt{timeout: 2 * lookTimeout, budget: stopBudget}
+	err := a.do(ctx, func(ctx context.Context) error {
+		return s.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
+			GracePeriodSeconds: grace, Preconditions: &metav1.Preconditions{UID: &uid},
+		})
+	})
+	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	return apiError(err, "delete the server's pod")
+}
+
+// waitGone waits until a pod that is being deleted is gone. One that is still there after forceAfter is deleted by
+// force: its node does not answer any more. Zero never forces.
+func (s *Spawner) waitGone(ctx context.Context, w *watcher, pod *corev1.Pod, forceAfter time.Duration) error {
+	sub := w.subscribe(pod.Name)
+	defer sub.close()
+	var force <-chan time.Time
+	if forceAfter > 0 {
+		timer := time.NewTimer(forceAfter)
+		defer timer.Stop()
+		force = timer.C
+	}
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for ask := false; ; {
+		cached := w.pod(pod.Name)
+		if ask || cached == nil || cached.UID != pod.UID {
+			there, err := s.look(ctx, pod.Namespace, pod.Name) // the cache may be behind
+			if err == nil && (there == nil || there.UID != pod.UID) {
+				return nil
+			}
+		}
+		ask = !w.filled()
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-force:
+			force = nil
+			s.logger.Warn("pod deleted by force", "pod", pod.Name, "namespace", pod.Namespace, "node", pod.Spec.NodeName)
+			if err := s.deletePod(ctx, pod, new(int64(0))); err != nil {
+				return err
+			}
+			ask = true
+		case <-sub.C:
+		case <-ticker.C:
+		}
+	}
+}
+
+// graceOf is how long a pod may take to end: what was asked for, else its own period.
+func graceOf(pod *corev1.Pod, asked *int64) time.Duration {
+	for _, seconds := range []*int64{asked, pod.Spec.TerminationGracePeriodSeconds} {
+		if seconds != nil {
+			return time.Duration(*seconds) * time.Second
+		}
+	}
+	return 0
+}
+
+// deleteHelpers deletes Service and Secret of a start, as far as they have not gone with the pod: an interrupted start
+// leaves them without an owner. Those of another start stay.
+func (s *Spawner) deleteHelpers(ctx context.Context, k outpost.Key, known known, podUID types.UID) error {
+	core := s.client.CoreV1()
+	err := s.deleteHelper(ctx, k, podUID, "Service",
+		func(ctx context.Context) (metav1.Object, error) {
+			return core.Services(known.namespace).Get(ctx, known.pod, metav1.GetOptions{})
+		},
+		func(ctx context.Context, o metav1.DeleteOptions) error {
+			return core.Services(known.namespace).Delete(ctx, known.pod, o)
+		})
+	if known.secret == "" {
+		return err
+	}
+	return errors.Join(err, s.deleteHelper(ctx, k, podUID, "Secret",
+		func(ctx context.Context) (metav1.Object, error) {
+			return core.Secrets(known.namespace).Get(ctx, known.secret, metav1.GetOptions{})
+		},
+		func(ctx context.Context, o metav1.DeleteOptions) error {
+			return core.Secrets(known.namespace).Delete(ctx, known.secret, o)
+		}))
+}
+
+func (s *Spawner) deleteHelper(ctx context.Context, k outpost.Key, podUID types.UID, kind string,
+	get func(context.Context) (metav1.Object, error), remove func(context.Context, metav1.DeleteOptions) error,
+) error {
+	a := attempt{timeout: 2 * lookTimeout, budget: stopBudget}
+	var object metav1.Object
+	err := a.do(ctx, func(ctx context.Context) (err error) { object, err = get(ctx); return err })
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return apiError(err, "look for the server's "+kind)
+	}
+	have, ours := keyOf(object.GetAnnotations())
+	if !(ours && have == k) && !ownedBy(object, podUID) {
+		return nil
+	}
+	uid := object.GetUID()
+	err = a.do(ctx, func(ctx context.Context) error {
+		return remove(ctx, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+	})
+	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	return apiError(err, "delete the server's "+kind)
+}
+
+// ownedBy tells whether an object goes with the pod of this uid.
+func ownedBy(object metav1.Object, uid types.UID) bool {
+	for _, owner := range object.GetOwnerReferences() {
+		if uid != "" && owner.UID == uid {
+			return true
+		}
+	}
+	return false
+}

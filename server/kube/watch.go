@@ -1,0 +1,277 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+)
+
+// byKey is the index of pods by whose they are.
+const byKey = "key"
+
+// watcher is what is seen of one namespace: its pods, from one informer that never gives up, and its events, which are
+// handed to the starts that wait for them and kept nowhere. It is safe for concurrent use.
+type watcher struct {
+	client    kubernetes.Interface
+	namespace string
+	logger    *slog.Logger
+	now       func() time.Time
+
+	informer cache.SharedIndexInformer
+	synced   chan struct{} // closed when the first list is in the cache
+	contact  atomic.Int64  // UnixNano of the last word from the API server about pods
+
+	mu          sync.Mutex
+	subscribers map[string][]*subscription // by the name of the object
+}
+
+func newWatcher(client kubernetes.Interface, namespace string, logger *slog.Logger, now func() time.Time) (*watcher, error) {
+	w := &watcher{
+		client: client, namespace: namespace, logger: logger.With("namespace", namespace), now: now,
+		synced: make(chan struct{}), subscribers: map[string][]*subscription{},
+	}
+	w.informer = cache.NewSharedIndexInformer(w.podSource(), &corev1.Pod{}, 0, cache.Indexers{byKey: indexByKey})
+	if err := w.informer.SetTransform(trimPod); err != nil {
+		return nil, fmt.Errorf("watch pods of %s: %w", namespace, err)
+	}
+	if err := w.informer.SetWatchErrorHandler(w.logWatchError); err != nil {
+		return nil, fmt.Errorf("watch pods of %s: %w", namespace, err)
+	}
+	changed := func(object any) {
+		if gone, ok := object.(cache.DeletedFinalStateUnknown); ok {
+			object = gone.Obj
+		}
+		if pod, ok := object.(*corev1.Pod); ok {
+			w.notify(pod.Name, nil)
+		}
+	}
+	_, err := w.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: changed, UpdateFunc: func(_, pod any) { changed(pod) }, DeleteFunc: changed,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("watch pods of %s: %w", namespace, err)
+	}
+	return w, nil
+}
+
+// run watches until ctx ends and waits for what it started.
+func (w *watcher) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	wg.Go(func() { w.informer.RunWithContext(ctx) })
+	wg.Go(func() {
+		if cache.WaitForCacheSync(ctx.Done(), w.informer.HasSynced) {
+			close(w.synced)
+		}
+	})
+	events := cache.NewReflectorWithOptions(w.eventSource(), &corev1.Event{}, eventSink{w}, cache.ReflectorOptions{
+		Name: "events of " + w.namespace,
+	})
+	wg.Go(func() { events.RunWithContext(ctx) })
+	wg.Wait()
+}
+
+// podSource lists pods in pages, trims each page before the next one comes, and notes every word of the server.
+func (w *watcher) podSource() *cache.ListWatch {
+	pods := w.client.CoreV1().Pods(w.namespace)
+	return &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			if o.ResourceVersion == "0" {
+				o.ResourceVersion = "" // the server's cache would ignore the limit and send everything at once
+			}
+			list, err := pods.List(ctx, o)
+			if err != nil {
+				return nil, err
+			}
+			w.touch()
+			for i := range list.Items {
+				trim(&list.Items[i])
+			}
+			return list, nil
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			in, err := pods.Watch(ctx, o)
+			if err != nil {
+				return nil, err
+			}
+			w.touch()
+			return watch.Filter(in, func(e watch.Event) (watch.Event, bool) {
+				w.touch() // also for bookmarks, which come about once a minute
+				return e, true
+			}), nil
+		},
+	}
+}
+
+// eventSource watches events from now on; what was before is not read, whatever its amount.
+func (w *watcher) eventSource() *cache.ListWatch {
+	events := w.client.CoreV1().Events(w.namespace)
+	return &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			o.Limit, o.ResourceVersion = 1, ""
+			list, err := events.List(ctx, o)
+			if err != nil {
+				return nil, err
+			}
+			list.Items, list.Continue, list.RemainingItemCount = nil, "", nil
+			return list, nil
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			return events.Watch(ctx, o)
+		},
+	}
+}
+
+func (w *watcher) touch() { w.contact.Store(w.now().UnixNano()) }
+
+// age is how long ago the API server last said something about pods; it stays below two minutes while the watch lives.
+func (w *watcher) age() time.Duration {
+	last := w.contact.Load()
+	if last == 0 {
+		return 0
+	}
+	return w.now().Sub(time.Unix(0, last))
+}
+
+func (w *watcher) logWatchError(_ *cache.Reflector, err error) {
+	w.logger.Warn("pod watch interrupted", "err", err)
+}
+
+// ready waits until the cache is filled.
+func (w *watcher) ready(ctx context.Context) error {
+	select {
+	case <-w.synced:
+		return nil
+	default:
+	}
+	select {
+	case <-w.synced:
+		return nil
+	case <-ctx.Done():
+		return outpost.Wrap(ctx.Err(), outpost.KindUnavailable, "the list of servers is not filled yet")
+	}
+}
+
+// filled tells whether the cache is filled, without waiting.
+func (w *watcher) filled() bool {
+	select {
+	case <-w.synced:
+		return true
+	default:
+		return false
+	}
+}
+
+// pod returns a cached pod, which must not be changed; nil if there is none.
+func (w *watcher) pod(name string) *corev1.Pod {
+	object, found, err := w.informer.GetIndexer().GetByKey(w.namespace + "/" + name)
+	if err != nil || !found {
+		return nil
+	}
+	pod, _ := object.(*corev1.Pod)
+	return pod
+}
+
+// podOf returns a cached pod that carries the key; nil if there is none.
+func (w *watcher) podOf(k outpost.Key) *corev1.Pod {
+	objects, err := w.informer.GetIndexer().ByIndex(byKey, indexKey(k))
+	if err != nil || len(objects) == 0 {
+		return nil
+	}
+	pod, _ := objects[0].(*corev1.Pod)
+	return pod
+}
+
+// pods returns every cached pod that carries a key of ours.
+func (w *watcher) pods() []*corev1.Pod {
+	var out []*corev1.Pod
+	for _, object := range w.informer.GetIndexer().List() {
+		pod, ok := object.(*corev1.Pod)
+		if !ok {
+			continue
+		}
+		if _, ours := keyOf(pod.Annotations); ours {
+			out = append(out, pod)
+		}
+	}
+	return out
+}
+
+func indexKey(k outpost.Key) string { return k.Hub + "\x00" + k.Name + "\x00" + k.StartID }
+
+func indexByKey(object any) ([]string, error) {
+	pod, ok := object.(*corev1.Pod)
+	if !ok {
+		return nil, nil
+	}
+	if k, ours := keyOf(pod.Annotations); ours {
+		return []string{indexKey(k)}, nil
+	}
+	return nil, nil
+}
+
+// trimPod is the informer's transform.
+func trimPod(object any) (any, error) {
+	if pod, ok := object.(*corev1.Pod); ok {
+		trim(pod)
+	}
+	return object, nil
+}
+
+// trim drops what no one here reads of a pod: variables, volumes, managed fields and most of the rest.
+func trim(pod *corev1.Pod) {
+	annotations := map[string]string{}
+	for _, key := range []string{hubKey, nameKey, startIDKey, stateKey, usernameKey, servernameKey} {
+		if value, ok := pod.Annotations[key]; ok {
+			annotations[key] = value
+		}
+	}
+	pod.TypeMeta = metav1.TypeMeta{}
+	pod.ObjectMeta = metav1.ObjectMeta{
+		Name: pod.Name, Namespace: pod.Namespace, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
+		Annotations: annotations, CreationTimestamp: pod.CreationTimestamp, DeletionTimestamp: pod.DeletionTimestamp,
+		DeletionGracePeriodSeconds: pod.DeletionGracePeriodSeconds,
+	}
+	spec := corev1.PodSpec{NodeName: pod.Spec.NodeName, TerminationGracePeriodSeconds: pod.Spec.TerminationGracePeriodSeconds}
+	for _, c := range pod.Spec.Containers {
+		spec.Containers = append(spec.Containers, corev1.Container{Name: c.Name, Ports: c.Ports})
+	}
+	pod.Spec = spec
+	status := corev1.PodStatus{
+		Phase: pod.Status.Phase, Reason: pod.Status.Reason, Message: pod.Status.Message, PodIP: pod.Status.PodIP,
+		NominatedNodeName:     pod.Status.NominatedNodeName,
+		ContainerStatuses:     trimStatuses(pod.Status.ContainerStatuses),
+		InitContainerStatuses: trimStatuses(pod.Status.InitContainerStatuses),
+	}
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status != corev1.ConditionTrue {
+			status.Conditions = append(status.Conditions, c)
+		}
+	}
+	pod.Status = status
+}
+
+func trimStatuses(list []corev1.ContainerStatus) []corev1.ContainerStatus {
+	if list == nil {
+		return nil
+	}
+	out := make([]corev1.ContainerStatus, len(list))
+	for i, c := range list {
+		out[i] = corev1.ContainerStatus{
+			Name: c.Name, Ready: c.Ready, RestartCount: c.RestartCount, State: c.State,
+			LastTerminationState: c.LastTerminationState,
+		}
+	}
+	return out
+}
