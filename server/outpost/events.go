@@ -126,7 +126,7 @@ func (q *eventQueue) deliver() {
 func (q *eventQueue) deliverFinal(ctx context.Context, ev Event) {
 	retry := newBackoff()
 	for range failedTries {
-		if q.m.postEvent(ctx, q.e, ev) == nil || !retry.wait(ctx) {
+		if err := q.m.postEvent(ctx, q.e, ev); err == nil || KindOf(err) == KindFailed || !retry.wait(ctx) {
 			return
 		}
 	}

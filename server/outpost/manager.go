@@ -130,7 +130,10 @@ func New(store Store, spawner Spawner, hubAPI HubAPI, opts Options) (*Manager, e
 	m.base, m.stopAll = context.WithCancel(context.Background())
 	m.flavors.Store(opts.Flavors)
 	m.credits.Store(opts.Credits)
-	return m, m.SetHubs(opts.Hubs)
+	if err := m.SetHubs(opts.Hubs); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // SetHubs replaces the hubs that may ask this outpost. Services of a hub that is no longer among them keep running.
