@@ -11,6 +11,29 @@ help: ## list the targets
 
 # ---- tools and clusters
 
+CLUSTERS := dev/run clusters
+export OUTPOSTS_KUBECONFIG ?= $(STATE)/kubeconfig
+
+.PHONY: tools
+tools: ## Kubernetes, containerd and Pulumi, built from pinned Go modules into the cache
+	@dev/packages tools
+	@dev/build
+	@echo 'kubectl: dev/run kubectl   pulumi: dev/run pulumi   folders: dev/cache'
+
+.PHONY: clusters
+clusters: ## two local Kubernetes clusters, local and remote (CLUSTERS_UP="a b" for others)
+	@dev/packages tools clusters
+	@QUIET=1 dev/build kube runtime netpol dns clusters
+	@$(CLUSTERS) up $(CLUSTERS_UP)
+
+.PHONY: clusters-down
+clusters-down: ## end them; PURGE=yes removes their data too
+	@$(CLUSTERS) down $(if $(filter yes,$(PURGE)),--purge)
+
+.PHONY: clusters-status
+clusters-status: ## what runs, where, with how much memory
+	@$(CLUSTERS) status
+
 # ---- outpost image and chart
 
 # ---- hub images and verify

@@ -1,0 +1,275 @@
+// Package bridge is the network between the clusters and the machine: a bridge in a network namespace of its own, held by a daemon
+// that also serves the images. On the machine there is one interface and one route. A bridge in the machine's own namespace would
+// be subject to the firewall there: a machine with Docker drops what is bridged.
+package bridge
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/outposts-dev/outposts/dev/clusters/daemon"
+	"github.com/outposts-dev/outposts/dev/clusters/plan"
+	"github.com/outposts-dev/outposts/dev/clusters/registry"
+	"github.com/outposts-dev/outposts/dev/clusters/state"
+)
+
+// Interface is the machine's interface to the clusters.
+const Interface = "outposts0"
+
+// networkFile tells the daemon which network it is to hold.
+const networkFile = "network"
+
+// Conflict returns an error that names the first route of this machine which overlaps the network, unless it is our own.
+func Conflict(network plan.Network) error {
+	out, err := exec.Command("ip", "-j", "-4", "route", "show", "table", "all").Output()
+	if err != nil {
+		return fmt.Errorf("list routes: %w", err)
+	}
+	return conflict(network, out)
+}
+
+func conflict(network plan.Network, routesJSON []byte) error {
+	var routes []struct{ Dst, Dev, Gateway, Table, Type string }
+	if err := json.Unmarshal(routesJSON, &routes); err != nil {
+		return fmt.Errorf("read routes: %w", err)
+	}
+	for _, route := range routes {
+		prefix, err := netip.ParsePrefix(route.Dst)
+		if err != nil {
+			address, err := netip.ParseAddr(route.Dst)
+			if err != nil {
+				continue // default
+			}
+			prefix = netip.PrefixFrom(address, 32)
+		}
+		if prefix.Bits() == 0 || route.Dev == Interface || !prefix.Overlaps(network.Prefix()) {
+			continue
+		}
+		text := route.Dst
+		for _, part := range [][2]string{{" via ", route.Gateway}, {" dev ", route.Dev}, {" table ", route.Table}} {
+			if part[1] != "" {
+				text += part[0] + part[1]
+			}
+		}
+		return fmt.Errorf("network %s collides with a route of this machine: %s; choose another with --network 10.X.0.0/16", network, text)
+	}
+	return nil
+}
+
+// Ensure brings the bridge up and connects the machine to it; what is there already stays. It returns the daemon's pid.
+func Ensure(ctx context.Context, dir state.Dir, network plan.Network) (int, error) {
+	pid := daemon.Find(daemon.Switch, dir.Path)
+	file := filepath.Join(dir.Path, networkFile)
+	if pid != 0 {
+		if is, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(is)) != network.String() {
+			return 0, fmt.Errorf("the clusters run on network %s, not %s: use that one, or `clusters down` first", strings.TrimSpace(string(is)), network)
+		}
+	}
+	if err := Conflict(network); err != nil {
+		return 0, err
+	}
+	if pid == 0 {
+		// An interface without its daemon is left from a run that was killed.
+		removeInterface()
+		if err := state.WriteFile(file, []byte(network.String()+"\n"), 0o600); err != nil {
+			return 0, err
+		}
+		if err := os.MkdirAll(dir.Registry(), 0o700); err != nil {
+			return 0, err
+		}
+		if err := daemon.Start(daemon.Switch, dir.Path, Log(dir), syscall.CLONE_NEWNET|syscall.CLONE_NEWPID|syscall.CLONE_NEWNS); err != nil {
+			return 0, err
+		}
+		for pid == 0 {
+			if err := pause(ctx); err != nil {
+				return 0, fmt.Errorf("bridge did not start; read %s: %w", Log(dir), err)
+			}
+			pid = daemon.Find(daemon.Switch, dir.Path)
+		}
+	}
+	if err := connectMachine(ctx, pid, network); err != nil {
+		return 0, err
+	}
+	for {
+		if err := ping(ctx, network); err == nil {
+			return pid, nil
+		}
+		if err := pause(ctx); err != nil {
+			return 0, fmt.Errorf("registry on the bridge does not answer; read %s: %w", Log(dir), err)
+		}
+	}
+}
+
+// Log returns the daemon's log.
+func Log(dir state.Dir) string { return filepath.Join(dir.Path, "switch.log") }
+
+func pause(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(20 * time.Millisecond):
+		return nil
+	}
+}
+
+func ping(ctx context.Context, network plan.Network) error {
+	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+network.Registry()+"/v2/", nil)
+	if err != nil {
+		return err
+	}
+	response, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	return response.Body.Close()
+}
+
+// has says whether an interface is there, in the network namespace of process pid, or in ours when pid is 0.
+func has(pid int, name string) bool {
+	argv := []string{"ip", "link", "show", "dev", name}
+	if pid != 0 {
+		argv = daemon.In(pid, argv...)
+	}
+	return daemon.Run(argv...) == nil
+}
+
+func removeInterface() {
+	if has(0, Interface) {
+		_ = daemon.Run("ip", "link", "del", Interface)
+	}
+}
+
+func connectMachine(ctx context.Context, pid int, network plan.Network) error {
+	for !has(pid, "br0") {
+		if err := pause(ctx); err != nil {
+			return fmt.Errorf("bridge did not appear: %w", err)
+		}
+	}
+	if !has(0, Interface) {
+		if err := daemon.Run("ip", "link", "add", Interface, "address", plan.MAC(network.Machine()), "type", "veth", "peer", "name", "machine", "netns", fmt.Sprint(pid)); err != nil {
+			return fmt.Errorf("connect the machine to the bridge: %w", err)
+		}
+	}
+	return errors.Join(
+		daemon.Run(daemon.In(pid, "ip", "link", "set", "machine", "master", "br0", "up")...),
+		daemon.Run("ip", "addr", "replace", network.Machine().String()+"/24", "dev", Interface),
+		daemon.Run("ip", "link", "set", Interface, "up"),
+		daemon.Run("ip", "route", "replace", network.Prefix().String(), "via", network.Bridge().String(), "dev", Interface),
+	)
+}
+
+// Plug gives the node with PID 1 node its interface eth0, with address and default route; what is there already stays.
+func Plug(pid, node int, cluster plan.Cluster) error {
+	if !has(node, "eth0") || !has(pid, cluster.Link()) {
+		if has(pid, cluster.Link()) { // of a node that has just ended: the kernel removes it a little later
+			if err := Unplug(pid, cluster); err != nil {
+				return err
+			}
+		}
+		if err := daemon.Run(daemon.In(pid, "ip", "link", "add", cluster.Link(), "type", "veth",
+			"peer", "name", "eth0", "address", cluster.MAC(), "netns", fmt.Sprint(node))...); err != nil {
+			return fmt.Errorf("connect %s to the bridge: %w", cluster.Name, err)
+		}
+	}
+	for _, argv := range [][]string{
+		daemon.In(pid, "ip", "link", "set", cluster.Link(), "master", "br0", "up"),
+		daemon.In(node, "ip", "addr", "replace", cluster.Node().String()+"/24", "dev", "eth0"),
+		daemon.In(node, "ip", "link", "set", "eth0", "up"),
+		daemon.In(node, "ip", "route", "replace", "default", "via", cluster.Network.Bridge().String()),
+	} {
+		if err := daemon.Run(argv...); err != nil {
+			return fmt.Errorf("connect %s to the bridge: %w", cluster.Name, err)
+		}
+	}
+	return nil
+}
+
+// Unplug takes a cluster's port off the bridge.
+func Unplug(pid int, cluster plan.Cluster) error {
+	if !has(pid, cluster.Link()) {
+		return nil
+	}
+	err := daemon.Run(daemon.In(pid, "ip", "link", "del", cluster.Link())...)
+	if err != nil && !has(pid, cluster.Link()) { // the kernel was faster
+		return nil
+	}
+	return err
+}
+
+// Remove ends the daemon and takes the machine's interface and route away.
+func Remove(dir state.Dir) error {
+	var err error
+	if pid := daemon.Find(daemon.Switch, dir.Path); pid != 0 {
+		removeInterface()
+		err = daemon.Kill(pid)
+	}
+	removeInterface()
+	return err
+}
+
+// Main is the daemon: it sets the bridge up in its namespace and serves the registry until it is killed.
+func Main(folder string) int {
+	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if err := hold(state.Dir{Path: folder}, logger); err != nil {
+		logger.Error("bridge ended", "err", err)
+		return 1
+	}
+	return 0
+}
+
+func hold(dir state.Dir, logger *slog.Logger) error {
+	text, err := os.ReadFile(filepath.Join(dir.Path, networkFile))
+	if err != nil {
+		return err
+	}
+	network, err := plan.ParseNetwork(strings.TrimSpace(string(text)))
+	if err != nil {
+		return err
+	}
+	commands := [][]string{
+		{"ip", "link", "set", "lo", "up"},
+		{"ip", "link", "add", "br0", "address", plan.MAC(network.Bridge()), "type", "bridge", "forward_delay", "0"},
+		{"ip", "addr", "add", network.Bridge().String() + "/24", "dev", "br0"},
+		{"ip", "link", "set", "br0", "up"},
+	}
+	// LoadBalancer addresses are reached through their node. All possible ones are known beforehand, so nobody keeps a list.
+	for index := plan.FirstIndex; index <= plan.LastIndex; index++ {
+		commands = append(commands, []string{"ip", "route", "add", network.LoadBalancers(index).String(), "via", network.Node(index).String()})
+	}
+	for _, argv := range commands {
+		if err := daemon.Run(argv...); err != nil {
+			return err
+		}
+	}
+	for file, value := range map[string]string{
+		"/proc/sys/net/ipv4/ip_forward":                       "1",
+		"/proc/sys/net/ipv4/conf/all/send_redirects":          "0",
+		"/proc/sys/net/ipv4/conf/br0/send_redirects":          "0",
+		"/proc/sys/net/bridge/bridge-nf-call-iptables":        "0", // there only with br_netfilter
+		"/proc/sys/net/bridge/bridge-nf-call-ip6tables":       "0",
+		"/proc/sys/net/ipv4/conf/br0/rp_filter":               "0",
+		"/proc/sys/net/ipv4/neigh/br0/base_reachable_time_ms": "30000",
+	} {
+		if err := os.WriteFile(file, []byte(value), 0o644); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	logger.Info("bridge is up", "network", network.String(), "registry", network.Registry())
+	return registry.Serve(ctx, network.Registry(), registry.Store{Dir: dir.Registry()}, logger)
+}

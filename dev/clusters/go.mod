@@ -1,0 +1,10 @@
+module github.com/outposts-dev/outposts/dev/clusters
+
+go 1.26.0
+
+require (
+	golang.org/x/sys v0.49.0
+	sigs.k8s.io/yaml v1.6.0
+)
+
+require go.yaml.in/yaml/v2 v2.4.2 // indirect
