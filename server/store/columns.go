@@ -76,9 +76,9 @@ func (d *DB) open(shown shownRow, sealed sealedRow) (outpost.Service, error) {
 	return s, nil
 }
 
-// unseal decodes what a token holds; NULL reads as {}. Numbers keep their digits.
+// unseal decodes what a token holds; NULL and nothing read as {}. Numbers keep their digits.
 func (d *DB) unseal(column string, token []byte, into any) error {
-	if token == nil {
+	if len(token) == 0 {
 		return nil
 	}
 	plain, err := d.ring.Open(token)

@@ -53,7 +53,7 @@ func (d *DB) Check(ctx context.Context) error {
 func (d *DB) openable(row sealedRow) error {
 	var errs []error
 	for _, token := range row.tokens() {
-		if *token != nil {
+		if len(*token) > 0 {
 			_, err := d.ring.Open(*token)
 			errs = append(errs, err)
 		}
@@ -133,7 +133,7 @@ func (d *DB) reseal(row sealedRow) (*sealedRow, error) {
 	}
 	changed := false
 	for _, token := range row.tokens() {
-		if *token == nil || d.ring.Current(*token) {
+		if len(*token) == 0 || d.ring.Current(*token) {
 			continue
 		}
 		plain, err := d.ring.Open(*token)
