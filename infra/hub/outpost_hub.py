@@ -44,6 +44,7 @@ import re
 import tempfile
 import time
 import weakref
+from http.client import responses
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -248,8 +249,9 @@ class System:
             self.ssh_options["UserKnownHostsFile"] = faults.file(f"{where}.knownHosts", known_hosts)
             self.ssh_options["StrictHostKeyChecking"] = "yes"
             self.ssh_options["UpdateHostKeys"] = "no"
-            if Path(known_hosts).is_file() and not self._pinned(Path(known_hosts), alias):
-                faults.add(f"{where}.knownHosts", f"no line of {known_hosts} begins with {alias}")
+            path = Path(str(known_hosts))
+            if path.is_file() and not self._pinned(path, alias):
+                faults.add(f"{where}.knownHosts", f"no line of {path} begins with {alias}")
 
     @staticmethod
     def _pinned(known_hosts, alias):
@@ -267,7 +269,8 @@ class StartError(web.HTTPError):
     """A start that failed, in words for the user: JupyterHub shows these attributes."""
 
     def __init__(self, message, status=502):
-        super().__init__(status, message.replace("%", "%%"))
+        # The client joins lines of the reason, so that there must be one.
+        super().__init__(status, message, reason=responses[status])
         self.jupyterhub_message = message
         self.jupyterhub_html_message = html.escape(message)
 
@@ -321,11 +324,17 @@ class Spawner(outpostspawner.OutpostSpawner):
 
     async def progress(self):
         # The client puts texts of the Outpost, of servers and of users into HTML as they are.
-        self.start_error = None
         async for event in super().progress():
             if event.get("failed") and self.start_error:
                 event = {"failed": True, "progress": 100, "message": self.start_error.jupyterhub_message}
             yield safe_event(event)
+
+    async def _start(self):
+        try:
+            return await super()._start()
+        except web.HTTPError as e:
+            # The client's own words name addresses and put the Outpost's text where HTML is expected.
+            raise self.start_error or e from e
 
     async def run_ssh_forward(self, create_svc=True):
         try:
@@ -468,6 +477,7 @@ class Outposts:
             raise StartError(
                 "A server's name has at most 32 characters: lower-case letters, digits, and '-' between them.", 400
             )
+        spawner.start_error = None
         system = self.of(spawner)
         if not spawner.name and not system.default_server:
             raise StartError(f"Give the server a name: {system.display_name} runs named servers only.", 400)
@@ -507,11 +517,7 @@ class Outposts:
         return {"outposts.dev/system": self.system(user_options).name}
 
     def failed_spawn_request_hook(self, spawner, exception):
-        message = plain_words(self.of(spawner), exception)
-        spawner.start_error = StartError(message)
-        exception.log_message = message.replace("%", "%%")
-        exception.jupyterhub_message = spawner.start_error.jupyterhub_message
-        exception.jupyterhub_html_message = spawner.start_error.jupyterhub_html_message
+        spawner.start_error = StartError(plain_words(self.of(spawner), exception))
 
     def public_api_url(self, spawner):
         return self.of(spawner).hub_api_url

@@ -1,0 +1,92 @@
+// Package cluster makes an existing Kubernetes cluster a target: an explicit provider for one context of one
+// kubeconfig, and the namespaces that a stack puts its objects into. It also looks at the cluster before anything is
+// written to it (API).
+package cluster
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes"
+	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
+	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+)
+
+// Args say which cluster is meant.
+type Args struct {
+	// Kubeconfig is the path of a kubeconfig file, absolute.
+	Kubeconfig string
+	// Context is the name of a context in it.
+	Context string
+	// Identity is what stays the same while the cluster is the same: the uid of its namespace kube-system. The provider
+	// carries it, so that another address of the same cluster changes nothing.
+	Identity string
+	// Namespaces are made in the cluster.
+	Namespaces []Namespace
+}
+
+// Namespace is a namespace and how careful to be with it.
+type Namespace struct {
+	Name string
+	// HasData says that a volume in it outlives mistakes: then the namespace, which would take the volume with it, is
+	// protected too.
+	HasData bool
+}
+
+// Cluster is an existing cluster as a target.
+type Cluster struct {
+	pulumi.ResourceState
+
+	// Provider is what every object in the cluster is made through.
+	Provider *kubernetes.Provider
+	// Namespaces are the namespaces of Args, by name.
+	Namespaces map[string]*corev1.Namespace
+}
+
+// New makes a cluster a target. It writes the namespaces and nothing else.
+func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOption) (*Cluster, error) {
+	if err := args.validate(); err != nil {
+		return nil, fmt.Errorf("cluster %s: %w", name, err)
+	}
+	c := &Cluster{Namespaces: map[string]*corev1.Namespace{}}
+	if err := ctx.RegisterComponentResource("outposts:cluster:Cluster", name, c, opts...); err != nil {
+		return nil, fmt.Errorf("cluster %s: %w", name, err)
+	}
+	var err error
+	c.Provider, err = kubernetes.NewProvider(ctx, name+"-kubernetes", &kubernetes.ProviderArgs{
+		Kubeconfig:        pulumi.String(args.Kubeconfig),
+		Context:           pulumi.String(args.Context),
+		ClusterIdentifier: pulumi.String(args.Identity),
+		// Without these a changed Secret is a new Secret with another name, which nobody mounts.
+		EnableConfigMapMutable: pulumi.Bool(true),
+		EnableSecretMutable:    pulumi.Bool(true),
+	}, pulumi.Parent(c))
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: %w", name, err)
+	}
+	for _, ns := range args.Namespaces {
+		made, err := corev1.NewNamespace(ctx, name+"-"+ns.Name, &corev1.NamespaceArgs{
+			Metadata: &metav1.ObjectMetaArgs{Name: pulumi.String(ns.Name)},
+		}, pulumi.Parent(c), pulumi.Provider(c.Provider), pulumi.Protect(ns.HasData))
+		if err != nil {
+			return nil, fmt.Errorf("cluster %s: namespace %s: %w", name, ns.Name, err)
+		}
+		c.Namespaces[ns.Name] = made
+	}
+	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{})
+}
+
+func (a Args) validate() error {
+	var errs []error
+	if a.Kubeconfig == "" {
+		errs = append(errs, errors.New("Kubeconfig is empty"))
+	}
+	if a.Context == "" {
+		errs = append(errs, errors.New("Context is empty"))
+	}
+	if a.Identity == "" {
+		errs = append(errs, errors.New("Identity is empty"))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,98 @@
+package credentials
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/pem"
+	"fmt"
+	"net"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// SSHKey is an ed25519 key pair made from a seed: a hub's client key or an outpost's host key.
+type SSHKey struct {
+	private ed25519.PrivateKey
+	comment string
+}
+
+// NewSSHKey makes the key pair of a seed of 32 random bytes. The same seed and comment give the same texts, byte for
+// byte. The comment ends up in both texts: it says whose key it is and must hold neither spaces nor line breaks.
+func NewSSHKey(seed []byte, comment string) (SSHKey, error) {
+	if len(seed) != SeedBytes {
+		return SSHKey{}, fmt.Errorf("make SSH key: seed has %d bytes, want %d", len(seed), SeedBytes)
+	}
+	if strings.ContainsAny(comment, " \t\r\n") {
+		return SSHKey{}, fmt.Errorf("make SSH key: comment %q holds white space", comment)
+	}
+	return SSHKey{private: ed25519.NewKeyFromSeed(derive(seed, "ssh")), comment: comment}, nil
+}
+
+// PrivatePEM returns the private key as OpenSSH writes it ("-----BEGIN OPENSSH PRIVATE KEY-----"), not encrypted.
+//
+// x/crypto/ssh.MarshalPrivateKey draws the two check words of the format at random, so it would write another text on
+// each run; here they come from the key. Source: openssh-portable, PROTOCOL.key.
+func (k SSHKey) PrivatePEM() string {
+	public := k.private.Public().(ed25519.PublicKey)
+	sum := sha256.Sum256(append([]byte("outposts ssh check "), public...))
+	check := binary.BigEndian.Uint32(sum[:])
+	publicBlob := ssh.Marshal(struct {
+		Type string
+		Key  []byte
+	}{ssh.KeyAlgoED25519, public})
+	secret := ssh.Marshal(struct {
+		Check1, Check2 uint32
+		Type           string
+		Public         []byte
+		Private        []byte
+		Comment        string
+	}{check, check, ssh.KeyAlgoED25519, public, k.private, k.comment})
+	const blockSize = 8 // of the cipher "none"
+	for i := byte(1); len(secret)%blockSize != 0; i++ {
+		secret = append(secret, i)
+	}
+	body := ssh.Marshal(struct {
+		Cipher, KDF, KDFOptions string
+		Keys                    uint32
+		Public                  []byte
+		Secret                  []byte
+	}{"none", "none", "", 1, publicBlob, secret})
+	return string(pem.EncodeToMemory(&pem.Block{
+		Type:  "OPENSSH PRIVATE KEY",
+		Bytes: append([]byte("openssh-key-v1\x00"), body...),
+	}))
+}
+
+// AuthorizedKey returns the public key as a line of authorized_keys, without line break: "ssh-ed25519 AAAA... comment".
+func (k SSHKey) AuthorizedKey() string {
+	public, err := ssh.NewPublicKey(k.private.Public())
+	if err != nil {
+		panic(err) // an ed25519 key of the right length is always taken
+	}
+	return strings.TrimSuffix(string(ssh.MarshalAuthorizedKey(public)), "\n") + " " + k.comment
+}
+
+// KnownHosts returns a known_hosts file that trusts the host keys for one alias (ssh's HostKeyAlias) and for nothing
+// else. hostKeys are lines as AuthorizedKey returns them; an empty list gives an empty file, which trusts nothing.
+func KnownHosts(alias string, hostKeys []string) (string, error) {
+	if alias == "" || strings.ContainsAny(alias, " \t\r\n,*?!#|@") {
+		return "", fmt.Errorf("make known_hosts: alias %q is not a plain host name", alias)
+	}
+	var b strings.Builder
+	for _, line := range hostKeys {
+		key, _, _, rest, err := ssh.ParseAuthorizedKey([]byte(line))
+		if err != nil {
+			return "", fmt.Errorf("make known_hosts for %s: host key %q: %w", alias, line, err)
+		}
+		if len(strings.TrimSpace(string(rest))) > 0 {
+			return "", fmt.Errorf("make known_hosts for %s: more than one host key in one entry", alias)
+		}
+		fmt.Fprintf(&b, "%s %s", alias, ssh.MarshalAuthorizedKey(key))
+	}
+	return b.String(), nil
+}
+
+// isIP tells an IP address from a DNS name.
+func isIP(address string) bool { return net.ParseIP(address) != nil }

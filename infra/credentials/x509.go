@@ -1,0 +1,131 @@
+package credentials
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"time"
+)
+
+// CertificateLifetime is how long a certificate made here is valid. It is long because the only ones that trust it are
+// the hubs that were given its CA, and because a new one is one word in config away.
+const CertificateLifetime = 10 * 365 * 24 * time.Hour
+
+// Certificate is a server certificate and the CA that signed it, which signs nothing else.
+type Certificate struct {
+	CA   string // PEM, what clients trust
+	Cert string // PEM, what the server shows: itself, then the CA
+	Key  string // PEM (PKCS#8), secret
+	Ends time.Time
+}
+
+// NewCertificate makes a server certificate for addresses (IP addresses or DNS names), valid from an hour before
+// issued for CertificateLifetime. The same arguments give the same texts: keys come from the seed, serial numbers from
+// seed and content, and ECDSA is signed as in RFC 6979. The CA hangs on seed and time alone, so that another address
+// needs no new trust.
+func NewCertificate(seed []byte, name string, addresses []string, issued time.Time) (Certificate, error) {
+	fail := func(err error) (Certificate, error) {
+		return Certificate{}, fmt.Errorf("make certificate of %s: %w", name, err)
+	}
+	if len(seed) != SeedBytes {
+		return fail(fmt.Errorf("seed has %d bytes, want %d", len(seed), SeedBytes))
+	}
+	if len(addresses) == 0 {
+		return fail(fmt.Errorf("no address"))
+	}
+	caKey, err := newECDSAKey(seed, "ca")
+	if err != nil {
+		return fail(err)
+	}
+	key, err := newECDSAKey(seed, "server")
+	if err != nil {
+		return fail(err)
+	}
+	from := issued.UTC().Truncate(time.Second).Add(-time.Hour)
+	ca := &x509.Certificate{
+		SerialNumber:          serial(seed, "ca", from.String(), name),
+		Subject:               pkix.Name{CommonName: "outposts CA of " + name},
+		NotBefore:             from,
+		NotAfter:              from.Add(CertificateLifetime),
+		IsCA:                  true,
+		BasicConstraintsValid: true,
+		MaxPathLenZero:        true,
+		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		SignatureAlgorithm:    x509.ECDSAWithSHA256,
+	}
+	server := &x509.Certificate{
+		SerialNumber:          serial(seed, append([]string{"server", from.String(), name}, addresses...)...),
+		Subject:               pkix.Name{CommonName: name},
+		NotBefore:             from,
+		NotAfter:              from.Add(CertificateLifetime),
+		BasicConstraintsValid: true,
+		KeyUsage:              x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		SignatureAlgorithm:    x509.ECDSAWithSHA256,
+	}
+	for _, address := range addresses {
+		if isIP(address) {
+			server.IPAddresses = append(server.IPAddresses, net.ParseIP(address))
+		} else {
+			server.DNSNames = append(server.DNSNames, address)
+		}
+	}
+	// A nil source of randomness makes the signatures deterministic; it is used for nothing else, since both
+	// serial numbers are given.
+	caDER, err := x509.CreateCertificate(nil, ca, ca, caKey.Public(), caKey)
+	if err != nil {
+		return fail(err)
+	}
+	if ca, err = x509.ParseCertificate(caDER); err != nil {
+		return fail(err)
+	}
+	serverDER, err := x509.CreateCertificate(nil, server, ca, key.Public(), caKey)
+	if err != nil {
+		return fail(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return fail(err)
+	}
+	caPEM := pemText("CERTIFICATE", caDER)
+	return Certificate{
+		CA:   caPEM,
+		Cert: pemText("CERTIFICATE", serverDER) + caPEM,
+		Key:  pemText("PRIVATE KEY", keyDER),
+		Ends: server.NotAfter,
+	}, nil
+}
+
+// newECDSAKey makes a P-256 key from a seed: the first of the seed's derived numbers that is a valid private key.
+func newECDSAKey(seed []byte, purpose string) (*ecdsa.PrivateKey, error) {
+	var err error
+	for i := range 16 { // one in 2^32 numbers is refused
+		var key *ecdsa.PrivateKey
+		if key, err = ecdsa.ParseRawPrivateKey(elliptic.P256(), derive(seed, fmt.Sprintf("ecdsa %s %d", purpose, i))); err == nil {
+			return key, nil
+		}
+	}
+	return nil, err
+}
+
+// serial makes a positive serial number of 127 bits that differs with everything a certificate says.
+func serial(seed []byte, parts ...string) *big.Int {
+	h := sha256.New()
+	h.Write(derive(seed, "serial"))
+	for _, part := range parts {
+		fmt.Fprintf(h, "%d:%s", len(part), part)
+	}
+	n := h.Sum(nil)[:16]
+	n[0] = n[0]&0x7f | 0x40
+	return new(big.Int).SetBytes(n)
+}
+
+func pemText(kind string, der []byte) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+}

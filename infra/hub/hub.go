@@ -1,0 +1,266 @@
+// Package hub installs JupyterHub: the zero-to-jupyterhub chart with the hub side of every outpost.
+package hub
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
+	helmv4 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/helm/v4"
+	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+)
+
+const (
+	// Release is the name of the chart's release.
+	Release = "jupyterhub"
+	// ChartVersion is the release of zero-to-jupyterhub that the values are made for (10 June 2026), of ChartRepository.
+	ChartVersion = "4.4.0"
+	// ChartRepository is where the chart is published.
+	ChartRepository = "https://hub.jupyter.org/helm-chart/"
+	// StockImage is the chart's own hub image, without tag.
+	StockImage = "quay.io/jupyterhub/k8s-hub"
+	// VerifyUser is the only user that the token for checks can act for.
+	VerifyUser = "outpost-verify"
+	// DatabaseClaim is the volume claim of the hub's database, as the chart names it.
+	DatabaseClaim = "hub-db-dir"
+)
+
+// Names of what the hub's pod mounts, as published.
+const (
+	authSecret     = "jupyterhub-outpost-auth"   // <system>: user:password
+	sshSecret      = "jupyterhub-outpost-sshkey" // ssh-privatekey
+	trustConfigMap = "jupyterhub-outpost-trust"  // <system>.known_hosts, <system>.crt
+)
+
+// Chart is where the chart comes from: Version of ChartRepository, or Path of a local folder.
+type Chart struct {
+	Version string `json:"version,omitempty"`
+	Path    string `json:"path,omitempty"`
+}
+
+// Image is the hub's image; empty for the chart's own with a bootstrap.
+type Image struct {
+	Name string `json:"name,omitempty"`
+	Tag  string `json:"tag,omitempty"`
+}
+
+// Flavor is what the form says about one flavor; what it is, the outpost knows.
+type Flavor struct {
+	Name        string `json:"name"`
+	DisplayName string `json:"displayName,omitempty"`
+	Description string `json:"description,omitempty"`
+}
+
+// System is an outpost as users of the hub see it.
+type System struct {
+	Name        string
+	DisplayName string // empty: Name
+	Description string
+	URL         string // of the API: ".../services"
+	HubAPIURL   string // the hub's API as servers on the system reach it: ".../hub/api"
+	Flavor      string // what a start gets that names none
+	Flavors     []Flavor
+	SSH         *SSH   // nil: servers are reached directly
+	Namespace   string // of the outpost, if it is in the hub's cluster
+	// Authorization is "user:password".
+	Authorization pulumi.StringInput
+	// KnownHosts pins the host key; needed with SSH. Its lines begin with outpost-<Name>.
+	KnownHosts pulumi.StringInput
+	// CAs are PEM texts of the CAs that its API is trusted by; empty for the public ones.
+	CAs pulumi.StringArray
+}
+
+// SSH is where an outpost's SSH server listens.
+type SSH struct {
+	Host string
+	Port int
+}
+
+// Credentials are the hub's own secrets.
+type Credentials struct {
+	SSHPrivateKey pulumi.StringInput
+	CookieSecret  pulumi.StringInput
+	ProxyToken    pulumi.StringInput
+	AuthStateKeys pulumi.StringArray
+	LoginPassword pulumi.StringInput
+	VerifyToken   pulumi.StringInput
+}
+
+// Args say what a hub is like and which systems it has.
+type Args struct {
+	// Name is the hub's name at its outposts and the first part of its servers' names.
+	Name string
+	// Namespace must exist; the chart has it for itself.
+	Namespace string
+	Chart     Chart
+	Image     Image
+	Exposure  Exposure
+	// StartTimeout is how many seconds a start may take, default 600.
+	StartTimeout int
+	Systems      []System
+	Credentials  Credentials
+	// Values are further values of the chart; what systems need stays.
+	Values map[string]any
+}
+
+// Hub is an installed JupyterHub.
+type Hub struct {
+	pulumi.ResourceState
+}
+
+// New installs a hub. Its values are held to the chart's schema before anything is registered.
+func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOption) (*Hub, error) {
+	if err := args.Check(); err != nil {
+		return nil, fmt.Errorf("hub %s: %w", name, err)
+	}
+	h := &Hub{}
+	if err := ctx.RegisterComponentResource("outposts:hub:Hub", name, h, opts...); err != nil {
+		return nil, fmt.Errorf("hub %s: %w", name, err)
+	}
+	mounted, err := args.newMounted(ctx, name, h)
+	if err != nil {
+		return nil, fmt.Errorf("hub %s: %w", name, err)
+	}
+	chart := &helmv4.ChartArgs{
+		Name:      pulumi.String(Release),
+		Namespace: pulumi.String(args.Namespace),
+		Values:    pulumi.ToMap(values(args, args.Credentials.leaves())),
+	}
+	if args.Chart.Path != "" {
+		chart.Chart = pulumi.String(args.Chart.Path)
+	} else {
+		chart.Chart = pulumi.String("jupyterhub")
+		chart.Version = pulumi.String(args.Chart.Version)
+		chart.RepositoryOpts = helmv4.RepositoryOptsArgs{Repo: pulumi.String(ChartRepository)}
+	}
+	if _, err := helmv4.NewChart(ctx, name, chart, pulumi.Parent(h), pulumi.DependsOn(mounted)); err != nil {
+		return nil, fmt.Errorf("hub %s: chart: %w", name, err)
+	}
+	return h, ctx.RegisterResourceOutputs(h, pulumi.Map{})
+}
+
+// newMounted makes what the hub's pod mounts: passwords, the SSH key, and what it trusts.
+func (a Args) newMounted(ctx *pulumi.Context, name string, parent pulumi.Resource) ([]pulumi.Resource, error) {
+	passwords, trust := pulumi.StringMap{}, pulumi.StringMap{}
+	for _, s := range a.Systems {
+		passwords[s.Name] = s.Authorization
+		if s.SSH != nil {
+			trust[s.Name+".known_hosts"] = s.KnownHosts
+		}
+		if len(s.CAs) > 0 {
+			trust[s.Name+".crt"] = s.CAs.ToStringArrayOutput().ApplyT(func(pems []string) string {
+				return strings.Join(pems, "")
+			}).(pulumi.StringOutput)
+		}
+	}
+	meta := func(object string) *metav1.ObjectMetaArgs {
+		return &metav1.ObjectMetaArgs{Name: pulumi.String(object), Namespace: pulumi.String(a.Namespace)}
+	}
+	auth, err := corev1.NewSecret(ctx, name+"-auth", &corev1.SecretArgs{
+		Metadata: meta(authSecret), StringData: pulumi.ToSecret(passwords).(pulumi.StringMapOutput),
+	}, pulumi.Parent(parent))
+	if err != nil {
+		return nil, fmt.Errorf("secret %s: %w", authSecret, err)
+	}
+	key, err := corev1.NewSecret(ctx, name+"-sshkey", &corev1.SecretArgs{
+		Metadata: meta(sshSecret), Type: pulumi.String("kubernetes.io/ssh-auth"),
+		StringData: pulumi.ToSecret(pulumi.StringMap{"ssh-privatekey": a.Credentials.SSHPrivateKey}).(pulumi.StringMapOutput),
+	}, pulumi.Parent(parent))
+	if err != nil {
+		return nil, fmt.Errorf("secret %s: %w", sshSecret, err)
+	}
+	trusted, err := corev1.NewConfigMap(ctx, name+"-trust", &corev1.ConfigMapArgs{
+		Metadata: meta(trustConfigMap), Data: trust,
+	}, pulumi.Parent(parent))
+	if err != nil {
+		return nil, fmt.Errorf("config map %s: %w", trustConfigMap, err)
+	}
+	return []pulumi.Resource{auth, key, trusted}, nil
+}
+
+// What outpost_hub.py accepts: parts of these end up in a command line there.
+var (
+	systemName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
+	hubName    = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,20}[a-z0-9])?$`)
+	flavorName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
+)
+
+// Check finds what is wrong with Args, all of it at once, without registering anything.
+func (a Args) Check() error {
+	var errs []error
+	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if !hubName.MatchString(a.Name) {
+		add("name %q: want a lower-case letter, then letters, digits and '-', at most 22 characters", a.Name)
+	}
+	if a.Namespace == "" {
+		add("namespace is missing")
+	}
+	if (a.Chart.Path == "") == (a.Chart.Version == "") {
+		add("chart: want one of version and path")
+	}
+	if (a.Image.Name == "") != (a.Image.Tag == "") {
+		add("image: want both name and tag")
+	}
+	if len(a.Systems) == 0 {
+		add("there is no system")
+	}
+	seen := map[string]bool{}
+	for _, s := range a.Systems {
+		if !systemName.MatchString(s.Name) {
+			add("system %q: want lower-case letters, digits and '-' between them, at most 32 characters", s.Name)
+		}
+		if seen[s.Name] {
+			add("system %s is there twice", s.Name)
+		}
+		seen[s.Name] = true
+		if s.SSH != nil && s.KnownHosts == nil {
+			add("system %s: the host key to trust is missing", s.Name)
+		}
+		if s.Authorization == nil {
+			add("system %s: the password is missing", s.Name)
+		}
+		for _, f := range s.Flavors {
+			if !flavorName.MatchString(f.Name) {
+				add("system %s: flavor %q: want letters, digits, '.', '_' and '-', at most 63 characters", s.Name, f.Name)
+			}
+		}
+		if s.Flavor != "" && len(s.Flavors) > 0 && !slices.ContainsFunc(s.Flavors, func(f Flavor) bool { return f.Name == s.Flavor }) {
+			add("system %s: flavor %s is none of its flavors", s.Name, s.Flavor)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(a.Values)) {
+		if key == "custom" {
+			if custom, ok := a.Values[key].(map[string]any); ok && custom["outposts"] != nil {
+				add("values: custom.outposts is made from the systems; set those instead")
+			}
+		}
+	}
+	if len(errs) == 0 {
+		if err := checkValues(values(a, placeholders())); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (a Args) startTimeout() int {
+	if a.StartTimeout == 0 {
+		return 600
+	}
+	return a.StartTimeout
+}
+
+// stockImage tells whether the hub's image is the chart's own, which has neither client nor ssh.
+func (a Args) stockImage() bool { return a.Image.Name == "" || a.Image.Name == StockImage }
+
+func (a Args) stockTag() string {
+	if a.Image.Tag != "" {
+		return a.Image.Tag
+	}
+	return ChartVersion
+}

@@ -1,0 +1,334 @@
+package hub
+
+import (
+	_ "embed"
+	"maps"
+	"slices"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+)
+
+// module is the hub side of all systems: the same text for every installation. What differs is data in custom.outposts.
+//
+//go:embed outpost_hub.py
+var module string
+
+// bootstrap makes the client and ssh available to the stock image.
+//
+//go:embed bootstrap.sh
+var bootstrap string
+
+// Where the hub's pod finds its Secrets. The file names are those of the systems.
+const (
+	authDir  = "/etc/outpost/auth"  // user:password
+	sshDir   = "/etc/outpost/ssh"   // ssh-privatekey
+	trustDir = "/etc/outpost/trust" // <system>.known_hosts, <system>.crt
+)
+
+// What the bootstrap puts into the stock image, and where.
+const (
+	runtimeDir     = "/opt/outpost"
+	spawnerVersion = "2.2.11" // jupyterhub-outpostspawner, for the JupyterHub 5.5 of ChartVersion
+	baseVersion    = "2.1.2"  // jupyterhub-forwardbasespawner
+)
+
+// The modes of mounted Secrets. With the pod's fsGroup 0400 becomes 0440 root:1000. ssh checks the mode only of a key
+// that belongs to the user it runs as, so the hub's user may use it.
+const secretMode = 0o400
+
+// Local ports that tunnels listen on: what the kernel hands out (net.ipv4.ip_local_port_range).
+const (
+	firstTunnelPort = 32768
+	lastTunnelPort  = 60999
+)
+
+// secrets are the leaves of the values that must not be known: texts, or pulumi inputs of texts.
+type secrets struct {
+	cookieSecret, proxyToken, loginPassword, verifyToken any
+	authStateKeys                                        any // a list
+}
+
+// values turns Args into the values of the zero-to-jupyterhub chart: what the operator may change, their own values
+// over it, and what systems need over that. It is pure; only the leaves of secrets may be inputs.
+func values(a Args, s secrets) map[string]any {
+	return merge(merge(defaults(a, s), a.Values), required(a))
+}
+
+// defaults are what an operator may change.
+func defaults(a Args, s secrets) map[string]any {
+	made := map[string]any{
+		"hub": map[string]any{
+			"config": map[string]any{
+				"JupyterHub": map[string]any{
+					"admin_access":        false,
+					"authenticator_class": "shared-password",
+					"default_url":         "/hub/home",
+				},
+				"Authenticator":               map[string]any{"allow_all": true},
+				"CryptKeeper":                 map[string]any{"keys": s.authStateKeys},
+				"SharedPasswordAuthenticator": map[string]any{"user_password": s.loginPassword},
+				// The timeouts of singleuser.* are KubeSpawner's and do not reach this spawner.
+				"OutpostSpawner": map[string]any{"start_timeout": a.startTimeout(), "http_timeout": 120},
+			},
+			"allowNamedServers":       true,
+			"namedServerLimitPerUser": 5,
+			// At the default of 5 the hub restarts itself, and drops all tunnels, when one system keeps failing.
+			"consecutiveFailureLimit": 0,
+			"cookieSecret":            s.cookieSecret,
+			"db":                      map[string]any{"type": "sqlite-pvc"},
+			// A token for checks from outside: it can act for one user only, one that nobody logs in as.
+			"services": map[string]any{"verify": map[string]any{"apiToken": s.verifyToken}},
+			"loadRoles": map[string]any{"verify": map[string]any{
+				"services": []any{"verify"},
+				"scopes": []any{
+					"admin:users!user=" + VerifyUser, "admin:servers!user=" + VerifyUser, "access:servers!user=" + VerifyUser,
+				},
+			}},
+			"containerSecurityContext": restricted(map[string]any{"readOnlyRootFilesystem": true}),
+			"networkPolicy":            hubPolicy(a),
+		},
+		"proxy": map[string]any{
+			"secretToken": s.proxyToken,
+			"chp":         map[string]any{"networkPolicy": proxyPolicy(a)},
+		},
+		"cull": map[string]any{"enabled": true, "timeout": 3600, "every": 300, "removeNamedServers": true},
+	}
+	if a.Image.Name != "" {
+		made["hub"].(map[string]any)["image"] = map[string]any{"name": a.Image.Name, "tag": a.Image.Tag}
+	}
+	return merge(made, a.Exposure.values())
+}
+
+// required is what holds whatever else is given: without it no server starts.
+func required(a Args) map[string]any {
+	hub := map[string]any{
+		"extraFiles": map[string]any{"outpost_hub": map[string]any{
+			"mountPath": "/usr/local/etc/jupyterhub/outpost_hub.py", "stringData": module,
+		}},
+		"extraConfig": map[string]any{
+			"outposts": "import outpost_hub\noutpost_hub.configure(c, get_config(\"custom.outposts\"))\n",
+		},
+		"extraVolumes":      a.volumes(),
+		"extraVolumeMounts": a.mounts(),
+	}
+	if a.stockImage() {
+		maps.Copy(hub, stockImageValues(a))
+	}
+	return map[string]any{
+		"fullnameOverride": "",
+		"custom":           map[string]any{"outposts": outposts(a)},
+		"hub":              hub,
+		// Servers are started by the outposts: nothing of this is used, and hooks do not run here.
+		"singleuser": map[string]any{
+			"storage":       map[string]any{"type": "none"},
+			"cloudMetadata": map[string]any{"blockWithIptables": false},
+		},
+		"prePuller": map[string]any{"hook": map[string]any{"enabled": false}, "continuous": map[string]any{"enabled": false}},
+		"scheduling": map[string]any{
+			"userScheduler": map[string]any{"enabled": false}, "userPlaceholder": map[string]any{"enabled": false},
+		},
+	}
+}
+
+// outposts is the data of the hub-side module; its shape is written at the top of outpost_hub.py.
+func outposts(a Args) map[string]any {
+	systems := map[string]any{}
+	for _, s := range a.Systems {
+		system := map[string]any{"displayName": s.DisplayName, "url": s.URL, "hubApiUrl": s.HubAPIURL}
+		if s.DisplayName == "" {
+			system["displayName"] = s.Name
+		}
+		if s.Description != "" {
+			system["description"] = s.Description
+		}
+		if s.Flavor != "" {
+			system["flavor"] = s.Flavor
+		}
+		if len(s.Flavors) > 0 {
+			system["flavors"] = flavors(s.Flavors)
+		}
+		if len(s.CAs) > 0 {
+			system["caFile"] = trustDir + "/" + s.Name + ".crt"
+		}
+		if s.SSH != nil {
+			system["ssh"] = map[string]any{
+				"host": s.SSH.Host, "port": s.SSH.Port, "knownHosts": trustDir + "/" + s.Name + ".known_hosts",
+			}
+		}
+		systems[s.Name] = system
+	}
+	return map[string]any{
+		"namePrefix": a.Name,
+		"authDir":    authDir,
+		"sshKey":     sshDir + "/ssh-privatekey",
+		"systems":    systems,
+	}
+}
+
+func flavors(all []Flavor) []any {
+	var made []any
+	for _, f := range all {
+		flavor := map[string]any{"name": f.Name}
+		if f.DisplayName != "" {
+			flavor["displayName"] = f.DisplayName
+		}
+		if f.Description != "" {
+			flavor["description"] = f.Description
+		}
+		made = append(made, flavor)
+	}
+	return made
+}
+
+// volumes are the hub pod's Secrets, a place for ssh's sockets, and the operator's own volumes.
+func (a Args) volumes() []any {
+	made := []any{
+		map[string]any{"name": "tmp", "emptyDir": map[string]any{}},
+		secretVolume("outpost-auth", authSecret),
+		secretVolume("outpost-ssh", sshSecret),
+		map[string]any{"name": "outpost-trust", "configMap": map[string]any{"name": trustConfigMap}},
+	}
+	if a.stockImage() {
+		made = append(made, map[string]any{"name": "outpost-runtime", "emptyDir": map[string]any{"sizeLimit": "512Mi"}})
+	}
+	return append(made, a.own("extraVolumes")...)
+}
+
+func (a Args) mounts() []any {
+	mount := func(name, path string) map[string]any {
+		return map[string]any{"name": name, "mountPath": path, "readOnly": true}
+	}
+	made := []any{
+		map[string]any{"name": "tmp", "mountPath": "/tmp"},
+		mount("outpost-auth", authDir), mount("outpost-ssh", sshDir), mount("outpost-trust", trustDir),
+	}
+	if a.stockImage() {
+		made = append(made, map[string]any{"name": "outpost-runtime", "mountPath": runtimeDir})
+	}
+	return append(made, a.own("extraVolumeMounts")...)
+}
+
+// own is a list of the operator's values for the hub, to which ours is added: elsewhere a list replaces a list.
+func (a Args) own(key string) []any {
+	hub, _ := a.Values["hub"].(map[string]any)
+	list, _ := hub[key].([]any)
+	return slices.Clone(list)
+}
+
+func secretVolume(name, secret string) map[string]any {
+	return map[string]any{"name": name, "secret": map[string]any{"secretName": secret, "defaultMode": secretMode}}
+}
+
+// stockImageValues bring the client and ssh into the chart's own hub image by an init container, so that no registry
+// but the chart's is needed. It downloads both at each start of the hub; an image of the recipe in images/hub does not.
+func stockImageValues(a Args) map[string]any {
+	return map[string]any{
+		"initContainers": append([]any{map[string]any{
+			"name":            "outpost-runtime",
+			"image":           StockImage + ":" + a.stockTag(),
+			"command":         []any{"sh", "-c", bootstrap, "bootstrap", runtimeDir, spawnerVersion, baseVersion},
+			"securityContext": restricted(map[string]any{"runAsUser": 1000, "runAsGroup": 1000}),
+			"volumeMounts":    []any{map[string]any{"name": "outpost-runtime", "mountPath": runtimeDir}},
+		}}, a.own("initContainers")...),
+		"extraEnv": map[string]any{
+			"PYTHONUSERBASE": runtimeDir,
+			"PATH":           runtimeDir + "/bin:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
+		},
+	}
+}
+
+func restricted(more map[string]any) map[string]any {
+	return merge(map[string]any{
+		"runAsUser": 1000, "runAsGroup": 1000, "allowPrivilegeEscalation": false,
+		"capabilities": map[string]any{"drop": []any{"ALL"}},
+	}, more)
+}
+
+// hubPolicy lets in what the chart's own policy does not know: the proxy and the hub itself reach forwarded ports, and
+// outposts of this cluster and their servers reach the hub's API. A rule without peers would let in everybody, so
+// there is none where no outpost is in this cluster.
+func hubPolicy(a Args) map[string]any {
+	rules := []any{map[string]any{"from": []any{podsOf("proxy"), podsOf("hub")}, "ports": []any{tunnelPorts()}}}
+	if names := a.outpostNamespaces(); len(names) > 0 {
+		rules = append(rules, map[string]any{
+			"from": namespaces(names), "ports": []any{map[string]any{"protocol": "TCP", "port": "http"}},
+		})
+	}
+	return map[string]any{"ingress": rules, "egressAllowRules": map[string]any{"cloudMetadataServer": false}}
+}
+
+// proxyPolicy says in so many words what the proxy reaches, so that it holds when egressAllowRules are closed.
+func proxyPolicy(a Args) map[string]any {
+	rules := []any{map[string]any{"to": []any{podsOf("hub")}, "ports": []any{tunnelPorts()}}}
+	if names := a.outpostNamespaces(); len(names) > 0 {
+		rules = append(rules, map[string]any{"to": namespaces(names)})
+	}
+	return map[string]any{"egress": rules, "egressAllowRules": map[string]any{"cloudMetadataServer": false}}
+}
+
+func podsOf(component string) map[string]any {
+	return map[string]any{"podSelector": map[string]any{
+		"matchLabels": map[string]any{"app": "jupyterhub", "component": component, "release": Release},
+	}}
+}
+
+func tunnelPorts() map[string]any {
+	return map[string]any{"protocol": "TCP", "port": firstTunnelPort, "endPort": lastTunnelPort}
+}
+
+func namespaces(names []string) []any {
+	made := []any{}
+	for _, name := range names {
+		made = append(made, map[string]any{"namespaceSelector": map[string]any{
+			"matchLabels": map[string]any{"kubernetes.io/metadata.name": name},
+		}})
+	}
+	return made
+}
+
+// outpostNamespaces are the namespaces of this cluster in which outposts are.
+func (a Args) outpostNamespaces() []string {
+	var names []string
+	for _, s := range a.Systems {
+		if s.Namespace != "" && !slices.Contains(names, s.Namespace) {
+			names = append(names, s.Namespace)
+		}
+	}
+	return names
+}
+
+// merge lays one map over another: maps are merged, everything else is replaced. Neither argument changes.
+func merge(under, over map[string]any) map[string]any {
+	made := maps.Clone(under)
+	if made == nil {
+		made = map[string]any{}
+	}
+	for _, key := range slices.Sorted(maps.Keys(over)) {
+		below, isMap := made[key].(map[string]any)
+		above, alsoMap := over[key].(map[string]any)
+		if isMap && alsoMap {
+			made[key] = merge(below, above)
+		} else {
+			made[key] = over[key]
+		}
+	}
+	return made
+}
+
+// leaves turns the credentials into what values is given.
+func (c Credentials) leaves() secrets {
+	keys := pulumi.StringArray{}
+	keys = append(keys, c.AuthStateKeys...)
+	return secrets{
+		cookieSecret: c.CookieSecret, proxyToken: c.ProxyToken, loginPassword: c.LoginPassword,
+		verifyToken: c.VerifyToken, authStateKeys: keys,
+	}
+}
+
+// placeholders are texts in the form of the secrets, to check values with before there are any.
+func placeholders() secrets {
+	const digits = "0000000000000000000000000000000000000000000000000000000000000000"
+	return secrets{
+		cookieSecret: digits, proxyToken: digits, loginPassword: digits, verifyToken: digits, authStateKeys: []any{digits},
+	}
+}

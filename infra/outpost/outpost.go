@@ -1,0 +1,166 @@
+// Package outpost installs one outpost: its namespace's Secrets and our chart.
+package outpost
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
+	helmv4 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/helm/v4"
+	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+)
+
+// Release is the name of the chart's release and so of the Services: the published address is
+// http://outpost.outpost.svc:8080.
+const Release = "outpost"
+
+// DatabaseClaim is the volume claim of the outpost's database, as the chart names it.
+const DatabaseClaim = Release + "-data"
+
+// Names of the Secrets that the chart is given, as published.
+const (
+	usersSecret    = "outpost-users"     // usernames, passwords
+	cryptSecret    = "outpost-cryptkey"  // secret_key
+	hostKeysSecret = "outpost-host-keys" // ssh_host_ed25519_key
+	tlsSecret      = "outpost-tls"       // tls.crt, tls.key
+)
+
+// Args say what an outpost is like and who may ask it.
+type Args struct {
+	// Chart is the path of our chart.
+	Chart string
+	// Namespace must exist; the outpost and the servers it starts live in it.
+	Namespace string
+	// Exposure is how hubs outside the cluster reach it.
+	Exposure Exposure
+	// Address is what it is reached at; the host of an Ingress.
+	Address string
+	// Hubs are those who may ask, at least one.
+	Hubs []Hub
+	// CryptKeys are the Fernet keys of the database: the first seals, all open.
+	CryptKeys pulumi.StringArray
+	// HostKey is the SSH host key, OpenSSH PEM.
+	HostKey pulumi.StringInput
+	// TLS is the certificate of the API; needed if Exposure.OwnCertificate.
+	TLS *TLS
+	// Settings are what the operator chose.
+	Settings Settings
+}
+
+// Hub is a hub that may ask the outpost.
+type Hub struct {
+	// Name is its Basic-auth user.
+	Name string
+	// Namespace is where the hub lives, if it is in the same cluster; then network policies let it in.
+	Namespace string
+	// APIURL is where the outpost and its servers reach the hub's API: ".../hub/api". Empty for a hub that is never
+	// called.
+	APIURL string
+	// Password is its Basic-auth password.
+	Password pulumi.StringInput
+	// SSHPublicKeys are lines of authorized_keys, all accepted.
+	SSHPublicKeys pulumi.StringArray
+}
+
+// TLS is a certificate chain and its key, PEM.
+type TLS struct{ Certificate, Key pulumi.StringInput }
+
+// Outpost is an installed outpost.
+type Outpost struct {
+	pulumi.ResourceState
+}
+
+// New installs an outpost.
+func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOption) (*Outpost, error) {
+	if err := args.validate(); err != nil {
+		return nil, fmt.Errorf("outpost %s: %w", name, err)
+	}
+	o := &Outpost{}
+	if err := ctx.RegisterComponentResource("outposts:outpost:Outpost", name, o, opts...); err != nil {
+		return nil, fmt.Errorf("outpost %s: %w", name, err)
+	}
+	secrets, err := args.newSecrets(ctx, name, o)
+	if err != nil {
+		return nil, fmt.Errorf("outpost %s: %w", name, err)
+	}
+	_, err = helmv4.NewChart(ctx, name, &helmv4.ChartArgs{
+		Name:      pulumi.String(Release),
+		Namespace: pulumi.String(args.Namespace),
+		Chart:     pulumi.String(args.Chart),
+		Values:    pulumi.ToMap(values(args)),
+	}, pulumi.Parent(o), pulumi.DependsOn(secrets))
+	if err != nil {
+		return nil, fmt.Errorf("outpost %s: chart: %w", name, err)
+	}
+	return o, ctx.RegisterResourceOutputs(o, pulumi.Map{})
+}
+
+// newSecrets makes the Secrets that the chart refers to by name.
+func (a Args) newSecrets(ctx *pulumi.Context, name string, parent pulumi.Resource) ([]pulumi.Resource, error) {
+	type secret struct {
+		role, object, kind string
+		data               pulumi.StringMap
+	}
+	var usernames pulumi.StringArray
+	var passwords pulumi.StringArray
+	for _, hub := range a.Hubs {
+		usernames = append(usernames, pulumi.String(hub.Name))
+		passwords = append(passwords, hub.Password)
+	}
+	secrets := []secret{
+		{"users", usersSecret, "Opaque", pulumi.StringMap{"usernames": joined(usernames, ";"), "passwords": joined(passwords, ";")}},
+		{"cryptkey", cryptSecret, "Opaque", pulumi.StringMap{"secret_key": joined(a.CryptKeys, " ")}},
+		{"host-keys", hostKeysSecret, "Opaque", pulumi.StringMap{"ssh_host_ed25519_key": a.HostKey}},
+	}
+	if a.TLS != nil {
+		secrets = append(secrets, secret{"tls", tlsSecret, "kubernetes.io/tls",
+			pulumi.StringMap{"tls.crt": a.TLS.Certificate, "tls.key": a.TLS.Key}})
+	}
+	var made []pulumi.Resource
+	for _, s := range secrets {
+		r, err := corev1.NewSecret(ctx, name+"-"+s.role, &corev1.SecretArgs{
+			Metadata:   &metav1.ObjectMetaArgs{Name: pulumi.String(s.object), Namespace: pulumi.String(a.Namespace)},
+			Type:       pulumi.String(s.kind),
+			StringData: pulumi.ToSecret(s.data).(pulumi.StringMapOutput),
+		}, pulumi.Parent(parent))
+		if err != nil {
+			return nil, fmt.Errorf("secret %s: %w", s.object, err)
+		}
+		made = append(made, r)
+	}
+	return made, nil
+}
+
+// joined joins texts that another resource may still owe.
+func joined(texts pulumi.StringArray, separator string) pulumi.StringOutput {
+	return texts.ToStringArrayOutput().ApplyT(func(texts []string) string {
+		return strings.Join(texts, separator)
+	}).(pulumi.StringOutput)
+}
+
+func (a Args) validate() error {
+	var errs []error
+	missing := func(what string, is bool) {
+		if is {
+			errs = append(errs, errors.New(what+" is missing"))
+		}
+	}
+	missing("Chart", a.Chart == "")
+	missing("Namespace", a.Namespace == "")
+	missing("Hubs", len(a.Hubs) == 0)
+	missing("CryptKeys", len(a.CryptKeys) == 0)
+	missing("HostKey", a.HostKey == nil)
+	missing("TLS", a.Exposure.OwnCertificate() && a.TLS == nil)
+	seen := map[string]bool{}
+	for _, hub := range a.Hubs {
+		missing("Hubs: a name", hub.Name == "")
+		missing("Password of hub "+hub.Name, hub.Password == nil)
+		if seen[hub.Name] {
+			errs = append(errs, fmt.Errorf("hub %s is there twice", hub.Name))
+		}
+		seen[hub.Name] = true
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,277 @@
+package outpost
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+)
+
+// Settings are what an operator may choose for an outpost. The zero value is the chart's defaults. The JSON names are
+// those of the stack config.
+type Settings struct {
+	// Image is where the outpost's image comes from.
+	Image Image `json:"image,omitempty"`
+	// StartTimeout is how many seconds a server may take to become ready.
+	StartTimeout int `json:"startTimeout,omitempty"`
+	// LogLevel is debug, info, warn or error.
+	LogLevel string `json:"logLevel,omitempty"`
+	// Config is the outpost's configuration file: spawner, globalMaxPerUser, failEarly, hubs. Merged over what this
+	// component writes into it.
+	Config map[string]any `json:"config,omitempty"`
+	// Flavors and Credits are the content of the files of these names.
+	Flavors map[string]any `json:"flavors,omitempty"`
+	Credits map[string]any `json:"credits,omitempty"`
+	// Persistence is the volume of the SQLite file.
+	Persistence Persistence `json:"persistence,omitzero"`
+	// Values are further values of the chart; what this component must have its way in stays.
+	Values map[string]any `json:"values,omitempty"`
+}
+
+// Image is a container image: digest over tag over the chart's own version.
+type Image struct {
+	Repository string `json:"repository,omitempty"`
+	Tag        string `json:"tag,omitempty"`
+	Digest     string `json:"digest,omitempty"`
+	PullPolicy string `json:"pullPolicy,omitempty"`
+}
+
+// Persistence is the volume of the SQLite file.
+type Persistence struct {
+	// Enabled is true by default; false needs SQL_* in Values.
+	Enabled      *bool  `json:"enabled,omitempty"`
+	Size         string `json:"size,omitempty"`
+	StorageClass string `json:"storageClass,omitempty"`
+}
+
+// values turns Args into the values of our chart. It is pure; leaves may be pulumi inputs that are not known yet.
+func values(a Args) map[string]any {
+	made := merge(a.defaults(), a.Settings.Values)
+	return merge(made, a.required())
+}
+
+// defaults are what Settings.Values may change.
+func (a Args) defaults() map[string]any {
+	s := a.Settings
+	made := map[string]any{
+		"networkPolicy": map[string]any{"hubNamespace": a.hubNamespace()},
+		"singleuser": map[string]any{
+			"networkPolicy": map[string]any{"hubAddresses": a.hubAddresses()},
+		},
+	}
+	image := map[string]any{}
+	for key, value := range map[string]string{
+		"repository": s.Image.Repository, "tag": s.Image.Tag, "digest": s.Image.Digest, "pullPolicy": s.Image.PullPolicy,
+	} {
+		if value != "" {
+			image[key] = value
+		}
+	}
+	if len(image) > 0 {
+		made["image"] = image
+	}
+	if s.StartTimeout != 0 {
+		made["startTimeout"] = s.StartTimeout
+	}
+	if s.LogLevel != "" {
+		made["logLevel"] = s.LogLevel
+	}
+	if len(s.Flavors) > 0 {
+		made["flavors"] = s.Flavors
+	}
+	if len(s.Credits) > 0 {
+		made["credits"] = s.Credits
+	}
+	return made
+}
+
+// required is what holds whatever else is given: how the outpost is reached, and the names of its Secrets.
+func (a Args) required() map[string]any {
+	made := map[string]any{
+		"fullnameOverride": Release,
+		"cryptSecret":      cryptSecret,
+		"outpostUsers":     usersSecret,
+		"hostKeySecret":    hostKeysSecret,
+		"hubSshPublicKeys": a.hubKeys(),
+		"config":           merge(a.config(), a.Settings.Config),
+		"persistence":      a.persistence(),
+		// With a second key, rows sealed with it are sealed anew with the first.
+		"rekey": len(a.CryptKeys) > 1,
+		// The process reads its keys once: other keys are another pod.
+		"podAnnotations": map[string]any{"outposts.dev/keys": a.keysChecksum()},
+	}
+	if a.Exposure.OwnCertificate() {
+		made["tls"] = map[string]any{"secretName": tlsSecret}
+	}
+	maps.Copy(made, a.services())
+	return made
+}
+
+// keysChecksum tells two sets of keys apart and tells nothing of them: they are random and long.
+func (a Args) keysChecksum() pulumi.StringOutput {
+	keys := append(pulumi.StringArray{a.HostKey}, a.CryptKeys...)
+	sum := keys.ToStringArrayOutput().ApplyT(func(keys []string) string {
+		h := sha256.New()
+		for _, key := range keys {
+			fmt.Fprintf(h, "%d:%s", len(key), key)
+		}
+		return hex.EncodeToString(h.Sum(nil)[:16])
+	}).(pulumi.StringOutput)
+	return pulumi.Unsecret(sum).(pulumi.StringOutput)
+}
+
+// persistence makes the volume's values. The claim stays when it is no longer ours: the stack says when data may go.
+func (a Args) persistence() map[string]any {
+	p := a.Settings.Persistence
+	made := map[string]any{"enabled": p.Enabled == nil || *p.Enabled, "keep": false}
+	if p.Size != "" {
+		made["size"] = p.Size
+	}
+	if p.StorageClass != "" {
+		made["storageClass"] = p.StorageClass
+	}
+	return made
+}
+
+func (a Args) hubKeys() map[string]any {
+	keys := map[string]any{}
+	for _, hub := range a.Hubs {
+		keys[hub.Name] = hub.SSHPublicKeys
+	}
+	return keys
+}
+
+// config is the configuration file as far as it follows from who may ask: each hub may be called back at its API.
+func (a Args) config() map[string]any {
+	hubs := map[string]any{}
+	for _, hub := range a.Hubs {
+		policy := map[string]any{}
+		if hub.APIURL != "" {
+			policy["callbackUrls"] = []any{hub.APIURL}
+		}
+		hubs[hub.Name] = policy
+	}
+	return map[string]any{"hubs": hubs}
+}
+
+// hubNamespace is the namespace of the first hub in the same cluster; the chart's policies know one.
+func (a Args) hubNamespace() string {
+	for _, hub := range a.Hubs {
+		if hub.Namespace != "" {
+			return hub.Namespace
+		}
+	}
+	return ""
+}
+
+// hubAddresses are the addresses at which servers reach hubs of other clusters, as far as they are IP addresses: they
+// may be private ones, which policies refuse otherwise.
+func (a Args) hubAddresses() []any {
+	made := []any{}
+	for _, hub := range a.Hubs {
+		if hub.APIURL == "" || hub.Namespace != "" {
+			continue
+		}
+		at, err := url.Parse(hub.APIURL)
+		if err != nil {
+			continue
+		}
+		ip := net.ParseIP(at.Hostname())
+		if ip == nil {
+			continue
+		}
+		bits := "/32"
+		if ip.To4() == nil {
+			bits = "/128"
+		}
+		made = append(made, map[string]any{"cidr": ip.String() + bits, "ports": []any{portOf(at)}})
+	}
+	return made
+}
+
+func portOf(at *url.URL) int {
+	if port, err := strconv.Atoi(at.Port()); err == nil {
+		return port
+	}
+	if at.Scheme == "https" {
+		return 443
+	}
+	return 80
+}
+
+// services are the values of Services and Ingress.
+func (a Args) services() map[string]any {
+	e := a.Exposure
+	api, ssh := map[string]any{"type": "ClusterIP"}, map[string]any{"type": "ClusterIP"}
+	ingress := map[string]any{"enabled": false}
+	loadBalancer := func(ip string, annotations map[string]string) map[string]any {
+		made := map[string]any{"type": "LoadBalancer"}
+		if ip != "" {
+			made["loadBalancerIP"] = ip
+		}
+		if len(annotations) > 0 {
+			made["annotations"] = toAny(annotations)
+		}
+		return made
+	}
+	nodePort := func(port int) map[string]any {
+		return map[string]any{"type": "NodePort", "ports": map[string]any{"nodePort": port}}
+	}
+	switch e.Type {
+	case NodePort:
+		api, ssh = nodePort(e.APINodePort), nodePort(e.SSHNodePort)
+	case LoadBalancer:
+		api = loadBalancer(e.LoadBalancerIP, e.Annotations)
+		ssh = loadBalancer(e.SSHLoadBalancerIP, e.SSHAnnotations)
+	case Ingress:
+		ssh = loadBalancer(e.SSHLoadBalancerIP, e.SSHAnnotations)
+		if e.SSHNodePort != 0 {
+			ssh = nodePort(e.SSHNodePort)
+		}
+		ingress = map[string]any{"enabled": true, "hosts": []any{a.Address}}
+		if e.ClassName != "" {
+			ingress["ingressClassName"] = e.ClassName
+		}
+		if len(e.Annotations) > 0 {
+			ingress["annotations"] = toAny(e.Annotations)
+		}
+		if e.Encrypted() {
+			ingress["tls"] = []any{map[string]any{"hosts": []any{a.Address}, "secretName": e.TLSSecret}}
+		}
+	}
+	return map[string]any{"service": api, "servicessh": ssh, "ingress": ingress}
+}
+
+func toAny(texts map[string]string) map[string]any {
+	made := map[string]any{}
+	for key, value := range texts {
+		made[key] = value
+	}
+	return made
+}
+
+// merge lays one map over another: maps are merged, everything else is replaced. Neither argument changes.
+func merge(under, over map[string]any) map[string]any {
+	made := maps.Clone(under)
+	if made == nil {
+		made = map[string]any{}
+	}
+	for _, key := range slices.Sorted(maps.Keys(over)) {
+		below, isMap := made[key].(map[string]any)
+		above, alsoMap := over[key].(map[string]any)
+		if isMap && alsoMap {
+			made[key] = merge(below, above)
+		} else {
+			made[key] = over[key]
+		}
+	}
+	return made
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }

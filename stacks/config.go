@@ -1,0 +1,224 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/outposts-dev/outposts/infra/credentials"
+	"github.com/outposts-dev/outposts/infra/hub"
+	"github.com/outposts-dev/outposts/infra/outpost"
+)
+
+// project is the namespace of our config keys.
+const project = "outposts"
+
+// Config is a stack's config, read and checked: every key is described in config.schema.json.
+type Config struct {
+	Cluster  ClusterConfig  `json:"cluster"`
+	Hub      *HubConfig     `json:"hub"`
+	Outposts []SystemConfig `json:"outposts"`
+	Outpost  *OutpostConfig `json:"outpost"`
+	Hubs     []PeerConfig   `json:"hubs"`
+	// AllowDataLoss names the volumes that may go, AllowServerLoss the systems that may go with running servers.
+	AllowDataLoss   []string `json:"allowDataLoss"`
+	AllowServerLoss []string `json:"allowServerLoss"`
+}
+
+// ClusterConfig names a cluster.
+type ClusterConfig struct {
+	Kubeconfig string `json:"kubeconfig"` // absolute once loaded
+	Context    string `json:"context"`
+}
+
+// HubConfig is the hub of a stack.
+type HubConfig struct {
+	Name         string         `json:"name"`      // default jupyterhub
+	Namespace    string         `json:"namespace"` // default jupyter
+	URL          string         `json:"url"`
+	Exposure     hub.Exposure   `json:"exposure"`
+	Chart        hub.Chart      `json:"chart"` // default version hub.ChartVersion; a path is absolute once loaded
+	Image        hub.Image      `json:"image"`
+	StartTimeout int            `json:"startTimeout"`
+	Values       map[string]any `json:"values"`
+	Rotation     struct {
+		SSHKey       words `json:"sshKey"`
+		CookieSecret words `json:"cookieSecret"`
+		ProxyToken   words `json:"proxyToken"`
+		AuthStateKey words `json:"authStateKey"`
+		Login        words `json:"login"`
+		VerifyToken  words `json:"verifyToken"`
+	} `json:"rotation"`
+}
+
+// SystemConfig is an outpost as its hub sees it.
+type SystemConfig struct {
+	Name        string           `json:"name"`
+	DisplayName string           `json:"displayName"`
+	Description string           `json:"description"`
+	Address     string           `json:"address"` // empty: in the hub's cluster
+	Exposure    outpost.Exposure `json:"exposure"`
+	HubAPIURL   string           `json:"hubApiUrl"`
+	Flavor      string           `json:"flavor"`
+	Flavors     []hub.Flavor     `json:"flavors"`
+	// What another operator gave; whatever is empty is made here.
+	User     string       `json:"user"`
+	Password string       `json:"password"`
+	HostKeys []string     `json:"hostKeys"`
+	CA       string       `json:"ca"`
+	Rotation pairRotation `json:"rotation"`
+}
+
+// InCluster tells whether the system is in the hub's own cluster.
+func (s SystemConfig) InCluster() bool { return s.Address == "" }
+
+// OutpostConfig is the outpost in a stack's cluster.
+type OutpostConfig struct {
+	Name      string           `json:"name"`
+	Namespace string           `json:"namespace"` // default outpost
+	Address   string           `json:"address"`
+	Exposure  outpost.Exposure `json:"exposure"`
+	CryptKeys []string         `json:"cryptKeys"`
+	Rotation  struct {
+		CryptKey words `json:"cryptKey"`
+		pairRotation
+	} `json:"rotation"`
+	outpost.Settings
+}
+
+// PeerConfig is a hub that may ask the outpost: by Stack, or by what its operator gave.
+type PeerConfig struct {
+	Name          string   `json:"name"`
+	Stack         string   `json:"stack"`
+	SSHPublicKeys []string `json:"sshPublicKeys"`
+	Password      string   `json:"password"`
+	APIURL        string   `json:"apiUrl"`
+}
+
+type pairRotation struct {
+	Password words `json:"password"`
+	HostKey  words `json:"hostKey"`
+	TLS      words `json:"tls"`
+}
+
+func (r pairRotation) words() credentials.PairRotation {
+	return credentials.PairRotation{
+		Password: credentials.Words(r.Password), HostKey: credentials.Words(r.HostKey), TLS: credentials.Words(r.TLS),
+	}
+}
+
+func (h HubConfig) rotation() credentials.HubRotation {
+	r := h.Rotation
+	return credentials.HubRotation{
+		SSHKey: credentials.Words(r.SSHKey), CookieSecret: credentials.Words(r.CookieSecret), ProxyToken: credentials.Words(r.ProxyToken),
+		AuthStateKey: credentials.Words(r.AuthStateKey), Login: credentials.Words(r.Login), VerifyToken: credentials.Words(r.VerifyToken),
+	}
+}
+
+// words are rotation words, written as a list or as the one word.
+type words credentials.Words
+
+// UnmarshalJSON takes "1" as well as ["2", "1"].
+func (w *words) UnmarshalJSON(text []byte) error {
+	var one string
+	if json.Unmarshal(text, &one) == nil {
+		*w = words{one}
+		return nil
+	}
+	return json.Unmarshal(text, (*[]string)(w))
+}
+
+// LoadConfig reads the config of a stack. raw has the stack's config as Pulumi hands it over: full key to text or JSON.
+// root is the project's folder. All that is wrong is reported at once, by the names that the operator typed.
+func LoadConfig(raw map[string]string, root string) (Config, error) {
+	document, err := documentOf(raw)
+	if err != nil {
+		return Config{}, err
+	}
+	if err := checkSchema(document); err != nil {
+		return Config{}, err
+	}
+	text, err := json.Marshal(document)
+	if err != nil {
+		return Config{}, err
+	}
+	var c Config
+	if err := json.Unmarshal(text, &c); err != nil {
+		return Config{}, fmt.Errorf("read config: %w", err) // the schema has let through what the types do not take
+	}
+	c.setDefaults(root)
+	return c, c.Validate()
+}
+
+// documentOf makes one document of all keys of our project. Values are JSON where they are structured.
+func documentOf(raw map[string]string) (map[string]any, error) {
+	document := map[string]any{}
+	var errs []error
+	for _, key := range slices.Sorted(maps.Keys(raw)) {
+		name, ours := strings.CutPrefix(key, project+":")
+		if !ours {
+			continue
+		}
+		var value any
+		if err := json.Unmarshal([]byte(raw[key]), &value); err != nil {
+			value = raw[key] // plain text; the schema says what it should have been
+		}
+		document[name] = value
+	}
+	return document, errors.Join(errs...)
+}
+
+func (c *Config) setDefaults(root string) {
+	c.Cluster.Kubeconfig = absolute(root, c.Cluster.Kubeconfig)
+	if c.Hub != nil {
+		c.Hub.Name = orElse(c.Hub.Name, "jupyterhub")
+		c.Hub.Namespace = orElse(c.Hub.Namespace, "jupyter")
+		c.Hub.URL = strings.TrimSuffix(c.Hub.URL, "/")
+		if c.Hub.Chart.Path != "" {
+			c.Hub.Chart.Path = absolute(root, c.Hub.Chart.Path)
+		} else {
+			c.Hub.Chart.Version = orElse(c.Hub.Chart.Version, hub.ChartVersion)
+		}
+	}
+	if c.Outpost == nil && c.localSystem() != nil {
+		c.Outpost = &OutpostConfig{}
+	}
+	if c.Outpost != nil {
+		c.Outpost.Namespace = orElse(c.Outpost.Namespace, "outpost")
+	}
+}
+
+// localSystem is the system in the hub's own cluster, if there is one.
+func (c *Config) localSystem() *SystemConfig {
+	for i := range c.Outposts {
+		if c.Hub != nil && c.Outposts[i].InCluster() {
+			return &c.Outposts[i]
+		}
+	}
+	return nil
+}
+
+// absolute makes a path of config absolute.
+func absolute(root, path string) string {
+	if rest, home := strings.CutPrefix(path, "~/"); home {
+		if folder, err := os.UserHomeDir(); err == nil {
+			return filepath.Join(folder, rest)
+		}
+	}
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(root, path)
+}
+
+func orElse(value, other string) string {
+	if value == "" {
+		return other
+	}
+	return value
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/outposts-dev/outposts/infra/cluster"
+	"github.com/outposts-dev/outposts/infra/hub"
+	"github.com/outposts-dev/outposts/infra/outpost"
+)
+
+// volume is a volume claim with data that must not be lost by mistake.
+type volume struct {
+	cluster.Object
+	holds string // in plain words
+	key   string // of config that decides on it
+	// storageClass and size are as asked for; empty for the default.
+	storageClass, size string
+}
+
+// volumes are the claims that a stack with this config has.
+func (c Config) volumes() []volume {
+	var all []volume
+	if c.Hub != nil {
+		all = append(all, c.Hub.volumes()...)
+	}
+	if c.Outpost != nil {
+		all = append(all, c.Outpost.volumes()...)
+	}
+	return all
+}
+
+func (h *HubConfig) volumes() []volume {
+	db, _ := at(h.Values, "hub", "db").(map[string]any)
+	if kind, set := db["type"].(string); set && kind != "sqlite-pvc" {
+		return nil
+	}
+	v := volume{
+		Object: cluster.Object{Namespace: h.Namespace, Name: hub.DatabaseClaim},
+		holds:  "the hub's database", key: "hub.values.hub.db",
+	}
+	v.storageClass, _ = at(db, "pvc", "storageClassName").(string)
+	v.size, _ = at(db, "pvc", "storage").(string)
+	return []volume{v}
+}
+
+func (o *OutpostConfig) volumes() []volume {
+	p := o.Persistence
+	existing, _ := at(o.Values, "persistence", "existingClaim").(string)
+	if p.Enabled != nil && !*p.Enabled || existing != "" {
+		return nil
+	}
+	return []volume{{
+		Object: cluster.Object{Namespace: o.Namespace, Name: outpost.DatabaseClaim},
+		holds:  "the outpost's database", key: "outpost.persistence",
+		storageClass: p.StorageClass, size: p.Size,
+	}}
+}
+
+// mayLose tells whether config lets the data of a volume go.
+func (c Config) mayLose(claim cluster.Object) bool {
+	return slices.Contains(c.AllowDataLoss, claim.String())
+}
+
+// at walks down nested maps; nil where there is nothing.
+func at(m map[string]any, path ...string) any {
+	var value any = m
+	for _, key := range path {
+		inner, ok := value.(map[string]any)
+		if !ok {
+			return nil
+		}
+		value = inner[key]
+	}
+	return value
+}
+
+// lostVolumes finds volumes of the stack as it is that the stack as it should be would delete or replace.
+func (c Config) lostVolumes(before state) []error {
+	var errs []error
+	next := map[cluster.Object]volume{}
+	for _, v := range c.volumes() {
+		next[v.Object] = v
+	}
+	for _, old := range before.volumes {
+		if c.mayLose(old.Object) {
+			continue
+		}
+		refuse := func(format string, args ...any) {
+			errs = append(errs, fmt.Errorf("volume %s holds data and %s; nothing was changed. To let the data go, add %q to %s:allowDataLoss",
+				old.Object, fmt.Sprintf(format, args...), old.String(), project))
+		}
+		v, stays := next[old.Object]
+		switch {
+		case !stays:
+			refuse("would be deleted: by this config nothing uses it")
+		case v.storageClass != "" && v.storageClass != old.storageClass:
+			refuse("would be replaced: %s:%s asks for storage class %s, it has %s", project, v.key, v.storageClass, old.storageClass)
+		case smaller(v.size, old.size):
+			refuse("would be replaced: %s:%s asks for %s, it has %s", project, v.key, v.size, old.size)
+		}
+	}
+	return errs
+}

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"encoding/json"
+	"path/filepath"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"github.com/outposts-dev/outposts/infra/credentials"
+	"github.com/outposts-dev/outposts/infra/hub"
+	"github.com/outposts-dev/outposts/infra/outpost"
+)
+
+// party is a system and what its hub shares with it: made here, or given by another operator.
+type party struct {
+	SystemConfig
+	endpoint     outpost.Endpoint
+	hubAPIURL    string
+	password     pulumi.StringInput
+	hostKey      pulumi.StringInput // nil if another operator has it
+	hostKeyLines pulumi.StringArray
+	tls          *outpost.TLS // nil if the outpost shows no certificate of ours
+	cas          pulumi.StringArray
+}
+
+// local makes a hub, the outpost in its cluster, and what it shares with all of its outposts.
+func (b *builder) local() error {
+	c := b.config
+	own, err := credentials.NewHub(b.ctx, "hub", credentials.HubArgs{Name: c.Hub.Name, Rotation: c.Hub.rotation()}, pulumi.Providers(b.random))
+	if err != nil {
+		return err
+	}
+	var parties []party
+	for _, s := range c.Outposts {
+		p, err := b.newParty(s)
+		if err != nil {
+			return err
+		}
+		parties = append(parties, p)
+	}
+	for _, p := range parties {
+		if p.InCluster() {
+			if err := b.localOutpost(p, own); err != nil {
+				return err
+			}
+		}
+	}
+	if err := b.hub(parties, own); err != nil {
+		return err
+	}
+	b.exportHub(parties, own)
+	return nil
+}
+
+// newParty makes what the hub shares with a system.
+func (b *builder) newParty(s SystemConfig) (party, error) {
+	c := b.config
+	p := party{SystemConfig: s, hubAPIURL: s.HubAPIURL}
+	args := credentials.PairArgs{
+		System: s.Name, Password: s.Password == "", HostKey: len(s.HostKeys) == 0, Now: b.now, Rotation: s.Rotation.words(),
+	}
+	if s.InCluster() {
+		p.endpoint = outpost.InCluster(c.Outpost.Namespace)
+		p.hubAPIURL = orElse(p.hubAPIURL, "http://hub."+c.Hub.Namespace+".svc:8081/hub/api")
+	} else {
+		p.endpoint = s.Exposure.Endpoint(s.Address)
+		p.hubAPIURL = orElse(p.hubAPIURL, c.Hub.URL+"/hub/api")
+		if s.Exposure.OwnCertificate() && s.CA == "" {
+			args.TLSAddresses = []string{s.Address}
+		}
+	}
+	pair, err := credentials.NewPair(b.ctx, s.Name, args, pulumi.Providers(b.random))
+	if err != nil {
+		return party{}, err
+	}
+	p.password, p.hostKeyLines, p.cas = pair.Password, pair.HostKeyLines, pair.CAs
+	if args.HostKey {
+		p.hostKey = pair.HostKey
+	} else {
+		p.hostKeyLines = pulumi.ToStringArray(s.HostKeys)
+	}
+	if len(args.TLSAddresses) > 0 {
+		p.tls = &outpost.TLS{Certificate: pair.TLSCertificate, Key: pair.TLSKey}
+	}
+	for _, ca := range []string{s.CA, s.Exposure.CA} {
+		if ca != "" {
+			p.cas = append(p.cas, pulumi.String(ca))
+		}
+	}
+	if s.Password != "" {
+		p.password = secretText(s.Password)
+	}
+	return p, nil
+}
+
+// localOutpost installs the outpost in the hub's cluster.
+func (b *builder) localOutpost(p party, own *credentials.Hub) error {
+	c := b.config
+	hubs := []outpost.Hub{{
+		Name: c.Hub.Name, Namespace: c.Hub.Namespace, APIURL: p.hubAPIURL,
+		Password: p.password, SSHPublicKeys: own.SSHPublicKeys,
+	}}
+	for _, peer := range c.Hubs {
+		hubs = append(hubs, explicitHub(peer))
+	}
+	if err := b.outpost(hubs, p.hostKey, nil, c.Outpost.Address, c.Outpost.Exposure); err != nil {
+		return err
+	}
+	b.exportOutpost(p.endpoint, p.hostKeyLines, p.cas)
+	return nil
+}
+
+// hub installs the hub.
+func (b *builder) hub(parties []party, own *credentials.Hub) error {
+	c := b.config
+	args := hub.Args{
+		Name: c.Hub.Name, Namespace: c.Hub.Namespace, Chart: c.Hub.Chart, Image: c.Hub.Image,
+		Exposure: c.Hub.Exposure, StartTimeout: c.Hub.StartTimeout, Values: c.Hub.Values,
+		Credentials: hub.Credentials{
+			SSHPrivateKey: own.SSHPrivateKey, CookieSecret: own.CookieSecret, ProxyToken: own.ProxyToken,
+			AuthStateKeys: own.AuthStateKeys, LoginPassword: own.LoginPassword, VerifyToken: own.VerifyToken,
+		},
+	}
+	for _, p := range parties {
+		system := hub.System{
+			Name: p.Name, DisplayName: p.DisplayName, Description: p.Description,
+			URL: p.endpoint.API + "/services", HubAPIURL: p.hubAPIURL, Flavor: p.Flavor, Flavors: p.Flavors,
+			Authorization: pulumi.Sprintf("%s:%s", orElse(p.User, c.Hub.Name), p.password),
+			CAs:           p.cas,
+		}
+		if p.InCluster() {
+			system.Namespace = c.Outpost.Namespace
+		} else {
+			system.SSH = &hub.SSH{Host: p.endpoint.SSHHost, Port: p.endpoint.SSHPort}
+			system.KnownHosts = knownHosts("outpost-"+p.Name, p.hostKeyLines)
+		}
+		args.Systems = append(args.Systems, system)
+	}
+	_, err := hub.New(b.ctx, "hub", args, b.inCluster(c.Hub.Namespace)...)
+	return err
+}
+
+func knownHosts(alias string, lines pulumi.StringArray) pulumi.StringOutput {
+	return lines.ToStringArrayOutput().ApplyT(func(lines []string) (string, error) {
+		return credentials.KnownHosts(alias, lines)
+	}).(pulumi.StringOutput)
+}
+
+// exportHub makes the outputs of a stack with a hub.
+func (b *builder) exportHub(parties []party, own *credentials.Hub) {
+	c := b.config
+	names, systems := pulumi.StringArray{}, pulumi.Map{}
+	for _, p := range parties {
+		names = append(names, pulumi.String(p.Name))
+		if p.InCluster() {
+			continue
+		}
+		system := pulumi.Map{
+			"hub":           pulumi.String(orElse(p.User, c.Hub.Name)),
+			"hubApiUrl":     pulumi.String(p.hubAPIURL),
+			"address":       pulumi.String(p.Address),
+			"exposure":      pulumi.ToMap(asMap(p.Exposure)),
+			"password":      p.password,
+			"sshPublicKeys": own.SSHPublicKeys,
+			"hostKeys":      p.hostKeyLines,
+			"cas":           p.cas,
+		}
+		if p.hostKey != nil {
+			system["hostKey"] = p.hostKey
+		}
+		if p.tls != nil {
+			system["tlsCertificate"], system["tlsKey"] = p.tls.Certificate, p.tls.Key
+		}
+		systems[p.Name] = system
+	}
+	b.outputs[outputCluster] = pulumi.String(b.identity)
+	b.outputs[outputHubURL] = pulumi.String(c.Hub.URL)
+	b.outputs[outputHubName] = pulumi.String(c.Hub.Name)
+	b.outputs[outputSystemNames] = names
+	b.outputs[outputLoginPassword] = own.LoginPassword
+	b.outputs[outputVerifyUser] = pulumi.String(hub.VerifyUser)
+	b.outputs[outputVerifyToken] = own.VerifyToken
+	b.outputs[outputSSHPublicKeys] = own.SSHPublicKeys
+	b.outputs[outputSystems] = pulumi.ToSecret(systems)
+}
+
+// asMap is a struct as its JSON says it.
+func asMap(v any) map[string]any {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // structs of texts and numbers
+	}
+	var made map[string]any
+	if err := json.Unmarshal(text, &made); err != nil {
+		panic(err)
+	}
+	return made
+}
+
+// chartPath is where our own chart is: beside this program's project file.
+func (b *builder) chartPath() string {
+	return filepath.Join(b.ctx.RootDirectory(), "charts", "outpost")
+}

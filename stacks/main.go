@@ -1,0 +1,139 @@
+// Command stacks is the Pulumi program: `pulumi up` runs it for one stack. A stack with a hub is a local stack, one
+// with an outpost alone is a remote stack; both are described by config.schema.json and checked before anything is
+// registered.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/pulumi/pulumi-random/sdk/v4/go/random"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"github.com/outposts-dev/outposts/infra/cluster"
+)
+
+func main() {
+	pulumi.Run(run(realWorld()))
+}
+
+// world is what a program learns from outside Pulumi.
+type world struct {
+	// config has the stack's config by full key, secretKeys those that are secret.
+	config     map[string]string
+	secretKeys []string
+	now        time.Time
+	// open looks at a cluster.
+	open func(kubeconfig, context string) (clusterAPI, error)
+	// exported, if set, sees the outputs of the stack.
+	exported func(*pulumi.Context, pulumi.Map)
+}
+
+// realWorld reads what Pulumi hands over in the environment. The SDK's own access to config knows no way to list keys,
+// without which a mistyped one would go unnoticed.
+func realWorld() world {
+	w := world{now: time.Now(), open: func(kubeconfig, context string) (clusterAPI, error) {
+		return cluster.Open(kubeconfig, context)
+	}}
+	_ = json.Unmarshal([]byte(os.Getenv(pulumi.EnvConfig)), &w.config)               // absent outside Pulumi, where
+	_ = json.Unmarshal([]byte(os.Getenv(pulumi.EnvConfigSecretKeys)), &w.secretKeys) // Run says so itself
+	return w
+}
+
+// run makes the program of a world.
+func run(w world) pulumi.RunFunc {
+	return func(ctx *pulumi.Context) error {
+		c, err := LoadConfig(w.config, ctx.RootDirectory())
+		if err != nil {
+			return err
+		}
+		for _, text := range warnings(c, w.secretKeys) {
+			if err := ctx.Log.Warn(text, nil); err != nil {
+				return err
+			}
+		}
+		api, err := w.open(c.Cluster.Kubeconfig, c.Cluster.Context)
+		if err != nil {
+			return fmt.Errorf("%s:cluster: %w", project, err)
+		}
+		before, err := readState(ctx)
+		if err != nil {
+			return err
+		}
+		identity, err := preflight(context.Background(), c, api, before)
+		if err != nil {
+			return err
+		}
+		b, err := newBuilder(ctx, c, w.now, identity)
+		if err != nil {
+			return err
+		}
+		program := b.remote
+		if c.Hub != nil {
+			program = b.local
+		}
+		if err := program(); err != nil {
+			return err
+		}
+		for name, value := range b.outputs {
+			ctx.Export(name, value)
+		}
+		if w.exported != nil {
+			w.exported(ctx, b.outputs)
+		}
+		return nil
+	}
+}
+
+// builder makes the resources of a stack.
+type builder struct {
+	ctx      *pulumi.Context
+	config   Config
+	now      time.Time
+	identity string
+	cluster  *cluster.Cluster
+	random   *random.Provider
+	outputs  pulumi.Map
+}
+
+// newBuilder makes what every stack has: the providers and the namespaces.
+func newBuilder(ctx *pulumi.Context, c Config, now time.Time, identity string) (*builder, error) {
+	b := &builder{ctx: ctx, config: c, now: now, identity: identity, outputs: pulumi.Map{}}
+	var err error
+	if b.random, err = random.NewProvider(ctx, "random", &random.ProviderArgs{}); err != nil {
+		return nil, err
+	}
+	volumes := map[string]bool{} // namespace: a volume in it is kept
+	for _, v := range c.volumes() {
+		volumes[v.Namespace] = volumes[v.Namespace] || !c.mayLose(v.Object)
+	}
+	var namespaces []cluster.Namespace
+	add := func(name string) {
+		namespaces = append(namespaces, cluster.Namespace{Name: name, HasData: volumes[name]})
+	}
+	if c.Hub != nil {
+		add(c.Hub.Namespace)
+	}
+	if c.Outpost != nil {
+		add(c.Outpost.Namespace)
+	}
+	b.cluster, err = cluster.New(ctx, "cluster", cluster.Args{
+		Kubeconfig: c.Cluster.Kubeconfig,
+		Context:    c.Cluster.Context,
+		Identity:   identity,
+		Namespaces: namespaces,
+	})
+	return b, err
+}
+
+// inCluster are the options of a component whose objects live in the cluster, in a namespace.
+func (b *builder) inCluster(namespace string) []pulumi.ResourceOption {
+	return []pulumi.ResourceOption{
+		pulumi.Providers(b.cluster.Provider),
+		pulumi.DependsOn([]pulumi.Resource{b.cluster.Namespaces[namespace]}),
+		pulumi.Transforms([]pulumi.ResourceTransform{policy(b.config)}),
+	}
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"github.com/outposts-dev/outposts/infra/outpost"
+)
+
+// Outputs of a stack. They are a contract: remote stacks read systems, and operators read the rest.
+const (
+	// outputCluster is the uid of the cluster's namespace kube-system.
+	outputCluster = "clusterId"
+
+	// Of a stack with a hub.
+	outputHubURL        = "hubUrl"        // what users open
+	outputHubName       = "hubName"       // the hub's name at its outposts
+	outputSystemNames   = "systemNames"   // list of names
+	outputLoginPassword = "loginPassword" // secret: of the default authenticator, any user
+	outputVerifyUser    = "verifyUser"    // the one user that verifyToken can act for
+	outputVerifyToken   = "verifyToken"   // secret: token of JupyterHub's API
+	outputSSHPublicKeys = "sshPublicKeys" // list of authorized_keys lines, for an outpost that someone else runs
+	// outputSystems is secret: a map from the name of a system to what its stack needs, the JSON of systemOutput.
+	outputSystems = "systems"
+
+	// Of a stack with an outpost.
+	outputAPIURL   = "outpostUrl"      // the outpost's API, ".../services"
+	outputSSH      = "outpostSsh"      // where its SSH listens, "host:port"
+	outputHostKeys = "outpostHostKeys" // list of authorized_keys lines, for a hub that someone else runs
+	outputCAs      = "outpostCas"      // list of PEM texts, likewise; empty where the public CAs vouch
+)
+
+// systemOutput is what the hub's stack tells the stack of an outpost.
+type systemOutput struct {
+	Hub           string           `json:"hub"`       // the hub's name, its Basic-auth user
+	HubAPIURL     string           `json:"hubApiUrl"` // the hub's API as seen from the outpost's cluster
+	Address       string           `json:"address"`   // of the outpost
+	Exposure      outpost.Exposure `json:"exposure"`  // of the outpost
+	Password      string           `json:"password"`
+	SSHPublicKeys []string         `json:"sshPublicKeys"` // all are accepted
+	// What the outpost shows; empty where the hub was given the other half by the outpost's operator.
+	HostKey        string   `json:"hostKey"`
+	HostKeys       []string `json:"hostKeys"` // public halves, all trusted by the hub
+	TLSCertificate string   `json:"tlsCertificate"`
+	TLSKey         string   `json:"tlsKey"`
+	CAs            []string `json:"cas"` // all trusted by the hub
+}
+
+// readSystem reads what the stack of a hub tells about an outpost.
+func readSystem(ctx *pulumi.Context, p PeerConfig, system string) (systemOutput, error) {
+	at := fmt.Sprintf("%s:hubs: stack %s", project, p.Stack)
+	reference, err := pulumi.NewStackReference(ctx, p.Stack, nil)
+	if err != nil {
+		return systemOutput{}, fmt.Errorf("%s: %w", at, err)
+	}
+	details, err := reference.GetOutputDetails(outputSystems)
+	if err != nil {
+		return systemOutput{}, fmt.Errorf("%s cannot be read: %w; run `pulumi up` on it first", at, err)
+	}
+	all, ok := details.SecretValue.(map[string]any)
+	if !ok {
+		return systemOutput{}, fmt.Errorf("%s has no systems yet; run `pulumi up` on it first", at)
+	}
+	value, ok := all[system]
+	if !ok {
+		return systemOutput{}, fmt.Errorf("%s has no system %q: add it to %s:outposts there and run `pulumi up` on it first", at, system, project)
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		return systemOutput{}, fmt.Errorf("%s: system %s: %w", at, system, err)
+	}
+	var out systemOutput
+	if err := json.Unmarshal(text, &out); err != nil {
+		return systemOutput{}, fmt.Errorf("%s: system %s was written by another version of this program: %w", at, system, err)
+	}
+	if out.Hub != p.Name {
+		return systemOutput{}, fmt.Errorf("%s: its hub is called %q, not %q", at, out.Hub, p.Name)
+	}
+	return out, nil
+}
+
+// secretText marks a text that was read as plain Go as the secret it is.
+func secretText(text string) pulumi.StringOutput {
+	return pulumi.ToSecret(pulumi.String(text)).(pulumi.StringOutput)
+}
+
+// secretTexts does so for each.
+func secretTexts(texts []string) pulumi.StringArray {
+	made := pulumi.StringArray{}
+	for _, text := range texts {
+		made = append(made, secretText(text))
+	}
+	return made
+}

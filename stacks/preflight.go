@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/outposts-dev/outposts/infra/cluster"
+	"github.com/outposts-dev/outposts/infra/hub"
+	"github.com/outposts-dev/outposts/infra/outpost"
+)
+
+// clusterAPI is what a run asks the cluster before it writes to it. Implementation: cluster.API.
+type clusterAPI interface {
+	Identity(context.Context) (string, error)
+	NodePorts(context.Context) (holders map[int]cluster.Object, known bool, err error)
+	CountServices(ctx context.Context, namespace string, labels map[string]string) (int, error)
+	CountPods(ctx context.Context, namespace string, labels map[string]string) (int, error)
+}
+
+// Labels by which running servers are counted: the hub's module sets systemLabel on what it makes for a server, the
+// outpost hubLabel on its pods.
+const (
+	systemLabel = "outposts.dev/system"
+	hubLabel    = "outposts.dev/hub"
+)
+
+// preflight finds what would go wrong, or lose something, before anything is registered. It returns the identity of
+// the cluster.
+func preflight(ctx context.Context, c Config, api clusterAPI, before state) (string, error) {
+	identity, err := api.Identity(ctx)
+	if err != nil {
+		return "", fmt.Errorf("%s:cluster: context %s: %w", project, c.Cluster.Context, err)
+	}
+	if len(before.identities) > 0 && !slices.Contains(before.identities, identity) {
+		return "", fmt.Errorf("%s:cluster: context %s is another cluster than last time: its namespace kube-system has uid %s, this stack was made in %s; "+
+			"nothing was changed. Go back to the old cluster, or use a new stack for the new one", project, c.Cluster.Context, identity, before.identities[0])
+	}
+	var errs []error
+	errs = append(errs, c.checkCharts()...)
+	errs = append(errs, c.takenNodePorts(ctx, api)...)
+	errs = append(errs, c.lostVolumes(before)...)
+	errs = append(errs, c.lostServers(ctx, api, before)...)
+	return identity, errors.Join(errs...)
+}
+
+// checkCharts finds chart paths that are no charts.
+func (c Config) checkCharts() []error {
+	if c.Hub == nil || c.Hub.Chart.Path == "" {
+		return nil
+	}
+	path := c.Hub.Chart.Path
+	text, err := os.ReadFile(filepath.Join(path, "Chart.yaml"))
+	if err != nil {
+		return []error{fmt.Errorf("%s:hub.chart.path: %s is not a chart: no Chart.yaml there", project, path)}
+	}
+	var chart struct{ Name string }
+	if err := yaml.Unmarshal(text, &chart); err != nil || chart.Name == "" {
+		return []error{fmt.Errorf("%s:hub.chart.path: %s is not a chart: Chart.yaml has no name", project, path)}
+	}
+	return nil
+}
+
+// takenNodePorts finds node ports of config that somebody else's Service holds.
+func (c Config) takenNodePorts(ctx context.Context, api clusterAPI) []error {
+	type wanted struct {
+		key  string
+		port int
+		by   cluster.Object
+	}
+	var all []wanted
+	if c.Hub != nil && c.Hub.Exposure.Type == hub.NodePort {
+		all = append(all, wanted{"hub.exposure.nodePort", c.Hub.Exposure.NodePort,
+			cluster.Object{Namespace: c.Hub.Namespace, Name: "proxy-public"}})
+	}
+	if c.Outpost != nil {
+		api, ssh := cluster.Object{Namespace: c.Outpost.Namespace, Name: outpost.Release}, cluster.Object{Namespace: c.Outpost.Namespace, Name: outpost.Release + "-ssh"}
+		all = append(all, wanted{"outpost.exposure.apiNodePort", c.Outpost.Exposure.APINodePort, api},
+			wanted{"outpost.exposure.sshNodePort", c.Outpost.Exposure.SSHNodePort, ssh})
+	}
+	all = slices.DeleteFunc(all, func(w wanted) bool { return w.port == 0 })
+	if len(all) == 0 {
+		return nil
+	}
+	holders, known, err := api.NodePorts(ctx)
+	if err != nil {
+		return []error{err}
+	}
+	if !known {
+		return nil
+	}
+	var errs []error
+	for _, w := range all {
+		if holder, taken := holders[w.port]; taken && holder != w.by {
+			errs = append(errs, fmt.Errorf("%s:%s: node port %d is taken by Service %s", project, w.key, w.port, holder))
+		}
+	}
+	return errs
+}
+
+// lostServers finds systems that would be removed although servers run there.
+func (c Config) lostServers(ctx context.Context, api clusterAPI, before state) []error {
+	if c.Hub == nil {
+		return nil
+	}
+	var errs []error
+	for _, name := range before.systems {
+		if slices.ContainsFunc(c.Outposts, func(s SystemConfig) bool { return s.Name == name }) || slices.Contains(c.AllowServerLoss, name) {
+			continue
+		}
+		running, err := api.CountServices(ctx, c.Hub.Namespace, map[string]string{systemLabel: name, "component": "singleuser-server"})
+		if err == nil && running == 0 {
+			namespace := "outpost" // where its pods are, if it was the one in this cluster
+			if c.Outpost != nil {
+				namespace = c.Outpost.Namespace
+			}
+			running, err = api.CountPods(ctx, namespace, map[string]string{systemLabel: name, hubLabel: ""})
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("count the servers of system %s: %w", name, err))
+		} else if running > 0 {
+			errs = append(errs, fmt.Errorf("system %s is not in %s:outposts any more, but %d of its servers run; nothing was changed. "+
+				"Stop them, or add %q to %s:allowServerLoss", name, project, running, name, project))
+		}
+	}
+	return errs
+}
+
+// warnings are what is allowed but should be known.
+func warnings(c Config, secretKeys []string) []string {
+	var all []string
+	warn := func(format string, args ...any) { all = append(all, fmt.Sprintf(project+":"+format, args...)) }
+	clear := func(key string) bool { return !slices.Contains(secretKeys, project+":"+key) }
+	for i, s := range c.Outposts {
+		if !s.InCluster() && !s.Exposure.Encrypted() {
+			warn("outposts[%d].exposure.tls is false: passwords and what servers are started with go to %s in clear", i, s.Address)
+		}
+		if s.Password != "" && clear("outposts") {
+			warn("outposts[%d].password stands in clear in the config: set it with `pulumi config set --secret --path`", i)
+		}
+	}
+	for i, p := range c.Hubs {
+		if p.Password != "" && clear("hubs") {
+			warn("hubs[%d].password stands in clear in the config: set it with `pulumi config set --secret --path`", i)
+		}
+	}
+	if c.Outpost != nil && len(c.Outpost.CryptKeys) > 0 && clear("outpost") {
+		warn("outpost.cryptKeys stand in clear in the config: set them with `pulumi config set --secret --path`")
+	}
+	if c.Hub != nil && c.Hub.Exposure.Type == hub.Ingress && c.Hub.Exposure.TLSSecret == "" {
+		warn("hub.exposure.tlsSecret is missing: users log in over plain HTTP")
+	}
+	return all
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"reflect"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"github.com/outposts-dev/outposts/infra/credentials"
+	"github.com/outposts-dev/outposts/infra/outpost"
+)
+
+// identity is what an outpost shows of itself, and where.
+type identity struct {
+	address      string
+	exposure     outpost.Exposure
+	hostKey      pulumi.StringInput
+	hostKeyLines pulumi.StringArray
+	tls          *outpost.TLS
+	cas          pulumi.StringArray
+}
+
+// remote makes an outpost for hubs of other stacks and other operators.
+func (b *builder) remote() error {
+	c := b.config
+	var hubs []outpost.Hub
+	var told []systemOutput
+	for _, peer := range c.Hubs {
+		if peer.Stack == "" {
+			hubs = append(hubs, explicitHub(peer))
+			continue
+		}
+		out, err := readSystem(b.ctx, peer, c.Outpost.Name)
+		if err != nil {
+			return err
+		}
+		told = append(told, out)
+		hubs = append(hubs, outpost.Hub{
+			Name: out.Hub, APIURL: orElse(peer.APIURL, out.HubAPIURL),
+			Password: secretText(out.Password), SSHPublicKeys: pulumi.ToStringArray(out.SSHPublicKeys),
+		})
+	}
+	shown, err := b.identityFrom(told)
+	if err != nil {
+		return err
+	}
+	if err := b.outpost(hubs, shown.hostKey, shown.tls, shown.address, shown.exposure); err != nil {
+		return err
+	}
+	b.outputs[outputCluster] = pulumi.String(b.identity)
+	b.exportOutpost(shown.exposure.Endpoint(shown.address), shown.hostKeyLines, shown.cas)
+	return nil
+}
+
+// identityFrom settles what the outpost shows: what the first hub's stack made for it, and what no hub's stack made is
+// made here. All hubs must mean the same address.
+func (b *builder) identityFrom(told []systemOutput) (identity, error) {
+	c := b.config
+	shown := identity{address: c.Outpost.Address, exposure: c.Outpost.Exposure}
+	for i, out := range told {
+		if i == 0 {
+			shown.address, shown.exposure = out.Address, out.Exposure
+		} else if out.Address != shown.address || !reflect.DeepEqual(out.Exposure, shown.exposure) {
+			return identity{}, fmt.Errorf("%s:hubs: hubs %s and %s do not have the same address and exposure for this outpost", project, told[0].Hub, out.Hub)
+		}
+		if out.HostKey != "" {
+			if shown.hostKey != nil {
+				return identity{}, fmt.Errorf("%s:hubs: hub %s makes a host key for this outpost, another hub does too; give it the other one's (%s:outposts, hostKeys and ca)", project, out.Hub, project)
+			}
+			shown.hostKey, shown.hostKeyLines = secretText(out.HostKey), pulumi.ToStringArray(out.HostKeys)
+		}
+		if out.TLSKey != "" && shown.tls == nil {
+			shown.tls = &outpost.TLS{Certificate: secretText(out.TLSCertificate), Key: secretText(out.TLSKey)}
+			shown.cas = pulumi.ToStringArray(out.CAs)
+		}
+	}
+	needsTLS := shown.exposure.OwnCertificate() && shown.tls == nil
+	if shown.hostKey != nil && !needsTLS {
+		return shown, nil
+	}
+	args := credentials.PairArgs{System: orElse(c.Outpost.Name, outpost.Release), HostKey: shown.hostKey == nil, Now: b.now, Rotation: c.Outpost.Rotation.words()}
+	if needsTLS {
+		args.TLSAddresses = []string{shown.address}
+	}
+	pair, err := credentials.NewPair(b.ctx, "own", args, pulumi.Providers(b.random))
+	if err != nil {
+		return identity{}, err
+	}
+	if args.HostKey {
+		shown.hostKey, shown.hostKeyLines = pair.HostKey, pair.HostKeyLines
+	}
+	if needsTLS {
+		shown.tls, shown.cas = &outpost.TLS{Certificate: pair.TLSCertificate, Key: pair.TLSKey}, pair.CAs
+	}
+	return shown, nil
+}
+
+// explicitHub is a hub that someone else runs.
+func explicitHub(p PeerConfig) outpost.Hub {
+	return outpost.Hub{
+		Name: p.Name, APIURL: p.APIURL,
+		Password: secretText(p.Password), SSHPublicKeys: pulumi.ToStringArray(p.SSHPublicKeys),
+	}
+}
+
+// outpost installs the outpost of this stack's cluster.
+func (b *builder) outpost(hubs []outpost.Hub, hostKey pulumi.StringInput, tls *outpost.TLS, address string, exposure outpost.Exposure) error {
+	c := b.config.Outpost
+	store, err := credentials.NewStore(b.ctx, "outpost", credentials.StoreArgs{CryptKey: credentials.Words(c.Rotation.CryptKey)}, pulumi.Providers(b.random))
+	if err != nil {
+		return err
+	}
+	_, err = outpost.New(b.ctx, "outpost", outpost.Args{
+		Chart: b.chartPath(), Namespace: c.Namespace, Exposure: exposure, Address: address, Hubs: hubs,
+		CryptKeys: append(store.CryptKeys, secretTexts(c.CryptKeys)...),
+		HostKey:   hostKey, TLS: tls, Settings: c.Settings,
+	}, b.inCluster(c.Namespace)...)
+	return err
+}
+
+// exportOutpost makes the outputs of a stack with an outpost.
+func (b *builder) exportOutpost(at outpost.Endpoint, hostKeys, cas pulumi.StringArray) {
+	b.outputs[outputAPIURL] = pulumi.String(at.API + "/services")
+	b.outputs[outputSSH] = pulumi.String(fmt.Sprintf("%s:%d", at.SSHHost, at.SSHPort))
+	b.outputs[outputHostKeys] = append(pulumi.StringArray{}, hostKeys...)
+	b.outputs[outputCAs] = append(pulumi.StringArray{}, cas...)
+}

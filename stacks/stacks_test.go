@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/internals"
+	"sigs.k8s.io/yaml"
+
+	"github.com/outposts-dev/outposts/infra/cluster"
+	"github.com/outposts-dev/outposts/infra/infratest"
+)
+
+// projectRoot is the folder of Pulumi.yaml, as a test of this package sees it.
+func projectRoot(t *testing.T) string {
+	t.Helper()
+	root, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// committedConfig is the config of a committed stack file, as Pulumi hands it over.
+func committedConfig(t *testing.T, stack string) map[string]string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(projectRoot(t), "Pulumi."+stack+".yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return configFrom(t, string(text))
+}
+
+// configFrom is the config in the text of a stack file.
+func configFrom(t *testing.T, text string) map[string]string {
+	t.Helper()
+	var file struct {
+		Config map[string]any `json:"config"`
+	}
+	if err := yaml.Unmarshal([]byte(text), &file); err != nil {
+		t.Fatal(err)
+	}
+	raw := map[string]string{}
+	for key, value := range file.Config {
+		if text, isText := value.(string); isText {
+			raw[key] = text
+			continue
+		}
+		text, err := yaml.Marshal(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, err = yaml.YAMLToJSON(text); err != nil {
+			t.Fatal(err)
+		}
+		raw[key] = string(text)
+	}
+	return raw
+}
+
+// fakeCluster answers as a cluster would.
+type fakeCluster struct {
+	identity string
+	err      error
+	ports    map[int]cluster.Object
+	services map[string]int // by system
+}
+
+func (f fakeCluster) Identity(context.Context) (string, error) { return f.identity, f.err }
+
+func (f fakeCluster) NodePorts(context.Context) (map[int]cluster.Object, bool, error) {
+	return f.ports, true, nil
+}
+
+func (f fakeCluster) CountServices(_ context.Context, _ string, labels map[string]string) (int, error) {
+	return f.services[labels[systemLabel]], nil
+}
+
+func (f fakeCluster) CountPods(context.Context, string, map[string]string) (int, error) {
+	return 0, nil
+}
+
+// testWorld is a world with a sound cluster.
+func testWorld(config map[string]string) world {
+	return world{
+		config: config,
+		now:    time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC),
+		open: func(string, string) (clusterAPI, error) {
+			return fakeCluster{identity: "11111111-2222-3333-4444-555555555555"}, nil
+		},
+	}
+}
+
+// runStack runs the program of a stack on a recorder.
+func runStack(t *testing.T, r *infratest.Recorder, stack string, w world) error {
+	t.Helper()
+	return r.Run(stack, run(w), func(info *pulumi.RunInfo) { info.RootDirectory = projectRoot(t) })
+}
+
+// localOutputs is what the committed local stack tells remote stacks.
+func localOutputs(t *testing.T) map[string]any {
+	t.Helper()
+	return outputsOf(t, "local", testWorld(committedConfig(t, "local")), &infratest.Recorder{})
+}
+
+// outputsOf runs a stack and returns its outputs as another stack reads them.
+func outputsOf(t *testing.T, stack string, w world, r *infratest.Recorder) map[string]any {
+	t.Helper()
+	var outputs map[string]any
+	w.exported = func(ctx *pulumi.Context, made pulumi.Map) {
+		result, err := internals.UnsafeAwaitOutput(ctx.Context(), made.ToMapOutput())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		outputs, _ = result.Value.(map[string]any)
+	}
+	if err := runStack(t, r, stack, w); err != nil {
+		t.Fatal(err)
+	}
+	return outputs
+}
+
+func TestLocal(t *testing.T) {
+	r := &infratest.Recorder{}
+	if err := runStack(t, r, "local", testWorld(committedConfig(t, "local"))); err != nil {
+		t.Fatal(err)
+	}
+	infratest.Golden(t, "local.golden.txt", []byte(r.List()))
+	checkSecrets(t, r)
+}
+
+func TestRemote(t *testing.T) {
+	r := &infratest.Recorder{Stacks: map[string]map[string]any{"organization/outposts/local": localOutputs(t)}}
+	if err := runStack(t, r, "remote", testWorld(committedConfig(t, "remote"))); err != nil {
+		t.Fatal(err)
+	}
+	infratest.Golden(t, "remote.golden.txt", []byte(r.List()))
+	checkSecrets(t, r)
+}
+
+// checkSecrets holds what programs register to: the data of every Secret is marked secret, and no text that comes from
+// random bytes is anywhere outside a mark.
+func checkSecrets(t *testing.T, r *infratest.Recorder) {
+	t.Helper()
+	secrets := 0
+	for _, made := range r.Resources() {
+		if made.Type == "kubernetes:core/v1:Secret" {
+			secrets++
+			if !made.Inputs["stringData"].IsSecret() {
+				t.Errorf("%s %s: stringData is not marked secret", made.Type, made.Name)
+			}
+		}
+		for _, text := range infratest.ClearTexts(resource.NewProperty(made.Inputs)) {
+			for _, mark := range []string{"PRIVATE KEY", "BEGIN OPENSSH"} {
+				if strings.Contains(text, mark) {
+					t.Errorf("%s %s: a private key in clear", made.Type, made.Name)
+				}
+			}
+			for _, secret := range r.Secrets() {
+				if strings.Contains(text, secret) {
+					t.Errorf("%s %s: a secret text in clear", made.Type, made.Name)
+				}
+			}
+		}
+	}
+	if secrets == 0 {
+		t.Error("the program made no Secret at all")
+	}
+}

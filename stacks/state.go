@@ -1,0 +1,115 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/internals"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/outposts-dev/outposts/infra/cluster"
+)
+
+// state is what a stack has made so far, as far as a run must know it before it changes anything. It comes from the
+// stack's own resources, not from its outputs, so that it is there after a first `up` that was killed halfway.
+type state struct {
+	identities []string // of the clusters it was made in: one, or none yet
+	volumes    []volume
+	systems    []string // names of the hub's systems
+}
+
+// readState reads what this stack has made so far; nothing for a stack that has not been applied yet.
+func readState(ctx *pulumi.Context) (state, error) {
+	self := fmt.Sprintf("%s/%s/%s", ctx.Organization(), ctx.Project(), ctx.Stack())
+	// The same call with which Pulumi's own SDKs read the resources of a stack. It answers with secrets, so it must
+	// be awaited as an output; nothing secret is kept.
+	answer := ctx.InvokeOutput("pulumi:pulumi:readStackResourceOutputs", map[string]any{"stackName": self},
+		pulumi.MapOutput{}, pulumi.InvokeOutputOptions{})
+	result, err := internals.UnsafeAwaitOutput(ctx.Context(), answer)
+	if err != nil {
+		return state{}, fmt.Errorf("read what stack %s has made so far: %w", self, err)
+	}
+	answered, _ := result.Value.(map[string]any)
+	resources, _ := answered["outputs"].(map[string]any)
+	return stateOf(resources), nil
+}
+
+// stateOf picks what a run must know from the resources of a stack, by URN.
+func stateOf(resources map[string]any) state {
+	var s state
+	for _, urn := range slices.Sorted(maps.Keys(resources)) {
+		made, _ := resources[urn].(map[string]any)
+		outputs, _ := made["outputs"].(map[string]any)
+		switch made["type"] {
+		case "pulumi:providers:kubernetes":
+			if identity, _ := outputs["clusterIdentifier"].(string); identity != "" && !slices.Contains(s.identities, identity) {
+				s.identities = append(s.identities, identity)
+			}
+		case "kubernetes:core/v1:PersistentVolumeClaim":
+			v := volume{}
+			v.Namespace, _ = at(outputs, "metadata", "namespace").(string)
+			v.Name, _ = at(outputs, "metadata", "name").(string)
+			v.storageClass, _ = at(outputs, "spec", "storageClassName").(string)
+			v.size, _ = at(outputs, "spec", "resources", "requests", "storage").(string)
+			s.volumes = append(s.volumes, v)
+		case "outposts:credentials:Pair":
+			s.systems = append(s.systems, nameOf(urn))
+		}
+	}
+	return s
+}
+
+// nameOf is the name at the end of a URN.
+func nameOf(urn string) string {
+	for i := len(urn) - 1; i > 0; i-- {
+		if urn[i] == ':' && urn[i-1] == ':' {
+			return urn[i+1:]
+		}
+	}
+	return urn
+}
+
+// smaller tells whether a size is asked for that is below what is there; sizes that cannot be read are not.
+func smaller(asked, there string) bool {
+	a, err := resource.ParseQuantity(asked)
+	if err != nil {
+		return false
+	}
+	b, err := resource.ParseQuantity(there)
+	return err == nil && a.Cmp(b) < 0
+}
+
+// objectOf is the namespace and name of an object about to be registered, as far as they are plain texts.
+func objectOf(props pulumi.Map) cluster.Object {
+	meta := plainMap(props["metadata"])
+	namespace, _ := plainText(meta["namespace"])
+	name, _ := plainText(meta["name"])
+	return cluster.Object{Namespace: namespace, Name: name}
+}
+
+// annotated adds an annotation to an object about to be registered.
+func annotated(props pulumi.Map, key, value string) pulumi.Map {
+	made := maps.Clone(props)
+	meta := maps.Clone(plainMap(props["metadata"]))
+	annotations := maps.Clone(plainMap(meta["annotations"]))
+	if annotations == nil {
+		annotations = pulumi.Map{}
+	}
+	annotations[key] = pulumi.String(value)
+	meta["annotations"] = annotations
+	made["metadata"] = meta
+	return made
+}
+
+// plainMap is a map about to be registered whose keys are known; the callback of a transform hands those over as Map.
+func plainMap(v pulumi.Input) pulumi.Map {
+	m, _ := v.(pulumi.Map)
+	return m
+}
+
+func plainText(v pulumi.Input) (string, bool) {
+	text, ok := v.(pulumi.String)
+	return string(text), ok
+}

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/fernet/fernet-go"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/outposts-dev/outposts/infra/credentials"
+	"github.com/outposts-dev/outposts/infra/hub"
+	"github.com/outposts-dev/outposts/infra/outpost"
+)
+
+// faults collects what is wrong, each by the name the operator typed.
+type faults struct{ errs []error }
+
+func (f *faults) add(format string, args ...any) {
+	f.errs = append(f.errs, fmt.Errorf(project+":"+format, args...))
+}
+
+// Validate finds what the schema cannot say: what keys mean together.
+func (c Config) Validate() error {
+	f := &faults{}
+	switch {
+	case c.Hub == nil && c.Outpost == nil:
+		f.add("hub or %s:outpost is missing: a stack has one or both", project)
+	case c.Hub == nil && len(c.Outposts) > 0:
+		f.add("outposts: are the systems of a hub; this stack has no %s:hub", project)
+	case c.Hub != nil && len(c.Outposts) == 0:
+		f.add("outposts: is empty; a hub needs a system to start servers on")
+	case c.Hub != nil && c.Outpost != nil && c.localSystem() == nil:
+		f.add("outpost: no entry of %s:outposts is in this cluster (without address)", project)
+	}
+	if c.Hub != nil {
+		c.Hub.validate(f)
+	}
+	c.validateSystems(f)
+	if c.Outpost != nil {
+		c.validateOutpost(f)
+	}
+	c.validateHubs(f)
+	return errors.Join(f.errs...)
+}
+
+func (h *HubConfig) validate(f *faults) {
+	e := h.Exposure
+	at, err := url.Parse(h.URL)
+	if err != nil || at.Path != "" {
+		f.add("hub.url: %q: want scheme, host and port, no path", h.URL)
+		return
+	}
+	if !validAddress(at.Hostname()) {
+		f.add("hub.url: %q is neither an IP address nor a DNS name", at.Hostname())
+	}
+	unused := func(key string, is bool) {
+		if is {
+			f.add("hub.exposure.%s: means nothing with type %s", key, e.Type)
+		}
+	}
+	if e.Type == hub.NodePort && e.NodePort == 0 {
+		f.add("hub.exposure.nodePort is missing")
+	}
+	if e.Type == hub.Ingress && e.Host == "" {
+		f.add("hub.exposure.host is missing")
+	}
+	if e.Type == hub.Ingress && e.Host != "" && (net.ParseIP(e.Host) != nil || !validAddress(e.Host)) {
+		f.add("hub.exposure.host: %q is no DNS name", e.Host)
+	}
+	unused("nodePort", e.Type != hub.NodePort && e.NodePort != 0)
+	unused("host", e.Type != hub.Ingress && e.Host != "")
+	unused("className", e.Type != hub.Ingress && e.ClassName != "")
+	unused("tlsSecret", e.Type != hub.Ingress && e.TLSSecret != "")
+	unused("loadBalancerIP", e.Type != hub.LoadBalancer && e.LoadBalancerIP != "")
+	if h.Chart.Path != "" && h.Chart.Version != "" {
+		f.add("hub.chart: want one of version and path")
+	}
+	f.errs = append(f.errs, h.rotation().Validate(project+":hub.rotation")...)
+}
+
+func (c Config) validateSystems(f *faults) {
+	seen, local := map[string]int{}, -1
+	for i, s := range c.Outposts {
+		at := fmt.Sprintf("outposts[%d]", i)
+		if before, twice := seen[s.Name]; twice {
+			f.add("%s.name: %q is the name of outposts[%d] too", at, s.Name, before)
+		}
+		seen[s.Name] = i
+		f.errs = append(f.errs, s.Rotation.words().Validate(project+":"+at+".rotation")...)
+		if s.InCluster() {
+			if local >= 0 {
+				f.add("%s: has no address, nor has outposts[%d]; one outpost can be in the hub's cluster", at, local)
+			}
+			local = i
+			if s.Exposure.Type != "" {
+				f.add("%s.exposure: is for systems with an address", at)
+			}
+			continue
+		}
+		if !validAddress(s.Address) {
+			f.add("%s.address: %q is neither an IPv4 address nor a DNS name", at, s.Address)
+		}
+		if s.Exposure.Type == "" || s.Exposure.Type == outpost.ClusterIP {
+			f.add("%s.exposure: want nodePort, loadBalancer or ingress: the hub is in another cluster", at)
+			continue
+		}
+		validateExposure(f, at, s.Address, s.Exposure)
+		for k, line := range s.HostKeys {
+			validateKey(f, fmt.Sprintf("%s.hostKeys[%d]", at, k), line)
+		}
+		validateCA(f, at+".ca", s.CA)
+	}
+}
+
+func (c Config) validateOutpost(f *faults) {
+	o := c.Outpost
+	f.errs = append(f.errs, o.Rotation.words().Validate(project+":outpost.rotation")...)
+	if err := credentials.Words(o.Rotation.CryptKey).Validate(project + ":outpost.rotation.cryptKey"); err != nil {
+		f.errs = append(f.errs, err)
+	}
+	for i, key := range o.CryptKeys {
+		if _, err := fernet.DecodeKey(key); err != nil {
+			f.add("outpost.cryptKeys[%d]: is no Fernet key (32 bytes, URL-safe base64)", i)
+		}
+	}
+	byStack := slices.ContainsFunc(c.Hubs, func(p PeerConfig) bool { return p.Stack != "" })
+	exposed := o.Exposure.Type != "" && o.Exposure.Type != outpost.ClusterIP
+	switch {
+	case c.Hub == nil && byStack && (o.Address != "" || o.Exposure.Type != ""):
+		f.add("outpost: address and exposure come from the stack of the hub; take them away here")
+	case c.Hub == nil && byStack && o.Name == "":
+		f.add("outpost.name is missing: what the hub's stack calls this outpost")
+	case c.Hub == nil && !byStack && (o.Address == "" || !exposed):
+		f.add("outpost: address and exposure are missing: no hub is named by its stack")
+	case exposed && o.Address == "":
+		f.add("outpost.address is missing: where hubs reach it")
+	}
+	if o.Address != "" && !validAddress(o.Address) {
+		f.add("outpost.address: %q is neither an IPv4 address nor a DNS name", o.Address)
+	}
+	if exposed && o.Address != "" {
+		validateExposure(f, "outpost", o.Address, o.Exposure)
+	}
+	if c.Hub == nil && len(c.Hubs) == 0 {
+		f.add("hubs: is empty; somebody must be allowed to ask this outpost")
+	}
+}
+
+func (c Config) validateHubs(f *faults) {
+	seen := map[string]bool{}
+	if c.Hub != nil {
+		seen[c.Hub.Name] = true
+	}
+	for i, p := range c.Hubs {
+		at := fmt.Sprintf("hubs[%d]", i)
+		if seen[p.Name] {
+			f.add("%s.name: %q is there twice", at, p.Name)
+		}
+		seen[p.Name] = true
+		explicit := p.Password != "" || len(p.SSHPublicKeys) > 0
+		switch {
+		case p.Stack != "" && explicit:
+			f.add("%s: password and sshPublicKeys come from the stack of the hub; take them away, or the stack", at)
+		case p.Stack != "" && c.Hub != nil:
+			f.add("%s.stack: this stack has a hub of its own; give the other one's password and sshPublicKeys", at)
+		case p.Stack == "" && (p.Password == "" || len(p.SSHPublicKeys) == 0):
+			f.add("%s: want either stack, or password and sshPublicKeys", at)
+		}
+		for k, line := range p.SSHPublicKeys {
+			validateKey(f, fmt.Sprintf("%s.sshPublicKeys[%d]", at, k), line)
+		}
+	}
+}
+
+// validateExposure finds keys that are missing, or that mean nothing with the exposure's type.
+func validateExposure(f *faults, at, address string, e outpost.Exposure) {
+	at += ".exposure"
+	for _, key := range []struct {
+		name  string
+		set   bool
+		types []string
+	}{
+		{"apiNodePort", e.APINodePort != 0, []string{outpost.NodePort}},
+		{"sshNodePort", e.SSHNodePort != 0, []string{outpost.NodePort, outpost.Ingress}},
+		{"sshAddress", e.SSHAddress != "", []string{outpost.LoadBalancer, outpost.Ingress}},
+		{"loadBalancerIP", e.LoadBalancerIP != "", []string{outpost.LoadBalancer}},
+		{"sshLoadBalancerIP", e.SSHLoadBalancerIP != "", []string{outpost.LoadBalancer, outpost.Ingress}},
+		{"annotations", len(e.Annotations) > 0, []string{outpost.LoadBalancer, outpost.Ingress}},
+		{"sshAnnotations", len(e.SSHAnnotations) > 0, []string{outpost.LoadBalancer, outpost.Ingress}},
+		{"className", e.ClassName != "", []string{outpost.Ingress}},
+		{"tlsSecret", e.TLSSecret != "", []string{outpost.Ingress}},
+		{"ca", e.CA != "", []string{outpost.Ingress}},
+	} {
+		if key.set && !slices.Contains(key.types, e.Type) {
+			f.add("%s.%s: means nothing with type %s", at, key.name, e.Type)
+		}
+	}
+	if e.Type == outpost.NodePort {
+		if e.APINodePort == 0 {
+			f.add("%s.apiNodePort is missing", at)
+		}
+		if e.SSHNodePort == 0 {
+			f.add("%s.sshNodePort is missing", at)
+		}
+		if e.APINodePort != 0 && e.APINodePort == e.SSHNodePort {
+			f.add("%s: apiNodePort and sshNodePort are both %d", at, e.APINodePort)
+		}
+	}
+	if e.Type == outpost.Ingress {
+		if net.ParseIP(address) != nil {
+			f.add("%s: an Ingress needs a DNS name as address, not %s", at, address)
+		}
+		if e.Encrypted() && e.TLSSecret == "" {
+			f.add("%s.tlsSecret is missing: the Secret with the certificate, also where cert-manager makes it (or tls: false)", at)
+		}
+		if !e.Encrypted() && e.TLSSecret != "" {
+			f.add("%s.tlsSecret: means nothing with tls: false", at)
+		}
+		validateCA(f, at+".ca", e.CA)
+	}
+	if e.SSHAddress != "" && !validAddress(e.SSHAddress) {
+		f.add("%s.sshAddress: %q is neither an IPv4 address nor a DNS name", at, e.SSHAddress)
+	}
+}
+
+func validateKey(f *faults, at, line string) {
+	if _, _, _, rest, err := ssh.ParseAuthorizedKey([]byte(line)); err != nil || strings.TrimSpace(string(rest)) != "" {
+		f.add("%s: is no line of authorized_keys (\"ssh-ed25519 AAAA... comment\")", at)
+	}
+}
+
+func validateCA(f *faults, at, text string) {
+	for rest := []byte(text); strings.TrimSpace(string(rest)) != ""; {
+		var block *pem.Block
+		block, rest = pem.Decode(rest)
+		if block == nil {
+			f.add("%s: is no PEM", at)
+			return
+		}
+		if _, err := x509.ParseCertificate(block.Bytes); err != nil {
+			f.add("%s: is no certificate", at)
+			return
+		}
+	}
+}
+
+var dnsName = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
+
+// validAddress takes IPv4 addresses and DNS names. The last label of a name begins with a letter, so that 10.77.0.300
+// is neither. The hub's client cannot write an IPv6 address.
+func validAddress(address string) bool {
+	if ip := net.ParseIP(address); ip != nil {
+		return ip.To4() != nil
+	}
+	return len(address) <= 253 && dnsName.MatchString(address)
+}
