@@ -42,10 +42,25 @@ func NewWorldOn(t testing.TB, store *Store, spawner *Spawner, hubAPI *HubAPI, o 
 // Up runs the Manager, as leader too, until Down or the end of the test.
 func (w *World) Up(t testing.TB) *World {
 	t.Helper()
+	return w.run(t, w.Run, w.RunLeader)
+}
+
+// UpFollower runs the Manager without the leader's work.
+func (w *World) UpFollower(t testing.TB) *World {
+	t.Helper()
+	return w.run(t, w.Run)
+}
+
+func (w *World) run(t testing.TB, parts ...func(context.Context) error) *World {
 	ctx, cancel := context.WithCancel(context.Background())
 	var loops sync.WaitGroup
-	loops.Go(func() { _ = w.Run(ctx) })
-	loops.Go(func() { _ = w.RunLeader(ctx) })
+	for _, part := range parts {
+		loops.Go(func() {
+			if err := part(ctx); err != nil {
+				t.Errorf("manager: %v", err)
+			}
+		})
+	}
 	w.stop = func() {
 		cancel()
 		loops.Wait()

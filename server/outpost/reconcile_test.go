@@ -1,0 +1,265 @@
+package outpost_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+	"github.com/outposts-dev/outposts/server/outpost/outposttest"
+)
+
+// row is a stored service as an earlier process left it.
+func row(name string, change func(*outpost.Service)) outpost.Service {
+	r := eventRequest(name)
+	now := time.Now().UTC()
+	s := outpost.Service{
+		Key: r.Key, UserID: r.UserID, StartDate: now, LastUpdate: now, EndDate: outpost.NoEnd, StateStored: true,
+		Body: r.Body, Address: outposttest.Address(r.Key),
+		State: outpost.State{"kubespawner_version": "7.0.0", "pod_name": outposttest.PodName(r.Key), "namespace": "outpost"},
+	}
+	change(&s)
+	return s
+}
+
+func TestServersSurviveARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		r := outposttest.Request("lab-one")
+		mustStart(t, first, r)
+		first.Down()
+		w := outposttest.NewWorldOn(t, first.Store, first.Spawner, first.HubAPI, outpost.Options{}).Up(t)
+		synctest.Wait()
+		wantPoll(t, w, r.Key, outpost.PollResult{})
+		if _, ok := w.PermitOpen(t.Context(), "hub-a", outposttest.Host(r.Key), 41234); !ok {
+			t.Error("its address is not open")
+		}
+		if _, err := w.Stop(t.Context(), r.Key, outpost.StopOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		wantNothing(t, w)
+	})
+}
+
+// Until rows and pods are reconciled nothing is answered that would let a hub give up a server.
+func TestPollIsRunningUntilReconciled(t *testing.T) {
+	for name, breakIt := range map[string]func(*outposttest.World, error){
+		"database": func(w *outposttest.World, err error) {
+			if err == nil {
+				w.Store.Fail(nil)
+				return
+			}
+			w.Store.Fail(func(op string) error {
+				if op == "All" {
+					return err
+				}
+				return nil
+			})
+		},
+		"Kubernetes": func(w *outposttest.World, err error) { w.Spawner.Down(err) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := outposttest.NewWorld(t, outpost.Options{})
+				stored := row("stored", func(*outpost.Service) {})
+				w.Store.Put(stored)
+				breakIt(w, errDown)
+				w.Up(t)
+				time.Sleep(time.Minute)
+				unknown := outposttest.Key("unknown")
+				wantPoll(t, w, unknown, outpost.PollResult{})
+				wantPoll(t, w, stored.Key, outpost.PollResult{})
+				if err := w.Ready(t.Context()); err == nil {
+					t.Error("ready")
+				}
+				breakIt(w, nil)
+				time.Sleep(time.Minute)
+				_, err := w.Poll(t.Context(), unknown, false)
+				wantKind(t, err, outpost.KindNotFound)
+				wantPoll(t, w, stored.Key, outpost.PollResult{Ended: true, ExitCode: 1})
+				if err := w.Ready(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// What an interrupted process has left is adopted, finished or rolled back.
+func TestX38LeftOversAreReconciled(t *testing.T) {
+	starting := func(s *outpost.Service) { s.StartPending, s.StateStored, s.Address = true, false, "" }
+	async := func(s *outpost.Service) { starting(s); s.State["outposts_async"] = true }
+	stopping := func(s *outpost.Service) { s.StopPending = true }
+	for _, tc := range []struct {
+		name   string
+		row    func(*outpost.Service) // nil: none
+		pod    bool
+		want   bool // row and pod are there afterwards
+		failed bool // a failed event was sent
+	}{
+		{name: "running", row: func(*outpost.Service) {}, pod: true, want: true},
+		{name: "stop with pod", row: stopping, pod: true},
+		{name: "stop without pod", row: stopping},
+		{name: "synchronous start with pod", row: starting, pod: true},
+		{name: "synchronous start without pod", row: starting},
+		{name: "start that was being stopped", row: func(s *outpost.Service) { async(s); stopping(s) }, pod: true},
+		{name: "asynchronous start with pod", row: async, pod: true, want: true},
+		{name: "asynchronous start without pod", row: async, failed: true},
+		{name: "pod without row", pod: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}})
+				k := outposttest.Key("lab-one")
+				if tc.row != nil {
+					w.Store.Put(row("lab-one", tc.row))
+				}
+				if tc.pod {
+					w.Spawner.AddPod(k)
+				}
+				w.Up(t)
+				synctest.Wait()
+				if !tc.want {
+					wantNothing(t, w)
+					_, err := w.Poll(t.Context(), k, false)
+					wantKind(t, err, outpost.KindNotFound)
+				} else {
+					wantPoll(t, w, k, outpost.PollResult{})
+					s, err := w.Store.Get(t.Context(), k)
+					if err != nil || s.StartPending || !s.StateStored || s.Address == "" {
+						t.Errorf("row %+v, error %v", s, err)
+					}
+					if n := w.Spawner.Starts(k); n != 0 {
+						t.Errorf("%d pods were made", n)
+					}
+				}
+				failed := false
+				for _, e := range events(w) {
+					failed = failed || e.Failed
+				}
+				if failed != tc.failed {
+					t.Errorf("failed event: %v, want %v", failed, tc.failed)
+				}
+			})
+		})
+	}
+}
+
+// A process that ends during a start leaves the row, so that the next one finds it.
+func TestShutdownDuringStart(t *testing.T) {
+	for _, async := range []bool{false, true} {
+		t.Run(fmt.Sprintf("async %v", async), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				first := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}})
+				first.Spawner.OnStart = waitOrCancelled(time.Hour)
+				first.Up(t)
+				r := eventRequest("lab-one")
+				r.Async = async
+				answer := make(chan error, 1)
+				go func() {
+					_, err := first.Start(context.Background(), r)
+					answer <- err
+				}()
+				time.Sleep(time.Minute)
+				first.Down()
+				if err := <-answer; async != (err == nil) {
+					t.Errorf("answer %v", err)
+				}
+				if len(first.Store.Rows()) != 1 || len(first.Spawner.Pods()) != 1 {
+					t.Fatal("row or pod are gone")
+				}
+				_, err := first.Start(t.Context(), eventRequest("late"))
+				wantKind(t, err, outpost.KindUnavailable)
+
+				first.Spawner.OnStart = nil
+				w := outposttest.NewWorldOn(t, first.Store, first.Spawner, outposttest.NewHubAPI(), outpost.Options{Hubs: []outpost.Hub{eventHub()}}).Up(t)
+				synctest.Wait()
+				if !async {
+					wantNothing(t, w)
+					return
+				}
+				wantPoll(t, w, r.Key, outpost.PollResult{})
+				if n := w.Spawner.Starts(r.Key); n != 1 {
+					t.Errorf("%d pods were made", n)
+				}
+			})
+		})
+	}
+}
+
+func TestShutdownDuringStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		r := outposttest.Request("lab-one")
+		mustStart(t, first, r)
+		first.Spawner.Down(errDown)
+		if _, err := first.Stop(t.Context(), r.Key, outpost.StopOptions{Async: true}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		first.Down()
+		first.Spawner.Down(nil)
+		w := outposttest.NewWorldOn(t, first.Store, first.Spawner, first.HubAPI, outpost.Options{}).Up(t)
+		wantNothing(t, w)
+	})
+}
+
+func TestLostPodIsReportedAndItsRowKeptForTheHub(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		r := outposttest.Request("lab-one")
+		mustStart(t, w, r)
+		w.Spawner.Lose(r.Key)
+		time.Sleep(30 * time.Minute)
+		wantPoll(t, w, r.Key, outpost.PollResult{Ended: true, ExitCode: 1})
+		time.Sleep(70 * time.Minute) // nobody asks any more
+		wantNothing(t, w)
+	})
+}
+
+func TestEndDates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := outposttest.NewWorld(t, outpost.Options{Flavors: mustFlavors(t, `
+flavors:
+  short: {runtime: {hours: 2}}
+  long: {}
+`)}).Up(t)
+		for _, flavor := range []string{"short", "long"} {
+			r := outposttest.Request(flavor)
+			r.Flavor = flavor
+			mustStart(t, w, r)
+		}
+		time.Sleep(2*time.Hour - time.Second)
+		wantPoll(t, w, outposttest.Key("short"), outpost.PollResult{})
+		time.Sleep(62 * time.Second)
+		synctest.Wait()
+		_, err := w.Poll(t.Context(), outposttest.Key("short"), false)
+		wantKind(t, err, outpost.KindNotFound)
+		if diff := cmp.Diff([]outpost.Key{outposttest.Key("long")}, w.Spawner.Pods()); diff != "" {
+			t.Errorf("pods (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestClockJumpEndsNothingAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clock := &outposttest.Clock{}
+		w := outposttest.NewWorld(t, outpost.Options{Now: clock.Now, Flavors: mustFlavors(t, "flavors: {short: {runtime: {hours: 2}}}")}).Up(t)
+		r := outposttest.Request("lab-one")
+		r.Flavor = "short"
+		mustStart(t, w, r)
+		time.Sleep(30 * time.Second)
+		clock.Jump(24 * time.Hour)
+		time.Sleep(time.Minute)
+		clock.Jump(-24 * time.Hour)
+		time.Sleep(10 * time.Minute)
+		wantPoll(t, w, r.Key, outpost.PollResult{})
+		clock.Jump(24 * time.Hour) // and this time it stays
+		time.Sleep(3 * time.Minute)
+		wantNothing(t, w)
+	})
+}

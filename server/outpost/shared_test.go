@@ -1,0 +1,199 @@
+package outpost_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+	"github.com/outposts-dev/outposts/server/outpost/outposttest"
+)
+
+// twoProcesses are two Managers on one store and one cluster; the first is the leader.
+func twoProcesses(t *testing.T, o outpost.Options) (leader, other *outposttest.World) {
+	t.Helper()
+	o.Shared = true
+	leader = outposttest.NewWorld(t, o)
+	other = outposttest.NewWorldOn(t, leader.Store, leader.Spawner, leader.HubAPI, o)
+	return leader.Up(t), other.UpFollower(t)
+}
+
+func TestSharedServiceIsKnownEverywhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := twoProcesses(t, outpost.Options{})
+		r := outposttest.Request("lab-one")
+		mustStart(t, a, r)
+		wantPoll(t, b, r.Key, outpost.PollResult{})
+		if _, ok := b.PermitOpen(t.Context(), "hub-a", outposttest.Host(r.Key), 41234); !ok {
+			t.Error("its address is not open")
+		}
+		if _, err := b.Stop(t.Context(), r.Key, outpost.StopOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		_, err := a.Poll(t.Context(), r.Key, false)
+		wantKind(t, err, outpost.KindNotFound)
+		time.Sleep(10 * time.Second)
+		if _, ok := a.PermitOpen(t.Context(), "hub-a", outposttest.Host(r.Key), 41234); ok {
+			t.Error("its address is still open")
+		}
+		wantNothing(t, a)
+	})
+}
+
+func TestSharedPermitOpenAsksTheStoreAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := twoProcesses(t, outpost.Options{})
+		time.Sleep(2 * time.Second)
+		r := outposttest.Request("lab-one")
+		mustStart(t, a, r)
+		if _, ok := b.PermitOpen(t.Context(), "hub-a", outposttest.Host(r.Key), 41234); !ok {
+			t.Error("its address is not open")
+		}
+		calls := b.Store.Calls("List")
+		for range 100 {
+			b.PermitOpen(t.Context(), "hub-a", "10.0.0.1", 443)
+		}
+		if n := b.Store.Calls("List") - calls; n > 1 {
+			t.Errorf("%d lists for refused addresses", n)
+		}
+	})
+}
+
+// No start runs twice, whichever process is asked.
+func TestSharedDuplicateStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := twoProcesses(t, outpost.Options{})
+		r := outposttest.Request("lab-one")
+		var starts sync.WaitGroup
+		good := make(chan struct{}, 64)
+		for i := range cap(good) {
+			starts.Go(func() {
+				if _, err := []*outposttest.World{a, b}[i%2].Start(t.Context(), r); err == nil {
+					good <- struct{}{}
+				}
+			})
+		}
+		starts.Wait()
+		if len(good) != 1 || a.Spawner.Starts(r.Key) != 1 || len(a.Store.Rows()) != 1 {
+			t.Errorf("%d good answers, %d pods, rows %v", len(good), a.Spawner.Starts(r.Key), a.Store.Rows())
+		}
+	})
+}
+
+func TestSharedQuotaHoldsUnderParallelStarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		five := 5
+		a, b := twoProcesses(t, outpost.Options{GlobalMaxPerUser: &five})
+		var starts sync.WaitGroup
+		good := make(chan struct{}, 64)
+		for i := range cap(good) {
+			starts.Go(func() {
+				if _, err := []*outposttest.World{a, b}[i%2].Start(t.Context(), outposttest.Request(fmt.Sprint("lab-", i))); err == nil {
+					good <- struct{}{}
+				}
+			})
+		}
+		starts.Wait()
+		synctest.Wait()
+		if len(good) != five || len(a.Store.Rows()) != five || len(a.Spawner.Pods()) != five {
+			t.Errorf("%d good answers, %d rows, %d pods, want %d", len(good), len(a.Store.Rows()), len(a.Spawner.Pods()), five)
+		}
+	})
+}
+
+// X48: a DELETE in another process cancels a start.
+func TestX48StopOfAStartInAnotherProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := twoProcesses(t, outpost.Options{})
+		a.Spawner.OnStart = waitOrCancelled(time.Hour)
+		r := outposttest.Request("lab-one")
+		answer := make(chan error, 1)
+		go func() {
+			_, err := a.Start(context.Background(), r)
+			answer <- err
+		}()
+		time.Sleep(2 * time.Minute) // longer than a start of a dead process is left alone
+		wantPoll(t, b, r.Key, outpost.PollResult{})
+		if _, err := b.Stop(t.Context(), r.Key, outpost.StopOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		if err := <-answer; err == nil {
+			t.Error("the start was answered well")
+		}
+		wantNothing(t, a)
+	})
+}
+
+// The start that loses the race against a DELETE elsewhere removes what it has just made.
+func TestSharedStartEndsAfterItsStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := twoProcesses(t, outpost.Options{})
+		a.Spawner.OnStart = func(_ context.Context, k outpost.Key, _ func(outpost.Event)) error {
+			a.Spawner.Lose(k)
+			if _, err := b.Stop(context.Background(), k, outpost.StopOptions{}); err != nil {
+				t.Error(err)
+			}
+			a.Spawner.AddPod(k) // the create request was under way
+			return nil
+		}
+		r := outposttest.Request("lab-one")
+		_, err := a.Start(t.Context(), r)
+		wantKind(t, err, outpost.KindFailed)
+		wantNothing(t, a)
+	})
+}
+
+// What a dead process leaves is taken over, what a living one works on is not.
+func TestSharedTakeOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		leader := outposttest.NewWorld(t, outpost.Options{Shared: true})
+		other := outposttest.NewWorldOn(t, leader.Store, leader.Spawner, leader.HubAPI, outpost.Options{Shared: true}).UpFollower(t)
+		leader.Spawner.OnStart = waitOrCancelled(time.Hour)
+		r := outposttest.Request("lab-one")
+		go func() { _, _ = other.Start(context.Background(), r) }()
+		synctest.Wait()
+		leader.Up(t)
+		time.Sleep(20 * time.Minute)
+		if diff := cmp.Diff([]outpost.Key{r.Key}, leader.Spawner.Pods()); diff != "" {
+			t.Fatalf("pods while the other lives (-want +got):\n%s", diff)
+		}
+		other.Down()
+		time.Sleep(30 * time.Second)
+		wantPoll(t, leader, r.Key, outpost.PollResult{})
+		time.Sleep(10 * time.Minute)
+		wantNothing(t, leader)
+	})
+}
+
+// Many starts and stops through two processes: no service is forgotten while its start ends.
+func TestSharedSyncForgetsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := twoProcesses(t, outpost.Options{})
+		a.Spawner.OnStart = waitOrCancelled(4999 * time.Millisecond)
+		worlds := []*outposttest.World{a, b}
+		var work sync.WaitGroup
+		for i := range 40 {
+			work.Go(func() {
+				time.Sleep(time.Duration(i) * 137 * time.Millisecond)
+				r := outposttest.Request(fmt.Sprint("lab-", i))
+				mustStart(t, worlds[i%2], r)
+				for range 30 {
+					time.Sleep(time.Second)
+					wantPoll(t, worlds[(i+1)%2], r.Key, outpost.PollResult{})
+					wantPoll(t, worlds[i%2], r.Key, outpost.PollResult{})
+				}
+				if _, err := worlds[(i+1)%2].Stop(t.Context(), r.Key, outpost.StopOptions{}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		work.Wait()
+		wantNothing(t, a)
+	})
+}
