@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+// packed makes an image around a program that is none, to be quick.
+func packed(t *testing.T, dir string) (archive, digest string) {
+	t.Helper()
+	work := t.TempDir()
+	binary := filepath.Join(work, "program")
+	if err := os.WriteFile(binary, []byte("#!/bin/false\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b := build{reference: "localhost/outposts/outpost:test", version: "1.2.3", revision: "abc", architecture: "amd64"}
+	built, err := b.pack(work, binary, []byte("{}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := built.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	archive = filepath.Join(dir, "outpost.tar")
+	if err := built.Archive(archive); err != nil {
+		t.Fatal(err)
+	}
+	return archive, built.Manifest.Digest
+}
+
+func TestImageIsReproducible(t *testing.T) {
+	first, firstDigest := packed(t, t.TempDir())
+	second, secondDigest := packed(t, t.TempDir())
+	a, err := os.ReadFile(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if firstDigest != secondDigest || !bytes.Equal(a, b) {
+		t.Errorf("two makings differ: %s and %s", firstDigest, secondDigest)
+	}
+}
+
+func TestPushedImageIsWhatWasPacked(t *testing.T) {
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	archive, digest := packed(t, t.TempDir())
+	reference := strings.TrimPrefix(server.URL, "http://") + "/outposts/outpost:1.2.3"
+	var out bytes.Buffer
+	if err := push(context.Background(), archive, []string{reference}, &out); err != nil {
+		t.Fatal(err)
+	}
+	if want := "pushed " + reference + "@" + digest + "\n"; out.String() != want {
+		t.Errorf("told %q, want %q", out.String(), want)
+	}
+	tag, err := name.NewTag(reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := remote.Image(tag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{
+		"user": "1000:1000", "entrypoint": []string{"/usr/local/bin/outpost"}, "command": []string{"serve"},
+		"version": "1.2.3", "revision": "abc", "layers": 1,
+	}
+	got := map[string]any{
+		"user": config.Config.User, "entrypoint": config.Config.Entrypoint, "command": config.Config.Cmd,
+		"version":  config.Config.Labels["org.opencontainers.image.version"],
+		"revision": config.Config.Labels["org.opencontainers.image.revision"], "layers": len(config.RootFS.DiffIDs),
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("image in the registry (-want +got):\n%s", diff)
+	}
+}
+
+func TestPushRefuses(t *testing.T) {
+	archive, _ := packed(t, t.TempDir())
+	for _, c := range []struct{ name, archive, reference, want string }{
+		{"a name without a tag", archive, "registry.example.org/outpost", "is not a name such as"},
+		{"no name at all", archive, "Outpost!", "is not a name such as"},
+		{"no archive", filepath.Join(t.TempDir(), "absent.tar"), "registry.example.org/outpost:1", "is no OCI archive"},
+		{"another file", os.Args[0], "registry.example.org/outpost:1", "is no OCI archive"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := push(context.Background(), c.archive, []string{c.reference}, io.Discard)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want it to say %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestSBOMListsTheModulesOfAProgram(t *testing.T) {
+	first, err := sbom(os.Args[0], "1.2.3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := sbom(os.Args[0], "1.2.3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(first, second) {
+		t.Error("two lists of the same program differ")
+	}
+	for _, want := range []string{`"bomFormat": "CycloneDX"`, `"specVersion": "1.6"`, `"pkg:golang/std@go1.`, `"pkg:golang/github.com/google/go-containerregistry@v0.22.1"`} {
+		if !strings.Contains(string(first), want) {
+			t.Errorf("%s is not in the list", want)
+		}
+	}
+}

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+// push copies the image of an archive to registries, as who the docker configuration says (docker login, or the
+// variable DOCKER_CONFIG). It tells the reference by digest, which is what the chart's image.digest wants.
+func push(ctx context.Context, archive string, references []string, stdout io.Writer) (err error) {
+	targets := make([]name.Tag, len(references))
+	for i, reference := range references {
+		if targets[i], err = name.NewTag(reference, name.StrictValidation); err != nil {
+			return fmt.Errorf("%q is not a name such as registry.example.org/outpost:1.0.0: %w", reference, err)
+		}
+	}
+	dir, err := os.MkdirTemp("", "outpost-push-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := unpack(archive, dir); err != nil {
+		return fmt.Errorf("%s is no OCI archive: %w", archive, err)
+	}
+	index, err := layout.ImageIndexFromPath(dir)
+	if err != nil {
+		return fmt.Errorf("%s is no OCI archive: %w", archive, err)
+	}
+	images, err := index.IndexManifest()
+	if err != nil {
+		return fmt.Errorf("%s is no OCI archive: %w", archive, err)
+	}
+	if len(images.Manifests) != 1 {
+		return fmt.Errorf("%s holds %d images, not one", archive, len(images.Manifests))
+	}
+	digest := images.Manifests[0].Digest
+	img, err := index.Image(digest)
+	if err != nil {
+		return fmt.Errorf("image in %s: %w", archive, err)
+	}
+	for _, target := range targets {
+		if err := remote.Write(target, img, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)); err != nil {
+			return fmt.Errorf("push %s: %w", target, err)
+		}
+		if _, err := fmt.Fprintf(stdout, "pushed %s@%s\n", target, digest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unpack writes the files of an archive into a folder and nowhere else.
+func unpack(archive, dir string) (err error) {
+	in, err := os.Open(archive)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	r := tar.NewReader(in)
+	for {
+		header, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if header.Typeflag != tar.TypeReg {
+			continue
+		}
+		if err := root.MkdirAll(path.Dir(header.Name), 0o755); err != nil {
+			return err
+		}
+		out, err := root.Create(header.Name)
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(out, r)
+		if err := errors.Join(err, out.Close()); err != nil {
+			return err
+		}
+	}
+}
