@@ -36,6 +36,32 @@ clusters-status: ## what runs, where, with how much memory
 
 # ---- outpost image and chart
 
+VERSION := $(shell sed -n 's/^appVersion: *//p' charts/outpost/Chart.yaml)
+OUTPOST_IMAGE := localhost/outposts/outpost:dev
+
+.PHONY: image
+image: ## the outpost's image as an archive, without Docker
+	@go run -C images/outpost . build -root $(CURDIR) -out $(STATE)/images/outpost.tar -ref $(OUTPOST_IMAGE) -version $(VERSION)
+
+.PHONY: image-push
+image-push: ## push the image: make image-push REGISTRY=registry.example.org/outposts
+	@[ -n "$(REGISTRY)" ] || { echo "say where to: make image-push REGISTRY=registry.example.org/outposts"; exit 1; }
+	@go run -C images/outpost . build -root $(CURDIR) -out $(STATE)/images/outpost-$(VERSION).tar -ref $(REGISTRY)/outpost:$(VERSION) -version $(VERSION) -revision $$(git rev-parse HEAD)
+	@go run -C images/outpost . push $(STATE)/images/outpost-$(VERSION).tar $(REGISTRY)/outpost:$(VERSION)
+
+.PHONY: chart
+chart: ## render the chart's value sets and compare them (UPDATE=-update rewrites the golden files)
+	go test ./charts -count=1 $(UPDATE)
+
+.PHONY: run
+run: ## the outpost on SQLite on this machine, pods in the cluster of KUBECONFIG
+	@mkdir -p $(STATE)/run
+	@[ -s $(STATE)/run/key ] || (umask 077; openssl rand -base64 32 | tr +/ -_ > $(STATE)/run/key)
+	@echo "hub jupyterhub, password secret: curl -u jupyterhub:secret http://127.0.0.1:8080/services"
+	OUTPOST_CRYPT_KEY=$$(cat $(STATE)/run/key) usernames=jupyterhub passwords=secret OUTPOST_NAMESPACE=$${NAMESPACE:-default} \
+	  SQL_DATABASE_URL=$(STATE)/run/outpost.sqlite OUTPOST_HOST_KEYS_DIR=$(STATE)/run/host_keys OUTPOST_LOG_FORMAT=text \
+	  go run ./server/cmd/outpost --kubeconfig $${KUBECONFIG:-$(STATE)/kubeconfig} serve
+
 # ---- hub images and verify
 
 # ---- stacks
