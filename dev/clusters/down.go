@@ -5,8 +5,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -51,10 +53,10 @@ func runDown(_ context.Context, a *app, flags *flag.FlagSet, args []string) erro
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	left, err := a.running()
-	if err != nil {
+	if err := node.RemoveCgroups(node.Cgroups); err != nil {
 		return err
 	}
+	left := a.running()
 	if len(left) == 0 {
 		if err := bridge.Remove(a.dir); err != nil {
 			return err
@@ -81,7 +83,6 @@ func runDown(_ context.Context, a *app, flags *flag.FlagSet, args []string) erro
 // namesToEnd returns the folders of the named clusters, or of all. It looks at folders, not at what is in them: what another version or a
 // killed run has left must be removable.
 func (a *app) namesToEnd(names []string) ([]string, error) {
-	var all []string
 	there := map[string]bool{}
 	folders, err := os.ReadDir(a.dir.Path)
 	if err != nil {
@@ -89,10 +90,13 @@ func (a *app) namesToEnd(names []string) ([]string, error) {
 	}
 	for _, folder := range folders {
 		if folder.IsDir() && folder.Name() != "registry" && plan.CheckName(folder.Name()) == nil {
-			all = append(all, folder.Name())
 			there[folder.Name()] = true
 		}
 	}
+	for _, name := range a.running() { // its folder may have been removed under it
+		there[name] = true
+	}
+	all := slices.Sorted(maps.Keys(there))
 	if len(names) == 0 {
 		return all, nil
 	}
@@ -121,7 +125,6 @@ func (a *app) end(name string, purge bool) error {
 	if pid := daemon.Find(daemon.Switch, a.dir.Path); pid != 0 {
 		errs = append(errs, bridge.Unplug(pid, cluster))
 	}
-	errs = append(errs, node.RemoveCgroups("/sys/fs/cgroup", cluster.Cgroup()))
 	if purge {
 		errs = append(errs, os.RemoveAll(folder))
 	}
@@ -131,14 +134,14 @@ func (a *app) end(name string, purge bool) error {
 	return nil
 }
 
-// running returns the names of the clusters that run.
-func (a *app) running() ([]string, error) {
-	all, err := a.namesToEnd(nil)
-	var running []string
-	for _, name := range all {
-		if daemon.Find(daemon.Node, a.dir.Cluster(name)) != 0 {
-			running = append(running, name)
+// running returns the names of the clusters of this state folder that run.
+func (a *app) running() []string {
+	var names []string
+	for folder := range daemon.List(daemon.Node) {
+		if filepath.Dir(folder) == a.dir.Path {
+			names = append(names, filepath.Base(folder))
 		}
 	}
-	return running, err
+	slices.Sort(names)
+	return names
 }

@@ -39,6 +39,7 @@ Addresses (with the default network 10.77.0.0/16; I is 2 for local, 3 for remote
   10.77.0.1:5000  the images: a node asks here for every image, whatever registry its name says
 
 A cluster has DNS, the StorageClass "standard", the IngressClass "standard", and enforces NetworkPolicies. It cannot reach the internet.
+Data and kubeconfig are below .state of the checkout. Clusters of several checkouts may run at once on different networks (--network).
 Up and down need root. A killed run, a killed node and a reboot are all repaired by the next up.
 `
 
@@ -140,15 +141,15 @@ func parse(flags *flag.FlagSet, args []string) ([]string, error) {
 
 // stateFlags are those of every command that touches the clusters of this machine.
 func (a *app) stateFlags(flags *flag.FlagSet) {
-	base := a.getenv("XDG_STATE_HOME")
-	if base == "" {
-		base = filepath.Join(a.getenv("HOME"), ".local", "state")
+	folder := a.getenv("OUTPOSTS_STATE")
+	if folder == "" {
+		folder = ".state"
 	}
-	flags.StringVar(&a.stateDir, "state", filepath.Join(base, "outposts", "clusters"), "`folder` with the clusters' data, one for the whole machine")
+	flags.StringVar(&a.stateDir, "state", filepath.Join(folder, "clusters"), "`folder` with the clusters' data")
 }
 
 func (a *app) kubeconfigFlag(flags *flag.FlagSet) {
-	flags.StringVar(&a.kubeconfig, "kubeconfig", a.getenv("OUTPOSTS_KUBECONFIG"), "kubeconfig `file` that gets one context for each cluster (default: kubeconfig in the state folder)")
+	flags.StringVar(&a.kubeconfig, "kubeconfig", a.getenv("OUTPOSTS_KUBECONFIG"), "kubeconfig `file` that gets one context for each cluster (default: kubeconfig beside the state folder)")
 }
 
 func (a *app) upFlags(flags *flag.FlagSet) {
@@ -171,7 +172,7 @@ func (a *app) open() error {
 	}
 	a.dir = dir
 	if a.kubeconfig == "" {
-		a.kubeconfig = filepath.Join(dir.Path, "kubeconfig")
+		a.kubeconfig = filepath.Join(filepath.Dir(dir.Path), "kubeconfig")
 	}
 	a.kubeconfig, err = filepath.Abs(a.kubeconfig)
 	return err

@@ -99,6 +99,10 @@ func runUp(ctx context.Context, a *app, flags *flag.FlagSet, args []string) erro
 		}
 		clusters = append(clusters, cluster)
 	}
+	// What a killed run or node has left, in this checkout or in another one.
+	if err := node.RemoveCgroups(node.Cgroups); err != nil {
+		return err
+	}
 	pid, err := bridge.Ensure(ctx, a.dir, network)
 	if err != nil {
 		return err
@@ -207,10 +211,6 @@ func (a *app) bringUp(ctx context.Context, p *progress, bridgePID int, cluster p
 	pid := daemon.Find(daemon.Node, folder)
 	if pid == 0 {
 		if err := pki.Ensure(filepath.Join(folder, "pki"), cluster); err != nil {
-			return err
-		}
-		// cgroups of a node that was killed would keep kubelet from making them anew
-		if err := node.RemoveCgroups("/sys/fs/cgroup", cluster.Cgroup()); err != nil {
 			return err
 		}
 		var err error

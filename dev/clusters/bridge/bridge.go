@@ -25,8 +25,10 @@ import (
 	"github.com/outposts-dev/outposts/dev/clusters/state"
 )
 
-// Interface is the machine's interface to the clusters.
-const Interface = "outposts0"
+// Interface returns the name of the machine's interface to the clusters of a network: outposts77 for 10.77.0.0/16.
+func Interface(network plan.Network) string {
+	return fmt.Sprintf("outposts%d", network.Prefix().Addr().As4()[1])
+}
 
 // networkFile tells the daemon which network it is to hold.
 const networkFile = "network"
@@ -54,7 +56,7 @@ func conflict(network plan.Network, routesJSON []byte) error {
 			}
 			prefix = netip.PrefixFrom(address, 32)
 		}
-		if prefix.Bits() == 0 || route.Dev == Interface || !prefix.Overlaps(network.Prefix()) {
+		if prefix.Bits() == 0 || route.Dev == Interface(network) || !prefix.Overlaps(network.Prefix()) {
 			continue
 		}
 		text := route.Dst
@@ -71,19 +73,21 @@ func conflict(network plan.Network, routesJSON []byte) error {
 // Ensure brings the bridge up and connects the machine to it; what is there already stays. It returns the daemon's pid.
 func Ensure(ctx context.Context, dir state.Dir, network plan.Network) (int, error) {
 	pid := daemon.Find(daemon.Switch, dir.Path)
-	file := filepath.Join(dir.Path, networkFile)
 	if pid != 0 {
-		if is, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(is)) != network.String() {
-			return 0, fmt.Errorf("the clusters run on network %s, not %s: use that one, or `clusters down` first", strings.TrimSpace(string(is)), network)
+		if is, err := read(dir); err != nil || is != network {
+			return 0, errors.Join(fmt.Errorf("the clusters run on network %s, not %s: use that one, or `clusters down` first", is, network), err)
 		}
 	}
 	if err := Conflict(network); err != nil {
 		return 0, err
 	}
 	if pid == 0 {
-		// An interface without its daemon is left from a run that was killed.
-		removeInterface()
-		if err := state.WriteFile(file, []byte(network.String()+"\n"), 0o600); err != nil {
+		// Without our daemon the interface is one that the kernel is about to remove, or not ours.
+		if folder := owner(network); folder != "" && folder != dir.Path && daemon.Find(daemon.Switch, folder) != 0 {
+			return 0, fmt.Errorf("network %s is used by the running clusters of %[2]s; end them with: clusters down --state %[2]s (or choose another network: --network 10.X.0.0/16)", network, folder)
+		}
+		removeInterface(network)
+		if err := state.WriteFile(filepath.Join(dir.Path, networkFile), []byte(network.String()+"\n"), 0o600); err != nil {
 			return 0, err
 		}
 		if err := os.MkdirAll(dir.Registry(), 0o700); err != nil {
@@ -99,7 +103,7 @@ func Ensure(ctx context.Context, dir state.Dir, network plan.Network) (int, erro
 			pid = daemon.Find(daemon.Switch, dir.Path)
 		}
 	}
-	if err := connectMachine(ctx, pid, network); err != nil {
+	if err := connectMachine(ctx, dir, pid, network); err != nil {
 		return 0, err
 	}
 	for {
@@ -147,28 +151,39 @@ func has(pid int, name string) bool {
 	return daemon.Run(argv...) == nil
 }
 
-func removeInterface() {
-	if has(0, Interface) {
-		_ = daemon.Run("ip", "link", "del", Interface)
+func removeInterface(network plan.Network) {
+	if has(0, Interface(network)) {
+		_ = daemon.Run("ip", "link", "del", Interface(network))
 	}
 }
 
-func connectMachine(ctx context.Context, pid int, network plan.Network) error {
+// owner returns the state folder that an interface on this machine was made for, which stands in its alias.
+func owner(network plan.Network) string {
+	alias, err := os.ReadFile("/sys/class/net/" + Interface(network) + "/ifalias")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(alias))
+}
+
+func connectMachine(ctx context.Context, dir state.Dir, pid int, network plan.Network) error {
 	for !has(pid, "br0") {
 		if err := pause(ctx); err != nil {
 			return fmt.Errorf("bridge did not appear: %w", err)
 		}
 	}
-	if !has(0, Interface) {
-		if err := daemon.Run("ip", "link", "add", Interface, "address", plan.MAC(network.Machine()), "type", "veth", "peer", "name", "machine", "netns", fmt.Sprint(pid)); err != nil {
+	own := Interface(network)
+	if !has(0, own) {
+		if err := daemon.Run("ip", "link", "add", own, "address", plan.MAC(network.Machine()), "type", "veth", "peer", "name", "machine", "netns", fmt.Sprint(pid)); err != nil {
 			return fmt.Errorf("connect the machine to the bridge: %w", err)
 		}
 	}
 	return errors.Join(
+		daemon.Run("ip", "link", "set", own, "alias", dir.Path),
 		daemon.Run(daemon.In(pid, "ip", "link", "set", "machine", "master", "br0", "up")...),
-		daemon.Run("ip", "addr", "replace", network.Machine().String()+"/24", "dev", Interface),
-		daemon.Run("ip", "link", "set", Interface, "up"),
-		daemon.Run("ip", "route", "replace", network.Prefix().String(), "via", network.Bridge().String(), "dev", Interface),
+		daemon.Run("ip", "addr", "replace", network.Machine().String()+"/24", "dev", own),
+		daemon.Run("ip", "link", "set", own, "up"),
+		daemon.Run("ip", "route", "replace", network.Prefix().String(), "via", network.Bridge().String(), "dev", own),
 	)
 }
 
@@ -212,13 +227,22 @@ func Unplug(pid int, cluster plan.Cluster) error {
 
 // Remove ends the daemon and takes the machine's interface and route away.
 func Remove(dir state.Dir) error {
-	var err error
-	if pid := daemon.Find(daemon.Switch, dir.Path); pid != 0 {
-		removeInterface()
-		err = daemon.Kill(pid)
+	if network, err := read(dir); err == nil && (owner(network) == "" || owner(network) == dir.Path) {
+		removeInterface(network) // at once: of a dead namespace the kernel removes it some time later
 	}
-	removeInterface()
-	return err
+	if pid := daemon.Find(daemon.Switch, dir.Path); pid != 0 {
+		return daemon.Kill(pid)
+	}
+	return nil
+}
+
+// read returns the network that the daemon was started with.
+func read(dir state.Dir) (plan.Network, error) {
+	text, err := os.ReadFile(filepath.Join(dir.Path, networkFile))
+	if err != nil {
+		return plan.Network{}, err
+	}
+	return plan.ParseNetwork(strings.TrimSpace(string(text)))
 }
 
 // Main is the daemon: it sets the bridge up in its namespace and serves the registry until it is killed.
@@ -232,11 +256,7 @@ func Main(folder string) int {
 }
 
 func hold(dir state.Dir, logger *slog.Logger) error {
-	text, err := os.ReadFile(filepath.Join(dir.Path, networkFile))
-	if err != nil {
-		return err
-	}
-	network, err := plan.ParseNetwork(strings.TrimSpace(string(text)))
+	network, err := read(dir)
 	if err != nil {
 		return err
 	}

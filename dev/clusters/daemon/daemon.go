@@ -43,21 +43,24 @@ func Start(name, folder, log string, namespaces uintptr) error {
 }
 
 // Find returns the pid of the daemon with this name and folder, 0 when there is none.
-func Find(name, folder string) int {
-	want := []byte(name + "\x00" + folder + "\x00")
+func Find(name, folder string) int { return List(name)[folder] }
+
+// List returns the running daemons of a name, of whatever checkout: folder to pid.
+func List(name string) map[string]int {
+	daemons := map[string]int{}
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range dirs {
 		line, err := os.ReadFile(dir + "/cmdline")
-		if err != nil || !bytes.Equal(line, want) {
+		if err != nil || !bytes.HasPrefix(line, []byte(name+"\x00")) {
 			continue
 		}
+		words := strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
 		// A child that the daemon has just forked shows the same command line until it runs its own program; PID 1 is the daemon.
-		if ids := namespacePIDs(dir); len(ids) > 1 && ids[len(ids)-1] == "1" {
-			pid, _ := strconv.Atoi(filepath.Base(dir))
-			return pid
+		if ids := namespacePIDs(dir); len(words) == 2 && len(ids) > 1 && ids[len(ids)-1] == "1" {
+			daemons[words[1]], _ = strconv.Atoi(filepath.Base(dir))
 		}
 	}
-	return 0
+	return daemons
 }
 
 // namespacePIDs returns the pids of a process, from this namespace to the innermost one.

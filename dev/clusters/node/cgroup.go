@@ -2,6 +2,8 @@ package node
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,7 +11,21 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/outposts-dev/outposts/dev/clusters/daemon"
 )
+
+// Cgroups is where cgroups are mounted.
+const Cgroups = "/sys/fs/cgroup"
+
+// cgroupPrefix begins the names of the nodes' cgroups.
+const cgroupPrefix = "outposts-"
+
+// Cgroup returns the name of the cgroup of the cluster in folder, different for each checkout.
+func Cgroup(folder string) string {
+	sum := sha256.Sum256([]byte(folder))
+	return cgroupPrefix + filepath.Base(folder) + "-" + hex.EncodeToString(sum[:4])
+}
 
 // arrangeCgroups makes the cgroup that kubelet puts the cluster's pods into, in every hierarchy, and returns the cgroup version. PID 1
 // leaves the cgroup of the shell it was started from, whose end would take the node along.
@@ -74,24 +90,36 @@ func enter(dir string) error {
 	return os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte("0"), 0o644)
 }
 
-// RemoveCgroups removes the empty cgroups that a node leaves behind. The kernel needs a moment to let go of the last process.
-func RemoveCgroups(mountpoint, name string) error {
+// RemoveCgroups removes the empty cgroups that ended nodes have left behind, of every checkout. The kernel needs a moment to let go of the
+// last process.
+func RemoveCgroups(mountpoint string) error {
+	living := map[string]bool{}
+	for folder := range daemon.List(daemon.Node) {
+		living[Cgroup(folder)] = true
+	}
 	var left error
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if left = removeCgroups(mountpoint, name); left == nil {
+		if left = removeCgroups(mountpoint, living); left == nil {
 			return nil
 		}
 	}
 	return left
 }
 
-func removeCgroups(mountpoint, name string) error {
-	tops, err := filepath.Glob(filepath.Join(mountpoint, "*", name))
+func removeCgroups(mountpoint string, living map[string]bool) error {
+	deep, err := filepath.Glob(filepath.Join(mountpoint, "*", cgroupPrefix+"*"))
+	if err != nil {
+		return err
+	}
+	flat, err := filepath.Glob(filepath.Join(mountpoint, cgroupPrefix+"*"))
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, top := range append(tops, filepath.Join(mountpoint, name)) {
+	for _, top := range append(deep, flat...) {
+		if living[filepath.Base(top)] {
+			continue
+		}
 		var dirs []string
 		err := filepath.WalkDir(top, func(path string, entry fs.DirEntry, err error) error {
 			if err == nil && entry.IsDir() {

@@ -26,19 +26,20 @@ var places = map[string]string{
 // values are what the files of config/ are filled with.
 type values struct {
 	plan.Cluster
-	Root  string
-	Pause string
+	Root   string
+	Cgroup string
+	Pause  string
 }
 
-func render(name string, cluster plan.Cluster) (string, error) {
+func render(name string, cluster plan.Cluster, cgroup string) (string, error) {
 	var out bytes.Buffer
-	err := templates.ExecuteTemplate(&out, name, values{Cluster: cluster, Root: root, Pause: PauseImage})
+	err := templates.ExecuteTemplate(&out, name, values{Cluster: cluster, Root: root, Cgroup: cgroup, Pause: PauseImage})
 	return out.String(), err
 }
 
-func writeConfig(cluster plan.Cluster) error {
+func writeConfig(cluster plan.Cluster, cgroup string) error {
 	for name, target := range places {
-		text, err := render(name, cluster)
+		text, err := render(name, cluster, cgroup)
 		if err != nil {
 			return err
 		}

@@ -136,14 +136,14 @@ func run(folder string, logger *slog.Logger) error {
 	if err := arrangeMounts(folder, cluster, s.Parts); err != nil {
 		return fmt.Errorf("mounts: %w", err)
 	}
-	version, err := arrangeCgroups("/sys/fs/cgroup", cluster.Cgroup())
+	version, err := arrangeCgroups(Cgroups, Cgroup(folder))
 	if err != nil {
 		return fmt.Errorf("cgroups: %w", err)
 	}
 	if err := arrangeNetwork(cluster); err != nil {
 		return fmt.Errorf("network: %w", err)
 	}
-	if err := writeConfig(cluster); err != nil {
+	if err := writeConfig(cluster, Cgroup(folder)); err != nil {
 		return fmt.Errorf("config: %w", err)
 	}
 	if err := os.Setenv("PATH", at("runtime/bin")+":"+os.Getenv("PATH")); err != nil {

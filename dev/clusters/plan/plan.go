@@ -129,6 +129,3 @@ func MAC(address netip.Addr) string {
 
 // Link returns the name of the cluster's port on the bridge.
 func (c Cluster) Link() string { return "n-" + c.Name }
-
-// Cgroup returns the name of the cgroup that all of the cluster's pods are in.
-func (c Cluster) Cgroup() string { return "outposts-" + c.Name }

@@ -1,4 +1,4 @@
-// Package state is the folder in which the clusters of this machine keep their data, and the lock that lets one run at a time
+// Package state is the folder in which the clusters of one checkout keep their data, and the lock that lets one run at a time
 // change them. What runs is never read from files, but asked of the kernel (package daemon).
 package state
 
