@@ -1,0 +1,76 @@
+package outpost_test
+
+import (
+	"encoding/json"
+	"net/url"
+	"path"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+	"github.com/outposts-dev/outposts/server/outpost/outposttest"
+)
+
+// Any file is either refused or can be used for any user without a panic, and what it offers can be sent as JSON.
+func FuzzFlavorsFile(f *testing.F) {
+	for _, seed := range []string{
+		twoFlavors, restrictedHub, negated("*mycomp.org", true), "", "a: [", "hubs: &h {<<: *h}",
+		"flavors: &f {a: &a {max: 1}, b: {<<: [*a, {runtime: {weeks: 1e300}}]}}\nhubs: {x: {jupyterhub_name: '[a', weight: .inf}}",
+	} {
+		f.Add([]byte(seed), `{"username": "user1", "groups": ["a", 1, null, {}]}`)
+	}
+	f.Fuzz(func(t *testing.T, file []byte, user string) {
+		flavors, err := outpost.ParseFlavors(file)
+		credits, creditsErr := outpost.ParseCredits(file)
+		if err != nil || creditsErr != nil {
+			return
+		}
+		var authentication any
+		if json.Unmarshal([]byte(user), &authentication) != nil {
+			return
+		}
+		w := outposttest.NewWorld(t, outpost.Options{Flavors: flavors, Credits: credits})
+		for _, hub := range []string{"hub-a", "", "\xff"} {
+			offered, err := w.UserFlavors(t.Context(), hub, authentication)
+			if err == nil {
+				if _, err := json.Marshal(offered); err != nil {
+					t.Error(err)
+				}
+			}
+			_, _ = w.UserCredits(hub, authentication)
+		}
+	})
+}
+
+// Whatever a request names, only the allowed hub is called, and a refusal leaves nothing.
+func FuzzRequest(f *testing.F) {
+	for _, seed := range [][3]string{
+		{"lab-one", "0f3c", hubURL + "/users/x"}, {"..", "a/b", "https://hub.example.org@evil.org/hub/api"},
+		{"zo\u00eb", "\x00", "https://hub.example.org/hub/api/%2e%2e/x"}, {"", "", "//hub.example.org/hub/api"},
+	} {
+		f.Add(seed[0], seed[1], seed[2])
+	}
+	f.Fuzz(func(t *testing.T, name, startID, target string) {
+		synctest.Test(t, func(t *testing.T) {
+			w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}}).Up(t)
+			r := outposttest.Request(name)
+			r.StartID = startID
+			r.Body.Env["JUPYTERHUB_EVENTS_URL"] = target
+			_, err := w.Start(t.Context(), r)
+			synctest.Wait()
+			if err != nil {
+				wantKind(t, err, outpost.KindInvalid)
+				wantNothing(t, w)
+				return
+			}
+			for _, c := range w.HubAPI.Calls("") {
+				u, err := url.Parse(c.URL)
+				if err != nil || u.Scheme != "https" || !strings.EqualFold(u.Hostname(), "hub.example.org") ||
+					!strings.HasPrefix(path.Clean(u.Path)+"/", "/hub/api/") || u.User != nil {
+					t.Errorf("%q was called", c.URL)
+				}
+			}
+		})
+	})
+}
