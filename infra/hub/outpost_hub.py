@@ -323,6 +323,9 @@ class Spawner(outpostspawner.OutpostSpawner):
     start_error = None  # the StartError of the current start
 
     async def progress(self):
+        if self._spawn_future is None:
+            # The start has ended since the page asked: the client would end the page's request with an error.
+            return
         # The client puts texts of the Outpost, of servers and of users into HTML as they are.
         async for event in super().progress():
             if event.get("failed") and self.start_error:

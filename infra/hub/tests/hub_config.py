@@ -1,0 +1,66 @@
+"""JupyterHub as the tests run it: the module as in production, and nothing around it that would need a cluster."""
+
+import json
+import os
+from pathlib import Path
+
+import outpost_hub
+from jupyterhub.proxy import Proxy
+
+folder = Path(os.environ["HUB_FOLDER"])
+port = int(os.environ["HUB_PORT"])
+
+
+class NoProxy(Proxy):
+    """Routes in a dictionary: the tests ask the hub itself."""
+
+    routes = {}
+    should_start = False
+
+    async def add_route(self, routespec, target, data):
+        self.routes[routespec] = {"routespec": routespec, "target": target, "data": data}
+
+    async def delete_route(self, routespec):
+        self.routes.pop(routespec, None)
+
+    async def get_all_routes(self):
+        return self.routes
+
+
+c.JupyterHub.proxy_class = NoProxy
+c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{port}"
+c.JupyterHub.db_url = f"sqlite:///{folder}/hub.sqlite"
+c.JupyterHub.cookie_secret_file = str(folder / "cookie_secret")
+c.JupyterHub.authenticator_class = "dummy"
+c.Authenticator.allow_all = True
+c.JupyterHub.cleanup_servers = False
+c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
+c.JupyterHub.services = [{"name": "tests", "api_token": "5" * 64}]
+c.JupyterHub.load_roles = [
+    {"name": "tests", "services": ["tests"], "scopes": ["admin:users", "admin:servers", "admin:server_state", "access:servers"]}
+]
+
+c.OutpostSpawner.start_timeout = 60
+c.OutpostSpawner.http_timeout = 15
+c.OutpostSpawner.custom_poll_interval = 1000
+
+
+# In place of the Kubernetes Service that leads to the forwarded port of the hub's pod.
+async def service(spawner, port_forward_info):
+    return "127.0.0.1", spawner.port
+
+
+c.OutpostSpawner.ssh_custom_svc = service
+c.OutpostSpawner.ssh_custom_svc_remove = lambda spawner, port_forward_info: None
+
+
+# The client runs ssh as uid 1000 where it can, the hub's own user in its image. Tests that run as root must behave like
+# a hub that is not root, or half of the ssh commands would belong to someone else.
+def setuid(uid):
+    raise PermissionError
+
+
+os.setuid = setuid
+
+outpost_hub.WATCH_SECONDS = 0.5
+outpost_hub.configure(c, json.loads((folder / "settings.json").read_text()))

@@ -1,0 +1,374 @@
+"""What the tests put around the module: outposts, single-user servers, ssh servers and a real hub."""
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+HERE = Path(__file__).parent
+TOKEN = "5" * 64
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_for(what, condition, seconds=20):
+    give_up = time.monotonic() + seconds
+    while time.monotonic() < give_up:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+class _Server:
+    """An HTTP server in a thread."""
+
+    def __init__(self, handler, certificate=None):
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.http.daemon_threads = True
+        self.scheme = "http"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.http.socket = context.wrap_socket(self.http.socket, server_side=True)
+            self.scheme = "https"
+        self.port = self.http.server_address[1]
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.http.shutdown()
+        self.http.server_close()
+
+
+class _Quiet(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    def answer(self, code, body):
+        data = json.dumps(body).encode()
+        self.send_response(code, "" if code == 419 else None)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+class Lab(_Server):
+    """Every user's single-user server: it answers anything."""
+
+    def __init__(self):
+        class Handler(_Quiet):
+            def do_GET(self):
+                self.answer(200, {"version": "lab"})
+
+        super().__init__(Handler)
+
+
+class Outpost(_Server):
+    """The protocol's other end. `answers` maps the name of a server to the (code, body) of its start."""
+
+    def __init__(self, service, certificate=None):
+        outpost = self
+        self.service = service
+        self.answers = {}
+        self.requests = []  # (method, path, headers, body)
+        self.running = set()
+
+        class Handler(_Quiet):
+            def handle_one(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                body = json.loads(body) if body else None
+                outpost.requests.append((self.command, self.path, dict(self.headers), body))
+                if self.command == "POST":
+                    key = f"/services/{body['name']}/{body['user_options']['start_id']}"
+                    outpost.running.add(key)
+                    return self.answer(*outpost.answers.get(body["name"], (200, {"service": outpost.service})))
+                if self.path not in outpost.running:
+                    return self.answer(404, {"detail": "Item not found"})
+                if self.command == "DELETE":
+                    outpost.running.discard(self.path)
+                    return self.answer(200, {"logs": []})
+                return self.answer(200, {"status": None, "logs": []})
+
+            do_GET = do_POST = do_DELETE = handle_one
+
+        super().__init__(Handler, certificate)
+        self.url = f"{self.scheme}://127.0.0.1:{self.port}/services"
+
+    def of(self, method, name):
+        """The requests about the server `name`; for POST their bodies, else their paths."""
+        if method == "POST":
+            return [body for m, _, _, body in self.requests if m == method and body["name"] == name]
+        return [path for m, path, _, _ in self.requests if m == method and path.startswith(f"/services/{name}/")]
+
+
+class SSHServer:
+    """A real sshd that forwards for one key."""
+
+    def __init__(self, folder, key):
+        self.folder = folder
+        folder.mkdir()
+        self.port = free_port()
+        self.new_host_key()
+        shutil.copy(f"{key}.pub", folder / "authorized_keys")
+        (folder / "config").write_text(
+            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host_key\nPidFile {folder}/pid\n"
+            f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
+            "AllowTcpForwarding yes\nPermitRootLogin yes\n"
+        )
+        self.process = None
+        self.start()
+
+    def new_host_key(self):
+        for old in self.folder.glob("host_key*"):
+            old.unlink()
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.folder / "host_key"], check=True)
+
+    def public_key(self):
+        return " ".join((self.folder / "host_key.pub").read_text().split()[:2])
+
+    def start(self):
+        sshd = shutil.which("sshd", path=os.environ["PATH"] + ":/usr/sbin")
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(exist_ok=True)
+        log = (self.folder / "log").open("a")
+        self.process = subprocess.Popen([sshd, "-D", "-e", "-f", self.folder / "config"], stderr=log, start_new_session=True)
+        wait_for("sshd", lambda: _listens(self.port))
+
+    def drop_connections(self):
+        """Ends every connection, and lets new ones in."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), 9)
+
+    def stop(self):
+        self.drop_connections()
+        self.process.kill()
+        self.process.wait()
+
+    close = stop
+
+
+class Relay:
+    """A TCP relay to a port that holds back the first bytes: a link with a long way."""
+
+    def __init__(self, port, seconds):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.target, self.seconds = port, seconds
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        time.sleep(self.seconds)
+        with socket.create_connection(("127.0.0.1", self.target)) as server:
+            pumps = [threading.Thread(target=_pump, args=pair, daemon=True) for pair in ((client, server), (server, client))]
+            for pump in pumps:
+                pump.start()
+            for pump in pumps:
+                pump.join()
+
+    def close(self):
+        self.listener.close()
+
+
+def _pump(source, sink):
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+    with contextlib.suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
+def _listens(port):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+class Answer:
+    def __init__(self, code, headers, body):
+        self.code, self.headers, self.text = code, headers, body.decode()
+
+    def json(self):
+        return json.loads(self.text)
+
+
+class Hub:
+    """A real JupyterHub process with the module, without a proxy, on a database that outlives it."""
+
+    def __init__(self, folder, settings):
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.settings = settings
+        self.process = None
+        self.start()
+
+    def start(self):
+        (self.folder / "settings.json").write_text(json.dumps(self.settings))
+        env = {**os.environ, "HUB_FOLDER": str(self.folder), "HUB_PORT": str(self.port), "PYTHONPATH": str(HERE.parent)}
+        self.log = self.folder / "hub.log"
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "jupyterhub", "--config", HERE / "hub_config.py", "--debug"],
+            cwd=self.folder, env=env, stdout=self.log.open("a"), stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        wait_for("hub", lambda: self.process.poll() is not None or _listens(self.port), 60)
+        assert self.process.poll() is None, self.log.read_text()[-3000:]
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(30)
+
+    def kill(self):
+        """Ends the hub at once, with its ssh connections, as when its pod is killed."""
+        self.process.kill()
+        self.process.wait()
+        for connection in self.connections():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(connection, 9)
+        for socket_file in Path("/tmp").glob("outpost-*.sock*"):
+            socket_file.unlink()
+
+    def close(self):
+        with contextlib.suppress(Exception):
+            self.kill()
+
+    def connections(self, system=""):
+        """Process ids of the hub's ssh connections."""
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                command = (folder / "cmdline").read_text()
+                if command.startswith("ssh") and f"/tmp/outpost-{system}" in command and "\0-O\0" not in command:
+                    found.append(int(folder.name))
+        return found
+
+    def call(self, method, path, body=None, headers=None, token=TOKEN):
+        data = None
+        headers = {"Authorization": f"token {token}", **(headers or {})}
+        if body is not None:
+            data, headers["Content-Type"] = json.dumps(body).encode(), "application/json"
+        request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return Answer(answer.status, answer.headers, answer.read())
+        except urllib.error.HTTPError as e:
+            return Answer(e.code, e.headers, e.read())
+
+    def server_path(self, name, user="maria"):
+        return f"/hub/api/users/{user}/servers/{name}" if name else f"/hub/api/users/{user}/server"
+
+    def begin(self, name, options=None, user="maria"):
+        self.call("POST", f"/hub/api/users/{user}")
+        return self.call("POST", self.server_path(name, user), options)
+
+    def progress(self, name, user="maria"):
+        text = self.call("GET", self.server_path(name, user) + "/progress").text
+        assert "data: " in text, text
+        return [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ")]
+
+    def run(self, name, options=None, user="maria"):
+        """Starts a server and waits for it."""
+        answer = self.begin(name, options, user)
+        assert answer.code in (201, 202), answer.text
+        events = self.progress(name, user)
+        assert events[-1].get("ready"), events
+        return self.server(name, user)
+
+    def fail(self, name, options=None, user="maria"):
+        """Starts a server that must not start; the events a user sees."""
+        answer = self.begin(name, options, user)
+        if answer.code not in (201, 202):
+            return [{"failed": True, "message": answer.json()["message"]}]
+        events = self.progress(name, user)
+        assert events[-1].get("failed"), events
+        return events
+
+    def server(self, name, user="maria"):
+        return self.call("GET", f"/hub/api/users/{user}?include_stopped_servers").json()["servers"].get(name)
+
+    def stop_server(self, name, user="maria"):
+        answer = self.call("DELETE", self.server_path(name, user), {"remove": True} if name else None)
+        assert answer.code in (202, 204), answer.text
+
+        def gone():
+            server = self.server(name, user)
+            return server is None or server["stopped"]
+
+        wait_for(f"server {name!r} gone", gone)
+
+    def browser(self):
+        return Browser(self.url)
+
+
+class Browser:
+    """Follows forms as a browser does, with cookies."""
+
+    def __init__(self, url):
+        self.url = url
+        self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+
+    def get(self, path):
+        return self._open(path, None)
+
+    def post(self, path, fields):
+        return self._open(path, urllib.parse.urlencode(fields).encode())
+
+    def _open(self, path, data):
+        url = path if path.startswith("http") else self.url + path
+        request = urllib.request.Request(url, data=data, headers={"Sec-Fetch-Mode": "navigate", "Referer": url})
+        try:
+            with self.opener.open(request, timeout=30) as answer:
+                return Answer(answer.status, answer.headers, answer.read())
+        except urllib.error.HTTPError as e:
+            return Answer(e.code, e.headers, e.read())
+
+    def log_in(self, user):
+        page = self.get("/hub/login")
+        xsrf = re.search(r'name="_xsrf" value="([^"]+)"', page.text)
+        fields = {"username": user, "password": "x"}
+        if xsrf:
+            fields["_xsrf"] = xsrf[1]
+        return self.post("/hub/login", fields)
+
+    def form_action(self, page):
+        return re.search(r'<form[^>]*action="([^"]*spawn[^"]*)"', page.text)[1].replace("&amp;", "&")
+
+
+def get(port, path="/"):
+    """Status of a plain request to a port of this machine; None when nothing answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except OSError:
+        return None
+    finally:
+        connection.close()

@@ -1,0 +1,111 @@
+"""What of custom.outposts is refused, and how it is said."""
+
+import copy
+
+import outpost_hub
+import pytest
+
+BAD_SHELL = ["a b", "a;b", "$(a)", "`a`", "a'b", 'a"b', "a\nb", "-oProxyCommand=a", "", None, 7, ["a"]]
+
+
+def put(settings, path, value):
+    settings = copy.deepcopy(settings)
+    *parents, last = path.split(".")
+    place = settings
+    for part in parents:
+        place = place[part]
+    place[last] = value
+    return settings
+
+
+def refusal(settings):
+    with pytest.raises(ValueError) as e:
+        outpost_hub.Outposts(settings)
+    return str(e.value)
+
+
+def test_valid(settings):
+    outposts = outpost_hub.Outposts(settings)
+    assert sorted(outposts.systems) == ["direct", "remote"]
+    assert outposts.systems["direct"].url == "http://outpost.outpost.svc:8080/services"
+    assert outposts.systems["direct"].flavor is None
+    assert outposts.systems["remote"].flavor == "large"
+
+
+@pytest.mark.parametrize("value", BAD_SHELL)
+@pytest.mark.parametrize("path", ["sshKey", "authDir", "systems.remote.ssh.host", "systems.remote.ssh.user"])
+def test_nothing_for_a_shell(settings, path, value):
+    if value is None and path.endswith("user"):
+        value = "root;"
+    assert path.split(".")[-1] in refusal(put(settings, path, value))
+
+
+@pytest.mark.parametrize("value", ["a b", "a;b", "$(a)", "-oProxyCommand=a", 7, "relative", "/etc/../etc/passwd x"])
+@pytest.mark.parametrize("path", ["systems.remote.ssh.knownHosts", "systems.remote.caFile"])
+def test_files_are_paths(settings, path, value):
+    assert path in refusal(put(settings, path, value))
+
+
+@pytest.mark.parametrize("port", [0, 65536, "22", -1, True, 2.5, "22 -oProxyCommand=a"])
+def test_ports(settings, port):
+    assert "systems.remote.ssh.port" in refusal(put(settings, "systems.remote.ssh.port", port))
+
+
+@pytest.mark.parametrize("name", ["Remote", "a_b", "-a", "a-", "a" * 33, "a/b", "../a", "", "<b>", "a\n"])
+def test_system_names(settings, name):
+    assert repr(name) in refusal(put(settings, "systems", {name: settings["systems"]["direct"]}))
+
+
+@pytest.mark.parametrize("name", ["Hub", "1hub", "hub_1", "h" * 23, "hub-", "{username}", ""])
+def test_prefixes(settings, name):
+    assert "namePrefix" in refusal(put(settings, "namePrefix", name))
+
+
+@pytest.mark.parametrize("url", [None, "", "ftp://a", "http://", "outpost:8080", "http://a b", "http://u:p@a/", "http://a/?x=1", "https://a/'"])
+@pytest.mark.parametrize("key", ["url", "hubApiUrl"])
+def test_urls(settings, key, url):
+    assert f"systems.remote.{key}" in refusal(put(settings, f"systems.remote.{key}", url))
+
+
+@pytest.mark.parametrize(
+    "path, value, what",
+    [
+        ("systems", {}, "systems"),
+        ("systems", None, "systems"),
+        ("systems.remote", None, "systems.remote"),
+        ("systems.remote.hubApiURL", "http://a", "systems.remote.hubApiURL"),
+        ("systems.remote.ssh.hostKey", "a", "systems.remote.ssh.hostKey"),
+        ("outposts", 1, "outposts"),
+        ("userOptions", "profile", "userOptions"),
+        ("userOptions", ["a b"], "userOptions[0]"),
+        ("systems.remote.flavors", [{"name": "a b"}], "flavors[0].name"),
+        ("systems.remote.flavors", [{"name": "large"}, {"name": "large"}], "name twice"),
+        ("systems.remote.flavors", [{"name": "large", "cpu": 1}], "flavors[0].cpu"),
+        ("systems.remote.flavor", "huge", "huge"),
+        ("systems.remote.ssh.knownHosts", "/no/such/file", "no file /no/such/file"),
+        ("systems.remote.caFile", "/no/such/file", "no file /no/such/file"),
+        ("sshKey", "/no/such/file", "no file /no/such/file"),
+    ],
+)
+def test_refused(settings, path, value, what):
+    assert what in refusal(put(settings, path, value))
+
+
+def test_known_hosts_of_another_system(settings, tmp_path):
+    (tmp_path / "known_hosts" / "remote").write_text("10.0.0.3 ssh-ed25519 AAAA\n")
+    assert "begins with outpost-remote" in refusal(settings)
+
+
+def test_all_faults_at_once(settings):
+    settings["systems"]["remote"]["url"] = "nowhere"
+    settings["systems"]["direct"]["hubApiUrl"] = "nowhere"
+    settings["namePrefix"] = "A"
+    said = refusal(settings)
+    assert all(part in said for part in ("systems.remote.url", "systems.direct.hubApiUrl", "namePrefix"))
+
+
+def test_names_fit_kubernetes(settings):
+    """The longest name of a Service: prefix, the user's number, the server's name."""
+    prefix, server = "a" * 22, "b" * 32
+    assert outpost_hub.PREFIX.fullmatch(prefix) and outpost_hub.SERVER_NAME.fullmatch(server)
+    assert len(f"{prefix}-9999999-{server}") <= 63

@@ -1,0 +1,286 @@
+"""Each hook for itself, with the arguments that the client gives."""
+
+import asyncio
+import base64
+import copy
+from types import SimpleNamespace
+
+import certifi
+import outpost_hub
+import pytest
+from tornado import web
+from traitlets.config import Config
+
+
+@pytest.fixture
+def outposts(settings):
+    return outpost_hub.Outposts(settings)
+
+
+def spawner(name="lab", **user_options):
+    return SimpleNamespace(
+        name=name, user_options=user_options, orm_spawner=SimpleNamespace(user_options=None), events=[], start_timeout=600, start_error=None
+    )
+
+
+def words(function, *args):
+    with pytest.raises(outpost_hub.StartError) as e:
+        function(*args)
+    return e.value.jupyterhub_message
+
+
+# Systems and options
+
+
+@pytest.mark.parametrize(
+    "options", [{}, None, {"system": "nowhere"}, {"system": ["direct", "remote"]}, {"system": 1}, {"system": "Direct <b>cluster</b>"}]
+)
+def test_no_such_system(outposts, options):
+    assert words(outposts.system, options) == "Choose one of these systems: direct, remote."
+
+
+def test_system_as_text_and_as_list(outposts):
+    """A form sends a list, the API a text; `'list' object has no attribute 'upper'` was the published text's answer."""
+    assert outposts.system({"system": "remote"}).name == "remote"
+    assert outposts.system({"system": ["remote"]}).name == "remote"
+
+
+def test_only_system_needs_no_name(settings):
+    del settings["systems"]["remote"]
+    assert outpost_hub.Outposts(settings).system({}).name == "direct"
+
+
+def test_options_from_form_are_texts(outposts):
+    form = {"system": ["remote"], "flavor-direct": ["x"], "flavor-remote": ["small"], "profile": ["p"], "evil": ["e"]}
+    assert outposts.options_from_form(form) == {"system": "remote", "flavor": "small", "profile": "p"}
+
+
+def test_options_from_query(outposts):
+    assert outposts.options_from_form({"system": ["remote"], "flavor": ["small"]}) == {"system": "remote", "flavor": "small"}
+
+
+def test_default_flavor(outposts):
+    s = spawner(system="remote")
+    outposts.apply_user_options(s, s.user_options)
+    assert s.user_options == s.orm_spawner.user_options == {"system": "remote", "flavor": "large"}
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"system": "remote", "flavor": "huge"}, "no flavor 'huge'"),
+        ({"system": "remote", "flavor": ["small"]}, "flavor is not a text"),
+        ({"system": "direct", "flavor": "a b"}, "not the name of a flavor"),
+        ({"system": "direct", "image": "evil"}, "no option 'image'"),
+        ({"system": "direct", "profile": {"a": 1}}, "profile is not a text"),
+        ({"system": "direct", "profile": "a\x1bb"}, "profile is not a text"),
+        ({"system": "direct", "profile": "a" * 257}, "profile is not a text"),
+    ],
+)
+def test_options_refused(outposts, options, said):
+    assert said in words(outposts.checked, options)
+
+
+@pytest.mark.parametrize("name", ["Lab", "a.b", "a_b", "a" * 33, "-a", "a b", "ä"])
+def test_server_names_refused(outposts, name):
+    assert "at most 32 characters" in words(outposts.pre_spawn_hook, spawner(name, system="direct"))
+
+
+@pytest.mark.parametrize("name", ["", "a", "lab-1", "a" * 32])
+def test_server_names(outposts, name):
+    outposts.pre_spawn_hook(spawner(name, system="direct"))
+
+
+def test_system_without_default_servers(settings):
+    settings["systems"]["remote"]["defaultServer"] = False
+    outposts = outpost_hub.Outposts(settings)
+    assert "Give the server a name" in words(outposts.pre_spawn_hook, spawner("", system="remote"))
+    outposts.pre_spawn_hook(spawner("lab", system="remote"))
+    assert 'value="remote"' not in outposts.options_form(spawner(""))
+    del settings["systems"]["direct"]
+    assert "named servers only" in outpost_hub.Outposts(settings).options_form(spawner(""))
+
+
+def test_form(outposts):
+    form = outposts.options_form(spawner())
+    assert "Direct &lt;b&gt;cluster&lt;/b&gt;" in form and "With GPUs &amp; more" in form
+    assert '<option value="large" selected>Large &quot;&amp;&quot; fast</option>' in form
+    assert '<option value="small">Small (1 core)</option>' in form
+    assert form.count(" checked>") == 1
+    assert 'value="remote" required checked>' in outposts.options_form(spawner(system="remote"))
+
+
+# Requests
+
+
+def test_credentials_are_read_each_time(outposts, tmp_path):
+    assert outposts.request_headers(spawner(), {"system": "direct"}) == {
+        "Authorization": "Basic " + base64.b64encode(b"jupyterhub:secret").decode()
+    }
+    (tmp_path / "auth" / "direct").write_text("jupyterhub:rotated")
+    got = outposts.request_headers(spawner(), {"system": "direct"})["Authorization"]
+    assert base64.b64decode(got.split()[1]) == b"jupyterhub:rotated"
+    (tmp_path / "auth" / "direct").unlink()
+    assert "no password" in words(outposts.request_headers, spawner(), {"system": "direct"})
+
+
+def test_ca_on_every_request(outposts, settings):
+    for hook in (outposts.request_kwargs, outposts.request_kwargs_start):
+        assert hook(spawner(), {"system": "direct"})["ca_certs"] == certifi.where()
+        assert hook(spawner(), {"system": "remote"})["ca_certs"] == settings["systems"]["remote"]["caFile"]
+        assert hook(spawner(), {"system": "remote"})["validate_cert"] is True
+
+
+def test_start_may_take_as_long_as_the_hub_waits(outposts):
+    """tornado's 20 s ended starts whose image had to be pulled."""
+    assert outposts.request_kwargs_start(spawner(), {"system": "direct"})["request_timeout"] == 600
+    assert outposts.request_kwargs(spawner(), {"system": "direct"})["request_timeout"] == 60
+
+
+def test_misc_is_not_shared(outposts):
+    """The client writes into what it gets."""
+    outposts.custom_misc(spawner(), {})["port"] = 1
+    assert outposts.custom_misc(spawner(), {}) == {}
+
+
+def test_each_system_has_its_own_address(outposts):
+    api = {name: outposts.public_api_url(spawner(system=name)) for name in outposts.systems}
+    assert api == {"direct": "http://hub.jupyter.svc:8081/hub/api", "remote": "http://10.0.0.2:30000/hub/api"}
+    assert outposts.extra_labels(spawner(), {"system": "remote"}) == {"outposts.dev/system": "remote"}
+
+
+# The tunnel
+
+
+def test_only_systems_with_ssh_have_tunnels(outposts):
+    assert outposts.ssh_during_startup(spawner(system="remote")) is True
+    assert outposts.ssh_during_startup(spawner(system="direct")) is False
+
+
+def test_ssh_settings(outposts, settings):
+    s = spawner(system="remote")
+    assert outposts.ssh_node(s, {}) == "10.0.0.3"
+    assert outposts.ssh_port(s, {}) == 30022
+    assert outposts.ssh_username(s, {}) == "jhuboutpost"
+    assert outposts.ssh_key(s, {}) == settings["sshKey"]
+    options = outposts.ssh_forward_options(s, {})
+    assert options["StrictHostKeyChecking"] == "yes"
+    assert options["HostKeyAlias"] == "outpost-remote"
+    assert options["ControlPath"] == "/tmp/outpost-remote.sock"
+    assert options["UserKnownHostsFile"] == settings["systems"]["remote"]["ssh"]["knownHosts"]
+    assert not any(" " in value for value in options.values()), "nothing quotes them"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "", None, ["127.0.0.1", 80], "http://a", "a:b", "a:1/user/x", "[::1]:80", "HTTP://a:80", "a:0", "a:65536", "a b:80",
+        "a;touch x:80", "$(touch x):80", "a:80 -oProxyCommand=x", "-oProxyCommand=x:80", "a:80\n", "user@a:80",
+    ],
+)  # fmt: skip
+def test_addresses_refused(outposts, answer):
+    s = spawner(system="direct")
+    s.log = SimpleNamespace(error=lambda *a: None)
+    s._log_name = "maria:lab"
+    with pytest.raises(outpost_hub.StartError):
+        asyncio.run(outposts.update_start_response(s, answer))
+
+
+@pytest.mark.parametrize("answer", ["http://jupyter-1.outpost.svc.cluster.local:41234", "https://10.0.0.7:1", "a:65535"])
+def test_addresses(outposts, answer):
+    assert asyncio.run(outposts.update_start_response(spawner(system="direct"), answer)) == answer
+
+
+def test_copies_share_the_object(outposts):
+    """traitlets copies hooks; a lock that is copied for each spawner locks nothing."""
+    hook = copy.deepcopy({"hook": outposts.request_url})["hook"]
+    assert hook.__self__ is outposts
+
+
+# What users and pages get
+
+
+@pytest.mark.parametrize(
+    "log_message, reason, said",
+    [
+        ("start request to http://a failed: 419", "quota: no small left", "Remote cluster: quota: no small left"),
+        ("start request to http://a failed: 419", "", "Remote cluster: the server could not be started."),
+        ("start request to http://a failed: 401", "{}", "does not accept the hub's password"),
+        ("start request to http://a failed: 599", "HTTP 599: timeout", "cannot be reached at the moment. Try again"),
+        ("start request to http://a failed: 599", "SSL certificate problem", "does not trust its certificate"),
+        ("start request to http://a failed", "resolver", "cannot be reached at the moment"),
+        ("start request to http://a failed: 500", "x", "unexpected code 500"),
+        ("start request to http://a failed: 404", "x", "unexpected code 404"),
+    ],
+)
+def test_plain_words(outposts, log_message, reason, said):
+    error = web.HTTPError(419, log_message=log_message, reason=reason)
+    s = spawner(system="remote")
+    outposts.failed_spawn_request_hook(s, error)
+    assert said in s.start_error.jupyterhub_message
+    assert "http://a" not in s.start_error.jupyterhub_message
+
+def test_error_is_escaped(outposts):
+    error = web.HTTPError(419, log_message="start request to http://a failed: 419", reason="<script>x</script> 100%")
+    s = spawner(system="remote")
+    outposts.failed_spawn_request_hook(s, error)
+    error = s.start_error
+    assert error.jupyterhub_html_message == "Remote cluster: &lt;script&gt;x&lt;/script&gt; 100%"
+    assert "100%" in str(error), "a percent sign is no format"
+
+
+@pytest.mark.parametrize(
+    "text, safe",
+    [
+        ("<script>x</script>", "&lt;script&gt;x&lt;/script&gt;"),
+        ("<details><summary>a</summary>b<br>c</details>", "<details><summary>a</summary>b<br>c</details>"),
+        ("<details ontoggle=x open>", "&lt;details ontoggle=x open&gt;"),
+        ("&lt;img src=x onerror=y&gt;", "&lt;img src=x onerror=y&gt;"),
+        ("<img src=x>", "&lt;img src=x&gt;"),
+        ("a < b & c", "a &lt; b &amp; c"),
+    ],
+)
+def test_safe_html(text, safe):
+    assert outpost_hub.safe_html(text) == safe
+    assert outpost_hub.safe_html(safe) == safe, "what is safe stays as it is"
+
+
+def test_events(outposts):
+    event = {"progress": 1000, "message": "<b>a</b>", "ready": True, "raw_event": {"a": 1}, "html_message": ""}
+    assert outposts.filter_events(spawner(), event) == {"progress": 100, "message": "<b>a</b>", "html_message": "&lt;b&gt;a&lt;/b&gt;"}
+    assert outposts.filter_events(spawner(), ["no event"]) == {}
+    assert len(outposts.filter_events(spawner(), {"message": "x" * 10**6})["message"]) <= outpost_hub.MAX_TEXT
+    full = spawner()
+    full.events = [{}] * outpost_hub.MAX_EVENTS
+    assert outposts.filter_events(full, {"message": "one more"}) == {}
+
+
+# Configuration
+
+
+def test_configure(settings):
+    from jupyterhub.apihandlers import default_handlers
+
+    before = list(default_handlers)
+    try:
+        c = Config()
+        outpost_hub.configure(c, settings)
+        routes = [h[0] for h in default_handlers if h[1].__module__.startswith(("outpostspawner.", "forwardbasespawner."))]
+    finally:
+        default_handlers[:] = before
+    assert c.JupyterHub.spawner_class is outpost_hub.Spawner
+    assert c.OutpostSpawner.svc_name_template == "hub1-{userid}-{servername}"
+    assert set(outpost_hub.Outposts.HOOKS) <= set(c.OutpostSpawner)
+    assert sorted(routes) == [
+        "/api/recreateforward/([^/]+)",
+        "/api/servers",
+        "/api/users/progress/events/([^/]+)",
+        "/api/users/progress/events/([^/]+)/([^/]+)",
+    ]
+
+
+def test_hooks_exist_in_the_client():
+    """An option that the client does not know is ignored with a warning, as `ssh_enabled` of the published text is."""
+    for hook in outpost_hub.Outposts.HOOKS:
+        assert outpost_hub.Spawner.class_traits().get(hook) is not None, hook
+        assert outpost_hub.Spawner.class_traits()[hook].metadata.get("config"), hook
