@@ -134,7 +134,7 @@ func (d *DB) sealJSON(value any) ([]byte, error) {
 
 // storedBody is column body as either server writes it. The Python server keeps values of env as the hub sent them.
 type storedBody struct {
-	Env         map[string]any             `json:"env"`
+	Env         map[string]json.RawMessage `json:"env"`
 	Misc        map[string]json.RawMessage `json:"misc"`
 	UserOptions map[string]json.RawMessage `json:"user_options"`
 }
@@ -142,7 +142,7 @@ type storedBody struct {
 func (b storedBody) body() outpost.Body {
 	env := make(map[string]string, len(b.Env))
 	for name, value := range b.Env {
-		env[name] = pythonString(value)
+		env[name] = outpost.EnvText(value)
 	}
 	return outpost.Body{Env: env, Misc: orEmpty(b.Misc), UserOptions: orEmpty(b.UserOptions)}
 }
@@ -152,30 +152,6 @@ func orEmpty(m map[string]json.RawMessage) map[string]json.RawMessage {
 		return map[string]json.RawMessage{}
 	}
 	return m
-}
-
-// pythonString is what Python's str makes of a decoded JSON value, as the Python server fills the environment.
-// Arrays and objects, which no client sends, become JSON.
-func pythonString(value any) string {
-	switch v := value.(type) {
-	case string:
-		return v
-	case nil:
-		return "None"
-	case bool:
-		if v {
-			return "True"
-		}
-		return "False"
-	case json.Number:
-		return v.String()
-	default:
-		encoded, err := json.Marshal(v)
-		if err != nil {
-			return ""
-		}
-		return string(encoded)
-	}
 }
 
 // dbTime reads a time of either database as UTC; NULL is the zero time.

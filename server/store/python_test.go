@@ -247,7 +247,7 @@ func TestPythonCanWriteAfterTheMigration(t *testing.T) {
 		want := outpost.Service{
 			Key: outpost.Key{Hub: "hub-a", Name: "lab", StartID: "1"}, UserID: 42, StartDate: storetest.Day, LastUpdate: storetest.Day,
 			EndDate: outpost.NoEnd, StateStored: true, State: outpost.State{"pod_name": "first"},
-			Body: outpost.Body{Env: map[string]string{"A": "True", "B": "None", "C": "1.50", "D": `["x"]`}},
+			Body: outpost.Body{Env: map[string]string{"A": "True", "B": "None", "C": "1.5", "D": `["x"]`}},
 		}
 		all, err := d.All(t.Context())
 		if err != nil {

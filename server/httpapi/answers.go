@@ -1,0 +1,75 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strconv"
+)
+
+// Header values that are the same in every answer. They are shared: nobody may change them.
+var (
+	typeJSON = []string{"application/json"}
+	typeText = []string{"text/plain; charset=utf-8"}
+)
+
+// answer is an answer that never changes, encoded once.
+type answer struct {
+	status int
+	body   []byte
+	length []string
+}
+
+func newAnswer(status int, body string) answer {
+	return answer{status, []byte(body), []string{strconv.Itoa(len(body))}}
+}
+
+var (
+	answerPong           = newAnswer(http.StatusOK, `{"ping":"pong!"}`)
+	answerRunning        = newAnswer(http.StatusOK, `{"status":null,"logs":[]}`)
+	answerAccepted       = newAnswer(http.StatusAccepted, `{"service":""}`)
+	answerStopping       = newAnswer(http.StatusAccepted, `{}`)
+	answerUnknownPath    = newAnswer(http.StatusNotFound, `{"detail":"Not Found"}`)
+	answerUnknownService = newAnswer(http.StatusNotFound, `{"detail":"Item not found"}`)
+	answerWrongMethod    = newAnswer(http.StatusMethodNotAllowed, `{"detail":"Method Not Allowed"}`)
+	answerNoLogin        = newAnswer(http.StatusUnauthorized, `{"detail":"Not authenticated"}`)
+	answerWrongLogin     = newAnswer(http.StatusUnauthorized, `{"detail":"Incorrect username or password"}`)
+	answerTooManyLogins  = newAnswer(http.StatusTooManyRequests, `{"detail":"Too many wrong passwords; try again later"}`)
+	answerTooLarge       = newAnswer(http.StatusRequestEntityTooLarge, `{"detail":"The request is too large"}`)
+	answerTooSlow        = newAnswer(http.StatusRequestTimeout, `{"detail":"The request did not arrive in time"}`)
+)
+
+func (a answer) write(w http.ResponseWriter) {
+	h := w.Header()
+	h["Content-Type"], h["Content-Length"] = typeJSON, a.length
+	w.WriteHeader(a.status)
+	// A client that went away needs no answer, and there is nobody else to tell.
+	_, _ = w.Write(a.body)
+}
+
+// writeJSON answers with a value as the Python server encodes it: no blanks, UTF-8 as it is. The error says that the
+// value has no JSON form; then nothing is written.
+func writeJSON(w http.ResponseWriter, status int, value any) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(value); err != nil {
+		return err
+	}
+	writeRaw(w, status, bytes.TrimSuffix(b.Bytes(), []byte{'\n'}))
+	return nil
+}
+
+func writeRaw(w http.ResponseWriter, status int, body []byte) {
+	h := w.Header()
+	h["Content-Type"], h["Content-Length"] = typeJSON, []string{strconv.Itoa(len(body))}
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // see answer.write
+}
+
+func writeText(w http.ResponseWriter, status int, text string) {
+	h := w.Header()
+	h["Content-Type"], h["Content-Length"] = typeText, []string{strconv.Itoa(len(text))}
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(text)) // see answer.write
+}

@@ -1,0 +1,60 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+)
+
+// flavors answers GET /flavors/.
+func flavors(s *Server, w http.ResponseWriter, r *http.Request, hub string) {
+	list, err := s.manager.Flavors(r.Context(), hub)
+	s.writeFlavors(w, r, hub, list, err)
+}
+
+// userFlavors answers POST /userflavors.
+func userFlavors(s *Server, w http.ResponseWriter, r *http.Request, hub string) {
+	if authentication, ok := s.readAuthentication(w, r, hub); ok {
+		list, err := s.manager.UserFlavors(r.Context(), hub, authentication)
+		s.writeFlavors(w, r, hub, list, err)
+	}
+}
+
+// credits answers GET /credits/.
+func credits(s *Server, w http.ResponseWriter, r *http.Request, hub string) {
+	list, err := s.manager.Credits(hub)
+	s.writeFlavors(w, r, hub, list, err)
+}
+
+// userCredits answers POST /usercredits.
+func userCredits(s *Server, w http.ResponseWriter, r *http.Request, hub string) {
+	if authentication, ok := s.readAuthentication(w, r, hub); ok {
+		list, err := s.manager.UserCredits(hub, authentication)
+		s.writeFlavors(w, r, hub, list, err)
+	}
+}
+
+func (s *Server) writeFlavors(w http.ResponseWriter, r *http.Request, hub string, list map[string]outpost.Flavor, err error) {
+	if err != nil {
+		s.writeError(w, r, hub, err)
+		return
+	}
+	if list == nil {
+		list = map[string]outpost.Flavor{}
+	}
+	s.write(w, r, hub, http.StatusOK, list)
+}
+
+// readAuthentication reads a user's authentication object, whatever the content type says.
+func (s *Server) readAuthentication(w http.ResponseWriter, r *http.Request, hub string) (authentication any, ok bool) {
+	body, ok := s.readBody(w, r)
+	if !ok {
+		return nil, false
+	}
+	if err := json.Unmarshal(body, &authentication); err != nil {
+		s.writeError(w, r, hub, outpost.Errorf(outpost.KindInvalid, "The request's body is not JSON."))
+		return nil, false
+	}
+	return authentication, true
+}

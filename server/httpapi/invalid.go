@@ -1,0 +1,54 @@
+package httpapi
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"slices"
+)
+
+// problem is one thing that is wrong with a body, in the form of pydantic, whose words clients may know. It never holds
+// what was sent: bodies carry tokens (X6).
+type problem struct {
+	kind  string
+	where []any // names, and numbers for places
+}
+
+func at(where ...any) []any { return where }
+
+// problemTexts are pydantic's texts for the kinds of problems.
+var problemTexts = map[string]string{
+	"missing":               "Field required",
+	"json_invalid":          "JSON decode error",
+	"model_attributes_type": "Input should be a valid dictionary or object to extract fields from",
+	"string_type":           "Input should be a valid string",
+	"string_too_short":      "String should have at least 1 character",
+	"dict_type":             "Input should be a valid dictionary",
+	"value_error":           "Value error, JUPYTERHUB_USER_ID must be an integer",
+}
+
+// problems is the content of a 422.
+type problems []problem
+
+// problemDetail is the body of a 422. Counterpart: contract 1.9, without "input".
+type problemDetail struct {
+	Detail []problemItem `json:"detail"`
+}
+
+type problemItem struct {
+	Type string `json:"type"`
+	Loc  []any  `json:"loc"`
+	Msg  string `json:"msg"`
+}
+
+func (p problems) write(w http.ResponseWriter) {
+	// Maps have been gone through: the same body is to give the same answer.
+	slices.SortStableFunc(p, func(a, b problem) int { return cmp.Compare(fmt.Sprint(a.where...), fmt.Sprint(b.where...)) })
+	body := problemDetail{Detail: []problemItem{}}
+	for _, one := range p {
+		body.Detail = append(body.Detail, problemItem{one.kind, one.where, problemTexts[one.kind]})
+	}
+	if err := writeJSON(w, http.StatusUnprocessableEntity, body); err != nil {
+		writeText(w, http.StatusInternalServerError, "Internal Server Error")
+	}
+}

@@ -1,0 +1,93 @@
+package httpapi
+
+import (
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// A source may give this many wrong passwords at once, and one more for each interval (X20).
+	wrongPasswords        = 20
+	wrongPasswordInterval = 10 * time.Second
+	// maxFailedSources bounds the memory; when it is full, everything that has recovered goes, then everything.
+	maxFailedSources = 10_000
+)
+
+// failedLogins counts wrong passwords for each source. The zero value with a clock is empty.
+type failedLogins struct {
+	now    func() time.Time
+	any    atomic.Bool // false while there is nothing to look up
+	mu     sync.Mutex
+	bySrc  map[string]time.Time // when the source will have recovered completely
+	logged time.Time
+}
+
+// blocked tells whether a source has given too many wrong passwords.
+func (f *failedLogins) blocked(source string) bool {
+	if !f.any.Load() {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.bySrc[group(source)].Sub(f.now()) > (wrongPasswords-1)*wrongPasswordInterval
+}
+
+// add counts a wrong password.
+func (f *failedLogins) add(source string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.now()
+	if f.bySrc == nil {
+		f.bySrc = map[string]time.Time{}
+	}
+	f.any.Store(true)
+	if len(f.bySrc) >= maxFailedSources {
+		f.forget(now)
+	}
+	key := group(source)
+	recovered := f.bySrc[key]
+	if recovered.Before(now) {
+		recovered = now
+	}
+	f.bySrc[key] = recovered.Add(wrongPasswordInterval)
+}
+
+// forget drops the sources that have recovered, or all if none has.
+func (f *failedLogins) forget(now time.Time) {
+	for source, recovered := range f.bySrc {
+		if recovered.Before(now) {
+			delete(f.bySrc, source)
+		}
+	}
+	if len(f.bySrc) >= maxFailedSources {
+		clear(f.bySrc)
+	}
+}
+
+// sourceOf is the address of a connection without its port.
+func sourceOf(remote string) string {
+	if colon := strings.LastIndexByte(remote, ':'); colon >= 0 {
+		return remote[:colon]
+	}
+	return remote
+}
+
+// group is what is counted together: an IPv4 address, or a /64 of IPv6, which one machine can have for itself.
+func group(source string) string {
+	address, err := netip.ParseAddr(strings.Trim(source, "[]"))
+	if err != nil {
+		return strings.Clone(source)
+	}
+	address = address.Unmap().WithZone("")
+	if address.Is4() {
+		return address.String()
+	}
+	prefix, err := address.Prefix(64)
+	if err != nil {
+		return address.String()
+	}
+	return prefix.String()
+}
