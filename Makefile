@@ -64,7 +64,65 @@ run: ## the outpost on SQLite on this machine, pods in the cluster of KUBECONFIG
 
 # ---- hub images and verify
 
+# The pair of JupyterHub and its client: jupyterhub-5.5 or jupyterhub-6.1, see images/hub.
+PAIR ?= jupyterhub-5.5
+
+.PHONY: hub-images
+hub-images: ## the images of the hub and of JupyterLab as archives in the cache, without Docker (PAIR=jupyterhub-6.1)
+	@dev/packages images
+	@mkdir -p $(STATE)/images
+	@images/build hub $(PAIR) | tee $(STATE)/images/hub.path
+	@images/build lab | tee $(STATE)/images/lab.path
+
+.PHONY: images
+images: image hub-images images-load ## the outpost's, the hub's and the lab's image, into the clusters' registry
+
+.PHONY: images-load
+images-load:
+	@for file in $(STATE)/images/outpost.tar $$(cat $(STATE)/images/hub.path $(STATE)/images/lab.path); do $(CLUSTERS) load $$file; done
+
+.PHONY: verify
+verify: ## start a server on each system, run a cell, stop it; of any deployed pair (STACK=local: the hub's stack)
+	@e2e/verify/run $(or $(STACK),local)
+
 # ---- stacks
+
+# The backend of the local clusters is a folder of this checkout. With stacks of your own, set PULUMI_BACKEND_URL and the passphrase.
+export PULUMI_BACKEND_URL ?= file://$(STATE)/pulumi
+export PULUMI_CONFIG_PASSPHRASE ?=
+PULUMI := dev/run pulumi
+
+.PHONY: stacks
+stacks: ## build the Pulumi program
+	@mkdir -p $(STATE)/pulumi
+	@go build -o $(STATE)/bin/stacks ./stacks
+
+.PHONY: preview
+preview: stacks ## what `up` would change: make preview STACK=local
+	@$(PULUMI) stack select --create $(or $(STACK),$(error say which: make preview STACK=local)) >/dev/null
+	@$(PULUMI) preview -s $(STACK) --diff
+
+# ---- everything at once
+
+.PHONY: up
+ifdef STACK
+up: stacks ## from nothing to a hub that has started a server on each system; STACK=name: that stack alone, on its own cluster
+	@dev/packages tools
+	@$(PULUMI) stack select --create $(STACK) >/dev/null
+	@$(PULUMI) up -s $(STACK) $(PULUMI_FLAGS)
+else
+up:
+	@dev/up
+endif
+
+.PHONY: down
+ifdef STACK
+down: stacks ## undo `up`: both stacks and the local clusters with their data; STACK=name: destroy that stack, its data stay
+	@$(PULUMI) destroy -s $(STACK) $(PULUMI_FLAGS)
+else
+down:
+	@dev/down
+endif
 
 # ---- checks
 
