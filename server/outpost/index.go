@@ -44,6 +44,7 @@ type entry struct {
 	phase     phase
 	owned     bool // a goroutine of this process starts or removes it
 	cancel    context.CancelFunc
+	marked    bool  // the Store knows that it is being stopped
 	state     State // replaced, never changed
 	address   string
 	end       time.Time

@@ -345,7 +345,7 @@ func TestPollCollectsLogs(t *testing.T) {
 	})
 }
 
-func TestBadNamesAreRefused(t *testing.T) {
+func TestX12X67BadNamesAreRefused(t *testing.T) {
 	long := make([]byte, 300)
 	for i := range long {
 		long[i] = 'x'

@@ -232,6 +232,10 @@ func (m *Manager) Ready(ctx context.Context) error {
 	return nil
 }
 
+// Reconciled is closed when left-overs of earlier processes are dealt with: from then on a poll can be answered
+// "not found" or "ended".
+func (m *Manager) Reconciled() <-chan struct{} { return m.reconciled }
+
 // List returns the services of a hub by start date.
 func (m *Manager) List(ctx context.Context, hub string) ([]Summary, error) {
 	list, err := m.store.List(ctx, hub)

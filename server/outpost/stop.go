@@ -99,7 +99,10 @@ func (m *Manager) markStopping(e *entry) {
 		m.logger(e).Warn("stop cannot be stored; stopping all the same", "err", err)
 		return
 	}
-	m.notifyFlavors(e)
+	e.mu.Lock()
+	e.marked = true
+	e.mu.Unlock()
+	m.notifyFlavors(e) // it counts no more, and only this changes the counts (X61)
 }
 
 // remove waits for the end of a cancelled start, then removes objects and row, trying until both are gone or the
@@ -149,10 +152,16 @@ func (m *Manager) remove(e *entry, why string) {
 		}
 	}
 	m.index.remove(e)
-	e.markGone()
+	e.mu.Lock()
+	marked := e.marked
+	e.mu.Unlock()
+	if !marked {
+		m.notifyFlavors(e)
+	}
 	duration := time.Since(begin)
 	m.observer.ServiceStopped(e.Hub, duration, why)
 	m.logger(e).Info("service stopped", "why", why, "duration", duration)
+	e.markGone()
 }
 
 func (e *entry) markTried() { e.triedOnce.Do(func() { close(e.tried) }) }

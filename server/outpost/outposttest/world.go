@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/outposts-dev/outposts/server/outpost"
 )
@@ -39,7 +40,10 @@ func NewWorldOn(t testing.TB, store *Store, spawner *Spawner, hubAPI *HubAPI, o 
 	return &World{Manager: m, Store: store, Spawner: spawner, HubAPI: hubAPI}
 }
 
-// Up runs the Manager, as leader too, until Down or the end of the test.
+// settle is how long Up waits for left-overs to be dealt with: they never are while a test keeps database or cluster down.
+const settle = 100 * time.Millisecond
+
+// Up runs the Manager, as leader too, until Down or the end of the test. It returns when polls are answered in full.
 func (w *World) Up(t testing.TB) *World {
 	t.Helper()
 	return w.run(t, w.Run, w.RunLeader)
@@ -66,6 +70,10 @@ func (w *World) run(t testing.TB, parts ...func(context.Context) error) *World {
 		loops.Wait()
 	}
 	t.Cleanup(w.stop)
+	select {
+	case <-w.Reconciled():
+	case <-time.After(settle):
+	}
 	return w
 }
 
