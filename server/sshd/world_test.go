@@ -66,7 +66,7 @@ func newWorld(t testing.TB, change func(*world)) *world {
 		Hubs: []string{hubName}, HostKeysDir: w.hosts, AuthorizedKeysDir: w.keys,
 		PermitOpen: w.permit, Resolve: w.resolve, Dial: w.dial,
 		Logger: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Observer: w.seen,
-		DrainTimeout: 50 * time.Millisecond,
+		DrainTimeout: 50 * time.Millisecond, ReloadInterval: time.Hour,
 	}
 	w.serve(hubName, serviceHost, servicePort, serviceAddr, echo)
 	if change != nil {

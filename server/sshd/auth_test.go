@@ -1,0 +1,288 @@
+package sshd
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/crypto/ssh"
+)
+
+// login tries to authenticate and tells whether it worked.
+func (w *world) login(user string, methods ...ssh.AuthMethod) bool {
+	c, err := ssh.Dial("tcp", w.addr, &ssh.ClientConfig{
+		User: user, Auth: methods, HostKeyCallback: ssh.FixedHostKey(w.hostKey.PublicKey()),
+	})
+	if err != nil {
+		return false
+	}
+	c.Close()
+	return true
+}
+
+// liar offers one key and signs with another.
+type liar struct{ shown, signs ssh.Signer }
+
+func (l liar) PublicKey() ssh.PublicKey { return l.shown.PublicKey() }
+func (l liar) Sign(r io.Reader, data []byte) (*ssh.Signature, error) {
+	return l.signs.Sign(r, data)
+}
+
+func signer(t *testing.T, key any) ssh.Signer {
+	t.Helper()
+	s, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func rsaKey(t *testing.T, bits int) ssh.Signer {
+	t.Helper()
+	k, err := rsa.GenerateKey(rand.Reader, bits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer(t, k)
+}
+
+func only(t *testing.T, s ssh.Signer, algorithm string) ssh.Signer {
+	t.Helper()
+	m, err := ssh.NewSignerWithAlgorithms(s.(ssh.AlgorithmSigner), []string{algorithm})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestLoginRefused(t *testing.T) {
+	big := rsaKey(t, 2048)
+	w := newWorld(t, func(w *world) {
+		w.writeKeys(hubName, authorizedLine("", w.hubKey), authorizedLine("", big))
+	})
+	answers := func(_, _ string, questions []string, _ []bool) ([]string, error) {
+		return make([]string, len(questions)), nil
+	}
+	authority := newKey(t)
+	cert := &ssh.Certificate{
+		Key: w.hubKey.PublicKey(), CertType: ssh.UserCert, ValidPrincipals: []string{"jhuboutpost"}, ValidBefore: ssh.CertTimeInfinity,
+	}
+	if err := cert.SignCert(rand.Reader, authority); err != nil {
+		t.Fatal(err)
+	}
+	certified, err := ssh.NewCertSigner(cert, w.hubKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name    string
+		user    string
+		methods []ssh.AuthMethod
+	}{
+		{"no method", "jhuboutpost", nil},
+		{"password", "jhuboutpost", []ssh.AuthMethod{ssh.Password("")}},
+		{"keyboard-interactive", "jhuboutpost", []ssh.AuthMethod{ssh.KeyboardInteractive(answers)}},
+		{"unknown key", "jhuboutpost", []ssh.AuthMethod{ssh.PublicKeys(newKey(t))}},
+		{"other user", "root", []ssh.AuthMethod{ssh.PublicKeys(w.hubKey)}},
+		{"empty user", "", []ssh.AuthMethod{ssh.PublicKeys(w.hubKey)}},
+		{"key that is shown but not held", "jhuboutpost", []ssh.AuthMethod{ssh.PublicKeys(liar{w.hubKey, newKey(t)})}},
+		{"RSA with SHA-1", "jhuboutpost", []ssh.AuthMethod{ssh.PublicKeys(only(t, big, ssh.KeyAlgoRSA))}},
+		{"certificate of an authorized key", "jhuboutpost", []ssh.AuthMethod{ssh.PublicKeys(certified)}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if w.login(tt.user, tt.methods...) {
+				t.Error("let in")
+			}
+		})
+	}
+	if !w.login("jhuboutpost", ssh.PublicKeys(w.hubKey)) {
+		t.Error("the right key was refused")
+	}
+}
+
+func TestKeyTypes(t *testing.T) {
+	curve, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rsaSigner := rsaKey(t, 2048)
+	keys := map[string]ssh.Signer{
+		"ed25519": newKey(t), "ecdsa": signer(t, curve),
+		"rsa-sha2-256": only(t, rsaSigner, ssh.KeyAlgoRSASHA256), "rsa-sha2-512": only(t, rsaSigner, ssh.KeyAlgoRSASHA512),
+	}
+	w := newWorld(t, func(w *world) {
+		var lines []string
+		for _, k := range keys {
+			lines = append(lines, authorizedLine("", k))
+		}
+		w.writeKeys(hubName, lines...)
+	})
+	for name, k := range keys {
+		if !w.login("jhuboutpost", ssh.PublicKeys(k)) {
+			t.Errorf("%s: refused", name)
+		}
+	}
+}
+
+func TestKeyOptions(t *testing.T) {
+	service := directTCPIP(serviceHost, servicePort)
+	for _, tt := range []struct {
+		options string
+		login   bool
+		opens   bool
+	}{
+		{"", true, true},
+		{"restrict,port-forwarding", true, true},
+		{`restrict,port-forwarding,command="/bin/echo \"no, really\""`, true, true},
+		{"no-pty,no-agent-forwarding,no-X11-forwarding,no-user-rc", true, true},
+		{"restrict", true, false},
+		{"no-port-forwarding", true, false},
+		{"port-forwarding,restrict", true, false},
+		{`permitopen="` + serviceHost + `:8888"`, true, true},
+		{`permitopen="*:8888"`, true, true},
+		{`permitopen="*:*"`, true, true},
+		{`permitopen="localhost:1",permitopen="` + serviceHost + `:*"`, true, true},
+		{`permitopen="` + serviceHost + `:8889"`, true, false},
+		{`permitopen="10.1.2.3:8888"`, true, false}, // the text counts, not where it leads
+		{`restrict,permitopen="*:*"`, true, false},
+		{`from="127.0.0.0/8"`, true, true},
+		{`from="10.0.0.0/8, 127.0.0.1"`, true, true},
+		{`from="127.?.0.*"`, true, true},
+		{`from="::1,127.0.0.1"`, true, true},
+		{`from="10.0.0.0/8"`, false, false},
+		{`from="127.0.0.0/8,!127.0.0.1"`, false, false},
+		{`from="!10.0.0.1"`, false, false},
+		{`expiry-time="20991231Z"`, true, true},
+		{`expiry-time="209912312359"`, true, true},
+		{`expiry-time="20991231235959Z"`, true, true},
+		{`expiry-time="20200101Z"`, false, false},
+		{`expiry-time="20991231Z",expiry-time="20200101"`, false, false},
+		{"RESTRICT,Port-Forwarding", true, true},
+		// Lines that are refused.
+		{"unknown-option", false, false},
+		{`environment="A=B"`, false, false},
+		{"cert-authority", false, false},
+		{`principals="a"`, false, false},
+		{`tunnel="1"`, false, false},
+		{"command", false, false},
+		{`restrict="yes"`, false, false},
+		{`from=127.0.0.1`, false, false},
+		{`from="127.0.0.1`, false, false},
+		{`from=""`, false, false},
+		{`from="127.0.0.1/8"`, false, false},
+		{`from="127.0.0.1",from="127.0.0.1"`, false, false},
+		{`permitopen="8888"`, false, false},
+		{`permitopen="a:0"`, false, false},
+		{`permitopen="::1:80"`, false, false},
+		{`expiry-time="tomorrow"`, false, false},
+		{`expiry-time="20991331"`, false, false},
+		{"restrict,,pty", false, false},
+		{",restrict", false, false},
+	} {
+		t.Run(tt.options, func(t *testing.T) {
+			w := newWorld(t, func(w *world) { w.writeKeys(hubName, authorizedLine(tt.options, w.hubKey)) })
+			c, err := w.client(w.hubKey)
+			if (err == nil) != tt.login {
+				t.Fatalf("login: got %v, want %v; log:\n%s", err, tt.login, w.log)
+			}
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			if got := refusal(c, "direct-tcpip", service) == (ssh.OpenChannelError{}); got != tt.opens {
+				t.Errorf("opens: got %v, want %v", got, tt.opens)
+			}
+		})
+	}
+}
+
+// One bad line is told by file and number, and locks nobody else out.
+func TestBadLineIsNamed(t *testing.T) {
+	bad := newKey(t)
+	w := newWorld(t, func(w *world) {
+		w.writeKeys(hubName, "# keys of the hub", "", authorizedLine("no-such-option", bad), authorizedLine("", w.hubKey))
+	})
+	if w.login("jhuboutpost", ssh.PublicKeys(bad)) {
+		t.Error("a line with an unknown option let its key in")
+	}
+	if !w.login("jhuboutpost", ssh.PublicKeys(w.hubKey)) {
+		t.Error("a bad line locked out another key")
+	}
+	const want = `jupyterhub line 3: option \"no-such-option\" is unknown`
+	if !strings.Contains(w.log.String(), want) {
+		t.Errorf("log does not say %q:\n%s", want, w.log)
+	}
+	err := CheckKeys(w.hosts, w.keys, w.opts.Hubs)
+	if err == nil || !strings.Contains(err.Error(), "jupyterhub line 3") {
+		t.Errorf("CheckKeys: %v", err)
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*world)
+		want   string
+	}{
+		{"authorized_keys with two hubs", func(w *world) {
+			w.opts.Hubs = append(w.opts.Hubs, "otherhub")
+			w.writeKeys("authorized_keys", authorizedLine("", w.hubKey))
+		}, "authorized_keys: there are 2 hubs; name one file after each hub"},
+		{"file of no hub", func(w *world) { w.writeKeys("jupyterhub.pub", "") }, "jupyterhub.pub: no hub has this name"},
+		{"no host key", func(w *world) { os.Remove(filepath.Join(w.hosts, "ssh_host_ed25519_key")) }, "no file is named ssh_host_*_key"},
+		{"broken host key", func(w *world) { writeFile(w.t, filepath.Join(w.hosts, "ssh_host_ed25519_key"), "x") }, "ssh_host_ed25519_key: not a private key"},
+		{"no directory of keys", func(w *world) { w.opts.AuthorizedKeysDir += "/none" }, "read authorized keys"},
+		{"no hubs", func(w *world) { w.opts.Hubs = nil }, "Hubs is empty"},
+		{"no PermitOpen", func(w *world) { w.opts.PermitOpen = nil }, "PermitOpen is nil"},
+		{"negative limit", func(w *world) { w.opts.MaxChannels = -1 }, "MaxChannels is negative"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := &world{t: t, hosts: t.TempDir(), keys: t.TempDir()}
+			w.writeHostKey("ssh_host_ed25519_key")
+			w.hubKey = newKey(t)
+			w.writeKeys(hubName, authorizedLine("", w.hubKey))
+			w.opts = Options{Hubs: []string{hubName}, HostKeysDir: w.hosts, AuthorizedKeysDir: w.keys, PermitOpen: w.permit}
+			if _, err := New(w.opts); err != nil {
+				t.Fatalf("before the change: %v", err)
+			}
+			tt.change(w)
+			if _, err := New(w.opts); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("New: got %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// The published file name works while there is one hub, and a key of two hubs belongs to neither.
+func TestFilesOfHubs(t *testing.T) {
+	a, b, both := newKey(t), newKey(t), newKey(t)
+	set, structural, lines := parseKeySet([]keyFile{
+		{"hub-a", []byte(authorizedLine("", a) + "\r\n" + authorizedLine("", both) + "\n")},
+		{"hub-b", []byte(authorizedLine("", b) + "\n" + authorizedLine("", both))},
+	}, []string{"hub-a", "hub-b"})
+	if len(structural) != 0 || len(lines) != 1 || !strings.Contains(lines[0].Error(), "hub-b line 2: the key is also at hub-a line 2") {
+		t.Errorf("errors: %v, %v", structural, lines)
+	}
+	got := map[string]string{}
+	for name, k := range map[string]ssh.Signer{"a": a, "b": b, "both": both} {
+		if line := set.find(k.PublicKey(), netip.MustParseAddr("10.0.0.1"), time.Now()); line != nil {
+			got[name] = line.hub
+		}
+	}
+	if diff := cmp.Diff(map[string]string{"a": "hub-a", "b": "hub-b"}, got); diff != "" {
+		t.Errorf("hubs (-want +got):\n%s", diff)
+	}
+	set, structural, lines = parseKeySet([]keyFile{{onlyHubFile, []byte(authorizedLine("", a))}}, []string{"hub-a"})
+	if line := set.find(a.PublicKey(), netip.Addr{}, time.Now()); line == nil || line.hub != "hub-a" || len(structural)+len(lines) > 0 {
+		t.Errorf("authorized_keys: %v, %v, %v", line, structural, lines)
+	}
+}
