@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+)
+
+// election chooses one of several processes by a Lease (coordination.k8s.io/v1).
+type election struct {
+	client           kubernetes.Interface
+	namespace, lease string
+	identity         string // of this process
+	log              *slog.Logger
+}
+
+// run does the work whenever this process is chosen, until ctx ends.
+func (e election) run(ctx context.Context, work func(context.Context)) error {
+	for ctx.Err() == nil {
+		if err := e.term(ctx, work); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// term takes part once: it waits until this process is chosen and works until the Lease is lost or ctx ends. The Lease
+// is given away only when the work has ended, so that no two processes work at a time.
+func (e election) term(ctx context.Context, work func(context.Context)) error {
+	chosen := make(chan context.Context, 1)
+	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+		Lock: &resourcelock.LeaseLock{
+			LeaseMeta:  metav1.ObjectMeta{Namespace: e.namespace, Name: e.lease},
+			Client:     e.client.CoordinationV1(),
+			LockConfig: resourcelock.ResourceLockConfig{Identity: e.identity},
+		},
+		Name: e.lease, ReleaseOnCancel: true,
+		LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second,
+		Callbacks: leaderelection.LeaderCallbacks{
+			OnStartedLeading: func(leading context.Context) { chosen <- leading },
+			OnStoppedLeading: func() {},
+			OnNewLeader: func(who string) {
+				e.log.Info("leader chosen", "leader", who, "this_process", who == e.identity)
+			},
+		},
+	})
+	if err != nil {
+		return err
+	}
+	electing, giveAway := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveAway()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		elector.Run(electing)
+	}()
+	select {
+	case leading := <-chosen:
+		working, stop := context.WithCancel(leading)
+		unhook := context.AfterFunc(ctx, stop)
+		work(working)
+		unhook()
+		stop()
+	case <-ctx.Done():
+	}
+	giveAway()
+	<-ended
+	return nil
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/outposts-dev/outposts/server"
+	"github.com/outposts-dev/outposts/server/kube"
+)
+
+// namespaceFile is where Kubernetes tells a pod its namespace.
+const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+
+// serve runs the server until ctx ends.
+func (p *process) serve(ctx context.Context) error {
+	limitMemory(p.lookup, p.log)
+	namespace, err := p.namespace()
+	if err != nil {
+		return err
+	}
+	client, err := kube.Connect(p.kubeconfig, p.context, "outpost/"+version)
+	if err != nil {
+		return fmt.Errorf("connect to Kubernetes (outside of a cluster give --kubeconfig): %w", err)
+	}
+	spawner, err := kube.New(client, namespace, p.kubeOptions())
+	if err != nil {
+		return fmt.Errorf("%s: spawner: %w", p.cfg.ConfigFile, err)
+	}
+	options := server.Options{
+		Logger: p.log, Version: version, InformerAge: spawner.Age, RefusedAddresses: p.refusedAddresses(),
+	}
+	if p.cfg.Lease != "" {
+		options.Lead = election{
+			client: client, namespace: p.podNamespace(namespace), lease: p.cfg.Lease, identity: identity(), log: p.log.With("component", "leader"),
+		}.run
+	}
+	s, err := server.New(ctx, p.cfg, spawner, options)
+	if err != nil {
+		return err
+	}
+	return s.Run(ctx)
+}
+
+// check tells everything that is wrong; settings themselves have been checked before.
+func (p *process) check(context.Context) error {
+	errs := []error{server.Check(p.cfg), optionError(p.cfg.ConfigFile, "spawner", p.cfg.Spawner)}
+	for _, hub := range p.cfg.Hubs() {
+		errs = append(errs, optionError(p.cfg.ConfigFile, "hubs."+hub+".spawner", p.cfg.Policy(hub).Spawner))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for _, w := range p.cfg.Warnings {
+		fmt.Fprintf(p.stdout, "warning: %s: %s\n", w.Name, w.Message)
+	}
+	fmt.Fprintf(p.stdout, "the settings are good; hubs: %s; database: %s\n", strings.Join(p.cfg.Hubs(), ", "), p.cfg.Database.Type)
+	return nil
+}
+
+func optionError(file, at string, options map[string]any) error {
+	if err := kube.CheckOptions(options); err != nil {
+		return fmt.Errorf("%s: %s: %w", file, at, err)
+	}
+	return nil
+}
+
+// rekey seals all rows with the first key.
+func (p *process) rekey(ctx context.Context) (err error) {
+	db, err := server.OpenStore(ctx, p.cfg, p.log, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	done, err := db.Rekey(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(p.stdout, "%d rows, %d of them sealed anew\n", done.Rows, done.Resealed)
+	if done.Unopened > 0 {
+		return fmt.Errorf("%d rows are sealed with a key that is not in OUTPOST_CRYPT_KEY; they are left as they are", done.Unopened)
+	}
+	return nil
+}
+
+// kubeOptions is the configuration of the spawner.
+func (p *process) kubeOptions() kube.Options {
+	o := kube.Options{
+		Spawner: p.cfg.Spawner, StartTimeout: p.cfg.StartTimeout, KeepTrying: !p.cfg.FailEarly, Logger: p.log.With("component", "kube"),
+	}
+	for _, hub := range p.cfg.Hubs() {
+		if ns, ok := p.cfg.Policy(hub).Spawner["namespace"].(string); ok {
+			o.Namespaces = append(o.Namespaces, ns)
+		}
+	}
+	return o
+}
+
+// namespace is where pods are made: what was configured, or where this process runs.
+func (p *process) namespace() (string, error) {
+	if p.cfg.Namespace != "" {
+		return p.cfg.Namespace, nil
+	}
+	text, err := os.ReadFile(namespaceFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", errors.New("OUTPOST_NAMESPACE: is empty, and this process does not run in a pod; write the namespace of the servers")
+	}
+	return strings.TrimSpace(string(text)), err
+}
+
+// podNamespace is where this process runs, for the Lease.
+func (p *process) podNamespace(otherwise string) string {
+	if text, err := os.ReadFile(namespaceFile); err == nil {
+		return strings.TrimSpace(string(text))
+	}
+	return otherwise
+}
+
+// refusedAddresses are the API server's, which no hub has any business with.
+func (p *process) refusedAddresses() []netip.Prefix {
+	host, _ := p.lookup("KUBERNETES_SERVICE_HOST")
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return nil
+	}
+	return []netip.Prefix{netip.PrefixFrom(addr, addr.BitLen())}
+}
+
+// identity tells one process from another: the pod's name and a moment.
+func identity() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "outpost"
+	}
+	return fmt.Sprintf("%s-%d", host, time.Now().UnixNano())
+}

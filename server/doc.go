@@ -1,0 +1,18 @@
+// Package server is the outpost process: it puts together what the packages below it do.
+//
+// A hub's request enters [httpapi], becomes a request to the Manager of [outpost], which stores a row ([store], sealed
+// by [seal]) and lets a Spawner make a pod. Progress and flavors go back to the hub through [hubclient]. SSH of the hub
+// enters [sshd], which asks the Manager what that hub may open. Settings come from [config]; figures and readiness
+// leave by a listener of their own.
+//
+// [New] wires everything in the order in which it depends on one another; [Server.Run] runs it and takes it down in
+// reverse. Package cmd/outpost adds the Kubernetes client, signals and the exit code.
+//
+// [httpapi]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/httpapi
+// [outpost]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/outpost
+// [store]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/store
+// [seal]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/seal
+// [hubclient]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/hubclient
+// [sshd]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/sshd
+// [config]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/config
+package server

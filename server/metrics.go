@@ -1,0 +1,148 @@
+package server
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+)
+
+// metrics are the figures of this process. Labels come from closed sets and from the names of the configured hubs.
+type metrics struct {
+	registry *prometheus.Registry
+
+	starts        *prometheus.CounterVec
+	startFailures *prometheus.CounterVec
+	startSeconds  *prometheus.HistogramVec
+	startsRefused *prometheus.CounterVec
+	stops         *prometheus.CounterVec
+	stopSeconds   *prometheus.HistogramVec
+	stopRetries   *prometheus.CounterVec
+	hubCalls      *prometheus.CounterVec
+
+	databaseSeconds *prometheus.HistogramVec
+	databaseErrors  *prometheus.CounterVec
+	reloads         *prometheus.CounterVec
+	leader          prometheus.Gauge
+
+	ssh sshMetrics
+}
+
+var (
+	startBuckets    = []float64{0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600}
+	databaseBuckets = []float64{0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10}
+)
+
+func newMetrics() *metrics {
+	m := &metrics{registry: prometheus.NewRegistry()}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "outpost_" + name, Help: help}, labels)
+		m.registry.MustRegister(c)
+		return c
+	}
+	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "outpost_" + name, Help: help, Buckets: buckets}, labels)
+		m.registry.MustRegister(h)
+		return h
+	}
+	m.starts = counter("starts_total", "Servers that were started and run.", "hub")
+	m.startFailures = counter("start_failures_total", "Starts that failed after they had begun, by reason.", "hub", "reason")
+	m.startSeconds = histogram("start_seconds", "Time from a request to a server that is ready.", startBuckets, "hub")
+	m.startsRefused = counter("starts_refused_total", "Starts that were refused before anything was made, by reason.", "hub", "reason")
+	m.stops = counter("stops_total", "Servers whose pod and row are gone, by why they were stopped.", "hub", "why")
+	m.stopSeconds = histogram("stop_seconds", "Time from the wish to stop to a pod that is gone.", startBuckets, "hub")
+	m.stopRetries = counter("stop_retries_total", "Removals that failed and are tried again.", "hub")
+	m.hubCalls = counter("hub_calls_total", "Calls to hubs: event, flavors, tunnel, restart, servers.", "hub", "call", "result")
+	m.databaseSeconds = histogram("database_seconds", "Time of one operation of the database.", databaseBuckets, "operation")
+	m.databaseErrors = counter("database_errors_total", "Operations of the database that failed.", "operation")
+	m.reloads = counter("reloads_total", "Changed files that were taken over or refused.", "what", "result")
+	m.leader = prometheus.NewGauge(prometheus.GaugeOpts{Name: "outpost_leader", Help: "1 if this process does the periodic work, else 0."})
+	m.registry.MustRegister(m.leader, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.ssh.init(counter, histogram, m.registry)
+	return m
+}
+
+// handler answers /metrics.
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
+}
+
+// ServiceStarted implements [outpost.Observer].
+func (m *metrics) ServiceStarted(hub string, d time.Duration, reason string) {
+	if reason != "" {
+		m.startFailures.WithLabelValues(hub, reason).Inc()
+		return
+	}
+	m.starts.WithLabelValues(hub).Inc()
+	m.startSeconds.WithLabelValues(hub).Observe(d.Seconds())
+}
+
+// StartRefused implements [outpost.Observer].
+func (m *metrics) StartRefused(hub, reason string) {
+	m.startsRefused.WithLabelValues(hub, reason).Inc()
+}
+
+// ServiceStopped implements [outpost.Observer].
+func (m *metrics) ServiceStopped(hub string, d time.Duration, why string) {
+	m.stops.WithLabelValues(hub, why).Inc()
+	m.stopSeconds.WithLabelValues(hub).Observe(d.Seconds())
+}
+
+// StopRetried implements [outpost.Observer].
+func (m *metrics) StopRetried(hub string) { m.stopRetries.WithLabelValues(hub).Inc() }
+
+// HubCalled implements [outpost.Observer].
+func (m *metrics) HubCalled(hub, call string, err error) {
+	m.hubCalls.WithLabelValues(hub, call, result(err)).Inc()
+}
+
+// database is told about each operation of the store.
+func (m *metrics) database(operation string, d time.Duration, err error) {
+	m.databaseSeconds.WithLabelValues(operation).Observe(d.Seconds())
+	if err != nil {
+		m.databaseErrors.WithLabelValues(operation).Inc()
+	}
+}
+
+// reloaded is told about each changed file.
+func (m *metrics) reloaded(what string, err error) {
+	m.reloads.WithLabelValues(what, result(err)).Inc()
+}
+
+func result(err error) string {
+	if err != nil {
+		return "error"
+	}
+	return "ok"
+}
+
+// gauges are read when somebody asks for metrics.
+type gauges struct {
+	counts      func() []outpost.Count
+	informerAge func() (time.Duration, bool)
+}
+
+var (
+	servicesDesc    = prometheus.NewDesc("outpost_services", "Services in memory, by hub and state.", []string{"hub", "state"}, nil)
+	informerAgeDesc = prometheus.NewDesc("outpost_informer_age_seconds", "Time since the last word from Kubernetes about pods.", nil, nil)
+)
+
+// Describe implements [prometheus.Collector].
+func (g gauges) Describe(ch chan<- *prometheus.Desc) {
+	ch <- servicesDesc
+	ch <- informerAgeDesc
+}
+
+// Collect implements [prometheus.Collector].
+func (g gauges) Collect(ch chan<- prometheus.Metric) {
+	for _, c := range g.counts() {
+		ch <- prometheus.MustNewConstMetric(servicesDesc, prometheus.GaugeValue, float64(c.Services), c.Hub, c.State)
+	}
+	if age, known := g.informerAge(); known {
+		ch <- prometheus.MustNewConstMetric(informerAgeDesc, prometheus.GaugeValue, age.Seconds())
+	}
+}

@@ -1,0 +1,79 @@
+package server
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// sshMetrics are the figures of the SSH server; it implements sshd.Observer.
+type sshMetrics struct {
+	handshakes       *prometheus.CounterVec
+	handshakeSeconds *prometheus.HistogramVec
+	connections      *prometheus.GaugeVec
+	tunnels          *prometheus.GaugeVec
+	refused          *prometheus.CounterVec
+	dials            *prometheus.CounterVec
+	dialSeconds      *prometheus.HistogramVec
+	bytes            *prometheus.CounterVec
+	keyReloads       *prometheus.CounterVec
+}
+
+// init makes the figures with the constructors of [newMetrics].
+func (m *sshMetrics) init(
+	counter func(name, help string, labels ...string) *prometheus.CounterVec,
+	histogram func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec,
+	registry *prometheus.Registry,
+) {
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "outpost_" + name, Help: help}, []string{"hub"})
+		registry.MustRegister(g)
+		return g
+	}
+	quick := []float64{0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10}
+	m.handshakes = counter("ssh_handshakes_total", "SSH connections by how their handshake ended.", "result")
+	m.handshakeSeconds = histogram("ssh_handshake_seconds", "Time of an SSH handshake that succeeded.", quick)
+	m.connections = gauge("ssh_connections", "SSH connections of a hub.")
+	m.tunnels = gauge("tunnels", "Forwarded connections that are open.")
+	m.refused = counter("ssh_refused_total", "Channels and requests that were refused, by reason.", "hub", "reason")
+	m.dials = counter("ssh_dials_total", "Attempts to reach a server that a hub may reach.", "hub", "result")
+	m.dialSeconds = histogram("ssh_dial_seconds", "Time to reach a server.", quick, "hub")
+	m.bytes = counter("ssh_bytes_total", "Bytes forwarded: up is from the hub to its servers.", "hub", "direction")
+	m.keyReloads = counter("ssh_key_reloads_total", "Changed keys that were taken over or refused.", "result")
+}
+
+// Handshake implements sshd.Observer.
+func (m *sshMetrics) Handshake(how string, took time.Duration) {
+	m.handshakes.WithLabelValues(how).Inc()
+	if how == "ok" {
+		m.handshakeSeconds.WithLabelValues().Observe(took.Seconds())
+	}
+}
+
+// Connection implements sshd.Observer.
+func (m *sshMetrics) Connection(hub string, delta int) {
+	m.connections.WithLabelValues(hub).Add(float64(delta))
+}
+
+// Channel implements sshd.Observer.
+func (m *sshMetrics) Channel(hub string, delta int) {
+	m.tunnels.WithLabelValues(hub).Add(float64(delta))
+}
+
+// Refused implements sshd.Observer.
+func (m *sshMetrics) Refused(hub, reason string) { m.refused.WithLabelValues(hub, reason).Inc() }
+
+// Dialled implements sshd.Observer.
+func (m *sshMetrics) Dialled(hub string, took time.Duration, err error) {
+	m.dials.WithLabelValues(hub, result(err)).Inc()
+	m.dialSeconds.WithLabelValues(hub).Observe(took.Seconds())
+}
+
+// Copied implements sshd.Observer.
+func (m *sshMetrics) Copied(hub string, up, down int64) {
+	m.bytes.WithLabelValues(hub, "up").Add(float64(up))
+	m.bytes.WithLabelValues(hub, "down").Add(float64(down))
+}
+
+// Reloaded implements sshd.Observer.
+func (m *sshMetrics) Reloaded(err error) { m.keyReloads.WithLabelValues(result(err)).Inc() }

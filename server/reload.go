@@ -1,0 +1,146 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+const (
+	settle = 100 * time.Millisecond // a volume is swapped in several steps
+	lookIn = 10 * time.Second       // for volumes that send no notice
+)
+
+// watched are files that belong together and what to do when they have changed.
+type watched struct {
+	what  string // for logs and metrics
+	files []string
+	apply func() error
+	sum   [sha256.Size]byte
+}
+
+// reloader looks after files and applies what has changed. Kubernetes swaps a symlink of the folder when a ConfigMap or
+// Secret changes, so folders are watched, and contents are compared.
+type reloader struct {
+	items   []*watched
+	log     *slog.Logger
+	applied func(what string, err error) // for metrics
+	now     chan struct{}                // asks for a look
+}
+
+func newReloader(log *slog.Logger, applied func(what string, err error)) *reloader {
+	return &reloader{log: log, applied: applied, now: make(chan struct{}, 1)}
+}
+
+// add looks after files from now on: what they hold at this moment counts as applied.
+func (r *reloader) add(what string, apply func() error, files ...string) {
+	w := &watched{what: what, files: files, apply: apply}
+	w.sum, _ = w.read()
+	r.items = append(r.items, w)
+}
+
+// read is a checksum of the files' contents; a missing file is as good as an empty one.
+func (w *watched) read() (sum [sha256.Size]byte, err error) {
+	h := sha256.New()
+	for _, path := range w.files {
+		text, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return sum, err
+		}
+		one := sha256.Sum256(text)
+		h.Write(one[:])
+	}
+	return [sha256.Size]byte(h.Sum(nil)), nil
+}
+
+// reload asks for a look at the files at once.
+func (r *reloader) reload() {
+	select {
+	case r.now <- struct{}{}:
+	default:
+	}
+}
+
+// run looks after the files until ctx ends.
+func (r *reloader) run(ctx context.Context) {
+	events, stop := r.watch()
+	defer stop()
+	ticker := time.NewTicker(lookIn)
+	defer ticker.Stop()
+	settled := time.NewTimer(0)
+	defer settled.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-events:
+			settled.Reset(settle)
+		case <-settled.C:
+			r.look()
+		case <-ticker.C:
+			r.look()
+		case <-r.now:
+			r.look()
+		}
+	}
+}
+
+// watch begins to watch the folders of all files; without notices the ticker alone has to do.
+func (r *reloader) watch() (<-chan fsnotify.Event, func()) {
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		r.log.Warn("files are only looked at from time to time", "interval", lookIn, "err", err)
+		return nil, func() {}
+	}
+	seen := map[string]bool{}
+	for _, item := range r.items {
+		for _, path := range item.files {
+			dir := filepath.Dir(path)
+			if seen[dir] {
+				continue
+			}
+			seen[dir] = true
+			if err := w.Add(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				r.log.Warn("folder is only looked at from time to time", "dir", dir, "err", err)
+			}
+		}
+	}
+	go func() {
+		for err := range w.Errors {
+			r.log.Warn("watching files", "err", err)
+			r.reload()
+		}
+	}()
+	return w.Events, func() {
+		if err := w.Close(); err != nil {
+			r.log.Warn("stop watching files", "err", err)
+		}
+	}
+}
+
+// look applies every change. What cannot be applied is tried again only when it has changed once more.
+func (r *reloader) look() {
+	for _, w := range r.items {
+		sum, err := w.read()
+		if err == nil && sum == w.sum {
+			continue
+		}
+		if err == nil {
+			w.sum = sum
+			err = w.apply()
+		}
+		r.applied(w.what, err)
+		if err != nil {
+			r.log.Error("changed file is not used, the old one stays", "what", w.what, "err", err)
+			continue
+		}
+		r.log.Info("changed file is used", "what", w.what)
+	}
+}
