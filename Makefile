@@ -130,13 +130,22 @@ endif
 build: ## compile everything
 	go build ./...
 
+TEST := go run -C dev/test . -root $(CURDIR) -logs $(STATE)/test
+UNIT := unit dev image runner
+
 .PHONY: test
-test: ## all tests: unit, Python, and end to end on two real clusters
-	go run -C dev/test . -root $(CURDIR) -logs $(STATE)/test unit
+test: ## all tests: unit, Python, and end to end on two real clusters (brings them up first)
+	@dev/packages tools clusters images tests
+	@dev/up
+	@$(TEST) $(UNIT) python e2e
 
 .PHONY: test-unit
 test-unit: ## the tests that run offline, without root, in minutes
-	go run -C dev/test . -root $(CURDIR) -logs $(STATE)/test unit
+	@$(TEST) $(UNIT)
+
+.PHONY: test-e2e
+test-e2e: ## the tests on the clusters that `make up` left
+	@$(TEST) e2e
 
 .PHONY: lint
 lint: ## format, vet, linters, import table

@@ -34,6 +34,14 @@ var suites = []suite{
 		dir: "dev/clusters", argv: []string{"go", "test", "-json", "-race", "-timeout", "10m", "./..."},
 	},
 	{
+		name: "image", about: "the writer of the outpost's image",
+		dir: "images/outpost", argv: []string{"go", "test", "-json", "-race", "-timeout", "10m", "./..."},
+	},
+	{
+		name: "runner", about: "this program",
+		dir: "dev/test", argv: []string{"go", "test", "-json", "-race", "./..."},
+	},
+	{
 		name: "python", about: "the hub-side module against the real client packages",
 		argv: []string{"infra/hub/tests/run", "--junitxml={junit}"},
 	},
