@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -87,17 +88,26 @@ func jsonNames(t reflect.Type) map[string]jsonName {
 		return cached.(map[string]jsonName)
 	}
 	names := map[string]jsonName{}
-	for _, f := range reflect.VisibleFields(t) {
-		tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if tag == "" || tag == "-" || f.Anonymous {
-			continue
-		}
-		n := jsonName{json: tag, index: f.Index}
-		names[tag] = n
-		names[snakeCase(tag)] = n
-	}
+	addJSONNames(names, t, nil)
 	jsonNameCache.Store(t, names)
 	return names
+}
+
+func addJSONNames(names map[string]jsonName, t reflect.Type, parent []int) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		index := append(slices.Clone(parent), i)
+		tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		switch {
+		case tag == "-":
+		case tag == "" && f.Anonymous && f.Type.Kind() == reflect.Struct:
+			addJSONNames(names, f.Type, index)
+		case tag != "":
+			n := jsonName{json: tag, index: index}
+			names[tag] = n
+			names[snakeCase(tag)] = n
+		}
+	}
 }
 
 // snakeCase writes hostIPC as host_ipc and setHostnameAsFQDN as set_hostname_as_fqdn.

@@ -26,14 +26,15 @@ const (
 
 // start is one Start that is under way.
 type start struct {
-	cancel context.CancelFunc
-	done   chan struct{}
+	cancel    context.CancelFunc
+	cancelled <-chan struct{}
+	done      chan struct{}
 }
 
 // begin registers a start of a key, so that Stop can end it and wait for it.
 func (s *Spawner) begin(ctx context.Context, k outpost.Key) (context.Context, func(), error) {
 	ctx, cancel := context.WithCancel(ctx)
-	run := &start{cancel: cancel, done: make(chan struct{})}
+	run := &start{cancel: cancel, cancelled: ctx.Done(), done: make(chan struct{})}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.starts[k] != nil {

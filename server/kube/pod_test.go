@@ -1,0 +1,268 @@
+package kube
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// podVectors is pod-vectors.json.
+type podVectors struct {
+	MakePod       []makePodVector `json:"make_pod"`
+	MakePodErrors []makePodVector `json:"make_pod_errors"`
+	MakePVC       []struct {
+		ID    string `json:"id"`
+		Input struct {
+			Name        string            `json:"name"`
+			Class       *string           `json:"storage_class"`
+			Modes       []string          `json:"access_modes"`
+			Selector    map[string]any    `json:"selector"`
+			Storage     *string           `json:"storage"`
+			Labels      map[string]string `json:"labels"`
+			Annotations map[string]string `json:"annotations"`
+		} `json:"input"`
+		PVC json.RawMessage `json:"pvc"`
+	} `json:"make_pvc"`
+	MakeService []struct {
+		ID    string `json:"id"`
+		Input struct {
+			Name        string            `json:"name"`
+			Port        int32             `json:"port"`
+			Selector    map[string]string `json:"selector"`
+			Labels      map[string]string `json:"labels"`
+			Annotations map[string]string `json:"annotations"`
+		} `json:"input"`
+		Service json.RawMessage `json:"service"`
+	} `json:"make_service"`
+	MakeSecret []struct {
+		ID    string `json:"id"`
+		Input struct {
+			Name        string            `json:"name"`
+			Key         string            `json:"keyfile"`
+			Cert        string            `json:"certfile"`
+			CA          string            `json:"cafile"`
+			HubCA       string            `json:"hub_ca"`
+			Labels      map[string]string `json:"labels"`
+			Annotations map[string]string `json:"annotations"`
+		} `json:"input"`
+		Secret json.RawMessage `json:"secret"`
+	} `json:"make_secret"`
+	MakeNamespace []struct {
+		Input struct {
+			Name        string         `json:"name"`
+			Labels      map[string]any `json:"labels"`
+			Annotations map[string]any `json:"annotations"`
+		} `json:"input"`
+		Namespace json.RawMessage `json:"namespace"`
+	} `json:"make_namespace"`
+	OwnerReference json.RawMessage `json:"owner_reference"`
+	Spawner        []spawnerVector `json:"spawner"`
+	Outpost        []outpostVector `json:"outpost"`
+	Memory         []struct {
+		Value any    `json:"value"`
+		Bytes *int64 `json:"bytes"`
+		Error string `json:"error"`
+	} `json:"memory_parsing"`
+}
+
+type makePodVector struct {
+	ID    string          `json:"id"`
+	Input map[string]any  `json:"input"`
+	Pod   json.RawMessage `json:"pod"`
+}
+
+// build runs one make_pod vector through options and buildPod. Its input is named like options, but for a few.
+func (v makePodVector) build(p *problems) *corev1.Pod {
+	values, in := map[string]any{}, podInput{}
+	texts := func(value any) map[string]string {
+		out := map[string]string{}
+		for key, text := range value.(map[string]any) {
+			out[key] = text.(string)
+		}
+		return out
+	}
+	for name, value := range v.Input {
+		switch name {
+		case "name":
+			in.Name = value.(string)
+		case "labels":
+			in.Labels = texts(value)
+		case "annotations":
+			in.Annotations = texts(value)
+		case "env":
+			in.Env = value.(map[string]any)
+		case "ssl_secret_name":
+			in.SSLSecret = value.(string)
+		case "ssl_secret_mount_path":
+			values["secret_mount_path"] = value
+		case "working_dir":
+			in.WorkingDir = value.(string)
+		default:
+			values[name] = value
+		}
+	}
+	st, err := newSettings(checkLayer(values, p), defaults("jhub"))
+	if err != nil {
+		p.addf("settings", "%v", err)
+	}
+	in.Settings = st
+	if in.SSLSecret != "" {
+		if in.Env == nil {
+			in.Env = map[string]any{}
+		}
+		for name, file := range sslVariables {
+			in.Env[name] = st.SecretMountPath + file
+		}
+	}
+	return buildPod(in, p)
+}
+
+// withPeersMode sets the mode of the certificates to the peer's, which lets everybody do everything.
+func withPeersMode(pod *corev1.Pod) *corev1.Pod {
+	for i, v := range pod.Spec.Volumes {
+		if v.Name == sslVolume {
+			pod.Spec.Volumes[i].Secret.DefaultMode = new(int32(0o777))
+		}
+	}
+	return pod
+}
+
+func TestPodsAreThePeers(t *testing.T) {
+	var v podVectors
+	loadVectors(t, "pod-vectors", &v)
+	if len(v.MakePod) < 20 {
+		t.Fatalf("only %d vectors", len(v.MakePod))
+	}
+	for _, c := range v.MakePod {
+		t.Run(c.ID, func(t *testing.T) {
+			var p problems
+			got := c.build(&p)
+			if text := p.String(); text != "" {
+				t.Fatal(text)
+			}
+			if diff := cmp.Diff(decode[corev1.Pod](t, c.Pod), withPeersMode(got), sameObject); diff != "" {
+				t.Errorf("pod (-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestPodsThatThePeerRefuses(t *testing.T) {
+	var v podVectors
+	loadVectors(t, "pod-vectors", &v)
+	if len(v.MakePodErrors) < 9 {
+		t.Fatalf("only %d vectors", len(v.MakePodErrors))
+	}
+	for _, c := range v.MakePodErrors {
+		var p problems
+		if c.build(&p); p.String() == "" {
+			t.Errorf("%s: no error", c.ID)
+		}
+	}
+}
+
+func TestHelpersAreThePeers(t *testing.T) {
+	var v podVectors
+	loadVectors(t, "pod-vectors", &v)
+	for _, c := range v.MakePVC {
+		var p problems
+		in := pvcInput{
+			Name: c.Input.Name, StorageClass: c.Input.Class, AccessModes: c.Input.Modes, Selector: c.Input.Selector,
+			Labels: c.Input.Labels, Annotations: c.Input.Annotations,
+		}
+		if c.Input.Storage != nil {
+			in.Storage = *c.Input.Storage
+		}
+		got := buildPVC(in, &p)
+		if (p.String() == "") != (c.Input.Storage != nil) { // the peer sends null and the API server refuses it
+			t.Errorf("%s: problems %q", c.ID, p.String())
+		}
+		if diff := cmp.Diff(decode[corev1.PersistentVolumeClaim](t, c.PVC), got, sameObject); diff != "" {
+			t.Errorf("claim %s (-want +got)\n%s", c.ID, diff)
+		}
+	}
+	var owner metav1.OwnerReference
+	if err := json.Unmarshal(v.OwnerReference, &owner); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(owner, ownerReference(owner.Name, owner.UID)); diff != "" {
+		t.Errorf("owner (-want +got)\n%s", diff)
+	}
+	owners := []metav1.OwnerReference{owner}
+	for _, c := range v.MakeService {
+		got := buildService(c.Input.Name, "", c.Input.Port, c.Input.Selector, c.Input.Labels, c.Input.Annotations)
+		got.OwnerReferences, got.APIVersion = owners, ""
+		if diff := cmp.Diff(decode[corev1.Service](t, c.Service), got, sameObject); diff != "" {
+			t.Errorf("service %s (-want +got)\n%s", c.ID, diff)
+		}
+	}
+	for _, c := range v.MakeSecret {
+		got := buildSecret(c.Input.Name, "", certificates{c.Input.Key, c.Input.Cert, c.Input.CA, c.Input.HubCA}, c.Input.Labels, c.Input.Annotations)
+		got.OwnerReferences = owners
+		if diff := cmp.Diff(decode[corev1.Secret](t, c.Secret), got, sameObject); diff != "" {
+			t.Errorf("secret %s (-want +got)\n%s", c.ID, diff)
+		}
+	}
+	for _, c := range v.MakeNamespace {
+		var p problems
+		got := buildNamespace(c.Input.Name, settings{UserNamespaceLabels: c.Input.Labels, UserNamespaceAnnots: c.Input.Annotations}, fields{}, &p)
+		if diff := cmp.Diff(decode[corev1.Namespace](t, c.Namespace), got, sameObject); diff != "" {
+			t.Errorf("namespace (-want +got)\n%s", diff)
+		}
+	}
+}
+
+func TestMemoryIsReadAsThePeerDoes(t *testing.T) {
+	var v podVectors
+	loadVectors(t, "pod-vectors", &v)
+	differs := map[any]any{
+		"1Gi": int64(1 << 30),               // a Kubernetes quantity
+		"1 G": nil, "-1G": nil, "1e3M": nil, // accidents of Python's float
+	}
+	for _, c := range v.Memory {
+		value := numbers(mustCanonical(t, c.Value))
+		got, err := nullable(memory)(value)
+		if want, ok := differs[c.Value]; ok {
+			if got != want || (err != nil) != (want == nil) {
+				t.Errorf("%v = %v, %v; want %v", c.Value, got, err, want)
+			}
+			continue
+		}
+		switch {
+		case c.Error != "":
+			if err == nil {
+				t.Errorf("%v = %v, want an error", c.Value, got)
+			}
+		case err != nil:
+			t.Errorf("%v: %v", c.Value, err)
+		case c.Bytes == nil && got != nil, c.Bytes != nil && got != *c.Bytes:
+			t.Errorf("%v = %v, want %v", c.Value, got, c.Bytes)
+		}
+	}
+}
+
+func mustCanonical(t *testing.T, v any) any {
+	t.Helper()
+	m, err := canonical(map[string]any{"v": v})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m["v"]
+}
+
+func FuzzMemory(f *testing.F) {
+	for _, s := range []string{"1G", "1.5G", "2Gi", "512", "1k", "", "G", "999999999999999999T", "0.0000001K"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if v, err := memory(s); err == nil && v.(int64) < 0 {
+			t.Errorf("%q = %d", s, v)
+		}
+		if v, err := cpu(s); err == nil && v.(float64) < 0 {
+			t.Errorf("%q = %f cores", s, v)
+		}
+	})
+}

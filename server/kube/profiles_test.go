@@ -1,0 +1,113 @@
+package kube
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestProfilesAreThePeers(t *testing.T) {
+	var v lifecycleVectors
+	loadVectors(t, "lifecycle-vectors", &v)
+	lists := map[string]any{
+		"profile-without-list": []any{},
+		"dict-form": map[string]any{
+			"b": map[string]any{"display_name": "Second", "kubespawner_override": map[string]any{"image": "img:b"}},
+			"a": map[string]any{"display_name": "First"},
+		},
+		"option-without-choices": []any{map[string]any{"display_name": "P", "slug": "p", "profile_options": map[string]any{
+			"image": map[string]any{"unlisted_choice": map[string]any{"enabled": true, "kubespawner_override": map[string]any{"image": "{value}"}}},
+		}}},
+	}
+	fine := map[string]bool{"profile-without-list": true} // see TestOutpostObjectsAreThePeers
+	if len(v.Profiles.Cases) < 14 {
+		t.Fatalf("only %d vectors", len(v.Profiles.Cases))
+	}
+	for _, c := range v.Profiles.Cases {
+		t.Run(c.ID, func(t *testing.T) {
+			values := map[string]any{"profile_list": v.Profiles.List}
+			for name, value := range v.Profiles.Base {
+				values[name] = value
+			}
+			if list, ok := lists[c.ID]; ok {
+				values["profile_list"] = list
+			}
+			var p problems
+			merged := checkLayer(values, &p)
+			below := defaults("jhub")
+			applyProfile(merged, func(name string) any { return below[name] }, numbers(mustCanonical(t, c.UserOptions)).(map[string]any), &p)
+			text := p.String()
+			if (text != "") != (c.Error != "" && !fine[c.ID]) {
+				t.Fatalf("problems %q, the peer's error is %q", text, c.Error)
+			}
+			if text != "" || c.Error != "" {
+				return
+			}
+			s, err := newSettings(merged, below)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := settingsAsOptions(t, s)
+			for name, want := range c.After {
+				if diff := cmp.Diff(want, got[name], sameObject); diff != "" && !bothEmpty(want, got[name]) {
+					t.Errorf("%s (-want +got)\n%s", name, diff)
+				}
+			}
+		})
+	}
+}
+
+func settingsAsOptions(t *testing.T, s settings) map[string]any {
+	t.Helper()
+	data, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out map[string]any
+	if err := json.Unmarshal(data, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// bothEmpty tells whether two options are not set, in whichever way.
+func bothEmpty(a, b any) bool {
+	empty := func(v any) bool {
+		switch v := v.(type) {
+		case nil:
+			return true
+		case []any:
+			return len(v) == 0
+		case map[string]any:
+			return len(v) == 0
+		}
+		return false
+	}
+	return empty(a) && empty(b)
+}
+
+func TestProfileSlugsAreThePeers(t *testing.T) {
+	var v lifecycleVectors
+	loadVectors(t, "lifecycle-vectors", &v)
+	for _, c := range v.Profiles.Slugs {
+		if got := profileSlug(c.Display); got != c.Slug {
+			t.Errorf("%q = %q, want %q", c.Display, got, c.Slug)
+		}
+	}
+}
+
+func TestWrongProfilesAreFoundInTheConfiguration(t *testing.T) {
+	err := CheckOptions(map[string]any{"profile_list": []any{
+		map[string]any{"display_name": "Small", "kubespawner_override": map[string]any{"mem_limit": "lots", "nope": 1}},
+		map[string]any{"display_name": "Big", "profile_options": map[string]any{"image": map[string]any{
+			"choices":         map[string]any{"a": map[string]any{"kubespawner_override": map[string]any{"image": 5}}},
+			"unlisted_choice": map[string]any{"enabled": true, "validation_regex": "(", "kubespawner_override": map[string]any{"mem_limit": "{value}"}},
+		}}},
+	}})
+	const want = `image (profile big): must be a text, not a whole number; mem_limit (profile small): must be bytes as a number, or a text such as "512M", "1.5G" or "2Gi"; ` +
+		"nope (profile small): no such option; profile_list[1].image.unlisted_choice.validation_regex: error parsing regexp: missing closing ): `^(?:()`"
+	if err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
