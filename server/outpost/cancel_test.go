@@ -50,6 +50,9 @@ func TestX32X34StopDuringStart(t *testing.T) {
 						t.Errorf("answer of the start: %v", err)
 					}
 					wantNothing(t, w)
+					if n := w.Spawner.Stops(r.Key); n != 1 {
+						t.Errorf("the pod was removed %d times", n)
+					}
 					for _, call := range w.HubAPI.Calls("event") {
 						if call.Event.Failed {
 							t.Errorf("a stopped start sent %+v", call.Event)
@@ -184,6 +187,47 @@ func TestPollOfFailedStartEndsIt(t *testing.T) {
 		mustStart(t, w, r)
 		synctest.Wait()
 		wantPoll(t, w, r.Key, outpost.PollResult{Ended: true, ExitCode: 1})
+	})
+}
+
+// A start that has just succeeded when the stop comes is a stopped one.
+func TestStopWhileTheStartEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := outposttest.NewWorld(t, outpost.Options{})
+		w.Spawner.OnStart = func(_ context.Context, k outpost.Key, _ func(outpost.Event)) error {
+			_, err := w.Stop(context.Background(), k, outpost.StopOptions{Async: true})
+			return err
+		}
+		w.Up(t)
+		r := outposttest.Request("lab-one")
+		_, err := w.Start(t.Context(), r)
+		wantKind(t, err, outpost.KindFailed)
+		if _, ok := w.PermitOpen(t.Context(), "hub-a", outposttest.Host(r.Key), 41234); ok {
+			t.Error("its address is open")
+		}
+		wantNothing(t, w)
+		if n := w.Spawner.Stops(r.Key); n != 1 {
+			t.Errorf("the pod was removed %d times", n)
+		}
+	})
+}
+
+// A failed start whose pod cannot be removed yet no longer counts.
+func TestFailedStartFreesItsQuota(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one := 1
+		w := outposttest.NewWorld(t, outpost.Options{GlobalMaxPerUser: &one})
+		w.Spawner.OnStart = func(_ context.Context, k outpost.Key, _ func(outpost.Event)) error {
+			if k.Name == "bad" {
+				return errDown
+			}
+			return nil
+		}
+		w.Spawner.OnStop = func(_ context.Context, k outpost.Key) error { return errDown }
+		w.Up(t)
+		_, err := w.Start(t.Context(), outposttest.Request("bad"))
+		wantKind(t, err, outpost.KindInternal)
+		mustStart(t, w, outposttest.Request("good"))
 	})
 }
 

@@ -148,6 +148,30 @@ func TestX41X42X79EventsNeverDecideAboutTheStart(t *testing.T) {
 	}
 }
 
+// A hub that takes events slowly gets the latest, and the queue stays short.
+func TestEventQueueIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}})
+		taken := make(chan struct{})
+		w.HubAPI.OnCall = func(context.Context, outposttest.Call) error { <-taken; return nil }
+		w.Spawner.OnStart = func(_ context.Context, _ outpost.Key, progress func(outpost.Event)) error {
+			synctest.Wait() // the first event is on its way
+			for i := range 200 {
+				progress(outpost.Event{Progress: 40, Message: fmt.Sprint("step ", i)})
+			}
+			return nil
+		}
+		w.Up(t)
+		mustStart(t, w, eventRequest("lab-one"))
+		close(taken)
+		synctest.Wait()
+		got := events(w)
+		if len(got) != 65 || got[64].Message != "step 199" {
+			t.Errorf("%d events, the last %+v", len(got), got[len(got)-1])
+		}
+	})
+}
+
 func TestX40FailureIsReportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}}).Up(t)

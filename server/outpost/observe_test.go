@@ -159,6 +159,25 @@ func TestX61AsynchronousStopSendsOneUpdate(t *testing.T) {
 	})
 }
 
+// Many changes while a hub takes its time are one more call, with the last counts.
+func TestFlavorUpdatesAreCollected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}, Flavors: mustFlavors(t, "flavors: {tiny: {}}")})
+		w.HubAPI.OnCall = func(context.Context, outposttest.Call) error { time.Sleep(time.Second); return nil }
+		w.Up(t)
+		for i := range 64 {
+			r := eventRequest(fmt.Sprint("lab-", i))
+			r.Flavor = "tiny"
+			mustStart(t, w, r)
+		}
+		time.Sleep(time.Minute)
+		got := w.HubAPI.Calls("flavors")
+		if len(got) != 2 || got[1].Flavors["tiny"]["current"] != 64 {
+			t.Errorf("%d updates, the last %v", len(got), got[len(got)-1].Flavors)
+		}
+	})
+}
+
 func TestNewNamesEveryWrongHub(t *testing.T) {
 	_, err := outpost.New(outposttest.NewStore(), outposttest.NewSpawner(), outposttest.NewHubAPI(), outpost.Options{Hubs: []outpost.Hub{
 		{Name: "a", CallbackURLs: []string{"hub:8081", "http://hub/hub/api"}},

@@ -50,7 +50,7 @@ func (m *Manager) reconcile(ctx context.Context) error {
 		}
 	}
 	for _, f := range found {
-		if inStore[f.Key] || m.index.get(f.Key) != nil {
+		if inStore[f.Key] {
 			continue
 		}
 		m.log.Warn("pod without a row is removed", "hub", f.Key.Hub, "service", f.Key.Name, "start_id", f.Key.StartID, "created", f.Created)

@@ -3,6 +3,7 @@ package outpost_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -185,6 +186,83 @@ func TestShutdownDuringStart(t *testing.T) {
 				wantPoll(t, w, r.Key, outpost.PollResult{})
 				if n := w.Spawner.Starts(r.Key); n != 1 {
 					t.Errorf("%d pods were made", n)
+				}
+			})
+		})
+	}
+}
+
+// A start that ends while rows are being compared is neither rolled back nor forgotten: the rows were read before.
+func TestReconcileDuringTheEndOfAStart(t *testing.T) {
+	for _, tc := range []struct {
+		op     string // that reads the rows
+		shared bool
+	}{{"All", false}, {"All", true}, {"List", true}} {
+		t.Run(fmt.Sprintf("%s, shared %v", tc.op, tc.shared), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := outposttest.NewWorld(t, outpost.Options{Shared: tc.shared})
+				goOn := make(chan struct{})
+				w.Spawner.OnStart = func(context.Context, outpost.Key, func(outpost.Event)) error { <-goOn; return nil }
+				var armed atomic.Bool
+				w.Store.OnDone = func(op string) {
+					if op == tc.op && armed.CompareAndSwap(true, false) {
+						close(goOn)
+						time.Sleep(time.Second)
+					}
+				}
+				w.Up(t)
+				r := outposttest.Request("lab-one")
+				go func() { mustStart(t, w, r) }()
+				synctest.Wait()
+				armed.Store(true)
+				time.Sleep(6 * time.Minute)
+				if armed.Load() {
+					t.Fatal("the rows were not read")
+				}
+				wantPoll(t, w, r.Key, outpost.PollResult{})
+				s, err := w.Store.Get(t.Context(), r.Key)
+				if err != nil || s.StartPending || s.StopPending {
+					t.Errorf("row %+v, error %v", s, err)
+				}
+				if _, ok := w.PermitOpen(t.Context(), "hub-a", outposttest.Host(r.Key), 41234); !ok {
+					t.Error("its address is not open")
+				}
+			})
+		})
+	}
+}
+
+// A start that is inserted and ends after the rows were read is not among them, and is not forgotten.
+func TestSyncDuringAWholeStart(t *testing.T) {
+	for _, op := range []string{"All", "List"} {
+		t.Run(op, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := outposttest.NewWorld(t, outpost.Options{Shared: true})
+				var armed atomic.Bool
+				read := make(chan struct{})
+				w.Store.OnCall = func(call string) {
+					if call == "Insert" {
+						armed.Store(true)
+						<-read
+					}
+				}
+				w.Store.OnDone = func(done string) {
+					if done == op && armed.CompareAndSwap(true, false) {
+						close(read)
+						time.Sleep(time.Second)
+					}
+				}
+				w.Up(t)
+				if op == "All" {
+					time.Sleep(5*time.Minute - 9*time.Second) // an insert must not take longer than ten seconds
+				}
+				r := outposttest.Request("lab-one")
+				mustStart(t, w, r)
+				time.Sleep(3 * time.Second)
+				calls := w.Store.Calls("Get")
+				wantPoll(t, w, r.Key, outpost.PollResult{})
+				if n := w.Store.Calls("Get"); n != calls {
+					t.Error("it was forgotten and read again")
 				}
 			})
 		})

@@ -123,8 +123,10 @@ func TestX48StopOfAStartInAnotherProcess(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Second)
-		if err := <-answer; err == nil {
-			t.Error("the start was answered well")
+		err := <-answer
+		wantKind(t, err, outpost.KindFailed)
+		if want := "The server was stopped while it was starting."; err.Error() != want {
+			t.Errorf("answer %q, want %q", err, want)
 		}
 		wantNothing(t, a)
 	})

@@ -14,6 +14,9 @@ import (
 // Store is an outpost.Store in memory. Several Managers may share it, as processes share a database. The zero value
 // is not usable: use NewStore.
 type Store struct {
+	// OnCall is called before a call does its work, OnDone after it; both without a lock. Set before use.
+	OnCall, OnDone func(op string)
+
 	mu       sync.Mutex
 	rows     map[outpost.Key]row
 	fail     func(op string) error
@@ -108,6 +111,12 @@ func mustJSON(v any) []byte {
 func (s *Store) do(ctx context.Context, op string, f func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if s.OnCall != nil {
+		s.OnCall(op)
+	}
+	if s.OnDone != nil {
+		defer s.OnDone(op)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
