@@ -110,9 +110,6 @@ func TestStartsAndStopsAreThePeers(t *testing.T) {
 		"pod-conflict-running":     func(c *cluster) { c.old("user", "") },
 		"pod-conflict-stuck":       func(c *cluster) { c.old("user", ""); c.stuckForEver = true },
 		"stop-timeout-retry":       func(c *cluster) { c.errors["delete pods"] = []error{errTimeout} },
-		"pod-conflict":             {why: "the old pod is seen before the first attempt", calls: []string{"delete pods/jupyter-user grace 0", "create pods/jupyter-user"}},
-		"pod-conflict-running":     {why: "as pod-conflict", calls: []string{"delete pods/jupyter-user grace 0", "create pods/jupyter-user"}},
-		"pod-conflict-stuck":       {why: "as pod-conflict", calls: []string{"delete pods/jupyter-user grace 0"}},
 		"stop-error":               func(c *cluster) { c.errors["delete pods"] = []error{errServer} },
 	}
 	skipped := map[string]string{
