@@ -129,14 +129,15 @@ func (s Store) put(source image.Source, d image.Descriptor) error {
 	if err != nil {
 		return err
 	}
-	if info, err := os.Stat(file); err == nil && info.Size() == d.Size {
-		return nil
-	}
 	in, err := source.Blob(d.Digest)
 	if err != nil {
 		return fmt.Errorf("blob %s: %w", d.Digest, err)
 	}
 	defer in.Close()
+	// Only now: an image that lacks a blob is broken, even when another one happened to bring it.
+	if info, err := os.Stat(file); err == nil && info.Size() == d.Size {
+		return nil
+	}
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}

@@ -1,0 +1,104 @@
+//go:build e2e
+
+package clusters
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestClusters walks through the life of two clusters. The steps share them, because starting takes most of the time.
+func TestClusters(t *testing.T) {
+	w := newWorld(t)
+	before := look(t)
+
+	w.buildHello(t)
+	if !t.Run("load before up", func(t *testing.T) { w.mustRun(t, "load", w.archive) }) {
+		t.FailNow()
+	}
+	if !t.Run("up", w.testUp) {
+		t.FailNow()
+	}
+	w.t1.connect(t)
+	w.t2.connect(t)
+	t.Run("has", func(t *testing.T) {
+		for name, test := range map[string]func(*testing.T){
+			"DNS":                      w.testDNS,
+			"NodePort":                 w.testNodePort,
+			"LoadBalancer":             w.testLoadBalancer,
+			"volumes":                  w.testVolume,
+			"Ingress":                  w.testIngress,
+			"NetworkPolicy":            w.testNetworkPolicy,
+			"logs, exec, port-forward": w.testKubectl,
+			"images":                   w.testImages,
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				test(t)
+			})
+		}
+	})
+	t.Run("up again changes nothing", w.testUpAgain)
+	t.Run("up mends a killed bridge", w.testKilledBridge)
+	t.Run("up mends a killed node", w.testKilledNode)
+	t.Run("up after everything was killed", w.testKilledAll)
+	t.Run("down leaves nothing behind", func(t *testing.T) { w.testDown(t, before) })
+	t.Run("a run killed at any step", func(t *testing.T) { w.testKilledRun(t, before) })
+}
+
+// buildHello makes the image of the tests, twice to see that it comes out the same.
+func (w *world) buildHello(t *testing.T) {
+	t.Helper()
+	dir := t.TempDir()
+	w.hello, w.archive = filepath.Join(dir, "hello"), filepath.Join(dir, "first.tar")
+	build := exec.Command("go", "build", "-trimpath", "-o", w.hello, "./hello")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var digests []string
+	for _, archive := range []string{w.archive, filepath.Join(dir, "second.tar")} {
+		out := w.mustRun(t, "image", "-o", archive, "--ref", helloImage, "--add", w.hello+":/hello:755", "--entrypoint", "/hello", "--user", "1000:1000")
+		digests = append(digests, strings.Fields(out)[1])
+	}
+	if digests[0] != digests[1] {
+		t.Errorf("the same image written twice has digests %v", digests)
+	}
+}
+
+func (w *world) testUp(t *testing.T) {
+	began := time.Now()
+	out := w.mustRun(t, "up", "t1", "t2")
+	t.Logf("up took %.1f s\n%s", time.Since(began).Seconds(), out)
+	for _, want := range []string{"t1: node is Ready", "t2: DNS answers", "export KUBECONFIG=" + w.kubeconfig(), "kubectl --context t1"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("output lacks %q", want)
+		}
+	}
+	for name, r := range w.status(t) {
+		if r.State != "ready" || r.Kubernetes == "" || r.PID == 0 || r.MemoryBytes == 0 || r.Pods == 0 {
+			t.Errorf("status of %s: %+v", name, r)
+		}
+		t.Logf("%s: %d MiB", name, r.MemoryBytes>>20)
+	}
+	contexts := w.t1.kubectl(t, "", "config", "get-contexts", "-o", "name")
+	if contexts != "t1\nt2\n" {
+		t.Errorf("contexts: %q", contexts)
+	}
+}
+
+func (w *world) testUpAgain(t *testing.T) {
+	was := w.status(t)
+	began := time.Now()
+	w.mustRun(t, "up", "t1", "t2")
+	t.Logf("up again took %.1f s", time.Since(began).Seconds())
+	for name, r := range w.status(t) {
+		if r.PID != was[name].PID || r.State != "ready" {
+			t.Errorf("%s: %+v, was %+v", name, r, was[name])
+		}
+	}
+}
