@@ -50,6 +50,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import certifi
+import kubernetes
 from jupyterhub.apihandlers import default_handlers
 from tornado import web
 from traitlets.log import get_logger
@@ -84,6 +85,7 @@ _pair_warning = check_pair(
 )
 
 import outpostspawner  # noqa: E402
+from forwardbasespawner.forward import get_name  # noqa: E402
 
 # Parts of these values end up in a shell command line of ForwardBaseSpawner, which does not quote.
 SYSTEM_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
@@ -351,6 +353,43 @@ class Spawner(outpostspawner.OutpostSpawner):
             raise self.start_error from e
 
 
+def _kubernetes():
+    kubernetes.config.load_incluster_config()
+    return kubernetes.client.CoreV1Api()
+
+
+def make_service(name, namespace, port, labels):
+    """A Service that leads to a port of the hub's pod. One that is there and does so is left alone: proxies use it."""
+    api = _kubernetes()
+    selector = dict(api.read_namespaced_service(name=get_name("hub"), namespace=namespace).spec.selector)
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "labels": {**selector, **labels}},
+        "spec": {
+            "selector": selector,
+            "ports": [{"name": "http", "port": port, "protocol": "TCP", "targetPort": port}],
+        },
+    }
+    try:
+        api.create_namespaced_service(namespace=namespace, body=manifest)
+    except Exception as e:
+        if getattr(e, "status", None) != 409:
+            raise
+        there = api.read_namespaced_service(name=name, namespace=namespace)
+        if dict(there.spec.selector) != selector or [p.port for p in there.spec.ports] != [port]:
+            api.delete_namespaced_service(name=name, namespace=namespace)
+            api.create_namespaced_service(namespace=namespace, body=manifest)
+
+
+def remove_service(name, namespace):
+    try:
+        _kubernetes().delete_namespaced_service(name=name, namespace=namespace)
+    except Exception as e:
+        if getattr(e, "status", None) != 404:
+            raise
+
+
 class Outposts:
     """All systems of this hub, and the hooks through which the client asks about them."""
 
@@ -359,8 +398,8 @@ class Outposts:
         "options_form", "options_from_form", "apply_user_options", "pre_spawn_hook", "filter_events",
         "request_url", "request_headers", "request_kwargs", "request_kwargs_start", "custom_user_options",
         "custom_misc", "extra_labels", "failed_spawn_request_hook", "public_api_url", "ssh_during_startup", "ssh_node",
-        "ssh_port", "ssh_username", "ssh_key", "ssh_forward_options", "ssh_recreate_at_start",
-        "update_start_response", "update_expected_path", "pre_poll_hook", "pre_stop_hook",
+        "ssh_port", "ssh_username", "ssh_key", "ssh_forward_options", "ssh_recreate_at_start", "ssh_custom_svc",
+        "ssh_custom_svc_remove", "update_start_response", "update_expected_path", "pre_poll_hook", "pre_stop_hook",
     )  # fmt: skip
 
     def __init__(self, settings):
@@ -544,6 +583,17 @@ class Outposts:
 
     def ssh_forward_options(self, spawner, port_forward_info):
         return self.of(spawner).ssh_options
+
+    # The Service beside the hub that leads to the forwarded port. The client's own has a field that newer Kubernetes
+    # packages refuse, and holds up the whole hub while it waits.
+
+    async def ssh_custom_svc(self, spawner, port_forward_info):
+        labels = {"component": "singleuser-server", **self.extra_labels(spawner, spawner.user_options)}
+        await asyncio.to_thread(make_service, spawner.svc_name, spawner.namespace, spawner.port, labels)
+        return f"{spawner.svc_name}.{spawner.namespace}.svc", spawner.port
+
+    async def ssh_custom_svc_remove(self, spawner, port_forward_info):
+        await asyncio.to_thread(remove_service, spawner.svc_name, spawner.namespace)
 
     async def update_start_response(self, spawner, response):
         """Runs between the Outpost's answer and the tunnel."""

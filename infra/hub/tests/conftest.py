@@ -55,6 +55,7 @@ class Stage:
         key = folder / "key"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
         self.lab = stage.Lab()
+        self.cluster = stage.Cluster()
         self.direct = stage.Outpost(f"http://127.0.0.1:{self.lab.port}")
         self.remote = stage.Outpost(f"127.0.0.1:{self.lab.port}")
         self.sshd = stage.SSHServer(folder / "sshd", key)
@@ -76,7 +77,7 @@ class Stage:
                 pinned = systems[name]["ssh"].pop("pinned")
                 (folder / f"known_hosts-{name}").write_text(f"outpost-{name} {pinned.public_key()}\n")
                 systems[name]["ssh"]["knownHosts"] = str(folder / f"known_hosts-{name}")
-        self.hub = stage.Hub(folder, {"authDir": str(folder / "auth"), "sshKey": str(key), "systems": systems})
+        self.hub = stage.Hub(folder, {"authDir": str(folder / "auth"), "sshKey": str(key), "systems": systems}, self.cluster)
 
     def system(self, outpost, port=None, pinned=None):
         import getpass
@@ -87,7 +88,7 @@ class Stage:
         return data
 
     def close(self):
-        for part in (self.hub, self.relay, self.sshd, self.other_sshd, self.direct, self.remote, self.lab):
+        for part in (self.hub, self.relay, self.sshd, self.other_sshd, self.direct, self.remote, self.cluster, self.lab):
             part.close()
 
 

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import kubernetes
 import outpost_hub
 from jupyterhub.proxy import Proxy
 
@@ -45,13 +46,15 @@ c.OutpostSpawner.http_timeout = 15
 c.OutpostSpawner.custom_poll_interval = 1000
 
 
-# In place of the Kubernetes Service that leads to the forwarded port of the hub's pod.
-async def service(spawner, port_forward_info):
-    return "127.0.0.1", spawner.port
+# The cluster's API is a stand-in; what talks to it is the real Kubernetes package.
+def load_incluster_config():
+    configuration = kubernetes.client.Configuration()
+    configuration.host = os.environ["KUBERNETES_API"]
+    kubernetes.client.Configuration.set_default(configuration)
 
 
-c.OutpostSpawner.ssh_custom_svc = service
-c.OutpostSpawner.ssh_custom_svc_remove = lambda spawner, port_forward_info: None
+kubernetes.config.load_incluster_config = load_incluster_config
+outpost_hub.get_name = lambda key: key
 
 
 # The client runs ssh as uid 1000 where it can, the hub's own user in its image. Tests that run as root must behave like
@@ -64,3 +67,16 @@ os.setuid = setuid
 
 outpost_hub.WATCH_SECONDS = 0.5
 outpost_hub.configure(c, json.loads((folder / "settings.json").read_text()))
+
+make_service = c.OutpostSpawner.ssh_custom_svc
+
+
+async def service(spawner, port_forward_info):
+    """The Service is made as always; its name leads nowhere here, so the hub is told this machine's address."""
+    host, port = await make_service(spawner, port_forward_info)
+    assert host == f"{spawner.svc_name}.jupyter.svc"
+    return "127.0.0.1", port
+
+
+c.OutpostSpawner.ssh_custom_svc = service
+c.OutpostSpawner.namespace = "jupyter"

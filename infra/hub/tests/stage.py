@@ -122,6 +122,40 @@ class Outpost(_Server):
         return [path for m, path, _, _ in self.requests if m == method and path.startswith(f"/services/{name}/")]
 
 
+class Cluster(_Server):
+    """The part of the Kubernetes API that a hub needs: Services of one namespace."""
+
+    def __init__(self):
+        cluster = self
+        self.services = {"hub": {"metadata": {"name": "hub"}, "spec": {"selector": {"app": "jupyterhub"}, "ports": [{"port": 8081}]}}}
+        self.log = []  # (method, name)
+
+        class Handler(_Quiet):
+            def handle_one(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                path, _, name = self.path.split("?")[0].partition("/namespaces/jupyter/services")
+                name = name.strip("/")
+                assert path == "/api/v1", self.path
+                if self.command == "POST":
+                    body = json.loads(body)
+                    name = body["metadata"]["name"]
+                cluster.log.append((self.command, name))
+                if self.command == "POST" and name in cluster.services:
+                    return self.answer(409, {"kind": "Status", "reason": "AlreadyExists", "code": 409})
+                if self.command == "POST":
+                    cluster.services[name] = body
+                    return self.answer(201, body)
+                if name not in cluster.services:
+                    return self.answer(404, {"kind": "Status", "reason": "NotFound", "code": 404})
+                if self.command == "DELETE":
+                    return self.answer(200, cluster.services.pop(name))
+                return self.answer(200, cluster.services[name])
+
+            do_GET = do_POST = do_DELETE = handle_one
+
+        super().__init__(Handler)
+
+
 class SSHServer:
     """A real sshd that forwards for one key."""
 
@@ -223,8 +257,9 @@ class Answer:
 class Hub:
     """A real JupyterHub process with the module, without a proxy, on a database that outlives it."""
 
-    def __init__(self, folder, settings):
+    def __init__(self, folder, settings, cluster):
         self.folder = folder
+        self.cluster = cluster
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.settings = settings
@@ -234,6 +269,7 @@ class Hub:
     def start(self):
         (self.folder / "settings.json").write_text(json.dumps(self.settings))
         env = {**os.environ, "HUB_FOLDER": str(self.folder), "HUB_PORT": str(self.port), "PYTHONPATH": str(HERE.parent)}
+        env["KUBERNETES_API"] = f"http://127.0.0.1:{self.cluster.port}"
         self.log = self.folder / "hub.log"
         self.process = subprocess.Popen(
             [sys.executable, "-m", "jupyterhub", "--config", HERE / "hub_config.py", "--debug"],
@@ -261,12 +297,13 @@ class Hub:
             self.kill()
 
     def connections(self, system=""):
-        """Process ids of the hub's ssh connections."""
+        """Process ids of this hub's ssh connections, told from any other's by the key's path."""
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 command = (folder / "cmdline").read_text()
-                if command.startswith("ssh") and f"/tmp/outpost-{system}" in command and "\0-O\0" not in command:
+                ours = command.startswith("ssh") and str(self.folder) in command and "\0-O\0" not in command
+                if ours and f"/tmp/outpost-{system}" in command:
                     found.append(int(folder.name))
         return found
 

@@ -88,7 +88,18 @@ def test_tunnel(hub, hub_stage):
     port = stage_port(hub, "tunnel")
     assert port != hub_stage.lab.port and stage.get(port) == 200
     assert len(hub.connections("remote")) == 1
+    name = next(name for name in hub_stage.cluster.services if name.endswith("-tunnel"))
+    assert hub_stage.cluster.services[name] == {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": name,
+            "labels": {"app": "jupyterhub", "component": "singleuser-server", "outposts.dev/system": "remote"},
+        },
+        "spec": {"selector": {"app": "jupyterhub"}, "ports": [{"name": "http", "port": port, "protocol": "TCP", "targetPort": port}]},
+    }
     hub.stop_server("tunnel")
+    assert name not in hub_stage.cluster.services
     stage.wait_for("port closed", lambda: stage.get(port) is None)
 
 
@@ -120,13 +131,15 @@ def test_long_way(hub):
     hub.stop_server("slow")
 
 
-def test_connection_killed(hub):
+def test_connection_killed(hub, hub_stage):
     hub.run("killed", {"system": "remote"})
     port = stage_port(hub, "killed")
     (connection,) = hub.connections("remote")
     os.kill(connection, signal.SIGKILL)
     stage.wait_for("tunnel renewed", lambda: stage.get(port) == 200)
     assert hub.connections("remote") != [connection]
+    services = [method for method, name in hub_stage.cluster.log if name.endswith("-killed")]
+    assert "DELETE" not in services, "the proxy goes through the Service while the tunnel is renewed"
     assert hub.server("killed")["ready"]
     hub.stop_server("killed")
 
@@ -140,6 +153,18 @@ def test_outpost_restarted(hub, hub_stage):
     hub_stage.other_sshd.start()
     stage.wait_for("tunnel renewed", lambda: stage.get(port) == 200)
     hub.stop_server("restart")
+
+
+def test_service_of_an_earlier_life(hub, hub_stage):
+    """A Service of the same name that leads elsewhere is replaced."""
+    hub.run("earlier", {"system": "remote"})
+    name = next(name for name in hub_stage.cluster.services if name.endswith("-earlier"))
+    old = hub_stage.cluster.services[name]
+    hub.stop_server("earlier")
+    hub_stage.cluster.services[name] = {**old, "spec": {**old["spec"], "ports": [{"name": "http", "port": 1}]}}
+    hub.run("earlier", {"system": "remote"})
+    assert hub_stage.cluster.services[name]["spec"]["ports"][0]["port"] == stage_port(hub, "earlier")
+    hub.stop_server("earlier")
 
 
 def test_several_at_once(hub):
