@@ -52,43 +52,48 @@ func (b *builder) local() error {
 	return nil
 }
 
-// newParty makes what the hub shares with a system.
-func (b *builder) newParty(s SystemConfig) (party, error) {
-	c := b.config
+// partyOf is what is known of a system before anything is made: where it is, and where the hub is from there.
+func (c Config) partyOf(s SystemConfig) party {
 	p := party{SystemConfig: s, hubAPIURL: s.HubAPIURL}
-	args := credentials.PairArgs{
-		System: s.Name, Password: s.Password == "", HostKey: len(s.HostKeys) == 0, Now: b.now, Rotation: s.Rotation.words(),
-	}
 	if s.InCluster() {
 		p.endpoint = outpost.InCluster(c.Outpost.Namespace)
 		p.hubAPIURL = orElse(p.hubAPIURL, "http://hub."+c.Hub.Namespace+".svc:8081/hub/api")
 	} else {
 		p.endpoint = s.Exposure.Endpoint(s.Address)
 		p.hubAPIURL = orElse(p.hubAPIURL, c.Hub.URL+"/hub/api")
-		if s.Exposure.OwnCertificate() && s.CA == "" {
-			args.TLSAddresses = []string{s.Address}
-		}
-	}
-	pair, err := credentials.NewPair(b.ctx, s.Name, args, pulumi.Providers(b.random))
-	if err != nil {
-		return party{}, err
-	}
-	p.password, p.hostKeyLines, p.cas = pair.Password, pair.HostKeyLines, pair.CAs
-	if args.HostKey {
-		p.hostKey = pair.HostKey
-	} else {
-		p.hostKeyLines = pulumi.ToStringArray(s.HostKeys)
-	}
-	if len(args.TLSAddresses) > 0 {
-		p.tls = &outpost.TLS{Certificate: pair.TLSCertificate, Key: pair.TLSKey}
 	}
 	for _, ca := range []string{s.CA, s.Exposure.CA} {
 		if ca != "" {
 			p.cas = append(p.cas, pulumi.String(ca))
 		}
 	}
+	return p
+}
+
+// newParty makes what the hub shares with a system, as far as no other operator gave it.
+func (b *builder) newParty(s SystemConfig) (party, error) {
+	p := b.config.partyOf(s)
+	args := credentials.PairArgs{
+		System: s.Name, Password: s.Password == "", HostKey: len(s.HostKeys) == 0, Now: b.now, Rotation: s.Rotation.words(),
+	}
+	if s.Exposure.OwnCertificate() && s.CA == "" {
+		args.TLSAddresses = []string{s.Address}
+	}
+	pair, err := credentials.NewPair(b.ctx, s.Name, args, pulumi.Providers(b.random))
+	if err != nil {
+		return party{}, err
+	}
+	p.cas = append(p.cas, pair.CAs...)
+	p.password = pair.Password
 	if s.Password != "" {
 		p.password = secretText(s.Password)
+	}
+	p.hostKeyLines = pulumi.ToStringArray(s.HostKeys)
+	if args.HostKey {
+		p.hostKey, p.hostKeyLines = pair.HostKey, pair.HostKeyLines
+	}
+	if len(args.TLSAddresses) > 0 {
+		p.tls = &outpost.TLS{Certificate: pair.TLSCertificate, Key: pair.TLSKey}
 	}
 	return p, nil
 }
@@ -112,14 +117,20 @@ func (b *builder) localOutpost(p party, own *credentials.Hub) error {
 
 // hub installs the hub.
 func (b *builder) hub(parties []party, own *credentials.Hub) error {
-	c := b.config
+	args := b.config.hubArgs(parties)
+	args.Credentials = hub.Credentials{
+		SSHPrivateKey: own.SSHPrivateKey, CookieSecret: own.CookieSecret, ProxyToken: own.ProxyToken,
+		AuthStateKeys: own.AuthStateKeys, LoginPassword: own.LoginPassword, VerifyToken: own.VerifyToken,
+	}
+	_, err := hub.New(b.ctx, "hub", args, b.inCluster(b.config.Hub.Namespace)...)
+	return err
+}
+
+// hubArgs are the arguments of the hub, but for its own secrets.
+func (c Config) hubArgs(parties []party) hub.Args {
 	args := hub.Args{
 		Name: c.Hub.Name, Namespace: c.Hub.Namespace, Chart: c.Hub.Chart, Image: c.Hub.Image,
 		Exposure: c.Hub.Exposure, StartTimeout: c.Hub.StartTimeout, Values: c.Hub.Values,
-		Credentials: hub.Credentials{
-			SSHPrivateKey: own.SSHPrivateKey, CookieSecret: own.CookieSecret, ProxyToken: own.ProxyToken,
-			AuthStateKeys: own.AuthStateKeys, LoginPassword: own.LoginPassword, VerifyToken: own.VerifyToken,
-		},
 	}
 	for _, p := range parties {
 		system := hub.System{
@@ -136,8 +147,22 @@ func (b *builder) hub(parties []party, own *credentials.Hub) error {
 		}
 		args.Systems = append(args.Systems, system)
 	}
-	_, err := hub.New(b.ctx, "hub", args, b.inCluster(c.Hub.Namespace)...)
-	return err
+	return args
+}
+
+// checkHub finds what the hub's component would refuse, before anything is registered.
+func (c Config) checkHub() []error {
+	if c.Hub == nil {
+		return nil
+	}
+	var parties []party
+	for _, s := range c.Outposts {
+		parties = append(parties, c.partyOf(s))
+	}
+	if err := c.hubArgs(parties).Check(); err != nil {
+		return []error{err}
+	}
+	return nil
 }
 
 func knownHosts(alias string, lines pulumi.StringArray) pulumi.StringOutput {

@@ -67,15 +67,20 @@ func run(w world) pulumi.RunFunc {
 		if err != nil {
 			return err
 		}
+		told, err := readSystems(ctx, c)
+		if err != nil {
+			return err
+		}
 		b, err := newBuilder(ctx, c, w.now, identity)
 		if err != nil {
 			return err
 		}
-		program := b.remote
 		if c.Hub != nil {
-			program = b.local
+			err = b.local()
+		} else {
+			err = b.remote(told)
 		}
-		if err := program(); err != nil {
+		if err != nil {
 			return err
 		}
 		for name, value := range b.outputs {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -48,35 +49,59 @@ type systemOutput struct {
 	CAs            []string `json:"cas"` // all trusted by the hub
 }
 
-// readSystem reads what the stack of a hub tells about an outpost.
-func readSystem(ctx *pulumi.Context, p PeerConfig, system string) (systemOutput, error) {
-	at := fmt.Sprintf("%s:hubs: stack %s", project, p.Stack)
-	reference, err := pulumi.NewStackReference(ctx, p.Stack, nil)
+// readSystems reads what the stacks of hubs tell about this stack's outpost, in the order of hubs in config; nil for
+// a hub without stack.
+func readSystems(ctx *pulumi.Context, c Config) ([]*systemOutput, error) {
+	told := make([]*systemOutput, len(c.Hubs))
+	for i, p := range c.Hubs {
+		if p.Stack == "" {
+			continue
+		}
+		at := fmt.Sprintf("%s:hubs[%d].stack: %s", project, i, p.Stack)
+		outputs, err := stackOutputs(ctx, p.Stack)
+		if err != nil {
+			return nil, fmt.Errorf("%s cannot be read; run `pulumi up` on it first: %w", at, err)
+		}
+		out, err := systemIn(outputs, c.Outpost.Name)
+		if err != nil {
+			return nil, fmt.Errorf("%s %w", at, err)
+		}
+		if out.Hub != p.Name {
+			return nil, fmt.Errorf("%s: its hub is called %q, not %q", at, out.Hub, p.Name)
+		}
+		told[i] = &out
+	}
+	return told, nil
+}
+
+// stackOutputs returns the outputs of another stack. It makes the call that is behind pulumi.StackReference; as a
+// resource that would be registered, and would end the program without saying what to do.
+func stackOutputs(ctx *pulumi.Context, stack string) (map[string]any, error) {
+	answer, err := await(ctx, "pulumi:pulumi:readStackOutputs", map[string]any{"name": stack})
 	if err != nil {
-		return systemOutput{}, fmt.Errorf("%s: %w", at, err)
+		return nil, err
 	}
-	details, err := reference.GetOutputDetails(outputSystems)
-	if err != nil {
-		return systemOutput{}, fmt.Errorf("%s cannot be read: %w; run `pulumi up` on it first", at, err)
-	}
-	all, ok := details.SecretValue.(map[string]any)
+	outputs, _ := answer["outputs"].(map[string]any)
+	return outputs, nil
+}
+
+// systemIn finds a system in the outputs of a hub's stack. The errors go on after the name of the stack.
+func systemIn(outputs map[string]any, name string) (systemOutput, error) {
+	all, ok := outputs[outputSystems].(map[string]any)
 	if !ok {
-		return systemOutput{}, fmt.Errorf("%s has no systems yet; run `pulumi up` on it first", at)
+		return systemOutput{}, errors.New("has no systems yet; run `pulumi up` on it first")
 	}
-	value, ok := all[system]
+	value, ok := all[name]
 	if !ok {
-		return systemOutput{}, fmt.Errorf("%s has no system %q: add it to %s:outposts there and run `pulumi up` on it first", at, system, project)
+		return systemOutput{}, fmt.Errorf("has no system %q: add it to %s:outposts there and run `pulumi up` on it first", name, project)
 	}
 	text, err := json.Marshal(value)
 	if err != nil {
-		return systemOutput{}, fmt.Errorf("%s: system %s: %w", at, system, err)
+		return systemOutput{}, err
 	}
 	var out systemOutput
 	if err := json.Unmarshal(text, &out); err != nil {
-		return systemOutput{}, fmt.Errorf("%s: system %s was written by another version of this program: %w", at, system, err)
-	}
-	if out.Hub != p.Name {
-		return systemOutput{}, fmt.Errorf("%s: its hub is called %q, not %q", at, out.Hub, p.Name)
+		return systemOutput{}, fmt.Errorf("was written by another version of this program: %w", err)
 	}
 	return out, nil
 }

@@ -43,6 +43,7 @@ func preflight(ctx context.Context, c Config, api clusterAPI, before state) (str
 	}
 	var errs []error
 	errs = append(errs, c.checkCharts()...)
+	errs = append(errs, c.checkHub()...)
 	errs = append(errs, c.takenNodePorts(ctx, api)...)
 	errs = append(errs, c.lostVolumes(before)...)
 	errs = append(errs, c.lostServers(ctx, api, before)...)

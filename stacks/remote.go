@@ -20,24 +20,19 @@ type identity struct {
 	cas          pulumi.StringArray
 }
 
-// remote makes an outpost for hubs of other stacks and other operators.
-func (b *builder) remote() error {
+// remote makes an outpost for hubs of other stacks and other operators. told has what the stacks of hubs tell, by the
+// order of hubs in config.
+func (b *builder) remote(told []*systemOutput) error {
 	c := b.config
 	var hubs []outpost.Hub
-	var told []systemOutput
-	for _, peer := range c.Hubs {
-		if peer.Stack == "" {
+	for i, peer := range c.Hubs {
+		if told[i] == nil {
 			hubs = append(hubs, explicitHub(peer))
 			continue
 		}
-		out, err := readSystem(b.ctx, peer, c.Outpost.Name)
-		if err != nil {
-			return err
-		}
-		told = append(told, out)
 		hubs = append(hubs, outpost.Hub{
-			Name: out.Hub, APIURL: orElse(peer.APIURL, out.HubAPIURL),
-			Password: secretText(out.Password), SSHPublicKeys: pulumi.ToStringArray(out.SSHPublicKeys),
+			Name: peer.Name, APIURL: orElse(peer.APIURL, told[i].HubAPIURL),
+			Password: secretText(told[i].Password), SSHPublicKeys: pulumi.ToStringArray(told[i].SSHPublicKeys),
 		})
 	}
 	shown, err := b.identityFrom(told)
@@ -54,14 +49,19 @@ func (b *builder) remote() error {
 
 // identityFrom settles what the outpost shows: what the first hub's stack made for it, and what no hub's stack made is
 // made here. All hubs must mean the same address.
-func (b *builder) identityFrom(told []systemOutput) (identity, error) {
+func (b *builder) identityFrom(told []*systemOutput) (identity, error) {
 	c := b.config
 	shown := identity{address: c.Outpost.Address, exposure: c.Outpost.Exposure}
-	for i, out := range told {
-		if i == 0 {
+	var first *systemOutput
+	for _, out := range told {
+		if out == nil {
+			continue
+		}
+		if first == nil {
+			first = out
 			shown.address, shown.exposure = out.Address, out.Exposure
 		} else if out.Address != shown.address || !reflect.DeepEqual(out.Exposure, shown.exposure) {
-			return identity{}, fmt.Errorf("%s:hubs: hubs %s and %s do not have the same address and exposure for this outpost", project, told[0].Hub, out.Hub)
+			return identity{}, fmt.Errorf("%s:hubs: hubs %s and %s do not have the same address and exposure for this outpost", project, first.Hub, out.Hub)
 		}
 		if out.HostKey != "" {
 			if shown.hostKey != nil {

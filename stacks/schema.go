@@ -74,6 +74,8 @@ func checkSchema(document map[string]any) error {
 		}
 	}
 	collect(invalid)
+	// The validator walks maps in no order.
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(errs...)
 }
 

@@ -23,17 +23,24 @@ type state struct {
 // readState reads what this stack has made so far; nothing for a stack that has not been applied yet.
 func readState(ctx *pulumi.Context) (state, error) {
 	self := fmt.Sprintf("%s/%s/%s", ctx.Organization(), ctx.Project(), ctx.Stack())
-	// The same call with which Pulumi's own SDKs read the resources of a stack. It answers with secrets, so it must
-	// be awaited as an output; nothing secret is kept.
-	answer := ctx.InvokeOutput("pulumi:pulumi:readStackResourceOutputs", map[string]any{"stackName": self},
-		pulumi.MapOutput{}, pulumi.InvokeOutputOptions{})
-	result, err := internals.UnsafeAwaitOutput(ctx.Context(), answer)
+	answer, err := await(ctx, "pulumi:pulumi:readStackResourceOutputs", map[string]any{"stackName": self})
 	if err != nil {
 		return state{}, fmt.Errorf("read what stack %s has made so far: %w", self, err)
 	}
-	answered, _ := result.Value.(map[string]any)
-	resources, _ := answered["outputs"].(map[string]any)
+	resources, _ := answer["outputs"].(map[string]any)
 	return stateOf(resources), nil
+}
+
+// await makes a call of Pulumi's own, the ones that its SDKs read stacks with, and waits for the answer. The answer may
+// hold secrets: what is kept of it must be marked again.
+func await(ctx *pulumi.Context, token string, args map[string]any) (map[string]any, error) {
+	answer := ctx.InvokeOutput(token, args, pulumi.MapOutput{}, pulumi.InvokeOutputOptions{})
+	result, err := internals.UnsafeAwaitOutput(ctx.Context(), answer)
+	if err != nil {
+		return nil, err
+	}
+	made, _ := result.Value.(map[string]any)
+	return made, nil
 }
 
 // stateOf picks what a run must know from the resources of a stack, by URN.

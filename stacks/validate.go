@@ -148,6 +148,10 @@ func (c Config) validateOutpost(f *faults) {
 	if exposed && o.Address != "" {
 		validateExposure(f, "outpost", o.Address, o.Exposure)
 	}
+	if c.Hub != nil && o.Exposure.OwnCertificate() {
+		f.add("outpost.exposure: the hub of this stack asks at %s, so the outpost itself cannot speak TLS: use type ingress, or tls: false",
+			outpost.InCluster(o.Namespace).API)
+	}
 	if c.Hub == nil && len(c.Hubs) == 0 {
 		f.add("hubs: is empty; somebody must be allowed to ask this outpost")
 	}

@@ -45,9 +45,6 @@ type Recorder struct {
 
 // NewResource implements pulumi.MockResourceMonitor.
 func (r *Recorder) NewResource(args pulumi.MockResourceArgs) (string, resource.PropertyMap, error) {
-	if args.TypeToken == "pulumi:pulumi:StackReference" {
-		return r.readStack(args)
-	}
 	state := args.Inputs.Copy()
 	if args.TypeToken == "random:index/randomBytes:RandomBytes" {
 		seed := make([]byte, 32)
@@ -66,25 +63,25 @@ func (r *Recorder) NewResource(args pulumi.MockResourceArgs) (string, resource.P
 	return args.Name + "-id", state, nil
 }
 
-func (r *Recorder) readStack(args pulumi.MockResourceArgs) (string, resource.PropertyMap, error) {
-	name := args.Inputs["name"].StringValue()
-	outputs, known := r.Stacks[name]
-	if !known {
-		return "", nil, fmt.Errorf("unknown stack %q", name)
-	}
-	made := resource.PropertyMap{}
-	for key, value := range outputs {
-		made[resource.PropertyKey(key)] = resource.MakeSecret(resource.NewPropertyValue(value))
-	}
-	return name, resource.PropertyMap{"name": resource.NewProperty(name), "outputs": resource.NewProperty(made)}, nil
-}
-
-// Call implements pulumi.MockResourceMonitor: it answers the question what the stack itself has made so far.
+// Call implements pulumi.MockResourceMonitor: it answers what a stack has made so far, and what another one tells.
 func (r *Recorder) Call(args pulumi.MockCallArgs) (resource.PropertyMap, error) {
-	if args.Token != "pulumi:pulumi:readStackResourceOutputs" {
+	outputs := resource.PropertyMap{}
+	switch args.Token {
+	case "pulumi:pulumi:readStackResourceOutputs":
+		outputs = resource.NewPropertyMapFromMap(r.Made)
+	case "pulumi:pulumi:readStackOutputs":
+		name := args.Args["name"].StringValue()
+		stack, known := r.Stacks[name]
+		if !known {
+			return nil, fmt.Errorf("unknown stack %q", name)
+		}
+		for key, value := range stack {
+			outputs[resource.PropertyKey(key)] = resource.MakeSecret(resource.NewPropertyValue(value))
+		}
+	default:
 		return nil, fmt.Errorf("unexpected call of %s", args.Token)
 	}
-	return resource.PropertyMap{"outputs": resource.NewProperty(resource.NewPropertyMapFromMap(r.Made))}, nil
+	return resource.PropertyMap{"outputs": resource.NewProperty(outputs)}, nil
 }
 
 // Resources returns what was registered, by type and name.

@@ -1,0 +1,252 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
+)
+
+// localConfig is a sound config of a stack with a hub; cases change it.
+const localConfig = `
+config:
+  outposts:cluster: {kubeconfig: /k, context: local}
+  outposts:hub:
+    url: https://hub.example.org
+    exposure: {type: ingress, className: nginx, host: hub.example.org, tlsSecret: hub-tls}
+  outposts:outposts:
+    - {name: local}
+    - {name: remote, address: 10.0.0.3, exposure: {type: nodePort, apiNodePort: 30080, sshNodePort: 30022}}
+`
+
+// remoteConfig is a sound config of a stack with an outpost alone.
+const remoteConfig = `
+config:
+  outposts:cluster: {kubeconfig: /k, context: remote}
+  outposts:outpost: {name: remote}
+  outposts:hubs:
+    - {name: jupyterhub, stack: organization/outposts/local}
+`
+
+// publicKey is a line of authorized_keys that is sound.
+const publicKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN1Jm2f3WPTnu3iTK0AzBmmAlbGkAxv6kRaFWTRzZ0bM other"
+
+// change sets a key of a config, given as dotted path below config, to a YAML value; "-" takes the key away.
+func change(t *testing.T, raw map[string]string, key, value string) {
+	t.Helper()
+	name, path, _ := strings.Cut(key, ".")
+	name = project + ":" + name
+	var wanted any
+	if err := yaml.Unmarshal([]byte(value), &wanted); err != nil {
+		t.Fatal(err)
+	}
+	if path == "" {
+		delete(raw, name)
+		if value != "-" {
+			text, err := json.Marshal(wanted)
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw[name] = string(text)
+		}
+		return
+	}
+	var document any
+	if raw[name] != "" {
+		if err := json.Unmarshal([]byte(raw[name]), &document); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		document = map[string]any{}
+	}
+	parts := strings.Split(path, ".")
+	at := document
+	for _, part := range parts[:len(parts)-1] {
+		switch inner := at.(type) {
+		case map[string]any:
+			if inner[part] == nil {
+				inner[part] = map[string]any{}
+			}
+			at = inner[part]
+		case []any:
+			at = inner[int(part[0]-'0')]
+		}
+	}
+	last := parts[len(parts)-1]
+	switch inner := at.(type) {
+	case map[string]any:
+		if value == "-" {
+			delete(inner, last)
+		} else {
+			inner[last] = wanted
+		}
+	case []any:
+		inner[int(last[0]-'0')] = wanted
+	}
+	text, err := json.Marshal(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw[name] = string(text)
+}
+
+// TestConfigRefuses holds every message to the name that the operator typed.
+func TestConfigRefuses(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		base   string
+		change map[string]string
+		want   []string
+	}{
+		{"unknown key", localConfig, map[string]string{"hub.urll": "x", "cluser": "{}"}, []string{
+			"outposts:cluser: there is no such key", "outposts:hub.urll: there is no such key"}},
+		{"wrong types", localConfig, map[string]string{"hub.url": "3", "hub.startTimeout": "soon"}, []string{
+			"outposts:hub.startTimeout: got string, want integer", "outposts:hub.url: got number, want string"}},
+		{"missing keys", localConfig, map[string]string{"cluster.context": "-", "hub.exposure": "-"}, []string{
+			"outposts:cluster.context is missing", "outposts:hub.exposure is missing"}},
+		{"several faults at once", localConfig, map[string]string{"outposts.0.name": "remote", "outposts.1.address": "10.0.0.300", "hub.exposure.host": "10.0.0.1"}, []string{
+			"outposts:hub.exposure.host: \"10.0.0.1\" is no DNS name",
+			"outposts:outposts[1].name: \"remote\" is the name of outposts[0] too",
+			"outposts:outposts[1].address: \"10.0.0.300\" is neither an IPv4 address nor a DNS name"}},
+		{"node port out of range", localConfig, map[string]string{"outposts.1.exposure.sshNodePort": "22"}, []string{
+			"outposts:outposts[1].exposure.sshNodePort: minimum: got 22, want 30,000"}},
+		{"one node port for both", localConfig, map[string]string{"outposts.1.exposure.sshNodePort": "30080"}, []string{
+			"outposts:outposts[1].exposure: apiNodePort and sshNodePort are both 30080"}},
+		{"node port missing", localConfig, map[string]string{"outposts.1.exposure.sshNodePort": "-"}, []string{
+			"outposts:outposts[1].exposure.sshNodePort is missing"}},
+		{"key of another exposure", localConfig, map[string]string{"outposts.1.exposure.className": "nginx"}, []string{
+			"outposts:outposts[1].exposure.className: means nothing with type nodePort"}},
+		{"two in this cluster", localConfig, map[string]string{"outposts.1": "{name: second}"}, []string{
+			"outposts:outposts[1]: has no address, nor has outposts[0]; one outpost can be in the hub's cluster"}},
+		{"ingress at an address", localConfig, map[string]string{"outposts.1.exposure": "{type: ingress, tlsSecret: t}"}, []string{
+			"outposts:outposts[1].exposure: an Ingress needs a DNS name as address, not 10.0.0.3"}},
+		{"ingress without secret", localConfig, map[string]string{"outposts.1.address": "o.example.org", "outposts.1.exposure": "{type: ingress}"}, []string{
+			"outposts:outposts[1].exposure.tlsSecret is missing: the Secret with the certificate, also where cert-manager makes it (or tls: false)"}},
+		{"hub out of reach", localConfig, map[string]string{"outposts.1.exposure": "{type: clusterIP}"}, []string{
+			"outposts:outposts[1].exposure: want nodePort, loadBalancer or ingress: the hub is in another cluster"}},
+		{"no system", localConfig, map[string]string{"outposts": "[]"}, []string{
+			"outposts:outposts: is empty; a hub needs a system to start servers on"}},
+		{"wrong keys of another operator", localConfig, map[string]string{"outposts.1.hostKeys": "[hello]", "outposts.1.ca": "hello"}, []string{
+			"outposts:outposts[1].hostKeys[0]: is no line of authorized_keys (\"ssh-ed25519 AAAA... comment\")",
+			"outposts:outposts[1].ca: is no PEM"}},
+		{"rotation word twice", localConfig, map[string]string{"hub.rotation": "{sshKey: [a, a]}", "outposts.1.rotation": "{tls: [b, b]}"}, []string{
+			"outposts:hub.rotation.sshKey: \"a\" is there twice", "outposts:outposts[1].rotation.tls: \"b\" is there twice"}},
+		{"rotation word of another type", localConfig, map[string]string{"hub.rotation": "{sshKey: 1}"}, []string{
+			"outposts:hub.rotation.sshKey: want a word or a list of words"}},
+		{"two charts", localConfig, map[string]string{"hub.chart": "{version: 4.4.0, path: x}"}, []string{
+			"outposts:hub.chart: want one of version and path"}},
+		{"outpost exposed with TLS beside a hub", localConfig, map[string]string{"outpost.exposure": "{type: nodePort, apiNodePort: 30080, sshNodePort: 30022}", "outpost.address": "10.0.0.1"}, []string{
+			"outposts:outpost.exposure: the hub of this stack asks at http://outpost.outpost.svc:8080, so the outpost itself cannot speak TLS: use type ingress, or tls: false"}},
+		{"neither hub nor outpost", remoteConfig, map[string]string{"outpost": "-"}, []string{
+			"outposts:hub or outposts:outpost is missing: a stack has one or both"}},
+		{"systems without a hub", remoteConfig, map[string]string{"outposts": "[{name: a}]"}, []string{
+			"outposts:outposts: are the systems of a hub; this stack has no outposts:hub"}},
+		{"nobody may ask", remoteConfig, map[string]string{"hubs": "[]"}, []string{
+			"outposts:outpost: address and exposure are missing: no hub is named by its stack",
+			"outposts:hubs: is empty; somebody must be allowed to ask this outpost"}},
+		{"name missing", remoteConfig, map[string]string{"outpost.name": "-"}, []string{
+			"outposts:outpost.name is missing: what the hub's stack calls this outpost"}},
+		{"exposure on both sides", remoteConfig, map[string]string{"outpost.address": "10.0.0.3"}, []string{
+			"outposts:outpost: address and exposure come from the stack of the hub; take them away here"}},
+		{"stack and password", remoteConfig, map[string]string{"hubs.0.password": "0123456789abcdef"}, []string{
+			"outposts:hubs[0]: password and sshPublicKeys come from the stack of the hub; take them away, or the stack"}},
+		{"half of a hub", remoteConfig, map[string]string{"hubs.0": "{name: other, password: 0123456789abcdef}"}, []string{
+			"outposts:outpost: address and exposure are missing: no hub is named by its stack",
+			"outposts:hubs[0]: want either stack, or password and sshPublicKeys"}},
+		{"short password", remoteConfig, map[string]string{"hubs.0": "{name: other, password: short}"}, []string{
+			"outposts:hubs[0].password: minLength: got 5, want 16"}},
+		{"crypt key", remoteConfig, map[string]string{"outpost.cryptKeys": "[hello]"}, []string{
+			"outposts:outpost.cryptKeys[0]: is no Fernet key (32 bytes, URL-safe base64)"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			raw := configFrom(t, tt.base)
+			for key, value := range tt.change {
+				change(t, raw, key, value)
+			}
+			_, err := LoadConfig(raw, "/project")
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			if diff := cmp.Diff(tt.want, strings.Split(err.Error(), "\n")); diff != "" {
+				t.Errorf("messages (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestConfigReads holds what a config becomes, defaults included.
+func TestConfigReads(t *testing.T) {
+	for _, base := range []string{localConfig, remoteConfig} {
+		if _, err := LoadConfig(configFrom(t, base), "/project"); err != nil {
+			t.Error(err)
+		}
+	}
+	raw := configFrom(t, localConfig)
+	change(t, raw, "cluster.kubeconfig", ".state/kubeconfig")
+	change(t, raw, "hub.chart.path", "e2e/charts/hub")
+	change(t, raw, "hub.rotation", `{sshKey: ["2", "1"], login: again}`)
+	change(t, raw, "hubs", "[{name: other, password: 0123456789abcdef, sshPublicKeys: ["+publicKey+"], apiUrl: 'https://other.example.org/hub/api'}]")
+	got, err := LoadConfig(raw, "/project")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := yaml.Marshal(got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	goldenText(t, "config.golden.yaml", string(text))
+}
+
+// FuzzConfig holds that no config makes the program panic; what is accepted has what programs rely on.
+func FuzzConfig(f *testing.F) {
+	f.Add("hub", `{"url":"https://hub.example.org","exposure":{"type":"nodePort","nodePort":30000}}`)
+	f.Add("outposts", `[{"name":"a"},{"name":"b","address":"x.y","exposure":{"type":"ingress","tlsSecret":"t"}}]`)
+	f.Add("outpost", `{"rotation":{"cryptKey":["2","1"]},"values":{"persistence":{"existingClaim":"x"}}}`)
+	f.Add("hubs", `[{"name":"a","stack":"o/p/s"}]`)
+	f.Add("allowDataLoss", `["a/b"]`)
+	f.Fuzz(func(t *testing.T, key, value string) {
+		for _, base := range []string{localConfig, remoteConfig} {
+			raw := configFrom(t, base)
+			raw[project+":"+key] = value
+			c, err := LoadConfig(raw, "/project")
+			if err != nil {
+				continue
+			}
+			if c.Hub == nil && c.Outpost == nil {
+				t.Error("accepted a stack with nothing in it")
+			}
+			c.volumes()
+			warnings(c, nil)
+		}
+	})
+}
+
+// TestSchemaDescribesAll holds that each key of the schema is one that Config reads: what is accepted has an effect.
+func TestSchemaDescribesAll(t *testing.T) {
+	var schema struct {
+		Properties map[string]any `json:"properties"`
+	}
+	if err := json.Unmarshal([]byte(configSchema), &schema); err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var known map[string]any
+	if err := json.Unmarshal(text, &known); err != nil {
+		t.Fatal(err)
+	}
+	for key := range schema.Properties {
+		if _, ok := known[key]; !ok {
+			t.Errorf("the schema has %s, Config does not", key)
+		}
+	}
+	for key := range known {
+		if _, ok := schema.Properties[key]; !ok {
+			t.Errorf("Config has %s, the schema does not", key)
+		}
+	}
+}

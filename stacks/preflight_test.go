@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/outposts-dev/outposts/infra/cluster"
+	"github.com/outposts-dev/outposts/infra/infratest"
+)
+
+func loaded(t *testing.T, text string, changes map[string]string) Config {
+	t.Helper()
+	raw := configFrom(t, text)
+	for key, value := range changes {
+		change(t, raw, key, value)
+	}
+	c, err := LoadConfig(raw, "/project")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// made is the state of a stack as Pulumi tells it.
+func made(identity string, claims ...volume) map[string]any {
+	resources := map[string]any{
+		"urn:pulumi:local::outposts::outposts:cluster:Cluster$pulumi:providers:kubernetes::cluster-kubernetes": map[string]any{
+			"type": "pulumi:providers:kubernetes", "outputs": map[string]any{"clusterIdentifier": identity},
+		},
+		"urn:pulumi:local::outposts::outposts:credentials:Pair::remote": map[string]any{
+			"type": "outposts:credentials:Pair", "outputs": map[string]any{},
+		},
+	}
+	for _, v := range claims {
+		resources["urn:pulumi:local::outposts::kubernetes:core/v1:PersistentVolumeClaim::"+v.String()] = map[string]any{
+			"type": "kubernetes:core/v1:PersistentVolumeClaim",
+			"outputs": map[string]any{
+				"metadata": map[string]any{"namespace": v.Namespace, "name": v.Name},
+				"spec": map[string]any{
+					"storageClassName": v.storageClass,
+					"resources":        map[string]any{"requests": map[string]any{"storage": v.size}},
+				},
+			},
+		}
+	}
+	return resources
+}
+
+var (
+	hubVolume     = volume{Object: cluster.Object{Namespace: "jupyter", Name: "hub-db-dir"}, storageClass: "standard", size: "1Gi"}
+	outpostVolume = volume{Object: cluster.Object{Namespace: "outpost", Name: "outpost-data"}, storageClass: "standard", size: "1Gi"}
+)
+
+func TestPreflightRefuses(t *testing.T) {
+	const lost = "; nothing was changed. To let the data go, add "
+	for _, tt := range []struct {
+		name    string
+		changes map[string]string
+		api     fakeCluster
+		before  map[string]any
+		want    []string
+	}{
+		{"unreachable", nil, fakeCluster{err: errors.New("no answer from the cluster at https://10.0.0.1:6443: timeout")}, nil,
+			[]string{"outposts:cluster: context local: no answer from the cluster at https://10.0.0.1:6443: timeout"}},
+		{"another cluster", nil, fakeCluster{identity: "new"}, made("old"),
+			[]string{"outposts:cluster: context local is another cluster than last time: its namespace kube-system has uid new, this stack was made in old; " +
+				"nothing was changed. Go back to the old cluster, or use a new stack for the new one"}},
+		{"node port taken", map[string]string{"hub.exposure": "{type: nodePort, nodePort: 30000}"},
+			fakeCluster{identity: "a", ports: map[int]cluster.Object{30000: {Namespace: "other", Name: "web"}}}, nil,
+			[]string{"outposts:hub.exposure.nodePort: node port 30000 is taken by Service other/web"}},
+		{"no chart", map[string]string{"hub.chart": "{path: /nowhere}"}, fakeCluster{identity: "a"}, nil,
+			[]string{"outposts:hub.chart.path: /nowhere is not a chart: no Chart.yaml there"}},
+		{"volume of the hub gone", map[string]string{"hub.values": "{hub: {db: {type: postgres}}}"}, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume),
+			[]string{"volume jupyter/hub-db-dir holds data and would be deleted: by this config nothing uses it" + lost + `"jupyter/hub-db-dir" to outposts:allowDataLoss`}},
+		{"another namespace", map[string]string{"outpost.namespace": "elsewhere"}, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume),
+			[]string{"volume outpost/outpost-data holds data and would be deleted: by this config nothing uses it" + lost + `"outpost/outpost-data" to outposts:allowDataLoss`}},
+		{"another storage class", map[string]string{"outpost.persistence.storageClass": "fast"}, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume),
+			[]string{"volume outpost/outpost-data holds data and would be replaced: outposts:outpost.persistence asks for storage class fast, it has standard" + lost + `"outpost/outpost-data" to outposts:allowDataLoss`}},
+		{"smaller", map[string]string{"hub.values": "{hub: {db: {pvc: {storage: 500Mi}}}}"}, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume),
+			[]string{"volume jupyter/hub-db-dir holds data and would be replaced: outposts:hub.values.hub.db asks for 500Mi, it has 1Gi" + lost + `"jupyter/hub-db-dir" to outposts:allowDataLoss`}},
+		{"running servers", map[string]string{"outposts": "[{name: local}]"}, fakeCluster{identity: "a", services: map[string]int{"remote": 3}}, made("a", hubVolume, outpostVolume),
+			[]string{`system remote is not in outposts:outposts any more, but 3 of its servers run; nothing was changed. Stop them, or add "remote" to outposts:allowServerLoss`}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := preflight(context.Background(), loaded(t, localConfig, tt.changes), tt.api, stateOf(tt.before))
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			if diff := cmp.Diff(tt.want, strings.Split(err.Error(), "\n")); diff != "" {
+				t.Errorf("messages (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestPreflightAccepts holds that what is asked for by its key, or changes nothing, passes.
+func TestPreflightAccepts(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		changes map[string]string
+		api     fakeCluster
+		before  map[string]any
+	}{
+		{"first time", nil, fakeCluster{identity: "a"}, nil},
+		{"nothing new", nil, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume)},
+		{"own node port", map[string]string{"hub.exposure": "{type: nodePort, nodePort: 30000}"},
+			fakeCluster{identity: "a", ports: map[int]cluster.Object{30000: {Namespace: "jupyter", Name: "proxy-public"}}}, nil},
+		{"data may go", map[string]string{"outpost.namespace": "elsewhere", "allowDataLoss": "[outpost/outpost-data]"}, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume)},
+		{"servers may go", map[string]string{"outposts": "[{name: local}]", "allowServerLoss": "[remote]"},
+			fakeCluster{identity: "a", services: map[string]int{"remote": 3}}, made("a", hubVolume, outpostVolume)},
+		{"no server runs", map[string]string{"outposts": "[{name: local}]"}, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume)},
+		{"larger", map[string]string{"outpost.persistence.size": "2Gi"}, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := preflight(context.Background(), loaded(t, localConfig, tt.changes), tt.api, stateOf(tt.before))
+			if err != nil || got != "a" {
+				t.Errorf("identity %q, error %v", got, err)
+			}
+		})
+	}
+}
+
+// TestNothingIsWrittenBefore holds that a run which is refused registers nothing.
+func TestNothingIsWrittenBefore(t *testing.T) {
+	w := testWorld(committedConfig(t, "local"))
+	for _, tt := range []struct {
+		name string
+		made map[string]any
+		open func(string, string) (clusterAPI, error)
+		key  string
+		set  string
+	}{
+		{name: "another cluster", made: made("another", hubVolume)},
+		{name: "no kubeconfig", open: func(kubeconfig, context string) (clusterAPI, error) {
+			return cluster.Open(kubeconfig+".missing", context)
+		}},
+		{name: "volume", key: "hub.namespace", set: "other", made: made("11111111-2222-3333-4444-555555555555", hubVolume)},
+		{name: "config", key: "hub.url", set: "3"},
+		{name: "values", key: "hub.values", set: "{hub: {nodeSelector: 3}}"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := w
+			w.config = committedConfig(t, "local")
+			if tt.key != "" {
+				change(t, w.config, tt.key, tt.set)
+			}
+			if tt.open != nil {
+				w.open = tt.open
+			}
+			r := &infratest.Recorder{Made: tt.made}
+			if err := runStack(t, r, "local", w); err == nil {
+				t.Error("accepted")
+			}
+			if got := r.List(); got != "" {
+				t.Errorf("registered:\n%s", got)
+			}
+		})
+	}
+}
+
+// TestRemoteBeforeLocal holds the message of a remote stack whose hub's stack is not there yet.
+func TestRemoteBeforeLocal(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		stacks map[string]map[string]any
+		want   string
+	}{
+		{"no such stack", nil, "outposts:hubs[0].stack: organization/outposts/local cannot be read; run `pulumi up` on it first: "},
+		{"never applied", map[string]map[string]any{"organization/outposts/local": {}},
+			"outposts:hubs[0].stack: organization/outposts/local has no systems yet; run `pulumi up` on it first"},
+		{"no such system", map[string]map[string]any{"organization/outposts/local": {"systems": map[string]any{"other": map[string]any{}}}},
+			`outposts:hubs[0].stack: organization/outposts/local has no system "remote": add it to outposts:outposts there and run ` + "`pulumi up` on it first"},
+		{"another hub", map[string]map[string]any{"organization/outposts/local": {"systems": map[string]any{"remote": map[string]any{"hub": "elsewhere"}}}},
+			`outposts:hubs[0].stack: organization/outposts/local: its hub is called "elsewhere", not "jupyterhub"`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := &infratest.Recorder{Stacks: tt.stacks}
+			err := runStack(t, r, "remote", testWorld(committedConfig(t, "remote")))
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want ... %s", err, tt.want)
+			}
+			if got := r.List(); got != "" {
+				t.Errorf("registered:\n%s", got)
+			}
+		})
+	}
+}
+
+// TestWarnings holds what is allowed but said.
+func TestWarnings(t *testing.T) {
+	c := loaded(t, localConfig, map[string]string{
+		"outposts.1.exposure.tls": "false", "outposts.1.password": "0123456789abcdef", "hub.exposure.tlsSecret": "-",
+	})
+	want := []string{
+		"outposts:outposts[1].exposure.tls is false: passwords and what servers are started with go to 10.0.0.3 in clear",
+		"outposts:outposts[1].password stands in clear in the config: set it with `pulumi config set --secret --path`",
+		"outposts:hub.exposure.tlsSecret is missing: users log in over plain HTTP",
+	}
+	if diff := cmp.Diff(want, warnings(c, nil)); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(want[:1:1], warnings(c, []string{"outposts:outposts"})[:1]); diff != "" || len(warnings(c, []string{"outposts:outposts"})) != 2 {
+		t.Errorf("a password that is secret is warned of")
+	}
+}
+
+func goldenText(t *testing.T, name, got string) {
+	t.Helper()
+	infratest.Golden(t, name, []byte(got))
+}
+
+// TestCommittedStacksPointAtCharts holds that the paths in the committed stack files are there.
+func TestCommittedStacksPointAtCharts(t *testing.T) {
+	c, err := LoadConfig(committedConfig(t, "local"), projectRoot(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if errs := c.checkCharts(); len(errs) > 0 {
+		t.Error(errs)
+	}
+	if _, err := os.Stat(filepath.Join(projectRoot(t), "charts", "outpost", "Chart.yaml")); err != nil {
+		t.Error(err)
+	}
+}
