@@ -37,17 +37,17 @@ var allowed = map[string][]string{
 
 // testOnly is what the tests of a package may import beside its own list.
 var testOnly = map[string][]string{
-	"charts":                     {"server/config"},
-	"infra/cluster":              {"infra/infratest"},
-	"infra/hub":                  {"infra/infratest"},
-	"infra/outpost":              {"infra/infratest"},
-	"server":                     {"server/outpost/outposttest"},
-	"server/httpapi":             {"server/outpost/outposttest"},
-	"server/hubclient":           {"server/outpost/outposttest"},
-	"server/outpost":             {"server/outpost/outposttest"},
-	"server/outpost/outposttest": {"server/store/storetest"},
-	"server/store":               {"server/store/storetest"},
-	"stacks":                     {"infra/infratest"},
+	"charts":                 {"server/config"},
+	"infra/cluster":          {"infra/infratest"},
+	"infra/hub":              {"infra/infratest"},
+	"infra/outpost":          {"infra/infratest"},
+	"server":                 {"server/outpost/outposttest"},
+	"server/httpapi":         {"server/outpost/outposttest"},
+	"server/hubclient":       {"server/outpost/outposttest"},
+	"server/outpost":         {"server/outpost/outposttest"},
+	"server/store":           {"server/store/storetest"},
+	"server/store/storetest": {"server/outpost/outposttest"},
+	"stacks":                 {"infra/infratest"},
 }
 
 // TestImports holds every package of the module to the table.
