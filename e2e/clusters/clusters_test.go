@@ -43,6 +43,7 @@ func TestClusters(t *testing.T) {
 		}
 	})
 	t.Run("up again changes nothing", w.testUpAgain)
+	t.Run("up from another checkout is refused", w.testOtherCheckout)
 	t.Run("up mends a killed bridge", w.testKilledBridge)
 	t.Run("up mends a killed node", w.testKilledNode)
 	t.Run("up after everything was killed", w.testKilledAll)

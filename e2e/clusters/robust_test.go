@@ -48,6 +48,17 @@ func kill(t *testing.T, name, folder string) {
 	})
 }
 
+// testOtherCheckout holds that a second checkout does not touch what runs from a first one, and says how to end that.
+func (w *world) testOtherCheckout(t *testing.T) {
+	out, err := w.run(t, "up", "t1", "--state", filepath.Join(t.TempDir(), "clusters"))
+	if err == nil || !strings.Contains(out, "is used by the running clusters of "+w.state+"; end them with: clusters down --state "+w.state) {
+		t.Errorf("up from another checkout: %v %s", err, out)
+	}
+	if r := w.status(t)["t1"]; r.State != "ready" {
+		t.Errorf("t1: %+v", r)
+	}
+}
+
 func (w *world) testKilledNode(t *testing.T) {
 	w.t1.kubectl(t, "", "create", "configmap", "kept", "--from-literal=a=b")
 	kill(t, "outposts-node", filepath.Join(w.state, "t1"))
