@@ -59,7 +59,7 @@ type Spawner interface {
 	Plan(ctx context.Context, hub Hub, r StartRequest, flavor Flavor) (Plan, error)
 	// Start makes the planned objects and waits until the server is ready, its start time-out is over, it cannot
 	// succeed any more (KindFailed, with the reason in plain words), or ctx ends. It reports progress by calling
-	// progress, never concurrently, and never waits for anybody's answer. Objects of a failed start are left for Stop.
+	// progress, never concurrently, first with "Server requested", and never waits for anybody's answer. Objects of a failed start are left for Stop.
 	// A pod that already carries this key's labels is adopted, not made again.
 	Start(ctx context.Context, p Plan, progress func(Event)) (Started, error)
 	// Poll tells from memory what is known of a service; it makes no request while the cache is fresh.

@@ -167,7 +167,6 @@ func (m *Manager) runStart(ctx context.Context, e *entry, plan Plan, lifetime ti
 	log.Info("service starting", "async", e.async, "flavor", e.flavor)
 	m.notifyFlavors(e)
 	events := m.newEvents(e)
-	events.put(Event{Progress: 0, Message: "Server requested"})
 	started, err := m.spawner.Start(ctx, plan, events.put)
 	if err == nil {
 		err = m.finishStart(ctx, e, started, lifetime)

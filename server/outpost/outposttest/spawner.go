@@ -172,6 +172,7 @@ func (s *Spawner) Start(ctx context.Context, p outpost.Plan, progress func(outpo
 		s.starts[p.Key]++
 	}
 	s.mu.Unlock()
+	progress(outpost.Event{Progress: 0, Message: "Server requested"})
 	progress(outpost.Event{Progress: 30, Message: "Pulling image"})
 	if s.OnStart != nil {
 		if err := s.OnStart(ctx, p.Key, progress); err != nil {
