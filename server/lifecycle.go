@@ -53,15 +53,18 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.cert != nil {
 		listener = tls.NewListener(listener, s.cert.config())
 	}
-	stopAPI := parts.start("api", func(ctx context.Context) error { return serve(ctx, api, listener, drainTime) })
+	stopAPI := parts.start("api", func(ctx context.Context) error { return serve(ctx, api, listener, s.drain) })
 	close(s.serving)
-	s.log.Info("outpost is serving", "version", s.opts.Version, "api", s.Addr(), "tls", s.cert != nil,
-		"base_path", s.cfg.BasePath, "ssh", s.SSHAddr(), "metrics", s.MetricsAddr(), "hubs", s.cfg.Hubs(), "database", s.cfg.Database)
+	s.log.Info("outpost is serving", "version", s.opts.Version, "api", text(s.Addr()), "tls", s.cert != nil,
+		"base_path", s.cfg.BasePath, "ssh", text(s.SSHAddr()), "metrics", text(s.MetricsAddr()), "hubs", s.cfg.Hubs(), "database", s.cfg.Database)
 
 	<-ctx.Done()
-	s.log.Info("outpost is stopping", "err", parts.cause(ctx))
+	if cause := parts.cause(ctx); cause != nil {
+		s.log.Error("a part of the outpost has failed", "err", cause)
+	}
+	s.log.Info("outpost is stopping")
 	close(s.stopping)
-	time.Sleep(noticeTime) // the one wait that nothing can shorten: kube-proxy takes us out of the Services
+	time.Sleep(s.notice) // kube-proxy takes us out of the Services
 	var fronts sync.WaitGroup
 	fronts.Go(stopSSH) // tunnels may stay open longer than requests
 	fronts.Go(stopAPI)
@@ -72,8 +75,16 @@ func (s *Server) Run(ctx context.Context) error {
 	stopSpawner()
 	stopMetrics()
 	err := errors.Join(parts.cause(ctx), s.close())
-	s.log.Info("outpost has stopped", "err", err)
+	s.log.Info("outpost has stopped")
 	return err
+}
+
+// text is an address as it is written, "none" for none.
+func text(a net.Addr) string {
+	if a == nil {
+		return "none"
+	}
+	return a.String()
 }
 
 // lead does the work that only one process may do.

@@ -55,6 +55,8 @@ type Server struct {
 	reloader  *reloader
 	readiness *readiness
 
+	notice    time.Duration // between "not ready" and no more connections
+	drain     time.Duration // for requests that are under way then
 	listeners listeners
 	serving   chan struct{} // closed when API and SSH accept connections
 	stopping  chan struct{} // closed when this process is about to end
@@ -71,7 +73,7 @@ func New(ctx context.Context, cfg config.Config, spawner outpost.Spawner, opts O
 	}
 	s := &Server{
 		cfg: cfg, opts: opts, log: opts.Logger, metrics: newMetrics(), spawner: spawner,
-		serving: make(chan struct{}), stopping: make(chan struct{}),
+		notice: noticeTime, drain: drainTime, serving: make(chan struct{}), stopping: make(chan struct{}),
 	}
 	defer func() {
 		if err != nil {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/klog/v2"
+
 	"github.com/outposts-dev/outposts/server"
 	"github.com/outposts-dev/outposts/server/kube"
 )
@@ -20,6 +22,7 @@ const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 // serve runs the server until ctx ends.
 func (p *process) serve(ctx context.Context) error {
 	limitMemory(p.lookup, p.log)
+	klog.SetSlogLogger(p.log.With("component", "client-go"))
 	namespace, err := p.namespace()
 	if err != nil {
 		return err

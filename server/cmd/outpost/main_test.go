@@ -1,0 +1,270 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/outposts-dev/outposts/server/config"
+)
+
+// buffer is an output that is read while it is written.
+type buffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// environment returns a lookup over variables of an outpost that keeps everything in dir, with changes.
+func environment(dir string, changes map[string]string) func(string) (string, bool) {
+	env := map[string]string{
+		"OUTPOST_CRYPT_KEY": "ZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXp7fH1-f4CBgoM=", "usernames": "jupyterhub", "passwords": "planted-password",
+		"OUTPOST_USERS_DIR": filepath.Join(dir, "users"), "SQL_DATABASE_URL": filepath.Join(dir, "outpost.sqlite"),
+		"OUTPOST_HOST_KEYS_DIR": filepath.Join(dir, "keys"), "OUTPOST_AUTHORIZED_KEYS_DIR": dir + "/none", "OUTPOST_NAMESPACE": "servers",
+		"OUTPOST_LISTEN": "127.0.0.1:0", "OUTPOST_METRICS_LISTEN": "127.0.0.1:0", "OUTPOST_SSH_LISTEN": "",
+	}
+	for name, value := range changes {
+		env[name] = value
+	}
+	return func(name string) (string, bool) { value, ok := env[name]; return value, ok }
+}
+
+func TestArguments(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		args           []string
+		code           int
+		stdout, stderr string // what they say, among other things
+	}{
+		{"help", []string{"--help"}, 0, "check-config", ""},
+		{"help of a command", []string{"serve", "-h"}, 0, "OUTPOST_CRYPT_KEY", ""},
+		{"version", []string{"version"}, 0, "outpost development (go1.", ""},
+		{"version as a flag", []string{"--version"}, 0, "outpost development", ""},
+		{"an unknown command", []string{"server"}, 2, "", `there is no command "server"`},
+		{"an unknown flag", []string{"--listen=:80"}, 2, "", "there is no flag --listen; settings are environment variables"},
+		{"two commands", []string{"serve", "rekey"}, 2, "", "serve and rekey are two commands"},
+		{"a flag without a value", []string{"--kubeconfig"}, 2, "", "--kubeconfig needs a value"},
+		{"a context without a kubeconfig", []string{"--context", "x"}, 2, "", "--context needs --kubeconfig"},
+		{"good settings", []string{"check-config"}, 0, "the settings are good; hubs: jupyterhub; database: sqlite", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var stdout, stderr buffer
+			if got := run(t.Context(), c.args, environment(t.TempDir(), nil), &stdout, &stderr); got != c.code {
+				t.Errorf("exit code %d, want %d", got, c.code)
+			}
+			if !strings.Contains(stdout.String(), c.stdout) || c.stdout == "" && stdout.String() != "" {
+				t.Errorf("standard output: %q, want %q in it", stdout.String(), c.stdout)
+			}
+			if !strings.Contains(stderr.String(), c.stderr) || c.stderr == "" && stderr.String() != "" {
+				t.Errorf("standard error: %q, want %q in it", stderr.String(), c.stderr)
+			}
+		})
+	}
+}
+
+func TestHelpNamesEveryVariable(t *testing.T) {
+	var stdout, stderr buffer
+	run(t.Context(), []string{"help"}, environment(t.TempDir(), nil), &stdout, &stderr)
+	for _, v := range config.Variables() {
+		if !strings.Contains(stdout.String(), "  "+v.Name) || !strings.Contains(stdout.String(), v.Help) {
+			t.Errorf("%s is not in the help text", v.Name)
+		}
+	}
+}
+
+func TestHelpShowsAFileThatIsTaken(t *testing.T) {
+	var stdout, stderr buffer
+	run(t.Context(), []string{"help"}, environment(t.TempDir(), nil), &stdout, &stderr)
+	_, file, found := strings.Cut(stdout.String(), "all of it optional:\n")
+	if !found {
+		t.Fatal("no example of the file")
+	}
+	_, problems := config.ParseFile("config.yaml", []byte(strings.ReplaceAll(file, "/mnt/hub_tokens/jupyterhub", os.DevNull)))
+	if len(problems) > 0 {
+		t.Error(problems)
+	}
+}
+
+func TestCheckConfigTellsEverythingAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "config.yaml")
+	text := "spawner: {imgae: x, uid: many}\nhubs: {jupyterhub: {spawner: {cpu_limit: [1]}}}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr buffer
+	code := run(t.Context(), []string{"check-config"}, environment(dir, map[string]string{
+		"OUTPOST_CONFIG_FILE": file, "OUTPOST_CRYPT_KEY": "short",
+	}), &stdout, &stderr)
+	if code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	for _, want := range []string{"OUTPOST_CRYPT_KEY", "imgae", "uid", "hubs.jupyterhub.spawner", "cpu_limit"} {
+		if !strings.Contains(stderr.String(), want) {
+			t.Errorf("%s is not named in\n%s", want, stderr.String())
+		}
+	}
+}
+
+// cluster is an API server without pods, as far as the outpost asks it.
+func cluster(t *testing.T) (kubeconfig string) {
+	t.Helper()
+	var resource atomic.Int64
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		kind := map[string]string{"pods": "Pod", "events": "Event"}[r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]]
+		switch {
+		case r.URL.Path == "/version":
+			fmt.Fprint(w, `{"major":"1","minor":"34","gitVersion":"v1.34.4"}`)
+		case r.URL.Query().Get("watch") != "" && kind != "":
+			w.(http.Flusher).Flush()
+			fmt.Fprintf(w, `{"type":"BOOKMARK","object":{"kind":%q,"apiVersion":"v1","metadata":{"resourceVersion":"1","annotations":{"k8s.io/initial-events-end":"true"}}}}`+"\n", kind)
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		case kind != "":
+			fmt.Fprintf(w, `{"kind":"%sList","apiVersion":"v1","metadata":{"resourceVersion":"%d"},"items":[]}`, kind, resource.Add(1))
+		default:
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`)
+		}
+	})
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.CloseClientConnections)
+	kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
+	text := `{"apiVersion":"v1","kind":"Config","current-context":"x","clusters":[{"name":"x","cluster":{"server":"` + server.URL +
+		`"}}],"contexts":[{"name":"x","context":{"cluster":"x","user":"x"}}],"users":[{"name":"x","user":{}}]}`
+	if err := os.WriteFile(kubeconfig, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return kubeconfig
+}
+
+var servingAt = regexp.MustCompile(`"api":"([^"]+)".*"metrics":"([^"]+)"`)
+
+func TestServeAnswersAndEnds(t *testing.T) {
+	var stdout, stderr buffer
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	exit := make(chan int, 1)
+	go func() {
+		exit <- run(ctx, []string{"--kubeconfig", cluster(t), "serve"}, environment(t.TempDir(), nil), &stdout, &stderr)
+	}()
+	var at []string
+	eventually(t, "the process serves", func() bool {
+		at = servingAt.FindStringSubmatch(stderr.String())
+		return at != nil
+	})
+	eventually(t, "it is ready", func() bool { status, _ := get(t, "http://"+at[2]+"/readyz"); return status == 200 })
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+at[1]+"/services/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.SetBasicAuth("jupyterhub", "planted-password")
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var list []any
+	if err := json.NewDecoder(answer.Body).Decode(&list); err != nil || answer.StatusCode != 200 || len(list) != 0 {
+		t.Errorf("services: %d %v %v", answer.StatusCode, list, err)
+	}
+	cancel()
+	select {
+	case code := <-exit:
+		if code != 0 {
+			t.Errorf("exit code %d\n%s", code, stderr.String())
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the process does not end")
+	}
+	if strings.Contains(stderr.String(), "planted-password") {
+		t.Error("a password is in the log")
+	}
+	for _, line := range strings.Split(strings.TrimSpace(stderr.String()), "\n") {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("a line of the log is not JSON: %s", line)
+		}
+	}
+}
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, string(text)
+}
+
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !holds() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within 20 s", what)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func TestRekeyOfAnEmptyDatabase(t *testing.T) {
+	var stdout, stderr buffer
+	if code := run(t.Context(), []string{"rekey"}, environment(t.TempDir(), nil), &stdout, &stderr); code != 0 {
+		t.Errorf("exit code %d: %s", code, stderr.String())
+	}
+	if want := "0 rows, 0 of them sealed anew\n"; stdout.String() != want {
+		t.Errorf("told %q, want %q", stdout.String(), want)
+	}
+}
+
+func TestMemoryLimit(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want int64
+		ok   bool
+	}{
+		{"max\n", 0, false},
+		{"9223372036854771712\n", 0, false}, // cgroup v1 without a limit
+		{"", 0, false},
+		{"-1", 0, false},
+		{"536870912\n", 483183819, true},
+	} {
+		got, ok := memoryLimit(c.text)
+		if got/10 != c.want/10 || ok != c.ok {
+			t.Errorf("memoryLimit(%q) = %d, %v, want %d, %v", c.text, got, ok, c.want, c.ok)
+		}
+	}
+}

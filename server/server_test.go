@@ -1,0 +1,683 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/outposts-dev/outposts/server/config"
+	"github.com/outposts-dev/outposts/server/outpost"
+	"github.com/outposts-dev/outposts/server/outpost/outposttest"
+)
+
+const (
+	cryptKey = "ZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXp7fH1-f4CBgoM="
+	otherKey = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+	password = "planted-hub-password"
+	token    = "planted-api-token"
+)
+
+// logBuffer is where a process under test writes its log.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+// outpostProcess is a whole outpost on free ports, with pods in memory.
+type outpostProcess struct {
+	*Server
+	t       *testing.T
+	cfg     config.Config
+	spawner *outposttest.Spawner
+	log     *logBuffer
+	client  *http.Client
+	scheme  string
+	end     func() error // ends it and returns what Run returned
+}
+
+// settings are those of an outpost that keeps everything in one folder.
+func settings(t *testing.T) config.Config {
+	t.Helper()
+	dir := t.TempDir()
+	cfg := config.Default()
+	cfg.Listen, cfg.MetricsListen, cfg.SSHListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	cfg.HostKeysDir, cfg.AuthorizedKeysDir = filepath.Join(dir, "host_keys"), filepath.Join(dir, "authorized_keys")
+	cfg.UsersDir, cfg.HubCAFile = filepath.Join(dir, "users"), filepath.Join(dir, "ca.crt")
+	cfg.FlavorsPath, cfg.CreditsPath = filepath.Join(dir, "flavors", "flavors.yaml"), filepath.Join(dir, "credits", "credits.yaml")
+	cfg.Database.Path = filepath.Join(dir, "outpost.sqlite")
+	cfg.CryptKeys = []config.Secret{cryptKey}
+	cfg.Users = []config.User{{Name: "hub-a", Password: password}, {Name: "hub-b", Password: "other"}}
+	for _, d := range []string{cfg.AuthorizedKeysDir, cfg.UsersDir, filepath.Dir(cfg.FlavorsPath), filepath.Dir(cfg.CreditsPath)} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cfg
+}
+
+// up runs an outpost until the end of the test.
+func up(t *testing.T, cfg config.Config, spawner *outposttest.Spawner, opts Options) *outpostProcess {
+	t.Helper()
+	p := &outpostProcess{t: t, cfg: cfg, spawner: spawner, log: &logBuffer{}, client: &http.Client{}, scheme: "http"}
+	opts.Logger = slog.New(slog.NewJSONHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	opts.HubAPI = outposttest.NewHubAPI()
+	var err error
+	if p.Server, err = New(t.Context(), cfg, spawner, opts); err != nil {
+		t.Fatal(err)
+	}
+	p.notice, p.drain = 0, 200*time.Millisecond
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	p.end = sync.OnceValue(func() error {
+		cancel()
+		err := <-done
+		p.client.CloseIdleConnections()
+		return err
+	})
+	t.Cleanup(func() {
+		if err := p.end(); err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+	return p
+}
+
+// ask sends a request as a hub and returns status and body.
+func (p *outpostProcess) ask(method, path, hub, word, body string) (int, string) {
+	p.t.Helper()
+	r, err := http.NewRequestWithContext(p.t.Context(), method, p.scheme+"://"+p.Addr().String()+path, strings.NewReader(body))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	r.SetBasicAuth(hub, word)
+	return p.do(r)
+}
+
+func (p *outpostProcess) do(r *http.Request) (int, string) {
+	p.t.Helper()
+	answer, err := p.client.Do(r)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return answer.StatusCode, string(text)
+}
+
+// probe asks the listener of metrics and probes.
+func (p *outpostProcess) probe(path string) (int, string) {
+	p.t.Helper()
+	r, err := http.NewRequestWithContext(p.t.Context(), http.MethodGet, "http://"+p.MetricsAddr().String()+path, nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return p.do(r)
+}
+
+// eventually waits until something holds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !holds() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: not within 20 s", what)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// startBody is what a hub sends to start a server.
+func startBody(t *testing.T, name string) string {
+	t.Helper()
+	r := outposttest.Request(name)
+	env := r.Body.Env
+	env["JUPYTERHUB_API_TOKEN"] = token
+	env["JUPYTERHUB_USER_ID"] = "42"
+	text, err := json.Marshal(map[string]any{
+		"name": name, "env": env, "misc": r.Body.Misc, "user_options": map[string]string{"system": "north", "start_id": r.StartID},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+const labPath = "/services/lab/0f3c"
+
+// address is where the pod of startBody(t, "lab") is: at the port that its hub chose.
+var address = "http://" + outposttest.Host(outposttest.Key("lab")) + ":41234"
+
+func TestStartPollStopAndRestart(t *testing.T) {
+	cfg, spawner := settings(t), outposttest.NewSpawner()
+	p := up(t, cfg, spawner, Options{})
+	key := outposttest.Key("lab")
+
+	if status, body := p.ask("GET", labPath, "hub-a", password, ""); status != 404 {
+		t.Errorf("poll before the start: %d %s", status, body)
+	}
+	status, body := p.ask("POST", "/services", "hub-a", password, startBody(t, "lab"))
+	if want := `{"service":"` + address + `"}`; status != 200 || !sameJSON(body, want) {
+		t.Fatalf("start: %d %s, want 200 %s", status, body, want)
+	}
+	if status, body := p.ask("GET", labPath, "hub-b", "other", ""); status != 404 {
+		t.Errorf("poll by another hub: %d %s", status, body)
+	}
+	if err := p.end(); err != nil {
+		t.Fatal(err)
+	}
+
+	p = up(t, cfg, spawner, Options{})
+	status, body = p.ask("GET", labPath, "hub-a", password, "")
+	if status != 200 || !strings.Contains(body, `"status":null`) && !strings.Contains(body, `"status": null`) {
+		t.Errorf("poll after a restart: %d %s, want a running service", status, body)
+	}
+	if status, body := p.ask("DELETE", labPath, "hub-a", password, ""); status != 200 {
+		t.Errorf("stop: %d %s", status, body)
+	}
+	if status, body := p.ask("GET", labPath, "hub-a", password, ""); status != 404 {
+		t.Errorf("poll after the stop: %d %s", status, body)
+	}
+	if got := spawner.Pods(); len(got) != 0 {
+		t.Errorf("pods that are left: %v", got)
+	}
+	if got := spawner.Starts(key); got != 1 {
+		t.Errorf("the pod was made %d times", got)
+	}
+}
+
+// sameJSON compares two texts as JSON.
+func sameJSON(a, b string) bool {
+	var x, y any
+	return json.Unmarshal([]byte(a), &x) == nil && json.Unmarshal([]byte(b), &y) == nil && cmp.Equal(x, y)
+}
+
+func TestReadinessNamesWhatDoesNotWork(t *testing.T) {
+	p := up(t, settings(t), outposttest.NewSpawner(), Options{})
+	eventually(t, "ready", func() bool { status, _ := p.probe("/readyz"); return status == 200 })
+	if status, body := p.probe("/readyz"); status != 200 || body != "stopping: ok\ndatabase: ok\nkubernetes: ok\nservices: ok\nssh: ok\n" {
+		t.Errorf("ready: %d %q", status, body)
+	}
+	p.spawner.Down(errors.New("planted-cause"))
+	status, body := p.probe("/readyz")
+	if status != 503 || !strings.Contains(body, "kubernetes: not ready\n") || !strings.Contains(body, "database: ok\n") || strings.Contains(body, "planted-cause") {
+		t.Errorf("without Kubernetes: %d %q, want 503 and the name of what does not work, not the cause", status, body)
+	}
+	if status, _ := p.probe("/healthz"); status != 200 {
+		t.Errorf("alive: %d; a restart would not bring Kubernetes back", status)
+	}
+	if !strings.Contains(p.log.String(), "planted-cause") {
+		t.Error("the cause is not in the log")
+	}
+	p.spawner.Down(nil)
+	eventually(t, "ready again", func() bool { status, _ := p.probe("/readyz"); return status == 200 })
+}
+
+func TestMetricsTellWhatHappened(t *testing.T) {
+	p := up(t, settings(t), outposttest.NewSpawner(), Options{InformerAge: func() time.Duration { return 3 * time.Second }})
+	p.spawner.OnStart = func(_ context.Context, k outpost.Key, _ func(outpost.Event)) error {
+		if k.Name == "bad" {
+			return &outpost.Error{Kind: outpost.KindFailed, Reason: "image", Message: "The image cannot be pulled."}
+		}
+		return nil
+	}
+	if status, body := p.ask("POST", "/services", "hub-a", password, startBody(t, "lab")); status != 200 {
+		t.Fatalf("start: %d %s", status, body)
+	}
+	if status, body := p.ask("POST", "/services", "hub-a", password, startBody(t, "bad")); status != 419 {
+		t.Fatalf("a start that fails: %d %s", status, body)
+	}
+	for _, want := range []string{
+		`outpost_starts_total{hub="hub-a"} 1`,
+		`outpost_start_failures_total{hub="hub-a",reason="image"} 1`,
+		`outpost_start_seconds_count{hub="hub-a"} 1`,
+		`outpost_services{hub="hub-a",state="running"} 1`,
+		`outpost_informer_age_seconds 3`,
+		`outpost_leader 1`,
+		`outpost_database_seconds_count{operation=`,
+		`go_goroutines `,
+	} {
+		eventually(t, want, func() bool { _, body := p.probe("/metrics"); return strings.Contains(body, want) })
+	}
+}
+
+func TestNoSecretIsLoggedOrMeasured(t *testing.T) {
+	cfg := settings(t)
+	cfg.Database.Password = "planted-database-password"
+	p := up(t, cfg, outposttest.NewSpawner(), Options{})
+	p.ask("POST", "/services", "hub-a", password, startBody(t, "lab"))
+	p.ask("POST", "/services", "hub-a", password, `{"env": {"JUPYTERHUB_API_TOKEN": "`+token+`"}, "name": 5`)
+	p.ask("GET", labPath, "hub-a", "planted-wrong-password", "")
+	p.ask("DELETE", labPath, "hub-a", password, "")
+	_, measured := p.probe("/metrics")
+	if err := p.end(); err != nil {
+		t.Fatal(err)
+	}
+	for _, planted := range []string{password, token, cryptKey, "planted-wrong-password", "planted-database-password"} {
+		if strings.Contains(p.log.String(), planted) {
+			t.Errorf("%s is in the log", planted)
+		}
+		if strings.Contains(measured, planted) {
+			t.Errorf("%s is in the metrics", planted)
+		}
+	}
+}
+
+func TestAStopEndsAStartThatIsUnderWayAndKeepsItsRow(t *testing.T) {
+	cfg, spawner := settings(t), outposttest.NewSpawner()
+	begun := make(chan struct{})
+	spawner.OnStart = func(ctx context.Context, _ outpost.Key, _ func(outpost.Event)) error {
+		close(begun)
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	p := up(t, cfg, spawner, Options{})
+	body := startBody(t, "lab")
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		r, err := http.NewRequest("POST", "http://"+p.Addr().String()+"/services", strings.NewReader(body))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		r.SetBasicAuth("hub-a", password)
+		if answer, err := http.DefaultClient.Do(r); err == nil {
+			_ = answer.Body.Close()
+		}
+	}()
+	<-begun
+	began := time.Now()
+	if err := p.end(); err != nil {
+		t.Fatal(err)
+	}
+	<-answered
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("the stop took %v", took)
+	}
+	spawner.OnStart = nil
+	p = up(t, cfg, spawner, Options{})
+	eventually(t, "the next process has dealt with the row", func() bool {
+		status, _ := p.ask("GET", labPath, "hub-a", password, "")
+		return status == 404 || status == 200
+	})
+}
+
+// sshKey makes a key pair and the line of its public half.
+func sshKey(t *testing.T) (ssh.Signer, string) {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer, string(ssh.MarshalAuthorizedKey(signer.PublicKey()))
+}
+
+func TestSSHOpensOnlyWhatTheManagerPermits(t *testing.T) {
+	cfg := settings(t)
+	signer, line := sshKey(t)
+	write(t, filepath.Join(cfg.AuthorizedKeysDir, "hub-a"), line)
+	p := up(t, cfg, outposttest.NewSpawner(), Options{})
+	if status, body := p.ask("POST", "/services", "hub-a", password, startBody(t, "lab")); status != 200 {
+		t.Fatalf("start: %d %s", status, body)
+	}
+	client, err := ssh.Dial("tcp", p.SSHAddr().String(), &ssh.ClientConfig{
+		User: "jhuboutpost", Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: 10 * time.Second,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	reason := func(address string) ssh.RejectionReason {
+		conn, err := client.Dial("tcp", address)
+		if err == nil {
+			conn.Close()
+			return 0
+		}
+		var refused *ssh.OpenChannelError
+		if !errors.As(err, &refused) {
+			t.Fatalf("%s: %v", address, err)
+		}
+		return refused.Reason
+	}
+	permitted := strings.TrimPrefix(address, "http://")
+	if got := reason(permitted); got != ssh.ConnectionFailed {
+		t.Errorf("the address of its own service: reason %v, want %v: permitted, and no such name here", got, ssh.ConnectionFailed)
+	}
+	for _, address := range []string{p.Addr().String(), "10.0.0.1:443", outposttest.Host(outposttest.Key("other")) + ":8888"} {
+		if got := reason(address); got != ssh.Prohibited {
+			t.Errorf("%s: reason %v, want %v", address, got, ssh.Prohibited)
+		}
+	}
+	stranger, _ := sshKey(t)
+	if _, err := ssh.Dial("tcp", p.SSHAddr().String(), &ssh.ClientConfig{
+		User: "jhuboutpost", Auth: []ssh.AuthMethod{ssh.PublicKeys(stranger)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: 10 * time.Second,
+	}); err == nil {
+		t.Error("a key that is not there was taken")
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mount makes a folder as Kubernetes mounts a ConfigMap: files are links through ..data, which is swapped.
+type mount struct {
+	t   *testing.T
+	dir string
+	n   int
+}
+
+func (m *mount) put(files map[string]string) {
+	m.t.Helper()
+	m.n++
+	version := filepath.Join(m.dir, "..version"+string(rune('0'+m.n)))
+	if err := os.Mkdir(version, 0o700); err != nil {
+		m.t.Fatal(err)
+	}
+	for name, text := range files {
+		write(m.t, filepath.Join(version, name), text)
+		link := filepath.Join(m.dir, name)
+		if _, err := os.Lstat(link); err == nil {
+			continue
+		}
+		if err := os.Symlink(filepath.Join("..data", name), link); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	next := filepath.Join(m.dir, "..data_tmp")
+	if err := os.Symlink(filepath.Base(version), next); err != nil {
+		m.t.Fatal(err)
+	}
+	if err := os.Rename(next, filepath.Join(m.dir, "..data")); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+func TestChangedFlavorsAreUsedAndBrokenOnesAreNot(t *testing.T) {
+	cfg := settings(t)
+	m := &mount{t: t, dir: filepath.Dir(cfg.FlavorsPath)}
+	m.put(map[string]string{"flavors.yaml": "flavors: {tiny: {display_name: Tiny}}"})
+	p := up(t, cfg, outposttest.NewSpawner(), Options{})
+	flavors := func() string { _, body := p.ask("GET", "/flavors/", "hub-a", password, ""); return body }
+	if got := flavors(); !sameJSON(got, `{"tiny":{"display_name":"Tiny","current":0}}`) {
+		t.Errorf("at start: %s", got)
+	}
+	m.put(map[string]string{"flavors.yaml": "flavors: {huge: {display_name: Huge}}"})
+	eventually(t, "the new flavors", func() bool { return sameJSON(flavors(), `{"huge":{"display_name":"Huge","current":0}}`) })
+	m.put(map[string]string{"flavors.yaml": "flavors: [broken"})
+	eventually(t, "the message", func() bool { return strings.Contains(p.log.String(), "changed file is not used, the old one stays") })
+	if got := flavors(); !sameJSON(got, `{"huge":{"display_name":"Huge","current":0}}`) {
+		t.Errorf("after a broken file: %s", got)
+	}
+}
+
+func TestChangedPasswordsAreUsed(t *testing.T) {
+	cfg := settings(t)
+	m := &mount{t: t, dir: cfg.UsersDir}
+	m.put(map[string]string{"usernames": "hub-a", "passwords": password})
+	p := up(t, cfg, outposttest.NewSpawner(), Options{})
+	status := func(hub, word string) int { status, _ := p.ask("GET", "/services/", hub, word, ""); return status }
+	if got := status("hub-a", password); got != 200 {
+		t.Fatalf("first password: %d", got)
+	}
+	m.put(map[string]string{"usernames": "hub-a;hub-c", "passwords": "next;new"})
+	eventually(t, "the next password", func() bool { return status("hub-a", "next") == 200 })
+	if got := status("hub-a", password); got != 401 {
+		t.Errorf("the first password after the change: %d", got)
+	}
+	if got := status("hub-c", "new"); got != 200 {
+		t.Errorf("a new hub: %d", got)
+	}
+	m.put(map[string]string{"usernames": "", "passwords": ""})
+	eventually(t, "the message", func() bool { return strings.Contains(p.log.String(), "changed file is not used, the old one stays") })
+	if got := status("hub-a", "next"); got != 200 {
+		t.Errorf("after an empty file: %d, want the old password to work", got)
+	}
+}
+
+// selfSigned makes a certificate for 127.0.0.1 with a serial number.
+func selfSigned(t *testing.T, serial int64) (cert, key string, pool *x509.CertPool) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "outpost"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	pool = x509.NewCertPool()
+	pool.AppendCertsFromPEM(certPEM)
+	return string(certPEM), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})), pool
+}
+
+func TestRenewedCertificateIsUsedWithoutARestart(t *testing.T) {
+	cfg := settings(t)
+	m := &mount{t: t, dir: t.TempDir()}
+	cfg.TLSCertFile, cfg.TLSKeyFile = filepath.Join(m.dir, "tls.crt"), filepath.Join(m.dir, "tls.key")
+	cert, key, _ := selfSigned(t, 1)
+	m.put(map[string]string{"tls.crt": cert, "tls.key": key})
+	p := up(t, cfg, outposttest.NewSpawner(), Options{})
+	serial := func() int64 {
+		conn, err := tls.Dial("tcp", p.Addr().String(), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // the serial number is looked at
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		return conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+	}
+	if got := serial(); got != 1 {
+		t.Errorf("at start: certificate %d", got)
+	}
+	next, nextKey, pool := selfSigned(t, 2)
+	m.put(map[string]string{"tls.crt": next, "tls.key": nextKey})
+	eventually(t, "the renewed certificate", func() bool { return serial() == 2 })
+	m.put(map[string]string{"tls.crt": next, "tls.key": key})
+	eventually(t, "the message", func() bool { return strings.Contains(p.log.String(), "changed file is not used, the old one stays") })
+	if got := serial(); got != 2 {
+		t.Errorf("after a key that does not fit: certificate %d", got)
+	}
+	p.scheme, p.client = "https", &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	if status, body := p.ask("GET", "/ping", "", "", ""); status != 200 {
+		t.Errorf("verified by its own CA: %d %s", status, body)
+	}
+	answer, err := http.Get("http://" + p.Addr().String() + "/ping")
+	if err == nil {
+		defer answer.Body.Close()
+		if answer.StatusCode == 200 {
+			t.Error("the port answers without TLS too")
+		}
+	}
+}
+
+func TestRekeySealsEverythingAnew(t *testing.T) {
+	cfg, spawner := settings(t), outposttest.NewSpawner()
+	p := up(t, cfg, spawner, Options{})
+	p.ask("POST", "/services", "hub-a", password, startBody(t, "lab"))
+	if err := p.end(); err != nil {
+		t.Fatal(err)
+	}
+	cfg.CryptKeys, cfg.Rekey = []config.Secret{otherKey, cryptKey}, true
+	p = up(t, cfg, spawner, Options{})
+	if err := p.end(); err != nil {
+		t.Fatal(err)
+	}
+	cfg.CryptKeys, cfg.Rekey = []config.Secret{otherKey}, false
+	p = up(t, cfg, spawner, Options{})
+	if status, body := p.ask("GET", labPath, "hub-a", password, ""); status != 200 {
+		t.Errorf("with the new key alone: %d %s", status, body)
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for _, c := range []struct {
+		name   string
+		change func(*config.Config)
+		want   []string
+	}{
+		{"a malformed key", func(c *config.Config) { c.CryptKeys = []config.Secret{"short"} }, []string{"OUTPOST_CRYPT_KEY: "}},
+		{"a taken port", func(c *config.Config) { c.Listen = taken.Addr().String() }, []string{"OUTPOST_LISTEN: ", "address already in use"}},
+		{"a broken flavors file", func(c *config.Config) { write(t, c.FlavorsPath, "flavors: [") }, []string{"OUTPOST_FLAVORS_PATH: "}},
+		{"a broken credits file", func(c *config.Config) { write(t, c.CreditsPath, "credits: [") }, []string{"OUTPOST_CREDITS_PATH: "}},
+		{"no certificate", func(c *config.Config) { c.TLSCertFile, c.TLSKeyFile = "/nonexistent", "/nonexistent" }, []string{"OUTPOST_TLS_CERT_FILE: "}},
+		{"a CA that is none", func(c *config.Config) { write(t, c.HubCAFile, "hello") }, []string{"OUTPOST_HUB_CA_FILE: no certificate"}},
+		{"a hub's CA that is not there", func(c *config.Config) {
+			c.File.Hubs = map[string]config.HubPolicy{"hub-a": {CallbackCAFile: "/nonexistent"}}
+		}, []string{"hubs.hub-a.callbackCaFile: "}},
+		{"no folder for the database", func(c *config.Config) { c.Database.Path = "/nonexistent/outpost.sqlite" }, []string{"/nonexistent"}},
+		{"no place for a host key", func(c *config.Config) { c.HostKeysDir = "/proc/nowhere" }, []string{"OUTPOST_HOST_KEYS_DIR: there is no file ssh_host_*_key in /proc/nowhere and none can be made"}},
+		{"keys of one hub among several", func(c *config.Config) {
+			_, line := sshKey(t)
+			write(t, filepath.Join(c.AuthorizedKeysDir, "authorized_keys"), line)
+		}, []string{"OUTPOST_AUTHORIZED_KEYS_DIR"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := settings(t)
+			c.change(&cfg)
+			_, err := New(t.Context(), cfg, outposttest.NewSpawner(), Options{})
+			if err == nil {
+				t.Fatal("made")
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("got %v, want it to say %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestCheckTellsEverythingAtOnceAndChangesNothing(t *testing.T) {
+	cfg := settings(t)
+	if err := Check(cfg); err != nil {
+		t.Errorf("good settings: %v", err)
+	}
+	cfg.CryptKeys = []config.Secret{"short"}
+	cfg.TLSCertFile, cfg.TLSKeyFile = "/nonexistent", "/nonexistent"
+	write(t, cfg.FlavorsPath, "flavors: [")
+	write(t, cfg.HubCAFile, "hello")
+	err := Check(cfg)
+	for _, want := range []string{"OUTPOST_CRYPT_KEY", "OUTPOST_TLS_CERT_FILE", "OUTPOST_FLAVORS_PATH", "OUTPOST_HUB_CA_FILE"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want it to name %s", err, want)
+		}
+	}
+	for _, path := range []string{cfg.HostKeysDir, cfg.Database.Path} {
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s was made", path)
+		}
+	}
+}
+
+func TestHostKeyIsMadeOnceAndKept(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "keys")
+	log := slog.New(slog.DiscardHandler)
+	if err := ensureHostKey(dir, log); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "ssh_host_ed25519_key")
+	first, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ssh.ParsePrivateKey(first); err != nil {
+		t.Error(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v, want 0600", info.Mode(), err)
+	}
+	if err := ensureHostKey(dir, log); err != nil {
+		t.Fatal(err)
+	}
+	second, err := os.ReadFile(path)
+	if err != nil || !bytes.Equal(first, second) {
+		t.Errorf("the key was made again (%v)", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("left in the folder: %v, %v", entries, err)
+	}
+}
+
+func TestWithoutKeysOfHubsThereIsNoSSH(t *testing.T) {
+	cfg := settings(t)
+	cfg.AuthorizedKeysDir = "/nonexistent"
+	p := up(t, cfg, outposttest.NewSpawner(), Options{})
+	if p.SSHAddr() != nil {
+		t.Errorf("SSH listens at %v", p.SSHAddr())
+	}
+	if !strings.Contains(p.log.String(), "OUTPOST_AUTHORIZED_KEYS_DIR") {
+		t.Error("nobody is told")
+	}
+}
+
+func TestAPartThatFailsEndsTheProcess(t *testing.T) {
+	cfg := settings(t)
+	p := up(t, cfg, outposttest.NewSpawner(), Options{})
+	if err := p.listeners.api.Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the process ends", func() bool { return strings.Contains(p.log.String(), "a part of the outpost has failed") })
+	if err := p.end(); err == nil || !strings.Contains(err.Error(), "api: ") {
+		t.Errorf("run returned %v, want it to name the part", err)
+	}
+	p.end = func() error { return nil }
+}
