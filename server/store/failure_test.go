@@ -200,7 +200,7 @@ type writerFunc func([]byte) (int, error)
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 func TestX19AnyCharacterInThePassword(t *testing.T) {
-	server := storetest.StartPostgres(t)
+	server := storetest.SharedPostgres(t)
 	c := postgresConfig(t, server)
 	mustOpen(t, c, ring(t, keyA))
 	c.Password = "wrong-" + storetest.Password
@@ -214,7 +214,7 @@ func TestX19AnyCharacterInThePassword(t *testing.T) {
 
 // What PostgreSQL cannot hold is the request's fault, not the database's.
 func TestAValueThatPostgreSQLRefusesIsInvalid(t *testing.T) {
-	d := mustOpen(t, postgresConfig(t, storetest.StartPostgres(t)), ring(t, keyA))
+	d := mustOpen(t, postgresConfig(t, storetest.SharedPostgres(t)), ring(t, keyA))
 	for _, name := range []string{"a\x00b", "\xff"} {
 		if err := d.Insert(t.Context(), storetest.Service("hub-a", name, "1"), storetest.Allow); outpost.KindOf(err) != outpost.KindInvalid {
 			t.Errorf("%q: %v", name, err)
@@ -254,7 +254,7 @@ func TestTouchNeverGoesBack(t *testing.T) {
 
 // Two processes on one PostgreSQL: the quota holds across them (X31).
 func TestX31QuotaHoldsBetweenProcesses(t *testing.T) {
-	c := postgresConfig(t, storetest.StartPostgres(t))
+	c := postgresConfig(t, storetest.SharedPostgres(t))
 	replicas := []*DB{mustOpen(t, c, ring(t, keyA)), mustOpen(t, c, ring(t, keyA))}
 	const limit = 7
 	var group sync.WaitGroup
@@ -303,7 +303,7 @@ func BenchmarkInsertSQLite(b *testing.B) {
 }
 
 func BenchmarkInsertPostgreSQL(b *testing.B) {
-	d := mustOpen(b, postgresConfig(b, storetest.StartPostgres(b)), ring(b, keyA))
+	d := mustOpen(b, postgresConfig(b, storetest.SharedPostgres(b)), ring(b, keyA))
 	benchmarkInsert(b, d)
 }
 

@@ -267,7 +267,7 @@ func TestPythonCanWriteAfterTheMigration(t *testing.T) {
 
 // Older databases of the Python server on PostgreSQL lack the user id (X72).
 func TestX72OldTablesAreCompletedOnAnyPort(t *testing.T) {
-	server := storetest.StartPostgres(t)
+	server := storetest.SharedPostgres(t)
 	config := postgresConfig(t, server)
 	old := server.Open(t, config.Name)
 	if _, err := old.Exec(`CREATE TABLE jupyterhub (name VARCHAR NOT NULL, PRIMARY KEY (name));

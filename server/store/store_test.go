@@ -1,7 +1,9 @@
 package store
 
 import (
+	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -9,6 +11,15 @@ import (
 	"github.com/outposts-dev/outposts/server/seal"
 	"github.com/outposts-dev/outposts/server/store/storetest"
 )
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if err := storetest.RemoveShared(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
 
 const (
 	keyA = "ZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXp7fH1-f4CBgoM="
@@ -52,7 +63,7 @@ func postgresConfig(t testing.TB, server *storetest.Postgres) Config {
 func onBoth(t *testing.T, test func(t *testing.T, config func(t testing.TB) Config)) {
 	t.Run("SQLite", func(t *testing.T) { test(t, sqliteConfig) })
 	t.Run("PostgreSQL", func(t *testing.T) {
-		server := storetest.StartPostgres(t)
+		server := storetest.SharedPostgres(t)
 		test(t, func(t testing.TB) Config { return postgresConfig(t, server) })
 	})
 }

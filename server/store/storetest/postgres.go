@@ -11,6 +11,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -38,42 +39,90 @@ type Postgres struct {
 // As root it runs as user postgres or nobody, since PostgreSQL refuses root.
 func StartPostgres(tb testing.TB) *Postgres {
 	tb.Helper()
-	bin, err := programs()
-	if err != nil {
+	p, err := newPostgres()
+	if errors.Is(err, errMissing) {
 		tb.Skip(err)
 	}
-	// Not tb.TempDir: its parent is closed to other users, and its name may be too long for a socket.
-	folder, err := os.MkdirTemp("", "outpost-postgres-")
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		if err := os.RemoveAll(folder); err != nil {
+		if err := p.remove(); err != nil {
 			tb.Error(err)
 		}
 	})
+	return p
+}
+
+var shared struct {
+	once     sync.Once
+	postgres *Postgres
+	err      error
+}
+
+// SharedPostgres is StartPostgres for tests that do not stop the server: all of a test binary have the same one, since
+// making one takes a second. The binary's TestMain calls RemoveShared.
+func SharedPostgres(tb testing.TB) *Postgres {
+	tb.Helper()
+	shared.once.Do(func() { shared.postgres, shared.err = newPostgres() })
+	if errors.Is(shared.err, errMissing) {
+		tb.Skip(shared.err)
+	}
+	if shared.err != nil {
+		tb.Fatal(shared.err)
+	}
+	return shared.postgres
+}
+
+// RemoveShared ends the server of SharedPostgres, if there is one.
+func RemoveShared() error {
+	if shared.postgres == nil {
+		return nil
+	}
+	return shared.postgres.remove()
+}
+
+// errMissing says that there is no PostgreSQL to test with.
+var errMissing = errors.New("PostgreSQL cannot be started here")
+
+func newPostgres() (_ *Postgres, err error) {
+	bin, err := programs()
+	if err != nil {
+		return nil, err
+	}
+	// Not a test's TempDir: its parent is closed to other users, and its name may be too long for a socket.
+	folder, err := os.MkdirTemp("", "outpost-postgres-")
+	if err != nil {
+		return nil, err
+	}
 	p := &Postgres{Host: folder, User: "outpost", bin: bin, data: filepath.Join(folder, "data")}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.remove())
+		}
+	}()
 	if os.Geteuid() == 0 {
 		if p.credential, err = ordinaryUser(); err != nil {
-			tb.Skip(err)
+			return nil, err
 		}
 		if err := os.Chown(folder, int(p.credential.Uid), int(p.credential.Gid)); err != nil {
-			tb.Fatal(err)
+			return nil, err
 		}
 	}
 	password := filepath.Join(folder, "password")
 	if err := os.WriteFile(password, []byte(Password), 0o644); err != nil {
-		tb.Fatal(err)
+		return nil, err
 	}
 	initdb := p.command("initdb", "--pgdata", p.data, "--username", p.User, "--pwfile", password,
 		"--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-sync")
 	if out, err := initdb.CombinedOutput(); err != nil {
-		tb.Fatalf("initdb: %v\n%s", err, out)
+		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
 	}
-	p.Start(tb)
-	tb.Cleanup(func() { p.Stop(tb) })
-	return p
+	return p, p.start()
 }
+
+// remove ends the server and removes its folder.
+func (p *Postgres) remove() error { return errors.Join(p.stop(), os.RemoveAll(p.Host)) }
 
 // programs returns the folder of PostgreSQL's server programs.
 func programs() (string, error) {
@@ -85,7 +134,7 @@ func programs() (string, error) {
 	}
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if err != nil || len(found) == 0 {
-		return "", errors.New("PostgreSQL's server programs are missing: initdb is neither on PATH nor in /usr/lib/postgresql/*/bin (Debian: package postgresql)")
+		return "", fmt.Errorf("%w: initdb is neither on PATH nor in /usr/lib/postgresql/*/bin (Debian: package postgresql)", errMissing)
 	}
 	return filepath.Dir(found[len(found)-1]), nil
 }
@@ -103,7 +152,7 @@ func ordinaryUser() (*syscall.Credential, error) {
 		}
 		return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
 	}
-	return nil, errors.New("PostgreSQL does not run as root, and there is neither a user postgres nor nobody")
+	return nil, fmt.Errorf("%w: it does not run as root, and there is neither a user postgres nor nobody", errMissing)
 }
 
 func (p *Postgres) command(program string, args ...string) *exec.Cmd {
@@ -117,12 +166,19 @@ func (p *Postgres) command(program string, args ...string) *exec.Cmd {
 // Start starts a stopped server and waits until it answers.
 func (p *Postgres) Start(tb testing.TB) {
 	tb.Helper()
+	if err := p.start(); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func (p *Postgres) start() error {
 	var log bytes.Buffer
 	p.process = p.command("postgres", "-D", p.data, "-k", p.Host, "-c", "listen_addresses=", "-c", "fsync=off",
 		"-c", "shared_buffers=16MB", "-c", "max_connections=50", "-c", "timezone=Asia/Tokyo")
 	p.process.Stdout, p.process.Stderr = &log, &log
 	if err := p.process.Start(); err != nil {
-		tb.Fatal(err)
+		p.process = nil
+		return err
 	}
 	db := p.open("postgres")
 	defer db.Close()
@@ -133,13 +189,13 @@ func (p *Postgres) Start(tb testing.TB) {
 	for {
 		err := db.PingContext(ctx)
 		if err == nil {
-			return
+			return nil
 		}
 		select {
 		case <-retry.C:
 		case <-ctx.Done():
-			p.Stop(tb)
-			tb.Fatalf("PostgreSQL does not answer: %v\n%s", err, &log)
+			stopErr := p.stop() // first, so that the log is complete
+			return fmt.Errorf("PostgreSQL does not answer: %w\n%s", errors.Join(err, stopErr), &log)
 		}
 	}
 }
@@ -147,15 +203,20 @@ func (p *Postgres) Start(tb testing.TB) {
 // Stop ends the server at once, as a crash would: connections break. Stopping a stopped one is harmless.
 func (p *Postgres) Stop(tb testing.TB) {
 	tb.Helper()
-	if p.process == nil {
-		return
-	}
-	if err := p.process.Process.Signal(syscall.SIGQUIT); err != nil {
+	if err := p.stop(); err != nil {
 		tb.Error(err)
 	}
+}
+
+func (p *Postgres) stop() error {
+	if p.process == nil {
+		return nil
+	}
+	err := p.process.Process.Signal(syscall.SIGQUIT)
 	// Its exit code after SIGQUIT says nothing.
 	_ = p.process.Wait()
 	p.process = nil
+	return err
 }
 
 // NewDatabase makes an empty database and returns its name.
