@@ -106,7 +106,7 @@ func (s *Spawner) buildObjects(hub outpost.Hub, r outpost.StartRequest, flavor o
 		checkObjects(o, ssl, p)
 	}
 	if state, err := json.Marshal(stateFor(o)); err == nil { // a map of texts, numbers and booleans always encodes
-		o.pod.Annotations = maps.Clone(m.annotations)
+		o.pod.Annotations = maps.Clone(o.pod.Annotations)
 		o.pod.Annotations[stateKey] = string(state)
 	}
 	return o
@@ -209,7 +209,7 @@ func checkObjects(o *objects, ssl bool, p *problems) {
 	if o.claim != nil {
 		name("pvc_name_template", n.PVC, subdomain)
 	}
-	checkLabels("extra_labels, common_labels", o.pod.Labels, p)
+	checkLabels("extra_labels and common_labels", o.pod.Labels, p)
 	if o.claim != nil {
 		checkLabels("storage_extra_labels", o.claim.Labels, p)
 	}
@@ -219,7 +219,7 @@ func checkObjects(o *objects, ssl bool, p *problems) {
 			break
 		}
 	}
-	for _, v := range o.pod.Spec.Containers[0].Env {
+	for _, v := range notebookOf(o.pod).Env {
 		if v.Name == "" || strings.ContainsFunc(v.Name, func(r rune) bool { return r <= ' ' || r > '~' || r == '=' }) {
 			p.addf("env", "%q is no name of a variable", v.Name)
 		}

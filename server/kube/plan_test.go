@@ -168,7 +168,7 @@ func TestSpawnerObjectsAreThePeers(t *testing.T) {
 		t.Fatalf("only %d vectors", len(v.Spawner))
 	}
 	// Kubernetes would refuse this label; we say so before anything is made.
-	problemsOf := map[string]string{"labels-annotations-templates": `extra_labels, common_labels: label {username}=`}
+	problemsOf := map[string]string{"labels-annotations-templates": `extra_labels and common_labels: label {username}=`}
 	// Variables that a hub does not send; the server sets them from its options.
 	computed := []string{
 		"JUPYTER_IMAGE", "JUPYTER_IMAGE_SPEC", "JUPYTERHUB_SERVICE_URL", "JUPYTERHUB_DEBUG", "JUPYTERHUB_DEFAULT_URL",

@@ -73,7 +73,20 @@ func buildPod(in podInput, p *problems) *corev1.Pod {
 	named(spec.Containers, "extra_containers", p)
 	named(spec.InitContainers, "init_containers", p)
 	overlay(pod, s.PodOverlay, p)
+	if notebookOf(pod) == nil {
+		p.addf("extra_container_config, extra_pod_config or pod_overlay", "leaves no container called %s", notebookContainer)
+	}
 	return pod
+}
+
+// notebookOf returns the container that is the single-user server, nil if there is none.
+func notebookOf(pod *corev1.Pod) *corev1.Container {
+	for i, c := range pod.Spec.Containers {
+		if c.Name == notebookContainer {
+			return &pod.Spec.Containers[i]
+		}
+	}
+	return nil
 }
 
 // buildNotebook makes the container that is the single-user server.
@@ -258,6 +271,18 @@ func overlay(pod *corev1.Pod, patch map[string]any, p *problems) {
 		p.addf("pod_overlay", "%v", err)
 		return
 	}
+	name, namespace, own := pod.Name, pod.Namespace, pod.Annotations
 	*pod = corev1.Pod{}
 	decodeInto(pod, object, "pod_overlay", p)
+	if pod.Name != name || pod.Namespace != namespace {
+		p.addf("pod_overlay", "must not change name or namespace")
+	}
+	if pod.Annotations == nil {
+		pod.Annotations = map[string]string{}
+	}
+	for _, key := range []string{hubKey, nameKey, startIDKey} { // without these it would not be found again
+		if value, ok := own[key]; ok {
+			pod.Annotations[key] = value
+		}
+	}
 }

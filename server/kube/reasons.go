@@ -23,6 +23,9 @@ const (
 	reasonAPI           = "apiserver" // Kubernetes does not answer
 )
 
+// noImage begins the message about an image that no further attempt will get.
+const noImage = "The image cannot be pulled, it does not exist or may not be read: "
+
 // maxDetail bounds what a message quotes from Kubernetes.
 const maxDetail = 300
 
@@ -41,9 +44,10 @@ type doubts struct {
 	pulls      int    // failed attempts to pull an image
 	lastState  string // waiting reason seen last, to count changes
 	since      map[string]time.Time
-	scalingUp  bool // an autoscaler adds a node for this pod
-	provision  int  // failed attempts to make the volume
-	mounts     int  // failed mounts of something that does not exist
+	scalingUp  bool   // an autoscaler adds a node for this pod
+	provision  int    // failed attempts to make the volume
+	mounts     int    // failed mounts of something that does not exist
+	failedPull string // what the node said about the image
 	lastEvents string
 }
 
@@ -67,6 +71,10 @@ func (d *doubts) event(e *corev1.Event) {
 		d.scalingUp = false
 	case "ProvisioningFailed":
 		d.provision = max(d.provision+1, count)
+	case "Failed":
+		if strings.HasPrefix(e.Message, "Failed to pull image") {
+			d.failedPull = e.Message
+		}
 	case "FailedMount", "FailedAttachVolume":
 		if strings.Contains(e.Message, "not found") {
 			d.mounts = max(d.mounts+1, count)
@@ -87,7 +95,10 @@ func (d *doubts) judge(pod *corev1.Pod, now time.Time) *verdict {
 	if d.provision >= d.repeats {
 		return &verdict{reasonPVC, "The storage for this server cannot be made: " + d.lastEvents}
 	}
-	if d.mounts >= d.repeats {
+	if final(d.failedPull) { // the pod's status says so a second later
+		return &verdict{reasonImage, noImage + detail(d.failedPull)}
+	}
+	if d.mounts >= d.repeats && d.lasts(reasonConfig, now) { // it may be made at this moment
 		return &verdict{reasonConfig, "Something that this server should mount does not exist: " + d.lastEvents}
 	}
 	if v := d.scheduling(pod, now); v != nil {
@@ -153,7 +164,7 @@ func (d *doubts) container(c *corev1.ContainerStatus, now time.Time) *verdict {
 			d.pulls++
 		}
 		if final(waiting.Message) {
-			return &verdict{reasonImage, "The image cannot be pulled, it does not exist or may not be read: " + detail(waiting.Message)}
+			return &verdict{reasonImage, noImage + detail(waiting.Message)}
 		}
 		if d.pulls >= d.repeats {
 			return &verdict{reasonImage, fmt.Sprintf("The image cannot be pulled, tried %d times: %s", d.pulls, detail(waiting.Message))}
@@ -204,6 +215,9 @@ var finalMessages = []string{
 
 func final(message string) bool {
 	message = strings.ToLower(message)
+	if strings.Contains(message, "no such host") || strings.Contains(message, "server misbehaving") {
+		return false // a name that is not found by DNS may be found a moment later
+	}
 	for _, part := range finalMessages {
 		if strings.Contains(message, part) {
 			return true

@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/outposts-dev/outposts/server/outpost"
@@ -68,6 +69,7 @@ type Spawner struct {
 	logger     *slog.Logger
 	now        func() time.Time
 	lookupEnv  func(string) (string, bool)
+	reapAfter  time.Duration
 	exactNames bool // tests compare names as the peer makes them
 
 	running chan struct{} // closed by Run
@@ -77,6 +79,7 @@ type Spawner struct {
 	wg       sync.WaitGroup
 	watchers map[string]*watcher
 	starts   map[outpost.Key]*start
+	reaping  map[types.UID]bool // ended pods that will be deleted
 }
 
 var _ outpost.Spawner = (*Spawner)(nil)
@@ -91,6 +94,7 @@ func New(client kubernetes.Interface, namespace string, o Options) (*Spawner, er
 		client: client, namespace: namespace, defaults: defaults(namespace), keepTrying: o.KeepTrying,
 		repeats: o.Repeats, grace: o.Grace, forceAfter: o.ForceAfter, logger: o.Logger, now: o.Now, lookupEnv: o.LookupEnv,
 		running: make(chan struct{}), watchers: map[string]*watcher{}, starts: map[outpost.Key]*start{},
+		reaping: map[types.UID]bool{}, reapAfter: reapAfter,
 	}
 	s.general = checkLayer(o.Spawner, &problems{})
 	if o.StartTimeout > 0 {
@@ -141,6 +145,8 @@ func (s *Spawner) Run(ctx context.Context) error {
 	close(s.running)
 	s.mu.Unlock()
 	<-ctx.Done()
+	s.mu.Lock()   // whoever has seen the context alive has added what it starts
+	s.mu.Unlock() //nolint:staticcheck // an empty section on purpose
 	s.wg.Wait()
 	return nil
 }
@@ -195,43 +201,6 @@ func (s *Spawner) Age() time.Duration {
 		age = max(age, w.age())
 	}
 	return age
-}
-
-// Poll implements [outpost.Spawner]. Only a pod that is missing in the cache costs a request, because "gone"
-// makes a hub forget the server.
-func (s *Spawner) Poll(ctx context.Context, k outpost.Key, st outpost.State) (outpost.Status, error) {
-	known := readState(st, s.namespace)
-	w, err := s.watch(ctx, known.namespace)
-	if err != nil {
-		return outpost.Status{}, err
-	}
-	if !w.filled() {
-		return outpost.Status{}, outpost.Errorf(outpost.KindUnavailable, "the list of servers is not filled yet")
-	}
-	var pod *corev1.Pod
-	if known.pod != "" {
-		if pod = w.pod(known.pod); pod != nil && !belongs(pod, k) {
-			return judge(nil), nil
-		}
-	}
-	if pod == nil {
-		pod = w.podOf(k)
-	}
-	if pod == nil && known.pod != "" {
-		if pod, err = s.look(ctx, known.namespace, known.pod); err != nil {
-			return outpost.Status{}, err
-		}
-		if pod != nil && !belongs(pod, k) {
-			pod = nil
-		}
-	}
-	return judge(pod), nil
-}
-
-// belongs tells whether a pod is that of the key. A pod of the peer carries no key; its name must do.
-func belongs(pod *corev1.Pod, k outpost.Key) bool {
-	have, ours := keyOf(pod.Annotations)
-	return !ours || have == k
 }
 
 // look asks Kubernetes for a pod; nil if there is none.

@@ -356,10 +356,11 @@ func rawURL(o *objects, podIP string, port int32) (string, error) {
 	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(int(port))), nil
 }
 
-var addressPattern = regexp.MustCompile(`^https?://[a-z0-9]([a-z0-9.-]*[a-z0-9])?:[0-9]{1,5}$`)
+var addressPattern = regexp.MustCompile(`^http://[a-z0-9]([a-z0-9.-]*[a-z0-9])?:[0-9]{1,5}$`)
 
 // startURL returns the address for the hub. Its client takes it apart at the colons and puts it into a command
-// line, so nothing but a name or an IPv4 address and a port may be in it.
+// line, so nothing but a name or an IPv4 address and a port may be in it. The scheme is always http: the client
+// ignores it and goes by its own internal_ssl.
 func startURL(o *objects, pod *corev1.Pod) (string, error) {
 	port, err := portOf(pod)
 	if err != nil {
@@ -368,6 +369,9 @@ func startURL(o *objects, pod *corev1.Pod) (string, error) {
 	address, err := rawURL(o, pod.Status.PodIP, port)
 	if err != nil {
 		return "", err
+	}
+	if rest, ok := strings.CutPrefix(address, "https://"); ok {
+		address = "http://" + rest
 	}
 	if !addressPattern.MatchString(address) {
 		return "", outpost.Errorf(outpost.KindFailed,

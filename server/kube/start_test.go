@@ -76,7 +76,7 @@ func TestStartsAndStopsAreThePeers(t *testing.T) {
 	service := []string{"create services/jupyter-user", "create pods/jupyter-user", "patch services/jupyter-user"}
 	differs := map[string]difference{
 		"service":                        {why: "the Service is there before the pod and gets its owner afterwards", calls: service},
-		"internal-ssl":                   {why: "as service; the kubelet need not wait for the Secret", calls: []string{"create secrets/jupyter-user", "create services/jupyter-user", "create pods/jupyter-user", "patch services/jupyter-user", "patch secrets/jupyter-user"}},
+		"internal-ssl":                   {why: "as service; the kubelet need not wait for the Secret; the client ignores the scheme", calls: []string{"create secrets/jupyter-user", "create services/jupyter-user", "create pods/jupyter-user", "patch services/jupyter-user", "patch secrets/jupyter-user"}, url: "http://jupyter-user.jhub.svc.cluster.local:8888"},
 		"pvc-remembered":                 {why: "a claim that was deleted by hand comes back; names come from templates", calls: []string{"create persistentvolumeclaims/claim-user", "create pods/jupyter-user"}},
 		"pod-create-timeout-but-created": {why: "our own pod is adopted, not killed", calls: []string{"create pods/jupyter-user", "create pods/jupyter-user"}, url: "http://10.0.0.1:8888"},
 		"pod-create-500":                 {why: "repeated", calls: []string{"create pods/jupyter-user", "create pods/jupyter-user"}, works: true, url: "http://10.0.0.1:8888"},
