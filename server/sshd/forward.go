@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -181,7 +182,10 @@ func (c *conn) copyDown(ch ssh.Channel, remote net.Conn) {
 			_ = ch.CloseWrite() // fails if the channel is closed
 			return
 		}
-		if err != nil { // the target is gone, or the channel was closed
+		if errors.Is(err, os.ErrDeadlineExceeded) { // the channel was closed; what it sent may still go up
+			return
+		}
+		if err != nil { // the target is gone
 			_ = ch.Close()
 			_ = remote.Close()
 			return

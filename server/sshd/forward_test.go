@@ -2,31 +2,421 @@ package sshd
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
+	"errors"
+	"fmt"
 	"io"
 	"net"
+	"net/netip"
+	"runtime"
+	"sync"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/crypto/ssh"
 )
+
+type closeWriter interface{ CloseWrite() error }
+
+// random returns n bytes that are the same for nobody.
+func random(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	return b
+}
+
+// serviceWorld is a world with a second service of the hub.
+func serviceWorld(t *testing.T, handle func(*net.TCPConn)) (*world, func(*ssh.Client) net.Conn) {
+	const host = "jupyter-dave-1.outpost.svc.cluster.local"
+	w := newWorld(t, func(w *world) {
+		w.serve(hubName, host, servicePort, netip.MustParseAddr("10.1.2.6"), handle)
+	})
+	return w, func(c *ssh.Client) net.Conn {
+		t.Helper()
+		conn, err := c.Dial("tcp", join(host, servicePort))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+}
 
 func TestForwardEchoes(t *testing.T) {
 	w := newWorld(t, nil)
-	conn := w.openService(w.mustClient())
-	sent := make([]byte, 3<<20)
-	_, _ = rand.Read(sent)
-	got := make(chan []byte, 1)
-	go func() {
-		b, _ := io.ReadAll(conn)
-		got <- b
-	}()
-	if _, err := conn.Write(sent); err != nil {
-		t.Fatal(err)
-	}
-	if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
-		t.Fatal(err)
-	}
-	if b := <-got; !bytes.Equal(b, sent) {
-		t.Errorf("got %d bytes, want the %d sent", len(b), len(sent))
+	c := w.mustClient()
+	for _, size := range []int{0, 1, upBuffer - 1, upBuffer, upBuffer + 1, briefSize, bulkSize, 3<<20 + 17} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			conn := w.openService(c)
+			sent := random(size)
+			go func() {
+				_, _ = conn.Write(sent)
+				_ = conn.(closeWriter).CloseWrite()
+			}()
+			if got, err := io.ReadAll(conn); err != nil || !bytes.Equal(got, sent) {
+				t.Errorf("got %d bytes, %v; want the %d sent", len(got), err, len(sent))
+			}
+		})
 	}
 	w.seen.wait("channels", 0)
-	_ = net.Conn(conn)
+}
+
+// A message of any size comes back without the next one being sent: nothing waits for more to gather.
+func TestForwardHoldsNothingBack(t *testing.T) {
+	w := newWorld(t, nil)
+	conn := w.openService(w.mustClient())
+	for _, size := range []int{1, 100, directWrite, upBuffer - 1, upBuffer, upBuffer + 1, 2 * upBuffer, briefSize, briefSize + upBuffer, bulkSize, 1, bulkSize + briefSize + upBuffer, 1} {
+		sent := random(size)
+		go func() { _, _ = conn.Write(sent) }()
+		got := make([]byte, size)
+		if _, err := io.ReadFull(conn, got); err != nil || !bytes.Equal(got, sent) {
+			t.Fatalf("%d bytes: %v", size, err)
+		}
+	}
+}
+
+func TestHalfCloseByClient(t *testing.T) {
+	w, open := serviceWorld(t, func(c *net.TCPConn) {
+		b, _ := io.ReadAll(c) // until the client has finished
+		fmt.Fprintf(c, "%d bytes", len(b))
+	})
+	conn := open(w.mustClient())
+	if _, err := conn.Write(random(100_000)); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.(closeWriter).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := io.ReadAll(conn)
+	if diff := cmp.Diff("100000 bytes", string(got)); diff != "" || err != nil {
+		t.Errorf("answer (-want +got):\n%s%v", diff, err)
+	}
+	w.seen.wait("channels", 0)
+}
+
+func TestHalfCloseByService(t *testing.T) {
+	received := make(chan int, 1)
+	w, open := serviceWorld(t, func(c *net.TCPConn) {
+		io.WriteString(c, "that is all")
+		c.CloseWrite()
+		b, _ := io.ReadAll(c)
+		received <- len(b)
+	})
+	conn := open(w.mustClient())
+	got, err := io.ReadAll(conn)
+	if diff := cmp.Diff("that is all", string(got)); diff != "" || err != nil {
+		t.Errorf("answer (-want +got):\n%s%v", diff, err)
+	}
+	if _, err := conn.Write(random(1 << 20)); err != nil { // still open this way
+		t.Fatal(err)
+	}
+	if err := conn.(closeWriter).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if n := <-received; n != 1<<20 {
+		t.Errorf("the service received %d bytes after its end", n)
+	}
+	w.seen.wait("channels", 0)
+}
+
+func TestServiceThatResets(t *testing.T) {
+	w, open := serviceWorld(t, func(c *net.TCPConn) {
+		_, _ = io.ReadFull(c, make([]byte, 1))
+		_ = c.SetLinger(0)
+	})
+	conn := open(w.mustClient())
+	if _, err := conn.Write([]byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(conn); len(b) > 0 || err != nil {
+		t.Errorf("got %q, %v", b, err)
+	}
+	w.seen.wait("channels", 0)
+}
+
+// A service may answer and close without reading what is still coming, as HTTP servers do with a body too large.
+func TestServiceThatStopsReading(t *testing.T) {
+	w, open := serviceWorld(t, func(c *net.TCPConn) {
+		io.WriteString(c, "too large")
+		c.CloseRead()
+		c.CloseWrite()
+	})
+	conn := open(w.mustClient())
+	go func() {
+		_, _ = conn.Write(make([]byte, 8<<20))
+		_ = conn.Close()
+	}()
+	got, _ := io.ReadAll(conn)
+	if diff := cmp.Diff("too large", string(got)); diff != "" {
+		t.Errorf("answer (-want +got):\n%s", diff)
+	}
+	w.seen.wait("channels", 0)
+}
+
+func TestClientThatCloses(t *testing.T) {
+	ended := make(chan error, 1)
+	w, open := serviceWorld(t, func(c *net.TCPConn) {
+		_, err := io.Copy(c, neverEnding{}) // until nobody takes it
+		ended <- err
+	})
+	conn := open(w.mustClient())
+	if _, err := io.ReadFull(conn, make([]byte, 100_000)); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err == nil {
+		t.Error("the service could go on writing")
+	}
+	w.seen.wait("channels", 0)
+}
+
+type neverEnding struct{}
+
+func (neverEnding) Read(p []byte) (int, error) { return len(p), nil }
+
+// What the client sent before it closed arrives, also when the service is slow to take it.
+func TestLastBytesArrive(t *testing.T) {
+	go1, got := make(chan struct{}), make(chan int, 1)
+	w, open := serviceWorld(t, func(c *net.TCPConn) {
+		<-go1
+		b, _ := io.ReadAll(c)
+		got <- len(b)
+	})
+	conn := open(w.mustClient())
+	const size = 1 << 20
+	if _, err := conn.Write(make([]byte, size)); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	close(go1)
+	if n := <-got; n != size {
+		t.Errorf("%d bytes arrived, want %d", n, size)
+	}
+}
+
+// A client that does not read one channel, and a service that does not read another, stop nobody else.
+func TestSlowReadersStallNobodyElse(t *testing.T) {
+	block := make(chan struct{})
+	w, open := serviceWorld(t, func(c *net.TCPConn) {
+		go func() { _, _ = io.Copy(c, neverEnding{}) }() // the client does not read
+		<-block                                          // and the service does not read either
+	})
+	t.Cleanup(func() { close(block) })
+	c := w.mustClient()
+	for range 5 {
+		conn := open(c)
+		go func() { _, _ = io.Copy(conn, neverEnding{}) }()
+	}
+	conn := w.openService(c)
+	for range 50 {
+		sent := random(200_000)
+		go func() { _, _ = conn.Write(sent) }()
+		got := make([]byte, len(sent))
+		if _, err := io.ReadFull(conn, got); err != nil || !bytes.Equal(got, sent) {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestManyChannelsAtOnce(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.mustClient()
+	var wg sync.WaitGroup
+	for range 64 {
+		wg.Go(func() {
+			conn, err := c.Dial("tcp", join(serviceHost, servicePort))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			sent := random(500_000)
+			go func() {
+				_, _ = conn.Write(sent)
+				_ = conn.(closeWriter).CloseWrite()
+			}()
+			if got, err := io.ReadAll(conn); err != nil || !bytes.Equal(got, sent) {
+				t.Errorf("got %d bytes, %v", len(got), err)
+			}
+		})
+	}
+	wg.Wait()
+	w.seen.wait("channels", 0)
+}
+
+// Keys are exchanged anew every few packets while data flows both ways.
+func TestRekeyUnderLoad(t *testing.T) {
+	w := newWorld(t, func(w *world) { w.opts.RekeyThreshold = 256 << 10 })
+	conn := w.openService(w.mustClient())
+	sent := random(16 << 20)
+	go func() {
+		_, _ = conn.Write(sent)
+		_ = conn.(closeWriter).CloseWrite()
+	}()
+	if got, err := io.ReadAll(conn); err != nil || !bytes.Equal(got, sent) {
+		t.Errorf("got %d bytes, %v", len(got), err)
+	}
+}
+
+// settled waits until the number of goroutines is at most the limit; something is lost if it never is.
+func settled(t *testing.T, limit int) {
+	t.Helper()
+	for begin := time.Now(); runtime.NumGoroutine() > limit; time.Sleep(time.Millisecond) {
+		if time.Since(begin) > 10*time.Second {
+			buf := make([]byte, 1<<20)
+			t.Fatalf("%d goroutines, want at most %d:\n%s", runtime.NumGoroutine(), limit, buf[:runtime.Stack(buf, true)])
+		}
+	}
+}
+
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC() // pools are emptied in two steps
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// churn calls one in several goroutines until it was called n times.
+func churn(n int, one func() error) error {
+	work := make(chan struct{}, n)
+	for range n {
+		work <- struct{}{}
+	}
+	close(work)
+	errs := make(chan error, 32)
+	for range cap(errs) {
+		go func() {
+			for range work {
+				if err := one(); err != nil {
+					errs <- err
+					return
+				}
+			}
+			errs <- nil
+		}()
+	}
+	var all []error
+	for range cap(errs) {
+		all = append(all, <-errs)
+	}
+	return errors.Join(all...)
+}
+
+func TestChurnLeavesNothingBehind(t *testing.T) {
+	const slack = 4 << 20
+	for _, tt := range []struct {
+		name string
+		n    int
+		one  func(w *world, c *ssh.Client) error
+	}{
+		{"100,000 channels of other types", 100_000, func(_ *world, c *ssh.Client) error {
+			if got := refusal(c, "session", nil); got.Reason != ssh.UnknownChannelType {
+				return &got
+			}
+			return nil
+		}},
+		{"100,000 rejected targets", 100_000, func(_ *world, c *ssh.Client) error {
+			if got := refusal(c, "direct-tcpip", directTCPIP("10.0.0.1", 80)); got != notPermitted {
+				return &got
+			}
+			return nil
+		}},
+		{"10,000 open and close", 10_000, func(_ *world, c *ssh.Client) error {
+			conn, err := c.Dial("tcp", join(serviceHost, servicePort))
+			if err != nil {
+				return err
+			}
+			if _, err := conn.Write([]byte{1}); err != nil {
+				return err
+			}
+			if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
+				return err
+			}
+			return conn.Close()
+		}},
+		{"200 connections cut off", 200, func(w *world, _ *ssh.Client) error {
+			raw, err := net.Dial("tcp", w.addr)
+			if err != nil {
+				return err
+			}
+			sc, chans, reqs, err := ssh.NewClientConn(raw, w.addr, &ssh.ClientConfig{
+				User: "jhuboutpost", Auth: []ssh.AuthMethod{ssh.PublicKeys(w.hubKey)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
+			})
+			if err != nil {
+				return err
+			}
+			c := ssh.NewClient(sc, chans, reqs)
+			conn, err := c.Dial("tcp", join(serviceHost, servicePort))
+			if err != nil {
+				return err
+			}
+			if _, err := conn.Write(make([]byte, 100_000)); err != nil {
+				return err
+			}
+			_ = raw.(*net.TCPConn).SetLinger(0) // in the midst of it
+			return raw.Close()
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.n /= churnShare
+			w := newWorld(t, func(w *world) { w.opts.Logger = nil })
+			c := w.mustClient()
+			if err := churn(100, func() error { return tt.one(w, c) }); err != nil { // warm
+				t.Fatal(err)
+			}
+			w.seen.wait("channels", 0)
+			w.seen.wait("connections", 1)
+			settled(t, runtime.NumGoroutine())
+			goroutines, before := runtime.NumGoroutine(), heap()
+			if err := churn(tt.n, func() error { return tt.one(w, c) }); err != nil {
+				t.Fatal(err)
+			}
+			w.seen.wait("channels", 0)
+			w.seen.wait("connections", 1)
+			settled(t, goroutines+5) // what accepts for the service may be on its way
+			if after := heap(); after > before+slack {
+				t.Errorf("the heap grew from %d to %d bytes", before, after)
+			}
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// The deadline of the dial is the server's, not the network's.
+func TestDialIsBounded(t *testing.T) {
+	w := newWorld(t, func(w *world) {
+		w.opts.DialTimeout = 50 * time.Millisecond
+		w.opts.Dial = func(ctx context.Context, _ netip.AddrPort) (net.Conn, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+	})
+	want := ssh.OpenChannelError{Reason: ssh.ConnectionFailed, Message: "not reachable"}
+	if diff := cmp.Diff(want, refusal(w.mustClient(), "direct-tcpip", directTCPIP(serviceHost, servicePort))); diff != "" {
+		t.Errorf("refusal (-want +got):\n%s", diff)
+	}
+}
+
+// One address of several that does not answer leaves time for the next.
+func TestDialTriesEveryAddress(t *testing.T) {
+	silent := netip.MustParseAddr("10.1.2.200")
+	w := newWorld(t, func(w *world) {
+		w.opts.DialTimeout = time.Second
+		w.names[serviceHost] = []netip.Addr{silent, serviceAddr}
+		w.opts.Dial = func(ctx context.Context, target netip.AddrPort) (net.Conn, error) {
+			if target.Addr() == silent {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return w.dial(ctx, target)
+		}
+	})
+	w.openService(w.mustClient())
 }

@@ -65,7 +65,7 @@ func newWorld(t testing.TB, change func(*world)) *world {
 	w.opts = Options{
 		Hubs: []string{hubName}, HostKeysDir: w.hosts, AuthorizedKeysDir: w.keys,
 		PermitOpen: w.permit, Resolve: w.resolve, Dial: w.dial,
-		Logger: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Observer: w.seen,
+		Logger: newWorldLogger(w), Observer: w.seen,
 		DrainTimeout: 50 * time.Millisecond, ReloadInterval: time.Hour,
 	}
 	w.serve(hubName, serviceHost, servicePort, serviceAddr, echo)
@@ -346,4 +346,8 @@ func (r *recorder) Reloaded(err error) {
 	} else {
 		r.add("reloaded", 1)
 	}
+}
+
+func newWorldLogger(w *world) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }

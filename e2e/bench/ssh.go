@@ -1,0 +1,320 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+const gibibyte = 1 << 30
+
+// measureSSH compares the outpost's SSH server with Debian's sshd: the same client, the same backend, the same keys,
+// taken in turns so that both meet the same weather.
+func measureSSH(ctx context.Context, r *run) error {
+	b, err := newSSHBench()
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	for _, step := range []struct {
+		name string
+		run  func(context.Context, *run, *sshBench) error
+	}{
+		{"ssh/throughput", sshThroughput},
+		{"ssh/latency", sshLatency},
+		{"ssh/connect", sshConnect},
+		{"ssh/delay", sshDelay},
+		{"ssh/memory", sshMemory},
+	} {
+		if !r.wants(step.name) {
+			continue
+		}
+		r.say("%s", step.name)
+		if err := step.run(ctx, r, b); err != nil {
+			return fmt.Errorf("%s: %w", step.name, err)
+		}
+	}
+	return nil
+}
+
+// sshThroughput moves bytes each way, with 1 and with 8 streams, with the client's default cipher and aes128-gcm.
+// CPU is that of the server alone.
+func sshThroughput(ctx context.Context, r *run, b *sshBench) error {
+	amount := pick[int64](r, 4*gibibyte, gibibyte)
+	for range pick(r, 5, 3) {
+		for _, cipher := range []string{"aes128-gcm@openssh.com", ""} {
+			for _, streams := range []int{1, 8} {
+				for _, way := range []struct {
+					name string
+					ask  byte
+				}{{"down", askDown}, {"up", askUp}} {
+					for _, p := range b.peers {
+						if err := ctx.Err(); err != nil {
+							return err
+						}
+						name := fmt.Sprintf("%s/%s/%d", way.name, cipherName(cipher), streams)
+						if !r.wants("ssh/throughput/" + name) {
+							continue
+						}
+						took, used, err := b.throughput(p, cipher, way.ask, streams, amount)
+						if err != nil {
+							return fmt.Errorf("%s, %s: %w", p.name, name, err)
+						}
+						aim, costs := "", ""
+						if p.name == "sshd" {
+							aim, costs = aims(way.ask, cipher)
+						}
+						r.add("ssh/throughput/"+name, p.name, "MB/s", "more", aim, float64(amount)/1e6/took.Seconds())
+						r.add("ssh/cpu/"+name, p.name, "CPU-s/GiB", "less", costs, used.Seconds()/(float64(amount)/gibibyte))
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// aims are the ratios to sshd's figures that we want.
+func aims(ask byte, cipher string) (throughput, cpu string) {
+	switch {
+	case cipher != "" && ask == askDown:
+		return ">= 1.1", "<= 1.0"
+	case cipher != "":
+		return ">= 1.1", "<= 1.2"
+	case ask == askDown:
+		return ">= 1.5", ""
+	default:
+		return ">= 1.15", ""
+	}
+}
+
+func cipherName(c string) string {
+	if c == "" {
+		return "default"
+	}
+	return "aes128-gcm"
+}
+
+func (b *sshBench) throughput(p *sshPeer, cipher string, ask byte, streams int, amount int64) (took, used time.Duration, err error) {
+	client, local, err := b.tunnel(p, p.addr, cipher)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer client.stop()
+	if _, err := transfer(local, ask, streams, 64<<20); err != nil { // warm
+		return 0, 0, err
+	}
+	before := cpu(p.process.cmd.Process.Pid)
+	took, err = transfer(local, ask, streams, amount)
+	return took, cpu(p.process.cmd.Process.Pid) - before, err
+}
+
+// sshLatency sends 64 bytes there and back through an idle tunnel.
+func sshLatency(ctx context.Context, r *run, b *sshBench) error {
+	const size = 64
+	turns := pick(r, 10000, 2000)
+	for range pick(r, 5, 3) {
+		for _, p := range b.peers {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			client, local, err := b.tunnel(p, p.addr, "aes128-gcm@openssh.com")
+			if err != nil {
+				return err
+			}
+			times, err := pingPong(local, size, turns)
+			client.stop()
+			if err != nil {
+				return err
+			}
+			slices.Sort(times)
+			r.add("ssh/latency/p50", p.name, "us", "less", "", float64(times[len(times)/2].Nanoseconds())/1e3)
+			r.add("ssh/latency/p99", p.name, "us", "less", "", float64(times[len(times)*99/100].Nanoseconds())/1e3)
+		}
+	}
+	return nil
+}
+
+func pingPong(addr string, size, turns int) ([]time.Duration, error) {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	if _, err := c.Write(request(askEcho, 0)); err != nil {
+		return nil, err
+	}
+	msg := make([]byte, size)
+	var out []time.Duration
+	for i := range turns + turns/10 {
+		begin := time.Now()
+		if _, err := c.Write(msg); err != nil {
+			return nil, err
+		}
+		if _, err := io.ReadFull(c, msg); err != nil {
+			return nil, err
+		}
+		if i >= turns/10 { // the first are for warming up
+			out = append(out, time.Since(begin))
+		}
+	}
+	return out, nil
+}
+
+// sshConnect takes the time from dialling to a finished authentication, alone and with 1,000 other connections open.
+func sshConnect(ctx context.Context, r *run, b *sshBench) error {
+	others := pick(r, 1000, 200)
+	turns := pick(r, 40, 20)
+	for _, p := range b.peers {
+		if err := b.connects(ctx, r, p, "ssh/connect/alone", turns); err != nil {
+			return err
+		}
+	}
+	for _, p := range b.peers {
+		open, err := b.dialMany(p, others)
+		if err == nil {
+			err = b.connects(ctx, r, p, fmt.Sprintf("ssh/connect/among-%d", others), turns)
+		}
+		closeAll(open)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+	}
+	return nil
+}
+
+func (b *sshBench) connects(ctx context.Context, r *run, p *sshPeer, name string, turns int) error {
+	for range turns {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		begin := time.Now()
+		c, err := b.dial(p)
+		if err != nil {
+			return err
+		}
+		took := time.Since(begin)
+		if err := c.Close(); err != nil {
+			return err
+		}
+		r.add(name, p.name, "ms", "less", "<= 60 ms", float64(took.Microseconds())/1e3)
+	}
+	return nil
+}
+
+// dialMany opens connections, eight at a time.
+func (b *sshBench) dialMany(p *sshPeer, n int) ([]*ssh.Client, error) {
+	var mu sync.Mutex
+	var open []*ssh.Client
+	var errs []error
+	work := make(chan struct{}, n)
+	for range n {
+		work <- struct{}{}
+	}
+	close(work)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range work {
+				c, err := b.dial(p)
+				mu.Lock()
+				if err != nil {
+					errs = append(errs, err)
+				} else {
+					open = append(open, c)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return open, errors.Join(errs...)
+}
+
+func closeAll[C io.Closer](open []C) {
+	for _, c := range open {
+		_ = c.Close() // the other end may have been first
+	}
+}
+
+// sshMemory takes what the server holds for 1,000 open channels of one connection: idle, and after 1 MiB each.
+func sshMemory(ctx context.Context, r *run, b *sshBench) error {
+	const channels = 1000
+	for _, p := range b.peers {
+		// A process of its own would be fairer still; a connection to sshd is one, and ours has no other open.
+		c, err := b.dial(p)
+		if err != nil {
+			return err
+		}
+		var open []net.Conn
+		for range channels {
+			ch, err := c.Dial("tcp", p.target)
+			if err != nil {
+				return errors.Join(err, c.Close())
+			}
+			open = append(open, ch)
+		}
+		for _, state := range []struct {
+			name string
+			move int64
+		}{{"idle", 0}, {"after-1-MiB-each", 1 << 20}} {
+			for _, ch := range open {
+				if state.move == 0 {
+					break
+				}
+				if err := onlyBytes(ch, state.move); err != nil {
+					return errors.Join(err, c.Close())
+				}
+			}
+			if err := settle(ctx); err != nil {
+				return err
+			}
+			mib, err := memory(p.process.cmd.Process.Pid)
+			if err != nil {
+				return err
+			}
+			r.add("ssh/memory/1000-channels-"+state.name, p.name, "MiB", "less", "below sshd's", mib)
+		}
+		if err := c.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settle waits for what a server does after the work: it is part of "idle" that memory was given back.
+func settle(ctx context.Context) error {
+	t := time.NewTimer(2 * time.Second)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// onlyBytes moves n bytes down and n bytes up.
+func onlyBytes(c net.Conn, n int64) error {
+	if _, err := c.Write(request(askDown, n)); err != nil {
+		return err
+	}
+	if _, err := io.CopyN(io.Discard, c, n); err != nil {
+		return err
+	}
+	if _, err := c.Write(request(askUp, n)); err != nil {
+		return err
+	}
+	if err := pour(c, n); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(c, make([]byte, 1))
+	return err
+}

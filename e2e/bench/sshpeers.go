@@ -1,0 +1,253 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/outposts-dev/outposts/server/sshd"
+)
+
+// The service that the outpost's SSH server forwards to, as it would be named in a cluster.
+const (
+	benchHost = "jupyter-bench.outpost.svc.cluster.local"
+	benchPort = 8888
+)
+
+// serveSSH is the outpost's SSH server with its default options, in a process of its own. Its one service has an
+// address of the documentation range, which is dialled as the backend on loopback.
+func serveSSH(args []string) error {
+	fs := flag.NewFlagSet("ssh-server", flag.ContinueOnError)
+	hosts := fs.String("hosts", "", "directory of host keys")
+	keys := fs.String("keys", "", "directory of authorized keys")
+	backend := fs.String("backend", "", "address of the service")
+	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // as cmd/outpost does
+	}
+	server, err := sshd.New(sshd.Options{
+		Hubs: []string{"jupyterhub"}, HostKeysDir: *hosts, AuthorizedKeysDir: *keys,
+		PermitOpen: func(_, host string, port uint16) bool { return host == benchHost && port == benchPort },
+		Resolve: func(context.Context, string) ([]netip.Addr, error) {
+			return []netip.Addr{netip.MustParseAddr("192.0.2.10")}, nil
+		},
+		Dial: func(ctx context.Context, _ netip.AddrPort) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "tcp", *backend)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println(l.Addr())
+	return server.Serve(context.Background(), l)
+}
+
+// sshPeer is one of the servers that are compared.
+type sshPeer struct {
+	name    string
+	process *process
+	addr    string // where it listens
+	user    string
+	target  string // host:port to ask it for
+}
+
+// sshBench is what all SSH measurements share.
+type sshBench struct {
+	dir     string
+	key     string // file of the client's private key
+	signer  ssh.Signer
+	backend *process
+	peers   []*sshPeer
+}
+
+// newSSHBench makes keys in a temporary directory and starts the backend and both servers.
+func newSSHBench() (b *sshBench, err error) {
+	b = &sshBench{}
+	defer func() {
+		if err != nil {
+			b.close()
+		}
+	}()
+	if _, err := exec.LookPath("ssh"); err != nil {
+		return b, errors.New("the program ssh is not installed")
+	}
+	if b.dir, err = os.MkdirTemp("", "bench-ssh-"); err != nil {
+		return b, err
+	}
+	hosts, keys := filepath.Join(b.dir, "hosts"), filepath.Join(b.dir, "keys")
+	for _, d := range []string{hosts, keys} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			return b, err
+		}
+	}
+	if _, err := writeKey(filepath.Join(hosts, "ssh_host_ed25519_key")); err != nil {
+		return b, err
+	}
+	b.key = filepath.Join(b.dir, "id_ed25519")
+	if b.signer, err = writeKey(b.key); err != nil {
+		return b, err
+	}
+	authorized := filepath.Join(keys, "authorized_keys")
+	if err := os.WriteFile(authorized, ssh.MarshalAuthorizedKey(b.signer.PublicKey()), 0o600); err != nil {
+		return b, err
+	}
+	var backend string
+	if b.backend, backend, err = startSelf("ssh-backend"); err != nil {
+		return b, err
+	}
+	ours := &sshPeer{name: "outpost", user: "jhuboutpost", target: fmt.Sprintf("%s:%d", benchHost, benchPort)}
+	if ours.process, ours.addr, err = startSelf("ssh-server", "-hosts", hosts, "-keys", keys, "-backend", backend); err != nil {
+		return b, err
+	}
+	b.peers = append(b.peers, ours)
+	theirs, err := startSSHD(b.dir, filepath.Join(hosts, "ssh_host_ed25519_key"), authorized)
+	if err != nil {
+		return b, err
+	}
+	theirs.target = backend
+	b.peers = append(b.peers, theirs)
+	return b, nil
+}
+
+// startSSHD runs Debian's sshd as a user would: its defaults, but no PAM and our keys.
+func startSSHD(dir, hostKey, authorized string) (*sshPeer, error) {
+	const program = "/usr/sbin/sshd"
+	if _, err := os.Stat(program); err != nil {
+		return nil, errors.New("sshd is not installed (Debian's openssh-server)")
+	}
+	if err := os.MkdirAll("/run/sshd", 0o755); err != nil && os.Geteuid() == 0 {
+		return nil, err
+	}
+	me, err := user.Current()
+	if err != nil {
+		return nil, err
+	}
+	addr, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	config := filepath.Join(dir, "sshd_config")
+	text := strings.Join([]string{
+		"ListenAddress " + addr, "HostKey " + hostKey, "AuthorizedKeysFile " + authorized, "StrictModes no",
+		"UsePAM no", "PermitRootLogin prohibit-password", "PasswordAuthentication no", "PidFile none",
+		"MaxStartups 1000:30:2000", "",
+	}, "\n")
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	p, _, err := start(program, "-D", "-e", "-f", config)
+	if err != nil {
+		return nil, err
+	}
+	if err := waitListening(addr); err != nil {
+		p.stop()
+		return nil, fmt.Errorf("sshd: %w: %s", err, strings.TrimSpace(p.err.String()))
+	}
+	return &sshPeer{name: "sshd", process: p, addr: addr, user: me.Username}, nil
+}
+
+func (b *sshBench) close() {
+	for _, p := range b.peers {
+		p.process.stop()
+	}
+	b.backend.stop()
+	if b.dir != "" {
+		_ = os.RemoveAll(b.dir) // in the temporary directory
+	}
+}
+
+func writeKey(name string) (ssh.Signer, error) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	block, err := ssh.MarshalPrivateKey(private, "")
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
+		return nil, err
+	}
+	return ssh.NewSignerFromKey(private)
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// waitListening waits until somebody accepts connections at an address.
+func waitListening(addr string) error {
+	var err error
+	for range 500 {
+		var c net.Conn
+		if c, err = net.Dial("tcp", addr); err == nil {
+			return c.Close()
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return err
+}
+
+// tunnel runs OpenSSH's client with one local forwarding through addr, which is the peer's or a relay's before it.
+// cipher is empty for the client's default. It returns the local end.
+func (b *sshBench) tunnel(p *sshPeer, addr, cipher string) (client *process, local string, err error) {
+	if local, err = freeAddress(); err != nil {
+		return nil, "", err
+	}
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, "", err
+	}
+	args := []string{
+		"-F", "none", "-N", "-n", "-p", port, "-i", b.key, "-L", local + ":" + p.target,
+		"-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+		"-o", "LogLevel=ERROR", "-o", "ExitOnForwardFailure=yes", "-o", "ServerAliveInterval=15",
+	}
+	if cipher != "" {
+		args = append(args, "-o", "Ciphers="+cipher)
+	}
+	if client, _, err = start("ssh", append(args, p.user+"@"+host)...); err != nil {
+		return nil, "", err
+	}
+	if err := waitListening(local); err != nil {
+		client.stop()
+		return nil, "", fmt.Errorf("ssh to %s: %w: %s", p.name, err, strings.TrimSpace(client.err.String()))
+	}
+	return client, local, nil
+}
+
+// dial connects with the Go client.
+func (b *sshBench) dial(p *sshPeer) (*ssh.Client, error) {
+	return ssh.Dial("tcp", p.addr, &ssh.ClientConfig{
+		User: p.user, Auth: []ssh.AuthMethod{ssh.PublicKeys(b.signer)},
+		HostKeyCallback: ssh.InsecureIgnoreHostKey(), // both servers are ours, on loopback
+		Config:          ssh.Config{Ciphers: []string{ssh.CipherAES128GCM}},
+	})
+}

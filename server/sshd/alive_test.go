@@ -1,0 +1,155 @@
+package sshd
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// timed is a server in memory under a clock of its own.
+type timed struct {
+	t *testing.T
+	w *world
+	l *memListener
+}
+
+// inTime runs a test under its own clock. The service behind the server echoes, in memory too.
+func inTime(t *testing.T, change func(*Options), test func(*timed)) {
+	w := &world{t: t, hosts: t.TempDir(), keys: t.TempDir(), log: &lockedBuffer{}, seen: newRecorder(), services: map[string]map[string]bool{}}
+	w.hostKey = w.writeHostKey("ssh_host_ed25519_key")
+	w.hubKey = newKey(t)
+	w.writeKeys(hubName, authorizedLine("", w.hubKey))
+	w.allow(hubName, serviceHost, servicePort)
+	synctest.Test(t, func(t *testing.T) {
+		w.opts = Options{
+			Hubs: []string{hubName}, HostKeysDir: w.hosts, AuthorizedKeysDir: w.keys, PermitOpen: w.permit, Observer: w.seen,
+			Logger: newWorldLogger(w), ReloadInterval: time.Hour,
+			Resolve: func(context.Context, string) ([]netip.Addr, error) { return []netip.Addr{serviceAddr}, nil },
+			Dial: func(context.Context, netip.AddrPort) (net.Conn, error) {
+				near, far := memPipe()
+				go func() { _, _ = io.Copy(far, far); far.Close() }()
+				return near, nil
+			},
+		}
+		if change != nil {
+			change(&w.opts)
+		}
+		server, err := New(w.opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.server = server
+		ctx, cancel := context.WithCancel(t.Context())
+		l := newMemListener()
+		done := make(chan error)
+		go func() { done <- server.Serve(ctx, l) }()
+		test(&timed{t, w, l})
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// connect returns a client and its end of the connection.
+func (x *timed) connect() (*ssh.Client, *memConn) {
+	x.t.Helper()
+	conn := x.l.dial()
+	sc, chans, reqs, err := ssh.NewClientConn(conn, "", &ssh.ClientConfig{
+		User: "jhuboutpost", Auth: []ssh.AuthMethod{ssh.PublicKeys(x.w.hubKey)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
+	})
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return ssh.NewClient(sc, chans, reqs), conn
+}
+
+func (x *timed) echoes(conn net.Conn) {
+	x.t.Helper()
+	if _, err := conn.Write([]byte("still there?")); err != nil {
+		x.t.Fatal(err)
+	}
+	got := make([]byte, len("still there?"))
+	if _, err := io.ReadFull(conn, got); err != nil || string(got) != "still there?" {
+		x.t.Fatalf("got %q, %v", got, err)
+	}
+}
+
+// A WebSocket that is silent for a quarter of an hour and for two, and a connection that has no channel for a day.
+func TestIdleConnectionsStay(t *testing.T) {
+	inTime(t, nil, func(x *timed) {
+		c, _ := x.connect()
+		conn, err := c.Dial("tcp", join(serviceHost, servicePort))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, idle := range []time.Duration{15 * time.Minute, 2 * time.Hour} {
+			time.Sleep(idle) // the bubble's clock
+			x.echoes(conn)
+		}
+		conn.Close()
+		time.Sleep(24 * time.Hour)
+		if conn, err = c.Dial("tcp", join(serviceHost, servicePort)); err != nil {
+			t.Fatal(err)
+		}
+		x.echoes(conn)
+		c.Close()
+		c.Wait()
+		synctest.Wait()
+	})
+}
+
+func (x *timed) ended(why string) {
+	x.t.Helper()
+	synctest.Wait()
+	if log := x.w.log.String(); !strings.Contains(log, "why=\""+why+"\"") {
+		x.t.Errorf("the log does not say %q:\n%s", why, log)
+	}
+	if n := x.w.seen.get("connections"); n != 0 {
+		x.t.Errorf("%d connections are left", n)
+	}
+}
+
+// However the silence falls between the looks at it, a dead peer is found within 45 s.
+func TestDeadPeerIsFound(t *testing.T) {
+	for _, after := range []time.Duration{time.Millisecond, 4999 * time.Millisecond, 17 * time.Second, 61 * time.Second} {
+		inTime(t, nil, func(x *timed) {
+			c, conn := x.connect()
+			time.Sleep(after)
+			conn.freeze()
+			time.Sleep(45*time.Second + libraryGrace)
+			x.ended(whyDead)
+			conn.Close()
+			c.Close()
+		})
+	}
+}
+
+// A peer that begins nothing, or stops in the middle of a handshake, is dropped in time.
+func TestHandshakeDeadline(t *testing.T) {
+	for _, said := range []string{"", "SSH-2.0-slow\r\n", "SSH-2.0-"} {
+		inTime(t, nil, func(x *timed) {
+			conn := x.l.dial()
+			if _, err := conn.Write([]byte(said)); err != nil {
+				t.Fatal(err)
+			}
+			begin := time.Now()
+			_, err := io.Copy(io.Discard, conn)
+			if took := time.Since(begin); took != 10*time.Second {
+				t.Errorf("%q: dropped after %v, %v", said, took, err)
+			}
+			synctest.Wait()
+			if n := x.w.seen.get("handshake " + HandshakeTimeout); n != 1 {
+				t.Errorf("%q: counted %v", said, x.w.seen.counts)
+			}
+			conn.Close()
+		})
+	}
+}
