@@ -50,8 +50,9 @@ type entry struct {
 	end       time.Time
 	acceptErr error
 	startErr  error
-	ended     bool // a poll has found it ended with an error; logs are collected
+	ended     bool // a poll has found it ended: logs and exit code are those of then
 	logs      []string
+	code      int
 }
 
 // newEntry makes an entry in memory for a service; its start, if it has one, is not of this process.

@@ -315,6 +315,7 @@ func TestPollEnded(t *testing.T) {
 					want.Logs = []string{"first", "last"}
 				}
 				wantPoll(t, w, r.Key, want)
+				w.Spawner.Lose(r.Key) // the ended pod is tidied away
 				wantPoll(t, w, r.Key, want)
 			})
 		})
@@ -467,6 +468,27 @@ func TestPermitOpen(t *testing.T) {
 			t.Error("open after the stop")
 		}
 	})
+}
+
+// Rows of the Python peer hold https with internal TLS.
+func TestPermitOpenOfAdoptedRows(t *testing.T) {
+	for address, want := range map[string]bool{
+		"https://jupyter-a.outpost.svc.cluster.local:41234": true, "http://jupyter-a.outpost.svc.cluster.local:41234": true,
+		"jupyter-a.outpost.svc.cluster.local:41234": true, "http://jupyter-a.outpost.svc.cluster.local:41234/": false,
+		"ftp://jupyter-a.outpost.svc.cluster.local:41234": false, "": false,
+	} {
+		t.Run(address, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := outposttest.NewWorld(t, outpost.Options{})
+				w.Store.Put(row("lab-one", func(s *outpost.Service) { s.Address = address }))
+				w.Spawner.AddPod(outposttest.Key("lab-one"))
+				w.Up(t)
+				if _, ok := w.PermitOpen(t.Context(), "hub-a", "jupyter-a.outpost.svc.cluster.local", 41234); ok != want {
+					t.Errorf("open: %v, want %v", ok, want)
+				}
+			})
+		})
+	}
 }
 
 func TestCounts(t *testing.T) {

@@ -22,7 +22,7 @@ func (m *Manager) Poll(ctx context.Context, k Key, collectLogs bool) (PollResult
 	}
 	e.seen.Store(m.opts.Now().UnixNano())
 	e.mu.Lock()
-	phase, state, owned, ended, logs := e.phase, e.state, e.owned, e.ended, e.logs
+	phase, state, owned, ended, logs, code := e.phase, e.state, e.owned, e.ended, e.logs, e.code
 	e.mu.Unlock()
 	switch phase {
 	case phaseFailed:
@@ -51,13 +51,15 @@ func (m *Manager) Poll(ctx context.Context, k Key, collectLogs bool) (PollResult
 			return PollResult{}, notFound()
 		}
 	}
-	switch {
-	case status.ExitCode == 0 && !collectLogs:
+	if !ended {
+		logs, code = m.reportEnd(ctx, e, status), status.ExitCode
+	} else if !status.Gone {
+		code = status.ExitCode
+	} // else the ended pod was tidied away; what was seen of it holds
+	if code == 0 && !collectLogs {
 		logs = nil
-	case !ended:
-		logs = m.reportEnd(ctx, e, status)
 	}
-	return PollResult{Ended: true, ExitCode: status.ExitCode, Logs: logs}, nil
+	return PollResult{Ended: true, ExitCode: code, Logs: logs}, nil
 }
 
 // pollUnknown answers a poll for a service that is not in memory and could not be read.
@@ -87,7 +89,7 @@ func (m *Manager) reportEnd(ctx context.Context, e *entry, status Status) []stri
 	e.mu.Lock()
 	first := !e.ended
 	if first {
-		e.ended, e.logs = true, logs
+		e.ended, e.logs, e.code = true, logs, status.ExitCode
 	}
 	e.mu.Unlock()
 	if !first {
@@ -119,11 +121,9 @@ func (m *Manager) refresh(e *entry, s Service) {
 	default:
 		e.phase = phaseRunning
 	}
-	host, port, ok := splitAddress(e.address)
-	running := e.phase == phaseRunning
-	p := permit{e.Hub, host, port}
+	p, ok := permitOf(e.Hub, e.address)
 	switch {
-	case ok && running:
+	case ok && e.phase == phaseRunning:
 		m.index.allow(e, p)
 	case ok:
 		m.index.forbid(e, p)
@@ -134,8 +134,8 @@ func (m *Manager) refresh(e *entry, s Service) {
 // forget drops a service that another process has removed.
 func (m *Manager) forget(e *entry) {
 	e.mu.Lock()
-	if host, port, ok := splitAddress(e.address); ok {
-		m.index.forbid(e, permit{e.Hub, host, port})
+	if p, ok := permitOf(e.Hub, e.address); ok {
+		m.index.forbid(e, p)
 	}
 	e.mu.Unlock()
 	m.index.remove(e)

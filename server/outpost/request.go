@@ -86,6 +86,18 @@ func shorten(s string) string {
 // (contract 7.3, X22).
 var addressForm = regexp.MustCompile(`\Ahttp://([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?):([1-9][0-9]{0,4})\z`)
 
+// storedForms are what rows of the Python peer may hold beside it: https with internal TLS, or no scheme.
+var storedForms = strings.NewReplacer("https://", "http://")
+
+// permitOf is the address that a stored service may be opened at; ok is false if it has none.
+func permitOf(hub, address string) (p permit, ok bool) {
+	if !strings.Contains(address, "://") {
+		address = "http://" + address
+	}
+	host, port, ok := splitAddress(storedForms.Replace(address))
+	return permit{hub, host, port}, ok
+}
+
 // splitAddress splits a start address into host and port; ok is false if it has not exactly the required form.
 func splitAddress(address string) (host, port string, ok bool) {
 	m := addressForm.FindStringSubmatch(address)

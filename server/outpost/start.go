@@ -181,8 +181,8 @@ func (m *Manager) runStart(ctx context.Context, e *entry, plan Plan, lifetime ti
 		err = errCancelled
 	case err == nil:
 		e.phase, e.address, e.owned = phaseRunning, started.Address, false
-		if host, port, ok := splitAddress(e.address); ok {
-			m.index.allow(e, permit{e.Hub, host, port})
+		if p, ok := permitOf(e.Hub, e.address); ok {
+			m.index.allow(e, p)
 		}
 	case m.base.Err() != nil:
 		err, e.owned = errShutdown, false

@@ -64,11 +64,10 @@ func (m *Manager) beginStop(e *entry, why string) (first bool, err error) {
 	e.mu.Lock()
 	first = e.phase == phaseStarting || e.phase == phaseRunning
 	mine := first || !e.owned
-	address := e.address
 	if first {
 		e.phase = phaseStopping
-		if host, port, ok := splitAddress(address); ok {
-			m.index.forbid(e, permit{e.Hub, host, port})
+		if p, ok := permitOf(e.Hub, e.address); ok {
+			m.index.forbid(e, p)
 		}
 	}
 	e.owned = true
@@ -221,8 +220,8 @@ func (m *Manager) entryOf(s Stored) *entry {
 func (m *Manager) permitEntry(e *entry) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if host, port, ok := splitAddress(e.address); ok && e.phase == phaseRunning {
-		m.index.allow(e, permit{e.Hub, host, port})
+	if p, ok := permitOf(e.Hub, e.address); ok && e.phase == phaseRunning {
+		m.index.allow(e, p)
 	}
 }
 
