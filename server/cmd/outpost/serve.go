@@ -47,6 +47,8 @@ func (p *process) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	drop := time.AfterFunc(startupPages, func() { dropStartupPages(p.log) })
+	defer drop.Stop()
 	return s.Run(ctx)
 }
 

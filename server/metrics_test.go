@@ -1,0 +1,66 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+)
+
+var _ outpost.Observer = (*metrics)(nil)
+
+var metricName = regexp.MustCompile(`\b(outpost|process)_[a-z_]+`)
+
+// Every figure that the chart's dashboard shows is one that the process has.
+func TestDashboardShowsFiguresThatThereAre(t *testing.T) {
+	m := newMetrics()
+	m.registry.MustRegister(gauges{
+		counts:      func() []outpost.Count { return []outpost.Count{{Hub: "a", State: "running", Services: 1}} },
+		informerAge: func() (time.Duration, bool) { return time.Second, true },
+	})
+	failed := errors.New("failed")
+	m.ServiceStarted("a", time.Second, "")
+	m.ServiceStarted("a", time.Second, "image")
+	m.StartRefused("a", "quota")
+	m.ServiceStopped("a", time.Second, outpost.StopAsked)
+	m.StopRetried("a")
+	m.HubCalled("a", "event", failed)
+	m.database("get", time.Millisecond, failed)
+	m.reloaded("flavors", failed)
+	m.ssh.Handshake("ok", time.Millisecond)
+	m.ssh.Connection("a", 1)
+	m.ssh.Channel("a", 1)
+	m.ssh.Refused("a", "target")
+	m.ssh.Dialled("a", time.Millisecond, failed)
+	m.ssh.Copied("a", 1, 2)
+	m.ssh.Reloaded(nil)
+	families, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := map[string]bool{}
+	for _, f := range families {
+		there[f.GetName()] = true
+	}
+	text, err := os.ReadFile("../charts/outpost/files/dashboard.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !json.Valid(text) {
+		t.Fatal("the dashboard is not JSON")
+	}
+	shown := metricName.FindAllString(string(text), -1)
+	if len(shown) < 10 {
+		t.Fatalf("only %d figures are shown", len(shown))
+	}
+	for _, name := range shown {
+		if !there[strings.TrimSuffix(name, "_bucket")] {
+			t.Errorf("%s is shown, but the process has no such figure", name)
+		}
+	}
+}
