@@ -1,0 +1,90 @@
+package outpost_test
+
+import (
+	"encoding/json"
+	"testing"
+	"testing/synctest"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+	"github.com/outposts-dev/outposts/server/outpost/outposttest"
+)
+
+func TestX12X67BadNamesAreRefused(t *testing.T) {
+	long := make([]byte, 300)
+	for i := range long {
+		long[i] = 'x'
+	}
+	for name, change := range map[string]func(*outpost.StartRequest){
+		"slash":          func(r *outpost.StartRequest) { r.Name = "a/b" },
+		"backslash":      func(r *outpost.StartRequest) { r.Name = `a\b` },
+		"dot dot":        func(r *outpost.StartRequest) { r.Name = ".." },
+		"control":        func(r *outpost.StartRequest) { r.Name = "a\nb" },
+		"300 characters": func(r *outpost.StartRequest) { r.Name = string(long) },
+		"not UTF-8":      func(r *outpost.StartRequest) { r.Name = "\xff" },
+		"start id":       func(r *outpost.StartRequest) { r.StartID = "../../etc" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+				r := outposttest.Request("lab-one")
+				change(&r)
+				_, err := w.Start(t.Context(), r)
+				wantKind(t, err, outpost.KindInvalid)
+				wantNothing(t, w)
+			})
+		})
+	}
+}
+
+func TestX13X65RefusedOptionsAreNamed(t *testing.T) {
+	const images = "quay.io/jupyter/*"
+	hubs := []outpost.Hub{{Name: "hub-a", AllowedOptions: []string{"image", "cpu_limit"}, AllowedImages: []string{images}}, {Name: "hub-b"}}
+	for _, tc := range []struct {
+		name, hub string
+		misc      map[string]string
+		want      string // message; "" for a start
+	}{
+		{name: "allowed image", hub: "hub-a", misc: map[string]string{"image": `"quay.io/jupyter/base/notebook:1"`}},
+		{name: "other image", hub: "hub-a", misc: map[string]string{"image": `"evil.io/jupyter/x"`},
+			want: "lab-one - The hub hub-a may not choose the image evil.io/jupyter/x"},
+		{name: "image of wrong type", hub: "hub-a", misc: map[string]string{"image": `["quay.io/jupyter/x"]`},
+			want: "lab-one - The option image in misc must be a text."},
+		{name: "two refused", hub: "hub-a", misc: map[string]string{"volumes": `[]`, "cmd": `"sh"`, "cpu_limit": `1`},
+			want: "lab-one - The hub hub-a may not set these options in misc: cmd, volumes"},
+		{name: "hub without rights", hub: "hub-b", misc: map[string]string{"image": `"quay.io/jupyter/x"`},
+			want: "lab-one - The hub hub-b may not set these options in misc: image"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := outposttest.NewWorld(t, outpost.Options{Hubs: hubs}).Up(t)
+				r := outposttest.Request("lab-one")
+				r.Hub = tc.hub
+				for option, value := range tc.misc {
+					r.Body.Misc[option] = json.RawMessage(value)
+				}
+				_, err := w.Start(t.Context(), r)
+				if tc.want == "" {
+					if err != nil {
+						t.Fatal(err)
+					}
+					return
+				}
+				wantKind(t, err, outpost.KindInvalid)
+				if err.Error() != tc.want {
+					t.Errorf("message %q, want %q", err, tc.want)
+				}
+				wantNothing(t, w)
+			})
+		})
+	}
+}
+
+func TestUnknownHubIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		r := outposttest.Request("lab-one")
+		r.Hub = "hub-c"
+		_, err := w.Start(t.Context(), r)
+		wantKind(t, err, outpost.KindUnauthorized)
+	})
+}
