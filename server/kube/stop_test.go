@@ -1,0 +1,486 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+)
+
+// withService is the configuration in which a start makes a Service too.
+var withService = Options{Spawner: map[string]any{"services_enabled": true, "k8s_api_request_retry_timeout": 1}}
+
+func mustStart(t testing.TB, s *Spawner, k outpost.Key) outpost.Plan {
+	t.Helper()
+	p := planOf(t, s, k, nil)
+	if _, err := s.Start(t.Context(), p, nil); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestStopLeavesOtherStartsAlone(t *testing.T) {
+	cl := newCluster()
+	s := cl.run(t, withService)
+	old := mustStart(t, s, aliceKey)
+	later := outpost.Key{Hub: "hub", StartID: "s2"}
+	p := mustStart(t, s, later) // replaces the first one: same hub, user and server
+	cl.taken()
+	if err := s.Stop(t.Context(), aliceKey, old.State); err != nil {
+		t.Fatal(err)
+	}
+	if got := writes(cl.taken()); len(got) > 0 {
+		t.Errorf("stop of the replaced start: %v", got)
+	}
+	if got, err := s.Poll(t.Context(), aliceKey, old.State); err != nil || !got.Gone || got.ExitCode != 1 {
+		t.Errorf("poll of the replaced start %+v, %v", got, err)
+	}
+	if got, err := s.Poll(t.Context(), later, p.State); err != nil || got != (outpost.Status{}) {
+		t.Errorf("poll of the later start %+v, %v", got, err)
+	}
+	if err := s.Stop(t.Context(), later, p.State); err != nil {
+		t.Fatal(err)
+	}
+	if left := cl.left(t); left != "" {
+		t.Errorf("left behind: %s", left)
+	}
+}
+
+func TestStartKillsNobodyElse(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		annotations map[string]string
+		change      func(*corev1.Pod)
+		replaced    bool
+	}{
+		{name: "server of another hub", annotations: map[string]string{usernameKey: "user", hubKey: "other", startIDKey: "s9"}},
+		{name: "server of another user", annotations: map[string]string{usernameKey: "USER", hubKey: "hub", startIDKey: "s9"}},
+		{name: "another server of the same user", annotations: map[string]string{usernameKey: "user", hubKey: "hub", nameKey: "x", startIDKey: "s9"}},
+		{name: "pod of nobody"},
+		{name: "ended server of another hub", annotations: map[string]string{hubKey: "other", startIDKey: "s9"},
+			change: func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }, replaced: true},
+		{name: "earlier start of this server", annotations: map[string]string{usernameKey: "user", hubKey: "hub", startIDKey: "s9"}, replaced: true},
+		{name: "server of the peer", annotations: map[string]string{usernameKey: "user"}, replaced: true},
+		{name: "other server of the peer", annotations: map[string]string{usernameKey: "user", servernameKey: "lab"}},
+	} {
+		for _, cached := range []bool{true, false} {
+			t.Run(c.name, func(t *testing.T) {
+				pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-user", Namespace: "jhub", UID: "old", Annotations: c.annotations}}
+				becomeReady(pod)
+				if c.change != nil {
+					c.change(pod)
+				}
+				cl := newCluster()
+				add := func() {
+					if err := cl.Tracker().Add(pod); err != nil {
+						t.Error(err)
+					}
+				}
+				if cached {
+					add()
+				} else { // made by somebody while our request is on its way
+					cl.before("create pods", sync.OnceFunc(add))
+				}
+				s := cl.run(t, Options{})
+				_, err := s.Start(t.Context(), planOf(t, s, aliceKey, nil), nil)
+				e, _ := errors.AsType[*outpost.Error](err)
+				if (err == nil) != c.replaced || err != nil && (e == nil || e.Reason != reasonTaken) {
+					t.Errorf("cached %v: %v", cached, err)
+				}
+				killed := slices.ContainsFunc(cl.taken(), func(call string) bool { return strings.HasPrefix(call, "delete pods") })
+				if killed != c.replaced {
+					t.Errorf("cached %v: killed %v", cached, killed)
+				}
+			})
+		}
+	}
+}
+
+func TestStartDoesNotTakeForeignServices(t *testing.T) {
+	cl := newCluster(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-user", Namespace: "jhub", UID: "foreign"}})
+	s := cl.run(t, withService)
+	_, err := s.Start(t.Context(), planOf(t, s, aliceKey, nil), nil)
+	if e, ok := errors.AsType[*outpost.Error](err); !ok || e.Reason != reasonTaken {
+		t.Errorf("error %v", err)
+	}
+	if left := cl.left(t); left != "services/jupyter-user" {
+		t.Errorf("left: %s", left)
+	}
+}
+
+func TestStartReplacesALeftOverService(t *testing.T) {
+	cl := newCluster(&corev1.Service{ObjectMeta: metav1.ObjectMeta{
+		Name: "jupyter-user", Namespace: "jhub", UID: "left-over", Annotations: map[string]string{hubKey: "hub", startIDKey: "s0"},
+	}})
+	s := cl.run(t, withService)
+	mustStart(t, s, aliceKey)
+	want := []string{
+		"create services/jupyter-user", "delete services/jupyter-user", "create services/jupyter-user",
+		"create pods/jupyter-user", "patch services/jupyter-user",
+	}
+	if diff := cmp.Diff(want, writes(cl.taken())); diff != "" {
+		t.Errorf("requests (-want +got)\n%s", diff)
+	}
+}
+
+func TestStopForcesPodsOfDeadNodes(t *testing.T) {
+	cl := newCluster()
+	o := withService
+	o.ForceAfter = 50 * time.Millisecond
+	s := cl.run(t, o)
+	p := mustStart(t, s, aliceKey)
+	cl.stuck = true
+	cl.taken()
+	if err := s.Stop(t.Context(), aliceKey, p.State); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"delete pods/jupyter-user grace 1", "delete pods/jupyter-user grace 0", "delete services/jupyter-user"}
+	if diff := cmp.Diff(want, writes(cl.taken())); diff != "" {
+		t.Errorf("requests (-want +got)\n%s", diff)
+	}
+}
+
+func TestStopWaitsUntilThePodIsGone(t *testing.T) {
+	cl := newCluster()
+	o := withService
+	o.ForceAfter = time.Hour
+	s := cl.run(t, o)
+	p := mustStart(t, s, aliceKey)
+	cl.stuck = true
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := s.Stop(ctx, aliceKey, p.State); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("stop of a pod that stays: %v", err)
+	}
+	if got, err := s.Poll(t.Context(), aliceKey, p.State); err != nil || got != (outpost.Status{}) {
+		t.Errorf("poll of a pod that is going: %+v, %v", got, err)
+	}
+	// A later stop finishes what the first one began.
+	cl.stuck = false
+	if err := s.Stop(t.Context(), aliceKey, p.State); err != nil {
+		t.Errorf("second stop: %v", err)
+	}
+	if left := cl.left(t); left != "" {
+		t.Errorf("left behind: %s", left)
+	}
+}
+
+func TestStopRepeatsWhatFailsForAMoment(t *testing.T) {
+	for _, away := range []error{errTimeout, errServer, errThrottled, errGone} {
+		cl := newCluster()
+		s := cl.run(t, withService)
+		p := mustStart(t, s, aliceKey)
+		for _, request := range []string{"get pods", "delete pods", "get services", "delete services"} {
+			cl.errors[request] = []error{away}
+		}
+		if err := s.Stop(t.Context(), aliceKey, p.State); err != nil {
+			t.Errorf("%v: %v", away, err)
+		}
+		if left := cl.left(t); left != "" {
+			t.Errorf("%v: left behind: %s", away, left)
+		}
+	}
+}
+
+func TestStopOfWhatIsNotThere(t *testing.T) {
+	cl := newCluster()
+	s := cl.run(t, withService)
+	for name, st := range map[string]outpost.State{
+		"no state":               nil,
+		"empty state":            {},
+		"nonsense":               {statePod: 5, stateNS: []any{}, stateGrace: "x"},
+		"state of the peer":      {"kubespawner_version": "7.0.0", "pod_name": "jupyter-x", "namespace": "jhub", "dns_name": "x"},
+		"other namespace":        {statePod: "jupyter-x", stateNS: "elsewhere"},
+		"planned and never made": planOf(t, s, aliceKey, nil).State,
+	} {
+		if err := s.Stop(t.Context(), aliceKey, st); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A row without a state (the peer writes it only when a start is over) still finds its pod by its labels; a pod of the
+// peer is found by its state.
+func TestStopFindsPodsBySeveralWays(t *testing.T) {
+	cl := newCluster()
+	s := cl.run(t, withService)
+	p := mustStart(t, s, aliceKey)
+	if err := s.Stop(t.Context(), aliceKey, outpost.State{}); err != nil {
+		t.Fatal(err)
+	}
+	if left := cl.left(t); left != "" {
+		t.Errorf("left behind: %s", left)
+	}
+	peers := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-maria", Namespace: "jhub", UID: "peers"}}
+	becomeReady(peers)
+	svc := buildService("jupyter-maria", "jhub", 8888, nil, nil, map[string]string{usernameKey: "maria"})
+	svc.OwnerReferences = []metav1.OwnerReference{ownerReference("jupyter-maria", "peers")}
+	if err := errors.Join(cl.Tracker().Add(peers), cl.Tracker().Add(svc)); err != nil {
+		t.Fatal(err)
+	}
+	st := outpost.State{"kubespawner_version": "7.0.0", "pod_name": "jupyter-maria", "namespace": "jhub", "dns_name": "x"}
+	k := outpost.Key{Hub: "hub", Name: "lab", StartID: "s7"}
+	if got, err := s.Poll(t.Context(), k, st); err != nil || got != (outpost.Status{}) {
+		t.Errorf("poll of the peer's pod: %+v, %v", got, err)
+	}
+	if err := s.Stop(t.Context(), k, st); err != nil {
+		t.Fatal(err)
+	}
+	if left := cl.left(t); left != "" {
+		t.Errorf("left behind: %s", left)
+	}
+	_ = p
+}
+
+func TestPollNeedsNoRequest(t *testing.T) {
+	cl := newCluster()
+	s := cl.run(t, withService)
+	p := mustStart(t, s, aliceKey)
+	before := len(cl.Actions())
+	for range 100 {
+		if got, err := s.Poll(t.Context(), aliceKey, p.State); err != nil || got != (outpost.Status{}) {
+			t.Fatalf("%+v, %v", got, err)
+		}
+	}
+	if n := len(cl.Actions()) - before; n != 0 {
+		t.Errorf("100 polls made %d requests", n)
+	}
+}
+
+// "Gone" makes a hub forget a server, so it is said only when Kubernetes says it.
+func TestPollAsksBeforeItSaysGone(t *testing.T) {
+	cl := newCluster()
+	s := cl.run(t, Options{})
+	st := outpost.State{statePod: "jupyter-user", stateNS: "jhub"}
+	cl.errors["get pods"] = []error{errServer}
+	if got, err := s.Poll(t.Context(), aliceKey, st); outpost.KindOf(err) != outpost.KindUnavailable {
+		t.Errorf("Kubernetes away: %+v, %v", got, err)
+	}
+	if got, err := s.Poll(t.Context(), aliceKey, st); err != nil || !got.Gone {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestPollWaitsForTheCache(t *testing.T) {
+	cl := newCluster()
+	s, err := New(cl, "jhub", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if got, err := s.Poll(ctx, aliceKey, nil); outpost.KindOf(err) != outpost.KindUnavailable {
+		t.Errorf("poll before Run: %+v, %v", got, err)
+	}
+	if err := s.Ready(t.Context()); outpost.KindOf(err) != outpost.KindUnavailable {
+		t.Errorf("ready before Run: %v", err)
+	}
+	running := cl.run(t, Options{})
+	if err := running.Ready(t.Context()); err != nil {
+		t.Errorf("ready: %v", err)
+	}
+	if age := running.Age(); age <= 0 || age > time.Minute {
+		t.Errorf("age %s", age)
+	}
+}
+
+func TestEndedPodsAreDeletedAfterAWhile(t *testing.T) {
+	for _, keep := range []bool{false, true} {
+		cl := newCluster()
+		s := cl.run(t, Options{Spawner: map[string]any{"delete_stopped_pods": !keep}})
+		s.reapAfter = 10 * time.Millisecond
+		p := mustStart(t, s, aliceKey)
+		w, err := s.watch(t.Context(), "jhub")
+		if err != nil {
+			t.Fatal(err)
+		}
+		sub := w.subscribe("jupyter-user")
+		cl.update(t, "jhub", "jupyter-user", func(pod *corev1.Pod) {
+			pod.Status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 137, Reason: "OOMKilled"}}
+		})
+		<-sub.C
+		want := outpost.Status{Ended: true, ExitCode: 137, Reason: "The server used more memory than it may and was killed."}
+		got, err := s.Poll(t.Context(), aliceKey, p.State)
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("poll %v (-want +got)\n%s", err, diff)
+		}
+		if keep {
+			if s.reaping["uid-1"] {
+				t.Error("the pod should be kept")
+			}
+		} else {
+			for w.pod("jupyter-user") != nil {
+				<-sub.C
+			}
+		}
+		sub.close()
+	}
+}
+
+func TestFoundGivesBackWhatWasPlanned(t *testing.T) {
+	cl := newCluster()
+	s := cl.run(t, withService)
+	p := mustStart(t, s, outpost.Key{Hub: "hub/a", Name: "läb", StartID: "S 1"})
+	cl.old("someone", "")
+	found, err := s.Found(t.Context())
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	// As it comes back from JSON.
+	data, err := json.Marshal(p.State)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want outpost.State
+	if err := json.Unmarshal(data, &want); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(outpost.Found{Key: p.Key, State: want, Created: found[0].Created}, found[0]); diff != "" {
+		t.Errorf("found (-want +got)\n%s", diff)
+	}
+}
+
+func TestLogs(t *testing.T) {
+	cl := newCluster()
+	s := cl.run(t, Options{})
+	p := mustStart(t, s, aliceKey)
+	got, err := s.Logs(t.Context(), aliceKey, p.State, 10)
+	if diff := cmp.Diff([]string{"fake logs"}, got); diff != "" || err != nil {
+		t.Errorf("logs %v (-want +got)\n%s", err, diff)
+	}
+	for name, k := range map[string]outpost.Key{"another start": {Hub: "hub", StartID: "s2"}} {
+		if got, err := s.Logs(t.Context(), k, p.State, 10); err != nil || got != nil {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+	if got, err := s.Logs(t.Context(), aliceKey, outpost.State{statePod: "none"}, 10); err != nil || got != nil {
+		t.Errorf("no pod: %v, %v", got, err)
+	}
+}
+
+// What happens to this pod is told, and nothing of the pod that had its name before.
+func TestStartTellsItsOwnEvents(t *testing.T) {
+	cl := newCluster()
+	cl.status = func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending }
+	s := cl.run(t, Options{})
+	emit := func(name, uid, message string) {
+		e := &corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "jhub", UID: types.UID(name)}, Type: "Normal", Message: message}
+		e.InvolvedObject = corev1.ObjectReference{Kind: "Pod", Name: "jupyter-user", Namespace: "jhub", UID: types.UID(uid)}
+		e.LastTimestamp = metav1.NewTime(time.Date(2026, 5, 4, 9, 12, 40, 0, time.UTC))
+		cl.emit(t, e)
+	}
+	cl.before("create pods", func() { emit("a", "before", "of the old pod") })
+	told := make(chan outpost.Event, 10)
+	result := make(chan error, 1)
+	p := planOf(t, s, aliceKey, nil)
+	go func() {
+		_, err := s.Start(t.Context(), p, func(e outpost.Event) { told <- e })
+		result <- err
+	}()
+	if got := <-told; got.Message != "Server requested" || got.Progress != 0 {
+		t.Errorf("first event %+v", got)
+	}
+	w, err := s.watch(t.Context(), "jhub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub := w.subscribe("jupyter-user")
+	defer sub.close()
+	for w.pod("jupyter-user") == nil {
+		<-sub.C
+	}
+	emit("b", "uid-1", "Pulling <image>")
+	want := outpost.Event{Progress: 30, Message: "2026-05-04T09:12:40Z [Normal] Pulling <image>", HTMLMessage: "2026-05-04T09:12:40Z [Normal] Pulling &lt;image&gt;"}
+	if diff := cmp.Diff(want, <-told); diff != "" {
+		t.Errorf("second event (-want +got)\n%s", diff)
+	}
+	cl.update(t, "jhub", "jupyter-user", becomeReady)
+	if err := <-result; err != nil {
+		t.Error(err)
+	}
+	if len(told) > 0 {
+		t.Errorf("also told: %+v", <-told)
+	}
+}
+
+func TestStartEndsWhenItsPodIsDeleted(t *testing.T) {
+	cl := newCluster()
+	cl.status = func(p *corev1.Pod) {
+		p.Status.Phase = corev1.PodPending
+		p.DeletionTimestamp = &metav1.Time{Time: time.Now()}
+	}
+	s := cl.run(t, Options{})
+	_, err := s.Start(t.Context(), planOf(t, s, aliceKey, nil), nil)
+	if e, ok := errors.AsType[*outpost.Error](err); !ok || e.Reason != reasonEnded || e.Kind != outpost.KindFailed {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestTwoStartsOfOneKeyAreOne(t *testing.T) {
+	cl := newCluster()
+	cl.status = func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending }
+	s := cl.run(t, Options{})
+	p := planOf(t, s, aliceKey, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	first := make(chan error, 1)
+	begun := make(chan struct{})
+	go func() {
+		_, err := s.Start(ctx, p, func(outpost.Event) { close(begun) })
+		first <- err
+	}()
+	<-begun
+	if _, err := s.Start(t.Context(), p, nil); outpost.KindOf(err) != outpost.KindConflict {
+		t.Errorf("second start: %v", err)
+	}
+	cancel()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Errorf("first start: %v", err)
+	}
+}
+
+// Nothing that a hub sends in confidence is in what is logged or told.
+func TestSecretsAreNotLogged(t *testing.T) {
+	const planted = "plan7ed-secret"
+	var log strings.Builder
+	cl := newCluster()
+	cl.errors["create pods"] = []error{errServer, status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid, "is invalid")}
+	o := withService
+	o.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	s := cl.run(t, o)
+	p, err := s.Plan(t.Context(), outpost.Hub{Name: "hub"}, outpost.StartRequest{
+		Key:   aliceKey,
+		Body:  outpost.Body{Env: map[string]string{"JUPYTERHUB_USER": "user", "JUPYTERHUB_API_TOKEN": planted}},
+		Certs: map[string]string{"keyfile": planted, "certfile": planted, "cafile": planted},
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Start(t.Context(), p, func(e outpost.Event) { _, _ = io.WriteString(&log, e.Message) })
+	if err == nil {
+		t.Fatal("start succeeded")
+	}
+	data, jsonErr := json.Marshal(p.State)
+	if text := log.String() + err.Error() + string(data); jsonErr != nil || strings.Contains(text, planted) {
+		t.Errorf("%v: %s", jsonErr, text)
+	}
+	if err := s.Stop(t.Context(), aliceKey, p.State); err != nil {
+		t.Error(err)
+	}
+	if left := cl.left(t); left != "" {
+		t.Errorf("left behind: %s", left)
+	}
+}
