@@ -131,7 +131,7 @@ build: ## compile everything
 	go build ./...
 
 TEST := go run -C dev/test . -root $(CURDIR) -logs $(STATE)/test
-UNIT := unit dev image runner
+UNIT := unit dev addons image runner
 
 .PHONY: test
 test: ## all tests: unit, Python, and end to end on two real clusters (brings them up first)

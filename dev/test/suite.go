@@ -34,6 +34,10 @@ var suites = []suite{
 		dir: "dev/clusters", argv: []string{"go", "test", "-json", "-race", "-timeout", "10m", "./..."},
 	},
 	{
+		name: "addons", about: "load balancer, volumes and Ingress of the local clusters",
+		dir: "dev/kube", argv: []string{"go", "test", "-json", "-race", "-timeout", "10m", "./addons/..."},
+	},
+	{
 		name: "image", about: "the writer of the outpost's image",
 		dir: "images/outpost", argv: []string{"go", "test", "-json", "-race", "-timeout", "10m", "./..."},
 	},
