@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -58,6 +59,8 @@ func (s *Server) Run(ctx context.Context) error {
 	s.log.Info("outpost is serving", "version", s.opts.Version, "api", text(s.Addr()), "tls", s.cert != nil,
 		"base_path", s.cfg.BasePath, "ssh", text(s.SSHAddr()), "metrics", text(s.MetricsAddr()), "hubs", s.cfg.Hubs(), "database", s.cfg.Database)
 
+	stopSettle := parts.start("settle", s.settle)
+
 	<-ctx.Done()
 	if cause := parts.cause(ctx); cause != nil {
 		s.log.Error("a part of the outpost has failed", "err", cause)
@@ -69,6 +72,7 @@ func (s *Server) Run(ctx context.Context) error {
 	fronts.Go(stopSSH) // tunnels may stay open longer than requests
 	fronts.Go(stopAPI)
 	fronts.Wait()
+	stopSettle()
 	stopReloader()
 	stopLeader()
 	stopManager()
@@ -77,6 +81,20 @@ func (s *Server) Run(ctx context.Context) error {
 	err := errors.Join(parts.cause(ctx), s.close())
 	s.log.Info("outpost has stopped")
 	return err
+}
+
+// settle gives memory back that only the start has needed, once what earlier processes have left is dealt with.
+func (s *Server) settle(ctx context.Context) error {
+	select {
+	case <-s.manager.Reconciled():
+		debug.FreeOSMemory()
+		if s.opts.Settled != nil {
+			s.opts.Settled()
+		}
+	case <-ctx.Done():
+	}
+	<-ctx.Done()
+	return nil
 }
 
 // text is an address as it is written, "none" for none.

@@ -31,6 +31,8 @@ type Options struct {
 	Lead func(ctx context.Context, work func(context.Context)) error
 	// InformerAge is the time since the last word from Kubernetes, for metrics; nil is unknown.
 	InformerAge func() time.Duration
+	// Settled is called once, when what earlier processes have left is dealt with. May be nil.
+	Settled func()
 	// RefusedAddresses are never dialled for a hub: the API server's and the node's.
 	RefusedAddresses []netip.Prefix
 	// HubAPI calls hubs; nil is HTTP.

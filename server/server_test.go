@@ -113,6 +113,10 @@ func up(t *testing.T, cfg config.Config, spawner *outposttest.Spawner, opts Opti
 			t.Errorf("run: %v", err)
 		}
 	})
+	select {
+	case <-p.manager.Reconciled(): // until then every poll is answered "running"
+	case <-t.Context().Done():
+	}
 	return p
 }
 

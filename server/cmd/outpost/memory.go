@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 )
 
 // limitFiles say how much memory this process may use: cgroup v2 and v1.
@@ -48,9 +47,6 @@ func memoryLimit(text string) (int64, bool) {
 	}
 	return limit / 10 * 9, true
 }
-
-// startupPages is when what only the start has needed is let go of.
-const startupPages = 5 * time.Second
 
 // dropStartupPages unmaps the pages of the program file that the start has touched: mostly the set-up of every
 // Kubernetes API type, about 20 MB. The few that are needed again are mapped again, from the page cache. Only pages that are

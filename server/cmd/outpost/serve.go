@@ -37,6 +37,7 @@ func (p *process) serve(ctx context.Context) error {
 	}
 	options := server.Options{
 		Logger: p.log, Version: version, InformerAge: spawner.Age, RefusedAddresses: p.refusedAddresses(),
+		Settled: func() { dropStartupPages(p.log) },
 	}
 	if p.cfg.Lease != "" {
 		options.Lead = election{
@@ -47,8 +48,6 @@ func (p *process) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	drop := time.AfterFunc(startupPages, func() { dropStartupPages(p.log) })
-	defer drop.Stop()
 	return s.Run(ctx)
 }
 
