@@ -22,6 +22,7 @@ const (
 	whyProtocol = "protocol error"
 	whyStopping = "server is stopping"
 	whyLimit    = "too many connections"
+	whyStuck    = "too many protocol errors of this hub"
 )
 
 // libraryGrace is how long the SSH library may take to finish after its connection is closed. It can hang for good

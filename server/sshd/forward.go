@@ -175,7 +175,7 @@ func (c *conn) splice(ch ssh.Channel, requests <-chan *ssh.Request, remote net.C
 // copyDown copies from the target to the client. It holds memory only while there is data.
 func (c *conn) copyDown(ch ssh.Channel, remote net.Conn) {
 	p := newPuller(remote)
-	traffic := c.server.traffic[c.hub]
+	traffic := c.server.hubs[c.hub]
 	for {
 		buf, n, err := p.pull()
 		if err == io.EOF {
@@ -204,7 +204,7 @@ func (c *conn) copyDown(ch ssh.Channel, remote net.Conn) {
 // full one shows that there is more, which then goes through borrowed memory.
 func (c *conn) copyUp(ch ssh.Channel, remote net.Conn) {
 	small := make([]byte, upBuffer)
-	traffic := c.server.traffic[c.hub]
+	traffic := c.server.hubs[c.hub]
 	move := func(data []byte) (n int, ok bool) {
 		n, err := ch.Read(data)
 		if n > 0 {

@@ -19,11 +19,10 @@ type Server struct {
 	now      func() time.Time
 	keys     *keyring
 	startups *startups
-	traffic  map[string]*traffic // by hub; the map is never changed
-	bulk     chan struct{}       // places for uploads that hold a large buffer
+	hubs     map[string]*hubState // by name; the map is never changed
+	bulk     chan struct{}        // places for uploads that hold a large buffer
 	own      atomic.Pointer[[]netip.Addr]
 	channels atomic.Int64
-	stuck    atomic.Int64 // connections that the library does not let go of
 	serving  atomic.Bool
 	stopping atomic.Bool
 
@@ -33,8 +32,15 @@ type Server struct {
 	lines lineLimit
 }
 
-// traffic counts a hub's bytes since they were last reported.
-type traffic struct{ up, down atomic.Int64 }
+// hubState is what is known of one hub.
+type hubState struct {
+	up, down atomic.Int64 // bytes since they were last reported
+	stuck    atomic.Int64 // connections that the library does not let go of
+}
+
+// maxStuck is how many connections of one hub may hang in the library. Each came from a client that breaks the
+// protocol on purpose, and keeps some goroutines and packets until this process ends.
+const maxStuck = 32
 
 // New reads the keys and returns a server that does not listen yet. It fails if an option is wrong, if there is no
 // host key, or if a file of keys belongs to no hub; single lines that are refused are logged.
@@ -51,12 +57,12 @@ func New(opts Options) (*Server, error) {
 			log: opts.Logger, observer: opts.Observer,
 		},
 		startups: newStartups(opts.MaxUnauthenticated, opts.MaxUnauthenticatedPerSource),
-		traffic:  map[string]*traffic{},
+		hubs:     map[string]*hubState{},
 		bulk:     make(chan struct{}, bulkUploads),
 		conns:    map[*conn]struct{}{},
 	}
 	for _, hub := range opts.Hubs {
-		s.traffic[hub] = &traffic{}
+		s.hubs[hub] = &hubState{}
 	}
 	if err := s.keys.load(); err != nil {
 		return nil, err
@@ -216,10 +222,11 @@ func (s *Server) serveConn(base context.Context, w *wire, sc *ssh.ServerConn, so
 	if !ok {
 		why := whyProtocol
 		c.why.Store(&why)
-		s.stuck.Add(1)
-		go func() { // nobody waits for what may hang for good; it is bounded by MaxConnections
+		stuck := &s.hubs[c.hub].stuck
+		stuck.Add(1)
+		go func() { // nobody waits for what may hang for good; maxStuck bounds it
 			<-done
-			s.stuck.Add(-1)
+			stuck.Add(-1)
 		}()
 	}
 	<-w.flushed
@@ -235,8 +242,10 @@ func (s *Server) register(c *conn) (why string) {
 	switch {
 	case s.stopping.Load():
 		return whyStopping
-	case len(s.conns)+int(s.stuck.Load()) >= s.opts.MaxConnections:
+	case len(s.conns) >= s.opts.MaxConnections:
 		return whyLimit
+	case s.hubs[c.hub].stuck.Load() >= maxStuck:
+		return whyStuck
 	}
 	s.conns[c] = struct{}{}
 	return ""
@@ -274,7 +283,7 @@ func (s *Server) sweep() {
 
 // report tells the observer the bytes since the last time.
 func (s *Server) report() {
-	for hub, t := range s.traffic {
+	for hub, t := range s.hubs {
 		if up, down := t.up.Swap(0), t.down.Swap(0); up != 0 || down != 0 {
 			s.opts.Observer.Copied(hub, up, down)
 		}
