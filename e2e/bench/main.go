@@ -21,6 +21,7 @@ import (
 // measurements is the table of what is measured; each entry has a file of its own.
 var measurements = []measurement{
 	{"ssh", "SSH forwarding against Debian's sshd", measureSSH},
+	{"api", "the API against a plain handler", measureAPI},
 	{"scale", "thousands of services of 100 hubs on a simulated cluster", measureScale},
 }
 
@@ -36,6 +37,8 @@ type measurement struct {
 var roles = map[string]func(args []string) error{
 	"ssh-server":  serveSSH,
 	"ssh-backend": serveBackend,
+	"api-outpost": serveOutpost,
+	"api-plain":   servePlain,
 
 	"scale-cluster": serveSimulated,
 }

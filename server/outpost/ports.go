@@ -31,7 +31,7 @@ type Store interface {
 	Touch(ctx context.Context, at map[Key]time.Time) error
 	// Delete removes a row; removing one that is not there is no error.
 	Delete(ctx context.Context, k Key) error
-	// Usage counts the hub's services that are not being stopped.
+	// Usage counts the hub's services that are not being stopped, by flavor; users may be left out.
 	Usage(ctx context.Context, hub string) (Usage, error)
 	// Ping tells whether the database answers.
 	Ping(ctx context.Context) error
@@ -46,8 +46,8 @@ type Stored struct {
 // Usage counts services that are not being stopped: what quotas are judged by.
 type Usage struct {
 	ByFlavor     map[string]int         // of one hub
-	ByUser       map[int]int            // of one hub, by user id, any flavor
-	ByUserFlavor map[int]map[string]int // of one hub
+	ByUser       map[int]int            // of one hub, by user id, any flavor; at least the user of the service that is inserted
+	ByUserFlavor map[int]map[string]int // of one hub; as ByUser
 	TotalFlavor  map[string]int         // of all hubs
 }
 

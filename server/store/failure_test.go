@@ -329,3 +329,25 @@ func BenchmarkAllOf1000(b *testing.B) {
 		}
 	}
 }
+
+// The quota check of a start must not read the sealed columns of every row.
+func TestUsageIsReadFromAnIndex(t *testing.T) {
+	d := mustOpen(t, sqliteConfig(t), ring(t, keyA))
+	for query, args := range map[string][]any{flavorUsage: {false}, userUsage: {false, "hub-a", 42}} {
+		rows, err := d.read.Query("EXPLAIN QUERY PLAN "+query, args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := eachRow(rows, func() error {
+			var id, parent, unused int
+			var step string
+			err := rows.Scan(&id, &parent, &unused, &step)
+			if !strings.Contains(step, " USING COVERING INDEX outpost_service_usage") {
+				t.Errorf("%s: %s", query, step)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -48,7 +48,7 @@ func (d *DB) Insert(ctx context.Context, s outpost.Service, check func(outpost.U
 		} else if there {
 			return outpost.Errorf(outpost.KindConflict, "This server is already being started or runs.")
 		}
-		usage, err := d.usage(ctx, tx, s.Hub)
+		usage, err := d.usageOf(ctx, tx, s.Hub, s.UserID)
 		if err != nil {
 			return err
 		}

@@ -21,44 +21,62 @@ type queryer interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// usage counts rows that are not being stopped. Services without a flavor count for their user only.
+// The queries of a quota check are answered from the index outpost_service_usage alone. They return a row for each flavor, not for
+// each user: there may be thousands.
+const (
+	flavorUsage = `SELECT jupyterhub_username, flavor, count(*) FROM service
+		WHERE (stop_pending IS NULL OR stop_pending = ?) GROUP BY jupyterhub_username, flavor`
+	userUsage = `SELECT jupyterhub_username, flavor, count(*) FROM service
+		WHERE (stop_pending IS NULL OR stop_pending = ?) AND jupyterhub_username = ? AND jupyterhub_user_id = ?
+		GROUP BY jupyterhub_username, flavor`
+)
+
+// usage counts the rows of a hub, and those of all hubs, that are not being stopped, by flavor. Without one they do not count.
 func (d *DB) usage(ctx context.Context, q queryer, hub string) (outpost.Usage, error) {
 	u := outpost.Usage{
 		ByFlavor: map[string]int{}, ByUser: map[int]int{}, ByUserFlavor: map[int]map[string]int{}, TotalFlavor: map[string]int{},
 	}
-	rows, err := q.QueryContext(ctx, d.dialect.bind(`SELECT jupyterhub_username, flavor, jupyterhub_user_id, count(*) FROM service
-		WHERE (stop_pending IS NULL OR stop_pending = ?) GROUP BY jupyterhub_username, flavor, jupyterhub_user_id`), false)
+	return u, d.eachCount(ctx, q, func(owner, flavor string, n int) {
+		if flavor == "" {
+			return
+		}
+		u.TotalFlavor[flavor] += n
+		if owner == hub {
+			u.ByFlavor[flavor] += n
+		}
+	}, flavorUsage, false)
+}
+
+// usageOf is usage with what one user of the hub has.
+func (d *DB) usageOf(ctx context.Context, q queryer, hub string, user int) (outpost.Usage, error) {
+	u, err := d.usage(ctx, q, hub)
 	if err != nil {
 		return u, err
 	}
-	err = eachRow(rows, func() error {
-		var owner string
-		var flavor sql.NullString
-		var user sql.NullInt64
-		var n int
-		if err := rows.Scan(&owner, &flavor, &user, &n); err != nil {
-			return err
+	flavors := map[string]int{}
+	u.ByUserFlavor[user] = flavors
+	return u, d.eachCount(ctx, q, func(_, flavor string, n int) {
+		u.ByUser[user] += n
+		if flavor != "" {
+			flavors[flavor] += n
 		}
-		count(u, owner == hub, flavor.String, int(user.Int64), n)
-		return nil
-	})
-	return u, err
+	}, userUsage, false, hub, user)
 }
 
-func count(u outpost.Usage, ours bool, flavor string, user, n int) {
-	if flavor != "" {
-		u.TotalFlavor[flavor] += n
+// eachCount calls f for each row of a query that counts.
+func (d *DB) eachCount(ctx context.Context, q queryer, f func(hub, flavor string, n int), query string, args ...any) error {
+	rows, err := q.QueryContext(ctx, d.dialect.bind(query), args...)
+	if err != nil {
+		return err
 	}
-	if !ours {
-		return
-	}
-	u.ByUser[user] += n
-	if flavor == "" {
-		return
-	}
-	u.ByFlavor[flavor] += n
-	if u.ByUserFlavor[user] == nil {
-		u.ByUserFlavor[user] = map[string]int{}
-	}
-	u.ByUserFlavor[user][flavor] += n
+	return eachRow(rows, func() error {
+		var hub string
+		var flavor sql.NullString
+		var n int
+		if err := rows.Scan(&hub, &flavor, &n); err != nil {
+			return err
+		}
+		f(hub, flavor.String, n)
+		return nil
+	})
 }
