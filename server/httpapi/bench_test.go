@@ -45,10 +45,7 @@ func BenchmarkPoll(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for _, handler := range []struct {
-		name string
-		http.Handler
-	}{{"outpost", server}, {"plain", plainHandler()}} {
+	for _, handler := range benchHandlers(server) {
 		b.Run(handler.name, func(b *testing.B) {
 			s := httptest.NewServer(handler)
 			defer s.Close()
@@ -60,6 +57,16 @@ func BenchmarkPoll(b *testing.B) {
 		defer s.Close()
 		measure(b, loadTest{Address: s.Listener.Addr().String(), Connections: 16, Requests: b.N, PerSecond: 1000})
 	})
+}
+
+// benchHandlers are what is measured side by side.
+func benchHandlers(server *Server) []namedHandler {
+	return []namedHandler{{"outpost", server}, {"plain", plainHandler()}}
+}
+
+type namedHandler struct {
+	name string
+	http.Handler
 }
 
 func measure(b *testing.B, load loadTest) {
@@ -82,10 +89,7 @@ func BenchmarkPollHandler(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for _, handler := range []struct {
-		name string
-		http.Handler
-	}{{"outpost", server}, {"plain", plainHandler()}} {
+	for _, handler := range benchHandlers(server) {
 		b.Run(handler.name, func(b *testing.B) {
 			r := httptest.NewRequest("GET", "/services/lab-1/0f3c", nil)
 			r.SetBasicAuth("hub-a", testUsers["hub-a"].Reveal())
