@@ -329,7 +329,11 @@ class Spawner(outpostspawner.OutpostSpawner):
             # The start has ended since the page asked: the client would end the page's request with an error.
             return
         # The client puts texts of the Outpost, of servers and of users into HTML as they are.
+        last = "Server requested"  # which the hub itself has said
         async for event in super().progress():
+            if event.get("message") == last and not event.get("failed"):
+                continue
+            last = event.get("message")
             if event.get("failed") and self.start_error:
                 event = {"failed": True, "progress": 100, "message": self.start_error.jupyterhub_message}
             yield safe_event(event)
@@ -340,6 +344,10 @@ class Spawner(outpostspawner.OutpostSpawner):
         except web.HTTPError as e:
             # The client's own words name addresses and put the Outpost's text where HTML is expected.
             raise self.start_error or e from e
+
+    async def subprocess_cmd(self, cmd, timeout=3):
+        # The client gives ssh one to three seconds, too few for a hub that is busy: starts failed for nothing.
+        return await super().subprocess_cmd(cmd, timeout=max(timeout, CONNECT_SECONDS))
 
     async def run_ssh_forward(self, create_svc=True):
         try:
@@ -459,7 +467,7 @@ class Outposts:
         if system.description:
             text += f" {html.escape(system.description)}"
         parts = [
-            '<div class="radio form-check outpost-system">',
+            '<div class="radio form-check mb-3 outpost-system">',
             f'<label for="system-{system.name}">',
             f'<input type="radio" name="system" id="system-{system.name}" value="{system.name}"',
             f' required{" checked" if checked else ""}> {text}</label>',
