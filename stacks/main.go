@@ -130,7 +130,7 @@ func newBuilder(ctx *pulumi.Context, c Config, now time.Time, identity string) (
 		Context:    c.Cluster.Context,
 		Identity:   identity,
 		Namespaces: namespaces,
-	})
+	}, pulumi.Transforms([]pulumi.ResourceTransform{policy(c)}))
 	return b, err
 }
 

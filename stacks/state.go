@@ -100,6 +100,9 @@ func objectOf(props pulumi.Map) cluster.Object {
 func annotated(props pulumi.Map, key, value string) pulumi.Map {
 	made := maps.Clone(props)
 	meta := maps.Clone(plainMap(props["metadata"]))
+	if meta == nil {
+		meta = pulumi.Map{}
+	}
 	annotations := maps.Clone(plainMap(meta["annotations"]))
 	if annotations == nil {
 		annotations = pulumi.Map{}

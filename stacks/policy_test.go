@@ -1,0 +1,55 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+)
+
+// TestPolicy holds what happens to each kind of object.
+func TestPolicy(t *testing.T) {
+	meta := func(namespace, name string, annotations pulumi.Map) pulumi.Map {
+		m := pulumi.Map{"namespace": pulumi.String(namespace), "name": pulumi.String(name)}
+		if annotations != nil {
+			m["annotations"] = annotations
+		}
+		return pulumi.Map{"metadata": m}
+	}
+	ours := pulumi.Map{fieldManager: pulumi.String("outposts")}
+	for _, tt := range []struct {
+		name      string
+		kind      string
+		custom    bool
+		props     pulumi.Map
+		want      pulumi.Map
+		protected bool
+	}{
+		{"component", "kubernetes:helm.sh/v4:Chart", false, pulumi.Map{"chart": pulumi.String("c")}, nil, false},
+		{"not of Kubernetes", "random:index/randomBytes:RandomBytes", true, pulumi.Map{"length": pulumi.Int(32)}, nil, false},
+		{"config map", "kubernetes:core/v1:ConfigMap", true, meta("n", "a", nil), meta("n", "a", ours), false},
+		{"other annotations stay", "kubernetes:core/v1:ConfigMap", true, meta("n", "a", pulumi.Map{"x": pulumi.String("y")}),
+			meta("n", "a", pulumi.Map{"x": pulumi.String("y"), fieldManager: pulumi.String("outposts")}), false},
+		{"service", "kubernetes:core/v1:Service", true, meta("n", "a", nil),
+			meta("n", "a", pulumi.Map{fieldManager: pulumi.String("outposts"), skipAwait: pulumi.String("true")}), false},
+		{"claim", "kubernetes:core/v1:PersistentVolumeClaim", true, meta("outpost", "outpost-data", nil), meta("outpost", "outpost-data", ours), true},
+		{"claim whose data may go", "kubernetes:core/v1:PersistentVolumeClaim", true, meta("jupyter", "hub-db-dir", nil), meta("jupyter", "hub-db-dir", ours), false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			transform := policy(Config{AllowDataLoss: []string{"jupyter/hub-db-dir"}})
+			got := transform(t.Context(), &pulumi.ResourceTransformArgs{Type: tt.kind, Custom: tt.custom, Props: tt.props})
+			if tt.want == nil {
+				if got != nil {
+					t.Errorf("changed: %v", got)
+				}
+				return
+			}
+			if diff := cmp.Diff(tt.want, got.Props); diff != "" {
+				t.Errorf("object (-want +got):\n%s", diff)
+			}
+			if got.Opts.Protect != tt.protected {
+				t.Errorf("protected %v, want %v", got.Opts.Protect, tt.protected)
+			}
+		})
+	}
+}
