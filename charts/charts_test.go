@@ -89,16 +89,21 @@ func objects(t *testing.T, values map[string]any) map[string]object {
 		if filepath.Ext(name) != ".yaml" || strings.TrimSpace(text) == "" {
 			continue
 		}
-		var o object
-		if err := yaml.Unmarshal([]byte(text), &o); err != nil {
-			t.Fatalf("%s: %v", name, err)
+		for one := range strings.SplitSeq(text, "\n---\n") {
+			var o object
+			if err := yaml.Unmarshal([]byte(one), &o); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			o.text = []byte(one)
+			key := o.Kind + " " + o.Metadata.Name
+			if _, twice := out[key]; twice {
+				key += " in " + o.Metadata.Namespace
+			}
+			if _, twice := out[key]; twice {
+				t.Fatalf("%s is rendered twice", key)
+			}
+			out[key] = o
 		}
-		o.text = []byte(text)
-		key := o.Kind + " " + o.Metadata.Name
-		if _, twice := out[key]; twice {
-			t.Fatalf("%s is rendered twice", key)
-		}
-		out[key] = o
 	}
 	return out
 }
@@ -502,6 +507,21 @@ func TestRightsAreTheLeast(t *testing.T) {
 				t.Errorf("rights (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// A hub whose options name a namespace of its own gets its pods there, with the same rights and policy.
+func TestNamespacesOfHubsHaveRightsAndPolicy(t *testing.T) {
+	got := map[string][]string{}
+	for _, o := range objects(t, with(t, "config: {hubs: {a: {spawner: {namespace: of-a}}, b: {spawner: {namespace: of-a}}, c: {}}}")) {
+		if o.Kind == "Role" || o.Kind == "RoleBinding" || o.Kind == "NetworkPolicy" && o.Metadata.Name == "outpost-singleuser" {
+			got[o.Kind] = append(got[o.Kind], o.Metadata.Namespace)
+			slices.Sort(got[o.Kind])
+		}
+	}
+	both := []string{"of-a", "outpost"}
+	if diff := cmp.Diff(map[string][]string{"Role": both, "RoleBinding": both, "NetworkPolicy": both}, got); diff != "" {
+		t.Errorf("namespaces (-want +got):\n%s", diff)
 	}
 }
 

@@ -35,6 +35,15 @@ component: {{ dig "component_label" "singleuser-server" .Values.config.spawner |
 {{- dig "namespace" .Release.Namespace .Values.config.spawner -}}
 {{- end -}}
 
+{{- /* All namespaces of single-user pods, separated by blanks: the general one and those that hubs' options name. */ -}}
+{{- define "outpost.spawnNamespaces" -}}
+{{- $all := list (include "outpost.spawnNamespace" .) -}}
+{{- range .Values.config.hubs -}}
+{{- $all = append $all (dig "spawner" "namespace" "" (. | default dict)) -}}
+{{- end -}}
+{{- $all | compact | uniq | join " " -}}
+{{- end -}}
+
 {{- define "outpost.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- .Values.serviceAccount.name | default (include "outpost.fullname" .) -}}
