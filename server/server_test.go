@@ -566,6 +566,56 @@ func TestRekeySealsEverythingAnew(t *testing.T) {
 	}
 }
 
+// A database that the Python server wrote, with its key and its hub's login, is carried on with.
+func TestDatabaseOfThePythonServerIsCarriedOn(t *testing.T) {
+	text, err := os.ReadFile("store/testdata/python-db/outpost.sqlite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rowsText, err := os.ReadFile("store/testdata/python-db/rows.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []struct {
+		Name    string `json:"name"`
+		StartID string `json:"start_id"`
+	}
+	if err := json.Unmarshal(rowsText, &rows); err != nil || len(rows) == 0 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	cfg, spawner := settings(t), outposttest.NewSpawner()
+	cfg.Users = []config.User{{Name: "jupyterhub", Password: password}}
+	cfg.CryptKeys = []config.Secret{"5cPS8zP0y4mY2l2v2b6bqf3vV1Q9n1nVnUuF0V4m1nA="}
+	write(t, cfg.Database.Path, string(text))
+	for _, row := range rows {
+		spawner.AddPod(outpost.Key{Hub: "jupyterhub", Name: row.Name, StartID: row.StartID})
+	}
+	p := up(t, cfg, spawner, Options{})
+	running := 0
+	for _, row := range rows {
+		status, body := p.ask("GET", "/services/"+row.Name+"/"+row.StartID, "jupyterhub", password, "")
+		switch {
+		case status == 200 && strings.Contains(body, "null"):
+			running++
+		case status != 404: // one that was starting or stopping when the Python server ended
+			t.Errorf("poll of %s: %d %s", row.Name, status, body)
+		}
+	}
+	status, body := p.ask("GET", "/services/", "jupyterhub", password, "")
+	var list []any
+	if err := json.Unmarshal([]byte(body), &list); err != nil || status != 200 || len(list) != running || running < 3 {
+		t.Errorf("list: %d, %d services of which %d run, %v", status, len(list), running, err)
+	}
+	for _, row := range rows {
+		if status, body := p.ask("DELETE", "/services/"+row.Name+"/"+row.StartID, "jupyterhub", password, ""); status != 200 && status != 404 {
+			t.Errorf("stop of %s: %d %s", row.Name, status, body)
+		}
+	}
+	if left := spawner.Pods(); len(left) > 0 {
+		t.Errorf("pods that are left: %v", left)
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
