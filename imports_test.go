@@ -41,7 +41,7 @@ var testOnly = map[string][]string{
 	"infra/cluster":          {"infra/infratest"},
 	"infra/hub":              {"infra/infratest"},
 	"infra/outpost":          {"infra/infratest"},
-	"server":                 {"server/outpost/outposttest"},
+	"server":                 {"server/outpost/outposttest", "server/store/storetest"},
 	"server/httpapi":         {"server/outpost/outposttest"},
 	"server/hubclient":       {"server/outpost/outposttest"},
 	"server/outpost":         {"server/outpost/outposttest"},

@@ -88,8 +88,19 @@ func settings(t *testing.T) config.Config {
 	return cfg
 }
 
-// up runs an outpost until the end of the test.
+// up runs an outpost until the end of the test. It returns when polls are answered in full.
 func up(t *testing.T, cfg config.Config, spawner *outposttest.Spawner, opts Options) *outpostProcess {
+	t.Helper()
+	p := upFollower(t, cfg, spawner, opts)
+	select {
+	case <-p.manager.Reconciled(): // until then every poll is answered "running"
+	case <-t.Context().Done():
+	}
+	return p
+}
+
+// upFollower is up without waiting: another process may have to do that work.
+func upFollower(t *testing.T, cfg config.Config, spawner *outposttest.Spawner, opts Options) *outpostProcess {
 	t.Helper()
 	p := &outpostProcess{t: t, cfg: cfg, spawner: spawner, log: &logBuffer{}, client: &http.Client{}, scheme: "http"}
 	opts.Logger = slog.New(slog.NewJSONHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -113,10 +124,6 @@ func up(t *testing.T, cfg config.Config, spawner *outposttest.Spawner, opts Opti
 			t.Errorf("run: %v", err)
 		}
 	})
-	select {
-	case <-p.manager.Reconciled(): // until then every poll is answered "running"
-	case <-t.Context().Done():
-	}
 	return p
 }
 
