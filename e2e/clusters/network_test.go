@@ -28,6 +28,9 @@ spec: {selector: {app: one}, ports: [{port: 80, targetPort: 8080}]}
 			t.Errorf("lookup of %s: %s", name, got)
 		}
 	}
+	if got := w.t1.mustAsk(t, ns, "one", "/lookup", url.Values{"name": {"hub.10-77-0-2.ip.test"}}); got != "[10.77.0.2] <nil>" {
+		t.Errorf("lookup of a name with an address in it: %s", got)
+	}
 	if got := w.t1.mustAsk(t, ns, "one", "/lookup", url.Values{"name": {"nothing.dns.svc"}}); !strings.Contains(got, "no such host") {
 		t.Errorf("lookup of an unknown name: %s", got)
 	}
