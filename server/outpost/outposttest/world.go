@@ -41,7 +41,7 @@ func NewWorldOn(t testing.TB, store *Store, spawner *Spawner, hubAPI *HubAPI, o 
 }
 
 // settle is how long Up waits for left-overs to be dealt with: they never are while a test keeps database or cluster down.
-const settle = 100 * time.Millisecond
+const settle = 3 * time.Second
 
 // Up runs the Manager, as leader too, until Down or the end of the test. It returns when polls are answered in full.
 func (w *World) Up(t testing.TB) *World {
