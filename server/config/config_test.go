@@ -163,8 +163,8 @@ hubs:
 		"OUTPOST_HUB_CA_FILE": "/ca", "OUTPOST_NAMESPACE": "ns", "OUTPOST_START_TIMEOUT": "10m", "OUTPOST_LOG_LEVEL": "DEBUG",
 		"OUTPOST_LOG_FORMAT": "text", "SQL_TYPE": "postgresql", "SQL_HOST": "db", "SQL_PORT": "5433", "SQL_USER": "u",
 		"SQL_PASSWORD": "p@/:%", "SQL_DATABASE": "d", "CHECK_ENDDATES": "no", "JUPYTERHUB_CHECK_ENDDATES_SLEEP_TIMER": "30",
-		"CHECK_SERVICES": "1", "JUPYTERHUB_CLEANUP_SLEEP_TIMER": "900", "JUPYTERHUB_CLEANUP_NAMES": "two;one",
-		"JUPYTERHUB_CLEANUP_URLS": "https://two.example.org/hub/api/servers", "JUPYTERHUB_CLEANUP_TOKENS": "t2;t1", "LOGGING_CONFIG_PATH": "/x",
+		"CHECK_SERVICES": "1", "JUPYTERHUB_CLEANUP_SLEEP_TIMER": "900", "JUPYTERHUB_CLEANUP_NAMES": "two;gone;one",
+		"JUPYTERHUB_CLEANUP_URLS": "https://two.example.org/hub/api/servers;https://gone.example.org", "JUPYTERHUB_CLEANUP_TOKENS": "t2;t;t1", "LOGGING_CONFIG_PATH": "/x",
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -193,7 +193,8 @@ hubs:
 		},
 		Warnings: []config.Problem{
 			{Name: "LOGGING_CONFIG_PATH", Message: "has no effect: logs are written to standard error; see OUTPOST_LOG_LEVEL and OUTPOST_LOG_FORMAT"},
-			{Name: "JUPYTERHUB_CLEANUP_NAMES", Message: "has 2 entries, JUPYTERHUB_CLEANUP_URLS 1, JUPYTERHUB_CLEANUP_TOKENS 2; only the first 1 are used"},
+			{Name: "JUPYTERHUB_CLEANUP_NAMES", Message: "has 3 entries, JUPYTERHUB_CLEANUP_URLS 2, JUPYTERHUB_CLEANUP_TOKENS 3; only the first 2 are used"},
+			{Name: "JUPYTERHUB_CLEANUP_NAMES", Message: `"gone" is not in usernames, so it is not asked`},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -83,6 +83,10 @@ func (c *Config) cleanup(lookup func(string) (string, bool)) {
 		if names[i] == "" || urls[i] == "" {
 			continue
 		}
+		if !slices.ContainsFunc(c.Users, func(u User) bool { return u.Name == names[i] }) {
+			c.Warnings = append(c.Warnings, Problem{"JUPYTERHUB_CLEANUP_NAMES", fmt.Sprintf("%q is not in usernames, so it is not asked", names[i])})
+			continue
+		}
 		h := c.Policy(names[i])
 		if h.Servers == nil {
 			h.Servers = &Call{URL: urls[i], Token: Secret(tokens[i])}
