@@ -52,10 +52,16 @@ func TestLoginsAreRefused(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			a := newAPI(t, f, Options{})
 			for _, r := range []request{
-				{method: "GET", path: "/services/"}, {method: "POST", path: "/services", body: `{"name":"lab"}`}, {method: "POST", path: "/services/", body: "no JSON"},
-				{method: "GET", path: "/services/lab/1"}, {method: "DELETE", path: "/services/lab/1"}, {method: "GET", path: "/services/lab"},
-				{method: "GET", path: "/flavors/"}, {method: "POST", path: "/userflavors", body: "{}"},
-				{method: "GET", path: "/credits/"}, {method: "POST", path: "/usercredits", body: "{}"},
+				{method: "GET", path: "/services/"},
+				{method: "POST", path: "/services", body: `{"name":"lab"}`},
+				{method: "POST", path: "/services/", body: "no JSON"},
+				{method: "GET", path: "/services/lab/1"},
+				{method: "DELETE", path: "/services/lab/1"},
+				{method: "GET", path: "/services/lab"},
+				{method: "GET", path: "/flavors/"},
+				{method: "POST", path: "/userflavors", body: "{}"},
+				{method: "GET", path: "/credits/"},
+				{method: "POST", path: "/usercredits", body: "{}"},
 			} {
 				r.header = test.header
 				got := a.do(t, r)

@@ -182,7 +182,9 @@ func TestCase10WrongPassword(t *testing.T) {
 	w := newWorld(t, outpost.Options{}, Options{})
 	w.start(t, "lab", "1", "")
 	for _, r := range []request{
-		{method: "GET", path: "/services/lab/1"}, {method: "DELETE", path: "/services/lab/1"}, {method: "GET", path: "/services/"},
+		{method: "GET", path: "/services/lab/1"},
+		{method: "DELETE", path: "/services/lab/1"},
+		{method: "GET", path: "/services/"},
 		{method: "POST", path: "/services", body: `{"name":"other"}`},
 	} {
 		r.header = []string{basic("hub-a", "wrong")}

@@ -13,8 +13,10 @@ func TestFlavorAndCreditRoutes(t *testing.T) {
 	f := &fake{}
 	a := newAPI(t, f, Options{})
 	routes := []request{
-		{method: "GET", path: "/flavors/"}, {method: "POST", path: "/userflavors", body: `{"name":"maria","groups":["staff"],"n":1}`},
-		{method: "GET", path: "/credits/"}, {method: "POST", path: "/usercredits", body: ` null `},
+		{method: "GET", path: "/flavors/"},
+		{method: "POST", path: "/userflavors", body: `{"name":"maria","groups":["staff"],"n":1}`},
+		{method: "GET", path: "/credits/"},
+		{method: "POST", path: "/usercredits", body: ` null `},
 	}
 	for _, r := range routes {
 		r.user = "hub-a"

@@ -126,8 +126,10 @@ func TestBasePath(t *testing.T) {
 			want(t, "ping", a.do(t, request{method: "GET", path: prefix + "/ping"}), 200, `{"ping":"pong!"}`)
 			want(t, "list", a.do(t, request{method: "GET", path: prefix + "/services/", user: "hub-a"}), 200, `[]`)
 			want(t, "poll", a.do(t, request{method: "GET", path: prefix + "/services//1", user: "hub-a"}), 200, `{"status":null,"logs":[]}`)
-			want(t, "start", a.do(t, request{method: "POST", path: prefix + "/services", user: "hub-a",
-				header: []string{"execution-type: async"}, body: `{"name":""}`}), 202, `{"service":""}`)
+			want(t, "start", a.do(t, request{
+				method: "POST", path: prefix + "/services", user: "hub-a",
+				header: []string{"execution-type: async"}, body: `{"name":""}`,
+			}), 202, `{"service":""}`)
 			redirected := a.do(t, request{method: "GET", path: prefix + "/flavors?x"})
 			if got := redirected.header.Get("Location"); got != prefix+"/flavors/?x" {
 				t.Errorf("redirected to %q", got)

@@ -278,10 +278,15 @@ func TestErrorsBecomeAnswers(t *testing.T) {
 		{"without a kind", secret, 419, failureBody("InternalError", internalSentence)},
 	}
 	requests := []request{
-		{method: "GET", path: "/services/"}, {method: "POST", path: "/services", body: `{"name":"lab"}`},
-		{method: "GET", path: "/services/lab/1"}, {method: "DELETE", path: "/services/lab/1"}, {method: "GET", path: "/services/lab"},
-		{method: "GET", path: "/flavors/"}, {method: "POST", path: "/userflavors", body: "{}"},
-		{method: "GET", path: "/credits/"}, {method: "POST", path: "/usercredits", body: "{}"},
+		{method: "GET", path: "/services/"},
+		{method: "POST", path: "/services", body: `{"name":"lab"}`},
+		{method: "GET", path: "/services/lab/1"},
+		{method: "DELETE", path: "/services/lab/1"},
+		{method: "GET", path: "/services/lab"},
+		{method: "GET", path: "/flavors/"},
+		{method: "POST", path: "/userflavors", body: "{}"},
+		{method: "GET", path: "/credits/"},
+		{method: "POST", path: "/usercredits", body: "{}"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -370,8 +375,10 @@ func TestConstantAnswersHaveTheirLength(t *testing.T) {
 
 func FuzzStart(f *testing.F) {
 	f.Add([]byte(sentByClient))
-	for _, seed := range []string{"", "null", "[]", `{"name":""}`, `{"name":1,"env":[]}`, `{"name":"x","user_options":{"start_id":"","flavor":[]}}`,
-		`{"name":"x","env":{"JUPYTERHUB_USER_ID":1e3}}`, `{"name":"x","certs":{"a":null},"authentication":0}`, `{"name":"\ud800"}`} {
+	for _, seed := range []string{
+		"", "null", "[]", `{"name":""}`, `{"name":1,"env":[]}`, `{"name":"x","user_options":{"start_id":"","flavor":[]}}`,
+		`{"name":"x","env":{"JUPYTERHUB_USER_ID":1e3}}`, `{"name":"x","certs":{"a":null},"authentication":0}`, `{"name":"\ud800"}`,
+	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
