@@ -1,0 +1,146 @@
+package hub
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"sigs.k8s.io/yaml"
+
+	"github.com/outposts-dev/outposts/infra/infratest"
+)
+
+// soundArgs are arguments that nothing is wrong with; cases change them.
+func soundArgs() Args {
+	secret := func(text string) pulumi.StringOutput {
+		return pulumi.ToSecret(pulumi.String(text)).(pulumi.StringOutput)
+	}
+	return Args{
+		Name: "jupyterhub", Namespace: "jupyter", Chart: Chart{Version: ChartVersion},
+		Image:    Image{Name: "registry.example.org/hub", Tag: "1"},
+		Exposure: Exposure{Type: NodePort, NodePort: 30000},
+		Systems: []System{
+			{
+				Name: "local", URL: "http://outpost.outpost.svc:8080/services", HubAPIURL: "http://hub.jupyter.svc:8081/hub/api",
+				Namespace: "outpost", Authorization: secret("jupyterhub:one password for local"),
+			},
+			{
+				Name: "remote", DisplayName: "Remote cluster", Description: "Has <GPUs>.", URL: "https://10.0.0.3:30080/services",
+				HubAPIURL: "https://hub.example.org/hub/api", Flavor: "small", Flavors: []Flavor{{Name: "small", DisplayName: "Small", Description: "1 core"}},
+				SSH: &SSH{Host: "10.0.0.3", Port: 30022}, Authorization: secret("jupyterhub:one password for remote"),
+				KnownHosts: pulumi.String("outpost-remote ssh-ed25519 AAAA\n"), CAs: pulumi.StringArray{pulumi.String("CA one\n"), pulumi.String("CA two\n")},
+			},
+		},
+		Credentials: Credentials{
+			SSHPrivateKey: secret("the private key of the hub"), CookieSecret: secret("the cookie secret"), ProxyToken: secret("the proxy token"),
+			AuthStateKeys: pulumi.StringArray{secret("an auth state key")}, LoginPassword: secret("the login password"), VerifyToken: secret("the verify token"),
+		},
+	}
+}
+
+// TestValues holds the values of the chart, in the form that they have before secrets are known, and holds them to
+// the chart's own schema. The text of the module is elided: it is a file of this folder.
+func TestValues(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*Args)
+	}{
+		{"nodeport", func(*Args) {}},
+		{"ingress", func(a *Args) {
+			a.Exposure = Exposure{Type: Ingress, ClassName: "nginx", Host: "hub.example.org", TLSSecret: "jupyterhub-tls-certmanager",
+				Annotations: map[string]string{"cert-manager.io/cluster-issuer": "letsencrypt-cluster-issuer"}}
+		}},
+		{"loadbalancer", func(a *Args) { a.Exposure = Exposure{Type: LoadBalancer, LoadBalancerIP: "10.0.0.9"} }},
+		{"stock-image", func(a *Args) { a.Image = Image{} }},
+		{"remote-only", func(a *Args) { a.Systems = a.Systems[1:] }},
+		{"own-values", func(a *Args) {
+			a.Values = map[string]any{
+				"hub": map[string]any{
+					"config":       map[string]any{"JupyterHub": map[string]any{"authenticator_class": "generic-oauth"}},
+					"extraVolumes": []any{map[string]any{"name": "mine", "emptyDir": map[string]any{}}},
+					"extraConfig":  map[string]any{"mine": "c.A.b = 1", "outposts": "gone"},
+				},
+				"prePuller": map[string]any{"hook": map[string]any{"enabled": true}},
+			}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := soundArgs()
+			tt.change(&a)
+			if err := a.Check(); err != nil {
+				t.Fatal(err)
+			}
+			made := values(a, placeholders())
+			file := made["hub"].(map[string]any)["extraFiles"].(map[string]any)["outpost_hub"].(map[string]any)
+			if file["stringData"] != module {
+				t.Error("the module is not the text of outpost_hub.py")
+			}
+			file["stringData"] = "(outpost_hub.py)"
+			text, err := yaml.Marshal(made)
+			if err != nil {
+				t.Fatal(err)
+			}
+			infratest.Golden(t, "values-"+tt.name+".golden.yaml", text)
+		})
+	}
+}
+
+// TestMounted holds what the hub's pod mounts: published names, and marks on what is secret.
+func TestMounted(t *testing.T) {
+	r := &infratest.Recorder{}
+	err := r.Run("test", func(ctx *pulumi.Context) error {
+		_, err := New(ctx, "hub", soundArgs())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := resource.PropertyMap{}
+	for _, made := range r.Resources() {
+		if strings.HasPrefix(made.Type, "kubernetes:core/v1:") {
+			all[resource.PropertyKey(made.Type+" "+made.Name)] = resource.NewProperty(made.Inputs)
+		}
+	}
+	infratest.Golden(t, "mounted.golden.json", infratest.JSON(t, all))
+	for _, text := range infratest.ClearTexts(r.Find(t, "kubernetes:helm.sh/v4:Chart", "hub").Inputs["values"]) {
+		for _, secret := range []string{"the cookie secret", "the proxy token", "an auth state key", "the login password", "the verify token"} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s is not marked secret in the values", secret)
+			}
+		}
+	}
+}
+
+func TestCheckRefuses(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*Args)
+		want   string
+	}{
+		{"name", func(a *Args) { a.Name = "Hub" }, `name "Hub": want a lower-case letter, then letters, digits and '-', at most 22 characters`},
+		{"no system", func(a *Args) { a.Systems = nil }, "there is no system"},
+		{"system's name", func(a *Args) { a.Systems[0].Name = "a;b" }, `system "a;b": want lower-case letters, digits and '-' between them, at most 32 characters`},
+		{"a system twice", func(a *Args) { a.Systems[0].Name = "remote" }, "system remote is there twice"},
+		{"host key", func(a *Args) { a.Systems[1].KnownHosts = nil }, "system remote: the host key to trust is missing"},
+		{"flavor", func(a *Args) { a.Systems[1].Flavor = "big" }, "system remote: flavor big is none of its flavors"},
+		{"chart", func(a *Args) { a.Chart = Chart{} }, "chart: want one of version and path"},
+		{"systems in values", func(a *Args) { a.Values = map[string]any{"custom": map[string]any{"outposts": map[string]any{}}} },
+			"values: custom.outposts is made from the systems; set those instead"},
+		{"unknown value", func(a *Args) { a.Values = map[string]any{"hub": map[string]any{"colour": "red"}} },
+			"hub.values: hub: additional properties 'colour' not allowed"},
+		{"value of the wrong type", func(a *Args) {
+			a.Values = map[string]any{"hub": map[string]any{"db": map[string]any{"type": "oracle"}}}
+		},
+			"hub.values: hub.db.type: value must be one of 'sqlite-pvc', 'sqlite-memory', 'mysql', 'postgres', 'other'"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := soundArgs()
+			tt.change(&a)
+			err := a.Check()
+			if err == nil || err.Error() != tt.want {
+				t.Errorf("error %v, want %s", err, tt.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,161 @@
+package outpost
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"github.com/outposts-dev/outposts/infra/infratest"
+)
+
+const chartType = "kubernetes:helm.sh/v4:Chart"
+
+// soundArgs are arguments that nothing is wrong with; cases change them.
+func soundArgs() Args {
+	return Args{
+		Chart: "/project/charts/outpost", Namespace: "outpost", Address: "10.0.0.3",
+		Exposure: Exposure{Type: NodePort, APINodePort: 30080, SSHNodePort: 30022},
+		Hubs: []Hub{{
+			Name: "jupyterhub", APIURL: "http://10.0.0.1:30000/hub/api",
+			Password: pulumi.String("a password of a hub"), SSHPublicKeys: pulumi.StringArray{pulumi.String("ssh-ed25519 AAAA jupyterhub")},
+		}},
+		CryptKeys: pulumi.StringArray{pulumi.String("a fernet key")},
+		HostKey:   pulumi.String("a host key"),
+		TLS:       &TLS{Certificate: pulumi.String("a certificate"), Key: pulumi.String("a key")},
+	}
+}
+
+func newOutpost(t *testing.T, a Args) *infratest.Recorder {
+	t.Helper()
+	r := &infratest.Recorder{}
+	err := r.Run("test", func(ctx *pulumi.Context) error {
+		_, err := New(ctx, "outpost", a)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// TestValues holds the values of the chart for each exposure and for many settings.
+func TestValues(t *testing.T) {
+	off := false
+	for _, tt := range []struct {
+		name   string
+		change func(*Args)
+	}{
+		{"nodeport", func(*Args) {}},
+		{"nodeport-plain", func(a *Args) { a.Exposure.TLS, a.TLS = &off, nil }},
+		{"local", func(a *Args) {
+			a.Exposure, a.TLS, a.Address = Exposure{}, nil, ""
+			a.Hubs[0].Namespace, a.Hubs[0].APIURL = "jupyter", "http://hub.jupyter.svc:8081/hub/api"
+		}},
+		{"loadbalancer", func(a *Args) {
+			a.Exposure = Exposure{Type: LoadBalancer, LoadBalancerIP: "10.0.0.3", SSHAddress: "10.0.0.4", SSHLoadBalancerIP: "10.0.0.4",
+				Annotations: map[string]string{"example.org/pool": "a"}, SSHAnnotations: map[string]string{"example.org/pool": "b"}}
+		}},
+		{"ingress", func(a *Args) {
+			a.Address, a.TLS = "outpost.example.org", nil
+			a.Exposure = Exposure{Type: Ingress, ClassName: "nginx", TLSSecret: "outpost-tls-certmanager", SSHAddress: "ssh.example.org",
+				Annotations: map[string]string{"cert-manager.io/cluster-issuer": "letsencrypt"}}
+		}},
+		{"settings", func(a *Args) {
+			a.CryptKeys = append(a.CryptKeys, pulumi.String("an older fernet key"))
+			a.Hubs = append(a.Hubs, Hub{Name: "other", Password: pulumi.String("another password"), SSHPublicKeys: pulumi.StringArray{pulumi.String("ssh-ed25519 BBBB other")}})
+			a.Settings = Settings{
+				Image: Image{Repository: "registry.example.org/outpost", Digest: "sha256:0000"}, StartTimeout: 300, LogLevel: "debug",
+				Config:      map[string]any{"spawner": map[string]any{"cpu_limit": 2}, "hubs": map[string]any{"jupyterhub": map[string]any{"allowedOptions": []any{"image"}}}},
+				Flavors:     map[string]any{"flavors": map[string]any{"small": map[string]any{"max": 3}}},
+				Credits:     map[string]any{"credits": map[string]any{"a": map[string]any{"cap": 1}}},
+				Persistence: Persistence{Enabled: &off},
+				// What must stay as it is stays.
+				Values: map[string]any{"extraEnvVarsSecrets": []any{"sql"}, "cryptSecret": "mine", "nodeSelector": map[string]any{"a": "b"}},
+			}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := soundArgs()
+			tt.change(&a)
+			r := newOutpost(t, a)
+			infratest.Golden(t, "values-"+tt.name+".golden.json", infratest.JSON(t, r.Find(t, chartType, "outpost").Inputs))
+		})
+	}
+}
+
+// TestSecrets holds the published names and keys of the Secrets, and that their data are marked.
+func TestSecrets(t *testing.T) {
+	r := newOutpost(t, soundArgs())
+	all := resource.PropertyMap{}
+	for _, made := range r.Resources() {
+		if made.Type == "kubernetes:core/v1:Secret" {
+			all[resource.PropertyKey(made.Name)] = resource.NewProperty(made.Inputs)
+			if !made.Inputs["stringData"].IsSecret() {
+				t.Errorf("%s is not marked secret", made.Name)
+			}
+		}
+	}
+	infratest.Golden(t, "secrets.golden.json", infratest.JSON(t, all))
+}
+
+func TestNewRefuses(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*Args)
+		want   []string
+	}{
+		{"nothing", func(a *Args) { *a = Args{} }, []string{"outpost outpost: Chart is missing", "Namespace is missing", "Hubs is missing", "CryptKeys is missing", "HostKey is missing"}},
+		{"no certificate", func(a *Args) { a.TLS = nil }, []string{"outpost outpost: TLS is missing"}},
+		{"a hub twice", func(a *Args) { a.Hubs = append(a.Hubs, a.Hubs[0]) }, []string{"outpost outpost: hub jupyterhub is there twice"}},
+		{"no password", func(a *Args) { a.Hubs[0].Password = nil }, []string{"outpost outpost: Password of hub jupyterhub is missing"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := soundArgs()
+			tt.change(&a)
+			r := &infratest.Recorder{}
+			err := r.Run("test", func(ctx *pulumi.Context) error {
+				_, err := New(ctx, "outpost", a)
+				return err
+			})
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error %v, want ... %s", err, want)
+				}
+			}
+			if got := r.List(); got != "" {
+				t.Errorf("registered:\n%s", got)
+			}
+		})
+	}
+}
+
+func TestEndpoint(t *testing.T) {
+	off := false
+	for _, tt := range []struct {
+		name     string
+		exposure Exposure
+		address  string
+		want     Endpoint
+	}{
+		{"node port", Exposure{Type: NodePort, APINodePort: 30080, SSHNodePort: 30022}, "10.0.0.3", Endpoint{"https://10.0.0.3:30080", "10.0.0.3", 30022}},
+		{"plain", Exposure{Type: NodePort, APINodePort: 30080, SSHNodePort: 30022, TLS: &off}, "10.0.0.3", Endpoint{"http://10.0.0.3:30080", "10.0.0.3", 30022}},
+		{"load balancer", Exposure{Type: LoadBalancer, SSHAddress: "10.0.0.4"}, "10.0.0.3", Endpoint{"https://10.0.0.3:8080", "10.0.0.4", 22}},
+		{"ingress", Exposure{Type: Ingress, TLSSecret: "t", SSHAddress: "ssh.example.org"}, "o.example.org", Endpoint{"https://o.example.org", "ssh.example.org", 22}},
+		{"ingress, SSH by node port", Exposure{Type: Ingress, TLS: &off, SSHNodePort: 30022}, "o.example.org", Endpoint{"http://o.example.org", "o.example.org", 30022}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, tt.exposure.Endpoint(tt.address)); diff != "" {
+				t.Errorf("endpoint (-want +got):\n%s", diff)
+			}
+		})
+	}
+	if diff := cmp.Diff(Endpoint{"http://outpost.outpost.svc:8080", "outpost.outpost.svc", 22}, InCluster("outpost")); diff != "" {
+		t.Errorf("published address (-want +got):\n%s", diff)
+	}
+}
