@@ -58,7 +58,7 @@ func belongs(pod *corev1.Pod, k outpost.Key) bool {
 func (s *Spawner) reap(pod *corev1.Pod) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.reaping[pod.UID] || pod.DeletionTimestamp != nil || s.runCtx.Err() != nil {
+	if s.reaping[pod.UID] || pod.DeletionTimestamp != nil || s.stopped {
 		return
 	}
 	s.reaping[pod.UID] = true

@@ -76,6 +76,7 @@ type Spawner struct {
 
 	mu       sync.Mutex
 	runCtx   context.Context // of Run; watchers that are added later live in it
+	stopped  bool            // Run is over
 	wg       sync.WaitGroup
 	watchers map[string]*watcher
 	starts   map[outpost.Key]*start
@@ -163,7 +164,7 @@ func (s *Spawner) watch(ctx context.Context, namespace string) (*watcher, error)
 	if w := s.watchers[namespace]; w != nil {
 		return w, nil
 	}
-	if s.runCtx.Err() != nil {
+	if s.stopped {
 		return nil, outpost.Errorf(outpost.KindUnavailable, "this outpost is stopping")
 	}
 	w, err := newWatcher(s.client, namespace, s.logger, s.now)
