@@ -119,7 +119,6 @@ func TestDiskFull(t *testing.T) {
 
 func TestALockedDatabaseIsAFailureAndReadsGoOn(t *testing.T) {
 	c := sqliteConfig(t)
-	c.Timeout = 200 * time.Millisecond
 	d, other := mustOpen(t, c, ring(t, keyA)), mustOpen(t, c, ring(t, keyA))
 	fill(t, d, 1)
 	tx, err := other.write.BeginTx(t.Context(), nil)
@@ -127,7 +126,10 @@ func TestALockedDatabaseIsAFailureAndReadsGoOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	service := storetest.Service("hub-a", "more", "1")
+	patience := d.timeout
+	d.timeout = 200 * time.Millisecond
 	wantFailure(t, "insert", d.Insert(t.Context(), service, storetest.Allow))
+	d.timeout = patience
 	if rows, err := d.All(t.Context()); err != nil || len(rows) != 1 {
 		t.Errorf("%d rows, %v", len(rows), err)
 	}
