@@ -22,6 +22,7 @@ import (
 var measurements = []measurement{
 	{"ssh", "SSH forwarding against Debian's sshd", measureSSH},
 	{"api", "the API against a plain handler", measureAPI},
+	{"pods", "starts on a real cluster against bare pods", measurePods},
 	{"scale", "thousands of services of 100 hubs on a simulated cluster", measureScale},
 }
 

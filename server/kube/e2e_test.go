@@ -307,7 +307,10 @@ func TestE2EHopelessStartsEndEarly(t *testing.T) {
 		{"storage that does not exist", map[string]any{"volumes": []any{map[string]any{"name": "v", "persistentVolumeClaim": map[string]any{"claimName": "none"}}}}, reasonPVC},
 		{"a secret that does not exist", map[string]any{"volumes": []any{map[string]any{"name": "v", "secret": map[string]any{"secretName": "none"}}}, "volume_mounts": []any{map[string]any{"name": "v", "mountPath": "/v"}}}, reasonConfig},
 		{"a variable from nowhere", map[string]any{"environment": map[string]any{"X": map[string]any{"valueFrom": map[string]any{"secretKeyRef": map[string]any{"name": "none", "key": "k"}}}}}, reasonConfig},
-		{"a program that crashes", map[string]any{"cmd": []any{"no port"}}, reasonCrash},
+		{"a program that crashes", map[string]any{
+			"cmd":                    []any{"no port"}, // without a probe a program counts as ready for the moment that it runs
+			"extra_container_config": map[string]any{"readinessProbe": map[string]any{"tcpSocket": map[string]any{"port": 8888}}},
+		}, reasonCrash},
 		{"a quota", map[string]any{"extra_resource_limits": map[string]any{"nvidia.com/gpu": 1}, "extra_resource_guarantees": map[string]any{"nvidia.com/gpu": 1}}, reasonQuota},
 		{"a pod that Kubernetes refuses", map[string]any{"cpu_limit": 1, "cpu_guarantee": 2}, reasonRefused},
 	} {
