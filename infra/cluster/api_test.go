@@ -1,0 +1,114 @@
+package cluster
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// newAPI is an API of a cluster that answers with fixed texts, by path and query; what is not there is forbidden.
+func newAPI(t *testing.T, answers map[string]string) *API {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet {
+			t.Errorf("%s %s: the API is only to be read", r.Method, r.URL)
+		}
+		answer, known := answers[r.URL.RequestURI()]
+		if !known {
+			w.WriteHeader(http.StatusForbidden)
+			answer = `{"kind":"Status","message":"you may not"}`
+		}
+		_, _ = w.Write([]byte(answer)) // the client notices
+	}))
+	t.Cleanup(server.Close)
+	api, err := Open(writeKubeconfig(t, server.URL), "here")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return api
+}
+
+func writeKubeconfig(t *testing.T, server string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	text := `apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: "` + server + `"}}]
+users: [{name: u, user: {token: t}}]
+contexts:
+- {name: here, context: {cluster: c, user: u}}
+- {name: there, context: {cluster: c, user: u}}
+`
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestOpenRefuses(t *testing.T) {
+	path := writeKubeconfig(t, "https://10.0.0.1:6443")
+	broken := filepath.Join(t.TempDir(), "broken")
+	if err := os.WriteFile(broken, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ name, kubeconfig, context, want string }{
+		{"no file", "/nowhere/kubeconfig", "here", "no file /nowhere/kubeconfig"},
+		{"no context", path, "elsewhere", "kubeconfig " + path + ` has no context "elsewhere"; it has: here, there`},
+		{"no kubeconfig", broken, "here", "read kubeconfig " + broken + ": "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := Open(tt.kubeconfig, tt.context)
+			if err == nil || !strings.HasPrefix(err.Error(), tt.want) {
+				t.Errorf("error %v, want %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestAPI(t *testing.T) {
+	api := newAPI(t, map[string]string{
+		"/api/v1/namespaces/kube-system": `{"metadata":{"name":"kube-system","uid":"a-uid"}}`,
+		"/api/v1/services": `{"items":[
+			{"metadata":{"namespace":"a","name":"web"},"spec":{"ports":[{"port":80,"nodePort":30080},{"port":22,"nodePort":30022}]}},
+			{"metadata":{"namespace":"a","name":"inside"},"spec":{"ports":[{"port":80}]}}]}`,
+		"/api/v1/namespaces/jupyter/services?labelSelector=component%3Dsingleuser-server%2Cx": `{"items":[{},{}]}`,
+		"/api/v1/namespaces/outpost/pods?labelSelector=x%3Dy":                                 `{"items":[]}`,
+	})
+	if identity, err := api.Identity(t.Context()); identity != "a-uid" || err != nil {
+		t.Errorf("identity %q, %v", identity, err)
+	}
+	holders, known, err := api.NodePorts(t.Context())
+	want := map[int]Object{30080: {"a", "web"}, 30022: {"a", "web"}}
+	if diff := cmp.Diff(want, holders); diff != "" || !known || err != nil {
+		t.Errorf("node ports, known %v, %v (-want +got):\n%s", known, err, diff)
+	}
+	if n, err := api.CountServices(t.Context(), "jupyter", map[string]string{"component": "singleuser-server", "x": ""}); n != 2 || err != nil {
+		t.Errorf("%d services, %v", n, err)
+	}
+	if n, err := api.CountPods(t.Context(), "outpost", map[string]string{"x": "y"}); n != 0 || err != nil {
+		t.Errorf("%d pods, %v", n, err)
+	}
+}
+
+// TestAPIRefused holds what happens to a user who may not look, and to a cluster that is not there.
+func TestAPIRefused(t *testing.T) {
+	api := newAPI(t, nil)
+	if _, err := api.Identity(t.Context()); err == nil || !strings.HasSuffix(err.Error(), "403 Forbidden you may not") {
+		t.Errorf("identity: %v", err)
+	}
+	if holders, known, err := api.NodePorts(t.Context()); holders != nil || known || err != nil {
+		t.Errorf("node ports %v, known %v, %v; want unknown without error", holders, known, err)
+	}
+	gone, err := Open(writeKubeconfig(t, "http://127.0.0.1:1"), "here")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := gone.Identity(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "no answer from the cluster at http://127.0.0.1:1") {
+		t.Errorf("a cluster that is not there: %v", err)
+	}
+}
