@@ -18,19 +18,20 @@ import (
 
 // report is what `status` knows about a cluster; its JSON form is for scripts.
 type report struct {
-	Name          string `json:"name"`
-	State         string `json:"state"` // ready, starting (node runs, not Ready), down
-	Reason        string `json:"reason,omitempty"`
-	Server        string `json:"server"`
-	Node          string `json:"node"`
-	LoadBalancers string `json:"loadBalancers"`
-	PID           int    `json:"pid,omitempty"`
-	PodsReady     int    `json:"podsReady"`
-	Pods          int    `json:"pods"`
-	MemoryBytes   int64  `json:"memoryBytes"` // PSS of every process in the node, pods included
-	Kubernetes    string `json:"kubernetes,omitempty"`
-	Runtime       string `json:"runtime,omitempty"`
-	Logs          string `json:"logs"`
+	Name          string  `json:"name"`
+	State         string  `json:"state"` // ready, starting (node runs, not Ready), down
+	Reason        string  `json:"reason,omitempty"`
+	Server        string  `json:"server"`
+	Node          string  `json:"node"`
+	LoadBalancers string  `json:"loadBalancers"`
+	PID           int     `json:"pid,omitempty"`
+	PodsReady     int     `json:"podsReady"`
+	Pods          int     `json:"pods"`
+	MemoryBytes   int64   `json:"memoryBytes"` // PSS of every process in the node, pods included
+	CPUSeconds    float64 `json:"cpuSeconds"`  // processor time of the same since they began
+	Kubernetes    string  `json:"kubernetes,omitempty"`
+	Runtime       string  `json:"runtime,omitempty"`
+	Logs          string  `json:"logs"`
 }
 
 func runStatus(ctx context.Context, a *app, flags *flag.FlagSet, args []string) error {
@@ -90,7 +91,8 @@ func (a *app) look(ctx context.Context, cluster plan.Cluster) report {
 		return r
 	}
 	r.State = "starting"
-	r.MemoryBytes = daemon.Memory(daemon.Members(r.PID))
+	members := daemon.Members(r.PID)
+	r.MemoryBytes, r.CPUSeconds = daemon.Memory(members), daemon.CPU(members).Seconds()
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	client, err := kubeapi.New(cluster.Server(), filepath.Join(folder, "pki"))

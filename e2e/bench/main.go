@@ -23,6 +23,7 @@ var measurements = []measurement{
 	{"ssh", "SSH forwarding against Debian's sshd", measureSSH},
 	{"api", "the API against a plain handler", measureAPI},
 	{"pods", "starts on a real cluster against bare pods", measurePods},
+	{"provision", "what a developer waits for: tools, clusters, previews", measureProvision},
 	{"scale", "thousands of services of 100 hubs on a simulated cluster", measureScale},
 }
 

@@ -82,6 +82,9 @@ func TestMembersAndMemory(t *testing.T) {
 	if bytes := Memory([]int{os.Getpid()}); bytes < 1<<20 || bytes > 1<<32 {
 		t.Errorf("memory of this test: %d", bytes)
 	}
+	if used := CPU([]int{os.Getpid()}); used < 0 || used > time.Hour {
+		t.Errorf("processor time of this test: %s", used)
+	}
 	if bytes := Memory([]int{-1}); bytes != 0 {
 		t.Errorf("memory of nothing: %d", bytes)
 	}
