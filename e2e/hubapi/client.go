@@ -208,6 +208,8 @@ func (c *Client) client() *http.Client {
 	return &client
 }
 
+func decode(r io.Reader, into any) error { return json.NewDecoder(r).Decode(into) }
+
 // message is the text of an error answer: JupyterHub's and Jupyter's are JSON with a key message.
 func message(answer []byte) string {
 	var said struct {

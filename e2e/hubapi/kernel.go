@@ -16,10 +16,9 @@ import (
 // Kernel is a running kernel of a server, with its WebSocket open. Source: Jupyter's messaging protocol 5.3 and the
 // kernels API of jupyter_server; frames are JSON texts with the channel in them, as without a subprotocol.
 type Kernel struct {
-	client       *Client
-	conn         *websocket.Conn
-	path, id     string
-	user, server string
+	client *Client
+	conn   *websocket.Conn
+	path   string
 }
 
 type message5 struct {
@@ -41,17 +40,29 @@ func (c *Client) OpenKernel(ctx context.Context, user, server string) (*Kernel, 
 	if err != nil {
 		return nil, fmt.Errorf("start a kernel: %w", err)
 	}
-	k := &Kernel{client: c, path: prefix + "api/kernels/" + kernel.ID, id: kernel.ID, user: user, server: server}
-	address := strings.Replace(strings.TrimRight(c.URL, "/"), "http", "ws", 1) + k.path + "/channels"
-	k.conn, _, err = websocket.Dial(ctx, address, &websocket.DialOptions{
-		HTTPClient: c.client(),
-		HTTPHeader: http.Header{"Authorization": {"token " + c.Token}},
+	k := &Kernel{client: c, path: prefix + "api/kernels/" + kernel.ID}
+	return k, k.dial(ctx)
+}
+
+// Reopen opens the channels of the same kernel again, after the way to it was broken.
+func (k *Kernel) Reopen(ctx context.Context) (*Kernel, error) {
+	_ = k.conn.CloseNow()
+	again := *k
+	return &again, again.dial(ctx)
+}
+
+func (k *Kernel) dial(ctx context.Context) error {
+	address := strings.Replace(strings.TrimRight(k.client.URL, "/"), "http", "ws", 1) + k.path + "/channels"
+	conn, _, err := websocket.Dial(ctx, address, &websocket.DialOptions{
+		HTTPClient: k.client.client(),
+		HTTPHeader: http.Header{"Authorization": {"token " + k.client.Token}},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("open the kernel's WebSocket: %w", err)
+		return fmt.Errorf("open the kernel's WebSocket: %w", err)
 	}
-	k.conn.SetReadLimit(16 << 20)
-	return k, nil
+	conn.SetReadLimit(16 << 20)
+	k.conn = conn
+	return nil
 }
 
 // Run executes a cell and returns what it printed; an exception in the cell is an error.
