@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 
 	"github.com/outposts-dev/outposts/server/outpost"
@@ -154,10 +155,10 @@ func (s *Spawner) ensureClaim(ctx context.Context, a attempt, claim *corev1.Pers
 	return nil, err
 }
 
-// ensureService makes the Service. One of this start is taken over; one that an earlier start left is replaced.
-func (s *Spawner) ensureService(ctx context.Context, a attempt, svc *corev1.Service) (*corev1.Service, error) {
+// ensureService makes the Service. One of this start is taken over; one that an earlier start or pod left is replaced.
+func (s *Spawner) ensureService(ctx context.Context, a attempt, svc *corev1.Service, pod types.UID) (*corev1.Service, error) {
 	services := s.client.CoreV1().Services(svc.Namespace)
-	return ensure(ctx, a, svc, "Service", ensurer[*corev1.Service]{
+	return ensure(ctx, a, svc, pod, "Service", ensurer[*corev1.Service]{
 		create: func(ctx context.Context) (*corev1.Service, error) {
 			return services.Create(ctx, svc, metav1.CreateOptions{})
 		},
@@ -169,9 +170,9 @@ func (s *Spawner) ensureService(ctx context.Context, a attempt, svc *corev1.Serv
 }
 
 // ensureSecret is ensureService for the certificates.
-func (s *Spawner) ensureSecret(ctx context.Context, a attempt, secret *corev1.Secret) (*corev1.Secret, error) {
+func (s *Spawner) ensureSecret(ctx context.Context, a attempt, secret *corev1.Secret, pod types.UID) (*corev1.Secret, error) {
 	secrets := s.client.CoreV1().Secrets(secret.Namespace)
-	return ensure(ctx, a, secret, "Secret", ensurer[*corev1.Secret]{
+	return ensure(ctx, a, secret, pod, "Secret", ensurer[*corev1.Secret]{
 		create: func(ctx context.Context) (*corev1.Secret, error) {
 			return secrets.Create(ctx, secret, metav1.CreateOptions{})
 		},
@@ -192,7 +193,8 @@ type ensurer[T metav1.Object] struct {
 // ensureRounds bounds how often an object in the way is removed.
 const ensureRounds = 5
 
-func ensure[T metav1.Object](ctx context.Context, a attempt, wanted T, kind string, e ensurer[T]) (T, error) {
+// ensure makes an object; pod is the uid of this start's pod, if an earlier attempt has made it.
+func ensure[T metav1.Object](ctx context.Context, a attempt, wanted T, pod types.UID, kind string, e ensurer[T]) (T, error) {
 	var out T
 	want, _ := keyOf(wanted.GetAnnotations())
 	for range ensureRounds {
@@ -213,7 +215,7 @@ func ensure[T metav1.Object](ctx context.Context, a attempt, wanted T, kind stri
 		have, ours := keyOf(out.GetAnnotations())
 		_, peers := out.GetAnnotations()[usernameKey]
 		switch {
-		case ours && have == want && out.GetDeletionTimestamp() == nil:
+		case ours && have == want && out.GetDeletionTimestamp() == nil && !goesWithAnother(out, pod):
 			return out, nil
 		case !ours && !peers:
 			return out, &outpost.Error{
@@ -232,4 +234,14 @@ func ensure[T metav1.Object](ctx context.Context, a attempt, wanted T, kind stri
 	return out, &outpost.Error{
 		Kind: outpost.KindFailed, Reason: reasonTaken, Message: "An old " + kind + " of this server's name does not go away.",
 	}
+}
+
+// goesWithAnother tells whether an object belongs to another pod than this one, and so will be collected with it.
+func goesWithAnother(object metav1.Object, pod types.UID) bool {
+	for _, owner := range object.GetOwnerReferences() {
+		if owner.UID != pod {
+			return true
+		}
+	}
+	return false
 }

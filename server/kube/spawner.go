@@ -131,6 +131,7 @@ func New(client kubernetes.Interface, namespace string, o Options) (*Spawner, er
 		if err != nil {
 			return nil, err
 		}
+		w.configured = true
 		s.watchers[ns] = w
 	}
 	return s, nil
@@ -228,6 +229,9 @@ func (s *Spawner) Found(ctx context.Context) ([]outpost.Found, error) {
 	s.mu.Unlock()
 	var out []outpost.Found
 	for _, w := range watchers {
+		if !w.configured && !w.filled() {
+			continue // a namespace that one service was in; it may be closed to us
+		}
 		if err := w.ready(ctx); err != nil {
 			return nil, err
 		}

@@ -131,7 +131,10 @@ func (r *run) makeAll(ctx context.Context) (*corev1.Pod, error) {
 			r.uids[claim.UID] = true
 		}
 	}
-	if old := r.w.pod(r.o.names.Pod); old != nil && !r.adoptable(old) {
+	var own types.UID
+	if old := r.w.pod(r.o.names.Pod); old != nil && r.adoptable(old) {
+		own = old.UID
+	} else if old != nil {
 		if err := r.clear(ctx, old); err != nil {
 			return nil, err
 		}
@@ -140,12 +143,12 @@ func (r *run) makeAll(ctx context.Context) (*corev1.Pod, error) {
 	var secret *corev1.Secret
 	var err error
 	if r.o.secret != nil {
-		if secret, err = r.s.ensureSecret(ctx, r.request, r.o.secret); err != nil {
+		if secret, err = r.s.ensureSecret(ctx, r.request, r.o.secret, own); err != nil {
 			return nil, err
 		}
 	}
 	if r.o.service != nil {
-		if service, err = r.s.ensureService(ctx, r.request, r.o.service); err != nil {
+		if service, err = r.s.ensureService(ctx, r.request, r.o.service, own); err != nil {
 			return nil, err
 		}
 	}

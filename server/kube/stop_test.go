@@ -137,6 +137,18 @@ func TestStartReplacesALeftOverService(t *testing.T) {
 	}
 }
 
+// The pod of an earlier attempt was deleted by hand: its Service goes with it, so it cannot be taken over.
+func TestStartDoesNotTakeAServiceThatGoesWithAnotherPod(t *testing.T) {
+	svc := buildService("jupyter-user", "jhub", 8888, nil, nil, map[string]string{hubKey: aliceKey.Hub, nameKey: "", startIDKey: aliceKey.StartID})
+	svc.UID, svc.OwnerReferences = "old", []metav1.OwnerReference{ownerReference("jupyter-user", "gone")}
+	cl := newCluster(svc)
+	s := cl.run(t, withService)
+	mustStart(t, s, aliceKey)
+	if got := writes(cl.taken()); !slices.Contains(got, "delete services/jupyter-user") {
+		t.Errorf("requests %v", got)
+	}
+}
+
 func TestStopForcesPodsOfDeadNodes(t *testing.T) {
 	cl := newCluster()
 	o := withService
@@ -218,7 +230,7 @@ func TestStopOfWhatIsNotThere(t *testing.T) {
 func TestStopFindsPodsBySeveralWays(t *testing.T) {
 	cl := newCluster()
 	s := cl.run(t, withService)
-	p := mustStart(t, s, aliceKey)
+	mustStart(t, s, aliceKey)
 	if err := s.Stop(t.Context(), aliceKey, outpost.State{}); err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +255,6 @@ func TestStopFindsPodsBySeveralWays(t *testing.T) {
 	if left := cl.left(t); left != "" {
 		t.Errorf("left behind: %s", left)
 	}
-	_ = p
 }
 
 func TestPollNeedsNoRequest(t *testing.T) {

@@ -28,6 +28,8 @@ type watcher struct {
 	namespace string
 	logger    *slog.Logger
 	now       func() time.Time
+	// configured namespaces are watched from the beginning; nothing is said of all pods before each of them is seen.
+	configured bool
 
 	informer cache.SharedIndexInformer
 	synced   chan struct{} // closed when the first list is in the cache
