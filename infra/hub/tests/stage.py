@@ -28,7 +28,7 @@ def free_port():
         return s.getsockname()[1]
 
 
-def wait_for(what, condition, seconds=20):
+def wait_for(what, condition, seconds=60):
     give_up = time.monotonic() + seconds
     while time.monotonic() < give_up:
         found = condition()

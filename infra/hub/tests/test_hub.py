@@ -297,7 +297,7 @@ class Held(tuple):
         return self
 
     def __iter__(self):
-        self.event.wait(20)
+        self.event.wait(60)
         return super().__iter__()
 
 
