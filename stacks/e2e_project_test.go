@@ -44,7 +44,9 @@ func newSite(t *testing.T) *site {
 			t.Errorf("clusters down: %v\n%s", err, out)
 		}
 	}
-	down(t.Context()) // what a killed run left
+	if os.Getenv("KEEP_CLUSTERS") == "" {
+		down(t.Context()) // what a killed run left
+	}
 	t.Cleanup(func() {
 		if os.Getenv("KEEP_CLUSTERS") == "" {
 			down(context.Background())

@@ -80,7 +80,7 @@ func publishedAddresses(t *testing.T, s *site) {
 	out := s.kubectl(t, hubCluster, "exec", "-n", "jupyter", "deploy/hub", "--", "python3", "-c", `
 import socket, urllib.request
 print(urllib.request.urlopen("http://outpost.outpost.svc:8080/ping", timeout=10).status)
-try: urllib.request.urlopen("http://outpost.outpost.svc:8080/services", timeout=10)
+try: urllib.request.urlopen("http://outpost.outpost.svc:8080/services/", timeout=10)
 except urllib.error.HTTPError as e: print(e.code)
 with socket.create_connection(("outpost.outpost.svc", 22), timeout=10) as c: print(c.recv(8).decode())
 `)
