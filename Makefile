@@ -118,7 +118,7 @@ endif
 .PHONY: down
 ifdef STACK
 down: stacks ## undo `up`: both stacks and the local clusters with their data; STACK=name: destroy that stack, its data stay
-	@$(PULUMI) destroy -s $(STACK) $(PULUMI_FLAGS)
+	@$(PULUMI) destroy -s $(STACK) --exclude-protected $(PULUMI_FLAGS)
 else
 down:
 	@dev/down
