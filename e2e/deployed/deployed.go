@@ -1,0 +1,225 @@
+// Package deployed tells the end-to-end tests what `make up` has put on the local clusters. It exists because tests in
+// several packages need the same hub, systems and clusters.
+package deployed
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/remotecommand"
+
+	"github.com/outposts-dev/outposts/e2e/hubapi"
+)
+
+// Namespaces that the stacks use.
+const (
+	HubNamespace     = "jupyter"
+	OutpostNamespace = "outpost"
+)
+
+// Deployed is a hub with its outposts on the clusters local and remote.
+type Deployed struct {
+	// Root is the checkout, Artefacts a folder for what a test leaves for people to look at.
+	Root, Artefacts string
+	HubURL          string   `json:"hubUrl"`
+	Password        string   `json:"loginPassword"`
+	User            string   `json:"verifyUser"`
+	Token           string   `json:"verifyToken"`
+	Systems         []string `json:"systemNames"`
+	// Hub acts for User.
+	Hub *hubapi.Client
+	// Local and Remote are the clusters.
+	Local, Remote Cluster
+}
+
+// Cluster is one Kubernetes cluster.
+type Cluster struct {
+	API    kubernetes.Interface
+	config *rest.Config
+}
+
+// Open finds what is deployed, or skips the test where nothing is.
+func Open(t testing.TB) *Deployed {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kubeconfig := filepath.Join(root, ".state", "kubeconfig")
+	if _, err := os.Stat(kubeconfig); err != nil {
+		t.Skip("there are no local clusters; run `make up` first")
+	}
+	command := exec.CommandContext(t.Context(), filepath.Join(root, "dev", "run"), "pulumi", "stack", "output", "-s", "local", "--show-secrets", "--json")
+	command.Dir = root
+	command.Env = append(os.Environ(), "PULUMI_BACKEND_URL=file://"+filepath.Join(root, ".state", "pulumi"), "PULUMI_CONFIG_PASSPHRASE=")
+	var complaint bytes.Buffer
+	command.Stderr = &complaint
+	outputs, err := command.Output()
+	if err != nil {
+		t.Skipf("the stack local cannot be read (%v); run `make up` first\n%s", err, &complaint)
+	}
+	d := &Deployed{Root: root, Artefacts: filepath.Join(root, ".state", "test", "artefacts")}
+	if err := json.Unmarshal(outputs, d); err != nil {
+		t.Fatalf("outputs of the stack local: %v", err)
+	}
+	if d.HubURL == "" {
+		t.Skip("the stack local has no hub; run `make up` first")
+	}
+	if err := os.MkdirAll(d.Artefacts, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d.Hub = &hubapi.Client{URL: d.HubURL, Token: d.Token}
+	d.Local = open(t, kubeconfig, "local")
+	d.Remote = open(t, kubeconfig, "remote")
+	if err := d.Hub.EnsureUser(t.Context(), d.User); err != nil {
+		t.Fatalf("the hub does not answer: %v", err)
+	}
+	return d
+}
+
+func open(t testing.TB, kubeconfig, name string) Cluster {
+	t.Helper()
+	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig}
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: name}).ClientConfig()
+	if err != nil {
+		t.Fatalf("context %s: %v", name, err)
+	}
+	config.QPS, config.Burst = 100, 200
+	api, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Cluster{API: api, config: config}
+}
+
+// Start starts a server and waits until it is ready; the test's end stops it.
+func (d *Deployed) Start(ctx context.Context, t testing.TB, hub *hubapi.Client, user, server string, options map[string]any) {
+	t.Helper()
+	if err := hub.Stop(ctx, user, server); err != nil {
+		t.Fatal(err)
+	}
+	if err := hub.WaitGone(ctx, user, server); err != nil {
+		t.Fatal(err)
+	}
+	if err := hub.Start(ctx, user, server, options); err != nil {
+		t.Fatalf("start %s/%s: %v", user, server, err)
+	}
+	t.Cleanup(func() { d.stop(t, hub, user, server) })
+	if err := hub.Progress(ctx, user, server, nil); err != nil {
+		t.Fatalf("start %s/%s: %v", user, server, err)
+	}
+}
+
+func (d *Deployed) stop(t testing.TB, hub *hubapi.Client, user, server string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	// A hub that has just come up refuses to stop a server until it has looked after it.
+	if err := Eventually(ctx, func(ctx context.Context) error { return hub.Stop(ctx, user, server) }); err != nil {
+		t.Errorf("stop %s/%s: %v", user, server, err)
+	}
+	if err := hub.WaitGone(ctx, user, server); err != nil {
+		t.Errorf("stop %s/%s: %v", user, server, err)
+	}
+}
+
+// Pod is the running pod with these labels, "" while there is none. A pod that is about to end does not count.
+func (c Cluster) Pod(ctx context.Context, namespace, labels string) (string, error) {
+	pods, err := c.API.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: labels})
+	if err != nil {
+		return "", err
+	}
+	for _, pod := range pods.Items {
+		if pod.Status.Phase == corev1.PodRunning && pod.DeletionTimestamp == nil {
+			return pod.Name, nil
+		}
+	}
+	return "", nil
+}
+
+// ReplacePod ends the pod with these labels at once, without a chance to say good-bye, and waits until another one in its
+// place is ready.
+func (c Cluster) ReplacePod(ctx context.Context, namespace, labels string) error {
+	old, err := c.Pod(ctx, namespace, labels)
+	if err != nil {
+		return err
+	}
+	if old == "" {
+		return fmt.Errorf("no pod with %s runs in %s", labels, namespace)
+	}
+	var now int64
+	if err := c.API.CoreV1().Pods(namespace).Delete(ctx, old, metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	return Eventually(ctx, func(ctx context.Context) error {
+		pods, err := c.API.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: labels})
+		if err != nil {
+			return err
+		}
+		for _, pod := range pods.Items {
+			for _, condition := range pod.Status.Conditions {
+				if pod.Name != old && condition.Type == corev1.PodReady && condition.Status == corev1.ConditionTrue {
+					return nil
+				}
+			}
+		}
+		return fmt.Errorf("no pod in place of %s is ready", old)
+	})
+}
+
+// Exec runs a command in the pod with these labels and returns what it printed.
+func (c Cluster) Exec(ctx context.Context, namespace, labels string, command ...string) (string, error) {
+	name, err := c.Pod(ctx, namespace, labels)
+	if err != nil {
+		return "", err
+	}
+	if name == "" {
+		return "", fmt.Errorf("no pod with %s runs in %s", labels, namespace)
+	}
+	request := c.API.CoreV1().RESTClient().Post().Resource("pods").Namespace(namespace).Name(name).SubResource("exec").
+		VersionedParams(&corev1.PodExecOptions{Command: command, Stdout: true, Stderr: true}, scheme.ParameterCodec)
+	executor, err := remotecommand.NewSPDYExecutor(c.config, "POST", request.URL())
+	if err != nil {
+		return "", err
+	}
+	var stdout, stderr bytes.Buffer
+	if err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: &stdout, Stderr: &stderr}); err != nil {
+		return stdout.String(), fmt.Errorf("%s in pod %s: %w: %s", strings.Join(command, " "), name, err, stderr.String())
+	}
+	return stdout.String(), nil
+}
+
+// ErrStill is what Eventually ends with when the condition never came.
+var ErrStill = errors.New("not in time")
+
+// Eventually asks until the answer is nil or ctx ends; then it is the last answer.
+func Eventually(ctx context.Context, ask func(context.Context) error) error {
+	for {
+		err := ask(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(500 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", ErrStill, err)
+		}
+	}
+}

@@ -1,0 +1,330 @@
+//go:build e2e
+
+// Package failures breaks one part after the other of a deployed hub and its outposts while servers run, and starts
+// servers that cannot start.
+package failures
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/outposts-dev/outposts/e2e/deployed"
+	"github.com/outposts-dev/outposts/e2e/hubapi"
+)
+
+// aim is how soon a running server must be reachable again after a part has come back.
+const aim = time.Minute
+
+const (
+	hubPod     = "app=jupyterhub,component=hub"
+	proxyPod   = "app=jupyterhub,component=proxy"
+	outpostPod = "app.kubernetes.io/name=outpost,app.kubernetes.io/component=outpost"
+)
+
+// TestE2ERunningServersSurvive holds that a JupyterLab on each system, with a variable in its kernel, outlives the loss of
+// every part between it and its user.
+func TestE2ERunningServersSurvive(t *testing.T) {
+	d := deployed.Open(t)
+	ctx := t.Context()
+	kernels := map[string]*hubapi.Kernel{}
+	for _, system := range d.Systems {
+		server := "survive-" + system
+		d.Start(ctx, t, d.Hub, d.User, server, map[string]any{"system": system, "flavor": "large"})
+		kernel, err := d.Hub.OpenKernel(ctx, d.User, server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := kernel.Run(ctx, "answer = 42"); err != nil {
+			t.Fatal(err)
+		}
+		kernels[system] = kernel
+	}
+	tests := []struct {
+		name  string
+		wreck func(context.Context) error
+	}{
+		{"ssh connection killed", func(ctx context.Context) error {
+			_, err := d.Local.Exec(ctx, deployed.HubNamespace, hubPod, "pkill", "-9", "-f", "ssh.*outpost-remote.sock")
+			return err
+		}},
+		{"outpost pod of remote killed", func(ctx context.Context) error {
+			return d.Remote.ReplacePod(ctx, deployed.OutpostNamespace, outpostPod)
+		}},
+		{"outpost pod of local killed", func(ctx context.Context) error {
+			return d.Local.ReplacePod(ctx, deployed.OutpostNamespace, outpostPod)
+		}},
+		{"proxy killed", func(ctx context.Context) error {
+			return d.Local.ReplacePod(ctx, deployed.HubNamespace, proxyPod)
+		}},
+		{"hub pod killed", func(ctx context.Context) error {
+			return d.Local.ReplacePod(ctx, deployed.HubNamespace, hubPod)
+		}},
+		{"network to remote cut for 60 s", func(ctx context.Context) error {
+			return cut(ctx, t, "remote", time.Minute)
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if err := test.wreck(ctx); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			ctx, cancel := context.WithTimeout(ctx, aim)
+			defer cancel()
+			for _, system := range d.Systems {
+				server := "survive-" + system
+				if err := d.Hub.WaitReachable(ctx, d.User, server); err != nil {
+					t.Fatalf("%s is not reachable after %s: %v", server, aim, err)
+				}
+				t.Logf("%s reachable after %.1f s", server, time.Since(began).Seconds())
+				again, err := kernels[system].Reopen(ctx)
+				if err != nil {
+					t.Fatalf("the kernel on %s: %v", system, err)
+				}
+				kernels[system] = again
+				printed, err := again.Run(ctx, "print(answer)")
+				if err != nil || strings.TrimSpace(printed) != "42" {
+					t.Fatalf("the kernel on %s has forgotten: printed %q, %v", system, printed, err)
+				}
+			}
+		})
+	}
+}
+
+// cut takes the node of a local cluster off the network for a while.
+func cut(ctx context.Context, t *testing.T, cluster string, d time.Duration) error {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("taking a node off the network needs root")
+	}
+	pid, err := nodeProcess(cluster)
+	if err != nil {
+		return err
+	}
+	link := func(state string) error {
+		out, err := exec.CommandContext(context.WithoutCancel(ctx), "nsenter", "-t", pid, "-n", "ip", "link", "set", "eth0", state).CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("link %s: %w: %s", state, err, out)
+		}
+		return nil
+	}
+	routes, err := exec.CommandContext(ctx, "nsenter", "-t", pid, "-n", "ip", "route", "show", "default").Output()
+	if err != nil {
+		return fmt.Errorf("read the default route: %w", err)
+	}
+	if err := link("down"); err != nil {
+		return err
+	}
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+	if err := link("up"); err != nil {
+		return err
+	}
+	// The kernel forgets the route with the link.
+	argv := append([]string{"-t", pid, "-n", "ip", "route", "replace"}, strings.Fields(string(routes))...)
+	if out, err := exec.CommandContext(context.WithoutCancel(ctx), "nsenter", argv...).CombinedOutput(); err != nil {
+		return fmt.Errorf("restore the default route: %w: %s", err, out)
+	}
+	return nil
+}
+
+// TestE2EStartsThatCannotWork holds that the reason of a failed start is shown within 30 s, in words.
+func TestE2EStartsThatCannotWork(t *testing.T) {
+	d := deployed.Open(t)
+	replaceFlavors(t, d.Remote, `{
+		"flavors": {
+			"small": {"display_name": "Small", "resources": {"image": "localhost/outposts/no-such-image:1"}},
+			"large": {"display_name": "Large", "resources": {"mem_guarantee": "900G", "mem_limit": "900G"}}
+		}
+	}`)
+	tests := []struct {
+		name    string
+		options map[string]any
+		want    []string
+	}{
+		{"no such image", map[string]any{"system": "remote", "flavor": "small"}, []string{"Remote cluster", "no-such-image"}},
+		{"too much memory", map[string]any{"system": "remote", "flavor": "large"}, []string{"Remote cluster", "memory"}},
+		{"no such flavor", map[string]any{"system": "remote", "flavor": "huge"}, []string{"no flavor 'huge'", "small, large"}},
+		{"no such system", map[string]any{"system": "moon"}, []string{"Choose one of these systems: local, remote"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			const server = "cannot-work"
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			t.Cleanup(func() {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+				defer cancel()
+				if err := d.Hub.Stop(ctx, d.User, server); err != nil {
+					t.Error(err)
+				}
+				if err := d.Hub.WaitGone(ctx, d.User, server); err != nil {
+					t.Error(err)
+				}
+			})
+			began := time.Now()
+			err := d.Hub.Start(ctx, d.User, server, test.options)
+			if err == nil {
+				err = d.Hub.Progress(ctx, d.User, server, nil)
+			}
+			if err == nil {
+				t.Fatal("the server has started")
+			}
+			t.Logf("after %.1f s: %v", time.Since(began).Seconds(), err)
+			for _, want := range test.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%q is not in the reason %q", want, err)
+				}
+			}
+		})
+	}
+}
+
+// replaceFlavors gives the outpost of a cluster other flavors until the test ends. The outpost reads the file again when
+// the kubelet has brought it, which a change of the pod makes it do at once.
+func replaceFlavors(t *testing.T, cluster deployed.Cluster, text string) {
+	t.Helper()
+	const name = "outpost-flavors"
+	maps := cluster.API.CoreV1().ConfigMaps(deployed.OutpostNamespace)
+	before, err := maps.Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := ""
+	for k := range before.Data {
+		key = k
+	}
+	set := func(ctx context.Context, text string) error {
+		changed := before.DeepCopy()
+		changed.ResourceVersion = ""
+		changed.Data = map[string]string{key: text}
+		if _, err := maps.Update(ctx, changed, metav1.UpdateOptions{}); err != nil {
+			return err
+		}
+		mark := func(pod *corev1.Pod) {
+			if pod.Annotations == nil {
+				pod.Annotations = map[string]string{}
+			}
+			pod.Annotations["outposts.dev/e2e"] = fmt.Sprint(time.Now().UnixNano())
+		}
+		pods := cluster.API.CoreV1().Pods(deployed.OutpostNamespace)
+		return deployed.Eventually(ctx, func(ctx context.Context) error {
+			pod, err := cluster.Pod(ctx, deployed.OutpostNamespace, outpostPod)
+			if err != nil {
+				return err
+			}
+			there, err := pods.Get(ctx, pod, metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			mark(there)
+			_, err = pods.Update(ctx, there, metav1.UpdateOptions{})
+			return err
+		})
+	}
+	if err := set(t.Context(), text); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := set(ctx, before.Data[key]); err != nil {
+			t.Errorf("give the flavors back: %v", err)
+		}
+	})
+}
+
+// TestE2ESeveralUsers holds that users who start at once, on both systems and with default and named servers, all get a
+// server of their own.
+func TestE2ESeveralUsers(t *testing.T) {
+	d := deployed.Open(t)
+	var wait sync.WaitGroup
+	for i := range 4 {
+		wait.Go(func() {
+			user, server, system := fmt.Sprintf("several-%d", i), "", d.Systems[i%len(d.Systems)]
+			if i >= 2 {
+				server = "named"
+			}
+			hub, err := hubapi.Login(t.Context(), d.HubURL, user, d.Password)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := ownServer(t.Context(), hub, user, server, system); err != nil {
+				t.Errorf("user %s on %s: %v", user, system, err)
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			if err := hub.Stop(ctx, user, server); err != nil {
+				t.Error(err)
+			}
+			if err := hub.WaitGone(ctx, user, server); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+}
+
+// ownServer starts a server and asks it who it works for. What a run that was killed has left is stopped before.
+func ownServer(ctx context.Context, hub *hubapi.Client, user, server, system string) error {
+	if err := hub.Stop(ctx, user, server); err != nil {
+		return err
+	}
+	if err := hub.WaitGone(ctx, user, server); err != nil {
+		return err
+	}
+	if err := hub.Start(ctx, user, server, map[string]any{"system": system}); err != nil {
+		return err
+	}
+	if err := hub.Progress(ctx, user, server, nil); err != nil {
+		return err
+	}
+	kernel, err := hub.OpenKernel(ctx, user, server)
+	if err != nil {
+		return err
+	}
+	printed, err := kernel.Run(ctx, "import os; print(os.environ['JUPYTERHUB_USER'])")
+	if err != nil {
+		return err
+	}
+	if got := strings.TrimSpace(printed); got != user {
+		return fmt.Errorf("the server is that of %q", got)
+	}
+	return kernel.Close(ctx)
+}
+
+// nodeProcess is the process in whose network namespace the node of a local cluster lives.
+func nodeProcess(cluster string) (string, error) {
+	folders, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return "", err
+	}
+	state, err := filepath.Abs(filepath.Join("..", "..", ".state", "clusters", cluster))
+	if err != nil {
+		return "", err
+	}
+	for _, file := range folders {
+		command, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		words := strings.Split(string(command), "\x00")
+		if len(words) > 1 && words[0] == "outposts-node" && words[1] == state {
+			return filepath.Base(filepath.Dir(file)), nil
+		}
+	}
+	return "", fmt.Errorf("no node of cluster %s runs", cluster)
+}
