@@ -38,7 +38,7 @@ func measureSSH(ctx context.Context, r *run) error {
 		}
 		r.say("%s", step.name)
 		if err := step.run(ctx, r, b); err != nil {
-			return fmt.Errorf("%s: %w", step.name, err)
+			return fmt.Errorf("%s: %w%s", step.name, err, b.complaints())
 		}
 	}
 	return nil
@@ -259,18 +259,21 @@ func sshMemory(ctx context.Context, r *run, b *sshBench) error {
 			if err != nil {
 				return errors.Join(err, c.Close())
 			}
+			if err := onlyBytes(ch, 1); err != nil { // it is open from here on
+				return errors.Join(fmt.Errorf("%s: %w", p.name, err), c.Close())
+			}
 			open = append(open, ch)
 		}
 		for _, state := range []struct {
 			name string
 			move int64
 		}{{"idle", 0}, {"after-1-MiB-each", 1 << 20}} {
-			for _, ch := range open {
+			for i, ch := range open {
 				if state.move == 0 {
 					break
 				}
 				if err := onlyBytes(ch, state.move); err != nil {
-					return errors.Join(err, c.Close())
+					return errors.Join(fmt.Errorf("%s, channel %d: %w", p.name, i, err), c.Close())
 				}
 			}
 			if err := settle(ctx); err != nil {
@@ -306,8 +309,8 @@ func onlyBytes(c net.Conn, n int64) error {
 	if _, err := c.Write(request(askDown, n)); err != nil {
 		return err
 	}
-	if _, err := io.CopyN(io.Discard, c, n); err != nil {
-		return err
+	if k, err := io.CopyN(io.Discard, c, n); err != nil {
+		return fmt.Errorf("after %d bytes down: %w", k, err)
 	}
 	if _, err := c.Write(request(askUp, n)); err != nil {
 		return err

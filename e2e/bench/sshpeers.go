@@ -40,7 +40,7 @@ func serveSSH(args []string) error {
 		return err
 	}
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400) // as cmd/outpost does
+		debug.SetGCPercent(200) // as cmd/outpost does
 	}
 	server, err := sshd.New(sshd.Options{
 		Hubs: []string{"jupyterhub"}, HostKeysDir: *hosts, AuthorizedKeysDir: *keys,
@@ -166,6 +166,16 @@ func startSSHD(dir, hostKey, authorized string) (*sshPeer, error) {
 		return nil, fmt.Errorf("sshd: %w: %s", err, strings.TrimSpace(p.err.String()))
 	}
 	return &sshPeer{name: "sshd", process: p, addr: addr, user: me.Username}, nil
+}
+
+// complaints returns the last line that each server has written to its log, for an error.
+func (b *sshBench) complaints() string {
+	text := ""
+	for _, p := range b.peers {
+		lines := strings.Split(strings.TrimSpace(p.process.err.String()), "\n")
+		text += fmt.Sprintf("; %s: %s", p.name, lines[len(lines)-1])
+	}
+	return text
 }
 
 func (b *sshBench) close() {

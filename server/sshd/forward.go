@@ -172,10 +172,32 @@ func (c *conn) splice(ch ssh.Channel, requests <-chan *ssh.Request, remote net.C
 	hurry()
 }
 
+// The library keeps a buffer of the largest packet that a channel has ever sent, for as long as the channel lives. So
+// packets are small, and fit a size of Go's allocator with their head of 9 bytes, until a channel has moved much.
+const (
+	earlyPacket = 8<<10 - 9
+	earlyBytes  = 2 << 20
+)
+
+// write sends data to the client, after moved bytes of this channel before it.
+func write(ch ssh.Channel, data []byte, moved int64) (n int, err error) {
+	if moved >= earlyBytes {
+		return ch.Write(data)
+	}
+	for len(data) > 0 && err == nil {
+		var k int
+		k, err = ch.Write(data[:min(len(data), earlyPacket)])
+		n += k
+		data = data[k:]
+	}
+	return n, err
+}
+
 // copyDown copies from the target to the client. It holds memory only while there is data.
 func (c *conn) copyDown(ch ssh.Channel, remote net.Conn) {
 	p := newPuller(remote)
 	traffic := c.server.hubs[c.hub]
+	moved := int64(0)
 	for {
 		buf, n, err := p.pull()
 		if err == io.EOF {
@@ -190,7 +212,9 @@ func (c *conn) copyDown(ch ssh.Channel, remote net.Conn) {
 			_ = remote.Close()
 			return
 		}
-		n, err = ch.Write(buf.data[:n])
+		if n, err = write(ch, buf.data[:n], moved); err == nil {
+			moved += int64(n)
+		}
 		buf.free()
 		c.down.Add(int64(n))
 		traffic.down.Add(int64(n))
