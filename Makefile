@@ -124,6 +124,18 @@ down:
 	@dev/down
 endif
 
+# ---- measurements
+
+.PHONY: bench
+bench: ## measure everything side by side with what a user would take instead; results in bench/
+	@dev/packages tools clusters tests
+	go run ./e2e/bench -out bench
+
+.PHONY: bench-quick
+bench-quick: ## the same in minutes, with fewer rounds
+	@dev/packages tools clusters tests
+	go run ./e2e/bench -quick -out bench
+
 # ---- checks
 
 .PHONY: build
