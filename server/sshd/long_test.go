@@ -1,0 +1,39 @@
+//go:build e2e
+
+package sshd
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"testing"
+)
+
+// 5 GiB go through one channel each way, and none is lost.
+func TestFiveGiBEachWay(t *testing.T) {
+	const size = 5 << 30
+	w, open := serviceWorld(t, func(c *net.TCPConn) {
+		n, _ := io.Copy(io.Discard, c)
+		fmt.Fprintf(c, "%020d", n)
+		_, _ = io.CopyN(c, neverEnding{}, size)
+	})
+	conn := open(w.mustClient())
+	if n, err := io.CopyN(conn, neverEnding{}, size); err != nil {
+		t.Fatalf("up: %d bytes, %v", n, err)
+	}
+	if err := conn.(closeWriter).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	head := make([]byte, 20)
+	if _, err := io.ReadFull(conn, head); err != nil {
+		t.Fatal(err)
+	}
+	down, err := io.Copy(io.Discard, conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := fmt.Sprintf("%s up, %d down", head, down), fmt.Sprintf("%020d up, %d down", size, size); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	w.seen.wait("channels", 0)
+}
