@@ -76,6 +76,37 @@ func TestImportsPlanted(t *testing.T) {
 	}
 }
 
+// TestNamesOfClusterTests holds every test with the build tag e2e to a name that `make test` runs.
+func TestNamesOfClusterTests(t *testing.T) {
+	files, err := filepath.Glob("*/*/*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shallow, err := filepath.Glob("*/*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tagged := 0
+	for _, file := range append(files, shallow...) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(string(text), "//go:build e2e\n") {
+			continue
+		}
+		tagged++
+		for line := range strings.Lines(string(text)) {
+			if name, ok := strings.CutPrefix(line, "func Test"); ok && !strings.HasPrefix(name, "E2E") {
+				t.Errorf("%s: Test%s: the name of a test with the tag e2e begins with TestE2E, or nobody runs it", file, strings.TrimSpace(name))
+			}
+		}
+	}
+	if tagged == 0 {
+		t.Error("no file with the tag e2e was found")
+	}
+}
+
 // violations lists the imports under root that the table does not allow. Folders with a go.mod of their own
 // are other modules: the product never imports them, and they are passed over.
 func violations(root string) ([]string, error) {

@@ -12,7 +12,7 @@ import (
 )
 
 // TestClusters walks through the life of two clusters. The steps share them, because starting takes most of the time.
-func TestClusters(t *testing.T) {
+func TestE2EClusters(t *testing.T) {
 	w := newWorld(t)
 	before := look(t)
 

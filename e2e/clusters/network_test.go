@@ -167,7 +167,7 @@ func (w *world) testKilledBridge(t *testing.T) {
 	w.fromEverywhere(t, "nodeport", "http://"+w.t2.node+":30080/", "hello from asker on t2")
 }
 
-func TestRouteInUse(t *testing.T) {
+func TestE2ERouteInUse(t *testing.T) {
 	w := newWorld(t)
 	route := []string{"blackhole", "10.66.200.0/24"}
 	ip(t, append([]string{"route", "add"}, route...)...)

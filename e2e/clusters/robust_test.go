@@ -239,7 +239,7 @@ func (before machine) same(t *testing.T) {
 	})
 }
 
-func TestRefusals(t *testing.T) {
+func TestE2ERefusals(t *testing.T) {
 	w := newWorld(t)
 	for _, test := range []struct {
 		name string

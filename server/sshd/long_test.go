@@ -10,7 +10,7 @@ import (
 )
 
 // 5 GiB go through one channel each way, and none is lost.
-func TestFiveGiBEachWay(t *testing.T) {
+func TestE2EFiveGiBEachWay(t *testing.T) {
 	const size = 5 << 30
 	w, open := serviceWorld(t, func(c *net.TCPConn) {
 		n, _ := io.Copy(io.Discard, c)
@@ -37,3 +37,6 @@ func TestFiveGiBEachWay(t *testing.T) {
 	}
 	w.seen.wait("channels", 0)
 }
+
+// 100,000 rejected channels of either kind, 10,000 open and close cycles, and 200 cut connections leave nothing behind.
+func TestE2EChurnLeavesNothingBehind(t *testing.T) { churnLeavesNothingBehind(t, 1) }
