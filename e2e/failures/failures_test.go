@@ -5,7 +5,9 @@
 package failures
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -192,8 +194,8 @@ func TestE2EStartsThatCannotWork(t *testing.T) {
 	}
 }
 
-// replaceFlavors gives the outpost of a cluster other flavors until the test ends. The outpost reads the file again when
-// the kubelet has brought it, which a change of the pod makes it do at once.
+// replaceFlavors gives the outpost of a cluster other flavors until the test ends, and waits until the outpost says that it
+// uses them. It reads the file again when the kubelet has brought it, which a change of the pod makes it do soon.
 func replaceFlavors(t *testing.T, cluster deployed.Cluster, text string) {
 	t.Helper()
 	const name = "outpost-flavors"
@@ -206,7 +208,22 @@ func replaceFlavors(t *testing.T, cluster deployed.Cluster, text string) {
 	for k := range before.Data {
 		key = k
 	}
+	pods := cluster.API.CoreV1().Pods(deployed.OutpostNamespace)
+	reloads := func(ctx context.Context) (int, error) {
+		pod, err := cluster.Pod(ctx, deployed.OutpostNamespace, outpostPod)
+		if err != nil {
+			return 0, err
+		}
+		log, err := pods.GetLogs(pod, &corev1.PodLogOptions{}).DoRaw(ctx)
+		return bytes.Count(log, []byte("changed file is used")), err
+	}
 	set := func(ctx context.Context, text string) error {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+		defer cancel()
+		earlier, err := reloads(ctx)
+		if err != nil {
+			return err
+		}
 		changed := before.DeepCopy()
 		changed.ResourceVersion = ""
 		changed.Data = map[string]string{key: text}
@@ -219,8 +236,7 @@ func replaceFlavors(t *testing.T, cluster deployed.Cluster, text string) {
 			}
 			pod.Annotations["outposts.dev/e2e"] = fmt.Sprint(time.Now().UnixNano())
 		}
-		pods := cluster.API.CoreV1().Pods(deployed.OutpostNamespace)
-		return deployed.Eventually(ctx, func(ctx context.Context) error {
+		err = deployed.Eventually(ctx, func(ctx context.Context) error {
 			pod, err := cluster.Pod(ctx, deployed.OutpostNamespace, outpostPod)
 			if err != nil {
 				return err
@@ -233,14 +249,21 @@ func replaceFlavors(t *testing.T, cluster deployed.Cluster, text string) {
 			_, err = pods.Update(ctx, there, metav1.UpdateOptions{})
 			return err
 		})
+		if err != nil {
+			return err
+		}
+		return deployed.Eventually(ctx, func(ctx context.Context) error {
+			if now, err := reloads(ctx); err != nil || now > earlier {
+				return err
+			}
+			return errors.New("the outpost does not use the new flavors yet")
+		})
 	}
 	if err := set(t.Context(), text); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		if err := set(ctx, before.Data[key]); err != nil {
+		if err := set(context.Background(), before.Data[key]); err != nil {
 			t.Errorf("give the flavors back: %v", err)
 		}
 	})
