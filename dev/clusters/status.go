@@ -93,6 +93,10 @@ func (a *app) look(ctx context.Context, cluster plan.Cluster) report {
 	r.State = "starting"
 	members := daemon.Members(r.PID)
 	r.MemoryBytes, r.CPUSeconds = daemon.Memory(members), daemon.CPU(members).Seconds()
+	if daemon.Find(daemon.Switch, a.dir.Path) == 0 {
+		r.Reason = "the bridge is down" // and with it the route: whoever has the default route would be asked
+		return r
+	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	client, err := kubeapi.New(cluster.Server(), filepath.Join(folder, "pki"))
