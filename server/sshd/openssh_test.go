@@ -130,18 +130,19 @@ func says(t *testing.T, port, line string) string {
 	t.Helper()
 	c, err := net.Dial("tcp", "127.0.0.1:"+port)
 	if err != nil {
-		return err.Error()
+		t.Fatal(err)
 	}
 	defer c.Close()
+	// A refused channel may close the connection at any moment: what came back is what counts.
 	if _, err := io.WriteString(c, line); err != nil {
-		return err.Error()
+		t.Log(err)
 	}
 	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
-		return err.Error()
+		t.Log(err)
 	}
 	back, err := io.ReadAll(c)
 	if err != nil {
-		return err.Error()
+		t.Log(err)
 	}
 	return string(back)
 }
@@ -219,7 +220,7 @@ func TestOpenSSHForwardNotPermitted(t *testing.T) {
 	o.connect()
 	port := localPort(t)
 	o.must(3*time.Second, "-O", "forward", "-L0.0.0.0:"+port+":169.254.169.254:80")
-	if got := says(t, port, "GET / HTTP/1.0\r\n\r\n"); got != "" && !strings.Contains(got, "reset") {
+	if got := says(t, port, "GET / HTTP/1.0\r\n\r\n"); got != "" {
 		t.Errorf("got %q", got)
 	}
 	o.w.seen.wait("refused "+RefusedTarget, 1)
@@ -300,7 +301,7 @@ func TestProvedKeyDecides(t *testing.T) {
 	for _, f := range []struct{ host, want string }{{other, "bob"}, {serviceHost, ""}} {
 		port := localPort(t)
 		o.must(3*time.Second, "-O", "forward", "-L0.0.0.0:"+port+":"+join(f.host, servicePort))
-		if got := says(t, port, ""); got != f.want && !strings.Contains(got, "reset") {
+		if got := says(t, port, ""); got != f.want {
 			t.Errorf("%s: got %q, want %q", f.host, got, f.want)
 		}
 	}
