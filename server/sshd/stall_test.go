@@ -33,14 +33,26 @@ func (g *gate) shut() {
 }
 
 func (g *gate) Read(p []byte) (int, error) {
+	if !g.pass() {
+		return 0, net.ErrClosed
+	}
+	n, err := g.Conn.Read(p)
+	if !g.pass() { // shut while the read was under way: its bytes are not seen either
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+// pass waits until the gate is open, and tells whether it is not closed.
+func (g *gate) pass() bool {
 	g.mu.Lock()
 	open := g.open
 	g.mu.Unlock()
 	select {
 	case <-open:
-		return g.Conn.Read(p)
+		return true
 	case <-g.closed:
-		return 0, net.ErrClosed
+		return false
 	}
 }
 
@@ -140,9 +152,14 @@ func TestStalledKeyExchange(t *testing.T) {
 func TestPeerThatNeverAnswers(t *testing.T) {
 	w := newWorld(t, func(w *world) {
 		w.opts.KeepAliveInterval, w.opts.DeadAfter = 60*time.Millisecond, 300*time.Millisecond
+		// Nothing comes back but keepalives: an answer of the service would show that the peer still takes something.
+		w.serve(hubName, "sink.svc", 80, serviceAddr.Next(), func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) })
 	})
 	c, g := w.gated()
-	talk := w.openService(c)
+	talk, err := c.Dial("tcp", "sink.svc:80")
+	if err != nil {
+		t.Fatal(err)
+	}
 	g.shut()
 	go chatter(talk)
 	w.seen.wait("connections", 0)
