@@ -214,11 +214,12 @@ func (c *conn) check(now time.Time, tick time.Duration) {
 	}
 	asking := c.asking.Load()
 	patience := o.DeadAfter - tick
+	stalled := c.wire.stalled(now)
 	switch {
-	case c.wire.stalled(now) >= patience:
+	case stalled >= patience:
 		c.end(whyNoRead)
-	case asking && sent == c.sentWhenAsked && now.Sub(c.askedAt) >= patience-o.KeepAliveInterval:
-		// The keepalive itself could not be sent: a key exchange has begun and does not go on.
+	case asking && stalled == 0 && sent == c.sentWhenAsked && now.Sub(c.askedAt) >= patience-o.KeepAliveInterval:
+		// The keepalive itself could not be sent, and no write holds it up: a key exchange has begun and does not go on.
 		c.end(whyRekey)
 	case now.Sub(c.heard) >= patience:
 		c.end(whyDead)
