@@ -78,6 +78,7 @@ func isReset(err error) bool { return strings.Contains(err.Error(), "reset") }
 func TestFloodFromOneSource(t *testing.T) {
 	w := newWorld(t, func(w *world) { w.opts.MaxUnauthenticatedPerSource = 5 })
 	before := w.mustClient()
+	w.seen.wait("connections", 1) // its handshake takes no place any more
 	w.silent(5)
 	if c, err := w.client(w.hubKey); err == nil {
 		c.Close()
