@@ -25,6 +25,7 @@ clusters: ## two local Kubernetes clusters, local and remote (CLUSTERS_UP="a b" 
 	@dev/packages tools clusters
 	@QUIET=1 dev/build kube runtime netpol dns clusters
 	@$(CLUSTERS) up $(CLUSTERS_UP)
+	@echo '  $(PULUMI) version    (built by make tools or at its first use, unless one on PATH is new enough)'
 
 .PHONY: clusters-down
 clusters-down: ## end them; PURGE=yes removes their data too

@@ -1,0 +1,344 @@
+// Package dev tests the scripts of this folder: what they look for, install, build and keep. They run with programs of the tests in
+// place of those that would look at this machine or change it.
+package dev
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// machine is what a script sees of the system.
+type machine struct {
+	bin string // the only folder with programs
+	env []string
+}
+
+// newMachine returns a machine on which the named programs are those of this one.
+func newMachine(t *testing.T, programs ...string) machine {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("the scripts are for Linux")
+	}
+	m := machine{bin: t.TempDir()}
+	for _, name := range append([]string{"bash", "sh", "sed", "mktemp", "tail", "rm", "cat", "touch", "env"}, programs...) {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			t.Skip(err)
+		}
+		if err := os.Symlink(path, filepath.Join(m.bin, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.env = []string{"PATH=" + m.bin, "HOME=" + t.TempDir(), "LC_ALL=C"}
+	return m
+}
+
+// program gives the machine a program of a few lines of shell.
+func (m machine) program(t *testing.T, name, lines string) {
+	t.Helper()
+	write(t, filepath.Join(m.bin, name), "#!/bin/bash\n"+lines+"\n")
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (m machine) run(t *testing.T, argv ...string) (out string, code int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
+	var both bytes.Buffer
+	cmd.Env, cmd.Stdout, cmd.Stderr = m.env, &both, &both
+	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return both.String(), cmd.ProcessState.ExitCode()
+}
+
+func abs(t *testing.T, file string) string {
+	t.Helper()
+	path, err := filepath.Abs(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestPackages runs on a machine without any of what the scripts need: in a mount namespace where its folders are empty.
+func TestPackages(t *testing.T) {
+	const all = "gcc libc6-dev libseccomp-dev pkg-config util-linux nftables ipset iptables iproute2 mount"
+	const install = "install --no-install-recommends -y " + all
+	for _, test := range []struct {
+		name    string
+		release string // of the system
+		user    string
+		kernel  string
+		env     string
+		has     []string // programs
+		args    string
+		code    int
+		want    []string // in the output
+		calls   string   // of apt-get
+	}{
+		{name: "fresh Debian, lists empty", release: "ID=debian", args: "tools clusters", want: []string{"installing " + all}, calls: install + "\nupdate\n" + install + "\n"},
+		{name: "Ubuntu", release: "ID=ubuntu\nID_LIKE=debian", args: "tools clusters", want: []string{"installing " + all}, calls: install + "\nupdate\n" + install + "\n"},
+		{name: "INSTALL=no", release: "ID=debian", env: "INSTALL=no", args: "tools clusters", code: 1, want: []string{"missing: gcc include/stdio.h", "install them with: apt-get " + install}},
+		{name: "not root", release: "ID=debian", user: "1000", args: "tools clusters", code: 1, want: []string{"install them with: sudo apt-get " + install}},
+		{name: "another distribution", release: "ID=fedora\nID_LIKE=\"rhel centos\"", args: "tools clusters", code: 1, want: []string{"missing: gcc", "Debian calls the packages: " + all, "package manager"}},
+		{name: "no distribution", args: "clusters", code: 1, want: []string{"missing: nft ipset iptables ip nsenter mount"}},
+		{name: "no Linux", kernel: "Darwin", release: "ID=debian", args: "clusters", code: 1, want: []string{"clusters need Linux", "this is Darwin"}},
+		{name: "nothing missing", has: []string{"nft", "ipset", "iptables", "ip", "nsenter", "mount"}, args: "clusters"},
+		{name: "nothing missing, not root", has: []string{"nft", "ipset", "iptables", "ip", "nsenter", "mount"}, user: "1000", args: "clusters", code: 1, want: []string{"clusters need root"}},
+		{name: "unknown target", release: "ID=debian", args: "everything", code: 2, want: []string{"no target everything; there are: tools clusters images tests"}},
+		{name: "no target", code: 2, want: []string{"dev/packages TARGET..."}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m := newMachine(t)
+			mount, mountErr := exec.LookPath("mount")
+			unshare, unshareErr := exec.LookPath("unshare")
+			if err := errors.Join(mountErr, unshareErr); err != nil {
+				t.Skip(err)
+			}
+			calls := filepath.Join(t.TempDir(), "calls")
+			write(t, calls, "")
+			for _, name := range test.has {
+				m.program(t, name, "")
+			}
+			m.program(t, "id", "echo "+or(test.user, "0"))
+			m.program(t, "uname", "echo "+or(test.kernel, "Linux"))
+			m.program(t, "apt-get", `echo "$*" >>`+calls+`; case $1 in update) touch `+calls+`.lists ;; *) [ -e `+calls+`.lists ] ;; esac`)
+			release := filepath.Join(t.TempDir(), "os-release")
+			write(t, release, test.release+"\n")
+			m.env = append(m.env, test.env)
+			script := `for dir in /usr/include /usr/sbin /usr/lib/postgresql; do [ ! -d $dir ] || ` + mount + ` -t tmpfs none $dir || exit 77; done
+` + mount + ` --bind ` + release + ` /etc/os-release || exit 77
+exec ` + abs(t, "packages") + ` "$@"`
+			out, code := m.run(t, append([]string{unshare, "-rm", "bash", "-c", script, "packages"}, strings.Fields(test.args)...)...)
+			if code == 77 || strings.Contains(out, "unshare failed") {
+				t.Skip("no namespaces of one's own here: ", out)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(out, want) {
+					t.Errorf("it lacks %q:\n%s", want, out)
+				}
+			}
+			got, err := os.ReadFile(calls)
+			if err != nil || string(got) != test.calls || code != test.code {
+				t.Errorf("exit %d, want %d; %v; apt-get was called with (-want +got):\n%s\n%s", code, test.code, err, cmp.Diff(test.calls, string(got)), out)
+			}
+		})
+	}
+}
+
+func or(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a
+}
+
+// TestInstalledPulumi holds which pulumi on PATH is used as it is.
+func TestInstalledPulumi(t *testing.T) {
+	for _, test := range []struct {
+		name, version, env string
+		alone              bool // without the language host beside it
+		want               bool
+	}{
+		{name: "the oldest that does", version: "v3.200.0", want: true},
+		{name: "a newer one", version: "v3.1000.1", want: true},
+		{name: "the next major one", version: "v4.0.0-alpha.1", want: true},
+		{name: "too old", version: "v3.199.9"},
+		{name: "no version", version: ""},
+		{name: "without Go", version: "v3.259.0", alone: true},
+		{name: "our own is wanted", version: "v3.259.0", env: "OUTPOSTS_PULUMI=own"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m := newMachine(t, "sort", "head")
+			m.program(t, "pulumi", "echo "+test.version)
+			if !test.alone {
+				m.program(t, "pulumi-language-go", "")
+			}
+			m.env = append(m.env, test.env)
+			out, code := m.run(t, abs(t, "pulumi/installed"))
+			if used := code == 0; used != test.want {
+				t.Errorf("used is %v, want %v: %s", used, test.want, out)
+			}
+		})
+	}
+	t.Run("none", func(t *testing.T) {
+		if out, code := newMachine(t).run(t, abs(t, "pulumi/installed")); code == 0 {
+			t.Errorf("used: %s", out)
+		}
+	})
+}
+
+// checkout is a copy of the scripts with parts that take no time to build.
+type checkout struct {
+	machine
+	dev, cache string
+}
+
+func newCheckout(t *testing.T) checkout {
+	t.Helper()
+	c := checkout{machine: newMachine(t, "dirname", "basename", "find", "xargs", "sort", "sha256sum", "cut", "tr", "uname", "flock", "mkdir", "mv", "ln", "cp", "du", "df", "awk", "nproc", "head"), dev: t.TempDir()}
+	c.cache = filepath.Join(t.TempDir(), "outposts")
+	c.env = append(c.env, "XDG_CACHE_HOME="+filepath.Dir(c.cache))
+	c.program(t, "go", "")
+	for _, script := range []string{"build", "cache", "run", "parts.sh", "pulumi/installed"} {
+		text, err := os.ReadFile(script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(c.dev, script), string(text))
+	}
+	for _, part := range []string{"kube", "runtime", "netpol", "dns", "clusters", "pulumi/cli", "pulumi/kubernetes", "pulumi/language-go", "pulumi/random"} {
+		write(t, filepath.Join(c.dev, part, "build.sh"), "#!/bin/sh\nset -e\nmkdir -p $1/bin $1/plugins/"+filepath.Base(part)+"\necho "+part+" >$1/bin/"+filepath.Base(part)+"\n")
+	}
+	return c
+}
+
+func (c checkout) script(t *testing.T, name string, args ...string) (string, int) {
+	t.Helper()
+	return c.run(t, append([]string{filepath.Join(c.dev, name)}, args...)...)
+}
+
+func (c checkout) folder(t *testing.T, part string) string {
+	t.Helper()
+	out, code := c.script(t, "cache", part)
+	if code != 0 {
+		t.Fatalf("cache %s: %s", part, out)
+	}
+	return strings.TrimSpace(out)
+}
+
+func there(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
+}
+
+func TestBuild(t *testing.T) {
+	c := newCheckout(t)
+	out, code := c.script(t, "build")
+	if code != 0 || !strings.Contains(out, "are there") {
+		t.Fatalf("exit %d:\n%s", code, out)
+	}
+	for _, file := range []string{c.folder(t, "kube") + "/bin/kube", c.folder(t, "pulumi") + "/bin/cli", c.folder(t, "pulumi") + "/home/plugins/random", filepath.Join(c.cache, "tools.seconds")} {
+		if !there(file) {
+			t.Errorf("%s is not there after:\n%s", file, out)
+		}
+	}
+	if out, code := c.script(t, "build"); code != 0 || strings.Contains(out, "building") {
+		t.Errorf("a second time, exit %d:\n%s", code, out)
+	}
+
+	// A fresh clone finds what this one has built; tests and texts are no part of it, and anything else is.
+	was := c.folder(t, "kube")
+	write(t, filepath.Join(c.dev, "kube/main_test.go"), "package main\n")
+	write(t, filepath.Join(c.dev, "kube/README.md"), "text\n")
+	if is := c.folder(t, "kube"); is != was {
+		t.Errorf("a test moves the part from %s to %s", was, is)
+	}
+	write(t, filepath.Join(c.dev, "kube/go.sum"), "pins\n")
+	if c.folder(t, "kube") == was {
+		t.Error("another pin does not move the part")
+	}
+	if out, _ := c.script(t, "cache"); !strings.Contains(out, "kube                 absent") || !strings.Contains(out, "runtime              built") {
+		t.Errorf("cache says:\n%s", out)
+	}
+}
+
+func TestBuildRefuses(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		on   func(t *testing.T, c checkout)
+		args []string
+		want string
+	}{
+		{name: "no such part", args: []string{"nosuch"}, want: "there is no part nosuch; the parts are: pulumi"},
+		{name: "no Go", args: []string{"kube"}, want: "go is not on PATH", on: func(t *testing.T, c checkout) {
+			if err := os.Remove(filepath.Join(c.bin, "go")); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		{name: "disk nearly full", args: []string{"kube"}, want: "has 2 GiB of free space left", on: func(t *testing.T, c checkout) {
+			if err := os.Remove(filepath.Join(c.bin, "df")); err != nil {
+				t.Fatal(err)
+			}
+			c.program(t, "df", `echo Filesystem; echo "/dev/x 9 9 3000000 9% /"`)
+		}},
+		{name: "a part that fails", args: []string{"kube"}, want: "kube: FAILED", on: func(t *testing.T, c checkout) {
+			write(t, filepath.Join(c.dev, "kube/build.sh"), "#!/bin/sh\nmkdir -p $1/bin\necho half >$1/bin/kube\necho the reason >&2\nexit 1\n")
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := newCheckout(t)
+			if test.on != nil {
+				test.on(t, c)
+			}
+			out, code := c.script(t, "build", test.args...)
+			if code == 0 || !strings.Contains(out, test.want) {
+				t.Errorf("exit %d, want %q in:\n%s", code, test.want, out)
+			}
+			if test.args[0] == "kube" && there(c.folder(t, "kube")) {
+				t.Error("something half-made is in the cache")
+			}
+		})
+	}
+}
+
+// TestBuildPrunes holds what of the cache goes when something new comes: what this checkout does not have and nobody has used for 30 days.
+func TestBuildPrunes(t *testing.T) {
+	c := newCheckout(t)
+	if out, code := c.script(t, "build"); code != 0 {
+		t.Fatal(out)
+	}
+	long, short := time.Now().Add(-31*24*time.Hour), time.Now().Add(-29*24*time.Hour)
+	entries := map[string]bool{ // those that stay
+		"kube-0123456789ab": false, "kube-0123456789ab.log": false, "pulumi-ba9876543210": false, "pulumi-cli-ba9876543210": false,
+		"image-0123456789abcdef": true, "tools.seconds": true, filepath.Base(c.folder(t, "dns")): true,
+	}
+	for name := range entries {
+		file := filepath.Join(c.cache, name)
+		if strings.HasPrefix(name, "dns") || name == "tools.seconds" {
+			// there already
+		} else if filepath.Ext(name) == "" {
+			write(t, filepath.Join(file, "bin/program"), "")
+		} else {
+			write(t, file, "")
+		}
+		if err := os.Chtimes(file, long, long); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, filepath.Join(c.cache, "kube-ffffffffffff/bin/kube"), "")
+	if err := os.Chtimes(filepath.Join(c.cache, "kube-ffffffffffff"), short, short); err != nil {
+		t.Fatal(err)
+	}
+	entries["kube-ffffffffffff"] = true
+
+	write(t, filepath.Join(c.dev, "kube/go.sum"), "new pins\n")
+	if out, code := c.script(t, "build", "kube"); code != 0 {
+		t.Fatal(out)
+	}
+	got := map[string]bool{}
+	for name := range entries {
+		got[name] = there(filepath.Join(c.cache, name))
+	}
+	if diff := cmp.Diff(entries, got); diff != "" {
+		t.Errorf("what stayed (-want +got):\n%s", diff)
+	}
+}
