@@ -110,7 +110,8 @@ func TestPackages(t *testing.T) {
 			m := newMachine(t)
 			mount, mountErr := exec.LookPath("mount")
 			unshare, unshareErr := exec.LookPath("unshare")
-			if err := errors.Join(mountErr, unshareErr); err != nil {
+			mkdir, mkdirErr := exec.LookPath("mkdir")
+			if err := errors.Join(mountErr, unshareErr, mkdirErr); err != nil {
 				t.Skip(err)
 			}
 			calls := filepath.Join(t.TempDir(), "calls")
@@ -124,7 +125,9 @@ func TestPackages(t *testing.T) {
 			release := filepath.Join(t.TempDir(), "os-release")
 			write(t, release, test.release+"\n")
 			m.env = append(m.env, test.env)
+			// The kernel's headers have a seccomp.h too, of another kind.
 			script := `for dir in /usr/include /usr/sbin /usr/lib/postgresql; do [ ! -d $dir ] || ` + mount + ` -t tmpfs none $dir || exit 77; done
+` + mkdir + ` -p /usr/include/linux && : >/usr/include/linux/seccomp.h
 ` + mount + ` --bind ` + release + ` /etc/os-release || exit 77
 exec ` + abs(t, "packages") + ` "$@"`
 			out, code := m.run(t, append([]string{unshare, "-rm", "bash", "-c", script, "packages"}, strings.Fields(test.args)...)...)
