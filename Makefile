@@ -169,6 +169,6 @@ lint: ## format, vet, linters, import table
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for a minute (FUZZTIME=1m)
-	@for pkg in $$(grep -rlE '^func Fuzz' --include='*_test.go' server stacks infra | xargs -n1 dirname | sort -u); do \
+	@for pkg in $$(git ls-files '*_test.go' | xargs grep -lE '^func Fuzz' | xargs -n1 dirname | sort -u); do \
 	  for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$pkg/*_test.go | cut -d' ' -f2); do \
-	    echo "== ./$$pkg $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $${FUZZTIME:-1m} ./$$pkg; done; done
+	    echo "== $$pkg $$target"; go test -C $$pkg -run '^$$' -fuzz "^$$target\$$" -fuzztime $${FUZZTIME:-1m} .; done; done

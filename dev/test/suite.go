@@ -8,9 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,7 +23,7 @@ type suite struct {
 	name  string
 	about string
 	dir   string   // below the root
-	argv  []string // {junit} becomes the path of the JUnit file that the command must write
+	argv  []string // {junit} becomes the path of the JUnit file that the command must write; {tagged} the packages with tests on clusters
 }
 
 // suites are all there are, in the order in which they make sense: the cheap ones first.
@@ -51,7 +54,7 @@ var suites = []suite{
 	},
 	{
 		name: "e2e", about: "on two real clusters, with the real engine, hub and browser",
-		argv: []string{"go", "test", "-json", "-tags", "e2e", "-p", "1", "-count", "1", "-timeout", "60m", "-run", "^TestE2E", "./..."},
+		argv: []string{"go", "test", "-json", "-tags", "e2e", "-p", "1", "-count", "1", "-timeout", "60m", "-run", "^TestE2E", "{tagged}"},
 	},
 }
 
@@ -68,11 +71,19 @@ func (s suite) run(root, logs string, w io.Writer) result {
 	if abs, err := filepath.Abs(junit); err == nil {
 		junit = abs
 	}
-	argv := make([]string, len(s.argv))
+	var argv []string
 	usesJUnit := false
-	for i, a := range s.argv {
+	for _, a := range s.argv {
+		if a == "{tagged}" {
+			packages, err := tagged(filepath.Join(root, s.dir))
+			if err != nil {
+				return result{broken: err.Error()}
+			}
+			argv = append(argv, packages...)
+			continue
+		}
 		usesJUnit = usesJUnit || strings.Contains(a, "{junit}")
-		argv[i] = strings.ReplaceAll(a, "{junit}", junit)
+		argv = append(argv, strings.ReplaceAll(a, "{junit}", junit))
 	}
 	log, err := os.Create(filepath.Join(logs, s.name+".log"))
 	if err != nil {
@@ -104,6 +115,48 @@ func (s suite) run(root, logs string, w io.Writer) result {
 		r.broken = fmt.Sprintf("%s, see %s", err, log.Name())
 	}
 	return r
+}
+
+// tagged returns the packages of the module in root, as go test takes them, with tests that have the build tag e2e. To link the tests of all
+// the others, in which it would find none, takes minutes.
+func tagged(root string) ([]string, error) {
+	packages := map[string]bool{}
+	err := filepath.WalkDir(root, func(file string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if entry.IsDir() {
+			_, err := os.Stat(filepath.Join(file, "go.mod")) // another module, unless it is the root's
+			if file != root && (err == nil || strings.HasPrefix(entry.Name(), ".") || entry.Name() == "testdata" || entry.Name() == "node_modules") {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(file, "_test.go") {
+			return nil
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(string(text)) {
+			if strings.HasPrefix(line, "package ") {
+				break
+			}
+			if strings.HasPrefix(line, "//go:build ") && strings.Contains(line, "e2e") {
+				relative, err := filepath.Rel(root, filepath.Dir(file))
+				if err != nil {
+					return err
+				}
+				packages["./"+filepath.ToSlash(relative)] = true
+			}
+		}
+		return nil
+	})
+	if err == nil && len(packages) == 0 {
+		err = fmt.Errorf("%s: no test has the build tag e2e", root)
+	}
+	return slices.Sorted(maps.Keys(packages)), err
 }
 
 // goEvent is a line of "go test -json" (go doc cmd/test2json).

@@ -36,6 +36,36 @@ func TestReadGoEvents(t *testing.T) {
 	}
 }
 
+func TestTagged(t *testing.T) {
+	root := t.TempDir()
+	for file, text := range map[string]string{
+		"go.mod":                      "module m\n",
+		"a_test.go":                   "package m\n//go:build e2e\n",
+		"one/one_test.go":             "//go:build e2e\n\npackage one\n",
+		"one/deep/er/er_test.go":      "// Why.\n\n//go:build e2e && linux\n\npackage er\n",
+		"two/two.go":                  "//go:build e2e\n\npackage two\n",
+		"two/testdata/x/x_test.go":    "//go:build e2e\n\npackage x\n",
+		"three/go.mod":                "module three\n",
+		"three/three_test.go":         "//go:build e2e\n\npackage three\n",
+		".state/copy/copy_test.go":    "//go:build e2e\n\npackage copy\n",
+		"node_modules/m/some_test.go": "//go:build e2e\n\npackage m\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, file)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, file), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := tagged(root)
+	if want := []string{"./one", "./one/deep/er"}; err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, %v; want %v", got, err, want)
+	}
+	if got, err := tagged(t.TempDir()); err == nil {
+		t.Errorf("of nothing: %v and no error", got)
+	}
+}
+
 func TestReadJUnit(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "r.xml")
 	err := os.WriteFile(file, []byte(`<testsuites><testsuite>
