@@ -3,6 +3,7 @@
 package clusters
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,6 +74,12 @@ func (w *world) buildHello(t *testing.T) {
 }
 
 func (w *world) testUp(t *testing.T) {
+	// What a node listens on is its own: these ports of the machine may be taken, by us or by whoever was here before.
+	for _, port := range []string{"53", "80", "443", "2379", "5000", "6443", "10250", "30080"} {
+		if listener, err := net.Listen("tcp", ":"+port); err == nil {
+			defer listener.Close()
+		}
+	}
 	began := time.Now()
 	out := w.mustRun(t, "up", "t1", "t2")
 	t.Logf("up took %.1f s\n%s", time.Since(began).Seconds(), out)
