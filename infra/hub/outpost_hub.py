@@ -108,6 +108,7 @@ RECONNECT_SECONDS = 600  # for running servers after a restart of the hub
 WATCH_SECONDS = 5  # between two looks at a system's connection
 MAX_EVENTS = 500  # of one start: whoever holds a server's token can send them
 MAX_TEXT = 4000  # of one event
+MAX_SAID = 1500  # of what ssh said, in the log: its words about a changed host key are 900 characters
 
 # What an event may contain when it is shown as HTML; anything else is shown as text.
 EVENT_TAGS = re.compile(r"&lt;(/?(?:details|summary|pre|br)/?)&gt;")
@@ -275,6 +276,10 @@ class StartError(web.HTTPError):
         super().__init__(status, message, reason=responses[status])
         self.jupyterhub_message = message
         self.jupyterhub_html_message = html.escape(message)
+
+
+class WrongHostKey(ConnectionError):
+    """The other end of an ssh connection is not the one whose host key is known here."""
 
 
 def plain_words(system, error):
@@ -617,9 +622,14 @@ class Outposts:
                 await self.connect(spawner)
             except ConnectionError as e:
                 spawner.log.error(f"{spawner._log_name} - no connection to {system.name}: {e}")
-                spawner.start_error = StartError(
-                    f"The hub cannot open an ssh connection to {system.display_name}. Try again later."
-                )
+                words = f"The hub cannot open an ssh connection to {system.display_name}. Try again later."
+                if isinstance(e, WrongHostKey):
+                    # Trying again would not help, and whoever answers there must not get the user's data.
+                    words = (
+                        f"{system.display_name} shows another ssh host key than the one this hub knows, so nothing is sent "
+                        "there. Tell the administrators of the hub."
+                    )
+                spawner.start_error = StartError(words)
                 raise spawner.start_error from e
         return response
 
@@ -729,7 +739,9 @@ class Outposts:
                 code, said = await self._ssh(spawner, "-f", "-N", "-n", "-E", log.name)
                 connection = await self.connection(spawner)
                 if not connection:
-                    raise ConnectionError(f"ssh ended with {code}: {(log.read().strip() or said)[-500:]}")
+                    said = log.read().strip() or said
+                    error = WrongHostKey if "Host key verification failed" in said else ConnectionError
+                    raise error(f"ssh ended with {code}: {said[-MAX_SAID:]}")
             return connection
 
 

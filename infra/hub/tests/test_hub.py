@@ -234,10 +234,33 @@ def test_unreachable(hub):
 
 def test_wrong_host_key(hub, hub_stage):
     events = hub.fail("stranger", {"system": "stranger"})
-    assert "cannot open an ssh connection to stranger" in message(events)
-    assert "Host key verification failed" in hub.log.read_text()
+    assert "stranger shows another ssh host key than the one this hub knows" in message(events)
+    assert "try again" not in message(events).lower(), "it would not help"
+    log = hub.log.read_text()
+    assert "REMOTE HOST IDENTIFICATION HAS CHANGED" in log and "Host key verification failed" in log
     assert not hub.connections("stranger")
     assert len(hub_stage.remote.of("DELETE", "stranger")) == 1
+
+
+def test_host_key_changed_and_put_back(hub, hub_stage):
+    """A server that runs behind a changed key cannot be reached; with the right key it can, and nothing has stopped it."""
+    hub.run("rekeyed", {"system": "other"})
+    port = stage_port(hub, "rekeyed")
+    sshd = hub_stage.other_sshd
+    known = {path: path.read_bytes() for path in sshd.folder.glob("host_key*")}
+    sshd.stop()
+    sshd.new_host_key()
+    sshd.start()
+    stage.wait_for("refusal", lambda: "no tunnel, will try again: ssh ended with 255: @@@@@" in hub.log.read_text())
+    assert not hub.connections("other") and stage.get(port) is None
+    assert "other shows another ssh host key" in message(hub.fail("newcomer", {"system": "other"}))
+    sshd.stop()
+    for path, content in known.items():
+        path.write_bytes(content)
+    sshd.start()
+    stage.wait_for("tunnel renewed", lambda: stage.get(port) == 200)
+    assert hub.server("rekeyed")["ready"]
+    hub.stop_server("rekeyed")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1;touch {0}", "$(touch {0}):1", "127.0.0.1:1/user/x", "", None])
