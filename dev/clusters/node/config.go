@@ -3,6 +3,8 @@ package node
 import (
 	"bytes"
 	"embed"
+	"fmt"
+	"os"
 	"text/template"
 
 	"github.com/outposts-dev/outposts/dev/clusters/plan"
@@ -26,20 +28,33 @@ var places = map[string]string{
 // values are what the files of config/ are filled with.
 type values struct {
 	plan.Cluster
-	Root   string
-	Cgroup string
-	Pause  string
+	Root     string
+	Cgroup   string
+	Pause    string
+	Volatile bool
 }
 
-func render(name string, cluster plan.Cluster, cgroup string) (string, error) {
+func render(name string, cluster plan.Cluster, cgroup, kernel string) (string, error) {
 	var out bytes.Buffer
-	err := templates.ExecuteTemplate(&out, name, values{Cluster: cluster, Root: root, Cgroup: cgroup, Pause: PauseImage})
+	err := templates.ExecuteTemplate(&out, name, values{Cluster: cluster, Root: root, Cgroup: cgroup, Pause: PauseImage, Volatile: volatile(kernel)})
 	return out.String(), err
 }
 
+// volatile says whether the overlayfs of a kernel release, such as 6.1.0-42-amd64, can leave out that every unmount writes the whole disk
+// behind it: since Linux 5.10.
+func volatile(release string) bool {
+	var major, minor int
+	_, err := fmt.Sscanf(release, "%d.%d", &major, &minor)
+	return err == nil && (major > 5 || major == 5 && minor >= 10)
+}
+
 func writeConfig(cluster plan.Cluster, cgroup string) error {
+	kernel, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return err
+	}
 	for name, target := range places {
-		text, err := render(name, cluster, cgroup)
+		text, err := render(name, cluster, cgroup, string(kernel))
 		if err != nil {
 			return err
 		}

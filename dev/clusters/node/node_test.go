@@ -51,13 +51,22 @@ func TestConfig(t *testing.T) {
 	}
 	sort.Strings(names)
 	for _, name := range names {
-		text, err := render(name, remote(t), "outposts-remote-00000000")
+		text, err := render(name, remote(t), "outposts-remote-00000000", "6.1.0-42-amd64")
 		if err != nil {
 			t.Fatal(err)
 		}
 		all.WriteString("==> " + places[name] + "\n" + text)
 	}
 	golden(t, "config.golden", all.String())
+}
+
+// TestVolatile holds which kernels are asked for an option that older ones refuse.
+func TestVolatile(t *testing.T) {
+	for release, want := range map[string]bool{"5.9.16": false, "5.10.0-28-amd64\n": true, "4.19.0": false, "6.1": true, "10.0.1-rc2+": true, "odd": false, "": false} {
+		if got := volatile(release); got != want {
+			t.Errorf("volatile(%q) is %v", release, got)
+		}
+	}
 }
 
 // TestPrograms holds every command line that a node runs.
