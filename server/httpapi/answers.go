@@ -3,8 +3,10 @@ package httpapi
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
 	"strconv"
+	"time"
 )
 
 // Header values that are the same in every answer. They are shared: nobody may change them.
@@ -61,11 +63,36 @@ func writeJSON(w http.ResponseWriter, status int, value any) error {
 }
 
 func writeRaw(w http.ResponseWriter, status int, body []byte) {
+	if status == statusFailed && writeFailed(w, body) {
+		return
+	}
 	h := w.Header()
 	h["Content-Type"], h["Content-Length"] = typeJSON, []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // see answer.write
 }
+
+// writeFailed writes a 419 whose reason phrase is empty, as the Python server's is. net/http would write "status code 419" there,
+// so the answer goes past it, and the connection ends with it. It tells whether it could.
+func writeFailed(w http.ResponseWriter, body []byte) bool {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return false
+	}
+	h := w.Header().Clone()
+	h["Content-Type"], h["Date"] = typeJSON, []string{time.Now().UTC().Format(http.TimeFormat)}
+	answer := http.Response{
+		Status: strconv.Itoa(statusFailed) + " ", StatusCode: statusFailed, ProtoMajor: 1, ProtoMinor: 1, Header: h,
+		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)), Close: true,
+	}
+	_ = conn.SetWriteDeadline(time.Now().Add(failedTimeout)) // without one the client may take as long as it likes
+	_ = answer.Write(conn)                                   // see answer.write
+	_ = conn.Close()
+	return true
+}
+
+// failedTimeout is how long a client may take to read a 419.
+const failedTimeout = 10 * time.Second
 
 func writeText(w http.ResponseWriter, status int, text string) {
 	h := w.Header()

@@ -9,7 +9,7 @@ import (
 )
 
 // statusFailed is how the Python server answers a start, poll or stop that was understood and failed. The hub's client
-// shows args to the user. (net/http gives it a reason phrase on the wire, which the Python server leaves empty; nobody reads it.)
+// shows args to the user.
 const statusFailed = 419
 
 // failure is the body of a 419 and of a 503: the client needs all five keys, prints module and class in front of args and
