@@ -211,6 +211,32 @@ hubs:
 	}
 }
 
+// X70: variables of the Python server that mean nothing here are named once, at the start, with what replaces them.
+func TestX70IgnoredVariablesAreNamedOnce(t *testing.T) {
+	names := []string{
+		"GUNICORN_CONFIG_FILE", "GUNICORN_MAX_REQUESTS", "GUNICORN_MAX_REQUESTS_JITTER", "GUNICORN_PROCESSES", "GUNICORN_SSL_CRT", "GUNICORN_SSL_KEY",
+		"GUNICORN_THREADS", "GUNICORN_TIMEOUT", "JUPYTERHUB_CLEANUP_K8S_CHECK", "JUPYTERHUB_CLEANUP_NAMESPACE", "LOGGER_NAME", "LOGGING_CONFIG_PATH", "SSHD_LOG_PATH",
+	}
+	env := map[string]string{}
+	for _, name := range names {
+		env[name] = "/planted-value"
+	}
+	got, err := config.FromEnv(environment(env))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var warned []string
+	for _, w := range got.Warnings {
+		warned = append(warned, w.Name)
+		if !strings.HasPrefix(w.Message, "has no effect: ") || strings.Contains(w.Message, "planted") {
+			t.Errorf("%s: %s", w.Name, w.Message)
+		}
+	}
+	if diff := cmp.Diff(names, warned); diff != "" {
+		t.Errorf("variables (-want +got):\n%s", diff)
+	}
+}
+
 // X2: the Python server drops empty entries before it pairs, and gives hub b the password of hub c.
 func TestX2EmptyEntriesKeepTheirPlace(t *testing.T) {
 	for _, c := range []struct {

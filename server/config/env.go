@@ -71,11 +71,26 @@ var variables = []Variable{
 
 // ignored are variables of the Python server that mean nothing here, and what replaces them.
 var ignored = map[string]string{
-	"LOGGING_CONFIG_PATH":          "logs are written to standard error; see OUTPOST_LOG_LEVEL and OUTPOST_LOG_FORMAT",
+	"LOGGING_CONFIG_PATH":          logsInstead,
+	"LOGGER_NAME":                  logsInstead,
+	"SSHD_LOG_PATH":                logsInstead,
 	"GUNICORN_SSL_CRT":             "write OUTPOST_TLS_CERT_FILE",
 	"GUNICORN_SSL_KEY":             "write OUTPOST_TLS_KEY_FILE",
-	"JUPYTERHUB_CLEANUP_K8S_CHECK": "pods without a service are found by their labels and removed in any case",
+	"GUNICORN_CONFIG_FILE":         "write OUTPOST_LISTEN for the address, OUTPOST_TLS_CERT_FILE and OUTPOST_TLS_KEY_FILE for TLS",
+	"GUNICORN_PROCESSES":           oneProcess,
+	"GUNICORN_THREADS":             oneProcess,
+	"GUNICORN_TIMEOUT":             oneProcess,
+	"GUNICORN_MAX_REQUESTS":        oneProcess,
+	"GUNICORN_MAX_REQUESTS_JITTER": oneProcess,
+	"JUPYTERHUB_CLEANUP_K8S_CHECK": podsAnyway,
+	"JUPYTERHUB_CLEANUP_NAMESPACE": podsAnyway,
 }
+
+const (
+	logsInstead = "logs are written to standard error; see OUTPOST_LOG_LEVEL and OUTPOST_LOG_FORMAT"
+	oneProcess  = "one process answers all requests at once; for more of them see OUTPOST_LEASE"
+	podsAnyway  = "pods without a service are found by their labels and removed in any case"
+)
 
 // mayBeEmpty are variables whose empty value switches something off; elsewhere empty means not given.
 var mayBeEmpty = map[string]bool{"OUTPOST_SSH_LISTEN": true, "OUTPOST_METRICS_LISTEN": true}
