@@ -12,18 +12,18 @@ const abandonedAfter = time.Hour
 // reconcile compares rows, pods and what this process works on, and deals with what interrupted processes have left:
 // a stop is finished, an asynchronous start that has a pod is gone on with, any other start is rolled back (its hub
 // has got an error or will get an event), a pod without a row is removed. It changes nothing unless both rows
-// and pods could be read.
-func (m *Manager) reconcile(ctx context.Context) error {
+// and pods could be read. Elsewhere tells that it has left alone what another process works on, or has until a moment ago.
+func (m *Manager) reconcile(ctx context.Context) (elsewhere bool, err error) {
 	begin := time.Now()
 	// Pods first: a row is there before its pod and gone after it, so a pod seen now without a row read later is nobody's.
 	found, err := m.spawner.Found(ctx)
 	if err != nil {
-		return fmt.Errorf("list pods: %w", err)
+		return false, fmt.Errorf("list pods: %w", err)
 	}
 	known := m.snapshot("")
 	rows, err := m.store.All(ctx)
 	if err != nil {
-		return fmt.Errorf("list rows: %w", err)
+		return false, fmt.Errorf("list rows: %w", err)
 	}
 	pods := make(map[Key]Found, len(found))
 	for _, f := range found {
@@ -39,9 +39,9 @@ func (m *Manager) reconcile(ctx context.Context) error {
 		switch {
 		case e == nil && before.entry == nil:
 			e, _ = m.index.add(m.entryOf(row))
-			m.adopt(e, row, hasPod, now)
+			elsewhere = m.adopt(e, row, hasPod, now) || elsewhere
 		case e != nil && e == before.entry && !before.owned:
-			m.adopt(e, row, hasPod, now)
+			elsewhere = m.adopt(e, row, hasPod, now) || elsewhere
 		}
 	}
 	for key, before := range known {
@@ -63,7 +63,7 @@ func (m *Manager) reconcile(ctx context.Context) error {
 		})
 	}
 	m.log.Debug("reconciled", "rows", len(rows), "pods", len(found), "duration", time.Since(begin))
-	return nil
+	return elsewhere, nil
 }
 
 // known is an entry as it was at one moment.
@@ -85,14 +85,15 @@ func (m *Manager) snapshot(hub string) map[Key]known {
 	return s
 }
 
-// adopt deals with one row that no goroutine of this process works on.
-func (m *Manager) adopt(e *entry, row Stored, hasPod bool, now time.Time) {
+// adopt deals with one row that no goroutine of this process works on. Elsewhere tells that another process does, as far as can be
+// seen yet.
+func (m *Manager) adopt(e *entry, row Stored, hasPod bool, now time.Time) (elsewhere bool) {
 	if e.unopened || row.Unopened {
-		return
+		return false
 	}
 	pending := row.StartPending || row.StopPending
 	if pending && m.opts.Shared && now.Sub(row.LastUpdate) < staleAfter {
-		return // another process works on it
+		return true
 	}
 	m.refresh(e, row.Service)
 	switch {
@@ -105,6 +106,7 @@ func (m *Manager) adopt(e *entry, row Stored, hasPod bool, now time.Time) {
 	case now.Sub(time.Unix(0, e.seen.Load())) > abandonedAfter && !hasPod:
 		m.endAbandoned(e)
 	}
+	return false
 }
 
 // takeOver lets a goroutine of this process work on an entry, unless one does.

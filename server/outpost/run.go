@@ -2,7 +2,6 @@ package outpost
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 )
@@ -263,9 +262,10 @@ func (m *Manager) RunLeader(ctx context.Context) error {
 		return nil
 	}
 	retry := newBackoff()
+	var elsewhere bool
 	for {
-		err := m.reconcile(ctx)
-		if err == nil {
+		var err error
+		if elsewhere, err = m.reconcile(ctx); err == nil {
 			break
 		}
 		m.log.Error("rows and pods cannot be reconciled yet", "err", err)
@@ -275,13 +275,7 @@ func (m *Manager) RunLeader(ctx context.Context) error {
 	}
 	m.reconciledOnce.Do(func() { close(m.reconciled) })
 	var loops sync.WaitGroup
-	loops.Go(func() {
-		m.every(ctx, m.opts.Reconcile, func() {
-			if err := m.reconcile(ctx); err != nil && !errors.Is(err, context.Canceled) {
-				m.log.Warn("rows and pods cannot be reconciled", "err", err)
-			}
-		})
-	})
+	loops.Go(func() { m.keepReconciling(ctx, elsewhere) })
 	if m.opts.EndDates > 0 {
 		loops.Go(func() { m.watchEndDates(ctx) })
 	}
@@ -290,4 +284,26 @@ func (m *Manager) RunLeader(ctx context.Context) error {
 	}
 	loops.Wait()
 	return nil
+}
+
+// keepReconciling reconciles every few minutes, and sooner as long as there is what only another process can be working on: it may
+// have died just before this one was chosen.
+func (m *Manager) keepReconciling(ctx context.Context, elsewhere bool) {
+	for {
+		wait := m.opts.Reconcile
+		if elsewhere {
+			wait = min(wait, staleAfter)
+		}
+		if !sleep(ctx, wait) {
+			return
+		}
+		again, err := m.reconcile(ctx)
+		if err != nil {
+			if ctx.Err() == nil {
+				m.log.Warn("rows and pods cannot be reconciled", "err", err)
+			}
+			continue
+		}
+		elsewhere = again
+	}
 }

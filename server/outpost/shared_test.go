@@ -173,6 +173,25 @@ func TestSharedTakeOver(t *testing.T) {
 	})
 }
 
+// A process dies, and a moment later another one is chosen to do the leader's work: what the dead one has left is not old enough
+// then to be told from what a living one works on, and is dealt with a minute later, not five.
+func TestSharedTakeOverSoonAfterACrash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dead := outposttest.NewWorld(t, outpost.Options{Shared: true}).UpFollower(t)
+		dead.Spawner.OnStart = waitOrCancelled(time.Hour)
+		go func() { _, _ = dead.Start(context.Background(), outposttest.Request("lab-one")) }()
+		time.Sleep(time.Minute)
+		dead.Down()
+		time.Sleep(15 * time.Second)
+		leader := outposttest.NewWorldOn(t, dead.Store, dead.Spawner, dead.HubAPI, outpost.Options{Shared: true}).Up(t)
+		if diff := cmp.Diff([]outpost.Key{outposttest.Key("lab-one")}, leader.Spawner.Pods()); diff != "" {
+			t.Fatalf("pods before (-want +got):\n%s", diff)
+		}
+		time.Sleep(70 * time.Second)
+		wantNothing(t, leader)
+	})
+}
+
 // Many starts and stops through two processes: no service is forgotten while its start ends.
 func TestSharedSyncForgetsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
