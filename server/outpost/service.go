@@ -67,7 +67,7 @@ type StartRequest struct {
 	Certs          map[string]string // keyfile, certfile, cafile as PEM text; non-empty switches internal TLS on
 	TrustBundles   map[string]string // PEM text by name: hub-ca, ...
 	Authentication any               // decoded JSON for flavor matching only, never stored; nil if absent
-	AuthState      map[string]string // from auth-state-* headers, in memory only
+	AuthState      map[string]string // from auth-state-* headers, never stored; no option that is data reads it, so polls and stops bring none
 	Async          bool
 }
 
