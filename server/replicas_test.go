@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/outposts-dev/outposts/server/config"
+	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 	"github.com/outposts-dev/outposts/server/store/storetest"
 )
@@ -99,6 +100,42 @@ func TestTwoReplicasKeepTheQuotaUnderParallelStarts(t *testing.T) {
 	}
 	if left := spawner.Pods(); len(left) > 0 {
 		t.Errorf("pods that are left: %v", left)
+	}
+}
+
+// X50: no connection is held while servers start: more starts than there are connections hold up nothing.
+func TestX50StartsHoldNoConnection(t *testing.T) {
+	both, spawner := replicas(t, func(*config.Config) {})
+	release, started := make(chan struct{}), make(chan struct{}, 100)
+	spawner.OnStart = func(context.Context, outpost.Key, func(outpost.Event)) error {
+		started <- struct{}{}
+		<-release
+		return nil
+	}
+	bodies := make([]string, 60)
+	for i := range bodies {
+		bodies[i] = startBody(t, fmt.Sprintf("lab-%d", i))
+	}
+	var statuses map[int]int
+	var starts sync.WaitGroup
+	starts.Go(func() {
+		statuses = together(both, len(bodies), func(p *outpostProcess, i int) int {
+			status, _ := p.ask("POST", "/services", "hub-a", password, bodies[i])
+			return status
+		})
+	})
+	for range bodies {
+		<-started
+	}
+	for i, p := range both {
+		if status, body := p.ask("GET", "/services/", "hub-a", password, ""); status != 200 || strings.Count(body, `"start_pending":true`) != len(bodies) {
+			t.Errorf("list of replica %d while %d servers start: %d %s", i, len(bodies), status, body)
+		}
+	}
+	close(release)
+	starts.Wait()
+	if diff := cmp.Diff(map[int]int{200: len(bodies)}, statuses); diff != "" {
+		t.Errorf("statuses (-want +got):\n%s", diff)
 	}
 }
 

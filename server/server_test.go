@@ -239,7 +239,7 @@ func sameJSON(a, b string) bool {
 	return json.Unmarshal([]byte(a), &x) == nil && json.Unmarshal([]byte(b), &y) == nil && cmp.Equal(x, y)
 }
 
-func TestReadinessNamesWhatDoesNotWork(t *testing.T) {
+func TestX74ReadinessNamesWhatDoesNotWork(t *testing.T) {
 	p := up(t, settings(t), outposttest.NewSpawner(), Options{})
 	eventually(t, "ready", func() bool { status, _ := p.probe("/readyz"); return status == 200 })
 	if status, body := p.probe("/readyz"); status != 200 || body != "stopping: ok\ndatabase: ok\nkubernetes: ok\nservices: ok\nssh: ok\n" {
@@ -515,7 +515,7 @@ func selfSigned(t *testing.T, serial int64) (cert, key string, pool *x509.CertPo
 	return string(certPEM), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})), pool
 }
 
-func TestRenewedCertificateIsUsedWithoutARestart(t *testing.T) {
+func TestX76RenewedCertificateIsUsedWithoutARestart(t *testing.T) {
 	cfg := settings(t)
 	m := &mount{t: t, dir: t.TempDir()}
 	cfg.TLSCertFile, cfg.TLSKeyFile = filepath.Join(m.dir, "tls.crt"), filepath.Join(m.dir, "tls.key")
@@ -623,6 +623,24 @@ func TestDatabaseOfThePythonServerIsCarriedOn(t *testing.T) {
 	}
 }
 
+// X44: the Python server writes dates without a zone into SQLite, and its check of what hubs know fails on them.
+func TestX44HubsAreAskedAboutServicesWithDatesWithoutZone(t *testing.T) {
+	text, err := os.ReadFile("store/testdata/python-db/outpost.sqlite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, spawner := settings(t), outposttest.NewSpawner()
+	cfg.Users = []config.User{{Name: "jupyterhub", Password: password}}
+	cfg.CryptKeys = []config.Secret{"5cPS8zP0y4mY2l2v2b6bqf3vV1Q9n1nVnUuF0V4m1nA="}
+	cfg.File.Hubs = map[string]config.HubPolicy{"jupyterhub": {Servers: &config.Call{URL: "https://hub.example.org/hub/api/servers", Token: token}}}
+	write(t, cfg.Database.Path, string(text))
+	p := up(t, cfg, spawner, Options{})
+	eventually(t, "the old services, none of which the hub lists, are gone", func() bool {
+		status, body := p.ask("GET", "/services/", "jupyterhub", password, "")
+		return status == 200 && body == "[]"
+	})
+}
+
 func TestNewRefuses(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -688,7 +706,7 @@ func TestCheckTellsEverythingAtOnceAndChangesNothing(t *testing.T) {
 	}
 }
 
-func TestHostKeyIsMadeOnceAndKept(t *testing.T) {
+func TestX18HostKeyIsMadeOnceAndKept(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "keys")
 	log := slog.New(slog.DiscardHandler)
 	if err := ensureHostKey(dir, log); err != nil {
@@ -730,7 +748,7 @@ func TestWithoutKeysOfHubsThereIsNoSSH(t *testing.T) {
 	}
 }
 
-func TestAPartThatFailsEndsTheProcess(t *testing.T) {
+func TestX73APartThatFailsEndsTheProcess(t *testing.T) {
 	cfg := settings(t)
 	p := up(t, cfg, outposttest.NewSpawner(), Options{})
 	if err := p.listeners.api.Close(); err != nil {

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -18,6 +20,27 @@ const (
 )
 
 func encoded(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
+
+// X1: nothing in an answer tells a name that exists from one that does not, and passwords are compared as digests, whatever
+// their length.
+func TestX1UnknownNamesAndWrongPasswordsLookTheSame(t *testing.T) {
+	a := newAPI(t, &fake{}, Options{})
+	password := testUsers["hub-a"].Reveal()
+	known := a.do(t, request{method: "GET", path: "/services/", header: []string{basic("hub-a", "wrong")}})
+	want(t, "wrong password", known, 401, wrongLogin)
+	for _, header := range []string{basic("hub-c", "wrong"), basic("hub-c", password), basic("hub-a", password[:len(password)-1]), basic("hub-a", password+password)} {
+		if diff := cmp.Diff(known, a.do(t, request{method: "GET", path: "/services/", header: []string{header}}), cmp.AllowUnexported(reply{})); diff != "" {
+			t.Errorf("(-known +this)\n%s", diff)
+		}
+	}
+	for _, name := range []string{"hub-a", "hub-c"} {
+		for _, typed := range []string{"", "wrong", password[:3], strings.Repeat("x", 10_000)} {
+			if l, right := a.check([]byte(name), []byte(typed)); right || (l == nil) != (name == "hub-c") {
+				t.Errorf("%s with %d bytes: %v, %v", name, len(typed), l, right)
+			}
+		}
+	}
+}
 
 func TestLoginsAreRefused(t *testing.T) {
 	password := testUsers["hub-a"].Reveal()

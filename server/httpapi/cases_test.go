@@ -356,6 +356,109 @@ users: {long: {authentication: {username: "user.*"}, flavorsOverride: {typea: {r
 	}
 }
 
+// restarted is the same world with another process: what was in memory alone is lost.
+func (w *world) restarted(t *testing.T) *world {
+	t.Helper()
+	w.Down()
+	next := outposttest.NewWorldOn(t, w.Store, w.Spawner, w.HubAPI, outpost.Options{}).Up(t)
+	return &world{next, newAPI(t, next, Options{})}
+}
+
+func TestCase38OutputAndExitCode(t *testing.T) {
+	w := newWorld(t, outpost.Options{}, Options{})
+	k := keyFor("hub-a", "lab", "1")
+	want(t, "start", w.start(t, "lab", "1", ""), 200, started(k))
+	w.Spawner.Log(k, "Hello World")
+	want(t, "while it runs", w.get(t, "hub-a", "/services/lab/1?collect_logs=true"), 200, `{"status":null,"logs":["Hello World"]}`)
+	w.Spawner.End(k, 0, "")
+	want(t, "ended", w.get(t, "hub-a", "/services/lab/1?collect_logs=true"), 200, `{"status":0,"logs":["Hello World"]}`)
+}
+
+func TestCase42PollAfterTheEndWithAndWithoutMemory(t *testing.T) {
+	w := newWorld(t, outpost.Options{}, Options{})
+	w.start(t, "ended", "1", "")
+	w.start(t, "runs", "1", "")
+	w.Spawner.End(keyFor("hub-a", "ended", "1"), 0, "")
+	for _, process := range []func() *world{func() *world { return w }, func() *world { return w.restarted(t) }} {
+		p := process()
+		want(t, "ended", p.get(t, "hub-a", "/services/ended/1"), 200, ended)
+		want(t, "runs", p.get(t, "hub-a", "/services/runs/1"), 200, stillRunning)
+	}
+}
+
+// X49: what is not there, and what is gone, leaves nothing in memory either.
+func TestCase43AndX49AStoppedServiceIsForgotten(t *testing.T) {
+	w := newWorld(t, outpost.Options{}, Options{})
+	inMemory := func() (n int) {
+		for _, c := range w.Counts() {
+			n += c.Services
+		}
+		return n
+	}
+	w.start(t, "lab", "1", "")
+	for i := range 50 {
+		want(t, "poll of nothing", w.get(t, "hub-a", fmt.Sprintf("/services/none-%d/1", i)), 404, itemNotFound)
+	}
+	if n := inMemory(); n != 1 {
+		t.Errorf("%d services in memory, want 1", n)
+	}
+	want(t, "stop", w.remove(t, "hub-a", "/services/lab/1"), 200, `{"logs":[]}`)
+	if n := inMemory(); n != 0 {
+		t.Errorf("%d services in memory, want none", n)
+	}
+}
+
+func TestCase44StopOfARunningAndOfAnEndedOne(t *testing.T) {
+	for _, ends := range []bool{false, true} {
+		for _, restarts := range []bool{false, true} {
+			w := newWorld(t, outpost.Options{}, Options{})
+			w.start(t, "lab", "1", "")
+			if ends {
+				w.Spawner.End(keyFor("hub-a", "lab", "1"), 0, "")
+			}
+			if restarts {
+				w = w.restarted(t)
+			}
+			want(t, "stop", w.remove(t, "hub-a", "/services/lab/1"), 200, `{"logs":[]}`)
+			want(t, "poll", w.get(t, "hub-a", "/services/lab/1"), 404, itemNotFound)
+			if pods := w.Spawner.Pods(); len(pods) > 0 {
+				t.Errorf("ended %v, restarted %v: pods are left: %v", ends, restarts, pods)
+			}
+		}
+	}
+}
+
+// X45: a start, a stop and a database that hang hold up neither polls nor what needs them not.
+func TestX45NothingWaitsForWhatHangs(t *testing.T) {
+	w := newWorld(t, outpost.Options{}, Options{})
+	w.start(t, "kept", "1", "")
+	w.start(t, "stopping", "1", "")
+	release := make(chan struct{})
+	w.Spawner.OnStart = func(context.Context, outpost.Key, func(outpost.Event)) error { <-release; return nil }
+	w.Spawner.OnStop = func(context.Context, outpost.Key) error { <-release; return nil }
+	var hanging sync.WaitGroup
+	hanging.Go(func() { w.start(t, "starting", "1", "") })
+	hanging.Go(func() { w.remove(t, "hub-a", "/services/stopping/1") })
+	waiting := make(chan struct{})
+	hanging.Go(func() {
+		w.Store.Fail(func(op string) error {
+			if op == "List" {
+				close(waiting)
+				<-release
+			}
+			return nil
+		})
+		w.get(t, "hub-a", "/services/")
+	})
+	<-waiting
+	for range 20 {
+		want(t, "poll", w.get(t, "hub-a", "/services/kept/1"), 200, stillRunning)
+		want(t, "ping", w.get(t, "hub-a", "/ping"), 200, `{"ping":"pong!"}`)
+	}
+	close(release)
+	hanging.Wait()
+}
+
 // X66: the unnamed default server can be polled and stopped.
 func TestX66TheUnnamedServerWorks(t *testing.T) {
 	w := newWorld(t, outpost.Options{}, Options{})

@@ -1,6 +1,9 @@
 package httpapi
 
 import (
+	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -62,6 +65,45 @@ func TestPathsAndMethodsAreJudgedBeforeTheLogin(t *testing.T) {
 		if test.header != "" && got.header.Get(test.header) != test.text {
 			t.Errorf("%s %s: %s is %q, want %q", test.method, test.path, test.header, got.header.Get(test.header), test.text)
 		}
+	}
+}
+
+// X5: what the framework of the Python server shows without a login is not there, with a login neither.
+func TestX5NoDocumentationPages(t *testing.T) {
+	a := newAPI(t, &fake{}, Options{BasePath: "/outpost"})
+	for _, path := range []string{"/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect"} {
+		for _, user := range []string{"", "hub-a"} {
+			want(t, path, a.do(t, request{method: "GET", path: path, user: user}), 404, notFound)
+			want(t, path, a.send(t, request{method: "GET", path: "/outpost" + path, user: user}), 404, notFound)
+		}
+	}
+}
+
+// X78: docs/openapi.yaml describes every route that there is, and no other.
+func TestX78TheDocumentDescribesEveryRoute(t *testing.T) {
+	document, err := loadOpenAPI()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pattern := regexp.MustCompile(`\{(\w+):[^}]*\}`)
+	var routes, described []string
+	for _, p := range paths {
+		for method, handle := range p.methods {
+			if reflect.ValueOf(handle).Pointer() == reflect.ValueOf(handler(unknown)).Pointer() {
+				continue // a path that names no service
+			}
+			routes = append(routes, method+" "+pattern.ReplaceAllString(p.template, "{$1}"))
+		}
+	}
+	for path, item := range document.Paths.Map() {
+		for method := range item.Operations() {
+			described = append(described, method+" "+path)
+		}
+	}
+	slices.Sort(routes)
+	slices.Sort(described)
+	if diff := cmp.Diff(routes, described); diff != "" {
+		t.Errorf("(-routes +described)\n%s", diff)
 	}
 }
 

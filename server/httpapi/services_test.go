@@ -2,12 +2,17 @@ package httpapi
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -108,7 +113,7 @@ func TestStartFillsInWhatIsMissing(t *testing.T) {
 	}
 }
 
-func TestBadBodiesAreRefusedWithoutRepeatingThem(t *testing.T) {
+func TestX6BadBodiesAreRefusedWithoutRepeatingThem(t *testing.T) {
 	one := func(kind, where, message string) string {
 		return `{"detail":[{"type":"` + kind + `","loc":[` + where + `],"msg":"` + message + `"}]}`
 	}
@@ -306,6 +311,43 @@ func TestErrorsBecomeAnswers(t *testing.T) {
 				t.Errorf("log:\n%s", a.log)
 			}
 		})
+	}
+}
+
+// The status line and the headers of a 419 as they are on the wire, with TLS and without.
+func TestA419HasNoReasonPhrase(t *testing.T) {
+	a := newAPI(t, &fake{err: outpost.Errorf(outpost.KindFailed, "no image")}, Options{})
+	encrypted := httptest.NewTLSServer(a.Server)
+	t.Cleanup(encrypted.Close)
+	for _, dial := range []func() (net.Conn, error){
+		func() (net.Conn, error) { return net.Dial("tcp", a.address) },
+		func() (net.Conn, error) {
+			roots := x509.NewCertPool()
+			roots.AddCert(encrypted.Certificate())
+			return tls.Dial("tcp", encrypted.Listener.Addr().String(), &tls.Config{RootCAs: roots, ServerName: "example.com"})
+		},
+	} {
+		conn, err := dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		const body = `{"name":"lab"}`
+		sent := "POST /services HTTP/1.1\r\nHost: outpost\r\n" + basic("hub-a", testUsers["hub-a"].Reveal()) +
+			"\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body
+		if _, err := io.WriteString(conn, sent); err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(conn) // to its end: the connection is closed
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = regexp.MustCompile(`Date: [^\r]* GMT`).ReplaceAll(got, []byte("Date: D"))
+		failed := failureBody("Failed", "no image")
+		want := "HTTP/1.1 419 \r\nConnection: close\r\nContent-Length: " + strconv.Itoa(len(failed)) + "\r\nContent-Type: application/json\r\nDate: D\r\n\r\n" + failed
+		if diff := cmp.Diff(want, string(got)); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
 	}
 }
 

@@ -226,7 +226,7 @@ func TestOpenSSHForwardNotPermitted(t *testing.T) {
 	o.w.seen.wait("refused "+RefusedTarget, 1)
 }
 
-func TestOpenSSHHasNoShellAndNoRemoteForward(t *testing.T) {
+func TestX7OpenSSHHasNoShellAndNoRemoteForward(t *testing.T) {
 	o := opensshWorld(t, nil)
 	for _, words := range [][]string{{"id"}, {"-s", "sftp"}, {"-tt"}} {
 		cmd := exec.CommandContext(t.Context(), "ssh", append(o.common()[3:], append([]string{"-oControlPath=none", "jhuboutpost@127.0.0.1"}, words...)...)...)

@@ -119,7 +119,7 @@ func TestGlobalRequestsRefused(t *testing.T) {
 
 // Nothing but the text of a live service's address is permitted, whatever else would lead to the same place or to a
 // place that must not be reached.
-func TestTargetsRefused(t *testing.T) {
+func TestX8TargetsRefused(t *testing.T) {
 	const other = "jupyter-bob-1.outpost.svc.cluster.local"
 	w := newWorld(t, func(w *world) {
 		w.opts.Hubs = append(w.opts.Hubs, "otherhub")

@@ -168,6 +168,19 @@ func TestPostgreSQLGoesDownInMidFlightAndComesBack(t *testing.T) {
 	}
 }
 
+// X73: nothing waits for a database for ever; the error says what was tried.
+func TestX73OpenGivesUpOnADatabaseThatNeverComes(t *testing.T) {
+	server := storetest.StartPostgres(t)
+	c := postgresConfig(t, server)
+	c.Wait = 200 * time.Millisecond
+	server.Stop(t)
+	if d, err := Open(t.Context(), c, ring(t, keyA), slog.New(slog.DiscardHandler)); err == nil {
+		t.Error(d.Close())
+	} else if !strings.Contains(err.Error(), "PostgreSQL") && !strings.Contains(err.Error(), c.Name) {
+		t.Errorf("the error does not say what does not answer: %v", err)
+	}
+}
+
 func TestOpenWaitsForADatabaseThatIsNotUpYet(t *testing.T) {
 	server := storetest.StartPostgres(t)
 	c := postgresConfig(t, server)
@@ -296,6 +309,30 @@ func TestOperationsAreObserved(t *testing.T) {
 	fill(t, d, 3)
 	if seen["insert"] != 3 || seen["connect"] != 1 || seen["check"] != 1 {
 		t.Errorf("observed %v", seen)
+	}
+}
+
+// X82: a list is one operation, however long it is; the Python server asks once more for each row.
+func TestX82AListIsOneOperation(t *testing.T) {
+	c := sqliteConfig(t)
+	var mu sync.Mutex
+	seen := map[string]int{}
+	c.Observer = func(op string, _ time.Duration, _ error) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen[op]++
+	}
+	d := mustOpen(t, c, ring(t, keyA))
+	fill(t, d, 100)
+	mu.Lock()
+	clear(seen)
+	mu.Unlock()
+	list, err := d.List(t.Context(), "hub-a")
+	if err != nil || len(list) != 100 {
+		t.Errorf("%d services, %v", len(list), err)
+	}
+	if seen["list"] != 1 || len(seen) != 1 {
+		t.Errorf("operations %v", seen)
 	}
 }
 

@@ -266,7 +266,7 @@ func TestPythonCanWriteAfterTheMigration(t *testing.T) {
 }
 
 // Older databases of the Python server on PostgreSQL lack the user id (X72).
-func TestX72OldTablesAreCompletedOnAnyPort(t *testing.T) {
+func TestX69X72OldTablesAreCompletedAndTheYear9999IsRead(t *testing.T) {
 	server := storetest.SharedPostgres(t)
 	config := postgresConfig(t, server)
 	old := server.Open(t, config.Name)

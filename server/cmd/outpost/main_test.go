@@ -164,7 +164,7 @@ func cluster(t *testing.T) (kubeconfig string) {
 
 var servingAt = regexp.MustCompile(`"api":"([^"]+)".*"metrics":"([^"]+)"`)
 
-func TestServeAnswersAndEnds(t *testing.T) {
+func TestX47ServeAnswersAndEnds(t *testing.T) {
 	var stdout, stderr buffer
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

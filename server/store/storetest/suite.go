@@ -56,7 +56,7 @@ func Run(t *testing.T, open func(t *testing.T) outpost.Store) {
 		{"a hub lists its own by start date", list},
 		{"all services of all hubs", all},
 		{"stopping is marked once", markStopping},
-		{"state and address are stored", finishStart},
+		{"case 41, a start stores state and address", finishStart},
 		{"a start does not finish a service that is being stopped", finishStopping},
 		{"last updates are stored in batches", touch},
 		{"a deleted service is gone", deleted},
