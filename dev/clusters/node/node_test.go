@@ -3,9 +3,11 @@ package node
 import (
 	"flag"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sort"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -161,6 +163,69 @@ func TestCgroupsOfVersion2(t *testing.T) {
 		if got, err := os.ReadFile(filepath.Join(top, file)); err != nil || string(got) != want {
 			t.Errorf("%s: %q, %v", file, got, err)
 		}
+	}
+}
+
+// TestCgroupsOfVersion2InTheKernel does with the kernel's own version 2, which is there beside version 1 too, what a node and the end of a node do: each
+// in a process of its own, since it enters the group, and in a mount namespace of its own.
+func TestCgroupsOfVersion2InTheKernel(t *testing.T) {
+	const name = "outposts-kernel-test"
+	step := os.Getenv("CGROUP_STEP")
+	if step == "" {
+		if os.Getuid() != 0 {
+			t.Skip("needs root: mounts a hierarchy of cgroups")
+		}
+		for _, step := range []string{"arrange", "remove"} {
+			cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+			cmd.Env = append(os.Environ(), "CGROUP_STEP="+step)
+			cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+			out, err := cmd.CombinedOutput()
+			if strings.Contains(string(out), "--- SKIP") {
+				t.Skipf("%s", out)
+			}
+			if err != nil {
+				t.Fatalf("%s: %v\n%s", step, err, out)
+			}
+		}
+		return
+	}
+	dir := t.TempDir()
+	if err := syscall.Mount("none", dir, "cgroup2", 0, ""); err != nil {
+		t.Skip("no version 2 in this kernel: ", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	if step == "remove" {
+		if err := RemoveCgroups(dir); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			t.Error("the group of a node that has ended is still there")
+		}
+		return
+	}
+	version, err := arrangeCgroups(dir, name)
+	if err != nil || version != 2 {
+		t.Fatalf("version %d, %v", version, err)
+	}
+	own, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil || !strings.Contains(string(own), "/"+name+"/daemons\n") {
+		t.Errorf("the process is in %s %v", own, err)
+	}
+	// What the node's group has of controllers, the groups of its pods have too.
+	if err := os.MkdirAll(filepath.Join(dir, name, "kubepods", "pod1"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	has, err := os.ReadFile(filepath.Join(dir, name, "cgroup.controllers"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	handed, err := os.ReadFile(filepath.Join(dir, name, "kubepods", "cgroup.controllers"))
+	if err != nil || string(handed) != string(has) {
+		t.Errorf("the node has the controllers %q, its pods %q, %v", has, handed, err)
 	}
 }
 
