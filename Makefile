@@ -128,14 +128,20 @@ endif
 # ---- measurements
 
 .PHONY: bench
-bench: ## measure everything side by side with what a user would take instead; results in bench/
-	@dev/packages tools clusters tests
-	go run ./e2e/bench -out bench
+bench: ## measure everything beside what a user would take instead (25 min, as root); results in bench/ and docs/performance.md
+	@dev/packages tools clusters images tests
+	@dev/build
+	@mkdir -p $(STATE)/bin
+	@go build -o $(STATE)/bin/bench ./e2e/bench
+	@$(STATE)/bin/bench $(if $(ONLY),-only $(ONLY))
 
 .PHONY: bench-quick
-bench-quick: ## the same in minutes, with fewer rounds
-	@dev/packages tools clusters tests
-	go run ./e2e/bench -quick -out bench
+bench-quick: ## the same in minutes, with fewer rounds; results in .state/bench-quick, compared with the committed ones
+	@dev/packages tools clusters images tests
+	@dev/build
+	@mkdir -p $(STATE)/bin
+	@go build -o $(STATE)/bin/bench ./e2e/bench
+	@$(STATE)/bin/bench -quick -out .state/bench-quick -page '' $(if $(ONLY),-only $(ONLY))
 
 # ---- checks
 

@@ -2,88 +2,94 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
-	"strconv"
+	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-
-	"github.com/outposts-dev/outposts/server/kube"
-	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// podsImage is on every local cluster; its program does nothing, so that what is measured is not its start.
-const podsImage = "localhost/outposts/pause:1"
+const (
+	// podsImage is on every local cluster; its program does nothing, so that what is measured is not its start.
+	podsImage = "localhost/outposts/pause:1"
+	// podsLimit ends a measurement on a cluster that does not make its pods.
+	podsLimit = 10 * time.Minute
+)
 
-// podsLimit ends a measurement on a cluster that does not make its pods.
-const podsLimit = 20 * time.Minute
-
-// podsBench starts servers on a real cluster, by our spawner and as bare pods.
+// podsBench starts servers on a real cluster, by an outpost and as bare pods. Both ask the API server through the same proxy,
+// which counts requests.
 type podsBench struct {
 	run       *run
-	client    kubernetes.Interface
+	outpost   *outpost
+	client    kubernetes.Interface // through the proxy
+	watch     *podWatch            // beside it
 	requests  atomic.Int64
 	namespace string
-	spawner   *kube.Spawner
 	serial    int
 }
 
-// measurePods compares starts with the same pods made and watched by nothing but client-go.
-func measurePods(ctx context.Context, r *run) error {
-	ctx, cancel := context.WithTimeout(ctx, podsLimit)
-	defer cancel()
-	b := &podsBench{run: r, namespace: fmt.Sprintf("bench-pods-%d", os.Getpid())}
-	if err := b.connect(); err != nil {
-		return err
-	}
-	if _, err := b.client.Discovery().ServerVersion(); err != nil {
-		return fmt.Errorf("needs the local clusters (make clusters): %w", err)
-	}
-	namespaces := b.client.CoreV1().Namespaces()
-	if _, err := namespaces.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: b.namespace}}, metav1.CreateOptions{}); err != nil {
-		return err
-	}
-	defer func() { _ = namespaces.Delete(context.WithoutCancel(ctx), b.namespace, metav1.DeleteOptions{}) }() // the figures are there
-	var err error
-	b.spawner, err = kube.New(b.client, b.namespace, kube.Options{Spawner: map[string]any{
-		"image": podsImage, "services_enabled": true, "start_timeout": 300, "cpu_guarantee": 0.001, "delete_grace_period": 0,
-	}})
+// measurePods compares starts, from the POST of a hub to its answer, with pods of the same image made and watched by nothing
+// but client-go: one, and many at once.
+func measurePods(ctx context.Context, r *run) (err error) {
+	checkout, err := r.clusters(ctx)
 	if err != nil {
 		return err
 	}
-	runCtx, stop := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	wg.Go(func() { _ = b.spawner.Run(runCtx) })
-	defer wg.Wait()
-	defer stop()
-	if _, err := b.spawner.Found(ctx); err != nil {
+	ctx, cancel := context.WithTimeoutCause(ctx, podsLimit, fmt.Errorf("not done after %s", podsLimit))
+	defer cancel()
+	b := &podsBench{run: r, namespace: "bench-pods"}
+	direct, proxy, err := b.connect(ctx, checkout.path(".state", "kubeconfig"))
+	if err != nil {
 		return err
 	}
+	namespaces := direct.CoreV1().Namespaces()
+	if _, err := namespaces.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: b.namespace}}, metav1.CreateOptions{}); err != nil {
+		return err
+	}
+	defer func() {
+		err = errors.Join(err, namespaces.Delete(context.WithoutCancel(ctx), b.namespace, metav1.DeleteOptions{}))
+	}()
+	if b.outpost, err = newOutpost(ctx, r); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.outpost.close()) }()
+	config := filepath.Join(b.outpost.dir, "config.yaml")
+	text := fmt.Sprintf("spawner: {image: %s, cpu_guarantee: 0.001, delete_grace_period: 0}\n", podsImage)
+	if err := errors.Join(b.outpost.useCluster(proxy), os.WriteFile(config, []byte(text), 0o600)); err != nil {
+		return err
+	}
+	b.outpost.env = []string{"OUTPOST_NAMESPACE=" + b.namespace, "OUTPOST_CONFIG_FILE=" + config, "OUTPOST_START_TIMEOUT=300"}
+	if _, _, err := b.outpost.start(ctx); err != nil {
+		return err
+	}
+	b.watch = watchPods(ctx, direct, b.namespace)
 	for b.account(ctx) != nil { // pods need the namespace's account, which comes a moment later
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	if err := b.together(ctx, 1, ""); err != nil { // the first one pulls the image
+	if err := b.together(ctx, 1, false); err != nil { // the first one pulls the image
 		return err
 	}
-	for round := range pick(r, 5, 2) {
-		for _, n := range pick(r, []int{1, 20, 64}, []int{1, 20}) {
-			r.say("pods: %d at once, round %d", n, round+1)
-			if err := b.together(ctx, n, "pods/ready/"+strconv.Itoa(n)); err != nil {
-				return err
+	for _, at := range pick(r, []struct{ n, rounds int }{{1, 7}, {20, 3}, {64, 2}}, []struct{ n, rounds int }{{1, 3}, {20, 1}}) {
+		for round := range at.rounds {
+			r.say("pods: %d at once, round %d", at.n, round+1)
+			if err := b.together(ctx, at.n, true); err != nil {
+				return fmt.Errorf("%d at once: %w; %s", at.n, err, firstLines(b.outpost.process.err.String()))
 			}
 		}
 	}
@@ -95,89 +101,113 @@ func (b *podsBench) account(ctx context.Context) error {
 	return err
 }
 
-// connect makes a client as kube.Connect does, that counts requests.
-func (b *podsBench) connect() error {
-	kubeconfig := os.Getenv("OUTPOSTS_KUBECONFIG")
-	if kubeconfig == "" {
-		kubeconfig = ".state/kubeconfig"
-	}
+// connect makes a client of the cluster local, and one that goes through a counting proxy, whose address it returns too.
+func (b *podsBench) connect(ctx context.Context, kubeconfig string) (direct kubernetes.Interface, proxy string, err error) {
 	c, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
-		&clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig}, &clientcmd.ConfigOverrides{CurrentContext: "local"},
-	).ClientConfig()
+		&clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig}, &clientcmd.ConfigOverrides{CurrentContext: "local"}).ClientConfig()
 	if err != nil {
-		return fmt.Errorf("needs the local clusters (make clusters): %w", err)
+		return nil, "", err
 	}
 	c.QPS, c.Burst = -1, -1
-	c.ContentType = "application/vnd.kubernetes.protobuf"
-	c.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
-	c.Wrap(func(next http.RoundTripper) http.RoundTripper {
-		return countingTransport{next: next, b: b}
+	if direct, err = kubernetes.NewForConfig(c); err != nil {
+		return nil, "", err
+	}
+	server, err := url.Parse(c.Host)
+	if err != nil {
+		return nil, "", err
+	}
+	transport, err := rest.TransportFor(c)
+	if err != nil {
+		return nil, "", err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, "", err
+	}
+	forward := httputil.NewSingleHostReverseProxy(server)
+	forward.Transport, forward.FlushInterval = transport, -1
+	// #nosec: on loopback, for as long as the measurement lasts
+	counting := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b.requests.Add(1)
+		forward.ServeHTTP(w, r)
+	})}
+	go func() { _ = counting.Serve(l) }() // until it is closed
+	context.AfterFunc(ctx, func() { _ = counting.Close() })
+	proxy = l.Addr().String()
+	b.client, err = kubernetes.NewForConfig(&rest.Config{Host: "http://" + proxy, QPS: -1, Burst: -1, ContentConfig: rest.ContentConfig{
+		ContentType: "application/vnd.kubernetes.protobuf", AcceptContentTypes: "application/vnd.kubernetes.protobuf,application/json",
+	}})
+	return direct, proxy, err
+}
+
+// together starts n servers at once by the outpost, polls and stops them, and makes n bare pods at once.
+func (b *podsBench) together(ctx context.Context, n int, record bool) error {
+	b.serial++
+	name := func(i int) string { return fmt.Sprintf("lab-%d-%d", b.serial, i) }
+	posted, answered := make([]time.Time, n), make([]time.Time, n)
+	before := b.requests.Load()
+	took, err := atOnce(n, func(i int) error {
+		posted[i] = time.Now()
+		err := b.outpost.askOnce(ctx, startRequest(i, name(i)))
+		answered[i] = time.Now()
+		return err
 	})
-	b.client, err = kubernetes.NewForConfig(rest.CopyConfig(c))
-	return err
-}
-
-// countingTransport counts requests.
-type countingTransport struct {
-	next http.RoundTripper
-	b    *podsBench
-}
-
-func (t countingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	t.b.requests.Add(1)
-	return t.next.RoundTrip(r)
-}
-
-// together starts n servers at once by the spawner, stops them, and makes n bare pods at once; an empty name records nothing.
-func (b *podsBench) together(ctx context.Context, n int, name string) error {
-	plans := make([]outpost.Plan, n)
-	for i := range plans {
-		b.serial++
-		id := strconv.Itoa(b.serial)
-		p, err := b.spawner.Plan(ctx, outpost.Hub{Name: "bench"}, outpost.StartRequest{
-			Key:  outpost.Key{Hub: "bench", Name: "s" + id, StartID: id},
-			Body: outpost.Body{Env: map[string]string{"JUPYTERHUB_USER": "bench"}, Misc: map[string]json.RawMessage{}},
-		}, nil)
-		if err != nil {
+	if err != nil {
+		return err
+	}
+	forStart := float64(b.requests.Load()-before) / float64(n)
+	var created, own []float64
+	for i := range n {
+		if err := b.watch.waitReady(ctx, name(i)); err != nil {
 			return err
 		}
-		plans[i] = p
+		made, ready := b.watch.times(name(i))
+		created = append(created, milliseconds(made.Sub(posted[i])))
+		own = append(own, milliseconds(made.Sub(posted[i])+max(0, answered[i].Sub(ready))))
 	}
-	before := b.requests.Load()
-	ours, err := atOnce(n, func(i int) error {
-		_, err := b.spawner.Start(ctx, plans[i], nil)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	perStart := float64(b.requests.Load()-before) / float64(n)
 	before = b.requests.Load()
-	for range 100 {
-		for _, p := range plans {
-			if _, err := b.spawner.Poll(ctx, p.Key, p.State); err != nil {
-				return err
-			}
+	const polls = 20
+	for range polls {
+		if _, err := atOnce(n, func(i int) error {
+			return b.outpost.askOnce(ctx, apiRequest{hub: i, method: http.MethodGet, path: "/services/" + name(i) + "/s", want: `{"status":null`})
+		}); err != nil {
+			return err
 		}
 	}
-	perPoll := float64(b.requests.Load()-before) / float64(100*n)
+	forPoll := float64(b.requests.Load()-before) / float64(polls*n)
 	before = b.requests.Load()
-	stops, err := atOnce(n, func(i int) error { return b.spawner.Stop(ctx, plans[i].Key, plans[i].State) })
+	stops, err := atOnce(n, func(i int) error { return b.outpost.askOnce(ctx, stopRequest(i, name(i))) })
 	if err != nil {
 		return err
 	}
-	perStop := float64(b.requests.Load()-before) / float64(n)
-	bare, err := b.bare(ctx, plans)
-	if err != nil || name == "" {
+	forStop := float64(b.requests.Load()-before) / float64(n)
+	bare, err := b.bare(ctx, n)
+	if err != nil || !record {
 		return err
 	}
-	b.run.add(name, "outpost", "s", "less", "within 1.1x of bare pods", ours.Seconds())
-	b.run.add(name, "bare pods", "s", "less", "", bare.Seconds())
-	b.run.add(fmt.Sprintf("pods/gone/%d", n), "outpost", "s", "less", "", stops.Seconds())
-	b.run.add(fmt.Sprintf("pods/requests/start/%d", n), "outpost", "requests", "less", "", perStart)
-	b.run.add(fmt.Sprintf("pods/requests/poll/%d", n), "outpost", "requests", "less", "0", perPoll)
-	b.run.add(fmt.Sprintf("pods/requests/stop/%d", n), "outpost", "requests", "less", "", perStop)
+	at := func(what string) string { return fmt.Sprintf("pods/%s/%d", what, n) }
+	b.run.add(at("ready"), outpostSubject, "s", "less", took.Seconds())
+	b.run.add(at("ready"), "bare pods", "s", "less", bare.Seconds())
+	b.run.add(at("POST to pod created"), outpostSubject, "ms", "less", middle(created))
+	b.run.add(at("own time"), outpostSubject, "ms", "less", middle(own))
+	b.run.add(at("stopped and gone"), outpostSubject, "s", "less", stops.Seconds())
+	b.run.add(at("requests for a start"), outpostSubject, "requests", "less", forStart)
+	b.run.add(at("requests for a poll"), outpostSubject, "requests", "less", forPoll)
+	b.run.add(at("requests for a stop"), outpostSubject, "requests", "less", forStop)
 	return nil
+}
+
+// middle returns the median of several times.
+func middle(samples []float64) float64 { return result{Samples: samples}.median() }
+
+// askOnce sends a request on a connection of its own.
+func (o *outpost) askOnce(ctx context.Context, r apiRequest) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", o.address)
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })() // ends the request
+	return errors.Join(newAPIConn(conn).ask(r), conn.Close())
 }
 
 // atOnce runs f n times at once and tells how long all took.
@@ -189,68 +219,28 @@ func atOnce(n int, f func(i int) error) (time.Duration, error) {
 		wg.Go(func() { errs[i] = f(i) })
 	}
 	wg.Wait()
-	return time.Since(began), errors.Join(errs...)
+	// The first few say it.
+	return time.Since(began), errors.Join(slices.DeleteFunc(errs, func(err error) bool { return err == nil })...)
 }
 
-// bare makes pods like those of the plans, waits until each is ready and removes them.
-func (b *podsBench) bare(ctx context.Context, plans []outpost.Plan) (time.Duration, error) {
+// bare makes n pods like those of the outpost, waits until each is ready, and removes them.
+func (b *podsBench) bare(ctx context.Context, n int) (time.Duration, error) {
 	pods := b.client.CoreV1().Pods(b.namespace)
-	watchCtx, stop := context.WithCancel(ctx)
-	defer stop()
-	ready := make([]chan struct{}, len(plans))
-	index := map[string]int{}
-	for i := range plans {
-		ready[i] = make(chan struct{})
-		index["bare-"+plans[i].StartID] = i
-	}
-	go func() {
-		for watchCtx.Err() == nil && len(index) > 0 { // a busy API server ends watches
-			seen, err := pods.Watch(watchCtx, metav1.ListOptions{LabelSelector: "bench=bare"})
-			if err != nil {
-				continue
-			}
-			announce(seen, index, ready)
-			seen.Stop()
-		}
-	}()
-	took, err := atOnce(len(plans), func(i int) error {
-		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "bare-" + plans[i].StartID, Labels: map[string]string{"bench": "bare"}}}
+	name := func(i int) string { return fmt.Sprintf("bare-%d-%d", b.serial, i) }
+	took, err := atOnce(n, func(i int) error {
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name(i)}}
 		pod.Spec.Containers = []corev1.Container{{Name: "notebook", Image: podsImage}}
 		pod.Spec.AutomountServiceAccountToken = new(bool)
 		if _, err := pods.Create(ctx, pod, metav1.CreateOptions{}); err != nil {
 			return err
 		}
-		select {
-		case <-ready[i]:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		return b.watch.waitReady(ctx, name(i))
 	})
 	if err != nil {
 		return 0, err
 	}
-	_, err = atOnce(len(plans), func(i int) error {
-		return pods.Delete(ctx, "bare-"+plans[i].StartID, *metav1.NewDeleteOptions(0))
+	_, err = atOnce(n, func(i int) error {
+		return errors.Join(pods.Delete(ctx, name(i), *metav1.NewDeleteOptions(0)), b.watch.waitGone(ctx, name(i)))
 	})
 	return took, err
-}
-
-// announce closes the channel of each pod when it is ready, until all are or the watch ends.
-func announce(seen watch.Interface, index map[string]int, ready []chan struct{}) {
-	for e := range seen.ResultChan() {
-		pod, ok := e.Object.(*corev1.Pod)
-		if !ok {
-			continue
-		}
-		i, known := index[pod.Name]
-		if !known || pod.Status.Phase != corev1.PodRunning || len(pod.Status.ContainerStatuses) == 0 || !pod.Status.ContainerStatuses[0].Ready {
-			continue
-		}
-		delete(index, pod.Name)
-		close(ready[i])
-		if len(index) == 0 {
-			return
-		}
-	}
 }

@@ -1,28 +1,34 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
-	"text/tabwriter"
-	"time"
 )
 
 // result is one figure: several samples of one thing about one subject.
 type result struct {
+	Run     string    `json:"run"`     // the run that took it, by its ID
 	Name    string    `json:"name"`    // what, such as "ssh/throughput/down/aes128-gcm/1"
 	Subject string    `json:"subject"` // of whom, such as "outpost" or "sshd"
 	Unit    string    `json:"unit"`
 	Better  string    `json:"better"` // "more" or "less"
 	Samples []float64 `json:"samples"`
-	Aim     string    `json:"aim,omitempty"` // in words, where there is one
 }
+
+// ours tells whether the result is of this project: of the outpost, or of outposts as a whole.
+func (r result) ours() bool { return r.Subject == outpostSubject || r.Subject == projectSubject }
+
+// The subjects that are ours. The others are what a user would take instead.
+const (
+	outpostSubject = "outpost"
+	projectSubject = "outposts"
+)
 
 // median is the figure that counts.
 func (r result) median() float64 {
@@ -45,161 +51,131 @@ func (r result) spread() float64 {
 	return (slices.Max(r.Samples) - slices.Min(r.Samples)) / 2 / m * 100
 }
 
-// run is one run of this program; its exported fields are results.json.
-type run struct {
-	Date     string   `json:"date"`
+// skip is a measurement that could not be taken, and why.
+type skip struct {
+	Run  string `json:"run"`
+	Name string `json:"name"`
+	Why  string `json:"why"`
+}
+
+// conditions are when, where and of what a run has taken its figures.
+type conditions struct {
+	ID       string   `json:"id"` // the time of its beginning
+	Commit   string   `json:"commit"`
 	Machine  string   `json:"machine"`
 	Versions []string `json:"versions"`
+	Load     float64  `json:"load"` // of the machine before the run, over a minute: 0 is a quiet machine
+	Seconds  float64  `json:"seconds"`
 	Quick    bool     `json:"quick"`
-	Results  []result `json:"results"`
-	Skipped  []string `json:"skipped,omitempty"`
-
-	quick    bool
-	only     []string
-	progress io.Writer
 }
 
-// wants tells whether a name, or anything below it, was asked for.
-func (r *run) wants(name string) bool {
-	if len(r.only) == 0 {
-		return true
-	}
-	return slices.ContainsFunc(r.only, func(o string) bool {
-		return strings.HasPrefix(name, o) || strings.HasPrefix(o, name)
-	})
+// results are what results.json holds: the newest figure of everything that was ever measured, and the runs that they are of.
+type results struct {
+	Runs    []conditions `json:"runs"`
+	Results []result     `json:"results"`
+	Skipped []skip       `json:"skipped,omitempty"`
 }
 
-// pick returns the size for a full or a quick run.
-func pick[T any](r *run, full, quick T) T {
-	if r.quick {
-		return quick
-	}
-	return full
-}
-
-// add records a sample.
-func (r *run) add(name, subject, unit, better, aim string, sample float64) {
-	for i := range r.Results {
-		if r.Results[i].Name == name && r.Results[i].Subject == subject {
-			r.Results[i].Samples = append(r.Results[i].Samples, sample)
-			return
-		}
-	}
-	r.Results = append(r.Results, result{Name: name, Subject: subject, Unit: unit, Better: better, Aim: aim, Samples: []float64{sample}})
-}
-
-// say tells how far the run is.
-func (r *run) say(format string, args ...any) {
-	fmt.Fprintf(r.progress, format+"\n", args...)
-}
-
-// describe notes when and where the figures were taken.
-func (r *run) describe() {
-	r.Date = time.Now().UTC().Format(time.RFC3339)
-	r.Quick = r.quick
-	cpu := "unknown processor"
-	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		for line := range strings.Lines(string(text)) {
-			if name, ok := strings.CutPrefix(line, "model name"); ok {
-				cpu = strings.Trim(name, "\t :\n")
-				break
-			}
-		}
-	}
-	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease") // empty where there is none
-	r.Machine = fmt.Sprintf("%d x %s, %s %s", runtime.NumCPU(), cpu, runtime.GOOS, strings.TrimSpace(string(kernel)))
-	r.Versions = append(r.Versions, runtime.Version())
-	if text, err := exec.Command("ssh", "-V").CombinedOutput(); err == nil {
-		r.Versions = append(r.Versions, strings.TrimSpace(string(text)))
-	}
-}
-
-// subjects returns the subjects of a name in the order of their first sample.
-func (r *run) subjects(name string) []result {
+// subjects returns the results of a name, in the order of their first sample.
+func (s results) subjects(name string) []result {
 	var out []result
-	for _, res := range r.Results {
-		if res.Name == name {
-			out = append(out, res)
+	for _, r := range s.Results {
+		if r.Name == name {
+			out = append(out, r)
 		}
 	}
 	return out
 }
 
-// names returns every name once, in order.
-func (r *run) names() []string {
+// names returns every name that begins with a prefix once, in order.
+func (s results) names(prefix string) []string {
 	var out []string
-	for _, res := range r.Results {
-		if !slices.Contains(out, res.Name) {
-			out = append(out, res.Name)
+	for _, r := range s.Results {
+		if strings.HasPrefix(r.Name, prefix) && !slices.Contains(out, r.Name) {
+			out = append(out, r.Name)
 		}
 	}
 	return out
 }
 
-// table prints medians, spread, the ratio to the other subjects' and to the last run's.
-func (r *run) table(w io.Writer, last *run) {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "what\tsubject\tmedian\tunit\tspread\toutpost/other\tlast\taim")
-	for _, name := range r.names() {
-		all := r.subjects(name)
-		for _, res := range all {
-			ratio, before := "", ""
-			if res.Subject != "outpost" && res.median() != 0 {
-				for _, ours := range all {
-					if ours.Subject == "outpost" {
-						ratio = fmt.Sprintf("%.2f", ours.median()/res.median())
-					}
-				}
-			}
-			if last != nil {
-				for _, old := range last.subjects(name) {
-					if old.Subject == res.Subject && old.median() != 0 {
-						before = fmt.Sprintf("%+.0f %%", (res.median()/old.median()-1)*100)
-					}
-				}
-			}
-			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%.0f %%\t%s\t%s\t%s\n", name, res.Subject, figure(res.median()), res.Unit, res.spread(), ratio, before, res.Aim)
+// topic is the first part of a name: the measurement that it is of.
+func topic(name string) string {
+	first, _, _ := strings.Cut(name, "/")
+	return first
+}
+
+// merge returns these results with those of a newer run put over them. What the newer run has measured whole has no older
+// figures left; of the rest each figure is replaced by its newer one. whole lists the topics that were measured whole.
+func (s results) merge(newer results, whole []string) results {
+	var out results
+	renewed := func(name, subject string) bool {
+		return slices.Contains(whole, topic(name)) || slices.ContainsFunc(newer.Results, func(n result) bool { return n.Name == name && n.Subject == subject })
+	}
+	for _, r := range s.Results {
+		if !renewed(r.Name, r.Subject) {
+			out.Results = append(out.Results, r)
 		}
 	}
-	_ = tw.Flush() // to a terminal or a file; its loss shows
-}
-
-// figure prints a number with three significant digits or so.
-func figure(v float64) string {
-	switch {
-	case v >= 100:
-		return fmt.Sprintf("%.0f", v)
-	case v >= 10:
-		return fmt.Sprintf("%.1f", v)
-	default:
-		return fmt.Sprintf("%.2f", v)
+	out.Results = append(out.Results, newer.Results...)
+	slices.SortStableFunc(out.Results, func(a, b result) int { return rank(a.Name) - rank(b.Name) })
+	for _, k := range s.Skipped {
+		if !slices.Contains(whole, topic(k.Name)) && !slices.ContainsFunc(newer.Skipped, func(n skip) bool { return n.Name == k.Name }) {
+			out.Skipped = append(out.Skipped, k)
+		}
 	}
+	out.Skipped = append(out.Skipped, newer.Skipped...)
+	for _, c := range slices.Concat(s.Runs, newer.Runs) {
+		used := slices.ContainsFunc(out.Results, func(r result) bool { return r.Run == c.ID }) ||
+			slices.ContainsFunc(out.Skipped, func(k skip) bool { return k.Run == c.ID })
+		if used {
+			out.Runs = append(out.Runs, c)
+		}
+	}
+	return out
 }
 
-// readResults reads the results of an earlier run.
-func readResults(name string) (*run, error) {
+// rank orders topics as the measurements are, whichever run their figures are of.
+func rank(name string) int {
+	return slices.IndexFunc(measurements, func(m measurement) bool { return m.topic == topic(name) })
+}
+
+// readResults reads results.json.
+func readResults(name string) (results, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
-		return nil, err
+		return results{}, err
 	}
-	r := &run{}
-	if err := json.Unmarshal(text, r); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return r, nil
+	return parseResults(text)
 }
 
-// write writes results.json and a picture for each group of names.
-func (r *run) write(dir string) error {
+// committedResults reads results.json as it is in the last commit.
+func committedResults(ctx context.Context) (results, error) {
+	command := exec.CommandContext(ctx, "git", "show", "HEAD:./"+home+"/"+resultsFile)
+	text, err := command.Output()
+	if err != nil {
+		return results{}, fmt.Errorf("no results are committed to compare with (%s: %w)", strings.Join(command.Args, " "), err)
+	}
+	return parseResults(text)
+}
+
+const resultsFile = "results.json"
+
+func parseResults(text []byte) (results, error) {
+	var s results
+	if err := json.Unmarshal(text, &s); err != nil {
+		return results{}, fmt.Errorf("%s: %w", resultsFile, err)
+	}
+	return s, nil
+}
+
+// write writes results.json.
+func (s results) write(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	text, err := json.MarshalIndent(r, "", "  ")
+	text, err := json.MarshalIndent(s, "", " ")
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "results.json"), append(text, '\n'), 0o644); err != nil {
-		return err
-	}
-	return r.draw(dir)
+	return os.WriteFile(filepath.Join(dir, resultsFile), append(text, '\n'), 0o644)
 }

@@ -12,23 +12,23 @@ import (
 func sshDelay(ctx context.Context, r *run, b *sshBench) error {
 	const window = 2 << 20
 	for _, rtt := range []time.Duration{10 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond} {
-		amount := int64(pick(r, 60, 30)) * window
+		amount := int64(pick(r, 30, 15)) * window
 		for _, streams := range []int{1, 8} {
 			for _, way := range []struct {
 				name string
 				ask  byte
 			}{{"down", askDown}, {"up", askUp}} {
 				name := fmt.Sprintf("ssh/delay/%s/%s/%d", rtt, way.name, streams)
-				for range pick(r, 3, 1) {
+				for range pick(r, 2, 1) {
 					for _, p := range b.peers {
 						took, err := b.delayed(ctx, p, rtt, way.ask, streams, amount*int64(min(streams, 4)))
 						if err != nil {
 							return fmt.Errorf("%s, %s: %w", p.name, name, err)
 						}
-						r.add(name, p.name, "MB/s", "more", "", float64(amount*int64(min(streams, 4)))/1e6/took.Seconds())
+						r.add(name, p.name, "MB/s", "more", float64(amount*int64(min(streams, 4)))/1e6/took.Seconds())
 					}
 				}
-				r.add(name, "window limit", "MB/s", "more", "", float64(streams)*window/1e6/rtt.Seconds())
+				r.add(name, "window limit", "MB/s", "more", float64(streams)*window/1e6/rtt.Seconds())
 			}
 		}
 	}
