@@ -1,23 +1,32 @@
 # Brings into the stock hub image of zero-to-jupyterhub what it lacks: the client and an ssh program. Runs before the hub, in
 # the hub's own image, as the hub's user and without a capability; writes to a volume that the hub mounts too, and to /tmp.
 #
-#   sh -c "$(cat bootstrap.sh)" bootstrap DEST OUTPOSTSPAWNER_VERSION FORWARDBASESPAWNER_VERSION
+#   sh -c "$(cat bootstrap.sh)" bootstrap DEST PACKAGE==VERSION...
 #
 # The hub finds what is in DEST by PYTHONUSERBASE=DEST and PATH=DEST/bin:... A step that fails ends the pod's start, with a
 # line that says which: a hub without these parts would start and fail at each server.
 set -eu
-dest=$1 client=$2 base=$3
+dest=$1
+shift
 export PYTHONUSERBASE="$dest"
 
-step="start"
+step="asking pip what the image has"
 trap '[ $? = 0 ] || echo "bootstrap: $step did not work, so the hub does not start. See the lines above. Where the pod has no way out,
 bootstrap: use a hub image that has the client and ssh: images/hub of this project is a recipe." >&2' EXIT
 
-step="installing jupyterhub-outpostspawner $client from the Python package index"
 # Everything the image has stays at its version: pip must not bring another JupyterHub along.
 python3 -m pip freeze --all > /tmp/constraints.txt
-python3 -m pip install --user --no-cache-dir --disable-pip-version-check --no-warn-script-location \
-  --constraint /tmp/constraints.txt "jupyterhub-outpostspawner==$client" "jupyterhub-forwardbasespawner==$base"
+sed 's/[ =@].*//' /tmp/constraints.txt | tr 'A-Z_.' 'a-z--' > /tmp/present.txt
+missing=
+for package; do
+  grep -qxF "${package%%==*}" /tmp/present.txt || missing="$missing $package"
+done
+if [ -n "$missing" ]; then
+  step="installing$missing from the Python package index"
+  # shellcheck disable=SC2086  # a list of packages
+  python3 -m pip install --user --no-cache-dir --disable-pip-version-check --no-warn-script-location \
+    --constraint /tmp/constraints.txt $missing
+fi
 
 if ! command -v ssh > /dev/null 2>&1; then
   step="fetching Debian's package openssh-client"
@@ -25,9 +34,12 @@ if ! command -v ssh > /dev/null 2>&1; then
   mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$dest/bin" "$dest/ssh"
   apt="apt-get -qq -o Dir::State::Lists=$work/lists -o Dir::Cache=$work/cache -o Debug::NoLocking=1"
   $apt update
+  # apt takes a mirror that does not answer for one that has nothing.
+  debs=$($apt -s --no-install-recommends install openssh-client | awk '$1 == "Inst" { print $2 }')
+  [ -n "$debs" ]
   cd "$work"
-  # shellcheck disable=SC2046  # a list of packages
-  $apt download $($apt -s --no-install-recommends install openssh-client | awk '$1 == "Inst" { print $2 }')
+  # shellcheck disable=SC2086  # a list of packages
+  $apt download $debs
   step="unpacking openssh-client"
   for deb in ./*.deb; do dpkg -x "$deb" "$dest/ssh"; done
   libraries=$(dirname "$(find "$dest/ssh/usr/lib" -name 'libfido2.so*' | head -n 1)")

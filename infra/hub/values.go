@@ -25,12 +25,15 @@ const (
 	trustDir = "/etc/outpost/trust" // <system>.known_hosts, <system>.crt
 )
 
-// What the bootstrap puts into the stock image, and where.
-const (
-	runtimeDir     = "/opt/outpost"
-	spawnerVersion = "2.2.11" // jupyterhub-outpostspawner, for the JupyterHub 5.5 of ChartVersion
-	baseVersion    = "2.1.2"  // jupyterhub-forwardbasespawner
-)
+// runtimeDir is where the bootstrap puts what the stock image lacks.
+const runtimeDir = "/opt/outpost"
+
+// stockLacks is what the bootstrap installs unless the image has it: the client for the JupyterHub 5.5 of ChartVersion, and
+// what it needs, all at the versions of images/hub/jupyterhub-5.5.txt.
+var stockLacks = []string{
+	"jupyterhub-outpostspawner==2.2.11", "jupyterhub-forwardbasespawner==2.1.2",
+	"kubernetes==37.0.2", "durationpy==0.11", "requests-oauthlib==2.0.0", "websocket-client==1.9.2",
+}
 
 // The modes of mounted Secrets. With the pod's fsGroup 0400 becomes 0440 root:1000. ssh checks the mode only of a key
 // that belongs to the user it runs as, so the hub's user may use it.
@@ -236,7 +239,7 @@ func stockImageValues(a Args) map[string]any {
 		"initContainers": append([]any{map[string]any{
 			"name":            "outpost-runtime",
 			"image":           StockImage + ":" + a.stockTag(),
-			"command":         []any{"sh", "-c", bootstrap, "bootstrap", runtimeDir, spawnerVersion, baseVersion},
+			"command":         bootstrapCommand(),
 			"securityContext": restricted(map[string]any{"runAsUser": 1000, "runAsGroup": 1000}),
 			"volumeMounts":    []any{map[string]any{"name": "outpost-runtime", "mountPath": runtimeDir}},
 		}}, a.own("initContainers")...),
@@ -245,6 +248,14 @@ func stockImageValues(a Args) map[string]any {
 			"PATH":           runtimeDir + "/bin:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
 		},
 	}
+}
+
+func bootstrapCommand() []any {
+	command := []any{"sh", "-c", bootstrap, "bootstrap", runtimeDir}
+	for _, pin := range stockLacks {
+		command = append(command, pin)
+	}
+	return command
 }
 
 func restricted(more map[string]any) map[string]any {

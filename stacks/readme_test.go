@@ -1,0 +1,158 @@
+package main
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestDocumentedConfig holds every example of stack config in the documents to the loader. The parts of one example are
+// loaded together, as they end up in one file.
+func TestDocumentedConfig(t *testing.T) {
+	for _, tt := range []struct {
+		document, section string
+		blocks            int // so many from the first on
+	}{
+		{"../README.md", "Your own clusters", 2},
+		{"../docs/stacks.md", "Ingress: certificates by cert-manager", 1},
+	} {
+		t.Run(tt.section, func(t *testing.T) {
+			blocks := examples(t, tt.document, tt.section)
+			if len(blocks) < tt.blocks {
+				t.Fatalf("%d blocks, want %d", len(blocks), tt.blocks)
+			}
+			raw := map[string]string{project + ":cluster": `{"kubeconfig": "/k", "context": "local"}`}
+			for _, block := range blocks[:tt.blocks] {
+				maps.Copy(raw, configFrom(t, "config:\n"+indented(block)))
+			}
+			if _, err := LoadConfig(raw, "/project"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestDocumentedRemote is the README's way to one more remote: a copy of the committed stack with another name and context.
+func TestDocumentedRemote(t *testing.T) {
+	text, err := os.ReadFile("../Pulumi.remote.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := loaded(t, string(text), map[string]string{"cluster.context": "north", "outpost.name": "north"})
+	if c.Outpost.Name != "north" || c.Hubs[0].Stack == "" {
+		t.Errorf("outpost %q of hub's stack %q", c.Outpost.Name, c.Hubs[0].Stack)
+	}
+}
+
+// TestDocumentedExposures holds the exposures that are written within a line.
+func TestDocumentedExposures(t *testing.T) {
+	found := 0
+	for _, document := range []string{"../README.md", "../docs/stacks.md"} {
+		text, err := os.ReadFile(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, exposure := range regexp.MustCompile("`exposure: ({[^`]+})`").FindAllStringSubmatch(string(text), -1) {
+			found++
+			loaded(t, localConfig, map[string]string{"outposts.1.exposure": exposure[1]})
+		}
+	}
+	if found == 0 {
+		t.Error("no exposure was found")
+	}
+}
+
+// TestDocumentedSettings holds the README's table of settings to the schema.
+func TestDocumentedSettings(t *testing.T) {
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "| stack config | what it is | where it ends |\n| --- | --- | --- |\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	var schema map[string]any
+	if err := json.Unmarshal([]byte(configSchema), &schema); err != nil {
+		t.Fatal(err)
+	}
+	keys := 0
+	for row := range strings.Lines(table) {
+		first, _, _ := strings.Cut(strings.TrimPrefix(row, "| "), " | ")
+		base := ""
+		for _, quoted := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(first, -1) {
+			key, full := strings.CutPrefix(quoted[1], project+":")
+			if full {
+				base = key[:max(strings.LastIndex(key, "."), 0)]
+			} else if strings.HasPrefix(key, ".") {
+				key = base + key
+			} else {
+				continue // *.rotation: in several places
+			}
+			keys++
+			if !described(schema, schema, strings.Split(strings.ReplaceAll(key, "[]", ".[]"), ".")) {
+				t.Errorf("%s:%s is not in the schema", project, key)
+			}
+		}
+	}
+	if keys < 10 {
+		t.Errorf("the table has %d keys", keys)
+	}
+}
+
+// described tells whether a schema has a property at a path; "[]" stands for the items of a list.
+func described(schema, at map[string]any, path []string) bool {
+	if ref, ok := at["$ref"].(string); ok {
+		definitions, _ := schema["$defs"].(map[string]any)
+		at, _ = definitions[strings.TrimPrefix(ref, "#/$defs/")].(map[string]any)
+	}
+	if len(path) == 0 {
+		return at != nil
+	}
+	var next any
+	if path[0] == "[]" {
+		next = at["items"]
+	} else if properties, ok := at["properties"].(map[string]any); ok {
+		next = properties[path[0]]
+	}
+	inner, ok := next.(map[string]any)
+	return ok && described(schema, inner, path[1:])
+}
+
+// examples are the blocks of YAML in a section of a document.
+func examples(t *testing.T, document, section string) []string {
+	t.Helper()
+	text, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, body, found := strings.Cut(string(text), "\n## "+section+"\n")
+	if !found {
+		t.Fatalf("%s has no section %s", document, section)
+	}
+	body, _, _ = strings.Cut(body, "\n## ")
+	var blocks []string
+	for _, block := range regexp.MustCompile("(?s)( *)```yaml\n(.*?)\n *```").FindAllStringSubmatch(body, -1) {
+		blocks = append(blocks, block[2])
+	}
+	return blocks
+}
+
+// indented gives a block the indentation that it has below `config:`.
+func indented(block string) string {
+	var lines []string
+	least := len(block)
+	for line := range strings.Lines(block) {
+		text := strings.TrimSpace(line)
+		if text == "" || strings.HasPrefix(text, "#") {
+			continue
+		}
+		lines = append(lines, strings.TrimRight(line, "\n"))
+		least = min(least, len(line)-len(strings.TrimLeft(line, " ")))
+	}
+	for i, line := range lines {
+		lines[i] = "  " + line[least:]
+	}
+	return strings.Join(lines, "\n") + "\n"
+}
