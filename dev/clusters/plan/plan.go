@@ -97,10 +97,11 @@ func (c Cluster) Server() string { return fmt.Sprintf("https://%s:6443", c.Node(
 // LoadBalancers returns the addresses for Services of type LoadBalancer.
 func (c Cluster) LoadBalancers() netip.Prefix { return c.Network.LoadBalancers(c.Index) }
 
-// Pods returns the addresses of pods, known only inside the node: what leaves it has the node's address.
+// Pods returns the addresses of pods, known only inside the node: what leaves it has the node's address. There are 2,046, since
+// an address that was given back rests for a while: more than the kubelet's maxPods.
 func (c Cluster) Pods() netip.Prefix {
 	a := c.Network.prefix.Addr().As4()
-	return netip.PrefixFrom(netip.AddrFrom4([4]byte{a[0], a[1] + 1, byte(c.Index), 0}), 24)
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{a[0], a[1] + 1, byte(8 * c.Index), 0}), 21)
 }
 
 // Services returns the addresses of Services, known only inside the node.
