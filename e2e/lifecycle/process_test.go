@@ -6,9 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -36,10 +34,11 @@ const (
 // cluster is the namespace that a test's pods live in.
 type cluster struct {
 	client              kubernetes.Interface
+	config              *rest.Config
 	kubeconfig, context string
 	namespace           string
 	image               string
-	binary              string // of the outpost
+	binary              string // of the outpost; built for the first process
 }
 
 func setting(name, otherwise string) string {
@@ -49,18 +48,36 @@ func setting(name, otherwise string) string {
 	return otherwise
 }
 
-// newCluster builds the outpost and makes a namespace for it.
-func newCluster(t *testing.T) *cluster {
+// root is the checkout's top folder.
+func root(t *testing.T) string {
 	t.Helper()
-	root, err := filepath.Abs("../..")
+	path, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return path
+}
+
+// program runs a program of the checkout in its top folder.
+func program(t *testing.T, argv ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
+	cmd.Dir = root(t)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, out)
+	}
+	return string(out)
+}
+
+// newCluster makes a namespace on the cluster.
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	root := root(t)
 	c := &cluster{
 		kubeconfig: setting("E2E_KUBECONFIG", filepath.Join(root, ".state", "kubeconfig")),
 		context:    setting("E2E_CONTEXT", "local"),
 		image:      setting("E2E_IMAGE", "localhost/outposts/pause:1"),
-		binary:     filepath.Join(t.TempDir(), "outpost"),
 		namespace:  fmt.Sprintf("outposts-lifecycle-%d", time.Now().UnixNano()%1e9),
 	}
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
@@ -71,13 +88,9 @@ func newCluster(t *testing.T) *cluster {
 	}
 	config.QPS = -1
 	config.WarningHandler = rest.NoWarnings{}
+	c.config = config
 	if c.client, err = kubernetes.NewForConfig(config); err != nil {
 		t.Fatal(err)
-	}
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", c.binary, "./server/cmd/outpost")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the outpost: %v\n%s", err, out)
 	}
 	namespaces := c.client.CoreV1().Namespaces()
 	if _, err := namespaces.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespace}}, metav1.CreateOptions{}); err != nil {
@@ -88,13 +101,17 @@ func newCluster(t *testing.T) *cluster {
 			t.Error(err)
 		}
 	})
+	wait(t, time.Minute, "the namespace has its account", func() error { // without it pods are refused
+		_, err := c.client.CoreV1().ServiceAccounts(c.namespace).Get(t.Context(), "default", metav1.GetOptions{})
+		return err
+	})
 	return c
 }
 
 // pods returns "<name>/<start id>" of every pod in the namespace, sorted.
 func (c *cluster) pods(t *testing.T) []string {
 	t.Helper()
-	list, err := c.client.CoreV1().Pods(c.namespace).List(t.Context(), metav1.ListOptions{})
+	list, err := c.client.CoreV1().Pods(c.namespace).List(t.Context(), singleuser)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,12 +123,39 @@ func (c *cluster) pods(t *testing.T) []string {
 	return keys
 }
 
+// singleuser selects what belongs to a user's server, and nothing of an outpost that runs in the same namespace.
+var singleuser = metav1.ListOptions{LabelSelector: "component=singleuser-server"}
+
+// servicesAndPods returns the names of both, sorted. They are the same, since each server has one of each.
+func (c *cluster) servicesAndPods(t *testing.T) (services, pods []string) {
+	t.Helper()
+	core := c.client.CoreV1()
+	podList, err := core.Pods(c.namespace).List(t.Context(), singleuser)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serviceList, err := core.Services(c.namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "hub.jupyter.org/username"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range podList.Items {
+		pods = append(pods, p.Name)
+	}
+	for _, s := range serviceList.Items {
+		services = append(services, s.Name)
+	}
+	slices.Sort(pods)
+	slices.Sort(services)
+	return services, pods
+}
+
 // process is an outpost that can be killed and started again on the same database.
 type process struct {
-	c   *cluster
-	url string
-	env []string
-	log *os.File
+	*api
+	c          *cluster
+	kubeconfig string // the cluster's, unless a test stands between
+	env        []string
+	log        *os.File
 
 	mu  sync.Mutex
 	cmd *exec.Cmd
@@ -120,6 +164,11 @@ type process struct {
 // newProcess prepares an outpost; env is added to its environment.
 func (c *cluster) newProcess(t *testing.T, dir string, env ...string) *process {
 	t.Helper()
+	if c.binary == "" {
+		path := filepath.Join(t.TempDir(), "outpost")
+		program(t, "go", "build", "-o", path, "./server/cmd/outpost")
+		c.binary = path
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -137,12 +186,12 @@ func (c *cluster) newProcess(t *testing.T, dir string, env ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{c: c, url: "http://" + address, log: log, env: append([]string{
+	p := &process{api: newAPI("http://" + address), c: c, kubeconfig: c.kubeconfig, log: log, env: append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + dir,
 		"usernames=" + hubName, "passwords=" + password,
 		"OUTPOST_CRYPT_KEY=" + base64.URLEncoding.EncodeToString(bytes.Repeat([]byte("k"), 32)),
 		"OUTPOST_CONFIG_FILE=" + config, "OUTPOST_NAMESPACE=" + c.namespace, "OUTPOST_LISTEN=" + address,
-		"OUTPOST_METRICS_LISTEN=", "OUTPOST_SSH_LISTEN=", "OUTPOST_START_TIMEOUT=180",
+		"OUTPOST_METRICS_LISTEN=", "OUTPOST_SSH_LISTEN=", "OUTPOST_START_TIMEOUT=600",
 		"SQL_TYPE=sqlite", "SQL_DATABASE_URL=" + filepath.Join(dir, "outpost.sqlite"),
 	}, env...)}
 	t.Cleanup(func() {
@@ -160,7 +209,7 @@ func (c *cluster) newProcess(t *testing.T, dir string, env ...string) *process {
 // start runs the outpost and waits until it answers.
 func (p *process) start(t *testing.T) {
 	t.Helper()
-	cmd := exec.Command(p.c.binary, "--kubeconfig", p.c.kubeconfig, "--context", p.c.context, "serve")
+	cmd := exec.Command(p.c.binary, "--kubeconfig", p.kubeconfig, "--context", p.c.context, "serve")
 	cmd.Env, cmd.Stdout, cmd.Stderr = p.env, p.log, p.log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -186,71 +235,6 @@ func (p *process) kill() {
 		_ = p.cmd.Wait()
 		p.cmd = nil
 	}
-}
-
-// client has a connection for each request in flight.
-var client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 300}}
-
-// call makes one request as the hub's client does.
-func (p *process) call(ctx context.Context, method, path string, body any, async bool) (status int, answer string, err error) {
-	var payload io.Reader
-	if body != nil {
-		data, err := json.Marshal(body)
-		if err != nil {
-			return 0, "", err
-		}
-		payload = bytes.NewReader(data)
-	}
-	r, err := http.NewRequestWithContext(ctx, method, p.url+path, payload)
-	if err != nil {
-		return 0, "", err
-	}
-	r.SetBasicAuth(hubName, password)
-	r.Header.Set("Content-Type", "application/json")
-	if async {
-		r.Header.Set("execution-type", "async")
-	}
-	resp, err := client.Do(r)
-	if err != nil {
-		return 0, "", err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	return resp.StatusCode, string(text), err
-}
-
-// startService asks for a server; startID tells starts of one name apart.
-func (p *process) startService(ctx context.Context, name, startID string, async bool) (int, string, error) {
-	return p.call(ctx, http.MethodPost, "/services", map[string]any{
-		"name":         name,
-		"env":          map[string]string{"JUPYTERHUB_USER": "u-" + name, "JUPYTERHUB_USER_ID": "42", "JUPYTERHUB_API_TOKEN": "token"},
-		"user_options": map[string]string{"start_id": startID},
-		"misc": map[string]any{
-			"pod_name_template": "jupyter-{username}--{servername}", "services_enabled": true, "port": 41234, "internal_ssl": false, "extra_labels": map[string]string{},
-		},
-	}, async)
-}
-
-// services returns "<name>/<start id>" of every row of the hub, sorted.
-func (p *process) services(t *testing.T) []string {
-	t.Helper()
-	status, text, err := p.call(t.Context(), http.MethodGet, "/services/", nil, false)
-	if err != nil || status != http.StatusOK {
-		t.Fatalf("list: status %d, %s, %v", status, text, err)
-	}
-	var rows []struct {
-		Name    string `json:"name"`
-		StartID string `json:"start_id"`
-	}
-	if err := json.Unmarshal([]byte(text), &rows); err != nil {
-		t.Fatal(err)
-	}
-	var keys []string
-	for _, r := range rows {
-		keys = append(keys, r.Name+"/"+r.StartID)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // wait tries until f returns nil.
