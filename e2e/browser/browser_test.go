@@ -173,6 +173,24 @@ func TestE2EBrowserRefused(t *testing.T) {
 	b.shot("2-reason")
 }
 
+// TestE2EBrowserReason shows that a start that cannot work says why on the progress page, within 30 s.
+func TestE2EBrowserReason(t *testing.T) {
+	d := deployed.Open(t)
+	d.Remote.ReplaceFlavors(t, `{"flavors": {"small": {"resources": {"image": "localhost/outposts/no-such-image:1"}}}}`)
+	user, server := "browser-reason", "lab"
+	hub, err := hubapi.Login(t.Context(), d.HubURL, user, d.Password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopAtEnd(t, hub, user, server)
+	b := openTab(t, d)
+	b.logIn(user)
+	b.fill(user, server, "remote", "small")
+	b.waitText("the reason on the page", `document.querySelector("#progress-message").textContent`, "no-such-image", 30*time.Second)
+	b.waitText("the page", "location.pathname", "/hub/spawn-pending/", time.Second)
+	b.shot("2-reason")
+}
+
 func stopAtEnd(t *testing.T, hub *hubapi.Client, user, server string) {
 	t.Helper()
 	stop := func(ctx context.Context) {

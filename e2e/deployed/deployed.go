@@ -32,15 +32,18 @@ const (
 	OutpostNamespace = "outpost"
 )
 
+// OutpostPod are the labels of an outpost's pod.
+const OutpostPod = "app.kubernetes.io/name=outpost,app.kubernetes.io/component=outpost"
+
 // Deployed is a hub with its outposts on the clusters local and remote.
 type Deployed struct {
 	// Root is the checkout, Artefacts a folder for what a test leaves for people to look at.
-	Root, Artefacts string
-	HubURL          string   `json:"hubUrl"`
-	Password        string   `json:"loginPassword"`
-	User            string   `json:"verifyUser"`
-	Token           string   `json:"verifyToken"`
-	Systems         []string `json:"systemNames"`
+	Root, Kubeconfig, Artefacts string
+	HubURL                      string   `json:"hubUrl"`
+	Password                    string   `json:"loginPassword"`
+	User                        string   `json:"verifyUser"`
+	Token                       string   `json:"verifyToken"`
+	Systems                     []string `json:"systemNames"`
 	// Hub acts for User.
 	Hub *hubapi.Client
 	// Local and Remote are the clusters.
@@ -64,16 +67,11 @@ func Open(t testing.TB) *Deployed {
 	if _, err := os.Stat(kubeconfig); err != nil {
 		t.Skip("there are no local clusters; run `make up` first")
 	}
-	command := exec.CommandContext(t.Context(), filepath.Join(root, "dev", "run"), "pulumi", "stack", "output", "-s", "local", "--show-secrets", "--json")
-	command.Dir = root
-	command.Env = append(os.Environ(), "PULUMI_BACKEND_URL=file://"+filepath.Join(root, ".state", "pulumi"), "PULUMI_CONFIG_PASSPHRASE=")
-	var complaint bytes.Buffer
-	command.Stderr = &complaint
-	outputs, err := command.Output()
+	d := &Deployed{Root: root, Kubeconfig: kubeconfig, Artefacts: filepath.Join(root, ".state", "test", "artefacts")}
+	outputs, err := d.Pulumi(t.Context(), "stack", "output", "-s", "local", "--show-secrets", "--json")
 	if err != nil {
-		t.Skipf("the stack local cannot be read (%v); run `make up` first\n%s", err, &complaint)
+		t.Skipf("the stack local cannot be read; run `make up` first: %v", err)
 	}
-	d := &Deployed{Root: root, Artefacts: filepath.Join(root, ".state", "test", "artefacts")}
 	if err := json.Unmarshal(outputs, d); err != nil {
 		t.Fatalf("outputs of the stack local: %v", err)
 	}
@@ -90,6 +88,20 @@ func Open(t testing.TB) *Deployed {
 		t.Fatalf("the hub does not answer: %v", err)
 	}
 	return d
+}
+
+// Pulumi runs Pulumi on the stacks of the local clusters and returns what it printed.
+func (d *Deployed) Pulumi(ctx context.Context, args ...string) ([]byte, error) {
+	command := exec.CommandContext(ctx, filepath.Join(d.Root, "dev", "run"), append([]string{"pulumi"}, args...)...)
+	command.Dir = d.Root
+	command.Env = append(os.Environ(), "PULUMI_BACKEND_URL=file://"+filepath.Join(d.Root, ".state", "pulumi"), "PULUMI_CONFIG_PASSPHRASE=")
+	var complaint bytes.Buffer
+	command.Stderr = &complaint
+	out, err := command.Output()
+	if err != nil {
+		return out, fmt.Errorf("pulumi %s: %w\n%s%s", args[0], err, out, &complaint)
+	}
+	return out, nil
 }
 
 func open(t testing.TB, kubeconfig, name string) Cluster {
@@ -184,6 +196,20 @@ func (c Cluster) ReplacePod(ctx context.Context, namespace, labels string) error
 	})
 }
 
+// ServerPod is the pod of a single-user server, found by the name of the server.
+func (c Cluster) ServerPod(ctx context.Context, server string) (*corev1.Pod, error) {
+	pods, err := c.API.CoreV1().Pods(OutpostNamespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	for i, pod := range pods.Items {
+		if pod.Annotations["outposts.dev/name"] == server && pod.DeletionTimestamp == nil {
+			return &pods.Items[i], nil
+		}
+	}
+	return nil, fmt.Errorf("no pod of server %s is in %s", server, OutpostNamespace)
+}
+
 // Exec runs a command in the pod with these labels and returns what it printed.
 func (c Cluster) Exec(ctx context.Context, namespace, labels string, command ...string) (string, error) {
 	name, err := c.Pod(ctx, namespace, labels)
@@ -193,6 +219,11 @@ func (c Cluster) Exec(ctx context.Context, namespace, labels string, command ...
 	if name == "" {
 		return "", fmt.Errorf("no pod with %s runs in %s", labels, namespace)
 	}
+	return c.ExecIn(ctx, namespace, name, command...)
+}
+
+// ExecIn runs a command in a pod and returns what it printed.
+func (c Cluster) ExecIn(ctx context.Context, namespace, name string, command ...string) (string, error) {
 	request := c.API.CoreV1().RESTClient().Post().Resource("pods").Namespace(namespace).Name(name).SubResource("exec").
 		VersionedParams(&corev1.PodExecOptions{Command: command, Stdout: true, Stderr: true}, scheme.ParameterCodec)
 	executor, err := remotecommand.NewSPDYExecutor(c.config, "POST", request.URL())

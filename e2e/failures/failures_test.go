@@ -5,9 +5,7 @@
 package failures
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,9 +15,6 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/outposts-dev/outposts/e2e/deployed"
 	"github.com/outposts-dev/outposts/e2e/hubapi"
 )
@@ -28,9 +23,8 @@ import (
 const aim = time.Minute
 
 const (
-	hubPod     = "app=jupyterhub,component=hub"
-	proxyPod   = "app=jupyterhub,component=proxy"
-	outpostPod = "app.kubernetes.io/name=outpost,app.kubernetes.io/component=outpost"
+	hubPod   = "app=jupyterhub,component=hub"
+	proxyPod = "app=jupyterhub,component=proxy"
 )
 
 // TestE2ERunningServersSurvive holds that a JupyterLab on each system, with a variable in its kernel, outlives the loss of
@@ -60,10 +54,10 @@ func TestE2ERunningServersSurvive(t *testing.T) {
 			return err
 		}},
 		{"outpost pod of remote killed", func(ctx context.Context) error {
-			return d.Remote.ReplacePod(ctx, deployed.OutpostNamespace, outpostPod)
+			return d.Remote.ReplacePod(ctx, deployed.OutpostNamespace, deployed.OutpostPod)
 		}},
 		{"outpost pod of local killed", func(ctx context.Context) error {
-			return d.Local.ReplacePod(ctx, deployed.OutpostNamespace, outpostPod)
+			return d.Local.ReplacePod(ctx, deployed.OutpostNamespace, deployed.OutpostPod)
 		}},
 		{"proxy killed", func(ctx context.Context) error {
 			return d.Local.ReplacePod(ctx, deployed.HubNamespace, proxyPod)
@@ -145,7 +139,7 @@ func cut(ctx context.Context, t *testing.T, cluster string, d time.Duration) err
 // TestE2EStartsThatCannotWork holds that the reason of a failed start is shown within 30 s, in words.
 func TestE2EStartsThatCannotWork(t *testing.T) {
 	d := deployed.Open(t)
-	replaceFlavors(t, d.Remote, `{
+	d.Remote.ReplaceFlavors(t, `{
 		"flavors": {
 			"small": {"display_name": "Small", "resources": {"image": "localhost/outposts/no-such-image:1"}},
 			"large": {"display_name": "Large", "resources": {"mem_guarantee": "900G", "mem_limit": "900G"}}
@@ -192,81 +186,6 @@ func TestE2EStartsThatCannotWork(t *testing.T) {
 			}
 		})
 	}
-}
-
-// replaceFlavors gives the outpost of a cluster other flavors until the test ends, and waits until the outpost says that it
-// uses them. It reads the file again when the kubelet has brought it, which a change of the pod makes it do soon.
-func replaceFlavors(t *testing.T, cluster deployed.Cluster, text string) {
-	t.Helper()
-	const name = "outpost-flavors"
-	maps := cluster.API.CoreV1().ConfigMaps(deployed.OutpostNamespace)
-	before, err := maps.Get(t.Context(), name, metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	key := ""
-	for k := range before.Data {
-		key = k
-	}
-	pods := cluster.API.CoreV1().Pods(deployed.OutpostNamespace)
-	reloads := func(ctx context.Context) (int, error) {
-		pod, err := cluster.Pod(ctx, deployed.OutpostNamespace, outpostPod)
-		if err != nil {
-			return 0, err
-		}
-		log, err := pods.GetLogs(pod, &corev1.PodLogOptions{}).DoRaw(ctx)
-		return bytes.Count(log, []byte("changed file is used")), err
-	}
-	set := func(ctx context.Context, text string) error {
-		ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-		defer cancel()
-		earlier, err := reloads(ctx)
-		if err != nil {
-			return err
-		}
-		changed := before.DeepCopy()
-		changed.ResourceVersion = ""
-		changed.Data = map[string]string{key: text}
-		if _, err := maps.Update(ctx, changed, metav1.UpdateOptions{}); err != nil {
-			return err
-		}
-		mark := func(pod *corev1.Pod) {
-			if pod.Annotations == nil {
-				pod.Annotations = map[string]string{}
-			}
-			pod.Annotations["outposts.dev/e2e"] = fmt.Sprint(time.Now().UnixNano())
-		}
-		err = deployed.Eventually(ctx, func(ctx context.Context) error {
-			pod, err := cluster.Pod(ctx, deployed.OutpostNamespace, outpostPod)
-			if err != nil {
-				return err
-			}
-			there, err := pods.Get(ctx, pod, metav1.GetOptions{})
-			if err != nil {
-				return err
-			}
-			mark(there)
-			_, err = pods.Update(ctx, there, metav1.UpdateOptions{})
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		return deployed.Eventually(ctx, func(ctx context.Context) error {
-			if now, err := reloads(ctx); err != nil || now > earlier {
-				return err
-			}
-			return errors.New("the outpost does not use the new flavors yet")
-		})
-	}
-	if err := set(t.Context(), text); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := set(context.Background(), before.Data[key]); err != nil {
-			t.Errorf("give the flavors back: %v", err)
-		}
-	})
 }
 
 // TestE2ESeveralUsers holds that users who start at once, on both systems and with default and named servers, all get a

@@ -1,0 +1,152 @@
+//go:build e2e
+
+package failures
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/outposts-dev/outposts/e2e/deployed"
+	"github.com/outposts-dev/outposts/e2e/hubapi"
+)
+
+// TestE2EHostKeyChanged holds that the hub sends nothing to an outpost with another host key, says so to users and in its
+// log, and that everything works again once the key is put back, the server that ran meanwhile included.
+func TestE2EHostKeyChanged(t *testing.T) {
+	d := deployed.Open(t)
+	ctx := t.Context()
+	d.Start(ctx, t, d.Hub, d.User, "behind-key", map[string]any{"system": "remote"})
+	if err := d.Hub.WaitReachable(ctx, d.User, "behind-key"); err != nil {
+		t.Fatal(err)
+	}
+	began := metav1.Now()
+	putBack := changeHostKey(t, d.Remote)
+
+	t.Run("a start is refused in words", func(t *testing.T) {
+		const server = "other-key"
+		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+		defer cancel()
+		t.Cleanup(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			if err := errors.Join(d.Hub.Stop(ctx, d.User, server), d.Hub.WaitGone(ctx, d.User, server)); err != nil {
+				t.Error(err)
+			}
+		})
+		err := d.Hub.Start(ctx, d.User, server, map[string]any{"system": "remote"})
+		if err == nil {
+			err = d.Hub.Progress(ctx, d.User, server, nil)
+		}
+		const want = "Remote cluster shows another ssh host key than the one this hub knows, so nothing is sent there. Tell the administrators of the hub."
+		var refused *hubapi.StartError
+		if !errors.As(err, &refused) || !strings.Contains(refused.Message, want) {
+			t.Errorf("the start ended with %v, want %q", err, want)
+		}
+	})
+	t.Run("a running server is not reached", func(t *testing.T) {
+		if _, err := d.Hub.Get(ctx, d.User, "behind-key", "api/status"); err == nil {
+			t.Error("it answers")
+		}
+	})
+	t.Run("the log names the reason", func(t *testing.T) {
+		hub, err := d.Local.Pod(ctx, deployed.HubNamespace, hubPod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log, err := d.Local.API.CoreV1().Pods(deployed.HubNamespace).GetLogs(hub, &corev1.PodLogOptions{SinceTime: &began}).DoRaw(ctx)
+		if err != nil || !bytes.Contains(log, []byte("REMOTE HOST IDENTIFICATION HAS CHANGED")) {
+			t.Errorf("it does not (%v); its end:\n%s", err, log[max(0, len(log)-2000):])
+		}
+	})
+
+	putBack()
+	back := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, aim)
+	defer cancel()
+	if err := d.Hub.WaitReachable(ctx, d.User, "behind-key"); err != nil {
+		t.Fatalf("the server is not reachable after %s: %v", aim, err)
+	}
+	t.Logf("reachable %.1f s after the key was put back", time.Since(back).Seconds())
+	d.Start(ctx, t, d.Hub, d.User, "right-key", map[string]any{"system": "remote"})
+}
+
+// changeHostKey gives the outpost of a cluster a new host key; the function puts the old one back. The end of the test
+// does so too.
+func changeHostKey(t *testing.T, c deployed.Cluster) func() {
+	t.Helper()
+	const name, entry = "outpost-host-keys", "ssh_host_ed25519_key"
+	secrets := c.API.CoreV1().Secrets(deployed.OutpostNamespace)
+	before, err := secrets.Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(key, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := func(text []byte, mark any) {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+		defer cancel()
+		changed := before.DeepCopy()
+		changed.ResourceVersion = ""
+		changed.Data[entry] = text
+		if _, err := secrets.Update(ctx, changed, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := roll(ctx, c, mark); err != nil {
+			t.Fatal(err)
+		}
+	}
+	changed := true
+	putBack := func() {
+		if changed {
+			changed = false
+			set(before.Data[entry], nil)
+		}
+	}
+	t.Cleanup(putBack)
+	set(pem.EncodeToMemory(block), t.Name())
+	return putBack
+}
+
+// roll gives the pods of an outpost's Deployment a mark, or takes it away, and waits until none is left as it was.
+func roll(ctx context.Context, c deployed.Cluster, mark any) error {
+	word := "null"
+	if mark != nil {
+		word = fmt.Sprintf("%q", mark)
+	}
+	patch := fmt.Sprintf(`{"spec": {"template": {"metadata": {"annotations": {"outposts.dev/e2e": %s}}}}}`, word)
+	deployments := c.API.AppsV1().Deployments(deployed.OutpostNamespace)
+	patched, err := deployments.Patch(ctx, "outpost", types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{})
+	if err != nil {
+		return err
+	}
+	return deployed.Eventually(ctx, func(ctx context.Context) error {
+		now, err := deployments.Get(ctx, "outpost", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		want := *now.Spec.Replicas
+		if s := now.Status; s.ObservedGeneration < patched.Generation || s.UpdatedReplicas != want || s.Replicas != want || s.AvailableReplicas != want {
+			return fmt.Errorf("the rollout stands at %d of %d", s.UpdatedReplicas, want)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,241 @@
+//go:build e2e
+
+// Package policies asks, on the clusters, what the policies around a deployed hub let through. It is a package of its own
+// because it needs pods of strangers, which no other test has.
+package policies
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/outposts-dev/outposts/e2e/deployed"
+)
+
+// probe is a pod from which connections are tried.
+type probe struct{ name, namespace, pod string }
+
+// address is what a connection is tried to.
+type address struct{ name, host, port string }
+
+// TestE2EHubPolicies holds that what the hub's side needs is let in, and nothing beside it: hub to outposts, servers to hub,
+// proxy to hub, to tunnels and to servers. Strangers reach what is public, the proxy's front door.
+func TestE2EHubPolicies(t *testing.T) {
+	d := deployed.Open(t)
+	ctx := t.Context()
+	for _, system := range []string{"local", "remote"} {
+		d.Start(ctx, t, d.Hub, d.User, "policy-"+system, map[string]any{"system": system})
+	}
+	server, err := d.Local.ServerPod(ctx, "policy-local")
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := server.Spec.Containers[0].Image
+
+	running := func(labels string) probe {
+		pod, err := d.Local.Pod(ctx, deployed.HubNamespace, labels)
+		if err != nil || pod == "" {
+			t.Fatalf("pod %s: %q, %v", labels, pod, err)
+		}
+		return probe{labels, deployed.HubNamespace, pod}
+	}
+	hub, proxy := running("app=jupyterhub,component=hub"), running("app=jupyterhub,component=proxy")
+	local := probe{"server on local", deployed.OutpostNamespace, server.Name}
+	stranger := start(t, d.Local, "stranger", deployed.HubNamespace, image, nil)
+	friend := start(t, d.Local, "friend", deployed.HubNamespace, image, map[string]string{"hub.jupyter.org/network-access-hub": "true"})
+	neighbour := start(t, d.Local, "neighbour", deployed.OutpostNamespace, image, nil)
+	foreigner := start(t, d.Local, "foreigner", "default", image, nil)
+	// Labels are no passport: a rule for the proxy means the one in the hub's namespace.
+	impostor := start(t, d.Local, "impostor", "default", image, map[string]string{
+		"app": "jupyterhub", "component": "proxy", "release": "jupyterhub", "hub.jupyter.org/network-access-hub": "true",
+	})
+
+	inHubs := func(name, service, port string) address {
+		return address{name, service + "." + deployed.HubNamespace + ".svc", port}
+	}
+	hubAPI := inHubs("hub", "hub", "8081")
+	front, routes := inHubs("proxy", "proxy-public", "80"), inHubs("proxy's routes", "proxy-api", "8001")
+	tunnel := tunnelOf(ctx, t, d, "policy-remote")
+	direct := address{"server on local", server.Status.PodIP, portOf(t, server)}
+	localAPI, remoteAPI, remoteSSH := outposts(ctx, t, d)
+
+	for _, try := range []struct {
+		from probe
+		to   address
+		open bool
+	}{
+		{hub, localAPI, true},
+		{hub, remoteAPI, true},
+		{hub, remoteSSH, true},
+		{hub, routes, true},
+		{hub, direct, true},
+		{hub, tunnel, true}, // it looks whether the server answers, through its own Service
+		{proxy, hubAPI, true},
+		{proxy, tunnel, true},
+		{proxy, direct, true},
+		{local, hubAPI, true},
+		{local, front, true},
+		{local, tunnel, false},
+		{local, routes, false},
+		{neighbour, hubAPI, true}, // the outpost itself, which tells the hub of a start
+		{neighbour, tunnel, false},
+		{neighbour, routes, false},
+		{friend, hubAPI, true}, // the chart's own way to let a pod in
+		{friend, tunnel, false},
+		{stranger, front, true},
+		{stranger, hubAPI, false},
+		{stranger, tunnel, false},
+		{stranger, routes, false},
+		{foreigner, front, true},
+		{foreigner, hubAPI, false},
+		{foreigner, tunnel, false},
+		{foreigner, routes, false},
+		{impostor, hubAPI, false},
+		{impostor, tunnel, false},
+		{impostor, routes, false},
+	} {
+		// Policies follow a new pod within seconds. What is to be closed is open to somebody above: it is there.
+		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+		err := deployed.Eventually(ctx, func(ctx context.Context) error {
+			said, err := d.Local.ExecIn(ctx, try.from.namespace, try.from.pod, "python3", "-c", dial, try.to.host, try.to.port)
+			if err != nil {
+				return err
+			}
+			if open := strings.TrimSpace(said) == "connected"; open != try.open {
+				return fmt.Errorf("it is %s", said)
+			}
+			return nil
+		})
+		cancel()
+		if err != nil {
+			t.Errorf("%s to %s, open is to be %v: %v", try.from.name, try.to.name, try.open, err)
+		}
+	}
+}
+
+// dial says in one word, or in those of the system, whether a connection can be made.
+const dial = `
+import socket, sys
+address = socket.gethostbyname(sys.argv[1]), int(sys.argv[2])
+try:
+    socket.create_connection(address, 3).close()
+    print("connected")
+except OSError as e:
+    print(e)
+`
+
+// start starts a pod that does nothing, and ends it with the test.
+func start(t *testing.T, c deployed.Cluster, name, namespace, image string, labels map[string]string) probe {
+	t.Helper()
+	pods, now := c.API.CoreV1().Pods(namespace), int64(0)
+	user, no := int64(1000), false
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-" + name + "-", Namespace: namespace, Labels: labels},
+		Spec: corev1.PodSpec{
+			AutomountServiceAccountToken: &no,
+			SecurityContext:              &corev1.PodSecurityContext{RunAsUser: &user, SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
+			Containers: []corev1.Container{{
+				Name: "probe", Image: image, Command: []string{"sleep", "infinity"},
+				SecurityContext: &corev1.SecurityContext{AllowPrivilegeEscalation: &no, Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}},
+			}},
+			TerminationGracePeriodSeconds: &now,
+		},
+	}
+	made, err := pods.Create(t.Context(), pod, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := pods.Delete(context.Background(), made.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
+			t.Error(err)
+		}
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	err = deployed.Eventually(ctx, func(ctx context.Context) error {
+		there, err := pods.Get(ctx, made.Name, metav1.GetOptions{})
+		if err == nil && there.Status.Phase != corev1.PodRunning {
+			err = fmt.Errorf("pod %s is %s", made.Name, there.Status.Phase)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return probe{name + " in " + namespace, namespace, made.Name}
+}
+
+// tunnelOf is the Service beside the hub that leads to a server's tunnel.
+func tunnelOf(ctx context.Context, t *testing.T, d *deployed.Deployed, server string) address {
+	t.Helper()
+	services, err := d.Local.API.CoreV1().Services(deployed.HubNamespace).List(ctx, metav1.ListOptions{LabelSelector: "component=singleuser-server"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, svc := range services.Items {
+		if strings.HasSuffix(svc.Name, "-"+server) {
+			return address{"tunnel", svc.Name + "." + svc.Namespace + ".svc", strconv.Itoa(int(svc.Spec.Ports[0].Port))}
+		}
+	}
+	t.Fatalf("no Service leads to the tunnel of %s", server)
+	return address{}
+}
+
+// outposts are the addresses that the hub was given.
+func outposts(ctx context.Context, t *testing.T, d *deployed.Deployed) (localAPI, remoteAPI, remoteSSH address) {
+	t.Helper()
+	secret, err := d.Local.API.CoreV1().Secrets(deployed.HubNamespace).Get(ctx, "hub", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var values struct {
+		Custom struct {
+			Outposts struct {
+				Systems map[string]struct {
+					URL string `json:"url"`
+					SSH struct {
+						Host string `json:"host"`
+						Port int    `json:"port"`
+					} `json:"ssh"`
+				} `json:"systems"`
+			} `json:"outposts"`
+		} `json:"custom"`
+	}
+	if err := yaml.Unmarshal(secret.Data["values.yaml"], &values); err != nil {
+		t.Fatal(err)
+	}
+	api := func(system string) address {
+		there, err := url.Parse(values.Custom.Outposts.Systems[system].URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		host, port, err := net.SplitHostPort(there.Host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return address{"API of outpost " + system, host, port}
+	}
+	ssh := values.Custom.Outposts.Systems["remote"].SSH
+	return api("local"), api("remote"), address{"ssh of outpost remote", ssh.Host, strconv.Itoa(ssh.Port)}
+}
+
+// portOf is the port at which a server listens: the one that its Service leads to.
+func portOf(t *testing.T, pod *corev1.Pod) string {
+	t.Helper()
+	for _, container := range pod.Spec.Containers {
+		for _, port := range container.Ports {
+			return strconv.Itoa(int(port.ContainerPort))
+		}
+	}
+	t.Fatalf("pod %s has no port", pod.Name)
+	return ""
+}
