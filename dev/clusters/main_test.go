@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -136,6 +138,29 @@ func TestMissing(t *testing.T) {
 	}
 	if err := missing([]string{"sh"}); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestSpareWatchers(t *testing.T) {
+	if err := spareWatchers(2); err != nil {
+		t.Fatal(err)
+	}
+	// So many that this process may not have as many files; the machine's own limit stays untouched.
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 20, Max: limit.Max}); err != nil {
+		t.Fatal(err)
+	}
+	err := spareWatchers(32)
+	if !errors.Is(err, syscall.EMFILE) || !strings.Contains(err.Error(), "fewer than 32 instances of inotify") || !strings.Contains(err.Error(), "sysctl -w fs.inotify.max_user_instances") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/outposts-dev/outposts/dev/clusters/bridge"
@@ -25,6 +27,10 @@ import (
 
 // leastFree is how much space `up` wants on the disk: below 1 % kubelet evicts pods, and images come on top.
 const leastFree = 2 << 30
+
+// watchers is how many instances of inotify `up` wants to see free for each cluster that it starts: its programs take 22. The kernel
+// gives a user 128, and without one containerd serves nothing and kubelet does not start.
+const watchers = 32
 
 // programs are what the nodes use of the system.
 var programs = []string{"ip", "nsenter", "nft", "iptables", "ipset", "mount"}
@@ -91,6 +97,18 @@ func runUp(ctx context.Context, a *app, flags *flag.FlagSet, args []string) erro
 	ctx, cancel := context.WithTimeoutCause(ctx, *timeout, fmt.Errorf("not there after %s", *timeout))
 	defer cancel()
 	p := &progress{app: a, began: time.Now()}
+	starting := 0
+	for _, name := range names {
+		if daemon.Find(daemon.Node, a.dir.Cluster(name)) == 0 {
+			starting++
+		}
+	}
+	if err := spareWatchers(starting * watchers); err != nil {
+		return err
+	}
+	if err := bridge.Conflict(network); err != nil { // before a cluster has a folder
+		return err
+	}
 	var clusters []plan.Cluster
 	for _, name := range names {
 		cluster, err := a.dir.Ensure(name, network)
@@ -152,6 +170,19 @@ func missing(programs []string) error {
 	}
 	if len(absent) > 0 {
 		return fmt.Errorf("missing programs: %s; `make clusters` installs them on Debian and Ubuntu", strings.Join(absent, " "))
+	}
+	return nil
+}
+
+// spareWatchers returns an error unless n more instances of inotify can be had.
+func spareWatchers(n int) error {
+	for range n {
+		instance, err := syscall.InotifyInit1(syscall.IN_CLOEXEC)
+		if err != nil {
+			limit, _ := os.ReadFile("/proc/sys/fs/inotify/max_user_instances")
+			return fmt.Errorf("this machine has fewer than %d instances of inotify left of %s (%w): sysctl -w fs.inotify.max_user_instances=1024", n, bytes.TrimSpace(limit), err)
+		}
+		defer syscall.Close(instance)
 	}
 	return nil
 }

@@ -9,7 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -182,6 +184,9 @@ func TestE2ERouteInUse(t *testing.T) {
 	}
 	if out := ipOutput(t, "-o", "link"); strings.Contains(out, "outposts66") {
 		t.Errorf("something was made all the same:\n%s", out)
+	}
+	if _, err := os.Stat(filepath.Join(w.state, "t1")); err == nil {
+		t.Error("the refused cluster has a folder")
 	}
 }
 
