@@ -25,7 +25,7 @@ var allowed = map[string][]string{
 	"server": {
 		"server/config", "server/httpapi", "server/hubclient", "server/outpost", "server/seal", "server/sshd", "server/store",
 	},
-	"server/cmd/outpost":         {"server", "server/config", "server/kube", "server/outpost"},
+	"server/cmd/outpost":         {"server", "server/config", "server/footprint", "server/kube", "server/outpost"},
 	"server/httpapi":             {"server/outpost"},
 	"server/hubclient":           {"server/outpost"},
 	"server/kube":                {"server/outpost"},

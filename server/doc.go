@@ -6,7 +6,8 @@
 // leave by a listener of their own.
 //
 // [New] wires everything in the order in which it depends on one another; [Server.Run] runs it and takes it down in
-// reverse. Package cmd/outpost adds the Kubernetes client, signals and the exit code.
+// reverse. Package cmd/outpost adds the Kubernetes client, signals, the exit code, and by footprint what the process
+// takes of its machine.
 //
 // [httpapi]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/httpapi
 // [outpost]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/outpost

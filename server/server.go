@@ -35,6 +35,8 @@ type Options struct {
 	Settled func()
 	// RefusedAddresses are never dialled for a hub: the API server's and the node's.
 	RefusedAddresses []netip.Prefix
+	// Moving is told how many SSH connections move much data, each time that the number changes. May be nil.
+	Moving func(connections int)
 	// HubAPI calls hubs; nil is HTTP.
 	HubAPI outpost.HubAPI
 	// Version is what the process tells about itself.
@@ -256,7 +258,7 @@ func (s *Server) newFronts() (err error) {
 			_, ok := s.manager.PermitOpen(context.Background(), hub, host, int(port))
 			return ok
 		},
-		RefusedAddresses: s.opts.RefusedAddresses, Logger: s.component("sshd"), Observer: &s.metrics.ssh,
+		RefusedAddresses: s.opts.RefusedAddresses, Logger: s.component("sshd"), Observer: &s.metrics.ssh, Moving: s.opts.Moving,
 	})
 	if err != nil {
 		return fmt.Errorf("OUTPOST_HOST_KEYS_DIR, OUTPOST_AUTHORIZED_KEYS_DIR: %w", err)

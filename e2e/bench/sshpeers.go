@@ -14,12 +14,12 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/outposts-dev/outposts/server/footprint"
 	"github.com/outposts-dev/outposts/server/sshd"
 )
 
@@ -39,11 +39,9 @@ func serveSSH(args []string) error {
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(200) // as cmd/outpost does
-	}
 	server, err := sshd.New(sshd.Options{
 		Hubs: []string{"jupyterhub"}, HostKeysDir: *hosts, AuthorizedKeysDir: *keys,
+		Moving:     footprint.NewPace(os.LookupEnv).Moving,
 		PermitOpen: func(_, host string, port uint16) bool { return host == benchHost && port == benchPort },
 		Resolve: func(context.Context, string) ([]netip.Addr, error) {
 			return []netip.Addr{netip.MustParseAddr("192.0.2.10")}, nil
@@ -61,6 +59,7 @@ func serveSSH(args []string) error {
 		return err
 	}
 	fmt.Println(l.Addr())
+	go footprint.Release(context.Background())
 	return server.Serve(context.Background(), l)
 }
 

@@ -45,6 +45,8 @@ type conn struct {
 	channels atomic.Int64 // open or being opened
 	opened   atomic.Int64 // ever accepted
 	up, down atomic.Int64 // bytes
+	pieces   atomic.Int64 // large ones, see movers
+	moves    atomic.Bool  // it is one of the movers
 	tasks    sync.WaitGroup
 
 	// What the keepalive remembers; only its goroutine uses these.
@@ -55,6 +57,9 @@ type conn struct {
 	asking                 atomic.Bool   // a keepalive is under way
 	ask                    chan struct{} // holds one; sent to only when none is under way
 }
+
+// bytes is what the connection has moved, both ways.
+func (c *conn) bytes() int64 { return c.up.Load() + c.down.Load() }
 
 // end closes the connection; the first reason is the one that is logged.
 func (c *conn) end(why string) {

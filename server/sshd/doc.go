@@ -7,6 +7,7 @@
 //
 // The way of one connection: [Server.Serve] accepts and admits it (startups.go), conn.go does the handshake with the
 // keys of authorizedkeys.go and keyset.go and then serves its channels, forward.go checks, dials and splices each of
-// them, address.go refuses addresses that no single-user server has. wire.go and buffers.go are between the
-// handshake's library and the socket: they read ahead and write in batches, and borrow memory only while data moves.
+// them, address.go refuses addresses that no single-user server has, movers.go tells how many connections move much
+// data. wire.go and buffers.go are between the handshake's library and the socket: they read ahead and write in
+// batches, and borrow memory only while data moves.
 package sshd

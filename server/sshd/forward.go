@@ -23,11 +23,15 @@ type target struct {
 const maxHost = 253
 
 // upBuffer is what a channel holds while its client is silent. A longer message takes a second read.
-const upBuffer = 4 << 10
+const upBuffer = 1 << 10
 
 // bulkUploads is how many channels of the process may hold a buffer of bulkSize for the next piece of an upload. The
 // library tells of data only by a blocking read, so such a buffer stays held when the upload pauses.
 const bulkUploads = 64
+
+// bulkPiece is what a piece of an upload has at least: half a packet, so that the rest of one of which a small buffer
+// took the beginning counts too.
+const bulkPiece = 16 << 10
 
 // deliverGrace is how long a target may take for what its client has sent before it closed the channel.
 const deliverGrace = 30 * time.Second
@@ -71,10 +75,8 @@ func (c *conn) forward(nc ssh.NewChannel, t target) {
 		c.refuse(nc, RefusedTarget)
 		return
 	}
-	ctx, cancel := context.WithTimeout(c.ctx, s.opts.DialTimeout)
-	defer cancel()
 	start := time.Now()
-	remote, err := s.dial(ctx, t)
+	remote, err := s.dial(c.ctx, t)
 	if errors.Is(err, errRefusedAddress) {
 		c.log.Warn("a service's name resolves to an address that is never dialled", "target", t.host)
 		c.refuse(nc, RefusedAddress)
@@ -105,6 +107,8 @@ var errRefusedAddress = errors.New("address is never dialled")
 // dial resolves a target once, checks every address it has, and dials the checked addresses, not the name again: what
 // a second look-up would say does not matter.
 func (s *Server) dial(ctx context.Context, t target) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.DialTimeout)
+	defer cancel()
 	addrs, err := s.resolve(ctx, t.host)
 	if err != nil {
 		return nil, err
@@ -116,11 +120,10 @@ func (s *Server) dial(ctx context.Context, t target) (net.Conn, error) {
 		}
 	}
 	err = errors.New("the name has no address")
+	deadline, _ := ctx.Deadline()
 	for i, a := range addrs {
-		attempt, cancel := ctx, context.CancelFunc(func() {})
-		if deadline, ok := ctx.Deadline(); ok { // a share of what is left, so that one silent address is not the end
-			attempt, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(len(addrs)-i))
-		}
+		// A share of what is left, so that one silent address is not the end.
+		attempt, cancel := context.WithTimeout(ctx, time.Until(deadline)/time.Duration(len(addrs)-i))
 		var conn net.Conn
 		conn, err = s.opts.Dial(attempt, netip.AddrPortFrom(a.Unmap(), t.port))
 		cancel()
@@ -221,6 +224,9 @@ func (c *conn) copyDown(ch ssh.Channel, remote net.Conn) {
 		if err != nil {
 			return
 		}
+		if n >= bulkPiece {
+			c.server.movers.piece(c)
+		}
 	}
 }
 
@@ -258,21 +264,25 @@ func (c *conn) copyUp(ch ssh.Channel, remote net.Conn) {
 
 // moveBulk moves the pieces of an upload until one is short.
 func (c *conn) moveBulk(move func([]byte) (int, bool)) (ok bool) {
+	brief := briefPool.Get().(*buffer)
+	n, ok := move(brief.data)
+	brief.free()
+	if !ok || n < bulkPiece {
+		return ok
+	}
 	select {
 	case c.server.bulk <- struct{}{}:
 		defer func() { <-c.server.bulk }()
 	default: // too many: one piece at a time
-		buf := briefPool.Get().(*buffer)
-		defer buf.free()
-		_, ok = move(buf.data)
-		return ok
+		return true
 	}
 	buf := bulkPool.Get().(*buffer)
 	defer buf.free()
 	for {
 		n, ok := move(buf.data)
-		if !ok || n < briefSize {
+		if !ok || n < bulkPiece {
 			return ok
 		}
+		c.server.movers.piece(c)
 	}
 }

@@ -37,6 +37,10 @@ type Options struct {
 	// Observer is told what happens, for metrics. Default: nobody.
 	Observer Observer
 
+	// Moving is told how many connections move much data, each time that the number changes. Calls come one after the
+	// other and hold up what is moved. Default: nobody.
+	Moving func(connections int)
+
 	// HandshakeTimeout bounds the time from accept to a finished authentication. Default 10 s.
 	HandshakeTimeout time.Duration
 	// MaxUnauthenticated bounds connections in handshake. A new one over the bound takes the place of the oldest of

@@ -20,7 +20,8 @@ type Server struct {
 	keys     *keyring
 	startups *startups
 	hubs     map[string]*hubState // by name; the map is never changed
-	bulk     chan struct{}        // places for uploads that hold a large buffer
+	movers   movers
+	bulk     chan struct{} // places for uploads that hold a large buffer
 	own      atomic.Pointer[[]netip.Addr]
 	channels atomic.Int64
 	serving  atomic.Bool
@@ -58,6 +59,7 @@ func New(opts Options) (*Server, error) {
 		},
 		startups: newStartups(opts.MaxUnauthenticated, opts.MaxUnauthenticatedPerSource),
 		hubs:     map[string]*hubState{},
+		movers:   movers{tell: opts.Moving, moved: map[*conn]int64{}},
 		bulk:     make(chan struct{}, bulkUploads),
 		conns:    map[*conn]struct{}{},
 	}
@@ -126,6 +128,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	err := s.accept(ctx, base, l)
 	s.stopping.Store(true)
 	s.drain()
+	s.movers.stop()
 	close(done)
 	watchers.Wait()
 	s.report()

@@ -173,6 +173,16 @@ Settings are environment variables (defaults in brackets):
 		fmt.Fprintf(&b, "\n      %s\n", v.Help)
 	}
 	b.WriteString(`
+The Go runtime's own settings hold too:
+
+  GOMAXPROCS
+      processors; without it all that the process may use, and while SSH connections move much data one for each of those:
+      one forwards several Gbit/s, and more would cost more than they bring
+  GOMEMLIMIT [nine tenths of the container's limit]
+      memory above which garbage is collected more often
+  GOGC [200, and up to 800 while SSH connections move much data]
+      growth of the heap between two collections, in percent
+
 The YAML file of OUTPOST_CONFIG_FILE, all of it optional:
 
   spawner: {image: quay.io/jupyter/minimal-notebook, cpu_limit: 1}  # KubeSpawner's options, for all hubs

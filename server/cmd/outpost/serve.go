@@ -8,11 +8,13 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"k8s.io/klog/v2"
 
 	"github.com/outposts-dev/outposts/server"
+	"github.com/outposts-dev/outposts/server/footprint"
 	"github.com/outposts-dev/outposts/server/kube"
 )
 
@@ -21,7 +23,7 @@ const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 // serve runs the server until ctx ends.
 func (p *process) serve(ctx context.Context) error {
-	limitMemory(p.lookup, p.log)
+	footprint.LimitMemory(p.lookup, p.log)
 	klog.SetSlogLogger(p.log.With("component", "client-go"))
 	namespace, err := p.namespace()
 	if err != nil {
@@ -37,7 +39,7 @@ func (p *process) serve(ctx context.Context) error {
 	}
 	options := server.Options{
 		Logger: p.log, Version: version, InformerAge: spawner.Age, RefusedAddresses: p.refusedAddresses(),
-		Settled: func() { dropStartupPages(p.log) },
+		Settled: func() { footprint.DropStartupPages(p.log) }, Moving: footprint.NewPace(p.lookup).Moving,
 	}
 	if p.cfg.Lease != "" {
 		options.Lead = election{
@@ -48,6 +50,11 @@ func (p *process) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	var release sync.WaitGroup
+	release.Go(func() { footprint.Release(ctx) })
+	defer release.Wait()
+	defer cancel()
 	return s.Run(ctx)
 }
 

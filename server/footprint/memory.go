@@ -1,4 +1,6 @@
-package main
+// Package footprint fits what the process takes of its machine, memory and processors, to what it does. Settings of the
+// Go runtime (GOGC, GOMEMLIMIT, GOMAXPROCS) win.
+package footprint
 
 import (
 	"bufio"
@@ -13,17 +15,9 @@ import (
 // limitFiles say how much memory this process may use: cgroup v2 and v1.
 var limitFiles = []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}
 
-// collectAt is how much the heap grows between two garbage collections, in percent, unless GOGC says otherwise: tunnels
-// and polls leave much garbage and little else, and the heap of a thousand services is small.
-const collectAt = 200
-
-// limitMemory makes the garbage collector work harder before the container's limit is reached. GOGC and GOMEMLIMIT
-// win; the number of processors is seen by Go itself.
-func limitMemory(lookup func(string) (string, bool), log *slog.Logger) {
-	if set, _ := lookup("GOGC"); set == "" {
-		debug.SetGCPercent(collectAt)
-	}
-	if set, _ := lookup("GOMEMLIMIT"); set != "" {
+// LimitMemory makes the garbage collector work harder before the container's limit is reached.
+func LimitMemory(lookup func(string) (string, bool), log *slog.Logger) {
+	if given(lookup, "GOMEMLIMIT") {
 		return
 	}
 	for _, file := range limitFiles {
@@ -48,10 +42,10 @@ func memoryLimit(text string) (int64, bool) {
 	return limit / 10 * 9, true
 }
 
-// dropStartupPages unmaps the pages of the program file that the start has touched: mostly the set-up of every
+// DropStartupPages unmaps the pages of the program file that the start has touched: mostly the set-up of every
 // Kubernetes API type, about 20 MB. The few that are needed again are mapped again, from the page cache. Only pages that are
 // never written to are dropped (madvise(2), MADV_DONTNEED).
-func dropStartupPages(log *slog.Logger) {
+func DropStartupPages(log *slog.Logger) {
 	program, err := os.Executable()
 	if err != nil {
 		return

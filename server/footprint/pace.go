@@ -1,0 +1,79 @@
+package footprint
+
+import (
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+)
+
+// How much the heap grows between two garbage collections, in percent: what is quiet leaves little garbage in a small
+// heap. Tunnels that move data leave a packet's worth for each packet; then a heap that is small grows by moveGrowth.
+const (
+	quietPercent = 200
+	movePercent  = 800
+	moveGrowth   = 32 << 20
+)
+
+// Pace fits the process to the tunnels that move data. GOMAXPROCS and GOGC win. Make it with [NewPace].
+type Pace struct {
+	processors, collector bool // ours to set
+	most                  int  // processors that Go chose, while data moves
+}
+
+// NewPace returns the pace of a process whose tunnels are quiet, and sets it.
+func NewPace(lookup func(string) (string, bool)) *Pace {
+	p := &Pace{processors: !given(lookup, "GOMAXPROCS"), collector: !given(lookup, "GOGC")}
+	if p.collector {
+		debug.SetGCPercent(quietPercent)
+	}
+	return p
+}
+
+func given(lookup func(string) (string, bool), name string) bool {
+	value, _ := lookup(name)
+	return value != ""
+}
+
+// Moving is told how many connections move much data, one call at a time. Then there are as many processors as such
+// connections, as sshd has a process for each, and no more than Go would take: a packet passes through three goroutines
+// of the SSH library, and handing it from one processor to the other costs more than the second one is worth. One
+// processor forwards several Gbit/s.
+func (p *Pace) Moving(connections int) {
+	begins := p.most == 0
+	switch {
+	case connections == 0:
+		p.quiet()
+		return
+	case begins:
+		p.most = runtime.GOMAXPROCS(0)
+	}
+	if p.processors {
+		runtime.GOMAXPROCS(min(connections, p.most))
+	}
+	if p.collector && begins {
+		debug.SetGCPercent(percent(live()))
+	}
+}
+
+// quiet takes back what Moving has set.
+func (p *Pace) quiet() {
+	p.most = 0
+	if p.processors {
+		runtime.SetDefaultGOMAXPROCS()
+	}
+	if p.collector {
+		debug.SetGCPercent(quietPercent)
+	}
+}
+
+// percent is how much a heap with so many live bytes grows while data moves.
+func percent(live uint64) int {
+	return int(min(movePercent, max(quietPercent, moveGrowth*100/max(live, 1))))
+}
+
+// live is the size of the heap after the last collection.
+func live() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}

@@ -1,0 +1,58 @@
+package footprint
+
+import (
+	"context"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+)
+
+// A process is calm when it has allocated less than calmBytes since the last look at it. A calm one gives memory back if
+// there is releaseBytes of it that holds nothing.
+const (
+	releaseLook  = 500 * time.Millisecond
+	calmBytes    = 256 << 10
+	releaseBytes = 4 << 20
+)
+
+// Release gives memory back to the machine each time that the process becomes calm, until ctx ends. By itself Go would wait
+// two minutes for a collection, and then keep a share of what is free.
+func Release(ctx context.Context) {
+	r := newReleaser()
+	tick := time.NewTicker(releaseLook)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			r.look()
+		}
+	}
+}
+
+// releaser remembers what was allocated up to the last look.
+type releaser struct {
+	samples   []metrics.Sample
+	allocated uint64
+}
+
+func newReleaser() *releaser {
+	return &releaser{samples: []metrics.Sample{
+		{Name: "/gc/heap/allocs:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}, {Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+	}}
+}
+
+// look releases memory if it is time to, and tells whether it was.
+func (r *releaser) look() (released bool) {
+	metrics.Read(r.samples)
+	value := func(i int) uint64 { return r.samples[i].Value.Uint64() }
+	allocated, objects, live, free := value(0), value(1), value(2), value(3)
+	calm := allocated-r.allocated < calmBytes
+	r.allocated = allocated
+	if !calm || objects-min(live, objects)+free < releaseBytes {
+		return false
+	}
+	debug.FreeOSMemory()
+	return true
+}
