@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,13 +61,19 @@ func inTime(t *testing.T, change func(*Options), test func(*timed)) {
 func (x *timed) connect() (*ssh.Client, *memConn) {
 	x.t.Helper()
 	conn := x.l.dial()
+	return x.handshake(conn), conn
+}
+
+// handshake makes a client of a connection.
+func (x *timed) handshake(conn net.Conn) *ssh.Client {
+	x.t.Helper()
 	sc, chans, reqs, err := ssh.NewClientConn(conn, "", &ssh.ClientConfig{
-		User: "jhuboutpost", Auth: []ssh.AuthMethod{ssh.PublicKeys(x.w.hubKey)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
+		User: "jhuboutpost", Auth: []ssh.AuthMethod{ssh.PublicKeys(x.w.hubKey)}, HostKeyCallback: ssh.FixedHostKey(x.w.hostKey.PublicKey()),
 	})
 	if err != nil {
 		x.t.Fatal(err)
 	}
-	return ssh.NewClient(sc, chans, reqs), conn
+	return ssh.NewClient(sc, chans, reqs)
 }
 
 func (x *timed) echoes(conn net.Conn) {
@@ -106,12 +111,17 @@ func TestIdleConnectionsStay(t *testing.T) {
 	})
 }
 
-func (x *timed) ended(why string) {
+// logged checks that the log tells why a connection has ended.
+func (x *timed) logged(why string) {
 	x.t.Helper()
 	synctest.Wait()
-	if log := x.w.log.String(); !strings.Contains(log, "why=\""+why+"\"") {
-		x.t.Errorf("the log does not say %q:\n%s", why, log)
-	}
+	x.w.logged(why)
+}
+
+// ended checks that no connection is left, and why.
+func (x *timed) ended(why string) {
+	x.t.Helper()
+	x.logged(why)
 	if n := x.w.seen.get("connections"); n != 0 {
 		x.t.Errorf("%d connections are left", n)
 	}

@@ -293,6 +293,14 @@ func (b *lockedBuffer) String() string {
 	return b.b.String()
 }
 
+// logged checks that the log tells why a connection has ended.
+func (w *world) logged(why string) {
+	w.t.Helper()
+	if log := w.log.String(); !strings.Contains(log, "why=\""+why+"\"") {
+		w.t.Errorf("the log does not say %q:\n%s", why, log)
+	}
+}
+
 // recorder is an Observer that keeps counts, and lets a test wait for them.
 type recorder struct {
 	mu      sync.Mutex
