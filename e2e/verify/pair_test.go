@@ -1,0 +1,132 @@
+//go:build e2e
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/outposts-dev/outposts/e2e/deployed"
+)
+
+// TestE2ESecondPair changes one key of the hub's stack, its image, to the newest JupyterHub and client. The hub takes over a
+// copy of the database, a server that runs outlives the change, and the check passes. Then the first pair is put back: a
+// database does not go back to an older JupyterHub, which is why the second pair has a copy.
+func TestE2ESecondPair(t *testing.T) {
+	d := deployed.Open(t)
+	ctx := t.Context()
+	run := func(command ...string) string {
+		t.Helper()
+		cmd := exec.CommandContext(ctx, filepath.Join(d.Root, command[0]), command[1:]...)
+		cmd.Dir = d.Root
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%s: %v", strings.Join(command, " "), err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	image := run("images/build", "ref", "hub", "jupyterhub-6.1")
+	run("dev/run", "clusters", "load", run("images/build", "hub", "jupyterhub-6.1"))
+	_, tag, _ := strings.Cut(image, ":")
+	version, _, _ := strings.Cut(tag, "-")
+
+	d.Start(ctx, t, d.Hub, d.User, "older", map[string]any{"system": "remote"})
+	const copied = `
+import os, sqlite3
+os.makedirs("/srv/jupyterhub/second-pair", exist_ok=True)
+with sqlite3.connect("/srv/jupyterhub/jupyterhub.sqlite") as first, sqlite3.connect("/srv/jupyterhub/second-pair/jupyterhub.sqlite") as second:
+    first.backup(second)
+`
+	if _, err := d.Local.Exec(ctx, deployed.HubNamespace, "app=jupyterhub,component=hub", "python3", "-c", copied); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+		defer cancel()
+		up(ctx, t, d, filepath.Join(d.Root, "Pulumi.local.yaml"))
+		if err := d.Hub.WaitReachable(ctx, d.User, "older"); err != nil {
+			t.Errorf("the server does not answer behind the first pair again: %v", err)
+		}
+		const remove = "rm -r /srv/jupyterhub/second-pair"
+		if _, err := d.Local.Exec(ctx, deployed.HubNamespace, "app=jupyterhub,component=hub", "sh", "-c", remove); err != nil {
+			t.Error(err)
+		}
+	})
+	up(ctx, t, d, changed(t, d, map[string]any{
+		"image":  map[string]any{"tag": tag},
+		"values": map[string]any{"hub": map[string]any{"db": map[string]any{"pvc": map[string]any{"subPath": "second-pair"}}}},
+	}))
+
+	began := time.Now()
+	reach, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := d.Hub.WaitReachable(reach, d.User, "older"); err != nil {
+		t.Errorf("a server of the first pair is not reachable behind the second: %v", err)
+	}
+	t.Logf("the running server answers %.1f s after the change", time.Since(began).Seconds())
+	var table, said bytes.Buffer
+	getenv := func(name string) string { return map[string]string{"VERIFY_TOKEN": d.Token}[name] }
+	code := verify(ctx, []string{
+		"--hub", d.HubURL, "--user", d.User, "--systems", "local=local,remote=remote", "--kubeconfig", d.Kubeconfig, "--hub-context", "local",
+	}, getenv, &table, &said)
+	t.Logf("\n%s", &table)
+	if code != 0 || !strings.Contains(said.String(), "JupyterHub "+version+" answers") {
+		t.Errorf("the check of %s ended with %d\n%s", image, code, &said)
+	}
+}
+
+// verify is the program itself.
+var verify = run
+
+// up applies the hub's stack with a config.
+func up(ctx context.Context, t *testing.T, d *deployed.Deployed, config string) {
+	t.Helper()
+	began := time.Now()
+	if _, err := d.Pulumi(ctx, "up", "-s", "local", "--config-file", config, "--yes", "--skip-preview", "--non-interactive"); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("pulumi up with %s: %.1f s", filepath.Base(config), time.Since(began).Seconds())
+}
+
+// changed is a copy of the config of the hub's stack in which some keys of the hub are other ones.
+func changed(t *testing.T, d *deployed.Deployed, hub map[string]any) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(d.Root, "Pulumi.local.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config map[string]any
+	if err := yaml.Unmarshal(text, &config); err != nil {
+		t.Fatal(err)
+	}
+	lay(config["config"].(map[string]any)["outposts:hub"].(map[string]any), hub)
+	if text, err = yaml.Marshal(config); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "Pulumi.local.yaml")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// lay lays one map over another.
+func lay(under, over map[string]any) {
+	for key, value := range over {
+		below, isMap := under[key].(map[string]any)
+		above, alsoMap := value.(map[string]any)
+		if isMap && alsoMap {
+			lay(below, above)
+		} else {
+			under[key] = value
+		}
+	}
+}
