@@ -135,20 +135,22 @@ func newMeter(t *testing.T, p *process, path string) *meter {
 	return m
 }
 
-// stop tells how long polls took, and fails if that was too long and not the machine's doing.
+// stop tells how long polls took, and fails if one of ten took too long and that was not the machine's doing. The slowest of them
+// say more of a machine that makes and removes containers with all its cores than of the outpost.
 func (m *meter) stop(t *testing.T, what string) {
 	t.Helper()
 	m.end()
 	<-m.done
-	slices.Sort(m.polls)
-	slices.Sort(m.control)
 	at := func(list []time.Duration, percent int) time.Duration {
 		return list[min(len(list)*percent/100, len(list)-1)].Round(10 * time.Microsecond)
 	}
-	t.Logf("%s; %d polls took %v (p50), %v (p99), %v (longest); a server that does nothing %v, %v, %v", what, len(m.polls),
-		at(m.polls, 50), at(m.polls, 99), at(m.polls, 100), at(m.control, 50), at(m.control, 99), at(m.control, 100))
-	if got, machine := at(m.polls, 99), at(m.control, 99); got > pollLimit+machine {
-		t.Errorf("1 of 100 polls took %v or more, want %v", got, pollLimit+machine)
+	figures := func(list []time.Duration) string {
+		slices.Sort(list)
+		return fmt.Sprintf("%v (p50), %v (p90), %v (p99), %v (longest)", at(list, 50), at(list, 90), at(list, 99), at(list, 100))
+	}
+	t.Logf("%s; %d polls took %s; a server that does nothing %s", what, len(m.polls), figures(m.polls), figures(m.control))
+	if got, limit := at(m.polls, 90), pollLimit+at(m.control, 90); got > limit {
+		t.Errorf("1 of 10 polls took %v or more, want %v", got, limit)
 	}
 }
 
