@@ -145,6 +145,9 @@ func (b *podsBench) together(ctx context.Context, n int, record bool) error {
 	b.serial++
 	name := func(i int) string { return fmt.Sprintf("lab-%d-%d", b.serial, i) }
 	posted, answered := make([]time.Time, n), make([]time.Time, n)
+	if err := b.calm(ctx, n); err != nil {
+		return err
+	}
 	before := b.requests.Load()
 	took, err := atOnce(n, func(i int) error {
 		posted[i] = time.Now()
@@ -223,10 +226,21 @@ func atOnce(n int, f func(i int) error) (time.Duration, error) {
 	return time.Since(began), errors.Join(slices.DeleteFunc(errs, func(err error) bool { return err == nil })...)
 }
 
+// calm waits until the node has tidied up after many pods.
+func (b *podsBench) calm(ctx context.Context, n int) error {
+	if n == 1 {
+		return nil
+	}
+	return settle(ctx)
+}
+
 // bare makes n pods like those of the outpost, waits until each is ready, and removes them.
 func (b *podsBench) bare(ctx context.Context, n int) (time.Duration, error) {
 	pods := b.client.CoreV1().Pods(b.namespace)
 	name := func(i int) string { return fmt.Sprintf("bare-%d-%d", b.serial, i) }
+	if err := b.calm(ctx, n); err != nil {
+		return 0, err
+	}
 	took, err := atOnce(n, func(i int) error {
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name(i)}}
 		pod.Spec.Containers = []corev1.Container{{Name: "notebook", Image: podsImage}}
