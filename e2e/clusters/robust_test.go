@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -143,6 +144,9 @@ type machine struct {
 	Mounts, Links, Routes, Cgroups, Namespaces, Processes []string
 }
 
+// ours are the places at which a mount of a node could appear on the machine.
+var ours = regexp.MustCompile(`^/((proc|run|sys|var|etc|dev)(/.*)?)?$|e2e-clusters`)
+
 // look takes stock of the machine, without what belongs to other running clusters.
 func look(t *testing.T) machine {
 	t.Helper()
@@ -151,7 +155,12 @@ func look(t *testing.T) machine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.Mounts = strings.Split(string(mounts), "\n")
+	for line := range strings.Lines(string(mounts)) {
+		// Where nodes mount, or their data are; others build images meanwhile, and mount in folders of their own.
+		if fields := strings.Fields(line); len(fields) > 4 && ours.MatchString(fields[4]) {
+			m.Mounts = append(m.Mounts, line)
+		}
+	}
 	for _, line := range strings.Split(ipOutput(t, "-br", "link"), "\n") {
 		m.Links = append(m.Links, strings.Join(strings.Fields(line), " "))
 	}
