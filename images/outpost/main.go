@@ -49,7 +49,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return b.run(ctx, stdout)
 	case "push":
 		if len(args) < 3 {
-			return errors.New("usage: push FILE REF...")
+			return errors.New("usage: push FILE REF [REF ...]")
 		}
 		return push(ctx, args[1], args[2:], stdout)
 	}
