@@ -126,7 +126,6 @@ func (b *podsBench) connect(ctx context.Context, kubeconfig string) (direct kube
 	}
 	forward := httputil.NewSingleHostReverseProxy(server)
 	forward.Transport, forward.FlushInterval = transport, -1
-	// #nosec: on loopback, for as long as the measurement lasts
 	counting := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b.requests.Add(1)
 		forward.ServeHTTP(w, r)
