@@ -100,8 +100,11 @@ func TestConfigRefuses(t *testing.T) {
 		change map[string]string
 		want   []string
 	}{
-		{"unknown key", localConfig, map[string]string{"hub.urll": "x", "cluser": "{}"}, []string{
-			"outposts:cluser: there is no such key", "outposts:hub.urll: there is no such key"}},
+		{"unknown key", localConfig, map[string]string{"hub.urll": "x", "cluser": "{}", "outposts.1.exposure.port": "1"}, []string{
+			"outposts:cluser: there is no such key; there are: allowDataLoss, allowServerLoss, cluster, hub, hubs, outpost, outposts",
+			"outposts:hub.urll: there is no such key; there are: chart, exposure, image, name, namespace, rotation, startTimeout, url, values",
+			"outposts:outposts[1].exposure.port: there is no such key; there are: annotations, apiNodePort, ca, className, loadBalancerIP, sshAddress, " +
+				"sshAnnotations, sshLoadBalancerIP, sshNodePort, tls, tlsSecret, type"}},
 		{"wrong types", localConfig, map[string]string{"hub.url": "3", "hub.startTimeout": "soon"}, []string{
 			"outposts:hub.startTimeout: got string, want integer", "outposts:hub.url: got number, want string"}},
 		{"missing keys", localConfig, map[string]string{"cluster.context": "-", "hub.exposure": "-"}, []string{

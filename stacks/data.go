@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/outposts-dev/outposts/infra/cluster"
+	"github.com/outposts-dev/outposts/infra/credentials"
 	"github.com/outposts-dev/outposts/infra/hub"
 	"github.com/outposts-dev/outposts/infra/outpost"
 )
@@ -30,13 +31,23 @@ func (c Config) volumes() []volume {
 	return all
 }
 
+// database names the hub's data, also where they are in no volume of this stack.
+func (h *HubConfig) database() cluster.Object {
+	return cluster.Object{Namespace: h.Namespace, Name: hub.DatabaseClaim}
+}
+
+// database names the outpost's data, also where they are in no volume of this stack.
+func (o *OutpostConfig) database() cluster.Object {
+	return cluster.Object{Namespace: o.Namespace, Name: outpost.DatabaseClaim}
+}
+
 func (h *HubConfig) volumes() []volume {
 	db, _ := at(h.Values, "hub", "db").(map[string]any)
 	if kind, set := db["type"].(string); set && kind != "sqlite-pvc" {
 		return nil
 	}
 	v := volume{
-		Object: cluster.Object{Namespace: h.Namespace, Name: hub.DatabaseClaim},
+		Object: h.database(),
 		holds:  "the hub's database", key: "hub.values.hub.db",
 	}
 	v.storageClass, _ = at(db, "pvc", "storageClassName").(string)
@@ -51,7 +62,7 @@ func (o *OutpostConfig) volumes() []volume {
 		return nil
 	}
 	return []volume{{
-		Object: cluster.Object{Namespace: o.Namespace, Name: outpost.DatabaseClaim},
+		Object: o.database(),
 		holds:  "the outpost's database", key: "outpost.persistence",
 		storageClass: p.StorageClass, size: p.Size,
 	}}
@@ -87,7 +98,7 @@ func (c Config) lostVolumes(before state) []error {
 			continue
 		}
 		refuse := func(format string, args ...any) {
-			errs = append(errs, fmt.Errorf("volume %s holds data and %s; nothing was changed. To let the data go, add %q to %s:allowDataLoss",
+			errs = append(errs, fmt.Errorf("volume %s holds data and %s; nothing was changed. To let the data go, first run `up` with %q in %s:allowDataLoss and without this change",
 				old.Object, fmt.Sprintf(format, args...), old.String(), project))
 		}
 		v, stays := next[old.Object]
@@ -99,6 +110,24 @@ func (c Config) lostVolumes(before state) []error {
 		case smaller(v.size, old.size):
 			refuse("would be replaced: %s:%s asks for %s, it has %s", project, v.key, v.size, old.size)
 		}
+	}
+	return errs
+}
+
+// lostKeys finds keys that data are sealed with and that the config does not list any more.
+func (c Config) lostKeys(before state) []error {
+	var errs []error
+	check := func(key, word string, words credentials.Words, data cluster.Object) {
+		if word != "" && !slices.Contains(words.OrFirst(), word) && !c.mayLose(data) {
+			errs = append(errs, fmt.Errorf("%s:%s: %q is missing: %s is sealed with it; nothing was changed. Put a new word in front of it, "+
+				"and take it away after the `up` that brought the new one", project, key, word, data))
+		}
+	}
+	if c.Hub != nil {
+		check("hub.rotation.authStateKey", before.hubSealedBy, credentials.Words(c.Hub.Rotation.AuthStateKey), c.Hub.database())
+	}
+	if c.Outpost != nil {
+		check("outpost.rotation.cryptKey", before.outpostSealedBy, credentials.Words(c.Outpost.Rotation.CryptKey), c.Outpost.database())
 	}
 	return errs
 }

@@ -26,7 +26,9 @@ type party struct {
 // local makes a hub, the outpost in its cluster, and what it shares with all of its outposts.
 func (b *builder) local() error {
 	c := b.config
-	own, err := credentials.NewHub(b.ctx, "hub", credentials.HubArgs{Name: c.Hub.Name, Rotation: c.Hub.rotation()}, pulumi.Providers(b.random))
+	own, err := credentials.NewHub(b.ctx, "hub", credentials.HubArgs{
+		Name: c.Hub.Name, Rotation: c.Hub.rotation(), KeepData: !c.mayLose(c.Hub.database()),
+	}, pulumi.Providers(b.random))
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func run(w world) pulumi.RunFunc {
 		}
 		api, err := w.open(c.Cluster.Kubeconfig, c.Cluster.Context)
 		if err != nil {
-			return fmt.Errorf("%s:cluster: %w", project, err)
+			return fmt.Errorf("%s:cluster.%w", project, err)
 		}
 		before, err := readState(ctx)
 		if err != nil {

@@ -35,7 +35,7 @@ const (
 func preflight(ctx context.Context, c Config, api clusterAPI, before state) (string, error) {
 	identity, err := api.Identity(ctx)
 	if err != nil {
-		return "", fmt.Errorf("%s:cluster: context %s: %w", project, c.Cluster.Context, err)
+		return "", fmt.Errorf("%s:cluster: context %s: %w; nothing was changed. See that the cluster is up and that it is the one you mean", project, c.Cluster.Context, err)
 	}
 	if len(before.identities) > 0 && !slices.Contains(before.identities, identity) {
 		return "", fmt.Errorf("%s:cluster: context %s is another cluster than last time: its namespace kube-system has uid %s, this stack was made in %s; "+
@@ -46,6 +46,7 @@ func preflight(ctx context.Context, c Config, api clusterAPI, before state) (str
 	errs = append(errs, c.checkHub()...)
 	errs = append(errs, c.takenNodePorts(ctx, api)...)
 	errs = append(errs, c.lostVolumes(before)...)
+	errs = append(errs, c.lostKeys(before)...)
 	errs = append(errs, c.lostServers(ctx, api, before)...)
 	return identity, errors.Join(errs...)
 }
@@ -98,7 +99,7 @@ func (c Config) takenNodePorts(ctx context.Context, api clusterAPI) []error {
 	var errs []error
 	for _, w := range all {
 		if holder, taken := holders[w.port]; taken && holder != w.by {
-			errs = append(errs, fmt.Errorf("%s:%s: node port %d is taken by Service %s", project, w.key, w.port, holder))
+			errs = append(errs, fmt.Errorf("%s:%s: node port %d is taken by Service %s; choose another", project, w.key, w.port, holder))
 		}
 	}
 	return errs

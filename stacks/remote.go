@@ -106,7 +106,9 @@ func explicitHub(p PeerConfig) outpost.Hub {
 // outpost installs the outpost of this stack's cluster.
 func (b *builder) outpost(hubs []outpost.Hub, hostKey pulumi.StringInput, tls *outpost.TLS, address string, exposure outpost.Exposure) error {
 	c := b.config.Outpost
-	store, err := credentials.NewStore(b.ctx, "outpost", credentials.StoreArgs{CryptKey: credentials.Words(c.Rotation.CryptKey)}, pulumi.Providers(b.random))
+	store, err := credentials.NewStore(b.ctx, "outpost", credentials.StoreArgs{
+		CryptKey: credentials.Words(c.Rotation.CryptKey), KeepData: !b.config.mayLose(c.database()),
+	}, pulumi.Providers(b.random))
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +22,11 @@ import (
 var configSchema string
 
 var compiledSchema = sync.OnceValue(func() *jsonschema.Schema {
+	return schemaAt("config.schema.json")
+})
+
+// schemaAt compiles the part of the schema that a URL names.
+func schemaAt(url string) *jsonschema.Schema {
 	document, err := jsonschema.UnmarshalJSON(strings.NewReader(configSchema))
 	if err != nil {
 		panic(err) // it is embedded
@@ -29,8 +35,8 @@ var compiledSchema = sync.OnceValue(func() *jsonschema.Schema {
 	if err := compiler.AddResource("config.schema.json", document); err != nil {
 		panic(err)
 	}
-	return compiler.MustCompile("config.schema.json")
-})
+	return compiler.MustCompile(url)
+}
 
 // checkSchema names each key that is unknown, missing or of the wrong type.
 func checkSchema(document map[string]any) error {
@@ -53,8 +59,9 @@ func checkSchema(document map[string]any) error {
 	collect = func(e *jsonschema.ValidationError) {
 		switch k := e.ErrorKind.(type) {
 		case *kind.AdditionalProperties:
+			known := strings.Join(slices.Sorted(maps.Keys(schemaAt(e.SchemaURL).Properties)), ", ")
 			for _, name := range k.Properties {
-				errs = append(errs, fmt.Errorf("%s: there is no such key", typed(slices.Concat(e.InstanceLocation, []string{name}))))
+				errs = append(errs, fmt.Errorf("%s: there is no such key; there are: %s", typed(slices.Concat(e.InstanceLocation, []string{name})), known))
 			}
 			return
 		case *kind.Required:

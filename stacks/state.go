@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/outposts-dev/outposts/infra/cluster"
+	"github.com/outposts-dev/outposts/infra/credentials"
 )
 
 // state is what a stack has made so far, as far as a run must know it before it changes anything. It comes from the
@@ -18,6 +19,8 @@ type state struct {
 	identities []string // of the clusters it was made in: one, or none yet
 	volumes    []volume
 	systems    []string // names of the hub's systems
+	// Words of the keys that the databases are sealed with; empty if there is none yet.
+	hubSealedBy, outpostSealedBy string
 }
 
 // readState reads what this stack has made so far; nothing for a stack that has not been applied yet.
@@ -63,6 +66,10 @@ func stateOf(resources map[string]any) state {
 			s.volumes = append(s.volumes, v)
 		case "outposts:credentials:Pair":
 			s.systems = append(s.systems, nameOf(urn))
+		case "outposts:credentials:Hub":
+			s.hubSealedBy, _ = outputs[credentials.SealedBy].(string)
+		case "outposts:credentials:Store":
+			s.outpostSealedBy, _ = outputs[credentials.SealedBy].(string)
 		}
 	}
 	return s

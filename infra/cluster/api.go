@@ -33,32 +33,32 @@ type Object struct{ Namespace, Name string }
 // String returns "namespace/name".
 func (o Object) String() string { return o.Namespace + "/" + o.Name }
 
-// Open reads a kubeconfig. A missing file or context is an error that says what is there instead; the cluster itself
-// is not asked anything yet.
+// Open reads a kubeconfig. A missing file or context is an error that says what is there instead; it begins with the name
+// of the argument, kubeconfig or context. The cluster itself is not asked anything yet.
 func Open(kubeconfig, contextName string) (*API, error) {
 	loaded, err := clientcmd.LoadFromFile(kubeconfig)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("no file %s", kubeconfig)
+		return nil, fmt.Errorf("kubeconfig: no file %s; name one that is there", kubeconfig)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read kubeconfig %s: %w", kubeconfig, err)
+		return nil, fmt.Errorf("kubeconfig: read %s: %w", kubeconfig, err)
 	}
 	if loaded.Contexts[contextName] == nil {
-		return nil, fmt.Errorf("kubeconfig %s has no context %q; it has: %s", kubeconfig, contextName,
+		return nil, fmt.Errorf("context: kubeconfig %s has no context %q; it has: %s", kubeconfig, contextName,
 			strings.Join(slices.Sorted(maps.Keys(loaded.Contexts)), ", "))
 	}
 	config, err := clientcmd.NewNonInteractiveClientConfig(*loaded, contextName, nil, nil).ClientConfig()
 	if err != nil {
-		return nil, fmt.Errorf("context %s of kubeconfig %s: %w", contextName, kubeconfig, err)
+		return nil, fmt.Errorf("context: %s of kubeconfig %s: %w", contextName, kubeconfig, err)
 	}
 	config.Timeout = answerTimeout
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
-		return nil, fmt.Errorf("context %s of kubeconfig %s: %w", contextName, kubeconfig, err)
+		return nil, fmt.Errorf("context: %s of kubeconfig %s: %w", contextName, kubeconfig, err)
 	}
 	base, _, err := rest.DefaultServerUrlFor(config)
 	if err != nil {
-		return nil, fmt.Errorf("context %s of kubeconfig %s: %w", contextName, kubeconfig, err)
+		return nil, fmt.Errorf("context: %s of kubeconfig %s: %w", contextName, kubeconfig, err)
 	}
 	return &API{base: strings.TrimSuffix(base.String(), "/"), client: client}, nil
 }

@@ -57,9 +57,9 @@ func TestOpenRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct{ name, kubeconfig, context, want string }{
-		{"no file", "/nowhere/kubeconfig", "here", "no file /nowhere/kubeconfig"},
-		{"no context", path, "elsewhere", "kubeconfig " + path + ` has no context "elsewhere"; it has: here, there`},
-		{"no kubeconfig", broken, "here", "read kubeconfig " + broken + ": "},
+		{"no file", "/nowhere/kubeconfig", "here", "kubeconfig: no file /nowhere/kubeconfig; name one that is there"},
+		{"no context", path, "elsewhere", "context: kubeconfig " + path + ` has no context "elsewhere"; it has: here, there`},
+		{"no kubeconfig", broken, "here", "kubeconfig: read " + broken + ": "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := Open(tt.kubeconfig, tt.context)

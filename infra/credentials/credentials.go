@@ -21,19 +21,24 @@ type seed struct {
 
 // makeSeeds registers the bytes of each word, as children of a component.
 func makeSeeds(ctx *pulumi.Context, parent pulumi.Resource, name string, words Words) ([]seed, error) {
-	return newSeeds(ctx, parent, name, words, nil)
+	return newSeeds(ctx, parent, name, words, nil, false)
+}
+
+// makeKeptSeeds does as makeSeeds, for what seals data that is kept: the word in use is protected with it.
+func makeKeptSeeds(ctx *pulumi.Context, parent pulumi.Resource, name string, words Words, keep bool) ([]seed, error) {
+	return newSeeds(ctx, parent, name, words, nil, keep)
 }
 
 // makeDatedSeeds does as makeSeeds and also keeps the time at which each word was first applied.
 func makeDatedSeeds(ctx *pulumi.Context, parent pulumi.Resource, name string, words Words, now time.Time) ([]seed, error) {
-	return newSeeds(ctx, parent, name, words, pulumi.StringMap{"issued": pulumi.String(now.UTC().Format(time.RFC3339))})
+	return newSeeds(ctx, parent, name, words, pulumi.StringMap{"issued": pulumi.String(now.UTC().Format(time.RFC3339))}, false)
 }
 
-func newSeeds(ctx *pulumi.Context, parent pulumi.Resource, name string, words Words, keepers pulumi.StringMap) ([]seed, error) {
+func newSeeds(ctx *pulumi.Context, parent pulumi.Resource, name string, words Words, keepers pulumi.StringMap, keep bool) ([]seed, error) {
 	var seeds []seed
-	for _, word := range words.orFirst() {
+	for i, word := range words.OrFirst() {
 		args := &random.RandomBytesArgs{Length: pulumi.Int(SeedBytes)}
-		opts := []pulumi.ResourceOption{pulumi.Parent(parent)}
+		opts := []pulumi.ResourceOption{pulumi.Parent(parent), pulumi.Protect(keep && i == 0)}
 		if keepers != nil {
 			args.Keepers = keepers
 			// The clock goes on; what counts is the first time.

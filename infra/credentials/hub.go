@@ -12,6 +12,9 @@ type HubArgs struct {
 	Name string
 	// Rotation has the words of each secret; the zero value is the first word of each.
 	Rotation HubRotation
+	// KeepData says that the hub's database outlives mistakes: then the auth state key in use, which opens a part of it, is
+	// protected too.
+	KeepData bool
 }
 
 // HubRotation has the words of each of a hub's secrets.
@@ -66,11 +69,14 @@ func NewHub(ctx *pulumi.Context, name string, args HubArgs, opts ...pulumi.Resou
 	sshKeys := seeds("ssh-key", args.Rotation.SSHKey)
 	cookie := seeds("cookie-secret", args.Rotation.CookieSecret)
 	proxy := seeds("proxy-token", args.Rotation.ProxyToken)
-	authState := seeds("auth-state-key", args.Rotation.AuthStateKey)
 	login := seeds("login", args.Rotation.Login)
 	verify := seeds("verify-token", args.Rotation.VerifyToken)
 	if failed != nil {
 		return nil, failed
+	}
+	authState, err := makeKeptSeeds(ctx, hub, name+"-auth-state-key", args.Rotation.AuthStateKey, args.KeepData)
+	if err != nil {
+		return nil, fmt.Errorf("credentials %s: %w", name, err)
 	}
 	hub.SSHPrivateKey = sshKeys[0].form(sshPrivate(args.Name))
 	for _, s := range sshKeys {
@@ -81,7 +87,7 @@ func NewHub(ctx *pulumi.Context, name string, args HubArgs, opts ...pulumi.Resou
 	hub.AuthStateKeys = forms(authState, certain(Hex))
 	hub.LoginPassword = login[0].form(certain(Password))
 	hub.VerifyToken = verify[0].form(certain(Hex))
-	return hub, ctx.RegisterResourceOutputs(hub, pulumi.Map{"sshPublicKeys": hub.SSHPublicKeys})
+	return hub, ctx.RegisterResourceOutputs(hub, pulumi.Map{"sshPublicKeys": hub.SSHPublicKeys, SealedBy: pulumi.String(authState[0].word)})
 }
 
 func sshPrivate(comment string) func([]byte) (string, error) {

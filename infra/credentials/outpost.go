@@ -109,10 +109,16 @@ func (p *Pair) setCertificates(seeds []seed, args PairArgs) {
 	}
 }
 
+// SealedBy is the output of the components Store and Hub that names the word of the key in use: without it the database
+// cannot be opened.
+const SealedBy = "sealedBy"
+
 // StoreArgs say how often the keys of an outpost's database were made anew.
 type StoreArgs struct {
 	// CryptKey has the words of the Fernet keys: the first seals, all open.
 	CryptKey Words
+	// KeepData says that the database outlives mistakes: then the key that seals it is protected too.
+	KeepData bool
 }
 
 // Store is the keys that an outpost seals its database with. All are secret.
@@ -129,10 +135,10 @@ func NewStore(ctx *pulumi.Context, name string, args StoreArgs, opts ...pulumi.R
 	if err := ctx.RegisterComponentResource("outposts:credentials:Store", name, store, opts...); err != nil {
 		return nil, fmt.Errorf("credentials %s: %w", name, err)
 	}
-	seeds, err := makeSeeds(ctx, store, name+"-crypt-key", args.CryptKey)
+	seeds, err := makeKeptSeeds(ctx, store, name+"-crypt-key", args.CryptKey, args.KeepData)
 	if err != nil {
 		return nil, fmt.Errorf("credentials %s: %w", name, err)
 	}
 	store.CryptKeys = forms(seeds, certain(FernetKey))
-	return store, ctx.RegisterResourceOutputs(store, pulumi.Map{})
+	return store, ctx.RegisterResourceOutputs(store, pulumi.Map{SealedBy: pulumi.String(seeds[0].word)})
 }

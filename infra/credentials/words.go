@@ -8,8 +8,8 @@ import "fmt"
 // more. Empty is Words{"1"}.
 type Words []string
 
-// orFirst returns the words, or the one every secret begins with.
-func (w Words) orFirst() Words {
+// OrFirst returns the words, or the one every secret begins with.
+func (w Words) OrFirst() Words {
 	if len(w) == 0 {
 		return Words{"1"}
 	}
