@@ -320,6 +320,19 @@ def safe_event(event):
     return safe
 
 
+CURLOPT_CA_CACHE_TIMEOUT = 321  # of curl 7.87 and newer; pycurl has no name for it
+
+
+def read_ca_anew(curl):
+    """Lets a connection read its CA file: curl keeps for a day what it read at that path, and would not trust a new CA."""
+    import pycurl  # only its client comes here
+
+    try:
+        curl.setopt(CURLOPT_CA_CACHE_TIMEOUT, 0)
+    except pycurl.error:
+        pass  # an older curl, which keeps nothing
+
+
 class Spawner(outpostspawner.OutpostSpawner):
     """The unmodified client; what is shown to users passes through here.
 
@@ -554,7 +567,10 @@ class Outposts:
     def request_kwargs(self, spawner, user_options):
         # tornado's curl client keeps the CAs of an earlier request for a later one that names none.
         ca_file = self.system(user_options).ca_file or certifi.where()
-        return {"connect_timeout": 10, "request_timeout": 60, "ca_certs": ca_file, "validate_cert": True}
+        return {
+            "connect_timeout": 10, "request_timeout": 60, "ca_certs": ca_file, "validate_cert": True,
+            "prepare_curl_callback": read_ca_anew,
+        }  # fmt: skip
 
     def request_kwargs_start(self, spawner, user_options):
         # The answer to a start comes when the pod runs, images pulled.

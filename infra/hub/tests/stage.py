@@ -1,7 +1,9 @@
 """What the tests put around the module: outposts, single-user servers, ssh servers and a real hub."""
 
 import contextlib
+import datetime
 import http.client
+import ipaddress
 import json
 import os
 import re
@@ -17,6 +19,10 @@ import urllib.parse
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 HERE = Path(__file__).parent
 TOKEN = "5" * 64
@@ -36,6 +42,23 @@ def wait_for(what, condition, seconds=60):
             return found
         time.sleep(0.1)
     raise AssertionError(f"not within {seconds} s: {what}")
+
+
+def make_certificate(folder, name):
+    """NAME.crt, a certificate for this machine that is its own CA, and NAME.pem with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.PEM)
+    )
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / f"{name}.crt").write_bytes(made)
+    (folder / f"{name}.pem").write_bytes(private + made)
 
 
 class _Server:

@@ -3,12 +3,16 @@
 import asyncio
 import base64
 import copy
+from pathlib import Path
 from types import SimpleNamespace
 
 import certifi
 import outpost_hub
 import pytest
+import stage
 from tornado import web
+from tornado.curl_httpclient import CurlAsyncHTTPClient
+from tornado.httpclient import HTTPRequest
 from traitlets.config import Config
 
 
@@ -129,6 +133,30 @@ def test_ca_on_every_request(outposts, settings):
         assert hook(spawner(), {"system": "direct"})["ca_certs"] == certifi.where()
         assert hook(spawner(), {"system": "remote"})["ca_certs"] == settings["systems"]["remote"]["caFile"]
         assert hook(spawner(), {"system": "remote"})["validate_cert"] is True
+
+
+def test_rotated_ca_is_trusted_at_once(outposts, settings, tmp_path):
+    """curl kept the old CA for a day: after a rotation no request got through until the hub was restarted."""
+
+    def trust(*names):
+        Path(settings["systems"]["remote"]["caFile"]).write_text("".join((tmp_path / f"{n}.crt").read_text() for n in names))
+
+    async def codes():
+        client = CurlAsyncHTTPClient(force_instance=True)
+        got = []
+        for names in (("old",), ("new", "old")):
+            trust(*names)
+            outpost = stage.Outpost("http://x:1", certificate=tmp_path / f"{names[0]}.pem")
+            request = HTTPRequest(
+                f"https://127.0.0.1:{outpost.port}/services/x/1", **outposts.request_kwargs(spawner(), {"system": "remote"})
+            )
+            got.append((await client.fetch(request, raise_error=False)).code)
+            outpost.close()
+        return got
+
+    for name in ("old", "new"):
+        stage.make_certificate(tmp_path, name)
+    assert asyncio.run(codes()) == [404, 404]  # 599: not trusted
 
 
 def test_start_may_take_as_long_as_the_hub_waits(outposts):
