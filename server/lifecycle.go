@@ -168,7 +168,7 @@ func serve(ctx context.Context, server *http.Server, l net.Listener, drain time.
 	if err := server.Shutdown(last); err != nil {
 		_ = server.Close() // what is still open is cut off: its start goes on in the next process
 	}
-	<-failed
+	<-failed //nolint:errcheck // it was told to end
 	return nil
 }
 

@@ -18,11 +18,10 @@ const (
 
 // failedLogins counts wrong passwords for each source. The zero value with a clock is empty.
 type failedLogins struct {
-	now    func() time.Time
-	any    atomic.Bool // false while there is nothing to look up
-	mu     sync.Mutex
-	bySrc  map[string]time.Time // when the source will have recovered completely
-	logged time.Time
+	now   func() time.Time
+	any   atomic.Bool // false while there is nothing to look up
+	mu    sync.Mutex
+	bySrc map[string]time.Time // when the source will have recovered completely
 }
 
 // blocked tells whether a source has given too many wrong passwords.

@@ -5,6 +5,7 @@ package kube
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -320,8 +321,8 @@ func TestE2EHopelessStartsEndEarly(t *testing.T) {
 			began := time.Now()
 			_, err := s.Start(t.Context(), p, func(e outpost.Event) { t.Logf("%s %s", time.Since(began).Round(time.Millisecond), e.Message) })
 			took := time.Since(began).Round(time.Millisecond)
-			e, ok := err.(*outpost.Error)
-			if !ok || e.Kind != outpost.KindFailed || e.Reason != c.reason {
+			var e *outpost.Error
+			if !errors.As(err, &e) || e.Kind != outpost.KindFailed || e.Reason != c.reason {
 				t.Errorf("after %s: %v", took, err)
 			} else {
 				t.Logf("after %s: %s", took, e.Message)

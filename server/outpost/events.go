@@ -110,7 +110,7 @@ func (q *eventQueue) deliver() {
 			defer flush.Stop()
 		}
 		if some {
-			q.m.postEvent(ctx, q.e, next)
+			_ = q.m.postEvent(ctx, q.e, next) // it has said what failed, and the next event goes on from there
 		} else {
 			select {
 			case <-q.wake:

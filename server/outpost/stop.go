@@ -144,7 +144,7 @@ func (m *Manager) remove(e *entry, why string) {
 				e.mu.Unlock()
 				return
 			}
-			m.logger(e).Warn(step.what, "err", err)
+			m.logger(e).Warn(step.what, "err", err) //nolint:sloglint // a constant of the table of steps
 			m.observer.StopRetried(e.Hub)
 			e.markTried()
 			retry.wait(m.base)

@@ -2,6 +2,7 @@ package sshd
 
 import (
 	"cmp"
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -61,11 +62,11 @@ func (p *puller) tryRead(fd uintptr) bool {
 	buf := p.borrow()
 	for {
 		p.n, p.err = syscall.Read(int(fd), buf.data)
-		if p.err != syscall.EINTR {
+		if !errors.Is(p.err, syscall.EINTR) {
 			break
 		}
 	}
-	if p.err == syscall.EAGAIN {
+	if errors.Is(p.err, syscall.EAGAIN) {
 		buf.free()
 		p.bulk = false
 		return false

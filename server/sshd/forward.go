@@ -203,7 +203,7 @@ func (c *conn) copyDown(ch ssh.Channel, remote net.Conn) {
 	moved := int64(0)
 	for {
 		buf, n, err := p.pull()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			_ = ch.CloseWrite() // fails if the channel is closed
 			return
 		}

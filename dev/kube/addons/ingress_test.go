@@ -32,8 +32,13 @@ func TestMatch(t *testing.T) {
 		rank       int
 		ok         bool
 	}{
-		{"", "any.test", 0, true}, {"a.test", "a.test", 2, true}, {"A.test", "a.test", 2, true}, {"a.test", "b.test", 0, false},
-		{"*.test", "a.test", 1, true}, {"*.test", "a.b.test", 1, false}, {"*.test", "test", 1, false},
+		{"", "any.test", 0, true},
+		{"a.test", "a.test", 2, true},
+		{"A.test", "a.test", 2, true},
+		{"a.test", "b.test", 0, false},
+		{"*.test", "a.test", 1, true},
+		{"*.test", "a.b.test", 1, false},
+		{"*.test", "test", 1, false},
 	} {
 		if rank, ok := matchHost(test.rule, test.host); ok != test.ok || ok && rank != test.rank {
 			t.Errorf("matchHost(%q, %q): %d, %v", test.rule, test.host, rank, ok)
@@ -45,8 +50,17 @@ func TestMatch(t *testing.T) {
 		rule, path string
 		ok         bool
 	}{
-		{&prefix, "/", "/", true}, {&prefix, "/", "/a", true}, {&prefix, "/a", "/a", true}, {&prefix, "/a", "/a/b", true}, {&prefix, "/a/", "/a/b", true}, {&prefix, "/a", "/ab", false},
-		{&exact, "/a", "/a", true}, {&exact, "/a", "/a/", false}, {&exact, "/a", "/a/b", false}, {nil, "/a", "/a/b", true}, {nil, "", "/x", true},
+		{&prefix, "/", "/", true},
+		{&prefix, "/", "/a", true},
+		{&prefix, "/a", "/a", true},
+		{&prefix, "/a", "/a/b", true},
+		{&prefix, "/a/", "/a/b", true},
+		{&prefix, "/a", "/ab", false},
+		{&exact, "/a", "/a", true},
+		{&exact, "/a", "/a/", false},
+		{&exact, "/a", "/a/b", false},
+		{nil, "/a", "/a/b", true},
+		{nil, "", "/x", true},
 	} {
 		if _, ok := matchPath(netv1.HTTPIngressPath{PathType: test.kind, Path: test.rule}, test.path); ok != test.ok {
 			t.Errorf("matchPath(%q, %q): %v", test.rule, test.path, ok)

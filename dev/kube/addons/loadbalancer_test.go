@@ -44,8 +44,12 @@ func TestAssign(t *testing.T) {
 		{"asked for", []*corev1.Service{service("a", nil), service("bb", func(s *corev1.Service) { s.Spec.LoadBalancerIP = "10.77.2.5" })}, map[string]string{"ns/a": "10.77.2.1", "ns/bb": "10.77.2.5"}, ""},
 		{"asked for one outside", []*corev1.Service{service("a", func(s *corev1.Service) { s.Spec.LoadBalancerIP = "10.78.0.1" })}, map[string]string{}, "service ns/a: loadBalancerIP 10.78.0.1 is not in the pool"},
 		{"asked for a taken one", []*corev1.Service{service("a", with("10.77.2.1")), service("bb", func(s *corev1.Service) { s.Spec.LoadBalancerIP = "10.77.2.1" })}, map[string]string{}, "is used by service ns/a"},
-		{"more than there are", []*corev1.Service{service("a", nil), service("bb", nil), service("ccc", nil), service("dddd", nil), service("eeeee", nil), service("ffffff", nil), service("ggggggg", nil)},
-			map[string]string{"ns/a": "10.77.2.1", "ns/bb": "10.77.2.2", "ns/ccc": "10.77.2.3", "ns/dddd": "10.77.2.4", "ns/eeeee": "10.77.2.5", "ns/ffffff": "10.77.2.6"}, "service ns/ggggggg: no free address"},
+		{
+			"more than there are",
+			[]*corev1.Service{service("a", nil), service("bb", nil), service("ccc", nil), service("dddd", nil), service("eeeee", nil), service("ffffff", nil), service("ggggggg", nil)},
+			map[string]string{"ns/a": "10.77.2.1", "ns/bb": "10.77.2.2", "ns/ccc": "10.77.2.3", "ns/dddd": "10.77.2.4", "ns/eeeee": "10.77.2.5", "ns/ffffff": "10.77.2.6"},
+			"service ns/ggggggg: no free address",
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			wanted, errs := assign(pool, test.services)
