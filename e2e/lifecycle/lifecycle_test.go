@@ -78,7 +78,7 @@ func TestE2EKilledProcessLosesNothing(t *testing.T) {
 	p.start(t)
 	wait(t, 3*time.Minute, "rows are pods, and what was stopped is gone", func() error {
 		if status, _, err := p.call(t.Context(), http.MethodGet, "/services/nobody/0", nil, false); err != nil || status != http.StatusNotFound {
-			return fmt.Errorf("left-overs are still dealt with: status %d, %v", status, err)
+			return fmt.Errorf("left-overs are still dealt with: status %d, %v", status, err) //nolint:errorlint // it may be nil
 		}
 		rows := p.services(t)
 		if diff := cmp.Diff(rows, c.pods(t)); diff != "" {

@@ -247,7 +247,7 @@ func forward(ctx context.Context, system cluster, namespace, pod string, port in
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- forwarder.ForwardPorts() }()
-	finish := func() { close(stop); <-ended }
+	finish := func() { close(stop); <-ended } //nolint:errcheck // it was told to end
 	select {
 	case <-ready:
 	case err := <-ended:

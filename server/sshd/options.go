@@ -130,10 +130,10 @@ func (nobody) Reloaded(error)                       {}
 func (o Options) withDefaults() (Options, error) {
 	var errs []error
 	if len(o.Hubs) == 0 {
-		errs = append(errs, errors.New("Hubs is empty")) //nolint:staticcheck // the name of the field
+		errs = append(errs, errors.New("Hubs is empty"))
 	}
 	if sorted := slices.Sorted(slices.Values(o.Hubs)); len(slices.Compact(sorted)) != len(o.Hubs) {
-		errs = append(errs, errors.New("Hubs names a hub twice")) //nolint:staticcheck // the name of the field
+		errs = append(errs, errors.New("Hubs names a hub twice"))
 	}
 	if o.HostKeysDir == "" {
 		errs = append(errs, errors.New("HostKeysDir is empty"))
