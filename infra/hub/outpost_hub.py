@@ -344,7 +344,10 @@ class Spawner(outpostspawner.OutpostSpawner):
 
     async def progress(self):
         if self._spawn_future is None:
-            # The start has ended since the page asked: the client would end the page's request with an error.
+            # The start has ended since the page asked: the client would end the page's request with an error, and the hub
+            # knows no reason any more.
+            if self.start_error:
+                yield safe_event({"failed": True, "progress": 100, "message": self.start_error.jupyterhub_message})
             return
         # The client puts texts of the Outpost, of servers and of users into HTML as they are.
         last = "Server requested"  # which the hub itself has said
