@@ -1,7 +1,7 @@
 # What dev/cache, dev/build and dev/run share: the parts, and where each of them lies. Read with `.`, with $dev set.
 
 # Every part is a folder under dev/ with a build.sh. Those that take longest come first.
-parts="pulumi/kubernetes kube pulumi/cli pulumi/random runtime netpol dns pulumi/language-go clusters"
+parts="pulumi/kubernetes kube pulumi/cli acme pulumi/random runtime netpol dns pulumi/language-go clusters"
 cluster_parts="kube runtime netpol dns clusters"
 pulumi_parts="pulumi/kubernetes pulumi/cli pulumi/random pulumi/language-go"
 

@@ -208,7 +208,7 @@ func newCheckout(t *testing.T) checkout {
 		}
 		write(t, filepath.Join(c.dev, script), string(text))
 	}
-	for _, part := range []string{"kube", "runtime", "netpol", "dns", "clusters", "pulumi/cli", "pulumi/kubernetes", "pulumi/language-go", "pulumi/random"} {
+	for _, part := range []string{"kube", "runtime", "netpol", "dns", "acme", "clusters", "pulumi/cli", "pulumi/kubernetes", "pulumi/language-go", "pulumi/random"} {
 		write(t, filepath.Join(c.dev, part, "build.sh"), "#!/bin/sh\nset -e\nmkdir -p $1/bin $1/plugins/"+filepath.Base(part)+"\necho "+part+" >$1/bin/"+filepath.Base(part)+"\n")
 	}
 	return c

@@ -82,8 +82,8 @@ func Open(t testing.TB) *Deployed {
 		t.Fatal(err)
 	}
 	d.Hub = &hubapi.Client{URL: d.HubURL, Token: d.Token}
-	d.Local = open(t, kubeconfig, "local")
-	d.Remote = open(t, kubeconfig, "remote")
+	d.Local = OpenCluster(t, kubeconfig, "local")
+	d.Remote = OpenCluster(t, kubeconfig, "remote")
 	if err := d.Hub.EnsureUser(t.Context(), d.User); err != nil {
 		t.Fatalf("the hub does not answer: %v", err)
 	}
@@ -104,7 +104,8 @@ func (d *Deployed) Pulumi(ctx context.Context, args ...string) ([]byte, error) {
 	return out, nil
 }
 
-func open(t testing.TB, kubeconfig, name string) Cluster {
+// OpenCluster reaches a cluster by the name of its context.
+func OpenCluster(t testing.TB, kubeconfig, name string) Cluster {
 	t.Helper()
 	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig}
 	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: name}).ClientConfig()

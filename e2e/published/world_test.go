@@ -1,0 +1,294 @@
+//go:build e2e
+
+package published
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/outposts-dev/outposts/e2e/deployed"
+)
+
+// Namespaces of the test, beside those of `make up`.
+const (
+	hubNamespace     = "published-hub"
+	outpostNamespace = "published-outpost"
+)
+
+// world is the two clusters with what the test puts on them: cert-manager, an ACME server, and two stacks in a backend
+// of their own.
+type world struct {
+	root, state string
+	local       cluster
+	remote      cluster
+	tools       string // folder of the part acme
+	ca          authority
+}
+
+// cluster is a local cluster and where it is.
+type cluster struct {
+	deployed.Cluster
+	root, name string
+	node       string // address of its only node, which serves its Ingresses
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(kubeconfigOf(root)); err != nil {
+		t.Skip("there are no local clusters; run `make up` first")
+	}
+	w := &world{root: root, state: filepath.Join(root, ".state", "e2e-published")}
+	w.local, w.remote = openCluster(t, root, "local"), openCluster(t, root, "remote")
+	if err := w.down(); err != nil { // what a run that was killed has left
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			w.explain(t)
+		}
+		if err := w.down(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.MkdirAll(filepath.Join(w.state, "pulumi"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// kubeconfigOf has a context for each local cluster.
+func kubeconfigOf(root string) string { return filepath.Join(root, ".state", "kubeconfig") }
+
+func openCluster(t *testing.T, root, name string) cluster {
+	t.Helper()
+	c := cluster{Cluster: deployed.OpenCluster(t, kubeconfigOf(root), name), root: root, name: name}
+	nodes, err := c.API.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, address := range nodes.Items[0].Status.Addresses {
+		if address.Type == corev1.NodeInternalIP {
+			c.node = address.Address
+		}
+	}
+	return c
+}
+
+// host is a name that the clusters' DNS resolves to an address.
+func host(label, address string) string {
+	return label + "." + strings.ReplaceAll(address, ".", "-") + ".ip.test"
+}
+
+// balancer is an address for a Service of type LoadBalancer: those of the node 10.77.0.3 are 10.77.3.0/24.
+func (c cluster) balancer(last byte) string {
+	ip := net.ParseIP(c.node).To4()
+	return net.IPv4(ip[0], ip[1], ip[3], last).String()
+}
+
+// kubectl runs kubectl as an operator would.
+func (c cluster) kubectl(ctx context.Context, stdin string, args ...string) (string, error) {
+	args = append([]string{"kubectl", "--kubeconfig", kubeconfigOf(c.root), "--context", c.name}, args...)
+	return run(exec.CommandContext(ctx, filepath.Join(c.root, "dev", "run"), args...), stdin)
+}
+
+func run(cmd *exec.Cmd, stdin string) (string, error) {
+	var stdout, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return stdout.String(), fmt.Errorf("%s: %w\n%s%s", strings.Join(cmd.Args, " "), err, &stdout, &stderr)
+	}
+	return stdout.String(), nil
+}
+
+// dev runs a program of the folder dev.
+func (w *world) dev(ctx context.Context, program string, args ...string) (string, error) {
+	return run(exec.CommandContext(ctx, filepath.Join(w.root, "dev", program), args...), "")
+}
+
+// both does something on both clusters at once.
+func (w *world) both(do func(cluster) error) error {
+	done := make(chan error, 2)
+	for _, c := range []cluster{w.local, w.remote} {
+		go func() { done <- do(c) }()
+	}
+	return errors.Join(<-done, <-done)
+}
+
+// pulumi runs the engine on the backend of the test.
+func (w *world) pulumi(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(w.root, "dev", "run"), append([]string{"pulumi"}, args...)...)
+	cmd.Dir = w.root
+	cmd.Env = append(os.Environ(), "PULUMI_BACKEND_URL=file://"+filepath.Join(w.state, "pulumi"), "PULUMI_CONFIG_PASSPHRASE=")
+	return run(cmd, "")
+}
+
+// up applies a stack whose config is the committed one (images, flavors), under that of the documented example, under
+// what is so on these clusters only.
+func (w *world) up(ctx context.Context, t *testing.T, stack string, here map[string]any) {
+	t.Helper()
+	document := readYAML(t, w.root, "Pulumi."+stack+".yaml", strings.NewReplacer())
+	example := readYAML(t, w.root, "docs/examples/ingress/Pulumi."+stack+".yaml", strings.NewReplacer(
+		"ssh.myremoteoutpost.example", host("ssh", w.remote.balancer(sshBalancer)),
+		"myremoteoutpost.example", host("outpost", w.remote.node),
+		"myjupyterhub.example", host("hub", w.local.node),
+		"className: nginx", "className: standard",
+	))
+	committed := document["config"].(map[string]any)
+	if hub, ok := committed["outposts:hub"].(map[string]any); ok {
+		delete(hub, "exposure") // the example's is another, not one more
+	}
+	document["config"] = merge(merge(committed, example["config"].(map[string]any)), here)
+	if systems, ok := document["config"].(map[string]any)["outposts:outposts"].([]any); ok {
+		exposure := systems[1].(map[string]any)["exposure"].(map[string]any)
+		exposure["ca"], exposure["sshLoadBalancerIP"] = w.ca.root, w.remote.balancer(sshBalancer)
+	}
+	text, err := yaml.Marshal(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(w.state, "Pulumi."+stack+".yaml")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.pulumi(ctx, "stack", "select", "--create", stack); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.pulumi(ctx, "up", "-s", stack, "--config-file", file, "--yes", "--skip-preview", "--non-interactive"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readYAML(t *testing.T, root, file string, change *strings.Replacer) map[string]any {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var document map[string]any
+	if err := yaml.Unmarshal([]byte(change.Replace(string(text))), &document); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	return document
+}
+
+// merge lays one map over another: maps are merged, everything else is replaced.
+func merge(under, over map[string]any) map[string]any {
+	made := maps.Clone(under)
+	for key, above := range over {
+		if below, ok := made[key].(map[string]any); ok {
+			if inner, ok := above.(map[string]any); ok {
+				above = merge(below, inner)
+			}
+		}
+		made[key] = above
+	}
+	return made
+}
+
+// outputs are those of a stack.
+func (w *world) outputs(ctx context.Context, t *testing.T, stack string, into any) {
+	t.Helper()
+	text, err := w.pulumi(ctx, "stack", "output", "-s", stack, "--show-secrets", "--json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(text), into); err != nil {
+		t.Fatalf("outputs of the stack %s: %v", stack, err)
+	}
+}
+
+// running says which pods of a namespace are there, and how often each has been started.
+func (c cluster) running(ctx context.Context, namespace string) (map[string]int32, error) {
+	pods, err := c.API.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	found := map[string]int32{}
+	for _, pod := range pods.Items {
+		if pod.Labels["acme.cert-manager.io/http01-solver"] != "" {
+			continue
+		}
+		starts := int32(0)
+		for _, container := range pod.Status.ContainerStatuses {
+			starts += 1 + container.RestartCount
+		}
+		found[c.name+" "+pod.Name+" "+string(pod.UID)] = starts
+	}
+	return found, nil
+}
+
+// down takes away all that the test makes. cert-manager goes last: it has to let go of pending challenges.
+func (w *world) down() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	err := w.both(func(c cluster) error {
+		gone := []string{"delete", "--ignore-not-found", "--timeout=90s"}
+		_, first := c.kubectl(ctx, "", append(gone, "namespace", hubNamespace, outpostNamespace)...)
+		_, second := c.kubectl(ctx, "", append(gone, "namespace/cert-manager", "namespace/acme",
+			"clusterrole/cert-manager-e2e", "clusterrolebinding/cert-manager-e2e")...)
+		kinds, third := c.kubectl(ctx, "", "get", "crd", "-o", "name")
+		for kind := range strings.Lines(kinds) {
+			if kind = strings.TrimSpace(kind); strings.HasSuffix(kind, "cert-manager.io") {
+				_, err := c.kubectl(ctx, "", append(gone, kind)...)
+				third = errors.Join(third, err)
+			}
+		}
+		return errors.Join(first, second, third)
+	})
+	return errors.Join(err, os.RemoveAll(w.state))
+}
+
+// explain keeps what the clusters say about a failure.
+func (w *world) explain(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	artefacts := filepath.Join(w.root, ".state", "test", "artefacts")
+	if err := os.MkdirAll(artefacts, 0o755); err != nil {
+		t.Error(err)
+		return
+	}
+	file, err := os.Create(filepath.Join(artefacts, "published.txt"))
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer file.Close()
+	for _, c := range []cluster{w.local, w.remote} {
+		for _, args := range [][]string{
+			{"get", "pods,services,ingresses", "-A", "-o", "wide"},
+			{"get", "certificates,certificaterequests,orders,challenges", "-A", "-o", "yaml"},
+			{"-n", "cert-manager", "logs", "deployment/cert-manager", "--tail=200"},
+			{"-n", "acme", "logs", "deployment/pebble", "--tail=200"},
+			{"-n", hubNamespace, "logs", "deployment/hub", "--tail=200"},
+			{"-n", outpostNamespace, "logs", "deployment/outpost", "--tail=200"},
+			{"get", "events", "-A"},
+		} {
+			text, err := c.kubectl(ctx, "", args...)
+			fmt.Fprintf(file, "== %s: kubectl %s\n%s", c.name, strings.Join(args, " "), text)
+			if err != nil {
+				_, _ = io.WriteString(file, err.Error()+"\n")
+			}
+		}
+	}
+	t.Logf("what the clusters say is in %s", file.Name())
+}
