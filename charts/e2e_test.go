@@ -95,9 +95,13 @@ print(json.dumps({name: reached(host, port) for name, host, port in json.loads(s
 // Single-user servers reach their hub and DNS, and neither Kubernetes, nodes, metadata nor the outpost.
 func TestE2ESingleUserServersReachOnlyWhatTheyMay(t *testing.T) {
 	targets, err := json.Marshal([][]any{
-		{"hub", "10.77.0.2", 30000}, {"dns", "kube-dns.kube-system.svc", 53},
-		{"kubernetes", "kubernetes.default.svc", 443}, {"kubelet", "10.77.0.3", 10250}, {"this machine", "10.77.0.254", 22},
-		{"metadata", "169.254.169.254", 80}, {"outpost", "outpost.outpost.svc", 8080},
+		{"hub", "10.77.0.2", 30000},
+		{"dns", "kube-dns.kube-system.svc", 53},
+		{"kubernetes", "kubernetes.default.svc", 443},
+		{"kubelet", "10.77.0.3", 10250},
+		{"this machine", "10.77.0.254", 22},
+		{"metadata", "169.254.169.254", 80},
+		{"outpost", "outpost.outpost.svc", 8080},
 	})
 	if err != nil {
 		t.Fatal(err)

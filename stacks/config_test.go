@@ -104,64 +104,91 @@ func TestConfigRefuses(t *testing.T) {
 			"outposts:cluser: there is no such key; there are: allowDataLoss, allowServerLoss, cluster, hub, hubs, outpost, outposts",
 			"outposts:hub.urll: there is no such key; there are: chart, exposure, image, name, namespace, rotation, startTimeout, url, values",
 			"outposts:outposts[1].exposure.port: there is no such key; there are: annotations, apiNodePort, ca, className, loadBalancerIP, sshAddress, " +
-				"sshAnnotations, sshLoadBalancerIP, sshNodePort, tls, tlsSecret, type"}},
+				"sshAnnotations, sshLoadBalancerIP, sshNodePort, tls, tlsSecret, type",
+		}},
 		{"wrong types", localConfig, map[string]string{"hub.url": "3", "hub.startTimeout": "soon"}, []string{
-			"outposts:hub.startTimeout: got string, want integer", "outposts:hub.url: got number, want string"}},
+			"outposts:hub.startTimeout: got string, want integer", "outposts:hub.url: got number, want string",
+		}},
 		{"missing keys", localConfig, map[string]string{"cluster.context": "-", "hub.exposure": "-"}, []string{
-			"outposts:cluster.context is missing", "outposts:hub.exposure is missing"}},
+			"outposts:cluster.context is missing", "outposts:hub.exposure is missing",
+		}},
 		{"several faults at once", localConfig, map[string]string{"outposts.0.name": "remote", "outposts.1.address": "10.0.0.300", "hub.exposure.host": "10.0.0.1"}, []string{
 			"outposts:hub.exposure.host: \"10.0.0.1\" is no DNS name",
 			"outposts:outposts[1].name: \"remote\" is the name of outposts[0] too",
-			"outposts:outposts[1].address: \"10.0.0.300\" is neither an IPv4 address nor a DNS name"}},
+			"outposts:outposts[1].address: \"10.0.0.300\" is neither an IPv4 address nor a DNS name",
+		}},
 		{"node port out of range", localConfig, map[string]string{"outposts.1.exposure.sshNodePort": "22"}, []string{
-			"outposts:outposts[1].exposure.sshNodePort: minimum: got 22, want 30,000"}},
+			"outposts:outposts[1].exposure.sshNodePort: minimum: got 22, want 30,000",
+		}},
 		{"one node port for both", localConfig, map[string]string{"outposts.1.exposure.sshNodePort": "30080"}, []string{
-			"outposts:outposts[1].exposure: apiNodePort and sshNodePort are both 30080"}},
+			"outposts:outposts[1].exposure: apiNodePort and sshNodePort are both 30080",
+		}},
 		{"node port missing", localConfig, map[string]string{"outposts.1.exposure.sshNodePort": "-"}, []string{
-			"outposts:outposts[1].exposure.sshNodePort is missing"}},
+			"outposts:outposts[1].exposure.sshNodePort is missing",
+		}},
 		{"key of another exposure", localConfig, map[string]string{"outposts.1.exposure.className": "nginx"}, []string{
-			"outposts:outposts[1].exposure.className: means nothing with type nodePort"}},
+			"outposts:outposts[1].exposure.className: means nothing with type nodePort",
+		}},
 		{"two in this cluster", localConfig, map[string]string{"outposts.1": "{name: second}"}, []string{
-			"outposts:outposts[1]: has no address, nor has outposts[0]; one outpost can be in the hub's cluster"}},
+			"outposts:outposts[1]: has no address, nor has outposts[0]; one outpost can be in the hub's cluster",
+		}},
 		{"ingress at an address", localConfig, map[string]string{"outposts.1.exposure": "{type: ingress, tlsSecret: t}"}, []string{
-			"outposts:outposts[1].exposure: an Ingress needs a DNS name as address, not 10.0.0.3"}},
+			"outposts:outposts[1].exposure: an Ingress needs a DNS name as address, not 10.0.0.3",
+		}},
 		{"ingress without secret", localConfig, map[string]string{"outposts.1.address": "o.example.org", "outposts.1.exposure": "{type: ingress}"}, []string{
-			"outposts:outposts[1].exposure.tlsSecret is missing: the Secret with the certificate, also where cert-manager makes it (or tls: false)"}},
+			"outposts:outposts[1].exposure.tlsSecret is missing: the Secret with the certificate, also where cert-manager makes it (or tls: false)",
+		}},
 		{"hub out of reach", localConfig, map[string]string{"outposts.1.exposure": "{type: clusterIP}"}, []string{
-			"outposts:outposts[1].exposure: want nodePort, loadBalancer or ingress: the hub is in another cluster"}},
+			"outposts:outposts[1].exposure: want nodePort, loadBalancer or ingress: the hub is in another cluster",
+		}},
 		{"no system", localConfig, map[string]string{"outposts": "[]"}, []string{
-			"outposts:outposts: is empty; a hub needs a system to start servers on"}},
+			"outposts:outposts: is empty; a hub needs a system to start servers on",
+		}},
 		{"wrong keys of another operator", localConfig, map[string]string{"outposts.1.hostKeys": "[hello]", "outposts.1.ca": "hello"}, []string{
 			"outposts:outposts[1].hostKeys[0]: is no line of authorized_keys (\"ssh-ed25519 AAAA... comment\")",
-			"outposts:outposts[1].ca: is no PEM"}},
+			"outposts:outposts[1].ca: is no PEM",
+		}},
 		{"rotation word twice", localConfig, map[string]string{"hub.rotation": "{sshKey: [a, a]}", "outposts.1.rotation": "{tls: [b, b]}"}, []string{
-			"outposts:hub.rotation.sshKey: \"a\" is there twice", "outposts:outposts[1].rotation.tls: \"b\" is there twice"}},
+			"outposts:hub.rotation.sshKey: \"a\" is there twice", "outposts:outposts[1].rotation.tls: \"b\" is there twice",
+		}},
 		{"rotation word of another type", localConfig, map[string]string{"hub.rotation": "{sshKey: 1}"}, []string{
-			"outposts:hub.rotation.sshKey: want a word or a list of words"}},
+			"outposts:hub.rotation.sshKey: want a word or a list of words",
+		}},
 		{"two charts", localConfig, map[string]string{"hub.chart": "{version: 4.4.0, path: x}"}, []string{
-			"outposts:hub.chart: want one of version and path"}},
+			"outposts:hub.chart: want one of version and path",
+		}},
 		{"outpost exposed with TLS beside a hub", localConfig, map[string]string{"outpost.exposure": "{type: nodePort, apiNodePort: 30080, sshNodePort: 30022}", "outpost.address": "10.0.0.1"}, []string{
-			"outposts:outpost.exposure: the hub of this stack asks at http://outpost.outpost.svc:8080, so the outpost itself cannot speak TLS: use type ingress, or tls: false"}},
+			"outposts:outpost.exposure: the hub of this stack asks at http://outpost.outpost.svc:8080, so the outpost itself cannot speak TLS: use type ingress, or tls: false",
+		}},
 		{"neither hub nor outpost", remoteConfig, map[string]string{"outpost": "-"}, []string{
-			"outposts:hub or outposts:outpost is missing: a stack has one or both"}},
+			"outposts:hub or outposts:outpost is missing: a stack has one or both",
+		}},
 		{"systems without a hub", remoteConfig, map[string]string{"outposts": "[{name: a}]"}, []string{
-			"outposts:outposts: are the systems of a hub; this stack has no outposts:hub"}},
+			"outposts:outposts: are the systems of a hub; this stack has no outposts:hub",
+		}},
 		{"nobody may ask", remoteConfig, map[string]string{"hubs": "[]"}, []string{
 			"outposts:outpost: address and exposure are missing: no hub is named by its stack",
-			"outposts:hubs: is empty; somebody must be allowed to ask this outpost"}},
+			"outposts:hubs: is empty; somebody must be allowed to ask this outpost",
+		}},
 		{"name missing", remoteConfig, map[string]string{"outpost.name": "-"}, []string{
-			"outposts:outpost.name is missing: what the hub's stack calls this outpost"}},
+			"outposts:outpost.name is missing: what the hub's stack calls this outpost",
+		}},
 		{"exposure on both sides", remoteConfig, map[string]string{"outpost.address": "10.0.0.3"}, []string{
-			"outposts:outpost: address and exposure come from the stack of the hub; take them away here"}},
+			"outposts:outpost: address and exposure come from the stack of the hub; take them away here",
+		}},
 		{"stack and password", remoteConfig, map[string]string{"hubs.0.password": "0123456789abcdef"}, []string{
-			"outposts:hubs[0]: password and sshPublicKeys come from the stack of the hub; take them away, or the stack"}},
+			"outposts:hubs[0]: password and sshPublicKeys come from the stack of the hub; take them away, or the stack",
+		}},
 		{"half of a hub", remoteConfig, map[string]string{"hubs.0": "{name: other, password: 0123456789abcdef}"}, []string{
 			"outposts:outpost: address and exposure are missing: no hub is named by its stack",
-			"outposts:hubs[0]: want either stack, or password and sshPublicKeys"}},
+			"outposts:hubs[0]: want either stack, or password and sshPublicKeys",
+		}},
 		{"short password", remoteConfig, map[string]string{"hubs.0": "{name: other, password: short}"}, []string{
-			"outposts:hubs[0].password: minLength: got 5, want 16"}},
+			"outposts:hubs[0].password: minLength: got 5, want 16",
+		}},
 		{"crypt key", remoteConfig, map[string]string{"outpost.cryptKeys": "[hello]"}, []string{
-			"outposts:outpost.cryptKeys[0]: is no Fernet key (32 bytes, URL-safe base64)"}},
+			"outposts:outpost.cryptKeys[0]: is no Fernet key (32 bytes, URL-safe base64)",
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			raw := configFrom(t, tt.base)

@@ -28,10 +28,14 @@ func TestPolicy(t *testing.T) {
 		{"component", "kubernetes:helm.sh/v4:Chart", false, pulumi.Map{"chart": pulumi.String("c")}, nil, false},
 		{"not of Kubernetes", "random:index/randomBytes:RandomBytes", true, pulumi.Map{"length": pulumi.Int(32)}, nil, false},
 		{"config map", "kubernetes:core/v1:ConfigMap", true, meta("n", "a", nil), meta("n", "a", ours), false},
-		{"other annotations stay", "kubernetes:core/v1:ConfigMap", true, meta("n", "a", pulumi.Map{"x": pulumi.String("y")}),
-			meta("n", "a", pulumi.Map{"x": pulumi.String("y"), fieldManager: pulumi.String("outposts")}), false},
-		{"service", "kubernetes:core/v1:Service", true, meta("n", "a", nil),
-			meta("n", "a", pulumi.Map{fieldManager: pulumi.String("outposts"), skipAwait: pulumi.String("true")}), false},
+		{
+			"other annotations stay", "kubernetes:core/v1:ConfigMap", true, meta("n", "a", pulumi.Map{"x": pulumi.String("y")}),
+			meta("n", "a", pulumi.Map{"x": pulumi.String("y"), fieldManager: pulumi.String("outposts")}), false,
+		},
+		{
+			"service", "kubernetes:core/v1:Service", true, meta("n", "a", nil),
+			meta("n", "a", pulumi.Map{fieldManager: pulumi.String("outposts"), skipAwait: pulumi.String("true")}), false,
+		},
 		{"claim", "kubernetes:core/v1:PersistentVolumeClaim", true, meta("outpost", "outpost-data", nil), meta("outpost", "outpost-data", ours), true},
 		{"claim whose data may go", "kubernetes:core/v1:PersistentVolumeClaim", true, meta("jupyter", "hub-db-dir", nil), meta("jupyter", "hub-db-dir", ours), false},
 	} {

@@ -77,8 +77,10 @@ func (c Config) takenNodePorts(ctx context.Context, api clusterAPI) []error {
 	}
 	var all []wanted
 	if c.Hub != nil && c.Hub.Exposure.Type == hub.NodePort {
-		all = append(all, wanted{"hub.exposure.nodePort", c.Hub.Exposure.NodePort,
-			cluster.Object{Namespace: c.Hub.Namespace, Name: "proxy-public"}})
+		all = append(all, wanted{
+			"hub.exposure.nodePort", c.Hub.Exposure.NodePort,
+			cluster.Object{Namespace: c.Hub.Namespace, Name: "proxy-public"},
+		})
 	}
 	if c.Outpost != nil {
 		api, ssh := cluster.Object{Namespace: c.Outpost.Namespace, Name: outpost.Release}, cluster.Object{Namespace: c.Outpost.Namespace, Name: outpost.Release + "-ssh"}

@@ -66,26 +66,68 @@ func TestPreflightRefuses(t *testing.T) {
 		before  map[string]any
 		want    []string
 	}{
-		{"unreachable", nil, fakeCluster{err: errors.New("no answer from the cluster at https://10.0.0.1:6443: timeout")}, nil,
-			[]string{"outposts:cluster: context local: no answer from the cluster at https://10.0.0.1:6443: timeout; nothing was changed. See that the cluster is up and that it is the one you mean"}},
-		{"another cluster", nil, fakeCluster{identity: "new"}, made("old"),
+		{
+			"unreachable", nil,
+			fakeCluster{err: errors.New("no answer from the cluster at https://10.0.0.1:6443: timeout")},
+			nil,
+			[]string{"outposts:cluster: context local: no answer from the cluster at https://10.0.0.1:6443: timeout; nothing was changed. See that the cluster is up and that it is the one you mean"},
+		},
+		{
+			"another cluster", nil,
+			fakeCluster{identity: "new"},
+			made("old"),
 			[]string{"outposts:cluster: context local is another cluster than last time: its namespace kube-system has uid new, this stack was made in old; " +
-				"nothing was changed. Go back to the old cluster, or use a new stack for the new one"}},
-		{"node port taken", map[string]string{"hub.exposure": "{type: nodePort, nodePort: 30000}"},
-			fakeCluster{identity: "a", ports: map[int]cluster.Object{30000: {Namespace: "other", Name: "web"}}}, nil,
-			[]string{"outposts:hub.exposure.nodePort: node port 30000 is taken by Service other/web; choose another"}},
-		{"no chart", map[string]string{"hub.chart": "{path: /nowhere}"}, fakeCluster{identity: "a"}, nil,
-			[]string{"outposts:hub.chart.path: /nowhere is not a chart: no Chart.yaml there"}},
-		{"volume of the hub gone", map[string]string{"hub.values": "{hub: {db: {type: postgres}}}"}, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume),
-			[]string{"volume jupyter/hub-db-dir holds data and would be deleted: by this config nothing uses it" + lost + `"jupyter/hub-db-dir" in outposts:allowDataLoss and without this change`}},
-		{"another namespace", map[string]string{"outpost.namespace": "elsewhere"}, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume),
-			[]string{"volume outpost/outpost-data holds data and would be deleted: by this config nothing uses it" + lost + `"outpost/outpost-data" in outposts:allowDataLoss and without this change`}},
-		{"another storage class", map[string]string{"outpost.persistence.storageClass": "fast"}, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume),
-			[]string{"volume outpost/outpost-data holds data and would be replaced: outposts:outpost.persistence asks for storage class fast, it has standard" + lost + `"outpost/outpost-data" in outposts:allowDataLoss and without this change`}},
-		{"smaller", map[string]string{"hub.values": "{hub: {db: {pvc: {storage: 500Mi}}}}"}, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume),
-			[]string{"volume jupyter/hub-db-dir holds data and would be replaced: outposts:hub.values.hub.db asks for 500Mi, it has 1Gi" + lost + `"jupyter/hub-db-dir" in outposts:allowDataLoss and without this change`}},
-		{"running servers", map[string]string{"outposts": "[{name: local}]"}, fakeCluster{identity: "a", services: map[string]int{"remote": 3}}, made("a", hubVolume, outpostVolume),
-			[]string{`system remote is not in outposts:outposts any more, but 3 of its servers run; nothing was changed. Stop them, or add "remote" to outposts:allowServerLoss`}},
+				"nothing was changed. Go back to the old cluster, or use a new stack for the new one"},
+		},
+		{
+			"node port taken",
+			map[string]string{"hub.exposure": "{type: nodePort, nodePort: 30000}"},
+			fakeCluster{identity: "a", ports: map[int]cluster.Object{30000: {Namespace: "other", Name: "web"}}},
+			nil,
+			[]string{"outposts:hub.exposure.nodePort: node port 30000 is taken by Service other/web; choose another"},
+		},
+		{
+			"no chart",
+			map[string]string{"hub.chart": "{path: /nowhere}"},
+			fakeCluster{identity: "a"},
+			nil,
+			[]string{"outposts:hub.chart.path: /nowhere is not a chart: no Chart.yaml there"},
+		},
+		{
+			"volume of the hub gone",
+			map[string]string{"hub.values": "{hub: {db: {type: postgres}}}"},
+			fakeCluster{identity: "a"},
+			made("a", hubVolume, outpostVolume),
+			[]string{"volume jupyter/hub-db-dir holds data and would be deleted: by this config nothing uses it" + lost + `"jupyter/hub-db-dir" in outposts:allowDataLoss and without this change`},
+		},
+		{
+			"another namespace",
+			map[string]string{"outpost.namespace": "elsewhere"},
+			fakeCluster{identity: "a"},
+			made("a", hubVolume, outpostVolume),
+			[]string{"volume outpost/outpost-data holds data and would be deleted: by this config nothing uses it" + lost + `"outpost/outpost-data" in outposts:allowDataLoss and without this change`},
+		},
+		{
+			"another storage class",
+			map[string]string{"outpost.persistence.storageClass": "fast"},
+			fakeCluster{identity: "a"},
+			made("a", hubVolume, outpostVolume),
+			[]string{"volume outpost/outpost-data holds data and would be replaced: outposts:outpost.persistence asks for storage class fast, it has standard" + lost + `"outpost/outpost-data" in outposts:allowDataLoss and without this change`},
+		},
+		{
+			"smaller",
+			map[string]string{"hub.values": "{hub: {db: {pvc: {storage: 500Mi}}}}"},
+			fakeCluster{identity: "a"},
+			made("a", hubVolume, outpostVolume),
+			[]string{"volume jupyter/hub-db-dir holds data and would be replaced: outposts:hub.values.hub.db asks for 500Mi, it has 1Gi" + lost + `"jupyter/hub-db-dir" in outposts:allowDataLoss and without this change`},
+		},
+		{
+			"running servers",
+			map[string]string{"outposts": "[{name: local}]"},
+			fakeCluster{identity: "a", services: map[string]int{"remote": 3}},
+			made("a", hubVolume, outpostVolume),
+			[]string{`system remote is not in outposts:outposts any more, but 3 of its servers run; nothing was changed. Stop them, or add "remote" to outposts:allowServerLoss`},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := preflight(context.Background(), loaded(t, localConfig, tt.changes), tt.api, stateOf(tt.before))
@@ -109,11 +151,19 @@ func TestPreflightAccepts(t *testing.T) {
 	}{
 		{"first time", nil, fakeCluster{identity: "a"}, nil},
 		{"nothing new", nil, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume)},
-		{"own node port", map[string]string{"hub.exposure": "{type: nodePort, nodePort: 30000}"},
-			fakeCluster{identity: "a", ports: map[int]cluster.Object{30000: {Namespace: "jupyter", Name: "proxy-public"}}}, nil},
+		{
+			"own node port",
+			map[string]string{"hub.exposure": "{type: nodePort, nodePort: 30000}"},
+			fakeCluster{identity: "a", ports: map[int]cluster.Object{30000: {Namespace: "jupyter", Name: "proxy-public"}}},
+			nil,
+		},
 		{"data may go", map[string]string{"outpost.namespace": "elsewhere", "allowDataLoss": "[outpost/outpost-data]"}, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume)},
-		{"servers may go", map[string]string{"outposts": "[{name: local}]", "allowServerLoss": "[remote]"},
-			fakeCluster{identity: "a", services: map[string]int{"remote": 3}}, made("a", hubVolume, outpostVolume)},
+		{
+			"servers may go",
+			map[string]string{"outposts": "[{name: local}]", "allowServerLoss": "[remote]"},
+			fakeCluster{identity: "a", services: map[string]int{"remote": 3}},
+			made("a", hubVolume, outpostVolume),
+		},
 		{"no server runs", map[string]string{"outposts": "[{name: local}]"}, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume)},
 		{"larger", map[string]string{"outpost.persistence.size": "2Gi"}, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume)},
 	} {
@@ -143,22 +193,44 @@ func TestBadInput(t *testing.T) {
 		made        map[string]any
 		want        string
 	}{
-		{"missing kubeconfig", "local", map[string]string{"cluster.kubeconfig": "/nowhere"}, open, nil,
-			"outposts:cluster.kubeconfig: no file /nowhere; name one that is there"},
-		{"missing context", "local", map[string]string{"cluster": "{kubeconfig: " + kubeconfig + ", context: there}"}, open, nil,
-			"outposts:cluster.context: kubeconfig " + kubeconfig + ` has no context "there"; it has: here`},
+		{
+			"missing kubeconfig", "local",
+			map[string]string{"cluster.kubeconfig": "/nowhere"},
+			open, nil,
+			"outposts:cluster.kubeconfig: no file /nowhere; name one that is there",
+		},
+		{
+			"missing context", "local",
+			map[string]string{"cluster": "{kubeconfig: " + kubeconfig + ", context: there}"},
+			open, nil,
+			"outposts:cluster.context: kubeconfig " + kubeconfig + ` has no context "there"; it has: here`,
+		},
 		{"another cluster", "local", nil, nil, made("another"), "outposts:cluster: context local is another cluster than last time"},
-		{"unreachable API", "local", map[string]string{"cluster": "{kubeconfig: " + kubeconfig + ", context: here}"}, open, nil,
-			"outposts:cluster: context here: no answer from the cluster at http://127.0.0.1:1"},
+		{
+			"unreachable API", "local",
+			map[string]string{"cluster": "{kubeconfig: " + kubeconfig + ", context: here}"},
+			open, nil,
+			"outposts:cluster: context here: no answer from the cluster at http://127.0.0.1:1",
+		},
 		{"unknown key", "local", map[string]string{"hub.adress": "x"}, nil, nil, "outposts:hub.adress: there is no such key; there are: chart, "},
 		{"wrong type", "remote", map[string]string{"outpost.startTimeout": "soon"}, nil, nil, "outposts:outpost.startTimeout: got string, want integer"},
 		{"two systems of one name", "local", map[string]string{"outposts.1.name": "local"}, nil, nil, `outposts:outposts[1].name: "local" is the name of outposts[0] too`},
-		{"node port out of range", "local", map[string]string{"outposts.1.exposure.apiNodePort": "80"}, nil, nil,
-			"outposts:outposts[1].exposure.apiNodePort: minimum: got 80, want 30,000"},
-		{"node port taken", "local", nil, func(string, string) (clusterAPI, error) { return taken, nil }, nil,
-			"outposts:hub.exposure.nodePort: node port 30000 is taken by Service other/web; choose another"},
-		{"no address", "local", map[string]string{"outposts.1.address": "ten.77.0.300"}, nil, nil,
-			`outposts:outposts[1].address: "ten.77.0.300" is neither an IPv4 address nor a DNS name`},
+		{
+			"node port out of range", "local",
+			map[string]string{"outposts.1.exposure.apiNodePort": "80"},
+			nil, nil,
+			"outposts:outposts[1].exposure.apiNodePort: minimum: got 80, want 30,000",
+		},
+		{
+			"node port taken", "local", nil, func(string, string) (clusterAPI, error) { return taken, nil }, nil,
+			"outposts:hub.exposure.nodePort: node port 30000 is taken by Service other/web; choose another",
+		},
+		{
+			"no address", "local",
+			map[string]string{"outposts.1.address": "ten.77.0.300"},
+			nil, nil,
+			`outposts:outposts[1].address: "ten.77.0.300" is neither an IPv4 address nor a DNS name`,
+		},
 		{"remote before local", "remote", nil, nil, nil, "outposts:hubs[0].stack: organization/outposts/local cannot be read; run `pulumi up` on it first"},
 		{"no chart", "local", map[string]string{"hub.chart.path": "stacks"}, nil, nil, "outposts:hub.chart.path: " + filepath.Join(projectRoot(t), "stacks") + " is not a chart: no Chart.yaml there"},
 	} {
@@ -198,7 +270,8 @@ func TestKeysOfDataAreNotLost(t *testing.T) {
 	}{
 		{"replaced at once", map[string]string{"hub.rotation": "{authStateKey: new}", "outpost.rotation": `{cryptKey: ["3", "1"]}`}, []string{
 			`outposts:hub.rotation.authStateKey: "1" is missing: jupyter/hub-db-dir is sealed with it` + missing,
-			`outposts:outpost.rotation.cryptKey: "2" is missing: outpost/outpost-data is sealed with it` + missing}},
+			`outposts:outpost.rotation.cryptKey: "2" is missing: outpost/outpost-data is sealed with it` + missing,
+		}},
 		{"behind a new one", map[string]string{"outpost.rotation": `{cryptKey: ["3", "2"]}`}, nil},
 		{"alone", map[string]string{"outpost.rotation": `{cryptKey: "2"}`}, nil},
 		{"data may go", map[string]string{"outpost.rotation": `{cryptKey: "3"}`, "allowDataLoss": "[outpost/outpost-data]"}, nil},
@@ -269,12 +342,21 @@ func TestRemoteBeforeLocal(t *testing.T) {
 		want   string
 	}{
 		{"no such stack", nil, "outposts:hubs[0].stack: organization/outposts/local cannot be read; run `pulumi up` on it first: "},
-		{"never applied", map[string]map[string]any{"organization/outposts/local": {}},
-			"outposts:hubs[0].stack: organization/outposts/local has no systems yet; run `pulumi up` on it first"},
-		{"no such system", map[string]map[string]any{"organization/outposts/local": {"systems": map[string]any{"other": map[string]any{}}}},
-			`outposts:hubs[0].stack: organization/outposts/local has no system "remote": add it to outposts:outposts there and run ` + "`pulumi up` on it first"},
-		{"another hub", map[string]map[string]any{"organization/outposts/local": {"systems": map[string]any{"remote": map[string]any{"hub": "elsewhere"}}}},
-			`outposts:hubs[0].stack: organization/outposts/local: its hub is called "elsewhere", not "jupyterhub"`},
+		{
+			"never applied",
+			map[string]map[string]any{"organization/outposts/local": {}},
+			"outposts:hubs[0].stack: organization/outposts/local has no systems yet; run `pulumi up` on it first",
+		},
+		{
+			"no such system",
+			map[string]map[string]any{"organization/outposts/local": {"systems": map[string]any{"other": map[string]any{}}}},
+			`outposts:hubs[0].stack: organization/outposts/local has no system "remote": add it to outposts:outposts there and run ` + "`pulumi up` on it first",
+		},
+		{
+			"another hub",
+			map[string]map[string]any{"organization/outposts/local": {"systems": map[string]any{"remote": map[string]any{"hub": "elsewhere"}}}},
+			`outposts:hubs[0].stack: organization/outposts/local: its hub is called "elsewhere", not "jupyterhub"`,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := &infratest.Recorder{Stacks: tt.stacks}

@@ -30,8 +30,12 @@ type HubRotation struct {
 // Validate refuses empty and repeated words, each by the name the operator typed after prefix.
 func (r HubRotation) Validate(prefix string) []error {
 	return validateWords(prefix, []named{
-		{"sshKey", r.SSHKey}, {"cookieSecret", r.CookieSecret}, {"proxyToken", r.ProxyToken},
-		{"authStateKey", r.AuthStateKey}, {"login", r.Login}, {"verifyToken", r.VerifyToken},
+		{"sshKey", r.SSHKey},
+		{"cookieSecret", r.CookieSecret},
+		{"proxyToken", r.ProxyToken},
+		{"authStateKey", r.AuthStateKey},
+		{"login", r.Login},
+		{"verifyToken", r.VerifyToken},
 	})
 }
 

@@ -48,8 +48,10 @@ func TestValues(t *testing.T) {
 	}{
 		{"nodeport", func(*Args) {}},
 		{"ingress", func(a *Args) {
-			a.Exposure = Exposure{Type: Ingress, ClassName: "nginx", Host: "hub.example.org", TLSSecret: "jupyterhub-tls-certmanager",
-				Annotations: map[string]string{"cert-manager.io/cluster-issuer": "letsencrypt-cluster-issuer"}}
+			a.Exposure = Exposure{
+				Type: Ingress, ClassName: "nginx", Host: "hub.example.org", TLSSecret: "jupyterhub-tls-certmanager",
+				Annotations: map[string]string{"cert-manager.io/cluster-issuer": "letsencrypt-cluster-issuer"},
+			}
 		}},
 		{"loadbalancer", func(a *Args) { a.Exposure = Exposure{Type: LoadBalancer, LoadBalancerIP: "10.0.0.9"} }},
 		{"stock-image", func(a *Args) { a.Image = Image{} }},
@@ -125,14 +127,20 @@ func TestCheckRefuses(t *testing.T) {
 		{"host key", func(a *Args) { a.Systems[1].KnownHosts = nil }, "system remote: the host key to trust is missing"},
 		{"flavor", func(a *Args) { a.Systems[1].Flavor = "big" }, "system remote: flavor big is none of its flavors"},
 		{"chart", func(a *Args) { a.Chart = Chart{} }, "chart: want one of version and path"},
-		{"systems in values", func(a *Args) { a.Values = map[string]any{"custom": map[string]any{"outposts": map[string]any{}}} },
-			"values: custom.outposts is made from the systems; set those instead"},
-		{"unknown value", func(a *Args) { a.Values = map[string]any{"hub": map[string]any{"colour": "red"}} },
-			"hub.values: hub: additional properties 'colour' not allowed"},
-		{"value of the wrong type", func(a *Args) {
-			a.Values = map[string]any{"hub": map[string]any{"db": map[string]any{"type": "oracle"}}}
+		{
+			"systems in values", func(a *Args) { a.Values = map[string]any{"custom": map[string]any{"outposts": map[string]any{}}} },
+			"values: custom.outposts is made from the systems; set those instead",
 		},
-			"hub.values: hub.db.type: value must be one of 'sqlite-pvc', 'sqlite-memory', 'mysql', 'postgres', 'other'"},
+		{
+			"unknown value", func(a *Args) { a.Values = map[string]any{"hub": map[string]any{"colour": "red"}} },
+			"hub.values: hub: additional properties 'colour' not allowed",
+		},
+		{
+			"value of the wrong type", func(a *Args) {
+				a.Values = map[string]any{"hub": map[string]any{"db": map[string]any{"type": "oracle"}}}
+			},
+			"hub.values: hub.db.type: value must be one of 'sqlite-pvc', 'sqlite-memory', 'mysql', 'postgres', 'other'",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a := soundArgs()

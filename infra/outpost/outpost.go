@@ -115,8 +115,10 @@ func (a Args) newSecrets(ctx *pulumi.Context, name string, parent pulumi.Resourc
 		{"host-keys", hostKeysSecret, "Opaque", pulumi.StringMap{"ssh_host_ed25519_key": a.HostKey}},
 	}
 	if a.TLS != nil {
-		secrets = append(secrets, secret{"tls", tlsSecret, "kubernetes.io/tls",
-			pulumi.StringMap{"tls.crt": a.TLS.Certificate, "tls.key": a.TLS.Key}})
+		secrets = append(secrets, secret{
+			"tls", tlsSecret, "kubernetes.io/tls",
+			pulumi.StringMap{"tls.crt": a.TLS.Certificate, "tls.key": a.TLS.Key},
+		})
 	}
 	var made []pulumi.Resource
 	for _, s := range secrets {

@@ -55,13 +55,17 @@ func TestValues(t *testing.T) {
 			a.Hubs[0].Namespace, a.Hubs[0].APIURL = "jupyter", "http://hub.jupyter.svc:8081/hub/api"
 		}},
 		{"loadbalancer", func(a *Args) {
-			a.Exposure = Exposure{Type: LoadBalancer, LoadBalancerIP: "10.0.0.3", SSHAddress: "10.0.0.4", SSHLoadBalancerIP: "10.0.0.4",
-				Annotations: map[string]string{"example.org/pool": "a"}, SSHAnnotations: map[string]string{"example.org/pool": "b"}}
+			a.Exposure = Exposure{
+				Type: LoadBalancer, LoadBalancerIP: "10.0.0.3", SSHAddress: "10.0.0.4", SSHLoadBalancerIP: "10.0.0.4",
+				Annotations: map[string]string{"example.org/pool": "a"}, SSHAnnotations: map[string]string{"example.org/pool": "b"},
+			}
 		}},
 		{"ingress", func(a *Args) {
 			a.Address, a.TLS = "outpost.example.org", nil
-			a.Exposure = Exposure{Type: Ingress, ClassName: "nginx", TLSSecret: "outpost-tls-certmanager", SSHAddress: "ssh.example.org",
-				Annotations: map[string]string{"cert-manager.io/cluster-issuer": "letsencrypt"}}
+			a.Exposure = Exposure{
+				Type: Ingress, ClassName: "nginx", TLSSecret: "outpost-tls-certmanager", SSHAddress: "ssh.example.org",
+				Annotations: map[string]string{"cert-manager.io/cluster-issuer": "letsencrypt"},
+			}
 		}},
 		{"settings", func(a *Args) {
 			a.CryptKeys = append(a.CryptKeys, pulumi.String("an older fernet key"))

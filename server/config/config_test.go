@@ -95,17 +95,22 @@ hubs:
 			{Name: "SQL_PORT", Message: "0 is not a number from 1 to 65535"},
 		}},
 		{"a port in words", map[string]string{"SQL_PORT": "five"}, config.Problems{{Name: "SQL_PORT", Message: `"five" is not a whole number`}}},
-		{"a URL for SQLite", map[string]string{"SQL_DATABASE_URL": "sqlite:///x"}, config.Problems{{Name: "SQL_DATABASE_URL",
-			Message: `"sqlite:///x" is a URL; it is the path of the SQLite file, and PostgreSQL is named by SQL_TYPE, SQL_HOST, SQL_USER, SQL_PASSWORD and SQL_DATABASE`}}},
+		{"a URL for SQLite", map[string]string{"SQL_DATABASE_URL": "sqlite:///x"}, config.Problems{{
+			Name:    "SQL_DATABASE_URL",
+			Message: `"sqlite:///x" is a URL; it is the path of the SQLite file, and PostgreSQL is named by SQL_TYPE, SQL_HOST, SQL_USER, SQL_PASSWORD and SQL_DATABASE`,
+		}}},
 		{"a relative path for SQLite", map[string]string{"SQL_DATABASE_URL": "x.db"}, config.Problems{{Name: "SQL_DATABASE_URL", Message: `"x.db" is not an absolute path`}}},
 		{"a hub twice and one with a colon", map[string]string{"usernames": "a;a;b:c", "passwords": "1;2;3"}, config.Problems{
 			{Name: "usernames", Message: `"a" is there twice`},
 			{Name: "usernames", Message: `"b:c" has a colon or a control character, so it can never log in`},
 		}},
-		{"Python by its name", map[string]string{"OUTPOST_CONFIG_FILE": "/mnt/outpost_config/outpost_config.py"}, config.Problems{{Name: "OUTPOST_CONFIG_FILE",
-			Message: "/mnt/outpost_config/outpost_config.py is Python code, which this server does not run; write YAML instead: KubeSpawner's options under spawner, what a hub may ask for under hubs, globalMaxPerUser for c.JupyterHubOutpost.global_max_per_user"}}},
+		{"Python by its name", map[string]string{"OUTPOST_CONFIG_FILE": "/mnt/outpost_config/outpost_config.py"}, config.Problems{{
+			Name:    "OUTPOST_CONFIG_FILE",
+			Message: "/mnt/outpost_config/outpost_config.py is Python code, which this server does not run; write YAML instead: KubeSpawner's options under spawner, what a hub may ask for under hubs, globalMaxPerUser for c.JupyterHubOutpost.global_max_per_user",
+		}}},
 		{"a named file that is not there", map[string]string{"OUTPOST_CONFIG_FILE": "/nonexistent/config.yaml"}, config.Problems{
-			{Name: "OUTPOST_CONFIG_FILE", Message: "open /nonexistent/config.yaml: no such file or directory"}}},
+			{Name: "OUTPOST_CONFIG_FILE", Message: "open /nonexistent/config.yaml: no such file or directory"},
+		}},
 		{"a file with everything wrong", map[string]string{"OUTPOST_CONFIG_FILE": yaml}, config.Problems{
 			{Name: "config.yaml: failEarly", Message: "is the number 1, not true or false"},
 			{Name: "config.yaml: globalMaxPerUser", Message: "is a text, not a whole number"},

@@ -88,8 +88,10 @@ func (s *Spawner) buildObjects(hub outpost.Hub, r outpost.StartRequest, flavor o
 		option string
 		value  *[]any
 	}{
-		{"volumes", &in.Settings.Volumes}, {"volume_mounts", &in.Settings.VolumeMounts},
-		{"init_containers", &in.Settings.InitContainers}, {"extra_containers", &in.Settings.ExtraContainers},
+		{"volumes", &in.Settings.Volumes},
+		{"volume_mounts", &in.Settings.VolumeMounts},
+		{"init_containers", &in.Settings.InitContainers},
+		{"extra_containers", &in.Settings.ExtraContainers},
 	} {
 		*list.value, _ = f.expandAll(list.option, *list.value, p).([]any)
 	}

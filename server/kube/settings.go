@@ -197,9 +197,11 @@ func (s settings) gracePeriod() *int64 {
 }
 
 func (s settings) startTimeout() time.Duration { return time.Duration(s.StartTimeout) * time.Second }
+
 func (s settings) requestTimeout() time.Duration {
 	return time.Duration(s.K8sAPIRequestTimeout) * time.Second
 }
+
 func (s settings) retryTimeout() time.Duration {
 	return time.Duration(s.K8sAPIRequestRetryTimeout) * time.Second
 }

@@ -112,16 +112,31 @@ func TestEndsHaveReasons(t *testing.T) {
 		status corev1.PodStatus
 		want   outpost.Status
 	}{
-		{"finished", corev1.PodStatus{Phase: corev1.PodSucceeded, ContainerStatuses: notebook(corev1.ContainerStateTerminated{})},
-			outpost.Status{Ended: true}},
-		{"killed for memory", corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: notebook(corev1.ContainerStateTerminated{ExitCode: 137, Reason: "OOMKilled"})},
-			outpost.Status{Ended: true, ExitCode: 137, Reason: "The server used more memory than it may and was killed."}},
-		{"crashed", corev1.PodStatus{Phase: corev1.PodFailed, ContainerStatuses: notebook(corev1.ContainerStateTerminated{ExitCode: 3})},
-			outpost.Status{Ended: true, ExitCode: 3, Reason: "The server ended with exit code 3"}},
-		{"evicted", corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", Message: "The node was low on memory."},
-			outpost.Status{Ended: true, ExitCode: 1, Reason: "The server was evicted from its node: The node was low on memory."}},
-		{"node shut down while fine", corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Terminated", ContainerStatuses: notebook(corev1.ContainerStateTerminated{})},
-			outpost.Status{Ended: true, Reason: "The server's node went away"}},
+		{
+			"finished",
+			corev1.PodStatus{Phase: corev1.PodSucceeded, ContainerStatuses: notebook(corev1.ContainerStateTerminated{})},
+			outpost.Status{Ended: true},
+		},
+		{
+			"killed for memory",
+			corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: notebook(corev1.ContainerStateTerminated{ExitCode: 137, Reason: "OOMKilled"})},
+			outpost.Status{Ended: true, ExitCode: 137, Reason: "The server used more memory than it may and was killed."},
+		},
+		{
+			"crashed",
+			corev1.PodStatus{Phase: corev1.PodFailed, ContainerStatuses: notebook(corev1.ContainerStateTerminated{ExitCode: 3})},
+			outpost.Status{Ended: true, ExitCode: 3, Reason: "The server ended with exit code 3"},
+		},
+		{
+			"evicted",
+			corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", Message: "The node was low on memory."},
+			outpost.Status{Ended: true, ExitCode: 1, Reason: "The server was evicted from its node: The node was low on memory."},
+		},
+		{
+			"node shut down while fine",
+			corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Terminated", ContainerStatuses: notebook(corev1.ContainerStateTerminated{})},
+			outpost.Status{Ended: true, Reason: "The server's node went away"},
+		},
 		{"waiting for a node", corev1.PodStatus{Phase: corev1.PodPending}, outpost.Status{}},
 		{"just made", corev1.PodStatus{}, outpost.Status{}},
 	} {

@@ -71,8 +71,10 @@ func TestStartKillsNobodyElse(t *testing.T) {
 		{name: "server of another user", annotations: map[string]string{usernameKey: "USER", hubKey: "hub", startIDKey: "s9"}},
 		{name: "another server of the same user", annotations: map[string]string{usernameKey: "user", hubKey: "hub", nameKey: "x", startIDKey: "s9"}},
 		{name: "pod of nobody"},
-		{name: "ended server of another hub", annotations: map[string]string{hubKey: "other", startIDKey: "s9"},
-			change: func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }, replaced: true},
+		{
+			name: "ended server of another hub", annotations: map[string]string{hubKey: "other", startIDKey: "s9"},
+			change: func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }, replaced: true,
+		},
 		{name: "earlier start of this server", annotations: map[string]string{usernameKey: "user", hubKey: "hub", startIDKey: "s9"}, replaced: true},
 		{name: "server of the peer", annotations: map[string]string{usernameKey: "user"}, replaced: true},
 		{name: "other server of the peer", annotations: map[string]string{usernameKey: "user", servernameKey: "lab"}},

@@ -88,16 +88,22 @@ var userCases = []struct {
 	name, file, hub, user string
 	want                  map[string]outpost.Flavor
 }{
-	{name: "case 30, pattern set", file: twoFlavors, hub: "hub-a", user: `{"username": "user1"}`,
-		want: map[string]outpost.Flavor{"typea": {"max": 5, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}}},
+	{
+		name: "case 30, pattern set", file: twoFlavors, hub: "hub-a", user: `{"username": "user1"}`,
+		want: map[string]outpost.Flavor{"typea": {"max": 5, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}},
+	},
 	{name: "case 30, empty list", file: twoFlavors, hub: "hub-b", user: `{"username": "user1"}`, want: map[string]outpost.Flavor{}},
-	{name: "case 31, restricted hub", file: restrictedHub, hub: "hub-a", user: `{"username": "user1"}`,
-		want: map[string]outpost.Flavor{"typea": {"max": 18, "runtime": hours(1)}}},
-	{name: "case 32, the user set's list replaces the hub's and the hub's overrides stay", hub: "hub-a", user: `{"username": "user1"}`,
+	{
+		name: "case 31, restricted hub", file: restrictedHub, hub: "hub-a", user: `{"username": "user1"}`,
+		want: map[string]outpost.Flavor{"typea": {"max": 18, "runtime": hours(1)}},
+	},
+	{
+		name: "case 32, the user set's list replaces the hub's and the hub's overrides stay", hub: "hub-a", user: `{"username": "user1"}`,
 		file: restrictedHub + `
 users:
   key1: {authentication: {username: user1}, flavors: [typea, typeb], flavorsOverride: {typea: {runtime: {hours: 2}}}}
-`, want: map[string]outpost.Flavor{"typea": {"max": 18, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}}},
+`, want: map[string]outpost.Flavor{"typea": {"max": 18, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}},
+	},
 	{name: "X53, a user set without a list keeps the hub's", hub: "hub-a", user: `{"username": "user1"}`, file: restrictedHub + `
 users:
   vip: {authentication: {username: user1}, flavorsOverride: {typea: {max: 20}, typeb: {max: 20}}}
@@ -126,20 +132,34 @@ users:
   key2: {weight: 4, authentication: {username: user1}, flavors: [typeb]}
   key1: {authentication: {username: "us..1"}, flavors: [typea]}
 `, want: map[string]outpost.Flavor{"typeb": {"max": 5, "runtime": hours(2)}}},
-	{name: "case 36, negated: member", hub: "hub-a", user: `{"username": "a@mycomp.org"}`, file: negated(".*mycomp.org", false),
-		want: map[string]outpost.Flavor{"typea": {"max": 5, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}}},
-	{name: "case 36, negated: other", hub: "hub-b", user: `{"username": "a@other.org"}`, file: negated(".*mycomp.org", false),
-		want: map[string]outpost.Flavor{"minimal": {"max": 2}}},
-	{name: "case 36, negated and forbidden: other", hub: "hub-a", user: `{"username": "a@other.org"}`, file: negated(".*mycomp.org", true),
-		want: map[string]outpost.Flavor{}},
-	{name: "case 36, glob: member", hub: "hub-a", user: `{"username": "a@mycomp.org"}`, file: negated("*mycomp.org", true),
-		want: map[string]outpost.Flavor{"typea": {"max": 5, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}}},
-	{name: "case 36, glob: other", hub: "hub-a", user: `{"username": "a@other.org"}`, file: negated("*mycomp.org", true),
-		want: map[string]outpost.Flavor{}},
-	{name: "negated, user without the attribute", hub: "hub-a", user: `{"groups": []}`, file: negated(".*mycomp.org", true),
-		want: map[string]outpost.Flavor{}},
-	{name: "X16, no attributes: no user rule applies", hub: "hub-a", user: `{}`, file: negated(".*mycomp.org", true),
-		want: map[string]outpost.Flavor{"typea": {"max": 5, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}}},
+	{
+		name: "case 36, negated: member", hub: "hub-a", user: `{"username": "a@mycomp.org"}`, file: negated(".*mycomp.org", false),
+		want: map[string]outpost.Flavor{"typea": {"max": 5, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}},
+	},
+	{
+		name: "case 36, negated: other", hub: "hub-b", user: `{"username": "a@other.org"}`, file: negated(".*mycomp.org", false),
+		want: map[string]outpost.Flavor{"minimal": {"max": 2}},
+	},
+	{
+		name: "case 36, negated and forbidden: other", hub: "hub-a", user: `{"username": "a@other.org"}`, file: negated(".*mycomp.org", true),
+		want: map[string]outpost.Flavor{},
+	},
+	{
+		name: "case 36, glob: member", hub: "hub-a", user: `{"username": "a@mycomp.org"}`, file: negated("*mycomp.org", true),
+		want: map[string]outpost.Flavor{"typea": {"max": 5, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}},
+	},
+	{
+		name: "case 36, glob: other", hub: "hub-a", user: `{"username": "a@other.org"}`, file: negated("*mycomp.org", true),
+		want: map[string]outpost.Flavor{},
+	},
+	{
+		name: "negated, user without the attribute", hub: "hub-a", user: `{"groups": []}`, file: negated(".*mycomp.org", true),
+		want: map[string]outpost.Flavor{},
+	},
+	{
+		name: "X16, no attributes: no user rule applies", hub: "hub-a", user: `{}`, file: negated(".*mycomp.org", true),
+		want: map[string]outpost.Flavor{"typea": {"max": 5, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}},
+	},
 	{name: "keys are combined with or", hub: "hub-a", user: `{"username": "x", "groups": ["guest", "staff"]}`, file: twoFlavors + `
 users:
   key1: {authentication: {username: user1, groups: [staff, admin]}, flavors: [typea]}
@@ -169,8 +189,10 @@ users:
 users:
   key1: {authentication: {admin: "true"}, flavors: [typeb]}
 `, want: map[string]outpost.Flavor{"typeb": {"max": 5, "runtime": hours(2)}}},
-	{name: "no hub set matches: all flavors", hub: "hub-z", user: `{}`, file: twoFlavors,
-		want: map[string]outpost.Flavor{"typea": {"max": 5, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}}},
+	{
+		name: "no hub set matches: all flavors", hub: "hub-z", user: `{}`, file: twoFlavors,
+		want: map[string]outpost.Flavor{"typea": {"max": 5, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}},
+	},
 }
 
 const restrictedHub = `

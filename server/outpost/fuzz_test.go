@@ -46,8 +46,10 @@ func FuzzFlavorsFile(f *testing.F) {
 // Whatever a request names, only the allowed hub is called, and a refusal leaves nothing.
 func FuzzRequest(f *testing.F) {
 	for _, seed := range [][3]string{
-		{"lab-one", "0f3c", hubURL + "/users/x"}, {"..", "a/b", "https://hub.example.org@evil.org/hub/api"},
-		{"zo\u00eb", "\x00", "https://hub.example.org/hub/api/%2e%2e/x"}, {"", "", "//hub.example.org/hub/api"},
+		{"lab-one", "0f3c", hubURL + "/users/x"},
+		{"..", "a/b", "https://hub.example.org@evil.org/hub/api"},
+		{"zo\u00eb", "\x00", "https://hub.example.org/hub/api/%2e%2e/x"},
+		{"", "", "//hub.example.org/hub/api"},
 	} {
 		f.Add(seed[0], seed[1], seed[2])
 	}

@@ -259,8 +259,10 @@ func TestX14EachTunnelIsAskedWithItsOwnToken(t *testing.T) {
 		synctest.Wait()
 		want := map[string]outposttest.Call{}
 		for _, r := range []outpost.StartRequest{one, two} {
-			want[r.Name] = outposttest.Call{What: "tunnel", URL: hubURL + "/users/setuptunnel/maria/" + r.Name, Token: "token-" + r.Name,
-				Address: "http://" + outposttest.Host(r.Key) + ":41234"}
+			want[r.Name] = outposttest.Call{
+				What: "tunnel", URL: hubURL + "/users/setuptunnel/maria/" + r.Name, Token: "token-" + r.Name,
+				Address: "http://" + outposttest.Host(r.Key) + ":41234",
+			}
 		}
 		got := map[string]outposttest.Call{}
 		for _, c := range w.HubAPI.Calls("tunnel") {

@@ -417,8 +417,12 @@ func TestCounts(t *testing.T) {
 		mustStart(t, w, outposttest.Request("one"))
 		mustStart(t, w, outposttest.Request("two"))
 		want := []outpost.Count{
-			{Hub: "hub-a", State: "running", Services: 2}, {Hub: "hub-a", State: "starting"}, {Hub: "hub-a", State: "stopping"},
-			{Hub: "hub-b", State: "running"}, {Hub: "hub-b", State: "starting"}, {Hub: "hub-b", State: "stopping"},
+			{Hub: "hub-a", State: "running", Services: 2},
+			{Hub: "hub-a", State: "starting"},
+			{Hub: "hub-a", State: "stopping"},
+			{Hub: "hub-b", State: "running"},
+			{Hub: "hub-b", State: "starting"},
+			{Hub: "hub-b", State: "stopping"},
 		}
 		if diff := cmp.Diff(want, w.Counts()); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)

@@ -154,7 +154,8 @@ func TestCase28FlavorUpdates(t *testing.T) {
 			r.Body.Env["JUPYTERHUB_FLAVORS_UPDATE_TOKEN"] = "secret1"
 			mustStart(t, w, r)
 			want := outposttest.Call{What: "flavors", URL: hubURL + "/outpostflavors/north", Token: "secret1", Flavors: map[string]outpost.Flavor{
-				"typea": {"max": 5, "current": i + 1}, "typeb": {"current": 0}}}
+				"typea": {"max": 5, "current": i + 1}, "typeb": {"current": 0},
+			}}
 			got := updates()
 			if len(got) != i+1 {
 				t.Fatalf("%d updates after start %d", len(got), i+1)

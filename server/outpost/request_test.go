@@ -45,14 +45,22 @@ func TestX13X65RefusedOptionsAreNamed(t *testing.T) {
 		want      string // message; "" for a start
 	}{
 		{name: "allowed image", hub: "hub-a", misc: map[string]string{"image": `"quay.io/jupyter/base/notebook:1"`}},
-		{name: "other image", hub: "hub-a", misc: map[string]string{"image": `"evil.io/jupyter/x"`},
-			want: "lab-one - The hub hub-a may not choose the image evil.io/jupyter/x"},
-		{name: "image of wrong type", hub: "hub-a", misc: map[string]string{"image": `["quay.io/jupyter/x"]`},
-			want: "lab-one - The option image in misc must be a text."},
-		{name: "two refused", hub: "hub-a", misc: map[string]string{"volumes": `[]`, "cmd": `"sh"`, "cpu_limit": `1`},
-			want: "lab-one - The hub hub-a may not set these options in misc: cmd, volumes"},
-		{name: "hub without rights", hub: "hub-b", misc: map[string]string{"image": `"quay.io/jupyter/x"`},
-			want: "lab-one - The hub hub-b may not set these options in misc: image"},
+		{
+			name: "other image", hub: "hub-a", misc: map[string]string{"image": `"evil.io/jupyter/x"`},
+			want: "lab-one - The hub hub-a may not choose the image evil.io/jupyter/x",
+		},
+		{
+			name: "image of wrong type", hub: "hub-a", misc: map[string]string{"image": `["quay.io/jupyter/x"]`},
+			want: "lab-one - The option image in misc must be a text.",
+		},
+		{
+			name: "two refused", hub: "hub-a", misc: map[string]string{"volumes": `[]`, "cmd": `"sh"`, "cpu_limit": `1`},
+			want: "lab-one - The hub hub-a may not set these options in misc: cmd, volumes",
+		},
+		{
+			name: "hub without rights", hub: "hub-b", misc: map[string]string{"image": `"quay.io/jupyter/x"`},
+			want: "lab-one - The hub hub-b may not set these options in misc: image",
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

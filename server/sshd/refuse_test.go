@@ -132,15 +132,28 @@ func TestX8TargetsRefused(t *testing.T) {
 		host string
 		port uint32
 	}{
-		{"127.0.0.1", servicePort}, {"127.1", servicePort}, {"0", servicePort}, {"0.0.0.0", servicePort},
-		{"2130706433", servicePort}, {"0177.0.0.1", servicePort}, {"0x7f000001", servicePort}, {"localhost", servicePort},
-		{"169.254.169.254", 80}, {"2852039166", 80}, {"metadata.google.internal", 80},
-		{"kubernetes.default.svc", 443}, {"10.96.0.1", 443}, {"10.0.0.1", 10250},
+		{"127.0.0.1", servicePort},
+		{"127.1", servicePort},
+		{"0", servicePort},
+		{"0.0.0.0", servicePort},
+		{"2130706433", servicePort},
+		{"0177.0.0.1", servicePort},
+		{"0x7f000001", servicePort},
+		{"localhost", servicePort},
+		{"169.254.169.254", 80},
+		{"2852039166", 80},
+		{"metadata.google.internal", 80},
+		{"kubernetes.default.svc", 443},
+		{"10.96.0.1", 443},
+		{"10.0.0.1", 10250},
 		{serviceAddr.String(), servicePort},         // by address
 		{serviceHost + ".", servicePort},            // trailing dot
 		{strings.ToUpper(serviceHost), servicePort}, // other case
 		{strings.TrimSuffix(serviceHost, ".cluster.local"), servicePort},
-		{serviceHost, servicePort + 1}, {serviceHost, 22}, {serviceHost, 2222}, {serviceHost, 8081},
+		{serviceHost, servicePort + 1},
+		{serviceHost, 22},
+		{serviceHost, 2222},
+		{serviceHost, 8081},
 		{other, servicePort}, // another hub's
 	} {
 		t.Run(fmt.Sprintf("%s:%d", target.host, target.port), func(t *testing.T) {

@@ -341,6 +341,7 @@ func (r *recorder) Connection(_ string, delta int)           { r.add("connection
 func (r *recorder) Channel(_ string, delta int)              { r.add("channels", int64(delta)) }
 func (r *recorder) Refused(_, reason string)                 { r.add("refused "+reason, 1) }
 func (r *recorder) Copied(_ string, up, down int64)          { r.add("up", up); r.add("down", down) }
+
 func (r *recorder) Dialled(_ string, _ time.Duration, err error) {
 	if err != nil {
 		r.add("dial failed", 1)
@@ -348,6 +349,7 @@ func (r *recorder) Dialled(_ string, _ time.Duration, err error) {
 		r.add("dialled", 1)
 	}
 }
+
 func (r *recorder) Reloaded(err error) {
 	if err != nil {
 		r.add("reload failed", 1)
