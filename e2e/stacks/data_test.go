@@ -1,0 +1,178 @@
+//go:build e2e
+
+package stacks
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/outposts-dev/outposts/e2e/deployed"
+)
+
+// destroyed takes both stacks away at once.
+func (s *site) destroyed(t *testing.T, args ...string) {
+	t.Helper()
+	var group sync.WaitGroup
+	var failed atomic.Bool
+	for _, stack := range []string{"remote", "local"} {
+		group.Go(func() {
+			out, took, err := s.try(t, stack, append([]string{"destroy", "--yes", "--skip-preview", "--non-interactive"}, args...)...)
+			if err != nil {
+				t.Errorf("destroy of %s: %v\n%s", stack, err, out)
+				failed.Store(true)
+			}
+			t.Logf("destroy of %s: %.1f s", stack, took.Seconds())
+		})
+	}
+	group.Wait()
+	if failed.Load() {
+		t.FailNow()
+	}
+}
+
+// claims are the volumes of a namespace, with the uid that tells one from another of the same name.
+func (c cluster) claims(t *testing.T, namespace string) map[string]string {
+	t.Helper()
+	found, err := c.API.CoreV1().PersistentVolumeClaims(namespace).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	uids := map[string]string{}
+	for _, claim := range found.Items {
+		uids[claim.Name] = string(claim.UID)
+	}
+	return uids
+}
+
+// dataOutlives tries to lose volumes by mistake, and to do without what opens them. The server on the remote system runs
+// on all the while, and is found again.
+func dataOutlives(t *testing.T, s *site) {
+	for _, tt := range []struct {
+		name  string
+		value any
+		path  []any
+		want  []string
+	}{
+		{"another namespace", "elsewhere", []any{"outposts:outpost", "namespace"},
+			[]string{"volume outpost/outpost-data holds data and would be deleted", `"outpost/outpost-data" in outposts:allowDataLoss`}},
+		{"no volume any more", false, []any{"outposts:outpost", "persistence", "enabled"}, []string{"volume outpost/outpost-data holds data and would be deleted"}},
+		{"no key any more", "3", []any{"outposts:outpost", "rotation", "cryptKey"}, []string{"outposts:outpost.rotation.cryptKey: ", "is missing: outpost/outpost-data is sealed with it"}},
+	} {
+		before := s.read(t, "remote")
+		s.set(t, "remote", tt.value, tt.path...)
+		s.refused(t, "remote", tt.want...)
+		s.write(t, "remote", before)
+	}
+	before := s.urns(t, "remote")
+	if out, _, err := s.try(t, "remote", "destroy", "--yes", "--non-interactive"); err == nil || !strings.Contains(out, "protected") {
+		t.Errorf("destroy without a word on the data: %v\n%s", err, out)
+	}
+	if diff := cmp.Diff(before, s.urns(t, "remote")); diff != "" {
+		t.Errorf("destroy without a word on the data has changed something (-before +after):\n%s", diff)
+	}
+
+	u := s.user(t)
+	u.stop(t, servers["local"])
+	volumes := func() map[string]string {
+		all := s.hub.claims(t, deployed.HubNamespace)
+		maps.Copy(all, s.hub.claims(t, deployed.OutpostNamespace))
+		for name, uid := range s.remote.claims(t, deployed.OutpostNamespace) {
+			all["remote "+name] = uid
+		}
+		return all
+	}
+	old := volumes()
+	if diff := cmp.Diff([]string{"hub-db-dir", "outpost-data", "remote outpost-data"}, slices.Sorted(maps.Keys(old))); diff != "" {
+		t.Fatalf("volumes (-want +got):\n%s", diff)
+	}
+	s.destroyed(t, "--exclude-protected")
+	for namespace, c := range map[string]cluster{deployed.HubNamespace: s.hub, deployed.OutpostNamespace: s.remote} {
+		if left, err := c.API.AppsV1().Deployments(namespace).List(t.Context(), metav1.ListOptions{}); err != nil || len(left.Items) > 0 {
+			t.Errorf("destroy left %d deployments in %s, %v", len(left.Items), namespace, err)
+		}
+	}
+	for steps := 1 + rand.IntN(20); steps < 60 && s.killed(t, "local", steps); steps += 1 + rand.IntN(30) {
+	}
+	s.up(t, "local")
+	s.up(t, "remote")
+	if diff := cmp.Diff(old, volumes()); diff != "" {
+		t.Errorf("the volumes are other ones (-want +got):\n%s", diff)
+	}
+	for _, stack := range []string{"local", "remote"} {
+		s.unchanged(t, stack)
+	}
+	remote := s.system(t, "remote")
+	remote.answersPinned(t)
+	if err := remote.login().running(t.Context()); err != nil {
+		t.Errorf("the server that ran before: %v", err)
+	}
+	// The hub's own database knows it too; the token that asks is a new one.
+	again := s.user(t)
+	ctx, cancel := context.WithTimeout(t.Context(), answerIn)
+	defer cancel()
+	if err := again.WaitReachable(ctx, again.name, servers["remote"]); err != nil {
+		t.Errorf("the server that ran before: %v", err)
+	}
+	again.stop(t, servers["remote"])
+}
+
+// destroyAll takes both stacks away with their data, which config must allow first.
+func destroyAll(t *testing.T, s *site) {
+	s.set(t, "local", []any{"jupyter/hub-db-dir", "outpost/outpost-data"}, "outposts:allowDataLoss")
+	s.set(t, "remote", []any{"outpost/outpost-data"}, "outposts:allowDataLoss")
+	s.up(t, "local")
+	s.up(t, "remote")
+	s.destroyed(t)
+	for _, stack := range []string{"local", "remote"} {
+		if left := s.urns(t, stack); len(left) > 0 {
+			t.Errorf("the state of %s has left: %v", stack, left)
+		}
+	}
+	s.gone(t, s.hub, deployed.HubNamespace, deployed.OutpostNamespace)
+	s.gone(t, s.remote, deployed.OutpostNamespace)
+	for _, c := range []cluster{s.hub, s.remote} {
+		volumes, err := c.API.CoreV1().PersistentVolumes().List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, volume := range volumes.Items {
+			if volume.Spec.ClaimRef.Namespace != "python" {
+				t.Errorf("%s has left volume %s of %s/%s", c.context, volume.Name, volume.Spec.ClaimRef.Namespace, volume.Spec.ClaimRef.Name)
+			}
+		}
+	}
+}
+
+// gone waits until namespaces are no more.
+func (s *site) gone(t *testing.T, c cluster, namespaces ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for _, namespace := range namespaces {
+		err := deployed.Eventually(ctx, func(ctx context.Context) error {
+			_, err := c.API.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{})
+			switch {
+			case apierrors.IsNotFound(err):
+				return nil
+			case err == nil:
+				return fmt.Errorf("namespace %s of %s is still there", namespace, c.context)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -1,0 +1,242 @@
+//go:build e2e
+
+package stacks
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// patience is how long one run of Pulumi may take before the test gives up on it, on whatever machine.
+const patience = 5 * time.Minute
+
+// What one hopes for, of a machine that does nothing else; it is printed beside what was measured.
+const (
+	aimFirstUp   = 60 * time.Second
+	aimNoOpUp    = 5 * time.Second
+	aimNoPreview = 3 * time.Second
+)
+
+var upArgs = []string{"up", "--yes", "--skip-preview", "--non-interactive"}
+
+// command is Pulumi on a stack.
+func (s *site) command(ctx context.Context, stack string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, filepath.Join(s.root, "dev", "run"), append(append([]string{"pulumi"}, args...), "-s", stack)...)
+	cmd.Dir, cmd.Env = s.dir, s.env
+	return cmd
+}
+
+// try runs Pulumi on a stack and returns what it says on both streams.
+func (s *site) try(t *testing.T, stack string, args ...string) (string, time.Duration, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	began := time.Now()
+	out, err := s.command(ctx, stack, args...).CombinedOutput()
+	return string(out), time.Since(began), err
+}
+
+// pulumi runs Pulumi on a stack; an error fails the test.
+func (s *site) pulumi(t *testing.T, stack string, args ...string) (string, time.Duration) {
+	t.Helper()
+	out, took, err := s.try(t, stack, args...)
+	if err != nil {
+		t.Fatalf("pulumi %s on %s: %v\n%s", strings.Join(args, " "), stack, err, out)
+	}
+	return out, took
+}
+
+// ask runs Pulumi on a stack for what it prints, without what it complains about.
+func (s *site) ask(t *testing.T, stack string, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := s.command(ctx, stack, args...)
+	var complaint bytes.Buffer
+	cmd.Stderr = &complaint
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("pulumi %s on %s: %v\n%s", strings.Join(args, " "), stack, err, &complaint)
+	}
+	return string(out)
+}
+
+// up applies a stack.
+func (s *site) up(t *testing.T, stack string) time.Duration {
+	t.Helper()
+	_, took := s.pulumi(t, stack, upArgs...)
+	t.Logf("up of %s: %.1f s", stack, took.Seconds())
+	return took
+}
+
+// refused holds that an up ends with a text in the message, and that nothing was changed.
+func (s *site) refused(t *testing.T, stack string, want ...string) {
+	t.Helper()
+	before := s.urns(t, stack)
+	out, _, err := s.try(t, stack, upArgs...)
+	if err == nil {
+		t.Fatalf("up of %s was not refused:\n%s", stack, out)
+	}
+	for _, text := range want {
+		if !strings.Contains(out, text) {
+			t.Errorf("up of %s does not say %q:\n%s", stack, text, out)
+		}
+	}
+	if diff := cmp.Diff(before, s.urns(t, stack)); diff != "" {
+		t.Errorf("up of %s was refused but changed something (-before +after):\n%s", stack, diff)
+	}
+}
+
+// unchanged holds that a preview and an up of a stack change nothing, and prints how long they take.
+func (s *site) unchanged(t *testing.T, stack string) {
+	t.Helper()
+	_, took := s.pulumi(t, stack, "preview", "--non-interactive", "--expect-no-changes")
+	t.Logf("preview of %s without change: %.1f s (aim %.0f s)", stack, took.Seconds(), aimNoPreview.Seconds())
+	_, took = s.pulumi(t, stack, append(upArgs, "--expect-no-changes")...)
+	t.Logf("up of %s without change: %.1f s (aim %.0f s)", stack, took.Seconds(), aimNoOpUp.Seconds())
+}
+
+// killed starts an up and kills Pulumi, its providers and the program, as a lost machine would, when they have said that
+// many times that a resource is being made, changed or taken away. It returns false if the up was over before.
+func (s *site) killed(t *testing.T, stack string, steps int) bool {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := s.command(ctx, stack, upArgs...)
+	// What runs in a namespace of processes ends with the first of them.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines, seen := bufio.NewScanner(out), 0
+	for seen < steps && lines.Scan() {
+		if strings.Contains(lines.Text(), "ing (0s)") {
+			seen++
+		}
+	}
+	_ = cmd.Process.Kill() // gone is as good
+	_, _ = io.Copy(io.Discard, out)
+	_ = cmd.Wait()
+	if seen < steps {
+		t.Logf("up of %s was over after %d steps", stack, seen)
+		return false
+	}
+	s.pulumi(t, stack, "cancel", "--yes")
+	t.Logf("up of %s killed at step %d", stack, steps)
+	return true
+}
+
+// urns are the names of what a stack has made, read where the backend keeps them.
+func (s *site) urns(t *testing.T, stack string) []string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.dir, ".state", "pulumi", ".pulumi", "stacks", "outposts", stack+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept struct {
+		Checkpoint struct {
+			Latest struct{ Resources []resource }
+		}
+	}
+	if err := json.Unmarshal(text, &kept); err != nil {
+		t.Fatalf("state of %s: %v", stack, err)
+	}
+	var all []string
+	for _, r := range kept.Checkpoint.Latest.Resources {
+		if !r.standsForStack() {
+			all = append(all, r.URN)
+		}
+	}
+	return all
+}
+
+// resource is one of a stack's state, as far as these tests look at it.
+type resource struct {
+	URN, Type string
+	Outputs   map[string]any
+}
+
+// standsForStack tells what is no resource of the program, but Pulumi's own note of the stack.
+func (r resource) standsForStack() bool {
+	return r.Type == "pulumi:pulumi:Stack" || r.Type == "pulumi:providers:pulumi"
+}
+
+// exportText is what `pulumi stack export` prints.
+func (s *site) exportText(t *testing.T, stack string, showSecrets bool) string {
+	t.Helper()
+	args := []string{"stack", "export"}
+	if showSecrets {
+		args = append(args, "--show-secrets")
+	}
+	return s.ask(t, stack, args...)
+}
+
+// export is a stack's resources, secrets shown.
+func (s *site) export(t *testing.T, stack string) []resource {
+	t.Helper()
+	var read struct {
+		Deployment struct{ Resources []resource }
+	}
+	if err := json.Unmarshal([]byte(s.exportText(t, stack, true)), &read); err != nil {
+		t.Fatalf("stack export: %v", err)
+	}
+	return slices.DeleteFunc(read.Deployment.Resources, resource.standsForStack)
+}
+
+// touched holds that between two states nothing has changed but resources of some components.
+func touched(t *testing.T, before, after []resource, components ...string) {
+	t.Helper()
+	byURN := func(all []resource) map[string]map[string]any {
+		made := map[string]map[string]any{}
+		for _, r := range all {
+			made[r.URN] = r.Outputs
+		}
+		return made
+	}
+	was, is := byURN(before), byURN(after)
+	allowed := func(urn string) bool {
+		name := urn[strings.LastIndex(urn, "::")+2:]
+		for _, c := range components {
+			if name == c || strings.HasPrefix(name, c+"-") || strings.HasPrefix(name, c+":") {
+				return true
+			}
+		}
+		return false
+	}
+	for urn, outputs := range is {
+		if old, there := was[urn]; (!there || !cmp.Equal(old, outputs)) && !allowed(urn) {
+			t.Errorf("touched: %s", urn)
+		}
+	}
+	for urn := range was {
+		if _, there := is[urn]; !there && !allowed(urn) {
+			t.Errorf("taken away: %s", urn)
+		}
+	}
+}
+
+// output is one output of a stack, decoded, secrets shown.
+func (s *site) output(t *testing.T, stack, name string, into any) {
+	t.Helper()
+	out := s.ask(t, stack, "stack", "output", name, "--json", "--show-secrets")
+	if err := json.Unmarshal([]byte(out), into); err != nil {
+		t.Fatalf("output %s of %s: %v\n%s", name, stack, err, out)
+	}
+}

@@ -1,0 +1,173 @@
+//go:build e2e
+
+package stacks
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/outposts-dev/outposts/e2e/deployed"
+	"github.com/outposts-dev/outposts/e2e/hubapi"
+)
+
+// answerIn is how long a running server may be out of reach, and a changed file on its way into a pod.
+const answerIn = 2 * time.Minute
+
+const serverPods = "component=singleuser-server"
+
+// user is the one user that the hub's stack gives out a token for.
+type user struct {
+	*hubapi.Client
+	name string
+}
+
+func (s *site) user(t *testing.T) user {
+	t.Helper()
+	var url, name, token string
+	s.output(t, "local", "hubUrl", &url)
+	s.output(t, "local", "verifyUser", &name)
+	s.output(t, "local", "verifyToken", &token)
+	return user{&hubapi.Client{URL: url, Token: token}, name}
+}
+
+// start starts a server and waits until it answers through the hub.
+func (u user) start(t *testing.T, server, system string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), answerIn)
+	defer cancel()
+	began := time.Now()
+	if err := u.Start(ctx, u.name, server, map[string]any{"system": system, "flavor": "small"}); err != nil {
+		t.Fatalf("start %s: %v", server, err)
+	}
+	if err := u.Progress(ctx, u.name, server, nil); err != nil {
+		t.Fatalf("start %s: %v", server, err)
+	}
+	if err := u.WaitReachable(ctx, u.name, server); err != nil {
+		t.Fatalf("%s: %v", server, err)
+	}
+	t.Logf("%s started on %s: %.1f s", server, system, time.Since(began).Seconds())
+}
+
+func (u user) stop(t *testing.T, server string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), answerIn)
+	defer cancel()
+	if err := deployed.Eventually(ctx, func(ctx context.Context) error { return u.Stop(ctx, u.name, server) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := u.WaitGone(ctx, u.name, server); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// servers are those that run while the stacks change, by the system they are on.
+var servers = map[string]string{"local": "lives-here", "remote": "lives-there"}
+
+func startServers(t *testing.T, s *site) {
+	u := s.user(t)
+	if err := u.EnsureUser(t.Context(), u.name); err != nil {
+		t.Fatal(err)
+	}
+	for system, server := range servers {
+		u.start(t, server, system)
+	}
+}
+
+// serverPods are the pods of the running servers of a cluster, with their uids.
+func (s *site) serverPods(t *testing.T) []types.UID {
+	t.Helper()
+	var uids []types.UID
+	for _, c := range []cluster{s.hub, s.remote} {
+		pods, err := c.API.CoreV1().Pods(deployed.OutpostNamespace).List(t.Context(), metav1.ListOptions{LabelSelector: serverPods})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, pod := range pods.Items {
+			uids = append(uids, pod.UID)
+		}
+	}
+	slices.Sort(uids)
+	return uids
+}
+
+// survive holds that the servers run and are reached, in the pods they were in, also when the hub polls them.
+func (u user) survive(t *testing.T, s *site, before []types.UID) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), answerIn)
+	defer cancel()
+	for system, server := range servers {
+		// The hub polls a server that it is asked to start once more, and forgets it if the outpost says so.
+		err := deployed.Eventually(ctx, func(ctx context.Context) error {
+			err := u.Start(ctx, u.name, server, map[string]any{"system": system})
+			if hubapi.IsCode(err, http.StatusBadRequest) {
+				return nil
+			}
+			if err == nil {
+				t.Fatalf("%s did not run any more", server)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatalf("poll of %s: %v", server, err)
+		}
+		if err := u.WaitReachable(ctx, u.name, server); err != nil {
+			t.Fatalf("%s is out of reach: %v", server, err)
+		}
+	}
+	if after := s.serverPods(t); !slices.Equal(before, after) {
+		t.Errorf("pods of servers were %v, are %v", before, after)
+	}
+}
+
+// hasten lets the kubelet look after what the pods of a namespace mount, which it does at any change of a pod and else
+// within a minute or two.
+func (c cluster) hasten(ctx context.Context, namespace string) error {
+	pods, err := c.API.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "component!=singleuser-server"})
+	if err != nil {
+		return err
+	}
+	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"outposts.dev/hastened":%q}}}`, time.Now())
+	for _, pod := range pods.Items {
+		if _, err := c.API.CoreV1().Pods(namespace).Patch(ctx, pod.Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// arrives waits until what was changed has reached the pods of a namespace.
+func (c cluster) arrives(t *testing.T, namespace, what string, ask func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), answerIn)
+	defer cancel()
+	err := deployed.Eventually(ctx, func(ctx context.Context) error {
+		if err := c.hasten(ctx, namespace); err != nil {
+			return err
+		}
+		return ask(ctx)
+	})
+	if err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// secret is the content of a Secret.
+func (c cluster) secret(t *testing.T, namespace, name string) map[string]string {
+	t.Helper()
+	found, err := c.API.CoreV1().Secrets(namespace).Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := map[string]string{}
+	for key, value := range found.Data {
+		texts[key] = string(value)
+	}
+	return texts
+}

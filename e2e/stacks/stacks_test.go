@@ -1,0 +1,121 @@
+//go:build e2e
+
+// Package stacks takes the committed stacks through their life on two real clusters of its own, with the real engine:
+// made, changed, killed, refused, rotated, destroyed.
+package stacks
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/outposts-dev/outposts/e2e/deployed"
+)
+
+const hubPod = "app=jupyterhub,component=hub"
+
+// TestE2EStacks goes through the life of a hub's stack and of a remote outpost's. The steps build on one another.
+func TestE2EStacks(t *testing.T) {
+	s := newSite(t)
+	step := func(name string, f func(*testing.T, *site)) {
+		if !t.Run(name, func(t *testing.T) { f(t, s) }) {
+			t.FailNow()
+		}
+	}
+	step("remote before local is refused", remoteFirst)
+	step("first up", firstUp)
+	step("second up and preview change nothing", nothingToDo)
+	step("published addresses answer", publishedAddresses)
+	step("no secret in clear", noSecretInClear)
+	step("bad input is refused", badInput)
+	step("unreachable remote does not block local", unreachableRemote)
+	step("servers start", startServers)
+	step("second remote comes and goes", secondRemote)
+	step("secrets rotate", rotate)
+	step("data of the Python server under the chart", pythonData)
+	step("data outlives mistakes", dataOutlives)
+	step("destroy with the key leaves nothing", destroyAll)
+}
+
+func remoteFirst(t *testing.T, s *site) {
+	s.refused(t, "remote", "outposts:hubs[0].stack: organization/outposts/local", "run `pulumi up` on it first")
+}
+
+func firstUp(t *testing.T, s *site) {
+	for _, stack := range []string{"local", "remote"} {
+		t.Logf("first up of %s: %.1f s (aim %.0f s)", stack, s.up(t, stack).Seconds(), aimFirstUp.Seconds())
+	}
+}
+
+func nothingToDo(t *testing.T, s *site) {
+	for _, stack := range []string{"local", "remote"} {
+		s.unchanged(t, stack)
+	}
+}
+
+// publishedAddresses asks from the hub's pod, which is where the published texts mean the first ones from, and from
+// outside.
+func publishedAddresses(t *testing.T, s *site) {
+	said, err := s.hub.Exec(t.Context(), deployed.HubNamespace, hubPod, "python3", "-c", `
+import socket, urllib.request
+print(urllib.request.urlopen("http://outpost.outpost.svc:8080/ping", timeout=10).status)
+try: urllib.request.urlopen("http://outpost.outpost.svc:8080/services/", timeout=10)
+except urllib.error.HTTPError as e: print(e.code)
+with socket.create_connection(("outpost.outpost.svc", 22), timeout=10) as c: print(c.recv(8).decode())
+`)
+	if diff := cmp.Diff("200\n401\nSSH-2.0-\n", said); diff != "" || err != nil {
+		t.Errorf("answers in the hub's cluster, %v (-want +got):\n%s", err, diff)
+	}
+	remote := s.system(t, "remote")
+	at := remote.Exposure.Endpoint(remote.Address)
+	if want := "https://" + s.remote.node + ":30080"; at.API != want || at.SSHPort != 30022 {
+		t.Errorf("the remote outpost is at %s and %s:%d, want %s and port 30022", at.API, at.SSHHost, at.SSHPort, want)
+	}
+	remote.answersPinned(t)
+}
+
+// badInput holds refusals for which a real cluster is asked, and two by the way in which the engine shows them. TestBadInput
+// of package stacks has the others.
+func badInput(t *testing.T, s *site) {
+	s.kubectl(t, s.hub, "", "create", "service", "nodeport", "squatter", "--tcp=80", "--node-port=30333")
+	for _, tt := range []struct {
+		name  string
+		path  []any
+		value any
+		want  []string
+	}{
+		{"no kubeconfig", []any{"outposts:cluster", "kubeconfig"}, "/nowhere/kubeconfig", []string{"outposts:cluster.kubeconfig: no file /nowhere/kubeconfig"}},
+		{"no context", []any{"outposts:cluster", "context"}, "elsewhere", []string{`outposts:cluster.context: `, `has no context "elsewhere"; it has: ` + hubContext + ", " + remoteContext}},
+		{"another cluster", []any{"outposts:cluster", "context"}, remoteContext, []string{"outposts:cluster: context " + remoteContext + " is another cluster than last time"}},
+		{"unknown key", []any{"outposts:outposts", 0, "displayname"}, "x", []string{"outposts:outposts[0].displayname: there is no such key"}},
+		{"node port taken", []any{"outposts:hub", "exposure", "nodePort"}, 30333, []string{"outposts:hub.exposure.nodePort: node port 30333 is taken by Service default/squatter"}},
+		{"no chart", []any{"outposts:hub", "chart", "path"}, "e2e", []string{"outposts:hub.chart.path: " + filepath.Join(s.dir, "e2e") + " is not a chart"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before := s.read(t, "local")
+			defer s.write(t, "local", before)
+			s.set(t, "local", tt.value, tt.path...)
+			s.refused(t, "local", tt.want...)
+		})
+	}
+}
+
+// unreachableRemote points the remote stack at an address where nobody answers.
+func unreachableRemote(t *testing.T, s *site) {
+	text, err := os.ReadFile(s.kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(dead, bytes.ReplaceAll(text, []byte(s.remote.node+":6443"), []byte("127.0.0.1:1")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := s.read(t, "remote")
+	s.set(t, "remote", dead, "outposts:cluster", "kubeconfig")
+	s.refused(t, "remote", "outposts:cluster: context "+remoteContext, "no answer from the cluster at https://127.0.0.1:1")
+	s.pulumi(t, "local", append(upArgs, "--expect-no-changes")...)
+	s.write(t, "remote", before)
+}

@@ -1,0 +1,69 @@
+//go:build e2e
+
+package stacks
+
+import (
+	"math/rand/v2"
+	"net/http"
+	"testing"
+)
+
+// secondRemote adds a system with an outpost behind load balancers, in another namespace of the remote cluster, whose
+// first up is killed at random steps, and takes it away again. Nothing but itself and the hub is touched, and the servers
+// of the other systems live on.
+func secondRemote(t *testing.T, s *site) {
+	u, pods := s.user(t), s.serverPods(t)
+	api, ssh := s.remote.balancer+"101", s.remote.balancer+"102"
+	s.set(t, "local", map[string]any{
+		"name": "second", "address": api,
+		"exposure": map[string]any{"type": "loadBalancer", "loadBalancerIP": api, "sshAddress": ssh, "sshLoadBalancerIP": ssh},
+	}, "outposts:outposts", 2)
+	before := s.export(t, "local")
+	s.up(t, "local")
+	touched(t, before, s.export(t, "local"), "second", "hub")
+	s.pulumi(t, "remote", "preview", "--non-interactive", "--expect-no-changes")
+
+	s.write(t, "second", s.read(t, "remote"))
+	s.set(t, "second", "second", "outposts:outpost", "name")
+	s.set(t, "second", "outpost2", "outposts:outpost", "namespace")
+	s.pulumi(t, "second", "stack", "init")
+	for steps := 1 + rand.IntN(10); steps < 20 && s.killed(t, "second", steps); steps += 5 + rand.IntN(10) {
+	}
+	s.up(t, "second")
+	s.unchanged(t, "second")
+
+	one, two := s.system(t, "remote"), s.system(t, "second")
+	if one.Password == two.Password || one.HostKey == two.HostKey || one.TLSKey == two.TLSKey {
+		t.Error("two systems share a secret")
+	}
+	if at := two.Exposure.Endpoint(two.Address); at.API != "https://"+api+":8080" || at.SSHHost != ssh || at.SSHPort != 22 {
+		t.Errorf("the second outpost is at %+v", at)
+	}
+	two.answersPinned(t)
+	other := two.login()
+	other.password = one.Password
+	if err := other.gets(t.Context(), "/services/", http.StatusUnauthorized); err != nil {
+		t.Error(err)
+	}
+	u.survive(t, s, pods)
+
+	// Taken away in the other order: while a server runs there, not at all.
+	u.start(t, "second", "second")
+	withSecond := s.read(t, "local")
+	s.set(t, "local", nil, "outposts:outposts", 2)
+	without := s.read(t, "local")
+	s.refused(t, "local", "system second is not in outposts:outposts any more, but 1 of its servers run", `add "second" to outposts:allowServerLoss`)
+	u.stop(t, "second")
+	s.write(t, "local", withSecond)
+	s.set(t, "second", []any{"outpost2/outpost-data"}, "outposts:allowDataLoss")
+	s.up(t, "second")
+	s.pulumi(t, "second", "destroy", "--yes", "--skip-preview", "--non-interactive")
+	s.pulumi(t, "second", "stack", "rm", "--yes")
+	s.write(t, "local", without)
+	before = s.export(t, "local")
+	s.up(t, "local")
+	touched(t, before, s.export(t, "local"), "second", "hub")
+	s.pulumi(t, "remote", "preview", "--non-interactive", "--expect-no-changes")
+	u.survive(t, s, pods)
+	s.gone(t, s.remote, "outpost2")
+}
