@@ -368,7 +368,13 @@ class Hub:
 
     def fail(self, name, options=None, user="maria"):
         """Starts a server that must not start; the events a user sees."""
+
+        def settled():
+            server = self.server(name, user)
+            return server is None or not server["pending"]
+
         for _ in range(5):
+            wait_for(f"server {name!r} neither starts nor stops", settled)
             answer = self.begin(name, options, user)
             if answer.code not in (201, 202):
                 return [{"failed": True, "message": answer.json()["message"]}]
@@ -381,7 +387,8 @@ class Hub:
         raise AssertionError(text)
 
     def server(self, name, user="maria"):
-        return self.call("GET", f"/hub/api/users/{user}?include_stopped_servers").json()["servers"].get(name)
+        """What the hub's API says of it, None of one that it does not know, as of all of a user who was never there."""
+        return self.call("GET", f"/hub/api/users/{user}?include_stopped_servers").json().get("servers", {}).get(name)
 
     def stop_server(self, name, user="maria"):
         answer = self.call("DELETE", self.server_path(name, user), {"remove": True} if name else None)
