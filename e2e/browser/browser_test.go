@@ -186,7 +186,7 @@ func TestE2EBrowserReason(t *testing.T) {
 	b := openTab(t, d)
 	b.logIn(user)
 	b.fill(user, server, "remote", "small")
-	b.waitText("the reason on the page", `document.querySelector("#progress-message").textContent + document.querySelector("#progress-log").textContent`, "no-such-image", 30*time.Second)
+	b.waitText("the reason on the page", `document.querySelector("#progress-message").textContent + document.querySelector("#progress-log").textContent`, "The image cannot be pulled", 30*time.Second)
 	b.waitText("the page", "location.pathname", "/hub/spawn-pending/", time.Second)
 	b.shot("2-reason")
 }
