@@ -23,9 +23,7 @@ type Pace struct {
 // NewPace returns the pace of a process whose tunnels are quiet, and sets it.
 func NewPace(lookup func(string) (string, bool)) *Pace {
 	p := &Pace{processors: !given(lookup, "GOMAXPROCS"), collector: !given(lookup, "GOGC")}
-	if p.collector {
-		debug.SetGCPercent(quietPercent)
-	}
+	p.quiet()
 	return p
 }
 
@@ -39,12 +37,12 @@ func given(lookup func(string) (string, bool), name string) bool {
 // of the SSH library, and handing it from one processor to the other costs more than the second one is worth. One
 // processor forwards several Gbit/s.
 func (p *Pace) Moving(connections int) {
-	begins := p.most == 0
-	switch {
-	case connections == 0:
+	if connections == 0 {
 		p.quiet()
 		return
-	case begins:
+	}
+	begins := p.most == 0
+	if begins {
 		p.most = runtime.GOMAXPROCS(0)
 	}
 	if p.processors {
@@ -55,7 +53,7 @@ func (p *Pace) Moving(connections int) {
 	}
 }
 
-// quiet takes back what Moving has set.
+// quiet sets what holds while no tunnel moves data.
 func (p *Pace) quiet() {
 	p.most = 0
 	if p.processors {
