@@ -120,6 +120,22 @@ func OpenCluster(t testing.TB, kubeconfig, name string) Cluster {
 	return Cluster{API: api, config: config}
 }
 
+// Node is the address of a cluster's only node, where its node ports and Ingresses are.
+func Node(t testing.TB, api kubernetes.Interface) string {
+	t.Helper()
+	nodes, err := api.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(nodes.Items) == 0 {
+		t.Fatalf("nodes: %v, %v", nodes, err)
+	}
+	for _, a := range nodes.Items[0].Status.Addresses {
+		if a.Type == corev1.NodeInternalIP {
+			return a.Address
+		}
+	}
+	t.Fatal("the node has no address")
+	return ""
+}
+
 // Start starts a server and waits until it is ready; the test's end stops it.
 func (d *Deployed) Start(ctx context.Context, t testing.TB, hub *hubapi.Client, user, server string, options map[string]any) {
 	t.Helper()

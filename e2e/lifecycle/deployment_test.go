@@ -21,6 +21,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/outposts-dev/outposts/e2e/deployed"
 	"github.com/outposts-dev/outposts/server/store/storetest"
 )
 
@@ -44,7 +45,7 @@ func newDeployment(t *testing.T, c *cluster, replicas int, key string) *deployme
 	program(t, "dev/run", "clusters", "load", archive)
 	d := &deployment{c: c}
 	database := storetest.StartPostgres(t)
-	node := d.node(t)
+	node := deployed.Node(t, c.client)
 	host, port := forward(t, filepath.Join(database.Host, ".s.PGSQL.5432"), node)
 	d.apply(t, d.secret("outpost-database", map[string]string{
 		"SQL_TYPE": "postgresql", "SQL_HOST": host, "SQL_PORT": port, "SQL_USER": database.User, "SQL_PASSWORD": storetest.Password,
@@ -70,22 +71,6 @@ func newDeployment(t *testing.T, c *cluster, replicas int, key string) *deployme
 	}
 	d.api = newAPI(fmt.Sprintf("http://%s:%d", node, svc.Spec.Ports[0].NodePort))
 	return d
-}
-
-// node is the address of the cluster's node, where node ports are.
-func (d *deployment) node(t *testing.T) string {
-	t.Helper()
-	nodes, err := d.c.client.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
-	if err != nil || len(nodes.Items) == 0 {
-		t.Fatalf("nodes: %v, %v", nodes, err)
-	}
-	for _, a := range nodes.Items[0].Status.Addresses {
-		if a.Type == corev1.NodeInternalIP {
-			return a.Address
-		}
-	}
-	t.Fatal("the node has no address")
-	return ""
 }
 
 // forward lets pods reach a Unix socket, at the address that this machine has towards the node.

@@ -18,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
@@ -81,17 +80,8 @@ func kubeconfigOf(root string) string { return filepath.Join(root, ".state", "ku
 
 func openCluster(t *testing.T, root, name string) cluster {
 	t.Helper()
-	c := cluster{Cluster: deployed.OpenCluster(t, kubeconfigOf(root), name), root: root, name: name}
-	nodes, err := c.API.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, address := range nodes.Items[0].Status.Addresses {
-		if address.Type == corev1.NodeInternalIP {
-			c.node = address.Address
-		}
-	}
-	return c
+	c := deployed.OpenCluster(t, kubeconfigOf(root), name)
+	return cluster{Cluster: c, root: root, name: name, node: deployed.Node(t, c.API)}
 }
 
 // host is a name that the clusters' DNS resolves to an address.
