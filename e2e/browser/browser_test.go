@@ -121,6 +121,9 @@ func (b *tab) waitText(what, expression, text string, d time.Duration) {
 	}
 }
 
+// progress is what the page of a start has said so far.
+const progress = `document.querySelector("#progress-message").textContent + document.querySelector("#progress-log").textContent`
+
 // TestE2EBrowser is a user's whole way, on each system.
 func TestE2EBrowser(t *testing.T) {
 	d := deployed.Open(t)
@@ -137,7 +140,7 @@ func TestE2EBrowser(t *testing.T) {
 			b.logIn(user)
 			b.fill(user, server, system, "large")
 			b.waitText("progress page", "location.pathname", "/hub/spawn-pending/", 30*time.Second)
-			b.waitText("progress", `document.querySelector("#progress-message").textContent + document.querySelector("#progress-log").textContent`, "Server requested", 30*time.Second)
+			b.waitText("progress", progress, "Server requested", 30*time.Second)
 			b.shot("2-progress")
 			b.waitText("JupyterLab's address", "location.pathname", "/user/"+user+"/"+server+"/lab", 2*time.Minute)
 			b.do("JupyterLab", chromedp.WaitVisible(chromedp.CSS(`.jp-LauncherCard[data-category="Notebook"]`)))
@@ -186,7 +189,7 @@ func TestE2EBrowserReason(t *testing.T) {
 	b := openTab(t, d)
 	b.logIn(user)
 	b.fill(user, server, "remote", "small")
-	b.waitText("the reason on the page", `document.querySelector("#progress-message").textContent + document.querySelector("#progress-log").textContent`, "The image cannot be pulled", 30*time.Second)
+	b.waitText("the reason on the page", progress, "The image cannot be pulled", 30*time.Second)
 	b.waitText("the page", "location.pathname", "/hub/spawn-pending/", time.Second)
 	b.shot("2-reason")
 }
