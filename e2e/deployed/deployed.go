@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,8 +33,12 @@ const (
 	OutpostNamespace = "outpost"
 )
 
-// OutpostPod are the labels of an outpost's pod.
-const OutpostPod = "app.kubernetes.io/name=outpost,app.kubernetes.io/component=outpost"
+// Labels of the pods of the hub, of an outpost, and of users' servers.
+const (
+	HubPod     = "app=jupyterhub,component=hub"
+	OutpostPod = "app.kubernetes.io/name=outpost,app.kubernetes.io/component=outpost"
+	ServerPods = "component=singleuser-server"
+)
 
 // Deployed is a hub with its outposts on the clusters local and remote.
 type Deployed struct {
@@ -92,9 +97,14 @@ func Open(t testing.TB) *Deployed {
 
 // Pulumi runs Pulumi on the stacks of the local clusters and returns what it printed.
 func (d *Deployed) Pulumi(ctx context.Context, args ...string) ([]byte, error) {
-	command := exec.CommandContext(ctx, filepath.Join(d.Root, "dev", "run"), append([]string{"pulumi"}, args...)...)
-	command.Dir = d.Root
-	command.Env = append(os.Environ(), "PULUMI_BACKEND_URL=file://"+filepath.Join(d.Root, ".state", "pulumi"), "PULUMI_CONFIG_PASSPHRASE=")
+	return Pulumi(ctx, d.Root, filepath.Join(d.Root, ".state", "pulumi"), args...)
+}
+
+// Pulumi runs the Pulumi of the checkout root on the stacks whose state is in a folder, and returns what it printed.
+func Pulumi(ctx context.Context, root, state string, args ...string) ([]byte, error) {
+	command := exec.CommandContext(ctx, filepath.Join(root, "dev", "run"), append([]string{"pulumi"}, args...)...)
+	command.Dir = root
+	command.Env = append(os.Environ(), "PULUMI_BACKEND_URL=file://"+state, "PULUMI_CONFIG_PASSPHRASE=")
 	var complaint bytes.Buffer
 	command.Stderr = &complaint
 	out, err := command.Output()
@@ -102,6 +112,20 @@ func (d *Deployed) Pulumi(ctx context.Context, args ...string) ([]byte, error) {
 		return out, fmt.Errorf("pulumi %s: %w\n%s%s", args[0], err, out, &complaint)
 	}
 	return out, nil
+}
+
+// Merge lays one config over another: maps are merged, everything else is replaced.
+func Merge(under, over map[string]any) map[string]any {
+	made := maps.Clone(under)
+	for key, above := range over {
+		if below, ok := made[key].(map[string]any); ok {
+			if inner, ok := above.(map[string]any); ok {
+				above = Merge(below, inner)
+			}
+		}
+		made[key] = above
+	}
+	return made
 }
 
 // OpenCluster reaches a cluster by the name of its context.
@@ -148,13 +172,13 @@ func (d *Deployed) Start(ctx context.Context, t testing.TB, hub *hubapi.Client, 
 	if err := hub.Start(ctx, user, server, options); err != nil {
 		t.Fatalf("start %s/%s: %v", user, server, err)
 	}
-	t.Cleanup(func() { d.stop(t, hub, user, server) })
+	t.Cleanup(func() { stop(t, hub, user, server) })
 	if err := hub.Progress(ctx, user, server, nil); err != nil {
 		t.Fatalf("start %s/%s: %v", user, server, err)
 	}
 }
 
-func (d *Deployed) stop(t testing.TB, hub *hubapi.Client, user, server string) {
+func stop(t testing.TB, hub *hubapi.Client, user, server string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -210,6 +234,23 @@ func (c Cluster) ReplacePod(ctx context.Context, namespace, labels string) error
 			}
 		}
 		return fmt.Errorf("no pod in place of %s is ready", old)
+	})
+}
+
+// RolledOut waits until every pod of a Deployment is of its newest template and available, and none of an older one is left.
+func (c Cluster) RolledOut(ctx context.Context, namespace, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	return Eventually(ctx, func(ctx context.Context) error {
+		now, err := c.API.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		want := *now.Spec.Replicas
+		if s := now.Status; s.ObservedGeneration < now.Generation || s.UpdatedReplicas != want || s.Replicas != want || s.AvailableReplicas != want {
+			return fmt.Errorf("the rollout of %s stands at %d of %d", name, s.UpdatedReplicas, want)
+		}
+		return nil
 	})
 }
 

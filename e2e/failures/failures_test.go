@@ -22,10 +22,7 @@ import (
 // aim is how soon a running server must be reachable again after a part has come back.
 const aim = time.Minute
 
-const (
-	hubPod   = "app=jupyterhub,component=hub"
-	proxyPod = "app=jupyterhub,component=proxy"
-)
+const proxyPod = "app=jupyterhub,component=proxy"
 
 // TestE2ERunningServersSurvive holds that a JupyterLab on each system, with a variable in its kernel, outlives the loss of
 // every part between it and its user.
@@ -50,7 +47,7 @@ func TestE2ERunningServersSurvive(t *testing.T) {
 		wreck func(context.Context) error
 	}{
 		{"ssh connection killed", func(ctx context.Context) error {
-			_, err := d.Local.Exec(ctx, deployed.HubNamespace, hubPod, "pkill", "-9", "-f", "ssh.*outpost-remote.sock")
+			_, err := d.Local.Exec(ctx, deployed.HubNamespace, deployed.HubPod, "pkill", "-9", "-f", "ssh.*outpost-remote.sock")
 			return err
 		}},
 		{"outpost pod of remote killed", func(ctx context.Context) error {
@@ -63,7 +60,7 @@ func TestE2ERunningServersSurvive(t *testing.T) {
 			return d.Local.ReplacePod(ctx, deployed.HubNamespace, proxyPod)
 		}},
 		{"hub pod killed", func(ctx context.Context) error {
-			return d.Local.ReplacePod(ctx, deployed.HubNamespace, hubPod)
+			return d.Local.ReplacePod(ctx, deployed.HubNamespace, deployed.HubPod)
 		}},
 		{"network to remote cut for 60 s", func(ctx context.Context) error {
 			return cut(ctx, t, "remote", time.Minute)

@@ -62,7 +62,7 @@ func TestE2EHostKeyChanged(t *testing.T) {
 		}
 	})
 	t.Run("the log names the reason", func(t *testing.T) {
-		hub, err := d.Local.Pod(ctx, deployed.HubNamespace, hubPod)
+		hub, err := d.Local.Pod(ctx, deployed.HubNamespace, deployed.HubPod)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -133,20 +133,9 @@ func roll(ctx context.Context, c deployed.Cluster, mark any) error {
 		word = fmt.Sprintf("%q", mark)
 	}
 	patch := fmt.Sprintf(`{"spec": {"template": {"metadata": {"annotations": {"outposts.dev/e2e": %s}}}}}`, word)
-	deployments := c.API.AppsV1().Deployments(deployed.OutpostNamespace)
-	patched, err := deployments.Patch(ctx, "outpost", types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{})
+	_, err := c.API.AppsV1().Deployments(deployed.OutpostNamespace).Patch(ctx, "outpost", types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{})
 	if err != nil {
 		return err
 	}
-	return deployed.Eventually(ctx, func(ctx context.Context) error {
-		now, err := deployments.Get(ctx, "outpost", metav1.GetOptions{})
-		if err != nil {
-			return err
-		}
-		want := *now.Spec.Replicas
-		if s := now.Status; s.ObservedGeneration < patched.Generation || s.UpdatedReplicas != want || s.Replicas != want || s.AvailableReplicas != want {
-			return fmt.Errorf("the rollout stands at %d of %d", s.UpdatedReplicas, want)
-		}
-		return nil
-	})
+	return c.RolledOut(ctx, deployed.OutpostNamespace, "outpost")
 }

@@ -24,6 +24,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/outposts-dev/outposts/e2e/deployed"
 )
 
 const (
@@ -124,7 +126,7 @@ func (c *cluster) pods(t *testing.T) []string {
 }
 
 // singleuser selects what belongs to a user's server, and nothing of an outpost that runs in the same namespace.
-var singleuser = metav1.ListOptions{LabelSelector: "component=singleuser-server"}
+var singleuser = metav1.ListOptions{LabelSelector: deployed.ServerPods}
 
 // servicesAndPods returns the names of both, sorted. They are the same, since each server has one of each.
 func (c *cluster) servicesAndPods(t *testing.T) (services, pods []string) {

@@ -48,7 +48,7 @@ func TestE2EHubPolicies(t *testing.T) {
 		}
 		return probe{labels, deployed.HubNamespace, pod}
 	}
-	hub, proxy := running("app=jupyterhub,component=hub"), running("app=jupyterhub,component=proxy")
+	hub, proxy := running(deployed.HubPod), running("app=jupyterhub,component=proxy")
 	local := probe{"server on local", deployed.OutpostNamespace, server.Name}
 	stranger := start(t, d.Local, "stranger", deployed.HubNamespace, image, nil)
 	friend := start(t, d.Local, "friend", deployed.HubNamespace, image, map[string]string{"hub.jupyter.org/network-access-hub": "true"})
@@ -177,7 +177,7 @@ func start(t *testing.T, c deployed.Cluster, name, namespace, image string, labe
 // tunnelOf is the Service beside the hub that leads to a server's tunnel.
 func tunnelOf(ctx context.Context, t *testing.T, d *deployed.Deployed, server string) address {
 	t.Helper()
-	services, err := d.Local.API.CoreV1().Services(deployed.HubNamespace).List(ctx, metav1.ListOptions{LabelSelector: "component=singleuser-server"})
+	services, err := d.Local.API.CoreV1().Services(deployed.HubNamespace).List(ctx, metav1.ListOptions{LabelSelector: deployed.ServerPods})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -125,11 +124,8 @@ func (w *world) both(do func(cluster) error) error {
 }
 
 // pulumi runs the engine on the backend of the test.
-func (w *world) pulumi(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(w.root, "dev", "run"), append([]string{"pulumi"}, args...)...)
-	cmd.Dir = w.root
-	cmd.Env = append(os.Environ(), "PULUMI_BACKEND_URL=file://"+filepath.Join(w.state, "pulumi"), "PULUMI_CONFIG_PASSPHRASE=")
-	return run(cmd, "")
+func (w *world) pulumi(ctx context.Context, args ...string) ([]byte, error) {
+	return deployed.Pulumi(ctx, w.root, filepath.Join(w.state, "pulumi"), args...)
 }
 
 // up applies a stack whose config is the committed one (images, flavors), under that of the documented example, under
@@ -147,7 +143,7 @@ func (w *world) up(ctx context.Context, t *testing.T, stack string, here map[str
 	if hub, ok := committed["outposts:hub"].(map[string]any); ok {
 		delete(hub, "exposure") // the example's is another, not one more
 	}
-	document["config"] = merge(merge(committed, example["config"].(map[string]any)), here)
+	document["config"] = deployed.Merge(deployed.Merge(committed, example["config"].(map[string]any)), here)
 	if systems, ok := document["config"].(map[string]any)["outposts:outposts"].([]any); ok {
 		exposure := systems[1].(map[string]any)["exposure"].(map[string]any)
 		exposure["ca"], exposure["sshLoadBalancerIP"] = w.ca.root, w.remote.balancer(sshBalancer)
@@ -181,20 +177,6 @@ func readYAML(t *testing.T, root, file string, change *strings.Replacer) map[str
 	return document
 }
 
-// merge lays one map over another: maps are merged, everything else is replaced.
-func merge(under, over map[string]any) map[string]any {
-	made := maps.Clone(under)
-	for key, above := range over {
-		if below, ok := made[key].(map[string]any); ok {
-			if inner, ok := above.(map[string]any); ok {
-				above = merge(below, inner)
-			}
-		}
-		made[key] = above
-	}
-	return made
-}
-
 // outputs are those of a stack.
 func (w *world) outputs(ctx context.Context, t *testing.T, stack string, into any) {
 	t.Helper()
@@ -202,7 +184,7 @@ func (w *world) outputs(ctx context.Context, t *testing.T, stack string, into an
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal([]byte(text), into); err != nil {
+	if err := json.Unmarshal(text, into); err != nil {
 		t.Fatalf("outputs of the stack %s: %v", stack, err)
 	}
 }

@@ -16,6 +16,8 @@ import (
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
 	"sigs.k8s.io/yaml"
+
+	"github.com/outposts-dev/outposts/e2e/deployed"
 )
 
 // Of a database that the Python server wrote, and of the Secrets beside it. Source: server/store/testdata/python-db.
@@ -98,7 +100,7 @@ func pythonData(t *testing.T, s *site) {
 	s.kubectl(t, s.remote, texts.Replace(objects), "apply", "-f", "-")
 	s.kubectl(t, s.remote, s.rendered(t, "python", texts.Replace(pythonValues)), "apply", "-n", "python", "-f", "-")
 	s.kubectl(t, s.remote, "", "rollout", "status", "deployment/outpost", "-n", "python", "--timeout=3m")
-	s.kubectl(t, s.remote, "", "wait", "pod", "-l", serverPods, "-n", "python", "--for=condition=Ready", "--timeout=3m")
+	s.kubectl(t, s.remote, "", "wait", "pod", "-l", deployed.ServerPods, "-n", "python", "--for=condition=Ready", "--timeout=3m")
 
 	hub := login{api: "http://" + s.remote.node + ":30180", user: "jupyterhub", password: pythonPassword}
 	all, err := hub.services(t.Context())
@@ -111,7 +113,7 @@ func pythonData(t *testing.T, s *site) {
 	if code, body, err := hub.ask(t.Context(), http.MethodDelete, all[0].path()); code != http.StatusOK {
 		t.Errorf("stop of %s: %d %s %v", all[0].Name, code, body, err)
 	}
-	if pods := s.kubectl(t, s.remote, "", "get", "pods", "-n", "python", "-l", serverPods, "-o", "name"); strings.Count(pods, "\n") != pythonServices-1 {
+	if pods := s.kubectl(t, s.remote, "", "get", "pods", "-n", "python", "-l", deployed.ServerPods, "-o", "name"); strings.Count(pods, "\n") != pythonServices-1 {
 		t.Errorf("one was stopped, but there are\n%s", pods)
 	}
 	if all, err := hub.services(t.Context()); err != nil || len(all) != pythonServices-1 {

@@ -80,7 +80,7 @@ func rotate(t *testing.T, s *site) {
 	s.mounted(t, "trust/remote.crt", strings.Join(third.CAs, ""))
 	// A new connection: the hub must prove itself with the new key, and trust the new host key.
 	// There may be none at the moment: the outpost has restarted.
-	if _, err := s.hub.Exec(t.Context(), deployed.HubNamespace, hubPod, "sh", "-c", "pkill -9 -f [s]sh.*outpost-remote.sock || true"); err != nil {
+	if _, err := s.hub.Exec(t.Context(), deployed.HubNamespace, deployed.HubPod, "sh", "-c", "pkill -9 -f [s]sh.*outpost-remote.sock || true"); err != nil {
 		t.Fatal(err)
 	}
 	u.survive(t, s, pods)
@@ -136,7 +136,7 @@ func (s *site) hubKey(t *testing.T) ssh.Signer {
 
 // holds tells whether a file that the hub's pod mounts has a text.
 func (s *site) holds(ctx context.Context, file, want string) error {
-	has, err := s.hub.Exec(ctx, deployed.HubNamespace, hubPod, "cat", "/etc/outpost/"+file)
+	has, err := s.hub.Exec(ctx, deployed.HubNamespace, deployed.HubPod, "cat", "/etc/outpost/"+file)
 	if err == nil && strings.TrimSpace(has) != strings.TrimSpace(want) {
 		err = fmt.Errorf("%s is still the old one", file)
 	}
@@ -207,7 +207,7 @@ func (s *site) isolated(t *testing.T, first system, other anotherHub) {
 // serverAddresses are the names and addresses of the servers on the remote cluster, with their port.
 func (s *site) serverAddresses(t *testing.T) []string {
 	t.Helper()
-	pods, err := s.remote.API.CoreV1().Pods(deployed.OutpostNamespace).List(t.Context(), metav1.ListOptions{LabelSelector: serverPods})
+	pods, err := s.remote.API.CoreV1().Pods(deployed.OutpostNamespace).List(t.Context(), metav1.ListOptions{LabelSelector: deployed.ServerPods})
 	if err != nil {
 		t.Fatal(err)
 	}

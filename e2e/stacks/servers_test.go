@@ -20,8 +20,6 @@ import (
 // answerIn is how long a running server may be out of reach, and a changed file on its way into a pod.
 const answerIn = 2 * time.Minute
 
-const serverPods = "component=singleuser-server"
-
 // user is the one user that the hub's stack gives out a token for.
 type user struct {
 	*hubapi.Client
@@ -85,7 +83,7 @@ func (s *site) serverPods(t *testing.T) []types.UID {
 	t.Helper()
 	var uids []types.UID
 	for _, c := range []cluster{s.hub, s.remote} {
-		pods, err := c.API.CoreV1().Pods(deployed.OutpostNamespace).List(t.Context(), metav1.ListOptions{LabelSelector: serverPods})
+		pods, err := c.API.CoreV1().Pods(deployed.OutpostNamespace).List(t.Context(), metav1.ListOptions{LabelSelector: deployed.ServerPods})
 		if err != nil {
 			t.Fatal(err)
 		}

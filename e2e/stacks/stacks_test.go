@@ -15,8 +15,6 @@ import (
 	"github.com/outposts-dev/outposts/e2e/deployed"
 )
 
-const hubPod = "app=jupyterhub,component=hub"
-
 // TestE2EStacks goes through the life of a hub's stack and of a remote outpost's. The steps build on one another.
 func TestE2EStacks(t *testing.T) {
 	s := newSite(t)
@@ -59,7 +57,7 @@ func nothingToDo(t *testing.T, s *site) {
 // publishedAddresses asks from the hub's pod, which is where the published texts mean the first ones from, and from
 // outside.
 func publishedAddresses(t *testing.T, s *site) {
-	said, err := s.hub.Exec(t.Context(), deployed.HubNamespace, hubPod, "python3", "-c", `
+	said, err := s.hub.Exec(t.Context(), deployed.HubNamespace, deployed.HubPod, "python3", "-c", `
 import socket, urllib.request
 print(urllib.request.urlopen("http://outpost.outpost.svc:8080/ping", timeout=10).status)
 try: urllib.request.urlopen("http://outpost.outpost.svc:8080/services/", timeout=10)

@@ -45,7 +45,7 @@ os.makedirs("/srv/jupyterhub/second-pair", exist_ok=True)
 with sqlite3.connect("/srv/jupyterhub/jupyterhub.sqlite") as first, sqlite3.connect("/srv/jupyterhub/second-pair/jupyterhub.sqlite") as second:
     first.backup(second)
 `
-	if _, err := d.Local.Exec(ctx, deployed.HubNamespace, "app=jupyterhub,component=hub", "python3", "-c", copied); err != nil {
+	if _, err := d.Local.Exec(ctx, deployed.HubNamespace, deployed.HubPod, "python3", "-c", copied); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -56,7 +56,7 @@ with sqlite3.connect("/srv/jupyterhub/jupyterhub.sqlite") as first, sqlite3.conn
 			t.Errorf("the server does not answer behind the first pair again: %v", err)
 		}
 		const remove = "rm -r /srv/jupyterhub/second-pair"
-		if _, err := d.Local.Exec(ctx, deployed.HubNamespace, "app=jupyterhub,component=hub", "sh", "-c", remove); err != nil {
+		if _, err := d.Local.Exec(ctx, deployed.HubNamespace, deployed.HubPod, "sh", "-c", remove); err != nil {
 			t.Error(err)
 		}
 	})
@@ -86,11 +86,14 @@ with sqlite3.connect("/srv/jupyterhub/jupyterhub.sqlite") as first, sqlite3.conn
 // verify is the program itself.
 var verify = run
 
-// up applies the hub's stack with a config.
+// up applies the hub's stack with a config and waits for the hub's new pod: the stack does not.
 func up(ctx context.Context, t *testing.T, d *deployed.Deployed, config string) {
 	t.Helper()
 	began := time.Now()
 	if _, err := d.Pulumi(ctx, "up", "-s", "local", "--config-file", config, "--yes", "--skip-preview", "--non-interactive"); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Local.RolledOut(ctx, deployed.HubNamespace, "hub"); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("pulumi up with %s: %.1f s", filepath.Base(config), time.Since(began).Seconds())
@@ -107,7 +110,8 @@ func changed(t *testing.T, d *deployed.Deployed, hub map[string]any) string {
 	if err := yaml.Unmarshal(text, &config); err != nil {
 		t.Fatal(err)
 	}
-	lay(config["config"].(map[string]any)["outposts:hub"].(map[string]any), hub)
+	keys := config["config"].(map[string]any)
+	keys["outposts:hub"] = deployed.Merge(keys["outposts:hub"].(map[string]any), hub)
 	if text, err = yaml.Marshal(config); err != nil {
 		t.Fatal(err)
 	}
@@ -116,17 +120,4 @@ func changed(t *testing.T, d *deployed.Deployed, hub map[string]any) string {
 		t.Fatal(err)
 	}
 	return file
-}
-
-// lay lays one map over another.
-func lay(under, over map[string]any) {
-	for key, value := range over {
-		below, isMap := under[key].(map[string]any)
-		above, alsoMap := value.(map[string]any)
-		if isMap && alsoMap {
-			lay(below, above)
-		} else {
-			under[key] = value
-		}
-	}
 }
