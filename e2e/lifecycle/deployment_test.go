@@ -181,6 +181,19 @@ func (d *deployment) rollOut(t *testing.T) time.Duration {
 	return time.Since(begin).Round(100 * time.Millisecond)
 }
 
+// alone tells whether replicas from before the last change are still there, if only to end.
+func (d *deployment) alone(t *testing.T, replicas int) error {
+	t.Helper()
+	pods, err := d.c.client.CoreV1().Pods(d.c.namespace).List(t.Context(), metav1.ListOptions{LabelSelector: deployed.OutpostPod})
+	if err != nil {
+		return err
+	}
+	if len(pods.Items) != replicas {
+		return fmt.Errorf("%d pods of %d replicas are there", len(pods.Items), replicas)
+	}
+	return nil
+}
+
 // leader returns who holds the Lease: the replica's pod and a number that is another one after a restart.
 func (d *deployment) leader(t *testing.T) string {
 	t.Helper()

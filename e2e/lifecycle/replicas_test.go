@@ -236,6 +236,8 @@ func TestE2EReplicasAreReplacedAndCrash(t *testing.T) {
 		d.apply(t, d.keys(ring))
 		t.Logf("rolling update within %v; %d polls, %d without an answer", d.rollOut(t), v.polls.Load(), v.broken.Load())
 	}
+	// One that is ending still seals with its own first key.
+	wait(t, 2*time.Minute, "the replicas before are gone", func() error { return d.alone(t, 2) })
 	t.Logf("rekey while serving: %s", d.kubectl(t, "exec", "deployment/"+release, "--", "/usr/local/bin/outpost", "rekey"))
 	if again := d.kubectl(t, "exec", "deployment/"+release, "--", "/usr/local/bin/outpost", "rekey"); !strings.Contains(again, " 0 of them sealed anew") {
 		t.Errorf("rekey was not complete: %s", again)
