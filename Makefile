@@ -156,7 +156,7 @@ UNIT := unit dev addons image runner
 test: ## all tests: unit, Python, and end to end on two real clusters (brings them up first)
 	@dev/packages tools clusters images tests
 	@dev/up
-	@$(TEST) $(UNIT) python e2e
+	@$(TEST) $(UNIT) fuzz python e2e
 
 .PHONY: test-unit
 test-unit: ## the tests that run offline, without root, in minutes
@@ -176,6 +176,4 @@ lint: ## format, import table, linters (vet among them, see .golangci.yml)
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for a minute (FUZZTIME=1m)
-	@for pkg in $$(git ls-files '*_test.go' | xargs grep -lE '^func Fuzz' | xargs -n1 dirname | sort -u); do \
-	  for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$pkg/*_test.go | cut -d' ' -f2); do \
-	    echo "== $$pkg $$target"; go test -C $$pkg -run '^$$' -fuzz "^$$target\$$" -fuzztime $${FUZZTIME:-1m} .; done; done
+	@dev/fuzz $${FUZZTIME:-1m} .

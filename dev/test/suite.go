@@ -49,6 +49,10 @@ var suites = []suite{
 		dir: "dev/test", argv: []string{"go", "test", "-json", "-race", "./..."},
 	},
 	{
+		name: "fuzz", about: "what the server parses of others, two seconds for each target",
+		argv: []string{"dev/fuzz", "2s", "server", "-json"},
+	},
+	{
 		name: "python", about: "the hub-side module against the real client packages",
 		argv: []string{"infra/hub/tests/run", "--junitxml={junit}"},
 	},
