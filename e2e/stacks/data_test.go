@@ -65,8 +65,11 @@ func dataOutlives(t *testing.T, s *site) {
 		path  []any
 		want  []string
 	}{
-		{"another namespace", "elsewhere", []any{"outposts:outpost", "namespace"},
-			[]string{"volume outpost/outpost-data holds data and would be deleted", `"outpost/outpost-data" in outposts:allowDataLoss`}},
+		{
+			"another namespace", "elsewhere",
+			[]any{"outposts:outpost", "namespace"},
+			[]string{"volume outpost/outpost-data holds data and would be deleted", `"outpost/outpost-data" in outposts:allowDataLoss`},
+		},
 		{"no volume any more", false, []any{"outposts:outpost", "persistence", "enabled"}, []string{"volume outpost/outpost-data holds data and would be deleted"}},
 		{"no key any more", "3", []any{"outposts:outpost", "rotation", "cryptKey"}, []string{"outposts:outpost.rotation.cryptKey: ", "is missing: outpost/outpost-data is sealed with it"}},
 	} {

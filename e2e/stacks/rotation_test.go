@@ -69,8 +69,12 @@ func rotate(t *testing.T, s *site) {
 		t.Errorf("the old ones are not accepted beside the new ones (-want +got):\n%s", diff)
 	}
 	s.remote.arrives(t, deployed.OutpostNamespace, "the new host key and certificate", func(ctx context.Context) error {
-		if shown, err := third.hostKey(); shown != plainKey(third.HostKeys[0]) {
-			return fmt.Errorf("host key %q, %v", shown, err)
+		shown, err := third.hostKey()
+		if err != nil {
+			return err
+		}
+		if shown != plainKey(third.HostKeys[0]) {
+			return fmt.Errorf("host key %q", shown)
 		}
 		l := third.login()
 		l.cas = third.CAs[:1]
