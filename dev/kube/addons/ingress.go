@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,19 +99,18 @@ func (r *router) serveOn(ctx context.Context, plain, secure net.Listener) error 
 	done := make(chan error, 2)
 	go func() { done <- server.Serve(plain) }()
 	go func() { done <- server.ServeTLS(secure, "", "") }()
-	var err error
+	var ended []error
 	select {
 	case <-ctx.Done():
-	case err = <-done:
-		done <- nil
+	case err := <-done:
+		ended = append(ended, err)
 	}
 	closed := server.Close()
-	<-done
-	<-done
-	if errors.Is(err, http.ErrServerClosed) {
-		err = nil
+	for len(ended) < 2 {
+		ended = append(ended, <-done)
 	}
-	return errors.Join(err, closed)
+	ended = slices.DeleteFunc(ended, func(err error) bool { return errors.Is(err, http.ErrServerClosed) })
+	return errors.Join(append(ended, closed)...)
 }
 
 // ServeHTTP passes one request on, or answers 404 when no rule has its host and path.

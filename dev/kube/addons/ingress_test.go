@@ -247,7 +247,7 @@ func TestIngressPassesUpgrades(t *testing.T) {
 	defer conn.Close()
 	fmt.Fprint(conn, "GET /ws HTTP/1.1\r\nHost: a.test\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n")
 	in := bufio.NewReader(conn)
-	response, err := http.ReadResponse(in, nil)
+	response, err := http.ReadResponse(in, nil) //nolint:bodyclose // what follows a 101 is the connection itself
 	if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatalf("%v, %v", response, err)
 	}
