@@ -33,18 +33,18 @@ func TestChangesTakeTurns(t *testing.T) {
 	const changes = 3 * changesAtOnce
 	slow := slowTransport{make(chan struct{}, changes), make(chan struct{})}
 	transport := newTurns(slow)
-	send := func(ctx context.Context, method string, body io.ReadCloser, done chan<- error) {
+	send := func(ctx context.Context, method string, body io.ReadCloser) error {
 		r := httptest.NewRequestWithContext(ctx, method, "https://kubernetes/api/v1/pods", nil)
 		r.Body = body
 		answer, err := transport.RoundTrip(r)
-		if err == nil {
-			err = answer.Body.Close()
+		if err != nil {
+			return err
 		}
-		done <- err
+		return answer.Body.Close()
 	}
 	done := make(chan error, changes)
 	for range changes {
-		go send(t.Context(), http.MethodDelete, nil, done)
+		go func() { done <- send(t.Context(), http.MethodDelete, nil) }()
 	}
 	for range changesAtOnce {
 		<-slow.begun
@@ -53,15 +53,12 @@ func TestChangesTakeTurns(t *testing.T) {
 	// All places are taken. Who gives up waiting is told so, and its body is closed.
 	given, cancel := context.WithCancel(t.Context())
 	cancel()
-	body, gaveUp := &closing{Reader: strings.NewReader("{}")}, make(chan error, 1)
-	send(given, http.MethodPost, body, gaveUp)
-	if err := <-gaveUp; !errors.Is(err, context.Canceled) || !body.closed {
+	body := &closing{Reader: strings.NewReader("{}")}
+	if err := send(given, http.MethodPost, body); !errors.Is(err, context.Canceled) || !body.closed {
 		t.Errorf("a change that gave up: %v, its body is closed: %v", err, body.closed)
 	}
 	// Reading waits for nobody.
-	read := make(chan error, 1)
-	send(t.Context(), http.MethodGet, nil, read)
-	if err := <-read; err != nil {
+	if err := send(t.Context(), http.MethodGet, nil); err != nil {
 		t.Error(err)
 	}
 	if n := len(slow.begun); n != 0 {
