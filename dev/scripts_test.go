@@ -189,6 +189,32 @@ func TestInstalledPulumi(t *testing.T) {
 	})
 }
 
+// TestPulumiKeepsNoKubeconfig holds that what one run of Pulumi leaves in TMPDIR is gone after the next, and readable by nobody else.
+func TestPulumiKeepsNoKubeconfig(t *testing.T) {
+	c := newCheckout(t)
+	c.program(t, "pulumi", `case $1 in version) echo v3.259.0 ;; *) echo secret >"$TMPDIR/kubeconfig$1"; echo "$TMPDIR" ;; esac`)
+	c.program(t, "pulumi-language-go", "")
+	state := t.TempDir()
+	c.env = append(c.env, "OUTPOSTS_STATE="+state)
+	var last string
+	for _, run := range []string{"1", "2"} {
+		out, code := c.script(t, "run", "pulumi", run)
+		if last = strings.TrimSpace(out); code != 0 || filepath.Dir(last) != filepath.Join(state, "pulumi-tmp") {
+			t.Fatalf("run %s says %q, code %d", run, out, code)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(state, "pulumi-tmp", "*", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{filepath.Join(last, "kubeconfig2")}, left); diff != "" {
+		t.Errorf("what is left (-want +got)\n%s", diff)
+	}
+	if info, err := os.Stat(last); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the folder is %v, %v, want mode 0700", info, err)
+	}
+}
+
 // checkout is a copy of the scripts with parts that take no time to build.
 type checkout struct {
 	machine
