@@ -65,21 +65,22 @@ run: ## the outpost on SQLite on this machine, pods in the cluster of KUBECONFIG
 
 # ---- hub images and verify
 
-# The pair of JupyterHub and its client: jupyterhub-5.5 or jupyterhub-6.1, see images/hub.
-PAIR ?= jupyterhub-5.5
+# The pairs of JupyterHub and its client, see images/hub; without a word, those whose tags the hub's stack names.
+PAIRS := $(patsubst images/hub/%.in,%,$(wildcard images/hub/jupyterhub-*.in))
+PAIR ?= $(shell for pair in $(PAIRS); do ! grep -qF "$$(images/build ref hub $$pair | cut -d: -f2)" Pulumi.local.yaml || echo $$pair; done)
 
 .PHONY: hub-images
 hub-images: ## the images of the hub and of JupyterLab as archives in the cache, without Docker (PAIR=jupyterhub-6.1)
 	@dev/packages images
 	@mkdir -p $(STATE)/images
-	@images/build hub $(PAIR) | tee $(STATE)/images/hub.path
+	@for pair in $(PAIR); do images/build hub $$pair; done | tee $(STATE)/images/hub.path
 	@images/build lab | tee $(STATE)/images/lab.path
 
 .PHONY: images
 images: image hub-images images-load ## the outpost's, the hub's and the lab's image, into the clusters' registry
 
 .PHONY: images-load
-images-load:
+images-load: ## what `make image hub-images` made, into the clusters' registry
 	@for file in $(STATE)/images/outpost.tar $$(cat $(STATE)/images/hub.path $(STATE)/images/lab.path); do $(CLUSTERS) load $$file; done
 
 .PHONY: verify
@@ -88,19 +89,19 @@ verify: ## start a server on each system, run a cell, stop it; of any deployed p
 
 # ---- stacks
 
-# The backend of the local clusters is a folder of this checkout. With stacks of your own, set PULUMI_BACKEND_URL and the passphrase.
-export PULUMI_BACKEND_URL ?= file://$(STATE)/pulumi
-export PULUMI_CONFIG_PASSPHRASE ?=
 PULUMI := dev/run pulumi
+# Stacks of other clusters than the local ones have a backend of their own.
+CHECKED = dev/stack $(STACK) || [ $$? = 1 ]
 
 .PHONY: stacks
 stacks: ## build the Pulumi program
-	@mkdir -p $(STATE)/pulumi
 	@go build -o $(STATE)/bin/stacks ./stacks
 
 .PHONY: preview
 preview: stacks ## what `up` would change: make preview STACK=local
-	@$(PULUMI) stack select --create $(or $(STACK),$(error say which: make preview STACK=local)) >/dev/null
+	@[ -n "$(STACK)" ] || { echo "say which: make preview STACK=local"; exit 2; }
+	@$(CHECKED)
+	@$(PULUMI) stack select --create $(STACK) >/dev/null
 	@$(PULUMI) preview -s $(STACK) --diff
 
 # ---- everything at once
@@ -109,6 +110,7 @@ preview: stacks ## what `up` would change: make preview STACK=local
 ifdef STACK
 up: stacks ## from nothing to a hub that has started a server on each system; STACK=name: that stack alone, on its own cluster
 	@dev/packages tools
+	@$(CHECKED)
 	@$(PULUMI) stack select --create $(STACK) >/dev/null
 	@$(PULUMI) up -s $(STACK) $(PULUMI_FLAGS)
 else
@@ -119,6 +121,7 @@ endif
 .PHONY: down
 ifdef STACK
 down: stacks ## undo `up`: both stacks and the local clusters with their data; STACK=name: destroy that stack, its data stay
+	@$(CHECKED)
 	@$(PULUMI) destroy -s $(STACK) --exclude-protected $(PULUMI_FLAGS)
 else
 down:

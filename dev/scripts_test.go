@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -212,6 +213,31 @@ func TestPulumiKeepsNoKubeconfig(t *testing.T) {
 	}
 	if info, err := os.Stat(last); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("the folder is %v, %v, want mode 0700", info, err)
+	}
+}
+
+// TestPulumiBackend holds where the state of stacks is: in this checkout, and where the user says if he does, whose passphrase stays.
+func TestPulumiBackend(t *testing.T) {
+	c := newCheckout(t)
+	c.program(t, "pulumi", `case $1 in version) echo v3.259.0 ;; *) echo "$PULUMI_BACKEND_URL ${PULUMI_CONFIG_PASSPHRASE-none}" ;; esac`)
+	c.program(t, "pulumi-language-go", "")
+	state := t.TempDir()
+	c.env = append(c.env, "OUTPOSTS_STATE="+state)
+	for _, test := range []struct {
+		name, want string
+		env        []string
+	}{
+		{"of this checkout", "file://" + state + "/pulumi \n", nil},
+		{"of the user", "file:///own none\n", []string{"PULUMI_BACKEND_URL=file:///own"}},
+		{"of the user, with a passphrase", "file:///own word\n", []string{"PULUMI_BACKEND_URL=file:///own", "PULUMI_CONFIG_PASSPHRASE=word"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := c
+			c.env = append(slices.Clone(c.env), test.env...)
+			if out, code := c.script(t, "run", "pulumi", "stack"); code != 0 || out != test.want {
+				t.Errorf("code %d, got %q, want %q", code, out, test.want)
+			}
+		})
 	}
 }
 

@@ -2,37 +2,56 @@ package main
 
 import (
 	"encoding/json"
-	"maps"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
 )
 
-// TestDocumentedConfig holds every example of stack config in the documents to the loader. The parts of one example are
-// loaded together, as they end up in one file.
+// TestDocumentedConfig holds the examples of stack config in the documents to the loader, together with the file that they end
+// up in, which may name nothing that is on one machine only.
 func TestDocumentedConfig(t *testing.T) {
-	for _, tt := range []struct {
-		document, section string
-		blocks            int // so many from the first on
-	}{
-		{"../README.md", "Your own clusters", 2},
-		{"../docs/stacks.md", "Ingress: certificates by cert-manager", 1},
+	for _, tt := range []struct{ document, section, file string }{
+		{"../README.md", "Your own clusters", "nodeport/Pulumi.local.yaml"},
+		{"../README.md", "Your own clusters", "nodeport/Pulumi.remote.yaml"},
+		{"../docs/stacks.md", "Ingress: certificates by cert-manager", "ingress/Pulumi.local.yaml"},
 	} {
-		t.Run(tt.section, func(t *testing.T) {
-			blocks := examples(t, tt.document, tt.section)
-			if len(blocks) < tt.blocks {
-				t.Fatalf("%d blocks, want %d", len(blocks), tt.blocks)
+		t.Run(tt.section+" "+tt.file, func(t *testing.T) {
+			text, err := os.ReadFile("../docs/examples/" + tt.file)
+			if err != nil {
+				t.Fatal(err)
 			}
-			raw := map[string]string{project + ":cluster": `{"kubeconfig": "/k", "context": "local"}`}
-			for _, block := range blocks[:tt.blocks] {
-				maps.Copy(raw, configFrom(t, "config:\n"+indented(block)))
+			raw := configFrom(t, string(text))
+			// The first block of the section; those after it are about other things.
+			for key, value := range configFrom(t, "config:\n"+indented(examples(t, tt.document, tt.section)[0])) {
+				raw[key] = over(t, value, raw[key])
 			}
 			if _, err := LoadConfig(raw, "/project"); err != nil {
 				t.Error(err)
 			}
+			for key, value := range raw {
+				if strings.Contains(value, "localhost") {
+					t.Errorf("%s: %s", key, value)
+				}
+			}
 		})
 	}
+}
+
+// over lays one structured value of config over another, which may be none.
+func over(t *testing.T, above, below string) string {
+	t.Helper()
+	merged := map[string]any{}
+	for _, text := range []string{below, above} {
+		if err := json.Unmarshal([]byte(text), &merged); text != "" && err != nil {
+			return above // a list
+		}
+	}
+	text, err := json.Marshal(merged)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // TestDocumentedRemote is the README's way to one more remote: a copy of the committed stack with another name and context.

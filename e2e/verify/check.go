@@ -43,7 +43,7 @@ func (c *checker) system(ctx context.Context, target target) result {
 	ctx, cancel := context.WithTimeout(ctx, c.opts.timeout)
 	defer cancel()
 	r := result{system: target.system}
-	server := "verify-" + target.system
+	const server = "verify" // on one system after the other; with a system's name it could be longer than a server's may be
 	user := c.opts.user
 	hubLog := fmt.Sprintf("kubectl --namespace %s logs deployment/hub", c.opts.hubNamespace)
 	outpostLog := fmt.Sprintf("in the cluster of %s: kubectl --namespace %s logs deployment/outpost", target.system, c.opts.outpostNamespace)

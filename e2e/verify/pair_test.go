@@ -76,7 +76,7 @@ with sqlite3.connect("/srv/jupyterhub/jupyterhub.sqlite") as first, sqlite3.conn
 	getenv := func(name string) string { return map[string]string{"VERIFY_TOKEN": d.Token}[name] }
 	code := verify(ctx, []string{
 		"--hub", d.HubURL, "--user", d.User, "--systems", "local=local,remote=remote", "--kubeconfig", d.Kubeconfig, "--hub-context", "local",
-	}, getenv, &table, &said)
+	}, getenv, nil, &table, &said)
 	t.Logf("\n%s", &table)
 	if code != 0 || !strings.Contains(said.String(), "JupyterHub "+version+" answers") {
 		t.Errorf("the check of %s ended with %d\n%s", image, code, &said)

@@ -44,13 +44,18 @@ func TestParse(t *testing.T) {
 	}{
 		{"names", []string{"--hub", "http://h", "--systems", "local, remote"}, []target{{system: "local"}, {system: "remote"}}, ""},
 		{"contexts", []string{"--hub", "http://h", "--systems", "local=a,remote=b"}, []target{{"local", "a"}, {"remote", "b"}}, ""},
+		{"outputs", []string{"--outputs", "-"}, []target{{system: "local"}, {system: "north"}}, ""},
+		{"outputs and contexts", []string{"--outputs", "-", "--kubeconfig", "/k"}, []target{{"local", "local"}, {"north", "north"}}, ""},
+		{"outputs of one system", []string{"--outputs", "-", "--kubeconfig", "/k", "--systems", "north=n"}, []target{{"north", "n"}}, ""},
+		{"no outputs", []string{"--outputs", "/no/such/file"}, nil, "--outputs"},
 		{"nothing", nil, nil, "--systems"},
 		{"no hub", []string{"--systems", "local"}, nil, "--hub"},
 		{"no token file", []string{"--token-file", "/no/such/file"}, nil, "--token-file"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			opts, err := parse(test.args, getenv, &bytes.Buffer{})
+			const told = `{"hubUrl": "http://told", "verifyToken": "told", "verifyUser": "told", "systemNames": ["local", "north"], "more": {}}`
+			opts, err := parse(test.args, getenv, strings.NewReader(told), &bytes.Buffer{})
 			if test.err != "" {
 				if err == nil || !strings.Contains(err.Error(), test.err) {
 					t.Fatalf("error = %v, want one with %q", err, test.err)
