@@ -61,7 +61,7 @@ type Cluster struct {
 	config *rest.Config
 }
 
-// Open finds what is deployed, or skips the test where nothing is.
+// Open finds what is deployed, or skips the test where there are no clusters.
 func Open(t testing.TB) *Deployed {
 	t.Helper()
 	root, err := filepath.Abs("../..")
@@ -75,13 +75,13 @@ func Open(t testing.TB) *Deployed {
 	d := &Deployed{Root: root, Kubeconfig: kubeconfig, Artefacts: filepath.Join(root, ".state", "test", "artefacts")}
 	outputs, err := d.Pulumi(t.Context(), "stack", "output", "-s", "local", "--show-secrets", "--json")
 	if err != nil {
-		t.Skipf("the stack local cannot be read; run `make up` first: %v", err)
+		t.Fatalf("the stack local cannot be read; run `make up` first: %v", err)
 	}
 	if err := json.Unmarshal(outputs, d); err != nil {
 		t.Fatalf("outputs of the stack local: %v", err)
 	}
 	if d.HubURL == "" {
-		t.Skip("the stack local has no hub; run `make up` first")
+		t.Fatal("the stack local has no hub; run `make up` first")
 	}
 	if err := os.MkdirAll(d.Artefacts, 0o755); err != nil {
 		t.Fatal(err)

@@ -87,7 +87,7 @@ _pair_warning = check_pair(
 import outpostspawner  # noqa: E402
 from forwardbasespawner.forward import get_name  # noqa: E402
 
-# Parts of these values end up in a shell command line of ForwardBaseSpawner, which does not quote.
+# What names may hold: plain characters, whatever the packages below do with them.
 SYSTEM_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 PREFIX = re.compile(r"[a-z]([a-z0-9-]{0,20}[a-z0-9])?")
 SERVER_NAME = re.compile(r"([a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?)?")
@@ -99,7 +99,7 @@ PATH = re.compile(r"(/[A-Za-z0-9._-]+)+")
 URL = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
 SERVICE_ADDRESS = re.compile(r"(https?://)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?:([0-9]{1,5})")
 
-# The plugins add more routes than this setup uses. The set-up-tunnel route must stay closed.
+# The plugins add more routes than this setup uses; all but these are closed.
 PLUGINS = ("outpostspawner.", "forwardbasespawner.")
 OPEN_ROUTES = ("/api/users/progress/events/", "/api/servers", "/api/recreateforward/")
 
@@ -350,11 +350,12 @@ class Spawner(outpostspawner.OutpostSpawner):
                 yield safe_event({"failed": True, "progress": 100, "message": self.start_error.jupyterhub_message})
             return
         # The client puts texts of the Outpost, of servers and of users into HTML as they are.
-        last = "Server requested"  # which the hub itself has said
+        last = None
         async for event in super().progress():
-            if event.get("message") == last and not event.get("failed"):
+            said = (event.get("message"), event.get("html_message"))
+            if (said == last or said[0] == "Server requested") and not event.get("failed"):  # the hub itself has said that
                 continue
-            last = event.get("message")
+            last = said
             if event.get("failed") and self.start_error:
                 event = {"failed": True, "progress": 100, "message": self.start_error.jupyterhub_message}
             yield safe_event(event)
