@@ -25,9 +25,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/component: outpost
 {{- end -}}
 
-{{- /* Labels that single-user pods carry: KubeSpawner's component_label. */ -}}
+{{- /* Selector of single-user pods by KubeSpawner's component_label: the general one and those of hubs' options. Pods that the
+Python outpost made have that label too. */ -}}
 {{- define "outpost.singleuserSelector" -}}
-component: {{ dig "component_label" "singleuser-server" .Values.config.spawner | quote }}
+{{- $all := list (dig "component_label" "singleuser-server" .Values.config.spawner) -}}
+{{- range .Values.config.hubs -}}
+{{- $all = append $all (dig "spawner" "component_label" "" (. | default dict)) -}}
+{{- end -}}
+matchExpressions:
+  - {key: component, operator: In, values: {{ $all | compact | uniq | toJson }}}
 {{- end -}}
 
 {{- /* Namespace of the single-user pods. */ -}}
@@ -42,6 +48,15 @@ component: {{ dig "component_label" "singleuser-server" .Values.config.spawner |
 {{- $all = append $all (dig "spawner" "namespace" "" (. | default dict)) -}}
 {{- end -}}
 {{- $all | compact | uniq | join " " -}}
+{{- end -}}
+
+{{- /* Whether the outpost makes volume claims for some hub. */ -}}
+{{- define "outpost.makesClaims" -}}
+{{- $any := or .Values.rbac.persistentVolumeClaims (dig "storage_pvc_ensure" false .Values.config.spawner) -}}
+{{- range .Values.config.hubs -}}
+{{- $any = or $any (dig "spawner" "storage_pvc_ensure" false (. | default dict)) -}}
+{{- end -}}
+{{- if $any -}}true{{- end -}}
 {{- end -}}
 
 {{- define "outpost.serviceAccountName" -}}
@@ -86,7 +101,7 @@ component: {{ dig "component_label" "singleuser-server" .Values.config.spawner |
 - to:
     - ipBlock:
         cidr: 0.0.0.0/0
-        except: [10.0.0.0/8, 100.64.0.0/10, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16]
+        except: [10.0.0.0/8, 100.64.0.0/10, 168.63.129.16/32, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16]
     - ipBlock:
         cidr: ::/0
         except: [fc00::/7, fe80::/10]
@@ -103,6 +118,7 @@ component: {{ dig "component_label" "singleuser-server" .Values.config.spawner |
 {{- end }}
 {{- if .cloudMetadataServer }}
 - to:
+    - ipBlock: {cidr: 168.63.129.16/32}
     - ipBlock: {cidr: 169.254.169.254/32}
     - ipBlock: {cidr: fd00:ec2::254/128}
 {{- end }}
