@@ -5,6 +5,7 @@ package stacks
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
@@ -41,6 +42,23 @@ func noSecretInClear(t *testing.T, s *site) {
 				secrets[strings.Trim(text, `"`)] = r.URN
 			}
 		}
+	}
+	// What is derived from those bytes and stands in a Secret only within a document, such as the login's password.
+	var shown, hidden map[string]any
+	for flag, into := range map[string]*map[string]any{"--show-secrets": &shown, "--json": &hidden} {
+		if err := json.Unmarshal([]byte(s.ask(t, "local", "stack", "output", "--json", flag)), into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	derived := 0
+	for name, value := range shown {
+		if text, isText := value.(string); isText && hidden[name] != value {
+			secrets[text] = "output " + name
+			derived++
+		}
+	}
+	if derived < 2 {
+		t.Fatalf("only %d secret texts found in the outputs", derived)
 	}
 	if len(secrets) < 20 {
 		t.Fatalf("only %d random texts found in the states", len(secrets))
