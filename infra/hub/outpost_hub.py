@@ -106,6 +106,7 @@ OPEN_ROUTES = ("/api/users/progress/events/", "/api/servers", "/api/recreateforw
 CONNECT_SECONDS = 15  # for one attempt to open a connection
 RECONNECT_SECONDS = 600  # for running servers after a restart of the hub
 WATCH_SECONDS = 5  # between two looks at a system's connection
+RENEW_AT_ONCE = 8  # tunnels of a system
 MAX_EVENTS = 500  # of one start: whoever holds a server's token can send them
 MAX_TEXT = 4000  # of one event
 MAX_SAID = 1500  # of what ssh said, in the log: its words about a changed host key are 900 characters
@@ -709,20 +710,37 @@ class Outposts:
         """Brings tunnels back when their connection has been lost: a new one has none of the forwards."""
         while system.tunnels:
             await asyncio.sleep(WATCH_SECONDS)
-            for spawner in list(system.tunnels):
-                if not spawner.port_forward_info or spawner._stop_pending:
-                    continue
-                try:
-                    connection = await self.connect(spawner)
-                    if connection != spawner.outpost_connection and spawner in system.tunnels:
-                        spawner.log.warning(f"{spawner._log_name} - the connection to {system.name} was lost: renewing the tunnel")
-                        await spawner.run_ssh_forward()
-                        spawner.outpost_connection = connection
-                except (ConnectionError, web.HTTPError) as e:
-                    spawner.log.warning(f"{spawner._log_name} - no tunnel, will try again: {e}")
-                    break
-                except Exception:
-                    spawner.log.exception(f"{spawner._log_name} - while watching over tunnels")
+            kept = [s for s in system.tunnels if s.port_forward_info and not s._stop_pending]
+            if not kept:
+                continue
+            try:
+                connection = await self.connect(kept[0])  # they share it
+            except ConnectionError as e:
+                kept[0].log.warning(f"{system.name} - {len(kept)} servers have no tunnel, will try again: {e}")
+                continue
+            except Exception:
+                kept[0].log.exception(f"{system.name} - while watching over tunnels")
+                continue
+            turns = asyncio.Semaphore(RENEW_AT_ONCE)
+            await asyncio.gather(
+                *(self._bring_back(s, system, connection, turns) for s in kept if s.outpost_connection != connection)
+            )
+
+    async def _bring_back(self, spawner, system, connection, turns):
+        async with turns:
+            if spawner not in system.tunnels:
+                return
+            spawner.log.warning(f"{spawner._log_name} - the connection to {system.name} was lost: renewing the tunnel")
+            try:
+                await spawner.run_ssh_forward()
+                if spawner in system.tunnels:
+                    spawner.outpost_connection = connection
+                else:  # stopped meanwhile, and what stopping took away is there again
+                    await spawner.run_ssh_forward_remove()
+            except web.HTTPError as e:
+                spawner.log.warning(f"{spawner._log_name} - no tunnel, will try again: {e}")
+            except Exception:
+                spawner.log.exception(f"{spawner._log_name} - while renewing the tunnel")
 
     async def _ssh(self, spawner, *args):
         """Runs ssh with the system's options, without a shell; exit code and what it said on stderr."""

@@ -199,6 +199,45 @@ def test_ssh_settings(outposts, settings):
     assert not any(" " in value for value in options.values()), "nothing quotes them"
 
 
+class Watched:
+    """A running server as the watch over its system's tunnels sees it."""
+
+    port_forward_info, _stop_pending, outpost_connection, _log_name = {"service": "a:1"}, False, 1, "maria:lab"
+    log = SimpleNamespace(warning=lambda *a: None)
+
+    def __init__(self, system, stopped=False):
+        self.system, self.stopped, self.calls = system, stopped, []
+        system.tunnels.add(self)
+
+    async def run_ssh_forward(self):
+        self.calls.append("forward")
+        if self.stopped:  # while the tunnel is renewed
+            self.system.tunnels.discard(self)
+
+    async def run_ssh_forward_remove(self):
+        self.calls.append("remove")
+
+
+def test_one_look_for_all_servers(outposts, monkeypatch):
+    """Servers of a system share its connection: one look in a round, and a tunnel each when it is a new one."""
+    monkeypatch.setattr(outpost_hub, "WATCH_SECONDS", 0)
+    system = outposts.systems["remote"]
+    servers = [Watched(system) for _ in range(20)] + [Watched(system, stopped=True)]
+    looks = []
+
+    async def connect(spawner):
+        looks.append(spawner)
+        if len(looks) == 3:
+            system.tunnels.clear()
+        return 2
+
+    outposts.connect = connect
+    asyncio.run(asyncio.wait_for(outposts._watch(system), 10))
+    assert len(looks) == 3
+    assert [s.calls for s in servers] == [["forward"]] * 20 + [["forward", "remove"]]
+    assert [s.outpost_connection for s in servers] == [2] * 20 + [1]
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -144,6 +144,22 @@ def test_connection_killed(hub, hub_stage):
     hub.stop_server("killed")
 
 
+def test_connection_of_several_servers_killed(hub):
+    """Their tunnels come back, all in one round: the servers of a system share its connection, and so do the looks at it."""
+    names = ["several-a", "several-b", "several-c"]
+    for name in names:
+        hub.run(name, {"system": "remote"})
+    ports = [stage_port(hub, name) for name in names]
+    (connection,) = hub.connections("remote")
+    os.kill(connection, signal.SIGKILL)
+    for port in ports:
+        stage.wait_for("tunnel renewed", lambda: stage.get(port) == 200)
+    assert len(hub.connections("remote")) == 1
+    for name in names:
+        assert hub.server(name)["ready"]
+        hub.stop_server(name)
+
+
 def test_outpost_restarted(hub, hub_stage):
     """When its sshd comes back, so do the forwards; the poll of the server does not end it meanwhile."""
     hub.run("restart", {"system": "other"})
