@@ -45,9 +45,9 @@ image: ## the outpost's image as an archive, without Docker
 	@go run -C images/outpost . build -root $(CURDIR) -out $(STATE)/images/outpost.tar -ref $(OUTPOST_IMAGE) -version $(VERSION)
 
 .PHONY: image-push
-image-push: ## push the image: make image-push REGISTRY=registry.example.org/outposts
+image-push: ## push the image: make image-push REGISTRY=registry.example.org/outposts (ARCH=amd64, as Go calls it)
 	@[ -n "$(REGISTRY)" ] || { echo "say where to: make image-push REGISTRY=registry.example.org/outposts"; exit 1; }
-	@go run -C images/outpost . build -root $(CURDIR) -out $(STATE)/images/outpost-$(VERSION).tar -ref $(REGISTRY)/outpost:$(VERSION) -version $(VERSION) -revision $$(git rev-parse HEAD)
+	@go run -C images/outpost . build -root $(CURDIR) -out $(STATE)/images/outpost-$(VERSION).tar -ref $(REGISTRY)/outpost:$(VERSION) -version $(VERSION) -arch $(or $(ARCH),amd64) -revision $$(git rev-parse HEAD)
 	@go run -C images/outpost . push $(STATE)/images/outpost-$(VERSION).tar $(REGISTRY)/outpost:$(VERSION)
 
 .PHONY: chart

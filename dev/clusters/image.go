@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -89,7 +90,7 @@ func runImage(_ context.Context, a *app, flags *flag.FlagSet, args []string) err
 	flags.Var(&ports, "expose", "`port` such as 8080/tcp; several times for several")
 	flags.StringVar(&spec.Execution.User, "user", "", "`user` as UID or UID:GID")
 	flags.StringVar(&spec.Execution.WorkingDir, "workdir", "/", "`folder` that it starts in")
-	flags.StringVar(&spec.Architecture, "arch", "amd64", "processor `name` as Go calls it")
+	flags.StringVar(&spec.Architecture, "arch", runtime.GOARCH, "processor `name` as Go calls it")
 	flags.StringVar(&spec.Created, "created", "", "`time` as RFC 3339 (default: the epoch, so that the digest depends on the content only)")
 	flags.BoolVar(&spec.Compress, "compress", false, "gzip the layers: smaller, slower")
 	flags.Usage = func() {

@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 )
 
@@ -42,7 +43,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		flags.StringVar(&b.version, "version", "0.0.0", "version that the program and the labels tell")
 		flags.StringVar(&b.revision, "revision", "", "commit that the labels tell; for images that are published")
 		flags.StringVar(&b.root, "root", "../..", "folder of the module")
-		flags.StringVar(&b.architecture, "arch", "amd64", "architecture to build for")
+		flags.StringVar(&b.architecture, "arch", runtime.GOARCH, "architecture to build for")
 		if err := flags.Parse(args[1:]); err != nil {
 			return err
 		}

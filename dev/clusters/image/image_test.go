@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -187,7 +188,7 @@ func TestArchive(t *testing.T) {
 			var config Config
 			readJSON(t, layout, manifest.Config, &config)
 			want := Config{
-				Created: "1970-01-01T00:00:00Z", Architecture: "amd64", OS: "linux",
+				Created: "1970-01-01T00:00:00Z", Architecture: runtime.GOARCH, OS: "linux",
 				Config: Execution{Entrypoint: []string{"/usr/bin/app"}, User: "65532:65532", WorkingDir: "/", Env: []string{DefaultPath}},
 				RootFS: RootFS{Type: "layers", DiffIDs: config.RootFS.DiffIDs},
 			}

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sort"
 	"strings"
@@ -26,7 +27,7 @@ type Spec struct {
 	Reference    string  // HOST/NAME:TAG, written into the archive's index; may be empty
 	Layers       []Layer // bottom first; at least one
 	Execution    Execution
-	Architecture string // default amd64
+	Architecture string // default that of this machine
 	Compress     bool   // gzip layers, for images that travel
 	Created      string // RFC 3339; default the epoch, so that the digest depends on content only
 }
@@ -73,7 +74,7 @@ func Build(spec Spec, dir string) (*Built, error) {
 		config.Created = "1970-01-01T00:00:00Z"
 	}
 	if config.Architecture == "" {
-		config.Architecture = "amd64"
+		config.Architecture = runtime.GOARCH
 	}
 	if !slices.ContainsFunc(config.Config.Env, func(e string) bool { return strings.HasPrefix(e, "PATH=") }) {
 		config.Config.Env = append([]string{DefaultPath}, config.Config.Env...)
