@@ -103,6 +103,7 @@ SERVICE_ADDRESS = re.compile(r"(https?://)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za
 PLUGINS = ("outpostspawner.", "forwardbasespawner.")
 OPEN_ROUTES = ("/api/users/progress/events/", "/api/servers", "/api/recreateforward/")
 
+SOCKETS = "/tmp"  # of the ssh connections; a socket's path has at most 108 characters
 CONNECT_SECONDS = 15  # for one attempt to open a connection
 RECONNECT_SECONDS = 600  # for running servers after a restart of the hub
 WATCH_SECONDS = 5  # between two looks at a system's connection
@@ -236,7 +237,7 @@ class System:
         # One control socket for each system. The plugin's default is named after the host alone, so two
         # systems behind one address would share a connection, and users would meet each other.
         self.ssh_options = {
-            "ControlPath": f"/tmp/{alias}.sock",
+            "ControlPath": f"{SOCKETS}/{alias}.sock",
             "ConnectTimeout": str(CONNECT_SECONDS - 5),
             # A dead connection is noticed after 15 s. The plugin's 45 s are most of the minute that a
             # short loss of the network may cost.
@@ -246,7 +247,7 @@ class System:
             "IdentitiesOnly": "yes",
             "HostKeyAlias": alias,
             "GlobalKnownHostsFile": "/dev/null",
-            "UserKnownHostsFile": f"/tmp/{alias}.known_hosts",
+            "UserKnownHostsFile": f"{SOCKETS}/{alias}.known_hosts",
         }
         known_hosts = data.get("knownHosts")
         if known_hosts:

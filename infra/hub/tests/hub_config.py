@@ -55,6 +55,7 @@ def load_incluster_config():
 
 kubernetes.config.load_incluster_config = load_incluster_config
 outpost_hub.get_name = lambda key: key
+outpost_hub.SOCKETS = os.environ["HUB_SOCKETS"]
 
 
 # The client runs ssh as uid 1000 where it can, the hub's own user in its image. Tests that run as root must behave like

@@ -12,6 +12,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -292,11 +293,14 @@ class Hub:
         self.url = f"http://127.0.0.1:{self.port}"
         self.settings = settings
         self.process = None
+        self.sockets = Path(tempfile.mkdtemp(prefix="hub-", dir="/tmp"))  # other runs of the tests have theirs
+        self.sockets.chmod(0o777)
         self.start()
 
     def start(self):
         (self.folder / "settings.json").write_text(json.dumps(self.settings))
         env = {**os.environ, "HUB_FOLDER": str(self.folder), "HUB_PORT": str(self.port), "PYTHONPATH": str(HERE.parent)}
+        env["HUB_SOCKETS"] = str(self.sockets)
         env["KUBERNETES_API"] = f"http://127.0.0.1:{self.cluster.port}"
         self.log = self.folder / "hub.log"
         self.process = subprocess.Popen(
@@ -317,21 +321,21 @@ class Hub:
         for connection in self.connections():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(connection, 9)
-        for socket_file in Path("/tmp").glob("outpost-*.sock*"):
+        for socket_file in self.sockets.glob("*.sock*"):
             socket_file.unlink()
 
     def close(self):
         with contextlib.suppress(Exception):
             self.kill()
+        shutil.rmtree(self.sockets, ignore_errors=True)
 
     def connections(self, system=""):
-        """Process ids of this hub's ssh connections, told from any other's by the key's path."""
+        """Process ids of this hub's ssh connections, told from any other's by the path of their socket."""
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 command = (folder / "cmdline").read_text()
-                ours = command.startswith("ssh") and str(self.folder) in command and "\0-O\0" not in command
-                if ours and f"/tmp/outpost-{system}" in command:
+                if command.startswith("ssh") and f"{self.sockets}/outpost-{system}" in command and "\0-O\0" not in command:
                     found.append(int(folder.name))
         return found
 
