@@ -84,6 +84,9 @@ func TestE2EKilledProcessLosesNothing(t *testing.T) {
 		if diff := cmp.Diff(rows, c.pods(t)); diff != "" {
 			return errors.New("(-rows +pods):\n" + diff)
 		}
+		if services, pods := c.servicesAndPods(t); !slices.Equal(services, pods) {
+			return fmt.Errorf("Services are %q, pods %q", services, pods)
+		}
 		for _, key := range l.keys(l.stopped) {
 			if slices.Contains(rows, key) {
 				return fmt.Errorf("%s was answered as stopped, and is there", key)
