@@ -91,6 +91,11 @@ type OutpostConfig struct {
 	outpost.Settings
 }
 
+// exposed tells whether hubs outside its cluster reach it, by what this config says.
+func (o OutpostConfig) exposed() bool {
+	return o.Exposure.Type != "" && o.Exposure.Type != outpost.ClusterIP
+}
+
 // PeerConfig is a hub that may ask the outpost: by Stack, or by what its operator gave.
 type PeerConfig struct {
 	Name          string   `json:"name"`

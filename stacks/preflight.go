@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"sigs.k8s.io/yaml"
 
@@ -156,7 +157,14 @@ func warnings(c Config, secretKeys []string) []string {
 	if c.Outpost != nil && len(c.Outpost.CryptKeys) > 0 && clear("outpost") {
 		warn("outpost.cryptKeys stand in clear in the config: set them with `pulumi config set --secret --path`")
 	}
-	if c.Hub != nil && c.Hub.Exposure.Type == hub.Ingress && c.Hub.Exposure.TLSSecret == "" {
+	if o := c.Outpost; o != nil && o.exposed() && !o.Exposure.Encrypted() {
+		warn("outpost.exposure.tls is false: passwords and what servers are started with come to %s in clear", o.Address)
+	}
+	switch {
+	case c.Hub == nil:
+	case strings.HasPrefix(c.Hub.URL, "http://"):
+		warn("hub.url begins with http://: users log in, and servers of other clusters call the hub, over plain HTTP")
+	case c.Hub.Exposure.Type == hub.Ingress && c.Hub.Exposure.TLSSecret == "":
 		warn("hub.exposure.tlsSecret is missing: users log in over plain HTTP")
 	}
 	return all

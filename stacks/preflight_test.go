@@ -373,19 +373,47 @@ func TestRemoteBeforeLocal(t *testing.T) {
 
 // TestWarnings holds what is allowed but said.
 func TestWarnings(t *testing.T) {
-	c := loaded(t, localConfig, map[string]string{
-		"outposts.1.exposure.tls": "false", "outposts.1.password": "0123456789abcdef", "hub.exposure.tlsSecret": "-",
-	})
-	want := []string{
-		"outposts:outposts[1].exposure.tls is false: passwords and what servers are started with go to 10.0.0.3 in clear",
-		"outposts:outposts[1].password stands in clear in the config: set it with `pulumi config set --secret --path`",
-		"outposts:hub.exposure.tlsSecret is missing: users log in over plain HTTP",
-	}
-	if diff := cmp.Diff(want, warnings(c, nil)); diff != "" {
-		t.Errorf("warnings (-want +got):\n%s", diff)
-	}
-	if diff := cmp.Diff(want[:1:1], warnings(c, []string{"outposts:outposts"})[:1]); diff != "" || len(warnings(c, []string{"outposts:outposts"})) != 2 {
-		t.Errorf("a password that is secret is warned of")
+	const (
+		system   = "outposts:outposts[1].exposure.tls is false: passwords and what servers are started with go to 10.0.0.3 in clear"
+		password = "outposts:outposts[1].password stands in clear in the config: set it with `pulumi config set --secret --path`"
+		own      = "outposts:outpost.exposure.tls is false: passwords and what servers are started with come to 10.0.0.3 in clear"
+		url      = "outposts:hub.url begins with http://: users log in, and servers of other clusters call the hub, over plain HTTP"
+	)
+	plain := map[string]string{"outposts.1.exposure.tls": "false", "outposts.1.password": "0123456789abcdef"}
+	for _, tt := range []struct {
+		name    string
+		base    string
+		changes map[string]string
+		secret  []string
+		want    []string
+	}{
+		{"encrypted", localConfig, nil, nil, nil},
+		{"by the hub's stack", remoteConfig, nil, nil, nil},
+		{"system and its password", localConfig, plain, nil, []string{system, password}},
+		{"password that is secret", localConfig, plain, []string{"outposts:outposts"}, []string{system}},
+		{
+			"own exposure", remoteConfig,
+			map[string]string{
+				"hubs":    "[{name: other, password: 0123456789abcdef, sshPublicKeys: [" + publicKey + "]}]",
+				"outpost": "{address: 10.0.0.3, exposure: {type: nodePort, apiNodePort: 30080, sshNodePort: 30022, tls: false}}",
+			},
+			[]string{"outposts:hubs"},
+			[]string{own},
+		},
+		{"URL of the hub", localConfig, map[string]string{"hub.url": "http://10.0.0.1:30000", "hub.exposure": "{type: nodePort, nodePort: 30000}"}, nil, []string{url}},
+		{
+			"Ingress of the hub", localConfig,
+			map[string]string{"hub.exposure.tlsSecret": "-"},
+			nil,
+			[]string{"outposts:hub.exposure.tlsSecret is missing: users log in over plain HTTP"},
+		},
+		{"both of the hub, said once", localConfig, map[string]string{"hub.url": "http://hub.example.org", "hub.exposure.tlsSecret": "-"}, nil, []string{url}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, warnings(loaded(t, tt.base, tt.changes), tt.secret)); diff != "" {
+				t.Errorf("warnings (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

@@ -131,7 +131,7 @@ func (c Config) validateOutpost(f *faults) {
 		}
 	}
 	byStack := slices.ContainsFunc(c.Hubs, func(p PeerConfig) bool { return p.Stack != "" })
-	exposed := o.Exposure.Type != "" && o.Exposure.Type != outpost.ClusterIP
+	exposed := o.exposed()
 	switch {
 	case c.Hub == nil && byStack && (o.Address != "" || o.Exposure.Type != ""):
 		f.add("outpost: address and exposure come from the stack of the hub; take them away here")
