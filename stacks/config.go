@@ -77,6 +77,9 @@ type SystemConfig struct {
 // InCluster tells whether the system is in the hub's own cluster.
 func (s SystemConfig) InCluster() bool { return s.Address == "" }
 
+// makesCertificate tells whether the hub's stack makes the certificate of the system's API.
+func (s SystemConfig) makesCertificate() bool { return s.Exposure.OwnCertificate() && s.CA == "" }
+
 // OutpostConfig is the outpost in a stack's cluster.
 type OutpostConfig struct {
 	Name      string           `json:"name"`
@@ -141,11 +144,8 @@ func (w *words) UnmarshalJSON(text []byte) error {
 // LoadConfig reads the config of a stack. raw has the stack's config as Pulumi hands it over: full key to text or JSON.
 // root is the project's folder. All that is wrong is reported at once, by the names that the operator typed.
 func LoadConfig(raw map[string]string, root string) (Config, error) {
-	document, err := documentOf(raw)
-	if err != nil {
-		return Config{}, err
-	}
-	if err := checkSchema(document); err != nil {
+	document := documentOf(raw)
+	if err := errors.Join(checkNamespaces(raw), checkSchema(document)); err != nil {
 		return Config{}, err
 	}
 	text, err := json.Marshal(document)
@@ -161,21 +161,40 @@ func LoadConfig(raw map[string]string, root string) (Config, error) {
 }
 
 // documentOf makes one document of all keys of our project. Values are JSON where they are structured.
-func documentOf(raw map[string]string) (map[string]any, error) {
+func documentOf(raw map[string]string) map[string]any {
 	document := map[string]any{}
-	var errs []error
-	for _, key := range slices.Sorted(maps.Keys(raw)) {
+	for key, text := range raw {
 		name, ours := strings.CutPrefix(key, project+":")
 		if !ours {
 			continue
 		}
 		var value any
-		if err := json.Unmarshal([]byte(raw[key]), &value); err != nil {
-			value = raw[key] // plain text; the schema says what it should have been
+		if err := json.Unmarshal([]byte(text), &value); err != nil {
+			value = text // plain text; the schema says what it should have been
 		}
 		document[name] = value
 	}
-	return document, errors.Join(errs...)
+	return document
+}
+
+// elsewhere are the namespaces of keys that Pulumi itself and the providers of this program read.
+var elsewhere = []string{"pulumi", "kubernetes", "random"}
+
+// checkNamespaces refuses keys that nobody reads: of a mistyped project, none of them would have any effect.
+func checkNamespaces(raw map[string]string) error {
+	var errs []error
+	for _, key := range slices.Sorted(maps.Keys(raw)) {
+		namespace, name, _ := strings.Cut(key, ":")
+		if namespace == project || slices.Contains(elsewhere, namespace) {
+			continue
+		}
+		if _, known := compiledSchema().Properties[name]; known {
+			errs = append(errs, fmt.Errorf("%s: nothing reads this key; did you mean %s:%s?", key, project, name))
+		} else {
+			errs = append(errs, fmt.Errorf("%s: nothing reads this key; ours begin with %s:, and pulumi:, kubernetes: and random: are let through", key, project))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (c *Config) setDefaults(root string) {
@@ -206,6 +225,11 @@ func (c *Config) localSystem() *SystemConfig {
 		}
 	}
 	return nil
+}
+
+// byStack tells whether a hub is named by its stack, which then says where this outpost is.
+func (c Config) byStack() bool {
+	return slices.ContainsFunc(c.Hubs, func(p PeerConfig) bool { return p.Stack != "" })
 }
 
 // absolute makes a path of config absolute.

@@ -2,11 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
+
+	"github.com/outposts-dev/outposts/infra/credentials"
 )
 
 // localConfig is a sound config of a stack with a hub; cases change it.
@@ -32,6 +36,15 @@ config:
 
 // publicKey is a line of authorized_keys that is sound.
 const publicKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN1Jm2f3WPTnu3iTK0AzBmmAlbGkAxv6kRaFWTRzZ0bM other"
+
+// certificate is a PEM that is sound, as a YAML value.
+var certificate = func() string {
+	made, err := credentials.NewCertificate(make([]byte, credentials.SeedBytes), "o", []string{"10.0.0.3"}, time.Unix(0, 0))
+	if err != nil {
+		panic(err)
+	}
+	return strconv.Quote(made.CA)
+}()
 
 // change sets a key of a config, given as dotted path below config, to a YAML value; "-" takes the key away.
 func change(t *testing.T, raw map[string]string, key, value string) {
@@ -189,6 +202,63 @@ func TestConfigRefuses(t *testing.T) {
 		{"crypt key", remoteConfig, map[string]string{"outpost.cryptKeys": "[hello]"}, []string{
 			"outposts:outpost.cryptKeys[0]: is no Fernet key (32 bytes, URL-safe base64)",
 		}},
+		{"keys of the exposure of a hub", localConfig, map[string]string{"hub.exposure": "{type: nodePort, nodePort: 30000, annotations: {a: b}}"}, []string{
+			"outposts:hub.exposure.annotations: means nothing with type nodePort",
+		}},
+		{"what another operator gave, in this cluster", localConfig, map[string]string{"outposts.0": "{name: local, user: other, hostKeys: [" + publicKey + "], ca: x}"}, []string{
+			"outposts:outposts[0].user: means nothing here: the outpost in this cluster knows the hub as outposts:hub.name",
+			"outposts:outposts[0].hostKeys: means nothing here: this stack makes the host key of the outpost in this cluster",
+			"outposts:outposts[0].ca: means nothing here: the API of this system is plain HTTP",
+		}},
+		{"rotation of what was given", localConfig, map[string]string{
+			"outposts.1.password": "0123456789abcdef", "outposts.1.hostKeys": "[" + publicKey + "]",
+			"outposts.1.rotation": `{password: "2", hostKey: ["2", "1"]}`,
+		}, []string{
+			"outposts:outposts[1].rotation.password: means nothing here: outposts:outposts[1].password is given; give another one there",
+			"outposts:outposts[1].rotation.hostKey: means nothing here: outposts:outposts[1].hostKeys are given; give others there",
+		}},
+		{"rotation of no certificate", localConfig, map[string]string{
+			"outposts.0.rotation": `{tls: "2"}`, "outposts.1.exposure.tls": "false", "outposts.1.rotation": `{tls: "2"}`,
+		}, []string{
+			"outposts:outposts[0].rotation.tls: means nothing here: this stack makes no certificate for this system",
+			"outposts:outposts[1].rotation.tls: means nothing here: this stack makes no certificate for this system",
+		}},
+		{"rotation of the certificate of an Ingress", localConfig, map[string]string{
+			"outposts.1": `{name: remote, address: o.example.org, exposure: {type: ingress, tlsSecret: t}, rotation: {tls: "2"}}`,
+		}, []string{
+			"outposts:outposts[1].rotation.tls: means nothing here: this stack makes no certificate for this system",
+		}},
+		{"rotation beside a CA", localConfig, map[string]string{"outposts.1.ca": certificate, "outposts.1.rotation": `{tls: "2"}`}, []string{
+			"outposts:outposts[1].rotation.tls: means nothing here: this stack makes no certificate for this system",
+		}},
+		{"two words where one is used", localConfig, map[string]string{
+			"outposts.1.rotation": `{password: ["2", "1"]}`, "hub.rotation": `{cookieSecret: ["2", "1"], proxyToken: ["2", "1"], login: ["2", "1"], verifyToken: ["2", "1"]}`,
+		}, []string{
+			"outposts:hub.rotation.cookieSecret: has 2 words, but there is one at a time; keep the first",
+			"outposts:hub.rotation.proxyToken: has 2 words, but there is one at a time; keep the first",
+			"outposts:hub.rotation.login: has 2 words, but there is one at a time; keep the first",
+			"outposts:hub.rotation.verifyToken: has 2 words, but there is one at a time; keep the first",
+			"outposts:outposts[1].rotation.password: has 2 words, but there is one at a time; keep the first",
+		}},
+		{"rotation of the outpost beside a hub", localConfig, map[string]string{"outpost.rotation": `{hostKey: "2", tls: "2", password: "2"}`}, []string{
+			"outposts:outpost.rotation.password: means nothing here: the hub's system has it; set it at outposts:outposts[0].rotation.password",
+			"outposts:outpost.rotation.hostKey: means nothing here: the hub's system has it; set it at outposts:outposts[0].rotation.hostKey",
+			"outposts:outpost.rotation.tls: means nothing here: the outpost has no certificate of its own",
+		}},
+		{"rotation of a hub's password", remoteConfig, map[string]string{"outpost.rotation": `{password: "2"}`}, []string{
+			"outposts:outpost.rotation.password: means nothing here: passwords come from the hubs; set it at outposts:outposts[].rotation.password in the stack of the hub",
+		}},
+		{"rotation of no certificate of its own", remoteConfig, map[string]string{
+			"hubs":    "[{name: other, password: 0123456789abcdef, sshPublicKeys: [" + publicKey + "]}]",
+			"outpost": `{address: o.example.org, exposure: {type: ingress, tlsSecret: t}, rotation: {hostKey: "2", tls: "2"}}`,
+		}, []string{
+			"outposts:outpost.rotation.tls: means nothing here: the outpost has no certificate of its own",
+		}},
+		{"exposure without effect", localConfig, map[string]string{"outpost.address": "10.0.0.1", "outpost.exposure": "{type: clusterIP, tls: true, apiNodePort: 30080}"}, []string{
+			"outposts:outpost.address: means nothing without an exposure outside the cluster",
+			"outposts:outpost.exposure.tls: means nothing with type clusterIP",
+			"outposts:outpost.exposure.apiNodePort: means nothing with type clusterIP",
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			raw := configFrom(t, tt.base)
@@ -203,6 +273,31 @@ func TestConfigRefuses(t *testing.T) {
 				t.Errorf("messages (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestForeignKeys holds that a key which nothing reads is refused: a mistyped project would go unnoticed.
+func TestForeignKeys(t *testing.T) {
+	raw := configFrom(t, localConfig)
+	for _, key := range []string{"pulumi:disable-default-providers", "kubernetes:suppressHelmHookWarnings", "random:x"} {
+		raw[key] = "true"
+	}
+	if _, err := LoadConfig(raw, "/project"); err != nil {
+		t.Error(err)
+	}
+	raw["outpost:allowDataLoss"], raw["Outposts:hub"], raw["aws:region"], raw["outposts:hubb"] = "[a/b]", "{}", "north", "{}"
+	_, err := LoadConfig(raw, "/project")
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	want := []string{
+		"Outposts:hub: nothing reads this key; did you mean outposts:hub?",
+		"aws:region: nothing reads this key; ours begin with outposts:, and pulumi:, kubernetes: and random: are let through",
+		"outpost:allowDataLoss: nothing reads this key; did you mean outposts:allowDataLoss?",
+		"outposts:hubb: there is no such key; there are: allowDataLoss, allowServerLoss, cluster, hub, hubs, outpost, outposts",
+	}
+	if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
+		t.Errorf("messages (-want +got):\n%s", diff)
 	}
 }
 

@@ -78,7 +78,7 @@ func (b *builder) newParty(s SystemConfig) (party, error) {
 	args := credentials.PairArgs{
 		System: s.Name, Password: s.Password == "", HostKey: len(s.HostKeys) == 0, Now: b.now, Rotation: s.Rotation.words(),
 	}
-	if s.Exposure.OwnCertificate() && s.CA == "" {
+	if s.makesCertificate() {
 		args.TLSAddresses = []string{s.Address}
 	}
 	pair, err := credentials.NewPair(b.ctx, s.Name, args, pulumi.Providers(b.random))

@@ -79,10 +79,29 @@ func (h *HubConfig) validate(f *faults) {
 	unused("className", e.Type != hub.Ingress && e.ClassName != "")
 	unused("tlsSecret", e.Type != hub.Ingress && e.TLSSecret != "")
 	unused("loadBalancerIP", e.Type != hub.LoadBalancer && e.LoadBalancerIP != "")
+	unused("annotations", e.Type != hub.LoadBalancer && e.Type != hub.Ingress && len(e.Annotations) > 0)
 	if h.Chart.Path != "" && h.Chart.Version != "" {
 		f.add("hub.chart: want one of version and path")
 	}
 	f.errs = append(f.errs, h.rotation().Validate(project+":hub.rotation")...)
+	f.oneWord("hub.rotation.cookieSecret", h.Rotation.CookieSecret)
+	f.oneWord("hub.rotation.proxyToken", h.Rotation.ProxyToken)
+	f.oneWord("hub.rotation.login", h.Rotation.Login)
+	f.oneWord("hub.rotation.verifyToken", h.Rotation.VerifyToken)
+}
+
+// oneWord refuses further words of a secret of which there is one at a time: nothing would accept them.
+func (f *faults) oneWord(key string, all words) {
+	if len(all) > 1 {
+		f.add("%s: has %d words, but there is one at a time; keep the first", key, len(all))
+	}
+}
+
+// nothing refuses a key that is set and has no effect.
+func (f *faults) nothing(key string, set bool, why string, args ...any) {
+	if set {
+		f.add("%s: means nothing here: %s", key, fmt.Sprintf(why, args...))
+	}
 }
 
 func (c Config) validateSystems(f *faults) {
@@ -93,7 +112,7 @@ func (c Config) validateSystems(f *faults) {
 			f.add("%s.name: %q is the name of outposts[%d] too", at, s.Name, before)
 		}
 		seen[s.Name] = i
-		f.errs = append(f.errs, s.Rotation.words().Validate(project+":"+at+".rotation")...)
+		s.validateShared(f, at)
 		if s.InCluster() {
 			if local >= 0 {
 				f.add("%s: has no address, nor has outposts[%d]; one outpost can be in the hub's cluster", at, local)
@@ -119,19 +138,30 @@ func (c Config) validateSystems(f *faults) {
 	}
 }
 
+// validateShared finds what is wrong with the secrets that hub and outpost share: a word of what this stack does not make
+// would change nothing.
+func (s SystemConfig) validateShared(f *faults, at string) {
+	here := s.InCluster()
+	f.nothing(at+".user", here && s.User != "", "the outpost in this cluster knows the hub as %s:hub.name", project)
+	f.nothing(at+".hostKeys", here && len(s.HostKeys) > 0, "this stack makes the host key of the outpost in this cluster")
+	f.nothing(at+".ca", s.CA != "" && !s.Exposure.Encrypted(), "the API of this system is plain HTTP")
+	r, given := s.Rotation, project+":"+at
+	f.errs = append(f.errs, r.words().Validate(given+".rotation")...)
+	f.oneWord(at+".rotation.password", r.Password)
+	f.nothing(at+".rotation.password", len(r.Password) > 0 && s.Password != "", "%s.password is given; give another one there", given)
+	f.nothing(at+".rotation.hostKey", len(r.HostKey) > 0 && len(s.HostKeys) > 0, "%s.hostKeys are given; give others there", given)
+	f.nothing(at+".rotation.tls", len(r.TLS) > 0 && !s.makesCertificate(), "this stack makes no certificate for this system")
+}
+
 func (c Config) validateOutpost(f *faults) {
 	o := c.Outpost
-	f.errs = append(f.errs, o.Rotation.words().Validate(project+":outpost.rotation")...)
-	if err := credentials.Words(o.Rotation.CryptKey).Validate(project + ":outpost.rotation.cryptKey"); err != nil {
-		f.errs = append(f.errs, err)
-	}
+	c.validateRotation(f)
 	for i, key := range o.CryptKeys {
 		if _, err := fernet.DecodeKey(key); err != nil {
 			f.add("outpost.cryptKeys[%d]: is no Fernet key (32 bytes, URL-safe base64)", i)
 		}
 	}
-	byStack := slices.ContainsFunc(c.Hubs, func(p PeerConfig) bool { return p.Stack != "" })
-	exposed := o.exposed()
+	byStack, exposed := c.byStack(), o.exposed()
 	switch {
 	case c.Hub == nil && byStack && (o.Address != "" || o.Exposure.Type != ""):
 		f.add("outpost: address and exposure come from the stack of the hub; take them away here")
@@ -145,7 +175,10 @@ func (c Config) validateOutpost(f *faults) {
 	if o.Address != "" && !validAddress(o.Address) {
 		f.add("outpost.address: %q is neither an IPv4 address nor a DNS name", o.Address)
 	}
-	if exposed && o.Address != "" {
+	if c.Hub != nil && o.Address != "" && !exposed {
+		f.add("outpost.address: means nothing without an exposure outside the cluster")
+	}
+	if o.Exposure.Type != "" {
 		validateExposure(f, "outpost", o.Address, o.Exposure)
 	}
 	if c.Hub != nil && o.Exposure.OwnCertificate() {
@@ -155,6 +188,27 @@ func (c Config) validateOutpost(f *faults) {
 	if c.Hub == nil && len(c.Hubs) == 0 {
 		f.add("hubs: is empty; somebody must be allowed to ask this outpost")
 	}
+}
+
+// validateRotation finds words of the outpost's rotation that have no effect: only its own stack's secrets are made anew
+// here. What the stack of a hub made is known later: see shown.
+func (c Config) validateRotation(f *faults) {
+	r := c.Outpost.Rotation
+	f.errs = append(f.errs, r.words().Validate(project+":outpost.rotation")...)
+	if err := credentials.Words(r.CryptKey).Validate(project + ":outpost.rotation.cryptKey"); err != nil {
+		f.errs = append(f.errs, err)
+	}
+	local := slices.IndexFunc(c.Outposts, SystemConfig.InCluster)
+	switch {
+	case c.Hub == nil:
+		f.nothing("outpost.rotation.password", len(r.Password) > 0,
+			"passwords come from the hubs; set it at %s:outposts[].rotation.password in the stack of the hub", project)
+	case local >= 0:
+		system := fmt.Sprintf("%s:outposts[%d].rotation", project, local)
+		f.nothing("outpost.rotation.password", len(r.Password) > 0, "the hub's system has it; set it at %s.password", system)
+		f.nothing("outpost.rotation.hostKey", len(r.HostKey) > 0, "the hub's system has it; set it at %s.hostKey", system)
+	}
+	f.nothing("outpost.rotation.tls", len(r.TLS) > 0 && !c.byStack() && !c.Outpost.Exposure.OwnCertificate(), "the outpost has no certificate of its own")
 }
 
 func (c Config) validateHubs(f *faults) {
@@ -191,6 +245,7 @@ func validateExposure(f *faults, at, address string, e outpost.Exposure) {
 		set   bool
 		types []string
 	}{
+		{"tls", e.TLS != nil, []string{outpost.NodePort, outpost.LoadBalancer, outpost.Ingress}},
 		{"apiNodePort", e.APINodePort != 0, []string{outpost.NodePort}},
 		{"sshNodePort", e.SSHNodePort != 0, []string{outpost.NodePort, outpost.Ingress}},
 		{"sshAddress", e.SSHAddress != "", []string{outpost.LoadBalancer, outpost.Ingress}},
