@@ -259,6 +259,21 @@ func TestConfigRefuses(t *testing.T) {
 			"outposts:outpost.exposure.tls: means nothing with type clusterIP",
 			"outposts:outpost.exposure.apiNodePort: means nothing with type clusterIP",
 		}},
+		{"one namespace for both", localConfig, map[string]string{"outpost.namespace": "jupyter"}, []string{
+			`outposts:outpost.namespace: "jupyter" is outposts:hub.namespace too; each needs one of its own`,
+		}},
+		{"one node port for hub and outpost", localConfig, map[string]string{
+			"hub.exposure": "{type: nodePort, nodePort: 30022}",
+			"outpost":      "{address: 10.0.0.1, exposure: {type: nodePort, apiNodePort: 30080, sshNodePort: 30022, tls: false}}",
+		}, []string{
+			"outposts:outpost.exposure.sshNodePort: 30022 is outposts:hub.exposure.nodePort too; choose another",
+		}},
+		{"hubs without an outpost", localConfig, map[string]string{
+			"outposts": "[{name: remote, address: 10.0.0.3, exposure: {type: nodePort, apiNodePort: 30080, sshNodePort: 30022}}]",
+			"hubs":     "[{name: other, password: 0123456789abcdef, sshPublicKeys: [" + publicKey + "]}]",
+		}, []string{
+			"outposts:hubs: ask the outpost of this stack, which has none: no entry of outposts:outposts is in this cluster (without address)",
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			raw := configFrom(t, tt.base)

@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -63,12 +64,9 @@ func run(w world) pulumi.RunFunc {
 		if err != nil {
 			return err
 		}
-		identity, err := preflight(context.Background(), c, api, before)
-		if err != nil {
-			return err
-		}
-		told, err := readSystems(ctx, c)
-		if err != nil {
+		told, unread := readSystems(ctx, c)
+		identity, err := preflight(context.Background(), c, api, before, told)
+		if err := errors.Join(unread, err); err != nil {
 			return err
 		}
 		b, err := newBuilder(ctx, c, w.now, identity)

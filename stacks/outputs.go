@@ -50,9 +50,10 @@ type systemOutput struct {
 }
 
 // readSystems reads what the stacks of hubs tell about this stack's outpost, in the order of hubs in config; nil for
-// a hub without stack.
+// a hub without stack. It returns no list unless all could be read.
 func readSystems(ctx *pulumi.Context, c Config) ([]*systemOutput, error) {
 	told := make([]*systemOutput, len(c.Hubs))
+	var errs []error
 	for i, p := range c.Hubs {
 		if p.Stack == "" {
 			continue
@@ -60,16 +61,21 @@ func readSystems(ctx *pulumi.Context, c Config) ([]*systemOutput, error) {
 		at := fmt.Sprintf("%s:hubs[%d].stack: %s", project, i, p.Stack)
 		outputs, err := stackOutputs(ctx, p.Stack)
 		if err != nil {
-			return nil, fmt.Errorf("%s cannot be read; run `pulumi up` on it first: %w", at, err)
+			errs = append(errs, fmt.Errorf("%s cannot be read; run `pulumi up` on it first: %w", at, err))
+			continue
 		}
 		out, err := systemIn(outputs, c.Outpost.Name)
 		if err != nil {
-			return nil, fmt.Errorf("%s %w", at, err)
+			errs = append(errs, fmt.Errorf("%s %w", at, err))
+			continue
 		}
 		if out.Hub != p.Name {
-			return nil, fmt.Errorf("%s: its hub is called %q, not %q", at, out.Hub, p.Name)
+			errs = append(errs, fmt.Errorf("%s: its hub is called %q, not %q", at, out.Hub, p.Name))
 		}
 		told[i] = &out
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
 	}
 	return told, nil
 }

@@ -32,8 +32,9 @@ const (
 )
 
 // preflight finds what would go wrong, or lose something, before anything is registered. It returns the identity of
-// the cluster.
-func preflight(ctx context.Context, c Config, api clusterAPI, before state) (string, error) {
+// the cluster. told has what the stacks of hubs tell; without it nothing is said of what the outpost shows.
+func preflight(ctx context.Context, c Config, api clusterAPI, before state, told []*systemOutput) (string, error) {
+	shown := identity{from: -1}
 	identity, err := api.Identity(ctx)
 	if err != nil {
 		return "", fmt.Errorf("%s:cluster: context %s: %w; nothing was changed. See that the cluster is up and that it is the one you mean", project, c.Cluster.Context, err)
@@ -45,7 +46,11 @@ func preflight(ctx context.Context, c Config, api clusterAPI, before state) (str
 	var errs []error
 	errs = append(errs, c.checkCharts()...)
 	errs = append(errs, c.checkHub()...)
-	errs = append(errs, c.takenNodePorts(ctx, api)...)
+	if c.Outpost != nil && told != nil {
+		shown, err = c.shown(told)
+		errs = append(errs, err)
+	}
+	errs = append(errs, c.takenNodePorts(ctx, api, shown)...)
 	errs = append(errs, c.lostVolumes(before)...)
 	errs = append(errs, c.lostKeys(before)...)
 	errs = append(errs, c.lostServers(ctx, api, before)...)
@@ -69,24 +74,39 @@ func (c Config) checkCharts() []error {
 	return nil
 }
 
-// takenNodePorts finds node ports of config that somebody else's Service holds.
-func (c Config) takenNodePorts(ctx context.Context, api clusterAPI) []error {
+// takenNodePorts finds node ports of the hub, and of what the outpost shows, that somebody else's Service holds.
+func (c Config) takenNodePorts(ctx context.Context, api clusterAPI, shown identity) []error {
 	type wanted struct {
 		key  string
 		port int
 		by   cluster.Object
+		out  string
 	}
 	var all []wanted
 	if c.Hub != nil && c.Hub.Exposure.Type == hub.NodePort {
 		all = append(all, wanted{
 			"hub.exposure.nodePort", c.Hub.Exposure.NodePort,
 			cluster.Object{Namespace: c.Hub.Namespace, Name: "proxy-public"},
+			"choose another",
 		})
 	}
 	if c.Outpost != nil {
-		api, ssh := cluster.Object{Namespace: c.Outpost.Namespace, Name: outpost.Release}, cluster.Object{Namespace: c.Outpost.Namespace, Name: outpost.Release + "-ssh"}
-		all = append(all, wanted{"outpost.exposure.apiNodePort", c.Outpost.Exposure.APINodePort, api},
-			wanted{"outpost.exposure.sshNodePort", c.Outpost.Exposure.SSHNodePort, ssh})
+		key, out := "outpost.exposure.%s", "choose another"
+		if shown.from >= 0 {
+			key = fmt.Sprintf("hubs[%d].stack: %%s from %s", shown.from, c.Hubs[shown.from].Stack)
+			out = fmt.Sprintf("choose another at %s:outposts[].exposure there", project)
+		}
+		for _, service := range []struct {
+			key  string
+			port int
+			name string
+		}{
+			{"apiNodePort", shown.exposure.APINodePort, outpost.Release},
+			{"sshNodePort", shown.exposure.SSHNodePort, outpost.Release + "-ssh"},
+		} {
+			by := cluster.Object{Namespace: c.Outpost.Namespace, Name: service.name}
+			all = append(all, wanted{fmt.Sprintf(key, service.key), service.port, by, out})
+		}
 	}
 	all = slices.DeleteFunc(all, func(w wanted) bool { return w.port == 0 })
 	if len(all) == 0 {
@@ -102,7 +122,7 @@ func (c Config) takenNodePorts(ctx context.Context, api clusterAPI) []error {
 	var errs []error
 	for _, w := range all {
 		if holder, taken := holders[w.port]; taken && holder != w.by {
-			errs = append(errs, fmt.Errorf("%s:%s: node port %d is taken by Service %s; choose another", project, w.key, w.port, holder))
+			errs = append(errs, fmt.Errorf("%s:%s: node port %d is taken by Service %s; %s", project, w.key, w.port, holder, w.out))
 		}
 	}
 	return errs

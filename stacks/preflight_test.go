@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -130,7 +131,7 @@ func TestPreflightRefuses(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := preflight(context.Background(), loaded(t, localConfig, tt.changes), tt.api, stateOf(tt.before))
+			_, err := preflight(context.Background(), loaded(t, localConfig, tt.changes), tt.api, stateOf(tt.before), []*systemOutput{})
 			if err == nil {
 				t.Fatal("accepted")
 			}
@@ -168,7 +169,7 @@ func TestPreflightAccepts(t *testing.T) {
 		{"larger", map[string]string{"outpost.persistence.size": "2Gi"}, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := preflight(context.Background(), loaded(t, localConfig, tt.changes), tt.api, stateOf(tt.before))
+			got, err := preflight(context.Background(), loaded(t, localConfig, tt.changes), tt.api, stateOf(tt.before), []*systemOutput{})
 			if err != nil || got != "a" {
 				t.Errorf("identity %q, error %v", got, err)
 			}
@@ -363,6 +364,69 @@ func TestRemoteBeforeLocal(t *testing.T) {
 			err := runStack(t, r, "remote", testWorld(committedConfig(t, "remote")))
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want ... %s", err, tt.want)
+			}
+			if got := r.List(); got != "" {
+				t.Errorf("registered:\n%s", got)
+			}
+		})
+	}
+}
+
+// TestRemoteRefuses holds what a remote stack refuses by what the stacks of hubs tell, and that nothing is registered.
+func TestRemoteRefuses(t *testing.T) {
+	const stack, another = "organization/outposts/local", "organization/outposts/another"
+	taken := map[int]cluster.Object{30080: {Namespace: "other", Name: "web"}, 30022: {Namespace: "outpost", Name: "outpost-ssh"}}
+	for _, tt := range []struct {
+		name    string
+		changes map[string]string
+		told    map[string]any // over what the hub's stack tells
+		ports   map[int]cluster.Object
+		want    []string
+	}{
+		{"node port taken", nil, nil, taken, []string{
+			"outposts:hubs[0].stack: apiNodePort from " + stack + ": node port 30080 is taken by Service other/web; choose another at outposts:outposts[].exposure there",
+		}},
+		{"rotation of what the hub's stack makes", map[string]string{"outpost.rotation": `{hostKey: "2", tls: ["2", "1"], cryptKey: "1"}`}, nil, nil, []string{
+			"outposts:outpost.rotation.hostKey: means nothing here: " + stack + " makes it; set it at outposts:outposts[].rotation there",
+			"outposts:outpost.rotation.tls: means nothing here: " + stack + " makes it; set it at outposts:outposts[].rotation there",
+		}},
+		{
+			"rotation of no certificate",
+			map[string]string{"outpost.rotation": `{tls: "2"}`},
+			map[string]any{"exposure": map[string]any{"type": "nodePort", "apiNodePort": 30080, "sshNodePort": 30022, "tls": false}, "tlsKey": "", "tlsCertificate": ""},
+			nil,
+			[]string{"outposts:outpost.rotation.tls: means nothing here: the outpost has no certificate of its own"},
+		},
+		{
+			"hubs that disagree",
+			map[string]string{"hubs": "[{name: one, stack: " + stack + "}, {name: two, stack: " + another + "}]"},
+			map[string]any{"hub": "one", "address": "10.0.0.4"},
+			nil,
+			[]string{
+				"outposts:hubs: hubs one and two do not have the same address and exposure for this outpost",
+				"outposts:hubs: hub two makes a host key for this outpost, another hub does too; give it the other one's (outposts:outposts, hostKeys and ca)",
+			},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			outputs, others := localOutputs(t), localOutputs(t)
+			maps.Copy(others[outputSystems].(map[string]any)["remote"].(map[string]any), map[string]any{"hub": "two"})
+			system := outputs[outputSystems].(map[string]any)["remote"].(map[string]any)
+			maps.Copy(system, tt.told)
+			w := testWorld(committedConfig(t, "remote"))
+			w.open = func(string, string) (clusterAPI, error) { return fakeCluster{identity: "a", ports: tt.ports}, nil }
+			for key, value := range tt.changes {
+				change(t, w.config, key, value)
+			}
+			r := &infratest.Recorder{Stacks: map[string]map[string]any{stack: outputs, another: others}}
+			err := runStack(t, r, "remote", w)
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error %v, want ... %s", err, want)
+				}
 			}
 			if got := r.List(); got != "" {
 				t.Errorf("registered:\n%s", got)

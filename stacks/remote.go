@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 
@@ -12,8 +13,10 @@ import (
 
 // identity is what an outpost shows of itself, and where.
 type identity struct {
-	address      string
-	exposure     outpost.Exposure
+	address  string
+	exposure outpost.Exposure
+	// from is the place in hubs of the one whose stack told it; -1 if it is this stack's own config.
+	from         int
 	hostKey      pulumi.StringInput
 	hostKeyLines pulumi.StringArray
 	tls          *outpost.TLS
@@ -47,32 +50,46 @@ func (b *builder) remote(told []*systemOutput) error {
 	return nil
 }
 
-// identityFrom settles what the outpost shows: what the first hub's stack made for it, and what no hub's stack made is
-// made here. All hubs must mean the same address.
-func (b *builder) identityFrom(told []*systemOutput) (identity, error) {
-	c := b.config
-	shown := identity{address: c.Outpost.Address, exposure: c.Outpost.Exposure}
-	var first *systemOutput
-	for _, out := range told {
+// shown settles what the outpost shows, as far as the stacks of hubs have made it. All must mean the same address, one
+// alone makes the host key, and what they make cannot be made anew here.
+func (c Config) shown(told []*systemOutput) (identity, error) {
+	shown := identity{address: c.Outpost.Address, exposure: c.Outpost.Exposure, from: -1}
+	f := &faults{}
+	for i, out := range told {
 		if out == nil {
 			continue
 		}
-		if first == nil {
-			first = out
-			shown.address, shown.exposure = out.Address, out.Exposure
+		if shown.from < 0 {
+			shown.from, shown.address, shown.exposure = i, out.Address, out.Exposure
 		} else if out.Address != shown.address || !reflect.DeepEqual(out.Exposure, shown.exposure) {
-			return identity{}, fmt.Errorf("%s:hubs: hubs %s and %s do not have the same address and exposure for this outpost", project, first.Hub, out.Hub)
+			f.add("hubs: hubs %s and %s do not have the same address and exposure for this outpost", told[shown.from].Hub, out.Hub)
 		}
+		elsewhere := fmt.Sprintf("%s makes it; set it at %s:outposts[].rotation there", c.Hubs[i].Stack, project)
 		if out.HostKey != "" {
 			if shown.hostKey != nil {
-				return identity{}, fmt.Errorf("%s:hubs: hub %s makes a host key for this outpost, another hub does too; give it the other one's (%s:outposts, hostKeys and ca)", project, out.Hub, project)
+				f.add("hubs: hub %s makes a host key for this outpost, another hub does too; give it the other one's (%s:outposts, hostKeys and ca)", out.Hub, project)
 			}
+			f.nothing("outpost.rotation.hostKey", len(c.Outpost.Rotation.HostKey) > 0, "%s", elsewhere)
 			shown.hostKey, shown.hostKeyLines = secretText(out.HostKey), pulumi.ToStringArray(out.HostKeys)
 		}
 		if out.TLSKey != "" && shown.tls == nil {
+			f.nothing("outpost.rotation.tls", len(c.Outpost.Rotation.TLS) > 0, "%s", elsewhere)
 			shown.tls = &outpost.TLS{Certificate: secretText(out.TLSCertificate), Key: secretText(out.TLSKey)}
 			shown.cas = pulumi.ToStringArray(out.CAs)
 		}
+	}
+	if shown.tls == nil {
+		f.nothing("outpost.rotation.tls", len(c.Outpost.Rotation.TLS) > 0 && !shown.exposure.OwnCertificate(), "the outpost has no certificate of its own")
+	}
+	return shown, errors.Join(f.errs...)
+}
+
+// identityFrom is what the outpost shows: what no hub's stack made is made here.
+func (b *builder) identityFrom(told []*systemOutput) (identity, error) {
+	c := b.config
+	shown, err := c.shown(told)
+	if err != nil {
+		return identity{}, err
 	}
 	needsTLS := shown.exposure.OwnCertificate() && shown.tls == nil
 	if shown.hostKey != nil && !needsTLS {

@@ -38,6 +38,8 @@ func (c Config) Validate() error {
 		f.add("outposts: is empty; a hub needs a system to start servers on")
 	case c.Hub != nil && c.Outpost != nil && c.localSystem() == nil:
 		f.add("outpost: no entry of %s:outposts is in this cluster (without address)", project)
+	case c.Hub != nil && c.Outpost == nil && len(c.Hubs) > 0:
+		f.add("hubs: ask the outpost of this stack, which has none: no entry of %s:outposts is in this cluster (without address)", project)
 	}
 	if c.Hub != nil {
 		c.Hub.validate(f)
@@ -45,6 +47,9 @@ func (c Config) Validate() error {
 	c.validateSystems(f)
 	if c.Outpost != nil {
 		c.validateOutpost(f)
+	}
+	if c.Hub != nil && c.Outpost != nil {
+		c.validateNeighbours(f)
 	}
 	c.validateHubs(f)
 	return errors.Join(f.errs...)
@@ -187,6 +192,25 @@ func (c Config) validateOutpost(f *faults) {
 	}
 	if c.Hub == nil && len(c.Hubs) == 0 {
 		f.add("hubs: is empty; somebody must be allowed to ask this outpost")
+	}
+}
+
+// validateNeighbours finds what a hub and an outpost in one cluster cannot both have.
+func (c Config) validateNeighbours(f *faults) {
+	h, o := c.Hub, c.Outpost
+	if o.Namespace == h.Namespace {
+		f.add("outpost.namespace: %q is %s:hub.namespace too; each needs one of its own", o.Namespace, project)
+	}
+	if h.Exposure.Type != hub.NodePort || h.Exposure.NodePort == 0 {
+		return
+	}
+	for _, own := range []struct {
+		key  string
+		port int
+	}{{"apiNodePort", o.Exposure.APINodePort}, {"sshNodePort", o.Exposure.SSHNodePort}} {
+		if own.port == h.Exposure.NodePort {
+			f.add("outpost.exposure.%s: %d is %s:hub.exposure.nodePort too; choose another", own.key, own.port, project)
+		}
 	}
 }
 
