@@ -25,6 +25,8 @@ var allowed = map[string][]string{
 	"server": {
 		"server/config", "server/httpapi", "server/hubclient", "server/outpost", "server/seal", "server/sshd", "server/store",
 	},
+	"infra/hub":                  {"infra/schema"},
+	"infra/outpost":              {"charts", "infra/schema"},
 	"server/cmd/outpost":         {"server", "server/config", "server/footprint", "server/kube", "server/outpost"},
 	"server/httpapi":             {"server/outpost"},
 	"server/hubclient":           {"server/outpost"},
@@ -32,7 +34,7 @@ var allowed = map[string][]string{
 	"server/outpost/outposttest": {"server/outpost"},
 	"server/store":               {"server/outpost", "server/seal"},
 	"server/store/storetest":     {"server/outpost"},
-	"stacks":                     {"infra/cluster", "infra/credentials", "infra/hub", "infra/outpost"},
+	"stacks":                     {"infra/cluster", "infra/credentials", "infra/hub", "infra/outpost", "infra/schema"},
 }
 
 // testOnly is what the tests of a package may import beside its own list.
@@ -47,7 +49,7 @@ var testOnly = map[string][]string{
 	"server/outpost":         {"server/outpost/outposttest"},
 	"server/store":           {"server/store/storetest"},
 	"server/store/storetest": {"server/outpost/outposttest"},
-	"stacks":                 {"infra/infratest"},
+	"stacks":                 {"charts", "infra/infratest"},
 }
 
 // TestImports holds every package of the module to the table.

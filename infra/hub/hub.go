@@ -2,9 +2,9 @@
 package hub
 
 import (
+	_ "embed"
 	"errors"
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,6 +13,8 @@ import (
 	helmv4 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/helm/v4"
 	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"github.com/outposts-dev/outposts/infra/schema"
 )
 
 const (
@@ -233,19 +235,35 @@ func (a Args) Check() error {
 			add("system %s: flavor %s is none of its flavors", s.Name, s.Flavor)
 		}
 	}
-	for _, key := range slices.Sorted(maps.Keys(a.Values)) {
-		if key == "custom" {
-			if custom, ok := a.Values[key].(map[string]any); ok && custom["outposts"] != nil {
-				add("values: custom.outposts is made from the systems; set those instead")
-			}
-		}
-	}
 	if len(errs) == 0 {
-		if err := checkValues(values(a, placeholders())); err != nil {
-			errs = append(errs, err)
+		for _, fault := range a.CheckValues() {
+			errs = append(errs, fault)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// schemaText is values.schema.json of chart 4.4.0 (ChartVersion), as it is in the chart. It is data of the
+// zero-to-jupyterhub project (BSD 3-clause), used to say what is wrong with values before anything is applied.
+//
+//go:embed values.schema.json
+var schemaText string
+
+var chartSchema = schema.Parse(schemaText)
+
+// CheckValues holds the values of the chart, with placeholders for the secrets, to the chart's schema. Faults are named
+// by their place in Args.Values: "values.hub.db.type".
+func (a Args) CheckValues() []schema.Fault {
+	var faults []schema.Fault
+	if custom, ok := a.Values["custom"].(map[string]any); ok && custom["outposts"] != nil {
+		faults = append(faults, schema.Fault{Path: []string{"values", "custom", "outposts"}, Text: "is made from the systems; set those instead"})
+	}
+	for _, fault := range chartSchema.Check(values(a, placeholders())) {
+		if !fault.Missing() { // else the chart's own values have it
+			faults = append(faults, fault.Below("values"))
+		}
+	}
+	return faults
 }
 
 func (a Args) startTimeout() int {

@@ -26,8 +26,8 @@ func TestPublishedDefects(t *testing.T) {
 			a := soundArgs()
 			change(&a)
 			made := values(a, placeholders())
-			if err := checkValues(made); err != nil {
-				t.Fatal(err)
+			if faults := a.CheckValues(); len(faults) > 0 {
+				t.Fatal(faults)
 			}
 			hub := at[map[string]any](t, made, "hub")
 

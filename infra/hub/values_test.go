@@ -129,17 +129,17 @@ func TestCheckRefuses(t *testing.T) {
 		{"chart", func(a *Args) { a.Chart = Chart{} }, "chart: want one of version and path"},
 		{
 			"systems in values", func(a *Args) { a.Values = map[string]any{"custom": map[string]any{"outposts": map[string]any{}}} },
-			"values: custom.outposts is made from the systems; set those instead",
+			"values.custom.outposts: is made from the systems; set those instead",
 		},
 		{
-			"unknown value", func(a *Args) { a.Values = map[string]any{"hub": map[string]any{"colour": "red"}} },
-			"hub.values: hub: additional properties 'colour' not allowed",
+			"unknown value", func(a *Args) { a.Values = map[string]any{"proxy": map[string]any{"colour": "red"}} },
+			"values.proxy.colour: there is no such key; there are: annotations, chp, deploymentStrategy, https, labels, secretSync, secretToken, service, traefik",
 		},
 		{
 			"value of the wrong type", func(a *Args) {
 				a.Values = map[string]any{"hub": map[string]any{"db": map[string]any{"type": "oracle"}}}
 			},
-			"hub.values: hub.db.type: value must be one of 'sqlite-pvc', 'sqlite-memory', 'mysql', 'postgres', 'other'",
+			"values.hub.db.type: value must be one of 'sqlite-pvc', 'sqlite-memory', 'mysql', 'postgres', 'other'",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
