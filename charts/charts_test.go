@@ -1,4 +1,3 @@
-// Package charts tests the charts: each value set in ci/ is rendered by Helm's engine and compared with a golden file.
 package charts
 
 import (

@@ -4,12 +4,16 @@ package outpost
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
 	helmv4 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/helm/v4"
 	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"github.com/outposts-dev/outposts/charts"
+	"github.com/outposts-dev/outposts/infra/schema"
 )
 
 // Release is the name of the chart's release and so of the Services: the published address is
@@ -72,7 +76,7 @@ type Outpost struct {
 	pulumi.ResourceState
 }
 
-// New installs an outpost.
+// New installs an outpost. Its values are held to the chart's schema before anything is registered.
 func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOption) (*Outpost, error) {
 	if err := args.validate(); err != nil {
 		return nil, fmt.Errorf("outpost %s: %w", name, err)
@@ -89,7 +93,7 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 		Name:      pulumi.String(Release),
 		Namespace: pulumi.String(args.Namespace),
 		Chart:     pulumi.String(args.Chart),
-		Values:    pulumi.ToMap(values(args)),
+		Values:    pulumi.ToMap(values(args, args.leaves())),
 	}, pulumi.Parent(o), pulumi.DependsOn(secrets))
 	if err != nil {
 		return nil, fmt.Errorf("outpost %s: chart: %w", name, err)
@@ -142,6 +146,9 @@ func joined(texts pulumi.StringArray, separator string) pulumi.StringOutput {
 	}).(pulumi.StringOutput)
 }
 
+// hubName is what the chart takes; in a list of users ':' and ';' end a name.
+var hubName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+
 func (a Args) validate() error {
 	var errs []error
 	missing := func(what string, is bool) {
@@ -157,12 +164,51 @@ func (a Args) validate() error {
 	missing("TLS", a.Exposure.OwnCertificate() && a.TLS == nil)
 	seen := map[string]bool{}
 	for _, hub := range a.Hubs {
-		missing("Hubs: a name", hub.Name == "")
+		if !hubName.MatchString(hub.Name) {
+			errs = append(errs, fmt.Errorf("hub %q: want letters, digits, '.', '_' and '-'", hub.Name))
+		}
 		missing("Password of hub "+hub.Name, hub.Password == nil)
 		if seen[hub.Name] {
 			errs = append(errs, fmt.Errorf("hub %s is there twice", hub.Name))
 		}
 		seen[hub.Name] = true
 	}
+	for _, fault := range a.CheckValues() {
+		errs = append(errs, fault)
+	}
 	return errors.Join(errs...)
+}
+
+var chartSchema = schema.Parse(charts.OutpostSchema)
+
+// CheckValues holds the values of the chart, with placeholders for what follows from keys, to the chart's schema; of Args it
+// needs no secrets. Faults are named by the setting that they come from: "config.hubs.a", or "values.replicas".
+func (a Args) CheckValues() []schema.Fault {
+	faults := chartSchema.Check(values(a, placeholders()))
+	for i, fault := range faults {
+		if reaches(a.Settings.Values, fault) {
+			faults[i] = fault.Below("values")
+		}
+	}
+	return faults
+}
+
+// reaches tells whether the place of a fault is in a document. A list is there as a whole.
+func reaches(document map[string]any, fault schema.Fault) bool {
+	path := fault.Path
+	if fault.Missing() && len(path) > 0 {
+		path = path[:len(path)-1]
+	}
+	var here any = document
+	for _, key := range path {
+		inner, isMap := here.(map[string]any)
+		if !isMap {
+			return true
+		}
+		if _, there := inner[key]; !there {
+			return false
+		}
+		here = inner[key]
+	}
+	return len(path) > 0
 }

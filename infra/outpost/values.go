@@ -50,10 +50,30 @@ type Persistence struct {
 	StorageClass string `json:"storageClass,omitempty"`
 }
 
-// values turns Args into the values of our chart. It is pure; leaves may be pulumi inputs that are not known yet.
-func values(a Args) map[string]any {
+// leaves are the parts of the values that follow from keys: pulumi inputs, or plain texts in their form.
+type leaves struct {
+	sshPublicKeys map[string]any // by hub, lists of lines
+	keysChecksum  any            // a text
+}
+
+// leaves are what the chart is given.
+func (a Args) leaves() leaves {
+	keys := map[string]any{}
+	for _, hub := range a.Hubs {
+		keys[hub.Name] = hub.SSHPublicKeys
+	}
+	return leaves{sshPublicKeys: keys, keysChecksum: a.keysChecksum()}
+}
+
+// placeholders have the form of leaves, to check values with before there are keys.
+func placeholders() leaves {
+	return leaves{sshPublicKeys: map[string]any{}, keysChecksum: "0"}
+}
+
+// values turns Args into the values of our chart. It is pure; only leaves may be inputs.
+func values(a Args, l leaves) map[string]any {
 	made := merge(a.defaults(), a.Settings.Values)
-	return merge(made, a.required())
+	return merge(made, a.required(l))
 }
 
 // defaults are what Settings.Values may change.
@@ -92,19 +112,19 @@ func (a Args) defaults() map[string]any {
 }
 
 // required is what holds whatever else is given: how the outpost is reached, and the names of its Secrets.
-func (a Args) required() map[string]any {
+func (a Args) required(l leaves) map[string]any {
 	made := map[string]any{
 		"fullnameOverride": Release,
 		"cryptSecret":      cryptSecret,
 		"outpostUsers":     usersSecret,
 		"hostKeySecret":    hostKeysSecret,
-		"hubSshPublicKeys": a.hubKeys(),
+		"hubSshPublicKeys": l.sshPublicKeys,
 		"config":           merge(a.config(), a.Settings.Config),
 		"persistence":      a.persistence(),
 		// With a second key, rows sealed with it are sealed anew with the first.
 		"rekey": len(a.CryptKeys) > 1,
 		// The process reads its keys once: other keys are another pod.
-		"podAnnotations": map[string]any{"outposts.dev/keys": a.keysChecksum()},
+		"podAnnotations": map[string]any{"outposts.dev/keys": l.keysChecksum},
 	}
 	if a.Exposure.OwnCertificate() {
 		made["tls"] = map[string]any{"secretName": tlsSecret}
@@ -137,14 +157,6 @@ func (a Args) persistence() map[string]any {
 		made["storageClass"] = p.StorageClass
 	}
 	return made
-}
-
-func (a Args) hubKeys() map[string]any {
-	keys := map[string]any{}
-	for _, hub := range a.Hubs {
-		keys[hub.Name] = hub.SSHPublicKeys
-	}
-	return keys
 }
 
 // config is the configuration file as far as it follows from who may ask: each hub may be called back at its API.

@@ -71,7 +71,7 @@ func TestValues(t *testing.T) {
 			a.CryptKeys = append(a.CryptKeys, pulumi.String("an older fernet key"))
 			a.Hubs = append(a.Hubs, Hub{Name: "other", Password: pulumi.String("another password"), SSHPublicKeys: pulumi.StringArray{pulumi.String("ssh-ed25519 BBBB other")}})
 			a.Settings = Settings{
-				Image: Image{Repository: "registry.example.org/outpost", Digest: "sha256:0000"}, StartTimeout: 300, LogLevel: "debug",
+				Image: Image{Repository: "registry.example.org/outpost", Digest: "sha256:" + strings.Repeat("0", 64)}, StartTimeout: 300, LogLevel: "debug",
 				Config:      map[string]any{"spawner": map[string]any{"cpu_limit": 2}, "hubs": map[string]any{"jupyterhub": map[string]any{"allowedOptions": []any{"image"}}}},
 				Flavors:     map[string]any{"flavors": map[string]any{"small": map[string]any{"max": 3}}},
 				Credits:     map[string]any{"credits": map[string]any{"a": map[string]any{"cap": 1}}},
@@ -114,7 +114,25 @@ func TestNewRefuses(t *testing.T) {
 		{"nothing", func(a *Args) { *a = Args{} }, []string{"outpost outpost: Chart is missing", "Namespace is missing", "Hubs is missing", "CryptKeys is missing", "HostKey is missing"}},
 		{"no certificate", func(a *Args) { a.TLS = nil }, []string{"outpost outpost: TLS is missing"}},
 		{"a hub twice", func(a *Args) { a.Hubs = append(a.Hubs, a.Hubs[0]) }, []string{"outpost outpost: hub jupyterhub is there twice"}},
+		{"name of a hub", func(a *Args) { a.Hubs[0].Name = "a b" }, []string{`outpost outpost: hub "a b": want letters, digits, '.', '_' and '-'`}},
 		{"no password", func(a *Args) { a.Hubs[0].Password = nil }, []string{"outpost outpost: Password of hub jupyterhub is missing"}},
+		{"settings of the chart", func(a *Args) {
+			a.Settings = Settings{
+				Config:      map[string]any{"globalMaxPerUsr": 3, "hubs": map[string]any{"jupyterhub": map[string]any{"allowedImages": "*"}}},
+				Persistence: Persistence{Size: "big"},
+				Values: map[string]any{
+					"replicas": 2, "service": map[string]any{"externalTrafficPolicy": "Near"},
+					"config": map[string]any{"hubs": map[string]any{"other": map[string]any{"tunnelRestart": map[string]any{}}}},
+				},
+			}
+		}, []string{
+			"config.globalMaxPerUsr: there is no such key; there are: failEarly, globalMaxPerUser, hubs, spawner",
+			"config.hubs.jupyterhub.allowedImages: got string, want array",
+			"persistence.size: does not match ",
+			"values.config.hubs.other.tunnelRestart.url is missing",
+			"values.replicas: there is no such key; there are: affinity, ",
+			"values.service.externalTrafficPolicy: value must be one of '', 'Local', 'Cluster'",
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			a := soundArgs()

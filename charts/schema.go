@@ -1,0 +1,10 @@
+// Package charts has what the Pulumi program must know of the charts in this folder before Helm does. Its tests render each
+// value set in ci/ by Helm's engine and compare it with a golden file.
+package charts
+
+import _ "embed"
+
+// OutpostSchema is values.schema.json of the chart outpost.
+//
+//go:embed outpost/values.schema.json
+var OutpostSchema string
