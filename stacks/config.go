@@ -145,19 +145,24 @@ func (w *words) UnmarshalJSON(text []byte) error {
 // root is the project's folder. All that is wrong is reported at once, by the names that the operator typed.
 func LoadConfig(raw map[string]string, root string) (Config, error) {
 	document := documentOf(raw)
-	if err := errors.Join(checkNamespaces(raw), checkSchema(document)); err != nil {
-		return Config{}, err
-	}
+	f := &faults{errs: foreignKeys(raw)}
+	f.refuse(configSchema.Check(document))
 	text, err := json.Marshal(document)
 	if err != nil {
 		return Config{}, err
 	}
 	var c Config
 	if err := json.Unmarshal(text, &c); err != nil {
-		return Config{}, fmt.Errorf("read config: %w", err) // the schema has let through what the types do not take
+		// A key has another type than it should; what keys mean together, nobody knows then.
+		if len(f.errs) == 0 {
+			f.errs = append(f.errs, fmt.Errorf("read config: %w", err)) // the schema has let it through
+		}
+		return Config{}, errors.Join(f.errs...)
 	}
 	c.setDefaults(root)
-	return c, c.Validate()
+	c.validate(f)
+	f.refuse(c.valueFaults())
+	return c, errors.Join(f.errs...)
 }
 
 // documentOf makes one document of all keys of our project. Values are JSON where they are structured.
@@ -180,21 +185,21 @@ func documentOf(raw map[string]string) map[string]any {
 // elsewhere are the namespaces of keys that Pulumi itself and the providers of this program read.
 var elsewhere = []string{"pulumi", "kubernetes", "random"}
 
-// checkNamespaces refuses keys that nobody reads: of a mistyped project, none of them would have any effect.
-func checkNamespaces(raw map[string]string) error {
+// foreignKeys finds keys that nobody reads: of a mistyped project, none of them would have any effect.
+func foreignKeys(raw map[string]string) []error {
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(raw)) {
 		namespace, name, _ := strings.Cut(key, ":")
 		if namespace == project || slices.Contains(elsewhere, namespace) {
 			continue
 		}
-		if _, known := compiledSchema().Properties[name]; known {
+		if configSchema.Has(name) {
 			errs = append(errs, fmt.Errorf("%s: nothing reads this key; did you mean %s:%s?", key, project, name))
 		} else {
 			errs = append(errs, fmt.Errorf("%s: nothing reads this key; ours begin with %s:, and pulumi:, kubernetes: and random: are let through", key, project))
 		}
 	}
-	return errors.Join(errs...)
+	return errs
 }
 
 func (c *Config) setDefaults(root string) {

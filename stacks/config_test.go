@@ -2,14 +2,18 @@ package main
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"sigs.k8s.io/yaml"
 
+	"github.com/outposts-dev/outposts/charts"
 	"github.com/outposts-dev/outposts/infra/credentials"
 )
 
@@ -105,6 +109,15 @@ func change(t *testing.T, raw map[string]string, key, value string) {
 	raw[name] = string(text)
 }
 
+// chartKeys are the keys of the outpost's chart, as a message lists them.
+var chartKeys = func() string {
+	var s struct{ Properties map[string]any }
+	if err := json.Unmarshal([]byte(charts.OutpostSchema), &s); err != nil {
+		panic(err)
+	}
+	return strings.Join(slices.Sorted(maps.Keys(s.Properties)), ", ")
+}()
+
 // TestConfigRefuses holds every message to the name that the operator typed.
 func TestConfigRefuses(t *testing.T) {
 	for _, tt := range []struct {
@@ -198,6 +211,8 @@ func TestConfigRefuses(t *testing.T) {
 		}},
 		{"short password", remoteConfig, map[string]string{"hubs.0": "{name: other, password: short}"}, []string{
 			"outposts:hubs[0].password: minLength: got 5, want 16",
+			"outposts:outpost: address and exposure are missing: no hub is named by its stack",
+			"outposts:hubs[0]: want either stack, or password and sshPublicKeys",
 		}},
 		{"crypt key", remoteConfig, map[string]string{"outpost.cryptKeys": "[hello]"}, []string{
 			"outposts:outpost.cryptKeys[0]: is no Fernet key (32 bytes, URL-safe base64)",
@@ -273,6 +288,65 @@ func TestConfigRefuses(t *testing.T) {
 			"hubs":     "[{name: other, password: 0123456789abcdef, sshPublicKeys: [" + publicKey + "]}]",
 		}, []string{
 			"outposts:hubs: ask the outpost of this stack, which has none: no entry of outposts:outposts is in this cluster (without address)",
+		}},
+		{"schema, meaning and values at once", localConfig, map[string]string{
+			"hub.startTimeout": "0", "hub.url": "-", "hub.values": "{hub: {db: {type: oracle}}}", "outposts.0.name": "remote",
+			"outpost": "{config: {globalMaxPerUsr: 3}, values: {replicas: 2}, logLevel: loud}",
+		}, []string{
+			"outposts:hub.startTimeout: minimum: got 0, want 1",
+			"outposts:hub.url is missing",
+			"outposts:outpost.logLevel: value must be one of 'debug', 'info', 'warn', 'error'",
+			`outposts:outposts[1].name: "remote" is the name of outposts[0] too`,
+			"outposts:hub.values.hub.db.type: value must be one of 'sqlite-pvc', 'sqlite-memory', 'mysql', 'postgres', 'other'",
+			"outposts:outpost.config.globalMaxPerUsr: there is no such key; there are: failEarly, globalMaxPerUser, hubs, spawner",
+			"outposts:outpost.values.replicas: there is no such key; there are: " + chartKeys,
+		}},
+		{"values of the hub's chart", localConfig, map[string]string{"hub.values": "{proxy: {colour: red}, custom: {outposts: {}}, cull: {enabled: soon}}"}, []string{
+			"outposts:hub.values.custom.outposts: is made from the systems; set those instead",
+			"outposts:hub.values.cull.enabled: got string, want boolean",
+			"outposts:hub.values.proxy.colour: there is no such key; there are: annotations, chp, deploymentStrategy, https, labels, secretSync, secretToken, service, traefik",
+		}},
+		{"values of the outpost's chart", remoteConfig, map[string]string{
+			"outpost.config": "{hubs: {jupyterhub: {allowedImages: all}}}", "outpost.persistence.size": "big", "outpost.values": "{tolerations: {}}",
+		}, []string{
+			"outposts:outpost.config.hubs.jupyterhub.allowedImages: got string, want array",
+			`outposts:outpost.persistence.size: does not match ^[0-9]+(\.[0-9]+)?([KMGTPE]i?)?$`,
+			"outposts:outpost.values.tolerations: got object, want array",
+		}},
+		{"names", localConfig, map[string]string{
+			"hub.name": "My Hub", "outposts.1": "{name: Remote, address: 10.0.0.3, exposure: {type: nodePort, apiNodePort: 30080, sshNodePort: 30022}, flavor: b, flavors: [{name: a/b}]}",
+			"hubs": "[{name: 'a b', password: 'a secret;with more', sshPublicKeys: [" + publicKey + "]}]",
+		}, []string{
+			"outposts:hub.name: want a lower-case letter, then letters, digits and '-', at most 22 characters",
+			"outposts:hubs[0].name: want letters, digits, '.', '_' and '-'",
+			"outposts:hubs[0].password: want a text without ';'",
+			"outposts:outposts[1].flavors[0].name: want letters, digits, '.', '_' and '-', at most 63 characters",
+			"outposts:outposts[1].name: want lower-case letters, digits and '-' between them, at most 32 characters",
+			`outposts:outposts[1].flavor: "b" is none of its flavors`,
+		}},
+		{"names missing", localConfig, map[string]string{"outposts.0.name": "-", "outposts.1.name": "-"}, []string{
+			"outposts:outposts[0].name is missing", "outposts:outposts[1].name is missing",
+		}},
+		{"exposure that there is not", localConfig, map[string]string{"hub.exposure.type": "Ingress", "outposts.1.exposure.type": "nodeport"}, []string{
+			"outposts:hub.exposure.type: value must be one of 'clusterIP', 'nodePort', 'loadBalancer', 'ingress'",
+			"outposts:outposts[1].exposure.type: value must be one of 'clusterIP', 'nodePort', 'loadBalancer', 'ingress'",
+		}},
+		{"URLs", localConfig, map[string]string{
+			"hub.url": "http://10.0.0.300:70000/hub", "hub.exposure": "{type: nodePort}", "outposts.1.hubApiUrl": "http://10.0.0.300/hub/api",
+			"hubs": "[{name: other, password: 0123456789abcdef, sshPublicKeys: [" + publicKey + "], apiUrl: 'https://-x/hub/api'}]",
+		}, []string{
+			`outposts:hub.url: "10.0.0.300" is neither an IPv4 address nor a DNS name`,
+			"outposts:hub.url: 70000 is no port",
+			`outposts:hub.url: "http://10.0.0.300:70000/hub": want scheme, host and port, no path`,
+			"outposts:hub.exposure.nodePort is missing",
+			`outposts:outposts[1].hubApiUrl: "10.0.0.300" is neither an IPv4 address nor a DNS name`,
+			`outposts:hubs[0].apiUrl: "-x" is neither an IPv4 address nor a DNS name`,
+		}},
+		{"no URL", localConfig, map[string]string{"hub.url": "hub.example.org"}, []string{
+			"outposts:hub.url: want http:// or https://, a host, and perhaps a port and a path",
+		}},
+		{"rotation word that is empty", localConfig, map[string]string{"hub.rotation": `{sshKey: ""}`}, []string{
+			"outposts:hub.rotation.sshKey: want a word or a list of words",
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -359,6 +433,20 @@ func FuzzConfig(f *testing.F) {
 			}
 			c.volumes()
 			warnings(c, nil)
+			// The hub's component refuses nothing that was accepted here: that would be when other things are written.
+			if c.Hub != nil {
+				var parties []party
+				for _, s := range c.Outposts {
+					parties = append(parties, c.partyOf(s))
+				}
+				args := c.hubArgs(parties)
+				for i := range args.Systems { // made later
+					args.Systems[i].KnownHosts = pulumi.String("")
+				}
+				if err := args.Check(); err != nil {
+					t.Error(err)
+				}
+			}
 		}
 	})
 }
@@ -368,7 +456,7 @@ func TestSchemaDescribesAll(t *testing.T) {
 	var schema struct {
 		Properties map[string]any `json:"properties"`
 	}
-	if err := json.Unmarshal([]byte(configSchema), &schema); err != nil {
+	if err := json.Unmarshal([]byte(schemaText), &schema); err != nil {
 		t.Fatal(err)
 	}
 	text, err := json.Marshal(Config{})

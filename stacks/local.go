@@ -103,14 +103,10 @@ func (b *builder) newParty(s SystemConfig) (party, error) {
 // localOutpost installs the outpost in the hub's cluster.
 func (b *builder) localOutpost(p party, own *credentials.Hub) error {
 	c := b.config
-	hubs := []outpost.Hub{{
-		Name: c.Hub.Name, Namespace: c.Hub.Namespace, APIURL: p.hubAPIURL,
-		Password: p.password, SSHPublicKeys: own.SSHPublicKeys,
-	}}
-	for _, peer := range c.Hubs {
-		hubs = append(hubs, explicitHub(peer))
-	}
-	if err := b.outpost(hubs, p.hostKey, nil, c.Outpost.Address, c.Outpost.Exposure); err != nil {
+	args := c.outpostArgs()
+	args.Hubs[0].Password, args.Hubs[0].SSHPublicKeys = p.password, own.SSHPublicKeys
+	args.HostKey = p.hostKey
+	if err := b.outpost(args); err != nil {
 		return err
 	}
 	b.exportOutpost(p.endpoint, p.hostKeyLines, p.cas)
@@ -150,21 +146,6 @@ func (c Config) hubArgs(parties []party) hub.Args {
 		args.Systems = append(args.Systems, system)
 	}
 	return args
-}
-
-// checkHub finds what the hub's component would refuse, before anything is registered.
-func (c Config) checkHub() []error {
-	if c.Hub == nil {
-		return nil
-	}
-	var parties []party
-	for _, s := range c.Outposts {
-		parties = append(parties, c.partyOf(s))
-	}
-	if err := c.hubArgs(parties).Check(); err != nil {
-		return []error{err}
-	}
-	return nil
 }
 
 func knownHosts(alias string, lines pulumi.StringArray) pulumi.StringOutput {

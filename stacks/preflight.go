@@ -45,7 +45,6 @@ func preflight(ctx context.Context, c Config, api clusterAPI, before state, told
 	}
 	var errs []error
 	errs = append(errs, c.checkCharts()...)
-	errs = append(errs, c.checkHub()...)
 	if c.Outpost != nil && told != nil {
 		shown, err = c.shown(told)
 		errs = append(errs, err)

@@ -93,7 +93,7 @@ func TestDocumentedSettings(t *testing.T) {
 	_, table, _ := strings.Cut(string(text), "| stack config | what it is | where it ends |\n| --- | --- | --- |\n")
 	table, _, _ = strings.Cut(table, "\n\n")
 	var schema map[string]any
-	if err := json.Unmarshal([]byte(configSchema), &schema); err != nil {
+	if err := json.Unmarshal([]byte(schemaText), &schema); err != nil {
 		t.Fatal(err)
 	}
 	keys := 0

@@ -26,23 +26,19 @@ type identity struct {
 // remote makes an outpost for hubs of other stacks and other operators. told has what the stacks of hubs tell, by the
 // order of hubs in config.
 func (b *builder) remote(told []*systemOutput) error {
-	c := b.config
-	var hubs []outpost.Hub
-	for i, peer := range c.Hubs {
-		if told[i] == nil {
-			hubs = append(hubs, explicitHub(peer))
-			continue
+	args := b.config.outpostArgs()
+	for i, out := range told {
+		if out != nil {
+			args.Hubs[i].APIURL = orElse(args.Hubs[i].APIURL, out.HubAPIURL)
+			args.Hubs[i].Password, args.Hubs[i].SSHPublicKeys = secretText(out.Password), pulumi.ToStringArray(out.SSHPublicKeys)
 		}
-		hubs = append(hubs, outpost.Hub{
-			Name: peer.Name, APIURL: orElse(peer.APIURL, told[i].HubAPIURL),
-			Password: secretText(told[i].Password), SSHPublicKeys: pulumi.ToStringArray(told[i].SSHPublicKeys),
-		})
 	}
 	shown, err := b.identityFrom(told)
 	if err != nil {
 		return err
 	}
-	if err := b.outpost(hubs, shown.hostKey, shown.tls, shown.address, shown.exposure); err != nil {
+	args.Address, args.Exposure, args.HostKey, args.TLS = shown.address, shown.exposure, shown.hostKey, shown.tls
+	if err := b.outpost(args); err != nil {
 		return err
 	}
 	b.outputs[outputCluster] = pulumi.String(b.identity)
@@ -112,16 +108,26 @@ func (b *builder) identityFrom(told []*systemOutput) (identity, error) {
 	return shown, nil
 }
 
-// explicitHub is a hub that someone else runs.
-func explicitHub(p PeerConfig) outpost.Hub {
-	return outpost.Hub{
-		Name: p.Name, APIURL: p.APIURL,
-		Password: secretText(p.Password), SSHPublicKeys: pulumi.ToStringArray(p.SSHPublicKeys),
+// outpostArgs are the arguments of the outpost as far as config says them: its hubs are that of this stack, if there is
+// one, then those of config, which have no password and no keys yet where their own stack tells them.
+func (c Config) outpostArgs() outpost.Args {
+	o := c.Outpost
+	args := outpost.Args{Namespace: o.Namespace, Address: o.Address, Exposure: o.Exposure, Settings: o.Settings}
+	if local := c.localSystem(); local != nil {
+		args.Hubs = append(args.Hubs, outpost.Hub{Name: c.Hub.Name, Namespace: c.Hub.Namespace, APIURL: c.partyOf(*local).hubAPIURL})
 	}
+	for _, p := range c.Hubs {
+		made := outpost.Hub{Name: p.Name, APIURL: p.APIURL}
+		if p.Stack == "" {
+			made.Password, made.SSHPublicKeys = secretText(p.Password), pulumi.ToStringArray(p.SSHPublicKeys)
+		}
+		args.Hubs = append(args.Hubs, made)
+	}
+	return args
 }
 
-// outpost installs the outpost of this stack's cluster.
-func (b *builder) outpost(hubs []outpost.Hub, hostKey pulumi.StringInput, tls *outpost.TLS, address string, exposure outpost.Exposure) error {
+// outpost installs the outpost of this stack's cluster. What args lack is the chart, and the keys of the database.
+func (b *builder) outpost(args outpost.Args) error {
 	c := b.config.Outpost
 	store, err := credentials.NewStore(b.ctx, "outpost", credentials.StoreArgs{
 		CryptKey: credentials.Words(c.Rotation.CryptKey), KeepData: !b.config.mayLose(c.database()),
@@ -129,11 +135,9 @@ func (b *builder) outpost(hubs []outpost.Hub, hostKey pulumi.StringInput, tls *o
 	if err != nil {
 		return err
 	}
-	_, err = outpost.New(b.ctx, "outpost", outpost.Args{
-		Chart: b.chartPath(), Namespace: c.Namespace, Exposure: exposure, Address: address, Hubs: hubs,
-		CryptKeys: append(store.CryptKeys, secretTexts(c.CryptKeys)...),
-		HostKey:   hostKey, TLS: tls, Settings: c.Settings,
-	}, b.inCluster(c.Namespace)...)
+	args.Chart = b.chartPath()
+	args.CryptKeys = append(store.CryptKeys, secretTexts(c.CryptKeys)...)
+	_, err = outpost.New(b.ctx, "outpost", args, b.inCluster(c.Namespace)...)
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/fernet/fernet-go"
@@ -17,18 +18,54 @@ import (
 	"github.com/outposts-dev/outposts/infra/credentials"
 	"github.com/outposts-dev/outposts/infra/hub"
 	"github.com/outposts-dev/outposts/infra/outpost"
+	"github.com/outposts-dev/outposts/infra/schema"
 )
 
 // faults collects what is wrong, each by the name the operator typed.
-type faults struct{ errs []error }
-
-func (f *faults) add(format string, args ...any) {
-	f.errs = append(f.errs, fmt.Errorf(project+":"+format, args...))
+type faults struct {
+	errs []error
+	// refused are keys that are wrong by themselves: what follows from them is not said.
+	refused []string
 }
 
-// Validate finds what the schema cannot say: what keys mean together.
-func (c Config) Validate() error {
-	f := &faults{}
+// add adds a fault. The text begins with the key, without our project.
+func (f *faults) add(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	key, _, _ := strings.Cut(text, " ")
+	if !f.wrong(strings.TrimSuffix(key, ":")) {
+		f.errs = append(f.errs, errors.New(project+":"+text))
+	}
+}
+
+// addAll adds errors whose texts begin with the full key.
+func (f *faults) addAll(errs ...error) {
+	for _, err := range errs {
+		if err != nil {
+			f.add("%s", strings.TrimPrefix(err.Error(), project+":"))
+		}
+	}
+}
+
+// refuse adds what a schema finds.
+func (f *faults) refuse(all []schema.Fault) {
+	for _, fault := range all {
+		f.add("%s", fault.Error())
+	}
+	for _, fault := range all {
+		f.refused = append(f.refused, fault.Key())
+	}
+}
+
+// wrong tells whether a key, or what it is in, is wrong by itself.
+func (f *faults) wrong(key string) bool {
+	return slices.ContainsFunc(f.refused, func(refused string) bool {
+		rest, within := strings.CutPrefix(key, refused)
+		return within && (rest == "" || rest[0] == '.' || rest[0] == '[')
+	})
+}
+
+// validate finds what the schema cannot say: what keys mean together.
+func (c Config) validate(f *faults) {
 	switch {
 	case c.Hub == nil && c.Outpost == nil:
 		f.add("hub or %s:outpost is missing: a stack has one or both", project)
@@ -52,18 +89,27 @@ func (c Config) Validate() error {
 		c.validateNeighbours(f)
 	}
 	c.validateHubs(f)
-	return errors.Join(f.errs...)
 }
 
 func (h *HubConfig) validate(f *faults) {
-	e := h.Exposure
-	at, err := url.Parse(h.URL)
-	if err != nil || at.Path != "" {
+	if at := validateURL(f, "hub.url", h.URL); at.Path != "" {
 		f.add("hub.url: %q: want scheme, host and port, no path", h.URL)
-		return
 	}
-	if !validAddress(at.Hostname()) {
-		f.add("hub.url: %q is neither an IP address nor a DNS name", at.Hostname())
+	h.validateExposure(f)
+	if h.Chart.Path != "" && h.Chart.Version != "" {
+		f.add("hub.chart: want one of version and path")
+	}
+	f.addAll(h.rotation().Validate(project + ":hub.rotation")...)
+	f.oneWord("hub.rotation.cookieSecret", h.Rotation.CookieSecret)
+	f.oneWord("hub.rotation.proxyToken", h.Rotation.ProxyToken)
+	f.oneWord("hub.rotation.login", h.Rotation.Login)
+	f.oneWord("hub.rotation.verifyToken", h.Rotation.VerifyToken)
+}
+
+func (h *HubConfig) validateExposure(f *faults) {
+	e := h.Exposure
+	if f.wrong("hub.exposure.type") {
+		return // what the other keys mean, hangs on it
 	}
 	unused := func(key string, is bool) {
 		if is {
@@ -85,14 +131,6 @@ func (h *HubConfig) validate(f *faults) {
 	unused("tlsSecret", e.Type != hub.Ingress && e.TLSSecret != "")
 	unused("loadBalancerIP", e.Type != hub.LoadBalancer && e.LoadBalancerIP != "")
 	unused("annotations", e.Type != hub.LoadBalancer && e.Type != hub.Ingress && len(e.Annotations) > 0)
-	if h.Chart.Path != "" && h.Chart.Version != "" {
-		f.add("hub.chart: want one of version and path")
-	}
-	f.errs = append(f.errs, h.rotation().Validate(project+":hub.rotation")...)
-	f.oneWord("hub.rotation.cookieSecret", h.Rotation.CookieSecret)
-	f.oneWord("hub.rotation.proxyToken", h.Rotation.ProxyToken)
-	f.oneWord("hub.rotation.login", h.Rotation.Login)
-	f.oneWord("hub.rotation.verifyToken", h.Rotation.VerifyToken)
 }
 
 // oneWord refuses further words of a secret of which there is one at a time: nothing would accept them.
@@ -118,6 +156,10 @@ func (c Config) validateSystems(f *faults) {
 		}
 		seen[s.Name] = i
 		s.validateShared(f, at)
+		validateURL(f, at+".hubApiUrl", s.HubAPIURL)
+		if s.Flavor != "" && len(s.Flavors) > 0 && !slices.ContainsFunc(s.Flavors, func(o hub.Flavor) bool { return o.Name == s.Flavor }) {
+			f.add("%s.flavor: %q is none of its flavors", at, s.Flavor)
+		}
 		if s.InCluster() {
 			if local >= 0 {
 				f.add("%s: has no address, nor has outposts[%d]; one outpost can be in the hub's cluster", at, local)
@@ -131,15 +173,15 @@ func (c Config) validateSystems(f *faults) {
 		if !validAddress(s.Address) {
 			f.add("%s.address: %q is neither an IPv4 address nor a DNS name", at, s.Address)
 		}
+		for k, line := range s.HostKeys {
+			validateKey(f, fmt.Sprintf("%s.hostKeys[%d]", at, k), line)
+		}
+		validateCA(f, at+".ca", s.CA)
 		if s.Exposure.Type == "" || s.Exposure.Type == outpost.ClusterIP {
 			f.add("%s.exposure: want nodePort, loadBalancer or ingress: the hub is in another cluster", at)
 			continue
 		}
 		validateExposure(f, at, s.Address, s.Exposure)
-		for k, line := range s.HostKeys {
-			validateKey(f, fmt.Sprintf("%s.hostKeys[%d]", at, k), line)
-		}
-		validateCA(f, at+".ca", s.CA)
 	}
 }
 
@@ -151,7 +193,7 @@ func (s SystemConfig) validateShared(f *faults, at string) {
 	f.nothing(at+".hostKeys", here && len(s.HostKeys) > 0, "this stack makes the host key of the outpost in this cluster")
 	f.nothing(at+".ca", s.CA != "" && !s.Exposure.Encrypted(), "the API of this system is plain HTTP")
 	r, given := s.Rotation, project+":"+at
-	f.errs = append(f.errs, r.words().Validate(given+".rotation")...)
+	f.addAll(r.words().Validate(given + ".rotation")...)
 	f.oneWord(at+".rotation.password", r.Password)
 	f.nothing(at+".rotation.password", len(r.Password) > 0 && s.Password != "", "%s.password is given; give another one there", given)
 	f.nothing(at+".rotation.hostKey", len(r.HostKey) > 0 && len(s.HostKeys) > 0, "%s.hostKeys are given; give others there", given)
@@ -218,10 +260,8 @@ func (c Config) validateNeighbours(f *faults) {
 // here. What the stack of a hub made is known later: see shown.
 func (c Config) validateRotation(f *faults) {
 	r := c.Outpost.Rotation
-	f.errs = append(f.errs, r.words().Validate(project+":outpost.rotation")...)
-	if err := credentials.Words(r.CryptKey).Validate(project + ":outpost.rotation.cryptKey"); err != nil {
-		f.errs = append(f.errs, err)
-	}
+	f.addAll(r.words().Validate(project + ":outpost.rotation")...)
+	f.addAll(credentials.Words(r.CryptKey).Validate(project + ":outpost.rotation.cryptKey"))
 	local := slices.IndexFunc(c.Outposts, SystemConfig.InCluster)
 	switch {
 	case c.Hub == nil:
@@ -255,6 +295,7 @@ func (c Config) validateHubs(f *faults) {
 		case p.Stack == "" && (p.Password == "" || len(p.SSHPublicKeys) == 0):
 			f.add("%s: want either stack, or password and sshPublicKeys", at)
 		}
+		validateURL(f, at+".apiUrl", p.APIURL)
 		for k, line := range p.SSHPublicKeys {
 			validateKey(f, fmt.Sprintf("%s.sshPublicKeys[%d]", at, k), line)
 		}
@@ -264,6 +305,9 @@ func (c Config) validateHubs(f *faults) {
 // validateExposure finds keys that are missing, or that mean nothing with the exposure's type.
 func validateExposure(f *faults, at, address string, e outpost.Exposure) {
 	at += ".exposure"
+	if f.wrong(at + ".type") {
+		return // what the other keys mean, hangs on it
+	}
 	for _, key := range []struct {
 		name  string
 		set   bool
@@ -311,6 +355,24 @@ func validateExposure(f *faults, at, address string, e outpost.Exposure) {
 	if e.SSHAddress != "" && !validAddress(e.SSHAddress) {
 		f.add("%s.sshAddress: %q is neither an IPv4 address nor a DNS name", at, e.SSHAddress)
 	}
+}
+
+// validateURL looks at what the schema's pattern lets through: the host, and the port. An empty text is none.
+func validateURL(f *faults, key, text string) *url.URL {
+	at, err := url.Parse(text)
+	switch {
+	case text == "":
+		return &url.URL{}
+	case err != nil:
+		f.add("%s: %q is no URL", key, text)
+		return &url.URL{}
+	case !validAddress(at.Hostname()):
+		f.add("%s: %q is neither an IPv4 address nor a DNS name", key, at.Hostname())
+	}
+	if port, err := strconv.Atoi(at.Port()); err == nil && (port == 0 || port > 65535) {
+		f.add("%s: %d is no port", key, port)
+	}
+	return at
 }
 
 func validateKey(f *faults, at, line string) {
