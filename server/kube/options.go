@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/outposts-dev/outposts/server/outpost"
 )
@@ -19,8 +17,6 @@ type option struct {
 	// idle options are known and have no effect here: they act inside a hub, configure the peer's API client,
 	// or are Python functions.
 	idle bool
-	// local options may not be set by a hub, whatever its allow-list says.
-	local bool
 }
 
 // optionTable lists KubeSpawner 7.1's options (contract: options.json), then ours.
@@ -48,7 +44,7 @@ var optionTable = []option{
 	{name: "ip", kind: text},
 	{name: "working_dir", kind: nullable(text)},
 	{name: "environment", kind: environment},
-	{name: "env_keep", kind: textList, local: true},
+	{name: "env_keep", kind: textList},
 	{name: "default_url", kind: text},
 	{name: "notebook_dir", kind: text},
 	{name: "debug", kind: boolean},
@@ -288,44 +284,6 @@ func mergeLayer(base, over map[string]any) map[string]any {
 		out[name] = value
 	}
 	return out
-}
-
-// checkAllowed notes each option of misc that the hub may not set and an image that matches none of its patterns.
-func checkAllowed(hub outpost.Hub, misc map[string]any, p *problems) {
-	allowed := func(name string) bool {
-		if o, ok := options[name]; ok && o.local {
-			return false
-		}
-		return slices.Contains(outpost.AlwaysAllowedOptions, name) || slices.Contains(hub.AllowedOptions, name) ||
-			slices.Contains(hub.AllowedOptions, "*")
-	}
-	for name := range misc {
-		canonicalName := name
-		if name == "image_spec" {
-			canonicalName = "image"
-		}
-		if !allowed(name) && !allowed(canonicalName) {
-			p.addf(name, "this outpost does not let hub %s set it", hub.Name)
-		}
-	}
-	if len(hub.AllowedImages) == 0 {
-		return
-	}
-	for _, name := range []string{"image", "image_spec"} {
-		image, ok := misc[name].(string)
-		if ok && !slices.ContainsFunc(hub.AllowedImages, func(pattern string) bool { return matchImage(pattern, image) }) {
-			p.addf(name, "image %q is not among those that hub %s may use", image, hub.Name)
-		}
-	}
-}
-
-// matchImage tells whether a whole image reference matches a pattern in which * stands for any text, also with
-// slashes, and ? for one character.
-func matchImage(pattern, image string) bool {
-	quoted := regexp.QuoteMeta(pattern)
-	quoted = strings.NewReplacer(`\*`, `.*`, `\?`, `.`).Replace(quoted)
-	matched, err := regexp.MatchString(`^(?s:`+quoted+`)$`, image)
-	return err == nil && matched
 }
 
 // asValues decodes the raw values of misc or user options; a value that is not JSON is a problem.

@@ -161,12 +161,7 @@ func (s *Spawner) mergeOptions(hub outpost.Hub, r outpost.StartRequest, flavor o
 	if resources, ok := flavor["resources"].(map[string]any); ok {
 		layer("flavor "+r.Flavor, resources)
 	}
-	misc := asValues(r.Body.Misc, p)
-	before := len(p.list)
-	checkAllowed(hub, misc, p)
-	if len(p.list) == before { // a refused option is not also reported as wrong
-		layer("misc", misc)
-	}
+	layer("misc", asValues(r.Body.Misc, p)) // what the hub may set has been checked (outpost.Hub)
 	removed := applyProfile(merged, func(name string) any { return s.defaults[name] }, asValues(r.Body.UserOptions, p), p)
 	return merged, removed
 }

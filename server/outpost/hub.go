@@ -1,13 +1,15 @@
 package outpost
 
+import "slices"
+
 // Hub is a JupyterHub that may ask this outpost, and what it may ask for. Its name is its Basic-auth user.
 type Hub struct {
 	Name string
 	// AllowedOptions are the spawner options that this hub may set in misc, beside the seven that its client
-	// always sends (AlwaysAllowedOptions). Anything else is refused by name.
+	// always sends (AlwaysAllowedOptions); "*" stands for all of them. Anything else is refused by name.
 	AllowedOptions []string
-	// AllowedImages are patterns (path.Match on the whole reference, "*" also matches "/") for a hub's choice
-	// of image in misc; used only when AllowedOptions has "image". Empty allows any image.
+	// AllowedImages are patterns for a hub's choice of image in misc: globs ("*", "?", "[...]") for the whole reference, in which
+	// "*" also matches "/". Used only when AllowedOptions has "image". Empty allows any image.
 	AllowedImages []string
 	// CallbackURLs are the URL prefixes that this hub's requests may name for events, flavor updates and tunnels:
 	// scheme, host and port must be equal and the path must begin with the prefix's. Empty allows none.
@@ -37,6 +39,25 @@ type HubCall struct {
 // AlwaysAllowedOptions are the names that the hub's client puts into misc with every start (contract 7.1).
 var AlwaysAllowedOptions = []string{
 	"dns_name_template", "pod_name_template", "internal_ssl", "port", "ip", "services_enabled", "extra_labels",
+}
+
+// Lists tells whether the operator lets this hub set an option for which being sent by every client is not enough.
+func (h Hub) Lists(option string) bool {
+	switch option {
+	case "env_keep": // it hands out variables of this process
+		return false
+	case "image_spec": // the older name of image
+		option = "image"
+	}
+	return slices.Contains(h.AllowedOptions, option) || slices.Contains(h.AllowedOptions, "*")
+}
+
+// allowsImage tells whether an image matches one of the hub's patterns.
+func (h Hub) allowsImage(image string) bool {
+	return slices.ContainsFunc(h.AllowedImages, func(glob string) bool {
+		re, err := compileGlob(glob)
+		return err == nil && re.MatchString(image)
+	})
 }
 
 // Secret is a text that must not be printed: fmt and slog show a mark. Reveal returns the text.

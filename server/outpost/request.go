@@ -45,32 +45,33 @@ func nameFault(s string) string {
 
 // checkMisc refuses options that the hub may not set, naming all of them, and images that match none of its patterns.
 func checkMisc(h Hub, name string, misc map[string]json.RawMessage) error {
+	refuse := func(message string) error {
+		return &Error{Kind: KindInvalid, Reason: "option", Message: shorten(name) + " - " + message}
+	}
 	var refused []string
 	for option := range misc {
-		if !slices.Contains(AlwaysAllowedOptions, option) && !slices.Contains(h.AllowedOptions, option) {
+		if !slices.Contains(AlwaysAllowedOptions, option) && !h.Lists(option) {
 			refused = append(refused, option)
 		}
 	}
 	if len(refused) > 0 {
 		slices.Sort(refused)
-		return &Error{Kind: KindInvalid, Reason: "option", Message: shorten(name) + " - The hub " + h.Name +
-			" may not set these options in misc: " + shorten(strings.Join(refused, ", "))}
+		return refuse("The hub " + h.Name + " may not set these options in misc: " + shorten(strings.Join(refused, ", ")))
 	}
-	raw, ok := misc["image"]
-	if !ok || len(h.AllowedImages) == 0 {
-		return nil
-	}
-	var image string
-	if err := json.Unmarshal(raw, &image); err != nil {
-		return &Error{Kind: KindInvalid, Reason: "option", Message: shorten(name) + " - The option image in misc must be a text."}
-	}
-	for _, p := range h.AllowedImages {
-		if re, err := compileGlob(p); err == nil && re.MatchString(image) {
-			return nil
+	for _, option := range []string{"image", "image_spec"} {
+		raw, sent := misc[option]
+		if !sent || len(h.AllowedImages) == 0 {
+			continue
+		}
+		var image string
+		if err := json.Unmarshal(raw, &image); err != nil {
+			return refuse("The option " + option + " in misc must be a text.")
+		}
+		if !h.allowsImage(image) {
+			return refuse("The hub " + h.Name + " may not choose the image " + shorten(image))
 		}
 	}
-	return &Error{Kind: KindInvalid, Reason: "option", Message: shorten(name) + " - The hub " + h.Name +
-		" may not choose the image " + shorten(image)}
+	return nil
 }
 
 // shorten keeps a text from outside to a length that fits a message.

@@ -38,13 +38,28 @@ func TestX12X67BadNamesAreRefused(t *testing.T) {
 
 func TestX13X65RefusedOptionsAreNamed(t *testing.T) {
 	const images = "quay.io/jupyter/*"
-	hubs := []outpost.Hub{{Name: "hub-a", AllowedOptions: []string{"image", "cpu_limit"}, AllowedImages: []string{images}}, {Name: "hub-b"}}
+	hubs := []outpost.Hub{{Name: "hub-a", AllowedOptions: []string{"image", "cpu_limit"}, AllowedImages: []string{images, "python:3.1[2-4]"}}, {Name: "hub-b"}, {Name: "hub-c", AllowedOptions: []string{"*"}}}
 	for _, tc := range []struct {
 		name, hub string
 		misc      map[string]string
 		want      string // message; "" for a start
 	}{
 		{name: "allowed image", hub: "hub-a", misc: map[string]string{"image": `"quay.io/jupyter/base/notebook:1"`}},
+		{name: "image by its older name", hub: "hub-a", misc: map[string]string{"image_spec": `"quay.io/jupyter/base"`}},
+		{name: "image of a class of characters", hub: "hub-a", misc: map[string]string{"image": `"python:3.13"`}},
+		{name: "everything", hub: "hub-c", misc: map[string]string{"volumes": `[]`, "image_spec": `"x"`}},
+		{
+			name: "everything but variables of this process", hub: "hub-c", misc: map[string]string{"env_keep": `["SQL_PASSWORD"]`},
+			want: "lab-one - The hub hub-c may not set these options in misc: env_keep",
+		},
+		{
+			name: "other image by its older name", hub: "hub-a", misc: map[string]string{"image_spec": `"evil.io/quay.io/jupyter/x"`},
+			want: "lab-one - The hub hub-a may not choose the image evil.io/quay.io/jupyter/x",
+		},
+		{
+			name: "other image of a class of characters", hub: "hub-a", misc: map[string]string{"image": `"python:3.11"`},
+			want: "lab-one - The hub hub-a may not choose the image python:3.11",
+		},
 		{
 			name: "other image", hub: "hub-a", misc: map[string]string{"image": `"evil.io/jupyter/x"`},
 			want: "lab-one - The hub hub-a may not choose the image evil.io/jupyter/x",

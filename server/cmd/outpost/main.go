@@ -190,7 +190,7 @@ The YAML file of OUTPOST_CONFIG_FILE, all of it optional:
   failEarly: true                     # end a start that cannot succeed at once, with the reason
   hubs:
     jupyterhub:                       # its name in usernames
-      allowedOptions: [image]         # options it may set with a start
+      allowedOptions: [image]         # options it may set with a start; "*" for all
       allowedImages: ["quay.io/jupyter/*"]
       callbackUrls: ["https://hub.example.org/hub/api"]  # where it may be called back; none without
       callbackCaFile: /mnt/hub_ca/ca.crt
