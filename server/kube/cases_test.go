@@ -2,6 +2,7 @@ package kube
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -154,5 +155,65 @@ func TestX36AStopAfterARestartMakesNothing(t *testing.T) {
 	}
 	if left := cl.left(t); left != "" {
 		t.Errorf("left behind: %s", left)
+	}
+}
+
+// X8: a hub's SSH key opens the address that a start is answered with, so nothing in misc may lead it elsewhere.
+func TestX8AHubDoesNotChooseWhereItsKeyLeads(t *testing.T) {
+	const own, client = "{name}.{namespace}.svc.example.org", "{name}.{namespace}.svc.cluster.local"
+	const refused = `dns_name_template: makes "%s", but hub h may only be led to "%s"; ` +
+		`leave the option out at the hub, or list dns_name_template in hubs.h.allowedOptions of the outpost`
+	listed := []string{"dns_name_template"}
+	for _, c := range []struct {
+		name     string
+		operator string // dns_name_template of the outpost, empty for none
+		allowed  []string
+		misc     map[string]any
+		host     string // of the address; empty for a refusal
+		want     string // the error
+	}{
+		{name: "what every client sends", misc: map[string]any{"dns_name_template": client}, host: "jupyter-alice--lab.outpost.svc.cluster.local"},
+		{name: "nothing", host: "jupyter-alice--lab.outpost.svc.cluster.local"},
+		{name: "the same in other words", misc: map[string]any{"dns_name_template": "{name!s}.{namespace:s}.svc.cluster.local"}, host: "jupyter-alice--lab.outpost.svc.cluster.local"},
+		{
+			name: "a database", misc: map[string]any{"dns_name_template": "postgres.bank.svc.cluster.local", "port": 5432},
+			want: fmt.Sprintf(refused, "postgres.bank.svc.cluster.local", "jupyter-alice--lab.outpost.svc.cluster.local"),
+		},
+		{
+			name: "a database of the pod's name", misc: map[string]any{"dns_name_template": "{name}.bank.svc.cluster.local", "pod_name_template": "postgres"},
+			want: fmt.Sprintf(refused, "postgres.bank.svc.cluster.local", "postgres.outpost.svc.cluster.local"),
+		},
+		{
+			name: "a database through a pod's name", misc: map[string]any{"pod_name_template": "postgres.bank.svc.cluster.local"},
+			want: `pod_name_template: makes the name "postgres.bank.svc.cluster.local": a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')`,
+		},
+		{name: "a wrong type", misc: map[string]any{"dns_name_template": 5}, want: "dns_name_template (misc): must be a text, not a whole number"},
+		{name: "an unknown field", misc: map[string]any{"dns_name_template": "{username}"}, want: "dns_name_template: unknown field {username} in template; write {{ and }} for braces"},
+		{name: "the operator's own domain", operator: own, misc: map[string]any{"dns_name_template": own}, host: "jupyter-alice--lab.outpost.svc.example.org"},
+		// The client sends its default without being asked to, so it is no wish of anybody's.
+		{name: "what every client sends to the operator's own domain", operator: own, misc: map[string]any{"dns_name_template": client}, host: "jupyter-alice--lab.outpost.svc.example.org"},
+		{name: "a hub that may", allowed: listed, misc: map[string]any{"dns_name_template": "other.example.org"}, host: "other.example.org"},
+		{name: "a hub that may, by its client's default", operator: own, allowed: listed, misc: map[string]any{"dns_name_template": client}, host: "jupyter-alice--lab.outpost.svc.cluster.local"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			operator := map[string]any{"services_enabled": true, "pod_name_template": "jupyter-{username}--{servername}"}
+			if c.operator != "" {
+				operator["dns_name_template"] = c.operator
+			}
+			s := testSpawner(t, "outpost", Options{Spawner: operator})
+			o, err := plan(t, s, outpost.Hub{Name: "h", AllowedOptions: c.allowed}, nil, c.misc)
+			if c.want != "" {
+				if err == nil || err.Error() != c.want || outpost.KindOf(err) != outpost.KindInvalid {
+					t.Errorf("got  %v\nwant %s", err, c.want)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := rawURL(o, "10.0.0.1", 8888); err != nil || got != "http://"+c.host+":8888" || stateFor(o)[stateDNS] != c.host {
+				t.Errorf("address %s, state %v, %v; want the host %s", got, stateFor(o), err, c.host)
+			}
+		})
 	}
 }

@@ -178,7 +178,7 @@ func TestWhatAHubSetsIsChecked(t *testing.T) {
 		want string // empty: allowed
 	}{
 		{"what the client always sends", outpost.Hub{}, map[string]any{
-			"dns_name_template": "{name}.{namespace}.svc", "pod_name_template": "jupyter-{username}", "internal_ssl": false,
+			"dns_name_template": "{name}.{namespace}.svc.cluster.local", "pod_name_template": "jupyter-{username}", "internal_ssl": false,
 			"port": 4000, "ip": "0.0.0.0", "services_enabled": true, "extra_labels": map[string]any{},
 		}, ""},
 		{

@@ -68,6 +68,7 @@ func (s *Spawner) buildObjects(hub outpost.Hub, r outpost.StartRequest, flavor o
 		t.UserNamespace = st.UserNamespaceTemplate
 	}
 	n, f := t.resolve(sub, p)
+	s.checkHost(hub, r.Body.Misc, t, n, p)
 	o := &objects{key: r.Key, settings: st, names: n, fields: f}
 	ssl := len(r.Certs) > 0
 	if st.InternalSSL != nil {
@@ -161,9 +162,25 @@ func (s *Spawner) mergeOptions(hub outpost.Hub, r outpost.StartRequest, flavor o
 	if resources, ok := flavor["resources"].(map[string]any); ok {
 		layer("flavor "+r.Flavor, resources)
 	}
-	layer("misc", asValues(r.Body.Misc, p)) // what the hub may set has been checked (outpost.Hub)
+	misc := asValues(r.Body.Misc, p) // what the hub may set has been checked (outpost.Hub)
+	if _, text := misc["dns_name_template"].(string); text && !hub.Lists("dns_name_template") {
+		delete(misc, "dns_name_template") // checkHost looks at it once the names are known
+	}
+	layer("misc", misc)
 	removed := applyProfile(merged, func(name string) any { return s.defaults[name] }, asValues(r.Body.UserOptions, p), p)
 	return merged, removed
+}
+
+// checkHost notes a dns_name_template of the hub's that leads elsewhere than the operator's: the hub's SSH key opens the
+// address that a start is answered with (X8). The client's default comes with every start, so it is nobody's wish.
+func (s *Spawner) checkHost(hub outpost.Hub, misc map[string]json.RawMessage, t nameTemplates, n names, p *problems) {
+	if json.Unmarshal(misc["dns_name_template"], &t.DNS) != nil || t.DNS == s.defaults["dns_name_template"] || hub.Lists("dns_name_template") {
+		return
+	}
+	if host := t.dns(n, p); host != "" && host != n.DNS {
+		p.addf("dns_name_template", "makes %q, but hub %s may only be led to %q; leave the option out at the hub, "+
+			"or list dns_name_template in hubs.%s.allowedOptions of the outpost", host, hub.Name, n.DNS, hub.Name)
+	}
 }
 
 // portOfURL returns the port of the URL that a hub gives its server, or 0. The peer ignores it, and a server then

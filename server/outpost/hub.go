@@ -36,7 +36,8 @@ type HubCall struct {
 	Token Secret
 }
 
-// AlwaysAllowedOptions are the names that the hub's client puts into misc with every start (contract 7.1).
+// AlwaysAllowedOptions are the names that the hub's client puts into misc with every start (contract 7.1). The spawner takes
+// a dns_name_template that makes another name than the operator's only if the operator Lists it.
 var AlwaysAllowedOptions = []string{
 	"dns_name_template", "pod_name_template", "internal_ssl", "port", "ip", "services_enabled", "extra_labels",
 }

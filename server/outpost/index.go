@@ -154,11 +154,11 @@ func (x *index) forbid(e *entry, p permit) {
 	x.mu.Unlock()
 }
 
-// permitted tells whether a running service has the address.
-func (x *index) permitted(p permit) bool {
+// permitted returns the running service that has the address, nil for none.
+func (x *index) permitted(p permit) *entry {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return x.permits[p] != nil
+	return x.permits[p]
 }
 
 // all returns every entry, of one hub if hub is not empty.

@@ -10,11 +10,11 @@ func TestForbidLeavesTheSuccessor(t *testing.T) {
 	x.allow(old, p)
 	x.allow(successor, p)
 	x.forbid(old, p)
-	if !x.permitted(p) {
+	if x.permitted(p) == nil {
 		t.Error("closed")
 	}
 	x.forbid(successor, p)
-	if x.permitted(p) {
+	if x.permitted(p) != nil {
 		t.Error("open")
 	}
 }

@@ -3,6 +3,7 @@ package outpost_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -218,4 +219,38 @@ func TestSetHubs(t *testing.T) {
 			t.Errorf("%d pods", n)
 		}
 	})
+}
+
+// X8: the address of a pod that has ended may belong to another one by now.
+func TestX8AnEndedServerIsNotOpened(t *testing.T) {
+	for name, end := range map[string]func(*outposttest.Spawner, outpost.Key){
+		"ended": func(s *outposttest.Spawner, k outpost.Key) { s.End(k, 0, "") },
+		"gone":  func(s *outposttest.Spawner, k outpost.Key) { s.Lose(k) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+				r := outposttest.Request("lab-one")
+				if _, err := w.Start(t.Context(), r); err != nil {
+					t.Fatal(err)
+				}
+				open := func() bool {
+					_, ok := w.PermitOpen(t.Context(), "hub-a", outposttest.Host(r.Key), 41234)
+					return ok
+				}
+				if !open() {
+					t.Error("a running server cannot be opened")
+				}
+				w.Spawner.OnPoll = func(outpost.Key) error { return errors.New("Kubernetes is away") }
+				if !open() {
+					t.Error("a server cannot be opened while Kubernetes is away")
+				}
+				w.Spawner.OnPoll = nil
+				end(w.Spawner, r.Key)
+				if open() {
+					t.Error("a server that has ended can be opened")
+				}
+			})
+		})
+	}
 }

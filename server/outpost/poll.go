@@ -173,18 +173,23 @@ func (m *Manager) touch(ctx context.Context) {
 	}
 }
 
-// PermitOpen tells whether a hub may open host and port by SSH: only the address of one of its running services.
-// Address is what to dial, "host:port".
+// PermitOpen tells whether a hub may open host and port by SSH: only the address of one of its services whose pod runs, as far as
+// is known: others may have got the address of a pod that has ended. Address is what to dial, "host:port".
 func (m *Manager) PermitOpen(ctx context.Context, hub, host string, port int) (address string, ok bool) {
 	p := permit{hub: hub, host: host, port: strconv.Itoa(port)}
-	if !m.index.permitted(p) {
-		if !m.opts.Shared {
-			return "", false
-		}
+	e := m.index.permitted(p)
+	if e == nil && m.opts.Shared {
 		m.syncHub(ctx, hub)
-		if !m.index.permitted(p) {
-			return "", false
-		}
+		e = m.index.permitted(p)
+	}
+	if e == nil {
+		return "", false
+	}
+	e.mu.Lock()
+	state := e.state
+	e.mu.Unlock()
+	if status, err := m.spawner.Poll(ctx, e.Key, state); err == nil && status.Ended {
+		return "", false
 	}
 	return net.JoinHostPort(p.host, p.port), true
 }
