@@ -299,7 +299,7 @@ func TestMigrationsRunOnce(t *testing.T) {
 			if err := d.read.QueryRowContext(context.Background(), `SELECT count(*) FROM `+versionTable+` WHERE version_id > 0`).Scan(&n); err != nil {
 				t.Fatal(err)
 			}
-			if n != 3 {
+			if n != 4 {
 				t.Errorf("%d migrations are recorded", n)
 			}
 		}

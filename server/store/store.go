@@ -1,8 +1,7 @@
 // Package store keeps services in SQLite or PostgreSQL, in the tables of the Python server (contract section 5).
 //
 // A database that the Python server wrote is adopted in place: [Open] runs the numbered migrations in migrations/, which
-// add an index and a version table of their own and change nothing that the Python server uses, so an operator
-// can go back. Sealed columns hold Fernet tokens of package seal. All times are UTC with microseconds.
+// add indexes and tables of their own and change nothing that the Python server uses, so an operator can go back. Sealed columns hold Fernet tokens of package seal. All times are UTC with microseconds.
 package store
 
 import (
@@ -46,12 +45,13 @@ type Config struct {
 
 // DB is a database of services. It is safe for concurrent use, also between processes. Close it once at the end.
 type DB struct {
-	read, write *sql.DB // the same for PostgreSQL; SQLite has one connection that writes
-	dialect     dialect
-	ring        *seal.Keyring
-	log         *slog.Logger
-	timeout     time.Duration
-	observe     func(op string, d time.Duration, err error)
+	read, write  *sql.DB // the same for PostgreSQL; SQLite has one connection that writes
+	dialect      dialect
+	ring         *seal.Keyring
+	log          *slog.Logger
+	timeout      time.Duration
+	observe      func(op string, d time.Duration, err error)
+	installation string
 }
 
 // dialect is what differs between the databases.
@@ -108,6 +108,11 @@ func (d *DB) prepare(ctx context.Context, wait time.Duration) error {
 	if err := d.migrate(ctx); err != nil {
 		return err
 	}
+	if err := d.do(ctx, "installation", func(ctx context.Context) error {
+		return d.read.QueryRowContext(ctx, "SELECT id FROM outpost_installation").Scan(&d.installation)
+	}); err != nil {
+		return err
+	}
 	return d.Check(ctx)
 }
 
@@ -132,6 +137,9 @@ func (d *DB) waitFor(ctx context.Context, wait time.Duration) error {
 		}
 	}
 }
+
+// Installation is the random id of this database, 32 hexadecimal digits, the same for all processes that have ever opened it.
+func (d *DB) Installation() string { return d.installation }
 
 // Ping tells whether the database answers and has our tables.
 func (d *DB) Ping(ctx context.Context) error {

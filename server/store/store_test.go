@@ -5,6 +5,9 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"sync"
 	"testing"
 
 	"github.com/outposts-dev/outposts/server/outpost"
@@ -71,5 +74,38 @@ func onBoth(t *testing.T, test func(t *testing.T, config func(t testing.TB) Conf
 func TestSuite(t *testing.T) {
 	onBoth(t, func(t *testing.T, config func(t testing.TB) Config) {
 		storetest.Run(t, func(t *testing.T) outpost.Store { return mustOpen(t, config(t), ring(t, keyA)) })
+	})
+}
+
+func TestInstallationIsOfTheDatabase(t *testing.T) {
+	onBoth(t, func(t *testing.T, config func(t testing.TB) Config) {
+		c := config(t)
+		const replicas = 4
+		ids := make([]string, replicas)
+		var all sync.WaitGroup
+		for i := range replicas {
+			if c.Type == TypeSQLite { // has one process
+				ids[i] = mustOpen(t, c, ring(t, keyA)).Installation()
+				continue
+			}
+			all.Go(func() {
+				d, err := Open(t.Context(), c, ring(t, keyA), slog.New(slog.DiscardHandler))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				ids[i] = d.Installation()
+				if err := d.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if first := ids[0]; !regexp.MustCompile(`^[0-9a-f]{32}$`).MatchString(first) || slices.ContainsFunc(ids, func(id string) bool { return id != first }) {
+			t.Errorf("ids %q of one database", ids)
+		}
+		if other := mustOpen(t, config(t), ring(t, keyA)).Installation(); other == ids[0] {
+			t.Errorf("two databases have the id %s", other)
+		}
 	})
 }
