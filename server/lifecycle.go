@@ -28,9 +28,12 @@ func (s *Server) Run(ctx context.Context) error {
 	defer fail(nil)
 	parts := &parts{fail: fail}
 
+	installation := s.store.Installation()
 	stopSpawner := parts.start("kubernetes", func(ctx context.Context) error {
-		if r, ok := s.spawner.(interface{ Run(context.Context) error }); ok {
-			return r.Run(ctx)
+		if r, ok := s.spawner.(interface {
+			Run(ctx context.Context, installation string) error
+		}); ok {
+			return r.Run(ctx, installation)
 		}
 		<-ctx.Done()
 		return nil

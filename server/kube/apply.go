@@ -196,7 +196,7 @@ const ensureRounds = 5
 // ensure makes an object; pod is the uid of this start's pod, if an earlier attempt has made it.
 func ensure[T metav1.Object](ctx context.Context, a attempt, wanted T, pod types.UID, kind string, e ensurer[T]) (T, error) {
 	var out T
-	want, _ := keyOf(wanted.GetAnnotations())
+	want, _ := identityOf(wanted.GetAnnotations())
 	for range ensureRounds {
 		err := a.do(ctx, func(ctx context.Context) (err error) { out, err = e.create(ctx); return err })
 		if err == nil {
@@ -212,7 +212,7 @@ func ensure[T metav1.Object](ctx context.Context, a attempt, wanted T, pod types
 		if err != nil {
 			return out, apiError(err, "read the "+kind)
 		}
-		have, ours := keyOf(out.GetAnnotations())
+		have, ours := identityOf(out.GetAnnotations())
 		_, peers := out.GetAnnotations()[usernameKey]
 		switch {
 		case ours && have == want && out.GetDeletionTimestamp() == nil && !goesWithAnother(out, pod):

@@ -203,13 +203,19 @@ func cmpOr(errs ...error) error {
 // run makes a Spawner on the cluster whose caches are filled and whose watches are open.
 func (c *cluster) run(t testing.TB, o Options) *Spawner {
 	t.Helper()
+	return c.runAs(t, ownInstallation, o)
+}
+
+// runAs is run for the outpost of another database.
+func (c *cluster) runAs(t testing.TB, installation string, o Options) *Spawner {
+	t.Helper()
 	s, err := New(c, "jhub", o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
+	go func() { done <- s.Run(ctx, installation) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

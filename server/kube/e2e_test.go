@@ -105,7 +105,7 @@ func (l *live) spawner(t *testing.T, options map[string]any) (*Spawner, context.
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
+	go func() { done <- s.Run(ctx, ownInstallation) }()
 	end := sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -28,10 +28,11 @@ const (
 	kubespawnerKey = "hub.jupyter.org/kubespawner-version"
 	jupyterhubKey  = "hub.jupyter.org/jupyterhub-version"
 
-	hubKey     = "outposts.dev/hub"
-	nameKey    = "outposts.dev/name"
-	startIDKey = "outposts.dev/start-id"
-	stateKey   = "outposts.dev/state" // the state as JSON, to give a service back after its row is lost
+	installationKey = "outposts.dev/installation" // the id of the database that has the start's row
+	hubKey          = "outposts.dev/hub"
+	nameKey         = "outposts.dev/name"
+	startIDKey      = "outposts.dev/start-id"
+	stateKey        = "outposts.dev/state" // the state as JSON, to give a service back after its row is lost
 )
 
 // Keys of the Secret with the certificates of internal TLS; the mounted files are called the same.
@@ -43,6 +44,13 @@ const (
 
 const storageClassAnnotation = "volume.beta.kubernetes.io/storage-class"
 
+// identity is whose an object is: that of one start, by the outpost whose database has this id. Keys alone do not tell: two
+// outposts in a namespace may both have a hub "jupyterhub".
+type identity struct {
+	installation string
+	outpost.Key
+}
+
 // metadata are the labels and annotations of one start's objects.
 type metadata struct {
 	podLabels, labels, pvcLabels map[string]string
@@ -50,8 +58,8 @@ type metadata struct {
 }
 
 // buildMetadata layers labels and annotations; later layers win, so a hub cannot take the component label away.
-func buildMetadata(k outpost.Key, sub subject, s settings, f fields, p *problems) metadata {
-	own := map[string]string{hubKey: labelSlug(k.Hub), startIDKey: labelSlug(k.StartID)}
+func buildMetadata(id identity, sub subject, s settings, f fields, p *problems) metadata {
+	own := map[string]string{installationKey: id.installation, hubKey: labelSlug(id.Hub), startIDKey: labelSlug(id.StartID)}
 	layers := func(list ...map[string]string) map[string]string {
 		out := map[string]string{}
 		for _, m := range list {
@@ -74,7 +82,7 @@ func buildMetadata(k outpost.Key, sub subject, s settings, f fields, p *problems
 	component := map[string]string{"app.kubernetes.io/component": s.ComponentLabel, "component": s.ComponentLabel}
 	m.podLabels = layers(m.labels, component, map[string]string{servernameKey: labelSlug(sub.Server)}, own)
 	maps.Copy(m.pvcLabels, map[string]string{
-		"app.kubernetes.io/component": s.ComponentLabel, "component": "singleuser-storage", hubKey: labelSlug(k.Hub),
+		"app.kubernetes.io/component": s.ComponentLabel, "component": "singleuser-storage", hubKey: labelSlug(id.Hub),
 	})
 	base := map[string]string{
 		usernameKey: sub.User, kubespawnerKey: kubespawnerVersion, jupyterhubKey: jupyterhubVersion,
@@ -83,17 +91,18 @@ func buildMetadata(k outpost.Key, sub subject, s settings, f fields, p *problems
 		base[servernameKey] = sub.Server
 	}
 	m.annotations = layers(base, expand("extra_annotations", s.ExtraAnnotations),
-		map[string]string{hubKey: k.Hub, nameKey: k.Name, startIDKey: k.StartID})
+		map[string]string{installationKey: id.installation, hubKey: id.Hub, nameKey: id.Name, startIDKey: id.StartID})
 	m.pvcAnnotations = layers(base, expand("storage_extra_annotations", s.StorageExtraAnnotations),
-		map[string]string{hubKey: k.Hub})
+		map[string]string{hubKey: id.Hub})
 	return m
 }
 
-// keyOf returns whose object this is, from its annotations; false if it is none of ours.
-func keyOf(annotations map[string]string) (outpost.Key, bool) {
-	hub, ok1 := annotations[hubKey]
-	startID, ok2 := annotations[startIDKey]
-	return outpost.Key{Hub: hub, Name: annotations[nameKey], StartID: startID}, ok1 && ok2
+// identityOf returns whose object this is, from its annotations; false if no outpost made it.
+func identityOf(annotations map[string]string) (identity, bool) {
+	installation, ok1 := annotations[installationKey]
+	hub, ok2 := annotations[hubKey]
+	startID, ok3 := annotations[startIDKey]
+	return identity{installation, outpost.Key{Hub: hub, Name: annotations[nameKey], StartID: startID}}, ok1 && ok2 && ok3
 }
 
 // pvcInput is what a volume claim is made of.

@@ -18,7 +18,7 @@ import (
 
 // objects are what one start makes: Plan.Objects.
 type objects struct {
-	key       outpost.Key
+	id        identity
 	settings  settings
 	names     names
 	fields    fields
@@ -30,7 +30,10 @@ type objects struct {
 }
 
 // Plan implements [outpost.Spawner]. It makes no request.
-func (s *Spawner) Plan(_ context.Context, hub outpost.Hub, r outpost.StartRequest, flavor outpost.Flavor) (outpost.Plan, error) {
+func (s *Spawner) Plan(ctx context.Context, hub outpost.Hub, r outpost.StartRequest, flavor outpost.Flavor) (outpost.Plan, error) {
+	if err := s.waitRun(ctx); err != nil {
+		return outpost.Plan{}, err
+	}
 	var p problems
 	o := s.buildObjects(hub, r, flavor, &p)
 	if text := p.String(); text != "" {
@@ -69,7 +72,7 @@ func (s *Spawner) buildObjects(hub outpost.Hub, r outpost.StartRequest, flavor o
 	}
 	n, f := t.resolve(sub, p)
 	s.checkHost(hub, r.Body.Misc, t, n, p)
-	o := &objects{key: r.Key, settings: st, names: n, fields: f}
+	o := &objects{id: s.identity(r.Key), settings: st, names: n, fields: f}
 	ssl := len(r.Certs) > 0
 	if st.InternalSSL != nil {
 		ssl = *st.InternalSSL
@@ -101,7 +104,7 @@ func (s *Spawner) buildObjects(hub outpost.Hub, r outpost.StartRequest, flavor o
 		settings: st, fields: f, hub: r.Body.Env, removed: removed, ssl: ssl, lookup: s.lookupEnv,
 	}, p)
 
-	m := buildMetadata(r.Key, sub, st, f, p)
+	m := buildMetadata(o.id, sub, st, f, p)
 	in.Labels, in.Annotations = m.podLabels, m.annotations
 	o.pod = buildPod(in, p)
 	s.addHelpers(o, m, ssl, r, p)

@@ -66,6 +66,9 @@ type wantObjects struct {
 }
 
 // testSpawner makes a Spawner that plans and is never run.
+// ownInstallation is the id of the database in all tests.
+const ownInstallation = "00112233445566778899aabbccddeeff"
+
 func testSpawner(t testing.TB, namespace string, o Options) *Spawner {
 	t.Helper()
 	if o.LookupEnv == nil {
@@ -79,6 +82,8 @@ func testSpawner(t testing.TB, namespace string, o Options) *Spawner {
 		t.Fatal(err)
 	}
 	s.exactNames = true
+	s.installation = ownInstallation
+	close(s.running)
 	return s
 }
 

@@ -23,20 +23,21 @@ func (s *Spawner) Poll(ctx context.Context, k outpost.Key, st outpost.State) (ou
 	if !w.filled() {
 		return outpost.Status{}, outpost.Errorf(outpost.KindUnavailable, "the list of servers is not filled yet")
 	}
+	id := s.identity(k)
 	var pod *corev1.Pod
 	if known.pod != "" {
-		if pod = w.pod(known.pod); pod != nil && !belongs(pod, k) {
+		if pod = w.pod(known.pod); pod != nil && !belongs(pod, id) {
 			return judge(nil), nil
 		}
 	}
 	if pod == nil {
-		pod = w.podOf(k)
+		pod = w.podOf(id)
 	}
 	if pod == nil && known.pod != "" {
 		if pod, err = s.look(ctx, known.namespace, known.pod); err != nil {
 			return outpost.Status{}, err
 		}
-		if pod != nil && !belongs(pod, k) {
+		if pod != nil && !belongs(pod, id) {
 			pod = nil
 		}
 	}
@@ -47,10 +48,10 @@ func (s *Spawner) Poll(ctx context.Context, k outpost.Key, st outpost.State) (ou
 	return status, nil
 }
 
-// belongs tells whether a pod is that of the key. A pod of the peer carries no key; its name must do.
-func belongs(pod *corev1.Pod, k outpost.Key) bool {
-	have, ours := keyOf(pod.Annotations)
-	return !ours || have == k
+// belongs tells whether a pod is that of a start. A pod of the peer says nothing; its name must do.
+func belongs(pod *corev1.Pod, id identity) bool {
+	have, ours := identityOf(pod.Annotations)
+	return !ours || have == id
 }
 
 // reap deletes a pod whose server has ended, as the peer's poll does (delete_stopped_pods); the hub does not ask for it

@@ -72,7 +72,8 @@ type Spawner struct {
 	reapAfter  time.Duration
 	exactNames bool // tests compare names as the peer makes them
 
-	running chan struct{} // closed by Run
+	running      chan struct{} // closed by Run
+	installation string        // set before
 
 	mu       sync.Mutex
 	runCtx   context.Context // of Run; watchers that are added later live in it
@@ -81,6 +82,7 @@ type Spawner struct {
 	watchers map[string]*watcher
 	starts   map[outpost.Key]*start
 	reaping  map[types.UID]bool // ended pods that will be deleted
+	foreign  map[string]bool    // installations whose pods have been met and logged, by namespace
 }
 
 var _ outpost.Spawner = (*Spawner)(nil)
@@ -95,7 +97,7 @@ func New(client kubernetes.Interface, namespace string, o Options) (*Spawner, er
 		client: client, namespace: namespace, defaults: defaults(namespace), keepTrying: o.KeepTrying,
 		repeats: o.Repeats, grace: o.Grace, forceAfter: o.ForceAfter, logger: o.Logger, now: o.Now, lookupEnv: o.LookupEnv,
 		running: make(chan struct{}), watchers: map[string]*watcher{}, starts: map[outpost.Key]*start{},
-		reaping: map[types.UID]bool{}, reapAfter: reapAfter,
+		reaping: map[types.UID]bool{}, foreign: map[string]bool{}, reapAfter: reapAfter,
 	}
 	s.general = checkLayer(o.Spawner, &problems{})
 	if o.StartTimeout > 0 {
@@ -137,10 +139,11 @@ func New(client kubernetes.Interface, namespace string, o Options) (*Spawner, er
 	return s, nil
 }
 
-// Run watches pods until ctx ends and all that it started has ended. It is called once.
-func (s *Spawner) Run(ctx context.Context) error {
+// Run watches pods until ctx ends and all that it started has ended. It is called once. Pods are made and known as those of
+// installation, the id of the outpost's database: 32 hexadecimal digits.
+func (s *Spawner) Run(ctx context.Context, installation string) error {
 	s.mu.Lock()
-	s.runCtx = ctx
+	s.runCtx, s.installation = ctx, installation
 	for _, w := range s.watchers {
 		s.wg.Go(func() { w.run(ctx) })
 	}
@@ -153,12 +156,23 @@ func (s *Spawner) Run(ctx context.Context) error {
 	return nil
 }
 
-// watch returns the watcher of a namespace, which it starts if there is none yet.
-func (s *Spawner) watch(ctx context.Context, namespace string) (*watcher, error) {
+// waitRun waits until Run runs.
+func (s *Spawner) waitRun(ctx context.Context) error {
 	select {
 	case <-s.running:
+		return nil
 	case <-ctx.Done():
-		return nil, outpost.Wrap(ctx.Err(), outpost.KindUnavailable, "this outpost is still starting")
+		return outpost.Wrap(ctx.Err(), outpost.KindUnavailable, "this outpost is still starting")
+	}
+}
+
+// identity is whose the objects of a key are, if this outpost made them.
+func (s *Spawner) identity(k outpost.Key) identity { return identity{s.installation, k} }
+
+// watch returns the watcher of a namespace, which it starts if there is none yet.
+func (s *Spawner) watch(ctx context.Context, namespace string) (*watcher, error) {
+	if err := s.waitRun(ctx); err != nil {
+		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -236,12 +250,30 @@ func (s *Spawner) Found(ctx context.Context) ([]outpost.Found, error) {
 			return nil, err
 		}
 		for _, pod := range w.pods() {
-			k, _ := keyOf(pod.Annotations)
-			out = append(out, outpost.Found{Key: k, State: stateOf(pod), Created: pod.CreationTimestamp.UTC()})
+			id, _ := identityOf(pod.Annotations)
+			if id.installation != s.installation {
+				s.noteForeign(pod, id.installation)
+				continue
+			}
+			out = append(out, outpost.Found{Key: id.Key, State: stateOf(pod), Created: pod.CreationTimestamp.UTC()})
 		}
 	}
 	slices.SortFunc(out, func(a, b outpost.Found) int { return a.Created.Compare(b.Created) })
 	return out, nil
+}
+
+// noteForeign says once that there are pods of another outpost, or of a database that this one no longer has.
+func (s *Spawner) noteForeign(pod *corev1.Pod, installation string) {
+	s.mu.Lock()
+	known := s.foreign[pod.Namespace+"/"+installation]
+	s.foreign[pod.Namespace+"/"+installation] = true
+	s.mu.Unlock()
+	if known {
+		return
+	}
+	s.logger.Warn("pods of another outpost's database are left alone; if it is this outpost's own and lost, give it back or delete them",
+		"namespace", pod.Namespace, "pod", pod.Name, "installation", installation, "own_installation", s.installation,
+		"delete", "kubectl -n "+pod.Namespace+" delete pods,services,secrets -l "+installationKey+"="+installation)
 }
 
 // stateOf reads the state that a pod carries; what it must hold at least comes from the pod itself.
@@ -264,7 +296,7 @@ func (s *Spawner) Logs(ctx context.Context, k outpost.Key, st outpost.State, lin
 		return nil, nil
 	}
 	pod, err := s.look(ctx, known.namespace, known.pod)
-	if err != nil || pod == nil || !belongs(pod, k) {
+	if err != nil || pod == nil || !belongs(pod, s.identity(k)) {
 		return nil, err
 	}
 	o := &corev1.PodLogOptions{Container: notebookContainer, TailLines: new(int64(lines)), LimitBytes: new(int64(maxLogBytes))}

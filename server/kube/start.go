@@ -163,8 +163,8 @@ func (r *run) makeAll(ctx context.Context) (*corev1.Pod, error) {
 
 // adoptable tells whether a pod is the one that this start would make.
 func (r *run) adoptable(pod *corev1.Pod) bool {
-	k, ours := keyOf(pod.Annotations)
-	return ours && k == r.o.key && pod.DeletionTimestamp == nil
+	id, ours := identityOf(pod.Annotations)
+	return ours && id == r.o.id && pod.DeletionTimestamp == nil
 }
 
 // makePod creates the pod, or takes over the one that an earlier attempt of this same start created.
@@ -192,7 +192,7 @@ func (r *run) makePod(ctx context.Context) (*corev1.Pod, error) {
 		case err != nil:
 			return nil, apiError(err, "read the server's pod")
 		case r.adoptable(pod):
-			r.s.logger.Info("pod adopted", "pod", pod.Name, "namespace", pod.Namespace, "start_id", r.o.key.StartID)
+			r.s.logger.Info("pod adopted", "pod", pod.Name, "namespace", pod.Namespace, "start_id", r.o.id.StartID)
 			return pod, nil
 		}
 		if err := r.clear(ctx, pod); err != nil {
@@ -213,7 +213,7 @@ func (r *run) clear(ctx context.Context, old *corev1.Pod) error {
 			Message: "The pod name " + old.Name + " belongs to another server that runs. Change pod_name_template.",
 		}
 	}
-	r.s.logger.Info("old pod in the way removed", "pod", old.Name, "namespace", old.Namespace, "start_id", r.o.key.StartID)
+	r.s.logger.Info("old pod in the way removed", "pod", old.Name, "namespace", old.Namespace, "start_id", r.o.id.StartID)
 	ctx, cancel := context.WithTimeout(ctx, r.o.settings.startTimeout())
 	defer cancel()
 	err := r.s.deletePod(ctx, old, new(int64(0)))
@@ -234,8 +234,9 @@ func (r *run) sameServer(pod *corev1.Pod) bool {
 	if a[usernameKey] != b[usernameKey] || a[usernameKey] == "" {
 		return false
 	}
-	if k, ours := keyOf(a); ours {
-		return k.Hub == r.o.key.Hub && k.Name == r.o.key.Name
+	if id, ours := identityOf(a); ours {
+		id.StartID = r.o.id.StartID
+		return id == r.o.id
 	}
 	return a[servernameKey] == b[servernameKey]
 }

@@ -71,7 +71,7 @@ func (s *Spawner) findPod(ctx context.Context, w *watcher, k outpost.Key, known 
 		if err := w.ready(ctx); err != nil {
 			return nil, err
 		}
-		cached := w.podOf(k)
+		cached := w.podOf(s.identity(k))
 		if cached == nil {
 			return nil, nil
 		}
@@ -88,7 +88,7 @@ func (s *Spawner) findPod(ctx context.Context, w *watcher, k outpost.Key, known 
 		return nil, nil
 	case err != nil:
 		return nil, apiError(err, "look for the server's pod")
-	case !belongs(pod, k):
+	case !belongs(pod, s.identity(k)):
 		return nil, nil
 	}
 	return pod, nil
@@ -192,8 +192,8 @@ func (s *Spawner) deleteHelper(ctx context.Context, k outpost.Key, podUID types.
 	if err != nil {
 		return apiError(err, "look for the server's "+kind)
 	}
-	have, ours := keyOf(object.GetAnnotations())
-	if !(ours && have == k) && !ownedBy(object, podUID) {
+	have, ours := identityOf(object.GetAnnotations())
+	if !(ours && have == s.identity(k)) && !ownedBy(object, podUID) {
 		return nil
 	}
 	uid := object.GetUID()

@@ -67,15 +67,16 @@ func TestStartKillsNobodyElse(t *testing.T) {
 		change      func(*corev1.Pod)
 		replaced    bool
 	}{
-		{name: "server of another hub", annotations: map[string]string{usernameKey: "user", hubKey: "other", startIDKey: "s9"}},
-		{name: "server of another user", annotations: map[string]string{usernameKey: "USER", hubKey: "hub", startIDKey: "s9"}},
-		{name: "another server of the same user", annotations: map[string]string{usernameKey: "user", hubKey: "hub", nameKey: "x", startIDKey: "s9"}},
+		{name: "server of another hub", annotations: map[string]string{usernameKey: "user", installationKey: ownInstallation, hubKey: "other", startIDKey: "s9"}},
+		{name: "server of another user", annotations: map[string]string{usernameKey: "USER", installationKey: ownInstallation, hubKey: "hub", startIDKey: "s9"}},
+		{name: "another server of the same user", annotations: map[string]string{usernameKey: "user", installationKey: ownInstallation, hubKey: "hub", nameKey: "x", startIDKey: "s9"}},
+		{name: "this server of another outpost", annotations: map[string]string{usernameKey: "user", installationKey: "other", hubKey: "hub", startIDKey: "s9"}},
 		{name: "pod of nobody"},
 		{
-			name: "ended server of another hub", annotations: map[string]string{hubKey: "other", startIDKey: "s9"},
+			name: "ended server of another hub", annotations: map[string]string{installationKey: ownInstallation, hubKey: "other", startIDKey: "s9"},
 			change: func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }, replaced: true,
 		},
-		{name: "earlier start of this server", annotations: map[string]string{usernameKey: "user", hubKey: "hub", startIDKey: "s9"}, replaced: true},
+		{name: "earlier start of this server", annotations: map[string]string{usernameKey: "user", installationKey: ownInstallation, hubKey: "hub", startIDKey: "s9"}, replaced: true},
 		{name: "server of the peer", annotations: map[string]string{usernameKey: "user"}, replaced: true},
 		{name: "other server of the peer", annotations: map[string]string{usernameKey: "user", servernameKey: "lab"}},
 	} {
@@ -126,7 +127,7 @@ func TestStartDoesNotTakeForeignServices(t *testing.T) {
 
 func TestStartReplacesALeftOverService(t *testing.T) {
 	cl := newCluster(&corev1.Service{ObjectMeta: metav1.ObjectMeta{
-		Name: "jupyter-user", Namespace: "jhub", UID: "left-over", Annotations: map[string]string{hubKey: "hub", startIDKey: "s0"},
+		Name: "jupyter-user", Namespace: "jhub", UID: "left-over", Annotations: map[string]string{installationKey: ownInstallation, hubKey: "hub", startIDKey: "s0"},
 	}})
 	s := cl.run(t, withService)
 	mustStart(t, s, aliceKey)
@@ -141,7 +142,7 @@ func TestStartReplacesALeftOverService(t *testing.T) {
 
 // The pod of an earlier attempt was deleted by hand: its Service goes with it, so it cannot be taken over.
 func TestStartDoesNotTakeAServiceThatGoesWithAnotherPod(t *testing.T) {
-	svc := buildService("jupyter-user", "jhub", 8888, nil, nil, map[string]string{hubKey: aliceKey.Hub, nameKey: "", startIDKey: aliceKey.StartID})
+	svc := buildService("jupyter-user", "jhub", 8888, nil, nil, map[string]string{installationKey: ownInstallation, hubKey: aliceKey.Hub, nameKey: "", startIDKey: aliceKey.StartID})
 	svc.UID, svc.OwnerReferences = "old", []metav1.OwnerReference{ownerReference("jupyter-user", "gone")}
 	cl := newCluster(svc)
 	s := cl.run(t, withService)
@@ -495,5 +496,42 @@ func TestSecretsAreNotLogged(t *testing.T) {
 	}
 	if left := cl.left(t); left != "" {
 		t.Errorf("left behind: %s", left)
+	}
+}
+
+// Two outposts may share a namespace, and their hubs a name; and an outpost whose database was lost finds its pods without rows.
+func TestPodsOfAnotherDatabaseAreLeftAlone(t *testing.T) {
+	cl := newCluster()
+	other := cl.runAs(t, "ffeeddccbbaa99887766554433221100", withService)
+	theirs := mustStart(t, other, aliceKey)
+	var log strings.Builder
+	o := withService
+	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	s := cl.run(t, o)
+	for range 2 {
+		if found, err := s.Found(t.Context()); err != nil || len(found) > 0 {
+			t.Errorf("found %v, %v", found, err)
+		}
+	}
+	const wayOut = `delete="kubectl -n jhub delete pods,services,secrets -l outposts.dev/installation=ffeeddccbbaa99887766554433221100"`
+	if n := strings.Count(log.String(), wayOut); n != 1 {
+		t.Errorf("told %d times what to do:\n%s", n, log.String())
+	}
+	if got, err := s.Poll(t.Context(), aliceKey, theirs.State); err != nil || !got.Gone {
+		t.Errorf("poll %+v, %v", got, err)
+	}
+	for _, state := range []outpost.State{theirs.State, {}} {
+		if err := s.Stop(t.Context(), aliceKey, state); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := s.Start(t.Context(), planOf(t, s, aliceKey, nil), nil); err == nil {
+		t.Error("a start has taken over their pod")
+	}
+	if left := cl.left(t); left != "pods/jupyter-user services/jupyter-user" {
+		t.Errorf("left: %s", left)
+	}
+	if found, err := other.Found(t.Context()); err != nil || len(found) != 1 || found[0].Key != aliceKey {
+		t.Errorf("the other outpost finds %v, %v", found, err)
 	}
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// byKey is the index of pods by whose they are.
-const byKey = "key"
+// byIdentity is the index of pods by whose they are.
+const byIdentity = "identity"
 
 // watcher is what is seen of one namespace: its pods, from one informer that never gives up, and its events, which are
 // handed to the starts that wait for them and kept nowhere. It is safe for concurrent use.
@@ -44,7 +44,7 @@ func newWatcher(client kubernetes.Interface, namespace string, logger *slog.Logg
 		client: client, namespace: namespace, logger: logger.With("namespace", namespace), now: now,
 		synced: make(chan struct{}), subscribers: map[string][]*subscription{},
 	}
-	w.informer = cache.NewSharedIndexInformer(w.podSource(), &corev1.Pod{}, 0, cache.Indexers{byKey: indexByKey})
+	w.informer = cache.NewSharedIndexInformer(w.podSource(), &corev1.Pod{}, 0, cache.Indexers{byIdentity: indexByIdentity})
 	if err := w.informer.SetTransform(trimPod); err != nil {
 		return nil, fmt.Errorf("watch pods of %s: %w", namespace, err)
 	}
@@ -185,9 +185,9 @@ func (w *watcher) pod(name string) *corev1.Pod {
 	return pod
 }
 
-// podOf returns a cached pod that carries the key; nil if there is none.
-func (w *watcher) podOf(k outpost.Key) *corev1.Pod {
-	objects, err := w.informer.GetIndexer().ByIndex(byKey, indexKey(k))
+// podOf returns a cached pod of a start; nil if there is none.
+func (w *watcher) podOf(id identity) *corev1.Pod {
+	objects, err := w.informer.GetIndexer().ByIndex(byIdentity, indexKey(id))
 	if err != nil || len(objects) == 0 {
 		return nil
 	}
@@ -195,7 +195,7 @@ func (w *watcher) podOf(k outpost.Key) *corev1.Pod {
 	return pod
 }
 
-// pods returns every cached pod that carries a key of ours.
+// pods returns every cached pod that an outpost made.
 func (w *watcher) pods() []*corev1.Pod {
 	var out []*corev1.Pod
 	for _, object := range w.informer.GetIndexer().List() {
@@ -203,22 +203,24 @@ func (w *watcher) pods() []*corev1.Pod {
 		if !ok {
 			continue
 		}
-		if _, ours := keyOf(pod.Annotations); ours {
+		if _, ours := identityOf(pod.Annotations); ours {
 			out = append(out, pod)
 		}
 	}
 	return out
 }
 
-func indexKey(k outpost.Key) string { return k.Hub + "\x00" + k.Name + "\x00" + k.StartID }
+func indexKey(id identity) string {
+	return id.installation + "\x00" + id.Hub + "\x00" + id.Name + "\x00" + id.StartID
+}
 
-func indexByKey(object any) ([]string, error) {
+func indexByIdentity(object any) ([]string, error) {
 	pod, ok := object.(*corev1.Pod)
 	if !ok {
 		return nil, nil
 	}
-	if k, ours := keyOf(pod.Annotations); ours {
-		return []string{indexKey(k)}, nil
+	if id, ours := identityOf(pod.Annotations); ours {
+		return []string{indexKey(id)}, nil
 	}
 	return nil, nil
 }
@@ -234,7 +236,7 @@ func trimPod(object any) (any, error) {
 // trim drops what no one here reads of a pod: variables, volumes, managed fields and most of the rest.
 func trim(pod *corev1.Pod) {
 	annotations := map[string]string{}
-	for _, key := range []string{hubKey, nameKey, startIDKey, stateKey, usernameKey, servernameKey} {
+	for _, key := range []string{installationKey, hubKey, nameKey, startIDKey, stateKey, usernameKey, servernameKey} {
 		if value, ok := pod.Annotations[key]; ok {
 			annotations[key] = value
 		}

@@ -134,7 +134,7 @@ func TestWatchComesBackFromEveryAnswer(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
+	go func() { done <- s.Run(ctx, ownInstallation) }()
 	defer func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -148,7 +148,7 @@ func TestWatchComesBackFromEveryAnswer(t *testing.T) {
 	close(forgotten)
 	// Looking needs no request for what is known, during all of it.
 	deadline := time.Now().Add(20 * time.Second)
-	for s.watchers["jhub"].podOf(keys[1]) == nil {
+	for s.watchers["jhub"].podOf(s.identity(keys[1])) == nil {
 		if time.Now().After(deadline) {
 			t.Fatal("the second pod is never seen")
 		}

@@ -69,7 +69,8 @@ type Spawner interface {
 	Stop(ctx context.Context, k Key, s State) error
 	// Logs returns the last lines of the server's log, oldest first; none is no error.
 	Logs(ctx context.Context, k Key, s State, lines int) ([]string, error)
-	// Found lists the keys of all pods that carry this outpost's labels, for reconciliation.
+	// Found lists the keys of all pods that this outpost made, for reconciliation: those of this database, not of another in the
+	// same namespace.
 	Found(ctx context.Context) ([]Found, error)
 	// Ready tells whether caches are filled and Kubernetes answers; nil if so.
 	Ready(ctx context.Context) error
