@@ -50,19 +50,17 @@ metadata: {name: python-db, namespace: python}
 binaryData: {outpost.sqlite: DATABASE}
 `
 
-// pythonPod is a server of the database: one without a pod would be forgotten.
+// pythonPod is a server of the database: one without a pod would be forgotten. Its row has no name of a pod, which is then worked out
+// from the request; the annotations are those of KubeSpawner.
 const pythonPod = `
 ---
 apiVersion: v1
 kind: Pod
 metadata:
-  name: jupyter-user-NUMBER
+  name: jupyter-user000NUMBER--lab-000NUMBER
   namespace: python
-  labels: {component: singleuser-server, app.kubernetes.io/component: singleuser-server, outposts.dev/hub: jupyterhub}
-  annotations:
-    outposts.dev/hub: jupyterhub
-    outposts.dev/name: lab-000NUMBER
-    outposts.dev/start-id: "0000000000000000000000000000000NUMBER"
+  labels: {component: singleuser-server, app.kubernetes.io/component: singleuser-server}
+  annotations: {hub.jupyter.org/username: user000NUMBER, hub.jupyter.org/servername: lab-000NUMBER}
 spec:
   automountServiceAccountToken: false
   terminationGracePeriodSeconds: 1

@@ -59,17 +59,8 @@ func (s *Spawner) buildObjects(hub outpost.Hub, r outpost.StartRequest, flavor o
 	if st.LifecycleHooks == nil {
 		st.LifecycleHooks = map[string]any{}
 	}
-	sub := subject{User: r.Body.Env["JUPYTERHUB_USER"], Server: r.Name, UserID: -1, HubNamespace: s.namespace}
-	if id, err := strconv.Atoi(r.Body.Env["JUPYTERHUB_USER_ID"]); err == nil {
-		sub.UserID = id
-	}
-	t := nameTemplates{
-		Scheme: st.SlugScheme, Namespace: st.Namespace, Pod: st.PodNameTemplate, DNS: st.DNSNameTemplate,
-		Secret: st.SecretNameTemplate, PVC: st.PVCNameTemplate, Exact: s.exactNames,
-	}
-	if st.EnableUserNamespaces {
-		t.UserNamespace = st.UserNamespaceTemplate
-	}
+	sub, t := s.subjectOf(r.Name, r.Body), templatesOf(st)
+	t.Exact = s.exactNames
 	n, f := t.resolve(sub, p)
 	s.checkHost(hub, r.Body.Misc, t, n, p)
 	o := &objects{id: s.identity(r.Key), settings: st, names: n, fields: f}
@@ -116,6 +107,27 @@ func (s *Spawner) buildObjects(hub outpost.Hub, r outpost.StartRequest, flavor o
 		o.pod.Annotations[stateKey] = string(state)
 	}
 	return o
+}
+
+// subjectOf is whose server a hub asks for.
+func (s *Spawner) subjectOf(server string, body outpost.Body) subject {
+	sub := subject{User: body.Env["JUPYTERHUB_USER"], Server: server, UserID: -1, HubNamespace: s.namespace}
+	if id, err := strconv.Atoi(body.Env["JUPYTERHUB_USER_ID"]); err == nil {
+		sub.UserID = id
+	}
+	return sub
+}
+
+// templatesOf are the templates of names among the settings.
+func templatesOf(st settings) nameTemplates {
+	t := nameTemplates{
+		Scheme: st.SlugScheme, Namespace: st.Namespace, Pod: st.PodNameTemplate, DNS: st.DNSNameTemplate,
+		Secret: st.SecretNameTemplate, PVC: st.PVCNameTemplate,
+	}
+	if st.EnableUserNamespaces {
+		t.UserNamespace = st.UserNamespaceTemplate
+	}
+	return t
 }
 
 // addHelpers adds what the pod needs beside it.

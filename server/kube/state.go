@@ -3,6 +3,8 @@ package kube
 import (
 	"encoding/json"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -17,6 +19,8 @@ const (
 	stateGrace   = "delete_grace_period" // seconds; absent leaves it to the pod, and 1 in a state of the peer
 	stateKeep    = "keep_stopped_pod"    // delete_stopped_pods was false
 	stateOwn     = "outpost"             // true: this server wrote the state
+	stateUser    = "username"            // set by Restore, with stateServer: the pod must say that it is of this user
+	stateServer  = "servername"
 )
 
 // stateFor is what must be known to find and remove a start's objects.
@@ -82,4 +86,38 @@ func readState(st outpost.State, namespace string) known {
 		}
 	}
 	return k
+}
+
+// Restore implements [outpost.Spawner]. The names are those that the peer has made of the request. What Plan would refuse in it
+// does not matter: wrong options are left out, as the peer did.
+func (s *Spawner) Restore(hub outpost.Hub, svc outpost.Service) outpost.State {
+	sub := s.subjectOf(svc.Name, svc.Body)
+	if readState(svc.State, s.namespace).pod != "" || sub.User == "" {
+		return svc.State
+	}
+	hub.AllowedOptions = []string{"*"}
+	merged, _ := s.mergeOptions(hub, outpost.StartRequest{Key: svc.Key, Flavor: svc.Flavor, Body: svc.Body}, nil, &problems{})
+	st, err := newSettings(merged, s.defaults)
+	if err != nil {
+		return svc.State
+	}
+	t := templatesOf(st)
+	t.Exact = true
+	var p problems
+	n, _ := t.resolve(sub, &p)
+	if len(p.list) > 0 {
+		return svc.State
+	}
+	state := outpost.State{statePod: n.Pod, stateNS: n.Namespace, stateUser: sub.User, stateServer: sub.Server}
+	for key, value := range svc.State {
+		state[key] = value
+	}
+	return state
+}
+
+// fits tells whether a pod may be that of a state. One that Restore has worked out says whose the pod must be; the pod of that name may
+// be another's.
+func fits(pod *corev1.Pod, st outpost.State) bool {
+	user, restored := st[stateUser]
+	return !restored || pod.Annotations[usernameKey] == user && pod.Annotations[servernameKey] == st[stateServer]
 }

@@ -27,6 +27,9 @@ func (s *Spawner) Stop(ctx context.Context, k outpost.Key, st outpost.State) err
 	if err != nil {
 		return err
 	}
+	if pod != nil && !fits(pod, st) {
+		pod = nil
+	}
 	var uid types.UID
 	var problems []error
 	if pod != nil {

@@ -535,3 +535,60 @@ func TestPodsOfAnotherDatabaseAreLeftAlone(t *testing.T) {
 		t.Errorf("the other outpost finds %v, %v", found, err)
 	}
 }
+
+func TestInterruptedStartOfThePeerIsStoppedByName(t *testing.T) {
+	mine := map[string]string{usernameKey: "Alice", servernameKey: "lab"}
+	for _, c := range []struct {
+		name, server, pod string
+		annotations       map[string]string
+		kept              bool
+	}{
+		{name: "its pod", server: "lab", pod: "jupyter-alice---3bc51062--lab", annotations: mine},
+		{name: "the pod of the default server", pod: "jupyter-alice---3bc51062", annotations: map[string]string{usernameKey: "Alice"}},
+		{name: "the pod of another user", server: "lab", pod: "jupyter-alice---3bc51062--lab", annotations: map[string]string{usernameKey: "alice", servernameKey: "lab"}, kept: true},
+		{name: "the pod of another server", server: "lab", pod: "jupyter-alice---3bc51062--lab", annotations: map[string]string{usernameKey: "Alice"}, kept: true},
+		{name: "a pod of nobody", server: "lab", pod: "jupyter-alice---3bc51062--lab", kept: true},
+		{name: "a later start by this server", server: "lab", pod: "jupyter-alice---3bc51062--lab", annotations: map[string]string{
+			usernameKey: "Alice", servernameKey: "lab", installationKey: ownInstallation, hubKey: "hub", nameKey: "lab", startIDKey: "s2",
+		}, kept: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: c.pod, Namespace: "jhub", UID: "peers", Annotations: c.annotations}}
+			becomeReady(pod)
+			cl := newCluster(pod)
+			s := cl.run(t, withService)
+			row := outpost.Service{
+				Key: outpost.Key{Hub: "hub", Name: c.server, StartID: "s1"}, StartPending: true, State: outpost.State{},
+				Body: outpost.Body{
+					Env: map[string]string{"JUPYTERHUB_USER": "Alice", "JUPYTERHUB_USER_ID": "7"},
+					// Plan would refuse each of them but the first.
+					Misc: map[string]json.RawMessage{
+						"pod_name_template": json.RawMessage(`"jupyter-{username}--{servername}"`), "no_such": json.RawMessage(`1`), "image": json.RawMessage(`5`),
+						"dns_name_template": json.RawMessage(`"elsewhere"`),
+					},
+				},
+			}
+			if err := s.Stop(t.Context(), row.Key, s.Restore(outpost.Hub{Name: "hub"}, row)); err != nil {
+				t.Fatal(err)
+			}
+			want := ""
+			if c.kept {
+				want = "pods/" + c.pod
+			}
+			if left := cl.left(t); left != want {
+				t.Errorf("left %q, want %q", left, want)
+			}
+		})
+	}
+}
+
+func TestRestoreKeepsWhatIsKnown(t *testing.T) {
+	s := testSpawner(t, "jhub", Options{})
+	full := outpost.Service{Body: outpost.Body{Env: map[string]string{"JUPYTERHUB_USER": "alice"}}, State: outpost.State{statePod: "x", stateNS: "y"}}
+	if diff := cmp.Diff(full.State, s.Restore(outpost.Hub{}, full)); diff != "" {
+		t.Errorf("a full state (-want +got)\n%s", diff)
+	}
+	if got := s.Restore(outpost.Hub{}, outpost.Service{State: outpost.State{}}); len(got) > 0 {
+		t.Errorf("a row that says nothing: %v", got)
+	}
+}

@@ -107,12 +107,13 @@ func (m *Manager) reportEnd(ctx context.Context, e *entry, status Status) []stri
 
 // refresh takes over what another process has written to a service's row.
 func (m *Manager) refresh(e *entry, s Service) {
+	state := m.spawner.Restore((*m.hubs.Load())[s.Hub], s)
 	e.mu.Lock()
 	if e.owned {
 		e.mu.Unlock()
 		return
 	}
-	e.state, e.address, e.end = s.State, s.Address, s.EndDate
+	e.state, e.address, e.end = state, s.Address, s.EndDate
 	switch {
 	case s.StopPending:
 		e.phase = phaseStopping

@@ -67,6 +67,9 @@ type Spawner interface {
 	// Stop removes the service's objects and waits until its pod is gone. Nothing there is success. It may be called in
 	// every state, while a Start of the same key is being cancelled, and with a state of the Python peer.
 	Stop(ctx context.Context, k Key, s State) error
+	// Restore returns the state of a stored service. The Python peer stores an empty one until a start has finished: it is then worked
+	// out from what was asked for, so that the pod of an interrupted start can be stopped. It makes no request.
+	Restore(hub Hub, s Service) State
 	// Logs returns the last lines of the server's log, oldest first; none is no error.
 	Logs(ctx context.Context, k Key, s State, lines int) ([]string, error)
 	// Found lists the keys of all pods that this outpost made, for reconciliation: those of this database, not of another in the

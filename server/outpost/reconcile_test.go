@@ -341,3 +341,33 @@ func TestClockJumpEndsNothingAtOnce(t *testing.T) {
 		wantNothing(t, w)
 	})
 }
+
+// The Python server stores an empty state until a start has finished (contract 5.5): the pod of an interrupted one is known by what
+// was asked for.
+func TestInterruptedStartOfThePeerLeavesNoPod(t *testing.T) {
+	for name, end := range map[string]func(t *testing.T, w *outposttest.World, k outpost.Key){
+		"rolled back": func(t *testing.T, w *outposttest.World, k outpost.Key) { w.Up(t) },
+		"the hub's DELETE": func(t *testing.T, w *outposttest.World, k outpost.Key) {
+			w.UpFollower(t)
+			if _, err := w.Stop(t.Context(), k, outpost.StopOptions{}); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := outposttest.NewWorld(t, outpost.Options{})
+				r := outposttest.Request("lab-one")
+				now := time.Now().UTC()
+				row := outpost.Service{Key: r.Key, UserID: r.UserID, StartDate: now, LastUpdate: now, EndDate: outpost.NoEnd, StartPending: true, Body: r.Body, State: outpost.State{}}
+				if err := w.Store.Insert(t.Context(), row, func(outpost.Usage) error { return nil }); err != nil {
+					t.Fatal(err)
+				}
+				w.Spawner.AddPeerPod(r.Key)
+				end(t, w, r.Key)
+				synctest.Wait()
+				wantNothing(t, w)
+			})
+		})
+	}
+}

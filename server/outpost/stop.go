@@ -207,7 +207,9 @@ func (m *Manager) fetch(ctx context.Context, k Key) (*entry, error) {
 
 // entryOf makes the entry of a stored service.
 func (m *Manager) entryOf(s Stored) *entry {
-	calls, _ := callbacksOf((*m.hubs.Load())[s.Hub], s.Body.Env)
+	hub := (*m.hubs.Load())[s.Hub]
+	calls, _ := callbacksOf(hub, s.Body.Env)
+	s.State = m.spawner.Restore(hub, s.Service)
 	e := newEntry(s.Service, calls)
 	e.unopened = s.Unopened
 	e.async, _ = s.State[stateAsync].(bool)

@@ -38,6 +38,7 @@ type pod struct {
 	reason  string
 	logs    []string
 	flavor  outpost.Flavor
+	peers   bool
 }
 
 // NewSpawner returns a Spawner without pods.
@@ -88,6 +89,14 @@ func (s *Spawner) AddPod(k outpost.Key) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pods[k] = &pod{state: stateOf(k), created: time.Now()}
+}
+
+// AddPeerPod makes a pod of the Python server: it says nothing of its key, and is known by the name in a state alone.
+func (s *Spawner) AddPeerPod(k outpost.Key) {
+	s.AddPod(k)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pods[k].peers = true
 }
 
 // End lets the server of a pod end with an exit code; the pod stays.
@@ -205,7 +214,7 @@ func (s *Spawner) Poll(_ context.Context, k outpost.Key, _ outpost.State) (outpo
 }
 
 // Stop implements outpost.Spawner.
-func (s *Spawner) Stop(ctx context.Context, k outpost.Key, _ outpost.State) error {
+func (s *Spawner) Stop(ctx context.Context, k outpost.Key, st outpost.State) error {
 	s.mu.Lock()
 	s.stops[k]++
 	down := s.down
@@ -220,8 +229,18 @@ func (s *Spawner) Stop(ctx context.Context, k outpost.Key, _ outpost.State) erro
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.pods, k)
+	if p := s.pods[k]; p != nil && (!p.peers || st["pod_name"] == PodName(k)) {
+		delete(s.pods, k)
+	}
 	return nil
+}
+
+// Restore implements outpost.Spawner.
+func (s *Spawner) Restore(_ outpost.Hub, svc outpost.Service) outpost.State {
+	if _, named := svc.State["pod_name"]; named {
+		return svc.State
+	}
+	return stateOf(svc.Key)
 }
 
 // Logs implements outpost.Spawner.
@@ -247,6 +266,9 @@ func (s *Spawner) Found(context.Context) ([]outpost.Found, error) {
 	}
 	var list []outpost.Found
 	for _, k := range sortedKeys(s.pods) {
+		if s.pods[k].peers {
+			continue
+		}
 		list = append(list, outpost.Found{Key: k, State: s.pods[k].state, Created: s.pods[k].created})
 	}
 	return list, nil
