@@ -24,7 +24,7 @@ func TestPlannedObjects(t *testing.T) {
 		"volume_mounts": []any{map[string]any{"name": "home", "mountPath": "/home/jovyan"}},
 		"environment":   map[string]any{"GREETING": "hello {unescaped_username}", "HOME_OF": "$(GREETING)"},
 		"pod_overlay": map[string]any{
-			"metadata": map[string]any{"labels": map[string]any{"team": "a"}, "annotations": map[string]any{hubKey: "stolen"}},
+			"metadata": map[string]any{"labels": map[string]any{"team": "a"}, "annotations": map[string]any{hubKey: "stolen", installationKey: "stolen"}},
 			"spec": map[string]any{"containers": []any{map[string]any{"name": "notebook", "readinessProbe": map[string]any{
 				"tcpSocket": map[string]any{"port": "notebook-port"},
 			}}}},

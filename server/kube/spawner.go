@@ -268,7 +268,7 @@ func (s *Spawner) noteForeign(pod *corev1.Pod, installation string) {
 	known := s.foreign[pod.Namespace+"/"+installation]
 	s.foreign[pod.Namespace+"/"+installation] = true
 	s.mu.Unlock()
-	if known {
+	if known || !validLabel(installation) { // whoever makes pods may write anything; it is not put into a command
 		return
 	}
 	s.logger.Warn("pods of another outpost's database are left alone; if it is this outpost's own and lost, give it back or delete them",

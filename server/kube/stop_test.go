@@ -504,6 +504,11 @@ func TestPodsOfAnotherDatabaseAreLeftAlone(t *testing.T) {
 	cl := newCluster()
 	other := cl.runAs(t, "ffeeddccbbaa99887766554433221100", withService)
 	theirs := mustStart(t, other, aliceKey)
+	if err := cl.Tracker().Add(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "x", Namespace: "jhub", Annotations: map[string]string{
+		installationKey: "$(reboot)", hubKey: "hub", startIDKey: "s",
+	}}}); err != nil {
+		t.Fatal(err)
+	}
 	var log strings.Builder
 	o := withService
 	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
@@ -517,6 +522,9 @@ func TestPodsOfAnotherDatabaseAreLeftAlone(t *testing.T) {
 	if n := strings.Count(log.String(), wayOut); n != 1 {
 		t.Errorf("told %d times what to do:\n%s", n, log.String())
 	}
+	if strings.Contains(log.String(), "reboot") {
+		t.Errorf("told to run what a pod says:\n%s", log.String())
+	}
 	if got, err := s.Poll(t.Context(), aliceKey, theirs.State); err != nil || !got.Gone {
 		t.Errorf("poll %+v, %v", got, err)
 	}
@@ -528,7 +536,7 @@ func TestPodsOfAnotherDatabaseAreLeftAlone(t *testing.T) {
 	if _, err := s.Start(t.Context(), planOf(t, s, aliceKey, nil), nil); err == nil {
 		t.Error("a start has taken over their pod")
 	}
-	if left := cl.left(t); left != "pods/jupyter-user services/jupyter-user" {
+	if left := cl.left(t); left != "pods/jupyter-user pods/x services/jupyter-user" {
 		t.Errorf("left: %s", left)
 	}
 	if found, err := other.Found(t.Context()); err != nil || len(found) != 1 || found[0].Key != aliceKey {
