@@ -25,7 +25,8 @@ type Config struct {
 	Outposts []SystemConfig `json:"outposts"`
 	Outpost  *OutpostConfig `json:"outpost"`
 	Hubs     []PeerConfig   `json:"hubs"`
-	// AllowDataLoss names the volumes that may go, AllowServerLoss the systems that may go with running servers.
+	// AllowDataLoss names what may be deleted: "namespace/claim" a volume, "namespace/*" a namespace with everything in it.
+	// AllowServerLoss names the systems that may go with running servers.
 	AllowDataLoss   []string `json:"allowDataLoss"`
 	AllowServerLoss []string `json:"allowServerLoss"`
 }

@@ -132,6 +132,10 @@ func TestConfigRefuses(t *testing.T) {
 			"outposts:outposts[1].exposure.port: there is no such key; there are: annotations, apiNodePort, ca, className, loadBalancerIP, sshAddress, " +
 				"sshAnnotations, sshLoadBalancerIP, sshNodePort, tls, tlsSecret, type",
 		}},
+		{"no entry of data", localConfig, map[string]string{"allowDataLoss": `["outpost", "*/*", "outpost/*"]`}, []string{
+			"outposts:allowDataLoss[0]: want namespace/claim or namespace/*",
+			"outposts:allowDataLoss[1]: want namespace/claim or namespace/*",
+		}},
 		{"wrong types", localConfig, map[string]string{"hub.url": "3", "hub.startTimeout": "soon"}, []string{
 			"outposts:hub.startTimeout: got string, want integer", "outposts:hub.url: got number, want string",
 		}},

@@ -68,9 +68,43 @@ func (o *OutpostConfig) volumes() []volume {
 	}}
 }
 
+// namespaces are those that a stack with this config makes.
+func (c Config) namespaces() []string {
+	var all []string
+	if c.Hub != nil {
+		all = append(all, c.Hub.Namespace)
+	}
+	if c.Outpost != nil {
+		all = append(all, c.Outpost.Namespace)
+	}
+	return all
+}
+
 // mayLose tells whether config lets the data of a volume go.
 func (c Config) mayLose(claim cluster.Object) bool {
-	return slices.Contains(c.AllowDataLoss, claim.String())
+	return slices.Contains(c.AllowDataLoss, claim.String()) || c.mayLoseAll(claim.Namespace)
+}
+
+// mayLoseAll tells whether config lets everything in a namespace go. What is in it is more than this stack has made:
+// users' homes and servers are made by the outpost, and an operator may have brought a volume of their own.
+func (c Config) mayLoseAll(namespace string) bool {
+	return slices.Contains(c.AllowDataLoss, everythingIn(namespace))
+}
+
+// everythingIn is the entry of allowDataLoss for a whole namespace.
+func everythingIn(namespace string) string { return namespace + "/*" }
+
+// lostNamespaces finds namespaces of the stack as it is that the stack as it should be does not have. It knows of no volume
+// in them: users' homes are not in the state.
+func (c Config) lostNamespaces(before state) []error {
+	var errs []error
+	for _, name := range before.namespaces {
+		if !slices.Contains(c.namespaces(), name) && !c.mayLoseAll(name) {
+			errs = append(errs, fmt.Errorf("namespace %s would be deleted with everything in it, users' homes and running servers too: by this config nothing uses it; "+
+				"nothing was changed. To let all of it go, first run `up` with %q in %s:allowDataLoss and without this change", name, everythingIn(name), project))
+		}
+	}
+	return errs
 }
 
 // at walks down nested maps; nil where there is nothing.
@@ -94,8 +128,8 @@ func (c Config) lostVolumes(before state) []error {
 		next[v.Object] = v
 	}
 	for _, old := range before.volumes {
-		if c.mayLose(old.Object) {
-			continue
+		if c.mayLose(old.Object) || !slices.Contains(c.namespaces(), old.Namespace) {
+			continue // the second: lostNamespaces says so of the whole namespace
 		}
 		refuse := func(format string, args ...any) {
 			errs = append(errs, fmt.Errorf("volume %s holds data and %s; nothing was changed. To let the data go, first run `up` with %q in %s:allowDataLoss and without this change",

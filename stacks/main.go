@@ -109,19 +109,9 @@ func newBuilder(ctx *pulumi.Context, c Config, now time.Time, identity string) (
 	if b.random, err = random.NewProvider(ctx, "random", &random.ProviderArgs{}); err != nil {
 		return nil, err
 	}
-	volumes := map[string]bool{} // namespace: a volume in it is kept
-	for _, v := range c.volumes() {
-		volumes[v.Namespace] = volumes[v.Namespace] || !c.mayLose(v.Object)
-	}
 	var namespaces []cluster.Namespace
-	add := func(name string) {
-		namespaces = append(namespaces, cluster.Namespace{Name: name, HasData: volumes[name]})
-	}
-	if c.Hub != nil {
-		add(c.Hub.Namespace)
-	}
-	if c.Outpost != nil {
-		add(c.Outpost.Namespace)
+	for _, name := range c.namespaces() {
+		namespaces = append(namespaces, cluster.Namespace{Name: name, Keep: !c.mayLoseAll(name)})
 	}
 	b.cluster, err = cluster.New(ctx, "cluster", cluster.Args{
 		Kubeconfig: c.Cluster.Kubeconfig,

@@ -38,9 +38,11 @@ func TestPolicy(t *testing.T) {
 		},
 		{"claim", "kubernetes:core/v1:PersistentVolumeClaim", true, meta("outpost", "outpost-data", nil), meta("outpost", "outpost-data", ours), true},
 		{"claim whose data may go", "kubernetes:core/v1:PersistentVolumeClaim", true, meta("jupyter", "hub-db-dir", nil), meta("jupyter", "hub-db-dir", ours), false},
+		{"another claim there", "kubernetes:core/v1:PersistentVolumeClaim", true, meta("jupyter", "other", nil), meta("jupyter", "other", ours), true},
+		{"claim in a namespace that may go", "kubernetes:core/v1:PersistentVolumeClaim", true, meta("gone", "any", nil), meta("gone", "any", ours), false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			transform := policy(Config{AllowDataLoss: []string{"jupyter/hub-db-dir"}})
+			transform := policy(Config{AllowDataLoss: []string{"jupyter/hub-db-dir", "gone/*"}})
 			got := transform(t.Context(), &pulumi.ResourceTransformArgs{Type: tt.kind, Custom: tt.custom, Props: tt.props})
 			if tt.want == nil {
 				if got != nil {

@@ -50,6 +50,7 @@ func preflight(ctx context.Context, c Config, api clusterAPI, before state, told
 		errs = append(errs, err)
 	}
 	errs = append(errs, c.takenNodePorts(ctx, api, shown)...)
+	errs = append(errs, c.lostNamespaces(before)...)
 	errs = append(errs, c.lostVolumes(before)...)
 	errs = append(errs, c.lostKeys(before)...)
 	errs = append(errs, c.lostServers(ctx, api, before)...)

@@ -39,6 +39,7 @@ func made(identity string, claims ...volume) map[string]any {
 		},
 	}
 	for _, v := range claims {
+		resources["urn:pulumi:local::outposts::kubernetes:core/v1:Namespace::cluster-"+v.Namespace] = madeNamespace(v.Namespace)
 		resources["urn:pulumi:local::outposts::kubernetes:core/v1:PersistentVolumeClaim::"+v.String()] = map[string]any{
 			"type": "kubernetes:core/v1:PersistentVolumeClaim",
 			"outputs": map[string]any{
@@ -57,6 +58,27 @@ var (
 	hubVolume     = volume{Object: cluster.Object{Namespace: "jupyter", Name: "hub-db-dir"}, storageClass: "standard", size: "1Gi"}
 	outpostVolume = volume{Object: cluster.Object{Namespace: "outpost", Name: "outpost-data"}, storageClass: "standard", size: "1Gi"}
 )
+
+// madeNamespaces is the state of a stack without volumes of its own.
+func madeNamespaces(identity string, names ...string) map[string]any {
+	resources := made(identity)
+	for _, name := range names {
+		resources["urn:pulumi:local::outposts::kubernetes:core/v1:Namespace::cluster-"+name] = madeNamespace(name)
+	}
+	return resources
+}
+
+func madeNamespace(name string) map[string]any {
+	return map[string]any{
+		"type": "kubernetes:core/v1:Namespace", "outputs": map[string]any{"metadata": map[string]any{"name": name}},
+	}
+}
+
+// lostNamespace is what a run says that would delete a namespace.
+func lostNamespace(name string) string {
+	return "namespace " + name + " would be deleted with everything in it, users' homes and running servers too: by this config nothing uses it; " +
+		"nothing was changed. To let all of it go, first run `up` with \"" + name + "/*\" in outposts:allowDataLoss and without this change"
+}
 
 func TestPreflightRefuses(t *testing.T) {
 	const lost = "; nothing was changed. To let the data go, first run `up` with "
@@ -106,7 +128,28 @@ func TestPreflightRefuses(t *testing.T) {
 			map[string]string{"outpost.namespace": "elsewhere"},
 			fakeCluster{identity: "a"},
 			made("a", hubVolume, outpostVolume),
-			[]string{"volume outpost/outpost-data holds data and would be deleted: by this config nothing uses it" + lost + `"outpost/outpost-data" in outposts:allowDataLoss and without this change`},
+			[]string{lostNamespace("outpost")},
+		},
+		{
+			"another namespace, though the volume may go",
+			map[string]string{"hub.namespace": "elsewhere", "allowDataLoss": "[jupyter/hub-db-dir]"},
+			fakeCluster{identity: "a"},
+			made("a", hubVolume, outpostVolume),
+			[]string{lostNamespace("jupyter")},
+		},
+		{
+			"another namespace without a volume of ours",
+			map[string]string{"outpost.namespace": "elsewhere", "outpost.persistence.enabled": "false"},
+			fakeCluster{identity: "a"},
+			madeNamespaces("a", "jupyter", "outpost"),
+			[]string{lostNamespace("outpost")},
+		},
+		{
+			"no outpost any more",
+			map[string]string{"outposts": "[{name: remote, address: 10.0.0.3, exposure: {type: nodePort, apiNodePort: 30080, sshNodePort: 30022}}]"},
+			fakeCluster{identity: "a"},
+			made("a", hubVolume, outpostVolume),
+			[]string{lostNamespace("outpost")},
 		},
 		{
 			"another storage class",
@@ -158,7 +201,8 @@ func TestPreflightAccepts(t *testing.T) {
 			fakeCluster{identity: "a", ports: map[int]cluster.Object{30000: {Namespace: "jupyter", Name: "proxy-public"}}},
 			nil,
 		},
-		{"data may go", map[string]string{"outpost.namespace": "elsewhere", "allowDataLoss": "[outpost/outpost-data]"}, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume)},
+		{"a volume may go", map[string]string{"outpost.persistence.enabled": "false", "allowDataLoss": "[outpost/outpost-data]"}, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume)},
+		{"a namespace may go", map[string]string{"outpost.namespace": "elsewhere", "allowDataLoss": "[outpost/*]"}, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume)},
 		{
 			"servers may go",
 			map[string]string{"outposts": "[{name: local}]", "allowServerLoss": "[remote]"},

@@ -17,6 +17,7 @@ import (
 // stack's own resources, not from its outputs, so that it is there after a first `up` that was killed halfway.
 type state struct {
 	identities []string // of the clusters it was made in: one, or none yet
+	namespaces []string
 	volumes    []volume
 	systems    []string // names of the hub's systems
 	// Words of the keys that the databases are sealed with; empty if there is none yet.
@@ -56,6 +57,10 @@ func stateOf(resources map[string]any) state {
 		case "pulumi:providers:kubernetes":
 			if identity, _ := outputs["clusterIdentifier"].(string); identity != "" && !slices.Contains(s.identities, identity) {
 				s.identities = append(s.identities, identity)
+			}
+		case "kubernetes:core/v1:Namespace":
+			if name, _ := at(outputs, "metadata", "name").(string); name != "" {
+				s.namespaces = append(s.namespaces, name)
 			}
 		case "kubernetes:core/v1:PersistentVolumeClaim":
 			v := volume{}

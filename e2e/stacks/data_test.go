@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apiresource "k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/outposts-dev/outposts/e2e/deployed"
@@ -68,7 +70,7 @@ func dataOutlives(t *testing.T, s *site) {
 		{
 			"another namespace", "elsewhere",
 			[]any{"outposts:outpost", "namespace"},
-			[]string{"volume outpost/outpost-data holds data and would be deleted", `"outpost/outpost-data" in outposts:allowDataLoss`},
+			[]string{"namespace outpost would be deleted with everything in it", `"outpost/*" in outposts:allowDataLoss`},
 		},
 		{"no volume any more", false, []any{"outposts:outpost", "persistence", "enabled"}, []string{"volume outpost/outpost-data holds data and would be deleted"}},
 		{"no key any more", "3", []any{"outposts:outpost", "rotation", "cryptKey"}, []string{"outposts:outpost.rotation.cryptKey: ", "is missing: outpost/outpost-data is sealed with it"}},
@@ -96,8 +98,19 @@ func dataOutlives(t *testing.T, s *site) {
 		}
 		return all
 	}
+	// A user's home is nothing that a stack knows of.
+	home := &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Name: "home"},
+		Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+			Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: apiresource.MustParse("1Mi")}},
+		},
+	}
+	if _, err := s.remote.API.CoreV1().PersistentVolumeClaims(deployed.OutpostNamespace).Create(t.Context(), home, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	old := volumes()
-	if diff := cmp.Diff([]string{"hub-db-dir", "outpost-data", "remote outpost-data"}, slices.Sorted(maps.Keys(old))); diff != "" {
+	if diff := cmp.Diff([]string{"hub-db-dir", "outpost-data", "remote home", "remote outpost-data"}, slices.Sorted(maps.Keys(old))); diff != "" {
 		t.Fatalf("volumes (-want +got):\n%s", diff)
 	}
 	s.destroyed(t, "--exclude-protected")
@@ -133,8 +146,8 @@ func dataOutlives(t *testing.T, s *site) {
 
 // destroyAll takes both stacks away with their data, which config must allow first.
 func destroyAll(t *testing.T, s *site) {
-	s.set(t, "local", []any{"jupyter/hub-db-dir", "outpost/outpost-data"}, "outposts:allowDataLoss")
-	s.set(t, "remote", []any{"outpost/outpost-data"}, "outposts:allowDataLoss")
+	s.set(t, "local", []any{"jupyter/*", "outpost/*"}, "outposts:allowDataLoss")
+	s.set(t, "remote", []any{"outpost/*"}, "outposts:allowDataLoss")
 	s.up(t, "local")
 	s.up(t, "remote")
 	s.destroyed(t)

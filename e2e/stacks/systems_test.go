@@ -55,7 +55,7 @@ func secondRemote(t *testing.T, s *site) {
 	s.refused(t, "local", "system second is not in outposts:outposts any more, but 1 of its servers run", `add "second" to outposts:allowServerLoss`)
 	u.stop(t, "second")
 	s.write(t, "local", withSecond)
-	s.set(t, "second", []any{"outpost2/outpost-data"}, "outposts:allowDataLoss")
+	s.set(t, "second", []any{"outpost2/*"}, "outposts:allowDataLoss")
 	s.up(t, "second")
 	s.pulumi(t, "second", "destroy", "--yes", "--skip-preview", "--non-interactive")
 	s.pulumi(t, "second", "stack", "rm", "--yes")

@@ -29,9 +29,8 @@ type Args struct {
 // Namespace is a namespace and how careful to be with it.
 type Namespace struct {
 	Name string
-	// HasData says that a volume in it outlives mistakes: then the namespace, which would take the volume with it, is
-	// protected too.
-	HasData bool
+	// Keep protects it: a namespace that is deleted takes everything in it along, also what others made there.
+	Keep bool
 }
 
 // Cluster is an existing cluster as a target.
@@ -68,7 +67,7 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	for _, ns := range args.Namespaces {
 		made, err := corev1.NewNamespace(ctx, name+"-"+ns.Name, &corev1.NamespaceArgs{
 			Metadata: &metav1.ObjectMetaArgs{Name: pulumi.String(ns.Name)},
-		}, pulumi.Parent(c), pulumi.Provider(c.Provider), pulumi.Protect(ns.HasData))
+		}, pulumi.Parent(c), pulumi.Provider(c.Provider), pulumi.Protect(ns.Keep))
 		if err != nil {
 			return nil, fmt.Errorf("cluster %s: namespace %s: %w", name, ns.Name, err)
 		}
