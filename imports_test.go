@@ -41,6 +41,7 @@ var allowed = map[string][]string{
 var testOnly = map[string][]string{
 	"charts":                 {"server/config"},
 	"infra/cluster":          {"infra/infratest"},
+	"infra/credentials":      {"infra/infratest"},
 	"infra/hub":              {"infra/infratest"},
 	"infra/outpost":          {"infra/infratest"},
 	"server":                 {"server/outpost/outposttest", "server/store/storetest"},

@@ -148,20 +148,42 @@ func (c Config) lostVolumes(before state) []error {
 	return errs
 }
 
-// lostKeys finds keys that data are sealed with and that the config does not list any more.
+// lostKeys finds keys that data are sealed with, or may be, and that the config does not list any more.
 func (c Config) lostKeys(before state) []error {
 	var errs []error
-	check := func(key, word string, words credentials.Words, data cluster.Object) {
-		if word != "" && !slices.Contains(words.OrFirst(), word) && !c.mayLose(data) {
+	if c.Hub != nil && !c.mayLose(c.Hub.database()) {
+		errs = append(errs, before.hubSealing.lost("hub.rotation.authStateKey", credentials.Words(c.Hub.Rotation.AuthStateKey), c.Hub.database())...)
+	}
+	if c.Outpost != nil && !c.mayLose(c.Outpost.database()) {
+		errs = append(errs, before.outpostSealing.lost("outpost.rotation.cryptKey", credentials.Words(c.Outpost.Rotation.CryptKey), c.Outpost.database())...)
+	}
+	return errs
+}
+
+// lost finds what is wrong with words that take the place of those from before. A run that was killed, or that failed,
+// may have left data of which the key before has sealed a part and the new key another. Then both must stay, and no other
+// key may come in front until the new one has sealed everything: else nobody would know which ones are needed.
+func (s sealing) lost(key string, words credentials.Words, data cluster.Object) []error {
+	words = words.OrFirst()
+	needed := s.seeds
+	if s.by != "" {
+		needed = slices.Compact([]string{s.by, s.with})
+	}
+	var errs []error
+	for _, word := range needed {
+		switch {
+		case slices.Contains(words, word):
+		case s.by == s.with:
 			errs = append(errs, fmt.Errorf("%s:%s: %q is missing: %s is sealed with it; nothing was changed. Put a new word in front of it, "+
 				"and take it away after the `up` that brought the new one", project, key, word, data))
+		default:
+			errs = append(errs, fmt.Errorf("%s:%s: %q is missing: the `up` that brought %q has not come through, so %s may be sealed with either; "+
+				"nothing was changed. Put it back, and take it away after an `up` that has", project, key, word, s.with, data))
 		}
 	}
-	if c.Hub != nil {
-		check("hub.rotation.authStateKey", before.hubSealedBy, credentials.Words(c.Hub.Rotation.AuthStateKey), c.Hub.database())
-	}
-	if c.Outpost != nil {
-		check("outpost.rotation.cryptKey", before.outpostSealedBy, credentials.Words(c.Outpost.Rotation.CryptKey), c.Outpost.database())
+	if s.by != "" && s.by != s.with && slices.Contains(words, s.with) && words[0] != s.with {
+		errs = append(errs, fmt.Errorf("%s:%s: %q must be in front: the `up` that brought it has not come through, so %s may be sealed with it in part; "+
+			"nothing was changed. Put it in front until an `up` has", project, key, s.with, data))
 	}
 	return errs
 }

@@ -118,7 +118,7 @@ func (b *builder) hub(parties []party, own *credentials.Hub) error {
 	args := b.config.hubArgs(parties)
 	args.Credentials = hub.Credentials{
 		SSHPrivateKey: own.SSHPrivateKey, CookieSecret: own.CookieSecret, ProxyToken: own.ProxyToken,
-		AuthStateKeys: own.AuthStateKeys, LoginPassword: own.LoginPassword, VerifyToken: own.VerifyToken,
+		AuthStateKeys: own.AuthStateKeys, SealsWith: own.SealsWith, LoginPassword: own.LoginPassword, VerifyToken: own.VerifyToken,
 	}
 	_, err := hub.New(b.ctx, "hub", args, b.inCluster(b.config.Hub.Namespace)...)
 	return err

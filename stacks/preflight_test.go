@@ -301,37 +301,56 @@ func TestBadInput(t *testing.T) {
 
 // TestKeysOfDataAreNotLost holds that a key which data are sealed with is not taken away before another one seals them.
 func TestKeysOfDataAreNotLost(t *testing.T) {
-	before := made("a", hubVolume, outpostVolume)
-	for kind, word := range map[string]string{"Hub": "1", "Store": "2"} {
-		before["urn:pulumi:local::outposts::outposts:credentials:"+kind+"::x"] = map[string]any{
-			"type": "outposts:credentials:" + kind, "outputs": map[string]any{"sealedBy": word},
-		}
-	}
-	const missing = "; nothing was changed. Put a new word in front of it, and take it away after the `up` that brought the new one"
+	const (
+		missing = "; nothing was changed. Put a new word in front of it, and take it away after the `up` that brought the new one"
+		either  = " has not come through, so outpost/outpost-data may be sealed with either; nothing was changed. Put it back, and take it away after an `up` that has"
+	)
+	through := [2]sealing{{with: "1", by: "1", seeds: []string{"1"}}, {with: "2", by: "2", seeds: []string{"2", "1"}}}
+	killed := [2]sealing{through[0], {with: "2", by: "1", seeds: []string{"2", "1"}}}
+	firstKilled := [2]sealing{through[0], {with: "2", seeds: []string{"2", "1"}}}
 	for _, tt := range []struct {
 		name    string
+		before  [2]sealing // of hub and outpost
 		changes map[string]string
 		want    []string
 	}{
-		{"replaced at once", map[string]string{"hub.rotation": "{authStateKey: new}", "outpost.rotation": `{cryptKey: ["3", "1"]}`}, []string{
+		{"replaced at once", through, map[string]string{"hub.rotation": "{authStateKey: new}", "outpost.rotation": `{cryptKey: ["3", "1"]}`}, []string{
 			`outposts:hub.rotation.authStateKey: "1" is missing: jupyter/hub-db-dir is sealed with it` + missing,
 			`outposts:outpost.rotation.cryptKey: "2" is missing: outpost/outpost-data is sealed with it` + missing,
 		}},
-		{"behind a new one", map[string]string{"outpost.rotation": `{cryptKey: ["3", "2"]}`}, nil},
-		{"alone", map[string]string{"outpost.rotation": `{cryptKey: "2"}`}, nil},
-		{"data may go", map[string]string{"outpost.rotation": `{cryptKey: "3"}`, "allowDataLoss": "[outpost/outpost-data]"}, nil},
+		{"behind a new one", through, map[string]string{"outpost.rotation": `{cryptKey: ["3", "2"]}`}, nil},
+		{"alone", through, map[string]string{"outpost.rotation": `{cryptKey: "2"}`}, nil},
+		{"data may go", through, map[string]string{"outpost.rotation": `{cryptKey: "3"}`, "allowDataLoss": "[outpost/outpost-data]"}, nil},
+		{"all data may go", through, map[string]string{"outpost.rotation": `{cryptKey: "3"}`, "allowDataLoss": "['outpost/*']"}, nil},
+		{
+			"new one alone after a killed rotation", killed,
+			map[string]string{"outpost.rotation": `{cryptKey: "2"}`},
+			[]string{"outposts:outpost.rotation.cryptKey: \"1\" is missing: the `up` that brought \"2\"" + either},
+		},
+		{
+			"old one alone after a killed rotation", killed,
+			map[string]string{"outpost.rotation": `{cryptKey: "1"}`},
+			[]string{"outposts:outpost.rotation.cryptKey: \"2\" is missing: the `up` that brought \"2\"" + either},
+		},
+		{
+			"a third in front after a killed rotation", killed,
+			map[string]string{"outpost.rotation": `{cryptKey: ["3", "2", "1"]}`},
+			[]string{"outposts:outpost.rotation.cryptKey: \"2\" must be in front: the `up` that brought it has not come through, so outpost/outpost-data may be sealed with it in part; " +
+				"nothing was changed. Put it in front until an `up` has"},
+		},
+		{"killed rotation carried on with", killed, map[string]string{"outpost.rotation": `{cryptKey: ["2", "1"]}`}, nil},
+		{
+			"nothing has ever come through", firstKilled,
+			map[string]string{"outpost.rotation": `{cryptKey: "2"}`},
+			[]string{"outposts:outpost.rotation.cryptKey: \"1\" is missing: the `up` that brought \"2\"" + either},
+		},
+		{"nothing has ever come through, carried on with", firstKilled, map[string]string{"outpost.rotation": `{cryptKey: ["3", "2", "1"]}`}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			raw := configFrom(t, localConfig)
-			for key, value := range tt.changes {
-				change(t, raw, key, value)
-			}
+			changes := map[string]string{"outpost.rotation": `{cryptKey: ["2", "1"]}`}
+			maps.Copy(changes, tt.changes)
 			var got []string
-			c, err := LoadConfig(raw, "/project")
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, err := range c.lostKeys(stateOf(before)) {
+			for _, err := range loaded(t, localConfig, changes).lostKeys(stateOf(madeKeys(tt.before))) {
 				got = append(got, err.Error())
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -339,6 +358,26 @@ func TestKeysOfDataAreNotLost(t *testing.T) {
 			}
 		})
 	}
+}
+
+// madeKeys is the state of a stack with keys of hub and outpost.
+func madeKeys(keys [2]sealing) map[string]any {
+	resources := made("a", hubVolume, outpostVolume)
+	for i, kind := range []struct{ credentials, seeds, component string }{
+		{"Hub", "hub-auth-state-key-", "hub:Hub"}, {"Store", "outpost-crypt-key-", "outpost:Outpost"},
+	} {
+		resources["urn:pulumi:local::outposts::outposts:credentials:"+kind.credentials+"::x"] = map[string]any{
+			"type": "outposts:credentials:" + kind.credentials, "outputs": map[string]any{"sealsWith": keys[i].with},
+		}
+		resources["urn:pulumi:local::outposts::outposts:"+kind.component+"::x"] = map[string]any{
+			"type": "outposts:" + kind.component, "outputs": map[string]any{"sealedBy": keys[i].by},
+		}
+		for _, word := range keys[i].seeds {
+			urn := "urn:pulumi:local::outposts::outposts:credentials:" + kind.credentials + "$random:index/randomBytes:RandomBytes::" + kind.seeds + word
+			resources[urn] = map[string]any{"type": "random:index/randomBytes:RandomBytes", "outputs": map[string]any{}}
+		}
+	}
+	return resources
 }
 
 // TestNothingIsWrittenBefore holds that a run which is refused registers nothing.

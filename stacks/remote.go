@@ -136,7 +136,7 @@ func (b *builder) outpost(args outpost.Args) error {
 		return err
 	}
 	args.Chart = b.chartPath()
-	args.CryptKeys = append(store.CryptKeys, secretTexts(c.CryptKeys)...)
+	args.CryptKeys, args.SealsWith = append(store.CryptKeys, secretTexts(c.CryptKeys)...), store.SealsWith
 	_, err = outpost.New(b.ctx, "outpost", args, b.inCluster(c.Namespace)...)
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/internals"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/outposts-dev/outposts/infra/cluster"
 	"github.com/outposts-dev/outposts/infra/credentials"
+	"github.com/outposts-dev/outposts/infra/hub"
+	"github.com/outposts-dev/outposts/infra/outpost"
 )
 
 // state is what a stack has made so far, as far as a run must know it before it changes anything. It comes from the
@@ -20,9 +23,22 @@ type state struct {
 	namespaces []string
 	volumes    []volume
 	systems    []string // names of the hub's systems
-	// Words of the keys that the databases are sealed with; empty if there is none yet.
-	hubSealedBy, outpostSealedBy string
+	// The keys that the databases are sealed with.
+	hubSealing, outpostSealing sealing
 }
+
+// sealing is how far the keys of a database are. All are words.
+type sealing struct {
+	seeds []string // of the keys there are
+	with  string   // of the key that is to seal, from the moment it was made; empty if there is none yet
+	by    string   // of the key that seals since a run has come through; empty if none has
+}
+
+// What is before the word in the URNs of the keys' bytes.
+const (
+	authStateKeys = "outposts:credentials:Hub$random:index/randomBytes:RandomBytes::hub" + credentials.AuthStateKeySeeds + "-"
+	cryptKeys     = "outposts:credentials:Store$random:index/randomBytes:RandomBytes::outpost" + credentials.CryptKeySeeds + "-"
+)
 
 // readState reads what this stack has made so far; nothing for a stack that has not been applied yet.
 func readState(ctx *pulumi.Context) (state, error) {
@@ -72,9 +88,20 @@ func stateOf(resources map[string]any) state {
 		case "outposts:credentials:Pair":
 			s.systems = append(s.systems, nameOf(urn))
 		case "outposts:credentials:Hub":
-			s.hubSealedBy, _ = outputs[credentials.SealedBy].(string)
+			s.hubSealing.with, _ = outputs[credentials.SealsWith].(string)
 		case "outposts:credentials:Store":
-			s.outpostSealedBy, _ = outputs[credentials.SealedBy].(string)
+			s.outpostSealing.with, _ = outputs[credentials.SealsWith].(string)
+		case "outposts:hub:Hub":
+			s.hubSealing.by, _ = outputs[hub.SealedBy].(string)
+		case "outposts:outpost:Outpost":
+			s.outpostSealing.by, _ = outputs[outpost.SealedBy].(string)
+		case "random:index/randomBytes:RandomBytes":
+			if _, word, is := strings.Cut(urn, authStateKeys); is {
+				s.hubSealing.seeds = append(s.hubSealing.seeds, word)
+			}
+			if _, word, is := strings.Cut(urn, cryptKeys); is {
+				s.outpostSealing.seeds = append(s.outpostSealing.seeds, word)
+			}
 		}
 	}
 	return s

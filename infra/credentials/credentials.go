@@ -6,6 +6,7 @@ package credentials
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pulumi/pulumi-random/sdk/v4/go/random"
@@ -24,7 +25,9 @@ func makeSeeds(ctx *pulumi.Context, parent pulumi.Resource, name string, words W
 	return newSeeds(ctx, parent, name, words, nil, false)
 }
 
-// makeKeptSeeds does as makeSeeds, for what seals data that is kept: the word in use is protected with it.
+// makeKeptSeeds does as makeSeeds, for what seals data that is kept: the word in use is protected with it. The others
+// are kept as what it depends on (`destroy --exclude-protected` leaves that too), and not protected themselves: the
+// engine would never let go of a word that is taken away once nothing is sealed with it.
 func makeKeptSeeds(ctx *pulumi.Context, parent pulumi.Resource, name string, words Words, keep bool) ([]seed, error) {
 	return newSeeds(ctx, parent, name, words, nil, keep)
 }
@@ -35,10 +38,15 @@ func makeDatedSeeds(ctx *pulumi.Context, parent pulumi.Resource, name string, wo
 }
 
 func newSeeds(ctx *pulumi.Context, parent pulumi.Resource, name string, words Words, keepers pulumi.StringMap, keep bool) ([]seed, error) {
-	var seeds []seed
-	for i, word := range words.OrFirst() {
+	words = words.OrFirst()
+	seeds := make([]seed, len(words))
+	var others []pulumi.Resource
+	for i, word := range slices.Backward(words) {
 		args := &random.RandomBytesArgs{Length: pulumi.Int(SeedBytes)}
-		opts := []pulumi.ResourceOption{pulumi.Parent(parent), pulumi.Protect(keep && i == 0)}
+		opts := []pulumi.ResourceOption{pulumi.Parent(parent)}
+		if keep && i == 0 {
+			opts = append(opts, pulumi.Protect(true), pulumi.DependsOn(others))
+		}
 		if keepers != nil {
 			args.Keepers = keepers
 			// The clock goes on; what counts is the first time.
@@ -52,7 +60,7 @@ func newSeeds(ctx *pulumi.Context, parent pulumi.Resource, name string, words Wo
 		if keepers != nil {
 			s.issued = made.Keepers.MapIndex(pulumi.String("issued"))
 		}
-		seeds = append(seeds, s)
+		seeds[i], others = s, append(others, made)
 	}
 	return seeds, nil
 }

@@ -12,8 +12,7 @@ type HubArgs struct {
 	Name string
 	// Rotation has the words of each secret; the zero value is the first word of each.
 	Rotation HubRotation
-	// KeepData says that the hub's database outlives mistakes: then the auth state key in use, which opens a part of it, is
-	// protected too.
+	// KeepData says that the hub's database outlives mistakes: then the auth state keys, which open a part of it, do too.
 	KeepData bool
 }
 
@@ -48,6 +47,7 @@ type Hub struct {
 	CookieSecret  pulumi.StringOutput // 64 hex digits
 	ProxyToken    pulumi.StringOutput // 64 hex digits
 	AuthStateKeys pulumi.StringArray  // 64 hex digits each
+	SealsWith     string              // word of the first auth state key
 	LoginPassword pulumi.StringOutput
 	VerifyToken   pulumi.StringOutput // 64 hex digits
 }
@@ -78,7 +78,7 @@ func NewHub(ctx *pulumi.Context, name string, args HubArgs, opts ...pulumi.Resou
 	if failed != nil {
 		return nil, failed
 	}
-	authState, err := makeKeptSeeds(ctx, hub, name+"-auth-state-key", args.Rotation.AuthStateKey, args.KeepData)
+	authState, err := makeKeptSeeds(ctx, hub, name+AuthStateKeySeeds, args.Rotation.AuthStateKey, args.KeepData)
 	if err != nil {
 		return nil, fmt.Errorf("credentials %s: %w", name, err)
 	}
@@ -88,10 +88,10 @@ func NewHub(ctx *pulumi.Context, name string, args HubArgs, opts ...pulumi.Resou
 	}
 	hub.CookieSecret = cookie[0].form(certain(Hex))
 	hub.ProxyToken = proxy[0].form(certain(Hex))
-	hub.AuthStateKeys = forms(authState, certain(Hex))
+	hub.AuthStateKeys, hub.SealsWith = forms(authState, certain(Hex)), authState[0].word
 	hub.LoginPassword = login[0].form(certain(Password))
 	hub.VerifyToken = verify[0].form(certain(Hex))
-	return hub, ctx.RegisterResourceOutputs(hub, pulumi.Map{"sshPublicKeys": hub.SSHPublicKeys, SealedBy: pulumi.String(authState[0].word)})
+	return hub, ctx.RegisterResourceOutputs(hub, pulumi.Map{"sshPublicKeys": hub.SSHPublicKeys, SealsWith: pulumi.String(hub.SealsWith)})
 }
 
 func sshPrivate(comment string) func([]byte) (string, error) {

@@ -109,15 +109,21 @@ func (p *Pair) setCertificates(seeds []seed, args PairArgs) {
 	}
 }
 
-// SealedBy is the output of the components Store and Hub that names the word of the key in use: without it the database
-// cannot be opened.
-const SealedBy = "sealedBy"
+// SealsWith is the output of the components Store and Hub that names the word of the key that is to seal. That it does
+// so is said by the components that are given the key, once they run with it.
+const SealsWith = "sealsWith"
+
+// CryptKeySeeds and AuthStateKeySeeds begin the names of the bytes, after the component's name and before the word.
+const (
+	CryptKeySeeds     = "-crypt-key"
+	AuthStateKeySeeds = "-auth-state-key"
+)
 
 // StoreArgs say how often the keys of an outpost's database were made anew.
 type StoreArgs struct {
 	// CryptKey has the words of the Fernet keys: the first seals, all open.
 	CryptKey Words
-	// KeepData says that the database outlives mistakes: then the key that seals it is protected too.
+	// KeepData says that the database outlives mistakes: then its keys do too.
 	KeepData bool
 }
 
@@ -126,6 +132,7 @@ type Store struct {
 	pulumi.ResourceState
 
 	CryptKeys pulumi.StringArray // Fernet keys, the one that seals first
+	SealsWith string             // word of the first
 }
 
 // NewStore makes the keys of an outpost's database. They are kept as long as the database: without them it cannot be
@@ -135,10 +142,10 @@ func NewStore(ctx *pulumi.Context, name string, args StoreArgs, opts ...pulumi.R
 	if err := ctx.RegisterComponentResource("outposts:credentials:Store", name, store, opts...); err != nil {
 		return nil, fmt.Errorf("credentials %s: %w", name, err)
 	}
-	seeds, err := makeKeptSeeds(ctx, store, name+"-crypt-key", args.CryptKey, args.KeepData)
+	seeds, err := makeKeptSeeds(ctx, store, name+CryptKeySeeds, args.CryptKey, args.KeepData)
 	if err != nil {
 		return nil, fmt.Errorf("credentials %s: %w", name, err)
 	}
-	store.CryptKeys = forms(seeds, certain(FernetKey))
-	return store, ctx.RegisterResourceOutputs(store, pulumi.Map{SealedBy: pulumi.String(seeds[0].word)})
+	store.CryptKeys, store.SealsWith = forms(seeds, certain(FernetKey)), seeds[0].word
+	return store, ctx.RegisterResourceOutputs(store, pulumi.Map{SealsWith: pulumi.String(store.SealsWith)})
 }

@@ -32,6 +32,9 @@ const (
 	DatabaseClaim = "hub-db-dir"
 )
 
+// SealedBy is the output of the component that names the word of the key the hub seals auth state with.
+const SealedBy = "sealedBy"
+
 // Names of what the hub's pod mounts, as published.
 const (
 	authSecret     = "jupyterhub-outpost-auth"   // <system>: user:password
@@ -89,6 +92,7 @@ type Credentials struct {
 	CookieSecret  pulumi.StringInput
 	ProxyToken    pulumi.StringInput
 	AuthStateKeys pulumi.StringArray
+	SealsWith     string // word of the first auth state key
 	LoginPassword pulumi.StringInput
 	VerifyToken   pulumi.StringInput
 }
@@ -113,6 +117,10 @@ type Args struct {
 // Hub is an installed JupyterHub.
 type Hub struct {
 	pulumi.ResourceState
+
+	// SealedBy is Credentials.SealsWith, known once a hub that has it is ready. Until then, and after a run that was killed
+	// or has failed, the stack's state has the word from before.
+	SealedBy pulumi.StringOutput
 }
 
 // New installs a hub. Its values are held to the chart's schema before anything is registered.
@@ -140,10 +148,13 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 		chart.Version = pulumi.String(args.Chart.Version)
 		chart.RepositoryOpts = helmv4.RepositoryOptsArgs{Repo: pulumi.String(ChartRepository)}
 	}
-	if _, err := helmv4.NewChart(ctx, name, chart, pulumi.Parent(h), pulumi.DependsOn(mounted)); err != nil {
+	installed, err := helmv4.NewChart(ctx, name, chart, pulumi.Parent(h), pulumi.DependsOn(mounted))
+	if err != nil {
 		return nil, fmt.Errorf("hub %s: chart: %w", name, err)
 	}
-	return h, ctx.RegisterResourceOutputs(h, pulumi.Map{})
+	// A chart is registered when all of its objects are ready.
+	h.SealedBy = installed.URN().ApplyT(func(pulumi.URN) string { return args.Credentials.SealsWith }).(pulumi.StringOutput)
+	return h, ctx.RegisterResourceOutputs(h, pulumi.Map{SealedBy: h.SealedBy})
 }
 
 // newMounted makes what the hub's pod mounts: passwords, the SSH key, and what it trusts.

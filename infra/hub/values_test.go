@@ -114,6 +114,32 @@ func TestMounted(t *testing.T) {
 	}
 }
 
+// TestSealedByOnceReady holds that the key which seals is told of when the chart is ready, and not when it is not: what
+// the stack's state has is then that of the run before.
+func TestSealedByOnceReady(t *testing.T) {
+	for _, fails := range []string{"", "kubernetes:helm.sh/v4:Chart"} {
+		var got any
+		var failed error
+		r := &infratest.Recorder{Fails: fails}
+		err := r.Run("test", func(ctx *pulumi.Context) error {
+			a := soundArgs()
+			a.Credentials.SealsWith = "2"
+			h, err := New(ctx, "hub", a)
+			if err != nil {
+				return err
+			}
+			got, failed = infratest.Await(ctx, h.SealedBy)
+			return nil
+		})
+		switch {
+		case fails == "" && (err != nil || got != "2"):
+			t.Errorf("sealed by %v, error %v", got, err)
+		case fails != "" && (err == nil || failed == nil):
+			t.Errorf("the chart failed: sealed by %v, error %v", got, err)
+		}
+	}
+}
+
 func TestCheckRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/internals"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -28,6 +29,7 @@ type Registered struct {
 	Parent     string // name of the parent; empty for a child of the stack
 	Provider   string // name of the explicit provider; empty for the default or none
 	Protected  bool
+	DependsOn  []string // names, sorted
 	Inputs     resource.PropertyMap
 }
 
@@ -38,6 +40,8 @@ type Recorder struct {
 	Stacks map[string]map[string]any
 	// Made has the resources that the stack itself has from before: URN to a map with type and outputs.
 	Made map[string]any
+	// Fails is a type of resource that cannot be made.
+	Fails string
 
 	mu        sync.Mutex
 	resources []Registered
@@ -45,6 +49,9 @@ type Recorder struct {
 
 // NewResource implements pulumi.MockResourceMonitor.
 func (r *Recorder) NewResource(args pulumi.MockResourceArgs) (string, resource.PropertyMap, error) {
+	if args.TypeToken == r.Fails {
+		return "", nil, fmt.Errorf("%s cannot be made", args.TypeToken)
+	}
 	state := args.Inputs.Copy()
 	if args.TypeToken == "random:index/randomBytes:RandomBytes" {
 		seed := make([]byte, 32)
@@ -58,6 +65,10 @@ func (r *Recorder) NewResource(args pulumi.MockResourceArgs) (string, resource.P
 	if args.RegisterRPC != nil {
 		made.Parent = nameOf(args.RegisterRPC.GetParent())
 		made.Protected = args.RegisterRPC.GetProtect()
+		for _, urn := range args.RegisterRPC.GetDependencies() {
+			made.DependsOn = append(made.DependsOn, nameOf(urn))
+		}
+		slices.Sort(made.DependsOn)
 	}
 	r.resources = append(r.resources, made)
 	return args.Name + "-id", state, nil
@@ -110,6 +121,12 @@ func (r *Recorder) List() string {
 		b.WriteString("\n")
 	}
 	return b.String()
+}
+
+// Await returns what an output is in the end.
+func Await(ctx *pulumi.Context, output pulumi.Output) (any, error) {
+	result, err := internals.UnsafeAwaitOutput(ctx.Context(), output)
+	return result.Value, err
 }
 
 // Find returns the resource of this type and name.

@@ -23,6 +23,9 @@ const Release = "outpost"
 // DatabaseClaim is the volume claim of the outpost's database, as the chart names it.
 const DatabaseClaim = Release + "-data"
 
+// SealedBy is the output of the component that names the word of the key its database is sealed with.
+const SealedBy = "sealedBy"
+
 // Names of the Secrets that the chart is given, as published.
 const (
 	usersSecret    = "outpost-users"     // usernames, passwords
@@ -45,6 +48,8 @@ type Args struct {
 	Hubs []Hub
 	// CryptKeys are the Fernet keys of the database: the first seals, all open.
 	CryptKeys pulumi.StringArray
+	// SealsWith is the word of the first of them.
+	SealsWith string
 	// HostKey is the SSH host key, OpenSSH PEM.
 	HostKey pulumi.StringInput
 	// TLS is the certificate of the API; needed if Exposure.OwnCertificate.
@@ -74,6 +79,10 @@ type TLS struct{ Certificate, Key pulumi.StringInput }
 // Outpost is an installed outpost.
 type Outpost struct {
 	pulumi.ResourceState
+
+	// SealedBy is Args.SealsWith, known once an outpost that has it is ready: it seals all rows anew before that. Until
+	// then, and after a run that was killed or has failed, the stack's state has the word from before.
+	SealedBy pulumi.StringOutput
 }
 
 // New installs an outpost. Its values are held to the chart's schema before anything is registered.
@@ -89,7 +98,7 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	if err != nil {
 		return nil, fmt.Errorf("outpost %s: %w", name, err)
 	}
-	_, err = helmv4.NewChart(ctx, name, &helmv4.ChartArgs{
+	chart, err := helmv4.NewChart(ctx, name, &helmv4.ChartArgs{
 		Name:      pulumi.String(Release),
 		Namespace: pulumi.String(args.Namespace),
 		Chart:     pulumi.String(args.Chart),
@@ -98,7 +107,9 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	if err != nil {
 		return nil, fmt.Errorf("outpost %s: chart: %w", name, err)
 	}
-	return o, ctx.RegisterResourceOutputs(o, pulumi.Map{})
+	// A chart is registered when all of its objects are ready.
+	o.SealedBy = chart.URN().ApplyT(func(pulumi.URN) string { return args.SealsWith }).(pulumi.StringOutput)
+	return o, ctx.RegisterResourceOutputs(o, pulumi.Map{SealedBy: o.SealedBy})
 }
 
 // newSecrets makes the Secrets that the chart refers to by name.

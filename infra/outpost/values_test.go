@@ -105,6 +105,32 @@ func TestSecrets(t *testing.T) {
 	infratest.Golden(t, "secrets.golden.json", infratest.JSON(t, all))
 }
 
+// TestSealedByOnceReady holds that the key which seals is told of when the chart is ready, and not when it is not: what
+// the stack's state has is then that of the run before.
+func TestSealedByOnceReady(t *testing.T) {
+	for _, fails := range []string{"", chartType} {
+		var got any
+		var failed error
+		r := &infratest.Recorder{Fails: fails}
+		err := r.Run("test", func(ctx *pulumi.Context) error {
+			a := soundArgs()
+			a.SealsWith = "2"
+			o, err := New(ctx, "outpost", a)
+			if err != nil {
+				return err
+			}
+			got, failed = infratest.Await(ctx, o.SealedBy)
+			return nil
+		})
+		switch {
+		case fails == "" && (err != nil || got != "2"):
+			t.Errorf("sealed by %v, error %v", got, err)
+		case fails != "" && (err == nil || failed == nil):
+			t.Errorf("the chart failed: sealed by %v, error %v", got, err)
+		}
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
