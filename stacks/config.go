@@ -26,7 +26,7 @@ type Config struct {
 	Outpost  *OutpostConfig `json:"outpost"`
 	Hubs     []PeerConfig   `json:"hubs"`
 	// AllowDataLoss names what may be deleted: "namespace/claim" a volume, "namespace/*" a namespace with everything in it.
-	// AllowServerLoss names the systems that may go with running servers.
+	// AllowServerLoss names the systems, and the hubs of the outpost, that may go with running servers.
 	AllowDataLoss   []string `json:"allowDataLoss"`
 	AllowServerLoss []string `json:"allowServerLoss"`
 }

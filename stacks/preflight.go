@@ -22,14 +22,8 @@ type clusterAPI interface {
 	NodePorts(context.Context) (holders map[int]cluster.Object, known bool, err error)
 	CountServices(ctx context.Context, namespace string, labels map[string]string) (int, error)
 	CountPods(ctx context.Context, namespace string, labels map[string]string) (int, error)
+	CountPodsBy(ctx context.Context, namespace, annotation string) (map[string]int, error)
 }
-
-// Labels by which running servers are counted: the hub's module sets systemLabel on what it makes for a server, the
-// outpost hubLabel on its pods.
-const (
-	systemLabel = "outposts.dev/system"
-	hubLabel    = "outposts.dev/hub"
-)
 
 // preflight finds what would go wrong, or lose something, before anything is registered. It returns the identity of
 // the cluster. told has what the stacks of hubs tell; without it nothing is said of what the outpost shows.
@@ -123,34 +117,6 @@ func (c Config) takenNodePorts(ctx context.Context, api clusterAPI, shown identi
 	for _, w := range all {
 		if holder, taken := holders[w.port]; taken && holder != w.by {
 			errs = append(errs, fmt.Errorf("%s:%s: node port %d is taken by Service %s; %s", project, w.key, w.port, holder, w.out))
-		}
-	}
-	return errs
-}
-
-// lostServers finds systems that would be removed although servers run there.
-func (c Config) lostServers(ctx context.Context, api clusterAPI, before state) []error {
-	if c.Hub == nil {
-		return nil
-	}
-	var errs []error
-	for _, name := range before.systems {
-		if slices.ContainsFunc(c.Outposts, func(s SystemConfig) bool { return s.Name == name }) || slices.Contains(c.AllowServerLoss, name) {
-			continue
-		}
-		running, err := api.CountServices(ctx, c.Hub.Namespace, map[string]string{systemLabel: name, "component": "singleuser-server"})
-		if err == nil && running == 0 {
-			namespace := "outpost" // where its pods are, if it was the one in this cluster
-			if c.Outpost != nil {
-				namespace = c.Outpost.Namespace
-			}
-			running, err = api.CountPods(ctx, namespace, map[string]string{systemLabel: name, hubLabel: ""})
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("count the servers of system %s: %w", name, err))
-		} else if running > 0 {
-			errs = append(errs, fmt.Errorf("system %s is not in %s:outposts any more, but %d of its servers run; nothing was changed. "+
-				"Stop them, or add %q to %s:allowServerLoss", name, project, running, name, project))
 		}
 	}
 	return errs

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,6 +71,9 @@ type fakeCluster struct {
 	err      error
 	ports    map[int]cluster.Object
 	services map[string]int // by system
+	// pods are those of servers: by namespace, and by system or hub.
+	pods    map[string]map[string]int
+	podsErr error
 }
 
 func (f fakeCluster) Identity(context.Context) (string, error) { return f.identity, f.err }
@@ -82,8 +86,15 @@ func (f fakeCluster) CountServices(_ context.Context, _ string, labels map[strin
 	return f.services[labels[systemLabel]], nil
 }
 
-func (f fakeCluster) CountPods(context.Context, string, map[string]string) (int, error) {
-	return 0, nil
+func (f fakeCluster) CountPods(_ context.Context, namespace string, labels map[string]string) (int, error) {
+	return f.pods[namespace][labels[systemLabel]], nil
+}
+
+func (f fakeCluster) CountPodsBy(_ context.Context, namespace, annotation string) (map[string]int, error) {
+	if annotation != hubLabel {
+		return nil, fmt.Errorf("pods counted by %s", annotation)
+	}
+	return f.pods[namespace], f.podsErr
 }
 
 // testWorld is a world with a sound cluster.

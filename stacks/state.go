@@ -23,8 +23,15 @@ type state struct {
 	namespaces []string
 	volumes    []volume
 	systems    []string // names of the hub's systems
+	outpost    madeOutpost
 	// The keys that the databases are sealed with.
 	hubSealing, outpostSealing sealing
+}
+
+// madeOutpost is an outpost as it is: where, and the names of the hubs that may ask it.
+type madeOutpost struct {
+	namespace string
+	hubs      []string
 }
 
 // sealing is how far the keys of a database are. All are words.
@@ -85,6 +92,11 @@ func stateOf(resources map[string]any) state {
 			v.storageClass, _ = at(outputs, "spec", "storageClassName").(string)
 			v.size, _ = at(outputs, "spec", "resources", "requests", "storage").(string)
 			s.volumes = append(s.volumes, v)
+		case "kubernetes:core/v1:Secret":
+			if hubs, _ := at(outputs, "metadata", "annotations", outpost.HubsAnnotation).(string); hubs != "" {
+				s.outpost.namespace, _ = at(outputs, "metadata", "namespace").(string)
+				s.outpost.hubs = strings.Split(hubs, ";")
+			}
 		case "outposts:credentials:Pair":
 			s.systems = append(s.systems, nameOf(urn))
 		case "outposts:credentials:Hub":

@@ -152,7 +152,31 @@ func (a *API) CountPods(ctx context.Context, namespace string, labels map[string
 	return a.count(ctx, "pods", namespace, labels)
 }
 
+// CountPodsBy returns how many pods of a namespace have which value in an annotation, of those that carry a label of the
+// same name: where a label holds a text as far as labels can, and the annotation all of it.
+func (a *API) CountPodsBy(ctx context.Context, namespace, key string) (map[string]int, error) {
+	items, err := a.list(ctx, "pods", namespace, map[string]string{key: ""})
+	if err != nil {
+		return nil, err
+	}
+	counts := map[string]int{}
+	for _, pod := range items {
+		counts[pod.Metadata.Annotations[key]]++
+	}
+	return counts, nil
+}
+
 func (a *API) count(ctx context.Context, kind, namespace string, labels map[string]string) (int, error) {
+	items, err := a.list(ctx, kind, namespace, labels)
+	return len(items), err
+}
+
+// item is an object of a list, as far as it is looked at.
+type item struct {
+	Metadata struct{ Annotations map[string]string }
+}
+
+func (a *API) list(ctx context.Context, kind, namespace string, labels map[string]string) ([]item, error) {
 	var terms []string
 	for _, key := range slices.Sorted(maps.Keys(labels)) {
 		if labels[key] == "" {
@@ -161,12 +185,8 @@ func (a *API) count(ctx context.Context, kind, namespace string, labels map[stri
 			terms = append(terms, key+"="+labels[key])
 		}
 	}
-	var list struct {
-		Items []struct{ Metadata Object }
-	}
+	var list struct{ Items []item }
 	path := fmt.Sprintf("/api/v1/namespaces/%s/%s?labelSelector=%s", url.PathEscape(namespace), kind, url.QueryEscape(strings.Join(terms, ",")))
-	if err := a.get(ctx, path, &list); err != nil {
-		return 0, err
-	}
-	return len(list.Items), nil
+	err := a.get(ctx, path, &list)
+	return list.Items, err
 }

@@ -78,6 +78,8 @@ func TestAPI(t *testing.T) {
 			{"metadata":{"namespace":"a","name":"inside"},"spec":{"ports":[{"port":80}]}}]}`,
 		"/api/v1/namespaces/jupyter/services?labelSelector=component%3Dsingleuser-server%2Cx": `{"items":[{},{}]}`,
 		"/api/v1/namespaces/outpost/pods?labelSelector=x%3Dy":                                 `{"items":[]}`,
+		"/api/v1/namespaces/outpost/pods?labelSelector=x": `{"items":[{"metadata":{"annotations":{"x":"a:b","y":"c"}}},
+			{"metadata":{"annotations":{"x":"d"}}},{"metadata":{"annotations":{"x":"a:b"}}}]}`,
 	})
 	if identity, err := api.Identity(t.Context()); identity != "a-uid" || err != nil {
 		t.Errorf("identity %q, %v", identity, err)
@@ -92,6 +94,10 @@ func TestAPI(t *testing.T) {
 	}
 	if n, err := api.CountPods(t.Context(), "outpost", map[string]string{"x": "y"}); n != 0 || err != nil {
 		t.Errorf("%d pods, %v", n, err)
+	}
+	by, err := api.CountPodsBy(t.Context(), "outpost", "x")
+	if diff := cmp.Diff(map[string]int{"a:b": 2, "d": 1}, by); diff != "" || err != nil {
+		t.Errorf("pods by x, %v (-want +got):\n%s", err, diff)
 	}
 }
 

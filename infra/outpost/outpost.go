@@ -26,6 +26,10 @@ const DatabaseClaim = Release + "-data"
 // SealedBy is the output of the component that names the word of the key its database is sealed with.
 const SealedBy = "sealedBy"
 
+// HubsAnnotation is on the Secret with the logins and has the names of the hubs in it, separated by ";". The names are no
+// secret, and whoever looks at the stack must know whose servers may run in the Secret's namespace.
+const HubsAnnotation = "outposts.dev/hubs"
+
 // Names of the Secrets that the chart is given, as published.
 const (
 	usersSecret    = "outpost-users"     // usernames, passwords
@@ -116,29 +120,37 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 func (a Args) newSecrets(ctx *pulumi.Context, name string, parent pulumi.Resource) ([]pulumi.Resource, error) {
 	type secret struct {
 		role, object, kind string
-		data               pulumi.StringMap
+		data, annotations  pulumi.StringMap
 	}
-	var usernames pulumi.StringArray
+	var names []string
 	var passwords pulumi.StringArray
 	for _, hub := range a.Hubs {
-		usernames = append(usernames, pulumi.String(hub.Name))
+		names = append(names, hub.Name)
 		passwords = append(passwords, hub.Password)
 	}
+	usernames := pulumi.String(strings.Join(names, ";"))
 	secrets := []secret{
-		{"users", usersSecret, "Opaque", pulumi.StringMap{"usernames": joined(usernames, ";"), "passwords": joined(passwords, ";")}},
-		{"cryptkey", cryptSecret, "Opaque", pulumi.StringMap{"secret_key": joined(a.CryptKeys, " ")}},
-		{"host-keys", hostKeysSecret, "Opaque", pulumi.StringMap{"ssh_host_ed25519_key": a.HostKey}},
+		{
+			"users", usersSecret, "Opaque", pulumi.StringMap{"usernames": usernames, "passwords": joined(passwords, ";")},
+			pulumi.StringMap{HubsAnnotation: usernames},
+		},
+		{"cryptkey", cryptSecret, "Opaque", pulumi.StringMap{"secret_key": joined(a.CryptKeys, " ")}, nil},
+		{"host-keys", hostKeysSecret, "Opaque", pulumi.StringMap{"ssh_host_ed25519_key": a.HostKey}, nil},
 	}
 	if a.TLS != nil {
 		secrets = append(secrets, secret{
 			"tls", tlsSecret, "kubernetes.io/tls",
-			pulumi.StringMap{"tls.crt": a.TLS.Certificate, "tls.key": a.TLS.Key},
+			pulumi.StringMap{"tls.crt": a.TLS.Certificate, "tls.key": a.TLS.Key}, nil,
 		})
 	}
 	var made []pulumi.Resource
 	for _, s := range secrets {
+		meta := &metav1.ObjectMetaArgs{Name: pulumi.String(s.object), Namespace: pulumi.String(a.Namespace)}
+		if s.annotations != nil {
+			meta.Annotations = s.annotations
+		}
 		r, err := corev1.NewSecret(ctx, name+"-"+s.role, &corev1.SecretArgs{
-			Metadata:   &metav1.ObjectMetaArgs{Name: pulumi.String(s.object), Namespace: pulumi.String(a.Namespace)},
+			Metadata:   meta,
 			Type:       pulumi.String(s.kind),
 			StringData: pulumi.ToSecret(s.data).(pulumi.StringMapOutput),
 		}, pulumi.Parent(parent))
