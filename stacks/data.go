@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/outposts-dev/outposts/infra/cluster"
 	"github.com/outposts-dev/outposts/infra/credentials"
@@ -10,14 +12,19 @@ import (
 	"github.com/outposts-dev/outposts/infra/outpost"
 )
 
-// volume is a volume claim with data that must not be lost by mistake.
+// volume is a volume claim with data that must not be lost by mistake. What cannot be changed of a claim is part of it:
+// another one would take its place, and an empty volume with it.
 type volume struct {
 	cluster.Object
-	holds string // in plain words
-	key   string // of config that decides on it
-	// storageClass and size are as asked for; empty for the default.
-	storageClass, size string
+	storageClass *string // as asked for; nil for the cluster's default
+	accessModes  []string
+	selector     map[string]any
+	size         string
+	keys         volumeKeys // of what config asks for
 }
+
+// volumeKeys are the keys of config that decide on a volume.
+type volumeKeys struct{ storageClass, accessModes, selector, size string }
 
 // volumes are the claims that a stack with this config has.
 func (c Config) volumes() []volume {
@@ -42,30 +49,62 @@ func (o *OutpostConfig) database() cluster.Object {
 }
 
 func (h *HubConfig) volumes() []volume {
-	db, _ := at(h.Values, "hub", "db").(map[string]any)
-	if kind, set := db["type"].(string); set && kind != "sqlite-pvc" {
+	db := hub.Args{Values: h.Values}.Database()
+	if db["type"] != "sqlite-pvc" {
 		return nil
 	}
+	const pvc = "hub.values.hub.db.pvc."
 	v := volume{
-		Object: h.database(),
-		holds:  "the hub's database", key: "hub.values.hub.db",
+		Object: h.database(), accessModes: texts(at(db, "pvc", "accessModes")),
+		keys: volumeKeys{pvc + "storageClassName", pvc + "accessModes", pvc + "selector", pvc + "storage"},
 	}
-	v.storageClass, _ = at(db, "pvc", "storageClassName").(string)
+	if class, is := at(db, "pvc", "storageClassName").(string); is {
+		v.storageClass = &class
+	}
+	v.selector, _ = at(db, "pvc", "selector").(map[string]any)
 	v.size, _ = at(db, "pvc", "storage").(string)
 	return []volume{v}
 }
 
 func (o *OutpostConfig) volumes() []volume {
-	p := o.Persistence
-	existing, _ := at(o.Values, "persistence", "existingClaim").(string)
-	if p.Enabled != nil && !*p.Enabled || existing != "" {
+	p := o.Settings.Volume()
+	if existing, _ := p["existingClaim"].(string); p["enabled"] != true || existing != "" {
 		return nil
 	}
-	return []volume{{
-		Object: o.database(),
-		holds:  "the outpost's database", key: "outpost.persistence",
-		storageClass: p.StorageClass, size: p.Size,
-	}}
+	// The keys of our own win over those among the values.
+	key := func(own bool, name string) string {
+		if own || at(o.Values, "persistence", name) == nil {
+			return "outpost.persistence." + name
+		}
+		return "outpost.values.persistence." + name
+	}
+	v := volume{
+		Object: o.database(), accessModes: texts(p["accessModes"]),
+		keys: volumeKeys{
+			storageClass: key(o.Persistence.StorageClass != "", "storageClass"),
+			accessModes:  "outpost.values.persistence.accessModes",
+			size:         key(o.Persistence.Size != "", "size"),
+		},
+	}
+	if class, _ := p["storageClass"].(string); class == "-" {
+		v.storageClass = new(string) // as the chart has it
+	} else if class != "" {
+		v.storageClass = &class
+	}
+	v.size, _ = p["size"].(string)
+	return []volume{v}
+}
+
+// texts are the texts of a list.
+func texts(list any) []string {
+	var all []string
+	values, _ := list.([]any)
+	for _, value := range values {
+		if text, is := value.(string); is {
+			all = append(all, text)
+		}
+	}
+	return all
 }
 
 // namespaces are those that a stack with this config makes.
@@ -136,16 +175,38 @@ func (c Config) lostVolumes(before state) []error {
 				old.Object, fmt.Sprintf(format, args...), old.String(), project))
 		}
 		v, stays := next[old.Object]
-		switch {
-		case !stays:
+		if !stays {
 			refuse("would be deleted: by this config nothing uses it")
-		case v.storageClass != "" && v.storageClass != old.storageClass:
-			refuse("would be replaced: %s:%s asks for storage class %s, it has %s", project, v.key, v.storageClass, old.storageClass)
-		case smaller(v.size, old.size):
-			refuse("would be replaced: %s:%s asks for %s, it has %s", project, v.key, v.size, old.size)
+			continue
+		}
+		replaced := func(key string, wanted, has string) {
+			refuse("would be replaced: %s:%s asks for %s, it has %s", project, key, wanted, has)
+		}
+		if wanted, has := className(v.storageClass), className(old.storageClass); wanted != has {
+			replaced(v.keys.storageClass, wanted, has)
+		}
+		if !slices.Equal(v.accessModes, old.accessModes) {
+			replaced(v.keys.accessModes, "access modes "+strings.Join(v.accessModes, ", "), strings.Join(old.accessModes, ", "))
+		}
+		if !(len(v.selector) == 0 && len(old.selector) == 0 || reflect.DeepEqual(v.selector, old.selector)) {
+			replaced(v.keys.selector, "another selector", "its own")
+		}
+		if smaller(v.size, old.size) {
+			replaced(v.keys.size, v.size, old.size)
 		}
 	}
 	return errs
+}
+
+// className says which storage class was asked for.
+func className(class *string) string {
+	switch {
+	case class == nil:
+		return "the cluster's default storage class"
+	case *class == "":
+		return "no storage class"
+	}
+	return "storage class " + *class
 }
 
 // lostKeys finds keys that data are sealed with, or may be, and that the config does not list any more.

@@ -89,7 +89,14 @@ func stateOf(resources map[string]any) state {
 			v := volume{}
 			v.Namespace, _ = at(outputs, "metadata", "namespace").(string)
 			v.Name, _ = at(outputs, "metadata", "name").(string)
-			v.storageClass, _ = at(outputs, "spec", "storageClassName").(string)
+			// The class is there in any case; only what the provider was asked for tells who chose it. One that the cluster
+			// chose is replaced when config asks for it by name: for the provider that is a change.
+			if _, asked := at(outputs, "__inputs", "spec", "storageClassName").(string); asked {
+				class, _ := at(outputs, "spec", "storageClassName").(string)
+				v.storageClass = &class
+			}
+			v.accessModes = texts(at(outputs, "spec", "accessModes"))
+			v.selector, _ = at(outputs, "spec", "selector").(map[string]any)
 			v.size, _ = at(outputs, "spec", "resources", "requests", "storage").(string)
 			s.volumes = append(s.volumes, v)
 		case "kubernetes:core/v1:Secret":

@@ -57,6 +57,14 @@ func values(a Args, s secrets) map[string]any {
 	return merge(merge(defaults(a, s), a.Values), required(a))
 }
 
+// Database returns the chart's values of the hub's database as they end up: the chart's own, ours, the operator's.
+func (a Args) Database() map[string]any {
+	chart := map[string]any{"pvc": map[string]any{"storage": "1Gi", "accessModes": []any{"ReadWriteOnce"}}}
+	hub, _ := values(a, placeholders())["hub"].(map[string]any)
+	made, _ := hub["db"].(map[string]any)
+	return merge(chart, made)
+}
+
 // defaults are what an operator may change.
 func defaults(a Args, s secrets) map[string]any {
 	made := map[string]any{

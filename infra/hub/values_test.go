@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"sigs.k8s.io/yaml"
@@ -111,6 +112,21 @@ func TestMounted(t *testing.T) {
 				t.Errorf("%s is not marked secret in the values", secret)
 			}
 		}
+	}
+}
+
+// TestDatabase holds whose word counts.
+func TestDatabase(t *testing.T) {
+	want := map[string]any{"type": "sqlite-pvc", "pvc": map[string]any{"storage": "1Gi", "accessModes": []any{"ReadWriteOnce"}}}
+	if diff := cmp.Diff(want, Args{}.Database()); diff != "" {
+		t.Errorf("without values (-want +got):\n%s", diff)
+	}
+	got := Args{Values: map[string]any{"hub": map[string]any{"db": map[string]any{"pvc": map[string]any{
+		"accessModes": []any{"ReadWriteMany"}, "storageClassName": "",
+	}}}}}.Database()
+	want["pvc"] = map[string]any{"storage": "1Gi", "accessModes": []any{"ReadWriteMany"}, "storageClassName": ""}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("database (-want +got):\n%s", diff)
 	}
 }
 

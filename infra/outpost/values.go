@@ -120,7 +120,7 @@ func (a Args) required(l leaves) map[string]any {
 		"hostKeySecret":    hostKeysSecret,
 		"hubSshPublicKeys": l.sshPublicKeys,
 		"config":           merge(a.config(), a.Settings.Config),
-		"persistence":      a.persistence(),
+		"persistence":      a.Settings.persistence(),
 		// With a second key, rows sealed with it are sealed anew with the first.
 		"rekey": len(a.CryptKeys) > 1,
 		// The process reads its keys once: other keys are another pod.
@@ -146,9 +146,16 @@ func (a Args) keysChecksum() pulumi.StringOutput {
 	return pulumi.Unsecret(sum).(pulumi.StringOutput)
 }
 
+// Volume returns the chart's values of the volume as they end up: the chart's own, the operator's, ours.
+func (s Settings) Volume() map[string]any {
+	chart := map[string]any{"size": "1Gi", "storageClass": "", "existingClaim": "", "accessModes": []any{"ReadWriteOnce"}}
+	own, _ := s.Values["persistence"].(map[string]any)
+	return merge(merge(chart, own), s.persistence())
+}
+
 // persistence makes the volume's values. The claim stays when it is no longer ours: the stack says when data may go.
-func (a Args) persistence() map[string]any {
-	p := a.Settings.Persistence
+func (s Settings) persistence() map[string]any {
+	p := s.Persistence
 	made := map[string]any{"enabled": p.Enabled == nil || *p.Enabled, "keep": false}
 	if p.Size != "" {
 		made["size"] = p.Size

@@ -1,12 +1,14 @@
 package outpost
 
 import (
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"sigs.k8s.io/yaml"
 
 	"github.com/outposts-dev/outposts/infra/infratest"
 )
@@ -87,6 +89,36 @@ func TestValues(t *testing.T) {
 			r := newOutpost(t, a)
 			infratest.Golden(t, "values-"+tt.name+".golden.json", infratest.JSON(t, r.Find(t, chartType, "outpost").Inputs))
 		})
+	}
+}
+
+// TestVolume holds that nothing of the chart's values of the volume is forgotten, and whose word counts.
+func TestVolume(t *testing.T) {
+	text, err := os.ReadFile("../../charts/outpost/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var chart struct{ Persistence map[string]any }
+	if err := yaml.Unmarshal(text, &chart); err != nil {
+		t.Fatal(err)
+	}
+	delete(chart.Persistence, "annotations") // nothing of the volume hangs on them
+	chart.Persistence["keep"] = false
+	if diff := cmp.Diff(chart.Persistence, Settings{}.Volume()); diff != "" {
+		t.Errorf("without settings (-chart +got):\n%s", diff)
+	}
+	off := false
+	got := Settings{
+		Persistence: Persistence{Enabled: &off, Size: "2Gi"},
+		Values: map[string]any{"persistence": map[string]any{
+			"enabled": true, "size": "3Gi", "storageClass": "fast", "accessModes": []any{"ReadWriteMany"}, "existingClaim": "mine",
+		}},
+	}.Volume()
+	want := map[string]any{
+		"enabled": false, "keep": false, "size": "2Gi", "storageClass": "fast", "accessModes": []any{"ReadWriteMany"}, "existingClaim": "mine",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("volume (-want +got):\n%s", diff)
 	}
 }
 
