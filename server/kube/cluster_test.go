@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -17,7 +18,11 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	restfake "k8s.io/client-go/rest/fake"
 	k8stesting "k8s.io/client-go/testing"
 )
 
@@ -54,6 +59,20 @@ func newCluster(objects ...runtime.Object) *cluster {
 		return true, w, err
 	})
 	return c
+}
+
+// Discovery answers the question whether the API server is there, which the fake's own cannot.
+func (c *cluster) Discovery() discovery.DiscoveryInterface {
+	return there{c.Clientset.Discovery()}
+}
+
+type there struct{ discovery.DiscoveryInterface }
+
+func (there) RESTClient() rest.Interface {
+	return &restfake.RESTClient{
+		NegotiatedSerializer: scheme.Codecs,
+		Resp:                 &http.Response{StatusCode: http.StatusOK, Body: http.NoBody},
+	}
 }
 
 func (c *cluster) react(a k8stesting.Action) (bool, runtime.Object, error) {

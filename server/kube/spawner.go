@@ -201,10 +201,13 @@ func (s *Spawner) Ready(ctx context.Context) error {
 			return outpost.Errorf(outpost.KindUnavailable, "the list of servers is not filled yet")
 		}
 	}
-	if _, err := s.client.Discovery().ServerVersion(); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	// Not ServerVersion, which no context ends.
+	if err := s.client.Discovery().RESTClient().Get().AbsPath("/version").Do(ctx).Error(); err != nil {
 		return outpost.Wrap(err, outpost.KindUnavailable, "Kubernetes does not answer")
 	}
-	return ctx.Err()
+	return nil
 }
 
 // Age is how long ago Kubernetes last said something about pods, of the namespace where that is longest ago;

@@ -62,6 +62,9 @@ func (s *Spawner) Start(ctx context.Context, p outpost.Plan, tell func(outpost.E
 		return outpost.Started{}, err
 	}
 	defer end()
+	// One limit for all of it: whatever does not come, the start ends, and counts no longer.
+	ctx, cancel := context.WithTimeout(ctx, o.settings.startTimeout())
+	defer cancel()
 	w, err := s.watch(ctx, o.names.Namespace)
 	if err != nil {
 		return outpost.Started{}, err
@@ -214,8 +217,6 @@ func (r *run) clear(ctx context.Context, old *corev1.Pod) error {
 		}
 	}
 	r.s.logger.Info("old pod in the way removed", "pod", old.Name, "namespace", old.Namespace, "start_id", r.o.id.StartID)
-	ctx, cancel := context.WithTimeout(ctx, r.o.settings.startTimeout())
-	defer cancel()
 	err := r.s.deletePod(ctx, old, new(int64(0)))
 	if err == nil {
 		err = r.s.waitGone(ctx, r.w, old, 0)
@@ -265,12 +266,10 @@ func (r *run) own(ctx context.Context, pod *corev1.Pod, service *corev1.Service,
 	}
 }
 
-// waitReady waits until the pod is ready, and tells what happens meanwhile.
+// waitReady waits until the pod is ready or the start's time is over, and tells what happens meanwhile.
 func (r *run) waitReady(ctx context.Context, made *corev1.Pod) (*corev1.Pod, error) {
 	s := r.o.settings
 	began := r.s.now()
-	deadline := time.NewTimer(s.startTimeout())
-	defer deadline.Stop()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	waiting := newPatience(s)
@@ -319,9 +318,10 @@ func (r *run) waitReady(ctx context.Context, made *corev1.Pod) (*corev1.Pod, err
 		}
 		select {
 		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return nil, r.late(doubt)
+			}
 			return nil, ctx.Err()
-		case <-deadline.C:
-			return nil, r.late(doubt)
 		case <-r.sub.C:
 		case <-ticker.C:
 		}

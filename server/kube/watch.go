@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -32,8 +33,9 @@ type watcher struct {
 	configured bool
 
 	informer cache.SharedIndexInformer
-	synced   chan struct{} // closed when the first list is in the cache
-	contact  atomic.Int64  // UnixNano of the last word from the API server about pods
+	synced   chan struct{}         // closed when the first list is in the cache
+	contact  atomic.Int64          // UnixNano of the last word from the API server about pods
+	trouble  atomic.Pointer[error] // why pods could not be listed or watched the last time
 
 	mu          sync.Mutex
 	subscribers map[string][]*subscription // by the name of the object
@@ -147,10 +149,11 @@ func (w *watcher) age() time.Duration {
 }
 
 func (w *watcher) logWatchError(_ *cache.Reflector, err error) {
+	w.trouble.Store(&err)
 	w.logger.Warn("pod watch interrupted", "err", err)
 }
 
-// ready waits until the cache is filled.
+// ready waits until the cache is filled. Who has waited in vain is told what Kubernetes said to the last try.
 func (w *watcher) ready(ctx context.Context) error {
 	select {
 	case <-w.synced:
@@ -161,6 +164,9 @@ func (w *watcher) ready(ctx context.Context) error {
 	case <-w.synced:
 		return nil
 	case <-ctx.Done():
+		if last := w.trouble.Load(); last != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return apiError(*last, "list the pods of namespace "+w.namespace)
+		}
 		return outpost.Wrap(ctx.Err(), outpost.KindUnavailable, "the list of servers is not filled yet")
 	}
 }

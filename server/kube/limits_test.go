@@ -1,0 +1,109 @@
+package kube
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	k8stesting "k8s.io/client-go/testing"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+)
+
+// runUnfilled runs a Spawner whose cache may never be filled.
+func runUnfilled(t testing.TB, client kubernetes.Interface, o Options) *Spawner {
+	t.Helper()
+	s, err := New(client, "jhub", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx, ownInstallation) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+	return s
+}
+
+// The time of a start begins with the start, not with its pod: whatever does not come, it ends and says why.
+func TestStartEndsInTimeWithoutAListOfPods(t *testing.T) {
+	for name, tc := range map[string]struct {
+		err  error
+		want outpost.Error
+	}{
+		"may not be listed": {status(403, "Forbidden", `pods is forbidden: User "outpost" cannot list resource "pods"`), outpost.Error{
+			Kind: outpost.KindFailed, Reason: reasonRefused,
+			Message: `Kubernetes does not let this outpost list the pods of namespace jhub: pods is forbidden: User "outpost" cannot list resource "pods"`,
+		}},
+		"Kubernetes is away": {errServer, outpost.Error{
+			Kind: outpost.KindUnavailable, Reason: reasonAPI, Message: "Kubernetes does not answer; tried to list the pods of namespace jhub",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cl := newCluster()
+			cl.PrependReactor("list", "pods", func(k8stesting.Action) (bool, runtime.Object, error) { return true, nil, tc.err })
+			s := runUnfilled(t, cl, Options{StartTimeout: time.Second})
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			_, err := s.Start(ctx, planOf(t, s, aliceKey, nil), nil)
+			if ctx.Err() != nil {
+				t.Fatal("the start did not end")
+			}
+			e, ok := errors.AsType[*outpost.Error](err)
+			if !ok || e.Kind != tc.want.Kind || e.Reason != tc.want.Reason || e.Message != tc.want.Message {
+				t.Errorf("error %v, want %v", err, tc.want.Message)
+			}
+		})
+	}
+}
+
+// An API server that takes requests and does not answer them costs a probe its time, and nothing that stays behind.
+func TestReadyDoesNotOutliveItsProbe(t *testing.T) {
+	asked, left := make(chan struct{}), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/version":
+			close(asked)
+			<-r.Context().Done()
+			close(left)
+		case r.URL.Query().Has("watch"):
+			<-r.Context().Done()
+		default:
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}`)
+		}
+	}))
+	t.Cleanup(server.Close)
+	client, err := kubernetes.NewForConfig(tune(&rest.Config{Host: server.URL}, "test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := runUnfilled(t, client, Options{})
+	w, err := s.watch(t.Context(), "jhub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.ready(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	answer := make(chan error, 1)
+	go func() { answer <- s.Ready(ctx) }()
+	<-asked
+	cancel()
+	if err := <-answer; outpost.KindOf(err) != outpost.KindUnavailable {
+		t.Errorf("error %v", err)
+	}
+	<-left
+}
