@@ -4,8 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -80,16 +84,11 @@ func TestReadyDoesNotOutliveItsProbe(t *testing.T) {
 		case r.URL.Query().Has("watch"):
 			<-r.Context().Done()
 		default:
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = io.WriteString(w, `{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}`)
+			noPods(w)
 		}
 	}))
 	t.Cleanup(server.Close)
-	client, err := kubernetes.NewForConfig(tune(&rest.Config{Host: server.URL}, "test"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := runUnfilled(t, client, Options{})
+	s := runUnfilled(t, clientOf(t, server), Options{})
 	w, err := s.watch(t.Context(), "jhub")
 	if err != nil {
 		t.Fatal(err)
@@ -106,4 +105,45 @@ func TestReadyDoesNotOutliveItsProbe(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	<-left
+}
+
+// A list that is never answered is asked for again.
+func TestListsAreAskedForAgain(t *testing.T) {
+	var lists atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Has("watch") || strings.HasSuffix(r.URL.Path, "/pods") && lists.Add(1) == 1 {
+			<-r.Context().Done()
+			return
+		}
+		noPods(w)
+	}))
+	t.Cleanup(server.Close)
+	w, err := newWatcher(clientOf(t, server), "jhub", slog.New(slog.DiscardHandler), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.listLimit = 100 * time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	var running sync.WaitGroup
+	running.Go(func() { w.run(ctx) })
+	if err := w.ready(ctx); err != nil {
+		t.Error(err)
+	}
+	cancel()
+	running.Wait()
+}
+
+func clientOf(t testing.TB, server *httptest.Server) kubernetes.Interface {
+	t.Helper()
+	client, err := kubernetes.NewForConfig(tune(&rest.Config{Host: server.URL}, "test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// noPods answers a list.
+func noPods(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(w, `{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}`)
 }

@@ -238,6 +238,8 @@ func (s *Spawner) look(ctx context.Context, namespace, name string) (*corev1.Pod
 
 // Found implements [outpost.Spawner].
 func (s *Spawner) Found(ctx context.Context) ([]outpost.Found, error) {
+	ctx, cancel := context.WithTimeout(ctx, listLimit) // so that the caller can say which namespace it waits for
+	defer cancel()
 	if _, err := s.watch(ctx, s.namespace); err != nil {
 		return nil, err
 	}

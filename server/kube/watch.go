@@ -22,6 +22,9 @@ import (
 // byIdentity is the index of pods by whose they are.
 const byIdentity = "identity"
 
+// listLimit is the default of watcher.listLimit, as long as the API server itself lets a list take.
+const listLimit = time.Minute
+
 // watcher is what is seen of one namespace: its pods, from one informer that never gives up, and its events, which are
 // handed to the starts that wait for them and kept nowhere. It is safe for concurrent use.
 type watcher struct {
@@ -31,6 +34,7 @@ type watcher struct {
 	now       func() time.Time
 	// configured namespaces are watched from the beginning; nothing is said of all pods before each of them is seen.
 	configured bool
+	listLimit  time.Duration // of one page of a list; a watch lasts
 
 	informer cache.SharedIndexInformer
 	synced   chan struct{}         // closed when the first list is in the cache
@@ -44,7 +48,7 @@ type watcher struct {
 func newWatcher(client kubernetes.Interface, namespace string, logger *slog.Logger, now func() time.Time) (*watcher, error) {
 	w := &watcher{
 		client: client, namespace: namespace, logger: logger.With("namespace", namespace), now: now,
-		synced: make(chan struct{}), subscribers: map[string][]*subscription{},
+		listLimit: listLimit, synced: make(chan struct{}), subscribers: map[string][]*subscription{},
 	}
 	w.informer = cache.NewSharedIndexInformer(w.podSource(), &corev1.Pod{}, 0, cache.Indexers{byIdentity: indexByIdentity})
 	if err := w.informer.SetTransform(trimPod); err != nil {
@@ -94,6 +98,8 @@ func (w *watcher) podSource() *cache.ListWatch {
 			if o.ResourceVersion == "0" {
 				o.ResourceVersion = "" // the server's cache would ignore the limit and send everything at once
 			}
+			ctx, cancel := context.WithTimeout(ctx, w.listLimit)
+			defer cancel()
 			list, err := pods.List(ctx, o)
 			if err != nil {
 				return nil, err
@@ -124,6 +130,8 @@ func (w *watcher) eventSource() *cache.ListWatch {
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			o.Limit, o.ResourceVersion = 1, ""
+			ctx, cancel := context.WithTimeout(ctx, w.listLimit)
+			defer cancel()
 			list, err := events.List(ctx, o)
 			if err != nil {
 				return nil, err
