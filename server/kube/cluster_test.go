@@ -150,7 +150,9 @@ func (c *cluster) remove(a k8stesting.DeleteActionImpl) error {
 	forced := a.DeleteOptions.GracePeriodSeconds != nil && *a.DeleteOptions.GracePeriodSeconds == 0
 	if pod, ok := object.(*corev1.Pod); ok && (c.stuckForEver || c.stuck && !forced) {
 		pod = pod.DeepCopy()
-		pod.DeletionTimestamp = &metav1.Time{Time: time.Now()}
+		if pod.DeletionTimestamp == nil {
+			pod.DeletionTimestamp = &metav1.Time{Time: time.Now().Add(graceOf(pod, a.DeleteOptions.GracePeriodSeconds))}
+		}
 		return c.Tracker().Update(a.GetResource(), pod, a.GetNamespace())
 	}
 	return c.Tracker().Delete(a.GetResource(), a.GetNamespace(), a.GetName())

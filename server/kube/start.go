@@ -219,7 +219,7 @@ func (r *run) clear(ctx context.Context, old *corev1.Pod) error {
 	r.s.logger.Info("old pod in the way removed", "pod", old.Name, "namespace", old.Namespace, "start_id", r.o.id.StartID)
 	err := r.s.deletePod(ctx, old, new(int64(0)))
 	if err == nil {
-		err = r.s.waitGone(ctx, r.w, old, 0)
+		err = r.s.waitGone(ctx, r.w, old, nil)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &outpost.Error{

@@ -39,7 +39,7 @@ func (s *Spawner) Stop(ctx context.Context, k outpost.Key, st outpost.State) err
 		}
 		if err := s.deletePod(ctx, pod, known.grace); err != nil {
 			problems = append(problems, err)
-		} else if err := s.waitGone(ctx, w, pod, s.forceAfter+graceOf(pod, known.grace)); err != nil {
+		} else if err := s.waitGone(ctx, w, pod, time.After(s.forceAfter+s.graceLeft(pod, known.grace))); err != nil {
 			problems = append(problems, err)
 		}
 	}
@@ -112,17 +112,11 @@ func (s *Spawner) deletePod(ctx context.Context, pod *corev1.Pod, grace *int64) 
 	return apiError(err, "delete the server's pod")
 }
 
-// waitGone waits until a pod that is being deleted is gone. One that is still there after forceAfter is deleted by
-// force: its node does not answer any more. Zero never forces.
-func (s *Spawner) waitGone(ctx context.Context, w *watcher, pod *corev1.Pod, forceAfter time.Duration) error {
+// waitGone waits until a pod that is being deleted is gone. One that is still there when force fires is deleted by
+// force: its node does not answer any more. Nil never forces.
+func (s *Spawner) waitGone(ctx context.Context, w *watcher, pod *corev1.Pod, force <-chan time.Time) error {
 	sub := w.subscribe(pod.Name)
 	defer sub.close()
-	var force <-chan time.Time
-	if forceAfter > 0 {
-		timer := time.NewTimer(forceAfter)
-		defer timer.Stop()
-		force = timer.C
-	}
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for ask := false; ; {
@@ -148,6 +142,16 @@ func (s *Spawner) waitGone(ctx context.Context, w *watcher, pod *corev1.Pod, for
 		case <-ticker.C:
 		}
 	}
+}
+
+// graceLeft is how long a pod that is being deleted may still take to end. An earlier try may have begun it: a deletion
+// timestamp is the end of the period that runs already, and a later request can only make it shorter.
+func (s *Spawner) graceLeft(pod *corev1.Pod, asked *int64) time.Duration {
+	left := graceOf(pod, asked)
+	if pod.DeletionTimestamp != nil {
+		left = min(left, pod.DeletionTimestamp.Sub(s.now()))
+	}
+	return left
 }
 
 // graceOf is how long a pod may take to end: what was asked for, else its own period.

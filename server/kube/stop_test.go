@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -165,6 +166,40 @@ func TestStopForcesPodsOfDeadNodes(t *testing.T) {
 	}
 	want := []string{"delete pods/jupyter-user grace 1", "delete pods/jupyter-user grace 0", "delete services/jupyter-user"}
 	if diff := cmp.Diff(want, writes(cl.taken())); diff != "" {
+		t.Errorf("requests (-want +got)\n%s", diff)
+	}
+}
+
+// A grace period may be longer than one try of a stop: what is left of it counts from the deletion, not from the try.
+func TestStopForcesAfterALongGracePeriod(t *testing.T) {
+	cl := newCluster()
+	clock := &atomic.Int64{} // how far the wall clock has gone on
+	s := cl.run(t, Options{
+		Spawner:    map[string]any{"delete_grace_period": 600},
+		ForceAfter: 10 * time.Second,
+		Now:        func() time.Time { return time.Now().Add(time.Duration(clock.Load())) },
+	})
+	p := mustStart(t, s, aliceKey)
+	cl.stuck = true
+	cl.taken()
+	try := func(limit time.Duration) error {
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		return s.Stop(ctx, aliceKey, p.State)
+	}
+	if err := try(100 * time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("first try: %v", err)
+	}
+	clock.Store(int64(5 * time.Minute))
+	if err := try(100 * time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("second try: %v", err)
+	}
+	clock.Store(int64(11 * time.Minute))
+	if err := try(10 * time.Second); err != nil {
+		t.Errorf("third try: %v", err)
+	}
+	ask, force := "delete pods/jupyter-user grace 600", "delete pods/jupyter-user grace 0"
+	if diff := cmp.Diff([]string{ask, ask, ask, force}, writes(cl.taken())); diff != "" {
 		t.Errorf("requests (-want +got)\n%s", diff)
 	}
 }
