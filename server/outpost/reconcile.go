@@ -146,9 +146,12 @@ func (m *Manager) resume(e *entry, s Service) {
 	}
 	r := StartRequest{Key: s.Key, UserID: s.UserID, Flavor: s.Flavor, Body: s.Body, Async: true}
 	flavor := m.flavors.Load().ofHub(s.Hub).flavors[s.Flavor]
-	lifetime, err := flavor.runtime()
+	runtime, _ := s.State[stateRuntime].(string)
+	lifetime, err := time.ParseDuration(runtime)
 	if err != nil {
-		lifetime = 0
+		m.logger(e).Warn("interrupted start cannot go on: its run time is not known", "err", err)
+		m.rollBack(e)
+		return
 	}
 	m.logger(e).Info("interrupted start goes on")
 	ctx, cancel := context.WithCancel(m.base)

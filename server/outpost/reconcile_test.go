@@ -93,7 +93,10 @@ func TestPollIsRunningUntilReconciled(t *testing.T) {
 // What an interrupted process has left is adopted, finished or rolled back.
 func TestX38LeftOversAreReconciled(t *testing.T) {
 	starting := func(s *outpost.Service) { s.StartPending, s.StateStored, s.Address = true, false, "" }
-	async := func(s *outpost.Service) { starting(s); s.State["outposts_async"] = true }
+	async := func(s *outpost.Service) {
+		starting(s)
+		s.State["outposts_async"], s.State["outposts_runtime"] = true, "0s"
+	}
 	stopping := func(s *outpost.Service) { s.StopPending = true }
 	for _, tc := range []struct {
 		name   string
@@ -186,6 +189,46 @@ func TestShutdownDuringStart(t *testing.T) {
 				wantPoll(t, w, r.Key, outpost.PollResult{})
 				if n := w.Spawner.Starts(r.Key); n != 1 {
 					t.Errorf("%d pods were made", n)
+				}
+			})
+		})
+	}
+}
+
+// An asynchronous start that another process goes on with has the run time of its user, not that of its hub.
+func TestResumedStartKeepsItsRunTime(t *testing.T) {
+	flavors := `
+flavors: {short: {runtime: {hours: 1}}, long: {}, own: {runtime: {hours: 1}}}
+hubs: {all: {jupyterhub_name: hub-a, flavors: [short, long]}}
+users: {one: {authentication: {username: maria}, flavors: [short, long, own], flavorsOverride: {short: {runtime: {hours: 2}}, own: {runtime: {hours: 3}}}}}
+`
+	for flavor, want := range map[string]time.Duration{"short": 2 * time.Hour, "own": 3 * time.Hour, "long": 0} {
+		t.Run(flavor, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := outpost.Options{Flavors: mustFlavors(t, flavors)}
+				first := outposttest.NewWorld(t, o)
+				first.Spawner.OnStart = waitOrCancelled(time.Hour)
+				first.Up(t)
+				r := outposttest.Request("lab-one")
+				r.Async, r.Flavor, r.Authentication = true, flavor, map[string]any{"username": "maria"}
+				if _, err := first.Start(t.Context(), r); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Minute)
+				first.Down()
+				first.Spawner.OnStart = nil
+				w := outposttest.NewWorldOn(t, first.Store, first.Spawner, first.HubAPI, o).Up(t)
+				synctest.Wait()
+				s, err := w.Store.Get(t.Context(), r.Key)
+				if err != nil || s.StartPending {
+					t.Fatalf("row %+v, error %v", s, err)
+				}
+				end := outpost.NoEnd
+				if want > 0 {
+					end = time.Now().UTC().Add(want)
+				}
+				if !s.EndDate.Equal(end) {
+					t.Errorf("end date %s, want %s", s.EndDate, end)
 				}
 			})
 		})

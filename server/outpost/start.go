@@ -3,11 +3,15 @@ package outpost
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 )
 
 // Keys of a stored state that are this server's own. The Python peer keeps and ignores keys it does not know.
-const stateAsync = "outposts_async" // the hub waits for an event, not for an answer
+const (
+	stateAsync   = "outposts_async"   // the hub waits for an event, not for an answer
+	stateRuntime = "outposts_runtime" // how long an asynchronous service may live once it runs: "2h0m0s", "0s" without end
+)
 
 const (
 	storeTimeout  = 10 * time.Second // of one call that must not hang
@@ -98,10 +102,15 @@ func (m *Manager) accept(ctx context.Context, r StartRequest) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	state := plan.State
+	if r.Async {
+		// Another process may have to go on with it, and what the user is allowed is told only now.
+		state = state.with(stateAsync, true).with(stateRuntime, lifetime.String())
+	}
 	now := m.opts.Now().UTC()
 	row := Service{
 		Key: r.Key, UserID: r.UserID, Flavor: r.Flavor, StartDate: now, LastUpdate: now, EndDate: NoEnd,
-		StartPending: true, Body: r.Body, State: plan.State.with(stateAsync, r.Async),
+		StartPending: true, Body: r.Body, State: state,
 	}
 	calls, refused := callbacksOf(hub, r.Body.Env)
 	m.warnRefused(hub, refused)
@@ -259,15 +268,11 @@ func conflict(k Key) error {
 		"stopped (start id " + shorten(k.StartID) + "); a new start needs a new start id."}
 }
 
-// with returns a copy of a state with one more key if the condition holds.
-func (s State) with(key string, condition bool) State {
+// with returns a copy of a state with one more key.
+func (s State) with(key string, value any) State {
 	c := make(State, len(s)+1)
-	for k, v := range s {
-		c[k] = v
-	}
-	if condition {
-		c[key] = true
-	}
+	maps.Copy(c, s)
+	c[key] = value
 	return c
 }
 
