@@ -50,9 +50,24 @@ type entry struct {
 	end       time.Time
 	acceptErr error
 	startErr  error
+	sign      sign
 	ended     bool // a poll has found it ended: logs and exit code are those of then
 	logs      []string
 	code      int
+}
+
+// sign is the LastUpdate of a row that another process works on, and since when it has been that by this process's clock.
+type sign struct{ at, since time.Time }
+
+// silent tells how long a row's LastUpdate has not changed. Clocks of two machines are never compared.
+func (e *entry) silent(lastUpdate time.Time) time.Duration {
+	now := time.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.sign.since.IsZero() || !e.sign.at.Equal(lastUpdate) {
+		e.sign = sign{at: lastUpdate, since: now}
+	}
+	return now.Sub(e.sign.since)
 }
 
 // newEntry makes an entry in memory for a service; its start, if it has one, is not of this process.

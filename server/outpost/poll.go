@@ -154,7 +154,8 @@ func (m *Manager) touch(ctx context.Context) {
 		working := e.owned
 		e.mu.Unlock()
 		if working && m.opts.Shared {
-			e.seen.Store(now.UnixNano())
+			// A sign of life is one that changes, also when this clock has gone back or is behind another's.
+			e.seen.Store(max(now.UnixNano(), e.written.Load()+int64(time.Microsecond)))
 		}
 		if seen := e.seen.Load(); seen > e.written.Load() && !e.unopened {
 			at[e.Key] = time.Unix(0, seen).UTC()

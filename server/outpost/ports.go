@@ -27,7 +27,7 @@ type Store interface {
 	// FinishStart stores state, address and end date, sets StateStored and clears StartPending.
 	// KindNotFound if the row is gone, KindConflict if it is being stopped; then nothing is changed.
 	FinishStart(ctx context.Context, k Key, state State, address string, end time.Time) error
-	// Touch sets LastUpdate of many services in one statement or transaction; missing rows are ignored.
+	// Touch sets LastUpdate of many services in one statement or transaction, never back; missing rows are ignored.
 	Touch(ctx context.Context, at map[Key]time.Time) error
 	// Delete removes a row; removing one that is not there is no error.
 	Delete(ctx context.Context, k Key) error

@@ -92,7 +92,7 @@ func (m *Manager) adopt(e *entry, row Stored, hasPod bool, now time.Time) (elsew
 		return false
 	}
 	pending := row.StartPending || row.StopPending
-	if pending && m.opts.Shared && now.Sub(row.LastUpdate) < staleAfter {
+	if pending && m.opts.Shared && e.silent(row.LastUpdate) < staleAfter {
 		return true
 	}
 	m.refresh(e, row.Service)

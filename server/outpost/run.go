@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	staleAfter    = time.Minute     // since the last sign of the process that starts or stops a service
+	staleAfter    = time.Minute     // without a sign of the process that starts or stops a service
 	syncEvery     = 5 * time.Second // to follow other processes, if there are any
 	tunnelTries   = 5
 	tunnelPause   = 5 * time.Second

@@ -173,6 +173,44 @@ func TestSharedTakeOver(t *testing.T) {
 	})
 }
 
+// The clocks of two machines say nothing about which process lives.
+func TestSharedTakeOverWithoutATrueClock(t *testing.T) {
+	for name, tc := range map[string]struct {
+		leader, other time.Duration // how far each clock is ahead
+		jump          time.Duration // of the other's clock, during its start
+	}{
+		"leader ahead":       {leader: time.Hour},
+		"leader behind":      {leader: -time.Hour},
+		"other jumps":        {jump: time.Hour},
+		"other jumps back":   {jump: -time.Hour},
+		"other behind jumps": {other: -time.Hour, jump: 2 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				clocks := [2]*outposttest.Clock{{}, {}}
+				clocks[0].Jump(tc.leader)
+				clocks[1].Jump(tc.other)
+				leader := outposttest.NewWorld(t, outpost.Options{Shared: true, Now: clocks[0].Now})
+				other := outposttest.NewWorldOn(t, leader.Store, leader.Spawner, leader.HubAPI, outpost.Options{Shared: true, Now: clocks[1].Now}).UpFollower(t)
+				leader.Spawner.OnStart = waitOrCancelled(time.Hour)
+				r := outposttest.Request("lab-one")
+				go func() { _, _ = other.Start(context.Background(), r) }()
+				synctest.Wait()
+				leader.Up(t)
+				time.Sleep(10 * time.Minute)
+				clocks[1].Jump(tc.jump)
+				time.Sleep(10 * time.Minute)
+				if diff := cmp.Diff([]outpost.Key{r.Key}, leader.Spawner.Pods()); diff != "" {
+					t.Fatalf("pods while the other lives (-want +got):\n%s", diff)
+				}
+				other.Down()
+				time.Sleep(7 * time.Minute)
+				wantNothing(t, leader)
+			})
+		})
+	}
+}
+
 // A process dies, and a moment later another one is chosen to do the leader's work: what the dead one has left is not old enough
 // then to be told from what a living one works on, and is dealt with a minute later, not five.
 func TestSharedTakeOverSoonAfterACrash(t *testing.T) {

@@ -258,7 +258,9 @@ func (s *Store) Touch(ctx context.Context, at map[outpost.Key]time.Time) error {
 	return s.do(ctx, "Touch", func() error {
 		for k, t := range at {
 			_ = s.change(k, func(r *row) error {
-				r.service.LastUpdate = t
+				if t.After(r.service.LastUpdate) {
+					r.service.LastUpdate = t
+				}
 				return nil
 			})
 		}

@@ -300,6 +300,12 @@ func touch(t *testing.T, s outpost.Store) {
 	if err := s.Touch(t.Context(), at); err != nil {
 		t.Fatal(err)
 	}
+	for k := range at {
+		at[k] = Day.Add(-time.Hour) // of a process whose clock is behind
+	}
+	if err := s.Touch(t.Context(), at); err != nil {
+		t.Fatal(err)
+	}
 	for _, service := range want {
 		wantService(t, s, service)
 	}
