@@ -33,8 +33,8 @@ type Manager struct {
 	work    sync.WaitGroup
 	mu      sync.Mutex // guards what follows in this block
 	closed  bool
-	warned  map[string]bool      // hubs that were warned about refused callbacks
-	synced  map[string]time.Time // when other processes' services of a hub were last looked for on demand
+	warned  map[string]bool    // hubs that were warned about refused callbacks
+	flights map[string]*flight // the last sync on demand of each hub
 
 	loaded, reconciled         chan struct{} // closed when rows are in memory; when left-overs are dealt with
 	loadedOnce, reconciledOnce sync.Once
@@ -45,7 +45,7 @@ func New(store Store, spawner Spawner, hubAPI HubAPI, opts Options) (*Manager, e
 	m := &Manager{
 		store: store, spawner: spawner, hubAPI: hubAPI,
 		opts: opts.withDefaults(), index: newIndex(),
-		warned: map[string]bool{}, synced: map[string]time.Time{},
+		warned: map[string]bool{}, flights: map[string]*flight{},
 		loaded: make(chan struct{}), reconciled: make(chan struct{}),
 	}
 	m.updates.targets = map[HubCall]*updateTarget{}

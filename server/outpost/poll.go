@@ -181,7 +181,7 @@ func (m *Manager) PermitOpen(ctx context.Context, hub, host string, port int) (a
 	p := permit{hub: hub, host: host, port: strconv.Itoa(port)}
 	e := m.index.permitted(p)
 	if e == nil && m.opts.Shared {
-		m.syncHub(ctx, hub)
+		m.syncHub(ctx, hub, func() bool { return m.index.permitted(p) != nil })
 		e = m.index.permitted(p)
 	}
 	if e == nil {

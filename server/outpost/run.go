@@ -9,6 +9,8 @@ import (
 const (
 	staleAfter    = time.Minute     // without a sign of the process that starts or stops a service
 	syncEvery     = 5 * time.Second // to follow other processes, if there are any
+	flightEvery   = time.Second     // between two syncs of a hub on demand
+	flightSeats   = 256             // that wait for one of them
 	tunnelTries   = 5
 	tunnelPause   = 5 * time.Second
 	tunnelsAtOnce = 8
@@ -105,19 +107,46 @@ func (m *Manager) sync(ctx context.Context) {
 	}
 }
 
-// syncHub is sync for one hub on demand, at most once a second.
-func (m *Manager) syncHub(ctx context.Context, hub string) {
+// flight is one sync of a hub on demand, for all who ask for it.
+type flight struct {
+	began   time.Time
+	done    chan struct{} // closed when the rows are read
+	waiting int           // who asked meanwhile, and in the second after its begin
+}
+
+// syncHub is sync for one hub on demand, at most once a second. It returns when enough holds, or when rows have been read
+// that are not older than the call. Those who come in a flood, as refused channels do, are not waited with.
+func (m *Manager) syncHub(ctx context.Context, hub string, enough func() bool) {
 	if _, ok := (*m.hubs.Load())[hub]; !ok {
 		return
 	}
-	m.mu.Lock()
-	recent := time.Since(m.synced[hub]) < time.Second
-	if !recent {
-		m.synced[hub] = time.Now()
-	}
-	m.mu.Unlock()
-	if !recent {
-		m.syncRows(ctx, hub)
+	for came := time.Now(); ; {
+		m.mu.Lock()
+		f := m.flights[hub]
+		if f == nil || isDone(f.done) && time.Since(f.began) >= flightEvery {
+			f = &flight{began: time.Now(), done: make(chan struct{})}
+			m.flights[hub] = f
+			m.mu.Unlock()
+			defer close(f.done)
+			ctx, cancel := context.WithTimeout(m.base, storeTimeout) // others wait for it too
+			defer cancel()
+			m.syncRows(ctx, hub)
+			return
+		}
+		f.waiting++
+		crowded := f.waiting > flightSeats
+		m.mu.Unlock()
+		if crowded {
+			return
+		}
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return
+		}
+		if enough() || f.began.After(came) || !sleep(ctx, time.Until(f.began.Add(flightEvery))) {
+			return
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,11 +56,60 @@ func TestSharedPermitOpenAsksTheStoreAtOnce(t *testing.T) {
 			t.Error("its address is not open")
 		}
 		calls := b.Store.Calls("List")
-		for range 100 {
-			b.PermitOpen(t.Context(), "hub-a", "10.0.0.1", 443)
+		var flood sync.WaitGroup
+		began := time.Now()
+		for range 100_000 {
+			flood.Go(func() { b.PermitOpen(t.Context(), "hub-a", "10.0.0.1", 443) })
 		}
+		flood.Wait()
 		if n := b.Store.Calls("List") - calls; n > 1 {
 			t.Errorf("%d lists for refused addresses", n)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("refused after %s", took)
+		}
+	})
+}
+
+// Who comes while rows are read, or just after, is not refused for what those rows did not show yet.
+func TestSharedPermitOpenWaitsForTheRows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := twoProcesses(t, outpost.Options{})
+		time.Sleep(2100 * time.Millisecond) // between the regular syncs
+		reading, goOn := make(chan struct{}), make(chan struct{})
+		var hold atomic.Bool
+		b.Store.OnDone = func(op string) {
+			if op == "List" && hold.CompareAndSwap(true, false) {
+				close(reading)
+				<-goOn
+			}
+		}
+		hold.Store(true)
+		refused := make(chan bool, 1)
+		go func() {
+			_, ok := b.PermitOpen(t.Context(), "hub-a", "10.0.0.1", 443)
+			refused <- !ok
+		}()
+		<-reading // without the row that comes now
+		r := outposttest.Request("lab-one")
+		mustStart(t, a, r)
+		var visitors sync.WaitGroup
+		for range 20 {
+			visitors.Go(func() {
+				if _, ok := b.PermitOpen(t.Context(), "hub-a", outposttest.Host(r.Key), 41234); !ok {
+					t.Error("its address is not open")
+				}
+			})
+		}
+		synctest.Wait()
+		calls := b.Store.Calls("List")
+		close(goOn)
+		visitors.Wait()
+		if n := b.Store.Calls("List") - calls; n != 1 {
+			t.Errorf("%d more lists for 20 visitors", n)
+		}
+		if !<-refused {
+			t.Error("a foreign address is open")
 		}
 	})
 }
