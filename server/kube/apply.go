@@ -156,9 +156,9 @@ func (s *Spawner) ensureClaim(ctx context.Context, a attempt, claim *corev1.Pers
 }
 
 // ensureService makes the Service. One of this start is taken over; one that an earlier start or pod left is replaced.
-func (s *Spawner) ensureService(ctx context.Context, a attempt, svc *corev1.Service, pod types.UID) (*corev1.Service, error) {
+func (s *Spawner) ensureService(ctx context.Context, a attempt, svc *corev1.Service, pod, cleared types.UID) (*corev1.Service, error) {
 	services := s.client.CoreV1().Services(svc.Namespace)
-	return ensure(ctx, a, svc, pod, "Service", ensurer[*corev1.Service]{
+	return ensure(ctx, a, svc, pod, cleared, "Service", ensurer[*corev1.Service]{
 		create: func(ctx context.Context) (*corev1.Service, error) {
 			return services.Create(ctx, svc, metav1.CreateOptions{})
 		},
@@ -170,9 +170,9 @@ func (s *Spawner) ensureService(ctx context.Context, a attempt, svc *corev1.Serv
 }
 
 // ensureSecret is ensureService for the certificates.
-func (s *Spawner) ensureSecret(ctx context.Context, a attempt, secret *corev1.Secret, pod types.UID) (*corev1.Secret, error) {
+func (s *Spawner) ensureSecret(ctx context.Context, a attempt, secret *corev1.Secret, pod, cleared types.UID) (*corev1.Secret, error) {
 	secrets := s.client.CoreV1().Secrets(secret.Namespace)
-	return ensure(ctx, a, secret, pod, "Secret", ensurer[*corev1.Secret]{
+	return ensure(ctx, a, secret, pod, cleared, "Secret", ensurer[*corev1.Secret]{
 		create: func(ctx context.Context) (*corev1.Secret, error) {
 			return secrets.Create(ctx, secret, metav1.CreateOptions{})
 		},
@@ -193,8 +193,9 @@ type ensurer[T metav1.Object] struct {
 // ensureRounds bounds how often an object in the way is removed.
 const ensureRounds = 5
 
-// ensure makes an object; pod is the uid of this start's pod, if an earlier attempt has made it.
-func ensure[T metav1.Object](ctx context.Context, a attempt, wanted T, pod types.UID, kind string, e ensurer[T]) (T, error) {
+// ensure makes an object; pod is the uid of this start's pod, if an earlier attempt has made it, and cleared that of the pod
+// that was in its way: what goes with that one may be replaced, whoever's it was.
+func ensure[T metav1.Object](ctx context.Context, a attempt, wanted T, pod, cleared types.UID, kind string, e ensurer[T]) (T, error) {
 	var out T
 	want, _ := identityOf(wanted.GetAnnotations())
 	for range ensureRounds {
@@ -213,14 +214,17 @@ func ensure[T metav1.Object](ctx context.Context, a attempt, wanted T, pod types
 			return out, apiError(err, "read the "+kind)
 		}
 		have, ours := identityOf(out.GetAnnotations())
-		_, peers := out.GetAnnotations()[usernameKey]
+		same, err := replaces(wanted, out)
+		if err != nil {
+			return out, err
+		}
 		switch {
 		case ours && have == want && out.GetDeletionTimestamp() == nil && !goesWithAnother(out, pod):
 			return out, nil
-		case !ours && !peers:
+		case !same && !ownedBy(out, cleared):
 			return out, &outpost.Error{
 				Kind: outpost.KindFailed, Reason: reasonTaken,
-				Message: "There is a " + kind + " of this server's name that belongs to something else.",
+				Message: "There is a " + kind + " of this server's name that belongs to something else. Change the template of that name.",
 			}
 		}
 		uid := out.GetUID()

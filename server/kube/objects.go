@@ -32,7 +32,8 @@ const (
 	hubKey          = "outposts.dev/hub"
 	nameKey         = "outposts.dev/name"
 	startIDKey      = "outposts.dev/start-id"
-	stateKey        = "outposts.dev/state" // the state as JSON, to give a service back after its row is lost
+	dateKey         = "outposts.dev/start-date" // RFC 3339, the row's; of two starts of a server the later one stays
+	stateKey        = "outposts.dev/state"      // the state as JSON, to give a service back after its row is lost
 )
 
 // Keys of the Secret with the certificates of internal TLS; the mounted files are called the same.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -96,6 +97,9 @@ func (s *Spawner) buildObjects(hub outpost.Hub, r outpost.StartRequest, flavor o
 	}, p)
 
 	m := buildMetadata(o.id, sub, st, f, p)
+	if !r.StartDate.IsZero() {
+		m.annotations[dateKey] = r.StartDate.Format(time.RFC3339Nano)
+	}
 	in.Labels, in.Annotations = m.podLabels, m.annotations
 	o.pod = buildPod(in, p)
 	s.addHelpers(o, m, ssl, r, p)

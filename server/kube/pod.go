@@ -280,7 +280,7 @@ func overlay(pod *corev1.Pod, patch map[string]any, p *problems) {
 	if pod.Annotations == nil {
 		pod.Annotations = map[string]string{}
 	}
-	for _, key := range []string{installationKey, hubKey, nameKey, startIDKey} { // without these it would not be found again
+	for _, key := range []string{installationKey, hubKey, nameKey, startIDKey, dateKey} { // without these it would not be found again
 		if value, ok := own[key]; ok {
 			pod.Annotations[key] = value
 		}

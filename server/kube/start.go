@@ -134,24 +134,25 @@ func (r *run) makeAll(ctx context.Context) (*corev1.Pod, error) {
 			r.uids[claim.UID] = true
 		}
 	}
-	var own types.UID
+	var own, cleared types.UID
 	if old := r.w.pod(r.o.names.Pod); old != nil && r.adoptable(old) {
 		own = old.UID
 	} else if old != nil {
 		if err := r.clear(ctx, old); err != nil {
 			return nil, err
 		}
+		cleared = old.UID
 	}
 	var service *corev1.Service
 	var secret *corev1.Secret
 	var err error
 	if r.o.secret != nil {
-		if secret, err = r.s.ensureSecret(ctx, r.request, r.o.secret, own); err != nil {
+		if secret, err = r.s.ensureSecret(ctx, r.request, r.o.secret, own, cleared); err != nil {
 			return nil, err
 		}
 	}
 	if r.o.service != nil {
-		if service, err = r.s.ensureService(ctx, r.request, r.o.service, own); err != nil {
+		if service, err = r.s.ensureService(ctx, r.request, r.o.service, own, cleared); err != nil {
 			return nil, err
 		}
 	}
@@ -210,14 +211,18 @@ func (r *run) makePod(ctx context.Context) (*corev1.Pod, error) {
 // clear removes a pod that has the name of the one to be made: one that has ended, or that is the same user's same
 // server from an earlier start. It differs from the peer, which kills whatever has the name.
 func (r *run) clear(ctx context.Context, old *corev1.Pod) error {
-	if old.DeletionTimestamp == nil && !r.sameServer(old) && !judge(old).Ended {
+	same, err := replaces(r.o.pod, old)
+	if err != nil {
+		return err
+	}
+	if old.DeletionTimestamp == nil && !same && !judge(old).Ended {
 		return &outpost.Error{
 			Kind: outpost.KindFailed, Reason: reasonTaken,
 			Message: "The pod name " + old.Name + " belongs to another server that runs. Change pod_name_template.",
 		}
 	}
 	r.s.logger.Info("old pod in the way removed", "pod", old.Name, "namespace", old.Namespace, "start_id", r.o.id.StartID)
-	err := r.s.deletePod(ctx, old, new(int64(0)))
+	err = r.s.deletePod(ctx, old, new(int64(0)))
 	if err == nil {
 		err = r.s.waitGone(ctx, r.w, old, nil)
 	}
@@ -229,17 +234,28 @@ func (r *run) clear(ctx context.Context, old *corev1.Pod) error {
 	return err
 }
 
-// sameServer tells whether a pod is an earlier start of the same user's same server, by us or by the peer.
-func (r *run) sameServer(pod *corev1.Pod) bool {
-	a, b := pod.Annotations, r.o.pod.Annotations
-	if a[usernameKey] != b[usernameKey] || a[usernameKey] == "" {
-		return false
+// replaces tells whether an object that has the name of the wanted one is of this start or of an earlier one of the same
+// user's same server, by us or by the peer. One of a later start is a conflict: this start has been ended elsewhere.
+func replaces(wanted, old metav1.Object) (bool, error) {
+	a, b := old.GetAnnotations(), wanted.GetAnnotations()
+	have, ours := identityOf(a)
+	want, _ := identityOf(b)
+	switch {
+	case ours && have == want:
+		return true, nil
+	case a[usernameKey] != b[usernameKey] || a[usernameKey] == "":
+		return false, nil
+	case !ours:
+		return a[servernameKey] == b[servernameKey], nil
+	case have.installation != want.installation || have.Hub != want.Hub || have.Name != want.Name:
+		return false, nil
 	}
-	if id, ours := identityOf(a); ours {
-		id.StartID = r.o.id.StartID
-		return id == r.o.id
+	theirs, err1 := time.Parse(time.RFC3339Nano, a[dateKey])
+	mine, err2 := time.Parse(time.RFC3339Nano, b[dateKey])
+	if err1 == nil && err2 == nil && theirs.After(mine) {
+		return false, outpost.Errorf(outpost.KindConflict, "This server has been started again meanwhile, with start id %s.", detail(have.StartID))
 	}
-	return a[servernameKey] == b[servernameKey]
+	return true, nil
 }
 
 // own makes Service and Secret go with the pod. A failure is no reason to fail: Stop removes them by name.

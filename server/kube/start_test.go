@@ -36,7 +36,12 @@ var aliceKey = outpost.Key{Hub: "hub", Name: "", StartID: "s1"}
 
 func planOf(t testing.TB, s *Spawner, k outpost.Key, userOptions map[string]any) outpost.Plan {
 	t.Helper()
-	r := outpost.StartRequest{Key: k, Body: outpost.Body{Env: map[string]string{"JUPYTERHUB_USER": "user"}, UserOptions: map[string]json.RawMessage{}}}
+	return datedPlan(t, s, k, time.Time{}, userOptions)
+}
+
+func datedPlan(t testing.TB, s *Spawner, k outpost.Key, date time.Time, userOptions map[string]any) outpost.Plan {
+	t.Helper()
+	r := outpost.StartRequest{Key: k, StartDate: date, Body: outpost.Body{Env: map[string]string{"JUPYTERHUB_USER": "user"}, UserOptions: map[string]json.RawMessage{}}}
 	for name, value := range userOptions {
 		data, err := json.Marshal(value)
 		if err != nil {

@@ -126,9 +126,87 @@ func TestStartDoesNotTakeForeignServices(t *testing.T) {
 	}
 }
 
+// A start that another process has ended must not take its successor for a left-over.
+func TestStartLeavesALaterStartAlone(t *testing.T) {
+	day := time.Date(2026, 5, 4, 9, 12, 40, 0, time.UTC)
+	later := outpost.Key{Hub: "hub", StartID: "s2"}
+	for _, late := range []string{"", "create services", "create pods"} {
+		t.Run("learns at "+late, func(t *testing.T) {
+			cl := newCluster()
+			s := cl.run(t, withService)
+			first := datedPlan(t, s, aliceKey, day, nil)
+			second, _ := datedPlan(t, s, later, day.Add(time.Nanosecond), nil).Objects.(*objects)
+			second.pod.UID, second.service.UID, second.service.Namespace = "second", "seconds", "jhub"
+			becomeReady(second.pod)
+			succeed := sync.OnceFunc(func() { // by another process
+				_ = cl.Tracker().Delete(serviceResource, "jhub", "jupyter-user") // the first one's, if it is there
+				if err := errors.Join(cl.Tracker().Add(second.service), cl.Tracker().Add(second.pod)); err != nil {
+					t.Error(err)
+				}
+			})
+			if late == "" {
+				succeed()
+			}
+			cl.before(late, succeed)
+			_, err := s.Start(t.Context(), first, nil)
+			if outpost.KindOf(err) != outpost.KindConflict {
+				t.Errorf("error %v", err)
+			}
+			if err := s.Stop(t.Context(), aliceKey, first.State); err != nil {
+				t.Error(err)
+			}
+			if left := cl.left(t); left != "pods/jupyter-user services/jupyter-user" {
+				t.Errorf("left: %s", left)
+			}
+			if calls := writes(cl.taken()); slices.Contains(calls, "delete pods/jupyter-user grace 0") {
+				t.Errorf("requests %v", calls)
+			}
+		})
+	}
+}
+
+// The Service of another server is there before its pod is.
+func TestStartTakesNoServiceOfAnotherServer(t *testing.T) {
+	for name, annotations := range map[string]map[string]string{
+		"other outpost":     {usernameKey: "user", installationKey: "other", hubKey: "hub", startIDKey: "s9"},
+		"other hub":         {usernameKey: "user", installationKey: ownInstallation, hubKey: "other", startIDKey: "s9"},
+		"other user":        {usernameKey: "USER", installationKey: ownInstallation, hubKey: "hub", startIDKey: "s9"},
+		"other server":      {usernameKey: "user", installationKey: ownInstallation, hubKey: "hub", nameKey: "x", startIDKey: "s9"},
+		"other of the peer": {usernameKey: "user", servernameKey: "x"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cl := newCluster(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-user", Namespace: "jhub", UID: "foreign", Annotations: annotations}})
+			s := cl.run(t, withService)
+			p := planOf(t, s, aliceKey, nil)
+			_, err := s.Start(t.Context(), p, nil)
+			if e, ok := errors.AsType[*outpost.Error](err); !ok || e.Reason != reasonTaken {
+				t.Errorf("error %v", err)
+			}
+			if err := s.Stop(t.Context(), aliceKey, p.State); err != nil {
+				t.Error(err)
+			}
+			if left := cl.left(t); left != "services/jupyter-user" {
+				t.Errorf("left: %s", left)
+			}
+		})
+	}
+}
+
+// The Service of a foreign server that has ended goes with its pod, in its own time.
+func TestStartReplacesTheServiceOfAnEndedServer(t *testing.T) {
+	annotations := map[string]string{usernameKey: "USER", installationKey: ownInstallation, hubKey: "other", startIDKey: "s9"}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-user", Namespace: "jhub", UID: "old", Annotations: annotations}}
+	pod.Status.Phase = corev1.PodFailed
+	svc := buildService("jupyter-user", "jhub", 8888, nil, nil, annotations)
+	svc.UID, svc.OwnerReferences = "olds", []metav1.OwnerReference{ownerReference("jupyter-user", "old")}
+	cl := newCluster(pod, svc)
+	s := cl.run(t, withService)
+	mustStart(t, s, aliceKey)
+}
+
 func TestStartReplacesALeftOverService(t *testing.T) {
 	cl := newCluster(&corev1.Service{ObjectMeta: metav1.ObjectMeta{
-		Name: "jupyter-user", Namespace: "jhub", UID: "left-over", Annotations: map[string]string{installationKey: ownInstallation, hubKey: "hub", startIDKey: "s0"},
+		Name: "jupyter-user", Namespace: "jhub", UID: "left-over", Annotations: map[string]string{usernameKey: "user", installationKey: ownInstallation, hubKey: "hub", startIDKey: "s0"},
 	}})
 	s := cl.run(t, withService)
 	mustStart(t, s, aliceKey)

@@ -250,7 +250,7 @@ func trimPod(object any) (any, error) {
 // trim drops what no one here reads of a pod: variables, volumes, managed fields and most of the rest.
 func trim(pod *corev1.Pod) {
 	annotations := map[string]string{}
-	for _, key := range []string{installationKey, hubKey, nameKey, startIDKey, stateKey, usernameKey, servernameKey} {
+	for _, key := range []string{installationKey, hubKey, nameKey, startIDKey, dateKey, stateKey, usernameKey, servernameKey} {
 		if value, ok := pod.Annotations[key]; ok {
 			annotations[key] = value
 		}

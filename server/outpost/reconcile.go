@@ -144,7 +144,7 @@ func (m *Manager) resume(e *entry, s Service) {
 		m.rollBack(e)
 		return
 	}
-	r := StartRequest{Key: s.Key, UserID: s.UserID, Flavor: s.Flavor, Body: s.Body, Async: true}
+	r := StartRequest{Key: s.Key, StartDate: s.StartDate, UserID: s.UserID, Flavor: s.Flavor, Body: s.Body, Async: true}
 	flavor := m.flavors.Load().ofHub(s.Hub).flavors[s.Flavor]
 	runtime, _ := s.State[stateRuntime].(string)
 	lifetime, err := time.ParseDuration(runtime)

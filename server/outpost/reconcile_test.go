@@ -235,6 +235,36 @@ users: {one: {authentication: {username: maria}, flavors: [short, long, own], fl
 	}
 }
 
+// The objects of a start carry the date of its row, also when another process goes on with it.
+func TestPlansHaveTheDateOfTheRow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var dates []time.Time
+		first := outposttest.NewWorld(t, outpost.Options{})
+		first.Spawner.OnPlan = func(r outpost.StartRequest, _ outpost.Flavor) error {
+			dates = append(dates, r.StartDate)
+			return nil
+		}
+		first.Spawner.OnStart = waitOrCancelled(time.Hour)
+		first.Up(t)
+		r := outposttest.Request("lab-one")
+		r.Async = true
+		if _, err := first.Start(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		first.Down()
+		w := outposttest.NewWorldOn(t, first.Store, first.Spawner, first.HubAPI, outpost.Options{}).Up(t)
+		synctest.Wait()
+		s, err := w.Store.Get(t.Context(), r.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]time.Time{s.StartDate, s.StartDate}, dates); diff != "" {
+			t.Errorf("dates (-want +got):\n%s", diff)
+		}
+	})
+}
+
 // A start that ends while rows are being compared is neither rolled back nor forgotten: the rows were read before.
 func TestReconcileDuringTheEndOfAStart(t *testing.T) {
 	for _, tc := range []struct {

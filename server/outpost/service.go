@@ -61,6 +61,7 @@ type Summary struct {
 // StartRequest is a hub's request for one single-user server, decoded and of sound types, not yet judged.
 type StartRequest struct {
 	Key
+	StartDate      time.Time // when it was accepted, the row's; the Manager fills it in
 	UserID         int
 	Flavor         string // user_options.flavor, else the top-level flavor
 	Body           Body

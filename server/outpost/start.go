@@ -98,6 +98,8 @@ func (m *Manager) accept(ctx context.Context, r StartRequest) (*entry, error) {
 	if err != nil {
 		return nil, Wrap(err, KindInternal, "runtime of flavor %s", r.Flavor)
 	}
+	now := m.opts.Now().UTC()
+	r.StartDate = now
 	plan, err := m.spawner.Plan(ctx, hub, r, flavor)
 	if err != nil {
 		return nil, err
@@ -107,7 +109,6 @@ func (m *Manager) accept(ctx context.Context, r StartRequest) (*entry, error) {
 		// Another process may have to go on with it, and what the user is allowed is told only now.
 		state = state.with(stateAsync, true).with(stateRuntime, lifetime.String())
 	}
-	now := m.opts.Now().UTC()
 	row := Service{
 		Key: r.Key, UserID: r.UserID, Flavor: r.Flavor, StartDate: now, LastUpdate: now, EndDate: NoEnd,
 		StartPending: true, Body: r.Body, State: state,
