@@ -131,7 +131,7 @@ endif
 # ---- measurements
 
 .PHONY: bench
-bench: ## measure everything beside what a user would take instead (17 min, as root); results in bench/ and docs/performance.md
+bench: ## measure everything beside what a user would take instead (19 min, as root); results in bench/ and docs/performance.md
 	@dev/packages tools clusters images tests
 	@dev/build
 	@mkdir -p $(STATE)/bin

@@ -85,7 +85,7 @@ func measurePods(ctx context.Context, r *run) (err error) {
 	if err := b.together(ctx, 1, false); err != nil { // the first one pulls the image
 		return err
 	}
-	for _, at := range pick(r, []struct{ n, rounds int }{{1, 7}, {20, 3}, {64, 2}}, []struct{ n, rounds int }{{1, 3}, {20, 1}}) {
+	for _, at := range pick(r, []struct{ n, rounds int }{{1, 7}, {20, 7}, {64, 3}}, []struct{ n, rounds int }{{1, 3}, {20, 1}}) {
 		for round := range at.rounds {
 			r.say("pods: %d at once, round %d", at.n, round+1)
 			if err := b.together(ctx, at.n, true); err != nil {
