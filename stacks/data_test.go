@@ -30,26 +30,33 @@ func TestVolumesAreNotReplaced(t *testing.T) {
 		{"nothing new", nil, []volume{hubVolume, outpostVolume}, nil},
 		{"larger", map[string]string{"outpost.persistence.size": "2Gi"}, []volume{outpostVolume}, nil},
 		{
-			"smaller", map[string]string{"hub.values": "{hub: {db: {pvc: {storage: 500Mi}}}}", "outpost.persistence.size": "1Mi"},
+			"smaller",
+			map[string]string{"hub.values": "{hub: {db: {pvc: {storage: 500Mi}}}}", "outpost.persistence.size": "1Mi"},
 			[]volume{hubVolume, outpostVolume},
 			[]string{ofHub + "hub.values.hub.db.pvc.storage asks for 500Mi, it has 1Gi" + hubOut, ofOutpost + "outpost.persistence.size asks for 1Mi, it has 1Gi" + outpost},
 		},
 		{
-			"smaller by the key being gone", nil, []volume{changed(outpostVolume, func(v *volume) { v.size = "5Gi" })},
+			"smaller by the key being gone", nil,
+			[]volume{changed(outpostVolume, func(v *volume) { v.size = "5Gi" })},
 			[]string{ofOutpost + "outpost.persistence.size asks for 1Gi, it has 5Gi" + outpost},
 		},
 		{
-			"another storage class", map[string]string{"outpost.persistence.storageClass": "fast"}, []volume{outpostVolume},
+			"another storage class",
+			map[string]string{"outpost.persistence.storageClass": "fast"},
+			[]volume{outpostVolume},
 			[]string{ofOutpost + "outpost.persistence.storageClass asks for storage class fast, it has " + standard + outpost},
 		},
 		{
-			"storage class given up", nil, []volume{changed(outpostVolume, class("fast"))},
+			"storage class given up", nil,
+			[]volume{changed(outpostVolume, class("fast"))},
 			[]string{ofOutpost + "outpost.persistence.storageClass asks for " + standard + ", it has storage class fast" + outpost},
 		},
 		{"the same storage class", map[string]string{"outpost.persistence.storageClass": "fast"}, []volume{changed(outpostVolume, class("fast"))}, nil},
 		{"no storage class, again", map[string]string{"outpost.persistence.storageClass": `"-"`}, []volume{changed(outpostVolume, class(""))}, nil},
 		{
-			"no storage class", map[string]string{"outpost.persistence.storageClass": `"-"`}, []volume{outpostVolume},
+			"no storage class",
+			map[string]string{"outpost.persistence.storageClass": `"-"`},
+			[]volume{outpostVolume},
 			[]string{ofOutpost + "outpost.persistence.storageClass asks for no storage class, it has " + standard + outpost},
 		},
 		{
@@ -65,7 +72,8 @@ func TestVolumesAreNotReplaced(t *testing.T) {
 		{
 			"own keys win over values",
 			map[string]string{"outpost.persistence": "{storageClass: fast, size: 1Gi}", "outpost.values": "{persistence: {storageClass: slow, size: 1Mi}}"},
-			[]volume{changed(outpostVolume, class("fast"))}, nil,
+			[]volume{changed(outpostVolume, class("fast"))},
+			nil,
 		},
 		{
 			"among the hub's values",
@@ -80,7 +88,8 @@ func TestVolumesAreNotReplaced(t *testing.T) {
 		{
 			"the same selector",
 			map[string]string{"hub.values": "{hub: {db: {pvc: {selector: {matchLabels: {a: b}}}}}}"},
-			[]volume{changed(hubVolume, func(v *volume) { v.selector = map[string]any{"matchLabels": map[string]any{"a": "b"}} })}, nil,
+			[]volume{changed(hubVolume, func(v *volume) { v.selector = map[string]any{"matchLabels": map[string]any{"a": "b"}} })},
+			nil,
 		},
 		{"the data may go", map[string]string{"outpost.persistence.storageClass": "fast", "allowDataLoss": "[outpost/outpost-data]"}, []volume{outpostVolume}, nil},
 	} {

@@ -131,7 +131,8 @@ func (a Args) newSecrets(ctx *pulumi.Context, name string, parent pulumi.Resourc
 	usernames := pulumi.String(strings.Join(names, ";"))
 	secrets := []secret{
 		{
-			"users", usersSecret, "Opaque", pulumi.StringMap{"usernames": usernames, "passwords": joined(passwords, ";")},
+			"users", usersSecret, "Opaque",
+			pulumi.StringMap{"usernames": usernames, "passwords": joined(passwords, ";")},
 			pulumi.StringMap{HubsAnnotation: usernames},
 		},
 		{"cryptkey", cryptSecret, "Opaque", pulumi.StringMap{"secret_key": joined(a.CryptKeys, " ")}, nil},
@@ -140,7 +141,8 @@ func (a Args) newSecrets(ctx *pulumi.Context, name string, parent pulumi.Resourc
 	if a.TLS != nil {
 		secrets = append(secrets, secret{
 			"tls", tlsSecret, "kubernetes.io/tls",
-			pulumi.StringMap{"tls.crt": a.TLS.Certificate, "tls.key": a.TLS.Key}, nil,
+			pulumi.StringMap{"tls.crt": a.TLS.Certificate, "tls.key": a.TLS.Key},
+			nil,
 		})
 	}
 	var made []pulumi.Resource
