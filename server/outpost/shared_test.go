@@ -18,9 +18,15 @@ import (
 // twoProcesses are two Managers on one store and one cluster; the first is the leader.
 func twoProcesses(t *testing.T, o outpost.Options) (leader, other *outposttest.World) {
 	t.Helper()
+	return twoProcessesOn(t, outposttest.NewStore(), o)
+}
+
+// twoProcessesOn is twoProcesses on a store that the test has prepared.
+func twoProcessesOn(t *testing.T, store *outposttest.Store, o outpost.Options) (leader, other *outposttest.World) {
+	t.Helper()
 	o.Shared = true
-	leader = outposttest.NewWorld(t, o)
-	other = outposttest.NewWorldOn(t, leader.Store, leader.Spawner, leader.HubAPI, o)
+	leader = outposttest.NewWorldOn(t, store, outposttest.NewSpawner(), outposttest.NewHubAPI(), o)
+	other = outposttest.NewWorldOn(t, store, leader.Spawner, leader.HubAPI, o)
 	return leader.Up(t), other.UpFollower(t)
 }
 
@@ -74,16 +80,17 @@ func TestSharedPermitOpenAsksTheStoreAtOnce(t *testing.T) {
 // Who comes while rows are read, or just after, is not refused for what those rows did not show yet.
 func TestSharedPermitOpenWaitsForTheRows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := twoProcesses(t, outpost.Options{})
-		time.Sleep(2100 * time.Millisecond) // between the regular syncs
 		reading, goOn := make(chan struct{}), make(chan struct{})
 		var hold atomic.Bool
-		b.Store.OnDone = func(op string) {
+		store := outposttest.NewStore()
+		store.OnDone = func(op string) {
 			if op == "List" && hold.CompareAndSwap(true, false) {
 				close(reading)
 				<-goOn
 			}
 		}
+		a, b := twoProcessesOn(t, store, outpost.Options{})
+		time.Sleep(2100 * time.Millisecond) // between the regular syncs
 		hold.Store(true)
 		refused := make(chan bool, 1)
 		go func() {
