@@ -85,7 +85,7 @@ func measurePods(ctx context.Context, r *run) (err error) {
 	if err := b.together(ctx, 1, false); err != nil { // the first one pulls the image
 		return err
 	}
-	for _, at := range pick(r, []struct{ n, rounds int }{{1, 7}, {20, 7}, {64, 3}}, []struct{ n, rounds int }{{1, 3}, {20, 1}}) {
+	for _, at := range pick(r, []struct{ n, rounds int }{{1, 7}, {20, 11}, {64, 3}}, []struct{ n, rounds int }{{1, 3}, {20, 1}}) {
 		for round := range at.rounds {
 			r.say("pods: %d at once, round %d", at.n, round+1)
 			if err := b.together(ctx, at.n, true); err != nil {
@@ -139,14 +139,48 @@ func (b *podsBench) connect(ctx context.Context, kubeconfig string) (direct kube
 	return direct, proxy, err
 }
 
-// together starts n servers at once by the outpost, polls and stops them, and makes n bare pods at once.
+// together takes n servers of the outpost and n bare pods, each when the node is calm; who comes first takes turns.
 func (b *podsBench) together(ctx context.Context, n int, record bool) error {
 	b.serial++
+	var servers []sample
+	var bare time.Duration
+	halves := []func() error{
+		func() (err error) { servers, err = b.servers(ctx, n); return err },
+		func() (err error) { bare, err = b.bare(ctx, n); return err },
+	}
+	if b.serial%2 == 0 {
+		slices.Reverse(halves)
+	}
+	for _, half := range halves {
+		if n > 1 {
+			if err := calm(ctx); err != nil {
+				return err
+			}
+		}
+		if err := half(); err != nil {
+			return err
+		}
+	}
+	if !record {
+		return nil
+	}
+	for _, s := range servers {
+		b.run.add(fmt.Sprintf("pods/%s/%d", s.what, n), outpostSubject, s.unit, "less", s.value)
+	}
+	b.run.add(fmt.Sprintf("pods/ready/%d", n), "bare pods", "s", "less", bare.Seconds())
+	return nil
+}
+
+// sample is one figure of one round.
+type sample struct {
+	what, unit string
+	value      float64
+}
+
+// servers starts n servers at once by the outpost, polls and stops them.
+func (b *podsBench) servers(ctx context.Context, n int) ([]sample, error) {
 	name := func(i int) string { return fmt.Sprintf("lab-%d-%d", b.serial, i) }
 	posted, answered := make([]time.Time, n), make([]time.Time, n)
-	if err := b.calm(ctx, n); err != nil {
-		return err
-	}
 	before := b.requests.Load()
 	took, err := atOnce(n, func(i int) error {
 		posted[i] = time.Now()
@@ -155,13 +189,13 @@ func (b *podsBench) together(ctx context.Context, n int, record bool) error {
 		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	forStart := float64(b.requests.Load()-before) / float64(n)
 	var created, own []float64
 	for i := range n {
 		if err := b.watch.waitReady(ctx, name(i)); err != nil {
-			return err
+			return nil, err
 		}
 		made, ready := b.watch.times(name(i))
 		created = append(created, milliseconds(made.Sub(posted[i])))
@@ -173,30 +207,25 @@ func (b *podsBench) together(ctx context.Context, n int, record bool) error {
 		if _, err := atOnce(n, func(i int) error {
 			return b.outpost.askOnce(ctx, apiRequest{hub: i, method: http.MethodGet, path: "/services/" + name(i) + "/s", want: `{"status":null`})
 		}); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	forPoll := float64(b.requests.Load()-before) / float64(polls*n)
 	before = b.requests.Load()
 	stops, err := atOnce(n, func(i int) error { return b.outpost.askOnce(ctx, stopRequest(i, name(i))) })
 	if err != nil {
-		return err
+		return nil, err
 	}
 	forStop := float64(b.requests.Load()-before) / float64(n)
-	bare, err := b.bare(ctx, n)
-	if err != nil || !record {
-		return err
-	}
-	at := func(what string) string { return fmt.Sprintf("pods/%s/%d", what, n) }
-	b.run.add(at("ready"), outpostSubject, "s", "less", took.Seconds())
-	b.run.add(at("ready"), "bare pods", "s", "less", bare.Seconds())
-	b.run.add(at("POST to pod created"), outpostSubject, "ms", "less", middle(created))
-	b.run.add(at("own time"), outpostSubject, "ms", "less", middle(own))
-	b.run.add(at("stopped and gone"), outpostSubject, "s", "less", stops.Seconds())
-	b.run.add(at("requests for a start"), outpostSubject, "requests", "less", forStart)
-	b.run.add(at("requests for a poll"), outpostSubject, "requests", "less", forPoll)
-	b.run.add(at("requests for a stop"), outpostSubject, "requests", "less", forStop)
-	return nil
+	return []sample{
+		{"ready", "s", took.Seconds()},
+		{"POST to pod created", "ms", middle(created)},
+		{"own time", "ms", middle(own)},
+		{"stopped and gone", "s", stops.Seconds()},
+		{"requests for a start", "requests", forStart},
+		{"requests for a poll", "requests", forPoll},
+		{"requests for a stop", "requests", forStop},
+	}, nil
 }
 
 // middle returns the median of several times.
@@ -225,21 +254,10 @@ func atOnce(n int, f func(i int) error) (time.Duration, error) {
 	return time.Since(began), errors.Join(slices.DeleteFunc(errs, func(err error) bool { return err == nil })...)
 }
 
-// calm waits until the node has tidied up after many pods.
-func (b *podsBench) calm(ctx context.Context, n int) error {
-	if n == 1 {
-		return nil
-	}
-	return settle(ctx)
-}
-
 // bare makes n pods like those of the outpost, waits until each is ready, and removes them.
 func (b *podsBench) bare(ctx context.Context, n int) (time.Duration, error) {
 	pods := b.client.CoreV1().Pods(b.namespace)
 	name := func(i int) string { return fmt.Sprintf("bare-%d-%d", b.serial, i) }
-	if err := b.calm(ctx, n); err != nil {
-		return 0, err
-	}
 	took, err := atOnce(n, func(i int) error {
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name(i)}}
 		pod.Spec.Containers = []corev1.Container{{Name: "notebook", Image: podsImage}}
