@@ -164,6 +164,11 @@ func (s *Spawner) addHelpers(o *objects, m metadata, ssl bool, r outpost.StartRe
 			p.addf("extra_container_config", "%v", err)
 		}
 		o.service = buildService(n.Pod, n.Namespace, port, m.podLabels, m.labels, m.annotations)
+		// Every server has a Service, and each would be seven environment variables in every later server of the namespace:
+		// they tell of other users, take the node's time, and in the end fill what an environment may hold. It differs from the peer.
+		if o.pod.Spec.EnableServiceLinks == nil {
+			o.pod.Spec.EnableServiceLinks = new(false)
+		}
 	}
 }
 

@@ -264,10 +264,36 @@ func TestOutpostObjectsAreThePeers(t *testing.T) {
 			}
 			c.check(t, o, func(pod *corev1.Pod) {
 				editEnv(pod, nil, "JPY_API_TOKEN") // the peer's old name, always empty
+				if o.service != nil {
+					pod.Spec.EnableServiceLinks = new(false) // the peer tells every server of all others
+				}
 				if edit := edits[c.ID]; edit != nil {
 					edit(pod, in.Env)
 				}
 			})
+		})
+	}
+}
+
+// The Services of other servers are no variables of a pod, unless the operator wants that.
+func TestServiceLinks(t *testing.T) {
+	yes, no := new(true), new(false)
+	for name, tc := range map[string]struct {
+		options map[string]any
+		want    *bool
+	}{
+		"a Service":            {map[string]any{"services_enabled": true}, no},
+		"no Service":           {map[string]any{}, nil},
+		"the operator's":       {map[string]any{"services_enabled": true, "extra_pod_config": map[string]any{"enableServiceLinks": true}}, yes},
+		"an overlay's":         {map[string]any{"services_enabled": true, "pod_overlay": map[string]any{"spec": map[string]any{"enableServiceLinks": true}}}, yes},
+		"no Service, no links": {map[string]any{"extra_pod_config": map[string]any{"enableServiceLinks": false}}, no},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := testSpawner(t, "jhub", Options{Spawner: tc.options})
+			o, _ := planOf(t, s, aliceKey, nil).Objects.(*objects)
+			if diff := cmp.Diff(tc.want, o.pod.Spec.EnableServiceLinks); diff != "" {
+				t.Errorf("enableServiceLinks (-want +got)\n%s", diff)
+			}
 		})
 	}
 }
