@@ -480,7 +480,7 @@ func TestRightsAreTheLeast(t *testing.T) {
 	}
 	least := map[string][]string{
 		"pods": {"get", "list", "watch", "create", "delete"}, "pods/log": {"get"},
-		"services": {"get", "create", "delete", "patch"}, "events": {"list", "watch"},
+		"services": {"get", "create", "delete"}, "pods/finalizers": {"update"}, "events": {"list", "watch"},
 	}
 	plus := func(more map[string][]string) map[string][]string {
 		out := map[string][]string{}
@@ -496,7 +496,7 @@ func TestRightsAreTheLeast(t *testing.T) {
 		want         map[string][]string
 	}{
 		{"by default", "{}", least},
-		{"with internal TLS", "internalSsl: true", plus(map[string][]string{"secrets": {"get", "create", "delete", "patch"}})},
+		{"with internal TLS", "internalSsl: true", plus(map[string][]string{"secrets": {"get", "create", "delete"}})},
 		{"with claims", "config: {spawner: {storage_pvc_ensure: true}}", plus(map[string][]string{"persistentvolumeclaims": {"get", "create"}})},
 		{"with a shared database", "persistence: {enabled: false}\nextraEnvVarsSecrets: [db]\nhostKeySecret: k", plus(map[string][]string{"leases": {"create", "get", "update"}})},
 		{"none", "rbac: {create: false}", map[string][]string{}},

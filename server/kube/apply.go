@@ -155,12 +155,15 @@ func (s *Spawner) ensureClaim(ctx context.Context, a attempt, claim *corev1.Pers
 	return nil, err
 }
 
-// ensureService makes the Service. One of this start is taken over; one that an earlier start or pod left is replaced.
-func (s *Spawner) ensureService(ctx context.Context, a attempt, svc *corev1.Service, pod, cleared types.UID) (*corev1.Service, error) {
+// ensureService makes the Service of a pod. One that it has already is taken over; one that an earlier start left, or that
+// goes with the cleared pod, is replaced.
+func (s *Spawner) ensureService(ctx context.Context, a attempt, svc *corev1.Service, pod *corev1.Pod, cleared types.UID) error {
 	services := s.client.CoreV1().Services(svc.Namespace)
+	svc = svc.DeepCopy()
 	return ensure(ctx, a, svc, pod, cleared, "Service", ensurer[*corev1.Service]{
-		create: func(ctx context.Context) (*corev1.Service, error) {
-			return services.Create(ctx, svc, metav1.CreateOptions{})
+		create: func(ctx context.Context) error {
+			_, err := services.Create(ctx, svc, metav1.CreateOptions{})
+			return err
 		},
 		get: func(ctx context.Context) (*corev1.Service, error) {
 			return services.Get(ctx, svc.Name, metav1.GetOptions{})
@@ -170,11 +173,13 @@ func (s *Spawner) ensureService(ctx context.Context, a attempt, svc *corev1.Serv
 }
 
 // ensureSecret is ensureService for the certificates.
-func (s *Spawner) ensureSecret(ctx context.Context, a attempt, secret *corev1.Secret, pod, cleared types.UID) (*corev1.Secret, error) {
+func (s *Spawner) ensureSecret(ctx context.Context, a attempt, secret *corev1.Secret, pod *corev1.Pod, cleared types.UID) error {
 	secrets := s.client.CoreV1().Secrets(secret.Namespace)
+	secret = secret.DeepCopy()
 	return ensure(ctx, a, secret, pod, cleared, "Secret", ensurer[*corev1.Secret]{
-		create: func(ctx context.Context) (*corev1.Secret, error) {
-			return secrets.Create(ctx, secret, metav1.CreateOptions{})
+		create: func(ctx context.Context) error {
+			_, err := secrets.Create(ctx, secret, metav1.CreateOptions{})
+			return err
 		},
 		get: func(ctx context.Context) (*corev1.Secret, error) {
 			return secrets.Get(ctx, secret.Name, metav1.GetOptions{})
@@ -185,7 +190,7 @@ func (s *Spawner) ensureSecret(ctx context.Context, a attempt, secret *corev1.Se
 
 // ensurer is what ensure needs of one kind of object.
 type ensurer[T metav1.Object] struct {
-	create func(context.Context) (T, error)
+	create func(context.Context) error
 	get    func(context.Context) (T, error)
 	remove func(context.Context, metav1.DeleteOptions) error
 }
@@ -193,59 +198,48 @@ type ensurer[T metav1.Object] struct {
 // ensureRounds bounds how often an object in the way is removed.
 const ensureRounds = 5
 
-// ensure makes an object; pod is the uid of this start's pod, if an earlier attempt has made it, and cleared that of the pod
-// that was in its way: what goes with that one may be replaced, whoever's it was.
-func ensure[T metav1.Object](ctx context.Context, a attempt, wanted T, pod, cleared types.UID, kind string, e ensurer[T]) (T, error) {
-	var out T
-	want, _ := identityOf(wanted.GetAnnotations())
+// ensure makes an object that goes with a pod; cleared is the uid of the pod that was in the way of that one: what goes with
+// it may be replaced, whoever's it was.
+func ensure[T metav1.Object](ctx context.Context, a attempt, wanted T, pod *corev1.Pod, cleared types.UID, kind string, e ensurer[T]) error {
+	wanted.SetOwnerReferences([]metav1.OwnerReference{ownerReference(pod.Name, pod.UID)})
 	for range ensureRounds {
-		err := a.do(ctx, func(ctx context.Context) (err error) { out, err = e.create(ctx); return err })
+		err := a.do(ctx, e.create)
 		if err == nil {
-			return out, nil
+			return nil
 		}
 		if !apierrors.IsAlreadyExists(err) {
-			return out, apiError(err, "make the "+kind)
+			return apiError(err, "make the "+kind)
 		}
-		err = a.do(ctx, func(ctx context.Context) (err error) { out, err = e.get(ctx); return err })
+		var old T
+		err = a.do(ctx, func(ctx context.Context) (err error) { old, err = e.get(ctx); return err })
 		if apierrors.IsNotFound(err) {
 			continue
 		}
 		if err != nil {
-			return out, apiError(err, "read the "+kind)
+			return apiError(err, "read the "+kind)
 		}
-		have, ours := identityOf(out.GetAnnotations())
-		same, err := replaces(wanted, out)
+		if ownedBy(old, pod.UID) && old.GetDeletionTimestamp() == nil {
+			return nil
+		}
+		same, err := replaces(wanted, old)
 		if err != nil {
-			return out, err
+			return err
 		}
-		switch {
-		case ours && have == want && out.GetDeletionTimestamp() == nil && !goesWithAnother(out, pod):
-			return out, nil
-		case !same && !ownedBy(out, cleared):
-			return out, &outpost.Error{
+		if !same && !ownedBy(old, cleared) {
+			return &outpost.Error{
 				Kind: outpost.KindFailed, Reason: reasonTaken,
 				Message: "There is a " + kind + " of this server's name that belongs to something else. Change the template of that name.",
 			}
 		}
-		uid := out.GetUID()
+		uid := old.GetUID()
 		err = a.do(ctx, func(ctx context.Context) error {
 			return e.remove(ctx, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
 		})
 		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-			return out, apiError(err, "remove the old "+kind)
+			return apiError(err, "remove the old "+kind)
 		}
 	}
-	return out, &outpost.Error{
+	return &outpost.Error{
 		Kind: outpost.KindFailed, Reason: reasonTaken, Message: "An old " + kind + " of this server's name does not go away.",
 	}
-}
-
-// goesWithAnother tells whether an object belongs to another pod than this one, and so will be collected with it.
-func goesWithAnother(object metav1.Object, pod types.UID) bool {
-	for _, owner := range object.GetOwnerReferences() {
-		if owner.UID != pod {
-			return true
-		}
-	}
-	return false
 }

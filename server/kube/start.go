@@ -2,7 +2,6 @@ package kube
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -21,7 +20,7 @@ import (
 
 const (
 	tick       = time.Second      // how often a waiting start looks by itself
-	confirming = 10 * time.Second // how long a start believes a silent cache
+	confirming = 10 * time.Second // how long a start believes a silent watch
 )
 
 // start is one Start that is under way.
@@ -114,8 +113,8 @@ func (r *run) say(e outpost.Event) {
 	}
 }
 
-// makeAll makes the objects in an order in which each finds what it needs, the pod last. Service and Secret get
-// their owner afterwards; until then Stop knows their names.
+// makeAll makes the objects: what the pod needs before it, and Service and Secret after it, so that they belong to it from
+// the first moment and go with it. The pod is under way meanwhile.
 func (r *run) makeAll(ctx context.Context) (*corev1.Pod, error) {
 	if err := r.w.ready(ctx); err != nil {
 		return nil, err
@@ -134,34 +133,21 @@ func (r *run) makeAll(ctx context.Context) (*corev1.Pod, error) {
 			r.uids[claim.UID] = true
 		}
 	}
-	var own, cleared types.UID
-	if old := r.w.pod(r.o.names.Pod); old != nil && r.adoptable(old) {
-		own = old.UID
-	} else if old != nil {
-		if err := r.clear(ctx, old); err != nil {
-			return nil, err
-		}
-		cleared = old.UID
-	}
-	var service *corev1.Service
-	var secret *corev1.Secret
-	var err error
-	if r.o.secret != nil {
-		if secret, err = r.s.ensureSecret(ctx, r.request, r.o.secret, own, cleared); err != nil {
-			return nil, err
-		}
-	}
-	if r.o.service != nil {
-		if service, err = r.s.ensureService(ctx, r.request, r.o.service, own, cleared); err != nil {
-			return nil, err
-		}
-	}
-	pod, err := r.makePod(ctx)
+	pod, cleared, err := r.makePod(ctx)
 	if err != nil {
 		return nil, err
 	}
 	r.uids[pod.UID] = true
-	r.own(ctx, pod, service, secret)
+	if r.o.secret != nil { // first: the kubelet waits for it
+		if err := r.s.ensureSecret(ctx, r.request, r.o.secret, pod, cleared); err != nil {
+			return nil, err
+		}
+	}
+	if r.o.service != nil {
+		if err := r.s.ensureService(ctx, r.request, r.o.service, pod, cleared); err != nil {
+			return nil, err
+		}
+	}
 	return pod, nil
 }
 
@@ -171,20 +157,20 @@ func (r *run) adoptable(pod *corev1.Pod) bool {
 	return ours && id == r.o.id && pod.DeletionTimestamp == nil
 }
 
-// makePod creates the pod, or takes over the one that an earlier attempt of this same start created.
-func (r *run) makePod(ctx context.Context) (*corev1.Pod, error) {
+// makePod creates the pod, or takes over the one that an earlier attempt of this same start created; cleared is the uid of
+// the one that was in the way, if there was any.
+func (r *run) makePod(ctx context.Context) (pod *corev1.Pod, cleared types.UID, err error) {
 	pods := r.s.client.CoreV1().Pods(r.o.names.Namespace)
 	for range ensureRounds {
-		var pod *corev1.Pod
 		err := r.request.do(ctx, func(ctx context.Context) (err error) {
 			pod, err = pods.Create(ctx, r.o.pod, metav1.CreateOptions{})
 			return err
 		})
 		if err == nil {
-			return pod, nil
+			return pod, cleared, nil
 		}
 		if !apierrors.IsAlreadyExists(err) {
-			return nil, apiError(err, "make the server's pod")
+			return nil, "", apiError(err, "make the server's pod")
 		}
 		err = r.request.do(ctx, func(ctx context.Context) (err error) {
 			pod, err = pods.Get(ctx, r.o.names.Pod, metav1.GetOptions{})
@@ -194,16 +180,17 @@ func (r *run) makePod(ctx context.Context) (*corev1.Pod, error) {
 		case apierrors.IsNotFound(err):
 			continue
 		case err != nil:
-			return nil, apiError(err, "read the server's pod")
+			return nil, "", apiError(err, "read the server's pod")
 		case r.adoptable(pod):
 			r.s.logger.Info("pod adopted", "pod", pod.Name, "namespace", pod.Namespace, "start_id", r.o.id.StartID)
-			return pod, nil
+			return pod, cleared, nil
 		}
 		if err := r.clear(ctx, pod); err != nil {
-			return nil, err
+			return nil, "", err
 		}
+		cleared = pod.UID
 	}
-	return nil, &outpost.Error{
+	return nil, "", &outpost.Error{
 		Kind: outpost.KindFailed, Reason: reasonTaken, Message: "An old pod of this server's name comes back again and again.",
 	}
 }
@@ -258,30 +245,6 @@ func replaces(wanted, old metav1.Object) (bool, error) {
 	return true, nil
 }
 
-// own makes Service and Secret go with the pod. A failure is no reason to fail: Stop removes them by name.
-func (r *run) own(ctx context.Context, pod *corev1.Pod, service *corev1.Service, secret *corev1.Secret) {
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"ownerReferences": []metav1.OwnerReference{ownerReference(pod.Name, pod.UID)},
-	}})
-	if err == nil && service != nil {
-		err = r.request.do(ctx, func(ctx context.Context) error {
-			_, err := r.s.client.CoreV1().Services(service.Namespace).Patch(
-				ctx, service.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
-			return err
-		})
-	}
-	if err == nil && secret != nil {
-		err = r.request.do(ctx, func(ctx context.Context) error {
-			_, err := r.s.client.CoreV1().Secrets(secret.Namespace).Patch(
-				ctx, secret.Name, types.StrategicMergePatchType, patch, metav1.PatchOptions{})
-			return err
-		})
-	}
-	if err != nil && ctx.Err() == nil {
-		r.s.logger.Warn("owner of service and secret not set", "pod", pod.Name, "namespace", pod.Namespace, "err", err)
-	}
-}
-
 // waitReady waits until the pod is ready or the start's time is over, and tells what happens meanwhile.
 func (r *run) waitReady(ctx context.Context, made *corev1.Pod) (*corev1.Pod, error) {
 	s := r.o.settings
@@ -306,17 +269,20 @@ func (r *run) waitReady(ctx context.Context, made *corev1.Pod) (*corev1.Pod, err
 			pod = nil // the cache is behind, or somebody has replaced the pod
 		}
 		now := r.s.now()
-		if pod == nil && now.Sub(lastLook) >= confirming {
+		if pod != nil && r.w.age() < confirming {
 			lastLook = now
-			var err error
-			if pod, err = r.s.look(ctx, made.Namespace, made.Name); err == nil && (pod == nil || pod.UID != made.UID) {
-				return nil, &outpost.Error{
-					Kind: outpost.KindFailed, Reason: reasonEnded, Message: "The server's pod was deleted before it was ready.",
+		} else if now.Sub(lastLook) >= confirming {
+			lastLook = now
+			if seen, err := r.s.look(ctx, made.Namespace, made.Name); err == nil {
+				if seen == nil || seen.UID != made.UID {
+					return nil, &outpost.Error{
+						Kind: outpost.KindFailed, Reason: reasonEnded, Message: "The server's pod was deleted before it was ready.",
+					}
 				}
+				pod = seen
 			}
 		}
 		if pod != nil {
-			lastLook = now
 			if isReady(pod, s.ReadyContainers == "all") {
 				return pod, nil
 			}

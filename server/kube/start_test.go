@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,6 +14,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	k8stesting "k8s.io/client-go/testing"
 
 	"github.com/outposts-dev/outposts/server/outpost"
 )
@@ -78,20 +81,18 @@ func TestStartsAndStopsAreThePeers(t *testing.T) {
 		works bool     // where the peer fails
 		url   string
 	}
-	service := []string{"create services/jupyter-user", "create pods/jupyter-user", "patch services/jupyter-user"}
+	service := []string{"create pods/jupyter-user", "create services/jupyter-user"}
+	nothing := "nothing is deleted before it is in the way"
 	differs := map[string]difference{
-		"service":                        {why: "the Service is there before the pod and gets its owner afterwards", calls: service},
-		"internal-ssl":                   {why: "as service; the kubelet need not wait for the Secret; the client ignores the scheme", calls: []string{"create secrets/jupyter-user", "create services/jupyter-user", "create pods/jupyter-user", "patch services/jupyter-user", "patch secrets/jupyter-user"}, url: "http://jupyter-user.jhub.svc.cluster.local:8888"},
+		"service":                        {why: nothing, calls: service},
+		"internal-ssl":                   {why: nothing + "; the client ignores the scheme", calls: []string{"create pods/jupyter-user", "create secrets/jupyter-user", "create services/jupyter-user"}, url: "http://jupyter-user.jhub.svc.cluster.local:8888"},
 		"pvc-remembered":                 {why: "a claim that was deleted by hand comes back; names come from templates", calls: []string{"create persistentvolumeclaims/claim-user", "create pods/jupyter-user"}},
 		"pod-create-timeout-but-created": {why: "our own pod is adopted, not killed", calls: []string{"create pods/jupyter-user", "create pods/jupyter-user"}, url: "http://10.0.0.1:8888"},
 		"pod-create-500":                 {why: "repeated", calls: []string{"create pods/jupyter-user", "create pods/jupyter-user"}, works: true, url: "http://10.0.0.1:8888"},
 		"pod-create-429":                 {why: "repeated", calls: []string{"create pods/jupyter-user", "create pods/jupyter-user"}, works: true, url: "http://10.0.0.1:8888"},
-		"service-create-fails":           {why: "nothing to roll back: the pod was not made yet", calls: []string{"create services/jupyter-user"}},
-		"user-namespace":                 {why: "as service", calls: []string{"create namespaces/jhub-user", "create services/jupyter-user", "create pods/jupyter-user", "patch services/jupyter-user"}},
+		"service-create-fails":           {why: nothing + "; the Manager stops what a failed start has left", calls: service},
+		"user-namespace":                 {why: nothing, calls: append([]string{"create namespaces/jhub-user"}, service...)},
 		"profile-changes-namespace":      {why: "the DNS name follows the namespace", calls: service, url: "http://jupyter-user.other-ns.svc.cluster.local:8888"},
-		"pod-conflict":                   {why: "the old pod is seen before the first attempt", calls: []string{"delete pods/jupyter-user grace 0", "create pods/jupyter-user"}},
-		"pod-conflict-running":           {why: "as pod-conflict", calls: []string{"delete pods/jupyter-user grace 0", "create pods/jupyter-user"}},
-		"pod-conflict-stuck":             {why: "as pod-conflict", calls: []string{"delete pods/jupyter-user grace 0"}},
 		"stop-error":                     {why: "repeated", calls: []string{"delete pods/jupyter-user grace 1", "delete pods/jupyter-user grace 1"}, works: true},
 	}
 	script := map[string]func(*cluster){
@@ -254,7 +255,7 @@ func TestStartGivesUpWhenKubernetesIsAway(t *testing.T) {
 
 func TestStartIsCancelledAtEachStep(t *testing.T) {
 	// Each request of a start in turn is answered only when the start has been cancelled.
-	for _, step := range []string{"create persistentvolumeclaims", "create services", "create pods", "patch services", "waiting"} {
+	for _, step := range []string{"create persistentvolumeclaims", "create pods", "create services", "waiting"} {
 		t.Run(step, func(t *testing.T) {
 			cl := newCluster()
 			cl.status = func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending }
@@ -263,7 +264,7 @@ func TestStartIsCancelledAtEachStep(t *testing.T) {
 			reached, release := make(chan struct{}), make(chan struct{})
 			if step == "waiting" {
 				// The last request has its answer when the start waits for the pod.
-				cl.before("patch services", func() { close(reached) })
+				cl.before("create services", func() { close(reached) })
 				close(release)
 			} else {
 				cl.before(step, func() { close(reached); <-release })
@@ -290,6 +291,37 @@ func TestStartIsCancelledAtEachStep(t *testing.T) {
 				t.Errorf("left behind: %s", left)
 			}
 		})
+	}
+}
+
+// A watch can be dead without an end, and what is known of the pod is then not what is.
+func TestStartLooksWhenTheWatchIsSilent(t *testing.T) {
+	cl := newCluster()
+	cl.PrependWatchReactor("pods", func(a k8stesting.Action) (bool, watch.Interface, error) {
+		in, err := cl.Tracker().Watch(a.GetResource(), a.GetNamespace())
+		cl.watching <- struct{}{}
+		return true, watch.Filter(in, func(e watch.Event) (watch.Event, bool) { return e, e.Type != watch.Modified }), err
+	})
+	cl.status = func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending }
+	clock := &atomic.Int64{} // how far the wall clock has gone on
+	o := withService
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(clock.Load())) }
+	s := cl.run(t, o)
+	made := make(chan struct{})
+	cl.before("create services", func() { close(made) })
+	result := make(chan error, 1)
+	p := planOf(t, s, aliceKey, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	go func() {
+		_, err := s.Start(ctx, p, nil)
+		result <- err
+	}()
+	<-made
+	cl.update(t, "jhub", "jupyter-user", becomeReady)
+	clock.Store(int64(2 * confirming))
+	if err := <-result; err != nil {
+		t.Error(err)
 	}
 }
 
