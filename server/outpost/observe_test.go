@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -229,7 +230,15 @@ func TestX8AnEndedServerIsNotOpened(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+				w := outposttest.NewWorld(t, outpost.Options{})
+				var away atomic.Bool
+				w.Spawner.OnPoll = func(outpost.Key) error {
+					if away.Load() {
+						return errors.New("Kubernetes is away")
+					}
+					return nil
+				}
+				w.Up(t)
 				r := outposttest.Request("lab-one")
 				if _, err := w.Start(t.Context(), r); err != nil {
 					t.Fatal(err)
@@ -241,11 +250,11 @@ func TestX8AnEndedServerIsNotOpened(t *testing.T) {
 				if !open() {
 					t.Error("a running server cannot be opened")
 				}
-				w.Spawner.OnPoll = func(outpost.Key) error { return errors.New("Kubernetes is away") }
+				away.Store(true)
 				if !open() {
 					t.Error("a server cannot be opened while Kubernetes is away")
 				}
-				w.Spawner.OnPoll = nil
+				away.Store(false)
 				end(w.Spawner, r.Key)
 				if open() {
 					t.Error("a server that has ended can be opened")
