@@ -12,7 +12,7 @@ import (
 const (
 	calmShare = 0.15             // of all processors: two clusters that nobody uses need half of it
 	calmFor   = time.Second      // how long it must be as calm
-	calmLimit = 30 * time.Second // on a machine that has other work, the spread of the figures tells
+	calmLimit = 10 * time.Second // on a machine that has other work, the spread of the figures tells
 )
 
 // calm waits until the machine has tidied up. Pods that are deleted without grace are gone for the API server long before

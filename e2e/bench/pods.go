@@ -26,7 +26,7 @@ const (
 	// podsImage is on every local cluster; its program does nothing, so that what is measured is not its start.
 	podsImage = "localhost/outposts/pause:1"
 	// podsLimit ends a measurement on a cluster that does not make its pods.
-	podsLimit = 10 * time.Minute
+	podsLimit = 20 * time.Minute
 )
 
 // podsBench starts servers on a real cluster, by an outpost and as bare pods. Both ask the API server through the same proxy,

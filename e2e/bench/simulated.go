@@ -81,9 +81,6 @@ func (s *simulated) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		reply(w, http.StatusCreated, object)
-	case r.Method == http.MethodPatch:
-		kind := map[string]string{"services": "Service", "secrets": "Secret"}[resource]
-		reply(w, http.StatusOK, map[string]any{"kind": kind, "apiVersion": "v1", "metadata": map[string]string{"name": name}})
 	default:
 		missing(w)
 	}

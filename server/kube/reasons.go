@@ -79,6 +79,9 @@ func (d *doubts) event(e *corev1.Event) {
 		if strings.Contains(e.Message, "not found") {
 			d.mounts = max(d.mounts+1, count)
 		}
+	case "Pulling", "Pulled", "Created", "Started": // which come after everything is mounted
+		d.mounts = 0
+		delete(d.since, reasonConfig)
 	}
 }
 

@@ -27,6 +27,10 @@ func warning(reason, message string, count int32) *corev1.Event {
 	return &corev1.Event{Type: corev1.EventTypeWarning, Reason: reason, Message: message, Count: count}
 }
 
+func normal(reason string) *corev1.Event {
+	return &corev1.Event{Type: corev1.EventTypeNormal, Reason: reason, Count: 1}
+}
+
 func TestHopelessStarts(t *testing.T) {
 	const (
 		noRoom   = "0/3 nodes are available: 3 Insufficient memory."
@@ -85,6 +89,14 @@ func TestHopelessStarts(t *testing.T) {
 			verdict{reasonPVC, `The storage of this server does not exist: persistentvolumeclaim "home" not found`},
 		},
 		{"a secret is late", []see{{pod: waiting("ContainerCreating", "", 0), event: warning("FailedMount", `secret "x" not found`, 5), times: 14}}, verdict{}},
+		{
+			"a secret was late",
+			[]see{
+				{pod: waiting("ContainerCreating", "", 0), event: warning("FailedMount", `secret "x" not found`, 5), times: 10},
+				{pod: waiting("ContainerCreating", "", 0), event: normal("Pulling"), times: 60},
+			},
+			verdict{},
+		},
 		{
 			"no secret",
 			[]see{{pod: waiting("ContainerCreating", "", 0), event: warning("FailedMount", `secret "x" not found`, 5), times: 16}},

@@ -158,26 +158,38 @@ func (r *run) adoptable(pod *corev1.Pod) bool {
 }
 
 // makePod creates the pod, or takes over the one that an earlier attempt of this same start created; cleared is the uid of
-// the one that was in the way, if there was any.
+// the one that was in the way, if there was any. Kubernetes asks the quota before the name: a pod of this name may be what
+// fills it, and is counted for a moment after it has gone.
 func (r *run) makePod(ctx context.Context) (pod *corev1.Pod, cleared types.UID, err error) {
 	pods := r.s.client.CoreV1().Pods(r.o.names.Namespace)
+	var refused error
 	for range ensureRounds {
-		err := r.request.do(ctx, func(ctx context.Context) (err error) {
+		refused = r.request.do(ctx, func(ctx context.Context) (err error) {
 			pod, err = pods.Create(ctx, r.o.pod, metav1.CreateOptions{})
 			return err
 		})
-		if err == nil {
+		if refused == nil {
 			return pod, cleared, nil
 		}
-		if !apierrors.IsAlreadyExists(err) {
-			return nil, "", apiError(err, "make the server's pod")
+		full := apierrors.IsForbidden(refused)
+		if !full && !apierrors.IsAlreadyExists(refused) {
+			break
 		}
-		err = r.request.do(ctx, func(ctx context.Context) (err error) {
+		err := r.request.do(ctx, func(ctx context.Context) (err error) {
 			pod, err = pods.Get(ctx, r.o.names.Pod, metav1.GetOptions{})
 			return err
 		})
 		switch {
+		case full && err != nil && cleared == "":
+			return nil, "", apiError(refused, "make the server's pod")
 		case apierrors.IsNotFound(err):
+			if full {
+				select {
+				case <-ctx.Done():
+					return nil, "", ctx.Err()
+				case <-time.After(tick):
+				}
+			}
 			continue
 		case err != nil:
 			return nil, "", apiError(err, "read the server's pod")
@@ -189,6 +201,9 @@ func (r *run) makePod(ctx context.Context) (pod *corev1.Pod, cleared types.UID, 
 			return nil, "", err
 		}
 		cleared = pod.UID
+	}
+	if !apierrors.IsAlreadyExists(refused) {
+		return nil, "", apiError(refused, "make the server's pod")
 	}
 	return nil, "", &outpost.Error{
 		Kind: outpost.KindFailed, Reason: reasonTaken, Message: "An old pod of this server's name comes back again and again.",
@@ -269,9 +284,10 @@ func (r *run) waitReady(ctx context.Context, made *corev1.Pod) (*corev1.Pod, err
 			pod = nil // the cache is behind, or somebody has replaced the pod
 		}
 		now := r.s.now()
-		if pod != nil && r.w.age() < confirming {
-			lastLook = now
-		} else if now.Sub(lastLook) >= confirming {
+		if heard := now.Add(-r.w.age()); pod != nil && heard.After(lastLook) {
+			lastLook = heard
+		}
+		if now.Sub(lastLook) >= confirming {
 			lastLook = now
 			if seen, err := r.s.look(ctx, made.Namespace, made.Name); err == nil {
 				if seen == nil || seen.UID != made.UID {

@@ -319,9 +319,59 @@ func TestStartLooksWhenTheWatchIsSilent(t *testing.T) {
 	}()
 	<-made
 	cl.update(t, "jhub", "jupyter-user", becomeReady)
-	clock.Store(int64(2 * confirming))
-	if err := <-result; err != nil {
-		t.Error(err)
+	for {
+		select {
+		case err := <-result:
+			if err != nil {
+				t.Error(err)
+			}
+			return
+		case <-time.After(100 * time.Millisecond): // the start may not have read the clock yet
+			clock.Add(int64(confirming))
+		}
+	}
+}
+
+// The quota is asked before the name: what fills it may be the very pod that is to be replaced or taken over, and it is
+// counted for a moment after it has gone.
+func TestStartWhereItsOwnPodFillsTheQuota(t *testing.T) {
+	for name, tc := range map[string]struct {
+		startID string // of the pod that is there; empty for none
+		quota   int    // how often it refuses
+		want    []string
+		fails   bool
+	}{
+		"earlier start":    {"s0", 1, []string{"create pods/jupyter-user", "delete pods/jupyter-user grace 0", "create pods/jupyter-user"}, false},
+		"still counted":    {"s0", 2, []string{"create pods/jupyter-user", "delete pods/jupyter-user grace 0", "create pods/jupyter-user", "create pods/jupyter-user"}, false},
+		"this start":       {aliceKey.StartID, 1, []string{"create pods/jupyter-user"}, false},
+		"filled by others": {"", 1, []string{"create pods/jupyter-user"}, true},
+		"others took its room": {"s0", 9, []string{
+			"create pods/jupyter-user", "delete pods/jupyter-user grace 0", "create pods/jupyter-user", "create pods/jupyter-user",
+			"create pods/jupyter-user", "create pods/jupyter-user",
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cl := newCluster()
+			if tc.startID != "" {
+				pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-user", Namespace: "jhub", UID: "old", Annotations: map[string]string{
+					usernameKey: "user", installationKey: ownInstallation, hubKey: aliceKey.Hub, nameKey: aliceKey.Name, startIDKey: tc.startID,
+				}}}
+				pod.Spec.Containers = []corev1.Container{{Name: notebookContainer, Ports: []corev1.ContainerPort{{Name: notebookPort, ContainerPort: 8888}}}}
+				becomeReady(pod)
+				cl = newCluster(pod)
+			}
+			for range tc.quota {
+				cl.errors["create pods"] = append(cl.errors["create pods"], errQuota)
+			}
+			s := cl.run(t, Options{})
+			_, err := s.Start(t.Context(), planOf(t, s, aliceKey, nil), nil)
+			if e, _ := errors.AsType[*outpost.Error](err); (err != nil) != tc.fails || tc.fails && (e == nil || e.Reason != reasonQuota) {
+				t.Errorf("error %v", err)
+			}
+			if diff := cmp.Diff(tc.want, writes(cl.taken())); diff != "" {
+				t.Errorf("requests (-want +got)\n%s", diff)
+			}
+		})
 	}
 }
 

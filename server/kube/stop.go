@@ -164,8 +164,8 @@ func graceOf(pod *corev1.Pod, asked *int64) time.Duration {
 	return 0
 }
 
-// deleteHelpers deletes Service and Secret of a start, as far as they have not gone with the pod: an interrupted start
-// leaves them without an owner. Those of another start stay.
+// deleteHelpers deletes Service and Secret of a start, as far as they have not gone with the pod: the garbage collector takes
+// its time, and an older outpost or the peer may have left them without an owner. Those of another start stay.
 func (s *Spawner) deleteHelpers(ctx context.Context, k outpost.Key, known known, podUID types.UID) error {
 	core := s.client.CoreV1()
 	err := s.deleteHelper(ctx, k, podUID, "Service",
