@@ -123,7 +123,7 @@ func TestListsAreAskedForAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.listLimit = 100 * time.Millisecond
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	var running sync.WaitGroup
 	running.Go(func() { w.run(ctx) })
 	if err := w.ready(ctx); err != nil {

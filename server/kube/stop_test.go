@@ -280,11 +280,11 @@ func TestStopForcesAfterALongGracePeriod(t *testing.T) {
 		defer cancel()
 		return s.Stop(ctx, aliceKey, p.State)
 	}
-	if err := try(100 * time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+	if err := try(2 * time.Second); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("first try: %v", err)
 	}
 	clock.Store(int64(5 * time.Minute))
-	if err := try(100 * time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+	if err := try(2 * time.Second); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("second try: %v", err)
 	}
 	clock.Store(int64(11 * time.Minute))
@@ -304,7 +304,7 @@ func TestStopWaitsUntilThePodIsGone(t *testing.T) {
 	s := cl.run(t, o)
 	p := mustStart(t, s, aliceKey)
 	cl.stuck = true
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	if err := s.Stop(ctx, aliceKey, p.State); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("stop of a pod that stays: %v", err)
@@ -454,7 +454,9 @@ func TestEndedPodsAreDeletedAfterAWhile(t *testing.T) {
 		cl.update(t, "jhub", "jupyter-user", func(pod *corev1.Pod) {
 			pod.Status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 137, Reason: "OOMKilled"}}
 		})
-		<-sub.C
+		for w.pod("jupyter-user").Status.ContainerStatuses[0].State.Terminated == nil {
+			<-sub.C
+		}
 		want := outpost.Status{Ended: true, ExitCode: 137, Reason: "The server used more memory than it may and was killed."}
 		got, err := s.Poll(t.Context(), aliceKey, p.State)
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {

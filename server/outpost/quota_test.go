@@ -111,6 +111,7 @@ func TestQuotaCountsStartingAndNotStopping(t *testing.T) {
 		one, two := outposttest.Request("one"), outposttest.Request("two")
 		one.Flavor, two.Flavor, one.Async = "tiny", "tiny", true
 		mustStart(t, w, one)
+		synctest.Wait() // its start is under way
 		_, err := w.Start(t.Context(), two)
 		wantKind(t, err, outpost.KindQuota)
 		w.Spawner.Down(errDown)

@@ -279,7 +279,7 @@ func TestDialIsBounded(t *testing.T) {
 func TestDialTriesEveryAddress(t *testing.T) {
 	silent := netip.MustParseAddr("10.1.2.200")
 	w := newWorld(t, func(w *world) {
-		w.opts.DialTimeout = time.Second
+		w.opts.DialTimeout = 6 * time.Second
 		w.names[serviceHost] = []netip.Addr{silent, serviceAddr}
 		w.opts.Dial = func(ctx context.Context, target netip.AddrPort) (net.Conn, error) {
 			if target.Addr() == silent {

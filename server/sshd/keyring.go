@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -76,7 +77,11 @@ func (k *keyring) look() string {
 				fmt.Fprintf(&b, "%v\n", err)
 				continue
 			}
-			fmt.Fprintf(&b, "%s %d %d\n", e.Name(), info.Size(), info.ModTime().UnixNano())
+			var inode uint64 // a file that is replaced within a tick of the clock has another one
+			if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+				inode = stat.Ino
+			}
+			fmt.Fprintf(&b, "%s %d %d %d\n", e.Name(), info.Size(), info.ModTime().UnixNano(), inode)
 		}
 	}
 	return b.String()

@@ -85,6 +85,7 @@ func TestFloodFromOneSource(t *testing.T) {
 		t.Error("a sixth connection of the source was let in")
 	}
 	w.openService(before)
+	w.seen.wait("handshake "+HandshakeDropped, 1)
 	if n := w.seen.get("handshake " + HandshakeDropped); n != 1 {
 		t.Errorf("%d dropped, want one", n)
 	}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -72,10 +73,13 @@ func (o *openssh) common() []string {
 	}
 }
 
-// step runs one command within the client's limit and returns its exit code and what it wrote.
+// slack is by how much the client's limits, which are for a machine that does nothing else, are stretched.
+const slack = 20
+
+// step runs one command within the client's limit, with slack, and returns its exit code and what it wrote.
 func (o *openssh) step(limit time.Duration, words ...string) (code int, output string) {
 	o.t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(o.t.Context()), limit) // cleanups use it too
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(o.t.Context()), slack*limit) // cleanups use it too
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "ssh", append(o.common(), append(words, "jhuboutpost@127.0.0.1")...)...)
 	// A master in the background keeps what it inherits: a file does not hold Wait up, a pipe would.
@@ -88,7 +92,7 @@ func (o *openssh) step(limit time.Duration, words ...string) (code int, output s
 	err = cmd.Run()
 	text, _ := os.ReadFile(log.Name())
 	if ctx.Err() != nil {
-		o.t.Fatalf("ssh %v took longer than %v: %s", words, limit, text)
+		o.t.Fatalf("ssh %v took longer than %v: %s", words, slack*limit, text)
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
@@ -116,14 +120,19 @@ func (o *openssh) connect() {
 
 func localPort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		nextPort++
+		if l, err := net.Listen("tcp", fmt.Sprintf("0.0.0.0:%d", nextPort)); err == nil {
+			l.Close()
+			return strconv.Itoa(nextPort)
+		}
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	t.Fatal("no free port")
+	return ""
 }
+
+// nextPort lies below those that the system gives away, so that nobody is given it before ssh takes it.
+var nextPort = 20000 + os.Getpid()%10000
 
 // says sends a line through a local port, closes writing, and returns what comes back.
 func says(t *testing.T, port, line string) string {

@@ -94,7 +94,7 @@ func sinks(o *Options) {
 func TestPeerThatNeverReads(t *testing.T) {
 	pour := make(chan struct{})
 	w := newWorld(t, func(w *world) {
-		w.opts.KeepAliveInterval, w.opts.DeadAfter = time.Second, 4*time.Second
+		w.opts.KeepAliveInterval, w.opts.DeadAfter = time.Second, 10*time.Second
 		w.serve(hubName, "endless.svc", 80, serviceAddr.Next(), func(c *net.TCPConn) {
 			<-pour
 			_, _ = io.Copy(c, neverEnding{})

@@ -270,11 +270,10 @@ func TestPublish(t *testing.T) {
 	p := publisher{client: client, ingresses: factory.Networking().V1().Ingresses().Lister(), address: "10.77.0.2"}
 	factory.Start(t.Context().Done())
 	factory.WaitForCacheSync(t.Context().Done())
-	client.ClearActions()
 	if err := p.sync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if actions := client.Actions(); len(actions) != 1 || actions[0].GetVerb() != "update" || actions[0].GetSubresource() != "status" {
+	if actions := writes(client); len(actions) != 1 || actions[0].GetVerb() != "update" || actions[0].GetSubresource() != "status" {
 		t.Errorf("actions: %v", actions)
 	}
 	got, err := client.NetworkingV1().Ingresses("ns").Get(t.Context(), "new", metav1.GetOptions{})

@@ -15,8 +15,19 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes/fake"
+	k8stesting "k8s.io/client-go/testing"
 	"k8s.io/utils/ptr"
 )
+
+// writes returns what was asked for beside lists and watches, which informers ask for when they like.
+func writes(c *fake.Clientset) (out []k8stesting.Action) {
+	for _, a := range c.Actions() {
+		if verb := a.GetVerb(); verb != "list" && verb != "watch" {
+			out = append(out, a)
+		}
+	}
+	return out
+}
 
 // provision runs the provisioner once over some objects and returns the client with what it did.
 func provision(t *testing.T, dir string, objects ...runtime.Object) (*fake.Clientset, error) {
@@ -29,7 +40,6 @@ func provision(t *testing.T, dir string, objects ...runtime.Object) (*fake.Clien
 	}
 	factory.Start(t.Context().Done())
 	factory.WaitForCacheSync(t.Context().Done())
-	client.ClearActions()
 	return client, p.sync(t.Context())
 }
 
@@ -94,8 +104,8 @@ func TestProvisionLeavesAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			client, err := provision(t, dir, objects...)
-			if err != nil || len(client.Actions()) > 0 {
-				t.Errorf("%v, %v", client.Actions(), err)
+			if err != nil || len(writes(client)) > 0 {
+				t.Errorf("%v, %v", writes(client), err)
 			}
 			if left, _ := os.ReadDir(dir); len(left) > 0 {
 				t.Errorf("made: %v", left)
@@ -141,7 +151,7 @@ func TestReclaim(t *testing.T) {
 		t.Fatal(err)
 	}
 	var deleted, left []string
-	for _, action := range client.Actions() {
+	for _, action := range writes(client) {
 		deleted = append(deleted, fmt.Sprintf("%s %s", action.GetVerb(), action.(interface{ GetName() string }).GetName()))
 	}
 	folders, _ := os.ReadDir(dir)
