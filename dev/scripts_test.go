@@ -5,11 +5,13 @@ package dev
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -213,6 +215,24 @@ func TestPulumiKeepsNoKubeconfig(t *testing.T) {
 	}
 	if info, err := os.Stat(last); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("the folder is %v, %v, want mode 0700", info, err)
+	}
+}
+
+// TestPulumiTakesNoFolderInUse holds that the folder of a run stays while the run lasts, and goes although a process of the same
+// number lives: in a container Pulumi is always number 1.
+func TestPulumiTakesNoFolderInUse(t *testing.T) {
+	c := newCheckout(t)
+	c.program(t, "pulumi", `case $1 in version) echo v3.259.0 ;; first) "$0" second "$TMPDIR"; "$RUN" pulumi second "$TMPDIR" ;; second) [ -d "$2" ] && echo there ;; esac`)
+	c.program(t, "pulumi-language-go", "")
+	state := t.TempDir()
+	c.env = append(c.env, "OUTPOSTS_STATE="+state, "RUN="+filepath.Join(c.dev, "run"))
+	dead := filepath.Join(state, "pulumi-tmp", strconv.Itoa(os.Getpid()))
+	write(t, filepath.Join(dead, "kubeconfig"), "secret")
+	if out, code := c.script(t, "run", "pulumi", "first"); code != 0 || out != "there\nthere\n" {
+		t.Errorf("says %q, code %d", out, code)
+	}
+	if _, err := os.Stat(dead); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what a dead run has left: %v", err)
 	}
 }
 

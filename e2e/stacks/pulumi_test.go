@@ -131,13 +131,16 @@ func (s *site) killed(t *testing.T, stack string, steps int) bool {
 			seen++
 		}
 	}
-	_ = cmd.Process.Kill() // gone is as good
-	_, _ = io.Copy(io.Discard, out)
-	_ = cmd.Wait()
 	if seen < steps {
+		if err := cmd.Wait(); err != nil {
+			t.Fatalf("up of %s failed after %d steps: %v", stack, seen, err)
+		}
 		t.Logf("up of %s was over after %d steps", stack, seen)
 		return false
 	}
+	_ = cmd.Process.Kill() // gone is as good
+	_, _ = io.Copy(io.Discard, out)
+	_ = cmd.Wait()
 	s.pulumi(t, stack, "cancel", "--yes")
 	t.Logf("up of %s killed at step %d", stack, steps)
 	return true
