@@ -45,7 +45,7 @@ func openTab(t *testing.T, d *deployed.Deployed) *tab {
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatalf("start the browser: %v", err)
 	}
-	ctx, cancelTimeout := context.WithTimeout(ctx, 4*time.Minute)
+	ctx, cancelTimeout := context.WithTimeout(ctx, 10*time.Minute)
 	t.Cleanup(cancelTimeout)
 	return &tab{t: t, d: d, ctx: ctx}
 }
@@ -150,7 +150,7 @@ func TestE2EBrowser(t *testing.T) {
 			// JupyterLab takes the keyboard away once more when the kernel comes up.
 			b.waitText("the kernel", `document.body.textContent`, "| Idle", time.Minute)
 			b.do("the cell", chromedp.Click(chromedp.CSS(`.jp-Notebook .cm-content`)), chromedp.KeyEvent(code))
-			b.waitText("the cell's text", `document.querySelector(".jp-Notebook .cm-content").textContent`, code, 10*time.Second)
+			b.waitText("the cell's text", `document.querySelector(".jp-Notebook .cm-content").textContent`, code, time.Minute)
 			b.do("run the cell", chromedp.KeyEvent(kb.Enter, chromedp.KeyModifiers(chromedp.ModifierShift)))
 			b.waitText("the cell's output", `document.querySelector(".jp-OutputArea-output").textContent`, "the answer is 42", time.Minute)
 			b.shot("4-cell")
@@ -189,8 +189,8 @@ func TestE2EBrowserReason(t *testing.T) {
 	b := openTab(t, d)
 	b.logIn(user)
 	b.fill(user, server, "remote", "small")
-	b.waitText("the reason on the page", progress, "The image cannot be pulled", 30*time.Second)
-	b.waitText("the page", "location.pathname", "/hub/spawn-pending/", time.Second)
+	b.waitText("the reason on the page", progress, "The image cannot be pulled", 2*time.Minute)
+	b.waitText("the page", "location.pathname", "/hub/spawn-pending/", 30*time.Second)
 	b.shot("2-reason")
 }
 

@@ -120,7 +120,7 @@ func (c *cluster) connect(t *testing.T) {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(ca)
-	c.http = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}}}}
+	c.http = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}}}}
 }
 
 // kubectl runs kubectl as a user would, with the kubeconfig that `up` has written.
@@ -178,12 +178,12 @@ func get(ctx context.Context, client *http.Client, address string) (string, erro
 }
 
 // direct asks without the proxies that the environment may name.
-var direct = &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+var direct = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
-// eventually calls try until it returns no error, for half a minute.
+// eventually calls try until it returns no error, for three minutes.
 func eventually(t *testing.T, what string, try func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
@@ -210,7 +210,7 @@ func (c *cluster) namespace(t *testing.T, name string) string {
 // ready waits until pods with a label are ready.
 func (c *cluster) ready(t *testing.T, namespace, selector string) {
 	t.Helper()
-	c.kubectl(t, "", "-n", namespace, "wait", "--for=condition=Ready", "pod", "-l", selector, "--timeout=60s")
+	c.kubectl(t, "", "-n", namespace, "wait", "--for=condition=Ready", "pod", "-l", selector, "--timeout=180s")
 }
 
 // helloPod is a pod that runs hello as a user without rights.

@@ -61,9 +61,10 @@ spec:
 	if _, err := get(t.Context(), clientFor(c.node, nil), "http://other.example.test/"); err == nil {
 		t.Error("a host without an Ingress was served")
 	}
-	if address := c.kubectl(t, "", "-n", ns, "get", "ingress", "web", "-o", "jsonpath={.spec.ingressClassName} {.status.loadBalancer.ingress[0].ip}"); address != "standard "+c.node {
-		t.Errorf("class and address of the Ingress: %q", address)
-	}
+	eventually(t, "class and address of the Ingress", func() error {
+		got := c.kubectl(t, "", "-n", ns, "get", "ingress", "web", "-o", "jsonpath={.spec.ingressClassName} {.status.loadBalancer.ingress[0].ip}")
+		return want(nil, got, "standard "+c.node)
+	})
 	webSocket(t, c.node, host, first.pool)
 	eventually(t, "from a pod of the other cluster", func() error {
 		got, err := w.t2.ask(t.Context(), ns, "asker", "/dial", map[string][]string{"address": {c.node + ":443"}})
@@ -81,7 +82,7 @@ spec:
 
 // clientFor returns a client that finds every name at address and trusts the given certificates only.
 func clientFor(address string, pool *x509.CertPool) *http.Client {
-	return &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{
+	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: pool},
 		DialContext: func(ctx context.Context, network, target string) (net.Conn, error) {
 			_, port, _ := net.SplitHostPort(target)
@@ -98,7 +99,7 @@ func webSocket(t *testing.T, address, host string, pool *x509.CertPool) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	fmt.Fprintf(conn, "GET /echo HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", host)

@@ -89,7 +89,9 @@ func Open(t testing.TB) *Deployed {
 	d.Hub = &hubapi.Client{URL: d.HubURL, Token: d.Token}
 	d.Local = OpenCluster(t, kubeconfig, "local")
 	d.Remote = OpenCluster(t, kubeconfig, "remote")
-	if err := d.Hub.EnsureUser(t.Context(), d.User); err != nil {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	if err := Eventually(ctx, func(ctx context.Context) error { return d.Hub.EnsureUser(ctx, d.User) }); err != nil {
 		t.Fatalf("the hub does not answer: %v", err)
 	}
 	return d

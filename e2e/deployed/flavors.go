@@ -36,7 +36,7 @@ func (c Cluster) ReplaceFlavors(t testing.TB, text string) {
 		return bytes.Count(log, []byte("changed file is used")), err
 	}
 	set := func(ctx context.Context, text string) error {
-		ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+		ctx, cancel := context.WithTimeout(ctx, 4*time.Minute)
 		defer cancel()
 		earlier, err := reloads(ctx)
 		if err != nil {

@@ -70,8 +70,24 @@ func (c *Client) Stop(ctx context.Context, user, server string) error {
 	if server != "" {
 		body = map[string]any{"remove": true}
 	}
-	return c.call(ctx, http.MethodDelete, serverPath(user, server), body, nil,
-		http.StatusAccepted, http.StatusNoContent, http.StatusNotFound)
+	return whileBusy(ctx, func() error {
+		return c.call(ctx, http.MethodDelete, serverPath(user, server), body, nil,
+			http.StatusAccepted, http.StatusNoContent, http.StatusNotFound)
+	})
+}
+
+// whileBusy repeats what the hub refuses with 400 while it still tidies up after a start or a stop of the same server, for a
+// minute at most.
+func whileBusy(ctx context.Context, ask func() error) error {
+	for limit := time.Now().Add(time.Minute); ; {
+		err := ask()
+		if refused, ok := errors.AsType[*StatusError](err); !ok || refused.Code != http.StatusBadRequest || time.Now().After(limit) {
+			return err
+		}
+		if pause(ctx, 500*time.Millisecond) != nil {
+			return err
+		}
+	}
 }
 
 // Server is what the hub knows of a started server.

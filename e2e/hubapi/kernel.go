@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/coder/websocket/wsjson"
@@ -67,6 +68,8 @@ func (k *Kernel) dial(ctx context.Context) error {
 
 // Run executes a cell and returns what it printed; an exception in the cell is an error.
 func (k *Kernel) Run(ctx context.Context, code string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute) // a message that is lost would be waited for without end
+	defer cancel()
 	id, err := randomID()
 	if err != nil {
 		return "", err

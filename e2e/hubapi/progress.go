@@ -27,19 +27,26 @@ func (e *StartError) Error() string { return e.Message }
 // Progress follows a start until the server is ready (no error) or has failed (a StartError). Each event goes to see,
 // unless that is nil.
 func (c *Client) Progress(ctx context.Context, user, server string, see func(Event)) error {
-	req, err := c.request(ctx, http.MethodGet, serverPath(user, server)+"/progress", nil)
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Accept", "text/event-stream")
-	resp, err := c.client().Do(req)
+	var resp *http.Response
+	err := whileBusy(ctx, func() error { // a start that has just failed is "not starting" before its failure can be read
+		req, err := c.request(ctx, http.MethodGet, serverPath(user, server)+"/progress", nil)
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Accept", "text/event-stream")
+		if resp, err = c.client().Do(req); err != nil {
+			return err
+		}
+		if resp.StatusCode != http.StatusOK {
+			_ = resp.Body.Close() // only its status is of interest
+			return &StatusError{Method: http.MethodGet, URL: req.URL.Redacted(), Code: resp.StatusCode}
+		}
+		return nil
+	})
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return &StatusError{Method: http.MethodGet, URL: req.URL.Redacted(), Code: resp.StatusCode}
-	}
 	var last Event
 	// The hub's own failed event repeats what failed, at times in fewer words: the longest is kept.
 	failure := ""

@@ -4,6 +4,7 @@ package lifecycle
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -194,14 +195,23 @@ func (d *deployment) alone(t *testing.T, replicas int) error {
 	return nil
 }
 
-// leader returns who holds the Lease: the replica's pod and a number that is another one after a restart.
-func (d *deployment) leader(t *testing.T) string {
+// leader returns who holds the Lease, which is a replica's pod and a number that is another one after a restart, and that pod.
+func (d *deployment) leader(t *testing.T) (holder, pod string, err error) {
 	t.Helper()
 	lease, err := d.c.client.CoordinationV1().Leases(d.c.namespace).Get(t.Context(), release, metav1.GetOptions{})
-	if err != nil || lease.Spec.HolderIdentity == nil {
-		t.Fatalf("lease %v, %v", lease, err)
+	if err != nil {
+		return "", "", err
 	}
-	return *lease.Spec.HolderIdentity
+	if lease.Spec.HolderIdentity != nil {
+		holder = *lease.Spec.HolderIdentity
+	}
+	number := strings.LastIndex(holder, "-")
+	if number < 0 { // given back by one that has ended
+		return "", "", errors.New("nobody holds the Lease")
+	}
+	pod = holder[:number]
+	_, err = d.c.client.CoreV1().Pods(d.c.namespace).Get(t.Context(), pod, metav1.GetOptions{})
+	return holder, pod, err
 }
 
 // killReplica ends the process of a replica as a crash does: from outside of its node, since the node's containers are processes

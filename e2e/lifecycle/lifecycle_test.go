@@ -63,7 +63,7 @@ func TestE2EKilledProcessLosesNothing(t *testing.T) {
 			work.Go(func() { startAndStop(ctx, p, l, fmt.Sprintf("r%d-w%d", round, worker), answers) })
 		}
 		// After some answers and a moment more, so that every state is met, on a quick machine as on a slow one.
-		for range 2 + rand.IntN(3*workers) {
+		for range workers + 2 + rand.IntN(2*workers) {
 			select {
 			case <-answers:
 			case <-time.After(3 * time.Minute):

@@ -219,7 +219,7 @@ func (p *process) start(t *testing.T) {
 	p.mu.Lock()
 	p.cmd = cmd
 	p.mu.Unlock()
-	wait(t, 30*time.Second, "the outpost answers", func() error {
+	wait(t, 2*time.Minute, "the outpost answers", func() error {
 		status, _, err := p.call(t.Context(), http.MethodGet, "/ping", nil, false)
 		if err == nil && status != http.StatusOK {
 			err = fmt.Errorf("status %d", status)

@@ -61,10 +61,14 @@ func TestE2ETwoProcesses(t *testing.T) {
 	if err := wantStatus(b.call(t.Context(), http.MethodDelete, "/services/twice/s", nil, false)); err != nil {
 		t.Error(err)
 	}
-	for _, p := range both {
-		if status, answer, err := p.call(t.Context(), http.MethodGet, "/services/twice/s", nil, false); err != nil || status != http.StatusNotFound {
-			t.Errorf("poll after the stop: status %d, %s, %v", status, answer, err)
-		}
+	for _, p := range both { // each learns from its own watch that the pod is gone
+		wait(t, time.Minute, "a poll after the stop says so", func() error {
+			status, answer, err := p.call(t.Context(), http.MethodGet, "/services/twice/s", nil, false)
+			if err == nil && status != http.StatusNotFound {
+				err = fmt.Errorf("status %d, %s", status, answer)
+			}
+			return err
+		})
 	}
 
 	// The process that starts a server dies; the other one deals with what it leaves.
@@ -152,7 +156,7 @@ func (v *visitor) poll(t *testing.T, key string, running bool) {
 
 // end stops a server, again and again until it is answered as stopped.
 func (v *visitor) end(t *testing.T, key string) {
-	for range 20 {
+	for range 60 {
 		status, answer, err := v.call(context.Background(), http.MethodDelete, "/services/"+key, nil, false)
 		if err == nil && (status == http.StatusOK || status == http.StatusNotFound) {
 			v.ledger.set(v.ledger.stopped, key, true)
@@ -245,18 +249,20 @@ func TestE2EReplicasAreReplacedAndCrash(t *testing.T) {
 	d.apply(t, d.keys(second))
 	t.Logf("rolling update without the old key within %v; %d polls, %d without an answer", d.rollOut(t), v.polls.Load(), v.broken.Load())
 
-	leader := d.leader(t)
-	pod := leader[:strings.LastIndex(leader, "-")]
+	wait(t, 2*time.Minute, "the replicas before are gone", func() error { return d.alone(t, 2) })
+	var leader, pod string
+	wait(t, time.Minute, "one of the replicas leads", func() (err error) { leader, pod, err = d.leader(t); return err })
 	if !d.killReplica(t, pod) {
 		t.Log("the cluster is another machine's: the leader's pod is deleted instead")
 		d.kubectl(t, "delete", "pod", pod, "--grace-period=0", "--force")
 	}
 	begin := time.Now()
-	wait(t, time.Minute, "another leader is chosen", func() error {
-		if d.leader(t) == leader {
-			return errors.New("the Lease is still the killed one's")
+	wait(t, 2*time.Minute, "another leader is chosen", func() error {
+		now, _, err := d.leader(t)
+		if err == nil && now == leader {
+			err = errors.New("the Lease is still the killed one's")
 		}
-		return nil
+		return err
 	})
 	t.Logf("another leader after %v; %d polls, %d without an answer", time.Since(begin).Round(100*time.Millisecond), v.polls.Load(), v.broken.Load())
 	end()

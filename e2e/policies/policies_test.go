@@ -104,7 +104,7 @@ func TestE2EHubPolicies(t *testing.T) {
 		{impostor, routes, false},
 	} {
 		// Policies follow a new pod within seconds. What is to be closed is open to somebody above: it is there.
-		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 		err := deployed.Eventually(ctx, func(ctx context.Context) error {
 			said, err := d.Local.ExecIn(ctx, try.from.namespace, try.from.pod, "python3", "-c", dial, try.to.host, try.to.port)
 			if err != nil {
@@ -159,7 +159,7 @@ func start(t *testing.T, c deployed.Cluster, name, namespace, image string, labe
 			t.Error(err)
 		}
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	err = deployed.Eventually(ctx, func(ctx context.Context) error {
 		there, err := pods.Get(ctx, made.Name, metav1.GetOptions{})

@@ -29,7 +29,7 @@ const (
 // renewal costs no server.
 func TestE2EIngress(t *testing.T) {
 	w := newWorld(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	began := time.Now()
 	did := func(what string) {

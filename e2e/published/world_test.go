@@ -211,10 +211,10 @@ func (c cluster) running(ctx context.Context, namespace string) (map[string]int3
 
 // down takes away all that the test makes. cert-manager goes last: it has to let go of pending challenges.
 func (w *world) down() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	err := w.both(func(c cluster) error {
-		gone := []string{"delete", "--ignore-not-found", "--timeout=90s"}
+		gone := []string{"delete", "--ignore-not-found", "--timeout=4m"}
 		_, first := c.kubectl(ctx, "", append(gone, "namespace", hubNamespace, outpostNamespace)...)
 		_, second := c.kubectl(ctx, "", append(gone, "namespace/cert-manager", "namespace/acme",
 			"clusterrole/cert-manager-e2e", "clusterrolebinding/cert-manager-e2e")...)

@@ -159,14 +159,22 @@ func destroyAll(t *testing.T, s *site) {
 	s.gone(t, s.hub, deployed.HubNamespace, deployed.OutpostNamespace)
 	s.gone(t, s.remote, deployed.OutpostNamespace)
 	for _, c := range []cluster{s.hub, s.remote} {
-		volumes, err := c.API.CoreV1().PersistentVolumes().List(t.Context(), metav1.ListOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, volume := range volumes.Items {
-			if volume.Spec.ClaimRef.Namespace != "python" {
-				t.Errorf("%s has left volume %s of %s/%s", c.context, volume.Name, volume.Spec.ClaimRef.Namespace, volume.Spec.ClaimRef.Name)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		err := deployed.Eventually(ctx, func(ctx context.Context) error { // they go after their claims
+			volumes, err := c.API.CoreV1().PersistentVolumes().List(ctx, metav1.ListOptions{})
+			if err != nil {
+				return err
 			}
+			for _, volume := range volumes.Items {
+				if of := volume.Spec.ClaimRef; of == nil || of.Namespace != "python" {
+					return fmt.Errorf("%s has left volume %s of %+v", c.context, volume.Name, of)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
 		}
 	}
 }
@@ -174,7 +182,7 @@ func destroyAll(t *testing.T, s *site) {
 // gone waits until namespaces are no more.
 func (s *site) gone(t *testing.T, c cluster, namespaces ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	for _, namespace := range namespaces {
 		err := deployed.Eventually(ctx, func(ctx context.Context) error {

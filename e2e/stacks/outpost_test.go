@@ -62,7 +62,7 @@ func (l login) ask(ctx context.Context, method, path string) (int, string, error
 		pool.AppendCertsFromPEM([]byte(ca))
 	}
 	client := http.Client{
-		Timeout:   10 * time.Second,
+		Timeout:   2 * time.Minute, // a stop waits for its pod
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true},
 	}
 	request, err := http.NewRequestWithContext(ctx, method, l.api+path, nil)

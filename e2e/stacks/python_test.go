@@ -4,7 +4,9 @@ package stacks
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -101,9 +103,17 @@ func pythonData(t *testing.T, s *site) {
 	s.kubectl(t, s.remote, "", "wait", "pod", "-l", deployed.ServerPods, "-n", "python", "--for=condition=Ready", "--timeout=3m")
 
 	hub := login{api: "http://" + s.remote.node + ":30180", user: "jupyterhub", password: pythonPassword}
-	all, err := hub.services(t.Context())
-	if err != nil || len(all) != pythonServices {
-		t.Fatalf("services: %v, %v", all, err)
+	ctx, cancel := context.WithTimeout(t.Context(), answerIn)
+	defer cancel()
+	var all []service
+	err = deployed.Eventually(ctx, func(ctx context.Context) (err error) { // its node port may come a moment later
+		if all, err = hub.services(ctx); err == nil && len(all) != pythonServices {
+			err = fmt.Errorf("services: %v", all)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	if err := hub.running(t.Context()); err != nil {
 		t.Error(err)

@@ -57,6 +57,9 @@ func nothingToDo(t *testing.T, s *site) {
 // publishedAddresses asks from the hub's pod, which is where the published texts mean the first ones from, and from
 // outside.
 func publishedAddresses(t *testing.T, s *site) {
+	if err := s.hub.RolledOut(t.Context(), deployed.HubNamespace, "hub"); err != nil {
+		t.Fatal(err)
+	}
 	said, err := s.hub.Exec(t.Context(), deployed.HubNamespace, deployed.HubPod, "python3", "-c", `
 import socket, urllib.request
 print(urllib.request.urlopen("http://outpost.outpost.svc:8080/ping", timeout=10).status)

@@ -49,7 +49,7 @@ with sqlite3.connect("/srv/jupyterhub/jupyterhub.sqlite") as first, sqlite3.conn
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 		defer cancel()
 		up(ctx, t, d, filepath.Join(d.Root, "Pulumi.local.yaml"))
 		if err := d.Hub.WaitReachable(ctx, d.User, "older"); err != nil {
@@ -66,7 +66,7 @@ with sqlite3.connect("/srv/jupyterhub/jupyterhub.sqlite") as first, sqlite3.conn
 	}))
 
 	began := time.Now()
-	reach, cancel := context.WithTimeout(ctx, time.Minute)
+	reach, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
 	if err := d.Hub.WaitReachable(reach, d.User, "older"); err != nil {
 		t.Errorf("a server of the first pair is not reachable behind the second: %v", err)

@@ -177,7 +177,7 @@ func (l *live) left(t *testing.T) []string {
 // ask sends a request through a Service; the proxy of Kubernetes learns of a ready pod a moment after us.
 func (l *live) ask(t *testing.T, service, path string, params map[string]string) (body []byte, err error) {
 	t.Helper()
-	for range 50 {
+	for range 600 {
 		body, err = l.client.CoreV1().Services(l.namespace).ProxyGet("http", service, "8888", path, params).DoRaw(t.Context())
 		if err == nil {
 			return body, nil
@@ -294,6 +294,16 @@ func TestE2EHopelessStartsEndEarly(t *testing.T) {
 	}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for { // until the controller has seen it, a quota refuses nothing
+		quota, err := l.client.CoreV1().ResourceQuotas(l.namespace).Get(t.Context(), "team", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(quota.Status.Hard) > 0 && len(quota.Status.Used) > 0 {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
 	s, _ := l.spawner(t, nil)
 	for i, c := range []struct {
