@@ -46,9 +46,8 @@ type cluster struct {
 }
 
 var (
-	podResource     = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
-	serviceResource = schema.GroupVersionResource{Version: "v1", Resource: "services"}
-	eventResource   = schema.GroupVersionResource{Version: "v1", Resource: "events"}
+	podResource   = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	eventResource = schema.GroupVersionResource{Version: "v1", Resource: "events"}
 )
 
 func newCluster(objects ...runtime.Object) *cluster {
