@@ -189,7 +189,7 @@ func TestE2EBrowserReason(t *testing.T) {
 	b := openTab(t, d)
 	b.logIn(user)
 	b.fill(user, server, "remote", "small")
-	b.waitText("the reason on the page", progress, "The image cannot be pulled", 2*time.Minute)
+	b.waitText("the reason on the page", progress, "The image cannot be pulled", 30*time.Second)
 	b.waitText("the page", "location.pathname", "/hub/spawn-pending/", 30*time.Second)
 	b.shot("2-reason")
 }

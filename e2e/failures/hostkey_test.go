@@ -37,8 +37,6 @@ func TestE2EHostKeyChanged(t *testing.T) {
 
 	t.Run("a start is refused in words", func(t *testing.T) {
 		const server = "other-key"
-		ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
-		defer cancel()
 		t.Cleanup(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 			defer cancel()
@@ -46,11 +44,17 @@ func TestE2EHostKeyChanged(t *testing.T) {
 				t.Error(err)
 			}
 		})
+		start := func() error {
+			ctx, cancel := context.WithTimeout(ctx, reasonIn)
+			defer cancel()
+			if err := d.Hub.Start(ctx, d.User, server, map[string]any{"system": "remote"}); err != nil {
+				return err
+			}
+			return d.Hub.Progress(ctx, d.User, server, nil)
+		}
 		var err error
 		for range 5 { // the outpost's new pod may not be behind its node port yet
-			if err = d.Hub.Start(ctx, d.User, server, map[string]any{"system": "remote"}); err == nil {
-				err = d.Hub.Progress(ctx, d.User, server, nil)
-			}
+			err = start()
 			if err == nil || !strings.Contains(err.Error(), "cannot be reached at the moment") {
 				break
 			}

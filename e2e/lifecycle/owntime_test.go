@@ -25,8 +25,7 @@ import (
 )
 
 // ownLimit is how much of the time from a start's request to its pod may be the outpost's own.
-// It is that of a machine that does much else; make bench measures it.
-const ownLimit = 500 * time.Millisecond
+const ownLimit = 50 * time.Millisecond
 
 // ownName is how the servers of this test are called; their pods' names hold it.
 var ownName = regexp.MustCompile(`own-[0-9]+-end`)

@@ -23,8 +23,8 @@ const (
 	defaultStops, defaultManyStarts = "40", "16"
 )
 
-// pollLimit is how long a poll may take meanwhile, while containers come and go on the same processors; make bench measures it.
-const pollLimit = time.Second
+// pollLimit is how long a poll may take meanwhile.
+const pollLimit = 50 * time.Millisecond
 
 // Many synchronous stops at once, and starts while they run, are all answered; polls stay quick, and nothing is orphaned. (The
 // Python server hangs at 20 stops, X80.)

@@ -73,13 +73,10 @@ func (o *openssh) common() []string {
 	}
 }
 
-// slack is by how much the client's limits, which are for a machine that does nothing else, are stretched.
-const slack = 20
-
-// step runs one command within the client's limit, with slack, and returns its exit code and what it wrote.
+// step runs one command within the client's limit and returns its exit code and what it wrote.
 func (o *openssh) step(limit time.Duration, words ...string) (code int, output string) {
 	o.t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(o.t.Context()), slack*limit) // cleanups use it too
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(o.t.Context()), limit) // cleanups use it too
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "ssh", append(o.common(), append(words, "jhuboutpost@127.0.0.1")...)...)
 	// A master in the background keeps what it inherits: a file does not hold Wait up, a pipe would.
@@ -92,7 +89,7 @@ func (o *openssh) step(limit time.Duration, words ...string) (code int, output s
 	err = cmd.Run()
 	text, _ := os.ReadFile(log.Name())
 	if ctx.Err() != nil {
-		o.t.Fatalf("ssh %v took longer than %v: %s", words, slack*limit, text)
+		o.t.Fatalf("ssh %v took longer than %v: %s", words, limit, text)
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
