@@ -263,4 +263,12 @@ func (w *world) explain(t *testing.T) {
 		}
 	}
 	t.Logf("what the clusters say is in %s", file.Name())
+	// For where nothing but this output is kept: was it the way to an outpost, or the outpost?
+	hub, _ := w.local.kubectl(ctx, "", "-n", hubNamespace, "logs", "deployment/hub") // it may not be there yet
+	ingress, _ := os.ReadFile(filepath.Join(w.root, ".state", "clusters", w.remote.name, "logs", "addons.log"))
+	for line := range strings.Lines(hub + string(ingress)) {
+		if strings.Contains(line, "with outpost failed") || strings.Contains(line, "backend did not answer") {
+			t.Log(strings.TrimSpace(line))
+		}
+	}
 }

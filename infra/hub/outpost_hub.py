@@ -40,6 +40,7 @@ Every hook below has the arguments of jupyterhub-outpostspawner 2.2.11 and 2.2.1
 import asyncio
 import base64
 import html
+import json
 import re
 import tempfile
 import time
@@ -105,6 +106,9 @@ OPEN_ROUTES = ("/api/users/progress/events/", "/api/servers", "/api/recreateforw
 
 SOCKETS = "/tmp"  # of the ssh connections; a socket's path has at most 108 characters
 CONNECT_SECONDS = 15  # for one attempt to open a connection
+START_SECONDS = 8  # for a start that an Outpost cannot take; shorter than an attempt that nobody answers
+START_PAUSE = 2  # seconds between two such attempts
+NO_CONNECTION = (6, 7, 35)  # of curl's errors: no such name, nobody listens, broken off before a request could be sent
 RECONNECT_SECONDS = 600  # for running servers after a restart of the hub
 WATCH_SECONDS = 5  # between two looks at a system's connection
 RENEW_AT_ONCE = 8  # tunnels of a system
@@ -284,21 +288,42 @@ class WrongHostKey(ConnectionError):
     """The other end of an ssh connection is not the one whose host key is known here."""
 
 
-def plain_words(system, error):
-    """What went wrong with a request to an Outpost, for the user.
+def client_error(error):
+    """Code, 0 for none, and reason of a failed request to an Outpost.
 
     The client's own error is "<action> request to <URL> failed: <code>" with the Outpost's text as reason.
     """
+    found = re.search(r" failed(?:: (\d+))?$", getattr(error, "log_message", None) or "")
+    code = int(found[1]) if found and found[1] else 0
+    return code, str(getattr(error, "reason", "") or "").strip()
+
+
+def not_taken(error):
+    """Whether a start has not been begun: nobody was there, or nobody who could."""
+    code, _ = client_error(error)
+    return code in (502, 503) or getattr(error.__context__, "errno", None) in NO_CONNECTION
+
+
+def unavailable(reason):
+    """What an Outpost says that can start nothing at the moment, "" if it has said nothing."""
+    try:
+        (sentence,) = json.loads(reason)["args"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return str(sentence)[:MAX_TEXT]
+
+
+def plain_words(system, error):
+    """What went wrong with a request to an Outpost, for the user."""
     if isinstance(error, StartError):
         return error.jupyterhub_message
-    log_message = getattr(error, "log_message", None) or ""
-    reason = str(getattr(error, "reason", "") or "").strip()
-    found = re.search(r" failed(?:: (\d+))?$", log_message)
-    code = int(found[1]) if found and found[1] else 0
+    code, reason = client_error(error)
     if code == 419:
         return f"{system.display_name}: {reason[:MAX_TEXT] or 'the server could not be started.'}"
     if code == 401:
         return f"{system.display_name} does not accept the hub's password. Tell the administrators of the hub."
+    if code == 503 and (sentence := unavailable(reason)):
+        return f"{system.display_name} cannot start servers at the moment: {sentence}"
     if code in (0, 502, 503, 504, 599):
         detail = " The hub does not trust its certificate." if re.search("certificate|SSL", reason) else ""
         return f"{system.display_name} cannot be reached at the moment.{detail} Try again later, or choose another system."
@@ -368,6 +393,19 @@ class Spawner(outpostspawner.OutpostSpawner):
         except web.HTTPError as e:
             # The client's own words name addresses and put the Outpost's text where HTML is expected.
             raise self.start_error or e from e
+
+    async def send_request(self, req, action, raise_exception=True):
+        # An Outpost that restarts, or the Ingress before it, is away for seconds: no start shall fail for that. If one has
+        # arrived all the same, it is known there by its start id and not made twice.
+        give_up = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                return await super().send_request(req, action, raise_exception)
+            except web.HTTPError as e:
+                if action != "start" or not not_taken(e) or time.monotonic() > give_up:
+                    raise
+                self.log.warning(f"{self._log_name} - the start was not taken, will try again")
+            await asyncio.sleep(START_PAUSE)
 
     async def subprocess_cmd(self, cmd, timeout=3):
         # The client gives ssh one to three seconds, too few for a hub that is busy: starts failed for nothing.

@@ -74,6 +74,8 @@ func defaults(a Args, s secrets) map[string]any {
 					"admin_access":        false,
 					"authenticator_class": "shared-password",
 					"default_url":         "/hub/home",
+					// Seconds. As often the hub looks after the routes of its proxy: one that has restarted has none till then.
+					"last_activity_interval": 30,
 				},
 				"Authenticator":               map[string]any{"allow_all": true},
 				"CryptKeeper":                 map[string]any{"keys": s.authStateKeys},

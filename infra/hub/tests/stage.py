@@ -109,12 +109,14 @@ class Lab(_Server):
 
 
 class Outpost(_Server):
-    """The protocol's other end. `answers` maps the name of a server to the (code, body) of its start."""
+    """The protocol's other end. `answers` maps the name of a server to the (code, body) of its start, `first` to
+    those of earlier attempts at one."""
 
     def __init__(self, service, certificate=None):
         outpost = self
         self.service = service
         self.answers = {}
+        self.first = {}
         self.requests = []  # (method, path, headers, body)
         self.running = set()
 
@@ -124,6 +126,8 @@ class Outpost(_Server):
                 body = json.loads(body) if body else None
                 outpost.requests.append((self.command, self.path, dict(self.headers), body))
                 if self.command == "POST":
+                    if outpost.first.get(body["name"]):
+                        return self.answer(*outpost.first[body["name"]].pop(0))
                     key = f"/services/{body['name']}/{body['user_options']['start_id']}"
                     outpost.running.add(key)
                     return self.answer(*outpost.answers.get(body["name"], (200, {"service": outpost.service})))

@@ -246,6 +246,25 @@ def test_wrong_password(hub, hub_stage):
 def test_unreachable(hub):
     said = message(hub.fail("unreachable", {"system": "nobody"}))
     assert "nobody cannot be reached at the moment" in said
+    assert "maria:unreachable - the start was not taken, will try again" in hub.log.read_text()
+
+
+def test_start_while_the_outpost_restarts(hub, hub_stage):
+    """An Ingress without an Outpost behind it, then one that has only begun: the start goes on, under the same start id."""
+    hub_stage.direct.first["early"] = [(502, {}), (503, {"module": "", "class": "Unavailable", "args": ["loading"]})]
+    hub.run("early", {"system": "direct"})
+    attempts = [body["user_options"]["start_id"] for body in hub_stage.direct.of("POST", "early")]
+    assert attempts == [attempts[0]] * 3
+    hub.stop_server("early")
+
+
+def test_outpost_that_cannot_start_anything(hub, hub_stage):
+    busy = (503, {"module": "", "class": "Unavailable", "traceback": "", "args": ["Kubernetes does not answer"], "kwargs": {}})
+    hub_stage.direct.answers["never"] = busy
+    said = message(hub.fail("never", {"system": "direct"}))
+    assert "direct cannot start servers at the moment: Kubernetes does not answer" in said
+    posts = [body["user_options"]["start_id"] for body in hub_stage.direct.of("POST", "never")]
+    assert len(hub_stage.direct.of("DELETE", "never")) == len(set(posts)), "whatever was begun is stopped"
 
 
 def test_wrong_host_key(hub, hub_stage):
