@@ -236,6 +236,18 @@ func TestPulumiTakesNoFolderInUse(t *testing.T) {
 	}
 }
 
+// TestPulumiRunsBegunAtOnce holds that runs which begin together leave one another's folders alone from the first moment.
+func TestPulumiRunsBegunAtOnce(t *testing.T) {
+	c := newCheckout(t)
+	c.program(t, "pulumi", `case $1 in version) echo v3.259.0 ;; all) for n in 0 1 2 3 4 5 6 7; do for m in 0 1 2 3 4; do "$RUN" pulumi one & done; done; wait ;;
+one) n=0; while [ $n -lt 3000 ]; do n=$((n+1)); done; [ -d "$TMPDIR" ] || echo gone ;; esac`)
+	c.program(t, "pulumi-language-go", "")
+	c.env = append(c.env, "OUTPOSTS_STATE="+t.TempDir(), "RUN="+filepath.Join(c.dev, "run"))
+	if out, code := c.script(t, "run", "pulumi", "all"); code != 0 || out != "" {
+		t.Errorf("says %q, code %d", out, code)
+	}
+}
+
 // TestPulumiBackend holds where the state of stacks is: in this checkout, and where the user says if he does, whose passphrase stays.
 func TestPulumiBackend(t *testing.T) {
 	c := newCheckout(t)
