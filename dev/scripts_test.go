@@ -259,7 +259,7 @@ func TestPulumiBackend(t *testing.T) {
 		name, want string
 		env        []string
 	}{
-		{"of this checkout", "file://" + state + "/pulumi \n", nil},
+		{"of this checkout", "file://" + state + "/pulumi?metadata=skip \n", nil},
 		{"of the user", "file:///own none\n", []string{"PULUMI_BACKEND_URL=file:///own"}},
 		{"of the user, with a passphrase", "file:///own word\n", []string{"PULUMI_BACKEND_URL=file:///own", "PULUMI_CONFIG_PASSPHRASE=word"}},
 	} {

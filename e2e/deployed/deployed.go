@@ -106,7 +106,7 @@ func (d *Deployed) Pulumi(ctx context.Context, args ...string) ([]byte, error) {
 func Pulumi(ctx context.Context, root, state string, args ...string) ([]byte, error) {
 	command := exec.CommandContext(ctx, filepath.Join(root, "dev", "run"), append([]string{"pulumi"}, args...)...)
 	command.Dir = root
-	command.Env = append(os.Environ(), "PULUMI_BACKEND_URL=file://"+state, "PULUMI_CONFIG_PASSPHRASE=")
+	command.Env = append(os.Environ(), "PULUMI_BACKEND_URL=file://"+state+"?metadata=skip", "PULUMI_CONFIG_PASSPHRASE=")
 	var complaint bytes.Buffer
 	command.Stderr = &complaint
 	out, err := command.Output()
