@@ -107,8 +107,7 @@ func (c *checkout) command(ctx context.Context, argv ...string) *exec.Cmd {
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
 		return slices.ContainsFunc([]string{"OUTPOSTS_", "PULUMI_", "MAKE", "MFLAGS=", "VERIFY", "STACK=", "PAIR=", "CLUSTERS_UP="}, func(p string) bool { return strings.HasPrefix(v, p) })
 	})
-	cmd.Env = append(cmd.Env, "OUTPOSTS_NETWORK="+c.network, "OUTPOSTS_KUBECONFIG="+c.path(".state", "kubeconfig"),
-		"PULUMI_BACKEND_URL=file://"+c.path(".state", "pulumi"), "PULUMI_CONFIG_PASSPHRASE=")
+	cmd.Env = append(cmd.Env, "OUTPOSTS_NETWORK="+c.network, "OUTPOSTS_KUBECONFIG="+c.path(".state", "kubeconfig"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = time.Minute

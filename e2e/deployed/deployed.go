@@ -106,7 +106,7 @@ func (d *Deployed) Pulumi(ctx context.Context, args ...string) ([]byte, error) {
 func Pulumi(ctx context.Context, root, state string, args ...string) ([]byte, error) {
 	command := exec.CommandContext(ctx, filepath.Join(root, "dev", "run"), append([]string{"pulumi"}, args...)...)
 	command.Dir = root
-	command.Env = append(os.Environ(), "PULUMI_BACKEND_URL=file://"+state+"?metadata=skip", "PULUMI_CONFIG_PASSPHRASE=")
+	command.Env = append(os.Environ(), Backend(state)...)
 	var complaint bytes.Buffer
 	command.Stderr = &complaint
 	out, err := command.Output()
@@ -114,6 +114,12 @@ func Pulumi(ctx context.Context, root, state string, args ...string) ([]byte, er
 		return out, fmt.Errorf("pulumi %s: %w\n%s%s", args[0], err, out, &complaint)
 	}
 	return out, nil
+}
+
+// Backend are the variables that lead Pulumi to the stacks whose state is in a folder, as dev/run leads it to those of the local
+// clusters.
+func Backend(folder string) []string {
+	return []string{"PULUMI_BACKEND_URL=file://" + folder + "?metadata=skip", "PULUMI_CONFIG_PASSPHRASE="}
 }
 
 // Merge lays one config over another: maps are merged, everything else is replaced.

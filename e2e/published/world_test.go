@@ -245,17 +245,19 @@ func (w *world) explain(t *testing.T) {
 		return
 	}
 	defer file.Close()
+	var said strings.Builder
 	for _, c := range []cluster{w.local, w.remote} {
 		for _, args := range [][]string{
 			{"get", "pods,services,ingresses", "-A", "-o", "wide"},
 			{"get", "certificates,certificaterequests,orders,challenges", "-A", "-o", "yaml"},
 			{"-n", "cert-manager", "logs", "deployment/cert-manager", "--tail=200"},
 			{"-n", "acme", "logs", "deployment/pebble", "--tail=200"},
-			{"-n", hubNamespace, "logs", "deployment/hub", "--tail=200"},
+			{"-n", hubNamespace, "logs", "deployment/hub"},
 			{"-n", outpostNamespace, "logs", "deployment/outpost", "--tail=200"},
 			{"get", "events", "-A"},
 		} {
 			text, err := c.kubectl(ctx, "", args...)
+			said.WriteString(text)
 			fmt.Fprintf(file, "== %s: kubectl %s\n%s", c.name, strings.Join(args, " "), text)
 			if err != nil {
 				_, _ = io.WriteString(file, err.Error()+"\n")
@@ -264,9 +266,11 @@ func (w *world) explain(t *testing.T) {
 	}
 	t.Logf("what the clusters say is in %s", file.Name())
 	// For where nothing but this output is kept: was it the way to an outpost, or the outpost?
-	hub, _ := w.local.kubectl(ctx, "", "-n", hubNamespace, "logs", "deployment/hub") // it may not be there yet
-	ingress, _ := os.ReadFile(filepath.Join(w.root, ".state", "clusters", w.remote.name, "logs", "addons.log"))
-	for line := range strings.Lines(hub + string(ingress)) {
+	ingress, err := os.ReadFile(filepath.Join(w.root, ".state", "clusters", w.remote.name, "logs", "addons.log"))
+	if err != nil {
+		t.Error(err)
+	}
+	for line := range strings.Lines(said.String() + string(ingress)) {
 		if strings.Contains(line, "with outpost failed") || strings.Contains(line, "backend did not answer") {
 			t.Log(strings.TrimSpace(line))
 		}

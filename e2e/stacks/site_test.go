@@ -160,7 +160,7 @@ func (s *site) project(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.env = append(os.Environ(), "PULUMI_BACKEND_URL=file://"+backend+"?metadata=skip", "PULUMI_CONFIG_PASSPHRASE=")
+	s.env = append(os.Environ(), deployed.Backend(backend)...)
 	for stack, at := range map[string]string{"local": hubContext, "remote": remoteContext} {
 		text, err := os.ReadFile(filepath.Join(s.root, "Pulumi."+stack+".yaml"))
 		if err != nil {
