@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/outposts-dev/outposts/server/outpost"
 )
 
 // Header values that are the same in every answer. They are shared: nobody may change them.
@@ -32,7 +34,7 @@ var (
 	answerAccepted       = newAnswer(http.StatusAccepted, `{"service":""}`)
 	answerStopping       = newAnswer(http.StatusAccepted, `{}`)
 	answerUnknownPath    = newAnswer(http.StatusNotFound, `{"detail":"Not Found"}`)
-	answerUnknownService = newAnswer(http.StatusNotFound, `{"detail":"Item not found"}`)
+	answerUnknownService = newAnswer(http.StatusNotFound, `{"detail":"`+outpost.ErrNotFound.Message+`"}`)
 	answerWrongMethod    = newAnswer(http.StatusMethodNotAllowed, `{"detail":"Method Not Allowed"}`)
 	answerNoLogin        = newAnswer(http.StatusUnauthorized, `{"detail":"Not authenticated"}`)
 	answerWrongLogin     = newAnswer(http.StatusUnauthorized, `{"detail":"Incorrect username or password"}`)

@@ -34,9 +34,22 @@ func Errorf(kind Kind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
 }
 
-// Wrap makes an [Error] with a cause.
+// Wrap makes an [Error] with a cause; nil is none.
 func Wrap(cause error, kind Kind, format string, args ...any) *Error {
 	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...), Cause: cause}
+}
+
+// ErrNotFound is the error of a service that does not exist; the text is the Python outpost's.
+var ErrNotFound = Errorf(KindNotFound, "Item not found")
+
+// Starting is the error of a call that waited in vain for this process to be ready for it.
+func Starting(cause error) *Error {
+	return Wrap(cause, KindUnavailable, "The outpost is starting; try again.")
+}
+
+// NotListed is the error of a [Spawner] that does not know yet which pods there are; cause may be nil.
+func NotListed(cause error) *Error {
+	return Wrap(cause, KindUnavailable, "The outpost is still reading the list of running servers; try again.")
 }
 
 // Error returns message and cause; it is for logs. Users get Message alone.

@@ -7,14 +7,15 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/outposts-dev/outposts/server/excerpt"
 )
 
 const (
-	maxEvents     = 64               // waiting for one hub to take them
-	maxMessages   = 10               // kept for the report of a failed start, and log lines for that of a failed poll
-	flushTimeout  = 10 * time.Second // for events that still wait when a start has ended well
-	failedTries   = 3                // to deliver the event that ends a hub's waiting
-	maxMessageLen = 2000
+	maxEvents    = 64               // waiting for one hub to take them
+	maxMessages  = 10               // kept for the report of a failed start, and log lines for that of a failed poll
+	flushTimeout = 10 * time.Second // for events that still wait when a start has ended well
+	failedTries  = 3                // to deliver the event that ends a hub's waiting
 )
 
 // eventQueue delivers the progress of one start to its hub, one event after the other, without ever holding up the
@@ -42,7 +43,7 @@ func (m *Manager) newEvents(e *entry) *eventQueue {
 
 // put adds an event; it never waits.
 func (q *eventQueue) put(ev Event) {
-	ev.Message = cut(ev.Message)
+	ev.Message = excerpt.Of(ev.Message, excerpt.Sentence)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
@@ -149,7 +150,7 @@ func failedStart(now time.Time, sentence string, messages []string) Event {
 	}
 	return Event{Progress: 100, Failed: true, HTMLMessage: fmt.Sprintf(
 		"<details><summary>%s: %s</summary>%s</details>", now.Format("2006-01-02 15:04:05.000"),
-		html.EscapeString(cut(sentence)), strings.Join(messages, "<br>"))}
+		html.EscapeString(excerpt.Of(sentence, excerpt.Sentence)), strings.Join(messages, "<br>"))}
 }
 
 // failedPoll is the event for a server that ended with an error, with its last log lines.
@@ -160,16 +161,8 @@ func failedPoll(logs []string) Event {
 	}
 	logs = append([]string(nil), logs[max(0, len(logs)-maxMessages):]...)
 	for i := range logs {
-		logs[i] = html.EscapeString(cut(logs[i]))
+		logs[i] = html.EscapeString(excerpt.Of(logs[i], excerpt.Sentence))
 	}
 	return Event{Progress: 99, HTMLMessage: `<details open><summary style="color: red">` + sentence +
 		" (click here to see logs)</summary>" + strings.Join(logs, "<br>") + "</details>"}
-}
-
-// cut keeps a message to a length that a hub's page can show.
-func cut(s string) string {
-	if len(s) <= maxMessageLen {
-		return s
-	}
-	return strings.ToValidUTF8(s[:maxMessageLen], "") + "..."
 }

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"strings"
 	"time"
+
+	"github.com/outposts-dev/outposts/server/excerpt"
 )
 
 // Flavor is a named set of resources and limits that a user picks, as the hub is told it: the mapping from the
@@ -94,7 +96,7 @@ func (c choice) refusal(service, flavor string) error {
 	}
 	return &Error{Kind: KindQuota, Reason: "flavor", Message: fmt.Sprintf(
 		"%s - Start with flavor %s not allowed. Allowed values for user: [%s]",
-		service, shorten(flavor), strings.Join(allowed, ", "))}
+		service, excerpt.Of(flavor, excerpt.Name), strings.Join(allowed, ", "))}
 }
 
 // pythonQuote writes a text as Python's repr does: hubs' users know the list in this form.

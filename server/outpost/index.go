@@ -100,9 +100,6 @@ func isDone(c <-chan struct{}) bool {
 	}
 }
 
-// permit is an address that a hub may open.
-type permit struct{ hub, host, port string }
-
 // index finds services in memory. Lock order: an entry's mu before the index's.
 type index struct {
 	mu      sync.RWMutex

@@ -48,7 +48,7 @@ func (m *Manager) Poll(ctx context.Context, k Key, collectLogs bool) (PollResult
 		// Another process may have removed it.
 		if _, err := m.store.Get(ctx, k); KindOf(err) == KindNotFound && err != nil {
 			m.forget(e)
-			return PollResult{}, notFound()
+			return PollResult{}, ErrNotFound
 		}
 	}
 	if !ended {
@@ -76,7 +76,7 @@ func (m *Manager) pollElsewhere(ctx context.Context, e *entry) (PollResult, erro
 	switch {
 	case KindOf(err) == KindNotFound && err != nil:
 		m.forget(e)
-		return PollResult{}, notFound()
+		return PollResult{}, ErrNotFound
 	case err == nil:
 		m.refresh(e, s)
 	}

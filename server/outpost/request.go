@@ -2,12 +2,13 @@ package outpost
 
 import (
 	"encoding/json"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/outposts-dev/outposts/server/excerpt"
 )
 
 const maxNameBytes = 255
@@ -20,10 +21,7 @@ func checkRequest(h Hub, r StartRequest) error {
 			return &Error{Kind: KindInvalid, Reason: "name", Message: "The " + n.what + " " + fault + "."}
 		}
 	}
-	if err := checkMisc(h, r.Name, r.Body.Misc); err != nil {
-		return err
-	}
-	return nil
+	return checkMisc(h, r.Name, r.Body.Misc)
 }
 
 // nameFault says why a name cannot be part of the path that polls and stops a service; "" if it can.
@@ -46,7 +44,7 @@ func nameFault(s string) string {
 // checkMisc refuses options that the hub may not set, naming all of them, and images that match none of its patterns.
 func checkMisc(h Hub, name string, misc map[string]json.RawMessage) error {
 	refuse := func(message string) error {
-		return &Error{Kind: KindInvalid, Reason: "option", Message: shorten(name) + " - " + message}
+		return &Error{Kind: KindInvalid, Reason: "option", Message: excerpt.Of(name, excerpt.Name) + " - " + message}
 	}
 	var refused []string
 	for option := range misc {
@@ -56,7 +54,7 @@ func checkMisc(h Hub, name string, misc map[string]json.RawMessage) error {
 	}
 	if len(refused) > 0 {
 		slices.Sort(refused)
-		return refuse("The hub " + h.Name + " may not set these options in misc: " + shorten(strings.Join(refused, ", ")))
+		return refuse("The hub " + h.Name + " may not set these options in misc: " + excerpt.Of(strings.Join(refused, ", "), excerpt.Name))
 	}
 	for _, option := range []string{"image", "image_spec"} {
 		raw, sent := misc[option]
@@ -68,45 +66,8 @@ func checkMisc(h Hub, name string, misc map[string]json.RawMessage) error {
 			return refuse("The option " + option + " in misc must be a text.")
 		}
 		if !h.allowsImage(image) {
-			return refuse("The hub " + h.Name + " may not choose the image " + shorten(image))
+			return refuse("The hub " + h.Name + " may not choose the image " + excerpt.Of(image, excerpt.Name))
 		}
 	}
 	return nil
-}
-
-// shorten keeps a text from outside to a length that fits a message.
-func shorten(s string) string {
-	const limit = 200
-	if len(s) <= limit {
-		return s
-	}
-	return strings.ToValidUTF8(s[:limit], "") + "..."
-}
-
-// addressForm is the only form of address that the hub's client accepts and that is safe in its command line
-// (contract 7.3, X22).
-var addressForm = regexp.MustCompile(`\Ahttp://([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?):([1-9][0-9]{0,4})\z`)
-
-// storedForms are what rows of the Python peer may hold beside it: https with internal TLS, or no scheme.
-var storedForms = strings.NewReplacer("https://", "http://")
-
-// permitOf is the address that a stored service may be opened at; ok is false if it has none.
-func permitOf(hub, address string) (p permit, ok bool) {
-	if !strings.Contains(address, "://") {
-		address = "http://" + address
-	}
-	host, port, ok := splitAddress(storedForms.Replace(address))
-	return permit{hub, host, port}, ok
-}
-
-// splitAddress splits a start address into host and port; ok is false if it has not exactly the required form.
-func splitAddress(address string) (host, port string, ok bool) {
-	m := addressForm.FindStringSubmatch(address)
-	if m == nil {
-		return "", "", false
-	}
-	if n, err := strconv.Atoi(m[2]); err != nil || n > 65535 {
-		return "", "", false
-	}
-	return m[1], m[2], true
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"maps"
 	"time"
+
+	"github.com/outposts-dev/outposts/server/excerpt"
 )
 
 // Keys of a stored state that are this server's own. The Python peer keeps and ignores keys it does not know.
@@ -79,7 +81,7 @@ func (m *Manager) accept(ctx context.Context, r StartRequest) (*entry, error) {
 	select {
 	case <-m.loaded:
 	case <-ctx.Done():
-		return nil, Wrap(ctx.Err(), KindUnavailable, "The outpost is starting; try again.")
+		return nil, Starting(ctx.Err())
 	case <-m.base.Done():
 		return nil, errShutdown
 	}
@@ -230,7 +232,7 @@ func (m *Manager) runStart(ctx context.Context, e *entry, plan Plan, lifetime ti
 // finishStart checks the address and stores the outcome of a start. A database that does not answer is waited for: the
 // server runs already.
 func (m *Manager) finishStart(ctx context.Context, e *entry, s Started, lifetime time.Duration) error {
-	if _, _, ok := splitAddress(s.Address); !ok {
+	if _, _, ok := ParseAddress(s.Address); !ok {
 		return Wrap(errors.New("address "+s.Address), KindInternal, "the spawner returned a wrong address")
 	}
 	end := NoEnd
@@ -265,8 +267,8 @@ func (m *Manager) finishStart(ctx context.Context, e *entry, s Started, lifetime
 
 // conflict is the answer to a second start of a key (X30).
 func conflict(k Key) error {
-	return &Error{Kind: KindConflict, Reason: "duplicate", Message: shorten(k.Name) + " - This server is already started or being " +
-		"stopped (start id " + shorten(k.StartID) + "); a new start needs a new start id."}
+	return &Error{Kind: KindConflict, Reason: "duplicate", Message: excerpt.Of(k.Name, excerpt.Name) + " - This server is already started or being " +
+		"stopped (start id " + excerpt.Of(k.StartID, excerpt.Name) + "); a new start needs a new start id."}
 }
 
 // with returns a copy of a state with one more key.

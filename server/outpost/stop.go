@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/outposts-dev/outposts/server/excerpt"
 )
 
 const (
@@ -26,7 +28,7 @@ func (m *Manager) Stop(ctx context.Context, k Key, o StopOptions) ([]string, err
 	select {
 	case <-e.accepted:
 		if e.acceptErr != nil && isDone(e.gone) {
-			return nil, notFound()
+			return nil, ErrNotFound
 		}
 	case <-ctx.Done():
 		return nil, Wrap(ctx.Err(), KindUnavailable, "The request ended before the stop.")
@@ -52,7 +54,7 @@ func (m *Manager) Stop(ctx context.Context, k Key, o StopOptions) ([]string, err
 		if isDone(e.gone) {
 			return logs, nil
 		}
-		return nil, &Error{Kind: KindUnavailable, Reason: "stop", Message: shorten(k.Name) + " - The server could not be removed yet; the outpost goes on trying."}
+		return nil, &Error{Kind: KindUnavailable, Reason: "stop", Message: excerpt.Of(k.Name, excerpt.Name) + " - The server could not be removed yet; the outpost goes on trying."}
 	case <-ctx.Done():
 		return nil, Wrap(ctx.Err(), KindUnavailable, "The request ended before the stop; the stop goes on.")
 	}
@@ -183,7 +185,7 @@ func (m *Manager) collectLogs(ctx context.Context, e *entry) []string {
 // find returns the entry of a service, from the Store if another process made it.
 func (m *Manager) find(ctx context.Context, k Key) (*entry, error) {
 	if k.StartID == "" {
-		return nil, notFound()
+		return nil, ErrNotFound
 	}
 	if e := m.index.get(k); e != nil {
 		return e, nil
@@ -231,8 +233,6 @@ func isKinded(err error) bool {
 	_, ok := errors.AsType[*Error](err)
 	return ok
 }
-
-func notFound() error { return Errorf(KindNotFound, "Item not found") }
 
 // unopened is the answer for a row that no key of the ring opens (X71): nothing is done with it.
 func unopened(cause error) error {

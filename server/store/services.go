@@ -18,8 +18,6 @@ const (
 
 func keyArgs(k outpost.Key) []any { return []any{k.Hub, k.Name, k.StartID} }
 
-var errNotFound = outpost.Errorf(outpost.KindNotFound, "Item not found")
-
 // Insert implements outpost.Store.
 func (d *DB) Insert(ctx context.Context, s outpost.Service, check func(outpost.Usage) error) error {
 	if s.StartID == "" || s.Hub == "" {
@@ -89,7 +87,7 @@ func (d *DB) Get(ctx context.Context, k outpost.Key) (s outpost.Service, err err
 		query := d.dialect.bind(`SELECT ` + shownColumns + `, ` + sealedColumns + ` FROM service` + byKey + ` ORDER BY id LIMIT 1`)
 		err := d.read.QueryRowContext(ctx, query, keyArgs(k)...).Scan(append(shown.into(), sealed.into()...)...)
 		if errors.Is(err, sql.ErrNoRows) {
-			return errNotFound
+			return outpost.ErrNotFound
 		}
 		if err != nil {
 			return err
@@ -176,7 +174,7 @@ func (d *DB) MarkStopping(ctx context.Context, k outpost.Key) (first bool, err e
 		}
 		there, err := d.exists(ctx, tx, k)
 		if err == nil && !there {
-			return errNotFound
+			return outpost.ErrNotFound
 		}
 		return err
 	})
@@ -192,7 +190,7 @@ func (d *DB) SaveState(ctx context.Context, k outpost.Key, state outpost.State) 
 	return d.inTx(ctx, "save_state", func(ctx context.Context, tx *sql.Tx) error {
 		changed, err := d.exec(ctx, tx, `UPDATE service SET state = ?`+byKey, append([]any{sealed}, keyArgs(k)...)...)
 		if err == nil && changed == 0 {
-			return errNotFound
+			return outpost.ErrNotFound
 		}
 		return err
 	})
@@ -220,7 +218,7 @@ func (d *DB) FinishStart(ctx context.Context, k outpost.Key, state outpost.State
 			return err
 		}
 		if !there {
-			return errNotFound
+			return outpost.ErrNotFound
 		}
 		return outpost.Errorf(outpost.KindConflict, "This server is being stopped.")
 	})

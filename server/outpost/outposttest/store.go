@@ -133,8 +133,6 @@ func (s *Store) do(ctx context.Context, op string, f func() error) error {
 	return err
 }
 
-func notFound() error { return outpost.Errorf(outpost.KindNotFound, "Item not found") }
-
 // Insert implements outpost.Store.
 func (s *Store) Insert(ctx context.Context, service outpost.Service, check func(outpost.Usage) error) error {
 	return s.do(ctx, "Insert", func() error {
@@ -155,7 +153,7 @@ func (s *Store) Get(ctx context.Context, k outpost.Key) (service outpost.Service
 		r, ok := s.rows[k]
 		switch {
 		case !ok:
-			return notFound()
+			return outpost.ErrNotFound
 		case r.unopened:
 			return outpost.Errorf(outpost.KindInternal, "cannot be opened")
 		}
@@ -208,7 +206,7 @@ func (s *Store) All(ctx context.Context) (list []outpost.Stored, err error) {
 func (s *Store) change(k outpost.Key, f func(*row) error) error {
 	r, ok := s.rows[k]
 	if !ok {
-		return notFound()
+		return outpost.ErrNotFound
 	}
 	if err := f(&r); err != nil {
 		return err
