@@ -211,8 +211,8 @@ func TestX8AHubDoesNotChooseWhereItsKeyLeads(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, err := rawURL(o, "10.0.0.1", 8888); err != nil || got != "http://"+c.host+":8888" || stateFor(o)[stateDNS] != c.host {
-				t.Errorf("address %s, state %v, %v; want the host %s", got, stateFor(o), err, c.host)
+			if got, err := o.rawURL("10.0.0.1", 8888); err != nil || got != "http://"+c.host+":8888" || o.state()[stateDNS] != c.host {
+				t.Errorf("address %s, state %v, %v; want the host %s", got, o.state(), err, c.host)
 			}
 		})
 	}

@@ -43,7 +43,6 @@ func TestPlannedObjects(t *testing.T) {
 	} {
 		t.Run(c.golden, func(t *testing.T) {
 			s := testSpawner(t, "outpost", Options{Spawner: operator})
-			s.exactNames = false
 			p, err := s.Plan(t.Context(), outpost.Hub{Name: "jupyterhub"}, outpost.StartRequest{
 				Key: outpost.Key{Hub: "jupyterhub", Name: "Lab 1", StartID: "0f3c"}, Flavor: "gpu", Certs: c.certs,
 				TrustBundles: map[string]string{"hub-ca": "HUBCA\n"},

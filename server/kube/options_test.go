@@ -263,7 +263,6 @@ func FuzzMisc(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	s := testSpawner(f, "outpost", Options{})
-	s.exactNames = false
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var misc map[string]json.RawMessage
 		if json.Unmarshal(data, &misc) != nil {

@@ -1,10 +1,10 @@
 package kube
 
 import (
-	"context"
 	"encoding/json"
 	"maps"
 	"net/url"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -16,6 +16,42 @@ import (
 
 	"github.com/outposts-dev/outposts/server/outpost"
 )
+
+// builder makes the objects of starts from an outpost's options. It makes no request and is safe for concurrent use.
+type builder struct {
+	namespace string         // of the outpost
+	general   map[string]any // the operator's options for all hubs
+	defaults  map[string]any
+	lookupEnv func(string) (string, bool) // of the process, for env_keep
+}
+
+// newBuilder checks the operator's options; a wrong one is KindInvalid, and the message names all of them. Zero and nil mean
+// KubeSpawner's start_timeout and the process's environment.
+func newBuilder(
+	namespace string, options map[string]any, startTimeout time.Duration, lookupEnv func(string) (string, bool),
+) (*builder, error) {
+	if err := CheckOptions(options); err != nil {
+		return nil, err
+	}
+	b := &builder{
+		namespace: namespace, general: checkLayer(options, &problems{}), defaults: defaults(namespace), lookupEnv: lookupEnv,
+	}
+	if startTimeout > 0 {
+		b.defaults["start_timeout"] = int64(startTimeout / time.Second)
+	}
+	if b.lookupEnv == nil {
+		b.lookupEnv = os.LookupEnv
+	}
+	return b, nil
+}
+
+// podNamespace is where the operator's options put pods.
+func (b *builder) podNamespace() string {
+	if namespace, ok := b.general["namespace"].(string); ok {
+		return namespace
+	}
+	return b.namespace
+}
 
 // objects are what one start makes: Plan.Objects.
 type objects struct {
@@ -30,26 +66,26 @@ type objects struct {
 	pod       *corev1.Pod
 }
 
-// Plan implements [outpost.Spawner]. It makes no request.
-func (s *Spawner) Plan(ctx context.Context, hub outpost.Hub, r outpost.StartRequest, flavor outpost.Flavor) (outpost.Plan, error) {
-	if err := s.waitRun(ctx); err != nil {
-		return outpost.Plan{}, err
-	}
+// build makes the objects of one start for the outpost whose database has this id. Every wrong option or name is reported
+// at once, as KindInvalid.
+func (b *builder) build(
+	installation string, hub outpost.Hub, r outpost.StartRequest, flavor outpost.Flavor,
+) (*objects, error) {
 	var p problems
-	o := s.buildObjects(hub, r, flavor, &p)
+	o := b.buildObjects(installation, hub, r, flavor, &p)
 	if text := p.String(); text != "" {
-		return outpost.Plan{}, outpost.Errorf(outpost.KindInvalid, "%s", text)
+		return nil, outpost.Errorf(outpost.KindInvalid, "%s", text)
 	}
-	return outpost.Plan{Key: r.Key, State: stateFor(o), Objects: o}, nil
+	return o, nil
 }
 
 // buildObjects goes from options and request to objects. It is pure but for env_keep.
-func (s *Spawner) buildObjects(hub outpost.Hub, r outpost.StartRequest, flavor outpost.Flavor, p *problems) *objects {
-	merged, removed := s.mergeOptions(hub, r, flavor, p)
+func (b *builder) buildObjects(installation string, hub outpost.Hub, r outpost.StartRequest, flavor outpost.Flavor, p *problems) *objects {
+	merged, removed := b.mergeOptions(hub, r, flavor, p)
 	if _, set := merged["port"]; !set {
 		merged["port"] = portOfURL(r.Body.Env["JUPYTERHUB_SERVICE_URL"])
 	}
-	st, err := newSettings(merged, s.defaults)
+	st, err := newSettings(merged, b.defaults)
 	if err != nil {
 		p.addf("options", "%v", err)
 		return nil
@@ -60,11 +96,10 @@ func (s *Spawner) buildObjects(hub outpost.Hub, r outpost.StartRequest, flavor o
 	if st.LifecycleHooks == nil {
 		st.LifecycleHooks = map[string]any{}
 	}
-	sub, t := s.subjectOf(r.Name, r.Body), templatesOf(st)
-	t.Exact = s.exactNames
+	sub, t := b.subjectOf(r.Name, r.Body), templatesOf(st)
 	n, f := t.resolve(sub, p)
-	s.checkHost(hub, r.Body.Misc, t, n, p)
-	o := &objects{id: s.identity(r.Key), settings: st, names: n, fields: f}
+	b.checkHost(hub, r.Body.Misc, t, n, p)
+	o := &objects{id: identity{installation, r.Key}, settings: st, names: n, fields: f}
 	ssl := len(r.Certs) > 0
 	if st.InternalSSL != nil {
 		ssl = *st.InternalSSL
@@ -93,7 +128,7 @@ func (s *Spawner) buildObjects(hub outpost.Hub, r outpost.StartRequest, flavor o
 	}
 	in.Settings.ExtraPodConfig = f.expandMap("extra_pod_config", st.ExtraPodConfig, p)
 	in.Env = buildEnvironment(environmentInput{
-		settings: st, fields: f, hub: r.Body.Env, removed: removed, ssl: ssl, lookup: s.lookupEnv,
+		settings: st, fields: f, hub: r.Body.Env, removed: removed, ssl: ssl, lookup: b.lookupEnv,
 	}, p)
 
 	m := buildMetadata(o.id, sub, st, f, p)
@@ -102,11 +137,11 @@ func (s *Spawner) buildObjects(hub outpost.Hub, r outpost.StartRequest, flavor o
 	}
 	in.Labels, in.Annotations = m.podLabels, m.annotations
 	o.pod = buildPod(in, p)
-	s.addHelpers(o, m, ssl, r, p)
+	b.addHelpers(o, m, ssl, r, p)
 	if len(p.list) == 0 {
 		checkObjects(o, ssl, p)
 	}
-	if state, err := json.Marshal(stateFor(o)); err == nil { // a map of texts, numbers and booleans always encodes
+	if state, err := json.Marshal(o.state()); err == nil { // a map of texts, numbers and booleans always encodes
 		o.pod.Annotations = maps.Clone(o.pod.Annotations)
 		o.pod.Annotations[stateKey] = string(state)
 	}
@@ -114,8 +149,8 @@ func (s *Spawner) buildObjects(hub outpost.Hub, r outpost.StartRequest, flavor o
 }
 
 // subjectOf is whose server a hub asks for.
-func (s *Spawner) subjectOf(server string, body outpost.Body) subject {
-	sub := subject{User: body.Env["JUPYTERHUB_USER"], Server: server, UserID: -1, HubNamespace: s.namespace}
+func (b *builder) subjectOf(server string, body outpost.Body) subject {
+	sub := subject{User: body.Env["JUPYTERHUB_USER"], Server: server, UserID: -1, HubNamespace: b.namespace}
 	if id, err := strconv.Atoi(body.Env["JUPYTERHUB_USER_ID"]); err == nil {
 		sub.UserID = id
 	}
@@ -135,7 +170,7 @@ func templatesOf(st settings) nameTemplates {
 }
 
 // addHelpers adds what the pod needs beside it.
-func (s *Spawner) addHelpers(o *objects, m metadata, ssl bool, r outpost.StartRequest, p *problems) {
+func (b *builder) addHelpers(o *objects, m metadata, ssl bool, r outpost.StartRequest, p *problems) {
 	st, n := o.settings, o.names
 	if st.EnableUserNamespaces {
 		o.namespace = buildNamespace(n.Namespace, st, o.fields, p)
@@ -175,8 +210,8 @@ func (s *Spawner) addHelpers(o *objects, m metadata, ssl bool, r outpost.StartRe
 // mergeOptions merges the layers, each over the one before: the operator's for all hubs, for this hub, the
 // flavor's resources, what the hub sent in misc, and the profile. Every wrong value of every layer is noted.
 // It differs from the peer, where a wrong value is skipped and takes the operator's value with it.
-func (s *Spawner) mergeOptions(hub outpost.Hub, r outpost.StartRequest, flavor outpost.Flavor, p *problems) (map[string]any, []string) {
-	merged := maps.Clone(s.general)
+func (b *builder) mergeOptions(hub outpost.Hub, r outpost.StartRequest, flavor outpost.Flavor, p *problems) (map[string]any, []string) {
+	merged := maps.Clone(b.general)
 	layer := func(source string, values map[string]any) {
 		p.source = source
 		merged = mergeLayer(merged, checkLayer(values, p))
@@ -191,14 +226,14 @@ func (s *Spawner) mergeOptions(hub outpost.Hub, r outpost.StartRequest, flavor o
 		delete(misc, "dns_name_template") // checkHost looks at it once the names are known
 	}
 	layer("misc", misc)
-	removed := applyProfile(merged, func(name string) any { return s.defaults[name] }, asValues(r.Body.UserOptions, p), p)
+	removed := applyProfile(merged, func(name string) any { return b.defaults[name] }, asValues(r.Body.UserOptions, p), p)
 	return merged, removed
 }
 
 // checkHost notes a dns_name_template of the hub's that leads elsewhere than the operator's: the hub's SSH key opens the
 // address that a start is answered with (X8). The client's default comes with every start, so it is nobody's wish.
-func (s *Spawner) checkHost(hub outpost.Hub, misc map[string]json.RawMessage, t nameTemplates, n names, p *problems) {
-	if json.Unmarshal(misc["dns_name_template"], &t.DNS) != nil || t.DNS == s.defaults["dns_name_template"] || hub.Lists("dns_name_template") {
+func (b *builder) checkHost(hub outpost.Hub, misc map[string]json.RawMessage, t nameTemplates, n names, p *problems) {
+	if json.Unmarshal(misc["dns_name_template"], &t.DNS) != nil || t.DNS == b.defaults["dns_name_template"] || hub.Lists("dns_name_template") {
 		return
 	}
 	if host := t.dns(n, p); host != "" && host != n.DNS {

@@ -3,11 +3,9 @@ package kube
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -60,17 +58,14 @@ const (
 type Spawner struct {
 	client     kubernetes.Interface
 	namespace  string
-	general    map[string]any
-	defaults   map[string]any
+	builder    *builder
 	keepTrying bool
 	repeats    int
 	grace      time.Duration
 	forceAfter time.Duration
 	logger     *slog.Logger
 	now        func() time.Time
-	lookupEnv  func(string) (string, bool)
 	reapAfter  time.Duration
-	exactNames bool // tests compare names as the peer makes them
 
 	running      chan struct{} // closed by Run
 	installation string        // set before
@@ -90,18 +85,15 @@ var _ outpost.Spawner = (*Spawner)(nil)
 // New checks the options and makes a Spawner whose pods live in namespace unless an option says otherwise. A
 // wrong option is KindInvalid; the message names all of them.
 func New(client kubernetes.Interface, namespace string, o Options) (*Spawner, error) {
-	if err := CheckOptions(o.Spawner); err != nil {
+	b, err := newBuilder(namespace, o.Spawner, o.StartTimeout, o.LookupEnv)
+	if err != nil {
 		return nil, err
 	}
 	s := &Spawner{
-		client: client, namespace: namespace, defaults: defaults(namespace), keepTrying: o.KeepTrying,
-		repeats: o.Repeats, grace: o.Grace, forceAfter: o.ForceAfter, logger: o.Logger, now: o.Now, lookupEnv: o.LookupEnv,
+		client: client, namespace: namespace, builder: b, keepTrying: o.KeepTrying,
+		repeats: o.Repeats, grace: o.Grace, forceAfter: o.ForceAfter, logger: o.Logger, now: o.Now,
 		running: make(chan struct{}), watchers: map[string]*watcher{}, starts: map[outpost.Key]*start{},
 		reaping: map[types.UID]bool{}, foreign: map[string]bool{}, reapAfter: reapAfter,
-	}
-	s.general = checkLayer(o.Spawner, &problems{})
-	if o.StartTimeout > 0 {
-		s.defaults["start_timeout"] = int64(o.StartTimeout / time.Second)
 	}
 	if s.repeats <= 0 {
 		s.repeats = defaultRepeats
@@ -118,14 +110,7 @@ func New(client kubernetes.Interface, namespace string, o Options) (*Spawner, er
 	if s.now == nil {
 		s.now = time.Now
 	}
-	if s.lookupEnv == nil {
-		s.lookupEnv = os.LookupEnv
-	}
-	namespaces := append([]string{namespace}, o.Namespaces...)
-	if other, ok := s.general["namespace"].(string); ok {
-		namespaces = append(namespaces, other)
-	}
-	for _, ns := range namespaces {
+	for _, ns := range append([]string{namespace, b.podNamespace()}, o.Namespaces...) {
 		if s.watchers[ns] != nil {
 			continue
 		}
@@ -164,6 +149,23 @@ func (s *Spawner) waitRun(ctx context.Context) error {
 	case <-ctx.Done():
 		return outpost.Wrap(ctx.Err(), outpost.KindUnavailable, "this outpost is still starting")
 	}
+}
+
+// Plan implements [outpost.Spawner]. It makes no request.
+func (s *Spawner) Plan(ctx context.Context, hub outpost.Hub, r outpost.StartRequest, flavor outpost.Flavor) (outpost.Plan, error) {
+	if err := s.waitRun(ctx); err != nil {
+		return outpost.Plan{}, err
+	}
+	o, err := s.builder.build(s.installation, hub, r, flavor)
+	if err != nil {
+		return outpost.Plan{}, err
+	}
+	return outpost.Plan{Key: r.Key, State: o.state(), Objects: o}, nil
+}
+
+// Restore implements [outpost.Spawner].
+func (s *Spawner) Restore(hub outpost.Hub, svc outpost.Service) outpost.State {
+	return s.builder.restore(hub, svc)
 }
 
 // identity is whose the objects of a key are, if this outpost made them.
@@ -279,16 +281,6 @@ func (s *Spawner) noteForeign(pod *corev1.Pod, installation string) {
 	s.logger.Warn("pods of another outpost's database are left alone; if it is this outpost's own and lost, give it back or delete them",
 		"namespace", pod.Namespace, "pod", pod.Name, "installation", installation, "own_installation", s.installation,
 		"delete", "kubectl -n "+pod.Namespace+" delete pods,services,secrets -l "+installationKey+"="+installation)
-}
-
-// stateOf reads the state that a pod carries; what it must hold at least comes from the pod itself.
-func stateOf(pod *corev1.Pod) outpost.State {
-	var st outpost.State
-	if err := json.Unmarshal([]byte(pod.Annotations[stateKey]), &st); err != nil || st == nil {
-		st = outpost.State{stateVersion: kubespawnerVersion, stateOwn: true}
-	}
-	st[statePod], st[stateNS] = pod.Name, pod.Namespace
-	return st
 }
 
 // maxLogBytes bounds what is read of a log.

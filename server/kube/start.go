@@ -4,10 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"regexp"
-	"strconv"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -87,7 +83,7 @@ func (s *Spawner) Start(ctx context.Context, p outpost.Plan, tell func(outpost.E
 	if err != nil {
 		return outpost.Started{}, err
 	}
-	address, err := startURL(o, pod)
+	address, err := o.address(pod)
 	if err != nil {
 		return outpost.Started{}, err
 	}
@@ -333,51 +329,4 @@ func (r *run) late(d *doubts) error {
 		message += "; the last warning was: " + d.lastEvents
 	}
 	return &outpost.Error{Kind: outpost.KindFailed, Reason: reasonTimeout, Message: message}
-}
-
-// rawURL is the URL that KubeSpawner returns.
-func rawURL(o *objects, podIP string, port int32) (string, error) {
-	scheme, host := "http", podIP
-	if o.secret != nil {
-		scheme = "https"
-	}
-	if o.service != nil {
-		host = o.names.DNS
-	}
-	if connect := o.settings.PodConnectIP; connect != "" {
-		parts := strings.Split(connect, ".")
-		for i, part := range parts {
-			out, err := o.fields.expand(part)
-			if err != nil {
-				return "", outpost.Errorf(outpost.KindInvalid, "pod_connect_ip: %v", err)
-			}
-			parts[i] = out
-		}
-		host = strings.Join(parts, ".")
-	}
-	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(int(port))), nil
-}
-
-var addressPattern = regexp.MustCompile(`^http://[a-z0-9]([a-z0-9.-]*[a-z0-9])?:[0-9]{1,5}$`)
-
-// startURL returns the address for the hub. Its client takes it apart at the colons and puts it into a command
-// line, so nothing but a name or an IPv4 address and a port may be in it. The scheme is always http: the client
-// ignores it and goes by its own internal_ssl.
-func startURL(o *objects, pod *corev1.Pod) (string, error) {
-	port, err := portOf(pod)
-	if err != nil {
-		return "", outpost.Wrap(err, outpost.KindFailed, "the server's pod has no port called %s", notebookPort)
-	}
-	address, err := rawURL(o, pod.Status.PodIP, port)
-	if err != nil {
-		return "", err
-	}
-	if rest, ok := strings.CutPrefix(address, "https://"); ok {
-		address = "http://" + rest
-	}
-	if !addressPattern.MatchString(address) {
-		return "", outpost.Errorf(outpost.KindFailed,
-			"The server's address %s is not one that a hub understands; set services_enabled or pod_connect_ip.", address)
-	}
-	return address, nil
 }

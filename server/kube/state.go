@@ -23,11 +23,8 @@ const (
 	stateServer  = "servername"
 )
 
-// stateFor is what must be known to find and remove a start's objects.
-func stateFor(o *objects) outpost.State {
-	if o == nil {
-		return nil
-	}
+// state is what must be known to find and remove a start's objects.
+func (o *objects) state() outpost.State {
 	st := outpost.State{
 		stateVersion: kubespawnerVersion,
 		statePod:     o.names.Pod,
@@ -47,6 +44,16 @@ func stateFor(o *objects) outpost.State {
 	if !o.settings.DeleteStoppedPods {
 		st[stateKeep] = true
 	}
+	return st
+}
+
+// stateOf reads the state that a pod carries; what it must hold at least comes from the pod itself.
+func stateOf(pod *corev1.Pod) outpost.State {
+	var st outpost.State
+	if err := json.Unmarshal([]byte(pod.Annotations[stateKey]), &st); err != nil || st == nil {
+		st = outpost.State{stateVersion: kubespawnerVersion, stateOwn: true}
+	}
+	st[statePod], st[stateNS] = pod.Name, pod.Namespace
 	return st
 }
 
@@ -88,16 +95,16 @@ func readState(st outpost.State, namespace string) known {
 	return k
 }
 
-// Restore implements [outpost.Spawner]. The names are those that the peer has made of the request. What Plan would refuse in it
+// restore returns the state of a stored service. The names are those that the peer has made of the request. What Plan would refuse in it
 // does not matter: wrong options are left out, as the peer did.
-func (s *Spawner) Restore(hub outpost.Hub, svc outpost.Service) outpost.State {
-	sub := s.subjectOf(svc.Name, svc.Body)
-	if readState(svc.State, s.namespace).pod != "" || sub.User == "" {
+func (b *builder) restore(hub outpost.Hub, svc outpost.Service) outpost.State {
+	sub := b.subjectOf(svc.Name, svc.Body)
+	if readState(svc.State, b.namespace).pod != "" || sub.User == "" {
 		return svc.State
 	}
 	hub.AllowedOptions = []string{"*"}
-	merged, _ := s.mergeOptions(hub, outpost.StartRequest{Key: svc.Key, Flavor: svc.Flavor, Body: svc.Body}, nil, &problems{})
-	st, err := newSettings(merged, s.defaults)
+	merged, _ := b.mergeOptions(hub, outpost.StartRequest{Key: svc.Key, Flavor: svc.Flavor, Body: svc.Body}, nil, &problems{})
+	st, err := newSettings(merged, b.defaults)
 	if err != nil {
 		return svc.State
 	}
