@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 
+	"github.com/outposts-dev/outposts/server/kubespawner"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -201,7 +202,7 @@ const ensureRounds = 5
 // ensure makes an object that goes with a pod; cleared is the uid of the pod that was in the way of that one: what goes with
 // it may be replaced, whoever's it was.
 func ensure[T metav1.Object](ctx context.Context, a attempt, wanted T, pod *corev1.Pod, cleared types.UID, kind string, e ensurer[T]) error {
-	wanted.SetOwnerReferences([]metav1.OwnerReference{ownerReference(pod.Name, pod.UID)})
+	wanted.SetOwnerReferences([]metav1.OwnerReference{kubespawner.OwnerReference(pod.Name, pod.UID)})
 	for range ensureRounds {
 		err := a.do(ctx, e.create)
 		if err == nil {

@@ -2,7 +2,6 @@ package kube
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"runtime"
 	"strconv"
@@ -12,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/outposts-dev/outposts/server/kubespawner"
+	"github.com/outposts-dev/outposts/server/kubespawner/kubespawnertest"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -24,11 +25,11 @@ func manyPods(b *testing.B, n int) (*cluster, []outpost.Key, []outpost.State) {
 	var states []outpost.State
 	for i := range n {
 		k := outpost.Key{Hub: "hub", Name: fmt.Sprintf("lab%d", i), StartID: fmt.Sprintf("start%d", i)}
-		p, err := planner.Plan(b.Context(), outpost.Hub{Name: "hub"}, bigRequest(k), nil)
+		p, err := planner.Plan(b.Context(), outpost.Hub{Name: "hub"}, kubespawnertest.Request(k), nil)
 		if err != nil {
 			b.Fatal(err)
 		}
-		pod := p.Objects.(*objects).pod
+		pod := p.Objects.(*kubespawner.Objects).Pod
 		pod.UID = types.UID(strconv.Itoa(i))
 		pod.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubelet", FieldsV1: &metav1.FieldsV1{Raw: make([]byte, 3000)}}}
 		becomeReady(pod)
@@ -38,35 +39,6 @@ func manyPods(b *testing.B, n int) (*cluster, []outpost.Key, []outpost.State) {
 		keys, states = append(keys, k), append(states, p.State)
 	}
 	return cl, keys, states
-}
-
-// bigRequest has as many variables as a hub sends.
-func bigRequest(k outpost.Key) outpost.StartRequest {
-	env := map[string]string{"JUPYTERHUB_USER": "alice@example.org", "JUPYTERHUB_USER_ID": "17"}
-	for i := range 25 {
-		env[fmt.Sprintf("JUPYTERHUB_VARIABLE_%d", i)] = "https://hub.example.org/hub/api/users/alice@example.org/servers/progress"
-	}
-	misc := map[string]json.RawMessage{
-		"dns_name_template": json.RawMessage(`"{name}.{namespace}.svc.cluster.local"`), "pod_name_template": json.RawMessage(`"jupyter-{username}--{servername}"`),
-		"internal_ssl": json.RawMessage(`false`), "port": json.RawMessage(`45123`), "ip": json.RawMessage(`"0.0.0.0"`),
-		"services_enabled": json.RawMessage(`true`), "extra_labels": json.RawMessage(`{}`),
-	}
-	return outpost.StartRequest{Key: k, Body: outpost.Body{Env: env, Misc: misc}}
-}
-
-func BenchmarkPlan(b *testing.B) {
-	s := testSpawner(b, "outpost", Options{Spawner: map[string]any{
-		"image": "quay.io/jupyter/scipy-notebook:2026", "cpu_limit": 2, "mem_limit": "4G", "common_labels": map[string]any{"app": "x"},
-		"volumes":       []any{map[string]any{"name": "home", "persistentVolumeClaim": map[string]any{"claimName": "{pvc_name}"}}},
-		"volume_mounts": []any{map[string]any{"name": "home", "mountPath": "/home/jovyan"}},
-	}})
-	r := bigRequest(outpost.Key{Hub: "hub", Name: "lab", StartID: "s"})
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := s.Plan(b.Context(), outpost.Hub{Name: "hub"}, r, nil); err != nil {
-			b.Fatal(err)
-		}
-	}
 }
 
 func BenchmarkPoll(b *testing.B) {
@@ -123,11 +95,11 @@ func heap() uint64 {
 }
 
 func BenchmarkTrim(b *testing.B) {
-	p, err := testSpawner(b, "jhub", Options{}).Plan(b.Context(), outpost.Hub{Name: "hub"}, bigRequest(outpost.Key{Hub: "hub", StartID: "s"}), nil)
+	p, err := testSpawner(b, "jhub", Options{}).Plan(b.Context(), outpost.Hub{Name: "hub"}, kubespawnertest.Request(outpost.Key{Hub: "hub", StartID: "s"}), nil)
 	if err != nil {
 		b.Fatal(err)
 	}
-	pod := p.Objects.(*objects).pod
+	pod := p.Objects.(*kubespawner.Objects).Pod
 	b.ReportAllocs()
 	for b.Loop() {
 		trim(pod.DeepCopy())

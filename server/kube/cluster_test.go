@@ -24,6 +24,8 @@ import (
 	"k8s.io/client-go/rest"
 	restfake "k8s.io/client-go/rest/fake"
 	k8stesting "k8s.io/client-go/testing"
+
+	"github.com/outposts-dev/outposts/server/kubespawner"
 )
 
 // cluster is a clientset in memory that behaves like an API server and a kubelet as far as starts and stops see
@@ -191,7 +193,7 @@ func (c *cluster) taken() []string {
 
 func becomeReady(pod *corev1.Pod) {
 	pod.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.0.0.1", ContainerStatuses: []corev1.ContainerStatus{{
-		Name: notebookContainer, Ready: true, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
+		Name: kubespawner.NotebookContainer, Ready: true, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
 	}}}
 }
 

@@ -22,6 +22,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/outposts-dev/outposts/server/kubespawner"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -205,7 +206,7 @@ func TestE2EStartAndStop(t *testing.T) {
 	if len(told) < 2 || told[0].Message != "Server requested" || told[1].Progress != 30 {
 		t.Errorf("events %+v", told)
 	}
-	name := p.State[statePod].(string)
+	name := p.State["pod_name"].(string)
 	body, err := l.ask(t, name, "/", nil)
 	if err != nil || !strings.Contains(string(body), "hello from "+name) {
 		t.Errorf("through the service: %q, %v", body, err)
@@ -430,8 +431,8 @@ func TestE2EStartAdoptsItsPod(t *testing.T) {
 	l := newLive(t)
 	s, _ := l.spawner(t, nil)
 	p := livePlan(t, s, keyOfUser(1), nil)
-	o := p.Objects.(*objects)
-	made, err := l.client.CoreV1().Pods(l.namespace).Create(t.Context(), o.pod, metav1.CreateOptions{})
+	o := p.Objects.(*kubespawner.Objects)
+	made, err := l.client.CoreV1().Pods(l.namespace).Create(t.Context(), o.Pod, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

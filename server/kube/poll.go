@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/outposts-dev/outposts/server/kubespawner"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -15,8 +16,8 @@ const reapAfter = 30 * time.Second
 // Poll implements [outpost.Spawner]. Only a pod that is missing in the cache costs a request, because "gone"
 // makes a hub forget the server.
 func (s *Spawner) Poll(ctx context.Context, k outpost.Key, st outpost.State) (outpost.Status, error) {
-	known := readState(st, s.namespace)
-	w, err := s.watch(ctx, known.namespace)
+	known := kubespawner.ParseState(st, s.namespace)
+	w, err := s.watch(ctx, known.Namespace)
 	if err != nil {
 		return outpost.Status{}, err
 	}
@@ -25,16 +26,16 @@ func (s *Spawner) Poll(ctx context.Context, k outpost.Key, st outpost.State) (ou
 	}
 	id := s.identity(k)
 	var pod *corev1.Pod
-	if known.pod != "" {
-		if pod = w.pod(known.pod); pod != nil && !belongs(pod, id) {
+	if known.Pod != "" {
+		if pod = w.pod(known.Pod); pod != nil && !belongs(pod, id) {
 			return judge(nil), nil
 		}
 	}
 	if pod == nil {
 		pod = w.podOf(id)
 	}
-	if pod == nil && known.pod != "" {
-		if pod, err = s.look(ctx, known.namespace, known.pod); err != nil {
+	if pod == nil && known.Pod != "" {
+		if pod, err = s.look(ctx, known.Namespace, known.Pod); err != nil {
 			return outpost.Status{}, err
 		}
 		if pod != nil && !belongs(pod, id) {
@@ -42,15 +43,15 @@ func (s *Spawner) Poll(ctx context.Context, k outpost.Key, st outpost.State) (ou
 		}
 	}
 	status := judge(pod)
-	if status.Ended && pod != nil && !known.keep {
+	if status.Ended && pod != nil && !known.Keep {
 		s.reap(pod)
 	}
 	return status, nil
 }
 
 // belongs tells whether a pod is that of a start. A pod of the peer says nothing; its name must do.
-func belongs(pod *corev1.Pod, id identity) bool {
-	have, ours := identityOf(pod.Annotations)
+func belongs(pod *corev1.Pod, id kubespawner.Origin) bool {
+	have, ours := kubespawner.OriginOf(pod.Annotations)
 	return !ours || have == id
 }
 

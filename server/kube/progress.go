@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/outposts-dev/outposts/server/kubespawner/options"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -75,7 +76,7 @@ type patience struct {
 	last         time.Duration
 }
 
-func newPatience(s settings) patience {
+func newPatience(s options.Settings) patience {
 	return patience{
 		after: time.Duration(s.SlowSpawnMessageThreshold) * time.Second,
 		every: time.Duration(s.SlowSpawnMessageFrequency) * time.Second,

@@ -9,12 +9,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/outposts-dev/outposts/server/kubespawner"
+	"github.com/outposts-dev/outposts/server/kubespawner/kubespawnertest"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
 func TestProgressIsThePeers(t *testing.T) {
 	var v lifecycleVectors
-	loadVectors(t, "lifecycle-vectors", &v)
+	kubespawnertest.Load(t, "lifecycle-vectors", &v)
 	if len(v.Progress) < 10 {
 		t.Fatalf("only %d vectors", len(v.Progress))
 	}
@@ -48,18 +50,14 @@ func TestProgressIsThePeers(t *testing.T) {
 
 func TestPatience(t *testing.T) {
 	var v lifecycleVectors
-	loadVectors(t, "lifecycle-vectors", &v)
+	kubespawnertest.Load(t, "lifecycle-vectors", &v)
 	turns := map[string]int{"slow-spawn-message": 72, "slow-spawn-message-custom": 8}
 	for _, c := range v.Progress {
 		if turns[c.ID] == 0 {
 			continue
 		}
-		var p problems
-		s, err := newSettings(checkLayer(c.Config, &p), defaults("jhub"))
-		if err != nil || p.String() != "" {
-			t.Fatal(err, p.String())
-		}
-		waiting := newPatience(s)
+		o := planOf(t, testSpawner(t, "jhub", Options{Spawner: c.Config}), aliceKey, nil).Objects.(*kubespawner.Objects)
+		waiting := newPatience(o.Settings)
 		var got, want []string
 		for turn := range turns[c.ID] {
 			if text, due := waiting.due(time.Duration(turn) * time.Second); due {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/outposts-dev/outposts/server/kubespawner"
 )
 
 // Words for Error.Reason: why starts fail.
@@ -187,7 +189,7 @@ func (d *doubts) container(c *corev1.ContainerStatus, now time.Time) *verdict {
 // crashed says how a container ends again and again.
 func crashed(name string, times int, end *corev1.ContainerStateTerminated) *verdict {
 	what := "The server"
-	if name != notebookContainer {
+	if name != kubespawner.NotebookContainer {
 		what = "Container " + name
 	}
 	if end.Reason == "OOMKilled" {

@@ -5,11 +5,13 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/outposts-dev/outposts/server/kubespawner"
 )
 
 // waiting is a pod whose notebook waits for a reason.
 func waiting(reason, message string, restarts int32) *corev1.Pod {
-	c := corev1.ContainerStatus{Name: notebookContainer, RestartCount: restarts}
+	c := corev1.ContainerStatus{Name: kubespawner.NotebookContainer, RestartCount: restarts}
 	c.State.Waiting = &corev1.ContainerStateWaiting{Reason: reason, Message: message}
 	if restarts > 0 {
 		c.LastTerminationState.Terminated = &corev1.ContainerStateTerminated{ExitCode: 2}
@@ -42,7 +44,7 @@ func TestHopelessStarts(t *testing.T) {
 	initCrash := waiting("CrashLoopBackOff", "back-off", 2)
 	initCrash.Status.ContainerStatuses[0].Name = "setup"
 	initCrash.Status.InitContainerStatuses, initCrash.Status.ContainerStatuses = initCrash.Status.ContainerStatuses, nil
-	running := &corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{Name: notebookContainer}}}}
+	running := &corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{Name: kubespawner.NotebookContainer}}}}
 
 	// see is one look at the pod, a second after the last one, after an event.
 	type see struct {

@@ -15,8 +15,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/outposts-dev/outposts/server/kubespawner"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -58,7 +60,7 @@ const (
 type Spawner struct {
 	client     kubernetes.Interface
 	namespace  string
-	builder    *builder
+	builder    *kubespawner.Builder
 	keepTrying bool
 	repeats    int
 	grace      time.Duration
@@ -85,7 +87,7 @@ var _ outpost.Spawner = (*Spawner)(nil)
 // New checks the options and makes a Spawner whose pods live in namespace unless an option says otherwise. A
 // wrong option is KindInvalid; the message names all of them.
 func New(client kubernetes.Interface, namespace string, o Options) (*Spawner, error) {
-	b, err := newBuilder(namespace, o.Spawner, o.StartTimeout, o.LookupEnv)
+	b, err := kubespawner.NewBuilder(namespace, o.Spawner, o.StartTimeout, o.LookupEnv)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +112,7 @@ func New(client kubernetes.Interface, namespace string, o Options) (*Spawner, er
 	if s.now == nil {
 		s.now = time.Now
 	}
-	for _, ns := range append([]string{namespace, b.podNamespace()}, o.Namespaces...) {
+	for _, ns := range append([]string{namespace, b.Namespace()}, o.Namespaces...) {
 		if s.watchers[ns] != nil {
 			continue
 		}
@@ -156,20 +158,22 @@ func (s *Spawner) Plan(ctx context.Context, hub outpost.Hub, r outpost.StartRequ
 	if err := s.waitRun(ctx); err != nil {
 		return outpost.Plan{}, err
 	}
-	o, err := s.builder.build(s.installation, hub, r, flavor)
+	o, err := s.builder.Build(s.installation, hub, r, flavor)
 	if err != nil {
 		return outpost.Plan{}, err
 	}
-	return outpost.Plan{Key: r.Key, State: o.state(), Objects: o}, nil
+	return outpost.Plan{Key: r.Key, State: o.State(), Objects: o}, nil
 }
 
 // Restore implements [outpost.Spawner].
 func (s *Spawner) Restore(hub outpost.Hub, svc outpost.Service) outpost.State {
-	return s.builder.restore(hub, svc)
+	return s.builder.Restore(hub, svc)
 }
 
 // identity is whose the objects of a key are, if this outpost made them.
-func (s *Spawner) identity(k outpost.Key) identity { return identity{s.installation, k} }
+func (s *Spawner) identity(k outpost.Key) kubespawner.Origin {
+	return kubespawner.Origin{Installation: s.installation, Key: k}
+}
 
 // watch returns the watcher of a namespace, which it starts if there is none yet.
 func (s *Spawner) watch(ctx context.Context, namespace string) (*watcher, error) {
@@ -257,12 +261,12 @@ func (s *Spawner) Found(ctx context.Context) ([]outpost.Found, error) {
 			return nil, err
 		}
 		for _, pod := range w.pods() {
-			id, _ := identityOf(pod.Annotations)
-			if id.installation != s.installation {
-				s.noteForeign(pod, id.installation)
+			id, _ := kubespawner.OriginOf(pod.Annotations)
+			if id.Installation != s.installation {
+				s.noteForeign(pod, id.Installation)
 				continue
 			}
-			out = append(out, outpost.Found{Key: id.Key, State: stateOf(pod), Created: pod.CreationTimestamp.UTC()})
+			out = append(out, outpost.Found{Key: id.Key, State: kubespawner.StateOf(pod), Created: pod.CreationTimestamp.UTC()})
 		}
 	}
 	slices.SortFunc(out, func(a, b outpost.Found) int { return a.Created.Compare(b.Created) })
@@ -275,12 +279,12 @@ func (s *Spawner) noteForeign(pod *corev1.Pod, installation string) {
 	known := s.foreign[pod.Namespace+"/"+installation]
 	s.foreign[pod.Namespace+"/"+installation] = true
 	s.mu.Unlock()
-	if known || !validLabel(installation) { // whoever makes pods may write anything; it is not put into a command
+	if known || len(validation.IsValidLabelValue(installation)) > 0 { // whoever makes pods may write anything; it is not put into a command
 		return
 	}
 	s.logger.Warn("pods of another outpost's database are left alone; if it is this outpost's own and lost, give it back or delete them",
 		"namespace", pod.Namespace, "pod", pod.Name, "installation", installation, "own_installation", s.installation,
-		"delete", "kubectl -n "+pod.Namespace+" delete pods,services,secrets -l "+installationKey+"="+installation)
+		"delete", "kubectl -n "+pod.Namespace+" delete pods,services,secrets -l "+kubespawner.InstallationKey+"="+installation)
 }
 
 // maxLogBytes bounds what is read of a log.
@@ -288,24 +292,24 @@ const maxLogBytes = 1 << 20
 
 // Logs implements [outpost.Spawner]. A server that is restarting shows what it said before.
 func (s *Spawner) Logs(ctx context.Context, k outpost.Key, st outpost.State, lines int) ([]string, error) {
-	known := readState(st, s.namespace)
-	if known.pod == "" || lines <= 0 {
+	known := kubespawner.ParseState(st, s.namespace)
+	if known.Pod == "" || lines <= 0 {
 		return nil, nil
 	}
-	pod, err := s.look(ctx, known.namespace, known.pod)
+	pod, err := s.look(ctx, known.Namespace, known.Pod)
 	if err != nil || pod == nil || !belongs(pod, s.identity(k)) {
 		return nil, err
 	}
-	o := &corev1.PodLogOptions{Container: notebookContainer, TailLines: new(int64(lines)), LimitBytes: new(int64(maxLogBytes))}
+	o := &corev1.PodLogOptions{Container: kubespawner.NotebookContainer, TailLines: new(int64(lines)), LimitBytes: new(int64(maxLogBytes))}
 	if c := notebookStatus(pod); c != nil && c.State.Waiting != nil && c.RestartCount > 0 {
 		o.Previous = true
 	}
-	stream, err := s.client.CoreV1().Pods(known.namespace).GetLogs(known.pod, o).Stream(ctx)
+	stream, err := s.client.CoreV1().Pods(known.Namespace).GetLogs(known.Pod, o).Stream(ctx)
 	if apierrors.IsNotFound(err) || apierrors.IsBadRequest(err) { // no container has run yet
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read log of %s/%s: %w", known.namespace, known.pod, err)
+		return nil, fmt.Errorf("read log of %s/%s: %w", known.Namespace, known.Pod, err)
 	}
 	defer stream.Close()
 	var out []string
@@ -315,7 +319,7 @@ func (s *Spawner) Logs(ctx context.Context, k outpost.Key, st outpost.State, lin
 		out = append(out, strings.ToValidUTF8(scanner.Text(), "?"))
 	}
 	if err := scanner.Err(); err != nil {
-		return nil, fmt.Errorf("read log of %s/%s: %w", known.namespace, known.pod, err)
+		return nil, fmt.Errorf("read log of %s/%s: %w", known.Namespace, known.Pod, err)
 	}
 	return out, nil
 }

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/outposts-dev/outposts/server/kubespawner"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -48,7 +49,7 @@ func (s *Spawner) begin(ctx context.Context, k outpost.Key) (context.Context, fu
 
 // Start implements [outpost.Spawner].
 func (s *Spawner) Start(ctx context.Context, p outpost.Plan, tell func(outpost.Event)) (outpost.Started, error) {
-	o, ok := p.Objects.(*objects)
+	o, ok := p.Objects.(*kubespawner.Objects)
 	if !ok || o == nil {
 		return outpost.Started{}, fmt.Errorf("plan of %s was not made here", p.Name)
 	}
@@ -58,21 +59,21 @@ func (s *Spawner) Start(ctx context.Context, p outpost.Plan, tell func(outpost.E
 	}
 	defer end()
 	// One limit for all of it: whatever does not come, the start ends, and counts no longer.
-	ctx, cancel := context.WithTimeout(ctx, o.settings.startTimeout())
+	ctx, cancel := context.WithTimeout(ctx, o.Settings.StartLimit())
 	defer cancel()
-	w, err := s.watch(ctx, o.names.Namespace)
+	w, err := s.watch(ctx, o.Pod.Namespace)
 	if err != nil {
 		return outpost.Started{}, err
 	}
-	names := []string{o.names.Pod}
-	if o.claim != nil && o.claim.Name != o.names.Pod {
-		names = append(names, o.claim.Name)
+	names := []string{o.Pod.Name}
+	if o.Claim != nil && o.Claim.Name != o.Pod.Name {
+		names = append(names, o.Claim.Name)
 	}
 	sub := w.subscribe(names...)
 	defer sub.close()
 	r := &run{
 		s: s, o: o, w: w, sub: sub, tell: tell, uids: map[types.UID]bool{},
-		request: attempt{timeout: o.settings.requestTimeout(), budget: o.settings.retryTimeout()},
+		request: attempt{timeout: o.Settings.RequestTimeout(), budget: o.Settings.RetryTimeout()},
 	}
 	r.say(r.progress.first())
 	pod, err := r.makeAll(ctx)
@@ -83,7 +84,7 @@ func (s *Spawner) Start(ctx context.Context, p outpost.Plan, tell func(outpost.E
 	if err != nil {
 		return outpost.Started{}, err
 	}
-	address, err := o.address(pod)
+	address, err := o.Address(pod)
 	if err != nil {
 		return outpost.Started{}, err
 	}
@@ -93,7 +94,7 @@ func (s *Spawner) Start(ctx context.Context, p outpost.Plan, tell func(outpost.E
 // run is the work of one start.
 type run struct {
 	s        *Spawner
-	o        *objects
+	o        *kubespawner.Objects
 	w        *watcher
 	sub      *subscription
 	tell     func(outpost.Event)
@@ -104,7 +105,7 @@ type run struct {
 
 // say passes an event on, unless the operator wants none but the first.
 func (r *run) say(e outpost.Event) {
-	if r.tell != nil && (r.o.settings.EventsEnabled || e.Progress == 0 && e.Message == r.progress.first().Message) {
+	if r.tell != nil && (r.o.Settings.EventsEnabled || e.Progress == 0 && e.Message == r.progress.first().Message) {
 		r.tell(e)
 	}
 }
@@ -115,13 +116,13 @@ func (r *run) makeAll(ctx context.Context) (*corev1.Pod, error) {
 	if err := r.w.ready(ctx); err != nil {
 		return nil, err
 	}
-	if r.o.namespace != nil {
-		if err := r.s.ensureNamespace(ctx, r.request, r.o.namespace); err != nil {
+	if r.o.Namespace != nil {
+		if err := r.s.ensureNamespace(ctx, r.request, r.o.Namespace); err != nil {
 			return nil, err
 		}
 	}
-	if r.o.claim != nil {
-		claim, err := r.s.ensureClaim(ctx, r.request, r.o.claim)
+	if r.o.Claim != nil {
+		claim, err := r.s.ensureClaim(ctx, r.request, r.o.Claim)
 		if err != nil {
 			return nil, err
 		}
@@ -134,13 +135,13 @@ func (r *run) makeAll(ctx context.Context) (*corev1.Pod, error) {
 		return nil, err
 	}
 	r.uids[pod.UID] = true
-	if r.o.secret != nil { // first: the kubelet waits for it
-		if err := r.s.ensureSecret(ctx, r.request, r.o.secret, pod, cleared); err != nil {
+	if r.o.Secret != nil { // first: the kubelet waits for it
+		if err := r.s.ensureSecret(ctx, r.request, r.o.Secret, pod, cleared); err != nil {
 			return nil, err
 		}
 	}
-	if r.o.service != nil {
-		if err := r.s.ensureService(ctx, r.request, r.o.service, pod, cleared); err != nil {
+	if r.o.Service != nil {
+		if err := r.s.ensureService(ctx, r.request, r.o.Service, pod, cleared); err != nil {
 			return nil, err
 		}
 	}
@@ -149,19 +150,19 @@ func (r *run) makeAll(ctx context.Context) (*corev1.Pod, error) {
 
 // adoptable tells whether a pod is the one that this start would make.
 func (r *run) adoptable(pod *corev1.Pod) bool {
-	id, ours := identityOf(pod.Annotations)
-	return ours && id == r.o.id && pod.DeletionTimestamp == nil
+	id, ours := kubespawner.OriginOf(pod.Annotations)
+	return ours && id == r.o.Origin && pod.DeletionTimestamp == nil
 }
 
 // makePod creates the pod, or takes over the one that an earlier attempt of this same start created; cleared is the uid of
 // the one that was in the way, if there was any. Kubernetes asks the quota before the name: a pod of this name may be what
 // fills it, and is counted for a moment after it has gone.
 func (r *run) makePod(ctx context.Context) (pod *corev1.Pod, cleared types.UID, err error) {
-	pods := r.s.client.CoreV1().Pods(r.o.names.Namespace)
+	pods := r.s.client.CoreV1().Pods(r.o.Pod.Namespace)
 	var refused error
 	for range ensureRounds {
 		refused = r.request.do(ctx, func(ctx context.Context) (err error) {
-			pod, err = pods.Create(ctx, r.o.pod, metav1.CreateOptions{})
+			pod, err = pods.Create(ctx, r.o.Pod, metav1.CreateOptions{})
 			return err
 		})
 		if refused == nil {
@@ -172,7 +173,7 @@ func (r *run) makePod(ctx context.Context) (pod *corev1.Pod, cleared types.UID, 
 			break
 		}
 		err := r.request.do(ctx, func(ctx context.Context) (err error) {
-			pod, err = pods.Get(ctx, r.o.names.Pod, metav1.GetOptions{})
+			pod, err = pods.Get(ctx, r.o.Pod.Name, metav1.GetOptions{})
 			return err
 		})
 		switch {
@@ -190,7 +191,7 @@ func (r *run) makePod(ctx context.Context) (pod *corev1.Pod, cleared types.UID, 
 		case err != nil:
 			return nil, "", apiError(err, "read the server's pod")
 		case r.adoptable(pod):
-			r.s.logger.Info("pod adopted", "pod", pod.Name, "namespace", pod.Namespace, "start_id", r.o.id.StartID)
+			r.s.logger.Info("pod adopted", "pod", pod.Name, "namespace", pod.Namespace, "start_id", r.o.Origin.StartID)
 			return pod, cleared, nil
 		}
 		if err := r.clear(ctx, pod); err != nil {
@@ -209,7 +210,7 @@ func (r *run) makePod(ctx context.Context) (pod *corev1.Pod, cleared types.UID, 
 // clear removes a pod that has the name of the one to be made: one that has ended, or that is the same user's same
 // server from an earlier start. It differs from the peer, which kills whatever has the name.
 func (r *run) clear(ctx context.Context, old *corev1.Pod) error {
-	same, err := replaces(r.o.pod, old)
+	same, err := replaces(r.o.Pod, old)
 	if err != nil {
 		return err
 	}
@@ -219,7 +220,7 @@ func (r *run) clear(ctx context.Context, old *corev1.Pod) error {
 			Message: "The pod name " + old.Name + " belongs to another server that runs. Change pod_name_template.",
 		}
 	}
-	r.s.logger.Info("old pod in the way removed", "pod", old.Name, "namespace", old.Namespace, "start_id", r.o.id.StartID)
+	r.s.logger.Info("old pod in the way removed", "pod", old.Name, "namespace", old.Namespace, "start_id", r.o.Origin.StartID)
 	err = r.s.deletePod(ctx, old, new(int64(0)))
 	if err == nil {
 		err = r.s.waitGone(ctx, r.w, old, nil)
@@ -236,20 +237,20 @@ func (r *run) clear(ctx context.Context, old *corev1.Pod) error {
 // user's same server, by us or by the peer. One of a later start is a conflict: this start has been ended elsewhere.
 func replaces(wanted, old metav1.Object) (bool, error) {
 	a, b := old.GetAnnotations(), wanted.GetAnnotations()
-	have, ours := identityOf(a)
-	want, _ := identityOf(b)
+	have, ours := kubespawner.OriginOf(a)
+	want, _ := kubespawner.OriginOf(b)
 	switch {
 	case ours && have == want:
 		return true, nil
-	case a[usernameKey] != b[usernameKey] || a[usernameKey] == "":
+	case a[kubespawner.UsernameKey] != b[kubespawner.UsernameKey] || a[kubespawner.UsernameKey] == "":
 		return false, nil
 	case !ours:
-		return a[servernameKey] == b[servernameKey], nil
-	case have.installation != want.installation || have.Hub != want.Hub || have.Name != want.Name:
+		return a[kubespawner.ServernameKey] == b[kubespawner.ServernameKey], nil
+	case have.Installation != want.Installation || have.Hub != want.Hub || have.Name != want.Name:
 		return false, nil
 	}
-	theirs, err1 := time.Parse(time.RFC3339Nano, a[dateKey])
-	mine, err2 := time.Parse(time.RFC3339Nano, b[dateKey])
+	theirs, err1 := time.Parse(time.RFC3339Nano, a[kubespawner.DateKey])
+	mine, err2 := time.Parse(time.RFC3339Nano, b[kubespawner.DateKey])
 	if err1 == nil && err2 == nil && theirs.After(mine) {
 		return false, outpost.Errorf(outpost.KindConflict, "This server has been started again meanwhile, with start id %s.", detail(have.StartID))
 	}
@@ -258,7 +259,7 @@ func replaces(wanted, old metav1.Object) (bool, error) {
 
 // waitReady waits until the pod is ready or the start's time is over, and tells what happens meanwhile.
 func (r *run) waitReady(ctx context.Context, made *corev1.Pod) (*corev1.Pod, error) {
-	s := r.o.settings
+	s := r.o.Settings
 	began := r.s.now()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -324,7 +325,7 @@ func (r *run) waitReady(ctx context.Context, made *corev1.Pod) (*corev1.Pod, err
 
 // late is the error of a start whose time is over.
 func (r *run) late(d *doubts) error {
-	message := fmt.Sprintf("The server was not ready within %s", r.o.settings.startTimeout())
+	message := fmt.Sprintf("The server was not ready within %s", r.o.Settings.StartLimit())
 	if d.lastEvents != "" {
 		message += "; the last warning was: " + d.lastEvents
 	}

@@ -15,8 +15,11 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes/fake"
 	k8stesting "k8s.io/client-go/testing"
 
+	"github.com/outposts-dev/outposts/server/kubespawner"
+	"github.com/outposts-dev/outposts/server/kubespawner/kubespawnertest"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -32,6 +35,21 @@ type startStopVector struct {
 		Grace                       *int `json:"gracePeriodSeconds"`
 	} `json:"api_calls"`
 	After outpost.State `json:"state_after"`
+}
+
+// ownInstallation is the id of the database in all tests.
+const ownInstallation = "00112233445566778899aabbccddeeff"
+
+// testSpawner makes a Spawner that plans and is never run.
+func testSpawner(t testing.TB, namespace string, o Options) *Spawner {
+	t.Helper()
+	s, err := New(fake.NewClientset(), namespace, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.installation = ownInstallation
+	close(s.running)
+	return s
 }
 
 // aliceKey and alicePlan are the start that the tests of this package make.
@@ -126,7 +144,7 @@ func TestStartsAndStopsAreThePeers(t *testing.T) {
 		"stop-now":                     "the protocol has no such call",
 	}
 	var v lifecycleVectors
-	loadVectors(t, "lifecycle-vectors", &v)
+	kubespawnertest.Load(t, "lifecycle-vectors", &v)
 	seen := 0
 	for _, c := range v.StartStop {
 		if skipped[c.ID] != "" || strings.HasPrefix(c.ID, "delete-forever") { // no call of the protocol removes a user
@@ -192,9 +210,9 @@ func TestStartsAndStopsAreThePeers(t *testing.T) {
 
 // old puts a running pod of the peer in the way, of this user's server.
 func (c *cluster) old(user, server string) {
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-user", Namespace: "jhub", UID: "old", Annotations: map[string]string{usernameKey: user}}}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-user", Namespace: "jhub", UID: "old", Annotations: map[string]string{kubespawner.UsernameKey: user}}}
 	if server != "" {
-		pod.Annotations[servernameKey] = server
+		pod.Annotations[kubespawner.ServernameKey] = server
 	}
 	becomeReady(pod)
 	if err := c.Tracker().Add(pod); err != nil {
@@ -357,9 +375,9 @@ func TestStartWhereItsOwnPodFillsTheQuota(t *testing.T) {
 			cl := newCluster()
 			if tc.startID != "" {
 				pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-user", Namespace: "jhub", UID: "old", Annotations: map[string]string{
-					usernameKey: "user", installationKey: ownInstallation, hubKey: aliceKey.Hub, nameKey: aliceKey.Name, startIDKey: tc.startID,
+					kubespawner.UsernameKey: "user", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: aliceKey.Hub, kubespawner.NameKey: aliceKey.Name, kubespawner.StartIDKey: tc.startID,
 				}}}
-				pod.Spec.Containers = []corev1.Container{{Name: notebookContainer, Ports: []corev1.ContainerPort{{Name: notebookPort, ContainerPort: 8888}}}}
+				pod.Spec.Containers = []corev1.Container{{Name: kubespawner.NotebookContainer, Ports: []corev1.ContainerPort{{Name: kubespawner.NotebookPort, ContainerPort: 8888}}}}
 				becomeReady(pod)
 				cl = newCluster(pod)
 			}
@@ -386,5 +404,11 @@ func (s *Spawner) cancelled(t testing.TB, k outpost.Key) {
 	s.mu.Unlock()
 	if run != nil {
 		<-run.cancelled
+	}
+}
+
+func TestNewRefusesWrongOptions(t *testing.T) {
+	if _, err := New(nil, "jhub", Options{Spawner: map[string]any{"image": 5}}); outpost.KindOf(err) != outpost.KindInvalid {
+		t.Errorf("error %v", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/outposts-dev/outposts/server/kubespawner"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -41,7 +42,7 @@ func judge(pod *corev1.Pod) outpost.Status {
 // notebookStatus returns the status of the notebook container, nil if there is none.
 func notebookStatus(pod *corev1.Pod) *corev1.ContainerStatus {
 	for i, c := range pod.Status.ContainerStatuses {
-		if c.Name == notebookContainer {
+		if c.Name == kubespawner.NotebookContainer {
 			return &pod.Status.ContainerStatuses[i]
 		}
 	}

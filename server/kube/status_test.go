@@ -7,6 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/outposts-dev/outposts/server/kubespawner"
+	"github.com/outposts-dev/outposts/server/kubespawner/kubespawnertest"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -30,25 +32,11 @@ type lifecycleVectors struct {
 		} `json:"messages"`
 	} `json:"progress"`
 	StartStop []startStopVector `json:"start_stop"`
-	Profiles  struct {
-		Base  map[string]any `json:"base_options"`
-		List  []any          `json:"profile_list"`
-		Cases []struct {
-			ID          string         `json:"id"`
-			UserOptions map[string]any `json:"user_options"`
-			After       map[string]any `json:"options_after"`
-			Error       string         `json:"error"`
-		} `json:"cases"`
-		Slugs []struct {
-			Display string `json:"display_name"`
-			Slug    string `json:"slug"`
-		} `json:"generated_slugs"`
-	} `json:"profiles"`
 }
 
 func TestPollIsThePeers(t *testing.T) {
 	var v lifecycleVectors
-	loadVectors(t, "lifecycle-vectors", &v)
+	kubespawnertest.Load(t, "lifecycle-vectors", &v)
 	if len(v.Poll) < 22 {
 		t.Fatalf("only %d vectors", len(v.Poll))
 	}
@@ -56,7 +44,7 @@ func TestPollIsThePeers(t *testing.T) {
 		"failed-notebook-still-running-state": 1, // a failed pod never runs again
 	}
 	for _, c := range v.Poll {
-		pod := decode[corev1.Pod](t, c.Pod)
+		pod := kubespawnertest.Decode[corev1.Pod](t, c.Pod)
 		if pod != nil {
 			trim(pod) // as the informer keeps it
 		}
@@ -90,10 +78,10 @@ func TestPollIsThePeers(t *testing.T) {
 // The notebook's readiness is enough, unless the operator asks for all containers'.
 func TestSidecarsDoNotBlockAStart(t *testing.T) {
 	var v lifecycleVectors
-	loadVectors(t, "lifecycle-vectors", &v)
+	kubespawnertest.Load(t, "lifecycle-vectors", &v)
 	want := map[string]bool{"running-sidecar-not-ready": true, "running-sidecar-terminated": true}
 	for _, c := range v.Poll {
-		pod := decode[corev1.Pod](t, c.Pod)
+		pod := kubespawnertest.Decode[corev1.Pod](t, c.Pod)
 		if pod == nil {
 			continue
 		}
@@ -105,7 +93,7 @@ func TestSidecarsDoNotBlockAStart(t *testing.T) {
 
 func TestEndsHaveReasons(t *testing.T) {
 	notebook := func(end corev1.ContainerStateTerminated) []corev1.ContainerStatus {
-		return []corev1.ContainerStatus{{Name: notebookContainer, State: corev1.ContainerState{Terminated: &end}}}
+		return []corev1.ContainerStatus{{Name: kubespawner.NotebookContainer, State: corev1.ContainerState{Terminated: &end}}}
 	}
 	for _, c := range []struct {
 		name   string

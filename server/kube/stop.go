@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/outposts-dev/outposts/server/kubespawner"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -18,8 +19,8 @@ func (s *Spawner) Stop(ctx context.Context, k outpost.Key, st outpost.State) err
 	if err := s.endStart(ctx, k); err != nil {
 		return err
 	}
-	known := readState(st, s.namespace)
-	w, err := s.watch(ctx, known.namespace)
+	known := kubespawner.ParseState(st, s.namespace)
+	w, err := s.watch(ctx, known.Namespace)
 	if err != nil {
 		return err
 	}
@@ -27,23 +28,23 @@ func (s *Spawner) Stop(ctx context.Context, k outpost.Key, st outpost.State) err
 	if err != nil {
 		return err
 	}
-	if pod != nil && !fits(pod, st) {
+	if pod != nil && !kubespawner.Fits(pod, st) {
 		pod = nil
 	}
 	var uid types.UID
 	var problems []error
 	if pod != nil {
 		uid = pod.UID
-		if known.pod == "" {
-			known = readState(stateOf(pod), s.namespace)
+		if known.Pod == "" {
+			known = kubespawner.ParseState(kubespawner.StateOf(pod), s.namespace)
 		}
-		if err := s.deletePod(ctx, pod, known.grace); err != nil {
+		if err := s.deletePod(ctx, pod, known.Grace); err != nil {
 			problems = append(problems, err)
-		} else if err := s.waitGone(ctx, w, pod, time.After(s.forceAfter+s.graceLeft(pod, known.grace))); err != nil {
+		} else if err := s.waitGone(ctx, w, pod, time.After(s.forceAfter+s.graceLeft(pod, known.Grace))); err != nil {
 			problems = append(problems, err)
 		}
 	}
-	if known.pod != "" {
+	if known.Pod != "" {
 		problems = append(problems, s.deleteHelpers(ctx, k, known, uid))
 	}
 	return errors.Join(problems...)
@@ -68,8 +69,8 @@ func (s *Spawner) endStart(ctx context.Context, k outpost.Key) error {
 
 // findPod returns the key's pod as Kubernetes has it, nil if there is none. A pod of that name which belongs to
 // another start is none.
-func (s *Spawner) findPod(ctx context.Context, w *watcher, k outpost.Key, known known) (*corev1.Pod, error) {
-	name := known.pod
+func (s *Spawner) findPod(ctx context.Context, w *watcher, k outpost.Key, known kubespawner.ParsedState) (*corev1.Pod, error) {
+	name := known.Pod
 	if name == "" {
 		if err := w.ready(ctx); err != nil {
 			return nil, err
@@ -83,7 +84,7 @@ func (s *Spawner) findPod(ctx context.Context, w *watcher, k outpost.Key, known 
 	var pod *corev1.Pod
 	a := attempt{timeout: lookTimeout, budget: stopBudget}
 	err := a.do(ctx, func(ctx context.Context) (err error) {
-		pod, err = s.client.CoreV1().Pods(known.namespace).Get(ctx, name, metav1.GetOptions{})
+		pod, err = s.client.CoreV1().Pods(known.Namespace).Get(ctx, name, metav1.GetOptions{})
 		return err
 	})
 	switch {
@@ -166,24 +167,24 @@ func graceOf(pod *corev1.Pod, asked *int64) time.Duration {
 
 // deleteHelpers deletes Service and Secret of a start, as far as they have not gone with the pod: the garbage collector takes
 // its time, and an older outpost or the peer may have left them without an owner. Those of another start stay.
-func (s *Spawner) deleteHelpers(ctx context.Context, k outpost.Key, known known, podUID types.UID) error {
+func (s *Spawner) deleteHelpers(ctx context.Context, k outpost.Key, known kubespawner.ParsedState, podUID types.UID) error {
 	core := s.client.CoreV1()
 	err := s.deleteHelper(ctx, k, podUID, "Service",
 		func(ctx context.Context) (metav1.Object, error) {
-			return core.Services(known.namespace).Get(ctx, known.pod, metav1.GetOptions{})
+			return core.Services(known.Namespace).Get(ctx, known.Pod, metav1.GetOptions{})
 		},
 		func(ctx context.Context, o metav1.DeleteOptions) error {
-			return core.Services(known.namespace).Delete(ctx, known.pod, o)
+			return core.Services(known.Namespace).Delete(ctx, known.Pod, o)
 		})
-	if known.secret == "" {
+	if known.Secret == "" {
 		return err
 	}
 	return errors.Join(err, s.deleteHelper(ctx, k, podUID, "Secret",
 		func(ctx context.Context) (metav1.Object, error) {
-			return core.Secrets(known.namespace).Get(ctx, known.secret, metav1.GetOptions{})
+			return core.Secrets(known.Namespace).Get(ctx, known.Secret, metav1.GetOptions{})
 		},
 		func(ctx context.Context, o metav1.DeleteOptions) error {
-			return core.Secrets(known.namespace).Delete(ctx, known.secret, o)
+			return core.Secrets(known.Namespace).Delete(ctx, known.Secret, o)
 		}))
 }
 
@@ -199,7 +200,7 @@ func (s *Spawner) deleteHelper(ctx context.Context, k outpost.Key, podUID types.
 	if err != nil {
 		return apiError(err, "look for the server's "+kind)
 	}
-	have, ours := identityOf(object.GetAnnotations())
+	have, ours := kubespawner.OriginOf(object.GetAnnotations())
 	if !(ours && have == s.identity(k)) && !ownedBy(object, podUID) {
 		return nil
 	}

@@ -19,11 +19,17 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/outposts-dev/outposts/server/kubespawner"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
 // withService is the configuration in which a start makes a Service too.
 var withService = Options{Spawner: map[string]any{"services_enabled": true, "k8s_api_request_retry_timeout": 1}}
+
+// serviceOf is a Service of this name with these annotations.
+func serviceOf(name string, annotations map[string]string) *corev1.Service {
+	return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "jhub", Annotations: annotations}}
+}
 
 func mustStart(t testing.TB, s *Spawner, k outpost.Key) outpost.Plan {
 	t.Helper()
@@ -68,18 +74,18 @@ func TestStartKillsNobodyElse(t *testing.T) {
 		change      func(*corev1.Pod)
 		replaced    bool
 	}{
-		{name: "server of another hub", annotations: map[string]string{usernameKey: "user", installationKey: ownInstallation, hubKey: "other", startIDKey: "s9"}},
-		{name: "server of another user", annotations: map[string]string{usernameKey: "USER", installationKey: ownInstallation, hubKey: "hub", startIDKey: "s9"}},
-		{name: "another server of the same user", annotations: map[string]string{usernameKey: "user", installationKey: ownInstallation, hubKey: "hub", nameKey: "x", startIDKey: "s9"}},
-		{name: "this server of another outpost", annotations: map[string]string{usernameKey: "user", installationKey: "other", hubKey: "hub", startIDKey: "s9"}},
+		{name: "server of another hub", annotations: map[string]string{kubespawner.UsernameKey: "user", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "other", kubespawner.StartIDKey: "s9"}},
+		{name: "server of another user", annotations: map[string]string{kubespawner.UsernameKey: "USER", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "hub", kubespawner.StartIDKey: "s9"}},
+		{name: "another server of the same user", annotations: map[string]string{kubespawner.UsernameKey: "user", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "hub", kubespawner.NameKey: "x", kubespawner.StartIDKey: "s9"}},
+		{name: "this server of another outpost", annotations: map[string]string{kubespawner.UsernameKey: "user", kubespawner.InstallationKey: "other", kubespawner.HubKey: "hub", kubespawner.StartIDKey: "s9"}},
 		{name: "pod of nobody"},
 		{
-			name: "ended server of another hub", annotations: map[string]string{installationKey: ownInstallation, hubKey: "other", startIDKey: "s9"},
+			name: "ended server of another hub", annotations: map[string]string{kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "other", kubespawner.StartIDKey: "s9"},
 			change: func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }, replaced: true,
 		},
-		{name: "earlier start of this server", annotations: map[string]string{usernameKey: "user", installationKey: ownInstallation, hubKey: "hub", startIDKey: "s9"}, replaced: true},
-		{name: "server of the peer", annotations: map[string]string{usernameKey: "user"}, replaced: true},
-		{name: "other server of the peer", annotations: map[string]string{usernameKey: "user", servernameKey: "lab"}},
+		{name: "earlier start of this server", annotations: map[string]string{kubespawner.UsernameKey: "user", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "hub", kubespawner.StartIDKey: "s9"}, replaced: true},
+		{name: "server of the peer", annotations: map[string]string{kubespawner.UsernameKey: "user"}, replaced: true},
+		{name: "other server of the peer", annotations: map[string]string{kubespawner.UsernameKey: "user", kubespawner.ServernameKey: "lab"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-user", Namespace: "jhub", UID: "old", Annotations: c.annotations}}
@@ -127,12 +133,12 @@ func TestStartLeavesALaterStartAlone(t *testing.T) {
 			cl := newCluster()
 			s := cl.run(t, withService)
 			first := datedPlan(t, s, aliceKey, day, nil)
-			second, _ := datedPlan(t, s, later, day.Add(time.Nanosecond), nil).Objects.(*objects)
-			second.pod.UID, second.service.UID, second.service.Namespace = "second", "seconds", "jhub"
-			becomeReady(second.pod)
+			second, _ := datedPlan(t, s, later, day.Add(time.Nanosecond), nil).Objects.(*kubespawner.Objects)
+			second.Pod.UID, second.Service.UID, second.Service.Namespace = "second", "seconds", "jhub"
+			becomeReady(second.Pod)
 			succeed := sync.OnceFunc(func() { // by another process
 				_ = cl.Tracker().Delete(podResource, "jhub", "jupyter-user") // the first one's, if it is there
-				if err := errors.Join(cl.Tracker().Add(second.service), cl.Tracker().Add(second.pod)); err != nil {
+				if err := errors.Join(cl.Tracker().Add(second.Service), cl.Tracker().Add(second.Pod)); err != nil {
 					t.Error(err)
 				}
 			})
@@ -160,11 +166,11 @@ func TestStartLeavesALaterStartAlone(t *testing.T) {
 // The Service of another server is there, and its pod is not.
 func TestStartTakesNoServiceOfAnotherServer(t *testing.T) {
 	for name, annotations := range map[string]map[string]string{
-		"other outpost":     {usernameKey: "user", installationKey: "other", hubKey: "hub", startIDKey: "s9"},
-		"other hub":         {usernameKey: "user", installationKey: ownInstallation, hubKey: "other", startIDKey: "s9"},
-		"other user":        {usernameKey: "USER", installationKey: ownInstallation, hubKey: "hub", startIDKey: "s9"},
-		"other server":      {usernameKey: "user", installationKey: ownInstallation, hubKey: "hub", nameKey: "x", startIDKey: "s9"},
-		"other of the peer": {usernameKey: "user", servernameKey: "x"},
+		"other outpost":     {kubespawner.UsernameKey: "user", kubespawner.InstallationKey: "other", kubespawner.HubKey: "hub", kubespawner.StartIDKey: "s9"},
+		"other hub":         {kubespawner.UsernameKey: "user", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "other", kubespawner.StartIDKey: "s9"},
+		"other user":        {kubespawner.UsernameKey: "USER", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "hub", kubespawner.StartIDKey: "s9"},
+		"other server":      {kubespawner.UsernameKey: "user", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "hub", kubespawner.NameKey: "x", kubespawner.StartIDKey: "s9"},
+		"other of the peer": {kubespawner.UsernameKey: "user", kubespawner.ServernameKey: "x"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cl := newCluster(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-user", Namespace: "jhub", UID: "foreign", Annotations: annotations}})
@@ -186,11 +192,11 @@ func TestStartTakesNoServiceOfAnotherServer(t *testing.T) {
 
 // The Service of a foreign server that has ended goes with its pod, in its own time.
 func TestStartReplacesTheServiceOfAnEndedServer(t *testing.T) {
-	annotations := map[string]string{usernameKey: "USER", installationKey: ownInstallation, hubKey: "other", startIDKey: "s9"}
+	annotations := map[string]string{kubespawner.UsernameKey: "USER", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "other", kubespawner.StartIDKey: "s9"}
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-user", Namespace: "jhub", UID: "old", Annotations: annotations}}
 	pod.Status.Phase = corev1.PodFailed
-	svc := buildService("jupyter-user", "jhub", 8888, nil, nil, annotations)
-	svc.UID, svc.OwnerReferences = "olds", []metav1.OwnerReference{ownerReference("jupyter-user", "old")}
+	svc := serviceOf("jupyter-user", annotations)
+	svc.UID, svc.OwnerReferences = "olds", []metav1.OwnerReference{kubespawner.OwnerReference("jupyter-user", "old")}
 	cl := newCluster(pod, svc)
 	s := cl.run(t, withService)
 	mustStart(t, s, aliceKey)
@@ -198,7 +204,7 @@ func TestStartReplacesTheServiceOfAnEndedServer(t *testing.T) {
 
 func TestStartReplacesALeftOverService(t *testing.T) {
 	cl := newCluster(&corev1.Service{ObjectMeta: metav1.ObjectMeta{
-		Name: "jupyter-user", Namespace: "jhub", UID: "left-over", Annotations: map[string]string{usernameKey: "user", installationKey: ownInstallation, hubKey: "hub", startIDKey: "s0"},
+		Name: "jupyter-user", Namespace: "jhub", UID: "left-over", Annotations: map[string]string{kubespawner.UsernameKey: "user", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "hub", kubespawner.StartIDKey: "s0"},
 	}})
 	s := cl.run(t, withService)
 	mustStart(t, s, aliceKey)
@@ -218,16 +224,16 @@ func TestStartTakesOnlyTheServiceOfItsPod(t *testing.T) {
 		owners []metav1.OwnerReference
 		want   []string
 	}{
-		"its pod's":     {[]metav1.OwnerReference{ownerReference("jupyter-user", "made")}, []string{"create pods/jupyter-user", "create services/jupyter-user"}},
-		"another pod's": {[]metav1.OwnerReference{ownerReference("jupyter-user", "gone")}, []string{"create pods/jupyter-user", "create services/jupyter-user", "delete services/jupyter-user", "create services/jupyter-user"}},
+		"its pod's":     {[]metav1.OwnerReference{kubespawner.OwnerReference("jupyter-user", "made")}, []string{"create pods/jupyter-user", "create services/jupyter-user"}},
+		"another pod's": {[]metav1.OwnerReference{kubespawner.OwnerReference("jupyter-user", "gone")}, []string{"create pods/jupyter-user", "create services/jupyter-user", "delete services/jupyter-user", "create services/jupyter-user"}},
 		"nobody's":      {nil, []string{"create pods/jupyter-user", "create services/jupyter-user", "delete services/jupyter-user", "create services/jupyter-user"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			annotations := map[string]string{installationKey: ownInstallation, hubKey: aliceKey.Hub, nameKey: "", startIDKey: aliceKey.StartID, usernameKey: "user"}
+			annotations := map[string]string{kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: aliceKey.Hub, kubespawner.NameKey: "", kubespawner.StartIDKey: aliceKey.StartID, kubespawner.UsernameKey: "user"}
 			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-user", Namespace: "jhub", UID: "made", Annotations: annotations}}
-			pod.Spec.Containers = []corev1.Container{{Name: notebookContainer, Ports: []corev1.ContainerPort{{Name: notebookPort, ContainerPort: 8888}}}}
+			pod.Spec.Containers = []corev1.Container{{Name: kubespawner.NotebookContainer, Ports: []corev1.ContainerPort{{Name: kubespawner.NotebookPort, ContainerPort: 8888}}}}
 			becomeReady(pod)
-			svc := buildService("jupyter-user", "jhub", 8888, nil, nil, annotations)
+			svc := serviceOf("jupyter-user", annotations)
 			svc.UID, svc.OwnerReferences = "old", tc.owners
 			cl := newCluster(pod, svc)
 			s := cl.run(t, withService)
@@ -239,7 +245,7 @@ func TestStartTakesOnlyTheServiceOfItsPod(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff([]metav1.OwnerReference{ownerReference("jupyter-user", "made")}, made.OwnerReferences); diff != "" {
+			if diff := cmp.Diff([]metav1.OwnerReference{kubespawner.OwnerReference("jupyter-user", "made")}, made.OwnerReferences); diff != "" {
 				t.Errorf("owner (-want +got)\n%s", diff)
 			}
 		})
@@ -345,9 +351,9 @@ func TestStopOfWhatIsNotThere(t *testing.T) {
 	for name, st := range map[string]outpost.State{
 		"no state":               nil,
 		"empty state":            {},
-		"nonsense":               {statePod: 5, stateNS: []any{}, stateGrace: "x"},
+		"nonsense":               {"pod_name": 5, "namespace": []any{}, "delete_grace_period": "x"},
 		"state of the peer":      {"kubespawner_version": "7.0.0", "pod_name": "jupyter-x", "namespace": "jhub", "dns_name": "x"},
-		"other namespace":        {statePod: "jupyter-x", stateNS: "elsewhere"},
+		"other namespace":        {"pod_name": "jupyter-x", "namespace": "elsewhere"},
 		"planned and never made": planOf(t, s, aliceKey, nil).State,
 	} {
 		if err := s.Stop(t.Context(), aliceKey, st); err != nil {
@@ -370,8 +376,8 @@ func TestStopFindsPodsBySeveralWays(t *testing.T) {
 	}
 	peers := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-maria", Namespace: "jhub", UID: "peers"}}
 	becomeReady(peers)
-	svc := buildService("jupyter-maria", "jhub", 8888, nil, nil, map[string]string{usernameKey: "maria"})
-	svc.OwnerReferences = []metav1.OwnerReference{ownerReference("jupyter-maria", "peers")}
+	svc := serviceOf("jupyter-maria", map[string]string{kubespawner.UsernameKey: "maria"})
+	svc.OwnerReferences = []metav1.OwnerReference{kubespawner.OwnerReference("jupyter-maria", "peers")}
 	if err := errors.Join(cl.Tracker().Add(peers), cl.Tracker().Add(svc)); err != nil {
 		t.Fatal(err)
 	}
@@ -407,7 +413,7 @@ func TestPollNeedsNoRequest(t *testing.T) {
 func TestPollAsksBeforeItSaysGone(t *testing.T) {
 	cl := newCluster()
 	s := cl.run(t, Options{})
-	st := outpost.State{statePod: "jupyter-user", stateNS: "jhub"}
+	st := outpost.State{"pod_name": "jupyter-user", "namespace": "jhub"}
 	cl.errors["get pods"] = []error{errServer}
 	if got, err := s.Poll(t.Context(), aliceKey, st); outpost.KindOf(err) != outpost.KindUnavailable {
 		t.Errorf("Kubernetes away: %+v, %v", got, err)
@@ -511,7 +517,7 @@ func TestLogs(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
 	}
-	if got, err := s.Logs(t.Context(), aliceKey, outpost.State{statePod: "none"}, 10); err != nil || got != nil {
+	if got, err := s.Logs(t.Context(), aliceKey, outpost.State{"pod_name": "none"}, 10); err != nil || got != nil {
 		t.Errorf("no pod: %v, %v", got, err)
 	}
 }
@@ -635,7 +641,7 @@ func TestPodsOfAnotherDatabaseAreLeftAlone(t *testing.T) {
 	other := cl.runAs(t, "ffeeddccbbaa99887766554433221100", withService)
 	theirs := mustStart(t, other, aliceKey)
 	if err := cl.Tracker().Add(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "x", Namespace: "jhub", Annotations: map[string]string{
-		installationKey: "$(reboot)", hubKey: "hub", startIDKey: "s",
+		kubespawner.InstallationKey: "$(reboot)", kubespawner.HubKey: "hub", kubespawner.StartIDKey: "s",
 	}}}); err != nil {
 		t.Fatal(err)
 	}
@@ -675,19 +681,19 @@ func TestPodsOfAnotherDatabaseAreLeftAlone(t *testing.T) {
 }
 
 func TestInterruptedStartOfThePeerIsStoppedByName(t *testing.T) {
-	mine := map[string]string{usernameKey: "Alice", servernameKey: "lab"}
+	mine := map[string]string{kubespawner.UsernameKey: "Alice", kubespawner.ServernameKey: "lab"}
 	for _, c := range []struct {
 		name, server, pod string
 		annotations       map[string]string
 		kept              bool
 	}{
 		{name: "its pod", server: "lab", pod: "jupyter-alice---3bc51062--lab", annotations: mine},
-		{name: "the pod of the default server", pod: "jupyter-alice---3bc51062", annotations: map[string]string{usernameKey: "Alice"}},
-		{name: "the pod of another user", server: "lab", pod: "jupyter-alice---3bc51062--lab", annotations: map[string]string{usernameKey: "alice", servernameKey: "lab"}, kept: true},
-		{name: "the pod of another server", server: "lab", pod: "jupyter-alice---3bc51062--lab", annotations: map[string]string{usernameKey: "Alice"}, kept: true},
+		{name: "the pod of the default server", pod: "jupyter-alice---3bc51062", annotations: map[string]string{kubespawner.UsernameKey: "Alice"}},
+		{name: "the pod of another user", server: "lab", pod: "jupyter-alice---3bc51062--lab", annotations: map[string]string{kubespawner.UsernameKey: "alice", kubespawner.ServernameKey: "lab"}, kept: true},
+		{name: "the pod of another server", server: "lab", pod: "jupyter-alice---3bc51062--lab", annotations: map[string]string{kubespawner.UsernameKey: "Alice"}, kept: true},
 		{name: "a pod of nobody", server: "lab", pod: "jupyter-alice---3bc51062--lab", kept: true},
 		{name: "a later start by this server", server: "lab", pod: "jupyter-alice---3bc51062--lab", annotations: map[string]string{
-			usernameKey: "Alice", servernameKey: "lab", installationKey: ownInstallation, hubKey: "hub", nameKey: "lab", startIDKey: "s2",
+			kubespawner.UsernameKey: "Alice", kubespawner.ServernameKey: "lab", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "hub", kubespawner.NameKey: "lab", kubespawner.StartIDKey: "s2",
 		}, kept: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -722,11 +728,55 @@ func TestInterruptedStartOfThePeerIsStoppedByName(t *testing.T) {
 
 func TestRestoreKeepsWhatIsKnown(t *testing.T) {
 	s := testSpawner(t, "jhub", Options{})
-	full := outpost.Service{Body: outpost.Body{Env: map[string]string{"JUPYTERHUB_USER": "alice"}}, State: outpost.State{statePod: "x", stateNS: "y"}}
+	full := outpost.Service{Body: outpost.Body{Env: map[string]string{"JUPYTERHUB_USER": "alice"}}, State: outpost.State{"pod_name": "x", "namespace": "y"}}
 	if diff := cmp.Diff(full.State, s.Restore(outpost.Hub{}, full)); diff != "" {
 		t.Errorf("a full state (-want +got)\n%s", diff)
 	}
 	if got := s.Restore(outpost.Hub{}, outpost.Service{State: outpost.State{}}); len(got) > 0 {
 		t.Errorf("a row that says nothing: %v", got)
+	}
+}
+
+// The Secret with the certificates goes with the pod.
+func TestStopRemovesTheSecretOfInternalTLS(t *testing.T) {
+	cl := newCluster()
+	s := cl.run(t, Options{})
+	p := planWithCerts(t, s)
+	if _, err := s.Start(t.Context(), p, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Stop(t.Context(), p.Key, p.State); err != nil {
+		t.Fatal(err)
+	}
+	if left := cl.left(t); left != "" {
+		t.Errorf("left behind: %s", left)
+	}
+}
+
+// X36: a stop after a restart knows the stored state and nothing else; it makes nothing, neither certificates nor a Secret.
+func TestX36AStopAfterARestartMakesNothing(t *testing.T) {
+	cl := newCluster()
+	first := cl.run(t, withService)
+	p := mustStart(t, first, aliceKey)
+	data, err := json.Marshal(p.State)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stored outpost.State
+	if err := json.Unmarshal(data, &stored); err != nil {
+		t.Fatal(err)
+	}
+	next := cl.run(t, withService)
+	cl.taken()
+	if err := next.Stop(t.Context(), aliceKey, stored); err != nil {
+		t.Fatal(err)
+	}
+	for _, call := range cl.taken() {
+		if strings.HasPrefix(call, "create ") {
+			t.Errorf("the stop made something: %s", call)
+		}
+	}
+	if left := cl.left(t); left != "" {
+		t.Errorf("left behind: %s", left)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/outposts-dev/outposts/server/kubespawner"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -200,7 +201,7 @@ func (w *watcher) pod(name string) *corev1.Pod {
 }
 
 // podOf returns a cached pod of a start; nil if there is none.
-func (w *watcher) podOf(id identity) *corev1.Pod {
+func (w *watcher) podOf(id kubespawner.Origin) *corev1.Pod {
 	objects, err := w.informer.GetIndexer().ByIndex(byIdentity, indexKey(id))
 	if err != nil || len(objects) == 0 {
 		return nil
@@ -217,15 +218,15 @@ func (w *watcher) pods() []*corev1.Pod {
 		if !ok {
 			continue
 		}
-		if _, ours := identityOf(pod.Annotations); ours {
+		if _, ours := kubespawner.OriginOf(pod.Annotations); ours {
 			out = append(out, pod)
 		}
 	}
 	return out
 }
 
-func indexKey(id identity) string {
-	return id.installation + "\x00" + id.Hub + "\x00" + id.Name + "\x00" + id.StartID
+func indexKey(id kubespawner.Origin) string {
+	return id.Installation + "\x00" + id.Hub + "\x00" + id.Name + "\x00" + id.StartID
 }
 
 func indexByIdentity(object any) ([]string, error) {
@@ -233,7 +234,7 @@ func indexByIdentity(object any) ([]string, error) {
 	if !ok {
 		return nil, nil
 	}
-	if id, ours := identityOf(pod.Annotations); ours {
+	if id, ours := kubespawner.OriginOf(pod.Annotations); ours {
 		return []string{indexKey(id)}, nil
 	}
 	return nil, nil
@@ -250,7 +251,7 @@ func trimPod(object any) (any, error) {
 // trim drops what no one here reads of a pod: variables, volumes, managed fields and most of the rest.
 func trim(pod *corev1.Pod) {
 	annotations := map[string]string{}
-	for _, key := range []string{installationKey, hubKey, nameKey, startIDKey, dateKey, stateKey, usernameKey, servernameKey} {
+	for _, key := range []string{kubespawner.InstallationKey, kubespawner.HubKey, kubespawner.NameKey, kubespawner.StartIDKey, kubespawner.DateKey, kubespawner.StateKey, kubespawner.UsernameKey, kubespawner.ServernameKey} {
 		if value, ok := pod.Annotations[key]; ok {
 			annotations[key] = value
 		}

@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/outposts-dev/outposts/server/kubespawner"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -98,7 +99,7 @@ func TestWatchComesBackFromEveryAnswer(t *testing.T) {
 	for i := range pods {
 		keys[i] = outpost.Key{Hub: "hub", Name: fmt.Sprintf("lab%d", i), StartID: "s"}
 		p := planOf(t, planner, keys[i], nil)
-		pods[i], states[i] = *p.Objects.(*objects).pod, p.State
+		pods[i], states[i] = *p.Objects.(*kubespawner.Objects).Pod, p.State
 		pods[i].Namespace, pods[i].ResourceVersion = "jhub", "5"
 		becomeReady(&pods[i])
 	}

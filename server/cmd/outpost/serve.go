@@ -16,6 +16,7 @@ import (
 	"github.com/outposts-dev/outposts/server"
 	"github.com/outposts-dev/outposts/server/footprint"
 	"github.com/outposts-dev/outposts/server/kube"
+	"github.com/outposts-dev/outposts/server/kubespawner/options"
 )
 
 // namespaceFile is where Kubernetes tells a pod its namespace.
@@ -74,8 +75,8 @@ func (p *process) check(context.Context) error {
 	return nil
 }
 
-func optionError(file, at string, options map[string]any) error {
-	if err := kube.CheckOptions(options); err != nil {
+func optionError(file, at string, values map[string]any) error {
+	if err := options.Check(values); err != nil {
 		return fmt.Errorf("%s: %s: %w", file, at, err)
 	}
 	return nil

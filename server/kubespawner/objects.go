@@ -1,4 +1,4 @@
-package kube
+package kubespawner
 
 import (
 	"fmt"
@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/outposts-dev/outposts/server/kubespawner/options"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -23,17 +24,17 @@ const (
 // Labels and annotations. Those of the peer are hub.jupyter.org/...; ours tell whose an object is, so that it is
 // found again without a database. The labels hold slugs, the annotations the raw texts.
 const (
-	usernameKey    = "hub.jupyter.org/username"
-	servernameKey  = "hub.jupyter.org/servername"
+	UsernameKey    = "hub.jupyter.org/username"
+	ServernameKey  = "hub.jupyter.org/servername"
 	kubespawnerKey = "hub.jupyter.org/kubespawner-version"
 	jupyterhubKey  = "hub.jupyter.org/jupyterhub-version"
 
-	installationKey = "outposts.dev/installation" // the id of the database that has the start's row
-	hubKey          = "outposts.dev/hub"
-	nameKey         = "outposts.dev/name"
-	startIDKey      = "outposts.dev/start-id"
-	dateKey         = "outposts.dev/start-date" // RFC 3339, the row's; of two starts of a server the later one stays
-	stateKey        = "outposts.dev/state"      // the state as JSON, to give a service back after its row is lost
+	InstallationKey = "outposts.dev/installation" // the id of the database that has the start's row
+	HubKey          = "outposts.dev/hub"
+	NameKey         = "outposts.dev/name"
+	StartIDKey      = "outposts.dev/start-id"
+	DateKey         = "outposts.dev/start-date" // RFC 3339, the row's; of two starts of a server the later one stays
+	StateKey        = "outposts.dev/state"      // the state as JSON, to give a service back after its row is lost
 )
 
 // Keys of the Secret with the certificates of internal TLS; the mounted files are called the same.
@@ -47,8 +48,8 @@ const storageClassAnnotation = "volume.beta.kubernetes.io/storage-class"
 
 // identity is whose an object is: that of one start, by the outpost whose database has this id. Keys alone do not tell: two
 // outposts in a namespace may both have a hub "jupyterhub".
-type identity struct {
-	installation string
+type Origin struct {
+	Installation string
 	outpost.Key
 }
 
@@ -59,8 +60,8 @@ type metadata struct {
 }
 
 // buildMetadata layers labels and annotations; later layers win, so a hub cannot take the component label away.
-func buildMetadata(id identity, sub subject, s settings, f fields, p *problems) metadata {
-	own := map[string]string{installationKey: id.installation, hubKey: labelSlug(id.Hub), startIDKey: labelSlug(id.StartID)}
+func buildMetadata(id Origin, sub subject, s options.Settings, f fields, p *options.Problems) metadata {
+	own := map[string]string{InstallationKey: id.Installation, HubKey: labelSlug(id.Hub), StartIDKey: labelSlug(id.StartID)}
 	layers := func(list ...map[string]string) map[string]string {
 		out := map[string]string{}
 		for _, m := range list {
@@ -75,35 +76,35 @@ func buildMetadata(id identity, sub subject, s settings, f fields, p *problems) 
 		}
 		return out
 	}
-	user := map[string]string{usernameKey: labelSlug(sub.User)}
+	user := map[string]string{UsernameKey: labelSlug(sub.User)}
 	m := metadata{
 		labels:    layers(user, expand("extra_labels", s.ExtraLabels), s.CommonLabels, own),
 		pvcLabels: layers(user, expand("storage_extra_labels", s.StorageExtraLabels), s.CommonLabels),
 	}
 	component := map[string]string{"app.kubernetes.io/component": s.ComponentLabel, "component": s.ComponentLabel}
-	m.podLabels = layers(m.labels, component, map[string]string{servernameKey: labelSlug(sub.Server)}, own)
+	m.podLabels = layers(m.labels, component, map[string]string{ServernameKey: labelSlug(sub.Server)}, own)
 	maps.Copy(m.pvcLabels, map[string]string{
-		"app.kubernetes.io/component": s.ComponentLabel, "component": "singleuser-storage", hubKey: labelSlug(id.Hub),
+		"app.kubernetes.io/component": s.ComponentLabel, "component": "singleuser-storage", HubKey: labelSlug(id.Hub),
 	})
 	base := map[string]string{
-		usernameKey: sub.User, kubespawnerKey: kubespawnerVersion, jupyterhubKey: jupyterhubVersion,
+		UsernameKey: sub.User, kubespawnerKey: kubespawnerVersion, jupyterhubKey: jupyterhubVersion,
 	}
 	if sub.Server != "" {
-		base[servernameKey] = sub.Server
+		base[ServernameKey] = sub.Server
 	}
 	m.annotations = layers(base, expand("extra_annotations", s.ExtraAnnotations),
-		map[string]string{installationKey: id.installation, hubKey: id.Hub, nameKey: id.Name, startIDKey: id.StartID})
+		map[string]string{InstallationKey: id.Installation, HubKey: id.Hub, NameKey: id.Name, StartIDKey: id.StartID})
 	m.pvcAnnotations = layers(base, expand("storage_extra_annotations", s.StorageExtraAnnotations),
-		map[string]string{hubKey: id.Hub})
+		map[string]string{HubKey: id.Hub})
 	return m
 }
 
 // identityOf returns whose object this is, from its annotations; false if no outpost made it.
-func identityOf(annotations map[string]string) (identity, bool) {
-	installation, ok1 := annotations[installationKey]
-	hub, ok2 := annotations[hubKey]
-	startID, ok3 := annotations[startIDKey]
-	return identity{installation, outpost.Key{Hub: hub, Name: annotations[nameKey], StartID: startID}}, ok1 && ok2 && ok3
+func OriginOf(annotations map[string]string) (Origin, bool) {
+	installation, ok1 := annotations[InstallationKey]
+	hub, ok2 := annotations[HubKey]
+	startID, ok3 := annotations[StartIDKey]
+	return Origin{installation, outpost.Key{Hub: hub, Name: annotations[NameKey], StartID: startID}}, ok1 && ok2 && ok3
 }
 
 // pvcInput is what a volume claim is made of.
@@ -117,7 +118,7 @@ type pvcInput struct {
 }
 
 // buildPVC makes the claim for a user's home, as KubeSpawner's make_pvc does.
-func buildPVC(in pvcInput, p *problems) *corev1.PersistentVolumeClaim {
+func buildPVC(in pvcInput, p *options.Problems) *corev1.PersistentVolumeClaim {
 	pvc := &corev1.PersistentVolumeClaim{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PersistentVolumeClaim"},
 		ObjectMeta: metav1.ObjectMeta{
@@ -129,7 +130,7 @@ func buildPVC(in pvcInput, p *problems) *corev1.PersistentVolumeClaim {
 	}
 	size, err := resource.ParseQuantity(in.Storage)
 	if err != nil {
-		p.addf("storage_capacity", "must be a quantity such as 10Gi")
+		p.Addf("storage_capacity", "must be a quantity such as 10Gi")
 	}
 	pvc.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: size}
 	if len(in.Selector) > 0 {
@@ -179,7 +180,7 @@ func buildSecret(name, namespace string, c certificates, labels, annotations map
 }
 
 // buildNamespace makes a user's own namespace.
-func buildNamespace(name string, s settings, f fields, p *problems) *corev1.Namespace {
+func buildNamespace(name string, s options.Settings, f fields, p *options.Problems) *corev1.Namespace {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{}, Annotations: map[string]string{}}}
 	for key, value := range f.expandMap("user_namespace_labels", s.UserNamespaceLabels, p) {
 		ns.Labels[key], _ = value.(string)
@@ -191,7 +192,7 @@ func buildNamespace(name string, s settings, f fields, p *problems) *corev1.Name
 }
 
 // ownerReference makes an object go with the pod.
-func ownerReference(name string, uid types.UID) metav1.OwnerReference {
+func OwnerReference(name string, uid types.UID) metav1.OwnerReference {
 	controller, block := false, true
 	return metav1.OwnerReference{
 		APIVersion: "v1", Kind: "Pod", Name: name, UID: uid, Controller: &controller, BlockOwnerDeletion: &block,
@@ -202,10 +203,10 @@ func ownerReference(name string, uid types.UID) metav1.OwnerReference {
 func portOf(pod *corev1.Pod) (int32, error) {
 	for _, c := range pod.Spec.Containers {
 		for _, port := range c.Ports {
-			if port.Name == notebookPort {
+			if port.Name == NotebookPort {
 				return port.ContainerPort, nil
 			}
 		}
 	}
-	return 0, fmt.Errorf("no container has a port called %s", notebookPort)
+	return 0, fmt.Errorf("no container has a port called %s", NotebookPort)
 }

@@ -1,4 +1,4 @@
-package kube
+package kubespawner
 
 import (
 	"encoding/json"
@@ -10,8 +10,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/kubernetes/fake"
 
+	"github.com/outposts-dev/outposts/server/kubespawner/kubespawnertest"
+	"github.com/outposts-dev/outposts/server/kubespawner/options"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -78,29 +79,23 @@ func (w wantObjects) renamed(t *testing.T, names *strings.Replacer) (out wantObj
 	return out
 }
 
-// ownInstallation is the id of the database in all tests.
-const ownInstallation = "00112233445566778899aabbccddeeff"
+// installation is the id of the outpost's database in these tests.
+const installation = "00112233445566778899aabbccddeeff"
 
-// testSpawner makes a Spawner that plans and is never run.
-func testSpawner(t testing.TB, namespace string, o Options) *Spawner {
+func testBuilder(t testing.TB, namespace string, options map[string]any) *Builder {
 	t.Helper()
-	if o.LookupEnv == nil {
-		o.LookupEnv = func(name string) (string, bool) {
-			value, ok := map[string]string{"LANGUAGE_KEPT": "de"}[name]
-			return value, ok
-		}
-	}
-	s, err := New(fake.NewClientset(), namespace, o)
+	b, err := NewBuilder(namespace, options, 0, func(name string) (string, bool) {
+		value, ok := map[string]string{"LANGUAGE_KEPT": "de"}[name]
+		return value, ok
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.installation = ownInstallation
-	close(s.running)
-	return s
+	return b
 }
 
 // check compares what was built with a vector. edit brings the peer's pod to what we want where we differ.
-func (w wantObjects) check(t *testing.T, o *objects, edit func(*corev1.Pod)) {
+func (w wantObjects) check(t *testing.T, o *Objects, edit func(*corev1.Pod)) {
 	t.Helper()
 	wantNames := names{Namespace: w.Names.Namespace, Pod: w.Names.Pod, DNS: w.Names.DNS, Secret: w.Names.Secret, PVC: w.Names.PVC}
 	if diff := cmp.Diff(wantNames, o.names); diff != "" {
@@ -109,45 +104,45 @@ func (w wantObjects) check(t *testing.T, o *objects, edit func(*corev1.Pod)) {
 	if len(w.Pod) == 0 {
 		return
 	}
-	want := decode[corev1.Pod](t, w.Pod)
+	want := kubespawnertest.Decode[corev1.Pod](t, w.Pod)
 	want.Namespace = w.Names.Namespace
 	want.Labels, want.Annotations = likePeer(want.Labels), likePeer(want.Annotations)
 	edit(want)
-	got := withPeersMode(o.pod.DeepCopy())
+	got := withPeersMode(o.Pod.DeepCopy())
 	got.Labels, got.Annotations = likePeer(got.Labels), likePeer(got.Annotations)
-	if diff := cmp.Diff(want, got, sameObject); diff != "" {
+	if diff := cmp.Diff(want, got, kubespawnertest.SameObject); diff != "" {
 		t.Errorf("pod (-want +got)\n%s", diff)
 	}
-	if want := decode[corev1.PersistentVolumeClaim](t, w.PVC); want != nil || o.claim != nil {
+	if want := kubespawnertest.Decode[corev1.PersistentVolumeClaim](t, w.PVC); want != nil || o.Claim != nil {
 		want.Namespace, want.Labels, want.Annotations = w.Names.Namespace, likePeer(want.Labels), likePeer(want.Annotations)
-		got := o.claim.DeepCopy()
+		got := o.Claim.DeepCopy()
 		got.Labels, got.Annotations = likePeer(got.Labels), likePeer(got.Annotations)
-		if diff := cmp.Diff(want, got, sameObject); diff != "" {
+		if diff := cmp.Diff(want, got, kubespawnertest.SameObject); diff != "" {
 			t.Errorf("claim (-want +got)\n%s", diff)
 		}
 	}
-	if want := decode[corev1.Service](t, w.Service); want != nil || o.service != nil {
+	if want := kubespawnertest.Decode[corev1.Service](t, w.Service); want != nil || o.Service != nil {
 		want.Namespace, want.Labels, want.Annotations = w.Names.Namespace, likePeer(want.Labels), likePeer(want.Annotations)
 		want.Spec.Selector = likePeer(want.Spec.Selector)
 		want.OwnerReferences = nil // set when the pod has a uid
-		got := o.service.DeepCopy()
+		got := o.Service.DeepCopy()
 		got.Labels, got.Annotations, got.APIVersion = likePeer(got.Labels), likePeer(got.Annotations), ""
 		got.Spec.Selector = likePeer(got.Spec.Selector)
-		if diff := cmp.Diff(want, got, sameObject); diff != "" {
+		if diff := cmp.Diff(want, got, kubespawnertest.SameObject); diff != "" {
 			t.Errorf("service (-want +got)\n%s", diff)
 		}
 	}
-	if want := decode[corev1.Secret](t, w.Secret); want != nil || o.secret != nil {
+	if want := kubespawnertest.Decode[corev1.Secret](t, w.Secret); want != nil || o.Secret != nil {
 		want.Namespace, want.Labels, want.Annotations = w.Names.Namespace, likePeer(want.Labels), likePeer(want.Annotations)
 		want.OwnerReferences = nil
-		got := o.secret.DeepCopy()
+		got := o.Secret.DeepCopy()
 		got.Labels, got.Annotations = likePeer(got.Labels), likePeer(got.Annotations)
-		if diff := cmp.Diff(want, got, sameObject); diff != "" {
+		if diff := cmp.Diff(want, got, kubespawnertest.SameObject); diff != "" {
 			t.Errorf("secret (-want +got)\n%s", diff)
 		}
 	}
-	if want := decode[corev1.Namespace](t, w.Namespace); want != nil || o.namespace != nil {
-		if diff := cmp.Diff(want, o.namespace, sameObject); diff != "" {
+	if want := kubespawnertest.Decode[corev1.Namespace](t, w.Namespace); want != nil || o.Namespace != nil {
+		if diff := cmp.Diff(want, o.Namespace, kubespawnertest.SameObject); diff != "" {
 			t.Errorf("namespace (-want +got)\n%s", diff)
 		}
 	}
@@ -159,10 +154,25 @@ func (w wantObjects) check(t *testing.T, o *objects, edit func(*corev1.Pod)) {
 		t.Errorf("start returns %s, %v; want %s", url, err, w.Returns)
 	}
 	for key, value := range w.State {
-		if got := o.state()[key]; key != stateVersion && got != value {
+		if got := o.State()[key]; key != stateVersion && got != value {
 			t.Errorf("state %s = %v, want %v", key, got, value)
 		}
 	}
+}
+
+// likePeer removes what only we put on objects and makes the versions equal.
+func likePeer(m map[string]string) map[string]string {
+	out := map[string]string{}
+	for key, value := range m {
+		switch {
+		case strings.HasPrefix(key, "outposts.dev/"):
+		case key == kubespawnerKey || key == jupyterhubKey:
+			out[key] = "any"
+		default:
+			out[key] = value
+		}
+	}
+	return out
 }
 
 // editEnv sets and removes variables of the notebook and keeps the list in order.
@@ -180,7 +190,7 @@ func editEnv(pod *corev1.Pod, set map[string]string, remove ...string) {
 
 func TestSpawnerObjectsAreThePeers(t *testing.T) {
 	var v podVectors
-	loadVectors(t, "pod-vectors", &v)
+	kubespawnertest.Load(t, "pod-vectors", &v)
 	if len(v.Spawner) < 16 {
 		t.Fatalf("only %d vectors", len(v.Spawner))
 	}
@@ -194,17 +204,17 @@ func TestSpawnerObjectsAreThePeers(t *testing.T) {
 	}
 	for _, c := range v.Spawner {
 		t.Run(c.ID, func(t *testing.T) {
-			s := testSpawner(t, c.Input.HubNamespace, Options{Spawner: c.Input.Options})
+			b := testBuilder(t, c.Input.HubNamespace, c.Input.Options)
 			env := map[string]string{"JUPYTERHUB_USER_ID": strconv.Itoa(c.Input.UserID)}
 			own, _ := c.Input.Options["environment"].(map[string]any)
-			for _, v := range decode[corev1.Pod](t, c.Pod).Spec.Containers[0].Env {
+			for _, v := range kubespawnertest.Decode[corev1.Pod](t, c.Pod).Spec.Containers[0].Env {
 				if _, set := own[v.Name]; !set && !slices.Contains(computed, v.Name) {
 					env[v.Name] = v.Value
 				}
 			}
 			r := outpost.StartRequest{Key: outpost.Key{Hub: "hub", Name: c.Input.Servername, StartID: "1"}, Body: outpost.Body{Env: env}}
-			var p problems
-			o := s.builder.buildObjects(ownInstallation, outpost.Hub{Name: "hub"}, r, nil, &p)
+			var p options.Problems
+			o := b.buildObjects(installation, outpost.Hub{Name: "hub"}, r, nil, &p)
 			if text := p.String(); text != "" && (problemsOf[c.ID] == "" || !strings.HasPrefix(text, problemsOf[c.ID])) {
 				t.Fatal(text)
 			}
@@ -217,7 +227,7 @@ func TestSpawnerObjectsAreThePeers(t *testing.T) {
 
 func TestOutpostObjectsAreThePeers(t *testing.T) {
 	var v podVectors
-	loadVectors(t, "pod-vectors", &v)
+	kubespawnertest.Load(t, "pod-vectors", &v)
 	if len(v.Outpost) < 11 {
 		t.Fatalf("only %d vectors", len(v.Outpost))
 	}
@@ -254,14 +264,14 @@ func TestOutpostObjectsAreThePeers(t *testing.T) {
 	for _, c := range v.Outpost {
 		t.Run(c.ID, func(t *testing.T) {
 			in := c.Input.Request
-			s := testSpawner(t, c.Input.Namespace, Options{Spawner: c.Input.Operator})
+			b := testBuilder(t, c.Input.Namespace, c.Input.Operator)
 			r := outpost.StartRequest{
 				Key:   outpost.Key{Hub: "hub", Name: in.Name, StartID: "0123456789abcdef0123456789abcdef"},
 				Body:  outpost.Body{Env: in.Env, Misc: in.Misc, UserOptions: in.UserOptions},
 				Certs: in.Certs, TrustBundles: in.TrustBundles,
 			}
-			var p problems
-			o := s.builder.buildObjects(ownInstallation, outpost.Hub{Name: "hub", AllowedOptions: []string{"*"}}, r, nil, &p)
+			var p options.Problems
+			o := b.buildObjects(installation, outpost.Hub{Name: "hub", AllowedOptions: []string{"*"}}, r, nil, &p)
 			if want := problemsOf[c.ID]; want != "" {
 				if !strings.HasPrefix(p.String(), want) {
 					t.Errorf("problems\n%s\nwant\n%s", p.String(), want)
@@ -280,7 +290,7 @@ func TestOutpostObjectsAreThePeers(t *testing.T) {
 			}
 			c.check(t, o, func(pod *corev1.Pod) {
 				editEnv(pod, nil, "JPY_API_TOKEN") // the peer's old name, always empty
-				if o.service != nil {
+				if o.Service != nil {
 					pod.Spec.EnableServiceLinks = new(false) // the peer tells every server of all others
 				}
 				if edit := edits[c.ID]; edit != nil {
@@ -305,11 +315,141 @@ func TestServiceLinks(t *testing.T) {
 		"no Service, no links": {map[string]any{"extra_pod_config": map[string]any{"enableServiceLinks": false}}, no},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := testSpawner(t, "jhub", Options{Spawner: tc.options})
-			o, _ := planOf(t, s, aliceKey, nil).Objects.(*objects)
-			if diff := cmp.Diff(tc.want, o.pod.Spec.EnableServiceLinks); diff != "" {
+			o := built(t, testBuilder(t, "jhub", tc.options), nil, nil)
+			if diff := cmp.Diff(tc.want, o.Pod.Spec.EnableServiceLinks); diff != "" {
 				t.Errorf("enableServiceLinks (-want +got)\n%s", diff)
 			}
 		})
 	}
+}
+
+func request(t testing.TB, b *Builder, hub outpost.Hub, flavor outpost.Flavor, misc map[string]any) (*Objects, error) {
+	t.Helper()
+	raw := map[string]json.RawMessage{}
+	for name, value := range misc {
+		data, err := json.Marshal(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw[name] = data
+	}
+	return b.Build(installation, hub, outpost.StartRequest{
+		Key: outpost.Key{Hub: hub.Name, Name: "lab", StartID: "s1"}, Flavor: "small",
+		Body: outpost.Body{Env: map[string]string{"JUPYTERHUB_USER": "alice"}, Misc: raw},
+	}, flavor)
+}
+
+func TestWhatAHubSetsIsChecked(t *testing.T) {
+	b := testBuilder(t, "outpost", nil)
+	for _, c := range []struct {
+		name string
+		hub  outpost.Hub
+		misc map[string]any
+		want string // empty: allowed
+	}{
+		{"what the client always sends", outpost.Hub{}, map[string]any{
+			"dns_name_template": "{name}.{namespace}.svc.cluster.local", "pod_name_template": "jupyter-{username}", "internal_ssl": false,
+			"port": 4000, "ip": "0.0.0.0", "services_enabled": true, "extra_labels": map[string]any{},
+		}, ""},
+		{
+			"credentials are the hub's variables",
+			outpost.Hub{AllowedOptions: []string{"*"}},
+			map[string]any{"environment": map[string]any{"JUPYTERHUB_API_TOKEN": "x"}},
+			"environment.JUPYTERHUB_API_TOKEN: only the hub may set it",
+		},
+		{
+			"a label that Kubernetes refuses",
+			outpost.Hub{},
+			map[string]any{"extra_labels": map[string]any{"a b": "c"}},
+			`extra_labels and common_labels: label a b="c": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')`,
+		},
+		{"a template with an unknown field", outpost.Hub{}, map[string]any{"pod_name_template": "{nope}"}, "pod_name_template: unknown field {nope} in template; write {{ and }} for braces"},
+		{
+			"a name that is none",
+			outpost.Hub{},
+			map[string]any{"pod_name_template": "Jupyter_{username}"},
+			`pod_name_template: makes the name "Jupyter_alice": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')`,
+		},
+		{"TLS without certificates", outpost.Hub{}, map[string]any{"internal_ssl": true}, "internal_ssl: the request has no keyfile, certfile or cafile in certs"},
+		{
+			"an unknown field of a volume",
+			outpost.Hub{AllowedOptions: []string{"*"}},
+			map[string]any{"volumes": []any{map[string]any{"name": "x", "emptyDir": map[string]any{"medum": "Memory"}}}},
+			`volumes[0]: unknown field "emptyDir.medum"`,
+		},
+		{"storage without a size", outpost.Hub{AllowedOptions: []string{"*"}}, map[string]any{"storage_pvc_ensure": true}, "storage_capacity: must be a quantity such as 10Gi"},
+	} {
+		c.hub.Name = "h"
+		_, err := request(t, b, c.hub, nil, c.misc)
+		got := ""
+		if err != nil {
+			got = err.Error()
+			if outpost.KindOf(err) != outpost.KindInvalid {
+				t.Errorf("%s: kind %v", c.name, outpost.KindOf(err))
+			}
+		}
+		if got != c.want {
+			t.Errorf("%s:\ngot  %s\nwant %s", c.name, got, c.want)
+		}
+	}
+}
+
+// A wrong value takes nothing with it (the peer drops the operator's limit with the hub's wrong one), and each
+// layer wins over the ones before.
+func TestLayersOfOptions(t *testing.T) {
+	b := testBuilder(t, "outpost", map[string]any{
+		"image": "general", "mem_limit": "1G", "cpu_limit": 1, "node_selector": map[string]any{"a": "general", "b": "general"},
+	})
+	hub := outpost.Hub{Name: "h", AllowedOptions: []string{"*"}, Options: map[string]any{"image": "hub", "node_selector": map[string]any{"b": "hub"}}}
+	flavor := outpost.Flavor{"resources": map[string]any{"cpu_limit": 2, "mem_limit": "2Gi", "cpu_guarantee": "250m"}}
+	o, err := request(t, b, hub, flavor, map[string]any{"cpu_limit": 3, "node_selector": map[string]any{"c": "misc"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := o.Pod.Spec.Containers[0]
+	if c.Image != "hub" || c.Resources.Limits.Cpu().Value() != 3 || c.Resources.Limits.Memory().Value() != 2<<30 || c.Resources.Requests.Cpu().MilliValue() != 250 {
+		t.Errorf("image %s, resources %+v", c.Image, c.Resources)
+	}
+	if want := map[string]string{"a": "general", "b": "hub", "c": "misc"}; !maps.Equal(o.Pod.Spec.NodeSelector, want) {
+		t.Errorf("node selector %v, want %v", o.Pod.Spec.NodeSelector, want)
+	}
+	for source, change := range map[string]func(){
+		"configuration of hub h": func() { hub.Options = map[string]any{"mem_limit": "x"} },
+		"flavor small":           func() { flavor["resources"] = map[string]any{"mem_limit": "x"} },
+	} {
+		change()
+		if _, err := request(t, b, hub, flavor, nil); err == nil || !strings.Contains(err.Error(), "mem_limit ("+source+"): must be bytes") {
+			t.Errorf("%s: %v", source, err)
+		}
+	}
+}
+
+func FuzzMisc(f *testing.F) {
+	for _, seed := range []string{
+		`{"image":"x"}`, `{"volumes":{"a":{"name":"{username}"}}}`, `{"extra_pod_config":{"tolerations":null}}`, `{"pod_overlay":{"spec":{"containers":[{"name":"notebook","image":"y"}]}}}`,
+		`{"profile_list":[{"slug":"p","profile_options":{"o":{"choices":{"c":{}}}}}]}`, `{"environment":{"A":{"value_from":{}}}}`, `{"port":1e9}`, `{"pod_name_template":"{{{username:>900}"}`,
+		`{"lifecycle_hooks":{"preStop":null}}`, `{"extra_container_config":{"ports":[]},"services_enabled":true}`, `{"extra_pod_config":{"containers":[]}}`, `{"pod_overlay":{"spec":{"containers":[{"$patch":"delete","name":"notebook"}]}}}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	b := testBuilder(f, "outpost", nil)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var misc map[string]json.RawMessage
+		if json.Unmarshal(data, &misc) != nil {
+			return
+		}
+		o, err := b.Build(installation, outpost.Hub{Name: "h", AllowedOptions: []string{"*"}}, outpost.StartRequest{
+			Key:  outpost.Key{Hub: "h", StartID: "s"},
+			Body: outpost.Body{Env: map[string]string{"JUPYTERHUB_USER": "alice"}, Misc: misc},
+		}, nil)
+		if err != nil {
+			return
+		}
+		if o.Service != nil && !hostPattern.MatchString(o.names.DNS) {
+			t.Errorf("%s: host %q", data, o.names.DNS)
+		}
+		if _, err := json.Marshal(o.Pod); err != nil {
+			t.Errorf("%s: %v", data, err)
+		}
+	})
 }

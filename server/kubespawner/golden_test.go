@@ -1,4 +1,4 @@
-package kube
+package kubespawner
 
 import (
 	"bytes"
@@ -24,7 +24,7 @@ func TestPlannedObjects(t *testing.T) {
 		"volume_mounts": []any{map[string]any{"name": "home", "mountPath": "/home/jovyan"}},
 		"environment":   map[string]any{"GREETING": "hello {unescaped_username}", "HOME_OF": "$(GREETING)"},
 		"pod_overlay": map[string]any{
-			"metadata": map[string]any{"labels": map[string]any{"team": "a"}, "annotations": map[string]any{hubKey: "stolen", installationKey: "stolen"}},
+			"metadata": map[string]any{"labels": map[string]any{"team": "a"}, "annotations": map[string]any{HubKey: "stolen", InstallationKey: "stolen"}},
 			"spec": map[string]any{"containers": []any{map[string]any{"name": "notebook", "readinessProbe": map[string]any{
 				"tcpSocket": map[string]any{"port": "notebook-port"},
 			}}}},
@@ -42,8 +42,7 @@ func TestPlannedObjects(t *testing.T) {
 		{golden: "pod-with-internal-tls", certs: map[string]string{"keyfile": "KEY\n", "certfile": "CERT\n", "cafile": "CA\n"}},
 	} {
 		t.Run(c.golden, func(t *testing.T) {
-			s := testSpawner(t, "outpost", Options{Spawner: operator})
-			p, err := s.Plan(t.Context(), outpost.Hub{Name: "jupyterhub"}, outpost.StartRequest{
+			o, err := testBuilder(t, "outpost", operator).Build(installation, outpost.Hub{Name: "jupyterhub"}, outpost.StartRequest{
 				Key: outpost.Key{Hub: "jupyterhub", Name: "Lab 1", StartID: "0f3c"}, Flavor: "gpu", Certs: c.certs,
 				TrustBundles: map[string]string{"hub-ca": "HUBCA\n"},
 				Body: outpost.Body{
@@ -57,9 +56,8 @@ func TestPlannedObjects(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			o := p.Objects.(*objects)
 			var got bytes.Buffer
-			for _, object := range []any{o.claim, o.secret, o.service, o.pod, p.State} {
+			for _, object := range []any{o.Claim, o.Secret, o.Service, o.Pod, o.State()} {
 				data, err := yaml.Marshal(object)
 				if err != nil {
 					t.Fatal(err)

@@ -1,4 +1,4 @@
-package kube
+package kubespawner
 
 import (
 	"encoding/json"
@@ -10,37 +10,39 @@ import (
 	"unicode"
 
 	kjson "sigs.k8s.io/json"
+
+	"github.com/outposts-dev/outposts/server/kubespawner/options"
 )
 
 // decodeInto reads one object of an option into a Kubernetes type. Keys of its first level may be camelCase or
 // the snake_case of the Python client; any key that the type does not have, at any depth, is a problem.
-func decodeInto(dst any, object map[string]any, path string, p *problems) {
+func decodeInto(dst any, object map[string]any, path string, p *options.Problems) {
 	known := jsonNames(reflect.TypeOf(dst).Elem())
 	camel := make(map[string]any, len(object))
 	for key, value := range object {
 		name, ok := known[key]
 		if !ok {
-			p.addf(path, "unknown key %q", key)
+			p.Addf(path, "unknown key %q", key)
 			continue
 		}
 		camel[name.json] = value
 	}
 	data, err := json.Marshal(camel)
 	if err != nil {
-		p.addf(path, "%v", err)
+		p.Addf(path, "%v", err)
 		return
 	}
 	strict, err := kjson.UnmarshalStrict(data, dst)
 	if err != nil {
-		p.addf(path, "%s", strings.TrimPrefix(err.Error(), "json: "))
+		p.Addf(path, "%s", strings.TrimPrefix(err.Error(), "json: "))
 	}
 	for _, e := range strict {
-		p.addf(path, "%v", e)
+		p.Addf(path, "%v", e)
 	}
 }
 
 // decodeList reads a list of objects with decodeInto.
-func decodeList[T any](list []any, path string, p *problems) []T {
+func decodeList[T any](list []any, path string, p *options.Problems) []T {
 	if len(list) == 0 {
 		return nil
 	}
@@ -48,7 +50,7 @@ func decodeList[T any](list []any, path string, p *problems) []T {
 	for i, e := range list {
 		object, ok := e.(map[string]any)
 		if !ok {
-			p.addf(path, "element %d must be an object", i)
+			p.Addf(path, "element %d must be an object", i)
 			continue
 		}
 		decodeInto(&out[i], object, fmt.Sprintf("%s[%d]", path, i), p)
@@ -58,12 +60,12 @@ func decodeList[T any](list []any, path string, p *problems) []T {
 
 // replaceFields sets each key of object, camelCase or snake_case, as a whole field of dst: what was there is
 // gone, nothing is merged. Null clears a field.
-func replaceFields(dst any, object map[string]any, path string, p *problems) {
+func replaceFields(dst any, object map[string]any, path string, p *options.Problems) {
 	known := jsonNames(reflect.TypeOf(dst).Elem())
 	for key, value := range object {
 		name, ok := known[key]
 		if !ok {
-			p.addf(path, "unknown key %q", key)
+			p.Addf(path, "unknown key %q", key)
 			continue
 		}
 		reflect.ValueOf(dst).Elem().FieldByIndex(name.index).SetZero()

@@ -1,4 +1,4 @@
-package kube
+package kubespawner
 
 import (
 	"net"
@@ -12,15 +12,15 @@ import (
 )
 
 // rawURL is the URL that KubeSpawner returns.
-func (o *objects) rawURL(podIP string, port int32) (string, error) {
+func (o *Objects) rawURL(podIP string, port int32) (string, error) {
 	scheme, host := "http", podIP
-	if o.secret != nil {
+	if o.Secret != nil {
 		scheme = "https"
 	}
-	if o.service != nil {
+	if o.Service != nil {
 		host = o.names.DNS
 	}
-	if connect := o.settings.PodConnectIP; connect != "" {
+	if connect := o.Settings.PodConnectIP; connect != "" {
 		parts := strings.Split(connect, ".")
 		for i, part := range parts {
 			out, err := o.fields.expand(part)
@@ -39,10 +39,10 @@ var addressPattern = regexp.MustCompile(`^http://[a-z0-9]([a-z0-9.-]*[a-z0-9])?:
 // address returns the address for the hub. Its client takes it apart at the colons and puts it into a command
 // line, so nothing but a name or an IPv4 address and a port may be in it. The scheme is always http: the client
 // ignores it and goes by its own internal_ssl.
-func (o *objects) address(pod *corev1.Pod) (string, error) {
+func (o *Objects) Address(pod *corev1.Pod) (string, error) {
 	port, err := portOf(pod)
 	if err != nil {
-		return "", outpost.Wrap(err, outpost.KindFailed, "the server's pod has no port called %s", notebookPort)
+		return "", outpost.Wrap(err, outpost.KindFailed, "the server's pod has no port called %s", NotebookPort)
 	}
 	url, err := o.rawURL(pod.Status.PodIP, port)
 	if err != nil {

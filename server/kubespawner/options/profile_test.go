@@ -1,15 +1,35 @@
-package kube
+package options
 
 import (
 	"encoding/json"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/outposts-dev/outposts/server/kubespawner/kubespawnertest"
 )
 
+// profileVectors are those of lifecycle-vectors.json.
+type profileVectors struct {
+	Profiles struct {
+		Base  map[string]any `json:"base_options"`
+		List  []any          `json:"profile_list"`
+		Cases []struct {
+			ID          string         `json:"id"`
+			UserOptions map[string]any `json:"user_options"`
+			After       map[string]any `json:"options_after"`
+			Error       string         `json:"error"`
+		} `json:"cases"`
+		Slugs []struct {
+			Display string `json:"display_name"`
+			Slug    string `json:"slug"`
+		} `json:"generated_slugs"`
+	} `json:"profiles"`
+}
+
 func TestProfilesAreThePeers(t *testing.T) {
-	var v lifecycleVectors
-	loadVectors(t, "lifecycle-vectors", &v)
+	var v profileVectors
+	kubespawnertest.Load(t, "lifecycle-vectors", &v)
 	lists := map[string]any{
 		"profile-without-list": []any{},
 		"dict-form": map[string]any{
@@ -33,10 +53,10 @@ func TestProfilesAreThePeers(t *testing.T) {
 			if list, ok := lists[c.ID]; ok {
 				values["profile_list"] = list
 			}
-			var p problems
-			merged := checkLayer(values, &p)
-			below := defaults("jhub")
-			applyProfile(merged, func(name string) any { return below[name] }, numbers(mustCanonical(t, c.UserOptions)).(map[string]any), &p)
+			var p Problems
+			merged := CheckLayer(values, &p)
+			below := Defaults("jhub")
+			ApplyProfile(merged, func(name string) any { return below[name] }, numbers(mustCanonical(t, c.UserOptions)).(map[string]any), &p)
 			text := p.String()
 			if (text != "") != (c.Error != "" && !fine[c.ID]) {
 				t.Fatalf("problems %q, the peer's error is %q", text, c.Error)
@@ -44,13 +64,13 @@ func TestProfilesAreThePeers(t *testing.T) {
 			if text != "" || c.Error != "" {
 				return
 			}
-			s, err := newSettings(merged, below)
+			s, err := NewSettings(merged, below)
 			if err != nil {
 				t.Fatal(err)
 			}
 			got := settingsAsOptions(t, s)
 			for name, want := range c.After {
-				if diff := cmp.Diff(want, got[name], sameObject); diff != "" && !bothEmpty(want, got[name]) {
+				if diff := cmp.Diff(want, got[name], kubespawnertest.SameObject); diff != "" && !bothEmpty(want, got[name]) {
 					t.Errorf("%s (-want +got)\n%s", name, diff)
 				}
 			}
@@ -58,7 +78,7 @@ func TestProfilesAreThePeers(t *testing.T) {
 	}
 }
 
-func settingsAsOptions(t *testing.T, s settings) map[string]any {
+func settingsAsOptions(t *testing.T, s Settings) map[string]any {
 	t.Helper()
 	data, err := json.Marshal(s)
 	if err != nil {
@@ -88,8 +108,8 @@ func bothEmpty(a, b any) bool {
 }
 
 func TestProfileSlugsAreThePeers(t *testing.T) {
-	var v lifecycleVectors
-	loadVectors(t, "lifecycle-vectors", &v)
+	var v profileVectors
+	kubespawnertest.Load(t, "lifecycle-vectors", &v)
 	for _, c := range v.Profiles.Slugs {
 		if got := profileSlug(c.Display); got != c.Slug {
 			t.Errorf("%q = %q, want %q", c.Display, got, c.Slug)
@@ -98,7 +118,7 @@ func TestProfileSlugsAreThePeers(t *testing.T) {
 }
 
 func TestWrongProfilesAreFoundInTheConfiguration(t *testing.T) {
-	err := CheckOptions(map[string]any{"profile_list": []any{
+	err := Check(map[string]any{"profile_list": []any{
 		map[string]any{"display_name": "Small", "kubespawner_override": map[string]any{"mem_limit": "lots", "nope": 1}},
 		map[string]any{"display_name": "Big", "profile_options": map[string]any{"image": map[string]any{
 			"choices":         map[string]any{"a": map[string]any{"kubespawner_override": map[string]any{"image": 5}}},

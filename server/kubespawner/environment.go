@@ -1,4 +1,4 @@
-package kube
+package kubespawner
 
 import (
 	"maps"
@@ -8,6 +8,9 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/outposts-dev/outposts/server/kubespawner/options"
+	"github.com/outposts-dev/outposts/server/kubespawner/pyformat"
 )
 
 // protectedVariables are a hub's credentials and the paths of its certificates: only the hub or this server sets them.
@@ -27,7 +30,7 @@ var sslVariables = map[string]string{
 
 // environmentInput is what a container's variables are made of.
 type environmentInput struct {
-	settings settings
+	settings options.Settings
 	fields   fields
 	hub      map[string]string // from the request, verbatim
 	removed  []string          // set to null by a profile
@@ -38,7 +41,7 @@ type environmentInput struct {
 // buildEnvironment layers the variables: computed here, then the operator's and the profile's (expanded),
 // then the hub's verbatim. It differs from the peer, where the operator's option and the hub's variables
 // replace one another and a brace in a hub's value ends the start. The old name JPY_API_TOKEN is left out.
-func buildEnvironment(in environmentInput, p *problems) map[string]any {
+func buildEnvironment(in environmentInput, p *options.Problems) map[string]any {
 	s := in.settings
 	env := map[string]any{"JUPYTER_IMAGE": s.Image, "JUPYTER_IMAGE_SPEC": s.Image}
 	for _, name := range s.EnvKeep {
@@ -56,9 +59,9 @@ func buildEnvironment(in environmentInput, p *problems) map[string]any {
 		if o.template == "" {
 			continue
 		}
-		value, err := format(o.template, urls)
+		value, err := pyformat.Format(o.template, urls)
 		if err != nil {
-			p.addf(o.option, "%v", err)
+			p.Addf(o.option, "%v", err)
 		}
 		env[o.variable] = value
 	}
@@ -70,7 +73,7 @@ func buildEnvironment(in environmentInput, p *problems) map[string]any {
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Environment)) {
 		if protectedVariables[name] {
-			p.addf("environment."+name, "only the hub may set it")
+			p.Addf("environment."+name, "only the hub may set it")
 			continue
 		}
 		env[name] = in.fields.expandAll("environment."+name, s.Environment[name], p)
@@ -90,7 +93,7 @@ func buildEnvironment(in environmentInput, p *problems) map[string]any {
 }
 
 // limits tells the server inside what it was given, in the texts of the peer.
-func limits(env map[string]any, s settings) {
+func limits(env map[string]any, s options.Settings) {
 	cores := func(name string, v *float64) {
 		if v == nil || *v == 0 {
 			return
@@ -113,7 +116,7 @@ func limits(env map[string]any, s settings) {
 }
 
 // serviceURL is where the server must listen, for a hub that does not say so.
-func serviceURL(s settings, ssl bool, prefix string) string {
+func serviceURL(s options.Settings, ssl bool, prefix string) string {
 	scheme := "http"
 	if ssl {
 		scheme = "https"
@@ -126,7 +129,7 @@ func serviceURL(s settings, ssl bool, prefix string) string {
 
 // orderEnvironment lists variables so that one that uses $(OTHER) comes after OTHER: rounds of those whose
 // references are all out already, each round by key, then whatever is left (cycles, unknown names) by key.
-func orderEnvironment(env map[string]any, p *problems) []corev1.EnvVar {
+func orderEnvironment(env map[string]any, p *options.Problems) []corev1.EnvVar {
 	left := slices.Sorted(maps.Keys(env))
 	needs := make(map[string][]string, len(left))
 	for _, key := range left {
@@ -180,7 +183,7 @@ func references(value string) []string {
 }
 
 // envVar makes one variable: a text, null (no value), or an EnvVar object that may carry its own name.
-func envVar(key string, value any, p *problems) corev1.EnvVar {
+func envVar(key string, value any, p *options.Problems) corev1.EnvVar {
 	v := corev1.EnvVar{Name: key}
 	switch value := value.(type) {
 	case string:

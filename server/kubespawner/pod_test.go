@@ -1,4 +1,4 @@
-package kube
+package kubespawner
 
 import (
 	"encoding/json"
@@ -7,6 +7,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/outposts-dev/outposts/server/kubespawner/kubespawnertest"
+	"github.com/outposts-dev/outposts/server/kubespawner/options"
 )
 
 // podVectors is pod-vectors.json.
@@ -61,11 +64,6 @@ type podVectors struct {
 	OwnerReference json.RawMessage `json:"owner_reference"`
 	Spawner        []spawnerVector `json:"spawner"`
 	Outpost        []outpostVector `json:"outpost"`
-	Memory         []struct {
-		Value any    `json:"value"`
-		Bytes *int64 `json:"bytes"`
-		Error string `json:"error"`
-	} `json:"memory_parsing"`
 }
 
 type makePodVector struct {
@@ -75,7 +73,7 @@ type makePodVector struct {
 }
 
 // build runs one make_pod vector through options and buildPod. Its input is named like options, but for a few.
-func (v makePodVector) build(p *problems) *corev1.Pod {
+func (v makePodVector) build(p *options.Problems) *corev1.Pod {
 	values, in := map[string]any{}, podInput{}
 	texts := func(value any) map[string]string {
 		out := map[string]string{}
@@ -104,9 +102,9 @@ func (v makePodVector) build(p *problems) *corev1.Pod {
 			values[name] = value
 		}
 	}
-	st, err := newSettings(checkLayer(values, p), defaults("jhub"))
+	st, err := options.NewSettings(options.CheckLayer(values, p), options.Defaults("jhub"))
 	if err != nil {
-		p.addf("settings", "%v", err)
+		p.Addf("settings", "%v", err)
 	}
 	in.Settings = st
 	if in.SSLSecret != "" {
@@ -132,18 +130,18 @@ func withPeersMode(pod *corev1.Pod) *corev1.Pod {
 
 func TestPodsAreThePeers(t *testing.T) {
 	var v podVectors
-	loadVectors(t, "pod-vectors", &v)
+	kubespawnertest.Load(t, "pod-vectors", &v)
 	if len(v.MakePod) < 20 {
 		t.Fatalf("only %d vectors", len(v.MakePod))
 	}
 	for _, c := range v.MakePod {
 		t.Run(c.ID, func(t *testing.T) {
-			var p problems
+			var p options.Problems
 			got := c.build(&p)
 			if text := p.String(); text != "" {
 				t.Fatal(text)
 			}
-			if diff := cmp.Diff(decode[corev1.Pod](t, c.Pod), withPeersMode(got), sameObject); diff != "" {
+			if diff := cmp.Diff(kubespawnertest.Decode[corev1.Pod](t, c.Pod), withPeersMode(got), kubespawnertest.SameObject); diff != "" {
 				t.Errorf("pod (-want +got)\n%s", diff)
 			}
 		})
@@ -152,12 +150,12 @@ func TestPodsAreThePeers(t *testing.T) {
 
 func TestPodsThatThePeerRefuses(t *testing.T) {
 	var v podVectors
-	loadVectors(t, "pod-vectors", &v)
+	kubespawnertest.Load(t, "pod-vectors", &v)
 	if len(v.MakePodErrors) < 9 {
 		t.Fatalf("only %d vectors", len(v.MakePodErrors))
 	}
 	for _, c := range v.MakePodErrors {
-		var p problems
+		var p options.Problems
 		if c.build(&p); p.String() == "" {
 			t.Errorf("%s: no error", c.ID)
 		}
@@ -166,9 +164,9 @@ func TestPodsThatThePeerRefuses(t *testing.T) {
 
 func TestHelpersAreThePeers(t *testing.T) {
 	var v podVectors
-	loadVectors(t, "pod-vectors", &v)
+	kubespawnertest.Load(t, "pod-vectors", &v)
 	for _, c := range v.MakePVC {
-		var p problems
+		var p options.Problems
 		in := pvcInput{
 			Name: c.Input.Name, StorageClass: c.Input.Class, AccessModes: c.Input.Modes, Selector: c.Input.Selector,
 			Labels: c.Input.Labels, Annotations: c.Input.Annotations,
@@ -180,7 +178,7 @@ func TestHelpersAreThePeers(t *testing.T) {
 		if (p.String() == "") != (c.Input.Storage != nil) { // the peer sends null and the API server refuses it
 			t.Errorf("%s: problems %q", c.ID, p.String())
 		}
-		if diff := cmp.Diff(decode[corev1.PersistentVolumeClaim](t, c.PVC), got, sameObject); diff != "" {
+		if diff := cmp.Diff(kubespawnertest.Decode[corev1.PersistentVolumeClaim](t, c.PVC), got, kubespawnertest.SameObject); diff != "" {
 			t.Errorf("claim %s (-want +got)\n%s", c.ID, diff)
 		}
 	}
@@ -188,81 +186,29 @@ func TestHelpersAreThePeers(t *testing.T) {
 	if err := json.Unmarshal(v.OwnerReference, &owner); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(owner, ownerReference(owner.Name, owner.UID)); diff != "" {
+	if diff := cmp.Diff(owner, OwnerReference(owner.Name, owner.UID)); diff != "" {
 		t.Errorf("owner (-want +got)\n%s", diff)
 	}
 	owners := []metav1.OwnerReference{owner}
 	for _, c := range v.MakeService {
 		got := buildService(c.Input.Name, "", c.Input.Port, c.Input.Selector, c.Input.Labels, c.Input.Annotations)
 		got.OwnerReferences, got.APIVersion = owners, ""
-		if diff := cmp.Diff(decode[corev1.Service](t, c.Service), got, sameObject); diff != "" {
+		if diff := cmp.Diff(kubespawnertest.Decode[corev1.Service](t, c.Service), got, kubespawnertest.SameObject); diff != "" {
 			t.Errorf("service %s (-want +got)\n%s", c.ID, diff)
 		}
 	}
 	for _, c := range v.MakeSecret {
 		got := buildSecret(c.Input.Name, "", certificates{c.Input.Key, c.Input.Cert, c.Input.CA, c.Input.HubCA}, c.Input.Labels, c.Input.Annotations)
 		got.OwnerReferences = owners
-		if diff := cmp.Diff(decode[corev1.Secret](t, c.Secret), got, sameObject); diff != "" {
+		if diff := cmp.Diff(kubespawnertest.Decode[corev1.Secret](t, c.Secret), got, kubespawnertest.SameObject); diff != "" {
 			t.Errorf("secret %s (-want +got)\n%s", c.ID, diff)
 		}
 	}
 	for _, c := range v.MakeNamespace {
-		var p problems
-		got := buildNamespace(c.Input.Name, settings{UserNamespaceLabels: c.Input.Labels, UserNamespaceAnnots: c.Input.Annotations}, fields{}, &p)
-		if diff := cmp.Diff(decode[corev1.Namespace](t, c.Namespace), got, sameObject); diff != "" {
+		var p options.Problems
+		got := buildNamespace(c.Input.Name, options.Settings{UserNamespaceLabels: c.Input.Labels, UserNamespaceAnnots: c.Input.Annotations}, fields{}, &p)
+		if diff := cmp.Diff(kubespawnertest.Decode[corev1.Namespace](t, c.Namespace), got, kubespawnertest.SameObject); diff != "" {
 			t.Errorf("namespace (-want +got)\n%s", diff)
 		}
 	}
-}
-
-func TestMemoryIsReadAsThePeerDoes(t *testing.T) {
-	var v podVectors
-	loadVectors(t, "pod-vectors", &v)
-	differs := map[any]any{
-		"1Gi": int64(1 << 30),               // a Kubernetes quantity
-		"1 G": nil, "-1G": nil, "1e3M": nil, // accidents of Python's float
-	}
-	for _, c := range v.Memory {
-		value := numbers(mustCanonical(t, c.Value))
-		got, err := nullable(memory)(value)
-		if want, ok := differs[c.Value]; ok {
-			if got != want || (err != nil) != (want == nil) {
-				t.Errorf("%v = %v, %v; want %v", c.Value, got, err, want)
-			}
-			continue
-		}
-		switch {
-		case c.Error != "":
-			if err == nil {
-				t.Errorf("%v = %v, want an error", c.Value, got)
-			}
-		case err != nil:
-			t.Errorf("%v: %v", c.Value, err)
-		case c.Bytes == nil && got != nil, c.Bytes != nil && got != *c.Bytes:
-			t.Errorf("%v = %v, want %v", c.Value, got, c.Bytes)
-		}
-	}
-}
-
-func mustCanonical(t *testing.T, v any) any {
-	t.Helper()
-	m, err := canonical(map[string]any{"v": v})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m["v"]
-}
-
-func FuzzMemory(f *testing.F) {
-	for _, s := range []string{"1G", "1.5G", "2Gi", "512", "1k", "", "G", "999999999999999999T", "0.0000001K"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		if v, err := memory(s); err == nil && v.(int64) < 0 {
-			t.Errorf("%q = %d", s, v)
-		}
-		if v, err := cpu(s); err == nil && v.(float64) < 0 {
-			t.Errorf("%q = %f cores", s, v)
-		}
-	})
 }

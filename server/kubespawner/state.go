@@ -1,10 +1,11 @@
-package kube
+package kubespawner
 
 import (
 	"encoding/json"
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/outposts-dev/outposts/server/kubespawner/options"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -24,7 +25,7 @@ const (
 )
 
 // state is what must be known to find and remove a start's objects.
-func (o *objects) state() outpost.State {
+func (o *Objects) State() outpost.State {
 	st := outpost.State{
 		stateVersion: kubespawnerVersion,
 		statePod:     o.names.Pod,
@@ -32,25 +33,25 @@ func (o *objects) state() outpost.State {
 		stateDNS:     o.names.DNS,
 		stateOwn:     true,
 	}
-	if o.claim != nil {
+	if o.Claim != nil {
 		st[statePVC] = o.names.PVC
 	}
-	if o.secret != nil {
+	if o.Secret != nil {
 		st[stateSecret] = o.names.Secret
 	}
-	if grace := o.settings.gracePeriod(); grace != nil {
+	if grace := o.Settings.GracePeriod(); grace != nil {
 		st[stateGrace] = *grace
 	}
-	if !o.settings.DeleteStoppedPods {
+	if !o.Settings.DeleteStoppedPods {
 		st[stateKeep] = true
 	}
 	return st
 }
 
 // stateOf reads the state that a pod carries; what it must hold at least comes from the pod itself.
-func stateOf(pod *corev1.Pod) outpost.State {
+func StateOf(pod *corev1.Pod) outpost.State {
 	var st outpost.State
-	if err := json.Unmarshal([]byte(pod.Annotations[stateKey]), &st); err != nil || st == nil {
+	if err := json.Unmarshal([]byte(pod.Annotations[StateKey]), &st); err != nil || st == nil {
 		st = outpost.State{stateVersion: kubespawnerVersion, stateOwn: true}
 	}
 	st[statePod], st[stateNS] = pod.Name, pod.Namespace
@@ -58,38 +59,38 @@ func stateOf(pod *corev1.Pod) outpost.State {
 }
 
 // known is a state as this package reads it.
-type known struct {
-	pod, namespace, secret string
-	grace                  *int64
-	keep                   bool
+type ParsedState struct {
+	Pod, Namespace, Secret string
+	Grace                  *int64
+	Keep                   bool
 }
 
 // readState reads a state of either server; whatever is missing or of another type is left empty. An empty
 // namespace means the default one.
-func readState(st outpost.State, namespace string) known {
+func ParseState(st outpost.State, namespace string) ParsedState {
 	text := func(key string) string {
 		s, _ := st[key].(string)
 		return s
 	}
-	k := known{pod: text(statePod), namespace: text(stateNS), secret: text(stateSecret)}
-	if k.namespace == "" {
-		k.namespace = namespace
+	k := ParsedState{Pod: text(statePod), Namespace: text(stateNS), Secret: text(stateSecret)}
+	if k.Namespace == "" {
+		k.Namespace = namespace
 	}
-	k.keep, _ = st[stateKeep].(bool)
+	k.Keep, _ = st[stateKeep].(bool)
 	switch n := st[stateGrace].(type) {
 	case int64:
-		k.grace = &n
+		k.Grace = &n
 	case float64: // as it comes back from the database
 		seconds := int64(n)
-		k.grace = &seconds
+		k.Grace = &seconds
 	case json.Number:
 		if seconds, err := n.Int64(); err == nil {
-			k.grace = &seconds
+			k.Grace = &seconds
 		}
 	default:
 		if own, _ := st[stateOwn].(bool); !own {
-			seconds := int64(defaultGracePeriod)
-			k.grace = &seconds
+			seconds := int64(options.DefaultGracePeriod)
+			k.Grace = &seconds
 		}
 	}
 	return k
@@ -97,22 +98,22 @@ func readState(st outpost.State, namespace string) known {
 
 // restore returns the state of a stored service. The names are those that the peer has made of the request. What Plan would refuse in it
 // does not matter: wrong options are left out, as the peer did.
-func (b *builder) restore(hub outpost.Hub, svc outpost.Service) outpost.State {
+func (b *Builder) Restore(hub outpost.Hub, svc outpost.Service) outpost.State {
 	sub := b.subjectOf(svc.Name, svc.Body)
-	if readState(svc.State, b.namespace).pod != "" || sub.User == "" {
+	if ParseState(svc.State, b.outpostNamespace).Pod != "" || sub.User == "" {
 		return svc.State
 	}
 	hub.AllowedOptions = []string{"*"}
-	merged, _ := b.mergeOptions(hub, outpost.StartRequest{Key: svc.Key, Flavor: svc.Flavor, Body: svc.Body}, nil, &problems{})
-	st, err := newSettings(merged, b.defaults)
+	merged, _ := b.mergeOptions(hub, outpost.StartRequest{Key: svc.Key, Flavor: svc.Flavor, Body: svc.Body}, nil, &options.Problems{})
+	st, err := options.NewSettings(merged, b.defaults)
 	if err != nil {
 		return svc.State
 	}
 	t := templatesOf(st)
 	t.Exact = true
-	var p problems
+	var p options.Problems
 	n, _ := t.resolve(sub, &p)
-	if len(p.list) > 0 {
+	if len(p.List) > 0 {
 		return svc.State
 	}
 	state := outpost.State{statePod: n.Pod, stateNS: n.Namespace, stateUser: sub.User, stateServer: sub.Server}
@@ -124,7 +125,7 @@ func (b *builder) restore(hub outpost.Hub, svc outpost.Service) outpost.State {
 
 // fits tells whether a pod may be that of a state. One that Restore has worked out says whose the pod must be; the pod of that name may
 // be another's.
-func fits(pod *corev1.Pod, st outpost.State) bool {
+func Fits(pod *corev1.Pod, st outpost.State) bool {
 	user, restored := st[stateUser]
-	return !restored || pod.Annotations[usernameKey] == user && pod.Annotations[servernameKey] == st[stateServer]
+	return !restored || pod.Annotations[UsernameKey] == user && pod.Annotations[ServernameKey] == st[stateServer]
 }

@@ -1,4 +1,4 @@
-package kube
+package options
 
 import (
 	"encoding/json"
@@ -9,7 +9,7 @@ import (
 
 // settings are all options of one start after merging, with defaults. Field names follow the option names;
 // pointers are nil where null means not set.
-type settings struct {
+type Settings struct {
 	Image            string           `json:"image"`
 	ImagePullPolicy  *string          `json:"image_pull_policy"`
 	ImagePullSecrets []map[string]any `json:"image_pull_secrets"`
@@ -103,16 +103,23 @@ type settings struct {
 	K8sAPIRequestRetryTimeout int    `json:"k8s_api_request_retry_timeout"`
 }
 
+// Slug schemes: how user and server names become parts of Kubernetes names.
 const (
-	defaultPort        = 8888
-	defaultGracePeriod = 1
+	SchemeSafe   = "safe"   // KubeSpawner 7: valid names stay, others are cut and hashed
+	SchemeEscape = "escape" // KubeSpawner 6 and before: every byte outside a-z0-9 becomes -hex
+	SchemeClient = "client" // as the hub's OutpostSpawner names its own Service: escape, but hyphens stay
+)
+
+const (
+	DefaultPort        = 8888
+	DefaultGracePeriod = 1
 )
 
 // defaults are KubeSpawner's, by option name. Options that are not here begin empty, false or null.
 //
 // Three differ: a request to Kubernetes may take 10 s, not 3, because admission webhooks are slow; the grace
 // period is that of the pod when it has a preStop hook (see gracePeriod); start_timeout is set by the caller.
-func defaults(namespace string) map[string]any {
+func Defaults(namespace string) map[string]any {
 	return map[string]any{
 		"image":                   "quay.io/jupyterhub/singleuser:latest",
 		"namespace":               namespace,
@@ -121,7 +128,7 @@ func defaults(namespace string) map[string]any {
 		"pvc_name_template":       "claim-{user_server}",
 		"secret_name_template":    "{pod_name}",
 		"user_namespace_template": "{hubnamespace}-{username}",
-		"slug_scheme":             schemeSafe,
+		"slug_scheme":             SchemeSafe,
 		"component_label":         "singleuser-server",
 		"common_labels": map[string]any{
 			"app.kubernetes.io/name":       "jupyterhub",
@@ -135,7 +142,7 @@ func defaults(namespace string) map[string]any {
 		"secret_mount_path":             "/etc/jupyterhub/ssl/",
 		"start_timeout":                 int64(60),
 		"delete_stopped_pods":           true,
-		"ready_containers":              notebookContainer,
+		"ready_containers":              "notebook",
 		"events_enabled":                true,
 		"slow_spawn_message_threshold":  int64(60),
 		"slow_spawn_message_frequency":  int64(5),
@@ -146,21 +153,21 @@ func defaults(namespace string) map[string]any {
 }
 
 // newSettings fills a settings struct from merged, checked options over the defaults.
-func newSettings(merged, below map[string]any) (settings, error) {
+func NewSettings(merged, below map[string]any) (Settings, error) {
 	all := maps.Clone(below)
 	for name, value := range merged {
-		if m, ok := value.(map[string]any); ok && options[name].isObjectList() {
+		if m, ok := value.(map[string]any); ok && byName[name].isObjectList() {
 			value = sortedValues(m)
 		}
 		all[name] = value
 	}
 	data, err := json.Marshal(all)
 	if err != nil {
-		return settings{}, fmt.Errorf("encode options: %w", err)
+		return Settings{}, fmt.Errorf("encode options: %w", err)
 	}
-	var s settings
+	var s Settings
 	if err := json.Unmarshal(data, &s); err != nil {
-		return settings{}, fmt.Errorf("decode options: %w", err)
+		return Settings{}, fmt.Errorf("decode options: %w", err)
 	}
 	return s, nil
 }
@@ -176,7 +183,7 @@ var objectLists = map[string]bool{
 }
 
 // command is what the notebook container runs: cmd and args, or nothing (the image's own) without cmd.
-func (s settings) command() []string {
+func (s Settings) Command() []string {
 	if len(s.Cmd) == 0 {
 		return nil
 	}
@@ -185,23 +192,23 @@ func (s settings) command() []string {
 
 // gracePeriod is how long a pod may take to end when it is deleted; nil leaves it to the pod. It differs from
 // the peer's where nothing is configured and there is a preStop hook, which one second would kill.
-func (s settings) gracePeriod() *int64 {
+func (s Settings) GracePeriod() *int64 {
 	if s.DeleteGracePeriod != nil {
 		return s.DeleteGracePeriod
 	}
 	if _, hook := s.LifecycleHooks["preStop"]; hook {
 		return nil
 	}
-	seconds := int64(defaultGracePeriod)
+	seconds := int64(DefaultGracePeriod)
 	return &seconds
 }
 
-func (s settings) startTimeout() time.Duration { return time.Duration(s.StartTimeout) * time.Second }
+func (s Settings) StartLimit() time.Duration { return time.Duration(s.StartTimeout) * time.Second }
 
-func (s settings) requestTimeout() time.Duration {
+func (s Settings) RequestTimeout() time.Duration {
 	return time.Duration(s.K8sAPIRequestTimeout) * time.Second
 }
 
-func (s settings) retryTimeout() time.Duration {
+func (s Settings) RetryTimeout() time.Duration {
 	return time.Duration(s.K8sAPIRequestRetryTimeout) * time.Second
 }

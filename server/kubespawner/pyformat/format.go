@@ -1,4 +1,5 @@
-package kube
+// Package pyformat renders Python's format strings.
+package pyformat
 
 import (
 	"errors"
@@ -9,12 +10,12 @@ import (
 )
 
 // maxWidth limits width and precision in a template, so that no template makes a text of gigabytes.
-const maxWidth = 1000
+const MaxWidth = 1000
 
 // format renders a Python format string as far as names need it: {field}, {{ and }}, !s and !r, fill,
 // alignment, sign, width and precision. Attribute and index access, nested fields and everything that makes a
 // number look other than decimal are refused; the peer would run them.
-func format(template string, fields map[string]any) (string, error) {
+func Format(template string, fields map[string]any) (string, error) {
 	if !strings.ContainsAny(template, "{}") {
 		return template, nil
 	}
@@ -164,15 +165,15 @@ func pad(prefix, text string, fill rune, align byte, width int, right bool) stri
 // leadingInt reads decimal digits; -1 if there are none.
 func leadingInt(s string) (int, string, error) {
 	i := 0
-	for i < len(s) && isDigit(s[i]) {
+	for i < len(s) && '0' <= s[i] && s[i] <= '9' {
 		i++
 	}
 	if i == 0 {
 		return -1, s, nil
 	}
 	n, err := strconv.Atoi(s[:i])
-	if err != nil || n > maxWidth {
-		return 0, "", fmt.Errorf("more than %d", maxWidth)
+	if err != nil || n > MaxWidth {
+		return 0, "", fmt.Errorf("more than %d", MaxWidth)
 	}
 	return n, s[i:], nil
 }

@@ -1,4 +1,5 @@
-package kube
+// Package options reads KubeSpawner's options: what an operator, a flavor, a profile or a hub may set, checked and merged.
+package options
 
 import (
 	"bytes"
@@ -29,7 +30,7 @@ var optionTable = []option{
 	{name: "dns_name_template", kind: text},
 	{name: "pvc_name_template", kind: text},
 	{name: "secret_name_template", kind: text},
-	{name: "slug_scheme", kind: oneOf(schemeSafe, schemeEscape, schemeClient)},
+	{name: "slug_scheme", kind: oneOf(SchemeSafe, SchemeEscape, SchemeClient)},
 	{name: "component_label", kind: text},
 	{name: "common_labels", kind: textMap},
 	{name: "extra_labels", kind: textMap},
@@ -142,7 +143,7 @@ var optionTable = []option{
 }
 
 // options is optionTable by name.
-var options = func() map[string]option {
+var byName = func() map[string]option {
 	m := make(map[string]option, len(optionTable))
 	for _, o := range optionTable {
 		m[o.name] = o
@@ -181,9 +182,9 @@ var oldNames = map[string]string{
 
 // CheckOptions reports every wrong or unknown option among values at once, each by its name; nil if there is
 // none. It is for the operator's configuration; Plan checks again what flavors, hubs and profiles add.
-func CheckOptions(values map[string]any) error {
-	var p problems
-	checked := checkLayer(values, &p)
+func Check(values map[string]any) error {
+	var p Problems
+	checked := CheckLayer(values, &p)
 	if list, ok := checked["profile_list"]; ok {
 		checkProfiles(list, &p)
 	}
@@ -194,10 +195,10 @@ func CheckOptions(values map[string]any) error {
 }
 
 // checkLayer returns values with each option brought into its one form; wrong ones are noted and left out.
-func checkLayer(values map[string]any, p *problems) map[string]any {
+func CheckLayer(values map[string]any, p *Problems) map[string]any {
 	plain, err := canonical(values)
 	if err != nil {
-		p.addf("options", "not data: %v", err)
+		p.Addf("options", "not data: %v", err)
 		return nil
 	}
 	out := make(map[string]any, len(plain))
@@ -209,17 +210,17 @@ func checkLayer(values map[string]any, p *problems) map[string]any {
 			}
 			name = "image"
 		}
-		o, known := options[name]
+		o, known := byName[name]
 		switch {
 		case !known && oldNames[name] != "":
-			p.addf(name, "this name is no longer used; write %s", oldNames[name])
+			p.Addf(name, "this name is no longer used; write %s", oldNames[name])
 		case !known:
-			p.addf(name, "no such option")
+			p.Addf(name, "no such option")
 		case o.kind == nil:
 		default:
 			checked, err := o.kind(value)
 			if err != nil {
-				p.addf(name, "%v", err)
+				p.Addf(name, "%v", err)
 			} else if !o.idle {
 				out[name] = checked
 			}
@@ -268,7 +269,7 @@ func numbers(v any) any {
 }
 
 // mergeLayer puts over on top of base: maps are merged one level deep, anything else is replaced.
-func mergeLayer(base, over map[string]any) map[string]any {
+func MergeLayer(base, over map[string]any) map[string]any {
 	out := maps.Clone(base)
 	if out == nil {
 		out = map[string]any{}
@@ -287,14 +288,14 @@ func mergeLayer(base, over map[string]any) map[string]any {
 }
 
 // asValues decodes the raw values of misc or user options; a value that is not JSON is a problem.
-func asValues(raw map[string]json.RawMessage, p *problems) map[string]any {
+func Decode(raw map[string]json.RawMessage, p *Problems) map[string]any {
 	out := make(map[string]any, len(raw))
 	for name, data := range raw {
 		dec := json.NewDecoder(bytes.NewReader(data))
 		dec.UseNumber()
 		var v any
 		if err := dec.Decode(&v); err != nil {
-			p.addf(name, "is not JSON")
+			p.Addf(name, "is not JSON")
 			continue
 		}
 		out[name] = numbers(v)

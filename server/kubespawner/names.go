@@ -1,17 +1,13 @@
-package kube
+package kubespawner
 
 import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"strings"
-)
 
-// Slug schemes: how user and server names become parts of Kubernetes names.
-const (
-	schemeSafe   = "safe"   // KubeSpawner 7: valid names stay, others are cut and hashed
-	schemeEscape = "escape" // KubeSpawner 6 and before: every byte outside a-z0-9 becomes -hex
-	schemeClient = "client" // as the hub's OutpostSpawner names its own Service: escape, but hyphens stay
+	"github.com/outposts-dev/outposts/server/kubespawner/options"
+	"github.com/outposts-dev/outposts/server/kubespawner/pyformat"
 )
 
 const (
@@ -230,14 +226,14 @@ func nameFields(s subject, scheme string) fields {
 	}
 	chosen := safe
 	switch scheme {
-	case schemeEscape:
+	case options.SchemeEscape:
 		chosen = escaped
-	case schemeClient:
+	case options.SchemeClient:
 		chosen = [3]string{escapeSlug(s.User, "-"), escapeSlug(s.Server, "-"), ""}
 		chosen[2] = chosen[0] + "--" + chosen[1]
 		f["legacy_escape_username"] = legacySlug(s.User)
 	}
-	if s.Server == "" && scheme != schemeSafe {
+	if s.Server == "" && scheme != options.SchemeSafe {
 		chosen[2] = chosen[0]
 	}
 	f["username"], f["servername"], f["user_server"] = chosen[0], chosen[1], chosen[2]
@@ -254,15 +250,15 @@ type nameTemplates struct {
 
 // resolve renders the names in KubeSpawner's order and returns them with the fields that later templates may
 // use. Each template that cannot be rendered is a problem under its option's name.
-func (t nameTemplates) resolve(s subject, p *problems) (names, fields) {
+func (t nameTemplates) resolve(s subject, p *options.Problems) (names, fields) {
 	f := nameFields(s, t.Scheme)
 	one := func(option, template string) string {
 		out, err := f.expand(template)
-		if t.Scheme == schemeClient {
+		if t.Scheme == options.SchemeClient {
 			out = strings.TrimRight(out, "-") // also where the template ends with one, as the client does
 		}
 		if err != nil {
-			p.addf(option, "%v", err)
+			p.Addf(option, "%v", err)
 		}
 		return out
 	}
@@ -284,10 +280,10 @@ func (t nameTemplates) resolve(s subject, p *problems) (names, fields) {
 }
 
 // dns renders the host name, which knows two fields only and keeps its hyphens.
-func (t nameTemplates) dns(n names, p *problems) string {
-	out, err := format(t.DNS, fields{"name": n.Pod, "namespace": n.Namespace})
+func (t nameTemplates) dns(n names, p *options.Problems) string {
+	out, err := pyformat.Format(t.DNS, fields{"name": n.Pod, "namespace": n.Namespace})
 	if err != nil {
-		p.addf("dns_name_template", "%v", err)
+		p.Addf("dns_name_template", "%v", err)
 	}
 	return out
 }

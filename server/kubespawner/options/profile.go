@@ -1,4 +1,4 @@
-package kube
+package options
 
 import (
 	"fmt"
@@ -42,14 +42,14 @@ type unlistedChoice struct {
 const unlistedSuffix = "--unlisted-choice"
 
 // checkProfiles notes everything that is wrong in a profile list, overrides included.
-func checkProfiles(list any, p *problems) {
-	source := p.source
-	defer func() { p.source = source }()
+func checkProfiles(list any, p *Problems) {
+	source := p.Source
+	defer func() { p.Source = source }()
 	for _, pr := range readProfiles(list, p) {
 		check := func(override map[string]any) {
-			p.source = "profile " + pr.slug
+			p.Source = "profile " + pr.slug
 			checkOverride(override, p)
-			p.source = source
+			p.Source = source
 		}
 		check(pr.override)
 		for _, o := range pr.options {
@@ -64,12 +64,12 @@ func checkProfiles(list any, p *problems) {
 }
 
 // checkOverride checks the values of an override as options; null is always allowed inside maps, where it removes a key.
-func checkOverride(override map[string]any, p *problems) map[string]any {
+func checkOverride(override map[string]any, p *Problems) map[string]any {
 	clean := make(map[string]any, len(override))
 	for name, value := range override {
 		clean[name] = withoutNulls(value)
 	}
-	checked := checkLayer(clean, p)
+	checked := CheckLayer(clean, p)
 	out := make(map[string]any, len(checked))
 	for name, value := range checked {
 		out[name] = withNulls(value, override[name])
@@ -118,7 +118,7 @@ func withoutNulls(v any) any {
 }
 
 // readProfiles reads profile_list, a list or a map whose values count in the order of the keys.
-func readProfiles(list any, p *problems) []profile {
+func readProfiles(list any, p *Problems) []profile {
 	var raw []any
 	switch list := list.(type) {
 	case []any:
@@ -132,7 +132,7 @@ func readProfiles(list any, p *problems) []profile {
 		path := fmt.Sprintf("profile_list[%d]", i)
 		m, ok := e.(map[string]any)
 		if !ok {
-			p.addf(path, "must be an object")
+			p.Addf(path, "must be an object")
 			continue
 		}
 		pr := profile{override: objectOf(m, "kubespawner_override", path, p)}
@@ -145,7 +145,7 @@ func readProfiles(list any, p *problems) []profile {
 			if o, ok := offered[name].(map[string]any); ok {
 				pr.options = append(pr.options, readOption(name, o, path+"."+name, p))
 			} else {
-				p.addf(path+"."+name, "must be an object")
+				p.Addf(path+"."+name, "must be an object")
 			}
 		}
 		if isDefault, _ := m["default"].(bool); isDefault && marked < 0 {
@@ -160,13 +160,13 @@ func readProfiles(list any, p *problems) []profile {
 }
 
 // readOption reads one entry of profile_options.
-func readOption(name string, m map[string]any, path string, p *problems) profileOption {
+func readOption(name string, m map[string]any, path string, p *Problems) profileOption {
 	o := profileOption{name: name, choices: map[string]profileChoice{}}
 	choices := objectOf(m, "choices", path, p)
 	for _, key := range slices.Sorted(maps.Keys(choices)) {
 		c, ok := choices[key].(map[string]any)
 		if !ok {
-			p.addf(path+"."+key, "must be an object")
+			p.Addf(path+"."+key, "must be an object")
 			continue
 		}
 		o.choices[key] = profileChoice{override: objectOf(c, "kubespawner_override", path+"."+key, p)}
@@ -181,7 +181,7 @@ func readOption(name string, m map[string]any, path string, p *problems) profile
 		if expression, _ := unlisted["validation_regex"].(string); expression != "" {
 			compiled, err := regexp.Compile(`^(?:` + expression + `)`) // anchored at the start only, as the peer does
 			if err != nil {
-				p.addf(path+".unlisted_choice.validation_regex", "%v", err)
+				p.Addf(path+".unlisted_choice.validation_regex", "%v", err)
 			}
 			o.other.pattern = compiled
 		}
@@ -190,13 +190,13 @@ func readOption(name string, m map[string]any, path string, p *problems) profile
 }
 
 // objectOf returns m[name] as a map; absent and null are empty.
-func objectOf(m map[string]any, name, path string, p *problems) map[string]any {
+func objectOf(m map[string]any, name, path string, p *Problems) map[string]any {
 	switch v := m[name].(type) {
 	case nil:
 	case map[string]any:
 		return v
 	default:
-		p.addf(path+"."+name, "must be a map, not %s", typeName(v))
+		p.Addf(path+"."+name, "must be a map, not %s", typeName(v))
 	}
 	return nil
 }
@@ -207,7 +207,7 @@ func profileSlug(display string) string {
 	var b strings.Builder
 	gap := false
 	for _, c := range []byte(strings.ToLower(ascii)) {
-		if !isLower(c) && !isDigit(c) {
+		if (c < 'a' || 'z' < c) && (c < '0' || '9' < c) {
 			gap = true
 			continue
 		}
@@ -223,7 +223,7 @@ func profileSlug(display string) string {
 // applyProfile puts the profile that the user options choose over merged options. current returns an option's
 // value below, defaults included. It returns the variables that the profile removes from the environment.
 // It differs from the peer's where no list is configured: a profile in the request is then ignored.
-func applyProfile(merged map[string]any, current func(string) any, userOptions map[string]any, p *problems) []string {
+func ApplyProfile(merged map[string]any, current func(string) any, userOptions map[string]any, p *Problems) []string {
 	list := readProfiles(merged["profile_list"], p)
 	if len(list) == 0 {
 		return nil
@@ -231,7 +231,7 @@ func applyProfile(merged map[string]any, current func(string) any, userOptions m
 	wanted, named := userOptions["profile"]
 	slug, isText := wanted.(string)
 	if named && wanted != nil && !isText {
-		p.addf("profile", "must be a text, not %s", typeName(wanted))
+		p.Addf("profile", "must be a text, not %s", typeName(wanted))
 		return nil
 	}
 	i := slices.IndexFunc(list, func(pr profile) bool {
@@ -245,7 +245,7 @@ func applyProfile(merged map[string]any, current func(string) any, userOptions m
 		for j, pr := range list {
 			known[j] = pr.slug
 		}
-		p.addf("profile", "there is no profile %q; there is %s", slug, strings.Join(known, ", "))
+		p.Addf("profile", "there is no profile %q; there is %s", slug, strings.Join(known, ", "))
 		return nil
 	}
 	overrides := []map[string]any{list[i].override}
@@ -254,9 +254,9 @@ func applyProfile(merged map[string]any, current func(string) any, userOptions m
 			overrides = append(overrides, override)
 		}
 	}
-	source := p.source
-	p.source = "profile " + list[i].slug
-	defer func() { p.source = source }()
+	source := p.Source
+	p.Source = "profile " + list[i].slug
+	defer func() { p.Source = source }()
 	var removed []string
 	for _, override := range overrides {
 		for name, value := range checkOverride(override, p) {
@@ -278,17 +278,17 @@ func applyProfile(merged map[string]any, current func(string) any, userOptions m
 }
 
 // choose returns the override of what the user options pick: their own text, else a choice, else the default one.
-func (o profileOption) choose(userOptions map[string]any, p *problems) (map[string]any, bool) {
+func (o profileOption) choose(userOptions map[string]any, p *Problems) (map[string]any, bool) {
 	if own, _ := userOptions[o.name+unlistedSuffix].(string); own != "" {
 		switch {
 		case o.other == nil:
-			p.addf(o.name, "a value of one's own is not possible for this option of the profile")
+			p.Addf(o.name, "a value of one's own is not possible for this option of the profile")
 		case o.other.pattern != nil && !o.other.pattern.MatchString(own):
 			message := o.other.message
 			if message == "" {
 				message = "the value is not accepted"
 			}
-			p.addf(o.name, "%s", message)
+			p.Addf(o.name, "%s", message)
 		default:
 			return substitute(o.other.override, own).(map[string]any), true
 		}
@@ -300,7 +300,7 @@ func (o profileOption) choose(userOptions map[string]any, p *problems) (map[stri
 	}
 	choice, ok := o.choices[key]
 	if !ok {
-		p.addf(o.name, "there is no choice %q; there is %s", key, strings.Join(slices.Sorted(maps.Keys(o.choices)), ", "))
+		p.Addf(o.name, "there is no choice %q; there is %s", key, strings.Join(slices.Sorted(maps.Keys(o.choices)), ", "))
 	}
 	return choice.override, ok
 }

@@ -1,4 +1,4 @@
-package kube
+package kubespawner
 
 import (
 	"strings"
@@ -6,6 +6,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/outposts-dev/outposts/server/kubespawner/kubespawnertest"
+	"github.com/outposts-dev/outposts/server/kubespawner/options"
+	"github.com/outposts-dev/outposts/server/kubespawner/pyformat"
 )
 
 // nameVectors is slug-vectors.json.
@@ -85,7 +89,7 @@ type oneText struct {
 }
 
 func defaultTemplates(scheme, namespace string) nameTemplates {
-	d := defaults(namespace)
+	d := options.Defaults(namespace)
 	option := func(name string) string { return d[name].(string) }
 	return nameTemplates{
 		Scheme: scheme, Namespace: namespace, Pod: option("pod_name_template"), DNS: option("dns_name_template"),
@@ -95,14 +99,14 @@ func defaultTemplates(scheme, namespace string) nameTemplates {
 
 func TestNamesAreThePeers(t *testing.T) {
 	var v nameVectors
-	loadVectors(t, "slug-vectors", &v)
+	kubespawnertest.Load(t, "slug-vectors", &v)
 	if len(v.Vectors) < 90 {
 		t.Fatalf("only %d vectors", len(v.Vectors))
 	}
 	for _, c := range v.Vectors {
 		sub := subject{User: c.Input.Username, Server: c.Input.Servername, UserID: c.Input.UserID, HubNamespace: c.Input.HubNamespace}
 		for scheme, want := range c.Server {
-			var p problems
+			var p options.Problems
 			names, f := defaultTemplates(scheme, c.Input.HubNamespace).resolve(sub, &p)
 			if text := p.String(); text != "" {
 				t.Errorf("%s %s: %s", c.ID, scheme, text)
@@ -114,7 +118,7 @@ func TestNamesAreThePeers(t *testing.T) {
 			}
 			for _, fieldsWanted := range []map[string]string{want.Fields, c.Independent} {
 				for name, value := range fieldsWanted {
-					if out, err := format("{"+name+"}", f); err != nil || out != value {
+					if out, err := pyformat.Format("{"+name+"}", f); err != nil || out != value {
 						t.Errorf("%s %s: {%s} = %q, %v; want %q", c.ID, scheme, name, out, err, value)
 					}
 				}
@@ -128,7 +132,7 @@ func TestNamesAreThePeers(t *testing.T) {
 				t.Errorf("%s %s: user namespace %q, want %q", c.ID, scheme, out, want.UserNamespace)
 			}
 		}
-		for key, text := range map[string]string{usernameKey: c.Input.Username, servernameKey: c.Input.Servername} {
+		for key, text := range map[string]string{UsernameKey: c.Input.Username, ServernameKey: c.Input.Servername} {
 			got := labelSlug(text)
 			if len(validation.IsValidLabelValue(got)) > 0 {
 				t.Errorf("%s: label %s=%q is not valid", c.ID, key, got)
@@ -143,15 +147,15 @@ func TestNamesAreThePeers(t *testing.T) {
 // The third scheme makes the names that the hub's client makes for its own Service.
 func TestClientSchemeIsTheClients(t *testing.T) {
 	var v nameVectors
-	loadVectors(t, "slug-vectors", &v)
+	kubespawnertest.Load(t, "slug-vectors", &v)
 	for _, c := range v.Vectors {
 		sub := subject{User: c.Input.Username, Server: c.Input.Servername, UserID: c.Input.UserID, HubNamespace: c.Input.HubNamespace}
-		f := nameFields(sub, schemeClient)
+		f := nameFields(sub, options.SchemeClient)
 		for name, value := range c.Client.Fields {
 			if name == "hubnamespace" {
 				continue // each side reads its own
 			}
-			if out, err := format("{"+name+"}", f); err != nil || out != value {
+			if out, err := pyformat.Format("{"+name+"}", f); err != nil || out != value {
 				t.Errorf("%s: {%s} = %q, %v; want %q", c.ID, name, out, err, value)
 			}
 		}
@@ -159,9 +163,9 @@ func TestClientSchemeIsTheClients(t *testing.T) {
 			if strings.Contains(template, "{hubnamespace}") {
 				continue
 			}
-			templates := defaultTemplates(schemeClient, c.Input.HubNamespace)
+			templates := defaultTemplates(options.SchemeClient, c.Input.HubNamespace)
 			templates.Pod = template
-			var p problems
+			var p options.Problems
 			if got, _ := templates.resolve(sub, &p); got.Pod != value {
 				t.Errorf("%s: %s = %q, want %q", c.ID, template, got.Pod, value)
 			}
@@ -171,7 +175,7 @@ func TestClientSchemeIsTheClients(t *testing.T) {
 
 func TestSlugFunctionsAreThePeers(t *testing.T) {
 	var v nameVectors
-	loadVectors(t, "slug-vectors", &v)
+	kubespawnertest.Load(t, "slug-vectors", &v)
 	f := v.Functions
 	texts := func(name string, list []oneText, slug func(string) string) {
 		t.Helper()
@@ -224,7 +228,7 @@ func TestSlugFunctionsAreThePeers(t *testing.T) {
 
 func TestHashedSlugIsThePeers(t *testing.T) {
 	var v nameVectors
-	loadVectors(t, "slug-vectors", &v)
+	kubespawnertest.Load(t, "slug-vectors", &v)
 	seen := 0
 	for limit, list := range v.Functions.StripAndHash {
 		cases, ok := list.([]any)
@@ -250,7 +254,7 @@ func TestHashedSlugIsThePeers(t *testing.T) {
 
 func TestTemplatesAreThePeers(t *testing.T) {
 	var v nameVectors
-	loadVectors(t, "slug-vectors", &v)
+	kubespawnertest.Load(t, "slug-vectors", &v)
 	// The peer looks into Python objects; nobody needs that and it tells what must stay inside.
 	refused := map[string]bool{"{username.__class__}": true}
 	for _, c := range v.Templates {
@@ -258,8 +262,8 @@ func TestTemplatesAreThePeers(t *testing.T) {
 		if c.Servername != nil {
 			sub.Server = *c.Servername
 		}
-		var p problems
-		_, f := defaultTemplates(schemeSafe, "jhub").resolve(sub, &p)
+		var p options.Problems
+		_, f := defaultTemplates(options.SchemeSafe, "jhub").resolve(sub, &p)
 		got, err := f.expand(c.Template)
 		switch {
 		case c.Error != "" || refused[c.Template]:
@@ -276,10 +280,10 @@ func TestTemplatesAreThePeers(t *testing.T) {
 const templateUser = "User"
 
 func TestLongPodNamesAreShortened(t *testing.T) {
-	templates := defaultTemplates(schemeSafe, "outpost")
+	templates := defaultTemplates(options.SchemeSafe, "outpost")
 	templates.Pod, templates.Exact = "jupyter-{username}--{servername}", false
 	sub := subject{User: "kreuzert@fz-juelich.de", Server: "a0f3c2d4e5b6478899aabbccddeeff00"}
-	var p problems
+	var p options.Problems
 	got, _ := templates.resolve(sub, &p)
 	want := names{
 		Namespace: "outpost",
@@ -315,6 +319,19 @@ func FuzzSlugs(f *testing.F) {
 			if why := validation.IsValidLabelValue(labelSlug(text)); len(why) > 0 {
 				t.Errorf("%q: label %q: %v", text, labelSlug(text), why)
 			}
+		}
+	})
+}
+
+func FuzzTemplate(f *testing.F) {
+	for _, seed := range []string{"{username}", "{{", "}", "{userid:+05d}", "{username!r:^20.3}", "{username:é<9}", "{:}", "{userid:x}", "{username.__class__}", "{a{b}}"} {
+		f.Add(seed)
+	}
+	fields := nameFields(subject{User: "Alice", Server: "lab", UserID: 7}, options.SchemeSafe)
+	f.Fuzz(func(t *testing.T, template string) {
+		out, err := fields.expand(template)
+		if err == nil && len(out) > len(template)*(4*pyformat.MaxWidth+100) {
+			t.Errorf("%q makes %d bytes", template, len(out))
 		}
 	})
 }

@@ -1,8 +1,11 @@
-package kube
+package kubespawner
 
 import (
 	"fmt"
 	"strings"
+
+	"github.com/outposts-dev/outposts/server/kubespawner/options"
+	"github.com/outposts-dev/outposts/server/kubespawner/pyformat"
 )
 
 // fields are the names that a template may use; values are string or int.
@@ -11,7 +14,7 @@ type fields map[string]any
 // expand renders a template of KubeSpawner: format, then all hyphens at the end are removed unless the
 // template itself ends with one.
 func (f fields) expand(template string) (string, error) {
-	out, err := format(template, f)
+	out, err := pyformat.Format(template, f)
 	if err != nil {
 		return "", err
 	}
@@ -23,12 +26,12 @@ func (f fields) expand(template string) (string, error) {
 
 // expandAll renders every string inside v (maps and lists of decoded JSON) and returns a copy; keys of maps,
 // numbers and booleans stay. Problems are noted under the path of the string.
-func (f fields) expandAll(path string, v any, p *problems) any {
+func (f fields) expandAll(path string, v any, p *options.Problems) any {
 	switch v := v.(type) {
 	case string:
 		out, err := f.expand(v)
 		if err != nil {
-			p.addf(path, "%v", err)
+			p.Addf(path, "%v", err)
 		}
 		return out
 	case map[string]any:
@@ -48,6 +51,6 @@ func (f fields) expandAll(path string, v any, p *problems) any {
 }
 
 // expandMap is expandAll for a map.
-func (f fields) expandMap(path string, m map[string]any, p *problems) map[string]any {
+func (f fields) expandMap(path string, m map[string]any, p *options.Problems) map[string]any {
 	return f.expandAll(path, m, p).(map[string]any)
 }

@@ -1,4 +1,4 @@
-package kube
+package kubespawner
 
 import (
 	"encoding/json"
@@ -9,11 +9,13 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
+
+	"github.com/outposts-dev/outposts/server/kubespawner/options"
 )
 
 const (
-	notebookContainer = "notebook"
-	notebookPort      = "notebook-port"
+	NotebookContainer = "notebook"
+	NotebookPort      = "notebook-port"
 	sslVolume         = "jupyterhub-internal-certs"
 )
 
@@ -25,13 +27,13 @@ type podInput struct {
 	Env             map[string]any
 	SSLSecret       string // name of the Secret with certificates; empty without internal TLS
 	WorkingDir      string
-	Settings        settings
+	Settings        options.Settings
 }
 
 // buildPod makes the pod as KubeSpawner's make_pod does, in the same order of merging: extra_container_config on the
 // notebook container, then other containers and affinity, extra_pod_config, and last pod_overlay, which is ours.
 // It is pure; what cannot be built is noted by option.
-func buildPod(in podInput, p *problems) *corev1.Pod {
+func buildPod(in podInput, p *options.Problems) *corev1.Pod {
 	s := in.Settings
 	pod := &corev1.Pod{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
@@ -74,7 +76,7 @@ func buildPod(in podInput, p *problems) *corev1.Pod {
 	named(spec.InitContainers, "init_containers", p)
 	overlay(pod, s.PodOverlay, p)
 	if notebookOf(pod) == nil {
-		p.addf("extra_container_config, extra_pod_config or pod_overlay", "leaves no container called %s", notebookContainer)
+		p.Addf("extra_container_config, extra_pod_config or pod_overlay", "leaves no container called %s", NotebookContainer)
 	}
 	return pod
 }
@@ -82,7 +84,7 @@ func buildPod(in podInput, p *problems) *corev1.Pod {
 // notebookOf returns the container that is the single-user server, nil if there is none.
 func notebookOf(pod *corev1.Pod) *corev1.Container {
 	for i, c := range pod.Spec.Containers {
-		if c.Name == notebookContainer {
+		if c.Name == NotebookContainer {
 			return &pod.Spec.Containers[i]
 		}
 	}
@@ -90,14 +92,14 @@ func notebookOf(pod *corev1.Pod) *corev1.Container {
 }
 
 // buildNotebook makes the container that is the single-user server.
-func buildNotebook(in podInput, p *problems) corev1.Container {
+func buildNotebook(in podInput, p *options.Problems) corev1.Container {
 	s := in.Settings
 	c := corev1.Container{
-		Name:         notebookContainer,
+		Name:         NotebookContainer,
 		Image:        s.Image,
-		Args:         s.command(),
+		Args:         s.Command(),
 		WorkingDir:   in.WorkingDir,
-		Ports:        []corev1.ContainerPort{{Name: notebookPort, ContainerPort: int32(s.Port)}},
+		Ports:        []corev1.ContainerPort{{Name: NotebookPort, ContainerPort: int32(s.Port)}},
 		Env:          orderEnvironment(in.Env, p),
 		VolumeMounts: decodeList[corev1.VolumeMount](s.VolumeMounts, "volume_mounts", p),
 		Resources: corev1.ResourceRequirements{
@@ -144,7 +146,7 @@ func resources(cores *float64, bytes *int64, extra map[string]string) corev1.Res
 	return list
 }
 
-func containerSecurity(s settings, p *problems) *corev1.SecurityContext {
+func containerSecurity(s options.Settings, p *options.Problems) *corev1.SecurityContext {
 	m := map[string]any{}
 	if s.UID != nil {
 		m["runAsUser"] = *s.UID
@@ -165,7 +167,7 @@ func containerSecurity(s settings, p *problems) *corev1.SecurityContext {
 	return out
 }
 
-func podSecurity(s settings, p *problems) *corev1.PodSecurityContext {
+func podSecurity(s options.Settings, p *options.Problems) *corev1.PodSecurityContext {
 	m := map[string]any{}
 	if s.FSGID != nil {
 		m["fsGroup"] = *s.FSGID
@@ -181,10 +183,10 @@ func podSecurity(s settings, p *problems) *corev1.PodSecurityContext {
 }
 
 // security puts the explicit context over the single options and tells whether anything is set. Keys are camelCase only.
-func security(dst any, m, explicit map[string]any, option string, p *problems) bool {
+func security(dst any, m, explicit map[string]any, option string, p *options.Problems) bool {
 	for key, value := range explicit {
 		if name, ok := jsonNames(reflect.TypeOf(dst).Elem())[key]; ok && name.json != key {
-			p.addf(option, "unknown key %q; keys are camelCase", key)
+			p.Addf(option, "unknown key %q; keys are camelCase", key)
 			continue
 		}
 		m[key] = value
@@ -197,7 +199,7 @@ func security(dst any, m, explicit map[string]any, option string, p *problems) b
 }
 
 // serviceAccount mounts no token unless an account or the option asks for it.
-func serviceAccount(spec *corev1.PodSpec, s settings) {
+func serviceAccount(spec *corev1.PodSpec, s options.Settings) {
 	automount := s.AutomountServiceAccountToken
 	if s.ServiceAccount != nil {
 		spec.ServiceAccountName = *s.ServiceAccount
@@ -207,7 +209,7 @@ func serviceAccount(spec *corev1.PodSpec, s settings) {
 	spec.AutomountServiceAccountToken = automount
 }
 
-func affinity(s settings, p *problems) *corev1.Affinity {
+func affinity(s options.Settings, p *options.Problems) *corev1.Affinity {
 	a := &corev1.Affinity{}
 	if len(s.NodeAffinityPreferred)+len(s.NodeAffinityRequired) > 0 {
 		a.NodeAffinity = &corev1.NodeAffinity{PreferredDuringSchedulingIgnoredDuringExecution: decodeList[corev1.PreferredSchedulingTerm](
@@ -241,46 +243,46 @@ func affinity(s settings, p *problems) *corev1.Affinity {
 }
 
 // named notes containers without a name, which Kubernetes would refuse only after the Service was made.
-func named(containers []corev1.Container, option string, p *problems) {
+func named(containers []corev1.Container, option string, p *options.Problems) {
 	for i, c := range containers {
 		if c.Name == "" {
-			p.addf(option, "container %d has no name", i)
+			p.Addf(option, "container %d has no name", i)
 		}
 	}
 }
 
 // overlay applies pod_overlay as a strategic merge patch, as kubectl patch does: lists of named things are merged
 // by name, so one container or volume can be changed without repeating the others.
-func overlay(pod *corev1.Pod, patch map[string]any, p *problems) {
+func overlay(pod *corev1.Pod, patch map[string]any, p *options.Problems) {
 	if len(patch) == 0 {
 		return
 	}
 	before, err1 := json.Marshal(pod)
 	change, err2 := json.Marshal(patch)
 	if err1 != nil || err2 != nil {
-		p.addf("pod_overlay", "not data")
+		p.Addf("pod_overlay", "not data")
 		return
 	}
 	after, err := strategicpatch.StrategicMergePatch(before, change, corev1.Pod{})
 	if err != nil {
-		p.addf("pod_overlay", "%v", err)
+		p.Addf("pod_overlay", "%v", err)
 		return
 	}
 	var object map[string]any
 	if err := json.Unmarshal(after, &object); err != nil {
-		p.addf("pod_overlay", "%v", err)
+		p.Addf("pod_overlay", "%v", err)
 		return
 	}
 	name, namespace, own := pod.Name, pod.Namespace, pod.Annotations
 	*pod = corev1.Pod{}
 	decodeInto(pod, object, "pod_overlay", p)
 	if pod.Name != name || pod.Namespace != namespace {
-		p.addf("pod_overlay", "must not change name or namespace")
+		p.Addf("pod_overlay", "must not change name or namespace")
 	}
 	if pod.Annotations == nil {
 		pod.Annotations = map[string]string{}
 	}
-	for _, key := range []string{installationKey, hubKey, nameKey, startIDKey, dateKey} { // without these it would not be found again
+	for _, key := range []string{InstallationKey, HubKey, NameKey, StartIDKey, DateKey} { // without these it would not be found again
 		if value, ok := own[key]; ok {
 			pod.Annotations[key] = value
 		}

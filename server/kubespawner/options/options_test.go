@@ -1,0 +1,149 @@
+package options
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/outposts-dev/outposts/server/kubespawner/kubespawnertest"
+	"github.com/outposts-dev/outposts/server/outpost"
+)
+
+// optionVectors is options.json.
+type optionVectors struct {
+	Options []struct {
+		Name     string   `json:"name"`
+		Default  any      `json:"default"`
+		Priority string   `json:"priority"`
+		Accepts  []string `json:"accepts"`
+	} `json:"options"`
+	Aliases []struct {
+		Old string `json:"old"`
+		New string `json:"new"`
+	} `json:"deprecated_aliases"`
+	Broken []string `json:"documented_but_broken_aliases"`
+}
+
+// samples are values of the kinds that the peer's options were tried with.
+var samples = map[string]any{
+	"null": nil, "bool": true, "int": 3, "float": 1.5, "string": "x", "numeric string": "3", "memory string": "1G",
+	"list of strings": []any{"x"}, "list of objects": []any{map[string]any{"name": "x"}}, "object": map[string]any{"name": "x"},
+}
+
+func TestOptionsTakeWhatThePeerTakes(t *testing.T) {
+	var v optionVectors
+	kubespawnertest.Load(t, "options", &v)
+	if len(v.Options) < 113 {
+		t.Fatalf("only %d options", len(v.Options))
+	}
+	// What is taken there and refused here, and the other way round, by option or for all.
+	stricter := func(name, kind string, number bool) bool {
+		switch {
+		case kind == "bool" && number: // true is not a number
+			return true
+		case kind == "list of strings" && objectLists[name], kind == "list of objects" && slices.Contains([]string{
+			"env_keep", "storage_access_modes", "supplemental_gids", "image_pull_secrets",
+		}, name):
+			return true // the peer finds out when it makes the pod
+		case name == "supplemental_gids" && kind == "list of strings":
+			return true
+		case name == "secret_mount_path":
+			return true // must be a folder
+		}
+		return false
+	}
+	kinder := func(name, kind string) bool {
+		cpus := name == "cpu_limit" || name == "cpu_guarantee"
+		return cpus && kind == "numeric string" || // a quantity
+			name == "internal_ssl"
+	}
+	for _, o := range v.Options {
+		own, known := byName[o.Name]
+		if !known {
+			t.Errorf("%s is not known", o.Name)
+			continue
+		}
+		important := strings.HasPrefix(o.Priority, "must") || strings.HasPrefix(o.Priority, "should")
+		pythonOnly := slices.Contains([]string{"modify_pod_hook", "pre_spawn_hook", "delete_pvc", "remember_pvc_name"}, o.Name)
+		if important && own.idle && !pythonOnly {
+			t.Errorf("%s has no effect", o.Name)
+		}
+		if own.kind == nil || o.Name == "slug_scheme" {
+			continue
+		}
+		for kind, value := range samples {
+			switch object := any(map[string]any{"k": samples["object"]}); {
+			case kind == "object" && (objectLists[o.Name] || o.Name == "profile_list"):
+				value = object
+			case kind == "object" && strings.HasPrefix(o.Name, "extra_resource_"):
+				value = map[string]any{"nvidia.com/gpu": 1}
+			}
+			_, err := own.kind(mustCanonical(t, value))
+			switch accepts := slices.Contains(o.Accepts, kind); {
+			case accepts && err != nil && !stricter(o.Name, kind, slices.Contains(o.Accepts, "int")):
+				t.Errorf("%s refuses %s: %v", o.Name, kind, err)
+			case !accepts && err == nil && !kinder(o.Name, kind):
+				t.Errorf("%s takes %s, the peer does not", o.Name, kind)
+			}
+		}
+	}
+	for _, alias := range v.Aliases {
+		if oldNames[alias.Old] != alias.New {
+			t.Errorf("old name %s is for %s, want %s", alias.Old, oldNames[alias.Old], alias.New)
+		}
+	}
+	for _, name := range v.Broken {
+		if oldNames[name] == "" {
+			t.Errorf("old name %s is not known", name)
+		}
+	}
+}
+
+func TestDefaultsAreThePeers(t *testing.T) {
+	var v optionVectors
+	kubespawnertest.Load(t, "options", &v)
+	s, err := NewSettings(nil, Defaults("jhub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := settingsAsOptions(t, s)
+	differs := []string{
+		"namespace", "k8s_api_request_timeout", "slow_spawn_message", // see defaults
+		"port",                // taken from the hub's URL, 8888 without one
+		"delete_grace_period", // see gracePeriod
+	}
+	for _, o := range v.Options {
+		have, has := got[o.Name]
+		if !has || slices.Contains(differs, o.Name) {
+			continue
+		}
+		a, err1 := json.Marshal(have)
+		b, err2 := json.Marshal(o.Default)
+		if err1 != nil || err2 != nil {
+			t.Fatal(err1, err2)
+		}
+		if string(a) != string(b) && !bothEmpty(have, o.Default) {
+			t.Errorf("%s is %s, the peer's is %s", o.Name, a, b)
+		}
+	}
+}
+
+func TestEveryWrongOptionIsNamedAtOnce(t *testing.T) {
+	err := Check(map[string]any{
+		"image": 5, "cpu_limit": "lots", "singleuser_uid": 1000, "no_such": true, "volumes": "x", "port": 70000,
+		"common_labels": map[string]any{"a": 1}, "secret_mount_path": "/etc", "modify_pod_hook": "def f(): pass",
+		"mem_limit": "512", "uid": true, "image_pull_secrets": []any{1},
+	})
+	const want = `common_labels: the value of "a" must be a text, not a whole number; ` +
+		`cpu_limit: must be a number of cores such as 1.5 or "500m"; image: must be a text, not a whole number; ` +
+		`image_pull_secrets: element 0 must be a name or {name: ...}, not a whole number; ` +
+		`mem_limit: must be bytes as a number, or a text such as "512M", "1.5G" or "2Gi"; ` +
+		`modify_pod_hook: can only be a Python function there and is not possible here; no_such: no such option; ` +
+		`port: must be from 0 to 65535; secret_mount_path: must begin and end with /; ` +
+		`singleuser_uid: this name is no longer used; write uid; uid: must be a whole number, not true or false; ` +
+		`volumes: must be a list or a map of objects, not a text`
+	if err == nil || err.Error() != want || outpost.KindOf(err) != outpost.KindInvalid {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
