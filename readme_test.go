@@ -11,7 +11,9 @@ import (
 )
 
 // documents are the texts from which people paste. What their examples of stack config are worth is tested in stacks.
-var documents = []string{"README.md", "SECURITY.md", "docs/stacks.md", "dev/README.md", "images/README.md", "charts/outpost/README.md"}
+var documents = []string{
+	"README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/stacks.md", "docs/protocol.md", "dev/README.md", "images/README.md", "charts/outpost/README.md",
+}
 
 // TestDocumentsNameTargets holds every `make ...` of the documents to the Makefile.
 func TestDocumentsNameTargets(t *testing.T) {
@@ -56,7 +58,7 @@ func TestDocumentsNameFiles(t *testing.T) {
 
 // TestDocumentsQuoteMessages holds the messages in the README's table of symptoms to the programs that print them.
 func TestDocumentsQuoteMessages(t *testing.T) {
-	_, table, _ := strings.Cut(readText(t, "README.md"), "| what you see | what it is |\n| --- | --- |\n")
+	_, table, _ := strings.Cut(readText(t, "README.md"), "| what you see | what it means |\n| --- | --- |\n")
 	table, _, _ = strings.Cut(table, "\n\n")
 	programs := sources(t)
 	quoted := 0
@@ -117,7 +119,7 @@ func TestReadmeShowsWhatIsPrinted(t *testing.T) {
 // TestReadmeNamesVariables holds the variables in the README's table of settings to the ones that the outpost reads.
 func TestReadmeNamesVariables(t *testing.T) {
 	env := readText(t, "server/config/env.go")
-	_, table, _ := strings.Cut(readText(t, "README.md"), "| stack config | what it is | where it ends |\n")
+	_, table, _ := strings.Cut(readText(t, "README.md"), "| stack config | what it is | ends up in |\n")
 	table, _, _ = strings.Cut(table, "\n\n")
 	found := regexp.MustCompile("`([A-Z_]+|usernames|passwords)`").FindAllStringSubmatch(table, -1)
 	if len(found) < 4 {

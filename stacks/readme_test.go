@@ -90,7 +90,7 @@ func TestDocumentedSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, table, _ := strings.Cut(string(text), "| stack config | what it is | where it ends |\n| --- | --- | --- |\n")
+	_, table, _ := strings.Cut(string(text), "| stack config | what it is | ends up in |\n| --- | --- | --- |\n")
 	table, _, _ = strings.Cut(table, "\n\n")
 	var schema map[string]any
 	if err := json.Unmarshal([]byte(schemaText), &schema); err != nil {
