@@ -44,44 +44,68 @@ func runDown(_ context.Context, a *app, flags *flag.FlagSet, args []string) erro
 	if err != nil {
 		return err
 	}
-	errs := make([]error, len(names))
-	var group sync.WaitGroup
-	for i, name := range names {
-		group.Go(func() { errs[i] = a.end(name, *purge) })
-	}
-	group.Wait()
-	if err := errors.Join(errs...); err != nil {
+	if err := a.endAll(names, *purge); err != nil {
 		return err
 	}
-	if err := node.RemoveCgroups(node.Cgroups); err != nil {
+	left, err := a.removeShared()
+	if err != nil {
 		return err
 	}
-	left := a.running()
-	if len(left) == 0 {
-		if err := bridge.Remove(a.dir); err != nil {
+	data := "their data stay for the next up"
+	if *purge {
+		data = "their data are removed"
+		if err := a.forget(names); err != nil {
 			return err
 		}
 	}
-	if *purge {
-		if err := kubeconfig.Remove(a.kubeconfig, names...); err != nil {
-			return err
-		}
-		if there, err := filepath.Glob(filepath.Join(a.dir.Path, "*", "cluster.json")); err == nil && len(there) == 0 {
-			if err := os.RemoveAll(a.dir.Registry()); err != nil {
-				return err
-			}
-		}
-	}
-	what := "their data stay for the next up"
-	if *purge {
-		what = "their data are removed"
-	}
-	fmt.Fprintf(a.stdout, "down in %.1f s: %d ended (%s), %d still run\n", time.Since(began).Seconds(), len(names), what, len(left))
+	fmt.Fprintf(a.stdout, "down in %.1f s: %d ended (%s), %d still run\n",
+		time.Since(began).Seconds(), len(names), data, left)
 	return nil
 }
 
-// namesToEnd returns the folders of the named clusters, or of all. It looks at folders, not at what is in them: what another version or a
-// killed run has left must be removable.
+// endAll ends the clusters, all at the same time.
+func (a *app) endAll(names []string, purge bool) error {
+	errs := make([]error, len(names))
+	var group sync.WaitGroup
+	for i, name := range names {
+		group.Go(func() {
+			errs[i] = a.end(name)
+			if errs[i] == nil && purge {
+				errs[i] = os.RemoveAll(a.dir.Cluster(name))
+			}
+		})
+	}
+	group.Wait()
+	return errors.Join(errs...)
+}
+
+// removeShared removes the cgroups of ended nodes, and the bridge when no cluster runs any more. It returns how many
+// still run.
+func (a *app) removeShared() (int, error) {
+	if err := node.RemoveCgroups(node.Cgroups); err != nil {
+		return 0, err
+	}
+	left := len(a.running())
+	if left > 0 {
+		return left, nil
+	}
+	return 0, bridge.Remove(a.dir)
+}
+
+// forget removes the purged clusters from the kubeconfig, and the images with the last cluster.
+func (a *app) forget(names []string) error {
+	if err := kubeconfig.Remove(a.kubeconfig, names...); err != nil {
+		return err
+	}
+	kept, err := filepath.Glob(filepath.Join(a.dir.Path, "*", "cluster.json"))
+	if err != nil || len(kept) > 0 {
+		return err
+	}
+	return os.RemoveAll(a.dir.Registry())
+}
+
+// namesToEnd returns the folders of the named clusters, or of all. It looks at folders, not at what is in them: what
+// another version or a killed run has left must be removable.
 func (a *app) namesToEnd(names []string) ([]string, error) {
 	there := map[string]bool{}
 	folders, err := os.ReadDir(a.dir.Path)
@@ -112,24 +136,17 @@ func (a *app) namesToEnd(names []string) ([]string, error) {
 	return names, nil
 }
 
-// end ends one cluster, in whatever state it is.
-func (a *app) end(name string, purge bool) error {
-	folder := a.dir.Cluster(name)
-	cluster := plan.Cluster{Name: name}
-	if pid := daemon.Find(daemon.Node, folder); pid != 0 {
+// end ends one cluster, in whatever state it is. Its data stay.
+func (a *app) end(name string) error {
+	if pid := daemon.Find(daemon.Node, a.dir.Cluster(name)); pid != 0 {
 		if err := daemon.Kill(pid); err != nil {
 			return fmt.Errorf("end %s: %w", name, err)
 		}
 	}
-	var errs []error
 	if pid := daemon.Find(daemon.Switch, a.dir.Path); pid != 0 {
-		errs = append(errs, bridge.Unplug(pid, cluster))
-	}
-	if purge {
-		errs = append(errs, os.RemoveAll(folder))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("end %s: %w", name, err)
+		if err := bridge.Unplug(pid, plan.Cluster{Name: name}); err != nil {
+			return fmt.Errorf("end %s: %w", name, err)
+		}
 	}
 	return nil
 }

@@ -5,17 +5,23 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/outposts-dev/outposts/dev/clusters/image"
 	"github.com/outposts-dev/outposts/dev/clusters/kubeconfig"
+	"github.com/outposts-dev/outposts/dev/clusters/node"
 	"github.com/outposts-dev/outposts/dev/clusters/registry"
 )
 
 func runLoad(_ context.Context, a *app, flags *flag.FlagSet, args []string) error {
 	a.stateFlags(flags)
 	var references list
-	flags.Var(&references, "ref", "`HOST/NAME:TAG` that pods use, of whatever registry; may be given several times (default: the name in the archive)")
+	flags.Var(&references, "ref",
+		"`HOST/NAME:TAG` that pods use, of whatever registry; may be given several times (default: the name in the "+
+			"archive)")
 	files, err := parse(flags, args)
 	if err != nil {
 		return err
@@ -58,6 +64,51 @@ func (a *app) load(file string, references []string) (err error) {
 			return fmt.Errorf("load %s: %w", file, err)
 		}
 		fmt.Fprintf(a.stdout, "loaded %s %s (%.1f s)\n", reference, descriptor.Digest, time.Since(began).Seconds())
+	}
+	return nil
+}
+
+// loadSystemImages puts the images into the registry that a node needs by itself. A file remembers
+// what they were made of.
+func (a *app) loadSystemImages() error {
+	executable, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	store := registry.Store{Dir: a.dir.Registry()}
+	for _, one := range []struct{ reference, program, target string }{
+		{node.PauseImage, filepath.Join(filepath.Dir(executable), "pause"), "/pause"},
+		{node.DNSImage, filepath.Join(a.parts.DNS, "coredns"), "/coredns"},
+	} {
+		info, err := os.Stat(one.program)
+		if err != nil {
+			return err
+		}
+		note := filepath.Join(store.Dir, "made"+strings.ReplaceAll(one.target, "/", "-"))
+		made := fmt.Sprintf("%s %s %d %d\n", one.reference, one.program, info.Size(), info.ModTime().UnixNano())
+		reference, err := registry.ParseReference(one.reference)
+		if err != nil {
+			return err
+		}
+		if was, err := os.ReadFile(note); err == nil && string(was) == made {
+			if _, err := store.Resolve(reference); err == nil {
+				continue
+			}
+		}
+		built, err := image.Build(image.Spec{
+			Reference: one.reference,
+			Layers:    []image.Layer{{Files: []image.File{{Source: one.program, Target: one.target, Mode: 0o755}}}},
+			Execution: image.Execution{Entrypoint: []string{one.target}},
+		}, store.Dir)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(store.Add(reference, built, built.Manifest), built.Close()); err != nil {
+			return err
+		}
+		if err := os.WriteFile(note, []byte(made), 0o600); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -1,5 +1,5 @@
-// Command clusters runs real Kubernetes clusters on one Linux machine, without Docker, without a registry, and without leaving anything
-// behind. `clusters --help` tells the rest.
+// Command clusters runs real Kubernetes clusters on one Linux machine, without Docker, without a registry, and without
+// leaving anything behind. `clusters --help` tells the rest.
 package main
 
 import (
@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 
@@ -38,9 +37,10 @@ Addresses (with the default network 10.77.0.0/16; I is 2 for local, 3 for remote
   10.77.0.254     this machine, as pods see it
   10.77.0.1:5000  the images: a node asks here for every image, whatever registry its name says
 
-A cluster has DNS, the StorageClass "standard", the IngressClass "standard", and enforces NetworkPolicies. It cannot reach the internet.
-Data and kubeconfig are below .state of the checkout. Clusters of several checkouts may run at once on different networks (--network).
-Up and down need root. A killed run, a killed node and a reboot are all repaired by the next up.
+A cluster has DNS, the StorageClass "standard", the IngressClass "standard", and enforces NetworkPolicies.
+It cannot reach the internet.
+Data and kubeconfig are below .state of the checkout. Clusters of several checkouts may run at once on different
+networks (--network). Up and down need root. The next up repairs what a killed run, a killed node or a reboot has left.
 `
 
 // app is one run of the program.
@@ -149,7 +149,8 @@ func (a *app) stateFlags(flags *flag.FlagSet) {
 }
 
 func (a *app) kubeconfigFlag(flags *flag.FlagSet) {
-	flags.StringVar(&a.kubeconfig, "kubeconfig", a.getenv("OUTPOSTS_KUBECONFIG"), "kubeconfig `file` that gets one context for each cluster (default: kubeconfig beside the state folder)")
+	flags.StringVar(&a.kubeconfig, "kubeconfig", a.getenv("OUTPOSTS_KUBECONFIG"),
+		"kubeconfig `file` that gets one context for each cluster (default: kubeconfig beside the state folder)")
 }
 
 func (a *app) upFlags(flags *flag.FlagSet) {
@@ -181,17 +182,6 @@ func (a *app) open() error {
 // lock takes the lock of the state folder, and says so when it has to wait.
 func (a *app) lock() (func(), error) {
 	return a.dir.Lock(func() { fmt.Fprintln(a.stderr, "clusters: another run is at work; waiting for it") })
-}
-
-// needRoot refuses what this system or user cannot do.
-func (a *app) needRoot(command string) error {
-	if runtime.GOOS != "linux" {
-		return fmt.Errorf("needs Linux: the nodes are namespaces of its kernel; this is %s", runtime.GOOS)
-	}
-	if os.Geteuid() != 0 {
-		return fmt.Errorf("needs root, for namespaces and mounts: sudo clusters %s", command)
-	}
-	return nil
 }
 
 // known returns the clusters with the given names, all of them when there are none.

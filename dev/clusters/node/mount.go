@@ -12,7 +12,8 @@ import (
 	"github.com/outposts-dev/outposts/dev/clusters/plan"
 )
 
-// root is where everything of the node's own lies inside it: state/, the parts, and config. The paths are the same in every node.
+// root is where everything of the node's own lies inside it: state/, the parts, and config. The paths
+// are the same in every node.
 const root = "/run/outposts"
 
 func at(relative string) string { return filepath.Join(root, relative) }
@@ -25,7 +26,7 @@ var kept = map[string]string{
 	"podlogs":    "/var/log/pods",
 }
 
-// sysctls are those of the whole machine that kubelet would set. It is shown that they have the values it wants.
+// sysctls are those of the whole machine that kubelet would set. It sees the values it wants, and sets nothing.
 var sysctls = map[string]string{
 	"vm/overcommit_memory":      "1",
 	"vm/panic_on_oom":           "0",
@@ -35,42 +36,78 @@ var sysctls = map[string]string{
 	"kernel/keys/root_maxbytes": "25000000",
 }
 
-// arrangeMounts gives the node its own /proc, /sys, /run, /var/lib and /var/log, so that no file of the machine changes.
+// arrangeMounts gives the node its own /proc, /sys, /run, /var/lib and /var/log, so that no file of the machine
+// changes.
 func arrangeMounts(folder string, cluster plan.Cluster, parts Parts) error {
-	for _, name := range []string{"etcd", "logs"} {
-		if err := os.MkdirAll(filepath.Join(folder, name), 0o700); err != nil {
-			return err
-		}
-	}
-	if err := rotate(filepath.Join(folder, "logs")); err != nil {
+	binds, err := makeFolders(folder, parts)
+	if err != nil {
 		return err
 	}
-	binds := map[string]string{
-		folder: at("state"), parts.Kube: at("kube"), parts.Runtime: at("runtime"), parts.Netpol: at("netpol"),
-	}
-	for name, target := range kept {
-		source := filepath.Join(folder, name)
-		if err := os.MkdirAll(source, 0o755); err != nil {
-			return err
-		}
-		binds[source] = target
-	}
 	// The mounts below may hide the sources; what is open stays reachable.
-	open := map[string]*os.File{}
-	for source := range binds {
-		file, err := os.Open(source)
+	for i := range binds {
+		file, err := os.Open(binds[i].source)
 		if err != nil {
 			return err
 		}
 		defer file.Close()
-		open[source] = file
+		binds[i].open = file
 	}
-
 	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make / private: %w", err)
 	}
+	if err := mountOwn(); err != nil {
+		return err
+	}
+	for _, bind := range binds {
+		source := fmt.Sprintf("/proc/self/fd/%d", bind.open.Fd())
+		if err := mount(source, bind.target, "", syscall.MS_BIND, ""); err != nil {
+			return fmt.Errorf("%s: %w", bind.source, err)
+		}
+	}
+	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_SHARED, ""); err != nil {
+		return fmt.Errorf("make / shared: %w", err) // kubelet's mounts must reach its pods
+	}
+	return overlayFiles(cluster)
+}
+
+// bind is a folder of the machine that the node sees in another place.
+type bind struct {
+	source, target string
+	open           *os.File
+}
+
+// makeFolders makes the folders below a cluster's folder that the node writes to, and returns what it sees of the
+// machine.
+func makeFolders(folder string, parts Parts) ([]bind, error) {
+	for _, name := range []string{"etcd", "logs"} {
+		if err := os.MkdirAll(filepath.Join(folder, name), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	if err := rotate(filepath.Join(folder, "logs")); err != nil {
+		return nil, err
+	}
+	binds := []bind{
+		{source: folder, target: at("state")},
+		{source: parts.Kube, target: at("kube")},
+		{source: parts.Runtime, target: at("runtime")},
+		{source: parts.Netpol, target: at("netpol")},
+	}
+	for name, target := range kept {
+		source := filepath.Join(folder, name)
+		if err := os.MkdirAll(source, 0o755); err != nil {
+			return nil, err
+		}
+		binds = append(binds, bind{source: source, target: target})
+	}
+	return binds, nil
+}
+
+// mountOwn mounts the filesystems that are the node's own. The order matters: /sys hides the cgroups until they are
+// moved back.
+func mountOwn() error {
 	const strict = syscall.MS_NOSUID | syscall.MS_NODEV
-	steps := []struct {
+	for _, m := range []struct {
 		source, target, kind string
 		flags                uintptr
 		data                 string
@@ -82,20 +119,16 @@ func arrangeMounts(folder string, cluster plan.Cluster, parts Parts) error {
 		{"/run/cgroup", "/sys/fs/cgroup", "", syscall.MS_MOVE, ""},
 		{"tmpfs", "/var/lib", "tmpfs", strict, "mode=755"},
 		{"tmpfs", "/var/log", "tmpfs", strict, "mode=755"},
-	}
-	for _, step := range steps {
-		if err := mount(step.source, step.target, step.kind, step.flags, step.data); err != nil {
+	} {
+		if err := mount(m.source, m.target, m.kind, m.flags, m.data); err != nil {
 			return err
 		}
 	}
-	for source, target := range binds {
-		if err := mount(fmt.Sprintf("/proc/self/fd/%d", open[source].Fd()), target, "", syscall.MS_BIND, ""); err != nil {
-			return fmt.Errorf("%s: %w", source, err)
-		}
-	}
-	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_SHARED, ""); err != nil {
-		return fmt.Errorf("make / shared: %w", err) // kubelet's mounts must reach its pods
-	}
+	return nil
+}
+
+// overlayFiles gives the node its name, and shows it files of its own in place of the machine's.
+func overlayFiles(cluster plan.Cluster) error {
 	for name, value := range sysctls {
 		if err := overlayFile("/proc/sys/"+name, value+"\n"); err != nil {
 			return err

@@ -86,7 +86,8 @@ func generate(dir string, cluster plan.Cluster) error {
 	if err := writeKey(filepath.Join(dir, "sa.key"), key); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "sa.pub"), pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "sa.pub"),
+		pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}), 0o644); err != nil {
 		return err
 	}
 	for file, client := range clients {
@@ -98,7 +99,8 @@ func generate(dir string, cluster plan.Cluster) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dir, file+".kubeconfig"), kubeconfig(cluster, file, ca, leaf), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, file+".kubeconfig"),
+			kubeconfig(cluster, file, ca, leaf), 0o600); err != nil {
 			return err
 		}
 	}
@@ -120,7 +122,8 @@ func newAuthority(dir, file, name string) (*pair, error) {
 	return sign(dir, file, template, nil)
 }
 
-// issue writes FILE.crt and FILE.key for a user in a group (which may be empty), valid for the given names and addresses.
+// issue writes FILE.crt and FILE.key for a user in a group (which may be empty), valid for the given
+// names and addresses.
 func (p *pair) issue(dir, file, user, group string, names []string) (*pair, error) {
 	template := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: user},
