@@ -1,5 +1,5 @@
-// Package dev tests the scripts of this folder: what they look for, install, build and keep. They run with programs of the tests in
-// place of those that would look at this machine or change it.
+// Package dev tests the scripts of this folder: what they look for, install, build and keep. They run with programs of
+// the tests in place of those that would look at this machine or change it.
 package dev
 
 import (
@@ -32,7 +32,8 @@ func newMachine(t *testing.T, programs ...string) machine {
 		t.Skip("the scripts are for Linux")
 	}
 	m := machine{bin: t.TempDir()}
-	for _, name := range append([]string{"bash", "sh", "sed", "mktemp", "tail", "rm", "cat", "touch", "env"}, programs...) {
+	for _, name := range append([]string{"bash", "sh", "sed", "mktemp", "tail", "rm", "cat", "touch", "env"},
+		programs...) {
 		path, err := exec.LookPath(name)
 		if err != nil {
 			t.Skip(err)
@@ -81,7 +82,8 @@ func abs(t *testing.T, file string) string {
 	return path
 }
 
-// TestPackages runs on a machine without any of what the scripts need: in a mount namespace where its folders are empty.
+// TestPackages runs on a machine without any of what the scripts need: in a mount namespace where
+// its folders are empty.
 func TestPackages(t *testing.T) {
 	const all = "gcc libc6-dev libseccomp-dev pkg-config util-linux nftables ipset iptables iproute2 mount"
 	const install = "install --no-install-recommends -y " + all
@@ -97,16 +99,47 @@ func TestPackages(t *testing.T) {
 		want    []string // in the output
 		calls   string   // of apt-get
 	}{
-		{name: "fresh Debian, lists empty", release: "ID=debian", args: "tools clusters", want: []string{"installing " + all}, calls: install + "\nupdate\n" + install + "\n"},
-		{name: "Ubuntu", release: "ID=ubuntu\nID_LIKE=debian", args: "tools clusters", want: []string{"installing " + all}, calls: install + "\nupdate\n" + install + "\n"},
-		{name: "INSTALL=no", release: "ID=debian", env: "INSTALL=no", args: "tools clusters", code: 1, want: []string{"missing: gcc include/stdio.h", "install them with: apt-get " + install}},
-		{name: "not root", release: "ID=debian", user: "1000", args: "tools clusters", code: 1, want: []string{"install them with: sudo apt-get " + install}},
-		{name: "another distribution", release: "ID=fedora\nID_LIKE=\"rhel centos\"", args: "tools clusters", code: 1, want: []string{"missing: gcc", "Debian calls the packages: " + all, "package manager"}},
-		{name: "no distribution", args: "clusters", code: 1, want: []string{"missing: nft ipset iptables ip nsenter mount"}},
-		{name: "no Linux", kernel: "Darwin", release: "ID=debian", args: "clusters", code: 1, want: []string{"clusters need Linux", "this is Darwin"}},
-		{name: "nothing missing", has: []string{"nft", "ipset", "iptables", "ip", "nsenter", "mount"}, args: "clusters"},
-		{name: "nothing missing, not root", has: []string{"nft", "ipset", "iptables", "ip", "nsenter", "mount"}, user: "1000", args: "clusters", code: 1, want: []string{"clusters need root"}},
-		{name: "unknown target", release: "ID=debian", args: "everything", code: 2, want: []string{"no target everything; there are: tools clusters images tests"}},
+		{
+			name: "fresh Debian, lists empty", release: "ID=debian", args: "tools clusters",
+			want: []string{"installing " + all}, calls: install + "\nupdate\n" + install + "\n",
+		},
+		{
+			name: "Ubuntu", release: "ID=ubuntu\nID_LIKE=debian", args: "tools clusters",
+			want: []string{"installing " + all}, calls: install + "\nupdate\n" + install + "\n",
+		},
+		{
+			name: "INSTALL=no", release: "ID=debian", env: "INSTALL=no", args: "tools clusters", code: 1,
+			want: []string{"missing: gcc include/stdio.h", "install them with: apt-get " + install},
+		},
+		{
+			name: "not root", release: "ID=debian", user: "1000", args: "tools clusters", code: 1,
+			want: []string{"install them with: sudo apt-get " + install},
+		},
+		{
+			name: "another distribution", release: "ID=fedora\nID_LIKE=\"rhel centos\"",
+			args: "tools clusters", code: 1,
+			want: []string{"missing: gcc", "Debian calls the packages: " + all, "package manager"},
+		},
+		{
+			name: "no distribution", args: "clusters", code: 1,
+			want: []string{"missing: nft ipset iptables ip nsenter mount"},
+		},
+		{
+			name: "no Linux", kernel: "Darwin", release: "ID=debian", args: "clusters", code: 1,
+			want: []string{"clusters need Linux", "this is Darwin"},
+		},
+		{
+			name: "nothing missing",
+			has:  []string{"nft", "ipset", "iptables", "ip", "nsenter", "mount"}, args: "clusters",
+		},
+		{
+			name: "nothing missing, not root", has: []string{"nft", "ipset", "iptables", "ip", "nsenter", "mount"},
+			user: "1000", args: "clusters", code: 1, want: []string{"clusters need root"},
+		},
+		{
+			name: "unknown target", release: "ID=debian", args: "everything", code: 2,
+			want: []string{"no target everything; there are: tools clusters images tests"},
+		},
 		{name: "no target", code: 2, want: []string{"dev/packages TARGET..."}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -124,16 +157,20 @@ func TestPackages(t *testing.T) {
 			}
 			m.program(t, "id", "echo "+or(test.user, "0"))
 			m.program(t, "uname", "echo "+or(test.kernel, "Linux"))
-			m.program(t, "apt-get", `echo "$*" >>`+calls+`; case $1 in update) touch `+calls+`.lists ;; *) [ -e `+calls+`.lists ] ;; esac`)
+			m.program(t, "apt-get",
+				`echo "$*" >>`+calls+`; case $1 in update) touch `+calls+`.lists ;; *) [ -e `+calls+`.lists ] ;; esac`)
 			release := filepath.Join(t.TempDir(), "os-release")
 			write(t, release, test.release+"\n")
 			m.env = append(m.env, test.env)
 			// The kernel's headers have a seccomp.h too, of another kind.
-			script := `for dir in /usr/include /usr/sbin /usr/lib/postgresql; do [ ! -d $dir ] || ` + mount + ` -t tmpfs none $dir || exit 77; done
+			script := `for dir in /usr/include /usr/sbin /usr/lib/postgresql; do
+	[ ! -d $dir ] || ` + mount + ` -t tmpfs none $dir || exit 77
+done
 ` + mkdir + ` -p /usr/include/linux && : >/usr/include/linux/seccomp.h
 ` + mount + ` --bind ` + release + ` /etc/os-release || exit 77
 exec ` + abs(t, "packages") + ` "$@"`
-			out, code := m.run(t, append([]string{unshare, "-rm", "bash", "-c", script, "packages"}, strings.Fields(test.args)...)...)
+			out, code := m.run(t,
+				append([]string{unshare, "-rm", "bash", "-c", script, "packages"}, strings.Fields(test.args)...)...)
 			if code == 77 || strings.Contains(out, "unshare failed") {
 				t.Skip("no namespaces of one's own here: ", out)
 			}
@@ -144,7 +181,8 @@ exec ` + abs(t, "packages") + ` "$@"`
 			}
 			got, err := os.ReadFile(calls)
 			if err != nil || string(got) != test.calls || code != test.code {
-				t.Errorf("exit %d, want %d; %v; apt-get was called with (-want +got):\n%s\n%s", code, test.code, err, cmp.Diff(test.calls, string(got)), out)
+				t.Errorf("exit %d, want %d; %v; apt-get was called with (-want +got):\n%s\n%s", code, test.code, err,
+					cmp.Diff(test.calls, string(got)), out)
 			}
 		})
 	}
@@ -192,10 +230,12 @@ func TestInstalledPulumi(t *testing.T) {
 	})
 }
 
-// TestPulumiKeepsNoKubeconfig holds that what one run of Pulumi leaves in TMPDIR is gone after the next, and readable by nobody else.
+// TestPulumiKeepsNoKubeconfig holds that what one run of Pulumi leaves in TMPDIR is gone after the next,
+// and readable by nobody else.
 func TestPulumiKeepsNoKubeconfig(t *testing.T) {
 	c := newCheckout(t)
-	c.program(t, "pulumi", `case $1 in version) echo v3.259.0 ;; *) echo secret >"$TMPDIR/kubeconfig$1"; echo "$TMPDIR" ;; esac`)
+	c.program(t, "pulumi",
+		`case $1 in version) echo v3.259.0 ;; *) echo secret >"$TMPDIR/kubeconfig$1"; echo "$TMPDIR" ;; esac`)
 	c.program(t, "pulumi-language-go", "")
 	state := t.TempDir()
 	c.env = append(c.env, "OUTPOSTS_STATE="+state)
@@ -218,11 +258,14 @@ func TestPulumiKeepsNoKubeconfig(t *testing.T) {
 	}
 }
 
-// TestPulumiTakesNoFolderInUse holds that the folder of a run stays while the run lasts, and goes although a process of the same
-// number lives: in a container Pulumi is always number 1.
+// TestPulumiTakesNoFolderInUse holds that the folder of a run stays while the run lasts, and goes although a process of
+// the same number lives: in a container Pulumi is always number 1.
 func TestPulumiTakesNoFolderInUse(t *testing.T) {
 	c := newCheckout(t)
-	c.program(t, "pulumi", `case $1 in version) echo v3.259.0 ;; first) "$0" second "$TMPDIR"; "$RUN" pulumi second "$TMPDIR" ;; second) [ -d "$2" ] && echo there ;; esac`)
+	c.program(t, "pulumi",
+		`case $1 in version) echo v3.259.0 ;;
+first) "$0" second "$TMPDIR"; "$RUN" pulumi second "$TMPDIR" ;;
+second) [ -d "$2" ] && echo there ;; esac`)
 	c.program(t, "pulumi-language-go", "")
 	state := t.TempDir()
 	c.env = append(c.env, "OUTPOSTS_STATE="+state, "RUN="+filepath.Join(c.dev, "run"))
@@ -236,10 +279,12 @@ func TestPulumiTakesNoFolderInUse(t *testing.T) {
 	}
 }
 
-// TestPulumiRunsBegunAtOnce holds that runs which begin together leave one another's folders alone from the first moment.
+// TestPulumiRunsBegunAtOnce holds that runs which begin together leave one another's folders alone
+// from the first moment.
 func TestPulumiRunsBegunAtOnce(t *testing.T) {
 	c := newCheckout(t)
-	c.program(t, "pulumi", `case $1 in version) echo v3.259.0 ;; all) for n in 0 1 2 3 4 5 6 7; do for m in 0 1 2 3 4; do "$RUN" pulumi one & done; done; wait ;;
+	c.program(t, "pulumi", `case $1 in version) echo v3.259.0 ;;
+all) for n in 0 1 2 3 4 5 6 7; do for m in 0 1 2 3 4; do "$RUN" pulumi one & done; done; wait ;;
 one) n=0; while [ $n -lt 3000 ]; do n=$((n+1)); done; [ -d "$TMPDIR" ] || echo gone ;; esac`)
 	c.program(t, "pulumi-language-go", "")
 	c.env = append(c.env, "OUTPOSTS_STATE="+t.TempDir(), "RUN="+filepath.Join(c.dev, "run"))
@@ -248,10 +293,12 @@ one) n=0; while [ $n -lt 3000 ]; do n=$((n+1)); done; [ -d "$TMPDIR" ] || echo g
 	}
 }
 
-// TestPulumiBackend holds where the state of stacks is: in this checkout, and where the user says if he does, whose passphrase stays.
+// TestPulumiBackend holds where the state of stacks is: in this checkout, and where the user says if he
+// does, whose passphrase stays.
 func TestPulumiBackend(t *testing.T) {
 	c := newCheckout(t)
-	c.program(t, "pulumi", `case $1 in version) echo v3.259.0 ;; *) echo "$PULUMI_BACKEND_URL ${PULUMI_CONFIG_PASSPHRASE-none}" ;; esac`)
+	c.program(t, "pulumi",
+		`case $1 in version) echo v3.259.0 ;; *) echo "$PULUMI_BACKEND_URL ${PULUMI_CONFIG_PASSPHRASE-none}" ;; esac`)
 	c.program(t, "pulumi-language-go", "")
 	state := t.TempDir()
 	c.env = append(c.env, "OUTPOSTS_STATE="+state)
@@ -261,7 +308,10 @@ func TestPulumiBackend(t *testing.T) {
 	}{
 		{"of this checkout", "file://" + state + "/pulumi?metadata=skip \n", nil},
 		{"of the user", "file:///own none\n", []string{"PULUMI_BACKEND_URL=file:///own"}},
-		{"of the user, with a passphrase", "file:///own word\n", []string{"PULUMI_BACKEND_URL=file:///own", "PULUMI_CONFIG_PASSPHRASE=word"}},
+		{
+			"of the user, with a passphrase", "file:///own word\n",
+			[]string{"PULUMI_BACKEND_URL=file:///own", "PULUMI_CONFIG_PASSPHRASE=word"},
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := c
@@ -281,7 +331,8 @@ type checkout struct {
 
 func newCheckout(t *testing.T) checkout {
 	t.Helper()
-	c := checkout{machine: newMachine(t, "dirname", "basename", "find", "xargs", "sort", "sha256sum", "cut", "tr", "uname", "flock", "mkdir", "mv", "ln", "cp", "du", "df", "awk", "nproc", "head"), dev: t.TempDir()}
+	c := checkout{machine: newMachine(t, "dirname", "basename", "find", "xargs", "sort", "sha256sum", "cut", "tr",
+		"uname", "flock", "mkdir", "mv", "ln", "cp", "du", "df", "awk", "nproc", "head"), dev: t.TempDir()}
 	c.cache = filepath.Join(t.TempDir(), "outposts")
 	c.env = append(c.env, "XDG_CACHE_HOME="+filepath.Dir(c.cache))
 	c.program(t, "go", "")
@@ -292,8 +343,13 @@ func newCheckout(t *testing.T) checkout {
 		}
 		write(t, filepath.Join(c.dev, script), string(text))
 	}
-	for _, part := range []string{"kube", "runtime", "netpol", "dns", "acme", "clusters", "pulumi/cli", "pulumi/kubernetes", "pulumi/language-go", "pulumi/random"} {
-		write(t, filepath.Join(c.dev, part, "build.sh"), "#!/bin/sh\nset -e\nmkdir -p $1/bin $1/plugins/"+filepath.Base(part)+"\necho "+part+" >$1/bin/"+filepath.Base(part)+"\n")
+	for _, part := range []string{
+		"kube", "runtime", "netpol", "dns", "acme", "clusters", "pulumi/cli",
+		"pulumi/kubernetes", "pulumi/language-go", "pulumi/random",
+	} {
+		write(t, filepath.Join(c.dev, part, "build.sh"),
+			"#!/bin/sh\nset -e\nmkdir -p $1/bin $1/plugins/"+filepath.Base(part)+"\necho "+part+
+				" >$1/bin/"+filepath.Base(part)+"\n")
 	}
 	return c
 }
@@ -323,7 +379,10 @@ func TestBuild(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "are there") {
 		t.Fatalf("exit %d:\n%s", code, out)
 	}
-	for _, file := range []string{c.folder(t, "kube") + "/bin/kube", c.folder(t, "pulumi") + "/bin/cli", c.folder(t, "pulumi") + "/home/plugins/random", filepath.Join(c.cache, "tools.seconds")} {
+	for _, file := range []string{
+		c.folder(t, "kube") + "/bin/kube", c.folder(t, "pulumi") + "/bin/cli",
+		c.folder(t, "pulumi") + "/home/plugins/random", filepath.Join(c.cache, "tools.seconds"),
+	} {
 		if !there(file) {
 			t.Errorf("%s is not there after:\n%s", file, out)
 		}
@@ -343,7 +402,8 @@ func TestBuild(t *testing.T) {
 	if c.folder(t, "kube") == was {
 		t.Error("another pin does not move the part")
 	}
-	if out, _ := c.script(t, "cache"); !strings.Contains(out, "kube                 absent") || !strings.Contains(out, "runtime              built") {
+	if out, _ := c.script(t, "cache"); !strings.Contains(out, "kube                 absent") ||
+		!strings.Contains(out, "runtime              built") {
 		t.Errorf("cache says:\n%s", out)
 	}
 }
@@ -361,14 +421,18 @@ func TestBuildRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
-		{name: "disk nearly full", args: []string{"kube"}, want: "has 2 GiB of free space left", on: func(t *testing.T, c checkout) {
-			if err := os.Remove(filepath.Join(c.bin, "df")); err != nil {
-				t.Fatal(err)
-			}
-			c.program(t, "df", `echo Filesystem; echo "/dev/x 9 9 3000000 9% /"`)
-		}},
+		{
+			name: "disk nearly full", args: []string{"kube"}, want: "has 2 GiB of free space left",
+			on: func(t *testing.T, c checkout) {
+				if err := os.Remove(filepath.Join(c.bin, "df")); err != nil {
+					t.Fatal(err)
+				}
+				c.program(t, "df", `echo Filesystem; echo "/dev/x 9 9 3000000 9% /"`)
+			},
+		},
 		{name: "a part that fails", args: []string{"kube"}, want: "kube: FAILED", on: func(t *testing.T, c checkout) {
-			write(t, filepath.Join(c.dev, "kube/build.sh"), "#!/bin/sh\nmkdir -p $1/bin\necho half >$1/bin/kube\necho the reason >&2\nexit 1\n")
+			write(t, filepath.Join(c.dev, "kube/build.sh"),
+				"#!/bin/sh\nmkdir -p $1/bin\necho half >$1/bin/kube\necho the reason >&2\nexit 1\n")
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -387,7 +451,8 @@ func TestBuildRefuses(t *testing.T) {
 	}
 }
 
-// TestBuildPrunes holds what of the cache goes when something new comes: what this checkout does not have and nobody has used for 30 days.
+// TestBuildPrunes holds what of the cache goes when something new comes: what this checkout does not have and
+// nobody has used for 30 days.
 func TestBuildPrunes(t *testing.T) {
 	c := newCheckout(t)
 	if out, code := c.script(t, "build"); code != 0 {
@@ -395,8 +460,10 @@ func TestBuildPrunes(t *testing.T) {
 	}
 	long, short := time.Now().Add(-31*24*time.Hour), time.Now().Add(-29*24*time.Hour)
 	entries := map[string]bool{ // those that stay
-		"kube-0123456789ab": false, "kube-0123456789ab.log": false, "pulumi-ba9876543210": false, "pulumi-cli-ba9876543210": false,
-		"image-0123456789abcdef": true, "python-hub-0123456789ab": true, "tools.seconds": true, filepath.Base(c.folder(t, "dns")): true,
+		"kube-0123456789ab": false, "kube-0123456789ab.log": false, "pulumi-ba9876543210": false,
+		"pulumi-cli-ba9876543210": false,
+		"image-0123456789abcdef":  true, "python-hub-0123456789ab": true, "tools.seconds": true,
+		filepath.Base(c.folder(t, "dns")):              true,
 		filepath.Base(c.folder(t, "dns")) + ".seconds": true, // with its part
 	}
 	for name := range entries {

@@ -1,5 +1,5 @@
-// Package images holds the two recipes of each image, with and without Docker, to the same content, and what is said about
-// versions elsewhere to what is pinned here.
+// Package images holds the two recipes of each image, with and without Docker, to the same content, and what is said
+// about versions elsewhere to what is pinned here.
 package images
 
 import (
@@ -142,7 +142,8 @@ func dockerRecipe(t *testing.T, image string) recipe {
 
 // pipFlags leaves out what one package that has no wheel needs, and how much is said.
 func pipFlags(text string) []string {
-	text = strings.NewReplacer("--quiet", "", "--no-binary onetimepass", "", "--use-pep517", "", "--no-build-isolation", "").Replace(text)
+	text = strings.NewReplacer("--quiet", "", "--no-binary onetimepass", "", "--use-pep517", "",
+		"--no-build-isolation", "").Replace(text)
 	return strings.Fields(text)
 }
 
@@ -176,15 +177,18 @@ func TestPins(t *testing.T) {
 
 // TestPairsElsewhere holds what other files say about the pairs to what is pinned.
 func TestPairsElsewhere(t *testing.T) {
-	module, readme, stack := read(t, "../infra/hub/outpost_hub.py"), read(t, "README.md"), read(t, "../Pulumi.local.yaml")
+	module, readme, stack := read(t, "../infra/hub/outpost_hub.py"), read(t, "README.md"),
+		read(t, "../Pulumi.local.yaml")
 	for _, pair := range []string{"jupyterhub-5.5", "jupyterhub-6.1"} {
 		pinned := pins(t, "hub/"+pair+".txt")
-		hub, client, base := pinned["jupyterhub"], pinned["jupyterhub-outpostspawner"], pinned["jupyterhub-forwardbasespawner"]
+		hub, client, base := pinned["jupyterhub"], pinned["jupyterhub-outpostspawner"],
+			pinned["jupyterhub-forwardbasespawner"]
 		if row := "| `" + pair + "` | " + hub + " | " + client + " |"; !strings.Contains(readme, row) {
 			t.Errorf("README.md has no row %q", row)
 		}
 		number := strings.ReplaceAll(strings.Join(strings.Split(hub, ".")[:2], ", "), ".", "")
-		if want := "((" + number + "), (" + strings.ReplaceAll(client, ".", ", ") + "))"; !strings.Contains(module, want) {
+		if want := "((" + number + "), (" + strings.ReplaceAll(client, ".", ", ") +
+			"))"; !strings.Contains(module, want) {
 			t.Errorf("TESTED_PAIRS of the module has no %s", want)
 		}
 		if want := "JupyterHub " + hub + " with"; !strings.Contains(match(t, module, `GOOD_PAIRS = (.*)`), want) {
@@ -197,7 +201,8 @@ func TestPairsElsewhere(t *testing.T) {
 			t.Errorf("Pulumi.local.yaml does not name the images of the default pair, %s-%s", hub, client)
 		}
 	}
-	if want := "localhost/outposts/lab:" + pins(t, "lab/requirements.txt")["jupyterlab"]; !strings.Contains(stack, want) {
+	if want := "localhost/outposts/lab:" + pins(t,
+		"lab/requirements.txt")["jupyterlab"]; !strings.Contains(stack, want) {
 		t.Errorf("Pulumi.local.yaml does not name %s", want)
 	}
 }

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/api/resource"
 
-	// Each registers itself: from an Ingress's annotation to a Certificate, its request, its ACME order and the challenges.
+	// Each registers itself: from an Ingress's annotation to a Certificate, its request, its ACME
+	// order and the challenges.
 	_ "github.com/cert-manager/cert-manager/pkg/controller/acmechallenges"
 	_ "github.com/cert-manager/cert-manager/pkg/controller/acmeorders"
 	_ "github.com/cert-manager/cert-manager/pkg/controller/certificate-shim/ingresses"
@@ -33,9 +34,11 @@ const workers = 5
 // runController runs cert-manager's controllers for the whole cluster until ctx ends or one of them fails.
 func runController(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("controller", flag.ContinueOnError)
-	namespace := flags.String("cluster-resource-namespace", "cert-manager", "`namespace` in which ClusterIssuers keep their account keys")
+	namespace := flags.String("cluster-resource-namespace", "cert-manager",
+		"`namespace` in which ClusterIssuers keep their account keys")
 	image := flags.String("acme-http01-solver-image", "", "`image` whose entrypoint is the solver; it runs as non-root")
-	retry := flags.Duration("dns01-check-retry-period", 10*time.Second, "`time` between two self-checks; those of HTTP-01 too, whatever the name says")
+	retry := flags.Duration("dns01-check-retry-period", 10*time.Second,
+		"`time` between two self-checks; those of HTTP-01 too, whatever the name says")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -46,12 +49,20 @@ func runController(ctx context.Context, args []string) error {
 		IssuerOptions: controller.IssuerOptions{ClusterResourceNamespace: *namespace},
 		ACMEOptions: controller.ACMEOptions{
 			HTTP01SolverImage: *image, ACMEHTTP01SolverRunAsNonRoot: true, DNS01CheckRetryPeriod: *retry,
-			HTTP01SolverResourceRequestCPU: resource.MustParse("10m"), HTTP01SolverResourceRequestMemory: resource.MustParse("64Mi"),
-			HTTP01SolverResourceLimitsCPU: resource.MustParse("100m"), HTTP01SolverResourceLimitsMemory: resource.MustParse("64Mi"),
+			HTTP01SolverResourceRequestCPU:    resource.MustParse("10m"),
+			HTTP01SolverResourceRequestMemory: resource.MustParse("64Mi"),
+			HTTP01SolverResourceLimitsCPU:     resource.MustParse("100m"),
+			HTTP01SolverResourceLimitsMemory:  resource.MustParse("64Mi"),
 		},
-		IngressShimOptions: controller.IngressShimOptions{DefaultIssuerKind: "Issuer", DefaultIssuerGroup: "cert-manager.io"},
-		CertificateOptions: controller.CertificateOptions{CopiedAnnotationPrefixes: []string{"*", "-kubectl.kubernetes.io/"}},
-		SchedulerOptions:   controller.SchedulerOptions{MaxConcurrentChallenges: 60},
+		IngressShimOptions: controller.IngressShimOptions{
+			DefaultIssuerKind:  "Issuer",
+			DefaultIssuerGroup: "cert-manager.io",
+		},
+		CertificateOptions: controller.CertificateOptions{CopiedAnnotationPrefixes: []string{
+			"*",
+			"-kubectl.kubernetes.io/",
+		}},
+		SchedulerOptions: controller.SchedulerOptions{MaxConcurrentChallenges: 60},
 	})
 	if err != nil {
 		return err

@@ -1,6 +1,6 @@
-// Command certmanager is cert-manager as far as an Ingress with a certificate by ACME's HTTP-01 needs it: its controller
-// and its solver in one program. cert-manager's own commands are modules that the Go proxy does not serve; the packages
-// are the unchanged ones.
+// Command certmanager is cert-manager as far as an Ingress with a certificate by ACME's HTTP-01 needs it: its
+// controller and its solver in one program. cert-manager's own commands are modules that the Go proxy does not serve;
+// the packages are the unchanged ones.
 //
 //	certmanager controller    issues and renews certificates for the Ingresses of the cluster it runs in
 //	certmanager solver        answers one challenge; the controller starts it in a pod of its own

@@ -11,7 +11,8 @@ import (
 )
 
 // runSolver serves the key of one challenge until the controller deletes the pod; then it ends without an error, which
-// would leave a failed pod behind. The flags are those that cert-manager writes into the pod (pkg/issuer/acme/http/pod.go).
+// would leave a failed pod behind. The flags are those that cert-manager writes into the pod
+// (pkg/issuer/acme/http/pod.go).
 func runSolver(ctx context.Context, args []string) error {
 	var s solver.HTTP01Solver
 	flags := flag.NewFlagSet("solver", flag.ContinueOnError)

@@ -79,7 +79,8 @@ func TestWithoutClusters(t *testing.T) {
 	if code, out, _ := call(t, "status", "--json"); code != 0 || strings.TrimSpace(out) != "[]" {
 		t.Errorf("status --json: %d %q", code, out)
 	}
-	if code, _, errs := call(t, "status", "other"); code != 1 || !strings.Contains(errs, "no cluster other; there are none") {
+	if code, _, errs := call(t, "status", "other"); code != 1 ||
+		!strings.Contains(errs, "no cluster other; there are none") {
 		t.Errorf("status other: %d %q", code, errs)
 	}
 	if code, _, errs := call(t, "kubeconfig"); code != 1 || !strings.Contains(errs, "there are no clusters") {
@@ -96,7 +97,11 @@ func TestLayersKeepTheirOrder(t *testing.T) {
 	flags.SetOutput(io.Discard)
 	flags.Var(layerFlag{&layers, false}, "layer", "")
 	flags.Var(layerFlag{&layers, true}, "add", "")
-	rest, err := parse(flags, []string{"x", "--layer", "base.tar", "--add", "a:/a:755", "y", "--add", "b/:/b", "--layer", "top.tar", "--add", "c:/c"})
+	rest, err := parse(flags,
+		[]string{
+			"x", "--layer", "base.tar", "--add", "a:/a:755", "y", "--add", "b/:/b",
+			"--layer", "top.tar", "--add", "c:/c",
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,13 +125,15 @@ func TestImageAndLoad(t *testing.T) {
 	if err := os.WriteFile(program, []byte("program"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	code, out, errs := call(t, "image", "-o", archive, "--ref", "localhost/a/b:1", "--add", program+":/program", "--entrypoint", "/program", "--user", "1:1", "--label", "a=b", "--expose", "80/tcp")
+	code, out, errs := call(t, "image", "-o", archive, "--ref", "localhost/a/b:1", "--add", program+":/program",
+		"--entrypoint", "/program", "--user", "1:1", "--label", "a=b", "--expose", "80/tcp")
 	if code != 0 {
 		t.Fatalf("image ends with %d: %s", code, errs)
 	}
 	digest := strings.Fields(out)[1]
 	code, out, errs = call(t, "load", archive, "--ref", "quay.io/c:2", "--ref", "d:3")
-	if code != 0 || !strings.Contains(out, "loaded quay.io/c:2 "+digest) || !strings.Contains(out, "loaded docker.io/library/d:3 "+digest) {
+	if code != 0 || !strings.Contains(out, "loaded quay.io/c:2 "+digest) ||
+		!strings.Contains(out, "loaded docker.io/library/d:3 "+digest) {
 		t.Errorf("load ends with %d: %s%s", code, out, errs)
 	}
 }
@@ -159,7 +166,8 @@ func TestSpareWatchers(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := spareWatchers(32)
-	if !errors.Is(err, syscall.EMFILE) || !strings.Contains(err.Error(), "fewer than 32 instances of inotify") || !strings.Contains(err.Error(), "sysctl -w fs.inotify.max_user_instances") {
+	if !errors.Is(err, syscall.EMFILE) || !strings.Contains(err.Error(), "fewer than 32 instances of inotify") ||
+		!strings.Contains(err.Error(), "sysctl -w fs.inotify.max_user_instances") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -64,7 +64,8 @@ func runStatus(ctx context.Context, a *app, flags *flag.FlagSet, args []string) 
 	table := tabwriter.NewWriter(a.stdout, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(table, "NAME\tSTATE\tAPI SERVER\tNODE\tLOADBALANCERS\tPODS\tMEMORY\tKUBERNETES\tRUNTIME")
 	for _, r := range reports {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d/%d\t%d MiB\t%s\t%s\n", r.Name, r.State, r.Server, r.Node, r.LoadBalancers, r.PodsReady, r.Pods, r.MemoryBytes>>20, r.Kubernetes, r.Runtime)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d/%d\t%d MiB\t%s\t%s\n", r.Name, r.State, r.Server, r.Node,
+			r.LoadBalancers, r.PodsReady, r.Pods, r.MemoryBytes>>20, r.Kubernetes, r.Runtime)
 	}
 	if err := table.Flush(); err != nil {
 		return err

@@ -22,8 +22,10 @@ import (
 type suite struct {
 	name  string
 	about string
-	dir   string   // below the root
-	argv  []string // {junit} becomes the path of the JUnit file that the command must write; {tagged} the packages with tests on clusters
+	dir   string // below the root
+	// {junit} becomes the path of the JUnit file that the command must write; {tagged} the packages
+	// with tests on clusters
+	argv []string
 }
 
 // suites are all there are, in the order in which they make sense: the cheap ones first.
@@ -58,7 +60,10 @@ var suites = []suite{
 	},
 	{
 		name: "e2e", about: "on two real clusters, with the real engine, hub and browser",
-		argv: []string{"go", "test", "-json", "-tags", "e2e", "-p", "1", "-count", "1", "-timeout", "60m", "-run", "^TestE2E", "{tagged}"},
+		argv: []string{
+			"go", "test", "-json", "-tags", "e2e", "-p", "1", "-count", "1", "-timeout", "60m",
+			"-run", "^TestE2E", "{tagged}",
+		},
 	},
 }
 
@@ -121,8 +126,8 @@ func (s suite) run(root, logs string, w io.Writer) result {
 	return r
 }
 
-// tagged returns the packages of the module in root, as go test takes them, with tests that have the build tag e2e. To link the tests of all
-// the others, in which it would find none, takes minutes.
+// tagged returns the packages of the module in root, as go test takes them, with tests that have the build tag e2e. To
+// link the tests of all the others, in which it would find none, takes minutes.
 func tagged(root string) ([]string, error) {
 	packages := map[string]bool{}
 	err := filepath.WalkDir(root, func(file string, entry fs.DirEntry, err error) error {
@@ -131,7 +136,9 @@ func tagged(root string) ([]string, error) {
 		}
 		if entry.IsDir() {
 			_, err := os.Stat(filepath.Join(file, "go.mod")) // another module, unless it is the root's
-			if file != root && (err == nil || strings.HasPrefix(entry.Name(), ".") || entry.Name() == "testdata" || entry.Name() == "node_modules") {
+			if file != root &&
+				(err == nil || strings.HasPrefix(entry.Name(), ".") || entry.Name() == "testdata" ||
+					entry.Name() == "node_modules") {
 				return filepath.SkipDir
 			}
 			return nil

@@ -88,9 +88,17 @@ func TestReport(t *testing.T) {
 		last    string
 		code    int
 	}{
-		{"all well", []result{{name: "unit", passed: 3, skipped: 1, took: time.Second}}, "3 passed, 0 failed, 1 skipped", 0},
+		{
+			"all well",
+			[]result{{name: "unit", passed: 3, skipped: 1, took: time.Second}},
+			"3 passed, 0 failed, 1 skipped", 0,
+		},
 		{"one failed", []result{{name: "unit", passed: 3, failed: 1}}, "3 passed, 1 failed, 0 skipped", 1},
-		{"a suite without tests", []result{{name: "unit", passed: 3}, {name: "e2e", broken: "no test ran to its end"}}, "3 passed, 1 failed, 0 skipped", 1},
+		{
+			"a suite without tests",
+			[]result{{name: "unit", passed: 3}, {name: "e2e", broken: "no test ran to its end"}},
+			"3 passed, 1 failed, 0 skipped", 1,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out strings.Builder

@@ -16,17 +16,24 @@ type aim struct {
 
 // What several figures are bound by.
 const (
-	sshUpLimit = "Up, the server reads, decrypts and writes: a profile has system calls at two fifths of its processor time, AES-GCM and copying at a quarter each, as " +
-		"x/crypto keeps a copy of every packet until its channel is read. Client and service share the same processors, so what is left to win is small: a server " +
+	sshUpLimit = "Up, the server reads, decrypts and writes: a profile has system calls at two fifths of its " +
+		"processor time, AES-GCM and copying at a quarter each, as " +
+		"x/crypto keeps a copy of every packet until its channel is read. Client and service share the same " +
+		"processors, so what is left to win is small: a server " +
 		"that copied nothing at all would come to about 1.05 times sshd's throughput on two processors."
-	sshDownLimit = "Client, server and service share the processors of one machine: where the client's decryption is the bottleneck, no server is faster " +
+	sshDownLimit = "Client, server and service share the processors of one machine: where the client's decryption is " +
+		"the bottleneck, no server is faster " +
 		"than it takes bytes."
-	pollLimit = "The plain handler is the limit, and its line tells what this machine can do: of a poll's processor time net/http and system calls are most, " +
+	pollLimit = "The plain handler is the limit, and its line tells what this machine can do: of a poll's processor " +
+		"time net/http and system calls are most, " +
 		"and routing, login and the look-up the rest."
-	latencyLimit = "Hubs and outpost share the processors of one machine, and everything here keeps all of them busy: what a poll waits for is its turn."
-	clusterLimit = "These are Kubernetes' own programs (etcd, API server, controller manager, scheduler, kubelet, containerd), which share the machine's processors with " +
+	latencyLimit = "Hubs and outpost share the processors of one machine, and everything here keeps all of them " +
+		"busy: what a poll waits for is its turn."
+	clusterLimit = "These are Kubernetes' own programs (etcd, API server, controller manager, scheduler, kubelet, " +
+		"containerd), which share the machine's processors with " +
 		"everything that starts at the same time."
-	pulumiLimit = "Pulumi starts its engine, two providers and the program, and compares every resource of the stack; the more of the processors others take, the longer."
+	pulumiLimit = "Pulumi starts its engine, two providers and the program, and compares every resource of the " +
+		"stack; the more of the processors others take, the longer."
 )
 
 // aims are all of them. A figure may have several.
@@ -52,7 +59,11 @@ var aims = []aim{
 	{names: "api/process/memory/1000 services", op: "<=", bound: 60},
 
 	{names: "pods/own time/1", op: "<=", bound: 50},
-	{names: "pods/ready/20", op: "<=", bound: 1.1, of: "bare pods", limit: "A start makes a Service beside the pod, and etcd, API server and kube-proxy have more to do for it on the same processors."},
+	{
+		names: "pods/ready/20", op: "<=", bound: 1.1, of: "bare pods",
+		limit: "A start makes a Service beside the pod, and etcd, API server and kube-proxy have more to do for it " +
+			"on the same processors.",
+	},
 	{names: "pods/requests for a poll/*", op: "<=", bound: 0},
 
 	{names: "provision/tools/from nothing", op: "<=", bound: 35 * 60},
@@ -65,7 +76,11 @@ var aims = []aim{
 	{names: "provision/make up/first up of *", op: "<=", bound: 60},
 	{names: "provision/stacks/up without change, *", op: "<=", bound: 5, limit: pulumiLimit},
 	{names: "provision/stacks/preview without change, *", op: "<=", bound: 3, limit: pulumiLimit},
-	{names: "provision/verify/start on remote", op: "<=", bound: 8, limit: "It is the time of hub, outpost, Kubernetes and JupyterLab together; the outpost's own part stands with the starts on a real cluster."},
+	{
+		names: "provision/verify/start on remote", op: "<=", bound: 8,
+		limit: "It is the time of hub, outpost, Kubernetes and JupyterLab together; the outpost's own part stands " +
+			"with the starts on a real cluster.",
+	},
 }
 
 // aimsOf returns the aims of a result; those of others have none.

@@ -12,13 +12,14 @@ import (
 	"time"
 )
 
-// pollPace is how fast polls are sent where their latency is taken: the polls of 30,000 servers, each asked for once in 30 s.
+// pollPace is how fast polls are sent where their latency is taken: the polls of 30,000 servers,
+// each asked for once in 30 s.
 const pollPace = 1000
 
-// measureAPI takes what hubs ask for, and what the process needs, with few and with many services: the shipped program on
-// SQLite, a hundred hubs, and a simulated cluster whose pods are ready as soon as they are made, so that what is left is
-// the outpost's own. Beside it, the least that a poll costs in Go: a gorilla/mux handler with the same login and nothing
-// behind it.
+// measureAPI takes what hubs ask for, and what the process needs, with few and with many services: the shipped
+// program on SQLite, a hundred hubs, and a simulated cluster whose pods are ready as soon as they are made, so that
+// what is left is the outpost's own. Beside it, the least that a poll costs in Go: a gorilla/mux handler with the
+// same login and nothing behind it.
 func measureAPI(ctx context.Context, r *run) (err error) {
 	o, err := newOutpost(ctx, r)
 	if err != nil {
@@ -114,7 +115,10 @@ func (b *apiBench) add(name, unit, better string, sample float64) {
 // poll asks for each service in turn, as its hub does.
 func (b *apiBench) poll(i int) apiRequest {
 	i %= b.services
-	return apiRequest{hub: i, method: http.MethodGet, path: fmt.Sprintf("/services/lab-%d/s", i), want: `{"status":null,"logs":[]}`}
+	return apiRequest{
+		hub: i, method: http.MethodGet, path: fmt.Sprintf("/services/lab-%d/s", i),
+		want: `{"status":null,"logs":[]}`,
+	}
 }
 
 // fill starts services until there are n, 64 at once.
@@ -124,7 +128,8 @@ func (b *apiBench) fill(n int, at func(string) string) error {
 		return err
 	}
 	have, count := b.services, n-b.services
-	result, err := b.load(min(64, count), count, 0, func(i int) apiRequest { return startRequest(have+i, fmt.Sprintf("lab-%d", have+i)) })
+	result, err := b.load(min(64, count), count, 0,
+		func(i int) apiRequest { return startRequest(have+i, fmt.Sprintf("lab-%d", have+i)) })
 	if err != nil {
 		return fmt.Errorf("start: %w", err)
 	}
@@ -143,8 +148,10 @@ func (b *apiBench) fill(n int, at func(string) string) error {
 
 // startRequest is a start as the hub's client sends it.
 func startRequest(i int, name string) apiRequest {
-	body := fmt.Sprintf(`{"name":%q,"env":{"JUPYTERHUB_USER":"user-%d","JUPYTERHUB_USER_ID":"%d","JUPYTERHUB_API_TOKEN":"0123456789abcdef0123456789abcdef"},`+
-		`"user_options":{"start_id":"s","system":["north"]},"misc":{"port":8888,"ip":"0.0.0.0","services_enabled":true,`+
+	body := fmt.Sprintf(`{"name":%q,"env":{"JUPYTERHUB_USER":"user-%d","JUPYTERHUB_USER_ID":"%d",`+
+		`"JUPYTERHUB_API_TOKEN":"0123456789abcdef0123456789abcdef"},`+
+		`"user_options":{"start_id":"s","system":["north"]},`+
+		`"misc":{"port":8888,"ip":"0.0.0.0","services_enabled":true,`+
 		`"pod_name_template":"jupyter-{username}--{servername}"}}`, name, i, i)
 	return apiRequest{hub: i, method: http.MethodPost, path: "/services", body: body}
 }
@@ -214,7 +221,8 @@ func (b *apiBench) lists(at func(string) string) error {
 	return nil
 }
 
-// starts starts servers one after another and 200 at once, then stops 200 at once while others start, and polls meanwhile.
+// starts starts servers one after another and 200 at once, then stops 200 at once while others
+// start, and polls meanwhile.
 func (b *apiBench) starts(at func(string) string) error {
 	const alone, together, meanwhile = 50, 200, 64
 	b.serial++
@@ -288,7 +296,8 @@ func (b *apiBench) pollUntil(done <-chan struct{}) (slowest time.Duration, err e
 // growth tells what one service more costs.
 func (b *apiBench) growth() {
 	memoryAt := func(n int) float64 {
-		r, _ := of(b.run.subjects(fmt.Sprintf("api/process/memory/%d services", n)), outpostSubject) // 0 if it was not taken
+		// 0 if it was not taken
+		r, _ := of(b.run.subjects(fmt.Sprintf("api/process/memory/%d services", n)), outpostSubject)
 		return r.median()
 	}
 	if most := memoryAt(b.services); b.services > 0 && most > 0 {

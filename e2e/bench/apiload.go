@@ -40,8 +40,8 @@ type loadResult struct {
 	p50, p99 time.Duration
 }
 
-// load sends n requests on some connections, each waiting for its answer. With perSecond they are sent at that pace, and the
-// time of each counts from when it was due, so that a stall counts for all that it holds up.
+// load sends n requests on some connections, each waiting for its answer. With perSecond they are sent at that pace,
+// and the time of each counts from when it was due, so that a stall counts for all that it holds up.
 func (s apiServer) load(connections, n, perSecond int, request func(i int) apiRequest) (loadResult, error) {
 	var next atomic.Int64
 	var group sync.WaitGroup
@@ -91,7 +91,8 @@ func newAPIConn(conn net.Conn) *apiConn { return &apiConn{conn: conn, reader: bu
 // apiHeads are the headers of each hub.
 var apiHeads = func() (heads [apiHubs]string) {
 	for i := range heads {
-		heads[i] = "Host: outpost.outpost.svc:8080\r\nAccept: application/json\r\nContent-Type: application/json\r\nUser-Agent: Tornado/6.5.5\r\n" +
+		heads[i] = "Host: outpost.outpost.svc:8080\r\nAccept: application/json\r\nContent-Type: " +
+			"application/json\r\nUser-Agent: Tornado/6.5.5\r\n" +
 			"Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(hubOf(i)+":"+apiPassword)) + "\r\n"
 	}
 	return heads
@@ -100,7 +101,8 @@ var apiHeads = func() (heads [apiHubs]string) {
 // send sends a request and returns what came back.
 func (a *apiConn) send(r apiRequest) (status int, body string, err error) {
 	a.sent.Reset()
-	fmt.Fprintf(&a.sent, "%s %s HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n%s", r.method, r.path, apiHeads[r.hub%apiHubs], len(r.body), r.body)
+	fmt.Fprintf(&a.sent, "%s %s HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n%s", r.method, r.path,
+		apiHeads[r.hub%apiHubs], len(r.body), r.body)
 	if _, err := a.conn.Write(a.sent.Bytes()); err != nil {
 		return 0, "", err
 	}

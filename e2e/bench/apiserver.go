@@ -13,7 +13,8 @@ import (
 	"github.com/gorilla/mux"
 )
 
-// servePlain is a poll as anybody would write it with gorilla/mux and Basic auth for the same hubs, without anything behind it.
+// servePlain is a poll as anybody would write it with gorilla/mux and Basic auth for the same hubs,
+// without anything behind it.
 func servePlain([]string) error {
 	debug.SetGCPercent(200) // as cmd/outpost does
 	digests := map[string][sha256.Size]byte{}

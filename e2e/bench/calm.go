@@ -15,8 +15,8 @@ const (
 	calmLimit = 10 * time.Second // on a machine that has other work, the spread of the figures tells
 )
 
-// calm waits until the machine has tidied up. Pods that are deleted without grace are gone for the API server long before
-// their containers are, and what is measured next would pay for them.
+// calm waits until the machine has tidied up. Pods that are deleted without grace are gone for the API server long
+// before their containers are, and what is measured next would pay for them.
 func calm(ctx context.Context) error {
 	limit := time.After(calmLimit)
 	tick := time.NewTicker(calmFor)
@@ -50,7 +50,8 @@ func processorTime() (busy, idle float64, err error) {
 		return 0, 0, err
 	}
 	line, _, _ := strings.Cut(string(text), "\n")
-	fields := strings.Fields(line) // cpu user nice system idle iowait irq softirq steal, and guests, which are counted in user
+	// cpu user nice system idle iowait irq softirq steal, and guests, which are counted in user
+	fields := strings.Fields(line)
 	if len(fields) < 9 || fields[0] != "cpu" {
 		return 0, 0, fmt.Errorf("/proc/stat begins with %q", line)
 	}

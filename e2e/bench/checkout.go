@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// checkout is a copy of this checkout, with clusters, stacks and a network of its own. What a developer does is measured
-// there by the very commands, whatever runs in the checkout itself, and nothing of it is left in the end.
+// checkout is a copy of this checkout, with clusters, stacks and a network of its own. What a developer does is
+// measured there by the very commands, whatever runs in the checkout itself, and nothing of it is left in the end.
 type checkout struct {
 	dir     string
 	network string
@@ -54,7 +54,8 @@ func (r *run) copied(ctx context.Context) (*checkout, error) {
 	}
 	r.checkout = c // from here on there is something to remove
 	copying := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c",
-		`git ls-files -z --cached --others --exclude-standard | tar -c --null --verbatim-files-from --ignore-failed-read -T - | tar -x -C "$1"`, "copy", dir)
+		`git ls-files -z --cached --others --exclude-standard |
+			tar -c --null --verbatim-files-from --ignore-failed-read -T - | tar -x -C "$1"`, "copy", dir)
 	if out, err := copying.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("copy the checkout: %w: %s", err, out)
 	}
@@ -105,7 +106,10 @@ func (c *checkout) command(ctx context.Context, argv ...string) *exec.Cmd {
 	cmd.Dir = c.dir
 	// Not the variables by which make or a developer leads to the checkout itself.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
-		return slices.ContainsFunc([]string{"OUTPOSTS_", "PULUMI_", "MAKE", "MFLAGS=", "VERIFY", "STACK=", "PAIR=", "CLUSTERS_UP="}, func(p string) bool { return strings.HasPrefix(v, p) })
+		return slices.ContainsFunc([]string{
+			"OUTPOSTS_", "PULUMI_", "MAKE", "MFLAGS=", "VERIFY", "STACK=", "PAIR=",
+			"CLUSTERS_UP=",
+		}, func(p string) bool { return strings.HasPrefix(v, p) })
 	})
 	cmd.Env = append(cmd.Env, "OUTPOSTS_NETWORK="+c.network, "OUTPOSTS_KUBECONFIG="+c.path(".state", "kubeconfig"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -1,6 +1,6 @@
 // Bench measures what this project promises, side by side with what a user would take instead, in one run on one
-// machine. It prints a table, writes results.json, pictures and the tables of docs/performance.md, and compares with the
-// results of the last commit.
+// machine. It prints a table, writes results.json, pictures and the tables of docs/performance.md, and compares with
+// the results of the last commit.
 //
 //	go run ./e2e/bench [-quick] [-only ssh,api/polls] [-out bench] [-page docs/performance.md]
 //	go run ./e2e/bench -draw        pictures and page again, from the results that are there
@@ -77,7 +77,8 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	fs.StringVar(&o.only, "only", "", "comma-separated beginnings of `names` of results, such as ssh or api/polls")
 	fs.StringVar(&o.out, "out", home, "`folder` for results.json and pictures, below the current one")
 	fs.StringVar(&o.page, "page", "docs/performance.md", "`file` whose tables are written anew; empty for none")
-	fs.StringVar(&o.network, "network", "10.67.0.0/16", "`CIDR` for the clusters of the measurements, a /16 of 10.0.0.0/8")
+	fs.StringVar(&o.network, "network", "10.67.0.0/16",
+		"`CIDR` for the clusters of the measurements, a /16 of 10.0.0.0/8")
 	if err := fs.Parse(args); err != nil {
 		return o, err
 	}

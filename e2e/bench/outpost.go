@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// outpost is the shipped program on SQLite, in a process of its own, with many hubs. It may be started again and again on
-// the same database.
+// outpost is the shipped program on SQLite, in a process of its own, with many hubs. It may be started again and
+// again on the same database.
 type outpost struct {
 	apiServer
 	dir, binary, kubeconfig string
@@ -33,7 +33,8 @@ func newOutpost(ctx context.Context, r *run) (*outpost, error) {
 	}
 	o := &outpost{dir: dir, binary: filepath.Join(dir, "outpost"), kubeconfig: filepath.Join(dir, "kubeconfig")}
 	r.say("build the outpost")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", o.binary, "./server/cmd/outpost")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o",
+		o.binary, "./server/cmd/outpost")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, errors.Join(fmt.Errorf("go build: %w\n%s", err, out), o.close())
@@ -46,8 +47,9 @@ func newOutpost(ctx context.Context, r *run) (*outpost, error) {
 
 // useCluster writes the kubeconfig of a cluster that speaks plain HTTP.
 func (o *outpost) useCluster(address string) error {
-	text := fmt.Sprintf("apiVersion: v1\nkind: Config\ncurrent-context: s\nclusters: [{name: s, cluster: {server: 'http://%s'}}]\n"+
-		"contexts: [{name: s, context: {cluster: s, user: s}}]\nusers: [{name: s, user: {}}]\n", address)
+	text := fmt.Sprintf(
+		"apiVersion: v1\nkind: Config\ncurrent-context: s\nclusters: [{name: s, cluster: {server: 'http://%s'}}]\n"+
+			"contexts: [{name: s, context: {cluster: s, user: s}}]\nusers: [{name: s, user: {}}]\n", address)
 	return os.WriteFile(o.kubeconfig, []byte(text), 0o600)
 }
 
@@ -56,8 +58,8 @@ func (o *outpost) close() error {
 	return os.RemoveAll(o.dir)
 }
 
-// start starts the process, after it has ended if it runs, and returns how long it took until it answered and until it had
-// compared rows and pods.
+// start starts the process, after it has ended if it runs, and returns how long it took until it answered and until it
+// had compared rows and pods.
 func (o *outpost) start(ctx context.Context) (answers, reconciled time.Duration, err error) {
 	o.process.stop()
 	cmd := exec.Command(o.binary, "--kubeconfig", o.kubeconfig, "serve")
@@ -93,7 +95,8 @@ func (o *outpost) start(ctx context.Context) (answers, reconciled time.Duration,
 // until asks until the answer has a status.
 func (o *outpost) until(ctx context.Context, path string, want int) error {
 	var last error
-	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline) && ctx.Err() == nil; time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline) &&
+		ctx.Err() == nil; time.Sleep(2 * time.Millisecond) {
 		conn, err := net.Dial("tcp", o.address)
 		if err != nil {
 			last = err

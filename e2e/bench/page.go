@@ -47,7 +47,8 @@ func (s results) runsBlock() string {
 		if c.Quick {
 			size = " (quick)"
 		}
-		fmt.Fprintf(&b, "| %d | %s%s | %s | %s; %s | %.1f | %.0f min |\n", i+1, c.ID, size, c.Commit, c.Machine, strings.Join(c.Versions, ", "), c.Load, c.Seconds/60)
+		fmt.Fprintf(&b, "| %d | %s%s | %s | %s; %s | %.1f | %.0f min |\n", i+1, c.ID, size, c.Commit, c.Machine,
+			strings.Join(c.Versions, ", "), c.Load, c.Seconds/60)
 	}
 	for _, k := range s.Skipped {
 		fmt.Fprintf(&b, "\nLeft out: %s, because: %s\n", k.Name, k.Why)
@@ -55,8 +56,8 @@ func (s results) runsBlock() string {
 	return b.String()
 }
 
-// tableBlock is one table of all results whose names begin with one of the prefixes: a line for each name, a column for each
-// subject.
+// tableBlock is one table of all results whose names begin with one of the prefixes: a line for each name,
+// a column for each subject.
 func (s results) tableBlock(prefixes []string) string {
 	var names, subjects []string
 	for _, p := range prefixes {
@@ -99,7 +100,8 @@ func (s results) tableBlock(prefixes []string) string {
 				ratios = append(ratios, text)
 			}
 			for _, a := range aimsOf(r) {
-				verdicts = append(verdicts, a.words(r.Unit)+": "+strings.ReplaceAll(verdict(a.met(r, all)), "SHORT", "**short**"))
+				verdicts = append(verdicts,
+					a.words(r.Unit)+": "+strings.ReplaceAll(verdict(a.met(r, all)), "SHORT", "**short**"))
 			}
 		}
 		if len(subjects) > 1 {
@@ -122,7 +124,8 @@ func groups(names []string) []string {
 			order = append(order, path.Dir(name))
 		}
 	}
-	slices.SortStableFunc(names, func(a, b string) int { return slices.Index(order, path.Dir(a)) - slices.Index(order, path.Dir(b)) })
+	slices.SortStableFunc(names,
+		func(a, b string) int { return slices.Index(order, path.Dir(a)) - slices.Index(order, path.Dir(b)) })
 	return names
 }
 
@@ -157,7 +160,8 @@ func (s results) shortBlock() string {
 				}
 				got := figure(r.median()) + " " + r.Unit
 				if other, ok := of(all, a.of); ok {
-					got = fmt.Sprintf("%.2f × %s (%s against %s %s)", r.median()/other.median(), a.of, figure(r.median()), figure(other.median()), r.Unit)
+					got = fmt.Sprintf("%.2f × %s (%s against %s %s)", r.median()/other.median(), a.of,
+						figure(r.median()), figure(other.median()), r.Unit)
 				}
 				fmt.Fprintf(&b, "- %s: %s; the aim is %s.", topic(name)+", "+label(name), got, a.words(r.Unit))
 				// A reason that several figures share is said once.

@@ -13,7 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The page and the pictures say what results.json says. `go run ./e2e/bench -draw` at the top of the checkout mends them.
+// The page and the pictures say what results.json says. `go run ./e2e/bench -draw` at the top of the
+// checkout mends them.
 func TestPageIsOfTheResults(t *testing.T) {
 	const home = "../../" + home
 	s, err := readResults(filepath.Join(home, resultsFile))
@@ -75,11 +76,23 @@ func readFile(t *testing.T, name string) string {
 // What falls short of an aim says so in its line and in the list, with the reason; what has no place is refused.
 func TestFillPage(t *testing.T) {
 	s := results{
-		Runs: []conditions{{ID: "2026-01-02T03:04:05Z", Commit: "abc", Machine: "2 x CPU", Versions: []string{"go1"}, Load: 0.25, Seconds: 600}},
+		Runs: []conditions{{
+			ID: "2026-01-02T03:04:05Z", Commit: "abc", Machine: "2 x CPU",
+			Versions: []string{"go1"}, Load: 0.25, Seconds: 600,
+		}},
 		Results: []result{
-			{Run: "2026-01-02T03:04:05Z", Name: "ssh/throughput/up/aes128-gcm/1", Subject: "outpost", Unit: "MB/s", Better: "more", Samples: []float64{90, 100, 110}},
-			{Run: "2026-01-02T03:04:05Z", Name: "ssh/throughput/up/aes128-gcm/1", Subject: "sshd", Unit: "MB/s", Better: "more", Samples: []float64{100}},
-			{Run: "2026-01-02T03:04:05Z", Name: "ssh/connect/alone", Subject: "outpost", Unit: "ms", Better: "less", Samples: []float64{9}},
+			{
+				Run: "2026-01-02T03:04:05Z", Name: "ssh/throughput/up/aes128-gcm/1", Subject: "outpost", Unit: "MB/s",
+				Better: "more", Samples: []float64{90, 100, 110},
+			},
+			{
+				Run: "2026-01-02T03:04:05Z", Name: "ssh/throughput/up/aes128-gcm/1", Subject: "sshd", Unit: "MB/s",
+				Better: "more", Samples: []float64{100},
+			},
+			{
+				Run: "2026-01-02T03:04:05Z", Name: "ssh/connect/alone", Subject: "outpost", Unit: "ms",
+				Better: "less", Samples: []float64{9},
+			},
 		},
 		Skipped: []skip{{Run: "2026-01-02T03:04:05Z", Name: "pods", Why: "clusters need root"}},
 	}
@@ -138,7 +151,8 @@ The end.
 	if err != nil || again != got {
 		t.Errorf("filled twice, it is another page: %v", err)
 	}
-	if _, err := fillPage(strings.ReplaceAll(page, ", ssh/connect", ""), s); err == nil || !strings.Contains(err.Error(), "ssh/connect/alone") {
+	if _, err := fillPage(strings.ReplaceAll(page, ", ssh/connect", ""), s); err == nil ||
+		!strings.Contains(err.Error(), "ssh/connect/alone") {
 		t.Errorf("a result without a place: %v", err)
 	}
 }

@@ -40,8 +40,8 @@ func (s results) draw(dir string) error {
 	return nil
 }
 
-// bars draws medians as horizontal bars, each name with its subjects below one another, and a thin line from the least to
-// the greatest sample. It is empty when nothing was measured.
+// bars draws medians as horizontal bars, each name with its subjects below one another, and a thin line from the least
+// to the greatest sample. It is empty when nothing was measured.
 func (s results) bars(p picture) string {
 	const width, labelWidth, bar, gap = 860, 280, 14, 10
 	names := s.names(p.prefix)
@@ -62,8 +62,10 @@ func (s results) bars(p picture) string {
 	}
 	scale := float64(width-labelWidth-70) / most
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif" font-size="11" fill="#777">`+"\n", width, 60+rows*bar+len(names)*gap)
-	fmt.Fprintf(&b, `<text x="8" y="18" font-size="14">%s, %s (%s is better)</text>`+"\n", html.EscapeString(p.title), html.EscapeString(unit), better)
+	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d"`, width, 60+rows*bar+len(names)*gap)
+	b.WriteString(` font-family="sans-serif" font-size="11" fill="#777">` + "\n")
+	fmt.Fprintf(&b, `<text x="8" y="18" font-size="14">%s, %s (%s is better)</text>`+"\n", html.EscapeString(p.title),
+		html.EscapeString(unit), better)
 	for i, subject := range subjects {
 		x := labelWidth + i*120
 		fmt.Fprintf(&b, `<rect x="%d" y="28" width="12" height="12" fill="%s"/><text x="%d" y="38">%s</text>`+"\n",
@@ -79,7 +81,8 @@ func (s results) bars(p picture) string {
 				labelWidth, y+1, r.median()*scale, bar-2, colours[slices.Index(subjects, r.Subject)%len(colours)])
 			fmt.Fprintf(&b, `<line x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f" stroke="#777"/>`+"\n",
 				labelWidth+least*scale, mid, labelWidth+greatest*scale, mid)
-			fmt.Fprintf(&b, `<text x="%.1f" y="%d">%s</text>`+"\n", labelWidth+greatest*scale+6, y+bar-3, figure(r.median()))
+			fmt.Fprintf(&b, `<text x="%.1f" y="%d">%s</text>`+"\n",
+				labelWidth+greatest*scale+6, y+bar-3, figure(r.median()))
 			y += bar
 		}
 		y += gap

@@ -29,8 +29,8 @@ const (
 	podsLimit = 20 * time.Minute
 )
 
-// podsBench starts servers on a real cluster, by an outpost and as bare pods. Both ask the API server through the same proxy,
-// which counts requests.
+// podsBench starts servers on a real cluster, by an outpost and as bare pods. Both ask the API server through the same
+// proxy, which counts requests.
 type podsBench struct {
 	run       *run
 	outpost   *outpost
@@ -41,8 +41,8 @@ type podsBench struct {
 	serial    int
 }
 
-// measurePods compares starts, from the POST of a hub to its answer, with pods of the same image made and watched by nothing
-// but client-go: one, and many at once.
+// measurePods compares starts, from the POST of a hub to its answer, with pods of the same image made and watched by
+// nothing but client-go: one, and many at once.
 func measurePods(ctx context.Context, r *run) (err error) {
 	checkout, err := r.clusters(ctx)
 	if err != nil {
@@ -56,7 +56,8 @@ func measurePods(ctx context.Context, r *run) (err error) {
 		return err
 	}
 	namespaces := direct.CoreV1().Namespaces()
-	if _, err := namespaces.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: b.namespace}}, metav1.CreateOptions{}); err != nil {
+	if _, err := namespaces.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: b.namespace}},
+		metav1.CreateOptions{}); err != nil {
 		return err
 	}
 	defer func() {
@@ -71,7 +72,10 @@ func measurePods(ctx context.Context, r *run) (err error) {
 	if err := errors.Join(b.outpost.useCluster(proxy), os.WriteFile(config, []byte(text), 0o600)); err != nil {
 		return err
 	}
-	b.outpost.env = []string{"OUTPOST_NAMESPACE=" + b.namespace, "OUTPOST_CONFIG_FILE=" + config, "OUTPOST_START_TIMEOUT=300"}
+	b.outpost.env = []string{
+		"OUTPOST_NAMESPACE=" + b.namespace,
+		"OUTPOST_CONFIG_FILE=" + config, "OUTPOST_START_TIMEOUT=300",
+	}
 	if _, _, err := b.outpost.start(ctx); err != nil {
 		return err
 	}
@@ -85,7 +89,8 @@ func measurePods(ctx context.Context, r *run) (err error) {
 	if err := b.together(ctx, 1, false); err != nil { // the first one pulls the image
 		return err
 	}
-	for _, at := range pick(r, []struct{ n, rounds int }{{1, 7}, {20, 11}, {64, 3}}, []struct{ n, rounds int }{{1, 3}, {20, 1}}) {
+	for _, at := range pick(r, []struct{ n, rounds int }{{1, 7}, {20, 11}, {64, 3}},
+		[]struct{ n, rounds int }{{1, 3}, {20, 1}}) {
 		for round := range at.rounds {
 			r.say("pods: %d at once, round %d", at.n, round+1)
 			if err := b.together(ctx, at.n, true); err != nil {
@@ -101,10 +106,14 @@ func (b *podsBench) account(ctx context.Context) error {
 	return err
 }
 
-// connect makes a client of the cluster local, and one that goes through a counting proxy, whose address it returns too.
-func (b *podsBench) connect(ctx context.Context, kubeconfig string) (direct kubernetes.Interface, proxy string, err error) {
+// connect makes a client of the cluster local, and one that goes through a counting proxy, whose
+// address it returns too.
+func (b *podsBench) connect(
+	ctx context.Context, kubeconfig string,
+) (direct kubernetes.Interface, proxy string, err error) {
 	c, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
-		&clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig}, &clientcmd.ConfigOverrides{CurrentContext: "local"}).ClientConfig()
+		&clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig},
+		&clientcmd.ConfigOverrides{CurrentContext: "local"}).ClientConfig()
 	if err != nil {
 		return nil, "", err
 	}
@@ -126,16 +135,23 @@ func (b *podsBench) connect(ctx context.Context, kubeconfig string) (direct kube
 	}
 	forward := httputil.NewSingleHostReverseProxy(server)
 	forward.Transport, forward.FlushInterval = transport, -1
-	counting := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		b.requests.Add(1)
-		forward.ServeHTTP(w, r)
-	})}
+	counting := &http.Server{
+		ReadHeaderTimeout: time.Minute,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			b.requests.Add(1)
+			forward.ServeHTTP(w, r)
+		}),
+	}
 	go func() { _ = counting.Serve(l) }() // until it is closed
 	context.AfterFunc(ctx, func() { _ = counting.Close() })
 	proxy = l.Addr().String()
-	b.client, err = kubernetes.NewForConfig(&rest.Config{Host: "http://" + proxy, QPS: -1, Burst: -1, ContentConfig: rest.ContentConfig{
-		ContentType: "application/vnd.kubernetes.protobuf", AcceptContentTypes: "application/vnd.kubernetes.protobuf,application/json",
-	}})
+	b.client, err = kubernetes.NewForConfig(&rest.Config{
+		Host: "http://" + proxy, QPS: -1, Burst: -1,
+		ContentConfig: rest.ContentConfig{
+			ContentType:        "application/vnd.kubernetes.protobuf",
+			AcceptContentTypes: "application/vnd.kubernetes.protobuf,application/json",
+		},
+	})
 	return direct, proxy, err
 }
 
@@ -205,7 +221,8 @@ func (b *podsBench) servers(ctx context.Context, n int) ([]sample, error) {
 	const polls = 20
 	for range polls {
 		if _, err := atOnce(n, func(i int) error {
-			return b.outpost.askOnce(ctx, apiRequest{hub: i, method: http.MethodGet, path: "/services/" + name(i) + "/s", want: `{"status":null`})
+			return b.outpost.askOnce(ctx,
+				apiRequest{hub: i, method: http.MethodGet, path: "/services/" + name(i) + "/s", want: `{"status":null`})
 		}); err != nil {
 			return nil, err
 		}

@@ -22,7 +22,10 @@ type podWatch struct {
 
 // watchPods watches a namespace until ctx ends.
 func watchPods(ctx context.Context, client kubernetes.Interface, namespace string) *podWatch {
-	w := &podWatch{made: map[string]time.Time{}, ready: map[string]time.Time{}, gone: map[string]bool{}, change: make(chan struct{})}
+	w := &podWatch{
+		made: map[string]time.Time{}, ready: map[string]time.Time{},
+		gone: map[string]bool{}, change: make(chan struct{}),
+	}
 	go func() {
 		for version := ""; ctx.Err() == nil; { // a busy API server ends watches
 			seen, err := client.CoreV1().Pods(namespace).Watch(ctx, metav1.ListOptions{ResourceVersion: version})

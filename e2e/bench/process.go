@@ -112,7 +112,8 @@ func cpu(pid int) time.Duration {
 // memory returns the memory that a process and its descendants hold, shared pages by their share, in MiB.
 func memory(pid int) (float64, error) { return rollup(pid, "Pss:") }
 
-// ownMemory is memory without what is backed by files, such as the program itself, which the kernel can drop and read again.
+// ownMemory is memory without what is backed by files, such as the program itself, which the kernel
+// can drop and read again.
 func ownMemory(pid int) (float64, error) { return rollup(pid, "Pss_Anon:") }
 
 // rollup adds up one line of the memory maps of a process and its descendants, in MiB.

@@ -19,7 +19,8 @@ type provisionBench struct {
 	run *run
 }
 
-// measureProvision takes the toolchain, the local clusters, and both stacks on them: from nothing, without change, to their end.
+// measureProvision takes the toolchain, the local clusters, and both stacks on them: from nothing,
+// without change, to their end.
 func measureProvision(ctx context.Context, r *run) error {
 	c, err := r.copied(ctx)
 	if err != nil {
@@ -65,8 +66,8 @@ func (b *provisionBench) add(name, unit string, sample float64) {
 	b.run.add("provision/"+name, projectSubject, unit, "less", sample)
 }
 
-// tools takes the toolchain from a full cache. How long its parts took to build, and all of it from an empty cache, is what
-// dev/build has noted in the cache.
+// tools takes the toolchain from a full cache. How long its parts took to build, and all of it from an empty cache, is
+// what dev/build has noted in the cache.
 func (b *provisionBench) tools(ctx context.Context) error {
 	for range pick(b.run, 5, 3) {
 		if _, err := b.timed(ctx, "tools/from a full cache", "dev/build"); err != nil {
@@ -91,7 +92,8 @@ func (b *provisionBench) tools(ctx context.Context) error {
 	}
 	took, err := readSeconds(filepath.Join(cache, "tools.seconds"))
 	if err != nil || took < longest { // a note that is of fewer parts
-		b.run.skip("provision/tools/from nothing", errors.New("the cache was not filled from nothing by one `make tools`"))
+		b.run.skip("provision/tools/from nothing",
+			errors.New("the cache was not filled from nothing by one `make tools`"))
 		return nil
 	}
 	b.add("tools/from nothing", "s", took)
@@ -113,7 +115,10 @@ func (b *provisionBench) clusters(ctx context.Context) error {
 			return err
 		}
 		for _, step := range []struct{ name, target string }{
-			{"from nothing", "clusters"}, {"running already", "clusters"}, {"down", "clusters-down"}, {"with their data", "clusters"},
+			{"from nothing", "clusters"},
+			{"running already", "clusters"},
+			{"down", "clusters-down"},
+			{"with their data", "clusters"},
 		} {
 			if _, err := b.timed(ctx, "clusters/"+step.name, "make", step.target); err != nil {
 				return err
@@ -190,7 +195,10 @@ func (b *provisionBench) everything(ctx context.Context) error {
 	}
 	// So that what is compiled and built once is in the caches.
 	b.run.say("provision: images and programs into the caches")
-	for _, argv := range [][]string{{"make", "image", "hub-images", "stacks"}, {"go", "build", "-o", os.DevNull, "./e2e/verify"}} {
+	for _, argv := range [][]string{
+		{"make", "image", "hub-images", "stacks"},
+		{"go", "build", "-o", os.DevNull, "./e2e/verify"},
+	} {
 		if _, err := b.output(ctx, argv...); err != nil {
 			return err
 		}
@@ -210,7 +218,8 @@ func (b *provisionBench) everything(ctx context.Context) error {
 		b.run.skip("provision/verify", err)
 	}
 	for _, stack := range []string{"remote", "local"} {
-		if _, err := b.timed(ctx, "stacks/destroy, "+stack, "dev/run", "pulumi", "destroy", "-s", stack, "--yes", "--skip-preview", "--exclude-protected", "--non-interactive"); err != nil {
+		if _, err := b.timed(ctx, "stacks/destroy, "+stack, "dev/run", "pulumi", "destroy", "-s", stack, "--yes",
+			"--skip-preview", "--exclude-protected", "--non-interactive"); err != nil {
 			return err
 		}
 	}
@@ -223,10 +232,12 @@ func (b *provisionBench) unchanged(ctx context.Context) error {
 	stacks := []string{"local", "remote"}
 	for range pick(b.run, 5, 1) {
 		for _, stack := range stacks {
-			if _, err := b.timed(ctx, "stacks/preview without change, "+stack, "dev/run", "pulumi", "preview", "-s", stack, "--expect-no-changes", "--non-interactive"); err != nil {
+			if _, err := b.timed(ctx, "stacks/preview without change, "+stack, "dev/run", "pulumi", "preview", "-s",
+				stack, "--expect-no-changes", "--non-interactive"); err != nil {
 				return err
 			}
-			if _, err := b.timed(ctx, "stacks/up without change, "+stack, "dev/run", "pulumi", "up", "-s", stack, "--yes", "--skip-preview", "--expect-no-changes", "--non-interactive"); err != nil {
+			if _, err := b.timed(ctx, "stacks/up without change, "+stack, "dev/run", "pulumi", "up", "-s", stack,
+				"--yes", "--skip-preview", "--expect-no-changes", "--non-interactive"); err != nil {
 				return err
 			}
 		}
@@ -259,7 +270,11 @@ func (b *provisionBench) verify(ctx context.Context) error {
 			return fmt.Errorf("its table is not understood: %s", out)
 		}
 		for _, line := range lines {
-			for i, what := range []struct{ name, unit string }{{"start on ", "s"}, {"request to ", "ms"}, {"cell on ", "ms"}} {
+			for i, what := range []struct{ name, unit string }{
+				{"start on ", "s"},
+				{"request to ", "ms"},
+				{"cell on ", "ms"},
+			} {
 				sample, _ := strconv.ParseFloat(line[2+i], 64) // as above
 				b.add("verify/"+what.name+line[1], what.unit, sample)
 			}

@@ -69,7 +69,8 @@ type conditions struct {
 	Quick    bool     `json:"quick"`
 }
 
-// results are what results.json holds: the newest figure of everything that was ever measured, and the runs that they are of.
+// results are what results.json holds: the newest figure of everything that was ever measured, and
+// the runs that they are of.
 type results struct {
 	Runs    []conditions `json:"runs"`
 	Results []result     `json:"results"`
@@ -104,12 +105,14 @@ func topic(name string) string {
 	return first
 }
 
-// merge returns these results with those of a newer run put over them. What the newer run has measured whole has no older
-// figures left; of the rest each figure is replaced by its newer one. whole lists the topics that were measured whole.
+// merge returns these results with those of a newer run put over them. What the newer run has measured
+// whole has no older figures left; of the rest each figure is replaced by its newer one. whole lists the
+// topics that were measured whole.
 func (s results) merge(newer results, whole []string) results {
 	var out results
 	renewed := func(name, subject string) bool {
-		return slices.Contains(whole, topic(name)) || slices.ContainsFunc(newer.Results, func(n result) bool { return n.Name == name && n.Subject == subject })
+		return slices.Contains(whole, topic(name)) ||
+			slices.ContainsFunc(newer.Results, func(n result) bool { return n.Name == name && n.Subject == subject })
 	}
 	for _, r := range s.Results {
 		if !renewed(r.Name, r.Subject) {
@@ -119,7 +122,8 @@ func (s results) merge(newer results, whole []string) results {
 	out.Results = append(out.Results, newer.Results...)
 	slices.SortStableFunc(out.Results, func(a, b result) int { return rank(a.Name) - rank(b.Name) })
 	for _, k := range s.Skipped {
-		if !slices.Contains(whole, topic(k.Name)) && !slices.ContainsFunc(newer.Skipped, func(n skip) bool { return n.Name == k.Name }) {
+		if !slices.Contains(whole, topic(k.Name)) &&
+			!slices.ContainsFunc(newer.Skipped, func(n skip) bool { return n.Name == k.Name }) {
 			out.Skipped = append(out.Skipped, k)
 		}
 	}
@@ -153,7 +157,8 @@ func committedResults(ctx context.Context) (results, error) {
 	command := exec.CommandContext(ctx, "git", "show", "HEAD:./"+home+"/"+resultsFile)
 	text, err := command.Output()
 	if err != nil {
-		return results{}, fmt.Errorf("no results are committed to compare with (%s: %w)", strings.Join(command.Args, " "), err)
+		return results{}, fmt.Errorf("no results are committed to compare with (%s: %w)",
+			strings.Join(command.Args, " "), err)
 	}
 	return parseResults(text)
 }

@@ -32,10 +32,14 @@ func TestMerge(t *testing.T) {
 	older := results{
 		Runs: []conditions{{ID: "old"}, {ID: "older still"}},
 		Results: []result{
-			of("old", "ssh/throughput/down", "outpost"), of("old", "ssh/throughput/down", "sshd"), of("old", "ssh/memory", "outpost"),
+			of("old", "ssh/throughput/down", "outpost"), of("old", "ssh/throughput/down", "sshd"),
+			of("old", "ssh/memory", "outpost"),
 			of("old", "api/polls", "outpost"), of("older still", "provision/renamed", "outposts"),
 		},
-		Skipped: []skip{{Run: "older still", Name: "pods", Why: "no root"}, {Run: "older still", Name: "provision/tools/from nothing", Why: "no cache"}},
+		Skipped: []skip{
+			{Run: "older still", Name: "pods", Why: "no root"},
+			{Run: "older still", Name: "provision/tools/from nothing", Why: "no cache"},
+		},
 	}
 	for _, tc := range []struct {
 		name  string
@@ -51,7 +55,8 @@ func TestMerge(t *testing.T) {
 			want: results{
 				Runs: []conditions{{ID: "old"}, {ID: "older still"}, {ID: "new"}},
 				Results: []result{
-					of("old", "ssh/memory", "outpost"), of("new", "ssh/throughput/down", "outpost"), of("new", "ssh/throughput/down", "sshd"),
+					of("old", "ssh/memory", "outpost"), of("new", "ssh/throughput/down", "outpost"),
+					of("new", "ssh/throughput/down", "sshd"),
 					of("old", "api/polls", "outpost"), of("older still", "provision/renamed", "outposts"),
 				},
 				Skipped: older.Skipped,
@@ -64,14 +69,21 @@ func TestMerge(t *testing.T) {
 				Skipped: []skip{{Run: "new", Name: "pods", Why: "no image"}},
 			},
 			want: results{
-				Runs:    []conditions{{ID: "old"}, {ID: "older still"}, {ID: "new"}},
-				Results: append(older.Results[:len(older.Results):len(older.Results)], of("new", "provision/clusters", "outposts")),
-				Skipped: []skip{{Run: "older still", Name: "provision/tools/from nothing", Why: "no cache"}, {Run: "new", Name: "pods", Why: "no image"}},
+				Runs: []conditions{{ID: "old"}, {ID: "older still"}, {ID: "new"}},
+				Results: append(older.Results[:len(older.Results):len(older.Results)],
+					of("new", "provision/clusters", "outposts")),
+				Skipped: []skip{
+					{Run: "older still", Name: "provision/tools/from nothing", Why: "no cache"},
+					{Run: "new", Name: "pods", Why: "no image"},
+				},
 			},
 		},
 		{
-			name:  "a topic as a whole leaves nothing old of it",
-			newer: results{Runs: []conditions{{ID: "new"}}, Results: []result{of("new", "provision/clusters", "outposts")}},
+			name: "a topic as a whole leaves nothing old of it",
+			newer: results{
+				Runs:    []conditions{{ID: "new"}},
+				Results: []result{of("new", "provision/clusters", "outposts")},
+			},
 			whole: []string{"provision"},
 			want: results{
 				Runs: []conditions{{ID: "old"}, {ID: "older still"}, {ID: "new"}},
@@ -110,7 +122,8 @@ func TestWants(t *testing.T) {
 	} {
 		r := &run{only: tc.only}
 		if r.wants(tc.name) != tc.some || r.wantsAll(tc.name) != tc.whole {
-			t.Errorf("-only %v, %s: wanted %v, as a whole %v; want %v, %v", tc.only, tc.name, r.wants(tc.name), r.wantsAll(tc.name), tc.some, tc.whole)
+			t.Errorf("-only %v, %s: wanted %v, as a whole %v; want %v, %v", tc.only, tc.name, r.wants(tc.name),
+				r.wantsAll(tc.name), tc.some, tc.whole)
 		}
 	}
 }
@@ -128,7 +141,8 @@ func TestChange(t *testing.T) {
 		{"less", 90, "-10 %"},
 		{"less", 100.5, "+0 %"},
 	} {
-		if got := change(result{Name: "n", Subject: "outpost", Better: tc.better, Samples: []float64{tc.now}}, committed); got != tc.want {
+		if got := change(result{Name: "n", Subject: "outpost", Better: tc.better, Samples: []float64{tc.now}},
+			committed); got != tc.want {
 			t.Errorf("%v, %s is better: %q, want %q", tc.now, tc.better, got, tc.want)
 		}
 	}

@@ -30,11 +30,15 @@ type run struct {
 // newRun notes when and where the figures are taken.
 func newRun(ctx context.Context) *run {
 	r := &run{began: time.Now()}
-	c := conditions{ID: r.began.UTC().Format(time.RFC3339), Commit: "unknown", Machine: machine(), Versions: []string{runtime.Version()}}
+	c := conditions{
+		ID: r.began.UTC().Format(time.RFC3339), Commit: "unknown", Machine: machine(),
+		Versions: []string{runtime.Version()},
+	}
 	if text, err := exec.CommandContext(ctx, "git", "rev-parse", "--short", "HEAD").Output(); err == nil {
 		c.Commit = strings.TrimSpace(string(text))
 		// What this program writes itself does not count.
-		changed, err := exec.CommandContext(ctx, "git", "status", "--porcelain", "--", ".", ":!"+home, ":!docs").Output()
+		changed, err := exec.CommandContext(ctx, "git", "status", "--porcelain", "--",
+			".", ":!"+home, ":!docs").Output()
 		if err != nil || len(changed) > 0 {
 			c.Commit += " with changes"
 		}
@@ -68,7 +72,8 @@ func machine() string {
 		}
 	}
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease") // empty where there is none
-	return fmt.Sprintf("%d x %s%s, %s %s", runtime.NumCPU(), cpu, memory, runtime.GOOS, strings.TrimSpace(string(kernel)))
+	return fmt.Sprintf("%d x %s%s, %s %s", runtime.NumCPU(), cpu, memory, runtime.GOOS,
+		strings.TrimSpace(string(kernel)))
 }
 
 // wants tells whether a name, or anything below it, was asked for.
@@ -97,7 +102,8 @@ func (r *run) add(name, subject, unit, better string, sample float64) {
 			return
 		}
 	}
-	r.Results = append(r.Results, result{Run: r.Runs[0].ID, Name: name, Subject: subject, Unit: unit, Better: better, Samples: []float64{sample}})
+	r.Results = append(r.Results,
+		result{Run: r.Runs[0].ID, Name: name, Subject: subject, Unit: unit, Better: better, Samples: []float64{sample}})
 }
 
 // skip notes what could not be measured, and why. The rest goes on.

@@ -17,9 +17,9 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// simulated is as much of a Kubernetes API server as an outpost asks for: pods that run as soon as they are made and are
-// gone as soon as they are deleted, and Services and Secrets that it takes and forgets. It tells what thousands of pods
-// cost the outpost, where one machine cannot run thousands of pods.
+// simulated is as much of a Kubernetes API server as an outpost asks for: pods that run as soon as they are made and
+// are gone as soon as they are deleted, and Services and Secrets that it takes and forgets. It tells what thousands of
+// pods cost the outpost, where one machine cannot run thousands of pods.
 type simulated struct {
 	mu       sync.Mutex
 	version  int
@@ -73,7 +73,8 @@ func (s *simulated) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodGet && name == "":
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		reply(w, http.StatusOK, map[string]any{"kind": "List", "apiVersion": "v1", "metadata": s.listMeta(), "items": []any{}})
+		reply(w, http.StatusOK,
+			map[string]any{"kind": "List", "apiVersion": "v1", "metadata": s.listMeta(), "items": []any{}})
 	case r.Method == http.MethodPost:
 		object, err := decode(r)
 		if err != nil {
@@ -147,11 +148,13 @@ func (s *simulated) pod(w http.ResponseWriter, r *http.Request, name string) {
 
 func runningStatus(p *corev1.Pod) corev1.PodStatus {
 	status := corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.0.0.1", Conditions: []corev1.PodCondition{
-		{Type: corev1.PodScheduled, Status: corev1.ConditionTrue}, {Type: corev1.PodReady, Status: corev1.ConditionTrue},
+		{Type: corev1.PodScheduled, Status: corev1.ConditionTrue},
+		{Type: corev1.PodReady, Status: corev1.ConditionTrue},
 	}}
 	for _, c := range p.Spec.Containers {
 		status.ContainerStatuses = append(status.ContainerStatuses, corev1.ContainerStatus{
-			Name: c.Name, Ready: true, Image: c.Image, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}},
+			Name: c.Name, Ready: true, Image: c.Image,
+			State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}},
 		})
 	}
 	return status
@@ -211,6 +214,7 @@ func missing(w http.ResponseWriter) { status(w, http.StatusNotFound, metav1.Stat
 
 func status(w http.ResponseWriter, code int, reason metav1.StatusReason) {
 	reply(w, code, metav1.Status{
-		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure, Code: int32(code), Reason: reason,
+		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure,
+		Code: int32(code), Reason: reason,
 	})
 }

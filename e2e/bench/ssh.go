@@ -84,7 +84,9 @@ func cipherName(c string) string {
 	return "aes128-gcm"
 }
 
-func (b *sshBench) throughput(p *sshPeer, cipher string, ask byte, streams int, amount int64) (took, used time.Duration, err error) {
+func (b *sshBench) throughput(
+	p *sshPeer, cipher string, ask byte, streams int, amount int64,
+) (took, used time.Duration, err error) {
 	client, local, err := b.tunnel(p, p.addr, cipher)
 	if err != nil {
 		return 0, 0, err

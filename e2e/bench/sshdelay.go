@@ -35,7 +35,9 @@ func sshDelay(ctx context.Context, r *run, b *sshBench) error {
 	return nil
 }
 
-func (b *sshBench) delayed(ctx context.Context, p *sshPeer, rtt time.Duration, ask byte, streams int, amount int64) (time.Duration, error) {
+func (b *sshBench) delayed(
+	ctx context.Context, p *sshPeer, rtt time.Duration, ask byte, streams int, amount int64,
+) (time.Duration, error) {
 	link, err := newRelay(p.addr, rtt/2)
 	if err != nil {
 		return 0, err

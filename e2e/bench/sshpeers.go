@@ -117,7 +117,8 @@ func newSSHBench() (b *sshBench, err error) {
 		return b, err
 	}
 	ours := &sshPeer{name: "outpost", user: "jhuboutpost", target: fmt.Sprintf("%s:%d", benchHost, benchPort)}
-	if ours.process, ours.addr, err = startSelf("ssh-server", "-hosts", hosts, "-keys", keys, "-backend", backend); err != nil {
+	if ours.process, ours.addr,
+		err = startSelf("ssh-server", "-hosts", hosts, "-keys", keys, "-backend", backend); err != nil {
 		return b, err
 	}
 	b.peers = append(b.peers, ours)

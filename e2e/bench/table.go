@@ -7,7 +7,8 @@ import (
 	"text/tabwriter"
 )
 
-// table prints medians and spread, our ratio to the other subjects, the change since the committed results, and the aims.
+// table prints medians and spread, our ratio to the other subjects, the change since the committed
+// results, and the aims.
 func (s results) table(w io.Writer, committed results) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "WHAT\tSUBJECT\tMEDIAN\tUNIT\tSPREAD\tOURS/THEIRS\tCOMMITTED\tAIM")
@@ -18,7 +19,8 @@ func (s results) table(w io.Writer, committed results) {
 			for _, a := range aimsOf(r) {
 				verdicts = append(verdicts, a.words(r.Unit)+": "+verdict(a.met(r, all)))
 			}
-			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", name, r.Subject, figure(r.median()), r.Unit, spread(r), ratio(r, all),
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", name, r.Subject, figure(r.median()),
+				r.Unit, spread(r), ratio(r, all),
 				change(r, committed), strings.Join(verdicts, "; "))
 		}
 	}

@@ -35,7 +35,8 @@ func openTab(t *testing.T, d *deployed.Deployed) *tab {
 	if err != nil {
 		t.Skip("there is no chromium; run dev/packages tests")
 	}
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(program), chromedp.WindowSize(1280, 900),
+	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(program),
+		chromedp.WindowSize(1280, 900),
 		chromedp.Flag("no-sandbox", true), chromedp.WSURLReadTimeout(time.Minute))
 	allocator, cancelAllocator := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(cancelAllocator)
@@ -97,7 +98,8 @@ func (b *tab) fill(user, server, system, flavor string) {
 		chromedp.SetValue(chromedp.CSS(`select[name="flavor-`+system+`"]`), flavor),
 	)
 	b.shot("1-form")
-	b.do("send the form", chromedp.Click(chromedp.CSS(`#spawn_form input[type="submit"], #spawn_form button[type="submit"]`)))
+	b.do("send the form",
+		chromedp.Click(chromedp.CSS(`#spawn_form input[type="submit"], #spawn_form button[type="submit"]`)))
 }
 
 // waitText waits until the page has the text in what the script expression gives. Pages change meanwhile.
@@ -122,7 +124,8 @@ func (b *tab) waitText(what, expression, text string, d time.Duration) {
 }
 
 // progress is what the page of a start has said so far.
-const progress = `document.querySelector("#progress-message").textContent + document.querySelector("#progress-log").textContent`
+const progress = `document.querySelector("#progress-message").textContent + ` +
+	`document.querySelector("#progress-log").textContent`
 
 // TestE2EBrowser is a user's whole way, on each system.
 func TestE2EBrowser(t *testing.T) {
@@ -150,9 +153,11 @@ func TestE2EBrowser(t *testing.T) {
 			// JupyterLab takes the keyboard away once more when the kernel comes up.
 			b.waitText("the kernel", `document.body.textContent`, "| Idle", time.Minute)
 			b.do("the cell", chromedp.Click(chromedp.CSS(`.jp-Notebook .cm-content`)), chromedp.KeyEvent(code))
-			b.waitText("the cell's text", `document.querySelector(".jp-Notebook .cm-content").textContent`, code, time.Minute)
+			b.waitText("the cell's text",
+				`document.querySelector(".jp-Notebook .cm-content").textContent`, code, time.Minute)
 			b.do("run the cell", chromedp.KeyEvent(kb.Enter, chromedp.KeyModifiers(chromedp.ModifierShift)))
-			b.waitText("the cell's output", `document.querySelector(".jp-OutputArea-output").textContent`, "the answer is 42", time.Minute)
+			b.waitText("the cell's output", `document.querySelector(".jp-OutputArea-output").textContent`,
+				"the answer is 42", time.Minute)
 			b.shot("4-cell")
 			servers, err := hub.Servers(t.Context(), user)
 			if err != nil {

@@ -65,7 +65,8 @@ func newWorld(t *testing.T) *world {
 // command returns `clusters ARGS` for the state and network of the tests.
 func (w *world) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, filepath.Join(w.root, "dev", "run"), append([]string{"clusters"}, args...)...)
-	cmd.Env = append(os.Environ(), "OUTPOSTS_STATE="+filepath.Dir(w.state), "OUTPOSTS_KUBECONFIG="+w.kubeconfig(), "OUTPOSTS_NETWORK="+network)
+	cmd.Env = append(os.Environ(), "OUTPOSTS_STATE="+filepath.Dir(w.state),
+		"OUTPOSTS_KUBECONFIG="+w.kubeconfig(), "OUTPOSTS_NETWORK="+network)
 	return cmd
 }
 
@@ -120,7 +121,10 @@ func (c *cluster) connect(t *testing.T) {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(ca)
-	c.http = &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}}}}
+	c.http = &http.Client{
+		Timeout:   30 * time.Second,
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}}},
+	}
 }
 
 // kubectl runs kubectl as a user would, with the kubeconfig that `up` has written.
@@ -140,14 +144,16 @@ func (c *cluster) tryKubectl(t *testing.T, stdin string, args ...string) (string
 }
 
 func (c *cluster) kubectlCommand(t *testing.T, stdin string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(t.Context(), filepath.Join(c.w.root, "dev", "run"), append([]string{"kubectl", "--kubeconfig", c.w.kubeconfig(), "--context", c.name}, args...)...)
+	cmd := exec.CommandContext(t.Context(), filepath.Join(c.w.root, "dev", "run"),
+		append([]string{"kubectl", "--kubeconfig", c.w.kubeconfig(), "--context", c.name}, args...)...)
 	cmd.Stdin = strings.NewReader(stdin)
 	return cmd
 }
 
 // ask asks the program hello in a pod, by way of the API server, and returns what it says.
 func (c *cluster) ask(ctx context.Context, namespace, pod, path string, query url.Values) (string, error) {
-	address := fmt.Sprintf("https://%s:6443/api/v1/namespaces/%s/pods/%s:8080/proxy%s?%s", c.node, namespace, pod, path, query.Encode())
+	address := fmt.Sprintf("https://%s:6443/api/v1/namespaces/%s/pods/%s:8080/proxy%s?%s", c.node,
+		namespace, pod, path, query.Encode())
 	return get(ctx, c.http, address)
 }
 

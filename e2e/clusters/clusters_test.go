@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// TestE2EClusters walks through the life of two clusters. The steps share them, because starting takes most of the time.
+// TestE2EClusters walks through the life of two clusters. The steps share them, because starting
+// takes most of the time.
 func TestE2EClusters(t *testing.T) {
 	w := newWorld(t)
 	before := look(t)
@@ -65,7 +66,8 @@ func (w *world) buildHello(t *testing.T) {
 	}
 	var digests []string
 	for _, archive := range []string{w.archive, filepath.Join(dir, "second.tar")} {
-		out := w.mustRun(t, "image", "-o", archive, "--ref", helloImage, "--add", w.hello+":/hello:755", "--entrypoint", "/hello", "--user", "1000:1000")
+		out := w.mustRun(t, "image", "-o", archive, "--ref", helloImage, "--add", w.hello+":/hello:755", "--entrypoint",
+			"/hello", "--user", "1000:1000")
 		digests = append(digests, strings.Fields(out)[1])
 	}
 	if digests[0] != digests[1] {
@@ -83,7 +85,10 @@ func (w *world) testUp(t *testing.T) {
 	began := time.Now()
 	out := w.mustRun(t, "up", "t1", "t2")
 	t.Logf("up took %.1f s\n%s", time.Since(began).Seconds(), out)
-	for _, want := range []string{"t1: node is Ready", "t2: DNS answers", "export KUBECONFIG=" + w.kubeconfig(), "kubectl --context t1"} {
+	for _, want := range []string{
+		"t1: node is Ready", "t2: DNS answers",
+		"export KUBECONFIG=" + w.kubeconfig(), "kubectl --context t1",
+	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("output lacks %q", want)
 		}

@@ -11,14 +11,15 @@ import (
 	"testing"
 )
 
-// testImages holds that an image that was loaded starts under its name whatever registry it names, also when it is always pulled; that a folder does
-// as well as an archive; and that an image that nobody loaded is said to be missing.
+// testImages holds that an image that was loaded starts under its name whatever registry it names, also when it is
+// always pulled; that a folder does as well as an archive; and that an image that nobody loaded is said to be missing.
 func (w *world) testImages(t *testing.T) {
 	c, ns := w.t2, "images"
 	c.namespace(t, ns)
 	folder := t.TempDir()
 	archive := filepath.Join(folder, "archive.tar")
-	w.mustRun(t, "image", "-o", archive, "--add", w.hello+":/hello:755", "--entrypoint", "/hello", "--user", "1000", "--compress")
+	w.mustRun(t, "image", "-o", archive, "--add", w.hello+":/hello:755", "--entrypoint", "/hello",
+		"--user", "1000", "--compress")
 	layout := filepath.Join(folder, "layout")
 	if err := os.Mkdir(layout, 0o755); err != nil {
 		t.Fatal(err)
@@ -31,14 +32,18 @@ func (w *world) testImages(t *testing.T) {
 	}
 	w.mustRun(t, "load", layout, "--ref", "registry.example.test:5000/a/b/hello:v1", "--ref", "hello:v2")
 	for i, name := range []string{"registry.example.test:5000/a/b/hello:v1", "docker.io/library/hello:v2", "hello:v2"} {
-		pod := strings.ReplaceAll(helloPod(fmt.Sprintf("pod%d", i), "role: found", "imagePullPolicy: Always", "8080"), helloImage, name)
+		pod := strings.ReplaceAll(helloPod(fmt.Sprintf("pod%d", i), "role: found", "imagePullPolicy: Always", "8080"),
+			helloImage, name)
 		c.kubectl(t, pod, "-n", ns, "apply", "-f", "-")
 	}
 	c.ready(t, ns, "role=found")
 
-	c.kubectl(t, strings.ReplaceAll(helloPod("lost", "role: lost", "", "8080"), helloImage, "ghcr.io/nobody/loaded:this"), "-n", ns, "apply", "-f", "-")
+	c.kubectl(t,
+		strings.ReplaceAll(helloPod("lost", "role: lost", "", "8080"), helloImage, "ghcr.io/nobody/loaded:this"),
+		"-n", ns, "apply", "-f", "-")
 	eventually(t, "the reason why it does not start", func() error {
-		got := c.kubectl(t, "", "-n", ns, "get", "pod", "lost", "-o", "jsonpath={.status.containerStatuses[0].state.waiting.message}")
+		got := c.kubectl(t, "", "-n", ns, "get", "pod", "lost", "-o",
+			"jsonpath={.status.containerStatuses[0].state.waiting.message}")
 		return want(nil, got, "ghcr.io/nobody/loaded:this")
 	})
 
@@ -65,7 +70,8 @@ func (w *world) testImages(t *testing.T) {
 		if err := os.Truncate(archive, cut.size); err != nil {
 			t.Fatal(err)
 		}
-		if out, err := w.run(t, "load", archive, "--ref", "hello:v2"); err == nil || !strings.Contains(out, cut.wanted) {
+		if out, err := w.run(t, "load", archive, "--ref", "hello:v2"); err == nil ||
+			!strings.Contains(out, cut.wanted) {
 			t.Errorf("load of the first %d bytes of an archive: %v %s", cut.size, err, out)
 		}
 	}

@@ -22,8 +22,9 @@ import (
 	"time"
 )
 
-// testIngress holds that an Ingress of the default class is served over HTTP and HTTPS with the certificate of its Secret, that the backend learns
-// how it was asked, that a WebSocket passes, and that a renewed certificate is used at once.
+// testIngress holds that an Ingress of the default class is served over HTTP and HTTPS with the certificate of
+// its Secret, that the backend learns how it was asked, that a WebSocket passes, and that a renewed
+// certificate is used at once.
 func (w *world) testIngress(t *testing.T) {
 	const ns, host = "ingress", "web.example.test"
 	c := w.t1
@@ -62,7 +63,8 @@ spec:
 		t.Error("a host without an Ingress was served")
 	}
 	eventually(t, "class and address of the Ingress", func() error {
-		got := c.kubectl(t, "", "-n", ns, "get", "ingress", "web", "-o", "jsonpath={.spec.ingressClassName} {.status.loadBalancer.ingress[0].ip}")
+		got := c.kubectl(t, "", "-n", ns, "get", "ingress", "web", "-o",
+			"jsonpath={.spec.ingressClassName} {.status.loadBalancer.ingress[0].ip}")
 		return want(nil, got, "standard "+c.node)
 	})
 	webSocket(t, c.node, host, first.pool)
@@ -72,7 +74,8 @@ spec:
 	})
 
 	second := newCertificate(t, host)
-	secret := c.kubectl(t, "", "-n", ns, "create", "secret", "tls", "web-tls", "--cert="+second.certFile, "--key="+second.keyFile, "--dry-run=client", "-o", "yaml")
+	secret := c.kubectl(t, "", "-n", ns, "create", "secret", "tls", "web-tls", "--cert="+second.certFile,
+		"--key="+second.keyFile, "--dry-run=client", "-o", "yaml")
 	c.kubectl(t, secret, "-n", ns, "apply", "-f", "-")
 	eventually(t, "the renewed certificate", func() error {
 		_, err := get(t.Context(), clientFor(c.node, second.pool), "https://"+host+"/")
@@ -94,7 +97,8 @@ func clientFor(address string, pool *x509.CertPool) *http.Client {
 // webSocket opens a WebSocket over TLS by hand (RFC 6455, 1.2 for key and answer) and sends bytes both ways.
 func webSocket(t *testing.T, address, host string, pool *x509.CertPool) {
 	t.Helper()
-	conn, err := tls.Dial("tcp", net.JoinHostPort(address, "443"), &tls.Config{RootCAs: pool, ServerName: host, NextProtos: []string{"http/1.1"}})
+	conn, err := tls.Dial("tcp", net.JoinHostPort(address, "443"),
+		&tls.Config{RootCAs: pool, ServerName: host, NextProtos: []string{"http/1.1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,13 +106,16 @@ func webSocket(t *testing.T, address, host string, pool *x509.CertPool) {
 	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	fmt.Fprintf(conn, "GET /echo HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", host)
+	fmt.Fprintf(conn,
+		"GET /echo HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: "+
+			"13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", host)
 	in := bufio.NewReader(conn)
 	response, err := http.ReadResponse(in, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if response.StatusCode != http.StatusSwitchingProtocols || response.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
+	if response.StatusCode != http.StatusSwitchingProtocols ||
+		response.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
 		t.Fatalf("WebSocket: %s %v", response.Status, response.Header)
 	}
 	for _, message := range []string{"first", "second message"} {
@@ -133,7 +140,11 @@ func newCertificate(t *testing.T, host string) certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), DNSNames: []string{host}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), DNSNames: []string{host},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true,
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
@@ -149,7 +160,8 @@ func newCertificate(t *testing.T, host string) certificate {
 	if err := os.WriteFile(c.certFile, certPEM, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(c.keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600); err != nil {
+	if err := os.WriteFile(c.keyFile,
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return c

@@ -54,7 +54,8 @@ func want(err error, got, wanted string) error {
 	return err
 }
 
-// fromEverywhere holds that an address of cluster c answers on this machine, in a pod of the same cluster and in one of the other.
+// fromEverywhere holds that an address of cluster c answers on this machine, in a pod of the same
+// cluster and in one of the other.
 func (w *world) fromEverywhere(t *testing.T, ns, address, wanted string) {
 	t.Helper()
 	eventually(t, address+" from this machine", func() error {
@@ -107,7 +108,8 @@ spec: {type: LoadBalancer, selector: {app: asker}, ports: [{port: 80, targetPort
 `, name), "-n", ns, "apply", "-f", "-")
 			var address string
 			eventually(t, "address of "+name, func() error {
-				address = c.kubectl(t, "", "-n", ns, "get", "service", name, "-o", "jsonpath={.status.loadBalancer.ingress[0].ip}")
+				address = c.kubectl(t, "", "-n", ns, "get", "service", name, "-o",
+					"jsonpath={.status.loadBalancer.ingress[0].ip}")
 				return want(nil, address, c.loadBalancers)
 			})
 			if seen[address] {

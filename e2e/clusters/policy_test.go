@@ -9,18 +9,24 @@ import (
 	"testing"
 )
 
-// testNetworkPolicy holds that policies are enforced: for what comes in and what goes out, by pods, by namespaces, by named ports and by ranges of
-// ports. Before them everything is open; what they do not allow is closed, also from outside the cluster.
+// testNetworkPolicy holds that policies are enforced: for what comes in and what goes out, by pods, by
+// namespaces, by named ports and by ranges of ports. Before them everything is open; what they do not allow is
+// closed, also from outside the cluster.
 func (w *world) testNetworkPolicy(t *testing.T) {
 	c := w.t2
 	const server, other = "policy-server", "policy-other"
 	for _, ns := range []string{server, other} {
-		c.kubectl(t, fmt.Sprintf("{apiVersion: v1, kind: Namespace, metadata: {name: %s, labels: {team: %s}}}", ns, ns), "apply", "-f", "-")
+		c.kubectl(t,
+			fmt.Sprintf("{apiVersion: v1, kind: Namespace, metadata: {name: %s, labels: {team: %s}}}", ns, ns),
+			"apply", "-f", "-")
 	}
 	// p0, p1 ... are the names of the ports.
-	c.kubectl(t, helloPod("server", "role: server", "", "8080", "8081", "8082", "8083", "8084"), "-n", server, "apply", "-f", "-")
+	c.kubectl(t, helloPod("server", "role: server", "", "8080", "8081", "8082", "8083", "8084"),
+		"-n", server, "apply", "-f", "-")
 	for _, ns := range []string{server, other} {
-		c.kubectl(t, helloPod("friend", "role: friend", "", "8080")+"---"+helloPod("stranger", "role: stranger", "", "8080"), "-n", ns, "apply", "-f", "-")
+		c.kubectl(t,
+			helloPod("friend", "role: friend", "", "8080")+"---"+helloPod("stranger", "role: stranger", "", "8080"),
+			"-n", ns, "apply", "-f", "-")
 	}
 	c.ready(t, server, "role")
 	c.ready(t, other, "role")
@@ -38,7 +44,8 @@ func (w *world) testNetworkPolicy(t *testing.T) {
 		for _, try := range tries {
 			name := fmt.Sprintf("%s/%s to %s:%s, open is %v", try.ns, try.pod, try.target, try.port, try.open)
 			eventually(t, name, func() error {
-				got, err := c.ask(t.Context(), try.ns, try.pod, "/dial", url.Values{"address": {net.JoinHostPort(try.target, try.port)}})
+				got, err := c.ask(t.Context(), try.ns, try.pod, "/dial",
+					url.Values{"address": {net.JoinHostPort(try.target, try.port)}})
 				if err == nil && (got == "connected") != try.open {
 					err = fmt.Errorf("it is %q", got)
 				}
@@ -71,7 +78,9 @@ spec:
   podSelector: {matchLabels: {role: stranger}}
   policyTypes: [Egress]
   egress:
-  - to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}, podSelector: {matchLabels: {k8s-app: kube-dns}}}]
+  - to:
+    - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}
+      podSelector: {matchLabels: {k8s-app: kube-dns}}
     ports: [{port: dns, protocol: UDP}]
 `, other), "-n", server, "apply", "-f", "-")
 	check(t, []try{
@@ -92,7 +101,9 @@ spec:
 		return want(err, got, "<nil>")
 	})
 	eventually(t, "a NodePort of a closed port, from the other cluster", func() error {
-		c.kubectl(t, `{apiVersion: v1, kind: Service, metadata: {name: server}, spec: {type: NodePort, selector: {role: server}, ports: [{port: 80, targetPort: 8081, nodePort: 30081}]}}`, "-n", server, "apply", "-f", "-")
+		c.kubectl(t, `{apiVersion: v1, kind: Service, metadata: {name: server}, spec: {type: NodePort,
+			selector: {role: server}, ports: [{port: 80, targetPort: 8081, nodePort: 30081}]}}`,
+			"-n", server, "apply", "-f", "-")
 		if got, err := get(t.Context(), direct, "http://"+c.node+":30081/"); err == nil {
 			return fmt.Errorf("it answers %q", got)
 		}

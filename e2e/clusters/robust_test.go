@@ -52,7 +52,9 @@ func kill(t *testing.T, name, folder string) {
 // testOtherCheckout holds that a second checkout does not touch what runs from a first one, and says how to end that.
 func (w *world) testOtherCheckout(t *testing.T) {
 	out, err := w.run(t, "up", "t1", "--state", filepath.Join(t.TempDir(), "clusters"))
-	if err == nil || !strings.Contains(out, "is used by the running clusters of "+w.state+"; end them with: clusters down --state "+w.state) {
+	if err == nil ||
+		!strings.Contains(out,
+			"is used by the running clusters of "+w.state+"; end them with: clusters down --state "+w.state) {
 		t.Errorf("up from another checkout: %v %s", err, out)
 	}
 	if r := w.status(t)["t1"]; r.State != "ready" {
@@ -113,7 +115,8 @@ func (w *world) testDown(t *testing.T, before machine) {
 	before.same(t)
 }
 
-// testKilledRun kills `up` at more and more advanced steps. What it leaves must be nothing that `down` cannot end, nor the next `up` finish.
+// testKilledRun kills `up` at more and more advanced steps. What it leaves must be nothing that `down` cannot
+// end, nor the next `up` finish.
 func (w *world) testKilledRun(t *testing.T, before machine) {
 	started := func(after time.Duration) {
 		ctx, cancel := context.WithTimeout(t.Context(), after)
@@ -201,7 +204,8 @@ func look(t *testing.T) machine {
 				m.Namespaces = append(m.Namespaces, space)
 			}
 		}
-		if strings.HasPrefix(names[pid], "outposts-") || strings.Contains(names[pid], "e2e-clusters") && !strings.Contains(names[pid], "go test") {
+		if strings.HasPrefix(names[pid], "outposts-") || strings.Contains(names[pid], "e2e-clusters") &&
+			!strings.Contains(names[pid], "go test") {
 			m.Processes = append(m.Processes, names[pid])
 		}
 	}
@@ -239,7 +243,8 @@ func (before machine) same(t *testing.T) {
 		now := look(t)
 		more := machine{
 			added(before.Mounts, now.Mounts), added(before.Links, now.Links), added(before.Routes, now.Routes),
-			added(before.Cgroups, now.Cgroups), added(before.Namespaces, now.Namespaces), added(before.Processes, now.Processes),
+			added(before.Cgroups, now.Cgroups), added(before.Namespaces, now.Namespaces),
+			added(before.Processes, now.Processes),
 		}
 		if diff := cmp.Diff(machine{}, more); diff != "" {
 			return fmt.Errorf("(-before +now):\n%s", diff)
@@ -262,7 +267,14 @@ func TestE2ERefusals(t *testing.T) {
 		{"tools not there", []string{"up", "t1", "--kube", "/nowhere"}, "run `make tools`"},
 		{"no such image", []string{"load", "/nowhere.tar"}, "no such file"},
 		{"no archive", []string{"load", "cluster_test.go", "--ref", "a:b"}, "is no OCI archive"},
-		{"bad reference", []string{"image", "-o", filepath.Join(t.TempDir(), "x.tar"), "--ref", "UPPER/case", "--add", "cluster_test.go:/x"}, "not of the form HOST/NAME:TAG"},
+		{
+			"bad reference",
+			[]string{
+				"image", "-o", filepath.Join(t.TempDir(), "x.tar"), "--ref", "UPPER/case", "--add",
+				"cluster_test.go:/x",
+			},
+			"not of the form HOST/NAME:TAG",
+		},
 		{"unknown command", []string{"explode"}, "there is no command"},
 		{"unknown flag", []string{"up", "--fast"}, "not defined: -fast"},
 	} {
@@ -274,7 +286,8 @@ func TestE2ERefusals(t *testing.T) {
 		})
 	}
 	t.Run("not root", func(t *testing.T) {
-		program, err := os.ReadFile(filepath.Join(strings.TrimSpace(output(t, filepath.Join(w.root, "dev", "cache"), "clusters")), "clusters"))
+		program, err := os.ReadFile(filepath.Join(strings.TrimSpace(output(t,
+			filepath.Join(w.root, "dev", "cache"), "clusters")), "clusters"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -317,7 +330,8 @@ func TestE2ERefusals(t *testing.T) {
 			t.Fatal(err)
 		}
 		out, err := w.run(t, "up", "t1")
-		if err == nil || !strings.Contains(out, "written by another version (format 99") || !strings.Contains(out, "down --purge t1") {
+		if err == nil || !strings.Contains(out, "written by another version (format 99") ||
+			!strings.Contains(out, "down --purge t1") {
 			t.Errorf("up: %v %s", err, out)
 		}
 		w.mustRun(t, "down", "--purge", "t1") // and that helps

@@ -18,15 +18,17 @@ metadata: {name: data}
 spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
 `
 
-// testVolume holds that a pod that is not root, and has no fsGroup, can write to a volume of the default class; that what it wrote is there for
-// the next pod; and that the folder goes with the claim.
+// testVolume holds that a pod that is not root, and has no fsGroup, can write to a volume of the default class; that
+// what it wrote is there for the next pod; and that the folder goes with the claim.
 func (w *world) testVolume(t *testing.T) {
 	c, ns := w.t1, "volumes"
 	c.namespace(t, ns)
-	pod := helloPod("one", "role: plain", "volumeMounts: [{name: data, mountPath: /data}]", "8080") + "  volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]\n"
+	pod := helloPod("one", "role: plain", "volumeMounts: [{name: data, mountPath: /data}]", "8080") +
+		"  volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]\n"
 	c.kubectl(t, pod+claim, "-n", ns, "apply", "-f", "-")
 	c.ready(t, ns, "app=one")
-	if got := c.mustAsk(t, ns, "one", "/write", url.Values{"file": {"/data/note"}, "text": {"kept"}}); got != "written as 1000" {
+	if got := c.mustAsk(t, ns, "one", "/write",
+		url.Values{"file": {"/data/note"}, "text": {"kept"}}); got != "written as 1000" {
 		t.Errorf("write: %q", got)
 	}
 	c.kubectl(t, "", "-n", ns, "delete", "pod", "one", "--wait")

@@ -116,8 +116,8 @@ func Pulumi(ctx context.Context, root, state string, args ...string) ([]byte, er
 	return out, nil
 }
 
-// Backend are the variables that lead Pulumi to the stacks whose state is in a folder, as dev/run leads it to those of the local
-// clusters.
+// Backend are the variables that lead Pulumi to the stacks whose state is in a folder, as dev/run leads it to
+// those of the local clusters.
 func Backend(folder string) []string {
 	return []string{"PULUMI_BACKEND_URL=file://" + folder + "?metadata=skip", "PULUMI_CONFIG_PASSPHRASE="}
 }
@@ -140,7 +140,8 @@ func Merge(under, over map[string]any) map[string]any {
 func OpenCluster(t testing.TB, kubeconfig, name string) Cluster {
 	t.Helper()
 	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig}
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: name}).ClientConfig()
+	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules,
+		&clientcmd.ConfigOverrides{CurrentContext: name}).ClientConfig()
 	if err != nil {
 		t.Fatalf("context %s: %v", name, err)
 	}
@@ -169,7 +170,9 @@ func Node(t testing.TB, api kubernetes.Interface) string {
 }
 
 // Start starts a server and waits until it is ready; the test's end stops it.
-func (d *Deployed) Start(ctx context.Context, t testing.TB, hub *hubapi.Client, user, server string, options map[string]any) {
+func (d *Deployed) Start(
+	ctx context.Context, t testing.TB, hub *hubapi.Client, user, server string, options map[string]any,
+) {
 	t.Helper()
 	if err := hub.Stop(ctx, user, server); err != nil {
 		t.Fatal(err)
@@ -213,8 +216,8 @@ func (c Cluster) Pod(ctx context.Context, namespace, labels string) (string, err
 	return "", nil
 }
 
-// ReplacePod ends the pod with these labels at once, without a chance to say good-bye, and waits until another one in its
-// place is ready.
+// ReplacePod ends the pod with these labels at once, without a chance to say good-bye, and waits until another
+// one in its place is ready.
 func (c Cluster) ReplacePod(ctx context.Context, namespace, labels string) error {
 	old, err := c.Pod(ctx, namespace, labels)
 	if err != nil {
@@ -224,7 +227,8 @@ func (c Cluster) ReplacePod(ctx context.Context, namespace, labels string) error
 		return fmt.Errorf("no pod with %s runs in %s", labels, namespace)
 	}
 	var now int64
-	if err := c.API.CoreV1().Pods(namespace).Delete(ctx, old, metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
+	if err := c.API.CoreV1().Pods(namespace).Delete(ctx, old,
+		metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
@@ -245,7 +249,8 @@ func (c Cluster) ReplacePod(ctx context.Context, namespace, labels string) error
 	})
 }
 
-// RolledOut waits until every pod of a Deployment is of its newest template and available, and none of an older one is left.
+// RolledOut waits until every pod of a Deployment is of its newest template and available, and none
+// of an older one is left.
 func (c Cluster) RolledOut(ctx context.Context, namespace, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
@@ -255,7 +260,8 @@ func (c Cluster) RolledOut(ctx context.Context, namespace, name string) error {
 			return err
 		}
 		want := *now.Spec.Replicas
-		if s := now.Status; s.ObservedGeneration < now.Generation || s.UpdatedReplicas != want || s.Replicas != want || s.AvailableReplicas != want {
+		if s := now.Status; s.ObservedGeneration < now.Generation || s.UpdatedReplicas != want ||
+			s.Replicas != want || s.AvailableReplicas != want {
 			return fmt.Errorf("the rollout of %s stands at %d of %d", name, s.UpdatedReplicas, want)
 		}
 		return nil
@@ -297,8 +303,10 @@ func (c Cluster) ExecIn(ctx context.Context, namespace, name string, command ...
 		return "", err
 	}
 	var stdout, stderr bytes.Buffer
-	if err := executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: &stdout, Stderr: &stderr}); err != nil {
-		return stdout.String(), fmt.Errorf("%s in pod %s: %w: %s", strings.Join(command, " "), name, err, stderr.String())
+	if err := executor.StreamWithContext(ctx,
+		remotecommand.StreamOptions{Stdout: &stdout, Stderr: &stderr}); err != nil {
+		return stdout.String(), fmt.Errorf("%s in pod %s: %w: %s",
+			strings.Join(command, " "), name, err, stderr.String())
 	}
 	return stdout.String(), nil
 }

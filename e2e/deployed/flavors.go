@@ -12,8 +12,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// ReplaceFlavors gives the outpost of a cluster other flavors until the test ends, and waits until the outpost says that it
-// uses them. It reads the file again when the kubelet has brought it, which a change of the pod makes it do soon.
+// ReplaceFlavors gives the outpost of a cluster other flavors until the test ends, and waits until the
+// outpost says that it uses them. It reads the file again when the kubelet has brought it, which a change
+// of the pod makes it do soon.
 func (c Cluster) ReplaceFlavors(t testing.TB, text string) {
 	t.Helper()
 	const name = "outpost-flavors"

@@ -27,8 +27,8 @@ const reasonIn = 30 * time.Second
 
 const proxyPod = "app=jupyterhub,component=proxy"
 
-// TestE2ERunningServersSurvive holds that a JupyterLab on each system, with a variable in its kernel, outlives the loss of
-// every part between it and its user.
+// TestE2ERunningServersSurvive holds that a JupyterLab on each system, with a variable in its kernel, outlives the loss
+// of every part between it and its user.
 func TestE2ERunningServersSurvive(t *testing.T) {
 	d := deployed.Open(t)
 	ctx := t.Context()
@@ -50,7 +50,8 @@ func TestE2ERunningServersSurvive(t *testing.T) {
 		wreck func(context.Context) error
 	}{
 		{"ssh connection killed", func(ctx context.Context) error {
-			_, err := d.Local.Exec(ctx, deployed.HubNamespace, deployed.HubPod, "pkill", "-9", "-f", "ssh.*outpost-remote.sock")
+			_, err := d.Local.Exec(ctx, deployed.HubNamespace, deployed.HubPod, "pkill", "-9",
+				"-f", "ssh.*outpost-remote.sock")
 			return err
 		}},
 		{"outpost pod of remote killed", func(ctx context.Context) error {
@@ -108,7 +109,8 @@ func cut(ctx context.Context, t *testing.T, cluster string, d time.Duration) err
 		return err
 	}
 	link := func(state string) error {
-		out, err := exec.CommandContext(context.WithoutCancel(ctx), "nsenter", "-t", pid, "-n", "ip", "link", "set", "eth0", state).CombinedOutput()
+		out, err := exec.CommandContext(context.WithoutCancel(ctx), "nsenter", "-t", pid, "-n", "ip", "link", "set",
+			"eth0", state).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("link %s: %w: %s", state, err, out)
 		}
@@ -150,9 +152,21 @@ func TestE2EStartsThatCannotWork(t *testing.T) {
 		options map[string]any
 		want    []string
 	}{
-		{"no such image", map[string]any{"system": "remote", "flavor": "small"}, []string{"Remote cluster", "no-such-image"}},
-		{"too much memory", map[string]any{"system": "remote", "flavor": "large"}, []string{"Remote cluster", "memory"}},
-		{"no such flavor", map[string]any{"system": "remote", "flavor": "huge"}, []string{"no flavor 'huge'", "small, large"}},
+		{
+			"no such image",
+			map[string]any{"system": "remote", "flavor": "small"},
+			[]string{"Remote cluster", "no-such-image"},
+		},
+		{
+			"too much memory",
+			map[string]any{"system": "remote", "flavor": "large"},
+			[]string{"Remote cluster", "memory"},
+		},
+		{
+			"no such flavor",
+			map[string]any{"system": "remote", "flavor": "huge"},
+			[]string{"no flavor 'huge'", "small, large"},
+		},
 		{"no such system", map[string]any{"system": "moon"}, []string{"Choose one of these systems: local, remote"}},
 	}
 	for _, test := range tests {

@@ -23,8 +23,8 @@ import (
 	"github.com/outposts-dev/outposts/e2e/hubapi"
 )
 
-// TestE2EHostKeyChanged holds that the hub sends nothing to an outpost with another host key, says so to users and in its
-// log, and that everything works again once the key is put back, the server that ran meanwhile included.
+// TestE2EHostKeyChanged holds that the hub sends nothing to an outpost with another host key, says so to users and in
+// its log, and that everything works again once the key is put back, the server that ran meanwhile included.
 func TestE2EHostKeyChanged(t *testing.T) {
 	d := deployed.Open(t)
 	ctx := t.Context()
@@ -60,7 +60,8 @@ func TestE2EHostKeyChanged(t *testing.T) {
 			}
 			time.Sleep(2 * time.Second)
 		}
-		const want = "Remote cluster shows another ssh host key than the one this hub knows, so nothing is sent there. Tell the administrators of the hub."
+		const want = "Remote cluster shows another ssh host key than the one this hub knows, so nothing is sent " +
+			"there. Tell the administrators of the hub."
 		var refused *hubapi.StartError
 		if !errors.As(err, &refused) || !strings.Contains(refused.Message, want) {
 			t.Errorf("the start ended with %v, want %q", err, want)
@@ -79,7 +80,8 @@ func TestE2EHostKeyChanged(t *testing.T) {
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		defer cancel()
 		err = deployed.Eventually(ctx, func(ctx context.Context) error {
-			log, err := d.Local.API.CoreV1().Pods(deployed.HubNamespace).GetLogs(hub, &corev1.PodLogOptions{SinceTime: &began}).DoRaw(ctx)
+			log, err := d.Local.API.CoreV1().Pods(deployed.HubNamespace).GetLogs(hub,
+				&corev1.PodLogOptions{SinceTime: &began}).DoRaw(ctx)
 			if err == nil && !bytes.Contains(log, []byte("REMOTE HOST IDENTIFICATION HAS CHANGED")) {
 				err = fmt.Errorf("its end:\n%s", log[max(0, len(log)-2000):])
 			}
@@ -151,7 +153,8 @@ func roll(ctx context.Context, c deployed.Cluster, mark any) error {
 		word = fmt.Sprintf("%q", mark)
 	}
 	patch := fmt.Sprintf(`{"spec": {"template": {"metadata": {"annotations": {"outposts.dev/e2e": %s}}}}}`, word)
-	_, err := c.API.AppsV1().Deployments(deployed.OutpostNamespace).Patch(ctx, "outpost", types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{})
+	_, err := c.API.AppsV1().Deployments(deployed.OutpostNamespace).Patch(ctx, "outpost", types.StrategicMergePatchType,
+		[]byte(patch), metav1.PatchOptions{})
 	if err != nil {
 		return err
 	}

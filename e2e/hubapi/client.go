@@ -55,7 +55,8 @@ func (c *Client) Version(ctx context.Context) (string, error) {
 
 // EnsureUser makes the user unless there is one.
 func (c *Client) EnsureUser(ctx context.Context, user string) error {
-	return c.call(ctx, http.MethodPost, "/hub/api/users/"+url.PathEscape(user), nil, nil, http.StatusCreated, http.StatusConflict)
+	return c.call(ctx, http.MethodPost, "/hub/api/users/"+url.PathEscape(user), nil, nil,
+		http.StatusCreated, http.StatusConflict)
 }
 
 // Start asks for a server; options are its user options. The default server has the name "". No error means that the
@@ -76,12 +77,13 @@ func (c *Client) Stop(ctx context.Context, user, server string) error {
 	})
 }
 
-// whileBusy repeats what the hub refuses with 400 while it still tidies up after a start or a stop of the same server, for a
-// minute at most.
+// whileBusy repeats what the hub refuses with 400 while it still tidies up after a start or a stop of the same
+// server, for a minute at most.
 func whileBusy(ctx context.Context, ask func() error) error {
 	for limit := time.Now().Add(time.Minute); ; {
 		err := ask()
-		if refused, ok := errors.AsType[*StatusError](err); !ok || refused.Code != http.StatusBadRequest || time.Now().After(limit) {
+		if refused, ok := errors.AsType[*StatusError](err); !ok ||
+			refused.Code != http.StatusBadRequest || time.Now().After(limit) {
 			return err
 		}
 		if pause(ctx, 500*time.Millisecond) != nil {
@@ -105,7 +107,8 @@ func (c *Client) Servers(ctx context.Context, user string) (map[string]Server, e
 	var model struct {
 		Servers map[string]Server `json:"servers"`
 	}
-	if err := c.call(ctx, http.MethodGet, "/hub/api/users/"+url.PathEscape(user), nil, &model, http.StatusOK); err != nil {
+	if err := c.call(ctx, http.MethodGet, "/hub/api/users/"+url.PathEscape(user), nil,
+		&model, http.StatusOK); err != nil {
 		return nil, err
 	}
 	return model.Servers, nil

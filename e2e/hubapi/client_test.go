@@ -98,9 +98,21 @@ func TestProgress(t *testing.T) {
 		name, stream, want string
 		events             int
 	}{
-		{"ready", "data: {\"progress\": 0, \"message\": \"a\"}\n\n\n\ndata: {\"progress\": 100, \"ready\": true}\n\n", "", 2},
-		{"failed, the longest reason", "data: {\"failed\": true, \"message\": \"no image x\"}\n\ndata: {\"failed\": true, \"message\": \"no\"}\n\n", "no image x", 2},
-		{"cut off", "data: {\"progress\": 50, \"message\": \"a\"}\n\n", "without saying whether the server is ready", 1},
+		{
+			"ready",
+			"data: {\"progress\": 0, \"message\": \"a\"}\n\n\n\ndata: {\"progress\": 100, \"ready\": true}\n\n",
+			"", 2,
+		},
+		{
+			"failed, the longest reason",
+			"data: {\"failed\": true, \"message\": \"no image x\"}\n\n" +
+				"data: {\"failed\": true, \"message\": \"no\"}\n\n",
+			"no image x", 2,
+		},
+		{
+			"cut off", "data: {\"progress\": 50, \"message\": \"a\"}\n\n",
+			"without saying whether the server is ready", 1,
+		},
 		{"empty", "", "without saying whether the server is ready", 0},
 		{"no JSON", "data: {\n\n", "progress of server \"lab\"", 0},
 	}
@@ -111,7 +123,8 @@ func TestProgress(t *testing.T) {
 			})
 			events := 0
 			err := client.Progress(t.Context(), "ann", "lab", func(Event) { events++ })
-			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+			if test.want == "" && err != nil || test.want != "" &&
+				(err == nil || !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("error = %v, want %q", err, test.want)
 			}
 			if events != test.events {
@@ -142,7 +155,8 @@ func kernel(reply map[string]any) func(http.ResponseWriter, *http.Request) {
 		}
 		send := func(kind string, parent any, content map[string]any) {
 			_ = wsjson.Write(ctx, conn, map[string]any{
-				"header": map[string]any{"msg_type": kind}, "parent_header": map[string]any{"msg_id": parent}, "content": content,
+				"header":        map[string]any{"msg_type": kind},
+				"parent_header": map[string]any{"msg_id": parent}, "content": content,
 			})
 		}
 		id := request.Header["msg_id"]
@@ -164,7 +178,12 @@ func TestKernel(t *testing.T) {
 		want    string
 	}{
 		{"ok", map[string]any{"status": "ok"}, "42\n", ""},
-		{"exception", map[string]any{"status": "error", "ename": "NameError", "evalue": "x"}, "42\n", "the cell raised NameError: x"},
+		{
+			"exception",
+			map[string]any{"status": "error", "ename": "NameError", "evalue": "x"},
+			"42\n",
+			"the cell raised NameError: x",
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -178,7 +197,8 @@ func TestKernel(t *testing.T) {
 				t.Fatal(err)
 			}
 			printed, err := k.Run(t.Context(), "print(42)")
-			if printed != test.printed || test.want == "" && err != nil || test.want != "" && (err == nil || err.Error() != test.want) {
+			if printed != test.printed || test.want == "" && err != nil || test.want != "" &&
+				(err == nil || err.Error() != test.want) {
 				t.Errorf("Run = %q, %v", printed, err)
 			}
 			if err := k.Close(t.Context()); err != nil {

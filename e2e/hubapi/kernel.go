@@ -37,7 +37,8 @@ func (c *Client) OpenKernel(ctx context.Context, user, server string) (*Kernel, 
 	var kernel struct {
 		ID string `json:"id"`
 	}
-	err := c.call(ctx, http.MethodPost, prefix+"api/kernels", map[string]any{"name": "python3"}, &kernel, http.StatusCreated)
+	err := c.call(ctx, http.MethodPost, prefix+"api/kernels",
+		map[string]any{"name": "python3"}, &kernel, http.StatusCreated)
 	if err != nil {
 		return nil, fmt.Errorf("start a kernel: %w", err)
 	}
@@ -74,13 +75,20 @@ func (k *Kernel) Run(ctx context.Context, code string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	content, err := json.Marshal(map[string]any{"code": code, "silent": false, "store_history": false, "stop_on_error": true})
+	content, err := json.Marshal(map[string]any{
+		"code": code, "silent": false,
+		"store_history": false, "stop_on_error": true,
+	})
 	if err != nil {
 		return "", err
 	}
 	request := message5{
-		Header:       map[string]any{"msg_id": id, "msg_type": "execute_request", "username": "", "session": id, "version": "5.3"},
-		ParentHeader: map[string]any{}, Metadata: map[string]any{}, Content: content, Channel: "shell", Buffers: []any{},
+		Header: map[string]any{
+			"msg_id": id, "msg_type": "execute_request", "username": "",
+			"session": id, "version": "5.3",
+		},
+		ParentHeader: map[string]any{}, Metadata: map[string]any{}, Content: content,
+		Channel: "shell", Buffers: []any{},
 	}
 	if err := wsjson.Write(ctx, k.conn, request); err != nil {
 		return "", fmt.Errorf("send the cell: %w", err)

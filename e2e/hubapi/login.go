@@ -45,7 +45,8 @@ func Login(ctx context.Context, hubURL, user, password string) (*Client, error) 
 	if _, err := send(http.MethodPost, "/hub/login", "application/x-www-form-urlencoded", form.Encode()); err != nil {
 		return nil, fmt.Errorf("log in as %s: %w", user, err)
 	}
-	resp, err := send(http.MethodPost, "/hub/api/users/"+url.PathEscape(user)+"/tokens", "application/json", `{"note":"test","expires_in":3600}`)
+	resp, err := send(http.MethodPost, "/hub/api/users/"+url.PathEscape(user)+"/tokens", "application/json",
+		`{"note":"test","expires_in":3600}`)
 	if err != nil {
 		return nil, fmt.Errorf("make a token for %s: %w", user, err)
 	}

@@ -28,7 +28,8 @@ func (e *StartError) Error() string { return e.Message }
 // unless that is nil.
 func (c *Client) Progress(ctx context.Context, user, server string, see func(Event)) error {
 	var resp *http.Response
-	err := whileBusy(ctx, func() error { // a start that has just failed is "not starting" before its failure can be read
+	// a start that has just failed is "not starting" before its failure can be read
+	err := whileBusy(ctx, func() error {
 		req, err := c.request(ctx, http.MethodGet, serverPath(user, server)+"/progress", nil)
 		if err != nil {
 			return err

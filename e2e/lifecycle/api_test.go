@@ -24,7 +24,9 @@ func newAPI(url string) *api {
 }
 
 // call makes one request as the hub's client does.
-func (a *api) call(ctx context.Context, method, path string, body any, async bool) (status int, answer string, err error) {
+func (a *api) call(
+	ctx context.Context, method, path string, body any, async bool,
+) (status int, answer string, err error) {
 	var payload io.Reader
 	if body != nil {
 		data, err := json.Marshal(body)
@@ -54,11 +56,15 @@ func (a *api) call(ctx context.Context, method, path string, body any, async boo
 // startService asks for a server; startID tells starts of one name apart.
 func (a *api) startService(ctx context.Context, name, startID string, async bool) (int, string, error) {
 	return a.call(ctx, http.MethodPost, "/services", map[string]any{
-		"name":         name,
-		"env":          map[string]string{"JUPYTERHUB_USER": "u-" + name, "JUPYTERHUB_USER_ID": "42", "JUPYTERHUB_API_TOKEN": "token"},
+		"name": name,
+		"env": map[string]string{
+			"JUPYTERHUB_USER": "u-" + name, "JUPYTERHUB_USER_ID": "42",
+			"JUPYTERHUB_API_TOKEN": "token",
+		},
 		"user_options": map[string]string{"start_id": startID},
 		"misc": map[string]any{
-			"pod_name_template": "jupyter-{username}--{servername}", "services_enabled": true, "port": 41234, "internal_ssl": false, "extra_labels": map[string]string{},
+			"pod_name_template": "jupyter-{username}--{servername}", "services_enabled": true, "port": 41234,
+			"internal_ssl": false, "extra_labels": map[string]string{},
 		},
 	}, async)
 }

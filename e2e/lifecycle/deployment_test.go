@@ -42,26 +42,32 @@ type deployment struct {
 func newDeployment(t *testing.T, c *cluster, replicas int, key string) *deployment {
 	t.Helper()
 	archive := filepath.Join(t.TempDir(), "outpost.tar")
-	program(t, "go", "run", "-C", "images/outpost", ".", "build", "-root", root(t), "-out", archive, "-ref", outpostImage+":"+c.namespace, "-version", "e2e")
+	program(t, "go", "run", "-C", "images/outpost", ".", "build", "-root", root(t), "-out", archive, "-ref",
+		outpostImage+":"+c.namespace, "-version", "e2e")
 	program(t, "dev/run", "clusters", "load", archive)
 	d := &deployment{c: c}
 	database := storetest.StartPostgres(t)
 	node := deployed.Node(t, c.client)
 	host, port := forward(t, filepath.Join(database.Host, ".s.PGSQL.5432"), node)
 	d.apply(t, d.secret("outpost-database", map[string]string{
-		"SQL_TYPE": "postgresql", "SQL_HOST": host, "SQL_PORT": port, "SQL_USER": database.User, "SQL_PASSWORD": storetest.Password,
+		"SQL_TYPE": "postgresql", "SQL_HOST": host, "SQL_PORT": port, "SQL_USER": database.User,
+		"SQL_PASSWORD": storetest.Password,
 		"SQL_DATABASE": database.NewDatabase(t),
 	}))
 	d.apply(t, d.secret("outpost-users", map[string]string{"usernames": hubName, "passwords": password}))
 	d.apply(t, d.keys(key))
 	d.apply(t, d.render(t, map[string]any{
 		"replicaCount": replicas, "image": map[string]any{"repository": outpostImage, "tag": c.namespace},
-		"cryptSecret": "outpost-cryptkey", "outpostUsers": "outpost-users", "extraEnvVarsSecrets": []any{"outpost-database"},
-		"persistence": map[string]any{"enabled": false}, "servicessh": map[string]any{"enabled": false},
+		"cryptSecret": "outpost-cryptkey", "outpostUsers": "outpost-users",
+		"extraEnvVarsSecrets": []any{"outpost-database"},
+		"persistence":         map[string]any{"enabled": false}, "servicessh": map[string]any{"enabled": false},
 		"service": map[string]any{"type": "NodePort"}, "networkPolicy": map[string]any{"enabled": false},
 		"singleuser": map[string]any{"networkPolicy": map[string]any{"enabled": false}},
 		"config": map[string]any{
-			"spawner":          map[string]any{"image": c.image, "image_pull_policy": "IfNotPresent", "cpu_guarantee": 0.001, "mem_guarantee": "1M"},
+			"spawner": map[string]any{
+				"image": c.image, "image_pull_policy": "IfNotPresent",
+				"cpu_guarantee": 0.001, "mem_guarantee": "1M",
+			},
 			"globalMaxPerUser": 500,
 		},
 	}))
@@ -115,7 +121,8 @@ func forward(t *testing.T, socket, node string) (host, port string) {
 
 func (d *deployment) secret(name string, data map[string]string) string {
 	text, err := json.Marshal(corev1.Secret{
-		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}, ObjectMeta: metav1.ObjectMeta{Name: name}, StringData: data,
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
+		ObjectMeta: metav1.ObjectMeta{Name: name}, StringData: data,
 	})
 	if err != nil {
 		panic(err) // texts always have a JSON form
@@ -136,7 +143,8 @@ func (d *deployment) render(t *testing.T, values map[string]any) string {
 		t.Fatal(err)
 	}
 	capabilities := chartutil.DefaultCapabilities.Copy()
-	top, err := chartutil.ToRenderValues(chart, values, chartutil.ReleaseOptions{Name: release, Namespace: d.c.namespace, Revision: 1, IsInstall: true}, capabilities)
+	top, err := chartutil.ToRenderValues(chart, values,
+		chartutil.ReleaseOptions{Name: release, Namespace: d.c.namespace, Revision: 1, IsInstall: true}, capabilities)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +163,11 @@ func (d *deployment) render(t *testing.T, values map[string]any) string {
 
 func (d *deployment) kubectl(t *testing.T, args ...string) string {
 	t.Helper()
-	return program(t, append([]string{"dev/run", "kubectl", "--kubeconfig", d.c.kubeconfig, "--context", d.c.context, "-n", d.c.namespace}, args...)...)
+	return program(t,
+		append([]string{
+			"dev/run", "kubectl", "--kubeconfig", d.c.kubeconfig, "--context", d.c.context,
+			"-n", d.c.namespace,
+		}, args...)...)
 }
 
 func (d *deployment) apply(t *testing.T, objects string) {
@@ -185,7 +197,8 @@ func (d *deployment) rollOut(t *testing.T) time.Duration {
 // alone tells whether replicas from before the last change are still there, if only to end.
 func (d *deployment) alone(t *testing.T, replicas int) error {
 	t.Helper()
-	pods, err := d.c.client.CoreV1().Pods(d.c.namespace).List(t.Context(), metav1.ListOptions{LabelSelector: deployed.OutpostPod})
+	pods, err := d.c.client.CoreV1().Pods(d.c.namespace).List(t.Context(),
+		metav1.ListOptions{LabelSelector: deployed.OutpostPod})
 	if err != nil {
 		return err
 	}
@@ -195,7 +208,8 @@ func (d *deployment) alone(t *testing.T, replicas int) error {
 	return nil
 }
 
-// leader returns who holds the Lease, which is a replica's pod and a number that is another one after a restart, and that pod.
+// leader returns who holds the Lease, which is a replica's pod and a number that is another one
+// after a restart, and that pod.
 func (d *deployment) leader(t *testing.T) (holder, pod string, err error) {
 	t.Helper()
 	lease, err := d.c.client.CoordinationV1().Leases(d.c.namespace).Get(t.Context(), release, metav1.GetOptions{})
@@ -214,8 +228,8 @@ func (d *deployment) leader(t *testing.T) (holder, pod string, err error) {
 	return holder, pod, err
 }
 
-// killReplica ends the process of a replica as a crash does: from outside of its node, since the node's containers are processes
-// of this machine. It returns false if the cluster is another machine's.
+// killReplica ends the process of a replica as a crash does: from outside of its node, since the node's containers are
+// processes of this machine. It returns false if the cluster is another machine's.
 func (d *deployment) killReplica(t *testing.T, pod string) bool {
 	t.Helper()
 	p, err := d.c.client.CoreV1().Pods(d.c.namespace).Get(t.Context(), pod, metav1.GetOptions{})
@@ -232,7 +246,8 @@ func (d *deployment) killReplica(t *testing.T, pod string) bool {
 			continue
 		}
 		folder := filepath.Dir(path)
-		if name, err := os.ReadFile(filepath.Join(folder, "comm")); err != nil || strings.TrimSpace(string(name)) != "outpost" {
+		if name, err := os.ReadFile(filepath.Join(folder, "comm")); err != nil ||
+			strings.TrimSpace(string(name)) != "outpost" {
 			continue
 		}
 		var pid int

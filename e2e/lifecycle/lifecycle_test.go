@@ -77,8 +77,10 @@ func TestE2EKilledProcessLosesNothing(t *testing.T) {
 	}
 	p.start(t)
 	wait(t, 3*time.Minute, "rows are pods, and what was stopped is gone", func() error {
-		if status, _, err := p.call(t.Context(), http.MethodGet, "/services/nobody/0", nil, false); err != nil || status != http.StatusNotFound {
-			return fmt.Errorf("left-overs are still dealt with: status %d, %v", status, err) //nolint:errorlint // it may be nil
+		if status, _, err := p.call(t.Context(), http.MethodGet, "/services/nobody/0", nil, false); err != nil ||
+			status != http.StatusNotFound {
+			//nolint:errorlint // it may be nil
+			return fmt.Errorf("left-overs are still being removed: status %d, %v", status, err)
 		}
 		rows := p.services(t)
 		if diff := cmp.Diff(rows, c.pods(t)); diff != "" {
@@ -99,18 +101,20 @@ func TestE2EKilledProcessLosesNothing(t *testing.T) {
 		if !slices.Contains(rows, key) {
 			t.Errorf("%s was answered as started, and is lost", key)
 		}
-		if status, answer, err := p.call(t.Context(), http.MethodGet, "/services/"+key, nil, false); err != nil || !strings.Contains(answer, `"status":null`) {
+		if status, answer, err := p.call(t.Context(), http.MethodGet, "/services/"+key, nil, false); err != nil ||
+			!strings.Contains(answer, `"status":null`) {
 			t.Errorf("poll of %s: status %d, %s, %v", key, status, answer, err)
 		}
 	}
-	t.Logf("%d kills; %d servers run, %d were answered as started, %d as stopped", rounds, len(rows), len(l.keys(l.running)), len(l.keys(l.stopped)))
+	t.Logf("%d kills; %d servers run, %d were answered as started, %d as stopped", rounds, len(rows),
+		len(l.keys(l.running)), len(l.keys(l.stopped)))
 	if len(l.keys(l.running)) == 0 || len(l.keys(l.stopped)) == 0 {
 		t.Error("the test has shown nothing: no start or no stop was answered")
 	}
 }
 
-// startAndStop starts servers of its own names, some of them asynchronously, and stops every second one, until ctx ends. It
-// reports each answer.
+// startAndStop starts servers of its own names, some of them asynchronously, and stops every second one, until ctx
+// ends. It reports each answer.
 func startAndStop(ctx context.Context, p *process, l *ledger, prefix string, answers chan<- struct{}) {
 	answered := func() {
 		select {

@@ -50,7 +50,8 @@ func newWatchedAPI(t *testing.T, c *cluster) (*watchedAPI, string) {
 		t.Fatal(err)
 	}
 	proxy := &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }, Transport: transport, FlushInterval: -1, // watches
+		// watches
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }, Transport: transport, FlushInterval: -1,
 		ErrorLog: log.New(io.Discard, "", 0), // of a process that is killed
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -61,8 +62,11 @@ func newWatchedAPI(t *testing.T, c *cluster) (*watchedAPI, string) {
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() { _ = server.Close() })
 	path := filepath.Join(t.TempDir(), "kubeconfig")
-	text := fmt.Sprintf("apiVersion: v1\nkind: Config\ncurrent-context: %[1]s\nclusters: [{name: c, cluster: {server: 'http://%[2]s'}}]\n"+
-		"contexts: [{name: %[1]s, context: {cluster: c, user: u}}]\nusers: [{name: u, user: {}}]\n", c.context, listener.Addr())
+	text := fmt.Sprintf(
+		"apiVersion: v1\nkind: Config\ncurrent-context: %[1]s\nclusters: [{name: c, cluster: {server: "+
+			"'http://%[2]s'}}]\n"+
+			"contexts: [{name: %[1]s, context: {cluster: c, user: u}}]\nusers: [{name: u, user: {}}]\n",
+		c.context, listener.Addr())
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -146,13 +150,15 @@ func TestE2EOwnTimeOfAStart(t *testing.T) {
 		slices.Sort(owns)
 		slices.Sort(waits)
 		half, last := len(owns)/2, len(owns)-1
-		t.Logf("%d starts, %d at once: own time %v (p50), %v (longest); Kubernetes until the pod was made %v (p50), %v (longest); all ready within %v",
+		t.Logf("%d starts, %d at once: own time %v (p50), %v (longest); Kubernetes until the pod was made %v (p50), "+
+			"%v (longest); all ready within %v",
 			test.count, test.atOnce, owns[half], owns[last], waits[half], waits[last], took.Round(time.Millisecond))
 		if test.atOnce == 1 && owns[half] > ownLimit {
 			t.Errorf("half of the starts took %v of our own time or more, want %v", owns[half], ownLimit)
 		}
 		atMost(t, test.count, test.atOnce, func(i int) error {
-			return wantStatus(p.call(context.WithoutCancel(t.Context()), http.MethodDelete, fmt.Sprintf("/services/own-%d-end/s", first+i), nil, false))
+			return wantStatus(p.call(context.WithoutCancel(t.Context()), http.MethodDelete,
+				fmt.Sprintf("/services/own-%d-end/s", first+i), nil, false))
 		})
 	}
 }

@@ -95,11 +95,13 @@ func newCluster(t *testing.T) *cluster {
 		t.Fatal(err)
 	}
 	namespaces := c.client.CoreV1().Namespaces()
-	if _, err := namespaces.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespace}}, metav1.CreateOptions{}); err != nil {
+	if _, err := namespaces.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespace}},
+		metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := namespaces.Delete(context.Background(), c.namespace, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+		if err := namespaces.Delete(context.Background(), c.namespace, metav1.DeleteOptions{}); err != nil &&
+			!apierrors.IsNotFound(err) {
 			t.Error(err)
 		}
 	})
@@ -136,7 +138,9 @@ func (c *cluster) servicesAndPods(t *testing.T) (services, pods []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	serviceList, err := core.Services(c.namespace).List(t.Context(), metav1.ListOptions{LabelSelector: "hub.jupyter.org/username"})
+	serviceList,
+		err := core.Services(c.namespace).List(t.Context(),
+		metav1.ListOptions{LabelSelector: "hub.jupyter.org/username"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +184,9 @@ func (c *cluster) newProcess(t *testing.T, dir string, env ...string) *process {
 		t.Fatal(err)
 	}
 	config := filepath.Join(dir, "config.yaml")
-	text := fmt.Sprintf("spawner: {image: %s, image_pull_policy: IfNotPresent, cpu_guarantee: 0.001, mem_guarantee: 1M}\nglobalMaxPerUser: 500\n", c.image)
+	text := fmt.Sprintf(
+		"spawner: {image: %s, image_pull_policy: IfNotPresent, cpu_guarantee: 0.001, mem_guarantee: "+
+			"1M}\nglobalMaxPerUser: 500\n", c.image)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

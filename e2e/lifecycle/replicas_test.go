@@ -31,7 +31,8 @@ func TestE2ETwoProcesses(t *testing.T) {
 	c := newCluster(t)
 	database := storetest.StartPostgres(t)
 	env := []string{
-		"SQL_TYPE=postgresql", "SQL_HOST=" + database.Host, "SQL_USER=" + database.User, "SQL_PASSWORD=" + storetest.Password,
+		"SQL_TYPE=postgresql", "SQL_HOST=" + database.Host, "SQL_USER=" + database.User,
+		"SQL_PASSWORD=" + storetest.Password,
 		"SQL_DATABASE=" + database.NewDatabase(t), "OUTPOST_LEASE=outpost",
 	}
 	a, b := c.newProcess(t, t.TempDir(), env...), c.newProcess(t, t.TempDir(), env...)
@@ -79,7 +80,8 @@ func TestE2ETwoProcesses(t *testing.T) {
 		t.Fatalf("status %d, %v", status, err)
 	}
 	a.kill()
-	if status, answer, err := b.call(t.Context(), http.MethodGet, "/services/kept/s", nil, false); err != nil || !strings.Contains(answer, `"status":null`) {
+	if status, answer, err := b.call(t.Context(), http.MethodGet, "/services/kept/s", nil, false); err != nil ||
+		!strings.Contains(answer, `"status":null`) {
 		t.Errorf("poll of the kept one: status %d, %s, %v", status, answer, err)
 	}
 	for _, name := range []string{"kept", "left"} {
@@ -97,8 +99,8 @@ func size(m *sync.Map) (n int) {
 	return n
 }
 
-// visitor starts and stops servers as the hub's client does: one POST that is never repeated, polls, and a DELETE for what has
-// failed. Each request has a connection of its own.
+// visitor starts and stops servers as the hub's client does: one POST that is never repeated, polls, and a DELETE for
+// what has failed. Each request has a connection of its own.
 type visitor struct {
 	*api
 	ledger *ledger
@@ -108,7 +110,10 @@ type visitor struct {
 
 func newVisitor(url string) *visitor {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 2 * time.Minute}
-	return &visitor{api: &api{url: url, client: client}, ledger: &ledger{running: map[string]bool{}, stopped: map[string]bool{}}}
+	return &visitor{
+		api:    &api{url: url, client: client},
+		ledger: &ledger{running: map[string]bool{}, stopped: map[string]bool{}},
+	}
 }
 
 // visit starts servers one after the other, polls each a few times and stops every second one, until ctx ends.
@@ -216,9 +221,9 @@ func (b *births) twice() (keys []string, all int) {
 	return keys, all
 }
 
-// The chart's Deployment with two replicas on one PostgreSQL, while hubs start, poll and stop: rolling updates that change the
-// key ring, `outpost rekey` beside the serving replicas, and the crash of the leader. No start runs twice, no server is lost, no
-// poll says that a running one is gone, and rows are pods in the end.
+// The chart's Deployment with two replicas on one PostgreSQL, while hubs start, poll and stop: rolling updates that
+// change the key ring, `outpost rekey` beside the serving replicas, and the crash of the leader. No start runs twice,
+// no server is lost, no poll says that a running one is gone, and rows are pods in the end.
 func TestE2EReplicasAreReplacedAndCrash(t *testing.T) {
 	c := newCluster(t)
 	first, second := fernetKey('1'), fernetKey('2')
@@ -238,16 +243,20 @@ func TestE2EReplicasAreReplacedAndCrash(t *testing.T) {
 
 	for _, ring := range []string{first + " " + second, second + " " + first} {
 		d.apply(t, d.keys(ring))
-		t.Logf("rolling update within %v; %d polls, %d without an answer", d.rollOut(t), v.polls.Load(), v.broken.Load())
+		t.Logf("rolling update within %v; %d polls, %d without an answer", d.rollOut(t),
+			v.polls.Load(), v.broken.Load())
 	}
 	// One that is ending still seals with its own first key.
 	wait(t, 2*time.Minute, "the replicas before are gone", func() error { return d.alone(t, 2) })
-	t.Logf("rekey while serving: %s", d.kubectl(t, "exec", "deployment/"+release, "--", "/usr/local/bin/outpost", "rekey"))
-	if again := d.kubectl(t, "exec", "deployment/"+release, "--", "/usr/local/bin/outpost", "rekey"); !strings.Contains(again, " 0 of them sealed anew") {
+	t.Logf("rekey while serving: %s",
+		d.kubectl(t, "exec", "deployment/"+release, "--", "/usr/local/bin/outpost", "rekey"))
+	if again := d.kubectl(t, "exec", "deployment/"+release, "--", "/usr/local/bin/outpost",
+		"rekey"); !strings.Contains(again, " 0 of them sealed anew") {
 		t.Errorf("rekey was not complete: %s", again)
 	}
 	d.apply(t, d.keys(second))
-	t.Logf("rolling update without the old key within %v; %d polls, %d without an answer", d.rollOut(t), v.polls.Load(), v.broken.Load())
+	t.Logf("rolling update without the old key within %v; %d polls, %d without an answer", d.rollOut(t),
+		v.polls.Load(), v.broken.Load())
 
 	wait(t, 2*time.Minute, "the replicas before are gone", func() error { return d.alone(t, 2) })
 	var leader, pod string
@@ -264,7 +273,8 @@ func TestE2EReplicasAreReplacedAndCrash(t *testing.T) {
 		}
 		return err
 	})
-	t.Logf("another leader after %v; %d polls, %d without an answer", time.Since(begin).Round(100*time.Millisecond), v.polls.Load(), v.broken.Load())
+	t.Logf("another leader after %v; %d polls, %d without an answer", time.Since(begin).Round(100*time.Millisecond),
+		v.polls.Load(), v.broken.Load())
 	end()
 	wait(t, 3*time.Minute, "rows are pods, and what was stopped is gone", func() error { return v.settled(t, c) })
 	t.Logf("settled %v after the leader was killed", time.Since(begin).Round(100*time.Millisecond))
@@ -275,7 +285,8 @@ func TestE2EReplicasAreReplacedAndCrash(t *testing.T) {
 	if len(twice) > 0 {
 		t.Errorf("started twice: %v", twice)
 	}
-	t.Logf("%d pods were made, none for a start that had one; %d servers run, %d were stopped", all, len(v.ledger.keys(v.ledger.running)), len(v.ledger.keys(v.ledger.stopped)))
+	t.Logf("%d pods were made, none for a start that had one; %d servers run, %d were stopped", all,
+		len(v.ledger.keys(v.ledger.running)), len(v.ledger.keys(v.ledger.stopped)))
 }
 
 func fernetKey(c byte) string { return base64.URLEncoding.EncodeToString(bytes.Repeat([]byte{c}, 32)) }

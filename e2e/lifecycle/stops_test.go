@@ -16,8 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// How many servers are stopped and started at once. E2E_STOPS=200 E2E_STARTS=64 takes about ten minutes of two cores, most of
-// them for making and removing containers.
+// How many servers are stopped and started at once. E2E_STOPS=200 E2E_STARTS=64 takes about ten minutes of two cores,
+// most of them for making and removing containers.
 const (
 	fewStops                        = 20 // at which the Python server hangs
 	defaultStops, defaultManyStarts = "40", "16"
@@ -26,8 +26,8 @@ const (
 // pollLimit is how long a poll may take meanwhile.
 const pollLimit = 50 * time.Millisecond
 
-// Many synchronous stops at once, and starts while they run, are all answered; polls stay quick, and nothing is orphaned. (The
-// Python server hangs at 20 stops, X80.)
+// Many synchronous stops at once, and starts while they run, are all answered; polls stay quick, and nothing is
+// orphaned. (The Python server hangs at 20 stops, X80.)
 func TestE2EX80ManyStopsAtOnce(t *testing.T) {
 	many, err1 := strconv.Atoi(setting("E2E_STOPS", defaultStops))
 	starts, err2 := strconv.Atoi(setting("E2E_STARTS", defaultManyStarts))
@@ -46,7 +46,8 @@ func TestE2EX80ManyStopsAtOnce(t *testing.T) {
 	}{{"few", fewStops, 0}, {"many", many, starts}} {
 		old := func(i int) string { return fmt.Sprintf("%s-old-%d", test.prefix, i) }
 		begin := time.Now()
-		atMost(t, test.stops, 32, func(i int) error { return wantStatus(p.startService(t.Context(), old(i), "s", false)) })
+		atMost(t, test.stops, 32,
+			func(i int) error { return wantStatus(p.startService(t.Context(), old(i), "s", false)) })
 		t.Logf("%d servers were started within %v", test.stops, time.Since(begin).Round(time.Millisecond))
 
 		meter := newMeter(t, p, "/services/kept/s")
@@ -55,7 +56,8 @@ func TestE2EX80ManyStopsAtOnce(t *testing.T) {
 		var stopping sync.WaitGroup
 		for i := range test.stops {
 			stopping.Go(func() {
-				if err := wantStatus(p.call(t.Context(), http.MethodDelete, "/services/"+old(i)+"/s", nil, false)); err != nil {
+				if err := wantStatus(p.call(t.Context(), http.MethodDelete,
+					"/services/"+old(i)+"/s", nil, false)); err != nil {
 					t.Errorf("stop %d: %v", i, err)
 				}
 			})
@@ -63,7 +65,8 @@ func TestE2EX80ManyStopsAtOnce(t *testing.T) {
 		var starting sync.WaitGroup
 		for i := range test.starts {
 			starting.Go(func() {
-				if err := wantStatus(p.startService(t.Context(), fmt.Sprintf("%s-new-%d", test.prefix, i), "s", false)); err != nil {
+				if err := wantStatus(p.startService(t.Context(),
+					fmt.Sprintf("%s-new-%d", test.prefix, i), "s", false)); err != nil {
 					t.Errorf("start %d: %v", i, err)
 				}
 			})
@@ -92,8 +95,8 @@ func TestE2EX80ManyStopsAtOnce(t *testing.T) {
 	}
 }
 
-// meter polls a service again and again. Beside each poll it asks a server that does nothing, on the same machine and by the same
-// program: what that one takes is the machine's and the test's, not the outpost's.
+// meter polls a service again and again. Beside each poll it asks a server that does nothing, on the same machine and
+// by the same program: what that one takes is the machine's and the test's, not the outpost's.
 type meter struct {
 	polls, control []time.Duration
 	end            context.CancelFunc
@@ -106,7 +109,11 @@ func newMeter(t *testing.T, p *process, path string) *meter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nothing := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("{}")) })}
+	nothing := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter,
+		_ *http.Request,
+	) {
+		_, _ = w.Write([]byte("{}"))
+	})}
 	go func() { _ = nothing.Serve(listener) }()
 	t.Cleanup(func() { _ = nothing.Close() })
 	control, outpost := newAPI("http://"+listener.Addr().String()), newAPI(p.url)
@@ -135,8 +142,8 @@ func newMeter(t *testing.T, p *process, path string) *meter {
 	return m
 }
 
-// stop tells how long polls took, and fails if one of ten took too long and that was not the machine's doing. The slowest of them
-// say more of a machine that makes and removes containers with all its cores than of the outpost.
+// stop tells how long polls took, and fails if one of ten took too long and that was not the machine's doing. The
+// slowest of them say more of a machine that makes and removes containers with all its cores than of the outpost.
 func (m *meter) stop(t *testing.T, what string) {
 	t.Helper()
 	m.end()
@@ -146,9 +153,11 @@ func (m *meter) stop(t *testing.T, what string) {
 	}
 	figures := func(list []time.Duration) string {
 		slices.Sort(list)
-		return fmt.Sprintf("%v (p50), %v (p90), %v (p99), %v (longest)", at(list, 50), at(list, 90), at(list, 99), at(list, 100))
+		return fmt.Sprintf("%v (p50), %v (p90), %v (p99), %v (longest)", at(list, 50),
+			at(list, 90), at(list, 99), at(list, 100))
 	}
-	t.Logf("%s; %d polls took %s; a server that does nothing %s", what, len(m.polls), figures(m.polls), figures(m.control))
+	t.Logf("%s; %d polls took %s; a server that does nothing %s", what, len(m.polls),
+		figures(m.polls), figures(m.control))
 	if got, limit := at(m.polls, 90), pollLimit+at(m.control, 90); got > limit {
 		t.Errorf("1 of 10 polls took %v or more, want %v", got, limit)
 	}

@@ -1,7 +1,7 @@
 //go:build e2e
 
-// Package policies asks, on the clusters, what the policies around a deployed hub let through. It is a package of its own
-// because it needs pods of strangers, which no other test has.
+// Package policies asks, on the clusters, what the policies around a deployed hub let through. It is a package of its
+// own because it needs pods of strangers, which no other test has.
 package policies
 
 import (
@@ -27,8 +27,8 @@ type probe struct{ name, namespace, pod string }
 // address is what a connection is tried to.
 type address struct{ name, host, port string }
 
-// TestE2EHubPolicies holds that what the hub's side needs is let in, and nothing beside it: hub to outposts, servers to hub,
-// proxy to hub, to tunnels and to servers. Strangers reach what is public, the proxy's front door.
+// TestE2EHubPolicies holds that what the hub's side needs is let in, and nothing beside it: hub to outposts, servers to
+// hub, proxy to hub, to tunnels and to servers. Strangers reach what is public, the proxy's front door.
 func TestE2EHubPolicies(t *testing.T) {
 	d := deployed.Open(t)
 	ctx := t.Context()
@@ -51,12 +51,14 @@ func TestE2EHubPolicies(t *testing.T) {
 	hub, proxy := running(deployed.HubPod), running("app=jupyterhub,component=proxy")
 	local := probe{"server on local", deployed.OutpostNamespace, server.Name}
 	stranger := start(t, d.Local, "stranger", deployed.HubNamespace, image, nil)
-	friend := start(t, d.Local, "friend", deployed.HubNamespace, image, map[string]string{"hub.jupyter.org/network-access-hub": "true"})
+	friend := start(t, d.Local, "friend", deployed.HubNamespace, image,
+		map[string]string{"hub.jupyter.org/network-access-hub": "true"})
 	neighbour := start(t, d.Local, "neighbour", deployed.OutpostNamespace, image, nil)
 	foreigner := start(t, d.Local, "foreigner", "default", image, nil)
 	// Labels are no passport: a rule for the proxy means the one in the hub's namespace.
 	impostor := start(t, d.Local, "impostor", "default", image, map[string]string{
-		"app": "jupyterhub", "component": "proxy", "release": "jupyterhub", "hub.jupyter.org/network-access-hub": "true",
+		"app": "jupyterhub", "component": "proxy", "release": "jupyterhub",
+		"hub.jupyter.org/network-access-hub": "true",
 	})
 
 	inHubs := func(name, service, port string) address {
@@ -106,7 +108,8 @@ func TestE2EHubPolicies(t *testing.T) {
 		// Policies follow a new pod within seconds. What is to be closed is open to somebody above: it is there.
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 		err := deployed.Eventually(ctx, func(ctx context.Context) error {
-			said, err := d.Local.ExecIn(ctx, try.from.namespace, try.from.pod, "python3", "-c", dial, try.to.host, try.to.port)
+			said, err := d.Local.ExecIn(ctx, try.from.namespace, try.from.pod, "python3", "-c",
+				dial, try.to.host, try.to.port)
 			if err != nil {
 				return err
 			}
@@ -142,10 +145,16 @@ func start(t *testing.T, c deployed.Cluster, name, namespace, image string, labe
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-" + name + "-", Namespace: namespace, Labels: labels},
 		Spec: corev1.PodSpec{
 			AutomountServiceAccountToken: &no,
-			SecurityContext:              &corev1.PodSecurityContext{RunAsUser: &user, SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
+			SecurityContext: &corev1.PodSecurityContext{
+				RunAsUser:      &user,
+				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+			},
 			Containers: []corev1.Container{{
 				Name: "probe", Image: image, Command: []string{"sleep", "infinity"},
-				SecurityContext: &corev1.SecurityContext{AllowPrivilegeEscalation: &no, Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}},
+				SecurityContext: &corev1.SecurityContext{
+					AllowPrivilegeEscalation: &no,
+					Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+				},
 			}},
 			TerminationGracePeriodSeconds: &now,
 		},
@@ -155,7 +164,8 @@ func start(t *testing.T, c deployed.Cluster, name, namespace, image string, labe
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := pods.Delete(context.Background(), made.Name, metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
+		if err := pods.Delete(context.Background(), made.Name,
+			metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -177,7 +187,8 @@ func start(t *testing.T, c deployed.Cluster, name, namespace, image string, labe
 // tunnelOf is the Service beside the hub that leads to a server's tunnel.
 func tunnelOf(ctx context.Context, t *testing.T, d *deployed.Deployed, server string) address {
 	t.Helper()
-	services, err := d.Local.API.CoreV1().Services(deployed.HubNamespace).List(ctx, metav1.ListOptions{LabelSelector: deployed.ServerPods})
+	services, err := d.Local.API.CoreV1().Services(deployed.HubNamespace).List(ctx,
+		metav1.ListOptions{LabelSelector: deployed.ServerPods})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,8 +25,8 @@ import (
 	"github.com/outposts-dev/outposts/e2e/deployed"
 )
 
-// image holds cert-manager's controller and solver, and Pebble. Its entrypoint is the solver: cert-manager starts solvers
-// with arguments only.
+// image holds cert-manager's controller and solver, and Pebble. Its entrypoint is the solver: cert-manager starts
+// solvers with arguments only.
 const image = "localhost/outposts/acme:e2e"
 
 // Last numbers of the addresses of our load balancers, far from those that are given out in order.
@@ -101,7 +101,10 @@ func (w *world) readRoot(ctx context.Context, t *testing.T) string {
 	t.Helper()
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(w.ca.directory)
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
+	client := http.Client{
+		Timeout:   5 * time.Second,
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}},
+	}
 	var root []byte
 	err := deployed.Eventually(ctx, func(ctx context.Context) error {
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+w.ca.address+":15000/roots/0", nil)
@@ -128,7 +131,8 @@ func (w *world) readRoot(ctx context.Context, t *testing.T) string {
 // issue makes the ClusterIssuer that the annotations name.
 func (w *world) issue(ctx context.Context, t *testing.T, c cluster) {
 	t.Helper()
-	text := manifest(t, "issuer.yaml", map[string]string{"Address": w.ca.address, "CABundle": base64.StdEncoding.EncodeToString(w.ca.directory)})
+	text := manifest(t, "issuer.yaml",
+		map[string]string{"Address": w.ca.address, "CABundle": base64.StdEncoding.EncodeToString(w.ca.directory)})
 	if _, err := c.kubectl(ctx, text, "apply", "-f", "-"); err != nil {
 		t.Fatal(err)
 	}
@@ -137,8 +141,10 @@ func (w *world) issue(ctx context.Context, t *testing.T, c cluster) {
 // renew asks cert-manager to issue a certificate anew, as `cmctl renew` does: by a condition.
 func (c cluster) renew(ctx context.Context, namespace, certificate string) error {
 	patch := fmt.Sprintf(`[{"op": "add", "path": "/status/conditions/-", "value": {"type": "Issuing", "status": "True",
-		"reason": "ManuallyTriggered", "message": "renewed by a test", "lastTransitionTime": %q}}]`, time.Now().UTC().Format(time.RFC3339))
-	_, err := c.kubectl(ctx, "", "-n", namespace, "patch", "certificate", certificate, "--subresource=status", "--type=json", "-p", patch)
+		"reason": "ManuallyTriggered", "message": "renewed by a test", "lastTransitionTime": %q}}]`,
+		time.Now().UTC().Format(time.RFC3339))
+	_, err := c.kubectl(ctx, "", "-n", namespace, "patch", "certificate", certificate,
+		"--subresource=status", "--type=json", "-p", patch)
 	return err
 }
 
@@ -155,7 +161,9 @@ func (w *world) served(ctx context.Context, name string) (*x509.Certificate, err
 }
 
 // awaitCertificate waits until the Ingress shows a certificate for a name that is sound and not the old one.
-func (w *world) awaitCertificate(ctx context.Context, t *testing.T, name string, old *x509.Certificate) *x509.Certificate {
+func (w *world) awaitCertificate(
+	ctx context.Context, t *testing.T, name string, old *x509.Certificate,
+) *x509.Certificate {
 	t.Helper()
 	var shown *x509.Certificate
 	err := deployed.Eventually(ctx, func(ctx context.Context) error {
@@ -213,7 +221,8 @@ func selfSigned(t *testing.T, address string) (certificate, key []byte) {
 		t.Fatal(err)
 	}
 	wanted := &x509.Certificate{
-		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.ParseIP(address)}, IsCA: true, BasicConstraintsValid: true,
+		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.ParseIP(address)},
+		IsCA: true, BasicConstraintsValid: true,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, wanted, wanted, private.Public(), private)
@@ -224,5 +233,8 @@ func selfSigned(t *testing.T, address string) (certificate, key []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+	return pem.EncodeToMemory(&pem.Block{
+		Type:  "CERTIFICATE",
+		Bytes: der,
+	}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 }

@@ -104,7 +104,8 @@ func TestE2EIngress(t *testing.T) {
 	if err := w.remote.renew(ctx, outpostNamespace, outpostCertificate); err != nil {
 		t.Fatal(err)
 	}
-	secondHub, secondOutpost := w.awaitCertificate(ctx, t, hubHost, firstHub), w.awaitCertificate(ctx, t, outpostHost, firstOutpost)
+	secondHub, secondOutpost := w.awaitCertificate(ctx, t, hubHost, firstHub),
+		w.awaitCertificate(ctx, t, outpostHost, firstOutpost)
 	did("both Ingresses show renewed certificates")
 	t.Logf("serial numbers: hub %x, then %x; outpost %x, then %x",
 		firstHub.SerialNumber, secondHub.SerialNumber, firstOutpost.SerialNumber, secondOutpost.SerialNumber)
@@ -153,16 +154,23 @@ func (w *world) trustHub(ctx context.Context, t *testing.T) {
 	if _, err := w.remote.API.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	root := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: trustConfigMap}, Data: map[string]string{"ca.crt": w.ca.root}}
-	if _, err := w.remote.API.CoreV1().ConfigMaps(outpostNamespace).Create(ctx, root, metav1.CreateOptions{}); err != nil {
+	root := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: trustConfigMap},
+		Data:       map[string]string{"ca.crt": w.ca.root},
+	}
+	if _, err := w.remote.API.CoreV1().ConfigMaps(outpostNamespace).Create(ctx, root,
+		metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func trustingServers() map[string]any {
 	return map[string]any{
-		"environment":   map[string]any{"SSL_CERT_FILE": "/etc/acme/ca.crt"},
-		"volumes":       []any{map[string]any{"name": "acme-root", "configMap": map[string]any{"name": trustConfigMap}}},
+		"environment": map[string]any{"SSL_CERT_FILE": "/etc/acme/ca.crt"},
+		"volumes": []any{map[string]any{
+			"name":      "acme-root",
+			"configMap": map[string]any{"name": trustConfigMap},
+		}},
 		"volume_mounts": []any{map[string]any{"name": "acme-root", "mountPath": "/etc/acme", "readOnly": true}},
 	}
 }
@@ -212,7 +220,8 @@ func (w *world) checkBalancer(ctx context.Context, t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if has := ssh.Status.LoadBalancer.Ingress; ssh.Spec.Type != corev1.ServiceTypeLoadBalancer || len(has) != 1 || has[0].IP != w.remote.balancer(sshBalancer) {
+	if has := ssh.Status.LoadBalancer.Ingress; ssh.Spec.Type != corev1.ServiceTypeLoadBalancer || len(has) != 1 ||
+		has[0].IP != w.remote.balancer(sshBalancer) {
 		t.Errorf("Service outpost-ssh: type %s, addresses %+v", ssh.Spec.Type, has)
 	}
 	api, err := w.remote.API.CoreV1().Services(outpostNamespace).Get(ctx, "outpost", metav1.GetOptions{})

@@ -159,7 +159,8 @@ func (w *world) up(ctx context.Context, t *testing.T, stack string, here map[str
 	if _, err := w.pulumi(ctx, "stack", "select", "--create", stack); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.pulumi(ctx, "up", "-s", stack, "--config-file", file, "--yes", "--skip-preview", "--non-interactive"); err != nil {
+	if _, err := w.pulumi(ctx, "up", "-s", stack, "--config-file", file, "--yes", "--skip-preview",
+		"--non-interactive"); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -30,7 +30,8 @@ func (s *site) destroyed(t *testing.T, args ...string) {
 	var failed atomic.Bool
 	for _, stack := range []string{"remote", "local"} {
 		group.Go(func() {
-			out, took, err := s.try(t, stack, append([]string{"destroy", "--yes", "--skip-preview", "--non-interactive"}, args...)...)
+			out, took, err := s.try(t, stack,
+				append([]string{"destroy", "--yes", "--skip-preview", "--non-interactive"}, args...)...)
 			if err != nil {
 				t.Errorf("destroy of %s: %v\n%s", stack, err, out)
 				failed.Store(true)
@@ -58,8 +59,8 @@ func (c cluster) claims(t *testing.T, namespace string) map[string]string {
 	return uids
 }
 
-// dataOutlives tries to lose volumes by mistake, and to do without what opens them. The server on the remote system runs
-// on all the while, and is found again.
+// dataOutlives tries to lose volumes by mistake, and to do without what opens them. The server on the remote system
+// runs on all the while, and is found again.
 func dataOutlives(t *testing.T, s *site) {
 	for _, tt := range []struct {
 		name  string
@@ -70,10 +71,21 @@ func dataOutlives(t *testing.T, s *site) {
 		{
 			"another namespace", "elsewhere",
 			[]any{"outposts:outpost", "namespace"},
-			[]string{"namespace outpost would be deleted with everything in it", `"outpost/*" in outposts:allowDataLoss`},
+			[]string{
+				"namespace outpost would be deleted with everything in it",
+				`"outpost/*" in outposts:allowDataLoss`,
+			},
 		},
-		{"no volume any more", false, []any{"outposts:outpost", "persistence", "enabled"}, []string{"volume outpost/outpost-data holds data and would be deleted"}},
-		{"no key any more", "3", []any{"outposts:outpost", "rotation", "cryptKey"}, []string{"outposts:outpost.rotation.cryptKey: ", "is missing: outpost/outpost-data is sealed with it"}},
+		{
+			"no volume any more", false,
+			[]any{"outposts:outpost", "persistence", "enabled"},
+			[]string{"volume outpost/outpost-data holds data and would be deleted"},
+		},
+		{
+			"no key any more", "3",
+			[]any{"outposts:outpost", "rotation", "cryptKey"},
+			[]string{"outposts:outpost.rotation.cryptKey: ", "is missing: outpost/outpost-data is sealed with it"},
+		},
 	} {
 		before := s.read(t, "remote")
 		s.set(t, "remote", tt.value, tt.path...)
@@ -81,7 +93,8 @@ func dataOutlives(t *testing.T, s *site) {
 		s.write(t, "remote", before)
 	}
 	before := s.urns(t, "remote")
-	if out, _, err := s.try(t, "remote", "destroy", "--yes", "--non-interactive"); err == nil || !strings.Contains(out, "protected") {
+	if out, _, err := s.try(t, "remote", "destroy", "--yes", "--non-interactive"); err == nil ||
+		!strings.Contains(out, "protected") {
 		t.Errorf("destroy without a word on the data: %v\n%s", err, out)
 	}
 	if diff := cmp.Diff(before, s.urns(t, "remote")); diff != "" {
@@ -103,19 +116,24 @@ func dataOutlives(t *testing.T, s *site) {
 		ObjectMeta: metav1.ObjectMeta{Name: "home"},
 		Spec: corev1.PersistentVolumeClaimSpec{
 			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
-			Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: apiresource.MustParse("1Mi")}},
+			Resources: corev1.VolumeResourceRequirements{
+				Requests: corev1.ResourceList{corev1.ResourceStorage: apiresource.MustParse("1Mi")},
+			},
 		},
 	}
-	if _, err := s.remote.API.CoreV1().PersistentVolumeClaims(deployed.OutpostNamespace).Create(t.Context(), home, metav1.CreateOptions{}); err != nil {
+	if _, err := s.remote.API.CoreV1().PersistentVolumeClaims(deployed.OutpostNamespace).Create(t.Context(), home,
+		metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	old := volumes()
-	if diff := cmp.Diff([]string{"hub-db-dir", "outpost-data", "remote home", "remote outpost-data"}, slices.Sorted(maps.Keys(old))); diff != "" {
+	if diff := cmp.Diff([]string{"hub-db-dir", "outpost-data", "remote home", "remote outpost-data"},
+		slices.Sorted(maps.Keys(old))); diff != "" {
 		t.Fatalf("volumes (-want +got):\n%s", diff)
 	}
 	s.destroyed(t, "--exclude-protected")
 	for namespace, c := range map[string]cluster{deployed.HubNamespace: s.hub, deployed.OutpostNamespace: s.remote} {
-		if left, err := c.API.AppsV1().Deployments(namespace).List(t.Context(), metav1.ListOptions{}); err != nil || len(left.Items) > 0 {
+		if left, err := c.API.AppsV1().Deployments(namespace).List(t.Context(), metav1.ListOptions{}); err != nil ||
+			len(left.Items) > 0 {
 			t.Errorf("destroy left %d deployments in %s, %v", len(left.Items), namespace, err)
 		}
 	}

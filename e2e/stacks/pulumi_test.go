@@ -34,7 +34,8 @@ var upArgs = []string{"up", "--yes", "--skip-preview", "--non-interactive"}
 
 // command is Pulumi on a stack.
 func (s *site) command(ctx context.Context, stack string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, filepath.Join(s.root, "dev", "run"), append(append([]string{"pulumi"}, args...), "-s", stack)...)
+	cmd := exec.CommandContext(ctx, filepath.Join(s.root, "dev", "run"),
+		append(append([]string{"pulumi"}, args...), "-s", stack)...)
 	cmd.Dir, cmd.Env = s.dir, s.env
 	return cmd
 }
@@ -109,8 +110,8 @@ func (s *site) unchanged(t *testing.T, stack string) {
 	t.Logf("up of %s without change: %.1f s (aim %.0f s)", stack, took.Seconds(), aimNoOpUp.Seconds())
 }
 
-// killed starts an up and kills Pulumi, its providers and the program, as a lost machine would, when they have said that
-// many times that a resource is being made, changed or taken away. It returns false if the up was over before.
+// killed starts an up and kills Pulumi, its providers and the program, as a lost machine would, when they have said
+// that many times that a resource is being made, changed or taken away. It returns false if the up was over before.
 func (s *site) killed(t *testing.T, stack string, steps int) bool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -29,8 +29,8 @@ const (
 	pythonServices = 6
 )
 
-// pythonObjects are what an operator of the Python server has: the Secrets made by hand in the published form. The database
-// comes along in a ConfigMap.
+// pythonObjects are what an operator of the Python server has: the Secrets made by hand in the published form. The
+// database comes along in a ConfigMap.
 const pythonObjects = `
 apiVersion: v1
 kind: Namespace
@@ -52,8 +52,8 @@ metadata: {name: python-db, namespace: python}
 binaryData: {outpost.sqlite: DATABASE}
 `
 
-// pythonPod is a server of the database: one without a pod would be forgotten. Its row has no name of a pod, which is then worked out
-// from the request; the annotations are those of KubeSpawner.
+// pythonPod is a server of the database: one without a pod would be forgotten. Its row has no name of a pod, which is
+// then worked out from the request; the annotations are those of KubeSpawner.
 const pythonPod = `
 ---
 apiVersion: v1
@@ -100,7 +100,8 @@ func pythonData(t *testing.T, s *site) {
 	s.kubectl(t, s.remote, texts.Replace(objects), "apply", "-f", "-")
 	s.kubectl(t, s.remote, s.rendered(t, "python", texts.Replace(pythonValues)), "apply", "-n", "python", "-f", "-")
 	s.kubectl(t, s.remote, "", "rollout", "status", "deployment/outpost", "-n", "python", "--timeout=3m")
-	s.kubectl(t, s.remote, "", "wait", "pod", "-l", deployed.ServerPods, "-n", "python", "--for=condition=Ready", "--timeout=3m")
+	s.kubectl(t, s.remote, "", "wait", "pod", "-l", deployed.ServerPods, "-n", "python",
+		"--for=condition=Ready", "--timeout=3m")
 
 	hub := login{api: "http://" + s.remote.node + ":30180", user: "jupyterhub", password: pythonPassword}
 	ctx, cancel := context.WithTimeout(t.Context(), answerIn)
@@ -121,7 +122,8 @@ func pythonData(t *testing.T, s *site) {
 	if code, body, err := hub.ask(t.Context(), http.MethodDelete, all[0].path()); code != http.StatusOK {
 		t.Errorf("stop of %s: %d %s %v", all[0].Name, code, body, err)
 	}
-	if pods := s.kubectl(t, s.remote, "", "get", "pods", "-n", "python", "-l", deployed.ServerPods, "-o", "name"); strings.Count(pods, "\n") != pythonServices-1 {
+	if pods := s.kubectl(t, s.remote, "", "get", "pods", "-n", "python", "-l", deployed.ServerPods, "-o",
+		"name"); strings.Count(pods, "\n") != pythonServices-1 {
 		t.Errorf("one was stopped, but there are\n%s", pods)
 	}
 	if all, err := hub.services(t.Context()); err != nil || len(all) != pythonServices-1 {
@@ -157,7 +159,8 @@ func (s *site) rendered(t *testing.T, namespace, values string) string {
 	if err := yaml.UnmarshalStrict([]byte(values), &given); err != nil {
 		t.Fatal(err)
 	}
-	top, err := chartutil.ToRenderValues(chart, given, chartutil.ReleaseOptions{Name: "outpost", Namespace: namespace, IsInstall: true}, nil)
+	top, err := chartutil.ToRenderValues(chart, given,
+		chartutil.ReleaseOptions{Name: "outpost", Namespace: namespace, IsInstall: true}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,9 +22,9 @@ import (
 	"github.com/outposts-dev/outposts/e2e/deployed"
 )
 
-// rotate makes every secret that hub and outposts share anew, and the key of the databases, each by one word of config and
-// an up of the stacks in their order, while a server runs on each system. In the same runs another hub comes to the remote
-// outpost.
+// rotate makes every secret that hub and outposts share anew, and the key of the databases, each by one word of
+// config and an up of the stacks in their order, while a server runs on each system. In the same runs another hub
+// comes to the remote outpost.
 func rotate(t *testing.T, s *site) {
 	u, pods := s.user(t), s.serverPods(t)
 	both := func(then func()) {
@@ -58,7 +58,9 @@ func rotate(t *testing.T, s *site) {
 		s.set(t, stack, []any{"2", "1"}, "outposts:outpost", "rotation", "cryptKey")
 	}
 	other := newHub(t)
-	s.set(t, "remote", map[string]any{"name": other.user, "password": other.password, "sshPublicKeys": []any{other.publicKey}}, "outposts:hubs", 1)
+	s.set(t, "remote",
+		map[string]any{"name": other.user, "password": other.password, "sshPublicKeys": []any{other.publicKey}},
+		"outposts:hubs", 1)
 	both(func() { u.survive(t, s, pods) })
 	third := s.system(t, "remote")
 	if second.HostKey == third.HostKey || second.TLSKey == third.TLSKey || second.Password != third.Password {
@@ -80,11 +82,13 @@ func rotate(t *testing.T, s *site) {
 		l.cas = third.CAs[:1]
 		return l.running(ctx)
 	})
-	s.hub.arrives(t, deployed.HubNamespace, "the new SSH key", func(ctx context.Context) error { return s.holds(ctx, "ssh/ssh-privatekey", s.hubKeyText(t)) })
+	s.hub.arrives(t, deployed.HubNamespace, "the new SSH key",
+		func(ctx context.Context) error { return s.holds(ctx, "ssh/ssh-privatekey", s.hubKeyText(t)) })
 	s.mounted(t, "trust/remote.crt", strings.Join(third.CAs, ""))
 	// A new connection: the hub must prove itself with the new key, and trust the new host key.
 	// There may be none at the moment: the outpost has restarted.
-	if _, err := s.hub.Exec(t.Context(), deployed.HubNamespace, deployed.HubPod, "sh", "-c", "pkill -9 -f [s]sh.*outpost-remote.sock || true"); err != nil {
+	if _, err := s.hub.Exec(t.Context(), deployed.HubNamespace, deployed.HubPod, "sh", "-c",
+		"pkill -9 -f [s]sh.*outpost-remote.sock || true"); err != nil {
 		t.Fatal(err)
 	}
 	u.survive(t, s, pods)
@@ -169,7 +173,10 @@ func newHub(t *testing.T) anotherHub {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return anotherHub{"otherhub", "another hub's password", strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))), signer}
+	return anotherHub{
+		"otherhub", "another hub's password",
+		strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))), signer,
+	}
 }
 
 // isolated holds that another hub at the same outpost neither sees nor reaches nor ends the servers of the first.
@@ -211,14 +218,18 @@ func (s *site) isolated(t *testing.T, first system, other anotherHub) {
 // serverAddresses are the names and addresses of the servers on the remote cluster, with their port.
 func (s *site) serverAddresses(t *testing.T) []string {
 	t.Helper()
-	pods, err := s.remote.API.CoreV1().Pods(deployed.OutpostNamespace).List(t.Context(), metav1.ListOptions{LabelSelector: deployed.ServerPods})
+	pods, err := s.remote.API.CoreV1().Pods(deployed.OutpostNamespace).List(t.Context(),
+		metav1.ListOptions{LabelSelector: deployed.ServerPods})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var all []string
 	for _, pod := range pods.Items {
 		for _, container := range pod.Spec.Containers {
-			for _, host := range []string{pod.Status.PodIP, pod.Name, pod.Name + "." + pod.Namespace + ".svc", pod.Name + "." + pod.Namespace + ".svc.cluster.local"} {
+			for _, host := range []string{
+				pod.Status.PodIP, pod.Name, pod.Name + "." + pod.Namespace + ".svc",
+				pod.Name + "." + pod.Namespace + ".svc.cluster.local",
+			} {
 				all = append(all, net.JoinHostPort(host, strconv.Itoa(int(port(container)))))
 			}
 		}

@@ -57,7 +57,8 @@ func (u user) stop(t *testing.T, server string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), answerIn)
 	defer cancel()
-	if err := deployed.Eventually(ctx, func(ctx context.Context) error { return u.Stop(ctx, u.name, server) }); err != nil {
+	if err := deployed.Eventually(ctx,
+		func(ctx context.Context) error { return u.Stop(ctx, u.name, server) }); err != nil {
 		t.Fatal(err)
 	}
 	if err := u.WaitGone(ctx, u.name, server); err != nil {
@@ -83,7 +84,8 @@ func (s *site) serverPods(t *testing.T) []types.UID {
 	t.Helper()
 	var uids []types.UID
 	for _, c := range []cluster{s.hub, s.remote} {
-		pods, err := c.API.CoreV1().Pods(deployed.OutpostNamespace).List(t.Context(), metav1.ListOptions{LabelSelector: deployed.ServerPods})
+		pods, err := c.API.CoreV1().Pods(deployed.OutpostNamespace).List(t.Context(),
+			metav1.ListOptions{LabelSelector: deployed.ServerPods})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,13 +129,15 @@ func (u user) survive(t *testing.T, s *site, before []types.UID) {
 // hasten lets the kubelet look after what the pods of a namespace mount, which it does at any change of a pod and else
 // within a minute or two.
 func (c cluster) hasten(ctx context.Context, namespace string) error {
-	pods, err := c.API.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "component!=singleuser-server"})
+	pods, err := c.API.CoreV1().Pods(namespace).List(ctx,
+		metav1.ListOptions{LabelSelector: "component!=singleuser-server"})
 	if err != nil {
 		return err
 	}
 	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"outposts.dev/hastened":%q}}}`, time.Now())
 	for _, pod := range pods.Items {
-		if _, err := c.API.CoreV1().Pods(namespace).Patch(ctx, pod.Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		if _, err := c.API.CoreV1().Pods(namespace).Patch(ctx, pod.Name, types.MergePatchType, patch,
+			metav1.PatchOptions{}); err != nil {
 			return err
 		}
 	}

@@ -70,7 +70,8 @@ func newSite(t *testing.T) *site {
 // clusters runs the runner of the local clusters.
 func (s *site) clusters(t *testing.T, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(s.root, "dev", "run"), append([]string{"clusters"}, args...)...)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(s.root, "dev", "run"),
+		append([]string{"clusters"}, args...)...)
 	cmd.Env = append(os.Environ(), "OUTPOSTS_KUBECONFIG="+s.kubeconfig)
 	var complaint bytes.Buffer
 	cmd.Stderr = &complaint
@@ -123,7 +124,8 @@ func (s *site) open(t *testing.T, name string) cluster {
 // kubectl runs kubectl on a cluster; an error fails the test.
 func (s *site) kubectl(t *testing.T, c cluster, stdin string, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), filepath.Join(s.root, "dev", "run"), append([]string{"kubectl", "--kubeconfig", s.kubeconfig, "--context", c.context}, args...)...)
+	cmd := exec.CommandContext(t.Context(), filepath.Join(s.root, "dev", "run"),
+		append([]string{"kubectl", "--kubeconfig", s.kubeconfig, "--context", c.context}, args...)...)
 	cmd.Stdin = strings.NewReader(stdin)
 	var complaint bytes.Buffer
 	cmd.Stderr = &complaint
@@ -137,7 +139,8 @@ func (s *site) kubectl(t *testing.T, c cluster, stdin string, args ...string) st
 // project makes the folder that Pulumi runs in.
 func (s *site) project(t *testing.T) {
 	t.Helper()
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(s.dir, ".state", "bin", "stacks"), "./stacks")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o",
+		filepath.Join(s.dir, ".state", "bin", "stacks"), "./stacks")
 	build.Dir = s.root
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the program: %v\n%s", err, out)
@@ -194,8 +197,8 @@ func (s *site) read(t *testing.T, stack string) string {
 	return string(text)
 }
 
-// set puts a value at a place in a stack's file, as `pulumi config set --path` would: a key of config, then names in maps
-// and numbers in lists, where the next free number adds. A value of nil takes away what is there.
+// set puts a value at a place in a stack's file, as `pulumi config set --path` would: a key of config, then names in
+// maps and numbers in lists, where the next free number adds. A value of nil takes away what is there.
 func (s *site) set(t *testing.T, stack string, value any, path ...any) {
 	t.Helper()
 	var file map[string]any

@@ -78,8 +78,8 @@ with socket.create_connection(("outpost.outpost.svc", 22), timeout=10) as c: pri
 	remote.answersPinned(t)
 }
 
-// badInput holds refusals for which a real cluster is asked, and two by the way in which the engine shows them. TestBadInput
-// of package stacks has the others.
+// badInput holds refusals for which a real cluster is asked, and two by the way in which the engine shows them.
+// TestBadInput of package stacks has the others.
 func badInput(t *testing.T, s *site) {
 	s.kubectl(t, s.hub, "", "create", "service", "nodeport", "squatter", "--tcp=80", "--node-port=30333")
 	for _, tt := range []struct {
@@ -88,12 +88,45 @@ func badInput(t *testing.T, s *site) {
 		value any
 		want  []string
 	}{
-		{"no kubeconfig", []any{"outposts:cluster", "kubeconfig"}, "/nowhere/kubeconfig", []string{"outposts:cluster.kubeconfig: no file /nowhere/kubeconfig"}},
-		{"no context", []any{"outposts:cluster", "context"}, "elsewhere", []string{`outposts:cluster.context: `, `has no context "elsewhere"; it has: ` + hubContext + ", " + remoteContext}},
-		{"another cluster", []any{"outposts:cluster", "context"}, remoteContext, []string{"outposts:cluster: context " + remoteContext + " is another cluster than last time"}},
-		{"unknown key", []any{"outposts:outposts", 0, "displayname"}, "x", []string{"outposts:outposts[0].displayname: there is no such key"}},
-		{"node port taken", []any{"outposts:hub", "exposure", "nodePort"}, 30333, []string{"outposts:hub.exposure.nodePort: node port 30333 is taken by Service default/squatter"}},
-		{"no chart", []any{"outposts:hub", "chart", "path"}, "e2e", []string{"outposts:hub.chart.path: " + filepath.Join(s.dir, "e2e") + " is not a chart"}},
+		{
+			"no kubeconfig",
+			[]any{"outposts:cluster", "kubeconfig"},
+			"/nowhere/kubeconfig",
+			[]string{"outposts:cluster.kubeconfig: no file /nowhere/kubeconfig"},
+		},
+		{
+			"no context",
+			[]any{"outposts:cluster", "context"},
+			"elsewhere",
+			[]string{
+				`outposts:cluster.context: `,
+				`has no context "elsewhere"; it has: ` + hubContext + ", " + remoteContext,
+			},
+		},
+		{
+			"another cluster",
+			[]any{"outposts:cluster", "context"},
+			remoteContext,
+			[]string{"outposts:cluster: context " + remoteContext + " is another cluster than last time"},
+		},
+		{
+			"unknown key",
+			[]any{"outposts:outposts", 0, "displayname"},
+			"x",
+			[]string{"outposts:outposts[0].displayname: there is no such key"},
+		},
+		{
+			"node port taken",
+			[]any{"outposts:hub", "exposure", "nodePort"},
+			30333,
+			[]string{"outposts:hub.exposure.nodePort: node port 30333 is taken by Service default/squatter"},
+		},
+		{
+			"no chart",
+			[]any{"outposts:hub", "chart", "path"},
+			"e2e",
+			[]string{"outposts:hub.chart.path: " + filepath.Join(s.dir, "e2e") + " is not a chart"},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			before := s.read(t, "local")
@@ -111,12 +144,14 @@ func unreachableRemote(t *testing.T, s *site) {
 		t.Fatal(err)
 	}
 	dead := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := os.WriteFile(dead, bytes.ReplaceAll(text, []byte(s.remote.node+":6443"), []byte("127.0.0.1:1")), 0o600); err != nil {
+	if err := os.WriteFile(dead,
+		bytes.ReplaceAll(text, []byte(s.remote.node+":6443"), []byte("127.0.0.1:1")), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	before := s.read(t, "remote")
 	s.set(t, "remote", dead, "outposts:cluster", "kubeconfig")
-	s.refused(t, "remote", "outposts:cluster: context "+remoteContext, "no answer from the cluster at https://127.0.0.1:1")
+	s.refused(t, "remote", "outposts:cluster: context "+remoteContext,
+		"no answer from the cluster at https://127.0.0.1:1")
 	s.pulumi(t, "local", append(upArgs, "--expect-no-changes")...)
 	s.write(t, "remote", before)
 }

@@ -9,14 +9,17 @@ import (
 )
 
 // secondRemote adds a system with an outpost behind load balancers, in another namespace of the remote cluster, whose
-// first up is killed at random steps, and takes it away again. Nothing but itself and the hub is touched, and the servers
-// of the other systems live on.
+// first up is killed at random steps, and takes it away again. Nothing but itself and the hub is touched, and the
+// servers of the other systems live on.
 func secondRemote(t *testing.T, s *site) {
 	u, pods := s.user(t), s.serverPods(t)
 	api, ssh := s.remote.balancer+"101", s.remote.balancer+"102"
 	s.set(t, "local", map[string]any{
 		"name": "second", "address": api,
-		"exposure": map[string]any{"type": "loadBalancer", "loadBalancerIP": api, "sshAddress": ssh, "sshLoadBalancerIP": ssh},
+		"exposure": map[string]any{
+			"type": "loadBalancer", "loadBalancerIP": api,
+			"sshAddress": ssh, "sshLoadBalancerIP": ssh,
+		},
 	}, "outposts:outposts", 2)
 	before := s.export(t, "local")
 	s.up(t, "local")
@@ -36,7 +39,8 @@ func secondRemote(t *testing.T, s *site) {
 	if one.Password == two.Password || one.HostKey == two.HostKey || one.TLSKey == two.TLSKey {
 		t.Error("two systems share a secret")
 	}
-	if at := two.Exposure.Endpoint(two.Address); at.API != "https://"+api+":8080" || at.SSHHost != ssh || at.SSHPort != 22 {
+	if at := two.Exposure.Endpoint(two.Address); at.API != "https://"+api+":8080" ||
+		at.SSHHost != ssh || at.SSHPort != 22 {
 		t.Errorf("the second outpost is at %+v", at)
 	}
 	two.answersPinned(t)
@@ -52,11 +56,13 @@ func secondRemote(t *testing.T, s *site) {
 	withSecond := s.read(t, "local")
 	s.set(t, "local", nil, "outposts:outposts", 2)
 	without := s.read(t, "local")
-	s.refused(t, "local", "system second is not in outposts:outposts any more, but 1 of its servers run", `add "second" to outposts:allowServerLoss`)
+	s.refused(t, "local", "system second is not in outposts:outposts any more, but 1 of its servers run",
+		`add "second" to outposts:allowServerLoss`)
 	u.stop(t, "second")
 	s.write(t, "local", withSecond)
 	s.set(t, "local", "another", "outposts:hub", "name")
-	s.refused(t, "local", "hub jupyterhub may not ask the outpost in namespace outpost any more", `add "jupyterhub" to outposts:allowServerLoss`)
+	s.refused(t, "local", "hub jupyterhub may not ask the outpost in namespace outpost any more",
+		`add "jupyterhub" to outposts:allowServerLoss`)
 	s.write(t, "local", withSecond)
 	s.set(t, "second", []any{"outpost2/*"}, "outposts:allowDataLoss")
 	s.up(t, "second")

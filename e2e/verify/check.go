@@ -43,21 +43,27 @@ func (c *checker) system(ctx context.Context, target target) result {
 	ctx, cancel := context.WithTimeout(ctx, c.opts.timeout)
 	defer cancel()
 	r := result{system: target.system}
-	const server = "verify" // on one system after the other; with a system's name it could be longer than a server's may be
+	// on one system after the other; with a system's name it could be longer than a server's may be
+	const server = "verify"
 	user := c.opts.user
 	hubLog := fmt.Sprintf("kubectl --namespace %s logs deployment/hub", c.opts.hubNamespace)
-	outpostLog := fmt.Sprintf("in the cluster of %s: kubectl --namespace %s logs deployment/outpost", target.system, c.opts.outpostNamespace)
-	pods := fmt.Sprintf("in the cluster of %s: kubectl --namespace %s get pods,events", target.system, c.opts.outpostNamespace)
+	outpostLog := fmt.Sprintf("in the cluster of %s: kubectl --namespace %s logs deployment/outpost",
+		target.system, c.opts.outpostNamespace)
+	pods := fmt.Sprintf("in the cluster of %s: kubectl --namespace %s get pods,events",
+		target.system, c.opts.outpostNamespace)
 
 	steps := []step{
-		{"hub", "is the hub's address right, and the token that of a service with the role for this user? " + hubLog, func(ctx context.Context, _ *result) error {
-			version, err := c.hub.Version(ctx)
-			if err != nil {
-				return err
-			}
-			c.say("%s: JupyterHub %s answers", target.system, version)
-			return c.hub.EnsureUser(ctx, user)
-		}},
+		{
+			"hub", "is the hub's address right, and the token that of a service with the role for this user? " + hubLog,
+			func(ctx context.Context, _ *result) error {
+				version, err := c.hub.Version(ctx)
+				if err != nil {
+					return err
+				}
+				c.say("%s: JupyterHub %s answers", target.system, version)
+				return c.hub.EnsureUser(ctx, user)
+			},
+		},
 		{"old server", hubLog, func(ctx context.Context, _ *result) error {
 			if err := c.hub.Stop(ctx, user, server); err != nil {
 				return err
@@ -67,9 +73,13 @@ func (c *checker) system(ctx context.Context, target target) result {
 		{"start", outpostLog + "; " + pods, func(ctx context.Context, r *result) error {
 			return c.start(ctx, user, server, target.system, r)
 		}},
-		{"proxy and tunnel", "is there a Service of the server's name in the hub's namespace, and do policies admit the proxy? " + hubLog + " | grep -i tunnel", func(ctx context.Context, r *result) error {
-			return c.open(ctx, user, server, target, r)
-		}},
+		{
+			"proxy and tunnel",
+			"is there a Service of the server's name in the hub's namespace, and do policies admit the proxy? " +
+				hubLog + " | grep -i tunnel", func(ctx context.Context, r *result) error {
+				return c.open(ctx, user, server, target, r)
+			},
+		},
 		{"kernel", "the server's own log; " + pods, func(ctx context.Context, r *result) error {
 			return c.cell(ctx, user, server, r)
 		}},

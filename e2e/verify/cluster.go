@@ -41,7 +41,8 @@ func openClusters(opts options) (*clusters, error) {
 	c := &clusters{opts: opts, systems: map[string]cluster{}}
 	open := func(name string) (cluster, error) {
 		rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: opts.kubeconfig}
-		config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: name}).ClientConfig()
+		config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules,
+			&clientcmd.ConfigOverrides{CurrentContext: name}).ClientConfig()
 		if err != nil {
 			return cluster{}, fmt.Errorf("context %q of %s: %w", name, opts.kubeconfig, err)
 		}
@@ -78,7 +79,8 @@ func (c *clusters) way(ctx context.Context, server string) (string, error) {
 }
 
 func (c *clusters) hubServices(ctx context.Context, server string) ([]string, error) {
-	list, err := c.hub.CoreV1().Services(c.opts.hubNamespace).List(ctx, metav1.ListOptions{LabelSelector: "component=singleuser-server"})
+	list, err := c.hub.CoreV1().Services(c.opts.hubNamespace).List(ctx,
+		metav1.ListOptions{LabelSelector: "component=singleuser-server"})
 	if err != nil {
 		return nil, fmt.Errorf("list Services of the hub: %w", err)
 	}
@@ -96,18 +98,21 @@ func (c *clusters) hubServices(ctx context.Context, server string) ([]string, er
 func (c *clusters) waitGone(ctx context.Context, target target, server string, r *result) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if err := c.wait(ctx, "beside the hub", func() ([]string, error) { return c.hubServices(ctx, server) }); err != nil {
+	if err := c.wait(ctx, "beside the hub",
+		func() ([]string, error) { return c.hubServices(ctx, server) }); err != nil {
 		return err
 	}
 	system, ok := c.systems[target.context]
 	if !ok {
 		return nil
 	}
-	if err := c.wait(ctx, "in the cluster", func() ([]string, error) { return c.objects(ctx, system, server) }); err != nil {
+	if err := c.wait(ctx, "in the cluster",
+		func() ([]string, error) { return c.objects(ctx, system, server) }); err != nil {
 		return err
 	}
 	r.gone = append(r.gone, "cluster")
-	if err := c.wait(ctx, "in the outpost's list", func() ([]string, error) { return c.listed(ctx, system, target.system, server) }); err != nil {
+	if err := c.wait(ctx, "in the outpost's list",
+		func() ([]string, error) { return c.listed(ctx, system, target.system, server) }); err != nil {
 		return err
 	}
 	r.gone = append(r.gone, "outpost")
@@ -185,7 +190,8 @@ func (c *clusters) listed(ctx context.Context, system cluster, name, server stri
 }
 
 func (c *clusters) askOutpost(ctx context.Context, system cluster, user, password string) ([]byte, error) {
-	pods, err := system.api.CoreV1().Pods(c.opts.outpostNamespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=outpost,app.kubernetes.io/component=outpost"})
+	pods, err := system.api.CoreV1().Pods(c.opts.outpostNamespace).List(ctx,
+		metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=outpost,app.kubernetes.io/component=outpost"})
 	if err != nil {
 		return nil, fmt.Errorf("list the outpost's pods: %w", err)
 	}
@@ -205,10 +211,12 @@ func (c *clusters) askOutpost(ctx context.Context, system cluster, user, passwor
 	defer closePort()
 	// The connection ends in the pod that the API server was asked for by name: the certificate, made for the
 	// outpost's address, would prove nothing more here.
-	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	client := &http.Client{Timeout: 20 * time.Second, Transport: transport}
 	var last error
 	for _, scheme := range []string{"https", "http"} {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s://127.0.0.1:%d/services/", scheme, port), nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet,
+			fmt.Sprintf("%s://127.0.0.1:%d/services/", scheme, port), nil)
 		if err != nil {
 			return nil, err
 		}
@@ -237,11 +245,13 @@ func forward(ctx context.Context, system cluster, namespace, pod string, port in
 	if err != nil {
 		return 0, nil, err
 	}
-	url := system.api.CoreV1().RESTClient().Post().Resource("pods").Namespace(namespace).Name(pod).SubResource("portforward").URL()
+	url := system.api.CoreV1().RESTClient().Post().
+		Resource("pods").Namespace(namespace).Name(pod).SubResource("portforward").URL()
 	dialer := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, url)
 	stop, ready := make(chan struct{}), make(chan struct{})
 	var said bytes.Buffer
-	forwarder, err := portforward.NewOnAddresses(dialer, []string{"127.0.0.1"}, []string{fmt.Sprintf("0:%d", port)}, stop, ready, io.Discard, &said)
+	forwarder, err := portforward.NewOnAddresses(dialer, []string{"127.0.0.1"}, []string{fmt.Sprintf("0:%d", port)},
+		stop, ready, io.Discard, &said)
 	if err != nil {
 		return 0, nil, err
 	}

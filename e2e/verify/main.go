@@ -5,8 +5,8 @@
 //	pulumi stack output -s local --show-secrets --json | verify --outputs -
 //	verify --hub http://10.77.0.2:30000 --token-file .state/verify-token --systems local,remote
 //
-// It works against any pair, with nothing but a token. With --kubeconfig it also looks into the clusters: their contexts are
-// given as system=context, or bear the names of the systems.
+// It works against any pair, with nothing but a token. With --kubeconfig it also looks into the clusters: their
+// contexts are given as system=context, or bear the names of the systems.
 package main
 
 import (
@@ -49,7 +49,9 @@ type options struct {
 // target is one system and the context of the cluster in which its servers run.
 type target struct{ system, context string }
 
-func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+func run(
+	ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer,
+) int {
 	opts, err := parse(args, getenv, stdin, stderr)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0
@@ -89,10 +91,13 @@ func parse(args []string, getenv func(string) string, stdin io.Reader, stderr io
 	var systems, tokenFile, outputs string
 	flags := flag.NewFlagSet("verify", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&outputs, "outputs", "", "file with what the hub's stack gives out as JSON, secrets too; - for standard input. It says --hub, --user, --systems and the token")
+	flags.StringVar(&outputs, "outputs", "",
+		"file with what the hub's stack gives out as JSON, secrets too; - for standard input. It says --hub, --user, "+
+			"--systems and the token")
 	flags.StringVar(&opts.hub, "hub", "", "where users open the hub, as http://10.77.0.2:30000")
 	flags.StringVar(&tokenFile, "token-file", "", "file with the API token; or the variable VERIFY_TOKEN")
-	flags.StringVar(&opts.user, "user", "", "the user that the token may act for; outpost-verify if nothing says another")
+	flags.StringVar(&opts.user, "user", "",
+		"the user that the token may act for; outpost-verify if nothing says another")
 	flags.StringVar(&systems, "systems", "", "systems to check, as local,remote or local=CONTEXT,remote=CONTEXT")
 	flags.StringVar(&opts.flavor, "flavor", "", "flavor to ask for; the system's default when empty")
 	flags.DurationVar(&opts.timeout, "timeout", 5*time.Minute, "for one system")
@@ -100,7 +105,8 @@ func parse(args []string, getenv func(string) string, stdin io.Reader, stderr io
 	flags.StringVar(&opts.kubeconfig, "kubeconfig", "", "look into the clusters too")
 	flags.StringVar(&opts.hubContext, "hub-context", "", "context of the hub's cluster, in --kubeconfig")
 	flags.StringVar(&opts.hubNamespace, "hub-namespace", "jupyter", "namespace of the hub")
-	flags.StringVar(&opts.outpostNamespace, "outpost-namespace", "outpost", "namespace of the outposts and their servers")
+	flags.StringVar(&opts.outpostNamespace, "outpost-namespace", "outpost",
+		"namespace of the outposts and their servers")
 	if err := flags.Parse(args); err != nil {
 		return opts, err
 	}
@@ -117,7 +123,8 @@ func parse(args []string, getenv func(string) string, stdin io.Reader, stderr io
 		if err != nil {
 			return opts, fmt.Errorf("--outputs: %w", err)
 		}
-		opts.hub, opts.token, opts.user = cmp.Or(opts.hub, told.HubURL), cmp.Or(opts.token, told.VerifyToken), cmp.Or(opts.user, told.VerifyUser)
+		opts.hub, opts.token, opts.user = cmp.Or(opts.hub, told.HubURL), cmp.Or(opts.token, told.VerifyToken),
+			cmp.Or(opts.user, told.VerifyUser)
 		for _, name := range told.SystemNames {
 			if systems == "" && opts.kubeconfig != "" {
 				opts.systems = append(opts.systems, target{name, name})

@@ -17,9 +17,9 @@ import (
 	"github.com/outposts-dev/outposts/e2e/deployed"
 )
 
-// TestE2ESecondPair changes one key of the hub's stack, its image, to the newest JupyterHub and client. The hub takes over a
-// copy of the database, a server that runs outlives the change, and the check passes. Then the first pair is put back: a
-// database does not go back to an older JupyterHub, which is why the second pair has a copy.
+// TestE2ESecondPair changes one key of the hub's stack, its image, to the newest JupyterHub and client. The hub takes
+// over a copy of the database, a server that runs outlives the change, and the check passes. Then the first pair is put
+// back: a database does not go back to an older JupyterHub, which is why the second pair has a copy.
 func TestE2ESecondPair(t *testing.T) {
 	d := deployed.Open(t)
 	ctx := t.Context()
@@ -42,8 +42,9 @@ func TestE2ESecondPair(t *testing.T) {
 	const copied = `
 import os, sqlite3
 os.makedirs("/srv/jupyterhub/second-pair", exist_ok=True)
-with sqlite3.connect("/srv/jupyterhub/jupyterhub.sqlite") as first, sqlite3.connect("/srv/jupyterhub/second-pair/jupyterhub.sqlite") as second:
-    first.backup(second)
+with sqlite3.connect("/srv/jupyterhub/jupyterhub.sqlite") as first:
+    with sqlite3.connect("/srv/jupyterhub/second-pair/jupyterhub.sqlite") as second:
+        first.backup(second)
 `
 	if _, err := d.Local.Exec(ctx, deployed.HubNamespace, deployed.HubPod, "python3", "-c", copied); err != nil {
 		t.Fatal(err)
@@ -61,8 +62,10 @@ with sqlite3.connect("/srv/jupyterhub/jupyterhub.sqlite") as first, sqlite3.conn
 		}
 	})
 	up(ctx, t, d, changed(t, d, map[string]any{
-		"image":  map[string]any{"tag": tag},
-		"values": map[string]any{"hub": map[string]any{"db": map[string]any{"pvc": map[string]any{"subPath": "second-pair"}}}},
+		"image": map[string]any{"tag": tag},
+		"values": map[string]any{"hub": map[string]any{
+			"db": map[string]any{"pvc": map[string]any{"subPath": "second-pair"}},
+		}},
 	}))
 
 	began := time.Now()
@@ -75,7 +78,8 @@ with sqlite3.connect("/srv/jupyterhub/jupyterhub.sqlite") as first, sqlite3.conn
 	var table, said bytes.Buffer
 	getenv := func(name string) string { return map[string]string{"VERIFY_TOKEN": d.Token}[name] }
 	code := verify(ctx, []string{
-		"--hub", d.HubURL, "--user", d.User, "--systems", "local=local,remote=remote", "--kubeconfig", d.Kubeconfig, "--hub-context", "local",
+		"--hub", d.HubURL, "--user", d.User, "--systems", "local=local,remote=remote", "--kubeconfig",
+		d.Kubeconfig, "--hub-context", "local",
 	}, getenv, nil, &table, &said)
 	t.Logf("\n%s", &table)
 	if code != 0 || !strings.Contains(said.String(), "JupyterHub "+version+" answers") {
@@ -90,7 +94,8 @@ var verify = run
 func up(ctx context.Context, t *testing.T, d *deployed.Deployed, config string) {
 	t.Helper()
 	began := time.Now()
-	if _, err := d.Pulumi(ctx, "up", "-s", "local", "--config-file", config, "--yes", "--skip-preview", "--non-interactive"); err != nil {
+	if _, err := d.Pulumi(ctx, "up", "-s", "local", "--config-file", config, "--yes", "--skip-preview",
+		"--non-interactive"); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Local.RolledOut(ctx, deployed.HubNamespace, "hub"); err != nil {

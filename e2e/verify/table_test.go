@@ -13,7 +13,10 @@ import (
 func TestTable(t *testing.T) {
 	var out bytes.Buffer
 	well := printTable(&out, []result{
-		{system: "local", start: 6100 * time.Millisecond, way: "direct", request: 4 * time.Millisecond, kernel: 49 * time.Millisecond, gone: []string{"hub", "cluster", "outpost"}},
+		{
+			system: "local", start: 6100 * time.Millisecond, way: "direct", request: 4 * time.Millisecond,
+			kernel: 49 * time.Millisecond, gone: []string{"hub", "cluster", "outpost"},
+		},
 		{system: "remote", start: 13300 * time.Millisecond, part: "start", look: "the log", err: errors.New("no room")},
 	})
 	want := `SYSTEM  START   WAY     REQUEST  KERNEL  GONE FROM              VERDICT
@@ -42,11 +45,31 @@ func TestParse(t *testing.T) {
 		want []target
 		err  string
 	}{
-		{"names", []string{"--hub", "http://h", "--systems", "local, remote"}, []target{{system: "local"}, {system: "remote"}}, ""},
-		{"contexts", []string{"--hub", "http://h", "--systems", "local=a,remote=b"}, []target{{"local", "a"}, {"remote", "b"}}, ""},
+		{
+			"names",
+			[]string{"--hub", "http://h", "--systems", "local, remote"},
+			[]target{{system: "local"}, {system: "remote"}},
+			"",
+		},
+		{
+			"contexts",
+			[]string{"--hub", "http://h", "--systems", "local=a,remote=b"},
+			[]target{{"local", "a"}, {"remote", "b"}},
+			"",
+		},
 		{"outputs", []string{"--outputs", "-"}, []target{{system: "local"}, {system: "north"}}, ""},
-		{"outputs and contexts", []string{"--outputs", "-", "--kubeconfig", "/k"}, []target{{"local", "local"}, {"north", "north"}}, ""},
-		{"outputs of one system", []string{"--outputs", "-", "--kubeconfig", "/k", "--systems", "north=n"}, []target{{"north", "n"}}, ""},
+		{
+			"outputs and contexts",
+			[]string{"--outputs", "-", "--kubeconfig", "/k"},
+			[]target{{"local", "local"}, {"north", "north"}},
+			"",
+		},
+		{
+			"outputs of one system",
+			[]string{"--outputs", "-", "--kubeconfig", "/k", "--systems", "north=n"},
+			[]target{{"north", "n"}},
+			"",
+		},
 		{"no outputs", []string{"--outputs", "/no/such/file"}, nil, "--outputs"},
 		{"nothing", nil, nil, "--systems"},
 		{"no hub", []string{"--systems", "local"}, nil, "--hub"},
@@ -54,8 +77,9 @@ func TestParse(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			const told = `{"hubUrl": "http://told", "verifyToken": "told", "verifyUser": "told", "systemNames": ["local", "north"], "more": {}}`
-			opts, err := parse(test.args, getenv, strings.NewReader(told), &bytes.Buffer{})
+			const outputs = `{"hubUrl": "http://told", "verifyToken": "told", "verifyUser": "told",
+				"systemNames": ["local", "north"], "more": {}}`
+			opts, err := parse(test.args, getenv, strings.NewReader(outputs), &bytes.Buffer{})
 			if test.err != "" {
 				if err == nil || !strings.Contains(err.Error(), test.err) {
 					t.Fatalf("error = %v, want one with %q", err, test.err)

@@ -1,6 +1,6 @@
-// Package bridge is the network between the clusters and the machine: a bridge in a network namespace of its own, held by a daemon
-// that also serves the images. On the machine there is one interface and one route. A bridge in the machine's own namespace would
-// be subject to the firewall there: a machine with Docker drops what is bridged.
+// Package bridge is the network between the clusters and the machine: a bridge in a network namespace of its own, held
+// by a daemon that also serves the images. On the machine there is one interface and one route. A bridge in the
+// machine's own namespace would be subject to the firewall there: a machine with Docker drops what is bridged.
 package bridge
 
 import (
@@ -33,7 +33,8 @@ func Interface(network plan.Network) string {
 // networkFile tells the daemon which network it is to hold.
 const networkFile = "network"
 
-// Conflict returns an error that names the first route of this machine which overlaps the network, unless it is our own.
+// Conflict returns an error that names the first route of this machine which overlaps the network,
+// unless it is our own.
 func Conflict(network plan.Network) error {
 	out, err := exec.Command("ip", "-j", "-4", "route", "show", "table", "all").Output()
 	if err != nil {
@@ -65,7 +66,9 @@ func conflict(network plan.Network, routesJSON []byte) error {
 				text += part[0] + part[1]
 			}
 		}
-		return fmt.Errorf("network %s collides with a route of this machine: %s; choose another with --network 10.X.0.0/16", network, text)
+		return fmt.Errorf(
+			"network %s collides with a route of this machine: %s; choose another with --network 10.X.0.0/16",
+			network, text)
 	}
 	return nil
 }
@@ -75,7 +78,8 @@ func Ensure(ctx context.Context, dir state.Dir, network plan.Network) (int, erro
 	pid := daemon.Find(daemon.Switch, dir.Path)
 	if pid != 0 {
 		if is, err := read(dir); err != nil || is != network {
-			return 0, errors.Join(fmt.Errorf("the clusters run on network %s, not %s: use that one, or `clusters down` first", is, network), err)
+			return 0, errors.Join(fmt.Errorf(
+				"the clusters run on network %s, not %s: use that one, or `clusters down` first", is, network), err)
 		}
 	}
 	if err := Conflict(network); err != nil {
@@ -84,16 +88,20 @@ func Ensure(ctx context.Context, dir state.Dir, network plan.Network) (int, erro
 	if pid == 0 {
 		// Without our daemon the interface is one that the kernel is about to remove, or not ours.
 		if folder := owner(network); folder != "" && folder != dir.Path && daemon.Find(daemon.Switch, folder) != 0 {
-			return 0, fmt.Errorf("network %s is used by the running clusters of %[2]s; end them with: clusters down --state %[2]s (or choose another network: --network 10.X.0.0/16)", network, folder)
+			return 0, fmt.Errorf(
+				"network %s is used by the running clusters of %[2]s; end them with: clusters down --state %[2]s (or "+
+					"choose another network: --network 10.X.0.0/16)", network, folder)
 		}
 		removeInterface(network)
-		if err := state.WriteFile(filepath.Join(dir.Path, networkFile), []byte(network.String()+"\n"), 0o600); err != nil {
+		if err := state.WriteFile(filepath.Join(dir.Path, networkFile),
+			[]byte(network.String()+"\n"), 0o600); err != nil {
 			return 0, err
 		}
 		if err := os.MkdirAll(dir.Registry(), 0o700); err != nil {
 			return 0, err
 		}
-		if err := daemon.Start(daemon.Switch, dir.Path, Log(dir), syscall.CLONE_NEWNET|syscall.CLONE_NEWPID|syscall.CLONE_NEWNS); err != nil {
+		if err := daemon.Start(daemon.Switch, dir.Path, Log(dir),
+			syscall.CLONE_NEWNET|syscall.CLONE_NEWPID|syscall.CLONE_NEWNS); err != nil {
 			return 0, err
 		}
 		for pid == 0 {
@@ -174,7 +182,8 @@ func connectMachine(ctx context.Context, dir state.Dir, pid int, network plan.Ne
 	}
 	own := Interface(network)
 	if !has(0, own) {
-		if err := daemon.Run("ip", "link", "add", own, "address", plan.MAC(network.Machine()), "type", "veth", "peer", "name", "machine", "netns", fmt.Sprint(pid)); err != nil {
+		if err := daemon.Run("ip", "link", "add", own, "address", plan.MAC(network.Machine()), "type", "veth", "peer",
+			"name", "machine", "netns", fmt.Sprint(pid)); err != nil {
 			return fmt.Errorf("connect the machine to the bridge: %w", err)
 		}
 	}
@@ -266,9 +275,11 @@ func hold(dir state.Dir, logger *slog.Logger) error {
 		{"ip", "addr", "add", network.Bridge().String() + "/24", "dev", "br0"},
 		{"ip", "link", "set", "br0", "up"},
 	}
-	// LoadBalancer addresses are reached through their node. All possible ones are known beforehand, so nobody keeps a list.
+	// LoadBalancer addresses are reached through their node. All possible ones are known beforehand,
+	// so nobody keeps a list.
 	for index := plan.FirstIndex; index <= plan.LastIndex; index++ {
-		commands = append(commands, []string{"ip", "route", "add", network.LoadBalancers(index).String(), "via", network.Node(index).String()})
+		commands = append(commands,
+			[]string{"ip", "route", "add", network.LoadBalancers(index).String(), "via", network.Node(index).String()})
 	}
 	for _, argv := range commands {
 		if err := daemon.Run(argv...); err != nil {

@@ -1,5 +1,5 @@
-// Package daemon starts, finds and ends the long-running processes behind the clusters. They are found by what the kernel says
-// about processes, never by pid files: a pid file is wrong after a kill or a reboot, /proc is not.
+// Package daemon starts, finds and ends the long-running processes behind the clusters. They are found by what the
+// kernel says about processes, never by pid files: a pid file is wrong after a kill or a reboot, /proc is not.
 package daemon
 
 import (
@@ -34,7 +34,10 @@ func Start(name, folder, log string, namespaces uintptr) error {
 	cmd := exec.Cmd{
 		Path: "/proc/self/exe", Args: []string{name, folder}, Dir: "/", Stdout: out, Stderr: out,
 		// A proxy in the environment would send what is for the bridge elsewhere.
-		Env:         []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8"},
+		Env: []string{
+			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+			"HOME=/root", "LANG=C.UTF-8",
+		},
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true, Cloneflags: namespaces},
 	}
 	if err := cmd.Start(); err != nil {
@@ -56,7 +59,8 @@ func List(name string) map[string]int {
 			continue
 		}
 		words := strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
-		// A child that the daemon has just forked shows the same command line until it runs its own program; PID 1 is the daemon.
+		// A child that the daemon has just forked shows the same command line until it runs its own
+		// program; PID 1 is the daemon.
 		if ids := namespacePIDs(dir); len(words) == 2 && len(ids) > 1 && ids[len(ids)-1] == "1" {
 			daemons[words[1]], _ = strconv.Atoi(filepath.Base(dir))
 		}
@@ -75,7 +79,8 @@ func namespacePIDs(dir string) []string {
 	return strings.Fields(line)
 }
 
-// Kill ends a process and waits until the kernel has removed it, and with it, for PID 1 of a namespace, everything in there.
+// Kill ends a process and waits until the kernel has removed it, and with it, for PID 1 of a
+// namespace, everything in there.
 func Kill(pid int) error {
 	process, err := os.FindProcess(pid)
 	if err != nil {
@@ -102,8 +107,8 @@ func alive(pid int) bool {
 	return !strings.HasPrefix(rest, "Z") && !strings.HasPrefix(rest, "X")
 }
 
-// Members returns the pids of process pid and of all its descendants: of everything in a node, since what loses its parent there
-// gets the node's PID 1 as its new one.
+// Members returns the pids of process pid and of all its descendants: of everything in a node, since what loses its
+// parent there gets the node's PID 1 as its new one.
 func Members(pid int) []int {
 	children := map[int][]int{}
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
@@ -126,7 +131,8 @@ func Members(pid int) []int {
 	return members
 }
 
-// Memory returns the proportional set size of processes in bytes: memory that several share is counted once over all of them.
+// Memory returns the proportional set size of processes in bytes: memory that several share is
+// counted once over all of them.
 func Memory(pids []int) (bytes int64) {
 	for _, pid := range pids {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))

@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// TestMain lets the test program stand in for a daemon: PID 1 of a namespace with a daemon's name, or a process of that name without one.
+// TestMain lets the test program stand in for a daemon: PID 1 of a namespace with a daemon's name, or a
+// process of that name without one.
 func TestMain(m *testing.M) {
 	if os.Args[0] == Switch {
 		time.Sleep(time.Minute)
@@ -23,7 +24,10 @@ func TestMain(m *testing.M) {
 // fake starts a process with a daemon's name and folder, and waits until it shows them.
 func fake(t *testing.T, folder string, namespaces uintptr) *exec.Cmd {
 	t.Helper()
-	cmd := &exec.Cmd{Path: "/proc/self/exe", Args: []string{Switch, folder}, SysProcAttr: &syscall.SysProcAttr{Cloneflags: namespaces}}
+	cmd := &exec.Cmd{
+		Path: "/proc/self/exe", Args: []string{Switch, folder},
+		SysProcAttr: &syscall.SysProcAttr{Cloneflags: namespaces},
+	}
 	if err := cmd.Start(); err != nil {
 		t.Skip("cannot make a namespace here:", err)
 	}
@@ -76,7 +80,8 @@ func TestMembersAndMemory(t *testing.T) {
 	}
 	defer func() { _ = child.Process.Kill(); _ = child.Wait() }()
 	members := Members(os.Getpid())
-	if members[0] != os.Getpid() || !slices.Contains(members, child.Process.Pid) || slices.Contains(members, os.Getppid()) {
+	if members[0] != os.Getpid() || !slices.Contains(members, child.Process.Pid) ||
+		slices.Contains(members, os.Getppid()) {
 		t.Errorf("members of %d: %v, the child is %d", os.Getpid(), members, child.Process.Pid)
 	}
 	if bytes := Memory([]int{os.Getpid()}); bytes < 1<<20 || bytes > 1<<32 {

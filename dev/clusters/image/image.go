@@ -1,5 +1,5 @@
-// Package image writes and reads OCI images (image-spec v1.1) as archives and folders, with nothing but files: no daemon, no
-// registry. Writing is reproducible: the same input gives the same digest.
+// Package image writes and reads OCI images (image-spec v1.1) as archives and folders, with nothing but files: no
+// daemon, no registry. Writing is reproducible: the same input gives the same digest.
 package image
 
 import (
@@ -19,7 +19,8 @@ const (
 	typeDocker     = "application/vnd.docker.distribution.manifest.v2+json"
 )
 
-// Annotations that carry an image's name in an index: containerd's is whole, that of the specification often only the tag.
+// Annotations that carry an image's name in an index: containerd's is whole, that of the
+// specification often only the tag.
 const (
 	AnnotationName = "io.containerd.image.name"
 	AnnotationRef  = "org.opencontainers.image.ref.name"

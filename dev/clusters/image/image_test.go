@@ -37,7 +37,10 @@ func tree(t *testing.T, files map[string]string) string {
 func spec(dir string) Spec {
 	return Spec{
 		Reference: "localhost/test:1",
-		Layers:    []Layer{{Files: []File{{Source: filepath.Join(dir, "app"), Target: "/usr/bin/app", Mode: 0o755}, {Source: filepath.Join(dir, "etc"), Target: "/etc/app"}}}},
+		Layers: []Layer{{Files: []File{
+			{Source: filepath.Join(dir, "app"), Target: "/usr/bin/app", Mode: 0o755},
+			{Source: filepath.Join(dir, "etc"), Target: "/etc/app"},
+		}}},
 		Execution: Execution{Entrypoint: []string{"/usr/bin/app"}, User: "65532:65532", WorkingDir: "/"},
 	}
 }
@@ -56,7 +59,8 @@ func build(t *testing.T, s Spec) *Built {
 	return built
 }
 
-// The digest stands here in full: whoever changes what is written, and with it the digest of every image, has to change it on purpose.
+// The digest stands here in full: whoever changes what is written, and with it the digest of every image,
+// has to change it on purpose.
 func TestBuildIsReproducible(t *testing.T) {
 	files := map[string]string{"app": "program", "etc/a.conf": "a", "etc/sub/b.conf": "b"}
 	const want = "sha256:2078edf81f4d97dc44c0b5ed7c347a646e5f3ad29712c5d028990f9f96d52adc"
@@ -140,9 +144,21 @@ func TestBuildRefuses(t *testing.T) {
 	}{
 		{"no layer", nil, "at least one layer"},
 		{"no such file", []Layer{{Files: []File{{Source: filepath.Join(dir, "none"), Target: "/x"}}}}, "no such file"},
-		{"relative target", []Layer{{Files: []File{{Source: filepath.Join(dir, "app"), Target: "x"}}}}, "must be an absolute path"},
-		{"file as root", []Layer{{Files: []File{{Source: filepath.Join(dir, "app"), Target: "/"}}}}, "must be an absolute path"},
-		{"pipe", []Layer{{Files: []File{{Source: filepath.Join(dir, "pipe"), Target: "/x"}}}}, "neither file, folder nor link"},
+		{
+			"relative target",
+			[]Layer{{Files: []File{{Source: filepath.Join(dir, "app"), Target: "x"}}}},
+			"must be an absolute path",
+		},
+		{
+			"file as root",
+			[]Layer{{Files: []File{{Source: filepath.Join(dir, "app"), Target: "/"}}}},
+			"must be an absolute path",
+		},
+		{
+			"pipe",
+			[]Layer{{Files: []File{{Source: filepath.Join(dir, "pipe"), Target: "/x"}}}},
+			"neither file, folder nor link",
+		},
 		{"no tar", []Layer{{Tar: filepath.Join(dir, "text.tar")}}, "not an uncompressed tar"},
 		{"compressed", []Layer{{Tar: filepath.Join(dir, "zip.tar")}}, "not an uncompressed tar"},
 		{"no such tar", []Layer{{Tar: filepath.Join(dir, "none.tar")}}, "no such file"},
@@ -189,13 +205,17 @@ func TestArchive(t *testing.T) {
 			readJSON(t, layout, manifest.Config, &config)
 			want := Config{
 				Created: "1970-01-01T00:00:00Z", Architecture: runtime.GOARCH, OS: "linux",
-				Config: Execution{Entrypoint: []string{"/usr/bin/app"}, User: "65532:65532", WorkingDir: "/", Env: []string{DefaultPath}},
+				Config: Execution{
+					Entrypoint: []string{"/usr/bin/app"}, User: "65532:65532",
+					WorkingDir: "/", Env: []string{DefaultPath},
+				},
 				RootFS: RootFS{Type: "layers", DiffIDs: config.RootFS.DiffIDs},
 			}
 			if diff := cmp.Diff(want, config); diff != "" || len(config.RootFS.DiffIDs) != 1 {
 				t.Errorf("config (-want +got):\n%s", diff)
 			}
-			if layer := manifest.Layers[0]; (layer.MediaType == TypeLayerGzip) != compress || (layer.Digest == config.RootFS.DiffIDs[0]) == compress {
+			if layer := manifest.Layers[0]; (layer.MediaType == TypeLayerGzip) != compress ||
+				(layer.Digest == config.RootFS.DiffIDs[0]) == compress {
 				t.Errorf("layer %+v, diff id %s", layer, config.RootFS.DiffIDs[0])
 			}
 			if err := layout.Close(); err != nil {
@@ -219,10 +239,12 @@ func readJSON(t *testing.T, source Source, d Descriptor, out any) {
 
 func TestOpenRefuses(t *testing.T) {
 	dir := tree(t, map[string]string{
-		"empty.tar": "", "text.tar": strings.Repeat("no tar ", 200), "folder/oci-layout": "{}", "noimage/index.json": `{"manifests": []}`, "badjson/index.json": "{",
+		"empty.tar": "", "text.tar": strings.Repeat("no tar ", 200), "folder/oci-layout": "{}",
+		"noimage/index.json": `{"manifests": []}`, "badjson/index.json": "{",
 	})
 	for name, want := range map[string]string{
-		"empty.tar": "no OCI layout", "text.tar": "no OCI archive, or a broken one", "folder": "no OCI layout", "noimage": "names no image", "badjson": "index.json", "absent": "no such file",
+		"empty.tar": "no OCI layout", "text.tar": "no OCI archive, or a broken one", "folder": "no OCI layout",
+		"noimage": "names no image", "badjson": "index.json", "absent": "no such file",
 	} {
 		if _, err := Open(filepath.Join(dir, name)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Open(%s): %v, want %q", name, err, want)
@@ -235,9 +257,13 @@ func TestImageAmongSeveral(t *testing.T) {
 		return Descriptor{Digest: annotations["digest"], Annotations: annotations}
 	}
 	two := &Layout{name: "two.tar", Index: Index{Manifests: []Descriptor{
-		named(map[string]string{"digest": "1", AnnotationName: "localhost/a:1"}), named(map[string]string{"digest": "2", AnnotationRef: "localhost/b:1"}),
+		named(map[string]string{"digest": "1", AnnotationName: "localhost/a:1"}),
+		named(map[string]string{"digest": "2", AnnotationRef: "localhost/b:1"}),
 	}}}
-	one := &Layout{name: "one.tar", Index: Index{Manifests: []Descriptor{named(map[string]string{"digest": "3", AnnotationRef: "1.0"})}}}
+	one := &Layout{
+		name:  "one.tar",
+		Index: Index{Manifests: []Descriptor{named(map[string]string{"digest": "3", AnnotationRef: "1.0"})}},
+	}
 	for _, test := range []struct {
 		layout    *Layout
 		reference string

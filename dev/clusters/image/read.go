@@ -127,8 +127,8 @@ func (l *Layout) Close() error {
 	return l.file.Close()
 }
 
-// Image returns the image to load and the name it is to have. reference chooses among several and may be empty when there is one
-// that carries its name.
+// Image returns the image to load and the name it is to have. reference chooses among several and may be empty when
+// there is one that carries its name.
 func (l *Layout) Image(reference string) (Descriptor, string, error) {
 	var names []string
 	for _, d := range l.Index.Manifests {
@@ -143,7 +143,8 @@ func (l *Layout) Image(reference string) (Descriptor, string, error) {
 			reference = names[0]
 		}
 		if reference == "" {
-			return Descriptor{}, "", fmt.Errorf("%s does not say what its image is called: give --ref HOST/NAME:TAG", l.name)
+			return Descriptor{}, "", fmt.Errorf("%s does not say what its image is called: give --ref HOST/NAME:TAG",
+				l.name)
 		}
 		return l.Index.Manifests[0], reference, nil
 	}
@@ -152,5 +153,6 @@ func (l *Layout) Image(reference string) (Descriptor, string, error) {
 			return l.Index.Manifests[i], reference, nil
 		}
 	}
-	return Descriptor{}, "", fmt.Errorf("%s holds %d images; choose one with --ref: %s", l.name, len(names), strings.Join(names, ", "))
+	return Descriptor{}, "", fmt.Errorf("%s holds %d images; choose one with --ref: %s", l.name,
+		len(names), strings.Join(names, ", "))
 }

@@ -69,7 +69,10 @@ func Build(spec Spec, dir string) (*Built, error) {
 		return nil, errors.New("an image needs at least one layer")
 	}
 	b := &Built{blobs: map[string]blob{}}
-	config := Config{Created: spec.Created, Architecture: spec.Architecture, OS: "linux", Config: spec.Execution, RootFS: RootFS{Type: "layers"}}
+	config := Config{
+		Created: spec.Created, Architecture: spec.Architecture, OS: "linux", Config: spec.Execution,
+		RootFS: RootFS{Type: "layers"},
+	}
 	if config.Created == "" {
 		config.Created = "1970-01-01T00:00:00Z"
 	}
@@ -168,7 +171,10 @@ func (b *Built) layer(layer Layer, compress bool, dir string) (Descriptor, strin
 	if err := errors.Join(err, out.Close()); err != nil {
 		return Descriptor{}, "", err
 	}
-	d := Descriptor{MediaType: TypeLayerGzip, Digest: "sha256:" + hex.EncodeToString(packed.Sum(nil)), Size: info.Size()}
+	d := Descriptor{
+		MediaType: TypeLayerGzip,
+		Digest:    "sha256:" + hex.EncodeToString(packed.Sum(nil)), Size: info.Size(),
+	}
 	b.add(d, blob{file: out.Name(), size: d.Size})
 	return d, "sha256:" + hex.EncodeToString(plain.Sum(nil)), nil
 }
@@ -239,7 +245,10 @@ func isDir(name string) bool {
 }
 
 func packOne(w *tar.Writer, target string, file File) error {
-	header := &tar.Header{Name: strings.TrimPrefix(target, "/"), ModTime: time.Unix(0, 0), Uid: file.UID, Gid: file.GID, Format: tar.FormatPAX}
+	header := &tar.Header{
+		Name: strings.TrimPrefix(target, "/"), ModTime: time.Unix(0, 0), Uid: file.UID,
+		Gid: file.GID, Format: tar.FormatPAX,
+	}
 	if file.Source == "" {
 		header.Typeflag, header.Mode, header.Name = tar.TypeDir, 0o755, header.Name+"/"
 		return w.WriteHeader(header)
@@ -323,7 +332,10 @@ func (b *Built) archive(out io.Writer) error {
 	}
 	w := tar.NewWriter(out)
 	put := func(name string, size int64, content io.Reader) error {
-		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: size, ModTime: time.Unix(0, 0)}); err != nil {
+		if err := w.WriteHeader(&tar.Header{
+			Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: size,
+			ModTime: time.Unix(0, 0),
+		}); err != nil {
 			return err
 		}
 		_, err := io.Copy(w, content)

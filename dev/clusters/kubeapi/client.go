@@ -1,4 +1,5 @@
-// Package kubeapi asks a cluster's API server the few things that the runner wants to know, without the weight of client-go.
+// Package kubeapi asks a cluster's API server the few things that the runner wants to know, without
+// the weight of client-go.
 package kubeapi
 
 import (
@@ -38,7 +39,10 @@ func New(server, pki string) (*Client, error) {
 	}
 	// No proxy: the server is on a bridge of this machine, whatever the environment says.
 	return &Client{server: server, http: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12},
+		TLSClientConfig: &tls.Config{
+			RootCAs: pool, Certificates: []tls.Certificate{pair},
+			MinVersion: tls.VersionTLS12,
+		},
 	}}}, nil
 }
 
@@ -49,7 +53,8 @@ func (c *Client) Get(ctx context.Context, path string, out any) error {
 
 // Apply writes one object, given as YAML, to its path by server-side apply: made or changed, as needed.
 func (c *Client) Apply(ctx context.Context, path string, object []byte) error {
-	return c.do(ctx, http.MethodPatch, path+"?fieldManager=clusters&force=true", "application/apply-patch+yaml", object, nil)
+	return c.do(ctx, http.MethodPatch, path+"?fieldManager=clusters&force=true",
+		"application/apply-patch+yaml", object, nil)
 }
 
 func (c *Client) do(ctx context.Context, method, path, contentType string, body []byte, out any) error {
@@ -94,7 +99,8 @@ type Node struct {
 	}
 }
 
-// Ready says whether a node is ready by a heartbeat not older than since, and if not, why. A Node that was kept says Ready from before.
+// Ready says whether a node is ready by a heartbeat not older than since, and if not, why. A Node that was
+// kept says Ready from before.
 func (n Node) Ready(since time.Time) (bool, string) {
 	for _, condition := range n.Status.Conditions {
 		if condition.Type != "Ready" {

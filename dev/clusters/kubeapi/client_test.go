@@ -44,13 +44,17 @@ func TestApply(t *testing.T) {
 	var got string
 	client := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		got = strings.Join([]string{r.TLS.PeerCertificates[0].Subject.CommonName, r.Method, r.URL.String(), r.Header.Get("Content-Type"), string(body)}, " ")
+		got = strings.Join([]string{
+			r.TLS.PeerCertificates[0].Subject.CommonName, r.Method, r.URL.String(),
+			r.Header.Get("Content-Type"), string(body),
+		}, " ")
 		w.WriteHeader(http.StatusCreated)
 	})
 	if err := client.Apply(t.Context(), "/api/v1/namespaces/x", []byte("kind: Namespace")); err != nil {
 		t.Fatal(err)
 	}
-	if want := "admin PATCH /api/v1/namespaces/x?fieldManager=clusters&force=true application/apply-patch+yaml kind: Namespace"; got != want {
+	if want := "admin PATCH /api/v1/namespaces/x?fieldManager=clusters&force=true application/apply-patch+yaml kind: " +
+		"Namespace"; got != want {
 		t.Errorf("request %q, want %q", got, want)
 	}
 }
@@ -64,7 +68,10 @@ func TestErrorsSayWhatTheServerSaid(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, `{"kind": "Status", "message": "you may not"}`)
 	})
-	for path, want := range map[string]string{"/readyz": "403 Forbidden: [-]etcd failed", "/api": "GET /api: 403 Forbidden: you may not"} {
+	for path, want := range map[string]string{
+		"/readyz": "403 Forbidden: [-]etcd failed",
+		"/api":    "GET /api: 403 Forbidden: you may not",
+	} {
 		if err := client.Get(t.Context(), path, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Get(%s): %v, want %q", path, err, want)
 		}
@@ -84,7 +91,8 @@ func TestPods(t *testing.T) {
 }
 
 func TestNodeReady(t *testing.T) {
-	const node = `{"metadata": {"name": "local"}, "status": {"conditions": [{"type": "MemoryPressure", "status": "False"},
+	const node = `{"metadata": {"name": "local"}, "status": {"conditions": [
+		{"type": "MemoryPressure", "status": "False"},
 		{"type": "Ready", "status": "STATUS", "message": "why", "lastHeartbeatTime": "2026-01-02T03:04:05Z"}]}}`
 	beat := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, test := range []struct {

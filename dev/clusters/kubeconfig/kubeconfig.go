@@ -1,4 +1,5 @@
-// Package kubeconfig puts the contexts of clusters into a kubeconfig file and takes them out again, and leaves everything else in it alone.
+// Package kubeconfig puts the contexts of clusters into a kubeconfig file and takes them out again, and leaves
+// everything else in it alone.
 package kubeconfig
 
 import (
@@ -16,8 +17,8 @@ import (
 // lists are the parts of a kubeconfig that hold named entries.
 var lists = []string{"clusters", "contexts", "users"}
 
-// Merge puts the entries of other kubeconfig files into file, in place of those with the same names. The first of them becomes the current
-// context when there is none.
+// Merge puts the entries of other kubeconfig files into file, in place of those with the same names. The first of them
+// becomes the current context when there is none.
 func Merge(file string, others ...string) error {
 	return change(file, func(config map[string]any) error {
 		for _, other := range others {
@@ -38,7 +39,8 @@ func Merge(file string, others ...string) error {
 	})
 }
 
-// Remove takes the contexts with the given names out of file, with their clusters and users. A file that is not there is no error.
+// Remove takes the contexts with the given names out of file, with their clusters and users. A file
+// that is not there is no error.
 func Remove(file string, names ...string) error {
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		return nil

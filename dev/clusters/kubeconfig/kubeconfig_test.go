@@ -63,7 +63,10 @@ func TestMergeAndRemove(t *testing.T) {
 		t.Fatal(err)
 	}
 	once := read(t, file)
-	for _, want := range []string{"current-context: work", "name: local-admin", "server: https://10.77.0.2:6443", "token: secret", "colors: true"} {
+	for _, want := range []string{
+		"current-context: work", "name: local-admin", "server: https://10.77.0.2:6443",
+		"token: secret", "colors: true",
+	} {
 		if !strings.Contains(once, want) {
 			t.Errorf("%q is not in:\n%s", want, once)
 		}

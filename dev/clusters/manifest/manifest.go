@@ -1,4 +1,5 @@
-// Package manifest holds the objects that every cluster gets before its users do: DNS, the default StorageClass and IngressClass.
+// Package manifest holds the objects that every cluster gets before its users do: DNS, the default
+// StorageClass and IngressClass.
 package manifest
 
 import (
@@ -30,8 +31,10 @@ type Object struct {
 
 // plurals are the resources of the kinds in objects.yaml.
 var plurals = map[string]string{
-	"ServiceAccount": "serviceaccounts", "ClusterRole": "clusterroles", "ClusterRoleBinding": "clusterrolebindings", "ConfigMap": "configmaps",
-	"Deployment": "deployments", "Service": "services", "StorageClass": "storageclasses", "IngressClass": "ingressclasses",
+	"ServiceAccount": "serviceaccounts", "ClusterRole": "clusterroles",
+	"ClusterRoleBinding": "clusterrolebindings", "ConfigMap": "configmaps",
+	"Deployment": "deployments", "Service": "services", "StorageClass": "storageclasses",
+	"IngressClass": "ingressclasses",
 }
 
 // Objects returns the objects in the order in which they are to be applied.

@@ -31,7 +31,10 @@ func TestObjects(t *testing.T) {
 	if diff := cmp.Diff(want, paths); diff != "" {
 		t.Errorf("paths (-want +got):\n%s", diff)
 	}
-	for _, filled := range []string{"clusterIP: 10.96.0.10", "image: localhost/dns:1", `answer "{{ .Name }} 5 IN A {{ .Group.a }}.{{ .Group.b }}.{{ .Group.c }}.{{ .Group.d }}"`} {
+	for _, filled := range []string{
+		"clusterIP: 10.96.0.10", "image: localhost/dns:1",
+		`answer "{{ .Name }} 5 IN A {{ .Group.a }}.{{ .Group.b }}.{{ .Group.c }}.{{ .Group.d }}"`,
+	} {
 		if !strings.Contains(text.String(), filled) {
 			t.Errorf("%q is not in the objects", filled)
 		}

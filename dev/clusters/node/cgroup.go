@@ -27,8 +27,8 @@ func Cgroup(folder string) string {
 	return cgroupPrefix + filepath.Base(folder) + "-" + hex.EncodeToString(sum[:4])
 }
 
-// arrangeCgroups makes the cgroup that kubelet puts the cluster's pods into, in every hierarchy, and returns the cgroup version. PID 1
-// leaves the cgroup of the shell it was started from, whose end would take the node along.
+// arrangeCgroups makes the cgroup that kubelet puts the cluster's pods into, in every hierarchy, and returns the cgroup
+// version. PID 1 leaves the cgroup of the shell it was started from, whose end would take the node along.
 func arrangeCgroups(mountpoint, name string) (version int, err error) {
 	if _, err := os.Stat(filepath.Join(mountpoint, "cgroup.controllers")); err == nil {
 		return 2, arrangeUnified(mountpoint, name)
@@ -90,8 +90,8 @@ func enter(dir string) error {
 	return os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte("0"), 0o644)
 }
 
-// RemoveCgroups removes the empty cgroups that ended nodes have left behind, of every checkout. The kernel needs a moment to let go of the
-// last process.
+// RemoveCgroups removes the empty cgroups that ended nodes have left behind, of every checkout. The kernel needs a
+// moment to let go of the last process.
 func RemoveCgroups(mountpoint string) error {
 	living := map[string]bool{}
 	for folder := range daemon.List(daemon.Node) {

@@ -36,12 +36,13 @@ type values struct {
 
 func render(name string, cluster plan.Cluster, cgroup, kernel string) (string, error) {
 	var out bytes.Buffer
-	err := templates.ExecuteTemplate(&out, name, values{Cluster: cluster, Root: root, Cgroup: cgroup, Pause: PauseImage, Volatile: volatile(kernel)})
+	err := templates.ExecuteTemplate(&out, name,
+		values{Cluster: cluster, Root: root, Cgroup: cgroup, Pause: PauseImage, Volatile: volatile(kernel)})
 	return out.String(), err
 }
 
-// volatile says whether the overlayfs of a kernel release, such as 6.1.0-42-amd64, can leave out that every unmount writes the whole disk
-// behind it: since Linux 5.10.
+// volatile says whether the overlayfs of a kernel release, such as 6.1.0-42-amd64, can leave out that every unmount
+// writes the whole disk behind it: since Linux 5.10.
 func volatile(release string) bool {
 	var major, minor int
 	_, err := fmt.Sscanf(release, "%d.%d", &major, &minor)

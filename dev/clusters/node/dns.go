@@ -15,8 +15,8 @@ import (
 	"github.com/outposts-dev/outposts/dev/clusters/plan"
 )
 
-// AskDNS asks the cluster's DNS, from inside the node with PID 1 pid, for the Service of the API server, and returns an error unless the
-// answer is right.
+// AskDNS asks the cluster's DNS, from inside the node with PID 1 pid, for the Service of the API server, and returns an
+// error unless the answer is right.
 func AskDNS(pid int, cluster plan.Cluster) error {
 	done := make(chan error, 1)
 	go func() {

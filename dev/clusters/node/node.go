@@ -1,6 +1,6 @@
-// Package node is PID 1 of a cluster's only node: namespaces of this machine's kernel, in which it arranges mounts, cgroups and the
-// network, and then keeps the daemons of Kubernetes running. When it is killed the kernel ends every process, mount and interface of the
-// cluster; what is left are empty cgroups.
+// Package node is PID 1 of a cluster's only node: namespaces of this machine's kernel, in which it arranges mounts,
+// cgroups and the network, and then keeps the daemons of Kubernetes running. When it is killed the kernel ends every
+// process, mount and interface of the cluster; what is left are empty cgroups.
 package node
 
 import (
@@ -35,7 +35,8 @@ type Parts struct {
 func (p Parts) Check() error {
 	var errs []error
 	for _, file := range []string{
-		p.Kube + "/bin/kube", p.Runtime + "/bin/containerd", p.Runtime + "/bin/runc", p.Runtime + "/bin/containerd-shim-runc-v2",
+		p.Kube + "/bin/kube", p.Runtime + "/bin/containerd", p.Runtime + "/bin/runc",
+		p.Runtime + "/bin/containerd-shim-runc-v2",
 		p.Runtime + "/cni/ptp", p.Runtime + "/cni/host-local", p.Runtime + "/cni/portmap", p.Runtime + "/cni/loopback",
 		p.Netpol + "/kube-router", p.DNS + "/coredns",
 	} {
@@ -69,14 +70,18 @@ const (
 
 // Start starts PID 1 of the cluster's node, and returns its pid.
 func Start(ctx context.Context, folder string, cluster plan.Cluster, parts Parts) (int, error) {
-	text, err := json.Marshal(settings{Name: cluster.Name, Index: cluster.Index, Network: cluster.Network.String(), Parts: parts})
+	text, err := json.Marshal(settings{
+		Name: cluster.Name, Index: cluster.Index,
+		Network: cluster.Network.String(), Parts: parts,
+	})
 	if err != nil {
 		return 0, err
 	}
 	if err := state.WriteFile(filepath.Join(folder, settingsFile), append(text, '\n'), 0o600); err != nil {
 		return 0, err
 	}
-	const namespaces = syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC
+	const namespaces = syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWNET |
+		syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC
 	if err := daemon.Start(daemon.Node, folder, Log(folder), namespaces); err != nil {
 		return 0, err
 	}
@@ -108,7 +113,8 @@ func Running(folder string) (Parts, error) {
 	return s.Parts, json.Unmarshal(text, &s)
 }
 
-// Main is PID 1 of a node. It returns when it gets SIGTERM, or when the node cannot be set up; either way the kernel ends the rest.
+// Main is PID 1 of a node. It returns when it gets SIGTERM, or when the node cannot be set up; either
+// way the kernel ends the rest.
 func Main(folder string) int {
 	logger := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	if err := run(folder, logger); err != nil {

@@ -64,7 +64,10 @@ func TestConfig(t *testing.T) {
 
 // TestVolatile holds which kernels are asked for an option that older ones refuse.
 func TestVolatile(t *testing.T) {
-	for release, want := range map[string]bool{"5.9.16": false, "5.10.0-28-amd64\n": true, "4.19.0": false, "6.1": true, "10.0.1-rc2+": true, "odd": false, "": false} {
+	for release, want := range map[string]bool{
+		"5.9.16": false, "5.10.0-28-amd64\n": true, "4.19.0": false, "6.1": true,
+		"10.0.1-rc2+": true, "odd": false, "": false,
+	} {
 		if got := volatile(release); got != want {
 			t.Errorf("volatile(%q) is %v", release, got)
 		}
@@ -84,7 +87,8 @@ func TestPartsCheck(t *testing.T) {
 	dir := t.TempDir()
 	parts := Parts{Kube: dir + "/kube", Runtime: dir + "/runtime", Netpol: dir + "/netpol", DNS: dir + "/dns"}
 	files := []string{
-		"kube/bin/kube", "runtime/bin/containerd", "runtime/bin/runc", "runtime/bin/containerd-shim-runc-v2", "runtime/cni/ptp", "runtime/cni/host-local",
+		"kube/bin/kube", "runtime/bin/containerd", "runtime/bin/runc", "runtime/bin/containerd-shim-runc-v2",
+		"runtime/cni/ptp", "runtime/cni/host-local",
 		"runtime/cni/portmap", "runtime/cni/loopback", "netpol/kube-router", "dns/coredns",
 	}
 	for _, name := range files {
@@ -107,7 +111,8 @@ func TestPartsCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := parts.Check()
-	if err == nil || !strings.Contains(err.Error(), "dns/coredns") || !strings.Contains(err.Error(), "kube/bin/kube: not a program") || !strings.Contains(err.Error(), "make tools") {
+	if err == nil || !strings.Contains(err.Error(), "dns/coredns") ||
+		!strings.Contains(err.Error(), "kube/bin/kube: not a program") || !strings.Contains(err.Error(), "make tools") {
 		t.Errorf("Check: %v", err)
 	}
 }
@@ -132,7 +137,8 @@ func TestCgroupsOfVersion1(t *testing.T) {
 		t.Fatalf("version %d, %v", version, err)
 	}
 	for file, want := range map[string]string{
-		"cpuset/outposts-a/cpuset.cpus": "0-1", "cpuset/outposts-a/cpuset.mems": "0", "systemd/outposts-a/daemons/cgroup.procs": "0",
+		"cpuset/outposts-a/cpuset.cpus": "0-1", "cpuset/outposts-a/cpuset.mems": "0",
+		"systemd/outposts-a/daemons/cgroup.procs": "0",
 	} {
 		if got, err := os.ReadFile(filepath.Join(top, file)); err != nil || string(got) != want {
 			t.Errorf("%s: %q, %v", file, got, err)
@@ -152,22 +158,27 @@ func TestCgroupsOfVersion2(t *testing.T) {
 		t.Fatal(err)
 	}
 	// In a real one the kernel puts this file into each new group.
-	if err := os.WriteFile(filepath.Join(top, "outposts-a", "cgroup.controllers"), []byte("cpu memory pids\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(top, "outposts-a", "cgroup.controllers"),
+		[]byte("cpu memory pids\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	version, err := arrangeCgroups(top, "outposts-a")
 	if err != nil || version != 2 {
 		t.Fatalf("version %d, %v", version, err)
 	}
-	for file, want := range map[string]string{"cgroup.subtree_control": "+pids", "outposts-a/cgroup.subtree_control": "+pids", "outposts-a/daemons/cgroup.procs": "0"} {
+	for file, want := range map[string]string{
+		"cgroup.subtree_control":            "+pids",
+		"outposts-a/cgroup.subtree_control": "+pids", "outposts-a/daemons/cgroup.procs": "0",
+	} {
 		if got, err := os.ReadFile(filepath.Join(top, file)); err != nil || string(got) != want {
 			t.Errorf("%s: %q, %v", file, got, err)
 		}
 	}
 }
 
-// TestCgroupsOfVersion2InTheKernel does with the kernel's own version 2, which is there beside version 1 too, what a node and the end of a node do: each
-// in a process of its own, since it enters the group, and in a mount namespace of its own.
+// TestCgroupsOfVersion2InTheKernel does with the kernel's own version 2, which is there beside version 1 too,
+// what a node and the end of a node do: each in a process of its own, since it enters the group, and in a
+// mount namespace of its own.
 func TestCgroupsOfVersion2InTheKernel(t *testing.T) {
 	const name = "outposts-kernel-test"
 	step := os.Getenv("CGROUP_STEP")
@@ -229,10 +240,14 @@ func TestCgroupsOfVersion2InTheKernel(t *testing.T) {
 	}
 }
 
-// TestRemoveCgroups holds that the groups of a dead node go, in every hierarchy, and those of a living one stay, empty as they may be.
+// TestRemoveCgroups holds that the groups of a dead node go, in every hierarchy, and those of a living one
+// stay, empty as they may be.
 func TestRemoveCgroups(t *testing.T) {
 	top := t.TempDir()
-	for _, dir := range []string{"memory/outposts-dead/kubepods/burstable/pod1", "systemd/outposts-dead/daemons", "outposts-dead/daemons", "memory/outposts-live/kubepods", "memory/other"} {
+	for _, dir := range []string{
+		"memory/outposts-dead/kubepods/burstable/pod1", "systemd/outposts-dead/daemons",
+		"outposts-dead/daemons", "memory/outposts-live/kubepods", "memory/other",
+	} {
 		if err := os.MkdirAll(filepath.Join(top, dir), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -249,7 +264,10 @@ func TestRemoveCgroups(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{".", "memory", "memory/other", "memory/outposts-live", "memory/outposts-live/kubepods", "systemd"}, left); diff != "" {
+	if diff := cmp.Diff([]string{
+		".", "memory", "memory/other", "memory/outposts-live", "memory/outposts-live/kubepods",
+		"systemd",
+	}, left); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	// One that is still in use is an error that names it.

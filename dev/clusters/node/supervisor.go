@@ -18,8 +18,8 @@ type program struct {
 	env  []string // besides the node's own
 }
 
-// supervisor starts programs, starts them again when they end, and reaps whatever loses its parent. exec.Cmd cannot be used beside it:
-// both would wait for the same children.
+// supervisor starts programs, starts them again when they end, and reaps whatever loses its parent. exec.Cmd cannot be
+// used beside it: both would wait for the same children.
 type supervisor struct {
 	logs   string
 	logger *slog.Logger
@@ -83,7 +83,8 @@ func (s *supervisor) reap() {
 		delete(s.running, pid)
 		s.mu.Unlock()
 		if ended != nil {
-			s.logger.Warn("ended; will start again", "program", ended.program.name, "pid", pid, "exit", status.ExitStatus(), "signal", status.Signal())
+			s.logger.Warn("ended; will start again", "program", ended.program.name, "pid", pid,
+				"exit", status.ExitStatus(), "signal", status.Signal())
 			go s.restart(ended)
 		}
 	}

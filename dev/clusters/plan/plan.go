@@ -1,5 +1,5 @@
-// Package plan derives every address of a cluster from its place in the network, so that nothing has to be negotiated and two
-// runs agree.
+// Package plan derives every address of a cluster from its place in the network, so that nothing has to be
+// negotiated and two runs agree.
 package plan
 
 import (
@@ -11,7 +11,8 @@ import (
 // DefaultNetwork is what the clusters use when nothing else is said.
 const DefaultNetwork = "10.77.0.0/16"
 
-// Fixed places in the network: the bridge's own address, which is also the registry's, and the machine's on the same bridge.
+// Fixed places in the network: the bridge's own address, which is also the registry's, and the
+// machine's on the same bridge.
 const (
 	bridgeHost  = 1
 	machineHost = 254
@@ -24,8 +25,8 @@ const (
 // RegistryPort is where the local registry listens on the bridge's address.
 const RegistryPort = 5000
 
-// Network is a /16 of 10.0.0.0/8 that holds the bridge, the nodes and their LoadBalancer addresses: N.0.0/24 is the bridge,
-// N.I.0/24 belongs to the LoadBalancer Services of the cluster with index I.
+// Network is a /16 of 10.0.0.0/8 that holds the bridge, the nodes and their LoadBalancer addresses: N.0.0/24 is the
+// bridge, N.I.0/24 belongs to the LoadBalancer Services of the cluster with index I.
 type Network struct{ prefix netip.Prefix }
 
 // ParseNetwork reads a network such as 10.77.0.0/16.
@@ -39,7 +40,9 @@ func ParseNetwork(s string) (Network, error) {
 		return Network{}, fmt.Errorf("network %q: must be a /16 of 10.0.0.0/8, such as %s", s, DefaultNetwork)
 	}
 	if x := a.As4()[1]; x >= 95 && x <= 127 || x == 255 {
-		return Network{}, fmt.Errorf("network %q: 10.95 to 10.127 are for Services inside the clusters, and 10.255 has no room above it; choose another", s)
+		return Network{}, fmt.Errorf(
+			"network %q: 10.95 to 10.127 are for Services inside the clusters, and 10.255 has no room above it; "+
+				"choose another", s)
 	}
 	return Network{prefix: p}, nil
 }
@@ -83,7 +86,8 @@ var validName = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,9}[a-z0-9])?$`)
 // CheckName says what is wrong with a cluster's name. It becomes part of interface names, which have 15 characters.
 func CheckName(name string) error {
 	if !validName.MatchString(name) {
-		return fmt.Errorf("cluster name %q: 1 to 11 characters a-z, 0-9 and -, beginning with a letter and not ending with -", name)
+		return fmt.Errorf(
+			"cluster name %q: 1 to 11 characters a-z, 0-9 and -, beginning with a letter and not ending with -", name)
 	}
 	return nil
 }
@@ -97,8 +101,8 @@ func (c Cluster) Server() string { return fmt.Sprintf("https://%s:6443", c.Node(
 // LoadBalancers returns the addresses for Services of type LoadBalancer.
 func (c Cluster) LoadBalancers() netip.Prefix { return c.Network.LoadBalancers(c.Index) }
 
-// Pods returns the addresses of pods, known only inside the node: what leaves it has the node's address. There are 2,046, since
-// an address that was given back rests for a while: more than the kubelet's maxPods.
+// Pods returns the addresses of pods, known only inside the node: what leaves it has the node's address. There are
+// 2,046, since an address that was given back rests for a while: more than the kubelet's maxPods.
 func (c Cluster) Pods() netip.Prefix {
 	a := c.Network.prefix.Addr().As4()
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{a[0], a[1] + 1, byte(8 * c.Index), 0}), 21)
@@ -119,7 +123,8 @@ func (c Cluster) DNS() netip.Addr {
 	return netip.AddrFrom4(a)
 }
 
-// MAC returns the node's hardware address. A new one after a restart would leave stale neighbour entries for up to 30 s.
+// MAC returns the node's hardware address. A new one after a restart would leave stale neighbour
+// entries for up to 30 s.
 func (c Cluster) MAC() string { return MAC(c.Node()) }
 
 // MAC derives a locally administered hardware address from an IPv4 address.

@@ -77,7 +77,8 @@ func built(t *testing.T, text string) *image.Built {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b, err := image.Build(image.Spec{Layers: []image.Layer{{Files: []image.File{{Source: file, Target: "/file"}}}}}, t.TempDir())
+	b, err := image.Build(image.Spec{Layers: []image.Layer{{Files: []image.File{{Source: file, Target: "/file"}}}}},
+		t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +95,8 @@ func reference(t *testing.T, s string) Reference {
 	return r
 }
 
-// TestPull does what containerd does: the manifest by tag with the registry it means, the manifest by digest, then config and layers.
+// TestPull does what containerd does: the manifest by tag with the registry it means, the manifest by
+// digest, then config and layers.
 func TestPull(t *testing.T) {
 	store := Store{Dir: t.TempDir()}
 	b := built(t, "one")
@@ -122,7 +124,8 @@ func TestPull(t *testing.T) {
 	}
 	get(http.MethodGet, "/v2/", 200)
 	head, _ := get(http.MethodHead, "/v2/a/b/manifests/1?ns=quay.io", 200)
-	if got := head.Get("Docker-Content-Digest"); got != b.Manifest.Digest || head.Get("Content-Type") != image.TypeManifest || head.Get("Content-Length") != fmt.Sprint(b.Manifest.Size) {
+	if got := head.Get("Docker-Content-Digest"); got != b.Manifest.Digest ||
+		head.Get("Content-Type") != image.TypeManifest || head.Get("Content-Length") != fmt.Sprint(b.Manifest.Size) {
 		t.Errorf("HEAD: %v", head)
 	}
 	byDigest, text := get(http.MethodGet, "/v2/a/b/manifests/"+b.Manifest.Digest+"?ns=quay.io", 200)
@@ -134,7 +137,8 @@ func TestPull(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, part := range append(manifest.Layers, manifest.Config) {
-		if _, blob := get(http.MethodGet, "/v2/a/b/blobs/"+part.Digest+"?ns=quay.io", 200); int64(len(blob)) != part.Size {
+		if _, blob := get(http.MethodGet, "/v2/a/b/blobs/"+part.Digest+"?ns=quay.io",
+			200); int64(len(blob)) != part.Size {
 			t.Errorf("blob %s has %d bytes, want %d", part.Digest, len(blob), part.Size)
 		}
 	}
@@ -144,7 +148,8 @@ func TestPull(t *testing.T) {
 		t.Errorf("error: %s", text)
 	}
 	for _, path := range []string{
-		"/v2/a/b/manifests/2?ns=quay.io", "/v2/a/b/manifests/..%2f1?ns=quay.io", "/v2/a/b/manifests/1?ns=../quay.io", "/v2/a/b/blobs/sha256:x", "/v2/a/b/blobs/..", "/v2/a/b",
+		"/v2/a/b/manifests/2?ns=quay.io", "/v2/a/b/manifests/..%2f1?ns=quay.io", "/v2/a/b/manifests/1?ns=../quay.io",
+		"/v2/a/b/blobs/sha256:x", "/v2/a/b/blobs/..", "/v2/a/b",
 		"/v2/a/b/blobs/sha256:" + strings.Repeat("0", 64), "/v2/a/b/manifests/sha256:" + strings.Repeat("0", 64),
 	} {
 		get(http.MethodGet, path, 404)
@@ -178,7 +183,10 @@ func TestAddReplacesAndLists(t *testing.T) {
 		}
 		got[r.String()] = d.Digest
 	}
-	want := map[string]string{"localhost/a:1": second.Manifest.Digest, "docker.io/library/python:3": first.Manifest.Digest}
+	want := map[string]string{
+		"localhost/a:1":              second.Manifest.Digest,
+		"docker.io/library/python:3": first.Manifest.Digest,
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -224,7 +232,8 @@ func TestAddRefusesABrokenImage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			store := Store{Dir: t.TempDir()}
 			r := reference(t, "localhost/a:1")
-			if err := store.Add(r, source, good.Manifest); err == nil || !strings.Contains(err.Error(), "image localhost/a:1: ") {
+			if err := store.Add(r, source, good.Manifest); err == nil ||
+				!strings.Contains(err.Error(), "image localhost/a:1: ") {
 				t.Errorf("Add: %v", err)
 			}
 			if _, err := store.Resolve(r); !errors.Is(err, fs.ErrNotExist) {

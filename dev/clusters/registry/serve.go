@@ -23,7 +23,10 @@ func Serve(ctx context.Context, address string, store Store, logger *slog.Logger
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: Handler(store, logger), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+	server := &http.Server{
+		Handler:           Handler(store, logger),
+		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
+	}
 	stopped := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stopped()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -32,8 +35,8 @@ func Serve(ctx context.Context, address string, store Store, logger *slog.Logger
 	return nil
 }
 
-// Handler serves the pull half of the OCI distribution API (distribution-spec v1.1, end-1 to end-3). containerd asks for an image of any
-// registry here and says in the query `ns` which registry it means.
+// Handler serves the pull half of the OCI distribution API (distribution-spec v1.1, end-1 to end-3). containerd asks
+// for an image of any registry here and says in the query `ns` which registry it means.
 func Handler(store Store, logger *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -70,7 +73,8 @@ func Handler(store Store, logger *slog.Logger) http.Handler {
 		descriptor, err := store.Resolve(reference)
 		if err != nil {
 			logger.Info("no such image", "image", reference.String(), "err", err)
-			refuse(w, http.StatusNotFound, "MANIFEST_UNKNOWN", "image "+reference.String()+" was not loaded: clusters load FILE --ref "+reference.String())
+			refuse(w, http.StatusNotFound, "MANIFEST_UNKNOWN",
+				"image "+reference.String()+" was not loaded: clusters load FILE --ref "+reference.String())
 			return
 		}
 		store.serveBlob(w, r, descriptor)

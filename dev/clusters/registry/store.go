@@ -1,5 +1,6 @@
-// Package registry keeps images on disk and serves them to containerd under every image name there is. A folder of blobs and one
-// small file for each reference: what `load` writes, the nodes can pull at once, and it survives restarts.
+// Package registry keeps images on disk and serves them to containerd under every image name there is.
+// A folder of blobs and one small file for each reference: what `load` writes, the nodes can pull at
+// once, and it survives restarts.
 package registry
 
 import (
@@ -22,8 +23,9 @@ import (
 type Store struct{ Dir string }
 
 var (
-	validHost   = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?(:[0-9]+)?$`)
-	validName   = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
+	validHost = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?(:[0-9]+)?$`)
+	validName = regexp.MustCompile(
+		`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
 	validTag    = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
 	validDigest = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 )
@@ -47,7 +49,8 @@ func ParseReference(s string) (Reference, error) {
 		r.Name = "library/" + r.Name
 	}
 	if !validHost.MatchString(r.Host) || !validName.MatchString(r.Name) || !validTag.MatchString(r.Tag) {
-		return r, fmt.Errorf("image reference %q: not of the form HOST/NAME:TAG, such as localhost/outposts/outpost:dev", s)
+		return r, fmt.Errorf(
+			"image reference %q: not of the form HOST/NAME:TAG, such as localhost/outposts/outpost:dev", s)
 	}
 	return r, nil
 }
@@ -75,8 +78,8 @@ func (s Store) Resolve(r Reference) (image.Descriptor, error) {
 	return d, json.Unmarshal(text, &d)
 }
 
-// Add copies an image with everything it refers to, and then lets the reference stand for it. Blobs are checked on the way, so that a
-// broken image is refused before any reference changes.
+// Add copies an image with everything it refers to, and then lets the reference stand for it. Blobs are checked on the
+// way, so that a broken image is refused before any reference changes.
 func (s Store) Add(r Reference, source image.Source, root image.Descriptor) error {
 	if err := s.copy(source, root); err != nil {
 		return fmt.Errorf("image %s: %w", r, err)

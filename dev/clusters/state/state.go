@@ -1,5 +1,5 @@
-// Package state is the folder in which the clusters of one checkout keep their data, and the lock that lets one run at a time
-// change them. What runs is never read from files, but asked of the kernel (package daemon).
+// Package state is the folder in which the clusters of one checkout keep their data, and the lock that lets one run at
+// a time change them. What runs is never read from files, but asked of the kernel (package daemon).
 package state
 
 import (
@@ -97,7 +97,9 @@ func (d Dir) Ensure(name string, network plan.Network) (plan.Cluster, error) {
 	cluster, err := read(file)
 	if err == nil {
 		if cluster.Network != network {
-			return plan.Cluster{}, fmt.Errorf("cluster %s was made for network %s, not %s: use that one, or `clusters down --purge %s` first", name, cluster.Network, network, name)
+			return plan.Cluster{}, fmt.Errorf(
+				"cluster %s was made for network %s, not %s: use that one, or `clusters down --purge %s` first", name,
+				cluster.Network, network, name)
 		}
 		return cluster, nil
 	}
@@ -138,7 +140,8 @@ func place(name string, others []plan.Cluster) (int, error) {
 			return index, nil
 		}
 	}
-	return 0, fmt.Errorf("no place for cluster %s: there are %d; `clusters down --purge NAME` gives one back", name, len(others))
+	return 0, fmt.Errorf("no place for cluster %s: there are %d; `clusters down --purge NAME` gives one back",
+		name, len(others))
 }
 
 func read(file string) (plan.Cluster, error) {
@@ -148,10 +151,13 @@ func read(file string) (plan.Cluster, error) {
 	}
 	var r record
 	if err := json.Unmarshal(text, &r); err != nil {
-		return plan.Cluster{}, fmt.Errorf("%s: %w; `clusters down --purge %s` removes this cluster", file, err, filepath.Base(filepath.Dir(file)))
+		return plan.Cluster{}, fmt.Errorf("%s: %w; `clusters down --purge %s` removes this cluster", file, err,
+			filepath.Base(filepath.Dir(file)))
 	}
 	if r.Format != format {
-		return plan.Cluster{}, fmt.Errorf("%s was written by another version (format %d, this one reads %d): `clusters down --purge %s` removes this cluster", file, r.Format, format, r.Name)
+		return plan.Cluster{}, fmt.Errorf(
+			"%s was written by another version (format %d, this one reads %d): `clusters down --purge %s` removes "+
+				"this cluster", file, r.Format, format, r.Name)
 	}
 	network, err := plan.ParseNetwork(r.Network)
 	if err != nil {

@@ -47,7 +47,12 @@ func TestEnsureGivesPlaces(t *testing.T) {
 		t.Errorf("after a removal: %+v, %v", cluster, err)
 	}
 	all, err := dir.Clusters()
-	want := []plan.Cluster{{Name: "local", Index: 2}, {Name: "remote", Index: 3}, {Name: "new", Index: 4}, {Name: "t2", Index: 5}}
+	want := []plan.Cluster{
+		{Name: "local", Index: 2},
+		{Name: "remote", Index: 3},
+		{Name: "new", Index: 4},
+		{Name: "t2", Index: 5},
+	}
 	if diff := cmp.Diff(want, all, cmpopts.IgnoreFields(plan.Cluster{}, "Network")); diff != "" || err != nil {
 		t.Errorf("clusters (-want +got): %v\n%s", err, diff)
 	}
@@ -60,7 +65,8 @@ func TestEnsureWithoutAPlaceLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := dir.Ensure("toomany", network); err == nil || !strings.Contains(err.Error(), "no place for cluster toomany") {
+	if _, err := dir.Ensure("toomany", network); err == nil ||
+		!strings.Contains(err.Error(), "no place for cluster toomany") {
 		t.Errorf("one too many: %v", err)
 	}
 	if _, err := dir.Ensure("local", network); err != nil {
@@ -80,7 +86,10 @@ func TestEnsureRefuses(t *testing.T) {
 	if _, err := dir.Ensure("one", network); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"future": `{"format": 2, "name": "future"}`, "broken": `{"format": 1,`, "nonet": `{"format": 1, "name": "nonet", "network": "x"}`} {
+	for name, text := range map[string]string{
+		"future": `{"format": 2, "name": "future"}`, "broken": `{"format": 1,`,
+		"nonet": `{"format": 1, "name": "nonet", "network": "x"}`,
+	} {
 		if err := os.MkdirAll(dir.Cluster(name), 0o700); err != nil {
 			t.Fatal(err)
 		}

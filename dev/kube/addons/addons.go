@@ -1,5 +1,6 @@
-// Package addons is what a bare cluster lacks and a hosted one has: addresses for Services of type LoadBalancer, volumes
-// for claims of the default StorageClass, and an Ingress controller that ends TLS. One process on one set of informers.
+// Package addons is what a bare cluster lacks and a hosted one has: addresses for Services of type
+// LoadBalancer, volumes for claims of the default StorageClass, and an Ingress controller that ends TLS. One
+// process on one set of informers.
 package addons
 
 import (
@@ -24,10 +25,11 @@ import (
 
 // Options say which cluster the addons serve and with what.
 type Options struct {
-	Pool      netip.Prefix // addresses for LoadBalancer Services, e.g. 10.77.2.0/24; its first and last are not given out
-	NodeIP    string       // address of the only node: where Ingresses are served
-	NodeName  string       // name of the only node: where volumes are
-	VolumeDir string       // directory on the node that holds one directory for each volume
+	// addresses for LoadBalancer Services, e.g. 10.77.2.0/24; its first and last are not given out
+	Pool      netip.Prefix
+	NodeIP    string // address of the only node: where Ingresses are served
+	NodeName  string // name of the only node: where volumes are
+	VolumeDir string // directory on the node that holds one directory for each volume
 }
 
 // NewCommand returns the program "addons", which runs until it gets SIGINT or SIGTERM.
@@ -62,18 +64,21 @@ func NewCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&kubeconfig, "kubeconfig", "", "how to reach the API server")
 	cmd.Flags().StringVar(&pool, "lb-pool", "10.77.2.0/24", "addresses for Services of type LoadBalancer")
-	cmd.Flags().StringVar(&opts.NodeIP, "node-ip", "", "address of the node; Ingresses are served on its ports 80 and 443")
+	cmd.Flags().StringVar(&opts.NodeIP, "node-ip", "",
+		"address of the node; Ingresses are served on its ports 80 and 443")
 	cmd.Flags().StringVar(&opts.NodeName, "node-name", "", "name of the node that volumes are bound to")
-	cmd.Flags().StringVar(&opts.VolumeDir, "volume-dir", "/var/lib/outposts/volumes", "directory on the node for volumes")
+	cmd.Flags().StringVar(&opts.VolumeDir, "volume-dir", "/var/lib/outposts/volumes",
+		"directory on the node for volumes")
 	return cmd
 }
 
 // Run serves the cluster until ctx ends. A failed write is logged and tried again, at the latest after ten seconds.
 func Run(ctx context.Context, client kubernetes.Interface, opts Options, logger *slog.Logger) error {
 	factory := informers.NewSharedInformerFactory(client, 0)
-	tlsOnly := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithTweakListOptions(func(o *metav1.ListOptions) {
-		o.FieldSelector = fields.OneTermEqualSelector("type", "kubernetes.io/tls").String()
-	}))
+	tlsOnly := informers.NewSharedInformerFactoryWithOptions(client, 0,
+		informers.WithTweakListOptions(func(o *metav1.ListOptions) {
+			o.FieldSelector = fields.OneTermEqualSelector("type", "kubernetes.io/tls").String()
+		}))
 	services, ingresses := factory.Core().V1().Services(), factory.Networking().V1().Ingresses()
 	claims, volumes := factory.Core().V1().PersistentVolumeClaims(), factory.Core().V1().PersistentVolumes()
 	classes, secrets := factory.Storage().V1().StorageClasses(), tlsOnly.Core().V1().Secrets()
@@ -85,8 +90,14 @@ func Run(ctx context.Context, client kubernetes.Interface, opts Options, logger 
 		default:
 		}
 	}
-	handler := cache.ResourceEventHandlerFuncs{AddFunc: note, UpdateFunc: func(_, now any) { note(now) }, DeleteFunc: note}
-	for _, informer := range []cache.SharedIndexInformer{services.Informer(), ingresses.Informer(), claims.Informer(), volumes.Informer(), classes.Informer()} {
+	handler := cache.ResourceEventHandlerFuncs{
+		AddFunc:    note,
+		UpdateFunc: func(_, now any) { note(now) }, DeleteFunc: note,
+	}
+	for _, informer := range []cache.SharedIndexInformer{
+		services.Informer(), ingresses.Informer(), claims.Informer(),
+		volumes.Informer(), classes.Informer(),
+	} {
 		if _, err := informer.AddEventHandler(handler); err != nil {
 			return err
 		}
@@ -107,11 +118,15 @@ func Run(ctx context.Context, client kubernetes.Interface, opts Options, logger 
 	go func() { served <- router.serve(ctx, opts.NodeIP) }()
 
 	balancer := balancer{client: client, services: services.Lister(), pool: opts.Pool}
-	provisioner := provisioner{client: client, claims: claims.Lister(), volumes: volumes.Lister(), classes: classes.Lister(), dir: opts.VolumeDir, node: opts.NodeName}
+	provisioner := provisioner{
+		client: client, claims: claims.Lister(), volumes: volumes.Lister(),
+		classes: classes.Lister(), dir: opts.VolumeDir, node: opts.NodeName,
+	}
 	publisher := publisher{client: client, ingresses: ingresses.Lister(), address: opts.NodeIP}
 	logger.Info("addons running", "pool", opts.Pool.String(), "node", opts.NodeName)
 	for {
-		if err := errors.Join(balancer.sync(ctx), provisioner.sync(ctx), publisher.sync(ctx)); err != nil && ctx.Err() == nil {
+		if err := errors.Join(balancer.sync(ctx), provisioner.sync(ctx), publisher.sync(ctx)); err != nil &&
+			ctx.Err() == nil {
 			logger.Warn("addons: will try again", "err", err)
 		}
 		select {

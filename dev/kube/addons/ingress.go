@@ -46,7 +46,10 @@ type router struct {
 
 type backendKey struct{}
 
-func newRouter(ingresses netlisters.IngressLister, services corelisters.ServiceLister, secrets corelisters.SecretLister, logger *slog.Logger) (*router, error) {
+func newRouter(
+	ingresses netlisters.IngressLister, services corelisters.ServiceLister, secrets corelisters.SecretLister,
+	logger *slog.Logger,
+) (*router, error) {
 	fallback, err := selfSigned("ingress.invalid")
 	if err != nil {
 		return nil, fmt.Errorf("fallback certificate: %w", err)
@@ -59,7 +62,8 @@ func newRouter(ingresses netlisters.IngressLister, services corelisters.ServiceL
 			p.Out.Host = p.In.Host
 		},
 		FlushInterval: -1, // progress events must not wait for a full buffer
-		// The environment's proxy is for the world outside. A backend's certificate is checked by nobody here, as in other controllers.
+		// The environment's proxy is for the world outside. A backend's certificate is checked by nobody
+		// here, as in other controllers.
 		Transport: &http.Transport{
 			DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 			TLSClientConfig:     &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // see above
@@ -161,15 +165,16 @@ func (r *router) backend(host, path string) *url.URL {
 	return best
 }
 
-// target returns the URL of a backend: its Service's ClusterIP and port. https when the port's appProtocol says so, or the
-// annotation that ingress-nginx reads.
+// target returns the URL of a backend: its Service's ClusterIP and port. https when the port's appProtocol says so, or
+// the annotation that ingress-nginx reads.
 func (r *router) target(ing *netv1.Ingress, backend *netv1.IngressServiceBackend) *url.URL {
 	svc, err := r.services.Services(ing.Namespace).Get(backend.Name)
 	if err != nil || svc.Spec.ClusterIP == "" || svc.Spec.ClusterIP == "None" {
 		return nil
 	}
 	for _, port := range svc.Spec.Ports {
-		if backend.Port.Name != "" && port.Name != backend.Port.Name || backend.Port.Name == "" && port.Port != backend.Port.Number {
+		if backend.Port.Name != "" && port.Name != backend.Port.Name || backend.Port.Name == "" &&
+			port.Port != backend.Port.Number {
 			continue
 		}
 		scheme := "http"
@@ -210,7 +215,8 @@ func (r *router) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, erro
 				}
 				pair, err := tls.X509KeyPair(secret.Data["tls.crt"], secret.Data["tls.key"])
 				if err != nil {
-					r.logger.Warn("unusable TLS secret", "namespace", ing.Namespace, "secret", entry.SecretName, "err", err)
+					r.logger.Warn("unusable TLS secret", "namespace", ing.Namespace,
+						"secret", entry.SecretName, "err", err)
 					continue
 				}
 				best, bestRank = &pair, rank
@@ -223,7 +229,8 @@ func (r *router) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, erro
 	return best, nil
 }
 
-// ours says whether an Ingress is for this controller. One without a class was made before the class was there: serve it too.
+// ours says whether an Ingress is for this controller. One without a class was made before the class
+// was there: serve it too.
 func ours(ing *netv1.Ingress) bool {
 	return ing.Spec.IngressClassName == nil || *ing.Spec.IngressClassName == IngressClass
 }
@@ -242,7 +249,8 @@ func matchHost(rule, host string) (rank int, ok bool) {
 	return 0, false
 }
 
-// matchPath says whether a rule's path covers path, and how exactly. A prefix covers whole elements: /a covers /a/b, not /ab.
+// matchPath says whether a rule's path covers path, and how exactly. A prefix covers whole elements:
+// /a covers /a/b, not /ab.
 func matchPath(rule netv1.HTTPIngressPath, path string) (rank int, ok bool) {
 	if rule.PathType != nil && *rule.PathType == netv1.PathTypeExact {
 		return 2*len(rule.Path) + 1, path == rule.Path
@@ -293,7 +301,8 @@ func (p *publisher) sync(ctx context.Context) error {
 		}
 		ing = ing.DeepCopy()
 		ing.Status.LoadBalancer.Ingress = []netv1.IngressLoadBalancerIngress{{IP: p.address}}
-		if _, err := p.client.NetworkingV1().Ingresses(ing.Namespace).UpdateStatus(ctx, ing, metav1.UpdateOptions{}); err != nil {
+		if _, err := p.client.NetworkingV1().Ingresses(ing.Namespace).UpdateStatus(ctx, ing,
+			metav1.UpdateOptions{}); err != nil {
 			errs = append(errs, fmt.Errorf("publish ingress %s/%s: %w", ing.Namespace, ing.Name, err))
 		}
 	}

@@ -80,17 +80,20 @@ func newFront(t *testing.T, objects func(host string, port int32) []runtime.Obje
 				return
 			}
 			defer conn.Close()
-			_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n")
+			_, _ = io.WriteString(conn,
+				"HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n")
 			_, _ = io.Copy(conn, buffered)
 			return
 		}
-		fmt.Fprintf(w, "%s%s proto %s for %s", r.Host, r.URL.Path, r.Header.Get("X-Forwarded-Proto"), r.Header.Get("X-Forwarded-For"))
+		fmt.Fprintf(w, "%s%s proto %s for %s", r.Host, r.URL.Path, r.Header.Get("X-Forwarded-Proto"),
+			r.Header.Get("X-Forwarded-For"))
 	}))
 	t.Cleanup(backend.Close)
 	address := backend.Listener.Addr().(*net.TCPAddr)
 	client := fake.NewClientset(objects(address.IP.String(), int32(address.Port))...)
 	factory := informers.NewSharedInformerFactory(client, 0)
-	r, err := newRouter(factory.Networking().V1().Ingresses().Lister(), factory.Core().V1().Services().Lister(), factory.Core().V1().Secrets().Lister(), slog.New(slog.DiscardHandler))
+	r, err := newRouter(factory.Networking().V1().Ingresses().Lister(), factory.Core().V1().Services().Lister(),
+		factory.Core().V1().Secrets().Lister(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,9 +122,21 @@ func newFront(t *testing.T, objects func(host string, port int32) []runtime.Obje
 func ingress(name, host, path, service string, edit func(*netv1.Ingress)) *netv1.Ingress {
 	ing := &netv1.Ingress{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name},
-		Spec: netv1.IngressSpec{IngressClassName: ptr.To(IngressClass), Rules: []netv1.IngressRule{{Host: host, IngressRuleValue: netv1.IngressRuleValue{HTTP: &netv1.HTTPIngressRuleValue{
-			Paths: []netv1.HTTPIngressPath{{Path: path, PathType: ptr.To(netv1.PathTypePrefix), Backend: netv1.IngressBackend{Service: &netv1.IngressServiceBackend{Name: service, Port: netv1.ServiceBackendPort{Name: "http"}}}}},
-		}}}}},
+		Spec: netv1.IngressSpec{
+			IngressClassName: ptr.To(IngressClass),
+			Rules: []netv1.IngressRule{{
+				Host: host,
+				IngressRuleValue: netv1.IngressRuleValue{HTTP: &netv1.HTTPIngressRuleValue{
+					Paths: []netv1.HTTPIngressPath{{
+						Path: path, PathType: ptr.To(netv1.PathTypePrefix),
+						Backend: netv1.IngressBackend{Service: &netv1.IngressServiceBackend{
+							Name: service,
+							Port: netv1.ServiceBackendPort{Name: "http"},
+						}},
+					}},
+				}},
+			}},
+		},
 	}
 	if edit != nil {
 		edit(ing)
@@ -130,7 +145,10 @@ func ingress(name, host, path, service string, edit func(*netv1.Ingress)) *netv1
 }
 
 func web(name, host string, port int32) *corev1.Service {
-	return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name}, Spec: corev1.ServiceSpec{ClusterIP: host, Ports: []corev1.ServicePort{{Name: "http", Port: port}}}}
+	return &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name},
+		Spec:       corev1.ServiceSpec{ClusterIP: host, Ports: []corev1.ServicePort{{Name: "http", Port: port}}},
+	}
 }
 
 func (f front) get(t *testing.T, roots *x509.CertPool, address string) (int, string, error) {
@@ -161,13 +179,19 @@ func (f front) get(t *testing.T, roots *x509.CertPool, address string) (int, str
 func TestIngressRouting(t *testing.T) {
 	f := newFront(t, func(host string, port int32) []runtime.Object {
 		return []runtime.Object{
-			web("web", host, port), web("dead", "127.0.0.1", 1), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "headless"}, Spec: corev1.ServiceSpec{ClusterIP: "None"}},
+			web("web", host, port), web("dead", "127.0.0.1", 1),
+			&corev1.Service{
+				ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "headless"},
+				Spec:       corev1.ServiceSpec{ClusterIP: "None"},
+			},
 			ingress("a", "a.test", "/", "web", nil),
 			ingress("a-dead", "a.test", "/dead", "dead", nil),
 			ingress("headless", "h.test", "/", "headless", nil),
 			ingress("lost", "lost.test", "/", "nosuchservice", nil),
-			ingress("else", "else.test", "/", "web", func(i *netv1.Ingress) { i.Spec.IngressClassName = ptr.To("nginx") }),
-			ingress("classless", "classless.test", "/", "web", func(i *netv1.Ingress) { i.Spec.IngressClassName = nil }),
+			ingress("else", "else.test", "/", "web",
+				func(i *netv1.Ingress) { i.Spec.IngressClassName = ptr.To("nginx") }),
+			ingress("classless", "classless.test", "/", "web",
+				func(i *netv1.Ingress) { i.Spec.IngressClassName = nil }),
 		}
 	})
 	for _, test := range []struct {
@@ -205,7 +229,13 @@ func TestIngressTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 		roots.AppendCertsFromPEM(certPEM)
-		return &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name}, Type: corev1.SecretTypeTLS, Data: map[string][]byte{"tls.crt": certPEM, "tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})}}
+		return &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: name}, Type: corev1.SecretTypeTLS,
+			Data: map[string][]byte{
+				"tls.crt": certPEM,
+				"tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}),
+			},
+		}
 	}
 	withTLS := func(host, secret string) func(*netv1.Ingress) {
 		return func(i *netv1.Ingress) { i.Spec.TLS = []netv1.IngressTLS{{Hosts: []string{host}, SecretName: secret}} }
@@ -214,7 +244,10 @@ func TestIngressTLS(t *testing.T) {
 		return []runtime.Object{
 			web("web", host, port),
 			secret("a-tls", "a.test"), secret("star-tls", "*.star.test"), secret("b-star-tls", "b.star.test"),
-			&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "broken-tls"}, Data: map[string][]byte{"tls.crt": []byte("x")}},
+			&corev1.Secret{
+				ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "broken-tls"},
+				Data:       map[string][]byte{"tls.crt": []byte("x")},
+			},
 			ingress("a", "a.test", "/", "web", withTLS("a.test", "a-tls")),
 			ingress("star", "*.star.test", "/", "web", withTLS("*.star.test", "star-tls")),
 			ingress("b", "b.star.test", "/", "web", withTLS("b.star.test", "b-star-tls")),
@@ -228,9 +261,11 @@ func TestIngressTLS(t *testing.T) {
 			t.Errorf("%s: %d %q, %v", host, status, text, err)
 		}
 	}
-	// A certificate that is not there, or unusable, or of another name, is never replaced by one that a client would trust.
+	// A certificate that is not there, or unusable, or of another name, is never replaced by one
+	// that a client would trust.
 	for _, host := range []string{"broken.test", "absent.test", "unknown.test"} {
-		if _, text, err := f.get(t, roots, "https://"+host+"/"); err == nil || !strings.Contains(err.Error(), "certificate") {
+		if _, text, err := f.get(t, roots, "https://"+host+"/"); err == nil ||
+			!strings.Contains(err.Error(), "certificate") {
 			t.Errorf("%s: %q, %v", host, text, err)
 		}
 	}
@@ -273,7 +308,8 @@ func TestPublish(t *testing.T) {
 	if err := p.sync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if actions := writes(client); len(actions) != 1 || actions[0].GetVerb() != "update" || actions[0].GetSubresource() != "status" {
+	if actions := writes(client); len(actions) != 1 || actions[0].GetVerb() != "update" ||
+		actions[0].GetSubresource() != "status" {
 		t.Errorf("actions: %v", actions)
 	}
 	got, err := client.NetworkingV1().Ingresses("ns").Get(t.Context(), "new", metav1.GetOptions{})

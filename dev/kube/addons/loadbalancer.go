@@ -14,8 +14,8 @@ import (
 	corelisters "k8s.io/client-go/listers/core/v1"
 )
 
-// balancer gives each Service of type LoadBalancer an address of the pool. kube-proxy answers on it as soon as it stands in
-// the Service's status, because the pool is routed to the node.
+// balancer gives each Service of type LoadBalancer an address of the pool. kube-proxy answers on it as soon as it
+// stands in the Service's status, because the pool is routed to the node.
 type balancer struct {
 	client   kubernetes.Interface
 	services corelisters.ServiceLister
@@ -35,16 +35,17 @@ func (b *balancer) sync(ctx context.Context) error {
 		}
 		svc = svc.DeepCopy()
 		svc.Status.LoadBalancer.Ingress = want
-		if _, err := b.client.CoreV1().Services(svc.Namespace).UpdateStatus(ctx, svc, metav1.UpdateOptions{}); err != nil {
+		if _, err := b.client.CoreV1().Services(svc.Namespace).UpdateStatus(ctx, svc,
+			metav1.UpdateOptions{}); err != nil {
 			errs = append(errs, fmt.Errorf("give service %s/%s an address: %w", svc.Namespace, svc.Name, err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// assign returns the new status of each Service that needs another one, by namespace/name: an address for those without,
-// nothing for those that are no LoadBalancer any more. Addresses once given stay. Older Services are served first. A Service
-// that names a loadBalancerClass belongs to someone else.
+// assign returns the new status of each Service that needs another one, by namespace/name: an address for those
+// without, nothing for those that are no LoadBalancer any more. Addresses once given stay. Older Services are served
+// first. A Service that names a loadBalancerClass belongs to someone else.
 func assign(pool netip.Prefix, services []*corev1.Service) (map[string][]corev1.LoadBalancerIngress, []error) {
 	services = append([]*corev1.Service(nil), services...)
 	sort.Slice(services, func(i, j int) bool {
@@ -73,7 +74,7 @@ func assign(pool netip.Prefix, services []*corev1.Service) (map[string][]corev1.
 	var errs []error
 	for _, svc := range open {
 		key := svc.Namespace + "/" + svc.Name
-		address, err := pick(pool, used, svc.Spec.LoadBalancerIP) //nolint:staticcheck // deprecated, and still what charts offer
+		address, err := pick(pool, used, svc.Spec.LoadBalancerIP) //nolint:staticcheck // charts still offer it
 		if err != nil {
 			errs = append(errs, fmt.Errorf("service %s: %w", key, err))
 			continue

@@ -22,8 +22,8 @@ const Provisioner = "outposts.dev/directory"
 
 const provisionedBy = "pv.kubernetes.io/provisioned-by"
 
-// provisioner makes a directory and a local PersistentVolume for each claim of its classes, and removes both when the claim
-// is gone. The controller-manager's own host path provisioner is for tests: its directories are for root only.
+// provisioner makes a directory and a local PersistentVolume for each claim of its classes, and removes both when the
+// claim is gone. The controller-manager's own host path provisioner is for tests: its directories are for root only.
 type provisioner struct {
 	client  kubernetes.Interface
 	claims  corelisters.PersistentVolumeClaimLister
@@ -78,8 +78,8 @@ func (p *provisioner) provision(ctx context.Context, claim *corev1.PersistentVol
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return err
 	}
-	// Any user may write: a pod that runs as non-root without an fsGroup must be able to use it. The umask would cut a mode
-	// given to Mkdir.
+	// Any user may write: a pod that runs as non-root without an fsGroup must be able to use it. The umask would
+	// cut a mode given to Mkdir.
 	if err := os.Chmod(path, 0o777); err != nil {
 		return err
 	}
@@ -87,18 +87,26 @@ func (p *provisioner) provision(ctx context.Context, claim *corev1.PersistentVol
 	if class.ReclaimPolicy != nil {
 		reclaim = *class.ReclaimPolicy
 	}
+	size := claim.Spec.Resources.Requests[corev1.ResourceStorage]
 	_, err = p.client.CoreV1().PersistentVolumes().Create(ctx, &corev1.PersistentVolume{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{provisionedBy: Provisioner}},
 		Spec: corev1.PersistentVolumeSpec{
-			Capacity:                      corev1.ResourceList{corev1.ResourceStorage: claim.Spec.Resources.Requests[corev1.ResourceStorage]},
+			Capacity:                      corev1.ResourceList{corev1.ResourceStorage: size},
 			AccessModes:                   claim.Spec.AccessModes,
 			StorageClassName:              class.Name,
 			PersistentVolumeReclaimPolicy: reclaim,
-			ClaimRef:                      &corev1.ObjectReference{Kind: "PersistentVolumeClaim", APIVersion: "v1", Namespace: claim.Namespace, Name: claim.Name, UID: claim.UID},
-			PersistentVolumeSource:        corev1.PersistentVolumeSource{Local: &corev1.LocalVolumeSource{Path: path}},
-			NodeAffinity: &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
-				MatchExpressions: []corev1.NodeSelectorRequirement{{Key: corev1.LabelHostname, Operator: corev1.NodeSelectorOpIn, Values: []string{p.node}}},
-			}}}},
+			ClaimRef: &corev1.ObjectReference{
+				Kind: "PersistentVolumeClaim", APIVersion: "v1",
+				Namespace: claim.Namespace, Name: claim.Name, UID: claim.UID,
+			},
+			PersistentVolumeSource: corev1.PersistentVolumeSource{Local: &corev1.LocalVolumeSource{Path: path}},
+			NodeAffinity: &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{
+				NodeSelectorTerms: []corev1.NodeSelectorTerm{{
+					MatchExpressions: []corev1.NodeSelectorRequirement{{
+						Key: corev1.LabelHostname, Operator: corev1.NodeSelectorOpIn, Values: []string{p.node},
+					}},
+				}},
+			}},
 		},
 	}, metav1.CreateOptions{})
 	if apierrors.IsAlreadyExists(err) { // the cache lags behind our own write
@@ -110,7 +118,8 @@ func (p *provisioner) provision(ctx context.Context, claim *corev1.PersistentVol
 func (p *provisioner) reclaim(ctx context.Context, volume *corev1.PersistentVolume) error {
 	if volume.Annotations[provisionedBy] != Provisioner || volume.Status.Phase != corev1.VolumeReleased ||
 		volume.Spec.PersistentVolumeReclaimPolicy != corev1.PersistentVolumeReclaimDelete ||
-		volume.Spec.Local == nil || !strings.HasPrefix(filepath.Clean(volume.Spec.Local.Path), filepath.Clean(p.dir)+"/") {
+		volume.Spec.Local == nil ||
+		!strings.HasPrefix(filepath.Clean(volume.Spec.Local.Path), filepath.Clean(p.dir)+"/") {
 		return nil
 	}
 	if err := os.RemoveAll(volume.Spec.Local.Path); err != nil {

@@ -36,7 +36,9 @@ func provision(t *testing.T, dir string, objects ...runtime.Object) (*fake.Clien
 	factory := informers.NewSharedInformerFactory(client, 0)
 	p := provisioner{
 		client: client, dir: dir, node: "local",
-		claims: factory.Core().V1().PersistentVolumeClaims().Lister(), volumes: factory.Core().V1().PersistentVolumes().Lister(), classes: factory.Storage().V1().StorageClasses().Lister(),
+		claims:  factory.Core().V1().PersistentVolumeClaims().Lister(),
+		volumes: factory.Core().V1().PersistentVolumes().Lister(),
+		classes: factory.Storage().V1().StorageClasses().Lister(),
 	}
 	factory.Start(t.Context().Done())
 	factory.WaitForCacheSync(t.Context().Done())
@@ -48,7 +50,9 @@ func claim(class string, edit func(*corev1.PersistentVolumeClaim)) *corev1.Persi
 		ObjectMeta: metav1.ObjectMeta{Namespace: "ns", Name: "data", UID: "uid-1"},
 		Spec: corev1.PersistentVolumeClaimSpec{
 			StorageClassName: &class, AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
-			Resources: corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}},
+			Resources: corev1.VolumeResourceRequirements{
+				Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")},
+			},
 		},
 	}
 	if edit != nil {
@@ -80,11 +84,18 @@ func TestProvision(t *testing.T) {
 		AccessModes:                   []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
 		StorageClassName:              "standard",
 		PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimDelete,
-		ClaimRef:                      &corev1.ObjectReference{Kind: "PersistentVolumeClaim", APIVersion: "v1", Namespace: "ns", Name: "data", UID: "uid-1"},
-		PersistentVolumeSource:        corev1.PersistentVolumeSource{Local: &corev1.LocalVolumeSource{Path: path}},
-		NodeAffinity: &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
-			MatchExpressions: []corev1.NodeSelectorRequirement{{Key: "kubernetes.io/hostname", Operator: corev1.NodeSelectorOpIn, Values: []string{"local"}}},
-		}}}},
+		ClaimRef: &corev1.ObjectReference{
+			Kind: "PersistentVolumeClaim", APIVersion: "v1",
+			Namespace: "ns", Name: "data", UID: "uid-1",
+		},
+		PersistentVolumeSource: corev1.PersistentVolumeSource{Local: &corev1.LocalVolumeSource{Path: path}},
+		NodeAffinity: &corev1.VolumeNodeAffinity{Required: &corev1.NodeSelector{
+			NodeSelectorTerms: []corev1.NodeSelectorTerm{{
+				MatchExpressions: []corev1.NodeSelectorRequirement{{
+					Key: "kubernetes.io/hostname", Operator: corev1.NodeSelectorOpIn, Values: []string{"local"},
+				}},
+			}},
+		}},
 	}
 	if diff := cmp.Diff(want, got.Spec); diff != "" {
 		t.Errorf("volume (-want +got):\n%s", diff)
@@ -95,11 +106,17 @@ func TestProvisionLeavesAlone(t *testing.T) {
 	for name, objects := range map[string][]runtime.Object{
 		"another provisioner":  {claim("fast", nil), class("fast", "else")},
 		"a class that is gone": {claim("gone", nil)},
-		"a bound claim":        {claim("standard", func(c *corev1.PersistentVolumeClaim) { c.Spec.VolumeName = "pv" }), class("standard", Provisioner)},
+		"a bound claim": {
+			claim("standard", func(c *corev1.PersistentVolumeClaim) { c.Spec.VolumeName = "pv" }),
+			class("standard", Provisioner),
+		},
 		"a claim on its way out": {claim("standard", func(c *corev1.PersistentVolumeClaim) {
 			c.DeletionTimestamp, c.Finalizers = ptr.To(metav1.Now()), []string{"x/y"}
 		}), class("standard", Provisioner)},
-		"a volume that is there": {claim("standard", nil), class("standard", Provisioner), &corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "pvc-uid-1"}}},
+		"a volume that is there": {
+			claim("standard", nil), class("standard", Provisioner),
+			&corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "pvc-uid-1"}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -112,7 +129,10 @@ func TestProvisionLeavesAlone(t *testing.T) {
 			}
 		})
 	}
-	_, err := provision(t, t.TempDir(), claim("standard", func(c *corev1.PersistentVolumeClaim) { c.Spec.VolumeMode = ptr.To(corev1.PersistentVolumeBlock) }), class("standard", Provisioner))
+	_, err := provision(t, t.TempDir(),
+		claim("standard",
+			func(c *corev1.PersistentVolumeClaim) { c.Spec.VolumeMode = ptr.To(corev1.PersistentVolumeBlock) }),
+		class("standard", Provisioner))
 	if err == nil || !strings.Contains(err.Error(), "claim ns/data: volume mode Block is not offered") {
 		t.Errorf("block volume: %v", err)
 	}
@@ -128,8 +148,13 @@ func TestReclaim(t *testing.T) {
 		}
 		v := &corev1.PersistentVolume{
 			ObjectMeta: metav1.ObjectMeta{Name: name, Annotations: map[string]string{provisionedBy: Provisioner}},
-			Spec:       corev1.PersistentVolumeSpec{PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimDelete, PersistentVolumeSource: corev1.PersistentVolumeSource{Local: &corev1.LocalVolumeSource{Path: path}}},
-			Status:     corev1.PersistentVolumeStatus{Phase: corev1.VolumeReleased},
+			Spec: corev1.PersistentVolumeSpec{
+				PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimDelete,
+				PersistentVolumeSource: corev1.PersistentVolumeSource{
+					Local: &corev1.LocalVolumeSource{Path: path},
+				},
+			},
+			Status: corev1.PersistentVolumeStatus{Phase: corev1.VolumeReleased},
 		}
 		if edit != nil {
 			edit(v)
@@ -145,14 +170,16 @@ func TestReclaim(t *testing.T) {
 		}),
 		volume("foreign", func(v *corev1.PersistentVolume) { v.Annotations = nil }),
 		volume("outside", func(v *corev1.PersistentVolume) { v.Spec.Local.Path = outside }),
-		volume("climbing", func(v *corev1.PersistentVolume) { v.Spec.Local.Path = dir + "/../" + filepath.Base(outside) }),
+		volume("climbing",
+			func(v *corev1.PersistentVolume) { v.Spec.Local.Path = dir + "/../" + filepath.Base(outside) }),
 	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var deleted, left []string
 	for _, action := range writes(client) {
-		deleted = append(deleted, fmt.Sprintf("%s %s", action.GetVerb(), action.(interface{ GetName() string }).GetName()))
+		deleted = append(deleted,
+			fmt.Sprintf("%s %s", action.GetVerb(), action.(interface{ GetName() string }).GetName()))
 	}
 	folders, _ := os.ReadDir(dir)
 	for _, folder := range folders {

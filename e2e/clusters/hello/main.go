@@ -1,5 +1,5 @@
-// Command hello is what the tests of the clusters run in pods: it says who it is and who asks, and reaches out, looks up, reads and writes when
-// asked to. Arguments are the ports it listens on (default 8080).
+// Command hello is what the tests of the clusters run in pods: it says who it is and who asks, and reaches out, looks
+// up, reads and writes when asked to. Arguments are the ports it listens on (default 8080).
 package main
 
 import (
@@ -19,7 +19,8 @@ func main() {
 	host, _ := os.Hostname()
 	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, "hello from %s on %s to %s for %s%s proto %s", host, os.Getenv("NODE"), r.RemoteAddr, r.Host, r.URL.Path, r.Header.Get("X-Forwarded-Proto"))
+		fmt.Fprintf(w, "hello from %s on %s to %s for %s%s proto %s", host, os.Getenv("NODE"), r.RemoteAddr, r.Host,
+			r.URL.Path, r.Header.Get("X-Forwarded-Proto"))
 	})
 	http.HandleFunc("/fetch", func(w http.ResponseWriter, r *http.Request) {
 		response, err := client.Get(r.FormValue("url"))
@@ -78,7 +79,9 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	}
 	defer conn.Close()
 	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-	fmt.Fprintf(buffered, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n", base64.StdEncoding.EncodeToString(sum[:]))
+	fmt.Fprintf(buffered,
+		"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "+
+			"%s\r\n\r\n", base64.StdEncoding.EncodeToString(sum[:]))
 	if buffered.Flush() == nil {
 		_, _ = io.Copy(conn, bufio.NewReader(buffered))
 	}
