@@ -30,13 +30,7 @@ func (s *Server) Run(ctx context.Context) error {
 
 	installation := s.store.Installation()
 	stopSpawner := parts.start("kubernetes", func(ctx context.Context) error {
-		if r, ok := s.spawner.(interface {
-			Run(ctx context.Context, installation string) error
-		}); ok {
-			return r.Run(ctx, installation)
-		}
-		<-ctx.Done()
-		return nil
+		return s.spawner.Run(ctx, installation)
 	})
 	stopManager := parts.start("services", s.manager.Run)
 	stopLeader := parts.start("leader", s.lead)

@@ -53,7 +53,7 @@ func newMetrics() *metrics {
 	m.startFailures = counter("start_failures_total", "Starts that failed after they had begun, by reason.", "hub", "reason")
 	m.startSeconds = histogram("start_seconds", "Time from a request to a server that is ready.", startBuckets, "hub")
 	m.startsRefused = counter("starts_refused_total", "Starts that were refused before anything was made, by reason.", "hub", "reason")
-	m.stops = counter("stops_total", "Servers whose pod and row are gone, by why they were stopped.", "hub", "why")
+	m.stops = counter("stops_total", "Servers removed, by reason.", "hub", "reason")
 	m.stopSeconds = histogram("stop_seconds", "Time from the wish to stop to a pod that is gone.", startBuckets, "hub")
 	m.stopRetries = counter("stop_retries_total", "Removals that failed and are tried again.", "hub")
 	m.hubCalls = counter("hub_calls_total", "Calls to hubs: event, flavors, tunnel, restart, servers.", "hub", "call", "result")
@@ -87,8 +87,8 @@ func (m *metrics) StartRefused(hub, reason string) {
 }
 
 // ServiceStopped implements [outpost.Observer].
-func (m *metrics) ServiceStopped(hub string, d time.Duration, why string) {
-	m.stops.WithLabelValues(hub, why).Inc()
+func (m *metrics) ServiceStopped(hub string, d time.Duration, reason string) {
+	m.stops.WithLabelValues(hub, reason).Inc()
 	m.stopSeconds.WithLabelValues(hub).Observe(d.Seconds())
 }
 

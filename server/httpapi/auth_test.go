@@ -198,14 +198,14 @@ func TestX20WrongPasswordsAreLimited(t *testing.T) {
 
 func TestSourcesAreCountedTogether(t *testing.T) {
 	for _, test := range []struct{ remote, want string }{
-		{"10.0.0.7:1234", "10.0.0.7"},
+		{"10.0.0.7:1234", "10.0.0.7/32"},
 		{"[2001:db8:1:2:3:4:5:6]:1234", "2001:db8:1:2::/64"},
 		{"[2001:db8:1:2::9]:1", "2001:db8:1:2::/64"},
-		{"[::ffff:10.0.0.7]:1234", "10.0.0.7"},
+		{"[::ffff:10.0.0.7]:1234", "10.0.0.7/32"},
 		{"[fe80::1%eth0]:1234", "fe80::/64"},
-		{"pipe", "pipe"},
+		{"pipe", "invalid Prefix"},
 	} {
-		if got := group(sourceOf(test.remote)); got != test.want {
+		if got := group(sourceOf(test.remote)); got.String() != test.want {
 			t.Errorf("%s: %s, want %s", test.remote, got, test.want)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/outposts-dev/outposts/server/source"
 )
 
 const (
@@ -21,32 +23,32 @@ type failedLogins struct {
 	now   func() time.Time
 	any   atomic.Bool // false while there is nothing to look up
 	mu    sync.Mutex
-	bySrc map[string]time.Time // when the source will have recovered completely
+	bySrc map[netip.Prefix]time.Time // when the source will have recovered completely
 }
 
 // blocked tells whether a source has given too many wrong passwords.
-func (f *failedLogins) blocked(source string) bool {
+func (f *failedLogins) blocked(remote string) bool {
 	if !f.any.Load() {
 		return false
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.bySrc[group(source)].Sub(f.now()) > (wrongPasswords-1)*wrongPasswordInterval
+	return f.bySrc[group(remote)].Sub(f.now()) > (wrongPasswords-1)*wrongPasswordInterval
 }
 
 // add counts a wrong password.
-func (f *failedLogins) add(source string) {
+func (f *failedLogins) add(remote string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.now()
 	if f.bySrc == nil {
-		f.bySrc = map[string]time.Time{}
+		f.bySrc = map[netip.Prefix]time.Time{}
 	}
 	f.any.Store(true)
 	if len(f.bySrc) >= maxFailedSources {
 		f.forget(now)
 	}
-	key := group(source)
+	key := group(remote)
 	recovered := f.bySrc[key]
 	if recovered.Before(now) {
 		recovered = now
@@ -56,9 +58,9 @@ func (f *failedLogins) add(source string) {
 
 // forget drops the sources that have recovered, or all if none has.
 func (f *failedLogins) forget(now time.Time) {
-	for source, recovered := range f.bySrc {
+	for group, recovered := range f.bySrc {
 		if recovered.Before(now) {
-			delete(f.bySrc, source)
+			delete(f.bySrc, group)
 		}
 	}
 	if len(f.bySrc) >= maxFailedSources {
@@ -74,19 +76,11 @@ func sourceOf(remote string) string {
 	return remote
 }
 
-// group is what is counted together: an IPv4 address, or a /64 of IPv6, which one machine can have for itself.
-func group(source string) string {
-	address, err := netip.ParseAddr(strings.Trim(source, "[]"))
+// group is what is counted together. Where the connection has no address, as in a test on a pipe, that is everybody.
+func group(remote string) netip.Prefix {
+	address, err := netip.ParseAddr(strings.Trim(remote, "[]"))
 	if err != nil {
-		return strings.Clone(source)
+		return netip.Prefix{}
 	}
-	address = address.Unmap().WithZone("")
-	if address.Is4() {
-		return address.String()
-	}
-	prefix, err := address.Prefix(64)
-	if err != nil {
-		return address.String()
-	}
-	return prefix.String()
+	return source.Of(address)
 }

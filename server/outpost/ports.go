@@ -53,6 +53,9 @@ type Usage struct {
 
 // Spawner makes, finds and removes the pods of services. Implementations: server/kube and outposttest.
 type Spawner interface {
+	// Run keeps up to date what the other methods read from memory, until ctx ends; it is called once, and Ready
+	// returns an error before. installation names the Store's database: pods of any other are left alone.
+	Run(ctx context.Context, installation string) error
 	// Plan checks a request and names its objects without making any: every wrong option or name is reported
 	// (KindInvalid, naming all of them). The returned state is stored before Start makes anything, so that an
 	// interrupted start can be found again.

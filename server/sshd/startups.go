@@ -3,6 +3,8 @@ package sshd
 import (
 	"net/netip"
 	"sync"
+
+	"github.com/outposts-dev/outposts/server/source"
 )
 
 // startups are the connections in handshake. Each source has a bounded share of them. A new one over the total takes
@@ -27,23 +29,10 @@ func newStartups(max, maxPerSource int) *startups {
 	return &startups{max: max, maxPerSource: maxPerSource, sources: map[netip.Prefix][]*startup{}}
 }
 
-// sourcePrefix is what counts as one source: an IPv4 address or an IPv6 /64, which one host can fill as it likes.
-func sourcePrefix(addr netip.Addr) netip.Prefix {
-	if !addr.IsValid() {
-		return netip.Prefix{}
-	}
-	bits := 32
-	if addr.Is6() {
-		bits = 64
-	}
-	p, _ := addr.Prefix(bits) // the length fits
-	return p
-}
-
 // admit registers a connection; nil if its source has too many. drop is called, once and without a lock held by the
 // caller's goroutine, when another one takes its place.
 func (s *startups) admit(addr netip.Addr, drop func()) *startup {
-	st := &startup{source: sourcePrefix(addr), drop: drop}
+	st := &startup{source: source.Of(addr), drop: drop}
 	s.mu.Lock()
 	if len(s.sources[st.source]) >= s.maxPerSource {
 		s.mu.Unlock()

@@ -148,6 +148,12 @@ type plan struct {
 	port   int
 }
 
+// Run implements outpost.Spawner: there is nothing to keep up to date.
+func (s *Spawner) Run(ctx context.Context, _ string) error {
+	<-ctx.Done()
+	return nil
+}
+
 // Plan implements outpost.Spawner. It looks at misc.port alone.
 func (s *Spawner) Plan(_ context.Context, _ outpost.Hub, r outpost.StartRequest, flavor outpost.Flavor) (outpost.Plan, error) {
 	if s.OnPlan != nil {
