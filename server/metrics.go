@@ -11,7 +11,7 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// metrics are the figures of this process. Labels come from closed sets and from the names of the configured hubs.
+// metrics are the metrics of this process. Labels come from closed sets and from the names of the configured hubs.
 type metrics struct {
 	registry *prometheus.Registry
 
@@ -45,23 +45,30 @@ func newMetrics() *metrics {
 		return c
 	}
 	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
-		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "outpost_" + name, Help: help, Buckets: buckets}, labels)
+		h := prometheus.NewHistogramVec(
+			prometheus.HistogramOpts{Name: "outpost_" + name, Help: help, Buckets: buckets}, labels)
 		m.registry.MustRegister(h)
 		return h
 	}
-	m.starts = counter("starts_total", "Servers that were started and run.", "hub")
-	m.startFailures = counter("start_failures_total", "Starts that failed after they had begun, by reason.", "hub", "reason")
-	m.startSeconds = histogram("start_seconds", "Time from a request to a server that is ready.", startBuckets, "hub")
-	m.startsRefused = counter("starts_refused_total", "Starts that were refused before anything was made, by reason.", "hub", "reason")
+	m.starts = counter("starts_total", "Servers started.", "hub")
+	m.startFailures = counter("start_failures_total", "Starts that failed, by reason.", "hub", "reason")
+	m.startSeconds = histogram("start_seconds",
+		"Time from a start request until the server is ready.", startBuckets, "hub")
+	m.startsRefused = counter("starts_refused_total",
+		"Starts refused before anything was created, by reason.", "hub", "reason")
 	m.stops = counter("stops_total", "Servers removed, by reason.", "hub", "reason")
-	m.stopSeconds = histogram("stop_seconds", "Time from the wish to stop to a pod that is gone.", startBuckets, "hub")
-	m.stopRetries = counter("stop_retries_total", "Removals that failed and are tried again.", "hub")
-	m.hubCalls = counter("hub_calls_total", "Calls to hubs: event, flavors, tunnel, restart, servers.", "hub", "call", "result")
-	m.databaseSeconds = histogram("database_seconds", "Time of one operation of the database.", databaseBuckets, "operation")
-	m.databaseErrors = counter("database_errors_total", "Operations of the database that failed.", "operation")
-	m.reloads = counter("reloads_total", "Changed files that were taken over or refused.", "what", "result")
-	m.leader = prometheus.NewGauge(prometheus.GaugeOpts{Name: "outpost_leader", Help: "1 if this process does the periodic work, else 0."})
-	m.registry.MustRegister(m.leader, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.stopSeconds = histogram("stop_seconds", "Time from a stop request until the pod is gone.", startBuckets, "hub")
+	m.stopRetries = counter("stop_retries_total", "Removals that failed and are retried.", "hub")
+	m.hubCalls = counter("hub_calls_total",
+		"Calls to hubs (event, flavors, tunnel, restart, servers), by result.", "hub", "call", "result")
+	m.databaseSeconds = histogram("database_seconds", "Duration of a database operation.", databaseBuckets, "operation")
+	m.databaseErrors = counter("database_errors_total", "Database operations that failed.", "operation")
+	m.reloads = counter("reloads_total", "Reloads of changed files, by result.", "what", "result")
+	m.leader = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "outpost_leader", Help: "1 if this process does the periodic work, otherwise 0.",
+	})
+	m.registry.MustRegister(m.leader, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.ssh.init(counter, histogram, m.registry)
 	return m
 }
@@ -100,7 +107,7 @@ func (m *metrics) HubCalled(hub, call string, err error) {
 	m.hubCalls.WithLabelValues(hub, call, result(err)).Inc()
 }
 
-// database is told about each operation of the store.
+// database counts an operation of the store.
 func (m *metrics) database(operation string, d time.Duration, err error) {
 	m.databaseSeconds.WithLabelValues(operation).Observe(d.Seconds())
 	if err != nil {
@@ -108,7 +115,7 @@ func (m *metrics) database(operation string, d time.Duration, err error) {
 	}
 }
 
-// reloaded is told about each changed file.
+// reloaded counts a reload of a changed file.
 func (m *metrics) reloaded(what string, err error) {
 	m.reloads.WithLabelValues(what, result(err)).Inc()
 }
@@ -120,15 +127,17 @@ func result(err error) string {
 	return "ok"
 }
 
-// gauges are read when somebody asks for metrics.
+// gauges are read when metrics are requested.
 type gauges struct {
 	counts      func() []outpost.Count
 	informerAge func() (time.Duration, bool)
 }
 
 var (
-	servicesDesc    = prometheus.NewDesc("outpost_services", "Services in memory, by hub and state.", []string{"hub", "state"}, nil)
-	informerAgeDesc = prometheus.NewDesc("outpost_informer_age_seconds", "Time since the last word from Kubernetes about pods.", nil, nil)
+	servicesDesc = prometheus.NewDesc("outpost_services",
+		"Services in memory, by hub and state.", []string{"hub", "state"}, nil)
+	informerAgeDesc = prometheus.NewDesc("outpost_informer_age_seconds",
+		"Time since Kubernetes last sent something about pods.", nil, nil)
 )
 
 // Describe implements [prometheus.Collector].

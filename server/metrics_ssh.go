@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// sshMetrics are the figures of the SSH server; it implements sshd.Observer.
+// sshMetrics are the metrics of the SSH server; it implements sshd.Observer.
 type sshMetrics struct {
 	handshakes       *prometheus.CounterVec
 	handshakeSeconds *prometheus.HistogramVec
@@ -19,7 +19,7 @@ type sshMetrics struct {
 	keyReloads       *prometheus.CounterVec
 }
 
-// init makes the figures with the constructors of [newMetrics].
+// init creates the metrics with the constructors of [newMetrics].
 func (m *sshMetrics) init(
 	counter func(name, help string, labels ...string) *prometheus.CounterVec,
 	histogram func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec,
@@ -31,15 +31,15 @@ func (m *sshMetrics) init(
 		return g
 	}
 	quick := []float64{0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10}
-	m.handshakes = counter("ssh_handshakes_total", "SSH connections by how their handshake ended.", "result")
-	m.handshakeSeconds = histogram("ssh_handshake_seconds", "Time of an SSH handshake that succeeded.", quick)
-	m.connections = gauge("ssh_connections", "SSH connections of a hub.")
-	m.tunnels = gauge("tunnels", "Forwarded connections that are open.")
-	m.refused = counter("ssh_refused_total", "Channels and requests that were refused, by reason.", "hub", "reason")
-	m.dials = counter("ssh_dials_total", "Attempts to reach a server that a hub may reach.", "hub", "result")
-	m.dialSeconds = histogram("ssh_dial_seconds", "Time to reach a server.", quick, "hub")
-	m.bytes = counter("ssh_bytes_total", "Bytes forwarded: up is from the hub to its servers.", "hub", "direction")
-	m.keyReloads = counter("ssh_key_reloads_total", "Changed keys that were taken over or refused.", "result")
+	m.handshakes = counter("ssh_handshakes_total", "SSH handshakes, by result.", "result")
+	m.handshakeSeconds = histogram("ssh_handshake_seconds", "Duration of a successful SSH handshake.", quick)
+	m.connections = gauge("ssh_connections", "Open SSH connections of a hub.")
+	m.tunnels = gauge("tunnels", "Open forwarded connections.")
+	m.refused = counter("ssh_refused_total", "SSH channels and requests refused, by reason.", "hub", "reason")
+	m.dials = counter("ssh_dials_total", "Connections attempted to the hub's servers, by result.", "hub", "result")
+	m.dialSeconds = histogram("ssh_dial_seconds", "Time to connect to a server.", quick, "hub")
+	m.bytes = counter("ssh_bytes_total", "Bytes forwarded; up is from the hub to its servers.", "hub", "direction")
+	m.keyReloads = counter("ssh_key_reloads_total", "Reloads of changed keys, by result.", "result")
 }
 
 // Handshake implements sshd.Observer.

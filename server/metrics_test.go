@@ -14,10 +14,13 @@ import (
 
 var _ outpost.Observer = (*metrics)(nil)
 
-var metricName = regexp.MustCompile(`\b(outpost|process)_[a-z_]+`)
+var (
+	metricName = regexp.MustCompile(`\b(outpost|process)_[a-z_]+`)
+	grouping   = regexp.MustCompile(`\bby \(([a-z_, ]+)\)`)
+)
 
-// Every figure that the chart's dashboard shows is one that the process has.
-func TestDashboardShowsFiguresThatThereAre(t *testing.T) {
+// Every metric that the chart's dashboard shows exists, and so does every label that it groups by.
+func TestDashboardShowsMetricsThatExist(t *testing.T) {
 	m := newMetrics()
 	m.registry.MustRegister(gauges{
 		counts:      func() []outpost.Count { return []outpost.Count{{Hub: "a", State: "running", Services: 1}} },
@@ -43,9 +46,14 @@ func TestDashboardShowsFiguresThatThereAre(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	there := map[string]bool{}
+	names, labels := map[string]bool{}, map[string]bool{"le": true}
 	for _, f := range families {
-		there[f.GetName()] = true
+		names[f.GetName()] = true
+		for _, metric := range f.GetMetric() {
+			for _, label := range metric.GetLabel() {
+				labels[label.GetName()] = true
+			}
+		}
 	}
 	text, err := os.ReadFile("../charts/outpost/files/dashboard.json")
 	if err != nil {
@@ -56,11 +64,18 @@ func TestDashboardShowsFiguresThatThereAre(t *testing.T) {
 	}
 	shown := metricName.FindAllString(string(text), -1)
 	if len(shown) < 10 {
-		t.Fatalf("only %d figures are shown", len(shown))
+		t.Fatalf("only %d metrics are shown", len(shown))
 	}
 	for _, name := range shown {
-		if !there[strings.TrimSuffix(name, "_bucket")] {
-			t.Errorf("%s is shown, but the process has no such figure", name)
+		if !names[strings.TrimSuffix(name, "_bucket")] {
+			t.Errorf("%s is shown, but the process has no such metric", name)
+		}
+	}
+	for _, by := range grouping.FindAllStringSubmatch(string(text), -1) {
+		for _, label := range strings.Split(by[1], ", ") {
+			if !labels[label] {
+				t.Errorf("it groups by %s, but no metric has such a label", label)
+			}
 		}
 	}
 }
