@@ -58,7 +58,7 @@ chart: ## render the chart's value sets and compare them (UPDATE=-update rewrite
 run: ## the outpost on SQLite on this machine, pods in the cluster of KUBECONFIG
 	@mkdir -p $(STATE)/run
 	@[ -s $(STATE)/run/key ] || (umask 077; openssl rand -base64 32 | tr +/ -_ > $(STATE)/run/key)
-	@echo "hub jupyterhub, password secret: curl -u jupyterhub:secret http://127.0.0.1:8080/services"
+	@echo "hub jupyterhub, password secret: curl -u jupyterhub:secret http://127.0.0.1:8080/services/"
 	OUTPOST_CRYPT_KEY=$$(cat $(STATE)/run/key) usernames=jupyterhub passwords=secret OUTPOST_NAMESPACE=$${NAMESPACE:-default} \
 	  SQL_DATABASE_URL=$(STATE)/run/outpost.sqlite OUTPOST_HOST_KEYS_DIR=$(STATE)/run/host_keys OUTPOST_LOG_FORMAT=text \
 	  go run ./server/cmd/outpost --kubeconfig $${KUBECONFIG:-$(STATE)/kubeconfig} serve
