@@ -30,6 +30,7 @@ var allowed = map[string][]string{
 	"server/cmd/outpost": {
 		"server", "server/config", "server/footprint", "server/kube", "server/kubespawner/options", "server/outpost",
 	},
+	"server/config":    {"server/outpost"},
 	"server/httpapi":   {"server/outpost", "server/source"},
 	"server/hubclient": {"server/outpost"},
 	"server/kube": {

@@ -300,7 +300,7 @@ func TestEnvironmentIsWhatTheServerReads(t *testing.T) {
 	known := map[string]bool{}
 	for _, v := range config.Variables() {
 		known[v.Name] = true
-		if v.Chart {
+		if v.Chart() {
 			want = append(want, v.Name)
 		}
 	}
@@ -364,11 +364,11 @@ func TestDefaultsOfChartAndServerAgree(t *testing.T) {
 		env[e.Name] = e.Value
 	}
 	for _, v := range config.Variables() {
-		if !v.Chart || v.Default == "" || v.Name == "OUTPOST_HOST_KEYS_DIR" { // keys are made on the volume if there is no Secret
+		if !v.Chart() || v.Default() == "" || v.Name == "OUTPOST_HOST_KEYS_DIR" { // keys are made on the volume if there is no Secret
 			continue
 		}
-		if env[v.Name] != v.Default {
-			t.Errorf("%s: the chart says %q, the server's default is %q", v.Name, env[v.Name], v.Default)
+		if env[v.Name] != v.Default() {
+			t.Errorf("%s: the chart says %q, the server's default is %q", v.Name, env[v.Name], v.Default())
 		}
 	}
 }
@@ -574,7 +574,7 @@ func TestNoSecretIsRendered(t *testing.T) {
 	}
 	for _, v := range config.Variables() {
 		if strings.Contains(v.Name, "PASSWORD") || strings.Contains(v.Name, "password") || strings.Contains(v.Name, "TOKEN") {
-			if v.Chart {
+			if v.Chart() {
 				t.Errorf("%s is a secret and must not come from values", v.Name)
 			}
 		}

@@ -18,7 +18,7 @@ func newCertificate(certFile, keyFile string) (*certificate, error) {
 	return c, c.reload()
 }
 
-// reload reads the files; if they are not a pair, the certificate stays as it is.
+// reload reads the files; if they do not match, the certificate stays as it is.
 func (c *certificate) reload() error {
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
@@ -28,7 +28,7 @@ func (c *certificate) reload() error {
 	return nil
 }
 
-// config is the TLS configuration of the API.
+// config returns the TLS configuration of the API.
 func (c *certificate) config() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,

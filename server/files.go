@@ -4,84 +4,85 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
+	"github.com/outposts-dev/outposts/server/config"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// readFlavors reads a flavors or credits file; a missing one is not configured.
-func readFlavors(name, path string, parse func([]byte) (*outpost.Flavors, error)) (*outpost.Flavors, error) {
+// readFlavors reads the flavors file; nil without one.
+func readFlavors(cfg config.Config, log *slog.Logger) (*outpost.Flavors, error) {
+	return readFlavorsFile("OUTPOST_FLAVORS_PATH", cfg.FlavorsPath, outpost.ParseFlavors, log)
+}
+
+// readCredits reads the credits file; nil without one.
+func readCredits(cfg config.Config, log *slog.Logger) (*outpost.Flavors, error) {
+	return readFlavorsFile("OUTPOST_CREDITS_PATH", cfg.CreditsPath, outpost.ParseCredits, log)
+}
+
+func readFlavorsFile(
+	variable, path string, parse func([]byte) (*outpost.Flavors, error), log *slog.Logger,
+) (*outpost.Flavors, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", variable, err)
 	}
 	flavors, err := parse(text)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %s: %w", name, path, err)
+		return nil, fmt.Errorf("%s: %s: %w", variable, path, err)
+	}
+	for _, w := range flavors.Warnings {
+		log.Warn("flavors", "file", path, "message", w)
 	}
 	return flavors, nil
 }
 
-func (s *Server) warnFlavors(path string, f *outpost.Flavors) {
-	if f == nil {
-		return
-	}
-	for _, w := range f.Warnings {
-		s.log.Warn("flavors", "file", path, "message", w)
-	}
-}
-
-// watchFiles names what is read again when it changes. The SSH server looks after its keys by itself.
+// watchFiles names the files that are read again when they change.
 func (s *Server) watchFiles() {
 	s.reloader = newReloader(s.component("reload"), s.metrics.reloaded)
 	s.reloader.add("flavors", func() error {
-		f, err := readFlavors("OUTPOST_FLAVORS_PATH", s.cfg.FlavorsPath, outpost.ParseFlavors)
-		if err != nil {
-			return err
+		flavors, err := readFlavors(s.cfg, s.log)
+		if err == nil {
+			s.manager.SetFlavors(flavors)
 		}
-		s.warnFlavors(s.cfg.FlavorsPath, f)
-		s.manager.SetFlavors(f)
-		return nil
+		return err
 	}, s.cfg.FlavorsPath)
 	s.reloader.add("credits", func() error {
-		f, err := readFlavors("OUTPOST_CREDITS_PATH", s.cfg.CreditsPath, outpost.ParseCredits)
-		if err != nil {
-			return err
+		credits, err := readCredits(s.cfg, s.log)
+		if err == nil {
+			s.manager.SetCredits(credits)
 		}
-		s.warnFlavors(s.cfg.CreditsPath, f)
-		s.manager.SetCredits(f)
-		return nil
+		return err
 	}, s.cfg.CreditsPath)
-	s.reloader.add("users", s.reloadUsers, filepath.Join(s.cfg.UsersDir, "usernames"), filepath.Join(s.cfg.UsersDir, "passwords"))
+	in := func(name string) string { return filepath.Join(s.cfg.UsersDir, name) }
+	s.reloader.add("users", s.reloadUsers, in("usernames"), in("passwords"))
 	if s.cert != nil {
 		s.reloader.add("certificate", s.cert.reload, s.cert.certFile, s.cert.keyFile)
 	}
 }
 
-// reloadUsers takes over changed logins: hubs first, so that nobody logs in whom the Manager does not know.
+// reloadUsers puts changed logins into use: hubs first, so that no hub logs in that the Manager does not know.
 func (s *Server) reloadUsers() error {
-	list, err := s.cfg.ReadUsers()
+	changed, err := s.cfg.ReadUsers()
 	if err != nil {
 		return err
 	}
-	if err := s.manager.SetHubs(hubs(s.cfg, list)); err != nil {
+	if err := s.manager.SetHubs(changed.Hubs()); err != nil {
 		return err
 	}
-	s.api.SetUsers(users(list))
+	s.api.SetUsers(changed.Passwords())
 	if s.ssh == nil {
 		return nil
 	}
-	known := map[string]bool{}
-	for _, name := range s.cfg.Hubs() {
-		known[name] = true
-	}
-	for _, u := range list {
-		if !known[u.Name] {
-			s.log.Warn("a new hub can use SSH only after a restart of this process", "hub", u.Name)
+	for _, name := range changed.HubNames() {
+		if !slices.Contains(s.cfg.HubNames(), name) {
+			s.log.Warn("a new hub can use SSH only after a restart of this process", "hub", name)
 		}
 	}
 	return nil

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// ensureHostKey makes an SSH host key in a directory that has none, so that an installation without a Secret for it
-// keeps one identity on its volume. A directory that has one is left alone; one that cannot be written is an error.
+// ensureHostKey creates an SSH host key in a directory without one, so that an installation without a Secret for it
+// keeps one identity on its volume. A directory with a key is left alone; one that is not writable is an error.
 func ensureHostKey(dir string, log *slog.Logger) error {
 	found, err := filepath.Glob(filepath.Join(dir, "ssh_host_*_key"))
 	if err != nil || len(found) > 0 {
@@ -22,20 +22,20 @@ func ensureHostKey(dir string, log *slog.Logger) error {
 	}
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		return fmt.Errorf("make a host key: %w", err)
+		return fmt.Errorf("create a host key: %w", err)
 	}
 	block, err := ssh.MarshalPrivateKey(private, "outpost")
 	if err != nil {
-		return fmt.Errorf("make a host key: %w", err)
+		return fmt.Errorf("create a host key: %w", err)
 	}
 	if err := writeNew(dir, "ssh_host_ed25519_key", pem.EncodeToMemory(block)); err != nil {
-		return fmt.Errorf("OUTPOST_HOST_KEYS_DIR: there is no file ssh_host_*_key in %s and none can be made: %w", dir, err)
+		return fmt.Errorf("OUTPOST_HOST_KEYS_DIR: no file ssh_host_*_key in %s, and none can be created: %w", dir, err)
 	}
 	key, err := ssh.NewPublicKey(public)
 	if err != nil {
-		return fmt.Errorf("make a host key: %w", err)
+		return fmt.Errorf("create a host key: %w", err)
 	}
-	log.Info("ssh host key made", "dir", dir, "fingerprint", ssh.FingerprintSHA256(key))
+	log.Info("ssh host key created", "dir", dir, "fingerprint", ssh.FingerprintSHA256(key))
 	return nil
 }
 

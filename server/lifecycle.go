@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 )
@@ -20,67 +21,62 @@ const (
 	drainTime      = 15 * time.Second // for requests that are under way
 )
 
-// Run serves until ctx ends or a part of the process fails. Then it takes everything down in reverse: it says that it is
-// not ready, stops accepting, lets requests and tunnels end, ends the work in the background, and closes the database.
-// Starts that are under way are not undone: the next process finishes or rolls them back. Call it once.
+// Run serves until ctx ends or a part of the process fails. Then it takes everything down in reverse: it says that it
+// is not ready, stops accepting, lets requests and tunnels end, ends the work in the background, and closes the
+// database. Starts that are under way are not undone: the next process finishes or rolls them back. Call it once.
 func (s *Server) Run(ctx context.Context) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
-	parts := &parts{fail: fail}
-
-	installation := s.store.Installation()
-	stopSpawner := parts.start("kubernetes", func(ctx context.Context) error {
-		return s.spawner.Run(ctx, installation)
-	})
-	stopManager := parts.start("services", s.manager.Run)
-	stopLeader := parts.start("leader", s.lead)
-	stopReloader := parts.start("files", func(ctx context.Context) error { s.reloader.run(ctx); return nil })
-	stopMetrics := func() {}
-	if s.listeners.metrics != nil {
-		server := s.httpServer(s.metricsHandler(), s.component("metrics"))
-		stopMetrics = parts.start("metrics", func(ctx context.Context) error {
-			return serve(ctx, server, s.listeners.metrics, 0)
-		})
-	}
-	stopSSH := func() {}
-	if s.ssh != nil {
-		stopSSH = parts.start("ssh", func(ctx context.Context) error { return s.ssh.Serve(ctx, s.listeners.ssh) })
-	}
-	api := s.httpServer(s.api, s.component("httpapi"))
-	listener := s.listeners.api
-	if s.cert != nil {
-		listener = tls.NewListener(listener, s.cert.config())
-	}
-	stopAPI := parts.start("api", func(ctx context.Context) error { return serve(ctx, api, listener, s.drain) })
+	work, fronts := &parts{fail: fail}, &parts{fail: fail}
+	s.startWork(work)
+	s.startFronts(fronts)
 	close(s.serving)
-	s.log.Info("outpost is serving", "version", s.opts.Version, "api", text(s.Addr()), "tls", s.cert != nil,
-		"base_path", s.cfg.BasePath, "ssh", text(s.SSHAddr()), "metrics", text(s.MetricsAddr()), "hubs", s.cfg.Hubs(), "database", s.cfg.Database)
-
-	stopSettle := parts.start("settle", s.settle)
+	s.log.Info("outpost is serving", "version", s.opts.Version, "api", addressText(s.Addr()), "tls", s.cert != nil,
+		"base_path", s.cfg.BasePath, "ssh", addressText(s.SSHAddr()), "metrics", addressText(s.MetricsAddr()),
+		"hubs", s.cfg.HubNames(), "database", s.cfg.Database)
 
 	<-ctx.Done()
-	if cause := parts.cause(ctx); cause != nil {
+	if cause := failure(ctx); cause != nil {
 		s.log.Error("a part of the outpost has failed", "err", cause)
 	}
 	s.log.Info("outpost is stopping")
 	close(s.stopping)
-	time.Sleep(s.notice) // kube-proxy takes us out of the Services
-	var fronts sync.WaitGroup
-	fronts.Go(stopSSH) // tunnels may stay open longer than requests
-	fronts.Go(stopAPI)
-	fronts.Wait()
-	stopSettle()
-	stopReloader()
-	stopLeader()
-	stopManager()
-	stopSpawner()
-	stopMetrics()
-	err := errors.Join(parts.cause(ctx), s.close())
+	time.Sleep(s.notice)  // kube-proxy takes us out of the Services
+	fronts.stopTogether() // tunnels may stay open longer than requests
+	work.stopInReverse()
+	err := errors.Join(failure(ctx), s.close())
 	s.log.Info("outpost has stopped")
 	return err
 }
 
-// settle gives memory back that only the start has needed, once what earlier processes have left is dealt with.
+// startWork starts what runs in the background. Metrics come first, so that they can be read until the end.
+func (s *Server) startWork(p *parts) {
+	if s.listeners.metrics != nil {
+		server := s.httpServer(s.metricsHandler(), s.component("metrics"))
+		p.start("metrics", func(ctx context.Context) error { return serve(ctx, server, s.listeners.metrics, 0) })
+	}
+	installation := s.store.Installation()
+	p.start("kubernetes", func(ctx context.Context) error { return s.spawner.Run(ctx, installation) })
+	p.start("services", s.manager.Run)
+	p.start("leader", s.lead)
+	p.start("files", func(ctx context.Context) error { s.reloader.run(ctx); return nil })
+	p.start("settle", s.settle)
+}
+
+// startFronts starts what hubs talk to.
+func (s *Server) startFronts(p *parts) {
+	if s.ssh != nil {
+		p.start("ssh", func(ctx context.Context) error { return s.ssh.Serve(ctx, s.listeners.ssh) })
+	}
+	server := s.httpServer(s.api, s.component("httpapi"))
+	listener := s.listeners.api
+	if s.cert != nil {
+		listener = tls.NewListener(listener, s.cert.config())
+	}
+	p.start("api", func(ctx context.Context) error { return serve(ctx, server, listener, s.drain) })
+}
+
+// settle gives memory back that only the start needed, once the services that earlier processes left are reconciled.
 func (s *Server) settle(ctx context.Context) error {
 	select {
 	case <-s.manager.Reconciled():
@@ -94,15 +90,15 @@ func (s *Server) settle(ctx context.Context) error {
 	return nil
 }
 
-// text is an address as it is written, "none" for none.
-func text(a net.Addr) string {
+// addressText returns an address as it is written, "none" for none.
+func addressText(a net.Addr) string {
 	if a == nil {
 		return "none"
 	}
 	return a.String()
 }
 
-// lead does the work that only one process may do.
+// lead does the work that only one of several processes may do.
 func (s *Server) lead(ctx context.Context) error {
 	work := func(ctx context.Context) {
 		s.metrics.leader.Set(1)
@@ -120,22 +116,15 @@ func (s *Server) lead(ctx context.Context) error {
 
 // close releases what New has opened. It may be called at any stage, and twice.
 func (s *Server) close() error {
-	var errs []error
-	for _, l := range []net.Listener{s.listeners.api, s.listeners.metrics, s.listeners.ssh} {
-		if l != nil {
-			if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-				errs = append(errs, err)
-			}
-		}
-	}
+	err := s.listeners.close()
 	if s.hubClient != nil {
 		s.hubClient.Close()
 	}
 	if s.store != nil {
-		errs = append(errs, s.store.Close())
+		err = errors.Join(err, s.store.Close())
 		s.store = nil
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 // httpServer has the limits of every HTTP server here. A start is answered only when the server runs, so writing has
@@ -169,13 +158,14 @@ func serve(ctx context.Context, server *http.Server, l net.Listener, drain time.
 	return nil
 }
 
-// parts are the goroutines of a Server. Each is stopped by the function that start returns, which waits for its end.
+// parts are goroutines of a Server, each with a context of its own.
 type parts struct {
-	fail context.CancelCauseFunc
+	fail  context.CancelCauseFunc // ends the whole
+	stops []func()                // each ends one part and waits for its end
 }
 
-// start runs a part under a context of its own. A part that ends by itself ends the whole.
-func (p *parts) start(name string, run func(context.Context) error) (stop func()) {
+// start runs a part. A part that ends by itself ends the whole.
+func (p *parts) start(name string, run func(context.Context) error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -183,19 +173,35 @@ func (p *parts) start(name string, run func(context.Context) error) (stop func()
 		err := run(ctx)
 		if ctx.Err() == nil {
 			if err == nil {
-				err = errors.New("it ended by itself")
+				err = errors.New("ended unexpectedly")
 			}
 			p.fail(fmt.Errorf("%s: %w", name, err))
 		}
 	}()
-	return func() {
+	p.stops = append(p.stops, func() {
 		cancel()
 		<-done
+	})
+}
+
+// stopInReverse ends the parts one after another, the last that was started first.
+func (p *parts) stopInReverse() {
+	for _, stop := range slices.Backward(p.stops) {
+		stop()
 	}
 }
 
-// cause is why the whole ends: nil if it was asked to.
-func (p *parts) cause(ctx context.Context) error {
+// stopTogether ends the parts at the same time.
+func (p *parts) stopTogether() {
+	var all sync.WaitGroup
+	for _, stop := range p.stops {
+		all.Go(stop)
+	}
+	all.Wait()
+}
+
+// failure returns why a context ended early: nil if it was cancelled as planned.
+func failure(ctx context.Context) error {
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause
 	}

@@ -12,13 +12,13 @@ import (
 
 const probeTimeout = 3 * time.Second
 
-// check is one thing that must work for this process to be of use.
+// check is one condition of readiness.
 type check struct {
 	name string
 	ask  func(context.Context) error
 }
 
-// readiness answers /readyz: everything works, or what does not. The reason goes to the log, once for each change.
+// readiness answers /readyz: which checks pass. The cause of a failure goes to the log, once for each change.
 type readiness struct {
 	checks []check
 	log    *slog.Logger
@@ -27,7 +27,7 @@ type readiness struct {
 	failed map[string]bool
 }
 
-// ServeHTTP lists the checks, one a line, with status 200 if all are good and 503 if not.
+// ServeHTTP lists the checks, one a line, with status 200 if all pass and 503 if not.
 func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	ctx, cancel := context.WithTimeout(req.Context(), probeTimeout)
 	defer cancel()
@@ -49,7 +49,7 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// note logs a check that changed.
+// note logs a check whose result has changed.
 func (r *readiness) note(name string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

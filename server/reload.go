@@ -14,11 +14,11 @@ import (
 )
 
 const (
-	settle = 100 * time.Millisecond // a volume is swapped in several steps
-	lookIn = 10 * time.Second       // for volumes that send no notice
+	settleTime   = 100 * time.Millisecond // a volume is swapped in several steps
+	pollInterval = 10 * time.Second       // for volumes that send no notice
 )
 
-// watched are files that belong together and what to do when they have changed.
+// watched are files that belong together, and what to do when they change.
 type watched struct {
 	what  string // for logs and metrics
 	files []string
@@ -26,27 +26,30 @@ type watched struct {
 	sum   [sha256.Size]byte
 }
 
-// reloader looks after files and applies what has changed. Kubernetes swaps a symlink of the folder when a ConfigMap or
-// Secret changes, so folders are watched, and contents are compared.
+// reloader watches files and applies what has changed. Kubernetes swaps a symlink of the folder when a ConfigMap or
+// Secret changes, so folders are watched and contents are compared.
+//
+// The keys of SSH are not among them. Package sshd watches its own, because a key that is removed must open nothing
+// from that moment on, and its connections end; here a file that cannot be read leaves the previous version in use.
 type reloader struct {
 	items   []*watched
 	log     *slog.Logger
 	applied func(what string, err error) // for metrics
-	now     chan struct{}                // asks for a look
+	now     chan struct{}                // asks for a check at once
 }
 
 func newReloader(log *slog.Logger, applied func(what string, err error)) *reloader {
 	return &reloader{log: log, applied: applied, now: make(chan struct{}, 1)}
 }
 
-// add looks after files from now on: what they hold at this moment counts as applied.
+// add watches files from now on: what they hold at this moment counts as applied.
 func (r *reloader) add(what string, apply func() error, files ...string) {
 	w := &watched{what: what, files: files, apply: apply}
 	w.sum, _ = w.read()
 	r.items = append(r.items, w)
 }
 
-// read is a checksum of the files' contents; a missing file is as good as an empty one.
+// read returns a checksum of the files' contents; a missing file counts as empty.
 func (w *watched) read() (sum [sha256.Size]byte, err error) {
 	h := sha256.New()
 	for _, path := range w.files {
@@ -60,7 +63,7 @@ func (w *watched) read() (sum [sha256.Size]byte, err error) {
 	return [sha256.Size]byte(h.Sum(nil)), nil
 }
 
-// reload asks for a look at the files at once.
+// reload asks for a check of the files at once.
 func (r *reloader) reload() {
 	select {
 	case r.now <- struct{}{}:
@@ -72,7 +75,7 @@ func (r *reloader) reload() {
 func (r *reloader) run(ctx context.Context) {
 	events, stop := r.watch()
 	defer stop()
-	ticker := time.NewTicker(lookIn)
+	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	settled := time.NewTimer(0)
 	defer settled.Stop()
@@ -81,22 +84,22 @@ func (r *reloader) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-events:
-			settled.Reset(settle)
+			settled.Reset(settleTime)
 		case <-settled.C:
-			r.look()
+			r.check()
 		case <-ticker.C:
-			r.look()
+			r.check()
 		case <-r.now:
-			r.look()
+			r.check()
 		}
 	}
 }
 
-// watch begins to watch the folders of all files; without notices the ticker alone has to do.
+// watch begins to watch the folders of all files; without notices the ticker alone remains.
 func (r *reloader) watch() (<-chan fsnotify.Event, func()) {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
-		r.log.Warn("files are only looked at from time to time", "interval", lookIn, "err", err)
+		r.log.Warn("cannot watch files, polling instead", "interval", pollInterval, "err", err)
 		return nil, func() {}
 	}
 	seen := map[string]bool{}
@@ -108,7 +111,7 @@ func (r *reloader) watch() (<-chan fsnotify.Event, func()) {
 			}
 			seen[dir] = true
 			if err := w.Add(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				r.log.Warn("folder is only looked at from time to time", "dir", dir, "err", err)
+				r.log.Warn("cannot watch folder, polling instead", "dir", dir, "err", err)
 			}
 		}
 	}
@@ -125,8 +128,8 @@ func (r *reloader) watch() (<-chan fsnotify.Event, func()) {
 	}
 }
 
-// look applies every change. What cannot be applied is tried again only when it has changed once more.
-func (r *reloader) look() {
+// check applies every change. What cannot be applied is tried again only when it changes once more.
+func (r *reloader) check() {
 	for _, w := range r.items {
 		sum, err := w.read()
 		if err == nil && sum == w.sum {
@@ -138,9 +141,9 @@ func (r *reloader) look() {
 		}
 		r.applied(w.what, err)
 		if err != nil {
-			r.log.Error("changed file is not used, the old one stays", "what", w.what, "err", err)
+			r.log.Error("reload failed, keeping the previous version", "what", w.what, "err", err)
 			continue
 		}
-		r.log.Info("changed file is used", "what", w.what)
+		r.log.Info("file reloaded", "what", w.what)
 	}
 }

@@ -44,7 +44,7 @@ func replicas(t *testing.T, change func(*config.Config)) (both [2]*outpostProces
 	for i := range both {
 		cfg := settings(t)
 		cfg.Database = config.Database{
-			Type: config.PostgreSQL, Host: postgres.Host, Port: 5432, User: postgres.User, Password: config.Secret(storetest.Password), Name: name,
+			Type: config.PostgreSQL, Host: postgres.Host, Port: 5432, User: postgres.User, Password: outpost.Secret(storetest.Password), Name: name,
 		}
 		change(&cfg)
 		both[i] = upFollower(t, cfg, spawner, Options{Lead: lead})

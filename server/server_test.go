@@ -78,7 +78,7 @@ func settings(t *testing.T) config.Config {
 	cfg.UsersDir, cfg.HubCAFile = filepath.Join(dir, "users"), filepath.Join(dir, "ca.crt")
 	cfg.FlavorsPath, cfg.CreditsPath = filepath.Join(dir, "flavors", "flavors.yaml"), filepath.Join(dir, "credits", "credits.yaml")
 	cfg.Database.Path = filepath.Join(dir, "outpost.sqlite")
-	cfg.CryptKeys = []config.Secret{cryptKey}
+	cfg.CryptKeys = []outpost.Secret{cryptKey}
 	cfg.Users = []config.User{{Name: "hub-a", Password: password}, {Name: "hub-b", Password: "other"}}
 	for _, d := range []string{cfg.AuthorizedKeysDir, cfg.UsersDir, filepath.Dir(cfg.FlavorsPath), filepath.Dir(cfg.CreditsPath)} {
 		if err := os.Mkdir(d, 0o700); err != nil {
@@ -460,7 +460,7 @@ func TestChangedFlavorsAreUsedAndBrokenOnesAreNot(t *testing.T) {
 	m.put(map[string]string{"flavors.yaml": "flavors: {huge: {display_name: Huge}}"})
 	eventually(t, "the new flavors", func() bool { return sameJSON(flavors(), `{"huge":{"display_name":"Huge","current":0}}`) })
 	m.put(map[string]string{"flavors.yaml": "flavors: [broken"})
-	eventually(t, "the message", func() bool { return strings.Contains(p.log.String(), "changed file is not used, the old one stays") })
+	eventually(t, "the message", func() bool { return strings.Contains(p.log.String(), "reload failed, keeping the previous version") })
 	if got := flavors(); !sameJSON(got, `{"huge":{"display_name":"Huge","current":0}}`) {
 		t.Errorf("after a broken file: %s", got)
 	}
@@ -484,7 +484,7 @@ func TestChangedPasswordsAreUsed(t *testing.T) {
 		t.Errorf("a new hub: %d", got)
 	}
 	m.put(map[string]string{"usernames": "", "passwords": ""})
-	eventually(t, "the message", func() bool { return strings.Contains(p.log.String(), "changed file is not used, the old one stays") })
+	eventually(t, "the message", func() bool { return strings.Contains(p.log.String(), "reload failed, keeping the previous version") })
 	if got := status("hub-a", "next"); got != 200 {
 		t.Errorf("after an empty file: %d, want the old password to work", got)
 	}
@@ -537,7 +537,7 @@ func TestX76RenewedCertificateIsUsedWithoutARestart(t *testing.T) {
 	m.put(map[string]string{"tls.crt": next, "tls.key": nextKey})
 	eventually(t, "the renewed certificate", func() bool { return serial() == 2 })
 	m.put(map[string]string{"tls.crt": next, "tls.key": key})
-	eventually(t, "the message", func() bool { return strings.Contains(p.log.String(), "changed file is not used, the old one stays") })
+	eventually(t, "the message", func() bool { return strings.Contains(p.log.String(), "reload failed, keeping the previous version") })
 	if got := serial(); got != 2 {
 		t.Errorf("after a key that does not fit: certificate %d", got)
 	}
@@ -561,12 +561,12 @@ func TestRekeySealsEverythingAnew(t *testing.T) {
 	if err := p.end(); err != nil {
 		t.Fatal(err)
 	}
-	cfg.CryptKeys, cfg.Rekey = []config.Secret{otherKey, cryptKey}, true
+	cfg.CryptKeys, cfg.Rekey = []outpost.Secret{otherKey, cryptKey}, true
 	p = up(t, cfg, spawner, Options{})
 	if err := p.end(); err != nil {
 		t.Fatal(err)
 	}
-	cfg.CryptKeys, cfg.Rekey = []config.Secret{otherKey}, false
+	cfg.CryptKeys, cfg.Rekey = []outpost.Secret{otherKey}, false
 	p = up(t, cfg, spawner, Options{})
 	if status, body := p.ask("GET", labPath, "hub-a", password, ""); status != 200 {
 		t.Errorf("with the new key alone: %d %s", status, body)
@@ -592,7 +592,7 @@ func TestDatabaseOfThePythonServerIsCarriedOn(t *testing.T) {
 	}
 	cfg, spawner := settings(t), outposttest.NewSpawner()
 	cfg.Users = []config.User{{Name: "jupyterhub", Password: password}}
-	cfg.CryptKeys = []config.Secret{"5cPS8zP0y4mY2l2v2b6bqf3vV1Q9n1nVnUuF0V4m1nA="}
+	cfg.CryptKeys = []outpost.Secret{"5cPS8zP0y4mY2l2v2b6bqf3vV1Q9n1nVnUuF0V4m1nA="}
 	write(t, cfg.Database.Path, string(text))
 	for _, row := range rows {
 		spawner.AddPod(outpost.Key{Hub: "jupyterhub", Name: row.Name, StartID: row.StartID})
@@ -631,8 +631,10 @@ func TestX44HubsAreAskedAboutServicesWithDatesWithoutZone(t *testing.T) {
 	}
 	cfg, spawner := settings(t), outposttest.NewSpawner()
 	cfg.Users = []config.User{{Name: "jupyterhub", Password: password}}
-	cfg.CryptKeys = []config.Secret{"5cPS8zP0y4mY2l2v2b6bqf3vV1Q9n1nVnUuF0V4m1nA="}
-	cfg.File.Hubs = map[string]config.HubPolicy{"jupyterhub": {Servers: &config.Call{URL: "https://hub.example.org/hub/api/servers", Token: token}}}
+	cfg.CryptKeys = []outpost.Secret{"5cPS8zP0y4mY2l2v2b6bqf3vV1Q9n1nVnUuF0V4m1nA="}
+	hub := config.Hub{Hub: outpost.Hub{Name: "jupyterhub"}}
+	hub.Servers = &outpost.HubCall{URL: "https://hub.example.org/hub/api/servers", Token: token}
+	cfg.File.Hubs = map[string]config.Hub{"jupyterhub": hub}
 	write(t, cfg.Database.Path, string(text))
 	p := up(t, cfg, spawner, Options{})
 	eventually(t, "the old services, none of which the hub lists, are gone", func() bool {
@@ -652,17 +654,17 @@ func TestNewRefuses(t *testing.T) {
 		change func(*config.Config)
 		want   []string
 	}{
-		{"a malformed key", func(c *config.Config) { c.CryptKeys = []config.Secret{"short"} }, []string{"OUTPOST_CRYPT_KEY: "}},
+		{"a malformed key", func(c *config.Config) { c.CryptKeys = []outpost.Secret{"short"} }, []string{"OUTPOST_CRYPT_KEY: "}},
 		{"a taken port", func(c *config.Config) { c.Listen = taken.Addr().String() }, []string{"OUTPOST_LISTEN: ", "address already in use"}},
 		{"a broken flavors file", func(c *config.Config) { write(t, c.FlavorsPath, "flavors: [") }, []string{"OUTPOST_FLAVORS_PATH: "}},
 		{"a broken credits file", func(c *config.Config) { write(t, c.CreditsPath, "credits: [") }, []string{"OUTPOST_CREDITS_PATH: "}},
 		{"no certificate", func(c *config.Config) { c.TLSCertFile, c.TLSKeyFile = "/nonexistent", "/nonexistent" }, []string{"OUTPOST_TLS_CERT_FILE: "}},
 		{"a CA that is none", func(c *config.Config) { write(t, c.HubCAFile, "hello") }, []string{"OUTPOST_HUB_CA_FILE: no certificate"}},
 		{"a hub's CA that is not there", func(c *config.Config) {
-			c.File.Hubs = map[string]config.HubPolicy{"hub-a": {CallbackCAFile: "/nonexistent"}}
+			c.File.Hubs = map[string]config.Hub{"hub-a": {CallbackCAFile: "/nonexistent"}}
 		}, []string{"hubs.hub-a.callbackCaFile: "}},
 		{"no folder for the database", func(c *config.Config) { c.Database.Path = "/nonexistent/outpost.sqlite" }, []string{"/nonexistent"}},
-		{"no place for a host key", func(c *config.Config) { c.HostKeysDir = "/proc/nowhere" }, []string{"OUTPOST_HOST_KEYS_DIR: there is no file ssh_host_*_key in /proc/nowhere and none can be made"}},
+		{"no place for a host key", func(c *config.Config) { c.HostKeysDir = "/proc/nowhere" }, []string{"OUTPOST_HOST_KEYS_DIR: no file ssh_host_*_key in /proc/nowhere, and none can be created"}},
 		{"keys of one hub among several", func(c *config.Config) {
 			_, line := sshKey(t)
 			write(t, filepath.Join(c.AuthorizedKeysDir, "authorized_keys"), line)
@@ -689,7 +691,7 @@ func TestCheckTellsEverythingAtOnceAndChangesNothing(t *testing.T) {
 	if err := Check(cfg); err != nil {
 		t.Errorf("good settings: %v", err)
 	}
-	cfg.CryptKeys = []config.Secret{"short"}
+	cfg.CryptKeys = []outpost.Secret{"short"}
 	cfg.TLSCertFile, cfg.TLSKeyFile = "/nonexistent", "/nonexistent"
 	write(t, cfg.FlavorsPath, "flavors: [")
 	write(t, cfg.HubCAFile, "hello")

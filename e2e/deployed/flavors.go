@@ -34,7 +34,7 @@ func (c Cluster) ReplaceFlavors(t testing.TB, text string) {
 			return 0, err
 		}
 		log, err := pods.GetLogs(pod, &corev1.PodLogOptions{}).DoRaw(ctx)
-		return bytes.Count(log, []byte("changed file is used")), err
+		return bytes.Count(log, []byte("file reloaded")), err
 	}
 	set := func(ctx context.Context, text string) error {
 		ctx, cancel := context.WithTimeout(ctx, 4*time.Minute)

@@ -3,12 +3,13 @@ package config
 import (
 	"log/slog"
 	"net"
-	"net/url"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/outposts-dev/outposts/server/outpost"
 )
 
 // Config is every setting of the process. The zero value is not usable; start from [Default].
@@ -30,19 +31,19 @@ type Config struct {
 	CreditsPath string // OUTPOST_CREDITS_PATH: the credits file; absent for no credits
 
 	Namespace    string        // OUTPOST_NAMESPACE: where pods are made unless spawner.namespace says otherwise
-	Lease        string        // OUTPOST_LEASE: Lease by which several processes choose a leader; empty for one process
+	Lease        string        // OUTPOST_LEASE: Lease that elects a leader among several processes; empty for one
 	StartTimeout time.Duration // OUTPOST_START_TIMEOUT: how long a server may take to become ready, whole seconds
 	LogLevel     slog.Level    // OUTPOST_LOG_LEVEL
 	LogFormat    string        // OUTPOST_LOG_FORMAT: "json" or "text"
 
-	CryptKeys []Secret // OUTPOST_CRYPT_KEY: Fernet keys; the first seals, all open
-	Rekey     bool     // OUTPOST_REKEY: seal all rows anew with the first key before serving
-	Users     []User   // usernames, passwords: the hubs
-	Database  Database // SQL_*
+	CryptKeys []outpost.Secret // OUTPOST_CRYPT_KEY: Fernet keys; the first seals, all open
+	Rekey     bool             // OUTPOST_REKEY: seal all rows anew with the first key before serving
+	Users     []User           // usernames, passwords: the hubs
+	Database  Database         // SQL_*
 
 	CheckEndDates    bool          // CHECK_ENDDATES: stop services whose flavor's run time is over
 	EndDatesInterval time.Duration // JUPYTERHUB_CHECK_ENDDATES_SLEEP_TIMER
-	CheckServices    bool          // CHECK_SERVICES: stop services that their hub has forgotten
+	CheckServices    bool          // CHECK_SERVICES: stop services that their hub no longer knows
 	CleanupInterval  time.Duration // JUPYTERHUB_CLEANUP_SLEEP_TIMER
 
 	File // what the YAML file says
@@ -54,18 +55,18 @@ type Config struct {
 // User is a hub's login: its name and its password.
 type User struct {
 	Name     string
-	Password Secret
+	Password outpost.Secret
 }
 
 // Database says where services are kept.
 type Database struct {
-	Type     string // SQL_TYPE: "sqlite" or "postgresql"
-	Path     string // SQL_DATABASE_URL: path of the SQLite file
-	Host     string // SQL_HOST
-	Port     int    // SQL_PORT
-	User     string // SQL_USER
-	Password Secret // SQL_PASSWORD
-	Name     string // SQL_DATABASE
+	Type     string         // SQL_TYPE: "sqlite" or "postgresql"
+	Path     string         // SQL_DATABASE_URL: path of the SQLite file
+	Host     string         // SQL_HOST
+	Port     int            // SQL_PORT
+	User     string         // SQL_USER
+	Password outpost.Secret // SQL_PASSWORD
+	Name     string         // SQL_DATABASE
 }
 
 // The kinds of databases.
@@ -74,7 +75,7 @@ const (
 	PostgreSQL = "postgresql"
 )
 
-// Default returns the settings of a process that is told nothing. It has no hubs and no key, so it is not valid.
+// Default returns the settings without any variable or file. They have no hubs and no key, so they are not valid.
 func Default() Config {
 	return Config{
 		Listen:            ":8080",
@@ -100,64 +101,73 @@ func Default() Config {
 
 // Validate returns everything that is wrong as [Problems], by the names of the variables, or nil.
 func (c *Config) Validate() error {
-	var p Problems
-	address := func(name, value string, may bool) {
-		if value == "" && may {
-			return
-		}
-		if _, port, err := net.SplitHostPort(value); err != nil {
-			p.addf(name, "%q is not an address such as :8080", value)
-		} else if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
-			p.addf(name, "port %q is not a number from 0 to 65535", port)
-		}
-	}
-	address("OUTPOST_LISTEN", c.Listen, false)
-	address("OUTPOST_METRICS_LISTEN", c.MetricsListen, true)
-	address("OUTPOST_SSH_LISTEN", c.SSHListen, true)
-	if (c.TLSCertFile == "") != (c.TLSKeyFile == "") {
-		missing := "OUTPOST_TLS_KEY_FILE"
-		if c.TLSCertFile == "" {
-			missing = "OUTPOST_TLS_CERT_FILE"
-		}
-		p.addf(missing, "is empty, but certificate and key are needed together")
-	}
-	if b := c.BasePath; b != "" && (!strings.HasPrefix(b, "/") || strings.HasSuffix(b, "/") || strings.Contains(b, "//")) {
-		p.addf("OUTPOST_BASE_PATH", "%q is not a path such as /outpost: a slash in front, none at the end", b)
-	}
+	p := c.validateListeners()
 	if c.LogFormat != "json" && c.LogFormat != "text" {
 		p.addf("OUTPOST_LOG_FORMAT", "%q is neither json nor text", c.LogFormat)
 	}
-	for _, d := range []struct {
-		name  string
-		value time.Duration
-	}{
-		{"OUTPOST_START_TIMEOUT", c.StartTimeout},
-		{"JUPYTERHUB_CHECK_ENDDATES_SLEEP_TIMER", c.EndDatesInterval},
-		{"JUPYTERHUB_CLEANUP_SLEEP_TIMER", c.CleanupInterval},
-	} {
-		if d.value < time.Second {
-			p.addf(d.name, "%v is less than a second", d.value)
-		}
-	}
+	p.atLeastASecond("OUTPOST_START_TIMEOUT", c.StartTimeout)
+	p.atLeastASecond("JUPYTERHUB_CHECK_ENDDATES_SLEEP_TIMER", c.EndDatesInterval)
+	p.atLeastASecond("JUPYTERHUB_CLEANUP_SLEEP_TIMER", c.CleanupInterval)
 	if len(c.CryptKeys) == 0 {
-		p.addf("OUTPOST_CRYPT_KEY", "is empty; it holds the key that seals the database: 32 random bytes in URL-safe Base64 (openssl rand -base64 32 | tr +/ -_)")
+		p.addf("OUTPOST_CRYPT_KEY", "is empty; set the key that seals the database: "+
+			"32 random bytes in URL-safe Base64 (openssl rand -base64 32 | tr +/ -_)")
 	}
 	p = append(p, c.validateUsers()...)
 	p = append(p, c.Database.validate()...)
-	p = append(p, c.File.validate(c.ConfigFile, c.Users)...)
+	p = append(p, c.validateFile()...)
 	return p.orNil()
+}
+
+// validateListeners checks what the API, SSH and metrics answer on.
+func (c *Config) validateListeners() (p Problems) {
+	p.address("OUTPOST_LISTEN", c.Listen)
+	if c.MetricsListen != "" {
+		p.address("OUTPOST_METRICS_LISTEN", c.MetricsListen)
+	}
+	if c.SSHListen != "" {
+		p.address("OUTPOST_SSH_LISTEN", c.SSHListen)
+	}
+	const together = "is empty, but certificate and key are needed together"
+	if c.TLSCertFile == "" && c.TLSKeyFile != "" {
+		p.addf("OUTPOST_TLS_CERT_FILE", together)
+	}
+	if c.TLSCertFile != "" && c.TLSKeyFile == "" {
+		p.addf("OUTPOST_TLS_KEY_FILE", together)
+	}
+	b := c.BasePath
+	if b != "" && (!strings.HasPrefix(b, "/") || strings.HasSuffix(b, "/") || strings.Contains(b, "//")) {
+		p.addf("OUTPOST_BASE_PATH",
+			"%q is not a path such as /outpost: it must begin with a slash and not end with one", b)
+	}
+	return p
+}
+
+// address checks the address of a listener.
+func (p *Problems) address(name, value string) {
+	if _, port, err := net.SplitHostPort(value); err != nil {
+		p.addf(name, "%q is not an address such as :8080", value)
+	} else if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		p.addf(name, "port %q is not a number from 0 to 65535", port)
+	}
+}
+
+func (p *Problems) atLeastASecond(name string, d time.Duration) {
+	if d < time.Second {
+		p.addf(name, "%v is less than a second", d)
+	}
 }
 
 // validateUsers checks the hubs' logins.
 func (c *Config) validateUsers() (p Problems) {
 	if len(c.Users) == 0 {
-		p.addf("usernames", "is empty; it holds the names of the hubs that may ask, separated by semicolons, as passwords holds their passwords")
+		p.addf("usernames", "is empty; set the names of the hubs that are allowed to use this outpost, "+
+			"separated by semicolons, and their passwords in the same order in passwords")
 	}
 	seen := map[string]bool{}
 	for _, u := range c.Users {
 		switch {
 		case seen[u.Name]:
-			p.addf("usernames", "%q is there twice", u.Name)
+			p.addf("usernames", "%q is listed twice", u.Name)
 		case strings.ContainsAny(u.Name, ":") || strings.ContainsFunc(u.Name, isControl):
 			p.addf("usernames", "%q has a colon or a control character, so it can never log in", u.Name)
 		case strings.ContainsFunc(u.Password.Reveal(), isControl):
@@ -175,29 +185,31 @@ func (d Database) validate() (p Problems) {
 	switch d.Type {
 	case SQLite:
 		if d.Path == "" {
-			p.addf("SQL_DATABASE_URL", "is empty; it is the path of the SQLite file")
+			p.addf("SQL_DATABASE_URL", "is empty; set the path of the SQLite file")
 		} else if strings.Contains(d.Path, "://") {
-			p.addf("SQL_DATABASE_URL", "%q is a URL; it is the path of the SQLite file, and PostgreSQL is named by SQL_TYPE, SQL_HOST, SQL_USER, SQL_PASSWORD and SQL_DATABASE", d.Path)
+			// Its value is not shown: the URL of a database may hold a password.
+			p.addf("SQL_DATABASE_URL", "is a URL; set the path of the SQLite file, "+
+				"or for PostgreSQL SQL_TYPE, SQL_HOST, SQL_USER, SQL_PASSWORD and SQL_DATABASE")
 		} else if !filepath.IsAbs(d.Path) {
 			p.addf("SQL_DATABASE_URL", "%q is not an absolute path", d.Path)
 		}
 	case PostgreSQL:
-		for _, f := range []struct{ name, value string }{{"SQL_HOST", d.Host}, {"SQL_USER", d.User}, {"SQL_DATABASE", d.Name}} {
-			if f.value == "" {
-				p.addf(f.name, "is empty, but SQL_TYPE is postgresql")
+		for _, f := range [][2]string{{"SQL_HOST", d.Host}, {"SQL_USER", d.User}, {"SQL_DATABASE", d.Name}} {
+			if f[1] == "" {
+				p.addf(f[0], "is empty, but SQL_TYPE is postgresql")
 			}
 		}
 		if d.Port < 1 || d.Port > 65535 {
 			p.addf("SQL_PORT", "%d is not a number from 1 to 65535", d.Port)
 		}
 	default:
-		p.addf("SQL_TYPE", "%q is none of sqlite, sqlite+pysqlite, postgresql", d.Type)
+		p.addf("SQL_TYPE", "%q is not one of sqlite, sqlite+pysqlite, postgresql", d.Type)
 	}
 	return p
 }
 
-// Hubs returns the names of the hubs, in the order of usernames.
-func (c *Config) Hubs() []string {
+// HubNames returns the names of the hubs, in the order of usernames.
+func (c *Config) HubNames() []string {
 	names := make([]string, len(c.Users))
 	for i, u := range c.Users {
 		names[i] = u.Name
@@ -205,44 +217,46 @@ func (c *Config) Hubs() []string {
 	return names
 }
 
-// Policy returns what a hub may ask for: its entry in the file, or the defaults.
-func (c *Config) Policy(hub string) HubPolicy {
-	if p, ok := c.File.Hubs[hub]; ok {
-		return p
+// Hubs returns the hubs with what each may ask for, in the order of usernames: its entry in the file, or the defaults.
+func (c *Config) Hubs() []outpost.Hub {
+	hubs := make([]outpost.Hub, len(c.Users))
+	for i, u := range c.Users {
+		hubs[i] = c.hub(u.Name).Hub
 	}
-	return defaultPolicy()
+	return hubs
 }
 
-// validate checks the file's values, which are of the right types already.
-func (f File) validate(path string, users []User) (p Problems) {
-	at := func(key string) string { return filepath.Base(path) + ": " + key }
-	if f.GlobalMaxPerUser < -1 {
-		p.addf(at("globalMaxPerUser"), "%d is neither -1 for no limit nor a number of servers", f.GlobalMaxPerUser)
+// Passwords returns the hubs' passwords by their names.
+func (c *Config) Passwords() map[string]outpost.Secret {
+	passwords := make(map[string]outpost.Secret, len(c.Users))
+	for _, u := range c.Users {
+		passwords[u.Name] = u.Password
 	}
-	for _, hub := range sortedKeys(f.Hubs) {
-		if !slices.ContainsFunc(users, func(u User) bool { return u.Name == hub }) {
-			names := make([]string, len(users))
-			for i, u := range users {
-				names[i] = u.Name
-			}
-			p.addf(at("hubs."+hub), "no hub of this name is in usernames%s", suggestion(hub, names))
+	return passwords
+}
+
+// hub returns a hub's entry in the file, or the defaults.
+func (c *Config) hub(name string) Hub {
+	if h, ok := c.File.Hubs[name]; ok {
+		return h
+	}
+	return defaultHub(name)
+}
+
+// validateFile checks the values of the YAML file, which are of the right types already.
+func (c *Config) validateFile() (p Problems) {
+	at := filepath.Base(c.ConfigFile) + ": "
+	if c.GlobalMaxPerUser < -1 {
+		p.addf(at+"globalMaxPerUser", "%d is neither -1 for no limit nor a number of servers", c.GlobalMaxPerUser)
+	}
+	names := c.HubNames()
+	for _, name := range sortedKeys(c.File.Hubs) {
+		if !slices.Contains(names, name) {
+			p.addf(at+"hubs."+name, "no hub of this name is in usernames%s", suggestion(name, names))
 		}
-		for i, prefix := range f.Hubs[hub].CallbackURLs {
-			if !absoluteURL(prefix) {
-				p.addf(at("hubs."+hub+".callbackUrls["+strconv.Itoa(i)+"]"), "%q is not a URL such as https://hub.example.org/hub/api", prefix)
-			}
-		}
-		for key, call := range map[string]*Call{"servers": f.Hubs[hub].Servers, "tunnelRestart": f.Hubs[hub].TunnelRestart} {
-			if call != nil && !absoluteURL(call.URL) {
-				p.addf(at("hubs."+hub+"."+key+".url"), "%q is not a URL such as https://hub.example.org/hub/api/servers", call.URL)
-			}
+		for _, fault := range c.File.Hubs[name].Check() {
+			p.addf(at+"hubs."+name+"."+fault.Field, "%s", fault.Message)
 		}
 	}
 	return p
-}
-
-// absoluteURL tells whether a text is a URL of a web server without a login, query or fragment in it.
-func absoluteURL(s string) bool {
-	u, err := url.Parse(s)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/outposts-dev/outposts/server/config"
+	"github.com/outposts-dev/outposts/server/outpost"
 )
 
 const (
@@ -48,6 +49,9 @@ func file(t *testing.T, name, text string) string {
 	return path
 }
 
+const notPlainURL = "is not a URL such as https://hub.example.org/hub/api: " +
+	"http or https, without user, query, fragment and dot segments"
+
 func TestFromEnvRefuses(t *testing.T) {
 	yaml := file(t, "config.yaml", `
 spawnr: {}
@@ -57,7 +61,8 @@ hubs:
   jupyterhub:
     allowedImges: [a]
     allowedOptions: image
-    callbackUrls: [ftp://hub, "https://user:word@hub"]
+    allowedImages: ["[z-a]"]
+    callbackUrls: [ftp://hub, "https://user:very-secret-word@hub", "https://hub/a/../b", "https://hub/a?b"]
     servers: {url: hub, tokenFile: /nonexistent}
     spawner: [image]
   jupiterhub: {}
@@ -68,8 +73,10 @@ hubs:
 		want config.Problems
 	}{
 		{"nothing given", map[string]string{"OUTPOST_CRYPT_KEY": "", "usernames": "", "passwords": ""}, config.Problems{
-			{Name: "OUTPOST_CRYPT_KEY", Message: "is empty; it holds the key that seals the database: 32 random bytes in URL-safe Base64 (openssl rand -base64 32 | tr +/ -_)"},
-			{Name: "usernames", Message: "is empty; it holds the names of the hubs that may ask, separated by semicolons, as passwords holds their passwords"},
+			{Name: "OUTPOST_CRYPT_KEY", Message: "is empty; set the key that seals the database: " +
+				"32 random bytes in URL-safe Base64 (openssl rand -base64 32 | tr +/ -_)"},
+			{Name: "usernames", Message: "is empty; set the names of the hubs that are allowed to use this outpost, " +
+				"separated by semicolons, and their passwords in the same order in passwords"},
 		}},
 		{"everything wrong at once", map[string]string{
 			"OUTPOST_LISTEN": "8080", "OUTPOST_SSH_LISTEN": ":99999", "OUTPOST_TLS_CERT_FILE": "/tls.crt", "OUTPOST_BASE_PATH": "outpost/",
@@ -78,15 +85,15 @@ hubs:
 		}, config.Problems{
 			{Name: "OUTPOST_REKEY", Message: `"perhaps" is neither true nor false`},
 			{Name: "OUTPOST_START_TIMEOUT", Message: `"soon" is not a number of seconds`},
-			{Name: "OUTPOST_LOG_LEVEL", Message: `"loud" is none of debug, info, warn, error`},
+			{Name: "OUTPOST_LOG_LEVEL", Message: `"loud" is not one of debug, info, warn, error`},
 			{Name: "CHECK_ENDDATES", Message: `"2" is neither true nor false`},
 			{Name: "OUTPOST_LISTEN", Message: `"8080" is not an address such as :8080`},
 			{Name: "OUTPOST_SSH_LISTEN", Message: `port "99999" is not a number from 0 to 65535`},
 			{Name: "OUTPOST_TLS_KEY_FILE", Message: `is empty, but certificate and key are needed together`},
-			{Name: "OUTPOST_BASE_PATH", Message: `"outpost/" is not a path such as /outpost: a slash in front, none at the end`},
+			{Name: "OUTPOST_BASE_PATH", Message: `"outpost/" is not a path such as /outpost: it must begin with a slash and not end with one`},
 			{Name: "OUTPOST_LOG_FORMAT", Message: `"xml" is neither json nor text`},
 			{Name: "JUPYTERHUB_CLEANUP_SLEEP_TIMER", Message: `0s is less than a second`},
-			{Name: "SQL_TYPE", Message: `"mysql" is none of sqlite, sqlite+pysqlite, postgresql`},
+			{Name: "SQL_TYPE", Message: `"mysql" is not one of sqlite, sqlite+pysqlite, postgresql`},
 		}},
 		{"PostgreSQL without a place", map[string]string{"SQL_TYPE": "postgresql", "SQL_PORT": "0"}, config.Problems{
 			{Name: "SQL_HOST", Message: "is empty, but SQL_TYPE is postgresql"},
@@ -94,35 +101,45 @@ hubs:
 			{Name: "SQL_DATABASE", Message: "is empty, but SQL_TYPE is postgresql"},
 			{Name: "SQL_PORT", Message: "0 is not a number from 1 to 65535"},
 		}},
-		{"a port in words", map[string]string{"SQL_PORT": "five"}, config.Problems{{Name: "SQL_PORT", Message: `"five" is not a whole number`}}},
-		{"a URL for SQLite", map[string]string{"SQL_DATABASE_URL": "sqlite:///x"}, config.Problems{{
-			Name:    "SQL_DATABASE_URL",
-			Message: `"sqlite:///x" is a URL; it is the path of the SQLite file, and PostgreSQL is named by SQL_TYPE, SQL_HOST, SQL_USER, SQL_PASSWORD and SQL_DATABASE`,
+		{"a port in words", map[string]string{"SQL_PORT": "five"}, config.Problems{
+			{Name: "SQL_PORT", Message: `"five" is not a whole number`},
+		}},
+		{"a URL for SQLite", map[string]string{"SQL_DATABASE_URL": "postgresql://u:very-secret-word@db/d"}, config.Problems{{
+			Name: "SQL_DATABASE_URL",
+			Message: "is a URL; set the path of the SQLite file, " +
+				"or for PostgreSQL SQL_TYPE, SQL_HOST, SQL_USER, SQL_PASSWORD and SQL_DATABASE",
 		}}},
-		{"a relative path for SQLite", map[string]string{"SQL_DATABASE_URL": "x.db"}, config.Problems{{Name: "SQL_DATABASE_URL", Message: `"x.db" is not an absolute path`}}},
+		{"a relative path for SQLite", map[string]string{"SQL_DATABASE_URL": "x.db"}, config.Problems{
+			{Name: "SQL_DATABASE_URL", Message: `"x.db" is not an absolute path`},
+		}},
 		{"a hub twice and one with a colon", map[string]string{"usernames": "a;a;b:c", "passwords": "1;2;3"}, config.Problems{
-			{Name: "usernames", Message: `"a" is there twice`},
+			{Name: "usernames", Message: `"a" is listed twice`},
 			{Name: "usernames", Message: `"b:c" has a colon or a control character, so it can never log in`},
 		}},
 		{"Python by its name", map[string]string{"OUTPOST_CONFIG_FILE": "/mnt/outpost_config/outpost_config.py"}, config.Problems{{
-			Name:    "OUTPOST_CONFIG_FILE",
-			Message: "/mnt/outpost_config/outpost_config.py is Python code, which this server does not run; write YAML instead: KubeSpawner's options under spawner, what a hub may ask for under hubs, globalMaxPerUser for c.JupyterHubOutpost.global_max_per_user",
+			Name: "OUTPOST_CONFIG_FILE",
+			Message: "/mnt/outpost_config/outpost_config.py is Python code, which this server does not run; write YAML instead: " +
+				"KubeSpawner's options under spawner, what a hub may ask for under hubs, " +
+				"globalMaxPerUser for c.JupyterHubOutpost.global_max_per_user",
 		}}},
 		{"a named file that is not there", map[string]string{"OUTPOST_CONFIG_FILE": "/nonexistent/config.yaml"}, config.Problems{
 			{Name: "OUTPOST_CONFIG_FILE", Message: "open /nonexistent/config.yaml: no such file or directory"},
 		}},
 		{"a file with everything wrong", map[string]string{"OUTPOST_CONFIG_FILE": yaml}, config.Problems{
-			{Name: "config.yaml: failEarly", Message: "is the number 1, not true or false"},
-			{Name: "config.yaml: globalMaxPerUser", Message: "is a text, not a whole number"},
-			{Name: "config.yaml: hubs.jupyterhub.allowedImges", Message: "is no setting; did you mean allowedImages?"},
-			{Name: "config.yaml: hubs.jupyterhub.allowedOptions", Message: "is a text, not a list of texts"},
+			{Name: "config.yaml: failEarly", Message: "must be true or false, not the number 1"},
+			{Name: "config.yaml: globalMaxPerUser", Message: "must be a whole number, not a string"},
+			{Name: "config.yaml: hubs.jupyterhub.allowedImges", Message: "is not a setting; did you mean allowedImages?"},
+			{Name: "config.yaml: hubs.jupyterhub.allowedOptions", Message: "must be a list of strings, not a string"},
 			{Name: "config.yaml: hubs.jupyterhub.servers.tokenFile", Message: "open /nonexistent: no such file or directory"},
-			{Name: "config.yaml: hubs.jupyterhub.spawner", Message: "is a list, not a mapping"},
-			{Name: "config.yaml: spawnr", Message: "is no setting; did you mean spawner?"},
+			{Name: "config.yaml: hubs.jupyterhub.spawner", Message: "must be a mapping, not a list"},
+			{Name: "config.yaml: spawnr", Message: "is not a setting; did you mean spawner?"},
 			{Name: "config.yaml: hubs.jupiterhub", Message: "no hub of this name is in usernames; did you mean jupyterhub?"},
-			{Name: "config.yaml: hubs.jupyterhub.callbackUrls[0]", Message: `"ftp://hub" is not a URL such as https://hub.example.org/hub/api`},
-			{Name: "config.yaml: hubs.jupyterhub.callbackUrls[1]", Message: `"https://user:word@hub" is not a URL such as https://hub.example.org/hub/api`},
-			{Name: "config.yaml: hubs.jupyterhub.servers.url", Message: `"hub" is not a URL such as https://hub.example.org/hub/api/servers`},
+			{Name: "config.yaml: hubs.jupyterhub.allowedImages[0]", Message: `"[z-a]" is not a glob`},
+			{Name: "config.yaml: hubs.jupyterhub.callbackUrls[0]", Message: notPlainURL},
+			{Name: "config.yaml: hubs.jupyterhub.callbackUrls[1]", Message: notPlainURL},
+			{Name: "config.yaml: hubs.jupyterhub.callbackUrls[2]", Message: notPlainURL},
+			{Name: "config.yaml: hubs.jupyterhub.callbackUrls[3]", Message: notPlainURL},
+			{Name: "config.yaml: hubs.jupyterhub.servers.url", Message: notPlainURL},
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -174,26 +191,32 @@ hubs:
 	if err != nil {
 		t.Fatal(err)
 	}
+	one := outpost.Hub{
+		Name: "one", AllowedOptions: []string{"image", "cmd"}, AllowedImages: []string{"quay.io/jupyter/*"},
+		CallbackURLs: []string{"https://hub.example.org/hub/api"}, Options: map[string]any{"mem_limit": "1G"},
+		TunnelRestart: &outpost.HubCall{URL: "https://hub.example.org/hub/api/recreateforward/x", Token: "the-token"},
+		FlavorsToken:  "the-token", RecreateTunnels: true,
+	}
+	two := outpost.Hub{
+		Name: "two", SendEvents: true, Servers: &outpost.HubCall{URL: "https://two.example.org/hub/api/servers", Token: "t2"},
+	}
 	want := config.Config{
 		Listen: "127.0.0.1:0", TLSCertFile: "/tls.crt", TLSKeyFile: "/tls.key", BasePath: "/outpost",
 		HostKeysDir: "/h", AuthorizedKeysDir: "/a", UsersDir: "/nonexistent", HubCAFile: "/ca",
 		ConfigFile: path, FlavorsPath: "/f", CreditsPath: "/c", Namespace: "ns", StartTimeout: 10 * time.Minute,
-		LogLevel: slog.LevelDebug, LogFormat: "text", CryptKeys: []config.Secret{key1, key2}, Rekey: true,
-		Users:         []config.User{{Name: "one", Password: "p1"}, {Name: "two", Password: "p2"}},
-		Database:      config.Database{Type: config.PostgreSQL, Path: "/var/lib/outpost/outpost.sqlite", Host: "db", Port: 5433, User: "u", Password: "p@/:%", Name: "d"},
+		LogLevel: slog.LevelDebug, LogFormat: "text", CryptKeys: []outpost.Secret{key1, key2}, Rekey: true,
+		Users: []config.User{{Name: "one", Password: "p1"}, {Name: "two", Password: "p2"}},
+		Database: config.Database{
+			Type: config.PostgreSQL, Path: "/var/lib/outpost/outpost.sqlite", Host: "db", Port: 5433, User: "u",
+			Password: "p@/:%", Name: "d",
+		},
 		CheckEndDates: false, EndDatesInterval: 30 * time.Second, CheckServices: true, CleanupInterval: 15 * time.Minute,
 		File: config.File{
 			Spawner:          map[string]any{"image": "quay.io/jupyter/minimal-notebook", "cpu_limit": json.Number("1.5"), "uid": json.Number("1000")},
 			GlobalMaxPerUser: 5,
-			Hubs: map[string]config.HubPolicy{
-				"one": {
-					AllowedOptions: []string{"image", "cmd"}, AllowedImages: []string{"quay.io/jupyter/*"},
-					CallbackURLs: []string{"https://hub.example.org/hub/api"}, CallbackCAFile: "/mnt/hub_ca/one.crt",
-					Spawner:          map[string]any{"mem_limit": "1G"},
-					TunnelRestart:    &config.Call{URL: "https://hub.example.org/hub/api/recreateforward/x", TokenFile: token, Token: "the-token"},
-					FlavorsTokenFile: token, FlavorsToken: "the-token", RecreateTunnels: true,
-				},
-				"two": {SendEvents: true, Servers: &config.Call{URL: "https://two.example.org/hub/api/servers", Token: "t2"}},
+			Hubs: map[string]config.Hub{
+				"one": {CallbackCAFile: "/mnt/hub_ca/one.crt", Hub: one},
+				"two": {Hub: two},
 			},
 		},
 		Warnings: []config.Problem{
@@ -208,16 +231,20 @@ hubs:
 	if text := fmt.Sprintf("%v %+v %#v", got, got, got); strings.Contains(text, "p@/:%") || strings.Contains(text, "the-token") || strings.Contains(text, key1) {
 		t.Errorf("a printed configuration holds a secret: %s", text)
 	}
-	if got := got.Hubs(); !cmp.Equal(got, []string{"one", "two"}) {
-		t.Errorf("Hubs: got %v", got)
+	if got := got.HubNames(); !cmp.Equal(got, []string{"one", "two"}) {
+		t.Errorf("HubNames: got %v", got)
 	}
-	if got := got.Policy("other"); !cmp.Equal(got, config.HubPolicy{SendEvents: true}) {
-		t.Errorf("Policy of a hub without an entry: got %+v", got)
+	got.Users = append(got.Users, config.User{Name: "other", Password: "p3"})
+	if diff := cmp.Diff([]outpost.Hub{one, two, {Name: "other", SendEvents: true}}, got.Hubs()); diff != "" {
+		t.Errorf("Hubs, the last without an entry in the file (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]outpost.Secret{"one": "p1", "two": "p2", "other": "p3"}, got.Passwords()); diff != "" {
+		t.Errorf("Passwords (-want +got):\n%s", diff)
 	}
 }
 
-// X70: variables of the Python server that mean nothing here are named once, at the start, with what replaces them.
-func TestX70IgnoredVariablesAreNamedOnce(t *testing.T) {
+// Variables of the Python server that have no effect here are named once, at the start, with what replaces them.
+func TestIgnoredVariablesAreNamedOnce(t *testing.T) {
 	names := []string{
 		"GUNICORN_CONFIG_FILE", "GUNICORN_MAX_REQUESTS", "GUNICORN_MAX_REQUESTS_JITTER", "GUNICORN_PROCESSES", "GUNICORN_SSL_CRT", "GUNICORN_SSL_KEY",
 		"GUNICORN_THREADS", "GUNICORN_TIMEOUT", "JUPYTERHUB_CLEANUP_K8S_CHECK", "JUPYTERHUB_CLEANUP_NAMESPACE", "LOGGER_NAME", "LOGGING_CONFIG_PATH", "SSHD_LOG_PATH",
@@ -242,8 +269,8 @@ func TestX70IgnoredVariablesAreNamedOnce(t *testing.T) {
 	}
 }
 
-// X2: the Python server drops empty entries before it pairs, and gives hub b the password of hub c.
-func TestX2EmptyEntriesKeepTheirPlace(t *testing.T) {
+// The Python server drops empty entries before it pairs, and gives hub b the password of hub c (protocol 1.4).
+func TestEmptyEntriesOfLoginsKeepTheirPlace(t *testing.T) {
 	for _, c := range []struct {
 		name, usernames, passwords string
 		want                       []config.User
@@ -272,7 +299,7 @@ func TestX2EmptyEntriesKeepTheirPlace(t *testing.T) {
 	}
 }
 
-func TestUsersOfDirectoryWinAndAreReadAgain(t *testing.T) {
+func TestUsersOfTheDirectoryWinAndAreReadAgain(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -293,15 +320,15 @@ func TestUsersOfDirectoryWinAndAreReadAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]config.User{{Name: "hub", Password: "second"}}, again); diff != "" {
+	if diff := cmp.Diff([]config.User{{Name: "hub", Password: "second"}}, again.Users); diff != "" {
 		t.Errorf("read again (-want +got):\n%s", diff)
 	}
 	write("usernames", "")
 	if _, err := c.ReadUsers(); err == nil {
-		t.Error("an emptied file was taken over")
+		t.Error("an emptied file was accepted")
 	}
 	c.UsersDir = "/nonexistent"
-	if got, err := c.ReadUsers(); err != nil || !cmp.Equal(got, c.Users) {
+	if got, err := c.ReadUsers(); err != nil || !cmp.Equal(got.Users, c.Users) {
 		t.Errorf("without files: got %v, %v, want the users of the start", got, err)
 	}
 }

@@ -2,81 +2,94 @@ package config
 
 import (
 	"errors"
-	"slices"
+	"io/fs"
+	"os"
 	"strings"
 )
 
 // Variable is one environment variable.
 type Variable struct {
-	Name    string
-	Default string // as it would be typed; empty for none
-	Help    string // one sentence
-	// Chart tells that the chart sets it; the others are given by extraEnvVars or extraEnvVarsSecrets.
-	Chart bool
-	// field returns the setting as one of the types that assign knows; nil for one that is read with others.
-	field func(c *Config) any
+	Name string
+	Help string // one sentence
+	// field points to the setting, of one of the types that assign knows; nil for one that is read with others.
+	field any
 }
+
+// Chart reports whether the chart sets it; the others are given by extraEnvVars or extraEnvVarsSecrets.
+func (v Variable) Chart() bool { return strings.HasPrefix(v.Name, "OUTPOST_") }
+
+// Default returns the default as it would be typed; empty for none.
+func (v Variable) Default() string { return show(v.field) }
 
 // Variables returns the one table of names, in the order of the help text. Those without OUTPOST_ in front are the
 // Python server's (version 2.3.0) and mean what they mean there.
 func Variables() []Variable {
-	all := slices.Clone(variables)
-	d := Default()
-	for i := range all {
-		if all[i].field != nil {
-			all[i].Default = show(all[i].field(&d))
-		}
+	c := Default()
+	return c.variables()
+}
+
+// variables is the table with the fields of c.
+func (c *Config) variables() []Variable {
+	return []Variable{
+		{"OUTPOST_CRYPT_KEY",
+			"Fernet keys, separated by blanks or commas: the first seals the database, all open it.", &c.CryptKeys},
+		{"OUTPOST_REKEY", "Seal all rows anew with the first key before serving.", &c.Rekey},
+		{"usernames",
+			"Names of the hubs allowed to use this outpost, separated by semicolons; OUTPOST_USERS_DIR wins.", nil},
+		{"passwords", "Their passwords, in the same order.", nil},
+		{"OUTPOST_USERS_DIR",
+			"Directory with files usernames and passwords, read again when they change.", &c.UsersDir},
+		{"OUTPOST_CONFIG_FILE", "YAML file: spawner options and what each hub may ask for.", &c.ConfigFile},
+		{"OUTPOST_FLAVORS_PATH", "Flavors file, read again when it changes.", &c.FlavorsPath},
+		{"OUTPOST_CREDITS_PATH", "Credits file, read again when it changes.", &c.CreditsPath},
+		{"OUTPOST_LISTEN", "Address of the HTTP API.", &c.Listen},
+		{"OUTPOST_TLS_CERT_FILE",
+			"Certificate chain; given, the API speaks TLS only. Read again when it changes.", &c.TLSCertFile},
+		{"OUTPOST_TLS_KEY_FILE", "Private key of the certificate.", &c.TLSKeyFile},
+		{"OUTPOST_BASE_PATH", "Path before all routes, such as /outpost; they answer without it too.", &c.BasePath},
+		{"OUTPOST_METRICS_LISTEN", "Address of /healthz, /readyz and /metrics; empty for none.", &c.MetricsListen},
+		{"OUTPOST_SSH_LISTEN", "Address of the SSH server; empty for none.", &c.SSHListen},
+		{"OUTPOST_HOST_KEYS_DIR",
+			"Directory with the SSH host keys, ssh_host_*_key; if it has none, one is made.", &c.HostKeysDir},
+		{"OUTPOST_AUTHORIZED_KEYS_DIR",
+			"Directory with the hubs' public keys: a file for each hub, or one named authorized_keys. " +
+				"Read again when it changes.", &c.AuthorizedKeysDir},
+		{"OUTPOST_HUB_CA_FILE", "PEM file with CAs for hubs that use no public CA.", &c.HubCAFile},
+		{"OUTPOST_NAMESPACE", "Namespace of the pods; empty for that of this process.", &c.Namespace},
+		{"OUTPOST_LEASE",
+			"Lease that elects, among processes sharing one PostgreSQL, the one doing periodic work; " +
+				"empty for one process.", &c.Lease},
+		{"OUTPOST_START_TIMEOUT",
+			"Seconds that a server may take to become ready, unless spawner.start_timeout says otherwise.",
+			&c.StartTimeout},
+		{"OUTPOST_LOG_LEVEL", "debug, info, warn or error.", &c.LogLevel},
+		{"OUTPOST_LOG_FORMAT", "json or text.", &c.LogFormat},
+		{"SQL_TYPE", "sqlite (also sqlite+pysqlite) or postgresql.", &c.Database.Type},
+		{"SQL_DATABASE_URL", "Path of the SQLite file.", &c.Database.Path},
+		{"SQL_HOST", "Host of PostgreSQL.", &c.Database.Host},
+		{"SQL_PORT", "Port of PostgreSQL.", &c.Database.Port},
+		{"SQL_USER", "User of PostgreSQL.", &c.Database.User},
+		{"SQL_PASSWORD", "Password of PostgreSQL.", &c.Database.Password},
+		{"SQL_DATABASE", "Database in PostgreSQL.", &c.Database.Name},
+		{"CHECK_ENDDATES", "Stop services whose flavor's run time is over.", &c.CheckEndDates},
+		{"JUPYTERHUB_CHECK_ENDDATES_SLEEP_TIMER", "Interval of the run-time check, in seconds.", &c.EndDatesInterval},
+		{"CHECK_SERVICES", "Stop services that their hub no longer knows.", &c.CheckServices},
+		{"JUPYTERHUB_CLEANUP_NAMES",
+			"Names of hubs to ask for their servers, separated by semicolons; as hubs.NAME.servers in the file.", nil},
+		{"JUPYTERHUB_CLEANUP_URLS", "Their URLs, such as https://hub.example.org/hub/api/servers.", nil},
+		{"JUPYTERHUB_CLEANUP_TOKENS", "Their tokens.", nil},
+		{"JUPYTERHUB_CLEANUP_SLEEP_TIMER", "Interval of the clean-up, in seconds.", &c.CleanupInterval},
 	}
-	return all
 }
 
-var variables = []Variable{
-	{Name: "OUTPOST_CRYPT_KEY", Help: "Fernet keys, separated by blanks or commas: the first seals the database, all open it.", Chart: true, field: func(c *Config) any { return &c.CryptKeys }},
-	{Name: "OUTPOST_REKEY", Help: "Seal all rows anew with the first key before serving.", Chart: true, field: func(c *Config) any { return &c.Rekey }},
-	{Name: "usernames", Help: "Names of the hubs that may ask, separated by semicolons; used if OUTPOST_USERS_DIR has none."},
-	{Name: "passwords", Help: "Their passwords, in the same order."},
-	{Name: "OUTPOST_USERS_DIR", Help: "Directory with files usernames and passwords, read again when they change.", Chart: true, field: func(c *Config) any { return &c.UsersDir }},
-	{Name: "OUTPOST_CONFIG_FILE", Help: "YAML file: spawner options and what each hub may ask for.", Chart: true, field: func(c *Config) any { return &c.ConfigFile }},
-	{Name: "OUTPOST_FLAVORS_PATH", Help: "Flavors file, read again when it changes.", Chart: true, field: func(c *Config) any { return &c.FlavorsPath }},
-	{Name: "OUTPOST_CREDITS_PATH", Help: "Credits file, read again when it changes.", Chart: true, field: func(c *Config) any { return &c.CreditsPath }},
-	{Name: "OUTPOST_LISTEN", Help: "Address of the HTTP API.", Chart: true, field: func(c *Config) any { return &c.Listen }},
-	{Name: "OUTPOST_TLS_CERT_FILE", Help: "Certificate chain; given, the API speaks TLS only. Read again when it changes.", Chart: true, field: func(c *Config) any { return &c.TLSCertFile }},
-	{Name: "OUTPOST_TLS_KEY_FILE", Help: "Private key of the certificate.", Chart: true, field: func(c *Config) any { return &c.TLSKeyFile }},
-	{Name: "OUTPOST_BASE_PATH", Help: "Path before all routes, such as /outpost; they answer without it too.", Chart: true, field: func(c *Config) any { return &c.BasePath }},
-	{Name: "OUTPOST_METRICS_LISTEN", Help: "Address of /healthz, /readyz and /metrics; empty for none.", Chart: true, field: func(c *Config) any { return &c.MetricsListen }},
-	{Name: "OUTPOST_SSH_LISTEN", Help: "Address of the SSH server; empty for none.", Chart: true, field: func(c *Config) any { return &c.SSHListen }},
-	{Name: "OUTPOST_HOST_KEYS_DIR", Help: "Directory with the SSH host keys, files ssh_host_*_key; if it has none and can be written, one is made.", Chart: true, field: func(c *Config) any { return &c.HostKeysDir }},
-	{Name: "OUTPOST_AUTHORIZED_KEYS_DIR", Help: "Directory with the hubs' public keys: a file for each hub, or one named authorized_keys. Read again when it changes.", Chart: true, field: func(c *Config) any { return &c.AuthorizedKeysDir }},
-	{Name: "OUTPOST_HUB_CA_FILE", Help: "CAs of hubs that the public ones do not vouch for.", Chart: true, field: func(c *Config) any { return &c.HubCAFile }},
-	{Name: "OUTPOST_NAMESPACE", Help: "Namespace of the pods; empty for the one that this process runs in.", Chart: true, field: func(c *Config) any { return &c.Namespace }},
-	{Name: "OUTPOST_LEASE", Help: "Lease by which several processes on one PostgreSQL choose the one that does periodic work; empty for a single process.", Chart: true, field: func(c *Config) any { return &c.Lease }},
-	{Name: "OUTPOST_START_TIMEOUT", Help: "Seconds that a server may take to become ready, unless spawner.start_timeout says otherwise.", Chart: true, field: func(c *Config) any { return &c.StartTimeout }},
-	{Name: "OUTPOST_LOG_LEVEL", Help: "debug, info, warn or error.", Chart: true, field: func(c *Config) any { return &c.LogLevel }},
-	{Name: "OUTPOST_LOG_FORMAT", Help: "json or text.", Chart: true, field: func(c *Config) any { return &c.LogFormat }},
-	{Name: "SQL_TYPE", Help: "sqlite (also sqlite+pysqlite) or postgresql.", field: func(c *Config) any { return &c.Database.Type }},
-	{Name: "SQL_DATABASE_URL", Help: "Path of the SQLite file.", field: func(c *Config) any { return &c.Database.Path }},
-	{Name: "SQL_HOST", Help: "Host of PostgreSQL.", field: func(c *Config) any { return &c.Database.Host }},
-	{Name: "SQL_PORT", Help: "Port of PostgreSQL.", field: func(c *Config) any { return &c.Database.Port }},
-	{Name: "SQL_USER", Help: "User of PostgreSQL.", field: func(c *Config) any { return &c.Database.User }},
-	{Name: "SQL_PASSWORD", Help: "Password of PostgreSQL.", field: func(c *Config) any { return &c.Database.Password }},
-	{Name: "SQL_DATABASE", Help: "Database in PostgreSQL.", field: func(c *Config) any { return &c.Database.Name }},
-	{Name: "CHECK_ENDDATES", Help: "Stop services whose flavor's run time is over.", field: func(c *Config) any { return &c.CheckEndDates }},
-	{Name: "JUPYTERHUB_CHECK_ENDDATES_SLEEP_TIMER", Help: "Seconds between two looks at run times.", field: func(c *Config) any { return &c.EndDatesInterval }},
-	{Name: "CHECK_SERVICES", Help: "Stop services that their hub has forgotten.", field: func(c *Config) any { return &c.CheckServices }},
-	{Name: "JUPYTERHUB_CLEANUP_NAMES", Help: "Names of hubs to ask for their servers, separated by semicolons; as hubs.NAME.servers in the file."},
-	{Name: "JUPYTERHUB_CLEANUP_URLS", Help: "Their URLs, such as https://hub.example.org/hub/api/servers."},
-	{Name: "JUPYTERHUB_CLEANUP_TOKENS", Help: "Their tokens."},
-	{Name: "JUPYTERHUB_CLEANUP_SLEEP_TIMER", Help: "Seconds between two such questions.", field: func(c *Config) any { return &c.CleanupInterval }},
-}
-
-// ignored are variables of the Python server that mean nothing here, and what replaces them.
+// ignored are variables of the Python server that have no effect here, and what replaces them.
 var ignored = map[string]string{
 	"LOGGING_CONFIG_PATH":          logsInstead,
 	"LOGGER_NAME":                  logsInstead,
 	"SSHD_LOG_PATH":                logsInstead,
-	"GUNICORN_SSL_CRT":             "write OUTPOST_TLS_CERT_FILE",
-	"GUNICORN_SSL_KEY":             "write OUTPOST_TLS_KEY_FILE",
-	"GUNICORN_CONFIG_FILE":         "write OUTPOST_LISTEN for the address, OUTPOST_TLS_CERT_FILE and OUTPOST_TLS_KEY_FILE for TLS",
+	"GUNICORN_SSL_CRT":             "set OUTPOST_TLS_CERT_FILE",
+	"GUNICORN_SSL_KEY":             "set OUTPOST_TLS_KEY_FILE",
+	"GUNICORN_CONFIG_FILE":         "set OUTPOST_LISTEN, OUTPOST_TLS_CERT_FILE and OUTPOST_TLS_KEY_FILE",
 	"GUNICORN_PROCESSES":           oneProcess,
 	"GUNICORN_THREADS":             oneProcess,
 	"GUNICORN_TIMEOUT":             oneProcess,
@@ -88,7 +101,7 @@ var ignored = map[string]string{
 
 const (
 	logsInstead = "logs are written to standard error; see OUTPOST_LOG_LEVEL and OUTPOST_LOG_FORMAT"
-	oneProcess  = "one process answers all requests at once; for more of them see OUTPOST_LEASE"
+	oneProcess  = "one process answers all requests at once; for several processes see OUTPOST_LEASE"
 	podsAnyway  = "pods without a service are found by their labels and removed in any case"
 )
 
@@ -100,9 +113,9 @@ var mayBeEmpty = map[string]bool{"OUTPOST_SSH_LISTEN": true, "OUTPOST_METRICS_LI
 func FromEnv(lookup func(string) (string, bool)) (Config, error) {
 	c := Default()
 	var p Problems
-	for _, v := range variables {
+	for _, v := range c.variables() {
 		if value, ok := lookup(v.Name); ok && v.field != nil && (value != "" || mayBeEmpty[v.Name]) {
-			if wrong := assign(v.field(&c), value); wrong != "" {
+			if wrong := assign(v.field, value); wrong != "" {
 				p.addf(v.Name, "%q is %s", value, wrong)
 			}
 		}
@@ -113,10 +126,11 @@ func FromEnv(lookup func(string) (string, bool)) (Config, error) {
 			c.Warnings = append(c.Warnings, Problem{name, "has no effect: " + ignored[name]})
 		}
 	}
-	named, _ := lookup("OUTPOST_CONFIG_FILE")
-	file, wrong := readFile(c.ConfigFile, named == "" || named == Default().ConfigFile)
-	c.File = file
-	p = append(p, wrong...)
+	if _, err := os.Stat(c.ConfigFile); c.ConfigFile != Default().ConfigFile || !errors.Is(err, fs.ErrNotExist) {
+		file, wrong := readFile(c.ConfigFile)
+		c.File = file
+		p = append(p, wrong...)
+	}
 	users, warnings, err := readUsers(c.UsersDir, lookup)
 	if err != nil {
 		p.addf("OUTPOST_USERS_DIR", "%v", err)

@@ -3,9 +3,7 @@ package config
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -14,59 +12,43 @@ import (
 	"strings"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/outposts-dev/outposts/server/outpost"
 )
 
 // File is the content of the YAML file: what the outpost does for hubs.
 type File struct {
-	Spawner          map[string]any       // KubeSpawner's options by their names there, for all hubs; numbers are json.Number
-	GlobalMaxPerUser int                  // servers of one user of one hub, of any flavor; -1 for no limit
-	FailEarly        bool                 // end a start that cannot succeed at once
-	Hubs             map[string]HubPolicy // by hub name
+	Spawner          map[string]any // KubeSpawner's options by their names there, for all hubs; numbers are json.Number
+	GlobalMaxPerUser int            // servers of one user of one hub, of any flavor; -1 for no limit
+	FailEarly        bool           // end a start that cannot succeed at once
+	Hubs             map[string]Hub // by hub name
 }
 
-// HubPolicy is what one hub may ask for.
-type HubPolicy struct {
-	AllowedOptions   []string       // spawner options it may set with a start
-	AllowedImages    []string       // patterns of images; empty for any
-	CallbackURLs     []string       // beginnings of URLs at which it may be called; empty for none
-	CallbackCAFile   string         // PEM CAs of its certificate; empty for OUTPOST_HUB_CA_FILE and the public ones
-	Spawner          map[string]any // over File.Spawner
-	SendEvents       bool           // progress events, on by default
-	TunnelRestart    *Call          // asks for new tunnels after a start of this process; nil for never
-	Servers          *Call          // lists its running servers, for the clean-up; nil for no clean-up
-	FlavorsTokenFile string         // file of FlavorsToken
-	FlavorsToken     Secret         // for flavor updates, when a request brings none
-	RecreateTunnels  bool           // post each service's address to the hub after a start of this process
-}
-
-// Call is a URL of a hub's API and the token to call it with.
-type Call struct {
-	URL       string
-	TokenFile string
-	Token     Secret
+// Hub is the entry of one hub.
+type Hub struct {
+	outpost.Hub
+	CallbackCAFile string // PEM CAs of its certificate; empty for OUTPOST_HUB_CA_FILE and the public ones
 }
 
 func defaultFile() File { return File{GlobalMaxPerUser: -1, FailEarly: true} }
 
-func defaultPolicy() HubPolicy { return HubPolicy{SendEvents: true} }
+func defaultHub(name string) Hub { return Hub{Hub: outpost.Hub{Name: name, SendEvents: true}} }
 
-// python is how a configuration of the Python server begins a line.
+// python matches how a line of the Python server's configuration begins.
 var python = regexp.MustCompile(`(?m)^\s*(c\.[A-Za-z_]|import |from \S+ import |(async )?def |class )`)
 
-const insteadOfPython = "is Python code, which this server does not run; write YAML instead: KubeSpawner's options under spawner, " +
-	"what a hub may ask for under hubs, globalMaxPerUser for c.JupyterHubOutpost.global_max_per_user"
+const insteadOfPython = "is Python code, which this server does not run; write YAML instead: " +
+	"KubeSpawner's options under spawner, what a hub may ask for under hubs, " +
+	"globalMaxPerUser for c.JupyterHubOutpost.global_max_per_user"
 
-// readFile reads and checks the YAML file. A missing file is the default if missingOK.
-func readFile(path string, missingOK bool) (File, Problems) {
+// readFile reads and checks the YAML file.
+func readFile(path string) (File, Problems) {
 	var p Problems
 	if strings.HasSuffix(path, ".py") {
 		p.addf("OUTPOST_CONFIG_FILE", "%s %s", path, insteadOfPython)
 		return defaultFile(), p
 	}
 	text, err := os.ReadFile(path)
-	if missingOK && errors.Is(err, fs.ErrNotExist) {
-		return defaultFile(), nil
-	}
 	if err != nil {
 		p.addf("OUTPOST_CONFIG_FILE", "%v", err)
 		return defaultFile(), p
@@ -104,10 +86,10 @@ func ParseFile(name string, text []byte) (File, Problems) {
 		"globalMaxPerUser": func(at string, v any) { f.GlobalMaxPerUser = r.integer(at, v) },
 		"failEarly":        func(at string, v any) { f.FailEarly = r.boolean(at, v) },
 		"hubs": func(at string, v any) {
-			f.Hubs = map[string]HubPolicy{}
+			f.Hubs = map[string]Hub{}
 			hubs := r.mapping(at, v)
-			for _, hub := range sortedKeys(hubs) {
-				f.Hubs[hub] = r.policy(at+"."+hub, hubs[hub])
+			for _, name := range sortedKeys(hubs) {
+				f.Hubs[name] = r.hub(at+"."+name, name, hubs[name])
 			}
 		},
 	})
@@ -128,7 +110,7 @@ func (r reader) addf(at, format string, args ...any) {
 	r.problems.addf(name, format, args...)
 }
 
-// fields hands each key of a mapping to its function and refuses the others. Null is as good as absent.
+// fields hands each key of a mapping to its function and refuses the others. Null counts as absent.
 func (r reader) fields(at string, m map[string]any, known map[string]func(string, any)) {
 	for _, key := range sortedKeys(m) {
 		path := key
@@ -138,52 +120,47 @@ func (r reader) fields(at string, m map[string]any, known map[string]func(string
 		set, ok := known[key]
 		switch {
 		case !ok:
-			r.addf(path, "is no setting%s", suggestion(key, sortedKeys(known)))
+			r.addf(path, "is not a setting%s", suggestion(key, sortedKeys(known)))
 		case m[key] != nil:
 			set(path, m[key])
 		}
 	}
 }
 
-// policy reads the entry of one hub.
-func (r reader) policy(at string, v any) HubPolicy {
-	h := defaultPolicy()
+// hub reads the entry of one hub.
+func (r reader) hub(at, name string, v any) Hub {
+	h := defaultHub(name)
 	if v == nil {
 		return h
 	}
 	r.fields(at, r.mapping(at, v), map[string]func(string, any){
-		"allowedOptions": func(at string, v any) { h.AllowedOptions = r.texts(at, v) },
-		"allowedImages":  func(at string, v any) { h.AllowedImages = r.texts(at, v) },
-		"callbackUrls":   func(at string, v any) { h.CallbackURLs = r.texts(at, v) },
-		"callbackCaFile": func(at string, v any) { h.CallbackCAFile = r.text(at, v) },
-		"spawner":        func(at string, v any) { h.Spawner = r.mapping(at, v) },
-		"sendEvents":     func(at string, v any) { h.SendEvents = r.boolean(at, v) },
-		"tunnelRestart":  func(at string, v any) { h.TunnelRestart = r.call(at, v) },
-		"servers":        func(at string, v any) { h.Servers = r.call(at, v) },
-		"flavorsTokenFile": func(at string, v any) {
-			h.FlavorsTokenFile = r.text(at, v)
-			h.FlavorsToken = r.token(at, h.FlavorsTokenFile)
-		},
-		"recreateTunnels": func(at string, v any) { h.RecreateTunnels = r.boolean(at, v) },
+		"allowedOptions":   func(at string, v any) { h.AllowedOptions = r.strings(at, v) },
+		"allowedImages":    func(at string, v any) { h.AllowedImages = r.strings(at, v) },
+		"callbackUrls":     func(at string, v any) { h.CallbackURLs = r.strings(at, v) },
+		"callbackCaFile":   func(at string, v any) { h.CallbackCAFile = r.string(at, v) },
+		"spawner":          func(at string, v any) { h.Options = r.mapping(at, v) },
+		"sendEvents":       func(at string, v any) { h.SendEvents = r.boolean(at, v) },
+		"tunnelRestart":    func(at string, v any) { h.TunnelRestart = r.call(at, v) },
+		"servers":          func(at string, v any) { h.Servers = r.call(at, v) },
+		"flavorsTokenFile": func(at string, v any) { h.FlavorsToken = r.token(at, v) },
+		"recreateTunnels":  func(at string, v any) { h.RecreateTunnels = r.boolean(at, v) },
 	})
 	return h
 }
 
 // call reads a URL and the token in its file.
-func (r reader) call(at string, v any) *Call {
-	c := &Call{}
+func (r reader) call(at string, v any) *outpost.HubCall {
+	c := &outpost.HubCall{}
 	r.fields(at, r.mapping(at, v), map[string]func(string, any){
-		"url": func(at string, v any) { c.URL = r.text(at, v) },
-		"tokenFile": func(at string, v any) {
-			c.TokenFile = r.text(at, v)
-			c.Token = r.token(at, c.TokenFile)
-		},
+		"url":       func(at string, v any) { c.URL = r.string(at, v) },
+		"tokenFile": func(at string, v any) { c.Token = r.token(at, v) },
 	})
 	return c
 }
 
-// token reads a secret from a file.
-func (r reader) token(at, path string) Secret {
+// token reads a secret from the file that a setting names.
+func (r reader) token(at string, v any) outpost.Secret {
+	path := r.string(at, v)
 	if path == "" {
 		return ""
 	}
@@ -191,53 +168,38 @@ func (r reader) token(at, path string) Secret {
 	if err != nil {
 		r.addf(at, "%v", err)
 	}
-	return Secret(strings.TrimSpace(string(text)))
+	return outpost.Secret(strings.TrimSpace(string(text)))
 }
 
 func (r reader) mapping(at string, v any) map[string]any {
-	m, ok := v.(map[string]any)
-	if !ok {
-		r.addf(at, "is %s, not a mapping", kind(v))
-	}
-	return m
+	return of[map[string]any](r, at, v, "a mapping")
 }
+func (r reader) string(at string, v any) string { return of[string](r, at, v, "a string") }
+func (r reader) boolean(at string, v any) bool  { return of[bool](r, at, v, "true or false") }
 
-func (r reader) text(at string, v any) string {
-	s, ok := v.(string)
-	if !ok {
-		r.addf(at, "is %s, not a text", kind(v))
+func (r reader) strings(at string, v any) (list []string) {
+	for i, one := range of[[]any](r, at, v, "a list of strings") {
+		list = append(list, r.string(fmt.Sprintf("%s[%d]", at, i), one))
 	}
-	return s
-}
-
-func (r reader) texts(at string, v any) []string {
-	list, ok := v.([]any)
-	if !ok {
-		r.addf(at, "is %s, not a list of texts", kind(v))
-	}
-	var out []string
-	for i, one := range list {
-		out = append(out, r.text(fmt.Sprintf("%s[%d]", at, i), one))
-	}
-	return out
-}
-
-func (r reader) boolean(at string, v any) bool {
-	b, ok := v.(bool)
-	if !ok {
-		r.addf(at, "is %s, not true or false", kind(v))
-	}
-	return b
+	return list
 }
 
 func (r reader) integer(at string, v any) int {
-	if n, ok := v.(json.Number); ok {
-		if i, err := n.Int64(); err == nil {
-			return int(i)
-		}
+	n, _ := v.(json.Number)
+	i, err := n.Int64()
+	if err != nil {
+		r.addf(at, "must be a whole number, not %s", kind(v))
 	}
-	r.addf(at, "is %s, not a whole number", kind(v))
-	return 0
+	return int(i)
+}
+
+// of returns a decoded value as the type that a setting has, and notes what else it is.
+func of[T any](r reader, at string, v any, want string) T {
+	value, ok := v.(T)
+	if !ok {
+		r.addf(at, "must be %s, not %s", want, kind(v))
+	}
+	return value
 }
 
 // kind names a decoded value's type in words.
@@ -250,7 +212,7 @@ func kind(v any) string {
 	case json.Number:
 		return "the number " + v.String()
 	case string:
-		return "a text"
+		return "a string"
 	case []any:
 		return "a list"
 	default:

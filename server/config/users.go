@@ -8,19 +8,22 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// ReadUsers reads the hubs' logins again from UsersDir; without files there it returns Users as they are.
-func (c *Config) ReadUsers() ([]User, error) {
+// ReadUsers reads the hubs' logins again from UsersDir and returns the settings with them; without files there it
+// returns the settings as they are.
+func (c Config) ReadUsers() (Config, error) {
 	if _, err := os.Stat(filepath.Join(c.UsersDir, "usernames")); errors.Is(err, fs.ErrNotExist) {
-		return c.Users, nil
+		return c, nil
 	}
 	users, _, err := readUsers(c.UsersDir, func(string) (string, bool) { return "", false })
 	if err != nil {
-		return nil, err
+		return c, err
 	}
-	changed := Config{Users: users}
-	return users, changed.validateUsers().orNil()
+	c.Users = users
+	return c, c.validateUsers().orNil()
 }
 
 // readUsers reads the logins from the files in dir, or from the environment if there are none.
@@ -57,7 +60,7 @@ func PairUsers(usernames, passwords string) ([]User, []Problem) {
 		case i >= len(words) || words[i] == "":
 			warnings.addf("passwords", "entry %d, for hub %q, is empty, so this hub cannot log in", i+1, name)
 		default:
-			users = append(users, User{Name: name, Password: Secret(words[i])})
+			users = append(users, User{Name: name, Password: outpost.Secret(words[i])})
 		}
 	}
 	if len(words) > len(names) && slices.ContainsFunc(words[len(names):], func(w string) bool { return w != "" }) {
@@ -66,7 +69,7 @@ func PairUsers(usernames, passwords string) ([]User, []Problem) {
 	return users, warnings
 }
 
-// cleanup takes over the hubs to ask for their servers from the variables, where the file says nothing.
+// cleanup reads which hubs to ask for their servers from the variables; what the file says of a hub wins.
 func (c *Config) cleanup(lookup func(string) (string, bool)) {
 	var columns [3][]string
 	for i, name := range []string{"JUPYTERHUB_CLEANUP_NAMES", "JUPYTERHUB_CLEANUP_URLS", "JUPYTERHUB_CLEANUP_TOKENS"} {
@@ -75,25 +78,29 @@ func (c *Config) cleanup(lookup func(string) (string, bool)) {
 		}
 	}
 	names, urls, tokens := columns[0], columns[1], columns[2]
+	warn := func(format string, args ...any) {
+		c.Warnings = append(c.Warnings, Problem{"JUPYTERHUB_CLEANUP_NAMES", fmt.Sprintf(format, args...)})
+	}
 	n := min(len(names), len(urls), len(tokens))
 	if n < max(len(names), len(urls), len(tokens)) {
-		c.Warnings = append(c.Warnings, Problem{"JUPYTERHUB_CLEANUP_NAMES", fmt.Sprintf("has %d entries, JUPYTERHUB_CLEANUP_URLS %d, JUPYTERHUB_CLEANUP_TOKENS %d; only the first %d are used", len(names), len(urls), len(tokens), n)})
+		warn("has %d entries, JUPYTERHUB_CLEANUP_URLS %d, JUPYTERHUB_CLEANUP_TOKENS %d; only the first %d are used",
+			len(names), len(urls), len(tokens), n)
 	}
-	for i := range n {
-		if names[i] == "" || urls[i] == "" {
+	for i, name := range names[:n] {
+		if name == "" || urls[i] == "" {
 			continue
 		}
-		if !slices.ContainsFunc(c.Users, func(u User) bool { return u.Name == names[i] }) {
-			c.Warnings = append(c.Warnings, Problem{"JUPYTERHUB_CLEANUP_NAMES", fmt.Sprintf("%q is not in usernames, so it is not asked", names[i])})
+		if !slices.Contains(c.HubNames(), name) {
+			warn("%q is not in usernames, so it is not asked", name)
 			continue
 		}
-		h := c.Policy(names[i])
+		h := c.hub(name)
 		if h.Servers == nil {
-			h.Servers = &Call{URL: urls[i], Token: Secret(tokens[i])}
+			h.Servers = &outpost.HubCall{URL: urls[i], Token: outpost.Secret(tokens[i])}
 		}
 		if c.File.Hubs == nil {
-			c.File.Hubs = map[string]HubPolicy{}
+			c.File.Hubs = map[string]Hub{}
 		}
-		c.File.Hubs[names[i]] = h
+		c.File.Hubs[name] = h
 	}
 }

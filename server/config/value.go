@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/outposts-dev/outposts/server/outpost"
 )
 
 // assign sets a field from what was typed; it returns what is wrong with that, or "".
@@ -12,11 +14,12 @@ func assign(field any, typed string) string {
 	switch f := field.(type) {
 	case *string:
 		*f = typed
-	case *Secret:
-		*f = Secret(typed)
-	case *[]Secret:
-		for _, key := range strings.FieldsFunc(typed, func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) }) {
-			*f = append(*f, Secret(key))
+	case *outpost.Secret:
+		*f = outpost.Secret(typed)
+	case *[]outpost.Secret:
+		separator := func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) }
+		for _, key := range strings.FieldsFunc(typed, separator) {
+			*f = append(*f, outpost.Secret(key))
 		}
 	case *bool:
 		switch strings.ToLower(typed) {
@@ -44,13 +47,13 @@ func assign(field any, typed string) string {
 		*f = d
 	case *slog.Level:
 		if f.UnmarshalText([]byte(typed)) != nil {
-			return "none of debug, info, warn, error"
+			return "not one of debug, info, warn, error"
 		}
 	}
 	return ""
 }
 
-// show is a field as it would be typed; secrets are a mark.
+// show returns a field as it would be typed; "" for a secret.
 func show(field any) string {
 	switch f := field.(type) {
 	case *string:
@@ -72,5 +75,6 @@ func (d Database) LogValue() slog.Value {
 	if d.Type == SQLite {
 		return slog.GroupValue(slog.String("type", d.Type), slog.String("path", d.Path))
 	}
-	return slog.GroupValue(slog.String("type", d.Type), slog.String("host", d.Host), slog.Int("port", d.Port), slog.String("database", d.Name))
+	return slog.GroupValue(slog.String("type", d.Type), slog.String("host", d.Host), slog.Int("port", d.Port),
+		slog.String("database", d.Name))
 }

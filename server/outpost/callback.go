@@ -1,12 +1,11 @@
 package outpost
 
 import (
-	"fmt"
 	"net/url"
 	"strings"
 )
 
-// Names of variables of a request's environment that say where the hub wants to be called (contract 1.6).
+// Variables of a request's environment that say where the hub wants to be called (protocol 3.1).
 const (
 	envEventsURL    = "JUPYTERHUB_EVENTS_URL"
 	envTunnelURL    = "JUPYTERHUB_SETUPTUNNEL_URL"
@@ -47,40 +46,16 @@ func callbacksOf(h Hub, env map[string]string) (c callbacks, refused []string) {
 	return c, refused
 }
 
-// check reports every bad field of a hub.
-func (h Hub) check() []error {
-	var errs []error
-	for _, prefix := range h.CallbackURLs {
-		if u, err := url.Parse(prefix); err != nil || !soundURL(u) || u.RawQuery != "" {
-			errs = append(errs, fmt.Errorf("hub %q: callback URL %q is not a plain http or https URL", h.Name, prefix))
-		}
-	}
-	for _, p := range h.AllowedImages {
-		if _, err := compileGlob(p); err != nil {
-			errs = append(errs, fmt.Errorf("hub %q: image pattern %q is not a glob", h.Name, p))
-		}
-	}
-	for what, call := range map[string]*HubCall{"tunnel restart": h.TunnelRestart, "servers": h.Servers} {
-		if call == nil {
-			continue
-		}
-		if u, err := url.Parse(call.URL); err != nil || !soundURL(u) {
-			errs = append(errs, fmt.Errorf("hub %q: the URL for %s is not a plain http or https URL", h.Name, what))
-		}
-	}
-	return errs
-}
-
-// allowsCallback tells whether raw lies below one of the hub's CallbackURLs: same scheme, host and port, and a path
-// equal to the prefix's or below it. URLs with user information, a fragment or dot segments are never allowed.
+// allowsCallback reports whether raw lies below one of the hub's CallbackURLs: same scheme, host and port, and a path
+// equal to the prefix's or below it. A URL that is not plain is never allowed.
 func (h Hub) allowsCallback(raw string) bool {
-	u, err := url.Parse(raw)
-	if err != nil || !soundURL(u) {
+	u, ok := plainURL(raw)
+	if !ok {
 		return false
 	}
 	for _, prefix := range h.CallbackURLs {
-		p, err := url.Parse(prefix)
-		if err != nil || !soundURL(p) || !sameOrigin(u, p) {
+		p, ok := plainURL(prefix)
+		if !ok || !sameOrigin(u, p) {
 			continue
 		}
 		base := strings.TrimSuffix(p.Path, "/")
@@ -91,20 +66,25 @@ func (h Hub) allowsCallback(raw string) bool {
 	return false
 }
 
-// soundURL tells whether u is a plain http(s) URL that every server and library reads the same way.
-func soundURL(u *url.URL) bool {
-	if u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Fragment != "" || u.Opaque != "" {
-		return false
+// plainURL parses an http or https URL that every server and library reads the same way: without user information,
+// fragment and dot segments.
+func plainURL(raw string) (u *url.URL, ok bool) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, false
+	}
+	if u.Hostname() == "" || u.User != nil || u.Fragment != "" || u.Opaque != "" {
+		return nil, false
 	}
 	if strings.ContainsAny(u.Path, "\\\x00\r\n") || strings.Contains(strings.ToLower(u.EscapedPath()), "%2f") {
-		return false
+		return nil, false
 	}
 	for segment := range strings.SplitSeq(u.Path, "/") {
 		if segment == "." || segment == ".." {
-			return false
+			return nil, false
 		}
 	}
-	return true
+	return u, true
 }
 
 func sameOrigin(a, b *url.URL) bool {

@@ -1,15 +1,18 @@
 package outpost
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
-// Hub is a JupyterHub that may ask this outpost, and what it may ask for. Its name is its Basic-auth user.
+// Hub is a JupyterHub that is allowed to use this outpost, and what it may ask for. Its name is its Basic-auth user.
 type Hub struct {
 	Name string
 	// AllowedOptions are the spawner options that this hub may set in misc, beside the seven that its client
 	// always sends (AlwaysAllowedOptions); "*" stands for all of them. Anything else is refused by name.
 	AllowedOptions []string
-	// AllowedImages are patterns for a hub's choice of image in misc: globs ("*", "?", "[...]") for the whole reference, in which
-	// "*" also matches "/". Used only when AllowedOptions has "image". Empty allows any image.
+	// AllowedImages are patterns for a hub's choice of image in misc: globs ("*", "?", "[...]") for the whole
+	// reference, in which "*" also matches "/". Used only when AllowedOptions has "image". Empty allows any image.
 	AllowedImages []string
 	// CallbackURLs are the URL prefixes that this hub's requests may name for events, flavor updates and tunnels:
 	// scheme, host and port must be equal and the path must begin with the prefix's. Empty allows none.
@@ -23,7 +26,7 @@ type Hub struct {
 	// FlavorsToken authorises flavor updates when a request brings none.
 	FlavorsToken Secret
 	// RecreateTunnels posts each running service's address to its set-up-tunnel URL after a restart of this
-	// process, as the Python peer can. Off by default: the hub-side module renews tunnels itself.
+	// process, as the Python outpost can. Off by default: the hub-side module renews tunnels itself.
 	RecreateTunnels bool
 	// SendEvents switches progress events; on by default in server/config.
 	SendEvents bool
@@ -36,13 +39,13 @@ type HubCall struct {
 	Token Secret
 }
 
-// AlwaysAllowedOptions are the names that the hub's client puts into misc with every start (contract 7.1). The spawner takes
-// a dns_name_template that makes another name than the operator's only if the operator Lists it.
+// AlwaysAllowedOptions are the names that the hub's client puts into misc with every start (protocol 2.5). The spawner
+// takes a dns_name_template that yields another name than the operator's only if the operator Lists it.
 var AlwaysAllowedOptions = []string{
 	"dns_name_template", "pod_name_template", "internal_ssl", "port", "ip", "services_enabled", "extra_labels",
 }
 
-// Lists tells whether the operator lets this hub set an option for which being sent by every client is not enough.
+// Lists reports whether the operator lets this hub set an option for which being sent by every client is not enough.
 func (h Hub) Lists(option string) bool {
 	switch option {
 	case "env_keep": // it hands out variables of this process
@@ -53,7 +56,41 @@ func (h Hub) Lists(option string) bool {
 	return slices.Contains(h.AllowedOptions, option) || slices.Contains(h.AllowedOptions, "*")
 }
 
-// allowsImage tells whether an image matches one of the hub's patterns.
+// HubFault is a field of a Hub with a value that cannot be used.
+type HubFault struct {
+	Field   string // as the configuration file names it: callbackUrls[0], servers.url
+	Message string // what is wrong, without the value: a URL may hold a password
+}
+
+const notPlainURL = "is not a URL such as https://hub.example.org/hub/api: " +
+	"http or https, without user, query, fragment and dot segments"
+
+// Check returns every field with a value that cannot be used.
+func (h Hub) Check() (faults []HubFault) {
+	checkURL := func(field, raw string) {
+		if u, ok := plainURL(raw); !ok || u.RawQuery != "" {
+			faults = append(faults, HubFault{field, notPlainURL})
+		}
+	}
+	for i, pattern := range h.AllowedImages {
+		if _, err := compileGlob(pattern); err != nil {
+			field, message := fmt.Sprintf("allowedImages[%d]", i), fmt.Sprintf("%q is not a glob", pattern)
+			faults = append(faults, HubFault{field, message})
+		}
+	}
+	for i, prefix := range h.CallbackURLs {
+		checkURL(fmt.Sprintf("callbackUrls[%d]", i), prefix)
+	}
+	if h.Servers != nil {
+		checkURL("servers.url", h.Servers.URL)
+	}
+	if h.TunnelRestart != nil {
+		checkURL("tunnelRestart.url", h.TunnelRestart.URL)
+	}
+	return faults
+}
+
+// allowsImage reports whether an image matches one of the hub's patterns.
 func (h Hub) allowsImage(image string) bool {
 	return slices.ContainsFunc(h.AllowedImages, func(glob string) bool {
 		re, err := compileGlob(glob)
@@ -61,7 +98,7 @@ func (h Hub) allowsImage(image string) bool {
 	})
 }
 
-// Secret is a text that must not be printed: fmt and slog show a mark. Reveal returns the text.
+// Secret is a string that must not be printed: fmt, slog and encoders show a mark. Reveal returns the string.
 type Secret string
 
 const hidden = "[hidden]"

@@ -68,7 +68,9 @@ func (m *Manager) SetHubs(hubs []Hub) error {
 		if _, twice := byName[h.Name]; twice || h.Name == "" {
 			errs = append(errs, fmt.Errorf("hub %q: the name is empty or given twice", h.Name))
 		}
-		errs = append(errs, h.check()...)
+		for _, fault := range h.Check() {
+			errs = append(errs, fmt.Errorf("hub %q: %s %s", h.Name, fault.Field, fault.Message))
+		}
 		byName[h.Name] = h
 	}
 	if len(errs) > 0 {

@@ -189,11 +189,13 @@ func TestNewNamesEveryWrongHub(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
+	const noURL = " is not a URL such as https://hub.example.org/hub/api: " +
+		"http or https, without user, query, fragment and dot segments"
 	want := []string{
-		`hub "a": callback URL "hub:8081" is not a plain http or https URL`,
+		`hub "a": callbackUrls[0]` + noURL,
 		`hub "a": the name is empty or given twice`,
-		`hub "a": image pattern "[z-a]" is not a glob`,
-		`hub "b": the URL for servers is not a plain http or https URL`,
+		`hub "a": allowedImages[0] "[z-a]" is not a glob`,
+		`hub "b": servers.url` + noURL,
 	}
 	if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

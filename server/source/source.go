@@ -4,8 +4,8 @@ package source
 import "net/netip"
 
 // Of returns the source that an address belongs to: an IPv4 address for itself (also one that is mapped into IPv6), or
-// the /64 of an IPv6 address, which a single machine can fill as it likes. The zone is left out. For the zero address it
-// returns the zero prefix, which equals no other source.
+// the /64 of an IPv6 address, which a single machine can fill as it likes. The zone is left out. For the zero address
+// it returns the zero prefix, which equals no other source.
 func Of(address netip.Addr) netip.Prefix {
 	address = address.Unmap()
 	bits := 32

@@ -11,7 +11,7 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// election chooses one of several processes by a Lease (coordination.k8s.io/v1).
+// election elects one of several processes by a Lease (coordination.k8s.io/v1).
 type election struct {
 	client           kubernetes.Interface
 	namespace, lease string
@@ -19,7 +19,7 @@ type election struct {
 	log              *slog.Logger
 }
 
-// run does the work whenever this process is chosen, until ctx ends.
+// run does the work whenever this process is elected, until ctx ends.
 func (e election) run(ctx context.Context, work func(context.Context)) error {
 	for ctx.Err() == nil {
 		if err := e.term(ctx, work); err != nil {
@@ -29,10 +29,10 @@ func (e election) run(ctx context.Context, work func(context.Context)) error {
 	return nil
 }
 
-// term takes part once: it waits until this process is chosen and works until the Lease is lost or ctx ends. The Lease
-// is given away only when the work has ended, so that no two processes work at a time.
+// term takes part once: it waits until this process is elected and works until the Lease is lost or ctx ends. The Lease
+// is released only when the work has ended, so that no two processes work at a time.
 func (e election) term(ctx context.Context, work func(context.Context)) error {
-	chosen := make(chan context.Context, 1)
+	elected := make(chan context.Context, 1)
 	elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 		Lock: &resourcelock.LeaseLock{
 			LeaseMeta:  metav1.ObjectMeta{Namespace: e.namespace, Name: e.lease},
@@ -42,25 +42,25 @@ func (e election) term(ctx context.Context, work func(context.Context)) error {
 		Name: e.lease, ReleaseOnCancel: true,
 		LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: 2 * time.Second,
 		Callbacks: leaderelection.LeaderCallbacks{
-			OnStartedLeading: func(leading context.Context) { chosen <- leading },
+			OnStartedLeading: func(leading context.Context) { elected <- leading },
 			OnStoppedLeading: func() {},
 			OnNewLeader: func(who string) {
-				e.log.Info("leader chosen", "leader", who, "this_process", who == e.identity)
+				e.log.Info("leader elected", "leader", who, "this_process", who == e.identity)
 			},
 		},
 	})
 	if err != nil {
 		return err
 	}
-	electing, giveAway := context.WithCancel(context.WithoutCancel(ctx))
-	defer giveAway()
+	electing, release := context.WithCancel(context.WithoutCancel(ctx))
+	defer release()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		elector.Run(electing)
 	}()
 	select {
-	case leading := <-chosen:
+	case leading := <-elected:
 		working, stop := context.WithCancel(leading)
 		unhook := context.AfterFunc(ctx, stop)
 		work(working)
@@ -68,7 +68,7 @@ func (e election) term(ctx context.Context, work func(context.Context)) error {
 		stop()
 	case <-ctx.Done():
 	}
-	giveAway()
+	release()
 	<-ended
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // Two processes: one works at a time, and when it ends the other takes over at once.
-func TestX46OneProcessWorksAtATime(t *testing.T) {
+func TestOneProcessWorksAtATime(t *testing.T) {
 	client := fake.NewClientset()
 	var working, most, terms atomic.Int32
 	begun := make(chan string, 4)

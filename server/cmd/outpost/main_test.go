@@ -64,12 +64,13 @@ func TestArguments(t *testing.T) {
 		{"help of a command", []string{"serve", "-h"}, 0, "OUTPOST_CRYPT_KEY", ""},
 		{"version", []string{"version"}, 0, "outpost development (go1.", ""},
 		{"version as a flag", []string{"--version"}, 0, "outpost development", ""},
-		{"an unknown command", []string{"server"}, 2, "", `there is no command "server"`},
-		{"an unknown flag", []string{"--listen=:80"}, 2, "", "there is no flag --listen; settings are environment variables"},
-		{"two commands", []string{"serve", "rekey"}, 2, "", "serve and rekey are two commands"},
-		{"a flag without a value", []string{"--kubeconfig"}, 2, "", "--kubeconfig needs a value"},
+		{"an unknown command", []string{"server"}, 2, "", `unknown command "server"`},
+		{"an unknown flag", []string{"--listen=:80"}, 2, "", "not defined: -listen\nRun `outpost --help` for usage; settings are environment variables."},
+		{"two commands", []string{"serve", "rekey"}, 2, "", "only one command may be given, got serve and rekey"},
+		{"a flag without a value", []string{"--kubeconfig"}, 2, "", "flag needs an argument: -kubeconfig"},
+		{"flags before and after the command", []string{"--kubeconfig=/k", "version", "-context", "x"}, 0, "outpost development", ""},
 		{"a context without a kubeconfig", []string{"--context", "x"}, 2, "", "--context needs --kubeconfig"},
-		{"good settings", []string{"check-config"}, 0, "the settings are good; hubs: jupyterhub; database: sqlite", ""},
+		{"good settings", []string{"check-config"}, 0, "settings are valid; hubs: jupyterhub; database: sqlite", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var stdout, stderr buffer
@@ -165,7 +166,7 @@ func cluster(t *testing.T) (kubeconfig string) {
 
 var servingAt = regexp.MustCompile(`"api":"([^"]+)".*"metrics":"([^"]+)"`)
 
-func TestX47ServeAnswersAndEnds(t *testing.T) {
+func TestServeAnswersAndEnds(t *testing.T) {
 	var stdout, stderr buffer
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -44,7 +44,8 @@ func (p *process) serve(ctx context.Context) error {
 	}
 	if p.cfg.Lease != "" {
 		options.Lead = election{
-			client: client, namespace: p.podNamespace(namespace), lease: p.cfg.Lease, identity: identity(), log: p.log.With("component", "leader"),
+			client: client, namespace: podNamespace(namespace), lease: p.cfg.Lease, identity: identity(),
+			log: p.log.With("component", "leader"),
 		}.run
 	}
 	s, err := server.New(ctx, p.cfg, spawner, options)
@@ -59,11 +60,11 @@ func (p *process) serve(ctx context.Context) error {
 	return s.Run(ctx)
 }
 
-// check tells everything that is wrong; settings themselves have been checked before.
+// check returns everything that is wrong; the settings themselves have been checked before.
 func (p *process) check(context.Context) error {
 	errs := []error{server.Check(p.cfg), optionError(p.cfg.ConfigFile, "spawner", p.cfg.Spawner)}
 	for _, hub := range p.cfg.Hubs() {
-		errs = append(errs, optionError(p.cfg.ConfigFile, "hubs."+hub+".spawner", p.cfg.Policy(hub).Spawner))
+		errs = append(errs, optionError(p.cfg.ConfigFile, "hubs."+hub.Name+".spawner", hub.Options))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
@@ -71,7 +72,8 @@ func (p *process) check(context.Context) error {
 	for _, w := range p.cfg.Warnings {
 		fmt.Fprintf(p.stdout, "warning: %s: %s\n", w.Name, w.Message)
 	}
-	fmt.Fprintf(p.stdout, "the settings are good; hubs: %s; database: %s\n", strings.Join(p.cfg.Hubs(), ", "), p.cfg.Database.Type)
+	hubs := strings.Join(p.cfg.HubNames(), ", ")
+	fmt.Fprintf(p.stdout, "settings are valid; hubs: %s; database: %s\n", hubs, p.cfg.Database.Type)
 	return nil
 }
 
@@ -95,7 +97,7 @@ func (p *process) rekey(ctx context.Context) (err error) {
 	}
 	fmt.Fprintf(p.stdout, "%d rows, %d of them sealed anew\n", done.Rows, done.Resealed)
 	if done.Unopened > 0 {
-		return fmt.Errorf("%d rows are sealed with a key that is not in OUTPOST_CRYPT_KEY; they are left as they are", done.Unopened)
+		return fmt.Errorf("%d rows, left as they are: their key is not in OUTPOST_CRYPT_KEY", done.Unopened)
 	}
 	return nil
 }
@@ -103,10 +105,11 @@ func (p *process) rekey(ctx context.Context) (err error) {
 // kubeOptions is the configuration of the spawner.
 func (p *process) kubeOptions() kube.Options {
 	o := kube.Options{
-		Spawner: p.cfg.Spawner, StartTimeout: p.cfg.StartTimeout, KeepTrying: !p.cfg.FailEarly, Logger: p.log.With("component", "kube"),
+		Spawner: p.cfg.Spawner, StartTimeout: p.cfg.StartTimeout, KeepTrying: !p.cfg.FailEarly,
+		Logger: p.log.With("component", "kube"),
 	}
 	for _, hub := range p.cfg.Hubs() {
-		if ns, ok := p.cfg.Policy(hub).Spawner["namespace"].(string); ok {
+		if ns, ok := hub.Options["namespace"].(string); ok {
 			o.Namespaces = append(o.Namespaces, ns)
 		}
 	}
@@ -120,20 +123,21 @@ func (p *process) namespace() (string, error) {
 	}
 	text, err := os.ReadFile(namespaceFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", errors.New("OUTPOST_NAMESPACE: is empty, and this process does not run in a pod; write the namespace of the servers")
+		return "", errors.New("OUTPOST_NAMESPACE: is empty, and this process does not run in a pod; " +
+			"set the namespace of the servers")
 	}
 	return strings.TrimSpace(string(text)), err
 }
 
 // podNamespace is where this process runs, for the Lease.
-func (p *process) podNamespace(otherwise string) string {
+func podNamespace(otherwise string) string {
 	if text, err := os.ReadFile(namespaceFile); err == nil {
 		return strings.TrimSpace(string(text))
 	}
 	return otherwise
 }
 
-// refusedAddresses are the API server's, which no hub has any business with.
+// refusedAddresses are those of the API server, which no hub may reach through an outpost.
 func (p *process) refusedAddresses() []netip.Prefix {
 	host, _ := p.lookup("KUBERNETES_SERVICE_HOST")
 	addr, err := netip.ParseAddr(host)
@@ -143,7 +147,7 @@ func (p *process) refusedAddresses() []netip.Prefix {
 	return []netip.Prefix{netip.PrefixFrom(addr, addr.BitLen())}
 }
 
-// identity tells one process from another: the pod's name and a moment.
+// identity distinguishes processes: the pod's name and the time of the start.
 func identity() string {
 	host, err := os.Hostname()
 	if err != nil {

@@ -1,0 +1,40 @@
+package server
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+
+	"github.com/outposts-dev/outposts/server/config"
+	"github.com/outposts-dev/outposts/server/sshd"
+)
+
+// Check returns everything that is wrong with the files that cfg names, without opening a database or a socket.
+func Check(cfg config.Config) error {
+	quiet := slog.New(slog.DiscardHandler)
+	var errs []error
+	_, err := keyring(cfg)
+	errs = append(errs, err)
+	if sshWanted(cfg) {
+		if found, globErr := fs.Glob(os.DirFS(cfg.HostKeysDir), "ssh_host_*_key"); globErr != nil || len(found) > 0 {
+			errs = append(errs, sshd.CheckKeys(cfg.HostKeysDir, cfg.AuthorizedKeysDir, cfg.HubNames()))
+		}
+	}
+	if cfg.TLSCertFile != "" {
+		_, err := newCertificate(cfg.TLSCertFile, cfg.TLSKeyFile)
+		errs = append(errs, err)
+	}
+	_, err = hubRoots(cfg)
+	errs = append(errs, err)
+	_, err = readFlavors(cfg, quiet)
+	errs = append(errs, err)
+	_, err = readCredits(cfg, quiet)
+	return errors.Join(append(errs, err)...)
+}
+
+// sshWanted reports whether hubs may come by SSH: there is an address, and a folder for their keys, even an empty one.
+func sshWanted(cfg config.Config) bool {
+	_, err := os.Stat(cfg.AuthorizedKeysDir)
+	return cfg.SSHListen != "" && !errors.Is(err, fs.ErrNotExist)
+}
