@@ -103,8 +103,8 @@ func TestTwoReplicasKeepTheQuotaUnderParallelStarts(t *testing.T) {
 	}
 }
 
-// X50: no connection is held while servers start: more starts than there are connections hold up nothing.
-func TestX50StartsHoldNoConnection(t *testing.T) {
+// No connection to the database is held while servers start: more starts than connections hold up nothing.
+func TestStartsHoldNoConnection(t *testing.T) {
 	both, spawner := replicas(t, func(*config.Config) {})
 	release, started := make(chan struct{}), make(chan struct{}, 100)
 	spawner.OnStart = func(context.Context, outpost.Key, func(outpost.Event)) error {

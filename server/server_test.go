@@ -239,7 +239,7 @@ func sameJSON(a, b string) bool {
 	return json.Unmarshal([]byte(a), &x) == nil && json.Unmarshal([]byte(b), &y) == nil && cmp.Equal(x, y)
 }
 
-func TestX74ReadinessNamesWhatDoesNotWork(t *testing.T) {
+func TestReadinessNamesWhatDoesNotWork(t *testing.T) {
 	p := up(t, settings(t), outposttest.NewSpawner(), Options{})
 	eventually(t, "ready", func() bool { status, _ := p.probe("/readyz"); return status == 200 })
 	if status, body := p.probe("/readyz"); status != 200 || body != "stopping: ok\ndatabase: ok\nkubernetes: ok\nservices: ok\nssh: ok\n" {
@@ -515,7 +515,7 @@ func selfSigned(t *testing.T, serial int64) (cert, key string, pool *x509.CertPo
 	return string(certPEM), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})), pool
 }
 
-func TestX76RenewedCertificateIsUsedWithoutARestart(t *testing.T) {
+func TestRenewedCertificateIsUsedWithoutARestart(t *testing.T) {
 	cfg := settings(t)
 	m := &mount{t: t, dir: t.TempDir()}
 	cfg.TLSCertFile, cfg.TLSKeyFile = filepath.Join(m.dir, "tls.crt"), filepath.Join(m.dir, "tls.key")
@@ -623,8 +623,8 @@ func TestDatabaseOfThePythonServerIsCarriedOn(t *testing.T) {
 	}
 }
 
-// X44: the Python server writes dates without a zone into SQLite, and its check of what hubs know fails on them.
-func TestX44HubsAreAskedAboutServicesWithDatesWithoutZone(t *testing.T) {
+// The Python server writes dates without a zone into SQLite, and its check of what hubs know fails on them.
+func TestHubsAreAskedAboutServicesWithDatesWithoutZone(t *testing.T) {
 	text, err := os.ReadFile("store/testdata/python-db/outpost.sqlite")
 	if err != nil {
 		t.Fatal(err)
@@ -708,7 +708,7 @@ func TestCheckTellsEverythingAtOnceAndChangesNothing(t *testing.T) {
 	}
 }
 
-func TestX18HostKeyIsMadeOnceAndKept(t *testing.T) {
+func TestHostKeyIsMadeOnceAndKept(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "keys")
 	log := slog.New(slog.DiscardHandler)
 	if err := ensureHostKey(dir, log); err != nil {
@@ -750,7 +750,7 @@ func TestWithoutKeysOfHubsThereIsNoSSH(t *testing.T) {
 	}
 }
 
-func TestX73APartThatFailsEndsTheProcess(t *testing.T) {
+func TestAPartThatFailsEndsTheProcess(t *testing.T) {
 	cfg := settings(t)
 	p := up(t, cfg, outposttest.NewSpawner(), Options{})
 	if err := p.listeners.api.Close(); err != nil {

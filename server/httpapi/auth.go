@@ -15,15 +15,15 @@ import (
 // basicChallenge is WWW-Authenticate of every 401; shared like the other constant headers.
 var basicChallenge = []string{"Basic"}
 
-// login is what is known of one hub's credentials: its name, the digest of its password, and where it has logged in from.
+// login holds a hub's credentials: its name, the digest of its password, and the sources it has logged in from.
 type login struct {
 	hub     string
 	digest  [sha256.Size]byte
 	sources knownSources
 }
 
-// SetUsers replaces all logins. An empty password lets nobody in. Hubs keep what is known of their sources only with an
-// unchanged password.
+// SetUsers replaces all logins. An empty password lets nobody in. A hub whose password does not change stays known to
+// the sources that it has logged in from.
 func (s *Server) SetUsers(users map[string]outpost.Secret) {
 	var before map[string]*login
 	if p := s.users.Load(); p != nil {
@@ -43,7 +43,7 @@ func (s *Server) SetUsers(users map[string]outpost.Secret) {
 	s.users.Store(&logins)
 }
 
-// authenticate tells which hub asks. If it is none, the answer is written.
+// authenticate returns which hub asks. If it is none, it writes the answer.
 func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (hub string, ok bool) {
 	var buffer [512]byte
 	name, password, ok := parseBasic(r.Header["Authorization"], buffer[:0])
@@ -58,8 +58,8 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (hub strin
 	case right && l.sources.has(source):
 		return l.hub, true
 	case s.failed.blocked(source):
-		// Even the right password is not looked at: otherwise guessing would go on unhindered. Hubs that have logged in
-		// from here before are not shut out with it.
+		// Even the right password is refused: otherwise guessing would go on unhindered. Hubs that have logged in from
+		// here before are not shut out with it.
 	case right:
 		l.sources.add(source)
 		return l.hub, true
@@ -75,7 +75,7 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (hub strin
 	return "", false
 }
 
-// knownName is the hub that a wrong login names, or nothing: what else was typed as a name may be a password.
+// knownName returns the hub that a wrong login names, or "": anything else that was typed as a name may be a password.
 func knownName(l *login) string {
 	if l == nil {
 		return ""
@@ -83,7 +83,7 @@ func knownName(l *login) string {
 	return l.hub
 }
 
-// nobody is compared with when there is no such user, so that the time tells nothing (X1).
+// nobody is compared with when there is no such user, so that the time reveals nothing.
 var nobody login
 
 // check compares a password with a user's, in a time that depends on neither.
@@ -99,7 +99,7 @@ func (s *Server) check(name, password []byte) (l *login, right bool) {
 }
 
 // parseBasic takes user and password out of the Authorization header: the scheme in any case, Base64 with or without
-// padding errors refused, ASCII only, and the name up to the first colon (contract 1.4). They share buffer.
+// padding errors refused, ASCII only, and the name up to the first colon (protocol 1.4). They share buffer.
 func parseBasic(values []string, buffer []byte) (name, password []byte, ok bool) {
 	if len(values) != 1 {
 		return nil, nil, false
@@ -112,7 +112,7 @@ func parseBasic(values []string, buffer []byte) (name, password []byte, ok bool)
 	if size := base64.StdEncoding.DecodedLen(len(encoded)); size > cap(buffer) {
 		buffer = make([]byte, size)
 	}
-	// A copy of the text on the stack, where AppendDecode wants bytes.
+	// This copies the string to the stack; AppendDecode would need it as bytes on the heap.
 	n, err := base64.StdEncoding.Decode(buffer[:cap(buffer)], []byte(encoded))
 	if err != nil {
 		return nil, nil, false
@@ -155,7 +155,7 @@ func (k *knownSources) has(source string) bool {
 	return false
 }
 
-// add remembers a source; the oldest goes when there are too many.
+// add remembers a source, and forgets the oldest when there are too many.
 func (k *knownSources) add(source string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -169,7 +169,7 @@ func (k *knownSources) add(source string) {
 	if len(list) == maxSources {
 		list = list[1:]
 	}
-	// The source is a part of a larger text of the connection.
+	// The source is a part of a longer string of the connection.
 	list = append(list, strings.Clone(source))
 	k.list.Store(&list)
 }

@@ -21,9 +21,9 @@ const (
 
 func encoded(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
 
-// X1: nothing in an answer tells a name that exists from one that does not, and passwords are compared as digests, whatever
+// Nothing in an answer tells a name that exists from one that does not, and passwords are compared as digests, whatever
 // their length.
-func TestX1UnknownNamesAndWrongPasswordsLookTheSame(t *testing.T) {
+func TestUnknownNamesAndWrongPasswordsLookTheSame(t *testing.T) {
 	a := newAPI(t, &fake{}, Options{})
 	password := testUsers["hub-a"].Reveal()
 	known := a.do(t, request{method: "GET", path: "/services/", header: []string{basic("hub-a", "wrong")}})
@@ -159,7 +159,7 @@ func (c *clock) add(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-func TestX20WrongPasswordsAreLimited(t *testing.T) {
+func TestWrongPasswordsAreLimited(t *testing.T) {
 	c := &clock{now: time.Date(2026, 5, 4, 0, 0, 0, 0, time.UTC)}
 	a := newAPI(t, &fake{}, Options{Now: c.Now})
 	poll := func(user, password string) reply {

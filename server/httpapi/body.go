@@ -14,14 +14,15 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// readBody reads a body within the limits of size and time. If it cannot, the answer is written.
+// readBody reads a body within the limits of size and time. If it cannot, it writes the answer.
 func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (body []byte, ok bool) {
-	// Not every ResponseWriter has a deadline; a server's has, and it ends the limit itself when the body is read.
+	// Not every ResponseWriter has a deadline; a server's has one, and ends the limit itself when the body is read.
 	control := http.NewResponseController(w)
-	if err := control.SetReadDeadline(time.Now().Add(s.opts.BodyTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	err := control.SetReadDeadline(time.Now().Add(s.opts.BodyTimeout))
+	if err != nil && !errors.Is(err, http.ErrNotSupported) {
 		s.log.Debug("limit the time of a body", "err", err)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, s.opts.MaxBody))
+	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, s.opts.MaxBody))
 	if err == nil {
 		return body, true
 	}
@@ -37,19 +38,22 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (body []byte, 
 	return nil, false
 }
 
-// isJSON tells whether a body is meant as JSON; without a Content-Type it is.
+// isJSON reports whether a body is meant as JSON; without a Content-Type it is.
 func isJSON(r *http.Request) bool {
 	value := r.Header.Get("Content-Type")
 	if value == "" {
 		return true
 	}
 	media, _, err := mime.ParseMediaType(value)
-	return err == nil && (media == "application/json" || strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json"))
+	if err != nil {
+		return false
+	}
+	return media == "application/json" || strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json")
 }
 
-// decodeStart makes a request of the body of POST /services, or tells everything that is wrong with its types. Keys that it
-// does not know are ignored: the Python server lets a hub set end_date, stop_pending or state here and so leave its
-// quotas (X11). The body is decoded as a map because encoding/json takes the keys of a struct in any case.
+// decodeStart decodes the body of POST /services (protocol 1.6), or returns everything that is wrong with its types.
+// Unknown keys are ignored: the Python server lets a hub set end_date, stop_pending or state here, and so escape its
+// quotas. The body is decoded as a map because encoding/json takes the keys of a struct in any case.
 func decodeStart(body []byte) (r outpost.StartRequest, wrong problems) {
 	switch kind := kindOf(body); {
 	case kind == 0:
@@ -65,28 +69,32 @@ func decodeStart(body []byte) (r outpost.StartRequest, wrong problems) {
 	d := decoder{}
 	d.into(body, &fields)
 	if name, given := fields["name"]; given {
-		r.Name = d.text(name, "name")
+		r.Name = d.string(name, "name")
 	} else {
 		d.wrong = append(d.wrong, problem{"missing", at("body", "name")})
 	}
 	env := d.object(fields, "env")
 	r.UserID = d.userID(env["JUPYTERHUB_USER_ID"])
-	r.Body = outpost.Body{Env: make(map[string]string, len(env)), UserOptions: d.object(fields, "user_options"), Misc: d.object(fields, "misc")}
+	r.Body = outpost.Body{
+		Env:         make(map[string]string, len(env)),
+		UserOptions: d.object(fields, "user_options"),
+		Misc:        d.object(fields, "misc"),
+	}
 	for name, value := range env {
 		r.Body.Env[name] = outpost.EnvText(value)
 	}
 	r.StartID = d.startID(r.Body.UserOptions)
 	r.Flavor = d.flavor(r.Body.UserOptions["flavor"], fields["flavor"])
-	r.Certs = d.texts(fields, "certs")
-	r.TrustBundles = d.texts(fields, "internal_trust_bundles")
+	r.Certs = d.strings(fields, "certs")
+	r.TrustBundles = d.strings(fields, "internal_trust_bundles")
 	if kindOf(fields["authentication"]) != 'n' && len(d.object(fields, "authentication")) > 0 {
 		d.into(fields["authentication"], &r.Authentication)
 	}
 	return r, d.wrong
 }
 
-// kindOf is the first character of a JSON value, which tells its kind: { [ " t f n or the beginning of a number; 0 if
-// there is none.
+// kindOf returns the first character of a JSON value, which shows its kind: { [ " t f n or the beginning of a number; 0
+// if there is none.
 func kindOf(raw []byte) byte {
 	for _, c := range raw {
 		if c != ' ' && c != '\t' && c != '\n' && c != '\r' {
@@ -99,20 +107,20 @@ func kindOf(raw []byte) byte {
 // decoder collects what is wrong with the fields of a valid JSON object.
 type decoder struct{ wrong problems }
 
-// into decodes valid JSON into a type that takes it; an error would be a defect here.
+// into decodes valid JSON into a type that fits; an error would be a defect here.
 func (d *decoder) into(raw json.RawMessage, value any) {
 	if err := json.Unmarshal(raw, value); err != nil {
 		d.wrong = append(d.wrong, problem{"json_invalid", at("body")})
 	}
 }
 
-func (d *decoder) text(raw json.RawMessage, where ...any) (text string) {
+func (d *decoder) string(raw json.RawMessage, where ...any) (value string) {
 	if kindOf(raw) != '"' {
 		d.wrong = append(d.wrong, problem{"string_type", at(append([]any{"body"}, where...)...)})
 		return ""
 	}
-	d.into(raw, &text)
-	return text
+	d.into(raw, &value)
+	return value
 }
 
 func (d *decoder) object(fields map[string]json.RawMessage, where string) map[string]json.RawMessage {
@@ -129,22 +137,22 @@ func (d *decoder) object(fields map[string]json.RawMessage, where string) map[st
 	return object
 }
 
-func (d *decoder) texts(fields map[string]json.RawMessage, where string) map[string]string {
-	texts := map[string]string{}
+func (d *decoder) strings(fields map[string]json.RawMessage, where string) map[string]string {
+	all := map[string]string{}
 	for name, value := range d.object(fields, where) {
-		texts[name] = d.text(value, where, name)
+		all[name] = d.string(value, where, name)
 	}
-	return texts
+	return all
 }
 
-// userID reads JUPYTERHUB_USER_ID: an integer or its text, within what the database's column holds; 0 if there is none.
+// userID reads JUPYTERHUB_USER_ID: an integer or a string of one, within what the database's column holds; 0 without.
 func (d *decoder) userID(raw json.RawMessage) int {
 	if raw == nil {
 		return 0
 	}
 	text := string(raw)
 	if kindOf(raw) == '"' {
-		text = d.text(raw)
+		text = d.string(raw)
 	}
 	id, err := strconv.ParseInt(strings.TrimSpace(text), 10, 32)
 	if err != nil {
@@ -153,7 +161,7 @@ func (d *decoder) userID(raw json.RawMessage) int {
 	return int(id)
 }
 
-// startID takes the start id out of the user options; "0" if there is none. An empty one could never be asked for.
+// startID takes the start id out of the user options; "0" without one. An empty one could never be asked for.
 func (d *decoder) startID(options map[string]json.RawMessage) string {
 	raw, given := options["start_id"]
 	delete(options, "start_id")
@@ -161,14 +169,14 @@ func (d *decoder) startID(options map[string]json.RawMessage) string {
 		return "0"
 	}
 	before := len(d.wrong)
-	id := d.text(raw, "start_id")
+	id := d.string(raw, "start_id")
 	if id == "" && len(d.wrong) == before {
 		d.wrong = append(d.wrong, problem{"string_too_short", at("body", "start_id")})
 	}
 	return id
 }
 
-// flavor is that of the user options, else the one at the top level; null is none.
+// flavor returns that of the user options, else the one at the top level; null counts as none.
 func (d *decoder) flavor(option, top json.RawMessage) (flavor string) {
 	for _, f := range []struct {
 		raw   json.RawMessage
@@ -177,7 +185,7 @@ func (d *decoder) flavor(option, top json.RawMessage) (flavor string) {
 		if f.raw == nil || kindOf(f.raw) == 'n' {
 			continue
 		}
-		if text := d.text(f.raw, f.where...); text != "" {
+		if text := d.string(f.raw, f.where...); text != "" {
 			flavor = text
 		}
 	}

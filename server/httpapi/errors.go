@@ -12,8 +12,8 @@ import (
 // shows args to the user.
 const statusFailed = 419
 
-// failure is the body of a 419 and of a 503: the client needs all five keys, prints module and class in front of args and
-// logs the traceback, which here is never more than empty (X4).
+// failure is the body of a 419 and of a 503 (protocol 1.8): the client needs all five keys, prints module and class in
+// front of args and logs the traceback, which is always empty here.
 type failure struct {
 	Module    string         `json:"module"`
 	Class     string         `json:"class"`
@@ -50,7 +50,7 @@ func (s *Server) writeError(w http.ResponseWriter, r *http.Request, hub string, 
 		w.Header()["Retry-After"] = []string{"10"}
 		s.write(w, r, hub, http.StatusServiceUnavailable, newFailure("Unavailable", sentence))
 	case outpost.KindInvalid, outpost.KindQuota:
-		// The class of the Python server's own refusals (contract 3.6).
+		// The class of the Python server's own refusals.
 		s.write(w, r, hub, statusFailed, newFailure("Exception", sentence))
 	case outpost.KindConflict:
 		s.write(w, r, hub, statusFailed, newFailure("Conflict", sentence))

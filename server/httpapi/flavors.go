@@ -35,7 +35,9 @@ func userCredits(s *Server, w http.ResponseWriter, r *http.Request, hub string) 
 	}
 }
 
-func (s *Server) writeFlavors(w http.ResponseWriter, r *http.Request, hub string, list map[string]outpost.Flavor, err error) {
+func (s *Server) writeFlavors(
+	w http.ResponseWriter, r *http.Request, hub string, list map[string]outpost.Flavor, err error,
+) {
 	if err != nil {
 		s.writeError(w, r, hub, err)
 		return

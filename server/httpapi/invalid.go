@@ -8,15 +8,15 @@ import (
 )
 
 // problem is one thing that is wrong with a body, in the form of pydantic, whose words clients may know. It never holds
-// what was sent: bodies carry tokens (X6).
+// what was sent: bodies carry tokens.
 type problem struct {
 	kind  string
-	where []any // names, and numbers for places
+	where []any // names, and indexes
 }
 
 func at(where ...any) []any { return where }
 
-// problemTexts are pydantic's texts for the kinds of problems.
+// problemTexts are pydantic's messages for the kinds of problems.
 var problemTexts = map[string]string{
 	"missing":               "Field required",
 	"json_invalid":          "JSON decode error",
@@ -30,7 +30,7 @@ var problemTexts = map[string]string{
 // problems is the content of a 422.
 type problems []problem
 
-// problemDetail is the body of a 422. Counterpart: contract 1.9, without "input".
+// problemDetail is the body of a 422 (protocol 1.10): pydantic's, without "input".
 type problemDetail struct {
 	Detail []problemItem `json:"detail"`
 }
@@ -42,13 +42,15 @@ type problemItem struct {
 }
 
 func (p problems) write(w http.ResponseWriter) {
-	// Maps have been gone through: the same body is to give the same answer.
-	slices.SortStableFunc(p, func(a, b problem) int { return cmp.Compare(fmt.Sprint(a.where...), fmt.Sprint(b.where...)) })
+	// They come from maps, and the same body must get the same answer.
+	slices.SortStableFunc(p, func(a, b problem) int {
+		return cmp.Compare(fmt.Sprint(a.where...), fmt.Sprint(b.where...))
+	})
 	body := problemDetail{Detail: []problemItem{}}
 	for _, one := range p {
 		body.Detail = append(body.Detail, problemItem{one.kind, one.where, problemTexts[one.kind]})
 	}
 	if err := writeJSON(w, http.StatusUnprocessableEntity, body); err != nil {
-		writeText(w, http.StatusInternalServerError, "Internal Server Error")
+		write(w, http.StatusInternalServerError, typeText, []byte("Internal Server Error"))
 	}
 }

@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	// A source may give this many wrong passwords at once, and one more for each interval (X20).
+	// A source may send this many wrong passwords at once, and one more in each interval (protocol 1.4).
 	wrongPasswords        = 20
 	wrongPasswordInterval = 10 * time.Second
-	// maxFailedSources bounds the memory; when it is full, everything that has recovered goes, then everything.
+	// maxFailedSources bounds the memory; when it is full, sources that have recovered are forgotten, then all.
 	maxFailedSources = 10_000
 )
 
@@ -26,7 +26,7 @@ type failedLogins struct {
 	bySrc map[netip.Prefix]time.Time // when the source will have recovered completely
 }
 
-// blocked tells whether a source has given too many wrong passwords.
+// blocked reports whether the source of a connection has sent too many wrong passwords.
 func (f *failedLogins) blocked(remote string) bool {
 	if !f.any.Load() {
 		return false

@@ -22,15 +22,15 @@ type path struct {
 	slash    string // for a redirect to the same path: "+" with a slash at the end, "-" without
 }
 
-// paths is the table of routes (contract 1.2 and 1.3). It is searched in this order; the poll comes first because it is what
-// hubs ask most. Paths are matched as they were sent, not cleaned: the unnamed server's name is an empty segment (X66).
+// paths is the table of routes (protocol 1.2, 1.3). It is searched in this order; the poll comes first because it is
+// the most frequent. Paths are matched as they were sent, not cleaned: the default server's name is an empty segment.
 var paths = []path{
 	{template: "/services/{name:[^/]*}/{start_id:[^/]+}", methods: map[string]handler{"GET": poll, "DELETE": stop}},
 	{template: "/services/{name:[^/]+}", methods: map[string]handler{"GET": poll, "DELETE": stop}},
 	{template: "/services", methods: map[string]handler{"POST": start}},
 	{template: "/services/", methods: map[string]handler{"GET": list, "POST": start}},
-	// A client that has forgotten its start id asks like this. It must not meet a service with start id "0", as the Python
-	// server's redirect to /services/{name} can.
+	// A client that has forgotten its start id asks like this. It must not meet a service with start id "0", as with
+	// the Python server, which redirects to /services/{name}.
 	{template: "/services/{name:[^/]*}/", methods: map[string]handler{"GET": unknown, "DELETE": unknown}},
 	{template: "/services/{name:[^/]*}/{start_id:[^/]+}/", slash: "-"},
 	{template: "/flavors/", methods: map[string]handler{"GET": flavors}},
@@ -45,10 +45,12 @@ var paths = []path{
 	{template: "/ping/", slash: "-"},
 }
 
-// newRouter makes the router of the table, under the base path too. What is under it comes first, as in the Python server.
+// newRouter returns the router of the table, under the base path too, which comes first as in the Python server.
 func newRouter(s *Server, basePath string) *mux.Router {
 	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
-	router.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { answerUnknownPath.write(w) })
+	router.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		answerUnknownPath.write(w)
+	})
 	if basePath != "" {
 		addPaths(s, router.PathPrefix(basePath).Subrouter())
 	}
@@ -74,7 +76,7 @@ func newEndpoint(s *Server, p path) http.Handler {
 	return e
 }
 
-// endpoint is one path: it picks the method, then asks who is there.
+// endpoint is one path: it picks the method, then authenticates.
 type endpoint struct {
 	server *Server
 	path
@@ -97,8 +99,8 @@ func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// redirect sends the client to the same path with or without a slash at the end. The location has no host and no scheme:
-// behind a proxy that ends TLS we know neither (X77).
+// redirect sends the client to the same path with or without a slash at the end. The location has no host and no
+// scheme: behind a proxy that ends TLS neither is known.
 func redirect(w http.ResponseWriter, r *http.Request, slash string) {
 	location := r.URL.EscapedPath()
 	if slash == "+" {
@@ -134,5 +136,5 @@ func unknown(_ *Server, w http.ResponseWriter, _ *http.Request, _ string) {
 	answerUnknownService.write(w)
 }
 
-// ping tells that the HTTP server answers, and nothing else.
+// ping shows that the HTTP server answers, and nothing else.
 func ping(_ *Server, w http.ResponseWriter, _ *http.Request, _ string) { answerPong.write(w) }

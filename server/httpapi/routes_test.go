@@ -14,7 +14,7 @@ import (
 
 const notFound, wrongMethod, itemNotFound = `{"detail":"Not Found"}`, `{"detail":"Method Not Allowed"}`, `{"detail":"Item not found"}`
 
-// Which paths and methods exist is decided without a login (contract 1.2 and 1.3).
+// Which paths and methods exist is decided without a login (protocol 1.2, 1.3).
 func TestPathsAndMethodsAreJudgedBeforeTheLogin(t *testing.T) {
 	tests := []struct {
 		method, path string
@@ -48,7 +48,7 @@ func TestPathsAndMethodsAreJudgedBeforeTheLogin(t *testing.T) {
 		{"GET", "//services/x/y", 404, notFound, "", ""},
 		{"GET", "/Services/x/y", 404, notFound, "", ""},
 		{"GET", "/services/../ping", 404, notFound, "", ""},
-		{"GET", "/docs", 404, notFound, "", ""}, // X5
+		{"GET", "/docs", 404, notFound, "", ""},
 		{"GET", "/redoc", 404, notFound, "", ""},
 		{"GET", "/openapi.json", 404, notFound, "", ""},
 		{"GET", "/outpost/ping", 404, notFound, "", ""},
@@ -68,8 +68,8 @@ func TestPathsAndMethodsAreJudgedBeforeTheLogin(t *testing.T) {
 	}
 }
 
-// X5: what the framework of the Python server shows without a login is not there, with a login neither.
-func TestX5NoDocumentationPages(t *testing.T) {
+// The documentation pages that the Python server shows without a login do not exist here, with a login neither.
+func TestNoDocumentationPages(t *testing.T) {
 	a := newAPI(t, &fake{}, Options{BasePath: "/outpost"})
 	for _, path := range []string{"/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect"} {
 		for _, user := range []string{"", "hub-a"} {
@@ -79,8 +79,8 @@ func TestX5NoDocumentationPages(t *testing.T) {
 	}
 }
 
-// X78: docs/openapi.yaml describes every route that there is, and no other.
-func TestX78TheDocumentDescribesEveryRoute(t *testing.T) {
+// docs/openapi.yaml describes exactly the routes that exist.
+func TestTheDocumentDescribesEveryRoute(t *testing.T) {
 	document, err := loadOpenAPI()
 	if err != nil {
 		t.Fatal(err)
@@ -113,8 +113,8 @@ func TestPingNeedsNoLogin(t *testing.T) {
 	want(t, "ping", a.do(t, request{method: "GET", path: "/ping?x=1", header: []string{basic("hub-a", "wrong")}}), 200, `{"ping":"pong!"}`)
 }
 
-// Names come as they were sent; an empty one is the default server's (X66).
-func TestX66PathsNameServices(t *testing.T) {
+// Names come as they were sent; an empty one is the default server's (protocol 1.3).
+func TestPathsNameServices(t *testing.T) {
 	tests := []struct {
 		path string
 		want outpost.Key
@@ -159,7 +159,7 @@ func TestAnEmptyStartIDNeverMatches(t *testing.T) {
 	}
 }
 
-// OUTPOST_BASE_PATH: every route answers with and without it, once, at a slash (contract 1.14).
+// OUTPOST_BASE_PATH: every route answers with and without it, once, at a slash (protocol 1.12).
 func TestBasePath(t *testing.T) {
 	for _, base := range []string{"/outpost", "/a/b.c"} {
 		f := &fake{}
@@ -191,7 +191,7 @@ func TestBasePath(t *testing.T) {
 }
 
 // Behind a proxy that ends TLS, a location with a scheme would send clients to clear text.
-func TestX77RedirectsNameNoScheme(t *testing.T) {
+func TestRedirectsNameNoScheme(t *testing.T) {
 	a := newAPI(t, &fake{}, Options{})
 	got := a.do(t, request{method: "GET", path: "/flavors", header: []string{"X-Forwarded-Proto: https"}})
 	if location := got.header.Get("Location"); location != "/flavors/" {
@@ -199,7 +199,7 @@ func TestX77RedirectsNameNoScheme(t *testing.T) {
 	}
 }
 
-func TestX3NoAnswerHasCORSHeaders(t *testing.T) {
+func TestNoAnswerHasCORSHeaders(t *testing.T) {
 	a := newAPI(t, &fake{}, Options{})
 	origin := []string{"Origin: https://evil.example.org", "Access-Control-Request-Method: POST", "Cookie: a=b"}
 	for _, r := range []request{

@@ -1,8 +1,8 @@
 // Package httpapi is the HTTP interface that hubs use: it decides who asks, decodes, calls the [Manager] and encodes.
 //
-// Routes, bodies and statuses are those of the Python server 2.3.0 (contract section 1), except where that has a defect;
-// docs/openapi.yaml describes them, and the tests hold every answer against it. Whether a path exists is decided
-// before authentication, everything else after it. Errors leave through errors.go only.
+// Routes, bodies and statuses are those of the Python server 2.3.0 except where that has a defect (protocol, chapter
+// 1); docs/openapi.yaml describes them, and the tests hold every answer to it. Whether a path exists is decided before
+// authentication, everything else after it. Errors leave through errors.go only.
 package httpapi
 
 import (
@@ -59,9 +59,10 @@ type Server struct {
 	failed  failedLogins
 }
 
-// New makes a Server. The error says what is wrong with the base path.
+// New returns a Server. The error says what is wrong with the base path.
 func New(m Manager, o Options) (*Server, error) {
-	if b := o.BasePath; b != "" && (!strings.HasPrefix(b, "/") || strings.HasSuffix(b, "/") || strings.ContainsAny(b, "{}")) {
+	b := o.BasePath
+	if b != "" && (!strings.HasPrefix(b, "/") || strings.HasSuffix(b, "/") || strings.ContainsAny(b, "{}")) {
 		return nil, fmt.Errorf("base path %q: it must begin with a slash, not end with one, and have no braces", b)
 	}
 	if o.MaxBody == 0 {
@@ -94,8 +95,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(cause)
 		}
 		// The stack has no values, so nothing of the request gets into the log with it.
-		s.log.Error("panic in a request", "method", r.Method, "err", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
-		writeText(w, http.StatusInternalServerError, "Internal Server Error")
+		s.log.Error("panic in a request",
+			"method", r.Method, "err", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
+		write(w, http.StatusInternalServerError, typeText, []byte("Internal Server Error"))
 	}()
 	s.router.ServeHTTP(w, r)
 }

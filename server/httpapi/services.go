@@ -2,13 +2,12 @@ package httpapi
 
 import (
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// isAsync tells whether a hub asks for an answer at once. Only the exact value counts.
+// isAsync reports whether a hub asks for an answer at once. Only the exact value counts.
 func isAsync(r *http.Request) bool {
 	values := r.Header["Execution-Type"]
 	return len(values) > 0 && values[0] == "async"
@@ -21,7 +20,7 @@ func collectLogs(r *http.Request) bool {
 // authStatePrefix is how the names of headers with the user's auth state begin.
 const authStatePrefix = "auth-state-"
 
-// authState reads the auth-state-* headers: the rest of the name in lower case is the key, the last of several counts.
+// authState reads the auth-state-* headers: the rest of the name in lower case is the key, the last of several wins.
 func authState(h http.Header) map[string]string {
 	var state map[string]string
 	for name, values := range h {
@@ -76,10 +75,8 @@ func poll(s *Server, w http.ResponseWriter, r *http.Request, hub string) {
 		s.writeError(w, r, hub, err)
 	case !result.Ended && len(result.Logs) == 0:
 		answerRunning.write(w)
-	case len(result.Logs) == 0:
-		writeRaw(w, http.StatusOK, append(strconv.AppendInt([]byte(`{"status":`), int64(result.ExitCode), 10), `,"logs":[]}`...))
 	default:
-		answer := pollAnswer{Logs: result.Logs}
+		answer := pollAnswer{Logs: append([]string{}, result.Logs...)} // a list even if there are none
 		if result.Ended {
 			answer.Status = &result.ExitCode
 		}

@@ -22,7 +22,7 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// sentByClient is a request as the hub's client sends it (contract 1.6).
+// sentByClient is a request as the hub's client sends it (protocol 1.6).
 const sentByClient = `{
   "name": "lab-one",
   "env": {"JUPYTERHUB_API_TOKEN": "5d0c", "JUPYTERHUB_HOST": "", "JUPYTERHUB_USER": "zo\u00eb", "JUPYTERHUB_USER_ID": "42",
@@ -92,7 +92,7 @@ func TestStartFillsInWhatIsMissing(t *testing.T) {
 			r.UserID = 17
 			r.Body.Env["JUPYTERHUB_USER_ID"] = "17"
 		}},
-		{"X11: what hubs may not set", `{"name":"","end_date":"2020","state_stored":true,"start_pending":false,"stop_pending":true,"state":{"pod_name":"x"},
+		{"columns that hubs do not set", `{"name":"","end_date":"2020","state_stored":true,"start_pending":false,"stop_pending":true,"state":{"pod_name":"x"},
 			"start_id":"9","jupyterhub_user_id":7,"start_response":"x","Name":"y","ENV":{"A":"b"}}`, func(*outpost.StartRequest) {}},
 	}
 	for _, test := range tests {
@@ -113,7 +113,7 @@ func TestStartFillsInWhatIsMissing(t *testing.T) {
 	}
 }
 
-func TestX6BadBodiesAreRefusedWithoutRepeatingThem(t *testing.T) {
+func TestBadBodiesAreRefusedWithoutRepeatingThem(t *testing.T) {
 	one := func(kind, where, message string) string {
 		return `{"detail":[{"type":"` + kind + `","loc":[` + where + `],"msg":"` + message + `"}]}`
 	}
@@ -155,7 +155,7 @@ func TestX6BadBodiesAreRefusedWithoutRepeatingThem(t *testing.T) {
 			a := newAPI(t, f, Options{})
 			got := a.do(t, request{method: "POST", path: "/services", body: test.body, user: "hub-a"})
 			want(t, test.body, got, 422, test.want)
-			if strings.Contains(got.body+a.log.String(), "planted") { // X6
+			if strings.Contains(got.body+a.log.String(), "planted") {
 				t.Errorf("what was sent is repeated: %s\n%s", got.body, a.log)
 			}
 			if len(f.starts) > 0 {
@@ -213,7 +213,7 @@ func TestPollAnswers(t *testing.T) {
 		{"ended well", outpost.PollResult{Ended: true}, `{"status":0,"logs":[]}`},
 		{"ended with an error", outpost.PollResult{Ended: true, ExitCode: 137}, `{"status":137,"logs":[]}`},
 		{"killed", outpost.PollResult{Ended: true, ExitCode: -9, Logs: []string{}}, `{"status":-9,"logs":[]}`},
-		{"X40: logs are a list", outpost.PollResult{Ended: true, ExitCode: 1, Logs: []string{`<b>&"ä`, ""}}, `{"status":1,"logs":["<b>&\"ä",""]}`},
+		{"logs are a list", outpost.PollResult{Ended: true, ExitCode: 1, Logs: []string{`<b>&"ä`, ""}}, `{"status":1,"logs":["<b>&\"ä",""]}`},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -241,8 +241,8 @@ func TestAJoinedStopHasNullLogs(t *testing.T) {
 	want(t, "stop", a.do(t, request{method: "DELETE", path: "/services/lab/1", user: "hub-a"}), 200, `{"logs":null}`)
 }
 
-// X68: times end in Z. Year 9999 does not break them in any zone.
-func TestX68ListShowsTimesInUTC(t *testing.T) {
+// Times end in Z. Year 9999 does not break them in any zone.
+func TestListShowsTimesInUTC(t *testing.T) {
 	f := &fake{}
 	a := newAPI(t, f, Options{})
 	want(t, "nothing", a.do(t, request{method: "GET", path: "/services/", user: "hub-a"}), 200, `[]`)
@@ -262,7 +262,7 @@ func TestX68ListShowsTimesInUTC(t *testing.T) {
 			`"jupyterhub":"hub-a","jupyterhub_userid":"0","last_update":"9999-12-31T23:59:59.999999Z","state_stored":false,"start_pending":true,"stop_pending":true}]`)
 }
 
-// Every error of every route has one place that turns it into an answer, and nothing internal passes it (X4).
+// Every error of every route has one place that turns it into an answer, and nothing internal passes it (protocol 1.8).
 func TestErrorsBecomeAnswers(t *testing.T) {
 	secret := errors.New("planted cause")
 	tests := []struct {

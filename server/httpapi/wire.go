@@ -7,12 +7,12 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// startAnswer is the body of a synchronous start. Counterpart: contract 1.7.
+// startAnswer is the body of a synchronous start (protocol 1.7).
 type startAnswer struct {
 	Service string `json:"service"`
 }
 
-// pollAnswer is the body of a poll: status null while the server runs. Logs are a list in every case (X40).
+// pollAnswer is the body of a poll: status null while the server runs. Logs are a list in every case.
 type pollAnswer struct {
 	Status *int     `json:"status"`
 	Logs   []string `json:"logs"`
@@ -30,7 +30,7 @@ type serviceRow struct {
 	StartDate    timestamp `json:"start_date"`
 	EndDate      timestamp `json:"end_date"`
 	Hub          string    `json:"jupyterhub"`
-	UserID       string    `json:"jupyterhub_userid"` // a text on the wire
+	UserID       string    `json:"jupyterhub_userid"` // a string on the wire
 	LastUpdate   timestamp `json:"last_update"`
 	StateStored  bool      `json:"state_stored"`
 	StartPending bool      `json:"start_pending"`
@@ -45,8 +45,8 @@ func rowOf(s outpost.Summary) serviceRow {
 	}
 }
 
-// timestamp is a time as ISO 8601 with microseconds, always UTC with a Z (X68). time.Time itself refuses the year 10000,
-// which the last day of 9999 is east of Greenwich.
+// timestamp is a time as ISO 8601 with microseconds, always UTC with a Z (protocol 1.9). time.Time itself refuses the
+// year 10000, which the last day of 9999 is east of Greenwich.
 type timestamp time.Time
 
 // MarshalText implements encoding.TextMarshaler.

@@ -1,5 +1,5 @@
 // Package hubclient calls the hubs back over HTTP: progress events, flavor counts, tunnels and lists of servers
-// (contract 2.10 to 2.13).
+// (protocol, chapter 3).
 package hubclient
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// Limits of one call. The hub answers a tunnel only when it has tried to build it.
+// Limits of one call. The hub answers a request for a tunnel only after it has tried to open it.
 const (
 	eventTimeout   = 10 * time.Second
 	tunnelTimeout  = 20 * time.Second
@@ -47,9 +47,9 @@ type Client struct {
 	others *http.Client
 }
 
-// New makes a Client.
+// New returns a Client.
 func New(o Options) *Client {
-	c := &Client{byHub: make(map[string]*http.Client, len(o.Roots)), others: newHTTPClient(o.DefaultRoots, o.DialContext)}
+	c := &Client{byHub: map[string]*http.Client{}, others: newHTTPClient(o.DefaultRoots, o.DialContext)}
 	for hub, roots := range o.Roots {
 		c.byHub[hub] = newHTTPClient(roots, o.DialContext)
 	}
@@ -73,7 +73,8 @@ func newHTTPClient(roots *x509.CertPool, dial func(context.Context, string, stri
 		},
 		CheckRedirect: func(r *http.Request, via []*http.Request) error {
 			first := via[0]
-			if len(via) > maxRedirects || r.URL.Scheme != first.URL.Scheme || r.URL.Host != first.URL.Host || r.Method != first.Method {
+			sameServer := r.URL.Scheme == first.URL.Scheme && r.URL.Host == first.URL.Host
+			if len(via) > maxRedirects || !sameServer || r.Method != first.Method {
 				return http.ErrUseLastResponse
 			}
 			return nil
@@ -126,7 +127,9 @@ func (c *Client) Servers(ctx context.Context, call outpost.HubCall) ([]string, e
 }
 
 // do makes one call; result, if not nil, takes the JSON answer.
-func (c *Client) do(ctx context.Context, method string, call outpost.HubCall, body any, timeout time.Duration, result any) error {
+func (c *Client) do(
+	ctx context.Context, method string, call outpost.HubCall, body any, timeout time.Duration, result any,
+) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var payload io.Reader
@@ -139,7 +142,7 @@ func (c *Client) do(ctx context.Context, method string, call outpost.HubCall, bo
 	}
 	r, err := http.NewRequestWithContext(ctx, method, call.URL, payload)
 	if err != nil {
-		return outpost.Wrap(stripURL(err), outpost.KindFailed, "the hub's URL is wrong")
+		return outpost.Wrap(stripURL(err), outpost.KindFailed, "the hub's URL is invalid")
 	}
 	r.Header.Set("Authorization", "token "+call.Token.Reveal())
 	r.Header.Set("Accept", "application/json")
@@ -169,17 +172,17 @@ func (c *Client) do(ctx context.Context, method string, call outpost.HubCall, bo
 	data, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return outpost.Wrap(stripURL(err), outpost.KindUnavailable, "the hub's answer breaks off")
+		return outpost.Wrap(stripURL(err), outpost.KindUnavailable, "the hub's answer is incomplete")
 	case len(data) > maxAnswer:
 		return outpost.Errorf(outpost.KindUnavailable, "the hub's answer is longer than %d bytes", maxAnswer)
 	}
 	if err := json.Unmarshal(data, result); err != nil {
-		return outpost.Errorf(outpost.KindUnavailable, "the hub's answer is not a JSON list of texts")
+		return outpost.Errorf(outpost.KindUnavailable, "the hub's answer is not a JSON list of strings")
 	}
 	return nil
 }
 
-// kindOf says whether asking again can help: a refusal stays one, an overloaded or absent hub does not.
+// kindOf maps a status to whether asking again can help: a refusal is final, an overloaded or absent hub is not.
 func kindOf(status int) outpost.Kind {
 	switch {
 	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests:
@@ -190,7 +193,7 @@ func kindOf(status int) outpost.Kind {
 	return outpost.KindUnavailable
 }
 
-// stripURL takes the URL out of an error of net/http: its query may hold what does not belong into a log.
+// stripURL removes the URL from an error of net/http: its query may hold what does not belong in a log.
 func stripURL(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err

@@ -130,7 +130,7 @@ func TestBadListsOfServers(t *testing.T) {
 	}
 }
 
-func TestX10CertificatesAreVerified(t *testing.T) {
+func TestCertificatesAreVerified(t *testing.T) {
 	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }))
 	t.Cleanup(s.Close)
 	s.Config.ErrorLog = nil

@@ -2,7 +2,7 @@
 //
 // A [Keyring] holds one or more keys. The first seals, all open, so a key is changed by putting the new one in front
 // and sealing everything anew; afterwards the old one can go. Tokens do not expire. They are those of the Python
-// server (contract section 5.3), which has one key.
+// server, which has one key (protocol 6.4).
 package seal
 
 import (
@@ -19,7 +19,7 @@ import (
 var (
 	// ErrWrongKey says that no key of the ring signed the token, or that somebody changed the token.
 	ErrWrongKey = errors.New("no key opens it")
-	// ErrNoToken says that the bytes are no Fernet token at all, whatever the key.
+	// ErrNoToken says that the bytes are not a Fernet token at all, whatever the key.
 	ErrNoToken = errors.New("not a sealed value")
 )
 
@@ -33,11 +33,11 @@ type Keyring struct {
 // keyLength is the length of a key as text: 32 bytes in Base64 with padding.
 const keyLength = 44
 
-// New makes a ring of keys in the order given: 32 bytes each in URL-safe Base64 with padding, 44 characters, as
+// New returns a ring of keys in the order given: 32 bytes each in URL-safe Base64 with padding, 44 characters, as
 // the Python server takes it. Errors name every bad key by its place, counted from 1, and never show one.
 func New(keys ...string) (*Keyring, error) {
 	if len(keys) == 0 {
-		return nil, errors.New("no key is given")
+		return nil, errors.New("no key given")
 	}
 	r := &Keyring{now: time.Now}
 	var errs []error
@@ -83,7 +83,7 @@ func (r *Keyring) Open(token []byte) ([]byte, error) {
 	return plain, err
 }
 
-// Current tells whether the first key opens a token; if not, it is to be sealed anew.
+// Current reports whether the first key opens a token; if not, it is to be sealed anew.
 func (r *Keyring) Current(token []byte) bool {
 	_, place, err := r.open(token)
 	return err == nil && place == 0

@@ -51,7 +51,7 @@ func TestNewRefusesBadKeysByPlaceWithoutShowingThem(t *testing.T) {
 		keys []string
 		want string
 	}{
-		{"none", nil, "no key is given"},
+		{"none", nil, "no key given"},
 		{"empty", []string{""}, "key 1 of 1: has 0 characters, not 44 (32 bytes in URL-safe Base64)"},
 		{"without padding", []string{keyA[:43]}, "key 1 of 1: has 43 characters, not 44 (32 bytes in URL-safe Base64)"},
 		{"hex, which Python refuses", []string{hex}, "key 1 of 1: has 64 characters, not 44 (32 bytes in URL-safe Base64)"},

@@ -16,10 +16,10 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
 
-// The tests below are the observable cases of the Python server's own suite (contract section 11) that show on HTTP, each
-// named by its number, on a real Manager. The process that its test spawner runs is a pod in memory here.
+// The tests below look at HTTP with a real Manager behind it, whose pods are in memory. Among them is what the Python
+// server's own tests show of its API, which holds here too.
 
-// world is a Manager on memory behind HTTP, with the logins of testUsers.
+// world is a Manager in memory behind HTTP, with the logins of testUsers.
 type world struct {
 	*outposttest.World
 	*api
@@ -87,7 +87,7 @@ hubs:
   two: {jupyterhub_name: [hub-b], flavors: []}
 `
 
-func TestCase01FlavorsOfAHub(t *testing.T) {
+func TestFlavorsOfAHub(t *testing.T) {
 	w := newWorld(t, outpost.Options{Flavors: parsedFlavors(t, twoFlavors)}, Options{})
 	redirected := w.get(t, "hub-a", "/flavors")
 	if redirected.status != 307 {
@@ -98,7 +98,7 @@ func TestCase01FlavorsOfAHub(t *testing.T) {
 	want(t, "hub-b", w.get(t, "hub-b", "/flavors/"), 200, `{}`)
 }
 
-func TestCase02And03StartWithoutFlavorsConfigured(t *testing.T) {
+func TestStartWithoutFlavorsFile(t *testing.T) {
 	w := newWorld(t, outpost.Options{}, Options{})
 	for i, fields := range []string{"", `"flavor":"typea"`} {
 		id := fmt.Sprint(i)
@@ -109,14 +109,14 @@ func TestCase02And03StartWithoutFlavorsConfigured(t *testing.T) {
 	}
 }
 
-func TestCase04UnknownFlavor(t *testing.T) {
+func TestUnknownFlavorIsRefused(t *testing.T) {
 	w := newWorld(t, outpost.Options{Flavors: parsedFlavors(t, twoFlavors)}, Options{})
 	want(t, "start", w.start(t, "lab", "1", `"flavor":"typec"`), 419,
 		failureBody("Exception", "lab - Start with flavor typec not allowed. Allowed values for user: ['typea', 'typeb']"))
 	want(t, "no row is left", w.get(t, "hub-a", "/services/"), 200, `[]`)
 }
 
-func TestCase05KnownFlavor(t *testing.T) {
+func TestStartWithAFlavor(t *testing.T) {
 	w := newWorld(t, outpost.Options{Flavors: parsedFlavors(t, twoFlavors)}, Options{})
 	k := keyFor("hub-a", "lab", "1")
 	want(t, "start", w.start(t, "lab", "1", `"flavor":"typea"`), 200, started(k))
@@ -124,7 +124,7 @@ func TestCase05KnownFlavor(t *testing.T) {
 	want(t, "poll", w.get(t, "hub-a", "/services/lab/1"), 200, ended)
 }
 
-func TestCase06MiscReachesTheSpawner(t *testing.T) {
+func TestMiscReachesTheSpawner(t *testing.T) {
 	w := newWorld(t, outpost.Options{Hubs: []outpost.Hub{{Name: "hub-a", AllowedOptions: []string{"cmd", "args"}}}}, Options{})
 	var misc map[string]json.RawMessage
 	w.Spawner.OnPlan = func(r outpost.StartRequest, _ outpost.Flavor) error { misc = r.Body.Misc; return nil }
@@ -135,7 +135,7 @@ func TestCase06MiscReachesTheSpawner(t *testing.T) {
 	want(t, "poll", w.get(t, "hub-a", "/services/lab/1"), 200, stillRunning)
 }
 
-func TestCase07StartPollStop(t *testing.T) {
+func TestStartPollStop(t *testing.T) {
 	w := newWorld(t, outpost.Options{}, Options{})
 	want(t, "start", w.start(t, "lab", "1", ""), 200, started(keyFor("hub-a", "lab", "1")))
 	want(t, "poll", w.get(t, "hub-a", "/services/lab/1"), 200, stillRunning)
@@ -148,7 +148,7 @@ func TestCase07StartPollStop(t *testing.T) {
 	}
 }
 
-func TestCase08And11AHubListsItsOwn(t *testing.T) {
+func TestAHubListsItsOwnServices(t *testing.T) {
 	for _, base := range []string{"", "/prefix"} {
 		w := newWorld(t, outpost.Options{}, Options{BasePath: base})
 		want(t, "before", w.get(t, "hub-a", "/services/"), 200, `[]`)
@@ -170,7 +170,7 @@ func (w *world) list(t *testing.T, hub string) []map[string]any {
 	return rows
 }
 
-func TestCase09UserIDIsATextInTheList(t *testing.T) {
+func TestUserIDIsAStringInTheList(t *testing.T) {
 	w := newWorld(t, outpost.Options{}, Options{})
 	w.start(t, "lab", "1", `"env":{"JUPYTERHUB_USER_ID":"17"}`)
 	if rows := w.list(t, "hub-a"); rows[0]["jupyterhub_userid"] != "17" {
@@ -178,7 +178,7 @@ func TestCase09UserIDIsATextInTheList(t *testing.T) {
 	}
 }
 
-func TestCase10WrongPassword(t *testing.T) {
+func TestWrongPasswordIsRefused(t *testing.T) {
 	w := newWorld(t, outpost.Options{}, Options{})
 	w.start(t, "lab", "1", "")
 	for _, r := range []request{
@@ -193,7 +193,7 @@ func TestCase10WrongPassword(t *testing.T) {
 	want(t, "poll", w.get(t, "hub-a", "/services/lab/1"), 200, stillRunning)
 }
 
-func TestCase12UnknownService(t *testing.T) {
+func TestUnknownServiceIs404(t *testing.T) {
 	w := newWorld(t, outpost.Options{}, Options{})
 	for _, path := range []string{"/services/lab/1", "/services/lab", "/services//1"} {
 		want(t, path, w.get(t, "hub-a", path), 404, itemNotFound)
@@ -202,7 +202,7 @@ func TestCase12UnknownService(t *testing.T) {
 	}
 }
 
-func TestCase14LastUpdateChangesWithAPoll(t *testing.T) {
+func TestAPollChangesLastUpdate(t *testing.T) {
 	c := &clock{now: time.Date(2026, 5, 4, 9, 12, 33, 0, time.UTC)}
 	w := newWorld(t, outpost.Options{Now: c.Now}, Options{})
 	w.start(t, "lab", "1", "")
@@ -215,7 +215,7 @@ func TestCase14LastUpdateChangesWithAPoll(t *testing.T) {
 	}
 }
 
-func TestCase15CertificatesAreNotStored(t *testing.T) {
+func TestCertificatesAreNotStored(t *testing.T) {
 	w := newWorld(t, outpost.Options{}, Options{})
 	var certs, bundles map[string]string
 	w.Spawner.OnPlan = func(r outpost.StartRequest, _ outpost.Flavor) error {
@@ -236,7 +236,7 @@ func TestCase15CertificatesAreNotStored(t *testing.T) {
 	}
 }
 
-func TestCase16AnotherHubsServiceIsNotThere(t *testing.T) {
+func TestAnotherHubsServiceIs404(t *testing.T) {
 	w := newWorld(t, outpost.Options{}, Options{})
 	w.start(t, "lab", "1", "")
 	want(t, "poll", w.get(t, "hub-b", "/services/lab/1"), 404, itemNotFound)
@@ -245,7 +245,7 @@ func TestCase16AnotherHubsServiceIsNotThere(t *testing.T) {
 	want(t, "the owner stops", w.remove(t, "hub-a", "/services/lab/1"), 200, `{"logs":[]}`)
 }
 
-func TestCase17TwoHubsMayRunTheSameName(t *testing.T) {
+func TestTwoHubsMayRunTheSameName(t *testing.T) {
 	w := newWorld(t, outpost.Options{}, Options{})
 	for _, hub := range []string{"hub-a", "hub-b"} {
 		want(t, hub, w.startAs(t, hub, "lab", "1", ""), 200, started(keyFor(hub, "lab", "1")))
@@ -257,9 +257,9 @@ func TestCase17TwoHubsMayRunTheSameName(t *testing.T) {
 	want(t, "the other hub's", w.get(t, "hub-b", "/services/lab/1"), 200, stillRunning)
 }
 
-// Cases 18 to 20 ask a hook; here a list says what a hub may set. Case 19 differs on purpose: what is refused is an error
-// that names it (X65), where the Python server silently leaves it out.
-func TestCase18To20OverridesAreAllowedForAHub(t *testing.T) {
+// A list says what a hub may set (protocol 2.5). What it may not is refused by name, where the Python server, which asks a
+// hook, silently leaves it out.
+func TestAHubSetsOnlyTheOptionsAllowedForIt(t *testing.T) {
 	w := newWorld(t, outpost.Options{Hubs: []outpost.Hub{{Name: "hub-a", AllowedOptions: []string{"image"}}, {Name: "hub-b"}}}, Options{})
 	want(t, "18: allowed", w.start(t, "lab", "1", `"misc":{"image":"jupyter/base"}`), 200, started(keyFor("hub-a", "lab", "1")))
 	want(t, "19: refused", w.startAs(t, "hub-b", "lab", "1", `"misc":{"cmd":"planted","image":"x"}`), 419,
@@ -267,7 +267,7 @@ func TestCase18To20OverridesAreAllowedForAHub(t *testing.T) {
 	want(t, "20: without misc", w.startAs(t, "hub-b", "lab", "1", ""), 200, started(keyFor("hub-b", "lab", "1")))
 }
 
-func TestCase21AuthStateReachesTheStart(t *testing.T) {
+func TestAuthStateReachesTheStart(t *testing.T) {
 	w := newWorld(t, outpost.Options{}, Options{})
 	var state map[string]string
 	w.Spawner.OnPlan = func(r outpost.StartRequest, _ outpost.Flavor) error { state = r.AuthState; return nil }
@@ -281,7 +281,7 @@ func TestCase21AuthStateReachesTheStart(t *testing.T) {
 	want(t, "poll", w.get(t, "hub-a", "/services/lab/1"), 404, itemNotFound)
 }
 
-func TestCase22AsynchronousStop(t *testing.T) {
+func TestAsynchronousStop(t *testing.T) {
 	w := newWorld(t, outpost.Options{}, Options{})
 	blocked := make(chan struct{})
 	w.Spawner.OnStop = func(ctx context.Context, _ outpost.Key) error {
@@ -292,7 +292,7 @@ func TestCase22AsynchronousStop(t *testing.T) {
 		return nil
 	}
 	w.start(t, "lab", "1", "")
-	// X34: the answer does not wait, and the service is marked at once.
+	// The answer does not wait, and the service is marked at once.
 	want(t, "stop", w.remove(t, "hub-a", "/services/lab/1", "execution-type: async"), 202, `{}`)
 	want(t, "poll while stopping", w.get(t, "hub-a", "/services/lab/1"), 200, stillRunning)
 	if rows := w.list(t, "hub-a"); rows[0]["stop_pending"] != true {
@@ -307,13 +307,13 @@ func TestCase22AsynchronousStop(t *testing.T) {
 	want(t, "poll", w.get(t, "hub-a", "/services/lab/1"), 404, itemNotFound)
 }
 
-func TestCase23MaxZero(t *testing.T) {
+func TestFlavorWithMaxZeroIsRefused(t *testing.T) {
 	w := newWorld(t, outpost.Options{Flavors: parsedFlavors(t, "flavors: {typea: {max: 0}}")}, Options{})
 	want(t, "start", w.start(t, "lab", "1", `"flavor":"typea"`), 419,
 		failureBody("Exception", "lab - Start with typea for hub-a not allowed. Maximum (0) already reached."))
 }
 
-func TestCase24GlobalMaxPerUser(t *testing.T) {
+func TestGlobalMaxPerUser(t *testing.T) {
 	zero, one := 0, 1
 	w := newWorld(t, outpost.Options{GlobalMaxPerUser: &zero}, Options{})
 	want(t, "0", w.start(t, "lab", "1", ""), 419,
@@ -324,7 +324,7 @@ func TestCase24GlobalMaxPerUser(t *testing.T) {
 		failureBody("Exception", "lab - User with user id 0 of hub-a has reached the maximum limit of services (1)"))
 }
 
-func TestCase25MaxPerUser(t *testing.T) {
+func TestMaxPerUserOfAFlavor(t *testing.T) {
 	w := newWorld(t, outpost.Options{Flavors: parsedFlavors(t, "flavors: {typea: {maxPerUser: 1}}")}, Options{})
 	const fields = `"flavor":"typea","env":{"JUPYTERHUB_USER_ID":17}`
 	want(t, "first", w.start(t, "lab", "1", fields), 200, started(keyFor("hub-a", "lab", "1")))
@@ -333,7 +333,7 @@ func TestCase25MaxPerUser(t *testing.T) {
 	want(t, "another user", w.start(t, "lab", "3", `"flavor":"typea","env":{"JUPYTERHUB_USER_ID":18}`), 200, started(keyFor("hub-a", "lab", "3")))
 }
 
-func TestCase26And27EndDates(t *testing.T) {
+func TestEndDatesFollowFlavors(t *testing.T) {
 	c := &clock{now: time.Date(2026, 5, 4, 9, 0, 0, 0, time.UTC)}
 	flavors := parsedFlavors(t, `
 flavors: {typea: {runtime: {hours: 2}}, typeb: {}}
@@ -364,7 +364,7 @@ func (w *world) restarted(t *testing.T) *world {
 	return &world{next, newAPI(t, next, Options{})}
 }
 
-func TestCase38OutputAndExitCode(t *testing.T) {
+func TestPollReturnsLogsAndExitCode(t *testing.T) {
 	w := newWorld(t, outpost.Options{}, Options{})
 	k := keyFor("hub-a", "lab", "1")
 	want(t, "start", w.start(t, "lab", "1", ""), 200, started(k))
@@ -374,7 +374,7 @@ func TestCase38OutputAndExitCode(t *testing.T) {
 	want(t, "ended", w.get(t, "hub-a", "/services/lab/1?collect_logs=true"), 200, `{"status":0,"logs":["Hello World"]}`)
 }
 
-func TestCase42PollAfterTheEndWithAndWithoutMemory(t *testing.T) {
+func TestPollAfterTheEndWithAndWithoutMemory(t *testing.T) {
 	w := newWorld(t, outpost.Options{}, Options{})
 	w.start(t, "ended", "1", "")
 	w.start(t, "runs", "1", "")
@@ -386,8 +386,8 @@ func TestCase42PollAfterTheEndWithAndWithoutMemory(t *testing.T) {
 	}
 }
 
-// X49: what is not there, and what is gone, leaves nothing in memory either.
-func TestCase43AndX49AStoppedServiceIsForgotten(t *testing.T) {
+// A service that never was, or is gone, leaves nothing in memory either.
+func TestAStoppedServiceIsForgotten(t *testing.T) {
 	w := newWorld(t, outpost.Options{}, Options{})
 	inMemory := func() (n int) {
 		for _, c := range w.Counts() {
@@ -408,7 +408,7 @@ func TestCase43AndX49AStoppedServiceIsForgotten(t *testing.T) {
 	}
 }
 
-func TestCase44StopOfARunningAndOfAnEndedOne(t *testing.T) {
+func TestStopOfARunningAndOfAnEndedService(t *testing.T) {
 	for _, ends := range []bool{false, true} {
 		for _, restarts := range []bool{false, true} {
 			w := newWorld(t, outpost.Options{}, Options{})
@@ -428,8 +428,8 @@ func TestCase44StopOfARunningAndOfAnEndedOne(t *testing.T) {
 	}
 }
 
-// X45: a start, a stop and a database that hang hold up neither polls nor what needs them not.
-func TestX45NothingWaitsForWhatHangs(t *testing.T) {
+// A start, a stop and a database that hang hold up neither polls nor other requests that do not need them.
+func TestNothingWaitsForWhatHangs(t *testing.T) {
 	w := newWorld(t, outpost.Options{}, Options{})
 	w.start(t, "kept", "1", "")
 	w.start(t, "stopping", "1", "")
@@ -459,8 +459,8 @@ func TestX45NothingWaitsForWhatHangs(t *testing.T) {
 	hanging.Wait()
 }
 
-// X66: the unnamed default server can be polled and stopped.
-func TestX66TheUnnamedServerWorks(t *testing.T) {
+// The default server, whose name is empty, can be polled and stopped (protocol 1.3).
+func TestTheDefaultServerWorks(t *testing.T) {
 	w := newWorld(t, outpost.Options{}, Options{})
 	k := keyFor("hub-a", "", "0f3c")
 	want(t, "start", w.start(t, "", "0f3c", ""), 200, started(k))
@@ -470,8 +470,8 @@ func TestX66TheUnnamedServerWorks(t *testing.T) {
 	want(t, "poll", w.get(t, "hub-a", "/services//0f3c"), 404, itemNotFound)
 }
 
-// X67: a name that could not be asked for later is refused at the start, as are other names that no path can hold (X12).
-func TestX67NamesThatNoPathCanHoldAreRefused(t *testing.T) {
+// A name that no path can hold, so that it could not be asked for later, is refused at the start (protocol 2.1).
+func TestNamesThatNoPathCanHoldAreRefused(t *testing.T) {
 	w := newWorld(t, outpost.Options{}, Options{})
 	for _, name := range []string{`a/b`, `..`, `.`, `a\\b`, `a\nb`, `\u0000`, strings.Repeat("x", 300)} {
 		if got := w.start(t, name, "1", ""); got.status != 419 || !strings.Contains(got.body, "server name") {
@@ -487,8 +487,8 @@ func TestX67NamesThatNoPathCanHoldAreRefused(t *testing.T) {
 	want(t, "poll", w.get(t, "hub-a", "/services/n%C3%A4%20me+1;x=%2541/1"), 200, stillRunning)
 }
 
-// X30: a second start of the same triple is refused, and the first one is not harmed.
-func TestX30ADuplicateStartIsRefused(t *testing.T) {
+// A second start of the same hub, name and start ID is refused, and the first one goes on (protocol 2.4).
+func TestADuplicateStartIsRefused(t *testing.T) {
 	w := newWorld(t, outpost.Options{}, Options{})
 	k := keyFor("hub-a", "lab", "1")
 	want(t, "first", w.start(t, "lab", "1", ""), 200, started(k))
@@ -501,8 +501,8 @@ func TestX30ADuplicateStartIsRefused(t *testing.T) {
 	}
 }
 
-// X32: a stop cancels the start that is under way; both are answered.
-func TestX32AStopDuringAStart(t *testing.T) {
+// A stop cancels the start that is under way; both are answered (protocol 2.9).
+func TestAStopDuringAStart(t *testing.T) {
 	w := newWorld(t, outpost.Options{}, Options{})
 	begun := make(chan struct{})
 	w.Spawner.OnStart = func(ctx context.Context, _ outpost.Key, _ func(outpost.Event)) error {
@@ -517,7 +517,7 @@ func TestX32AStopDuringAStart(t *testing.T) {
 		}
 	})
 	<-begun
-	want(t, "poll during the start (X39)", w.get(t, "hub-a", "/services/lab/1"), 200, stillRunning)
+	want(t, "poll during the start", w.get(t, "hub-a", "/services/lab/1"), 200, stillRunning)
 	want(t, "stop", w.remove(t, "hub-a", "/services/lab/1"), 200, `{"logs":[]}`)
 	group.Wait()
 	want(t, "poll", w.get(t, "hub-a", "/services/lab/1"), 404, itemNotFound)
@@ -526,8 +526,8 @@ func TestX32AStopDuringAStart(t *testing.T) {
 	}
 }
 
-// X80: 20 and 200 synchronous stops at once are all answered, and polls go on meanwhile.
-func TestX80ManyStopsAtOnce(t *testing.T) {
+// 20 and 200 synchronous stops at once are all answered, and polls go on meanwhile.
+func TestManyStopsAtOnce(t *testing.T) {
 	for _, n := range []int{20, 200} {
 		w := newWorld(t, outpost.Options{}, Options{})
 		w.start(t, "kept", "1", "")
