@@ -233,7 +233,7 @@ func TestStartPollStopAndRestart(t *testing.T) {
 	}
 }
 
-// sameJSON compares two texts as JSON.
+// sameJSON compares two strings as JSON.
 func sameJSON(a, b string) bool {
 	var x, y any
 	return json.Unmarshal([]byte(a), &x) == nil && json.Unmarshal([]byte(b), &y) == nil && cmp.Equal(x, y)

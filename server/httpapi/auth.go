@@ -1,10 +1,12 @@
 package httpapi
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -117,20 +119,10 @@ func parseBasic(values []string, buffer []byte) (name, password []byte, ok bool)
 	if err != nil {
 		return nil, nil, false
 	}
-	decoded := buffer[:n]
-	colon := -1
-	for i, c := range decoded {
-		if c >= 0x80 {
-			return nil, nil, false
-		}
-		if c == ':' && colon < 0 {
-			colon = i
-		}
-	}
-	if colon < 0 {
+	if slices.ContainsFunc(buffer[:n], func(c byte) bool { return c >= 0x80 }) {
 		return nil, nil, false
 	}
-	return decoded[:colon], decoded[colon+1:], true
+	return bytes.Cut(buffer[:n], []byte{':'})
 }
 
 // maxSources is how many sources a login remembers: replicas of a hub, or the pods of an ingress.
@@ -144,15 +136,7 @@ type knownSources struct {
 
 func (k *knownSources) has(source string) bool {
 	list := k.list.Load()
-	if list == nil {
-		return false
-	}
-	for _, known := range *list {
-		if known == source {
-			return true
-		}
-	}
-	return false
+	return list != nil && slices.Contains(*list, source)
 }
 
 // add remembers a source, and forgets the oldest when there are too many.

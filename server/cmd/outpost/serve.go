@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,9 +27,14 @@ const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 func (p *process) serve(ctx context.Context) error {
 	footprint.LimitMemory(p.lookup, p.log)
 	klog.SetSlogLogger(p.log.With("component", "client-go"))
-	namespace, err := p.namespace()
+	own, err := ownNamespace()
 	if err != nil {
 		return err
+	}
+	namespace := cmp.Or(p.cfg.Namespace, own)
+	if namespace == "" {
+		return errors.New("OUTPOST_NAMESPACE: is empty, and this process does not run in a pod; " +
+			"set the namespace of the servers")
 	}
 	client, err := kube.Connect(p.kubeconfig, p.context, "outpost/"+version)
 	if err != nil {
@@ -44,7 +50,7 @@ func (p *process) serve(ctx context.Context) error {
 	}
 	if p.cfg.Lease != "" {
 		options.Lead = election{
-			client: client, namespace: podNamespace(namespace), lease: p.cfg.Lease, identity: identity(),
+			client: client, namespace: cmp.Or(own, namespace), lease: p.cfg.Lease, identity: identity(),
 			log: p.log.With("component", "leader"),
 		}.run
 	}
@@ -116,25 +122,13 @@ func (p *process) kubeOptions() kube.Options {
 	return o
 }
 
-// namespace is where pods are made: what was configured, or where this process runs.
-func (p *process) namespace() (string, error) {
-	if p.cfg.Namespace != "" {
-		return p.cfg.Namespace, nil
-	}
+// ownNamespace returns the namespace of the pod that this process runs in; "" outside of a pod.
+func ownNamespace() (string, error) {
 	text, err := os.ReadFile(namespaceFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", errors.New("OUTPOST_NAMESPACE: is empty, and this process does not run in a pod; " +
-			"set the namespace of the servers")
+		return "", nil
 	}
 	return strings.TrimSpace(string(text)), err
-}
-
-// podNamespace is where this process runs, for the Lease.
-func podNamespace(otherwise string) string {
-	if text, err := os.ReadFile(namespaceFile); err == nil {
-		return strings.TrimSpace(string(text))
-	}
-	return otherwise
 }
 
 // refusedAddresses are those of the API server, which no hub may reach through an outpost.
