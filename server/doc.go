@@ -2,12 +2,12 @@
 //
 // A hub's request enters [httpapi], becomes a request to the Manager of [outpost], which stores a row ([store], sealed
 // by [seal]) and lets a Spawner make a pod. Progress and flavors go back to the hub through [hubclient]. SSH of the hub
-// enters [sshd], which asks the Manager what that hub may open. Settings come from [config]; figures and readiness
-// leave by a listener of their own.
+// enters [sshd], which asks the Manager what that hub may open. Settings come from [config]; metrics and readiness have
+// a listener of their own.
 //
 // [New] wires everything in the order in which it depends on one another; [Server.Run] runs it and takes it down in
-// reverse. Package cmd/outpost adds the Kubernetes client, signals, the exit code, and by footprint what the process
-// takes of its machine.
+// reverse. Package cmd/outpost adds the Kubernetes client, signals, the exit code, and by footprint limits on the memory
+// and processors that the process uses.
 //
 // [httpapi]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/httpapi
 // [outpost]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/outpost

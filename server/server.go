@@ -146,7 +146,7 @@ func keyring(cfg config.Config) (*seal.Keyring, error) {
 	return ring, nil
 }
 
-// newManager makes the domain: hubs, flavors, limits.
+// newManager creates the domain: hubs, flavors, limits.
 func (s *Server) newManager(hubAPI outpost.HubAPI) error {
 	flavors, err := readFlavors(s.cfg, s.log)
 	if err != nil {
@@ -186,7 +186,7 @@ func (s *Server) newManager(hubAPI outpost.HubAPI) error {
 	return nil
 }
 
-// newFronts makes what hubs talk to: API and SSH.
+// newFronts creates what hubs talk to: API and SSH.
 func (s *Server) newFronts() (err error) {
 	if s.api, err = httpapi.New(s.manager, httpapi.Options{
 		Users: s.cfg.Passwords(), BasePath: s.cfg.BasePath, Logger: s.component("httpapi"),
@@ -234,7 +234,7 @@ func (s *Server) newFronts() (err error) {
 	return nil
 }
 
-// reachable waits until this process is reached from outside: it serves, and Kubernetes has had time to see that.
+// reachable waits until this process can be reached: it serves, and Kubernetes has had time to notice.
 func (s *Server) reachable(ctx context.Context) error {
 	select {
 	case <-s.serving:
@@ -249,7 +249,7 @@ func (s *Server) reachable(ctx context.Context) error {
 	}
 }
 
-// metricsHandler answers on the listener of their own: metrics and probes.
+// metricsHandler answers metrics and probes.
 func (s *Server) metricsHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", alive)

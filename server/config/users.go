@@ -45,7 +45,7 @@ func readUsers(dir string, lookup func(string) (string, bool)) ([]User, []Proble
 }
 
 // PairUsers pairs names and passwords, both separated by semicolons, by their place: an empty entry keeps its place,
-// so that nobody gets someone else's password. A name without a password is left out and said in the warnings.
+// so that nobody gets someone else's password. A name without a password is left out, with a warning.
 func PairUsers(usernames, passwords string) ([]User, []Problem) {
 	split := func(s string) []string { return strings.Split(strings.TrimRight(s, "\r\n"), ";") }
 	names, words := split(usernames), split(passwords)
