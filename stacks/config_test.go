@@ -454,31 +454,3 @@ func FuzzConfig(f *testing.F) {
 		}
 	})
 }
-
-// TestSchemaDescribesAll holds that each key of the schema is one that Config reads: what is accepted has an effect.
-func TestSchemaDescribesAll(t *testing.T) {
-	var schema struct {
-		Properties map[string]any `json:"properties"`
-	}
-	if err := json.Unmarshal([]byte(schemaText), &schema); err != nil {
-		t.Fatal(err)
-	}
-	text, err := json.Marshal(Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var known map[string]any
-	if err := json.Unmarshal(text, &known); err != nil {
-		t.Fatal(err)
-	}
-	for key := range schema.Properties {
-		if _, ok := known[key]; !ok {
-			t.Errorf("the schema has %s, Config does not", key)
-		}
-	}
-	for key := range known {
-		if _, ok := schema.Properties[key]; !ok {
-			t.Errorf("Config has %s, the schema does not", key)
-		}
-	}
-}
