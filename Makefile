@@ -46,7 +46,7 @@ image: ## the outpost's image as an archive, without Docker
 
 .PHONY: image-push
 image-push: ## push the image: make image-push REGISTRY=registry.example.org/outposts (ARCH=amd64, as Go calls it)
-	@[ -n "$(REGISTRY)" ] || { echo "say where to: make image-push REGISTRY=registry.example.org/outposts"; exit 1; }
+	@[ -n "$(REGISTRY)" ] || { echo "usage: make image-push REGISTRY=registry.example.org/outposts"; exit 1; }
 	@go run -C images/outpost . build -root $(CURDIR) -out $(STATE)/images/outpost-$(VERSION).tar -ref $(REGISTRY)/outpost:$(VERSION) -version $(VERSION) -arch $(or $(ARCH),amd64) -revision $$(git rev-parse HEAD)
 	@go run -C images/outpost . push $(STATE)/images/outpost-$(VERSION).tar $(REGISTRY)/outpost:$(VERSION)
 
@@ -99,7 +99,7 @@ stacks: ## build the Pulumi program
 
 .PHONY: preview
 preview: stacks ## what `up` would change: make preview STACK=local
-	@[ -n "$(STACK)" ] || { echo "say which: make preview STACK=local"; exit 2; }
+	@[ -n "$(STACK)" ] || { echo "usage: make preview STACK=local"; exit 2; }
 	@$(CHECKED)
 	@$(PULUMI) stack select --create $(STACK) >/dev/null
 	@$(PULUMI) preview -s $(STACK) --diff
@@ -131,7 +131,7 @@ endif
 # ---- measurements
 
 .PHONY: bench
-bench: ## measure everything beside what a user would take instead (19 min, as root); results in bench/ and docs/performance.md
+bench: ## measure everything against the usual alternative (19 min, as root); results in bench/ and docs/performance.md
 	@dev/packages tools clusters images tests
 	@dev/build
 	@mkdir -p $(STATE)/bin

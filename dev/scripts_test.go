@@ -138,7 +138,7 @@ func TestPackages(t *testing.T) {
 		},
 		{
 			name: "unknown target", release: "ID=debian", args: "everything", code: 2,
-			want: []string{"no target everything; there are: tools clusters images tests"},
+			want: []string{"no target everything; choose from: tools clusters images tests"},
 		},
 		{name: "no target", code: 2, want: []string{"dev/packages TARGET..."}},
 	} {

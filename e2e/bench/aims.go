@@ -94,7 +94,7 @@ func aimsOf(r result) []aim {
 	return out
 }
 
-// met tells whether a result reaches the aim; it does not where there is nothing to compare with.
+// met reports whether a result reaches the aim; it does not where there is nothing to compare with.
 func (a aim) met(r result, all []result) bool {
 	got := r.median()
 	if a.of != "" {

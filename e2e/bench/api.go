@@ -293,7 +293,7 @@ func (b *apiBench) pollUntil(done <-chan struct{}) (slowest time.Duration, err e
 	}
 }
 
-// growth tells what one service more costs.
+// growth is what one more service costs.
 func (b *apiBench) growth() {
 	memoryAt := func(n int) float64 {
 		// 0 if it was not taken

@@ -104,7 +104,7 @@ func mainRun(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// bench measures, prints and writes. What had to be left out is told, and is no error.
+// bench measures, prints and writes. What had to be left out is reported and is not an error.
 func bench(ctx context.Context, o options, stdout, stderr io.Writer) (err error) {
 	earlier, err := readResults(filepath.Join(o.out, resultsFile))
 	if err != nil && !(errors.Is(err, fs.ErrNotExist) && !o.draw) {

@@ -258,7 +258,7 @@ func (o *outpost) askOnce(ctx context.Context, r apiRequest) error {
 	return errors.Join(newAPIConn(conn).ask(r), conn.Close())
 }
 
-// atOnce runs f n times at once and tells how long all took.
+// atOnce runs f n times at once and returns how long all took.
 func atOnce(n int, f func(i int) error) (time.Duration, error) {
 	errs := make([]error, n)
 	began := time.Now()

@@ -11,7 +11,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// podWatch notes when the API server tells that a pod is there, and that it is ready.
+// podWatch notes when the API server reports that a pod exists, and that it is ready.
 type podWatch struct {
 	mu     sync.Mutex
 	made   map[string]time.Time

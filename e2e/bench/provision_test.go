@@ -11,7 +11,7 @@ func TestLinesThatAreRead(t *testing.T) {
 	const printed = `tools (built once, then cached)                         1 s
 stack local                                            34 s
 stack remote                                            9 s
-SYSTEM  START   WAY     REQUEST  KERNEL  GONE FROM              VERDICT
+SYSTEM  START   ROUTE   REQUEST  KERNEL  REMOVED FROM           VERDICT
 local   11.1 s  direct  5 ms     52 ms   hub, cluster, outpost  ok
 remote  15.6 s  tunnel  6 ms     520 ms  hub, cluster, outpost  ok
 `

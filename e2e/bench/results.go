@@ -21,7 +21,7 @@ type result struct {
 	Samples []float64 `json:"samples"`
 }
 
-// ours tells whether the result is of this project: of the outpost, or of outposts as a whole.
+// ours reports whether the result is of this project: of the outpost, or of outposts as a whole.
 func (r result) ours() bool { return r.Subject == outpostSubject || r.Subject == projectSubject }
 
 // The subjects that are ours. The others are what a user would take instead.

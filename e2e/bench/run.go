@@ -76,12 +76,12 @@ func machine() string {
 		strings.TrimSpace(string(kernel)))
 }
 
-// wants tells whether a name, or anything below it, was asked for.
+// wants reports whether a name, or anything below it, was asked for.
 func (r *run) wants(name string) bool {
 	return r.wantsAll(name) || slices.ContainsFunc(r.only, func(o string) bool { return strings.HasPrefix(o, name) })
 }
 
-// wantsAll tells whether a name and all below it were asked for.
+// wantsAll reports whether a name and all below it were asked for.
 func (r *run) wantsAll(name string) bool {
 	return len(r.only) == 0 || slices.ContainsFunc(r.only, func(o string) bool { return strings.HasPrefix(name, o) })
 }
@@ -122,7 +122,7 @@ func firstLines(text string) string {
 	return text
 }
 
-// say tells how far the run is.
+// say prints how far the run is.
 func (r *run) say(format string, args ...any) {
 	fmt.Fprintf(r.progress, "%6.0fs %s\n", time.Since(r.began).Seconds(), fmt.Sprintf(format, args...))
 }

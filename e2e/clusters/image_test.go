@@ -66,7 +66,7 @@ func (w *world) testImages(t *testing.T) {
 	for _, cut := range []struct {
 		size   int64
 		wanted string
-	}{{3000, "is no OCI archive, or a broken one"}, {2048, "file does not exist"}} { // inside a file, between two
+	}{{3000, "is not an OCI archive, or a broken one"}, {2048, "file does not exist"}} { // inside a file, between two
 		if err := os.Truncate(archive, cut.size); err != nil {
 			t.Fatal(err)
 		}

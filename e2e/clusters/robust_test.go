@@ -266,7 +266,7 @@ func TestE2ERefusals(t *testing.T) {
 		{"network of Services", []string{"up", "t1", "--network", "10.96.0.0/16"}, "choose another"},
 		{"tools not there", []string{"up", "t1", "--kube", "/nowhere"}, "run `make tools`"},
 		{"no such image", []string{"load", "/nowhere.tar"}, "no such file"},
-		{"no archive", []string{"load", "cluster_test.go", "--ref", "a:b"}, "is no OCI archive"},
+		{"no archive", []string{"load", "cluster_test.go", "--ref", "a:b"}, "is not an OCI archive"},
 		{
 			"bad reference",
 			[]string{

@@ -14,8 +14,8 @@ import (
 	"github.com/coder/websocket/wsjson"
 )
 
-// Kernel is a running kernel of a server, with its WebSocket open. Source: Jupyter's messaging protocol 5.3 and the
-// kernels API of jupyter_server; frames are JSON texts with the channel in them, as without a subprotocol.
+// Kernel is a running kernel of a server, with its WebSocket open. Source: Jupyter's messaging specification 5.3
+// and the kernels API of jupyter_server; frames are JSON texts with the channel in them, as without a subprotocol.
 type Kernel struct {
 	client *Client
 	conn   *websocket.Conn

@@ -194,7 +194,7 @@ func (d *deployment) rollOut(t *testing.T) time.Duration {
 	return time.Since(begin).Round(100 * time.Millisecond)
 }
 
-// alone tells whether replicas from before the last change are still there, if only to end.
+// alone reports whether replicas from before the last change are still there, if only to end.
 func (d *deployment) alone(t *testing.T, replicas int) error {
 	t.Helper()
 	pods, err := d.c.client.CoreV1().Pods(d.c.namespace).List(t.Context(),

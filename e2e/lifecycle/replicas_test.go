@@ -291,7 +291,7 @@ func TestE2EReplicasAreReplacedAndCrash(t *testing.T) {
 
 func fernetKey(c byte) string { return base64.URLEncoding.EncodeToString(bytes.Repeat([]byte{c}, 32)) }
 
-// settled tells what is still different from what the hub was told.
+// settled returns what still differs from what the hub was told.
 func (v *visitor) settled(t *testing.T, c *cluster) error {
 	rows := v.services(t)
 	if diff := cmp.Diff(rows, c.pods(t)); diff != "" {

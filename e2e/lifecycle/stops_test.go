@@ -27,8 +27,8 @@ const (
 const pollLimit = 50 * time.Millisecond
 
 // Many synchronous stops at once, and starts while they run, are all answered; polls stay quick, and nothing is
-// orphaned. (The Python server hangs at 20 stops, X80.)
-func TestE2EX80ManyStopsAtOnce(t *testing.T) {
+// orphaned.
+func TestE2EManyStopsAtOnce(t *testing.T) {
 	many, err1 := strconv.Atoi(setting("E2E_STOPS", defaultStops))
 	starts, err2 := strconv.Atoi(setting("E2E_STARTS", defaultManyStarts))
 	if err1 != nil || err2 != nil {
@@ -142,7 +142,7 @@ func newMeter(t *testing.T, p *process, path string) *meter {
 	return m
 }
 
-// stop tells how long polls took, and fails if one of ten took too long and that was not the machine's doing. The
+// stop returns how long polls took, and fails if one of ten took too long and that was not the machine's doing. The
 // slowest of them say more of a machine that makes and removes containers with all its cores than of the outpost.
 func (m *meter) stop(t *testing.T, what string) {
 	t.Helper()

@@ -92,7 +92,7 @@ func (w *world) installACME(ctx context.Context, t *testing.T) {
 	w.ca.root = w.readRoot(ctx, t)
 	w.ca.pool = x509.NewCertPool()
 	if !w.ca.pool.AppendCertsFromPEM([]byte(w.ca.root)) {
-		t.Fatalf("the root of the ACME server is no PEM: %q", w.ca.root)
+		t.Fatalf("the root of the ACME server is not PEM: %q", w.ca.root)
 	}
 }
 

@@ -161,7 +161,7 @@ func (s system) dial(check func(ssh.PublicKey) error, signers ...ssh.Signer) (*s
 	})
 }
 
-// reaches tells whether a key opens a way to an address behind the outpost.
+// reaches reports whether a key opens a way to an address behind the outpost.
 func (s system) reaches(key ssh.Signer, address string) error {
 	client, err := s.dial(nil, key)
 	if err != nil {

@@ -177,7 +177,7 @@ type resource struct {
 	Outputs   map[string]any
 }
 
-// standsForStack tells what is no resource of the program, but Pulumi's own note of the stack.
+// standsForStack reports whether a resource is not the program's, but Pulumi's own note of the stack.
 func (r resource) standsForStack() bool {
 	return r.Type == "pulumi:pulumi:Stack" || r.Type == "pulumi:providers:pulumi"
 }

@@ -142,7 +142,7 @@ func (s *site) hubKey(t *testing.T) ssh.Signer {
 	return key
 }
 
-// holds tells whether a file that the hub's pod mounts has a text.
+// holds reports whether a file that the hub's pod mounts has a text.
 func (s *site) holds(ctx context.Context, file, want string) error {
 	has, err := s.hub.Exec(ctx, deployed.HubNamespace, deployed.HubPod, "cat", "/etc/outpost/"+file)
 	if err == nil && strings.TrimSpace(has) != strings.TrimSpace(want) {

@@ -13,7 +13,7 @@ import (
 func printTable(w io.Writer, results []result) bool {
 	well := true
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "SYSTEM\tSTART\tWAY\tREQUEST\tKERNEL\tGONE FROM\tVERDICT")
+	fmt.Fprintln(table, "SYSTEM\tSTART\tROUTE\tREQUEST\tKERNEL\tREMOVED FROM\tVERDICT")
 	for _, r := range results {
 		verdict := "ok"
 		if r.part != "" {

@@ -19,7 +19,7 @@ func TestTable(t *testing.T) {
 		},
 		{system: "remote", start: 13300 * time.Millisecond, part: "start", look: "the log", err: errors.New("no room")},
 	})
-	want := `SYSTEM  START   WAY     REQUEST  KERNEL  GONE FROM              VERDICT
+	want := `SYSTEM  START   ROUTE   REQUEST  KERNEL  REMOVED FROM           VERDICT
 local   6.1 s   direct  4 ms     49 ms   hub, cluster, outpost  ok
 remote  13.3 s  -       -        -       -                      FAILED: start
 

@@ -101,8 +101,8 @@ func TestPushRefuses(t *testing.T) {
 	for _, c := range []struct{ name, archive, reference, want string }{
 		{"a name without a tag", archive, "registry.example.org/outpost", "is not a name such as"},
 		{"no name at all", archive, "Outpost!", "is not a name such as"},
-		{"no archive", filepath.Join(t.TempDir(), "absent.tar"), "registry.example.org/outpost:1", "is no OCI archive"},
-		{"another file", os.Args[0], "registry.example.org/outpost:1", "is no OCI archive"},
+		{"no archive", filepath.Join(t.TempDir(), "absent.tar"), "registry.example.org/outpost:1", "is not an OCI archive"},
+		{"another file", os.Args[0], "registry.example.org/outpost:1", "is not an OCI archive"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := push(context.Background(), c.archive, []string{c.reference}, io.Discard)

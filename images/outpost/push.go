@@ -30,15 +30,15 @@ func push(ctx context.Context, archive string, references []string, stdout io.Wr
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	if err := unpack(archive, dir); err != nil {
-		return fmt.Errorf("%s is no OCI archive: %w", archive, err)
+		return fmt.Errorf("%s is not an OCI archive: %w", archive, err)
 	}
 	index, err := layout.ImageIndexFromPath(dir)
 	if err != nil {
-		return fmt.Errorf("%s is no OCI archive: %w", archive, err)
+		return fmt.Errorf("%s is not an OCI archive: %w", archive, err)
 	}
 	images, err := index.IndexManifest()
 	if err != nil {
-		return fmt.Errorf("%s is no OCI archive: %w", archive, err)
+		return fmt.Errorf("%s is not an OCI archive: %w", archive, err)
 	}
 	if len(images.Manifests) != 1 {
 		return fmt.Errorf("%s holds %d images, not one", archive, len(images.Manifests))

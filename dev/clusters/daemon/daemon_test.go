@@ -53,7 +53,7 @@ func TestFindAndKill(t *testing.T) {
 	}
 	outside := fake(t, folder, 0) // the right words, and no namespace: a child of the daemon, or somebody's editor
 	if pid := Find(Switch, folder); pid != 0 {
-		t.Errorf("found %d, which is no PID 1", pid)
+		t.Errorf("found %d, which is not a PID 1", pid)
 	}
 	daemon := fake(t, folder, syscall.CLONE_NEWPID)
 	if pid := Find(Switch, folder); pid != daemon.Process.Pid {

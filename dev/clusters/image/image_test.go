@@ -272,7 +272,7 @@ func TestImageAmongSeveral(t *testing.T) {
 		{two, "localhost/b:1", "2 localhost/b:1"},
 		{two, "", "holds 2 images; choose one with --ref: localhost/a:1, localhost/b:1"},
 		{two, "localhost/c:1", "holds 2 images"},
-		{one, "", "give --ref"}, // a tag alone is no name
+		{one, "", "give --ref"}, // a tag alone is not a name
 		{one, "localhost/c:1", "3 localhost/c:1"},
 	} {
 		d, name, err := test.layout.Image(test.reference)

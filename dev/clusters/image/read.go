@@ -33,12 +33,12 @@ func Open(name string) (*Layout, error) {
 	l := &Layout{name: name}
 	if !info.IsDir() {
 		if err := l.scan(); err != nil {
-			return nil, errors.Join(fmt.Errorf("%s is no OCI archive, or a broken one: %w", name, err), l.Close())
+			return nil, errors.Join(fmt.Errorf("%s is not an OCI archive, or a broken one: %w", name, err), l.Close())
 		}
 	}
 	text, err := l.read("index.json")
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s is no OCI layout: %w", name, err), l.Close())
+		return nil, errors.Join(fmt.Errorf("%s is not an OCI layout: %w", name, err), l.Close())
 	}
 	if err := json.Unmarshal(text, &l.Index); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: index.json: %w", name, err), l.Close())

@@ -179,7 +179,7 @@ func (b *Built) layer(layer Layer, compress bool, dir string) (Descriptor, strin
 	return d, "sha256:" + hex.EncodeToString(plain.Sum(nil)), nil
 }
 
-// checkTar refuses what is no plain tar, before an image is made that no runtime can unpack.
+// checkTar refuses what is not a plain tar, before an image is made that no runtime can unpack.
 func checkTar(in io.ReadSeeker) error {
 	if _, err := tar.NewReader(bufio.NewReader(in)).Next(); err != nil {
 		return fmt.Errorf("not an uncompressed tar: %w", err)

@@ -99,7 +99,7 @@ func load(file string) (map[string]any, error) {
 		switch config[list].(type) {
 		case nil, []any:
 		default:
-			return nil, fmt.Errorf("%s: not a kubeconfig: %s is no list", file, list)
+			return nil, fmt.Errorf("%s: not a kubeconfig: %s is not a list", file, list)
 		}
 	}
 	return config, nil
