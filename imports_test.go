@@ -41,7 +41,7 @@ var allowed = map[string][]string{
 	"server/kubespawner/options":         {"server/outpost"},
 	"server/outpost":                     {"server/excerpt"},
 	"server/outpost/outposttest":         {"server/outpost"},
-	"server/sshd":                        {"server/source"},
+	"server/sshd":                        {"server/source", "server/sshd/wire"},
 	"server/store":                       {"server/outpost", "server/seal"},
 	"server/store/storetest":             {"server/outpost"},
 	"stacks":                             {"infra/cluster", "infra/credentials", "infra/hub", "infra/outpost", "infra/schema"},

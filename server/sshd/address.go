@@ -7,11 +7,11 @@ import (
 	"slices"
 )
 
-// Ports that no single-user server has: kubelet (10250, 10255, 10256), etcd (2379, 2380), API server (6443).
-// Asking a node's address for them would reach the cluster itself.
+// refusedPorts are ports that no single-user server has: kubelet (10250, 10255, 10256), etcd (2379, 2380), API server
+// (6443). On a node's address they lead to the cluster itself.
 var refusedPorts = []uint16{2379, 2380, 6443, 10250, 10255, 10256}
 
-// refusedPrefixes are special addresses that netip.Addr's own questions do not cover.
+// refusedPrefixes are special addresses that netip.Addr's methods do not cover.
 var refusedPrefixes = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"),          // this network, RFC 6890
 	netip.MustParsePrefix("192.0.0.0/24"),       // protocol assignments; metadata of some clouds
@@ -34,7 +34,7 @@ var embeddings = []struct {
 	{netip.MustParsePrefix("2002::/16"), 2},        // 6to4, RFC 3056
 }
 
-// refusedAddress tells whether a resolved target is never dialled, whoever asks. own are the addresses of this host
+// refusedAddress reports whether a resolved target is never dialled, whoever asks. own are the addresses of this host
 // and extra the prefixes that the operator refuses.
 func refusedAddress(target netip.AddrPort, own []netip.Addr, extra []netip.Prefix) bool {
 	if target.Port() == 0 || slices.Contains(refusedPorts, target.Port()) {
@@ -86,7 +86,7 @@ func ownAddresses() ([]netip.Addr, error) {
 	return out, nil
 }
 
-// sourceOf returns the address of a peer, for from= patterns and limits; the zero Addr if it has none.
+// sourceOf returns the address of a client, for from= patterns and limits; the zero Addr if it has none.
 func sourceOf(conn net.Conn) netip.Addr {
 	ap, err := netip.ParseAddrPort(conn.RemoteAddr().String())
 	if err != nil {

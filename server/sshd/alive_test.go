@@ -20,8 +20,12 @@ type timed struct {
 }
 
 // inTime runs a test under its own clock. The service behind the server echoes, in memory too.
-func inTime(t *testing.T, change func(*Options), test func(*timed)) {
-	w := &world{t: t, hosts: t.TempDir(), keys: t.TempDir(), log: &lockedBuffer{}, seen: newRecorder(), services: map[string]map[string]bool{}}
+func inTime(t *testing.T, change func(*world), test func(*timed)) {
+	w := &world{
+		t: t, limits: defaultLimits, hosts: t.TempDir(), keys: t.TempDir(), log: &lockedBuffer{}, seen: newRecorder(),
+		services: map[string]map[string]bool{},
+	}
+	w.limits.reloadInterval = time.Hour
 	w.hostKey = w.writeHostKey("ssh_host_ed25519_key")
 	w.hubKey = newKey(t)
 	w.writeKeys(hubName, authorizedLine("", w.hubKey))
@@ -29,7 +33,7 @@ func inTime(t *testing.T, change func(*Options), test func(*timed)) {
 	synctest.Test(t, func(t *testing.T) {
 		w.opts = Options{
 			Hubs: []string{hubName}, HostKeysDir: w.hosts, AuthorizedKeysDir: w.keys, PermitOpen: w.permit, Observer: w.seen,
-			Logger: newWorldLogger(w), ReloadInterval: time.Hour,
+			Logger:  newWorldLogger(w),
 			Resolve: func(context.Context, string) ([]netip.Addr, error) { return []netip.Addr{serviceAddr}, nil },
 			Dial: func(context.Context, netip.AddrPort) (net.Conn, error) {
 				near, far := memPipe()
@@ -38,9 +42,9 @@ func inTime(t *testing.T, change func(*Options), test func(*timed)) {
 			},
 		}
 		if change != nil {
-			change(&w.opts)
+			change(w)
 		}
-		server, err := New(w.opts)
+		server, err := newServer(w.opts, w.limits)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,9 +71,7 @@ func (x *timed) connect() (*ssh.Client, *memConn) {
 // handshake makes a client of a connection.
 func (x *timed) handshake(conn net.Conn) *ssh.Client {
 	x.t.Helper()
-	sc, chans, reqs, err := ssh.NewClientConn(conn, "", &ssh.ClientConfig{
-		User: "jhuboutpost", Auth: []ssh.AuthMethod{ssh.PublicKeys(x.w.hubKey)}, HostKeyCallback: ssh.FixedHostKey(x.w.hostKey.PublicKey()),
-	})
+	sc, chans, reqs, err := ssh.NewClientConn(conn, "", x.w.login(x.w.hubKey))
 	if err != nil {
 		x.t.Fatal(err)
 	}
@@ -111,38 +113,34 @@ func TestIdleConnectionsStay(t *testing.T) {
 	})
 }
 
-// logged checks that the log tells why a connection has ended.
-func (x *timed) logged(why string) {
+// ended checks that no connection is left, and the reason.
+func (x *timed) ended(reason string) {
 	x.t.Helper()
 	synctest.Wait()
-	x.w.logged(why)
-}
-
-// ended checks that no connection is left, and why.
-func (x *timed) ended(why string) {
-	x.t.Helper()
-	x.logged(why)
+	x.w.logged(reason)
 	if n := x.w.seen.get("connections"); n != 0 {
 		x.t.Errorf("%d connections are left", n)
 	}
 }
 
-// However the silence falls between the looks at it, a dead peer is found within 45 s.
-func TestDeadPeerIsFound(t *testing.T) {
-	for _, after := range []time.Duration{time.Millisecond, 4999 * time.Millisecond, 17 * time.Second, 61 * time.Second} {
+// However the silence falls between the looks at it, a dead client is found within 45 s.
+func TestDeadClientIsFound(t *testing.T) {
+	for _, after := range []time.Duration{
+		time.Millisecond, 4999 * time.Millisecond, 17 * time.Second, 61 * time.Second,
+	} {
 		inTime(t, nil, func(x *timed) {
 			c, conn := x.connect()
 			time.Sleep(after)
 			conn.freeze()
 			time.Sleep(45*time.Second + libraryGrace)
-			x.ended(whyDead)
+			x.ended(endDead)
 			conn.Close()
 			c.Close()
 		})
 	}
 }
 
-// A peer that begins nothing, or stops in the middle of a handshake, is dropped in time.
+// A client that begins nothing, or stops in the middle of a handshake, is dropped in time.
 func TestHandshakeDeadline(t *testing.T) {
 	for _, said := range []string{"", "SSH-2.0-slow\r\n", "SSH-2.0-"} {
 		inTime(t, nil, func(x *timed) {

@@ -17,11 +17,11 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// login tries to authenticate and tells whether it worked.
-func (w *world) login(user string, methods ...ssh.AuthMethod) bool {
-	c, err := ssh.Dial("tcp", w.addr, &ssh.ClientConfig{
-		User: user, Auth: methods, HostKeyCallback: ssh.FixedHostKey(w.hostKey.PublicKey()),
-	})
+// letsIn reports whether a client can authenticate.
+func (w *world) letsIn(user string, methods ...ssh.AuthMethod) bool {
+	config := w.login(w.hubKey)
+	config.User, config.Auth = user, methods
+	c, err := ssh.Dial("tcp", w.addr, config)
 	if err != nil {
 		return false
 	}
@@ -74,7 +74,8 @@ func TestLoginRefused(t *testing.T) {
 	}
 	authority := newKey(t)
 	cert := &ssh.Certificate{
-		Key: w.hubKey.PublicKey(), CertType: ssh.UserCert, ValidPrincipals: []string{"jhuboutpost"}, ValidBefore: ssh.CertTimeInfinity,
+		Key: w.hubKey.PublicKey(), CertType: ssh.UserCert,
+		ValidPrincipals: []string{user}, ValidBefore: ssh.CertTimeInfinity,
 	}
 	if err := cert.SignCert(rand.Reader, authority); err != nil {
 		t.Fatal(err)
@@ -88,23 +89,23 @@ func TestLoginRefused(t *testing.T) {
 		user    string
 		methods []ssh.AuthMethod
 	}{
-		{"no method", "jhuboutpost", nil},
-		{"password", "jhuboutpost", []ssh.AuthMethod{ssh.Password("")}},
-		{"keyboard-interactive", "jhuboutpost", []ssh.AuthMethod{ssh.KeyboardInteractive(answers)}},
-		{"unknown key", "jhuboutpost", []ssh.AuthMethod{ssh.PublicKeys(newKey(t))}},
+		{"no method", user, nil},
+		{"password", user, []ssh.AuthMethod{ssh.Password("")}},
+		{"keyboard-interactive", user, []ssh.AuthMethod{ssh.KeyboardInteractive(answers)}},
+		{"unknown key", user, []ssh.AuthMethod{ssh.PublicKeys(newKey(t))}},
 		{"other user", "root", []ssh.AuthMethod{ssh.PublicKeys(w.hubKey)}},
 		{"empty user", "", []ssh.AuthMethod{ssh.PublicKeys(w.hubKey)}},
-		{"key that is shown but not held", "jhuboutpost", []ssh.AuthMethod{ssh.PublicKeys(liar{w.hubKey, newKey(t)})}},
-		{"RSA with SHA-1", "jhuboutpost", []ssh.AuthMethod{ssh.PublicKeys(only(t, big, ssh.KeyAlgoRSA))}},
-		{"certificate of an authorized key", "jhuboutpost", []ssh.AuthMethod{ssh.PublicKeys(certified)}},
+		{"key that is shown but not held", user, []ssh.AuthMethod{ssh.PublicKeys(liar{w.hubKey, newKey(t)})}},
+		{"RSA with SHA-1", user, []ssh.AuthMethod{ssh.PublicKeys(only(t, big, ssh.KeyAlgoRSA))}},
+		{"certificate of an authorized key", user, []ssh.AuthMethod{ssh.PublicKeys(certified)}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if w.login(tt.user, tt.methods...) {
+			if w.letsIn(tt.user, tt.methods...) {
 				t.Error("let in")
 			}
 		})
 	}
-	if !w.login("jhuboutpost", ssh.PublicKeys(w.hubKey)) {
+	if !w.letsIn(user, ssh.PublicKeys(w.hubKey)) {
 		t.Error("the right key was refused")
 	}
 }
@@ -117,7 +118,8 @@ func TestKeyTypes(t *testing.T) {
 	rsaSigner := rsaKey(t, 2048)
 	keys := map[string]ssh.Signer{
 		"ed25519": newKey(t), "ecdsa": signer(t, curve),
-		"rsa-sha2-256": only(t, rsaSigner, ssh.KeyAlgoRSASHA256), "rsa-sha2-512": only(t, rsaSigner, ssh.KeyAlgoRSASHA512),
+		"rsa-sha2-256": only(t, rsaSigner, ssh.KeyAlgoRSASHA256),
+		"rsa-sha2-512": only(t, rsaSigner, ssh.KeyAlgoRSASHA512),
 	}
 	w := newWorld(t, func(w *world) {
 		var lines []string
@@ -127,7 +129,7 @@ func TestKeyTypes(t *testing.T) {
 		w.writeKeys(hubName, lines...)
 	})
 	for name, k := range keys {
-		if !w.login("jhuboutpost", ssh.PublicKeys(k)) {
+		if !w.letsIn(user, ssh.PublicKeys(k)) {
 			t.Errorf("%s: refused", name)
 		}
 	}
@@ -152,7 +154,7 @@ func TestKeyOptions(t *testing.T) {
 		{`permitopen="*:*"`, true, true},
 		{`permitopen="localhost:1",permitopen="` + serviceHost + `:*"`, true, true},
 		{`permitopen="` + serviceHost + `:8889"`, true, false},
-		{`permitopen="10.1.2.3:8888"`, true, false}, // the text counts, not where it leads
+		{`permitopen="10.1.2.3:8888"`, true, false}, // the host as written counts, not its address
 		{`restrict,permitopen="*:*"`, true, false},
 		{`from="127.0.0.0/8"`, true, true},
 		{`from="10.0.0.0/8, 127.0.0.1"`, true, true},
@@ -205,16 +207,17 @@ func TestKeyOptions(t *testing.T) {
 	}
 }
 
-// One bad line is told by file and number, and locks nobody else out.
+// One bad line is reported by file and number, and locks nobody else out.
 func TestBadLineIsNamed(t *testing.T) {
 	bad := newKey(t)
 	w := newWorld(t, func(w *world) {
-		w.writeKeys(hubName, "# keys of the hub", "", authorizedLine("no-such-option", bad), authorizedLine("", w.hubKey))
+		w.writeKeys(hubName,
+			"# keys of the hub", "", authorizedLine("no-such-option", bad), authorizedLine("", w.hubKey))
 	})
-	if w.login("jhuboutpost", ssh.PublicKeys(bad)) {
+	if w.letsIn(user, ssh.PublicKeys(bad)) {
 		t.Error("a line with an unknown option let its key in")
 	}
-	if !w.login("jhuboutpost", ssh.PublicKeys(w.hubKey)) {
+	if !w.letsIn(user, ssh.PublicKeys(w.hubKey)) {
 		t.Error("a bad line locked out another key")
 	}
 	const want = `jupyterhub line 3: option \"no-such-option\" is unknown`
@@ -237,20 +240,28 @@ func TestNewRefuses(t *testing.T) {
 			w.opts.Hubs = append(w.opts.Hubs, "otherhub")
 			w.writeKeys("authorized_keys", authorizedLine("", w.hubKey))
 		}, "authorized_keys: there are 2 hubs; name one file after each hub"},
-		{"file of no hub", func(w *world) { w.writeKeys("jupyterhub.pub", "") }, "jupyterhub.pub: no hub has this name"},
-		{"no host key", func(w *world) { os.Remove(filepath.Join(w.hosts, "ssh_host_ed25519_key")) }, "no file is named ssh_host_*_key"},
-		{"broken host key", func(w *world) { writeFile(w.t, filepath.Join(w.hosts, "ssh_host_ed25519_key"), "x") }, "ssh_host_ed25519_key: not a private key"},
+		{"file of no hub", func(w *world) {
+			w.writeKeys("jupyterhub.pub", "")
+		}, "jupyterhub.pub: no hub has this name"},
+		{"no host key", func(w *world) {
+			os.Remove(filepath.Join(w.hosts, "ssh_host_ed25519_key"))
+		}, "no file is named ssh_host_*_key"},
+		{"broken host key", func(w *world) {
+			writeFile(w.t, filepath.Join(w.hosts, "ssh_host_ed25519_key"), "x")
+		}, "ssh_host_ed25519_key: not a private key"},
 		{"no directory of keys", func(w *world) { w.opts.AuthorizedKeysDir += "/none" }, "read authorized keys"},
 		{"no hubs", func(w *world) { w.opts.Hubs = nil }, "Hubs is empty"},
+		{"a hub listed twice", func(w *world) { w.opts.Hubs = append(w.opts.Hubs, hubName) }, "Hubs lists a hub twice"},
 		{"no PermitOpen", func(w *world) { w.opts.PermitOpen = nil }, "PermitOpen is nil"},
-		{"negative limit", func(w *world) { w.opts.MaxChannels = -1 }, "MaxChannels is negative"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := &world{t: t, hosts: t.TempDir(), keys: t.TempDir()}
 			w.writeHostKey("ssh_host_ed25519_key")
 			w.hubKey = newKey(t)
 			w.writeKeys(hubName, authorizedLine("", w.hubKey))
-			w.opts = Options{Hubs: []string{hubName}, HostKeysDir: w.hosts, AuthorizedKeysDir: w.keys, PermitOpen: w.permit}
+			w.opts = Options{
+				Hubs: []string{hubName}, HostKeysDir: w.hosts, AuthorizedKeysDir: w.keys, PermitOpen: w.permit,
+			}
 			if _, err := New(w.opts); err != nil {
 				t.Fatalf("before the change: %v", err)
 			}
@@ -262,14 +273,15 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// The published file name works while there is one hub, and a key of two hubs belongs to neither.
+// The published file name works with one hub, and a key of two hubs belongs to neither.
 func TestFilesOfHubs(t *testing.T) {
 	a, b, both := newKey(t), newKey(t), newKey(t)
 	set, structural, lines := parseKeySet([]keyFile{
 		{"hub-a", []byte(authorizedLine("", a) + "\r\n" + authorizedLine("", both) + "\n")},
 		{"hub-b", []byte(authorizedLine("", b) + "\n" + authorizedLine("", both))},
 	}, []string{"hub-a", "hub-b"})
-	if len(structural) != 0 || len(lines) != 1 || !strings.Contains(lines[0].Error(), "hub-b line 2: the key is also at hub-a line 2") {
+	const want = "hub-b line 2: the key is also in hub-a line 2"
+	if len(structural) != 0 || len(lines) != 1 || !strings.Contains(lines[0].Error(), want) {
 		t.Errorf("errors: %v, %v", structural, lines)
 	}
 	got := map[string]string{}
@@ -282,7 +294,8 @@ func TestFilesOfHubs(t *testing.T) {
 		t.Errorf("hubs (-want +got):\n%s", diff)
 	}
 	set, structural, lines = parseKeySet([]keyFile{{onlyHubFile, []byte(authorizedLine("", a))}}, []string{"hub-a"})
-	if line := set.find(a.PublicKey(), netip.Addr{}, time.Now()); line == nil || line.hub != "hub-a" || len(structural)+len(lines) > 0 {
+	line := set.find(a.PublicKey(), netip.Addr{}, time.Now())
+	if line == nil || line.hub != "hub-a" || len(structural)+len(lines) > 0 {
 		t.Errorf("authorized_keys: %v, %v, %v", line, structural, lines)
 	}
 }

@@ -1,7 +1,6 @@
 package sshd
 
 import (
-	"crypto/ecdsa"
 	"crypto/rsa"
 	"encoding/base64"
 	"errors"
@@ -33,7 +32,7 @@ type permit struct {
 	port uint16 // 0 is any
 }
 
-// minRSABits is the least length of an RSA key, as OpenSSH's RequiredRSASize suggests for new keys.
+// minRSABits is the shortest RSA key that is accepted, as OpenSSH's RequiredRSASize suggests for new keys.
 const minRSABits = 2048
 
 // parseAuthorizedKey reads one line. A line that is blank or a comment gives nil and no error. The hub is set by the
@@ -90,15 +89,8 @@ func checkStrength(key ssh.PublicKey) error {
 	if !ok {
 		return nil
 	}
-	switch p := c.CryptoPublicKey().(type) {
-	case *rsa.PublicKey:
-		if p.N.BitLen() < minRSABits {
-			return fmt.Errorf("an RSA key of %d bits is too short, %d are the least", p.N.BitLen(), minRSABits)
-		}
-	case *ecdsa.PublicKey:
-		if p.Curve == nil {
-			return errors.New("the key has no curve")
-		}
+	if p, ok := c.CryptoPublicKey().(*rsa.PublicKey); ok && p.N.BitLen() < minRSABits {
+		return fmt.Errorf("an RSA key of %d bits is too short; use one of at least %d", p.N.BitLen(), minRSABits)
 	}
 	return nil
 }
@@ -134,7 +126,7 @@ func splitOptions(line string) (options []option, rest string, err error) {
 		start := i
 		for i < len(line) && line[i] != '=' && line[i] != ',' && line[i] != ' ' && line[i] != '\t' {
 			if line[i] == '"' {
-				return nil, "", errors.New("a quote stands outside of an option's value")
+				return nil, "", errors.New("a quote is outside an option's value")
 			}
 			i++
 		}
@@ -243,14 +235,14 @@ func parsePermitOpen(value string) (permit, error) {
 		return permit{}, fmt.Errorf("option permitopen: %q needs brackets around the address", clip(value))
 	}
 	if host == "" {
-		return permit{}, fmt.Errorf("option permitopen: %q names no host", clip(value))
+		return permit{}, fmt.Errorf("option permitopen: %q has no host", clip(value))
 	}
 	if port == "*" {
 		return permit{host: host}, nil
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 {
-		return permit{}, fmt.Errorf("option permitopen: %q names no port", clip(value))
+		return permit{}, fmt.Errorf("option permitopen: %q has no valid port", clip(value))
 	}
 	return permit{host: host, port: uint16(n)}, nil
 }
@@ -291,7 +283,7 @@ func parseExpiry(value string) (time.Time, error) {
 	return t, nil
 }
 
-// allows tells whether the key may log in from a source at a time.
+// allows reports whether the key may log in from a source at a time.
 func (k *authorizedKey) allows(source netip.Addr, now time.Time) bool {
 	if !k.expires.IsZero() && !now.Before(k.expires) {
 		return false
@@ -299,7 +291,7 @@ func (k *authorizedKey) allows(source netip.Addr, now time.Time) bool {
 	return k.from == nil || matchFrom(k.from, source)
 }
 
-// matchFrom tells whether a pattern matches the source and no negated one does.
+// matchFrom reports whether a pattern matches the source and no negated one does.
 func matchFrom(patterns []string, source netip.Addr) bool {
 	matched := false
 	for _, p := range patterns {
@@ -320,7 +312,7 @@ func matchFrom(patterns []string, source netip.Addr) bool {
 	return matched
 }
 
-// permits tells whether the key's options let it open host:port.
+// permits reports whether the key's options let it open host:port.
 func (k *authorizedKey) permits(host string, port uint16) bool {
 	if !k.forwarding {
 		return false

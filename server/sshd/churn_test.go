@@ -17,7 +17,8 @@ func settled(t *testing.T, limit int) {
 	for begin := time.Now(); runtime.NumGoroutine() > limit; time.Sleep(time.Millisecond) {
 		if time.Since(begin) > 10*time.Second {
 			buf := make([]byte, 1<<20)
-			t.Fatalf("%d goroutines, want at most %d:\n%s", runtime.NumGoroutine(), limit, buf[:runtime.Stack(buf, true)])
+			buf = buf[:runtime.Stack(buf, true)]
+			t.Fatalf("%d goroutines, want at most %d:\n%s", runtime.NumGoroutine(), limit, buf)
 		}
 	}
 }
@@ -59,7 +60,8 @@ func churn(n int, one func() error) error {
 // A twentieth of what TestE2EChurnLeavesNothingBehind does in full.
 func TestChurnLeavesNothingBehind(t *testing.T) { churnLeavesNothingBehind(t, 20) }
 
-// churnLeavesNothingBehind opens and closes, is refused, and is cut off, many times over share, with flat heap and goroutines.
+// churnLeavesNothingBehind opens and closes, is refused, and is cut off, many times over share, and checks that heap and
+// goroutines stay flat.
 func churnLeavesNothingBehind(t *testing.T, share int) {
 	const slack = 4 << 20
 	for _, tt := range []struct {
@@ -97,9 +99,7 @@ func churnLeavesNothingBehind(t *testing.T, share int) {
 			if err != nil {
 				return err
 			}
-			sc, chans, reqs, err := ssh.NewClientConn(raw, w.addr, &ssh.ClientConfig{
-				User: "jhuboutpost", Auth: []ssh.AuthMethod{ssh.PublicKeys(w.hubKey)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
-			})
+			sc, chans, reqs, err := ssh.NewClientConn(raw, w.addr, w.login(w.hubKey))
 			if err != nil {
 				return err
 			}

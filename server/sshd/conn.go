@@ -9,44 +9,52 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/outposts-dev/outposts/server/sshd/wire"
 )
 
-// Why a connection ended, as logged.
+// Reasons why a connection ended, as logged.
 const (
-	whyPeer     = "closed by peer"
-	whyKey      = "key was removed or has expired"
-	whyDead     = "peer is dead"
-	whyNoRead   = "peer does not read"
-	whyRekey    = "key exchange stalled"
-	whyNoReply  = "peer answers no keepalive"
-	whyProtocol = "protocol error"
-	whyStopping = "server is stopping"
-	whyLimit    = "too many connections"
-	whyStuck    = "too many protocol errors of this hub"
+	endClient   = "closed by the client"
+	endKey      = "key was removed or has expired"
+	endDead     = "client is dead"
+	endNoRead   = "client does not read"
+	endRekey    = "key exchange stalled"
+	endNoReply  = "client does not answer keepalives"
+	endProtocol = "protocol error"
+	endStopping = "server is stopping"
+	endLimit    = "too many connections"
+	endStuck    = "too many protocol errors of this hub"
 )
 
 // libraryGrace is how long the SSH library may take to finish after its connection is closed. It can hang for good
-// when a peer that breaks the protocol had more packets on the way.
+// when a client that breaks the protocol had more packets on the way.
 const libraryGrace = 3 * time.Second
 
-// conn is an authenticated connection.
+// conn is one connection of a client.
 type conn struct {
 	server *Server
-	wire   *wire
-	ssh    *ssh.ServerConn
+	wire   *wire.Conn
 	source netip.Addr
-	hub    string
-	proved ssh.PublicKey
-	log    *slog.Logger
+	start  time.Time
+
+	// Made by the handshake.
+	ssh          *ssh.ServerConn
+	openRequests <-chan ssh.NewChannel
+	requests     <-chan *ssh.Request
+	hub          string
+	proved       ssh.PublicKey
+	log          *slog.Logger
+
 	ctx    context.Context // ends with the connection
 	cancel context.CancelFunc
 
-	why      atomic.Pointer[string]
-	channels atomic.Int64 // open or being opened
-	opened   atomic.Int64 // ever accepted
-	up, down atomic.Int64 // bytes
-	pieces   atomic.Int64 // large ones, see movers
-	moves    atomic.Bool  // it is one of the movers
+	reason   atomic.Pointer[string] // why it ended
+	channels atomic.Int64           // open or being opened
+	opened   atomic.Int64           // ever accepted
+	up, down atomic.Int64           // bytes
+	pieces   atomic.Int64           // large ones, see movers
+	moves    atomic.Bool            // it is one of the movers
 	tasks    sync.WaitGroup
 
 	// What the keepalive remembers; only its goroutine uses these.
@@ -62,8 +70,8 @@ type conn struct {
 func (c *conn) bytes() int64 { return c.up.Load() + c.down.Load() }
 
 // end closes the connection; the first reason is the one that is logged.
-func (c *conn) end(why string) {
-	if c.why.CompareAndSwap(nil, &why) {
+func (c *conn) end(reason string) {
+	if c.reason.CompareAndSwap(nil, &reason) {
 		c.cancel()
 		_ = c.wire.Close() // its failure shows in the reader
 	}
@@ -79,40 +87,41 @@ func (c *conn) key() *authorizedKey {
 }
 
 // serve answers channels and requests until the connection ends.
-func (c *conn) serve(channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
-	c.tasks.Go(func() { c.answer(requests) })
+func (c *conn) serve() {
+	c.tasks.Go(c.answerRequests)
 	c.tasks.Go(c.keepAlive)
 	if err := announceHostKeys(c.ssh, c.server.keys.hosts.Load()); err == nil {
-		for nc := range channels {
+		for nc := range c.openRequests {
 			c.open(nc)
 		}
 	}
-	c.end(whyPeer)
-	for nc := range channels { // what came before the library noticed
+	c.end(endClient)
+	for nc := range c.openRequests { // what came before the library noticed
 		_ = nc.Reject(ssh.Prohibited, "closed") // it is closed anyway
 	}
 	c.tasks.Wait()
 }
 
-// finished waits until the library has let go of the connection and tells whether it has.
-func (c *conn) finished() (done <-chan struct{}, ok bool) {
-	ended := make(chan struct{})
+// finished waits up to libraryGrace until the library has let go of the connection, and reports whether it has.
+// ended is closed when it has in the end.
+func (c *conn) finished() (ended <-chan struct{}, ok bool) {
+	done := make(chan struct{})
 	go func() {
-		_ = c.ssh.Wait() // always an error; why says more
-		close(ended)
+		_ = c.ssh.Wait() // always an error; reason says more
+		close(done)
 	}()
 	grace := time.NewTimer(libraryGrace)
 	defer grace.Stop()
 	select {
-	case <-ended:
-		return ended, true
+	case <-done:
+		return done, true
 	case <-grace.C:
-		c.wire.abort()
-		return ended, false
+		c.wire.Abort()
+		return done, false
 	}
 }
 
-// keepAlive asks the peer for a sign of life whenever check wants one.
+// keepAlive asks the client for a sign of life whenever check wants one.
 func (c *conn) keepAlive() {
 	for {
 		select {
@@ -125,10 +134,10 @@ func (c *conn) keepAlive() {
 	}
 }
 
-// answer refuses global requests but those about host keys. A keepalive is answered by the refusal.
-func (c *conn) answer(requests <-chan *ssh.Request) {
+// answerRequests refuses global requests but those about host keys. The refusal is an answer to a keepalive, too.
+func (c *conn) answerRequests() {
 	proved := false
-	for r := range requests {
+	for r := range c.requests {
 		var ok bool
 		var reply []byte
 		switch r.Type {
@@ -169,7 +178,7 @@ func (c *conn) open(nc ssh.NewChannel) {
 		return
 	}
 	mine, all := c.channels.Add(1), s.channels.Add(1)
-	if mine > int64(s.opts.MaxChannelsPerConnection) || all > int64(s.opts.MaxChannels) {
+	if mine > int64(s.limits.maxChannelsPerConnection) || all > int64(s.limits.maxChannels) {
 		c.channelDone()
 		c.refuse(nc, RefusedLimit)
 		return
@@ -183,59 +192,59 @@ func (c *conn) open(nc ssh.NewChannel) {
 func (c *conn) channelDone() {
 	c.server.channels.Add(-1)
 	if c.channels.Add(-1) == 0 && c.server.stopping.Load() {
-		c.end(whyStopping)
+		c.end(endStopping)
 	}
 }
 
-// refuse rejects a channel with the reason and text that go with one of the Refused* words. Peers learn whether it was
-// forbidden or failed, and no more.
+// refuse rejects a channel with the code and message that go with one of the Refused* reasons. Clients learn whether
+// it was forbidden or failed, and no more.
 func (c *conn) refuse(nc ssh.NewChannel, reason string) {
-	code, text := ssh.Prohibited, "not permitted"
+	code, message := ssh.Prohibited, "not permitted"
 	switch reason {
 	case RefusedType:
-		code, text = ssh.UnknownChannelType, "only direct-tcpip is served"
+		code, message = ssh.UnknownChannelType, "only direct-tcpip is served"
 	case RefusedLimit:
-		code, text = ssh.ResourceShortage, "too many channels"
+		code, message = ssh.ResourceShortage, "too many channels"
 	case RefusedStopping:
-		code, text = ssh.ResourceShortage, "the server is stopping"
+		code, message = ssh.ResourceShortage, "the server is stopping"
 	}
 	c.server.opts.Observer.Refused(c.hub, reason)
 	c.log.Debug("channel refused", "reason", reason)
-	if err := nc.Reject(code, text); err != nil {
+	if err := nc.Reject(code, message); err != nil {
 		c.log.Debug("refusal not sent", "err", err)
 	}
 }
 
-// check is called every tick: it asks a silent peer for a sign of life and ends a connection that is dead or stuck.
+// check is called every tick: it asks a silent client for a sign of life and ends a connection that is dead or stuck.
 // All bounds are shortened by one tick, so that what they promise holds.
 func (c *conn) check(now time.Time, tick time.Duration) {
-	o := &c.server.opts
-	if n := c.wire.received.Load(); n != c.seenReceived || c.heard.IsZero() {
+	l := &c.server.limits
+	if n := c.wire.Received(); n != c.seenReceived || c.heard.IsZero() {
 		c.seenReceived, c.heard = n, now
 	}
-	sent := c.wire.sent.Load()
+	sent := c.wire.Sent()
 	if sent != c.seenSent || c.spoke.IsZero() {
 		c.seenSent, c.spoke = sent, now
 	}
 	asking := c.asking.Load()
-	patience := o.DeadAfter - tick
-	stalled := c.wire.stalled(now)
+	patience := l.deadAfter - tick
+	stalled := c.wire.Stalled(now)
 	switch {
 	case stalled >= patience:
-		c.end(whyNoRead)
-	case asking && stalled == 0 && sent == c.sentWhenAsked && now.Sub(c.askedAt) >= patience-o.KeepAliveInterval:
-		// The keepalive itself could not be sent, and no write holds it up: a key exchange has begun and does not go on.
-		c.end(whyRekey)
+		c.end(endNoRead)
+	case asking && stalled == 0 && sent == c.sentWhenAsked && now.Sub(c.askedAt) >= patience-l.keepAliveInterval:
+		// The keepalive could not be sent, and no write holds it up: a key exchange has begun and does not go on.
+		c.end(endRekey)
 	case now.Sub(c.heard) >= patience:
-		c.end(whyDead)
-	case asking && now.Sub(c.askedAt) >= 10*o.DeadAfter:
-		c.end(whyNoReply)
-	case !asking && (now.Sub(c.heard) >= o.KeepAliveInterval-tick || now.Sub(c.spoke) >= o.KeepAliveInterval-tick):
+		c.end(endDead)
+	case asking && now.Sub(c.askedAt) >= 10*l.deadAfter:
+		c.end(endNoReply)
+	case !asking && max(now.Sub(c.heard), now.Sub(c.spoke)) >= l.keepAliveInterval-tick:
 		c.sentWhenAsked, c.askedAt = sent, now
 		c.asking.Store(true)
 		c.ask <- struct{}{}
 	}
 	if c.key() == nil {
-		c.end(whyKey)
+		c.end(endKey)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/outposts-dev/outposts/server/sshd/wire"
 )
 
 // target is what a direct-tcpip channel asks for.
@@ -25,8 +27,8 @@ const maxHost = 253
 // upBuffer is what a channel holds while its client is silent. A longer message takes a second read.
 const upBuffer = 1 << 10
 
-// bulkUploads is how many channels of the process may hold a buffer of bulkSize for the next piece of an upload. The
-// library tells of data only by a blocking read, so such a buffer stays held when the upload pauses.
+// bulkUploads is how many channels of the process may hold a large buffer for the next piece of an upload. The library
+// shows data by a blocking read only, so such a buffer stays held when the upload pauses.
 const bulkUploads = 64
 
 // bulkPiece is what a piece of an upload has at least: half a packet, so that the rest of one of which a small buffer
@@ -48,14 +50,14 @@ func parseTarget(payload []byte) (target, error) {
 		return target{}, err
 	}
 	if m.Port == 0 || m.Port > 65535 {
-		return target{}, errors.New("no such port")
+		return target{}, errors.New("not a port")
 	}
 	if m.Host == "" || len(m.Host) > maxHost {
-		return target{}, errors.New("no such host")
+		return target{}, errors.New("not a host name")
 	}
 	for _, b := range []byte(m.Host) {
 		if !('a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9' || b == '.' || b == '-') {
-			return target{}, errors.New("no such host")
+			return target{}, errors.New("not a host name")
 		}
 	}
 	return target{m.Host, uint16(m.Port)}, nil
@@ -64,11 +66,11 @@ func parseTarget(payload []byte) (target, error) {
 // forward checks a request, dials and splices. It returns when the channel is closed.
 func (c *conn) forward(nc ssh.NewChannel, t target) {
 	s := c.server
-	s.keys.refresh()
+	_ = s.keys.refresh() // reported
 	key := c.key()
 	if key == nil {
 		c.refuse(nc, RefusedKey)
-		c.end(whyKey)
+		c.end(endKey)
 		return
 	}
 	if !key.permits(t.host, t.port) || !s.opts.PermitOpen(c.hub, t.host, t.port) {
@@ -101,13 +103,13 @@ func (c *conn) forward(nc ssh.NewChannel, t target) {
 	c.splice(ch, requests, remote)
 }
 
-// errRefusedAddress tells that a name resolved to an address that is never dialled.
+// errRefusedAddress means that a name resolved to an address that is never dialled.
 var errRefusedAddress = errors.New("address is never dialled")
 
 // dial resolves a target once, checks every address it has, and dials the checked addresses, not the name again: what
 // a second look-up would say does not matter.
 func (s *Server) dial(ctx context.Context, t target) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.opts.DialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.limits.dialTimeout)
 	defer cancel()
 	addrs, err := s.resolve(ctx, t.host)
 	if err != nil {
@@ -169,7 +171,7 @@ func (c *conn) splice(ch ssh.Channel, requests <-chan *ssh.Request, remote net.C
 	now := time.Now()
 	_ = remote.SetReadDeadline(now) // nobody takes what would still come
 	_ = remote.SetWriteDeadline(now.Add(deliverGrace))
-	hurry := context.AfterFunc(c.ctx, func() { _ = remote.SetWriteDeadline(time.Now().Add(closeGrace)) })
+	hurry := context.AfterFunc(c.ctx, func() { _ = remote.SetWriteDeadline(time.Now().Add(wire.CloseGrace)) })
 	<-ended
 	<-ended
 	hurry()
@@ -198,11 +200,11 @@ func write(ch ssh.Channel, data []byte, moved int64) (n int, err error) {
 
 // copyDown copies from the target to the client. It holds memory only while there is data.
 func (c *conn) copyDown(ch ssh.Channel, remote net.Conn) {
-	p := newPuller(remote)
+	r := wire.NewReader(remote)
 	traffic := c.server.hubs[c.hub]
 	moved := int64(0)
 	for {
-		buf, n, err := p.pull()
+		buf, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			_ = ch.CloseWrite() // fails if the channel is closed
 			return
@@ -215,10 +217,9 @@ func (c *conn) copyDown(ch ssh.Channel, remote net.Conn) {
 			_ = remote.Close()
 			return
 		}
-		if n, err = write(ch, buf.data[:n], moved); err == nil {
-			moved += int64(n)
-		}
-		buf.free()
+		n, err := write(ch, buf.Data, moved)
+		moved += int64(n)
+		buf.Free()
 		c.down.Add(int64(n))
 		traffic.down.Add(int64(n))
 		if err != nil {
@@ -264,9 +265,9 @@ func (c *conn) copyUp(ch ssh.Channel, remote net.Conn) {
 
 // moveBulk moves the pieces of an upload until one is short.
 func (c *conn) moveBulk(move func([]byte) (int, bool)) (ok bool) {
-	brief := briefPool.Get().(*buffer)
-	n, ok := move(brief.data)
-	brief.free()
+	brief := wire.BorrowBrief()
+	n, ok := move(brief.Data)
+	brief.Free()
 	if !ok || n < bulkPiece {
 		return ok
 	}
@@ -276,10 +277,10 @@ func (c *conn) moveBulk(move func([]byte) (int, bool)) (ok bool) {
 	default: // too many: one piece at a time
 		return true
 	}
-	buf := bulkPool.Get().(*buffer)
-	defer buf.free()
+	buf := wire.BorrowBulk()
+	defer buf.Free()
 	for {
-		n, ok := move(buf.data)
+		n, ok := move(buf.Data)
 		if !ok || n < bulkPiece {
 			return ok
 		}

@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/outposts-dev/outposts/server/sshd/wire"
 )
 
 type closeWriter interface{ CloseWrite() error }
@@ -44,7 +46,7 @@ func serviceWorld(t *testing.T, handle func(*net.TCPConn)) (*world, func(*ssh.Cl
 func TestForwardEchoes(t *testing.T) {
 	w := newWorld(t, nil)
 	c := w.mustClient()
-	for _, size := range []int{0, 1, upBuffer - 1, upBuffer, upBuffer + 1, briefSize, bulkSize, 3<<20 + 17} {
+	for _, size := range []int{0, 1, upBuffer - 1, upBuffer, upBuffer + 1, wire.BriefSize, wire.BulkSize, 3<<20 + 17} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			conn := w.openService(c)
 			sent := random(size)
@@ -64,7 +66,10 @@ func TestForwardEchoes(t *testing.T) {
 func TestForwardHoldsNothingBack(t *testing.T) {
 	w := newWorld(t, nil)
 	conn := w.openService(w.mustClient())
-	for _, size := range []int{1, 100, directWrite, upBuffer - 1, upBuffer, upBuffer + 1, 2 * upBuffer, briefSize, briefSize + upBuffer, bulkSize, 1, bulkSize + briefSize + upBuffer, 1} {
+	for _, size := range []int{
+		1, 100, 2 << 10, upBuffer - 1, upBuffer, upBuffer + 1, 2 * upBuffer, wire.BriefSize, wire.BriefSize + upBuffer,
+		wire.BulkSize, 1, wire.BulkSize + wire.BriefSize + upBuffer, 1,
+	} {
 		sent := random(size)
 		go func() { _, _ = conn.Write(sent) }()
 		got := make([]byte, size)
@@ -248,7 +253,7 @@ func TestManyChannelsAtOnce(t *testing.T) {
 
 // Keys are exchanged anew every few packets while data flows both ways.
 func TestRekeyUnderLoad(t *testing.T) {
-	w := newWorld(t, func(w *world) { w.opts.RekeyThreshold = 256 << 10 })
+	w := newWorld(t, func(w *world) { w.limits.rekeyThreshold = 256 << 10 })
 	conn := w.openService(w.mustClient())
 	sent := random(16 << 20)
 	go func() {
@@ -263,14 +268,15 @@ func TestRekeyUnderLoad(t *testing.T) {
 // The deadline of the dial is the server's, not the network's.
 func TestDialIsBounded(t *testing.T) {
 	w := newWorld(t, func(w *world) {
-		w.opts.DialTimeout = 50 * time.Millisecond
+		w.limits.dialTimeout = 50 * time.Millisecond
 		w.opts.Dial = func(ctx context.Context, _ netip.AddrPort) (net.Conn, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
 	})
 	want := ssh.OpenChannelError{Reason: ssh.ConnectionFailed, Message: "not reachable"}
-	if diff := cmp.Diff(want, refusal(w.mustClient(), "direct-tcpip", directTCPIP(serviceHost, servicePort))); diff != "" {
+	got := refusal(w.mustClient(), "direct-tcpip", directTCPIP(serviceHost, servicePort))
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("refusal (-want +got):\n%s", diff)
 	}
 }
@@ -279,7 +285,7 @@ func TestDialIsBounded(t *testing.T) {
 func TestDialTriesEveryAddress(t *testing.T) {
 	silent := netip.MustParseAddr("10.1.2.200")
 	w := newWorld(t, func(w *world) {
-		w.opts.DialTimeout = 6 * time.Second
+		w.limits.dialTimeout = 6 * time.Second
 		w.names[serviceHost] = []netip.Addr{silent, serviceAddr}
 		w.opts.Dial = func(ctx context.Context, target netip.AddrPort) (net.Conn, error) {
 			if target.Addr() == silent {

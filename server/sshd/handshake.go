@@ -4,14 +4,15 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net/netip"
 	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/outposts-dev/outposts/server/sshd/wire"
 )
 
-// identification is what we say first, RFC 4253 section 4.2. It tells no version.
+// identification is what we send first, RFC 4253 section 4.2. It gives no version.
 const identification = "SSH-2.0-Outpost"
 
 // Algorithms. The client's order decides (RFC 4253 section 7.1), so what must not be chosen is not offered:
@@ -33,27 +34,32 @@ var (
 // keyOfHandshake is where the permissions of a handshake keep the authorized key.
 type keyOfHandshake struct{}
 
-// errNotAuthorized is the only reason that a key is refused for; a peer must not learn more.
-var errNotAuthorized = errors.New("not authorized")
+var (
+	// errNotAuthorized is the only reason that a key is refused for; a client must not learn more.
+	errNotAuthorized = errors.New("not authorized")
+	// errDropped means that another connection has taken the place of one in handshake.
+	errDropped = errors.New("too many connections in handshake")
+)
 
-// handshake makes an SSH connection of a fresh one, within the deadline set on it.
-func (s *Server) handshake(w *wire, source netip.Addr) (*ssh.ServerConn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
-	peer, err := w.identify(identification)
+// handshake makes an SSH connection of an accepted one, within the deadline set on it, and notes the hub and the key
+// that it has proved.
+func (s *Server) handshake(c *conn) error {
+	client, err := c.wire.Identify(identification)
 	if err != nil {
-		return nil, nil, nil, err
+		return err
 	}
 	config := &ssh.ServerConfig{
 		Config: ssh.Config{
-			KeyExchanges: keyExchanges, Ciphers: ciphers, MACs: macs, RekeyThreshold: s.opts.RekeyThreshold,
+			KeyExchanges: keyExchanges, Ciphers: ciphers, MACs: macs, RekeyThreshold: s.limits.rekeyThreshold,
 		},
 		ServerVersion:           identification,
 		PublicKeyAuthAlgorithms: publicKeyAlgos,
 		PublicKeyCallback: func(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-			if meta.User() != s.opts.User {
+			if meta.User() != user {
 				return nil, errNotAuthorized
 			}
-			s.keys.refresh()
-			k := s.keys.authorized.Load().find(key, source, s.now())
+			_ = s.keys.refresh() // reported
+			k := s.keys.authorized.Load().find(key, c.source, s.now())
 			if k == nil {
 				return nil, errNotAuthorized
 			}
@@ -61,33 +67,21 @@ func (s *Server) handshake(w *wire, source netip.Addr) (*ssh.ServerConn, <-chan 
 			return &ssh.Permissions{ExtraData: map[any]any{keyOfHandshake{}: k}}, nil
 		},
 	}
-	if strings.HasPrefix(peer, "SSH-2.0-dropbear") {
-		config.Ciphers = dropbearCiphers
+	framing := wire.GCM
+	if strings.HasPrefix(client, "SSH-2.0-dropbear") {
+		config.Ciphers, framing = dropbearCiphers, wire.Opaque
 	}
 	for _, signer := range s.keys.hosts.Load().inUse() {
 		config.AddHostKey(signer)
 	}
-	return ssh.NewServerConn(w, config)
-}
-
-// keyOf returns the key that a finished handshake has proved.
-func keyOf(sc *ssh.ServerConn) (*authorizedKey, error) {
-	if sc.Permissions != nil {
-		if k, ok := sc.Permissions.ExtraData[keyOfHandshake{}].(*authorizedKey); ok {
-			return k, nil
-		}
+	if c.ssh, c.openRequests, c.requests, err = ssh.NewServerConn(c.wire, config); err != nil {
+		return err
 	}
-	return nil, errors.New("the handshake has proved no key")
-}
-
-// usesGCM tells whether what we write carries packet lengths in clear.
-func usesGCM(sc *ssh.ServerConn) bool {
-	meta, ok := sc.Conn.(ssh.AlgorithmsConnMetadata)
-	if !ok {
-		return false
-	}
-	c := meta.Algorithms().Write.Cipher
-	return c == ssh.CipherAES128GCM || c == ssh.CipherAES256GCM
+	k := c.ssh.Permissions.ExtraData[keyOfHandshake{}].(*authorizedKey) // set by the callback for every key it lets in
+	c.hub, c.proved = k.hub, k.key
+	c.log = s.opts.Logger.With("hub", c.hub, "key", k.fingerprint, "remote", c.source.String())
+	c.wire.Gather(framing)
+	return nil
 }
 
 // Names of OpenSSH's host key rotation, PROTOCOL section 2.5.
@@ -96,7 +90,7 @@ const (
 	hostKeysProve    = "hostkeys-prove-00@openssh.com"
 )
 
-// announceHostKeys tells a client all our host keys, so that it can learn new ones before old ones go.
+// announceHostKeys sends a client all our host keys, so that it can learn new ones before old ones go.
 func announceHostKeys(sc *ssh.ServerConn, hosts *hostKeys) error {
 	var payload []byte
 	for _, signer := range hosts.signers {
@@ -120,14 +114,18 @@ func proveHostKeys(sc *ssh.ServerConn, hosts *hostKeys, payload []byte) ([]byte,
 		payload = next.Rest
 		signer := hosts.find(next.Key)
 		if signer == nil || asked >= len(hosts.signers) {
-			return nil, errors.New("a key is not ours")
+			return nil, errors.New("a key is not one of ours")
 		}
 		signed := ssh.Marshal(struct {
 			Name    string
 			Session []byte
 			Key     []byte
 		}{hostKeysProve, sc.SessionID(), next.Key})
-		sig, err := sign(signer, signed)
+		algorithm := signer.PublicKey().Type()
+		if algorithm == ssh.KeyAlgoRSA {
+			algorithm = ssh.KeyAlgoRSASHA512 // the type stands for SHA-1
+		}
+		sig, err := signer.SignWithAlgorithm(rand.Reader, signed, algorithm)
 		if err != nil {
 			return nil, err
 		}
@@ -136,22 +134,15 @@ func proveHostKeys(sc *ssh.ServerConn, hosts *hostKeys, payload []byte) ([]byte,
 	return reply, nil
 }
 
-func sign(signer ssh.Signer, data []byte) (*ssh.Signature, error) {
-	if as, ok := signer.(ssh.AlgorithmSigner); ok && signer.PublicKey().Type() == ssh.KeyAlgoRSA {
-		return as.SignWithAlgorithm(rand.Reader, data, ssh.KeyAlgoRSASHA512)
-	}
-	return signer.Sign(rand.Reader, data)
-}
-
 // failure sorts a failed handshake for metrics and log.
-func failure(w *wire, kept bool, took, limit time.Duration, err error) (result, why string) {
+func (s *Server) failure(c *conn, took time.Duration, err error) (result, reason string) {
 	switch {
-	case !kept:
-		return HandshakeDropped, "too many connections in handshake"
-	case w.received.Load() == 0 && took < limit:
-		return HandshakeEmpty, "closed without a byte"
-	case took >= limit:
+	case errors.Is(err, errDropped):
+		return HandshakeDropped, err.Error()
+	case took >= s.limits.handshakeTimeout:
 		return HandshakeTimeout, "handshake took too long"
+	case c.wire.Received() == 0:
+		return HandshakeEmpty, "closed without a byte"
 	}
 	var auth *ssh.ServerAuthError
 	if errors.As(err, &auth) {

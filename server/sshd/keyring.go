@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// keyring holds the keys of both directories as they are now.
+// keyring holds the keys of both directories as they are now. It watches them itself: a removed key must open nothing
+// from the moment of its removal.
 type keyring struct {
 	hostDir, authorizedDir string
 	hubs                   []string
@@ -59,7 +60,7 @@ func (k *keyring) load() error {
 	return errors.Join(errs...)
 }
 
-// look returns a text that differs when a file was added, removed, replaced or written to.
+// look returns a string that changes when a file is added, removed, replaced or written to.
 func (k *keyring) look() string {
 	var b strings.Builder
 	for _, dir := range []string{k.hostDir, k.authorizedDir} {
@@ -87,22 +88,17 @@ func (k *keyring) look() string {
 	return b.String()
 }
 
-// refresh reads the directories again if something about them has changed. It is called before a key is looked at,
-// so that a removed one is useless from the moment of its removal; it costs a few system calls.
-func (k *keyring) refresh() {
+// refresh reads the directories again if something about them has changed, and returns what is wrong with them then;
+// it has been reported. It is called before a key is looked at, so that a removed one is useless from the moment of its
+// removal; it costs a few system calls.
+func (k *keyring) refresh() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if stamp := k.look(); stamp != k.stamp {
-		k.stamp = stamp
-		_ = k.read() // reported there
+	stamp := k.look()
+	if stamp == k.stamp {
+		return nil
 	}
-}
-
-// reload reads the directories again in any case.
-func (k *keyring) reload() error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.stamp = k.look()
+	k.stamp = stamp
 	return k.read()
 }
 
@@ -166,7 +162,7 @@ func (k *keyring) watch(done <-chan struct{}, interval time.Duration, then func(
 		case <-done:
 			return
 		case <-tick.C:
-			k.refresh()
+			_ = k.refresh() // reported
 			then()
 		}
 	}

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// onlyHubFile is the file whose keys belong to the only hub there is: the name that the published chart mounts.
+// onlyHubFile is the file whose keys belong to the only hub: the name that the published chart mounts.
 const onlyHubFile = "authorized_keys"
 
 // maxKeyFile bounds what is read of one file.
@@ -80,13 +80,13 @@ func readKeyFiles(dir string) ([]keyFile, error) {
 	return files, nil
 }
 
-// sameFiles tells whether nothing has changed.
+// sameFiles reports whether names and content are the same.
 func sameFiles(a, b []keyFile) bool {
 	return slices.EqualFunc(a, b, func(a, b keyFile) bool { return a.name == b.name && bytes.Equal(a.text, b.text) })
 }
 
-// parseKeySet reads the lines of all files. What is wrong is told by file and line, and left out: one bad line does
-// not lock out the others. structural tells of errors that no line can be blamed for.
+// parseKeySet reads the lines of all files. What is wrong is left out, with an error that names file and line: one bad
+// line does not lock out the others. structural are the errors of whole files.
 func parseKeySet(files []keyFile, hubs []string) (set *keySet, structural, lines []error) {
 	set = &keySet{lines: map[string][]*authorizedKey{}}
 	where := map[*authorizedKey]string{}
@@ -97,7 +97,8 @@ func parseKeySet(files []keyFile, hubs []string) (set *keySet, structural, lines
 		case f.name == onlyHubFile && len(hubs) == 1:
 			hub = hubs[0]
 		case f.name == onlyHubFile:
-			structural = append(structural, fmt.Errorf("%s: there are %d hubs; name one file after each hub", f.name, len(hubs)))
+			err := fmt.Errorf("%s: there are %d hubs; name one file after each hub", f.name, len(hubs))
+			structural = append(structural, err)
 			continue
 		default:
 			structural = append(structural, fmt.Errorf("%s: no hub has this name", f.name))
@@ -119,11 +120,11 @@ func parseKeySet(files []keyFile, hubs []string) (set *keySet, structural, lines
 			set.lines[wire] = append(set.lines[wire], k)
 		}
 	}
-	// A key of two hubs would make one of them the other: it belongs to neither.
+	// A key of two hubs would let one act as the other: it belongs to neither.
 	for wire, ks := range set.lines {
 		for _, k := range ks[1:] {
 			if k.hub != ks[0].hub {
-				lines = append(lines, fmt.Errorf("%s: the key is also at %s, for another hub", where[k], where[ks[0]]))
+				lines = append(lines, fmt.Errorf("%s: the key is also in %s, for another hub", where[k], where[ks[0]]))
 				delete(set.lines, wire)
 				break
 			}
@@ -134,14 +135,15 @@ func parseKeySet(files []keyFile, hubs []string) (set *keySet, structural, lines
 
 // hostKeys are the private keys of this host as read at one time. It is never changed.
 type hostKeys struct {
-	signers []ssh.Signer // by file name
+	signers []ssh.AlgorithmSigner // by file name
 }
 
 // inUse returns the keys that handshakes use: the first of each type.
 func (h *hostKeys) inUse() []ssh.Signer {
 	var out []ssh.Signer
 	for _, s := range h.signers {
-		if !slices.ContainsFunc(out, func(o ssh.Signer) bool { return o.PublicKey().Type() == s.PublicKey().Type() }) {
+		same := func(o ssh.Signer) bool { return o.PublicKey().Type() == s.PublicKey().Type() }
+		if !slices.ContainsFunc(out, same) {
 			out = append(out, s)
 		}
 	}
@@ -149,7 +151,7 @@ func (h *hostKeys) inUse() []ssh.Signer {
 }
 
 // find returns the private key to a public key in wire form.
-func (h *hostKeys) find(wire []byte) ssh.Signer {
+func (h *hostKeys) find(wire []byte) ssh.AlgorithmSigner {
 	for _, s := range h.signers {
 		if bytes.Equal(s.PublicKey().Marshal(), wire) {
 			return s
@@ -166,25 +168,10 @@ func parseHostKeys(files []keyFile) (*hostKeys, error) {
 		if ok, _ := filepath.Match("ssh_host_*_key", f.name); !ok {
 			continue
 		}
-		signer, err := ssh.ParsePrivateKey(f.text)
+		signer, err := parseHostKey(f.text)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: not a private key without a passphrase", f.name))
-			continue
-		}
-		if !keyTypes[signer.PublicKey().Type()] {
-			errs = append(errs, fmt.Errorf("%s: key type %s is not supported", f.name, signer.PublicKey().Type()))
-			continue
-		}
-		if err := checkStrength(signer.PublicKey()); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", f.name, err))
 			continue
-		}
-		if as, ok := signer.(ssh.AlgorithmSigner); ok && signer.PublicKey().Type() == ssh.KeyAlgoRSA {
-			// Without SHA-1.
-			if signer, err = ssh.NewSignerWithAlgorithms(as, []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w", f.name, err))
-				continue
-			}
 		}
 		h.signers = append(h.signers, signer)
 	}
@@ -194,7 +181,26 @@ func parseHostKeys(files []keyFile) (*hostKeys, error) {
 	return h, errors.Join(errs...)
 }
 
-// CheckKeys tells everything that is wrong with the two directories, bad lines of keys included, or nil.
+// parseHostKey reads a private key. One of RSA will not sign with SHA-1.
+func parseHostKey(text []byte) (ssh.AlgorithmSigner, error) {
+	parsed, err := ssh.ParsePrivateKey(text)
+	if err != nil {
+		return nil, errors.New("not a private key without a passphrase")
+	}
+	signer, ok := parsed.(ssh.AlgorithmSigner)
+	if kind := parsed.PublicKey().Type(); !ok || !keyTypes[kind] {
+		return nil, fmt.Errorf("key type %s is not supported", kind)
+	}
+	if err := checkStrength(signer.PublicKey()); err != nil {
+		return nil, err
+	}
+	if signer.PublicKey().Type() != ssh.KeyAlgoRSA {
+		return signer, nil
+	}
+	return ssh.NewSignerWithAlgorithms(signer, []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256})
+}
+
+// CheckKeys returns everything that is wrong with the two directories, bad lines of keys included.
 func CheckKeys(hostKeysDir, authorizedKeysDir string, hubs []string) error {
 	var errs []error
 	if files, err := readKeyFiles(hostKeysDir); err != nil {
@@ -213,5 +219,5 @@ func CheckKeys(hostKeysDir, authorizedKeysDir string, hubs []string) error {
 	return errors.Join(errs...)
 }
 
-// missing tells whether a directory is gone, which is as good as empty, in contrast to one that cannot be read.
+// missing reports whether a file or directory is gone: that counts as empty, in contrast to one that cannot be read.
 func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -17,7 +17,7 @@ import (
 
 func TestChannelLimits(t *testing.T) {
 	full := ssh.OpenChannelError{Reason: ssh.ResourceShortage, Message: "too many channels"}
-	w := newWorld(t, func(w *world) { w.opts.MaxChannelsPerConnection, w.opts.MaxChannels = 3, 5 })
+	w := newWorld(t, func(w *world) { w.limits.maxChannelsPerConnection, w.limits.maxChannels = 3, 5 })
 	a, b := w.mustClient(), w.mustClient()
 	var last net.Conn
 	for range 3 {
@@ -39,7 +39,7 @@ func TestChannelLimits(t *testing.T) {
 }
 
 func TestConnectionLimit(t *testing.T) {
-	w := newWorld(t, func(w *world) { w.opts.MaxConnections = 2 })
+	w := newWorld(t, func(w *world) { w.limits.maxConnections = 2 })
 	first := w.mustClient()
 	w.mustClient()
 	c, err := w.client(w.hubKey)
@@ -64,7 +64,8 @@ func (w *world) silent(n int) []net.Conn {
 			w.t.Fatal(err)
 		}
 		w.t.Cleanup(func() { c.Close() })
-		if _, err := io.ReadFull(c, make([]byte, len(identification)+2)); err != nil && !errors.Is(err, io.EOF) && !isReset(err) {
+		_, err = io.ReadFull(c, make([]byte, len(identification)+2))
+		if err != nil && !errors.Is(err, io.EOF) && !isReset(err) {
 			w.t.Fatal(err)
 		}
 		out = append(out, c)
@@ -76,7 +77,7 @@ func isReset(err error) bool { return strings.Contains(err.Error(), "reset") }
 
 // A source that fills its share is dropped at the door; who is inside stays.
 func TestFloodFromOneSource(t *testing.T) {
-	w := newWorld(t, func(w *world) { w.opts.MaxUnauthenticatedPerSource = 5 })
+	w := newWorld(t, func(w *world) { w.limits.maxUnauthenticatedPerSource = 5 })
 	before := w.mustClient()
 	w.seen.wait("connections", 1) // its handshake takes no place any more
 	w.silent(5)
@@ -93,7 +94,7 @@ func TestFloodFromOneSource(t *testing.T) {
 
 // When all places are taken by those who say nothing, who comes to log in gets the place of the oldest of them.
 func TestFloodLeavesRoomForLogins(t *testing.T) {
-	w := newWorld(t, func(w *world) { w.opts.MaxUnauthenticated, w.opts.MaxUnauthenticatedPerSource = 8, 100 })
+	w := newWorld(t, func(w *world) { w.limits.maxUnauthenticated, w.limits.maxUnauthenticatedPerSource = 8, 100 })
 	flood := w.silent(50)
 	for range 20 {
 		w.openService(w.mustClient())
@@ -148,7 +149,9 @@ func TestStartupsTakeFromTheGreediest(t *testing.T) {
 	b := admit("10.0.0.2")
 	c := admit("2001:db8::1") // takes a1's place
 	d := admit("2001:db8::2") // the same /64; takes a2's place
-	got := map[string]bool{"a1": s.done(a1), "a2": s.done(a2), "a3": s.done(a3), "b": s.done(b), "c": s.done(c), "d": s.done(d)}
+	got := map[string]bool{
+		"a1": s.done(a1), "a2": s.done(a2), "a3": s.done(a3), "b": s.done(b), "c": s.done(c), "d": s.done(d),
+	}
 	want := map[string]bool{"a1": false, "a2": false, "a3": true, "b": true, "c": true, "d": true}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("kept (-want +got):\n%s", diff)
@@ -202,8 +205,8 @@ func TestOneLineForEachConnection(t *testing.T) {
 		t.Fatalf("%d lines at info level, want one:\n%s", len(info), w.log)
 	}
 	for _, want := range []string{
-		"hub=jupyterhub", "key=" + ssh.FingerprintSHA256(w.hubKey.PublicKey()), "remote=127.0.0.1", `why="closed by peer"`,
-		"channels=1", "bytes_up=1", "bytes_down=1",
+		"hub=jupyterhub", "key=" + ssh.FingerprintSHA256(w.hubKey.PublicKey()), "remote=127.0.0.1",
+		`reason="closed by the client"`, "channels=1", "bytes_up=1", "bytes_down=1",
 	} {
 		if !strings.Contains(info[0], want) {
 			t.Errorf("the line does not say %s:\n%s", want, info[0])

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Lines for peers that never authenticate are limited, so that a flood does not fill the log.
+// Log lines for clients that never authenticate are limited, so that a flood does not fill the log.
 const (
 	linesPerWindow = 20
 	lineWindow     = 10 * time.Second
@@ -20,7 +20,7 @@ type lineLimit struct {
 	skipped int
 }
 
-// take tells whether a line may be written now, and how many were not written before it.
+// take reports whether a line may be written now, and how many were skipped before it.
 func (l *lineLimit) take(now time.Time) (ok bool, skipped int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -36,13 +36,13 @@ func (l *lineLimit) take(now time.Time) (ok bool, skipped int) {
 	return true, skipped
 }
 
-// logEnd writes the line of a connection that never authenticated.
-func (s *Server) logEnd(source netip.Addr, why string) {
+// logRefused writes the line of a connection that never authenticated.
+func (s *Server) logRefused(source netip.Addr, reason string) {
 	ok, skipped := s.lines.take(s.now())
 	if !ok {
 		return
 	}
-	log := s.opts.Logger.With("remote", source.String(), "why", why)
+	log := s.opts.Logger.With("remote", source.String(), "reason", reason)
 	if skipped > 0 {
 		log = log.With("lines_skipped", skipped)
 	}

@@ -32,7 +32,8 @@ func TestE2EFiveGiBEachWay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := fmt.Sprintf("%s up, %d down", head, down), fmt.Sprintf("%020d up, %d down", size, size); got != want {
+	got := fmt.Sprintf("%s up, %d down", head, down)
+	if want := fmt.Sprintf("%020d up, %d down", size, size); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	w.seen.wait("channels", 0)

@@ -15,7 +15,7 @@ const (
 
 // movers are the connections that move much data.
 type movers struct {
-	tell func(connections int) // may be nil
+	changed func(connections int) // may be nil
 
 	mu    sync.Mutex
 	moved map[*conn]int64 // bytes up to the last look
@@ -24,7 +24,7 @@ type movers struct {
 
 // piece counts a piece of at least bulkPiece that a connection has moved.
 func (m *movers) piece(c *conn) {
-	if m.tell == nil || c.pieces.Add(1)%moverPieces != 0 || c.moves.Load() {
+	if m.changed == nil || c.pieces.Add(1)%moverPieces != 0 || c.moves.Load() {
 		return
 	}
 	m.mu.Lock()
@@ -33,7 +33,7 @@ func (m *movers) piece(c *conn) {
 		return // by another channel
 	}
 	m.moved[c] = c.bytes()
-	m.tell(len(m.moved))
+	m.changed(len(m.moved))
 	if len(m.moved) == 1 {
 		m.next = time.AfterFunc(moverLook, m.look)
 	}
@@ -53,7 +53,7 @@ func (m *movers) look() {
 		}
 	}
 	if len(m.moved) != before {
-		m.tell(len(m.moved))
+		m.changed(len(m.moved))
 	}
 	if len(m.moved) > 0 {
 		m.next.Reset(moverLook)
@@ -67,6 +67,6 @@ func (m *movers) stop() {
 	if len(m.moved) > 0 {
 		clear(m.moved)
 		m.next.Stop()
-		m.tell(0)
+		m.changed(0)
 	}
 }

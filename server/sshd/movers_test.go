@@ -13,7 +13,7 @@ import (
 )
 
 // A connection counts as moving while it moves much, and no longer; one that moves little never does.
-func TestMovingConnectionsAreTold(t *testing.T) {
+func TestMovingConnectionsAreCounted(t *testing.T) {
 	var mu sync.Mutex
 	var told []int
 	tell := func(n int) {
@@ -30,7 +30,7 @@ func TestMovingConnectionsAreTold(t *testing.T) {
 		}
 		told = nil
 	}
-	inTime(t, func(o *Options) { o.Moving = tell }, func(x *timed) {
+	inTime(t, func(w *world) { w.opts.Moving = tell }, func(x *timed) {
 		open := func() (*ssh.Client, net.Conn) {
 			c, _ := x.connect()
 			conn, err := c.Dial("tcp", join(serviceHost, servicePort))

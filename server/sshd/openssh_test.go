@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -43,7 +44,10 @@ func newOpenSSH(t *testing.T, w *world, hubKey ed25519.PrivateKey) *openssh {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	_, port, _ := net.SplitHostPort(w.addr)
-	o := &openssh{t: t, w: w, dir: dir, port: port, control: filepath.Join(dir, "control_node"), known: filepath.Join(dir, "known_hosts")}
+	o := &openssh{
+		t: t, w: w, dir: dir, port: port,
+		control: filepath.Join(dir, "control_node"), known: filepath.Join(dir, "known_hosts"),
+	}
 	writeKeyFile(t, filepath.Join(dir, "id_rsa"), hubKey)
 	o.pin(w.hostKey.PublicKey())
 	return o
@@ -63,13 +67,14 @@ func (o *openssh) pin(key ssh.PublicKey) {
 	writeFile(o.t, o.known, fmt.Sprintf("[127.0.0.1]:%s %s", o.port, ssh.MarshalAuthorizedKey(key)))
 }
 
-// common is the part that the client puts before each step: contract 6.2, word for word but for the files and for
-// accept-new, which the project replaces by pinned keys.
+// common is what the hub's client puts before each step (docs/protocol.md 5.7), word for word but for the files and for
+// accept-new, which this project replaces by pinned keys.
 func (o *openssh) common() []string {
 	return []string{
 		"-f", "-N", "-n", "-oServerAliveInterval=15", "-oStrictHostKeyChecking=yes", "-oControlMaster=auto",
 		"-oControlPersist=yes", "-oPort=" + o.port, "-oControlPath=" + o.control,
-		"-oIdentityFile=" + filepath.Join(o.dir, "id_rsa"), "-oIdentitiesOnly=yes", "-oUserKnownHostsFile=" + o.known, "-F", "none",
+		"-oIdentityFile=" + filepath.Join(o.dir, "id_rsa"), "-oIdentitiesOnly=yes",
+		"-oUserKnownHostsFile=" + o.known, "-F", "none",
 	}
 }
 
@@ -183,7 +188,9 @@ func opensshWorld(t *testing.T, change func(*world)) *openssh {
 func TestOpenSSHAsTheSpawnerRunsIt(t *testing.T) {
 	const second = "jupyter-carol-1.outpost.svc.cluster.local"
 	o := opensshWorld(t, func(w *world) {
-		w.serve(hubName, second, servicePort, netip.MustParseAddr("10.1.2.5"), func(c *net.TCPConn) { io.WriteString(c, "second") })
+		w.serve(hubName, second, servicePort, netip.MustParseAddr("10.1.2.5"), func(c *net.TCPConn) {
+			io.WriteString(c, "second")
+		})
 	})
 	const check, forward = 3 * time.Second, 3 * time.Second
 	if code, _ := o.step(check, "-O", "check"); code == 0 {
@@ -232,10 +239,11 @@ func TestOpenSSHForwardNotPermitted(t *testing.T) {
 	o.w.seen.wait("refused "+RefusedTarget, 1)
 }
 
-func TestX7OpenSSHHasNoShellAndNoRemoteForward(t *testing.T) {
+func TestOpenSSHHasNoShellAndNoRemoteForward(t *testing.T) {
 	o := opensshWorld(t, nil)
 	for _, words := range [][]string{{"id"}, {"-s", "sftp"}, {"-tt"}} {
-		cmd := exec.CommandContext(t.Context(), "ssh", append(o.common()[3:], append([]string{"-oControlPath=none", "jhuboutpost@127.0.0.1"}, words...)...)...)
+		args := slices.Concat(o.common()[3:], []string{"-oControlPath=none", "jhuboutpost@127.0.0.1"}, words)
+		cmd := exec.CommandContext(t.Context(), "ssh", args...)
 		cmd.Stdin = strings.NewReader("id\n")
 		out, err := cmd.CombinedOutput()
 		if err == nil || bytes.Contains(out, []byte("uid=")) {
@@ -280,14 +288,14 @@ func TestOpenSSHLearnsNewHostKey(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := o.w.server.Reload(); err != nil {
+	if err := o.w.server.keys.refresh(); err != nil {
 		t.Fatal(err)
 	}
 	o.must(3*time.Second, "-O", "exit")
 	o.must(time.Second) // by the new key alone
 }
 
-// A client may ask about one key and prove another: what it may open hangs on the proved one. OpenSSH asks about the
+// A client may ask about one key and prove another: the proved one decides what it may open. OpenSSH asks about the
 // public key in the .pub file, finds that the private one does not belong to it, and goes on to the next.
 func TestProvedKeyDecides(t *testing.T) {
 	const other = "jupyter-bob-1.outpost.svc.cluster.local"
@@ -295,7 +303,9 @@ func TestProvedKeyDecides(t *testing.T) {
 	o := opensshWorld(t, func(w *world) {
 		w.opts.Hubs = append(w.opts.Hubs, "otherhub")
 		w.writeKeys("otherhub", authorizedLine("", otherKey))
-		w.serve("otherhub", other, servicePort, netip.MustParseAddr("10.1.2.4"), func(c *net.TCPConn) { io.WriteString(c, "bob") })
+		w.serve("otherhub", other, servicePort, netip.MustParseAddr("10.1.2.4"), func(c *net.TCPConn) {
+			io.WriteString(c, "bob")
+		})
 	})
 	shown, _ := newPrivateKey(t)
 	writeKeyFile(t, filepath.Join(o.dir, "id_rsa"), shown)
@@ -325,11 +335,13 @@ func TestDropbearClient(t *testing.T) {
 	dir := t.TempDir()
 	openssh, dropbear := filepath.Join(dir, "id"), filepath.Join(dir, "id_dropbear")
 	writeKeyFile(t, openssh, private)
-	if out, err := exec.CommandContext(t.Context(), "dropbearconvert", "openssh", "dropbear", openssh, dropbear).CombinedOutput(); err != nil {
+	convert := exec.CommandContext(t.Context(), "dropbearconvert", "openssh", "dropbear", openssh, dropbear)
+	if out, err := convert.CombinedOutput(); err != nil {
 		t.Fatalf("dropbearconvert: %v: %s", err, out)
 	}
 	host, port, _ := net.SplitHostPort(w.addr)
-	cmd := exec.CommandContext(t.Context(), "dbclient", "-y", "-y", "-i", dropbear, "-p", port, "-B", join(serviceHost, servicePort), "jhuboutpost@"+host)
+	cmd := exec.CommandContext(t.Context(), "dbclient", "-y", "-y", "-i", dropbear, "-p", port,
+		"-B", join(serviceHost, servicePort), "jhuboutpost@"+host)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package sshd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -12,6 +11,7 @@ import (
 )
 
 // Options is what a [Server] needs (the first block) and what it may be told (the rest; zero values are defaults).
+// How much it serves, and for how long it waits, is fixed: see limits.go.
 type Options struct {
 	// Hubs are the names of the hubs that may have keys; at least one.
 	Hubs []string
@@ -23,52 +23,20 @@ type Options struct {
 	// name authorized_keys stands for the only hub there is and is refused when there are several. Names that begin
 	// with a dot are ignored. Both directories are read again when they change.
 	AuthorizedKeysDir string
-	// PermitOpen tells whether a hub may open host:port now, with host as the client wrote it. It is called once for
+	// PermitOpen reports whether a hub may open host:port now, with host as the client wrote it. It is called once for
 	// each channel, with the hub of the key that the handshake has proved, and from many goroutines.
 	PermitOpen func(hub, host string, port uint16) (allowed bool)
 
-	// User is the only user name that may log in. Default "jhuboutpost".
-	User string
-	// RefusedAddresses are never dialled, whatever a name resolves to: the API server's and the node's addresses. Our own
-	// addresses, loopback, link-local, multicast, unspecified and cloud metadata addresses are always refused.
+	// RefusedAddresses are never dialled, whatever a name resolves to: the API server's address. Our own addresses,
+	// loopback, link-local, multicast, unspecified and cloud metadata addresses are always refused.
 	RefusedAddresses []netip.Prefix
 	// Logger gets one line at info level for each connection that sent something. Default: nothing is logged.
 	Logger *slog.Logger
-	// Observer is told what happens, for metrics. Default: nobody.
+	// Observer counts what happens, for metrics. Default: nobody.
 	Observer Observer
-
-	// Moving is told how many connections move much data, each time that the number changes. Calls come one after the
-	// other and hold up what is moved. Default: nobody.
+	// Moving is called with the number of connections that move much data, each time that it changes. Calls come one
+	// after the other and hold up what is moved. Default: nobody.
 	Moving func(connections int)
-
-	// HandshakeTimeout bounds the time from accept to a finished authentication. Default 10 s.
-	HandshakeTimeout time.Duration
-	// MaxUnauthenticated bounds connections in handshake. A new one over the bound takes the place of the oldest of
-	// the source that has most of them. Default 512.
-	MaxUnauthenticated int
-	// MaxUnauthenticatedPerSource bounds them for one source: an IPv4 address or an IPv6 /64. Behind a NodePort all
-	// hubs may share one source. Default 128.
-	MaxUnauthenticatedPerSource int
-	// MaxConnections bounds authenticated connections. Default 4096.
-	MaxConnections int
-	// MaxChannelsPerConnection bounds channels of one connection, those being opened included. A hub uses one
-	// connection for all its users, and each browser connection is a channel. Default 8192.
-	MaxChannelsPerConnection int
-	// MaxChannels bounds the channels of all connections. Default 32768.
-	MaxChannels int
-	// DialTimeout bounds resolving and dialling a target together. Default 10 s.
-	DialTimeout time.Duration
-	// KeepAliveInterval is the silence after which a connection's peer is asked for a sign of life. Default 15 s.
-	KeepAliveInterval time.Duration
-	// DeadAfter is the silence after which a peer is given up, found within this time. It is also how long a single
-	// write or a key exchange may make no progress. Default 45 s.
-	DeadAfter time.Duration
-	// ReloadInterval is how often the directories are looked at when nobody connects. Default 2 s.
-	ReloadInterval time.Duration
-	// DrainTimeout bounds how long Serve waits for open channels after its context has ended. Default 20 s.
-	DrainTimeout time.Duration
-	// RekeyThreshold is the number of bytes after which keys are exchanged anew. Default: the cipher's, 64 GiB.
-	RekeyThreshold uint64
 
 	// Resolve looks up a host name. Default: the system's resolver.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
@@ -91,7 +59,7 @@ type Observer interface {
 	Dialled(hub string, took time.Duration, err error)
 	// Copied adds to the bytes that were forwarded: up is from the hub to its servers. Called every few seconds.
 	Copied(hub string, up, down int64)
-	// Reloaded is called after keys were read again because something changed; err says what was refused or failed.
+	// Reloaded is called after changed keys were read again; err says what was refused or failed.
 	Reloaded(err error)
 }
 
@@ -133,7 +101,7 @@ func (o Options) withDefaults() (Options, error) {
 		errs = append(errs, errors.New("Hubs is empty"))
 	}
 	if sorted := slices.Sorted(slices.Values(o.Hubs)); len(slices.Compact(sorted)) != len(o.Hubs) {
-		errs = append(errs, errors.New("Hubs names a hub twice"))
+		errs = append(errs, errors.New("Hubs lists a hub twice"))
 	}
 	if o.HostKeysDir == "" {
 		errs = append(errs, errors.New("HostKeysDir is empty"))
@@ -143,43 +111,6 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.PermitOpen == nil {
 		errs = append(errs, errors.New("PermitOpen is nil"))
-	}
-	setDefault(&o.User, "jhuboutpost")
-	for _, d := range []struct {
-		name  string
-		value *time.Duration
-		def   time.Duration
-	}{
-		{"HandshakeTimeout", &o.HandshakeTimeout, 10 * time.Second},
-		{"DialTimeout", &o.DialTimeout, 10 * time.Second},
-		{"KeepAliveInterval", &o.KeepAliveInterval, 15 * time.Second},
-		{"DeadAfter", &o.DeadAfter, 45 * time.Second},
-		{"ReloadInterval", &o.ReloadInterval, 2 * time.Second},
-		{"DrainTimeout", &o.DrainTimeout, 20 * time.Second},
-	} {
-		setDefault(d.value, d.def)
-		if *d.value < 0 {
-			errs = append(errs, fmt.Errorf("%s is negative", d.name))
-		}
-	}
-	if o.DeadAfter <= o.KeepAliveInterval {
-		errs = append(errs, errors.New("DeadAfter is not longer than KeepAliveInterval"))
-	}
-	for _, l := range []struct {
-		name  string
-		value *int
-		def   int
-	}{
-		{"MaxUnauthenticated", &o.MaxUnauthenticated, 512},
-		{"MaxUnauthenticatedPerSource", &o.MaxUnauthenticatedPerSource, 128},
-		{"MaxConnections", &o.MaxConnections, 4096},
-		{"MaxChannelsPerConnection", &o.MaxChannelsPerConnection, 8192},
-		{"MaxChannels", &o.MaxChannels, 32768},
-	} {
-		setDefault(l.value, l.def)
-		if *l.value < 0 {
-			errs = append(errs, fmt.Errorf("%s is negative", l.name))
-		}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -199,12 +130,4 @@ func (o Options) withDefaults() (Options, error) {
 		}
 	}
 	return o, errors.Join(errs...)
-}
-
-// setDefault replaces a zero value.
-func setDefault[T comparable](value *T, def T) {
-	var zero T
-	if *value == zero {
-		*value = def
-	}
 }

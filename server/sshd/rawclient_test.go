@@ -2,7 +2,6 @@ package sshd
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ecdh"
@@ -13,6 +12,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"strings"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
@@ -82,7 +82,7 @@ func (c *rawClient) receive() ([]byte, error) {
 	}
 	n := int(binary.BigEndian.Uint32(length))
 	if c.in != nil {
-		n += gcmTagSize
+		n += 16 // the tag
 	}
 	body := make([]byte, n)
 	if _, err := io.ReadFull(c.r, body); err != nil {
@@ -110,7 +110,8 @@ func (c *rawClient) until(kind byte) []byte {
 	}
 }
 
-func text(s string) []byte { return ssh.Marshal(struct{ S string }{s}) }
+// field is a string on the wire, RFC 4251 section 5.
+func field(s string) []byte { return ssh.Marshal(struct{ S string }{s}) }
 
 func (c *rawClient) exchange() {
 	c.t.Helper()
@@ -121,16 +122,17 @@ func (c *rawClient) exchange() {
 	c.check(err)
 	init := append([]byte{20}, random(16)...)
 	for _, list := range []string{
-		"curve25519-sha256", "ssh-ed25519", ssh.CipherAES128GCM, ssh.CipherAES128GCM, "hmac-sha2-256", "hmac-sha2-256", "none", "none", "", "",
+		"curve25519-sha256", "ssh-ed25519", ssh.CipherAES128GCM, ssh.CipherAES128GCM,
+		"hmac-sha2-256", "hmac-sha2-256", "none", "none", "", "",
 	} {
-		init = append(init, text(list)...)
+		init = append(init, field(list)...)
 	}
 	init = append(init, 0, 0, 0, 0, 0)
 	c.check(c.send(init))
 	theirs := c.until(20)
 	private, err := ecdh.X25519().GenerateKey(rand.Reader)
 	c.check(err)
-	c.check(c.send(append([]byte{30}, text(string(private.PublicKey().Bytes()))...)))
+	c.check(c.send(append([]byte{30}, field(string(private.PublicKey().Bytes()))...)))
 	var reply struct {
 		HostKey   string
 		Public    string
@@ -143,8 +145,11 @@ func (c *rawClient) exchange() {
 	c.check(err)
 	k := ssh.Marshal(struct{ K *big.Int }{new(big.Int).SetBytes(secret)})
 	h := sha256.New()
-	for _, s := range []string{own, string(bytes.TrimRight([]byte(line), "\r\n")), string(init), string(theirs), reply.HostKey, string(private.PublicKey().Bytes()), reply.Public} {
-		h.Write(text(s))
+	for _, s := range []string{
+		own, strings.TrimRight(line, "\r\n"), string(init), string(theirs),
+		reply.HostKey, string(private.PublicKey().Bytes()), reply.Public,
+	} {
+		h.Write(field(s))
 	}
 	h.Write(k)
 	c.session = h.Sum(nil)
@@ -171,25 +176,25 @@ func (c *rawClient) exchange() {
 
 func (c *rawClient) authenticate(key ssh.Signer) {
 	c.t.Helper()
-	c.check(c.send(append([]byte{5}, text("ssh-userauth")...)))
+	c.check(c.send(append([]byte{5}, field("ssh-userauth")...)))
 	c.until(6)
 	request := []byte{50}
-	for _, s := range []string{"jhuboutpost", "ssh-connection", "publickey"} {
-		request = append(request, text(s)...)
+	for _, s := range []string{user, "ssh-connection", "publickey"} {
+		request = append(request, field(s)...)
 	}
 	request = append(request, 1)
-	request = append(append(request, text(key.PublicKey().Type())...), text(string(key.PublicKey().Marshal()))...)
-	sig, err := key.Sign(rand.Reader, append(text(string(c.session)), request...))
+	request = append(append(request, field(key.PublicKey().Type())...), field(string(key.PublicKey().Marshal()))...)
+	sig, err := key.Sign(rand.Reader, append(field(string(c.session)), request...))
 	c.check(err)
-	c.check(c.send(append(request, text(string(ssh.Marshal(sig)))...)))
+	c.check(c.send(append(request, field(string(ssh.Marshal(sig)))...)))
 	c.until(52)
 }
 
-// A peer may break the protocol with many packets on their way. The library does not get out of that by itself; the
+// A client may break the protocol with many packets on their way. The library does not get out of that by itself; the
 // connection must end all the same, and the server must stop.
 func TestProtocolErrorsEndTheConnection(t *testing.T) {
 	unknown := binary.BigEndian.AppendUint32([]byte{94}, 77) // data for a channel that is not there
-	unknown = append(unknown, text("x")...)
+	unknown = append(unknown, field("x")...)
 	for _, tt := range []struct {
 		name   string
 		packet []byte
@@ -250,5 +255,5 @@ func TestProtocolErrorsAreCounted(t *testing.T) {
 		t.Errorf("the other hub: %v, %v", ok, err)
 	}
 	w.stop()
-	w.logged(whyStuck)
+	w.logged(endStuck)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,7 +55,7 @@ func TestChannelTypesRefused(t *testing.T) {
 			}
 		})
 	}
-	w.openService(c) // the connection is as good as before
+	w.openService(c) // the connection works as before
 }
 
 func TestSessionRequestsNeverReachAnything(t *testing.T) {
@@ -101,7 +102,8 @@ func TestGlobalRequestsRefused(t *testing.T) {
 	c := w.mustClient()
 	for _, name := range []string{
 		"tcpip-forward", "cancel-tcpip-forward", "streamlocal-forward@openssh.com",
-		"cancel-streamlocal-forward@openssh.com", "hostkeys-prove-01@openssh.com", "anything", "", "keepalive@openssh.com",
+		"cancel-streamlocal-forward@openssh.com", "hostkeys-prove-01@openssh.com", "anything", "",
+		"keepalive@openssh.com",
 	} {
 		ok, reply, err := c.SendRequest(name, true, ssh.Marshal(struct {
 			Addr string
@@ -117,9 +119,9 @@ func TestGlobalRequestsRefused(t *testing.T) {
 	w.openService(c)
 }
 
-// Nothing but the text of a live service's address is permitted, whatever else would lead to the same place or to a
-// place that must not be reached.
-func TestX8TargetsRefused(t *testing.T) {
+// Only the address of a live service, as it is written, is permitted, whatever else would lead to the same place or to
+// one that must not be reached.
+func TestTargetsRefused(t *testing.T) {
 	const other = "jupyter-bob-1.outpost.svc.cluster.local"
 	w := newWorld(t, func(w *world) {
 		w.opts.Hubs = append(w.opts.Hubs, "otherhub")
@@ -157,7 +159,8 @@ func TestX8TargetsRefused(t *testing.T) {
 		{other, servicePort}, // another hub's
 	} {
 		t.Run(fmt.Sprintf("%s:%d", target.host, target.port), func(t *testing.T) {
-			if diff := cmp.Diff(notPermitted, refusal(c, "direct-tcpip", directTCPIP(target.host, target.port))); diff != "" {
+			got := refusal(c, "direct-tcpip", directTCPIP(target.host, target.port))
+			if diff := cmp.Diff(notPermitted, got); diff != "" {
 				t.Errorf("refusal (-want +got):\n%s", diff)
 			}
 		})
@@ -174,7 +177,8 @@ func TestResolvedAddressesRefused(t *testing.T) {
 	const own = "10.7.7.7"
 	for _, answer := range []string{
 		"127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::",
-		"0.0.0.0", "::", "0.1.2.3", "169.254.169.254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "fe80::1", "fe80::1%eth0",
+		"0.0.0.0", "::", "0.1.2.3", "169.254.169.254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe",
+		"fe80::1", "fe80::1%eth0",
 		"fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192",
 		"224.0.0.1", "ff02::1", "255.255.255.255", "250.0.0.1", "100::1",
 		"10.96.0.1", "::ffff:10.96.0.1", "64:ff9b::a60:1",
@@ -249,8 +253,8 @@ func TestNameThatChangesItsAnswer(t *testing.T) {
 	})
 	c := w.mustClient()
 	w.openService(c)
-	if diff := cmp.Diff([]netip.AddrPort{netip.AddrPortFrom(serviceAddr, servicePort)}, w.dialled, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
-		t.Errorf("dialled (-want +got):\n%s", diff)
+	if want := []netip.AddrPort{netip.AddrPortFrom(serviceAddr, servicePort)}; !slices.Equal(w.dialled, want) {
+		t.Errorf("dialled %v, want %v", w.dialled, want)
 	}
 	if asked != 1 {
 		t.Errorf("asked %d times, want once", asked)

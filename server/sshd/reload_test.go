@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/crypto/ssh"
 )
 
 // A removed key opens nothing from that moment, without anybody telling the server.
@@ -25,7 +24,7 @@ func TestRemovedKeyOpensNothing(t *testing.T) {
 	}
 	w.seen.wait("connections", 0)
 	w.stop()
-	w.logged(whyKey)
+	w.logged(endKey)
 }
 
 // Its live channels close, by the poll alone, well within 5 s at the default interval.
@@ -47,7 +46,7 @@ func TestRemovedKeyClosesChannels(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, func(w *world) {
-				w.opts.ReloadInterval = 0 // the default
+				w.limits.reloadInterval = defaultLimits.reloadInterval
 				w.opts.Hubs = append(w.opts.Hubs, "otherhub")
 			})
 			conn := w.openService(w.mustClient())
@@ -69,8 +68,8 @@ func TestReloadKeepsTheRest(t *testing.T) {
 	conn := w.openService(w.mustClient())
 	added := newKey(t)
 	w.writeKeys(hubName, "bad line", authorizedLine("", added), authorizedLine("", w.hubKey))
-	if err := w.server.Reload(); err == nil {
-		t.Error("Reload does not tell of the bad line")
+	if err := w.server.keys.refresh(); err == nil {
+		t.Error("the bad line is not reported")
 	}
 	c, err := w.client(added)
 	if err != nil {
@@ -86,7 +85,7 @@ func TestReloadKeepsTheRest(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 	w.writeKeys(hubName, authorizedLine("", w.hubKey))
-	if err := w.server.Reload(); err != nil {
+	if err := w.server.keys.refresh(); err != nil {
 		t.Error(err)
 	}
 }
@@ -106,12 +105,12 @@ func TestHostKeysReload(t *testing.T) {
 	w := newWorld(t, nil)
 	first := w.hostKey
 	writeFile(t, filepath.Join(w.hosts, "ssh_host_ed25519_key"), "broken")
-	if err := w.server.Reload(); err == nil {
-		t.Error("a broken host key is not told")
+	if err := w.server.keys.refresh(); err == nil {
+		t.Error("a broken host key is not reported")
 	}
 	w.mustClient() // by the key from before
 	w.hostKey = w.writeHostKey("ssh_host_ed25519_key")
-	if err := w.server.Reload(); err != nil {
+	if err := w.server.keys.refresh(); err != nil {
 		t.Fatal(err)
 	}
 	w.mustClient()
@@ -119,12 +118,8 @@ func TestHostKeysReload(t *testing.T) {
 	if _, err := w.client(w.hubKey); err == nil {
 		t.Error("the old host key still serves")
 	}
-	var want []string
-	for _, k := range w.server.HostKeys() {
-		want = append(want, ssh.FingerprintSHA256(k))
-	}
-	if len(want) != 1 {
-		t.Errorf("HostKeys: %v", want)
+	if n := len(w.server.keys.hosts.Load().signers); n != 1 {
+		t.Errorf("%d host keys, want 1", n)
 	}
 }
 
@@ -135,7 +130,7 @@ func TestHostKeyIsStable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(again.HostKeys()[0].Marshal()) != string(w.hostKey.PublicKey().Marshal()) {
+	if string(again.keys.hosts.Load().signers[0].PublicKey().Marshal()) != string(w.hostKey.PublicKey().Marshal()) {
 		t.Error("another host key")
 	}
 }

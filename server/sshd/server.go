@@ -10,12 +10,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/crypto/ssh"
+	"github.com/outposts-dev/outposts/server/sshd/wire"
 )
 
 // Server forwards ports for hubs. Make it with [New]. All methods are safe for concurrent use; Serve is called once.
 type Server struct {
 	opts     Options
+	limits   limits
 	now      func() time.Time
 	keys     *keyring
 	startups *startups
@@ -33,7 +34,7 @@ type Server struct {
 	lines lineLimit
 }
 
-// hubState is what is known of one hub.
+// hubState is what the server counts for one hub.
 type hubState struct {
 	up, down atomic.Int64 // bytes since they were last reported
 	stuck    atomic.Int64 // connections that the library does not let go of
@@ -45,21 +46,24 @@ const maxStuck = 32
 
 // New reads the keys and returns a server that does not listen yet. It fails if an option is wrong, if there is no
 // host key, or if a file of keys belongs to no hub; single lines that are refused are logged.
-func New(opts Options) (*Server, error) {
+func New(opts Options) (*Server, error) { return newServer(opts, defaultLimits) }
+
+func newServer(opts Options, l limits) (*Server, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("options: %w", err)
 	}
 	s := &Server{
-		opts: opts,
-		now:  time.Now,
+		opts:   opts,
+		limits: l,
+		now:    time.Now,
 		keys: &keyring{
 			hostDir: opts.HostKeysDir, authorizedDir: opts.AuthorizedKeysDir, hubs: opts.Hubs,
 			log: opts.Logger, observer: opts.Observer,
 		},
-		startups: newStartups(opts.MaxUnauthenticated, opts.MaxUnauthenticatedPerSource),
+		startups: newStartups(l.maxUnauthenticated, l.maxUnauthenticatedPerSource),
 		hubs:     map[string]*hubState{},
-		movers:   movers{tell: opts.Moving, moved: map[*conn]int64{}},
+		movers:   movers{changed: opts.Moving, moved: map[*conn]int64{}},
 		bulk:     make(chan struct{}, bulkUploads),
 		conns:    map[*conn]struct{}{},
 	}
@@ -69,14 +73,14 @@ func New(opts Options) (*Server, error) {
 	if err := s.keys.load(); err != nil {
 		return nil, err
 	}
-	if err := s.lookAtOwn(); err != nil {
+	if err := s.readOwnAddresses(); err != nil {
 		return nil, fmt.Errorf("own addresses: %w", err)
 	}
 	return s, nil
 }
 
-// lookAtOwn notes the addresses of this host, which are never dialled.
-func (s *Server) lookAtOwn() error {
+// readOwnAddresses notes the addresses of this host, which are never dialled.
+func (s *Server) readOwnAddresses() error {
 	own, err := ownAddresses()
 	if err != nil {
 		return err
@@ -85,20 +89,7 @@ func (s *Server) lookAtOwn() error {
 	return nil
 }
 
-// HostKeys returns the public host keys, those not yet in use included.
-func (s *Server) HostKeys() []ssh.PublicKey {
-	var out []ssh.PublicKey
-	for _, signer := range s.keys.hosts.Load().signers {
-		out = append(out, signer.PublicKey())
-	}
-	return out
-}
-
-// Reload reads both directories of keys again, whether they seem changed or not. What is wrong with them is returned;
-// the rest works. Connections whose key is gone are closed within a few seconds and open nothing more at once.
-func (s *Server) Reload() error { return s.keys.reload() }
-
-// Ready tells whether connections are accepted; nil if so.
+// Ready returns nil while connections are accepted.
 func (s *Server) Ready() error {
 	if !s.serving.Load() || s.stopping.Load() {
 		return errors.New("ssh server is not serving")
@@ -107,22 +98,22 @@ func (s *Server) Ready() error {
 }
 
 // Serve accepts connections until ctx ends. Then it closes the listener and connections without channels at once,
-// refuses new channels, waits until the open ones have ended but at most DrainTimeout, closes the rest and returns
-// nil when every goroutine of it has ended. It returns an error if the listener fails.
+// refuses new channels, waits up to 20 s until the open ones have ended, closes the rest, and returns nil when every
+// goroutine of it has ended. It returns an error if the listener fails.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	if !s.serving.CompareAndSwap(false, true) {
-		return errors.New("serve is called twice")
+		return errors.New("Serve is called twice")
 	}
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {
 		s.stopping.Store(true)
-		_ = l.Close() // Accept tells
+		_ = l.Close() // Accept fails then
 	})
 	defer stop()
 	done := make(chan struct{})
 	var watchers sync.WaitGroup
-	watchers.Go(func() { s.keys.watch(done, s.opts.ReloadInterval, s.sweep) })
+	watchers.Go(func() { s.keys.watch(done, s.limits.reloadInterval, s.sweep) })
 	watchers.Go(func() { s.keepAlive(done) })
 
 	err := s.accept(ctx, base, l)
@@ -149,7 +140,7 @@ func (s *Server) accept(ctx, base context.Context, l net.Listener) error {
 			return nil
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("accept: %w", err)
-		default: // out of descriptors, or the peer was gone before we looked
+		default: // out of descriptors, or the client has gone already
 			s.opts.Logger.Error("connection not accepted", "err", err)
 			t := time.NewTimer(pause)
 			select {
@@ -165,90 +156,78 @@ func (s *Server) accept(ctx, base context.Context, l net.Listener) error {
 
 // admit starts a connection or drops it.
 func (s *Server) admit(base context.Context, raw net.Conn) {
-	source := sourceOf(raw)
-	start := s.now()
-	w := newWire(raw)
-	st := s.startups.admit(source, w.abort)
+	c := &conn{
+		server: s, wire: wire.New(raw), source: sourceOf(raw), start: s.now(), ask: make(chan struct{}, 1),
+	}
+	st := s.startups.admit(c.source, c.wire.Abort)
 	if st == nil {
 		_ = raw.Close() // early: nothing is spent on it
 		s.opts.Observer.Handshake(HandshakeDropped, 0)
-		s.logEnd(source, "too many connections in handshake from this source")
+		s.logRefused(c.source, "too many connections in handshake from this source")
 		return
 	}
-	s.tasks.Go(func() { s.handle(base, w, st, source, start) })
+	s.tasks.Go(func() { s.handle(base, c, st) })
 }
 
 // handle is the life of one connection.
-func (s *Server) handle(base context.Context, w *wire, st *startup, source netip.Addr, start time.Time) {
-	_ = w.SetDeadline(start.Add(s.opts.HandshakeTimeout)) // a closed connection tells when it is read
-	sc, channels, requests, err := s.handshake(w, source)
-	took := s.now().Sub(start)
-	kept := s.startups.done(st)
-	if err == nil && !kept {
-		err = errors.New("dropped")
+func (s *Server) handle(base context.Context, c *conn, st *startup) {
+	_ = c.wire.SetDeadline(c.start.Add(s.limits.handshakeTimeout)) // a closed connection fails when it is read
+	err := s.handshake(c)
+	took := s.now().Sub(c.start)
+	if kept := s.startups.done(st); !kept {
+		err = errDropped
 	}
 	if err != nil {
-		w.abort()
-		result, why := failure(w, kept, took, s.opts.HandshakeTimeout, err)
+		c.wire.Abort()
+		result, reason := s.failure(c, took, err)
 		s.opts.Observer.Handshake(result, took)
 		if result != HandshakeEmpty {
-			s.logEnd(source, why)
+			s.logRefused(c.source, reason)
 		}
 		return
 	}
 	s.opts.Observer.Handshake(HandshakeOK, took)
-	_ = w.SetDeadline(time.Time{})
-	w.gather(usesGCM(sc))
-	s.serveConn(base, w, sc, source, start, channels, requests)
+	_ = c.wire.SetDeadline(time.Time{})
+	s.serveConn(base, c)
 }
 
 // serveConn serves an authenticated connection and writes its line to the log.
-func (s *Server) serveConn(base context.Context, w *wire, sc *ssh.ServerConn, source netip.Addr, start time.Time, channels <-chan ssh.NewChannel, requests <-chan *ssh.Request) {
-	c := &conn{server: s, wire: w, ssh: sc, source: source, ask: make(chan struct{}, 1)}
+func (s *Server) serveConn(base context.Context, c *conn) {
 	c.ctx, c.cancel = context.WithCancel(base)
 	defer c.cancel()
-	key, err := keyOf(sc)
-	if err != nil { // cannot be: such a handshake fails
-		s.logEnd(source, err.Error())
-		w.abort()
-		return
-	}
-	c.hub, c.proved = key.hub, key.key
-	c.log = s.opts.Logger.With("hub", c.hub, "key", key.fingerprint, "remote", source.String())
 	s.opts.Observer.Connection(c.hub, 1)
 	defer s.opts.Observer.Connection(c.hub, -1)
-	if why := s.register(c); why != "" {
-		c.end(why)
+	if reason := s.register(c); reason != "" {
+		c.end(reason)
 	}
-	c.serve(channels, requests)
-	done, ok := c.finished()
-	if !ok {
-		why := whyProtocol
-		c.why.Store(&why)
+	c.serve()
+	if ended, ok := c.finished(); !ok {
+		reason := endProtocol
+		c.reason.Store(&reason)
 		stuck := &s.hubs[c.hub].stuck
 		stuck.Add(1)
 		go func() { // nobody waits for what may hang for good; maxStuck bounds it
-			<-done
+			<-ended
 			stuck.Add(-1)
 		}()
 	}
-	<-w.flushed
+	c.wire.Wait()
 	s.unregister(c)
-	c.log.Info("connection ended", "why", *c.why.Load(), "duration", s.now().Sub(start).Round(time.Millisecond),
+	c.log.Info("connection ended", "reason", *c.reason.Load(), "duration", s.now().Sub(c.start).Round(time.Millisecond),
 		"channels", c.opened.Load(), "bytes_up", c.up.Load(), "bytes_down", c.down.Load())
 }
 
-// register adds a connection to those that are served, or tells why not.
-func (s *Server) register(c *conn) (why string) {
+// register adds a connection to those that are served, or returns the reason why not.
+func (s *Server) register(c *conn) (refusal string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.stopping.Load():
-		return whyStopping
-	case len(s.conns) >= s.opts.MaxConnections:
-		return whyLimit
+		return endStopping
+	case len(s.conns) >= s.limits.maxConnections:
+		return endLimit
 	case s.hubs[c.hub].stuck.Load() >= maxStuck:
-		return whyStuck
+		return endStuck
 	}
 	s.conns[c] = struct{}{}
 	return ""
@@ -275,16 +254,16 @@ func (s *Server) list() []*conn {
 func (s *Server) sweep() {
 	for _, c := range s.list() {
 		if c.key() == nil {
-			c.end(whyKey)
+			c.end(endKey)
 		}
 	}
 	s.report()
-	if err := s.lookAtOwn(); err != nil {
+	if err := s.readOwnAddresses(); err != nil {
 		s.opts.Logger.Error("own addresses not read", "err", err)
 	}
 }
 
-// report tells the observer the bytes since the last time.
+// report gives the observer the bytes since the last time.
 func (s *Server) report() {
 	for hub, t := range s.hubs {
 		if up, down := t.up.Swap(0), t.down.Swap(0); up != 0 || down != 0 {
@@ -293,9 +272,9 @@ func (s *Server) report() {
 	}
 }
 
-// keepAlive checks all connections three times in each KeepAliveInterval.
+// keepAlive checks all connections three times in each keepAliveInterval.
 func (s *Server) keepAlive(done <-chan struct{}) {
-	interval := max(s.opts.KeepAliveInterval/3, time.Millisecond)
+	interval := max(s.limits.keepAliveInterval/3, time.Millisecond)
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
@@ -311,11 +290,11 @@ func (s *Server) keepAlive(done <-chan struct{}) {
 	}
 }
 
-// drain ends connections as their last channel ends, all of them after DrainTimeout, and returns when none is left.
+// drain ends connections as their last channel ends, all of them after drainTimeout, and returns when none is left.
 func (s *Server) drain() {
 	for _, c := range s.list() {
 		if c.channels.Load() == 0 {
-			c.end(whyStopping)
+			c.end(endStopping)
 		}
 	}
 	s.startups.dropAll()
@@ -324,7 +303,7 @@ func (s *Server) drain() {
 		s.tasks.Wait()
 		close(idle)
 	}()
-	limit := time.NewTimer(s.opts.DrainTimeout)
+	limit := time.NewTimer(s.limits.drainTimeout)
 	defer limit.Stop()
 	select {
 	case <-idle:
@@ -332,7 +311,7 @@ func (s *Server) drain() {
 	case <-limit.C:
 	}
 	for _, c := range s.list() {
-		c.end(whyStopping)
+		c.end(endStopping)
 	}
-	<-idle // each is bounded by closeGrace and libraryGrace
+	<-idle // each is bounded by wire.CloseGrace and libraryGrace
 }

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// gate is a client's connection whose reading can be stopped, by a peer that means no good.
+// gate is a client's connection whose reading can be stopped, as a malicious client would.
 type gate struct {
 	net.Conn
 	mu     sync.Mutex
@@ -44,7 +44,7 @@ func (g *gate) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// pass waits until the gate is open, and tells whether it is not closed.
+// pass waits until the gate is open, and reports whether it is not closed.
 func (g *gate) pass() bool {
 	g.mu.Lock()
 	open := g.open
@@ -80,21 +80,21 @@ func chatter(conn net.Conn) {
 	}
 }
 
-// sinks makes the service take everything and send nothing: an answer would show that the peer still takes something.
-func sinks(o *Options) {
-	o.Dial = func(context.Context, netip.AddrPort) (net.Conn, error) {
+// sinks makes the service take everything and send nothing: an answer would show that the client still takes something.
+func sinks(w *world) {
+	w.opts.Dial = func(context.Context, netip.AddrPort) (net.Conn, error) {
 		near, far := memPipe()
 		go func() { _, _ = io.Copy(io.Discard, far); far.Close() }()
 		return near, nil
 	}
 }
 
-// A peer that sends but does not read is ended when a write makes no progress, and holds up only itself. In real time: under
-// a clock of its own nothing would go on, because those that wait for a lock count as busy.
-func TestPeerThatNeverReads(t *testing.T) {
+// A client that sends but does not read is ended when a write makes no progress, and holds up only itself. In real
+// time: under a clock of its own nothing would go on, because goroutines that wait for a lock count as busy.
+func TestClientThatNeverReads(t *testing.T) {
 	pour := make(chan struct{})
 	w := newWorld(t, func(w *world) {
-		w.opts.KeepAliveInterval, w.opts.DeadAfter = time.Second, 10*time.Second
+		w.limits.keepAliveInterval, w.limits.deadAfter = time.Second, 10*time.Second
 		w.serve(hubName, "endless.svc", 80, serviceAddr.Next(), func(c *net.TCPConn) {
 			<-pour
 			_, _ = io.Copy(c, neverEnding{})
@@ -107,9 +107,7 @@ func TestPeerThatNeverReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := newGate(raw)
-	sc, chans, reqs, err := ssh.NewClientConn(g, w.addr, &ssh.ClientConfig{
-		User: "jhuboutpost", Auth: []ssh.AuthMethod{ssh.PublicKeys(w.hubKey)}, HostKeyCallback: ssh.FixedHostKey(w.hostKey.PublicKey()),
-	})
+	sc, chans, reqs, err := ssh.NewClientConn(g, w.addr, w.login(w.hubKey))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,12 +134,12 @@ func TestPeerThatNeverReads(t *testing.T) {
 		}
 	}
 	w.stop()
-	w.logged(whyNoRead)
+	w.logged(endNoRead)
 }
 
-// A key exchange that is begun and not finished ends the connection, though the peer is not silent.
+// A key exchange that is begun and not finished ends the connection, though the client is not silent.
 func TestStalledKeyExchange(t *testing.T) {
-	inTime(t, func(o *Options) { sinks(o); o.RekeyThreshold = 64 << 10 }, func(x *timed) {
+	inTime(t, func(w *world) { sinks(w); w.limits.rekeyThreshold = 64 << 10 }, func(x *timed) {
 		c, g := x.gated()
 		talk, err := c.Dial("tcp", join(serviceHost, servicePort))
 		if err != nil {
@@ -153,13 +151,13 @@ func TestStalledKeyExchange(t *testing.T) {
 		}
 		go chatter(talk)
 		time.Sleep(45*time.Second + libraryGrace)
-		x.ended(whyRekey)
+		x.ended(endRekey)
 		c.Close()
 	})
 }
 
-// A peer that never answers a keepalive is ended in the end, though it is not silent.
-func TestPeerThatNeverAnswers(t *testing.T) {
+// A client that never answers a keepalive is ended at last, though it is not silent.
+func TestClientThatNeverAnswers(t *testing.T) {
 	inTime(t, sinks, func(x *timed) {
 		c, g := x.gated()
 		talk, err := c.Dial("tcp", join(serviceHost, servicePort))
@@ -169,7 +167,7 @@ func TestPeerThatNeverAnswers(t *testing.T) {
 		g.shut()
 		go chatter(talk)
 		time.Sleep(8 * time.Minute)
-		x.ended(whyNoReply)
+		x.ended(endNoReply)
 		c.Close()
 	})
 }

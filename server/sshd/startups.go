@@ -58,7 +58,7 @@ func (s *startups) admit(addr netip.Addr, drop func()) *startup {
 	return st
 }
 
-// done unregisters a connection whose handshake has ended, and tells whether it had kept its place until then.
+// done unregisters a connection whose handshake has ended, and reports whether it had kept its place until then.
 func (s *startups) done(st *startup) (kept bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 
 // A stop lets what is under way finish, and starts nothing new.
 func TestStopDrains(t *testing.T) {
-	w := newWorld(t, func(w *world) { w.opts.DrainTimeout = time.Minute })
+	w := newWorld(t, func(w *world) { w.limits.drainTimeout = time.Minute })
 	idle, busy := w.mustClient(), w.mustClient()
 	conn := w.openService(busy)
 	stopped := make(chan struct{})
@@ -48,7 +48,7 @@ func TestStopDrains(t *testing.T) {
 
 // What does not end by itself is closed when the time is over.
 func TestStopIsBounded(t *testing.T) {
-	w := newWorld(t, func(w *world) { w.opts.DrainTimeout = 50 * time.Millisecond })
+	w := newWorld(t, func(w *world) { w.limits.drainTimeout = 50 * time.Millisecond })
 	conn := w.openService(w.mustClient())
 	silent, err := net.Dial("tcp", w.addr)
 	if err != nil {
@@ -59,7 +59,7 @@ func TestStopIsBounded(t *testing.T) {
 	if _, err := io.ReadAll(conn); err != nil {
 		t.Logf("the channel ended by %v", err)
 	}
-	w.logged(whyStopping)
+	w.logged(endStopping)
 }
 
 func TestReady(t *testing.T) {
@@ -77,7 +77,7 @@ func TestReady(t *testing.T) {
 	}
 }
 
-func TestServeTellsOfABrokenListener(t *testing.T) {
+func TestServeFailsWithItsListener(t *testing.T) {
 	w := newWorld(t, nil)
 	server, err := New(w.opts)
 	if err != nil {

@@ -25,6 +25,7 @@ import (
 type world struct {
 	t       testing.TB
 	opts    Options
+	limits  limits
 	server  *Server
 	addr    string
 	hosts   string // directory
@@ -54,7 +55,7 @@ var serviceAddr = netip.MustParseAddr("10.1.2.3")
 func newWorld(t testing.TB, change func(*world)) *world {
 	t.Helper()
 	w := &world{
-		t: t, hosts: t.TempDir(), keys: t.TempDir(), log: &lockedBuffer{}, seen: newRecorder(),
+		t: t, limits: defaultLimits, hosts: t.TempDir(), keys: t.TempDir(), log: &lockedBuffer{}, seen: newRecorder(),
 		services: map[string]map[string]bool{},
 		names:    map[string][]netip.Addr{},
 		backends: map[netip.AddrPort]string{},
@@ -66,14 +67,14 @@ func newWorld(t testing.TB, change func(*world)) *world {
 		Hubs: []string{hubName}, HostKeysDir: w.hosts, AuthorizedKeysDir: w.keys,
 		PermitOpen: w.permit, Resolve: w.resolve, Dial: w.dial,
 		Logger: newWorldLogger(w), Observer: w.seen,
-		DrainTimeout: 50 * time.Millisecond, ReloadInterval: time.Hour,
 	}
+	w.limits.drainTimeout, w.limits.reloadInterval = 50*time.Millisecond, time.Hour
 	w.serve(hubName, serviceHost, servicePort, serviceAddr, echo)
 	if change != nil {
 		change(w)
 	}
 	var err error
-	if w.server, err = New(w.opts); err != nil {
+	if w.server, err = newServer(w.opts, w.limits); err != nil {
 		t.Fatal(err)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -186,12 +187,17 @@ func echo(c *net.TCPConn) {
 	_ = c.CloseWrite()
 }
 
+// login is the client's side of a handshake with a key.
+func (w *world) login(key ssh.Signer) *ssh.ClientConfig {
+	return &ssh.ClientConfig{
+		User: user, Auth: []ssh.AuthMethod{ssh.PublicKeys(key)},
+		HostKeyCallback: ssh.FixedHostKey(w.hostKey.PublicKey()), Timeout: 10 * time.Second,
+	}
+}
+
 // client connects as a hub with x/crypto's client.
 func (w *world) client(key ssh.Signer) (*ssh.Client, error) {
-	return ssh.Dial("tcp", w.addr, &ssh.ClientConfig{
-		User: "jhuboutpost", Auth: []ssh.AuthMethod{ssh.PublicKeys(key)},
-		HostKeyCallback: ssh.FixedHostKey(w.hostKey.PublicKey()), Timeout: 10 * time.Second,
-	})
+	return ssh.Dial("tcp", w.addr, w.login(key))
 }
 
 func (w *world) mustClient() *ssh.Client {
@@ -293,11 +299,11 @@ func (b *lockedBuffer) String() string {
 	return b.b.String()
 }
 
-// logged checks that the log tells why a connection has ended.
-func (w *world) logged(why string) {
+// logged checks the reason why a connection has ended.
+func (w *world) logged(reason string) {
 	w.t.Helper()
-	if log := w.log.String(); !strings.Contains(log, "why=\""+why+"\"") {
-		w.t.Errorf("the log does not say %q:\n%s", why, log)
+	if log := w.log.String(); !strings.Contains(log, "reason=\""+reason+"\"") {
+		w.t.Errorf("the log does not say %q:\n%s", reason, log)
 	}
 }
 
