@@ -16,7 +16,7 @@ const (
 
 // Pace fits the process to the tunnels that move data. GOMAXPROCS and GOGC win. Make it with [NewPace].
 type Pace struct {
-	processors, collector bool // ours to set
+	processors, collector bool // not set by the operator
 	most                  int  // processors that Go chose, while data moves
 }
 
@@ -32,7 +32,7 @@ func given(lookup func(string) (string, bool), name string) bool {
 	return value != ""
 }
 
-// Moving is told how many connections move much data, one call at a time. Then there are as many processors as such
+// Moving takes the number of connections that move much data, one call at a time. There are as many processors as such
 // connections, as sshd has a process for each, and no more than Go would take: a packet passes through three goroutines
 // of the SSH library, and handing it from one processor to the other costs more than the second one is worth. One
 // processor forwards several Gbit/s.

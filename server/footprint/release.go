@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// A process is calm when it has allocated less than calmBytes since the last look at it. A calm one gives memory back if
-// there is releaseBytes of it that holds nothing.
+// A process is calm when it has allocated less than calmBytes in the last releaseLook. A calm one gives memory back if
+// at least releaseBytes of it hold nothing.
 const (
 	releaseLook  = 500 * time.Millisecond
 	calmBytes    = 256 << 10
 	releaseBytes = 4 << 20
 )
 
-// Release gives memory back to the machine each time that the process becomes calm, until ctx ends. By itself Go would wait
-// two minutes for a collection, and then keep a share of what is free.
+// Release gives memory back to the machine each time that the process becomes calm, until ctx ends. By itself Go would
+// wait two minutes for a collection, and then keep a share of what is free.
 func Release(ctx context.Context) {
 	r := newReleaser()
 	tick := time.NewTicker(releaseLook)
@@ -39,11 +39,12 @@ type releaser struct {
 
 func newReleaser() *releaser {
 	return &releaser{samples: []metrics.Sample{
-		{Name: "/gc/heap/allocs:bytes"}, {Name: "/memory/classes/heap/objects:bytes"}, {Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+		{Name: "/gc/heap/allocs:bytes"}, {Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
 	}}
 }
 
-// look releases memory if it is time to, and tells whether it was.
+// look releases memory if the process is calm and there is enough to release, and reports whether it did.
 func (r *releaser) look() (released bool) {
 	metrics.Read(r.samples)
 	value := func(i int) uint64 { return r.samples[i].Value.Uint64() }

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/KimMachineGun/automemlimit/memlimit"
 	"k8s.io/klog/v2"
 
 	"github.com/outposts-dev/outposts/server"
@@ -25,7 +26,9 @@ const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 // serve runs the server until ctx ends.
 func (p *process) serve(ctx context.Context) error {
-	footprint.LimitMemory(p.lookup, p.log)
+	if _, err := memlimit.Set(); err != nil { // nine tenths of the container's limit; GOMEMLIMIT wins
+		p.log.Debug("no memory limit is known", "err", err)
+	}
 	klog.SetSlogLogger(p.log.With("component", "client-go"))
 	own, err := ownNamespace()
 	if err != nil {

@@ -2,25 +2,6 @@ package footprint
 
 import "testing"
 
-func TestMemoryLimit(t *testing.T) {
-	for _, c := range []struct {
-		text string
-		want int64
-		ok   bool
-	}{
-		{"max\n", 0, false},
-		{"9223372036854771712\n", 0, false}, // cgroup v1 without a limit
-		{"", 0, false},
-		{"-1", 0, false},
-		{"536870912\n", 483183819, true},
-	} {
-		got, ok := memoryLimit(c.text)
-		if got/10 != c.want/10 || ok != c.ok {
-			t.Errorf("memoryLimit(%q) = %d, %v, want %d, %v", c.text, got, ok, c.want, c.ok)
-		}
-	}
-}
-
 func TestReadOnlyPages(t *testing.T) {
 	for _, c := range []struct {
 		name, line string
