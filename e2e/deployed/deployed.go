@@ -1,12 +1,11 @@
-// Package deployed tells the end-to-end tests what `make up` has put on the local clusters. It exists because tests in
-// several packages need the same hub, systems and clusters.
+// Package deployed gives the end-to-end tests the hub, systems and clusters that `make up` has deployed. It exists
+// because tests in several packages need the same ones.
 package deployed
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -107,36 +106,36 @@ func Pulumi(ctx context.Context, root, state string, args ...string) ([]byte, er
 	command := exec.CommandContext(ctx, filepath.Join(root, "dev", "run"), append([]string{"pulumi"}, args...)...)
 	command.Dir = root
 	command.Env = append(os.Environ(), Backend(state)...)
-	var complaint bytes.Buffer
-	command.Stderr = &complaint
+	var stderr bytes.Buffer
+	command.Stderr = &stderr
 	out, err := command.Output()
 	if err != nil {
-		return out, fmt.Errorf("pulumi %s: %w\n%s%s", args[0], err, out, &complaint)
+		return out, fmt.Errorf("pulumi %s: %w\n%s%s", args[0], err, out, &stderr)
 	}
 	return out, nil
 }
 
-// Backend are the variables that lead Pulumi to the stacks whose state is in a folder, as dev/run leads it to
-// those of the local clusters.
+// Backend returns the variables that point Pulumi at the stacks whose state is in a folder, as dev/run does for those
+// of the local clusters.
 func Backend(folder string) []string {
 	return []string{"PULUMI_BACKEND_URL=file://" + folder + "?metadata=skip", "PULUMI_CONFIG_PASSPHRASE="}
 }
 
 // Merge lays one config over another: maps are merged, everything else is replaced.
 func Merge(under, over map[string]any) map[string]any {
-	made := maps.Clone(under)
+	merged := maps.Clone(under)
 	for key, above := range over {
-		if below, ok := made[key].(map[string]any); ok {
+		if below, ok := merged[key].(map[string]any); ok {
 			if inner, ok := above.(map[string]any); ok {
 				above = Merge(below, inner)
 			}
 		}
-		made[key] = above
+		merged[key] = above
 	}
-	return made
+	return merged
 }
 
-// OpenCluster reaches a cluster by the name of its context.
+// OpenCluster returns the cluster of a context.
 func OpenCluster(t testing.TB, kubeconfig, name string) Cluster {
 	t.Helper()
 	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig}
@@ -216,8 +215,8 @@ func (c Cluster) Pod(ctx context.Context, namespace, labels string) (string, err
 	return "", nil
 }
 
-// ReplacePod ends the pod with these labels at once, without a chance to say good-bye, and waits until another
-// one in its place is ready.
+// ReplacePod deletes the pod with these labels without a grace period, and waits until another one in its place is
+// ready.
 func (c Cluster) ReplacePod(ctx context.Context, namespace, labels string) error {
 	old, err := c.Pod(ctx, namespace, labels)
 	if err != nil {
@@ -227,8 +226,8 @@ func (c Cluster) ReplacePod(ctx context.Context, namespace, labels string) error
 		return fmt.Errorf("no pod with %s runs in %s", labels, namespace)
 	}
 	var now int64
-	if err := c.API.CoreV1().Pods(namespace).Delete(ctx, old,
-		metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
+	err = c.API.CoreV1().Pods(namespace).Delete(ctx, old, metav1.DeleteOptions{GracePeriodSeconds: &now})
+	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
@@ -249,8 +248,8 @@ func (c Cluster) ReplacePod(ctx context.Context, namespace, labels string) error
 	})
 }
 
-// RolledOut waits until every pod of a Deployment is of its newest template and available, and none
-// of an older one is left.
+// RolledOut waits until every pod of a Deployment is of its newest template and available, and none of an older one is
+// left.
 func (c Cluster) RolledOut(ctx context.Context, namespace, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
@@ -303,18 +302,15 @@ func (c Cluster) ExecIn(ctx context.Context, namespace, name string, command ...
 		return "", err
 	}
 	var stdout, stderr bytes.Buffer
-	if err := executor.StreamWithContext(ctx,
-		remotecommand.StreamOptions{Stdout: &stdout, Stderr: &stderr}); err != nil {
+	err = executor.StreamWithContext(ctx, remotecommand.StreamOptions{Stdout: &stdout, Stderr: &stderr})
+	if err != nil {
 		return stdout.String(), fmt.Errorf("%s in pod %s: %w: %s",
 			strings.Join(command, " "), name, err, stderr.String())
 	}
 	return stdout.String(), nil
 }
 
-// ErrStill is what Eventually ends with when the condition never came.
-var ErrStill = errors.New("not in time")
-
-// Eventually asks until the answer is nil or ctx ends; then it is the last answer.
+// Eventually asks until the answer is nil. When ctx ends first, it returns the last answer.
 func Eventually(ctx context.Context, ask func(context.Context) error) error {
 	for {
 		err := ask(ctx)
@@ -324,7 +320,7 @@ func Eventually(ctx context.Context, ask func(context.Context) error) error {
 		select {
 		case <-time.After(500 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", ErrStill, err)
+			return fmt.Errorf("not in time: %w", err)
 		}
 	}
 }

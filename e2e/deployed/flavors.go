@@ -12,14 +12,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// ReplaceFlavors gives the outpost of a cluster other flavors until the test ends, and waits until the
-// outpost says that it uses them. It reads the file again when the kubelet has brought it, which a change
-// of the pod makes it do soon.
+// flavorsName is the name of the ConfigMap with an outpost's flavors.
+const flavorsName = "outpost-flavors"
+
+// ReplaceFlavors gives the outpost of a cluster other flavors until the test ends, and waits until the outpost says
+// that it uses them.
 func (c Cluster) ReplaceFlavors(t testing.TB, text string) {
 	t.Helper()
-	const name = "outpost-flavors"
-	maps := c.API.CoreV1().ConfigMaps(OutpostNamespace)
-	before, err := maps.Get(t.Context(), name, metav1.GetOptions{})
+	before, err := c.API.CoreV1().ConfigMaps(OutpostNamespace).Get(t.Context(), flavorsName, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,63 +27,67 @@ func (c Cluster) ReplaceFlavors(t testing.TB, text string) {
 	for k := range before.Data {
 		key = k
 	}
-	pods := c.API.CoreV1().Pods(OutpostNamespace)
-	reloads := func(ctx context.Context) (int, error) {
-		pod, err := c.Pod(ctx, OutpostNamespace, OutpostPod)
-		if err != nil {
-			return 0, err
-		}
-		log, err := pods.GetLogs(pod, &corev1.PodLogOptions{}).DoRaw(ctx)
-		return bytes.Count(log, []byte("file reloaded")), err
-	}
 	set := func(ctx context.Context, text string) error {
-		ctx, cancel := context.WithTimeout(ctx, 4*time.Minute)
-		defer cancel()
-		earlier, err := reloads(ctx)
-		if err != nil {
-			return err
-		}
 		changed := before.DeepCopy()
 		changed.ResourceVersion = ""
 		changed.Data = map[string]string{key: text}
-		if _, err := maps.Update(ctx, changed, metav1.UpdateOptions{}); err != nil {
-			return err
-		}
-		mark := func(pod *corev1.Pod) {
-			if pod.Annotations == nil {
-				pod.Annotations = map[string]string{}
-			}
-			pod.Annotations["outposts.dev/e2e"] = fmt.Sprint(time.Now().UnixNano())
-		}
-		err = Eventually(ctx, func(ctx context.Context) error {
-			pod, err := c.Pod(ctx, OutpostNamespace, OutpostPod)
-			if err != nil {
-				return err
-			}
-			there, err := pods.Get(ctx, pod, metav1.GetOptions{})
-			if err != nil {
-				return err
-			}
-			mark(there)
-			_, err = pods.Update(ctx, there, metav1.UpdateOptions{})
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		return Eventually(ctx, func(ctx context.Context) error {
-			if now, err := reloads(ctx); err != nil || now > earlier {
-				return err
-			}
-			return errors.New("the outpost does not use the new flavors yet")
-		})
+		return c.updateFlavors(ctx, changed)
 	}
 	if err := set(t.Context(), text); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if err := set(context.Background(), before.Data[key]); err != nil {
-			t.Errorf("give the flavors back: %v", err)
+			t.Errorf("restore the flavors: %v", err)
 		}
 	})
+}
+
+// updateFlavors writes the ConfigMap and waits until the outpost has read it again. The outpost does so when the
+// kubelet has brought the file, which a change of the pod makes it do soon.
+func (c Cluster) updateFlavors(ctx context.Context, changed *corev1.ConfigMap) error {
+	ctx, cancel := context.WithTimeout(ctx, 4*time.Minute)
+	defer cancel()
+	earlier, err := c.reloads(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := c.API.CoreV1().ConfigMaps(OutpostNamespace).Update(ctx, changed, metav1.UpdateOptions{}); err != nil {
+		return err
+	}
+	if err := Eventually(ctx, c.touchOutpost); err != nil {
+		return err
+	}
+	return Eventually(ctx, func(ctx context.Context) error {
+		if now, err := c.reloads(ctx); err != nil || now > earlier {
+			return err
+		}
+		return errors.New("the outpost does not use the new flavors yet")
+	})
+}
+
+// reloads is how many changed files the outpost says that it has read.
+func (c Cluster) reloads(ctx context.Context) (int, error) {
+	pod, err := c.Pod(ctx, OutpostNamespace, OutpostPod)
+	if err != nil {
+		return 0, err
+	}
+	log, err := c.API.CoreV1().Pods(OutpostNamespace).GetLogs(pod, &corev1.PodLogOptions{}).DoRaw(ctx)
+	return bytes.Count(log, []byte("file reloaded")), err
+}
+
+// touchOutpost changes an annotation of the outpost's pod.
+func (c Cluster) touchOutpost(ctx context.Context) error {
+	name, err := c.Pod(ctx, OutpostNamespace, OutpostPod)
+	if err != nil {
+		return err
+	}
+	pods := c.API.CoreV1().Pods(OutpostNamespace)
+	pod, err := pods.Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	metav1.SetMetaDataAnnotation(&pod.ObjectMeta, "outposts.dev/e2e", fmt.Sprint(time.Now().UnixNano()))
+	_, err = pods.Update(ctx, pod, metav1.UpdateOptions{})
+	return err
 }

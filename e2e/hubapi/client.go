@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -25,14 +26,15 @@ type Client struct {
 	HTTP *http.Client
 }
 
-// StatusError is an answer of the hub, or of a server behind it, with another code than was expected.
+// StatusError is an answer of the hub, or of a server behind it, with an unexpected status code.
 type StatusError struct {
 	Method, URL string
 	Code        int
-	// Message is what the answer says about it, as far as it can be read.
+	// Message is the reason that the answer gives, "" when it gives none.
 	Message string
 }
 
+// Error returns request, code and message: "GET http://hub/hub/api/: 403 Forbidden: no such token".
 func (e *StatusError) Error() string {
 	text := fmt.Sprintf("%s %s: %d %s", e.Method, e.URL, e.Code, http.StatusText(e.Code))
 	if e.Message != "" {
@@ -41,7 +43,8 @@ func (e *StatusError) Error() string {
 	return text
 }
 
-// Version is the hub's version; it proves that the hub answers and takes the token.
+// Version returns the hub's version. That proves that the hub answers and accepts the token: the version is open to
+// anyone, so the hub is also asked whom the token belongs to.
 func (c *Client) Version(ctx context.Context) (string, error) {
 	var info struct {
 		Version string `json:"version"`
@@ -49,23 +52,22 @@ func (c *Client) Version(ctx context.Context) (string, error) {
 	if err := c.call(ctx, http.MethodGet, "/hub/api/", nil, &info, http.StatusOK); err != nil {
 		return "", err
 	}
-	// The version is told to anyone; who a token belongs to is not.
-	return info.Version, nil
+	return info.Version, c.call(ctx, http.MethodGet, "/hub/api/user", nil, nil, http.StatusOK)
 }
 
-// EnsureUser makes the user unless there is one.
+// EnsureUser creates the user unless it exists.
 func (c *Client) EnsureUser(ctx context.Context, user string) error {
 	return c.call(ctx, http.MethodPost, "/hub/api/users/"+url.PathEscape(user), nil, nil,
 		http.StatusCreated, http.StatusConflict)
 }
 
 // Start asks for a server; options are its user options. The default server has the name "". No error means that the
-// start has begun: whether it works out, Progress tells.
+// start has begun; Progress reports how it ends.
 func (c *Client) Start(ctx context.Context, user, server string, options map[string]any) error {
 	return c.call(ctx, http.MethodPost, serverPath(user, server), options, nil, http.StatusCreated, http.StatusAccepted)
 }
 
-// Stop stops a server and removes it. A server that is not there is no error.
+// Stop stops a server and removes it. A server that does not exist is not an error.
 func (c *Client) Stop(ctx context.Context, user, server string) error {
 	var body any
 	if server != "" {
@@ -92,7 +94,7 @@ func whileBusy(ctx context.Context, ask func() error) error {
 	}
 }
 
-// Server is what the hub knows of a started server.
+// Server is the hub's model of a started server.
 type Server struct {
 	Name        string         `json:"name"`
 	Ready       bool           `json:"ready"`
@@ -102,7 +104,7 @@ type Server struct {
 	UserOptions map[string]any `json:"user_options"`
 }
 
-// Servers lists a user's servers by name, those that are starting or stopping too.
+// Servers returns a user's servers by name, including those that are starting or stopping.
 func (c *Client) Servers(ctx context.Context, user string) (map[string]Server, error) {
 	var model struct {
 		Servers map[string]Server `json:"servers"`
@@ -114,7 +116,7 @@ func (c *Client) Servers(ctx context.Context, user string) (map[string]Server, e
 	return model.Servers, nil
 }
 
-// WaitGone waits until the hub lists the server no more.
+// WaitGone waits until the hub no longer lists the server.
 func (c *Client) WaitGone(ctx context.Context, user, server string) error {
 	for {
 		servers, err := c.Servers(ctx, user)
@@ -132,12 +134,12 @@ func (c *Client) WaitGone(ctx context.Context, user, server string) error {
 
 // Get opens a page of a running server through the proxy; path is what follows the server's prefix, as in
 // "api/status". Any other answer than 200 is a StatusError; redirects are not followed, since they mean that the
-// server is not there or wants a login.
+// server is not running or wants a login.
 func (c *Client) Get(ctx context.Context, user, server, path string) ([]byte, error) {
 	return c.do(ctx, http.MethodGet, serverURL(user, server)+path, nil, http.StatusOK)
 }
 
-// WaitReachable opens api/status until it answers; the last error when ctx ends first.
+// WaitReachable opens api/status until it answers. It returns the last error when ctx ends first.
 func (c *Client) WaitReachable(ctx context.Context, user, server string) error {
 	for {
 		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -198,10 +200,8 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte, want 
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: read answer: %w", method, path, err)
 	}
-	for _, code := range want {
-		if resp.StatusCode == code {
-			return answer, nil
-		}
+	if slices.Contains(want, resp.StatusCode) {
+		return answer, nil
 	}
 	return nil, &StatusError{Method: method, URL: req.URL.Redacted(), Code: resp.StatusCode, Message: message(answer)}
 }
@@ -231,11 +231,11 @@ func decode(r io.Reader, into any) error { return json.NewDecoder(r).Decode(into
 
 // message is the text of an error answer: JupyterHub's and Jupyter's are JSON with a key message.
 func message(answer []byte) string {
-	var said struct {
+	var body struct {
 		Message string `json:"message"`
 	}
-	if json.Unmarshal(answer, &said) == nil {
-		return said.Message
+	if json.Unmarshal(answer, &body) == nil {
+		return body.Message
 	}
 	return ""
 }
@@ -251,7 +251,7 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// IsCode says whether err is a StatusError with this code.
+// IsCode reports whether err is a StatusError with this code.
 func IsCode(err error, code int) bool {
 	var status *StatusError
 	return errors.As(err, &status) && status.Code == code

@@ -57,7 +57,7 @@ func TestPaths(t *testing.T) {
 		client.Start(ctx, "ann b", "lab", map[string]any{"system": "local"}),
 		client.Start(ctx, "ann b", "", nil),
 		client.Stop(ctx, "ann b", "lab"),
-		client.Stop(ctx, "ann b", ""), // not there: no error
+		client.Stop(ctx, "ann b", ""), // does not exist: not an error
 		client.WaitReachable(ctx, "ann b", "lab"),
 		client.WaitReachable(ctx, "ann b", ""),
 	} {
@@ -72,6 +72,22 @@ func TestPaths(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, *asked); diff != "" {
 		t.Errorf("requests (-want +got)\n%s", diff)
+	}
+}
+
+func TestVersionNeedsTheToken(t *testing.T) {
+	answers := map[string]func(http.ResponseWriter, *http.Request){
+		"GET /hub/api/":     text(http.StatusOK, `{"version": "5.5.4"}`),
+		"GET /hub/api/user": text(http.StatusOK, `{"kind": "service"}`),
+	}
+	client, _ := hub(t, answers)
+	if version, err := client.Version(t.Context()); err != nil || version != "5.5.4" {
+		t.Errorf("version %q, %v", version, err)
+	}
+	// A hub tells its version to anyone.
+	answers["GET /hub/api/user"] = text(http.StatusForbidden, `{"message": "Missing or invalid credentials."}`)
+	if _, err := client.Version(t.Context()); !IsCode(err, http.StatusForbidden) {
+		t.Errorf("a token that the hub refuses: %v", err)
 	}
 }
 

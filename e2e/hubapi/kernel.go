@@ -46,7 +46,7 @@ func (c *Client) OpenKernel(ctx context.Context, user, server string) (*Kernel, 
 	return k, k.dial(ctx)
 }
 
-// Reopen opens the channels of the same kernel again, after the way to it was broken.
+// Reopen opens the channels of the same kernel again, after its connection broke.
 func (k *Kernel) Reopen(ctx context.Context) (*Kernel, error) {
 	_ = k.conn.CloseNow()
 	again := *k
@@ -69,23 +69,21 @@ func (k *Kernel) dial(ctx context.Context) error {
 
 // Run executes a cell and returns what it printed; an exception in the cell is an error.
 func (k *Kernel) Run(ctx context.Context, code string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute) // a message that is lost would be waited for without end
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute) // a lost message would never come
 	defer cancel()
 	id, err := randomID()
 	if err != nil {
 		return "", err
 	}
 	content, err := json.Marshal(map[string]any{
-		"code": code, "silent": false,
-		"store_history": false, "stop_on_error": true,
+		"code": code, "silent": false, "store_history": false, "stop_on_error": true,
 	})
 	if err != nil {
 		return "", err
 	}
 	request := message5{
 		Header: map[string]any{
-			"msg_id": id, "msg_type": "execute_request", "username": "",
-			"session": id, "version": "5.3",
+			"msg_id": id, "msg_type": "execute_request", "username": "", "session": id, "version": "5.3",
 		},
 		ParentHeader: map[string]any{}, Metadata: map[string]any{}, Content: content,
 		Channel: "shell", Buffers: []any{},

@@ -19,9 +19,10 @@ type Event struct {
 	URL         string  `json:"url"`
 }
 
-// StartError is a start that ended with a failure; Message is what the user was told.
+// StartError is a start that failed; Message is the reason that the user sees.
 type StartError struct{ Message string }
 
+// Error returns the reason as the user sees it.
 func (e *StartError) Error() string { return e.Message }
 
 // Progress follows a start until the server is ready (no error) or has failed (a StartError). Each event goes to see,
@@ -49,7 +50,7 @@ func (c *Client) Progress(ctx context.Context, user, server string, see func(Eve
 	}
 	defer resp.Body.Close()
 	var last Event
-	// The hub's own failed event repeats what failed, at times in fewer words: the longest is kept.
+	// The hub's own failure event repeats the reason, at times in fewer words: the longest is kept.
 	failure := ""
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, 1<<20)

@@ -12,20 +12,20 @@ import (
 // checker checks one system after the other.
 type checker struct {
 	hub      *hubapi.Client
-	clusters *clusters // nil: the clusters are not looked into
+	clusters *clusters // nil: do not look into the clusters
 	opts     options
 	say      func(format string, args ...any)
 }
 
-// result is what one system's row of the table tells.
+// result is one system's row of the table.
 type result struct {
 	system string
 	// start is from the request to ready, request one request through the proxy (and the tunnel), kernel one cell.
 	start, request, kernel time.Duration
-	// way is how the hub reaches the server: "direct", "tunnel", or "" when that is not known.
-	way string
-	// gone names where the stopped server was looked for.
-	gone []string
+	// route is how the hub reaches the server: "direct", "tunnel", or "" when that is not known.
+	route string
+	// removed names the places that no longer know the stopped server.
+	removed []string
 	// part is what failed, "" when nothing did; err why, look where to find out more.
 	part, look string
 	err        error
@@ -38,97 +38,97 @@ type step struct {
 	do   func(context.Context, *result) error
 }
 
+// server is the name of the server, the same on each system: with a system's name it could be longer than allowed.
+const server = "verify"
+
 // system runs all steps for one system and stops the server whatever happens.
 func (c *checker) system(ctx context.Context, target target) result {
 	ctx, cancel := context.WithTimeout(ctx, c.opts.timeout)
 	defer cancel()
 	r := result{system: target.system}
-	// on one system after the other; with a system's name it could be longer than a server's may be
-	const server = "verify"
-	user := c.opts.user
-	hubLog := fmt.Sprintf("kubectl --namespace %s logs deployment/hub", c.opts.hubNamespace)
-	outpostLog := fmt.Sprintf("in the cluster of %s: kubectl --namespace %s logs deployment/outpost",
-		target.system, c.opts.outpostNamespace)
-	pods := fmt.Sprintf("in the cluster of %s: kubectl --namespace %s get pods,events",
-		target.system, c.opts.outpostNamespace)
+	for _, step := range c.steps(target) {
+		if err := step.do(ctx, &r); err != nil {
+			r.part, r.look, r.err = step.part, step.look, err
+			c.say("%s: FAILED at %s: %v", target.system, step.part, err)
+			c.cleanUp(ctx, target)
+			break
+		}
+	}
+	return r
+}
 
-	steps := []step{
+// steps are the parts of the check of one system, each with what to look at when it fails.
+func (c *checker) steps(target target) []step {
+	hubLog := fmt.Sprintf("kubectl --namespace %s logs deployment/hub", c.opts.hubNamespace)
+	there := fmt.Sprintf("in the cluster of %s: kubectl --namespace %s ", target.system, c.opts.outpostNamespace)
+	outpostLog, pods := there+"logs deployment/outpost", there+"get pods,events"
+	return []step{
 		{
 			"hub", "is the hub's address right, and the token that of a service with the role for this user? " + hubLog,
-			func(ctx context.Context, _ *result) error {
-				version, err := c.hub.Version(ctx)
-				if err != nil {
-					return err
-				}
-				c.say("%s: JupyterHub %s answers", target.system, version)
-				return c.hub.EnsureUser(ctx, user)
-			},
+			func(ctx context.Context, _ *result) error { return c.greet(ctx, target.system) },
 		},
-		{"old server", hubLog, func(ctx context.Context, _ *result) error {
-			if err := c.hub.Stop(ctx, user, server); err != nil {
-				return err
-			}
-			return c.hub.WaitGone(ctx, user, server)
-		}},
-		{"start", outpostLog + "; " + pods, func(ctx context.Context, r *result) error {
-			return c.start(ctx, user, server, target.system, r)
-		}},
 		{
-			"proxy and tunnel",
-			"is there a Service of the server's name in the hub's namespace, and do policies admit the proxy? " +
-				hubLog + " | grep -i tunnel", func(ctx context.Context, r *result) error {
-				return c.open(ctx, user, server, target, r)
-			},
+			"old server", hubLog,
+			func(ctx context.Context, _ *result) error { return c.stop(ctx) },
 		},
-		{"kernel", "the server's own log; " + pods, func(ctx context.Context, r *result) error {
-			return c.cell(ctx, user, server, r)
-		}},
+		{"start", outpostLog + "; " + pods, c.start},
+		{"proxy and tunnel", "is there a Service of the server's name in the hub's namespace, and do policies admit " +
+			"the proxy? " + hubLog + " | grep -i tunnel", c.open},
+		{"kernel", "the server's own log; " + pods, c.cell},
 		{"stop", hubLog, func(ctx context.Context, r *result) error {
-			if err := c.hub.Stop(ctx, user, server); err != nil {
+			if err := c.stop(ctx); err != nil {
 				return err
 			}
-			if err := c.hub.WaitGone(ctx, user, server); err != nil {
-				return err
-			}
-			r.gone = append(r.gone, "hub")
+			r.removed = append(r.removed, "hub")
 			return nil
 		}},
-		{"gone", outpostLog + "; " + pods, func(ctx context.Context, r *result) error {
+		{"removal", outpostLog + "; " + pods, func(ctx context.Context, r *result) error {
 			if c.clusters == nil {
 				return nil
 			}
 			return c.clusters.waitGone(ctx, target, server, r)
 		}},
 	}
-	for _, step := range steps {
-		if err := step.do(ctx, &r); err != nil {
-			r.part, r.look, r.err = step.part, step.look, err
-			c.say("%s: FAILED at %s: %v", target.system, step.part, err)
-			break
-		}
-	}
-	if r.part != "" {
-		// Whatever was started is stopped, also when time is up.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		defer cancel()
-		if err := c.hub.Stop(ctx, user, server); err != nil {
-			c.say("%s: the server could not be stopped: %v", target.system, err)
-		}
-	}
-	return r
 }
 
-func (c *checker) start(ctx context.Context, user, server, system string, r *result) error {
-	options := map[string]any{"system": system}
+// greet asks the hub for its version, and makes the user.
+func (c *checker) greet(ctx context.Context, system string) error {
+	version, err := c.hub.Version(ctx)
+	if err != nil {
+		return err
+	}
+	c.say("%s: JupyterHub %s answers", system, version)
+	return c.hub.EnsureUser(ctx, c.opts.user)
+}
+
+// stop stops the server and waits until the hub no longer lists it.
+func (c *checker) stop(ctx context.Context) error {
+	if err := c.hub.Stop(ctx, c.opts.user, server); err != nil {
+		return err
+	}
+	return c.hub.WaitGone(ctx, c.opts.user, server)
+}
+
+// cleanUp stops what was started, also when time is up.
+func (c *checker) cleanUp(ctx context.Context, target target) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if err := c.hub.Stop(ctx, c.opts.user, server); err != nil {
+		c.say("%s: the server could not be stopped: %v", target.system, err)
+	}
+}
+
+func (c *checker) start(ctx context.Context, r *result) error {
+	options := map[string]any{"system": r.system}
 	if c.opts.flavor != "" {
 		options["flavor"] = c.opts.flavor
 	}
 	began := time.Now()
-	if err := c.hub.Start(ctx, user, server, options); err != nil {
+	if err := c.hub.Start(ctx, c.opts.user, server, options); err != nil {
 		return err
 	}
-	err := c.hub.Progress(ctx, user, server, func(e hubapi.Event) {
-		c.say("%s: %3.0f %% %s", system, e.Progress, e.Message)
+	err := c.hub.Progress(ctx, c.opts.user, server, func(e hubapi.Event) {
+		c.say("%s: %3.0f %% %s", r.system, e.Progress, e.Message)
 	})
 	r.start = time.Since(began)
 	return err
@@ -136,26 +136,26 @@ func (c *checker) start(ctx context.Context, user, server, system string, r *res
 
 // open asks the server through the proxy. The first answer may still carry the opening of connections, so the second
 // is the one measured.
-func (c *checker) open(ctx context.Context, user, server string, target target, r *result) error {
+func (c *checker) open(ctx context.Context, r *result) error {
 	for range 2 {
 		began := time.Now()
-		if _, err := c.hub.Get(ctx, user, server, "api/status"); err != nil {
+		if _, err := c.hub.Get(ctx, c.opts.user, server, "api/status"); err != nil {
 			return err
 		}
 		r.request = time.Since(began)
 	}
-	c.say("%s: the server answers through the proxy in %s", target.system, r.request.Round(time.Millisecond))
+	c.say("%s: the server answers through the proxy in %s", r.system, r.request.Round(time.Millisecond))
 	if c.clusters == nil {
 		return nil
 	}
 	var err error
-	r.way, err = c.clusters.way(ctx, server)
+	r.route, err = c.clusters.route(ctx, server)
 	return err
 }
 
 // cell runs a cell twice: the first waits for the kernel to come up, the second is the round trip.
-func (c *checker) cell(ctx context.Context, user, server string, r *result) (err error) {
-	kernel, err := c.hub.OpenKernel(ctx, user, server)
+func (c *checker) cell(ctx context.Context, r *result) (err error) {
+	kernel, err := c.hub.OpenKernel(ctx, c.opts.user, server)
 	if err != nil {
 		return err
 	}

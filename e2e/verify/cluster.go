@@ -66,8 +66,8 @@ func openClusters(opts options) (*clusters, error) {
 	return c, nil
 }
 
-// way says how the hub reaches the server: by a tunnel there is a Service for it beside the hub.
-func (c *clusters) way(ctx context.Context, server string) (string, error) {
+// route returns how the hub reaches the server: for a tunnel there is a Service beside the hub.
+func (c *clusters) route(ctx context.Context, server string) (string, error) {
 	services, err := c.hubServices(ctx, server)
 	if err != nil {
 		return "", err
@@ -98,24 +98,24 @@ func (c *clusters) hubServices(ctx context.Context, server string) ([]string, er
 func (c *clusters) waitGone(ctx context.Context, target target, server string, r *result) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if err := c.wait(ctx, "beside the hub",
-		func() ([]string, error) { return c.hubServices(ctx, server) }); err != nil {
+	besideHub := func() ([]string, error) { return c.hubServices(ctx, server) }
+	if err := c.wait(ctx, "beside the hub", besideHub); err != nil {
 		return err
 	}
 	system, ok := c.systems[target.context]
 	if !ok {
 		return nil
 	}
-	if err := c.wait(ctx, "in the cluster",
-		func() ([]string, error) { return c.objects(ctx, system, server) }); err != nil {
+	inCluster := func() ([]string, error) { return c.objects(ctx, system, server) }
+	if err := c.wait(ctx, "in the cluster", inCluster); err != nil {
 		return err
 	}
-	r.gone = append(r.gone, "cluster")
-	if err := c.wait(ctx, "in the outpost's list",
-		func() ([]string, error) { return c.listed(ctx, system, target.system, server) }); err != nil {
+	r.removed = append(r.removed, "cluster")
+	inList := func() ([]string, error) { return c.listed(ctx, system, target.system, server) }
+	if err := c.wait(ctx, "in the outpost's list", inList); err != nil {
 		return err
 	}
-	r.gone = append(r.gone, "outpost")
+	r.removed = append(r.removed, "outpost")
 	return nil
 }
 
@@ -131,7 +131,7 @@ func (c *clusters) wait(ctx context.Context, where string, left func() ([]string
 		select {
 		case <-time.After(500 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("the server is stopped, but %s there still are: %s", where, strings.Join(names, ", "))
+			return fmt.Errorf("the server is stopped, but still %s: %s", where, strings.Join(names, ", "))
 		}
 	}
 }
@@ -179,7 +179,7 @@ func (c *clusters) listed(ctx context.Context, system cluster, name, server stri
 		Name string `json:"name"`
 	}
 	if err := json.Unmarshal(body, &services); err != nil {
-		return nil, fmt.Errorf("the outpost's list: %w", err)
+		return nil, fmt.Errorf("read the outpost's list: %w", err)
 	}
 	for _, service := range services {
 		if service.Name == server {

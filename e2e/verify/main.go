@@ -1,12 +1,12 @@
 // Command verify shows that a deployed hub and its outposts work together: on each system it starts a server through
 // the hub's REST API, follows the progress, opens the server through the proxy, runs a cell in a kernel over the
-// WebSocket, stops the server, and looks that it is gone from the hub, the outpost and the cluster.
+// WebSocket, stops the server, and checks that it is removed from the hub, the outpost and the cluster.
 //
 //	pulumi stack output -s local --show-secrets --json | verify --outputs -
 //	verify --hub http://10.77.0.2:30000 --token-file .state/verify-token --systems local,remote
 //
 // It works against any pair, with nothing but a token. With --kubeconfig it also looks into the clusters: their
-// contexts are given as system=context, or bear the names of the systems.
+// contexts are given as system=context, or are named for the systems.
 package main
 
 import (
@@ -86,20 +86,43 @@ func run(
 	return 0
 }
 
+// inputs are the flags that say where more of the options are.
+type inputs struct{ systems, tokenFile, outputs string }
+
 func parse(args []string, getenv func(string) string, stdin io.Reader, stderr io.Writer) (options, error) {
 	var opts options
-	var systems, tokenFile, outputs string
+	var in inputs
 	flags := flag.NewFlagSet("verify", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&outputs, "outputs", "",
-		"file with what the hub's stack gives out as JSON, secrets too; - for standard input. It says --hub, --user, "+
-			"--systems and the token")
+	register(flags, &opts, &in)
+	if err := flags.Parse(args); err != nil {
+		return opts, err
+	}
+	var err error
+	if opts.token, err = readToken(in.tokenFile, getenv); err != nil {
+		return opts, err
+	}
+	opts.systems = parseSystems(in.systems)
+	if in.outputs != "" {
+		stack, err := readOutputs(in.outputs, stdin)
+		if err != nil {
+			return opts, fmt.Errorf("--outputs: %w", err)
+		}
+		opts.complete(stack)
+	}
+	opts.user = cmp.Or(opts.user, "outpost-verify")
+	return opts, opts.check()
+}
+
+func register(flags *flag.FlagSet, opts *options, in *inputs) {
+	flags.StringVar(&in.outputs, "outputs", "",
+		"file with the outputs of the hub's stack as JSON, secrets too; - for standard input. "+
+			"They give --hub, --user, --systems and the token")
 	flags.StringVar(&opts.hub, "hub", "", "where users open the hub, as http://10.77.0.2:30000")
-	flags.StringVar(&tokenFile, "token-file", "", "file with the API token; or the variable VERIFY_TOKEN")
-	flags.StringVar(&opts.user, "user", "",
-		"the user that the token may act for; outpost-verify if nothing says another")
-	flags.StringVar(&systems, "systems", "", "systems to check, as local,remote or local=CONTEXT,remote=CONTEXT")
-	flags.StringVar(&opts.flavor, "flavor", "", "flavor to ask for; the system's default when empty")
+	flags.StringVar(&in.tokenFile, "token-file", "", "file with the API token; or the variable VERIFY_TOKEN")
+	flags.StringVar(&opts.user, "user", "", "the user that the token may act for (default outpost-verify)")
+	flags.StringVar(&in.systems, "systems", "", "systems to check, as local,remote or local=CONTEXT,remote=CONTEXT")
+	flags.StringVar(&opts.flavor, "flavor", "", "flavor to ask for (default: the system's)")
 	flags.DurationVar(&opts.timeout, "timeout", 5*time.Minute, "for one system")
 	flags.StringVar(&opts.caFile, "ca", "", "certificate authority of the hub's address, PEM")
 	flags.StringVar(&opts.kubeconfig, "kubeconfig", "", "look into the clusters too")
@@ -107,51 +130,65 @@ func parse(args []string, getenv func(string) string, stdin io.Reader, stderr io
 	flags.StringVar(&opts.hubNamespace, "hub-namespace", "jupyter", "namespace of the hub")
 	flags.StringVar(&opts.outpostNamespace, "outpost-namespace", "outpost",
 		"namespace of the outposts and their servers")
-	if err := flags.Parse(args); err != nil {
-		return opts, err
+}
+
+// readToken returns the token of a file, or of the environment when no file is named.
+func readToken(file string, getenv func(string) string) (string, error) {
+	if file == "" {
+		return getenv("VERIFY_TOKEN"), nil
 	}
-	opts.token = getenv("VERIFY_TOKEN")
-	if tokenFile != "" {
-		text, err := os.ReadFile(tokenFile)
-		if err != nil {
-			return opts, fmt.Errorf("--token-file: %w", err)
-		}
-		opts.token = strings.TrimSpace(string(text))
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("--token-file: %w", err)
 	}
-	if outputs != "" {
-		told, err := readOutputs(outputs, stdin)
-		if err != nil {
-			return opts, fmt.Errorf("--outputs: %w", err)
-		}
-		opts.hub, opts.token, opts.user = cmp.Or(opts.hub, told.HubURL), cmp.Or(opts.token, told.VerifyToken),
-			cmp.Or(opts.user, told.VerifyUser)
-		for _, name := range told.SystemNames {
-			if systems == "" && opts.kubeconfig != "" {
-				opts.systems = append(opts.systems, target{name, name})
-			} else if systems == "" {
-				opts.systems = append(opts.systems, target{system: name})
-			}
-		}
-	}
-	opts.user = cmp.Or(opts.user, "outpost-verify")
-	for _, word := range strings.Split(systems, ",") {
+	return strings.TrimSpace(string(text)), nil
+}
+
+// parseSystems reads a list such as local,remote or local=CONTEXT,remote=CONTEXT.
+func parseSystems(list string) []target {
+	var targets []target
+	for _, word := range strings.Split(list, ",") {
 		if name, clusterContext, _ := strings.Cut(strings.TrimSpace(word), "="); name != "" {
-			opts.systems = append(opts.systems, target{system: name, context: clusterContext})
+			targets = append(targets, target{system: name, context: clusterContext})
 		}
 	}
+	return targets
+}
+
+// complete fills in what no flag has set. With a kubeconfig, the contexts are taken to bear the systems' names.
+func (o *options) complete(stack outputs) {
+	o.hub = cmp.Or(o.hub, stack.HubURL)
+	o.token = cmp.Or(o.token, stack.VerifyToken)
+	o.user = cmp.Or(o.user, stack.VerifyUser)
+	if len(o.systems) > 0 {
+		return
+	}
+	for _, name := range stack.SystemNames {
+		system := target{system: name}
+		if o.kubeconfig != "" {
+			system.context = name
+		}
+		o.systems = append(o.systems, system)
+	}
+}
+
+// check names the flags without which nothing can be checked.
+func (o *options) check() error {
 	var missing []string
-	for name, value := range map[string]string{"--hub": opts.hub, "--token-file": opts.token, "--user": opts.user} {
-		if value == "" {
-			missing = append(missing, name)
+	for _, flag := range []struct{ name, value string }{
+		{"--hub", o.hub}, {"--token-file", o.token}, {"--user", o.user},
+	} {
+		if flag.value == "" {
+			missing = append(missing, flag.name)
 		}
 	}
-	if len(opts.systems) == 0 {
+	if len(o.systems) == 0 {
 		missing = append(missing, "--systems")
 	}
 	if len(missing) > 0 {
-		return opts, fmt.Errorf("needed: %s (--help lists all flags)", strings.Join(missing, ", "))
+		return fmt.Errorf("missing: %s (--help lists all flags)", strings.Join(missing, ", "))
 	}
-	return opts, nil
+	return nil
 }
 
 // outputs are those of the hub's stack that the check needs: see stacks/outputs.go.
@@ -162,19 +199,19 @@ type outputs struct {
 	SystemNames []string `json:"systemNames"`
 }
 
-func readOutputs(file string, stdin io.Reader) (told outputs, err error) {
+func readOutputs(file string, stdin io.Reader) (stack outputs, err error) {
 	if file != "-" {
 		opened, err := os.Open(file)
 		if err != nil {
-			return told, err
+			return stack, err
 		}
 		defer opened.Close()
 		stdin = opened
 	}
-	if err := json.NewDecoder(stdin).Decode(&told); err != nil {
-		return told, fmt.Errorf("no outputs of a stack: %w", err)
+	if err := json.NewDecoder(stdin).Decode(&stack); err != nil {
+		return stack, fmt.Errorf("not the outputs of a stack: %w", err)
 	}
-	return told, nil
+	return stack, nil
 }
 
 func newHTTPClient(caFile string) (*http.Client, error) {

@@ -18,7 +18,7 @@ import (
 )
 
 // TestE2ESecondPair changes one key of the hub's stack, its image, to the newest JupyterHub and client. The hub takes
-// over a copy of the database, a server that runs outlives the change, and the check passes. Then the first pair is put
+// over a copy of the database, a running server outlives the change, and the check passes. Then the first pair is put
 // back: a database does not go back to an older JupyterHub, which is why the second pair has a copy.
 func TestE2ESecondPair(t *testing.T) {
 	d := deployed.Open(t)
@@ -75,15 +75,15 @@ with sqlite3.connect("/srv/jupyterhub/jupyterhub.sqlite") as first:
 		t.Errorf("a server of the first pair is not reachable behind the second: %v", err)
 	}
 	t.Logf("the running server answers %.1f s after the change", time.Since(began).Seconds())
-	var table, said bytes.Buffer
+	var table, log bytes.Buffer
 	getenv := func(name string) string { return map[string]string{"VERIFY_TOKEN": d.Token}[name] }
 	code := verify(ctx, []string{
-		"--hub", d.HubURL, "--user", d.User, "--systems", "local=local,remote=remote", "--kubeconfig",
-		d.Kubeconfig, "--hub-context", "local",
-	}, getenv, nil, &table, &said)
+		"--hub", d.HubURL, "--user", d.User, "--systems", "local=local,remote=remote",
+		"--kubeconfig", d.Kubeconfig, "--hub-context", "local",
+	}, getenv, nil, &table, &log)
 	t.Logf("\n%s", &table)
-	if code != 0 || !strings.Contains(said.String(), "JupyterHub "+version+" answers") {
-		t.Errorf("the check of %s ended with %d\n%s", image, code, &said)
+	if code != 0 || !strings.Contains(log.String(), "JupyterHub "+version+" answers") {
+		t.Errorf("the check of %s ended with %d\n%s", image, code, &log)
 	}
 }
 
@@ -104,7 +104,7 @@ func up(ctx context.Context, t *testing.T, d *deployed.Deployed, config string) 
 	t.Logf("pulumi up with %s: %.1f s", filepath.Base(config), time.Since(began).Seconds())
 }
 
-// changed is a copy of the config of the hub's stack in which some keys of the hub are other ones.
+// changed writes a copy of the config of the hub's stack with some keys of the hub replaced.
 func changed(t *testing.T, d *deployed.Deployed, hub map[string]any) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(d.Root, "Pulumi.local.yaml"))

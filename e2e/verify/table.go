@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// printTable writes one row for each system and, below, what to look at where something failed. It says whether all
-// is well.
+// printTable writes one row for each system and, below, what to look at where something failed. It reports whether
+// nothing did.
 func printTable(w io.Writer, results []result) bool {
-	well := true
+	passed := true
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "SYSTEM\tSTART\tROUTE\tREQUEST\tKERNEL\tREMOVED FROM\tVERDICT")
 	for _, r := range results {
 		verdict := "ok"
 		if r.part != "" {
 			verdict = "FAILED: " + r.part
-			well = false
+			passed = false
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.system, seconds(r.start), orDash(r.way),
-			milliseconds(r.request), milliseconds(r.kernel), orDash(strings.Join(r.gone, ", ")), verdict)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.system, seconds(r.start), orDash(r.route),
+			milliseconds(r.request), milliseconds(r.kernel), orDash(strings.Join(r.removed, ", ")), verdict)
 	}
 	_ = table.Flush()
 	for _, r := range results {
@@ -29,7 +29,7 @@ func printTable(w io.Writer, results []result) bool {
 			fmt.Fprintf(w, "\n%s failed at %s: %v\n  look at: %s\n", r.system, r.part, r.err, r.look)
 		}
 	}
-	return well
+	return passed
 }
 
 func seconds(d time.Duration) string {
