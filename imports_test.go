@@ -23,7 +23,8 @@ const modulePath = "github.com/outposts-dev/outposts"
 // import none. Tests may add what testOnly lists, and every package's own ...test helpers.
 var allowed = map[string][]string{
 	"server": {
-		"server/config", "server/httpapi", "server/hubclient", "server/outpost", "server/seal", "server/sshd", "server/store",
+		"server/config", "server/flavor", "server/httpapi", "server/hubclient", "server/outpost", "server/seal", "server/sshd",
+		"server/store",
 	},
 	"infra/hub":     {"infra/schema"},
 	"infra/outpost": {"charts", "infra/schema"},
@@ -31,19 +32,20 @@ var allowed = map[string][]string{
 		"server", "server/config", "server/footprint", "server/kube", "server/kubespawner/options", "server/outpost",
 	},
 	"server/config":    {"server/outpost"},
-	"server/httpapi":   {"server/outpost", "server/source"},
-	"server/hubclient": {"server/outpost"},
+	"server/flavor":    {"server/excerpt", "server/pattern", "server/python"},
+	"server/httpapi":   {"server/flavor", "server/outpost", "server/python", "server/source"},
+	"server/hubclient": {"server/flavor", "server/outpost"},
 	"server/kube": {
-		"server/excerpt", "server/kubespawner", "server/kubespawner/options", "server/outpost",
+		"server/excerpt", "server/flavor", "server/kubespawner", "server/kubespawner/options", "server/outpost",
 	},
-	"server/kubespawner":                 {"server/kubespawner/options", "server/kubespawner/pyformat", "server/outpost"},
+	"server/kubespawner":                 {"server/flavor", "server/kubespawner/options", "server/kubespawner/pyformat", "server/outpost"},
 	"server/kubespawner/kubespawnertest": {"server/outpost"},
 	"server/kubespawner/options":         {"server/outpost"},
-	"server/outpost":                     {"server/excerpt"},
-	"server/outpost/outposttest":         {"server/outpost"},
+	"server/outpost":                     {"server/excerpt", "server/flavor", "server/pattern"},
+	"server/outpost/outposttest":         {"server/flavor", "server/outpost"},
 	"server/sshd":                        {"server/source", "server/sshd/wire"},
-	"server/store":                       {"server/outpost", "server/seal"},
-	"server/store/storetest":             {"server/outpost"},
+	"server/store":                       {"server/flavor", "server/outpost", "server/python", "server/seal"},
+	"server/store/storetest":             {"server/flavor", "server/outpost"},
 	"stacks":                             {"infra/cluster", "infra/credentials", "infra/hub", "infra/outpost", "infra/schema"},
 }
 
@@ -84,8 +86,8 @@ func TestImportsPlanted(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"server/httpapi/bad.go: server/httpapi imports server/store; the table allows server/outpost, server/source",
-		"server/outpost/bad.go: server/outpost imports server/outpost/outposttest; the table allows server/excerpt",
+		"server/httpapi/bad.go: server/httpapi imports server/store; the table allows server/flavor, server/outpost, server/python, server/source",
+		"server/outpost/bad.go: server/outpost imports server/outpost/outposttest; the table allows server/excerpt, server/flavor, server/pattern",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("violations (-want +got):\n%s", diff)

@@ -10,22 +10,22 @@ import (
 	"slices"
 
 	"github.com/outposts-dev/outposts/server/config"
-	"github.com/outposts-dev/outposts/server/outpost"
+	"github.com/outposts-dev/outposts/server/flavor"
 )
 
 // readFlavors reads the flavors file; nil without one.
-func readFlavors(cfg config.Config, log *slog.Logger) (*outpost.Flavors, error) {
-	return readFlavorsFile("OUTPOST_FLAVORS_PATH", cfg.FlavorsPath, outpost.ParseFlavors, log)
+func readFlavors(cfg config.Config, log *slog.Logger) (*flavor.Flavors, error) {
+	return readFlavorsFile("OUTPOST_FLAVORS_PATH", cfg.FlavorsPath, flavor.Parse, log)
 }
 
 // readCredits reads the credits file; nil without one.
-func readCredits(cfg config.Config, log *slog.Logger) (*outpost.Flavors, error) {
-	return readFlavorsFile("OUTPOST_CREDITS_PATH", cfg.CreditsPath, outpost.ParseCredits, log)
+func readCredits(cfg config.Config, log *slog.Logger) (*flavor.Flavors, error) {
+	return readFlavorsFile("OUTPOST_CREDITS_PATH", cfg.CreditsPath, flavor.ParseCredits, log)
 }
 
 func readFlavorsFile(
-	variable, path string, parse func([]byte) (*outpost.Flavors, error), log *slog.Logger,
-) (*outpost.Flavors, error) {
+	variable, path string, parse func([]byte) (*flavor.Flavors, error), log *slog.Logger,
+) (*flavor.Flavors, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

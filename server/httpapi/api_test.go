@@ -22,6 +22,7 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -37,7 +38,7 @@ type fake struct {
 	polled   outpost.PollResult
 	logs     []string
 	services []outpost.Summary
-	flavors  map[string]outpost.Flavor
+	flavors  map[string]flavor.Flavor
 	err      error
 	block    chan struct{} // if set, Start waits for it or the request's end
 }
@@ -72,18 +73,18 @@ func (f *fake) Stop(_ context.Context, k outpost.Key, o outpost.StopOptions) ([]
 
 func (f *fake) List(context.Context, string) ([]outpost.Summary, error) { return f.services, f.err }
 
-func (f *fake) Flavors(context.Context, string) (map[string]outpost.Flavor, error) {
+func (f *fake) Flavors(context.Context, string) (map[string]flavor.Flavor, error) {
 	return f.flavors, f.err
 }
 
-func (f *fake) UserFlavors(_ context.Context, _ string, authentication any) (map[string]outpost.Flavor, error) {
+func (f *fake) UserFlavors(_ context.Context, _ string, authentication any) (map[string]flavor.Flavor, error) {
 	f.asked = append(f.asked, authentication)
 	return f.flavors, f.err
 }
 
-func (f *fake) Credits(string) (map[string]outpost.Flavor, error) { return f.flavors, f.err }
+func (f *fake) Credits(string) map[string]flavor.Flavor { return f.flavors }
 
-func (f *fake) UserCredits(_ string, authentication any) (map[string]outpost.Flavor, error) {
+func (f *fake) UserCredits(_ string, authentication any) (map[string]flavor.Flavor, error) {
 	f.asked = append(f.asked, authentication)
 	return f.flavors, f.err
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/outposts-dev/outposts/server/outpost"
+	"github.com/outposts-dev/outposts/server/python"
 )
 
 // readBody reads a body within the limits of size and time. If it cannot, it writes the answer.
@@ -81,7 +82,7 @@ func decodeStart(body []byte) (r outpost.StartRequest, wrong problems) {
 		Misc:        d.object(fields, "misc"),
 	}
 	for name, value := range env {
-		r.Body.Env[name] = outpost.EnvText(value)
+		r.Body.Env[name] = python.Str(value)
 	}
 	r.StartID = d.startID(r.Body.UserOptions)
 	r.Flavor = d.flavor(r.Body.UserOptions["flavor"], fields["flavor"])

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 
+	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -23,8 +24,7 @@ func userFlavors(s *Server, w http.ResponseWriter, r *http.Request, hub string) 
 
 // credits answers GET /credits/.
 func credits(s *Server, w http.ResponseWriter, r *http.Request, hub string) {
-	list, err := s.manager.Credits(hub)
-	s.writeFlavors(w, r, hub, list, err)
+	s.writeFlavors(w, r, hub, s.manager.Credits(hub), nil)
 }
 
 // userCredits answers POST /usercredits.
@@ -36,14 +36,14 @@ func userCredits(s *Server, w http.ResponseWriter, r *http.Request, hub string) 
 }
 
 func (s *Server) writeFlavors(
-	w http.ResponseWriter, r *http.Request, hub string, list map[string]outpost.Flavor, err error,
+	w http.ResponseWriter, r *http.Request, hub string, list map[string]flavor.Flavor, err error,
 ) {
 	if err != nil {
 		s.writeError(w, r, hub, err)
 		return
 	}
 	if list == nil {
-		list = map[string]outpost.Flavor{}
+		list = map[string]flavor.Flavor{}
 	}
 	s.write(w, r, hub, http.StatusOK, list)
 }

@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/outposts-dev/outposts/server/outpost"
+	"github.com/outposts-dev/outposts/server/flavor"
 )
 
 func TestFlavorAndCreditRoutes(t *testing.T) {
@@ -22,7 +22,7 @@ func TestFlavorAndCreditRoutes(t *testing.T) {
 		r.user = "hub-a"
 		want(t, r.path+" without flavors", a.do(t, r), 200, `{}`)
 	}
-	f.flavors = map[string]outpost.Flavor{"tiny": {"max": 5, "display_name": "Tiny & <ä>", "runtime": map[string]any{"hours": 2}, "own": []any{nil}, "current": 3}}
+	f.flavors = map[string]flavor.Flavor{"tiny": {"max": 5, "display_name": "Tiny & <ä>", "runtime": map[string]any{"hours": 2}, "own": []any{nil}, "current": 3}}
 	for _, r := range routes {
 		r.user = "hub-a"
 		r.header = []string{"Content-Type: text/plain"} // is not looked at
@@ -50,6 +50,6 @@ func TestUserRoutesRefuseWhatIsNoJSON(t *testing.T) {
 
 // A flavors file in YAML can hold a number that JSON cannot.
 func TestAFlavorWithoutAJSONFormIsAnInternalError(t *testing.T) {
-	a := newAPI(t, &fake{flavors: map[string]outpost.Flavor{"tiny": {"weight": math.Inf(1), "current": 0}}}, Options{})
+	a := newAPI(t, &fake{flavors: map[string]flavor.Flavor{"tiny": {"weight": math.Inf(1), "current": 0}}}, Options{})
 	want(t, "flavors", a.do(t, request{method: "GET", path: "/flavors/", user: "hub-a"}), 419, failureBody("InternalError", internalSentence))
 }

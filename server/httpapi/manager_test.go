@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
@@ -31,9 +32,9 @@ func newWorld(t *testing.T, o outpost.Options, http Options) *world {
 	return &world{w, newAPI(t, w, http)}
 }
 
-func parsedFlavors(t *testing.T, text string) *outpost.Flavors {
+func parsedFlavors(t *testing.T, text string) *flavor.Flavors {
 	t.Helper()
-	f, err := outpost.ParseFlavors([]byte(text))
+	f, err := flavor.Parse([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +128,7 @@ func TestStartWithAFlavor(t *testing.T) {
 func TestMiscReachesTheSpawner(t *testing.T) {
 	w := newWorld(t, outpost.Options{Hubs: []outpost.Hub{{Name: "hub-a", AllowedOptions: []string{"cmd", "args"}}}}, Options{})
 	var misc map[string]json.RawMessage
-	w.Spawner.OnPlan = func(r outpost.StartRequest, _ outpost.Flavor) error { misc = r.Body.Misc; return nil }
+	w.Spawner.OnPlan = func(r outpost.StartRequest, _ flavor.Flavor) error { misc = r.Body.Misc; return nil }
 	want(t, "start", w.start(t, "lab", "1", `"misc":{"cmd":"sleep","args":"5"}`), 200, started(keyFor("hub-a", "lab", "1")))
 	if diff := cmp.Diff(map[string]json.RawMessage{"cmd": json.RawMessage(`"sleep"`), "args": json.RawMessage(`"5"`)}, misc); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -218,7 +219,7 @@ func TestAPollChangesLastUpdate(t *testing.T) {
 func TestCertificatesAreNotStored(t *testing.T) {
 	w := newWorld(t, outpost.Options{}, Options{})
 	var certs, bundles map[string]string
-	w.Spawner.OnPlan = func(r outpost.StartRequest, _ outpost.Flavor) error {
+	w.Spawner.OnPlan = func(r outpost.StartRequest, _ flavor.Flavor) error {
 		certs, bundles = r.Certs, r.TrustBundles
 		return nil
 	}
@@ -270,7 +271,7 @@ func TestAHubSetsOnlyTheOptionsAllowedForIt(t *testing.T) {
 func TestAuthStateReachesTheStart(t *testing.T) {
 	w := newWorld(t, outpost.Options{}, Options{})
 	var state map[string]string
-	w.Spawner.OnPlan = func(r outpost.StartRequest, _ outpost.Flavor) error { state = r.AuthState; return nil }
+	w.Spawner.OnPlan = func(r outpost.StartRequest, _ flavor.Flavor) error { state = r.AuthState; return nil }
 	w.start(t, "lab", "1", "", "Auth-State-access_token: secret")
 	if diff := cmp.Diff(map[string]string{"access_token": "secret"}, state); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -27,10 +28,10 @@ type Manager interface {
 	Poll(ctx context.Context, k outpost.Key, collectLogs bool) (outpost.PollResult, error)
 	Stop(ctx context.Context, k outpost.Key, o outpost.StopOptions) (logs []string, err error)
 	List(ctx context.Context, hub string) ([]outpost.Summary, error)
-	Flavors(ctx context.Context, hub string) (map[string]outpost.Flavor, error)
-	UserFlavors(ctx context.Context, hub string, authentication any) (map[string]outpost.Flavor, error)
-	Credits(hub string) (map[string]outpost.Flavor, error)
-	UserCredits(hub string, authentication any) (map[string]outpost.Flavor, error)
+	Flavors(ctx context.Context, hub string) (map[string]flavor.Flavor, error)
+	UserFlavors(ctx context.Context, hub string, authentication any) (map[string]flavor.Flavor, error)
+	Credits(hub string) map[string]flavor.Flavor
+	UserCredits(hub string, authentication any) (map[string]flavor.Flavor, error)
 }
 
 // Options is what a Server may be given. The zero value works: nobody can log in.

@@ -290,7 +290,6 @@ func TestErrorsBecomeAnswers(t *testing.T) {
 		{method: "GET", path: "/services/lab"},
 		{method: "GET", path: "/flavors/"},
 		{method: "POST", path: "/userflavors", body: "{}"},
-		{method: "GET", path: "/credits/"},
 		{method: "POST", path: "/usercredits", body: "{}"},
 	}
 	for _, test := range tests {

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -96,7 +97,7 @@ func (c *Client) PostEvent(ctx context.Context, call outpost.HubCall, e outpost.
 }
 
 // PostFlavors tells the hub its flavors with their current counts. KindFailed if the hub refused them.
-func (c *Client) PostFlavors(ctx context.Context, call outpost.HubCall, flavors map[string]outpost.Flavor) error {
+func (c *Client) PostFlavors(ctx context.Context, call outpost.HubCall, flavors map[string]flavor.Flavor) error {
 	return c.do(ctx, http.MethodPost, call, flavors, eventTimeout, nil)
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/hubclient"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
@@ -75,7 +76,7 @@ func TestCalls(t *testing.T) {
 			return c.PostEvent(ctx, h, outpost.Event{Progress: 100, Failed: true, HTMLMessage: "no"})
 		}, got{"POST", "/hub/api/x", `{"progress":100,"html_message":"no","failed":true}`, posted}},
 		{"flavors", 200, "", func(ctx context.Context, c *hubclient.Client, h outpost.HubCall) error {
-			return c.PostFlavors(ctx, h, map[string]outpost.Flavor{"tiny": {"max": 5, "current": 3}})
+			return c.PostFlavors(ctx, h, map[string]flavor.Flavor{"tiny": {"max": 5, "current": 3}})
 		}, got{"POST", "/hub/api/x", `{"tiny":{"current":3,"max":5}}`, posted}},
 		{"tunnel", 204, "", func(ctx context.Context, c *hubclient.Client, h outpost.HubCall) error {
 			return c.PostTunnel(ctx, h, "http://jupyter-a.outpost.svc:8888")

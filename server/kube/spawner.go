@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/kubespawner"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
@@ -154,7 +155,7 @@ func (s *Spawner) waitRun(ctx context.Context) error {
 }
 
 // Plan implements [outpost.Spawner]. It makes no request.
-func (s *Spawner) Plan(ctx context.Context, hub outpost.Hub, r outpost.StartRequest, flavor outpost.Flavor) (outpost.Plan, error) {
+func (s *Spawner) Plan(ctx context.Context, hub outpost.Hub, r outpost.StartRequest, flavor flavor.Flavor) (outpost.Plan, error) {
 	if err := s.waitRun(ctx); err != nil {
 		return outpost.Plan{}, err
 	}

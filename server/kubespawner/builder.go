@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/kubespawner/options"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
@@ -70,7 +71,7 @@ type Objects struct {
 // build makes the objects of one start for the outpost whose database has this id. Every wrong option or name is reported
 // at once, as KindInvalid.
 func (b *Builder) Build(
-	installation string, hub outpost.Hub, r outpost.StartRequest, flavor outpost.Flavor,
+	installation string, hub outpost.Hub, r outpost.StartRequest, flavor flavor.Flavor,
 ) (*Objects, error) {
 	var p options.Problems
 	o := b.buildObjects(installation, hub, r, flavor, &p)
@@ -81,7 +82,7 @@ func (b *Builder) Build(
 }
 
 // buildObjects goes from options and request to objects. It is pure but for env_keep.
-func (b *Builder) buildObjects(installation string, hub outpost.Hub, r outpost.StartRequest, flavor outpost.Flavor, p *options.Problems) *Objects {
+func (b *Builder) buildObjects(installation string, hub outpost.Hub, r outpost.StartRequest, flavor flavor.Flavor, p *options.Problems) *Objects {
 	merged, removed := b.mergeOptions(hub, r, flavor, p)
 	if _, set := merged["port"]; !set {
 		merged["port"] = portOfURL(r.Body.Env["JUPYTERHUB_SERVICE_URL"])
@@ -211,7 +212,7 @@ func (b *Builder) addHelpers(o *Objects, m metadata, ssl bool, r outpost.StartRe
 // mergeOptions merges the layers, each over the one before: the operator's for all hubs, for this hub, the
 // flavor's resources, what the hub sent in misc, and the profile. Every wrong value of every layer is noted.
 // It differs from the peer, where a wrong value is skipped and takes the operator's value with it.
-func (b *Builder) mergeOptions(hub outpost.Hub, r outpost.StartRequest, flavor outpost.Flavor, p *options.Problems) (map[string]any, []string) {
+func (b *Builder) mergeOptions(hub outpost.Hub, r outpost.StartRequest, flavor flavor.Flavor, p *options.Problems) (map[string]any, []string) {
 	merged := maps.Clone(b.general)
 	layer := func(source string, values map[string]any) {
 		p.Source = source

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/kubespawner/kubespawnertest"
 	"github.com/outposts-dev/outposts/server/kubespawner/options"
 	"github.com/outposts-dev/outposts/server/outpost"
@@ -323,7 +324,7 @@ func TestServiceLinks(t *testing.T) {
 	}
 }
 
-func request(t testing.TB, b *Builder, hub outpost.Hub, flavor outpost.Flavor, misc map[string]any) (*Objects, error) {
+func request(t testing.TB, b *Builder, hub outpost.Hub, flavor flavor.Flavor, misc map[string]any) (*Objects, error) {
 	t.Helper()
 	raw := map[string]json.RawMessage{}
 	for name, value := range misc {
@@ -401,7 +402,7 @@ func TestLayersOfOptions(t *testing.T) {
 		"image": "general", "mem_limit": "1G", "cpu_limit": 1, "node_selector": map[string]any{"a": "general", "b": "general"},
 	})
 	hub := outpost.Hub{Name: "h", AllowedOptions: []string{"*"}, Options: map[string]any{"image": "hub", "node_selector": map[string]any{"b": "hub"}}}
-	flavor := outpost.Flavor{"resources": map[string]any{"cpu_limit": 2, "mem_limit": "2Gi", "cpu_guarantee": "250m"}}
+	flavor := flavor.Flavor{"resources": map[string]any{"cpu_limit": 2, "mem_limit": "2Gi", "cpu_guarantee": "250m"}}
 	o, err := request(t, b, hub, flavor, map[string]any{"cpu_limit": 3, "node_selector": map[string]any{"c": "misc"}})
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 
+	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -32,10 +33,10 @@ func TestPlannedObjects(t *testing.T) {
 	}
 	for _, c := range []struct {
 		golden string
-		flavor outpost.Flavor
+		flavor flavor.Flavor
 		certs  map[string]string
 	}{
-		{golden: "pod-with-gpu", flavor: outpost.Flavor{"resources": map[string]any{
+		{golden: "pod-with-gpu", flavor: flavor.Flavor{"resources": map[string]any{
 			"cpu_limit": "1500m", "mem_limit": "4Gi", "extra_resource_limits": map[string]any{"nvidia.com/gpu": 1},
 			"tolerations": []any{map[string]any{"key": "gpu", "operator": "Exists"}},
 		}}},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
@@ -234,7 +235,7 @@ func TestFailedStartFreesItsQuota(t *testing.T) {
 func TestX37RefusedPlanLeavesNoRow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{})
-		w.Spawner.OnPlan = func(outpost.StartRequest, outpost.Flavor) error {
+		w.Spawner.OnPlan = func(outpost.StartRequest, flavor.Flavor) error {
 			return outpost.Errorf(outpost.KindInvalid, "The option cpu_limit must be a number.")
 		}
 		w.Up(t)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
@@ -51,7 +52,7 @@ type mortalStore struct {
 	f *fuse
 }
 
-func (s mortalStore) Insert(ctx context.Context, v outpost.Service, check func(outpost.Usage) error) error {
+func (s mortalStore) Insert(ctx context.Context, v outpost.Service, check func(flavor.Usage) error) error {
 	return s.f.call(func() error { return s.Store.Insert(ctx, v, check) })
 }
 

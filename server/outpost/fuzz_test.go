@@ -1,7 +1,6 @@
 package outpost_test
 
 import (
-	"encoding/json"
 	"net/url"
 	"path"
 	"strings"
@@ -11,37 +10,6 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
-
-// Any file is either refused or can be used for any user without a panic, and what it offers can be sent as JSON.
-func FuzzFlavorsFile(f *testing.F) {
-	for _, seed := range []string{
-		twoFlavors, restrictedHub, negated("*mycomp.org", true), "", "a: [", "hubs: &h {<<: *h}",
-		"flavors: &f {a: &a {max: 1}, b: {<<: [*a, {runtime: {weeks: 1e300}}]}}\nhubs: {x: {jupyterhub_name: '[a', weight: .inf}}",
-	} {
-		f.Add([]byte(seed), `{"username": "user1", "groups": ["a", 1, null, {}]}`)
-	}
-	f.Fuzz(func(t *testing.T, file []byte, user string) {
-		flavors, err := outpost.ParseFlavors(file)
-		credits, creditsErr := outpost.ParseCredits(file)
-		if err != nil || creditsErr != nil {
-			return
-		}
-		var authentication any
-		if json.Unmarshal([]byte(user), &authentication) != nil {
-			return
-		}
-		w := outposttest.NewWorld(t, outpost.Options{Flavors: flavors, Credits: credits})
-		for _, hub := range []string{"hub-a", "", "\xff"} {
-			offered, err := w.UserFlavors(t.Context(), hub, authentication)
-			if err == nil {
-				if _, err := json.Marshal(offered); err != nil {
-					t.Error(err)
-				}
-			}
-			_, _ = w.UserCredits(hub, authentication)
-		}
-	})
-}
 
 // Whatever a request names, only the allowed hub is called, and a refusal leaves nothing.
 func FuzzRequest(f *testing.F) {

@@ -3,6 +3,8 @@ package outpost
 import (
 	"fmt"
 	"slices"
+
+	"github.com/outposts-dev/outposts/server/pattern"
 )
 
 // Hub is a JupyterHub that is allowed to use this outpost, and what it may ask for. Its name is its Basic-auth user.
@@ -72,9 +74,9 @@ func (h Hub) Check() (faults []HubFault) {
 			faults = append(faults, HubFault{field, notPlainURL})
 		}
 	}
-	for i, pattern := range h.AllowedImages {
-		if _, err := compileGlob(pattern); err != nil {
-			field, message := fmt.Sprintf("allowedImages[%d]", i), fmt.Sprintf("%q is not a glob", pattern)
+	for i, glob := range h.AllowedImages {
+		if _, err := pattern.Glob(glob); err != nil {
+			field, message := fmt.Sprintf("allowedImages[%d]", i), fmt.Sprintf("%q is not a glob", glob)
 			faults = append(faults, HubFault{field, message})
 		}
 	}
@@ -93,7 +95,7 @@ func (h Hub) Check() (faults []HubFault) {
 // allowsImage reports whether an image matches one of the hub's patterns.
 func (h Hub) allowsImage(image string) bool {
 	return slices.ContainsFunc(h.AllowedImages, func(glob string) bool {
-		re, err := compileGlob(glob)
+		re, err := pattern.Glob(glob)
 		return err == nil && re.MatchString(image)
 	})
 }

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/outposts-dev/outposts/server/flavor"
 )
 
 // Manager decides about services: it checks requests, keeps what runs in memory and in the Store, lets the Spawner
@@ -22,8 +24,8 @@ type Manager struct {
 	log      *slog.Logger
 	observer Observer
 	hubs     atomic.Pointer[map[string]Hub]
-	flavors  atomic.Pointer[Flavors]
-	credits  atomic.Pointer[Flavors]
+	flavors  atomic.Pointer[flavor.Flavors]
+	credits  atomic.Pointer[flavor.Flavors]
 	index    *index
 	updates  updates
 
@@ -152,54 +154,52 @@ func (m *Manager) List(ctx context.Context, hub string) ([]Summary, error) {
 }
 
 // Flavors returns the flavors of a hub, each with "current", the number of the hub's services of it.
-func (m *Manager) Flavors(ctx context.Context, hub string) (map[string]Flavor, error) {
-	return m.counted(ctx, hub, m.flavors.Load().ofHub(hub))
+func (m *Manager) Flavors(ctx context.Context, hub string) (map[string]flavor.Flavor, error) {
+	return m.counted(ctx, hub, m.flavors.Load().OfHub(hub))
 }
 
-// UserFlavors returns the flavors of one user of a hub; authentication is decoded JSON, nil or an object.
-func (m *Manager) UserFlavors(ctx context.Context, hub string, authentication any) (map[string]Flavor, error) {
-	chosen, err := m.flavors.Load().ofUser(hub, authentication)
+// UserFlavors returns the flavors of one user of a hub, as [Manager.Flavors] does; authentication is decoded JSON, nil
+// or an object.
+func (m *Manager) UserFlavors(ctx context.Context, hub string, authentication any) (map[string]flavor.Flavor, error) {
+	offer, err := m.flavors.Load().OfUser(hub, authentication)
 	if err != nil {
-		return nil, err
+		return nil, flavorError(err, "")
 	}
-	return m.counted(ctx, hub, chosen)
+	return m.counted(ctx, hub, offer)
 }
 
-// counted returns flavors with their present use.
-func (m *Manager) counted(ctx context.Context, hub string, chosen choice) (map[string]Flavor, error) {
-	result := chosen.copies()
-	if len(result) == 0 {
-		return result, nil
+// counted adds their present use to flavors.
+func (m *Manager) counted(ctx context.Context, hub string, offer map[string]flavor.Flavor) (map[string]flavor.Flavor, error) {
+	if len(offer) == 0 {
+		return offer, nil
 	}
 	usage, err := m.store.Usage(ctx, hub)
 	if err != nil {
 		return nil, storeError(err)
 	}
-	for name, f := range result {
+	for name, f := range offer {
 		f["current"] = usage.ByFlavor[name]
 	}
-	return result, nil
+	return offer, nil
 }
 
 // Credits returns the credit definitions of a hub.
-func (m *Manager) Credits(hub string) (map[string]Flavor, error) {
-	return m.credits.Load().ofHub(hub).copies(), nil
-}
+func (m *Manager) Credits(hub string) map[string]flavor.Flavor { return m.credits.Load().OfHub(hub) }
 
 // UserCredits returns the credit definitions of one user of a hub. Forbidden users get each with cap 0.
-func (m *Manager) UserCredits(hub string, authentication any) (map[string]Flavor, error) {
-	chosen, err := m.credits.Load().ofUser(hub, authentication)
+func (m *Manager) UserCredits(hub string, authentication any) (map[string]flavor.Flavor, error) {
+	offer, err := m.credits.Load().OfUser(hub, authentication)
 	if err != nil {
-		return nil, err
+		return nil, flavorError(err, "")
 	}
-	return chosen.copies(), nil
+	return offer, nil
 }
 
 // SetFlavors replaces the flavors file; nil means not configured.
-func (m *Manager) SetFlavors(f *Flavors) { m.flavors.Store(f) }
+func (m *Manager) SetFlavors(f *flavor.Flavors) { m.flavors.Store(f) }
 
 // SetCredits replaces the credits file; nil means not configured.
-func (m *Manager) SetCredits(f *Flavors) { m.credits.Store(f) }
+func (m *Manager) SetCredits(f *flavor.Flavors) { m.credits.Store(f) }
 
 // Counts returns how many services there are in memory, for gauges: by hub, then state.
 func (m *Manager) Counts() []Count {

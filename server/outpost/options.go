@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/outposts-dev/outposts/server/flavor"
 )
 
 // Options is what a Manager may be given beside its ports. The zero value works: no hubs, no flavors, no limits.
@@ -11,7 +13,7 @@ type Options struct {
 	// Hubs may ask this outpost. A request of a hub that is not among them is KindUnauthorized.
 	Hubs []Hub
 	// Flavors and Credits are the loaded files; nil means not configured. SetFlavors and SetCredits replace them.
-	Flavors, Credits *Flavors
+	Flavors, Credits *flavor.Flavors
 	// GlobalMaxPerUser limits the services of one user of one hub, of any flavor; nil or -1 is no limit.
 	GlobalMaxPerUser *int
 	// Shared says that other processes work on the same Store: what they start and stop is looked up there, and

@@ -3,6 +3,8 @@ package outpost
 import (
 	"context"
 	"time"
+
+	"github.com/outposts-dev/outposts/server/flavor"
 )
 
 // Store keeps services. Implementations: server/store (SQLite, PostgreSQL) and outposttest. All methods are safe
@@ -11,7 +13,7 @@ type Store interface {
 	// Insert adds a service in one transaction with the quota check: check gets the usage of the service's hub as
 	// of this transaction and its error aborts the insert and is returned. No two inserts of one hub overlap,
 	// also between processes. A row with the same key is KindConflict. The hub's row is made if it is missing.
-	Insert(ctx context.Context, s Service, check func(Usage) error) error
+	Insert(ctx context.Context, s Service, check func(flavor.Usage) error) error
 	// Get returns a service with its sealed columns opened; KindNotFound if there is none, KindInternal with
 	// message "cannot be opened" if the key ring does not open it.
 	Get(ctx context.Context, k Key) (Service, error)
@@ -32,7 +34,7 @@ type Store interface {
 	// Delete removes a row; removing one that is not there is no error.
 	Delete(ctx context.Context, k Key) error
 	// Usage counts the hub's services that are not being stopped, by flavor; users may be left out.
-	Usage(ctx context.Context, hub string) (Usage, error)
+	Usage(ctx context.Context, hub string) (flavor.Usage, error)
 	// Ping tells whether the database answers.
 	Ping(ctx context.Context) error
 }
@@ -43,14 +45,6 @@ type Stored struct {
 	Unopened bool // the sealed columns could not be opened with any key
 }
 
-// Usage counts services that are not being stopped: what quotas are judged by.
-type Usage struct {
-	ByFlavor     map[string]int         // of one hub
-	ByUser       map[int]int            // of one hub, by user id, any flavor; at least the user of the service that is inserted
-	ByUserFlavor map[int]map[string]int // of one hub; as ByUser
-	TotalFlavor  map[string]int         // of all hubs
-}
-
 // Spawner makes, finds and removes the pods of services. Implementations: server/kube and outposttest.
 type Spawner interface {
 	// Run keeps up to date what the other methods read from memory, until ctx ends; it is called once, and Ready
@@ -59,7 +53,7 @@ type Spawner interface {
 	// Plan checks a request and names its objects without making any: every wrong option or name is reported
 	// (KindInvalid, naming all of them). The returned state is stored before Start makes anything, so that an
 	// interrupted start can be found again.
-	Plan(ctx context.Context, hub Hub, r StartRequest, flavor Flavor) (Plan, error)
+	Plan(ctx context.Context, hub Hub, r StartRequest, flavor flavor.Flavor) (Plan, error)
 	// Start makes the planned objects and waits until the server is ready, its start time-out is over, it cannot
 	// succeed any more (KindFailed, with the reason in plain words), or ctx ends. It reports progress by calling
 	// progress, never concurrently, first with "Server requested", and never waits for anybody's answer. Objects of a failed start are left for Stop.
@@ -116,7 +110,7 @@ type HubAPI interface {
 	// PostEvent delivers a progress event: POST to the service's JUPYTERHUB_EVENTS_URL.
 	PostEvent(ctx context.Context, c HubCall, e Event) error
 	// PostFlavors tells the hub its flavors with their current counts.
-	PostFlavors(ctx context.Context, c HubCall, flavors map[string]Flavor) error
+	PostFlavors(ctx context.Context, c HubCall, flavors map[string]flavor.Flavor) error
 	// PostTunnel asks the hub for a new tunnel to address. A 400 is final (KindFailed).
 	PostTunnel(ctx context.Context, c HubCall, address string) error
 	// RestartTunnels asks a hub to renew all tunnels of a system: GET on its recreateforward route.

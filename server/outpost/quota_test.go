@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
@@ -154,7 +155,7 @@ func TestCase28FlavorUpdates(t *testing.T) {
 			r.Flavor = "typea"
 			r.Body.Env["JUPYTERHUB_FLAVORS_UPDATE_TOKEN"] = "secret1"
 			mustStart(t, w, r)
-			want := outposttest.Call{What: "flavors", URL: hubURL + "/outpostflavors/north", Token: "secret1", Flavors: map[string]outpost.Flavor{
+			want := outposttest.Call{What: "flavors", URL: hubURL + "/outpostflavors/north", Token: "secret1", Flavors: map[string]flavor.Flavor{
 				"typea": {"max": 5, "current": i + 1}, "typeb": {"current": 0},
 			}}
 			got := updates()
@@ -215,7 +216,7 @@ func TestReplacedFlavorsApplyToTheNextStart(t *testing.T) {
 		wantKind(t, err, outpost.KindQuota)
 		w.SetFlavors(mustFlavors(t, "flavors: {new: {resources: {cpu_limit: 2}}}"))
 		mustStart(t, w, r)
-		want := outpost.Flavor{"resources": map[string]any{"cpu_limit": 2}}
+		want := flavor.Flavor{"resources": map[string]any{"cpu_limit": 2}}
 		if diff := cmp.Diff(want, w.Spawner.Flavor(r.Key)); diff != "" {
 			t.Errorf("flavor of the pod (-want +got):\n%s", diff)
 		}

@@ -145,7 +145,6 @@ func (m *Manager) resume(e *entry, s Service) {
 		return
 	}
 	r := StartRequest{Key: s.Key, StartDate: s.StartDate, UserID: s.UserID, Flavor: s.Flavor, Body: s.Body, Async: true}
-	flavor := m.flavors.Load().ofHub(s.Hub).flavors[s.Flavor]
 	runtime, _ := s.State[stateRuntime].(string)
 	lifetime, err := time.ParseDuration(runtime)
 	if err != nil {
@@ -155,7 +154,7 @@ func (m *Manager) resume(e *entry, s Service) {
 	}
 	m.logger(e).Info("interrupted start goes on")
 	ctx, cancel := context.WithCancel(m.base)
-	plan, err := m.spawner.Plan(ctx, hub, r, flavor)
+	plan, err := m.spawner.Plan(ctx, hub, r, m.flavors.Load().OfHub(s.Hub)[s.Flavor])
 	if err != nil {
 		cancel()
 		m.logger(e).Warn("interrupted start cannot go on", "err", err)

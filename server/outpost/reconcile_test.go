@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
@@ -240,7 +241,7 @@ func TestPlansHaveTheDateOfTheRow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var dates []time.Time
 		first := outposttest.NewWorld(t, outpost.Options{})
-		first.Spawner.OnPlan = func(r outpost.StartRequest, _ outpost.Flavor) error {
+		first.Spawner.OnPlan = func(r outpost.StartRequest, _ flavor.Flavor) error {
 			dates = append(dates, r.StartDate)
 			return nil
 		}
@@ -433,7 +434,7 @@ func TestInterruptedStartOfThePeerLeavesNoPod(t *testing.T) {
 				r := outposttest.Request("lab-one")
 				now := time.Now().UTC()
 				row := outpost.Service{Key: r.Key, UserID: r.UserID, StartDate: now, LastUpdate: now, EndDate: outpost.NoEnd, StartPending: true, Body: r.Body, State: outpost.State{}}
-				if err := w.Store.Insert(t.Context(), row, func(outpost.Usage) error { return nil }); err != nil {
+				if err := w.Store.Insert(t.Context(), row, func(flavor.Usage) error { return nil }); err != nil {
 					t.Fatal(err)
 				}
 				w.Spawner.AddPeerPod(r.Key)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/outposts-dev/outposts/server/excerpt"
+	"github.com/outposts-dev/outposts/server/flavor"
 )
 
 // Keys of a stored state that are this server's own. The Python peer keeps and ignores keys it does not know.
@@ -88,28 +89,20 @@ func (m *Manager) accept(ctx context.Context, r StartRequest) (*entry, error) {
 	if m.index.get(r.Key) != nil {
 		return nil, conflict(r.Key)
 	}
-	chosen, err := m.flavors.Load().ofUser(r.Hub, r.Authentication)
+	admission, err := m.flavors.Load().Admit(r.Hub, r.Authentication, r.Flavor)
 	if err != nil {
-		return nil, err
-	}
-	flavor, ok := chosen.flavors[r.Flavor]
-	if chosen.configured && !ok {
-		return nil, chosen.refusal(r.Name, r.Flavor)
-	}
-	lifetime, err := flavor.runtime()
-	if err != nil {
-		return nil, Wrap(err, KindInternal, "runtime of flavor %s", r.Flavor)
+		return nil, flavorError(err, r.Name)
 	}
 	now := m.opts.Now().UTC()
 	r.StartDate = now
-	plan, err := m.spawner.Plan(ctx, hub, r, flavor)
+	plan, err := m.spawner.Plan(ctx, hub, r, admission.Flavor)
 	if err != nil {
 		return nil, err
 	}
 	state := plan.State
 	if r.Async {
 		// Another process may have to go on with it, and what the user is allowed is told only now.
-		state = state.with(stateAsync, true).with(stateRuntime, lifetime.String())
+		state = state.with(stateAsync, true).with(stateRuntime, admission.Lifetime.String())
 	}
 	row := Service{
 		Key: r.Key, UserID: r.UserID, Flavor: r.Flavor, StartDate: now, LastUpdate: now, EndDate: NoEnd,
@@ -127,8 +120,10 @@ func (m *Manager) accept(ctx context.Context, r StartRequest) (*entry, error) {
 	}
 	begun := m.goes(func() {
 		defer cancel()
-		if m.insert(e, row, func(u Usage) error { return chosen.checkQuota(r, u, m.opts.GlobalMaxPerUser) }) {
-			m.runStart(startCtx, e, plan, lifetime)
+		if m.insert(e, row, func(u flavor.Usage) error {
+			return flavorError(admission.Check(u, r.UserID, m.opts.GlobalMaxPerUser), r.Name)
+		}) {
+			m.runStart(startCtx, e, plan, admission.Lifetime)
 		}
 	})
 	if !begun {
@@ -143,7 +138,7 @@ func (m *Manager) accept(ctx context.Context, r StartRequest) (*entry, error) {
 
 // insert stores the row of a start and tells whether it is there. If it may be there although the database reported
 // a failure, the entry stays until the row is surely gone.
-func (m *Manager) insert(e *entry, row Service, check func(Usage) error) bool {
+func (m *Manager) insert(e *entry, row Service, check func(flavor.Usage) error) bool {
 	ctx, cancel := context.WithTimeout(m.base, storeTimeout)
 	defer cancel()
 	err := storeError(m.store.Insert(ctx, row, check))
@@ -263,6 +258,20 @@ func (m *Manager) finishStart(ctx context.Context, e *entry, s Started, lifetime
 		e.mu.Unlock()
 		return nil
 	}
+}
+
+// flavorError is the error for the hub that an error of package flavor means; service is the server's name.
+func flavorError(err error, service string) error {
+	if refusal, ok := errors.AsType[*flavor.Refusal](err); ok {
+		return &Error{Kind: KindQuota, Reason: refusal.Reason, Message: service + " - " + refusal.Error()}
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, flavor.ErrAuthentication):
+		return Errorf(KindInvalid, "The authentication must be a JSON object.")
+	}
+	return err
 }
 
 // conflict is the answer to a second start of a key (X30).

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/outposts-dev/outposts/server/outpost"
+	"github.com/outposts-dev/outposts/server/python"
 )
 
 // Columns that may be shown, and the sealed ones with the row's id in front.
@@ -142,7 +143,7 @@ type storedBody struct {
 func (b storedBody) body() outpost.Body {
 	env := make(map[string]string, len(b.Env))
 	for name, value := range b.Env {
-		env[name] = outpost.EnvText(value)
+		env[name] = python.Str(value)
 	}
 	return outpost.Body{Env: env, Misc: orEmpty(b.Misc), UserOptions: orEmpty(b.UserOptions)}
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/store/storetest"
 )
@@ -148,7 +149,7 @@ func TestPostgreSQLGoesDownInMidFlightAndComesBack(t *testing.T) {
 	fill(t, d, 1)
 	service := storetest.Service("hub-a", "more", "1")
 	// It goes down inside a transaction.
-	err := d.Insert(t.Context(), service, func(outpost.Usage) error { server.Stop(t); return nil })
+	err := d.Insert(t.Context(), service, func(flavor.Usage) error { server.Stop(t); return nil })
 	wantFailure(t, "insert", err)
 	wantFailure(t, "ping", d.Ping(t.Context()))
 	_, err = d.Get(t.Context(), outpost.Key{Hub: "hub-a", Name: "lab-000", StartID: "1"})
@@ -276,7 +277,7 @@ func TestX31QuotaHoldsBetweenProcesses(t *testing.T) {
 	for i := range 64 {
 		group.Go(func() {
 			hub := fmt.Sprintf("hub-%d", i%3) // the limit counts the flavor of all hubs
-			err := replicas[i%2].Insert(t.Context(), storetest.Service(hub, fmt.Sprintf("lab-%d", i), "1"), func(u outpost.Usage) error {
+			err := replicas[i%2].Insert(t.Context(), storetest.Service(hub, fmt.Sprintf("lab-%d", i), "1"), func(u flavor.Usage) error {
 				if u.TotalFlavor["tiny"] >= limit {
 					return outpost.Errorf(outpost.KindQuota, "full")
 				}

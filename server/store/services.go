@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -19,7 +20,7 @@ const (
 func keyArgs(k outpost.Key) []any { return []any{k.Hub, k.Name, k.StartID} }
 
 // Insert implements outpost.Store.
-func (d *DB) Insert(ctx context.Context, s outpost.Service, check func(outpost.Usage) error) error {
+func (d *DB) Insert(ctx context.Context, s outpost.Service, check func(flavor.Usage) error) error {
 	if s.StartID == "" || s.Hub == "" {
 		return outpost.Errorf(outpost.KindInvalid, "A service needs a hub and a start id.")
 	}

@@ -4,11 +4,11 @@ import (
 	"context"
 	"database/sql"
 
-	"github.com/outposts-dev/outposts/server/outpost"
+	"github.com/outposts-dev/outposts/server/flavor"
 )
 
 // Usage implements outpost.Store.
-func (d *DB) Usage(ctx context.Context, hub string) (u outpost.Usage, err error) {
+func (d *DB) Usage(ctx context.Context, hub string) (u flavor.Usage, err error) {
 	err = d.do(ctx, "usage", func(ctx context.Context) (err error) {
 		u, err = d.usage(ctx, d.read, hub)
 		return err
@@ -32,8 +32,8 @@ const (
 )
 
 // usage counts the rows of a hub, and those of all hubs, that are not being stopped, by flavor. Without one they do not count.
-func (d *DB) usage(ctx context.Context, q queryer, hub string) (outpost.Usage, error) {
-	u := outpost.Usage{
+func (d *DB) usage(ctx context.Context, q queryer, hub string) (flavor.Usage, error) {
+	u := flavor.Usage{
 		ByFlavor: map[string]int{}, ByUser: map[int]int{}, ByUserFlavor: map[int]map[string]int{}, TotalFlavor: map[string]int{},
 	}
 	return u, d.eachCount(ctx, q, func(owner, flavor string, n int) {
@@ -48,7 +48,7 @@ func (d *DB) usage(ctx context.Context, q queryer, hub string) (outpost.Usage, e
 }
 
 // usageOf is usage with what one user of the hub has.
-func (d *DB) usageOf(ctx context.Context, q queryer, hub string, user int) (outpost.Usage, error) {
+func (d *DB) usageOf(ctx context.Context, q queryer, hub string, user int) (flavor.Usage, error) {
 	u, err := d.usage(ctx, q, hub)
 	if err != nil {
 		return u, err

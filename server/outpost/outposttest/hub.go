@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -14,7 +15,7 @@ type Call struct {
 	URL     string
 	Token   string
 	Event   outpost.Event
-	Flavors map[string]outpost.Flavor
+	Flavors map[string]flavor.Flavor
 	Address string
 }
 
@@ -68,7 +69,7 @@ func (h *HubAPI) PostEvent(ctx context.Context, c outpost.HubCall, e outpost.Eve
 }
 
 // PostFlavors implements outpost.HubAPI.
-func (h *HubAPI) PostFlavors(ctx context.Context, c outpost.HubCall, flavors map[string]outpost.Flavor) error {
+func (h *HubAPI) PostFlavors(ctx context.Context, c outpost.HubCall, flavors map[string]flavor.Flavor) error {
 	return h.record(ctx, c, Call{What: "flavors", Flavors: flavors})
 }
 

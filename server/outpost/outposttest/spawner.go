@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -15,7 +16,7 @@ import (
 // Its hooks are called without a lock and may block; they are set before use. The zero value is not usable.
 type Spawner struct {
 	// OnPlan is called for each plan; its error refuses the start.
-	OnPlan func(outpost.StartRequest, outpost.Flavor) error
+	OnPlan func(outpost.StartRequest, flavor.Flavor) error
 	// OnStart is called when the pod is there and before it is ready; its error fails the start, with the pod left.
 	OnStart func(context.Context, outpost.Key, func(outpost.Event)) error
 	// OnStop is called before the pod is removed; its error fails the stop.
@@ -37,7 +38,7 @@ type pod struct {
 	code    int
 	reason  string
 	logs    []string
-	flavor  outpost.Flavor
+	flavor  flavor.Flavor
 	peers   bool
 }
 
@@ -75,7 +76,7 @@ func (s *Spawner) Stops(k outpost.Key) int {
 }
 
 // Flavor returns the flavor that a pod was planned with.
-func (s *Spawner) Flavor(k outpost.Key) outpost.Flavor {
+func (s *Spawner) Flavor(k outpost.Key) flavor.Flavor {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.pods[k]; p != nil {
@@ -144,7 +145,7 @@ func stateOf(k outpost.Key) outpost.State {
 
 // plan is what Start gets back as Plan.Objects.
 type plan struct {
-	flavor outpost.Flavor
+	flavor flavor.Flavor
 	port   int
 }
 
@@ -155,7 +156,7 @@ func (s *Spawner) Run(ctx context.Context, _ string) error {
 }
 
 // Plan implements outpost.Spawner. It looks at misc.port alone.
-func (s *Spawner) Plan(_ context.Context, _ outpost.Hub, r outpost.StartRequest, flavor outpost.Flavor) (outpost.Plan, error) {
+func (s *Spawner) Plan(_ context.Context, _ outpost.Hub, r outpost.StartRequest, flavor flavor.Flavor) (outpost.Plan, error) {
 	if s.OnPlan != nil {
 		if err := s.OnPlan(r, flavor); err != nil {
 			return outpost.Plan{}, err

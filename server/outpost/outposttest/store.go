@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -134,7 +135,7 @@ func (s *Store) do(ctx context.Context, op string, f func() error) error {
 }
 
 // Insert implements outpost.Store.
-func (s *Store) Insert(ctx context.Context, service outpost.Service, check func(outpost.Usage) error) error {
+func (s *Store) Insert(ctx context.Context, service outpost.Service, check func(flavor.Usage) error) error {
 	return s.do(ctx, "Insert", func() error {
 		if _, ok := s.rows[service.Key]; ok {
 			return outpost.Errorf(outpost.KindConflict, "the service exists")
@@ -275,7 +276,7 @@ func (s *Store) Delete(ctx context.Context, k outpost.Key) error {
 }
 
 // Usage implements outpost.Store.
-func (s *Store) Usage(ctx context.Context, hub string) (u outpost.Usage, err error) {
+func (s *Store) Usage(ctx context.Context, hub string) (u flavor.Usage, err error) {
 	err = s.do(ctx, "Usage", func() error {
 		u = s.usage(hub)
 		return nil
@@ -283,8 +284,8 @@ func (s *Store) Usage(ctx context.Context, hub string) (u outpost.Usage, err err
 	return u, err
 }
 
-func (s *Store) usage(hub string) outpost.Usage {
-	u := outpost.Usage{
+func (s *Store) usage(hub string) flavor.Usage {
+	u := flavor.Usage{
 		ByFlavor: map[string]int{}, ByUser: map[int]int{}, ByUserFlavor: map[int]map[string]int{}, TotalFlavor: map[string]int{},
 	}
 	for k, r := range s.rows {

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -40,7 +41,7 @@ func State(pod string) outpost.State {
 }
 
 // Allow is a quota check that refuses nothing.
-func Allow(outpost.Usage) error { return nil }
+func Allow(flavor.Usage) error { return nil }
 
 // Run runs the suite; open returns a new, empty store for each test.
 func Run(t *testing.T, open func(t *testing.T) outpost.Store) {
@@ -152,7 +153,7 @@ func duplicates(t *testing.T, s outpost.Store) {
 func refusedInsert(t *testing.T, s outpost.Store) {
 	refusal := errors.New("full")
 	service := Service("hub-a", "lab", "1")
-	if err := s.Insert(t.Context(), service, func(outpost.Usage) error { return refusal }); !errors.Is(err, refusal) {
+	if err := s.Insert(t.Context(), service, func(flavor.Usage) error { return refusal }); !errors.Is(err, refusal) {
 		t.Errorf("got %v, want %v", err, refusal)
 	}
 	_, err := s.Get(t.Context(), service.Key)
@@ -171,7 +172,7 @@ func usage(t *testing.T, s outpost.Store) {
 	if _, err := s.MarkStopping(t.Context(), outpost.Key{Hub: "hub-a", Name: "stopping", StartID: "1"}); err != nil {
 		t.Fatal(err)
 	}
-	want := outpost.Usage{
+	want := flavor.Usage{
 		ByFlavor:     map[string]int{"tiny": 2, "big": 1},
 		ByUser:       map[int]int{42: 2},
 		ByUserFlavor: map[int]map[string]int{42: {"tiny": 1}},
@@ -188,10 +189,10 @@ func usage(t *testing.T, s outpost.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, got, extra, cmpopts.IgnoreFields(outpost.Usage{}, "ByUser", "ByUserFlavor")); diff != "" {
+	if diff := cmp.Diff(want, got, extra, cmpopts.IgnoreFields(flavor.Usage{}, "ByUser", "ByUserFlavor")); diff != "" {
 		t.Errorf("usage (-want +got)\n%s", diff)
 	}
-	if err := s.Insert(t.Context(), Service("hub-a", "next", "1"), func(u outpost.Usage) error {
+	if err := s.Insert(t.Context(), Service("hub-a", "next", "1"), func(u flavor.Usage) error {
 		if diff := cmp.Diff(want, u, extra); diff != "" {
 			t.Errorf("usage at insert (-want +got)\n%s", diff)
 		}
@@ -352,7 +353,7 @@ func together(t *testing.T, n int, allowed outpost.Kind, f func(i int) error) in
 func parallelQuota(t *testing.T, s outpost.Store) {
 	const limit = 10
 	n := together(t, 64, outpost.KindQuota, func(i int) error {
-		return s.Insert(t.Context(), Service("hub-a", fmt.Sprintf("lab-%d", i), "1"), func(u outpost.Usage) error {
+		return s.Insert(t.Context(), Service("hub-a", fmt.Sprintf("lab-%d", i), "1"), func(u flavor.Usage) error {
 			if u.ByFlavor["tiny"] >= limit {
 				return outpost.Errorf(outpost.KindQuota, "full")
 			}

@@ -1,4 +1,5 @@
-package outpost
+// Package python writes values as Python does: rows of the Python outpost and messages that users know have that form.
+package python
 
 import (
 	"bytes"
@@ -8,9 +9,9 @@ import (
 	"strings"
 )
 
-// EnvText is the text that an environment variable gets for a JSON value: what Python's str makes of it, as the Python
-// peer fills the environment. Arrays and objects, which no client sends, become JSON without blanks.
-func EnvText(raw json.RawMessage) string {
+// Str is what Python's str makes of a JSON value: the text that an environment variable gets for it (protocol 1.6).
+// Arrays and objects, which no client sends, become JSON without blanks.
+func Str(raw json.RawMessage) string {
 	raw = bytes.TrimSpace(raw)
 	switch text := string(raw); {
 	case text == "" || text == "null":
@@ -36,14 +37,14 @@ func EnvText(raw json.RawMessage) string {
 		if err != nil {
 			return text
 		}
-		return pythonFloat(f)
+		return float(f)
 	default:
 		return text
 	}
 }
 
-// pythonFloat writes a number as Python does: shortest, with a point, and with an exponent only far from 1.
-func pythonFloat(f float64) string {
+// float is the shortest form of a number, with a point, and with an exponent only far from 1.
+func float(f float64) string {
 	if size := math.Abs(f); size != 0 && (size < 1e-4 || size >= 1e16) {
 		return strconv.FormatFloat(f, 'e', -1, 64)
 	}
@@ -52,4 +53,18 @@ func pythonFloat(f float64) string {
 		text += ".0"
 	}
 	return text
+}
+
+// Repr is what Python's repr makes of a string.
+func Repr(s string) string {
+	quote := "'"
+	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
+		quote = `"`
+	}
+	r := strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
+	s = r.Replace(s)
+	if quote == "'" {
+		s = strings.ReplaceAll(s, "'", `\'`)
+	}
+	return quote + s + quote
 }

@@ -1,12 +1,46 @@
-package outpost
+package flavor
 
 import (
+	"encoding/json"
+	"errors"
 	"maps"
 	"slices"
+	"strconv"
 )
 
-// ofHub returns what a hub is offered: of the hub sets that match its name the one with the highest weight (the
-// first of equal ones) reduces and overrides the flavors of the file; without one it is all of them.
+// ErrAuthentication is the error for attributes of a user that are neither empty nor a JSON object.
+var ErrAuthentication = errors.New("the authentication is not a JSON object")
+
+// choice is the flavors of one hub or user.
+type choice struct {
+	names   []string // in the order of the file
+	flavors map[string]Flavor
+	// hubLimit marks flavors whose max comes from an override: it limits this hub's services. The max of the
+	// flavor itself limits the services of all hubs together.
+	hubLimit map[string]bool
+}
+
+// copies returns the flavors for a caller who may change the first level.
+func (c choice) copies() map[string]Flavor {
+	result := make(map[string]Flavor, len(c.flavors))
+	for name, f := range c.flavors {
+		result[name] = maps.Clone(f)
+	}
+	return result
+}
+
+// OfHub returns what a hub is offered, by name; the caller may change it.
+func (f *Flavors) OfHub(hub string) map[string]Flavor { return f.ofHub(hub).copies() }
+
+// OfUser returns what a user of a hub is offered, by name; the caller may change it. Authentication is decoded JSON, nil
+// or an object, else the error is [ErrAuthentication]. A forbidden user gets no flavor, and each credit with cap 0.
+func (f *Flavors) OfUser(hub string, authentication any) (map[string]Flavor, error) {
+	c, err := f.ofUser(hub, authentication)
+	return c.copies(), err
+}
+
+// ofHub returns a hub's offer: of the hub sets that match its name the one with the highest weight (the first of equal
+// ones) reduces and overrides the flavors of the file; without one it is all of them.
 func (f *Flavors) ofHub(hub string) choice {
 	if f == nil {
 		return choice{}
@@ -15,7 +49,7 @@ func (f *Flavors) ofHub(hub string) choice {
 	var best *hubSet
 	for i := range f.hubs {
 		set := &f.hubs[i]
-		if set.matches(hub) && (best == nil || set.weight > best.weight) {
+		if set.hub.matches(hub) && (best == nil || set.weight > best.weight) {
 			best = set
 		}
 	}
@@ -29,10 +63,9 @@ func (f *Flavors) ofHub(hub string) choice {
 	return c
 }
 
-// ofUser returns what a user of a hub is offered. Of the user sets that match, the one with the highest weight (the
-// last of equal ones) applies to the hub's offer: its list of flavors, if it has one, replaces the hub's, and its
-// overrides come on top of the hub's. Authentication is decoded JSON; an empty one (nil, {}, [] ...) gives the
-// hub's offer.
+// ofUser returns a user's offer: of the user sets that match, the one with the highest weight (the last of equal ones)
+// applies to the hub's offer. Its list of flavors, if it has one, replaces the hub's, and its overrides come on top of
+// the hub's. An empty authentication (nil, {}, [] ...) gives the hub's offer.
 func (f *Flavors) ofUser(hub string, authentication any) (choice, error) {
 	c := f.ofHub(hub)
 	if f == nil || len(f.users) == 0 || emptyJSON(authentication) {
@@ -40,7 +73,7 @@ func (f *Flavors) ofUser(hub string, authentication any) (choice, error) {
 	}
 	attributes, ok := authentication.(map[string]any)
 	if !ok {
-		return choice{}, Errorf(KindInvalid, "The authentication must be a JSON object.")
+		return choice{}, ErrAuthentication
 	}
 	var best *userSet
 	for i := range f.users {
@@ -75,7 +108,7 @@ func (f *Flavors) ofUser(hub string, authentication any) (choice, error) {
 
 // everything returns all flavors of the file.
 func (f *Flavors) everything() choice {
-	return choice{configured: true, names: slices.Clone(f.names), flavors: maps.Clone(f.base), hubLimit: map[string]bool{}}
+	return choice{names: slices.Clone(f.names), flavors: maps.Clone(f.base), hubLimit: map[string]bool{}}
 }
 
 // reduce keeps the named flavors, in the order of the file.
@@ -119,14 +152,14 @@ func (c choice) withoutCredit() choice {
 	return c
 }
 
-func (s *hubSet) matches(hub string) bool {
-	if s.pattern != nil {
-		return s.pattern.match(hub)
+func (m matcher) matches(text string) bool {
+	if m.pattern != nil {
+		return m.pattern.Match(text)
 	}
-	return slices.Contains(s.names, hub)
+	return slices.Contains(m.values, text)
 }
 
-// matches tells whether a user's attributes pass one of the set's tests (or none, if it is negated).
+// matches reports whether a user's attributes pass one of the set's tests (or none, if it is negated).
 func (s *userSet) matches(hub string, attributes map[string]any) bool {
 	if s.hubs != nil && !slices.Contains(s.hubs, hub) {
 		return false
@@ -135,7 +168,7 @@ func (s *userSet) matches(hub string, attributes map[string]any) bool {
 	return matched != s.negate
 }
 
-// matches tells whether the user has the attribute with any of the wanted values.
+// matches reports whether the user has the attribute with any of the wanted values.
 func (t attributeTest) matches(attributes map[string]any) bool {
 	value, ok := attributes[t.key]
 	if !ok {
@@ -147,17 +180,11 @@ func (t attributeTest) matches(attributes map[string]any) bool {
 	}
 	return slices.ContainsFunc(values, func(v any) bool {
 		text, ok := attributeText(v)
-		if !ok {
-			return false
-		}
-		if t.pattern != nil {
-			return t.pattern.match(text)
-		}
-		return slices.Contains(t.values, text)
+		return ok && t.value.matches(text)
 	})
 }
 
-// emptyJSON tells whether a decoded JSON value is what Python calls false.
+// emptyJSON reports whether a decoded JSON value is false to Python.
 func emptyJSON(v any) bool {
 	switch v := v.(type) {
 	case nil:
@@ -174,4 +201,22 @@ func emptyJSON(v any) bool {
 		return v == 0
 	}
 	return false
+}
+
+// attributeText returns a user's attribute as the text that patterns are compared with; ok is false for values
+// that have none (null, objects, lists).
+func attributeText(v any) (text string, ok bool) {
+	switch v := v.(type) {
+	case string:
+		return v, true
+	case bool:
+		return strconv.FormatBool(v), true
+	case json.Number:
+		return v.String(), true
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64), true
+	case int:
+		return strconv.Itoa(v), true
+	}
+	return "", false
 }

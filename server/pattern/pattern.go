@@ -1,4 +1,5 @@
-package outpost
+// Package pattern matches names as operators write them in files and settings: by regular expressions and shell globs.
+package pattern
 
 import (
 	"errors"
@@ -8,41 +9,42 @@ import (
 	"strings"
 )
 
-// pattern matches names as the flavors file writes them: a regular expression for the whole text, else a shell glob
-// ("*", "?", "[...]", whole text, case-sensitive), else the text itself (contract 3.3, 3.4).
-type pattern struct {
+// Pattern matches whole names: by a regular expression (RE2), else by a shell glob ("*", "?", "[...]", case-sensitive),
+// else by the text itself (protocol 4.2).
+type Pattern struct {
 	text string
-	re   *regexp.Regexp // nil if text is no regular expression
+	re   *regexp.Regexp // nil if text is not a regular expression
 	glob *regexp.Regexp
 }
 
-// parsePattern compiles a pattern. A regular expression that Python knows and Go does not (look-around, back
+// Parse compiles a pattern. A regular expression that Python knows and Go does not (look-around, back
 // references) is an error: taken as a glob it would silently match nobody.
-func parsePattern(text string) (pattern, error) {
-	p := pattern{text: text}
+func Parse(text string) (*Pattern, error) {
+	p := &Pattern{text: text}
 	re, err := regexp.Compile(`\A(?:` + text + `)\z`)
 	if err == nil {
 		p.re = re
 	} else if e, ok := errors.AsType[*syntax.Error](err); ok {
 		switch e.Code {
 		case syntax.ErrInvalidPerlOp, syntax.ErrInvalidEscape, syntax.ErrInvalidNamedCapture, syntax.ErrLarge:
-			return pattern{}, fmt.Errorf("%q uses %q, which is not supported (RE2 syntax)", text, e.Expr)
+			return nil, fmt.Errorf("%q uses %q, which is not supported (RE2 syntax)", text, e.Expr)
 		}
 	}
-	p.glob, err = compileGlob(text)
+	p.glob, err = Glob(text)
 	if err != nil {
-		return pattern{}, fmt.Errorf("%q is neither a regular expression nor a glob", text)
+		return nil, fmt.Errorf("%q is neither a regular expression nor a glob", text)
 	}
 	return p, nil
 }
 
-// match tells whether the pattern matches the whole of s.
-func (p pattern) match(s string) bool {
+// Match reports whether the pattern matches the whole of s.
+func (p *Pattern) Match(s string) bool {
 	return p.text == s || p.re != nil && p.re.MatchString(s) || p.glob.MatchString(s)
 }
 
-// compileGlob turns a shell glob into a regular expression; "*" also matches "/". A "[" without "]" stands for itself.
-func compileGlob(glob string) (*regexp.Regexp, error) {
+// Glob turns a shell glob for a whole text into a regular expression. "*" also matches "/"; a "[" without "]" stands for
+// itself.
+func Glob(glob string) (*regexp.Regexp, error) {
 	var b strings.Builder
 	b.WriteString(`(?s)\A`)
 	for i := 0; i < len(glob); {

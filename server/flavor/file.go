@@ -1,4 +1,4 @@
-package outpost
+package flavor
 
 import (
 	"encoding/json"
@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/outposts-dev/outposts/server/pattern"
 )
 
-// Flavors is a parsed flavors or credits file (contract 3.2). It is never changed; nil means not configured.
+// Flavors is a parsed flavors or credits file (protocol 4.1, 4.7). It is never changed; nil means not configured.
 type Flavors struct {
 	credits bool
 	names   []string // in the order of the file
@@ -25,8 +26,7 @@ type Flavors struct {
 // hubSet is an entry of "hubs": what the hubs that it names are offered.
 type hubSet struct {
 	offer
-	names   []string // exact names, if a list was given
-	pattern *pattern // else
+	hub matcher
 }
 
 // userSet is an entry of "users": what the users whose attributes it matches are offered.
@@ -40,9 +40,14 @@ type userSet struct {
 
 // attributeTest is one key of a user set's "authentication".
 type attributeTest struct {
-	key     string
-	values  []string // exact values, if a list was given
-	pattern *pattern // else
+	key   string
+	value matcher
+}
+
+// matcher is a list of exact strings or one pattern.
+type matcher struct {
+	values  []string
+	pattern *pattern.Pattern // nil: the list counts
 }
 
 // offer is what hub sets and user sets have in common.
@@ -53,14 +58,18 @@ type offer struct {
 	override map[string]map[string]any
 }
 
-// ParseFlavors parses a flavors file. An empty file is nil without an error: not configured. The error names
-// every bad field.
-func ParseFlavors(data []byte) (*Flavors, error) { return parseFlavors(data, false) }
+// Parse parses a flavors file. An empty file is nil without an error: not configured. The error names every fault with
+// its line.
+func Parse(data []byte) (*Flavors, error) {
+	return parse(data, &parser{f: &Flavors{}, list: "flavors", overrides: "flavorsOverride"})
+}
 
 // ParseCredits parses a credits file: the same shape with "credits" and "creditsOverride".
-func ParseCredits(data []byte) (*Flavors, error) { return parseFlavors(data, true) }
+func ParseCredits(data []byte) (*Flavors, error) {
+	return parse(data, &parser{f: &Flavors{credits: true}, list: "credits", overrides: "creditsOverride"})
+}
 
-func parseFlavors(data []byte, credits bool) (*Flavors, error) {
+func parse(data []byte, p *parser) (*Flavors, error) {
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {
 		return nil, err
@@ -68,10 +77,7 @@ func parseFlavors(data []byte, credits bool) (*Flavors, error) {
 	if doc.Kind == 0 || len(doc.Content) == 0 || isNull(doc.Content[0]) {
 		return nil, nil
 	}
-	p := &flavorParser{f: &Flavors{credits: credits, base: map[string]Flavor{}}, list: "flavors", overrides: "flavorsOverride"}
-	if credits {
-		p.list, p.overrides = "credits", "creditsOverride"
-	}
+	p.f.base = map[string]Flavor{}
 	p.document(doc.Content[0])
 	if len(p.errs) > 0 {
 		return nil, errors.Join(p.errs...)
@@ -79,18 +85,18 @@ func parseFlavors(data []byte, credits bool) (*Flavors, error) {
 	return p.f, nil
 }
 
-// flavorParser collects every fault of a file, each with its line.
-type flavorParser struct {
+// parser collects every fault of a file, each with its line.
+type parser struct {
 	f               *Flavors
 	list, overrides string // names of keys
 	errs            []error
 }
 
-func (p *flavorParser) fault(n *yaml.Node, where, format string, args ...any) {
+func (p *parser) fault(n *yaml.Node, where, format string, args ...any) {
 	p.errs = append(p.errs, fmt.Errorf("line %d: %s: %s", n.Line, where, fmt.Sprintf(format, args...)))
 }
 
-func (p *flavorParser) warn(n *yaml.Node, where, format string, args ...any) {
+func (p *parser) warn(n *yaml.Node, where, format string, args ...any) {
 	p.f.Warnings = append(p.f.Warnings, fmt.Sprintf("line %d: %s: %s", n.Line, where, fmt.Sprintf(format, args...)))
 }
 
@@ -101,14 +107,14 @@ type pair struct {
 }
 
 // pairs returns the keys of a mapping in the order of the file, those of a merge key last; null is an empty mapping.
-func (p *flavorParser) pairs(n *yaml.Node, where string) []pair {
+func (p *parser) pairs(n *yaml.Node, where string) []pair {
 	n = resolve(n)
 	var list []pair
 	var merged []*yaml.Node
 	seen := map[string]bool{}
 	read := func(n *yaml.Node, own bool) {
 		if n.Kind != yaml.MappingNode {
-			p.fault(n, where, "a mapping is needed")
+			p.fault(n, where, "must be a mapping")
 			return
 		}
 		for i := 0; i+1 < len(n.Content); i += 2 {
@@ -121,12 +127,12 @@ func (p *flavorParser) pairs(n *yaml.Node, where string) []pair {
 			case k.Tag == "!!merge":
 				p.fault(k, where, "a merged mapping cannot merge others")
 			case k.Kind != yaml.ScalarNode:
-				p.fault(k, where, "a key must be a text")
+				p.fault(k, where, "a key must be a string")
 			case !seen[k.Value]:
 				seen[k.Value] = true
 				list = append(list, pair{k.Value, v})
 			case own:
-				p.fault(k, where, "%s is given twice", k.Value)
+				p.fault(k, where, "%s is listed twice", k.Value)
 			}
 		}
 	}
@@ -140,7 +146,7 @@ func (p *flavorParser) pairs(n *yaml.Node, where string) []pair {
 	return list
 }
 
-func (p *flavorParser) document(n *yaml.Node) {
+func (p *parser) document(n *yaml.Node) {
 	var hubs, users *yaml.Node
 	for _, top := range p.pairs(n, "file") {
 		switch top.key {
@@ -172,7 +178,7 @@ func (p *flavorParser) document(n *yaml.Node) {
 	}
 }
 
-func (p *flavorParser) hubSet(entry pair) {
+func (p *parser) hubSet(entry pair) {
 	where := "hubs." + entry.key
 	set := hubSet{offer: offer{key: entry.key}}
 	named := false
@@ -181,31 +187,30 @@ func (p *flavorParser) hubSet(entry pair) {
 		switch {
 		case kv.key == "jupyterhub_name":
 			named = true
-			set.names, set.pattern = p.matcher(kv.value, at)
+			set.hub = p.matcher(kv.value, at)
 		case p.offer(&set.offer, kv, at):
 		default:
 			p.warn(kv.value, at, "this key has no effect")
 		}
 	}
 	if !named {
-		p.warn(entry.value, where, "without jupyterhub_name it matches no hub")
+		p.warn(entry.value, where, "matches no hub without jupyterhub_name")
 		return
 	}
 	p.f.hubs = append(p.f.hubs, set)
 }
 
-func (p *flavorParser) userSet(entry pair) {
+func (p *parser) userSet(entry pair) {
 	where := "users." + entry.key
 	set := userSet{offer: offer{key: entry.key}}
 	for _, kv := range p.pairs(entry.value, where) {
 		at := where + "." + kv.key
 		switch {
 		case kv.key == "hubs":
-			set.hubs = p.texts(kv.value, at)
+			set.hubs = p.strings(kv.value, at)
 		case kv.key == "authentication":
 			for _, test := range p.pairs(kv.value, at) {
-				values, pat := p.matcher(test.value, at+"."+test.key)
-				set.tests = append(set.tests, attributeTest{key: test.key, values: values, pattern: pat})
+				set.tests = append(set.tests, attributeTest{test.key, p.matcher(test.value, at+"."+test.key)})
 			}
 		case kv.key == "negate_authentication":
 			set.negate = p.boolean(kv.value, at)
@@ -220,23 +225,23 @@ func (p *flavorParser) userSet(entry pair) {
 }
 
 // offer reads a key that hub sets and user sets have in common; false if it is another one.
-func (p *flavorParser) offer(o *offer, kv pair, at string) bool {
+func (p *parser) offer(o *offer, kv pair, at string) bool {
 	switch kv.key {
 	case "weight":
 		if isNull(kv.value) {
 			return true
 		}
 		if err := kv.value.Decode(&o.weight); err != nil || math.IsNaN(o.weight) {
-			p.fault(kv.value, at, "a number is needed")
+			p.fault(kv.value, at, "must be a number")
 		}
 	case p.list:
 		if isNull(kv.value) {
 			return true
 		}
-		o.chosen = p.texts(kv.value, at)
+		o.chosen = p.strings(kv.value, at)
 		for _, name := range o.chosen {
 			if !slices.Contains(p.f.names, name) {
-				p.warn(kv.value, at, "%s is not in %s of this file", name, p.list)
+				p.warn(kv.value, at, "%s is not among the %s of this file", name, p.list)
 			}
 		}
 	case p.overrides:
@@ -244,7 +249,7 @@ func (p *flavorParser) offer(o *offer, kv pair, at string) bool {
 		for _, fl := range p.pairs(kv.value, at) {
 			values := p.mapping(fl.value, at+"."+fl.key)
 			if _, ok := p.f.base[fl.key]; !ok {
-				p.warn(fl.value, at, "%s is not in %s of this file", fl.key, p.list)
+				p.warn(fl.value, at, "%s is not among the %s of this file", fl.key, p.list)
 			}
 			p.checkFlavor(fl.value, at+"."+fl.key, values)
 			o.override[fl.key] = values
@@ -255,8 +260,8 @@ func (p *flavorParser) offer(o *offer, kv pair, at string) bool {
 	return true
 }
 
-// checkFlavor checks the values that this server acts on; all others are passed on as they are.
-func (p *flavorParser) checkFlavor(n *yaml.Node, where string, f Flavor) {
+// checkFlavor checks the values that an outpost acts on; all others are passed on as they are.
+func (p *parser) checkFlavor(n *yaml.Node, where string, f Flavor) {
 	if p.f.credits {
 		return
 	}
@@ -265,33 +270,33 @@ func (p *flavorParser) checkFlavor(n *yaml.Node, where string, f Flavor) {
 		case nil:
 		case int:
 			if v < -1 {
-				p.fault(n, where+"."+key, "a number of at least 0, or -1 for no limit, is needed")
+				p.fault(n, where+"."+key, "must be at least 0, or -1 for no limit")
 			}
 			if v == 0 && key == "maxPerUser" {
-				p.warn(n, where+"."+key, "0 refuses every start; -1 or leaving it out is no limit")
+				p.warn(n, where+"."+key, "0 refuses every start; use -1 or leave it out for no limit")
 			}
 		default:
-			p.fault(n, where+"."+key, "a whole number is needed")
+			p.fault(n, where+"."+key, "must be a whole number")
 		}
 	}
-	if _, err := f.runtime(); err != nil {
+	if _, err := f.lifetime(); err != nil {
 		p.fault(n, where+".runtime", "%v", err)
 	}
 	switch f["resources"].(type) {
 	case nil, map[string]any:
 	default:
-		p.fault(n, where+".resources", "a mapping is needed")
+		p.fault(n, where+".resources", "must be a mapping")
 	}
 }
 
-// mapping decodes a mapping with any values; null is an empty one. What JSON cannot carry is a fault.
-func (p *flavorParser) mapping(n *yaml.Node, where string) map[string]any {
+// mapping decodes a mapping with any values; null is an empty one. A value that JSON cannot represent is a fault.
+func (p *parser) mapping(n *yaml.Node, where string) map[string]any {
 	m := map[string]any{}
 	if isNull(n) {
 		return m
 	}
 	if n.Kind != yaml.MappingNode {
-		p.fault(n, where, "a mapping is needed")
+		p.fault(n, where, "must be a mapping")
 		return m
 	}
 	if err := n.Decode(&m); err != nil {
@@ -299,40 +304,39 @@ func (p *flavorParser) mapping(n *yaml.Node, where string) map[string]any {
 		return map[string]any{}
 	}
 	if _, err := json.Marshal(m); err != nil {
-		p.fault(n, where, "it has a value that JSON cannot carry")
+		p.fault(n, where, "holds a value that JSON cannot represent")
 		return map[string]any{}
 	}
 	return m
 }
 
-// matcher reads a list of exact texts or one pattern.
-func (p *flavorParser) matcher(n *yaml.Node, where string) ([]string, *pattern) {
-	if n.Kind == yaml.SequenceNode {
-		return p.texts(n, where), nil
+// matcher reads a list of exact strings or one pattern.
+func (p *parser) matcher(n *yaml.Node, where string) (m matcher) {
+	switch {
+	case n.Kind == yaml.SequenceNode:
+		m.values = p.strings(n, where)
+	case n.Kind != yaml.ScalarNode || isNull(n):
+		p.fault(n, where, "must be a list of strings or a pattern")
+	default:
+		var err error
+		if m.pattern, err = pattern.Parse(n.Value); err != nil {
+			p.fault(n, where, "%v", err)
+		}
 	}
-	if n.Kind != yaml.ScalarNode || isNull(n) {
-		p.fault(n, where, "a list of texts or a pattern is needed")
-		return nil, nil
-	}
-	pat, err := parsePattern(n.Value)
-	if err != nil {
-		p.fault(n, where, "%v", err)
-		return nil, nil
-	}
-	return nil, &pat
+	return m
 }
 
-// texts reads a list of scalars, each as its text; never nil.
-func (p *flavorParser) texts(n *yaml.Node, where string) []string {
+// strings reads a list of scalars, each as its text; never nil.
+func (p *parser) strings(n *yaml.Node, where string) []string {
 	list := []string{}
 	if n.Kind != yaml.SequenceNode {
-		p.fault(n, where, "a list is needed")
+		p.fault(n, where, "must be a list")
 		return list
 	}
 	for _, item := range n.Content {
 		item = resolve(item)
 		if item.Kind != yaml.ScalarNode {
-			p.fault(item, where, "a list of texts is needed")
+			p.fault(item, where, "must be a list of strings")
 			continue
 		}
 		list = append(list, item.Value)
@@ -340,13 +344,13 @@ func (p *flavorParser) texts(n *yaml.Node, where string) []string {
 	return list
 }
 
-func (p *flavorParser) boolean(n *yaml.Node, where string) bool {
+func (p *parser) boolean(n *yaml.Node, where string) bool {
 	var b bool
 	if isNull(n) {
 		return false
 	}
 	if err := n.Decode(&b); err != nil {
-		p.fault(n, where, "true or false is needed")
+		p.fault(n, where, "must be true or false")
 	}
 	return b
 }
@@ -360,21 +364,3 @@ func resolve(n *yaml.Node) *yaml.Node {
 }
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
-
-// attributeText returns a user's attribute as the text that patterns are compared with; ok is false for values
-// that have none (null, objects, lists).
-func attributeText(v any) (text string, ok bool) {
-	switch v := v.(type) {
-	case string:
-		return v, true
-	case bool:
-		return strconv.FormatBool(v), true
-	case json.Number:
-		return v.String(), true
-	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64), true
-	case int:
-		return strconv.Itoa(v), true
-	}
-	return "", false
-}

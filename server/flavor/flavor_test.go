@@ -1,0 +1,363 @@
+package flavor_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/outposts-dev/outposts/server/flavor"
+)
+
+func mustParse(t testing.TB, text string) *flavor.Flavors {
+	t.Helper()
+	f, err := flavor.Parse([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// twoFlavors is the file of the observed cases: a pattern set for hub-a, a list set for hub-b.
+const twoFlavors = `
+flavors:
+  typea: {max: 5, weight: 10, display_name: Two, runtime: {hours: 2}}
+  typeb: {max: 5, weight: 9, display_name: Four, runtime: {hours: 2}}
+hubs:
+  default: {jupyterhub_name: "hub-[a]", flavors: [typea, typeb]}
+  restricted: {jupyterhub_name: [hub-b], flavors: []}
+`
+
+// object decodes a JSON object as a hub sends it.
+func object(t *testing.T, text string) any {
+	t.Helper()
+	var v any
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// userCases are the flavors that users are offered, most as observed at the Python outpost.
+var userCases = []struct {
+	name, file, hub, user string
+	want                  map[string]flavor.Flavor
+}{
+	{
+		name: "a hub set by pattern", file: twoFlavors, hub: "hub-a", user: `{"username": "user1"}`,
+		want: map[string]flavor.Flavor{"typea": {"max": 5, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}},
+	},
+	{name: "a hub set with an empty list", file: twoFlavors, hub: "hub-b", user: `{"username": "user1"}`, want: map[string]flavor.Flavor{}},
+	{
+		name: "a hub set that reduces and overrides", file: restrictedHub, hub: "hub-a", user: `{"username": "user1"}`,
+		want: map[string]flavor.Flavor{"typea": {"max": 18, "runtime": hours(1)}},
+	},
+	{
+		name: "the user set's list replaces the hub's and the hub's overrides stay", hub: "hub-a", user: `{"username": "user1"}`,
+		file: restrictedHub + `
+users:
+  key1: {authentication: {username: user1}, flavors: [typea, typeb], flavorsOverride: {typea: {runtime: {hours: 2}}}}
+`, want: map[string]flavor.Flavor{"typea": {"max": 18, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}},
+	},
+	{name: "X53, a user set without a list keeps the hub's", hub: "hub-a", user: `{"username": "user1"}`, file: restrictedHub + `
+users:
+  vip: {authentication: {username: user1}, flavorsOverride: {typea: {max: 20}, typeb: {max: 20}}}
+`, want: map[string]flavor.Flavor{"typea": {"max": 20, "runtime": hours(1)}}},
+	{name: "a pattern without regard to case", hub: "hub-a", user: `{"username": "USER1"}`, file: twoFlavors + `
+users:
+  key1: {authentication: {username: "(?i)user1"}, flavors: [typeb]}
+`, want: map[string]flavor.Flavor{"typeb": {"max": 5, "runtime": hours(2)}}},
+	{name: "the highest weight wins", hub: "hub-a", user: `{"username": "user1"}`, file: twoFlavors + `
+users:
+  key2: {weight: 6, authentication: {username: user1}, flavors: [typea], flavorsOverride: {typea: {runtime: {hours: 4}}}}
+  key1: {authentication: {username: user1}, flavors: [typeb]}
+`, want: map[string]flavor.Flavor{"typea": {"max": 5, "runtime": hours(4)}}},
+	{name: "of equal weights the last set wins", hub: "hub-a", user: `{"username": "user1"}`, file: twoFlavors + `
+users:
+  key1: {authentication: {username: user1}, flavors: [typea]}
+  key2: {authentication: {username: user1}, flavors: [typeb]}
+`, want: map[string]flavor.Flavor{"typeb": {"max": 5, "runtime": hours(2)}}},
+	{name: "a regular expression", hub: "hub-a", user: `{"username": "user1"}`, file: twoFlavors + `
+users:
+  key1: {authentication: {username: "us..1"}, flavors: [typea]}
+  key2: {authentication: {username: "us..2"}, flavors: [], weight: 9}
+`, want: map[string]flavor.Flavor{"typea": {"max": 5, "runtime": hours(2)}}},
+	{name: "an exact name with more weight than an expression", hub: "hub-a", user: `{"username": "user1"}`, file: twoFlavors + `
+users:
+  key2: {weight: 4, authentication: {username: user1}, flavors: [typeb]}
+  key1: {authentication: {username: "us..1"}, flavors: [typea]}
+`, want: map[string]flavor.Flavor{"typeb": {"max": 5, "runtime": hours(2)}}},
+	{
+		name: "negated: member", hub: "hub-a", user: `{"username": "a@mycomp.org"}`, file: negated(".*mycomp.org", false),
+		want: map[string]flavor.Flavor{"typea": {"max": 5, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}},
+	},
+	{
+		name: "negated: other", hub: "hub-b", user: `{"username": "a@other.org"}`, file: negated(".*mycomp.org", false),
+		want: map[string]flavor.Flavor{"minimal": {"max": 2}},
+	},
+	{
+		name: "negated and forbidden: other", hub: "hub-a", user: `{"username": "a@other.org"}`, file: negated(".*mycomp.org", true),
+		want: map[string]flavor.Flavor{},
+	},
+	{
+		name: "negated glob: member", hub: "hub-a", user: `{"username": "a@mycomp.org"}`, file: negated("*mycomp.org", true),
+		want: map[string]flavor.Flavor{"typea": {"max": 5, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}},
+	},
+	{
+		name: "negated glob: other", hub: "hub-a", user: `{"username": "a@other.org"}`, file: negated("*mycomp.org", true),
+		want: map[string]flavor.Flavor{},
+	},
+	{
+		name: "negated, user without the attribute", hub: "hub-a", user: `{"groups": []}`, file: negated(".*mycomp.org", true),
+		want: map[string]flavor.Flavor{},
+	},
+	{
+		name: "X16, no user set applies without attributes", hub: "hub-a", user: `{}`, file: negated(".*mycomp.org", true),
+		want: map[string]flavor.Flavor{"typea": {"max": 5, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}},
+	},
+	{name: "keys are combined with or", hub: "hub-a", user: `{"username": "x", "groups": ["guest", "staff"]}`, file: twoFlavors + `
+users:
+  key1: {authentication: {username: user1, groups: [staff, admin]}, flavors: [typea]}
+`, want: map[string]flavor.Flavor{"typea": {"max": 5, "runtime": hours(2)}}},
+	{name: "set of another hub", hub: "hub-a", user: `{"username": "user1"}`, file: twoFlavors + `
+users:
+  key1: {hubs: [hub-c], authentication: {username: user1}, forbidden: true}
+`, want: map[string]flavor.Flavor{"typea": {"max": 5, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}}},
+	{name: "X51, the hub set with the highest weight wins", hub: "hub-a", user: `{}`, file: `
+flavors: {typea: {}, typeb: {}}
+hubs:
+  first: {jupyterhub_name: "hub-.*", flavors: [typea]}
+  second: {jupyterhub_name: [hub-a], weight: 5, flavors: [typeb]}
+  third: {jupyterhub_name: [hub-a], weight: 5, flavors: []}
+`, want: map[string]flavor.Flavor{"typeb": {}}},
+	{name: "X52, a glob that is also a regular expression", hub: "hub-alpha", user: `{}`, file: `
+flavors: {typea: {}, typeb: {}}
+hubs:
+  first: {jupyterhub_name: "hub-al*", flavors: [typea]}
+`, want: map[string]flavor.Flavor{"typea": {}}},
+	{name: "X58, numbers and booleans are compared as text, objects and null not at all", hub: "hub-a", user: `{"level": 3, "admin": true, "more": {"a": [null]}, "none": null}`, file: twoFlavors + `
+users:
+  nothing: {authentication: {more: ".*", none: ".*"}, forbidden: true, weight: 9}
+  key1: {authentication: {level: "[3-5]"}, flavors: [typea]}
+`, want: map[string]flavor.Flavor{"typea": {"max": 5, "runtime": hours(2)}}},
+	{name: "X58, a boolean", hub: "hub-a", user: `{"admin": true}`, file: twoFlavors + `
+users:
+  key1: {authentication: {admin: "true"}, flavors: [typeb]}
+`, want: map[string]flavor.Flavor{"typeb": {"max": 5, "runtime": hours(2)}}},
+	{
+		name: "no hub set matches: all flavors", hub: "hub-z", user: `{}`, file: twoFlavors,
+		want: map[string]flavor.Flavor{"typea": {"max": 5, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}},
+	},
+}
+
+const restrictedHub = `
+flavors:
+  typea: {max: 5, runtime: {hours: 2}}
+  typeb: {max: 5, runtime: {hours: 2}}
+hubs:
+  default: {jupyterhub_name: "hub-[a]", flavors: [typea], flavorsOverride: {typea: {runtime: {hours: 1}, max: 18}}}
+`
+
+func hours(n int) map[string]any { return map[string]any{"hours": n} }
+
+func negated(pattern string, forbidden bool) string {
+	return fmt.Sprintf(`
+flavors:
+  typea: {max: 5, runtime: {hours: 2}}
+  typeb: {max: 5, runtime: {hours: 2}}
+  minimal: {max: 2}
+hubs:
+  default: {jupyterhub_name: "hub-[a]", flavors: [typea, typeb]}
+  restricted: {jupyterhub_name: [hub-b], flavors: []}
+users:
+  negateGroup: {negate_authentication: true, authentication: {username: %q}, flavors: [minimal], forbidden: %v}
+`, pattern, forbidden)
+}
+
+func TestOfUser(t *testing.T) {
+	for _, tc := range userCases {
+		t.Run(tc.name, func(t *testing.T) {
+			got, err := mustParse(t, tc.file).OfUser(tc.hub, object(t, tc.user))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range got {
+				delete(f, "weight")
+				delete(f, "display_name")
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestOfUserTakesAnObject(t *testing.T) {
+	f := mustParse(t, negated(".*", true))
+	for _, text := range []string{`"user1"`, `[1]`, `3`, `true`} {
+		if _, err := f.OfUser("hub-a", object(t, text)); !errors.Is(err, flavor.ErrAuthentication) {
+			t.Errorf("%s: error %v", text, err)
+		}
+	}
+	for _, text := range []string{`{}`, `null`, `[]`, `""`} {
+		got, err := f.OfUser("hub-a", object(t, text))
+		if err != nil || len(got) != 2 {
+			t.Errorf("%s: %v, error %v", text, got, err)
+		}
+	}
+}
+
+func TestX59ForbiddenCreditsKeepTheirShape(t *testing.T) {
+	f, err := flavor.ParseCredits([]byte(`
+credits:
+  gpu: {cap: 100, grant_value: 10, grant_interval: 600, name: GPU hours}
+  cpu: {cap: 50, grant_value: 5}
+hubs:
+  a: {jupyterhub_name: [hub-a], creditsOverride: {gpu: {cap: 200}}}
+users:
+  staff: {authentication: {groups: [staff]}, credits: [cpu]}
+  bad: {authentication: {name: bad}, forbidden: true, weight: 1}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cpu := flavor.Flavor{"cap": 50, "grant_value": 5}
+	gpu := flavor.Flavor{"cap": 200, "grant_value": 10, "grant_interval": 600, "name": "GPU hours"}
+	for user, want := range map[string]map[string]flavor.Flavor{
+		`{}`:                    {"gpu": gpu, "cpu": cpu},
+		`{"groups": ["staff"]}`: {"cpu": cpu},
+		`{"name": "bad"}`: {
+			"gpu": {"cap": 0, "grant_value": 0, "grant_interval": 600, "name": "GPU hours"},
+			"cpu": {"cap": 0, "grant_value": 0, "grant_interval": 86400},
+		},
+	} {
+		got, err := f.OfUser("hub-a", object(t, user))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", user, diff)
+		}
+	}
+	if got := f.OfHub("hub-b"); got["gpu"]["cap"] != 100 {
+		t.Errorf("credits of hub-b %v", got)
+	}
+}
+
+// A caller may change what it got without changing the file.
+func TestOffersAreCopies(t *testing.T) {
+	f := mustParse(t, twoFlavors)
+	f.OfHub("hub-a")["typea"]["max"] = 1000
+	if got := f.OfHub("hub-a")["typea"]["max"]; got != 5 {
+		t.Errorf("max %v", got)
+	}
+}
+
+func TestX57X60BadFilesNameEveryFault(t *testing.T) {
+	_, err := flavor.Parse([]byte(`
+flavors:
+  tiny: {max: "5", maxPerUser: -2, runtime: {hour: 2}}
+  small: {runtime: 3, resources: [1]}
+  nan: {max: 1.5, x: .nan}
+  list: [1]
+hubs:
+  a: {jupyterhub_name: "(?!x)a", weight: heavy}
+  b: {jupyterhub_name: {x: 1}, flavors: tiny}
+users:
+  c: {authentication: {name: [{}]}, negate_authentication: maybe, flavorsOverride: {tiny: {max: many}}}
+`))
+	if err == nil {
+		t.Fatal("no error")
+	}
+	want := []string{
+		`line 3: flavors.tiny.max: must be a whole number`,
+		`line 3: flavors.tiny.maxPerUser: must be at least 0, or -1 for no limit`,
+		`line 3: flavors.tiny.runtime: "hour" is not a unit of time`,
+		`line 4: flavors.small.runtime: must be a mapping such as {hours: 2}`,
+		`line 4: flavors.small.resources: must be a mapping`,
+		`line 5: flavors.nan: holds a value that JSON cannot represent`,
+		`line 6: flavors.list: must be a mapping`,
+		`line 8: hubs.a.jupyterhub_name: "(?!x)a" uses "(?!", which is not supported (RE2 syntax)`,
+		`line 8: hubs.a.weight: must be a number`,
+		`line 9: hubs.b.jupyterhub_name: must be a list of strings or a pattern`,
+		`line 9: hubs.b.flavors: must be a list`,
+		`line 11: users.c.authentication.name: must be a list of strings`,
+		`line 11: users.c.negate_authentication: must be true or false`,
+		`line 11: users.c.flavorsOverride.tiny.max: must be a whole number`,
+	}
+	if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestEmptyAndOddFiles(t *testing.T) {
+	for text, configured := range map[string]bool{
+		"": false, "# nothing": false, "null": false, "---\n": false,
+		"{}": true, "flavors:": true, "hubs:": true, "flavors: {tiny: }": true,
+		"flavors: {tiny: &x {max: 1}, big: {<<: *x, min: 2}}": true,
+	} {
+		f, err := flavor.Parse([]byte(text))
+		if err != nil || (f != nil) != configured {
+			t.Errorf("%q: configured %v, error %v", text, f != nil, err)
+		}
+	}
+	for _, text := range []string{"a: [", "[]", "text", "flavors: [tiny]", "flavors: {a: {}, a: {}}", "hubs: &h {<<: *h}", "\xff", "? {a: b}\n: c"} {
+		if _, err := flavor.Parse([]byte(text)); err == nil {
+			t.Errorf("%q: no error", text)
+		}
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	f := mustParse(t, `
+flavors:
+  tiny: {maxPerUser: 0}
+hub: {}
+hubs:
+  a: {flavors: [tiny]}
+  b: {jupyterhub_name: [hub-b], flavors: [tinny], colour: red}
+`)
+	want := []string{
+		"line 3: flavors.tiny.maxPerUser: 0 refuses every start; use -1 or leave it out for no limit",
+		"line 4: hub: this key has no effect",
+		"line 6: hubs.a: matches no hub without jupyterhub_name",
+		"line 7: hubs.b.flavors: tinny is not among the flavors of this file",
+		"line 7: hubs.b.colour: this key has no effect",
+	}
+	if diff := cmp.Diff(want, f.Warnings); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Any file is either refused or can be used for any user without a panic, and what it offers can be sent as JSON.
+func FuzzFlavorsFile(f *testing.F) {
+	for _, seed := range []string{
+		twoFlavors, restrictedHub, negated("*mycomp.org", true), "", "a: [", "hubs: &h {<<: *h}",
+		"flavors: &f {a: &a {max: 1}, b: {<<: [*a, {runtime: {weeks: 1e300}}]}}\nhubs: {x: {jupyterhub_name: '[a', weight: .inf}}",
+	} {
+		f.Add([]byte(seed), `{"username": "user1", "groups": ["a", 1, null, {}]}`)
+	}
+	f.Fuzz(func(t *testing.T, file []byte, user string) {
+		flavors, err := flavor.Parse(file)
+		credits, creditsErr := flavor.ParseCredits(file)
+		if err != nil || creditsErr != nil {
+			return
+		}
+		var authentication any
+		if json.Unmarshal([]byte(user), &authentication) != nil {
+			return
+		}
+		for _, hub := range []string{"hub-a", "", "\xff"} {
+			offered, err := flavors.OfUser(hub, authentication)
+			if err == nil {
+				if _, err := json.Marshal(offered); err != nil {
+					t.Error(err)
+				}
+			}
+			_, _ = credits.OfUser(hub, authentication)
+		}
+	})
+}

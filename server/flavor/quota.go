@@ -1,0 +1,92 @@
+package flavor
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/outposts-dev/outposts/server/excerpt"
+	"github.com/outposts-dev/outposts/server/python"
+)
+
+// Usage counts services that are not being stopped: what quotas are judged by.
+type Usage struct {
+	ByFlavor     map[string]int         // of one hub
+	ByUser       map[int]int            // of one hub, by user ID, any flavor; at least the user whose service is inserted
+	ByUserFlavor map[int]map[string]int // of one hub; as ByUser
+	TotalFlavor  map[string]int         // of all hubs
+}
+
+// Refusal is the error of a start that a quota refuses. Its text is a sentence for the user, to be put behind the
+// server's name (protocol 4.6).
+type Refusal struct {
+	Reason   string // for metrics: flavor, max_per_user, max, global_max_per_user
+	sentence string
+}
+
+func (r *Refusal) Error() string { return r.sentence }
+
+func refuse(reason, format string, args ...any) *Refusal {
+	return &Refusal{Reason: reason, sentence: fmt.Sprintf(format, args...)}
+}
+
+// Admission is a flavor that a user may start, unless [Admission.Check] finds a limit reached.
+type Admission struct {
+	Flavor   Flavor        // nil if no flavors are configured
+	Lifetime time.Duration // how long the service may run; 0 is without end
+
+	hub, name string
+	hubLimit  bool // max counts the services of this hub, not those of all
+}
+
+// Admit returns the flavor of this name if the user is offered it. Without configured flavors any name is admitted.
+// Errors: [*Refusal], [ErrAuthentication].
+func (f *Flavors) Admit(hub string, authentication any, name string) (Admission, error) {
+	c, err := f.ofUser(hub, authentication)
+	if err != nil {
+		return Admission{}, err
+	}
+	flavor, ok := c.flavors[name]
+	if f != nil && !ok {
+		return Admission{}, c.refusal(name)
+	}
+	lifetime, err := flavor.lifetime()
+	if err != nil {
+		return Admission{}, fmt.Errorf("runtime of flavor %s: %w", name, err)
+	}
+	return Admission{Flavor: flavor, Lifetime: lifetime, hub: hub, name: name, hubLimit: c.hubLimit[name]}, nil
+}
+
+// refusal is the error for a flavor that the user is not offered.
+func (c choice) refusal(name string) *Refusal {
+	if name == "" {
+		name = "None"
+	}
+	allowed := make([]string, len(c.names))
+	for i, n := range c.names {
+		allowed[i] = python.Repr(n)
+	}
+	return refuse("flavor", "Start with flavor %s not allowed. Allowed values for user: [%s]",
+		excerpt.Of(name, excerpt.Name), strings.Join(allowed, ", "))
+}
+
+// Check judges a user's start by the usage at its insert; the error is a [*Refusal]. GlobalMax limits the services of
+// one user of one hub, of any flavor; nil or negative is no limit.
+func (a Admission) Check(u Usage, user int, globalMax *int) error {
+	limit, ok := a.Flavor.limit("maxPerUser")
+	if ok && float64(u.ByUserFlavor[user][a.name]) >= limit {
+		return refuse("max_per_user", "Start with flavor %s not allowed. Each user may only start %v of %s", a.name, limit, a.name)
+	}
+	current := u.TotalFlavor[a.name]
+	if a.hubLimit {
+		current = u.ByFlavor[a.name]
+	}
+	if limit, ok = a.Flavor.limit("max"); ok && float64(current) >= limit {
+		return refuse("max", "Start with %s for %s not allowed. Maximum (%v) already reached.", a.name, a.hub, limit)
+	}
+	if globalMax != nil && *globalMax >= 0 && u.ByUser[user] >= *globalMax {
+		return refuse("global_max_per_user", "User with user id %d of %s has reached the maximum limit of services (%d)",
+			user, a.hub, *globalMax)
+	}
+	return nil
+}
