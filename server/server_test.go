@@ -573,7 +573,7 @@ func TestRekeySealsEverythingAnew(t *testing.T) {
 	}
 }
 
-// A database that the Python server wrote, with its key and its hub's login, is carried on with.
+// A database that the Python outpost wrote, with its key and its hub's login, is carried on with.
 func TestDatabaseOfThePythonServerIsCarriedOn(t *testing.T) {
 	text, err := os.ReadFile("store/testdata/python-db/outpost.sqlite")
 	if err != nil {
@@ -604,7 +604,7 @@ func TestDatabaseOfThePythonServerIsCarriedOn(t *testing.T) {
 		switch {
 		case status == 200 && strings.Contains(body, "null"):
 			running++
-		case status != 404: // one that was starting or stopping when the Python server ended
+		case status != 404: // one that was starting or stopping when the Python outpost ended
 			t.Errorf("poll of %s: %d %s", row.Name, status, body)
 		}
 	}
@@ -623,7 +623,7 @@ func TestDatabaseOfThePythonServerIsCarriedOn(t *testing.T) {
 	}
 }
 
-// The Python server writes dates without a zone into SQLite, and its check of what hubs know fails on them.
+// The Python outpost writes dates without a zone into SQLite, and its check of what hubs know fails on them.
 func TestHubsAreAskedAboutServicesWithDatesWithoutZone(t *testing.T) {
 	text, err := os.ReadFile("store/testdata/python-db/outpost.sqlite")
 	if err != nil {

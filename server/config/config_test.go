@@ -243,7 +243,7 @@ hubs:
 	}
 }
 
-// Variables of the Python server that have no effect here are named once, at the start, with what replaces them.
+// Variables of the Python outpost that have no effect here are named once, at the start, with what replaces them.
 func TestIgnoredVariablesAreNamedOnce(t *testing.T) {
 	names := []string{
 		"GUNICORN_CONFIG_FILE", "GUNICORN_MAX_REQUESTS", "GUNICORN_MAX_REQUESTS_JITTER", "GUNICORN_PROCESSES", "GUNICORN_SSL_CRT", "GUNICORN_SSL_KEY",
@@ -269,7 +269,7 @@ func TestIgnoredVariablesAreNamedOnce(t *testing.T) {
 	}
 }
 
-// The Python server drops empty entries before it pairs, and gives hub b the password of hub c (protocol 1.4).
+// Names and passwords are paired by position, so no hub gets another one's password (protocol 1.4).
 func TestEmptyEntriesOfLoginsKeepTheirPlace(t *testing.T) {
 	for _, c := range []struct {
 		name, usernames, passwords string

@@ -82,7 +82,7 @@ func (c *Config) variables() []Variable {
 	}
 }
 
-// ignored are variables of the Python server that have no effect here, and what replaces them.
+// ignored are variables of the Python outpost that have no effect here, and what replaces them.
 var ignored = map[string]string{
 	"LOGGING_CONFIG_PATH":          logsInstead,
 	"LOGGER_NAME":                  logsInstead,

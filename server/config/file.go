@@ -34,7 +34,7 @@ func defaultFile() File { return File{GlobalMaxPerUser: -1, FailEarly: true} }
 
 func defaultHub(name string) Hub { return Hub{Hub: outpost.Hub{Name: name, SendEvents: true}} }
 
-// python matches how a line of the Python server's configuration begins.
+// python matches how a line of the Python outpost's configuration begins.
 var python = regexp.MustCompile(`(?m)^\s*(c\.[A-Za-z_]|import |from \S+ import |(async )?def |class )`)
 
 const insteadOfPython = "is Python code, which this server does not run; write YAML instead: " +

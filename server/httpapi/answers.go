@@ -53,7 +53,7 @@ func (a answer) write(w http.ResponseWriter) {
 	_, _ = w.Write(a.body)
 }
 
-// writeJSON answers with a value as the Python server encodes it: no blanks, UTF-8 as it is. If the value has no JSON
+// writeJSON answers with a value as the Python outpost encodes it: no blanks, UTF-8 as it is. If the value has no JSON
 // form, it returns an error and writes nothing.
 func writeJSON(w http.ResponseWriter, status int, value any) error {
 	var b bytes.Buffer
@@ -80,8 +80,9 @@ func write(w http.ResponseWriter, status int, contentType []string, body []byte)
 // failedTimeout is how long a client may take to read a 419.
 const failedTimeout = 10 * time.Second
 
-// writeFailed writes a 419 whose reason phrase is empty, as the Python server's is (protocol 1.8). net/http would write
-// "status code 419" there, so the answer goes past it, and the connection ends with it. It reports whether it could.
+// writeFailed writes a 419 whose reason phrase is empty, as the Python outpost's is (protocol 1.8). net/http would
+// write "status code 419" there, so the answer goes past it, and the connection ends with it. It reports whether it
+// could.
 func writeFailed(w http.ResponseWriter, body []byte) bool {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {

@@ -53,8 +53,8 @@ func isJSON(r *http.Request) bool {
 }
 
 // decodeStart decodes the body of POST /services (protocol 1.6), or returns everything that is wrong with its types.
-// Unknown keys are ignored: the Python server lets a hub set end_date, stop_pending or state here, and so escape its
-// quotas. The body is decoded as a map because encoding/json takes the keys of a struct in any case.
+// Other keys are ignored: no request sets a column of the row. The body is decoded as a map because encoding/json takes
+// the keys of a struct in any case.
 func decodeStart(body []byte) (r outpost.StartRequest, wrong problems) {
 	switch kind := kindOf(body); {
 	case kind == 0:

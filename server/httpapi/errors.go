@@ -8,7 +8,7 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// statusFailed is how the Python server answers a start, poll or stop that was understood and failed. The hub's client
+// statusFailed is how the Python outpost answers a start, poll or stop that was understood and failed. The hub's client
 // shows args to the user.
 const statusFailed = 419
 
@@ -50,7 +50,7 @@ func (s *Server) writeError(w http.ResponseWriter, r *http.Request, hub string, 
 		w.Header()["Retry-After"] = []string{"10"}
 		s.write(w, r, hub, http.StatusServiceUnavailable, newFailure("Unavailable", sentence))
 	case outpost.KindInvalid, outpost.KindQuota:
-		// The class of the Python server's own refusals.
+		// The class of the Python outpost's own refusals.
 		s.write(w, r, hub, statusFailed, newFailure("Exception", sentence))
 	case outpost.KindConflict:
 		s.write(w, r, hub, statusFailed, newFailure("Conflict", sentence))

@@ -18,7 +18,7 @@ import (
 )
 
 // The tests below look at HTTP with a real Manager behind it, whose pods are in memory. Among them is what the Python
-// server's own tests show of its API, which holds here too.
+// outpost's own tests show of its API, which holds here too.
 
 // world is a Manager in memory behind HTTP, with the logins of testUsers.
 type world struct {
@@ -258,8 +258,8 @@ func TestTwoHubsMayRunTheSameName(t *testing.T) {
 	want(t, "the other hub's", w.get(t, "hub-b", "/services/lab/1"), 200, stillRunning)
 }
 
-// A list says what a hub may set (protocol 2.5). What it may not is refused by name, where the Python server, which asks a
-// hook, silently leaves it out.
+// A list says what a hub may set (protocol 2.5). What it may not is refused by name, where the Python outpost, which
+// asks a hook, silently leaves it out.
 func TestAHubSetsOnlyTheOptionsAllowedForIt(t *testing.T) {
 	w := newWorld(t, outpost.Options{Hubs: []outpost.Hub{{Name: "hub-a", AllowedOptions: []string{"image"}}, {Name: "hub-b"}}}, Options{})
 	want(t, "18: allowed", w.start(t, "lab", "1", `"misc":{"image":"jupyter/base"}`), 200, started(keyFor("hub-a", "lab", "1")))

@@ -30,7 +30,7 @@ var paths = []path{
 	{template: "/services", methods: map[string]handler{"POST": start}},
 	{template: "/services/", methods: map[string]handler{"GET": list, "POST": start}},
 	// A client that has forgotten its start id asks like this. It must not meet a service with start id "0", as with
-	// the Python server, which redirects to /services/{name}.
+	// the Python outpost, which redirects to /services/{name}.
 	{template: "/services/{name:[^/]*}/", methods: map[string]handler{"GET": unknown, "DELETE": unknown}},
 	{template: "/services/{name:[^/]*}/{start_id:[^/]+}/", slash: "-"},
 	{template: "/flavors/", methods: map[string]handler{"GET": flavors}},
@@ -45,7 +45,7 @@ var paths = []path{
 	{template: "/ping/", slash: "-"},
 }
 
-// newRouter returns the router of the table, under the base path too, which comes first as in the Python server.
+// newRouter returns the router of the table, under the base path too, which comes first as in the Python outpost.
 func newRouter(s *Server, basePath string) *mux.Router {
 	router := mux.NewRouter().UseEncodedPath().SkipClean(true)
 	router.NotFoundHandler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

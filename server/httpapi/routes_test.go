@@ -68,7 +68,7 @@ func TestPathsAndMethodsAreJudgedBeforeTheLogin(t *testing.T) {
 	}
 }
 
-// The documentation pages that the Python server shows without a login do not exist here, with a login neither.
+// The documentation pages that the Python outpost shows without a login do not exist here, with a login neither.
 func TestNoDocumentationPages(t *testing.T) {
 	a := newAPI(t, &fake{}, Options{BasePath: "/outpost"})
 	for _, path := range []string{"/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect"} {
@@ -144,7 +144,8 @@ func TestPathsNameServices(t *testing.T) {
 	}
 }
 
-// After a stop the client has forgotten its start id. What it then asks for is nothing, not the service with start id "0".
+// After a stop the client has forgotten its start id. What it then asks for is nothing, not the service with start id
+// "0".
 func TestAnEmptyStartIDNeverMatches(t *testing.T) {
 	f := &fake{}
 	a := newAPI(t, f, Options{})

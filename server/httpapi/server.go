@@ -1,6 +1,6 @@
 // Package httpapi is the HTTP interface that hubs use: it decides who asks, decodes, calls the [Manager] and encodes.
 //
-// Routes, bodies and statuses are those of the Python server 2.3.0 except where that has a defect (protocol, chapter
+// Routes, bodies and statuses are those of the Python outpost 2.3.0 except where that has a defect (protocol, chapter
 // 1); docs/openapi.yaml describes them, and the tests hold every answer to it. Whether a path exists is decided before
 // authentication, everything else after it. Errors leave through errors.go only.
 package httpapi

@@ -23,7 +23,7 @@ type stopAnswer struct {
 	Logs []string `json:"logs"`
 }
 
-// serviceRow is a service in the list, its keys in the order of the Python server.
+// serviceRow is a service in the list, its keys in the order of the Python outpost.
 type serviceRow struct {
 	Name         string    `json:"name"`
 	StartID      string    `json:"start_id"`

@@ -2,7 +2,7 @@
 //
 // A [Keyring] holds one or more keys. The first seals, all open, so a key is changed by putting the new one in front
 // and sealing everything anew; afterwards the old one can go. Tokens do not expire. They are those of the Python
-// server, which has one key (protocol 6.4).
+// outpost, which has one key (protocol 6.4).
 package seal
 
 import (
@@ -34,7 +34,7 @@ type Keyring struct {
 const keyLength = 44
 
 // New returns a ring of keys in the order given: 32 bytes each in URL-safe Base64 with padding, 44 characters, as
-// the Python server takes it. Errors name every bad key by its place, counted from 1, and never show one.
+// the Python outpost takes it. Errors name every bad key by its place, counted from 1, and never show one.
 func New(keys ...string) (*Keyring, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("no key given")
@@ -56,7 +56,7 @@ func New(keys ...string) (*Keyring, error) {
 }
 
 func decodeKey(text string) (*fernet.Key, error) {
-	// The length comes first because the library also takes a key in hex, which the Python server refuses.
+	// The length comes first because the library also takes a key in hex, which the Python outpost refuses.
 	if len(text) != keyLength {
 		return nil, fmt.Errorf("has %d characters, not %d (32 bytes in URL-safe Base64)", len(text), keyLength)
 	}

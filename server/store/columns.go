@@ -133,7 +133,7 @@ func (d *DB) sealJSON(value any) ([]byte, error) {
 	return d.ring.Seal(plain)
 }
 
-// storedBody is column body as either server writes it. The Python server keeps values of env as the hub sent them.
+// storedBody is column body as either server writes it. The Python outpost keeps values of env as the hub sent them.
 type storedBody struct {
 	Env         map[string]json.RawMessage `json:"env"`
 	Misc        map[string]json.RawMessage `json:"misc"`

@@ -169,8 +169,8 @@ func TestPostgreSQLGoesDownInMidFlightAndComesBack(t *testing.T) {
 	}
 }
 
-// X73: nothing waits for a database for ever; the error says what was tried.
-func TestX73OpenGivesUpOnADatabaseThatNeverComes(t *testing.T) {
+// Nothing waits for a database for ever; the error says what was tried.
+func TestOpenGivesUpOnADatabaseThatNeverComes(t *testing.T) {
 	server := storetest.StartPostgres(t)
 	c := postgresConfig(t, server)
 	c.Wait = 200 * time.Millisecond
@@ -215,7 +215,7 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-func TestX19AnyCharacterInThePassword(t *testing.T) {
+func TestAnyCharacterInThePassword(t *testing.T) {
 	server := storetest.SharedPostgres(t)
 	c := postgresConfig(t, server)
 	mustOpen(t, c, ring(t, keyA))
@@ -268,8 +268,8 @@ func TestTouchNeverGoesBack(t *testing.T) {
 	})
 }
 
-// Two processes on one PostgreSQL: the quota holds across them (X31).
-func TestX31QuotaHoldsBetweenProcesses(t *testing.T) {
+// Two processes on one PostgreSQL: the quota holds across them (protocol 4.6).
+func TestQuotaHoldsBetweenProcesses(t *testing.T) {
 	c := postgresConfig(t, storetest.SharedPostgres(t))
 	replicas := []*DB{mustOpen(t, c, ring(t, keyA)), mustOpen(t, c, ring(t, keyA))}
 	const limit = 7
@@ -313,8 +313,8 @@ func TestOperationsAreObserved(t *testing.T) {
 	}
 }
 
-// X82: a list is one operation, however long it is; the Python server asks once more for each row.
-func TestX82AListIsOneOperation(t *testing.T) {
+// A list is one operation, however long it is; the Python outpost asks once more for each row (protocol 1.9).
+func TestAListIsOneOperation(t *testing.T) {
 	c := sqliteConfig(t)
 	var mu sync.Mutex
 	seen := map[string]int{}

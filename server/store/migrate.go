@@ -14,7 +14,7 @@ import (
 //go:embed migrations
 var migrations embed.FS
 
-// versionTable holds the numbers of the migrations that were applied. The Python server has no such table.
+// versionTable holds the numbers of the migrations that were applied. The Python outpost has no such table.
 const versionTable = "outpost_schema_version"
 
 // migrate applies the migrations that are missing, in order, each in a transaction of its own. Several processes may

@@ -16,12 +16,12 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// insertLock is the advisory lock of all inserts into one database. One for all hubs, not one for each: the usage that a
-// check is given also counts the flavors of all hubs, and an insert takes a few milliseconds.
+// insertLock is the advisory lock of all inserts into one database. One for all hubs, not one for each: the usage that
+// a check is given also counts the flavors of all hubs, and an insert takes a few milliseconds.
 const insertLock int64 = 0x6f7574706f737401 // "outpost", 1
 
 // openPostgreSQL prepares a pool; the first connection is made when it is used. What Config does not say (sslmode,
-// sslrootcert) comes from libpq's own variables, such as PGSSLMODE, as with the Python server.
+// sslrootcert) comes from libpq's own variables, such as PGSSLMODE, as with the Python outpost.
 func (d *DB) openPostgreSQL(c Config) error {
 	d.dialect = postgresDialect
 	if c.Host == "" || c.User == "" || c.Name == "" {
@@ -46,7 +46,7 @@ func (d *DB) openPostgreSQL(c Config) error {
 	return nil
 }
 
-// dsn writes libpq's "key='value'" form, in which a password may hold any character (X19).
+// dsn writes libpq's "key='value'" form, in which a password may hold any character.
 func dsn(pairs ...string) string {
 	quote := strings.NewReplacer(`\`, `\\`, `'`, `\'`)
 	var b strings.Builder
@@ -87,11 +87,11 @@ var postgresDialect = dialect{
 	},
 	// Deadlock and serialization failure: two processes touched the same rows in another order.
 	again: func(err error) bool { return hasState(err, "40") },
-	// Data exception: a NUL or broken UTF-8 in a text, a number out of range.
+	// Data exception: a NUL or broken UTF-8 in a string, a number out of range.
 	badValue: func(err error) bool { return hasState(err, "22") },
 }
 
-// hasState tells whether PostgreSQL itself answered with an SQLSTATE of this class.
+// hasState reports whether PostgreSQL itself answered with an SQLSTATE of this class.
 func hasState(err error, class string) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && strings.HasPrefix(e.Code, class)

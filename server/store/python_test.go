@@ -51,7 +51,7 @@ func pythonRows(t *testing.T) []pythonRow {
 	return rows
 }
 
-// pythonCopy returns the configuration of a copy of the Python server's database.
+// pythonCopy returns the configuration of a copy of the Python outpost's database.
 func pythonCopy(t *testing.T) Config {
 	t.Helper()
 	data, err := os.ReadFile("testdata/python-db/outpost.sqlite")
@@ -65,7 +65,7 @@ func pythonCopy(t *testing.T) Config {
 	return Config{Type: TypeSQLite, Path: path}
 }
 
-// readAsPython reads every column as the Python server does: typed by SQLite itself, opened with the key alone.
+// readAsPython reads every column as the Python outpost does: typed by SQLite itself, opened with the key alone.
 func readAsPython(t *testing.T, path string, open func([]byte) ([]byte, error)) []pythonRow {
 	t.Helper()
 	db, err := sql.Open("sqlite", path)
@@ -109,7 +109,7 @@ func readAsPython(t *testing.T, path string, open func([]byte) ([]byte, error)) 
 	return list
 }
 
-// service is what a row of the Python server means here.
+// service is what a row of the Python outpost means here.
 func (r pythonRow) service(t *testing.T) outpost.Service {
 	t.Helper()
 	at := func(text string) time.Time {
@@ -174,7 +174,7 @@ func TestRowsOfPythonAreRead(t *testing.T) {
 	}
 }
 
-// An operator may go back: the Python server finds its rows untouched and ours as it would have written them.
+// An operator may go back: the Python outpost finds its rows untouched and ours as it would have written them.
 func TestRowsAreReadableByPythonAfterwards(t *testing.T) {
 	config := pythonCopy(t)
 	keys := ring(t, pythonKey)
@@ -220,7 +220,7 @@ func TestRowsAreReadableByPythonAfterwards(t *testing.T) {
 	}
 }
 
-// The Python server inserts without our columns or constraints in the way, twice the same key even (X30).
+// The Python outpost inserts without our columns or constraints in the way, twice the same key even (protocol 2.4).
 func TestPythonCanWriteAfterTheMigration(t *testing.T) {
 	onBoth(t, func(t *testing.T, config func(t testing.TB) Config) {
 		keys := ring(t, pythonKey)
@@ -254,7 +254,7 @@ func TestPythonCanWriteAfterTheMigration(t *testing.T) {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff([]outpost.Stored{{Service: want}}, all, cmpopts.EquateEmpty()); diff != "" {
-			t.Errorf("a key that is there twice is one service (-want +got)\n%s", diff)
+			t.Errorf("a key that was written twice is one service (-want +got)\n%s", diff)
 		}
 		if err := d.Delete(t.Context(), want.Key); err != nil {
 			t.Fatal(err)
@@ -265,8 +265,8 @@ func TestPythonCanWriteAfterTheMigration(t *testing.T) {
 	})
 }
 
-// Older databases of the Python server on PostgreSQL lack the user id (X72).
-func TestX69X72OldTablesAreCompletedAndTheYear9999IsRead(t *testing.T) {
+// Older databases of the Python outpost on PostgreSQL lack the user id (protocol 6.1, 6.2).
+func TestOldTablesAreCompletedAndTheYear9999IsRead(t *testing.T) {
 	server := storetest.SharedPostgres(t)
 	config := postgresConfig(t, server)
 	old := server.Open(t, config.Name)
@@ -286,7 +286,7 @@ func TestX69X72OldTablesAreCompletedAndTheYear9999IsRead(t *testing.T) {
 	}
 	want := outpost.Service{Key: outpost.Key{Hub: "hub-a", Name: "lab", StartID: "1"}, EndDate: outpost.NoEnd}
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
-		t.Errorf("NULL columns read as empty, year 9999 as it is (X69) (-want +got)\n%s", diff)
+		t.Errorf("NULL columns read as empty, year 9999 as it is (protocol 6.2) (-want +got)\n%s", diff)
 	}
 }
 

@@ -11,9 +11,9 @@ import (
 	"github.com/outposts-dev/outposts/server/seal"
 )
 
-// Check tells whether the ring opens every row that is there. KindInvalid if some row is sealed with a key that the
-// ring does not have: then nothing may be served, because those servers could neither be polled nor stopped (X71). Rows
-// that no key can open, because they hold no token, are logged and left alone. Nothing is ever changed.
+// Check verifies that the ring opens every row. KindInvalid if some row is sealed with a key that the ring does not
+// have: then nothing may be served, because those servers could neither be polled nor stopped (protocol 6.4). Rows that
+// no key can open, because they hold no token, are logged and left alone. Nothing is ever changed.
 func (d *DB) Check(ctx context.Context) error {
 	var services, foreign int
 	var ids []string

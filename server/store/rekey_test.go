@@ -24,7 +24,8 @@ func fill(t *testing.T, d *DB, n int) {
 	}
 }
 
-func TestX71AWrongKeyIsAClearErrorAndDeletesNothing(t *testing.T) {
+// See protocol 6.4.
+func TestAWrongKeyIsAClearErrorAndDeletesNothing(t *testing.T) {
 	onBoth(t, func(t *testing.T, config func(t testing.TB) Config) {
 		c := config(t)
 		d := mustOpen(t, c, ring(t, keyA))

@@ -12,7 +12,7 @@ import (
 
 const (
 	byKey = ` WHERE jupyterhub_username = ? AND name = ? AND start_id = ?`
-	// Of a key that the Python server wrote twice, the first row counts, as it does there: it has the state.
+	// Of a key that the Python outpost wrote twice, the first row counts, as it does there: it has the state.
 	firstOfKey = ` NOT EXISTS (SELECT 1 FROM service older WHERE older.jupyterhub_username = service.jupyterhub_username
 		AND older.name = service.name AND older.start_id = service.start_id AND older.id < service.id)`
 )
@@ -70,7 +70,7 @@ func (d *DB) Insert(ctx context.Context, s outpost.Service, check func(flavor.Us
 	return err
 }
 
-// exists tells whether there is a row with this key.
+// exists reports whether there is a row with this key.
 func (d *DB) exists(ctx context.Context, tx *sql.Tx, k outpost.Key) (bool, error) {
 	var one int
 	err := tx.QueryRowContext(ctx, d.dialect.bind(`SELECT 1 FROM service`+byKey+` LIMIT 1`), keyArgs(k)...).Scan(&one)
@@ -233,7 +233,7 @@ func (d *DB) Touch(ctx context.Context, at map[outpost.Key]time.Time) error {
 	return d.inTx(ctx, "touch", func(ctx context.Context, tx *sql.Tx) error { return d.dialect.touch(ctx, tx, at) })
 }
 
-// Delete implements outpost.Store. Rows that the Python server wrote twice go together.
+// Delete implements outpost.Store. Rows that the Python outpost wrote twice go together.
 func (d *DB) Delete(ctx context.Context, k outpost.Key) error {
 	return d.inTx(ctx, "delete", func(ctx context.Context, tx *sql.Tx) error {
 		_, err := d.exec(ctx, tx, `DELETE FROM service`+byKey, keyArgs(k)...)

@@ -1,7 +1,8 @@
-// Package store keeps services in SQLite or PostgreSQL, in the tables of the Python server (contract section 5).
+// Package store keeps services in SQLite or PostgreSQL, in the tables of the Python outpost (protocol, chapter 6).
 //
-// A database that the Python server wrote is adopted in place: [Open] runs the numbered migrations in migrations/, which
-// add indexes and tables of their own and change nothing that the Python server uses, so an operator can go back. Sealed columns hold Fernet tokens of package seal. All times are UTC with microseconds.
+// A database that the Python outpost wrote is adopted in place: [Open] runs the numbered migrations in migrations/,
+// which add indexes and tables of their own and change nothing that the Python outpost uses, so an operator can go
+// back. Sealed columns hold Fernet tokens of package seal. All times are UTC with microseconds.
 package store
 
 import (
@@ -67,9 +68,9 @@ type dialect struct {
 	forUpdate string
 	// touch sets last_update of many services, never back.
 	touch func(ctx context.Context, tx *sql.Tx, at map[outpost.Key]time.Time) error
-	// again tells whether a transaction that failed so is to be tried once more.
+	// again reports whether a transaction that failed so is to be tried once more.
 	again func(error) bool
-	// badValue tells whether the database refused a value rather than failed.
+	// badValue reports whether the database refused a value rather than failed.
 	badValue func(error) bool
 }
 
@@ -138,10 +139,11 @@ func (d *DB) waitFor(ctx context.Context, wait time.Duration) error {
 	}
 }
 
-// Installation is the random id of this database, 32 hexadecimal digits, the same for all processes that have ever opened it.
+// Installation is the random id of this database, 32 hexadecimal digits, the same for all processes that have ever
+// opened it.
 func (d *DB) Installation() string { return d.installation }
 
-// Ping tells whether the database answers and has our tables.
+// Ping returns an error unless the database answers and has our tables.
 func (d *DB) Ping(ctx context.Context) error {
 	return d.do(ctx, "ping", func(ctx context.Context) error {
 		rows, err := d.read.QueryContext(ctx, "SELECT 1 FROM service LIMIT 1")
@@ -208,8 +210,8 @@ func (d *DB) exec(ctx context.Context, tx *sql.Tx, query string, args ...any) (i
 	return result.RowsAffected()
 }
 
-// translate gives an error the form in which it may leave the package: kinds stay, a refused value is KindInvalid, and of
-// a driver's error only the text remains, without a kind: the database failed.
+// translate gives an error the form in which it may leave the package: kinds stay, a refused value is KindInvalid, and
+// of a driver's error only the text remains, without a kind: the database failed.
 func (d *DB) translate(op string, err error) error {
 	if err == nil {
 		return nil

@@ -21,7 +21,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// Password of the superuser: every character that a URL or a quoted text would trip over (X19).
+// Password of the superuser: every character that a URL or a quoted text would trip over.
 const Password = `p@ss/w:rd%41 '"\?#&ü`
 
 // Postgres is a PostgreSQL server of a test's own: a folder in the temporary directory and a Unix socket in it.
@@ -158,7 +158,7 @@ func ordinaryUser() (*syscall.Credential, error) {
 func (p *Postgres) command(program string, args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(p.bin, program), args...)
 	cmd.Dir = p.Host
-	cmd.Env = []string{"LC_ALL=C", "TZ=Asia/Tokyo"} // east of UTC, where the year 9999 ends in 10000 (X69)
+	cmd.Env = []string{"LC_ALL=C", "TZ=Asia/Tokyo"} // east of UTC, where the year 9999 ends in 10000 (protocol 6.2)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: p.credential, Setpgid: true}
 	return cmd
 }

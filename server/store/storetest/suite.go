@@ -35,7 +35,7 @@ func Service(hub, name, startID string) outpost.Service {
 	}
 }
 
-// State is a spawner's state, as the Python server's spawner writes it.
+// State is a spawner's state, as the Python outpost's spawner writes it.
 func State(pod string) outpost.State {
 	return outpost.State{"kubespawner_version": "7.0.0", "pod_name": pod, "namespace": "outpost", "dns_name": pod + ".outpost.svc.cluster.local"}
 }
@@ -57,7 +57,7 @@ func Run(t *testing.T, open func(t *testing.T) outpost.Store) {
 		{"a hub lists its own by start date", list},
 		{"all services of all hubs", all},
 		{"stopping is marked once", markStopping},
-		{"case 41, a start stores state and address", finishStart},
+		{"a start stores state and address", finishStart},
 		{"a start does not finish a service that is being stopped", finishStopping},
 		{"last updates are stored in batches", touch},
 		{"a deleted service is gone", deleted},
