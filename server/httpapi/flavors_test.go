@@ -9,6 +9,7 @@ import (
 	"github.com/outposts-dev/outposts/server/flavor"
 )
 
+// See protocol 4.5.
 func TestFlavorAndCreditRoutes(t *testing.T) {
 	f := &fake{}
 	a := newAPI(t, f, Options{})

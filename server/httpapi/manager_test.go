@@ -334,6 +334,7 @@ func TestMaxPerUserOfAFlavor(t *testing.T) {
 	want(t, "another user", w.start(t, "lab", "3", `"flavor":"typea","env":{"JUPYTERHUB_USER_ID":18}`), 200, started(keyFor("hub-a", "lab", "3")))
 }
 
+// See protocol 2.10.
 func TestEndDatesFollowFlavors(t *testing.T) {
 	c := &clock{now: time.Date(2026, 5, 4, 9, 0, 0, 0, time.UTC)}
 	flavors := parsedFlavors(t, `

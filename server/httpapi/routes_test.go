@@ -68,7 +68,8 @@ func TestPathsAndMethodsAreJudgedBeforeTheLogin(t *testing.T) {
 	}
 }
 
-// The documentation pages that the Python outpost shows without a login do not exist here, with a login neither.
+// The documentation pages that the Python outpost shows without a login do not exist here, with a login neither
+// (protocol 1.1).
 func TestNoDocumentationPages(t *testing.T) {
 	a := newAPI(t, &fake{}, Options{BasePath: "/outpost"})
 	for _, path := range []string{"/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect"} {
@@ -200,6 +201,7 @@ func TestRedirectsNameNoScheme(t *testing.T) {
 	}
 }
 
+// See protocol 1.1.
 func TestNoAnswerHasCORSHeaders(t *testing.T) {
 	a := newAPI(t, &fake{}, Options{})
 	origin := []string{"Origin: https://evil.example.org", "Access-Control-Request-Method: POST", "Cookie: a=b"}

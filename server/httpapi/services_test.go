@@ -113,6 +113,7 @@ func TestStartFillsInWhatIsMissing(t *testing.T) {
 	}
 }
 
+// See protocol 1.10.
 func TestBadBodiesAreRefusedWithoutRepeatingThem(t *testing.T) {
 	one := func(kind, where, message string) string {
 		return `{"detail":[{"type":"` + kind + `","loc":[` + where + `],"msg":"` + message + `"}]}`
@@ -165,6 +166,7 @@ func TestBadBodiesAreRefusedWithoutRepeatingThem(t *testing.T) {
 	}
 }
 
+// See protocol 1.5.
 func TestContentTypesOfAStart(t *testing.T) {
 	for value, status := range map[string]int{
 		"": 200, "application/json": 200, "Application/JSON; charset=utf-8": 200, "application/problem+json": 200,
@@ -181,6 +183,7 @@ func TestContentTypesOfAStart(t *testing.T) {
 	}
 }
 
+// See protocol 1.5.
 func TestExecutionTypeIsExact(t *testing.T) {
 	for header, async := range map[string]bool{
 		"execution-type: async": true, "Execution-Type: async": true, "execution-type: ASYNC": false, "execution-type: sync": false, "execution-type: async,": false, "X: y": false,
@@ -202,6 +205,7 @@ func TestExecutionTypeIsExact(t *testing.T) {
 	}
 }
 
+// See protocol 1.7.
 func TestPollAnswers(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -236,6 +240,7 @@ func TestCollectLogs(t *testing.T) {
 	}
 }
 
+// See protocol 1.7.
 func TestAJoinedStopHasNullLogs(t *testing.T) {
 	a := newAPI(t, &fake{}, Options{})
 	want(t, "stop", a.do(t, request{method: "DELETE", path: "/services/lab/1", user: "hub-a"}), 200, `{"logs":null}`)
@@ -365,6 +370,7 @@ func (*panicking) Poll(context.Context, outpost.Key, bool) (outpost.PollResult, 
 	panic("planted")
 }
 
+// See protocol 1.11.
 func TestABodyHasASize(t *testing.T) {
 	f := &fake{address: "http://p:1"}
 	a := newAPI(t, f, Options{MaxBody: 5 << 20})
@@ -382,7 +388,8 @@ func TestABodyHasASize(t *testing.T) {
 	}
 }
 
-// A client that sends its body too slowly does not hold a connection for ever, while a start may take its time.
+// A client that sends its body too slowly does not hold a connection for ever, while a start may take its time
+// (protocol 1.11).
 func TestABodyHasATime(t *testing.T) {
 	f := &fake{address: "http://p:1", block: make(chan struct{})}
 	a := newAPI(t, f, Options{BodyTimeout: 50 * time.Millisecond})
@@ -406,6 +413,7 @@ func TestABodyHasATime(t *testing.T) {
 	want(t, "a slow start", a.do(t, request{method: "POST", path: "/services", body: `{"name":"lab"}`, user: "hub-a"}), 200, `{"service":"http://p:1"}`)
 }
 
+// See protocol 1.1.
 func TestConstantAnswersHaveTheirLength(t *testing.T) {
 	for _, a := range []answer{answerPong, answerRunning, answerAccepted, answerStopping, answerUnknownPath, answerUnknownService, answerWrongMethod} {
 		if fmt.Sprint(len(a.body)) != a.length[0] || !json.Valid(a.body) || http.StatusText(a.status) == "" {

@@ -60,6 +60,7 @@ func header(pairs ...string) http.Header {
 	return h
 }
 
+// See protocol 3.1.
 func TestCalls(t *testing.T) {
 	posted := header("Content-Type", "application/json")
 	for _, tc := range []struct {
@@ -104,6 +105,7 @@ func TestCalls(t *testing.T) {
 	}
 }
 
+// See protocol 3.1.
 func TestRefusalsAreFinalAndOthersAreNot(t *testing.T) {
 	for status, want := range map[int]outpost.Kind{
 		400: outpost.KindFailed, 403: outpost.KindFailed, 404: outpost.KindFailed,
@@ -117,6 +119,7 @@ func TestRefusalsAreFinalAndOthersAreNot(t *testing.T) {
 	}
 }
 
+// See protocol 3.5.
 func TestBadListsOfServers(t *testing.T) {
 	for name, body := range map[string]string{
 		"object": `{}`, "numbers": `[1]`, "null": `null`, "nothing": ``, "html": `<html>`, "huge": `["` + strings.Repeat("x", 17<<20) + `"]`,
@@ -131,6 +134,7 @@ func TestBadListsOfServers(t *testing.T) {
 	}
 }
 
+// See protocol 3.1.
 func TestCertificatesAreVerified(t *testing.T) {
 	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }))
 	t.Cleanup(s.Close)
@@ -147,6 +151,7 @@ func TestCertificatesAreVerified(t *testing.T) {
 	}
 }
 
+// See protocol 3.1.
 func TestRedirectToAnotherHostIsNotFollowed(t *testing.T) {
 	other, requests := hub(t, 204, "")
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

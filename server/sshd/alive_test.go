@@ -89,7 +89,8 @@ func (x *timed) echoes(conn net.Conn) {
 	}
 }
 
-// A WebSocket that is silent for a quarter of an hour and for two, and a connection that has no channel for a day.
+// A WebSocket that is silent for a quarter of an hour and for two, and a connection that has no channel for a day
+// (protocol 5.1).
 func TestIdleConnectionsStay(t *testing.T) {
 	inTime(t, nil, func(x *timed) {
 		c, _ := x.connect()
@@ -123,7 +124,7 @@ func (x *timed) ended(reason string) {
 	}
 }
 
-// However the silence falls between the looks at it, a dead client is found within 45 s.
+// However the silence falls between the looks at it, a dead client is found within 45 s (protocol 5.5).
 func TestDeadClientIsFound(t *testing.T) {
 	for _, after := range []time.Duration{
 		time.Millisecond, 4999 * time.Millisecond, 17 * time.Second, 61 * time.Second,
@@ -140,7 +141,7 @@ func TestDeadClientIsFound(t *testing.T) {
 	}
 }
 
-// A client that begins nothing, or stops in the middle of a handshake, is dropped in time.
+// A client that begins nothing, or stops in the middle of a handshake, is dropped in time (protocol 5.2).
 func TestHandshakeDeadline(t *testing.T) {
 	for _, said := range []string{"", "SSH-2.0-slow\r\n", "SSH-2.0-"} {
 		inTime(t, nil, func(x *timed) {

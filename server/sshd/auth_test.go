@@ -110,6 +110,7 @@ func TestLoginRefused(t *testing.T) {
 	}
 }
 
+// See protocol 5.2.
 func TestKeyTypes(t *testing.T) {
 	curve, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -135,6 +136,7 @@ func TestKeyTypes(t *testing.T) {
 	}
 }
 
+// See protocol 5.3.
 func TestKeyOptions(t *testing.T) {
 	service := directTCPIP(serviceHost, servicePort)
 	for _, tt := range []struct {
@@ -273,7 +275,7 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// The published file name works with one hub, and a key of two hubs belongs to neither.
+// The published file name works with one hub, and a key of two hubs belongs to neither (protocol 5.3).
 func TestFilesOfHubs(t *testing.T) {
 	a, b, both := newKey(t), newKey(t), newKey(t)
 	set, structural, lines := parseKeySet([]keyFile{

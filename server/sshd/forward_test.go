@@ -79,6 +79,7 @@ func TestForwardHoldsNothingBack(t *testing.T) {
 	}
 }
 
+// See protocol 5.5.
 func TestHalfCloseByClient(t *testing.T) {
 	w, open := serviceWorld(t, func(c *net.TCPConn) {
 		b, _ := io.ReadAll(c) // until the client has finished

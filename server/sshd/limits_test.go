@@ -15,6 +15,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
+// See protocol 5.5.
 func TestChannelLimits(t *testing.T) {
 	full := ssh.OpenChannelError{Reason: ssh.ResourceShortage, Message: "too many channels"}
 	w := newWorld(t, func(w *world) { w.limits.maxChannelsPerConnection, w.limits.maxChannels = 3, 5 })

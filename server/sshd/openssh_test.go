@@ -184,7 +184,7 @@ func opensshWorld(t *testing.T, change func(*world)) *openssh {
 	return newOpenSSH(t, w, private)
 }
 
-// The whole life of a hub's connection, by the words and within the limits of the hub's client.
+// The whole life of a hub's connection, by the words and within the limits of the hub's client (protocol 5.7).
 func TestOpenSSHAsTheSpawnerRunsIt(t *testing.T) {
 	const second = "jupyter-carol-1.outpost.svc.cluster.local"
 	o := opensshWorld(t, func(w *world) {
@@ -264,7 +264,7 @@ func TestOpenSSHRefusesChangedHostKey(t *testing.T) {
 	}
 }
 
-// With several host keys a client that knows the old one learns the new one, so that the old one can go.
+// With several host keys a client that knows the old one learns the new one, so that the old one can go (protocol 5.6).
 func TestOpenSSHLearnsNewHostKey(t *testing.T) {
 	var next ssh.Signer
 	o := opensshWorld(t, func(w *world) { next = w.writeHostKey("ssh_host_next_ed25519_key") })
@@ -326,6 +326,7 @@ func TestProvedKeyDecides(t *testing.T) {
 	}
 }
 
+// See protocol 5.2.
 func TestDropbearClient(t *testing.T) {
 	if _, err := exec.LookPath("dbclient"); err != nil {
 		t.Skip("the program dbclient is not installed (Debian's dropbear-bin)")

@@ -40,6 +40,7 @@ func refusal(c *ssh.Client, kind string, payload []byte) ssh.OpenChannelError {
 
 var notPermitted = ssh.OpenChannelError{Reason: ssh.Prohibited, Message: "not permitted"}
 
+// See protocol 5.1.
 func TestChannelTypesRefused(t *testing.T) {
 	w := newWorld(t, nil)
 	c := w.mustClient()
@@ -97,6 +98,7 @@ func TestPayloadsRefused(t *testing.T) {
 	w.openService(c)
 }
 
+// See protocol 5.1.
 func TestGlobalRequestsRefused(t *testing.T) {
 	w := newWorld(t, nil)
 	c := w.mustClient()
@@ -120,7 +122,7 @@ func TestGlobalRequestsRefused(t *testing.T) {
 }
 
 // Only the address of a live service, as it is written, is permitted, whatever else would lead to the same place or to
-// one that must not be reached.
+// one that must not be reached (protocol 5.4).
 func TestTargetsRefused(t *testing.T) {
 	const other = "jupyter-bob-1.outpost.svc.cluster.local"
 	w := newWorld(t, func(w *world) {
@@ -171,7 +173,7 @@ func TestTargetsRefused(t *testing.T) {
 	w.openService(c)
 }
 
-// A permitted name may still resolve to anything: by mistake, or by somebody's doing.
+// A permitted name may still resolve to anything: by mistake, or by somebody's doing (protocol 5.4).
 func TestResolvedAddressesRefused(t *testing.T) {
 	apiServer := netip.MustParsePrefix("10.96.0.1/32")
 	const own = "10.7.7.7"
@@ -203,6 +205,7 @@ func TestResolvedAddressesRefused(t *testing.T) {
 	}
 }
 
+// See protocol 5.4.
 func TestClusterPortsRefused(t *testing.T) {
 	for _, port := range []uint16{10250, 10255, 6443, 2379} {
 		w := newWorld(t, func(w *world) { w.allow(hubName, serviceHost, port) })
@@ -239,7 +242,7 @@ func TestStoppedServiceRefused(t *testing.T) {
 	}
 }
 
-// A name server that answers a second question differently gains nothing: there is no second question.
+// A name server that answers a second question differently gains nothing: there is no second question (protocol 5.4).
 func TestNameThatChangesItsAnswer(t *testing.T) {
 	asked := 0
 	w := newWorld(t, func(w *world) {
@@ -264,6 +267,7 @@ func TestNameThatChangesItsAnswer(t *testing.T) {
 	}
 }
 
+// See protocol 5.4.
 func TestUnreachableTarget(t *testing.T) {
 	w := newWorld(t, func(w *world) {
 		w.allow(hubName, "nowhere.svc", 80)

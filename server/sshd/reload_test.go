@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A removed key opens nothing from that moment, without anybody telling the server.
+// A removed key opens nothing from that moment, without anybody telling the server (protocol 5.3).
 func TestRemovedKeyOpensNothing(t *testing.T) {
 	w := newWorld(t, nil) // nobody polls within the test
 	c := w.mustClient()
@@ -101,6 +101,7 @@ func TestReloadNarrowsOptions(t *testing.T) {
 	}
 }
 
+// See protocol 5.6.
 func TestHostKeysReload(t *testing.T) {
 	w := newWorld(t, nil)
 	first := w.hostKey

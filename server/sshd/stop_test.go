@@ -12,7 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// A stop lets what is under way finish, and starts nothing new.
+// A stop lets what is under way finish, and starts nothing new (protocol 5.5).
 func TestStopDrains(t *testing.T) {
 	w := newWorld(t, func(w *world) { w.limits.drainTimeout = time.Minute })
 	idle, busy := w.mustClient(), w.mustClient()

@@ -250,6 +250,7 @@ func TestAnEmptyStartIDIsRefused(t *testing.T) {
 	}
 }
 
+// See protocol 6.5.
 func TestTouchNeverGoesBack(t *testing.T) {
 	onBoth(t, func(t *testing.T, config func(t testing.TB) Config) {
 		d := mustOpen(t, config(t), ring(t, keyA))

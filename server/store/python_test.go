@@ -143,6 +143,7 @@ var sameJSON = cmp.Transformer("JSON", func(raw json.RawMessage) (value any) {
 	return value
 })
 
+// See protocol 6.6.
 func TestRowsOfPythonAreRead(t *testing.T) {
 	var want []outpost.Stored
 	for _, row := range pythonRows(t) {
@@ -174,7 +175,8 @@ func TestRowsOfPythonAreRead(t *testing.T) {
 	}
 }
 
-// An operator may go back: the Python outpost finds its rows untouched and ours as it would have written them.
+// An operator may go back: the Python outpost finds its rows untouched and ours as it would have written them (protocol
+// 6.1).
 func TestRowsAreReadableByPythonAfterwards(t *testing.T) {
 	config := pythonCopy(t)
 	keys := ring(t, pythonKey)
@@ -290,6 +292,7 @@ func TestOldTablesAreCompletedAndTheYear9999IsRead(t *testing.T) {
 	}
 }
 
+// See protocol 6.3.
 func TestMigrationsRunOnce(t *testing.T) {
 	onBoth(t, func(t *testing.T, config func(t testing.TB) Config) {
 		c := config(t)

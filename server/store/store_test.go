@@ -77,6 +77,7 @@ func TestSuite(t *testing.T) {
 	})
 }
 
+// See protocol 6.3.
 func TestInstallationIsOfTheDatabase(t *testing.T) {
 	onBoth(t, func(t *testing.T, config func(t testing.TB) Config) {
 		c := config(t)
