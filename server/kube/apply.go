@@ -24,14 +24,14 @@ const (
 	maxPause   = 3 * time.Second
 )
 
-// attempt is how requests to Kubernetes are made.
+// attempt says for how long a request to Kubernetes is tried.
 type attempt struct {
 	timeout time.Duration // of one request
-	budget  time.Duration // of all
+	budget  time.Duration // of the request and its repetitions
 }
 
-// do repeats a request until it succeeds, fails for good, its budget is used up or ctx ends. A request under way
-// is not cut off by ctx, so that it is always known whether a thing was made.
+// do repeats a request until it succeeds, fails for good, its budget is used up or ctx ends. ctx does not cut off a
+// request that is under way, so that it is always known whether an object was created.
 func (a attempt) do(ctx context.Context, request func(context.Context) error) error {
 	deadline := time.Now().Add(a.budget)
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
@@ -59,14 +59,14 @@ func (a attempt) do(ctx context.Context, request func(context.Context) error) er
 	}
 }
 
-// transient tells whether the same request may succeed a moment later.
+// transient reports whether the same request may succeed a moment later.
 func transient(err error) bool {
 	if apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) ||
-		apierrors.IsInternalError(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsUnexpectedServerError(err) ||
-		apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
+		apierrors.IsInternalError(err) || apierrors.IsServiceUnavailable(err) ||
+		apierrors.IsUnexpectedServerError(err) || apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
 		return true
 	}
-	if status := statusOf(err); status != nil {
+	if status := apiStatus(err); status != nil {
 		return status.Code >= 500
 	}
 	if _, ok := errors.AsType[net.Error](err); ok {
@@ -76,8 +76,8 @@ func transient(err error) bool {
 		utilnet.IsConnectionRefused(err) || utilnet.IsConnectionReset(err) || utilnet.IsHTTP2ConnectionLost(err)
 }
 
-// statusOf returns what Kubernetes answered, nil if err is no answer of it.
-func statusOf(err error) *metav1.Status {
+// apiStatus returns the status that Kubernetes answered with, nil if err is not its answer.
+func apiStatus(err error) *metav1.Status {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
 		return nil
@@ -85,16 +85,14 @@ func statusOf(err error) *metav1.Status {
 	return new(status.Status())
 }
 
-// apiError gives an error of Kubernetes a kind and a message for users; what says what was tried.
-func apiError(err error, what string) error {
-	failed := func(reason, message string) error {
-		return &outpost.Error{Kind: outpost.KindFailed, Reason: reason, Message: message, Cause: err}
-	}
+// apiError gives an error of Kubernetes a kind and a message for users; action is what was tried, such as "create the
+// pod".
+func apiError(err error, action string) error {
 	if _, ok := errors.AsType[*outpost.Error](err); ok {
 		return err
 	}
 	text := ""
-	if status := statusOf(err); status != nil {
+	if status := apiStatus(err); status != nil {
 		text = detail(status.Message)
 	}
 	switch {
@@ -102,38 +100,40 @@ func apiError(err error, what string) error {
 		return err
 	case apierrors.IsForbidden(err) && strings.Contains(text, "exceeded quota"):
 		_, text, _ = strings.Cut(text, "exceeded quota")
-		return failed(reasonQuota, "The quota of this cluster is used up"+text)
+		text = strings.TrimPrefix(text, ": ")
+		return failed(reasonQuota, err, sentence("The quota of this cluster is used up", text))
 	case apierrors.IsForbidden(err):
-		return failed(reasonRefused, "Kubernetes does not let this outpost "+what+": "+text)
+		return failed(reasonRefused, err, sentence("The outpost is not permitted to "+action, text))
 	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err):
-		return failed(reasonRefused, "Kubernetes refuses to "+what+": "+text)
+		return failed(reasonRefused, err, sentence("Kubernetes refused to "+action, text))
 	case transient(err):
 		return &outpost.Error{
 			Kind: outpost.KindUnavailable, Reason: reasonAPI, Cause: err,
-			Message: "Kubernetes does not answer; tried to " + what,
+			Message: "Kubernetes did not answer a request to " + action + "; try again.",
 		}
 	}
-	return failed(reasonRefused, "Kubernetes could not "+what+": "+text)
+	return failed(reasonRefused, err, sentence("Kubernetes failed to "+action, text))
 }
 
-// ensureNamespace makes a user's namespace; one that is there is fine.
+// ensureNamespace creates a user's namespace unless it exists.
 func (s *Spawner) ensureNamespace(ctx context.Context, a attempt, ns *corev1.Namespace) error {
 	err := a.do(ctx, func(ctx context.Context) error {
 		_, err := s.client.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{})
 		return err
 	})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return apiError(err, "make the namespace")
+		return apiError(err, "create the namespace")
 	}
 	return nil
 }
 
-// ensureClaim makes the volume claim; one that is there is fine, also where quota or rights forbid to make it. It
-// is asked for with every start, so one that was deleted by hand comes back.
-func (s *Spawner) ensureClaim(ctx context.Context, a attempt, claim *corev1.PersistentVolumeClaim) (*corev1.PersistentVolumeClaim, error) {
+// ensureClaim creates the volume claim unless it exists, even where quota or permissions forbid to create it. Every
+// start asks for it, so one that was deleted by hand comes back.
+func (s *Spawner) ensureClaim(
+	ctx context.Context, a attempt, claim *corev1.PersistentVolumeClaim,
+) (made *corev1.PersistentVolumeClaim, err error) {
 	claims := s.client.CoreV1().PersistentVolumeClaims(claim.Namespace)
-	var made *corev1.PersistentVolumeClaim
-	err := a.do(ctx, func(ctx context.Context) (err error) {
+	err = a.do(ctx, func(ctx context.Context) (err error) {
 		made, err = claims.Create(ctx, claim, metav1.CreateOptions{})
 		return err
 	})
@@ -141,24 +141,26 @@ func (s *Spawner) ensureClaim(ctx context.Context, a attempt, claim *corev1.Pers
 		return made, nil
 	}
 	if apierrors.IsAlreadyExists(err) || apierrors.IsForbidden(err) {
-		there := a.do(ctx, func(ctx context.Context) (err error) {
+		missing := a.do(ctx, func(ctx context.Context) (err error) {
 			made, err = claims.Get(ctx, claim.Name, metav1.GetOptions{})
 			return err
 		})
-		if there == nil || apierrors.IsAlreadyExists(err) { // without the right to look, its being there must do
+		if missing == nil || apierrors.IsAlreadyExists(err) { // without permission to get it, its existence must do
 			return made, nil
 		}
 	}
-	err = apiError(err, "make the storage claim")
+	err = apiError(err, "create the storage claim")
 	if e, ok := errors.AsType[*outpost.Error](err); ok && e.Reason == reasonRefused {
 		e.Reason = reasonPVC
 	}
 	return nil, err
 }
 
-// ensureService makes the Service of a pod. One that it has already is taken over; one that an earlier start left, or that
-// goes with the cleared pod, is replaced.
-func (s *Spawner) ensureService(ctx context.Context, a attempt, svc *corev1.Service, pod *corev1.Pod, cleared types.UID) error {
+// ensureService creates the Service of a pod. One that this pod owns is kept; one that an earlier start left, or that
+// the cleared pod owned, is replaced.
+func (s *Spawner) ensureService(
+	ctx context.Context, a attempt, svc *corev1.Service, pod *corev1.Pod, cleared types.UID,
+) error {
 	services := s.client.CoreV1().Services(svc.Namespace)
 	svc = svc.DeepCopy()
 	return ensure(ctx, a, svc, pod, cleared, "Service", ensurer[*corev1.Service]{
@@ -174,7 +176,9 @@ func (s *Spawner) ensureService(ctx context.Context, a attempt, svc *corev1.Serv
 }
 
 // ensureSecret is ensureService for the certificates.
-func (s *Spawner) ensureSecret(ctx context.Context, a attempt, secret *corev1.Secret, pod *corev1.Pod, cleared types.UID) error {
+func (s *Spawner) ensureSecret(
+	ctx context.Context, a attempt, secret *corev1.Secret, pod *corev1.Pod, cleared types.UID,
+) error {
 	secrets := s.client.CoreV1().Secrets(secret.Namespace)
 	secret = secret.DeepCopy()
 	return ensure(ctx, a, secret, pod, cleared, "Secret", ensurer[*corev1.Secret]{
@@ -199,9 +203,11 @@ type ensurer[T metav1.Object] struct {
 // ensureRounds bounds how often an object in the way is removed.
 const ensureRounds = 5
 
-// ensure makes an object that goes with a pod; cleared is the uid of the pod that was in the way of that one: what goes with
-// it may be replaced, whoever's it was.
-func ensure[T metav1.Object](ctx context.Context, a attempt, wanted T, pod *corev1.Pod, cleared types.UID, kind string, e ensurer[T]) error {
+// ensure creates an object that a pod owns; cleared is the uid of a pod that was in that one's way: what it owned may
+// be replaced, whoever created it.
+func ensure[T metav1.Object](
+	ctx context.Context, a attempt, wanted T, pod *corev1.Pod, cleared types.UID, kind string, e ensurer[T],
+) error {
 	wanted.SetOwnerReferences([]metav1.OwnerReference{kubespawner.OwnerReference(pod.Name, pod.UID)})
 	for range ensureRounds {
 		err := a.do(ctx, e.create)
@@ -209,7 +215,7 @@ func ensure[T metav1.Object](ctx context.Context, a attempt, wanted T, pod *core
 			return nil
 		}
 		if !apierrors.IsAlreadyExists(err) {
-			return apiError(err, "make the "+kind)
+			return apiError(err, "create the "+kind)
 		}
 		var old T
 		err = a.do(ctx, func(ctx context.Context) (err error) { old, err = e.get(ctx); return err })
@@ -227,10 +233,8 @@ func ensure[T metav1.Object](ctx context.Context, a attempt, wanted T, pod *core
 			return err
 		}
 		if !same && !ownedBy(old, cleared) {
-			return &outpost.Error{
-				Kind: outpost.KindFailed, Reason: reasonTaken,
-				Message: "There is a " + kind + " of this server's name that belongs to something else. Change the template of that name.",
-			}
+			return failed(reasonTaken, nil,
+				"A "+kind+" of this server's name belongs to something else; change the template of that name.")
 		}
 		uid := old.GetUID()
 		err = a.do(ctx, func(ctx context.Context) error {
@@ -240,7 +244,5 @@ func ensure[T metav1.Object](ctx context.Context, a attempt, wanted T, pod *core
 			return apiError(err, "remove the old "+kind)
 		}
 	}
-	return &outpost.Error{
-		Kind: outpost.KindFailed, Reason: reasonTaken, Message: "An old " + kind + " of this server's name does not go away.",
-	}
+	return failed(reasonTaken, nil, "An old "+kind+" of this server's name does not go away.")
 }

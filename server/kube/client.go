@@ -8,11 +8,11 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// Connect makes the client that New takes: inside of a cluster from the pod's service account, or, if kubeconfig is
-// not empty, from that file and its context (empty for the current one).
+// Connect makes the client that [New] takes: from the pod's service account or, if kubeconfig is not empty, from that
+// file and its context (empty for the current one).
 //
-// The client speaks protobuf and is not slowed down on our side, so that a class that starts at once starts at
-// once; Kubernetes' own fairness limits it, and its 429 answers are obeyed. Changes take turns, a few at a time.
+// The client speaks protobuf and has no rate limit, so that a class that starts at once is not slowed down; Kubernetes'
+// own fairness limits it, and its 429 answers are obeyed. Changes are sent a few at a time.
 func Connect(kubeconfig, context, userAgent string) (kubernetes.Interface, error) {
 	var c *rest.Config
 	var err error
@@ -41,7 +41,7 @@ func tune(c *rest.Config, userAgent string) *rest.Config {
 	c.ContentType = "application/vnd.kubernetes.protobuf"
 	c.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
 	c.QPS, c.Burst = -1, -1
-	c.Wrap(newTurns)
-	c.Timeout = 0 // watches last; every other request has its own limit
+	c.Wrap(newChangeLimiter)
+	c.Timeout = 0 // watches last; any other request has its own limit
 	return c
 }

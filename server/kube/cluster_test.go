@@ -249,7 +249,7 @@ func (c *cluster) runAs(t testing.TB, installation string, o Options) *Spawner {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.ready(ctx); err != nil {
+	if err := w.waitSynced(ctx); err != nil {
 		t.Fatal(err)
 	}
 	<-c.watching // pods
@@ -293,4 +293,16 @@ func (c *cluster) left(t testing.TB) string {
 		}
 	}
 	return strings.Join(out, " ")
+}
+
+// old puts a running pod of KubeSpawner in the way, of this user's server.
+func (c *cluster) old(user, server string) {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-user", Namespace: "jhub", UID: "old", Annotations: map[string]string{kubespawner.UsernameKey: user}}}
+	if server != "" {
+		pod.Annotations[kubespawner.ServernameKey] = server
+	}
+	becomeReady(pod)
+	if err := c.Tracker().Add(pod); err != nil {
+		panic(err) // of a test's own making
+	}
 }

@@ -193,18 +193,18 @@ func TestE2EStartAndStop(t *testing.T) {
 	s, _ := l.spawner(t, nil)
 	k := keyOfUser(1)
 	p := livePlan(t, s, k, nil)
-	var told []outpost.Event
+	var events []outpost.Event
 	began := time.Now()
-	started, err := s.Start(t.Context(), p, func(e outpost.Event) { told = append(told, e) })
+	started, err := s.Start(t.Context(), p, func(e outpost.Event) { events = append(events, e) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("started in %s at %s with %d events", time.Since(began).Round(time.Millisecond), started.Address, len(told))
+	t.Logf("started in %s at %s with %d events", time.Since(began).Round(time.Millisecond), started.Address, len(events))
 	if want := "http://jupyter-alice-example-org---7a64adf2--lab1." + l.namespace + ".svc.cluster.local:8888"; started.Address != want {
 		t.Errorf("address %s, want %s", started.Address, want)
 	}
-	if len(told) < 2 || told[0].Message != "Server requested" || told[1].Progress != 30 {
-		t.Errorf("events %+v", told)
+	if len(events) < 2 || events[0].Message != "Server requested" || events[1].Progress != 30 {
+		t.Errorf("events %+v", events)
 	}
 	name := p.State["pod_name"].(string)
 	body, err := l.ask(t, name, "/", nil)

@@ -48,10 +48,10 @@ func TestStartEndsInTimeWithoutAListOfPods(t *testing.T) {
 	}{
 		"may not be listed": {status(403, "Forbidden", `pods is forbidden: User "outpost" cannot list resource "pods"`), outpost.Error{
 			Kind: outpost.KindFailed, Reason: reasonRefused,
-			Message: `Kubernetes does not let this outpost list the pods of namespace jhub: pods is forbidden: User "outpost" cannot list resource "pods"`,
+			Message: `The outpost is not permitted to list the pods of namespace jhub: pods is forbidden: User "outpost" cannot list resource "pods"`,
 		}},
 		"Kubernetes is away": {errServer, outpost.Error{
-			Kind: outpost.KindUnavailable, Reason: reasonAPI, Message: "Kubernetes does not answer; tried to list the pods of namespace jhub",
+			Kind: outpost.KindUnavailable, Reason: reasonAPI, Message: "Kubernetes did not answer a request to list the pods of namespace jhub; try again.",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -93,7 +93,7 @@ func TestReadyDoesNotOutliveItsProbe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.ready(t.Context()); err != nil {
+	if err := w.waitSynced(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -126,7 +126,7 @@ func TestListsAreAskedForAgain(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	var running sync.WaitGroup
 	running.Go(func() { w.run(ctx) })
-	if err := w.ready(ctx); err != nil {
+	if err := w.waitSynced(ctx); err != nil {
 		t.Error(err)
 	}
 	cancel()

@@ -10,53 +10,53 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// reapAfter is how long an ended pod stays after a poll has said so: its log is read meanwhile.
+// reapAfter is how long a pod stays after a poll has reported its end, for its log to be read.
 const reapAfter = 30 * time.Second
 
-// Poll implements [outpost.Spawner]. Only a pod that is missing in the cache costs a request, because "gone"
-// makes a hub forget the server.
+// Poll implements [outpost.Spawner]. Only a pod that is missing in the cache costs a request, because "gone" makes a
+// hub forget the server.
 func (s *Spawner) Poll(ctx context.Context, k outpost.Key, st outpost.State) (outpost.Status, error) {
-	known := kubespawner.ParseState(st, s.namespace)
-	w, err := s.watch(ctx, known.Namespace)
+	parsed := kubespawner.ParseState(st, s.namespace)
+	w, err := s.watch(ctx, parsed.Namespace)
 	if err != nil {
 		return outpost.Status{}, err
 	}
-	if !w.filled() {
-		return outpost.Status{}, outpost.Errorf(outpost.KindUnavailable, "the list of servers is not filled yet")
+	if !w.synced() {
+		return outpost.Status{}, outpost.NotListed(nil)
 	}
-	id := s.identity(k)
+	origin := s.origin(k)
 	var pod *corev1.Pod
-	if known.Pod != "" {
-		if pod = w.pod(known.Pod); pod != nil && !belongs(pod, id) {
-			return judge(nil), nil
+	if parsed.Pod != "" {
+		if pod = w.pod(parsed.Pod); pod != nil && !belongs(pod, origin) {
+			return statusOf(nil), nil
 		}
 	}
 	if pod == nil {
-		pod = w.podOf(id)
+		pod = w.podOf(origin)
 	}
-	if pod == nil && known.Pod != "" {
-		if pod, err = s.look(ctx, known.Namespace, known.Pod); err != nil {
+	if pod == nil && parsed.Pod != "" {
+		if pod, err = s.getPod(ctx, parsed.Namespace, parsed.Pod); err != nil {
 			return outpost.Status{}, err
 		}
-		if pod != nil && !belongs(pod, id) {
+		if pod != nil && !belongs(pod, origin) {
 			pod = nil
 		}
 	}
-	status := judge(pod)
-	if status.Ended && pod != nil && !known.Keep {
+	status := statusOf(pod)
+	if status.Ended && pod != nil && !parsed.Keep {
 		s.reap(pod)
 	}
 	return status, nil
 }
 
-// belongs tells whether a pod is that of a start. A pod of the peer says nothing; its name must do.
-func belongs(pod *corev1.Pod, id kubespawner.Origin) bool {
-	have, ours := kubespawner.OriginOf(pod.Annotations)
-	return !ours || have == id
+// belongs reports whether a pod is that of a start. A pod of KubeSpawner does not say whose it is; its name must do.
+func belongs(pod *corev1.Pod, origin kubespawner.Origin) bool {
+	have, ours := kubespawner.OriginOf(pod)
+	return !ours || have == origin
 }
 
-// reap deletes a pod whose server has ended, as the peer's poll does (delete_stopped_pods); the hub does not ask for it
-// any more. It differs in the time that is left for the log, and in pods that ended without a container's status.
+// reap deletes a pod whose server has ended, as KubeSpawner's poll does (delete_stopped_pods); the hub does not ask for
+// it again. It differs in the time that it leaves for the log, and in pods that ended without a container's status.
 func (s *Spawner) reap(pod *corev1.Pod) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

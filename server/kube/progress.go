@@ -14,17 +14,17 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// progressEnd is what the bar moves towards, a third of the way with each event.
+// progressEnd is what the progress bar moves towards, a third of the way with each event.
 const progressEnd = 90
 
-// progress turns the events of one start into what a hub shows, with KubeSpawner's numbers. It differs in what is
-// shown: events of this start's objects (by uid, not by name), each version of each once.
+// progress turns the events of one start into what a hub shows, with KubeSpawner's numbers. It differs in the choice of
+// events: those of this start's objects (by uid, not by name), each version of each once.
 type progress struct {
 	value float64
-	seen  map[types.UID]string // resource version shown last
+	seen  map[types.UID]string // resource version reported last
 }
 
-// first is what every start begins with.
+// first is the event that every start begins with.
 func (pr *progress) first() outpost.Event {
 	return outpost.Event{Progress: 0, Message: "Server requested", HTMLMessage: "Server requested"}
 }
@@ -53,7 +53,7 @@ func (pr *progress) add(events []*corev1.Event, uids map[types.UID]bool) []outpo
 	return out
 }
 
-// say is a message at the bar's present place.
+// say is an event with a message at the bar's present value.
 func (pr *progress) say(message string) outpost.Event {
 	return outpost.Event{Progress: int(pr.value), Message: message, HTMLMessage: html.EscapeString(message)}
 }
@@ -69,26 +69,26 @@ func eventTime(e *corev1.Event) string {
 	return e.CreationTimestamp.UTC().Format("2006-01-02T15:04:05Z")
 }
 
-// patience says now and then that a start is still under way.
-type patience struct {
-	after, every time.Duration // after 0 never says anything
+// slowMessage is the message that a start is still under way.
+type slowMessage struct {
+	after, every time.Duration // after is 0 for no message
 	text         string
 	last         time.Duration
 }
 
-func newPatience(s options.Settings) patience {
-	return patience{
-		after: time.Duration(s.SlowSpawnMessageThreshold) * time.Second,
-		every: time.Duration(s.SlowSpawnMessageFrequency) * time.Second,
+func newSlowMessage(s options.Settings) slowMessage {
+	return slowMessage{
+		after: options.Seconds(s.SlowSpawnMessageThreshold),
+		every: options.Seconds(s.SlowSpawnMessageFrequency),
 		text:  s.SlowSpawnMessage,
 	}
 }
 
 // due returns the message that is due after this time of waiting.
-func (pa *patience) due(waited time.Duration) (string, bool) {
-	if pa.after <= 0 || waited < pa.after || waited-pa.last < pa.every {
+func (m *slowMessage) due(waited time.Duration) (string, bool) {
+	if m.after <= 0 || waited < m.after || waited-m.last < m.every {
 		return "", false
 	}
-	pa.last = waited
-	return strings.ReplaceAll(pa.text, "{seconds}", strconv.Itoa(int(waited/time.Second))), true
+	m.last = waited
+	return strings.ReplaceAll(m.text, "{seconds}", strconv.Itoa(int(waited/time.Second))), true
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-func TestProgressIsThePeers(t *testing.T) {
+func TestProgressIsKubeSpawners(t *testing.T) {
 	var v lifecycleVectors
 	kubespawnertest.Load(t, "lifecycle-vectors", &v)
 	if len(v.Progress) < 10 {
@@ -22,11 +22,11 @@ func TestProgressIsThePeers(t *testing.T) {
 	}
 	for _, c := range v.Progress {
 		if c.Marker != nil {
-			continue // the peer's way to tell old events from new ones; we tell by uid
+			continue // KubeSpawner's way to know old events from new ones; here the uid says it
 		}
 		t.Run(c.ID, func(t *testing.T) {
 			for _, e := range c.Events {
-				// The vectors are from before uids; the peer compares names only, and shows another namespace's events.
+				// The vectors have no uids; KubeSpawner compares names only, and shows another namespace's events.
 				if e.InvolvedObject.Name == "jupyter-user" {
 					e.InvolvedObject.UID = "mine"
 				}
@@ -35,7 +35,7 @@ func TestProgressIsThePeers(t *testing.T) {
 			got := append([]outpost.Event{pr.first()}, pr.add(c.Events, map[types.UID]bool{"mine": true})...)
 			for i, m := range c.Messages {
 				if m.Progress == nil {
-					break // messages of patience are TestPatience's
+					break // messages of patience are TestSlowMessage's
 				}
 				if i >= len(got) {
 					t.Fatalf("only %d events", i)
@@ -48,7 +48,7 @@ func TestProgressIsThePeers(t *testing.T) {
 	}
 }
 
-func TestPatience(t *testing.T) {
+func TestSlowMessage(t *testing.T) {
 	var v lifecycleVectors
 	kubespawnertest.Load(t, "lifecycle-vectors", &v)
 	turns := map[string]int{"slow-spawn-message": 72, "slow-spawn-message-custom": 8}
@@ -57,7 +57,7 @@ func TestPatience(t *testing.T) {
 			continue
 		}
 		o := planOf(t, testSpawner(t, "jhub", Options{Spawner: c.Config}), aliceKey, nil).Objects.(*kubespawner.Objects)
-		waiting := newPatience(o.Settings)
+		waiting := newSlowMessage(o.Settings)
 		var got, want []string
 		for turn := range turns[c.ID] {
 			if text, due := waiting.due(time.Duration(turn) * time.Second); due {
@@ -73,9 +73,9 @@ func TestPatience(t *testing.T) {
 			t.Errorf("%s (-want +got)\n%s", c.ID, diff)
 		}
 	}
-	never := patience{after: 0, every: 1, text: "x"}
+	never := slowMessage{after: 0, every: 1, text: "x"}
 	if text, due := never.due(time.Hour); due {
-		t.Errorf("patience without a threshold says %q", text)
+		t.Errorf("a slow message without a threshold is %q", text)
 	}
 }
 

@@ -57,13 +57,13 @@ func TestHopelessStarts(t *testing.T) {
 		looks []see
 		want  verdict // zero: still hope
 	}{
-		{"no such image", []see{{pod: waiting("ErrImagePull", notFound, 0)}}, verdict{reasonImage, noImage + notFound}},
+		{"no such image", []see{{pod: waiting("ErrImagePull", notFound, 0)}}, verdict{reasonImage, noImage + ": " + notFound}},
 		{
 			"no such image, by event",
 			[]see{{pod: waiting("ContainerCreating", "", 0), event: warning("Failed", `Failed to pull image "x": not found`, 1)}},
-			verdict{reasonImage, noImage + `Failed to pull image "x": not found`},
+			verdict{reasonImage, noImage + `: Failed to pull image "x": not found`},
 		},
-		{"image not for us", []see{{pod: waiting("ImagePullBackOff", "pull access denied", 0)}}, verdict{reasonImage, noImage + "pull access denied"}},
+		{"image not for us", []see{{pod: waiting("ImagePullBackOff", "pull access denied", 0)}}, verdict{reasonImage, noImage + ": pull access denied"}},
 		{"registry away for a moment", []see{{pod: waiting("ErrImagePull", network, 0)}, {pod: waiting("ImagePullBackOff", network, 0), times: 60}}, verdict{}},
 		{"registry away", []see{
 			{pod: waiting("ErrImagePull", network, 0)},
@@ -71,10 +71,10 @@ func TestHopelessStarts(t *testing.T) {
 			{pod: waiting("ErrImagePull", network, 0)},
 			{pod: waiting("ImagePullBackOff", network, 0), times: 19},
 			{pod: waiting("ErrImagePull", network, 0)},
-		}, verdict{reasonImage, "The image cannot be pulled, tried 3 times: " + network}},
+		}, verdict{reasonImage, "The image cannot be pulled after 3 attempts: " + network}},
 		{"registry not in DNS yet", []see{{pod: waiting("ErrImagePull", "lookup quay.io: no such host, not found", 0)}}, verdict{}},
 		{"image name", []see{{pod: waiting("InvalidImageName", "bad", 0)}}, verdict{reasonImage, "The name of the image is not valid: bad"}},
-		{"image never pulled", []see{{pod: waiting("ErrImageNeverPull", "absent", 0)}}, verdict{reasonImage, "The image is not on the node and may not be pulled: absent"}},
+		{"image never pulled", []see{{pod: waiting("ErrImageNeverPull", "absent", 0)}}, verdict{reasonImage, "The image is not on the node, and image_pull_policy forbids to pull it: absent"}},
 		{"no room", []see{{pod: unscheduled(noRoom, ""), times: 16}}, verdict{reasonUnschedulable, "No node of this cluster has room for this server: " + noRoom}},
 		{"no room for a moment", []see{{pod: unscheduled(noRoom, ""), times: 14}, {pod: waiting("ContainerCreating", "", 0)}, {pod: unscheduled(noRoom, ""), times: 14}}, verdict{}},
 		{"no room, a node is added", []see{{pod: unscheduled(noRoom, ""), event: warning("TriggeredScaleUp", "1->2", 1), times: 300}}, verdict{}},
@@ -83,7 +83,7 @@ func TestHopelessStarts(t *testing.T) {
 		{
 			"storage cannot be made",
 			[]see{{pod: unscheduled("pod has unbound immediate PersistentVolumeClaims", ""), event: warning("ProvisioningFailed", "no class", 1), times: 3}},
-			verdict{reasonPVC, "The storage for this server cannot be made: no class"},
+			verdict{reasonPVC, "The storage of this server cannot be created: no class"},
 		},
 		{
 			"no storage",
@@ -102,7 +102,7 @@ func TestHopelessStarts(t *testing.T) {
 		{
 			"no secret",
 			[]see{{pod: waiting("ContainerCreating", "", 0), event: warning("FailedMount", `secret "x" not found`, 5), times: 16}},
-			verdict{reasonConfig, `Something that this server should mount does not exist: secret "x" not found`},
+			verdict{reasonConfig, `Something that this server mounts does not exist: secret "x" not found`},
 		},
 		{"volume still attached elsewhere", []see{{pod: waiting("ContainerCreating", "", 0), event: warning("FailedAttachVolume", "Multi-Attach error", 9), times: 300}}, verdict{}},
 		{
@@ -111,14 +111,14 @@ func TestHopelessStarts(t *testing.T) {
 			verdict{reasonConfig, `The server cannot be started on its node: secret "x" not found`},
 		},
 		{"crashed twice", []see{{pod: waiting("CrashLoopBackOff", "back-off", 1), times: 30}}, verdict{}},
-		{"crashes", []see{{pod: waiting("CrashLoopBackOff", "back-off", 2)}}, verdict{reasonCrash, "The server ended 3 times while starting, last with exit code 2"}},
-		{"runs out of memory", []see{{pod: oom}}, verdict{reasonCrash, "The server used more memory than it may and was killed, 3 times."}},
-		{"init container crashes", []see{{pod: initCrash}}, verdict{reasonCrash, "Container setup ended 3 times while starting, last with exit code 2"}},
-		{"evicted", []see{{pod: &corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted"}}}}, verdict{reasonEnded, "The server was evicted from its node"}},
+		{"crashes", []see{{pod: waiting("CrashLoopBackOff", "back-off", 2)}}, verdict{reasonCrash, "The server ended 3 times while starting, last with exit code 2."}},
+		{"runs out of memory", []see{{pod: oom}}, verdict{reasonCrash, "The server exceeded its memory limit and was killed 3 times."}},
+		{"init container crashes", []see{{pod: initCrash}}, verdict{reasonCrash, "Container setup ended 3 times while starting, last with exit code 2."}},
+		{"evicted", []see{{pod: &corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted"}}}}, verdict{reasonEnded, "The server was evicted from its node."}},
 		{"slow but fine", []see{{pod: running, times: 600}}, verdict{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := newDoubts(defaultRepeats, defaultGrace)
+			d := newDiagnosis(defaultRepeats, defaultGrace)
 			now := time.Date(2026, 5, 4, 9, 0, 0, 0, time.UTC)
 			var got verdict
 			for _, look := range c.looks {
@@ -127,9 +127,9 @@ func TestHopelessStarts(t *testing.T) {
 						t.Fatalf("gave up early: %+v", got)
 					}
 					if look.event != nil {
-						d.event(look.event)
+						d.observe(look.event)
 					}
-					if v := d.judge(look.pod, now); v != nil {
+					if v := d.verdict(look.pod, now); v != nil {
 						got = *v
 					}
 					now = now.Add(time.Second)

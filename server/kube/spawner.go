@@ -23,24 +23,24 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// Options are what a Spawner may be told. The zero value is a working default.
+// Options configure a Spawner. The zero value is a working default.
 type Options struct {
 	// Spawner holds KubeSpawner options by name, for all hubs.
 	Spawner map[string]any
 	// StartTimeout is the default of option start_timeout; zero means KubeSpawner's 60 s.
 	StartTimeout time.Duration
-	// Namespaces are watched from the beginning, beside the outpost's own: those that hubs' options name.
+	// Namespaces are watched from the beginning beside the outpost's own: those that hubs' options name.
 	Namespaces []string
-	// KeepTrying lets hopeless starts run into their time-out, as KubeSpawner does.
+	// KeepTrying lets hopeless starts time out, as KubeSpawner does.
 	KeepTrying bool
-	// Repeats is how often something that may heal must be seen before a start is given up; zero means 3.
+	// Repeats is how often a failure that may pass must be seen before a start is given up; zero means 3.
 	Repeats int
-	// Grace is how long something that may heal may last before a start is given up; zero means 15 s.
+	// Grace is how long a failure that may pass may last before a start is given up; zero means 15 s.
 	Grace time.Duration
-	// ForceAfter is how long after its grace period a pod that does not go is deleted by force, because its node
-	// must be gone; zero means 30 s.
+	// ForceAfter is how long after its grace period a pod that stays is deleted by force, because its node must be
+	// gone; zero means 30 s.
 	ForceAfter time.Duration
-	// Logger gets what happens; nil discards it.
+	// Logger gets log records; nil discards them.
 	Logger *slog.Logger
 	// Now and LookupEnv replace the clock and the process's environment (for option env_keep) in tests.
 	Now       func() time.Time
@@ -52,12 +52,12 @@ const (
 	defaultGrace      = 15 * time.Second
 	defaultForceAfter = 30 * time.Second
 
-	lookTimeout = 5 * time.Second  // of a single look at Kubernetes outside of starts and stops
-	stopBudget  = 30 * time.Second // of the requests of a stop, as far as they have to be repeated
+	getTimeout = 5 * time.Second  // of a single request outside of starts and stops
+	stopBudget = 30 * time.Second // of a request of a stop and its repetitions
 )
 
-// Spawner makes single-user servers as pods. It implements [outpost.Spawner] and is safe for concurrent use.
-// Run must be running; before that, methods wait for it.
+// Spawner runs single-user servers as pods. It implements [outpost.Spawner] and is safe for concurrent use. Methods
+// wait until Run runs.
 type Spawner struct {
 	client     kubernetes.Interface
 	namespace  string
@@ -71,22 +71,22 @@ type Spawner struct {
 	reapAfter  time.Duration
 
 	running      chan struct{} // closed by Run
-	installation string        // set before
+	installation string        // set before running is closed
 
 	mu       sync.Mutex
-	runCtx   context.Context // of Run; watchers that are added later live in it
-	stopped  bool            // Run is over
+	runCtx   context.Context // of Run, for watchers that are added later
+	stopped  bool            // Run has ended: nothing may be added to wg
 	wg       sync.WaitGroup
 	watchers map[string]*watcher
-	starts   map[outpost.Key]*start
+	starts   map[outpost.Key]*handle
 	reaping  map[types.UID]bool // ended pods that will be deleted
-	foreign  map[string]bool    // installations whose pods have been met and logged, by namespace
+	foreign  map[string]bool    // namespace and installation of pods of others that have been logged
 }
 
 var _ outpost.Spawner = (*Spawner)(nil)
 
-// New checks the options and makes a Spawner whose pods live in namespace unless an option says otherwise. A
-// wrong option is KindInvalid; the message names all of them.
+// New makes a Spawner whose pods are in namespace unless an option says otherwise. Wrong options are KindInvalid; the
+// message names all of them.
 func New(client kubernetes.Interface, namespace string, o Options) (*Spawner, error) {
 	b, err := kubespawner.NewBuilder(namespace, o.Spawner, o.StartTimeout, o.LookupEnv)
 	if err != nil {
@@ -95,7 +95,7 @@ func New(client kubernetes.Interface, namespace string, o Options) (*Spawner, er
 	s := &Spawner{
 		client: client, namespace: namespace, builder: b, keepTrying: o.KeepTrying,
 		repeats: o.Repeats, grace: o.Grace, forceAfter: o.ForceAfter, logger: o.Logger, now: o.Now,
-		running: make(chan struct{}), watchers: map[string]*watcher{}, starts: map[outpost.Key]*start{},
+		running: make(chan struct{}), watchers: map[string]*watcher{}, starts: map[outpost.Key]*handle{},
 		reaping: map[types.UID]bool{}, foreign: map[string]bool{}, reapAfter: reapAfter,
 	}
 	if s.repeats <= 0 {
@@ -127,8 +127,8 @@ func New(client kubernetes.Interface, namespace string, o Options) (*Spawner, er
 	return s, nil
 }
 
-// Run watches pods until ctx ends and all that it started has ended. It is called once. Pods are made and known as those of
-// installation, the id of the outpost's database: 32 hexadecimal digits.
+// Run implements [outpost.Spawner]. It returns when all that the Spawner has started has ended. installation is 32
+// hexadecimal digits.
 func (s *Spawner) Run(ctx context.Context, installation string) error {
 	s.mu.Lock()
 	s.runCtx, s.installation = ctx, installation
@@ -150,12 +150,14 @@ func (s *Spawner) waitRun(ctx context.Context) error {
 	case <-s.running:
 		return nil
 	case <-ctx.Done():
-		return outpost.Wrap(ctx.Err(), outpost.KindUnavailable, "this outpost is still starting")
+		return outpost.Starting(ctx.Err())
 	}
 }
 
 // Plan implements [outpost.Spawner]. It makes no request.
-func (s *Spawner) Plan(ctx context.Context, hub outpost.Hub, r outpost.StartRequest, flavor flavor.Flavor) (outpost.Plan, error) {
+func (s *Spawner) Plan(
+	ctx context.Context, hub outpost.Hub, r outpost.StartRequest, flavor flavor.Flavor,
+) (outpost.Plan, error) {
 	if err := s.waitRun(ctx); err != nil {
 		return outpost.Plan{}, err
 	}
@@ -171,12 +173,12 @@ func (s *Spawner) Restore(hub outpost.Hub, svc outpost.Service) outpost.State {
 	return s.builder.Restore(hub, svc)
 }
 
-// identity is whose the objects of a key are, if this outpost made them.
-func (s *Spawner) identity(k outpost.Key) kubespawner.Origin {
+// origin is that of the objects of a start, if this outpost made them.
+func (s *Spawner) origin(k outpost.Key) kubespawner.Origin {
 	return kubespawner.Origin{Installation: s.installation, Key: k}
 }
 
-// watch returns the watcher of a namespace, which it starts if there is none yet.
+// watch returns the watcher of a namespace, after starting it if there is none.
 func (s *Spawner) watch(ctx context.Context, namespace string) (*watcher, error) {
 	if err := s.waitRun(ctx); err != nil {
 		return nil, err
@@ -187,7 +189,7 @@ func (s *Spawner) watch(ctx context.Context, namespace string) (*watcher, error)
 		return w, nil
 	}
 	if s.stopped {
-		return nil, outpost.Errorf(outpost.KindUnavailable, "this outpost is stopping")
+		return nil, outpost.Errorf(outpost.KindUnavailable, "The outpost is stopping; try again.")
 	}
 	w, err := newWatcher(s.client, namespace, s.logger, s.now)
 	if err != nil {
@@ -204,21 +206,21 @@ func (s *Spawner) Ready(ctx context.Context) error {
 	watchers := slices.Collect(maps.Values(s.watchers))
 	s.mu.Unlock()
 	for _, w := range watchers {
-		if w.namespace == s.namespace && !w.filled() {
-			return outpost.Errorf(outpost.KindUnavailable, "the list of servers is not filled yet")
+		if w.namespace == s.namespace && !w.synced() {
+			return outpost.NotListed(nil)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	ctx, cancel := context.WithTimeout(ctx, getTimeout)
 	defer cancel()
 	// Not ServerVersion, which no context ends.
 	if err := s.client.Discovery().RESTClient().Get().AbsPath("/version").Do(ctx).Error(); err != nil {
-		return outpost.Wrap(err, outpost.KindUnavailable, "Kubernetes does not answer")
+		return outpost.Wrap(err, outpost.KindUnavailable, "Kubernetes does not answer; try again.")
 	}
 	return nil
 }
 
-// Age is how long ago Kubernetes last said something about pods, of the namespace where that is longest ago;
-// below two minutes while all watches live.
+// Age is how long ago Kubernetes last sent anything about pods, in the namespace where that is longest ago; below two
+// minutes while all watches work.
 func (s *Spawner) Age() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -229,23 +231,23 @@ func (s *Spawner) Age() time.Duration {
 	return age
 }
 
-// look asks Kubernetes for a pod; nil if there is none.
-func (s *Spawner) look(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+// getPod asks Kubernetes for a pod; nil if there is none.
+func (s *Spawner) getPod(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
+	ctx, cancel := context.WithTimeout(ctx, getTimeout)
 	defer cancel()
 	pod, err := s.client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, outpost.Wrap(err, outpost.KindUnavailable, "Kubernetes does not answer")
+		return nil, outpost.Wrap(err, outpost.KindUnavailable, "Kubernetes does not answer; try again.")
 	}
 	return pod, nil
 }
 
 // Found implements [outpost.Spawner].
 func (s *Spawner) Found(ctx context.Context) ([]outpost.Found, error) {
-	ctx, cancel := context.WithTimeout(ctx, listLimit) // so that the caller can say which namespace it waits for
+	ctx, cancel := context.WithTimeout(ctx, listLimit) // the error then says which namespace is missing
 	defer cancel()
 	if _, err := s.watch(ctx, s.namespace); err != nil {
 		return nil, err
@@ -255,62 +257,69 @@ func (s *Spawner) Found(ctx context.Context) ([]outpost.Found, error) {
 	s.mu.Unlock()
 	var out []outpost.Found
 	for _, w := range watchers {
-		if !w.configured && !w.filled() {
-			continue // a namespace that one service was in; it may be closed to us
+		if !w.configured && !w.synced() {
+			continue // a namespace of a single service, which may be forbidden by now
 		}
-		if err := w.ready(ctx); err != nil {
+		if err := w.waitSynced(ctx); err != nil {
 			return nil, err
 		}
 		for _, pod := range w.pods() {
-			id, _ := kubespawner.OriginOf(pod.Annotations)
-			if id.Installation != s.installation {
-				s.noteForeign(pod, id.Installation)
+			origin, _ := kubespawner.OriginOf(pod)
+			if origin.Installation != s.installation {
+				s.noteForeign(pod, origin.Installation)
 				continue
 			}
-			out = append(out, outpost.Found{Key: id.Key, State: kubespawner.StateOf(pod), Created: pod.CreationTimestamp.UTC()})
+			out = append(out, outpost.Found{
+				Key: origin.Key, State: kubespawner.StateOf(pod), Created: pod.CreationTimestamp.UTC(),
+			})
 		}
 	}
 	slices.SortFunc(out, func(a, b outpost.Found) int { return a.Created.Compare(b.Created) })
 	return out, nil
 }
 
-// noteForeign says once that there are pods of another outpost, or of a database that this one no longer has.
+// noteForeign logs once that there are pods of another outpost, or of a database that this one has lost.
 func (s *Spawner) noteForeign(pod *corev1.Pod, installation string) {
 	s.mu.Lock()
 	known := s.foreign[pod.Namespace+"/"+installation]
 	s.foreign[pod.Namespace+"/"+installation] = true
 	s.mu.Unlock()
-	if known || len(validation.IsValidLabelValue(installation)) > 0 { // whoever makes pods may write anything; it is not put into a command
+	if known || len(validation.IsValidLabelValue(installation)) > 0 { // it is put into a command, and anybody may write it
 		return
 	}
-	s.logger.Warn("pods of another outpost's database are left alone; if it is this outpost's own and lost, give it back or delete them",
+	remove := "kubectl -n " + pod.Namespace + " delete pods,services,secrets -l " +
+		kubespawner.InstallationKey + "=" + installation
+	s.logger.Warn("found pods of another outpost's database, leaving them; if that database was this outpost's own, "+
+		"restore it or delete the pods",
 		"namespace", pod.Namespace, "pod", pod.Name, "installation", installation, "own_installation", s.installation,
-		"delete", "kubectl -n "+pod.Namespace+" delete pods,services,secrets -l "+kubespawner.InstallationKey+"="+installation)
+		"delete", remove)
 }
 
-// maxLogBytes bounds what is read of a log.
+// maxLogBytes bounds how much of a log is read.
 const maxLogBytes = 1 << 20
 
-// Logs implements [outpost.Spawner]. A server that is restarting shows what it said before.
+// Logs implements [outpost.Spawner]. A server that is restarting shows the log of its last run.
 func (s *Spawner) Logs(ctx context.Context, k outpost.Key, st outpost.State, lines int) ([]string, error) {
-	known := kubespawner.ParseState(st, s.namespace)
-	if known.Pod == "" || lines <= 0 {
+	parsed := kubespawner.ParseState(st, s.namespace)
+	if parsed.Pod == "" || lines <= 0 {
 		return nil, nil
 	}
-	pod, err := s.look(ctx, known.Namespace, known.Pod)
-	if err != nil || pod == nil || !belongs(pod, s.identity(k)) {
+	pod, err := s.getPod(ctx, parsed.Namespace, parsed.Pod)
+	if err != nil || pod == nil || !belongs(pod, s.origin(k)) {
 		return nil, err
 	}
-	o := &corev1.PodLogOptions{Container: kubespawner.NotebookContainer, TailLines: new(int64(lines)), LimitBytes: new(int64(maxLogBytes))}
+	o := &corev1.PodLogOptions{
+		Container: kubespawner.NotebookContainer, TailLines: new(int64(lines)), LimitBytes: new(int64(maxLogBytes)),
+	}
 	if c := notebookStatus(pod); c != nil && c.State.Waiting != nil && c.RestartCount > 0 {
 		o.Previous = true
 	}
-	stream, err := s.client.CoreV1().Pods(known.Namespace).GetLogs(known.Pod, o).Stream(ctx)
+	stream, err := s.client.CoreV1().Pods(parsed.Namespace).GetLogs(parsed.Pod, o).Stream(ctx)
 	if apierrors.IsNotFound(err) || apierrors.IsBadRequest(err) { // no container has run yet
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read log of %s/%s: %w", known.Namespace, known.Pod, err)
+		return nil, fmt.Errorf("read log of %s/%s: %w", parsed.Namespace, parsed.Pod, err)
 	}
 	defer stream.Close()
 	var out []string
@@ -320,7 +329,7 @@ func (s *Spawner) Logs(ctx context.Context, k outpost.Key, st outpost.State, lin
 		out = append(out, strings.ToValidUTF8(scanner.Text(), "?"))
 	}
 	if err := scanner.Err(); err != nil {
-		return nil, fmt.Errorf("read log of %s/%s: %w", known.Namespace, known.Pod, err)
+		return nil, fmt.Errorf("read log of %s/%s: %w", parsed.Namespace, parsed.Pod, err)
 	}
 	return out, nil
 }

@@ -11,55 +11,58 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/outposts-dev/outposts/server/excerpt"
 	"github.com/outposts-dev/outposts/server/kubespawner"
+	"github.com/outposts-dev/outposts/server/kubespawner/options"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
 const (
-	tick       = time.Second      // how often a waiting start looks by itself
-	confirming = 10 * time.Second // how long a start believes a silent watch
+	tick         = time.Second      // how often a waiting start or stop looks without being woken
+	confirmAfter = 10 * time.Second // how long a start trusts a silent watch
 )
 
-// start is one Start that is under way.
-type start struct {
-	cancel    context.CancelFunc
-	cancelled <-chan struct{}
-	done      chan struct{}
+// handle is how Stop reaches a start that is under way.
+type handle struct {
+	cancel context.CancelFunc
+	done   chan struct{} // closed when the start makes nothing more
 }
 
-// begin registers a start of a key, so that Stop can end it and wait for it.
-func (s *Spawner) begin(ctx context.Context, k outpost.Key) (context.Context, func(), error) {
+// register makes the start of a key known to Stop, until the returned function is called.
+func (s *Spawner) register(ctx context.Context, k outpost.Key) (context.Context, func(), error) {
 	ctx, cancel := context.WithCancel(ctx)
-	run := &start{cancel: cancel, cancelled: ctx.Done(), done: make(chan struct{})}
+	h := &handle{cancel: cancel, done: make(chan struct{})}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.starts[k] != nil {
 		cancel()
-		return nil, nil, outpost.Errorf(outpost.KindConflict, "this server is being started already")
+		return nil, nil, outpost.Errorf(outpost.KindConflict, "This server is already being started.")
 	}
-	s.starts[k] = run
+	s.starts[k] = h
 	return ctx, func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.starts, k)
 		cancel()
-		close(run.done)
+		close(h.done)
 	}, nil
 }
 
 // Start implements [outpost.Spawner].
-func (s *Spawner) Start(ctx context.Context, p outpost.Plan, tell func(outpost.Event)) (outpost.Started, error) {
+func (s *Spawner) Start(
+	ctx context.Context, p outpost.Plan, progress func(outpost.Event),
+) (outpost.Started, error) {
 	o, ok := p.Objects.(*kubespawner.Objects)
 	if !ok || o == nil {
 		return outpost.Started{}, fmt.Errorf("plan of %s was not made here", p.Name)
 	}
-	ctx, end, err := s.begin(ctx, p.Key)
+	ctx, end, err := s.register(ctx, p.Key)
 	if err != nil {
 		return outpost.Started{}, err
 	}
 	defer end()
-	// One limit for all of it: whatever does not come, the start ends, and counts no longer.
-	ctx, cancel := context.WithTimeout(ctx, o.Settings.StartLimit())
+	// One limit for all of it: whatever is missing, the start ends and no longer counts against a quota.
+	ctx, cancel := context.WithTimeout(ctx, options.Seconds(o.Settings.StartTimeout))
 	defer cancel()
 	w, err := s.watch(ctx, o.Pod.Namespace)
 	if err != nil {
@@ -71,16 +74,19 @@ func (s *Spawner) Start(ctx context.Context, p outpost.Plan, tell func(outpost.E
 	}
 	sub := w.subscribe(names...)
 	defer sub.close()
-	r := &run{
-		s: s, o: o, w: w, sub: sub, tell: tell, uids: map[types.UID]bool{},
-		request: attempt{timeout: o.Settings.RequestTimeout(), budget: o.Settings.RetryTimeout()},
+	st := &start{
+		s: s, o: o, w: w, sub: sub, report: progress, uids: map[types.UID]bool{},
+		request: attempt{
+			timeout: options.Seconds(o.Settings.K8sAPIRequestTimeout),
+			budget:  options.Seconds(o.Settings.K8sAPIRequestRetryTimeout),
+		},
 	}
-	r.say(r.progress.first())
-	pod, err := r.makeAll(ctx)
+	st.say(st.progress.first())
+	pod, err := st.create(ctx)
 	if err != nil {
 		return outpost.Started{}, err
 	}
-	pod, err = r.waitReady(ctx, pod)
+	pod, err = st.waitReady(ctx, pod)
 	if err != nil {
 		return outpost.Started{}, err
 	}
@@ -91,78 +97,85 @@ func (s *Spawner) Start(ctx context.Context, p outpost.Plan, tell func(outpost.E
 	return outpost.Started{Address: address, State: p.State}, nil
 }
 
-// run is the work of one start.
-type run struct {
+// start is the work of one Start.
+type start struct {
 	s        *Spawner
 	o        *kubespawner.Objects
 	w        *watcher
 	sub      *subscription
-	tell     func(outpost.Event)
+	report   func(outpost.Event) // nil drops events
 	request  attempt
 	progress progress
-	uids     map[types.UID]bool // objects whose events are shown
+	uids     map[types.UID]bool // objects whose events are reported
+
+	confirmed time.Time // when Kubernetes last sent anything about pods
 }
 
-// say passes an event on, unless the operator wants none but the first.
-func (r *run) say(e outpost.Event) {
-	if r.tell != nil && (r.o.Settings.EventsEnabled || e.Progress == 0 && e.Message == r.progress.first().Message) {
-		r.tell(e)
+// say reports an event; without events_enabled, only the first one.
+func (st *start) say(e outpost.Event) {
+	if st.report != nil && (st.o.Settings.EventsEnabled || e == st.progress.first()) {
+		st.report(e)
 	}
 }
 
-// makeAll makes the objects: what the pod needs before it, and Service and Secret after it, so that they belong to it from
-// the first moment and go with it. The pod is under way meanwhile.
-func (r *run) makeAll(ctx context.Context) (*corev1.Pod, error) {
-	if err := r.w.ready(ctx); err != nil {
+// log notes what the start does with a pod.
+func (st *start) log(message string, pod *corev1.Pod) {
+	st.s.logger.Info(message, "pod", pod.Name, "namespace", pod.Namespace, "start_id", st.o.Origin.StartID)
+}
+
+// create creates the objects: what the pod needs before it, and Service and Secret after it, so that the pod owns them
+// from the first moment and they go with it.
+func (st *start) create(ctx context.Context) (*corev1.Pod, error) {
+	if err := st.w.waitSynced(ctx); err != nil {
 		return nil, err
 	}
-	if r.o.Namespace != nil {
-		if err := r.s.ensureNamespace(ctx, r.request, r.o.Namespace); err != nil {
+	if st.o.Namespace != nil {
+		if err := st.s.ensureNamespace(ctx, st.request, st.o.Namespace); err != nil {
 			return nil, err
 		}
 	}
-	if r.o.Claim != nil {
-		claim, err := r.s.ensureClaim(ctx, r.request, r.o.Claim)
+	if st.o.Claim != nil {
+		claim, err := st.s.ensureClaim(ctx, st.request, st.o.Claim)
 		if err != nil {
 			return nil, err
 		}
 		if claim.UID != "" {
-			r.uids[claim.UID] = true
+			st.uids[claim.UID] = true
 		}
 	}
-	pod, cleared, err := r.makePod(ctx)
+	pod, cleared, err := st.createPod(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r.uids[pod.UID] = true
-	if r.o.Secret != nil { // first: the kubelet waits for it
-		if err := r.s.ensureSecret(ctx, r.request, r.o.Secret, pod, cleared); err != nil {
+	st.uids[pod.UID] = true
+	if st.o.Secret != nil { // first: the kubelet waits for it
+		if err := st.s.ensureSecret(ctx, st.request, st.o.Secret, pod, cleared); err != nil {
 			return nil, err
 		}
 	}
-	if r.o.Service != nil {
-		if err := r.s.ensureService(ctx, r.request, r.o.Service, pod, cleared); err != nil {
+	if st.o.Service != nil {
+		if err := st.s.ensureService(ctx, st.request, st.o.Service, pod, cleared); err != nil {
 			return nil, err
 		}
 	}
 	return pod, nil
 }
 
-// adoptable tells whether a pod is the one that this start would make.
-func (r *run) adoptable(pod *corev1.Pod) bool {
-	id, ours := kubespawner.OriginOf(pod.Annotations)
-	return ours && id == r.o.Origin && pod.DeletionTimestamp == nil
+// adoptable reports whether a pod is the one that this start would create.
+func (st *start) adoptable(pod *corev1.Pod) bool {
+	origin, ours := kubespawner.OriginOf(pod)
+	return ours && origin == st.o.Origin && pod.DeletionTimestamp == nil
 }
 
-// makePod creates the pod, or takes over the one that an earlier attempt of this same start created; cleared is the uid of
-// the one that was in the way, if there was any. Kubernetes asks the quota before the name: a pod of this name may be what
-// fills it, and is counted for a moment after it has gone.
-func (r *run) makePod(ctx context.Context) (pod *corev1.Pod, cleared types.UID, err error) {
-	pods := r.s.client.CoreV1().Pods(r.o.Pod.Namespace)
+// createPod creates the pod, or adopts the one that an earlier attempt of this same start created; cleared is the uid
+// of a pod that was in the way. Kubernetes checks the quota before the name: a pod of this name may be what fills it,
+// and counts for a moment after it has gone.
+func (st *start) createPod(ctx context.Context) (pod *corev1.Pod, cleared types.UID, err error) {
+	pods := st.s.client.CoreV1().Pods(st.o.Pod.Namespace)
 	var refused error
 	for range ensureRounds {
-		refused = r.request.do(ctx, func(ctx context.Context) (err error) {
-			pod, err = pods.Create(ctx, r.o.Pod, metav1.CreateOptions{})
+		refused = st.request.do(ctx, func(ctx context.Context) (err error) {
+			pod, err = pods.Create(ctx, st.o.Pod, metav1.CreateOptions{})
 			return err
 		})
 		if refused == nil {
@@ -172,13 +185,13 @@ func (r *run) makePod(ctx context.Context) (pod *corev1.Pod, cleared types.UID, 
 		if !full && !apierrors.IsAlreadyExists(refused) {
 			break
 		}
-		err := r.request.do(ctx, func(ctx context.Context) (err error) {
-			pod, err = pods.Get(ctx, r.o.Pod.Name, metav1.GetOptions{})
+		err := st.request.do(ctx, func(ctx context.Context) (err error) {
+			pod, err = pods.Get(ctx, st.o.Pod.Name, metav1.GetOptions{})
 			return err
 		})
 		switch {
 		case full && err != nil && cleared == "":
-			return nil, "", apiError(refused, "make the server's pod")
+			return nil, "", apiError(refused, "create the server's pod")
 		case apierrors.IsNotFound(err):
 			if full {
 				select {
@@ -190,55 +203,50 @@ func (r *run) makePod(ctx context.Context) (pod *corev1.Pod, cleared types.UID, 
 			continue
 		case err != nil:
 			return nil, "", apiError(err, "read the server's pod")
-		case r.adoptable(pod):
-			r.s.logger.Info("pod adopted", "pod", pod.Name, "namespace", pod.Namespace, "start_id", r.o.Origin.StartID)
+		case st.adoptable(pod):
+			st.log("pod adopted", pod)
 			return pod, cleared, nil
 		}
-		if err := r.clear(ctx, pod); err != nil {
+		if err := st.clear(ctx, pod); err != nil {
 			return nil, "", err
 		}
 		cleared = pod.UID
 	}
 	if !apierrors.IsAlreadyExists(refused) {
-		return nil, "", apiError(refused, "make the server's pod")
+		return nil, "", apiError(refused, "create the server's pod")
 	}
-	return nil, "", &outpost.Error{
-		Kind: outpost.KindFailed, Reason: reasonTaken, Message: "An old pod of this server's name comes back again and again.",
-	}
+	return nil, "", failed(reasonTaken, nil, "Another pod keeps taking this server's name.")
 }
 
-// clear removes a pod that has the name of the one to be made: one that has ended, or that is the same user's same
-// server from an earlier start. It differs from the peer, which kills whatever has the name.
-func (r *run) clear(ctx context.Context, old *corev1.Pod) error {
-	same, err := replaces(r.o.Pod, old)
+// clear removes a pod that has the name of the one to be created: one that has ended, or an earlier start of this
+// server. It differs from KubeSpawner, which kills whatever has the name.
+func (st *start) clear(ctx context.Context, old *corev1.Pod) error {
+	same, err := replaces(st.o.Pod, old)
 	if err != nil {
 		return err
 	}
-	if old.DeletionTimestamp == nil && !same && !judge(old).Ended {
-		return &outpost.Error{
-			Kind: outpost.KindFailed, Reason: reasonTaken,
-			Message: "The pod name " + old.Name + " belongs to another server that runs. Change pod_name_template.",
-		}
+	if old.DeletionTimestamp == nil && !same && !statusOf(old).Ended {
+		return failed(reasonTaken, nil,
+			"The pod name "+old.Name+" belongs to another running server; change pod_name_template.")
 	}
-	r.s.logger.Info("old pod in the way removed", "pod", old.Name, "namespace", old.Namespace, "start_id", r.o.Origin.StartID)
-	err = r.s.deletePod(ctx, old, new(int64(0)))
+	st.log("removing an old pod of this name", old)
+	err = st.s.deletePod(ctx, old, new(int64(0)))
 	if err == nil {
-		err = r.s.waitGone(ctx, r.w, old, nil)
+		err = st.s.waitGone(ctx, st.w, old, nil)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return &outpost.Error{
-			Kind: outpost.KindFailed, Reason: reasonTimeout, Message: "The old pod of this server does not go away.", Cause: err,
-		}
+		return failed(reasonTimeout, err, "The old pod of this server does not go away.")
 	}
 	return err
 }
 
-// replaces tells whether an object that has the name of the wanted one is of this start or of an earlier one of the same
-// user's same server, by us or by the peer. One of a later start is a conflict: this start has been ended elsewhere.
+// replaces reports whether an object that has the name of the wanted one is of this start or of an earlier one of the
+// same server, by an outpost or by KubeSpawner. One of a later start is a conflict: this start has been ended
+// elsewhere.
 func replaces(wanted, old metav1.Object) (bool, error) {
 	a, b := old.GetAnnotations(), wanted.GetAnnotations()
-	have, ours := kubespawner.OriginOf(a)
-	want, _ := kubespawner.OriginOf(b)
+	have, ours := kubespawner.OriginOf(old)
+	want, _ := kubespawner.OriginOf(wanted)
 	switch {
 	case ours && have == want:
 		return true, nil
@@ -252,82 +260,93 @@ func replaces(wanted, old metav1.Object) (bool, error) {
 	theirs, err1 := time.Parse(time.RFC3339Nano, a[kubespawner.DateKey])
 	mine, err2 := time.Parse(time.RFC3339Nano, b[kubespawner.DateKey])
 	if err1 == nil && err2 == nil && theirs.After(mine) {
-		return false, outpost.Errorf(outpost.KindConflict, "This server has been started again meanwhile, with start id %s.", detail(have.StartID))
+		return false, outpost.Errorf(outpost.KindConflict,
+			"This server has been started again meanwhile, with start id %s.", excerpt.Of(have.StartID, excerpt.Name))
 	}
 	return true, nil
 }
 
-// waitReady waits until the pod is ready or the start's time is over, and tells what happens meanwhile.
-func (r *run) waitReady(ctx context.Context, made *corev1.Pod) (*corev1.Pod, error) {
-	s := r.o.Settings
-	began := r.s.now()
+// waitReady waits until the pod is ready or the start's time is over, and reports what happens meanwhile.
+func (st *start) waitReady(ctx context.Context, created *corev1.Pod) (*corev1.Pod, error) {
+	began := st.s.now()
+	st.confirmed = began
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	waiting := newPatience(s)
-	doubt := newDoubts(r.s.repeats, r.s.grace)
-	lastLook := began
+	slow := newSlowMessage(st.o.Settings)
+	d := newDiagnosis(st.s.repeats, st.s.grace)
 	for {
-		events := r.sub.take()
+		events := st.sub.take()
 		for _, e := range events {
-			if r.uids[e.InvolvedObject.UID] {
-				doubt.event(e)
+			if st.uids[e.InvolvedObject.UID] {
+				d.observe(e)
 			}
 		}
-		for _, e := range r.progress.add(events, r.uids) {
-			r.say(e)
+		for _, e := range st.progress.add(events, st.uids) {
+			st.say(e)
 		}
-		pod := r.w.pod(made.Name)
-		if pod != nil && pod.UID != made.UID {
-			pod = nil // the cache is behind, or somebody has replaced the pod
-		}
-		now := r.s.now()
-		if heard := now.Add(-r.w.age()); pod != nil && heard.After(lastLook) {
-			lastLook = heard
-		}
-		if now.Sub(lastLook) >= confirming {
-			lastLook = now
-			if seen, err := r.s.look(ctx, made.Namespace, made.Name); err == nil {
-				if seen == nil || seen.UID != made.UID {
-					return nil, &outpost.Error{
-						Kind: outpost.KindFailed, Reason: reasonEnded, Message: "The server's pod was deleted before it was ready.",
-					}
-				}
-				pod = seen
+		now := st.s.now()
+		pod, err := st.currentPod(ctx, created, now)
+		switch {
+		case err != nil:
+			return nil, err
+		case pod == nil:
+		case isReady(pod, st.o.Settings.ReadyContainers):
+			return pod, nil
+		case pod.DeletionTimestamp != nil:
+			return nil, podDeleted()
+		default:
+			if v := d.verdict(pod, now); v != nil && (!st.s.keepTrying || v.reason == reasonEnded) {
+				return nil, failed(v.reason, nil, v.message)
 			}
 		}
-		if pod != nil {
-			if isReady(pod, s.ReadyContainers == "all") {
-				return pod, nil
-			}
-			if pod.DeletionTimestamp != nil {
-				return nil, &outpost.Error{
-					Kind: outpost.KindFailed, Reason: reasonEnded, Message: "The server's pod was deleted before it was ready.",
-				}
-			}
-			if v := doubt.judge(pod, now); v != nil && (!r.s.keepTrying || v.reason == reasonEnded) {
-				return nil, &outpost.Error{Kind: outpost.KindFailed, Reason: v.reason, Message: v.message}
-			}
-		}
-		if text, due := waiting.due(now.Sub(began)); due {
-			r.say(r.progress.say(text))
+		if text, due := slow.due(now.Sub(began)); due {
+			st.say(st.progress.say(text))
 		}
 		select {
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return nil, r.late(doubt)
+				return nil, st.timedOut(d)
 			}
 			return nil, ctx.Err()
-		case <-r.sub.C:
+		case <-st.sub.C:
 		case <-ticker.C:
 		}
 	}
 }
 
-// late is the error of a start whose time is over.
-func (r *run) late(d *doubts) error {
-	message := fmt.Sprintf("The server was not ready within %s", r.o.Settings.StartLimit())
-	if d.lastEvents != "" {
-		message += "; the last warning was: " + d.lastEvents
+// currentPod returns the pod of the start as it is cached or, after a long silence of the watch, as Kubernetes has it.
+// It is nil while it is not known, and an error if it is known to be gone.
+func (st *start) currentPod(ctx context.Context, created *corev1.Pod, now time.Time) (*corev1.Pod, error) {
+	pod := st.w.pod(created.Name)
+	if pod != nil && pod.UID != created.UID {
+		pod = nil // the cache is behind, or somebody has replaced the pod
 	}
-	return &outpost.Error{Kind: outpost.KindFailed, Reason: reasonTimeout, Message: message}
+	if heard := now.Add(-st.w.age()); pod != nil && heard.After(st.confirmed) {
+		st.confirmed = heard
+	}
+	if now.Sub(st.confirmed) < confirmAfter {
+		return pod, nil
+	}
+	st.confirmed = now
+	current, err := st.s.getPod(ctx, created.Namespace, created.Name)
+	switch {
+	case err != nil:
+		return pod, nil // the next question may be answered
+	case current == nil || current.UID != created.UID:
+		return nil, podDeleted()
+	}
+	return current, nil
+}
+
+func podDeleted() error {
+	return failed(reasonEnded, nil, "The server's pod was deleted before it was ready.")
+}
+
+// timedOut is the error of a start whose time is over.
+func (st *start) timedOut(d *diagnosis) error {
+	text := fmt.Sprintf("The server was not ready within %s", options.Seconds(st.o.Settings.StartTimeout))
+	if d.lastWarning != "" {
+		text += "; the last warning was"
+	}
+	return failed(reasonTimeout, nil, sentence(text, d.lastWarning))
 }

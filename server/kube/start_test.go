@@ -19,23 +19,8 @@ import (
 	k8stesting "k8s.io/client-go/testing"
 
 	"github.com/outposts-dev/outposts/server/kubespawner"
-	"github.com/outposts-dev/outposts/server/kubespawner/kubespawnertest"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
-
-// startStopVector is one trace of the peer.
-type startStopVector struct {
-	ID          string         `json:"id"`
-	Config      map[string]any `json:"config"`
-	UserOptions map[string]any `json:"user_options"`
-	Result      any            `json:"result"`
-	Error       string         `json:"error"`
-	Calls       []struct {
-		Verb, Kind, Name, Namespace string
-		Grace                       *int `json:"gracePeriodSeconds"`
-	} `json:"api_calls"`
-	After outpost.State `json:"state_after"`
-}
 
 // ownInstallation is the id of the database in all tests.
 const ownInstallation = "00112233445566778899aabbccddeeff"
@@ -52,7 +37,7 @@ func testSpawner(t testing.TB, namespace string, o Options) *Spawner {
 	return s
 }
 
-// aliceKey and alicePlan are the start that the tests of this package make.
+// aliceKey is the start that the tests of this package make.
 var aliceKey = outpost.Key{Hub: "hub", Name: "", StartID: "s1"}
 
 func planOf(t testing.TB, s *Spawner, k outpost.Key, userOptions map[string]any) outpost.Plan {
@@ -91,135 +76,6 @@ var (
 	errForbidden   = status(http.StatusForbidden, metav1.StatusReasonForbidden, "no")
 )
 
-// The peer's traces, with what differs. Requests that look (get) are ours and are not compared with the peer's.
-func TestStartsAndStopsAreThePeers(t *testing.T) {
-	type difference struct {
-		why   string
-		calls []string // nil: as the peer
-		works bool     // where the peer fails
-		url   string
-	}
-	service := []string{"create pods/jupyter-user", "create services/jupyter-user"}
-	nothing := "nothing is deleted before it is in the way"
-	differs := map[string]difference{
-		"service":                        {why: nothing, calls: service},
-		"internal-ssl":                   {why: nothing + "; the client ignores the scheme", calls: []string{"create pods/jupyter-user", "create secrets/jupyter-user", "create services/jupyter-user"}, url: "http://jupyter-user.jhub.svc.cluster.local:8888"},
-		"pvc-remembered":                 {why: "a claim that was deleted by hand comes back; names come from templates", calls: []string{"create persistentvolumeclaims/claim-user", "create pods/jupyter-user"}},
-		"pod-create-timeout-but-created": {why: "our own pod is adopted, not killed", calls: []string{"create pods/jupyter-user", "create pods/jupyter-user"}, url: "http://10.0.0.1:8888"},
-		"pod-create-500":                 {why: "repeated", calls: []string{"create pods/jupyter-user", "create pods/jupyter-user"}, works: true, url: "http://10.0.0.1:8888"},
-		"pod-create-429":                 {why: "repeated", calls: []string{"create pods/jupyter-user", "create pods/jupyter-user"}, works: true, url: "http://10.0.0.1:8888"},
-		"service-create-fails":           {why: nothing + "; the Manager stops what a failed start has left", calls: service},
-		"user-namespace":                 {why: nothing, calls: append([]string{"create namespaces/jhub-user"}, service...)},
-		"profile-changes-namespace":      {why: "the DNS name follows the namespace", calls: service, url: "http://jupyter-user.other-ns.svc.cluster.local:8888"},
-		"stop-error":                     {why: "repeated", calls: []string{"delete pods/jupyter-user grace 1", "delete pods/jupyter-user grace 1"}, works: true},
-	}
-	script := map[string]func(*cluster){
-		"pvc-exists": func(c *cluster) {
-			c.errors["create persistentvolumeclaims"] = []error{apierrors.NewAlreadyExists(podResource.GroupResource(), "claim-user")}
-		},
-		"pvc-quota-missing":              func(c *cluster) { c.errors["create persistentvolumeclaims"] = []error{errForbidden} },
-		"pvc-timeout-retry":              func(c *cluster) { c.errors["create persistentvolumeclaims"] = []error{errTimeout} },
-		"pvc-422":                        func(c *cluster) { c.errors["create persistentvolumeclaims"] = []error{errUnprocessed} },
-		"pod-create-timeout-but-created": func(c *cluster) { c.doneThen["create pods"] = []error{errTimeout} },
-		"pod-create-500":                 func(c *cluster) { c.errors["create pods"] = []error{errServer} },
-		"pod-create-429":                 func(c *cluster) { c.errors["create pods"] = []error{errThrottled} },
-		"pod-create-403-quota":           func(c *cluster) { c.errors["create pods"] = []error{errQuota} },
-		"pod-never-ready":                func(c *cluster) { c.status = func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending } },
-		"service-create-fails":           func(c *cluster) { c.errors["create services"] = []error{errUnprocessed} },
-		"user-namespace-exists": func(c *cluster) {
-			c.errors["create namespaces"] = []error{apierrors.NewAlreadyExists(podResource.GroupResource(), "jhub-user")}
-		},
-		"user-namespace-forbidden": func(c *cluster) { c.errors["create namespaces"] = []error{errForbidden} },
-		"pod-conflict":             func(c *cluster) { c.old("user", "") },
-		"pod-conflict-running":     func(c *cluster) { c.old("user", "") },
-		"pod-conflict-stuck":       func(c *cluster) { c.old("user", ""); c.stuckForEver = true },
-		"stop-timeout-retry":       func(c *cluster) { c.errors["delete pods"] = []error{errTimeout} },
-		"stop-error":               func(c *cluster) { c.errors["delete pods"] = []error{errServer} },
-	}
-	skipped := map[string]string{
-		"pvc-legacy-upgrade":           "claims of KubeSpawner 6 under its names: slug_scheme escape",
-		"pod-conflict-invisible":       "nothing is invisible: the pod is read, not looked for in a filtered cache",
-		"pod-create-timeout-exhausted": "TestStartGivesUpWhenKubernetesIsAway",
-		"restored-pod-name":            "a state is where a start left its objects, never where the next one makes them",
-		"stop-now":                     "the protocol has no such call",
-	}
-	var v lifecycleVectors
-	kubespawnertest.Load(t, "lifecycle-vectors", &v)
-	seen := 0
-	for _, c := range v.StartStop {
-		if skipped[c.ID] != "" || strings.HasPrefix(c.ID, "delete-forever") { // no call of the protocol removes a user
-			continue
-		}
-		seen++
-		t.Run(c.ID, func(t *testing.T) {
-			if c.Config == nil {
-				c.Config = map[string]any{}
-			}
-			c.Config["start_timeout"], c.Config["k8s_api_request_retry_timeout"] = 30, 1
-			if c.ID == "pod-never-ready" || c.ID == "pod-conflict-stuck" {
-				c.Config["start_timeout"] = 1
-			}
-			cl := newCluster()
-			if prepare := script[c.ID]; prepare != nil && !strings.HasPrefix(c.ID, "stop") {
-				prepare(cl)
-			}
-			s := cl.run(t, Options{Spawner: c.Config})
-			p := planOf(t, s, aliceKey, c.UserOptions)
-			if c.ID == "internal-ssl" {
-				p = planWithCerts(t, s)
-			}
-			started, err := s.Start(t.Context(), p, nil)
-			if strings.HasPrefix(c.ID, "stop") {
-				if err != nil {
-					t.Fatal(err)
-				}
-				cl.taken()
-				if prepare := script[c.ID]; prepare != nil {
-					prepare(cl)
-				}
-				err = s.Stop(t.Context(), aliceKey, p.State)
-			}
-			d := differs[c.ID]
-			if fails := c.Error != "" && !d.works; (err != nil) != fails {
-				t.Fatalf("error %v, the peer's is %q", err, c.Error)
-			}
-			url, _ := c.Result.(string)
-			if d.url != "" {
-				url = d.url
-			}
-			if err == nil && started.Address != url && !strings.HasPrefix(c.ID, "stop") {
-				t.Errorf("address %s, want %s", started.Address, url)
-			}
-			want := d.calls
-			if want == nil {
-				for _, call := range c.Calls {
-					if call.Verb != "get" {
-						want = append(want, callText(call.Verb, call.Kind, call.Name, call.Grace))
-					}
-				}
-			}
-			if diff := cmp.Diff(want, writes(cl.taken())); diff != "" {
-				t.Errorf("requests (-want +got)\n%s", diff)
-			}
-		})
-	}
-	if seen < 20 {
-		t.Errorf("only %d vectors", seen)
-	}
-}
-
-// old puts a running pod of the peer in the way, of this user's server.
-func (c *cluster) old(user, server string) {
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-user", Namespace: "jhub", UID: "old", Annotations: map[string]string{kubespawner.UsernameKey: user}}}
-	if server != "" {
-		pod.Annotations[kubespawner.ServernameKey] = server
-	}
-	becomeReady(pod)
-	if err := c.Tracker().Add(pod); err != nil {
-		panic(err) // of a test's own making
-	}
-}
-
 func planWithCerts(t testing.TB, s *Spawner) outpost.Plan {
 	t.Helper()
 	p, err := s.Plan(t.Context(), outpost.Hub{Name: "hub"}, outpost.StartRequest{
@@ -231,15 +87,6 @@ func planWithCerts(t testing.TB, s *Spawner) outpost.Plan {
 		t.Fatal(err)
 	}
 	return p
-}
-
-func callText(verb, kind, name string, grace *int) string {
-	resource := map[string]string{"pod": "pods", "pvc": "persistentvolumeclaims", "service": "services", "secret": "secrets", "namespace": "namespaces"}[kind]
-	text := verb + " " + resource + "/" + name
-	if grace != nil {
-		text += " grace " + string(rune('0'+*grace))
-	}
-	return text
 }
 
 // writes leaves out the requests that only look.
@@ -296,9 +143,9 @@ func TestStartIsCancelledAtEachStep(t *testing.T) {
 				result <- err
 			}()
 			<-reached
-			stopped := make(chan error, 1)
+			cancelled, stopped := s.cancellation(aliceKey), make(chan error, 1)
 			go func() { stopped <- s.Stop(t.Context(), aliceKey, p.State) }()
-			s.cancelled(t, aliceKey)
+			<-cancelled
 			if step != "waiting" {
 				close(release)
 			}
@@ -348,7 +195,7 @@ func TestStartLooksWhenTheWatchIsSilent(t *testing.T) {
 			}
 			return
 		case <-time.After(100 * time.Millisecond): // the start may not have read the clock yet
-			clock.Add(int64(confirming))
+			clock.Add(int64(confirmAfter))
 		}
 	}
 }
@@ -396,15 +243,14 @@ func TestStartWhereItsOwnPodFillsTheQuota(t *testing.T) {
 	}
 }
 
-// cancelled waits until a Stop has cancelled the start of the key.
-func (s *Spawner) cancelled(t testing.TB, k outpost.Key) {
-	t.Helper()
+// cancellation is closed when a Stop cancels the start of the key, which is under way.
+func (s *Spawner) cancellation(k outpost.Key) <-chan struct{} {
 	s.mu.Lock()
-	run := s.starts[k]
-	s.mu.Unlock()
-	if run != nil {
-		<-run.cancelled
-	}
+	defer s.mu.Unlock()
+	h, cancelled := s.starts[k], make(chan struct{})
+	cancel := h.cancel
+	h.cancel = func() { cancel(); close(cancelled) }
+	return cancelled
 }
 
 func TestNewRefusesWrongOptions(t *testing.T) {

@@ -2,18 +2,20 @@ package kube
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/outposts-dev/outposts/server/kubespawner"
+	"github.com/outposts-dev/outposts/server/kubespawner/options"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// judge tells from a pod whether its server runs, by KubeSpawner's table. It differs in one row: a pod of phase
-// Failed has ended, also when its notebook's last status says running. nil is a pod that does not exist.
-func judge(pod *corev1.Pod) outpost.Status {
+// statusOf says from a pod whether its server runs, by KubeSpawner's table. It differs in one row: a pod of phase
+// Failed has ended, even if its notebook's last status is running. nil is a pod that does not exist.
+func statusOf(pod *corev1.Pod) outpost.Status {
 	if pod == nil {
-		return outpost.Status{Ended: true, Gone: true, ExitCode: 1, Reason: "The server's pod does not exist any more."}
+		return outpost.Status{Ended: true, Gone: true, ExitCode: 1, Reason: "The server's pod no longer exists."}
 	}
 	status := pod.Status
 	if status.Phase == corev1.PodPending {
@@ -21,7 +23,7 @@ func judge(pod *corev1.Pod) outpost.Status {
 	}
 	if status.ContainerStatuses == nil {
 		if status.Phase == "" {
-			return outpost.Status{} // made a moment ago, nobody has looked at it yet
+			return outpost.Status{} // made a moment ago, not scheduled yet
 		}
 		return outpost.Status{Ended: true, ExitCode: 1, Reason: endReason(pod, nil)}
 	}
@@ -49,50 +51,44 @@ func notebookStatus(pod *corev1.Pod) *corev1.ContainerStatus {
 	return nil
 }
 
-// endReason says in plain words why a server ended.
+// endReason is why a server ended, for users.
 func endReason(pod *corev1.Pod, end *corev1.ContainerStateTerminated) string {
 	message := pod.Status.Message
-	if message != "" {
-		message = ": " + message
-	}
 	switch pod.Status.Reason {
 	case "Evicted":
-		return "The server was evicted from its node" + message
+		return sentence("The server was evicted from its node", message)
 	case "Preempted", "Preempting":
-		return "The server had to make room for a more important one" + message
+		return sentence("The server was preempted by one of higher priority", message)
 	case "DeadlineExceeded":
-		return "The server's time was over" + message
+		return sentence("The server's time limit was exceeded", message)
 	case "NodeLost", "NodeShutdown", "Shutdown", "Terminated":
-		return "The server's node went away" + message
+		return sentence("The server's node was shut down or lost", message)
 	case "OutOfcpu", "OutOfmemory", "OutOfpods":
-		return "The server's node had no room left for it" + message
+		return sentence("The server's node had no room for it", message)
 	}
 	switch {
 	case end == nil && pod.Status.Reason != "":
-		return "The server ended: " + pod.Status.Reason + message
+		return sentence("The server ended: "+pod.Status.Reason, message)
 	case end == nil:
-		return "The server ended" + message
+		return sentence("The server ended", message)
 	case end.Reason == "OOMKilled":
-		return "The server used more memory than it may and was killed."
+		return "The server exceeded its memory limit and was killed."
 	}
-	return fmt.Sprintf("The server ended with exit code %d%s", end.ExitCode, message)
+	return sentence(fmt.Sprintf("The server ended with exit code %d", end.ExitCode), message)
 }
 
-// isReady tells whether a start is over. all asks for every container's readiness, as the peer does; else that
-// of the notebook is enough, so that a sidecar that has finished or is slow does not block the start.
-func isReady(pod *corev1.Pod, all bool) bool {
+// isReady reports whether a start is over. containers is the option ready_containers: with [options.ReadyAll] every
+// container must be ready, as in KubeSpawner; else the notebook is enough, so that a sidecar that has finished or is
+// slow does not block the start.
+func isReady(pod *corev1.Pod, containers string) bool {
 	if pod.Status.Phase != corev1.PodRunning || pod.Status.PodIP == "" || pod.DeletionTimestamp != nil ||
 		pod.Status.ContainerStatuses == nil {
 		return false
 	}
-	if !all {
+	if containers != options.ReadyAll {
 		c := notebookStatus(pod)
 		return c != nil && c.Ready
 	}
-	for _, c := range pod.Status.ContainerStatuses {
-		if !c.Ready {
-			return false
-		}
-	}
-	return true
+	unready := func(c corev1.ContainerStatus) bool { return !c.Ready }
+	return !slices.ContainsFunc(pod.Status.ContainerStatuses, unready)
 }

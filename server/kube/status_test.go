@@ -9,6 +9,7 @@ import (
 
 	"github.com/outposts-dev/outposts/server/kubespawner"
 	"github.com/outposts-dev/outposts/server/kubespawner/kubespawnertest"
+	"github.com/outposts-dev/outposts/server/kubespawner/options"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -34,7 +35,7 @@ type lifecycleVectors struct {
 	StartStop []startStopVector `json:"start_stop"`
 }
 
-func TestPollIsThePeers(t *testing.T) {
+func TestPollIsKubeSpawners(t *testing.T) {
 	var v lifecycleVectors
 	kubespawnertest.Load(t, "lifecycle-vectors", &v)
 	if len(v.Poll) < 22 {
@@ -48,7 +49,7 @@ func TestPollIsThePeers(t *testing.T) {
 		if pod != nil {
 			trim(pod) // as the informer keeps it
 		}
-		got := judge(pod)
+		got := statusOf(pod)
 		var code *int
 		if got.Ended {
 			code = &got.ExitCode
@@ -69,8 +70,8 @@ func TestPollIsThePeers(t *testing.T) {
 		if pod == nil {
 			continue
 		}
-		if ready := isReady(pod, true); ready != (c.Ready == true) {
-			t.Errorf("%s: ready %v, the peer says %v", c.ID, ready, c.Ready)
+		if ready := isReady(pod, options.ReadyAll); ready != (c.Ready == true) {
+			t.Errorf("%s: ready %v, KubeSpawner says %v", c.ID, ready, c.Ready)
 		}
 	}
 }
@@ -85,7 +86,7 @@ func TestSidecarsDoNotBlockAStart(t *testing.T) {
 		if pod == nil {
 			continue
 		}
-		if got := isReady(pod, false); got != (want[c.ID] || c.Ready == true) {
+		if got := isReady(pod, options.ReadyNotebook); got != (want[c.ID] || c.Ready == true) {
 			t.Errorf("%s: ready %v", c.ID, got)
 		}
 	}
@@ -108,12 +109,12 @@ func TestEndsHaveReasons(t *testing.T) {
 		{
 			"killed for memory",
 			corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: notebook(corev1.ContainerStateTerminated{ExitCode: 137, Reason: "OOMKilled"})},
-			outpost.Status{Ended: true, ExitCode: 137, Reason: "The server used more memory than it may and was killed."},
+			outpost.Status{Ended: true, ExitCode: 137, Reason: "The server exceeded its memory limit and was killed."},
 		},
 		{
 			"crashed",
 			corev1.PodStatus{Phase: corev1.PodFailed, ContainerStatuses: notebook(corev1.ContainerStateTerminated{ExitCode: 3})},
-			outpost.Status{Ended: true, ExitCode: 3, Reason: "The server ended with exit code 3"},
+			outpost.Status{Ended: true, ExitCode: 3, Reason: "The server ended with exit code 3."},
 		},
 		{
 			"evicted",
@@ -123,12 +124,12 @@ func TestEndsHaveReasons(t *testing.T) {
 		{
 			"node shut down while fine",
 			corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Terminated", ContainerStatuses: notebook(corev1.ContainerStateTerminated{})},
-			outpost.Status{Ended: true, Reason: "The server's node went away"},
+			outpost.Status{Ended: true, Reason: "The server's node was shut down or lost."},
 		},
 		{"waiting for a node", corev1.PodStatus{Phase: corev1.PodPending}, outpost.Status{}},
 		{"just made", corev1.PodStatus{}, outpost.Status{}},
 	} {
-		if diff := cmp.Diff(c.want, judge(&corev1.Pod{Status: c.status})); diff != "" {
+		if diff := cmp.Diff(c.want, statusOf(&corev1.Pod{Status: c.status})); diff != "" {
 			t.Errorf("%s (-want +got)\n%s", c.name, diff)
 		}
 	}

@@ -19,33 +19,33 @@ func (s *Spawner) Stop(ctx context.Context, k outpost.Key, st outpost.State) err
 	if err := s.endStart(ctx, k); err != nil {
 		return err
 	}
-	known := kubespawner.ParseState(st, s.namespace)
-	w, err := s.watch(ctx, known.Namespace)
+	parsed := kubespawner.ParseState(st, s.namespace)
+	w, err := s.watch(ctx, parsed.Namespace)
 	if err != nil {
 		return err
 	}
-	pod, err := s.findPod(ctx, w, k, known)
+	pod, err := s.findPod(ctx, w, k, parsed)
 	if err != nil {
 		return err
 	}
-	if pod != nil && !kubespawner.Fits(pod, st) {
+	if pod != nil && !parsed.Matches(pod) {
 		pod = nil
 	}
 	var uid types.UID
 	var problems []error
 	if pod != nil {
 		uid = pod.UID
-		if known.Pod == "" {
-			known = kubespawner.ParseState(kubespawner.StateOf(pod), s.namespace)
+		if parsed.Pod == "" {
+			parsed = kubespawner.ParseState(kubespawner.StateOf(pod), s.namespace)
 		}
-		if err := s.deletePod(ctx, pod, known.Grace); err != nil {
+		if err := s.deletePod(ctx, pod, parsed.Grace); err != nil {
 			problems = append(problems, err)
-		} else if err := s.waitGone(ctx, w, pod, time.After(s.forceAfter+s.graceLeft(pod, known.Grace))); err != nil {
+		} else if err := s.waitGone(ctx, w, pod, time.After(s.forceAfter+s.graceLeft(pod, parsed.Grace))); err != nil {
 			problems = append(problems, err)
 		}
 	}
-	if known.Pod != "" {
-		problems = append(problems, s.deleteHelpers(ctx, k, known, uid))
+	if parsed.Pod != "" {
+		problems = append(problems, s.deleteHelpers(ctx, k, parsed, uid))
 	}
 	return errors.Join(problems...)
 }
@@ -53,55 +53,57 @@ func (s *Spawner) Stop(ctx context.Context, k outpost.Key, st outpost.State) err
 // endStart cancels a start of the key that is under way in this process and waits until it makes nothing more.
 func (s *Spawner) endStart(ctx context.Context, k outpost.Key) error {
 	s.mu.Lock()
-	run := s.starts[k]
+	h := s.starts[k]
 	s.mu.Unlock()
-	if run == nil {
+	if h == nil {
 		return nil
 	}
-	run.cancel()
+	h.cancel()
 	select {
-	case <-run.done:
+	case <-h.done:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// findPod returns the key's pod as Kubernetes has it, nil if there is none. A pod of that name which belongs to
-// another start is none.
-func (s *Spawner) findPod(ctx context.Context, w *watcher, k outpost.Key, known kubespawner.ParsedState) (*corev1.Pod, error) {
-	name := known.Pod
+// findPod returns the pod of a start as Kubernetes has it, nil if there is none. A pod of its name that belongs to
+// another start does not count.
+func (s *Spawner) findPod(
+	ctx context.Context, w *watcher, k outpost.Key, st kubespawner.ParsedState,
+) (*corev1.Pod, error) {
+	name := st.Pod
 	if name == "" {
-		if err := w.ready(ctx); err != nil {
+		if err := w.waitSynced(ctx); err != nil {
 			return nil, err
 		}
-		cached := w.podOf(s.identity(k))
+		cached := w.podOf(s.origin(k))
 		if cached == nil {
 			return nil, nil
 		}
 		name = cached.Name
 	}
 	var pod *corev1.Pod
-	a := attempt{timeout: lookTimeout, budget: stopBudget}
+	a := attempt{timeout: getTimeout, budget: stopBudget}
 	err := a.do(ctx, func(ctx context.Context) (err error) {
-		pod, err = s.client.CoreV1().Pods(known.Namespace).Get(ctx, name, metav1.GetOptions{})
+		pod, err = s.client.CoreV1().Pods(st.Namespace).Get(ctx, name, metav1.GetOptions{})
 		return err
 	})
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, nil
 	case err != nil:
-		return nil, apiError(err, "look for the server's pod")
-	case !belongs(pod, s.identity(k)):
+		return nil, apiError(err, "read the server's pod")
+	case !belongs(pod, s.origin(k)):
 		return nil, nil
 	}
 	return pod, nil
 }
 
-// deletePod deletes this very pod and no other of its name; one that is not there any more is no error.
+// deletePod deletes this very pod and no other of its name; that it is already gone is not an error.
 func (s *Spawner) deletePod(ctx context.Context, pod *corev1.Pod, grace *int64) error {
 	uid := pod.UID
-	a := attempt{timeout: 2 * lookTimeout, budget: stopBudget}
+	a := attempt{timeout: 2 * getTimeout, budget: stopBudget}
 	err := a.do(ctx, func(ctx context.Context) error {
 		return s.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
 			GracePeriodSeconds: grace, Preconditions: &metav1.Preconditions{UID: &uid},
@@ -113,8 +115,8 @@ func (s *Spawner) deletePod(ctx context.Context, pod *corev1.Pod, grace *int64) 
 	return apiError(err, "delete the server's pod")
 }
 
-// waitGone waits until a pod that is being deleted is gone. One that is still there when force fires is deleted by
-// force: its node does not answer any more. Nil never forces.
+// waitGone waits until a pod that is being deleted is gone. If it exists when force fires, it is deleted by force: its
+// node no longer answers. Nil never forces.
 func (s *Spawner) waitGone(ctx context.Context, w *watcher, pod *corev1.Pod, force <-chan time.Time) error {
 	sub := w.subscribe(pod.Name)
 	defer sub.close()
@@ -123,18 +125,19 @@ func (s *Spawner) waitGone(ctx context.Context, w *watcher, pod *corev1.Pod, for
 	for ask := false; ; {
 		cached := w.pod(pod.Name)
 		if ask || cached == nil || cached.UID != pod.UID {
-			there, err := s.look(ctx, pod.Namespace, pod.Name) // the cache may be behind
-			if err == nil && (there == nil || there.UID != pod.UID) {
+			current, err := s.getPod(ctx, pod.Namespace, pod.Name) // the cache may be behind
+			if err == nil && (current == nil || current.UID != pod.UID) {
 				return nil
 			}
 		}
-		ask = !w.filled()
+		ask = !w.synced()
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-force:
 			force = nil
-			s.logger.Warn("pod deleted by force", "pod", pod.Name, "namespace", pod.Namespace, "node", pod.Spec.NodeName)
+			s.logger.Warn("pod deleted by force",
+				"pod", pod.Name, "namespace", pod.Namespace, "node", pod.Spec.NodeName)
 			if err := s.deletePod(ctx, pod, new(int64(0))); err != nil {
 				return err
 			}
@@ -145,8 +148,8 @@ func (s *Spawner) waitGone(ctx context.Context, w *watcher, pod *corev1.Pod, for
 	}
 }
 
-// graceLeft is how long a pod that is being deleted may still take to end. An earlier try may have begun it: a deletion
-// timestamp is the end of the period that runs already, and a later request can only make it shorter.
+// graceLeft is how long a pod that is being deleted may still take to end. A deletion timestamp is the end of the
+// period that an earlier attempt has begun; a later request can only make it shorter.
 func (s *Spawner) graceLeft(pod *corev1.Pod, asked *int64) time.Duration {
 	left := graceOf(pod, asked)
 	if pod.DeletionTimestamp != nil {
@@ -165,43 +168,45 @@ func graceOf(pod *corev1.Pod, asked *int64) time.Duration {
 	return 0
 }
 
-// deleteHelpers deletes Service and Secret of a start, as far as they have not gone with the pod: the garbage collector takes
-// its time, and an older outpost or the peer may have left them without an owner. Those of another start stay.
-func (s *Spawner) deleteHelpers(ctx context.Context, k outpost.Key, known kubespawner.ParsedState, podUID types.UID) error {
+// deleteHelpers deletes Service and Secret of a start unless they have gone with the pod: the garbage collector takes
+// its time, and an older outpost or KubeSpawner may have left them without an owner. Those of another start stay.
+func (s *Spawner) deleteHelpers(
+	ctx context.Context, k outpost.Key, st kubespawner.ParsedState, podUID types.UID,
+) error {
 	core := s.client.CoreV1()
 	err := s.deleteHelper(ctx, k, podUID, "Service",
 		func(ctx context.Context) (metav1.Object, error) {
-			return core.Services(known.Namespace).Get(ctx, known.Pod, metav1.GetOptions{})
+			return core.Services(st.Namespace).Get(ctx, st.Pod, metav1.GetOptions{})
 		},
 		func(ctx context.Context, o metav1.DeleteOptions) error {
-			return core.Services(known.Namespace).Delete(ctx, known.Pod, o)
+			return core.Services(st.Namespace).Delete(ctx, st.Pod, o)
 		})
-	if known.Secret == "" {
+	if st.Secret == "" {
 		return err
 	}
 	return errors.Join(err, s.deleteHelper(ctx, k, podUID, "Secret",
 		func(ctx context.Context) (metav1.Object, error) {
-			return core.Secrets(known.Namespace).Get(ctx, known.Secret, metav1.GetOptions{})
+			return core.Secrets(st.Namespace).Get(ctx, st.Secret, metav1.GetOptions{})
 		},
 		func(ctx context.Context, o metav1.DeleteOptions) error {
-			return core.Secrets(known.Namespace).Delete(ctx, known.Secret, o)
+			return core.Secrets(st.Namespace).Delete(ctx, st.Secret, o)
 		}))
 }
 
 func (s *Spawner) deleteHelper(ctx context.Context, k outpost.Key, podUID types.UID, kind string,
 	get func(context.Context) (metav1.Object, error), remove func(context.Context, metav1.DeleteOptions) error,
 ) error {
-	a := attempt{timeout: 2 * lookTimeout, budget: stopBudget}
+	a := attempt{timeout: 2 * getTimeout, budget: stopBudget}
 	var object metav1.Object
 	err := a.do(ctx, func(ctx context.Context) (err error) { object, err = get(ctx); return err })
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
 	if err != nil {
-		return apiError(err, "look for the server's "+kind)
+		return apiError(err, "read the server's "+kind)
 	}
-	have, ours := kubespawner.OriginOf(object.GetAnnotations())
-	if !(ours && have == s.identity(k)) && !ownedBy(object, podUID) {
+	have, ours := kubespawner.OriginOf(object)
+	if !(ours && have == s.origin(k)) && !ownedBy(object, podUID) {
 		return nil
 	}
 	uid := object.GetUID()
@@ -214,7 +219,7 @@ func (s *Spawner) deleteHelper(ctx context.Context, k outpost.Key, podUID types.
 	return apiError(err, "delete the server's "+kind)
 }
 
-// ownedBy tells whether an object goes with the pod of this uid.
+// ownedBy reports whether the pod of this uid owns an object.
 func ownedBy(object metav1.Object, uid types.UID) bool {
 	for _, owner := range object.GetOwnerReferences() {
 		if uid != "" && owner.UID == uid {

@@ -84,8 +84,8 @@ func TestStartKillsNobodyElse(t *testing.T) {
 			change: func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }, replaced: true,
 		},
 		{name: "earlier start of this server", annotations: map[string]string{kubespawner.UsernameKey: "user", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "hub", kubespawner.StartIDKey: "s9"}, replaced: true},
-		{name: "server of the peer", annotations: map[string]string{kubespawner.UsernameKey: "user"}, replaced: true},
-		{name: "other server of the peer", annotations: map[string]string{kubespawner.UsernameKey: "user", kubespawner.ServernameKey: "lab"}},
+		{name: "server of KubeSpawner", annotations: map[string]string{kubespawner.UsernameKey: "user"}, replaced: true},
+		{name: "other server of KubeSpawner", annotations: map[string]string{kubespawner.UsernameKey: "user", kubespawner.ServernameKey: "lab"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-user", Namespace: "jhub", UID: "old", Annotations: c.annotations}}
@@ -166,11 +166,11 @@ func TestStartLeavesALaterStartAlone(t *testing.T) {
 // The Service of another server is there, and its pod is not.
 func TestStartTakesNoServiceOfAnotherServer(t *testing.T) {
 	for name, annotations := range map[string]map[string]string{
-		"other outpost":     {kubespawner.UsernameKey: "user", kubespawner.InstallationKey: "other", kubespawner.HubKey: "hub", kubespawner.StartIDKey: "s9"},
-		"other hub":         {kubespawner.UsernameKey: "user", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "other", kubespawner.StartIDKey: "s9"},
-		"other user":        {kubespawner.UsernameKey: "USER", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "hub", kubespawner.StartIDKey: "s9"},
-		"other server":      {kubespawner.UsernameKey: "user", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "hub", kubespawner.NameKey: "x", kubespawner.StartIDKey: "s9"},
-		"other of the peer": {kubespawner.UsernameKey: "user", kubespawner.ServernameKey: "x"},
+		"other outpost":        {kubespawner.UsernameKey: "user", kubespawner.InstallationKey: "other", kubespawner.HubKey: "hub", kubespawner.StartIDKey: "s9"},
+		"other hub":            {kubespawner.UsernameKey: "user", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "other", kubespawner.StartIDKey: "s9"},
+		"other user":           {kubespawner.UsernameKey: "USER", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "hub", kubespawner.StartIDKey: "s9"},
+		"other server":         {kubespawner.UsernameKey: "user", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "hub", kubespawner.NameKey: "x", kubespawner.StartIDKey: "s9"},
+		"other of KubeSpawner": {kubespawner.UsernameKey: "user", kubespawner.ServernameKey: "x"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cl := newCluster(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-user", Namespace: "jhub", UID: "foreign", Annotations: annotations}})
@@ -217,8 +217,8 @@ func TestStartReplacesALeftOverService(t *testing.T) {
 	}
 }
 
-// Only what goes with this very pod is taken over: the Service of a pod that was deleted by hand is collected with that one,
-// and one without an owner, as an interrupted start of an older outpost leaves it, would be there for ever.
+// Only what goes with this very pod is taken over: the Service of a pod that was deleted by hand is collected with that
+// one, and one without an owner, as an interrupted start of an older outpost leaves it, would be there for ever.
 func TestStartTakesOnlyTheServiceOfItsPod(t *testing.T) {
 	for name, tc := range map[string]struct {
 		owners []metav1.OwnerReference
@@ -352,7 +352,7 @@ func TestStopOfWhatIsNotThere(t *testing.T) {
 		"no state":               nil,
 		"empty state":            {},
 		"nonsense":               {"pod_name": 5, "namespace": []any{}, "delete_grace_period": "x"},
-		"state of the peer":      {"kubespawner_version": "7.0.0", "pod_name": "jupyter-x", "namespace": "jhub", "dns_name": "x"},
+		"state of KubeSpawner":   {"kubespawner_version": "7.0.0", "pod_name": "jupyter-x", "namespace": "jhub", "dns_name": "x"},
 		"other namespace":        {"pod_name": "jupyter-x", "namespace": "elsewhere"},
 		"planned and never made": planOf(t, s, aliceKey, nil).State,
 	} {
@@ -362,9 +362,9 @@ func TestStopOfWhatIsNotThere(t *testing.T) {
 	}
 }
 
-// A row without a state (the peer writes it only when a start is over) still finds its pod by its labels; a pod of the
-// peer is found by its state.
-func TestStopFindsPodsBySeveralWays(t *testing.T) {
+// A row without a state (KubeSpawner writes it only when a start is over) still finds its pod by its origin; a pod of
+// KubeSpawner is found by its state.
+func TestStopFindsPodsByStateOrOrigin(t *testing.T) {
 	cl := newCluster()
 	s := cl.run(t, withService)
 	mustStart(t, s, aliceKey)
@@ -374,17 +374,17 @@ func TestStopFindsPodsBySeveralWays(t *testing.T) {
 	if left := cl.left(t); left != "" {
 		t.Errorf("left behind: %s", left)
 	}
-	peers := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-maria", Namespace: "jhub", UID: "peers"}}
-	becomeReady(peers)
+	theirs := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-maria", Namespace: "jhub", UID: "theirs"}}
+	becomeReady(theirs)
 	svc := serviceOf("jupyter-maria", map[string]string{kubespawner.UsernameKey: "maria"})
-	svc.OwnerReferences = []metav1.OwnerReference{kubespawner.OwnerReference("jupyter-maria", "peers")}
-	if err := errors.Join(cl.Tracker().Add(peers), cl.Tracker().Add(svc)); err != nil {
+	svc.OwnerReferences = []metav1.OwnerReference{kubespawner.OwnerReference("jupyter-maria", "theirs")}
+	if err := errors.Join(cl.Tracker().Add(theirs), cl.Tracker().Add(svc)); err != nil {
 		t.Fatal(err)
 	}
 	st := outpost.State{"kubespawner_version": "7.0.0", "pod_name": "jupyter-maria", "namespace": "jhub", "dns_name": "x"}
 	k := outpost.Key{Hub: "hub", Name: "lab", StartID: "s7"}
 	if got, err := s.Poll(t.Context(), k, st); err != nil || got != (outpost.Status{}) {
-		t.Errorf("poll of the peer's pod: %+v, %v", got, err)
+		t.Errorf("poll of KubeSpawner's pod: %+v, %v", got, err)
 	}
 	if err := s.Stop(t.Context(), k, st); err != nil {
 		t.Fatal(err)
@@ -446,7 +446,7 @@ func TestPollWaitsForTheCache(t *testing.T) {
 	}
 }
 
-func TestEndedPodsAreDeletedAfterAWhile(t *testing.T) {
+func TestEndedPodsAreDeletedLater(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		cl := newCluster()
 		s := cl.run(t, Options{Spawner: map[string]any{"delete_stopped_pods": !keep}})
@@ -463,7 +463,7 @@ func TestEndedPodsAreDeletedAfterAWhile(t *testing.T) {
 		for w.pod("jupyter-user").Status.ContainerStatuses[0].State.Terminated == nil {
 			<-sub.C
 		}
-		want := outpost.Status{Ended: true, ExitCode: 137, Reason: "The server used more memory than it may and was killed."}
+		want := outpost.Status{Ended: true, ExitCode: 137, Reason: "The server exceeded its memory limit and was killed."}
 		got, err := s.Poll(t.Context(), aliceKey, p.State)
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
 			t.Errorf("poll %v (-want +got)\n%s", err, diff)
@@ -481,7 +481,7 @@ func TestEndedPodsAreDeletedAfterAWhile(t *testing.T) {
 	}
 }
 
-func TestFoundGivesBackWhatWasPlanned(t *testing.T) {
+func TestFoundReturnsWhatWasPlanned(t *testing.T) {
 	cl := newCluster()
 	s := cl.run(t, withService)
 	p := mustStart(t, s, outpost.Key{Hub: "hub/a", Name: "läb", StartID: "S 1"})
@@ -523,7 +523,7 @@ func TestLogs(t *testing.T) {
 }
 
 // What happens to this pod is told, and nothing of the pod that had its name before.
-func TestStartTellsItsOwnEvents(t *testing.T) {
+func TestStartReportsItsOwnEvents(t *testing.T) {
 	cl := newCluster()
 	cl.status = func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending }
 	s := cl.run(t, Options{})
@@ -534,14 +534,14 @@ func TestStartTellsItsOwnEvents(t *testing.T) {
 		cl.emit(t, e)
 	}
 	cl.before("create pods", func() { emit("a", "before", "of the old pod") })
-	told := make(chan outpost.Event, 10)
+	events := make(chan outpost.Event, 10)
 	result := make(chan error, 1)
 	p := planOf(t, s, aliceKey, nil)
 	go func() {
-		_, err := s.Start(t.Context(), p, func(e outpost.Event) { told <- e })
+		_, err := s.Start(t.Context(), p, func(e outpost.Event) { events <- e })
 		result <- err
 	}()
-	if got := <-told; got.Message != "Server requested" || got.Progress != 0 {
+	if got := <-events; got.Message != "Server requested" || got.Progress != 0 {
 		t.Errorf("first event %+v", got)
 	}
 	w, err := s.watch(t.Context(), "jhub")
@@ -555,15 +555,15 @@ func TestStartTellsItsOwnEvents(t *testing.T) {
 	}
 	emit("b", "uid-1", "Pulling <image>")
 	want := outpost.Event{Progress: 30, Message: "2026-05-04T09:12:40Z [Normal] Pulling <image>", HTMLMessage: "2026-05-04T09:12:40Z [Normal] Pulling &lt;image&gt;"}
-	if diff := cmp.Diff(want, <-told); diff != "" {
+	if diff := cmp.Diff(want, <-events); diff != "" {
 		t.Errorf("second event (-want +got)\n%s", diff)
 	}
 	cl.update(t, "jhub", "jupyter-user", becomeReady)
 	if err := <-result; err != nil {
 		t.Error(err)
 	}
-	if len(told) > 0 {
-		t.Errorf("also told: %+v", <-told)
+	if len(events) > 0 {
+		t.Errorf("also reported: %+v", <-events)
 	}
 }
 
@@ -635,7 +635,8 @@ func TestSecretsAreNotLogged(t *testing.T) {
 	}
 }
 
-// Two outposts may share a namespace, and their hubs a name; and an outpost whose database was lost finds its pods without rows.
+// Two outposts may share a namespace, and their hubs a name; and an outpost whose database was lost finds its pods
+// without rows.
 func TestPodsOfAnotherDatabaseAreLeftAlone(t *testing.T) {
 	cl := newCluster()
 	other := cl.runAs(t, "ffeeddccbbaa99887766554433221100", withService)
@@ -680,7 +681,7 @@ func TestPodsOfAnotherDatabaseAreLeftAlone(t *testing.T) {
 	}
 }
 
-func TestInterruptedStartOfThePeerIsStoppedByName(t *testing.T) {
+func TestStopOfAnInterruptedStartOfKubeSpawner(t *testing.T) {
 	mine := map[string]string{kubespawner.UsernameKey: "Alice", kubespawner.ServernameKey: "lab"}
 	for _, c := range []struct {
 		name, server, pod string
@@ -697,7 +698,7 @@ func TestInterruptedStartOfThePeerIsStoppedByName(t *testing.T) {
 		}, kept: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: c.pod, Namespace: "jhub", UID: "peers", Annotations: c.annotations}}
+			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: c.pod, Namespace: "jhub", UID: "theirs", Annotations: c.annotations}}
 			becomeReady(pod)
 			cl := newCluster(pod)
 			s := cl.run(t, withService)
@@ -753,8 +754,9 @@ func TestStopRemovesTheSecretOfInternalTLS(t *testing.T) {
 	}
 }
 
-// X36: a stop after a restart knows the stored state and nothing else; it makes nothing, neither certificates nor a Secret.
-func TestX36AStopAfterARestartMakesNothing(t *testing.T) {
+// A stop after a restart knows the stored state and nothing else; it creates nothing, neither certificates nor a
+// Secret.
+func TestStopAfterARestartCreatesNothing(t *testing.T) {
 	cl := newCluster()
 	first := cl.run(t, withService)
 	p := mustStart(t, first, aliceKey)
@@ -773,7 +775,7 @@ func TestX36AStopAfterARestartMakesNothing(t *testing.T) {
 	}
 	for _, call := range cl.taken() {
 		if strings.HasPrefix(call, "create ") {
-			t.Errorf("the stop made something: %s", call)
+			t.Errorf("the stop created something: %s", call)
 		}
 	}
 	if left := cl.left(t); left != "" {

@@ -1,15 +1,16 @@
 package kube
 
 import (
+	"slices"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 )
 
-// maxPendingEvents bounds what a start keeps of events that it has not read yet.
+// maxPendingEvents bounds how many events a start keeps unread.
 const maxPendingEvents = 200
 
-// subscription is one waiter for changes of objects with one of its names. News wakes it without blocking anybody.
+// subscription waits for changes of objects that have one of its names. A change wakes it and never blocks.
 type subscription struct {
 	w     *watcher
 	names []string
@@ -20,7 +21,7 @@ type subscription struct {
 	events []*corev1.Event
 }
 
-// subscribe begins to wait for objects with these names; the caller ends it with close.
+// subscribe waits for objects with these names until close.
 func (w *watcher) subscribe(names ...string) *subscription {
 	s := &subscription{w: w, names: names, C: make(chan struct{}, 1)}
 	w.mu.Lock()
@@ -35,12 +36,7 @@ func (s *subscription) close() {
 	s.w.mu.Lock()
 	defer s.w.mu.Unlock()
 	for _, name := range s.names {
-		left := make([]*subscription, 0, len(s.w.subscribers[name]))
-		for _, other := range s.w.subscribers[name] {
-			if other != s {
-				left = append(left, other)
-			}
-		}
+		left := slices.DeleteFunc(s.w.subscribers[name], func(other *subscription) bool { return other == s })
 		if len(left) == 0 {
 			delete(s.w.subscribers, name)
 		} else {
@@ -58,7 +54,7 @@ func (s *subscription) take() []*corev1.Event {
 	return out
 }
 
-// notify wakes the waiters for a name and hands them the event, if there is one.
+// notify wakes the subscriptions to a name and hands them the event, if there is one.
 func (w *watcher) notify(name string, event *corev1.Event) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -77,7 +73,7 @@ func (w *watcher) notify(name string, event *corev1.Event) {
 	}
 }
 
-// eventSink is the store of the event reflector that keeps nothing.
+// eventSink is a store for the reflector of events that keeps nothing.
 type eventSink struct{ w *watcher }
 
 func (e eventSink) Add(object any) error {

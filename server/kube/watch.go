@@ -20,38 +20,40 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// byIdentity is the index of pods by whose they are.
-const byIdentity = "identity"
+// byOrigin is the index of pods by the start that they belong to.
+const byOrigin = "origin"
 
 // listLimit is the default of watcher.listLimit, as long as the API server itself lets a list take.
 const listLimit = time.Minute
 
-// watcher is what is seen of one namespace: its pods, from one informer that never gives up, and its events, which are
-// handed to the starts that wait for them and kept nowhere. It is safe for concurrent use.
+// watcher watches one namespace: its pods, which one informer caches, and its events, which are passed to the starts
+// that wait for them and kept nowhere. It is safe for concurrent use.
 type watcher struct {
 	client    kubernetes.Interface
 	namespace string
 	logger    *slog.Logger
 	now       func() time.Time
-	// configured namespaces are watched from the beginning; nothing is said of all pods before each of them is seen.
+	// configured namespaces are watched from the beginning; Found waits for all of them.
 	configured bool
 	listLimit  time.Duration // of one page of a list; a watch lasts
 
 	informer cache.SharedIndexInformer
-	synced   chan struct{}         // closed when the first list is in the cache
-	contact  atomic.Int64          // UnixNano of the last word from the API server about pods
-	trouble  atomic.Pointer[error] // why pods could not be listed or watched the last time
+	filled   chan struct{}         // closed when the first list is in the cache
+	lastSeen atomic.Int64          // UnixNano of the last message of the API server about pods
+	lastErr  atomic.Pointer[error] // why pods could not be listed or watched the last time
 
 	mu          sync.Mutex
 	subscribers map[string][]*subscription // by the name of the object
 }
 
-func newWatcher(client kubernetes.Interface, namespace string, logger *slog.Logger, now func() time.Time) (*watcher, error) {
+func newWatcher(
+	client kubernetes.Interface, namespace string, logger *slog.Logger, now func() time.Time,
+) (*watcher, error) {
 	w := &watcher{
 		client: client, namespace: namespace, logger: logger.With("namespace", namespace), now: now,
-		listLimit: listLimit, synced: make(chan struct{}), subscribers: map[string][]*subscription{},
+		listLimit: listLimit, filled: make(chan struct{}), subscribers: map[string][]*subscription{},
 	}
-	w.informer = cache.NewSharedIndexInformer(w.podSource(), &corev1.Pod{}, 0, cache.Indexers{byIdentity: indexByIdentity})
+	w.informer = cache.NewSharedIndexInformer(w.podSource(), &corev1.Pod{}, 0, cache.Indexers{byOrigin: indexByOrigin})
 	if err := w.informer.SetTransform(trimPod); err != nil {
 		return nil, fmt.Errorf("watch pods of %s: %w", namespace, err)
 	}
@@ -81,7 +83,7 @@ func (w *watcher) run(ctx context.Context) {
 	wg.Go(func() { w.informer.RunWithContext(ctx) })
 	wg.Go(func() {
 		if cache.WaitForCacheSync(ctx.Done(), w.informer.HasSynced) {
-			close(w.synced)
+			close(w.filled)
 		}
 	})
 	events := cache.NewReflectorWithOptions(w.eventSource(), &corev1.Event{}, eventSink{w}, cache.ReflectorOptions{
@@ -91,13 +93,13 @@ func (w *watcher) run(ctx context.Context) {
 	wg.Wait()
 }
 
-// podSource lists pods in pages, trims each page before the next one comes, and notes every word of the server.
+// podSource lists pods in pages, trims each page before the next one comes, and notes every message of the server.
 func (w *watcher) podSource() *cache.ListWatch {
 	pods := w.client.CoreV1().Pods(w.namespace)
 	return &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			if o.ResourceVersion == "0" {
-				o.ResourceVersion = "" // the server's cache would ignore the limit and send everything at once
+				o.ResourceVersion = "" // the API server's cache would ignore the limit and send everything at once
 			}
 			ctx, cancel := context.WithTimeout(ctx, w.listLimit)
 			defer cancel()
@@ -125,7 +127,7 @@ func (w *watcher) podSource() *cache.ListWatch {
 	}
 }
 
-// eventSource watches events from now on; what was before is not read, whatever its amount.
+// eventSource watches events from now on; those of the past are not read, however many they are.
 func (w *watcher) eventSource() *cache.ListWatch {
 	events := w.client.CoreV1().Events(w.namespace)
 	return &cache.ListWatch{
@@ -146,11 +148,11 @@ func (w *watcher) eventSource() *cache.ListWatch {
 	}
 }
 
-func (w *watcher) touch() { w.contact.Store(w.now().UnixNano()) }
+func (w *watcher) touch() { w.lastSeen.Store(w.now().UnixNano()) }
 
-// age is how long ago the API server last said something about pods; it stays below two minutes while the watch lives.
+// age is how long ago the API server last sent anything about pods; it stays below two minutes while the watch works.
 func (w *watcher) age() time.Duration {
-	last := w.contact.Load()
+	last := w.lastSeen.Load()
 	if last == 0 {
 		return 0
 	}
@@ -158,32 +160,32 @@ func (w *watcher) age() time.Duration {
 }
 
 func (w *watcher) logWatchError(_ *cache.Reflector, err error) {
-	w.trouble.Store(&err)
+	w.lastErr.Store(&err)
 	w.logger.Warn("pod watch interrupted", "err", err)
 }
 
-// ready waits until the cache is filled. Who has waited in vain is told what Kubernetes said to the last try.
-func (w *watcher) ready(ctx context.Context) error {
+// waitSynced waits until the cache is filled. On timeout the error carries the last answer of Kubernetes.
+func (w *watcher) waitSynced(ctx context.Context) error {
 	select {
-	case <-w.synced:
+	case <-w.filled:
 		return nil
 	default:
 	}
 	select {
-	case <-w.synced:
+	case <-w.filled:
 		return nil
 	case <-ctx.Done():
-		if last := w.trouble.Load(); last != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		if last := w.lastErr.Load(); last != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return apiError(*last, "list the pods of namespace "+w.namespace)
 		}
-		return outpost.Wrap(ctx.Err(), outpost.KindUnavailable, "the list of servers is not filled yet")
+		return outpost.NotListed(ctx.Err())
 	}
 }
 
-// filled tells whether the cache is filled, without waiting.
-func (w *watcher) filled() bool {
+// synced reports whether the cache is filled.
+func (w *watcher) synced() bool {
 	select {
-	case <-w.synced:
+	case <-w.filled:
 		return true
 	default:
 		return false
@@ -202,7 +204,7 @@ func (w *watcher) pod(name string) *corev1.Pod {
 
 // podOf returns a cached pod of a start; nil if there is none.
 func (w *watcher) podOf(id kubespawner.Origin) *corev1.Pod {
-	objects, err := w.informer.GetIndexer().ByIndex(byIdentity, indexKey(id))
+	objects, err := w.informer.GetIndexer().ByIndex(byOrigin, indexKey(id))
 	if err != nil || len(objects) == 0 {
 		return nil
 	}
@@ -210,7 +212,7 @@ func (w *watcher) podOf(id kubespawner.Origin) *corev1.Pod {
 	return pod
 }
 
-// pods returns every cached pod that an outpost made.
+// pods returns every cached pod of any outpost.
 func (w *watcher) pods() []*corev1.Pod {
 	var out []*corev1.Pod
 	for _, object := range w.informer.GetIndexer().List() {
@@ -218,23 +220,23 @@ func (w *watcher) pods() []*corev1.Pod {
 		if !ok {
 			continue
 		}
-		if _, ours := kubespawner.OriginOf(pod.Annotations); ours {
+		if _, ours := kubespawner.OriginOf(pod); ours {
 			out = append(out, pod)
 		}
 	}
 	return out
 }
 
-func indexKey(id kubespawner.Origin) string {
-	return id.Installation + "\x00" + id.Hub + "\x00" + id.Name + "\x00" + id.StartID
+func indexKey(o kubespawner.Origin) string {
+	return o.Installation + "\x00" + o.Hub + "\x00" + o.Name + "\x00" + o.StartID
 }
 
-func indexByIdentity(object any) ([]string, error) {
+func indexByOrigin(object any) ([]string, error) {
 	pod, ok := object.(*corev1.Pod)
 	if !ok {
 		return nil, nil
 	}
-	if id, ours := kubespawner.OriginOf(pod.Annotations); ours {
+	if id, ours := kubespawner.OriginOf(pod); ours {
 		return []string{indexKey(id)}, nil
 	}
 	return nil, nil
@@ -248,10 +250,13 @@ func trimPod(object any) (any, error) {
 	return object, nil
 }
 
-// trim drops what no one here reads of a pod: variables, volumes, managed fields and most of the rest.
+// trim drops what nobody reads of a cached pod: variables, volumes, managed fields and most of the rest.
 func trim(pod *corev1.Pod) {
 	annotations := map[string]string{}
-	for _, key := range []string{kubespawner.InstallationKey, kubespawner.HubKey, kubespawner.NameKey, kubespawner.StartIDKey, kubespawner.DateKey, kubespawner.StateKey, kubespawner.UsernameKey, kubespawner.ServernameKey} {
+	for _, key := range []string{
+		kubespawner.InstallationKey, kubespawner.HubKey, kubespawner.NameKey, kubespawner.StartIDKey,
+		kubespawner.DateKey, kubespawner.StateKey, kubespawner.UsernameKey, kubespawner.ServernameKey,
+	} {
 		if value, ok := pod.Annotations[key]; ok {
 			annotations[key] = value
 		}
@@ -262,7 +267,9 @@ func trim(pod *corev1.Pod) {
 		Annotations: annotations, CreationTimestamp: pod.CreationTimestamp, DeletionTimestamp: pod.DeletionTimestamp,
 		DeletionGracePeriodSeconds: pod.DeletionGracePeriodSeconds,
 	}
-	spec := corev1.PodSpec{NodeName: pod.Spec.NodeName, TerminationGracePeriodSeconds: pod.Spec.TerminationGracePeriodSeconds}
+	spec := corev1.PodSpec{
+		NodeName: pod.Spec.NodeName, TerminationGracePeriodSeconds: pod.Spec.TerminationGracePeriodSeconds,
+	}
 	for _, c := range pod.Spec.Containers {
 		spec.Containers = append(spec.Containers, corev1.Container{Name: c.Name, Ports: c.Ports})
 	}

@@ -20,7 +20,8 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// moody is an API server over HTTP that lists and watches pods, with the answers that real ones give when they are in trouble.
+// moody is an API server over HTTP that lists and watches pods, with the answers that real ones give when they are in
+// trouble.
 type moody struct {
 	mu      sync.Mutex
 	lists   []func(w http.ResponseWriter) // one for each list; the last one again and again
@@ -90,8 +91,8 @@ func give(after time.Duration, pods ...corev1.Pod) func(http.ResponseWriter) {
 	}
 }
 
-// An API server that throttles, fails, is slow and forgets what it was asked about (410, as an answer and inside of a watch) is asked
-// again, and nothing that was known is unlearned meanwhile.
+// An API server that throttles, fails, is slow and forgets what it was asked about (410, as an answer and inside of a
+// watch) is asked again, and nothing that was known is unlearned meanwhile.
 func TestWatchComesBackFromEveryAnswer(t *testing.T) {
 	planner := testSpawner(t, "jhub", Options{})
 	keys, states := make([]outpost.Key, 2), make([]outpost.State, 2)
@@ -149,7 +150,7 @@ func TestWatchComesBackFromEveryAnswer(t *testing.T) {
 	close(forgotten)
 	// Looking needs no request for what is known, during all of it.
 	deadline := time.Now().Add(20 * time.Second)
-	for s.watchers["jhub"].podOf(s.identity(keys[1])) == nil {
+	for s.watchers["jhub"].podOf(s.origin(keys[1])) == nil {
 		if time.Now().After(deadline) {
 			t.Fatal("the second pod is never seen")
 		}

@@ -2,7 +2,6 @@ package kubespawner
 
 import (
 	"net"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -11,8 +10,29 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// rawURL is the URL that KubeSpawner returns.
-func (o *Objects) rawURL(podIP string, port int32) (string, error) {
+// Address returns the address of a pod for the hub, in the one form that [outpost.ParseAddress] accepts. The scheme is
+// always http: the hub's client ignores it and goes by its own internal_ssl.
+func (o *Objects) Address(pod *corev1.Pod) (string, error) {
+	port, err := portOf(pod)
+	if err != nil {
+		return "", outpost.Wrap(err, outpost.KindFailed, "The server's pod has no port named %s.", NotebookPort)
+	}
+	url, err := o.url(pod.Status.PodIP, port)
+	if err != nil {
+		return "", err
+	}
+	if rest, ok := strings.CutPrefix(url, "https://"); ok {
+		url = "http://" + rest
+	}
+	if _, _, ok := outpost.ParseAddress(url); !ok {
+		return "", outpost.Errorf(outpost.KindFailed,
+			"A hub does not accept the server's address %s; set services_enabled or pod_connect_ip.", url)
+	}
+	return url, nil
+}
+
+// url is what KubeSpawner's start returns.
+func (o *Objects) url(podIP string, port int32) (string, error) {
 	scheme, host := "http", podIP
 	if o.Secret != nil {
 		scheme = "https"
@@ -32,28 +52,4 @@ func (o *Objects) rawURL(podIP string, port int32) (string, error) {
 		host = strings.Join(parts, ".")
 	}
 	return scheme + "://" + net.JoinHostPort(host, strconv.Itoa(int(port))), nil
-}
-
-var addressPattern = regexp.MustCompile(`^http://[a-z0-9]([a-z0-9.-]*[a-z0-9])?:[0-9]{1,5}$`)
-
-// address returns the address for the hub. Its client takes it apart at the colons and puts it into a command
-// line, so nothing but a name or an IPv4 address and a port may be in it. The scheme is always http: the client
-// ignores it and goes by its own internal_ssl.
-func (o *Objects) Address(pod *corev1.Pod) (string, error) {
-	port, err := portOf(pod)
-	if err != nil {
-		return "", outpost.Wrap(err, outpost.KindFailed, "the server's pod has no port called %s", NotebookPort)
-	}
-	url, err := o.rawURL(pod.Status.PodIP, port)
-	if err != nil {
-		return "", err
-	}
-	if rest, ok := strings.CutPrefix(url, "https://"); ok {
-		url = "http://" + rest
-	}
-	if !addressPattern.MatchString(url) {
-		return "", outpost.Errorf(outpost.KindFailed,
-			"The server's address %s is not one that a hub understands; set services_enabled or pod_connect_ip.", url)
-	}
-	return url, nil
 }

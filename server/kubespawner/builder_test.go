@@ -17,7 +17,7 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// spawnerVector is one case of the peer's spawner inside a hub.
+// spawnerVector is one start of KubeSpawner inside a hub.
 type spawnerVector struct {
 	ID    string `json:"id"`
 	Input struct {
@@ -30,7 +30,7 @@ type spawnerVector struct {
 	wantObjects
 }
 
-// outpostVector is one case of the peer driven by a hub's client.
+// outpostVector is one start of the Python outpost by a hub's client.
 type outpostVector struct {
 	ID    string `json:"id"`
 	Input struct {
@@ -95,7 +95,7 @@ func testBuilder(t testing.TB, namespace string, options map[string]any) *Builde
 	return b
 }
 
-// check compares what was built with a vector. edit brings the peer's pod to what we want where we differ.
+// check compares what was built with a vector. edit changes KubeSpawner's pod where ours differs.
 func (w wantObjects) check(t *testing.T, o *Objects, edit func(*corev1.Pod)) {
 	t.Helper()
 	wantNames := names{Namespace: w.Names.Namespace, Pod: w.Names.Pod, DNS: w.Names.DNS, Secret: w.Names.Secret, PVC: w.Names.PVC}
@@ -107,37 +107,37 @@ func (w wantObjects) check(t *testing.T, o *Objects, edit func(*corev1.Pod)) {
 	}
 	want := kubespawnertest.Decode[corev1.Pod](t, w.Pod)
 	want.Namespace = w.Names.Namespace
-	want.Labels, want.Annotations = likePeer(want.Labels), likePeer(want.Annotations)
+	want.Labels, want.Annotations = likeKubeSpawner(want.Labels), likeKubeSpawner(want.Annotations)
 	edit(want)
-	got := withPeersMode(o.Pod.DeepCopy())
-	got.Labels, got.Annotations = likePeer(got.Labels), likePeer(got.Annotations)
+	got := withKubeSpawnersMode(o.Pod.DeepCopy())
+	got.Labels, got.Annotations = likeKubeSpawner(got.Labels), likeKubeSpawner(got.Annotations)
 	if diff := cmp.Diff(want, got, kubespawnertest.SameObject); diff != "" {
 		t.Errorf("pod (-want +got)\n%s", diff)
 	}
 	if want := kubespawnertest.Decode[corev1.PersistentVolumeClaim](t, w.PVC); want != nil || o.Claim != nil {
-		want.Namespace, want.Labels, want.Annotations = w.Names.Namespace, likePeer(want.Labels), likePeer(want.Annotations)
+		want.Namespace, want.Labels, want.Annotations = w.Names.Namespace, likeKubeSpawner(want.Labels), likeKubeSpawner(want.Annotations)
 		got := o.Claim.DeepCopy()
-		got.Labels, got.Annotations = likePeer(got.Labels), likePeer(got.Annotations)
+		got.Labels, got.Annotations = likeKubeSpawner(got.Labels), likeKubeSpawner(got.Annotations)
 		if diff := cmp.Diff(want, got, kubespawnertest.SameObject); diff != "" {
 			t.Errorf("claim (-want +got)\n%s", diff)
 		}
 	}
 	if want := kubespawnertest.Decode[corev1.Service](t, w.Service); want != nil || o.Service != nil {
-		want.Namespace, want.Labels, want.Annotations = w.Names.Namespace, likePeer(want.Labels), likePeer(want.Annotations)
-		want.Spec.Selector = likePeer(want.Spec.Selector)
+		want.Namespace, want.Labels, want.Annotations = w.Names.Namespace, likeKubeSpawner(want.Labels), likeKubeSpawner(want.Annotations)
+		want.Spec.Selector = likeKubeSpawner(want.Spec.Selector)
 		want.OwnerReferences = nil // set when the pod has a uid
 		got := o.Service.DeepCopy()
-		got.Labels, got.Annotations, got.APIVersion = likePeer(got.Labels), likePeer(got.Annotations), ""
-		got.Spec.Selector = likePeer(got.Spec.Selector)
+		got.Labels, got.Annotations, got.APIVersion = likeKubeSpawner(got.Labels), likeKubeSpawner(got.Annotations), ""
+		got.Spec.Selector = likeKubeSpawner(got.Spec.Selector)
 		if diff := cmp.Diff(want, got, kubespawnertest.SameObject); diff != "" {
 			t.Errorf("service (-want +got)\n%s", diff)
 		}
 	}
 	if want := kubespawnertest.Decode[corev1.Secret](t, w.Secret); want != nil || o.Secret != nil {
-		want.Namespace, want.Labels, want.Annotations = w.Names.Namespace, likePeer(want.Labels), likePeer(want.Annotations)
+		want.Namespace, want.Labels, want.Annotations = w.Names.Namespace, likeKubeSpawner(want.Labels), likeKubeSpawner(want.Annotations)
 		want.OwnerReferences = nil
 		got := o.Secret.DeepCopy()
-		got.Labels, got.Annotations = likePeer(got.Labels), likePeer(got.Annotations)
+		got.Labels, got.Annotations = likeKubeSpawner(got.Labels), likeKubeSpawner(got.Annotations)
 		if diff := cmp.Diff(want, got, kubespawnertest.SameObject); diff != "" {
 			t.Errorf("secret (-want +got)\n%s", diff)
 		}
@@ -151,7 +151,7 @@ func (w wantObjects) check(t *testing.T, o *Objects, edit func(*corev1.Pod)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if url, err := o.rawURL("10.0.0.9", port); err != nil || url != w.Returns {
+	if url, err := o.url("10.0.0.9", port); err != nil || url != w.Returns {
 		t.Errorf("start returns %s, %v; want %s", url, err, w.Returns)
 	}
 	for key, value := range w.State {
@@ -161,8 +161,8 @@ func (w wantObjects) check(t *testing.T, o *Objects, edit func(*corev1.Pod)) {
 	}
 }
 
-// likePeer removes what only we put on objects and makes the versions equal.
-func likePeer(m map[string]string) map[string]string {
+// likeKubeSpawner removes what only we put on objects and makes the versions equal.
+func likeKubeSpawner(m map[string]string) map[string]string {
 	out := map[string]string{}
 	for key, value := range m {
 		switch {
@@ -189,13 +189,13 @@ func editEnv(pod *corev1.Pod, set map[string]string, remove ...string) {
 	pod.Spec.Containers[0].Env = env
 }
 
-func TestSpawnerObjectsAreThePeers(t *testing.T) {
+func TestObjectsInsideAHubAreKubeSpawners(t *testing.T) {
 	var v podVectors
 	kubespawnertest.Load(t, "pod-vectors", &v)
 	if len(v.Spawner) < 16 {
 		t.Fatalf("only %d vectors", len(v.Spawner))
 	}
-	// Kubernetes would refuse this label; we say so before anything is made.
+	// Kubernetes would refuse this label; an outpost says so before anything is made.
 	problemsOf := map[string]string{"labels-annotations-templates": `extra_labels and common_labels: label {username}=`}
 	// Variables that a hub does not send; the server sets them from its options.
 	computed := []string{
@@ -215,9 +215,9 @@ func TestSpawnerObjectsAreThePeers(t *testing.T) {
 			}
 			r := outpost.StartRequest{Key: outpost.Key{Hub: "hub", Name: c.Input.Servername, StartID: "1"}, Body: outpost.Body{Env: env}}
 			var p options.Problems
-			o := b.buildObjects(installation, outpost.Hub{Name: "hub"}, r, nil, &p)
-			if text := p.String(); text != "" && (problemsOf[c.ID] == "" || !strings.HasPrefix(text, problemsOf[c.ID])) {
-				t.Fatal(text)
+			o := b.objects(installation, outpost.Hub{Name: "hub"}, r, nil, &p)
+			if err := p.Err(); err != nil && (problemsOf[c.ID] == "" || !strings.HasPrefix(err.Error(), problemsOf[c.ID])) {
+				t.Fatal(err)
 			}
 			c.check(t, o, func(pod *corev1.Pod) {
 				editEnv(pod, map[string]string{"JUPYTERHUB_USER_ID": strconv.Itoa(c.Input.UserID)})
@@ -226,7 +226,7 @@ func TestSpawnerObjectsAreThePeers(t *testing.T) {
 	}
 }
 
-func TestOutpostObjectsAreThePeers(t *testing.T) {
+func TestObjectsOfARequestAreKubeSpawners(t *testing.T) {
 	var v podVectors
 	kubespawnertest.Load(t, "pod-vectors", &v)
 	if len(v.Outpost) < 11 {
@@ -240,7 +240,7 @@ func TestOutpostObjectsAreThePeers(t *testing.T) {
 			editEnv(pod, changes)
 		},
 		// What a profile adds is expanded like every other variable of the operator; what it removes is not there,
-		// where the peer leaves an empty one.
+		// where KubeSpawner leaves an empty one.
 		"outpost-profile-environment": func(pod *corev1.Pod, _ map[string]string) {
 			editEnv(pod, map[string]string{"EXTRA": "x-alice"}, "JUPYTERHUB_PUBLIC_URL")
 		},
@@ -251,9 +251,9 @@ func TestOutpostObjectsAreThePeers(t *testing.T) {
 	}
 	returns := map[string]string{"outpost-misc-disabled": "http://10.0.0.9:45126"}
 	problemsOf := map[string]string{
-		// The peer drops wrong values in silence, and the operator's with them.
-		"outpost-bad-misc-ignored": `cpu_limit (misc): must be a number of cores such as 1.5 or "500m"; image (misc): must be a text, not a whole number; ` +
-			`no_such_option (misc): no such option; tolerations (misc): must be a list or a map of objects, not a text; uid (misc): must be a whole number, not a text`,
+		// KubeSpawner drops wrong values silently, and the operator's with them.
+		"outpost-bad-misc-ignored": `cpu_limit (misc): must be a number of cores such as 1.5 or "500m"; image (misc): must be a string, not an integer; ` +
+			`no_such_option (misc): unknown option; tolerations (misc): must be a list or a map of objects, not a string; uid (misc): must be an integer, not a string`,
 	}
 	fine := map[string]bool{
 		"outpost-profile-without-list": true, // nobody offers profiles, so nobody misses one
@@ -272,16 +272,15 @@ func TestOutpostObjectsAreThePeers(t *testing.T) {
 				Certs: in.Certs, TrustBundles: in.TrustBundles,
 			}
 			var p options.Problems
-			o := b.buildObjects(installation, outpost.Hub{Name: "hub", AllowedOptions: []string{"*"}}, r, nil, &p)
+			o := b.objects(installation, outpost.Hub{Name: "hub", AllowedOptions: []string{"*"}}, r, nil, &p)
 			if want := problemsOf[c.ID]; want != "" {
-				if !strings.HasPrefix(p.String(), want) {
-					t.Errorf("problems\n%s\nwant\n%s", p.String(), want)
+				if err := p.Err(); err == nil || err.Error() != want {
+					t.Errorf("error\n%v\nwant\n%s", err, want)
 				}
-				if c.ID == "outpost-bad-misc-ignored" {
-					return
-				}
-			} else if text := p.String(); (text != "") != (c.Error != "" && !fine[c.ID]) {
-				t.Fatalf("problems %q, the peer's error is %q", text, c.Error)
+				return
+			}
+			if err := p.Err(); (err != nil) != (c.Error != "" && !fine[c.ID]) {
+				t.Fatalf("error %v, KubeSpawner's is %q", err, c.Error)
 			}
 			if c.ID == "outpost-long-name" {
 				c.wantObjects = c.renamed(t, names)
@@ -290,9 +289,9 @@ func TestOutpostObjectsAreThePeers(t *testing.T) {
 				c.Returns = url
 			}
 			c.check(t, o, func(pod *corev1.Pod) {
-				editEnv(pod, nil, "JPY_API_TOKEN") // the peer's old name, always empty
+				editEnv(pod, nil, "JPY_API_TOKEN") // KubeSpawner's old name, always empty
 				if o.Service != nil {
-					pod.Spec.EnableServiceLinks = new(false) // the peer tells every server of all others
+					pod.Spec.EnableServiceLinks = new(false) // KubeSpawner shows every server all others
 				}
 				if edit := edits[c.ID]; edit != nil {
 					edit(pod, in.Env)
@@ -356,7 +355,7 @@ func TestWhatAHubSetsIsChecked(t *testing.T) {
 			"credentials are the hub's variables",
 			outpost.Hub{AllowedOptions: []string{"*"}},
 			map[string]any{"environment": map[string]any{"JUPYTERHUB_API_TOKEN": "x"}},
-			"environment.JUPYTERHUB_API_TOKEN: only the hub may set it",
+			"environment.JUPYTERHUB_API_TOKEN: only the hub may set this variable",
 		},
 		{
 			"a label that Kubernetes refuses",
@@ -369,9 +368,9 @@ func TestWhatAHubSetsIsChecked(t *testing.T) {
 			"a name that is none",
 			outpost.Hub{},
 			map[string]any{"pod_name_template": "Jupyter_{username}"},
-			`pod_name_template: makes the name "Jupyter_alice": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')`,
+			`pod_name_template: yields the name "Jupyter_alice": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')`,
 		},
-		{"TLS without certificates", outpost.Hub{}, map[string]any{"internal_ssl": true}, "internal_ssl: the request has no keyfile, certfile or cafile in certs"},
+		{"TLS without certificates", outpost.Hub{}, map[string]any{"internal_ssl": true}, "internal_ssl: certs of the request lacks keyfile, certfile or cafile"},
 		{
 			"an unknown field of a volume",
 			outpost.Hub{AllowedOptions: []string{"*"}},
@@ -395,8 +394,8 @@ func TestWhatAHubSetsIsChecked(t *testing.T) {
 	}
 }
 
-// A wrong value takes nothing with it (the peer drops the operator's limit with the hub's wrong one), and each
-// layer wins over the ones before.
+// A wrong value takes nothing with it (KubeSpawner drops the operator's limit with the hub's wrong one), and each layer
+// wins over the ones before.
 func TestLayersOfOptions(t *testing.T) {
 	b := testBuilder(t, "outpost", map[string]any{
 		"image": "general", "mem_limit": "1G", "cpu_limit": 1, "node_selector": map[string]any{"a": "general", "b": "general"},
@@ -419,7 +418,7 @@ func TestLayersOfOptions(t *testing.T) {
 		"flavor small":           func() { flavor["resources"] = map[string]any{"mem_limit": "x"} },
 	} {
 		change()
-		if _, err := request(t, b, hub, flavor, nil); err == nil || !strings.Contains(err.Error(), "mem_limit ("+source+"): must be bytes") {
+		if _, err := request(t, b, hub, flavor, nil); err == nil || !strings.Contains(err.Error(), "mem_limit ("+source+"): must be a number of bytes") {
 			t.Errorf("%s: %v", source, err)
 		}
 	}
@@ -446,7 +445,7 @@ func FuzzMisc(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if o.Service != nil && !hostPattern.MatchString(o.names.DNS) {
+		if o.Service != nil && !outpost.IsHost(o.names.DNS) {
 			t.Errorf("%s: host %q", data, o.names.DNS)
 		}
 		if _, err := json.Marshal(o.Pod); err != nil {

@@ -1,6 +1,7 @@
 package kubespawner
 
 import (
+	"cmp"
 	"maps"
 	"net"
 	"slices"
@@ -32,15 +33,15 @@ var sslVariables = map[string]string{
 type environmentInput struct {
 	settings options.Settings
 	fields   fields
-	hub      map[string]string // from the request, verbatim
-	removed  []string          // set to null by a profile
-	ssl      bool
+	hub      map[string]string           // from the request, verbatim
+	tls      bool                        // internal TLS
+	removed  []string                    // set to null by a profile
 	lookup   func(string) (string, bool) // the process's own environment, for env_keep
 }
 
 // buildEnvironment layers the variables: computed here, then the operator's and the profile's (expanded),
-// then the hub's verbatim. It differs from the peer, where the operator's option and the hub's variables
-// replace one another and a brace in a hub's value ends the start. The old name JPY_API_TOKEN is left out.
+// then the hub's verbatim. It differs from KubeSpawner, where the operator's option and the hub's variables replace one
+// another and a brace in a hub's value ends the start. The old name JPY_API_TOKEN is left out.
 func buildEnvironment(in environmentInput, p *options.Problems) map[string]any {
 	s := in.settings
 	env := map[string]any{"JUPYTER_IMAGE": s.Image, "JUPYTER_IMAGE_SPEC": s.Image}
@@ -49,9 +50,13 @@ func buildEnvironment(in environmentInput, p *options.Problems) map[string]any {
 			env[name] = value
 		}
 	}
-	limits(env, s)
-	env["JUPYTERHUB_SERVICE_URL"] = serviceURL(s, in.ssl, in.hub["JUPYTERHUB_SERVICE_PREFIX"])
-	urls := fields{"username": in.fields["unescaped_username"], "base_url": in.hub["JUPYTERHUB_SERVICE_PREFIX"]}
+	addResources(env, s)
+	scheme, prefix := "http", in.hub["JUPYTERHUB_SERVICE_PREFIX"]
+	if in.tls {
+		scheme = "https"
+	}
+	env["JUPYTERHUB_SERVICE_URL"] = scheme + "://" + net.JoinHostPort(s.IP, strconv.Itoa(s.Port)) + cmp.Or(prefix, "/")
+	urls := fields{"username": in.fields["unescaped_username"], "base_url": prefix}
 	for _, o := range []struct{ option, variable, template string }{
 		{"default_url", "JUPYTERHUB_DEFAULT_URL", s.DefaultURL},
 		{"notebook_dir", "JUPYTERHUB_ROOT_DIR", s.NotebookDir},
@@ -73,7 +78,7 @@ func buildEnvironment(in environmentInput, p *options.Problems) map[string]any {
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Environment)) {
 		if protectedVariables[name] {
-			p.Addf("environment."+name, "only the hub may set it")
+			p.Addf("environment."+name, "only the hub may set this variable")
 			continue
 		}
 		env[name] = in.fields.expandAll("environment."+name, s.Environment[name], p)
@@ -85,15 +90,15 @@ func buildEnvironment(in environmentInput, p *options.Problems) map[string]any {
 	}
 	for name, file := range sslVariables {
 		delete(env, name)
-		if in.ssl {
+		if in.tls {
 			env[name] = s.SecretMountPath + file
 		}
 	}
 	return env
 }
 
-// limits tells the server inside what it was given, in the texts of the peer.
-func limits(env map[string]any, s options.Settings) {
+// addResources sets the variables that name the limits and guarantees, formatted as by KubeSpawner.
+func addResources(env map[string]any, s options.Settings) {
 	cores := func(name string, v *float64) {
 		if v == nil || *v == 0 {
 			return
@@ -113,18 +118,6 @@ func limits(env map[string]any, s options.Settings) {
 	cores("CPU_GUARANTEE", s.CPUGuarantee)
 	bytes("MEM_LIMIT", s.MemLimit)
 	bytes("MEM_GUARANTEE", s.MemGuarantee)
-}
-
-// serviceURL is where the server must listen, for a hub that does not say so.
-func serviceURL(s options.Settings, ssl bool, prefix string) string {
-	scheme := "http"
-	if ssl {
-		scheme = "https"
-	}
-	if prefix == "" {
-		prefix = "/"
-	}
-	return scheme + "://" + net.JoinHostPort(s.IP, strconv.Itoa(s.Port)) + prefix
 }
 
 // orderEnvironment lists variables so that one that uses $(OTHER) comes after OTHER: rounds of those whose
@@ -166,7 +159,7 @@ func orderEnvironment(env map[string]any, p *options.Problems) []corev1.EnvVar {
 	return out
 }
 
-// references returns the names in $(NAME), also of the escaped form $$(NAME), as the peer counts them.
+// references returns the names in $(NAME), also in the escaped form $$(NAME), which KubeSpawner counts.
 func references(value string) []string {
 	var out []string
 	for {
@@ -182,7 +175,7 @@ func references(value string) []string {
 	}
 }
 
-// envVar makes one variable: a text, null (no value), or an EnvVar object that may carry its own name.
+// envVar makes one variable: a string, null (no value), or an EnvVar object that may carry its own name.
 func envVar(key string, value any, p *options.Problems) corev1.EnvVar {
 	v := corev1.EnvVar{Name: key}
 	switch value := value.(type) {

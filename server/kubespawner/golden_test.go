@@ -17,7 +17,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
-// Whole objects as they go to Kubernetes, with what is only ours: labels and annotations to find them again, modes, overlay.
+// Whole objects as they go to Kubernetes, with what is only ours: labels and annotations to find them again, modes,
+// overlay.
 func TestPlannedObjects(t *testing.T) {
 	operator := map[string]any{
 		"image": "quay.io/jupyter/scipy-notebook:2026-05-04", "storage_pvc_ensure": true, "storage_capacity": "10Gi", "fs_gid": 100,

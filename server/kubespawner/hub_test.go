@@ -14,9 +14,6 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// The tests below are the observable cases of the Python server's own suite (contract section 11) that show in a pod, and defects of
-// section 9 that do, each named by its number.
-
 // built builds a start of alice's server with variables and misc of the hub, and returns its objects.
 func built(t *testing.T, b *Builder, env map[string]string, misc map[string]string) *Objects {
 	t.Helper()
@@ -41,7 +38,7 @@ func variables(pod *corev1.Pod) map[string]string {
 	return out
 }
 
-func TestCase39TheHubsVariablesReachThePodAndWin(t *testing.T) {
+func TestTheHubsVariablesReachThePodAndWin(t *testing.T) {
 	b := testBuilder(t, "jhub", map[string]any{"environment": map[string]any{"JUPYTERHUB_API_URL": "planted", "MINE": "of {username}"}})
 	hub := map[string]string{
 		"JUPYTERHUB_API_URL": "https://hub.example.org/hub/api", "JUPYTERHUB_BASE_URL": "/base/", "JUPYTERHUB_HOST": "https://hub.example.org", "OTHER": "{not} a template",
@@ -57,8 +54,8 @@ func TestCase39TheHubsVariablesReachThePodAndWin(t *testing.T) {
 	}
 }
 
-// X62: with an environment of the operator's own the Python server loses all variables of the hub, the token included.
-func TestX62TheOperatorsEnvironmentKeepsTheHubs(t *testing.T) {
+// With an environment of the operator's own the Python outpost loses all variables of the hub, the token included.
+func TestTheOperatorsEnvironmentKeepsTheHubs(t *testing.T) {
 	b := testBuilder(t, "jhub", map[string]any{"environment": map[string]any{"MINE": "x"}})
 	got := variables(built(t, b, map[string]string{"JUPYTERHUB_API_TOKEN": "5d0c"}, nil).Pod)
 	if got["JUPYTERHUB_API_TOKEN"] != "5d0c" || got["MINE"] != "x" {
@@ -66,7 +63,7 @@ func TestX62TheOperatorsEnvironmentKeepsTheHubs(t *testing.T) {
 	}
 }
 
-func TestCase40MiscChangesOneServerOnly(t *testing.T) {
+func TestMiscChangesOneServerOnly(t *testing.T) {
 	b := testBuilder(t, "jhub", map[string]any{"image": "configured"})
 	for _, c := range []struct {
 		misc map[string]string
@@ -78,8 +75,7 @@ func TestCase40MiscChangesOneServerOnly(t *testing.T) {
 	}
 }
 
-// X81: a map for an option that the operator has not configured.
-func TestX81MapsInMiscAreTakenWithoutAConfiguration(t *testing.T) {
+func TestMapsInMiscAreAcceptedWithoutAConfiguration(t *testing.T) {
 	b := testBuilder(t, "jhub", nil)
 	for _, misc := range []map[string]string{{"extra_labels": `{}`}, {"extra_labels": `{"team":"blue"}`, "extra_annotations": `{}`, "node_selector": `{}`}} {
 		pod := built(t, b, nil, misc).Pod
@@ -89,9 +85,9 @@ func TestX81MapsInMiscAreTakenWithoutAConfiguration(t *testing.T) {
 	}
 }
 
-// The texts of the certificates are in the Secret as they were sent, the three variables point at them, and all go with the pod. X17:
-// in the pod they are readable by its user and group alone, and no file is made anywhere else.
-func TestCase45AndX17CertificatesAreInASecret(t *testing.T) {
+// The certificates are in the Secret as they were sent, and the three variables point at them. In the pod its user and
+// group alone can read them, and no file is made anywhere else.
+func TestCertificatesAreInASecret(t *testing.T) {
 	o, err := testBuilder(t, "jhub", map[string]any{"fs_gid": 1000}).Build(installation, outpost.Hub{Name: "hub"}, outpost.StartRequest{
 		Key: outpost.Key{Hub: "hub", StartID: "s1"}, Body: outpost.Body{Env: map[string]string{"JUPYTERHUB_USER": "alice"}},
 		Certs: map[string]string{"keyfile": "KEY\n", "certfile": "CERT\n", "cafile": "CA\n"}, TrustBundles: map[string]string{"hub-ca": "HUBCA\n"},
@@ -118,10 +114,10 @@ func TestCase45AndX17CertificatesAreInASecret(t *testing.T) {
 	}
 }
 
-// X8: a hub's SSH key opens the address that a start is answered with, so nothing in misc may lead it elsewhere.
-func TestX8AHubDoesNotChooseWhereItsKeyLeads(t *testing.T) {
+// A hub's SSH key opens the address that a start is answered with, so nothing in misc may lead it elsewhere.
+func TestAHubDoesNotChooseWhereItsKeyLeads(t *testing.T) {
 	const own, client = "{name}.{namespace}.svc.example.org", "{name}.{namespace}.svc.cluster.local"
-	const refused = `dns_name_template: makes "%s", but hub h may only be led to "%s"; ` +
+	const refused = `dns_name_template: yields "%s", but hub h may only use "%s"; ` +
 		`leave the option out at the hub, or list dns_name_template in hubs.h.allowedOptions of the outpost`
 	listed := []string{"dns_name_template"}
 	for _, c := range []struct {
@@ -145,9 +141,9 @@ func TestX8AHubDoesNotChooseWhereItsKeyLeads(t *testing.T) {
 		},
 		{
 			name: "a database through a pod's name", misc: map[string]any{"pod_name_template": "postgres.bank.svc.cluster.local"},
-			want: `pod_name_template: makes the name "postgres.bank.svc.cluster.local": a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')`,
+			want: `pod_name_template: yields the name "postgres.bank.svc.cluster.local": a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')`,
 		},
-		{name: "a wrong type", misc: map[string]any{"dns_name_template": 5}, want: "dns_name_template (misc): must be a text, not a whole number"},
+		{name: "a wrong type", misc: map[string]any{"dns_name_template": 5}, want: "dns_name_template (misc): must be a string, not an integer"},
 		{name: "an unknown field", misc: map[string]any{"dns_name_template": "{username}"}, want: "dns_name_template: unknown field {username} in template; write {{ and }} for braces"},
 		{name: "the operator's own domain", operator: own, misc: map[string]any{"dns_name_template": own}, host: "jupyter-alice--lab.outpost.svc.example.org"},
 		// The client sends its default without being asked to, so it is no wish of anybody's.
@@ -171,7 +167,7 @@ func TestX8AHubDoesNotChooseWhereItsKeyLeads(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, err := o.rawURL("10.0.0.1", 8888); err != nil || got != "http://"+c.host+":8888" || o.State()[stateDNS] != c.host {
+			if got, err := o.url("10.0.0.1", 8888); err != nil || got != "http://"+c.host+":8888" || o.State()[stateDNS] != c.host {
 				t.Errorf("address %s, state %v, %v; want the host %s", got, o.State(), err, c.host)
 			}
 		})

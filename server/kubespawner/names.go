@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/util/validation"
+
 	"github.com/outposts-dev/outposts/server/kubespawner/options"
 	"github.com/outposts-dev/outposts/server/kubespawner/pyformat"
 )
@@ -18,41 +20,9 @@ const (
 	multiPartMax = (nameSlugMax - hashDigits - 6) / 2
 )
 
-// isLower and isDigit are about ASCII only: Kubernetes knows no other letters.
+// isLower and isDigit know ASCII only, like Kubernetes.
 func isLower(b byte) bool { return 'a' <= b && b <= 'z' }
 func isDigit(b byte) bool { return '0' <= b && b <= '9' }
-func isAlnum(b byte) bool { return isLower(b) || isDigit(b) || 'A' <= b && b <= 'Z' }
-
-// validObjectName tells whether s may stay as it is inside a name: 1 to 63 of a-z, 0-9 and hyphen, a letter
-// first, no hyphen last.
-func validObjectName(s string) bool {
-	if s == "" || len(s) > dnsLabelMax || !isLower(s[0]) || s[len(s)-1] == '-' {
-		return false
-	}
-	for i := range len(s) {
-		if !isLower(s[i]) && !isDigit(s[i]) && s[i] != '-' {
-			return false
-		}
-	}
-	return true
-}
-
-// validLabel tells whether s is a label value. It differs from KubeSpawner's check, which takes four letters
-// outside ASCII for letters (U+0130, U+0131, U+017F, U+212A) and so makes labels that Kubernetes refuses.
-func validLabel(s string) bool {
-	if s == "" {
-		return true
-	}
-	if len(s) > dnsLabelMax || !isAlnum(s[0]) || !isAlnum(s[len(s)-1]) {
-		return false
-	}
-	for i := range len(s) {
-		if !isAlnum(s[i]) && s[i] != '.' && s[i] != '_' && s[i] != '-' {
-			return false
-		}
-	}
-	return true
-}
 
 // slugCore keeps what can be kept of text: lower-case letters and digits, every run of anything else one
 // hyphen, at most max characters, a letter first, never empty.
@@ -113,15 +83,16 @@ func hashedSlug(text string, max int) string {
 
 // nameSlug is the safe scheme for one user or server name.
 func nameSlug(text string) string {
-	if strings.Contains(text, "--") || !validObjectName(text) || len(text) > nameSlugMax {
+	if strings.Contains(text, "--") || len(validation.IsDNS1035Label(text)) > 0 || len(text) > nameSlugMax {
 		return hashedSlug(text, nameSlugMax)
 	}
 	return text
 }
 
-// labelSlug makes a label value of text, in every scheme.
+// labelSlug makes a label value of text, in every scheme. It differs from KubeSpawner's, which takes four letters
+// outside ASCII for letters (U+0130, U+0131, U+017F, U+212A) and so makes labels that Kubernetes refuses.
 func labelSlug(text string) string {
-	if strings.Contains(text, "--") || !validLabel(text) {
+	if strings.Contains(text, "--") || len(validation.IsValidLabelValue(text)) > 0 {
 		return hashedSlug(text, hashedMax)
 	}
 	return text
@@ -139,7 +110,7 @@ func safeUserServer(user, server string) string {
 		s = nameSlug(server)
 	}
 	switch {
-	case len(u)+len(s)+len("--") > nameSlugMax: // also counted without a server, as the peer does
+	case len(u)+len(s)+len("--") > nameSlugMax: // also counted without a server, as in KubeSpawner
 		return multiSlug(user, server)
 	case server == "":
 		return u
@@ -180,7 +151,7 @@ func legacySlug(text string) string {
 	return b.String()
 }
 
-// subject is whose server it is: what names are made of.
+// subject is a server and its user: what names are made of.
 type subject struct {
 	User         string
 	Server       string // empty for the default server
@@ -190,14 +161,10 @@ type subject struct {
 
 // names are the resolved names of one start.
 type names struct {
-	Namespace string
-	Pod       string
-	DNS       string
-	Secret    string
-	PVC       string
+	Namespace, Pod, DNS, Secret, PVC string
 }
 
-// nameFields returns what {fields} mean in every template for this subject, before any name is resolved.
+// nameFields returns what {fields} mean in every template for this subject before any name is resolved.
 func nameFields(s subject, scheme string) fields {
 	safe := [3]string{nameSlug(s.User), "", safeUserServer(s.User, s.Server)}
 	escaped := [3]string{escapeSlug(s.User, ""), escapeSlug(s.Server, ""), ""}
@@ -244,15 +211,15 @@ func nameFields(s subject, scheme string) fields {
 type nameTemplates struct {
 	Scheme, Namespace, Pod, DNS, Secret, PVC string
 	UserNamespace                            string // empty unless each user has a namespace
-	// Exact keeps a pod name that is too long for a Service as it is, as the peer does (and then fails).
-	Exact bool
+	// KeepLong keeps a pod name that is too long for a Service, as KubeSpawner does.
+	KeepLong bool
 }
 
 // resolve renders the names in KubeSpawner's order and returns them with the fields that later templates may
-// use. Each template that cannot be rendered is a problem under its option's name.
+// use. Each template that cannot be rendered is noted under its option's name.
 func (t nameTemplates) resolve(s subject, p *options.Problems) (names, fields) {
 	f := nameFields(s, t.Scheme)
-	one := func(option, template string) string {
+	render := func(option, template string) string {
 		out, err := f.expand(template)
 		if t.Scheme == options.SchemeClient {
 			out = strings.TrimRight(out, "-") // also where the template ends with one, as the client does
@@ -264,22 +231,22 @@ func (t nameTemplates) resolve(s subject, p *options.Problems) (names, fields) {
 	}
 	n := names{Namespace: t.Namespace}
 	if t.UserNamespace != "" {
-		n.Namespace = one("user_namespace_template", t.UserNamespace)
+		n.Namespace = render("user_namespace_template", t.UserNamespace)
 	}
 	f["namespace"] = n.Namespace
-	n.Pod = one("pod_name_template", t.Pod)
-	if !t.Exact {
-		n.Pod = shorten(n.Pod)
+	n.Pod = render("pod_name_template", t.Pod)
+	if !t.KeepLong {
+		n.Pod = cutName(n.Pod)
 	}
 	f["pod_name"] = n.Pod
 	n.DNS = t.dns(n, p)
-	n.Secret = one("secret_name_template", t.Secret)
-	n.PVC = one("pvc_name_template", t.PVC)
+	n.Secret = render("secret_name_template", t.Secret)
+	n.PVC = render("pvc_name_template", t.PVC)
 	f["pvc_name"] = n.PVC
 	return n, f
 }
 
-// dns renders the host name, which knows two fields only and keeps its hyphens.
+// dns renders the host name, whose template has two fields only and which keeps its hyphens.
 func (t nameTemplates) dns(n names, p *options.Problems) string {
 	out, err := pyformat.Format(t.DNS, fields{"name": n.Pod, "namespace": n.Namespace})
 	if err != nil {
@@ -288,9 +255,9 @@ func (t nameTemplates) dns(n names, p *options.Problems) string {
 	return out
 }
 
-// shorten cuts a name that is too long for a DNS label with a hash of the whole, so that two long names stay
-// different. It differs from the peer, where such a start fails after its pod was made.
-func shorten(name string) string {
+// cutName cuts a name that is too long for a DNS label with a hash of the whole, so that two long names stay
+// different. It differs from KubeSpawner, where such a start fails after its pod was made.
+func cutName(name string) string {
 	if len(name) <= dnsLabelMax {
 		return name
 	}

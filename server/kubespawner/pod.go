@@ -26,13 +26,12 @@ type podInput struct {
 	Annotations     map[string]string
 	Env             map[string]any
 	SSLSecret       string // name of the Secret with certificates; empty without internal TLS
-	WorkingDir      string
 	Settings        options.Settings
 }
 
 // buildPod makes the pod as KubeSpawner's make_pod does, in the same order of merging: extra_container_config on the
-// notebook container, then other containers and affinity, extra_pod_config, and last pod_overlay, which is ours.
-// It is pure; what cannot be built is noted by option.
+// notebook container, then other containers and affinity, extra_pod_config, and last pod_overlay, which KubeSpawner
+// does not have. What cannot be built is noted by option.
 func buildPod(in podInput, p *options.Problems) *corev1.Pod {
 	s := in.Settings
 	pod := &corev1.Pod{
@@ -72,11 +71,12 @@ func buildPod(in podInput, p *options.Problems) *corev1.Pod {
 	spec.Affinity = affinity(s, p)
 	spec.PriorityClassName = s.PriorityClassName
 	replaceFields(spec, s.ExtraPodConfig, "extra_pod_config", p)
-	named(spec.Containers, "extra_containers", p)
-	named(spec.InitContainers, "init_containers", p)
+	requireNames(spec.Containers, "extra_containers", p)
+	requireNames(spec.InitContainers, "init_containers", p)
 	overlay(pod, s.PodOverlay, p)
 	if notebookOf(pod) == nil {
-		p.Addf("extra_container_config, extra_pod_config or pod_overlay", "leaves no container called %s", NotebookContainer)
+		p.Addf("extra_container_config, extra_pod_config or pod_overlay",
+			"leaves no container named %s", NotebookContainer)
 	}
 	return pod
 }
@@ -98,7 +98,6 @@ func buildNotebook(in podInput, p *options.Problems) corev1.Container {
 		Name:         NotebookContainer,
 		Image:        s.Image,
 		Args:         s.Command(),
-		WorkingDir:   in.WorkingDir,
 		Ports:        []corev1.ContainerPort{{Name: NotebookPort, ContainerPort: int32(s.Port)}},
 		Env:          orderEnvironment(in.Env, p),
 		VolumeMounts: decodeList[corev1.VolumeMount](s.VolumeMounts, "volume_mounts", p),
@@ -107,6 +106,9 @@ func buildNotebook(in podInput, p *options.Problems) corev1.Container {
 			Requests: resources(s.CPUGuarantee, s.MemGuarantee, s.ExtraResourceGuarantees),
 		},
 		SecurityContext: containerSecurity(s, p),
+	}
+	if s.WorkingDir != nil {
+		c.WorkingDir = *s.WorkingDir
 	}
 	if s.ImagePullPolicy != nil {
 		c.ImagePullPolicy = corev1.PullPolicy(*s.ImagePullPolicy)
@@ -121,14 +123,13 @@ func buildNotebook(in podInput, p *options.Problems) corev1.Container {
 	return c
 }
 
-// sslMode is the mode of key and certificate. It differs from the peer's 0777: the group of the pod's volumes may
-// read them, and where there is no such group, everybody in the pod's containers.
+// sslMode is the mode of key and certificate. It differs from KubeSpawner's 0777: the group of the pod's volumes may
+// read them, and without such a group everybody in the pod's containers.
 func sslMode(spec *corev1.PodSpec) *int32 {
-	mode := int32(0o444)
 	if spec.SecurityContext != nil && spec.SecurityContext.FSGroup != nil {
-		mode = 0o440
+		return new(int32(0o440))
 	}
-	return &mode
+	return new(int32(0o444))
 }
 
 // resources makes one list of amounts; 0 is not set, and extra ones win.
@@ -182,7 +183,8 @@ func podSecurity(s options.Settings, p *options.Problems) *corev1.PodSecurityCon
 	return out
 }
 
-// security puts the explicit context over the single options and tells whether anything is set. Keys are camelCase only.
+// security puts the explicit context over the single options and reports whether anything is set. Keys are camelCase
+// only.
 func security(dst any, m, explicit map[string]any, option string, p *options.Problems) bool {
 	for key, value := range explicit {
 		if name, ok := jsonNames(reflect.TypeOf(dst).Elem())[key]; ok && name.json != key {
@@ -212,11 +214,14 @@ func serviceAccount(spec *corev1.PodSpec, s options.Settings) {
 func affinity(s options.Settings, p *options.Problems) *corev1.Affinity {
 	a := &corev1.Affinity{}
 	if len(s.NodeAffinityPreferred)+len(s.NodeAffinityRequired) > 0 {
-		a.NodeAffinity = &corev1.NodeAffinity{PreferredDuringSchedulingIgnoredDuringExecution: decodeList[corev1.PreferredSchedulingTerm](
-			s.NodeAffinityPreferred, "node_affinity_preferred", p)}
+		a.NodeAffinity = &corev1.NodeAffinity{
+			PreferredDuringSchedulingIgnoredDuringExecution: decodeList[corev1.PreferredSchedulingTerm](
+				s.NodeAffinityPreferred, "node_affinity_preferred", p),
+		}
 		if len(s.NodeAffinityRequired) > 0 {
 			a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution = &corev1.NodeSelector{
-				NodeSelectorTerms: decodeList[corev1.NodeSelectorTerm](s.NodeAffinityRequired, "node_affinity_required", p),
+				NodeSelectorTerms: decodeList[corev1.NodeSelectorTerm](
+					s.NodeAffinityRequired, "node_affinity_required", p),
 			}
 		}
 	}
@@ -242,8 +247,8 @@ func affinity(s options.Settings, p *options.Problems) *corev1.Affinity {
 	return a
 }
 
-// named notes containers without a name, which Kubernetes would refuse only after the Service was made.
-func named(containers []corev1.Container, option string, p *options.Problems) {
+// requireNames notes containers without a name, which Kubernetes would refuse only after the Service was made.
+func requireNames(containers []corev1.Container, option string, p *options.Problems) {
 	for i, c := range containers {
 		if c.Name == "" {
 			p.Addf(option, "container %d has no name", i)
@@ -260,7 +265,7 @@ func overlay(pod *corev1.Pod, patch map[string]any, p *options.Problems) {
 	before, err1 := json.Marshal(pod)
 	change, err2 := json.Marshal(patch)
 	if err1 != nil || err2 != nil {
-		p.Addf("pod_overlay", "not data")
+		p.Addf("pod_overlay", "cannot be written as JSON")
 		return
 	}
 	after, err := strategicpatch.StrategicMergePatch(before, change, corev1.Pod{})
@@ -282,7 +287,7 @@ func overlay(pod *corev1.Pod, patch map[string]any, p *options.Problems) {
 	if pod.Annotations == nil {
 		pod.Annotations = map[string]string{}
 	}
-	for _, key := range []string{InstallationKey, HubKey, NameKey, StartIDKey, DateKey} { // without these it would not be found again
+	for _, key := range []string{InstallationKey, HubKey, NameKey, StartIDKey, DateKey} { // it is found again by these
 		if value, ok := own[key]; ok {
 			pod.Annotations[key] = value
 		}

@@ -96,13 +96,11 @@ func (v makePodVector) build(p *options.Problems) *corev1.Pod {
 			in.SSLSecret = value.(string)
 		case "ssl_secret_mount_path":
 			values["secret_mount_path"] = value
-		case "working_dir":
-			in.WorkingDir = value.(string)
 		default:
 			values[name] = value
 		}
 	}
-	st, err := options.NewSettings(options.CheckLayer(values, p), options.Defaults("jhub"))
+	st, err := options.NewSettings(options.CheckLayer(values, p), options.Defaults("jhub", 0))
 	if err != nil {
 		p.Addf("settings", "%v", err)
 	}
@@ -118,8 +116,8 @@ func (v makePodVector) build(p *options.Problems) *corev1.Pod {
 	return buildPod(in, p)
 }
 
-// withPeersMode sets the mode of the certificates to the peer's, which lets everybody do everything.
-func withPeersMode(pod *corev1.Pod) *corev1.Pod {
+// withKubeSpawnersMode sets the mode of the certificates to KubeSpawner's, which lets everybody do everything.
+func withKubeSpawnersMode(pod *corev1.Pod) *corev1.Pod {
 	for i, v := range pod.Spec.Volumes {
 		if v.Name == sslVolume {
 			pod.Spec.Volumes[i].Secret.DefaultMode = new(int32(0o777))
@@ -128,7 +126,7 @@ func withPeersMode(pod *corev1.Pod) *corev1.Pod {
 	return pod
 }
 
-func TestPodsAreThePeers(t *testing.T) {
+func TestPodsAreKubeSpawners(t *testing.T) {
 	var v podVectors
 	kubespawnertest.Load(t, "pod-vectors", &v)
 	if len(v.MakePod) < 20 {
@@ -138,17 +136,17 @@ func TestPodsAreThePeers(t *testing.T) {
 		t.Run(c.ID, func(t *testing.T) {
 			var p options.Problems
 			got := c.build(&p)
-			if text := p.String(); text != "" {
-				t.Fatal(text)
+			if err := p.Err(); err != nil {
+				t.Fatal(err)
 			}
-			if diff := cmp.Diff(kubespawnertest.Decode[corev1.Pod](t, c.Pod), withPeersMode(got), kubespawnertest.SameObject); diff != "" {
+			if diff := cmp.Diff(kubespawnertest.Decode[corev1.Pod](t, c.Pod), withKubeSpawnersMode(got), kubespawnertest.SameObject); diff != "" {
 				t.Errorf("pod (-want +got)\n%s", diff)
 			}
 		})
 	}
 }
 
-func TestPodsThatThePeerRefuses(t *testing.T) {
+func TestPodsThatKubeSpawnerRefuses(t *testing.T) {
 	var v podVectors
 	kubespawnertest.Load(t, "pod-vectors", &v)
 	if len(v.MakePodErrors) < 9 {
@@ -156,13 +154,13 @@ func TestPodsThatThePeerRefuses(t *testing.T) {
 	}
 	for _, c := range v.MakePodErrors {
 		var p options.Problems
-		if c.build(&p); p.String() == "" {
+		if c.build(&p); p.Err() == nil {
 			t.Errorf("%s: no error", c.ID)
 		}
 	}
 }
 
-func TestHelpersAreThePeers(t *testing.T) {
+func TestHelpersAreKubeSpawners(t *testing.T) {
 	var v podVectors
 	kubespawnertest.Load(t, "pod-vectors", &v)
 	for _, c := range v.MakePVC {
@@ -175,8 +173,8 @@ func TestHelpersAreThePeers(t *testing.T) {
 			in.Storage = *c.Input.Storage
 		}
 		got := buildPVC(in, &p)
-		if (p.String() == "") != (c.Input.Storage != nil) { // the peer sends null and the API server refuses it
-			t.Errorf("%s: problems %q", c.ID, p.String())
+		if err := p.Err(); (err == nil) != (c.Input.Storage != nil) { // KubeSpawner sends null, and the API server refuses it
+			t.Errorf("%s: error %v", c.ID, err)
 		}
 		if diff := cmp.Diff(kubespawnertest.Decode[corev1.PersistentVolumeClaim](t, c.PVC), got, kubespawnertest.SameObject); diff != "" {
 			t.Errorf("claim %s (-want +got)\n%s", c.ID, diff)

@@ -1,7 +1,9 @@
 package kubespawner
 
 import (
+	"cmp"
 	"encoding/json"
+	"maps"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -9,7 +11,7 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// Keys of a state. The first five are KubeSpawner's; the others are ours and are ignored there.
+// Keys of a state. The first five are KubeSpawner's, which ignores the others.
 const (
 	stateVersion = "kubespawner_version"
 	statePod     = "pod_name"
@@ -17,14 +19,14 @@ const (
 	stateDNS     = "dns_name"
 	statePVC     = "pvc_name"
 	stateSecret  = "secret_name"         // set with internal TLS
-	stateGrace   = "delete_grace_period" // seconds; absent leaves it to the pod, and 1 in a state of the peer
+	stateGrace   = "delete_grace_period" // seconds; absent leaves it to the pod
 	stateKeep    = "keep_stopped_pod"    // delete_stopped_pods was false
-	stateOwn     = "outpost"             // true: this server wrote the state
-	stateUser    = "username"            // set by Restore, with stateServer: the pod must say that it is of this user
+	stateOwn     = "outpost"             // true: not a state of KubeSpawner
+	stateUser    = "username"            // set by Restore, as stateServer is: the pod must say that it is of this user
 	stateServer  = "servername"
 )
 
-// state is what must be known to find and remove a start's objects.
+// State is what must be known to find and remove a start's objects.
 func (o *Objects) State() outpost.State {
 	st := outpost.State{
 		stateVersion: kubespawnerVersion,
@@ -48,7 +50,7 @@ func (o *Objects) State() outpost.State {
 	return st
 }
 
-// stateOf reads the state that a pod carries; what it must hold at least comes from the pod itself.
+// StateOf reads the state that a pod carries; what it must hold at least comes from the pod itself.
 func StateOf(pod *corev1.Pod) outpost.State {
 	var st outpost.State
 	if err := json.Unmarshal([]byte(pod.Annotations[StateKey]), &st); err != nil || st == nil {
@@ -58,74 +60,74 @@ func StateOf(pod *corev1.Pod) outpost.State {
 	return st
 }
 
-// known is a state as this package reads it.
+// ParsedState is a state of an outpost or of KubeSpawner; whatever it lacks, or has with another type, is empty.
 type ParsedState struct {
 	Pod, Namespace, Secret string
-	Grace                  *int64
-	Keep                   bool
+	Grace                  *int64 // seconds; nil leaves it to the pod
+	Keep                   bool   // an ended pod stays
+
+	user, server any // of a state that Restore has worked out
+	restored     bool
 }
 
-// readState reads a state of either server; whatever is missing or of another type is left empty. An empty
-// namespace means the default one.
+// ParseState reads a state; namespace is where its objects are unless it says otherwise.
 func ParseState(st outpost.State, namespace string) ParsedState {
 	text := func(key string) string {
 		s, _ := st[key].(string)
 		return s
 	}
-	k := ParsedState{Pod: text(statePod), Namespace: text(stateNS), Secret: text(stateSecret)}
-	if k.Namespace == "" {
-		k.Namespace = namespace
+	parsed := ParsedState{
+		Pod: text(statePod), Namespace: cmp.Or(text(stateNS), namespace), Secret: text(stateSecret),
+		server: st[stateServer],
 	}
-	k.Keep, _ = st[stateKeep].(bool)
+	parsed.user, parsed.restored = st[stateUser]
+	parsed.Keep, _ = st[stateKeep].(bool)
 	switch n := st[stateGrace].(type) {
 	case int64:
-		k.Grace = &n
+		parsed.Grace = &n
 	case float64: // as it comes back from the database
-		seconds := int64(n)
-		k.Grace = &seconds
+		parsed.Grace = new(int64(n))
 	case json.Number:
 		if seconds, err := n.Int64(); err == nil {
-			k.Grace = &seconds
+			parsed.Grace = &seconds
 		}
 	default:
 		if own, _ := st[stateOwn].(bool); !own {
-			seconds := int64(options.DefaultGracePeriod)
-			k.Grace = &seconds
+			parsed.Grace = new(int64(options.DefaultGracePeriod))
 		}
 	}
-	return k
+	return parsed
 }
 
-// restore returns the state of a stored service. The names are those that the peer has made of the request. What Plan would refuse in it
-// does not matter: wrong options are left out, as the peer did.
+// Matches reports whether a pod of the state's name can be the state's. One that Restore has worked out says whose the
+// pod must be: the name may be taken by another user's.
+func (s ParsedState) Matches(pod *corev1.Pod) bool {
+	return !s.restored || pod.Annotations[UsernameKey] == s.user && pod.Annotations[ServernameKey] == s.server
+}
+
+// Restore returns the state of a stored service. KubeSpawner stores an empty one until a start has finished; it is then
+// worked out from the request, with the names that KubeSpawner gives. What [Builder.Build] would refuse does not
+// matter: wrong options are left out, as KubeSpawner does.
 func (b *Builder) Restore(hub outpost.Hub, svc outpost.Service) outpost.State {
 	sub := b.subjectOf(svc.Name, svc.Body)
-	if ParseState(svc.State, b.outpostNamespace).Pod != "" || sub.User == "" {
+	if ParseState(svc.State, b.namespace).Pod != "" || sub.User == "" {
 		return svc.State
 	}
 	hub.AllowedOptions = []string{"*"}
-	merged, _ := b.mergeOptions(hub, outpost.StartRequest{Key: svc.Key, Flavor: svc.Flavor, Body: svc.Body}, nil, &options.Problems{})
+	r := outpost.StartRequest{Key: svc.Key, Flavor: svc.Flavor, Body: svc.Body}
+	merged, _ := b.mergeOptions(hub, r, nil, &options.Problems{})
 	st, err := options.NewSettings(merged, b.defaults)
 	if err != nil {
 		return svc.State
 	}
 	t := templatesOf(st)
-	t.Exact = true
+	t.KeepLong = true
 	var p options.Problems
 	n, _ := t.resolve(sub, &p)
-	if len(p.List) > 0 {
+	if p.Err() != nil {
 		return svc.State
 	}
 	state := outpost.State{statePod: n.Pod, stateNS: n.Namespace, stateUser: sub.User, stateServer: sub.Server}
-	for key, value := range svc.State {
-		state[key] = value
-	}
+	maps.Copy(state, svc.State)
 	return state
-}
-
-// fits tells whether a pod may be that of a state. One that Restore has worked out says whose the pod must be; the pod of that name may
-// be another's.
-func Fits(pod *corev1.Pod, st outpost.State) bool {
-	user, restored := st[stateUser]
-	return !restored || pod.Annotations[UsernameKey] == user && pod.Annotations[ServernameKey] == st[stateServer]
 }

@@ -8,11 +8,11 @@ import (
 	"github.com/outposts-dev/outposts/server/kubespawner/pyformat"
 )
 
-// fields are the names that a template may use; values are string or int.
+// fields are what a template may use, by name; values are string or int.
 type fields map[string]any
 
-// expand renders a template of KubeSpawner: format, then all hyphens at the end are removed unless the
-// template itself ends with one.
+// expand renders a template as KubeSpawner does: all hyphens at the end are removed unless the template itself ends
+// with one.
 func (f fields) expand(template string) (string, error) {
 	out, err := pyformat.Format(template, f)
 	if err != nil {
@@ -53,4 +53,27 @@ func (f fields) expandAll(path string, v any, p *options.Problems) any {
 // expandMap is expandAll for a map.
 func (f fields) expandMap(path string, m map[string]any, p *options.Problems) map[string]any {
 	return f.expandAll(path, m, p).(map[string]any)
+}
+
+// expandSettings returns the settings with the templates of the pod rendered.
+func (f fields) expandSettings(s options.Settings, p *options.Problems) options.Settings {
+	if s.WorkingDir != nil {
+		s.WorkingDir = f.expandOption("working_dir", *s.WorkingDir, p)
+	}
+	if s.ServiceAccount != nil {
+		s.ServiceAccount = f.expandOption("service_account", *s.ServiceAccount, p)
+	}
+	for option, value := range map[string]*[]any{
+		"volumes": &s.Volumes, "volume_mounts": &s.VolumeMounts,
+		"init_containers": &s.InitContainers, "extra_containers": &s.ExtraContainers,
+	} {
+		*value, _ = f.expandAll(option, *value, p).([]any)
+	}
+	s.ExtraPodConfig = f.expandMap("extra_pod_config", s.ExtraPodConfig, p)
+	return s
+}
+
+func (f fields) expandOption(option, template string, p *options.Problems) *string {
+	out, _ := f.expandAll(option, template, p).(string)
+	return &out
 }

@@ -13,16 +13,16 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
-// A kind checks the value of an option (canonical JSON) and returns it in the one form that the rest of the
-// package reads. The error says what it must be, without the option's name.
+// A kind checks the value of an option (canonical JSON) and returns it in the one form that the rest of the package
+// reads. Its error says what the value must be, without the option's name.
 type kind func(v any) (any, error)
 
-// maxSeconds limits what is given in seconds: a year.
+// maxSeconds bounds options in seconds: a year.
 const maxSeconds = 366 * 24 * 3600
 
 func mustBe(what string, v any) error { return fmt.Errorf("must be %s, not %s", what, typeName(v)) }
 
-// nullable lets null through: not set.
+// nullable accepts null for "not set".
 func nullable(k kind) kind {
 	return func(v any) (any, error) {
 		if v == nil {
@@ -32,19 +32,19 @@ func nullable(k kind) kind {
 	}
 }
 
-// nothing is for options that can only be Python functions.
-func nothing(v any) (any, error) {
+// pythonOnly is for options that can only be Python functions.
+func pythonOnly(v any) (any, error) {
 	if v != nil {
-		return nil, errors.New("can only be a Python function there and is not possible here")
+		return nil, errors.New("must be a Python function, which an outpost cannot call")
 	}
 	return nil, nil
 }
 
-func text(v any) (any, error) {
+func str(v any) (any, error) {
 	if s, ok := v.(string); ok {
 		return s, nil
 	}
-	return nil, mustBe("a text", v)
+	return nil, mustBe("a string", v)
 }
 
 func boolean(v any) (any, error) {
@@ -54,12 +54,12 @@ func boolean(v any) (any, error) {
 	return nil, mustBe("true or false", v)
 }
 
-// integer differs from the peer's, which takes true for 1.
+// integer differs from KubeSpawner's, which takes true for 1.
 func integer(v any) (any, error) {
 	if n, ok := v.(int64); ok {
 		return n, nil
 	}
-	return nil, mustBe("a whole number", v)
+	return nil, mustBe("an integer", v)
 }
 
 func integerIn(low, high int64) kind {
@@ -86,41 +86,18 @@ func folder(v any) (any, error) {
 	s, ok := v.(string)
 	switch {
 	case !ok:
-		return nil, mustBe("a text", v)
+		return nil, mustBe("a string", v)
 	case !strings.HasPrefix(s, "/") || !strings.HasSuffix(s, "/"):
 		return nil, errors.New("must begin and end with /")
 	}
 	return s, nil
 }
 
-// textList takes one text for a list of one; it is never split.
-func textList(v any) (any, error) {
-	if s, ok := v.(string); ok {
-		return []any{s}, nil
+func object(v any) (any, error) {
+	if m, ok := v.(map[string]any); ok {
+		return m, nil
 	}
-	list, ok := v.([]any)
-	if !ok {
-		return nil, mustBe("a list of texts", v)
-	}
-	for i, e := range list {
-		if _, ok := e.(string); !ok {
-			return nil, fmt.Errorf("element %d %w", i, mustBe("a text", e))
-		}
-	}
-	return list, nil
-}
-
-func integerList(v any) (any, error) {
-	list, ok := v.([]any)
-	if !ok {
-		return nil, mustBe("a list of whole numbers", v)
-	}
-	for i, e := range list {
-		if _, ok := e.(int64); !ok {
-			return nil, fmt.Errorf("element %d %w", i, mustBe("a whole number", e))
-		}
-	}
-	return list, nil
+	return nil, mustBe("an object", v)
 }
 
 func mapping(v any) (any, error) {
@@ -130,81 +107,112 @@ func mapping(v any) (any, error) {
 	return nil, mustBe("a map", v)
 }
 
-// textMap is for labels, annotations and selectors.
-func textMap(v any) (any, error) {
-	m, ok := v.(map[string]any)
-	if !ok {
-		return nil, mustBe("a map", v)
-	}
-	for _, k := range slices.Sorted(maps.Keys(m)) {
-		if _, ok := m[k].(string); !ok {
-			return nil, fmt.Errorf("the value of %q %w", k, mustBe("a text", m[k]))
+// listOf is a list of elements of one kind; plural names them.
+func listOf(plural string, element kind) kind {
+	return func(v any) (any, error) {
+		list, ok := v.([]any)
+		if !ok {
+			return nil, mustBe("a list of "+plural, v)
 		}
+		out := make([]any, len(list))
+		for i, e := range list {
+			checked, err := element(e)
+			if err != nil {
+				return nil, fmt.Errorf("element %d %w", i, err)
+			}
+			out[i] = checked
+		}
+		return out, nil
 	}
-	return m, nil
 }
 
-// environment takes texts, EnvVar objects, and null for a variable without a value.
-func environment(v any) (any, error) {
-	m, ok := v.(map[string]any)
-	if !ok {
-		return nil, mustBe("a map", v)
-	}
-	for _, k := range slices.Sorted(maps.Keys(m)) {
-		switch m[k].(type) {
-		case string, map[string]any, nil:
-		default:
-			return nil, fmt.Errorf("the value of %q %w", k, mustBe("a text or an object", m[k]))
+// mapOf is a map whose values are of one kind.
+func mapOf(value kind) kind {
+	return func(v any) (any, error) {
+		m, err := mapping(v)
+		if err != nil {
+			return nil, err
 		}
+		out := map[string]any{}
+		for _, name := range slices.Sorted(maps.Keys(m.(map[string]any))) {
+			if out[name], err = value(m.(map[string]any)[name]); err != nil {
+				return nil, fmt.Errorf("the value of %q %w", name, err)
+			}
+		}
+		return out, nil
 	}
-	return m, nil
 }
 
-// pullSecrets takes names and {name: ...}, or one name.
-func pullSecrets(v any) (any, error) {
-	if s, ok := v.(string); ok {
-		v = []any{s}
-	}
-	list, ok := v.([]any)
-	if !ok {
-		return nil, mustBe("a list of names", v)
-	}
-	out := make([]any, 0, len(list))
-	for i, e := range list {
-		switch e := e.(type) {
-		case string:
-			out = append(out, map[string]any{"name": e})
-		case map[string]any:
-			out = append(out, e)
-		default:
-			return nil, fmt.Errorf("element %d %w", i, mustBe("a name or {name: ...}", e))
+// oneOrMore takes a single string for a list of one; it is never split.
+func oneOrMore(list kind) kind {
+	return func(v any) (any, error) {
+		if s, ok := v.(string); ok {
+			v = []any{s}
 		}
+		return list(v)
 	}
-	return out, nil
 }
 
-// objectList takes a list of objects, or a map of them of which the values count, in the order of its keys. A
-// map stays a map until all layers are merged.
-func objectList(v any) (any, error) {
-	var elements []any
+var (
+	stringList  = oneOrMore(listOf("strings", str))
+	integerList = listOf("integers", integer)
+	pullSecrets = oneOrMore(listOf("names", pullSecret))
+	stringMap   = mapOf(str) // for labels, annotations and selectors
+	environment = mapOf(variable)
+	quantities  = mapOf(quantity)
+)
+
+// variable is a string, an EnvVar object, or null for a variable without a value.
+func variable(v any) (any, error) {
+	switch v.(type) {
+	case string, map[string]any, nil:
+		return v, nil
+	}
+	return nil, mustBe("a string or an object", v)
+}
+
+// pullSecret is a name or {name: ...}.
+func pullSecret(v any) (any, error) {
 	switch v := v.(type) {
-	case []any:
-		elements = v
+	case string:
+		return map[string]any{"name": v}, nil
 	case map[string]any:
-		elements = sortedValues(v)
+		return v, nil
+	}
+	return nil, mustBe("a name or {name: ...}", v)
+}
+
+// quantity is a Kubernetes quantity, as a string or a number.
+func quantity(v any) (any, error) {
+	q := fmt.Sprint(v)
+	switch n := v.(type) {
+	case string, int64:
+	case float64:
+		q = strconv.FormatFloat(n, 'f', -1, 64)
 	default:
+		return nil, mustBe("a quantity", v)
+	}
+	if _, err := resource.ParseQuantity(q); err != nil {
+		return nil, errors.New("must be a quantity such as 2, 500m or 4Gi")
+	}
+	return q, nil
+}
+
+// objectList is a list of objects, or a map of them whose values form the list, in the order of its keys. A map stays
+// a map until all layers are merged.
+func objectList(v any) (any, error) {
+	list := v
+	if m, ok := v.(map[string]any); ok {
+		list = sortedValues(m)
+	}
+	if _, ok := list.([]any); !ok {
 		return nil, mustBe("a list or a map of objects", v)
 	}
-	for i, e := range elements {
-		if _, ok := e.(map[string]any); !ok {
-			return nil, fmt.Errorf("element %d %w", i, mustBe("an object", e))
-		}
+	if _, err := listOf("objects", object)(list); err != nil {
+		return nil, err
 	}
 	return v, nil
 }
-
-// profileList is objectList; what is inside is checked where profiles are read.
-func profileList(v any) (any, error) { return objectList(v) }
 
 // sortedValues returns the values of m by plain string order of the keys, so "10" comes before "9".
 func sortedValues(m map[string]any) []any {
@@ -215,33 +223,9 @@ func sortedValues(m map[string]any) []any {
 	return out
 }
 
-// quantities takes Kubernetes quantities, as text or number.
-func quantities(v any) (any, error) {
-	m, ok := v.(map[string]any)
-	if !ok {
-		return nil, mustBe("a map", v)
-	}
-	out := make(map[string]any, len(m))
-	for _, k := range slices.Sorted(maps.Keys(m)) {
-		q := fmt.Sprint(m[k])
-		switch n := m[k].(type) {
-		case string, int64:
-		case float64:
-			q = strconv.FormatFloat(n, 'f', -1, 64)
-		default:
-			return nil, fmt.Errorf("the value of %q %w", k, mustBe("a quantity", m[k]))
-		}
-		if _, err := resource.ParseQuantity(q); err != nil {
-			return nil, fmt.Errorf("the value of %q must be a quantity such as 2 or 500m or 4Gi", k)
-		}
-		out[k] = q
-	}
-	return out, nil
-}
+var cpuPattern = regexp.MustCompile(`^[0-9]{1,9}(\.[0-9]{1,9})?m?$`)
 
-var cpuText = regexp.MustCompile(`^[0-9]{1,9}(\.[0-9]{1,9})?m?$`)
-
-// cpu takes cores as a number and, unlike the peer, as a quantity: "500m", "2". Null and 0 are not set.
+// cpu is a number of cores or, unlike KubeSpawner's, a quantity: "500m", "2". Null and 0 are not set.
 func cpu(v any) (any, error) {
 	var cores float64
 	switch n := v.(type) {
@@ -250,11 +234,11 @@ func cpu(v any) (any, error) {
 	case float64:
 		cores = n
 	case string:
-		if !cpuText.MatchString(n) {
+		if !cpuPattern.MatchString(n) {
 			return nil, errors.New(`must be a number of cores such as 1.5 or "500m"`)
 		}
 		digits, milli := strings.CutSuffix(n, "m")
-		cores, _ = strconv.ParseFloat(digits, 64) // the pattern leaves nothing that can fail
+		cores, _ = strconv.ParseFloat(digits, 64) // what the pattern matches parses
 		if milli {
 			cores /= 1000
 		}
@@ -262,16 +246,16 @@ func cpu(v any) (any, error) {
 		return nil, mustBe("a number of cores", v)
 	}
 	if cores < 0 || cores > math.MaxInt32 {
-		return nil, errors.New("must be a number of cores that is not negative")
+		return nil, errors.New("must be a number of cores, 0 or more")
 	}
 	return cores, nil
 }
 
-var memoryText = regexp.MustCompile(`^([0-9]{1,18}(?:\.[0-9]{1,9})?)([KMGTPE]i|[KMGT])$`)
+var memoryPattern = regexp.MustCompile(`^([0-9]{1,18}(?:\.[0-9]{1,9})?)([KMGTPE]i|[KMGT])$`)
 
-// memory takes bytes as a number and texts with K, M, G or T, all powers of 1024, and unlike the peer
-// Kubernetes' binary suffixes: "1Gi". Texts without a suffix and with others ("512", "1k", "1GB") stay refused,
-// because people mean different things by them; so are the peer's "1 G", "-1G" and "1e3M".
+// memory is a number of bytes or a string with K, M, G or T, all powers of 1024, or, unlike KubeSpawner's, with one of
+// Kubernetes' binary suffixes: "1Gi". Strings without a suffix or with another one ("512", "1k", "1GB") are refused,
+// because people mean different things by them; so are KubeSpawner's "1 G", "-1G" and "1e3M".
 func memory(v any) (any, error) {
 	var bytes float64
 	switch n := v.(type) {
@@ -283,14 +267,14 @@ func memory(v any) (any, error) {
 	case float64:
 		bytes = n
 	case string:
-		m := memoryText.FindStringSubmatch(n)
+		m := memoryPattern.FindStringSubmatch(n)
 		if m == nil {
-			return nil, errors.New(`must be bytes as a number, or a text such as "512M", "1.5G" or "2Gi"`)
+			return nil, errors.New(`must be a number of bytes or a string such as "512M", "1.5G" or "2Gi"`)
 		}
-		bytes, _ = strconv.ParseFloat(m[1], 64) // the pattern leaves nothing that can fail
+		bytes, _ = strconv.ParseFloat(m[1], 64) // what the pattern matches parses
 		bytes *= math.Pow(1024, float64(1+strings.IndexByte("KMGTPE", m[2][0])))
 	default:
-		return nil, mustBe("bytes or a text", v)
+		return nil, mustBe("a number of bytes or a string", v)
 	}
 	if bytes < 0 || bytes >= math.MaxInt64 || math.IsNaN(bytes) {
 		return nil, errors.New("is out of range")

@@ -6,7 +6,7 @@ import (
 	"github.com/outposts-dev/outposts/server/kubespawner/kubespawnertest"
 )
 
-func TestMemoryIsReadAsThePeerDoes(t *testing.T) {
+func TestMemoryIsReadAsByKubeSpawner(t *testing.T) {
 	var v struct {
 		Memory []struct {
 			Value any    `json:"value"`

@@ -1,4 +1,5 @@
-// Package options reads KubeSpawner's options: what an operator, a flavor, a profile or a hub may set, checked and merged.
+// Package options reads KubeSpawner's options: what an operator, a flavor, a profile or a hub may set, checked and
+// merged.
 package options
 
 import (
@@ -7,47 +8,54 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-
-	"github.com/outposts-dev/outposts/server/outpost"
 )
 
 // An option is one name that an operator, a flavor, a profile or (if allowed) a hub may set.
 type option struct {
-	name string
-	kind kind
-	// idle options are known and have no effect here: they act inside a hub, configure the peer's API client,
-	// or are Python functions.
+	name    string
+	kind    kind // nil accepts anything
+	initial any  // the default; nil is empty, false, 0 or null, whichever the setting's type has
+	list    bool // a list that may be written as a map: its values form the list, in the order of its keys
+	// idle options are known and have no effect here: they act inside a hub, configure KubeSpawner's own API client, or
+	// are Python functions.
 	idle bool
 }
 
-// optionTable lists KubeSpawner 7.1's options (contract: options.json), then ours.
-var optionTable = []option{
-	{name: "image", kind: text},
-	{name: "image_pull_policy", kind: nullable(text)},
+// table lists KubeSpawner 7.1's options, then ours. Each that has an effect is a field of [Settings] too. The defaults
+// are KubeSpawner's, but for three: a request to Kubernetes may take 10 s, not 3, because admission webhooks are slow;
+// the namespace and start_timeout are those of the outpost (see [Defaults]).
+var table = []option{
+	{name: "image", kind: str, initial: "quay.io/jupyterhub/singleuser:latest"},
+	{name: "image_pull_policy", kind: nullable(str)},
 	{name: "image_pull_secrets", kind: pullSecrets},
-	{name: "namespace", kind: text},
-	{name: "pod_name_template", kind: text},
-	{name: "dns_name_template", kind: text},
-	{name: "pvc_name_template", kind: text},
-	{name: "secret_name_template", kind: text},
-	{name: "slug_scheme", kind: oneOf(SchemeSafe, SchemeEscape, SchemeClient)},
-	{name: "component_label", kind: text},
-	{name: "common_labels", kind: textMap},
-	{name: "extra_labels", kind: textMap},
-	{name: "extra_annotations", kind: textMap},
+	{name: "namespace", kind: str},
+	{name: "pod_name_template", kind: str, initial: "jupyter-{user_server}"},
+	{name: "dns_name_template", kind: str, initial: "{name}.{namespace}.svc.cluster.local"},
+	{name: "pvc_name_template", kind: str, initial: "claim-{user_server}"},
+	{name: "secret_name_template", kind: str, initial: "{pod_name}"},
+	{name: "slug_scheme", kind: oneOf(SchemeSafe, SchemeEscape, SchemeClient), initial: SchemeSafe},
+	{name: "component_label", kind: str, initial: "singleuser-server"},
+	{name: "common_labels", kind: stringMap, initial: map[string]any{
+		"app.kubernetes.io/name":       "jupyterhub",
+		"app.kubernetes.io/managed-by": "kubespawner",
+		"app":                          "jupyterhub",
+		"heritage":                     "jupyterhub",
+	}},
+	{name: "extra_labels", kind: stringMap},
+	{name: "extra_annotations", kind: stringMap},
 	{name: "enable_user_namespaces", kind: boolean},
-	{name: "user_namespace_template", kind: text},
-	{name: "user_namespace_labels", kind: textMap},
-	{name: "user_namespace_annotations", kind: textMap},
-	{name: "cmd", kind: nullable(textList)},
-	{name: "args", kind: textList},
+	{name: "user_namespace_template", kind: str, initial: "{hubnamespace}-{username}"},
+	{name: "user_namespace_labels", kind: stringMap},
+	{name: "user_namespace_annotations", kind: stringMap},
+	{name: "cmd", kind: nullable(stringList)},
+	{name: "args", kind: stringList},
 	{name: "port", kind: integerIn(0, 65535)},
-	{name: "ip", kind: text},
-	{name: "working_dir", kind: nullable(text)},
+	{name: "ip", kind: str, initial: "0.0.0.0"},
+	{name: "working_dir", kind: nullable(str)},
 	{name: "environment", kind: environment},
-	{name: "env_keep", kind: textList},
-	{name: "default_url", kind: text},
-	{name: "notebook_dir", kind: text},
+	{name: "env_keep", kind: stringList},
+	{name: "default_url", kind: str},
+	{name: "notebook_dir", kind: str},
 	{name: "debug", kind: boolean},
 	{name: "disable_user_config", kind: boolean},
 	{name: "lifecycle_hooks", kind: mapping},
@@ -57,16 +65,16 @@ var optionTable = []option{
 	{name: "mem_guarantee", kind: nullable(memory)},
 	{name: "extra_resource_limits", kind: quantities},
 	{name: "extra_resource_guarantees", kind: quantities},
-	{name: "volumes", kind: objectList},
-	{name: "volume_mounts", kind: objectList},
+	{name: "volumes", kind: objectList, list: true},
+	{name: "volume_mounts", kind: objectList, list: true},
 	{name: "storage_pvc_ensure", kind: boolean},
-	{name: "storage_capacity", kind: nullable(text)},
-	{name: "storage_class", kind: nullable(text)},
-	{name: "storage_access_modes", kind: textList},
+	{name: "storage_capacity", kind: nullable(str)},
+	{name: "storage_class", kind: nullable(str)},
+	{name: "storage_access_modes", kind: stringList, initial: []any{"ReadWriteOnce"}},
 	{name: "storage_selector", kind: mapping},
-	{name: "storage_extra_labels", kind: textMap},
-	{name: "storage_extra_annotations", kind: textMap},
-	{name: "delete_pvc", kind: boolean, idle: true}, // no call of the protocol removes a user for ever
+	{name: "storage_extra_labels", kind: stringMap},
+	{name: "storage_extra_annotations", kind: stringMap},
+	{name: "delete_pvc", kind: boolean, idle: true}, // no request of the protocol removes a user for good
 	{name: "remember_pvc_name", kind: boolean, idle: true},
 	{name: "handle_legacy_names", kind: boolean, idle: true},
 	{name: "uid", kind: nullable(integer)},
@@ -74,38 +82,38 @@ var optionTable = []option{
 	{name: "fs_gid", kind: nullable(integer)},
 	{name: "supplemental_gids", kind: integerList},
 	{name: "privileged", kind: boolean},
-	{name: "allow_privilege_escalation", kind: nullable(boolean)},
+	{name: "allow_privilege_escalation", kind: nullable(boolean), initial: false},
 	{name: "container_security_context", kind: mapping},
 	{name: "pod_security_context", kind: mapping},
-	{name: "service_account", kind: nullable(text)},
+	{name: "service_account", kind: nullable(str)},
 	{name: "automount_service_account_token", kind: nullable(boolean)},
-	{name: "node_selector", kind: textMap},
-	{name: "tolerations", kind: objectList},
-	{name: "node_affinity_preferred", kind: objectList},
-	{name: "node_affinity_required", kind: objectList},
-	{name: "pod_affinity_preferred", kind: objectList},
-	{name: "pod_affinity_required", kind: objectList},
-	{name: "pod_anti_affinity_preferred", kind: objectList},
-	{name: "pod_anti_affinity_required", kind: objectList},
-	{name: "priority_class_name", kind: text},
-	{name: "scheduler_name", kind: nullable(text)},
-	{name: "init_containers", kind: objectList},
-	{name: "extra_containers", kind: objectList},
+	{name: "node_selector", kind: stringMap},
+	{name: "tolerations", kind: objectList, list: true},
+	{name: "node_affinity_preferred", kind: objectList, list: true},
+	{name: "node_affinity_required", kind: objectList, list: true},
+	{name: "pod_affinity_preferred", kind: objectList, list: true},
+	{name: "pod_affinity_required", kind: objectList, list: true},
+	{name: "pod_anti_affinity_preferred", kind: objectList, list: true},
+	{name: "pod_anti_affinity_required", kind: objectList, list: true},
+	{name: "priority_class_name", kind: str},
+	{name: "scheduler_name", kind: nullable(str)},
+	{name: "init_containers", kind: objectList, list: true},
+	{name: "extra_containers", kind: objectList, list: true},
 	{name: "extra_container_config", kind: mapping},
 	{name: "extra_pod_config", kind: mapping},
 	{name: "services_enabled", kind: boolean},
-	{name: "pod_connect_ip", kind: text},
-	{name: "secret_mount_path", kind: folder},
-	{name: "start_timeout", kind: integerIn(1, maxSeconds)},
+	{name: "pod_connect_ip", kind: str},
+	{name: "secret_mount_path", kind: folder, initial: "/etc/jupyterhub/ssl/"},
+	{name: "start_timeout", kind: integerIn(1, maxSeconds), initial: int64(60)},
 	{name: "delete_grace_period", kind: integerIn(0, maxSeconds)},
-	{name: "delete_stopped_pods", kind: boolean},
-	{name: "events_enabled", kind: boolean},
-	{name: "slow_spawn_message_threshold", kind: integerIn(0, maxSeconds)},
-	{name: "slow_spawn_message_frequency", kind: integerIn(1, maxSeconds)},
-	{name: "slow_spawn_message", kind: text},
-	{name: "k8s_api_request_timeout", kind: integerIn(1, maxSeconds)},
-	{name: "k8s_api_request_retry_timeout", kind: integerIn(1, maxSeconds)},
-	{name: "profile_list", kind: profileList},
+	{name: "delete_stopped_pods", kind: boolean, initial: true},
+	{name: "events_enabled", kind: boolean, initial: true},
+	{name: "slow_spawn_message_threshold", kind: integerIn(0, maxSeconds), initial: int64(60)},
+	{name: "slow_spawn_message_frequency", kind: integerIn(1, maxSeconds), initial: int64(5)},
+	{name: "slow_spawn_message", kind: str, initial: "The server is still starting after {seconds} seconds."},
+	{name: "k8s_api_request_timeout", kind: integerIn(1, maxSeconds), initial: int64(10)},
+	{name: "k8s_api_request_retry_timeout", kind: integerIn(1, maxSeconds), initial: int64(30)},
+	{name: "profile_list", kind: objectList},
 
 	{name: "k8s_api_host", idle: true},
 	{name: "k8s_api_ssl_ca_cert", idle: true},
@@ -113,9 +121,9 @@ var optionTable = []option{
 	{name: "k8s_api_threadpool_workers", idle: true},
 	{name: "profile_form_template", idle: true},
 	{name: "additional_profile_form_template_paths", idle: true},
-	{name: "modify_pod_hook", kind: nothing, idle: true}, // pod_overlay instead
-	{name: "after_pod_created_hook", kind: nothing, idle: true},
-	{name: "get_pod_url", kind: nothing, idle: true},
+	{name: "modify_pod_hook", kind: pythonOnly, idle: true}, // pod_overlay does that
+	{name: "after_pod_created_hook", kind: pythonOnly, idle: true},
+	{name: "get_pod_url", kind: pythonOnly, idle: true},
 	{name: "pre_spawn_hook", idle: true},
 	{name: "post_stop_hook", idle: true},
 	{name: "auth_state_hook", idle: true},
@@ -137,22 +145,22 @@ var optionTable = []option{
 	{name: "ssl_alt_names", idle: true},
 	{name: "ssl_alt_names_include_local", idle: true},
 
-	{name: "internal_ssl", kind: nullable(boolean)},            // an attribute of the peer; the client always sends it
-	{name: "ready_containers", kind: oneOf("notebook", "all")}, // ours: whose readiness ends a start
-	{name: "pod_overlay", kind: mapping},                       // ours: strategic merge patch on the finished pod
+	{name: "internal_ssl", kind: nullable(boolean)}, // no option of KubeSpawner; the hub's client always sends it
+	{name: "ready_containers", kind: oneOf(ReadyNotebook, ReadyAll), initial: ReadyNotebook},
+	{name: "pod_overlay", kind: mapping}, // a strategic merge patch on the finished pod
 }
 
-// options is optionTable by name.
+// byName is table by name.
 var byName = func() map[string]option {
-	m := make(map[string]option, len(optionTable))
-	for _, o := range optionTable {
+	m := make(map[string]option, len(table))
+	for _, o := range table {
 		m[o.name] = o
 	}
 	return m
 }()
 
-// oldNames are names of earlier KubeSpawners. Only image_spec is still taken; the others are named in the
-// error together with what to write.
+// oldNames are names of earlier KubeSpawners. Only image_spec is still accepted; for the others the error says what to
+// use instead.
 var oldNames = map[string]string{
 	"image_spec":                            "image",
 	"singleuser_image_spec":                 "image",
@@ -180,25 +188,22 @@ var oldNames = map[string]string{
 	"singleuser_allow_privilege_escalation": "allow_privilege_escalation",
 }
 
-// CheckOptions reports every wrong or unknown option among values at once, each by its name; nil if there is
-// none. It is for the operator's configuration; Plan checks again what flavors, hubs and profiles add.
+// Check reports every wrong or unknown option among values at once, each by its name, as KindInvalid; nil if there is
+// none. It is for the operator's configuration; what flavors, hubs and profiles add is checked with each start.
 func Check(values map[string]any) error {
 	var p Problems
 	checked := CheckLayer(values, &p)
 	if list, ok := checked["profile_list"]; ok {
 		checkProfiles(list, &p)
 	}
-	if text := p.String(); text != "" {
-		return outpost.Errorf(outpost.KindInvalid, "%s", text)
-	}
-	return nil
+	return p.Err()
 }
 
-// checkLayer returns values with each option brought into its one form; wrong ones are noted and left out.
+// CheckLayer returns values, decoded JSON or YAML, with each option in its one form; wrong ones are noted and left out.
 func CheckLayer(values map[string]any, p *Problems) map[string]any {
 	plain, err := canonical(values)
 	if err != nil {
-		p.Addf("options", "not data: %v", err)
+		p.Addf("options", "cannot be written as JSON: %v", err)
 		return nil
 	}
 	out := make(map[string]any, len(plain))
@@ -213,11 +218,10 @@ func CheckLayer(values map[string]any, p *Problems) map[string]any {
 		o, known := byName[name]
 		switch {
 		case !known && oldNames[name] != "":
-			p.Addf(name, "this name is no longer used; write %s", oldNames[name])
+			p.Addf(name, "renamed; use %s", oldNames[name])
 		case !known:
-			p.Addf(name, "no such option")
-		case o.kind == nil:
-		default:
+			p.Addf(name, "unknown option")
+		case o.kind != nil:
 			checked, err := o.kind(value)
 			if err != nil {
 				p.Addf(name, "%v", err)
@@ -229,7 +233,7 @@ func CheckLayer(values map[string]any, p *Problems) map[string]any {
 	return out
 }
 
-// canonical brings values from YAML or JSON into decoded JSON with int64 where a number is whole.
+// canonical turns values from YAML or JSON into decoded JSON with int64 for integers.
 func canonical(values map[string]any) (map[string]any, error) {
 	data, err := json.Marshal(values)
 	if err != nil {
@@ -268,7 +272,7 @@ func numbers(v any) any {
 	return v
 }
 
-// mergeLayer puts over on top of base: maps are merged one level deep, anything else is replaced.
+// MergeLayer puts over on top of base: maps are merged one level deep, anything else is replaced.
 func MergeLayer(base, over map[string]any) map[string]any {
 	out := maps.Clone(base)
 	if out == nil {
@@ -287,7 +291,7 @@ func MergeLayer(base, over map[string]any) map[string]any {
 	return out
 }
 
-// asValues decodes the raw values of misc or user options; a value that is not JSON is a problem.
+// Decode reads the raw values of misc or user options; one that is not JSON is noted.
 func Decode(raw map[string]json.RawMessage, p *Problems) map[string]any {
 	out := make(map[string]any, len(raw))
 	for name, data := range raw {
@@ -295,7 +299,7 @@ func Decode(raw map[string]json.RawMessage, p *Problems) map[string]any {
 		dec.UseNumber()
 		var v any
 		if err := dec.Decode(&v); err != nil {
-			p.Addf(name, "is not JSON")
+			p.Addf(name, "not JSON")
 			continue
 		}
 		out[name] = numbers(v)
@@ -303,7 +307,7 @@ func Decode(raw map[string]json.RawMessage, p *Problems) map[string]any {
 	return out
 }
 
-// typeName says what kind of JSON v is, for messages.
+// typeName names the JSON type of v for messages.
 func typeName(v any) string {
 	switch v.(type) {
 	case nil:
@@ -311,9 +315,9 @@ func typeName(v any) string {
 	case bool:
 		return "true or false"
 	case string:
-		return "a text"
+		return "a string"
 	case int64:
-		return "a whole number"
+		return "an integer"
 	case float64:
 		return "a number"
 	case []any:

@@ -25,27 +25,27 @@ type optionVectors struct {
 	Broken []string `json:"documented_but_broken_aliases"`
 }
 
-// samples are values of the kinds that the peer's options were tried with.
+// samples are values of the kinds that KubeSpawner's options were tried with.
 var samples = map[string]any{
 	"null": nil, "bool": true, "int": 3, "float": 1.5, "string": "x", "numeric string": "3", "memory string": "1G",
 	"list of strings": []any{"x"}, "list of objects": []any{map[string]any{"name": "x"}}, "object": map[string]any{"name": "x"},
 }
 
-func TestOptionsTakeWhatThePeerTakes(t *testing.T) {
+func TestOptionsAcceptWhatKubeSpawnerAccepts(t *testing.T) {
 	var v optionVectors
 	kubespawnertest.Load(t, "options", &v)
 	if len(v.Options) < 113 {
 		t.Fatalf("only %d options", len(v.Options))
 	}
-	// What is taken there and refused here, and the other way round, by option or for all.
+	// What KubeSpawner accepts and an outpost refuses, and the other way round.
 	stricter := func(name, kind string, number bool) bool {
 		switch {
 		case kind == "bool" && number: // true is not a number
 			return true
-		case kind == "list of strings" && objectLists[name], kind == "list of objects" && slices.Contains([]string{
+		case kind == "list of strings" && byName[name].list, kind == "list of objects" && slices.Contains([]string{
 			"env_keep", "storage_access_modes", "supplemental_gids", "image_pull_secrets",
 		}, name):
-			return true // the peer finds out when it makes the pod
+			return true // KubeSpawner finds out when it makes the pod
 		case name == "supplemental_gids" && kind == "list of strings":
 			return true
 		case name == "secret_mount_path":
@@ -74,7 +74,7 @@ func TestOptionsTakeWhatThePeerTakes(t *testing.T) {
 		}
 		for kind, value := range samples {
 			switch object := any(map[string]any{"k": samples["object"]}); {
-			case kind == "object" && (objectLists[o.Name] || o.Name == "profile_list"):
+			case kind == "object" && (byName[o.Name].list || o.Name == "profile_list"):
 				value = object
 			case kind == "object" && strings.HasPrefix(o.Name, "extra_resource_"):
 				value = map[string]any{"nvidia.com/gpu": 1}
@@ -84,13 +84,13 @@ func TestOptionsTakeWhatThePeerTakes(t *testing.T) {
 			case accepts && err != nil && !stricter(o.Name, kind, slices.Contains(o.Accepts, "int")):
 				t.Errorf("%s refuses %s: %v", o.Name, kind, err)
 			case !accepts && err == nil && !kinder(o.Name, kind):
-				t.Errorf("%s takes %s, the peer does not", o.Name, kind)
+				t.Errorf("%s accepts %s, KubeSpawner does not", o.Name, kind)
 			}
 		}
 	}
 	for _, alias := range v.Aliases {
 		if oldNames[alias.Old] != alias.New {
-			t.Errorf("old name %s is for %s, want %s", alias.Old, oldNames[alias.Old], alias.New)
+			t.Errorf("old name %s means %s, want %s", alias.Old, oldNames[alias.Old], alias.New)
 		}
 	}
 	for _, name := range v.Broken {
@@ -100,18 +100,18 @@ func TestOptionsTakeWhatThePeerTakes(t *testing.T) {
 	}
 }
 
-func TestDefaultsAreThePeers(t *testing.T) {
+func TestDefaultsAreKubeSpawners(t *testing.T) {
 	var v optionVectors
 	kubespawnertest.Load(t, "options", &v)
-	s, err := NewSettings(nil, Defaults("jhub"))
+	s, err := NewSettings(nil, Defaults("jhub", 0))
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := settingsAsOptions(t, s)
 	differs := []string{
-		"namespace", "k8s_api_request_timeout", "slow_spawn_message", // see defaults
+		"namespace", "k8s_api_request_timeout", "slow_spawn_message", // see table
 		"port",                // taken from the hub's URL, 8888 without one
-		"delete_grace_period", // see gracePeriod
+		"delete_grace_period", // see GracePeriod
 	}
 	for _, o := range v.Options {
 		have, has := got[o.Name]
@@ -124,25 +124,25 @@ func TestDefaultsAreThePeers(t *testing.T) {
 			t.Fatal(err1, err2)
 		}
 		if string(a) != string(b) && !bothEmpty(have, o.Default) {
-			t.Errorf("%s is %s, the peer's is %s", o.Name, a, b)
+			t.Errorf("%s is %s, KubeSpawner's is %s", o.Name, a, b)
 		}
 	}
 }
 
-func TestEveryWrongOptionIsNamedAtOnce(t *testing.T) {
+func TestCheckNamesEveryWrongOption(t *testing.T) {
 	err := Check(map[string]any{
 		"image": 5, "cpu_limit": "lots", "singleuser_uid": 1000, "no_such": true, "volumes": "x", "port": 70000,
 		"common_labels": map[string]any{"a": 1}, "secret_mount_path": "/etc", "modify_pod_hook": "def f(): pass",
 		"mem_limit": "512", "uid": true, "image_pull_secrets": []any{1},
 	})
-	const want = `common_labels: the value of "a" must be a text, not a whole number; ` +
-		`cpu_limit: must be a number of cores such as 1.5 or "500m"; image: must be a text, not a whole number; ` +
-		`image_pull_secrets: element 0 must be a name or {name: ...}, not a whole number; ` +
-		`mem_limit: must be bytes as a number, or a text such as "512M", "1.5G" or "2Gi"; ` +
-		`modify_pod_hook: can only be a Python function there and is not possible here; no_such: no such option; ` +
+	const want = `common_labels: the value of "a" must be a string, not an integer; ` +
+		`cpu_limit: must be a number of cores such as 1.5 or "500m"; image: must be a string, not an integer; ` +
+		`image_pull_secrets: element 0 must be a name or {name: ...}, not an integer; ` +
+		`mem_limit: must be a number of bytes or a string such as "512M", "1.5G" or "2Gi"; ` +
+		`modify_pod_hook: must be a Python function, which an outpost cannot call; no_such: unknown option; ` +
 		`port: must be from 0 to 65535; secret_mount_path: must begin and end with /; ` +
-		`singleuser_uid: this name is no longer used; write uid; uid: must be a whole number, not true or false; ` +
-		`volumes: must be a list or a map of objects, not a text`
+		`singleuser_uid: renamed; use uid; uid: must be an integer, not true or false; ` +
+		`volumes: must be a list or a map of objects, not a string`
 	if err == nil || err.Error() != want || outpost.KindOf(err) != outpost.KindInvalid {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}

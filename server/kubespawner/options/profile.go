@@ -16,29 +16,25 @@ type profile struct {
 	slug     string
 	override map[string]any
 	options  []profileOption // in the order of their names: JSON objects have no other
-	isFirst  bool            // chosen when the request names none
+	initial  bool            // chosen when the request names none
 }
 
-// profileOption is one choice that a profile offers.
+// profileOption is one question that a profile asks.
 type profileOption struct {
-	name    string
-	choices map[string]profileChoice
-	first   string // chosen when the request names none; empty without choices
-	other   *unlistedChoice
-}
-
-type profileChoice struct {
-	override map[string]any
+	name     string
+	choices  map[string]map[string]any // overrides, by the name of the choice
+	initial  string                    // chosen when the request names none; empty without choices
+	unlisted *unlistedChoice
 }
 
 // unlistedChoice lets a user write a value of their own.
 type unlistedChoice struct {
-	pattern  *regexp.Regexp // nil accepts any text
+	pattern  *regexp.Regexp // nil accepts any value
 	message  string
 	override map[string]any
 }
 
-// unlistedSuffix is the suffix of a user option that carries a text of the user's own.
+// unlistedSuffix ends the name of a user option that carries a value of the user's own.
 const unlistedSuffix = "--unlisted-choice"
 
 // checkProfiles notes everything that is wrong in a profile list, overrides included.
@@ -54,16 +50,17 @@ func checkProfiles(list any, p *Problems) {
 		check(pr.override)
 		for _, o := range pr.options {
 			for _, c := range o.choices {
-				check(c.override)
+				check(c)
 			}
-			if o.other != nil {
-				check(fixedPart(o.other.override))
+			if o.unlisted != nil {
+				check(fixedPart(o.unlisted.override))
 			}
 		}
 	}
 }
 
-// checkOverride checks the values of an override as options; null is always allowed inside maps, where it removes a key.
+// checkOverride checks the values of an override as options; null is always allowed inside maps, where it removes a
+// key.
 func checkOverride(override map[string]any, p *Problems) map[string]any {
 	clean := make(map[string]any, len(override))
 	for name, value := range override {
@@ -95,7 +92,7 @@ func withNulls(checked, original any) any {
 	return out
 }
 
-// fixedPart leaves out the values that only a user's text completes.
+// fixedPart leaves out the values that a user's own value completes.
 func fixedPart(override map[string]any) map[string]any {
 	out := maps.Clone(override)
 	maps.DeleteFunc(out, func(_ string, v any) bool { return !reflect.DeepEqual(substitute(v, ""), v) })
@@ -154,14 +151,14 @@ func readProfiles(list any, p *Problems) []profile {
 		out = append(out, pr)
 	}
 	if len(out) > 0 {
-		out[max(marked, 0)].isFirst = true
+		out[max(marked, 0)].initial = true
 	}
 	return out
 }
 
 // readOption reads one entry of profile_options.
 func readOption(name string, m map[string]any, path string, p *Problems) profileOption {
-	o := profileOption{name: name, choices: map[string]profileChoice{}}
+	o := profileOption{name: name, choices: map[string]map[string]any{}}
 	choices := objectOf(m, "choices", path, p)
 	for _, key := range slices.Sorted(maps.Keys(choices)) {
 		c, ok := choices[key].(map[string]any)
@@ -169,21 +166,21 @@ func readOption(name string, m map[string]any, path string, p *Problems) profile
 			p.Addf(path+"."+key, "must be an object")
 			continue
 		}
-		o.choices[key] = profileChoice{override: objectOf(c, "kubespawner_override", path+"."+key, p)}
-		if isDefault, _ := c["default"].(bool); isDefault || o.first == "" {
-			o.first = key
+		o.choices[key] = objectOf(c, "kubespawner_override", path+"."+key, p)
+		if isDefault, _ := c["default"].(bool); isDefault || o.initial == "" {
+			o.initial = key
 		}
 	}
 	unlisted := objectOf(m, "unlisted_choice", path, p)
 	if enabled, _ := unlisted["enabled"].(bool); enabled {
-		o.other = &unlistedChoice{override: objectOf(unlisted, "kubespawner_override", path, p)}
-		o.other.message, _ = unlisted["validation_message"].(string)
+		o.unlisted = &unlistedChoice{override: objectOf(unlisted, "kubespawner_override", path, p)}
+		o.unlisted.message, _ = unlisted["validation_message"].(string)
 		if expression, _ := unlisted["validation_regex"].(string); expression != "" {
-			compiled, err := regexp.Compile(`^(?:` + expression + `)`) // anchored at the start only, as the peer does
+			compiled, err := regexp.Compile(`^(?:` + expression + `)`) // anchored at the start only, as in KubeSpawner
 			if err != nil {
 				p.Addf(path+".unlisted_choice.validation_regex", "%v", err)
 			}
-			o.other.pattern = compiled
+			o.unlisted.pattern = compiled
 		}
 	}
 	return o
@@ -220,23 +217,23 @@ func profileSlug(display string) string {
 	return b.String()
 }
 
-// applyProfile puts the profile that the user options choose over merged options. current returns an option's
-// value below, defaults included. It returns the variables that the profile removes from the environment.
-// It differs from the peer's where no list is configured: a profile in the request is then ignored.
+// ApplyProfile puts the profile that the user options choose over merged options. current returns an option's
+// value without the profile, defaults included. It returns the variables that the profile removes from the environment.
+// It differs from KubeSpawner where no list is configured: a profile in the request is then ignored.
 func ApplyProfile(merged map[string]any, current func(string) any, userOptions map[string]any, p *Problems) []string {
 	list := readProfiles(merged["profile_list"], p)
 	if len(list) == 0 {
 		return nil
 	}
 	wanted, named := userOptions["profile"]
-	slug, isText := wanted.(string)
-	if named && wanted != nil && !isText {
-		p.Addf("profile", "must be a text, not %s", typeName(wanted))
+	slug, isString := wanted.(string)
+	if named && wanted != nil && !isString {
+		p.Addf("profile", "must be a string, not %s", typeName(wanted))
 		return nil
 	}
 	i := slices.IndexFunc(list, func(pr profile) bool {
 		if slug == "" {
-			return pr.isFirst
+			return pr.initial
 		}
 		return pr.slug == slug
 	})
@@ -245,7 +242,7 @@ func ApplyProfile(merged map[string]any, current func(string) any, userOptions m
 		for j, pr := range list {
 			known[j] = pr.slug
 		}
-		p.Addf("profile", "there is no profile %q; there is %s", slug, strings.Join(known, ", "))
+		p.Addf("profile", "unknown profile %q; the profiles are %s", slug, strings.Join(known, ", "))
 		return nil
 	}
 	overrides := []map[string]any{list[i].override}
@@ -277,35 +274,36 @@ func ApplyProfile(merged map[string]any, current func(string) any, userOptions m
 	return removed
 }
 
-// choose returns the override of what the user options pick: their own text, else a choice, else the default one.
+// choose returns the override of what the user options pick: their own value, else a choice, else the initial one.
 func (o profileOption) choose(userOptions map[string]any, p *Problems) (map[string]any, bool) {
 	if own, _ := userOptions[o.name+unlistedSuffix].(string); own != "" {
 		switch {
-		case o.other == nil:
-			p.Addf(o.name, "a value of one's own is not possible for this option of the profile")
-		case o.other.pattern != nil && !o.other.pattern.MatchString(own):
-			message := o.other.message
+		case o.unlisted == nil:
+			p.Addf(o.name, "this profile option does not accept a custom value")
+		case o.unlisted.pattern != nil && !o.unlisted.pattern.MatchString(own):
+			message := o.unlisted.message
 			if message == "" {
-				message = "the value is not accepted"
+				message = "this value is not accepted"
 			}
 			p.Addf(o.name, "%s", message)
 		default:
-			return substitute(o.other.override, own).(map[string]any), true
+			return substitute(o.unlisted.override, own).(map[string]any), true
 		}
 		return nil, false
 	}
-	key := o.first
+	key := o.initial
 	if wanted, ok := userOptions[o.name]; ok && wanted != nil {
 		key, _ = wanted.(string)
 	}
 	choice, ok := o.choices[key]
 	if !ok {
-		p.Addf(o.name, "there is no choice %q; there is %s", key, strings.Join(slices.Sorted(maps.Keys(o.choices)), ", "))
+		choices := slices.Sorted(maps.Keys(o.choices))
+		p.Addf(o.name, "unknown choice %q; the choices are %s", key, strings.Join(choices, ", "))
 	}
-	return choice.override, ok
+	return choice, ok
 }
 
-// substitute puts value for {value} in every text inside v; other braces stay.
+// substitute puts value for {value} in every string inside v; other braces stay.
 func substitute(v any, value string) any {
 	switch v := v.(type) {
 	case string:

@@ -27,7 +27,7 @@ type profileVectors struct {
 	} `json:"profiles"`
 }
 
-func TestProfilesAreThePeers(t *testing.T) {
+func TestProfilesAreKubeSpawners(t *testing.T) {
 	var v profileVectors
 	kubespawnertest.Load(t, "lifecycle-vectors", &v)
 	lists := map[string]any{
@@ -40,7 +40,7 @@ func TestProfilesAreThePeers(t *testing.T) {
 			"image": map[string]any{"unlisted_choice": map[string]any{"enabled": true, "kubespawner_override": map[string]any{"image": "{value}"}}},
 		}}},
 	}
-	fine := map[string]bool{"profile-without-list": true} // see TestOutpostObjectsAreThePeers
+	fine := map[string]bool{"profile-without-list": true} // nobody offers profiles, so none is missing
 	if len(v.Profiles.Cases) < 14 {
 		t.Fatalf("only %d vectors", len(v.Profiles.Cases))
 	}
@@ -55,13 +55,13 @@ func TestProfilesAreThePeers(t *testing.T) {
 			}
 			var p Problems
 			merged := CheckLayer(values, &p)
-			below := Defaults("jhub")
+			below := Defaults("jhub", 0)
 			ApplyProfile(merged, func(name string) any { return below[name] }, numbers(mustCanonical(t, c.UserOptions)).(map[string]any), &p)
-			text := p.String()
-			if (text != "") != (c.Error != "" && !fine[c.ID]) {
-				t.Fatalf("problems %q, the peer's error is %q", text, c.Error)
+			err := p.Err()
+			if (err != nil) != (c.Error != "" && !fine[c.ID]) {
+				t.Fatalf("error %v, KubeSpawner's is %q", err, c.Error)
 			}
-			if text != "" || c.Error != "" {
+			if err != nil || c.Error != "" {
 				return
 			}
 			s, err := NewSettings(merged, below)
@@ -91,7 +91,7 @@ func settingsAsOptions(t *testing.T, s Settings) map[string]any {
 	return out
 }
 
-// bothEmpty tells whether two options are not set, in whichever way.
+// bothEmpty reports whether neither of two options is set.
 func bothEmpty(a, b any) bool {
 	empty := func(v any) bool {
 		switch v := v.(type) {
@@ -107,7 +107,7 @@ func bothEmpty(a, b any) bool {
 	return empty(a) && empty(b)
 }
 
-func TestProfileSlugsAreThePeers(t *testing.T) {
+func TestProfileSlugsAreKubeSpawners(t *testing.T) {
 	var v profileVectors
 	kubespawnertest.Load(t, "lifecycle-vectors", &v)
 	for _, c := range v.Profiles.Slugs {
@@ -117,7 +117,7 @@ func TestProfileSlugsAreThePeers(t *testing.T) {
 	}
 }
 
-func TestWrongProfilesAreFoundInTheConfiguration(t *testing.T) {
+func TestCheckFindsWrongProfiles(t *testing.T) {
 	err := Check(map[string]any{"profile_list": []any{
 		map[string]any{"display_name": "Small", "kubespawner_override": map[string]any{"mem_limit": "lots", "nope": 1}},
 		map[string]any{"display_name": "Big", "profile_options": map[string]any{"image": map[string]any{
@@ -125,8 +125,8 @@ func TestWrongProfilesAreFoundInTheConfiguration(t *testing.T) {
 			"unlisted_choice": map[string]any{"enabled": true, "validation_regex": "(", "kubespawner_override": map[string]any{"mem_limit": "{value}"}},
 		}}},
 	}})
-	const want = `image (profile big): must be a text, not a whole number; mem_limit (profile small): must be bytes as a number, or a text such as "512M", "1.5G" or "2Gi"; ` +
-		"nope (profile small): no such option; profile_list[1].image.unlisted_choice.validation_regex: error parsing regexp: missing closing ): `^(?:()`"
+	const want = `image (profile big): must be a string, not an integer; mem_limit (profile small): must be a number of bytes or a string such as "512M", "1.5G" or "2Gi"; ` +
+		"nope (profile small): unknown option; profile_list[1].image.unlisted_choice.validation_regex: error parsing regexp: missing closing ): `^(?:()`"
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// settings are all options of one start after merging, with defaults. Field names follow the option names;
-// pointers are nil where null means not set.
+// Settings are the options of one start after merging, with defaults. Fields are called like options; pointers are nil
+// where null means not set.
 type Settings struct {
 	Image            string           `json:"image"`
 	ImagePullPolicy  *string          `json:"image_pull_policy"`
@@ -110,53 +110,39 @@ const (
 	SchemeClient = "client" // as the hub's OutpostSpawner names its own Service: escape, but hyphens stay
 )
 
+// Values of ready_containers: whose readiness ends a start.
 const (
-	DefaultPort        = 8888
-	DefaultGracePeriod = 1
+	ReadyNotebook = "notebook" // the single-user server's container
+	ReadyAll      = "all"      // every container, as KubeSpawner asks
 )
 
-// defaults are KubeSpawner's, by option name. Options that are not here begin empty, false or null.
-//
-// Three differ: a request to Kubernetes may take 10 s, not 3, because admission webhooks are slow; the grace
-// period is that of the pod when it has a preStop hook (see gracePeriod); start_timeout is set by the caller.
-func Defaults(namespace string) map[string]any {
-	return map[string]any{
-		"image":                   "quay.io/jupyterhub/singleuser:latest",
-		"namespace":               namespace,
-		"pod_name_template":       "jupyter-{user_server}",
-		"dns_name_template":       "{name}.{namespace}.svc.cluster.local",
-		"pvc_name_template":       "claim-{user_server}",
-		"secret_name_template":    "{pod_name}",
-		"user_namespace_template": "{hubnamespace}-{username}",
-		"slug_scheme":             SchemeSafe,
-		"component_label":         "singleuser-server",
-		"common_labels": map[string]any{
-			"app.kubernetes.io/name":       "jupyterhub",
-			"app.kubernetes.io/managed-by": "kubespawner",
-			"app":                          "jupyterhub",
-			"heritage":                     "jupyterhub",
-		},
-		"ip":                            "0.0.0.0",
-		"storage_access_modes":          []any{"ReadWriteOnce"},
-		"allow_privilege_escalation":    false,
-		"secret_mount_path":             "/etc/jupyterhub/ssl/",
-		"start_timeout":                 int64(60),
-		"delete_stopped_pods":           true,
-		"ready_containers":              "notebook",
-		"events_enabled":                true,
-		"slow_spawn_message_threshold":  int64(60),
-		"slow_spawn_message_frequency":  int64(5),
-		"slow_spawn_message":            "The server is still starting after {seconds} seconds.",
-		"k8s_api_request_timeout":       int64(10),
-		"k8s_api_request_retry_timeout": int64(30),
+const (
+	// DefaultGracePeriod is how many seconds a pod has to end unless anything else is configured.
+	DefaultGracePeriod = 1
+
+	defaultPort = 8888
+)
+
+// Defaults are the values of options that nobody sets, by name: those of the table and the outpost's own namespace and
+// start timeout; zero means KubeSpawner's 60 s.
+func Defaults(namespace string, startTimeout time.Duration) map[string]any {
+	out := map[string]any{"namespace": namespace}
+	for _, o := range table {
+		if o.initial != nil {
+			out[o.name] = o.initial
+		}
 	}
+	if startTimeout > 0 {
+		out["start_timeout"] = int64(startTimeout / time.Second)
+	}
+	return out
 }
 
-// newSettings fills a settings struct from merged, checked options over the defaults.
+// NewSettings returns merged, checked options over the defaults.
 func NewSettings(merged, below map[string]any) (Settings, error) {
 	all := maps.Clone(below)
 	for name, value := range merged {
-		if m, ok := value.(map[string]any); ok && byName[name].isObjectList() {
+		if m, ok := value.(map[string]any); ok && byName[name].list {
 			value = sortedValues(m)
 		}
 		all[name] = value
@@ -169,20 +155,13 @@ func NewSettings(merged, below map[string]any) (Settings, error) {
 	if err := json.Unmarshal(data, &s); err != nil {
 		return Settings{}, fmt.Errorf("decode options: %w", err)
 	}
+	if s.Port == 0 {
+		s.Port = defaultPort
+	}
 	return s, nil
 }
 
-// isObjectList tells whether the option may be a map whose values form the list.
-func (o option) isObjectList() bool { return objectLists[o.name] }
-
-var objectLists = map[string]bool{
-	"volumes": true, "volume_mounts": true, "tolerations": true, "init_containers": true, "extra_containers": true,
-	"node_affinity_preferred": true, "node_affinity_required": true,
-	"pod_affinity_preferred": true, "pod_affinity_required": true,
-	"pod_anti_affinity_preferred": true, "pod_anti_affinity_required": true,
-}
-
-// command is what the notebook container runs: cmd and args, or nothing (the image's own) without cmd.
+// Command is what the notebook container runs: cmd and args, or nothing (the image's own) without cmd.
 func (s Settings) Command() []string {
 	if len(s.Cmd) == 0 {
 		return nil
@@ -190,8 +169,8 @@ func (s Settings) Command() []string {
 	return append(append([]string{}, s.Cmd...), s.Args...)
 }
 
-// gracePeriod is how long a pod may take to end when it is deleted; nil leaves it to the pod. It differs from
-// the peer's where nothing is configured and there is a preStop hook, which one second would kill.
+// GracePeriod is how many seconds a pod has to end when it is deleted; nil leaves it to the pod. It differs from
+// KubeSpawner's where nothing is configured and there is a preStop hook, which one second would kill.
 func (s Settings) GracePeriod() *int64 {
 	if s.DeleteGracePeriod != nil {
 		return s.DeleteGracePeriod
@@ -199,16 +178,8 @@ func (s Settings) GracePeriod() *int64 {
 	if _, hook := s.LifecycleHooks["preStop"]; hook {
 		return nil
 	}
-	seconds := int64(DefaultGracePeriod)
-	return &seconds
+	return new(int64(DefaultGracePeriod))
 }
 
-func (s Settings) StartLimit() time.Duration { return time.Duration(s.StartTimeout) * time.Second }
-
-func (s Settings) RequestTimeout() time.Duration {
-	return time.Duration(s.K8sAPIRequestTimeout) * time.Second
-}
-
-func (s Settings) RetryTimeout() time.Duration {
-	return time.Duration(s.K8sAPIRequestRetryTimeout) * time.Second
-}
+// Seconds is the duration of an option that is given in seconds.
+func Seconds(n int) time.Duration { return time.Duration(n) * time.Second }

@@ -1,4 +1,4 @@
-// Package pyformat renders Python's format strings.
+// Package pyformat renders Python's format strings, as far as names of servers need them.
 package pyformat
 
 import (
@@ -9,12 +9,12 @@ import (
 	"unicode/utf8"
 )
 
-// maxWidth limits width and precision in a template, so that no template makes a text of gigabytes.
+// MaxWidth limits width and precision in a template, so that no template makes gigabytes.
 const MaxWidth = 1000
 
-// format renders a Python format string as far as names need it: {field}, {{ and }}, !s and !r, fill,
-// alignment, sign, width and precision. Attribute and index access, nested fields and everything that makes a
-// number look other than decimal are refused; the peer would run them.
+// Format renders a format string with fields whose values are string or int: {field}, {{ and }}, !s and !r, fill,
+// alignment, sign, width and precision. Attribute and index access, nested fields and any format of a number but
+// decimal are refused. An error says what to write instead, without the template.
 func Format(template string, fields map[string]any) (string, error) {
 	if !strings.ContainsAny(template, "{}") {
 		return template, nil
@@ -55,7 +55,7 @@ func Format(template string, fields map[string]any) (string, error) {
 
 // formatField renders what stands between braces: name[!conversion][:spec].
 func formatField(field string, fields map[string]any) (string, error) {
-	name, spec, _ := strings.Cut(field, ":")
+	name, format, _ := strings.Cut(field, ":")
 	name, conversion, converted := strings.Cut(name, "!")
 	value, known := fields[name]
 	switch {
@@ -76,82 +76,105 @@ func formatField(field string, fields map[string]any) (string, error) {
 			return "", fmt.Errorf("conversion !%s is not allowed in a template", conversion)
 		}
 	}
-	return formatSpec(value, spec)
+	return formatSpec(value, format)
 }
 
-// formatSpec applies [[fill]align][sign][0][width][.precision][type].
-func formatSpec(value any, spec string) (string, error) {
-	if spec == "" {
+// spec is [[fill]align][sign][0][width][.precision][type].
+type spec struct {
+	fill             rune
+	align            byte   // 0 is that of the value's type
+	sign             string // empty or one character
+	width, precision int    // -1 if absent
+	kind             string // the type; empty if absent
+	zero             bool   // fill with zeros unless there is an alignment
+}
+
+// parseSpec reads a format spec that is not empty; ok is false if a number in it is out of range.
+func parseSpec(text string) (s spec, ok bool) {
+	s = spec{fill: ' '}
+	if r, size := utf8.DecodeRuneInString(text); len(text) > size && strings.IndexByte("<>^=", text[size]) >= 0 {
+		s.fill, s.align, text = r, text[size], text[size+1:]
+	} else if strings.IndexByte("<>^=", text[0]) >= 0 {
+		s.align, text = text[0], text[1:]
+	}
+	if text != "" && strings.IndexByte("+- ", text[0]) >= 0 {
+		s.sign, text = text[:1], text[1:]
+	}
+	text, s.zero = strings.CutPrefix(text, "0")
+	s.width, text, ok = leadingInt(text)
+	s.precision = -1
+	if rest, dot := strings.CutPrefix(text, "."); dot && ok {
+		s.precision, text, ok = leadingInt(rest)
+		ok = ok && s.precision >= 0
+	}
+	s.kind = text
+	return s, ok
+}
+
+// formatSpec applies a format spec to a value.
+func formatSpec(value any, text string) (string, error) {
+	if text == "" {
 		return fmt.Sprint(value), nil
 	}
-	bad := fmt.Errorf("format %q is not allowed in a template", spec)
-	number, isNumber := value.(int)
-	fill, align, rest := ' ', byte(0), spec
-	if r, size := utf8.DecodeRuneInString(rest); len(rest) > size && strings.IndexByte("<>^=", rest[size]) >= 0 {
-		fill, align, rest = r, rest[size], rest[size+1:]
-	} else if strings.IndexByte("<>^=", rest[0]) >= 0 {
-		align, rest = rest[0], rest[1:]
-	}
-	sign := ""
-	if rest != "" && strings.IndexByte("+- ", rest[0]) >= 0 {
-		sign, rest = rest[:1], rest[1:]
-	}
-	if rest != "" && rest[0] == '0' {
-		if align == 0 {
-			fill, align = '0', '='
-			if !isNumber {
-				align = '<'
-			}
-		}
-		rest = rest[1:]
-	}
-	width, rest, err := leadingInt(rest)
-	if err != nil {
-		return "", bad
-	}
-	precision := -1
-	if strings.HasPrefix(rest, ".") {
-		if precision, rest, err = leadingInt(rest[1:]); err != nil || precision < 0 {
-			return "", bad
+	s, ok := parseSpec(text)
+	var out string
+	if ok {
+		if number, isNumber := value.(int); isNumber {
+			out, ok = s.number(number)
+		} else {
+			out, ok = s.string(value.(string))
 		}
 	}
-	text, prefix := "", ""
-	if isNumber {
-		if rest != "" && rest != "d" || precision >= 0 {
-			return "", bad
-		}
-		text = strconv.Itoa(number)
-		if strings.HasPrefix(text, "-") {
-			prefix, text = "-", text[1:]
-		} else if sign == "+" || sign == " " {
-			prefix = sign
-		}
-	} else {
-		if rest != "" && rest != "s" || sign != "" || align == '=' {
-			return "", bad
-		}
-		text = value.(string)
-		if precision >= 0 && utf8.RuneCountInString(text) > precision {
-			text = string([]rune(text)[:precision])
-		}
+	if !ok {
+		return "", fmt.Errorf("format %q is not allowed in a template", text)
 	}
-	return pad(prefix, text, fill, align, width, isNumber), nil
+	return out, nil
 }
 
-// pad fills prefix and text up to width characters.
-func pad(prefix, text string, fill rune, align byte, width int, right bool) string {
-	n := width - utf8.RuneCountInString(prefix) - utf8.RuneCountInString(text)
+// number formats a decimal; ok is false for what a number cannot have.
+func (s spec) number(n int) (out string, ok bool) {
+	if s.kind != "" && s.kind != "d" || s.precision >= 0 {
+		return "", false
+	}
+	digits, negative := strings.CutPrefix(strconv.Itoa(n), "-")
+	prefix := ""
+	switch {
+	case negative:
+		prefix = "-"
+	case s.sign != "-":
+		prefix = s.sign
+	}
+	switch {
+	case s.align == 0 && s.zero:
+		s.fill, s.align = '0', '='
+	case s.align == 0:
+		s.align = '>'
+	}
+	return s.pad(prefix, digits), true
+}
+
+// string formats a string; ok is false for what a string cannot have.
+func (s spec) string(text string) (out string, ok bool) {
+	if s.kind != "" && s.kind != "s" || s.sign != "" || s.align == '=' {
+		return "", false
+	}
+	if r := []rune(text); s.precision >= 0 && len(r) > s.precision {
+		text = string(r[:s.precision])
+	}
+	if s.align == 0 && s.zero {
+		s.fill = '0'
+	}
+	return s.pad("", text), true
+}
+
+// pad fills prefix and text up to the width.
+func (s spec) pad(prefix, text string) string {
+	n := s.width - utf8.RuneCountInString(prefix) - utf8.RuneCountInString(text)
 	if n <= 0 {
 		return prefix + text
 	}
-	if align == 0 {
-		align = '<'
-		if right {
-			align = '>'
-		}
-	}
-	filled := func(n int) string { return strings.Repeat(string(fill), n) }
-	switch align {
+	filled := func(n int) string { return strings.Repeat(string(s.fill), n) }
+	switch s.align {
 	case '>':
 		return filled(n) + prefix + text
 	case '^':
@@ -162,23 +185,18 @@ func pad(prefix, text string, fill rune, align byte, width int, right bool) stri
 	return prefix + text + filled(n)
 }
 
-// leadingInt reads decimal digits; -1 if there are none.
-func leadingInt(s string) (int, string, error) {
-	i := 0
-	for i < len(s) && '0' <= s[i] && s[i] <= '9' {
-		i++
+// leadingInt reads decimal digits; n is -1 if there are none, and ok is false if it is above MaxWidth.
+func leadingInt(s string) (n int, rest string, ok bool) {
+	rest = strings.TrimLeft(s, "0123456789")
+	digits := s[:len(s)-len(rest)]
+	if digits == "" {
+		return -1, s, true
 	}
-	if i == 0 {
-		return -1, s, nil
-	}
-	n, err := strconv.Atoi(s[:i])
-	if err != nil || n > MaxWidth {
-		return 0, "", fmt.Errorf("more than %d", MaxWidth)
-	}
-	return n, s[i:], nil
+	n, err := strconv.Atoi(digits)
+	return n, rest, err == nil && n <= MaxWidth
 }
 
-// pythonRepr writes a value as Python's repr for the texts that names are made of.
+// pythonRepr writes a value as Python's repr does, for what names are made of.
 func pythonRepr(v any) string {
 	s, ok := v.(string)
 	if !ok {

@@ -21,7 +21,7 @@ func (s slowTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
 }
 
-// closing tells whether a body was closed.
+// closing notes whether a body was closed.
 type closing struct {
 	io.Reader
 	closed bool
@@ -29,10 +29,10 @@ type closing struct {
 
 func (c *closing) Close() error { c.closed = true; return nil }
 
-func TestChangesTakeTurns(t *testing.T) {
+func TestChangesAreSentAFewAtATime(t *testing.T) {
 	const changes = 3 * changesAtOnce
 	slow := slowTransport{make(chan struct{}, changes), make(chan struct{})}
-	transport := newTurns(slow)
+	transport := newChangeLimiter(slow)
 	send := func(ctx context.Context, method string, body io.ReadCloser) error {
 		r := httptest.NewRequestWithContext(ctx, method, "https://kubernetes/api/v1/pods", nil)
 		r.Body = body

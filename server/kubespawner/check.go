@@ -1,0 +1,78 @@
+package kubespawner
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/outposts-dev/outposts/server/kubespawner/options"
+	"github.com/outposts-dev/outposts/server/outpost"
+)
+
+// checkHost notes a dns_name_template of the hub's that leads elsewhere than the operator's: the hub's SSH key opens
+// the address that a start is answered with. The client sends its default with every start, so the default is nobody's
+// wish.
+func (b *Builder) checkHost(
+	hub outpost.Hub, misc map[string]json.RawMessage, t nameTemplates, n names, p *options.Problems,
+) {
+	const option = "dns_name_template"
+	if json.Unmarshal(misc[option], &t.DNS) != nil || t.DNS == b.defaults[option] || hub.Lists(option) {
+		return
+	}
+	if host := t.dns(n, p); host != "" && host != n.DNS {
+		p.Addf(option, "yields %q, but hub %s may only use %q; leave the option out at the hub, "+
+			"or list dns_name_template in hubs.%s.allowedOptions of the outpost", host, hub.Name, n.DNS, hub.Name)
+	}
+}
+
+// check notes names, labels and variables that Kubernetes would refuse, before anything is made.
+func (o *Objects) check(p *options.Problems) {
+	n := o.names
+	name := func(option, value string, check func(string) []string) {
+		if faults := check(value); len(faults) > 0 {
+			p.Addf(option, "yields the name %q: %s", value, faults[0])
+		}
+	}
+	subdomain := validation.IsDNS1123Subdomain
+	name("namespace", n.Namespace, validation.IsDNS1123Label)
+	name("pod_name_template", n.Pod, subdomain)
+	if o.Service != nil {
+		name("pod_name_template", n.Pod, validation.IsDNS1035Label)
+		if !outpost.IsHost(n.DNS) {
+			p.Addf("dns_name_template", "yields %q, which is not a host name", n.DNS)
+		}
+	}
+	if o.Secret != nil {
+		name("secret_name_template", n.Secret, subdomain)
+	}
+	checkLabels("extra_labels and common_labels", o.Pod.Labels, p)
+	if o.Claim != nil {
+		name("pvc_name_template", n.PVC, subdomain)
+		checkLabels("storage_extra_labels", o.Claim.Labels, p)
+	}
+	for key := range o.Pod.Annotations {
+		if faults := validation.IsQualifiedName(strings.ToLower(key)); len(faults) > 0 {
+			p.Addf("extra_annotations", "key %q: %s", key, faults[0])
+		}
+	}
+	for _, v := range notebookOf(o.Pod).Env {
+		if v.Name == "" || strings.ContainsFunc(v.Name, func(r rune) bool { return r <= ' ' || r > '~' || r == '=' }) {
+			p.Addf("env", "%q is not a name of a variable", v.Name)
+		}
+		if strings.ContainsRune(v.Value, 0) {
+			p.Addf("env", "the value of %q has a zero byte", v.Name)
+		}
+	}
+}
+
+func checkLabels(option string, labels map[string]string, p *options.Problems) {
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		faults := append(validation.IsQualifiedName(key), validation.IsValidLabelValue(labels[key])...)
+		if len(faults) > 0 {
+			p.Addf(option, "label %s=%q: %s", key, labels[key], faults[0])
+		}
+	}
+}
