@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -146,4 +148,30 @@ func clientOf(t testing.TB, server *httptest.Server) kubernetes.Interface {
 func noPods(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = io.WriteString(w, `{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}`)
+}
+
+// Run waits for what the Spawner has started, so nothing may be started once it waits.
+func TestNothingIsStartedAfterRun(t *testing.T) {
+	cl := newCluster()
+	s, err := New(cl, "jhub", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Run(ctx, ownInstallation); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := outpost.State{"pod_name": "x", "namespace": "elsewhere"}
+	const want = "The outpost is stopping; try again."
+	if _, err := s.Poll(t.Context(), aliceKey, elsewhere); err == nil || err.Error() != want {
+		t.Errorf("poll: error %v, want %s", err, want)
+	}
+	if s.watchers["elsewhere"] != nil {
+		t.Error("another namespace is watched")
+	}
+	s.reap(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: "ended"}})
+	if len(s.reaping) > 0 {
+		t.Error("an ended pod will be deleted")
+	}
 }

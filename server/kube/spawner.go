@@ -138,8 +138,9 @@ func (s *Spawner) Run(ctx context.Context, installation string) error {
 	close(s.running)
 	s.mu.Unlock()
 	<-ctx.Done()
-	s.mu.Lock()   // whoever has seen the context alive has added what it starts
-	s.mu.Unlock() //nolint:staticcheck // an empty section on purpose
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
 	s.wg.Wait()
 	return nil
 }
