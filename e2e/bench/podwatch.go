@@ -9,6 +9,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/outposts-dev/outposts/server/kubespawner"
 )
 
 // podWatch notes when the API server reports that a pod exists, and that it is ready.
@@ -51,7 +53,7 @@ func watchPods(ctx context.Context, client kubernetes.Interface, namespace strin
 
 // podKey is what a pod is known by: the name of the service, which the outpost writes into an annotation, or its own.
 func podKey(pod *corev1.Pod) string {
-	if name := pod.Annotations["outposts.dev/name"]; name != "" {
+	if name := pod.Annotations[kubespawner.NameKey]; name != "" {
 		return name
 	}
 	return pod.Name

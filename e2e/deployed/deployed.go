@@ -24,6 +24,7 @@ import (
 	"k8s.io/client-go/tools/remotecommand"
 
 	"github.com/outposts-dev/outposts/e2e/hubapi"
+	"github.com/outposts-dev/outposts/server/kubespawner"
 )
 
 // Namespaces that the stacks use.
@@ -274,7 +275,7 @@ func (c Cluster) ServerPod(ctx context.Context, server string) (*corev1.Pod, err
 		return nil, err
 	}
 	for i, pod := range pods.Items {
-		if pod.Annotations["outposts.dev/name"] == server && pod.DeletionTimestamp == nil {
+		if pod.Annotations[kubespawner.NameKey] == server && pod.DeletionTimestamp == nil {
 			return &pods.Items[i], nil
 		}
 	}

@@ -26,6 +26,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/outposts-dev/outposts/e2e/deployed"
+	"github.com/outposts-dev/outposts/server/kubespawner"
 )
 
 const (
@@ -121,7 +122,7 @@ func (c *cluster) pods(t *testing.T) []string {
 	}
 	var keys []string
 	for _, p := range list.Items {
-		keys = append(keys, p.Annotations["outposts.dev/name"]+"/"+p.Annotations["outposts.dev/start-id"])
+		keys = append(keys, p.Annotations[kubespawner.NameKey]+"/"+p.Annotations[kubespawner.StartIDKey])
 	}
 	slices.Sort(keys)
 	return keys

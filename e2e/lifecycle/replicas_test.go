@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/outposts-dev/outposts/server/kubespawner"
 	"github.com/outposts-dev/outposts/server/store/storetest"
 )
 
@@ -190,7 +191,7 @@ func watchBirths(t *testing.T, c *cluster) *births {
 		pod := object.(*corev1.Pod)
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		key := pod.Annotations["outposts.dev/name"] + "/" + pod.Annotations["outposts.dev/start-id"]
+		key := pod.Annotations[kubespawner.NameKey] + "/" + pod.Annotations[kubespawner.StartIDKey]
 		if b.pods[key] == nil {
 			b.pods[key] = map[types.UID]bool{}
 		}

@@ -19,6 +19,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
+
+	"github.com/outposts-dev/outposts/server/kubespawner"
 )
 
 // clusters looks at what a server leaves in the hub's cluster and in that of its system.
@@ -33,9 +35,6 @@ type cluster struct {
 	api  kubernetes.Interface
 	dial *rest.Config
 }
-
-// annotationName is the name of a server on everything that an outpost makes for it.
-const annotationName = "outposts.dev/name"
 
 func openClusters(opts options) (*clusters, error) {
 	c := &clusters{opts: opts, systems: map[string]cluster{}}
@@ -149,12 +148,12 @@ func (c *clusters) objects(ctx context.Context, system cluster, server string) (
 	}
 	var names []string
 	for _, pod := range pods.Items {
-		if pod.Annotations[annotationName] == server {
+		if pod.Annotations[kubespawner.NameKey] == server {
 			names = append(names, "Pod "+pod.Name)
 		}
 	}
 	for _, svc := range services.Items {
-		if svc.Annotations[annotationName] == server {
+		if svc.Annotations[kubespawner.NameKey] == server {
 			names = append(names, "Service "+svc.Name)
 		}
 	}
