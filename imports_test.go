@@ -41,7 +41,7 @@ var allowed = map[string][]string{
 	"server/kubespawner":                 {"server/flavor", "server/kubespawner/options", "server/kubespawner/pyformat", "server/outpost"},
 	"server/kubespawner/kubespawnertest": {"server/outpost"},
 	"server/kubespawner/options":         {"server/outpost"},
-	"server/outpost":                     {"server/excerpt", "server/flavor", "server/pattern"},
+	"server/outpost":                     {"server/excerpt", "server/flavor", "server/outbox", "server/pattern"},
 	"server/outpost/outposttest":         {"server/flavor", "server/outpost"},
 	"server/sshd":                        {"server/source", "server/sshd/wire"},
 	"server/store":                       {"server/flavor", "server/outpost", "server/python", "server/seal"},
@@ -87,7 +87,7 @@ func TestImportsPlanted(t *testing.T) {
 	}
 	want := []string{
 		"server/httpapi/bad.go: server/httpapi imports server/store; the table allows server/flavor, server/outpost, server/python, server/source",
-		"server/outpost/bad.go: server/outpost imports server/outpost/outposttest; the table allows server/excerpt, server/flavor, server/pattern",
+		"server/outpost/bad.go: server/outpost imports server/outpost/outposttest; the table allows server/excerpt, server/flavor, server/outbox, server/pattern",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("violations (-want +got):\n%s", diff)

@@ -703,7 +703,7 @@ func TestStopOfAnInterruptedStartOfKubeSpawner(t *testing.T) {
 			cl := newCluster(pod)
 			s := cl.run(t, withService)
 			row := outpost.Service{
-				Key: outpost.Key{Hub: "hub", Name: c.server, StartID: "s1"}, StartPending: true, State: outpost.State{},
+				Summary: outpost.Summary{Key: outpost.Key{Hub: "hub", Name: c.server, StartID: "s1"}, StartPending: true}, State: outpost.State{},
 				Body: outpost.Body{
 					Env: map[string]string{"JUPYTERHUB_USER": "Alice", "JUPYTERHUB_USER_ID": "7"},
 					// Plan would refuse each of them but the first.

@@ -3,10 +3,23 @@ package outpost
 import (
 	"errors"
 	"fmt"
+
+	"github.com/outposts-dev/outposts/server/excerpt"
+	"github.com/outposts-dev/outposts/server/flavor"
+)
+
+var (
+	// errCancelled is the result of a start that was stopped meanwhile.
+	errCancelled = &Error{Kind: KindFailed, Reason: "cancelled", Message: "The server was stopped while it was starting."}
+	// errShutdown is the result of a start when this process ends; the next one deals with what is left.
+	errShutdown = &Error{Kind: KindUnavailable, Reason: "shutdown", Message: "The outpost is restarting; try again."}
 )
 
 // Kind says what an [Error] means for whoever asked; httpapi turns it into a status.
 type Kind int
+
+// String returns the kind in one word, for metrics.
+func (k Kind) String() string { return kindNames[k] }
 
 // The kinds of errors. The zero value is KindInternal: an error that nobody classified is a defect or
 // a failure of something behind us, and its text stays in the log.
@@ -20,6 +33,11 @@ const (
 	KindFailed            // a start or stop was tried and failed; the message is fit for the user
 	KindUnavailable       // database or Kubernetes do not answer; try again
 )
+
+var kindNames = [...]string{
+	KindInternal: "internal", KindInvalid: "invalid", KindUnauthorized: "unauthorized", KindNotFound: "not_found",
+	KindConflict: "conflict", KindQuota: "quota", KindFailed: "failed", KindUnavailable: "unavailable",
+}
 
 // Error is an error with a kind and a message that a hub's user may read. Cause goes to the log only.
 type Error struct {
@@ -42,6 +60,21 @@ func Wrap(cause error, kind Kind, format string, args ...any) *Error {
 // ErrNotFound is the error of a service that does not exist; the text is the Python outpost's.
 var ErrNotFound = Errorf(KindNotFound, "Item not found")
 
+// Duplicate is the error of a second start of a key (X30).
+func Duplicate(k Key) *Error {
+	return &Error{Kind: KindConflict, Reason: "duplicate", Message: excerpt.Of(k.Name, excerpt.Name) +
+		" - This server is already started or being stopped (start id " + excerpt.Of(k.StartID, excerpt.Name) +
+		"); a new start needs a new start id."}
+}
+
+// Unopened is the error of a row that no key of the ring opens (X71): nothing is done with its service.
+func Unopened(cause error) *Error {
+	return &Error{
+		Kind: KindInternal, Reason: "unopened",
+		Message: "The stored service cannot be opened with the outpost's keys.", Cause: cause,
+	}
+}
+
 // Starting is the error of a call that waited in vain for this process to be ready for it.
 func Starting(cause error) *Error {
 	return Wrap(cause, KindUnavailable, "The outpost is starting; try again.")
@@ -63,10 +96,53 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// KindOf returns the kind of the first [Error] in err's chain, else KindInternal.
+// KindOf returns the kind of the first [Error] in err's chain, else KindInternal. Nil has no kind: look at it before.
 func KindOf(err error) Kind {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
 	return KindInternal
+}
+
+// storeError gives an error of the Store that has no kind the kind "unavailable": the database failed.
+func storeError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*Error](err); ok {
+		return err
+	}
+	return &Error{
+		Kind: KindUnavailable, Reason: "database", Message: "The outpost's database does not answer; try again.", Cause: err,
+	}
+}
+
+// flavorError is the error for the hub that an error of package flavor means; service is the server's name.
+func flavorError(err error, service string) error {
+	if refusal, ok := errors.AsType[*flavor.Refusal](err); ok {
+		return &Error{Kind: KindQuota, Reason: refusal.Reason, Message: service + " - " + refusal.Error()}
+	}
+	if errors.Is(err, flavor.ErrAuthentication) {
+		return Errorf(KindInvalid, "The authentication must be a JSON object.")
+	}
+	return err
+}
+
+// reasonOf is a short word for metrics: "" for success, else the error's own or its kind's.
+func reasonOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	if e, ok := errors.AsType[*Error](err); ok && e.Reason != "" {
+		return e.Reason
+	}
+	return KindOf(err).String()
+}
+
+// publicMessage is what a hub's user may read of an error.
+func publicMessage(err error) string {
+	if e, ok := errors.AsType[*Error](err); ok && e.Kind != KindInternal {
+		return e.Message
+	}
+	return "The outpost could not start the server. Its operator finds the cause in the outpost's log."
 }

@@ -1,3 +1,7 @@
+// Package outpost is the domain of the server: what an outpost does for its hubs, not with what.
+//
+// A hub asks for a single-user server (a [Service]); the Manager checks flavor and quota, stores the service and
+// lets a [Spawner] make it. Everything outside (database, Kubernetes, hubs) is behind the interfaces of ports.go.
 package outpost
 
 import (
@@ -14,6 +18,67 @@ import (
 	"github.com/outposts-dev/outposts/server/flavor"
 )
 
+// Options is what a Manager may be given beside its ports. The zero value works: no hubs, no flavors, no limits.
+type Options struct {
+	// Hubs may ask this outpost. A request of a hub that is not among them is KindUnauthorized.
+	Hubs []Hub
+	// Flavors and Credits are the loaded files; nil means not configured. SetFlavors and SetCredits replace them.
+	Flavors, Credits *flavor.Flavors
+	// GlobalMaxPerUser limits the services of one user of one hub, of any flavor; nil or -1 is no limit.
+	GlobalMaxPerUser *int
+	// Shared says that other processes work on the same Store: what they start and stop is looked up there, and
+	// their unfinished work is taken over only when it has not been touched for a minute.
+	Shared bool
+	// EndDates is how often RunLeader looks for services past their end date: 0 is 60 s, negative never.
+	EndDates time.Duration
+	// Cleanup is how often RunLeader asks each hub (Hub.Servers) for its servers: 0 is 1800 s, negative never.
+	Cleanup time.Duration
+	// CleanupAge is how old a service must be before the clean-up stops it: 0 is 1800 s.
+	CleanupAge time.Duration
+	// Touch is how often LastUpdate is written: 0 is 10 s.
+	Touch time.Duration
+	// Reconcile is how often RunLeader compares rows and pods: 0 is 5 min.
+	Reconcile time.Duration
+	// LogLines is how many lines of a server's log are collected: 0 is 100.
+	LogLines int
+	// Reachable waits until this outpost's SSH and HTTP can be reached from outside; tunnels are renewed after it.
+	// Nil is at once.
+	Reachable func(ctx context.Context) error
+	// Logger gets one line for each change of a service; nil discards.
+	Logger *slog.Logger
+	// Observer gets figures for metrics; nil discards.
+	Observer Observer
+	// Now is the wall clock; nil is time.Now. Waiting always uses package time.
+	Now func() time.Time
+}
+
+// withDefaults fills in what the zero value stands for.
+func (o Options) withDefaults() Options {
+	set := func(d *time.Duration, value time.Duration) {
+		if *d == 0 {
+			*d = value
+		}
+	}
+	set(&o.EndDates, time.Minute)
+	set(&o.Cleanup, 30*time.Minute)
+	set(&o.CleanupAge, 30*time.Minute)
+	set(&o.Touch, 10*time.Second)
+	set(&o.Reconcile, 5*time.Minute)
+	if o.LogLines == 0 {
+		o.LogLines = 100
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Observer == nil {
+		o.Observer = noObserver{}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return o
+}
+
 // Manager decides about services: it checks requests, keeps what runs in memory and in the Store, lets the Spawner
 // make and remove pods, and calls the hubs back. All methods are safe for concurrent use.
 type Manager struct {
@@ -27,7 +92,7 @@ type Manager struct {
 	flavors  atomic.Pointer[flavor.Flavors]
 	credits  atomic.Pointer[flavor.Flavors]
 	index    *index
-	updates  updates
+	notify   *notifier
 
 	// base lives as long as the process works: starts and removals run under it, not under a request.
 	base    context.Context
@@ -35,7 +100,6 @@ type Manager struct {
 	work    sync.WaitGroup
 	mu      sync.Mutex // guards what follows in this block
 	closed  bool
-	warned  map[string]bool    // hubs that were warned about refused callbacks
 	flights map[string]*flight // the last sync on demand of each hub
 
 	loaded, reconciled         chan struct{} // closed when rows are in memory; when left-overs are dealt with
@@ -47,10 +111,10 @@ func New(store Store, spawner Spawner, hubAPI HubAPI, opts Options) (*Manager, e
 	m := &Manager{
 		store: store, spawner: spawner, hubAPI: hubAPI,
 		opts: opts.withDefaults(), index: newIndex(),
-		warned: map[string]bool{}, flights: map[string]*flight{},
-		loaded: make(chan struct{}), reconciled: make(chan struct{}),
+		flights: map[string]*flight{},
+		loaded:  make(chan struct{}), reconciled: make(chan struct{}),
 	}
-	m.updates.targets = map[HubCall]*updateTarget{}
+	m.notify = newNotifier(m)
 	m.log, m.observer = m.opts.Logger, m.opts.Observer
 	m.base, m.stopAll = context.WithCancel(context.Background())
 	m.flavors.Store(opts.Flavors)
@@ -107,18 +171,7 @@ func (m *Manager) logger(e *entry) *slog.Logger {
 	return m.log.With("hub", e.Hub, "service", e.Name, "start_id", e.StartID, "user_id", e.userID)
 }
 
-// storeError gives an error of the Store that has no kind the kind "unavailable": the database failed.
-func storeError(err error) error {
-	if err == nil {
-		return nil
-	}
-	if _, ok := errors.AsType[*Error](err); ok {
-		return err
-	}
-	return &Error{Kind: KindUnavailable, Reason: "database", Message: "The outpost's database does not answer; try again.", Cause: err}
-}
-
-// Ready tells whether the services are loaded and database and Kubernetes answer; nil if so.
+// Ready returns nil if the services are loaded and database and Kubernetes answer.
 func (m *Manager) Ready(ctx context.Context) error {
 	if !isDone(m.loaded) {
 		return Errorf(KindUnavailable, "The services are not loaded yet.")
@@ -145,7 +198,7 @@ func (m *Manager) List(ctx context.Context, hub string) ([]Summary, error) {
 	for i := range list {
 		// The Store's LastUpdate lags behind by a batch.
 		if e := m.index.get(list[i].Key); e != nil {
-			if seen := time.Unix(0, e.seen.Load()).UTC(); seen.After(list[i].LastUpdate) {
+			if seen := e.lastPoll(); seen.After(list[i].LastUpdate) {
 				list[i].LastUpdate = seen
 			}
 		}
@@ -211,10 +264,7 @@ func (m *Manager) Counts() []Count {
 		}
 	}
 	for _, e := range m.index.all("") {
-		e.mu.Lock()
-		p := e.phase
-		e.mu.Unlock()
-		counts[group{e.Hub, p.String()}]++
+		counts[group{e.Hub, e.current().phase.String()}]++
 	}
 	list := make([]Count, 0, len(counts))
 	for g, n := range counts {

@@ -12,20 +12,18 @@ import (
 type Store interface {
 	// Insert adds a service in one transaction with the quota check: check gets the usage of the service's hub as
 	// of this transaction and its error aborts the insert and is returned. No two inserts of one hub overlap,
-	// also between processes. A row with the same key is KindConflict. The hub's row is made if it is missing.
+	// also between processes. A row with the same key is [Duplicate]. The hub's row is made if it is missing.
 	Insert(ctx context.Context, s Service, check func(flavor.Usage) error) error
-	// Get returns a service with its sealed columns opened; KindNotFound if there is none, KindInternal with
-	// message "cannot be opened" if the key ring does not open it.
+	// Get returns a service with its sealed columns opened; [ErrNotFound] if there is none, [Unopened] if the
+	// key ring does not open it.
 	Get(ctx context.Context, k Key) (Service, error)
 	// List returns what can be shown of a hub's services, by start date.
 	List(ctx context.Context, hub string) ([]Summary, error)
 	// All returns every service of every hub with its sealed columns opened; one that cannot be opened is
 	// returned with empty Body, State and Address and Unopened set, never left out.
 	All(ctx context.Context) ([]Stored, error)
-	// MarkStopping sets StopPending and tells whether this call was the one that set it. KindNotFound if gone.
+	// MarkStopping sets StopPending and reports whether this call was the one that set it. KindNotFound if gone.
 	MarkStopping(ctx context.Context, k Key) (first bool, err error)
-	// SaveState stores the spawner's state while a start is under way. KindNotFound if the row is gone.
-	SaveState(ctx context.Context, k Key, state State) error
 	// FinishStart stores state, address and end date, sets StateStored and clears StartPending.
 	// KindNotFound if the row is gone, KindConflict if it is being stopped; then nothing is changed.
 	FinishStart(ctx context.Context, k Key, state State, address string, end time.Time) error
@@ -35,7 +33,7 @@ type Store interface {
 	Delete(ctx context.Context, k Key) error
 	// Usage counts the hub's services that are not being stopped, by flavor; users may be left out.
 	Usage(ctx context.Context, hub string) (flavor.Usage, error)
-	// Ping tells whether the database answers.
+	// Ping reports whether the database answers.
 	Ping(ctx context.Context) error
 }
 
@@ -62,9 +60,9 @@ type Spawner interface {
 	// Poll tells from memory what is known of a service; it makes no request while the cache is fresh.
 	Poll(ctx context.Context, k Key, s State) (Status, error)
 	// Stop removes the service's objects and waits until its pod is gone. Nothing there is success. It may be called in
-	// every state, while a Start of the same key is being cancelled, and with a state of the Python peer.
+	// every state, while a Start of the same key is being cancelled, and with a state of the Python outpost.
 	Stop(ctx context.Context, k Key, s State) error
-	// Restore returns the state of a stored service. The Python peer stores an empty one until a start has finished: it is then worked
+	// Restore returns the state of a stored service. The Python outpost stores an empty one until a start has finished: it is then worked
 	// out from what was asked for, so that the pod of an interrupted start can be stopped. It makes no request.
 	Restore(hub Hub, s Service) State
 	// Logs returns the last lines of the server's log, oldest first; none is no error.
@@ -72,7 +70,7 @@ type Spawner interface {
 	// Found lists the keys of all pods that this outpost made, for reconciliation: those of this database, not of another in the
 	// same namespace.
 	Found(ctx context.Context) ([]Found, error)
-	// Ready tells whether caches are filled and Kubernetes answers; nil if so.
+	// Ready reports whether caches are filled and Kubernetes answers; nil if so.
 	Ready(ctx context.Context) error
 }
 
@@ -118,3 +116,27 @@ type HubAPI interface {
 	// Servers returns "<user id>_<server name>_<start id>" of each server the hub knows.
 	Servers(ctx context.Context, c HubCall) ([]string, error)
 }
+
+// Observer is told what happened, for metrics. Its methods must not block and are called concurrently.
+type Observer interface {
+	// ServiceStarted is called once for each accepted start when it has ended. An empty reason means that the server
+	// runs, else it is a short word of a closed set: the error's Reason or kind, "cancelled" for a stop meanwhile.
+	ServiceStarted(hub string, d time.Duration, reason string)
+	// StartRefused is called for each start that was refused before anything was made.
+	StartRefused(hub string, reason string)
+	// ServiceStopped is called once for each service whose objects and row are gone. Why is one of the Stop constants.
+	ServiceStopped(hub string, d time.Duration, why string)
+	// StopRetried is called for each try of a removal that failed and will be tried again.
+	StopRetried(hub string)
+	// HubCalled is called for each call back to a hub: call is event, flavors, tunnel, restart or servers.
+	HubCalled(hub, call string, err error)
+}
+
+// noObserver discards.
+type noObserver struct{}
+
+func (noObserver) ServiceStarted(string, time.Duration, string) {}
+func (noObserver) StartRefused(string, string)                  {}
+func (noObserver) ServiceStopped(string, time.Duration, string) {}
+func (noObserver) StopRetried(string)                           {}
+func (noObserver) HubCalled(string, string, error)              {}

@@ -12,10 +12,12 @@ const abandonedAfter = time.Hour
 // reconcile compares rows, pods and what this process works on, and deals with what interrupted processes have left:
 // a stop is finished, an asynchronous start that has a pod is gone on with, any other start is rolled back (its hub
 // has got an error or will get an event), a pod without a row is removed. It changes nothing unless both rows
-// and pods could be read. Elsewhere tells that it has left alone what another process works on, or has until a moment ago.
+// and pods could be read. Elsewhere is true if it has left alone what another process works on, or has until a moment
+// ago.
 func (m *Manager) reconcile(ctx context.Context) (elsewhere bool, err error) {
 	begin := time.Now()
-	// Pods first: a row is there before its pod and gone after it, so a pod seen now without a row read later is nobody's.
+	// Pods first: a row is there before its pod and gone after it, so a pod seen now without a row read later is
+	// nobody's.
 	found, err := m.spawner.Found(ctx)
 	if err != nil {
 		return false, fmt.Errorf("list pods: %w", err)
@@ -38,8 +40,7 @@ func (m *Manager) reconcile(ctx context.Context) (elsewhere bool, err error) {
 		e, before := m.index.get(row.Key), known[row.Key]
 		switch {
 		case e == nil && before.entry == nil:
-			e, _ = m.index.add(m.entryOf(row))
-			elsewhere = m.adopt(e, row, hasPod, now) || elsewhere
+			elsewhere = m.adopt(m.keep(row), row, hasPod, now) || elsewhere
 		case e != nil && e == before.entry && !before.owned:
 			elsewhere = m.adopt(e, row, hasPod, now) || elsewhere
 		}
@@ -50,43 +51,29 @@ func (m *Manager) reconcile(ctx context.Context) (elsewhere bool, err error) {
 		}
 	}
 	for _, f := range found {
-		if inStore[f.Key] {
-			continue
+		if !inStore[f.Key] {
+			m.removeStray(f)
 		}
-		m.log.Warn("pod without a row is removed", "hub", f.Key.Hub, "service", f.Key.Name, "start_id", f.Key.StartID, "created", f.Created)
-		m.goes(func() {
-			ctx, cancel := context.WithTimeout(m.base, stopTimeout)
-			defer cancel()
-			if err := m.spawner.Stop(ctx, f.Key, f.State); err != nil {
-				m.log.Warn("pod without a row cannot be removed yet", "hub", f.Key.Hub, "service", f.Key.Name, "err", err)
-			}
-		})
 	}
 	m.log.Debug("reconciled", "rows", len(rows), "pods", len(found), "duration", time.Since(begin))
 	return elsewhere, nil
 }
 
-// known is an entry as it was at one moment.
-type known struct {
-	entry                     *entry
-	owned, starting, accepted bool
+// removeStray removes a pod that no row knows.
+func (m *Manager) removeStray(f Found) {
+	log := m.log.With("hub", f.Key.Hub, "service", f.Key.Name, "start_id", f.Key.StartID)
+	log.Warn("pod without a row is removed", "created", f.Created)
+	m.goes(func() {
+		ctx, cancel := context.WithTimeout(m.base, stopTimeout)
+		defer cancel()
+		if err := m.spawner.Stop(ctx, f.Key, f.State); err != nil {
+			log.Warn("pod without a row cannot be removed yet", "err", err)
+		}
+	})
 }
 
-// snapshot returns how the entries are before rows are read, so that what changes meanwhile is not mistaken for what
-// another process has done.
-func (m *Manager) snapshot(hub string) map[Key]known {
-	list := m.index.all(hub)
-	s := make(map[Key]known, len(list))
-	for _, e := range list {
-		e.mu.Lock()
-		s[e.Key] = known{entry: e, owned: e.owned, starting: e.phase == phaseStarting, accepted: isDone(e.accepted)}
-		e.mu.Unlock()
-	}
-	return s
-}
-
-// adopt deals with one row that no goroutine of this process works on. Elsewhere tells that another process does, as far as can be
-// seen yet.
+// adopt deals with one row that no goroutine of this process works on. Elsewhere is true if another process does, as far
+// as can be seen yet.
 func (m *Manager) adopt(e *entry, row Stored, hasPod bool, now time.Time) (elsewhere bool) {
 	if e.unopened || row.Unopened {
 		return false
@@ -103,7 +90,7 @@ func (m *Manager) adopt(e *entry, row Stored, hasPod bool, now time.Time) (elsew
 		m.resume(e, row.Service)
 	case row.StartPending:
 		m.rollBack(e)
-	case now.Sub(time.Unix(0, e.seen.Load())) > abandonedAfter && !hasPod:
+	case now.Sub(e.lastPoll()) > abandonedAfter && !hasPod:
 		m.endAbandoned(e)
 	}
 	return false
@@ -111,17 +98,8 @@ func (m *Manager) adopt(e *entry, row Stored, hasPod bool, now time.Time) (elsew
 
 // takeOver lets a goroutine of this process work on an entry, unless one does.
 func (m *Manager) takeOver(e *entry, p phase, work func()) {
-	e.mu.Lock()
-	if e.owned {
-		e.mu.Unlock()
-		return
-	}
-	e.owned, e.phase = true, p
-	e.mu.Unlock()
-	if !m.goes(work) {
-		e.mu.Lock()
-		e.owned = false
-		e.mu.Unlock()
+	if e.take(p, nil) && !m.goes(work) {
+		e.release()
 	}
 }
 
@@ -130,8 +108,7 @@ func (m *Manager) rollBack(e *entry) {
 	m.logger(e).Warn("interrupted start is rolled back")
 	m.takeOver(e, phaseFailed, func() {
 		if e.async {
-			q := m.newEvents(e)
-			q.close(failedStart(m.opts.Now(), "The outpost was restarted while the server was starting; start it again.", nil))
+			m.notify.progress(e).fail("The outpost was restarted while the server was starting; start it again.")
 		}
 		m.remove(e, StopLost)
 	})
@@ -162,29 +139,18 @@ func (m *Manager) resume(e *entry, s Service) {
 		return
 	}
 	plan.State = s.State
-	e.mu.Lock()
-	if e.owned {
-		e.mu.Unlock()
-		cancel()
-		return
-	}
-	e.started = make(chan struct{})
-	e.cancel, e.owned, e.phase = cancel, true, phaseStarting
-	e.mu.Unlock()
-	if !m.goes(func() { defer cancel(); m.runStart(ctx, e, plan, lifetime) }) {
+	if !e.take(phaseStarting, cancel) || !m.goes(func() { defer cancel(); m.runStart(ctx, e, plan, lifetime) }) {
 		cancel()
 	}
 }
 
 // endAbandoned removes a service whose pod is gone and whose hub has not asked for it for long.
 func (m *Manager) endAbandoned(e *entry) {
-	e.mu.Lock()
-	state, running := e.state, e.phase == phaseRunning
-	e.mu.Unlock()
-	if !running {
+	at := e.current()
+	if at.phase != phaseRunning {
 		return
 	}
-	status, err := m.spawner.Poll(m.base, e.Key, state)
+	status, err := m.spawner.Poll(m.base, e.Key, at.state)
 	if err != nil || !status.Gone {
 		return
 	}

@@ -20,7 +20,9 @@ func row(name string, change func(*outpost.Service)) outpost.Service {
 	r := eventRequest(name)
 	now := time.Now().UTC()
 	s := outpost.Service{
-		Key: r.Key, UserID: r.UserID, StartDate: now, LastUpdate: now, EndDate: outpost.NoEnd, StateStored: true,
+		Summary: outpost.Summary{
+			Key: r.Key, UserID: r.UserID, StartDate: now, LastUpdate: now, EndDate: outpost.NoEnd, StateStored: true,
+		},
 		Body: r.Body, Address: outposttest.Address(r.Key),
 		State: outpost.State{"kubespawner_version": "7.0.0", "pod_name": outposttest.PodName(r.Key), "namespace": "outpost"},
 	}
@@ -433,7 +435,9 @@ func TestInterruptedStartOfThePeerLeavesNoPod(t *testing.T) {
 				w := outposttest.NewWorld(t, outpost.Options{})
 				r := outposttest.Request("lab-one")
 				now := time.Now().UTC()
-				row := outpost.Service{Key: r.Key, UserID: r.UserID, StartDate: now, LastUpdate: now, EndDate: outpost.NoEnd, StartPending: true, Body: r.Body, State: outpost.State{}}
+				row := outpost.Service{Summary: outpost.Summary{
+					Key: r.Key, UserID: r.UserID, StartDate: now, LastUpdate: now, EndDate: outpost.NoEnd, StartPending: true,
+				}, Body: r.Body, State: outpost.State{}}
 				if err := w.Store.Insert(t.Context(), row, func(flavor.Usage) error { return nil }); err != nil {
 					t.Fatal(err)
 				}

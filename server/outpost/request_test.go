@@ -66,7 +66,7 @@ func TestX13X65RefusedOptionsAreNamed(t *testing.T) {
 		},
 		{
 			name: "image of wrong type", hub: "hub-a", misc: map[string]string{"image": `["quay.io/jupyter/x"]`},
-			want: "lab-one - The option image in misc must be a text.",
+			want: "lab-one - The option image in misc must be a string.",
 		},
 		{
 			name: "two refused", hub: "hub-a", misc: map[string]string{"volumes": `[]`, "cmd": `"sh"`, "cpu_limit": `1`},

@@ -2,18 +2,20 @@ package outpost
 
 import (
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 )
 
 const (
-	staleAfter    = time.Minute     // without a sign of the process that starts or stops a service
-	syncEvery     = 5 * time.Second // to follow other processes, if there are any
-	flightEvery   = time.Second     // between two syncs of a hub on demand
-	flightSeats   = 256             // that wait for one of them
-	tunnelTries   = 5
-	tunnelPause   = 5 * time.Second
-	tunnelsAtOnce = 8
+	staleAfter = time.Minute // without a sign of the process that starts or stops a service
+	firstWait  = 200 * time.Millisecond
+	lastWait   = 30 * time.Second
+	// clockJump is how far the wall clock may move away from the passing time before it is not believed at once.
+	clockJump = 30 * time.Second
+	// polledRecently is how long a poll proves that the hub knows a service, whatever its list says.
+	polledRecently = 5 * time.Minute
 )
 
 // Run loads the services from the Store and does the work that every process does (writes LastUpdate, follows other
@@ -51,7 +53,7 @@ func (m *Manager) every(ctx context.Context, interval time.Duration, f func()) {
 	}
 }
 
-// load reads all services into memory, trying until the database answers. It tells whether it did.
+// load reads all services into memory, trying until the database answers; false if ctx ended before.
 func (m *Manager) load(ctx context.Context) bool {
 	retry := newBackoff()
 	for {
@@ -59,8 +61,7 @@ func (m *Manager) load(ctx context.Context) bool {
 		rows, err := m.store.All(ctx)
 		if err == nil {
 			for _, row := range rows {
-				e, _ := m.index.add(m.entryOf(row))
-				m.permitEntry(e)
+				e := m.keep(row)
 				if row.Unopened {
 					m.logger(e).Error("stored service cannot be opened with any key; it is kept as it is")
 				}
@@ -93,187 +94,6 @@ func (m *Manager) waitSpawner(ctx context.Context) bool {
 		m.log.Debug("spawner is not ready yet", "err", err)
 		if !sleep(ctx, firstWait) {
 			return false
-		}
-	}
-}
-
-// sync follows what other processes have done to the services of all hubs.
-func (m *Manager) sync(ctx context.Context) {
-	for hub := range *m.hubs.Load() {
-		if ctx.Err() != nil {
-			return
-		}
-		m.syncRows(ctx, hub)
-	}
-}
-
-// flight is one sync of a hub on demand, for all who ask for it.
-type flight struct {
-	began   time.Time
-	done    chan struct{} // closed when the rows are read
-	waiting int           // who asked meanwhile, and in the second after its begin
-}
-
-// syncHub is sync for one hub on demand, at most once a second. It returns when enough holds, or when rows have been read
-// that are not older than the call. Those who come in a flood, as refused channels do, are not waited with.
-func (m *Manager) syncHub(ctx context.Context, hub string, enough func() bool) {
-	if _, ok := (*m.hubs.Load())[hub]; !ok {
-		return
-	}
-	for came := time.Now(); ; {
-		m.mu.Lock()
-		f := m.flights[hub]
-		if f == nil || isDone(f.done) && time.Since(f.began) >= flightEvery {
-			f = &flight{began: time.Now(), done: make(chan struct{})}
-			m.flights[hub] = f
-			m.mu.Unlock()
-			defer close(f.done)
-			ctx, cancel := context.WithTimeout(m.base, storeTimeout) // others wait for it too
-			defer cancel()
-			m.syncRows(ctx, hub)
-			return
-		}
-		f.waiting++
-		crowded := f.waiting > flightSeats
-		m.mu.Unlock()
-		if crowded {
-			return
-		}
-		select {
-		case <-f.done:
-		case <-ctx.Done():
-			return
-		}
-		if enough() || f.began.After(came) || !sleep(ctx, time.Until(f.began.Add(flightEvery))) {
-			return
-		}
-	}
-}
-
-func (m *Manager) syncRows(ctx context.Context, hub string) {
-	// Entries first: one that is added while the rows are read must not count as removed.
-	known := m.snapshot(hub)
-	rows, err := m.store.List(ctx, hub)
-	if err != nil {
-		m.log.Warn("services of other processes cannot be read", "hub", hub, "err", err)
-		return
-	}
-	there := make(map[Key]Summary, len(rows))
-	for _, row := range rows {
-		there[row.Key] = row
-		e := m.index.get(row.Key)
-		if e == nil {
-			if _, err := m.fetch(ctx, row.Key); err != nil && KindOf(err) != KindNotFound {
-				m.log.Warn("service of another process cannot be read", "hub", hub, "service", row.Name, "start_id", row.StartID, "err", err)
-			}
-			continue
-		}
-		if seen := row.LastUpdate.UnixNano(); seen > e.seen.Load() {
-			e.seen.Store(seen)
-			e.written.Store(seen)
-		}
-		e.mu.Lock()
-		changed := !e.owned && e.phase != phaseOf(row)
-		e.mu.Unlock()
-		if changed {
-			if s, err := m.store.Get(ctx, row.Key); err == nil {
-				m.refresh(e, s)
-			}
-		}
-	}
-	for key, before := range known {
-		row, ok := there[key]
-		switch e := before.entry; {
-		case !ok && !before.owned:
-			m.forget(e)
-		case before.owned && before.starting && before.accepted && (!ok || row.StopPending):
-			e.mu.Lock()
-			cancel := e.cancel
-			e.mu.Unlock()
-			if cancel != nil {
-				m.logger(e).Info("start is being stopped by another process")
-				cancel() // the end of the start removes what it made
-			}
-		}
-	}
-}
-
-func phaseOf(row Summary) phase {
-	switch {
-	case row.StopPending:
-		return phaseStopping
-	case row.StartPending:
-		return phaseStarting
-	}
-	return phaseRunning
-}
-
-// renewTunnels asks the hubs for the tunnels that broke with the process before this one, once SSH and HTTP can be
-// reached (contract 2.11).
-func (m *Manager) renewTunnels(ctx context.Context) {
-	type renewal struct {
-		call HubCall
-		what string
-		do   func(context.Context, HubCall) error
-	}
-	var list []renewal
-	for _, h := range *m.hubs.Load() {
-		if h.TunnelRestart != nil {
-			call := *h.TunnelRestart
-			call.Hub = h.Name
-			list = append(list, renewal{call, "restart", m.hubAPI.RestartTunnels})
-		}
-		if !h.RecreateTunnels {
-			continue
-		}
-		for _, e := range m.index.all(h.Name) {
-			e.mu.Lock()
-			running, address := e.phase == phaseRunning, e.address
-			e.mu.Unlock()
-			if running && address != "" && e.calls.tunnel.URL != "" {
-				list = append(list, renewal{e.calls.tunnel, "tunnel", func(ctx context.Context, c HubCall) error {
-					return m.hubAPI.PostTunnel(ctx, c, address)
-				}})
-			}
-		}
-	}
-	if len(list) == 0 {
-		return
-	}
-	if m.opts.Reachable != nil {
-		if err := m.opts.Reachable(ctx); err != nil {
-			if ctx.Err() == nil {
-				m.log.Error("tunnels are not renewed: this outpost cannot be reached", "err", err)
-			}
-			return
-		}
-	}
-	slots := make(chan struct{}, tunnelsAtOnce)
-	var calls sync.WaitGroup
-	for _, r := range list {
-		slots <- struct{}{}
-		calls.Go(func() {
-			defer func() { <-slots }()
-			m.renew(ctx, r.call, r.what, r.do)
-		})
-	}
-	calls.Wait()
-}
-
-// renew tries a renewal several times; an answer that is final ends it: after a 400 the hub has stopped the server.
-func (m *Manager) renew(ctx context.Context, call HubCall, what string, do func(context.Context, HubCall) error) {
-	for try := 1; ; try++ {
-		err := do(ctx, call)
-		m.observer.HubCalled(call.Hub, what, err)
-		switch {
-		case err == nil:
-			m.log.Info("tunnels renewed", "hub", call.Hub, "call", what)
-			return
-		case KindOf(err) == KindFailed || try == tunnelTries:
-			m.log.Warn("tunnel not renewed", "hub", call.Hub, "call", what, "try", try, "err", err)
-			return
-		case !sleep(ctx, tunnelPause):
-			return
 		}
 	}
 }
@@ -315,8 +135,8 @@ func (m *Manager) RunLeader(ctx context.Context) error {
 	return nil
 }
 
-// keepReconciling reconciles every few minutes, and sooner as long as there is what only another process can be working on: it may
-// have died just before this one was chosen.
+// keepReconciling reconciles every few minutes, and sooner as long as there is what only another process can be working
+// on: it may have died just before this one was chosen.
 func (m *Manager) keepReconciling(ctx context.Context, elsewhere bool) {
 	for {
 		wait := m.opts.Reconcile
@@ -334,5 +154,106 @@ func (m *Manager) keepReconciling(ctx context.Context, elsewhere bool) {
 			continue
 		}
 		elsewhere = again
+	}
+}
+
+// watchEndDates stops services past their end date, at once and then after each interval. When the wall clock has
+// jumped it waits one interval: else an end date would depend on a moment's wrong time.
+func (m *Manager) watchEndDates(ctx context.Context) {
+	wall, mono := m.opts.Now().Round(0), time.Now()
+	for {
+		now := m.opts.Now().Round(0)
+		jump := now.Sub(wall) - time.Since(mono)
+		wall, mono = now, time.Now()
+		if jump.Abs() > clockJump {
+			m.log.Warn("the clock has jumped; end dates are looked at again after one interval", "duration", jump)
+		} else {
+			m.stopEnded(now)
+		}
+		if !sleep(ctx, m.opts.EndDates) {
+			return
+		}
+	}
+}
+
+func (m *Manager) stopEnded(now time.Time) {
+	for _, e := range m.index.all("") {
+		at := e.current()
+		over := at.phase == phaseRunning && !at.owned && !at.end.IsZero() && at.end.Before(now)
+		if over && !e.unopened {
+			_, _ = m.beginStop(e, StopEnded)
+		}
+	}
+}
+
+// watchHubs asks each hub for its servers, at once and then after each interval, and stops services that it does not
+// know.
+func (m *Manager) watchHubs(ctx context.Context) {
+	for {
+		for _, h := range *m.hubs.Load() {
+			if h.Servers == nil || ctx.Err() != nil {
+				continue
+			}
+			call := *h.Servers
+			call.Hub = h.Name
+			list, err := m.hubAPI.Servers(ctx, call)
+			m.observer.HubCalled(h.Name, "servers", err)
+			if err != nil {
+				m.log.Warn("hub does not list its servers; none of its services are stopped", "hub", h.Name, "err", err)
+				continue
+			}
+			m.stopUnknown(h.Name, list)
+		}
+		if !sleep(ctx, m.opts.Cleanup) {
+			return
+		}
+	}
+}
+
+// stopUnknown stops services of one hub that are old enough and not in the hub's list. A service that the hub has
+// polled of late is kept: the hub knows it.
+func (m *Manager) stopUnknown(hub string, list []string) {
+	known := make(map[string]bool, len(list))
+	for _, s := range list {
+		known[s] = true
+	}
+	now := m.opts.Now()
+	for _, e := range m.index.all(hub) {
+		at := e.current()
+		if at.phase != phaseRunning || at.owned || e.unopened || now.Sub(e.startDate) < m.opts.CleanupAge {
+			continue
+		}
+		if known[fmt.Sprintf("%d_%s_%s", e.userID, e.Name, e.StartID)] {
+			continue
+		}
+		if now.Sub(e.lastPoll()) < polledRecently {
+			m.logger(e).Warn("hub polls a service that is not in its list; it is kept")
+			continue
+		}
+		_, _ = m.beginStop(e, StopUnknown)
+	}
+}
+
+// backoff waits longer from try to try: 0.2 s, doubling to 30 s, each drawn from the upper half.
+type backoff struct{ next time.Duration }
+
+func newBackoff() *backoff { return &backoff{next: firstWait} }
+
+// wait waits for the next try; false if ctx ended.
+func (b *backoff) wait(ctx context.Context) bool {
+	d := b.next/2 + rand.N(b.next/2)
+	b.next = min(2*b.next, lastWait)
+	return sleep(ctx, d)
+}
+
+// sleep waits; false if ctx ended.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }

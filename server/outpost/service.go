@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// NoEnd is the end date of a service without a limit, as the Python peer stores it (UTC).
+// NoEnd is the end date of a service without a limit, as the Python outpost stores it (UTC).
 var NoEnd = time.Date(9999, 12, 31, 23, 59, 59, 999999000, time.UTC)
 
 // Key identifies one start of one single-user server. The user is not part of it: two users of a hub
@@ -16,9 +16,8 @@ type Key struct {
 	StartID string // the client's id of this start, "0" if it sent none; never empty for a stored service
 }
 
-// Service is one started single-user server: a row of table "service".
-// Counterpart: jupyterhub-outpost 2.3.0, table service (contract section 5.1).
-type Service struct {
+// Summary is what a list shows of a service: its row without the sealed columns (protocol 6.2).
+type Summary struct {
 	Key
 	UserID       int    // JUPYTERHUB_USER_ID, 0 if the hub sent none
 	Flavor       string // empty for none (NULL in the database)
@@ -28,9 +27,14 @@ type Service struct {
 	StateStored  bool      // State holds what the start returned
 	StartPending bool
 	StopPending  bool
-	Body         Body   // what the hub asked for, sealed in the database
-	State        State  // the spawner's state, sealed; empty until the start has begun to make objects
-	Address      string // the start response "http://host:port", sealed; empty until started
+}
+
+// Service is one started single-user server: a row of table "service".
+type Service struct {
+	Summary
+	Body    Body   // what the hub asked for, sealed in the database
+	State   State  // the spawner's state, sealed; empty until the start has begun to make objects
+	Address string // the start response "http://host:port", sealed; empty until started
 }
 
 // Body is what is kept of a request; certificates and trust bundles never are.
@@ -44,19 +48,6 @@ type Body struct {
 // either server reads the other's rows: kubespawner_version, pod_name, namespace, dns_name, pvc_name.
 // Further keys are kept as they are.
 type State map[string]any
-
-// Summary is what a list shows of a service: the row without its sealed columns.
-type Summary struct {
-	Key
-	UserID       int
-	Flavor       string
-	StartDate    time.Time
-	LastUpdate   time.Time
-	EndDate      time.Time
-	StateStored  bool
-	StartPending bool
-	StopPending  bool
-}
 
 // StartRequest is a hub's request for one single-user server, decoded and of sound types, not yet judged.
 type StartRequest struct {
@@ -78,4 +69,32 @@ type Event struct {
 	Message     string `json:"message,omitempty"`
 	HTMLMessage string `json:"html_message,omitempty"` // escaped HTML
 	Failed      bool   `json:"failed,omitempty"`
+}
+
+// Why a service was stopped, for Observer and the log.
+const (
+	StopAsked   = "asked"   // the hub's DELETE
+	StopFailed  = "failed"  // its start failed
+	StopEnded   = "ended"   // past its end date
+	StopUnknown = "unknown" // its hub no longer knows it
+	StopLost    = "lost"    // left over by an interrupted process
+)
+
+// PollResult is what a poll tells the hub. The zero value means running.
+type PollResult struct {
+	Ended    bool
+	ExitCode int      // meaningful if Ended
+	Logs     []string // oldest first; nil if none were asked for or there are none
+}
+
+// StopOptions says how a hub asked for a stop.
+type StopOptions struct {
+	Async       bool // answer at once, stop in the background
+	CollectLogs bool // return the last log lines; ignored if Async
+}
+
+// Count is the number of services of one hub in one state: starting, running or stopping.
+type Count struct {
+	Hub, State string
+	Services   int
 }

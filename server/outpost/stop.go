@@ -2,7 +2,6 @@ package outpost
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/outposts-dev/outposts/server/excerpt"
@@ -16,14 +15,14 @@ const (
 // Stop removes a service in whatever state it is, cancelling its start. It returns when the pod and the row are gone
 // (at once if o.Async); a second Stop joins the first and returns nil logs, the first one non-nil.
 // Errors: KindNotFound; KindUnavailable if the pod could not be removed yet (it is tried again in the background);
-// KindInternal if the row cannot be opened: it is then kept.
+// [Unopened] if the row cannot be opened: it is then kept.
 func (m *Manager) Stop(ctx context.Context, k Key, o StopOptions) ([]string, error) {
 	e, err := m.find(ctx, k)
 	if err != nil {
 		return nil, err
 	}
 	if e.unopened {
-		return nil, unopened(nil)
+		return nil, Unopened(nil)
 	}
 	select {
 	case <-e.accepted:
@@ -54,7 +53,10 @@ func (m *Manager) Stop(ctx context.Context, k Key, o StopOptions) ([]string, err
 		if isDone(e.gone) {
 			return logs, nil
 		}
-		return nil, &Error{Kind: KindUnavailable, Reason: "stop", Message: excerpt.Of(k.Name, excerpt.Name) + " - The server could not be removed yet; the outpost goes on trying."}
+		return nil, &Error{
+			Kind: KindUnavailable, Reason: "stop",
+			Message: excerpt.Of(k.Name, excerpt.Name) + " - The server could not be removed yet; the outpost keeps trying.",
+		}
 	case <-ctx.Done():
 		return nil, Wrap(ctx.Err(), KindUnavailable, "The request ended before the stop; the stop goes on.")
 	}
@@ -68,16 +70,11 @@ func (m *Manager) beginStop(e *entry, why string) (first bool, err error) {
 	mine := first || !e.owned
 	if first {
 		e.phase = phaseStopping
-		if p, ok := permitOf(e.Hub, e.address); ok {
-			m.index.forbid(e, p)
-		}
+		m.index.forbid(e)
 	}
 	e.owned = true
-	cancel := e.cancel
 	e.mu.Unlock()
-	if cancel != nil {
-		cancel()
-	}
+	e.cancelStart()
 	if !mine {
 		return first, nil
 	}
@@ -100,64 +97,29 @@ func (m *Manager) markStopping(e *entry) {
 		m.logger(e).Warn("stop cannot be stored; stopping all the same", "err", err)
 		return
 	}
-	e.mu.Lock()
-	e.marked = true
-	e.mu.Unlock()
-	m.notifyFlavors(e) // it counts no more, and only this changes the counts (X61)
+	e.marked.Store(true)
+	m.notify.flavors(e) // it counts no more, and only this changes the counts (X61)
 }
 
 // remove waits for the end of a cancelled start, then removes objects and row, trying until both are gone or the
-// process ends. The caller has set the phase and owned.
+// process ends. The caller has taken the entry.
 func (m *Manager) remove(e *entry, why string) {
 	begin := time.Now()
-	e.mu.Lock()
-	started := e.started
-	e.mu.Unlock()
-	<-started
+	e.waitStart()
 	if why == StopFailed {
 		m.markStopping(e) // it no longer counts, whatever happens next
 	}
-	removed := func() error {
-		ctx, cancel := context.WithTimeout(m.base, stopTimeout)
-		defer cancel()
-		e.mu.Lock()
-		state := e.state
-		e.mu.Unlock()
-		return m.spawner.Stop(ctx, e.Key, state)
-	}
-	deleted := func() error {
-		ctx, cancel := context.WithTimeout(m.base, storeTimeout)
-		defer cancel()
+	if !m.insist(e, "pod cannot be removed yet", stopTimeout, func(ctx context.Context) error {
+		return m.spawner.Stop(ctx, e.Key, e.current().state)
+	}) || !m.insist(e, "row cannot be removed yet", storeTimeout, func(ctx context.Context) error {
 		return m.store.Delete(ctx, e.Key)
-	}
-	for _, step := range []struct {
-		what string
-		do   func() error
-	}{{"pod cannot be removed yet", removed}, {"row cannot be removed yet", deleted}} {
-		retry := newBackoff()
-		for {
-			err := step.do()
-			if err == nil {
-				break
-			}
-			if m.base.Err() != nil {
-				e.mu.Lock()
-				e.owned = false
-				e.mu.Unlock()
-				return
-			}
-			m.logger(e).Warn(step.what, "err", err) //nolint:sloglint // a constant of the table of steps
-			m.observer.StopRetried(e.Hub)
-			e.markTried()
-			retry.wait(m.base)
-		}
+	}) {
+		e.release()
+		return
 	}
 	m.index.remove(e)
-	e.mu.Lock()
-	marked := e.marked
-	e.mu.Unlock()
-	if !marked {
-		m.notifyFlavors(e)
+	if !e.marked.Load() {
+		m.notify.flavors(e)
 	}
 	duration := time.Since(begin)
 	m.observer.ServiceStopped(e.Hub, duration, why)
@@ -165,76 +127,20 @@ func (m *Manager) remove(e *entry, why string) {
 	e.markGone()
 }
 
-func (e *entry) markTried() { e.triedOnce.Do(func() { close(e.tried) }) }
-func (e *entry) markGone()  { e.goneOnce.Do(func() { close(e.gone) }) }
-
-// collectLogs returns the last lines of a service's log; a failure is logged, and there are none.
-func (m *Manager) collectLogs(ctx context.Context, e *entry) []string {
-	ctx, cancel := context.WithTimeout(ctx, logsTimeout)
-	defer cancel()
-	e.mu.Lock()
-	state := e.state
-	e.mu.Unlock()
-	logs, err := m.spawner.Logs(ctx, e.Key, state, m.opts.LogLines)
-	if err != nil {
-		m.logger(e).Warn("logs cannot be collected", "err", err)
-	}
-	return logs
-}
-
-// find returns the entry of a service, from the Store if another process made it.
-func (m *Manager) find(ctx context.Context, k Key) (*entry, error) {
-	if k.StartID == "" {
-		return nil, ErrNotFound
-	}
-	if e := m.index.get(k); e != nil {
-		return e, nil
-	}
-	return m.fetch(ctx, k)
-}
-
-// fetch reads a service from the Store into memory. KindNotFound if there is none.
-func (m *Manager) fetch(ctx context.Context, k Key) (*entry, error) {
-	s, err := m.store.Get(ctx, k)
-	if err != nil {
-		if KindOf(err) == KindInternal && isKinded(err) {
-			return nil, unopened(err)
+// insist repeats a step of a removal until it succeeds; false if the process ends before.
+func (m *Manager) insist(e *entry, trouble string, limit time.Duration, step func(context.Context) error) bool {
+	for retry := newBackoff(); ; retry.wait(m.base) {
+		ctx, cancel := context.WithTimeout(m.base, limit)
+		err := step(ctx)
+		cancel()
+		switch {
+		case err == nil:
+			return true
+		case m.base.Err() != nil:
+			return false
 		}
-		return nil, storeError(err)
+		m.logger(e).Warn(trouble, "err", err) //nolint:sloglint // a constant at both callers
+		m.observer.StopRetried(e.Hub)
+		e.markTried()
 	}
-	e, _ := m.index.add(m.entryOf(Stored{Service: s}))
-	m.permitEntry(e)
-	return e, nil
-}
-
-// entryOf makes the entry of a stored service.
-func (m *Manager) entryOf(s Stored) *entry {
-	hub := (*m.hubs.Load())[s.Hub]
-	calls, _ := callbacksOf(hub, s.Body.Env)
-	s.State = m.spawner.Restore(hub, s.Service)
-	e := newEntry(s.Service, calls)
-	e.unopened = s.Unopened
-	e.async, _ = s.State[stateAsync].(bool)
-	close(e.accepted)
-	close(e.started)
-	return e
-}
-
-// permitEntry lets the hub of a running service open its address.
-func (m *Manager) permitEntry(e *entry) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if p, ok := permitOf(e.Hub, e.address); ok && e.phase == phaseRunning {
-		m.index.allow(e, p)
-	}
-}
-
-func isKinded(err error) bool {
-	_, ok := errors.AsType[*Error](err)
-	return ok
-}
-
-// unopened is the answer for a row that no key of the ring opens (X71): nothing is done with it.
-func unopened(cause error) error {
-	return &Error{Kind: KindInternal, Reason: "unopened", Message: "The stored service cannot be opened with the outpost's keys.", Cause: cause}
 }

@@ -56,12 +56,7 @@ func (r *sealedRow) tokens() []*[]byte { return []*[]byte{&r.body, &r.state, &r.
 
 // open returns the service of a row. On an error the service has no body, state and address.
 func (d *DB) open(shown shownRow, sealed sealedRow) (outpost.Service, error) {
-	m := shown.summary()
-	s := outpost.Service{
-		Key: m.Key, UserID: m.UserID, Flavor: m.Flavor,
-		StartDate: m.StartDate, LastUpdate: m.LastUpdate, EndDate: m.EndDate,
-		StateStored: m.StateStored, StartPending: m.StartPending, StopPending: m.StopPending,
-	}
+	s := outpost.Service{Summary: shown.summary()}
 	var body storedBody
 	var state outpost.State
 	var response struct{ Service any }

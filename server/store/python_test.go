@@ -124,9 +124,11 @@ func (r pythonRow) service(t *testing.T) outpost.Service {
 		t.Fatal(err)
 	}
 	s := outpost.Service{
-		Key:    outpost.Key{Hub: r.Hub, Name: r.Name, StartID: r.StartID},
-		UserID: r.UserID, Flavor: r.Flavor, StartDate: at(r.StartDate), LastUpdate: at(r.LastUpdate), EndDate: at(r.EndDate),
-		StateStored: r.StateStored == 1, StartPending: r.StartPending == 1, StopPending: r.StopPending == 1,
+		Summary: outpost.Summary{
+			Key:    outpost.Key{Hub: r.Hub, Name: r.Name, StartID: r.StartID},
+			UserID: r.UserID, Flavor: r.Flavor, StartDate: at(r.StartDate), LastUpdate: at(r.LastUpdate), EndDate: at(r.EndDate),
+			StateStored: r.StateStored == 1, StartPending: r.StartPending == 1, StopPending: r.StopPending == 1,
+		},
 		State: outpost.State{"pid": json.Number("4711")}, Address: "http://x:8888",
 	}
 	if err := json.Unmarshal(body, &s.Body); err != nil {
@@ -247,9 +249,12 @@ func TestPythonCanWriteAfterTheMigration(t *testing.T) {
 			}
 		}
 		want := outpost.Service{
-			Key: outpost.Key{Hub: "hub-a", Name: "lab", StartID: "1"}, UserID: 42, StartDate: storetest.Day, LastUpdate: storetest.Day,
-			EndDate: outpost.NoEnd, StateStored: true, State: outpost.State{"pod_name": "first"},
-			Body: outpost.Body{Env: map[string]string{"A": "True", "B": "None", "C": "1.5", "D": `["x"]`}},
+			Summary: outpost.Summary{
+				Key: outpost.Key{Hub: "hub-a", Name: "lab", StartID: "1"}, UserID: 42,
+				StartDate: storetest.Day, LastUpdate: storetest.Day, EndDate: outpost.NoEnd, StateStored: true,
+			},
+			State: outpost.State{"pod_name": "first"},
+			Body:  outpost.Body{Env: map[string]string{"A": "True", "B": "None", "C": "1.5", "D": `["x"]`}},
 		}
 		all, err := d.All(t.Context())
 		if err != nil {
@@ -286,7 +291,9 @@ func TestOldTablesAreCompletedAndTheYear9999IsRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := outpost.Service{Key: outpost.Key{Hub: "hub-a", Name: "lab", StartID: "1"}, EndDate: outpost.NoEnd}
+	want := outpost.Service{Summary: outpost.Summary{
+		Key: outpost.Key{Hub: "hub-a", Name: "lab", StartID: "1"}, EndDate: outpost.NoEnd,
+	}}
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("NULL columns read as empty, year 9999 as it is (protocol 6.2) (-want +got)\n%s", diff)
 	}

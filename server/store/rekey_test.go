@@ -68,7 +68,7 @@ func TestARowWithoutATokenIsKeptApart(t *testing.T) {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 			_, err = d.Get(t.Context(), want.Key)
-			if err == nil || outpost.KindOf(err) != outpost.KindInternal || !strings.HasPrefix(err.Error(), "cannot be opened") {
+			if err == nil || outpost.KindOf(err) != outpost.KindInternal || !strings.HasPrefix(err.Error(), outpost.Unopened(nil).Message) {
 				t.Errorf("get: %v", err)
 			}
 			done, err := d.Rekey(t.Context())

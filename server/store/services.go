@@ -45,7 +45,7 @@ func (d *DB) Insert(ctx context.Context, s outpost.Service, check func(flavor.Us
 		if there, err := d.exists(ctx, tx, s.Key); err != nil {
 			return err
 		} else if there {
-			return outpost.Errorf(outpost.KindConflict, "This server is already being started or runs.")
+			return outpost.Duplicate(s.Key)
 		}
 		usage, err := d.usageOf(ctx, tx, s.Hub, s.UserID)
 		if err != nil {
@@ -94,7 +94,7 @@ func (d *DB) Get(ctx context.Context, k outpost.Key) (s outpost.Service, err err
 			return err
 		}
 		if s, err = d.open(shown, sealed); err != nil {
-			return outpost.Wrap(err, outpost.KindInternal, "cannot be opened")
+			return outpost.Unopened(err)
 		}
 		return nil
 	})
@@ -180,21 +180,6 @@ func (d *DB) MarkStopping(ctx context.Context, k outpost.Key) (first bool, err e
 		return err
 	})
 	return first && err == nil, err
-}
-
-// SaveState implements outpost.Store.
-func (d *DB) SaveState(ctx context.Context, k outpost.Key, state outpost.State) error {
-	sealed, err := d.sealState(state)
-	if err != nil {
-		return err
-	}
-	return d.inTx(ctx, "save_state", func(ctx context.Context, tx *sql.Tx) error {
-		changed, err := d.exec(ctx, tx, `UPDATE service SET state = ?`+byKey, append([]any{sealed}, keyArgs(k)...)...)
-		if err == nil && changed == 0 {
-			return outpost.ErrNotFound
-		}
-		return err
-	})
 }
 
 // FinishStart implements outpost.Store.

@@ -138,7 +138,7 @@ func (s *Store) do(ctx context.Context, op string, f func() error) error {
 func (s *Store) Insert(ctx context.Context, service outpost.Service, check func(flavor.Usage) error) error {
 	return s.do(ctx, "Insert", func() error {
 		if _, ok := s.rows[service.Key]; ok {
-			return outpost.Errorf(outpost.KindConflict, "the service exists")
+			return outpost.Duplicate(service.Key)
 		}
 		if err := check(s.usage(service.Hub)); err != nil {
 			return err
@@ -156,7 +156,7 @@ func (s *Store) Get(ctx context.Context, k outpost.Key) (service outpost.Service
 		case !ok:
 			return outpost.ErrNotFound
 		case r.unopened:
-			return outpost.Errorf(outpost.KindInternal, "cannot be opened")
+			return outpost.Unopened(nil)
 		}
 		service = r.open()
 		return nil
@@ -170,11 +170,7 @@ func (s *Store) List(ctx context.Context, hub string) (list []outpost.Summary, e
 	err = s.do(ctx, "List", func() error {
 		for k, r := range s.rows {
 			if k.Hub == hub {
-				v := r.service
-				list = append(list, outpost.Summary{
-					Key: k, UserID: v.UserID, Flavor: v.Flavor, StartDate: v.StartDate, LastUpdate: v.LastUpdate, EndDate: v.EndDate,
-					StateStored: v.StateStored, StartPending: v.StartPending, StopPending: v.StopPending,
-				})
+				list = append(list, r.service.Summary)
 			}
 		}
 		return nil
@@ -225,16 +221,6 @@ func (s *Store) MarkStopping(ctx context.Context, k outpost.Key) (first bool, er
 		})
 	})
 	return first, err
-}
-
-// SaveState implements outpost.Store.
-func (s *Store) SaveState(ctx context.Context, k outpost.Key, state outpost.State) error {
-	return s.do(ctx, "SaveState", func() error {
-		return s.change(k, func(r *row) error {
-			r.state = mustJSON(state)
-			return nil
-		})
-	})
 }
 
 // FinishStart implements outpost.Store.

@@ -25,8 +25,10 @@ var Day = time.Date(2026, 5, 4, 9, 12, 33, 104500000, time.UTC)
 // Service is a service with every field set, as it is inserted.
 func Service(hub, name, startID string) outpost.Service {
 	return outpost.Service{
-		Key:    outpost.Key{Hub: hub, Name: name, StartID: startID},
-		UserID: 42, Flavor: "tiny", StartDate: Day, LastUpdate: Day, EndDate: outpost.NoEnd, StartPending: true,
+		Summary: outpost.Summary{
+			Key: outpost.Key{Hub: hub, Name: name, StartID: startID}, UserID: 42, Flavor: "tiny",
+			StartDate: Day, LastUpdate: Day, EndDate: outpost.NoEnd, StartPending: true,
+		},
 		Body: outpost.Body{
 			Env:         map[string]string{"JUPYTERHUB_API_TOKEN": "5d0c", "JUPYTERHUB_USER": "zoë"},
 			Misc:        map[string]json.RawMessage{"port": json.RawMessage("41234"), "extra_labels": json.RawMessage(`{"team":"blue"}`)},
@@ -106,7 +108,6 @@ func missing(t *testing.T, s outpost.Store) {
 	wantKind(t, "get", err, outpost.KindNotFound)
 	_, err = s.MarkStopping(ctx, k)
 	wantKind(t, "mark stopping", err, outpost.KindNotFound)
-	wantKind(t, "save state", s.SaveState(ctx, k, State("p")), outpost.KindNotFound)
 	wantKind(t, "finish start", s.FinishStart(ctx, k, State("p"), "http://p:1", outpost.NoEnd), outpost.KindNotFound)
 	if err := s.Touch(ctx, map[outpost.Key]time.Time{k: Day}); err != nil {
 		t.Errorf("touch: %v", err)
@@ -213,15 +214,8 @@ func list(t *testing.T, s outpost.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]outpost.Summary{summary(early), summary(late)}, got); diff != "" {
+	if diff := cmp.Diff([]outpost.Summary{early.Summary, late.Summary}, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
-	}
-}
-
-func summary(s outpost.Service) outpost.Summary {
-	return outpost.Summary{
-		Key: s.Key, UserID: s.UserID, Flavor: s.Flavor, StartDate: s.StartDate, LastUpdate: s.LastUpdate, EndDate: s.EndDate,
-		StateStored: s.StateStored, StartPending: s.StartPending, StopPending: s.StopPending,
 	}
 }
 
@@ -253,11 +247,8 @@ func markStopping(t *testing.T, s outpost.Store) {
 
 func finishStart(t *testing.T, s outpost.Store) {
 	service, other := Service("hub-a", "lab", "1"), Service("hub-a", "other", "1")
-	insert(t, s, service, other)
-	if err := s.SaveState(t.Context(), service.Key, State("planned")); err != nil {
-		t.Fatal(err)
-	}
 	service.State = State("planned")
+	insert(t, s, service, other)
 	wantService(t, s, service)
 	end := Day.Add(2 * time.Hour)
 	if err := s.FinishStart(t.Context(), service.Key, State("made"), "http://made.outpost.svc:41234", end); err != nil {
@@ -277,12 +268,6 @@ func finishStopping(t *testing.T, s outpost.Store) {
 	}
 	service.StopPending = true
 	wantKind(t, "finish", s.FinishStart(t.Context(), service.Key, State("p"), "http://p:1", Day), outpost.KindConflict)
-	wantService(t, s, service)
-	// The state of a start that is being cancelled is still needed to stop it.
-	if err := s.SaveState(t.Context(), service.Key, State("p")); err != nil {
-		t.Fatal(err)
-	}
-	service.State = State("p")
 	wantService(t, s, service)
 }
 

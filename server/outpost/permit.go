@@ -1,6 +1,8 @@
 package outpost
 
 import (
+	"context"
+	"net"
 	"regexp"
 	"strconv"
 	"strings"
@@ -43,4 +45,23 @@ func permitOf(hub, address string) (p permit, ok bool) {
 	}
 	host, port, ok := ParseAddress(address)
 	return permit{hub, host, port}, ok
+}
+
+// PermitOpen reports whether a hub may open host and port by SSH: only the address of one of its services whose pod runs,
+// as far as is known, since others may have got the address of a pod that has ended. Address is what to dial,
+// "host:port".
+func (m *Manager) PermitOpen(ctx context.Context, hub, host string, port int) (address string, ok bool) {
+	p := permit{hub: hub, host: host, port: strconv.Itoa(port)}
+	e := m.index.permitted(p)
+	if e == nil && m.opts.Shared {
+		m.syncHub(ctx, hub, func() bool { return m.index.permitted(p) != nil })
+		e = m.index.permitted(p)
+	}
+	if e == nil {
+		return "", false
+	}
+	if status, err := m.spawner.Poll(ctx, e.Key, e.current().state); err == nil && status.Ended {
+		return "", false
+	}
+	return net.JoinHostPort(p.host, p.port), true
 }

@@ -6,14 +6,19 @@ import "testing"
 func TestForbidLeavesTheSuccessor(t *testing.T) {
 	x := newIndex()
 	p := permit{"hub-a", "jupyter-maria--lab.outpost.svc.cluster.local", "41234"}
-	old, successor := newEntry(Service{Key: Key{"hub-a", "lab", "1"}}, callbacks{}), newEntry(Service{Key: Key{"hub-a", "lab", "2"}}, callbacks{})
-	x.allow(old, p)
-	x.allow(successor, p)
-	x.forbid(old, p)
+	service := func(startID string) *entry {
+		return newEntry(Service{
+			Summary: Summary{Key: Key{"hub-a", "lab", startID}}, Address: "http://" + p.host + ":" + p.port,
+		}, callbacks{})
+	}
+	old, successor := service("1"), service("2")
+	x.allow(old)
+	x.allow(successor)
+	x.forbid(old)
 	if x.permitted(p) == nil {
 		t.Error("closed")
 	}
-	x.forbid(successor, p)
+	x.forbid(successor)
 	if x.permitted(p) != nil {
 		t.Error("open")
 	}

@@ -1,0 +1,294 @@
+package outpost
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// phase is where a service is in its life, as this process knows it.
+type phase int
+
+const (
+	phaseStarting phase = iota // its start is under way, here or elsewhere
+	phaseRunning               // started; the pod may have ended meanwhile
+	phaseFailed                // its start failed; it is being removed
+	phaseStopping              // it is being removed
+)
+
+func (p phase) String() string {
+	return [...]string{"starting", "running", "stopping", "stopping"}[p]
+}
+
+// phase is where a service is by its row.
+func (s Summary) phase() phase {
+	switch {
+	case s.StopPending:
+		return phaseStopping
+	case s.StartPending:
+		return phaseStarting
+	}
+	return phaseRunning
+}
+
+// standing is where a service stands at one moment.
+type standing struct {
+	phase   phase
+	owned   bool  // a goroutine of this process starts or removes it
+	state   State // replaced, never changed
+	address string
+	end     time.Time
+}
+
+// ending is what the first poll that found a service ended has seen.
+type ending struct {
+	code int
+	logs []string
+}
+
+// attempt is one start of a service by this process.
+type attempt struct {
+	cancel context.CancelFunc
+	ended  chan struct{} // closed when err is set
+	err    error
+}
+
+// entry is a service in memory. What is above mu never changes.
+type entry struct {
+	Key
+	userID    int
+	flavor    string
+	startDate time.Time
+	calls     callbacks // where the hub wants to be told; from the request's environment
+	async     bool
+	unopened  bool // its row cannot be opened: it is neither polled nor removed
+
+	// accepted is closed when the row is in the database (or acceptErr is set); gone when pod and row are gone; tried
+	// when a try to remove them has failed.
+	accepted, gone, tried chan struct{}
+	triedOnce, goneOnce   sync.Once
+	acceptErr             error // set before accepted is closed
+
+	// seen is when the service was last polled, in Unix nanoseconds; written is what the Store knows of it.
+	seen, written atomic.Int64
+
+	attempt atomic.Pointer[attempt] // the last one; nil if this process has begun none
+	ended   atomic.Pointer[ending]  // nil until a poll has found it ended
+	marked  atomic.Bool             // the Store knows that it is being stopped
+
+	mu sync.Mutex
+	standing
+	sign sign
+}
+
+// sign is the LastUpdate of a row that another process works on, and since when it has been that by this process's
+// clock.
+type sign struct{ at, since time.Time }
+
+// newEntry makes an entry in memory for a service.
+func newEntry(s Service, calls callbacks) *entry {
+	e := &entry{
+		Key: s.Key, userID: s.UserID, flavor: s.Flavor, startDate: s.StartDate, calls: calls,
+		accepted: make(chan struct{}), gone: make(chan struct{}), tried: make(chan struct{}),
+		standing: standing{phase: s.phase(), state: s.State, address: s.Address, end: s.EndDate},
+	}
+	e.seen.Store(s.LastUpdate.UnixNano())
+	e.written.Store(s.LastUpdate.UnixNano())
+	return e
+}
+
+// current returns where the service stands.
+func (e *entry) current() standing {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.standing
+}
+
+// lastPoll is when the service was last polled.
+func (e *entry) lastPoll() time.Time { return time.Unix(0, e.seen.Load()).UTC() }
+
+// silent returns for how long a row's LastUpdate has not changed. Clocks of two machines are never compared.
+func (e *entry) silent(lastUpdate time.Time) time.Duration {
+	now := time.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.sign.since.IsZero() || !e.sign.at.Equal(lastUpdate) {
+		e.sign = sign{at: lastUpdate, since: now}
+	}
+	return now.Sub(e.sign.since)
+}
+
+// take lets a goroutine of this process work on the service; false if one does. A start brings the function that
+// cancels it.
+func (e *entry) take(p phase, cancel context.CancelFunc) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.owned {
+		return false
+	}
+	e.owned, e.phase = true, p
+	if cancel != nil {
+		e.attempt.Store(&attempt{cancel: cancel, ended: make(chan struct{})})
+	}
+	return true
+}
+
+// fail says that the start of the service has failed: it is being removed.
+func (e *entry) fail() {
+	e.mu.Lock()
+	e.phase = phaseFailed
+	e.mu.Unlock()
+}
+
+// release says that no goroutine of this process works on the service any more.
+func (e *entry) release() {
+	e.mu.Lock()
+	e.owned = false
+	e.mu.Unlock()
+}
+
+// cancelStart cancels the start of the service, if this process has begun one; false if it has not.
+func (e *entry) cancelStart() bool {
+	a := e.attempt.Load()
+	if a == nil {
+		return false
+	}
+	a.cancel()
+	return true
+}
+
+// waitStart waits until the start of the service has ended, if this process has begun one.
+func (e *entry) waitStart() {
+	if a := e.attempt.Load(); a != nil {
+		<-a.ended
+	}
+}
+
+// end tells those who wait for the start what it has come to.
+func (a *attempt) end(err error) {
+	a.err = err
+	close(a.ended)
+}
+
+func (e *entry) markTried() { e.triedOnce.Do(func() { close(e.tried) }) }
+func (e *entry) markGone()  { e.goneOnce.Do(func() { close(e.gone) }) }
+
+// isDone reports whether a channel that is only ever closed is closed.
+func isDone(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// index finds services in memory, and which hub may open which address. Lock order: an entry's mu before the index's.
+type index struct {
+	mu      sync.RWMutex
+	byKey   map[Key]*entry
+	byHub   map[string]map[Key]*entry
+	permits map[permit]*entry
+}
+
+func newIndex() *index {
+	return &index{byKey: map[Key]*entry{}, byHub: map[string]map[Key]*entry{}, permits: map[permit]*entry{}}
+}
+
+// get returns the entry of a key, or nil.
+func (x *index) get(k Key) *entry {
+	x.mu.RLock()
+	e := x.byKey[k]
+	x.mu.RUnlock()
+	return e
+}
+
+// free returns the error of a start whose key is taken; nil if it is free.
+func (x *index) free(k Key) error {
+	if x.get(k) != nil {
+		return Duplicate(k)
+	}
+	return nil
+}
+
+// add adds an entry; the error is that of free.
+func (x *index) add(e *entry) error {
+	if x.keep(e) != e {
+		return Duplicate(e.Key)
+	}
+	return nil
+}
+
+// keep adds an entry unless its key is taken, and returns the one that is in the index now.
+func (x *index) keep(e *entry) *entry {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if old := x.byKey[e.Key]; old != nil {
+		return old
+	}
+	x.byKey[e.Key] = e
+	hub := x.byHub[e.Hub]
+	if hub == nil {
+		hub = map[Key]*entry{}
+		x.byHub[e.Hub] = hub
+	}
+	hub[e.Key] = e
+	return e
+}
+
+// remove removes an entry, if it is still the one of its key.
+func (x *index) remove(e *entry) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.byKey[e.Key] != e {
+		return
+	}
+	delete(x.byKey, e.Key)
+	delete(x.byHub[e.Hub], e.Key)
+	if len(x.byHub[e.Hub]) == 0 {
+		delete(x.byHub, e.Hub)
+	}
+}
+
+// allow lets the hub of a service open its address; forbid takes it back, unless another service has the address by
+// now. The caller holds e.mu.
+func (x *index) allow(e *entry) {
+	if p, ok := permitOf(e.Hub, e.address); ok {
+		x.mu.Lock()
+		x.permits[p] = e
+		x.mu.Unlock()
+	}
+}
+
+func (x *index) forbid(e *entry) {
+	if p, ok := permitOf(e.Hub, e.address); ok {
+		x.mu.Lock()
+		if x.permits[p] == e {
+			delete(x.permits, p)
+		}
+		x.mu.Unlock()
+	}
+}
+
+// permitted returns the running service that has the address, nil for none.
+func (x *index) permitted(p permit) *entry {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.permits[p]
+}
+
+// all returns every entry, of one hub if hub is not empty.
+func (x *index) all(hub string) []*entry {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	from := x.byKey
+	if hub != "" {
+		from = x.byHub[hub]
+	}
+	es := make([]*entry, 0, len(from))
+	for _, e := range from {
+		es = append(es, e)
+	}
+	return es
+}

@@ -1,0 +1,259 @@
+package outpost
+
+import (
+	"context"
+	"fmt"
+	"html"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/outposts-dev/outposts/server/excerpt"
+	"github.com/outposts-dev/outposts/server/outbox"
+)
+
+const (
+	maxEvents     = 64               // waiting for one hub to take them
+	maxMessages   = 10               // kept for the report of a failed start, and log lines for that of a failed poll
+	flushTimeout  = 10 * time.Second // for events that still wait when a start has ended well
+	failedTries   = 3                // to deliver the event that ends a hub's waiting
+	updateTimeout = 30 * time.Second // of one flavor update
+	tunnelTries   = 5
+	tunnelPause   = 5 * time.Second
+	tunnelsAtOnce = 8
+)
+
+// notifier tells hubs in the background what happens to their services. No call decides about a service (protocol 3.1).
+type notifier struct {
+	m *Manager
+
+	mu      sync.Mutex
+	updates map[HubCall]bool // flavor updates under way; true: the counts have changed since
+	warned  map[string]bool  // hubs that were warned about refused callbacks
+}
+
+func newNotifier(m *Manager) *notifier {
+	return &notifier{m: m, updates: map[HubCall]bool{}, warned: map[string]bool{}}
+}
+
+// refused warns once for each hub that its requests name URLs that it was not allowed.
+func (n *notifier) refused(hub string, variables []string) {
+	if len(variables) == 0 {
+		return
+	}
+	n.mu.Lock()
+	warned := n.warned[hub]
+	n.warned[hub] = true
+	n.mu.Unlock()
+	if !warned {
+		n.m.log.Warn("hub is not called back: its URLs are not among its allowed callback URLs", "hub", hub, "variables", variables)
+	}
+}
+
+// flavors tells the hub of a service that its counts have changed (protocol 3.3). For each URL and token there is at most
+// one goroutine; a change that comes while it is calling makes it call once more, so that 64 starts at once are not 64
+// calls.
+func (n *notifier) flavors(e *entry) {
+	call := e.calls.flavors
+	if call.URL == "" {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, calling := n.updates[call]; calling {
+		n.updates[call] = true
+	} else if n.m.goes(func() { n.sendFlavors(call) }) {
+		n.updates[call] = false
+	}
+}
+
+func (n *notifier) sendFlavors(call HubCall) {
+	for again := true; again; {
+		ctx, cancel := context.WithTimeout(n.m.base, updateTimeout)
+		flavors, err := n.m.Flavors(ctx, call.Hub)
+		if err == nil {
+			err = n.m.hubAPI.PostFlavors(ctx, call, flavors)
+		}
+		cancel()
+		n.m.observer.HubCalled(call.Hub, "flavors", err)
+		if err != nil {
+			n.m.log.Warn("flavor update not delivered", "hub", call.Hub, "err", err)
+		}
+		n.mu.Lock()
+		if again = n.updates[call]; again {
+			n.updates[call] = false
+		} else {
+			delete(n.updates, call)
+		}
+		n.mu.Unlock()
+	}
+}
+
+// progress is what a hub is told of one start. The start never waits for its hub (X41, X42).
+type progress struct {
+	now   func() time.Time
+	queue *outbox.Queue[Event] // nil: the hub wants no events
+
+	mu     sync.Mutex
+	recent []string // messages for the report of a failure
+}
+
+// progress begins to tell the hub of a start.
+func (n *notifier) progress(e *entry) *progress {
+	p := &progress{now: n.m.opts.Now}
+	if e.calls.events.URL != "" {
+		p.queue = outbox.New(maxEvents, flushTimeout, func(ctx context.Context, ev Event) { n.deliver(ctx, e, ev) })
+		n.m.goes(func() { p.queue.Run(n.m.base) })
+	}
+	return p
+}
+
+// put tells an event; it never waits.
+func (p *progress) put(ev Event) {
+	ev.Message = excerpt.Of(ev.Message, excerpt.Sentence)
+	if ev.Message != "" {
+		p.mu.Lock()
+		p.recent = append(p.recent, ev.Message)
+		p.recent = p.recent[max(0, len(p.recent)-maxMessages):]
+		p.mu.Unlock()
+	}
+	if p.queue != nil {
+		p.queue.Put(ev)
+	}
+}
+
+// close ends the progress of a start whose hub is answered otherwise.
+func (p *progress) close() {
+	if p.queue != nil {
+		p.queue.Close()
+	}
+}
+
+// fail tells a waiting hub that an asynchronous start has failed (protocol 3.2).
+func (p *progress) fail(sentence string) {
+	if p.queue == nil {
+		return
+	}
+	p.mu.Lock()
+	messages := escaped(p.recent)
+	p.mu.Unlock()
+	p.queue.CloseWith(Event{Progress: 100, Failed: true, HTMLMessage: fmt.Sprintf(
+		"<details><summary>%s: %s</summary>%s</details>", p.now().Format("2006-01-02 15:04:05.000"),
+		html.EscapeString(excerpt.Of(sentence, excerpt.Sentence)), messages)})
+}
+
+// ended tells the hub that a server has ended with an error, with its last log lines.
+func (n *notifier) ended(e *entry, logs []string) {
+	const sentence = "Could not start service."
+	ev := Event{Progress: 99, HTMLMessage: sentence + " No logs available."}
+	if len(logs) > 0 {
+		ev.HTMLMessage = `<details open><summary style="color: red">` + sentence + " (click here to see logs)</summary>" +
+			escaped(logs[max(0, len(logs)-maxMessages):]) + "</details>"
+	}
+	n.m.goes(func() { n.deliver(n.m.base, e, ev) })
+}
+
+// escaped returns lines as HTML.
+func escaped(lines []string) string {
+	list := make([]string, len(lines))
+	for i, line := range lines {
+		list[i] = html.EscapeString(excerpt.Of(line, excerpt.Sentence))
+	}
+	return strings.Join(list, "<br>")
+}
+
+// deliver posts an event, one that ends a hub's waiting several times unless the hub refuses it. A failure has no other
+// effect.
+func (n *notifier) deliver(ctx context.Context, e *entry, ev Event) {
+	tries := 1
+	if ev.Failed {
+		tries = failedTries
+	}
+	retry := newBackoff()
+	for try := 1; ; try++ {
+		err := n.m.hubAPI.PostEvent(ctx, e.calls.events, ev)
+		n.m.observer.HubCalled(e.Hub, "event", err)
+		if err == nil {
+			return
+		}
+		n.m.logger(e).Debug("event not delivered", "progress", ev.Progress, "err", err)
+		if try == tries || KindOf(err) == KindFailed || !retry.wait(ctx) {
+			return
+		}
+	}
+}
+
+// renewal is a call that asks a hub to renew one tunnel or all of them.
+type renewal struct {
+	call HubCall
+	what string // for metrics and the log
+	do   func(context.Context, HubCall) error
+}
+
+// renewTunnels asks the hubs for the tunnels that broke with the process before this one, once SSH and HTTP can be
+// reached (protocol 3.4).
+func (m *Manager) renewTunnels(ctx context.Context) {
+	list := m.renewals()
+	if len(list) == 0 {
+		return
+	}
+	if m.opts.Reachable != nil {
+		if err := m.opts.Reachable(ctx); err != nil {
+			if ctx.Err() == nil {
+				m.log.Error("tunnels are not renewed: this outpost cannot be reached", "err", err)
+			}
+			return
+		}
+	}
+	slots := make(chan struct{}, tunnelsAtOnce)
+	var calls sync.WaitGroup
+	for _, r := range list {
+		slots <- struct{}{}
+		calls.Go(func() {
+			defer func() { <-slots }()
+			m.renew(ctx, r)
+		})
+	}
+	calls.Wait()
+}
+
+// renewals returns what the hubs want to be asked for.
+func (m *Manager) renewals() (list []renewal) {
+	for _, h := range *m.hubs.Load() {
+		if h.TunnelRestart != nil {
+			call := *h.TunnelRestart
+			call.Hub = h.Name
+			list = append(list, renewal{call, "restart", m.hubAPI.RestartTunnels})
+		}
+		if !h.RecreateTunnels {
+			continue
+		}
+		for _, e := range m.index.all(h.Name) {
+			at := e.current()
+			if at.phase == phaseRunning && at.address != "" && e.calls.tunnel.URL != "" {
+				list = append(list, renewal{e.calls.tunnel, "tunnel", func(ctx context.Context, c HubCall) error {
+					return m.hubAPI.PostTunnel(ctx, c, at.address)
+				}})
+			}
+		}
+	}
+	return list
+}
+
+// renew tries a renewal several times; an answer that is final ends it: after a 400 the hub has stopped the server.
+func (m *Manager) renew(ctx context.Context, r renewal) {
+	for try := 1; ; try++ {
+		err := r.do(ctx, r.call)
+		m.observer.HubCalled(r.call.Hub, r.what, err)
+		switch {
+		case err == nil:
+			m.log.Info("tunnels renewed", "hub", r.call.Hub, "call", r.what)
+			return
+		case KindOf(err) == KindFailed || try == tunnelTries:
+			m.log.Warn("tunnel not renewed", "hub", r.call.Hub, "call", r.what, "try", try, "err", err)
+			return
+		case !sleep(ctx, tunnelPause):
+			return
+		}
+	}
+}
