@@ -21,7 +21,7 @@ func mustParse(t testing.TB, text string) *flavor.Flavors {
 	return f
 }
 
-// twoFlavors is the file of the observed cases: a pattern set for hub-a, a list set for hub-b.
+// twoFlavors is a file with a pattern for hub-a and a list for hub-b.
 const twoFlavors = `
 flavors:
   typea: {max: 5, weight: 10, display_name: Two, runtime: {hours: 2}}
@@ -62,7 +62,7 @@ users:
   key1: {authentication: {username: user1}, flavors: [typea, typeb], flavorsOverride: {typea: {runtime: {hours: 2}}}}
 `, want: map[string]flavor.Flavor{"typea": {"max": 18, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}},
 	},
-	{name: "X53, a user set without a list keeps the hub's", hub: "hub-a", user: `{"username": "user1"}`, file: restrictedHub + `
+	{name: "a user set without a list keeps the hub's", hub: "hub-a", user: `{"username": "user1"}`, file: restrictedHub + `
 users:
   vip: {authentication: {username: user1}, flavorsOverride: {typea: {max: 20}, typeb: {max: 20}}}
 `, want: map[string]flavor.Flavor{"typea": {"max": 20, "runtime": hours(1)}}},
@@ -115,7 +115,7 @@ users:
 		want: map[string]flavor.Flavor{},
 	},
 	{
-		name: "X16, no user set applies without attributes", hub: "hub-a", user: `{}`, file: negated(".*mycomp.org", true),
+		name: "no user set applies without attributes", hub: "hub-a", user: `{}`, file: negated(".*mycomp.org", true),
 		want: map[string]flavor.Flavor{"typea": {"max": 5, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}},
 	},
 	{name: "keys are combined with or", hub: "hub-a", user: `{"username": "x", "groups": ["guest", "staff"]}`, file: twoFlavors + `
@@ -126,24 +126,24 @@ users:
 users:
   key1: {hubs: [hub-c], authentication: {username: user1}, forbidden: true}
 `, want: map[string]flavor.Flavor{"typea": {"max": 5, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}}},
-	{name: "X51, the hub set with the highest weight wins", hub: "hub-a", user: `{}`, file: `
+	{name: "the hub set with the highest weight wins", hub: "hub-a", user: `{}`, file: `
 flavors: {typea: {}, typeb: {}}
 hubs:
   first: {jupyterhub_name: "hub-.*", flavors: [typea]}
   second: {jupyterhub_name: [hub-a], weight: 5, flavors: [typeb]}
   third: {jupyterhub_name: [hub-a], weight: 5, flavors: []}
 `, want: map[string]flavor.Flavor{"typeb": {}}},
-	{name: "X52, a glob that is also a regular expression", hub: "hub-alpha", user: `{}`, file: `
+	{name: "a glob that is also a regular expression", hub: "hub-alpha", user: `{}`, file: `
 flavors: {typea: {}, typeb: {}}
 hubs:
   first: {jupyterhub_name: "hub-al*", flavors: [typea]}
 `, want: map[string]flavor.Flavor{"typea": {}}},
-	{name: "X58, numbers and booleans are compared as text, objects and null not at all", hub: "hub-a", user: `{"level": 3, "admin": true, "more": {"a": [null]}, "none": null}`, file: twoFlavors + `
+	{name: "numbers and booleans are compared as text, objects and null not at all", hub: "hub-a", user: `{"level": 3, "admin": true, "more": {"a": [null]}, "none": null}`, file: twoFlavors + `
 users:
   nothing: {authentication: {more: ".*", none: ".*"}, forbidden: true, weight: 9}
   key1: {authentication: {level: "[3-5]"}, flavors: [typea]}
 `, want: map[string]flavor.Flavor{"typea": {"max": 5, "runtime": hours(2)}}},
-	{name: "X58, a boolean", hub: "hub-a", user: `{"admin": true}`, file: twoFlavors + `
+	{name: "a boolean", hub: "hub-a", user: `{"admin": true}`, file: twoFlavors + `
 users:
   key1: {authentication: {admin: "true"}, flavors: [typeb]}
 `, want: map[string]flavor.Flavor{"typeb": {"max": 5, "runtime": hours(2)}}},
@@ -177,6 +177,7 @@ users:
 `, pattern, forbidden)
 }
 
+// See protocol 4.3 and 4.4.
 func TestOfUser(t *testing.T) {
 	for _, tc := range userCases {
 		t.Run(tc.name, func(t *testing.T) {
@@ -210,7 +211,8 @@ func TestOfUserTakesAnObject(t *testing.T) {
 	}
 }
 
-func TestX59ForbiddenCreditsKeepTheirShape(t *testing.T) {
+// See protocol 4.7.
+func TestForbiddenCreditsKeepTheirShape(t *testing.T) {
 	f, err := flavor.ParseCredits([]byte(`
 credits:
   gpu: {cap: 100, grant_value: 10, grant_interval: 600, name: GPU hours}
@@ -256,7 +258,8 @@ func TestOffersAreCopies(t *testing.T) {
 	}
 }
 
-func TestX57X60BadFilesNameEveryFault(t *testing.T) {
+// See protocol 4.1.
+func TestBadFilesNameEveryFault(t *testing.T) {
 	_, err := flavor.Parse([]byte(`
 flavors:
   tiny: {max: "5", maxPerUser: -2, runtime: {hour: 2}}

@@ -6,6 +6,7 @@ import (
 	"github.com/outposts-dev/outposts/server/pattern"
 )
 
+// See protocol 4.2.
 func TestMatch(t *testing.T) {
 	for _, tc := range []struct {
 		pattern, text string
