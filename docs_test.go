@@ -40,20 +40,21 @@ func TestProtocolIsNumbered(t *testing.T) {
 	}
 }
 
-// TestCitedClausesExist holds every "protocol 2.7" of the repository, and every "(2.7)" of docs/protocol.md, to a clause.
-func TestCitedClausesExist(t *testing.T) {
-	known := clauses(t)
-	check := func(file, text, pattern string) {
-		for _, citation := range regexp.MustCompile(pattern).FindAllString(text, -1) {
-			for _, number := range regexp.MustCompile(`\d+\.\d+`).FindAllString(citation, -1) {
-				if !slices.Contains(known, number) {
-					t.Errorf("%s cites protocol %s, which docs/protocol.md does not have", file, number)
-				}
-			}
-		}
+// citation matches a citation of one clause or more, such as "protocol 3.1 and 3.2".
+var citation = regexp.MustCompile(`(?i)\bprotocol,? \d+\.\d+(?:(?:, | and | to )\d+\.\d+)*`)
+
+// citations returns the numbers of the clauses that a text cites.
+func citations(text string, pattern *regexp.Regexp) []string {
+	var numbers []string
+	for _, found := range pattern.FindAllString(text, -1) {
+		numbers = append(numbers, regexp.MustCompile(`\d+\.\d+`).FindAllString(found, -1)...)
 	}
-	check("docs/protocol.md", readText(t, "docs/protocol.md"), `\((?:\d+\.\d+(?:, )?)+\)`)
-	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
+	return numbers
+}
+
+// eachFile calls f for each text of the repository that people read or write.
+func eachFile(f func(file, text string)) error {
+	return filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -70,16 +71,33 @@ func TestCitedClausesExist(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		check(file, string(text), `\bprotocol,? \d+\.\d+(?:(?:, | and | to )\d+\.\d+)*`)
+		f(filepath.ToSlash(file), string(text))
 		return nil
+	})
+}
+
+// TestCitedClausesExist holds every "protocol 2.7" of the repository, and every "(2.7)" of docs/protocol.md, to a
+// clause.
+func TestCitedClausesExist(t *testing.T) {
+	known := clauses(t)
+	err := eachFile(func(file, text string) {
+		numbers := citations(text, citation)
+		if file == "docs/protocol.md" {
+			numbers = append(numbers, citations(text, regexp.MustCompile(`\((?:\d+\.\d+(?:, )?)+\)`))...)
+		}
+		for _, number := range numbers {
+			if !slices.Contains(known, number) {
+				t.Errorf("%s cites protocol %s, which docs/protocol.md does not have", file, number)
+			}
+		}
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// TestProtocolNamesEveryRoute holds the table of routes in docs/protocol.md to docs/openapi.yaml, which server/httpapi's
-// tests hold to the routes that there are.
+// TestProtocolNamesEveryRoute holds the table of routes in docs/protocol.md to docs/openapi.yaml, which
+// server/httpapi's tests hold to the routes that there are.
 func TestProtocolNamesEveryRoute(t *testing.T) {
 	var document struct {
 		Paths map[string]map[string]any
@@ -104,5 +122,26 @@ func TestProtocolNamesEveryRoute(t *testing.T) {
 	slices.Sort(named)
 	if !slices.Equal(described, named) || len(named) == 0 {
 		t.Errorf("routes\n  docs/openapi.yaml: %v\n  docs/protocol.md:  %v", described, named)
+	}
+}
+
+// TestEveryClauseHasATest holds that a test cites each clause of docs/protocol.md: what is promised is checked
+// somewhere.
+func TestEveryClauseHasATest(t *testing.T) {
+	cited := map[string]bool{}
+	err := eachFile(func(file, text string) {
+		if strings.HasSuffix(file, "_test.go") && file != "docs_test.go" {
+			for _, number := range citations(text, citation) {
+				cited[number] = true
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, number := range clauses(t) {
+		if !cited[number] {
+			t.Errorf("no test cites protocol %s", number)
+		}
 	}
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
 
-// A stop cancels a start in every combination, and whatever it had made is gone afterwards (X32, X34).
-func TestX32X34StopDuringStart(t *testing.T) {
+// A stop cancels a start in every combination, and whatever it had made is gone afterwards (protocol 2.9).
+func TestStopDuringStart(t *testing.T) {
 	for _, startAsync := range []bool{false, true} {
 		for _, stopAsync := range []bool{false, true} {
 			t.Run(fmt.Sprintf("start async %v, stop async %v", startAsync, stopAsync), func(t *testing.T) {
@@ -85,7 +85,7 @@ func TestClientTimesOutOnSynchronousStart(t *testing.T) {
 	})
 }
 
-// A start goes on when its client has hung up.
+// A start goes on when its client has hung up (protocol 2.2).
 func TestStartOutlivesItsRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{})
@@ -104,7 +104,8 @@ func TestStartOutlivesItsRequest(t *testing.T) {
 	})
 }
 
-func TestX33SecondStopJoinsTheFirst(t *testing.T) {
+// See protocol 2.9.
+func TestSecondStopJoinsTheFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{})
 		w.Spawner.OnStop = func(context.Context, outpost.Key) error { time.Sleep(10 * time.Second); return nil }
@@ -141,7 +142,8 @@ func TestX33SecondStopJoinsTheFirst(t *testing.T) {
 	})
 }
 
-func TestX35RowStaysUntilThePodIsGone(t *testing.T) {
+// See protocol 2.9.
+func TestRowStaysUntilThePodIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
 		r := outposttest.Request("lab-one")
@@ -160,6 +162,7 @@ func TestX35RowStaysUntilThePodIsGone(t *testing.T) {
 	})
 }
 
+// See protocol 2.3.
 func TestFailedStartLeavesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{})
@@ -177,6 +180,7 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 	})
 }
 
+// See protocol 2.3.
 func TestPollOfFailedStartEndsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{})
@@ -232,7 +236,8 @@ func TestFailedStartFreesItsQuota(t *testing.T) {
 	})
 }
 
-func TestX37RefusedPlanLeavesNoRow(t *testing.T) {
+// See protocol 2.2.
+func TestRefusedPlanLeavesNoRow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{})
 		w.Spawner.OnPlan = func(outpost.StartRequest, flavor.Flavor) error {
@@ -245,7 +250,8 @@ func TestX37RefusedPlanLeavesNoRow(t *testing.T) {
 	})
 }
 
-func TestX39PollDuringStartIsRunning(t *testing.T) {
+// See protocol 2.7.
+func TestPollDuringStartIsRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{})
 		w.Spawner.OnStart = func(ctx context.Context, k outpost.Key, _ func(outpost.Event)) error {
@@ -262,8 +268,8 @@ func TestX39PollDuringStartIsRunning(t *testing.T) {
 	})
 }
 
-// The Python server hangs at 20 stops at once.
-func TestX80ManyStopsAtOnce(t *testing.T) {
+// Many stops at once are all answered (protocol 2.9).
+func TestManyStopsAtOnce(t *testing.T) {
 	for _, n := range []int{20, 200} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -375,7 +381,8 @@ func TestDatabaseDownDuringStop(t *testing.T) {
 	})
 }
 
-func TestX71UnreadableRowIsKept(t *testing.T) {
+// See protocol 6.4.
+func TestUnreadableRowIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first := outposttest.NewWorld(t, outpost.Options{}).Up(t)
 		r := outposttest.Request("lab-one")

@@ -60,14 +60,14 @@ func Wrap(cause error, kind Kind, format string, args ...any) *Error {
 // ErrNotFound is the error of a service that does not exist; the text is the Python outpost's.
 var ErrNotFound = Errorf(KindNotFound, "Item not found")
 
-// Duplicate is the error of a second start of a key (X30).
+// Duplicate is the error of a second start of a key (protocol 2.4).
 func Duplicate(k Key) *Error {
 	return &Error{Kind: KindConflict, Reason: "duplicate", Message: excerpt.Of(k.Name, excerpt.Name) +
 		" - This server is already started or being stopped (start id " + excerpt.Of(k.StartID, excerpt.Name) +
 		"); a new start needs a new start id."}
 }
 
-// Unopened is the error of a row that no key of the ring opens (X71): nothing is done with its service.
+// Unopened is the error of a row that no key of the ring opens (protocol 6.4): nothing is done with its service.
 func Unopened(cause error) *Error {
 	return &Error{
 		Kind: KindInternal, Reason: "unopened",

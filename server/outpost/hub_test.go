@@ -54,7 +54,8 @@ func TestEventsOfAGoodStart(t *testing.T) {
 	})
 }
 
-func TestX21FailedAsynchronousStartSendsEscapedEvent(t *testing.T) {
+// See protocol 3.2.
+func TestFailedAsynchronousStartSendsEscapedEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}})
 		w.Spawner.OnStart = func(context.Context, outpost.Key, func(outpost.Event)) error {
@@ -75,7 +76,8 @@ func TestX21FailedAsynchronousStartSendsEscapedEvent(t *testing.T) {
 	})
 }
 
-func TestX4InternalErrorsAreNotTold(t *testing.T) {
+// See protocol 1.8.
+func TestInternalErrorsAreNotTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}})
 		w.Spawner.OnStart = func(context.Context, outpost.Key, func(outpost.Event)) error {
@@ -94,9 +96,9 @@ func TestX4InternalErrorsAreNotTold(t *testing.T) {
 	})
 }
 
-// A hub that cannot be reached, or refuses events, neither fails nor delays a start (X41, X42), and a failed start is
-// cleaned up although its event cannot be delivered (X79).
-func TestX41X42X79EventsNeverDecideAboutTheStart(t *testing.T) {
+// A hub that cannot be reached, or refuses events, neither fails nor delays a start, and a failed start is
+// cleaned up although its event cannot be delivered (protocol 3.2).
+func TestEventsNeverDecideAboutTheStart(t *testing.T) {
 	for name, answer := range map[string]func(context.Context, outposttest.Call) error{
 		"unreachable": func(ctx context.Context, _ outposttest.Call) error {
 			select {
@@ -148,7 +150,7 @@ func TestX41X42X79EventsNeverDecideAboutTheStart(t *testing.T) {
 	}
 }
 
-// A hub that takes events slowly gets the latest, and the queue stays short.
+// A hub that takes events slowly gets the latest, and the queue stays short (protocol 3.2).
 func TestEventQueueIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}})
@@ -172,7 +174,8 @@ func TestEventQueueIsBounded(t *testing.T) {
 	})
 }
 
-func TestX40FailureIsReportedOnce(t *testing.T) {
+// See protocol 2.8.
+func TestFailureIsReportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}}).Up(t)
 		r := eventRequest("lab-one")
@@ -193,7 +196,8 @@ func TestX40FailureIsReportedOnce(t *testing.T) {
 	})
 }
 
-func TestX10CallbacksAreCheckedAgainstTheHub(t *testing.T) {
+// See protocol 3.1.
+func TestCallbacksAreCheckedAgainstTheHub(t *testing.T) {
 	for url, want := range map[string]bool{
 		"https://hub.example.org/hub/api/users/a":          true,
 		"https://HUB.example.org:443/hub/api":              true,
@@ -242,7 +246,8 @@ func TestEventsAreOffWithoutTheirSwitch(t *testing.T) {
 	})
 }
 
-func TestX14EachTunnelIsAskedWithItsOwnToken(t *testing.T) {
+// See protocol 3.4.
+func TestEachTunnelIsAskedWithItsOwnToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := eventHub(), eventHub()
 		a.RecreateTunnels, b.RecreateTunnels = true, true
@@ -274,6 +279,7 @@ func TestX14EachTunnelIsAskedWithItsOwnToken(t *testing.T) {
 	})
 }
 
+// See protocol 3.4.
 func TestTunnelsAreRetriedButNotAfterARefusal(t *testing.T) {
 	for name, tc := range map[string]struct {
 		answer error
@@ -303,7 +309,8 @@ func TestTunnelsAreRetriedButNotAfterARefusal(t *testing.T) {
 	}
 }
 
-func TestX75TunnelsWaitUntilThisOutpostIsReachable(t *testing.T) {
+// See protocol 3.4.
+func TestTunnelsWaitUntilThisOutpostIsReachable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := eventHub()
 		h.TunnelRestart = &outpost.HubCall{URL: hubURL + "/recreateforward/north", Token: "service-token"}
@@ -328,7 +335,8 @@ func TestX75TunnelsWaitUntilThisOutpostIsReachable(t *testing.T) {
 	})
 }
 
-func TestX43HubCleanup(t *testing.T) {
+// See protocol 2.11.
+func TestHubCleanup(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := outpost.Hub{Name: "hub-a", Servers: &outpost.HubCall{URL: "https://a.org/hub/api/servers", Token: "a"}}
 		b := outpost.Hub{Name: "hub-b", Servers: &outpost.HubCall{URL: "https://b.org/hub/api/servers", Token: "b"}}

@@ -122,7 +122,8 @@ func waitOrCancelled(d time.Duration) func(context.Context, outpost.Key, func(ou
 	}
 }
 
-func TestX30DuplicateStartIsRefused(t *testing.T) {
+// See protocol 2.4.
+func TestDuplicateStartIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
 		r := outposttest.Request("lab-one")
@@ -140,7 +141,8 @@ func TestX30DuplicateStartIsRefused(t *testing.T) {
 	})
 }
 
-func TestX30ParallelDuplicatesMakeOnePod(t *testing.T) {
+// See protocol 2.4.
+func TestParallelDuplicatesMakeOnePod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
 		r := outposttest.Request("lab-one")
@@ -196,7 +198,8 @@ func TestEmptyStartIDNeverMatches(t *testing.T) {
 	})
 }
 
-func TestX66UnnamedServer(t *testing.T) {
+// See protocol 1.3.
+func TestUnnamedServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
 		r := outposttest.Request("")
@@ -209,7 +212,7 @@ func TestX66UnnamedServer(t *testing.T) {
 	})
 }
 
-func TestCase16AnotherHubGetsNotFound(t *testing.T) {
+func TestAnotherHubGetsNotFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
 		r := outposttest.Request("lab-one")
@@ -226,7 +229,7 @@ func TestCase16AnotherHubGetsNotFound(t *testing.T) {
 	})
 }
 
-func TestCase17TwoHubsMayRunTheSameName(t *testing.T) {
+func TestTwoHubsMayRunTheSameName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
 		a, b := outposttest.Request("lab-one"), outposttest.Request("lab-one")
@@ -239,7 +242,7 @@ func TestCase17TwoHubsMayRunTheSameName(t *testing.T) {
 	})
 }
 
-func TestCase8HubListsOnlyItsOwn(t *testing.T) {
+func TestHubListsOnlyItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
 		r := outposttest.Request("lab-one")
@@ -258,7 +261,7 @@ func TestCase8HubListsOnlyItsOwn(t *testing.T) {
 	})
 }
 
-func TestCase14PollChangesLastUpdate(t *testing.T) {
+func TestPollChangesLastUpdate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
 		r := outposttest.Request("lab-one")
@@ -301,6 +304,7 @@ func TestPollOfServiceInMemoryNeedsNoStore(t *testing.T) {
 	})
 }
 
+// See protocol 2.7.
 func TestPollEnded(t *testing.T) {
 	for _, code := range []int{0, 137} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
@@ -322,6 +326,7 @@ func TestPollEnded(t *testing.T) {
 	}
 }
 
+// See protocol 2.8.
 func TestPollCollectsLogs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{LogLines: 2}).Up(t)
@@ -346,7 +351,8 @@ func TestPollCollectsLogs(t *testing.T) {
 	})
 }
 
-func TestX22WrongAddressFailsTheStart(t *testing.T) {
+// See protocol 2.6.
+func TestWrongAddressFailsTheStart(t *testing.T) {
 	for _, port := range []string{"0", "70000"} {
 		synctest.Test(t, func(t *testing.T) {
 			w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
@@ -359,6 +365,7 @@ func TestX22WrongAddressFailsTheStart(t *testing.T) {
 	}
 }
 
+// See protocol 5.4.
 func TestPermitOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
@@ -390,7 +397,7 @@ func TestPermitOpen(t *testing.T) {
 	})
 }
 
-// Rows of the Python peer hold https with internal TLS.
+// Rows of the Python outpost hold https with internal TLS.
 func TestPermitOpenOfAdoptedRows(t *testing.T) {
 	for address, want := range map[string]bool{
 		"https://jupyter-a.outpost.svc.cluster.local:41234": true, "http://jupyter-a.outpost.svc.cluster.local:41234": true,

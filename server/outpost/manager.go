@@ -20,7 +20,7 @@ import (
 
 // Options is what a Manager may be given beside its ports. The zero value works: no hubs, no flavors, no limits.
 type Options struct {
-	// Hubs may ask this outpost. A request of a hub that is not among them is KindUnauthorized.
+	// Hubs are allowed to use this outpost. A request of a hub that is not among them is KindUnauthorized.
 	Hubs []Hub
 	// Flavors and Credits are the loaded files; nil means not configured. SetFlavors and SetCredits replace them.
 	Flavors, Credits *flavor.Flavors
@@ -125,8 +125,8 @@ func New(store Store, spawner Spawner, hubAPI HubAPI, opts Options) (*Manager, e
 	return m, nil
 }
 
-// SetHubs replaces the hubs that may ask this outpost. Services of a hub that is no longer among them keep running.
-// The error names every bad field of every hub, and nothing is changed.
+// SetHubs replaces the hubs that are allowed to use this outpost. Services of a hub that is no longer among them keep
+// running. The error names every bad field of every hub, and nothing is changed.
 func (m *Manager) SetHubs(hubs []Hub) error {
 	byName := make(map[string]Hub, len(hubs))
 	var errs []error
@@ -146,7 +146,7 @@ func (m *Manager) SetHubs(hubs []Hub) error {
 	return nil
 }
 
-// hub returns a hub that may ask this outpost.
+// hub returns a hub that is allowed to use this outpost.
 func (m *Manager) hub(name string) (Hub, error) {
 	h, ok := (*m.hubs.Load())[name]
 	if !ok {

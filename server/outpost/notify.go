@@ -50,9 +50,9 @@ func (n *notifier) refused(hub string, variables []string) {
 	}
 }
 
-// flavors tells the hub of a service that its counts have changed (protocol 3.3). For each URL and token there is at most
-// one goroutine; a change that comes while it is calling makes it call once more, so that 64 starts at once are not 64
-// calls.
+// flavors tells the hub of a service that its counts have changed (protocol 3.3). For each URL and token there is at
+// most one goroutine; a change that comes while it is calling makes it call once more, so that 64 starts at once are
+// not 64 calls.
 func (n *notifier) flavors(e *entry) {
 	call := e.calls.flavors
 	if call.URL == "" {
@@ -89,7 +89,7 @@ func (n *notifier) sendFlavors(call HubCall) {
 	}
 }
 
-// progress is what a hub is told of one start. The start never waits for its hub (X41, X42).
+// progress is what a hub is told of one start. The start never waits for its hub (protocol 3.2).
 type progress struct {
 	now   func() time.Time
 	queue *outbox.Queue[Event] // nil: the hub wants no events

@@ -79,7 +79,7 @@ func TestObserver(t *testing.T) {
 }
 
 // Whatever happens to a service, no log line holds a token, its environment or its attributes.
-func TestX15LogsHoldNoSecrets(t *testing.T) {
+func TestLogsHoldNoSecrets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const planted = "planted-secret"
 		var log bytes.Buffer
@@ -136,7 +136,8 @@ func TestX15LogsHoldNoSecrets(t *testing.T) {
 	})
 }
 
-func TestX61AsynchronousStopSendsOneUpdate(t *testing.T) {
+// See protocol 3.3.
+func TestAsynchronousStopSendsOneUpdate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}, Flavors: mustFlavors(t, "flavors: {tiny: {}}")}).Up(t)
 		r := eventRequest("lab-one")
@@ -161,7 +162,7 @@ func TestX61AsynchronousStopSendsOneUpdate(t *testing.T) {
 	})
 }
 
-// Many changes while a hub takes its time are one more call, with the last counts.
+// Many changes while a hub takes its time are one more call, with the last counts (protocol 3.3).
 func TestFlavorUpdatesAreCollected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}, Flavors: mustFlavors(t, "flavors: {tiny: {}}")})
@@ -224,8 +225,8 @@ func TestSetHubs(t *testing.T) {
 	})
 }
 
-// X8: the address of a pod that has ended may belong to another one by now.
-func TestX8AnEndedServerIsNotOpened(t *testing.T) {
+// The address of a pod that has ended may belong to another one by now (protocol 5.4).
+func TestAnEndedServerIsNotOpened(t *testing.T) {
 	for name, end := range map[string]func(*outposttest.Spawner, outpost.Key){
 		"ended": func(s *outposttest.Spawner, k outpost.Key) { s.End(k, 0, "") },
 		"gone":  func(s *outposttest.Spawner, k outpost.Key) { s.Lose(k) },

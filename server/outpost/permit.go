@@ -16,7 +16,7 @@ var (
 	addressPattern = regexp.MustCompile(`\Ahttp://(` + hostForm + `):([1-9][0-9]{0,4})\z`)
 )
 
-// IsHost reports whether a text can be the host of an address: a host name or an IPv4 address in lower case.
+// IsHost reports whether a string can be the host of an address: a host name or an IPv4 address in lower case.
 func IsHost(host string) bool { return hostPattern.MatchString(host) }
 
 // ParseAddress splits the address of a started server, "http://host:port" and nothing else. The hub's client takes it
@@ -47,8 +47,8 @@ func permitOf(hub, address string) (p permit, ok bool) {
 	return permit{hub, host, port}, ok
 }
 
-// PermitOpen reports whether a hub may open host and port by SSH: only the address of one of its services whose pod runs,
-// as far as is known, since others may have got the address of a pod that has ended. Address is what to dial,
+// PermitOpen reports whether a hub may open host and port by SSH: only the address of one of its services whose pod
+// runs, as far as is known, since others may have got the address of a pod that has ended. Address is what to dial,
 // "host:port".
 func (m *Manager) PermitOpen(ctx context.Context, hub, host string, port int) (address string, ok bool) {
 	p := permit{hub: hub, host: host, port: strconv.Itoa(port)}

@@ -44,7 +44,7 @@ func (m *Manager) pollElsewhere(ctx context.Context, e *entry) (PollResult, erro
 		m.forget(e)
 		return PollResult{}, ErrNotFound
 	}
-	return PollResult{}, nil // a database that does not answer is no reason to end a server
+	return PollResult{}, nil // a database that does not answer does not end a server
 }
 
 // pollPod answers a poll for a service that has been started.
@@ -81,7 +81,7 @@ func (m *Manager) pollPod(ctx context.Context, e *entry, state State, collectLog
 	return result, nil
 }
 
-// reportEnd collects the logs of a service that was found ended, once, and tells the hub of an error (X40).
+// reportEnd collects the logs of a service that was found ended, once, and tells the hub of an error (protocol 2.8).
 func (m *Manager) reportEnd(ctx context.Context, e *entry, status Status) *ending {
 	end := &ending{status.ExitCode, m.collectLogs(ctx, e)}
 	if !e.ended.CompareAndSwap(nil, end) {

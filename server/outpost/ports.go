@@ -29,7 +29,7 @@ type Store interface {
 	FinishStart(ctx context.Context, k Key, state State, address string, end time.Time) error
 	// Touch sets LastUpdate of many services in one statement or transaction, never back; missing rows are ignored.
 	Touch(ctx context.Context, at map[Key]time.Time) error
-	// Delete removes a row; removing one that is not there is no error.
+	// Delete removes a row; removing one that does not exist is not an error.
 	Delete(ctx context.Context, k Key) error
 	// Usage counts the hub's services that are not being stopped, by flavor; users may be left out.
 	Usage(ctx context.Context, hub string) (flavor.Usage, error)
@@ -54,21 +54,22 @@ type Spawner interface {
 	Plan(ctx context.Context, hub Hub, r StartRequest, flavor flavor.Flavor) (Plan, error)
 	// Start makes the planned objects and waits until the server is ready, its start time-out is over, it cannot
 	// succeed any more (KindFailed, with the reason in plain words), or ctx ends. It reports progress by calling
-	// progress, never concurrently, first with "Server requested", and never waits for anybody's answer. Objects of a failed start are left for Stop.
-	// A pod that already carries this key's labels is adopted, not made again.
+	// progress, never concurrently, first with "Server requested", and never waits for anybody's answer. Objects of a
+	// failed start are left for Stop. A pod that already carries this key's labels is adopted, not made again.
 	Start(ctx context.Context, p Plan, progress func(Event)) (Started, error)
 	// Poll tells from memory what is known of a service; it makes no request while the cache is fresh.
 	Poll(ctx context.Context, k Key, s State) (Status, error)
 	// Stop removes the service's objects and waits until its pod is gone. Nothing there is success. It may be called in
 	// every state, while a Start of the same key is being cancelled, and with a state of the Python outpost.
 	Stop(ctx context.Context, k Key, s State) error
-	// Restore returns the state of a stored service. The Python outpost stores an empty one until a start has finished: it is then worked
-	// out from what was asked for, so that the pod of an interrupted start can be stopped. It makes no request.
+	// Restore returns the state of a stored service. The Python outpost stores an empty one until a start has finished:
+	// it is then worked out from what was asked for, so that the pod of an interrupted start can be stopped. It makes
+	// no request.
 	Restore(hub Hub, s Service) State
-	// Logs returns the last lines of the server's log, oldest first; none is no error.
+	// Logs returns the last lines of the server's log, oldest first; having none is not an error.
 	Logs(ctx context.Context, k Key, s State, lines int) ([]string, error)
-	// Found lists the keys of all pods that this outpost made, for reconciliation: those of this database, not of another in the
-	// same namespace.
+	// Found lists the keys of all pods that this outpost made, for reconciliation: those of this database, not of
+	// another in the same namespace.
 	Found(ctx context.Context) ([]Found, error)
 	// Ready reports whether caches are filled and Kubernetes answers; nil if so.
 	Ready(ctx context.Context) error

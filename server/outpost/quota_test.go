@@ -29,34 +29,34 @@ func TestQuotaTexts(t *testing.T) {
 		global     *int
 		starts     []quota
 	}{
-		{"case 23, max 0", "flavors: {tiny: {max: 0}}", nil, []quota{
+		{"max 0", "flavors: {tiny: {max: 0}}", nil, []quota{
 			{"hub-a", "lab-one", "tiny", 1, "lab-one - Start with tiny for hub-a not allowed. Maximum (0) already reached."},
 		}},
-		{"case 24, global limit 0", "flavors: {tiny: {}}", ptr(0), []quota{
+		{"global limit 0", "flavors: {tiny: {}}", ptr(0), []quota{
 			{"hub-a", "lab-one", "tiny", 0, "lab-one - User with user id 0 of hub-a has reached the maximum limit of services (0)"},
 		}},
-		{"case 24, global limit 1", "flavors: {tiny: {}}", ptr(1), []quota{
+		{"global limit 1", "flavors: {tiny: {}}", ptr(1), []quota{
 			{"hub-a", "lab-one", "tiny", 42, ""},
 			{"hub-a", "lab-two", "tiny", 42, "lab-two - User with user id 42 of hub-a has reached the maximum limit of services (1)"},
 			{"hub-a", "lab-two", "tiny", 43, ""},
 			{"hub-b", "lab-two", "tiny", 42, ""},
 		}},
-		{"X56, global limit without a flavors file", "", ptr(1), []quota{
+		{"global limit without a flavors file", "", ptr(1), []quota{
 			{"hub-a", "lab-one", "", 42, ""},
 			{"hub-a", "lab-two", "any", 42, "lab-two - User with user id 42 of hub-a has reached the maximum limit of services (1)"},
 		}},
-		{"case 25, one for each user", "flavors: {tiny: {maxPerUser: 1}, big: {}}", ptr(-1), []quota{
+		{"one for each user", "flavors: {tiny: {maxPerUser: 1}, big: {}}", ptr(-1), []quota{
 			{"hub-a", "lab-one", "tiny", 42, ""},
 			{"hub-a", "lab-two", "tiny", 42, "lab-two - Start with flavor tiny not allowed. Each user may only start 1 of tiny"},
 			{"hub-a", "lab-two", "big", 42, ""},
 			{"hub-a", "lab-three", "tiny", 43, ""},
 		}},
-		{"X54, maxPerUser means what max means", "flavors: {none: {maxPerUser: 0}, any: {maxPerUser: -1}}", nil, []quota{
+		{"maxPerUser means what max means", "flavors: {none: {maxPerUser: 0}, any: {maxPerUser: -1}}", nil, []quota{
 			{"hub-a", "lab-one", "none", 42, "lab-one - Start with flavor none not allowed. Each user may only start 0 of none"},
 			{"hub-a", "lab-one", "any", 42, ""},
 			{"hub-a", "lab-two", "any", 42, ""},
 		}},
-		{"case 4, unknown flavor", twoFlavors, nil, []quota{
+		{"unknown flavor", twoFlavors, nil, []quota{
 			{"hub-a", "lab-one", "typec", 42, "lab-one - Start with flavor typec not allowed. Allowed values for user: ['typea', 'typeb']"},
 			{"hub-a", "lab-one", "", 42, "lab-one - Start with flavor None not allowed. Allowed values for user: ['typea', 'typeb']"},
 			{"hub-b", "lab-one", "typea", 42, "lab-one - Start with flavor typea not allowed. Allowed values for user: []"},
@@ -64,13 +64,13 @@ func TestQuotaTexts(t *testing.T) {
 		{"names as Python quotes them", `flavors: {"it's": {}, 'a"b''c': {}}`, nil, []quota{
 			{"hub-a", "x", "no", 1, `x - Start with flavor no not allowed. Allowed values for user: ["it's", 'a"b\'c']`},
 		}},
-		{"X55, the max of a flavor counts all hubs", "flavors: {tiny: {max: 2}}", nil, []quota{
+		{"the max of a flavor counts all hubs", "flavors: {tiny: {max: 2}}", nil, []quota{
 			{"hub-a", "lab-one", "tiny", 1, ""},
 			{"hub-b", "lab-two", "tiny", 2, ""},
 			{"hub-a", "lab-three", "tiny", 3, "lab-three - Start with tiny for hub-a not allowed. Maximum (2) already reached."},
 			{"hub-b", "lab-three", "tiny", 3, "lab-three - Start with tiny for hub-b not allowed. Maximum (2) already reached."},
 		}},
-		{"case 28, the max of an override counts its hub", `
+		{"the max of an override counts its hub", `
 flavors: {tiny: {max: 2}}
 hubs: {b: {jupyterhub_name: [hub-b], flavorsOverride: {tiny: {max: 1}}}}
 `, nil, []quota{
@@ -125,7 +125,8 @@ func TestQuotaCountsStartingAndNotStopping(t *testing.T) {
 	})
 }
 
-func TestX31QuotaHoldsUnderParallelStarts(t *testing.T) {
+// See protocol 4.6.
+func TestQuotaHoldsUnderParallelStarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{Flavors: mustFlavors(t, "flavors: {tiny: {max: 7}}")}).Up(t)
 		var starts sync.WaitGroup
@@ -143,7 +144,7 @@ func TestX31QuotaHoldsUnderParallelStarts(t *testing.T) {
 	})
 }
 
-func TestCase28FlavorUpdates(t *testing.T) {
+func TestFlavorUpdates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}, Flavors: mustFlavors(t, "flavors: {typea: {max: 5}, typeb: {}}")}).Up(t)
 		updates := func() []outposttest.Call {
@@ -194,7 +195,7 @@ func TestCase28FlavorUpdates(t *testing.T) {
 	})
 }
 
-func TestCase29NoTokenNoUpdate(t *testing.T) {
+func TestNoTokenNoUpdate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := eventHub()
 		h.FlavorsToken = ""

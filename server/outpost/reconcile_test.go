@@ -30,6 +30,7 @@ func row(name string, change func(*outpost.Service)) outpost.Service {
 	return s
 }
 
+// See protocol 2.12.
 func TestServersSurviveARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first := outposttest.NewWorld(t, outpost.Options{}).Up(t)
@@ -49,7 +50,7 @@ func TestServersSurviveARestart(t *testing.T) {
 	})
 }
 
-// Until rows and pods are reconciled nothing is answered that would let a hub give up a server.
+// Until rows and pods are reconciled nothing is answered that would let a hub give up a server (protocol 2.12).
 func TestPollIsRunningUntilReconciled(t *testing.T) {
 	for name, breakIt := range map[string]func(*outposttest.World, error){
 		"database": func(w *outposttest.World, err error) {
@@ -93,8 +94,8 @@ func TestPollIsRunningUntilReconciled(t *testing.T) {
 	}
 }
 
-// What an interrupted process has left is adopted, finished or rolled back.
-func TestX38LeftOversAreReconciled(t *testing.T) {
+// What an interrupted process has left is adopted, finished or rolled back (protocol 2.12).
+func TestLeftOversAreReconciled(t *testing.T) {
 	starting := func(s *outpost.Service) { s.StartPending, s.StateStored, s.Address = true, false, "" }
 	async := func(s *outpost.Service) {
 		starting(s)
@@ -375,6 +376,7 @@ func TestLostPodIsReportedAndItsRowKeptForTheHub(t *testing.T) {
 	})
 }
 
+// See protocol 2.10.
 func TestEndDates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, outpost.Options{Flavors: mustFlavors(t, `
@@ -418,9 +420,9 @@ func TestClockJumpEndsNothingAtOnce(t *testing.T) {
 	})
 }
 
-// The Python server stores an empty state until a start has finished (contract 5.5): the pod of an interrupted one is known by what
-// was asked for.
-func TestInterruptedStartOfThePeerLeavesNoPod(t *testing.T) {
+// The Python outpost stores an empty state until a start has finished (protocol 6.6): the pod of an interrupted one is
+// known by what was asked for.
+func TestInterruptedStartOfThePythonOutpostLeavesNoPod(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, w *outposttest.World, k outpost.Key){
 		"rolled back": func(t *testing.T, w *outposttest.World, k outpost.Key) { w.Up(t) },
 		"the hub's DELETE": func(t *testing.T, w *outposttest.World, k outpost.Key) {
@@ -441,7 +443,7 @@ func TestInterruptedStartOfThePeerLeavesNoPod(t *testing.T) {
 				if err := w.Store.Insert(t.Context(), row, func(flavor.Usage) error { return nil }); err != nil {
 					t.Fatal(err)
 				}
-				w.Spawner.AddPeerPod(r.Key)
+				w.Spawner.AddPythonPod(r.Key)
 				end(t, w, r.Key)
 				synctest.Wait()
 				wantNothing(t, w)

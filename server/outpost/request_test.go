@@ -9,7 +9,8 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
 
-func TestX12X67BadNamesAreRefused(t *testing.T) {
+// See protocol 2.1.
+func TestBadNamesAreRefused(t *testing.T) {
 	long := make([]byte, 300)
 	for i := range long {
 		long[i] = 'x'
@@ -36,7 +37,8 @@ func TestX12X67BadNamesAreRefused(t *testing.T) {
 	}
 }
 
-func TestX13X65RefusedOptionsAreNamed(t *testing.T) {
+// See protocol 2.5.
+func TestRefusedOptionsAreNamed(t *testing.T) {
 	const images = "quay.io/jupyter/*"
 	hubs := []outpost.Hub{{Name: "hub-a", AllowedOptions: []string{"image", "cpu_limit"}, AllowedImages: []string{images, "python:3.1[2-4]"}}, {Name: "hub-b"}, {Name: "hub-c", AllowedOptions: []string{"*"}}}
 	for _, tc := range []struct {

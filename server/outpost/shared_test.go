@@ -30,6 +30,7 @@ func twoProcessesOn(t *testing.T, store *outposttest.Store, o outpost.Options) (
 	return leader.Up(t), other.UpFollower(t)
 }
 
+// See protocol 2.13.
 func TestSharedServiceIsKnownEverywhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := twoProcesses(t, outpost.Options{})
@@ -163,8 +164,8 @@ func TestSharedQuotaHoldsUnderParallelStarts(t *testing.T) {
 	})
 }
 
-// X48: a DELETE in another process cancels a start.
-func TestX48StopOfAStartInAnotherProcess(t *testing.T) {
+// A DELETE in another process cancels a start (protocol 2.13).
+func TestStopOfAStartInAnotherProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := twoProcesses(t, outpost.Options{})
 		a.Spawner.OnStart = waitOrCancelled(time.Hour)
@@ -208,7 +209,7 @@ func TestSharedStartEndsAfterItsStop(t *testing.T) {
 	})
 }
 
-// What a dead process leaves is taken over, what a living one works on is not.
+// What a dead process leaves is taken over, what a living one works on is not (protocol 2.13).
 func TestSharedTakeOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		leader := outposttest.NewWorld(t, outpost.Options{Shared: true})
@@ -268,8 +269,8 @@ func TestSharedTakeOverWithoutATrueClock(t *testing.T) {
 	}
 }
 
-// A process dies, and a moment later another one is chosen to do the leader's work: what the dead one has left is not old enough
-// then to be told from what a living one works on, and is dealt with a minute later, not five.
+// A process dies, and a moment later another one is chosen to do the leader's work: what the dead one has left is not
+// old enough then to be told from what a living one works on, and is dealt with a minute later, not five.
 func TestSharedTakeOverSoonAfterACrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dead := outposttest.NewWorld(t, outpost.Options{Shared: true}).UpFollower(t)

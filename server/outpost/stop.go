@@ -98,7 +98,7 @@ func (m *Manager) markStopping(e *entry) {
 		return
 	}
 	e.marked.Store(true)
-	m.notify.flavors(e) // it counts no more, and only this changes the counts (X61)
+	m.notify.flavors(e) // it counts no more, and only this changes the counts (protocol 3.3)
 }
 
 // remove waits for the end of a cancelled start, then removes objects and row, trying until both are gone or the

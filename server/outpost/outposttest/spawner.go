@@ -39,7 +39,7 @@ type pod struct {
 	reason  string
 	logs    []string
 	flavor  flavor.Flavor
-	peers   bool
+	python  bool
 }
 
 // NewSpawner returns a Spawner without pods.
@@ -92,12 +92,13 @@ func (s *Spawner) AddPod(k outpost.Key) {
 	s.pods[k] = &pod{state: stateOf(k), created: time.Now()}
 }
 
-// AddPeerPod makes a pod of the Python server: it says nothing of its key, and is known by the name in a state alone.
-func (s *Spawner) AddPeerPod(k outpost.Key) {
+// AddPythonPod makes a pod of the Python outpost: it says nothing of its key, and is known by the name in a state
+// alone.
+func (s *Spawner) AddPythonPod(k outpost.Key) {
 	s.AddPod(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pods[k].peers = true
+	s.pods[k].python = true
 }
 
 // End lets the server of a pod end with an exit code; the pod stays.
@@ -236,7 +237,7 @@ func (s *Spawner) Stop(ctx context.Context, k outpost.Key, st outpost.State) err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p := s.pods[k]; p != nil && (!p.peers || st["pod_name"] == PodName(k)) {
+	if p := s.pods[k]; p != nil && (!p.python || st["pod_name"] == PodName(k)) {
 		delete(s.pods, k)
 	}
 	return nil
@@ -273,7 +274,7 @@ func (s *Spawner) Found(context.Context) ([]outpost.Found, error) {
 	}
 	var list []outpost.Found
 	for _, k := range sortedKeys(s.pods) {
-		if s.pods[k].peers {
+		if s.pods[k].python {
 			continue
 		}
 		list = append(list, outpost.Found{Key: k, State: s.pods[k].state, Created: s.pods[k].created})
