@@ -18,7 +18,7 @@ import (
 )
 
 // simulated is as much of a Kubernetes API server as an outpost asks for: pods that run as soon as they are made and
-// are gone as soon as they are deleted, and Services and Secrets that it takes and forgets. It tells what thousands of
+// are gone as soon as they are deleted, and Services and Secrets that it takes and forgets. It shows what thousands of
 // pods cost the outpost, where one machine cannot run thousands of pods.
 type simulated struct {
 	mu       sync.Mutex

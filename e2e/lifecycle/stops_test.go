@@ -19,7 +19,7 @@ import (
 // How many servers are stopped and started at once. E2E_STOPS=200 E2E_STARTS=64 takes about ten minutes of two cores,
 // most of them for making and removing containers.
 const (
-	fewStops                        = 20 // at which the Python server hangs
+	fewStops                        = 20 // a class that ends
 	defaultStops, defaultManyStarts = "40", "16"
 )
 

@@ -22,14 +22,14 @@ import (
 	"github.com/outposts-dev/outposts/e2e/deployed"
 )
 
-// Of a database that the Python server wrote, and of the Secrets beside it. Source: server/store/testdata/python-db.
+// Of a database that the Python outpost wrote, and of the Secrets beside it. Source: server/store/testdata/python-db.
 const (
 	pythonKey      = "5cPS8zP0y4mY2l2v2b6bqf3vV1Q9n1nVnUuF0V4m1nA="
 	pythonPassword = "the password of the published Secret"
 	pythonServices = 6
 )
 
-// pythonObjects are what an operator of the Python server has: the Secrets made by hand in the published form. The
+// pythonObjects are what an operator of the Python outpost has: the Secrets made by hand in the published form. The
 // database comes along in a ConfigMap.
 const pythonObjects = `
 apiVersion: v1
@@ -85,7 +85,7 @@ initContainers:
 extraVolumes: [{name: python-db, configMap: {name: python-db}}]
 `
 
-// pythonData holds that the chart alone carries on with what the Python server has left: its Secrets are taken as they
+// pythonData holds that the chart alone carries on with what the Python outpost has left: its Secrets are taken as they
 // are, its rows are opened, and its servers are found and ended.
 func pythonData(t *testing.T, s *site) {
 	database, err := os.ReadFile(filepath.Join(s.root, "server", "store", "testdata", "python-db", "outpost.sqlite"))

@@ -33,7 +33,7 @@ func TestE2EStacks(t *testing.T) {
 	step("servers start", startServers)
 	step("second remote comes and goes", secondRemote)
 	step("secrets rotate", rotate)
-	step("data of the Python server under the chart", pythonData)
+	step("data of the Python outpost under the chart", pythonData)
 	step("data outlives mistakes", dataOutlives)
 	step("destroy with the key leaves nothing", destroyAll)
 }

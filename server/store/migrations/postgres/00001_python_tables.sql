@@ -1,4 +1,4 @@
--- The tables of the Python server 2.3.0, as its SQLAlchemy creates them. A database that it made is taken as it is.
+-- The tables of the Python outpost 2.3.0, as its SQLAlchemy creates them. A database that it made is taken as it is.
 
 -- +goose Up
 CREATE TABLE IF NOT EXISTS jupyterhub (
@@ -26,5 +26,5 @@ CREATE TABLE IF NOT EXISTS service (
 	FOREIGN KEY(jupyterhub_username) REFERENCES jupyterhub (name)
 );
 
--- Older releases of the Python server lack this column; its entry script adds it the same way.
+-- Older releases of the Python outpost lack this column; its entry script adds it the same way.
 ALTER TABLE service ADD COLUMN IF NOT EXISTS jupyterhub_user_id INTEGER DEFAULT 0;

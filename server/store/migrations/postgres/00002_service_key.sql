@@ -1,4 +1,4 @@
--- Services are looked up by hub, name and start id. Not unique: the Python server may have written a key twice, and
+-- Services are looked up by hub, name and start id. Not unique: the Python outpost may have written a key twice, and
 -- would fail where it now goes on if an operator goes back to it.
 
 -- +goose Up

@@ -1,4 +1,4 @@
--- The tables of the Python server 2.3.0, as its SQLAlchemy creates them. A database that it made is taken as it is.
+-- The tables of the Python outpost 2.3.0, as its SQLAlchemy creates them. A database that it made is taken as it is.
 
 -- +goose Up
 CREATE TABLE IF NOT EXISTS jupyterhub (
