@@ -26,8 +26,8 @@ var allowed = map[string][]string{
 		"server/config", "server/flavor", "server/httpapi", "server/hubclient", "server/outpost", "server/seal", "server/sshd",
 		"server/store",
 	},
-	"infra/hub":     {"infra/schema"},
-	"infra/outpost": {"charts", "infra/schema"},
+	"infra/hub":     {"infra/schema", "infra/values"},
+	"infra/outpost": {"charts", "infra/schema", "infra/values"},
 	"server/cmd/outpost": {
 		"server", "server/config", "server/footprint", "server/kube", "server/kubespawner/options", "server/outpost",
 	},
@@ -46,7 +46,9 @@ var allowed = map[string][]string{
 	"server/sshd":                        {"server/source", "server/sshd/wire"},
 	"server/store":                       {"server/flavor", "server/outpost", "server/python", "server/seal"},
 	"server/store/storetest":             {"server/flavor", "server/outpost"},
-	"stacks":                             {"infra/cluster", "infra/credentials", "infra/hub", "infra/outpost", "infra/schema"},
+	"stacks": {
+		"infra/cluster", "infra/credentials", "infra/hub", "infra/outpost", "infra/schema", "infra/values",
+	},
 }
 
 // testOnly is what the tests of a package may import beside its own list.

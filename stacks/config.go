@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,11 +21,11 @@ const project = "outposts"
 
 // Config is a stack's config, read and checked: every key is described in config.schema.json.
 type Config struct {
-	Cluster  ClusterConfig  `json:"cluster"`
-	Hub      *HubConfig     `json:"hub"`
-	Outposts []SystemConfig `json:"outposts"`
-	Outpost  *OutpostConfig `json:"outpost"`
-	Hubs     []PeerConfig   `json:"hubs"`
+	Cluster  ClusterConfig    `json:"cluster"`
+	Hub      *HubConfig       `json:"hub"`
+	Outposts []SystemConfig   `json:"outposts"`
+	Outpost  *OutpostConfig   `json:"outpost"`
+	Hubs     []OtherHubConfig `json:"hubs"`
 	// AllowDataLoss names what may be deleted: "namespace/claim" a volume, "namespace/*" a namespace with everything in it.
 	// AllowServerLoss names the systems, and the hubs of the outpost, that may go with running servers.
 	AllowDataLoss   []string `json:"allowDataLoss"`
@@ -39,22 +40,15 @@ type ClusterConfig struct {
 
 // HubConfig is the hub of a stack.
 type HubConfig struct {
-	Name         string         `json:"name"`      // default jupyterhub
-	Namespace    string         `json:"namespace"` // default jupyter
-	URL          string         `json:"url"`
-	Exposure     hub.Exposure   `json:"exposure"`
-	Chart        hub.Chart      `json:"chart"` // default version hub.ChartVersion; a path is absolute once loaded
-	Image        hub.Image      `json:"image"`
-	StartTimeout int            `json:"startTimeout"`
-	Values       map[string]any `json:"values"`
-	Rotation     struct {
-		SSHKey       words `json:"sshKey"`
-		CookieSecret words `json:"cookieSecret"`
-		ProxyToken   words `json:"proxyToken"`
-		AuthStateKey words `json:"authStateKey"`
-		Login        words `json:"login"`
-		VerifyToken  words `json:"verifyToken"`
-	} `json:"rotation"`
+	Name         string                  `json:"name"`      // default jupyterhub
+	Namespace    string                  `json:"namespace"` // default jupyter
+	URL          string                  `json:"url"`
+	Exposure     hub.Exposure            `json:"exposure"`
+	Chart        hub.Chart               `json:"chart"` // default version hub.ChartVersion; a path is absolute once loaded
+	Image        hub.Image               `json:"image"`
+	StartTimeout int                     `json:"startTimeout"`
+	Values       map[string]any          `json:"values"`
+	Rotation     credentials.HubRotation `json:"rotation"`
 }
 
 // SystemConfig is an outpost as its hub sees it.
@@ -68,17 +62,17 @@ type SystemConfig struct {
 	Flavor      string           `json:"flavor"`
 	Flavors     []hub.Flavor     `json:"flavors"`
 	// What another operator gave; whatever is empty is made here.
-	User     string       `json:"user"`
-	Password string       `json:"password"`
-	HostKeys []string     `json:"hostKeys"`
-	CA       string       `json:"ca"`
-	Rotation pairRotation `json:"rotation"`
+	User     string                   `json:"user"`
+	Password string                   `json:"password"`
+	HostKeys []string                 `json:"hostKeys"`
+	CA       string                   `json:"ca"`
+	Rotation credentials.PairRotation `json:"rotation"`
 }
 
-// InCluster tells whether the system is in the hub's own cluster.
+// InCluster reports whether the system is in the hub's own cluster.
 func (s SystemConfig) InCluster() bool { return s.Address == "" }
 
-// makesCertificate tells whether the hub's stack makes the certificate of the system's API.
+// makesCertificate reports whether the hub's stack makes the certificate of the system's API.
 func (s SystemConfig) makesCertificate() bool { return s.Exposure.OwnCertificate() && s.CA == "" }
 
 // OutpostConfig is the outpost in a stack's cluster.
@@ -89,57 +83,24 @@ type OutpostConfig struct {
 	Exposure  outpost.Exposure `json:"exposure"`
 	CryptKeys []string         `json:"cryptKeys"`
 	Rotation  struct {
-		CryptKey words `json:"cryptKey"`
-		pairRotation
+		CryptKey credentials.Words `json:"cryptKey"`
+		credentials.PairRotation
 	} `json:"rotation"`
 	outpost.Settings
 }
 
-// exposed tells whether hubs outside its cluster reach it, by what this config says.
+// exposed reports whether hubs outside its cluster reach it, by what this config says.
 func (o OutpostConfig) exposed() bool {
 	return o.Exposure.Type != "" && o.Exposure.Type != outpost.ClusterIP
 }
 
-// PeerConfig is a hub that may ask the outpost: by Stack, or by what its operator gave.
-type PeerConfig struct {
+// OtherHubConfig is a hub of another stack that may use the outpost: known by Stack, or by what its operator gave.
+type OtherHubConfig struct {
 	Name          string   `json:"name"`
 	Stack         string   `json:"stack"`
 	SSHPublicKeys []string `json:"sshPublicKeys"`
 	Password      string   `json:"password"`
 	APIURL        string   `json:"apiUrl"`
-}
-
-type pairRotation struct {
-	Password words `json:"password"`
-	HostKey  words `json:"hostKey"`
-	TLS      words `json:"tls"`
-}
-
-func (r pairRotation) words() credentials.PairRotation {
-	return credentials.PairRotation{
-		Password: credentials.Words(r.Password), HostKey: credentials.Words(r.HostKey), TLS: credentials.Words(r.TLS),
-	}
-}
-
-func (h HubConfig) rotation() credentials.HubRotation {
-	r := h.Rotation
-	return credentials.HubRotation{
-		SSHKey: credentials.Words(r.SSHKey), CookieSecret: credentials.Words(r.CookieSecret), ProxyToken: credentials.Words(r.ProxyToken),
-		AuthStateKey: credentials.Words(r.AuthStateKey), Login: credentials.Words(r.Login), VerifyToken: credentials.Words(r.VerifyToken),
-	}
-}
-
-// words are rotation words, written as a list or as the one word.
-type words credentials.Words
-
-// UnmarshalJSON takes "1" as well as ["2", "1"].
-func (w *words) UnmarshalJSON(text []byte) error {
-	var one string
-	if json.Unmarshal(text, &one) == nil {
-		*w = words{one}
-		return nil
-	}
-	return json.Unmarshal(text, (*[]string)(w))
 }
 
 // LoadConfig reads the config of a stack. raw has the stack's config as Pulumi hands it over: full key to text or JSON.
@@ -195,9 +156,10 @@ func foreignKeys(raw map[string]string) []error {
 			continue
 		}
 		if configSchema.Has(name) {
-			errs = append(errs, fmt.Errorf("%s: nothing reads this key; did you mean %s:%s?", key, project, name))
+			errs = append(errs, fmt.Errorf("%s: unknown key; did you mean %s:%s?", key, project, name))
 		} else {
-			errs = append(errs, fmt.Errorf("%s: nothing reads this key; ours begin with %s:, and pulumi:, kubernetes: and random: are let through", key, project))
+			errs = append(errs, fmt.Errorf("%s: unknown key; expected prefix %s: (%s: are also accepted)",
+				key, project, strings.Join(elsewhere, ":, ")))
 		}
 	}
 	return errs
@@ -206,20 +168,20 @@ func foreignKeys(raw map[string]string) []error {
 func (c *Config) setDefaults(root string) {
 	c.Cluster.Kubeconfig = absolute(root, c.Cluster.Kubeconfig)
 	if c.Hub != nil {
-		c.Hub.Name = orElse(c.Hub.Name, "jupyterhub")
-		c.Hub.Namespace = orElse(c.Hub.Namespace, "jupyter")
+		c.Hub.Name = cmp.Or(c.Hub.Name, "jupyterhub")
+		c.Hub.Namespace = cmp.Or(c.Hub.Namespace, "jupyter")
 		c.Hub.URL = strings.TrimSuffix(c.Hub.URL, "/")
 		if c.Hub.Chart.Path != "" {
 			c.Hub.Chart.Path = absolute(root, c.Hub.Chart.Path)
 		} else {
-			c.Hub.Chart.Version = orElse(c.Hub.Chart.Version, hub.ChartVersion)
+			c.Hub.Chart.Version = cmp.Or(c.Hub.Chart.Version, hub.ChartVersion)
 		}
 	}
 	if c.Outpost == nil && c.localSystem() != nil {
 		c.Outpost = &OutpostConfig{}
 	}
 	if c.Outpost != nil {
-		c.Outpost.Namespace = orElse(c.Outpost.Namespace, "outpost")
+		c.Outpost.Namespace = cmp.Or(c.Outpost.Namespace, "outpost")
 	}
 }
 
@@ -233,9 +195,9 @@ func (c *Config) localSystem() *SystemConfig {
 	return nil
 }
 
-// byStack tells whether a hub is named by its stack, which then says where this outpost is.
+// byStack reports whether a hub is named by its stack, which then says where this outpost is.
 func (c Config) byStack() bool {
-	return slices.ContainsFunc(c.Hubs, func(p PeerConfig) bool { return p.Stack != "" })
+	return slices.ContainsFunc(c.Hubs, func(h OtherHubConfig) bool { return h.Stack != "" })
 }
 
 // absolute makes a path of config absolute.
@@ -249,11 +211,4 @@ func absolute(root, path string) string {
 		return path
 	}
 	return filepath.Join(root, path)
-}
-
-func orElse(value, other string) string {
-	if value == "" {
-		return other
-	}
-	return value
 }

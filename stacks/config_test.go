@@ -127,9 +127,9 @@ func TestConfigRefuses(t *testing.T) {
 		want   []string
 	}{
 		{"unknown key", localConfig, map[string]string{"hub.urll": "x", "cluser": "{}", "outposts.1.exposure.port": "1"}, []string{
-			"outposts:cluser: there is no such key; there are: allowDataLoss, allowServerLoss, cluster, hub, hubs, outpost, outposts",
-			"outposts:hub.urll: there is no such key; there are: chart, exposure, image, name, namespace, rotation, startTimeout, url, values",
-			"outposts:outposts[1].exposure.port: there is no such key; there are: annotations, apiNodePort, ca, className, loadBalancerIP, sshAddress, " +
+			"outposts:cluser: unknown key; known keys: allowDataLoss, allowServerLoss, cluster, hub, hubs, outpost, outposts",
+			"outposts:hub.urll: unknown key; known keys: chart, exposure, image, name, namespace, rotation, startTimeout, url, values",
+			"outposts:outposts[1].exposure.port: unknown key; known keys: annotations, apiNodePort, ca, className, loadBalancerIP, sshAddress, " +
 				"sshAnnotations, sshLoadBalancerIP, sshNodePort, tls, tlsSecret, type",
 		}},
 		{"no entry of data", localConfig, map[string]string{"allowDataLoss": `["outpost", "*/*", "outpost/*"]`}, []string{
@@ -137,161 +137,162 @@ func TestConfigRefuses(t *testing.T) {
 			"outposts:allowDataLoss[1]: want namespace/claim or namespace/*",
 		}},
 		{"wrong types", localConfig, map[string]string{"hub.url": "3", "hub.startTimeout": "soon"}, []string{
-			"outposts:hub.startTimeout: got string, want integer", "outposts:hub.url: got number, want string",
+			"outposts:hub.startTimeout: got string, want integer",
+			"outposts:hub.url: want http:// or https://, a host, and optionally a port and a path",
 		}},
 		{"missing keys", localConfig, map[string]string{"cluster.context": "-", "hub.exposure": "-"}, []string{
 			"outposts:cluster.context is missing", "outposts:hub.exposure is missing",
 		}},
 		{"several faults at once", localConfig, map[string]string{"outposts.0.name": "remote", "outposts.1.address": "10.0.0.300", "hub.exposure.host": "10.0.0.1"}, []string{
-			"outposts:hub.exposure.host: \"10.0.0.1\" is no DNS name",
-			"outposts:outposts[1].name: \"remote\" is the name of outposts[0] too",
 			"outposts:outposts[1].address: \"10.0.0.300\" is neither an IPv4 address nor a DNS name",
+			"outposts:hub.exposure.host: an Ingress needs a DNS name, not 10.0.0.1",
+			"outposts:outposts[1].name: \"remote\" is also the name of outposts[0]",
 		}},
 		{"node port out of range", localConfig, map[string]string{"outposts.1.exposure.sshNodePort": "22"}, []string{
 			"outposts:outposts[1].exposure.sshNodePort: minimum: got 22, want 30,000",
 		}},
 		{"one node port for both", localConfig, map[string]string{"outposts.1.exposure.sshNodePort": "30080"}, []string{
-			"outposts:outposts[1].exposure: apiNodePort and sshNodePort are both 30080",
+			"outposts:outposts[1].exposure.sshNodePort: is the same as apiNodePort; choose another",
 		}},
 		{"node port missing", localConfig, map[string]string{"outposts.1.exposure.sshNodePort": "-"}, []string{
 			"outposts:outposts[1].exposure.sshNodePort is missing",
 		}},
 		{"key of another exposure", localConfig, map[string]string{"outposts.1.exposure.className": "nginx"}, []string{
-			"outposts:outposts[1].exposure.className: means nothing with type nodePort",
+			"outposts:outposts[1].exposure.className: has no effect with exposure type nodePort",
 		}},
 		{"two in this cluster", localConfig, map[string]string{"outposts.1": "{name: second}"}, []string{
-			"outposts:outposts[1]: has no address, nor has outposts[0]; one outpost can be in the hub's cluster",
+			"outposts:outposts[1]: has no address, like outposts[0]; only one outpost can be in the hub's cluster",
 		}},
 		{"ingress at an address", localConfig, map[string]string{"outposts.1.exposure": "{type: ingress, tlsSecret: t}"}, []string{
-			"outposts:outposts[1].exposure: an Ingress needs a DNS name as address, not 10.0.0.3",
+			"outposts:outposts[1].exposure.type: an Ingress needs a DNS name as address, not 10.0.0.3",
 		}},
 		{"ingress without secret", localConfig, map[string]string{"outposts.1.address": "o.example.org", "outposts.1.exposure": "{type: ingress}"}, []string{
-			"outposts:outposts[1].exposure.tlsSecret is missing: the Secret with the certificate, also where cert-manager makes it (or tls: false)",
+			"outposts:outposts[1].exposure.tlsSecret: name the Secret with the certificate, even if cert-manager makes it, or set tls: false",
 		}},
 		{"hub out of reach", localConfig, map[string]string{"outposts.1.exposure": "{type: clusterIP}"}, []string{
-			"outposts:outposts[1].exposure: want nodePort, loadBalancer or ingress: the hub is in another cluster",
+			"outposts:outposts[1].exposure: want type nodePort, loadBalancer or ingress: the hub is in another cluster",
 		}},
 		{"no system", localConfig, map[string]string{"outposts": "[]"}, []string{
-			"outposts:outposts: is empty; a hub needs a system to start servers on",
+			"outposts:outposts is empty: a hub needs a system to start servers on",
 		}},
 		{"wrong keys of another operator", localConfig, map[string]string{"outposts.1.hostKeys": "[hello]", "outposts.1.ca": "hello"}, []string{
-			"outposts:outposts[1].hostKeys[0]: is no line of authorized_keys (\"ssh-ed25519 AAAA... comment\")",
-			"outposts:outposts[1].ca: is no PEM",
+			"outposts:outposts[1].ca: is not PEM",
+			"outposts:outposts[1].hostKeys[0]: is not a line of authorized_keys (\"ssh-ed25519 AAAA... comment\")",
 		}},
 		{"rotation word twice", localConfig, map[string]string{"hub.rotation": "{sshKey: [a, a]}", "outposts.1.rotation": "{tls: [b, b]}"}, []string{
-			"outposts:hub.rotation.sshKey: \"a\" is there twice", "outposts:outposts[1].rotation.tls: \"b\" is there twice",
+			"outposts:hub.rotation.sshKey[1]: is listed twice", "outposts:outposts[1].rotation.tls[1]: is listed twice",
 		}},
 		{"rotation word of another type", localConfig, map[string]string{"hub.rotation": "{sshKey: 1}"}, []string{
 			"outposts:hub.rotation.sshKey: want a word or a list of words",
 		}},
 		{"two charts", localConfig, map[string]string{"hub.chart": "{version: 4.4.0, path: x}"}, []string{
-			"outposts:hub.chart: want one of version and path",
+			"outposts:hub.chart: want either version or path",
 		}},
 		{"outpost exposed with TLS beside a hub", localConfig, map[string]string{"outpost.exposure": "{type: nodePort, apiNodePort: 30080, sshNodePort: 30022}", "outpost.address": "10.0.0.1"}, []string{
-			"outposts:outpost.exposure: the hub of this stack asks at http://outpost.outpost.svc:8080, so the outpost itself cannot speak TLS: use type ingress, or tls: false",
+			"outposts:outpost.exposure: the hub of this stack calls http://outpost.outpost.svc:8080, so the outpost itself cannot speak TLS; use type ingress, or tls: false",
 		}},
 		{"neither hub nor outpost", remoteConfig, map[string]string{"outpost": "-"}, []string{
 			"outposts:hub or outposts:outpost is missing: a stack has one or both",
 		}},
 		{"systems without a hub", remoteConfig, map[string]string{"outposts": "[{name: a}]"}, []string{
-			"outposts:outposts: are the systems of a hub; this stack has no outposts:hub",
+			"outposts:outposts lists a hub's systems, but this stack has no outposts:hub",
 		}},
-		{"nobody may ask", remoteConfig, map[string]string{"hubs": "[]"}, []string{
-			"outposts:outpost: address and exposure are missing: no hub is named by its stack",
-			"outposts:hubs: is empty; somebody must be allowed to ask this outpost",
+		{"nobody may use it", remoteConfig, map[string]string{"hubs": "[]"}, []string{
+			"outposts:outpost: address and exposure are missing: no entry of outposts:hubs has a stack that says them",
+			"outposts:hubs is empty: list the hubs that may use this outpost",
 		}},
 		{"name missing", remoteConfig, map[string]string{"outpost.name": "-"}, []string{
-			"outposts:outpost.name is missing: what the hub's stack calls this outpost",
+			"outposts:outpost.name is missing: want the name of this outpost in the hub's stack",
 		}},
 		{"exposure on both sides", remoteConfig, map[string]string{"outpost.address": "10.0.0.3"}, []string{
-			"outposts:outpost: address and exposure come from the stack of the hub; take them away here",
+			"outposts:outpost: address and exposure come from the hub's stack; remove them here",
 		}},
 		{"stack and password", remoteConfig, map[string]string{"hubs.0.password": "0123456789abcdef"}, []string{
-			"outposts:hubs[0]: password and sshPublicKeys come from the stack of the hub; take them away, or the stack",
+			"outposts:hubs[0]: password and sshPublicKeys come from the hub's stack; remove them, or the stack",
 		}},
 		{"half of a hub", remoteConfig, map[string]string{"hubs.0": "{name: other, password: 0123456789abcdef}"}, []string{
-			"outposts:outpost: address and exposure are missing: no hub is named by its stack",
+			"outposts:outpost: address and exposure are missing: no entry of outposts:hubs has a stack that says them",
 			"outposts:hubs[0]: want either stack, or password and sshPublicKeys",
 		}},
 		{"short password", remoteConfig, map[string]string{"hubs.0": "{name: other, password: short}"}, []string{
 			"outposts:hubs[0].password: minLength: got 5, want 16",
-			"outposts:outpost: address and exposure are missing: no hub is named by its stack",
+			"outposts:outpost: address and exposure are missing: no entry of outposts:hubs has a stack that says them",
 			"outposts:hubs[0]: want either stack, or password and sshPublicKeys",
 		}},
 		{"crypt key", remoteConfig, map[string]string{"outpost.cryptKeys": "[hello]"}, []string{
-			"outposts:outpost.cryptKeys[0]: is no Fernet key (32 bytes, URL-safe base64)",
+			"outposts:outpost.cryptKeys[0]: is not a Fernet key (32 bytes, URL-safe base64)",
 		}},
 		{"keys of the exposure of a hub", localConfig, map[string]string{"hub.exposure": "{type: nodePort, nodePort: 30000, annotations: {a: b}}"}, []string{
-			"outposts:hub.exposure.annotations: means nothing with type nodePort",
+			"outposts:hub.exposure.annotations: has no effect with exposure type nodePort",
 		}},
-		{"what another operator gave, in this cluster", localConfig, map[string]string{"outposts.0": "{name: local, user: other, hostKeys: [" + publicKey + "], ca: x}"}, []string{
-			"outposts:outposts[0].user: means nothing here: the outpost in this cluster knows the hub as outposts:hub.name",
-			"outposts:outposts[0].hostKeys: means nothing here: this stack makes the host key of the outpost in this cluster",
-			"outposts:outposts[0].ca: means nothing here: the API of this system is plain HTTP",
+		{"what another operator gave, in this cluster", localConfig, map[string]string{"outposts.0": "{name: local, user: other, hostKeys: [" + publicKey + "], ca: " + certificate + "}"}, []string{
+			"outposts:outposts[0].user: has no effect here; the outpost in this cluster knows the hub as outposts:hub.name",
+			"outposts:outposts[0].hostKeys: has no effect here; this stack makes the host key of the outpost in this cluster",
+			"outposts:outposts[0].ca: has no effect here; the API of this system is plain HTTP",
 		}},
 		{"rotation of what was given", localConfig, map[string]string{
 			"outposts.1.password": "0123456789abcdef", "outposts.1.hostKeys": "[" + publicKey + "]",
 			"outposts.1.rotation": `{password: "2", hostKey: ["2", "1"]}`,
 		}, []string{
-			"outposts:outposts[1].rotation.password: means nothing here: outposts:outposts[1].password is given; give another one there",
-			"outposts:outposts[1].rotation.hostKey: means nothing here: outposts:outposts[1].hostKeys are given; give others there",
+			"outposts:outposts[1].rotation.password: has no effect here; change outposts:outposts[1].password instead",
+			"outposts:outposts[1].rotation.hostKey: has no effect here; change outposts:outposts[1].hostKeys instead",
 		}},
 		{"rotation of no certificate", localConfig, map[string]string{
 			"outposts.0.rotation": `{tls: "2"}`, "outposts.1.exposure.tls": "false", "outposts.1.rotation": `{tls: "2"}`,
 		}, []string{
-			"outposts:outposts[0].rotation.tls: means nothing here: this stack makes no certificate for this system",
-			"outposts:outposts[1].rotation.tls: means nothing here: this stack makes no certificate for this system",
+			"outposts:outposts[0].rotation.tls: has no effect here; this stack makes no certificate for this system",
+			"outposts:outposts[1].rotation.tls: has no effect here; this stack makes no certificate for this system",
 		}},
 		{"rotation of the certificate of an Ingress", localConfig, map[string]string{
 			"outposts.1": `{name: remote, address: o.example.org, exposure: {type: ingress, tlsSecret: t}, rotation: {tls: "2"}}`,
 		}, []string{
-			"outposts:outposts[1].rotation.tls: means nothing here: this stack makes no certificate for this system",
+			"outposts:outposts[1].rotation.tls: has no effect here; this stack makes no certificate for this system",
 		}},
 		{"rotation beside a CA", localConfig, map[string]string{"outposts.1.ca": certificate, "outposts.1.rotation": `{tls: "2"}`}, []string{
-			"outposts:outposts[1].rotation.tls: means nothing here: this stack makes no certificate for this system",
+			"outposts:outposts[1].rotation.tls: has no effect here; this stack makes no certificate for this system",
 		}},
 		{"two words where one is used", localConfig, map[string]string{
 			"outposts.1.rotation": `{password: ["2", "1"]}`, "hub.rotation": `{cookieSecret: ["2", "1"], proxyToken: ["2", "1"], login: ["2", "1"], verifyToken: ["2", "1"]}`,
 		}, []string{
-			"outposts:hub.rotation.cookieSecret: has 2 words, but there is one at a time; keep the first",
-			"outposts:hub.rotation.proxyToken: has 2 words, but there is one at a time; keep the first",
-			"outposts:hub.rotation.login: has 2 words, but there is one at a time; keep the first",
-			"outposts:hub.rotation.verifyToken: has 2 words, but there is one at a time; keep the first",
-			"outposts:outposts[1].rotation.password: has 2 words, but there is one at a time; keep the first",
+			"outposts:hub.rotation.cookieSecret: has 2 words, but only one can be in use; keep the first",
+			"outposts:hub.rotation.proxyToken: has 2 words, but only one can be in use; keep the first",
+			"outposts:hub.rotation.login: has 2 words, but only one can be in use; keep the first",
+			"outposts:hub.rotation.verifyToken: has 2 words, but only one can be in use; keep the first",
+			"outposts:outposts[1].rotation.password: has 2 words, but only one can be in use; keep the first",
 		}},
 		{"rotation of the outpost beside a hub", localConfig, map[string]string{"outpost.rotation": `{hostKey: "2", tls: "2", password: "2"}`}, []string{
-			"outposts:outpost.rotation.password: means nothing here: the hub's system has it; set it at outposts:outposts[0].rotation.password",
-			"outposts:outpost.rotation.hostKey: means nothing here: the hub's system has it; set it at outposts:outposts[0].rotation.hostKey",
-			"outposts:outpost.rotation.tls: means nothing here: the outpost has no certificate of its own",
+			"outposts:outpost.rotation.password: has no effect here; set outposts:outposts[0].rotation.password instead",
+			"outposts:outpost.rotation.hostKey: has no effect here; set outposts:outposts[0].rotation.hostKey instead",
+			"outposts:outpost.rotation.tls: has no effect here; the outpost has no certificate of its own",
 		}},
 		{"rotation of a hub's password", remoteConfig, map[string]string{"outpost.rotation": `{password: "2"}`}, []string{
-			"outposts:outpost.rotation.password: means nothing here: passwords come from the hubs; set it at outposts:outposts[].rotation.password in the stack of the hub",
+			"outposts:outpost.rotation.password: has no effect here; passwords come from the hubs; set outposts:outposts[].rotation.password in the hub's stack",
 		}},
 		{"rotation of no certificate of its own", remoteConfig, map[string]string{
 			"hubs":    "[{name: other, password: 0123456789abcdef, sshPublicKeys: [" + publicKey + "]}]",
 			"outpost": `{address: o.example.org, exposure: {type: ingress, tlsSecret: t}, rotation: {hostKey: "2", tls: "2"}}`,
 		}, []string{
-			"outposts:outpost.rotation.tls: means nothing here: the outpost has no certificate of its own",
+			"outposts:outpost.rotation.tls: has no effect here; the outpost has no certificate of its own",
 		}},
 		{"exposure without effect", localConfig, map[string]string{"outpost.address": "10.0.0.1", "outpost.exposure": "{type: clusterIP, tls: true, apiNodePort: 30080}"}, []string{
-			"outposts:outpost.address: means nothing without an exposure outside the cluster",
-			"outposts:outpost.exposure.tls: means nothing with type clusterIP",
-			"outposts:outpost.exposure.apiNodePort: means nothing with type clusterIP",
+			"outposts:outpost.address: has no effect here; the outpost is not exposed outside the cluster",
+			"outposts:outpost.exposure.tls: has no effect with exposure type clusterIP",
+			"outposts:outpost.exposure.apiNodePort: has no effect with exposure type clusterIP",
 		}},
 		{"one namespace for both", localConfig, map[string]string{"outpost.namespace": "jupyter"}, []string{
-			`outposts:outpost.namespace: "jupyter" is outposts:hub.namespace too; each needs one of its own`,
+			`outposts:outpost.namespace: "jupyter" is also outposts:hub.namespace; each needs its own`,
 		}},
 		{"one node port for hub and outpost", localConfig, map[string]string{
 			"hub.exposure": "{type: nodePort, nodePort: 30022}",
 			"outpost":      "{address: 10.0.0.1, exposure: {type: nodePort, apiNodePort: 30080, sshNodePort: 30022, tls: false}}",
 		}, []string{
-			"outposts:outpost.exposure.sshNodePort: 30022 is outposts:hub.exposure.nodePort too; choose another",
+			"outposts:outpost.exposure.sshNodePort: 30022 is also outposts:hub.exposure.nodePort; choose another",
 		}},
 		{"hubs without an outpost", localConfig, map[string]string{
 			"outposts": "[{name: remote, address: 10.0.0.3, exposure: {type: nodePort, apiNodePort: 30080, sshNodePort: 30022}}]",
 			"hubs":     "[{name: other, password: 0123456789abcdef, sshPublicKeys: [" + publicKey + "]}]",
 		}, []string{
-			"outposts:hubs: ask the outpost of this stack, which has none: no entry of outposts:outposts is in this cluster (without address)",
+			"outposts:hubs: this stack has no outpost for them; add an entry without address to outposts:outposts",
 		}},
 		{"schema, meaning and values at once", localConfig, map[string]string{
 			"hub.startTimeout": "0", "hub.url": "-", "hub.values": "{hub: {db: {type: oracle}}}", "outposts.0.name": "remote",
@@ -300,15 +301,15 @@ func TestConfigRefuses(t *testing.T) {
 			"outposts:hub.startTimeout: minimum: got 0, want 1",
 			"outposts:hub.url is missing",
 			"outposts:outpost.logLevel: value must be one of 'debug', 'info', 'warn', 'error'",
-			`outposts:outposts[1].name: "remote" is the name of outposts[0] too`,
+			`outposts:outposts[1].name: "remote" is also the name of outposts[0]`,
 			"outposts:hub.values.hub.db.type: value must be one of 'sqlite-pvc', 'sqlite-memory', 'mysql', 'postgres', 'other'",
-			"outposts:outpost.config.globalMaxPerUsr: there is no such key; there are: failEarly, globalMaxPerUser, hubs, spawner",
-			"outposts:outpost.values.replicas: there is no such key; there are: " + chartKeys,
+			"outposts:outpost.config.globalMaxPerUsr: unknown key; known keys: failEarly, globalMaxPerUser, hubs, spawner",
+			"outposts:outpost.values.replicas: unknown key; known keys: " + chartKeys,
 		}},
 		{"values of the hub's chart", localConfig, map[string]string{"hub.values": "{proxy: {colour: red}, custom: {outposts: {}}, cull: {enabled: soon}}"}, []string{
 			"outposts:hub.values.custom.outposts: is made from the systems; set those instead",
 			"outposts:hub.values.cull.enabled: got string, want boolean",
-			"outposts:hub.values.proxy.colour: there is no such key; there are: annotations, chp, deploymentStrategy, https, labels, secretSync, secretToken, service, traefik",
+			"outposts:hub.values.proxy.colour: unknown key; known keys: annotations, chp, deploymentStrategy, https, labels, secretSync, secretToken, service, traefik",
 		}},
 		{"values of the outpost's chart", remoteConfig, map[string]string{
 			"outpost.config": "{hubs: {jupyterhub: {allowedImages: all}}}", "outpost.persistence.size": "big", "outpost.values": "{tolerations: {}}",
@@ -323,10 +324,10 @@ func TestConfigRefuses(t *testing.T) {
 		}, []string{
 			"outposts:hub.name: want a lower-case letter, then letters, digits and '-', at most 22 characters",
 			"outposts:hubs[0].name: want letters, digits, '.', '_' and '-'",
-			"outposts:hubs[0].password: want a text without ';'",
+			"outposts:hubs[0].password: want a string without ';'",
 			"outposts:outposts[1].flavors[0].name: want letters, digits, '.', '_' and '-', at most 63 characters",
 			"outposts:outposts[1].name: want lower-case letters, digits and '-' between them, at most 32 characters",
-			`outposts:outposts[1].flavor: "b" is none of its flavors`,
+			`outposts:outposts[1].flavor: "b" is not one of its flavors`,
 		}},
 		{"names missing", localConfig, map[string]string{"outposts.0.name": "-", "outposts.1.name": "-"}, []string{
 			"outposts:outposts[0].name is missing", "outposts:outposts[1].name is missing",
@@ -336,21 +337,22 @@ func TestConfigRefuses(t *testing.T) {
 			"outposts:outposts[1].exposure.type: value must be one of 'clusterIP', 'nodePort', 'loadBalancer', 'ingress'",
 		}},
 		{"URLs", localConfig, map[string]string{
-			"hub.url": "http://10.0.0.300:70000/hub", "hub.exposure": "{type: nodePort}", "outposts.1.hubApiUrl": "http://10.0.0.300/hub/api",
+			"hub.url": "http://hub.example.org:70000", "hub.exposure": "{type: nodePort}", "outposts.1.hubApiUrl": "http://10.0.0.300/hub/api",
 			"hubs": "[{name: other, password: 0123456789abcdef, sshPublicKeys: [" + publicKey + "], apiUrl: 'https://-x/hub/api'}]",
 		}, []string{
-			`outposts:hub.url: "10.0.0.300" is neither an IPv4 address nor a DNS name`,
-			"outposts:hub.url: 70000 is no port",
-			`outposts:hub.url: "http://10.0.0.300:70000/hub": want scheme, host and port, no path`,
-			"outposts:hub.exposure.nodePort is missing",
-			`outposts:outposts[1].hubApiUrl: "10.0.0.300" is neither an IPv4 address nor a DNS name`,
+			"outposts:hub.url: port 70000 is not between 1 and 65535",
 			`outposts:hubs[0].apiUrl: "-x" is neither an IPv4 address nor a DNS name`,
+			`outposts:outposts[1].hubApiUrl: "10.0.0.300" is neither an IPv4 address nor a DNS name`,
+			"outposts:hub.exposure.nodePort is missing",
+		}},
+		{"URL with a path", localConfig, map[string]string{"hub.url": "http://hub.example.org/hub"}, []string{
+			`outposts:hub.url: "http://hub.example.org/hub" has a path; want scheme, host and port`,
 		}},
 		{"no URL", localConfig, map[string]string{"hub.url": "hub.example.org"}, []string{
-			"outposts:hub.url: want http:// or https://, a host, and perhaps a port and a path",
+			"outposts:hub.url: want http:// or https://, a host, and optionally a port and a path",
 		}},
 		{"rotation word that is empty", localConfig, map[string]string{"hub.rotation": `{sshKey: ""}`}, []string{
-			"outposts:hub.rotation.sshKey: want a word or a list of words",
+			"outposts:hub.rotation.sshKey: minLength: got 0, want 1",
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -384,10 +386,10 @@ func TestForeignKeys(t *testing.T) {
 		t.Fatal("accepted")
 	}
 	want := []string{
-		"Outposts:hub: nothing reads this key; did you mean outposts:hub?",
-		"aws:region: nothing reads this key; ours begin with outposts:, and pulumi:, kubernetes: and random: are let through",
-		"outpost:allowDataLoss: nothing reads this key; did you mean outposts:allowDataLoss?",
-		"outposts:hubb: there is no such key; there are: allowDataLoss, allowServerLoss, cluster, hub, hubs, outpost, outposts",
+		"Outposts:hub: unknown key; did you mean outposts:hub?",
+		"aws:region: unknown key; expected prefix outposts: (pulumi:, kubernetes:, random: are also accepted)",
+		"outpost:allowDataLoss: unknown key; did you mean outposts:allowDataLoss?",
+		"outposts:hubb: unknown key; known keys: allowDataLoss, allowServerLoss, cluster, hub, hubs, outpost, outposts",
 	}
 	if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
 		t.Errorf("messages (-want +got):\n%s", diff)
@@ -439,11 +441,11 @@ func FuzzConfig(f *testing.F) {
 			warnings(c, nil)
 			// The hub's component refuses nothing that was accepted here: that would be when other things are written.
 			if c.Hub != nil {
-				var parties []party
+				var systems []system
 				for _, s := range c.Outposts {
-					parties = append(parties, c.partyOf(s))
+					systems = append(systems, c.systemOf(s))
 				}
-				args := c.hubArgs(parties)
+				args := c.hubArgs(systems)
 				for i := range args.Systems { // made later
 					args.Systems[i].KnownHosts = pulumi.String("")
 				}

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	"cmp"
 	"path/filepath"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -9,10 +9,11 @@ import (
 	"github.com/outposts-dev/outposts/infra/credentials"
 	"github.com/outposts-dev/outposts/infra/hub"
 	"github.com/outposts-dev/outposts/infra/outpost"
+	"github.com/outposts-dev/outposts/infra/values"
 )
 
-// party is a system and what its hub shares with it: made here, or given by another operator.
-type party struct {
+// system is a system and what its hub shares with it: made here, or given by another operator.
+type system struct {
 	SystemConfig
 	endpoint     outpost.Endpoint
 	hubAPIURL    string
@@ -26,43 +27,43 @@ type party struct {
 // local makes a hub, the outpost in its cluster, and what it shares with all of its outposts.
 func (b *builder) local() error {
 	c := b.config
-	own, err := credentials.NewHub(b.ctx, "hub", credentials.HubArgs{
-		Name: c.Hub.Name, Rotation: c.Hub.rotation(), KeepData: !c.mayLose(c.Hub.database()),
+	own, err := credentials.NewHub(b.ctx, hubName, credentials.HubArgs{
+		Name: c.Hub.Name, Rotation: c.Hub.Rotation, KeepData: !c.mayLose(c.Hub.database()),
 	}, pulumi.Providers(b.random))
 	if err != nil {
 		return err
 	}
-	var parties []party
+	var systems []system
 	for _, s := range c.Outposts {
-		p, err := b.newParty(s)
+		p, err := b.newSystem(s)
 		if err != nil {
 			return err
 		}
-		parties = append(parties, p)
+		systems = append(systems, p)
 	}
-	for _, p := range parties {
+	for _, p := range systems {
 		if p.InCluster() {
 			if err := b.localOutpost(p, own); err != nil {
 				return err
 			}
 		}
 	}
-	if err := b.hub(parties, own); err != nil {
+	if err := b.hub(systems, own); err != nil {
 		return err
 	}
-	b.exportHub(parties, own)
+	b.exportHub(systems, own)
 	return nil
 }
 
-// partyOf is what is known of a system before anything is made: where it is, and where the hub is from there.
-func (c Config) partyOf(s SystemConfig) party {
-	p := party{SystemConfig: s, hubAPIURL: s.HubAPIURL}
+// systemOf is what is known of a system before anything is made: where it is, and where the hub is from there.
+func (c Config) systemOf(s SystemConfig) system {
+	p := system{SystemConfig: s, hubAPIURL: s.HubAPIURL}
 	if s.InCluster() {
 		p.endpoint = outpost.InCluster(c.Outpost.Namespace)
-		p.hubAPIURL = orElse(p.hubAPIURL, "http://hub."+c.Hub.Namespace+".svc:8081/hub/api")
+		p.hubAPIURL = cmp.Or(p.hubAPIURL, "http://hub."+c.Hub.Namespace+".svc:8081/hub/api")
 	} else {
 		p.endpoint = s.Exposure.Endpoint(s.Address)
-		p.hubAPIURL = orElse(p.hubAPIURL, c.Hub.URL+"/hub/api")
+		p.hubAPIURL = cmp.Or(p.hubAPIURL, c.Hub.URL+"/hub/api")
 	}
 	for _, ca := range []string{s.CA, s.Exposure.CA} {
 		if ca != "" {
@@ -72,18 +73,18 @@ func (c Config) partyOf(s SystemConfig) party {
 	return p
 }
 
-// newParty makes what the hub shares with a system, as far as no other operator gave it.
-func (b *builder) newParty(s SystemConfig) (party, error) {
-	p := b.config.partyOf(s)
+// newSystem makes what the hub shares with a system, as far as no other operator gave it.
+func (b *builder) newSystem(s SystemConfig) (system, error) {
+	p := b.config.systemOf(s)
 	args := credentials.PairArgs{
-		System: s.Name, Password: s.Password == "", HostKey: len(s.HostKeys) == 0, Now: b.now, Rotation: s.Rotation.words(),
+		System: s.Name, Password: s.Password == "", HostKey: len(s.HostKeys) == 0, Now: b.now, Rotation: s.Rotation,
 	}
 	if s.makesCertificate() {
 		args.TLSAddresses = []string{s.Address}
 	}
 	pair, err := credentials.NewPair(b.ctx, s.Name, args, pulumi.Providers(b.random))
 	if err != nil {
-		return party{}, err
+		return system{}, err
 	}
 	p.cas = append(p.cas, pair.CAs...)
 	p.password = pair.Password
@@ -101,7 +102,7 @@ func (b *builder) newParty(s SystemConfig) (party, error) {
 }
 
 // localOutpost installs the outpost in the hub's cluster.
-func (b *builder) localOutpost(p party, own *credentials.Hub) error {
+func (b *builder) localOutpost(p system, own *credentials.Hub) error {
 	c := b.config
 	args := c.outpostArgs()
 	args.Hubs[0].Password, args.Hubs[0].SSHPublicKeys = p.password, own.SSHPublicKeys
@@ -114,36 +115,36 @@ func (b *builder) localOutpost(p party, own *credentials.Hub) error {
 }
 
 // hub installs the hub.
-func (b *builder) hub(parties []party, own *credentials.Hub) error {
-	args := b.config.hubArgs(parties)
+func (b *builder) hub(systems []system, own *credentials.Hub) error {
+	args := b.config.hubArgs(systems)
 	args.Credentials = hub.Credentials{
 		SSHPrivateKey: own.SSHPrivateKey, CookieSecret: own.CookieSecret, ProxyToken: own.ProxyToken,
 		AuthStateKeys: own.AuthStateKeys, SealsWith: own.SealsWith, LoginPassword: own.LoginPassword, VerifyToken: own.VerifyToken,
 	}
-	_, err := hub.New(b.ctx, "hub", args, b.inCluster(b.config.Hub.Namespace)...)
+	_, err := hub.New(b.ctx, hubName, args, b.inCluster(b.config.Hub.Namespace)...)
 	return err
 }
 
 // hubArgs are the arguments of the hub, but for its own secrets.
-func (c Config) hubArgs(parties []party) hub.Args {
+func (c Config) hubArgs(systems []system) hub.Args {
 	args := hub.Args{
 		Name: c.Hub.Name, Namespace: c.Hub.Namespace, Chart: c.Hub.Chart, Image: c.Hub.Image,
 		Exposure: c.Hub.Exposure, StartTimeout: c.Hub.StartTimeout, Values: c.Hub.Values,
 	}
-	for _, p := range parties {
-		system := hub.System{
+	for _, p := range systems {
+		made := hub.System{
 			Name: p.Name, DisplayName: p.DisplayName, Description: p.Description,
 			URL: p.endpoint.API + "/services", HubAPIURL: p.hubAPIURL, Flavor: p.Flavor, Flavors: p.Flavors,
-			Authorization: pulumi.Sprintf("%s:%s", orElse(p.User, c.Hub.Name), p.password),
+			Authorization: pulumi.Sprintf("%s:%s", cmp.Or(p.User, c.Hub.Name), p.password),
 			CAs:           p.cas,
 		}
 		if p.InCluster() {
-			system.Namespace = c.Outpost.Namespace
+			made.Namespace = c.Outpost.Namespace
 		} else {
-			system.SSH = &hub.SSH{Host: p.endpoint.SSHHost, Port: p.endpoint.SSHPort}
-			system.KnownHosts = knownHosts("outpost-"+p.Name, p.hostKeyLines)
+			made.SSH = &hub.SSH{Host: p.endpoint.SSHHost, Port: p.endpoint.SSHPort}
+			made.KnownHosts = knownHosts("outpost-"+p.Name, p.hostKeyLines)
 		}
-		args.Systems = append(args.Systems, system)
+		args.Systems = append(args.Systems, made)
 	}
 	return args
 }
@@ -155,33 +156,33 @@ func knownHosts(alias string, lines pulumi.StringArray) pulumi.StringOutput {
 }
 
 // exportHub makes the outputs of a stack with a hub.
-func (b *builder) exportHub(parties []party, own *credentials.Hub) {
+func (b *builder) exportHub(systems []system, own *credentials.Hub) {
 	c := b.config
-	names, systems := pulumi.StringArray{}, pulumi.Map{}
-	for _, p := range parties {
+	names, shared := pulumi.StringArray{}, pulumi.Map{}
+	for _, p := range systems {
 		names = append(names, pulumi.String(p.Name))
 		if p.InCluster() {
 			continue
 		}
-		system := pulumi.Map{
-			"hub":           pulumi.String(orElse(p.User, c.Hub.Name)),
+		out := pulumi.Map{
+			"hub":           pulumi.String(cmp.Or(p.User, c.Hub.Name)),
 			"hubApiUrl":     pulumi.String(p.hubAPIURL),
 			"address":       pulumi.String(p.Address),
-			"exposure":      pulumi.ToMap(asMap(p.Exposure)),
+			"exposure":      pulumi.ToMap(values.Of(p.Exposure)),
 			"password":      p.password,
 			"sshPublicKeys": own.SSHPublicKeys,
 			"hostKeys":      p.hostKeyLines,
 			"cas":           p.cas,
 		}
 		if p.hostKey != nil {
-			system["hostKey"] = p.hostKey
+			out["hostKey"] = p.hostKey
 		}
 		if p.tls != nil {
-			system["tlsCertificate"], system["tlsKey"] = p.tls.Certificate, p.tls.Key
+			out["tlsCertificate"], out["tlsKey"] = p.tls.Certificate, p.tls.Key
 		}
-		systems[p.Name] = system
+		shared[p.Name] = out
 	}
-	b.outputs[outputCluster] = pulumi.String(b.identity)
+	b.outputs[outputCluster] = pulumi.String(b.clusterUID)
 	b.outputs[outputHubURL] = pulumi.String(c.Hub.URL)
 	b.outputs[outputHubName] = pulumi.String(c.Hub.Name)
 	b.outputs[outputSystemNames] = names
@@ -189,20 +190,7 @@ func (b *builder) exportHub(parties []party, own *credentials.Hub) {
 	b.outputs[outputVerifyUser] = pulumi.String(hub.VerifyUser)
 	b.outputs[outputVerifyToken] = own.VerifyToken
 	b.outputs[outputSSHPublicKeys] = own.SSHPublicKeys
-	b.outputs[outputSystems] = pulumi.ToSecret(systems)
-}
-
-// asMap is a struct as its JSON says it.
-func asMap(v any) map[string]any {
-	text, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // structs of texts and numbers
-	}
-	var made map[string]any
-	if err := json.Unmarshal(text, &made); err != nil {
-		panic(err)
-	}
-	return made
+	b.outputs[outputSystems] = pulumi.ToSecret(shared)
 }
 
 // chartPath is where our own chart is: beside this program's project file.

@@ -65,11 +65,11 @@ func run(w world) pulumi.RunFunc {
 			return err
 		}
 		told, unread := readSystems(ctx, c)
-		identity, err := preflight(context.Background(), c, api, before, told)
+		uid, err := preflight(context.Background(), c, api, before, told)
 		if err := errors.Join(unread, err); err != nil {
 			return err
 		}
-		b, err := newBuilder(ctx, c, w.now, identity)
+		b, err := newBuilder(ctx, c, w.now, uid)
 		if err != nil {
 			return err
 		}
@@ -93,18 +93,18 @@ func run(w world) pulumi.RunFunc {
 
 // builder makes the resources of a stack.
 type builder struct {
-	ctx      *pulumi.Context
-	config   Config
-	now      time.Time
-	identity string
-	cluster  *cluster.Cluster
-	random   *random.Provider
-	outputs  pulumi.Map
+	ctx        *pulumi.Context
+	config     Config
+	now        time.Time
+	clusterUID string // see cluster.Args.Identity
+	cluster    *cluster.Cluster
+	random     *random.Provider
+	outputs    pulumi.Map
 }
 
 // newBuilder makes what every stack has: the providers and the namespaces.
-func newBuilder(ctx *pulumi.Context, c Config, now time.Time, identity string) (*builder, error) {
-	b := &builder{ctx: ctx, config: c, now: now, identity: identity, outputs: pulumi.Map{}}
+func newBuilder(ctx *pulumi.Context, c Config, now time.Time, uid string) (*builder, error) {
+	b := &builder{ctx: ctx, config: c, now: now, clusterUID: uid, outputs: pulumi.Map{}}
 	var err error
 	if b.random, err = random.NewProvider(ctx, "random", &random.ProviderArgs{}); err != nil {
 		return nil, err
@@ -116,7 +116,7 @@ func newBuilder(ctx *pulumi.Context, c Config, now time.Time, identity string) (
 	b.cluster, err = cluster.New(ctx, "cluster", cluster.Args{
 		Kubeconfig: c.Cluster.Kubeconfig,
 		Context:    c.Cluster.Context,
-		Identity:   identity,
+		Identity:   uid,
 		Namespaces: namespaces,
 	}, pulumi.Transforms([]pulumi.ResourceTransform{policy(c)}))
 	return b, err

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"github.com/outposts-dev/outposts/infra/cluster"
 )
 
 // Annotations that Pulumi's Kubernetes provider reads.
@@ -33,4 +35,39 @@ func policy(c Config) pulumi.ResourceTransform {
 		}
 		return result
 	}
+}
+
+// objectOf is the namespace and name of an object about to be registered, as far as they are plain strings.
+func objectOf(props pulumi.Map) cluster.Object {
+	meta := plainMap(props["metadata"])
+	return cluster.Object{Namespace: plainString(meta["namespace"]), Name: plainString(meta["name"])}
+}
+
+// annotated adds an annotation to an object about to be registered.
+func annotated(props pulumi.Map, key, value string) pulumi.Map {
+	meta := plainMap(props["metadata"])
+	annotations := with(plainMap(meta["annotations"]), key, pulumi.String(value))
+	return with(props, "metadata", with(meta, "annotations", annotations))
+}
+
+// with is a copy of a map with one more entry.
+func with(m pulumi.Map, key string, value pulumi.Input) pulumi.Map {
+	made := pulumi.Map{key: value}
+	for name, value := range m {
+		if name != key {
+			made[name] = value
+		}
+	}
+	return made
+}
+
+// plainMap is a map about to be registered whose keys are known; the callback of a transform hands those over as Map.
+func plainMap(v pulumi.Input) pulumi.Map {
+	m, _ := v.(pulumi.Map)
+	return m
+}
+
+func plainString(v pulumi.Input) string {
+	text, _ := v.(pulumi.String)
+	return string(text)
 }

@@ -20,18 +20,18 @@ import (
 type clusterAPI interface {
 	Identity(context.Context) (string, error)
 	NodePorts(context.Context) (holders map[int]cluster.Object, known bool, err error)
-	CountServices(ctx context.Context, namespace string, labels map[string]string) (int, error)
-	CountPods(ctx context.Context, namespace string, labels map[string]string) (int, error)
+	CountServices(ctx context.Context, namespace, selector string) (int, error)
+	CountPods(ctx context.Context, namespace, selector string) (int, error)
 	CountPodsBy(ctx context.Context, namespace, annotation string) (map[string]int, error)
 }
 
 // preflight finds what would go wrong, or lose something, before anything is registered. It returns the identity of
 // the cluster. told has what the stacks of hubs tell; without it nothing is said of what the outpost shows.
 func preflight(ctx context.Context, c Config, api clusterAPI, before state, told []*systemOutput) (string, error) {
-	shown := identity{from: -1}
+	shown := outpostIdentity{from: -1}
 	identity, err := api.Identity(ctx)
 	if err != nil {
-		return "", fmt.Errorf("%s:cluster: context %s: %w; nothing was changed. See that the cluster is up and that it is the one you mean", project, c.Cluster.Context, err)
+		return "", fmt.Errorf("%s:cluster: context %s: %w; nothing was changed. Check that the cluster is up and that it is the one you mean", project, c.Cluster.Context, err)
 	}
 	if len(before.identities) > 0 && !slices.Contains(before.identities, identity) {
 		return "", fmt.Errorf("%s:cluster: context %s is another cluster than last time: its namespace kube-system has uid %s, this stack was made in %s; "+
@@ -69,7 +69,7 @@ func (c Config) checkCharts() []error {
 }
 
 // takenNodePorts finds node ports of the hub, and of what the outpost shows, that somebody else's Service holds.
-func (c Config) takenNodePorts(ctx context.Context, api clusterAPI, shown identity) []error {
+func (c Config) takenNodePorts(ctx context.Context, api clusterAPI, shown outpostIdentity) []error {
 	type wanted struct {
 		key  string
 		port int

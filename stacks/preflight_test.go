@@ -89,12 +89,12 @@ func madeNamespace(name string) map[string]any {
 
 // lostNamespace is what a run says that would delete a namespace.
 func lostNamespace(name string) string {
-	return "namespace " + name + " would be deleted with everything in it, users' homes and running servers too: by this config nothing uses it; " +
-		"nothing was changed. To let all of it go, first run `up` with \"" + name + "/*\" in outposts:allowDataLoss and without this change"
+	return "namespace " + name + " would be deleted with everything in it, including users' homes and running servers: nothing in this config uses it; " +
+		"nothing was changed. To delete it, first run `pulumi up` with \"" + name + "/*\" in outposts:allowDataLoss and without this change"
 }
 
 func TestPreflightRefuses(t *testing.T) {
-	const lost = "; nothing was changed. To let the data go, first run `up` with "
+	const lost = "; nothing was changed. To let the data go, first run `pulumi up` with "
 	for _, tt := range []struct {
 		name    string
 		changes map[string]string
@@ -106,7 +106,7 @@ func TestPreflightRefuses(t *testing.T) {
 			"unreachable", nil,
 			fakeCluster{err: errors.New("no answer from the cluster at https://10.0.0.1:6443: timeout")},
 			nil,
-			[]string{"outposts:cluster: context local: no answer from the cluster at https://10.0.0.1:6443: timeout; nothing was changed. See that the cluster is up and that it is the one you mean"},
+			[]string{"outposts:cluster: context local: no answer from the cluster at https://10.0.0.1:6443: timeout; nothing was changed. Check that the cluster is up and that it is the one you mean"},
 		},
 		{
 			"another cluster", nil,
@@ -134,7 +134,7 @@ func TestPreflightRefuses(t *testing.T) {
 			map[string]string{"hub.values": "{hub: {db: {type: postgres}}}"},
 			fakeCluster{identity: "a"},
 			made("a", hubVolume, outpostVolume),
-			[]string{"volume jupyter/hub-db-dir holds data and would be deleted: by this config nothing uses it" + lost + `"jupyter/hub-db-dir" in outposts:allowDataLoss and without this change`},
+			[]string{"volume jupyter/hub-db-dir holds data and would be deleted: nothing in this config uses it" + lost + `"jupyter/hub-db-dir" in outposts:allowDataLoss and without this change`},
 		},
 		{
 			"another namespace",
@@ -169,7 +169,7 @@ func TestPreflightRefuses(t *testing.T) {
 			map[string]string{"outposts": "[{name: local}]"},
 			fakeCluster{identity: "a", services: map[string]int{"remote": 3}},
 			made("a", hubVolume, outpostVolume),
-			[]string{`system remote is not in outposts:outposts any more, but 3 of its servers run; nothing was changed. Stop them, or add "remote" to outposts:allowServerLoss`},
+			[]string{`system remote is no longer in outposts:outposts, but 3 of its servers are running; nothing was changed. Stop them, or add "remote" to outposts:allowServerLoss`},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -255,9 +255,9 @@ func TestBadInput(t *testing.T) {
 			open, nil,
 			"outposts:cluster: context here: no answer from the cluster at http://127.0.0.1:1",
 		},
-		{"unknown key", "local", map[string]string{"hub.adress": "x"}, nil, nil, "outposts:hub.adress: there is no such key; there are: chart, "},
+		{"unknown key", "local", map[string]string{"hub.adress": "x"}, nil, nil, "outposts:hub.adress: unknown key; known keys: chart, "},
 		{"wrong type", "remote", map[string]string{"outpost.startTimeout": "soon"}, nil, nil, "outposts:outpost.startTimeout: got string, want integer"},
-		{"two systems of one name", "local", map[string]string{"outposts.1.name": "local"}, nil, nil, `outposts:outposts[1].name: "local" is the name of outposts[0] too`},
+		{"two systems of one name", "local", map[string]string{"outposts.1.name": "local"}, nil, nil, `outposts:outposts[1].name: "local" is also the name of outposts[0]`},
 		{
 			"node port out of range", "local",
 			map[string]string{"outposts.1.exposure.apiNodePort": "80"},
@@ -295,87 +295,6 @@ func TestBadInput(t *testing.T) {
 			}
 		})
 	}
-}
-
-// TestKeysOfDataAreNotLost holds that a key which data are sealed with is not taken away before another one seals them.
-func TestKeysOfDataAreNotLost(t *testing.T) {
-	const (
-		missing = "; nothing was changed. Put a new word in front of it, and take it away after the `up` that brought the new one"
-		either  = " has not come through, so outpost/outpost-data may be sealed with either; nothing was changed. Put it back, and take it away after an `up` that has"
-	)
-	through := [2]sealing{{with: "1", by: "1", seeds: []string{"1"}}, {with: "2", by: "2", seeds: []string{"2", "1"}}}
-	killed := [2]sealing{through[0], {with: "2", by: "1", seeds: []string{"2", "1"}}}
-	firstKilled := [2]sealing{through[0], {with: "2", seeds: []string{"2", "1"}}}
-	for _, tt := range []struct {
-		name    string
-		before  [2]sealing // of hub and outpost
-		changes map[string]string
-		want    []string
-	}{
-		{"replaced at once", through, map[string]string{"hub.rotation": "{authStateKey: new}", "outpost.rotation": `{cryptKey: ["3", "1"]}`}, []string{
-			`outposts:hub.rotation.authStateKey: "1" is missing: jupyter/hub-db-dir is sealed with it` + missing,
-			`outposts:outpost.rotation.cryptKey: "2" is missing: outpost/outpost-data is sealed with it` + missing,
-		}},
-		{"behind a new one", through, map[string]string{"outpost.rotation": `{cryptKey: ["3", "2"]}`}, nil},
-		{"alone", through, map[string]string{"outpost.rotation": `{cryptKey: "2"}`}, nil},
-		{"data may go", through, map[string]string{"outpost.rotation": `{cryptKey: "3"}`, "allowDataLoss": "[outpost/outpost-data]"}, nil},
-		{"all data may go", through, map[string]string{"outpost.rotation": `{cryptKey: "3"}`, "allowDataLoss": "['outpost/*']"}, nil},
-		{
-			"new one alone after a killed rotation", killed,
-			map[string]string{"outpost.rotation": `{cryptKey: "2"}`},
-			[]string{"outposts:outpost.rotation.cryptKey: \"1\" is missing: the `up` that brought \"2\"" + either},
-		},
-		{
-			"old one alone after a killed rotation", killed,
-			map[string]string{"outpost.rotation": `{cryptKey: "1"}`},
-			[]string{"outposts:outpost.rotation.cryptKey: \"2\" is missing: the `up` that brought \"2\"" + either},
-		},
-		{
-			"a third in front after a killed rotation", killed,
-			map[string]string{"outpost.rotation": `{cryptKey: ["3", "2", "1"]}`},
-			[]string{"outposts:outpost.rotation.cryptKey: \"2\" must be in front: the `up` that brought it has not come through, so outpost/outpost-data may be sealed with it in part; " +
-				"nothing was changed. Put it in front until an `up` has"},
-		},
-		{"killed rotation carried on with", killed, map[string]string{"outpost.rotation": `{cryptKey: ["2", "1"]}`}, nil},
-		{
-			"nothing has ever come through", firstKilled,
-			map[string]string{"outpost.rotation": `{cryptKey: "2"}`},
-			[]string{"outposts:outpost.rotation.cryptKey: \"1\" is missing: the `up` that brought \"2\"" + either},
-		},
-		{"nothing has ever come through, carried on with", firstKilled, map[string]string{"outpost.rotation": `{cryptKey: ["3", "2", "1"]}`}, nil},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			changes := map[string]string{"outpost.rotation": `{cryptKey: ["2", "1"]}`}
-			maps.Copy(changes, tt.changes)
-			var got []string
-			for _, err := range loaded(t, localConfig, changes).lostKeys(stateOf(madeKeys(tt.before))) {
-				got = append(got, err.Error())
-			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Errorf("messages (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-// madeKeys is the state of a stack with keys of hub and outpost.
-func madeKeys(keys [2]sealing) map[string]any {
-	resources := made("a", hubVolume, outpostVolume)
-	for i, kind := range []struct{ credentials, seeds, component string }{
-		{"Hub", "hub-auth-state-key-", "hub:Hub"}, {"Store", "outpost-crypt-key-", "outpost:Outpost"},
-	} {
-		resources["urn:pulumi:local::outposts::outposts:credentials:"+kind.credentials+"::x"] = map[string]any{
-			"type": "outposts:credentials:" + kind.credentials, "outputs": map[string]any{"sealsWith": keys[i].with},
-		}
-		resources["urn:pulumi:local::outposts::outposts:"+kind.component+"::x"] = map[string]any{
-			"type": "outposts:" + kind.component, "outputs": map[string]any{"sealedBy": keys[i].by},
-		}
-		for _, word := range keys[i].seeds {
-			urn := "urn:pulumi:local::outposts::outposts:credentials:" + kind.credentials + "$random:index/randomBytes:RandomBytes::" + kind.seeds + word
-			resources[urn] = map[string]any{"type": "random:index/randomBytes:RandomBytes", "outputs": map[string]any{}}
-		}
-	}
-	return resources
 }
 
 // TestNothingIsWrittenBefore holds that a run which is refused registers nothing.
@@ -468,15 +387,15 @@ func TestRemoteRefuses(t *testing.T) {
 			"outposts:hubs[0].stack: apiNodePort from " + stack + ": node port 30080 is taken by Service other/web; choose another at outposts:outposts[].exposure there",
 		}},
 		{"rotation of what the hub's stack makes", map[string]string{"outpost.rotation": `{hostKey: "2", tls: ["2", "1"], cryptKey: "1"}`}, nil, nil, []string{
-			"outposts:outpost.rotation.hostKey: means nothing here: " + stack + " makes it; set it at outposts:outposts[].rotation there",
-			"outposts:outpost.rotation.tls: means nothing here: " + stack + " makes it; set it at outposts:outposts[].rotation there",
+			"outposts:outpost.rotation.hostKey: has no effect here; " + stack + " makes it; set outposts:outposts[].rotation there",
+			"outposts:outpost.rotation.tls: has no effect here; " + stack + " makes it; set outposts:outposts[].rotation there",
 		}},
 		{
 			"rotation of no certificate",
 			map[string]string{"outpost.rotation": `{tls: "2"}`},
 			map[string]any{"exposure": map[string]any{"type": "nodePort", "apiNodePort": 30080, "sshNodePort": 30022, "tls": false}, "tlsKey": "", "tlsCertificate": ""},
 			nil,
-			[]string{"outposts:outpost.rotation.tls: means nothing here: the outpost has no certificate of its own"},
+			[]string{"outposts:outpost.rotation.tls: has no effect here; the outpost has no certificate of its own"},
 		},
 		{
 			"hubs that disagree",
@@ -484,8 +403,8 @@ func TestRemoteRefuses(t *testing.T) {
 			map[string]any{"hub": "one", "address": "10.0.0.4"},
 			nil,
 			[]string{
-				"outposts:hubs: hubs one and two do not have the same address and exposure for this outpost",
-				"outposts:hubs: hub two makes a host key for this outpost, another hub does too; give it the other one's (outposts:outposts, hostKeys and ca)",
+				"outposts:hubs: the stacks of hubs one and two give this outpost different addresses or exposures",
+				"outposts:hubs: hub two makes a host key for this outpost, and so does another hub; give it that one's instead (outposts:outposts, hostKeys and ca)",
 			},
 		},
 	} {

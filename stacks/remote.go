@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"reflect"
@@ -11,8 +12,8 @@ import (
 	"github.com/outposts-dev/outposts/infra/outpost"
 )
 
-// identity is what an outpost shows of itself, and where.
-type identity struct {
+// outpostIdentity is what an outpost shows of itself, and where.
+type outpostIdentity struct {
 	address  string
 	exposure outpost.Exposure
 	// from is the place in hubs of the one whose stack told it; -1 if it is this stack's own config.
@@ -29,7 +30,7 @@ func (b *builder) remote(told []*systemOutput) error {
 	args := b.config.outpostArgs()
 	for i, out := range told {
 		if out != nil {
-			args.Hubs[i].APIURL = orElse(args.Hubs[i].APIURL, out.HubAPIURL)
+			args.Hubs[i].APIURL = cmp.Or(args.Hubs[i].APIURL, out.HubAPIURL)
 			args.Hubs[i].Password, args.Hubs[i].SSHPublicKeys = secretText(out.Password), pulumi.ToStringArray(out.SSHPublicKeys)
 		}
 	}
@@ -41,15 +42,15 @@ func (b *builder) remote(told []*systemOutput) error {
 	if err := b.outpost(args); err != nil {
 		return err
 	}
-	b.outputs[outputCluster] = pulumi.String(b.identity)
+	b.outputs[outputCluster] = pulumi.String(b.clusterUID)
 	b.exportOutpost(shown.exposure.Endpoint(shown.address), shown.hostKeyLines, shown.cas)
 	return nil
 }
 
 // shown settles what the outpost shows, as far as the stacks of hubs have made it. All must mean the same address, one
 // alone makes the host key, and what they make cannot be made anew here.
-func (c Config) shown(told []*systemOutput) (identity, error) {
-	shown := identity{address: c.Outpost.Address, exposure: c.Outpost.Exposure, from: -1}
+func (c Config) shown(told []*systemOutput) (outpostIdentity, error) {
+	shown := outpostIdentity{address: c.Outpost.Address, exposure: c.Outpost.Exposure, from: -1}
 	f := &faults{}
 	for i, out := range told {
 		if out == nil {
@@ -58,46 +59,47 @@ func (c Config) shown(told []*systemOutput) (identity, error) {
 		if shown.from < 0 {
 			shown.from, shown.address, shown.exposure = i, out.Address, out.Exposure
 		} else if out.Address != shown.address || !reflect.DeepEqual(out.Exposure, shown.exposure) {
-			f.add("hubs: hubs %s and %s do not have the same address and exposure for this outpost", told[shown.from].Hub, out.Hub)
+			f.add("hubs: the stacks of hubs %s and %s give this outpost different addresses or exposures", told[shown.from].Hub, out.Hub)
 		}
-		elsewhere := fmt.Sprintf("%s makes it; set it at %s:outposts[].rotation there", c.Hubs[i].Stack, project)
+		elsewhere := fmt.Sprintf("%s makes it; set %s:outposts[].rotation there", c.Hubs[i].Stack, project)
 		if out.HostKey != "" {
 			if shown.hostKey != nil {
-				f.add("hubs: hub %s makes a host key for this outpost, another hub does too; give it the other one's (%s:outposts, hostKeys and ca)", out.Hub, project)
+				f.add("hubs: hub %s makes a host key for this outpost, and so does another hub; "+
+					"give it that one's instead (%s:outposts, hostKeys and ca)", out.Hub, project)
 			}
-			f.nothing("outpost.rotation.hostKey", len(c.Outpost.Rotation.HostKey) > 0, "%s", elsewhere)
+			f.addNoEffect("outpost.rotation.hostKey", len(c.Outpost.Rotation.HostKey) > 0, "%s", elsewhere)
 			shown.hostKey, shown.hostKeyLines = secretText(out.HostKey), pulumi.ToStringArray(out.HostKeys)
 		}
 		if out.TLSKey != "" && shown.tls == nil {
-			f.nothing("outpost.rotation.tls", len(c.Outpost.Rotation.TLS) > 0, "%s", elsewhere)
+			f.addNoEffect("outpost.rotation.tls", len(c.Outpost.Rotation.TLS) > 0, "%s", elsewhere)
 			shown.tls = &outpost.TLS{Certificate: secretText(out.TLSCertificate), Key: secretText(out.TLSKey)}
 			shown.cas = pulumi.ToStringArray(out.CAs)
 		}
 	}
 	if shown.tls == nil {
-		f.nothing("outpost.rotation.tls", len(c.Outpost.Rotation.TLS) > 0 && !shown.exposure.OwnCertificate(), "the outpost has no certificate of its own")
+		f.addNoEffect("outpost.rotation.tls", len(c.Outpost.Rotation.TLS) > 0 && !shown.exposure.OwnCertificate(), "the outpost has no certificate of its own")
 	}
 	return shown, errors.Join(f.errs...)
 }
 
 // identityFrom is what the outpost shows: what no hub's stack made is made here.
-func (b *builder) identityFrom(told []*systemOutput) (identity, error) {
+func (b *builder) identityFrom(told []*systemOutput) (outpostIdentity, error) {
 	c := b.config
 	shown, err := c.shown(told)
 	if err != nil {
-		return identity{}, err
+		return outpostIdentity{}, err
 	}
 	needsTLS := shown.exposure.OwnCertificate() && shown.tls == nil
 	if shown.hostKey != nil && !needsTLS {
 		return shown, nil
 	}
-	args := credentials.PairArgs{System: orElse(c.Outpost.Name, outpost.Release), HostKey: shown.hostKey == nil, Now: b.now, Rotation: c.Outpost.Rotation.words()}
+	args := credentials.PairArgs{System: cmp.Or(c.Outpost.Name, outpost.Release), HostKey: shown.hostKey == nil, Now: b.now, Rotation: c.Outpost.Rotation.PairRotation}
 	if needsTLS {
 		args.TLSAddresses = []string{shown.address}
 	}
 	pair, err := credentials.NewPair(b.ctx, "own", args, pulumi.Providers(b.random))
 	if err != nil {
-		return identity{}, err
+		return outpostIdentity{}, err
 	}
 	if args.HostKey {
 		shown.hostKey, shown.hostKeyLines = pair.HostKey, pair.HostKeyLines
@@ -114,7 +116,7 @@ func (c Config) outpostArgs() outpost.Args {
 	o := c.Outpost
 	args := outpost.Args{Namespace: o.Namespace, Address: o.Address, Exposure: o.Exposure, Settings: o.Settings}
 	if local := c.localSystem(); local != nil {
-		args.Hubs = append(args.Hubs, outpost.Hub{Name: c.Hub.Name, Namespace: c.Hub.Namespace, APIURL: c.partyOf(*local).hubAPIURL})
+		args.Hubs = append(args.Hubs, outpost.Hub{Name: c.Hub.Name, Namespace: c.Hub.Namespace, APIURL: c.systemOf(*local).hubAPIURL})
 	}
 	for _, p := range c.Hubs {
 		made := outpost.Hub{Name: p.Name, APIURL: p.APIURL}
@@ -129,15 +131,15 @@ func (c Config) outpostArgs() outpost.Args {
 // outpost installs the outpost of this stack's cluster. What args lack is the chart, and the keys of the database.
 func (b *builder) outpost(args outpost.Args) error {
 	c := b.config.Outpost
-	store, err := credentials.NewStore(b.ctx, "outpost", credentials.StoreArgs{
-		CryptKey: credentials.Words(c.Rotation.CryptKey), KeepData: !b.config.mayLose(c.database()),
+	store, err := credentials.NewStore(b.ctx, outpostName, credentials.StoreArgs{
+		CryptKey: c.Rotation.CryptKey, KeepData: !b.config.mayLose(c.database()),
 	}, pulumi.Providers(b.random))
 	if err != nil {
 		return err
 	}
 	args.Chart = b.chartPath()
 	args.CryptKeys, args.SealsWith = append(store.CryptKeys, secretTexts(c.CryptKeys)...), store.SealsWith
-	_, err = outpost.New(b.ctx, "outpost", args, b.inCluster(c.Namespace)...)
+	_, err = outpost.New(b.ctx, outpostName, args, b.inCluster(c.Namespace)...)
 	return err
 }
 

@@ -11,17 +11,17 @@ import (
 //go:embed config.schema.json
 var schemaText string
 
-var configSchema = schema.Parse(schemaText)
+var configSchema = schema.Parse(schemaText, formats...)
 
 // valueFaults finds what the charts would refuse of the values that they are given by this config.
 func (c Config) valueFaults() []schema.Fault {
 	var all []schema.Fault
 	if c.Hub != nil {
-		var parties []party
+		var systems []system
 		for _, s := range c.Outposts {
-			parties = append(parties, c.partyOf(s))
+			systems = append(systems, c.systemOf(s))
 		}
-		for _, fault := range c.hubArgs(parties).CheckValues() {
+		for _, fault := range c.hubArgs(systems).CheckValues() {
 			all = append(all, fault.Below("hub"))
 		}
 	}

@@ -82,12 +82,18 @@ func (f fakeCluster) NodePorts(context.Context) (map[int]cluster.Object, bool, e
 	return f.ports, true, nil
 }
 
-func (f fakeCluster) CountServices(_ context.Context, _ string, labels map[string]string) (int, error) {
-	return f.services[labels[systemLabel]], nil
+func (f fakeCluster) CountServices(_ context.Context, _, selector string) (int, error) {
+	return f.services[selectedSystem(selector)], nil
 }
 
-func (f fakeCluster) CountPods(_ context.Context, namespace string, labels map[string]string) (int, error) {
-	return f.pods[namespace][labels[systemLabel]], nil
+func (f fakeCluster) CountPods(_ context.Context, namespace, selector string) (int, error) {
+	return f.pods[namespace][selectedSystem(selector)], nil
+}
+
+// selectedSystem is the system in a label selector, which comes first.
+func selectedSystem(selector string) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(selector, systemLabel+"="), ",")
+	return name
 }
 
 func (f fakeCluster) CountPodsBy(_ context.Context, namespace, annotation string) (map[string]int, error) {

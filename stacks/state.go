@@ -8,12 +8,11 @@ import (
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/internals"
-	"k8s.io/apimachinery/pkg/api/resource"
 
-	"github.com/outposts-dev/outposts/infra/cluster"
 	"github.com/outposts-dev/outposts/infra/credentials"
 	"github.com/outposts-dev/outposts/infra/hub"
 	"github.com/outposts-dev/outposts/infra/outpost"
+	"github.com/outposts-dev/outposts/infra/values"
 )
 
 // state is what a stack has made so far, as far as a run must know it before it changes anything. It comes from the
@@ -41,10 +40,15 @@ type sealing struct {
 	by    string   // of the key that seals since a run has come through; empty if none has
 }
 
-// What is before the word in the URNs of the keys' bytes.
+// Names of components, by which the next run finds the keys of databases again: a key's bytes are a resource whose URN
+// has the types of component and bytes, the component's name, and the word.
 const (
-	authStateKeys = "outposts:credentials:Hub$random:index/randomBytes:RandomBytes::hub" + credentials.AuthStateKeySeeds + "-"
-	cryptKeys     = "outposts:credentials:Store$random:index/randomBytes:RandomBytes::outpost" + credentials.CryptKeySeeds + "-"
+	hubName     = "hub"
+	outpostName = "outpost"
+
+	randomBytes   = "random:index/randomBytes:RandomBytes"
+	authStateKeys = credentials.HubType + "$" + randomBytes + "::" + hubName + credentials.AuthStateKeySeeds + "-"
+	cryptKeys     = credentials.StoreType + "$" + randomBytes + "::" + outpostName + credentials.CryptKeySeeds + "-"
 )
 
 // readState reads what this stack has made so far; nothing for a stack that has not been applied yet.
@@ -82,39 +86,27 @@ func stateOf(resources map[string]any) state {
 				s.identities = append(s.identities, identity)
 			}
 		case "kubernetes:core/v1:Namespace":
-			if name, _ := at(outputs, "metadata", "name").(string); name != "" {
+			if name, _ := values.At(outputs, "metadata", "name").(string); name != "" {
 				s.namespaces = append(s.namespaces, name)
 			}
 		case "kubernetes:core/v1:PersistentVolumeClaim":
-			v := volume{}
-			v.Namespace, _ = at(outputs, "metadata", "namespace").(string)
-			v.Name, _ = at(outputs, "metadata", "name").(string)
-			// The class is there in any case; only what the provider was asked for tells who chose it. One that the cluster
-			// chose is replaced when config asks for it by name: for the provider that is a change.
-			if _, asked := at(outputs, "__inputs", "spec", "storageClassName").(string); asked {
-				class, _ := at(outputs, "spec", "storageClassName").(string)
-				v.storageClass = &class
-			}
-			v.accessModes = texts(at(outputs, "spec", "accessModes"))
-			v.selector, _ = at(outputs, "spec", "selector").(map[string]any)
-			v.size, _ = at(outputs, "spec", "resources", "requests", "storage").(string)
-			s.volumes = append(s.volumes, v)
+			s.volumes = append(s.volumes, volumeOf(outputs))
 		case "kubernetes:core/v1:Secret":
-			if hubs, _ := at(outputs, "metadata", "annotations", outpost.HubsAnnotation).(string); hubs != "" {
-				s.outpost.namespace, _ = at(outputs, "metadata", "namespace").(string)
+			if hubs, _ := values.At(outputs, "metadata", "annotations", outpost.HubsAnnotation).(string); hubs != "" {
+				s.outpost.namespace, _ = values.At(outputs, "metadata", "namespace").(string)
 				s.outpost.hubs = strings.Split(hubs, ";")
 			}
-		case "outposts:credentials:Pair":
-			s.systems = append(s.systems, nameOf(urn))
-		case "outposts:credentials:Hub":
+		case credentials.PairType:
+			s.systems = append(s.systems, urn[strings.LastIndex(urn, "::")+len("::"):])
+		case credentials.HubType:
 			s.hubSealing.with, _ = outputs[credentials.SealsWith].(string)
-		case "outposts:credentials:Store":
+		case credentials.StoreType:
 			s.outpostSealing.with, _ = outputs[credentials.SealsWith].(string)
-		case "outposts:hub:Hub":
+		case hub.Type:
 			s.hubSealing.by, _ = outputs[hub.SealedBy].(string)
-		case "outposts:outpost:Outpost":
+		case outpost.Type:
 			s.outpostSealing.by, _ = outputs[outpost.SealedBy].(string)
-		case "random:index/randomBytes:RandomBytes":
+		case randomBytes:
 			if _, word, is := strings.Cut(urn, authStateKeys); is {
 				s.hubSealing.seeds = append(s.hubSealing.seeds, word)
 			}
@@ -126,58 +118,19 @@ func stateOf(resources map[string]any) state {
 	return s
 }
 
-// nameOf is the name at the end of a URN.
-func nameOf(urn string) string {
-	for i := len(urn) - 1; i > 0; i-- {
-		if urn[i] == ':' && urn[i-1] == ':' {
-			return urn[i+1:]
-		}
+// volumeOf is a claim as the provider tells it.
+func volumeOf(outputs map[string]any) volume {
+	v := volume{}
+	v.Namespace, _ = values.At(outputs, "metadata", "namespace").(string)
+	v.Name, _ = values.At(outputs, "metadata", "name").(string)
+	// The class is there in any case; only what the provider was asked for tells who chose it. One that the cluster
+	// chose is replaced when config asks for it by name: for the provider that is a change.
+	if _, asked := values.At(outputs, "__inputs", "spec", "storageClassName").(string); asked {
+		class, _ := values.At(outputs, "spec", "storageClassName").(string)
+		v.storageClass = &class
 	}
-	return urn
-}
-
-// smaller tells whether a size is asked for that is below what is there; sizes that cannot be read are not.
-func smaller(asked, there string) bool {
-	a, err := resource.ParseQuantity(asked)
-	if err != nil {
-		return false
-	}
-	b, err := resource.ParseQuantity(there)
-	return err == nil && a.Cmp(b) < 0
-}
-
-// objectOf is the namespace and name of an object about to be registered, as far as they are plain texts.
-func objectOf(props pulumi.Map) cluster.Object {
-	meta := plainMap(props["metadata"])
-	namespace, _ := plainText(meta["namespace"])
-	name, _ := plainText(meta["name"])
-	return cluster.Object{Namespace: namespace, Name: name}
-}
-
-// annotated adds an annotation to an object about to be registered.
-func annotated(props pulumi.Map, key, value string) pulumi.Map {
-	made := maps.Clone(props)
-	meta := maps.Clone(plainMap(props["metadata"]))
-	if meta == nil {
-		meta = pulumi.Map{}
-	}
-	annotations := maps.Clone(plainMap(meta["annotations"]))
-	if annotations == nil {
-		annotations = pulumi.Map{}
-	}
-	annotations[key] = pulumi.String(value)
-	meta["annotations"] = annotations
-	made["metadata"] = meta
-	return made
-}
-
-// plainMap is a map about to be registered whose keys are known; the callback of a transform hands those over as Map.
-func plainMap(v pulumi.Input) pulumi.Map {
-	m, _ := v.(pulumi.Map)
-	return m
-}
-
-func plainText(v pulumi.Input) (string, bool) {
-	text, ok := v.(pulumi.String)
-	return string(text), ok
+	v.accessModes = stringsOf(values.At(outputs, "spec", "accessModes"))
+	v.selector, _ = values.At(outputs, "spec", "selector").(map[string]any)
+	v.size, _ = values.At(outputs, "spec", "resources", "requests", "storage").(string)
+	return v
 }

@@ -113,7 +113,7 @@ func badInput(t *testing.T, s *site) {
 			"unknown key",
 			[]any{"outposts:outposts", 0, "displayname"},
 			"x",
-			[]string{"outposts:outposts[0].displayname: there is no such key"},
+			[]string{"outposts:outposts[0].displayname: unknown key"},
 		},
 		{
 			"node port taken",

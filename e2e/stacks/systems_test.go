@@ -56,12 +56,12 @@ func secondRemote(t *testing.T, s *site) {
 	withSecond := s.read(t, "local")
 	s.set(t, "local", nil, "outposts:outposts", 2)
 	without := s.read(t, "local")
-	s.refused(t, "local", "system second is not in outposts:outposts any more, but 1 of its servers run",
+	s.refused(t, "local", "system second is no longer in outposts:outposts, but 1 of its servers are running",
 		`add "second" to outposts:allowServerLoss`)
 	u.stop(t, "second")
 	s.write(t, "local", withSecond)
 	s.set(t, "local", "another", "outposts:hub", "name")
-	s.refused(t, "local", "hub jupyterhub may not ask the outpost in namespace outpost any more",
+	s.refused(t, "local", "hub jupyterhub may no longer use the outpost in namespace outpost",
 		`add "jupyterhub" to outposts:allowServerLoss`)
 	s.write(t, "local", withSecond)
 	s.set(t, "second", []any{"outpost2/*"}, "outposts:allowDataLoss")

@@ -2,30 +2,37 @@ package cluster
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
-	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
-	"k8s.io/client-go/rest"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/clientcmd"
 )
 
 // answerTimeout bounds each question to a cluster.
 const answerTimeout = 15 * time.Second
 
-// API asks a cluster what must be known before anything is written to it. It never writes.
+// API asks a cluster what must be known before anything is written to it. It never writes. Its client is the dynamic one:
+// the typed ones would more than double what is compiled of Kubernetes into the Pulumi program.
 type API struct {
-	base   string
-	client *http.Client
+	host   string
+	client dynamic.Interface
 }
+
+var (
+	namespaces = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
+	services   = schema.GroupVersionResource{Version: "v1", Resource: "services"}
+	pods       = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+)
 
 // Object names an object in a cluster.
 type Object struct{ Namespace, Name string }
@@ -52,141 +59,92 @@ func Open(kubeconfig, contextName string) (*API, error) {
 		return nil, fmt.Errorf("context: %s of kubeconfig %s: %w", contextName, kubeconfig, err)
 	}
 	config.Timeout = answerTimeout
-	client, err := rest.HTTPClientFor(config)
+	client, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("context: %s of kubeconfig %s: %w", contextName, kubeconfig, err)
 	}
-	base, _, err := rest.DefaultServerUrlFor(config)
-	if err != nil {
-		return nil, fmt.Errorf("context: %s of kubeconfig %s: %w", contextName, kubeconfig, err)
-	}
-	return &API{base: strings.TrimSuffix(base.String(), "/"), client: client}, nil
-}
-
-// statusError is an answer other than 200.
-type statusError struct {
-	code    int
-	message string
-}
-
-func (e *statusError) Error() string { return e.message }
-
-// get asks for one path and decodes the answer.
-func (a *API) get(ctx context.Context, path string, into any) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, a.base+path, nil)
-	if err != nil {
-		return err
-	}
-	request.Header.Set("Accept", "application/json")
-	response, err := a.client.Do(request)
-	if err != nil {
-		return fmt.Errorf("no answer from the cluster at %s: %w", a.base, err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		return fmt.Errorf("ask %s%s: %w", a.base, path, err)
-	}
-	if response.StatusCode != http.StatusOK {
-		var status struct{ Message string }
-		_ = json.Unmarshal(body, &status) // what is no Status says its code alone
-		return &statusError{response.StatusCode, fmt.Sprintf("%s%s: %s %s", a.base, path, response.Status, status.Message)}
-	}
-	if err := json.Unmarshal(body, into); err != nil {
-		return fmt.Errorf("ask %s%s: %w", a.base, path, err)
-	}
-	return nil
+	return &API{host: config.Host, client: client}, nil
 }
 
 // Identity returns the uid of namespace kube-system, which lives and dies with the cluster.
 func (a *API) Identity(ctx context.Context) (string, error) {
-	var namespace struct {
-		Metadata struct{ UID string }
+	namespace, err := a.client.Resource(namespaces).Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
+	if err != nil {
+		return "", a.failed(err)
 	}
-	if err := a.get(ctx, "/api/v1/namespaces/kube-system", &namespace); err != nil {
-		return "", err
+	if namespace.GetUID() == "" {
+		return "", fmt.Errorf("%s: namespace %s has no uid", a.host, metav1.NamespaceSystem)
 	}
-	if namespace.Metadata.UID == "" {
-		return "", fmt.Errorf("%s: namespace kube-system has no uid", a.base)
-	}
-	return namespace.Metadata.UID, nil
+	return string(namespace.GetUID()), nil
 }
 
-// NodePorts returns who holds which node port. Where the user may not list the Services of all namespaces, known is
-// false and the API server will have to say it.
+// NodePorts returns which Service holds which node port. If the user may not list the Services of all namespaces, known
+// is false, and the API server will refuse a port that is taken.
 func (a *API) NodePorts(ctx context.Context) (holders map[int]Object, known bool, err error) {
-	var services struct {
-		Items []struct {
-			Metadata Object
-			Spec     struct {
-				Ports []struct{ NodePort int }
-			}
-		}
-	}
-	err = a.get(ctx, "/api/v1/services", &services)
-	var status *statusError
-	if errors.As(err, &status) && status.code == http.StatusForbidden {
+	all, err := a.client.Resource(services).List(ctx, metav1.ListOptions{})
+	if apierrors.IsForbidden(err) {
 		return nil, false, nil
 	}
 	if err != nil {
-		return nil, false, err
+		return nil, false, a.failed(err)
 	}
 	holders = map[int]Object{}
-	for _, service := range services.Items {
-		for _, port := range service.Spec.Ports {
-			if port.NodePort != 0 {
-				holders[port.NodePort] = service.Metadata
+	for _, service := range all.Items {
+		ports, _, err := unstructured.NestedSlice(service.Object, "spec", "ports")
+		if err != nil {
+			return nil, false, fmt.Errorf("%s: service %s/%s: %w", a.host, service.GetNamespace(), service.GetName(), err)
+		}
+		for _, port := range ports {
+			if port, _ := port.(map[string]any); port["nodePort"] != nil {
+				number, _ := port["nodePort"].(int64)
+				holders[int(number)] = Object{service.GetNamespace(), service.GetName()}
 			}
 		}
 	}
 	return holders, true, nil
 }
 
-// CountServices returns how many Services of a namespace carry the labels.
-func (a *API) CountServices(ctx context.Context, namespace string, labels map[string]string) (int, error) {
-	return a.count(ctx, "services", namespace, labels)
+// CountServices returns how many Services of a namespace a label selector selects.
+func (a *API) CountServices(ctx context.Context, namespace, selector string) (int, error) {
+	items, err := a.list(ctx, services, namespace, selector)
+	return len(items), err
 }
 
-// CountPods returns how many pods of a namespace carry the labels.
-func (a *API) CountPods(ctx context.Context, namespace string, labels map[string]string) (int, error) {
-	return a.count(ctx, "pods", namespace, labels)
+// CountPods returns how many pods of a namespace a label selector selects.
+func (a *API) CountPods(ctx context.Context, namespace, selector string) (int, error) {
+	items, err := a.list(ctx, pods, namespace, selector)
+	return len(items), err
 }
 
-// CountPodsBy returns how many pods of a namespace have which value in an annotation, of those that carry a label of the
-// same name: where a label holds a text as far as labels can, and the annotation all of it.
+// CountPodsBy returns the number of pods of a namespace by the value of an annotation, of those that carry a label of
+// the same name: the label holds as much of a string as labels can, the annotation all of it.
 func (a *API) CountPodsBy(ctx context.Context, namespace, key string) (map[string]int, error) {
-	items, err := a.list(ctx, "pods", namespace, map[string]string{key: ""})
+	items, err := a.list(ctx, pods, namespace, key)
 	if err != nil {
 		return nil, err
 	}
 	counts := map[string]int{}
 	for _, pod := range items {
-		counts[pod.Metadata.Annotations[key]]++
+		counts[pod.GetAnnotations()[key]]++
 	}
 	return counts, nil
 }
 
-func (a *API) count(ctx context.Context, kind, namespace string, labels map[string]string) (int, error) {
-	items, err := a.list(ctx, kind, namespace, labels)
-	return len(items), err
-}
-
-// item is an object of a list, as far as it is looked at.
-type item struct {
-	Metadata struct{ Annotations map[string]string }
-}
-
-func (a *API) list(ctx context.Context, kind, namespace string, labels map[string]string) ([]item, error) {
-	var terms []string
-	for _, key := range slices.Sorted(maps.Keys(labels)) {
-		if labels[key] == "" {
-			terms = append(terms, key) // any value
-		} else {
-			terms = append(terms, key+"="+labels[key])
-		}
+func (a *API) list(
+	ctx context.Context, kind schema.GroupVersionResource, namespace, selector string,
+) ([]unstructured.Unstructured, error) {
+	list, err := a.client.Resource(kind).Namespace(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return nil, a.failed(err)
 	}
-	var list struct{ Items []item }
-	path := fmt.Sprintf("/api/v1/namespaces/%s/%s?labelSelector=%s", url.PathEscape(namespace), kind, url.QueryEscape(strings.Join(terms, ",")))
-	err := a.get(ctx, path, &list)
-	return list.Items, err
+	return list.Items, nil
+}
+
+// failed says which cluster an error is of, and whether it answered at all.
+func (a *API) failed(err error) error {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		return fmt.Errorf("%s: %w", a.host, err)
+	}
+	return fmt.Errorf("no answer from the cluster at %s: %w", a.host, err)
 }

@@ -11,17 +11,18 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// newAPI is an API of a cluster that answers with fixed texts, by path and query; what is not there is forbidden.
+// newAPI is an API of a cluster that answers with fixed texts, by path and label selector; everything else is forbidden.
 func newAPI(t *testing.T, answers map[string]string) *API {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet {
 			t.Errorf("%s %s: the API is only to be read", r.Method, r.URL)
 		}
-		answer, known := answers[r.URL.RequestURI()]
+		w.Header().Set("Content-Type", "application/json")
+		answer, known := answers[strings.TrimSuffix(r.URL.Path+" "+r.URL.Query().Get("labelSelector"), " ")]
 		if !known {
 			w.WriteHeader(http.StatusForbidden)
-			answer = `{"kind":"Status","message":"you may not"}`
+			answer = `{"apiVersion":"v1","kind":"Status","status":"Failure","reason":"Forbidden","code":403,"message":"you may not"}`
 		}
 		_, _ = w.Write([]byte(answer)) // the client notices
 	}))
@@ -72,13 +73,13 @@ func TestOpenRefuses(t *testing.T) {
 
 func TestAPI(t *testing.T) {
 	api := newAPI(t, map[string]string{
-		"/api/v1/namespaces/kube-system": `{"metadata":{"name":"kube-system","uid":"a-uid"}}`,
-		"/api/v1/services": `{"items":[
+		"/api/v1/namespaces/kube-system": `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"kube-system","uid":"a-uid"}}`,
+		"/api/v1/services": `{"apiVersion":"v1","kind":"ServiceList","items":[
 			{"metadata":{"namespace":"a","name":"web"},"spec":{"ports":[{"port":80,"nodePort":30080},{"port":22,"nodePort":30022}]}},
 			{"metadata":{"namespace":"a","name":"inside"},"spec":{"ports":[{"port":80}]}}]}`,
-		"/api/v1/namespaces/jupyter/services?labelSelector=component%3Dsingleuser-server%2Cx": `{"items":[{},{}]}`,
-		"/api/v1/namespaces/outpost/pods?labelSelector=x%3Dy":                                 `{"items":[]}`,
-		"/api/v1/namespaces/outpost/pods?labelSelector=x": `{"items":[{"metadata":{"annotations":{"x":"a:b","y":"c"}}},
+		"/api/v1/namespaces/jupyter/services component=singleuser-server,x": `{"apiVersion":"v1","kind":"ServiceList","items":[{},{}]}`,
+		"/api/v1/namespaces/outpost/pods x=y":                               `{"apiVersion":"v1","kind":"PodList","items":[]}`,
+		"/api/v1/namespaces/outpost/pods x": `{"apiVersion":"v1","kind":"PodList","items":[{"metadata":{"annotations":{"x":"a:b","y":"c"}}},
 			{"metadata":{"annotations":{"x":"d"}}},{"metadata":{"annotations":{"x":"a:b"}}}]}`,
 	})
 	if identity, err := api.Identity(t.Context()); identity != "a-uid" || err != nil {
@@ -89,10 +90,10 @@ func TestAPI(t *testing.T) {
 	if diff := cmp.Diff(want, holders); diff != "" || !known || err != nil {
 		t.Errorf("node ports, known %v, %v (-want +got):\n%s", known, err, diff)
 	}
-	if n, err := api.CountServices(t.Context(), "jupyter", map[string]string{"component": "singleuser-server", "x": ""}); n != 2 || err != nil {
+	if n, err := api.CountServices(t.Context(), "jupyter", "component=singleuser-server,x"); n != 2 || err != nil {
 		t.Errorf("%d services, %v", n, err)
 	}
-	if n, err := api.CountPods(t.Context(), "outpost", map[string]string{"x": "y"}); n != 0 || err != nil {
+	if n, err := api.CountPods(t.Context(), "outpost", "x=y"); n != 0 || err != nil {
 		t.Errorf("%d pods, %v", n, err)
 	}
 	by, err := api.CountPodsBy(t.Context(), "outpost", "x")
@@ -104,7 +105,7 @@ func TestAPI(t *testing.T) {
 // TestAPIRefused holds what happens to a user who may not look, and to a cluster that is not there.
 func TestAPIRefused(t *testing.T) {
 	api := newAPI(t, nil)
-	if _, err := api.Identity(t.Context()); err == nil || !strings.HasSuffix(err.Error(), "403 Forbidden you may not") {
+	if _, err := api.Identity(t.Context()); err == nil || strings.HasPrefix(err.Error(), "no answer") || !strings.HasSuffix(err.Error(), ": you may not") {
 		t.Errorf("identity: %v", err)
 	}
 	if holders, known, err := api.NodePorts(t.Context()); holders != nil || known || err != nil {

@@ -78,14 +78,10 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 
 func (a Args) validate() error {
 	var errs []error
-	if a.Kubeconfig == "" {
-		errs = append(errs, errors.New("Kubeconfig is empty"))
-	}
-	if a.Context == "" {
-		errs = append(errs, errors.New("Context is empty"))
-	}
-	if a.Identity == "" {
-		errs = append(errs, errors.New("Identity is empty"))
+	for _, arg := range [][2]string{{"Kubeconfig", a.Kubeconfig}, {"Context", a.Context}, {"Identity", a.Identity}} {
+		if arg[1] == "" {
+			errs = append(errs, errors.New(arg[0]+" is missing"))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -1,3 +1,6 @@
+// Package credentials makes what hubs and outposts prove themselves with: SSH keys, passwords, certificates, Fernet
+// keys. Each secret is born as bytes of pulumi-random, which the stack keeps, and gets its form from a pure function of
+// those bytes, so that a second `up` changes nothing and no program but Pulumi is needed.
 package credentials
 
 import (
@@ -5,12 +8,106 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
+	"slices"
+	"time"
 
 	"github.com/fernet/fernet-go"
+	"github.com/pulumi/pulumi-random/sdk/v4/go/random"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 )
 
 // SeedBytes is how many random bytes every secret is made from.
 const SeedBytes = 32
+
+// seed is the bytes of one word of one secret.
+type seed struct {
+	word   string
+	bytes  pulumi.StringOutput // base64, secret
+	issued pulumi.StringOutput // when it was first made, RFC 3339; only with seedOptions.now
+}
+
+// seedOptions say what else is kept of seeds.
+type seedOptions struct {
+	// keep is for seeds that seal data which is kept: the word in use is protected with it. The others are kept as what it
+	// depends on (`destroy --exclude-protected` leaves that too), and not protected themselves: the engine would never let
+	// go of a word that is removed once nothing is sealed with it.
+	keep bool
+	// now, if set, is recorded as the time at which a word was first applied.
+	now time.Time
+}
+
+// makeSeeds registers the bytes of each word, as children of a component.
+func makeSeeds(
+	ctx *pulumi.Context, parent pulumi.Resource, name string, words Words, options seedOptions,
+) ([]seed, error) {
+	words = words.OrFirst()
+	seeds := make([]seed, len(words))
+	var others []pulumi.Resource
+	for i, word := range slices.Backward(words) {
+		args := &random.RandomBytesArgs{Length: pulumi.Int(SeedBytes)}
+		opts := []pulumi.ResourceOption{pulumi.Parent(parent)}
+		if options.keep && i == 0 {
+			opts = append(opts, pulumi.Protect(true), pulumi.DependsOn(others))
+		}
+		if !options.now.IsZero() {
+			args.Keepers = pulumi.StringMap{"issued": pulumi.String(options.now.UTC().Format(time.RFC3339))}
+			// Time goes on; what counts is the first time.
+			opts = append(opts, pulumi.IgnoreChanges([]string{"keepers"}))
+		}
+		made, err := random.NewRandomBytes(ctx, name+"-"+word, args, opts...)
+		if err != nil {
+			return nil, fmt.Errorf("make bytes of %s: %w", name, err)
+		}
+		s := seed{word: word, bytes: pulumi.ToSecret(made.Base64).(pulumi.StringOutput)}
+		if !options.now.IsZero() {
+			s.issued = made.Keepers.MapIndex(pulumi.String("issued"))
+		}
+		seeds[i], others = s, append(others, made)
+	}
+	return seeds, nil
+}
+
+// form turns a seed into the text of a secret. The result is secret.
+func (s seed) form(f func(seed []byte) (string, error)) pulumi.StringOutput {
+	return s.bytes.ApplyT(func(text string) (string, error) {
+		raw, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			return "", fmt.Errorf("read bytes of word %s: %w", s.word, err)
+		}
+		return f(raw)
+	}).(pulumi.StringOutput)
+}
+
+// public is form for the half of a secret that everybody may see.
+func (s seed) public(f func(seed []byte) (string, error)) pulumi.StringOutput {
+	return pulumi.Unsecret(s.form(f)).(pulumi.StringOutput)
+}
+
+// forms applies a form to every seed: the secret in use, then those still accepted.
+func forms(seeds []seed, f func(seed []byte) (string, error)) pulumi.StringArray {
+	var out pulumi.StringArray
+	for _, s := range seeds {
+		out = append(out, s.form(f))
+	}
+	return out
+}
+
+// certain makes a form of a function that cannot fail.
+func certain(f func([]byte) string) func([]byte) (string, error) {
+	return func(seed []byte) (string, error) { return f(seed), nil }
+}
+
+// sshForm makes a form of one text of the SSH key of a seed.
+func sshForm(comment string, text func(SSHKey) string) func([]byte) (string, error) {
+	return func(seed []byte) (string, error) {
+		key, err := NewSSHKey(seed, comment)
+		if err != nil {
+			return "", err
+		}
+		return text(key), nil
+	}
+}
 
 // derive gives the bytes of one purpose, so that no two secrets made of one seed are equal or tell of each other.
 func derive(seed []byte, purpose string) []byte {

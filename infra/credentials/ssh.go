@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"encoding/pem"
 	"fmt"
-	"net"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -93,6 +92,3 @@ func KnownHosts(alias string, hostKeys []string) (string, error) {
 	}
 	return b.String(), nil
 }
-
-// isIP tells an IP address from a DNS name.
-func isIP(address string) bool { return net.ParseIP(address) != nil }

@@ -48,30 +48,13 @@ func NewCertificate(seed []byte, name string, addresses []string, issued time.Ti
 		return fail(err)
 	}
 	from := issued.UTC().Truncate(time.Second).Add(-time.Hour)
-	ca := &x509.Certificate{
-		SerialNumber:          serial(seed, "ca", from.String(), name),
-		Subject:               pkix.Name{CommonName: "outposts CA of " + name},
-		NotBefore:             from,
-		NotAfter:              from.Add(CertificateLifetime),
-		IsCA:                  true,
-		BasicConstraintsValid: true,
-		MaxPathLenZero:        true,
-		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-		SignatureAlgorithm:    x509.ECDSAWithSHA256,
-	}
-	server := &x509.Certificate{
-		SerialNumber:          serial(seed, append([]string{"server", from.String(), name}, addresses...)...),
-		Subject:               pkix.Name{CommonName: name},
-		NotBefore:             from,
-		NotAfter:              from.Add(CertificateLifetime),
-		BasicConstraintsValid: true,
-		KeyUsage:              x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		SignatureAlgorithm:    x509.ECDSAWithSHA256,
-	}
+	ca := template("outposts CA of "+name, from, serial(seed, "ca", from.String(), name))
+	ca.IsCA, ca.MaxPathLenZero, ca.KeyUsage = true, true, x509.KeyUsageCertSign|x509.KeyUsageCRLSign
+	server := template(name, from, serial(seed, append([]string{"server", from.String(), name}, addresses...)...))
+	server.KeyUsage, server.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	for _, address := range addresses {
-		if isIP(address) {
-			server.IPAddresses = append(server.IPAddresses, net.ParseIP(address))
+		if ip := net.ParseIP(address); ip != nil {
+			server.IPAddresses = append(server.IPAddresses, ip)
 		} else {
 			server.DNSNames = append(server.DNSNames, address)
 		}
@@ -100,6 +83,18 @@ func NewCertificate(seed []byte, name string, addresses []string, issued time.Ti
 		Key:  pemText("PRIVATE KEY", keyDER),
 		Ends: server.NotAfter,
 	}, nil
+}
+
+// template is what the CA and the server's certificate have in common.
+func template(commonName string, from time.Time, serial *big.Int) *x509.Certificate {
+	return &x509.Certificate{
+		SerialNumber:          serial,
+		Subject:               pkix.Name{CommonName: commonName},
+		NotBefore:             from,
+		NotAfter:              from.Add(CertificateLifetime),
+		BasicConstraintsValid: true,
+		SignatureAlgorithm:    x509.ECDSAWithSHA256,
+	}
 }
 
 // newECDSAKey makes a P-256 key from a seed: the first of the seed's derived numbers that is a valid private key.

@@ -159,26 +159,3 @@ func TestPassword(t *testing.T) {
 		}
 	}
 }
-
-func TestWordsRefuse(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		words Words
-		want  string
-	}{
-		{"none", nil, ""},
-		{"two", Words{"2", "1"}, ""},
-		{"empty", Words{"2", ""}, "rotation.x: an empty word"},
-		{"twice", Words{"2", "2"}, `rotation.x: "2" is there twice`},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			got := ""
-			if err := tt.words.Validate("rotation.x"); err != nil {
-				got = err.Error()
-			}
-			if got != tt.want {
-				t.Errorf("error %q, want %q", got, tt.want)
-			}
-		})
-	}
-}

@@ -1,5 +1,15 @@
 package hub
 
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/outposts-dev/outposts/infra/schema"
+	"github.com/outposts-dev/outposts/infra/values"
+)
+
 // Ways to reach the hub from outside its cluster.
 const (
 	ClusterIP    = "clusterIP"
@@ -7,6 +17,8 @@ const (
 	LoadBalancer = "loadBalancer"
 	Ingress      = "ingress"
 )
+
+var types = []string{ClusterIP, NodePort, LoadBalancer, Ingress}
 
 // Exposure is how users and remote servers reach the hub. The JSON names are those of the stack config.
 type Exposure struct {
@@ -24,14 +36,49 @@ type Exposure struct {
 	TLSSecret string `json:"tlsSecret,omitempty"`
 }
 
+// Validate returns the keys that the type needs and that are missing, and those that have no effect with it. Paths begin
+// with the JSON name of the key.
+func (e Exposure) Validate() []schema.Fault {
+	var faults []schema.Fault
+	add := func(key, format string, args ...any) {
+		faults = append(faults, schema.Fault{Path: []string{key}, Text: fmt.Sprintf(format, args...)})
+	}
+	if e.Type != "" && !slices.Contains(types, e.Type) {
+		add("type", "want one of %s", strings.Join(types, ", "))
+		return faults // what the other keys mean depends on it
+	}
+	for _, key := range []struct {
+		name  string
+		set   bool
+		types []string
+	}{
+		{"nodePort", e.NodePort != 0, []string{NodePort}},
+		{"host", e.Host != "", []string{Ingress}},
+		{"className", e.ClassName != "", []string{Ingress}},
+		{"tlsSecret", e.TLSSecret != "", []string{Ingress}},
+		{"loadBalancerIP", e.LoadBalancerIP != "", []string{LoadBalancer}},
+		{"annotations", len(e.Annotations) > 0, []string{LoadBalancer, Ingress}},
+	} {
+		if key.set && !slices.Contains(key.types, e.Type) {
+			add(key.name, "has no effect with exposure type %s", e.Type)
+		}
+	}
+	switch {
+	case e.Type == NodePort && e.NodePort == 0:
+		add("nodePort", "")
+	case e.Type == Ingress && e.Host == "":
+		add("host", "")
+	case e.Type == Ingress && net.ParseIP(e.Host) != nil:
+		add("host", "an Ingress needs a DNS name, not %s", e.Host)
+	}
+	return faults
+}
+
 // values are the chart's values for the exposure.
 func (e Exposure) values() map[string]any {
 	service := map[string]any{"type": "ClusterIP"}
 	made := map[string]any{"proxy": map[string]any{"service": service}}
-	annotations := map[string]any{}
-	for key, value := range e.Annotations {
-		annotations[key] = value
-	}
+	annotations := values.Strings(e.Annotations)
 	switch e.Type {
 	case NodePort:
 		service["type"] = "NodePort"

@@ -15,6 +15,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"github.com/outposts-dev/outposts/infra/schema"
+	"github.com/outposts-dev/outposts/infra/values"
 )
 
 const (
@@ -31,6 +32,9 @@ const (
 	// DatabaseClaim is the volume claim of the hub's database, as the chart names it.
 	DatabaseClaim = "hub-db-dir"
 )
+
+// Type is the type of the component Hub.
+const Type = "outposts:hub:Hub"
 
 // SealedBy is the output of the component that names the word of the key the hub seals auth state with.
 const SealedBy = "sealedBy"
@@ -129,7 +133,7 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 		return nil, fmt.Errorf("hub %s: %w", name, err)
 	}
 	h := &Hub{}
-	if err := ctx.RegisterComponentResource("outposts:hub:Hub", name, h, opts...); err != nil {
+	if err := ctx.RegisterComponentResource(Type, name, h, opts...); err != nil {
 		return nil, fmt.Errorf("hub %s: %w", name, err)
 	}
 	mounted, err := args.newMounted(ctx, name, h)
@@ -139,7 +143,7 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	chart := &helmv4.ChartArgs{
 		Name:      pulumi.String(Release),
 		Namespace: pulumi.String(args.Namespace),
-		Values:    pulumi.ToMap(values(args, args.Credentials.leaves())),
+		Values:    pulumi.ToMap(args.values(args.Credentials.leaves())),
 	}
 	if args.Chart.Path != "" {
 		chart.Chart = pulumi.String(args.Chart.Path)
@@ -203,7 +207,7 @@ var (
 	flavorName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
 )
 
-// Check finds what is wrong with Args, all of it at once, without registering anything.
+// Check returns everything that is wrong with Args, joined, without registering anything.
 func (a Args) Check() error {
 	var errs []error
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -214,37 +218,24 @@ func (a Args) Check() error {
 		add("namespace is missing")
 	}
 	if (a.Chart.Path == "") == (a.Chart.Version == "") {
-		add("chart: want one of version and path")
+		add("chart: want either version or path")
 	}
 	if (a.Image.Name == "") != (a.Image.Tag == "") {
 		add("image: want both name and tag")
 	}
+	for _, fault := range a.Exposure.Validate() {
+		errs = append(errs, fault.Below("exposure"))
+	}
 	if len(a.Systems) == 0 {
-		add("there is no system")
+		add("systems are missing")
 	}
 	seen := map[string]bool{}
 	for _, s := range a.Systems {
-		if !systemName.MatchString(s.Name) {
-			add("system %q: want lower-case letters, digits and '-' between them, at most 32 characters", s.Name)
-		}
 		if seen[s.Name] {
-			add("system %s is there twice", s.Name)
+			add("system %s is listed twice", s.Name)
 		}
 		seen[s.Name] = true
-		if s.SSH != nil && s.KnownHosts == nil {
-			add("system %s: the host key to trust is missing", s.Name)
-		}
-		if s.Authorization == nil {
-			add("system %s: the password is missing", s.Name)
-		}
-		for _, f := range s.Flavors {
-			if !flavorName.MatchString(f.Name) {
-				add("system %s: flavor %q: want letters, digits, '.', '_' and '-', at most 63 characters", s.Name, f.Name)
-			}
-		}
-		if s.Flavor != "" && len(s.Flavors) > 0 && !slices.ContainsFunc(s.Flavors, func(f Flavor) bool { return f.Name == s.Flavor }) {
-			add("system %s: flavor %s is none of its flavors", s.Name, s.Flavor)
-		}
+		errs = append(errs, s.check()...)
 	}
 	if len(errs) == 0 {
 		for _, fault := range a.CheckValues() {
@@ -252,6 +243,36 @@ func (a Args) Check() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (s System) check() []error {
+	var errs []error
+	add := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("system %q: "+format, slices.Concat([]any{s.Name}, args)...))
+	}
+	if !systemName.MatchString(s.Name) {
+		add("want lower-case letters, digits and '-' between them, at most 32 characters")
+	}
+	if s.SSH != nil && s.KnownHosts == nil {
+		add("the host key to trust is missing")
+	}
+	if s.Authorization == nil {
+		add("the password is missing")
+	}
+	for _, f := range s.Flavors {
+		if !flavorName.MatchString(f.Name) {
+			add("flavor %q: want letters, digits, '.', '_' and '-', at most 63 characters", f.Name)
+		}
+	}
+	if !Offers(s.Flavors, s.Flavor) {
+		add("flavor %q is not one of its flavors", s.Flavor)
+	}
+	return errs
+}
+
+// Offers reports whether a flavor can be the default of a system with these flavors: without flavors, every one can.
+func Offers(flavors []Flavor, name string) bool {
+	return name == "" || len(flavors) == 0 || slices.ContainsFunc(flavors, func(f Flavor) bool { return f.Name == name })
 }
 
 // schemaText is values.schema.json of chart 4.4.0 (ChartVersion), as it is in the chart. It is data of the
@@ -266,10 +287,10 @@ var chartSchema = schema.Parse(schemaText)
 // by their place in Args.Values: "values.hub.db.type".
 func (a Args) CheckValues() []schema.Fault {
 	var faults []schema.Fault
-	if custom, ok := a.Values["custom"].(map[string]any); ok && custom["outposts"] != nil {
+	if values.At(a.Values, "custom", "outposts") != nil {
 		faults = append(faults, schema.Fault{Path: []string{"values", "custom", "outposts"}, Text: "is made from the systems; set those instead"})
 	}
-	for _, fault := range chartSchema.Check(values(a, placeholders())) {
+	for _, fault := range chartSchema.Check(a.values(placeholders())) {
 		if !fault.Missing() { // else the chart's own values have it
 			faults = append(faults, fault.Below("values"))
 		}
@@ -277,19 +298,5 @@ func (a Args) CheckValues() []schema.Fault {
 	return faults
 }
 
-func (a Args) startTimeout() int {
-	if a.StartTimeout == 0 {
-		return 600
-	}
-	return a.StartTimeout
-}
-
-// stockImage tells whether the hub's image is the chart's own, which has neither client nor ssh.
+// stockImage reports whether the hub's image is the chart's own, which has neither client nor ssh.
 func (a Args) stockImage() bool { return a.Image.Name == "" || a.Image.Name == StockImage }
-
-func (a Args) stockTag() string {
-	if a.Image.Tag != "" {
-		return a.Image.Tag
-	}
-	return ChartVersion
-}

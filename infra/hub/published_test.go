@@ -25,7 +25,7 @@ func TestPublishedDefects(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := soundArgs()
 			change(&a)
-			made := values(a, placeholders())
+			made := a.values(placeholders())
 			if faults := a.CheckValues(); len(faults) > 0 {
 				t.Fatal(faults)
 			}

@@ -1,11 +1,14 @@
 package hub
 
 import (
+	"cmp"
 	_ "embed"
 	"maps"
 	"slices"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"github.com/outposts-dev/outposts/infra/values"
 )
 
 // module is the hub side of all systems: the same text for every installation. What differs is data in custom.outposts.
@@ -53,16 +56,15 @@ type secrets struct {
 
 // values turns Args into the values of the zero-to-jupyterhub chart: what the operator may change, their own values
 // over it, and what systems need over that. It is pure; only the leaves of secrets may be inputs.
-func values(a Args, s secrets) map[string]any {
-	return merge(merge(defaults(a, s), a.Values), required(a))
+func (a Args) values(s secrets) map[string]any {
+	return values.Merge(values.Merge(defaults(a, s), a.Values), required(a))
 }
 
 // Database returns the chart's values of the hub's database as they end up: the chart's own, ours, the operator's.
 func (a Args) Database() map[string]any {
 	chart := map[string]any{"pvc": map[string]any{"storage": "1Gi", "accessModes": []any{"ReadWriteOnce"}}}
-	hub, _ := values(a, placeholders())["hub"].(map[string]any)
-	made, _ := hub["db"].(map[string]any)
-	return merge(chart, made)
+	made, _ := values.At(a.values(placeholders()), "hub", "db").(map[string]any)
+	return values.Merge(chart, made)
 }
 
 // defaults are what an operator may change.
@@ -81,7 +83,7 @@ func defaults(a Args, s secrets) map[string]any {
 				"CryptKeeper":                 map[string]any{"keys": s.authStateKeys},
 				"SharedPasswordAuthenticator": map[string]any{"user_password": s.loginPassword},
 				// The timeouts of singleuser.* are KubeSpawner's and do not reach this spawner.
-				"OutpostSpawner": map[string]any{"start_timeout": a.startTimeout(), "http_timeout": 120},
+				"OutpostSpawner": map[string]any{"start_timeout": cmp.Or(a.StartTimeout, 600), "http_timeout": 120},
 			},
 			"allowNamedServers":       true,
 			"namedServerLimitPerUser": 5,
@@ -114,7 +116,7 @@ func defaults(a Args, s secrets) map[string]any {
 	if a.Image.Name != "" {
 		made["hub"].(map[string]any)["image"] = map[string]any{"name": a.Image.Name, "tag": a.Image.Tag}
 	}
-	return merge(made, a.Exposure.values())
+	return values.Merge(made, a.Exposure.values())
 }
 
 // required is what holds whatever else is given: without it no server starts.
@@ -157,18 +159,19 @@ func requests(cpu, memory string) map[string]any {
 func outposts(a Args) map[string]any {
 	systems := map[string]any{}
 	for _, s := range a.Systems {
-		system := map[string]any{"displayName": s.DisplayName, "url": s.URL, "hubApiUrl": s.HubAPIURL}
-		if s.DisplayName == "" {
-			system["displayName"] = s.Name
-		}
+		system := map[string]any{"displayName": cmp.Or(s.DisplayName, s.Name), "url": s.URL, "hubApiUrl": s.HubAPIURL}
 		if s.Description != "" {
 			system["description"] = s.Description
 		}
 		if s.Flavor != "" {
 			system["flavor"] = s.Flavor
 		}
-		if len(s.Flavors) > 0 {
-			system["flavors"] = flavors(s.Flavors)
+		var flavors []any
+		for _, flavor := range s.Flavors {
+			flavors = append(flavors, values.Of(flavor))
+		}
+		if len(flavors) > 0 {
+			system["flavors"] = flavors
 		}
 		if len(s.CAs) > 0 {
 			system["caFile"] = trustDir + "/" + s.Name + ".crt"
@@ -186,21 +189,6 @@ func outposts(a Args) map[string]any {
 		"sshKey":     sshDir + "/ssh-privatekey",
 		"systems":    systems,
 	}
-}
-
-func flavors(all []Flavor) []any {
-	var made []any
-	for _, f := range all {
-		flavor := map[string]any{"name": f.Name}
-		if f.DisplayName != "" {
-			flavor["displayName"] = f.DisplayName
-		}
-		if f.Description != "" {
-			flavor["description"] = f.Description
-		}
-		made = append(made, flavor)
-	}
-	return made
 }
 
 // volumes are the hub pod's Secrets, a place for ssh's sockets, and the operator's own volumes.
@@ -233,8 +221,7 @@ func (a Args) mounts() []any {
 
 // own is a list of the operator's values for the hub, to which ours is added: elsewhere a list replaces a list.
 func (a Args) own(key string) []any {
-	hub, _ := a.Values["hub"].(map[string]any)
-	list, _ := hub[key].([]any)
+	list, _ := values.At(a.Values, "hub", key).([]any)
 	return slices.Clone(list)
 }
 
@@ -248,7 +235,7 @@ func stockImageValues(a Args) map[string]any {
 	return map[string]any{
 		"initContainers": append([]any{map[string]any{
 			"name":            "outpost-runtime",
-			"image":           StockImage + ":" + a.stockTag(),
+			"image":           StockImage + ":" + cmp.Or(a.Image.Tag, ChartVersion),
 			"command":         bootstrapCommand(),
 			"securityContext": restricted(map[string]any{"runAsUser": 1000, "runAsGroup": 1000}),
 			"volumeMounts":    []any{map[string]any{"name": "outpost-runtime", "mountPath": runtimeDir}},
@@ -269,7 +256,7 @@ func bootstrapCommand() []any {
 }
 
 func restricted(more map[string]any) map[string]any {
-	return merge(map[string]any{
+	return values.Merge(map[string]any{
 		"runAsUser": 1000, "runAsGroup": 1000, "allowPrivilegeEscalation": false,
 		"capabilities": map[string]any{"drop": []any{"ALL"}},
 	}, more)
@@ -326,24 +313,6 @@ func (a Args) outpostNamespaces() []string {
 		}
 	}
 	return names
-}
-
-// merge lays one map over another: maps are merged, everything else is replaced. Neither argument changes.
-func merge(under, over map[string]any) map[string]any {
-	made := maps.Clone(under)
-	if made == nil {
-		made = map[string]any{}
-	}
-	for _, key := range slices.Sorted(maps.Keys(over)) {
-		below, isMap := made[key].(map[string]any)
-		above, alsoMap := over[key].(map[string]any)
-		if isMap && alsoMap {
-			made[key] = merge(below, above)
-		} else {
-			made[key] = over[key]
-		}
-	}
-	return made
 }
 
 // leaves turns the credentials into what values is given.

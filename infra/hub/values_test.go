@@ -74,7 +74,7 @@ func TestValues(t *testing.T) {
 			if err := a.Check(); err != nil {
 				t.Fatal(err)
 			}
-			made := values(a, placeholders())
+			made := a.values(placeholders())
 			file := made["hub"].(map[string]any)["extraFiles"].(map[string]any)["outpost_hub"].(map[string]any)
 			if file["stringData"] != module {
 				t.Error("the module is not the text of outpost_hub.py")
@@ -163,19 +163,20 @@ func TestCheckRefuses(t *testing.T) {
 		want   string
 	}{
 		{"name", func(a *Args) { a.Name = "Hub" }, `name "Hub": want a lower-case letter, then letters, digits and '-', at most 22 characters`},
-		{"no system", func(a *Args) { a.Systems = nil }, "there is no system"},
+		{"no system", func(a *Args) { a.Systems = nil }, "systems are missing"},
 		{"system's name", func(a *Args) { a.Systems[0].Name = "a;b" }, `system "a;b": want lower-case letters, digits and '-' between them, at most 32 characters`},
-		{"a system twice", func(a *Args) { a.Systems[0].Name = "remote" }, "system remote is there twice"},
-		{"host key", func(a *Args) { a.Systems[1].KnownHosts = nil }, "system remote: the host key to trust is missing"},
-		{"flavor", func(a *Args) { a.Systems[1].Flavor = "big" }, "system remote: flavor big is none of its flavors"},
-		{"chart", func(a *Args) { a.Chart = Chart{} }, "chart: want one of version and path"},
+		{"a system twice", func(a *Args) { a.Systems[0].Name = "remote" }, "system remote is listed twice"},
+		{"host key", func(a *Args) { a.Systems[1].KnownHosts = nil }, `system "remote": the host key to trust is missing`},
+		{"flavor", func(a *Args) { a.Systems[1].Flavor = "big" }, `system "remote": flavor "big" is not one of its flavors`},
+		{"chart", func(a *Args) { a.Chart = Chart{} }, "chart: want either version or path"},
+		{"exposure", func(a *Args) { a.Exposure.Host = "a" }, "exposure.host: has no effect with exposure type nodePort"},
 		{
 			"systems in values", func(a *Args) { a.Values = map[string]any{"custom": map[string]any{"outposts": map[string]any{}}} },
 			"values.custom.outposts: is made from the systems; set those instead",
 		},
 		{
 			"unknown value", func(a *Args) { a.Values = map[string]any{"proxy": map[string]any{"colour": "red"}} },
-			"values.proxy.colour: there is no such key; there are: annotations, chp, deploymentStrategy, https, labels, secretSync, secretToken, service, traefik",
+			"values.proxy.colour: unknown key; known keys: annotations, chp, deploymentStrategy, https, labels, secretSync, secretToken, service, traefik",
 		},
 		{
 			"value of the wrong type", func(a *Args) {

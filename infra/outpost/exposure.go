@@ -1,6 +1,14 @@
 package outpost
 
-import "net"
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/outposts-dev/outposts/infra/schema"
+)
 
 // Ways to reach an outpost from outside its cluster.
 const (
@@ -9,6 +17,8 @@ const (
 	LoadBalancer = "loadBalancer" // an address of its own
 	Ingress      = "ingress"      // the API by an Ingress; SSH beside it, by a node port or a load balancer
 )
+
+var types = []string{ClusterIP, NodePort, LoadBalancer, Ingress}
 
 // Ports of the Services, as the chart has them.
 const (
@@ -55,7 +65,7 @@ type Endpoint struct {
 	SSHPort int
 }
 
-// Encrypted tells whether the API speaks TLS.
+// Encrypted reports whether the API speaks TLS.
 func (e Exposure) Encrypted() bool {
 	if e.Type == "" || e.Type == ClusterIP {
 		return false
@@ -65,6 +75,63 @@ func (e Exposure) Encrypted() bool {
 
 // OwnCertificate tells whether the outpost itself shows the certificate; behind an Ingress it is the controller.
 func (e Exposure) OwnCertificate() bool { return e.Encrypted() && e.Type != Ingress }
+
+// Validate returns the keys that the type needs and that are missing, and those that have no effect with it, for an outpost
+// at an address. Paths begin with the JSON name of the key.
+func (e Exposure) Validate(address string) []schema.Fault {
+	var faults []schema.Fault
+	add := func(key, format string, args ...any) {
+		faults = append(faults, schema.Fault{Path: []string{key}, Text: fmt.Sprintf(format, args...)})
+	}
+	if e.Type != "" && !slices.Contains(types, e.Type) {
+		add("type", "want one of %s", strings.Join(types, ", "))
+		return faults // what the other keys mean depends on it
+	}
+	for _, key := range []struct {
+		name  string
+		set   bool
+		types []string
+	}{
+		{"tls", e.TLS != nil, []string{NodePort, LoadBalancer, Ingress}},
+		{"apiNodePort", e.APINodePort != 0, []string{NodePort}},
+		{"sshNodePort", e.SSHNodePort != 0, []string{NodePort, Ingress}},
+		{"sshAddress", e.SSHAddress != "", []string{LoadBalancer, Ingress}},
+		{"loadBalancerIP", e.LoadBalancerIP != "", []string{LoadBalancer}},
+		{"sshLoadBalancerIP", e.SSHLoadBalancerIP != "", []string{LoadBalancer, Ingress}},
+		{"annotations", len(e.Annotations) > 0, []string{LoadBalancer, Ingress}},
+		{"sshAnnotations", len(e.SSHAnnotations) > 0, []string{LoadBalancer, Ingress}},
+		{"className", e.ClassName != "", []string{Ingress}},
+		{"tlsSecret", e.TLSSecret != "", []string{Ingress}},
+		{"ca", e.CA != "", []string{Ingress}},
+	} {
+		if key.set && !slices.Contains(key.types, e.Type) {
+			add(key.name, "has no effect with exposure type %s", e.Type)
+		}
+	}
+	switch e.Type {
+	case NodePort:
+		if e.APINodePort == 0 {
+			add("apiNodePort", "")
+		}
+		if e.SSHNodePort == 0 {
+			add("sshNodePort", "")
+		}
+		if e.APINodePort != 0 && e.APINodePort == e.SSHNodePort {
+			add("sshNodePort", "is the same as apiNodePort; choose another")
+		}
+	case Ingress:
+		if net.ParseIP(address) != nil {
+			add("type", "an Ingress needs a DNS name as address, not %s", address)
+		}
+		if e.Encrypted() && e.TLSSecret == "" {
+			add("tlsSecret", "name the Secret with the certificate, even if cert-manager makes it, or set tls: false")
+		}
+		if !e.Encrypted() && e.TLSSecret != "" {
+			add("tlsSecret", "has no effect with tls: false")
+		}
+	}
+	return faults
+}
 
 // Endpoint says where an outpost with this exposure is reached at an address.
 func (e Exposure) Endpoint(address string) Endpoint {
@@ -78,11 +145,11 @@ func (e Exposure) Endpoint(address string) Endpoint {
 	}
 	switch e.Type {
 	case NodePort:
-		at.API = scheme + "://" + net.JoinHostPort(address, itoa(e.APINodePort))
+		at.API = scheme + "://" + net.JoinHostPort(address, strconv.Itoa(e.APINodePort))
 	case Ingress:
-		at.API = scheme + "://" + hostOf(address)
+		at.API = scheme + "://" + address
 	default:
-		at.API = scheme + "://" + net.JoinHostPort(address, itoa(apiPort))
+		at.API = scheme + "://" + net.JoinHostPort(address, strconv.Itoa(apiPort))
 	}
 	if e.SSHNodePort != 0 {
 		at.SSHPort = e.SSHNodePort
@@ -93,13 +160,5 @@ func (e Exposure) Endpoint(address string) Endpoint {
 // InCluster says where an outpost is reached from the cluster it is in: the published address.
 func InCluster(namespace string) Endpoint {
 	host := Release + "." + namespace + ".svc"
-	return Endpoint{API: "http://" + net.JoinHostPort(host, itoa(apiPort)), SSHHost: host, SSHPort: sshPort}
-}
-
-// hostOf puts brackets around an IPv6 address.
-func hostOf(address string) string {
-	if ip := net.ParseIP(address); ip != nil && ip.To4() == nil {
-		return "[" + address + "]"
-	}
-	return address
+	return Endpoint{API: "http://" + net.JoinHostPort(host, strconv.Itoa(apiPort)), SSHHost: host, SSHPort: sshPort}
 }

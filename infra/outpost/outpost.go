@@ -23,6 +23,9 @@ const Release = "outpost"
 // DatabaseClaim is the volume claim of the outpost's database, as the chart names it.
 const DatabaseClaim = Release + "-data"
 
+// Type is the type of the component Outpost.
+const Type = "outposts:outpost:Outpost"
+
 // SealedBy is the output of the component that names the word of the key its database is sealed with.
 const SealedBy = "sealedBy"
 
@@ -95,7 +98,7 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 		return nil, fmt.Errorf("outpost %s: %w", name, err)
 	}
 	o := &Outpost{}
-	if err := ctx.RegisterComponentResource("outposts:outpost:Outpost", name, o, opts...); err != nil {
+	if err := ctx.RegisterComponentResource(Type, name, o, opts...); err != nil {
 		return nil, fmt.Errorf("outpost %s: %w", name, err)
 	}
 	secrets, err := args.newSecrets(ctx, name, o)
@@ -106,7 +109,7 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 		Name:      pulumi.String(Release),
 		Namespace: pulumi.String(args.Namespace),
 		Chart:     pulumi.String(args.Chart),
-		Values:    pulumi.ToMap(values(args, args.leaves())),
+		Values:    pulumi.ToMap(args.values(args.leaves())),
 	}, pulumi.Parent(o), pulumi.DependsOn(secrets))
 	if err != nil {
 		return nil, fmt.Errorf("outpost %s: chart: %w", name, err)
@@ -171,32 +174,35 @@ func joined(texts pulumi.StringArray, separator string) pulumi.StringOutput {
 	}).(pulumi.StringOutput)
 }
 
-// hubName is what the chart takes; in a list of users ':' and ';' end a name.
-var hubName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+// userName is what the chart accepts as a Basic-auth user; ':' and ';' would end it in the list of users.
+var userName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
 func (a Args) validate() error {
 	var errs []error
-	missing := func(what string, is bool) {
-		if is {
+	require := func(what string, given bool) {
+		if !given {
 			errs = append(errs, errors.New(what+" is missing"))
 		}
 	}
-	missing("Chart", a.Chart == "")
-	missing("Namespace", a.Namespace == "")
-	missing("Hubs", len(a.Hubs) == 0)
-	missing("CryptKeys", len(a.CryptKeys) == 0)
-	missing("HostKey", a.HostKey == nil)
-	missing("TLS", a.Exposure.OwnCertificate() && a.TLS == nil)
+	require("Chart", a.Chart != "")
+	require("Namespace", a.Namespace != "")
+	require("Hubs", len(a.Hubs) > 0)
+	require("CryptKeys", len(a.CryptKeys) > 0)
+	require("HostKey", a.HostKey != nil)
+	require("TLS", a.TLS != nil || !a.Exposure.OwnCertificate())
 	seen := map[string]bool{}
 	for _, hub := range a.Hubs {
-		if !hubName.MatchString(hub.Name) {
+		if !userName.MatchString(hub.Name) {
 			errs = append(errs, fmt.Errorf("hub %q: want letters, digits, '.', '_' and '-'", hub.Name))
 		}
-		missing("Password of hub "+hub.Name, hub.Password == nil)
+		require("Password of hub "+hub.Name, hub.Password != nil)
 		if seen[hub.Name] {
-			errs = append(errs, fmt.Errorf("hub %s is there twice", hub.Name))
+			errs = append(errs, fmt.Errorf("hub %s is listed twice", hub.Name))
 		}
 		seen[hub.Name] = true
+	}
+	for _, fault := range a.Exposure.Validate(a.Address) {
+		errs = append(errs, fault.Below("Exposure"))
 	}
 	for _, fault := range a.CheckValues() {
 		errs = append(errs, fault)
@@ -209,7 +215,7 @@ var chartSchema = schema.Parse(charts.OutpostSchema)
 // CheckValues holds the values of the chart, with placeholders for what follows from keys, to the chart's schema; of Args it
 // needs no secrets. Faults are named by the setting that they come from: "config.hubs.a", or "values.replicas".
 func (a Args) CheckValues() []schema.Fault {
-	faults := chartSchema.Check(values(a, placeholders()))
+	faults := chartSchema.Check(a.values(placeholders()))
 	for i, fault := range faults {
 		if reaches(a.Settings.Values, fault) {
 			faults[i] = fault.Below("values")
@@ -218,7 +224,7 @@ func (a Args) CheckValues() []schema.Fault {
 	return faults
 }
 
-// reaches tells whether the place of a fault is in a document. A list is there as a whole.
+// reaches reports whether the place of a fault is in a document; a list is there as a whole.
 func reaches(document map[string]any, fault schema.Fault) bool {
 	path := fault.Path
 	if fault.Missing() && len(path) > 0 {

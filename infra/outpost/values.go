@@ -5,12 +5,13 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
-	"net"
+	"net/netip"
 	"net/url"
-	"slices"
 	"strconv"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"github.com/outposts-dev/outposts/infra/values"
 )
 
 // Settings are what an operator may choose for an outpost. The zero value is the chart's defaults. The JSON names are
@@ -71,9 +72,9 @@ func placeholders() leaves {
 }
 
 // values turns Args into the values of our chart. It is pure; only leaves may be inputs.
-func values(a Args, l leaves) map[string]any {
-	made := merge(a.defaults(), a.Settings.Values)
-	return merge(made, a.required(l))
+func (a Args) values(l leaves) map[string]any {
+	made := values.Merge(a.defaults(), a.Settings.Values)
+	return values.Merge(made, a.required(l))
 }
 
 // defaults are what Settings.Values may change.
@@ -85,15 +86,7 @@ func (a Args) defaults() map[string]any {
 			"networkPolicy": map[string]any{"hubAddresses": a.hubAddresses()},
 		},
 	}
-	image := map[string]any{}
-	for key, value := range map[string]string{
-		"repository": s.Image.Repository, "tag": s.Image.Tag, "digest": s.Image.Digest, "pullPolicy": s.Image.PullPolicy,
-	} {
-		if value != "" {
-			image[key] = value
-		}
-	}
-	if len(image) > 0 {
+	if image := values.Of(s.Image); len(image) > 0 {
 		made["image"] = image
 	}
 	if s.StartTimeout != 0 {
@@ -119,7 +112,7 @@ func (a Args) required(l leaves) map[string]any {
 		"outpostUsers":     usersSecret,
 		"hostKeySecret":    hostKeysSecret,
 		"hubSshPublicKeys": l.sshPublicKeys,
-		"config":           merge(a.config(), a.Settings.Config),
+		"config":           values.Merge(a.config(), a.Settings.Config),
 		"persistence":      a.Settings.persistence(),
 		// With a second key, rows sealed with it are sealed anew with the first.
 		"rekey": len(a.CryptKeys) > 1,
@@ -150,7 +143,7 @@ func (a Args) keysChecksum() pulumi.StringOutput {
 func (s Settings) Volume() map[string]any {
 	chart := map[string]any{"size": "1Gi", "storageClass": "", "existingClaim": "", "accessModes": []any{"ReadWriteOnce"}}
 	own, _ := s.Values["persistence"].(map[string]any)
-	return merge(merge(chart, own), s.persistence())
+	return values.Merge(values.Merge(chart, own), s.persistence())
 }
 
 // persistence makes the volume's values. The claim stays when it is no longer ours: the stack says when data may go.
@@ -201,15 +194,10 @@ func (a Args) hubAddresses() []any {
 		if err != nil {
 			continue
 		}
-		ip := net.ParseIP(at.Hostname())
-		if ip == nil {
-			continue
+		if ip, err := netip.ParseAddr(at.Hostname()); err == nil {
+			cidr := netip.PrefixFrom(ip, ip.BitLen()).String()
+			made = append(made, map[string]any{"cidr": cidr, "ports": []any{portOf(at)}})
 		}
-		bits := "/32"
-		if ip.To4() == nil {
-			bits = "/128"
-		}
-		made = append(made, map[string]any{"cidr": ip.String() + bits, "ports": []any{portOf(at)}})
 	}
 	return made
 }
@@ -235,7 +223,7 @@ func (a Args) services() map[string]any {
 			made["loadBalancerIP"] = ip
 		}
 		if len(annotations) > 0 {
-			made["annotations"] = toAny(annotations)
+			made["annotations"] = values.Strings(annotations)
 		}
 		return made
 	}
@@ -258,7 +246,7 @@ func (a Args) services() map[string]any {
 			ingress["ingressClassName"] = e.ClassName
 		}
 		if len(e.Annotations) > 0 {
-			ingress["annotations"] = toAny(e.Annotations)
+			ingress["annotations"] = values.Strings(e.Annotations)
 		}
 		if e.Encrypted() {
 			ingress["tls"] = []any{map[string]any{"hosts": []any{a.Address}, "secretName": e.TLSSecret}}
@@ -266,31 +254,3 @@ func (a Args) services() map[string]any {
 	}
 	return map[string]any{"service": api, "servicessh": ssh, "ingress": ingress}
 }
-
-func toAny(texts map[string]string) map[string]any {
-	made := map[string]any{}
-	for key, value := range texts {
-		made[key] = value
-	}
-	return made
-}
-
-// merge lays one map over another: maps are merged, everything else is replaced. Neither argument changes.
-func merge(under, over map[string]any) map[string]any {
-	made := maps.Clone(under)
-	if made == nil {
-		made = map[string]any{}
-	}
-	for _, key := range slices.Sorted(maps.Keys(over)) {
-		below, isMap := made[key].(map[string]any)
-		above, alsoMap := over[key].(map[string]any)
-		if isMap && alsoMap {
-			made[key] = merge(below, above)
-		} else {
-			made[key] = over[key]
-		}
-	}
-	return made
-}
-
-func itoa(n int) string { return strconv.Itoa(n) }

@@ -171,7 +171,8 @@ func TestNewRefuses(t *testing.T) {
 	}{
 		{"nothing", func(a *Args) { *a = Args{} }, []string{"outpost outpost: Chart is missing", "Namespace is missing", "Hubs is missing", "CryptKeys is missing", "HostKey is missing"}},
 		{"no certificate", func(a *Args) { a.TLS = nil }, []string{"outpost outpost: TLS is missing"}},
-		{"a hub twice", func(a *Args) { a.Hubs = append(a.Hubs, a.Hubs[0]) }, []string{"outpost outpost: hub jupyterhub is there twice"}},
+		{"a hub twice", func(a *Args) { a.Hubs = append(a.Hubs, a.Hubs[0]) }, []string{"outpost outpost: hub jupyterhub is listed twice"}},
+		{"exposure", func(a *Args) { a.Exposure.CA = "x" }, []string{"outpost outpost: Exposure.ca: has no effect with exposure type nodePort"}},
 		{"name of a hub", func(a *Args) { a.Hubs[0].Name = "a b" }, []string{`outpost outpost: hub "a b": want letters, digits, '.', '_' and '-'`}},
 		{"no password", func(a *Args) { a.Hubs[0].Password = nil }, []string{"outpost outpost: Password of hub jupyterhub is missing"}},
 		{"settings of the chart", func(a *Args) {
@@ -184,11 +185,11 @@ func TestNewRefuses(t *testing.T) {
 				},
 			}
 		}, []string{
-			"config.globalMaxPerUsr: there is no such key; there are: failEarly, globalMaxPerUser, hubs, spawner",
+			"config.globalMaxPerUsr: unknown key; known keys: failEarly, globalMaxPerUser, hubs, spawner",
 			"config.hubs.jupyterhub.allowedImages: got string, want array",
 			"persistence.size: does not match ",
 			"values.config.hubs.other.tunnelRestart.url is missing",
-			"values.replicas: there is no such key; there are: affinity, ",
+			"values.replicas: unknown key; known keys: affinity, ",
 			"values.service.externalTrafficPolicy: value must be one of '', 'Local', 'Cluster'",
 		}},
 	} {

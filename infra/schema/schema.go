@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -21,16 +22,24 @@ import (
 // address is what the compiler calls the schema; it is fetched from nowhere.
 const address = "schema.json"
 
-// Schema is a JSON schema. It may be used by several goroutines.
+// Schema is a JSON schema. It is safe for concurrent use.
 type Schema struct {
 	text     string
+	formats  []Format
 	compiled func() *jsonschema.Schema
 }
 
-// Parse takes the text of a schema, which the program brings along: a wrong one panics at its first use. The title of a
-// part, "a word or a list of words", says what is wanted where a pattern or a choice of forms is not met.
-func Parse(text string) *Schema {
-	s := &Schema{text: text}
+// Format is a value of the keyword "format" in a schema: what a pattern cannot say of a string.
+type Format struct {
+	Name string
+	// Validate returns what is wrong with a string, such as "is not a Fernet key". The text follows the key and ": ".
+	Validate func(text string) error
+}
+
+// Parse takes the text of a schema that is part of the program: an invalid one panics at its first use. The title of a
+// part, "a word or a list of words", says what is wanted where a type, a pattern or a choice of forms is not met.
+func Parse(text string, formats ...Format) *Schema {
+	s := &Schema{text: text, formats: formats}
 	s.compiled = sync.OnceValue(func() *jsonschema.Schema { return s.compiler().MustCompile(address) })
 	return s
 }
@@ -44,10 +53,19 @@ func (s *Schema) compiler() *jsonschema.Compiler {
 	if err := compiler.AddResource(address, document); err != nil {
 		panic(err)
 	}
+	for _, format := range s.formats {
+		compiler.AssertFormat()
+		compiler.RegisterFormat(&jsonschema.Format{Name: format.Name, Validate: func(v any) error {
+			if text, isText := v.(string); isText {
+				return format.Validate(text)
+			}
+			return nil
+		}})
+	}
 	return compiler
 }
 
-// Has tells whether the schema describes a key of the document itself.
+// Has reports whether the schema describes a key of the document itself.
 func (s *Schema) Has(key string) bool { return s.compiled().Properties[key] != nil }
 
 // Fault is one thing that is wrong with a document.
@@ -58,7 +76,7 @@ type Fault struct {
 	Text string
 }
 
-// Missing tells whether the fault is that the key is not there.
+// Missing reports whether the fault is that the key is absent.
 func (f Fault) Missing() bool { return f.Text == "" }
 
 // Error is the fault by its key: "a.b[1].c: got string, want integer".
@@ -134,9 +152,9 @@ func (w *walk) collect(e *jsonschema.ValidationError) {
 	at := e.InstanceLocation
 	switch k := e.ErrorKind.(type) {
 	case *kind.AdditionalProperties:
-		text := "there is no such key"
+		text := "unknown key"
 		if known := w.compiler.MustCompile(e.SchemaURL).Properties; len(known) > 0 {
-			text += "; there are: " + strings.Join(slices.Sorted(maps.Keys(known)), ", ")
+			text += "; known keys: " + strings.Join(slices.Sorted(maps.Keys(known)), ", ")
 		}
 		for _, name := range k.Properties {
 			w.add(slices.Concat(at, []string{name}), text)
@@ -147,22 +165,23 @@ func (w *walk) collect(e *jsonschema.ValidationError) {
 			w.add(slices.Concat(at, []string{name}), "")
 		}
 		return
-	case *kind.PropertyNames: // where it is, the validator does not keep: others write over it
-		w.add(nil, fmt.Sprintf("no key may be called %q", k.Property))
+	case *kind.PropertyNames: // without its place, which the validator does not keep
+		w.add(nil, fmt.Sprintf("%q is not an accepted name of a key", k.Property))
 		return
-	case *kind.OneOf, *kind.AnyOf: // which of the forms was meant, nobody knows
-		text := "has none of the forms that it may have"
-		if title := w.compiler.MustCompile(e.SchemaURL).Title; title != "" {
-			text = "want " + title
-		}
-		w.add(at, text)
+	case *kind.OneOf, *kind.AnyOf: // which of the forms was meant is unknown
+		w.add(at, w.wanted(e, "matches none of the accepted forms"))
 		return
-	case *kind.Pattern: // not what it is: it may be a password
-		text := "does not match " + k.Want
-		if title := w.compiler.MustCompile(e.SchemaURL).Title; title != "" {
-			text = "want " + title
-		}
-		w.add(at, text)
+	case *kind.Type:
+		w.add(at, w.wanted(e, k.LocalizedString(w.printer)))
+		return
+	case *kind.Pattern: // without the value, which may be a password
+		w.add(at, w.wanted(e, "does not match "+k.Want))
+		return
+	case *kind.Format:
+		w.add(at, k.Err.Error())
+		return
+	case *kind.UniqueItems: // without the value, likewise
+		w.add(slices.Concat(at, []string{strconv.Itoa(k.Duplicates[1])}), "is listed twice")
 		return
 	}
 	if len(e.Causes) == 0 {
@@ -171,4 +190,12 @@ func (w *walk) collect(e *jsonschema.ValidationError) {
 	for _, cause := range e.Causes {
 		w.collect(cause)
 	}
+}
+
+// wanted is what the title of the schema says is wanted; without a title, another text.
+func (w *walk) wanted(e *jsonschema.ValidationError, other string) string {
+	if title := w.compiler.MustCompile(e.SchemaURL).Title; title != "" {
+		return "want " + title
+	}
+	return other
 }

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,10 +18,17 @@ var sound = Parse(`{
     "word": {"$ref": "#/$defs/word"},
     "form": {"anyOf": [{"type": "null"}, {"type": "integer"}]},
     "names": {"type": "object", "propertyNames": {"pattern": "^[a-z]+$"}},
+    "unique": {"type": "array", "uniqueItems": true},
+    "even": {"format": "even"},
     "open": {"type": "object", "additionalProperties": false, "patternProperties": {"^a": {}}}
   },
   "$defs": {"word": {"title": "a word or a list of words", "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}}
-}`)
+}`, Format{"even", func(text string) error {
+	if len(text)%2 != 0 {
+		return fmt.Errorf("has %d letters, want an even number", len(text))
+	}
+	return nil
+}})
 
 func TestCheck(t *testing.T) {
 	for _, tt := range []struct {
@@ -31,14 +39,19 @@ func TestCheck(t *testing.T) {
 		{"sound", map[string]any{"name": "a", "word": []string{"b"}, "form": nil}, nil},
 		{"missing", map[string]any{"list": []any{map[string]any{}}}, []string{"list[0].count is missing", "name is missing"}},
 		{"unknown", map[string]any{"name": "a", "nam": 1, "open": map[string]any{"b": 1}, "names": map[string]any{"B": 1}}, []string{
-			"nam: there is no such key; there are: code, form, list, name, names, open, word",
-			`no key may be called "B"`, "open.b: there is no such key",
+			`"B" is not an accepted name of a key`,
+			"nam: unknown key; known keys: code, even, form, list, name, names, open, unique, word", "open.b: unknown key",
 		}},
 		{"wrong type", map[string]any{"name": 3, "list": []any{map[string]any{"count": 0}}}, []string{
-			"list[0].count: minimum: got 0, want 1", "name: got number, want string",
+			"list[0].count: minimum: got 0, want 1", "name: want lower-case letters",
 		}},
 		{"pattern", map[string]any{"name": "A", "code": "A secret"}, []string{"code: does not match ^[a-z]+$", "name: want lower-case letters"}},
-		{"form", map[string]any{"name": "a", "word": 1, "form": "x"}, []string{"form: has none of the forms that it may have", "word: want a word or a list of words"}},
+		{"form", map[string]any{"name": "a", "word": 1, "form": "x"}, []string{
+			"form: matches none of the accepted forms", "word: want a word or a list of words",
+		}},
+		{"format", map[string]any{"name": "a", "even": "abc"}, []string{"even: has 3 letters, want an even number"}},
+		{"format of another type", map[string]any{"name": "a", "even": 1}, nil},
+		{"listed twice", map[string]any{"name": "a", "unique": []string{"a", "b", "a"}}, []string{"unique[2]: is listed twice"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var got []string

@@ -1,0 +1,51 @@
+package credentials
+
+import (
+	"fmt"
+
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+)
+
+// StoreType is the type of the component Store.
+const StoreType = "outposts:credentials:Store"
+
+// SealsWith is the output of the components Store and Hub that names the word of the key that is to seal. That it does
+// so is said by the components that are given the key, once they run with it.
+const SealsWith = "sealsWith"
+
+// CryptKeySeeds and AuthStateKeySeeds begin the names of the bytes, after the component's name and before the word.
+const (
+	CryptKeySeeds     = "-crypt-key"
+	AuthStateKeySeeds = "-auth-state-key"
+)
+
+// StoreArgs say how often the keys of an outpost's database were made anew.
+type StoreArgs struct {
+	// CryptKey has the words of the Fernet keys: the first seals, all open.
+	CryptKey Words
+	// KeepData says that the database outlives mistakes: then its keys do too.
+	KeepData bool
+}
+
+// Store is the keys that an outpost seals its database with. All are secret.
+type Store struct {
+	pulumi.ResourceState
+
+	CryptKeys pulumi.StringArray // Fernet keys, the one that seals first
+	SealsWith string             // word of the first
+}
+
+// NewStore makes the keys of an outpost's database. They are kept as long as the database: without them it cannot be
+// opened.
+func NewStore(ctx *pulumi.Context, name string, args StoreArgs, opts ...pulumi.ResourceOption) (*Store, error) {
+	store := &Store{}
+	if err := ctx.RegisterComponentResource(StoreType, name, store, opts...); err != nil {
+		return nil, fmt.Errorf("credentials %s: %w", name, err)
+	}
+	seeds, err := makeSeeds(ctx, store, name+CryptKeySeeds, args.CryptKey, seedOptions{keep: args.KeepData})
+	if err != nil {
+		return nil, fmt.Errorf("credentials %s: %w", name, err)
+	}
+	store.CryptKeys, store.SealsWith = forms(seeds, certain(FernetKey)), seeds[0].word
+	return store, ctx.RegisterResourceOutputs(store, pulumi.Map{SealsWith: pulumi.String(store.SealsWith)})
+}

@@ -1,0 +1,57 @@
+// Package values reads and merges the values of charts.
+package values
+
+import (
+	"encoding/json"
+	"maps"
+)
+
+// Merge returns base with override laid over it: maps are merged, everything else is replaced. Neither argument changes.
+func Merge(base, override map[string]any) map[string]any {
+	merged := map[string]any{}
+	maps.Copy(merged, base)
+	for key, above := range override {
+		below, isMap := merged[key].(map[string]any)
+		if over, alsoMap := above.(map[string]any); isMap && alsoMap {
+			above = Merge(below, over)
+		}
+		merged[key] = above
+	}
+	return merged
+}
+
+// At returns what is at a path of nested maps; nil where there is nothing.
+func At(m map[string]any, path ...string) any {
+	var value any = m
+	for _, key := range path {
+		inner, ok := value.(map[string]any)
+		if !ok {
+			return nil
+		}
+		value = inner[key]
+	}
+	return value
+}
+
+// Strings returns a map of strings, such as annotations, in the form of values.
+func Strings(m map[string]string) map[string]any {
+	made := map[string]any{}
+	for key, value := range m {
+		made[key] = value
+	}
+	return made
+}
+
+// Of returns a struct as values, by its JSON tags. It is for structs of strings, numbers and booleans: anything without a
+// form in JSON panics.
+func Of(fields any) map[string]any {
+	var made map[string]any
+	text, err := json.Marshal(fields)
+	if err == nil {
+		err = json.Unmarshal(text, &made)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return made
+}

@@ -1,0 +1,53 @@
+package values
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestMerge(t *testing.T) {
+	base := map[string]any{"a": map[string]any{"b": 1, "c": []any{1, 2}}, "d": map[string]any{"e": 1}, "f": 1}
+	override := map[string]any{"a": map[string]any{"b": 2, "c": []any{3}}, "d": "text", "f": map[string]any{"g": 1}, "h": nil}
+	before := [2]map[string]any{Merge(nil, base), Merge(nil, override)}
+	want := map[string]any{
+		"a": map[string]any{"b": 2, "c": []any{3}}, "d": "text", "f": map[string]any{"g": 1}, "h": nil,
+	}
+	if diff := cmp.Diff(want, Merge(base, override)); diff != "" {
+		t.Errorf("merged (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(before, [2]map[string]any{base, override}); diff != "" {
+		t.Errorf("an argument changed (-want +got):\n%s", diff)
+	}
+}
+
+func TestAt(t *testing.T) {
+	m := map[string]any{"a": map[string]any{"b": 1}}
+	for _, tt := range []struct {
+		name string
+		path []string
+		want any
+	}{
+		{"a value", []string{"a", "b"}, 1},
+		{"no such key", []string{"a", "c"}, nil},
+		{"a map expected", []string{"a", "b", "c"}, nil},
+		{"no map at all", []string{"x", "y"}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := At(m, tt.path...); got != tt.want {
+				t.Errorf("%v, want %v", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestOf(t *testing.T) {
+	type image struct {
+		Name string `json:"name,omitempty"`
+		Tag  string `json:"tag,omitempty"`
+		Port int    `json:"port"`
+	}
+	if diff := cmp.Diff(map[string]any{"name": "a", "port": 1.0}, Of(image{Name: "a", Port: 1})); diff != "" {
+		t.Errorf("values (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/outposts-dev/outposts/infra/cluster"
+	"github.com/outposts-dev/outposts/infra/credentials"
+)
+
+// Labels by which running servers are counted: the hub's module sets systemLabel on what it makes for a server, the
+// outpost hubLabel on its pods, which is an annotation too.
+const (
+	systemLabel = "outposts.dev/system"
+	hubLabel    = "outposts.dev/hub"
+)
+
+// mayLose reports whether config lets the data of a volume go.
+func (c Config) mayLose(claim cluster.Object) bool {
+	return slices.Contains(c.AllowDataLoss, claim.String()) || c.mayLoseAll(claim.Namespace)
+}
+
+// mayLoseAll reports whether config lets everything in a namespace go. That is more than this stack has made: users' homes
+// and servers are made by the outpost, and an operator may have brought a volume of their own.
+func (c Config) mayLoseAll(namespace string) bool {
+	return slices.Contains(c.AllowDataLoss, everythingIn(namespace))
+}
+
+// everythingIn is the entry of allowDataLoss for a whole namespace.
+func everythingIn(namespace string) string { return namespace + "/*" }
+
+// mayLoseServers reports whether config lets the running servers of a system or of a hub go.
+func (c Config) mayLoseServers(name string) bool { return slices.Contains(c.AllowServerLoss, name) }
+
+// lostNamespaces finds namespaces of the stack as it is that this config does not have. It cannot look for volumes in
+// them: users' homes are not in the state.
+func (c Config) lostNamespaces(before state) []error {
+	var errs []error
+	for _, name := range before.namespaces {
+		if !slices.Contains(c.namespaces(), name) && !c.mayLoseAll(name) {
+			errs = append(errs, fmt.Errorf("namespace %s would be deleted with everything in it, including users' homes and "+
+				"running servers: nothing in this config uses it; nothing was changed. To delete it, first run `pulumi up` with %q "+
+				"in %s:allowDataLoss and without this change", name, everythingIn(name), project))
+		}
+	}
+	return errs
+}
+
+// lostVolumes finds volumes of the stack as it is that this config would delete or replace. Those of lost namespaces are
+// reported by lostNamespaces.
+func (c Config) lostVolumes(before state) []error {
+	var errs []error
+	next := map[cluster.Object]volume{}
+	for _, v := range c.volumes() {
+		next[v.Object] = v
+	}
+	for _, old := range before.volumes {
+		if c.mayLose(old.Object) || !slices.Contains(c.namespaces(), old.Namespace) {
+			continue
+		}
+		reasons := []string{"deleted: nothing in this config uses it"}
+		if v, stays := next[old.Object]; stays {
+			reasons = v.replaces(old)
+		}
+		for _, reason := range reasons {
+			errs = append(errs, fmt.Errorf("volume %s holds data and would be %s; nothing was changed. To let the data go, first "+
+				"run `pulumi up` with %q in %s:allowDataLoss and without this change", old.Object, reason, old.String(), project))
+		}
+	}
+	return errs
+}
+
+// replaces returns the reasons for which a claim would take the place of the one that there is.
+func (v volume) replaces(old volume) []string {
+	var reasons []string
+	add := func(key, wanted, has string) {
+		reasons = append(reasons, fmt.Sprintf("replaced: %s:%s asks for %s, but it has %s", project, key, wanted, has))
+	}
+	if wanted, has := className(v.storageClass), className(old.storageClass); wanted != has {
+		add(v.keys.storageClass, wanted, has)
+	}
+	if !slices.Equal(v.accessModes, old.accessModes) {
+		add(v.keys.accessModes, "access modes "+strings.Join(v.accessModes, ", "), strings.Join(old.accessModes, ", "))
+	}
+	if (len(v.selector) > 0 || len(old.selector) > 0) && !reflect.DeepEqual(v.selector, old.selector) {
+		add(v.keys.selector, "another selector", "its own")
+	}
+	if smaller(v.size, old.size) {
+		add(v.keys.size, v.size, old.size)
+	}
+	return reasons
+}
+
+// className says which storage class was asked for.
+func className(class *string) string {
+	switch {
+	case class == nil:
+		return "the cluster's default storage class"
+	case *class == "":
+		return "no storage class"
+	}
+	return "storage class " + *class
+}
+
+// smaller reports whether a size is below another one. A size that cannot be read is not.
+func smaller(size, than string) bool {
+	a, err := resource.ParseQuantity(size)
+	if err != nil {
+		return false
+	}
+	b, err := resource.ParseQuantity(than)
+	return err == nil && a.Cmp(b) < 0
+}
+
+// lostKeys finds keys that seal data, or may, and that this config does not list any more.
+func (c Config) lostKeys(before state) []error {
+	var errs []error
+	if c.Hub != nil && !c.mayLose(c.Hub.database()) {
+		errs = before.hubSealing.lost("hub.rotation.authStateKey", c.Hub.Rotation.AuthStateKey, c.Hub.database())
+	}
+	if o := c.Outpost; o != nil && !c.mayLose(o.database()) {
+		errs = append(errs, before.outpostSealing.lost("outpost.rotation.cryptKey", o.Rotation.CryptKey, o.database())...)
+	}
+	return errs
+}
+
+// lost finds what is wrong with words that replace those from before. After a run that was killed or that failed, a part
+// of the data may be sealed with the key before and another part with the new one. Then both must stay, and no other key
+// may come first until the new one has sealed everything: otherwise nobody would know which ones are needed.
+func (s sealing) lost(key string, words credentials.Words, data cluster.Object) []error {
+	words = words.OrFirst()
+	needed := s.seeds
+	if s.by != "" {
+		needed = slices.Compact([]string{s.by, s.with})
+	}
+	var errs []error
+	for _, word := range needed {
+		switch {
+		case slices.Contains(words, word):
+		case s.by == s.with:
+			errs = append(errs, fmt.Errorf("%s:%s: %q is missing: %s is sealed with it; nothing was changed. Add a new word in "+
+				"front of it, and remove it after the `pulumi up` that introduced the new one", project, key, word, data))
+		default:
+			errs = append(errs, fmt.Errorf("%s:%s: %q is missing: the `pulumi up` that introduced %q did not finish, so %s may be "+
+				"sealed with either; nothing was changed. Put it back, and remove it after a `pulumi up` that finishes",
+				project, key, word, s.with, data))
+		}
+	}
+	if s.by != "" && s.by != s.with && slices.Contains(words, s.with) && words[0] != s.with {
+		errs = append(errs, fmt.Errorf("%s:%s: %q must be first: the `pulumi up` that introduced it did not finish, so %s may be "+
+			"sealed with it in part; nothing was changed. Keep it first until a `pulumi up` finishes", project, key, s.with, data))
+	}
+	return errs
+}
+
+// lostServers finds running servers that nobody would know any more: those of systems that the hub would not have, and
+// those of hubs that the outpost would not have.
+func (c Config) lostServers(ctx context.Context, api clusterAPI, before state) []error {
+	return append(c.lostSystems(ctx, api, before), c.lostHubs(ctx, api, before)...)
+}
+
+func (c Config) lostSystems(ctx context.Context, api clusterAPI, before state) []error {
+	if c.Hub == nil {
+		return nil
+	}
+	var errs []error
+	for _, name := range before.systems {
+		stays := slices.ContainsFunc(c.Outposts, func(s SystemConfig) bool { return s.Name == name })
+		if stays || c.mayLoseServers(name) {
+			continue
+		}
+		ofSystem := systemLabel + "=" + name
+		running, err := api.CountServices(ctx, c.Hub.Namespace, ofSystem+",component=singleuser-server")
+		// Where its pods are, if it was the one in this cluster.
+		if in := before.outpost.namespace; err == nil && running == 0 && in != "" {
+			running, err = api.CountPods(ctx, in, ofSystem+","+hubLabel)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("count the servers of system %s: %w", name, err))
+		} else if running > 0 {
+			errs = append(errs, fmt.Errorf("system %s is no longer in %s:outposts, but %d of its servers are running; nothing was "+
+				"changed. Stop them, or add %q to %s:allowServerLoss", name, project, running, name, project))
+		}
+	}
+	return errs
+}
+
+// lostHubs counts the servers of all hubs at once, and only if a hub goes: a hub that is renamed is another hub, which
+// sees none of the servers of the first.
+func (c Config) lostHubs(ctx context.Context, api clusterAPI, before state) []error {
+	gone := slices.DeleteFunc(slices.Clone(before.outpost.hubs), func(name string) bool {
+		return slices.Contains(c.hubNames(), name) || c.mayLoseServers(name)
+	})
+	in := before.outpost.namespace
+	if len(gone) == 0 || c.mayLoseAll(in) {
+		return nil
+	}
+	running, err := api.CountPodsBy(ctx, in, hubLabel)
+	if err != nil {
+		return []error{fmt.Errorf("count the servers in namespace %s: %w", in, err)}
+	}
+	absent := fmt.Sprintf("it is not in %s:hubs", project)
+	if c.Hub != nil {
+		absent = fmt.Sprintf("it is neither %s:hub.name nor in %s:hubs", project, project)
+	}
+	var errs []error
+	for _, name := range gone {
+		if running[name] > 0 {
+			errs = append(errs, fmt.Errorf("hub %s may no longer use the outpost in namespace %s (%s), but %d of its servers are "+
+				"running there; nothing was changed. Stop them, or add %q to %s:allowServerLoss",
+				name, in, absent, running[name], name, project))
+		}
+	}
+	return errs
+}
+
+// hubNames are the hubs that may use the outpost of this stack. The stack's own hub is one even if the outpost goes: its
+// servers are then those of a system that goes, which lostSystems counts.
+func (c Config) hubNames() []string {
+	var names []string
+	if c.Hub != nil {
+		names = append(names, c.Hub.Name)
+	}
+	for _, h := range c.Hubs {
+		names = append(names, h.Name)
+	}
+	return names
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"github.com/outposts-dev/outposts/infra/cluster"
+	"github.com/outposts-dev/outposts/infra/hub"
+	"github.com/outposts-dev/outposts/infra/outpost"
+	"github.com/outposts-dev/outposts/infra/values"
+)
+
+// volume is a volume claim with data that must not be lost by mistake. What cannot be changed of a claim is part of it:
+// another one would take its place, and an empty volume with it.
+type volume struct {
+	cluster.Object
+	storageClass *string // as asked for; nil for the cluster's default
+	accessModes  []string
+	selector     map[string]any
+	size         string
+	keys         volumeKeys // of what config asks for
+}
+
+// volumeKeys are the keys of config that decide on a volume.
+type volumeKeys struct{ storageClass, accessModes, selector, size string }
+
+// volumes are the claims that a stack with this config has.
+func (c Config) volumes() []volume {
+	var all []volume
+	if c.Hub != nil {
+		all = append(all, c.Hub.volumes()...)
+	}
+	if c.Outpost != nil {
+		all = append(all, c.Outpost.volumes()...)
+	}
+	return all
+}
+
+// database names the hub's data, also where they are in no volume of this stack.
+func (h *HubConfig) database() cluster.Object {
+	return cluster.Object{Namespace: h.Namespace, Name: hub.DatabaseClaim}
+}
+
+// database names the outpost's data, also where they are in no volume of this stack.
+func (o *OutpostConfig) database() cluster.Object {
+	return cluster.Object{Namespace: o.Namespace, Name: outpost.DatabaseClaim}
+}
+
+func (h *HubConfig) volumes() []volume {
+	db := hub.Args{Values: h.Values}.Database()
+	if db["type"] != "sqlite-pvc" {
+		return nil
+	}
+	const pvc = "hub.values.hub.db.pvc."
+	v := volume{
+		Object: h.database(), accessModes: stringsOf(values.At(db, "pvc", "accessModes")),
+		keys: volumeKeys{pvc + "storageClassName", pvc + "accessModes", pvc + "selector", pvc + "storage"},
+	}
+	if class, is := values.At(db, "pvc", "storageClassName").(string); is {
+		v.storageClass = &class
+	}
+	v.selector, _ = values.At(db, "pvc", "selector").(map[string]any)
+	v.size, _ = values.At(db, "pvc", "storage").(string)
+	return []volume{v}
+}
+
+func (o *OutpostConfig) volumes() []volume {
+	p := o.Settings.Volume()
+	if existing, _ := p["existingClaim"].(string); p["enabled"] != true || existing != "" {
+		return nil
+	}
+	// The keys of our own win over those among the values.
+	key := func(own bool, name string) string {
+		if own || values.At(o.Values, "persistence", name) == nil {
+			return "outpost.persistence." + name
+		}
+		return "outpost.values.persistence." + name
+	}
+	v := volume{
+		Object: o.database(), accessModes: stringsOf(p["accessModes"]),
+		keys: volumeKeys{
+			storageClass: key(o.Persistence.StorageClass != "", "storageClass"),
+			accessModes:  "outpost.values.persistence.accessModes",
+			size:         key(o.Persistence.Size != "", "size"),
+		},
+	}
+	if class, _ := p["storageClass"].(string); class == "-" {
+		v.storageClass = new(string) // as the chart has it
+	} else if class != "" {
+		v.storageClass = &class
+	}
+	v.size, _ = p["size"].(string)
+	return []volume{v}
+}
+
+// stringsOf are the strings of a list.
+func stringsOf(list any) []string {
+	var all []string
+	items, _ := list.([]any)
+	for _, value := range items {
+		if text, is := value.(string); is {
+			all = append(all, text)
+		}
+	}
+	return all
+}
+
+// namespaces are those that a stack with this config makes.
+func (c Config) namespaces() []string {
+	var all []string
+	if c.Hub != nil {
+		all = append(all, c.Hub.Namespace)
+	}
+	if c.Outpost != nil {
+		all = append(all, c.Outpost.Namespace)
+	}
+	return all
+}
