@@ -6,8 +6,8 @@
 // a listener of their own.
 //
 // [New] wires everything in the order in which it depends on one another; [Server.Run] runs it and takes it down in
-// reverse. Package cmd/outpost adds the Kubernetes client, signals, the exit code, and by footprint limits on the memory
-// and processors that the process uses.
+// reverse. Package cmd/outpost adds the Kubernetes client, signals, the exit code, and by footprint limits on the
+// memory and processors that the process uses.
 //
 // [httpapi]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/httpapi
 // [outpost]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/outpost

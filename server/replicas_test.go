@@ -44,7 +44,8 @@ func replicas(t *testing.T, change func(*config.Config)) (both [2]*outpostProces
 	for i := range both {
 		cfg := settings(t)
 		cfg.Database = config.Database{
-			Type: config.PostgreSQL, Host: postgres.Host, Port: 5432, User: postgres.User, Password: outpost.Secret(storetest.Password), Name: name,
+			Type: config.PostgreSQL, Host: postgres.Host, Port: 5432, User: postgres.User,
+			Password: outpost.Secret(storetest.Password), Name: name,
 		}
 		change(&cfg)
 		both[i] = upFollower(t, cfg, spawner, Options{Lead: lead})
@@ -86,7 +87,8 @@ func TestTwoReplicasKeepTheQuotaUnderParallelStarts(t *testing.T) {
 	}
 	for _, k := range pods {
 		for i, p := range both {
-			if status, body := p.ask("GET", "/services/"+k.Name+"/"+k.StartID, "hub-a", password, ""); status != 200 || !strings.Contains(body, "null") {
+			if status, body := p.ask("GET", "/services/"+k.Name+"/"+k.StartID, "hub-a", password, ""); status != 200 ||
+				!strings.Contains(body, "null") {
 				t.Errorf("poll of %s by replica %d: %d %s", k.Name, i, status, body)
 			}
 		}
@@ -128,7 +130,8 @@ func TestStartsHoldNoConnection(t *testing.T) {
 		<-started
 	}
 	for i, p := range both {
-		if status, body := p.ask("GET", "/services/", "hub-a", password, ""); status != 200 || strings.Count(body, `"start_pending":true`) != len(bodies) {
+		if status, body := p.ask("GET", "/services/", "hub-a", password, ""); status != 200 ||
+			strings.Count(body, `"start_pending":true`) != len(bodies) {
 			t.Errorf("list of replica %d while %d servers start: %d %s", i, len(bodies), status, body)
 		}
 	}
@@ -147,7 +150,8 @@ func TestTwoReplicasRunNoStartTwice(t *testing.T) {
 		return status
 	})
 	if got[200] < 1 || got[200]+got[419] != 16 {
-		t.Errorf("statuses of one start sent 16 times: %v, want 200 for the one and 419 for the others, or 200 for those that joined it", got)
+		t.Errorf("statuses of one start sent 16 times: %v, "+
+			"want 200 for the one and 419 for the others, or 200 for those that joined it", got)
 	}
 	if n := spawner.Starts(outposttest.Key("lab")); n != 1 {
 		t.Errorf("the pod was made %d times", n)

@@ -76,11 +76,15 @@ func settings(t *testing.T) config.Config {
 	cfg.Listen, cfg.MetricsListen, cfg.SSHListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	cfg.HostKeysDir, cfg.AuthorizedKeysDir = filepath.Join(dir, "host_keys"), filepath.Join(dir, "authorized_keys")
 	cfg.UsersDir, cfg.HubCAFile = filepath.Join(dir, "users"), filepath.Join(dir, "ca.crt")
-	cfg.FlavorsPath, cfg.CreditsPath = filepath.Join(dir, "flavors", "flavors.yaml"), filepath.Join(dir, "credits", "credits.yaml")
+	cfg.FlavorsPath = filepath.Join(dir, "flavors", "flavors.yaml")
+	cfg.CreditsPath = filepath.Join(dir, "credits", "credits.yaml")
 	cfg.Database.Path = filepath.Join(dir, "outpost.sqlite")
 	cfg.CryptKeys = []outpost.Secret{cryptKey}
 	cfg.Users = []config.User{{Name: "hub-a", Password: password}, {Name: "hub-b", Password: "other"}}
-	for _, d := range []string{cfg.AuthorizedKeysDir, cfg.UsersDir, filepath.Dir(cfg.FlavorsPath), filepath.Dir(cfg.CreditsPath)} {
+	for _, d := range []string{
+		cfg.AuthorizedKeysDir, cfg.UsersDir, filepath.Dir(cfg.FlavorsPath),
+		filepath.Dir(cfg.CreditsPath),
+	} {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +134,8 @@ func upFollower(t *testing.T, cfg config.Config, spawner *outposttest.Spawner, o
 // ask sends a request as a hub and returns status and body.
 func (p *outpostProcess) ask(method, path, hub, word, body string) (int, string) {
 	p.t.Helper()
-	r, err := http.NewRequestWithContext(p.t.Context(), method, p.scheme+"://"+p.Addr().String()+path, strings.NewReader(body))
+	r, err := http.NewRequestWithContext(p.t.Context(), method, p.scheme+"://"+p.Addr().String()+path,
+		strings.NewReader(body))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -182,7 +187,8 @@ func startBody(t *testing.T, name string) string {
 	env["JUPYTERHUB_API_TOKEN"] = token
 	env["JUPYTERHUB_USER_ID"] = "42"
 	text, err := json.Marshal(map[string]any{
-		"name": name, "env": env, "misc": r.Body.Misc, "user_options": map[string]string{"system": "north", "start_id": r.StartID},
+		"name": name, "env": env, "misc": r.Body.Misc,
+		"user_options": map[string]string{"system": "north", "start_id": r.StartID},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -242,12 +248,14 @@ func sameJSON(a, b string) bool {
 func TestReadinessNamesWhatDoesNotWork(t *testing.T) {
 	p := up(t, settings(t), outposttest.NewSpawner(), Options{})
 	eventually(t, "ready", func() bool { status, _ := p.probe("/readyz"); return status == 200 })
-	if status, body := p.probe("/readyz"); status != 200 || body != "stopping: ok\ndatabase: ok\nkubernetes: ok\nservices: ok\nssh: ok\n" {
+	if status, body := p.probe("/readyz"); status != 200 ||
+		body != "stopping: ok\ndatabase: ok\nkubernetes: ok\nservices: ok\nssh: ok\n" {
 		t.Errorf("ready: %d %q", status, body)
 	}
 	p.spawner.Down(errors.New("planted-cause"))
 	status, body := p.probe("/readyz")
-	if status != 503 || !strings.Contains(body, "kubernetes: not ready\n") || !strings.Contains(body, "database: ok\n") || strings.Contains(body, "planted-cause") {
+	if status != 503 || !strings.Contains(body, "kubernetes: not ready\n") ||
+		!strings.Contains(body, "database: ok\n") || strings.Contains(body, "planted-cause") {
 		t.Errorf("without Kubernetes: %d %q, want 503 and the name of what does not work, not the cause", status, body)
 	}
 	if status, _ := p.probe("/healthz"); status != 200 {
@@ -261,7 +269,8 @@ func TestReadinessNamesWhatDoesNotWork(t *testing.T) {
 }
 
 func TestMetricsTellWhatHappened(t *testing.T) {
-	p := up(t, settings(t), outposttest.NewSpawner(), Options{InformerAge: func() time.Duration { return 3 * time.Second }})
+	p := up(t, settings(t), outposttest.NewSpawner(),
+		Options{InformerAge: func() time.Duration { return 3 * time.Second }})
 	p.spawner.OnStart = func(_ context.Context, k outpost.Key, _ func(outpost.Event)) error {
 		if k.Name == "bad" {
 			return &outpost.Error{Kind: outpost.KindFailed, Reason: "image", Message: "The image cannot be pulled."}
@@ -373,7 +382,8 @@ func TestSSHOpensOnlyWhatTheManagerPermits(t *testing.T) {
 		t.Fatalf("start: %d %s", status, body)
 	}
 	client, err := ssh.Dial("tcp", p.SSHAddr().String(), &ssh.ClientConfig{
-		User: "jhuboutpost", Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: 10 * time.Second,
+		User: "jhuboutpost", Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)},
+		HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: 10 * time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -393,16 +403,21 @@ func TestSSHOpensOnlyWhatTheManagerPermits(t *testing.T) {
 	}
 	permitted := strings.TrimPrefix(address, "http://")
 	if got := reason(permitted); got != ssh.ConnectionFailed {
-		t.Errorf("the address of its own service: reason %v, want %v: permitted, and no such name here", got, ssh.ConnectionFailed)
+		t.Errorf("the address of its own service: reason %v, want %v: permitted, and no such name here", got,
+			ssh.ConnectionFailed)
 	}
-	for _, address := range []string{p.Addr().String(), "10.0.0.1:443", outposttest.Host(outposttest.Key("other")) + ":8888"} {
+	for _, address := range []string{
+		p.Addr().String(), "10.0.0.1:443",
+		outposttest.Host(outposttest.Key("other")) + ":8888",
+	} {
 		if got := reason(address); got != ssh.Prohibited {
 			t.Errorf("%s: reason %v, want %v", address, got, ssh.Prohibited)
 		}
 	}
 	stranger, _ := sshKey(t)
 	if _, err := ssh.Dial("tcp", p.SSHAddr().String(), &ssh.ClientConfig{
-		User: "jhuboutpost", Auth: []ssh.AuthMethod{ssh.PublicKeys(stranger)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: 10 * time.Second,
+		User: "jhuboutpost", Auth: []ssh.AuthMethod{ssh.PublicKeys(stranger)},
+		HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: 10 * time.Second,
 	}); err == nil {
 		t.Error("a key that is not there was taken")
 	}
@@ -458,9 +473,11 @@ func TestChangedFlavorsAreUsedAndBrokenOnesAreNot(t *testing.T) {
 		t.Errorf("at start: %s", got)
 	}
 	m.put(map[string]string{"flavors.yaml": "flavors: {huge: {display_name: Huge}}"})
-	eventually(t, "the new flavors", func() bool { return sameJSON(flavors(), `{"huge":{"display_name":"Huge","current":0}}`) })
+	eventually(t, "the new flavors",
+		func() bool { return sameJSON(flavors(), `{"huge":{"display_name":"Huge","current":0}}`) })
 	m.put(map[string]string{"flavors.yaml": "flavors: [broken"})
-	eventually(t, "the message", func() bool { return strings.Contains(p.log.String(), "reload failed, keeping the previous version") })
+	eventually(t, "the message",
+		func() bool { return strings.Contains(p.log.String(), "reload failed, keeping the previous version") })
 	if got := flavors(); !sameJSON(got, `{"huge":{"display_name":"Huge","current":0}}`) {
 		t.Errorf("after a broken file: %s", got)
 	}
@@ -484,7 +501,8 @@ func TestChangedPasswordsAreUsed(t *testing.T) {
 		t.Errorf("a new hub: %d", got)
 	}
 	m.put(map[string]string{"usernames": "", "passwords": ""})
-	eventually(t, "the message", func() bool { return strings.Contains(p.log.String(), "reload failed, keeping the previous version") })
+	eventually(t, "the message",
+		func() bool { return strings.Contains(p.log.String(), "reload failed, keeping the previous version") })
 	if got := status("hub-a", "next"); got != 200 {
 		t.Errorf("after an empty file: %d, want the old password to work", got)
 	}
@@ -498,7 +516,8 @@ func selfSigned(t *testing.T, serial int64) (cert, key string, pool *x509.CertPo
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "outpost"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "outpost"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
@@ -523,7 +542,8 @@ func TestRenewedCertificateIsUsedWithoutARestart(t *testing.T) {
 	m.put(map[string]string{"tls.crt": cert, "tls.key": key})
 	p := up(t, cfg, outposttest.NewSpawner(), Options{})
 	serial := func() int64 {
-		conn, err := tls.Dial("tcp", p.Addr().String(), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // the serial number is looked at
+		conn, err := tls.Dial("tcp", p.Addr().String(),
+			&tls.Config{InsecureSkipVerify: true}) //nolint:gosec // the serial number is looked at
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -537,7 +557,8 @@ func TestRenewedCertificateIsUsedWithoutARestart(t *testing.T) {
 	m.put(map[string]string{"tls.crt": next, "tls.key": nextKey})
 	eventually(t, "the renewed certificate", func() bool { return serial() == 2 })
 	m.put(map[string]string{"tls.crt": next, "tls.key": key})
-	eventually(t, "the message", func() bool { return strings.Contains(p.log.String(), "reload failed, keeping the previous version") })
+	eventually(t, "the message",
+		func() bool { return strings.Contains(p.log.String(), "reload failed, keeping the previous version") })
 	if got := serial(); got != 2 {
 		t.Errorf("after a key that does not fit: certificate %d", got)
 	}
@@ -614,7 +635,8 @@ func TestDatabaseOfThePythonServerIsCarriedOn(t *testing.T) {
 		t.Errorf("list: %d, %d services of which %d run, %v", status, len(list), running, err)
 	}
 	for _, row := range rows {
-		if status, body := p.ask("DELETE", "/services/"+row.Name+"/"+row.StartID, "jupyterhub", password, ""); status != 200 && status != 404 {
+		status, body := p.ask("DELETE", "/services/"+row.Name+"/"+row.StartID, "jupyterhub", password, "")
+		if status != 200 && status != 404 {
 			t.Errorf("stop of %s: %d %s", row.Name, status, body)
 		}
 	}
@@ -654,17 +676,41 @@ func TestNewRefuses(t *testing.T) {
 		change func(*config.Config)
 		want   []string
 	}{
-		{"a malformed key", func(c *config.Config) { c.CryptKeys = []outpost.Secret{"short"} }, []string{"OUTPOST_CRYPT_KEY: "}},
-		{"a taken port", func(c *config.Config) { c.Listen = taken.Addr().String() }, []string{"OUTPOST_LISTEN: ", "address already in use"}},
-		{"a broken flavors file", func(c *config.Config) { write(t, c.FlavorsPath, "flavors: [") }, []string{"OUTPOST_FLAVORS_PATH: "}},
-		{"a broken credits file", func(c *config.Config) { write(t, c.CreditsPath, "credits: [") }, []string{"OUTPOST_CREDITS_PATH: "}},
-		{"no certificate", func(c *config.Config) { c.TLSCertFile, c.TLSKeyFile = "/nonexistent", "/nonexistent" }, []string{"OUTPOST_TLS_CERT_FILE: "}},
-		{"a CA that is none", func(c *config.Config) { write(t, c.HubCAFile, "hello") }, []string{"OUTPOST_HUB_CA_FILE: no certificate"}},
+		{
+			"a malformed key", func(c *config.Config) { c.CryptKeys = []outpost.Secret{"short"} },
+			[]string{"OUTPOST_CRYPT_KEY: "},
+		},
+		{
+			"a taken port", func(c *config.Config) { c.Listen = taken.Addr().String() },
+			[]string{"OUTPOST_LISTEN: ", "address already in use"},
+		},
+		{
+			"a broken flavors file", func(c *config.Config) { write(t, c.FlavorsPath, "flavors: [") },
+			[]string{"OUTPOST_FLAVORS_PATH: "},
+		},
+		{
+			"a broken credits file", func(c *config.Config) { write(t, c.CreditsPath, "credits: [") },
+			[]string{"OUTPOST_CREDITS_PATH: "},
+		},
+		{
+			"no certificate", func(c *config.Config) { c.TLSCertFile, c.TLSKeyFile = "/nonexistent", "/nonexistent" },
+			[]string{"OUTPOST_TLS_CERT_FILE: "},
+		},
+		{
+			"a CA that is none", func(c *config.Config) { write(t, c.HubCAFile, "hello") },
+			[]string{"OUTPOST_HUB_CA_FILE: no certificate"},
+		},
 		{"a hub's CA that is not there", func(c *config.Config) {
 			c.File.Hubs = map[string]config.Hub{"hub-a": {CallbackCAFile: "/nonexistent"}}
 		}, []string{"hubs.hub-a.callbackCaFile: "}},
-		{"no folder for the database", func(c *config.Config) { c.Database.Path = "/nonexistent/outpost.sqlite" }, []string{"/nonexistent"}},
-		{"no place for a host key", func(c *config.Config) { c.HostKeysDir = "/proc/nowhere" }, []string{"OUTPOST_HOST_KEYS_DIR: no file ssh_host_*_key in /proc/nowhere, and none can be created"}},
+		{
+			"no folder for the database", func(c *config.Config) { c.Database.Path = "/nonexistent/outpost.sqlite" },
+			[]string{"/nonexistent"},
+		},
+		{
+			"no place for a host key", func(c *config.Config) { c.HostKeysDir = "/proc/nowhere" },
+			[]string{"OUTPOST_HOST_KEYS_DIR: no file ssh_host_*_key in /proc/nowhere, and none can be created"},
+		},
 		{"keys of one hub among several", func(c *config.Config) {
 			_, line := sshKey(t)
 			write(t, filepath.Join(c.AuthorizedKeysDir, "authorized_keys"), line)
@@ -696,7 +742,10 @@ func TestCheckTellsEverythingAtOnceAndChangesNothing(t *testing.T) {
 	write(t, cfg.FlavorsPath, "flavors: [")
 	write(t, cfg.HubCAFile, "hello")
 	err := Check(cfg)
-	for _, want := range []string{"OUTPOST_CRYPT_KEY", "OUTPOST_TLS_CERT_FILE", "OUTPOST_FLAVORS_PATH", "OUTPOST_HUB_CA_FILE"} {
+	for _, want := range []string{
+		"OUTPOST_CRYPT_KEY", "OUTPOST_TLS_CERT_FILE", "OUTPOST_FLAVORS_PATH",
+		"OUTPOST_HUB_CA_FILE",
+	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want it to name %s", err, want)
 		}
@@ -756,7 +805,8 @@ func TestAPartThatFailsEndsTheProcess(t *testing.T) {
 	if err := p.listeners.api.Close(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the process ends", func() bool { return strings.Contains(p.log.String(), "a part of the outpost has failed") })
+	eventually(t, "the process ends",
+		func() bool { return strings.Contains(p.log.String(), "a part of the outpost has failed") })
 	if err := p.end(); err == nil || !strings.Contains(err.Error(), "api: ") {
 		t.Errorf("run returned %v, want it to name the part", err)
 	}

@@ -79,9 +79,10 @@ hubs:
 				"separated by semicolons, and their passwords in the same order in passwords"},
 		}},
 		{"everything wrong at once", map[string]string{
-			"OUTPOST_LISTEN": "8080", "OUTPOST_SSH_LISTEN": ":99999", "OUTPOST_TLS_CERT_FILE": "/tls.crt", "OUTPOST_BASE_PATH": "outpost/",
-			"OUTPOST_LOG_LEVEL": "loud", "OUTPOST_LOG_FORMAT": "xml", "OUTPOST_START_TIMEOUT": "soon", "OUTPOST_REKEY": "perhaps",
-			"SQL_TYPE": "mysql", "CHECK_ENDDATES": "2", "JUPYTERHUB_CLEANUP_SLEEP_TIMER": "0",
+			"OUTPOST_LISTEN": "8080", "OUTPOST_SSH_LISTEN": ":99999", "OUTPOST_TLS_CERT_FILE": "/tls.crt",
+			"OUTPOST_BASE_PATH": "outpost/", "OUTPOST_LOG_LEVEL": "loud", "OUTPOST_LOG_FORMAT": "xml",
+			"OUTPOST_START_TIMEOUT": "soon", "OUTPOST_REKEY": "perhaps", "SQL_TYPE": "mysql",
+			"CHECK_ENDDATES": "2", "JUPYTERHUB_CLEANUP_SLEEP_TIMER": "0",
 		}, config.Problems{
 			{Name: "OUTPOST_REKEY", Message: `"perhaps" is neither true nor false`},
 			{Name: "OUTPOST_START_TIMEOUT", Message: `"soon" is not a number of seconds`},
@@ -90,7 +91,10 @@ hubs:
 			{Name: "OUTPOST_LISTEN", Message: `"8080" is not an address such as :8080`},
 			{Name: "OUTPOST_SSH_LISTEN", Message: `port "99999" is not a number from 0 to 65535`},
 			{Name: "OUTPOST_TLS_KEY_FILE", Message: `is empty, but certificate and key are needed together`},
-			{Name: "OUTPOST_BASE_PATH", Message: `"outpost/" is not a path such as /outpost: it must begin with a slash and not end with one`},
+			{
+				Name:    "OUTPOST_BASE_PATH",
+				Message: `"outpost/" is not a path such as /outpost: it must begin with a slash and not end with one`,
+			},
 			{Name: "OUTPOST_LOG_FORMAT", Message: `"xml" is neither json nor text`},
 			{Name: "JUPYTERHUB_CLEANUP_SLEEP_TIMER", Message: `0s is less than a second`},
 			{Name: "SQL_TYPE", Message: `"mysql" is not one of sqlite, sqlite+pysqlite, postgresql`},
@@ -104,36 +108,62 @@ hubs:
 		{"a port in words", map[string]string{"SQL_PORT": "five"}, config.Problems{
 			{Name: "SQL_PORT", Message: `"five" is not a whole number`},
 		}},
-		{"a URL for SQLite", map[string]string{"SQL_DATABASE_URL": "postgresql://u:very-secret-word@db/d"}, config.Problems{{
-			Name: "SQL_DATABASE_URL",
-			Message: "is a URL; set the path of the SQLite file, " +
-				"or for PostgreSQL SQL_TYPE, SQL_HOST, SQL_USER, SQL_PASSWORD and SQL_DATABASE",
-		}}},
+		{
+			"a URL for SQLite",
+			map[string]string{"SQL_DATABASE_URL": "postgresql://u:very-secret-word@db/d"},
+			config.Problems{{
+				Name: "SQL_DATABASE_URL",
+				Message: "is a URL; set the path of the SQLite file, " +
+					"or for PostgreSQL SQL_TYPE, SQL_HOST, SQL_USER, SQL_PASSWORD and SQL_DATABASE",
+			}},
+		},
 		{"a relative path for SQLite", map[string]string{"SQL_DATABASE_URL": "x.db"}, config.Problems{
 			{Name: "SQL_DATABASE_URL", Message: `"x.db" is not an absolute path`},
 		}},
-		{"a hub twice and one with a colon", map[string]string{"usernames": "a;a;b:c", "passwords": "1;2;3"}, config.Problems{
-			{Name: "usernames", Message: `"a" is listed twice`},
-			{Name: "usernames", Message: `"b:c" has a colon or a control character, so it can never log in`},
-		}},
-		{"Python by its name", map[string]string{"OUTPOST_CONFIG_FILE": "/mnt/outpost_config/outpost_config.py"}, config.Problems{{
-			Name: "OUTPOST_CONFIG_FILE",
-			Message: "/mnt/outpost_config/outpost_config.py is Python code, which this server does not run; write YAML instead: " +
-				"KubeSpawner's options under spawner, what a hub may ask for under hubs, " +
-				"globalMaxPerUser for c.JupyterHubOutpost.global_max_per_user",
-		}}},
-		{"a named file that is not there", map[string]string{"OUTPOST_CONFIG_FILE": "/nonexistent/config.yaml"}, config.Problems{
-			{Name: "OUTPOST_CONFIG_FILE", Message: "open /nonexistent/config.yaml: no such file or directory"},
-		}},
+		{
+			"a hub twice and one with a colon",
+			map[string]string{"usernames": "a;a;b:c", "passwords": "1;2;3"},
+			config.Problems{
+				{Name: "usernames", Message: `"a" is listed twice`},
+				{Name: "usernames", Message: `"b:c" has a colon or a control character, so it can never log in`},
+			},
+		},
+		{
+			"Python by its name",
+			map[string]string{"OUTPOST_CONFIG_FILE": "/mnt/outpost_config/outpost_config.py"},
+			config.Problems{{
+				Name: "OUTPOST_CONFIG_FILE",
+				Message: "/mnt/outpost_config/outpost_config.py is Python code, which this server does not run; " +
+					"write YAML instead: " +
+					"KubeSpawner's options under spawner, what a hub may ask for under hubs, " +
+					"globalMaxPerUser for c.JupyterHubOutpost.global_max_per_user",
+			}},
+		},
+		{
+			"a named file that is not there",
+			map[string]string{"OUTPOST_CONFIG_FILE": "/nonexistent/config.yaml"},
+			config.Problems{
+				{Name: "OUTPOST_CONFIG_FILE", Message: "open /nonexistent/config.yaml: no such file or directory"},
+			},
+		},
 		{"a file with everything wrong", map[string]string{"OUTPOST_CONFIG_FILE": yaml}, config.Problems{
 			{Name: "config.yaml: failEarly", Message: "must be true or false, not the number 1"},
 			{Name: "config.yaml: globalMaxPerUser", Message: "must be a whole number, not a string"},
-			{Name: "config.yaml: hubs.jupyterhub.allowedImges", Message: "is not a setting; did you mean allowedImages?"},
+			{
+				Name:    "config.yaml: hubs.jupyterhub.allowedImges",
+				Message: "is not a setting; did you mean allowedImages?",
+			},
 			{Name: "config.yaml: hubs.jupyterhub.allowedOptions", Message: "must be a list of strings, not a string"},
-			{Name: "config.yaml: hubs.jupyterhub.servers.tokenFile", Message: "open /nonexistent: no such file or directory"},
+			{
+				Name:    "config.yaml: hubs.jupyterhub.servers.tokenFile",
+				Message: "open /nonexistent: no such file or directory",
+			},
 			{Name: "config.yaml: hubs.jupyterhub.spawner", Message: "must be a mapping, not a list"},
 			{Name: "config.yaml: spawnr", Message: "is not a setting; did you mean spawner?"},
-			{Name: "config.yaml: hubs.jupiterhub", Message: "no hub of this name is in usernames; did you mean jupyterhub?"},
+			{
+				Name:    "config.yaml: hubs.jupiterhub",
+				Message: "no hub of this name is in usernames; did you mean jupyterhub?",
+			},
 			{Name: "config.yaml: hubs.jupyterhub.allowedImages[0]", Message: `"[z-a]" is not a glob`},
 			{Name: "config.yaml: hubs.jupyterhub.callbackUrls[0]", Message: notPlainURL},
 			{Name: "config.yaml: hubs.jupyterhub.callbackUrls[1]", Message: notPlainURL},
@@ -178,15 +208,18 @@ hubs:
   two: null
 `)
 	got, err := config.FromEnv(environment(map[string]string{
-		"OUTPOST_CRYPT_KEY": key1 + ", " + key2 + "\n", "OUTPOST_REKEY": "true", "usernames": "one;two\n", "passwords": "p1;p2\n",
-		"OUTPOST_CONFIG_FILE": path, "OUTPOST_FLAVORS_PATH": "/f", "OUTPOST_CREDITS_PATH": "/c", "OUTPOST_LISTEN": "127.0.0.1:0",
-		"OUTPOST_TLS_CERT_FILE": "/tls.crt", "OUTPOST_TLS_KEY_FILE": "/tls.key", "OUTPOST_BASE_PATH": "/outpost",
-		"OUTPOST_METRICS_LISTEN": "", "OUTPOST_SSH_LISTEN": "", "OUTPOST_HOST_KEYS_DIR": "/h", "OUTPOST_AUTHORIZED_KEYS_DIR": "/a",
-		"OUTPOST_HUB_CA_FILE": "/ca", "OUTPOST_NAMESPACE": "ns", "OUTPOST_START_TIMEOUT": "10m", "OUTPOST_LOG_LEVEL": "DEBUG",
-		"OUTPOST_LOG_FORMAT": "text", "SQL_TYPE": "postgresql", "SQL_HOST": "db", "SQL_PORT": "5433", "SQL_USER": "u",
-		"SQL_PASSWORD": "p@/:%", "SQL_DATABASE": "d", "CHECK_ENDDATES": "no", "JUPYTERHUB_CHECK_ENDDATES_SLEEP_TIMER": "30",
-		"CHECK_SERVICES": "1", "JUPYTERHUB_CLEANUP_SLEEP_TIMER": "900", "JUPYTERHUB_CLEANUP_NAMES": "two;gone;one",
-		"JUPYTERHUB_CLEANUP_URLS": "https://two.example.org/hub/api/servers;https://gone.example.org", "JUPYTERHUB_CLEANUP_TOKENS": "t2;t;t1", "LOGGING_CONFIG_PATH": "/x",
+		"OUTPOST_CRYPT_KEY": key1 + ", " + key2 + "\n", "OUTPOST_REKEY": "true", "usernames": "one;two\n",
+		"passwords": "p1;p2\n", "OUTPOST_CONFIG_FILE": path, "OUTPOST_FLAVORS_PATH": "/f",
+		"OUTPOST_CREDITS_PATH": "/c", "OUTPOST_LISTEN": "127.0.0.1:0", "OUTPOST_TLS_CERT_FILE": "/tls.crt",
+		"OUTPOST_TLS_KEY_FILE": "/tls.key", "OUTPOST_BASE_PATH": "/outpost", "OUTPOST_METRICS_LISTEN": "",
+		"OUTPOST_SSH_LISTEN": "", "OUTPOST_HOST_KEYS_DIR": "/h", "OUTPOST_AUTHORIZED_KEYS_DIR": "/a",
+		"OUTPOST_HUB_CA_FILE": "/ca", "OUTPOST_NAMESPACE": "ns", "OUTPOST_START_TIMEOUT": "10m",
+		"OUTPOST_LOG_LEVEL": "DEBUG", "OUTPOST_LOG_FORMAT": "text", "SQL_TYPE": "postgresql", "SQL_HOST": "db",
+		"SQL_PORT": "5433", "SQL_USER": "u", "SQL_PASSWORD": "p@/:%", "SQL_DATABASE": "d",
+		"CHECK_ENDDATES": "no", "JUPYTERHUB_CHECK_ENDDATES_SLEEP_TIMER": "30", "CHECK_SERVICES": "1",
+		"JUPYTERHUB_CLEANUP_SLEEP_TIMER": "900", "JUPYTERHUB_CLEANUP_NAMES": "two;gone;one",
+		"JUPYTERHUB_CLEANUP_URLS":   "https://two.example.org/hub/api/servers;https://gone.example.org",
+		"JUPYTERHUB_CLEANUP_TOKENS": "t2;t;t1", "LOGGING_CONFIG_PATH": "/x",
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -198,7 +231,8 @@ hubs:
 		FlavorsToken:  "the-token", RecreateTunnels: true,
 	}
 	two := outpost.Hub{
-		Name: "two", SendEvents: true, Servers: &outpost.HubCall{URL: "https://two.example.org/hub/api/servers", Token: "t2"},
+		Name: "two", SendEvents: true,
+		Servers: &outpost.HubCall{URL: "https://two.example.org/hub/api/servers", Token: "t2"},
 	}
 	want := config.Config{
 		Listen: "127.0.0.1:0", TLSCertFile: "/tls.crt", TLSKeyFile: "/tls.key", BasePath: "/outpost",
@@ -210,9 +244,13 @@ hubs:
 			Type: config.PostgreSQL, Path: "/var/lib/outpost/outpost.sqlite", Host: "db", Port: 5433, User: "u",
 			Password: "p@/:%", Name: "d",
 		},
-		CheckEndDates: false, EndDatesInterval: 30 * time.Second, CheckServices: true, CleanupInterval: 15 * time.Minute,
+		CheckEndDates: false, EndDatesInterval: 30 * time.Second, CheckServices: true,
+		CleanupInterval: 15 * time.Minute,
 		File: config.File{
-			Spawner:          map[string]any{"image": "quay.io/jupyter/minimal-notebook", "cpu_limit": json.Number("1.5"), "uid": json.Number("1000")},
+			Spawner: map[string]any{
+				"image":     "quay.io/jupyter/minimal-notebook",
+				"cpu_limit": json.Number("1.5"), "uid": json.Number("1000"),
+			},
 			GlobalMaxPerUser: 5,
 			Hubs: map[string]config.Hub{
 				"one": {CallbackCAFile: "/mnt/hub_ca/one.crt", Hub: one},
@@ -220,15 +258,24 @@ hubs:
 			},
 		},
 		Warnings: []config.Problem{
-			{Name: "LOGGING_CONFIG_PATH", Message: "has no effect: logs are written to standard error; see OUTPOST_LOG_LEVEL and OUTPOST_LOG_FORMAT"},
-			{Name: "JUPYTERHUB_CLEANUP_NAMES", Message: "has 3 entries, JUPYTERHUB_CLEANUP_URLS 2, JUPYTERHUB_CLEANUP_TOKENS 3; only the first 2 are used"},
+			{
+				Name: "LOGGING_CONFIG_PATH",
+				Message: "has no effect: logs are written to standard error; " +
+					"see OUTPOST_LOG_LEVEL and OUTPOST_LOG_FORMAT",
+			},
+			{
+				Name: "JUPYTERHUB_CLEANUP_NAMES",
+				Message: "has 3 entries, JUPYTERHUB_CLEANUP_URLS 2, JUPYTERHUB_CLEANUP_TOKENS 3; " +
+					"only the first 2 are used",
+			},
 			{Name: "JUPYTERHUB_CLEANUP_NAMES", Message: `"gone" is not in usernames, so it is not asked`},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
 	}
-	if text := fmt.Sprintf("%v %+v %#v", got, got, got); strings.Contains(text, "p@/:%") || strings.Contains(text, "the-token") || strings.Contains(text, key1) {
+	if text := fmt.Sprintf("%v %+v %#v", got, got, got); strings.Contains(text, "p@/:%") ||
+		strings.Contains(text, "the-token") || strings.Contains(text, key1) {
 		t.Errorf("a printed configuration holds a secret: %s", text)
 	}
 	if got := got.HubNames(); !cmp.Equal(got, []string{"one", "two"}) {
@@ -238,7 +285,8 @@ hubs:
 	if diff := cmp.Diff([]outpost.Hub{one, two, {Name: "other", SendEvents: true}}, got.Hubs()); diff != "" {
 		t.Errorf("Hubs, the last without an entry in the file (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(map[string]outpost.Secret{"one": "p1", "two": "p2", "other": "p3"}, got.Passwords()); diff != "" {
+	if diff := cmp.Diff(map[string]outpost.Secret{"one": "p1", "two": "p2", "other": "p3"},
+		got.Passwords()); diff != "" {
 		t.Errorf("Passwords (-want +got):\n%s", diff)
 	}
 }
@@ -246,8 +294,10 @@ hubs:
 // Variables of the Python outpost that have no effect here are named once, at the start, with what replaces them.
 func TestIgnoredVariablesAreNamedOnce(t *testing.T) {
 	names := []string{
-		"GUNICORN_CONFIG_FILE", "GUNICORN_MAX_REQUESTS", "GUNICORN_MAX_REQUESTS_JITTER", "GUNICORN_PROCESSES", "GUNICORN_SSL_CRT", "GUNICORN_SSL_KEY",
-		"GUNICORN_THREADS", "GUNICORN_TIMEOUT", "JUPYTERHUB_CLEANUP_K8S_CHECK", "JUPYTERHUB_CLEANUP_NAMESPACE", "LOGGER_NAME", "LOGGING_CONFIG_PATH", "SSHD_LOG_PATH",
+		"GUNICORN_CONFIG_FILE", "GUNICORN_MAX_REQUESTS", "GUNICORN_MAX_REQUESTS_JITTER", "GUNICORN_PROCESSES",
+		"GUNICORN_SSL_CRT", "GUNICORN_SSL_KEY", "GUNICORN_THREADS", "GUNICORN_TIMEOUT",
+		"JUPYTERHUB_CLEANUP_K8S_CHECK", "JUPYTERHUB_CLEANUP_NAMESPACE", "LOGGER_NAME", "LOGGING_CONFIG_PATH",
+		"SSHD_LOG_PATH",
 	}
 	env := map[string]string{}
 	for _, name := range names {
@@ -277,8 +327,16 @@ func TestEmptyEntriesOfLoginsKeepTheirPlace(t *testing.T) {
 		warnings                   int
 	}{
 		{"all there", "a;b", "1;2", []config.User{{Name: "a", Password: "1"}, {Name: "b", Password: "2"}}, 0},
-		{"a password missing", "a;b;c", "p1;;p3", []config.User{{Name: "a", Password: "p1"}, {Name: "c", Password: "p3"}}, 1},
-		{"a name missing", "a;;c", "p1;p2;p3", []config.User{{Name: "a", Password: "p1"}, {Name: "c", Password: "p3"}}, 1},
+		{
+			"a password missing", "a;b;c", "p1;;p3",
+			[]config.User{{Name: "a", Password: "p1"}, {Name: "c", Password: "p3"}},
+			1,
+		},
+		{
+			"a name missing", "a;;c", "p1;p2;p3",
+			[]config.User{{Name: "a", Password: "p1"}, {Name: "c", Password: "p3"}},
+			1,
+		},
 		{"both missing", "a;;c", "p1;;p3", []config.User{{Name: "a", Password: "p1"}, {Name: "c", Password: "p3"}}, 0},
 		{"semicolon at the end", "a;", "p1;", []config.User{{Name: "a", Password: "p1"}}, 0},
 		{"too few passwords", "a;b", "p1", []config.User{{Name: "a", Password: "p1"}}, 1},
@@ -340,7 +398,10 @@ func TestParseFileTellsPythonFromYAML(t *testing.T) {
 	}{
 		{"options", "c.JupyterHubOutpost.spawner_class = KubeSpawner", true},
 		{"import and a function", "import os\n\ndef hook(spawner):\n    return {1: 2}\n", true},
-		{"a script inside YAML", "spawner:\n  cmd:\n  - python3\n  - -c\n  - |\n    import os\n    def f(): pass\n", false},
+		{
+			"a script inside YAML",
+			"spawner:\n  cmd:\n  - python3\n  - -c\n  - |\n    import os\n    def f(): pass\n", false,
+		},
 		{"empty", "", false},
 		{"a comment", "# c.X = 1\n", false},
 	} {
@@ -385,7 +446,8 @@ func FuzzPairUsers(f *testing.F) {
 	f.Add("a;b;c", "p1;;p3")
 	f.Add(";;", "\n")
 	f.Fuzz(func(t *testing.T, usernames, passwords string) {
-		names, words := strings.Split(strings.TrimRight(usernames, "\r\n"), ";"), strings.Split(strings.TrimRight(passwords, "\r\n"), ";")
+		names := strings.Split(strings.TrimRight(usernames, "\r\n"), ";")
+		words := strings.Split(strings.TrimRight(passwords, "\r\n"), ";")
 		users, _ := config.PairUsers(usernames, passwords)
 		for _, u := range users {
 			found := false

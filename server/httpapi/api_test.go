@@ -220,7 +220,10 @@ func operation(document *openapi3.T, path, method string) *routers.Route {
 		})
 		item := document.Paths.Value(template)
 		if regexp.MustCompile("^"+pattern+"$").MatchString(path) && item.GetOperation(method) != nil {
-			return &routers.Route{Spec: document, Path: template, PathItem: item, Method: method, Operation: item.GetOperation(method)}
+			return &routers.Route{
+				Spec: document, Path: template, PathItem: item, Method: method,
+				Operation: item.GetOperation(method),
+			}
 		}
 	}
 	return nil
@@ -249,7 +252,8 @@ func checkOpenAPI(t testing.TB, path, method string, got reply) {
 		Status:                 got.status, Header: got.header, Body: io.NopCloser(strings.NewReader(got.body)),
 		Options: &openapi3filter.Options{IncludeResponseStatus: true, MultiError: true},
 	}); err != nil {
-		t.Errorf("%s %s answers %d %s, which docs/openapi.yaml does not allow: %v", method, path, got.status, got.body, err)
+		t.Errorf("%s %s answers %d %s, which docs/openapi.yaml does not allow: %v", method, path,
+			got.status, got.body, err)
 	}
 }
 

@@ -28,8 +28,12 @@ func TestUnknownNamesAndWrongPasswordsLookTheSame(t *testing.T) {
 	password := testUsers["hub-a"].Reveal()
 	known := a.do(t, request{method: "GET", path: "/services/", header: []string{basic("hub-a", "wrong")}})
 	want(t, "wrong password", known, 401, wrongLogin)
-	for _, header := range []string{basic("hub-c", "wrong"), basic("hub-c", password), basic("hub-a", password[:len(password)-1]), basic("hub-a", password+password)} {
-		if diff := cmp.Diff(known, a.do(t, request{method: "GET", path: "/services/", header: []string{header}}), cmp.AllowUnexported(reply{})); diff != "" {
+	for _, header := range []string{
+		basic("hub-c", "wrong"), basic("hub-c", password),
+		basic("hub-a", password[:len(password)-1]), basic("hub-a", password+password),
+	} {
+		if diff := cmp.Diff(known, a.do(t, request{method: "GET", path: "/services/", header: []string{header}}),
+			cmp.AllowUnexported(reply{})); diff != "" {
 			t.Errorf("(-known +this)\n%s", diff)
 		}
 	}
@@ -55,7 +59,11 @@ func TestLoginsAreRefused(t *testing.T) {
 		{"scheme alone", []string{"Authorization: Basic"}, notAuthenticated},
 		{"scheme and a blank", []string{"Authorization: Basic "}, notAuthenticated},
 		{"bad Base64", []string{"Authorization: Basic %%%"}, notAuthenticated},
-		{"Base64 without padding", []string{"Authorization: Basic " + strings.TrimRight(encoded("hub-a:x"), "=")}, notAuthenticated},
+		{
+			"Base64 without padding",
+			[]string{"Authorization: Basic " + strings.TrimRight(encoded("hub-a:x"), "=")},
+			notAuthenticated,
+		},
 		{"no colon", []string{"Authorization: Basic " + encoded("hub-a")}, notAuthenticated},
 		{"not ASCII", []string{"Authorization: Basic " + encoded("hub-ä:"+password)}, notAuthenticated},
 		{"two headers", []string{basic("hub-a", password), basic("hub-b", "passwd2")}, notAuthenticated},
@@ -109,7 +117,8 @@ func TestLoginsAreTaken(t *testing.T) {
 	} {
 		f := &fake{}
 		a := newAPI(t, f, Options{})
-		want(t, header, a.do(t, request{method: "GET", path: "/services/lab/1", header: []string{header}}), 200, `{"status":null,"logs":[]}`)
+		want(t, header, a.do(t, request{method: "GET", path: "/services/lab/1", header: []string{header}}), 200,
+			`{"status":null,"logs":[]}`)
 		if f.polls[0].Hub != "hub-a" {
 			t.Errorf("%s: polled as %q", header, f.polls[0].Hub)
 		}
@@ -236,16 +245,21 @@ func TestRefusedLoginsAreLoggedWithoutWhatWasTyped(t *testing.T) {
 	a.do(t, request{method: "GET", path: "/services/", header: []string{basic("planted-name", "planted-password")}})
 	a.do(t, request{method: "GET", path: "/services/", user: "hub-a"})
 	log := a.log.String()
-	if strings.Contains(log, "planted") || strings.Contains(log, encoded("hub-a")[:6]) || strings.Contains(log, testUsers["hub-a"].Reveal()) {
+	if strings.Contains(log, "planted") || strings.Contains(log, encoded("hub-a")[:6]) ||
+		strings.Contains(log, testUsers["hub-a"].Reveal()) {
 		t.Errorf("the log holds what was typed:\n%s", log)
 	}
-	if strings.Count(log, `msg="login refused" remote=127.0.0.1 hub=hub-a`) != 1 || strings.Count(log, "login refused") != 2 {
+	if strings.Count(log, `msg="login refused" remote=127.0.0.1 hub=hub-a`) != 1 ||
+		strings.Count(log, "login refused") != 2 {
 		t.Errorf("log:\n%s", log)
 	}
 }
 
 func FuzzBasic(f *testing.F) {
-	for _, seed := range []string{"", "Basic", "Basic ", "basic aHViLWE6eA==", "BASIC  aHViLWE6eA== ", "Basic OjA=", "Basic %%%", "Bearer x", "Basic aHViLcOkOng="} {
+	for _, seed := range []string{
+		"", "Basic", "Basic ", "basic aHViLWE6eA==", "BASIC  aHViLWE6eA== ", "Basic OjA=",
+		"Basic %%%", "Bearer x", "Basic aHViLcOkOng=",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
@@ -257,7 +271,8 @@ func FuzzBasic(f *testing.F) {
 		// Whatever is taken must be what a client could have sent for it.
 		scheme, rest, _ := strings.Cut(value, " ")
 		sent, err := base64.StdEncoding.DecodeString(strings.Trim(rest, " "))
-		if err != nil || !strings.EqualFold(scheme, "basic") || string(sent) != string(name)+":"+string(password) || strings.Contains(string(name), ":") {
+		if err != nil || !strings.EqualFold(scheme, "basic") || string(sent) != string(name)+":"+string(password) ||
+			strings.Contains(string(name), ":") {
 			t.Errorf("%q gives %q and %q", value, name, password)
 		}
 	})

@@ -32,8 +32,8 @@ import (
 // benchServices is how many services there are while polls are measured.
 const benchServices = 1000
 
-// BenchmarkPoll polls the services of one hub in turn over real HTTP with Basic auth, from a process of its own, so that the
-// CPU time of this one is the server's. "plain" is the least that gorilla/mux and the same login cost.
+// BenchmarkPoll polls the services of one hub in turn over real HTTP with Basic auth, from a process of its own, so
+// that the CPU time of this one is the server's. "plain" is the least that gorilla/mux and the same login cost.
 func BenchmarkPoll(b *testing.B) {
 	w := outposttest.NewWorld(b, outpost.Options{}).Up(b)
 	for i := range benchServices {
@@ -235,7 +235,8 @@ func pollInTurn(l loadTest, next *atomic.Int64) ([]time.Duration, error) {
 			time.Sleep(time.Until(start.Add(time.Duration(i) * time.Second / time.Duration(l.PerSecond))))
 		}
 		sent.Reset()
-		fmt.Fprintf(&sent, "GET /services/lab-%d/0f3c HTTP/1.1\r\nHost: outpost.outpost.svc:8080\r\nAccept: application/json\r\n"+
+		fmt.Fprintf(&sent, "GET /services/lab-%d/0f3c HTTP/1.1\r\nHost: outpost.outpost.svc:8080\r\n"+
+			"Accept: application/json\r\n"+
 			"Content-Type: application/json\r\nUser-Agent: Tornado/6.5.5\r\n%s\r\n\r\n", i%benchServices, login)
 		begin := time.Now()
 		if _, err := conn.Write(sent.Bytes()); err != nil {

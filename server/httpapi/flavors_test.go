@@ -23,11 +23,15 @@ func TestFlavorAndCreditRoutes(t *testing.T) {
 		r.user = "hub-a"
 		want(t, r.path+" without flavors", a.do(t, r), 200, `{}`)
 	}
-	f.flavors = map[string]flavor.Flavor{"tiny": {"max": 5, "display_name": "Tiny & <ä>", "runtime": map[string]any{"hours": 2}, "own": []any{nil}, "current": 3}}
+	f.flavors = map[string]flavor.Flavor{"tiny": {
+		"max": 5, "display_name": "Tiny & <ä>",
+		"runtime": map[string]any{"hours": 2}, "own": []any{nil}, "current": 3,
+	}}
 	for _, r := range routes {
 		r.user = "hub-a"
 		r.header = []string{"Content-Type: text/plain"} // is not looked at
-		want(t, r.path, a.do(t, r), 200, `{"tiny":{"current":3,"display_name":"Tiny & <ä>","max":5,"own":[null],"runtime":{"hours":2}}}`)
+		want(t, r.path, a.do(t, r), 200,
+			`{"tiny":{"current":3,"display_name":"Tiny & <ä>","max":5,"own":[null],"runtime":{"hours":2}}}`)
 	}
 	asked := []any{map[string]any{"name": "maria", "groups": []any{"staff"}, "n": 1.0}, nil}
 	if diff := cmp.Diff(append(asked, asked...), f.asked); diff != "" {
@@ -52,5 +56,6 @@ func TestUserRoutesRefuseWhatIsNoJSON(t *testing.T) {
 // A flavors file in YAML can hold a number that JSON cannot.
 func TestAFlavorWithoutAJSONFormIsAnInternalError(t *testing.T) {
 	a := newAPI(t, &fake{flavors: map[string]flavor.Flavor{"tiny": {"weight": math.Inf(1), "current": 0}}}, Options{})
-	want(t, "flavors", a.do(t, request{method: "GET", path: "/flavors/", user: "hub-a"}), 419, failureBody("InternalError", internalSentence))
+	want(t, "flavors", a.do(t, request{method: "GET", path: "/flavors/", user: "hub-a"}), 419,
+		failureBody("InternalError", internalSentence))
 }

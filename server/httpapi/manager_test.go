@@ -59,7 +59,10 @@ func (w *world) startAs(t *testing.T, hub, name, id, fields string, header ...st
 			parts = append(parts, part)
 		}
 	}
-	return w.do(t, request{method: "POST", path: w.base + "/services", user: hub, header: header, body: "{" + strings.Join(parts, ",") + "}"})
+	return w.do(t, request{
+		method: "POST", path: w.base + "/services", user: hub, header: header,
+		body: "{" + strings.Join(parts, ",") + "}",
+	})
 }
 
 func (w *world) get(t *testing.T, hub, path string) reply {
@@ -95,7 +98,8 @@ func TestFlavorsOfAHub(t *testing.T) {
 		t.Fatalf("%d", redirected.status)
 	}
 	want(t, "hub-a", w.get(t, "hub-a", redirected.header.Get("Location")), 200,
-		`{"typea":{"current":0,"display_name":"A","max":5,"weight":10},"typeb":{"current":0,"display_name":"B","max":5,"weight":9}}`)
+		`{"typea":{"current":0,"display_name":"A","max":5,"weight":10},`+
+			`"typeb":{"current":0,"display_name":"B","max":5,"weight":9}}`)
 	want(t, "hub-b", w.get(t, "hub-b", "/flavors/"), 200, `{}`)
 }
 
@@ -113,7 +117,8 @@ func TestStartWithoutFlavorsFile(t *testing.T) {
 func TestUnknownFlavorIsRefused(t *testing.T) {
 	w := newWorld(t, outpost.Options{Flavors: parsedFlavors(t, twoFlavors)}, Options{})
 	want(t, "start", w.start(t, "lab", "1", `"flavor":"typec"`), 419,
-		failureBody("Exception", "lab - Start with flavor typec not allowed. Allowed values for user: ['typea', 'typeb']"))
+		failureBody("Exception",
+			"lab - Start with flavor typec not allowed. Allowed values for user: ['typea', 'typeb']"))
 	want(t, "no row is left", w.get(t, "hub-a", "/services/"), 200, `[]`)
 }
 
@@ -126,11 +131,14 @@ func TestStartWithAFlavor(t *testing.T) {
 }
 
 func TestMiscReachesTheSpawner(t *testing.T) {
-	w := newWorld(t, outpost.Options{Hubs: []outpost.Hub{{Name: "hub-a", AllowedOptions: []string{"cmd", "args"}}}}, Options{})
+	hub := outpost.Hub{Name: "hub-a", AllowedOptions: []string{"cmd", "args"}}
+	w := newWorld(t, outpost.Options{Hubs: []outpost.Hub{hub}}, Options{})
 	var misc map[string]json.RawMessage
 	w.Spawner.OnPlan = func(r outpost.StartRequest, _ flavor.Flavor) error { misc = r.Body.Misc; return nil }
-	want(t, "start", w.start(t, "lab", "1", `"misc":{"cmd":"sleep","args":"5"}`), 200, started(keyFor("hub-a", "lab", "1")))
-	if diff := cmp.Diff(map[string]json.RawMessage{"cmd": json.RawMessage(`"sleep"`), "args": json.RawMessage(`"5"`)}, misc); diff != "" {
+	want(t, "start", w.start(t, "lab", "1", `"misc":{"cmd":"sleep","args":"5"}`), 200,
+		started(keyFor("hub-a", "lab", "1")))
+	wanted := map[string]json.RawMessage{"cmd": json.RawMessage(`"sleep"`), "args": json.RawMessage(`"5"`)}
+	if diff := cmp.Diff(wanted, misc); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	want(t, "poll", w.get(t, "hub-a", "/services/lab/1"), 200, stillRunning)
@@ -211,7 +219,8 @@ func TestAPollChangesLastUpdate(t *testing.T) {
 	c.add(time.Minute)
 	w.get(t, "hub-a", "/services/lab/1")
 	after := w.list(t, "hub-a")[0]
-	if before["last_update"] != "2026-05-04T09:12:33.000000Z" || after["last_update"] != "2026-05-04T09:13:33.000000Z" || after["start_date"] != before["start_date"] {
+	if before["last_update"] != "2026-05-04T09:12:33.000000Z" ||
+		after["last_update"] != "2026-05-04T09:13:33.000000Z" || after["start_date"] != before["start_date"] {
 		t.Errorf("before %v\nafter %v", before, after)
 	}
 }
@@ -223,7 +232,8 @@ func TestCertificatesAreNotStored(t *testing.T) {
 		certs, bundles = r.Certs, r.TrustBundles
 		return nil
 	}
-	want(t, "start", w.start(t, "lab", "1", `"certs":{"keyfile":"planted-key"},"internal_trust_bundles":{"hub-ca":"planted-ca"},"env":{"A":"b"}`),
+	want(t, "start", w.start(t, "lab", "1",
+		`"certs":{"keyfile":"planted-key"},"internal_trust_bundles":{"hub-ca":"planted-ca"},"env":{"A":"b"}`),
 		200, started(keyFor("hub-a", "lab", "1")))
 	if certs["keyfile"] != "planted-key" || bundles["hub-ca"] != "planted-ca" {
 		t.Errorf("the spawner has %v and %v", certs, bundles)
@@ -251,7 +261,8 @@ func TestTwoHubsMayRunTheSameName(t *testing.T) {
 	for _, hub := range []string{"hub-a", "hub-b"} {
 		want(t, hub, w.startAs(t, hub, "lab", "1", ""), 200, started(keyFor(hub, "lab", "1")))
 	}
-	if diff := cmp.Diff([]outpost.Key{keyFor("hub-a", "lab", "1"), keyFor("hub-b", "lab", "1")}, w.Spawner.Pods()); diff != "" {
+	pods := []outpost.Key{keyFor("hub-a", "lab", "1"), keyFor("hub-b", "lab", "1")}
+	if diff := cmp.Diff(pods, w.Spawner.Pods()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	want(t, "stop", w.remove(t, "hub-a", "/services/lab/1"), 200, `{"logs":[]}`)
@@ -261,8 +272,10 @@ func TestTwoHubsMayRunTheSameName(t *testing.T) {
 // A list says what a hub may set (protocol 2.5). What it may not is refused by name, where the Python outpost, which
 // asks a hook, silently leaves it out.
 func TestAHubSetsOnlyTheOptionsAllowedForIt(t *testing.T) {
-	w := newWorld(t, outpost.Options{Hubs: []outpost.Hub{{Name: "hub-a", AllowedOptions: []string{"image"}}, {Name: "hub-b"}}}, Options{})
-	want(t, "18: allowed", w.start(t, "lab", "1", `"misc":{"image":"jupyter/base"}`), 200, started(keyFor("hub-a", "lab", "1")))
+	hubs := []outpost.Hub{{Name: "hub-a", AllowedOptions: []string{"image"}}, {Name: "hub-b"}}
+	w := newWorld(t, outpost.Options{Hubs: hubs}, Options{})
+	want(t, "an allowed option", w.start(t, "lab", "1", `"misc":{"image":"jupyter/base"}`), 200,
+		started(keyFor("hub-a", "lab", "1")))
 	want(t, "19: refused", w.startAs(t, "hub-b", "lab", "1", `"misc":{"cmd":"planted","image":"x"}`), 419,
 		failureBody("Exception", "lab - The hub hub-b may not set these options in misc: cmd, image"))
 	want(t, "20: without misc", w.startAs(t, "hub-b", "lab", "1", ""), 200, started(keyFor("hub-b", "lab", "1")))
@@ -276,7 +289,10 @@ func TestAuthStateReachesTheStart(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"access_token": "secret"}, state); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	poll := w.do(t, request{method: "GET", path: "/services/lab/1", user: "hub-a", header: []string{"Auth-State-access_token: secret"}})
+	poll := w.do(t, request{
+		method: "GET", path: "/services/lab/1", user: "hub-a",
+		header: []string{"Auth-State-access_token: secret"},
+	})
 	want(t, "poll", poll, 200, stillRunning)
 	want(t, "stop", w.remove(t, "hub-a", "/services/lab/1", "Auth-State-access_token: secret"), 200, `{"logs":[]}`)
 	want(t, "poll", w.get(t, "hub-a", "/services/lab/1"), 404, itemNotFound)
@@ -331,7 +347,8 @@ func TestMaxPerUserOfAFlavor(t *testing.T) {
 	want(t, "first", w.start(t, "lab", "1", fields), 200, started(keyFor("hub-a", "lab", "1")))
 	want(t, "second", w.start(t, "lab", "2", fields), 419,
 		failureBody("Exception", "lab - Start with flavor typea not allowed. Each user may only start 1 of typea"))
-	want(t, "another user", w.start(t, "lab", "3", `"flavor":"typea","env":{"JUPYTERHUB_USER_ID":18}`), 200, started(keyFor("hub-a", "lab", "3")))
+	want(t, "another user", w.start(t, "lab", "3", `"flavor":"typea","env":{"JUPYTERHUB_USER_ID":18}`), 200,
+		started(keyFor("hub-a", "lab", "3")))
 }
 
 // See protocol 2.10.
@@ -371,7 +388,8 @@ func TestPollReturnsLogsAndExitCode(t *testing.T) {
 	k := keyFor("hub-a", "lab", "1")
 	want(t, "start", w.start(t, "lab", "1", ""), 200, started(k))
 	w.Spawner.Log(k, "Hello World")
-	want(t, "while it runs", w.get(t, "hub-a", "/services/lab/1?collect_logs=true"), 200, `{"status":null,"logs":["Hello World"]}`)
+	want(t, "while it runs", w.get(t, "hub-a", "/services/lab/1?collect_logs=true"), 200,
+		`{"status":null,"logs":["Hello World"]}`)
 	w.Spawner.End(k, 0, "")
 	want(t, "ended", w.get(t, "hub-a", "/services/lab/1?collect_logs=true"), 200, `{"status":0,"logs":["Hello World"]}`)
 }
@@ -494,7 +512,8 @@ func TestADuplicateStartIsRefused(t *testing.T) {
 	w := newWorld(t, outpost.Options{}, Options{})
 	k := keyFor("hub-a", "lab", "1")
 	want(t, "first", w.start(t, "lab", "1", ""), 200, started(k))
-	if got := w.start(t, "lab", "1", ""); got.status != 419 || !strings.HasPrefix(got.body, `{"module":"","class":"Conflict",`) {
+	if got := w.start(t, "lab", "1", ""); got.status != 419 ||
+		!strings.HasPrefix(got.body, `{"module":"","class":"Conflict",`) {
 		t.Errorf("second: %d %s", got.status, got.body)
 	}
 	want(t, "poll", w.get(t, "hub-a", "/services/lab/1"), 200, stillRunning)
@@ -564,8 +583,9 @@ func TestADatabaseThatIsAwayIsNotA404(t *testing.T) {
 	w.Store.Fail(func(string) error { return errors.New("planted: connection refused") })
 	want(t, "poll of a known one", w.get(t, "hub-a", "/services/lab/1"), 200, stillRunning)
 	for what, got := range map[string]reply{
-		"poll of an unknown one": w.get(t, "hub-a", "/services/other/1"), "stop of an unknown one": w.remove(t, "hub-a", "/services/other/1"),
-		"list": w.get(t, "hub-a", "/services/"),
+		"poll of an unknown one": w.get(t, "hub-a", "/services/other/1"),
+		"stop of an unknown one": w.remove(t, "hub-a", "/services/other/1"),
+		"list":                   w.get(t, "hub-a", "/services/"),
 	} {
 		if got.status != 503 || strings.Contains(got.body, "planted") {
 			t.Errorf("%s: %d %s", what, got.status, got.body)

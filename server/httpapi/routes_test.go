@@ -12,7 +12,11 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-const notFound, wrongMethod, itemNotFound = `{"detail":"Not Found"}`, `{"detail":"Method Not Allowed"}`, `{"detail":"Item not found"}`
+const (
+	notFound     = `{"detail":"Not Found"}`
+	wrongMethod  = `{"detail":"Method Not Allowed"}`
+	itemNotFound = `{"detail":"Item not found"}`
+)
 
 // Which paths and methods exist is decided without a login (protocol 1.2, 1.3).
 func TestPathsAndMethodsAreJudgedBeforeTheLogin(t *testing.T) {
@@ -57,13 +61,15 @@ func TestPathsAndMethodsAreJudgedBeforeTheLogin(t *testing.T) {
 	for _, test := range tests {
 		// "/services/../ping" has the shape of a poll and must not be cleaned into another path.
 		if test.path == "/services/../ping" {
-			want(t, test.path, a.send(t, request{method: test.method, path: test.path}), 401, `{"detail":"Not authenticated"}`)
+			want(t, test.path, a.send(t, request{method: test.method, path: test.path}), 401,
+				`{"detail":"Not authenticated"}`)
 			continue
 		}
 		got := a.do(t, request{method: test.method, path: test.path})
 		want(t, test.method+" "+test.path, got, test.status, test.body)
 		if test.header != "" && got.header.Get(test.header) != test.text {
-			t.Errorf("%s %s: %s is %q, want %q", test.method, test.path, test.header, got.header.Get(test.header), test.text)
+			t.Errorf("%s %s: %s is %q, want %q", test.method, test.path, test.header,
+				got.header.Get(test.header), test.text)
 		}
 	}
 }
@@ -111,7 +117,8 @@ func TestTheDocumentDescribesEveryRoute(t *testing.T) {
 func TestPingNeedsNoLogin(t *testing.T) {
 	a := newAPI(t, &fake{}, Options{})
 	want(t, "ping", a.do(t, request{method: "GET", path: "/ping"}), 200, `{"ping":"pong!"}`)
-	want(t, "ping", a.do(t, request{method: "GET", path: "/ping?x=1", header: []string{basic("hub-a", "wrong")}}), 200, `{"ping":"pong!"}`)
+	want(t, "ping", a.do(t, request{method: "GET", path: "/ping?x=1", header: []string{basic("hub-a", "wrong")}}), 200,
+		`{"ping":"pong!"}`)
 }
 
 // Names come as they were sent; an empty one is the default server's (protocol 1.3).
@@ -153,7 +160,8 @@ func TestAnEmptyStartIDNeverMatches(t *testing.T) {
 	for _, path := range []string{"/services/lab/", "/services//", "/services/lab/?collect_logs=true"} {
 		for _, method := range []string{"GET", "DELETE"} {
 			want(t, method+" "+path, a.do(t, request{method: method, path: path, user: "hub-a"}), 404, itemNotFound)
-			want(t, method+" "+path, a.do(t, request{method: method, path: path}), 401, `{"detail":"Not authenticated"}`)
+			want(t, method+" "+path, a.do(t, request{method: method, path: path}), 401,
+				`{"detail":"Not authenticated"}`)
 		}
 	}
 	if len(f.polls) > 0 {
@@ -169,7 +177,8 @@ func TestBasePath(t *testing.T) {
 		for _, prefix := range []string{"", base} {
 			want(t, "ping", a.do(t, request{method: "GET", path: prefix + "/ping"}), 200, `{"ping":"pong!"}`)
 			want(t, "list", a.do(t, request{method: "GET", path: prefix + "/services/", user: "hub-a"}), 200, `[]`)
-			want(t, "poll", a.do(t, request{method: "GET", path: prefix + "/services//1", user: "hub-a"}), 200, `{"status":null,"logs":[]}`)
+			want(t, "poll", a.do(t, request{method: "GET", path: prefix + "/services//1", user: "hub-a"}), 200,
+				`{"status":null,"logs":[]}`)
 			want(t, "start", a.do(t, request{
 				method: "POST", path: prefix + "/services", user: "hub-a",
 				header: []string{"execution-type: async"}, body: `{"name":""}`,
@@ -206,7 +215,9 @@ func TestNoAnswerHasCORSHeaders(t *testing.T) {
 	a := newAPI(t, &fake{}, Options{})
 	origin := []string{"Origin: https://evil.example.org", "Access-Control-Request-Method: POST", "Cookie: a=b"}
 	for _, r := range []request{
-		{method: "OPTIONS", path: "/services"}, {method: "GET", path: "/ping"}, {method: "GET", path: "/services/", user: "hub-a"},
+		{method: "OPTIONS", path: "/services"},
+		{method: "GET", path: "/ping"},
+		{method: "GET", path: "/services/", user: "hub-a"},
 	} {
 		r.header = origin
 		got := a.do(t, r) // do refuses the headers

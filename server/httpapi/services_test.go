@@ -25,7 +25,8 @@ import (
 // sentByClient is a request as the hub's client sends it (protocol 1.6).
 const sentByClient = `{
   "name": "lab-one",
-  "env": {"JUPYTERHUB_API_TOKEN": "5d0c", "JUPYTERHUB_HOST": "", "JUPYTERHUB_USER": "zo\u00eb", "JUPYTERHUB_USER_ID": "42",
+  "env": {"JUPYTERHUB_API_TOKEN": "5d0c", "JUPYTERHUB_HOST": "", "JUPYTERHUB_USER": "zo\u00eb",
+    "JUPYTERHUB_USER_ID": "42",
     "JUPYTERHUB_OAUTH_SCOPES": "[\"access:servers!server=maria/lab-one\"]", "A": true, "B": null, "C": 1.50, "D": 17},
   "user_options": {"flavor": "tiny", "system": ["north"], "start_id": "0f3c9a"},
   "misc": {"port": 41234, "internal_ssl": false, "extra_labels": {"team": "blue"}},
@@ -39,7 +40,8 @@ func TestStartDecodesWhatTheClientSends(t *testing.T) {
 	a := newAPI(t, f, Options{})
 	for _, path := range []string{"/services", "/services/"} {
 		got := a.do(t, request{method: "POST", path: path, body: sentByClient, user: "hub-a", header: []string{
-			"Content-Type: application/json", "Auth-State-access_token: secret", "auth-state-ID: a", "AUTH-STATE-id: b", "auth-state-: x", "X-Auth-State-z: y",
+			"Content-Type: application/json", "Auth-State-access_token: secret", "auth-state-ID: a", "AUTH-STATE-id: b",
+			"auth-state-: x", "X-Auth-State-z: y",
 		}})
 		want(t, "start", got, 200, `{"service":"http://jupyter-maria.outpost.svc.cluster.local:41234"}`)
 	}
@@ -47,12 +49,18 @@ func TestStartDecodesWhatTheClientSends(t *testing.T) {
 		Key: outpost.Key{Hub: "hub-a", Name: "lab-one", StartID: "0f3c9a"}, UserID: 42, Flavor: "tiny",
 		Body: outpost.Body{
 			Env: map[string]string{
-				"JUPYTERHUB_API_TOKEN": "5d0c", "JUPYTERHUB_HOST": "", "JUPYTERHUB_USER": "zoë", "JUPYTERHUB_USER_ID": "42",
-				"JUPYTERHUB_OAUTH_SCOPES": `["access:servers!server=maria/lab-one"]`, "A": "True", "B": "None", "C": "1.5", "D": "17",
+				"JUPYTERHUB_API_TOKEN": "5d0c", "JUPYTERHUB_HOST": "", "JUPYTERHUB_USER": "zoë",
+				"JUPYTERHUB_USER_ID":      "42",
+				"JUPYTERHUB_OAUTH_SCOPES": `["access:servers!server=maria/lab-one"]`, "A": "True", "B": "None",
+				"C": "1.5", "D": "17",
 			},
-			UserOptions: map[string]json.RawMessage{"flavor": json.RawMessage(`"tiny"`), "system": json.RawMessage(`["north"]`)},
+			UserOptions: map[string]json.RawMessage{
+				"flavor": json.RawMessage(`"tiny"`),
+				"system": json.RawMessage(`["north"]`),
+			},
 			Misc: map[string]json.RawMessage{
-				"port": json.RawMessage("41234"), "internal_ssl": json.RawMessage("false"), "extra_labels": json.RawMessage(`{"team": "blue"}`),
+				"port": json.RawMessage("41234"), "internal_ssl": json.RawMessage("false"),
+				"extra_labels": json.RawMessage(`{"team": "blue"}`),
 			},
 		},
 		Certs:          map[string]string{"keyfile": "KEY", "certfile": "CERT", "cafile": "CA"},
@@ -81,10 +89,13 @@ func TestStartFillsInWhatIsMissing(t *testing.T) {
 			r.Flavor = "tiny"
 			r.Body.UserOptions["flavor"] = json.RawMessage(`"tiny"`)
 		}},
-		{"an empty flavor option", `{"name":"","flavor":"big","user_options":{"flavor":""}}`, func(r *outpost.StartRequest) {
-			r.Flavor = "big"
-			r.Body.UserOptions["flavor"] = json.RawMessage(`""`)
-		}},
+		{
+			"an empty flavor option", `{"name":"","flavor":"big","user_options":{"flavor":""}}`,
+			func(r *outpost.StartRequest) {
+				r.Flavor = "big"
+				r.Body.UserOptions["flavor"] = json.RawMessage(`""`)
+			},
+		},
 		{"no flavor option", `{"name":"","flavor":null,"user_options":{"flavor":null}}`, func(r *outpost.StartRequest) {
 			r.Body.UserOptions["flavor"] = json.RawMessage(`null`)
 		}},
@@ -92,17 +103,22 @@ func TestStartFillsInWhatIsMissing(t *testing.T) {
 			r.UserID = 17
 			r.Body.Env["JUPYTERHUB_USER_ID"] = "17"
 		}},
-		{"columns that hubs do not set", `{"name":"","end_date":"2020","state_stored":true,"start_pending":false,"stop_pending":true,"state":{"pod_name":"x"},
-			"start_id":"9","jupyterhub_user_id":7,"start_response":"x","Name":"y","ENV":{"A":"b"}}`, func(*outpost.StartRequest) {}},
+		{"columns that hubs do not set", `{"name":"","end_date":"2020","state_stored":true,"start_pending":false,
+			"stop_pending":true,"state":{"pod_name":"x"},"start_id":"9","jupyterhub_user_id":7,"start_response":"x",
+			"Name":"y","ENV":{"A":"b"}}`, func(*outpost.StartRequest) {}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			f := &fake{address: "http://p:1"}
 			a := newAPI(t, f, Options{})
-			want(t, test.body, a.do(t, request{method: "POST", path: "/services", body: test.body, user: "hub-a"}), 200, `{"service":"http://p:1"}`)
+			want(t, test.body, a.do(t, request{method: "POST", path: "/services", body: test.body, user: "hub-a"}), 200,
+				`{"service":"http://p:1"}`)
 			wanted := outpost.StartRequest{
-				Key:   outpost.Key{Hub: "hub-a", StartID: "0"},
-				Body:  outpost.Body{Env: map[string]string{}, UserOptions: map[string]json.RawMessage{}, Misc: map[string]json.RawMessage{}},
+				Key: outpost.Key{Hub: "hub-a", StartID: "0"},
+				Body: outpost.Body{
+					Env: map[string]string{}, UserOptions: map[string]json.RawMessage{},
+					Misc: map[string]json.RawMessage{},
+				},
 				Certs: map[string]string{}, TrustBundles: map[string]string{},
 			}
 			test.change(&wanted)
@@ -119,7 +135,8 @@ func TestBadBodiesAreRefusedWithoutRepeatingThem(t *testing.T) {
 		return `{"detail":[{"type":"` + kind + `","loc":[` + where + `],"msg":"` + message + `"}]}`
 	}
 	const text, dict = "Input should be a valid string", "Input should be a valid dictionary"
-	const shape, number = "Input should be a valid dictionary or object to extract fields from", "Value error, JUPYTERHUB_USER_ID must be an integer"
+	const shape = "Input should be a valid dictionary or object to extract fields from"
+	const number = "Value error, JUPYTERHUB_USER_ID must be an integer"
 	tests := []struct{ name, body, want string }{
 		{"nothing", "", one("missing", `"body"`, "Field required")},
 		{"null", "null", one("missing", `"body"`, "Field required")},
@@ -132,23 +149,48 @@ func TestBadBodiesAreRefusedWithoutRepeatingThem(t *testing.T) {
 		{"a number as name", `{"name":1}`, one("string_type", `"body","name"`, text)},
 		{"null as name", `{"name":null}`, one("string_type", `"body","name"`, text)},
 		{"a list as flavor", `{"name":"","flavor":["planted"]}`, one("string_type", `"body","flavor"`, text)},
-		{"a list as flavor option", `{"name":"","user_options":{"flavor":["planted"]}}`, one("string_type", `"body","user_options","flavor"`, text)},
-		{"a number as start id", `{"name":"","user_options":{"start_id":1}}`, one("string_type", `"body","start_id"`, text)},
-		{"an empty start id", `{"name":"","user_options":{"start_id":""}}`, one("string_too_short", `"body","start_id"`, "String should have at least 1 character")},
+		{
+			"a list as flavor option", `{"name":"","user_options":{"flavor":["planted"]}}`,
+			one("string_type", `"body","user_options","flavor"`, text),
+		},
+		{
+			"a number as start id", `{"name":"","user_options":{"start_id":1}}`,
+			one("string_type", `"body","start_id"`, text),
+		},
+		{
+			"an empty start id", `{"name":"","user_options":{"start_id":""}}`,
+			one("string_too_short", `"body","start_id"`, "String should have at least 1 character"),
+		},
 		{"user options null", `{"name":"","user_options":null}`, one("dict_type", `"body","user_options"`, dict)},
 		{"misc null", `{"name":"","misc":null}`, one("dict_type", `"body","misc"`, dict)},
 		{"env a list", `{"name":"","env":["planted"]}`, one("dict_type", `"body","env"`, dict)},
 		{"certs is a string", `{"name":"","certs":"planted"}`, one("dict_type", `"body","certs"`, dict)},
-		{"a certificate that is none", `{"name":"","certs":{"keyfile":{"planted":1}}}`, one("string_type", `"body","certs","keyfile"`, text)},
-		{"authentication a list", `{"name":"","authentication":["planted"]}`, one("dict_type", `"body","authentication"`, dict)},
-		{"user id is not a number", `{"name":"","env":{"JUPYTERHUB_USER_ID":"planted"}}`, one("value_error", `"body"`, number)},
+		{
+			"a certificate that is none", `{"name":"","certs":{"keyfile":{"planted":1}}}`,
+			one("string_type", `"body","certs","keyfile"`, text),
+		},
+		{
+			"authentication a list", `{"name":"","authentication":["planted"]}`,
+			one("dict_type", `"body","authentication"`, dict),
+		},
+		{
+			"user id is not a number", `{"name":"","env":{"JUPYTERHUB_USER_ID":"planted"}}`,
+			one("value_error", `"body"`, number),
+		},
 		{"user id empty", `{"name":"","env":{"JUPYTERHUB_USER_ID":""}}`, one("value_error", `"body"`, number)},
 		{"user id null", `{"name":"","env":{"JUPYTERHUB_USER_ID":null}}`, one("value_error", `"body"`, number)},
 		{"user id a fraction", `{"name":"","env":{"JUPYTERHUB_USER_ID":1.5}}`, one("value_error", `"body"`, number)},
-		{"user id too large for the database", `{"name":"","env":{"JUPYTERHUB_USER_ID":"2147483648"}}`, one("value_error", `"body"`, number)},
-		{"several", `{"env":1,"misc":[],"flavor":2}`, `{"detail":[{"type":"dict_type","loc":["body","env"],"msg":"` + dict + `"},` +
-			`{"type":"string_type","loc":["body","flavor"],"msg":"` + text + `"},{"type":"dict_type","loc":["body","misc"],"msg":"` + dict + `"},` +
-			`{"type":"missing","loc":["body","name"],"msg":"Field required"}]}`},
+		{
+			"user id too large for the database", `{"name":"","env":{"JUPYTERHUB_USER_ID":"2147483648"}}`,
+			one("value_error", `"body"`, number),
+		},
+		{
+			"several", `{"env":1,"misc":[],"flavor":2}`,
+			`{"detail":[{"type":"dict_type","loc":["body","env"],"msg":"` + dict + `"},` +
+				`{"type":"string_type","loc":["body","flavor"],"msg":"` + text + `"},` +
+				`{"type":"dict_type","loc":["body","misc"],"msg":"` + dict + `"},` +
+				`{"type":"missing","loc":["body","name"],"msg":"Field required"}]}`,
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -186,11 +228,15 @@ func TestContentTypesOfAStart(t *testing.T) {
 // See protocol 1.5.
 func TestExecutionTypeIsExact(t *testing.T) {
 	for header, async := range map[string]bool{
-		"execution-type: async": true, "Execution-Type: async": true, "execution-type: ASYNC": false, "execution-type: sync": false, "execution-type: async,": false, "X: y": false,
+		"execution-type: async": true, "Execution-Type: async": true, "execution-type: ASYNC": false,
+		"execution-type: sync": false, "execution-type: async,": false, "X: y": false,
 	} {
 		f := &fake{address: "http://p:1", logs: []string{}}
 		a := newAPI(t, f, Options{})
-		started := a.do(t, request{method: "POST", path: "/services", body: `{"name":"lab"}`, user: "hub-a", header: []string{header}})
+		started := a.do(t, request{
+			method: "POST", path: "/services", body: `{"name":"lab"}`, user: "hub-a",
+			header: []string{header},
+		})
 		stopped := a.do(t, request{method: "DELETE", path: "/services/lab/1", user: "hub-a", header: []string{header}})
 		if async {
 			want(t, header, started, 202, `{"service":""}`)
@@ -217,7 +263,11 @@ func TestPollAnswers(t *testing.T) {
 		{"ended well", outpost.PollResult{Ended: true}, `{"status":0,"logs":[]}`},
 		{"ended with an error", outpost.PollResult{Ended: true, ExitCode: 137}, `{"status":137,"logs":[]}`},
 		{"killed", outpost.PollResult{Ended: true, ExitCode: -9, Logs: []string{}}, `{"status":-9,"logs":[]}`},
-		{"logs are a list", outpost.PollResult{Ended: true, ExitCode: 1, Logs: []string{`<b>&"ä`, ""}}, `{"status":1,"logs":["<b>&\"ä",""]}`},
+		{
+			"logs are a list",
+			outpost.PollResult{Ended: true, ExitCode: 1, Logs: []string{`<b>&"ä`, ""}},
+			`{"status":1,"logs":["<b>&\"ä",""]}`,
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -230,10 +280,14 @@ func TestPollAnswers(t *testing.T) {
 func TestCollectLogs(t *testing.T) {
 	f := &fake{logs: []string{"last line"}}
 	a := newAPI(t, f, Options{})
-	queries := map[string]bool{"": false, "?collect_logs=true": true, "?collect_logs=TRUE": true, "?collect_logs=1": false, "?a=b&collect_logs=True&c": true, "?collect_logs": false}
+	queries := map[string]bool{
+		"": false, "?collect_logs=true": true, "?collect_logs=TRUE": true,
+		"?collect_logs=1": false, "?a=b&collect_logs=True&c": true, "?collect_logs": false,
+	}
 	for query, collect := range queries {
 		a.do(t, request{method: "GET", path: "/services/lab/1" + query, user: "hub-a"})
-		want(t, query, a.do(t, request{method: "DELETE", path: "/services/lab/1" + query, user: "hub-a"}), 200, `{"logs":["last line"]}`)
+		want(t, query, a.do(t, request{method: "DELETE", path: "/services/lab/1" + query, user: "hub-a"}), 200,
+			`{"logs":["last line"]}`)
 		if n := len(f.collect) - 1; f.collect[n] != collect || f.stops[n].CollectLogs != collect {
 			t.Errorf("%q: poll %v, stop %v", query, f.collect[n], f.stops[n].CollectLogs)
 		}
@@ -255,16 +309,24 @@ func TestListShowsTimesInUTC(t *testing.T) {
 	f.services = []outpost.Summary{
 		{
 			Key: outpost.Key{Hub: "hub-a", Name: "lab-<ä>", StartID: "0f3c"}, UserID: 42, Flavor: "tiny",
-			StartDate: time.Date(2026, 5, 4, 18, 12, 33, 104500000, east), LastUpdate: time.Date(2026, 5, 4, 9, 20, 1, 0, time.UTC),
-			EndDate: outpost.NoEnd.In(east), StateStored: true,
+			StartDate:  time.Date(2026, 5, 4, 18, 12, 33, 104500000, east),
+			LastUpdate: time.Date(2026, 5, 4, 9, 20, 1, 0, time.UTC),
+			EndDate:    outpost.NoEnd.In(east), StateStored: true,
 		},
-		{Key: outpost.Key{Hub: "hub-a", StartID: "0"}, StartDate: outpost.NoEnd, LastUpdate: outpost.NoEnd, EndDate: outpost.NoEnd, StartPending: true, StopPending: true},
+		{
+			Key: outpost.Key{Hub: "hub-a", StartID: "0"}, StartDate: outpost.NoEnd, LastUpdate: outpost.NoEnd,
+			EndDate: outpost.NoEnd, StartPending: true, StopPending: true,
+		},
 	}
 	want(t, "two", a.do(t, request{method: "GET", path: "/services/", user: "hub-a"}), 200,
-		`[{"name":"lab-<ä>","start_id":"0f3c","start_date":"2026-05-04T09:12:33.104500Z","end_date":"9999-12-31T23:59:59.999999Z",`+
-			`"jupyterhub":"hub-a","jupyterhub_userid":"42","last_update":"2026-05-04T09:20:01.000000Z","state_stored":true,"start_pending":false,"stop_pending":false},`+
-			`{"name":"","start_id":"0","start_date":"9999-12-31T23:59:59.999999Z","end_date":"9999-12-31T23:59:59.999999Z",`+
-			`"jupyterhub":"hub-a","jupyterhub_userid":"0","last_update":"9999-12-31T23:59:59.999999Z","state_stored":false,"start_pending":true,"stop_pending":true}]`)
+		`[{"name":"lab-<ä>","start_id":"0f3c","start_date":"2026-05-04T09:12:33.104500Z",`+
+			`"end_date":"9999-12-31T23:59:59.999999Z",`+
+			`"jupyterhub":"hub-a","jupyterhub_userid":"42","last_update":"2026-05-04T09:20:01.000000Z",`+
+			`"state_stored":true,"start_pending":false,"stop_pending":false},`+
+			`{"name":"","start_id":"0","start_date":"9999-12-31T23:59:59.999999Z",`+
+			`"end_date":"9999-12-31T23:59:59.999999Z",`+
+			`"jupyterhub":"hub-a","jupyterhub_userid":"0","last_update":"9999-12-31T23:59:59.999999Z",`+
+			`"state_stored":false,"start_pending":true,"stop_pending":true}]`)
 }
 
 // Every error of every route has one place that turns it into an answer, and nothing internal passes it (protocol 1.8).
@@ -276,15 +338,30 @@ func TestErrorsBecomeAnswers(t *testing.T) {
 		status int
 		body   string
 	}{
-		{"invalid", outpost.Wrap(secret, outpost.KindInvalid, "lab - wrong"), 419, failureBody("Exception", "lab - wrong")},
-		{"quota", outpost.Wrap(secret, outpost.KindQuota, "full: ['a', 'b'] <5>"), 419, failureBody("Exception", "full: ['a', 'b'] <5>")},
+		{
+			"invalid", outpost.Wrap(secret, outpost.KindInvalid, "lab - wrong"), 419,
+			failureBody("Exception", "lab - wrong"),
+		},
+		{
+			"quota", outpost.Wrap(secret, outpost.KindQuota, "full: ['a', 'b'] <5>"), 419,
+			failureBody("Exception", "full: ['a', 'b'] <5>"),
+		},
 		{"conflict", outpost.Wrap(secret, outpost.KindConflict, "twice"), 419, failureBody("Conflict", "twice")},
 		{"failed", outpost.Wrap(secret, outpost.KindFailed, "no image"), 419, failureBody("Failed", "no image")},
-		{"wrapped", fmt.Errorf("planted context: %w", outpost.Errorf(outpost.KindFailed, "no image")), 419, failureBody("Failed", "no image")},
+		{
+			"wrapped", fmt.Errorf("planted context: %w", outpost.Errorf(outpost.KindFailed, "no image")), 419,
+			failureBody("Failed", "no image"),
+		},
 		{"not found", outpost.Wrap(secret, outpost.KindNotFound, "x"), 404, itemNotFound},
 		{"unauthorized", outpost.Wrap(secret, outpost.KindUnauthorized, "x"), 401, wrongLogin},
-		{"unavailable", outpost.Wrap(secret, outpost.KindUnavailable, "Try again."), 503, failureBody("Unavailable", "Try again.")},
-		{"internal", outpost.Wrap(secret, outpost.KindInternal, "planted"), 419, failureBody("InternalError", internalSentence)},
+		{
+			"unavailable", outpost.Wrap(secret, outpost.KindUnavailable, "Try again."), 503,
+			failureBody("Unavailable", "Try again."),
+		},
+		{
+			"internal", outpost.Wrap(secret, outpost.KindInternal, "planted"), 419,
+			failureBody("InternalError", internalSentence),
+		},
 		{"without a kind", secret, 419, failureBody("InternalError", internalSentence)},
 	}
 	requests := []request{
@@ -311,7 +388,8 @@ func TestErrorsBecomeAnswers(t *testing.T) {
 					t.Errorf("%s %s: no Retry-After", r.method, r.path)
 				}
 			}
-			if logged := strings.Contains(a.log.String(), "planted cause"); logged != (test.status == 503 || strings.HasPrefix(test.body, `{"module":"","class":"Internal`)) {
+			if logged := strings.Contains(a.log.String(), "planted cause"); logged != (test.status == 503 ||
+				strings.HasPrefix(test.body, `{"module":"","class":"Internal`)) {
 				t.Errorf("log:\n%s", a.log)
 			}
 		})
@@ -328,7 +406,8 @@ func TestA419HasNoReasonPhrase(t *testing.T) {
 		func() (net.Conn, error) {
 			roots := x509.NewCertPool()
 			roots.AddCert(encrypted.Certificate())
-			return tls.Dial("tcp", encrypted.Listener.Addr().String(), &tls.Config{RootCAs: roots, ServerName: "example.com"})
+			return tls.Dial("tcp", encrypted.Listener.Addr().String(),
+				&tls.Config{RootCAs: roots, ServerName: "example.com"})
 		},
 	} {
 		conn, err := dial()
@@ -348,7 +427,8 @@ func TestA419HasNoReasonPhrase(t *testing.T) {
 		}
 		got = regexp.MustCompile(`Date: [^\r]* GMT`).ReplaceAll(got, []byte("Date: D"))
 		failed := failureBody("Failed", "no image")
-		want := "HTTP/1.1 419 \r\nConnection: close\r\nContent-Length: " + strconv.Itoa(len(failed)) + "\r\nContent-Type: application/json\r\nDate: D\r\n\r\n" + failed
+		want := "HTTP/1.1 419 \r\nConnection: close\r\nContent-Length: " + strconv.Itoa(len(failed)) +
+			"\r\nContent-Type: application/json\r\nDate: D\r\n\r\n" + failed
 		if diff := cmp.Diff(want, string(got)); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
@@ -377,11 +457,13 @@ func TestABodyHasASize(t *testing.T) {
 	large := func(n int) string {
 		return `{"name":"lab","env":{"X":"` + strings.Repeat("x", n) + `"}}`
 	}
-	if got := a.do(t, request{method: "POST", path: "/services", body: large(4 << 20), user: "hub-a"}); got.status != 200 {
+	got := a.do(t, request{method: "POST", path: "/services", body: large(4 << 20), user: "hub-a"})
+	if got.status != 200 {
 		t.Errorf("4 MiB: %d", got.status)
 	}
 	for _, path := range []string{"/services", "/userflavors", "/usercredits"} {
-		want(t, path, a.do(t, request{method: "POST", path: path, body: large(5 << 20), user: "hub-a"}), 413, `{"detail":"The request is too large"}`)
+		want(t, path, a.do(t, request{method: "POST", path: path, body: large(5 << 20), user: "hub-a"}), 413,
+			`{"detail":"The request is too large"}`)
 	}
 	if len(f.starts) != 1 {
 		t.Errorf("%d starts", len(f.starts))
@@ -398,24 +480,31 @@ func TestABodyHasATime(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := io.WriteString(conn, "POST /services HTTP/1.1\r\nHost: x\r\n"+basic("hub-a", testUsers["hub-a"].Reveal())+"\r\nContent-Length: 100\r\n\r\n{"); err != nil {
+	login := basic("hub-a", testUsers["hub-a"].Reveal())
+	sent := "POST /services HTTP/1.1\r\nHost: x\r\n" + login + "\r\nContent-Length: 100\r\n\r\n{"
+	if _, err := io.WriteString(conn, sent); err != nil {
 		t.Fatal(err)
 	}
 	answer, err := io.ReadAll(conn) // until the server closes
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasPrefix(string(answer), "HTTP/1.1 408 ") || !strings.HasSuffix(string(answer), `{"detail":"The request did not arrive in time"}`) {
+	if !strings.HasPrefix(string(answer), "HTTP/1.1 408 ") ||
+		!strings.HasSuffix(string(answer), `{"detail":"The request did not arrive in time"}`) {
 		t.Errorf("got %s", answer)
 	}
 	// The whole body is there at once; the start takes longer than the limit.
 	time.AfterFunc(150*time.Millisecond, func() { close(f.block) })
-	want(t, "a slow start", a.do(t, request{method: "POST", path: "/services", body: `{"name":"lab"}`, user: "hub-a"}), 200, `{"service":"http://p:1"}`)
+	want(t, "a slow start", a.do(t, request{method: "POST", path: "/services", body: `{"name":"lab"}`, user: "hub-a"}),
+		200, `{"service":"http://p:1"}`)
 }
 
 // See protocol 1.1.
 func TestConstantAnswersHaveTheirLength(t *testing.T) {
-	for _, a := range []answer{answerPong, answerRunning, answerAccepted, answerStopping, answerUnknownPath, answerUnknownService, answerWrongMethod} {
+	for _, a := range []answer{
+		answerPong, answerRunning, answerAccepted, answerStopping, answerUnknownPath,
+		answerUnknownService, answerWrongMethod,
+	} {
 		if fmt.Sprint(len(a.body)) != a.length[0] || !json.Valid(a.body) || http.StatusText(a.status) == "" {
 			t.Errorf("%d %s %s", a.status, a.length, a.body)
 		}
@@ -425,8 +514,10 @@ func TestConstantAnswersHaveTheirLength(t *testing.T) {
 func FuzzStart(f *testing.F) {
 	f.Add([]byte(sentByClient))
 	for _, seed := range []string{
-		"", "null", "[]", `{"name":""}`, `{"name":1,"env":[]}`, `{"name":"x","user_options":{"start_id":"","flavor":[]}}`,
-		`{"name":"x","env":{"JUPYTERHUB_USER_ID":1e3}}`, `{"name":"x","certs":{"a":null},"authentication":0}`, `{"name":"\ud800"}`,
+		"", "null", "[]", `{"name":""}`, `{"name":1,"env":[]}`,
+		`{"name":"x","user_options":{"start_id":"","flavor":[]}}`,
+		`{"name":"x","env":{"JUPYTERHUB_USER_ID":1e3}}`, `{"name":"x","certs":{"a":null},"authentication":0}`,
+		`{"name":"\ud800"}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -440,7 +531,8 @@ func FuzzStart(f *testing.F) {
 			}
 			return
 		}
-		if !json.Valid(body) || r.StartID == "" || r.Hub != "" || r.Body.Env == nil || r.Body.Misc == nil || r.Body.UserOptions == nil || r.Async {
+		if !json.Valid(body) || r.StartID == "" || r.Hub != "" || r.Body.Env == nil || r.Body.Misc == nil ||
+			r.Body.UserOptions == nil || r.Async {
 			t.Errorf("%q becomes %+v", body, r)
 		}
 		if _, left := r.Body.UserOptions["start_id"]; left {

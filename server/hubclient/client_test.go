@@ -95,7 +95,8 @@ func TestCalls(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			url, requests := hub(t, tc.status, tc.body)
-			if err := tc.call(t.Context(), newClient(t, hubclient.Options{}), outpost.HubCall{URL: url + "/hub/api/x", Token: token}); err != nil {
+			if err := tc.call(t.Context(), newClient(t, hubclient.Options{}),
+				outpost.HubCall{URL: url + "/hub/api/x", Token: token}); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff([]got{tc.want}, *requests); diff != "" {
@@ -109,10 +110,12 @@ func TestCalls(t *testing.T) {
 func TestRefusalsAreFinalAndOthersAreNot(t *testing.T) {
 	for status, want := range map[int]outpost.Kind{
 		400: outpost.KindFailed, 403: outpost.KindFailed, 404: outpost.KindFailed,
-		429: outpost.KindUnavailable, 500: outpost.KindUnavailable, 503: outpost.KindUnavailable, 302: outpost.KindUnavailable,
+		429: outpost.KindUnavailable, 500: outpost.KindUnavailable, 503: outpost.KindUnavailable,
+		302: outpost.KindUnavailable,
 	} {
 		url, _ := hub(t, status, "")
-		err := newClient(t, hubclient.Options{}).PostTunnel(t.Context(), outpost.HubCall{URL: url, Token: token}, "http://a:1")
+		err := newClient(t, hubclient.Options{}).PostTunnel(t.Context(),
+			outpost.HubCall{URL: url, Token: token}, "http://a:1")
 		if err == nil || outpost.KindOf(err) != want {
 			t.Errorf("status %d: %v (kind %v), want kind %v", status, err, outpost.KindOf(err), want)
 		}
@@ -122,7 +125,8 @@ func TestRefusalsAreFinalAndOthersAreNot(t *testing.T) {
 // See protocol 3.5.
 func TestBadListsOfServers(t *testing.T) {
 	for name, body := range map[string]string{
-		"object": `{}`, "numbers": `[1]`, "null": `null`, "nothing": ``, "html": `<html>`, "huge": `["` + strings.Repeat("x", 17<<20) + `"]`,
+		"object": `{}`, "numbers": `[1]`, "null": `null`, "nothing": ``, "html": `<html>`,
+		"huge": `["` + strings.Repeat("x", 17<<20) + `"]`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			url, _ := hub(t, 200, body)
@@ -142,7 +146,8 @@ func TestCertificatesAreVerified(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(s.Certificate())
 	c := newClient(t, hubclient.Options{Roots: map[string]*x509.CertPool{"hub-a": roots}})
-	if err := c.PostEvent(t.Context(), outpost.HubCall{Hub: "hub-a", URL: s.URL, Token: token}, outpost.Event{}); err != nil {
+	call := outpost.HubCall{Hub: "hub-a", URL: s.URL, Token: token}
+	if err := c.PostEvent(t.Context(), call, outpost.Event{}); err != nil {
 		t.Errorf("hub with its own authority: %v", err)
 	}
 	err := c.PostEvent(t.Context(), outpost.HubCall{Hub: "hub-b", URL: s.URL, Token: token}, outpost.Event{})
@@ -173,7 +178,8 @@ func TestRedirectToAnotherHostIsNotFollowed(t *testing.T) {
 	if len(*requests) > 0 {
 		t.Errorf("the other host got %v", *requests)
 	}
-	if err := c.PostEvent(t.Context(), outpost.HubCall{URL: s.URL + "/same", Token: token}, outpost.Event{}); err != nil {
+	call := outpost.HubCall{URL: s.URL + "/same", Token: token}
+	if err := c.PostEvent(t.Context(), call, outpost.Event{}); err != nil {
 		t.Errorf("redirect on the same host: %v", err)
 	}
 }
@@ -183,13 +189,15 @@ func TestNoProxyIsUsed(t *testing.T) {
 	t.Setenv("http_proxy", "http://127.0.0.1:1")
 	url, requests := hub(t, 204, "")
 	// Proxies of the environment never apply to 127.0.0.1, so the name must be another one.
-	c := newClient(t, hubclient.Options{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		if address != "hub.example.org:80" {
 			t.Errorf("dialled %s", address)
 		}
 		return (&net.Dialer{}).DialContext(ctx, network, strings.TrimPrefix(url, "http://"))
-	}})
-	if err := c.PostEvent(t.Context(), outpost.HubCall{URL: "http://hub.example.org/x", Token: token}, outpost.Event{}); err != nil {
+	}
+	c := newClient(t, hubclient.Options{DialContext: dial})
+	call := outpost.HubCall{URL: "http://hub.example.org/x", Token: token}
+	if err := c.PostEvent(t.Context(), call, outpost.Event{}); err != nil {
 		t.Fatal(err)
 	}
 	if len(*requests) != 1 {
@@ -217,7 +225,8 @@ func TestHubThatNeverAnswers(t *testing.T) {
 		ours, theirs := net.Pipe()
 		defer theirs.Close()
 		go func() { _, _ = io.Copy(io.Discard, theirs) }()
-		c := hubclient.New(hubclient.Options{DialContext: func(context.Context, string, string) (net.Conn, error) { return ours, nil }})
+		dial := func(context.Context, string, string) (net.Conn, error) { return ours, nil }
+		c := hubclient.New(hubclient.Options{DialContext: dial})
 		defer c.Close()
 		begin := time.Now()
 		err := c.PostEvent(t.Context(), outpost.HubCall{URL: "http://hub/x", Token: token}, outpost.Event{})

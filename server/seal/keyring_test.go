@@ -54,11 +54,19 @@ func TestNewRefusesBadKeysByPlaceWithoutShowingThem(t *testing.T) {
 		{"none", nil, "no key given"},
 		{"empty", []string{""}, "key 1 of 1: has 0 characters, not 44 (32 bytes in URL-safe Base64)"},
 		{"without padding", []string{keyA[:43]}, "key 1 of 1: has 43 characters, not 44 (32 bytes in URL-safe Base64)"},
-		{"hex, which Python refuses", []string{hex}, "key 1 of 1: has 64 characters, not 44 (32 bytes in URL-safe Base64)"},
+		{
+			"hex, which Python refuses",
+			[]string{hex},
+			"key 1 of 1: has 64 characters, not 44 (32 bytes in URL-safe Base64)",
+		},
 		{"not Base64", []string{keyA, "%%%" + keyA[3:]}, "key 2 of 2: is not 32 bytes in URL-safe Base64"},
 		{"33 bytes", []string{strings.Repeat("A", 44)}, "key 1 of 1: is not 32 bytes in URL-safe Base64"},
-		{"two bad ones", []string{"x", keyA, "yy"}, "key 1 of 3: has 1 characters, not 44 (32 bytes in URL-safe Base64)\n" +
-			"key 3 of 3: has 2 characters, not 44 (32 bytes in URL-safe Base64)"},
+		{
+			"two bad ones",
+			[]string{"x", keyA, "yy"},
+			"key 1 of 3: has 1 characters, not 44 (32 bytes in URL-safe Base64)\n" +
+				"key 3 of 3: has 2 characters, not 44 (32 bytes in URL-safe Base64)",
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -252,7 +260,8 @@ func FuzzOpen(f *testing.F) {
 	for _, v := range bad {
 		f.Add([]byte(v.Token))
 	}
-	sealed := []byte("gAAAAABpVbkAAAECAwQFBgcICQoLDA0OD9YDhwk_TLo3U4ykHbLCgZ6PF2b86NvpviHBz5xvBXSoK0oeb9QQsx35q3mrGTUXKw==")
+	sealed := []byte("gAAAAABpVbkAAAECAwQFBgcICQoLDA0OD9YDhwk_TLo3U4ykHbLCgZ6PF2b86NvpviHBz5xv" +
+		"BXSoK0oeb9QQsx35q3mrGTUXKw==")
 	f.Add(sealed)
 	f.Fuzz(func(t *testing.T, token []byte) {
 		// Nothing may panic, and only what was sealed opens: no input but a seed can carry a good signature.

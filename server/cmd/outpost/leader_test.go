@@ -35,7 +35,10 @@ func TestOneProcessWorksAtATime(t *testing.T) {
 	for _, who := range []string{"a", "b"} {
 		ctx, cancel := context.WithCancel(t.Context())
 		stop[who] = cancel
-		e := election{client: client, namespace: "outpost", lease: "outpost", identity: who, log: slog.New(slog.DiscardHandler)}
+		e := election{
+			client: client, namespace: "outpost", lease: "outpost", identity: who,
+			log: slog.New(slog.DiscardHandler),
+		}
 		processes.Go(func() {
 			if err := e.run(ctx, work(who)); err != nil {
 				t.Errorf("%s: %v", who, err)

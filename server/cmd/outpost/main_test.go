@@ -42,10 +42,12 @@ func (b *buffer) String() string {
 // environment returns a lookup over variables of an outpost that keeps everything in dir, with changes.
 func environment(dir string, changes map[string]string) func(string) (string, bool) {
 	env := map[string]string{
-		"OUTPOST_CRYPT_KEY": "ZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXp7fH1-f4CBgoM=", "usernames": "jupyterhub", "passwords": "planted-password",
-		"OUTPOST_USERS_DIR": filepath.Join(dir, "users"), "SQL_DATABASE_URL": filepath.Join(dir, "outpost.sqlite"),
-		"OUTPOST_HOST_KEYS_DIR": filepath.Join(dir, "keys"), "OUTPOST_AUTHORIZED_KEYS_DIR": dir + "/none", "OUTPOST_NAMESPACE": "servers",
-		"OUTPOST_LISTEN": "127.0.0.1:0", "OUTPOST_METRICS_LISTEN": "127.0.0.1:0", "OUTPOST_SSH_LISTEN": "",
+		"OUTPOST_CRYPT_KEY": "ZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXp7fH1-f4CBgoM=", "usernames": "jupyterhub",
+		"passwords": "planted-password", "OUTPOST_USERS_DIR": filepath.Join(dir, "users"),
+		"SQL_DATABASE_URL":      filepath.Join(dir, "outpost.sqlite"),
+		"OUTPOST_HOST_KEYS_DIR": filepath.Join(dir, "keys"), "OUTPOST_AUTHORIZED_KEYS_DIR": dir + "/none",
+		"OUTPOST_NAMESPACE": "servers", "OUTPOST_LISTEN": "127.0.0.1:0",
+		"OUTPOST_METRICS_LISTEN": "127.0.0.1:0", "OUTPOST_SSH_LISTEN": "",
 	}
 	for name, value := range changes {
 		env[name] = value
@@ -65,10 +67,20 @@ func TestArguments(t *testing.T) {
 		{"version", []string{"version"}, 0, "outpost development (go1.", ""},
 		{"version as a flag", []string{"--version"}, 0, "outpost development", ""},
 		{"an unknown command", []string{"server"}, 2, "", `unknown command "server"`},
-		{"an unknown flag", []string{"--listen=:80"}, 2, "", "not defined: -listen\nRun `outpost --help` for usage; settings are environment variables."},
+		{
+			"an unknown flag",
+			[]string{"--listen=:80"},
+			2, "",
+			"not defined: -listen\nRun `outpost --help` for usage; settings are environment variables.",
+		},
 		{"two commands", []string{"serve", "rekey"}, 2, "", "only one command may be given, got serve and rekey"},
 		{"a flag without a value", []string{"--kubeconfig"}, 2, "", "flag needs an argument: -kubeconfig"},
-		{"flags before and after the command", []string{"--kubeconfig=/k", "version", "-context", "x"}, 0, "outpost development", ""},
+		{
+			"flags before and after the command",
+			[]string{"--kubeconfig=/k", "version", "-context", "x"},
+			0,
+			"outpost development", "",
+		},
 		{"a context without a kubeconfig", []string{"--context", "x"}, 2, "", "--context needs --kubeconfig"},
 		{"good settings", []string{"check-config"}, 0, "settings are valid; hubs: jupyterhub; database: sqlite", ""},
 	} {
@@ -104,7 +116,8 @@ func TestHelpShowsAFileThatIsTaken(t *testing.T) {
 	if !found {
 		t.Fatal("no example of the file")
 	}
-	_, problems := config.ParseFile("config.yaml", []byte(strings.ReplaceAll(file, "/mnt/hub_tokens/jupyterhub", os.DevNull)))
+	_, problems := config.ParseFile("config.yaml",
+		[]byte(strings.ReplaceAll(file, "/mnt/hub_tokens/jupyterhub", os.DevNull)))
 	if len(problems) > 0 {
 		t.Error(problems)
 	}
@@ -143,11 +156,13 @@ func cluster(t *testing.T) (kubeconfig string) {
 			fmt.Fprint(w, `{"major":"1","minor":"34","gitVersion":"v1.34.4"}`)
 		case r.URL.Query().Get("watch") != "" && kind != "":
 			w.(http.Flusher).Flush()
-			fmt.Fprintf(w, `{"type":"BOOKMARK","object":{"kind":%q,"apiVersion":"v1","metadata":{"resourceVersion":"1","annotations":{"k8s.io/initial-events-end":"true"}}}}`+"\n", kind)
+			fmt.Fprintf(w, `{"type":"BOOKMARK","object":{"kind":%q,"apiVersion":"v1","metadata":`+
+				`{"resourceVersion":"1","annotations":{"k8s.io/initial-events-end":"true"}}}}`+"\n", kind)
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
 		case kind != "":
-			fmt.Fprintf(w, `{"kind":"%sList","apiVersion":"v1","metadata":{"resourceVersion":"%d"},"items":[]}`, kind, resource.Add(1))
+			fmt.Fprintf(w, `{"kind":"%sList","apiVersion":"v1","metadata":{"resourceVersion":"%d"},"items":[]}`,
+				kind, resource.Add(1))
 		default:
 			w.WriteHeader(http.StatusNotFound)
 			fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`)
@@ -156,7 +171,8 @@ func cluster(t *testing.T) (kubeconfig string) {
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.CloseClientConnections)
 	kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
-	text := `{"apiVersion":"v1","kind":"Config","current-context":"x","clusters":[{"name":"x","cluster":{"server":"` + server.URL +
+	text := `{"apiVersion":"v1","kind":"Config","current-context":"x",` +
+		`"clusters":[{"name":"x","cluster":{"server":"` + server.URL +
 		`"}}],"contexts":[{"name":"x","context":{"cluster":"x","user":"x"}}],"users":[{"name":"x","user":{}}]}`
 	if err := os.WriteFile(kubeconfig, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
