@@ -23,8 +23,8 @@ const modulePath = "github.com/outposts-dev/outposts"
 // import none. Tests may add what testOnly lists, and every package's own ...test helpers.
 var allowed = map[string][]string{
 	"server": {
-		"server/config", "server/flavor", "server/httpapi", "server/hubclient", "server/outpost", "server/seal", "server/sshd",
-		"server/store",
+		"server/config", "server/flavor", "server/httpapi", "server/hubclient", "server/lifecycle", "server/outpost", "server/seal",
+		"server/sshd", "server/store",
 	},
 	"infra/hub":     {"infra/schema", "infra/values"},
 	"infra/outpost": {"charts", "infra/schema", "infra/values"},
@@ -41,8 +41,9 @@ var allowed = map[string][]string{
 	"server/kubespawner":                 {"server/flavor", "server/kubespawner/options", "server/kubespawner/pyformat", "server/outpost"},
 	"server/kubespawner/kubespawnertest": {"server/outpost"},
 	"server/kubespawner/options":         {"server/outpost"},
-	"server/outpost":                     {"server/excerpt", "server/flavor", "server/outbox", "server/pattern"},
-	"server/outpost/outposttest":         {"server/flavor", "server/outpost"},
+	"server/lifecycle":                   {"server/excerpt", "server/flavor", "server/outbox", "server/outpost"},
+	"server/outpost":                     {"server/excerpt", "server/flavor", "server/pattern"},
+	"server/outpost/outposttest":         {"server/flavor", "server/lifecycle", "server/outpost"},
 	"server/sshd":                        {"server/source", "server/sshd/wire"},
 	"server/store":                       {"server/flavor", "server/outpost", "server/python", "server/seal"},
 	"server/store/storetest":             {"server/flavor", "server/outpost"},
@@ -59,12 +60,12 @@ var testOnly = map[string][]string{
 	"infra/hub":                  {"infra/infratest"},
 	"infra/outpost":              {"infra/infratest"},
 	"server":                     {"server/outpost/outposttest", "server/store/storetest"},
-	"server/httpapi":             {"server/outpost/outposttest"},
+	"server/httpapi":             {"server/lifecycle", "server/outpost/outposttest"},
 	"server/hubclient":           {"server/outpost/outposttest"},
 	"server/kube":                {"server/kubespawner/kubespawnertest"},
 	"server/kubespawner":         {"server/kubespawner/kubespawnertest"},
 	"server/kubespawner/options": {"server/kubespawner/kubespawnertest"},
-	"server/outpost":             {"server/outpost/outposttest"},
+	"server/lifecycle":           {"server/outpost/outposttest"},
 	"server/store":               {"server/store/storetest"},
 	"server/store/storetest":     {"server/outpost/outposttest"},
 	"stacks":                     {"charts", "infra/infratest"},
@@ -89,7 +90,7 @@ func TestImportsPlanted(t *testing.T) {
 	}
 	want := []string{
 		"server/httpapi/bad.go: server/httpapi imports server/store; the table allows server/flavor, server/outpost, server/python, server/source",
-		"server/outpost/bad.go: server/outpost imports server/outpost/outposttest; the table allows server/excerpt, server/flavor, server/outbox, server/pattern",
+		"server/outpost/bad.go: server/outpost imports server/outpost/outposttest; the table allows server/excerpt, server/flavor, server/pattern",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("violations (-want +got):\n%s", diff)

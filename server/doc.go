@@ -1,7 +1,7 @@
 // Package server is the outpost process: it puts together what the packages below it do.
 //
-// A hub's request enters [httpapi], becomes a request to the Manager of [outpost], which stores a row ([store], sealed
-// by [seal]) and lets a Spawner make a pod. Progress and flavors go back to the hub through [hubclient]. SSH of the hub
+// A hub's request enters [httpapi], becomes a request in the words of [outpost] to the Manager of [lifecycle], which asks
+// [flavor] whether the user may start it, stores a row ([store], sealed by [seal]) and lets a Spawner make a pod. Progress and flavors go back to the hub through [hubclient]. SSH of the hub
 // enters [sshd], which asks the Manager what that hub may open. Settings come from [config]; metrics and readiness have
 // a listener of their own.
 //
@@ -11,6 +11,8 @@
 //
 // [httpapi]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/httpapi
 // [outpost]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/outpost
+// [lifecycle]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/lifecycle
+// [flavor]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/flavor
 // [store]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/store
 // [seal]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/seal
 // [hubclient]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/hubclient

@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/outposts-dev/outposts/server/outpost"
+	"github.com/outposts-dev/outposts/server/lifecycle"
 )
 
 // metrics are the metrics of this process. Labels come from closed sets and from the names of the configured hubs.
@@ -78,7 +78,7 @@ func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
 }
 
-// ServiceStarted implements [outpost.Observer].
+// ServiceStarted implements [lifecycle.Observer].
 func (m *metrics) ServiceStarted(hub string, d time.Duration, reason string) {
 	if reason != "" {
 		m.startFailures.WithLabelValues(hub, reason).Inc()
@@ -88,21 +88,21 @@ func (m *metrics) ServiceStarted(hub string, d time.Duration, reason string) {
 	m.startSeconds.WithLabelValues(hub).Observe(d.Seconds())
 }
 
-// StartRefused implements [outpost.Observer].
+// StartRefused implements [lifecycle.Observer].
 func (m *metrics) StartRefused(hub, reason string) {
 	m.startsRefused.WithLabelValues(hub, reason).Inc()
 }
 
-// ServiceStopped implements [outpost.Observer].
+// ServiceStopped implements [lifecycle.Observer].
 func (m *metrics) ServiceStopped(hub string, d time.Duration, reason string) {
 	m.stops.WithLabelValues(hub, reason).Inc()
 	m.stopSeconds.WithLabelValues(hub).Observe(d.Seconds())
 }
 
-// StopRetried implements [outpost.Observer].
+// StopRetried implements [lifecycle.Observer].
 func (m *metrics) StopRetried(hub string) { m.stopRetries.WithLabelValues(hub).Inc() }
 
-// HubCalled implements [outpost.Observer].
+// HubCalled implements [lifecycle.Observer].
 func (m *metrics) HubCalled(hub, call string, err error) {
 	m.hubCalls.WithLabelValues(hub, call, result(err)).Inc()
 }
@@ -129,7 +129,7 @@ func result(err error) string {
 
 // gauges are read when metrics are requested.
 type gauges struct {
-	counts      func() []outpost.Count
+	counts      func() []lifecycle.Count
 	informerAge func() (time.Duration, bool)
 }
 

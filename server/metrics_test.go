@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/outposts-dev/outposts/server/outpost"
+	"github.com/outposts-dev/outposts/server/lifecycle"
 )
 
-var _ outpost.Observer = (*metrics)(nil)
+var _ lifecycle.Observer = (*metrics)(nil)
 
 var (
 	metricName = regexp.MustCompile(`\b(outpost|process)_[a-z_]+`)
@@ -23,14 +23,14 @@ var (
 func TestDashboardShowsMetricsThatExist(t *testing.T) {
 	m := newMetrics()
 	m.registry.MustRegister(gauges{
-		counts:      func() []outpost.Count { return []outpost.Count{{Hub: "a", State: "running", Services: 1}} },
+		counts:      func() []lifecycle.Count { return []lifecycle.Count{{Hub: "a", State: "running", Services: 1}} },
 		informerAge: func() (time.Duration, bool) { return time.Second, true },
 	})
 	failed := errors.New("failed")
 	m.ServiceStarted("a", time.Second, "")
 	m.ServiceStarted("a", time.Second, "image")
 	m.StartRefused("a", "quota")
-	m.ServiceStopped("a", time.Second, outpost.StopAsked)
+	m.ServiceStopped("a", time.Second, lifecycle.StopAsked)
 	m.StopRetried("a")
 	m.HubCalled("a", "event", failed)
 	m.database("get", time.Millisecond, failed)

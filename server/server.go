@@ -12,6 +12,7 @@ import (
 	"github.com/outposts-dev/outposts/server/config"
 	"github.com/outposts-dev/outposts/server/httpapi"
 	"github.com/outposts-dev/outposts/server/hubclient"
+	"github.com/outposts-dev/outposts/server/lifecycle"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/seal"
 	"github.com/outposts-dev/outposts/server/sshd"
@@ -47,7 +48,7 @@ type Server struct {
 	spawner   outpost.Spawner
 	store     *store.DB
 	hubClient *hubclient.Client // nil if the caller gave a HubAPI
-	manager   *outpost.Manager
+	manager   *lifecycle.Manager
 	api       *httpapi.Server
 	ssh       *sshd.Server // nil without SSH
 	cert      *certificate // nil without TLS
@@ -162,7 +163,7 @@ func (s *Server) newManager(hubAPI outpost.HubAPI) error {
 		}
 		return interval
 	}
-	s.manager, err = outpost.New(s.store, s.spawner, hubAPI, outpost.Options{
+	s.manager, err = lifecycle.New(s.store, s.spawner, hubAPI, lifecycle.Options{
 		Hubs:             s.cfg.Hubs(),
 		Flavors:          flavors,
 		Credits:          credits,

@@ -25,6 +25,7 @@ import (
 
 	"github.com/gorilla/mux"
 
+	"github.com/outposts-dev/outposts/server/lifecycle"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
@@ -35,7 +36,7 @@ const benchServices = 1000
 // BenchmarkPoll polls the services of one hub in turn over real HTTP with Basic auth, from a process of its own, so
 // that the CPU time of this one is the server's. "plain" is the least that gorilla/mux and the same login cost.
 func BenchmarkPoll(b *testing.B) {
-	w := outposttest.NewWorld(b, outpost.Options{}).Up(b)
+	w := outposttest.NewWorld(b, lifecycle.Options{}).Up(b)
 	for i := range benchServices {
 		if _, err := w.Start(b.Context(), outposttest.Request(fmt.Sprintf("lab-%d", i))); err != nil {
 			b.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/outposts-dev/outposts/server/flavor"
+	"github.com/outposts-dev/outposts/server/lifecycle"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
@@ -26,7 +27,7 @@ type world struct {
 	*api
 }
 
-func newWorld(t *testing.T, o outpost.Options, http Options) *world {
+func newWorld(t *testing.T, o lifecycle.Options, http Options) *world {
 	t.Helper()
 	w := outposttest.NewWorld(t, o).Up(t)
 	return &world{w, newAPI(t, w, http)}
@@ -92,7 +93,7 @@ hubs:
 `
 
 func TestFlavorsOfAHub(t *testing.T) {
-	w := newWorld(t, outpost.Options{Flavors: parsedFlavors(t, twoFlavors)}, Options{})
+	w := newWorld(t, lifecycle.Options{Flavors: parsedFlavors(t, twoFlavors)}, Options{})
 	redirected := w.get(t, "hub-a", "/flavors")
 	if redirected.status != 307 {
 		t.Fatalf("%d", redirected.status)
@@ -104,7 +105,7 @@ func TestFlavorsOfAHub(t *testing.T) {
 }
 
 func TestStartWithoutFlavorsFile(t *testing.T) {
-	w := newWorld(t, outpost.Options{}, Options{})
+	w := newWorld(t, lifecycle.Options{}, Options{})
 	for i, fields := range []string{"", `"flavor":"typea"`} {
 		id := fmt.Sprint(i)
 		k := keyFor("hub-a", "lab", id)
@@ -115,7 +116,7 @@ func TestStartWithoutFlavorsFile(t *testing.T) {
 }
 
 func TestUnknownFlavorIsRefused(t *testing.T) {
-	w := newWorld(t, outpost.Options{Flavors: parsedFlavors(t, twoFlavors)}, Options{})
+	w := newWorld(t, lifecycle.Options{Flavors: parsedFlavors(t, twoFlavors)}, Options{})
 	want(t, "start", w.start(t, "lab", "1", `"flavor":"typec"`), 419,
 		failureBody("Exception",
 			"lab - Start with flavor typec not allowed. Allowed values for user: ['typea', 'typeb']"))
@@ -123,7 +124,7 @@ func TestUnknownFlavorIsRefused(t *testing.T) {
 }
 
 func TestStartWithAFlavor(t *testing.T) {
-	w := newWorld(t, outpost.Options{Flavors: parsedFlavors(t, twoFlavors)}, Options{})
+	w := newWorld(t, lifecycle.Options{Flavors: parsedFlavors(t, twoFlavors)}, Options{})
 	k := keyFor("hub-a", "lab", "1")
 	want(t, "start", w.start(t, "lab", "1", `"flavor":"typea"`), 200, started(k))
 	w.Spawner.End(k, 0, "")
@@ -132,7 +133,7 @@ func TestStartWithAFlavor(t *testing.T) {
 
 func TestMiscReachesTheSpawner(t *testing.T) {
 	hub := outpost.Hub{Name: "hub-a", AllowedOptions: []string{"cmd", "args"}}
-	w := newWorld(t, outpost.Options{Hubs: []outpost.Hub{hub}}, Options{})
+	w := newWorld(t, lifecycle.Options{Hubs: []outpost.Hub{hub}}, Options{})
 	var misc map[string]json.RawMessage
 	w.Spawner.OnPlan = func(r outpost.StartRequest, _ flavor.Flavor) error { misc = r.Body.Misc; return nil }
 	want(t, "start", w.start(t, "lab", "1", `"misc":{"cmd":"sleep","args":"5"}`), 200,
@@ -145,7 +146,7 @@ func TestMiscReachesTheSpawner(t *testing.T) {
 }
 
 func TestStartPollStop(t *testing.T) {
-	w := newWorld(t, outpost.Options{}, Options{})
+	w := newWorld(t, lifecycle.Options{}, Options{})
 	want(t, "start", w.start(t, "lab", "1", ""), 200, started(keyFor("hub-a", "lab", "1")))
 	want(t, "poll", w.get(t, "hub-a", "/services/lab/1"), 200, stillRunning)
 	want(t, "stop", w.remove(t, "hub-a", "/services/lab/1"), 200, `{"logs":[]}`)
@@ -159,7 +160,7 @@ func TestStartPollStop(t *testing.T) {
 
 func TestAHubListsItsOwnServices(t *testing.T) {
 	for _, base := range []string{"", "/prefix"} {
-		w := newWorld(t, outpost.Options{}, Options{BasePath: base})
+		w := newWorld(t, lifecycle.Options{}, Options{BasePath: base})
 		want(t, "before", w.get(t, "hub-a", "/services/"), 200, `[]`)
 		w.start(t, "lab", "1", "")
 		if rows := w.list(t, "hub-a"); len(rows) != 1 || rows[0]["name"] != "lab" || rows[0]["jupyterhub"] != "hub-a" {
@@ -180,7 +181,7 @@ func (w *world) list(t *testing.T, hub string) []map[string]any {
 }
 
 func TestUserIDIsAStringInTheList(t *testing.T) {
-	w := newWorld(t, outpost.Options{}, Options{})
+	w := newWorld(t, lifecycle.Options{}, Options{})
 	w.start(t, "lab", "1", `"env":{"JUPYTERHUB_USER_ID":"17"}`)
 	if rows := w.list(t, "hub-a"); rows[0]["jupyterhub_userid"] != "17" {
 		t.Errorf("rows %v", rows)
@@ -188,7 +189,7 @@ func TestUserIDIsAStringInTheList(t *testing.T) {
 }
 
 func TestWrongPasswordIsRefused(t *testing.T) {
-	w := newWorld(t, outpost.Options{}, Options{})
+	w := newWorld(t, lifecycle.Options{}, Options{})
 	w.start(t, "lab", "1", "")
 	for _, r := range []request{
 		{method: "GET", path: "/services/lab/1"},
@@ -203,7 +204,7 @@ func TestWrongPasswordIsRefused(t *testing.T) {
 }
 
 func TestUnknownServiceIs404(t *testing.T) {
-	w := newWorld(t, outpost.Options{}, Options{})
+	w := newWorld(t, lifecycle.Options{}, Options{})
 	for _, path := range []string{"/services/lab/1", "/services/lab", "/services//1"} {
 		want(t, path, w.get(t, "hub-a", path), 404, itemNotFound)
 		want(t, path, w.remove(t, "hub-a", path), 404, itemNotFound)
@@ -213,7 +214,7 @@ func TestUnknownServiceIs404(t *testing.T) {
 
 func TestAPollChangesLastUpdate(t *testing.T) {
 	c := &clock{now: time.Date(2026, 5, 4, 9, 12, 33, 0, time.UTC)}
-	w := newWorld(t, outpost.Options{Now: c.Now}, Options{})
+	w := newWorld(t, lifecycle.Options{Now: c.Now}, Options{})
 	w.start(t, "lab", "1", "")
 	before := w.list(t, "hub-a")[0]
 	c.add(time.Minute)
@@ -226,7 +227,7 @@ func TestAPollChangesLastUpdate(t *testing.T) {
 }
 
 func TestCertificatesAreNotStored(t *testing.T) {
-	w := newWorld(t, outpost.Options{}, Options{})
+	w := newWorld(t, lifecycle.Options{}, Options{})
 	var certs, bundles map[string]string
 	w.Spawner.OnPlan = func(r outpost.StartRequest, _ flavor.Flavor) error {
 		certs, bundles = r.Certs, r.TrustBundles
@@ -248,7 +249,7 @@ func TestCertificatesAreNotStored(t *testing.T) {
 }
 
 func TestAnotherHubsServiceIs404(t *testing.T) {
-	w := newWorld(t, outpost.Options{}, Options{})
+	w := newWorld(t, lifecycle.Options{}, Options{})
 	w.start(t, "lab", "1", "")
 	want(t, "poll", w.get(t, "hub-b", "/services/lab/1"), 404, itemNotFound)
 	want(t, "stop", w.remove(t, "hub-b", "/services/lab/1"), 404, itemNotFound)
@@ -257,7 +258,7 @@ func TestAnotherHubsServiceIs404(t *testing.T) {
 }
 
 func TestTwoHubsMayRunTheSameName(t *testing.T) {
-	w := newWorld(t, outpost.Options{}, Options{})
+	w := newWorld(t, lifecycle.Options{}, Options{})
 	for _, hub := range []string{"hub-a", "hub-b"} {
 		want(t, hub, w.startAs(t, hub, "lab", "1", ""), 200, started(keyFor(hub, "lab", "1")))
 	}
@@ -273,7 +274,7 @@ func TestTwoHubsMayRunTheSameName(t *testing.T) {
 // asks a hook, silently leaves it out.
 func TestAHubSetsOnlyTheOptionsAllowedForIt(t *testing.T) {
 	hubs := []outpost.Hub{{Name: "hub-a", AllowedOptions: []string{"image"}}, {Name: "hub-b"}}
-	w := newWorld(t, outpost.Options{Hubs: hubs}, Options{})
+	w := newWorld(t, lifecycle.Options{Hubs: hubs}, Options{})
 	want(t, "an allowed option", w.start(t, "lab", "1", `"misc":{"image":"jupyter/base"}`), 200,
 		started(keyFor("hub-a", "lab", "1")))
 	want(t, "19: refused", w.startAs(t, "hub-b", "lab", "1", `"misc":{"cmd":"planted","image":"x"}`), 419,
@@ -282,7 +283,7 @@ func TestAHubSetsOnlyTheOptionsAllowedForIt(t *testing.T) {
 }
 
 func TestAuthStateReachesTheStart(t *testing.T) {
-	w := newWorld(t, outpost.Options{}, Options{})
+	w := newWorld(t, lifecycle.Options{}, Options{})
 	var state map[string]string
 	w.Spawner.OnPlan = func(r outpost.StartRequest, _ flavor.Flavor) error { state = r.AuthState; return nil }
 	w.start(t, "lab", "1", "", "Auth-State-access_token: secret")
@@ -299,7 +300,7 @@ func TestAuthStateReachesTheStart(t *testing.T) {
 }
 
 func TestAsynchronousStop(t *testing.T) {
-	w := newWorld(t, outpost.Options{}, Options{})
+	w := newWorld(t, lifecycle.Options{}, Options{})
 	blocked := make(chan struct{})
 	w.Spawner.OnStop = func(ctx context.Context, _ outpost.Key) error {
 		select {
@@ -325,24 +326,24 @@ func TestAsynchronousStop(t *testing.T) {
 }
 
 func TestFlavorWithMaxZeroIsRefused(t *testing.T) {
-	w := newWorld(t, outpost.Options{Flavors: parsedFlavors(t, "flavors: {typea: {max: 0}}")}, Options{})
+	w := newWorld(t, lifecycle.Options{Flavors: parsedFlavors(t, "flavors: {typea: {max: 0}}")}, Options{})
 	want(t, "start", w.start(t, "lab", "1", `"flavor":"typea"`), 419,
 		failureBody("Exception", "lab - Start with typea for hub-a not allowed. Maximum (0) already reached."))
 }
 
 func TestGlobalMaxPerUser(t *testing.T) {
 	zero, one := 0, 1
-	w := newWorld(t, outpost.Options{GlobalMaxPerUser: &zero}, Options{})
+	w := newWorld(t, lifecycle.Options{GlobalMaxPerUser: &zero}, Options{})
 	want(t, "0", w.start(t, "lab", "1", ""), 419,
 		failureBody("Exception", "lab - User with user id 0 of hub-a has reached the maximum limit of services (0)"))
-	w = newWorld(t, outpost.Options{GlobalMaxPerUser: &one}, Options{})
+	w = newWorld(t, lifecycle.Options{GlobalMaxPerUser: &one}, Options{})
 	want(t, "first", w.start(t, "lab", "1", ""), 200, started(keyFor("hub-a", "lab", "1")))
 	want(t, "second", w.start(t, "lab", "2", ""), 419,
 		failureBody("Exception", "lab - User with user id 0 of hub-a has reached the maximum limit of services (1)"))
 }
 
 func TestMaxPerUserOfAFlavor(t *testing.T) {
-	w := newWorld(t, outpost.Options{Flavors: parsedFlavors(t, "flavors: {typea: {maxPerUser: 1}}")}, Options{})
+	w := newWorld(t, lifecycle.Options{Flavors: parsedFlavors(t, "flavors: {typea: {maxPerUser: 1}}")}, Options{})
 	const fields = `"flavor":"typea","env":{"JUPYTERHUB_USER_ID":17}`
 	want(t, "first", w.start(t, "lab", "1", fields), 200, started(keyFor("hub-a", "lab", "1")))
 	want(t, "second", w.start(t, "lab", "2", fields), 419,
@@ -358,7 +359,7 @@ func TestEndDatesFollowFlavors(t *testing.T) {
 flavors: {typea: {runtime: {hours: 2}}, typeb: {}}
 users: {long: {authentication: {username: "user.*"}, flavorsOverride: {typea: {runtime: {hours: 4}}}}}
 `)
-	w := newWorld(t, outpost.Options{Flavors: flavors, Now: c.Now}, Options{})
+	w := newWorld(t, lifecycle.Options{Flavors: flavors, Now: c.Now}, Options{})
 	for id, test := range map[string]struct{ fields, want string }{
 		"1": {`"flavor":"typea"`, "2026-05-04T11:00:00.000000Z"},
 		"2": {`"flavor":"typea","authentication":{"username":"user1"}`, "2026-05-04T13:00:00.000000Z"},
@@ -379,12 +380,12 @@ users: {long: {authentication: {username: "user.*"}, flavorsOverride: {typea: {r
 func (w *world) restarted(t *testing.T) *world {
 	t.Helper()
 	w.Down()
-	next := outposttest.NewWorldOn(t, w.Store, w.Spawner, w.HubAPI, outpost.Options{}).Up(t)
+	next := outposttest.NewWorldOn(t, w.Store, w.Spawner, w.HubAPI, lifecycle.Options{}).Up(t)
 	return &world{next, newAPI(t, next, Options{})}
 }
 
 func TestPollReturnsLogsAndExitCode(t *testing.T) {
-	w := newWorld(t, outpost.Options{}, Options{})
+	w := newWorld(t, lifecycle.Options{}, Options{})
 	k := keyFor("hub-a", "lab", "1")
 	want(t, "start", w.start(t, "lab", "1", ""), 200, started(k))
 	w.Spawner.Log(k, "Hello World")
@@ -395,7 +396,7 @@ func TestPollReturnsLogsAndExitCode(t *testing.T) {
 }
 
 func TestPollAfterTheEndWithAndWithoutMemory(t *testing.T) {
-	w := newWorld(t, outpost.Options{}, Options{})
+	w := newWorld(t, lifecycle.Options{}, Options{})
 	w.start(t, "ended", "1", "")
 	w.start(t, "runs", "1", "")
 	w.Spawner.End(keyFor("hub-a", "ended", "1"), 0, "")
@@ -408,7 +409,7 @@ func TestPollAfterTheEndWithAndWithoutMemory(t *testing.T) {
 
 // A service that never was, or is gone, leaves nothing in memory either.
 func TestAStoppedServiceIsForgotten(t *testing.T) {
-	w := newWorld(t, outpost.Options{}, Options{})
+	w := newWorld(t, lifecycle.Options{}, Options{})
 	inMemory := func() (n int) {
 		for _, c := range w.Counts() {
 			n += c.Services
@@ -431,7 +432,7 @@ func TestAStoppedServiceIsForgotten(t *testing.T) {
 func TestStopOfARunningAndOfAnEndedService(t *testing.T) {
 	for _, ends := range []bool{false, true} {
 		for _, restarts := range []bool{false, true} {
-			w := newWorld(t, outpost.Options{}, Options{})
+			w := newWorld(t, lifecycle.Options{}, Options{})
 			w.start(t, "lab", "1", "")
 			if ends {
 				w.Spawner.End(keyFor("hub-a", "lab", "1"), 0, "")
@@ -450,7 +451,7 @@ func TestStopOfARunningAndOfAnEndedService(t *testing.T) {
 
 // A start, a stop and a database that hang hold up neither polls nor other requests that do not need them.
 func TestNothingWaitsForWhatHangs(t *testing.T) {
-	w := newWorld(t, outpost.Options{}, Options{})
+	w := newWorld(t, lifecycle.Options{}, Options{})
 	w.start(t, "kept", "1", "")
 	w.start(t, "stopping", "1", "")
 	release := make(chan struct{})
@@ -481,7 +482,7 @@ func TestNothingWaitsForWhatHangs(t *testing.T) {
 
 // The default server, whose name is empty, can be polled and stopped (protocol 1.3).
 func TestTheDefaultServerWorks(t *testing.T) {
-	w := newWorld(t, outpost.Options{}, Options{})
+	w := newWorld(t, lifecycle.Options{}, Options{})
 	k := keyFor("hub-a", "", "0f3c")
 	want(t, "start", w.start(t, "", "0f3c", ""), 200, started(k))
 	want(t, "poll", w.get(t, "hub-a", "/services//0f3c"), 200, stillRunning)
@@ -492,7 +493,7 @@ func TestTheDefaultServerWorks(t *testing.T) {
 
 // A name that no path can hold, so that it could not be asked for later, is refused at the start (protocol 2.1).
 func TestNamesThatNoPathCanHoldAreRefused(t *testing.T) {
-	w := newWorld(t, outpost.Options{}, Options{})
+	w := newWorld(t, lifecycle.Options{}, Options{})
 	for _, name := range []string{`a/b`, `..`, `.`, `a\\b`, `a\nb`, `\u0000`, strings.Repeat("x", 300)} {
 		if got := w.start(t, name, "1", ""); got.status != 419 || !strings.Contains(got.body, "server name") {
 			t.Errorf("%q: %d %s", name, got.status, got.body)
@@ -509,7 +510,7 @@ func TestNamesThatNoPathCanHoldAreRefused(t *testing.T) {
 
 // A second start of the same hub, name and start ID is refused, and the first one goes on (protocol 2.4).
 func TestADuplicateStartIsRefused(t *testing.T) {
-	w := newWorld(t, outpost.Options{}, Options{})
+	w := newWorld(t, lifecycle.Options{}, Options{})
 	k := keyFor("hub-a", "lab", "1")
 	want(t, "first", w.start(t, "lab", "1", ""), 200, started(k))
 	if got := w.start(t, "lab", "1", ""); got.status != 419 ||
@@ -524,7 +525,7 @@ func TestADuplicateStartIsRefused(t *testing.T) {
 
 // A stop cancels the start that is under way; both are answered (protocol 2.9).
 func TestAStopDuringAStart(t *testing.T) {
-	w := newWorld(t, outpost.Options{}, Options{})
+	w := newWorld(t, lifecycle.Options{}, Options{})
 	begun := make(chan struct{})
 	w.Spawner.OnStart = func(ctx context.Context, _ outpost.Key, _ func(outpost.Event)) error {
 		close(begun)
@@ -550,7 +551,7 @@ func TestAStopDuringAStart(t *testing.T) {
 // 20 and 200 synchronous stops at once are all answered, and polls go on meanwhile.
 func TestManyStopsAtOnce(t *testing.T) {
 	for _, n := range []int{20, 200} {
-		w := newWorld(t, outpost.Options{}, Options{})
+		w := newWorld(t, lifecycle.Options{}, Options{})
 		w.start(t, "kept", "1", "")
 		for i := range n {
 			if got := w.start(t, fmt.Sprintf("lab-%d", i), "1", ""); got.status != 200 {
@@ -578,7 +579,7 @@ func TestManyStopsAtOnce(t *testing.T) {
 
 // A database that is away is never a 404: the hub would stop its servers.
 func TestADatabaseThatIsAwayIsNotA404(t *testing.T) {
-	w := newWorld(t, outpost.Options{}, Options{})
+	w := newWorld(t, lifecycle.Options{}, Options{})
 	w.start(t, "lab", "1", "")
 	w.Store.Fail(func(string) error { return errors.New("planted: connection refused") })
 	want(t, "poll of a known one", w.get(t, "hub-a", "/services/lab/1"), 200, stillRunning)

@@ -22,7 +22,7 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// Manager is what the routes call: *outpost.Manager, or a fake in tests. Its errors have kinds.
+// Manager is what the routes call: *lifecycle.Manager, or a fake in tests. Its errors have kinds.
 type Manager interface {
 	Start(ctx context.Context, r outpost.StartRequest) (address string, err error)
 	Poll(ctx context.Context, k outpost.Key, collectLogs bool) (outpost.PollResult, error)

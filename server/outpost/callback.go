@@ -14,14 +14,14 @@ const (
 	envAPIToken     = "JUPYTERHUB_API_TOKEN"
 )
 
-// callbacks says where a service's hub wants to be called. A call with an empty URL is not made.
-type callbacks struct {
-	events, tunnel, flavors HubCall
+// Callbacks says where a service's hub wants to be called. A call with an empty URL is not made.
+type Callbacks struct {
+	Events, Tunnel, Flavors HubCall
 }
 
-// callbacksOf reads the callbacks of a request's environment and keeps those that the hub's policy allows; refused
-// lists the variables whose URL is not allowed.
-func callbacksOf(h Hub, env map[string]string) (c callbacks, refused []string) {
+// Callbacks reads the callbacks of a request's environment and keeps those that the hub's policy allows; refused lists
+// the variables whose URL is not allowed.
+func (h Hub) Callbacks(env map[string]string) (c Callbacks, refused []string) {
 	call := func(name, token string) HubCall {
 		u := env[name]
 		switch {
@@ -35,14 +35,14 @@ func callbacksOf(h Hub, env map[string]string) (c callbacks, refused []string) {
 	}
 	api := env[envAPIToken]
 	if h.SendEvents {
-		c.events = call(envEventsURL, api)
+		c.Events = call(envEventsURL, api)
 	}
-	c.tunnel = call(envTunnelURL, api)
+	c.Tunnel = call(envTunnelURL, api)
 	token := env[envFlavorsToken]
 	if token == "" {
 		token = h.FlavorsToken.Reveal()
 	}
-	c.flavors = call(envFlavorsURL, token)
+	c.Flavors = call(envFlavorsURL, token)
 	return c, refused
 }
 

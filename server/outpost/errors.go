@@ -5,14 +5,6 @@ import (
 	"fmt"
 
 	"github.com/outposts-dev/outposts/server/excerpt"
-	"github.com/outposts-dev/outposts/server/flavor"
-)
-
-var (
-	// errCancelled is the result of a start that was stopped meanwhile.
-	errCancelled = &Error{Kind: KindFailed, Reason: "cancelled", Message: "The server was stopped while it was starting."}
-	// errShutdown is the result of a start when this process ends; the next one deals with what is left.
-	errShutdown = &Error{Kind: KindUnavailable, Reason: "shutdown", Message: "The outpost is restarting; try again."}
 )
 
 // Kind says what an [Error] means for whoever asked; httpapi turns it into a status.
@@ -102,47 +94,4 @@ func KindOf(err error) Kind {
 		return e.Kind
 	}
 	return KindInternal
-}
-
-// storeError gives an error of the Store that has no kind the kind "unavailable": the database failed.
-func storeError(err error) error {
-	if err == nil {
-		return nil
-	}
-	if _, ok := errors.AsType[*Error](err); ok {
-		return err
-	}
-	return &Error{
-		Kind: KindUnavailable, Reason: "database", Message: "The outpost's database does not answer; try again.", Cause: err,
-	}
-}
-
-// flavorError is the error for the hub that an error of package flavor means; service is the server's name.
-func flavorError(err error, service string) error {
-	if refusal, ok := errors.AsType[*flavor.Refusal](err); ok {
-		return &Error{Kind: KindQuota, Reason: refusal.Reason, Message: service + " - " + refusal.Error()}
-	}
-	if errors.Is(err, flavor.ErrAuthentication) {
-		return Errorf(KindInvalid, "The authentication must be a JSON object.")
-	}
-	return err
-}
-
-// reasonOf is a short word for metrics: "" for success, else the error's own or its kind's.
-func reasonOf(err error) string {
-	if err == nil {
-		return ""
-	}
-	if e, ok := errors.AsType[*Error](err); ok && e.Reason != "" {
-		return e.Reason
-	}
-	return KindOf(err).String()
-}
-
-// publicMessage is what a hub's user may read of an error.
-func publicMessage(err error) string {
-	if e, ok := errors.AsType[*Error](err); ok && e.Kind != KindInternal {
-		return e.Message
-	}
-	return "The outpost could not start the server. Its operator finds the cause in the outpost's log."
 }

@@ -125,9 +125,9 @@ func (s Secret) Reveal() string { return string(s) }
 
 const maxNameBytes = 255
 
-// checkRequest refuses what no configuration of this hub could accept: names that cannot be addressed, and options
+// CheckRequest refuses what no configuration of this hub could accept: names that cannot be addressed, and options
 // that the hub may not set. Option values are checked by Spawner.Plan.
-func (h Hub) checkRequest(r StartRequest) error {
+func (h Hub) CheckRequest(r StartRequest) error {
 	for _, n := range []struct{ what, value string }{{"server name", r.Name}, {"start id", r.StartID}} {
 		if fault := nameFault(n.value); fault != "" {
 			return &Error{Kind: KindInvalid, Reason: "name", Message: "The " + n.what + " " + fault + "."}

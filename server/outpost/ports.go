@@ -57,7 +57,7 @@ type Spawner interface {
 	// progress, never concurrently, first with "Server requested", and never waits for anybody's answer. Objects of a
 	// failed start are left for Stop. A pod that already carries this key's labels is adopted, not made again.
 	Start(ctx context.Context, p Plan, progress func(Event)) (Started, error)
-	// Poll tells from memory what is known of a service; it makes no request while the cache is fresh.
+	// Poll returns from memory what is known of a service; it makes no request while the cache is fresh.
 	Poll(ctx context.Context, k Key, s State) (Status, error)
 	// Stop removes the service's objects and waits until its pod is gone. Nothing there is success. It may be called in
 	// every state, while a Start of the same key is being cancelled, and with a state of the Python outpost.
@@ -117,27 +117,3 @@ type HubAPI interface {
 	// Servers returns "<user id>_<server name>_<start id>" of each server the hub knows.
 	Servers(ctx context.Context, c HubCall) ([]string, error)
 }
-
-// Observer is told what happened, for metrics. Its methods must not block and are called concurrently.
-type Observer interface {
-	// ServiceStarted is called once for each accepted start when it has ended. An empty reason means that the server
-	// runs, else it is a short word of a closed set: the error's Reason or kind, "cancelled" for a stop meanwhile.
-	ServiceStarted(hub string, d time.Duration, reason string)
-	// StartRefused is called for each start that was refused before anything was made.
-	StartRefused(hub string, reason string)
-	// ServiceStopped is called once for each service whose objects and row are gone. Why is one of the Stop constants.
-	ServiceStopped(hub string, d time.Duration, why string)
-	// StopRetried is called for each try of a removal that failed and will be tried again.
-	StopRetried(hub string)
-	// HubCalled is called for each call back to a hub: call is event, flavors, tunnel, restart or servers.
-	HubCalled(hub, call string, err error)
-}
-
-// noObserver discards.
-type noObserver struct{}
-
-func (noObserver) ServiceStarted(string, time.Duration, string) {}
-func (noObserver) StartRefused(string, string)                  {}
-func (noObserver) ServiceStopped(string, time.Duration, string) {}
-func (noObserver) StopRetried(string)                           {}
-func (noObserver) HubCalled(string, string, error)              {}

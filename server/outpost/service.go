@@ -1,3 +1,8 @@
+// Package outpost has the words of the domain: hubs and what they may ask for, services and their rows, the kinds of
+// errors, and the interfaces [Store], [Spawner] and [HubAPI] behind which database, Kubernetes and hubs are.
+//
+// Package lifecycle starts, polls and stops services in these words; the packages that implement the interfaces or
+// call it know nothing else of one another.
 package outpost
 
 import (
@@ -71,15 +76,6 @@ type Event struct {
 	Failed      bool   `json:"failed,omitempty"`
 }
 
-// Why a service was stopped, for Observer and the log.
-const (
-	StopAsked   = "asked"   // the hub's DELETE
-	StopFailed  = "failed"  // its start failed
-	StopEnded   = "ended"   // past its end date
-	StopUnknown = "unknown" // its hub no longer knows it
-	StopLost    = "lost"    // left over by an interrupted process
-)
-
 // PollResult is what a poll tells the hub. The zero value means running.
 type PollResult struct {
 	Ended    bool
@@ -91,10 +87,4 @@ type PollResult struct {
 type StopOptions struct {
 	Async       bool // answer at once, stop in the background
 	CollectLogs bool // return the last log lines; ignored if Async
-}
-
-// Count is the number of services of one hub in one state: starting, running or stopping.
-type Count struct {
-	Hub, State string
-	Services   int
 }

@@ -49,7 +49,7 @@ func (d *DB) Check(ctx context.Context) error {
 		foreign, services, strings.Join(ids, ", "))
 }
 
-// openable tells why a row's tokens cannot be opened, nil if they can.
+// openable returns why a row's tokens cannot be opened, nil if they can.
 func (d *DB) openable(row sealedRow) error {
 	var errs []error
 	for _, token := range row.tokens() {

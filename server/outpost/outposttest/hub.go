@@ -99,7 +99,7 @@ type Clock struct {
 	offset time.Duration
 }
 
-// Now is for outpost.Options.Now.
+// Now is for lifecycle.Options.Now.
 func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()

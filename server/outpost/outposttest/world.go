@@ -8,12 +8,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/outposts-dev/outposts/server/lifecycle"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
 // World is a Manager on a store, a spawner and hubs in memory.
 type World struct {
-	*outpost.Manager
+	*lifecycle.Manager
 	Store   *Store
 	Spawner *Spawner
 	HubAPI  *HubAPI
@@ -22,18 +23,18 @@ type World struct {
 
 // NewWorld makes a Manager on an empty World; Start it before use. Without hubs in the options there are "hub-a" and
 // "hub-b".
-func NewWorld(t testing.TB, o outpost.Options) *World {
+func NewWorld(t testing.TB, o lifecycle.Options) *World {
 	t.Helper()
 	return NewWorldOn(t, NewStore(), NewSpawner(), NewHubAPI(), o)
 }
 
 // NewWorldOn is NewWorld on what another World has used: a restarted or second process.
-func NewWorldOn(t testing.TB, store *Store, spawner *Spawner, hubAPI *HubAPI, o outpost.Options) *World {
+func NewWorldOn(t testing.TB, store *Store, spawner *Spawner, hubAPI *HubAPI, o lifecycle.Options) *World {
 	t.Helper()
 	if o.Hubs == nil {
 		o.Hubs = []outpost.Hub{{Name: "hub-a"}, {Name: "hub-b"}}
 	}
-	m, err := outpost.New(store, spawner, hubAPI, o)
+	m, err := lifecycle.New(store, spawner, hubAPI, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package outpost_test
+package lifecycle_test
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/outposts-dev/outposts/server/lifecycle"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
@@ -41,7 +42,7 @@ func events(w *outposttest.World) []outpost.Event {
 
 func TestEventsOfAGoodStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{eventHub()}}).Up(t)
 		mustStart(t, w, eventRequest("lab-one"))
 		synctest.Wait()
 		want := []outposttest.Call{
@@ -57,7 +58,7 @@ func TestEventsOfAGoodStart(t *testing.T) {
 // See protocol 3.2.
 func TestFailedAsynchronousStartSendsEscapedEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}})
+		w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{eventHub()}})
 		w.Spawner.OnStart = func(context.Context, outpost.Key, func(outpost.Event)) error {
 			return outpost.Errorf(outpost.KindFailed, "The image <script>alert(1)</script> cannot be pulled.")
 		}
@@ -79,7 +80,7 @@ func TestFailedAsynchronousStartSendsEscapedEvent(t *testing.T) {
 // See protocol 1.8.
 func TestInternalErrorsAreNotTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}})
+		w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{eventHub()}})
 		w.Spawner.OnStart = func(context.Context, outpost.Key, func(outpost.Event)) error {
 			return fmt.Errorf("secret at /var/lib/outpost: %w", errDown)
 		}
@@ -111,7 +112,7 @@ func TestEventsNeverDecideAboutTheStart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}})
+				w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{eventHub()}})
 				w.HubAPI.OnCall = answer
 				fails := false
 				w.Spawner.OnStart = func(_ context.Context, _ outpost.Key, progress func(outpost.Event)) error {
@@ -153,7 +154,7 @@ func TestEventsNeverDecideAboutTheStart(t *testing.T) {
 // A hub that takes events slowly gets the latest, and the queue stays short (protocol 3.2).
 func TestEventQueueIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}})
+		w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{eventHub()}})
 		taken := make(chan struct{})
 		w.HubAPI.OnCall = func(context.Context, outposttest.Call) error { <-taken; return nil }
 		w.Spawner.OnStart = func(_ context.Context, _ outpost.Key, progress func(outpost.Event)) error {
@@ -177,7 +178,7 @@ func TestEventQueueIsBounded(t *testing.T) {
 // See protocol 2.8.
 func TestFailureIsReportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{eventHub()}}).Up(t)
 		r := eventRequest("lab-one")
 		mustStart(t, w, r)
 		synctest.Wait()
@@ -220,7 +221,7 @@ func TestCallbacksAreCheckedAgainstTheHub(t *testing.T) {
 	} {
 		t.Run(url, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}}).Up(t)
+				w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{eventHub()}}).Up(t)
 				r := outposttest.Request("lab-one")
 				r.Body.Env["JUPYTERHUB_EVENTS_URL"] = url
 				mustStart(t, w, r)
@@ -237,7 +238,7 @@ func TestEventsAreOffWithoutTheirSwitch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := eventHub()
 		h.SendEvents = false
-		w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{h}}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{h}}).Up(t)
 		mustStart(t, w, eventRequest("lab-one"))
 		synctest.Wait()
 		if got := events(w); len(got) > 0 {
@@ -252,7 +253,7 @@ func TestEachTunnelIsAskedWithItsOwnToken(t *testing.T) {
 		a, b := eventHub(), eventHub()
 		a.RecreateTunnels, b.RecreateTunnels = true, true
 		b.Name = "hub-b"
-		first := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{a, b}}).Up(t)
+		first := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{a, b}}).Up(t)
 		one, two, three := eventRequest("one"), eventRequest("two"), eventRequest("three")
 		two.Hub = "hub-b"
 		delete(three.Body.Env, "JUPYTERHUB_SETUPTUNNEL_URL")
@@ -260,7 +261,7 @@ func TestEachTunnelIsAskedWithItsOwnToken(t *testing.T) {
 			mustStart(t, first, r)
 		}
 		first.Down()
-		w := outposttest.NewWorldOn(t, first.Store, first.Spawner, outposttest.NewHubAPI(), outpost.Options{Hubs: []outpost.Hub{a, b}}).Up(t)
+		w := outposttest.NewWorldOn(t, first.Store, first.Spawner, outposttest.NewHubAPI(), lifecycle.Options{Hubs: []outpost.Hub{a, b}}).Up(t)
 		synctest.Wait()
 		want := map[string]outposttest.Call{}
 		for _, r := range []outpost.StartRequest{one, two} {
@@ -292,7 +293,7 @@ func TestTunnelsAreRetriedButNotAfterARefusal(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				h := eventHub()
 				h.TunnelRestart = &outpost.HubCall{URL: hubURL + "/recreateforward/north", Token: "service-token"}
-				w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{h}})
+				w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{h}})
 				w.HubAPI.OnCall = func(context.Context, outposttest.Call) error { return tc.answer }
 				w.Up(t)
 				time.Sleep(time.Minute)
@@ -315,7 +316,7 @@ func TestTunnelsWaitUntilThisOutpostIsReachable(t *testing.T) {
 		h := eventHub()
 		h.TunnelRestart = &outpost.HubCall{URL: hubURL + "/recreateforward/north", Token: "service-token"}
 		reachable := make(chan struct{})
-		w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{h}, Reachable: func(ctx context.Context) error {
+		w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{h}, Reachable: func(ctx context.Context) error {
 			select {
 			case <-reachable:
 				return nil
@@ -341,7 +342,7 @@ func TestHubCleanup(t *testing.T) {
 		a := outpost.Hub{Name: "hub-a", Servers: &outpost.HubCall{URL: "https://a.org/hub/api/servers", Token: "a"}}
 		b := outpost.Hub{Name: "hub-b", Servers: &outpost.HubCall{URL: "https://b.org/hub/api/servers", Token: "b"}}
 		down := outpost.Hub{Name: "hub-c", Servers: &outpost.HubCall{URL: "https://c.org/hub/api/servers", Token: "c"}}
-		w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{a, b, down}})
+		w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{a, b, down}})
 		w.HubAPI.OnCall = func(_ context.Context, c outposttest.Call) error {
 			if c.Token == "c" {
 				return errDown

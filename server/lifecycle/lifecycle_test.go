@@ -1,4 +1,4 @@
-package outpost_test
+package lifecycle_test
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/outposts-dev/outposts/server/lifecycle"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
@@ -65,7 +66,7 @@ func wantNothing(t *testing.T, w *outposttest.World) {
 
 func TestStartPollStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 		r := outposttest.Request("lab-one")
 		mustStart(t, w, r)
 		wantPoll(t, w, r.Key, outpost.PollResult{})
@@ -84,7 +85,7 @@ func TestStartPollStop(t *testing.T) {
 
 func TestAsynchronousStartAndStopAnswerAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{})
+		w := outposttest.NewWorld(t, lifecycle.Options{})
 		w.Spawner.OnStart = waitOrCancelled(75 * time.Second)
 		w.Spawner.OnStop = func(ctx context.Context, _ outpost.Key) error { time.Sleep(30 * time.Second); return nil }
 		w.Up(t)
@@ -125,7 +126,7 @@ func waitOrCancelled(d time.Duration) func(context.Context, outpost.Key, func(ou
 // See protocol 2.4.
 func TestDuplicateStartIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 		r := outposttest.Request("lab-one")
 		mustStart(t, w, r)
 		_, err := w.Start(t.Context(), r)
@@ -144,7 +145,7 @@ func TestDuplicateStartIsRefused(t *testing.T) {
 // See protocol 2.4.
 func TestParallelDuplicatesMakeOnePod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 		r := outposttest.Request("lab-one")
 		var starts sync.WaitGroup
 		results := make(chan error, 64)
@@ -173,7 +174,7 @@ func TestParallelDuplicatesMakeOnePod(t *testing.T) {
 // The start id of clients that send none is always "0".
 func TestStartIDDefaultsToZero(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 		r := outposttest.Request("lab-one")
 		r.StartID = ""
 		if _, err := w.Start(t.Context(), r); err != nil {
@@ -185,7 +186,7 @@ func TestStartIDDefaultsToZero(t *testing.T) {
 
 func TestEmptyStartIDNeverMatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 		mustStart(t, w, outposttest.Request("lab-one"))
 		k := outpost.Key{Hub: "hub-a", Name: "lab-one"}
 		_, err := w.Poll(t.Context(), k, false)
@@ -201,7 +202,7 @@ func TestEmptyStartIDNeverMatches(t *testing.T) {
 // See protocol 1.3.
 func TestUnnamedServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 		r := outposttest.Request("")
 		mustStart(t, w, r)
 		wantPoll(t, w, r.Key, outpost.PollResult{})
@@ -214,7 +215,7 @@ func TestUnnamedServer(t *testing.T) {
 
 func TestAnotherHubGetsNotFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 		r := outposttest.Request("lab-one")
 		mustStart(t, w, r)
 		foreign := r.Key
@@ -231,7 +232,7 @@ func TestAnotherHubGetsNotFound(t *testing.T) {
 
 func TestTwoHubsMayRunTheSameName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 		a, b := outposttest.Request("lab-one"), outposttest.Request("lab-one")
 		b.Hub = "hub-b"
 		mustStart(t, w, a)
@@ -244,7 +245,7 @@ func TestTwoHubsMayRunTheSameName(t *testing.T) {
 
 func TestHubListsOnlyItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 		r := outposttest.Request("lab-one")
 		now := time.Now().UTC()
 		mustStart(t, w, r)
@@ -263,7 +264,7 @@ func TestHubListsOnlyItsOwn(t *testing.T) {
 
 func TestPollChangesLastUpdate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 		r := outposttest.Request("lab-one")
 		mustStart(t, w, r)
 		time.Sleep(3 * time.Second)
@@ -293,7 +294,7 @@ func TestPollChangesLastUpdate(t *testing.T) {
 
 func TestPollOfServiceInMemoryNeedsNoStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 		r := outposttest.Request("lab-one")
 		mustStart(t, w, r)
 		w.Store.Fail(func(string) error { return errDown })
@@ -309,7 +310,7 @@ func TestPollEnded(t *testing.T) {
 	for _, code := range []int{0, 137} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+				w := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 				r := outposttest.Request("lab-one")
 				mustStart(t, w, r)
 				w.Spawner.Log(r.Key, "first", "last")
@@ -329,7 +330,7 @@ func TestPollEnded(t *testing.T) {
 // See protocol 2.8.
 func TestPollCollectsLogs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{LogLines: 2}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{LogLines: 2}).Up(t)
 		r := outposttest.Request("lab-one")
 		mustStart(t, w, r)
 		w.Spawner.Log(r.Key, "one", "two", "Papermill Job completed")
@@ -355,7 +356,7 @@ func TestPollCollectsLogs(t *testing.T) {
 func TestWrongAddressFailsTheStart(t *testing.T) {
 	for _, port := range []string{"0", "70000"} {
 		synctest.Test(t, func(t *testing.T) {
-			w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+			w := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 			r := outposttest.Request("lab-one")
 			r.Body.Misc["port"] = json.RawMessage(port)
 			_, err := w.Start(t.Context(), r)
@@ -368,7 +369,7 @@ func TestWrongAddressFailsTheStart(t *testing.T) {
 // See protocol 5.4.
 func TestPermitOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 		r := outposttest.Request("lab-one")
 		host := outposttest.Host(r.Key)
 		open := func(hub, host string, port int) bool {
@@ -406,7 +407,7 @@ func TestPermitOpenOfAdoptedRows(t *testing.T) {
 	} {
 		t.Run(address, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := outposttest.NewWorld(t, outpost.Options{})
+				w := outposttest.NewWorld(t, lifecycle.Options{})
 				w.Store.Put(row("lab-one", func(s *outpost.Service) { s.Address = address }))
 				w.Spawner.AddPod(outposttest.Key("lab-one"))
 				w.Up(t)
@@ -420,10 +421,10 @@ func TestPermitOpenOfAdoptedRows(t *testing.T) {
 
 func TestCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 		mustStart(t, w, outposttest.Request("one"))
 		mustStart(t, w, outposttest.Request("two"))
-		want := []outpost.Count{
+		want := []lifecycle.Count{
 			{Hub: "hub-a", State: "running", Services: 2},
 			{Hub: "hub-a", State: "starting"},
 			{Hub: "hub-a", State: "stopping"},

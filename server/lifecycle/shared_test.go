@@ -1,4 +1,4 @@
-package outpost_test
+package lifecycle_test
 
 import (
 	"context"
@@ -11,18 +11,19 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/outposts-dev/outposts/server/lifecycle"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
 
 // twoProcesses are two Managers on one store and one cluster; the first is the leader.
-func twoProcesses(t *testing.T, o outpost.Options) (leader, other *outposttest.World) {
+func twoProcesses(t *testing.T, o lifecycle.Options) (leader, other *outposttest.World) {
 	t.Helper()
 	return twoProcessesOn(t, outposttest.NewStore(), o)
 }
 
 // twoProcessesOn is twoProcesses on a store that the test has prepared.
-func twoProcessesOn(t *testing.T, store *outposttest.Store, o outpost.Options) (leader, other *outposttest.World) {
+func twoProcessesOn(t *testing.T, store *outposttest.Store, o lifecycle.Options) (leader, other *outposttest.World) {
 	t.Helper()
 	o.Shared = true
 	leader = outposttest.NewWorldOn(t, store, outposttest.NewSpawner(), outposttest.NewHubAPI(), o)
@@ -33,7 +34,7 @@ func twoProcessesOn(t *testing.T, store *outposttest.Store, o outpost.Options) (
 // See protocol 2.13.
 func TestSharedServiceIsKnownEverywhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := twoProcesses(t, outpost.Options{})
+		a, b := twoProcesses(t, lifecycle.Options{})
 		r := outposttest.Request("lab-one")
 		mustStart(t, a, r)
 		wantPoll(t, b, r.Key, outpost.PollResult{})
@@ -55,7 +56,7 @@ func TestSharedServiceIsKnownEverywhere(t *testing.T) {
 
 func TestSharedPermitOpenAsksTheStoreAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := twoProcesses(t, outpost.Options{})
+		a, b := twoProcesses(t, lifecycle.Options{})
 		time.Sleep(2 * time.Second)
 		r := outposttest.Request("lab-one")
 		mustStart(t, a, r)
@@ -90,7 +91,7 @@ func TestSharedPermitOpenWaitsForTheRows(t *testing.T) {
 				<-goOn
 			}
 		}
-		a, b := twoProcessesOn(t, store, outpost.Options{})
+		a, b := twoProcessesOn(t, store, lifecycle.Options{})
 		time.Sleep(2100 * time.Millisecond) // between the regular syncs
 		hold.Store(true)
 		refused := make(chan bool, 1)
@@ -125,7 +126,7 @@ func TestSharedPermitOpenWaitsForTheRows(t *testing.T) {
 // No start runs twice, whichever process is asked.
 func TestSharedDuplicateStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := twoProcesses(t, outpost.Options{})
+		a, b := twoProcesses(t, lifecycle.Options{})
 		r := outposttest.Request("lab-one")
 		var starts sync.WaitGroup
 		good := make(chan struct{}, 64)
@@ -146,7 +147,7 @@ func TestSharedDuplicateStart(t *testing.T) {
 func TestSharedQuotaHoldsUnderParallelStarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		five := 5
-		a, b := twoProcesses(t, outpost.Options{GlobalMaxPerUser: &five})
+		a, b := twoProcesses(t, lifecycle.Options{GlobalMaxPerUser: &five})
 		var starts sync.WaitGroup
 		good := make(chan struct{}, 64)
 		for i := range cap(good) {
@@ -167,7 +168,7 @@ func TestSharedQuotaHoldsUnderParallelStarts(t *testing.T) {
 // A DELETE in another process cancels a start (protocol 2.13).
 func TestStopOfAStartInAnotherProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := twoProcesses(t, outpost.Options{})
+		a, b := twoProcesses(t, lifecycle.Options{})
 		a.Spawner.OnStart = waitOrCancelled(time.Hour)
 		r := outposttest.Request("lab-one")
 		answer := make(chan error, 1)
@@ -193,7 +194,7 @@ func TestStopOfAStartInAnotherProcess(t *testing.T) {
 // The start that loses the race against a DELETE elsewhere removes what it has just made.
 func TestSharedStartEndsAfterItsStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := twoProcesses(t, outpost.Options{})
+		a, b := twoProcesses(t, lifecycle.Options{})
 		a.Spawner.OnStart = func(_ context.Context, k outpost.Key, _ func(outpost.Event)) error {
 			a.Spawner.Lose(k)
 			if _, err := b.Stop(context.Background(), k, outpost.StopOptions{}); err != nil {
@@ -212,8 +213,8 @@ func TestSharedStartEndsAfterItsStop(t *testing.T) {
 // What a dead process leaves is taken over, what a living one works on is not (protocol 2.13).
 func TestSharedTakeOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		leader := outposttest.NewWorld(t, outpost.Options{Shared: true})
-		other := outposttest.NewWorldOn(t, leader.Store, leader.Spawner, leader.HubAPI, outpost.Options{Shared: true}).UpFollower(t)
+		leader := outposttest.NewWorld(t, lifecycle.Options{Shared: true})
+		other := outposttest.NewWorldOn(t, leader.Store, leader.Spawner, leader.HubAPI, lifecycle.Options{Shared: true}).UpFollower(t)
 		leader.Spawner.OnStart = waitOrCancelled(time.Hour)
 		r := outposttest.Request("lab-one")
 		go func() { _, _ = other.Start(context.Background(), r) }()
@@ -248,8 +249,8 @@ func TestSharedTakeOverWithoutATrueClock(t *testing.T) {
 				clocks := [2]*outposttest.Clock{{}, {}}
 				clocks[0].Jump(tc.leader)
 				clocks[1].Jump(tc.other)
-				leader := outposttest.NewWorld(t, outpost.Options{Shared: true, Now: clocks[0].Now})
-				other := outposttest.NewWorldOn(t, leader.Store, leader.Spawner, leader.HubAPI, outpost.Options{Shared: true, Now: clocks[1].Now}).UpFollower(t)
+				leader := outposttest.NewWorld(t, lifecycle.Options{Shared: true, Now: clocks[0].Now})
+				other := outposttest.NewWorldOn(t, leader.Store, leader.Spawner, leader.HubAPI, lifecycle.Options{Shared: true, Now: clocks[1].Now}).UpFollower(t)
 				leader.Spawner.OnStart = waitOrCancelled(time.Hour)
 				r := outposttest.Request("lab-one")
 				go func() { _, _ = other.Start(context.Background(), r) }()
@@ -273,13 +274,13 @@ func TestSharedTakeOverWithoutATrueClock(t *testing.T) {
 // old enough then to be told from what a living one works on, and is dealt with a minute later, not five.
 func TestSharedTakeOverSoonAfterACrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		dead := outposttest.NewWorld(t, outpost.Options{Shared: true}).UpFollower(t)
+		dead := outposttest.NewWorld(t, lifecycle.Options{Shared: true}).UpFollower(t)
 		dead.Spawner.OnStart = waitOrCancelled(time.Hour)
 		go func() { _, _ = dead.Start(context.Background(), outposttest.Request("lab-one")) }()
 		time.Sleep(time.Minute)
 		dead.Down()
 		time.Sleep(15 * time.Second)
-		leader := outposttest.NewWorldOn(t, dead.Store, dead.Spawner, dead.HubAPI, outpost.Options{Shared: true}).Up(t)
+		leader := outposttest.NewWorldOn(t, dead.Store, dead.Spawner, dead.HubAPI, lifecycle.Options{Shared: true}).Up(t)
 		if diff := cmp.Diff([]outpost.Key{outposttest.Key("lab-one")}, leader.Spawner.Pods()); diff != "" {
 			t.Fatalf("pods before (-want +got):\n%s", diff)
 		}
@@ -291,7 +292,7 @@ func TestSharedTakeOverSoonAfterACrash(t *testing.T) {
 // Many starts and stops through two processes: no service is forgotten while its start ends.
 func TestSharedSyncForgetsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := twoProcesses(t, outpost.Options{})
+		a, b := twoProcesses(t, lifecycle.Options{})
 		a.Spawner.OnStart = waitOrCancelled(4999 * time.Millisecond)
 		worlds := []*outposttest.World{a, b}
 		var work sync.WaitGroup

@@ -1,60 +1,64 @@
-package outpost
+package lifecycle
 
-import "context"
+import (
+	"context"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+)
 
 // Poll reports whether a service runs. It needs neither Store nor cluster for a service that is in memory.
 // Errors: KindNotFound only if the service is certainly gone; [Unopened]; those of the Spawner.
-func (m *Manager) Poll(ctx context.Context, k Key, collectLogs bool) (PollResult, error) {
+func (m *Manager) Poll(ctx context.Context, k outpost.Key, collectLogs bool) (outpost.PollResult, error) {
 	e, err := m.find(ctx, k)
 	if err != nil {
 		return m.pollUnknown(k, err)
 	}
 	if e.unopened {
-		return PollResult{}, Unopened(nil)
+		return outpost.PollResult{}, outpost.Unopened(nil)
 	}
 	e.seen.Store(m.opts.Now().UnixNano())
 	switch at := e.current(); at.phase {
 	case phaseFailed:
-		return PollResult{Ended: true, ExitCode: 1}, nil
+		return outpost.PollResult{Ended: true, ExitCode: 1}, nil
 	case phaseRunning:
 		return m.pollPod(ctx, e, at.state, collectLogs)
 	default:
 		if m.opts.Shared && !at.owned {
 			return m.pollElsewhere(ctx, e)
 		}
-		return PollResult{}, nil
+		return outpost.PollResult{}, nil
 	}
 }
 
 // pollUnknown answers a poll for a service that is not in memory and could not be read.
-func (m *Manager) pollUnknown(k Key, err error) (PollResult, error) {
-	if KindOf(err) == KindNotFound && !isDone(m.reconciled) && k.StartID != "" {
-		return PollResult{}, nil // it may be a left-over that is not dealt with yet
+func (m *Manager) pollUnknown(k outpost.Key, err error) (outpost.PollResult, error) {
+	if outpost.KindOf(err) == outpost.KindNotFound && !isDone(m.reconciled) && k.StartID != "" {
+		return outpost.PollResult{}, nil // it may be a left-over that is not dealt with yet
 	}
-	return PollResult{}, err
+	return outpost.PollResult{}, err
 }
 
 // pollElsewhere answers a poll for a service that another process starts or stops: the row says how far it is.
-func (m *Manager) pollElsewhere(ctx context.Context, e *entry) (PollResult, error) {
+func (m *Manager) pollElsewhere(ctx context.Context, e *entry) (outpost.PollResult, error) {
 	s, err := m.store.Get(ctx, e.Key)
 	switch {
 	case err == nil:
 		m.refresh(e, s)
-	case KindOf(err) == KindNotFound:
+	case outpost.KindOf(err) == outpost.KindNotFound:
 		m.forget(e)
-		return PollResult{}, ErrNotFound
+		return outpost.PollResult{}, outpost.ErrNotFound
 	}
-	return PollResult{}, nil // a database that does not answer does not end a server
+	return outpost.PollResult{}, nil // a database that does not answer does not end a server
 }
 
 // pollPod answers a poll for a service that has been started.
-func (m *Manager) pollPod(ctx context.Context, e *entry, state State, collectLogs bool) (PollResult, error) {
+func (m *Manager) pollPod(ctx context.Context, e *entry, state outpost.State, collectLogs bool) (outpost.PollResult, error) {
 	status, err := m.spawner.Poll(ctx, e.Key, state)
 	if err != nil {
-		return PollResult{}, err
+		return outpost.PollResult{}, err
 	}
 	if !status.Ended || !isDone(m.reconciled) {
-		var result PollResult
+		var result outpost.PollResult
 		if collectLogs {
 			result.Logs = m.collectLogs(ctx, e)
 		}
@@ -62,9 +66,9 @@ func (m *Manager) pollPod(ctx context.Context, e *entry, state State, collectLog
 	}
 	if status.Gone && m.opts.Shared {
 		// Another process may have removed it.
-		if _, err := m.store.Get(ctx, e.Key); KindOf(err) == KindNotFound {
+		if _, err := m.store.Get(ctx, e.Key); outpost.KindOf(err) == outpost.KindNotFound {
 			m.forget(e)
-			return PollResult{}, ErrNotFound
+			return outpost.PollResult{}, outpost.ErrNotFound
 		}
 	}
 	end := e.ended.Load()
@@ -74,7 +78,7 @@ func (m *Manager) pollPod(ctx context.Context, e *entry, state State, collectLog
 	case !status.Gone: // else the ended pod was tidied away, and what was seen of it holds
 		end = &ending{status.ExitCode, end.logs}
 	}
-	result := PollResult{Ended: true, ExitCode: end.code, Logs: end.logs}
+	result := outpost.PollResult{Ended: true, ExitCode: end.code, Logs: end.logs}
 	if end.code == 0 && !collectLogs {
 		result.Logs = nil
 	}
@@ -82,13 +86,13 @@ func (m *Manager) pollPod(ctx context.Context, e *entry, state State, collectLog
 }
 
 // reportEnd collects the logs of a service that was found ended, once, and tells the hub of an error (protocol 2.8).
-func (m *Manager) reportEnd(ctx context.Context, e *entry, status Status) *ending {
+func (m *Manager) reportEnd(ctx context.Context, e *entry, status outpost.Status) *ending {
 	end := &ending{status.ExitCode, m.collectLogs(ctx, e)}
 	if !e.ended.CompareAndSwap(nil, end) {
 		return end
 	}
 	m.logger(e).Info("service ended", "exit_code", status.ExitCode, "reason", status.Reason)
-	if status.ExitCode != 0 && e.calls.events.URL != "" {
+	if status.ExitCode != 0 && e.calls.Events.URL != "" {
 		if len(end.logs) == 0 && status.Reason != "" {
 			end = &ending{end.code, []string{status.Reason}}
 		}

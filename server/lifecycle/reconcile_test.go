@@ -1,4 +1,4 @@
-package outpost_test
+package lifecycle_test
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/outposts-dev/outposts/server/flavor"
+	"github.com/outposts-dev/outposts/server/lifecycle"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
@@ -33,11 +34,11 @@ func row(name string, change func(*outpost.Service)) outpost.Service {
 // See protocol 2.12.
 func TestServersSurviveARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		first := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		first := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 		r := outposttest.Request("lab-one")
 		mustStart(t, first, r)
 		first.Down()
-		w := outposttest.NewWorldOn(t, first.Store, first.Spawner, first.HubAPI, outpost.Options{}).Up(t)
+		w := outposttest.NewWorldOn(t, first.Store, first.Spawner, first.HubAPI, lifecycle.Options{}).Up(t)
 		synctest.Wait()
 		wantPoll(t, w, r.Key, outpost.PollResult{})
 		if _, ok := w.PermitOpen(t.Context(), "hub-a", outposttest.Host(r.Key), 41234); !ok {
@@ -69,7 +70,7 @@ func TestPollIsRunningUntilReconciled(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := outposttest.NewWorld(t, outpost.Options{})
+				w := outposttest.NewWorld(t, lifecycle.Options{})
 				stored := row("stored", func(*outpost.Service) {})
 				w.Store.Put(stored)
 				breakIt(w, errDown)
@@ -121,7 +122,7 @@ func TestLeftOversAreReconciled(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}})
+				w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{eventHub()}})
 				k := outposttest.Key("lab-one")
 				if tc.row != nil {
 					w.Store.Put(row("lab-one", tc.row))
@@ -162,7 +163,7 @@ func TestShutdownDuringStart(t *testing.T) {
 	for _, async := range []bool{false, true} {
 		t.Run(fmt.Sprintf("async %v", async), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				first := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}})
+				first := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{eventHub()}})
 				first.Spawner.OnStart = waitOrCancelled(time.Hour)
 				first.Up(t)
 				r := eventRequest("lab-one")
@@ -184,7 +185,7 @@ func TestShutdownDuringStart(t *testing.T) {
 				wantKind(t, err, outpost.KindUnavailable)
 
 				first.Spawner.OnStart = nil
-				w := outposttest.NewWorldOn(t, first.Store, first.Spawner, outposttest.NewHubAPI(), outpost.Options{Hubs: []outpost.Hub{eventHub()}}).Up(t)
+				w := outposttest.NewWorldOn(t, first.Store, first.Spawner, outposttest.NewHubAPI(), lifecycle.Options{Hubs: []outpost.Hub{eventHub()}}).Up(t)
 				synctest.Wait()
 				if !async {
 					wantNothing(t, w)
@@ -209,7 +210,7 @@ users: {one: {authentication: {username: maria}, flavors: [short, long, own], fl
 	for flavor, want := range map[string]time.Duration{"short": 2 * time.Hour, "own": 3 * time.Hour, "long": 0} {
 		t.Run(flavor, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				o := outpost.Options{Flavors: mustFlavors(t, flavors)}
+				o := lifecycle.Options{Flavors: mustFlavors(t, flavors)}
 				first := outposttest.NewWorld(t, o)
 				first.Spawner.OnStart = waitOrCancelled(time.Hour)
 				first.Up(t)
@@ -243,7 +244,7 @@ users: {one: {authentication: {username: maria}, flavors: [short, long, own], fl
 func TestPlansHaveTheDateOfTheRow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var dates []time.Time
-		first := outposttest.NewWorld(t, outpost.Options{})
+		first := outposttest.NewWorld(t, lifecycle.Options{})
 		first.Spawner.OnPlan = func(r outpost.StartRequest, _ flavor.Flavor) error {
 			dates = append(dates, r.StartDate)
 			return nil
@@ -257,7 +258,7 @@ func TestPlansHaveTheDateOfTheRow(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		first.Down()
-		w := outposttest.NewWorldOn(t, first.Store, first.Spawner, first.HubAPI, outpost.Options{}).Up(t)
+		w := outposttest.NewWorldOn(t, first.Store, first.Spawner, first.HubAPI, lifecycle.Options{}).Up(t)
 		synctest.Wait()
 		s, err := w.Store.Get(t.Context(), r.Key)
 		if err != nil {
@@ -277,7 +278,7 @@ func TestReconcileDuringTheEndOfAStart(t *testing.T) {
 	}{{"All", false}, {"All", true}, {"List", true}} {
 		t.Run(fmt.Sprintf("%s, shared %v", tc.op, tc.shared), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := outposttest.NewWorld(t, outpost.Options{Shared: tc.shared})
+				w := outposttest.NewWorld(t, lifecycle.Options{Shared: tc.shared})
 				goOn := make(chan struct{})
 				w.Spawner.OnStart = func(context.Context, outpost.Key, func(outpost.Event)) error { <-goOn; return nil }
 				var armed atomic.Bool
@@ -314,7 +315,7 @@ func TestSyncDuringAWholeStart(t *testing.T) {
 	for _, op := range []string{"All", "List"} {
 		t.Run(op, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := outposttest.NewWorld(t, outpost.Options{Shared: true})
+				w := outposttest.NewWorld(t, lifecycle.Options{Shared: true})
 				var armed atomic.Bool
 				read := make(chan struct{})
 				w.Store.OnCall = func(call string) {
@@ -348,7 +349,7 @@ func TestSyncDuringAWholeStart(t *testing.T) {
 
 func TestShutdownDuringStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		first := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		first := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 		r := outposttest.Request("lab-one")
 		mustStart(t, first, r)
 		first.Spawner.Down(errDown)
@@ -358,14 +359,14 @@ func TestShutdownDuringStop(t *testing.T) {
 		time.Sleep(time.Minute)
 		first.Down()
 		first.Spawner.Down(nil)
-		w := outposttest.NewWorldOn(t, first.Store, first.Spawner, first.HubAPI, outpost.Options{}).Up(t)
+		w := outposttest.NewWorldOn(t, first.Store, first.Spawner, first.HubAPI, lifecycle.Options{}).Up(t)
 		wantNothing(t, w)
 	})
 }
 
 func TestLostPodIsReportedAndItsRowKeptForTheHub(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 		r := outposttest.Request("lab-one")
 		mustStart(t, w, r)
 		w.Spawner.Lose(r.Key)
@@ -379,7 +380,7 @@ func TestLostPodIsReportedAndItsRowKeptForTheHub(t *testing.T) {
 // See protocol 2.10.
 func TestEndDates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{Flavors: mustFlavors(t, `
+		w := outposttest.NewWorld(t, lifecycle.Options{Flavors: mustFlavors(t, `
 flavors:
   short: {runtime: {hours: 2}}
   long: {}
@@ -404,7 +405,7 @@ flavors:
 func TestClockJumpEndsNothingAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := &outposttest.Clock{}
-		w := outposttest.NewWorld(t, outpost.Options{Now: clock.Now, Flavors: mustFlavors(t, "flavors: {short: {runtime: {hours: 2}}}")}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{Now: clock.Now, Flavors: mustFlavors(t, "flavors: {short: {runtime: {hours: 2}}}")}).Up(t)
 		r := outposttest.Request("lab-one")
 		r.Flavor = "short"
 		mustStart(t, w, r)
@@ -434,7 +435,7 @@ func TestInterruptedStartOfThePythonOutpostLeavesNoPod(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := outposttest.NewWorld(t, outpost.Options{})
+				w := outposttest.NewWorld(t, lifecycle.Options{})
 				r := outposttest.Request("lab-one")
 				now := time.Now().UTC()
 				row := outpost.Service{Summary: outpost.Summary{

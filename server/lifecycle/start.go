@@ -1,4 +1,4 @@
-package outpost
+package lifecycle
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/outposts-dev/outposts/server/flavor"
+	"github.com/outposts-dev/outposts/server/outpost"
 )
 
 // Keys of a stored state that are this outpost's own. The Python outpost keeps and ignores keys it does not know.
@@ -24,7 +25,7 @@ const (
 
 // Start starts a service and returns its address "http://host:port", or "" at once if r.Async. The start goes on
 // when ctx ends. Errors: KindInvalid, KindConflict (this key exists), KindQuota, KindFailed, KindUnavailable.
-func (m *Manager) Start(ctx context.Context, r StartRequest) (string, error) {
+func (m *Manager) Start(ctx context.Context, r outpost.StartRequest) (string, error) {
 	if r.StartID == "" {
 		r.StartID = "0"
 	}
@@ -42,7 +43,7 @@ func (m *Manager) Start(ctx context.Context, r StartRequest) (string, error) {
 	select {
 	case <-start.ended:
 	case <-ctx.Done():
-		return "", Wrap(ctx.Err(), KindUnavailable, "The request ended before the start; the start goes on.")
+		return "", outpost.Wrap(ctx.Err(), outpost.KindUnavailable, "The request ended before the start; the start goes on.")
 	}
 	if start.err == nil {
 		return e.current().address, nil
@@ -58,7 +59,7 @@ func (m *Manager) Start(ctx context.Context, r StartRequest) (string, error) {
 }
 
 // accept checks a request, inserts its row and begins the start. The row is there when it returns without an error.
-func (m *Manager) accept(ctx context.Context, r StartRequest) (*entry, error) {
+func (m *Manager) accept(ctx context.Context, r outpost.StartRequest) (*entry, error) {
 	hub, admission, err := m.admit(ctx, r)
 	if err != nil {
 		return nil, err
@@ -68,7 +69,7 @@ func (m *Manager) accept(ctx context.Context, r StartRequest) (*entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	calls, refused := callbacksOf(hub, r.Body.Env)
+	calls, refused := hub.Callbacks(r.Body.Env)
 	m.notify.refused(hub.Name, refused)
 	e := newEntry(row, calls)
 	e.async = r.Async
@@ -76,10 +77,10 @@ func (m *Manager) accept(ctx context.Context, r StartRequest) (*entry, error) {
 }
 
 // admit decides whether a request may be planned: its hub, names and options, and the flavor that its user may start.
-func (m *Manager) admit(ctx context.Context, r StartRequest) (Hub, flavor.Admission, error) {
+func (m *Manager) admit(ctx context.Context, r outpost.StartRequest) (outpost.Hub, flavor.Admission, error) {
 	hub, err := m.hub(r.Hub)
 	if err == nil {
-		err = hub.checkRequest(r)
+		err = hub.CheckRequest(r)
 	}
 	if err != nil {
 		return hub, flavor.Admission{}, err
@@ -88,7 +89,7 @@ func (m *Manager) admit(ctx context.Context, r StartRequest) (Hub, flavor.Admiss
 	select {
 	case <-m.loaded:
 	case <-ctx.Done():
-		return hub, flavor.Admission{}, Starting(ctx.Err())
+		return hub, flavor.Admission{}, outpost.Starting(ctx.Err())
 	case <-m.base.Done():
 		return hub, flavor.Admission{}, errShutdown
 	}
@@ -100,25 +101,25 @@ func (m *Manager) admit(ctx context.Context, r StartRequest) (Hub, flavor.Admiss
 }
 
 // plan names the objects of a start and makes its row.
-func (m *Manager) plan(ctx context.Context, hub Hub, r StartRequest, a flavor.Admission) (Plan, Service, error) {
+func (m *Manager) plan(ctx context.Context, hub outpost.Hub, r outpost.StartRequest, a flavor.Admission) (outpost.Plan, outpost.Service, error) {
 	plan, err := m.spawner.Plan(ctx, hub, r, a.Flavor)
 	if err != nil {
-		return Plan{}, Service{}, err
+		return outpost.Plan{}, outpost.Service{}, err
 	}
 	state := plan.State
 	if r.Async {
 		// Another process may have to go on with it, and what the user is allowed is known only now.
-		state = State{stateAsync: true, stateRuntime: a.Lifetime.String()}
+		state = outpost.State{stateAsync: true, stateRuntime: a.Lifetime.String()}
 		maps.Copy(state, plan.State)
 	}
-	return plan, Service{Summary: Summary{
-		Key: r.Key, UserID: r.UserID, Flavor: r.Flavor, StartDate: r.StartDate, LastUpdate: r.StartDate, EndDate: NoEnd,
+	return plan, outpost.Service{Summary: outpost.Summary{
+		Key: r.Key, UserID: r.UserID, Flavor: r.Flavor, StartDate: r.StartDate, LastUpdate: r.StartDate, EndDate: outpost.NoEnd,
 		StartPending: true,
 	}, Body: r.Body, State: state}, nil
 }
 
 // begin adds the entry of a start, inserts its row and starts it in the background. It returns when the row is there.
-func (m *Manager) begin(e *entry, row Service, plan Plan, a flavor.Admission) error {
+func (m *Manager) begin(e *entry, row outpost.Service, plan outpost.Plan, a flavor.Admission) error {
 	ctx, cancel := context.WithCancel(m.base)
 	e.take(phaseStarting, cancel)
 	err := m.index.add(e)
@@ -142,7 +143,7 @@ func (m *Manager) begin(e *entry, row Service, plan Plan, a flavor.Admission) er
 
 // insert stores the row of a start and reports whether it is there. If it may be there although the database reported
 // a failure, the entry stays until the row is surely gone.
-func (m *Manager) insert(e *entry, row Service, a flavor.Admission) bool {
+func (m *Manager) insert(e *entry, row outpost.Service, a flavor.Admission) bool {
 	ctx, cancel := context.WithTimeout(m.base, storeTimeout)
 	defer cancel()
 	err := storeError(m.store.Insert(ctx, row, func(u flavor.Usage) error {
@@ -154,7 +155,7 @@ func (m *Manager) insert(e *entry, row Service, a flavor.Admission) bool {
 	}
 	e.acceptErr = err
 	e.attempt.Load().end(err)
-	if k := KindOf(err); k != KindUnavailable && k != KindInternal {
+	if k := outpost.KindOf(err); k != outpost.KindUnavailable && k != outpost.KindInternal {
 		m.index.remove(e)
 		e.markGone()
 		close(e.accepted)
@@ -167,7 +168,7 @@ func (m *Manager) insert(e *entry, row Service, a flavor.Admission) bool {
 }
 
 // runStart lets the spawner start a service whose row is there and records the outcome.
-func (m *Manager) runStart(ctx context.Context, e *entry, plan Plan, lifetime time.Duration) {
+func (m *Manager) runStart(ctx context.Context, e *entry, plan outpost.Plan, lifetime time.Duration) {
 	begin, attempt := time.Now(), e.attempt.Load()
 	log := m.logger(e)
 	log.Info("service starting", "async", e.async, "flavor", e.flavor)
@@ -199,7 +200,7 @@ func (m *Manager) runStart(ctx context.Context, e *entry, plan Plan, lifetime ti
 
 // settle records how a start has ended, and returns what has become of the service and the error that is told: a stop
 // or the end of the process may have come meanwhile.
-func (m *Manager) settle(ctx context.Context, e *entry, started Started, err error) (phase, error) {
+func (m *Manager) settle(ctx context.Context, e *entry, started outpost.Started, err error) (phase, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if started.State != nil {
@@ -223,11 +224,11 @@ func (m *Manager) settle(ctx context.Context, e *entry, started Started, err err
 
 // finishStart checks the address and stores the outcome of a start. A database that does not answer is waited for: the
 // server runs already.
-func (m *Manager) finishStart(ctx context.Context, e *entry, s Started, lifetime time.Duration) error {
-	if _, _, ok := ParseAddress(s.Address); !ok {
-		return Wrap(errors.New("address "+s.Address), KindInternal, "the spawner returned a wrong address")
+func (m *Manager) finishStart(ctx context.Context, e *entry, s outpost.Started, lifetime time.Duration) error {
+	if _, _, ok := outpost.ParseAddress(s.Address); !ok {
+		return outpost.Wrap(errors.New("address "+s.Address), outpost.KindInternal, "the spawner returned a wrong address")
 	}
-	end := NoEnd
+	end := outpost.NoEnd
 	if lifetime > 0 {
 		end = m.opts.Now().UTC().Add(lifetime)
 	}
@@ -241,11 +242,11 @@ func (m *Manager) finishStart(ctx context.Context, e *entry, s Started, lifetime
 			e.mu.Unlock()
 			return nil
 		}
-		switch KindOf(err) {
-		case KindNotFound, KindConflict:
+		switch outpost.KindOf(err) {
+		case outpost.KindNotFound, outpost.KindConflict:
 			// Another process stops this service, and may have looked before the pod was there.
 			return errCancelled
-		case KindUnavailable:
+		case outpost.KindUnavailable:
 			m.logger(e).Warn("started service cannot be stored yet", "err", err)
 			if retry.wait(ctx) {
 				continue

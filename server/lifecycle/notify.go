@@ -1,4 +1,4 @@
-package outpost
+package lifecycle
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/outposts-dev/outposts/server/excerpt"
 	"github.com/outposts-dev/outposts/server/outbox"
+	"github.com/outposts-dev/outposts/server/outpost"
 )
 
 const (
@@ -18,9 +19,6 @@ const (
 	flushTimeout  = 10 * time.Second // for events that still wait when a start has ended well
 	failedTries   = 3                // to deliver the event that ends a hub's waiting
 	updateTimeout = 30 * time.Second // of one flavor update
-	tunnelTries   = 5
-	tunnelPause   = 5 * time.Second
-	tunnelsAtOnce = 8
 )
 
 // notifier tells hubs in the background what happens to their services. No call decides about a service (protocol 3.1).
@@ -28,12 +26,12 @@ type notifier struct {
 	m *Manager
 
 	mu      sync.Mutex
-	updates map[HubCall]bool // flavor updates under way; true: the counts have changed since
-	warned  map[string]bool  // hubs that were warned about refused callbacks
+	updates map[outpost.HubCall]bool // flavor updates under way; true: the counts have changed since
+	warned  map[string]bool          // hubs that were warned about refused callbacks
 }
 
 func newNotifier(m *Manager) *notifier {
-	return &notifier{m: m, updates: map[HubCall]bool{}, warned: map[string]bool{}}
+	return &notifier{m: m, updates: map[outpost.HubCall]bool{}, warned: map[string]bool{}}
 }
 
 // refused warns once for each hub that its requests name URLs that it was not allowed.
@@ -54,7 +52,7 @@ func (n *notifier) refused(hub string, variables []string) {
 // most one goroutine; a change that comes while it is calling makes it call once more, so that 64 starts at once are
 // not 64 calls.
 func (n *notifier) flavors(e *entry) {
-	call := e.calls.flavors
+	call := e.calls.Flavors
 	if call.URL == "" {
 		return
 	}
@@ -67,7 +65,7 @@ func (n *notifier) flavors(e *entry) {
 	}
 }
 
-func (n *notifier) sendFlavors(call HubCall) {
+func (n *notifier) sendFlavors(call outpost.HubCall) {
 	for again := true; again; {
 		ctx, cancel := context.WithTimeout(n.m.base, updateTimeout)
 		flavors, err := n.m.Flavors(ctx, call.Hub)
@@ -92,7 +90,7 @@ func (n *notifier) sendFlavors(call HubCall) {
 // progress is what a hub is told of one start. The start never waits for its hub (protocol 3.2).
 type progress struct {
 	now   func() time.Time
-	queue *outbox.Queue[Event] // nil: the hub wants no events
+	queue *outbox.Queue[outpost.Event] // nil: the hub wants no events
 
 	mu     sync.Mutex
 	recent []string // messages for the report of a failure
@@ -101,15 +99,15 @@ type progress struct {
 // progress begins to tell the hub of a start.
 func (n *notifier) progress(e *entry) *progress {
 	p := &progress{now: n.m.opts.Now}
-	if e.calls.events.URL != "" {
-		p.queue = outbox.New(maxEvents, flushTimeout, func(ctx context.Context, ev Event) { n.deliver(ctx, e, ev) })
+	if e.calls.Events.URL != "" {
+		p.queue = outbox.New(maxEvents, flushTimeout, func(ctx context.Context, ev outpost.Event) { n.deliver(ctx, e, ev) })
 		n.m.goes(func() { p.queue.Run(n.m.base) })
 	}
 	return p
 }
 
 // put tells an event; it never waits.
-func (p *progress) put(ev Event) {
+func (p *progress) put(ev outpost.Event) {
 	ev.Message = excerpt.Of(ev.Message, excerpt.Sentence)
 	if ev.Message != "" {
 		p.mu.Lock()
@@ -137,7 +135,7 @@ func (p *progress) fail(sentence string) {
 	p.mu.Lock()
 	messages := escaped(p.recent)
 	p.mu.Unlock()
-	p.queue.CloseWith(Event{Progress: 100, Failed: true, HTMLMessage: fmt.Sprintf(
+	p.queue.CloseWith(outpost.Event{Progress: 100, Failed: true, HTMLMessage: fmt.Sprintf(
 		"<details><summary>%s: %s</summary>%s</details>", p.now().Format("2006-01-02 15:04:05.000"),
 		html.EscapeString(excerpt.Of(sentence, excerpt.Sentence)), messages)})
 }
@@ -145,7 +143,7 @@ func (p *progress) fail(sentence string) {
 // ended tells the hub that a server has ended with an error, with its last log lines.
 func (n *notifier) ended(e *entry, logs []string) {
 	const sentence = "Could not start service."
-	ev := Event{Progress: 99, HTMLMessage: sentence + " No logs available."}
+	ev := outpost.Event{Progress: 99, HTMLMessage: sentence + " No logs available."}
 	if len(logs) > 0 {
 		ev.HTMLMessage = `<details open><summary style="color: red">` + sentence + " (click here to see logs)</summary>" +
 			escaped(logs[max(0, len(logs)-maxMessages):]) + "</details>"
@@ -164,95 +162,20 @@ func escaped(lines []string) string {
 
 // deliver posts an event, one that ends a hub's waiting several times unless the hub refuses it. A failure has no other
 // effect.
-func (n *notifier) deliver(ctx context.Context, e *entry, ev Event) {
+func (n *notifier) deliver(ctx context.Context, e *entry, ev outpost.Event) {
 	tries := 1
 	if ev.Failed {
 		tries = failedTries
 	}
 	retry := newBackoff()
 	for try := 1; ; try++ {
-		err := n.m.hubAPI.PostEvent(ctx, e.calls.events, ev)
+		err := n.m.hubAPI.PostEvent(ctx, e.calls.Events, ev)
 		n.m.observer.HubCalled(e.Hub, "event", err)
 		if err == nil {
 			return
 		}
 		n.m.logger(e).Debug("event not delivered", "progress", ev.Progress, "err", err)
-		if try == tries || KindOf(err) == KindFailed || !retry.wait(ctx) {
-			return
-		}
-	}
-}
-
-// renewal is a call that asks a hub to renew one tunnel or all of them.
-type renewal struct {
-	call HubCall
-	what string // for metrics and the log
-	do   func(context.Context, HubCall) error
-}
-
-// renewTunnels asks the hubs for the tunnels that broke with the process before this one, once SSH and HTTP can be
-// reached (protocol 3.4).
-func (m *Manager) renewTunnels(ctx context.Context) {
-	list := m.renewals()
-	if len(list) == 0 {
-		return
-	}
-	if m.opts.Reachable != nil {
-		if err := m.opts.Reachable(ctx); err != nil {
-			if ctx.Err() == nil {
-				m.log.Error("tunnels are not renewed: this outpost cannot be reached", "err", err)
-			}
-			return
-		}
-	}
-	slots := make(chan struct{}, tunnelsAtOnce)
-	var calls sync.WaitGroup
-	for _, r := range list {
-		slots <- struct{}{}
-		calls.Go(func() {
-			defer func() { <-slots }()
-			m.renew(ctx, r)
-		})
-	}
-	calls.Wait()
-}
-
-// renewals returns what the hubs want to be asked for.
-func (m *Manager) renewals() (list []renewal) {
-	for _, h := range *m.hubs.Load() {
-		if h.TunnelRestart != nil {
-			call := *h.TunnelRestart
-			call.Hub = h.Name
-			list = append(list, renewal{call, "restart", m.hubAPI.RestartTunnels})
-		}
-		if !h.RecreateTunnels {
-			continue
-		}
-		for _, e := range m.index.all(h.Name) {
-			at := e.current()
-			if at.phase == phaseRunning && at.address != "" && e.calls.tunnel.URL != "" {
-				list = append(list, renewal{e.calls.tunnel, "tunnel", func(ctx context.Context, c HubCall) error {
-					return m.hubAPI.PostTunnel(ctx, c, at.address)
-				}})
-			}
-		}
-	}
-	return list
-}
-
-// renew tries a renewal several times; an answer that is final ends it: after a 400 the hub has stopped the server.
-func (m *Manager) renew(ctx context.Context, r renewal) {
-	for try := 1; ; try++ {
-		err := r.do(ctx, r.call)
-		m.observer.HubCalled(r.call.Hub, r.what, err)
-		switch {
-		case err == nil:
-			m.log.Info("tunnels renewed", "hub", r.call.Hub, "call", r.what)
-			return
-		case KindOf(err) == KindFailed || try == tunnelTries:
-			m.log.Warn("tunnel not renewed", "hub", r.call.Hub, "call", r.what, "try", try, "err", err)
-			return
-		case !sleep(ctx, tunnelPause):
+		if try == tries || outpost.KindOf(err) == outpost.KindFailed || !retry.wait(ctx) {
 			return
 		}
 	}

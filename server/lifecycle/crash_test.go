@@ -1,4 +1,4 @@
-package outpost_test
+package lifecycle_test
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/outposts-dev/outposts/server/flavor"
+	"github.com/outposts-dev/outposts/server/lifecycle"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
@@ -104,7 +105,7 @@ type answers struct{ started, stopped map[string]bool }
 
 // hubScenario is what a hub does with one process: synchronous and asynchronous starts and stops, one of each cancelling
 // the other. It gives up at the first error, as its clients do.
-func hubScenario(ctx context.Context, m *outpost.Manager, f *fuse) answers {
+func hubScenario(ctx context.Context, m *lifecycle.Manager, f *fuse) answers {
 	a := answers{started: map[string]bool{}, stopped: map[string]bool{}}
 	start := func(name string, async bool) {
 		r := eventRequest(name)
@@ -148,14 +149,14 @@ func TestCrashAtAnyPointLosesNothing(t *testing.T) {
 	}
 }
 
-// crashAt runs the scenario on a process that dies at its n-th call, then a second process, and compares. It tells
+// crashAt runs the scenario on a process that dies at its n-th call, then a second process, and compares. It reports
 // whether the first one died.
 func crashAt(t *testing.T, n int, after bool) bool {
 	store, spawner, hubAPI := outposttest.NewStore(), outposttest.NewSpawner(), outposttest.NewHubAPI()
 	spawner.OnStart = waitOrCancelled(300 * time.Millisecond)
 	f := &fuse{left: n, after: after}
-	o := outpost.Options{Hubs: []outpost.Hub{eventHub()}}
-	first, err := outpost.New(mortalStore{store, f}, mortalSpawner{spawner, f}, hubAPI, o)
+	o := lifecycle.Options{Hubs: []outpost.Hub{eventHub()}}
+	first, err := lifecycle.New(mortalStore{store, f}, mortalSpawner{spawner, f}, hubAPI, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,10 +1,12 @@
-package outpost
+package lifecycle
 
 import (
 	"context"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/outposts-dev/outposts/server/outpost"
 )
 
 // phase is where a service is in its life, as this process knows it.
@@ -21,8 +23,8 @@ func (p phase) String() string {
 	return [...]string{"starting", "running", "stopping", "stopping"}[p]
 }
 
-// phase is where a service is by its row.
-func (s Summary) phase() phase {
+// phaseOf is where a service is by its row.
+func phaseOf(s outpost.Summary) phase {
 	switch {
 	case s.StopPending:
 		return phaseStopping
@@ -35,8 +37,8 @@ func (s Summary) phase() phase {
 // standing is where a service stands at one moment.
 type standing struct {
 	phase   phase
-	owned   bool  // a goroutine of this process starts or removes it
-	state   State // replaced, never changed
+	owned   bool          // a goroutine of this process starts or removes it
+	state   outpost.State // replaced, never changed
 	address string
 	end     time.Time
 }
@@ -56,11 +58,11 @@ type attempt struct {
 
 // entry is a service in memory. What is above mu never changes.
 type entry struct {
-	Key
+	outpost.Key
 	userID    int
 	flavor    string
 	startDate time.Time
-	calls     callbacks // where the hub wants to be told; from the request's environment
+	calls     outpost.Callbacks // where the hub wants to be told; from the request's environment
 	async     bool
 	unopened  bool // its row cannot be opened: it is neither polled nor removed
 
@@ -87,11 +89,11 @@ type entry struct {
 type sign struct{ at, since time.Time }
 
 // newEntry makes an entry in memory for a service.
-func newEntry(s Service, calls callbacks) *entry {
+func newEntry(s outpost.Service, calls outpost.Callbacks) *entry {
 	e := &entry{
 		Key: s.Key, userID: s.UserID, flavor: s.Flavor, startDate: s.StartDate, calls: calls,
 		accepted: make(chan struct{}), gone: make(chan struct{}), tried: make(chan struct{}),
-		standing: standing{phase: s.phase(), state: s.State, address: s.Address, end: s.EndDate},
+		standing: standing{phase: phaseOf(s.Summary), state: s.State, address: s.Address, end: s.EndDate},
 	}
 	e.seen.Store(s.LastUpdate.UnixNano())
 	e.written.Store(s.LastUpdate.UnixNano())
@@ -182,113 +184,4 @@ func isDone(c <-chan struct{}) bool {
 	default:
 		return false
 	}
-}
-
-// index finds services in memory, and which hub may open which address. Lock order: an entry's mu before the index's.
-type index struct {
-	mu      sync.RWMutex
-	byKey   map[Key]*entry
-	byHub   map[string]map[Key]*entry
-	permits map[permit]*entry
-}
-
-func newIndex() *index {
-	return &index{byKey: map[Key]*entry{}, byHub: map[string]map[Key]*entry{}, permits: map[permit]*entry{}}
-}
-
-// get returns the entry of a key, or nil.
-func (x *index) get(k Key) *entry {
-	x.mu.RLock()
-	e := x.byKey[k]
-	x.mu.RUnlock()
-	return e
-}
-
-// free returns the error of a start whose key is taken; nil if it is free.
-func (x *index) free(k Key) error {
-	if x.get(k) != nil {
-		return Duplicate(k)
-	}
-	return nil
-}
-
-// add adds an entry; the error is that of free.
-func (x *index) add(e *entry) error {
-	if x.keep(e) != e {
-		return Duplicate(e.Key)
-	}
-	return nil
-}
-
-// keep adds an entry unless its key is taken, and returns the one that is in the index now.
-func (x *index) keep(e *entry) *entry {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if old := x.byKey[e.Key]; old != nil {
-		return old
-	}
-	x.byKey[e.Key] = e
-	hub := x.byHub[e.Hub]
-	if hub == nil {
-		hub = map[Key]*entry{}
-		x.byHub[e.Hub] = hub
-	}
-	hub[e.Key] = e
-	return e
-}
-
-// remove removes an entry, if it is still the one of its key.
-func (x *index) remove(e *entry) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.byKey[e.Key] != e {
-		return
-	}
-	delete(x.byKey, e.Key)
-	delete(x.byHub[e.Hub], e.Key)
-	if len(x.byHub[e.Hub]) == 0 {
-		delete(x.byHub, e.Hub)
-	}
-}
-
-// allow lets the hub of a service open its address; forbid takes it back, unless another service has the address by
-// now. The caller holds e.mu.
-func (x *index) allow(e *entry) {
-	if p, ok := permitOf(e.Hub, e.address); ok {
-		x.mu.Lock()
-		x.permits[p] = e
-		x.mu.Unlock()
-	}
-}
-
-func (x *index) forbid(e *entry) {
-	if p, ok := permitOf(e.Hub, e.address); ok {
-		x.mu.Lock()
-		if x.permits[p] == e {
-			delete(x.permits, p)
-		}
-		x.mu.Unlock()
-	}
-}
-
-// permitted returns the running service that has the address, nil for none.
-func (x *index) permitted(p permit) *entry {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	return x.permits[p]
-}
-
-// all returns every entry, of one hub if hub is not empty.
-func (x *index) all(hub string) []*entry {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	from := x.byKey
-	if hub != "" {
-		from = x.byHub[hub]
-	}
-	es := make([]*entry, 0, len(from))
-	for _, e := range from {
-		es = append(es, e)
-	}
-	return es
 }

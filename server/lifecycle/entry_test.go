@@ -1,15 +1,19 @@
-package outpost
+package lifecycle
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+)
 
 // The address of a server that was started anew stays open when its predecessor is forgotten.
 func TestForbidLeavesTheSuccessor(t *testing.T) {
 	x := newIndex()
 	p := permit{"hub-a", "jupyter-maria--lab.outpost.svc.cluster.local", "41234"}
 	service := func(startID string) *entry {
-		return newEntry(Service{
-			Summary: Summary{Key: Key{"hub-a", "lab", startID}}, Address: "http://" + p.host + ":" + p.port,
-		}, callbacks{})
+		return newEntry(outpost.Service{
+			Summary: outpost.Summary{Key: outpost.Key{Hub: "hub-a", Name: "lab", StartID: startID}}, Address: "http://" + p.host + ":" + p.port,
+		}, outpost.Callbacks{})
 	}
 	old, successor := service("1"), service("2")
 	x.allow(old)

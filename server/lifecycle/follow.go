@@ -1,8 +1,10 @@
-package outpost
+package lifecycle
 
 import (
 	"context"
 	"time"
+
+	"github.com/outposts-dev/outposts/server/outpost"
 )
 
 const (
@@ -12,9 +14,9 @@ const (
 )
 
 // find returns the entry of a service, from the Store if another process made it.
-func (m *Manager) find(ctx context.Context, k Key) (*entry, error) {
+func (m *Manager) find(ctx context.Context, k outpost.Key) (*entry, error) {
 	if k.StartID == "" {
-		return nil, ErrNotFound
+		return nil, outpost.ErrNotFound
 	}
 	if e := m.index.get(k); e != nil {
 		return e, nil
@@ -23,19 +25,19 @@ func (m *Manager) find(ctx context.Context, k Key) (*entry, error) {
 }
 
 // fetch reads a service from the Store into memory. KindNotFound if there is none.
-func (m *Manager) fetch(ctx context.Context, k Key) (*entry, error) {
+func (m *Manager) fetch(ctx context.Context, k outpost.Key) (*entry, error) {
 	s, err := m.store.Get(ctx, k)
 	if err != nil {
 		return nil, storeError(err)
 	}
-	return m.keep(Stored{Service: s}), nil
+	return m.keep(outpost.Stored{Service: s}), nil
 }
 
 // keep makes the entry of a stored service, whose hub may open its address while it runs. It returns the one that is in
 // memory already, if there is.
-func (m *Manager) keep(s Stored) *entry {
+func (m *Manager) keep(s outpost.Stored) *entry {
 	hub := (*m.hubs.Load())[s.Hub]
-	calls, _ := callbacksOf(hub, s.Body.Env)
+	calls, _ := hub.Callbacks(s.Body.Env)
 	s.State = m.spawner.Restore(hub, s.Service)
 	e := newEntry(s.Service, calls)
 	e.unopened = s.Unopened
@@ -51,14 +53,14 @@ func (m *Manager) keep(s Stored) *entry {
 }
 
 // refresh takes over what another process has written to a service's row.
-func (m *Manager) refresh(e *entry, s Service) {
+func (m *Manager) refresh(e *entry, s outpost.Service) {
 	state := m.spawner.Restore((*m.hubs.Load())[s.Hub], s)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.owned {
 		return
 	}
-	e.standing = standing{phase: s.phase(), state: state, address: s.Address, end: s.EndDate}
+	e.standing = standing{phase: phaseOf(s.Summary), state: state, address: s.Address, end: s.EndDate}
 	if e.phase == phaseRunning {
 		m.index.allow(e)
 	} else {
@@ -79,7 +81,7 @@ func (m *Manager) forget(e *entry) {
 // other processes see that it works on them.
 func (m *Manager) touch(ctx context.Context) {
 	now := m.opts.Now()
-	at := map[Key]time.Time{}
+	at := map[outpost.Key]time.Time{}
 	entries := m.index.all("")
 	for _, e := range entries {
 		if m.opts.Shared && e.current().owned {
@@ -112,9 +114,9 @@ type known struct {
 
 // snapshot returns how the entries are before rows are read, so that what changes meanwhile is not mistaken for what
 // another process has done.
-func (m *Manager) snapshot(hub string) map[Key]known {
+func (m *Manager) snapshot(hub string) map[outpost.Key]known {
 	list := m.index.all(hub)
-	s := make(map[Key]known, len(list))
+	s := make(map[outpost.Key]known, len(list))
 	for _, e := range list {
 		at := e.current()
 		s[e.Key] = known{entry: e, owned: at.owned, starting: at.phase == phaseStarting, accepted: isDone(e.accepted)}
@@ -183,7 +185,7 @@ func (m *Manager) syncRows(ctx context.Context, hub string) {
 		m.log.Warn("services of other processes cannot be read", "hub", hub, "err", err)
 		return
 	}
-	there := make(map[Key]Summary, len(rows))
+	there := make(map[outpost.Key]outpost.Summary, len(rows))
 	for _, row := range rows {
 		there[row.Key] = row
 		m.syncRow(ctx, row)
@@ -202,10 +204,10 @@ func (m *Manager) syncRows(ctx context.Context, hub string) {
 }
 
 // syncRow takes over one row that may have changed.
-func (m *Manager) syncRow(ctx context.Context, row Summary) {
+func (m *Manager) syncRow(ctx context.Context, row outpost.Summary) {
 	e := m.index.get(row.Key)
 	if e == nil {
-		if _, err := m.fetch(ctx, row.Key); err != nil && KindOf(err) != KindNotFound {
+		if _, err := m.fetch(ctx, row.Key); err != nil && outpost.KindOf(err) != outpost.KindNotFound {
 			m.log.Warn("service of another process cannot be read",
 				"hub", row.Hub, "service", row.Name, "start_id", row.StartID, "err", err)
 		}
@@ -215,7 +217,7 @@ func (m *Manager) syncRow(ctx context.Context, row Summary) {
 		e.seen.Store(seen)
 		e.written.Store(seen)
 	}
-	if at := e.current(); at.owned || at.phase == row.phase() {
+	if at := e.current(); at.owned || at.phase == phaseOf(row) {
 		return
 	}
 	if s, err := m.store.Get(ctx, row.Key); err == nil {

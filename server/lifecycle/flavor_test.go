@@ -1,4 +1,4 @@
-package outpost_test
+package lifecycle_test
 
 import (
 	"encoding/json"
@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/outposts-dev/outposts/server/flavor"
+	"github.com/outposts-dev/outposts/server/lifecycle"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
@@ -43,7 +44,7 @@ func object(t *testing.T, text string) any {
 }
 
 func TestFlavorsHaveTheirPresentUse(t *testing.T) {
-	w := outposttest.NewWorld(t, outpost.Options{Flavors: mustFlavors(t, twoFlavors)})
+	w := outposttest.NewWorld(t, lifecycle.Options{Flavors: mustFlavors(t, twoFlavors)})
 	typeOf := func(weight int, display string) flavor.Flavor {
 		return flavor.Flavor{"max": 5, "weight": weight, "display_name": display, "runtime": map[string]any{"hours": 2}, "current": 0}
 	}
@@ -66,7 +67,7 @@ func TestFlavorsAndCreditsOfAUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := outposttest.NewWorld(t, outpost.Options{Credits: credits, Flavors: mustFlavors(t, twoFlavors+`
+	w := outposttest.NewWorld(t, lifecycle.Options{Credits: credits, Flavors: mustFlavors(t, twoFlavors+`
 users: {a: {authentication: {name: a}, flavors: [typeb], flavorsOverride: {typeb: {max: 3}}}}
 `)})
 	user := object(t, `{"name": "a"}`)
@@ -92,7 +93,7 @@ users: {a: {authentication: {name: a}, flavors: [typeb], flavorsOverride: {typeb
 
 func TestNoFlavorsFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 		got, err := w.Flavors(t.Context(), "hub-a")
 		if err != nil || len(got) != 0 || got == nil {
 			t.Errorf("flavors %v, error %v", got, err)
@@ -106,7 +107,7 @@ func TestNoFlavorsFile(t *testing.T) {
 
 func TestRuntimeSetsTheEndDate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{Flavors: mustFlavors(t, twoFlavors+`
+		w := outposttest.NewWorld(t, lifecycle.Options{Flavors: mustFlavors(t, twoFlavors+`
 users:
   key1: {authentication: {username: "us..1"}, flavorsOverride: {typea: {runtime: {hours: 4}}}}
 `)}).Up(t)
@@ -127,7 +128,7 @@ users:
 
 func TestNoRuntimeNoEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{Flavors: mustFlavors(t, "flavors: {typea: {runtime: {}}}")}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{Flavors: mustFlavors(t, "flavors: {typea: {runtime: {}}}")}).Up(t)
 		r := outposttest.Request("lab-one")
 		r.Flavor = "typea"
 		mustStart(t, w, r)

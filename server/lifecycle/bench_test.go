@@ -1,16 +1,17 @@
-package outpost_test
+package lifecycle_test
 
 import (
 	"fmt"
 	"testing"
 
+	"github.com/outposts-dev/outposts/server/lifecycle"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
 
 // services starts n services on a Manager that runs.
 func services(b *testing.B, n int) (*outposttest.World, []outpost.Key) {
-	w := outposttest.NewWorld(b, outpost.Options{}).Up(b)
+	w := outposttest.NewWorld(b, lifecycle.Options{}).Up(b)
 	keys := make([]outpost.Key, n)
 	for i := range keys {
 		r := outposttest.Request(fmt.Sprint("lab-", i))

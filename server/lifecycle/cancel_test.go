@@ -1,4 +1,4 @@
-package outpost_test
+package lifecycle_test
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/outposts-dev/outposts/server/flavor"
+	"github.com/outposts-dev/outposts/server/lifecycle"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
@@ -22,7 +23,7 @@ func TestStopDuringStart(t *testing.T) {
 		for _, stopAsync := range []bool{false, true} {
 			t.Run(fmt.Sprintf("start async %v, stop async %v", startAsync, stopAsync), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}})
+					w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{eventHub()}})
 					w.Spawner.OnStart = waitOrCancelled(5 * time.Minute)
 					w.Spawner.OnStop = func(context.Context, outpost.Key) error { time.Sleep(2 * time.Second); return nil }
 					w.Up(t)
@@ -68,7 +69,7 @@ func TestStopDuringStart(t *testing.T) {
 // The client gives up on a synchronous POST and sends DELETE two seconds later: the most common case.
 func TestClientTimesOutOnSynchronousStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{})
+		w := outposttest.NewWorld(t, lifecycle.Options{})
 		w.Spawner.OnStart = waitOrCancelled(75 * time.Second)
 		w.Up(t)
 		r := outposttest.Request("lab-one")
@@ -88,7 +89,7 @@ func TestClientTimesOutOnSynchronousStart(t *testing.T) {
 // A start goes on when its client has hung up (protocol 2.2).
 func TestStartOutlivesItsRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{})
+		w := outposttest.NewWorld(t, lifecycle.Options{})
 		w.Spawner.OnStart = waitOrCancelled(75 * time.Second)
 		w.Up(t)
 		r := outposttest.Request("lab-one")
@@ -107,7 +108,7 @@ func TestStartOutlivesItsRequest(t *testing.T) {
 // See protocol 2.9.
 func TestSecondStopJoinsTheFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{})
+		w := outposttest.NewWorld(t, lifecycle.Options{})
 		w.Spawner.OnStop = func(context.Context, outpost.Key) error { time.Sleep(10 * time.Second); return nil }
 		w.Up(t)
 		r := outposttest.Request("lab-one")
@@ -145,7 +146,7 @@ func TestSecondStopJoinsTheFirst(t *testing.T) {
 // See protocol 2.9.
 func TestRowStaysUntilThePodIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 		r := outposttest.Request("lab-one")
 		mustStart(t, w, r)
 		w.Spawner.Down(errDown)
@@ -165,7 +166,7 @@ func TestRowStaysUntilThePodIsGone(t *testing.T) {
 // See protocol 2.3.
 func TestFailedStartLeavesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{})
+		w := outposttest.NewWorld(t, lifecycle.Options{})
 		failure := &outpost.Error{Kind: outpost.KindFailed, Reason: "image", Message: "The image cannot be pulled."}
 		w.Spawner.OnStart = func(context.Context, outpost.Key, func(outpost.Event)) error { return failure }
 		w.Up(t)
@@ -183,7 +184,7 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 // See protocol 2.3.
 func TestPollOfFailedStartEndsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{})
+		w := outposttest.NewWorld(t, lifecycle.Options{})
 		w.Spawner.OnStart = func(context.Context, outpost.Key, func(outpost.Event)) error { return errDown }
 		w.Spawner.OnStop = func(context.Context, outpost.Key) error { time.Sleep(time.Minute); return nil }
 		w.Up(t)
@@ -198,7 +199,7 @@ func TestPollOfFailedStartEndsIt(t *testing.T) {
 // A start that has just succeeded when the stop comes is a stopped one.
 func TestStopWhileTheStartEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{})
+		w := outposttest.NewWorld(t, lifecycle.Options{})
 		w.Spawner.OnStart = func(_ context.Context, k outpost.Key, _ func(outpost.Event)) error {
 			_, err := w.Stop(context.Background(), k, outpost.StopOptions{Async: true})
 			return err
@@ -221,7 +222,7 @@ func TestStopWhileTheStartEnds(t *testing.T) {
 func TestFailedStartFreesItsQuota(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		one := 1
-		w := outposttest.NewWorld(t, outpost.Options{GlobalMaxPerUser: &one})
+		w := outposttest.NewWorld(t, lifecycle.Options{GlobalMaxPerUser: &one})
 		w.Spawner.OnStart = func(_ context.Context, k outpost.Key, _ func(outpost.Event)) error {
 			if k.Name == "bad" {
 				return errDown
@@ -239,7 +240,7 @@ func TestFailedStartFreesItsQuota(t *testing.T) {
 // See protocol 2.2.
 func TestRefusedPlanLeavesNoRow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{})
+		w := outposttest.NewWorld(t, lifecycle.Options{})
 		w.Spawner.OnPlan = func(outpost.StartRequest, flavor.Flavor) error {
 			return outpost.Errorf(outpost.KindInvalid, "The option cpu_limit must be a number.")
 		}
@@ -253,7 +254,7 @@ func TestRefusedPlanLeavesNoRow(t *testing.T) {
 // See protocol 2.7.
 func TestPollDuringStartIsRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{})
+		w := outposttest.NewWorld(t, lifecycle.Options{})
 		w.Spawner.OnStart = func(ctx context.Context, k outpost.Key, _ func(outpost.Event)) error {
 			w.Spawner.Lose(k) // KubeSpawner would answer 1 now
 			<-ctx.Done()
@@ -273,7 +274,7 @@ func TestManyStopsAtOnce(t *testing.T) {
 	for _, n := range []int{20, 200} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := outposttest.NewWorld(t, outpost.Options{})
+				w := outposttest.NewWorld(t, lifecycle.Options{})
 				w.Spawner.OnStop = func(context.Context, outpost.Key) error { time.Sleep(3 * time.Second); return nil }
 				w.Up(t)
 				for i := range n {
@@ -312,7 +313,7 @@ func TestManyStopsAtOnce(t *testing.T) {
 
 func TestDatabaseDownDuringStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 		w.Store.Fail(func(op string) error {
 			if op == "Insert" {
 				return errDown
@@ -332,7 +333,7 @@ func TestDatabaseDownDuringStart(t *testing.T) {
 // The insert was done but its answer got lost: the row must not stay and count.
 func TestDatabaseBreaksAfterInsert(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 		w.Store.FailAfter(func(op string) error {
 			if op == "Insert" {
 				return errDown
@@ -349,7 +350,7 @@ func TestDatabaseBreaksAfterInsert(t *testing.T) {
 // A server that runs while the database is away is stored when it is back.
 func TestDatabaseDownAtTheEndOfAStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{})
+		w := outposttest.NewWorld(t, lifecycle.Options{})
 		w.Spawner.OnStart = func(context.Context, outpost.Key, func(outpost.Event)) error {
 			w.Store.Fail(func(string) error { return errDown })
 			return nil
@@ -365,7 +366,7 @@ func TestDatabaseDownAtTheEndOfAStart(t *testing.T) {
 // The hub asks only once: a DELETE while the database is away must still end the server.
 func TestDatabaseDownDuringStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 		r := outposttest.Request("lab-one")
 		mustStart(t, w, r)
 		w.Store.Fail(func(string) error { return errDown })
@@ -384,12 +385,12 @@ func TestDatabaseDownDuringStop(t *testing.T) {
 // See protocol 6.4.
 func TestUnreadableRowIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		first := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		first := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 		r := outposttest.Request("lab-one")
 		mustStart(t, first, r)
 		first.Down()
 		first.Store.Spoil(r.Key)
-		w := outposttest.NewWorldOn(t, first.Store, first.Spawner, first.HubAPI, outpost.Options{}).Up(t)
+		w := outposttest.NewWorldOn(t, first.Store, first.Spawner, first.HubAPI, lifecycle.Options{}).Up(t)
 		time.Sleep(10 * time.Minute)
 		_, err := w.Poll(t.Context(), r.Key, false)
 		wantKind(t, err, outpost.KindInternal)

@@ -1,4 +1,4 @@
-package outpost_test
+package lifecycle_test
 
 import (
 	"net/url"
@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/outposts-dev/outposts/server/lifecycle"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
@@ -23,7 +24,7 @@ func FuzzRequest(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, name, startID, target string) {
 		synctest.Test(t, func(t *testing.T) {
-			w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}}).Up(t)
+			w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{eventHub()}}).Up(t)
 			r := outposttest.Request(name)
 			r.StartID = startID
 			r.Body.Env["JUPYTERHUB_EVENTS_URL"] = target

@@ -1,10 +1,11 @@
-package outpost_test
+package lifecycle_test
 
 import (
 	"encoding/json"
 	"testing"
 	"testing/synctest"
 
+	"github.com/outposts-dev/outposts/server/lifecycle"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
@@ -26,7 +27,7 @@ func TestBadNamesAreRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+				w := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 				r := outposttest.Request("lab-one")
 				change(&r)
 				_, err := w.Start(t.Context(), r)
@@ -81,7 +82,7 @@ func TestRefusedOptionsAreNamed(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := outposttest.NewWorld(t, outpost.Options{Hubs: hubs}).Up(t)
+				w := outposttest.NewWorld(t, lifecycle.Options{Hubs: hubs}).Up(t)
 				r := outposttest.Request("lab-one")
 				r.Hub = tc.hub
 				for option, value := range tc.misc {
@@ -106,7 +107,7 @@ func TestRefusedOptionsAreNamed(t *testing.T) {
 
 func TestUnknownHubIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 		r := outposttest.Request("lab-one")
 		r.Hub = "hub-c"
 		_, err := w.Start(t.Context(), r)

@@ -1,10 +1,11 @@
-package outpost
+package lifecycle
 
 import (
 	"context"
 	"time"
 
 	"github.com/outposts-dev/outposts/server/excerpt"
+	"github.com/outposts-dev/outposts/server/outpost"
 )
 
 const (
@@ -16,21 +17,21 @@ const (
 // (at once if o.Async); a second Stop joins the first and returns nil logs, the first one non-nil.
 // Errors: KindNotFound; KindUnavailable if the pod could not be removed yet (it is tried again in the background);
 // [Unopened] if the row cannot be opened: it is then kept.
-func (m *Manager) Stop(ctx context.Context, k Key, o StopOptions) ([]string, error) {
+func (m *Manager) Stop(ctx context.Context, k outpost.Key, o outpost.StopOptions) ([]string, error) {
 	e, err := m.find(ctx, k)
 	if err != nil {
 		return nil, err
 	}
 	if e.unopened {
-		return nil, Unopened(nil)
+		return nil, outpost.Unopened(nil)
 	}
 	select {
 	case <-e.accepted:
 		if e.acceptErr != nil && isDone(e.gone) {
-			return nil, ErrNotFound
+			return nil, outpost.ErrNotFound
 		}
 	case <-ctx.Done():
-		return nil, Wrap(ctx.Err(), KindUnavailable, "The request ended before the stop.")
+		return nil, outpost.Wrap(ctx.Err(), outpost.KindUnavailable, "The request ended before the stop.")
 	}
 	logs := []string{}
 	if o.CollectLogs && !o.Async {
@@ -53,12 +54,12 @@ func (m *Manager) Stop(ctx context.Context, k Key, o StopOptions) ([]string, err
 		if isDone(e.gone) {
 			return logs, nil
 		}
-		return nil, &Error{
-			Kind: KindUnavailable, Reason: "stop",
+		return nil, &outpost.Error{
+			Kind: outpost.KindUnavailable, Reason: "stop",
 			Message: excerpt.Of(k.Name, excerpt.Name) + " - The server could not be removed yet; the outpost keeps trying.",
 		}
 	case <-ctx.Done():
-		return nil, Wrap(ctx.Err(), KindUnavailable, "The request ended before the stop; the stop goes on.")
+		return nil, outpost.Wrap(ctx.Err(), outpost.KindUnavailable, "The request ended before the stop; the stop goes on.")
 	}
 }
 
@@ -93,7 +94,7 @@ func (m *Manager) beginStop(e *entry, why string) (first bool, err error) {
 func (m *Manager) markStopping(e *entry) {
 	ctx, cancel := context.WithTimeout(m.base, storeTimeout)
 	defer cancel()
-	if _, err := m.store.MarkStopping(ctx, e.Key); err != nil && KindOf(err) != KindNotFound {
+	if _, err := m.store.MarkStopping(ctx, e.Key); err != nil && outpost.KindOf(err) != outpost.KindNotFound {
 		m.logger(e).Warn("stop cannot be stored; stopping all the same", "err", err)
 		return
 	}

@@ -1,8 +1,9 @@
-// Package outpost is the domain of the server: what an outpost does for its hubs, not with what.
+// Package lifecycle starts, polls and stops the services of hubs, and goes on after a crash where another process left
+// off.
 //
-// A hub asks for a single-user server (a [Service]); the Manager checks flavor and quota, stores the service and
-// lets a [Spawner] make it. Everything outside (database, Kubernetes, hubs) is behind the interfaces of ports.go.
-package outpost
+// The [Manager] checks a request, stores a row and lets the spawner make a pod; it keeps what runs in memory, follows
+// the other processes of a shared database, and calls the hubs back.
+package lifecycle
 
 import (
 	"context"
@@ -13,82 +14,21 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/outposts-dev/outposts/server/flavor"
+	"github.com/outposts-dev/outposts/server/outpost"
 )
-
-// Options is what a Manager may be given beside its ports. The zero value works: no hubs, no flavors, no limits.
-type Options struct {
-	// Hubs are allowed to use this outpost. A request of a hub that is not among them is KindUnauthorized.
-	Hubs []Hub
-	// Flavors and Credits are the loaded files; nil means not configured. SetFlavors and SetCredits replace them.
-	Flavors, Credits *flavor.Flavors
-	// GlobalMaxPerUser limits the services of one user of one hub, of any flavor; nil or -1 is no limit.
-	GlobalMaxPerUser *int
-	// Shared says that other processes work on the same Store: what they start and stop is looked up there, and
-	// their unfinished work is taken over only when it has not been touched for a minute.
-	Shared bool
-	// EndDates is how often RunLeader looks for services past their end date: 0 is 60 s, negative never.
-	EndDates time.Duration
-	// Cleanup is how often RunLeader asks each hub (Hub.Servers) for its servers: 0 is 1800 s, negative never.
-	Cleanup time.Duration
-	// CleanupAge is how old a service must be before the clean-up stops it: 0 is 1800 s.
-	CleanupAge time.Duration
-	// Touch is how often LastUpdate is written: 0 is 10 s.
-	Touch time.Duration
-	// Reconcile is how often RunLeader compares rows and pods: 0 is 5 min.
-	Reconcile time.Duration
-	// LogLines is how many lines of a server's log are collected: 0 is 100.
-	LogLines int
-	// Reachable waits until this outpost's SSH and HTTP can be reached from outside; tunnels are renewed after it.
-	// Nil is at once.
-	Reachable func(ctx context.Context) error
-	// Logger gets one line for each change of a service; nil discards.
-	Logger *slog.Logger
-	// Observer gets figures for metrics; nil discards.
-	Observer Observer
-	// Now is the wall clock; nil is time.Now. Waiting always uses package time.
-	Now func() time.Time
-}
-
-// withDefaults fills in what the zero value stands for.
-func (o Options) withDefaults() Options {
-	set := func(d *time.Duration, value time.Duration) {
-		if *d == 0 {
-			*d = value
-		}
-	}
-	set(&o.EndDates, time.Minute)
-	set(&o.Cleanup, 30*time.Minute)
-	set(&o.CleanupAge, 30*time.Minute)
-	set(&o.Touch, 10*time.Second)
-	set(&o.Reconcile, 5*time.Minute)
-	if o.LogLines == 0 {
-		o.LogLines = 100
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	if o.Observer == nil {
-		o.Observer = noObserver{}
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	return o
-}
 
 // Manager decides about services: it checks requests, keeps what runs in memory and in the Store, lets the Spawner
 // make and remove pods, and calls the hubs back. All methods are safe for concurrent use.
 type Manager struct {
-	store    Store
-	spawner  Spawner
-	hubAPI   HubAPI
+	store    outpost.Store
+	spawner  outpost.Spawner
+	hubAPI   outpost.HubAPI
 	opts     Options
 	log      *slog.Logger
 	observer Observer
-	hubs     atomic.Pointer[map[string]Hub]
+	hubs     atomic.Pointer[map[string]outpost.Hub]
 	flavors  atomic.Pointer[flavor.Flavors]
 	credits  atomic.Pointer[flavor.Flavors]
 	index    *index
@@ -107,7 +47,7 @@ type Manager struct {
 }
 
 // New makes a Manager. It starts nothing: Run and RunLeader do. The error names every bad option.
-func New(store Store, spawner Spawner, hubAPI HubAPI, opts Options) (*Manager, error) {
+func New(store outpost.Store, spawner outpost.Spawner, hubAPI outpost.HubAPI, opts Options) (*Manager, error) {
 	m := &Manager{
 		store: store, spawner: spawner, hubAPI: hubAPI,
 		opts: opts.withDefaults(), index: newIndex(),
@@ -127,8 +67,8 @@ func New(store Store, spawner Spawner, hubAPI HubAPI, opts Options) (*Manager, e
 
 // SetHubs replaces the hubs that are allowed to use this outpost. Services of a hub that is no longer among them keep
 // running. The error names every bad field of every hub, and nothing is changed.
-func (m *Manager) SetHubs(hubs []Hub) error {
-	byName := make(map[string]Hub, len(hubs))
+func (m *Manager) SetHubs(hubs []outpost.Hub) error {
+	byName := make(map[string]outpost.Hub, len(hubs))
 	var errs []error
 	for _, h := range hubs {
 		if _, twice := byName[h.Name]; twice || h.Name == "" {
@@ -147,10 +87,10 @@ func (m *Manager) SetHubs(hubs []Hub) error {
 }
 
 // hub returns a hub that is allowed to use this outpost.
-func (m *Manager) hub(name string) (Hub, error) {
+func (m *Manager) hub(name string) (outpost.Hub, error) {
 	h, ok := (*m.hubs.Load())[name]
 	if !ok {
-		return Hub{}, Errorf(KindUnauthorized, "This outpost does not know the hub.")
+		return outpost.Hub{}, outpost.Errorf(outpost.KindUnauthorized, "This outpost does not know the hub.")
 	}
 	return h, nil
 }
@@ -174,13 +114,13 @@ func (m *Manager) logger(e *entry) *slog.Logger {
 // Ready returns nil if the services are loaded and database and Kubernetes answer.
 func (m *Manager) Ready(ctx context.Context) error {
 	if !isDone(m.loaded) {
-		return Errorf(KindUnavailable, "The services are not loaded yet.")
+		return outpost.Errorf(outpost.KindUnavailable, "The services are not loaded yet.")
 	}
 	if err := m.store.Ping(ctx); err != nil {
 		return storeError(err)
 	}
 	if err := m.spawner.Ready(ctx); err != nil {
-		return Wrap(err, KindUnavailable, "Kubernetes does not answer")
+		return outpost.Wrap(err, outpost.KindUnavailable, "Kubernetes does not answer")
 	}
 	return nil
 }
@@ -190,7 +130,7 @@ func (m *Manager) Ready(ctx context.Context) error {
 func (m *Manager) Reconciled() <-chan struct{} { return m.reconciled }
 
 // List returns the services of a hub by start date.
-func (m *Manager) List(ctx context.Context, hub string) ([]Summary, error) {
+func (m *Manager) List(ctx context.Context, hub string) ([]outpost.Summary, error) {
 	list, err := m.store.List(ctx, hub)
 	if err != nil {
 		return nil, storeError(err)
@@ -274,4 +214,10 @@ func (m *Manager) Counts() []Count {
 		return strings.Compare(a.Hub+"\x00"+a.State, b.Hub+"\x00"+b.State)
 	})
 	return list
+}
+
+// Count is the number of services of one hub in one state: starting, running or stopping.
+type Count struct {
+	Hub, State string
+	Services   int
 }

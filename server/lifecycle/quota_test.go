@@ -1,4 +1,4 @@
-package outpost_test
+package lifecycle_test
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/outposts-dev/outposts/server/flavor"
+	"github.com/outposts-dev/outposts/server/lifecycle"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
@@ -82,7 +83,7 @@ hubs: {b: {jupyterhub_name: [hub-b], flavorsOverride: {tiny: {max: 1}}}}
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := outposttest.NewWorld(t, outpost.Options{Flavors: mustFlavors(t, tc.file), GlobalMaxPerUser: tc.global}).Up(t)
+				w := outposttest.NewWorld(t, lifecycle.Options{Flavors: mustFlavors(t, tc.file), GlobalMaxPerUser: tc.global}).Up(t)
 				for _, q := range tc.starts {
 					r := outposttest.Request(q.name)
 					r.Hub, r.Flavor, r.UserID = q.hub, q.flavor, q.user
@@ -106,7 +107,7 @@ hubs: {b: {jupyterhub_name: [hub-b], flavorsOverride: {tiny: {max: 1}}}}
 // A service that is being stopped counts no more, one that is starting does.
 func TestQuotaCountsStartingAndNotStopping(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{Flavors: mustFlavors(t, "flavors: {tiny: {max: 1}}")})
+		w := outposttest.NewWorld(t, lifecycle.Options{Flavors: mustFlavors(t, "flavors: {tiny: {max: 1}}")})
 		w.Spawner.OnStart = waitOrCancelled(time.Minute)
 		w.Up(t)
 		one, two := outposttest.Request("one"), outposttest.Request("two")
@@ -128,7 +129,7 @@ func TestQuotaCountsStartingAndNotStopping(t *testing.T) {
 // See protocol 4.6.
 func TestQuotaHoldsUnderParallelStarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{Flavors: mustFlavors(t, "flavors: {tiny: {max: 7}}")}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{Flavors: mustFlavors(t, "flavors: {tiny: {max: 7}}")}).Up(t)
 		var starts sync.WaitGroup
 		for i := range 64 {
 			starts.Go(func() {
@@ -146,7 +147,7 @@ func TestQuotaHoldsUnderParallelStarts(t *testing.T) {
 
 func TestFlavorUpdates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}, Flavors: mustFlavors(t, "flavors: {typea: {max: 5}, typeb: {}}")}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{eventHub()}, Flavors: mustFlavors(t, "flavors: {typea: {max: 5}, typeb: {}}")}).Up(t)
 		updates := func() []outposttest.Call {
 			synctest.Wait()
 			return w.HubAPI.Calls("flavors")
@@ -199,7 +200,7 @@ func TestNoTokenNoUpdate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := eventHub()
 		h.FlavorsToken = ""
-		w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{h}}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{h}}).Up(t)
 		mustStart(t, w, eventRequest("lab-one"))
 		synctest.Wait()
 		if got := w.HubAPI.Calls("flavors"); len(got) > 0 {
@@ -210,7 +211,7 @@ func TestNoTokenNoUpdate(t *testing.T) {
 
 func TestReplacedFlavorsApplyToTheNextStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{Flavors: mustFlavors(t, "flavors: {old: {}}")}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{Flavors: mustFlavors(t, "flavors: {old: {}}")}).Up(t)
 		r := outposttest.Request("lab-one")
 		r.Flavor = "new"
 		_, err := w.Start(t.Context(), r)

@@ -1,4 +1,4 @@
-package outpost_test
+package lifecycle_test
 
 import (
 	"bytes"
@@ -15,11 +15,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/outposts-dev/outposts/server/lifecycle"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
 
-// recorder is an outpost.Observer that writes lines.
+// recorder is a lifecycle.Observer that writes lines.
 type recorder struct {
 	mu    sync.Mutex
 	lines []string
@@ -48,7 +49,7 @@ func (r *recorder) HubCalled(hub, call string, err error) {
 func TestObserver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		got := &recorder{}
-		w := outposttest.NewWorld(t, outpost.Options{Observer: got, Hubs: []outpost.Hub{eventHub()}})
+		w := outposttest.NewWorld(t, lifecycle.Options{Observer: got, Hubs: []outpost.Hub{eventHub()}})
 		w.Spawner.OnStart = func(_ context.Context, k outpost.Key, _ func(outpost.Event)) error {
 			time.Sleep(3 * time.Second)
 			if k.Name == "bad" {
@@ -87,7 +88,7 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 		h.FlavorsToken = planted + "-flavors"
 		h.TunnelRestart = &outpost.HubCall{URL: hubURL + "/recreateforward/north", Token: planted + "-restart"}
 		h.Servers = &outpost.HubCall{URL: hubURL + "/servers", Token: planted + "-servers"}
-		w := outposttest.NewWorld(t, outpost.Options{
+		w := outposttest.NewWorld(t, lifecycle.Options{
 			Hubs: []outpost.Hub{h}, Logger: slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 			Flavors: mustFlavors(t, "flavors: {tiny: {maxPerUser: 1}}"),
 		})
@@ -139,7 +140,7 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 // See protocol 3.3.
 func TestAsynchronousStopSendsOneUpdate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}, Flavors: mustFlavors(t, "flavors: {tiny: {}}")}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{eventHub()}, Flavors: mustFlavors(t, "flavors: {tiny: {}}")}).Up(t)
 		r := eventRequest("lab-one")
 		r.Flavor = "tiny"
 		mustStart(t, w, r)
@@ -165,7 +166,7 @@ func TestAsynchronousStopSendsOneUpdate(t *testing.T) {
 // Many changes while a hub takes its time are one more call, with the last counts (protocol 3.3).
 func TestFlavorUpdatesAreCollected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{Hubs: []outpost.Hub{eventHub()}, Flavors: mustFlavors(t, "flavors: {tiny: {}}")})
+		w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{eventHub()}, Flavors: mustFlavors(t, "flavors: {tiny: {}}")})
 		w.HubAPI.OnCall = func(context.Context, outposttest.Call) error { time.Sleep(time.Second); return nil }
 		w.Up(t)
 		for i := range 64 {
@@ -182,7 +183,7 @@ func TestFlavorUpdatesAreCollected(t *testing.T) {
 }
 
 func TestNewNamesEveryWrongHub(t *testing.T) {
-	_, err := outpost.New(outposttest.NewStore(), outposttest.NewSpawner(), outposttest.NewHubAPI(), outpost.Options{Hubs: []outpost.Hub{
+	_, err := lifecycle.New(outposttest.NewStore(), outposttest.NewSpawner(), outposttest.NewHubAPI(), lifecycle.Options{Hubs: []outpost.Hub{
 		{Name: "a", CallbackURLs: []string{"hub:8081", "http://hub/hub/api"}},
 		{Name: "a", AllowedImages: []string{"[z-a]"}},
 		{Name: "b", Servers: &outpost.HubCall{URL: "ftp://hub"}},
@@ -205,7 +206,7 @@ func TestNewNamesEveryWrongHub(t *testing.T) {
 
 func TestSetHubs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, outpost.Options{}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{}).Up(t)
 		r := outposttest.Request("lab-one")
 		mustStart(t, w, r)
 		if err := w.SetHubs([]outpost.Hub{{Name: ""}}); err == nil {
@@ -233,7 +234,7 @@ func TestAnEndedServerIsNotOpened(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := outposttest.NewWorld(t, outpost.Options{})
+				w := outposttest.NewWorld(t, lifecycle.Options{})
 				var away atomic.Bool
 				w.Spawner.OnPoll = func(outpost.Key) error {
 					if away.Load() {

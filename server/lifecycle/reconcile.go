@@ -1,9 +1,11 @@
-package outpost
+package lifecycle
 
 import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/outposts-dev/outposts/server/outpost"
 )
 
 // abandonedAfter is how long a service without a pod is kept for its hub to ask about it.
@@ -27,11 +29,11 @@ func (m *Manager) reconcile(ctx context.Context) (elsewhere bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("list rows: %w", err)
 	}
-	pods := make(map[Key]Found, len(found))
+	pods := make(map[outpost.Key]outpost.Found, len(found))
 	for _, f := range found {
 		pods[f.Key] = f
 	}
-	inStore := make(map[Key]bool, len(rows))
+	inStore := make(map[outpost.Key]bool, len(rows))
 	now := m.opts.Now()
 	for _, row := range rows {
 		inStore[row.Key] = true
@@ -60,7 +62,7 @@ func (m *Manager) reconcile(ctx context.Context) (elsewhere bool, err error) {
 }
 
 // removeStray removes a pod that no row knows.
-func (m *Manager) removeStray(f Found) {
+func (m *Manager) removeStray(f outpost.Found) {
 	log := m.log.With("hub", f.Key.Hub, "service", f.Key.Name, "start_id", f.Key.StartID)
 	log.Warn("pod without a row is removed", "created", f.Created)
 	m.goes(func() {
@@ -74,7 +76,7 @@ func (m *Manager) removeStray(f Found) {
 
 // adopt deals with one row that no goroutine of this process works on. Elsewhere is true if another process does, as far
 // as can be seen yet.
-func (m *Manager) adopt(e *entry, row Stored, hasPod bool, now time.Time) (elsewhere bool) {
+func (m *Manager) adopt(e *entry, row outpost.Stored, hasPod bool, now time.Time) (elsewhere bool) {
 	if e.unopened || row.Unopened {
 		return false
 	}
@@ -115,13 +117,13 @@ func (m *Manager) rollBack(e *entry) {
 }
 
 // resume goes on with an asynchronous start whose pod is there: the spawner adopts it.
-func (m *Manager) resume(e *entry, s Service) {
+func (m *Manager) resume(e *entry, s outpost.Service) {
 	hub, err := m.hub(s.Hub)
 	if err != nil {
 		m.rollBack(e)
 		return
 	}
-	r := StartRequest{Key: s.Key, StartDate: s.StartDate, UserID: s.UserID, Flavor: s.Flavor, Body: s.Body, Async: true}
+	r := outpost.StartRequest{Key: s.Key, StartDate: s.StartDate, UserID: s.UserID, Flavor: s.Flavor, Body: s.Body, Async: true}
 	runtime, _ := s.State[stateRuntime].(string)
 	lifetime, err := time.ParseDuration(runtime)
 	if err != nil {

@@ -1,0 +1,116 @@
+package lifecycle
+
+import (
+	"sync"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+)
+
+// index finds services in memory, and which hub may open which address. Lock order: an entry's mu before the index's.
+type index struct {
+	mu      sync.RWMutex
+	byKey   map[outpost.Key]*entry
+	byHub   map[string]map[outpost.Key]*entry
+	permits map[permit]*entry
+}
+
+func newIndex() *index {
+	return &index{byKey: map[outpost.Key]*entry{}, byHub: map[string]map[outpost.Key]*entry{}, permits: map[permit]*entry{}}
+}
+
+// get returns the entry of a key, or nil.
+func (x *index) get(k outpost.Key) *entry {
+	x.mu.RLock()
+	e := x.byKey[k]
+	x.mu.RUnlock()
+	return e
+}
+
+// free returns the error of a start whose key is taken; nil if it is free.
+func (x *index) free(k outpost.Key) error {
+	if x.get(k) != nil {
+		return outpost.Duplicate(k)
+	}
+	return nil
+}
+
+// add adds an entry; the error is that of free.
+func (x *index) add(e *entry) error {
+	if x.keep(e) != e {
+		return outpost.Duplicate(e.Key)
+	}
+	return nil
+}
+
+// keep adds an entry unless its key is taken, and returns the one that is in the index now.
+func (x *index) keep(e *entry) *entry {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if old := x.byKey[e.Key]; old != nil {
+		return old
+	}
+	x.byKey[e.Key] = e
+	hub := x.byHub[e.Hub]
+	if hub == nil {
+		hub = map[outpost.Key]*entry{}
+		x.byHub[e.Hub] = hub
+	}
+	hub[e.Key] = e
+	return e
+}
+
+// remove removes an entry, if it is still the one of its key.
+func (x *index) remove(e *entry) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.byKey[e.Key] != e {
+		return
+	}
+	delete(x.byKey, e.Key)
+	delete(x.byHub[e.Hub], e.Key)
+	if len(x.byHub[e.Hub]) == 0 {
+		delete(x.byHub, e.Hub)
+	}
+}
+
+// allow lets the hub of a service open its address; forbid takes it back, unless another service has the address by
+// now. The caller holds e.mu.
+func (x *index) allow(e *entry) {
+	if p, ok := permitOf(e.Hub, e.address); ok {
+		x.mu.Lock()
+		x.permits[p] = e
+		x.mu.Unlock()
+	}
+}
+
+func (x *index) forbid(e *entry) {
+	if p, ok := permitOf(e.Hub, e.address); ok {
+		x.mu.Lock()
+		if x.permits[p] == e {
+			delete(x.permits, p)
+		}
+		x.mu.Unlock()
+	}
+}
+
+// permitted returns the running service that has the address, nil for none.
+func (x *index) permitted(p permit) *entry {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.permits[p]
+}
+
+// all returns every entry, of one hub if hub is not empty.
+func (x *index) all(hub string) []*entry {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	from := x.byKey
+	if hub != "" {
+		from = x.byHub[hub]
+	}
+	es := make([]*entry, 0, len(from))
+	for _, e := range from {
+		es = append(es, e)
+	}
+	return es
+}
