@@ -26,8 +26,8 @@ type Config struct {
 	Outposts []SystemConfig   `json:"outposts"`
 	Outpost  *OutpostConfig   `json:"outpost"`
 	Hubs     []OtherHubConfig `json:"hubs"`
-	// AllowDataLoss names what may be deleted: "namespace/claim" a volume, "namespace/*" a namespace with everything in it.
-	// AllowServerLoss names the systems, and the hubs of the outpost, that may go with running servers.
+	// AllowDataLoss names what may be deleted: "namespace/claim" a volume, "namespace/*" a namespace with everything in
+	// it. AllowServerLoss names the systems, and the hubs of the outpost, that may go with running servers.
 	AllowDataLoss   []string `json:"allowDataLoss"`
 	AllowServerLoss []string `json:"allowServerLoss"`
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestExamples holds that the documented examples are sound, and that the one by node ports says what the local clusters
-// use.
+// TestExamples holds that the documented examples are sound, and that the one by node ports says what the local
+// clusters use.
 func TestExamples(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(projectRoot(t), "docs", "examples", "*", "Pulumi.*.yaml"))
 	if err != nil || len(files) != 4 {

@@ -25,8 +25,8 @@ func (c Config) mayLose(claim cluster.Object) bool {
 	return slices.Contains(c.AllowDataLoss, claim.String()) || c.mayLoseAll(claim.Namespace)
 }
 
-// mayLoseAll reports whether config lets everything in a namespace go. That is more than this stack has made: users' homes
-// and servers are made by the outpost, and an operator may have brought a volume of their own.
+// mayLoseAll reports whether config lets everything in a namespace go. That is more than this stack has made: users'
+// homes and servers are made by the outpost, and an operator may have brought a volume of their own.
 func (c Config) mayLoseAll(namespace string) bool {
 	return slices.Contains(c.AllowDataLoss, everythingIn(namespace))
 }
@@ -51,8 +51,8 @@ func (c Config) lostNamespaces(before state) []error {
 	return errs
 }
 
-// lostVolumes finds volumes of the stack as it is that this config would delete or replace. Those of lost namespaces are
-// reported by lostNamespaces.
+// lostVolumes finds volumes of the stack as it is that this config would delete or replace. Those of lost namespaces
+// are reported by lostNamespaces.
 func (c Config) lostVolumes(before state) []error {
 	var errs []error
 	next := map[cluster.Object]volume{}
@@ -129,9 +129,9 @@ func (c Config) lostKeys(before state) []error {
 	return errs
 }
 
-// lost finds what is wrong with words that replace those from before. After a run that was killed or that failed, a part
-// of the data may be sealed with the key before and another part with the new one. Then both must stay, and no other key
-// may come first until the new one has sealed everything: otherwise nobody would know which ones are needed.
+// lost finds what is wrong with words that replace those from before. After a run that was killed or that failed, a
+// part of the data may be sealed with the key before and another part with the new one. Then both must stay, and no
+// other key may come first until the new one has sealed everything: otherwise nobody would know which ones are needed.
 func (s sealing) lost(key string, words credentials.Words, data cluster.Object) []error {
 	words = words.OrFirst()
 	needed := s.seeds
@@ -219,8 +219,8 @@ func (c Config) lostHubs(ctx context.Context, api clusterAPI, before state) []er
 	return errs
 }
 
-// hubNames are the hubs that may use the outpost of this stack. The stack's own hub is one even if the outpost goes: its
-// servers are then those of a system that goes, which lostSystems counts.
+// hubNames are the hubs that may use the outpost of this stack. The stack's own hub is one even if the outpost goes:
+// its servers are then those of a system that goes, which lostSystems counts.
 func (c Config) hubNames() []string {
 	var names []string
 	if c.Hub != nil {

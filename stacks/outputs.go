@@ -10,7 +10,7 @@ import (
 	"github.com/outposts-dev/outposts/infra/outpost"
 )
 
-// Outputs of a stack. They are a contract: remote stacks read systems, and operators read the rest.
+// Outputs of a stack. Others rely on them: remote stacks read systems, and operators read the rest.
 const (
 	// outputCluster is the uid of the cluster's namespace kube-system.
 	outputCluster = "clusterId"
@@ -112,7 +112,7 @@ func systemIn(outputs map[string]any, name string) (systemOutput, error) {
 	return out, nil
 }
 
-// secretText marks a text that was read as plain Go as the secret it is.
+// secretText marks a string that was read as plain Go as the secret it is.
 func secretText(text string) pulumi.StringOutput {
 	return pulumi.ToSecret(pulumi.String(text)).(pulumi.StringOutput)
 }

@@ -13,8 +13,8 @@ import (
 const (
 	// skipAwait tells it not to wait for an object.
 	skipAwait = "pulumi.com/skipAwait"
-	// fieldManager names the owner of an object's fields. Without it the provider draws a name at random when it makes an
-	// object: when it is killed before the name is kept, the next run is refused by the API server as somebody else.
+	// fieldManager names the owner of an object's fields. Without it the provider draws a name at random when it makes
+	// an object: when it is killed before the name is kept, the next run is refused by the API server as somebody else.
 	fieldManager = "pulumi.com/patchFieldManager"
 )
 

@@ -219,8 +219,8 @@ func TestPreflightAccepts(t *testing.T) {
 	}
 }
 
-// TestBadInput holds each mistake that is easily made to a message that names the key and the way out, and to nothing being
-// registered.
+// TestBadInput holds each mistake that is easily made to a message that names the key and the way out, and to nothing
+// being registered.
 func TestBadInput(t *testing.T) {
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := os.WriteFile(kubeconfig, []byte(`{"apiVersion":"v1","kind":"Config","clusters":[{"name":"c","cluster":{"server":"http://127.0.0.1:1"}}],

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestDocumentedConfig holds the examples of stack config in the documents to the loader, together with the file that they end
-// up in, which may name nothing that is on one machine only.
+// TestDocumentedConfig holds the examples of stack config in the documents to the loader, together with the file that
+// they end up in, which may name nothing that is on one machine only.
 func TestDocumentedConfig(t *testing.T) {
 	for _, tt := range []struct{ document, section, file string }{
 		{"../README.md", "Your own clusters", "nodeport/Pulumi.local.yaml"},
@@ -54,7 +54,8 @@ func over(t *testing.T, above, below string) string {
 	return string(text)
 }
 
-// TestDocumentedRemote is the README's way to one more remote: a copy of the committed stack with another name and context.
+// TestDocumentedRemote is the README's way to one more remote: a copy of the committed stack with another name and
+// context.
 func TestDocumentedRemote(t *testing.T) {
 	text, err := os.ReadFile("../Pulumi.remote.yaml")
 	if err != nil {
@@ -120,7 +121,7 @@ func TestDocumentedSettings(t *testing.T) {
 	}
 }
 
-// described tells whether a schema has a property at a path; "[]" stands for the items of a list.
+// described reports whether a schema has a property at a path; "[]" stands for the items of a list.
 func described(schema, at map[string]any, path []string) bool {
 	if ref, ok := at["$ref"].(string); ok {
 		definitions, _ := schema["$defs"].(map[string]any)

@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestSchemaAndConfigHaveTheSameKeys holds, at every depth, that what the schema accepts is read and what is read can be
-// written. Free mappings, such as values of a chart, have schemas of their own.
+// TestSchemaAndConfigHaveTheSameKeys holds, at every depth, that what the schema accepts is read and what is read can
+// be written. Free mappings, such as values of a chart, have schemas of their own.
 func TestSchemaAndConfigHaveTheSameKeys(t *testing.T) {
 	var schema map[string]any
 	if err := json.Unmarshal([]byte(schemaText), &schema); err != nil {

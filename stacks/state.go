@@ -27,7 +27,7 @@ type state struct {
 	hubSealing, outpostSealing sealing
 }
 
-// madeOutpost is an outpost as it is: where, and the names of the hubs that may ask it.
+// madeOutpost is an outpost as it is: where, and the names of the hubs that may use it.
 type madeOutpost struct {
 	namespace string
 	hubs      []string

@@ -77,8 +77,8 @@ func (c Config) validateSystems(f *faults) {
 	}
 }
 
-// validateShared finds what is wrong with the secrets that hub and outpost share: a word of what this stack does not make
-// would change nothing.
+// validateShared finds what is wrong with the secrets that hub and outpost share: a word of what this stack does not
+// make would change nothing.
 func (s SystemConfig) validateShared(f *faults, at string) {
 	here, r, given := s.InCluster(), s.Rotation, project+":"+at
 	f.addNoEffect(at+".user", here && s.User != "", "the outpost in this cluster knows the hub as %s:hub.name", project)
@@ -90,8 +90,8 @@ func (s SystemConfig) validateShared(f *faults, at string) {
 	f.addNoEffect(at+".rotation.tls", len(r.TLS) > 0 && !s.makesCertificate(), "this stack makes no certificate for this system")
 }
 
-// validateOutpost finds what is wrong with the outpost, in the three cases that there are: beside its hub, where the stack
-// of a hub says how it is reached, and where this config does.
+// validateOutpost finds what is wrong with the outpost, in the three cases that there are: beside its hub, where the
+// stack of a hub says how it is reached, and where this config does.
 func (c Config) validateOutpost(f *faults) {
 	o := c.Outpost
 	c.validateRotation(f)

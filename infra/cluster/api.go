@@ -21,8 +21,8 @@ import (
 // answerTimeout bounds each question to a cluster.
 const answerTimeout = 15 * time.Second
 
-// API asks a cluster what must be known before anything is written to it. It never writes. Its client is the dynamic one:
-// the typed ones would more than double what is compiled of Kubernetes into the Pulumi program.
+// API asks a cluster what must be known before anything is written to it. It never writes. Its client is the dynamic
+// one: the typed ones would more than double what is compiled of Kubernetes into the Pulumi program.
 type API struct {
 	host   string
 	client dynamic.Interface
@@ -40,8 +40,8 @@ type Object struct{ Namespace, Name string }
 // String returns "namespace/name".
 func (o Object) String() string { return o.Namespace + "/" + o.Name }
 
-// Open reads a kubeconfig. A missing file or context is an error that says what is there instead; it begins with the name
-// of the argument, kubeconfig or context. The cluster itself is not asked anything yet.
+// Open reads a kubeconfig. A missing file or context is an error that says what is there instead; it begins with the
+// name of the argument, kubeconfig or context. The cluster itself is not asked anything yet.
 func Open(kubeconfig, contextName string) (*API, error) {
 	loaded, err := clientcmd.LoadFromFile(kubeconfig)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -11,7 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// newAPI is an API of a cluster that answers with fixed texts, by path and label selector; everything else is forbidden.
+// newAPI is an API of a cluster that answers with fixed texts, by path and label selector; everything else is
+// forbidden.
 func newAPI(t *testing.T, answers map[string]string) *API {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

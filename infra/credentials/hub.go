@@ -15,7 +15,8 @@ type HubArgs struct {
 	Name string
 	// Rotation has the words of each secret; the zero value is the first word of each.
 	Rotation HubRotation
-	// KeepData says that the hub's database outlives mistakes: then the auth state keys, which open a part of it, do too.
+	// KeepData says that the hub's database outlives mistakes: then the auth state keys, which open a part of it, do
+	// too.
 	KeepData bool
 }
 

@@ -29,9 +29,9 @@ type seed struct {
 
 // seedOptions say what else is kept of seeds.
 type seedOptions struct {
-	// keep is for seeds that seal data which is kept: the word in use is protected with it. The others are kept as what it
-	// depends on (`destroy --exclude-protected` leaves that too), and not protected themselves: the engine would never let
-	// go of a word that is removed once nothing is sealed with it.
+	// keep is for seeds that seal data which is kept: the word in use is protected with it. The others are kept as what
+	// it depends on (`destroy --exclude-protected` leaves that too), and not protected themselves: the engine would
+	// never let go of a word that is removed once nothing is sealed with it.
 	keep bool
 	// now, if set, is recorded as the time at which a word was first applied.
 	now time.Time

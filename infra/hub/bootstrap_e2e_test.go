@@ -18,8 +18,8 @@ import (
 	"testing"
 )
 
-// TestE2EBootstrap runs the bootstrap as the init container does, as user 1000 in the root of an image with JupyterHub and its
-// authenticators but without client, Kubernetes package and ssh. It asks the package index and Debian's mirror.
+// TestE2EBootstrap runs the bootstrap as the init container does, as user 1000 in the root of an image with JupyterHub
+// and its authenticators but without client, Kubernetes package and ssh. It asks the package index and Debian's mirror.
 func TestE2EBootstrap(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("unpacking an image needs root")

@@ -36,8 +36,8 @@ type Exposure struct {
 	TLSSecret string `json:"tlsSecret,omitempty"`
 }
 
-// Validate returns the keys that the type needs and that are missing, and those that have no effect with it. Paths begin
-// with the JSON name of the key.
+// Validate returns the keys that the type needs and that are missing, and those that have no effect with it. Paths
+// begin with the JSON name of the key.
 func (e Exposure) Validate() []schema.Fault {
 	var faults []schema.Fault
 	add := func(key, format string, args ...any) {

@@ -21,7 +21,8 @@ import (
 const (
 	// Release is the name of the chart's release.
 	Release = "jupyterhub"
-	// ChartVersion is the release of zero-to-jupyterhub that the values are made for (10 June 2026), of ChartRepository.
+	// ChartVersion is the release of zero-to-jupyterhub that the values are made for (10 June 2026), of
+	// ChartRepository.
 	ChartVersion = "4.4.0"
 	// ChartRepository is where the chart is published.
 	ChartRepository = "https://hub.jupyter.org/helm-chart/"
@@ -122,8 +123,8 @@ type Args struct {
 type Hub struct {
 	pulumi.ResourceState
 
-	// SealedBy is Credentials.SealsWith, known once a hub that has it is ready. Until then, and after a run that was killed
-	// or has failed, the stack's state has the word from before.
+	// SealedBy is Credentials.SealsWith, known once a hub that has it is ready. Until then, and after a run that was
+	// killed or has failed, the stack's state has the word from before.
 	SealedBy pulumi.StringOutput
 }
 

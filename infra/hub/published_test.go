@@ -11,8 +11,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// TestPublishedDefects holds the values to what goes wrong with the values of the published usage text, whatever the way
-// to reach the hub and whichever its image. What depends on the client is tested in tests/, what on a policy engine in e2e.
+// TestPublishedDefects holds the values to what goes wrong with the values of the published usage text, whatever the
+// way to reach the hub and whichever its image. What depends on the client is tested in tests/, what on a policy engine
+// in e2e.
 func TestPublishedDefects(t *testing.T) {
 	for name, change := range map[string]func(*Args){
 		"own image":   func(*Args) {},

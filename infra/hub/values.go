@@ -31,8 +31,8 @@ const (
 // runtimeDir is where the bootstrap puts what the stock image lacks.
 const runtimeDir = "/opt/outpost"
 
-// stockLacks is what the bootstrap installs unless the image has it: the client for the JupyterHub 5.5 of ChartVersion, and
-// what it needs, all at the versions of images/hub/jupyterhub-5.5.txt.
+// stockLacks is what the bootstrap installs unless the image has it: the client for the JupyterHub 5.5 of ChartVersion,
+// and what it needs, all at the versions of images/hub/jupyterhub-5.5.txt.
 var stockLacks = []string{
 	"jupyterhub-outpostspawner==2.2.11", "jupyterhub-forwardbasespawner==2.1.2",
 	"kubernetes==37.0.2", "durationpy==0.11", "requests-oauthlib==2.0.0", "websocket-client==1.9.2",
@@ -76,7 +76,8 @@ func defaults(a Args, s secrets) map[string]any {
 					"admin_access":        false,
 					"authenticator_class": "shared-password",
 					"default_url":         "/hub/home",
-					// Seconds. As often the hub looks after the routes of its proxy: one that has restarted has none till then.
+					// Seconds. As often the hub looks after the routes of its proxy: one that has restarted has none
+					// till then.
 					"last_activity_interval": 30,
 				},
 				"Authenticator":               map[string]any{"allow_all": true},
@@ -101,7 +102,8 @@ func defaults(a Args, s secrets) map[string]any {
 			}},
 			"containerSecurityContext": restricted(map[string]any{"readOnlyRootFilesystem": true}),
 			"networkPolicy":            hubPolicy(a),
-			// Without a request a busy node gives the hub almost nothing: its event loop was seen to stand still for 23 s.
+			// Without a request a busy node gives the hub almost nothing: its event loop was seen to stand still for 23
+			// s.
 			"resources": requests("300m", "512Mi"),
 		},
 		"proxy": map[string]any{

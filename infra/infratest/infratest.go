@@ -36,7 +36,8 @@ type Registered struct {
 // Recorder is a monitor that accepts everything and remembers it. Random bytes are a function of the resource's name,
 // so that a run is repeatable. The zero value is ready for use.
 type Recorder struct {
-	// Stacks has the outputs of stacks that the program refers to, by full name, all of them secret; a stack that is not here is unknown.
+	// Stacks has the outputs of stacks that the program refers to, by full name, all of them secret; a stack that is
+	// not here is unknown.
 	Stacks map[string]map[string]any
 	// Made has the resources that the stack itself has from before: URN to a map with type and outputs.
 	Made map[string]any
@@ -202,7 +203,8 @@ func nameOf(reference string) string {
 	return parts[3]
 }
 
-// JSON writes inputs for a golden file: secrets are marked, and what is inside is shown, since every seed here is known.
+// JSON writes inputs for a golden file: secrets are marked, and what is inside is shown, since every seed here is
+// known.
 func JSON(t *testing.T, inputs resource.PropertyMap) []byte {
 	t.Helper()
 	text, err := json.MarshalIndent(plain(resource.NewProperty(inputs)), "", "  ")

@@ -73,11 +73,11 @@ func (e Exposure) Encrypted() bool {
 	return e.TLS == nil || *e.TLS
 }
 
-// OwnCertificate tells whether the outpost itself shows the certificate; behind an Ingress it is the controller.
+// OwnCertificate reports whether the outpost itself shows the certificate; behind an Ingress it is the controller.
 func (e Exposure) OwnCertificate() bool { return e.Encrypted() && e.Type != Ingress }
 
-// Validate returns the keys that the type needs and that are missing, and those that have no effect with it, for an outpost
-// at an address. Paths begin with the JSON name of the key.
+// Validate returns the keys that the type needs and that are missing, and those that have no effect with it, for an
+// outpost at an address. Paths begin with the JSON name of the key.
 func (e Exposure) Validate(address string) []schema.Fault {
 	var faults []schema.Fault
 	add := func(key, format string, args ...any) {

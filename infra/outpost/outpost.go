@@ -29,8 +29,8 @@ const Type = "outposts:outpost:Outpost"
 // SealedBy is the output of the component that names the word of the key its database is sealed with.
 const SealedBy = "sealedBy"
 
-// HubsAnnotation is on the Secret with the logins and has the names of the hubs in it, separated by ";". The names are no
-// secret, and whoever looks at the stack must know whose servers may run in the Secret's namespace.
+// HubsAnnotation is on the Secret with the logins and has the names of the hubs in it, separated by ";". The names are
+// no secret, and whoever looks at the stack must know whose servers may run in the Secret's namespace.
 const HubsAnnotation = "outposts.dev/hubs"
 
 // Names of the Secrets that the chart is given, as published.
@@ -41,7 +41,7 @@ const (
 	tlsSecret      = "outpost-tls"       // tls.crt, tls.key
 )
 
-// Args say what an outpost is like and who may ask it.
+// Args say what an outpost is like and which hubs may use it.
 type Args struct {
 	// Chart is the path of our chart.
 	Chart string
@@ -51,7 +51,7 @@ type Args struct {
 	Exposure Exposure
 	// Address is what it is reached at; the host of an Ingress.
 	Address string
-	// Hubs are those who may ask, at least one.
+	// Hubs are those allowed to use it, at least one.
 	Hubs []Hub
 	// CryptKeys are the Fernet keys of the database: the first seals, all open.
 	CryptKeys pulumi.StringArray
@@ -65,7 +65,7 @@ type Args struct {
 	Settings Settings
 }
 
-// Hub is a hub that may ask the outpost.
+// Hub is a hub that is allowed to use the outpost.
 type Hub struct {
 	// Name is its Basic-auth user.
 	Name string
@@ -212,8 +212,8 @@ func (a Args) validate() error {
 
 var chartSchema = schema.Parse(charts.OutpostSchema)
 
-// CheckValues holds the values of the chart, with placeholders for what follows from keys, to the chart's schema; of Args it
-// needs no secrets. Faults are named by the setting that they come from: "config.hubs.a", or "values.replicas".
+// CheckValues holds the values of the chart, with placeholders for what follows from keys, to the chart's schema; of
+// Args it needs no secrets. Faults are named by the setting that they come from: "config.hubs.a", or "values.replicas".
 func (a Args) CheckValues() []schema.Fault {
 	faults := chartSchema.Check(a.values(placeholders()))
 	for i, fault := range faults {

@@ -54,7 +54,7 @@ type Persistence struct {
 // leaves are the parts of the values that follow from keys: pulumi inputs, or plain texts in their form.
 type leaves struct {
 	sshPublicKeys map[string]any // by hub, lists of lines
-	keysChecksum  any            // a text
+	keysChecksum  any            // a string
 }
 
 // leaves are what the chart is given.
@@ -159,7 +159,7 @@ func (s Settings) persistence() map[string]any {
 	return made
 }
 
-// config is the configuration file as far as it follows from who may ask: each hub may be called back at its API.
+// config is the configuration file as far as it follows from the hubs: each one may be called back at its API.
 func (a Args) config() map[string]any {
 	hubs := map[string]any{}
 	for _, hub := range a.Hubs {

@@ -1,5 +1,5 @@
-// Package schema holds a document to a JSON schema and says in words what is wrong with it, each fault by the path of its
-// key: stack config and the values of charts are checked alike.
+// Package schema holds a document to a JSON schema and says in words what is wrong with it, each fault by the path of
+// its key: stack config and the values of charts are checked alike.
 package schema
 
 import (
@@ -111,8 +111,8 @@ func (f Fault) Below(path ...string) Fault {
 	return Fault{Path: slices.Concat(path, f.Path), Text: f.Text}
 }
 
-// Check finds all faults of a document, in the order of their keys. The document is anything that has a form in JSON; that
-// it has none is a fault too.
+// Check finds all faults of a document, in the order of their keys. The document is anything that has a form in JSON;
+// that it has none is a fault too.
 func (s *Schema) Check(document any) []Fault {
 	text, err := json.Marshal(document)
 	if err != nil {
