@@ -156,69 +156,38 @@ func (s *Spawner) ensureClaim(
 	return nil, err
 }
 
-// ensureService creates the Service of a pod. One that this pod owns is kept; one that an earlier start left, or that
-// the cleared pod owned, is replaced.
-func (s *Spawner) ensureService(
-	ctx context.Context, a attempt, svc *corev1.Service, pod *corev1.Pod, cleared types.UID,
-) error {
-	services := s.client.CoreV1().Services(svc.Namespace)
-	svc = svc.DeepCopy()
-	return ensure(ctx, a, svc, pod, cleared, "Service", ensurer[*corev1.Service]{
-		create: func(ctx context.Context) error {
-			_, err := services.Create(ctx, svc, metav1.CreateOptions{})
-			return err
-		},
-		get: func(ctx context.Context) (*corev1.Service, error) {
-			return services.Get(ctx, svc.Name, metav1.GetOptions{})
-		},
-		remove: func(ctx context.Context, o metav1.DeleteOptions) error { return services.Delete(ctx, svc.Name, o) },
-	})
-}
-
-// ensureSecret is ensureService for the certificates.
-func (s *Spawner) ensureSecret(
-	ctx context.Context, a attempt, secret *corev1.Secret, pod *corev1.Pod, cleared types.UID,
-) error {
-	secrets := s.client.CoreV1().Secrets(secret.Namespace)
-	secret = secret.DeepCopy()
-	return ensure(ctx, a, secret, pod, cleared, "Secret", ensurer[*corev1.Secret]{
-		create: func(ctx context.Context) error {
-			_, err := secrets.Create(ctx, secret, metav1.CreateOptions{})
-			return err
-		},
-		get: func(ctx context.Context) (*corev1.Secret, error) {
-			return secrets.Get(ctx, secret.Name, metav1.GetOptions{})
-		},
-		remove: func(ctx context.Context, o metav1.DeleteOptions) error { return secrets.Delete(ctx, secret.Name, o) },
-	})
-}
-
-// ensurer is what ensure needs of one kind of object.
-type ensurer[T metav1.Object] struct {
-	create func(context.Context) error
-	get    func(context.Context) (T, error)
-	remove func(context.Context, metav1.DeleteOptions) error
+// helperClient is the client of one kind of object that a pod owns.
+type helperClient[T metav1.Object] interface {
+	Create(context.Context, T, metav1.CreateOptions) (T, error)
+	Get(context.Context, string, metav1.GetOptions) (T, error)
+	Delete(context.Context, string, metav1.DeleteOptions) error
 }
 
 // ensureRounds bounds how often an object in the way is removed.
 const ensureRounds = 5
 
-// ensure creates an object that a pod owns; cleared is the uid of a pod that was in that one's way: what it owned may
-// be replaced, whoever created it.
+// ensure creates an object that a pod owns. One that this pod owns is kept; one that an earlier start left, or that the
+// pod cleared owned, which was in this one's way, is replaced.
 func ensure[T metav1.Object](
-	ctx context.Context, a attempt, wanted T, pod *corev1.Pod, cleared types.UID, kind string, e ensurer[T],
+	ctx context.Context, a attempt, client helperClient[T], wanted T, pod *corev1.Pod, cleared types.UID, kind string,
 ) error {
 	wanted.SetOwnerReferences([]metav1.OwnerReference{kubespawner.OwnerReference(pod.Name, pod.UID)})
 	for range ensureRounds {
-		err := a.do(ctx, e.create)
+		var old T
+		err := a.do(ctx, func(ctx context.Context) error {
+			_, err := client.Create(ctx, wanted, metav1.CreateOptions{})
+			return err
+		})
 		if err == nil {
 			return nil
 		}
 		if !apierrors.IsAlreadyExists(err) {
 			return apiError(err, "create the "+kind)
 		}
-		var old T
-		err = a.do(ctx, func(ctx context.Context) (err error) { old, err = e.get(ctx); return err })
+		err = a.do(ctx, func(ctx context.Context) (err error) {
+			old, err = client.Get(ctx, wanted.GetName(), metav1.GetOptions{})
+			return err
+		})
 		if apierrors.IsNotFound(err) {
 			continue
 		}
@@ -238,7 +207,8 @@ func ensure[T metav1.Object](
 		}
 		uid := old.GetUID()
 		err = a.do(ctx, func(ctx context.Context) error {
-			return e.remove(ctx, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+			only := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}
+			return client.Delete(ctx, old.GetName(), only)
 		})
 		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 			return apiError(err, "remove the old "+kind)

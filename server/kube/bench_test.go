@@ -31,7 +31,9 @@ func manyPods(b *testing.B, n int) (*cluster, []outpost.Key, []outpost.State) {
 		}
 		pod := p.Objects.(*kubespawner.Objects).Pod
 		pod.UID = types.UID(strconv.Itoa(i))
-		pod.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "kubelet", FieldsV1: &metav1.FieldsV1{Raw: make([]byte, 3000)}}}
+		pod.ManagedFields = []metav1.ManagedFieldsEntry{
+			{Manager: "kubelet", FieldsV1: &metav1.FieldsV1{Raw: make([]byte, 3000)}},
+		}
 		becomeReady(pod)
 		if err := cl.Tracker().Add(pod); err != nil {
 			b.Fatal(err)
@@ -95,7 +97,16 @@ func heap() uint64 {
 }
 
 func BenchmarkTrim(b *testing.B) {
-	p, err := testSpawner(b, "jhub", Options{}).Plan(b.Context(), outpost.Hub{Name: "hub"}, kubespawnertest.Request(outpost.Key{Hub: "hub", StartID: "s"}), nil)
+	p, err := testSpawner(
+		b,
+		"jhub",
+		Options{},
+	).Plan(
+		b.Context(),
+		outpost.Hub{Name: "hub"},
+		kubespawnertest.Request(outpost.Key{Hub: "hub", StartID: "s"}),
+		nil,
+	)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -26,6 +26,7 @@ import (
 	k8stesting "k8s.io/client-go/testing"
 
 	"github.com/outposts-dev/outposts/server/kubespawner"
+	"github.com/outposts-dev/outposts/server/outpost"
 )
 
 // cluster is a clientset in memory that behaves like an API server and a kubelet as far as starts and stops see
@@ -53,7 +54,12 @@ var (
 )
 
 func newCluster(objects ...runtime.Object) *cluster {
-	c := &cluster{Clientset: fake.NewClientset(objects...), errors: map[string][]error{}, doneThen: map[string][]error{}, watching: make(chan struct{}, 100)}
+	c := &cluster{
+		Clientset: fake.NewClientset(objects...),
+		errors:    map[string][]error{},
+		doneThen:  map[string][]error{},
+		watching:  make(chan struct{}, 100),
+	}
 	c.PrependReactor("*", "*", c.react)
 	c.PrependWatchReactor("*", func(a k8stesting.Action) (bool, watch.Interface, error) {
 		w, err := c.Tracker().Watch(a.GetResource(), a.GetNamespace())
@@ -192,9 +198,17 @@ func (c *cluster) taken() []string {
 }
 
 func becomeReady(pod *corev1.Pod) {
-	pod.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: "10.0.0.1", ContainerStatuses: []corev1.ContainerStatus{{
-		Name: kubespawner.NotebookContainer, Ready: true, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
-	}}}
+	pod.Status = corev1.PodStatus{
+		Phase: corev1.PodRunning,
+		PodIP: "10.0.0.1",
+		ContainerStatuses: []corev1.ContainerStatus{
+			{
+				Name:  kubespawner.NotebookContainer,
+				Ready: true,
+				State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
+			},
+		},
+	}
 }
 
 func metaOf(object runtime.Object) (metav1.Object, error) {
@@ -297,7 +311,14 @@ func (c *cluster) left(t testing.TB) string {
 
 // old puts a running pod of KubeSpawner in the way, of this user's server.
 func (c *cluster) old(user, server string) {
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-user", Namespace: "jhub", UID: "old", Annotations: map[string]string{kubespawner.UsernameKey: user}}}
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Name:        "jupyter-user",
+			Namespace:   "jhub",
+			UID:         "old",
+			Annotations: map[string]string{kubespawner.UsernameKey: user},
+		},
+	}
 	if server != "" {
 		pod.Annotations[kubespawner.ServernameKey] = server
 	}
@@ -306,3 +327,26 @@ func (c *cluster) old(user, server string) {
 		panic(err) // of a test's own making
 	}
 }
+
+// annotated are the annotations of the objects of a user's start; an empty user leaves out whose it is.
+func annotated(user, installation string, k outpost.Key) map[string]string {
+	out := map[string]string{
+		kubespawner.InstallationKey: installation, kubespawner.HubKey: k.Hub, kubespawner.NameKey: k.Name,
+		kubespawner.StartIDKey: k.StartID,
+	}
+	if user != "" {
+		out[kubespawner.UsernameKey] = user
+	}
+	return out
+}
+
+// podOf is a pod of this name with these annotations.
+func podOf(name string, uid types.UID, annotations map[string]string) *corev1.Pod {
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "jhub", UID: uid, Annotations: annotations}}
+}
+
+// notebookContainers are those of a pod that serves.
+var notebookContainers = []corev1.Container{{
+	Name:  kubespawner.NotebookContainer,
+	Ports: []corev1.ContainerPort{{Name: kubespawner.NotebookPort, ContainerPort: 8888}},
+}}

@@ -47,6 +47,7 @@ var loadImage = sync.OnceValue(func() error {
 	}
 	defer os.RemoveAll(dir)
 	program, archive := filepath.Join(dir, "hello"), filepath.Join(dir, "hello.tar")
+	//nolint:lll // a command a line
 	for _, argv := range [][]string{
 		{"go", "build", "-o", program, "./e2e/clusters/hello"},
 		{"dev/run", "clusters", "image", "-o", archive, "--ref", e2eImage, "--add", program + ":/hello:755", "--entrypoint", "/hello", "--user", "1000:1000"},
@@ -75,17 +76,31 @@ func newLive(t *testing.T) *live {
 		t.Fatal(err)
 	}
 	l := &live{client: client, namespace: fmt.Sprintf("kube-e2e-%06x", rand.N(1<<24))}
-	_, err = client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: l.namespace}}, metav1.CreateOptions{})
+	_, err = client.CoreV1().Namespaces().Create(
+		t.Context(),
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: l.namespace}},
+		metav1.CreateOptions{},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := client.CoreV1().Namespaces().Delete(context.Background(), l.namespace, metav1.DeleteOptions{}); err != nil {
+		if err := client.CoreV1().Namespaces().Delete(
+			context.Background(),
+			l.namespace,
+			metav1.DeleteOptions{},
+		); err != nil {
 			t.Errorf("delete namespace: %v", err)
 		}
 	})
 	for t.Context().Err() == nil { // pods need the namespace's default account
-		if _, err := client.CoreV1().ServiceAccounts(l.namespace).Get(t.Context(), "default", metav1.GetOptions{}); err == nil {
+		if _, err := client.CoreV1().ServiceAccounts(
+			l.namespace,
+		).Get(
+			t.Context(),
+			"default",
+			metav1.GetOptions{},
+		); err == nil {
 			break
 		}
 		time.Sleep(20 * time.Millisecond)
@@ -179,7 +194,17 @@ func (l *live) left(t *testing.T) []string {
 func (l *live) ask(t *testing.T, service, path string, params map[string]string) (body []byte, err error) {
 	t.Helper()
 	for range 600 {
-		body, err = l.client.CoreV1().Services(l.namespace).ProxyGet("http", service, "8888", path, params).DoRaw(t.Context())
+		body, err = l.client.CoreV1().Services(
+			l.namespace,
+		).ProxyGet(
+			"http",
+			service,
+			"8888",
+			path,
+			params,
+		).DoRaw(
+			t.Context(),
+		)
 		if err == nil {
 			return body, nil
 		}
@@ -199,8 +224,14 @@ func TestE2EStartAndStop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("started in %s at %s with %d events", time.Since(began).Round(time.Millisecond), started.Address, len(events))
-	if want := "http://jupyter-alice-example-org---7a64adf2--lab1." + l.namespace + ".svc.cluster.local:8888"; started.Address != want {
+	t.Logf(
+		"started in %s at %s with %d events",
+		time.Since(began).Round(time.Millisecond),
+		started.Address,
+		len(events),
+	)
+	want := "http://jupyter-alice-example-org---7a64adf2--lab1." + l.namespace + ".svc.cluster.local:8888"
+	if started.Address != want {
 		t.Errorf("address %s, want %s", started.Address, want)
 	}
 	if len(events) < 2 || events[0].Message != "Server requested" || events[1].Progress != 30 {
@@ -221,7 +252,31 @@ func TestE2EStartAndStop(t *testing.T) {
 	if _, err := s.Logs(t.Context(), k, p.State, 10); err != nil {
 		t.Errorf("logs: %v", err)
 	}
-	// Another start of the same server replaces this one; the old one's stop then must not touch it.
+	began = time.Now()
+	if err := s.Stop(t.Context(), k, p.State); err != nil {
+		t.Error(err)
+	}
+	t.Logf("stopped in %s", time.Since(began).Round(time.Millisecond))
+	if left := l.left(t); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if got, err := s.Poll(t.Context(), k, p.State); err != nil || !got.Gone || got.ExitCode != 1 {
+		t.Errorf("poll after stop %+v, %v", got, err)
+	}
+	if err := s.Stop(t.Context(), k, p.State); err != nil {
+		t.Errorf("second stop: %v", err)
+	}
+}
+
+// A start of a server that runs replaces it; the stop of the earlier start must then not touch the later one.
+func TestE2ELaterStartReplacesTheEarlier(t *testing.T) {
+	l := newLive(t)
+	s, _ := l.spawner(t, nil)
+	k := keyOfUser(1)
+	p := livePlan(t, s, k, nil)
+	if _, err := s.Start(t.Context(), p, nil); err != nil {
+		t.Fatal(err)
+	}
 	again := outpost.Key{Hub: k.Hub, Name: k.Name, StartID: "later"}
 	if _, err := s.Start(t.Context(), livePlan(t, s, again, nil), nil); err != nil {
 		t.Fatal(err)
@@ -235,27 +290,23 @@ func TestE2EStartAndStop(t *testing.T) {
 	if got, err := s.Poll(t.Context(), again, p.State); err != nil || got != (outpost.Status{}) {
 		t.Errorf("poll of the later start %+v, %v", got, err)
 	}
-	began = time.Now()
 	if err := s.Stop(t.Context(), again, p.State); err != nil {
 		t.Error(err)
 	}
-	t.Logf("stopped in %s", time.Since(began).Round(time.Millisecond))
 	if left := l.left(t); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
-	}
-	if got, err := s.Poll(t.Context(), again, p.State); err != nil || !got.Gone || got.ExitCode != 1 {
-		t.Errorf("poll after stop %+v, %v", got, err)
-	}
-	if err := s.Stop(t.Context(), again, p.State); err != nil {
-		t.Errorf("second stop: %v", err)
 	}
 }
 
 func TestE2EInternalTLSAndStorage(t *testing.T) {
 	l := newLive(t)
 	s, _ := l.spawner(t, map[string]any{
-		"storage_pvc_ensure": true, "storage_capacity": "10Mi", "fs_gid": 1000,
-		"volumes":       []any{map[string]any{"name": "home", "persistentVolumeClaim": map[string]any{"claimName": "{pvc_name}"}}},
+		"storage_pvc_ensure": true,
+		"storage_capacity":   "10Mi",
+		"fs_gid":             1000,
+		"volumes": []any{
+			map[string]any{"name": "home", "persistentVolumeClaim": map[string]any{"claimName": "{pvc_name}"}},
+		},
 		"volume_mounts": []any{map[string]any{"name": "home", "mountPath": "/home/{username}"}},
 	})
 	k := keyOfUser(1)
@@ -282,7 +333,13 @@ func TestE2EInternalTLSAndStorage(t *testing.T) {
 	if left := l.left(t); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}
-	if _, err := l.client.CoreV1().PersistentVolumeClaims(l.namespace).Get(t.Context(), "claim-alice--lab1", metav1.GetOptions{}); err != nil {
+	if _, err := l.client.CoreV1().PersistentVolumeClaims(
+		l.namespace,
+	).Get(
+		t.Context(),
+		"claim-alice--lab1",
+		metav1.GetOptions{},
+	); err != nil {
 		t.Errorf("the user's storage: %v", err)
 	}
 }
@@ -291,7 +348,9 @@ func TestE2EHopelessStartsEndEarly(t *testing.T) {
 	l := newLive(t)
 	_, err := l.client.CoreV1().ResourceQuotas(l.namespace).Create(t.Context(), &corev1.ResourceQuota{
 		ObjectMeta: metav1.ObjectMeta{Name: "team"},
-		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{"requests.nvidia.com/gpu": resource.MustParse("0")}},
+		Spec: corev1.ResourceQuotaSpec{
+			Hard: corev1.ResourceList{"requests.nvidia.com/gpu": resource.MustParse("0")},
+		},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -307,6 +366,7 @@ func TestE2EHopelessStartsEndEarly(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	s, _ := l.spawner(t, nil)
+	//nolint:lll // a case a line
 	for i, c := range []struct {
 		name   string
 		misc   map[string]any
@@ -330,7 +390,11 @@ func TestE2EHopelessStartsEndEarly(t *testing.T) {
 			t.Parallel()
 			p := livePlan(t, s, keyOfUser(i), c.misc)
 			began := time.Now()
-			_, err := s.Start(t.Context(), p, func(e outpost.Event) { t.Logf("%s %s", time.Since(began).Round(time.Millisecond), e.Message) })
+			_, err := s.Start(
+				t.Context(),
+				p,
+				func(e outpost.Event) { t.Logf("%s %s", time.Since(began).Round(time.Millisecond), e.Message) },
+			)
 			took := time.Since(began).Round(time.Millisecond)
 			var e *outpost.Error
 			if !errors.As(err, &e) || e.Kind != outpost.KindFailed || e.Reason != c.reason {

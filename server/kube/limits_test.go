@@ -44,6 +44,7 @@ func runUnfilled(t testing.TB, client kubernetes.Interface, o Options) *Spawner 
 
 // The time of a start begins with the start, not with its pod: whatever does not come, it ends and says why.
 func TestStartEndsInTimeWithoutAListOfPods(t *testing.T) {
+	//nolint:lll // a case a line
 	for name, tc := range map[string]struct {
 		err  error
 		want outpost.Error
@@ -58,7 +59,11 @@ func TestStartEndsInTimeWithoutAListOfPods(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cl := newCluster()
-			cl.PrependReactor("list", "pods", func(k8stesting.Action) (bool, runtime.Object, error) { return true, nil, tc.err })
+			cl.PrependReactor(
+				"list",
+				"pods",
+				func(k8stesting.Action) (bool, runtime.Object, error) { return true, nil, tc.err },
+			)
 			s := runUnfilled(t, cl, Options{StartTimeout: time.Second})
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()

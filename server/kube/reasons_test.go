@@ -16,13 +16,19 @@ func waiting(reason, message string, restarts int32) *corev1.Pod {
 	if restarts > 0 {
 		c.LastTerminationState.Terminated = &corev1.ContainerStateTerminated{ExitCode: 2}
 	}
-	return &corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodPending, ContainerStatuses: []corev1.ContainerStatus{c}}}
+	return &corev1.Pod{Status: corev1.PodStatus{
+		Phase: corev1.PodPending, ContainerStatuses: []corev1.ContainerStatus{c},
+	}}
 }
 
 func unscheduled(message, nominated string) *corev1.Pod {
-	return &corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodPending, NominatedNodeName: nominated, Conditions: []corev1.PodCondition{{
-		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: message,
-	}}}}
+	condition := corev1.PodCondition{
+		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable,
+		Message: message,
+	}
+	return &corev1.Pod{Status: corev1.PodStatus{
+		Phase: corev1.PodPending, NominatedNodeName: nominated, Conditions: []corev1.PodCondition{condition},
+	}}
 }
 
 func warning(reason, message string, count int32) *corev1.Event {
@@ -44,7 +50,10 @@ func TestHopelessStarts(t *testing.T) {
 	initCrash := waiting("CrashLoopBackOff", "back-off", 2)
 	initCrash.Status.ContainerStatuses[0].Name = "setup"
 	initCrash.Status.InitContainerStatuses, initCrash.Status.ContainerStatuses = initCrash.Status.ContainerStatuses, nil
-	running := &corev1.Pod{Status: corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: []corev1.ContainerStatus{{Name: kubespawner.NotebookContainer}}}}
+	running := &corev1.Pod{Status: corev1.PodStatus{
+		Phase:             corev1.PodRunning,
+		ContainerStatuses: []corev1.ContainerStatus{{Name: kubespawner.NotebookContainer}},
+	}}
 
 	// see is one look at the pod, a second after the last one, after an event.
 	type see struct {
@@ -52,6 +61,7 @@ func TestHopelessStarts(t *testing.T) {
 		event *corev1.Event
 		times int // 0 is once
 	}
+	//nolint:lll // a case a line
 	for _, c := range []struct {
 		name  string
 		looks []see
@@ -118,7 +128,7 @@ func TestHopelessStarts(t *testing.T) {
 		{"slow but fine", []see{{pod: running, times: 600}}, verdict{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d := newDiagnosis(defaultRepeats, defaultGrace)
+			d := newDiagnosis(3, 15*time.Second)
 			now := time.Date(2026, 5, 4, 9, 0, 0, 0, time.UTC)
 			var got verdict
 			for _, look := range c.looks {

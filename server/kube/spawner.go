@@ -2,6 +2,7 @@ package kube
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -48,10 +49,6 @@ type Options struct {
 }
 
 const (
-	defaultRepeats    = 3
-	defaultGrace      = 15 * time.Second
-	defaultForceAfter = 30 * time.Second
-
 	getTimeout = 5 * time.Second  // of a single request outside of starts and stops
 	stopBudget = 30 * time.Second // of a request of a stop and its repetitions
 )
@@ -94,18 +91,10 @@ func New(client kubernetes.Interface, namespace string, o Options) (*Spawner, er
 	}
 	s := &Spawner{
 		client: client, namespace: namespace, builder: b, keepTrying: o.KeepTrying,
-		repeats: o.Repeats, grace: o.Grace, forceAfter: o.ForceAfter, logger: o.Logger, now: o.Now,
+		repeats: cmp.Or(o.Repeats, 3), grace: cmp.Or(o.Grace, 15*time.Second),
+		forceAfter: cmp.Or(o.ForceAfter, 30*time.Second), logger: o.Logger, now: o.Now,
 		running: make(chan struct{}), watchers: map[string]*watcher{}, starts: map[outpost.Key]*handle{},
 		reaping: map[types.UID]bool{}, foreign: map[string]bool{}, reapAfter: reapAfter,
-	}
-	if s.repeats <= 0 {
-		s.repeats = defaultRepeats
-	}
-	if s.grace <= 0 {
-		s.grace = defaultGrace
-	}
-	if s.forceAfter <= 0 {
-		s.forceAfter = defaultForceAfter
 	}
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
@@ -285,7 +274,8 @@ func (s *Spawner) noteForeign(pod *corev1.Pod, installation string) {
 	known := s.foreign[pod.Namespace+"/"+installation]
 	s.foreign[pod.Namespace+"/"+installation] = true
 	s.mu.Unlock()
-	if known || len(validation.IsValidLabelValue(installation)) > 0 { // it is put into a command, and anybody may write it
+	// Anybody may write the annotation, and it is put into a command.
+	if known || len(validation.IsValidLabelValue(installation)) > 0 {
 		return
 	}
 	remove := "kubectl -n " + pod.Namespace + " delete pods,services,secrets -l " +

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -118,9 +119,8 @@ func (st *start) say(e outpost.Event) {
 	}
 }
 
-// log notes what the start does with a pod.
-func (st *start) log(message string, pod *corev1.Pod) {
-	st.s.logger.Info(message, "pod", pod.Name, "namespace", pod.Namespace, "start_id", st.o.Origin.StartID)
+func (st *start) log() *slog.Logger {
+	return st.s.logger.With("namespace", st.o.Pod.Namespace, "start_id", st.o.Origin.StartID)
 }
 
 // create creates the objects: what the pod needs before it, and Service and Secret after it, so that the pod owns them
@@ -148,13 +148,16 @@ func (st *start) create(ctx context.Context) (*corev1.Pod, error) {
 		return nil, err
 	}
 	st.uids[pod.UID] = true
+	core := st.s.client.CoreV1()
 	if st.o.Secret != nil { // first: the kubelet waits for it
-		if err := st.s.ensureSecret(ctx, st.request, st.o.Secret, pod, cleared); err != nil {
+		secrets, secret := core.Secrets(pod.Namespace), st.o.Secret.DeepCopy()
+		if err := ensure(ctx, st.request, secrets, secret, pod, cleared, "Secret"); err != nil {
 			return nil, err
 		}
 	}
 	if st.o.Service != nil {
-		if err := st.s.ensureService(ctx, st.request, st.o.Service, pod, cleared); err != nil {
+		services, svc := core.Services(pod.Namespace), st.o.Service.DeepCopy()
+		if err := ensure(ctx, st.request, services, svc, pod, cleared, "Service"); err != nil {
 			return nil, err
 		}
 	}
@@ -204,7 +207,7 @@ func (st *start) createPod(ctx context.Context) (pod *corev1.Pod, cleared types.
 		case err != nil:
 			return nil, "", apiError(err, "read the server's pod")
 		case st.adoptable(pod):
-			st.log("pod adopted", pod)
+			st.log().Info("pod adopted", "pod", pod.Name)
 			return pod, cleared, nil
 		}
 		if err := st.clear(ctx, pod); err != nil {
@@ -229,7 +232,7 @@ func (st *start) clear(ctx context.Context, old *corev1.Pod) error {
 		return failed(reasonTaken, nil,
 			"The pod name "+old.Name+" belongs to another running server; change pod_name_template.")
 	}
-	st.log("removing an old pod of this name", old)
+	st.log().Info("removing an old pod of this name", "pod", old.Name)
 	err = st.s.deletePod(ctx, old, new(int64(0)))
 	if err == nil {
 		err = st.s.waitGone(ctx, st.w, old, nil)

@@ -18,7 +18,6 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	k8stesting "k8s.io/client-go/testing"
 
-	"github.com/outposts-dev/outposts/server/kubespawner"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -47,7 +46,14 @@ func planOf(t testing.TB, s *Spawner, k outpost.Key, userOptions map[string]any)
 
 func datedPlan(t testing.TB, s *Spawner, k outpost.Key, date time.Time, userOptions map[string]any) outpost.Plan {
 	t.Helper()
-	r := outpost.StartRequest{Key: k, StartDate: date, Body: outpost.Body{Env: map[string]string{"JUPYTERHUB_USER": "user"}, UserOptions: map[string]json.RawMessage{}}}
+	r := outpost.StartRequest{
+		Key:       k,
+		StartDate: date,
+		Body: outpost.Body{
+			Env:         map[string]string{"JUPYTERHUB_USER": "user"},
+			UserOptions: map[string]json.RawMessage{},
+		},
+	}
 	for name, value := range userOptions {
 		data, err := json.Marshal(value)
 		if err != nil {
@@ -72,8 +78,12 @@ var (
 	errThrottled   = status(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, "slow down")
 	errGone        = status(http.StatusGone, metav1.StatusReasonGone, "too old")
 	errUnprocessed = status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid, "is invalid")
-	errQuota       = status(http.StatusForbidden, metav1.StatusReasonForbidden, `pods "x" is forbidden: exceeded quota: team, requested: cpu=2`)
-	errForbidden   = status(http.StatusForbidden, metav1.StatusReasonForbidden, "no")
+	errQuota       = status(
+		http.StatusForbidden,
+		metav1.StatusReasonForbidden,
+		`pods "x" is forbidden: exceeded quota: team, requested: cpu=2`,
+	)
+	errForbidden = status(http.StatusForbidden, metav1.StatusReasonForbidden, "no")
 )
 
 func planWithCerts(t testing.TB, s *Spawner) outpost.Plan {
@@ -127,7 +137,16 @@ func TestStartIsCancelledAtEachStep(t *testing.T) {
 		t.Run(step, func(t *testing.T) {
 			cl := newCluster()
 			cl.status = func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending }
-			s := cl.run(t, Options{Spawner: map[string]any{"services_enabled": true, "storage_pvc_ensure": true, "storage_capacity": "1Gi"}})
+			s := cl.run(
+				t,
+				Options{
+					Spawner: map[string]any{
+						"services_enabled":   true,
+						"storage_pvc_ensure": true,
+						"storage_capacity":   "1Gi",
+					},
+				},
+			)
 			p := planOf(t, s, aliceKey, nil)
 			reached, release := make(chan struct{}), make(chan struct{})
 			if step == "waiting" {
@@ -168,7 +187,10 @@ func TestStartLooksWhenTheWatchIsSilent(t *testing.T) {
 	cl.PrependWatchReactor("pods", func(a k8stesting.Action) (bool, watch.Interface, error) {
 		in, err := cl.Tracker().Watch(a.GetResource(), a.GetNamespace())
 		cl.watching <- struct{}{}
-		return true, watch.Filter(in, func(e watch.Event) (watch.Event, bool) { return e, e.Type != watch.Modified }), err
+		return true, watch.Filter(
+			in,
+			func(e watch.Event) (watch.Event, bool) { return e, e.Type != watch.Modified },
+		), err
 	})
 	cl.status = func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending }
 	clock := &atomic.Int64{} // how far the wall clock has gone on
@@ -203,6 +225,7 @@ func TestStartLooksWhenTheWatchIsSilent(t *testing.T) {
 // The quota is asked before the name: what fills it may be the very pod that is to be replaced or taken over, and it is
 // counted for a moment after it has gone.
 func TestStartWhereItsOwnPodFillsTheQuota(t *testing.T) {
+	//nolint:lll // a case a line
 	for name, tc := range map[string]struct {
 		startID string // of the pod that is there; empty for none
 		quota   int    // how often it refuses
@@ -221,10 +244,12 @@ func TestStartWhereItsOwnPodFillsTheQuota(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cl := newCluster()
 			if tc.startID != "" {
-				pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-user", Namespace: "jhub", UID: "old", Annotations: map[string]string{
-					kubespawner.UsernameKey: "user", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: aliceKey.Hub, kubespawner.NameKey: aliceKey.Name, kubespawner.StartIDKey: tc.startID,
-				}}}
-				pod.Spec.Containers = []corev1.Container{{Name: kubespawner.NotebookContainer, Ports: []corev1.ContainerPort{{Name: kubespawner.NotebookPort, ContainerPort: 8888}}}}
+				pod := podOf(
+					"jupyter-user",
+					"old",
+					annotated("user", ownInstallation, outpost.Key{Hub: aliceKey.Hub, StartID: tc.startID}),
+				)
+				pod.Spec.Containers = notebookContainers
 				becomeReady(pod)
 				cl = newCluster(pod)
 			}
@@ -233,7 +258,10 @@ func TestStartWhereItsOwnPodFillsTheQuota(t *testing.T) {
 			}
 			s := cl.run(t, Options{})
 			_, err := s.Start(t.Context(), planOf(t, s, aliceKey, nil), nil)
-			if e, _ := errors.AsType[*outpost.Error](err); (err != nil) != tc.fails || tc.fails && (e == nil || e.Reason != reasonQuota) {
+			if e, _ := errors.AsType[*outpost.Error](
+				err,
+			); (err != nil) != tc.fails ||
+				tc.fails && (e == nil || e.Reason != reasonQuota) {
 				t.Errorf("error %v", err)
 			}
 			if diff := cmp.Diff(tc.want, writes(cl.taken())); diff != "" {
@@ -254,7 +282,13 @@ func (s *Spawner) cancellation(k outpost.Key) <-chan struct{} {
 }
 
 func TestNewRefusesWrongOptions(t *testing.T) {
-	if _, err := New(nil, "jhub", Options{Spawner: map[string]any{"image": 5}}); outpost.KindOf(err) != outpost.KindInvalid {
+	if _, err := New(
+		nil,
+		"jhub",
+		Options{Spawner: map[string]any{"image": 5}},
+	); outpost.KindOf(
+		err,
+	) != outpost.KindInvalid {
 		t.Errorf("error %v", err)
 	}
 }

@@ -94,8 +94,11 @@ func TestSidecarsDoNotBlockAStart(t *testing.T) {
 
 func TestEndsHaveReasons(t *testing.T) {
 	notebook := func(end corev1.ContainerStateTerminated) []corev1.ContainerStatus {
-		return []corev1.ContainerStatus{{Name: kubespawner.NotebookContainer, State: corev1.ContainerState{Terminated: &end}}}
+		return []corev1.ContainerStatus{
+			{Name: kubespawner.NotebookContainer, State: corev1.ContainerState{Terminated: &end}},
+		}
 	}
+	//nolint:lll // a case a line
 	for _, c := range []struct {
 		name   string
 		status corev1.PodStatus

@@ -173,32 +173,23 @@ func graceOf(pod *corev1.Pod, asked *int64) time.Duration {
 func (s *Spawner) deleteHelpers(
 	ctx context.Context, k outpost.Key, st kubespawner.ParsedState, podUID types.UID,
 ) error {
-	core := s.client.CoreV1()
-	err := s.deleteHelper(ctx, k, podUID, "Service",
-		func(ctx context.Context) (metav1.Object, error) {
-			return core.Services(st.Namespace).Get(ctx, st.Pod, metav1.GetOptions{})
-		},
-		func(ctx context.Context, o metav1.DeleteOptions) error {
-			return core.Services(st.Namespace).Delete(ctx, st.Pod, o)
-		})
-	if st.Secret == "" {
-		return err
+	core, origin := s.client.CoreV1(), s.origin(k)
+	err := deleteHelper(ctx, core.Services(st.Namespace), st.Pod, origin, podUID, "Service")
+	if st.Secret != "" {
+		err = errors.Join(err, deleteHelper(ctx, core.Secrets(st.Namespace), st.Secret, origin, podUID, "Secret"))
 	}
-	return errors.Join(err, s.deleteHelper(ctx, k, podUID, "Secret",
-		func(ctx context.Context) (metav1.Object, error) {
-			return core.Secrets(st.Namespace).Get(ctx, st.Secret, metav1.GetOptions{})
-		},
-		func(ctx context.Context, o metav1.DeleteOptions) error {
-			return core.Secrets(st.Namespace).Delete(ctx, st.Secret, o)
-		}))
+	return err
 }
 
-func (s *Spawner) deleteHelper(ctx context.Context, k outpost.Key, podUID types.UID, kind string,
-	get func(context.Context) (metav1.Object, error), remove func(context.Context, metav1.DeleteOptions) error,
+func deleteHelper[T metav1.Object](
+	ctx context.Context, client helperClient[T], name string, origin kubespawner.Origin, podUID types.UID, kind string,
 ) error {
 	a := attempt{timeout: 2 * getTimeout, budget: stopBudget}
-	var object metav1.Object
-	err := a.do(ctx, func(ctx context.Context) (err error) { object, err = get(ctx); return err })
+	var object T
+	err := a.do(ctx, func(ctx context.Context) (err error) {
+		object, err = client.Get(ctx, name, metav1.GetOptions{})
+		return err
+	})
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -206,12 +197,12 @@ func (s *Spawner) deleteHelper(ctx context.Context, k outpost.Key, podUID types.
 		return apiError(err, "read the server's "+kind)
 	}
 	have, ours := kubespawner.OriginOf(object)
-	if !(ours && have == s.origin(k)) && !ownedBy(object, podUID) {
+	if !(ours && have == origin) && !ownedBy(object, podUID) {
 		return nil
 	}
 	uid := object.GetUID()
 	err = a.do(ctx, func(ctx context.Context) error {
-		return remove(ctx, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+		return client.Delete(ctx, name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
 	})
 	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil

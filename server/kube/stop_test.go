@@ -68,27 +68,28 @@ func TestStopLeavesOtherStartsAlone(t *testing.T) {
 }
 
 func TestStartKillsNobodyElse(t *testing.T) {
+	//nolint:lll // a case a line
 	for _, c := range []struct {
 		name        string
 		annotations map[string]string
 		change      func(*corev1.Pod)
 		replaced    bool
 	}{
-		{name: "server of another hub", annotations: map[string]string{kubespawner.UsernameKey: "user", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "other", kubespawner.StartIDKey: "s9"}},
-		{name: "server of another user", annotations: map[string]string{kubespawner.UsernameKey: "USER", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "hub", kubespawner.StartIDKey: "s9"}},
-		{name: "another server of the same user", annotations: map[string]string{kubespawner.UsernameKey: "user", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "hub", kubespawner.NameKey: "x", kubespawner.StartIDKey: "s9"}},
-		{name: "this server of another outpost", annotations: map[string]string{kubespawner.UsernameKey: "user", kubespawner.InstallationKey: "other", kubespawner.HubKey: "hub", kubespawner.StartIDKey: "s9"}},
+		{name: "server of another hub", annotations: annotated("user", ownInstallation, outpost.Key{Hub: "other", StartID: "s9"})},
+		{name: "server of another user", annotations: annotated("USER", ownInstallation, outpost.Key{Hub: "hub", StartID: "s9"})},
+		{name: "another server of the same user", annotations: annotated("user", ownInstallation, outpost.Key{Hub: "hub", Name: "x", StartID: "s9"})},
+		{name: "this server of another outpost", annotations: annotated("user", "other", outpost.Key{Hub: "hub", StartID: "s9"})},
 		{name: "pod of nobody"},
 		{
-			name: "ended server of another hub", annotations: map[string]string{kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "other", kubespawner.StartIDKey: "s9"},
+			name: "ended server of another hub", annotations: annotated("", ownInstallation, outpost.Key{Hub: "other", StartID: "s9"}),
 			change: func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }, replaced: true,
 		},
-		{name: "earlier start of this server", annotations: map[string]string{kubespawner.UsernameKey: "user", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "hub", kubespawner.StartIDKey: "s9"}, replaced: true},
+		{name: "earlier start of this server", annotations: annotated("user", ownInstallation, outpost.Key{Hub: "hub", StartID: "s9"}), replaced: true},
 		{name: "server of KubeSpawner", annotations: map[string]string{kubespawner.UsernameKey: "user"}, replaced: true},
 		{name: "other server of KubeSpawner", annotations: map[string]string{kubespawner.UsernameKey: "user", kubespawner.ServernameKey: "lab"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-user", Namespace: "jhub", UID: "old", Annotations: c.annotations}}
+			pod := podOf("jupyter-user", "old", c.annotations)
 			becomeReady(pod)
 			if c.change != nil {
 				c.change(pod)
@@ -100,7 +101,10 @@ func TestStartKillsNobodyElse(t *testing.T) {
 			if (err == nil) != c.replaced || err != nil && (e == nil || e.Reason != reasonTaken) {
 				t.Errorf("error %v", err)
 			}
-			killed := slices.ContainsFunc(cl.taken(), func(call string) bool { return strings.HasPrefix(call, "delete pods") })
+			killed := slices.ContainsFunc(
+				cl.taken(),
+				func(call string) bool { return strings.HasPrefix(call, "delete pods") },
+			)
 			if killed != c.replaced {
 				t.Errorf("killed %v", killed)
 			}
@@ -109,7 +113,9 @@ func TestStartKillsNobodyElse(t *testing.T) {
 }
 
 func TestStartDoesNotTakeForeignServices(t *testing.T) {
-	cl := newCluster(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-user", Namespace: "jhub", UID: "foreign"}})
+	cl := newCluster(
+		&corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-user", Namespace: "jhub", UID: "foreign"}},
+	)
 	s := cl.run(t, withService)
 	p := planOf(t, s, aliceKey, nil)
 	_, err := s.Start(t.Context(), p, nil)
@@ -166,14 +172,16 @@ func TestStartLeavesALaterStartAlone(t *testing.T) {
 // The Service of another server is there, and its pod is not.
 func TestStartTakesNoServiceOfAnotherServer(t *testing.T) {
 	for name, annotations := range map[string]map[string]string{
-		"other outpost":        {kubespawner.UsernameKey: "user", kubespawner.InstallationKey: "other", kubespawner.HubKey: "hub", kubespawner.StartIDKey: "s9"},
-		"other hub":            {kubespawner.UsernameKey: "user", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "other", kubespawner.StartIDKey: "s9"},
-		"other user":           {kubespawner.UsernameKey: "USER", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "hub", kubespawner.StartIDKey: "s9"},
-		"other server":         {kubespawner.UsernameKey: "user", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "hub", kubespawner.NameKey: "x", kubespawner.StartIDKey: "s9"},
+		"other outpost":        annotated("user", "other", outpost.Key{Hub: "hub", StartID: "s9"}),
+		"other hub":            annotated("user", ownInstallation, outpost.Key{Hub: "other", StartID: "s9"}),
+		"other user":           annotated("USER", ownInstallation, outpost.Key{Hub: "hub", StartID: "s9"}),
+		"other server":         annotated("user", ownInstallation, outpost.Key{Hub: "hub", Name: "x", StartID: "s9"}),
 		"other of KubeSpawner": {kubespawner.UsernameKey: "user", kubespawner.ServernameKey: "x"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cl := newCluster(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-user", Namespace: "jhub", UID: "foreign", Annotations: annotations}})
+			svc := serviceOf("jupyter-user", annotations)
+			svc.UID = "foreign"
+			cl := newCluster(svc)
 			s := cl.run(t, withService)
 			p := planOf(t, s, aliceKey, nil)
 			_, err := s.Start(t.Context(), p, nil)
@@ -192,8 +200,8 @@ func TestStartTakesNoServiceOfAnotherServer(t *testing.T) {
 
 // The Service of a foreign server that has ended goes with its pod, in its own time.
 func TestStartReplacesTheServiceOfAnEndedServer(t *testing.T) {
-	annotations := map[string]string{kubespawner.UsernameKey: "USER", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "other", kubespawner.StartIDKey: "s9"}
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-user", Namespace: "jhub", UID: "old", Annotations: annotations}}
+	annotations := annotated("USER", ownInstallation, outpost.Key{Hub: "other", StartID: "s9"})
+	pod := podOf("jupyter-user", "old", annotations)
 	pod.Status.Phase = corev1.PodFailed
 	svc := serviceOf("jupyter-user", annotations)
 	svc.UID, svc.OwnerReferences = "olds", []metav1.OwnerReference{kubespawner.OwnerReference("jupyter-user", "old")}
@@ -204,7 +212,10 @@ func TestStartReplacesTheServiceOfAnEndedServer(t *testing.T) {
 
 func TestStartReplacesALeftOverService(t *testing.T) {
 	cl := newCluster(&corev1.Service{ObjectMeta: metav1.ObjectMeta{
-		Name: "jupyter-user", Namespace: "jhub", UID: "left-over", Annotations: map[string]string{kubespawner.UsernameKey: "user", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "hub", kubespawner.StartIDKey: "s0"},
+		Name:        "jupyter-user",
+		Namespace:   "jhub",
+		UID:         "left-over",
+		Annotations: annotated("user", ownInstallation, outpost.Key{Hub: "hub", StartID: "s0"}),
 	}})
 	s := cl.run(t, withService)
 	mustStart(t, s, aliceKey)
@@ -220,6 +231,7 @@ func TestStartReplacesALeftOverService(t *testing.T) {
 // Only what goes with this very pod is taken over: the Service of a pod that was deleted by hand is collected with that
 // one, and one without an owner, as an interrupted start of an older outpost leaves it, would be there for ever.
 func TestStartTakesOnlyTheServiceOfItsPod(t *testing.T) {
+	//nolint:lll // a case a line
 	for name, tc := range map[string]struct {
 		owners []metav1.OwnerReference
 		want   []string
@@ -229,9 +241,9 @@ func TestStartTakesOnlyTheServiceOfItsPod(t *testing.T) {
 		"nobody's":      {nil, []string{"create pods/jupyter-user", "create services/jupyter-user", "delete services/jupyter-user", "create services/jupyter-user"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			annotations := map[string]string{kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: aliceKey.Hub, kubespawner.NameKey: "", kubespawner.StartIDKey: aliceKey.StartID, kubespawner.UsernameKey: "user"}
-			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "jupyter-user", Namespace: "jhub", UID: "made", Annotations: annotations}}
-			pod.Spec.Containers = []corev1.Container{{Name: kubespawner.NotebookContainer, Ports: []corev1.ContainerPort{{Name: kubespawner.NotebookPort, ContainerPort: 8888}}}}
+			annotations := annotated("user", ownInstallation, aliceKey)
+			pod := podOf("jupyter-user", "made", annotations)
+			pod.Spec.Containers = notebookContainers
 			becomeReady(pod)
 			svc := serviceOf("jupyter-user", annotations)
 			svc.UID, svc.OwnerReferences = "old", tc.owners
@@ -245,7 +257,10 @@ func TestStartTakesOnlyTheServiceOfItsPod(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff([]metav1.OwnerReference{kubespawner.OwnerReference("jupyter-user", "made")}, made.OwnerReferences); diff != "" {
+			if diff := cmp.Diff(
+				[]metav1.OwnerReference{kubespawner.OwnerReference("jupyter-user", "made")},
+				made.OwnerReferences,
+			); diff != "" {
 				t.Errorf("owner (-want +got)\n%s", diff)
 			}
 		})
@@ -263,7 +278,11 @@ func TestStopForcesPodsOfDeadNodes(t *testing.T) {
 	if err := s.Stop(t.Context(), aliceKey, p.State); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"delete pods/jupyter-user grace 1", "delete pods/jupyter-user grace 0", "delete services/jupyter-user"}
+	want := []string{
+		"delete pods/jupyter-user grace 1",
+		"delete pods/jupyter-user grace 0",
+		"delete services/jupyter-user",
+	}
 	if diff := cmp.Diff(want, writes(cl.taken())); diff != "" {
 		t.Errorf("requests (-want +got)\n%s", diff)
 	}
@@ -348,6 +367,7 @@ func TestStopRepeatsWhatFailsForAMoment(t *testing.T) {
 func TestStopOfWhatIsNotThere(t *testing.T) {
 	cl := newCluster()
 	s := cl.run(t, withService)
+	//nolint:lll // a case a line
 	for name, st := range map[string]outpost.State{
 		"no state":               nil,
 		"empty state":            {},
@@ -381,7 +401,12 @@ func TestStopFindsPodsByStateOrOrigin(t *testing.T) {
 	if err := errors.Join(cl.Tracker().Add(theirs), cl.Tracker().Add(svc)); err != nil {
 		t.Fatal(err)
 	}
-	st := outpost.State{"kubespawner_version": "7.0.0", "pod_name": "jupyter-maria", "namespace": "jhub", "dns_name": "x"}
+	st := outpost.State{
+		"kubespawner_version": "7.0.0",
+		"pod_name":            "jupyter-maria",
+		"namespace":           "jhub",
+		"dns_name":            "x",
+	}
 	k := outpost.Key{Hub: "hub", Name: "lab", StartID: "s7"}
 	if got, err := s.Poll(t.Context(), k, st); err != nil || got != (outpost.Status{}) {
 		t.Errorf("poll of KubeSpawner's pod: %+v, %v", got, err)
@@ -458,12 +483,18 @@ func TestEndedPodsAreDeletedLater(t *testing.T) {
 		}
 		sub := w.subscribe("jupyter-user")
 		cl.update(t, "jhub", "jupyter-user", func(pod *corev1.Pod) {
-			pod.Status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 137, Reason: "OOMKilled"}}
+			pod.Status.ContainerStatuses[0].State = corev1.ContainerState{
+				Terminated: &corev1.ContainerStateTerminated{ExitCode: 137, Reason: "OOMKilled"},
+			}
 		})
 		for w.pod("jupyter-user").Status.ContainerStatuses[0].State.Terminated == nil {
 			<-sub.C
 		}
-		want := outpost.Status{Ended: true, ExitCode: 137, Reason: "The server exceeded its memory limit and was killed."}
+		want := outpost.Status{
+			Ended:    true,
+			ExitCode: 137,
+			Reason:   "The server exceeded its memory limit and was killed.",
+		}
 		got, err := s.Poll(t.Context(), aliceKey, p.State)
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
 			t.Errorf("poll %v (-want +got)\n%s", err, diff)
@@ -528,8 +559,17 @@ func TestStartReportsItsOwnEvents(t *testing.T) {
 	cl.status = func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending }
 	s := cl.run(t, Options{})
 	emit := func(name, uid, message string) {
-		e := &corev1.Event{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "jhub", UID: types.UID(name)}, Type: "Normal", Message: message}
-		e.InvolvedObject = corev1.ObjectReference{Kind: "Pod", Name: "jupyter-user", Namespace: "jhub", UID: types.UID(uid)}
+		e := &corev1.Event{
+			ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "jhub", UID: types.UID(name)},
+			Type:       "Normal",
+			Message:    message,
+		}
+		e.InvolvedObject = corev1.ObjectReference{
+			Kind:      "Pod",
+			Name:      "jupyter-user",
+			Namespace: "jhub",
+			UID:       types.UID(uid),
+		}
 		e.LastTimestamp = metav1.NewTime(time.Date(2026, 5, 4, 9, 12, 40, 0, time.UTC))
 		cl.emit(t, e)
 	}
@@ -554,7 +594,11 @@ func TestStartReportsItsOwnEvents(t *testing.T) {
 		<-sub.C
 	}
 	emit("b", "uid-1", "Pulling <image>")
-	want := outpost.Event{Progress: 30, Message: "2026-05-04T09:12:40Z [Normal] Pulling <image>", HTMLMessage: "2026-05-04T09:12:40Z [Normal] Pulling &lt;image&gt;"}
+	want := outpost.Event{
+		Progress:    30,
+		Message:     "2026-05-04T09:12:40Z [Normal] Pulling <image>",
+		HTMLMessage: "2026-05-04T09:12:40Z [Normal] Pulling &lt;image&gt;",
+	}
 	if diff := cmp.Diff(want, <-events); diff != "" {
 		t.Errorf("second event (-want +got)\n%s", diff)
 	}
@@ -607,7 +651,10 @@ func TestSecretsAreNotLogged(t *testing.T) {
 	const planted = "plan7ed-secret"
 	var log strings.Builder
 	cl := newCluster()
-	cl.errors["create pods"] = []error{errServer, status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid, "is invalid")}
+	cl.errors["create pods"] = []error{
+		errServer,
+		status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid, "is invalid"),
+	}
 	o := withService
 	o.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s := cl.run(t, o)
@@ -641,9 +688,15 @@ func TestPodsOfAnotherDatabaseAreLeftAlone(t *testing.T) {
 	cl := newCluster()
 	other := cl.runAs(t, "ffeeddccbbaa99887766554433221100", withService)
 	theirs := mustStart(t, other, aliceKey)
-	if err := cl.Tracker().Add(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "x", Namespace: "jhub", Annotations: map[string]string{
-		kubespawner.InstallationKey: "$(reboot)", kubespawner.HubKey: "hub", kubespawner.StartIDKey: "s",
-	}}}); err != nil {
+	if err := cl.Tracker().Add(
+		&corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{
+				Name:        "x",
+				Namespace:   "jhub",
+				Annotations: annotated("", "$(reboot)", outpost.Key{Hub: "hub", StartID: "s"}),
+			},
+		},
+	); err != nil {
 		t.Fatal(err)
 	}
 	var log strings.Builder
@@ -655,7 +708,8 @@ func TestPodsOfAnotherDatabaseAreLeftAlone(t *testing.T) {
 			t.Errorf("found %v, %v", found, err)
 		}
 	}
-	const wayOut = `delete="kubectl -n jhub delete pods,services,secrets -l outposts.dev/installation=ffeeddccbbaa99887766554433221100"`
+	const wayOut = `delete="kubectl -n jhub delete pods,services,secrets ` +
+		`-l outposts.dev/installation=ffeeddccbbaa99887766554433221100"`
 	if n := strings.Count(log.String(), wayOut); n != 1 {
 		t.Errorf("told %d times what to do:\n%s", n, log.String())
 	}
@@ -683,6 +737,7 @@ func TestPodsOfAnotherDatabaseAreLeftAlone(t *testing.T) {
 
 func TestStopOfAnInterruptedStartOfKubeSpawner(t *testing.T) {
 	mine := map[string]string{kubespawner.UsernameKey: "Alice", kubespawner.ServernameKey: "lab"}
+	//nolint:lll // a case a line
 	for _, c := range []struct {
 		name, server, pod string
 		annotations       map[string]string
@@ -698,7 +753,7 @@ func TestStopOfAnInterruptedStartOfKubeSpawner(t *testing.T) {
 		}, kept: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: c.pod, Namespace: "jhub", UID: "theirs", Annotations: c.annotations}}
+			pod := podOf(c.pod, "theirs", c.annotations)
 			becomeReady(pod)
 			cl := newCluster(pod)
 			s := cl.run(t, withService)
@@ -708,7 +763,11 @@ func TestStopOfAnInterruptedStartOfKubeSpawner(t *testing.T) {
 					Env: map[string]string{"JUPYTERHUB_USER": "Alice", "JUPYTERHUB_USER_ID": "7"},
 					// Plan would refuse each of them but the first.
 					Misc: map[string]json.RawMessage{
-						"pod_name_template": json.RawMessage(`"jupyter-{username}--{servername}"`), "no_such": json.RawMessage(`1`), "image": json.RawMessage(`5`),
+						"pod_name_template": json.RawMessage(
+							`"jupyter-{username}--{servername}"`,
+						),
+						"no_such":           json.RawMessage(`1`),
+						"image":             json.RawMessage(`5`),
 						"dns_name_template": json.RawMessage(`"elsewhere"`),
 					},
 				},
@@ -729,7 +788,10 @@ func TestStopOfAnInterruptedStartOfKubeSpawner(t *testing.T) {
 
 func TestRestoreKeepsWhatIsKnown(t *testing.T) {
 	s := testSpawner(t, "jhub", Options{})
-	full := outpost.Service{Body: outpost.Body{Env: map[string]string{"JUPYTERHUB_USER": "alice"}}, State: outpost.State{"pod_name": "x", "namespace": "y"}}
+	full := outpost.Service{
+		Body:  outpost.Body{Env: map[string]string{"JUPYTERHUB_USER": "alice"}},
+		State: outpost.State{"pod_name": "x", "namespace": "y"},
+	}
 	if diff := cmp.Diff(full.State, s.Restore(outpost.Hub{}, full)); diff != "" {
 		t.Errorf("a full state (-want +got)\n%s", diff)
 	}

@@ -52,11 +52,19 @@ var startTraces = map[string]trace{
 		calls: []string{"create pods/jupyter-user", "create secrets/jupyter-user", "create services/jupyter-user"},
 	},
 	"pvc-exists": {prepare: func(c *cluster) {
-		c.errors["create persistentvolumeclaims"] = []error{apierrors.NewAlreadyExists(podResource.GroupResource(), "claim-user")}
+		c.errors["create persistentvolumeclaims"] = []error{
+			apierrors.NewAlreadyExists(podResource.GroupResource(), "claim-user"),
+		}
 	}},
-	"pvc-quota-missing": {prepare: func(c *cluster) { c.errors["create persistentvolumeclaims"] = []error{errForbidden} }},
-	"pvc-timeout-retry": {prepare: func(c *cluster) { c.errors["create persistentvolumeclaims"] = []error{errTimeout} }},
-	"pvc-422":           {prepare: func(c *cluster) { c.errors["create persistentvolumeclaims"] = []error{errUnprocessed} }},
+	"pvc-quota-missing": {
+		prepare: func(c *cluster) { c.errors["create persistentvolumeclaims"] = []error{errForbidden} },
+	},
+	"pvc-timeout-retry": {
+		prepare: func(c *cluster) { c.errors["create persistentvolumeclaims"] = []error{errTimeout} },
+	},
+	"pvc-422": {
+		prepare: func(c *cluster) { c.errors["create persistentvolumeclaims"] = []error{errUnprocessed} },
+	},
 	"pvc-remembered": {
 		differs: "a claim that was deleted by hand comes back; names come from templates",
 		calls:   []string{"create persistentvolumeclaims/claim-user", "create pods/jupyter-user"},
@@ -119,7 +127,8 @@ func traces(t *testing.T, ofStops bool) []startStopVector {
 	kubespawnertest.Load(t, "lifecycle-vectors", &v)
 	return slices.DeleteFunc(v.StartStop, func(v startStopVector) bool {
 		// No request of the protocol removes a user for good.
-		return skippedTraces[v.ID] != "" || strings.HasPrefix(v.ID, "delete-forever") || strings.HasPrefix(v.ID, "stop") != ofStops
+		return skippedTraces[v.ID] != "" || strings.HasPrefix(v.ID, "delete-forever") ||
+			strings.HasPrefix(v.ID, "stop") != ofStops
 	})
 }
 
@@ -204,7 +213,10 @@ func TestStopsAreKubeSpawners(t *testing.T) {
 }
 
 func callText(verb, kind, name string, grace *int) string {
-	resource := map[string]string{"pod": "pods", "pvc": "persistentvolumeclaims", "service": "services", "secret": "secrets", "namespace": "namespaces"}[kind]
+	resource := map[string]string{
+		"pod": "pods", "pvc": "persistentvolumeclaims", "service": "services", "secret": "secrets",
+		"namespace": "namespaces",
+	}[kind]
 	text := verb + " " + resource + "/" + name
 	if grace != nil {
 		text += " grace " + string(rune('0'+*grace))

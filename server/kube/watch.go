@@ -54,12 +54,6 @@ func newWatcher(
 		listLimit: listLimit, filled: make(chan struct{}), subscribers: map[string][]*subscription{},
 	}
 	w.informer = cache.NewSharedIndexInformer(w.podSource(), &corev1.Pod{}, 0, cache.Indexers{byOrigin: indexByOrigin})
-	if err := w.informer.SetTransform(trimPod); err != nil {
-		return nil, fmt.Errorf("watch pods of %s: %w", namespace, err)
-	}
-	if err := w.informer.SetWatchErrorHandler(w.logWatchError); err != nil {
-		return nil, fmt.Errorf("watch pods of %s: %w", namespace, err)
-	}
 	changed := func(object any) {
 		if gone, ok := object.(cache.DeletedFinalStateUnknown); ok {
 			object = gone.Obj
@@ -71,6 +65,7 @@ func newWatcher(
 	_, err := w.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc: changed, UpdateFunc: func(_, pod any) { changed(pod) }, DeleteFunc: changed,
 	})
+	err = errors.Join(err, w.informer.SetTransform(trimPod), w.informer.SetWatchErrorHandler(w.logWatchError))
 	if err != nil {
 		return nil, fmt.Errorf("watch pods of %s: %w", namespace, err)
 	}

@@ -37,7 +37,14 @@ func (m *moody) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			open(w, r)
 			return
 		}
-		write(w, http.StatusOK, corev1.EventList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "EventList"}, ListMeta: metav1.ListMeta{ResourceVersion: "1"}})
+		write(
+			w,
+			http.StatusOK,
+			corev1.EventList{
+				TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "EventList"},
+				ListMeta: metav1.ListMeta{ResourceVersion: "1"},
+			},
+		)
 		return
 	}
 	m.mu.Lock()
@@ -80,14 +87,28 @@ func refuse(code int, reason metav1.StatusReason) func(http.ResponseWriter) {
 }
 
 func failure(code int, reason metav1.StatusReason) metav1.Status {
-	return metav1.Status{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}, Status: metav1.StatusFailure, Code: int32(code), Reason: reason, Message: "planted"}
+	return metav1.Status{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Status"},
+		Status:   metav1.StatusFailure,
+		Code:     int32(code),
+		Reason:   reason,
+		Message:  "planted",
+	}
 }
 
 // give answers with pods, after a while.
 func give(after time.Duration, pods ...corev1.Pod) func(http.ResponseWriter) {
 	return func(w http.ResponseWriter) {
 		time.Sleep(after) // it is slow
-		write(w, http.StatusOK, corev1.PodList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}, ListMeta: metav1.ListMeta{ResourceVersion: "10"}, Items: pods})
+		write(
+			w,
+			http.StatusOK,
+			corev1.PodList{
+				TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"},
+				ListMeta: metav1.ListMeta{ResourceVersion: "10"},
+				Items:    pods,
+			},
+		)
 	}
 }
 
@@ -107,16 +128,25 @@ func TestWatchComesBackFromEveryAnswer(t *testing.T) {
 	forgotten := make(chan struct{})
 	server := httptest.NewServer(&moody{
 		lists: []func(http.ResponseWriter){
-			refuse(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests), refuse(http.StatusInternalServerError, metav1.StatusReasonInternalError),
+			refuse(
+				http.StatusTooManyRequests,
+				metav1.StatusReasonTooManyRequests,
+			),
+			refuse(http.StatusInternalServerError, metav1.StatusReasonInternalError),
 			give(300*time.Millisecond, pods[0]),
-			refuse(http.StatusGone, metav1.StatusReasonExpired), give(0, pods...),
+			refuse(http.StatusGone, metav1.StatusReasonExpired),
+			give(0, pods...),
 		},
 		watches: []func(http.ResponseWriter, *http.Request){func(w http.ResponseWriter, r *http.Request) {
 			select {
 			case <-forgotten:
 			case <-r.Context().Done():
 			}
-			write(w, http.StatusOK, map[string]any{"type": "ERROR", "object": failure(http.StatusGone, metav1.StatusReasonExpired)})
+			write(
+				w,
+				http.StatusOK,
+				map[string]any{"type": "ERROR", "object": failure(http.StatusGone, metav1.StatusReasonExpired)},
+			)
 		}},
 	})
 	t.Cleanup(server.CloseClientConnections)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/kubespawner/kubespawnertest"
@@ -95,59 +96,60 @@ func testBuilder(t testing.TB, namespace string, options map[string]any) *Builde
 	return b
 }
 
+// checkObject compares an object with KubeSpawner's as far as an outpost adds nothing to it, after edit has changed
+// both.
+func checkObject[T any, P interface {
+	*T
+	metav1.Object
+	DeepCopy() *T
+}](t *testing.T, namespace string, recorded json.RawMessage, built P, edit func(want, got P)) {
+	t.Helper()
+	want := P(kubespawnertest.Decode[T](t, recorded))
+	if want == nil || built == nil {
+		if want != nil || built != nil {
+			t.Errorf("%T: want %v, got %v", built, want, built)
+		}
+		return
+	}
+	got := P(built.DeepCopy())
+	want.SetNamespace(namespace)
+	want.SetOwnerReferences(nil) // set when the pod has a uid
+	for _, o := range []P{want, got} {
+		o.SetLabels(likeKubeSpawner(o.GetLabels()))
+		o.SetAnnotations(likeKubeSpawner(o.GetAnnotations()))
+	}
+	if edit != nil {
+		edit(want, got)
+	}
+	if diff := cmp.Diff(want, got, kubespawnertest.SameObject); diff != "" {
+		t.Errorf("%T (-want +got)\n%s", built, diff)
+	}
+}
+
 // check compares what was built with a vector. edit changes KubeSpawner's pod where ours differs.
 func (w wantObjects) check(t *testing.T, o *Objects, edit func(*corev1.Pod)) {
 	t.Helper()
-	wantNames := names{Namespace: w.Names.Namespace, Pod: w.Names.Pod, DNS: w.Names.DNS, Secret: w.Names.Secret, PVC: w.Names.PVC}
+	n := w.Names
+	wantNames := names{Namespace: n.Namespace, Pod: n.Pod, DNS: n.DNS, Secret: n.Secret, PVC: n.PVC}
 	if diff := cmp.Diff(wantNames, o.names); diff != "" {
 		t.Errorf("names (-want +got)\n%s", diff)
 	}
 	if len(w.Pod) == 0 {
 		return
 	}
-	want := kubespawnertest.Decode[corev1.Pod](t, w.Pod)
-	want.Namespace = w.Names.Namespace
-	want.Labels, want.Annotations = likeKubeSpawner(want.Labels), likeKubeSpawner(want.Annotations)
-	edit(want)
-	got := withKubeSpawnersMode(o.Pod.DeepCopy())
-	got.Labels, got.Annotations = likeKubeSpawner(got.Labels), likeKubeSpawner(got.Annotations)
-	if diff := cmp.Diff(want, got, kubespawnertest.SameObject); diff != "" {
-		t.Errorf("pod (-want +got)\n%s", diff)
-	}
-	if want := kubespawnertest.Decode[corev1.PersistentVolumeClaim](t, w.PVC); want != nil || o.Claim != nil {
-		want.Namespace, want.Labels, want.Annotations = w.Names.Namespace, likeKubeSpawner(want.Labels), likeKubeSpawner(want.Annotations)
-		got := o.Claim.DeepCopy()
-		got.Labels, got.Annotations = likeKubeSpawner(got.Labels), likeKubeSpawner(got.Annotations)
-		if diff := cmp.Diff(want, got, kubespawnertest.SameObject); diff != "" {
-			t.Errorf("claim (-want +got)\n%s", diff)
-		}
-	}
-	if want := kubespawnertest.Decode[corev1.Service](t, w.Service); want != nil || o.Service != nil {
-		want.Namespace, want.Labels, want.Annotations = w.Names.Namespace, likeKubeSpawner(want.Labels), likeKubeSpawner(want.Annotations)
-		want.Spec.Selector = likeKubeSpawner(want.Spec.Selector)
-		want.OwnerReferences = nil // set when the pod has a uid
-		got := o.Service.DeepCopy()
-		got.Labels, got.Annotations, got.APIVersion = likeKubeSpawner(got.Labels), likeKubeSpawner(got.Annotations), ""
-		got.Spec.Selector = likeKubeSpawner(got.Spec.Selector)
-		if diff := cmp.Diff(want, got, kubespawnertest.SameObject); diff != "" {
-			t.Errorf("service (-want +got)\n%s", diff)
-		}
-	}
-	if want := kubespawnertest.Decode[corev1.Secret](t, w.Secret); want != nil || o.Secret != nil {
-		want.Namespace, want.Labels, want.Annotations = w.Names.Namespace, likeKubeSpawner(want.Labels), likeKubeSpawner(want.Annotations)
-		want.OwnerReferences = nil
-		got := o.Secret.DeepCopy()
-		got.Labels, got.Annotations = likeKubeSpawner(got.Labels), likeKubeSpawner(got.Annotations)
-		if diff := cmp.Diff(want, got, kubespawnertest.SameObject); diff != "" {
-			t.Errorf("secret (-want +got)\n%s", diff)
-		}
-	}
+	checkObject(t, n.Namespace, w.Pod, o.Pod, func(want, got *corev1.Pod) { edit(want); withKubeSpawnersMode(got) })
+	checkObject(t, n.Namespace, w.PVC, o.Claim, nil)
+	checkObject(t, n.Namespace, w.Secret, o.Secret, nil)
+	checkObject(t, n.Namespace, w.Service, o.Service, func(want, got *corev1.Service) {
+		want.Spec.Selector, got.Spec.Selector = likeKubeSpawner(want.Spec.Selector), likeKubeSpawner(got.Spec.Selector)
+		got.APIVersion = ""
+	})
 	if want := kubespawnertest.Decode[corev1.Namespace](t, w.Namespace); want != nil || o.Namespace != nil {
 		if diff := cmp.Diff(want, o.Namespace, kubespawnertest.SameObject); diff != "" {
 			t.Errorf("namespace (-want +got)\n%s", diff)
 		}
 	}
-	port, err := portOf(got)
+	port, err := portOf(o.Pod)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,10 +215,14 @@ func TestObjectsInsideAHubAreKubeSpawners(t *testing.T) {
 					env[v.Name] = v.Value
 				}
 			}
-			r := outpost.StartRequest{Key: outpost.Key{Hub: "hub", Name: c.Input.Servername, StartID: "1"}, Body: outpost.Body{Env: env}}
+			r := outpost.StartRequest{
+				Key:  outpost.Key{Hub: "hub", Name: c.Input.Servername, StartID: "1"},
+				Body: outpost.Body{Env: env},
+			}
 			var p options.Problems
 			o := b.objects(installation, outpost.Hub{Name: "hub"}, r, nil, &p)
-			if err := p.Err(); err != nil && (problemsOf[c.ID] == "" || !strings.HasPrefix(err.Error(), problemsOf[c.ID])) {
+			if err := p.Err(); err != nil &&
+				(problemsOf[c.ID] == "" || !strings.HasPrefix(err.Error(), problemsOf[c.ID])) {
 				t.Fatal(err)
 			}
 			c.check(t, o, func(pod *corev1.Pod) {
@@ -250,6 +256,7 @@ func TestObjectsOfARequestAreKubeSpawners(t *testing.T) {
 		},
 	}
 	returns := map[string]string{"outpost-misc-disabled": "http://10.0.0.9:45126"}
+	//nolint:lll // a case a line
 	problemsOf := map[string]string{
 		// KubeSpawner drops wrong values silently, and the operator's with them.
 		"outpost-bad-misc-ignored": `cpu_limit (misc): must be a number of cores such as 1.5 or "500m"; image (misc): must be a string, not an integer; ` +
@@ -304,6 +311,7 @@ func TestObjectsOfARequestAreKubeSpawners(t *testing.T) {
 // The Services of other servers are no variables of a pod, unless the operator wants that.
 func TestServiceLinks(t *testing.T) {
 	yes, no := new(true), new(false)
+	//nolint:lll // a case a line
 	for name, tc := range map[string]struct {
 		options map[string]any
 		want    *bool
@@ -341,6 +349,7 @@ func request(t testing.TB, b *Builder, hub outpost.Hub, flavor flavor.Flavor, mi
 
 func TestWhatAHubSetsIsChecked(t *testing.T) {
 	b := testBuilder(t, "outpost", nil)
+	//nolint:lll // a case a line
 	for _, c := range []struct {
 		name string
 		hub  outpost.Hub
@@ -398,16 +407,24 @@ func TestWhatAHubSetsIsChecked(t *testing.T) {
 // wins over the ones before.
 func TestLayersOfOptions(t *testing.T) {
 	b := testBuilder(t, "outpost", map[string]any{
-		"image": "general", "mem_limit": "1G", "cpu_limit": 1, "node_selector": map[string]any{"a": "general", "b": "general"},
+		"image":         "general",
+		"mem_limit":     "1G",
+		"cpu_limit":     1,
+		"node_selector": map[string]any{"a": "general", "b": "general"},
 	})
-	hub := outpost.Hub{Name: "h", AllowedOptions: []string{"*"}, Options: map[string]any{"image": "hub", "node_selector": map[string]any{"b": "hub"}}}
+	hub := outpost.Hub{
+		Name:           "h",
+		AllowedOptions: []string{"*"},
+		Options:        map[string]any{"image": "hub", "node_selector": map[string]any{"b": "hub"}},
+	}
 	flavor := flavor.Flavor{"resources": map[string]any{"cpu_limit": 2, "mem_limit": "2Gi", "cpu_guarantee": "250m"}}
 	o, err := request(t, b, hub, flavor, map[string]any{"cpu_limit": 3, "node_selector": map[string]any{"c": "misc"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c := o.Pod.Spec.Containers[0]
-	if c.Image != "hub" || c.Resources.Limits.Cpu().Value() != 3 || c.Resources.Limits.Memory().Value() != 2<<30 || c.Resources.Requests.Cpu().MilliValue() != 250 {
+	if c.Image != "hub" || c.Resources.Limits.Cpu().Value() != 3 || c.Resources.Limits.Memory().Value() != 2<<30 ||
+		c.Resources.Requests.Cpu().MilliValue() != 250 {
 		t.Errorf("image %s, resources %+v", c.Image, c.Resources)
 	}
 	if want := map[string]string{"a": "general", "b": "hub", "c": "misc"}; !maps.Equal(o.Pod.Spec.NodeSelector, want) {
@@ -418,13 +435,21 @@ func TestLayersOfOptions(t *testing.T) {
 		"flavor small":           func() { flavor["resources"] = map[string]any{"mem_limit": "x"} },
 	} {
 		change()
-		if _, err := request(t, b, hub, flavor, nil); err == nil || !strings.Contains(err.Error(), "mem_limit ("+source+"): must be a number of bytes") {
+		if _, err := request(
+			t,
+			b,
+			hub,
+			flavor,
+			nil,
+		); err == nil ||
+			!strings.Contains(err.Error(), "mem_limit ("+source+"): must be a number of bytes") {
 			t.Errorf("%s: %v", source, err)
 		}
 	}
 }
 
 func FuzzMisc(f *testing.F) {
+	//nolint:lll // a case a line
 	for _, seed := range []string{
 		`{"image":"x"}`, `{"volumes":{"a":{"name":"{username}"}}}`, `{"extra_pod_config":{"tolerations":null}}`, `{"pod_overlay":{"spec":{"containers":[{"name":"notebook","image":"y"}]}}}`,
 		`{"profile_list":[{"slug":"p","profile_options":{"o":{"choices":{"c":{}}}}}]}`, `{"environment":{"A":{"value_from":{}}}}`, `{"port":1e9}`, `{"pod_name_template":"{{{username:>900}"}`,

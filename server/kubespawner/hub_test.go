@@ -17,7 +17,10 @@ import (
 // built builds a start of alice's server with variables and misc of the hub, and returns its objects.
 func built(t *testing.T, b *Builder, env map[string]string, misc map[string]string) *Objects {
 	t.Helper()
-	r := outpost.StartRequest{Key: outpost.Key{Hub: "hub", StartID: "s1"}, Body: outpost.Body{Env: map[string]string{"JUPYTERHUB_USER": "alice"}, Misc: map[string]json.RawMessage{}}}
+	r := outpost.StartRequest{
+		Key:  outpost.Key{Hub: "hub", StartID: "s1"},
+		Body: outpost.Body{Env: map[string]string{"JUPYTERHUB_USER": "alice"}, Misc: map[string]json.RawMessage{}},
+	}
 	maps.Copy(r.Body.Env, env)
 	for name, value := range misc {
 		r.Body.Misc[name] = json.RawMessage(value)
@@ -39,9 +42,16 @@ func variables(pod *corev1.Pod) map[string]string {
 }
 
 func TestTheHubsVariablesReachThePodAndWin(t *testing.T) {
-	b := testBuilder(t, "jhub", map[string]any{"environment": map[string]any{"JUPYTERHUB_API_URL": "planted", "MINE": "of {username}"}})
+	b := testBuilder(
+		t,
+		"jhub",
+		map[string]any{"environment": map[string]any{"JUPYTERHUB_API_URL": "planted", "MINE": "of {username}"}},
+	)
 	hub := map[string]string{
-		"JUPYTERHUB_API_URL": "https://hub.example.org/hub/api", "JUPYTERHUB_BASE_URL": "/base/", "JUPYTERHUB_HOST": "https://hub.example.org", "OTHER": "{not} a template",
+		"JUPYTERHUB_API_URL":  "https://hub.example.org/hub/api",
+		"JUPYTERHUB_BASE_URL": "/base/",
+		"JUPYTERHUB_HOST":     "https://hub.example.org",
+		"OTHER":               "{not} a template",
 	}
 	got := variables(built(t, b, hub, nil).Pod)
 	for name, want := range hub {
@@ -77,7 +87,10 @@ func TestMiscChangesOneServerOnly(t *testing.T) {
 
 func TestMapsInMiscAreAcceptedWithoutAConfiguration(t *testing.T) {
 	b := testBuilder(t, "jhub", nil)
-	for _, misc := range []map[string]string{{"extra_labels": `{}`}, {"extra_labels": `{"team":"blue"}`, "extra_annotations": `{}`, "node_selector": `{}`}} {
+	for _, misc := range []map[string]string{
+		{"extra_labels": `{}`},
+		{"extra_labels": `{"team":"blue"}`, "extra_annotations": `{}`, "node_selector": `{}`},
+	} {
 		pod := built(t, b, nil, misc).Pod
 		if want := strings.Contains(misc["extra_labels"], "blue"); (pod.Labels["team"] == "blue") != want {
 			t.Errorf("misc %v: labels %v", misc, pod.Labels)
@@ -88,10 +101,28 @@ func TestMapsInMiscAreAcceptedWithoutAConfiguration(t *testing.T) {
 // The certificates are in the Secret as they were sent, and the three variables point at them. In the pod its user and
 // group alone can read them, and no file is made anywhere else.
 func TestCertificatesAreInASecret(t *testing.T) {
-	o, err := testBuilder(t, "jhub", map[string]any{"fs_gid": 1000}).Build(installation, outpost.Hub{Name: "hub"}, outpost.StartRequest{
-		Key: outpost.Key{Hub: "hub", StartID: "s1"}, Body: outpost.Body{Env: map[string]string{"JUPYTERHUB_USER": "alice"}},
-		Certs: map[string]string{"keyfile": "KEY\n", "certfile": "CERT\n", "cafile": "CA\n"}, TrustBundles: map[string]string{"hub-ca": "HUBCA\n"},
-	}, nil)
+	o, err := testBuilder(
+		t,
+		"jhub",
+		map[string]any{"fs_gid": 1000},
+	).Build(
+		installation,
+		outpost.Hub{Name: "hub"},
+		outpost.StartRequest{
+			Key: outpost.Key{
+				Hub:     "hub",
+				StartID: "s1",
+			},
+			Body: outpost.Body{Env: map[string]string{"JUPYTERHUB_USER": "alice"}},
+			Certs: map[string]string{
+				"keyfile":  "KEY\n",
+				"certfile": "CERT\n",
+				"cafile":   "CA\n",
+			},
+			TrustBundles: map[string]string{"hub-ca": "HUBCA\n"},
+		},
+		nil,
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,11 +130,17 @@ func TestCertificatesAreInASecret(t *testing.T) {
 	for name, data := range o.Secret.Data {
 		got[name] = string(data)
 	}
-	if diff := cmp.Diff(map[string]string{"ssl.key": "KEY\n", "ssl.crt": "CERT\n", "notebooks-ca_trust.crt": "CA\nHUBCA\n"}, got); diff != "" {
+	if diff := cmp.Diff(
+		map[string]string{"ssl.key": "KEY\n", "ssl.crt": "CERT\n", "notebooks-ca_trust.crt": "CA\nHUBCA\n"},
+		got,
+	); diff != "" {
 		t.Errorf("secret (-want +got):\n%s", diff)
 	}
 	env := variables(o.Pod)
-	for name, want := range map[string]string{"JUPYTERHUB_SSL_KEYFILE": "ssl.key", "JUPYTERHUB_SSL_CERTFILE": "ssl.crt", "JUPYTERHUB_SSL_CLIENT_CA": "notebooks-ca_trust.crt"} {
+	for name, want := range map[string]string{
+		"JUPYTERHUB_SSL_KEYFILE": "ssl.key", "JUPYTERHUB_SSL_CERTFILE": "ssl.crt",
+		"JUPYTERHUB_SSL_CLIENT_CA": "notebooks-ca_trust.crt",
+	} {
 		if env[name] != "/etc/jupyterhub/ssl/"+want {
 			t.Errorf("%s is %q", name, env[name])
 		}
@@ -120,6 +157,7 @@ func TestAHubDoesNotChooseWhereItsKeyLeads(t *testing.T) {
 	const refused = `dns_name_template: yields "%s", but hub h may only use "%s"; ` +
 		`leave the option out at the hub, or list dns_name_template in hubs.h.allowedOptions of the outpost`
 	listed := []string{"dns_name_template"}
+	//nolint:lll // a case a line
 	for _, c := range []struct {
 		name     string
 		operator string // dns_name_template of the outpost, empty for none
@@ -146,13 +184,16 @@ func TestAHubDoesNotChooseWhereItsKeyLeads(t *testing.T) {
 		{name: "a wrong type", misc: map[string]any{"dns_name_template": 5}, want: "dns_name_template (misc): must be a string, not an integer"},
 		{name: "an unknown field", misc: map[string]any{"dns_name_template": "{username}"}, want: "dns_name_template: unknown field {username} in template; write {{ and }} for braces"},
 		{name: "the operator's own domain", operator: own, misc: map[string]any{"dns_name_template": own}, host: "jupyter-alice--lab.outpost.svc.example.org"},
-		// The client sends its default without being asked to, so it is no wish of anybody's.
+		// The client sends its default without being asked to, so nobody has wished for it.
 		{name: "what every client sends to the operator's own domain", operator: own, misc: map[string]any{"dns_name_template": client}, host: "jupyter-alice--lab.outpost.svc.example.org"},
 		{name: "a hub that may", allowed: listed, misc: map[string]any{"dns_name_template": "other.example.org"}, host: "other.example.org"},
 		{name: "a hub that may, by its client's default", operator: own, allowed: listed, misc: map[string]any{"dns_name_template": client}, host: "jupyter-alice--lab.outpost.svc.cluster.local"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			operator := map[string]any{"services_enabled": true, "pod_name_template": "jupyter-{username}--{servername}"}
+			operator := map[string]any{
+				"services_enabled":  true,
+				"pod_name_template": "jupyter-{username}--{servername}",
+			}
 			if c.operator != "" {
 				operator["dns_name_template"] = c.operator
 			}
@@ -167,7 +208,11 @@ func TestAHubDoesNotChooseWhereItsKeyLeads(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, err := o.url("10.0.0.1", 8888); err != nil || got != "http://"+c.host+":8888" || o.State()[stateDNS] != c.host {
+			if got, err := o.url(
+				"10.0.0.1",
+				8888,
+			); err != nil || got != "http://"+c.host+":8888" ||
+				o.State()[stateDNS] != c.host {
 				t.Errorf("address %s, state %v, %v; want the host %s", got, o.State(), err, c.host)
 			}
 		})

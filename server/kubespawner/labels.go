@@ -71,7 +71,8 @@ func buildMetadata(origin Origin, sub subject, s options.Settings, f fields, p *
 	component := map[string]string{"app.kubernetes.io/component": s.ComponentLabel, "component": s.ComponentLabel}
 	m.podLabels = layers(m.labels, component, map[string]string{ServernameKey: labelSlug(sub.Server)}, own)
 	maps.Copy(m.pvcLabels, map[string]string{
-		"app.kubernetes.io/component": s.ComponentLabel, "component": "singleuser-storage", HubKey: labelSlug(origin.Hub),
+		"app.kubernetes.io/component": s.ComponentLabel, "component": "singleuser-storage",
+		HubKey: labelSlug(origin.Hub),
 	})
 	base := map[string]string{
 		UsernameKey: sub.User, kubespawnerKey: kubespawnerVersion, jupyterhubKey: jupyterhubVersion,
@@ -80,7 +81,9 @@ func buildMetadata(origin Origin, sub subject, s options.Settings, f fields, p *
 		base[ServernameKey] = sub.Server
 	}
 	m.annotations = layers(base, expand("extra_annotations", s.ExtraAnnotations),
-		map[string]string{InstallationKey: origin.Installation, HubKey: origin.Hub, NameKey: origin.Name, StartIDKey: origin.StartID})
+		map[string]string{
+			InstallationKey: origin.Installation, HubKey: origin.Hub, NameKey: origin.Name, StartIDKey: origin.StartID,
+		})
 	m.pvcAnnotations = layers(base, expand("storage_extra_annotations", s.StorageExtraAnnotations),
 		map[string]string{HubKey: origin.Hub})
 	return m

@@ -20,38 +20,18 @@ const (
 	multiPartMax = (nameSlugMax - hashDigits - 6) / 2
 )
 
-// isLower and isDigit know ASCII only, like Kubernetes.
-func isLower(b byte) bool { return 'a' <= b && b <= 'z' }
-func isDigit(b byte) bool { return '0' <= b && b <= '9' }
+// isSafe reports whether any slug may have this character.
+func isSafe(r rune) bool { return 'a' <= r && r <= 'z' || '0' <= r && r <= '9' }
+
+// lower is Python's lower() as far as ASCII comes of it: of a capital I with a dot, an i and a combining dot.
+func lower(text string) string {
+	return strings.ToLower(strings.ReplaceAll(text, "\u0130", "i\u0307"))
+}
 
 // slugCore keeps what can be kept of text: lower-case letters and digits, every run of anything else one
 // hyphen, at most max characters, a letter first, never empty.
 func slugCore(text string, max int) string {
-	var b strings.Builder
-	gap := false
-	put := func(c byte) {
-		if gap && b.Len() > 0 {
-			b.WriteByte('-')
-		}
-		gap = false
-		b.WriteByte(c)
-	}
-	for _, r := range text {
-		switch {
-		case 'a' <= r && r <= 'z' || '0' <= r && r <= '9':
-			put(byte(r))
-		case 'A' <= r && r <= 'Z':
-			put(byte(r) + 'a' - 'A')
-		case r == '\u212a': // the Kelvin sign; Python's lower() makes an ASCII k of it
-			put('k')
-		case r == '\u0130': // capital I with dot; Python's lower() makes i and a combining dot
-			put('i')
-			gap = true
-		default:
-			gap = true
-		}
-	}
-	s := b.String()
+	s := strings.Join(strings.FieldsFunc(lower(text), func(r rune) bool { return !isSafe(r) }), "-")
 	if len(s) > max {
 		s = s[:max]
 	}
@@ -59,7 +39,7 @@ func slugCore(text string, max int) string {
 	switch {
 	case s == "":
 		return "x"
-	case isLower(s[0]):
+	case 'a' <= s[0]:
 		return s
 	}
 	if cut := max - len("x-"); cut <= 0 {
@@ -122,7 +102,7 @@ func safeUserServer(user, server string) string {
 func escapeSlug(text, keep string) string {
 	var b strings.Builder
 	for i := range len(text) {
-		if c := text[i]; isLower(c) || isDigit(c) || strings.IndexByte(keep, c) >= 0 {
+		if c := text[i]; isSafe(rune(c)) || strings.IndexByte(keep, c) >= 0 {
 			b.WriteByte(c)
 		} else {
 			fmt.Fprintf(&b, "-%x", c)
@@ -133,22 +113,12 @@ func escapeSlug(text, keep string) string {
 
 // legacySlug is the client's {legacy_escape_username}: lower case, a hyphen for each other character.
 func legacySlug(text string) string {
-	var b strings.Builder
-	for _, r := range text {
-		switch {
-		case 'a' <= r && r <= 'z' || '0' <= r && r <= '9':
-			b.WriteRune(r)
-		case 'A' <= r && r <= 'Z':
-			b.WriteRune(r + 'a' - 'A')
-		case r == '\u212a':
-			b.WriteByte('k')
-		case r == '\u0130':
-			b.WriteString("i-")
-		default:
-			b.WriteByte('-')
+	return strings.Map(func(r rune) rune {
+		if isSafe(r) {
+			return r
 		}
-	}
-	return b.String()
+		return '-'
+	}, lower(text))
 }
 
 // subject is a server and its user: what names are made of.

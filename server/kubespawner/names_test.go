@@ -100,7 +100,12 @@ func TestNamesAreKubeSpawners(t *testing.T) {
 		t.Fatalf("only %d vectors", len(v.Vectors))
 	}
 	for _, c := range v.Vectors {
-		sub := subject{User: c.Input.Username, Server: c.Input.Servername, UserID: c.Input.UserID, HubNamespace: c.Input.HubNamespace}
+		sub := subject{
+			User:         c.Input.Username,
+			Server:       c.Input.Servername,
+			UserID:       c.Input.UserID,
+			HubNamespace: c.Input.HubNamespace,
+		}
 		for scheme, want := range c.Server {
 			var p options.Problems
 			names, f := defaultTemplates(scheme, c.Input.HubNamespace).resolve(sub, &p)
@@ -133,7 +138,8 @@ func TestNamesAreKubeSpawners(t *testing.T) {
 			if len(validation.IsValidLabelValue(got)) > 0 {
 				t.Errorf("%s: label %s=%q is not valid", c.ID, key, got)
 			}
-			if c.LabelsValid[key] && got != c.Labels[key] { // KubeSpawner's own label may be one that Kubernetes refuses
+			if c.LabelsValid[key] &&
+				got != c.Labels[key] { // KubeSpawner's own label may be one that Kubernetes refuses
 				t.Errorf("%s: label %s = %q, want %q", c.ID, key, got, c.Labels[key])
 			}
 		}
@@ -145,7 +151,12 @@ func TestClientSchemeIsTheClients(t *testing.T) {
 	var v nameVectors
 	kubespawnertest.Load(t, "slug-vectors", &v)
 	for _, c := range v.Vectors {
-		sub := subject{User: c.Input.Username, Server: c.Input.Servername, UserID: c.Input.UserID, HubNamespace: c.Input.HubNamespace}
+		sub := subject{
+			User:         c.Input.Username,
+			Server:       c.Input.Servername,
+			UserID:       c.Input.UserID,
+			HubNamespace: c.Input.HubNamespace,
+		}
 		f := nameFields(sub, options.SchemeClient)
 		for name, value := range c.Client.Fields {
 			if name == "hubnamespace" {
@@ -295,12 +306,17 @@ func TestLongPodNamesAreShortened(t *testing.T) {
 }
 
 func FuzzSlugs(f *testing.F) {
-	for _, s := range []string{"user", "user@email.com", "--", "\u0130stanbul", "\u212aelvin", "123", "\xff\x00", strings.Repeat("a", 300)} {
+	for _, s := range []string{
+		"user", "user@email.com", "--", "\u0130stanbul", "\u212aelvin", "123", "\xff\x00", strings.Repeat("a", 300),
+	} {
 		f.Add(s, "lab")
 		f.Add("alice", s)
 	}
 	f.Fuzz(func(t *testing.T, user, server string) {
-		for _, name := range []string{nameSlug(user), safeUserServer(user, server), multiSlug(user, server), cutName("jupyter-" + nameSlug(user) + "--" + nameSlug(server))} {
+		for _, name := range []string{
+			nameSlug(user), safeUserServer(user, server), multiSlug(user, server),
+			cutName("jupyter-" + nameSlug(user) + "--" + nameSlug(server)),
+		} {
 			if why := validation.IsDNS1035Label(name); len(why) > 0 {
 				t.Errorf("%q %q: %q: %v", user, server, name, why)
 			}

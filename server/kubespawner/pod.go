@@ -13,6 +13,7 @@ import (
 	"github.com/outposts-dev/outposts/server/kubespawner/options"
 )
 
+// Names in a pod.
 const (
 	NotebookContainer = "notebook"
 	NotebookPort      = "notebook-port"
@@ -218,27 +219,25 @@ func affinity(s options.Settings, p *options.Problems) *corev1.Affinity {
 			PreferredDuringSchedulingIgnoredDuringExecution: decodeList[corev1.PreferredSchedulingTerm](
 				s.NodeAffinityPreferred, "node_affinity_preferred", p),
 		}
-		if len(s.NodeAffinityRequired) > 0 {
-			a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution = &corev1.NodeSelector{
-				NodeSelectorTerms: decodeList[corev1.NodeSelectorTerm](
-					s.NodeAffinityRequired, "node_affinity_required", p),
-			}
-		}
 	}
-	if len(s.PodAffinityPreferred)+len(s.PodAffinityRequired) > 0 {
+	if len(s.NodeAffinityRequired) > 0 {
+		terms := decodeList[corev1.NodeSelectorTerm](s.NodeAffinityRequired, "node_affinity_required", p)
+		a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution = &corev1.NodeSelector{NodeSelectorTerms: terms}
+	}
+	preferred := decodeList[corev1.WeightedPodAffinityTerm](s.PodAffinityPreferred, "pod_affinity_preferred", p)
+	required := decodeList[corev1.PodAffinityTerm](s.PodAffinityRequired, "pod_affinity_required", p)
+	if len(preferred)+len(required) > 0 {
 		a.PodAffinity = &corev1.PodAffinity{
-			PreferredDuringSchedulingIgnoredDuringExecution: decodeList[corev1.WeightedPodAffinityTerm](
-				s.PodAffinityPreferred, "pod_affinity_preferred", p),
-			RequiredDuringSchedulingIgnoredDuringExecution: decodeList[corev1.PodAffinityTerm](
-				s.PodAffinityRequired, "pod_affinity_required", p),
+			PreferredDuringSchedulingIgnoredDuringExecution: preferred,
+			RequiredDuringSchedulingIgnoredDuringExecution:  required,
 		}
 	}
-	if len(s.PodAntiAffinityPreferred)+len(s.PodAntiAffinityRequired) > 0 {
+	preferred = decodeList[corev1.WeightedPodAffinityTerm](s.PodAntiAffinityPreferred, "pod_anti_affinity_preferred", p)
+	required = decodeList[corev1.PodAffinityTerm](s.PodAntiAffinityRequired, "pod_anti_affinity_required", p)
+	if len(preferred)+len(required) > 0 {
 		a.PodAntiAffinity = &corev1.PodAntiAffinity{
-			PreferredDuringSchedulingIgnoredDuringExecution: decodeList[corev1.WeightedPodAffinityTerm](
-				s.PodAntiAffinityPreferred, "pod_anti_affinity_preferred", p),
-			RequiredDuringSchedulingIgnoredDuringExecution: decodeList[corev1.PodAffinityTerm](
-				s.PodAntiAffinityRequired, "pod_anti_affinity_required", p),
+			PreferredDuringSchedulingIgnoredDuringExecution: preferred,
+			RequiredDuringSchedulingIgnoredDuringExecution:  required,
 		}
 	}
 	if *a == (corev1.Affinity{}) {

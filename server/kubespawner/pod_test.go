@@ -139,7 +139,11 @@ func TestPodsAreKubeSpawners(t *testing.T) {
 			if err := p.Err(); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(kubespawnertest.Decode[corev1.Pod](t, c.Pod), withKubeSpawnersMode(got), kubespawnertest.SameObject); diff != "" {
+			if diff := cmp.Diff(
+				kubespawnertest.Decode[corev1.Pod](t, c.Pod),
+				withKubeSpawnersMode(got),
+				kubespawnertest.SameObject,
+			); diff != "" {
 				t.Errorf("pod (-want +got)\n%s", diff)
 			}
 		})
@@ -173,10 +177,15 @@ func TestHelpersAreKubeSpawners(t *testing.T) {
 			in.Storage = *c.Input.Storage
 		}
 		got := buildPVC(in, &p)
-		if err := p.Err(); (err == nil) != (c.Input.Storage != nil) { // KubeSpawner sends null, and the API server refuses it
+		// Without a size KubeSpawner sends null, and the API server refuses it.
+		if err := p.Err(); (err == nil) != (c.Input.Storage != nil) {
 			t.Errorf("%s: error %v", c.ID, err)
 		}
-		if diff := cmp.Diff(kubespawnertest.Decode[corev1.PersistentVolumeClaim](t, c.PVC), got, kubespawnertest.SameObject); diff != "" {
+		if diff := cmp.Diff(
+			kubespawnertest.Decode[corev1.PersistentVolumeClaim](t, c.PVC),
+			got,
+			kubespawnertest.SameObject,
+		); diff != "" {
 			t.Errorf("claim %s (-want +got)\n%s", c.ID, diff)
 		}
 	}
@@ -191,21 +200,44 @@ func TestHelpersAreKubeSpawners(t *testing.T) {
 	for _, c := range v.MakeService {
 		got := buildService(c.Input.Name, "", c.Input.Port, c.Input.Selector, c.Input.Labels, c.Input.Annotations)
 		got.OwnerReferences, got.APIVersion = owners, ""
-		if diff := cmp.Diff(kubespawnertest.Decode[corev1.Service](t, c.Service), got, kubespawnertest.SameObject); diff != "" {
+		if diff := cmp.Diff(
+			kubespawnertest.Decode[corev1.Service](t, c.Service),
+			got,
+			kubespawnertest.SameObject,
+		); diff != "" {
 			t.Errorf("service %s (-want +got)\n%s", c.ID, diff)
 		}
 	}
 	for _, c := range v.MakeSecret {
-		got := buildSecret(c.Input.Name, "", certificates{c.Input.Key, c.Input.Cert, c.Input.CA, c.Input.HubCA}, c.Input.Labels, c.Input.Annotations)
+		got := buildSecret(
+			c.Input.Name,
+			"",
+			certificates{c.Input.Key, c.Input.Cert, c.Input.CA, c.Input.HubCA},
+			c.Input.Labels,
+			c.Input.Annotations,
+		)
 		got.OwnerReferences = owners
-		if diff := cmp.Diff(kubespawnertest.Decode[corev1.Secret](t, c.Secret), got, kubespawnertest.SameObject); diff != "" {
+		if diff := cmp.Diff(
+			kubespawnertest.Decode[corev1.Secret](t, c.Secret),
+			got,
+			kubespawnertest.SameObject,
+		); diff != "" {
 			t.Errorf("secret %s (-want +got)\n%s", c.ID, diff)
 		}
 	}
 	for _, c := range v.MakeNamespace {
 		var p options.Problems
-		got := buildNamespace(c.Input.Name, options.Settings{UserNamespaceLabels: c.Input.Labels, UserNamespaceAnnots: c.Input.Annotations}, fields{}, &p)
-		if diff := cmp.Diff(kubespawnertest.Decode[corev1.Namespace](t, c.Namespace), got, kubespawnertest.SameObject); diff != "" {
+		got := buildNamespace(
+			c.Input.Name,
+			options.Settings{UserNamespaceLabels: c.Input.Labels, UserNamespaceAnnots: c.Input.Annotations},
+			fields{},
+			&p,
+		)
+		if diff := cmp.Diff(
+			kubespawnertest.Decode[corev1.Namespace](t, c.Namespace),
+			got,
+			kubespawnertest.SameObject,
+		); diff != "" {
 			t.Errorf("namespace (-want +got)\n%s", diff)
 		}
 	}

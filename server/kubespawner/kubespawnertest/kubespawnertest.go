@@ -7,6 +7,7 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -61,12 +62,13 @@ var SameObject = cmp.Options{
 func Request(k outpost.Key) outpost.StartRequest {
 	env := map[string]string{"JUPYTERHUB_USER": "alice@example.org", "JUPYTERHUB_USER_ID": "17"}
 	for i := range 25 {
-		env[fmt.Sprint("JUPYTERHUB_VARIABLE_", i)] = "https://hub.example.org/hub/api/users/alice@example.org/servers/progress"
+		env[fmt.Sprint("JUPYTERHUB_VARIABLE_", i)] = strings.Repeat("x", 72)
 	}
 	misc := map[string]json.RawMessage{
 		"dns_name_template": json.RawMessage(`"{name}.{namespace}.svc.cluster.local"`),
 		"pod_name_template": json.RawMessage(`"jupyter-{username}--{servername}"`),
-		"internal_ssl":      json.RawMessage(`false`), "port": json.RawMessage(`45123`), "ip": json.RawMessage(`"0.0.0.0"`),
+		"internal_ssl":      json.RawMessage(`false`),
+		"port":              json.RawMessage(`45123`), "ip": json.RawMessage(`"0.0.0.0"`),
 		"services_enabled": json.RawMessage(`true`), "extra_labels": json.RawMessage(`{}`),
 	}
 	return outpost.StartRequest{Key: k, Body: outpost.Body{Env: env, Misc: misc}}

@@ -27,8 +27,52 @@ type optionVectors struct {
 
 // samples are values of the kinds that KubeSpawner's options were tried with.
 var samples = map[string]any{
-	"null": nil, "bool": true, "int": 3, "float": 1.5, "string": "x", "numeric string": "3", "memory string": "1G",
-	"list of strings": []any{"x"}, "list of objects": []any{map[string]any{"name": "x"}}, "object": map[string]any{"name": "x"},
+	"null":           nil,
+	"bool":           true,
+	"int":            3,
+	"float":          1.5,
+	"string":         "x",
+	"numeric string": "3",
+	"memory string":  "1G",
+	"list of strings": []any{
+		"x",
+	},
+	"list of objects": []any{map[string]any{"name": "x"}},
+	"object":          map[string]any{"name": "x"},
+}
+
+// stricter reports whether an option refuses a kind of value that KubeSpawner accepts; number is for options of
+// numbers.
+func stricter(name, kind string, number bool) bool {
+	switch {
+	case kind == "bool" && number: // true is not a number
+		return true
+	case kind == "list of strings" && byName[name].list, kind == "list of objects" && slices.Contains([]string{
+		"env_keep", "storage_access_modes", "supplemental_gids", "image_pull_secrets",
+	}, name):
+		return true // KubeSpawner finds out when it makes the pod
+	case name == "supplemental_gids" && kind == "list of strings":
+		return true
+	}
+	return name == "secret_mount_path" // must be a folder
+}
+
+// kinder reports whether an option accepts a kind of value that KubeSpawner refuses.
+func kinder(name, kind string) bool {
+	cpus := name == "cpu_limit" || name == "cpu_guarantee"
+	return cpus && kind == "numeric string" || // a quantity
+		name == "internal_ssl"
+}
+
+// sample is a value of a kind as the option has it.
+func sample(o option, kind string) any {
+	switch {
+	case kind == "object" && (o.list || o.name == "profile_list"):
+		return map[string]any{"k": samples["object"]}
+	case kind == "object" && strings.HasPrefix(o.name, "extra_resource_"):
+		return map[string]any{"nvidia.com/gpu": 1}
+	}
+	return samples[kind]
 }
 
 func TestOptionsAcceptWhatKubeSpawnerAccepts(t *testing.T) {
@@ -37,27 +81,6 @@ func TestOptionsAcceptWhatKubeSpawnerAccepts(t *testing.T) {
 	if len(v.Options) < 113 {
 		t.Fatalf("only %d options", len(v.Options))
 	}
-	// What KubeSpawner accepts and an outpost refuses, and the other way round.
-	stricter := func(name, kind string, number bool) bool {
-		switch {
-		case kind == "bool" && number: // true is not a number
-			return true
-		case kind == "list of strings" && byName[name].list, kind == "list of objects" && slices.Contains([]string{
-			"env_keep", "storage_access_modes", "supplemental_gids", "image_pull_secrets",
-		}, name):
-			return true // KubeSpawner finds out when it makes the pod
-		case name == "supplemental_gids" && kind == "list of strings":
-			return true
-		case name == "secret_mount_path":
-			return true // must be a folder
-		}
-		return false
-	}
-	kinder := func(name, kind string) bool {
-		cpus := name == "cpu_limit" || name == "cpu_guarantee"
-		return cpus && kind == "numeric string" || // a quantity
-			name == "internal_ssl"
-	}
 	for _, o := range v.Options {
 		own, known := byName[o.Name]
 		if !known {
@@ -65,21 +88,18 @@ func TestOptionsAcceptWhatKubeSpawnerAccepts(t *testing.T) {
 			continue
 		}
 		important := strings.HasPrefix(o.Priority, "must") || strings.HasPrefix(o.Priority, "should")
-		pythonOnly := slices.Contains([]string{"modify_pod_hook", "pre_spawn_hook", "delete_pvc", "remember_pvc_name"}, o.Name)
+		pythonOnly := slices.Contains(
+			[]string{"modify_pod_hook", "pre_spawn_hook", "delete_pvc", "remember_pvc_name"},
+			o.Name,
+		)
 		if important && own.idle && !pythonOnly {
 			t.Errorf("%s has no effect", o.Name)
 		}
 		if own.kind == nil || o.Name == "slug_scheme" {
 			continue
 		}
-		for kind, value := range samples {
-			switch object := any(map[string]any{"k": samples["object"]}); {
-			case kind == "object" && (byName[o.Name].list || o.Name == "profile_list"):
-				value = object
-			case kind == "object" && strings.HasPrefix(o.Name, "extra_resource_"):
-				value = map[string]any{"nvidia.com/gpu": 1}
-			}
-			_, err := own.kind(mustCanonical(t, value))
+		for kind := range samples {
+			_, err := own.kind(mustCanonical(t, sample(own, kind)))
 			switch accepts := slices.Contains(o.Accepts, kind); {
 			case accepts && err != nil && !stricter(o.Name, kind, slices.Contains(o.Accepts, "int")):
 				t.Errorf("%s refuses %s: %v", o.Name, kind, err)
@@ -87,6 +107,14 @@ func TestOptionsAcceptWhatKubeSpawnerAccepts(t *testing.T) {
 				t.Errorf("%s accepts %s, KubeSpawner does not", o.Name, kind)
 			}
 		}
+	}
+}
+
+func TestOldNamesAreKubeSpawners(t *testing.T) {
+	var v optionVectors
+	kubespawnertest.Load(t, "options", &v)
+	if len(v.Aliases) == 0 || len(v.Broken) == 0 {
+		t.Error("no old names")
 	}
 	for _, alias := range v.Aliases {
 		if oldNames[alias.Old] != alias.New {

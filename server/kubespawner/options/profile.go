@@ -200,21 +200,10 @@ func objectOf(m map[string]any, name, path string, p *Problems) map[string]any {
 
 // profileSlug makes a profile's name from what users read: ASCII, lower case, hyphens.
 func profileSlug(display string) string {
-	ascii := unidecode.Unidecode(strings.ReplaceAll(display, "'", "-"))
-	var b strings.Builder
-	gap := false
-	for _, c := range []byte(strings.ToLower(ascii)) {
-		if (c < 'a' || 'z' < c) && (c < '0' || '9' < c) {
-			gap = true
-			continue
-		}
-		if gap && b.Len() > 0 {
-			b.WriteByte('-')
-		}
-		gap = false
-		b.WriteByte(c)
-	}
-	return b.String()
+	ascii := strings.ToLower(unidecode.Unidecode(strings.ReplaceAll(display, "'", "-")))
+	return strings.Join(strings.FieldsFunc(ascii, func(r rune) bool {
+		return (r < 'a' || 'z' < r) && (r < '0' || '9' < r)
+	}), "-")
 }
 
 // ApplyProfile puts the profile that the user options choose over merged options. current returns an option's

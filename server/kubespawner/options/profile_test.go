@@ -36,9 +36,16 @@ func TestProfilesAreKubeSpawners(t *testing.T) {
 			"b": map[string]any{"display_name": "Second", "kubespawner_override": map[string]any{"image": "img:b"}},
 			"a": map[string]any{"display_name": "First"},
 		},
-		"option-without-choices": []any{map[string]any{"display_name": "P", "slug": "p", "profile_options": map[string]any{
-			"image": map[string]any{"unlisted_choice": map[string]any{"enabled": true, "kubespawner_override": map[string]any{"image": "{value}"}}},
-		}}},
+		"option-without-choices": []any{
+			map[string]any{"display_name": "P", "slug": "p", "profile_options": map[string]any{
+				"image": map[string]any{
+					"unlisted_choice": map[string]any{
+						"enabled":              true,
+						"kubespawner_override": map[string]any{"image": "{value}"},
+					},
+				},
+			}},
+		},
 	}
 	fine := map[string]bool{"profile-without-list": true} // nobody offers profiles, so none is missing
 	if len(v.Profiles.Cases) < 14 {
@@ -56,7 +63,12 @@ func TestProfilesAreKubeSpawners(t *testing.T) {
 			var p Problems
 			merged := CheckLayer(values, &p)
 			below := Defaults("jhub", 0)
-			ApplyProfile(merged, func(name string) any { return below[name] }, numbers(mustCanonical(t, c.UserOptions)).(map[string]any), &p)
+			ApplyProfile(
+				merged,
+				func(name string) any { return below[name] },
+				numbers(mustCanonical(t, c.UserOptions)).(map[string]any),
+				&p,
+			)
 			err := p.Err()
 			if (err != nil) != (c.Error != "" && !fine[c.ID]) {
 				t.Fatalf("error %v, KubeSpawner's is %q", err, c.Error)
@@ -70,7 +82,12 @@ func TestProfilesAreKubeSpawners(t *testing.T) {
 			}
 			got := settingsAsOptions(t, s)
 			for name, want := range c.After {
-				if diff := cmp.Diff(want, got[name], kubespawnertest.SameObject); diff != "" && !bothEmpty(want, got[name]) {
+				if diff := cmp.Diff(
+					want,
+					got[name],
+					kubespawnertest.SameObject,
+				); diff != "" &&
+					!bothEmpty(want, got[name]) {
 					t.Errorf("%s (-want +got)\n%s", name, diff)
 				}
 			}
@@ -121,12 +138,18 @@ func TestCheckFindsWrongProfiles(t *testing.T) {
 	err := Check(map[string]any{"profile_list": []any{
 		map[string]any{"display_name": "Small", "kubespawner_override": map[string]any{"mem_limit": "lots", "nope": 1}},
 		map[string]any{"display_name": "Big", "profile_options": map[string]any{"image": map[string]any{
-			"choices":         map[string]any{"a": map[string]any{"kubespawner_override": map[string]any{"image": 5}}},
-			"unlisted_choice": map[string]any{"enabled": true, "validation_regex": "(", "kubespawner_override": map[string]any{"mem_limit": "{value}"}},
+			"choices": map[string]any{"a": map[string]any{"kubespawner_override": map[string]any{"image": 5}}},
+			"unlisted_choice": map[string]any{
+				"enabled":              true,
+				"validation_regex":     "(",
+				"kubespawner_override": map[string]any{"mem_limit": "{value}"},
+			},
 		}}},
 	}})
-	const want = `image (profile big): must be a string, not an integer; mem_limit (profile small): must be a number of bytes or a string such as "512M", "1.5G" or "2Gi"; ` +
-		"nope (profile small): unknown option; profile_list[1].image.unlisted_choice.validation_regex: error parsing regexp: missing closing ): `^(?:()`"
+	const want = `image (profile big): must be a string, not an integer; ` +
+		`mem_limit (profile small): must be a number of bytes or a string such as "512M", "1.5G" or "2Gi"; ` +
+		"nope (profile small): unknown option; profile_list[1].image.unlisted_choice.validation_regex: " +
+		"error parsing regexp: missing closing ): `^(?:()`"
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}

@@ -3,7 +3,10 @@ package pyformat
 import "testing"
 
 func FuzzTemplate(f *testing.F) {
-	for _, seed := range []string{"{username}", "{{", "}", "{userid:+05d}", "{username!r:^20.3}", "{username:é<9}", "{:}", "{userid:x}", "{username.__class__}", "{a{b}}"} {
+	for _, seed := range []string{
+		"{username}", "{{", "}", "{userid:+05d}", "{username!r:^20.3}", "{username:é<9}", "{:}", "{userid:x}",
+		"{username.__class__}", "{a{b}}",
+	} {
 		f.Add(seed)
 	}
 	fields := map[string]any{"username": "alice", "userid": 7}
