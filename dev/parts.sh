@@ -1,4 +1,4 @@
-# What dev/cache, dev/build and dev/run share: the parts, and where each of them lies. Read with `.`, with $dev set.
+# What dev/cache, dev/build and dev/run share: the parts, and the folder of each. Read with `.`, with $dev set.
 
 # Every part is a folder under dev/ with a build.sh. Those that take longest come first.
 parts="pulumi/kubernetes kube pulumi/cli acme pulumi/random runtime netpol dns pulumi/language-go clusters"
@@ -13,7 +13,7 @@ folder() {
   case $1 in
     pulumi) echo "$cache/pulumi-$(for p in $pulumi_parts; do folder "$p"; done | sha256sum | cut -c1-12)" ;;
     *)
-      [ -f "$dev/$1/build.sh" ] || { echo "dev: there is no part $1; the parts are: pulumi $parts" >&2; return 2; }
+      [ -f "$dev/$1/build.sh" ] || { echo "dev: no part is called $1; the parts are: pulumi $parts" >&2; return 2; }
       echo "$cache/$(echo "$1" | tr / -)-$(cd "$dev/$1" && { uname -m; find . -type f ! -name '*_test.go' ! -path '*/testdata/*' ! -name '*.md' -print0 |
         LC_ALL=C sort -z | xargs -0 sha256sum; } | sha256sum | cut -c1-12)" ;;
   esac

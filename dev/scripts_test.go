@@ -172,7 +172,7 @@ exec ` + abs(t, "packages") + ` "$@"`
 			out, code := m.run(t,
 				append([]string{unshare, "-rm", "bash", "-c", script, "packages"}, strings.Fields(test.args)...)...)
 			if code == 77 || strings.Contains(out, "unshare failed") {
-				t.Skip("no namespaces of one's own here: ", out)
+				t.Skip("cannot make namespaces here: ", out)
 			}
 			for _, want := range test.want {
 				if !strings.Contains(out, want) {
@@ -376,7 +376,7 @@ func there(file string) bool {
 func TestBuild(t *testing.T) {
 	c := newCheckout(t)
 	out, code := c.script(t, "build")
-	if code != 0 || !strings.Contains(out, "are there") {
+	if code != 0 || !strings.Contains(out, "are built") {
 		t.Fatalf("exit %d:\n%s", code, out)
 	}
 	for _, file := range []string{
@@ -391,7 +391,7 @@ func TestBuild(t *testing.T) {
 		t.Errorf("a second time, exit %d:\n%s", code, out)
 	}
 
-	// A fresh clone finds what this one has built; tests and texts are no part of it, and anything else is.
+	// A fresh clone finds what this one has built; tests and texts do not count, and anything else does.
 	was := c.folder(t, "kube")
 	write(t, filepath.Join(c.dev, "kube/main_test.go"), "package main\n")
 	write(t, filepath.Join(c.dev, "kube/README.md"), "text\n")
@@ -415,7 +415,7 @@ func TestBuildRefuses(t *testing.T) {
 		args []string
 		want string
 	}{
-		{name: "no such part", args: []string{"nosuch"}, want: "there is no part nosuch; the parts are: pulumi"},
+		{name: "no such part", args: []string{"nosuch"}, want: "no part is called nosuch; the parts are: pulumi"},
 		{name: "no Go", args: []string{"kube"}, want: "go is not on PATH", on: func(t *testing.T, c checkout) {
 			if err := os.Remove(filepath.Join(c.bin, "go")); err != nil {
 				t.Fatal(err)

@@ -40,7 +40,7 @@ func TestRecipesAgree(t *testing.T) {
 	}
 }
 
-// buildRecipe reads images/build. Its texts are looked for as they stand there: who changes one changes this too.
+// buildRecipe reads images/build. It looks for its texts as they are: whoever changes one changes this too.
 func buildRecipe(t *testing.T, image string) recipe {
 	t.Helper()
 	build, bootstrap := read(t, "build"), read(t, "base/bootstrap")

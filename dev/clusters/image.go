@@ -103,7 +103,7 @@ func (f *imageFlags) register(flags *flag.FlagSet, spec *image.Spec) {
 	flags.BoolVar(&spec.Compress, "compress", false, "gzip the layers: smaller, slower")
 }
 
-// check refuses what can be told wrong before anything is read.
+// check refuses what is wrong whatever the files hold.
 func (f *imageFlags) check(spec image.Spec, rest []string) error {
 	if len(rest) > 0 {
 		return fmt.Errorf("unexpected argument %q", rest[0])

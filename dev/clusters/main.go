@@ -1,5 +1,5 @@
 // Command clusters runs real Kubernetes clusters on one Linux machine, without Docker, without a registry, and without
-// leaving anything behind. `clusters --help` tells the rest.
+// leaving anything behind. See `clusters --help`.
 package main
 
 import (
@@ -94,7 +94,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	}
 	chosen, ok := commands()[args[0]]
 	if !ok {
-		fmt.Fprintf(stderr, "clusters: there is no command %q\n\n%s", args[0], help)
+		fmt.Fprintf(stderr, "clusters: unknown command %q\n\n%s", args[0], help)
 		return 2
 	}
 	a := &app{stdout: stdout, stderr: stderr, getenv: getenv}

@@ -51,7 +51,7 @@ func TestUsageErrors(t *testing.T) {
 		args []string
 		want string
 	}{
-		{[]string{"bounce"}, `there is no command "bounce"`},
+		{[]string{"bounce"}, `unknown command "bounce"`},
 		{[]string{"up", "--nonsense"}, "not defined: -nonsense"},
 		{[]string{"up", "Bad_Name"}, `cluster name "Bad_Name"`},
 		{[]string{"up", "a", "--network", "10.77.0.0/8"}, "must be a /16"},

@@ -45,7 +45,7 @@ func (a *app) needMachine() error {
 	return a.parts.Check()
 }
 
-// missing says which programs are not there: all of them at once.
+// missing returns an error that names all programs that are not installed.
 func missing(programs []string) error {
 	var absent []string
 	for _, program := range programs {

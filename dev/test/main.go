@@ -70,7 +70,7 @@ func choose(names []string) ([]suite, error) {
 			}
 		}
 		if !found {
-			return nil, fmt.Errorf("there is no suite %q", name)
+			return nil, fmt.Errorf("unknown suite %q", name)
 		}
 	}
 	return chosen, nil

@@ -12,8 +12,7 @@ import (
 	"time"
 )
 
-// pollPace is how fast polls are sent where their latency is taken: the polls of 30,000 servers,
-// each asked for once in 30 s.
+// pollPace is how fast polls are sent where their latency is taken: the polls of 30,000 servers, one each in 30 s.
 const pollPace = 1000
 
 // measureAPI takes what hubs ask for, and what the process needs, with few and with many services: the shipped
@@ -193,7 +192,7 @@ func fastPolls(r *run, s apiServer, subject string, poll func(int) apiRequest, a
 	return nil
 }
 
-// plain asks the plain handler the same, in the same weather.
+// plain asks the plain handler the same, under the same load of the machine.
 func (b *apiBench) plain(at func(string) string) error {
 	p, address, err := startSelf("api-plain")
 	if err != nil {

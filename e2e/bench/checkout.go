@@ -18,7 +18,7 @@ import (
 type checkout struct {
 	dir     string
 	network string
-	lock    *os.File // held for as long as the copy is there
+	lock    *os.File // held for as long as the copy exists
 }
 
 // copied makes the copy, once in a run.

@@ -1,9 +1,9 @@
-// Bench measures what this project promises, side by side with what a user would take instead, in one run on one
+// Bench measures what this project promises against the usual alternative, side by side in one run on one
 // machine. It prints a table, writes results.json, pictures and the tables of docs/performance.md, and compares with
 // the results of the last commit.
 //
 //	go run ./e2e/bench [-quick] [-only ssh,api/polls] [-out bench] [-page docs/performance.md]
-//	go run ./e2e/bench -draw        pictures and page again, from the results that are there
+//	go run ./e2e/bench -draw        pictures and page again, from the existing results
 //
 // A measurement that cannot run here says why and is left out; nothing here passes or fails by time. A run of a part
 // (-only) replaces the figures of that part in results.json, and every figure says which run it is of.
@@ -37,8 +37,8 @@ var measurements = []measurement{
 	{"provision", measureProvision},
 }
 
-// roles are what this program is when it starts itself as a peer in a process of its own, so that CPU time and memory
-// can be told apart.
+// roles are the servers that this program can be when it starts itself, each in a process of its own, so that CPU time
+// and memory can be told apart.
 var roles = map[string]func(args []string) error{
 	"ssh-server":  serveSSH,
 	"ssh-backend": serveBackend,
@@ -73,7 +73,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	fs := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fs.SetOutput(stderr)
 	fs.BoolVar(&o.quick, "quick", false, "fewer rounds and bytes: minutes instead of tens of minutes")
-	fs.BoolVar(&o.draw, "draw", false, "measure nothing; draw pictures and page from the results that are there")
+	fs.BoolVar(&o.draw, "draw", false, "measure nothing; draw pictures and page from the existing results")
 	fs.StringVar(&o.only, "only", "", "comma-separated beginnings of `names` of results, such as ssh or api/polls")
 	fs.StringVar(&o.out, "out", home, "`folder` for results.json and pictures, below the current one")
 	fs.StringVar(&o.page, "page", "docs/performance.md", "`file` whose tables are written anew; empty for none")
@@ -83,7 +83,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 		return o, err
 	}
 	if fs.NArg() > 0 {
-		err = fmt.Errorf("there is nothing called %q to do; see -help", fs.Arg(0))
+		err = fmt.Errorf("unexpected argument %q; see -help", fs.Arg(0))
 		fmt.Fprintln(stderr, "bench:", err)
 	}
 	return o, err

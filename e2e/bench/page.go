@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// block is a part of the page that this program writes: what stands between the two marks. The first names what belongs
+// block is a part of the page that this program writes: what is between the two marks. The first names what belongs
 // there: "runs", "short", or the beginnings of names of results.
 var block = regexp.MustCompile(`(?s)(<!-- bench: ([^\n]*?) -->\n).*?(<!-- end -->)`)
 

@@ -14,12 +14,12 @@ import (
 )
 
 // The page and the pictures say what results.json says. `go run ./e2e/bench -draw` at the top of the
-// checkout mends them.
+// checkout repairs them.
 func TestPageIsOfTheResults(t *testing.T) {
 	const home = "../../" + home
 	s, err := readResults(filepath.Join(home, resultsFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		t.Skip("there are no results; `make bench` takes them")
+		t.Skip("no results; `make bench` takes them")
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -41,7 +41,7 @@ func TestPageIsOfTheResults(t *testing.T) {
 			t.Errorf("%s is not on the page", p.file)
 		}
 		if want := s.bars(p); want == "" && !left(p.prefix) {
-			t.Errorf("%s: there are no results of %s", p.file, p.prefix)
+			t.Errorf("%s: no results of %s", p.file, p.prefix)
 		} else if want != "" && readFile(t, filepath.Join(home, p.file)) != want {
 			t.Errorf("%s is not of the results", p.file)
 		}
@@ -149,7 +149,7 @@ The end.
 	}
 	again, err := fillPage(got, s)
 	if err != nil || again != got {
-		t.Errorf("filled twice, it is another page: %v", err)
+		t.Errorf("filling the page again changes it: %v", err)
 	}
 	if _, err := fillPage(strings.ReplaceAll(page, ", ssh/connect", ""), s); err == nil ||
 		!strings.Contains(err.Error(), "ssh/connect/alone") {

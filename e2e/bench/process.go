@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// process is a peer in a process of its own.
+// process is a running program that is measured or that serves a measurement.
 type process struct {
 	cmd *exec.Cmd
 	err bytes.Buffer

@@ -24,7 +24,7 @@ type result struct {
 // ours reports whether the result is of this project: of the outpost, or of outposts as a whole.
 func (r result) ours() bool { return r.Subject == outpostSubject || r.Subject == projectSubject }
 
-// The subjects that are ours. The others are what a user would take instead.
+// The subjects that are ours. The others are the usual alternatives.
 const (
 	outpostSubject = "outpost"
 	projectSubject = "outposts"

@@ -16,7 +16,7 @@ import (
 const gibibyte = 1 << 30
 
 // measureSSH compares the outpost's SSH server with Debian's sshd: the same client, the same backend, the same keys,
-// taken in turns so that both meet the same weather.
+// taken alternately, so that both meet the same load of the machine.
 func measureSSH(ctx context.Context, r *run) error {
 	b, err := newSSHBench()
 	if err != nil {
@@ -55,7 +55,7 @@ func sshThroughput(ctx context.Context, r *run, b *sshBench) error {
 					name string
 					ask  byte
 				}{{"down", askDown}, {"up", askUp}} {
-					for _, p := range b.peers {
+					for _, p := range b.servers {
 						if err := ctx.Err(); err != nil {
 							return err
 						}
@@ -85,7 +85,7 @@ func cipherName(c string) string {
 }
 
 func (b *sshBench) throughput(
-	p *sshPeer, cipher string, ask byte, streams int, amount int64,
+	p *sshServer, cipher string, ask byte, streams int, amount int64,
 ) (took, used time.Duration, err error) {
 	client, local, err := b.tunnel(p, p.addr, cipher)
 	if err != nil {
@@ -103,9 +103,9 @@ func (b *sshBench) throughput(
 // sshLatency sends 64 bytes there and back through an idle tunnel.
 func sshLatency(ctx context.Context, r *run, b *sshBench) error {
 	const size = 64
-	turns := pick(r, 10000, 2000)
+	rounds := pick(r, 10000, 2000)
 	for range pick(r, 5, 2) {
-		for _, p := range b.peers {
+		for _, p := range b.servers {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
@@ -113,7 +113,7 @@ func sshLatency(ctx context.Context, r *run, b *sshBench) error {
 			if err != nil {
 				return err
 			}
-			times, err := pingPong(local, size, turns)
+			times, err := pingPong(local, size, rounds)
 			client.stop()
 			if err != nil {
 				return err
@@ -126,7 +126,7 @@ func sshLatency(ctx context.Context, r *run, b *sshBench) error {
 	return nil
 }
 
-func pingPong(addr string, size, turns int) ([]time.Duration, error) {
+func pingPong(addr string, size, rounds int) ([]time.Duration, error) {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		return nil, err
@@ -137,7 +137,7 @@ func pingPong(addr string, size, turns int) ([]time.Duration, error) {
 	}
 	msg := make([]byte, size)
 	var out []time.Duration
-	for i := range turns + turns/10 {
+	for i := range rounds + rounds/10 {
 		begin := time.Now()
 		if _, err := c.Write(msg); err != nil {
 			return nil, err
@@ -145,7 +145,7 @@ func pingPong(addr string, size, turns int) ([]time.Duration, error) {
 		if _, err := io.ReadFull(c, msg); err != nil {
 			return nil, err
 		}
-		if i >= turns/10 { // the first are for warming up
+		if i >= rounds/10 { // the first are for warming up
 			out = append(out, time.Since(begin))
 		}
 	}
@@ -155,16 +155,16 @@ func pingPong(addr string, size, turns int) ([]time.Duration, error) {
 // sshConnect takes the time from dialling to a finished authentication, alone and with 1,000 other connections open.
 func sshConnect(ctx context.Context, r *run, b *sshBench) error {
 	others := pick(r, 1000, 200)
-	turns := pick(r, 40, 20)
-	for _, p := range b.peers {
-		if err := b.connects(ctx, r, p, "ssh/connect/alone", turns); err != nil {
+	rounds := pick(r, 40, 20)
+	for _, p := range b.servers {
+		if err := b.connects(ctx, r, p, "ssh/connect/alone", rounds); err != nil {
 			return err
 		}
 	}
-	for _, p := range b.peers {
+	for _, p := range b.servers {
 		open, err := b.dialMany(p, others)
 		if err == nil {
-			err = b.connects(ctx, r, p, fmt.Sprintf("ssh/connect/among-%d", others), turns)
+			err = b.connects(ctx, r, p, fmt.Sprintf("ssh/connect/among-%d", others), rounds)
 		}
 		closeAll(open)
 		if err != nil {
@@ -174,8 +174,8 @@ func sshConnect(ctx context.Context, r *run, b *sshBench) error {
 	return nil
 }
 
-func (b *sshBench) connects(ctx context.Context, r *run, p *sshPeer, name string, turns int) error {
-	for range turns {
+func (b *sshBench) connects(ctx context.Context, r *run, p *sshServer, name string, rounds int) error {
+	for range rounds {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -194,7 +194,7 @@ func (b *sshBench) connects(ctx context.Context, r *run, p *sshPeer, name string
 }
 
 // dialMany opens connections, eight at a time.
-func (b *sshBench) dialMany(p *sshPeer, n int) ([]*ssh.Client, error) {
+func (b *sshBench) dialMany(p *sshServer, n int) ([]*ssh.Client, error) {
 	var mu sync.Mutex
 	var open []*ssh.Client
 	var errs []error
@@ -230,10 +230,10 @@ func closeAll[C io.Closer](open []C) {
 
 // sshMemory takes what the server holds for 1,000 open channels of one connection: idle, and after 1 MiB each way.
 func sshMemory(ctx context.Context, r *run, b *sshBench) error {
-	for _, p := range b.peers {
+	for _, p := range b.servers {
 		var idle, used float64
 		var err error
-		for range 5 { // sshd sometimes ends one of so many channels without a word; then from the beginning
+		for range 5 { // sshd sometimes closes one of so many channels without a reason; then from the beginning
 			if idle, used, err = b.manyChannels(ctx, p, 1000); err == nil || ctx.Err() != nil {
 				break
 			}
@@ -249,7 +249,7 @@ func sshMemory(ctx context.Context, r *run, b *sshBench) error {
 }
 
 // manyChannels returns the memory in MiB with n channels open, before and after each has moved 1 MiB down and up.
-func (b *sshBench) manyChannels(ctx context.Context, p *sshPeer, n int) (idle, used float64, err error) {
+func (b *sshBench) manyChannels(ctx context.Context, p *sshServer, n int) (idle, used float64, err error) {
 	c, err := b.dial(p)
 	if err != nil {
 		return 0, 0, err

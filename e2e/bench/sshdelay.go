@@ -20,7 +20,7 @@ func sshDelay(ctx context.Context, r *run, b *sshBench) error {
 			}{{"down", askDown}, {"up", askUp}} {
 				name := fmt.Sprintf("ssh/delay/%s/%s/%d", rtt, way.name, streams)
 				for range pick(r, 2, 1) {
-					for _, p := range b.peers {
+					for _, p := range b.servers {
 						took, err := b.delayed(ctx, p, rtt, way.ask, streams, amount*int64(min(streams, 4)))
 						if err != nil {
 							return fmt.Errorf("%s, %s: %w", p.name, name, err)
@@ -36,7 +36,7 @@ func sshDelay(ctx context.Context, r *run, b *sshBench) error {
 }
 
 func (b *sshBench) delayed(
-	ctx context.Context, p *sshPeer, rtt time.Duration, ask byte, streams int, amount int64,
+	ctx context.Context, p *sshServer, rtt time.Duration, ask byte, streams int, amount int64,
 ) (time.Duration, error) {
 	link, err := newRelay(p.addr, rtt/2)
 	if err != nil {
@@ -52,8 +52,8 @@ func (b *sshBench) delayed(
 	return transfer(local, ask, streams, amount)
 }
 
-// newRelay listens on loopback and passes connections on to addr, each byte later by delay, either way. It stands for
-// a link with much room and a long way: netem is not in every kernel.
+// newRelay listens on loopback and passes connections on to addr, each byte later by delay, either way. It is a
+// link with high bandwidth and delay: not every kernel has netem.
 func newRelay(addr string, delay time.Duration) (net.Listener, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -33,7 +33,7 @@ func openTab(t *testing.T, d *deployed.Deployed) *tab {
 	t.Helper()
 	program, err := exec.LookPath("chromium")
 	if err != nil {
-		t.Skip("there is no chromium; run dev/packages tests")
+		t.Skip("chromium is not installed; run dev/packages tests")
 	}
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.ExecPath(program),
 		chromedp.WindowSize(1280, 900),

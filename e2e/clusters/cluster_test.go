@@ -25,8 +25,8 @@ const network = "10.66.0.0/16"
 // helloImage is loaded under the name of a registry that no test can reach.
 const helloImage = "quay.io/outposts/hello:e2e"
 
-// world is the pair of clusters under test.
-type world struct {
+// testbed is the pair of clusters under test.
+type testbed struct {
 	root    string // of the checkout
 	state   string
 	hello   string // the program that pods run
@@ -36,14 +36,14 @@ type world struct {
 
 // cluster is one of them, with what a test needs to talk to it.
 type cluster struct {
-	w             *world
+	tb            *testbed
 	name          string
 	node          string
 	loadBalancers string // first three numbers and a dot
 	http          *http.Client
 }
 
-func newWorld(t *testing.T) *world {
+func newTestbed(t *testing.T) *testbed {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("needs root: nodes are namespaces of the kernel")
@@ -54,33 +54,33 @@ func newWorld(t *testing.T) *world {
 	}
 	// Not below the system's folder for temporary files: that may be in memory, where overlayfs cannot be stacked.
 	state := filepath.Join(root, ".state", "e2e-clusters", "clusters")
-	w := &world{root: root, state: state}
-	w.t1 = &cluster{w: w, name: "t1", node: "10.66.0.4", loadBalancers: "10.66.4."}
-	w.t2 = &cluster{w: w, name: "t2", node: "10.66.0.5", loadBalancers: "10.66.5."}
-	w.mustRun(t, "down", "--purge") // what a run that was killed has left
-	t.Cleanup(func() { w.mustRun(t, "down", "--purge") })
-	return w
+	tb := &testbed{root: root, state: state}
+	tb.t1 = &cluster{tb: tb, name: "t1", node: "10.66.0.4", loadBalancers: "10.66.4."}
+	tb.t2 = &cluster{tb: tb, name: "t2", node: "10.66.0.5", loadBalancers: "10.66.5."}
+	tb.mustRun(t, "down", "--purge") // what a run that was killed has left
+	t.Cleanup(func() { tb.mustRun(t, "down", "--purge") })
+	return tb
 }
 
 // command returns `clusters ARGS` for the state and network of the tests.
-func (w *world) command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, filepath.Join(w.root, "dev", "run"), append([]string{"clusters"}, args...)...)
-	cmd.Env = append(os.Environ(), "OUTPOSTS_STATE="+filepath.Dir(w.state),
-		"OUTPOSTS_KUBECONFIG="+w.kubeconfig(), "OUTPOSTS_NETWORK="+network)
+func (tb *testbed) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, filepath.Join(tb.root, "dev", "run"), append([]string{"clusters"}, args...)...)
+	cmd.Env = append(os.Environ(), "OUTPOSTS_STATE="+filepath.Dir(tb.state),
+		"OUTPOSTS_KUBECONFIG="+tb.kubeconfig(), "OUTPOSTS_NETWORK="+network)
 	return cmd
 }
 
-func (w *world) kubeconfig() string { return filepath.Join(filepath.Dir(w.state), "kubeconfig") }
+func (tb *testbed) kubeconfig() string { return filepath.Join(filepath.Dir(tb.state), "kubeconfig") }
 
-func (w *world) run(t *testing.T, args ...string) (string, error) {
+func (tb *testbed) run(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	out, err := w.command(t.Context(), args...).CombinedOutput()
+	out, err := tb.command(t.Context(), args...).CombinedOutput()
 	return string(out), err
 }
 
-func (w *world) mustRun(t *testing.T, args ...string) string {
+func (tb *testbed) mustRun(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := w.command(context.WithoutCancel(t.Context()), args...).CombinedOutput()
+	out, err := tb.command(context.WithoutCancel(t.Context()), args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("clusters %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
@@ -94,10 +94,10 @@ type report struct {
 	MemoryBytes                     int64
 }
 
-func (w *world) status(t *testing.T) map[string]report {
+func (tb *testbed) status(t *testing.T) map[string]report {
 	t.Helper()
 	var reports []report
-	if err := json.Unmarshal([]byte(w.mustRun(t, "status", "--json")), &reports); err != nil {
+	if err := json.Unmarshal([]byte(tb.mustRun(t, "status", "--json")), &reports); err != nil {
 		t.Fatal(err)
 	}
 	byName := map[string]report{}
@@ -110,7 +110,7 @@ func (w *world) status(t *testing.T) map[string]report {
 // connect reads the cluster's keys; they are new after each purge.
 func (c *cluster) connect(t *testing.T) {
 	t.Helper()
-	pki := filepath.Join(c.w.state, c.name, "pki")
+	pki := filepath.Join(c.tb.state, c.name, "pki")
 	pair, err := tls.LoadX509KeyPair(filepath.Join(pki, "client-admin.crt"), filepath.Join(pki, "client-admin.key"))
 	if err != nil {
 		t.Fatal(err)
@@ -144,8 +144,8 @@ func (c *cluster) tryKubectl(t *testing.T, stdin string, args ...string) (string
 }
 
 func (c *cluster) kubectlCommand(t *testing.T, stdin string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(t.Context(), filepath.Join(c.w.root, "dev", "run"),
-		append([]string{"kubectl", "--kubeconfig", c.w.kubeconfig(), "--context", c.name}, args...)...)
+	cmd := exec.CommandContext(t.Context(), filepath.Join(c.tb.root, "dev", "run"),
+		append([]string{"kubectl", "--kubeconfig", c.tb.kubeconfig(), "--context", c.name}, args...)...)
 	cmd.Stdin = strings.NewReader(stdin)
 	return cmd
 }

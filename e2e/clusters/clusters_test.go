@@ -15,28 +15,28 @@ import (
 // TestE2EClusters walks through the life of two clusters. The steps share them, because starting
 // takes most of the time.
 func TestE2EClusters(t *testing.T) {
-	w := newWorld(t)
+	tb := newTestbed(t)
 	before := look(t)
 
-	w.buildHello(t)
-	if !t.Run("load before up", func(t *testing.T) { w.mustRun(t, "load", w.archive) }) {
+	tb.buildHello(t)
+	if !t.Run("load before up", func(t *testing.T) { tb.mustRun(t, "load", tb.archive) }) {
 		t.FailNow()
 	}
-	if !t.Run("up", w.testUp) {
+	if !t.Run("up", tb.testUp) {
 		t.FailNow()
 	}
-	w.t1.connect(t)
-	w.t2.connect(t)
+	tb.t1.connect(t)
+	tb.t2.connect(t)
 	t.Run("has", func(t *testing.T) {
 		for name, test := range map[string]func(*testing.T){
-			"DNS":                      w.testDNS,
-			"NodePort":                 w.testNodePort,
-			"LoadBalancer":             w.testLoadBalancer,
-			"volumes":                  w.testVolume,
-			"Ingress":                  w.testIngress,
-			"NetworkPolicy":            w.testNetworkPolicy,
-			"logs, exec, port-forward": w.testKubectl,
-			"images":                   w.testImages,
+			"DNS":                      tb.testDNS,
+			"NodePort":                 tb.testNodePort,
+			"LoadBalancer":             tb.testLoadBalancer,
+			"volumes":                  tb.testVolume,
+			"Ingress":                  tb.testIngress,
+			"NetworkPolicy":            tb.testNetworkPolicy,
+			"logs, exec, port-forward": tb.testKubectl,
+			"images":                   tb.testImages,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -45,28 +45,29 @@ func TestE2EClusters(t *testing.T) {
 		}
 	})
 	// Each needs what the one before has left; without a bridge the next would ask addresses that are not ours.
-	_ = t.Run("up again changes nothing", w.testUpAgain) &&
-		t.Run("up from another checkout is refused", w.testOtherCheckout) &&
-		t.Run("up mends a killed bridge", w.testKilledBridge) &&
-		t.Run("up mends a killed node", w.testKilledNode) &&
-		t.Run("up after everything was killed", w.testKilledAll) &&
-		t.Run("down leaves nothing behind", func(t *testing.T) { w.testDown(t, before) }) &&
-		t.Run("a run killed at any step", func(t *testing.T) { w.testKilledRun(t, before) })
+	_ = t.Run("up again changes nothing", tb.testUpAgain) &&
+		t.Run("up from another checkout is refused", tb.testOtherCheckout) &&
+		t.Run("up mends a killed bridge", tb.testKilledBridge) &&
+		t.Run("up mends a killed node", tb.testKilledNode) &&
+		t.Run("up after everything was killed", tb.testKilledAll) &&
+		t.Run("down leaves nothing behind", func(t *testing.T) { tb.testDown(t, before) }) &&
+		t.Run("a run killed at any step", func(t *testing.T) { tb.testKilledRun(t, before) })
 }
 
 // buildHello makes the image of the tests, twice to see that it comes out the same.
-func (w *world) buildHello(t *testing.T) {
+func (tb *testbed) buildHello(t *testing.T) {
 	t.Helper()
 	dir := t.TempDir()
-	w.hello, w.archive = filepath.Join(dir, "hello"), filepath.Join(dir, "first.tar")
-	build := exec.Command("go", "build", "-trimpath", "-o", w.hello, "./hello")
+	tb.hello, tb.archive = filepath.Join(dir, "hello"), filepath.Join(dir, "first.tar")
+	build := exec.Command("go", "build", "-trimpath", "-o", tb.hello, "./hello")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	var digests []string
-	for _, archive := range []string{w.archive, filepath.Join(dir, "second.tar")} {
-		out := w.mustRun(t, "image", "-o", archive, "--ref", helloImage, "--add", w.hello+":/hello:755", "--entrypoint",
+	for _, archive := range []string{tb.archive, filepath.Join(dir, "second.tar")} {
+		out := tb.mustRun(t, "image", "-o", archive, "--ref", helloImage, "--add",
+			tb.hello+":/hello:755", "--entrypoint",
 			"/hello", "--user", "1000:1000")
 		digests = append(digests, strings.Fields(out)[1])
 	}
@@ -75,7 +76,7 @@ func (w *world) buildHello(t *testing.T) {
 	}
 }
 
-func (w *world) testUp(t *testing.T) {
+func (tb *testbed) testUp(t *testing.T) {
 	// What a node listens on is its own: these ports of the machine may be taken, by us or by whoever was here before.
 	for _, port := range []string{"53", "80", "443", "2379", "5000", "6443", "10250", "30080"} {
 		if listener, err := net.Listen("tcp", ":"+port); err == nil {
@@ -83,34 +84,34 @@ func (w *world) testUp(t *testing.T) {
 		}
 	}
 	began := time.Now()
-	out := w.mustRun(t, "up", "t1", "t2")
+	out := tb.mustRun(t, "up", "t1", "t2")
 	t.Logf("up took %.1f s\n%s", time.Since(began).Seconds(), out)
 	for _, want := range []string{
 		"t1: node is Ready", "t2: DNS answers",
-		"export KUBECONFIG=" + w.kubeconfig(), "kubectl --context t1",
+		"export KUBECONFIG=" + tb.kubeconfig(), "kubectl --context t1",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("output lacks %q", want)
 		}
 	}
-	for name, r := range w.status(t) {
+	for name, r := range tb.status(t) {
 		if r.State != "ready" || r.Kubernetes == "" || r.PID == 0 || r.MemoryBytes == 0 || r.Pods == 0 {
 			t.Errorf("status of %s: %+v", name, r)
 		}
 		t.Logf("%s: %d MiB", name, r.MemoryBytes>>20)
 	}
-	contexts := w.t1.kubectl(t, "", "config", "get-contexts", "-o", "name")
+	contexts := tb.t1.kubectl(t, "", "config", "get-contexts", "-o", "name")
 	if contexts != "t1\nt2\n" {
 		t.Errorf("contexts: %q", contexts)
 	}
 }
 
-func (w *world) testUpAgain(t *testing.T) {
-	was := w.status(t)
+func (tb *testbed) testUpAgain(t *testing.T) {
+	was := tb.status(t)
 	began := time.Now()
-	w.mustRun(t, "up", "t1", "t2")
+	tb.mustRun(t, "up", "t1", "t2")
 	t.Logf("up again took %.1f s", time.Since(began).Seconds())
-	for name, r := range w.status(t) {
+	for name, r := range tb.status(t) {
 		if r.PID != was[name].PID || r.State != "ready" {
 			t.Errorf("%s: %+v, was %+v", name, r, was[name])
 		}

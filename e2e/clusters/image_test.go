@@ -13,12 +13,12 @@ import (
 
 // testImages holds that an image that was loaded starts under its name whatever registry it names, also when it is
 // always pulled; that a folder does as well as an archive; and that an image that nobody loaded is said to be missing.
-func (w *world) testImages(t *testing.T) {
-	c, ns := w.t2, "images"
+func (tb *testbed) testImages(t *testing.T) {
+	c, ns := tb.t2, "images"
 	c.namespace(t, ns)
 	folder := t.TempDir()
 	archive := filepath.Join(folder, "archive.tar")
-	w.mustRun(t, "image", "-o", archive, "--add", w.hello+":/hello:755", "--entrypoint", "/hello",
+	tb.mustRun(t, "image", "-o", archive, "--add", tb.hello+":/hello:755", "--entrypoint", "/hello",
 		"--user", "1000", "--compress")
 	layout := filepath.Join(folder, "layout")
 	if err := os.Mkdir(layout, 0o755); err != nil {
@@ -27,10 +27,10 @@ func (w *world) testImages(t *testing.T) {
 	if out, err := exec.Command("tar", "-xf", archive, "-C", layout).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if out, err := w.run(t, "load", layout); err == nil || !strings.Contains(out, "give --ref") {
+	if out, err := tb.run(t, "load", layout); err == nil || !strings.Contains(out, "give --ref") {
 		t.Errorf("load of an image without a name: %v %s", err, out)
 	}
-	w.mustRun(t, "load", layout, "--ref", "registry.example.test:5000/a/b/hello:v1", "--ref", "hello:v2")
+	tb.mustRun(t, "load", layout, "--ref", "registry.example.test:5000/a/b/hello:v1", "--ref", "hello:v2")
 	for i, name := range []string{"registry.example.test:5000/a/b/hello:v1", "docker.io/library/hello:v2", "hello:v2"} {
 		pod := strings.ReplaceAll(helloPod(fmt.Sprintf("pod%d", i), "role: found", "imagePullPolicy: Always", "8080"),
 			helloImage, name)
@@ -59,7 +59,7 @@ func (w *world) testImages(t *testing.T) {
 			}
 		}
 	}
-	out, err := w.run(t, "load", layout, "--ref", "hello:v2", "--state", filepath.Join(folder, "clusters"))
+	out, err := tb.run(t, "load", layout, "--ref", "hello:v2", "--state", filepath.Join(folder, "clusters"))
 	if err == nil || !strings.Contains(out, "is broken") {
 		t.Errorf("load of a broken image: %v %s", err, out)
 	}
@@ -70,7 +70,7 @@ func (w *world) testImages(t *testing.T) {
 		if err := os.Truncate(archive, cut.size); err != nil {
 			t.Fatal(err)
 		}
-		if out, err := w.run(t, "load", archive, "--ref", "hello:v2"); err == nil ||
+		if out, err := tb.run(t, "load", archive, "--ref", "hello:v2"); err == nil ||
 			!strings.Contains(out, cut.wanted) {
 			t.Errorf("load of the first %d bytes of an archive: %v %s", cut.size, err, out)
 		}

@@ -25,10 +25,10 @@ import (
 // testIngress holds that an Ingress of the default class is served over HTTP and HTTPS with the certificate of
 // its Secret, that the backend learns how it was asked, that a WebSocket passes, and that a renewed
 // certificate is used at once.
-func (w *world) testIngress(t *testing.T) {
+func (tb *testbed) testIngress(t *testing.T) {
 	const ns, host = "ingress", "web.example.test"
-	c := w.t1
-	w.askers(t, ns)
+	c := tb.t1
+	tb.askers(t, ns)
 	first := newCertificate(t, host)
 	c.kubectl(t, "", "-n", ns, "create", "secret", "tls", "web-tls", "--cert="+first.certFile, "--key="+first.keyFile)
 	c.kubectl(t, fmt.Sprintf(`
@@ -69,7 +69,7 @@ spec:
 	})
 	webSocket(t, c.node, host, first.pool)
 	eventually(t, "from a pod of the other cluster", func() error {
-		got, err := w.t2.ask(t.Context(), ns, "asker", "/dial", map[string][]string{"address": {c.node + ":443"}})
+		got, err := tb.t2.ask(t.Context(), ns, "asker", "/dial", map[string][]string{"address": {c.node + ":443"}})
 		return want(err, got, "connected")
 	})
 

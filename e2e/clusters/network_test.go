@@ -17,31 +17,31 @@ import (
 	"testing"
 )
 
-func (w *world) testDNS(t *testing.T) {
-	ns := w.t1.namespace(t, "dns")
-	w.t1.kubectl(t, helloPod("one", "role: plain", "", "8080")+`---
+func (tb *testbed) testDNS(t *testing.T) {
+	ns := tb.t1.namespace(t, "dns")
+	tb.t1.kubectl(t, helloPod("one", "role: plain", "", "8080")+`---
 apiVersion: v1
 kind: Service
 metadata: {name: svc}
 spec: {selector: {app: one}, ports: [{port: 80, targetPort: 8080}]}
 `, "-n", ns, "apply", "-f", "-")
-	w.t1.ready(t, ns, "app=one")
+	tb.t1.ready(t, ns, "app=one")
 	for _, name := range []string{"svc", "svc.dns", "svc.dns.svc.cluster.local", "kubernetes.default"} {
 		eventually(t, "lookup of "+name, func() error {
-			got, err := w.t1.ask(t.Context(), ns, "one", "/lookup", url.Values{"name": {name}})
+			got, err := tb.t1.ask(t.Context(), ns, "one", "/lookup", url.Values{"name": {name}})
 			return want(err, got, "[10.98.")
 		})
 	}
 	eventually(t, "lookup of a name with an address in it", func() error {
-		got, err := w.t1.ask(t.Context(), ns, "one", "/lookup", url.Values{"name": {"hub.10-77-0-2.ip.test"}})
+		got, err := tb.t1.ask(t.Context(), ns, "one", "/lookup", url.Values{"name": {"hub.10-77-0-2.ip.test"}})
 		return want(err, got, "[10.77.0.2] <nil>")
 	})
 	eventually(t, "lookup of an unknown name", func() error {
-		got, err := w.t1.ask(t.Context(), ns, "one", "/lookup", url.Values{"name": {"nothing.dns.svc"}})
+		got, err := tb.t1.ask(t.Context(), ns, "one", "/lookup", url.Values{"name": {"nothing.dns.svc"}})
 		return want(err, got, "no such host")
 	})
 	eventually(t, "fetch by name", func() error {
-		got, err := w.t1.ask(t.Context(), ns, "one", "/fetch", url.Values{"url": {"http://svc.dns/"}})
+		got, err := tb.t1.ask(t.Context(), ns, "one", "/fetch", url.Values{"url": {"http://svc.dns/"}})
 		return want(err, got, "one fetched: hello from one on t1")
 	})
 }
@@ -56,13 +56,13 @@ func want(err error, got, wanted string) error {
 
 // fromEverywhere holds that an address of cluster c answers on this machine, in a pod of the same
 // cluster and in one of the other.
-func (w *world) fromEverywhere(t *testing.T, ns, address, wanted string) {
+func (tb *testbed) fromEverywhere(t *testing.T, ns, address, wanted string) {
 	t.Helper()
 	eventually(t, address+" from this machine", func() error {
 		got, err := get(t.Context(), direct, address)
 		return want(err, got, wanted)
 	})
-	for _, c := range []*cluster{w.t1, w.t2} {
+	for _, c := range []*cluster{tb.t1, tb.t2} {
 		eventually(t, address+" from a pod in "+c.name, func() error {
 			got, err := c.ask(t.Context(), ns, "asker", "/fetch", url.Values{"url": {address}})
 			return want(err, got, wanted)
@@ -71,33 +71,33 @@ func (w *world) fromEverywhere(t *testing.T, ns, address, wanted string) {
 }
 
 // askers runs a pod in each cluster that can be sent to ask others.
-func (w *world) askers(t *testing.T, ns string) {
+func (tb *testbed) askers(t *testing.T, ns string) {
 	t.Helper()
-	for _, c := range []*cluster{w.t1, w.t2} {
+	for _, c := range []*cluster{tb.t1, tb.t2} {
 		c.namespace(t, ns)
 		c.kubectl(t, helloPod("asker", "role: plain", "", "8080"), "-n", ns, "apply", "-f", "-")
 		c.ready(t, ns, "app=asker")
 	}
 }
 
-func (w *world) testNodePort(t *testing.T) {
+func (tb *testbed) testNodePort(t *testing.T) {
 	const ns = "nodeport"
-	w.askers(t, ns)
-	for _, c := range []*cluster{w.t1, w.t2} {
+	tb.askers(t, ns)
+	for _, c := range []*cluster{tb.t1, tb.t2} {
 		c.kubectl(t, `
 apiVersion: v1
 kind: Service
 metadata: {name: port}
 spec: {type: NodePort, selector: {app: asker}, ports: [{port: 80, targetPort: 8080, nodePort: 30080}]}
 `, "-n", ns, "apply", "-f", "-")
-		w.fromEverywhere(t, ns, "http://"+c.node+":30080/", "hello from asker on "+c.name)
+		tb.fromEverywhere(t, ns, "http://"+c.node+":30080/", "hello from asker on "+c.name)
 	}
 }
 
-func (w *world) testLoadBalancer(t *testing.T) {
+func (tb *testbed) testLoadBalancer(t *testing.T) {
 	const ns = "loadbalancer"
-	w.askers(t, ns)
-	for _, c := range []*cluster{w.t1, w.t2} {
+	tb.askers(t, ns)
+	for _, c := range []*cluster{tb.t1, tb.t2} {
 		seen := map[string]bool{}
 		for _, name := range []string{"one", "two"} {
 			c.kubectl(t, fmt.Sprintf(`
@@ -116,13 +116,13 @@ spec: {type: LoadBalancer, selector: {app: asker}, ports: [{port: 80, targetPort
 				t.Errorf("two Services have the address %s", address)
 			}
 			seen[address] = true
-			w.fromEverywhere(t, ns, "http://"+address+"/", "hello from asker on "+c.name)
+			tb.fromEverywhere(t, ns, "http://"+address+"/", "hello from asker on "+c.name)
 		}
 	}
 }
 
-func (w *world) testKubectl(t *testing.T) {
-	c, ns := w.t2, "kubectl"
+func (tb *testbed) testKubectl(t *testing.T) {
+	c, ns := tb.t2, "kubectl"
 	c.namespace(t, ns)
 	c.kubectl(t, helloPod("one", "role: plain", "", "8080"), "-n", ns, "apply", "-f", "-")
 	c.ready(t, ns, "app=one")
@@ -159,8 +159,8 @@ func (w *world) testKubectl(t *testing.T) {
 	}
 }
 
-func (w *world) testKilledBridge(t *testing.T) {
-	kill(t, "outposts-switch", w.state)
+func (tb *testbed) testKilledBridge(t *testing.T) {
+	kill(t, "outposts-switch", tb.state)
 	// Nothing is sent now: without the route it would go to the default gateway.
 	eventually(t, "end of the bridge's interface", func() error {
 		if out := ipOutput(t, "-o", "link"); strings.Contains(out, "outposts66") {
@@ -168,29 +168,29 @@ func (w *world) testKilledBridge(t *testing.T) {
 		}
 		return nil
 	})
-	was := w.status(t)
-	w.mustRun(t, "up", "t1", "t2")
-	for name, r := range w.status(t) {
+	was := tb.status(t)
+	tb.mustRun(t, "up", "t1", "t2")
+	for name, r := range tb.status(t) {
 		if r.PID != was[name].PID || r.State != "ready" {
 			t.Errorf("%s: %+v, was %+v", name, r, was[name])
 		}
 	}
-	w.fromEverywhere(t, "nodeport", "http://"+w.t2.node+":30080/", "hello from asker on t2")
+	tb.fromEverywhere(t, "nodeport", "http://"+tb.t2.node+":30080/", "hello from asker on t2")
 }
 
 func TestE2ERouteInUse(t *testing.T) {
-	w := newWorld(t)
+	tb := newTestbed(t)
 	route := []string{"blackhole", "10.66.200.0/24"}
 	ip(t, append([]string{"route", "add"}, route...)...)
 	t.Cleanup(func() { ip(t, append([]string{"route", "del"}, route...)...) })
-	out, err := w.run(t, "up", "t1")
+	out, err := tb.run(t, "up", "t1")
 	if err == nil || !strings.Contains(out, "collides with a route of this machine: 10.66.200.0/24") {
 		t.Errorf("up beside a route in its network: %v %s", err, out)
 	}
 	if out := ipOutput(t, "-o", "link"); strings.Contains(out, "outposts66") {
 		t.Errorf("something was made all the same:\n%s", out)
 	}
-	if _, err := os.Stat(filepath.Join(w.state, "t1")); err == nil {
+	if _, err := os.Stat(filepath.Join(tb.state, "t1")); err == nil {
 		t.Error("the refused cluster has a folder")
 	}
 }

@@ -12,8 +12,8 @@ import (
 // testNetworkPolicy holds that policies are enforced: for what comes in and what goes out, by pods, by
 // namespaces, by named ports and by ranges of ports. Before them everything is open; what they do not allow is
 // closed, also from outside the cluster.
-func (w *world) testNetworkPolicy(t *testing.T) {
-	c := w.t2
+func (tb *testbed) testNetworkPolicy(t *testing.T) {
+	c := tb.t2
 	const server, other = "policy-server", "policy-other"
 	for _, ns := range []string{server, other} {
 		c.kubectl(t,

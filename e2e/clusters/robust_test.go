@@ -50,66 +50,66 @@ func kill(t *testing.T, name, folder string) {
 }
 
 // testOtherCheckout holds that a second checkout does not touch what runs from a first one, and says how to end that.
-func (w *world) testOtherCheckout(t *testing.T) {
-	out, err := w.run(t, "up", "t1", "--state", filepath.Join(t.TempDir(), "clusters"))
+func (tb *testbed) testOtherCheckout(t *testing.T) {
+	out, err := tb.run(t, "up", "t1", "--state", filepath.Join(t.TempDir(), "clusters"))
 	if err == nil ||
 		!strings.Contains(out,
-			"is used by the running clusters of "+w.state+"; end them with: clusters down --state "+w.state) {
+			"is used by the running clusters of "+tb.state+"; end them with: clusters down --state "+tb.state) {
 		t.Errorf("up from another checkout: %v %s", err, out)
 	}
-	if r := w.status(t)["t1"]; r.State != "ready" {
+	if r := tb.status(t)["t1"]; r.State != "ready" {
 		t.Errorf("t1: %+v", r)
 	}
 }
 
-func (w *world) testKilledNode(t *testing.T) {
-	w.t1.kubectl(t, "", "create", "configmap", "kept", "--from-literal=a=b")
-	kill(t, "outposts-node", filepath.Join(w.state, "t1"))
-	if r := w.status(t)["t1"]; r.State != "down" {
+func (tb *testbed) testKilledNode(t *testing.T) {
+	tb.t1.kubectl(t, "", "create", "configmap", "kept", "--from-literal=a=b")
+	kill(t, "outposts-node", filepath.Join(tb.state, "t1"))
+	if r := tb.status(t)["t1"]; r.State != "down" {
 		t.Errorf("status after the kill: %+v", r)
 	}
-	other := w.status(t)["t2"]
-	w.mustRun(t, "up", "t1", "t2")
-	now := w.status(t)
+	other := tb.status(t)["t2"]
+	tb.mustRun(t, "up", "t1", "t2")
+	now := tb.status(t)
 	if now["t1"].State != "ready" || now["t2"].PID != other.PID {
 		t.Errorf("status after up: %+v", now)
 	}
-	if got := w.t1.kubectl(t, "", "get", "configmap", "kept", "-o", "jsonpath={.data.a}"); got != "b" {
+	if got := tb.t1.kubectl(t, "", "get", "configmap", "kept", "-o", "jsonpath={.data.a}"); got != "b" {
 		t.Errorf("what was in the cluster: %q", got)
 	}
-	w.t1.connect(t)
-	w.fromEverywhere(t, "nodeport", "http://"+w.t1.node+":30080/", "hello from asker on t1")
+	tb.t1.connect(t)
+	tb.fromEverywhere(t, "nodeport", "http://"+tb.t1.node+":30080/", "hello from asker on t1")
 }
 
 // testKilledAll does what a reboot does: nothing runs any more, and the files still tell of what ran.
-func (w *world) testKilledAll(t *testing.T) {
-	kill(t, "outposts-switch", w.state)
+func (tb *testbed) testKilledAll(t *testing.T) {
+	kill(t, "outposts-switch", tb.state)
 	for _, name := range []string{"t1", "t2"} {
-		kill(t, "outposts-node", filepath.Join(w.state, name))
+		kill(t, "outposts-node", filepath.Join(tb.state, name))
 	}
-	w.mustRun(t, "up", "t1", "t2")
-	w.fromEverywhere(t, "nodeport", "http://"+w.t1.node+":30080/", "hello from asker on t1")
+	tb.mustRun(t, "up", "t1", "t2")
+	tb.fromEverywhere(t, "nodeport", "http://"+tb.t1.node+":30080/", "hello from asker on t1")
 }
 
-func (w *world) testDown(t *testing.T, before machine) {
+func (tb *testbed) testDown(t *testing.T, before machine) {
 	began := time.Now()
-	out := w.mustRun(t, "down")
+	out := tb.mustRun(t, "down")
 	t.Logf("down took %.1f s", time.Since(began).Seconds())
 	if !strings.Contains(out, "2 ended") {
 		t.Errorf("output: %s", out)
 	}
 	before.same(t)
-	for name, r := range w.status(t) {
+	for name, r := range tb.status(t) {
 		if r.State != "down" {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
-	w.mustRun(t, "down") // twice is harmless
-	if _, err := os.Stat(filepath.Join(w.state, "t1")); err != nil {
+	tb.mustRun(t, "down") // twice is harmless
+	if _, err := os.Stat(filepath.Join(tb.state, "t1")); err != nil {
 		t.Errorf("down without --purge removed data: %v", err)
 	}
-	w.mustRun(t, "down", "--purge")
-	if entries, err := filepath.Glob(filepath.Join(w.state, "*", "*")); err != nil || len(entries) > 0 {
+	tb.mustRun(t, "down", "--purge")
+	if entries, err := filepath.Glob(filepath.Join(tb.state, "*", "*")); err != nil || len(entries) > 0 {
 		t.Errorf("down --purge left %v, %v", entries, err)
 	}
 	before.same(t)
@@ -117,11 +117,11 @@ func (w *world) testDown(t *testing.T, before machine) {
 
 // testKilledRun kills `up` at more and more advanced steps. What it leaves must be nothing that `down` cannot
 // end, nor the next `up` finish.
-func (w *world) testKilledRun(t *testing.T, before machine) {
+func (tb *testbed) testKilledRun(t *testing.T, before machine) {
 	started := func(after time.Duration) {
 		ctx, cancel := context.WithTimeout(t.Context(), after)
 		defer cancel()
-		cmd := w.command(ctx, "up", "t1") // the context's end is a SIGKILL
+		cmd := tb.command(ctx, "up", "t1") // the context's end is a SIGKILL
 		out, err := cmd.CombinedOutput()
 		if err == nil {
 			t.Fatalf("up was done within %s:\n%s", after, out)
@@ -129,16 +129,16 @@ func (w *world) testKilledRun(t *testing.T, before machine) {
 	}
 	for _, after := range []time.Duration{30, 60, 100, 150, 220, 300, 450, 700, 1200, 2500} {
 		started(after * time.Millisecond)
-		w.mustRun(t, "down", "--purge")
+		tb.mustRun(t, "down", "--purge")
 		before.same(t)
 	}
 	started(250 * time.Millisecond)
 	started(800 * time.Millisecond)
-	out := w.mustRun(t, "up", "t1")
+	out := tb.mustRun(t, "up", "t1")
 	if !strings.Contains(out, "t1: DNS answers") {
 		t.Errorf("up after two killed ones:\n%s", out)
 	}
-	w.mustRun(t, "down", "--purge")
+	tb.mustRun(t, "down", "--purge")
 	before.same(t)
 }
 
@@ -254,7 +254,7 @@ func (before machine) same(t *testing.T) {
 }
 
 func TestE2ERefusals(t *testing.T) {
-	w := newWorld(t)
+	tb := newTestbed(t)
 	for _, test := range []struct {
 		name string
 		args []string
@@ -275,11 +275,11 @@ func TestE2ERefusals(t *testing.T) {
 			},
 			"not of the form HOST/NAME:TAG",
 		},
-		{"unknown command", []string{"explode"}, "there is no command"},
+		{"unknown command", []string{"explode"}, "unknown command"},
 		{"unknown flag", []string{"up", "--fast"}, "not defined: -fast"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			out, err := w.run(t, test.args...)
+			out, err := tb.run(t, test.args...)
 			if err == nil || !strings.Contains(out, test.want) {
 				t.Errorf("clusters %s: %v, want %q in:\n%s", strings.Join(test.args, " "), err, test.want, out)
 			}
@@ -287,7 +287,7 @@ func TestE2ERefusals(t *testing.T) {
 	}
 	t.Run("not root", func(t *testing.T) {
 		program, err := os.ReadFile(filepath.Join(strings.TrimSpace(output(t,
-			filepath.Join(w.root, "dev", "cache"), "clusters")), "clusters"))
+			filepath.Join(tb.root, "dev", "cache"), "clusters")), "clusters"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -316,31 +316,31 @@ func TestE2ERefusals(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
-		out, err := w.run(t, "up", "t1", "--state", filepath.Join(dir, "clusters"))
+		out, err := tb.run(t, "up", "t1", "--state", filepath.Join(dir, "clusters"))
 		if err == nil || !strings.Contains(out, "nearly full") {
 			t.Errorf("up: %v %s", err, out)
 		}
 	})
 	t.Run("data of another version", func(t *testing.T) {
-		file := filepath.Join(w.state, "t1", "cluster.json")
+		file := filepath.Join(tb.state, "t1", "cluster.json")
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(file, []byte(`{"format": 99, "name": "t1"}`), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		out, err := w.run(t, "up", "t1")
+		out, err := tb.run(t, "up", "t1")
 		if err == nil || !strings.Contains(out, "written by another version (format 99") ||
 			!strings.Contains(out, "down --purge t1") {
 			t.Errorf("up: %v %s", err, out)
 		}
-		w.mustRun(t, "down", "--purge", "t1") // and that helps
+		tb.mustRun(t, "down", "--purge", "t1") // and that helps
 		if _, err := os.Stat(file); err == nil {
 			t.Error("down --purge left it")
 		}
 	})
 	t.Run("broken part in the cache", func(t *testing.T) {
-		out, err := w.run(t, "up", "t1", "--netpol", t.TempDir())
+		out, err := tb.run(t, "up", "t1", "--netpol", t.TempDir())
 		if err == nil || !strings.Contains(out, "kube-router") || !strings.Contains(out, "make tools") {
 			t.Errorf("up: %v %s", err, out)
 		}

@@ -20,8 +20,8 @@ spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
 
 // testVolume holds that a pod that is not root, and has no fsGroup, can write to a volume of the default class; that
 // what it wrote is there for the next pod; and that the folder goes with the claim.
-func (w *world) testVolume(t *testing.T) {
-	c, ns := w.t1, "volumes"
+func (tb *testbed) testVolume(t *testing.T) {
+	c, ns := tb.t1, "volumes"
 	c.namespace(t, ns)
 	pod := helloPod("one", "role: plain", "volumeMounts: [{name: data, mountPath: /data}]", "8080") +
 		"  volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]\n"
@@ -39,7 +39,7 @@ func (w *world) testVolume(t *testing.T) {
 	}
 
 	folders := func() []string {
-		found, err := filepath.Glob(filepath.Join(w.state, c.name, "volumes", "volumes_data_*"))
+		found, err := filepath.Glob(filepath.Join(tb.state, c.name, "volumes", "volumes_data_*"))
 		if err != nil {
 			t.Fatal(err)
 		}

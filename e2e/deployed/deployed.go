@@ -70,7 +70,7 @@ func Open(t testing.TB) *Deployed {
 	}
 	kubeconfig := filepath.Join(root, ".state", "kubeconfig")
 	if _, err := os.Stat(kubeconfig); err != nil {
-		t.Skip("there are no local clusters; run `make up` first")
+		t.Skip("no local clusters; run `make up` first")
 	}
 	d := &Deployed{Root: root, Kubeconfig: kubeconfig, Artefacts: filepath.Join(root, ".state", "test", "artefacts")}
 	outputs, err := d.Pulumi(t.Context(), "stack", "output", "-s", "local", "--show-secrets", "--json")

@@ -22,7 +22,7 @@ import (
 // aim is how soon a running server must be reachable again after a part has come back.
 const aim = time.Minute
 
-// reasonIn is how soon the reason of a start that cannot work must be shown.
+// reasonIn is how soon the user must see why a start cannot work.
 const reasonIn = 30 * time.Second
 
 const proxyPod = "app=jupyterhub,component=proxy"
@@ -138,7 +138,7 @@ func cut(ctx context.Context, t *testing.T, cluster string, d time.Duration) err
 	return nil
 }
 
-// TestE2EStartsThatCannotWork holds that the reason of a failed start is shown within reasonIn, in words.
+// TestE2EStartsThatCannotWork holds that the user sees the reason of a failed start within reasonIn, in words.
 func TestE2EStartsThatCannotWork(t *testing.T) {
 	d := deployed.Open(t)
 	d.Remote.ReplaceFlavors(t, `{

@@ -203,7 +203,7 @@ func (d *deployment) alone(t *testing.T, replicas int) error {
 		return err
 	}
 	if len(pods.Items) != replicas {
-		return fmt.Errorf("%d pods of %d replicas are there", len(pods.Items), replicas)
+		return fmt.Errorf("%d pods for %d replicas", len(pods.Items), replicas)
 	}
 	return nil
 }

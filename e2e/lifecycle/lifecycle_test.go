@@ -22,7 +22,7 @@ const (
 	workers = 6 // that start and stop servers meanwhile
 )
 
-// ledger is what the hub was told: the truth that must still hold after each kill.
+// ledger is what the outpost has answered to the hub, which must still hold after each kill.
 type ledger struct {
 	mu      sync.Mutex
 	running map[string]bool // answered as started, and no stop was asked for
@@ -91,7 +91,7 @@ func TestE2EKilledProcessLosesNothing(t *testing.T) {
 		}
 		for _, key := range l.keys(l.stopped) {
 			if slices.Contains(rows, key) {
-				return fmt.Errorf("%s was answered as stopped, and is there", key)
+				return fmt.Errorf("%s was answered as stopped, and still exists", key)
 			}
 		}
 		return nil
@@ -109,7 +109,7 @@ func TestE2EKilledProcessLosesNothing(t *testing.T) {
 	t.Logf("%d kills; %d servers run, %d were answered as started, %d as stopped", rounds, len(rows),
 		len(l.keys(l.running)), len(l.keys(l.stopped)))
 	if len(l.keys(l.running)) == 0 || len(l.keys(l.stopped)) == 0 {
-		t.Error("the test has shown nothing: no start or no stop was answered")
+		t.Error("the test proves nothing: no start or no stop was answered")
 	}
 }
 

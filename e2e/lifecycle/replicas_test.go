@@ -292,7 +292,7 @@ func TestE2EReplicasAreReplacedAndCrash(t *testing.T) {
 
 func fernetKey(c byte) string { return base64.URLEncoding.EncodeToString(bytes.Repeat([]byte{c}, 32)) }
 
-// settled returns what still differs from what the hub was told.
+// settled returns what still differs from what the outposts have answered.
 func (v *visitor) settled(t *testing.T, c *cluster) error {
 	rows := v.services(t)
 	if diff := cmp.Diff(rows, c.pods(t)); diff != "" {
@@ -300,7 +300,7 @@ func (v *visitor) settled(t *testing.T, c *cluster) error {
 	}
 	for _, key := range v.ledger.keys(v.ledger.stopped) {
 		if slices.Contains(rows, key) {
-			return fmt.Errorf("%s was answered as stopped, and is there", key)
+			return fmt.Errorf("%s was answered as stopped, and still exists", key)
 		}
 	}
 	for _, key := range v.ledger.keys(v.ledger.running) {

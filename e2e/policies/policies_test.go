@@ -55,7 +55,7 @@ func TestE2EHubPolicies(t *testing.T) {
 		map[string]string{"hub.jupyter.org/network-access-hub": "true"})
 	neighbour := start(t, d.Local, "neighbour", deployed.OutpostNamespace, image, nil)
 	foreigner := start(t, d.Local, "foreigner", "default", image, nil)
-	// Labels are no passport: a rule for the proxy means the one in the hub's namespace.
+	// Labels alone open nothing: a rule for the proxy means the one in the hub's namespace.
 	impostor := start(t, d.Local, "impostor", "default", image, map[string]string{
 		"app": "jupyterhub", "component": "proxy", "release": "jupyterhub",
 		"hub.jupyter.org/network-access-hub": "true",

@@ -29,7 +29,7 @@ import (
 // solvers with arguments only.
 const image = "localhost/outposts/acme:e2e"
 
-// Last numbers of the addresses of our load balancers, far from those that are given out in order.
+// Last numbers of the addresses of our load balancers, far from those that are assigned in order.
 const (
 	sshBalancer  = 200
 	acmeBalancer = 201
@@ -44,43 +44,43 @@ type authority struct {
 }
 
 // installACME builds and loads the image, puts cert-manager on both clusters and the ACME server on the hub's.
-func (w *world) installACME(ctx context.Context, t *testing.T) {
+func (tb *testbed) installACME(ctx context.Context, t *testing.T) {
 	t.Helper()
-	if _, err := w.dev(ctx, "build", "acme"); err != nil {
+	if _, err := tb.dev(ctx, "build", "acme"); err != nil {
 		t.Fatal(err)
 	}
-	folder, err := w.dev(ctx, "cache", "acme")
+	folder, err := tb.dev(ctx, "cache", "acme")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.tools = strings.TrimSpace(folder)
-	archive := filepath.Join(w.state, "acme.tar")
+	tb.tools = strings.TrimSpace(folder)
+	archive := filepath.Join(tb.state, "acme.tar")
 	for _, args := range [][]string{
 		{
 			"clusters", "image", "-o", archive, "--ref", image, "--user", "65532:65532",
-			"--add", w.tools + "/bin/certmanager:/certmanager:755", "--add", w.tools + "/bin/pebble:/pebble:755",
+			"--add", tb.tools + "/bin/certmanager:/certmanager:755", "--add", tb.tools + "/bin/pebble:/pebble:755",
 			"--entrypoint", "/certmanager", "--entrypoint", "solver",
 		},
 		{"clusters", "load", archive},
 	} {
-		if _, err := w.dev(ctx, "run", args...); err != nil {
+		if _, err := tb.dev(ctx, "run", args...); err != nil {
 			t.Fatal(err)
 		}
 	}
 	certManager := manifest(t, "certmanager.yaml", map[string]string{"Image": image})
-	w.ca.address = w.local.balancer(acmeBalancer)
-	certificate, key := selfSigned(t, w.ca.address)
-	w.ca.directory = certificate
+	tb.ca.address = tb.local.balancer(acmeBalancer)
+	certificate, key := selfSigned(t, tb.ca.address)
+	tb.ca.directory = certificate
 	pebble := manifest(t, "pebble.yaml", map[string]string{
-		"Image": image, "Address": w.ca.address, "Certificate": string(certificate), "Key": string(key),
+		"Image": image, "Address": tb.ca.address, "Certificate": string(certificate), "Key": string(key),
 	})
-	err = w.both(func(c cluster) error {
+	err = tb.both(func(c cluster) error {
 		// By the server: three of the CRDs are longer than the annotation that the client would keep them in.
-		if _, err := c.kubectl(ctx, "", "apply", "--server-side", "-f", w.tools+"/crds"); err != nil {
+		if _, err := c.kubectl(ctx, "", "apply", "--server-side", "-f", tb.tools+"/crds"); err != nil {
 			return err
 		}
 		everything := certManager
-		if c.name == w.local.name {
+		if c.name == tb.local.name {
 			everything += "---\n" + pebble
 		}
 		_, err := c.kubectl(ctx, everything, "apply", "-f", "-")
@@ -89,25 +89,25 @@ func (w *world) installACME(ctx context.Context, t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.ca.root = w.readRoot(ctx, t)
-	w.ca.pool = x509.NewCertPool()
-	if !w.ca.pool.AppendCertsFromPEM([]byte(w.ca.root)) {
-		t.Fatalf("the root of the ACME server is not PEM: %q", w.ca.root)
+	tb.ca.root = tb.readRoot(ctx, t)
+	tb.ca.pool = x509.NewCertPool()
+	if !tb.ca.pool.AppendCertsFromPEM([]byte(tb.ca.root)) {
+		t.Fatalf("the root of the ACME server is not PEM: %q", tb.ca.root)
 	}
 }
 
 // readRoot asks the ACME server for the root that it has made for itself at its start.
-func (w *world) readRoot(ctx context.Context, t *testing.T) string {
+func (tb *testbed) readRoot(ctx context.Context, t *testing.T) string {
 	t.Helper()
 	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(w.ca.directory)
+	pool.AppendCertsFromPEM(tb.ca.directory)
 	client := http.Client{
 		Timeout:   5 * time.Second,
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}},
 	}
 	var root []byte
 	err := deployed.Eventually(ctx, func(ctx context.Context) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+w.ca.address+":15000/roots/0", nil)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+tb.ca.address+":15000/roots/0", nil)
 		if err != nil {
 			return err
 		}
@@ -129,10 +129,10 @@ func (w *world) readRoot(ctx context.Context, t *testing.T) string {
 }
 
 // issue makes the ClusterIssuer that the annotations name.
-func (w *world) issue(ctx context.Context, t *testing.T, c cluster) {
+func (tb *testbed) issue(ctx context.Context, t *testing.T, c cluster) {
 	t.Helper()
 	text := manifest(t, "issuer.yaml",
-		map[string]string{"Address": w.ca.address, "CABundle": base64.StdEncoding.EncodeToString(w.ca.directory)})
+		map[string]string{"Address": tb.ca.address, "CABundle": base64.StdEncoding.EncodeToString(tb.ca.directory)})
 	if _, err := c.kubectl(ctx, text, "apply", "-f", "-"); err != nil {
 		t.Fatal(err)
 	}
@@ -148,10 +148,10 @@ func (c cluster) renew(ctx context.Context, namespace, certificate string) error
 	return err
 }
 
-// served is the certificate that the Ingress shows for a name. It is verified as the hub does it: by the root of the
-// ACME server alone.
-func (w *world) served(ctx context.Context, name string) (*x509.Certificate, error) {
-	dialer := tls.Dialer{Config: &tls.Config{RootCAs: w.ca.pool, ServerName: name}}
+// served returns the certificate that the Ingress presents for a name. It is verified as the hub does it: by the
+// root of the ACME server alone.
+func (tb *testbed) served(ctx context.Context, name string) (*x509.Certificate, error) {
+	dialer := tls.Dialer{Config: &tls.Config{RootCAs: tb.ca.pool, ServerName: name}}
 	connection, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(addressOf(name), "443"))
 	if err != nil {
 		return nil, err
@@ -160,30 +160,30 @@ func (w *world) served(ctx context.Context, name string) (*x509.Certificate, err
 	return connection.(*tls.Conn).ConnectionState().PeerCertificates[0], nil
 }
 
-// awaitCertificate waits until the Ingress shows a certificate for a name that is sound and not the old one.
-func (w *world) awaitCertificate(
+// awaitCertificate waits until the Ingress presents a valid certificate for a name other than the old one.
+func (tb *testbed) awaitCertificate(
 	ctx context.Context, t *testing.T, name string, old *x509.Certificate,
 ) *x509.Certificate {
 	t.Helper()
-	var shown *x509.Certificate
+	var current *x509.Certificate
 	err := deployed.Eventually(ctx, func(ctx context.Context) error {
 		var err error
-		if shown, err = w.served(ctx, name); err == nil && old != nil && shown.Equal(old) {
-			err = fmt.Errorf("%s still shows the old certificate", name)
+		if current, err = tb.served(ctx, name); err == nil && old != nil && current.Equal(old) {
+			err = fmt.Errorf("%s still presents the old certificate", name)
 		}
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return shown
+	return current
 }
 
 // transport opens the names of the clusters' DNS from this machine, which does not know them, with a new connection and
 // so a look at the certificate for each request.
-func (w *world) transport() *http.Transport {
+func (tb *testbed) transport() *http.Transport {
 	return &http.Transport{
-		DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: w.ca.pool},
+		DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: tb.ca.pool},
 		DialContext: func(ctx context.Context, network, target string) (net.Conn, error) {
 			name, port, err := net.SplitHostPort(target)
 			if err != nil {

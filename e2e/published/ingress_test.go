@@ -28,7 +28,7 @@ const (
 // cert-manager gets from an ACME server, SSH by a load balancer. The hub trusts nothing but such a certificate, and a
 // renewal costs no server.
 func TestE2EIngress(t *testing.T) {
-	w := newWorld(t)
+	tb := newTestbed(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	began := time.Now()
@@ -37,39 +37,39 @@ func TestE2EIngress(t *testing.T) {
 		t.Logf("%5.1f s  %s", time.Since(began).Seconds(), what)
 	}
 
-	w.installACME(ctx, t)
-	w.issue(ctx, t, w.local)
+	tb.installACME(ctx, t)
+	tb.issue(ctx, t, tb.local)
 	did("cert-manager on both clusters, the ACME server answers")
 
-	w.up(ctx, t, "local", map[string]any{
-		"outposts:cluster": w.target("local"),
+	tb.up(ctx, t, "local", map[string]any{
+		"outposts:cluster": tb.target("local"),
 		"outposts:hub":     map[string]any{"namespace": hubNamespace},
 		"outposts:outpost": map[string]any{"namespace": outpostNamespace},
 	})
 	did("stack local is up")
-	w.trustHub(ctx, t)
-	w.up(ctx, t, "remote", map[string]any{
-		"outposts:cluster": w.target("remote"),
+	tb.trustHub(ctx, t)
+	tb.up(ctx, t, "remote", map[string]any{
+		"outposts:cluster": tb.target("remote"),
 		"outposts:outpost": map[string]any{
 			"namespace": outpostNamespace,
 			"config":    map[string]any{"spawner": trustingServers()},
 			"values": map[string]any{
 				"hubCaConfigMap": trustConfigMap,
 				"singleuser": map[string]any{"networkPolicy": map[string]any{"hubAddresses": []any{
-					map[string]any{"cidr": w.local.node + "/32", "ports": []any{443}},
+					map[string]any{"cidr": tb.local.node + "/32", "ports": []any{443}},
 				}}},
 			},
 		},
 	})
 	did("stack remote is up")
 
-	hubHost, outpostHost := host("hub", w.local.node), host("outpost", w.remote.node)
-	firstHub := w.awaitCertificate(ctx, t, hubHost, nil)
+	hubHost, outpostHost := host("hub", tb.local.node), host("outpost", tb.remote.node)
+	firstHub := tb.awaitCertificate(ctx, t, hubHost, nil)
 	did("the Ingress of the hub shows a certificate of " + firstHub.Issuer.CommonName)
-	hub, user := w.hub(ctx, t)
+	hub, user := tb.hub(ctx, t)
 
-	// Nobody issues on the remote cluster yet: there the Ingress shows a certificate that nobody vouches for.
-	if _, err := w.served(ctx, outpostHost); err == nil {
+	// Nobody issues on the remote cluster yet: there the Ingress presents a self-signed certificate.
+	if _, err := tb.served(ctx, outpostHost); err == nil {
 		t.Fatal("the remote Ingress has a certificate before there is an issuer")
 	}
 	const server = "lab"
@@ -81,8 +81,8 @@ func TestE2EIngress(t *testing.T) {
 	did("the hub refuses: " + err.Error())
 	stop(ctx, t, hub, user, server)
 
-	w.issue(ctx, t, w.remote)
-	firstOutpost := w.awaitCertificate(ctx, t, outpostHost, nil)
+	tb.issue(ctx, t, tb.remote)
+	firstOutpost := tb.awaitCertificate(ctx, t, outpostHost, nil)
 	did("the Ingress of the outpost shows a certificate of " + firstOutpost.Issuer.CommonName)
 	if err := start(ctx, hub, user, server, options); err != nil {
 		t.Fatal(err)
@@ -95,17 +95,17 @@ func TestE2EIngress(t *testing.T) {
 		t.Fatal(err)
 	}
 	did("a server runs on the remote cluster, reached by SSH at its load balancer")
-	w.checkBalancer(ctx, t)
+	tb.checkBalancer(ctx, t)
 
-	before := w.running(ctx, t)
-	if err := w.local.renew(ctx, hubNamespace, hubCertificate); err != nil {
+	before := tb.running(ctx, t)
+	if err := tb.local.renew(ctx, hubNamespace, hubCertificate); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.remote.renew(ctx, outpostNamespace, outpostCertificate); err != nil {
+	if err := tb.remote.renew(ctx, outpostNamespace, outpostCertificate); err != nil {
 		t.Fatal(err)
 	}
-	secondHub, secondOutpost := w.awaitCertificate(ctx, t, hubHost, firstHub),
-		w.awaitCertificate(ctx, t, outpostHost, firstOutpost)
+	secondHub, secondOutpost := tb.awaitCertificate(ctx, t, hubHost, firstHub),
+		tb.awaitCertificate(ctx, t, outpostHost, firstOutpost)
 	did("both Ingresses show renewed certificates")
 	t.Logf("serial numbers: hub %x, then %x; outpost %x, then %x",
 		firstHub.SerialNumber, secondHub.SerialNumber, firstOutpost.SerialNumber, secondOutpost.SerialNumber)
@@ -125,7 +125,7 @@ func TestE2EIngress(t *testing.T) {
 		t.Fatal(err)
 	}
 	remembers(again)
-	if diff := cmp.Diff(before, w.running(ctx, t)); diff != "" {
+	if diff := cmp.Diff(before, tb.running(ctx, t)); diff != "" {
 		t.Errorf("pods (-before +after the renewal):\n%s", diff)
 	}
 	did("the server has outlived it")
@@ -140,25 +140,25 @@ func TestE2EIngress(t *testing.T) {
 }
 
 // target is the config of a stack's cluster.
-func (w *world) target(context string) map[string]any {
-	return map[string]any{"kubeconfig": kubeconfigOf(w.root), "context": context}
+func (tb *testbed) target(context string) map[string]any {
+	return map[string]any{"kubeconfig": kubeconfigOf(tb.root), "context": context}
 }
 
 // trustConfigMap has the root of the ACME server, for the outpost and the servers of the remote cluster, who call the
 // hub: unlike that of Let's Encrypt nobody trusts it unasked.
 const trustConfigMap = "acme-root"
 
-func (w *world) trustHub(ctx context.Context, t *testing.T) {
+func (tb *testbed) trustHub(ctx context.Context, t *testing.T) {
 	t.Helper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: outpostNamespace}}
-	if _, err := w.remote.API.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil {
+	if _, err := tb.remote.API.CoreV1().Namespaces().Create(ctx, namespace, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	root := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Name: trustConfigMap},
-		Data:       map[string]string{"ca.crt": w.ca.root},
+		Data:       map[string]string{"ca.crt": tb.ca.root},
 	}
-	if _, err := w.remote.API.CoreV1().ConfigMaps(outpostNamespace).Create(ctx, root,
+	if _, err := tb.remote.API.CoreV1().ConfigMaps(outpostNamespace).Create(ctx, root,
 		metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -176,18 +176,18 @@ func trustingServers() map[string]any {
 }
 
 // hub is a client of the stack's hub, by its published address, and the user it acts for.
-func (w *world) hub(ctx context.Context, t *testing.T) (*hubapi.Client, string) {
+func (tb *testbed) hub(ctx context.Context, t *testing.T) (*hubapi.Client, string) {
 	t.Helper()
 	var out struct {
 		HubURL string `json:"hubUrl"`
 		User   string `json:"verifyUser"`
 		Token  string `json:"verifyToken"`
 	}
-	w.outputs(ctx, t, "local", &out)
-	if want := "https://" + host("hub", w.local.node); out.HubURL != want {
+	tb.outputs(ctx, t, "local", &out)
+	if want := "https://" + host("hub", tb.local.node); out.HubURL != want {
 		t.Fatalf("hubUrl is %s, want %s", out.HubURL, want)
 	}
-	hub := &hubapi.Client{URL: out.HubURL, Token: out.Token, HTTP: &http.Client{Transport: w.transport()}}
+	hub := &hubapi.Client{URL: out.HubURL, Token: out.Token, HTTP: &http.Client{Transport: tb.transport()}}
 	err := deployed.Eventually(ctx, func(ctx context.Context) error { return hub.EnsureUser(ctx, out.User) })
 	if err != nil {
 		t.Fatal(err)
@@ -214,17 +214,17 @@ func stop(ctx context.Context, t *testing.T, hub *hubapi.Client, user, server st
 }
 
 // checkBalancer holds that SSH is reached at a load balancer's address, and nowhere else from outside.
-func (w *world) checkBalancer(ctx context.Context, t *testing.T) {
+func (tb *testbed) checkBalancer(ctx context.Context, t *testing.T) {
 	t.Helper()
-	ssh, err := w.remote.API.CoreV1().Services(outpostNamespace).Get(ctx, "outpost-ssh", metav1.GetOptions{})
+	ssh, err := tb.remote.API.CoreV1().Services(outpostNamespace).Get(ctx, "outpost-ssh", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if has := ssh.Status.LoadBalancer.Ingress; ssh.Spec.Type != corev1.ServiceTypeLoadBalancer || len(has) != 1 ||
-		has[0].IP != w.remote.balancer(sshBalancer) {
+		has[0].IP != tb.remote.balancer(sshBalancer) {
 		t.Errorf("Service outpost-ssh: type %s, addresses %+v", ssh.Spec.Type, has)
 	}
-	api, err := w.remote.API.CoreV1().Services(outpostNamespace).Get(ctx, "outpost", metav1.GetOptions{})
+	api, err := tb.remote.API.CoreV1().Services(outpostNamespace).Get(ctx, "outpost", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,13 +234,13 @@ func (w *world) checkBalancer(ctx context.Context, t *testing.T) {
 }
 
 // running are the pods of both sides.
-func (w *world) running(ctx context.Context, t *testing.T) map[string]int32 {
+func (tb *testbed) running(ctx context.Context, t *testing.T) map[string]int32 {
 	t.Helper()
 	all := map[string]int32{}
 	for _, side := range []struct {
 		cluster
 		namespace string
-	}{{w.local, hubNamespace}, {w.local, outpostNamespace}, {w.remote, outpostNamespace}} {
+	}{{tb.local, hubNamespace}, {tb.local, outpostNamespace}, {tb.remote, outpostNamespace}} {
 		found, err := side.cluster.running(ctx, side.namespace)
 		if err != nil {
 			t.Fatal(err)

@@ -197,7 +197,7 @@ func destroyAll(t *testing.T, s *site) {
 	}
 }
 
-// gone waits until namespaces are no more.
+// gone waits until namespaces are deleted.
 func (s *site) gone(t *testing.T, c cluster, namespaces ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)

@@ -130,18 +130,18 @@ func (l login) running(ctx context.Context) error {
 	return nil
 }
 
-// hostKey is the host key that an outpost shows.
+// hostKey returns the host key that an outpost presents.
 func (s system) hostKey() (string, error) {
-	var shown string
+	var presented string
 	seen := errors.New("seen")
 	_, err := s.dial(func(key ssh.PublicKey) error {
-		shown = strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
+		presented = strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
 		return seen
 	})
-	if shown == "" {
+	if presented == "" {
 		return "", fmt.Errorf("no host key: %w", err)
 	}
-	return shown, nil
+	return presented, nil
 }
 
 // dial opens an SSH connection as a hub does. Without a check of the host key the first one of the system is expected.
@@ -149,8 +149,9 @@ func (s system) dial(check func(ssh.PublicKey) error, signers ...ssh.Signer) (*s
 	at := s.Exposure.Endpoint(s.Address)
 	if check == nil {
 		check = func(key ssh.PublicKey) error {
-			if shown := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))); shown != plainKey(s.HostKeys[0]) {
-				return fmt.Errorf("host key %s, want %s", shown, s.HostKeys[0])
+			got := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
+			if got != plainKey(s.HostKeys[0]) {
+				return fmt.Errorf("host key %s, want %s", got, s.HostKeys[0])
 			}
 			return nil
 		}
@@ -161,7 +162,7 @@ func (s system) dial(check func(ssh.PublicKey) error, signers ...ssh.Signer) (*s
 	})
 }
 
-// reaches reports whether a key opens a way to an address behind the outpost.
+// reaches returns an error unless a key can open an address behind the outpost.
 func (s system) reaches(key ssh.Signer, address string) error {
 	client, err := s.dial(nil, key)
 	if err != nil {
@@ -196,8 +197,8 @@ func (s system) answersPinned(t *testing.T) {
 	if code, _, err := public.ask(t.Context(), http.MethodGet, "/services/"); err == nil {
 		t.Errorf("trusted by the public CAs: %d", code)
 	}
-	shown, err := s.hostKey()
-	if err != nil || shown != plainKey(s.HostKeys[0]) {
-		t.Errorf("host key %q, want %q: %v", shown, s.HostKeys[0], err)
+	got, err := s.hostKey()
+	if err != nil || got != plainKey(s.HostKeys[0]) {
+		t.Errorf("host key %q, want %q: %v", got, s.HostKeys[0], err)
 	}
 }

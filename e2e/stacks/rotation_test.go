@@ -71,12 +71,12 @@ func rotate(t *testing.T, s *site) {
 		t.Errorf("the old ones are not accepted beside the new ones (-want +got):\n%s", diff)
 	}
 	s.remote.arrives(t, deployed.OutpostNamespace, "the new host key and certificate", func(ctx context.Context) error {
-		shown, err := third.hostKey()
+		got, err := third.hostKey()
 		if err != nil {
 			return err
 		}
-		if shown != plainKey(third.HostKeys[0]) {
-			return fmt.Errorf("host key %q", shown)
+		if got != plainKey(third.HostKeys[0]) {
+			return fmt.Errorf("host key %q", got)
 		}
 		l := third.login()
 		l.cas = third.CAs[:1]

@@ -20,7 +20,7 @@ import (
 // answerIn is how long a running server may be out of reach, and a changed file on its way into a pod.
 const answerIn = 2 * time.Minute
 
-// user is the one user that the hub's stack gives out a token for.
+// user is the one user that the token of the hub's stack may act for.
 type user struct {
 	*hubapi.Client
 	name string

@@ -43,7 +43,7 @@ type cluster struct {
 	balancer string
 }
 
-// newSite brings up two clusters beside those that are there, and takes them away with their data at the end. The
+// newSite brings up two clusters beside the existing ones, and removes them with their data at the end. The
 // project has what a checkout has, as far as Pulumi needs it: its stacks are the committed ones at other addresses.
 func newSite(t *testing.T) *site {
 	t.Helper()
@@ -55,7 +55,7 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(root, ".state", "clusters", "registry")); err != nil {
-		t.Skip("there are no images for the clusters; run `make up` first")
+		t.Skip("no images for the clusters; run `make up` first")
 	}
 	s := &site{root: root, dir: t.TempDir()}
 	s.kubeconfig = filepath.Join(s.dir, ".state", "kubeconfig")
@@ -198,7 +198,7 @@ func (s *site) read(t *testing.T, stack string) string {
 }
 
 // set puts a value at a place in a stack's file, as `pulumi config set --path` would: a key of config, then names in
-// maps and numbers in lists, where the next free number adds. A value of nil takes away what is there.
+// maps and numbers in lists, where the next free number adds. A value of nil removes the key.
 func (s *site) set(t *testing.T, stack string, value any, path ...any) {
 	t.Helper()
 	var file map[string]any

@@ -30,7 +30,7 @@ func Interface(network plan.Network) string {
 	return fmt.Sprintf("outposts%d", network.Prefix().Addr().As4()[1])
 }
 
-// networkFile tells the daemon which network it is to hold.
+// networkFile tells the daemon its network.
 const networkFile = "network"
 
 // Conflict returns an error that names the first route of this machine which overlaps the network,
@@ -73,7 +73,7 @@ func conflict(network plan.Network, routesJSON []byte) error {
 	return nil
 }
 
-// Ensure brings the bridge up and connects the machine to it; what is there already stays. It returns the daemon's pid.
+// Ensure brings the bridge up and connects the machine to it; what exists already stays. It returns the daemon's pid.
 func Ensure(ctx context.Context, dir state.Dir, network plan.Network) (int, error) {
 	pid := daemon.Find(daemon.Switch, dir.Path)
 	if pid != 0 {
@@ -150,7 +150,7 @@ func ping(ctx context.Context, network plan.Network) error {
 	return response.Body.Close()
 }
 
-// has says whether an interface is there, in the network namespace of process pid, or in ours when pid is 0.
+// has reports whether an interface exists in the network namespace of process pid, or in ours when pid is 0.
 func has(pid int, name string) bool {
 	argv := []string{"ip", "link", "show", "dev", name}
 	if pid != 0 {
@@ -165,7 +165,7 @@ func removeInterface(network plan.Network) {
 	}
 }
 
-// owner returns the state folder that an interface on this machine was made for, which stands in its alias.
+// owner returns the state folder that an interface on this machine was made for, from its alias.
 func owner(network plan.Network) string {
 	alias, err := os.ReadFile("/sys/class/net/" + Interface(network) + "/ifalias")
 	if err != nil {
@@ -196,7 +196,7 @@ func connectMachine(ctx context.Context, dir state.Dir, pid int, network plan.Ne
 	)
 }
 
-// Plug gives the node with PID 1 node its interface eth0, with address and default route; what is there already stays.
+// Plug gives the node with PID 1 node its interface eth0, with address and default route; what exists already stays.
 func Plug(pid, node int, cluster plan.Cluster) error {
 	if !has(node, "eth0") || !has(pid, cluster.Link()) {
 		if has(pid, cluster.Link()) { // of a node that has just ended: the kernel removes it a little later
@@ -275,8 +275,8 @@ func hold(dir state.Dir, logger *slog.Logger) error {
 		{"ip", "addr", "add", network.Bridge().String() + "/24", "dev", "br0"},
 		{"ip", "link", "set", "br0", "up"},
 	}
-	// LoadBalancer addresses are reached through their node. All possible ones are known beforehand,
-	// so nobody keeps a list.
+	// LoadBalancer addresses are reached through their node. All possible ones are known beforehand, so that no list
+	// is needed.
 	for index := plan.FirstIndex; index <= plan.LastIndex; index++ {
 		commands = append(commands,
 			[]string{"ip", "route", "add", network.LoadBalancers(index).String(), "via", network.Node(index).String()})

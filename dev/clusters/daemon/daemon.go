@@ -33,7 +33,7 @@ func Start(name, folder, log string, namespaces uintptr) error {
 	defer out.Close()
 	cmd := exec.Cmd{
 		Path: "/proc/self/exe", Args: []string{name, folder}, Dir: "/", Stdout: out, Stderr: out,
-		// A proxy in the environment would send what is for the bridge elsewhere.
+		// A proxy in the environment would divert requests to the bridge.
 		Env: []string{
 			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 			"HOME=/root", "LANG=C.UTF-8",
@@ -46,7 +46,7 @@ func Start(name, folder, log string, namespaces uintptr) error {
 	return cmd.Process.Release()
 }
 
-// Find returns the pid of the daemon with this name and folder, 0 when there is none.
+// Find returns the pid of the daemon with this name and folder, or 0 when none runs.
 func Find(name, folder string) int { return List(name)[folder] }
 
 // List returns the running daemons of a name, of whatever checkout: folder to pid.
@@ -94,10 +94,10 @@ func Kill(pid int) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("process %d is still there 20 s after SIGKILL", pid)
+	return fmt.Errorf("process %d still exists 20 s after SIGKILL", pid)
 }
 
-// alive says whether a process is there and no zombie. A zombie that nobody reaps holds nothing any more.
+// alive reports whether a process exists and is not a zombie. A zombie that nobody reaps holds nothing any more.
 func alive(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -167,7 +167,7 @@ func CPU(pids []int) (used time.Duration) {
 	return used
 }
 
-// Run runs a program and returns an error that holds what it said.
+// Run runs a program and returns an error that holds its output.
 func Run(argv ...string) error {
 	out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
 	if err != nil {

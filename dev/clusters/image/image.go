@@ -35,13 +35,13 @@ type Descriptor struct {
 	Platform    *Platform         `json:"platform,omitempty"`
 }
 
-// Platform says where an image runs.
+// Platform is the kind of machine that an image runs on.
 type Platform struct {
 	Architecture string `json:"architecture"`
 	OS           string `json:"os"`
 }
 
-// IsManifest says whether the blob refers to further blobs.
+// IsManifest reports whether the blob refers to further blobs.
 func (d Descriptor) IsManifest() bool {
 	switch d.MediaType {
 	case TypeIndex, TypeManifest, typeDocker, typeDockerList:
@@ -92,7 +92,7 @@ type RootFS struct {
 	DiffIDs []string `json:"diff_ids"`
 }
 
-// Source gives out blobs by digest. What it gives is not checked yet.
+// Source reads blobs by digest. It does not check their contents.
 type Source interface {
 	Blob(digest string) (io.ReadCloser, error)
 }

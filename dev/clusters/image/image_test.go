@@ -243,7 +243,8 @@ func TestOpenRefuses(t *testing.T) {
 		"noimage/index.json": `{"manifests": []}`, "badjson/index.json": "{",
 	})
 	for name, want := range map[string]string{
-		"empty.tar": "no OCI layout", "text.tar": "no OCI archive, or a broken one", "folder": "no OCI layout",
+		"empty.tar": "not an OCI layout", "text.tar": "not an OCI archive, or a broken one",
+		"folder":  "not an OCI layout",
 		"noimage": "names no image", "badjson": "index.json", "absent": "no such file",
 	} {
 		if _, err := Open(filepath.Join(dir, name)); err == nil || !strings.Contains(err.Error(), want) {

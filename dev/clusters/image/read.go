@@ -24,7 +24,7 @@ type Layout struct {
 
 type tarSection struct{ offset, size int64 }
 
-// Open opens an OCI archive or folder. Blobs are read where they lie: nothing is unpacked.
+// Open opens an OCI archive or folder. Blobs are read in place: nothing is unpacked.
 func Open(name string) (*Layout, error) {
 	info, err := os.Stat(name)
 	if err != nil {

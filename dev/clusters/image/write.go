@@ -49,7 +49,7 @@ type File struct {
 // DefaultPath is the PATH of an image that does not set one.
 const DefaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// Built is an image whose blobs lie in memory and in files. Close it to remove the temporary ones.
+// Built is an image whose blobs are in memory and in files. Close it to remove the temporary ones.
 type Built struct {
 	Manifest  Descriptor
 	blobs     map[string]blob

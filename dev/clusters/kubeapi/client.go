@@ -99,7 +99,7 @@ type Node struct {
 	}
 }
 
-// Ready says whether a node is ready by a heartbeat not older than since, and if not, why. A Node that was
+// Ready reports whether a node is ready by a heartbeat not older than since, and if not, why. A Node that was
 // kept says Ready from before.
 func (n Node) Ready(since time.Time) (bool, string) {
 	for _, condition := range n.Status.Conditions {

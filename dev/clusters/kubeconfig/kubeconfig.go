@@ -40,7 +40,7 @@ func Merge(file string, others ...string) error {
 }
 
 // Remove takes the contexts with the given names out of file, with their clusters and users. A file
-// that is not there is no error.
+// that does not exist is not an error.
 func Remove(file string, names ...string) error {
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -41,7 +41,7 @@ func render(name string, cluster plan.Cluster, cgroup, kernel string) (string, e
 	return out.String(), err
 }
 
-// volatile says whether the overlayfs of a kernel release, such as 6.1.0-42-amd64, can leave out that every unmount
+// volatile reports whether the overlayfs of a kernel release, such as 6.1.0-42-amd64, can leave out that every unmount
 // writes the whole disk behind it: since Linux 5.10.
 func volatile(release string) bool {
 	var major, minor int

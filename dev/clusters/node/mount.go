@@ -12,8 +12,8 @@ import (
 	"github.com/outposts-dev/outposts/dev/clusters/plan"
 )
 
-// root is where everything of the node's own lies inside it: state/, the parts, and config. The paths
-// are the same in every node.
+// root is the folder of everything that is the node's own: state/, the parts, and config. The paths are the same in
+// every node.
 const root = "/run/outposts"
 
 func at(relative string) string { return filepath.Join(root, relative) }

@@ -14,8 +14,8 @@ import (
 	"github.com/outposts-dev/outposts/dev/clusters/plan"
 )
 
-// linkTimeout is how long a node waits for its interface. A runner that was killed before it plugged the
-// node in leaves nothing so.
+// linkTimeout is how long a node waits for its interface. A node whose runner was killed before it plugged the node
+// in ends so.
 const linkTimeout = 20 * time.Second
 
 // arrangeNetwork waits for the interface that the runner plugs in, and lets pods out under the node's address.

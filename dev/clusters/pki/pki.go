@@ -31,7 +31,7 @@ var clients = map[string]struct{ user, group string }{
 	"kube-proxy":         {"system:kube-proxy", ""},
 }
 
-// Ensure makes the folder dir with all files of the cluster, unless it is there. It appears complete or not at all.
+// Ensure makes the folder dir with all files of the cluster, unless it exists. It appears complete or not at all.
 func Ensure(dir string, cluster plan.Cluster) error {
 	if _, err := os.Stat(dir); err == nil {
 		return nil
@@ -143,7 +143,7 @@ func (p *pair) issue(dir, file, user, group string, names []string) (*pair, erro
 	return sign(dir, file, template, p)
 }
 
-// sign completes template, has it signed by authority (itself when nil) and writes both files.
+// sign completes template, signs it by authority (by itself when nil) and writes both files.
 func sign(dir, file string, template *x509.Certificate, authority *pair) (*pair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

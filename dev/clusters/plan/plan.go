@@ -8,7 +8,7 @@ import (
 	"regexp"
 )
 
-// DefaultNetwork is what the clusters use when nothing else is said.
+// DefaultNetwork is the network of the clusters unless another one is given.
 const DefaultNetwork = "10.77.0.0/16"
 
 // Fixed places in the network: the bridge's own address, which is also the registry's, and the
@@ -59,6 +59,7 @@ func (n Network) Machine() netip.Addr { return n.host(0, machineHost) }
 // Registry returns host and port of the local registry.
 func (n Network) Registry() string { return netip.AddrPortFrom(n.Bridge(), RegistryPort).String() }
 
+// String returns the network as a CIDR such as 10.77.0.0/16.
 func (n Network) String() string { return n.prefix.String() }
 
 func (n Network) host(third, fourth byte) netip.Addr {
@@ -83,7 +84,7 @@ type Cluster struct {
 
 var validName = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,9}[a-z0-9])?$`)
 
-// CheckName says what is wrong with a cluster's name. It becomes part of interface names, which have 15 characters.
+// CheckName returns what is wrong with a cluster's name. It becomes part of interface names, which have 15 characters.
 func CheckName(name string) error {
 	if !validName.MatchString(name) {
 		return fmt.Errorf(

@@ -36,7 +36,7 @@ func Serve(ctx context.Context, address string, store Store, logger *slog.Logger
 }
 
 // Handler serves the pull half of the OCI distribution API (distribution-spec v1.1, end-1 to end-3). containerd asks
-// for an image of any registry here and says in the query `ns` which registry it means.
+// for an image of any registry here and names the registry in the query `ns`.
 func Handler(store Store, logger *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -81,7 +81,7 @@ func Handler(store Store, logger *slog.Logger) http.Handler {
 	})
 }
 
-// serveManifest answers a manifest by digest; its media type stands in itself.
+// serveManifest answers a manifest by digest; it carries its own media type.
 func (s Store) serveManifest(w http.ResponseWriter, r *http.Request, digest string) {
 	file, err := s.blob(digest)
 	if err != nil {

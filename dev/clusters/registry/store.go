@@ -68,7 +68,7 @@ func (s Store) refFile(r Reference) string {
 	return filepath.Join(s.Dir, "refs", r.Host, filepath.FromSlash(r.Name), "_tags", r.Tag)
 }
 
-// Resolve returns what a reference stands for; an error that is fs.ErrNotExist when there is no such image.
+// Resolve returns the image of a reference, or an error that is fs.ErrNotExist.
 func (s Store) Resolve(r Reference) (image.Descriptor, error) {
 	var d image.Descriptor
 	text, err := os.ReadFile(s.refFile(r))
@@ -78,7 +78,7 @@ func (s Store) Resolve(r Reference) (image.Descriptor, error) {
 	return d, json.Unmarshal(text, &d)
 }
 
-// Add copies an image with everything it refers to, and then lets the reference stand for it. Blobs are checked on the
+// Add copies an image with everything it refers to, and then points the reference at it. Blobs are checked on the
 // way, so that a broken image is refused before any reference changes.
 func (s Store) Add(r Reference, source image.Source, root image.Descriptor) error {
 	if err := s.copy(source, root); err != nil {
@@ -126,7 +126,7 @@ func (s Store) copy(source image.Source, d image.Descriptor) error {
 	return nil
 }
 
-// put copies one blob unless it is there.
+// put copies one blob unless the store has it.
 func (s Store) put(source image.Source, d image.Descriptor) error {
 	file, err := s.blob(d.Digest)
 	if err != nil {

@@ -25,7 +25,7 @@ import (
 
 // Options say which cluster the addons serve and with what.
 type Options struct {
-	// addresses for LoadBalancer Services, e.g. 10.77.2.0/24; its first and last are not given out
+	// addresses for LoadBalancer Services, e.g. 10.77.2.0/24; its first and last stay unused
 	Pool      netip.Prefix
 	NodeIP    string // address of the only node: where Ingresses are served
 	NodeName  string // name of the only node: where volumes are

@@ -229,13 +229,13 @@ func (r *router) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, erro
 	return best, nil
 }
 
-// ours says whether an Ingress is for this controller. One without a class was made before the class
+// ours reports whether an Ingress is for this controller. One without a class was made before the class
 // was there: serve it too.
 func ours(ing *netv1.Ingress) bool {
 	return ing.Spec.IngressClassName == nil || *ing.Spec.IngressClassName == IngressClass
 }
 
-// matchHost says whether a rule's host covers host, and how exactly: 2 by name, 1 by wildcard, 0 for any host.
+// matchHost reports whether a rule's host covers host, and how exactly: 2 by name, 1 by wildcard, 0 for any host.
 func matchHost(rule, host string) (rank int, ok bool) {
 	switch {
 	case rule == "":
@@ -249,7 +249,7 @@ func matchHost(rule, host string) (rank int, ok bool) {
 	return 0, false
 }
 
-// matchPath says whether a rule's path covers path, and how exactly. A prefix covers whole elements:
+// matchPath reports whether a rule's path covers path, and how exactly. A prefix covers whole elements:
 // /a covers /a/b, not /ab.
 func matchPath(rule netv1.HTTPIngressPath, path string) (rank int, ok bool) {
 	if rule.PathType != nil && *rule.PathType == netv1.PathTypeExact {

@@ -15,7 +15,7 @@ import (
 )
 
 // balancer gives each Service of type LoadBalancer an address of the pool. kube-proxy answers on it as soon as it
-// stands in the Service's status, because the pool is routed to the node.
+// is in the Service's status, because the pool is routed to the node.
 type balancer struct {
 	client   kubernetes.Interface
 	services corelisters.ServiceLister
@@ -44,7 +44,7 @@ func (b *balancer) sync(ctx context.Context) error {
 }
 
 // assign returns the new status of each Service that needs another one, by namespace/name: an address for those
-// without, nothing for those that are no LoadBalancer any more. Addresses once given stay. Older Services are served
+// without, nothing for those that are no longer a LoadBalancer. Addresses once given stay. Older Services are served
 // first. A Service that names a loadBalancerClass belongs to someone else.
 func assign(pool netip.Prefix, services []*corev1.Service) (map[string][]corev1.LoadBalancerIngress, []error) {
 	services = append([]*corev1.Service(nil), services...)

@@ -113,7 +113,7 @@ func TestProvisionLeavesAlone(t *testing.T) {
 		"a claim on its way out": {claim("standard", func(c *corev1.PersistentVolumeClaim) {
 			c.DeletionTimestamp, c.Finalizers = ptr.To(metav1.Now()), []string{"x/y"}
 		}), class("standard", Provisioner)},
-		"a volume that is there": {
+		"a volume that exists": {
 			claim("standard", nil), class("standard", Provisioner),
 			&corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "pvc-uid-1"}},
 		},

@@ -29,9 +29,9 @@ const (
 	outpostNamespace = "published-outpost"
 )
 
-// world is the two clusters with what the test puts on them: cert-manager, an ACME server, and two stacks in a backend
-// of their own.
-type world struct {
+// testbed is the two clusters with what the test puts on them: cert-manager, an ACME server, and two stacks
+// in a backend of their own.
+type testbed struct {
 	root, state string
 	local       cluster
 	remote      cluster
@@ -46,32 +46,32 @@ type cluster struct {
 	node       string // address of its only node, which serves its Ingresses
 }
 
-func newWorld(t *testing.T) *world {
+func newTestbed(t *testing.T) *testbed {
 	t.Helper()
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(kubeconfigOf(root)); err != nil {
-		t.Skip("there are no local clusters; run `make up` first")
+		t.Skip("no local clusters; run `make up` first")
 	}
-	w := &world{root: root, state: filepath.Join(root, ".state", "e2e-published")}
-	w.local, w.remote = openCluster(t, root, "local"), openCluster(t, root, "remote")
-	if err := w.down(); err != nil { // what a run that was killed has left
+	tb := &testbed{root: root, state: filepath.Join(root, ".state", "e2e-published")}
+	tb.local, tb.remote = openCluster(t, root, "local"), openCluster(t, root, "remote")
+	if err := tb.down(); err != nil { // what a run that was killed has left
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			w.explain(t)
+			tb.explain(t)
 		}
-		if err := w.down(); err != nil {
+		if err := tb.down(); err != nil {
 			t.Error(err)
 		}
 	})
-	if err := os.MkdirAll(filepath.Join(w.state, "pulumi"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(tb.state, "pulumi"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return w
+	return tb
 }
 
 // kubeconfigOf has a context for each local cluster.
@@ -110,33 +110,33 @@ func run(cmd *exec.Cmd, stdin string) (string, error) {
 }
 
 // dev runs a program of the folder dev.
-func (w *world) dev(ctx context.Context, program string, args ...string) (string, error) {
-	return run(exec.CommandContext(ctx, filepath.Join(w.root, "dev", program), args...), "")
+func (tb *testbed) dev(ctx context.Context, program string, args ...string) (string, error) {
+	return run(exec.CommandContext(ctx, filepath.Join(tb.root, "dev", program), args...), "")
 }
 
 // both does something on both clusters at once.
-func (w *world) both(do func(cluster) error) error {
+func (tb *testbed) both(do func(cluster) error) error {
 	done := make(chan error, 2)
-	for _, c := range []cluster{w.local, w.remote} {
+	for _, c := range []cluster{tb.local, tb.remote} {
 		go func() { done <- do(c) }()
 	}
 	return errors.Join(<-done, <-done)
 }
 
 // pulumi runs the engine on the backend of the test.
-func (w *world) pulumi(ctx context.Context, args ...string) ([]byte, error) {
-	return deployed.Pulumi(ctx, w.root, filepath.Join(w.state, "pulumi"), args...)
+func (tb *testbed) pulumi(ctx context.Context, args ...string) ([]byte, error) {
+	return deployed.Pulumi(ctx, tb.root, filepath.Join(tb.state, "pulumi"), args...)
 }
 
 // up applies a stack whose config is the committed one (images, flavors), under that of the documented example, under
 // what is so on these clusters only.
-func (w *world) up(ctx context.Context, t *testing.T, stack string, here map[string]any) {
+func (tb *testbed) up(ctx context.Context, t *testing.T, stack string, here map[string]any) {
 	t.Helper()
-	document := readYAML(t, w.root, "Pulumi."+stack+".yaml", strings.NewReplacer())
-	example := readYAML(t, w.root, "docs/examples/ingress/Pulumi."+stack+".yaml", strings.NewReplacer(
-		"ssh.myremoteoutpost.example", host("ssh", w.remote.balancer(sshBalancer)),
-		"myremoteoutpost.example", host("outpost", w.remote.node),
-		"myjupyterhub.example", host("hub", w.local.node),
+	document := readYAML(t, tb.root, "Pulumi."+stack+".yaml", strings.NewReplacer())
+	example := readYAML(t, tb.root, "docs/examples/ingress/Pulumi."+stack+".yaml", strings.NewReplacer(
+		"ssh.myremoteoutpost.example", host("ssh", tb.remote.balancer(sshBalancer)),
+		"myremoteoutpost.example", host("outpost", tb.remote.node),
+		"myjupyterhub.example", host("hub", tb.local.node),
 		"className: nginx", "className: standard",
 	))
 	committed := document["config"].(map[string]any)
@@ -146,20 +146,20 @@ func (w *world) up(ctx context.Context, t *testing.T, stack string, here map[str
 	document["config"] = deployed.Merge(deployed.Merge(committed, example["config"].(map[string]any)), here)
 	if systems, ok := document["config"].(map[string]any)["outposts:outposts"].([]any); ok {
 		exposure := systems[1].(map[string]any)["exposure"].(map[string]any)
-		exposure["ca"], exposure["sshLoadBalancerIP"] = w.ca.root, w.remote.balancer(sshBalancer)
+		exposure["ca"], exposure["sshLoadBalancerIP"] = tb.ca.root, tb.remote.balancer(sshBalancer)
 	}
 	text, err := yaml.Marshal(document)
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(w.state, "Pulumi."+stack+".yaml")
+	file := filepath.Join(tb.state, "Pulumi."+stack+".yaml")
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.pulumi(ctx, "stack", "select", "--create", stack); err != nil {
+	if _, err := tb.pulumi(ctx, "stack", "select", "--create", stack); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.pulumi(ctx, "up", "-s", stack, "--config-file", file, "--yes", "--skip-preview",
+	if _, err := tb.pulumi(ctx, "up", "-s", stack, "--config-file", file, "--yes", "--skip-preview",
 		"--non-interactive"); err != nil {
 		t.Fatal(err)
 	}
@@ -179,9 +179,9 @@ func readYAML(t *testing.T, root, file string, change *strings.Replacer) map[str
 }
 
 // outputs are those of a stack.
-func (w *world) outputs(ctx context.Context, t *testing.T, stack string, into any) {
+func (tb *testbed) outputs(ctx context.Context, t *testing.T, stack string, into any) {
 	t.Helper()
-	text, err := w.pulumi(ctx, "stack", "output", "-s", stack, "--show-secrets", "--json")
+	text, err := tb.pulumi(ctx, "stack", "output", "-s", stack, "--show-secrets", "--json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,10 +211,10 @@ func (c cluster) running(ctx context.Context, namespace string) (map[string]int3
 }
 
 // down takes away all that the test makes. cert-manager goes last: it has to let go of pending challenges.
-func (w *world) down() error {
+func (tb *testbed) down() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	err := w.both(func(c cluster) error {
+	err := tb.both(func(c cluster) error {
 		gone := []string{"delete", "--ignore-not-found", "--timeout=4m"}
 		_, first := c.kubectl(ctx, "", append(gone, "namespace", hubNamespace, outpostNamespace)...)
 		_, second := c.kubectl(ctx, "", append(gone, "namespace/cert-manager", "namespace/acme",
@@ -228,14 +228,14 @@ func (w *world) down() error {
 		}
 		return errors.Join(first, second, third)
 	})
-	return errors.Join(err, os.RemoveAll(w.state))
+	return errors.Join(err, os.RemoveAll(tb.state))
 }
 
 // explain keeps what the clusters say about a failure.
-func (w *world) explain(t *testing.T) {
+func (tb *testbed) explain(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	artefacts := filepath.Join(w.root, ".state", "test", "artefacts")
+	artefacts := filepath.Join(tb.root, ".state", "test", "artefacts")
 	if err := os.MkdirAll(artefacts, 0o755); err != nil {
 		t.Error(err)
 		return
@@ -247,7 +247,7 @@ func (w *world) explain(t *testing.T) {
 	}
 	defer file.Close()
 	var said strings.Builder
-	for _, c := range []cluster{w.local, w.remote} {
+	for _, c := range []cluster{tb.local, tb.remote} {
 		for _, args := range [][]string{
 			{"get", "pods,services,ingresses", "-A", "-o", "wide"},
 			{"get", "certificates,certificaterequests,orders,challenges", "-A", "-o", "yaml"},
@@ -267,7 +267,7 @@ func (w *world) explain(t *testing.T) {
 	}
 	t.Logf("what the clusters say is in %s", file.Name())
 	// For where nothing but this output is kept: was it the way to an outpost, or the outpost?
-	ingress, err := os.ReadFile(filepath.Join(w.root, ".state", "clusters", w.remote.name, "logs", "addons.log"))
+	ingress, err := os.ReadFile(filepath.Join(tb.root, ".state", "clusters", tb.remote.name, "logs", "addons.log"))
 	if err != nil {
 		t.Error(err)
 	}

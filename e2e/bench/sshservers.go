@@ -63,8 +63,8 @@ func serveSSH(args []string) error {
 	return server.Serve(context.Background(), l)
 }
 
-// sshPeer is one of the servers that are compared.
-type sshPeer struct {
+// sshServer is one of the two servers that are compared.
+type sshServer struct {
 	name    string
 	process *process
 	addr    string // where it listens
@@ -78,7 +78,7 @@ type sshBench struct {
 	key     string // file of the client's private key
 	signer  ssh.Signer
 	backend *process
-	peers   []*sshPeer
+	servers []*sshServer
 }
 
 // newSSHBench makes keys in a temporary directory and starts the backend and both servers.
@@ -116,23 +116,23 @@ func newSSHBench() (b *sshBench, err error) {
 	if b.backend, backend, err = startSelf("ssh-backend"); err != nil {
 		return b, err
 	}
-	ours := &sshPeer{name: "outpost", user: "jhuboutpost", target: fmt.Sprintf("%s:%d", benchHost, benchPort)}
-	if ours.process, ours.addr,
-		err = startSelf("ssh-server", "-hosts", hosts, "-keys", keys, "-backend", backend); err != nil {
+	ours := &sshServer{name: "outpost", user: "jhuboutpost", target: fmt.Sprintf("%s:%d", benchHost, benchPort)}
+	ours.process, ours.addr, err = startSelf("ssh-server", "-hosts", hosts, "-keys", keys, "-backend", backend)
+	if err != nil {
 		return b, err
 	}
-	b.peers = append(b.peers, ours)
+	b.servers = append(b.servers, ours)
 	theirs, err := startSSHD(b.dir, filepath.Join(hosts, "ssh_host_ed25519_key"), authorized)
 	if err != nil {
 		return b, err
 	}
 	theirs.target = backend
-	b.peers = append(b.peers, theirs)
+	b.servers = append(b.servers, theirs)
 	return b, nil
 }
 
-// startSSHD runs Debian's sshd as a user would: its defaults, but no PAM and our keys.
-func startSSHD(dir, hostKey, authorized string) (*sshPeer, error) {
+// startSSHD runs Debian's sshd with its defaults, but without PAM and with our keys.
+func startSSHD(dir, hostKey, authorized string) (*sshServer, error) {
 	const program = "/usr/sbin/sshd"
 	if _, err := os.Stat(program); err != nil {
 		return nil, errors.New("sshd is not installed (Debian's openssh-server)")
@@ -165,13 +165,13 @@ func startSSHD(dir, hostKey, authorized string) (*sshPeer, error) {
 		p.stop()
 		return nil, fmt.Errorf("sshd: %w: %s", err, strings.TrimSpace(p.err.String()))
 	}
-	return &sshPeer{name: "sshd", process: p, addr: addr, user: me.Username}, nil
+	return &sshServer{name: "sshd", process: p, addr: addr, user: me.Username}, nil
 }
 
 // complaints returns the last line that each server has written to its log, for an error.
 func (b *sshBench) complaints() string {
 	text := ""
-	for _, p := range b.peers {
+	for _, p := range b.servers {
 		lines := strings.Split(strings.TrimSpace(p.process.err.String()), "\n")
 		text += fmt.Sprintf("; %s: %s", p.name, lines[len(lines)-1])
 	}
@@ -179,7 +179,7 @@ func (b *sshBench) complaints() string {
 }
 
 func (b *sshBench) close() {
-	for _, p := range b.peers {
+	for _, p := range b.servers {
 		p.process.stop()
 	}
 	b.backend.stop()
@@ -225,9 +225,9 @@ func waitListening(addr string) error {
 	return err
 }
 
-// tunnel runs OpenSSH's client with one local forwarding through addr, which is the peer's or a relay's before it.
-// cipher is empty for the client's default. It returns the local end.
-func (b *sshBench) tunnel(p *sshPeer, addr, cipher string) (client *process, local string, err error) {
+// tunnel runs OpenSSH's client with one local forwarding through addr, which is the server's or that of a relay before
+// it. cipher is empty for the client's default. It returns the local end.
+func (b *sshBench) tunnel(p *sshServer, addr, cipher string) (client *process, local string, err error) {
 	if local, err = freeAddress(); err != nil {
 		return nil, "", err
 	}
@@ -254,7 +254,7 @@ func (b *sshBench) tunnel(p *sshPeer, addr, cipher string) (client *process, loc
 }
 
 // dial connects with the Go client.
-func (b *sshBench) dial(p *sshPeer) (*ssh.Client, error) {
+func (b *sshBench) dial(p *sshServer) (*ssh.Client, error) {
 	return ssh.Dial("tcp", p.addr, &ssh.ClientConfig{
 		User: p.user, Auth: []ssh.AuthMethod{ssh.PublicKeys(b.signer)},
 		HostKeyCallback: ssh.InsecureIgnoreHostKey(), // both servers are ours, on loopback
