@@ -218,8 +218,9 @@ func (b *provisionBench) everything(ctx context.Context) error {
 		b.run.skip("provision/verify", err)
 	}
 	for _, stack := range []string{"remote", "local"} {
-		if _, err := b.timed(ctx, "stacks/destroy, "+stack, "dev/run", "pulumi", "destroy", "-s", stack, "--yes",
-			"--skip-preview", "--exclude-protected", "--non-interactive"); err != nil {
+		_, err := b.timed(ctx, "stacks/destroy, "+stack, "dev/run", "pulumi", "destroy", "-s", stack, "--yes",
+			"--skip-preview", "--exclude-protected", "--non-interactive")
+		if err != nil {
 			return err
 		}
 	}
@@ -232,12 +233,14 @@ func (b *provisionBench) unchanged(ctx context.Context) error {
 	stacks := []string{"local", "remote"}
 	for range pick(b.run, 5, 1) {
 		for _, stack := range stacks {
-			if _, err := b.timed(ctx, "stacks/preview without change, "+stack, "dev/run", "pulumi", "preview", "-s",
-				stack, "--expect-no-changes", "--non-interactive"); err != nil {
+			_, err := b.timed(ctx, "stacks/preview without change, "+stack, "dev/run", "pulumi", "preview", "-s",
+				stack, "--expect-no-changes", "--non-interactive")
+			if err != nil {
 				return err
 			}
-			if _, err := b.timed(ctx, "stacks/up without change, "+stack, "dev/run", "pulumi", "up", "-s", stack,
-				"--yes", "--skip-preview", "--expect-no-changes", "--non-interactive"); err != nil {
+			_, err = b.timed(ctx, "stacks/up without change, "+stack, "dev/run", "pulumi", "up", "-s", stack,
+				"--yes", "--skip-preview", "--expect-no-changes", "--non-interactive")
+			if err != nil {
 				return err
 			}
 		}

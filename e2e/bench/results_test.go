@@ -141,8 +141,8 @@ func TestChange(t *testing.T) {
 		{"less", 90, "-10 %"},
 		{"less", 100.5, "+0 %"},
 	} {
-		if got := change(result{Name: "n", Subject: "outpost", Better: tc.better, Samples: []float64{tc.now}},
-			committed); got != tc.want {
+		now := result{Name: "n", Subject: "outpost", Better: tc.better, Samples: []float64{tc.now}}
+		if got := change(now, committed); got != tc.want {
 			t.Errorf("%v, %s is better: %q, want %q", tc.now, tc.better, got, tc.want)
 		}
 	}

@@ -160,8 +160,9 @@ func newCertificate(t *testing.T, host string) certificate {
 	if err := os.WriteFile(c.certFile, certPEM, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(c.keyFile,
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600); err != nil {
+	err = os.WriteFile(c.keyFile,
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return c

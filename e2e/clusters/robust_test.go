@@ -204,8 +204,8 @@ func look(t *testing.T) machine {
 				m.Namespaces = append(m.Namespaces, space)
 			}
 		}
-		if strings.HasPrefix(names[pid], "outposts-") || strings.Contains(names[pid], "e2e-clusters") &&
-			!strings.Contains(names[pid], "go test") {
+		if strings.HasPrefix(names[pid], "outposts-") ||
+			strings.Contains(names[pid], "e2e-clusters") && !strings.Contains(names[pid], "go test") {
 			m.Processes = append(m.Processes, names[pid])
 		}
 	}

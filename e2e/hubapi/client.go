@@ -109,8 +109,9 @@ func (c *Client) Servers(ctx context.Context, user string) (map[string]Server, e
 	var model struct {
 		Servers map[string]Server `json:"servers"`
 	}
-	if err := c.call(ctx, http.MethodGet, "/hub/api/users/"+url.PathEscape(user), nil,
-		&model, http.StatusOK); err != nil {
+	err := c.call(ctx, http.MethodGet, "/hub/api/users/"+url.PathEscape(user), nil,
+		&model, http.StatusOK)
+	if err != nil {
 		return nil, err
 	}
 	return model.Servers, nil

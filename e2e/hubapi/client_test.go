@@ -139,8 +139,8 @@ func TestProgress(t *testing.T) {
 			})
 			events := 0
 			err := client.Progress(t.Context(), "ann", "lab", func(Event) { events++ })
-			if test.want == "" && err != nil || test.want != "" &&
-				(err == nil || !strings.Contains(err.Error(), test.want)) {
+			if test.want == "" && err != nil ||
+				test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
 				t.Errorf("error = %v, want %q", err, test.want)
 			}
 			if events != test.events {
@@ -213,8 +213,8 @@ func TestKernel(t *testing.T) {
 				t.Fatal(err)
 			}
 			printed, err := k.Run(t.Context(), "print(42)")
-			if printed != test.printed || test.want == "" && err != nil || test.want != "" &&
-				(err == nil || err.Error() != test.want) {
+			if printed != test.printed || test.want == "" && err != nil ||
+				test.want != "" && (err == nil || err.Error() != test.want) {
 				t.Errorf("Run = %q, %v", printed, err)
 			}
 			if err := k.Close(t.Context()); err != nil {

@@ -96,8 +96,9 @@ func newCluster(t *testing.T) *cluster {
 		t.Fatal(err)
 	}
 	namespaces := c.client.CoreV1().Namespaces()
-	if _, err := namespaces.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespace}},
-		metav1.CreateOptions{}); err != nil {
+	_, err = namespaces.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespace}},
+		metav1.CreateOptions{})
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

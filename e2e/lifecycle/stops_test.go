@@ -56,8 +56,9 @@ func TestE2EManyStopsAtOnce(t *testing.T) {
 		var stopping sync.WaitGroup
 		for i := range test.stops {
 			stopping.Go(func() {
-				if err := wantStatus(p.call(t.Context(), http.MethodDelete,
-					"/services/"+old(i)+"/s", nil, false)); err != nil {
+				err := wantStatus(p.call(t.Context(), http.MethodDelete,
+					"/services/"+old(i)+"/s", nil, false))
+				if err != nil {
 					t.Errorf("stop %d: %v", i, err)
 				}
 			})
@@ -65,8 +66,9 @@ func TestE2EManyStopsAtOnce(t *testing.T) {
 		var starting sync.WaitGroup
 		for i := range test.starts {
 			starting.Go(func() {
-				if err := wantStatus(p.startService(t.Context(),
-					fmt.Sprintf("%s-new-%d", test.prefix, i), "s", false)); err != nil {
+				err := wantStatus(p.startService(t.Context(),
+					fmt.Sprintf("%s-new-%d", test.prefix, i), "s", false))
+				if err != nil {
 					t.Errorf("start %d: %v", i, err)
 				}
 			})

@@ -164,8 +164,9 @@ func start(t *testing.T, c deployed.Cluster, name, namespace, image string, labe
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := pods.Delete(context.Background(), made.Name,
-			metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
+		err := pods.Delete(context.Background(), made.Name,
+			metav1.DeleteOptions{GracePeriodSeconds: &now})
+		if err != nil {
 			t.Error(err)
 		}
 	})

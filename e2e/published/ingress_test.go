@@ -158,8 +158,9 @@ func (tb *testbed) trustHub(ctx context.Context, t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Name: trustConfigMap},
 		Data:       map[string]string{"ca.crt": tb.ca.root},
 	}
-	if _, err := tb.remote.API.CoreV1().ConfigMaps(outpostNamespace).Create(ctx, root,
-		metav1.CreateOptions{}); err != nil {
+	_, err := tb.remote.API.CoreV1().ConfigMaps(outpostNamespace).Create(ctx, root,
+		metav1.CreateOptions{})
+	if err != nil {
 		t.Fatal(err)
 	}
 }

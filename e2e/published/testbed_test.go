@@ -159,8 +159,9 @@ func (tb *testbed) up(ctx context.Context, t *testing.T, stack string, here map[
 	if _, err := tb.pulumi(ctx, "stack", "select", "--create", stack); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tb.pulumi(ctx, "up", "-s", stack, "--config-file", file, "--yes", "--skip-preview",
-		"--non-interactive"); err != nil {
+	_, err = tb.pulumi(ctx, "up", "-s", stack, "--config-file", file, "--yes", "--skip-preview",
+		"--non-interactive")
+	if err != nil {
 		t.Fatal(err)
 	}
 }

@@ -121,8 +121,9 @@ func dataOutlives(t *testing.T, s *site) {
 			},
 		},
 	}
-	if _, err := s.remote.API.CoreV1().PersistentVolumeClaims(deployed.OutpostNamespace).Create(t.Context(), home,
-		metav1.CreateOptions{}); err != nil {
+	_, err := s.remote.API.CoreV1().PersistentVolumeClaims(deployed.OutpostNamespace).Create(t.Context(), home,
+		metav1.CreateOptions{})
+	if err != nil {
 		t.Fatal(err)
 	}
 	old := volumes()

@@ -87,8 +87,9 @@ func rotate(t *testing.T, s *site) {
 	s.mounted(t, "trust/remote.crt", strings.Join(third.CAs, ""))
 	// A new connection: the hub must prove itself with the new key, and trust the new host key.
 	// There may be none at the moment: the outpost has restarted.
-	if _, err := s.hub.Exec(t.Context(), deployed.HubNamespace, deployed.HubPod, "sh", "-c",
-		"pkill -9 -f [s]sh.*outpost-remote.sock || true"); err != nil {
+	_, err := s.hub.Exec(t.Context(), deployed.HubNamespace, deployed.HubPod, "sh", "-c",
+		"pkill -9 -f [s]sh.*outpost-remote.sock || true")
+	if err != nil {
 		t.Fatal(err)
 	}
 	u.survive(t, s, pods)

@@ -136,8 +136,9 @@ func (c cluster) hasten(ctx context.Context, namespace string) error {
 	}
 	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"outposts.dev/hastened":%q}}}`, time.Now())
 	for _, pod := range pods.Items {
-		if _, err := c.API.CoreV1().Pods(namespace).Patch(ctx, pod.Name, types.MergePatchType, patch,
-			metav1.PatchOptions{}); err != nil {
+		_, err := c.API.CoreV1().Pods(namespace).Patch(ctx, pod.Name, types.MergePatchType, patch,
+			metav1.PatchOptions{})
+		if err != nil {
 			return err
 		}
 	}

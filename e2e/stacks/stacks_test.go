@@ -144,8 +144,9 @@ func unreachableRemote(t *testing.T, s *site) {
 		t.Fatal(err)
 	}
 	dead := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := os.WriteFile(dead,
-		bytes.ReplaceAll(text, []byte(s.remote.node+":6443"), []byte("127.0.0.1:1")), 0o600); err != nil {
+	err = os.WriteFile(dead,
+		bytes.ReplaceAll(text, []byte(s.remote.node+":6443"), []byte("127.0.0.1:1")), 0o600)
+	if err != nil {
 		t.Fatal(err)
 	}
 	before := s.read(t, "remote")

@@ -94,8 +94,9 @@ var verify = run
 func up(ctx context.Context, t *testing.T, d *deployed.Deployed, config string) {
 	t.Helper()
 	began := time.Now()
-	if _, err := d.Pulumi(ctx, "up", "-s", "local", "--config-file", config, "--yes", "--skip-preview",
-		"--non-interactive"); err != nil {
+	_, err := d.Pulumi(ctx, "up", "-s", "local", "--config-file", config, "--yes", "--skip-preview",
+		"--non-interactive")
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Local.RolledOut(ctx, deployed.HubNamespace, "hub"); err != nil {

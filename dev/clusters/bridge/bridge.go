@@ -93,15 +93,16 @@ func Ensure(ctx context.Context, dir state.Dir, network plan.Network) (int, erro
 					"choose another network: --network 10.X.0.0/16)", network, folder)
 		}
 		removeInterface(network)
-		if err := state.WriteFile(filepath.Join(dir.Path, networkFile),
-			[]byte(network.String()+"\n"), 0o600); err != nil {
+		err := state.WriteFile(filepath.Join(dir.Path, networkFile), []byte(network.String()+"\n"), 0o600)
+		if err != nil {
 			return 0, err
 		}
 		if err := os.MkdirAll(dir.Registry(), 0o700); err != nil {
 			return 0, err
 		}
-		if err := daemon.Start(daemon.Switch, dir.Path, Log(dir),
-			syscall.CLONE_NEWNET|syscall.CLONE_NEWPID|syscall.CLONE_NEWNS); err != nil {
+		err = daemon.Start(daemon.Switch, dir.Path, Log(dir),
+			syscall.CLONE_NEWNET|syscall.CLONE_NEWPID|syscall.CLONE_NEWNS)
+		if err != nil {
 			return 0, err
 		}
 		for pid == 0 {
@@ -182,8 +183,9 @@ func connectMachine(ctx context.Context, dir state.Dir, pid int, network plan.Ne
 	}
 	own := Interface(network)
 	if !has(0, own) {
-		if err := daemon.Run("ip", "link", "add", own, "address", plan.MAC(network.Machine()), "type", "veth", "peer",
-			"name", "machine", "netns", fmt.Sprint(pid)); err != nil {
+		err := daemon.Run("ip", "link", "add", own, "address", plan.MAC(network.Machine()), "type", "veth", "peer",
+			"name", "machine", "netns", fmt.Sprint(pid))
+		if err != nil {
 			return fmt.Errorf("connect the machine to the bridge: %w", err)
 		}
 	}
@@ -204,8 +206,9 @@ func Plug(pid, node int, cluster plan.Cluster) error {
 				return err
 			}
 		}
-		if err := daemon.Run(daemon.In(pid, "ip", "link", "add", cluster.Link(), "type", "veth",
-			"peer", "name", "eth0", "address", cluster.MAC(), "netns", fmt.Sprint(node))...); err != nil {
+		err := daemon.Run(daemon.In(pid, "ip", "link", "add", cluster.Link(), "type", "veth",
+			"peer", "name", "eth0", "address", cluster.MAC(), "netns", fmt.Sprint(node))...)
+		if err != nil {
 			return fmt.Errorf("connect %s to the bridge: %w", cluster.Name, err)
 		}
 	}

@@ -158,8 +158,9 @@ func TestCgroupsOfVersion2(t *testing.T) {
 		t.Fatal(err)
 	}
 	// In a real one the kernel puts this file into each new group.
-	if err := os.WriteFile(filepath.Join(top, "outposts-a", "cgroup.controllers"),
-		[]byte("cpu memory pids\n"), 0o644); err != nil {
+	err := os.WriteFile(filepath.Join(top, "outposts-a", "cgroup.controllers"),
+		[]byte("cpu memory pids\n"), 0o644)
+	if err != nil {
 		t.Fatal(err)
 	}
 	version, err := arrangeCgroups(top, "outposts-a")

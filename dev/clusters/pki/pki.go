@@ -75,19 +75,7 @@ func generate(dir string, cluster plan.Cluster) error {
 			return err
 		}
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return err
-	}
-	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
-	if err != nil {
-		return err
-	}
-	if err := writeKey(filepath.Join(dir, "sa.key"), key); err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "sa.pub"),
-		pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}), 0o644); err != nil {
+	if err := newServiceAccountKey(dir); err != nil {
 		return err
 	}
 	for file, client := range clients {
@@ -99,12 +87,29 @@ func generate(dir string, cluster plan.Cluster) error {
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dir, file+".kubeconfig"),
-			kubeconfig(cluster, file, ca, leaf), 0o600); err != nil {
+		name := filepath.Join(dir, file+".kubeconfig")
+		if err := os.WriteFile(name, kubeconfig(cluster, file, ca, leaf), 0o600); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// newServiceAccountKey makes the key that signs the tokens of service accounts.
+func newServiceAccountKey(dir string) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	public, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		return err
+	}
+	if err := writeKey(filepath.Join(dir, "sa.key"), key); err != nil {
+		return err
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public})
+	return os.WriteFile(filepath.Join(dir, "sa.pub"), text, 0o644)
 }
 
 // pair is a certificate with its key, parsed and as PEM.

@@ -137,8 +137,8 @@ func TestPull(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, part := range append(manifest.Layers, manifest.Config) {
-		if _, blob := get(http.MethodGet, "/v2/a/b/blobs/"+part.Digest+"?ns=quay.io",
-			200); int64(len(blob)) != part.Size {
+		_, blob := get(http.MethodGet, "/v2/a/b/blobs/"+part.Digest+"?ns=quay.io", 200)
+		if int64(len(blob)) != part.Size {
 			t.Errorf("blob %s has %d bytes, want %d", part.Digest, len(blob), part.Size)
 		}
 	}

@@ -55,6 +55,7 @@ func ParseReference(s string) (Reference, error) {
 	return r, nil
 }
 
+// String returns the reference in full: localhost/outposts/outpost:dev.
 func (r Reference) String() string { return r.Host + "/" + r.Name + ":" + r.Tag }
 
 func (s Store) blob(digest string) (string, error) {

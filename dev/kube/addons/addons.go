@@ -72,6 +72,26 @@ func NewCommand() *cobra.Command {
 	return cmd
 }
 
+// changes returns a channel that holds a value when something has changed since it was last read.
+func changes(informers ...cache.SharedIndexInformer) (<-chan struct{}, error) {
+	changed := make(chan struct{}, 1)
+	note := func(any) {
+		select {
+		case changed <- struct{}{}:
+		default:
+		}
+	}
+	handler := cache.ResourceEventHandlerFuncs{
+		AddFunc: note, UpdateFunc: func(_, now any) { note(now) }, DeleteFunc: note,
+	}
+	for _, informer := range informers {
+		if _, err := informer.AddEventHandler(handler); err != nil {
+			return nil, err
+		}
+	}
+	return changed, nil
+}
+
 // Run serves the cluster until ctx ends. A failed write is logged and tried again, at the latest after ten seconds.
 func Run(ctx context.Context, client kubernetes.Interface, opts Options, logger *slog.Logger) error {
 	factory := informers.NewSharedInformerFactory(client, 0)
@@ -83,24 +103,10 @@ func Run(ctx context.Context, client kubernetes.Interface, opts Options, logger 
 	claims, volumes := factory.Core().V1().PersistentVolumeClaims(), factory.Core().V1().PersistentVolumes()
 	classes, secrets := factory.Storage().V1().StorageClasses(), tlsOnly.Core().V1().Secrets()
 
-	changed := make(chan struct{}, 1)
-	note := func(any) {
-		select {
-		case changed <- struct{}{}:
-		default:
-		}
-	}
-	handler := cache.ResourceEventHandlerFuncs{
-		AddFunc:    note,
-		UpdateFunc: func(_, now any) { note(now) }, DeleteFunc: note,
-	}
-	for _, informer := range []cache.SharedIndexInformer{
-		services.Informer(), ingresses.Informer(), claims.Informer(),
-		volumes.Informer(), classes.Informer(),
-	} {
-		if _, err := informer.AddEventHandler(handler); err != nil {
-			return err
-		}
+	changed, err := changes(
+		services.Informer(), ingresses.Informer(), claims.Informer(), volumes.Informer(), classes.Informer())
+	if err != nil {
+		return err
 	}
 	secretLister := secrets.Lister()
 	factory.Start(ctx.Done())

@@ -173,8 +173,8 @@ func (r *router) target(ing *netv1.Ingress, backend *netv1.IngressServiceBackend
 		return nil
 	}
 	for _, port := range svc.Spec.Ports {
-		if backend.Port.Name != "" && port.Name != backend.Port.Name || backend.Port.Name == "" &&
-			port.Port != backend.Port.Number {
+		if backend.Port.Name != "" && port.Name != backend.Port.Name ||
+			backend.Port.Name == "" && port.Port != backend.Port.Number {
 			continue
 		}
 		scheme := "http"
@@ -301,8 +301,9 @@ func (p *publisher) sync(ctx context.Context) error {
 		}
 		ing = ing.DeepCopy()
 		ing.Status.LoadBalancer.Ingress = []netv1.IngressLoadBalancerIngress{{IP: p.address}}
-		if _, err := p.client.NetworkingV1().Ingresses(ing.Namespace).UpdateStatus(ctx, ing,
-			metav1.UpdateOptions{}); err != nil {
+		_, err := p.client.NetworkingV1().Ingresses(ing.Namespace).UpdateStatus(ctx, ing,
+			metav1.UpdateOptions{})
+		if err != nil {
 			errs = append(errs, fmt.Errorf("publish ingress %s/%s: %w", ing.Namespace, ing.Name, err))
 		}
 	}

@@ -35,8 +35,9 @@ func (b *balancer) sync(ctx context.Context) error {
 		}
 		svc = svc.DeepCopy()
 		svc.Status.LoadBalancer.Ingress = want
-		if _, err := b.client.CoreV1().Services(svc.Namespace).UpdateStatus(ctx, svc,
-			metav1.UpdateOptions{}); err != nil {
+		_, err := b.client.CoreV1().Services(svc.Namespace).UpdateStatus(ctx, svc,
+			metav1.UpdateOptions{})
+		if err != nil {
 			errs = append(errs, fmt.Errorf("give service %s/%s an address: %w", svc.Namespace, svc.Name, err))
 		}
 	}

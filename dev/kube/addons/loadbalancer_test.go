@@ -116,8 +116,8 @@ func TestAssign(t *testing.T) {
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			if (test.wrong == "") != (len(errs) == 0) || len(errs) > 0 &&
-				!strings.Contains(errs[0].Error(), test.wrong) {
+			if (test.wrong == "") != (len(errs) == 0) ||
+				len(errs) > 0 && !strings.Contains(errs[0].Error(), test.wrong) {
 				t.Errorf("errors %v, want %q", errs, test.wrong)
 			}
 		})
