@@ -39,12 +39,16 @@ Every hook below has the arguments of jupyterhub-outpostspawner 2.2.11 and 2.2.1
 
 import asyncio
 import base64
+import bisect
 import html
 import json
+import math
 import re
 import tempfile
 import time
 import weakref
+from datetime import datetime
+from hmac import compare_digest
 from http.client import responses
 from importlib.metadata import version
 from pathlib import Path
@@ -52,7 +56,7 @@ from urllib.parse import urlsplit
 
 import certifi
 import kubernetes
-from jupyterhub.apihandlers import default_handlers
+from jupyterhub.apihandlers import APIHandler, default_handlers
 from tornado import web
 from traitlets.log import get_logger
 
@@ -101,8 +105,9 @@ URL = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
 SERVICE_ADDRESS = re.compile(r"(https?://)?[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?:([0-9]{1,5})")
 
 # The plugins add more routes than this setup uses; all but these are closed.
-PLUGINS = ("outpostspawner.", "forwardbasespawner.")
-OPEN_ROUTES = ("/api/users/progress/events/", "/api/servers", "/api/recreateforward/")
+PLUGINS = ("outpostspawner", "forwardbasespawner")
+EVENT_ROUTES = (r"/api/users/progress/events/([^/]+)", r"/api/users/progress/events/([^/]+)/([^/]+)")
+OPEN_ROUTES = (*EVENT_ROUTES, r"/api/servers", r"/api/recreateforward/([^/]+)")
 
 SOCKETS = "/tmp"  # of the ssh connections; a socket's path has at most 108 characters
 CONNECT_SECONDS = 15  # for one attempt to open a connection
@@ -112,11 +117,17 @@ NO_CONNECTION = (6, 7, 35)  # of curl's errors: no such name, nobody listens, br
 RECONNECT_SECONDS = 600  # for running servers after a restart of the hub
 WATCH_SECONDS = 5  # between two looks at a system's connection
 RENEW_AT_ONCE = 8  # tunnels of a system
-MAX_EVENTS = 500  # of one start: whoever holds a server's token can send them
-MAX_TEXT = 4000  # of one event
+MAX_BODY = 256 * 1024  # bytes of an event as it is sent
+MAX_TEXT = 4000  # bytes of one text, as JSON
+MAX_HTML = 8000  # bytes of one text as HTML, as JSON: escaping makes texts longer
+MAX_EVENTS = 500  # of one start
+MAX_KEPT = 128 * 1024  # bytes of all events of one start, and of all its log lines, as JSON
+MAX_ANSWER = 1024 * 1024  # bytes of an Outpost's answer
+MAX_REASON = 16 * 1024  # bytes of what it says about an error
 MAX_SAID = 1500  # of what ssh said, in the log: its words about a changed host key are 900 characters
 
 # What an event may contain when it is shown as HTML; anything else is shown as text.
+SUMMARY = "<details><summary>"  # what a client puts its time after
 EVENT_TAGS = re.compile(r"&lt;(/?(?:details|summary|pre|br)/?)&gt;")
 
 
@@ -148,11 +159,24 @@ class Faults:
         self.add(where, f"{value!r} is not {what}")
         return ""
 
-    def text(self, where, value):
+    def text(self, where, value, default):
+        if value is None or value == "":
+            return default
         if isinstance(value, str) and len(value) <= MAX_TEXT:
             return value
-        self.add(where, "is not a text")
+        self.add(where, f"must be a string of at most {MAX_TEXT} characters")
         return ""
+
+    def flag(self, where, value):
+        if not isinstance(value, bool):
+            self.add(where, "must be true or false")
+        return value is True
+
+    def list(self, where, value):
+        if value is None or isinstance(value, list):
+            return value or []
+        self.add(where, "must be a list")
+        return []
 
     def file(self, where, value):
         path = self.match(where, value, PATH, "an absolute path of plain characters")
@@ -162,6 +186,9 @@ class Faults:
 
     def url(self, where, value):
         url = self.match(where, value, URL, "an http(s) URL of plain characters")
+        port = URL.fullmatch(url)[1] if url else None
+        if port:
+            self.port(where, int(port[1:]))
         return url.rstrip("/")
 
     def port(self, where, value):
@@ -179,8 +206,8 @@ class Flavor:
     def __init__(self, where, data, faults):
         data = faults.known(where, data, self.KEYS)
         self.name = faults.match(f"{where}.name", data.get("name"), FLAVOR_NAME, "the name of a flavor")
-        self.display_name = faults.text(f"{where}.displayName", data.get("displayName") or self.name)
-        self.description = faults.text(f"{where}.description", data.get("description") or "")
+        self.display_name = faults.text(f"{where}.displayName", data.get("displayName"), self.name)
+        self.description = faults.text(f"{where}.description", data.get("description"), "")
 
     @property
     def label(self):
@@ -199,12 +226,14 @@ class System:
         where = f"systems.{name}"
         data = faults.known(where, data, self.KEYS)
         self.name = faults.match(where, name, SYSTEM_NAME, "the name of a system")
-        self.display_name = faults.text(f"{where}.displayName", data.get("displayName") or name)
-        self.description = faults.text(f"{where}.description", data.get("description") or "")
+        self.display_name = faults.text(f"{where}.displayName", data.get("displayName"), self.name)
+        self.description = faults.text(f"{where}.description", data.get("description"), "")
         self.url = faults.url(f"{where}.url", data.get("url"))
         self.hub_api_url = faults.url(f"{where}.hubApiUrl", data.get("hubApiUrl"))
-        self.ca_file = faults.file(f"{where}.caFile", data["caFile"]) if data.get("caFile") else None
-        self.default_server = data.get("defaultServer", True) is not False
+        self.ca_file = None
+        if data.get("caFile") not in (None, ""):
+            self.ca_file = faults.file(f"{where}.caFile", data["caFile"])
+        self.default_server = faults.flag(f"{where}.defaultServer", data.get("defaultServer", True))
         self.auth_file = Path(settings["authDir"]) / self.name
         self._flavors(where, data, faults)
 
@@ -217,16 +246,13 @@ class System:
             self._ssh(f"{where}.ssh", data["ssh"], settings, faults)
 
     def _flavors(self, where, data, faults):
-        flavors = data.get("flavors") or []
-        if not isinstance(flavors, list):
-            faults.add(f"{where}.flavors", "is not a list")
-            flavors = []
+        flavors = faults.list(f"{where}.flavors", data.get("flavors"))
         found = [Flavor(f"{where}.flavors[{i}]", f, faults) for i, f in enumerate(flavors)]
         self.flavors = {f.name: f for f in found}
         if len(self.flavors) != len(found):
             faults.add(f"{where}.flavors", "has a name twice")
         self.flavor = next(iter(self.flavors), None)
-        if data.get("flavor"):
+        if data.get("flavor") not in (None, ""):
             self.flavor = faults.match(f"{where}.flavor", data["flavor"], FLAVOR_NAME, "the name of a flavor")
             if self.flavors and self.flavor not in self.flavors:
                 faults.add(f"{where}.flavor", f"{self.flavor!r} is not one of `flavors`")
@@ -254,7 +280,7 @@ class System:
             "UserKnownHostsFile": f"{SOCKETS}/{alias}.known_hosts",
         }
         known_hosts = data.get("knownHosts")
-        if known_hosts:
+        if known_hosts not in (None, ""):
             self.ssh_options["UserKnownHostsFile"] = faults.file(f"{where}.knownHosts", known_hosts)
             self.ssh_options["StrictHostKeyChecking"] = "yes"
             self.ssh_options["UpdateHostKeys"] = "no"
@@ -330,30 +356,178 @@ def plain_words(system, error):
     return f"{system.display_name} answered with the unexpected code {code}. Tell the administrators of the hub."
 
 
+def json_size(value):
+    return len(json.dumps(value))
+
+
+def safe_text(value, size):
+    """The longest beginning of a string that can be stored and that JSON writes in `size` bytes; "" for anything else."""
+    if not isinstance(value, str):
+        return ""
+    # JSON may hold halves of surrogate pairs, which no log and no page takes.
+    text = value[:size].encode("utf-8", "replace").decode()
+    if json_size(text) <= size:
+        return text
+    return text[: bisect.bisect_right(range(len(text) + 1), size, key=lambda n: json_size(text[:n])) - 1]
+
+
+def safe_number(value, low, high):
+    """A finite number, moved between `low` and `high`; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return min(max(value, low), high)
+
+
 def safe_html(text):
     """`text` as HTML in which only the tags that events are made of have a meaning."""
-    return EVENT_TAGS.sub(r"<\1>", html.escape(html.unescape(str(text)), quote=False))
+    safe = EVENT_TAGS.sub(r"<\1>", html.escape(html.unescape(text), quote=False))
+    short = safe_text(safe, MAX_HTML)
+    # Cut within a tag or an entity, the rest would have another meaning.
+    return safe if short == safe else re.sub(r"<[^>]*$|&[^;\s]{0,8}$", "", short)
 
 
 def safe_event(event):
-    """An event of a start, fit to be shown: texts of limited length, HTML without surprises."""
-    safe = {"message": str(event.get("message") or "")[:MAX_TEXT]}
-    safe["html_message"] = safe_html(str(event.get("html_message") or safe["message"])[:MAX_TEXT])
-    progress = event.get("progress")
-    if isinstance(progress, (int, float)) and not isinstance(progress, bool):
-        safe["progress"] = min(max(progress, 0), 100)
+    """An event of a start, fit to be shown and stored: texts of limited size, HTML without surprises, finite numbers."""
+    if not isinstance(event, dict):
+        return {}
+    message = safe_text(event.get("message"), MAX_TEXT)
+    safe = {"message": message, "html_message": safe_html(safe_text(event.get("html_message"), MAX_HTML) or message)}
+    progress = safe_number(event.get("progress"), 0, 100)
+    if progress is not None:
+        safe["progress"] = progress
     if event.get("failed"):
         safe["failed"] = True
     return safe
 
 
+def newest(items, count=MAX_EVENTS, size=MAX_KEPT):
+    """The last of `items`, as many as there may be, in their order."""
+    kept = []
+    for item in reversed(items):
+        size -= json_size(item) + 2
+        if size < 0 or len(kept) == count:
+            break
+        kept.append(item)
+    return kept[::-1]
+
+
+def safe_state(state):
+    """What a hub keeps of a server, before it is stored and after it is read: of limited size, and all numbers finite.
+
+    Texts and numbers in it come from servers and Outposts, and a row may be older than this module.
+    """
+    safe = dict(state)
+    if "events" in state:
+        events = state["events"] if isinstance(state["events"], list) else []
+        safe["events"] = newest([safe_event(e) for e in events[-MAX_EVENTS:] if isinstance(e, dict)])
+    if "logs" in state:
+        safe["logs"] = safe_logs(state["logs"])
+    if "exitCode" in state:
+        safe["exitCode"] = safe_exit_code(state["exitCode"])
+    if "port_forward_info" in state:
+        info = state["port_forward_info"]
+        address = safe_address(info.get("service")) if isinstance(info, dict) else ""
+        safe["port_forward_info"] = {"service": address} if address else {}
+    if "custom_port" in state:
+        safe["custom_port"] = int(safe_number(state["custom_port"], 0, 65535) or 0)
+    return safe
+
+
+def safe_logs(logs):
+    lines = logs[-MAX_EVENTS:] if isinstance(logs, list) else []
+    return newest([safe_text(line, MAX_TEXT) for line in lines])
+
+
+def safe_exit_code(code):
+    code = safe_number(code, -(2**31), 2**31 - 1)
+    return None if code is None else int(code)
+
+
+def safe_address(address):
+    """Where an Outpost says that a server is; "" for what is not host:port, with or without http(s)://."""
+    found = SERVICE_ADDRESS.fullmatch(address) if isinstance(address, str) else None
+    return address if found and 0 < int(found[3]) < 65536 else ""
+
+
+def safe_answer(action, answer):
+    """What the client uses of an Outpost's answer to "start", "poll" or "stop", whatever it was."""
+    if answer is None and action == "stop":
+        return None
+    answer = answer if isinstance(answer, dict) else {}
+    if action == "start":
+        return {"service": safe_address(answer.get("service"))}
+    return {"status": safe_exit_code(answer.get("status")), "logs": safe_logs(answer.get("logs"))}
+
+
+class Events(APIHandler):
+    """Takes the events of a start from the server itself, or from the Outpost, which has the server's token too.
+
+    Whoever may open a server, by a cookie or by a token of their own, may not speak for it.
+    """
+
+    _accept_cookie_auth = False
+
+    async def post(self, user_name, server_name=""):
+        self.set_header("Cache-Control", "no-cache")
+        spawner = self.own_spawner(user_name, server_name or "")
+        event = self.event()
+        self.set_status(204)
+        if spawner.pending == "stop" or spawner.already_stopped:
+            return
+        if event.get("failed"):
+            await self.end(spawner, safe_event(event))
+        elif not spawner.keep_event(event):
+            raise web.HTTPError(400, "The event is empty, or this start has too many.")
+
+    def own_spawner(self, user_name, server_name):
+        """The spawner whose token the request carries. Any other gets one answer, whether there is such a server or not."""
+        token = self.get_auth_token()
+        user = self.find_user(user_name) if token and self.current_user else None
+        if user is not None and server_name in user.spawners:
+            spawner = user.spawners[server_name]
+            if spawner.api_token and compare_digest(spawner.api_token.encode(), token.encode()):
+                return spawner
+        raise web.HTTPError(403, "Only the server itself can report its events.")
+
+    def event(self):
+        if len(self.request.body) > MAX_BODY:
+            raise web.HTTPError(413, f"An event has at most {MAX_BODY} bytes.")
+        try:
+            event = json.loads(self.request.body or b"{}")
+        except (ValueError, RecursionError):
+            event = None
+        if not isinstance(event, dict):
+            raise web.HTTPError(400, "An event must be a JSON object.")
+        return event
+
+    async def end(self, spawner, event):
+        spawner.last_event = event
+        if spawner.pending:
+            spawner.events.append(event)
+            # The page that shows this start looks for events every second, and a start needs a moment to be cancelled.
+            await asyncio.sleep(spawner.yield_wait_seconds)
+            if spawner._spawn_future:
+                spawner._spawn_future.cancel()
+            await asyncio.sleep(spawner.yield_wait_seconds)
+        elif await spawner.poll_and_notify() is not None:
+            return  # it has died, and the hub knows now
+        if spawner.active and not spawner.pending:
+            await self.stop_single_user(spawner.user, spawner.name)
+
+
 CURLOPT_CA_CACHE_TIMEOUT = 321  # of curl 7.87 and newer; pycurl has no name for it
 
 
-def read_ca_anew(curl):
-    """Lets a connection read its CA file: curl keeps for a day what it read at that path, and would not trust a new CA."""
+def prepare_curl(curl):
+    """Sets what tornado's client has no name for.
+
+    curl keeps for a day what it read from a CA file, and would not trust a new CA; and it takes answers of any size.
+    """
     import pycurl  # only its client comes here
 
+    curl.setopt(pycurl.MAXFILESIZE, MAX_ANSWER)
     try:
         curl.setopt(CURLOPT_CA_CACHE_TIMEOUT, 0)
     except pycurl.error:
@@ -386,6 +560,35 @@ class Spawner(outpostspawner.OutpostSpawner):
             if event.get("failed") and self.start_error:
                 event = {"failed": True, "progress": 100, "message": self.start_error.jupyterhub_message}
             yield safe_event(event)
+
+    def keep_event(self, event):
+        """Adds an event of the current start; reports whether there was something in it and room for it."""
+        event = self.run_filter_events(event)
+        if not isinstance(event, dict) or not event:
+            return False
+        shown = safe_text(event.get("html_message") or event.get("message"), MAX_HTML)
+        if shown.startswith(SUMMARY):
+            now = datetime.now().isoformat(" ", "milliseconds")
+            event = {**event, "html_message": f"{SUMMARY}{now}: {shown.removeprefix(SUMMARY)}"}
+        event = safe_event(event)
+        kept = json_size(self.events) + json_size(event) + 2
+        if len(self.events) >= MAX_EVENTS or kept > MAX_KEPT:
+            return False
+        self.events.append(event)
+        return True
+
+    def get_state(self):
+        return safe_state(super().get_state())
+
+    def load_state(self, state):
+        super().load_state(safe_state(state))
+
+    async def fetch(self, req, action):
+        try:
+            return safe_answer(action, await super().fetch(req, action))
+        except web.HTTPError as e:
+            e.reason = safe_text(e.reason, MAX_REASON)
+            raise
 
     async def _start(self):
         try:
@@ -465,7 +668,7 @@ class Outposts:
 
     KEYS = ("namePrefix", "authDir", "sshKey", "userOptions", "systems")
     HOOKS = (
-        "options_form", "options_from_form", "apply_user_options", "pre_spawn_hook", "filter_events",
+        "options_form", "options_from_form", "apply_user_options", "pre_spawn_hook",
         "request_url", "request_headers", "request_kwargs", "request_kwargs_start", "custom_user_options",
         "custom_misc", "extra_labels", "failed_spawn_request_hook", "public_api_url", "ssh_during_startup", "ssh_node",
         "ssh_port", "ssh_username", "ssh_key", "ssh_forward_options", "ssh_recreate_at_start", "ssh_custom_svc",
@@ -478,10 +681,7 @@ class Outposts:
         prefix = settings.get("namePrefix", "jupyterhub")
         self.prefix = faults.match("namePrefix", prefix, PREFIX, "[a-z0-9-], at most 22 characters")
         settings["authDir"] = faults.match("authDir", settings.get("authDir"), PATH, "an absolute path")
-        options = settings.get("userOptions") or []
-        if not isinstance(options, list):
-            faults.add("userOptions", "is not a list")
-            options = []
+        options = faults.list("userOptions", settings.get("userOptions"))
         self.user_options = tuple(
             faults.match(f"userOptions[{i}]", o, OPTION_NAME, "the name of an option") for i, o in enumerate(options)
         )
@@ -579,7 +779,14 @@ class Outposts:
         return options
 
     def apply_user_options(self, spawner, user_options):
-        options = self.checked(user_options)
+        try:
+            options = self.checked(user_options)
+        except StartError:
+            # JupyterHub has stored them already, and shows them to administrators.
+            system = user_options.get("system")
+            kept = {"system": system} if isinstance(system, str) and system in self.systems else {}
+            spawner.user_options = spawner.orm_spawner.user_options = kept
+            raise
         spawner.user_options = options
         # The hub's own record too: the route that renews tunnels looks for the system there.
         spawner.orm_spawner.user_options = options
@@ -594,12 +801,6 @@ class Outposts:
         if not spawner.name and not system.default_server:
             raise StartError(f"Give the server a name: {system.display_name} runs named servers only.", 400)
 
-    def filter_events(self, spawner, event):
-        """Events come from the Outpost, but could come from whoever holds the server's token."""
-        if not isinstance(event, dict) or len(spawner.events) >= MAX_EVENTS:
-            return {}
-        return safe_event(event)
-
     # What the Outpost gets.
 
     def request_url(self, spawner, user_options):
@@ -613,7 +814,7 @@ class Outposts:
         ca_file = self.system(user_options).ca_file or certifi.where()
         return {
             "connect_timeout": 10, "request_timeout": 60, "ca_certs": ca_file, "validate_cert": True,
-            "prepare_curl_callback": read_ca_anew,
+            "prepare_curl_callback": prepare_curl,
         }  # fmt: skip
 
     def request_kwargs_start(self, spawner, user_options):
@@ -670,10 +871,9 @@ class Outposts:
 
     async def update_start_response(self, spawner, response):
         """Runs between the Outpost's answer and the tunnel."""
-        address = SERVICE_ADDRESS.fullmatch(response) if isinstance(response, str) else None
         system = self.of(spawner)
-        if not address or not 0 < int(address[3]) < 65536:
-            spawner.log.error(f"{spawner._log_name} - {system.name} answered {response!r}")
+        if not safe_address(response):
+            spawner.log.error(f"{spawner._log_name} - {system.name} did not answer with an address")
             spawner.start_error = StartError(f"{system.display_name} did not say where the server is.")
             raise spawner.start_error
         if system.tunnel:
@@ -837,7 +1037,7 @@ def configure(c, settings):
     c.OutpostSpawner.svc_name_template = f"{outposts.prefix}-{{userid}}-{{servername}}"
 
     default_handlers[:] = [
-        handler
+        (handler[0], Events, *handler[2:]) if handler[0] in EVENT_ROUTES else handler
         for handler in default_handlers
-        if not handler[1].__module__.startswith(PLUGINS) or handler[0].startswith(OPEN_ROUTES)
+        if handler[1].__module__.split(".")[0] not in PLUGINS or handler[0] in OPEN_ROUTES
     ]

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import http.client
+import http.cookiejar
 import ipaddress
 import json
 import os
@@ -108,15 +109,29 @@ class Lab(_Server):
         super().__init__(Handler)
 
 
+class Held(tuple):
+    """An answer that waits for an event before it is given."""
+
+    def __new__(cls, event, answer):
+        self = super().__new__(cls, answer)
+        self.event = event
+        return self
+
+    def __iter__(self):
+        self.event.wait(60)
+        return super().__iter__()
+
+
 class Outpost(_Server):
     """The protocol's other end. `answers` maps the name of a server to the (code, body) of its start, `first` to
-    those of earlier attempts at one."""
+    those of earlier attempts at one, `polls` to the body of a poll."""
 
     def __init__(self, service, certificate=None):
         outpost = self
         self.service = service
         self.answers = {}
         self.first = {}
+        self.polls = {}
         self.requests = []  # (method, path, headers, body)
         self.running = set()
 
@@ -136,7 +151,7 @@ class Outpost(_Server):
                 if self.command == "DELETE":
                     outpost.running.discard(self.path)
                     return self.answer(200, {"logs": []})
-                return self.answer(200, {"status": None, "logs": []})
+                return self.answer(200, outpost.polls.get(self.path.split("/")[2], {"status": None, "logs": []}))
 
             do_GET = do_POST = do_DELETE = handle_one
 
@@ -345,9 +360,10 @@ class Hub:
 
     def call(self, method, path, body=None, headers=None, token=TOKEN):
         data = None
-        headers = {"Authorization": f"token {token}", **(headers or {})}
+        headers = {**({"Authorization": f"token {token}"} if token else {}), **(headers or {})}
         if body is not None:
-            data, headers["Content-Type"] = json.dumps(body).encode(), "application/json"
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            headers.setdefault("Content-Type", "application/json")
         request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers)
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
@@ -361,6 +377,15 @@ class Hub:
     def begin(self, name, options=None, user="maria"):
         self.call("POST", f"/hub/api/users/{user}")
         return self.call("POST", self.server_path(name, user), options)
+
+    def own_token(self, outpost, name):
+        """The token that the newest start of a server has given it."""
+        return outpost.of("POST", name)[-1]["env"]["JUPYTERHUB_API_TOKEN"]
+
+    def post_event(self, name, event, token, user="maria", **headers):
+        """`event` is the body where it is bytes."""
+        path = f"/hub/api/users/progress/events/{user}" + (f"/{name}" if name else "")
+        return self.call("POST", path, event, headers, token)
 
     def progress(self, name, user="maria"):
         text = self.call("GET", self.server_path(name, user) + "/progress").text
@@ -417,17 +442,23 @@ class Browser:
 
     def __init__(self, url):
         self.url = url
-        self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        self.cookies = http.cookiejar.CookieJar()
+        self.opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.cookies))
 
     def get(self, path):
         return self._open(path, None)
 
+    def send(self, path, body, **headers):
+        """What a script of a page sends: its cookies go along."""
+        return self._open(path, body, headers)
+
     def post(self, path, fields):
         return self._open(path, urllib.parse.urlencode(fields).encode())
 
-    def _open(self, path, data):
+    def _open(self, path, data, headers=None):
         url = path if path.startswith("http") else self.url + path
-        request = urllib.request.Request(url, data=data, headers={"Sec-Fetch-Mode": "navigate", "Referer": url})
+        headers = headers or {"Sec-Fetch-Mode": "navigate", "Referer": url}
+        request = urllib.request.Request(url, data=data, headers=headers)
         try:
             with self.opener.open(request, timeout=30) as answer:
                 return Answer(answer.status, answer.headers, answer.read())

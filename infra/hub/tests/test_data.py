@@ -91,6 +91,34 @@ def test_refused(settings, path, value, what):
     assert what in refusal(put(settings, path, value))
 
 
+@pytest.mark.parametrize(
+    "path, value",
+    [
+        ("systems.remote.url", "https://a:65536/services"),
+        ("systems.remote.url", "https://a:0"),
+        ("systems.remote.hubApiUrl", "http://a:99999/hub/api"),
+        ("systems.remote.defaultServer", "false"),
+        ("systems.remote.defaultServer", 0),
+        ("systems.remote.defaultServer", None),
+        ("systems.remote.ssh.port", float("nan")),
+        ("systems.remote.ssh.port", float("inf")),
+        ("systems.remote.ssh.port", 10**400),
+        ("systems.remote.displayName", 0),
+        ("systems.remote.displayName", False),
+        ("systems.remote.description", []),
+        ("systems.remote.flavor", 0),
+        ("systems.remote.flavors", 0),
+        ("systems.remote.flavors", ""),
+        ("systems.remote.caFile", False),
+        ("systems.remote.ssh.knownHosts", 0),
+        ("userOptions", {}),
+    ],
+)
+def test_wrong_types(settings, path, value):
+    """Nothing that is false to Python counts as left out: a wrong value must not take a limit away."""
+    assert path.removeprefix("systems.") in refusal(put(settings, path, value))
+
+
 def test_known_hosts_of_another_system(settings, tmp_path):
     (tmp_path / "known_hosts" / "remote").write_text("10.0.0.3 ssh-ed25519 AAAA\n")
     assert "begins with outpost-remote" in refusal(settings)

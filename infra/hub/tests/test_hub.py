@@ -328,45 +328,10 @@ def test_unused_routes_are_closed(hub, path):
     assert hub.call("POST", path, {}).code == 404
 
 
-def test_events(hub, hub_stage):
-    """While a start is pending its events reach the page as text."""
-    held = stage.threading.Event()
-    answer = hub_stage.direct.answers
-    answer["events"] = Held(held, (200, {"service": hub_stage.direct.service}))
-    assert hub.begin("events", {"system": "direct"}).code == 202
-    stage.wait_for("start", lambda: hub_stage.direct.of("POST", "events"))
-    event = {"progress": 40, "message": "<script>alert(1)</script>", "html_message": "<details><summary>a</summary><img src=x></details>"}
-    only_html = [{"progress": 40, "html_message": f"picture {n}"} for n in (1, 2)]
-    for event in [event, *only_html]:
-        assert hub.call("POST", "/hub/api/users/progress/events/maria/events", event).code == 204
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        page = pool.submit(hub.progress, "events")
-        stage.wait_for("page", lambda: "/servers/events/progress" in hub.log.read_text())
-        held.set()
-        events = page.result()
-    assert any("&lt;img src=x&gt;" in e.get("html_message", "") for e in events), events
-    assert [e["html_message"] for e in events if "picture" in e.get("html_message", "")] == [e["html_message"] for e in only_html]
-    assert not any("<script" in e.get("html_message", "") or "<img" in e.get("html_message", "") for e in events)
-    hub.stop_server("events")
-
-
-class Held(tuple):
-    """An answer that waits for an event before it is given."""
-
-    def __new__(cls, event, answer):
-        self = super().__new__(cls, answer)
-        self.event = event
-        return self
-
-    def __iter__(self):
-        self.event.wait(60)
-        return super().__iter__()
-
-
 def test_own_token_cannot_leave_its_routes(hub, hub_stage):
-    """A server's own token opens no route of the plugins but that for its events."""
+    """A server's own token opens no route of the plugins but the one for its events."""
     hub.run("own", {"system": "direct"})
-    token = hub_stage.direct.of("POST", "own")[-1]["env"]["JUPYTERHUB_API_TOKEN"]
+    token = hub.own_token(hub_stage.direct, "own")
     try:
         for path in ("/hub/api/users/setuptunnel/maria/own", "/hub/api/job/maria/own"):
             assert hub.call("POST", path, {}, token=token).code == 404
