@@ -1,7 +1,7 @@
 # Brings into the stock hub image of zero-to-jupyterhub what it lacks: the client and an ssh program. Runs before the hub, in
 # the hub's own image, as the hub's user and without a capability; writes to a volume that the hub mounts too, and to /tmp.
 #
-#   sh -c "$(cat bootstrap.sh)" bootstrap DEST PACKAGE==VERSION...
+#   sh -c "$(cat bootstrap.sh)" bootstrap DEST "PACKAGE==VERSION --hash=..."...
 #
 # The hub finds what is in DEST by PYTHONUSERBASE=DEST and PATH=DEST/bin:... A step that fails ends the pod's start, with a
 # line that says which: a hub without these parts would start and fail at each server.
@@ -10,22 +10,26 @@ dest=$1
 shift
 export PYTHONUSERBASE="$dest"
 
+lists=$(mktemp -d)
 step="asking pip what the image has"
-trap '[ $? = 0 ] || echo "bootstrap: $step did not work, so the hub does not start. See the lines above. Where the pod has no way out,
+trap 'status=$?; rm -rf "$lists"; [ $status = 0 ] || echo "bootstrap: $step did not work, so the hub does not start. See the lines above. Where the pod has no way out,
 bootstrap: use a hub image that has the client and ssh: images/hub of this project is a recipe." >&2' EXIT
 
-# Everything the image has stays at its version: pip must not bring another JupyterHub along.
-python3 -m pip freeze --all > /tmp/constraints.txt
-sed 's/[ =@].*//' /tmp/constraints.txt | tr 'A-Z_.' 'a-z--' > /tmp/present.txt
+# Everything the image has stays at its version: pip must not bring another JupyterHub along. Everything else is a file with
+# a hash that was recorded beforehand: what the index answers at the hub's start decides nothing.
+python3 -m pip freeze --all > "$lists/constraints.txt"
+sed 's/[ =@].*//' "$lists/constraints.txt" | tr 'A-Z_.' 'a-z--' > "$lists/present.txt"
 missing=
-for package; do
-  grep -qxF "${package%%==*}" /tmp/present.txt || missing="$missing $package"
+: > "$lists/requirements.txt"
+for requirement; do
+  grep -qxF "${requirement%%==*}" "$lists/present.txt" && continue
+  missing="$missing ${requirement%% *}"
+  echo "$requirement" >> "$lists/requirements.txt"
 done
 if [ -n "$missing" ]; then
   step="installing$missing from the Python package index"
-  # shellcheck disable=SC2086  # a list of packages
   python3 -m pip install --user --no-cache-dir --disable-pip-version-check --no-warn-script-location \
-    --constraint /tmp/constraints.txt $missing
+    --require-hashes --only-binary :all: --constraint "$lists/constraints.txt" --requirement "$lists/requirements.txt"
 fi
 
 if ! command -v ssh > /dev/null 2>&1; then

@@ -135,8 +135,12 @@ func stockRoot(t *testing.T) stock {
 		t.Fatal(err)
 	}
 	s.asRoot(t, "dpkg", "--purge", "--force-depends", "openssh-client")
-	s.asRoot(t, venv+"/python", "-m", "pip", "uninstall", "--quiet", "--yes", "--root-user-action=ignore",
-		"jupyterhub-outpostspawner", "jupyterhub-forwardbasespawner", "kubernetes", "durationpy", "requests-oauthlib", "websocket-client")
+	uninstall := []string{venv + "/python", "-m", "pip", "uninstall", "--quiet", "--yes", "--root-user-action=ignore"}
+	for _, requirement := range stockLacks() {
+		name, _, _ := strings.Cut(requirement, "==")
+		uninstall = append(uninstall, name)
+	}
+	s.asRoot(t, uninstall...)
 	// The stock image's packages are the system's, and those of a user are beside them; so here.
 	settings := filepath.Join(s.root, path.Dir(venv), "pyvenv.cfg")
 	text, err := os.ReadFile(settings)

@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"os"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
+	"github.com/outposts-dev/outposts/infra/infratest"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
@@ -136,17 +136,42 @@ func TestPublishedDefects(t *testing.T) {
 	}
 }
 
-// TestBootstrapVersions holds what the bootstrap installs to the image recipe: both are the same pair, tested together.
-func TestBootstrapVersions(t *testing.T) {
-	text, err := os.ReadFile("../../images/hub/jupyterhub-5.5.txt")
+// TestBootstrapPackages holds what the bootstrap installs to the image recipe: both are the same pair, tested together, and
+// the same files. With -update it copies versions and hashes from the recipe.
+func TestBootstrapPackages(t *testing.T) {
+	recipe, err := os.ReadFile("../../images/hub/jupyterhub-5.5.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
-	recipe := regexp.MustCompile(`(?m)^[a-z0-9-]+==[^ ]+`).FindAllString(string(text), -1)
-	for _, pin := range stockLacks {
-		if !slices.Contains(recipe, pin) {
-			t.Errorf("%s is not a line of images/hub/jupyterhub-5.5.txt", pin)
+	pinned := map[string]string{}
+	for _, block := range regexp.MustCompile(`(?m)^([a-z0-9-]+)==(?:.*\\\n)*.*\n`).FindAllStringSubmatch(string(recipe), -1) {
+		pinned[block[1]] = block[0]
+	}
+	var want strings.Builder
+	for _, requirement := range stockLacks() {
+		name, _, _ := strings.Cut(requirement, "==")
+		want.WriteString(pinned[name])
+	}
+	infratest.Golden(t, "../bootstrap.txt", []byte(want.String()))
+}
+
+// TestBootstrapHashes holds that the bootstrap installs nothing whose files are not known beforehand.
+func TestBootstrapHashes(t *testing.T) {
+	line := regexp.MustCompile(`^[a-z0-9-]+==[0-9.]+( --hash=sha256:[0-9a-f]{64})+$`)
+	for _, requirement := range stockLacks() {
+		if !line.MatchString(requirement) {
+			t.Errorf("%q is not a package with a version and hashes", requirement)
 		}
+	}
+	for _, command := range regexp.MustCompile(`pip (?:install|download|wheel)(?:.*\\\n)*.*`).FindAllString(bootstrap, -1) {
+		for _, flag := range []string{"--require-hashes", "--only-binary :all:"} {
+			if !strings.Contains(command, flag) {
+				t.Errorf("%s is not in %s", flag, command)
+			}
+		}
+	}
+	if strings.Count(bootstrap, "--require-hashes") != 1 {
+		t.Error("the bootstrap has not one installation with hashes")
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
@@ -31,11 +32,16 @@ const (
 // runtimeDir is where the bootstrap puts what the stock image lacks.
 const runtimeDir = "/opt/outpost"
 
-// stockLacks is what the bootstrap installs unless the image has it: the client for the JupyterHub 5.5 of ChartVersion,
-// and what it needs, all at the versions of images/hub/jupyterhub-5.5.txt.
-var stockLacks = []string{
-	"jupyterhub-outpostspawner==2.2.11", "jupyterhub-forwardbasespawner==2.1.2",
-	"kubernetes==37.0.2", "durationpy==0.11", "requests-oauthlib==2.0.0", "websocket-client==1.9.2",
+// bootstrapPackages is what the bootstrap installs unless the image has it: the client for the JupyterHub 5.5 of
+// ChartVersion, and every package that it needs and JupyterHub does not, at the versions and with the hashes of
+// images/hub/jupyterhub-5.5.txt. TestBootstrapPackages with -update copies both from there.
+//
+//go:embed bootstrap.txt
+var bootstrapPackages string
+
+// stockLacks are the lines of bootstrapPackages, one for each package: a version, and the hash of each of its files.
+func stockLacks() []string {
+	return strings.Split(strings.TrimSpace(strings.ReplaceAll(bootstrapPackages, " \\\n   ", "")), "\n")
 }
 
 // The modes of mounted Secrets. With the pod's fsGroup 0400 becomes 0440 root:1000. ssh checks the mode only of a key
@@ -251,8 +257,8 @@ func stockImageValues(a Args) map[string]any {
 
 func bootstrapCommand() []any {
 	command := []any{"sh", "-c", bootstrap, "bootstrap", runtimeDir}
-	for _, pin := range stockLacks {
-		command = append(command, pin)
+	for _, requirement := range stockLacks() {
+		command = append(command, requirement)
 	}
 	return command
 }
