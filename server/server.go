@@ -125,10 +125,18 @@ func OpenStore(
 		return nil, err
 	}
 	d := cfg.Database
-	return store.Open(ctx, store.Config{
+	db, err := store.Open(ctx, store.Config{
 		Type: d.Type, Path: d.Path, Host: d.Host, Port: d.Port, User: d.User, Password: d.Password, Name: d.Name,
 		Wait: databaseWait, Observer: observe,
 	}, ring, log)
+	switch fault, ok := errors.AsType[*outpost.Error](err); {
+	case !ok || fault.Kind != outpost.KindInvalid:
+		return db, err
+	case fault.Reason == store.ReasonKey:
+		return nil, fmt.Errorf("OUTPOST_CRYPT_KEY: %w The command `outpost rekey` seals all rows with the first key.", err)
+	default:
+		return nil, fmt.Errorf("SQL_*: %w", err)
+	}
 }
 
 // component returns the logger of one part.

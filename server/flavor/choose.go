@@ -32,8 +32,8 @@ func (c choice) copies() map[string]Flavor {
 // OfHub returns what a hub is offered, by name; the caller may change it.
 func (f *Flavors) OfHub(hub string) map[string]Flavor { return f.ofHub(hub).copies() }
 
-// OfUser returns what a user of a hub is offered, by name; the caller may change it. Authentication is decoded JSON, nil
-// or an object, else the error is [ErrAuthentication]. A forbidden user gets no flavor, and each credit with cap 0.
+// OfUser returns what a user of a hub is offered, by name; the caller may change it. Authentication is decoded JSON,
+// nil or an object, else the error is [ErrAuthentication]. A forbidden user gets no flavor, and each credit with cap 0.
 func (f *Flavors) OfUser(hub string, authentication any) (map[string]Flavor, error) {
 	c, err := f.ofUser(hub, authentication)
 	return c.copies(), err

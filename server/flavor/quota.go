@@ -12,7 +12,7 @@ import (
 // Usage counts services that are not being stopped: what quotas are judged by.
 type Usage struct {
 	ByFlavor     map[string]int         // of one hub
-	ByUser       map[int]int            // of one hub, by user ID, any flavor; at least the user whose service is inserted
+	ByUser       map[int]int            // of one hub, by user ID, any flavor; at least the user of an insert
 	ByUserFlavor map[int]map[string]int // of one hub; as ByUser
 	TotalFlavor  map[string]int         // of all hubs
 }
@@ -75,7 +75,8 @@ func (c choice) refusal(name string) *Refusal {
 func (a Admission) Check(u Usage, user int, globalMax *int) error {
 	limit, ok := a.Flavor.limit("maxPerUser")
 	if ok && float64(u.ByUserFlavor[user][a.name]) >= limit {
-		return refuse("max_per_user", "Start with flavor %s not allowed. Each user may only start %v of %s", a.name, limit, a.name)
+		return refuse("max_per_user", "Start with flavor %s not allowed. Each user may only start %v of %s",
+			a.name, limit, a.name)
 	}
 	current := u.TotalFlavor[a.name]
 	if a.hubLimit {
@@ -85,8 +86,8 @@ func (a Admission) Check(u Usage, user int, globalMax *int) error {
 		return refuse("max", "Start with %s for %s not allowed. Maximum (%v) already reached.", a.name, a.hub, limit)
 	}
 	if globalMax != nil && *globalMax >= 0 && u.ByUser[user] >= *globalMax {
-		return refuse("global_max_per_user", "User with user id %d of %s has reached the maximum limit of services (%d)",
-			user, a.hub, *globalMax)
+		return refuse("global_max_per_user",
+			"User with user id %d of %s has reached the maximum limit of services (%d)", user, a.hub, *globalMax)
 	}
 	return nil
 }

@@ -9,9 +9,13 @@ import (
 
 var (
 	// errCancelled is the result of a start that was stopped meanwhile.
-	errCancelled = &outpost.Error{Kind: outpost.KindFailed, Reason: "cancelled", Message: "The server was stopped while it was starting."}
+	errCancelled = &outpost.Error{
+		Kind: outpost.KindFailed, Reason: "cancelled", Message: "The server was stopped while it was starting.",
+	}
 	// errShutdown is the result of a start when this process ends; the next one deals with what is left.
-	errShutdown = &outpost.Error{Kind: outpost.KindUnavailable, Reason: "shutdown", Message: "The outpost is restarting; try again."}
+	errShutdown = &outpost.Error{
+		Kind: outpost.KindUnavailable, Reason: "shutdown", Message: "The outpost is restarting; try again.",
+	}
 )
 
 // storeError gives an error of the Store that has no kind the kind "unavailable": the database failed.
@@ -23,14 +27,17 @@ func storeError(err error) error {
 		return err
 	}
 	return &outpost.Error{
-		Kind: outpost.KindUnavailable, Reason: "database", Message: "The outpost's database does not answer; try again.", Cause: err,
+		Kind: outpost.KindUnavailable, Reason: "database", Cause: err,
+		Message: "The outpost's database does not answer; try again.",
 	}
 }
 
 // flavorError is the error for the hub that an error of package flavor means; service is the server's name.
 func flavorError(err error, service string) error {
 	if refusal, ok := errors.AsType[*flavor.Refusal](err); ok {
-		return &outpost.Error{Kind: outpost.KindQuota, Reason: refusal.Reason, Message: service + " - " + refusal.Error()}
+		return &outpost.Error{
+			Kind: outpost.KindQuota, Reason: refusal.Reason, Message: service + " - " + refusal.Error(),
+		}
 	}
 	if errors.Is(err, flavor.ErrAuthentication) {
 		return outpost.Errorf(outpost.KindInvalid, "The authentication must be a JSON object.")

@@ -44,7 +44,8 @@ func (n *notifier) refused(hub string, variables []string) {
 	n.warned[hub] = true
 	n.mu.Unlock()
 	if !warned {
-		n.m.log.Warn("hub is not called back: its URLs are not among its allowed callback URLs", "hub", hub, "variables", variables)
+		n.m.log.Warn("hub is not called back: its URLs are not among its allowed callback URLs",
+			"hub", hub, "variables", variables)
 	}
 }
 
@@ -100,7 +101,9 @@ type progress struct {
 func (n *notifier) progress(e *entry) *progress {
 	p := &progress{now: n.m.opts.Now}
 	if e.calls.Events.URL != "" {
-		p.queue = outbox.New(maxEvents, flushTimeout, func(ctx context.Context, ev outpost.Event) { n.deliver(ctx, e, ev) })
+		p.queue = outbox.New(maxEvents, flushTimeout, func(ctx context.Context, ev outpost.Event) {
+			n.deliver(ctx, e, ev)
+		})
 		n.m.goes(func() { p.queue.Run(n.m.base) })
 	}
 	return p
@@ -145,8 +148,8 @@ func (n *notifier) ended(e *entry, logs []string) {
 	const sentence = "Could not start service."
 	ev := outpost.Event{Progress: 99, HTMLMessage: sentence + " No logs available."}
 	if len(logs) > 0 {
-		ev.HTMLMessage = `<details open><summary style="color: red">` + sentence + " (click here to see logs)</summary>" +
-			escaped(logs[max(0, len(logs)-maxMessages):]) + "</details>"
+		ev.HTMLMessage = `<details open><summary style="color: red">` + sentence +
+			" (click here to see logs)</summary>" + escaped(logs[max(0, len(logs)-maxMessages):]) + "</details>"
 	}
 	n.m.goes(func() { n.deliver(n.m.base, e, ev) })
 }

@@ -52,7 +52,9 @@ func (m *Manager) pollElsewhere(ctx context.Context, e *entry) (outpost.PollResu
 }
 
 // pollPod answers a poll for a service that has been started.
-func (m *Manager) pollPod(ctx context.Context, e *entry, state outpost.State, collectLogs bool) (outpost.PollResult, error) {
+func (m *Manager) pollPod(
+	ctx context.Context, e *entry, state outpost.State, collectLogs bool,
+) (outpost.PollResult, error) {
 	status, err := m.spawner.Poll(ctx, e.Key, state)
 	if err != nil {
 		return outpost.PollResult{}, err

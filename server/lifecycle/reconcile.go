@@ -74,8 +74,8 @@ func (m *Manager) removeStray(f outpost.Found) {
 	})
 }
 
-// adopt deals with one row that no goroutine of this process works on. Elsewhere is true if another process does, as far
-// as can be seen yet.
+// adopt deals with one row that no goroutine of this process works on. Elsewhere is true if another process does, as
+// far as can be seen yet.
 func (m *Manager) adopt(e *entry, row outpost.Stored, hasPod bool, now time.Time) (elsewhere bool) {
 	if e.unopened || row.Unopened {
 		return false
@@ -123,7 +123,9 @@ func (m *Manager) resume(e *entry, s outpost.Service) {
 		m.rollBack(e)
 		return
 	}
-	r := outpost.StartRequest{Key: s.Key, StartDate: s.StartDate, UserID: s.UserID, Flavor: s.Flavor, Body: s.Body, Async: true}
+	r := outpost.StartRequest{
+		Key: s.Key, StartDate: s.StartDate, UserID: s.UserID, Flavor: s.Flavor, Body: s.Body, Async: true,
+	}
 	runtime, _ := s.State[stateRuntime].(string)
 	lifetime, err := time.ParseDuration(runtime)
 	if err != nil {

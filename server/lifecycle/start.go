@@ -43,7 +43,8 @@ func (m *Manager) Start(ctx context.Context, r outpost.StartRequest) (string, er
 	select {
 	case <-start.ended:
 	case <-ctx.Done():
-		return "", outpost.Wrap(ctx.Err(), outpost.KindUnavailable, "The request ended before the start; the start goes on.")
+		return "", outpost.Wrap(ctx.Err(), outpost.KindUnavailable,
+			"The request ended before the start; the start goes on.")
 	}
 	if start.err == nil {
 		return e.current().address, nil
@@ -101,7 +102,9 @@ func (m *Manager) admit(ctx context.Context, r outpost.StartRequest) (outpost.Hu
 }
 
 // plan names the objects of a start and makes its row.
-func (m *Manager) plan(ctx context.Context, hub outpost.Hub, r outpost.StartRequest, a flavor.Admission) (outpost.Plan, outpost.Service, error) {
+func (m *Manager) plan(
+	ctx context.Context, hub outpost.Hub, r outpost.StartRequest, a flavor.Admission,
+) (outpost.Plan, outpost.Service, error) {
 	plan, err := m.spawner.Plan(ctx, hub, r, a.Flavor)
 	if err != nil {
 		return outpost.Plan{}, outpost.Service{}, err
@@ -113,42 +116,40 @@ func (m *Manager) plan(ctx context.Context, hub outpost.Hub, r outpost.StartRequ
 		maps.Copy(state, plan.State)
 	}
 	return plan, outpost.Service{Summary: outpost.Summary{
-		Key: r.Key, UserID: r.UserID, Flavor: r.Flavor, StartDate: r.StartDate, LastUpdate: r.StartDate, EndDate: outpost.NoEnd,
-		StartPending: true,
+		Key: r.Key, UserID: r.UserID, Flavor: r.Flavor, StartPending: true,
+		StartDate: r.StartDate, LastUpdate: r.StartDate, EndDate: outpost.NoEnd,
 	}, Body: r.Body, State: state}, nil
 }
 
-// begin adds the entry of a start, inserts its row and starts it in the background. It returns when the row is there.
+// begin puts a start into memory and the Store and lets it go on in the background. It returns when the row is there.
 func (m *Manager) begin(e *entry, row outpost.Service, plan outpost.Plan, a flavor.Admission) error {
 	ctx, cancel := context.WithCancel(m.base)
 	e.take(phaseStarting, cancel)
-	err := m.index.add(e)
-	if err == nil && !m.goes(func() {
+	if !m.goes(func() {
 		defer cancel()
 		if m.insert(e, row, a) {
 			m.runStart(ctx, e, plan, a.Lifetime)
 		}
 	}) {
-		m.index.remove(e)
-		err = errShutdown
-	}
-	if err != nil {
 		cancel()
-		return err
+		return errShutdown
 	}
 	// The insert is short, and its outcome must be known: it does not end with the request.
 	<-e.accepted
 	return e.acceptErr
 }
 
-// insert stores the row of a start and reports whether it is there. If it may be there although the database reported
-// a failure, the entry stays until the row is surely gone.
+// insert adds the entry of a start to memory and its row to the Store, and reports whether both are there. If the row
+// may be there although the database reported a failure, the entry stays until the row is surely gone.
 func (m *Manager) insert(e *entry, row outpost.Service, a flavor.Admission) bool {
 	ctx, cancel := context.WithTimeout(m.base, storeTimeout)
 	defer cancel()
-	err := storeError(m.store.Insert(ctx, row, func(u flavor.Usage) error {
-		return flavorError(a.Check(u, row.UserID, m.opts.GlobalMaxPerUser), row.Name)
-	}))
+	err := m.index.add(e)
+	if err == nil {
+		err = storeError(m.store.Insert(ctx, row, func(u flavor.Usage) error {
+			return flavorError(a.Check(u, row.UserID, m.opts.GlobalMaxPerUser), row.Name)
+		}))
+	}
 	if err == nil {
 		close(e.accepted)
 		return true
@@ -226,7 +227,8 @@ func (m *Manager) settle(ctx context.Context, e *entry, started outpost.Started,
 // server runs already.
 func (m *Manager) finishStart(ctx context.Context, e *entry, s outpost.Started, lifetime time.Duration) error {
 	if _, _, ok := outpost.ParseAddress(s.Address); !ok {
-		return outpost.Wrap(errors.New("address "+s.Address), outpost.KindInternal, "the spawner returned a wrong address")
+		return outpost.Wrap(errors.New("address "+s.Address), outpost.KindInternal,
+			"the spawner returned a wrong address")
 	}
 	end := outpost.NoEnd
 	if lifetime > 0 {

@@ -56,10 +56,12 @@ func (m *Manager) Stop(ctx context.Context, k outpost.Key, o outpost.StopOptions
 		}
 		return nil, &outpost.Error{
 			Kind: outpost.KindUnavailable, Reason: "stop",
-			Message: excerpt.Of(k.Name, excerpt.Name) + " - The server could not be removed yet; the outpost keeps trying.",
+			Message: excerpt.Of(k.Name, excerpt.Name) +
+				" - The server could not be removed yet; the outpost keeps trying.",
 		}
 	case <-ctx.Done():
-		return nil, outpost.Wrap(ctx.Err(), outpost.KindUnavailable, "The request ended before the stop; the stop goes on.")
+		return nil, outpost.Wrap(ctx.Err(), outpost.KindUnavailable,
+			"The request ended before the stop; the stop goes on.")
 	}
 }
 

@@ -62,9 +62,10 @@ func (m *Manager) renewals() (list []renewal) {
 		for _, e := range m.index.all(h.Name) {
 			at := e.current()
 			if at.phase == phaseRunning && at.address != "" && e.calls.Tunnel.URL != "" {
-				list = append(list, renewal{e.calls.Tunnel, "tunnel", func(ctx context.Context, c outpost.HubCall) error {
+				post := func(ctx context.Context, c outpost.HubCall) error {
 					return m.hubAPI.PostTunnel(ctx, c, at.address)
-				}})
+				}
+				list = append(list, renewal{e.calls.Tunnel, "tunnel", post})
 			}
 		}
 	}

@@ -166,7 +166,8 @@ func (h Hub) checkMisc(name string, misc map[string]json.RawMessage) error {
 	}
 	if len(refused) > 0 {
 		slices.Sort(refused)
-		return refuse("The hub " + h.Name + " may not set these options in misc: " + excerpt.Of(strings.Join(refused, ", "), excerpt.Name))
+		return refuse("The hub " + h.Name + " may not set these options in misc: " +
+			excerpt.Of(strings.Join(refused, ", "), excerpt.Name))
 	}
 	for _, option := range []string{"image", "image_spec"} {
 		raw, sent := misc[option]

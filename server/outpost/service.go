@@ -64,8 +64,10 @@ type StartRequest struct {
 	Certs          map[string]string // keyfile, certfile, cafile as PEM text; non-empty switches internal TLS on
 	TrustBundles   map[string]string // PEM text by name: hub-ca, ...
 	Authentication any               // decoded JSON for flavor matching only, never stored; nil if absent
-	AuthState      map[string]string // from auth-state-* headers, never stored; no option that is data reads it, so polls and stops bring none
-	Async          bool
+	// AuthState is from auth-state-* headers, never stored. No option that is data reads it, so polls and stops bring
+	// none.
+	AuthState map[string]string
+	Async     bool
 }
 
 // Event is a progress event as the hub takes it at JUPYTERHUB_EVENTS_URL.

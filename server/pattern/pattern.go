@@ -42,8 +42,8 @@ func (p *Pattern) Match(s string) bool {
 	return p.text == s || p.re != nil && p.re.MatchString(s) || p.glob.MatchString(s)
 }
 
-// Glob turns a shell glob for a whole text into a regular expression. "*" also matches "/"; a "[" without "]" stands for
-// itself.
+// Glob turns a shell glob for a whole text into a regular expression. "*" also matches "/"; a "[" without "]" stands
+// for itself.
 func Glob(glob string) (*regexp.Regexp, error) {
 	var b strings.Builder
 	b.WriteString(`(?s)\A`)

@@ -15,7 +15,8 @@ import (
 
 // Columns that may be shown, and the sealed ones with the row's id in front.
 const (
-	shownColumns  = `name, start_id, jupyterhub_username, last_update, start_date, end_date, state_stored, start_pending, stop_pending, jupyterhub_user_id, flavor`
+	shownColumns = `name, start_id, jupyterhub_username, last_update, start_date, end_date,
+		state_stored, start_pending, stop_pending, jupyterhub_user_id, flavor`
 	sealedColumns = `id, body, state, start_response`
 )
 

@@ -21,7 +21,7 @@ import (
 func TestOpenRefuses(t *testing.T) {
 	folder := t.TempDir()
 	file := filepath.Join(folder, "file")
-	if err := os.WriteFile(file, []byte(strings.Repeat("this is no database ", 100)), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(strings.Repeat("this is not a database ", 100)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	tests := []struct {
@@ -30,11 +30,11 @@ func TestOpenRefuses(t *testing.T) {
 		want   string
 	}{
 		{"an unknown type", Config{Type: "mysql"}, `unknown type of database "mysql": use "sqlite" or "postgresql"`},
-		{"no path", Config{Type: TypeSQLite}, "SQL_DATABASE_URL: the path of the SQLite file is empty"},
+		{"no path", Config{Type: TypeSQLite}, "the path of the SQLite file is empty"},
 		{"no folder", Config{Type: TypeSQLite, Path: filepath.Join(folder, "none", "db")}, "its folder must exist"},
-		{"a folder", Config{Type: TypeSQLite, Path: folder}, "SQL_DATABASE_URL: the SQLite file cannot be written"},
+		{"a folder", Config{Type: TypeSQLite, Path: folder}, "the SQLite file cannot be written"},
 		{"another file", Config{Type: TypeSQLite, Path: file}, "file is not a database"},
-		{"no host", Config{Type: TypePostgreSQL, User: "u", Name: "n"}, "SQL_HOST, SQL_USER and SQL_DATABASE are needed for PostgreSQL"},
+		{"no host", Config{Type: TypePostgreSQL, User: "u", Name: "n"}, "PostgreSQL needs a host, a user and the name of a database"},
 		{"nobody there", Config{Type: TypePostgreSQL, Host: folder, User: "u", Name: "n", Password: "geheim"}, "connect in the PostgreSQL database"},
 	}
 	for _, test := range tests {

@@ -42,7 +42,8 @@ func (d *DB) migrate(ctx context.Context) error {
 	}
 	results, err := provider.Up(ctx)
 	if err != nil {
-		return outpost.Wrap(d.translate("migrate", err), outpost.KindUnavailable, "the tables of the database cannot be made")
+		return outpost.Wrap(d.translate("migrate", err), outpost.KindUnavailable,
+			"the tables of the database cannot be made")
 	}
 	for _, r := range results {
 		d.log.Info("database migrated", "migration", r.Source.Path, "duration", r.Duration)

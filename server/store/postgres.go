@@ -25,7 +25,7 @@ const insertLock int64 = 0x6f7574706f737401 // "outpost", 1
 func (d *DB) openPostgreSQL(c Config) error {
 	d.dialect = postgresDialect
 	if c.Host == "" || c.User == "" || c.Name == "" {
-		return outpost.Errorf(outpost.KindInvalid, "SQL_HOST, SQL_USER and SQL_DATABASE are needed for PostgreSQL")
+		return outpost.Errorf(outpost.KindInvalid, "PostgreSQL needs a host, a user and the name of a database")
 	}
 	if c.Port == 0 {
 		c.Port = 5432
@@ -36,7 +36,7 @@ func (d *DB) openPostgreSQL(c Config) error {
 	))
 	if err != nil {
 		// The library's error repeats the parameters, but not the password.
-		return outpost.Wrap(err, outpost.KindInvalid, "SQL_*: the settings of the PostgreSQL database are wrong")
+		return outpost.Wrap(err, outpost.KindInvalid, "the settings of the PostgreSQL database are not valid")
 	}
 	d.write = stdlib.OpenDB(*config)
 	d.write.SetMaxOpenConns(10)

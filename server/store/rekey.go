@@ -11,9 +11,12 @@ import (
 	"github.com/outposts-dev/outposts/server/seal"
 )
 
-// Check verifies that the ring opens every row. KindInvalid if some row is sealed with a key that the ring does not
-// have: then nothing may be served, because those servers could neither be polled nor stopped (protocol 6.4). Rows that
-// no key can open, because they hold no token, are logged and left alone. Nothing is ever changed.
+// ReasonKey is the Reason of the error for rows that are sealed with a key that was not given.
+const ReasonKey = "key"
+
+// Check verifies that the ring opens every row. KindInvalid with [ReasonKey] if some row is sealed with a key that the
+// ring does not have: then nothing may be served, because those servers could neither be polled nor stopped (protocol
+// 6.4). Rows that no key can open, because they hold no token, are logged and left alone. Nothing is ever changed.
 func (d *DB) Check(ctx context.Context) error {
 	var services, foreign int
 	var ids []string
@@ -43,10 +46,12 @@ func (d *DB) Check(ctx context.Context) error {
 	if err != nil || foreign == 0 {
 		return err
 	}
-	return outpost.Errorf(outpost.KindInvalid, "OUTPOST_CRYPT_KEY: %d of %d stored services are sealed with a key that is not in it (rows of table service with id %s). "+
-		"Add the key that they were sealed with behind the first one, separated by a blank, and start again; `outpost rekey` then seals them with the first. "+
-		"Nothing was changed. If that key is lost for good, stop those servers by hand and delete these rows.",
-		foreign, services, strings.Join(ids, ", "))
+	return &outpost.Error{Kind: outpost.KindInvalid, Reason: ReasonKey, Message: fmt.Sprintf(
+		"%d of %d stored services are sealed with a key that is not given (rows of table service with id %s). "+
+			"Give the key that they were sealed with behind the first one, and start again; "+
+			"all rows can then be sealed with the first. Nothing was changed. "+
+			"If that key is lost for good, stop those servers by hand and delete these rows.",
+		foreign, services, strings.Join(ids, ", "))}
 }
 
 // openable returns why a row's tokens cannot be opened, nil if they can.
@@ -94,8 +99,8 @@ func (d *DB) Rekey(ctx context.Context) (done Rekeyed, err error) {
 
 // rekeyAfter seals the next batch of rows behind an id and returns the last id it met.
 func (d *DB) rekeyAfter(ctx context.Context, tx *sql.Tx, after int64) (done Rekeyed, last int64, err error) {
-	rows, err := tx.QueryContext(ctx, d.dialect.bind(`SELECT `+sealedColumns+` FROM service WHERE id > ? ORDER BY id LIMIT ?`+d.dialect.forUpdate),
-		after, rekeyBatch)
+	query := `SELECT ` + sealedColumns + ` FROM service WHERE id > ? ORDER BY id LIMIT ?` + d.dialect.forUpdate
+	rows, err := tx.QueryContext(ctx, d.dialect.bind(query), after, rekeyBatch)
 	if err != nil {
 		return done, after, err
 	}

@@ -31,9 +31,10 @@ func TestAWrongKeyIsAClearErrorAndDeletesNothing(t *testing.T) {
 		d := mustOpen(t, c, ring(t, keyA))
 		fill(t, d, 2)
 		_, err := Open(t.Context(), c, ring(t, keyB), slog.New(slog.DiscardHandler))
-		want := "OUTPOST_CRYPT_KEY: 2 of 2 stored services are sealed with a key that is not in it (rows of table service with id 1, 2). " +
-			"Add the key that they were sealed with behind the first one, separated by a blank, and start again; `outpost rekey` then seals them with the first. " +
-			"Nothing was changed. If that key is lost for good, stop those servers by hand and delete these rows."
+		want := "2 of 2 stored services are sealed with a key that is not given (rows of table service with id 1, 2). " +
+			"Give the key that they were sealed with behind the first one, and start again; " +
+			"all rows can then be sealed with the first. Nothing was changed. " +
+			"If that key is lost for good, stop those servers by hand and delete these rows."
 		if err == nil || err.Error() != want || outpost.KindOf(err) != outpost.KindInvalid {
 			t.Errorf("got %v\nwant %s", err, want)
 		}

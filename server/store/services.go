@@ -54,14 +54,16 @@ func (d *DB) Insert(ctx context.Context, s outpost.Service, check func(flavor.Us
 		if refused = check(usage); refused != nil {
 			return refused
 		}
-		if _, err := d.exec(ctx, tx, `INSERT INTO jupyterhub (name) VALUES (?) ON CONFLICT DO NOTHING`, s.Hub); err != nil {
+		const addHub = `INSERT INTO jupyterhub (name) VALUES (?) ON CONFLICT DO NOTHING`
+		if _, err := d.exec(ctx, tx, addHub, s.Hub); err != nil {
 			return err
 		}
 		_, err = d.exec(ctx, tx, `INSERT INTO service (`+shownColumns+`, body, state, start_response)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			s.Name, s.StartID, s.Hub, d.dialect.time(s.LastUpdate), d.dialect.time(s.StartDate), d.dialect.time(s.EndDate),
-			s.StateStored, s.StartPending, s.StopPending, s.UserID, sql.NullString{String: s.Flavor, Valid: s.Flavor != ""},
-			body, state, response)
+			s.Name, s.StartID, s.Hub,
+			d.dialect.time(s.LastUpdate), d.dialect.time(s.StartDate), d.dialect.time(s.EndDate),
+			s.StateStored, s.StartPending, s.StopPending, s.UserID,
+			sql.NullString{String: s.Flavor, Valid: s.Flavor != ""}, body, state, response)
 		return err
 	})
 	if refused != nil {
@@ -85,7 +87,8 @@ func (d *DB) Get(ctx context.Context, k outpost.Key) (s outpost.Service, err err
 	err = d.do(ctx, "get", func(ctx context.Context) error {
 		var shown shownRow
 		var sealed sealedRow
-		query := d.dialect.bind(`SELECT ` + shownColumns + `, ` + sealedColumns + ` FROM service` + byKey + ` ORDER BY id LIMIT 1`)
+		query := d.dialect.bind(`SELECT ` + shownColumns + `, ` + sealedColumns + ` FROM service` + byKey +
+			` ORDER BY id LIMIT 1`)
 		err := d.read.QueryRowContext(ctx, query, keyArgs(k)...).Scan(append(shown.into(), sealed.into()...)...)
 		if errors.Is(err, sql.ErrNoRows) {
 			return outpost.ErrNotFound
@@ -165,8 +168,8 @@ func eachRow(rows *sql.Rows, f func() error) (err error) {
 // MarkStopping implements outpost.Store.
 func (d *DB) MarkStopping(ctx context.Context, k outpost.Key) (first bool, err error) {
 	err = d.inTx(ctx, "mark_stopping", func(ctx context.Context, tx *sql.Tx) error {
-		changed, err := d.exec(ctx, tx, `UPDATE service SET stop_pending = ?`+byKey+` AND (stop_pending IS NULL OR stop_pending = ?)`,
-			true, k.Hub, k.Name, k.StartID, false)
+		changed, err := d.exec(ctx, tx,
+			`UPDATE service SET stop_pending = ?`+byKey+` AND (stop_pending IS NULL OR stop_pending = ?)`, true, k.Hub, k.Name, k.StartID, false)
 		if err != nil {
 			return err
 		}
@@ -193,8 +196,8 @@ func (d *DB) FinishStart(ctx context.Context, k outpost.Key, state outpost.State
 		return err
 	}
 	return d.inTx(ctx, "finish_start", func(ctx context.Context, tx *sql.Tx) error {
-		changed, err := d.exec(ctx, tx, `UPDATE service SET state = ?, start_response = ?, end_date = ?, state_stored = ?, start_pending = ?`+
-			byKey+` AND (stop_pending IS NULL OR stop_pending = ?)`,
+		changed, err := d.exec(ctx, tx,
+			`UPDATE service SET state = ?, start_response = ?, end_date = ?, state_stored = ?, start_pending = ?`+byKey+` AND (stop_pending IS NULL OR stop_pending = ?)`,
 			sealedState, response, d.dialect.time(end), true, false, k.Hub, k.Name, k.StartID, false)
 		if err != nil || changed > 0 {
 			return err

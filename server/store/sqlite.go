@@ -24,14 +24,14 @@ const sqliteTime = "2006-01-02 15:04:05.000000"
 func (d *DB) openSQLite(c Config) error {
 	d.dialect = sqliteDialect
 	if c.Path == "" {
-		return outpost.Errorf(outpost.KindInvalid, "SQL_DATABASE_URL: the path of the SQLite file is empty")
+		return outpost.Errorf(outpost.KindInvalid, "the path of the SQLite file is empty")
 	}
 	if err := makeFile(c.Path); err != nil {
-		return outpost.Wrap(err, outpost.KindInvalid, "SQL_DATABASE_URL: the SQLite file cannot be written")
+		return outpost.Wrap(err, outpost.KindInvalid, "the SQLite file cannot be written")
 	}
 	path, err := filepath.Abs(c.Path)
 	if err != nil {
-		return outpost.Wrap(err, outpost.KindInvalid, "SQL_DATABASE_URL: %s", c.Path)
+		return outpost.Wrap(err, outpost.KindInvalid, "the path of the SQLite file is not valid")
 	}
 	dsn := "file://" + (&url.URL{Path: path}).EscapedPath() + "?" + url.Values{
 		"_pragma": {"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)"},

@@ -19,7 +19,7 @@ import (
 
 var _ outpost.Store = (*DB)(nil)
 
-// The kinds of databases, as Config.Type and SQL_TYPE name them.
+// The kinds of databases, as Config.Type names them.
 const (
 	TypeSQLite     = "sqlite"
 	TypePostgreSQL = "postgresql"
@@ -91,7 +91,8 @@ func Open(ctx context.Context, c Config, ring *seal.Keyring, log *slog.Logger) (
 	case TypePostgreSQL:
 		err = d.openPostgreSQL(c)
 	default:
-		err = outpost.Errorf(outpost.KindInvalid, "unknown type of database %q: use %q or %q", c.Type, TypeSQLite, TypePostgreSQL)
+		err = outpost.Errorf(outpost.KindInvalid, "unknown type of database %q: use %q or %q",
+			c.Type, TypeSQLite, TypePostgreSQL)
 	}
 	if err != nil {
 		return nil, err

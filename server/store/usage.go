@@ -21,8 +21,8 @@ type queryer interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// The queries of a quota check are answered from the index outpost_service_usage alone. They return a row for each flavor, not for
-// each user: there may be thousands.
+// The queries of a quota check are answered from the index outpost_service_usage alone. They return a row for each
+// flavor, not for each user: there may be thousands.
 const (
 	flavorUsage = `SELECT jupyterhub_username, flavor, count(*) FROM service
 		WHERE (stop_pending IS NULL OR stop_pending = ?) GROUP BY jupyterhub_username, flavor`
@@ -31,10 +31,12 @@ const (
 		GROUP BY jupyterhub_username, flavor`
 )
 
-// usage counts the rows of a hub, and those of all hubs, that are not being stopped, by flavor. Without one they do not count.
+// usage counts the rows of a hub, and those of all hubs, that are not being stopped, by flavor. Without one they do not
+// count.
 func (d *DB) usage(ctx context.Context, q queryer, hub string) (flavor.Usage, error) {
 	u := flavor.Usage{
-		ByFlavor: map[string]int{}, ByUser: map[int]int{}, ByUserFlavor: map[int]map[string]int{}, TotalFlavor: map[string]int{},
+		ByFlavor: map[string]int{}, TotalFlavor: map[string]int{},
+		ByUser: map[int]int{}, ByUserFlavor: map[int]map[string]int{},
 	}
 	return u, d.eachCount(ctx, q, func(owner, flavor string, n int) {
 		if flavor == "" {
@@ -64,7 +66,9 @@ func (d *DB) usageOf(ctx context.Context, q queryer, hub string, user int) (flav
 }
 
 // eachCount calls f for each row of a query that counts.
-func (d *DB) eachCount(ctx context.Context, q queryer, f func(hub, flavor string, n int), query string, args ...any) error {
+func (d *DB) eachCount(
+	ctx context.Context, q queryer, f func(hub, flavor string, n int), query string, args ...any,
+) error {
 	rows, err := q.QueryContext(ctx, d.dialect.bind(query), args...)
 	if err != nil {
 		return err

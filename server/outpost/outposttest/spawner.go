@@ -141,7 +141,9 @@ func Address(k outpost.Key) string { return fmt.Sprintf("http://%s:8888", Host(k
 func Host(k outpost.Key) string { return PodName(k) + ".outpost.svc.cluster.local" }
 
 func stateOf(k outpost.Key) outpost.State {
-	return outpost.State{"kubespawner_version": "7.0.0", "pod_name": PodName(k), "namespace": "outpost", "dns_name": Host(k)}
+	return outpost.State{
+		"kubespawner_version": "7.0.0", "pod_name": PodName(k), "namespace": "outpost", "dns_name": Host(k),
+	}
 }
 
 // plan is what Start gets back as Plan.Objects.
@@ -157,7 +159,9 @@ func (s *Spawner) Run(ctx context.Context, _ string) error {
 }
 
 // Plan implements outpost.Spawner. It looks at misc.port alone.
-func (s *Spawner) Plan(_ context.Context, _ outpost.Hub, r outpost.StartRequest, flavor flavor.Flavor) (outpost.Plan, error) {
+func (s *Spawner) Plan(
+	_ context.Context, _ outpost.Hub, r outpost.StartRequest, flavor flavor.Flavor,
+) (outpost.Plan, error) {
 	if s.OnPlan != nil {
 		if err := s.OnPlan(r, flavor); err != nil {
 			return outpost.Plan{}, err

@@ -224,7 +224,9 @@ func (s *Store) MarkStopping(ctx context.Context, k outpost.Key) (first bool, er
 }
 
 // FinishStart implements outpost.Store.
-func (s *Store) FinishStart(ctx context.Context, k outpost.Key, state outpost.State, address string, end time.Time) error {
+func (s *Store) FinishStart(
+	ctx context.Context, k outpost.Key, state outpost.State, address string, end time.Time,
+) error {
 	return s.do(ctx, "FinishStart", func() error {
 		return s.change(k, func(r *row) error {
 			if r.service.StopPending {
@@ -272,7 +274,8 @@ func (s *Store) Usage(ctx context.Context, hub string) (u flavor.Usage, err erro
 
 func (s *Store) usage(hub string) flavor.Usage {
 	u := flavor.Usage{
-		ByFlavor: map[string]int{}, ByUser: map[int]int{}, ByUserFlavor: map[int]map[string]int{}, TotalFlavor: map[string]int{},
+		ByFlavor: map[string]int{}, TotalFlavor: map[string]int{},
+		ByUser: map[int]int{}, ByUserFlavor: map[int]map[string]int{},
 	}
 	for k, r := range s.rows {
 		v := r.service

@@ -41,7 +41,8 @@ func NewWorldOn(t testing.TB, store *Store, spawner *Spawner, hubAPI *HubAPI, o 
 	return &World{Manager: m, Store: store, Spawner: spawner, HubAPI: hubAPI}
 }
 
-// settle is how long Up waits for left-overs to be dealt with: they never are while a test keeps database or cluster down.
+// settle is how long Up waits for left-overs to be dealt with: they never are while a test keeps database or cluster
+// down.
 const settle = 3 * time.Second
 
 // Up runs the Manager, as leader too, until Down or the end of the test. It returns when polls are answered in full.
@@ -89,14 +90,17 @@ func Request(name string) outpost.StartRequest {
 	const userID = 42
 	misc := map[string]json.RawMessage{}
 	for option, value := range map[string]any{
-		"dns_name_template": "{name}.{namespace}.svc.cluster.local", "pod_name_template": "jupyter-{username}--{servername}",
-		"internal_ssl": false, "port": 41234, "ip": "0.0.0.0", "services_enabled": true, "extra_labels": map[string]string{},
+		"dns_name_template": "{name}.{namespace}.svc.cluster.local",
+		"pod_name_template": "jupyter-{username}--{servername}",
+		"internal_ssl":      false, "port": 41234, "ip": "0.0.0.0", "services_enabled": true,
+		"extra_labels": map[string]string{},
 	} {
 		misc[option] = mustJSON(value)
 	}
 	return outpost.StartRequest{Key: Key(name), UserID: userID, Body: outpost.Body{
 		Env: map[string]string{
-			"JUPYTERHUB_USER": "maria", "JUPYTERHUB_USER_ID": strconv.Itoa(userID), "JUPYTERHUB_API_TOKEN": "token-" + name,
+			"JUPYTERHUB_USER": "maria", "JUPYTERHUB_USER_ID": strconv.Itoa(userID),
+			"JUPYTERHUB_API_TOKEN": "token-" + name,
 		},
 		Misc:        misc,
 		UserOptions: map[string]json.RawMessage{"system": json.RawMessage(`["north"]`)},

@@ -30,16 +30,23 @@ func Service(hub, name, startID string) outpost.Service {
 			StartDate: Day, LastUpdate: Day, EndDate: outpost.NoEnd, StartPending: true,
 		},
 		Body: outpost.Body{
-			Env:         map[string]string{"JUPYTERHUB_API_TOKEN": "5d0c", "JUPYTERHUB_USER": "zoë"},
-			Misc:        map[string]json.RawMessage{"port": json.RawMessage("41234"), "extra_labels": json.RawMessage(`{"team":"blue"}`)},
-			UserOptions: map[string]json.RawMessage{"flavor": json.RawMessage(`"tiny"`), "system": json.RawMessage(`["north"]`)},
+			Env: map[string]string{"JUPYTERHUB_API_TOKEN": "5d0c", "JUPYTERHUB_USER": "zoë"},
+			Misc: map[string]json.RawMessage{
+				"port": json.RawMessage("41234"), "extra_labels": json.RawMessage(`{"team":"blue"}`),
+			},
+			UserOptions: map[string]json.RawMessage{
+				"flavor": json.RawMessage(`"tiny"`), "system": json.RawMessage(`["north"]`),
+			},
 		},
 	}
 }
 
 // State is a spawner's state, as the Python outpost's spawner writes it.
 func State(pod string) outpost.State {
-	return outpost.State{"kubespawner_version": "7.0.0", "pod_name": pod, "namespace": "outpost", "dns_name": pod + ".outpost.svc.cluster.local"}
+	return outpost.State{
+		"kubespawner_version": "7.0.0", "pod_name": pod, "namespace": "outpost",
+		"dns_name": pod + ".outpost.svc.cluster.local",
+	}
 }
 
 // Allow is a quota check that refuses nothing.
@@ -103,7 +110,8 @@ func wantService(t *testing.T, s outpost.Store, want outpost.Service) {
 func missing(t *testing.T, s outpost.Store) {
 	ctx := t.Context()
 	k := outpost.Key{Hub: "hub-a", Name: "lab", StartID: "1"}
-	insert(t, s, Service("hub-b", "lab", "1"), Service("hub-a", "lab", "2"), Service("hub-a", "Lab", "1"), Service("hub-a", "", "1"))
+	insert(t, s, Service("hub-b", "lab", "1"), Service("hub-a", "lab", "2"),
+		Service("hub-a", "Lab", "1"), Service("hub-a", "", "1"))
 	_, err := s.Get(ctx, k)
 	wantKind(t, "get", err, outpost.KindNotFound)
 	_, err = s.MarkStopping(ctx, k)
@@ -355,7 +363,9 @@ func parallelQuota(t *testing.T, s outpost.Store) {
 }
 
 func parallelKey(t *testing.T, s outpost.Store) {
-	n := together(t, 64, outpost.KindConflict, func(int) error { return s.Insert(t.Context(), Service("hub-a", "lab", "1"), Allow) })
+	n := together(t, 64, outpost.KindConflict, func(int) error {
+		return s.Insert(t.Context(), Service("hub-a", "lab", "1"), Allow)
+	})
 	rows, err := s.List(t.Context(), "hub-a")
 	if err != nil {
 		t.Fatal(err)
