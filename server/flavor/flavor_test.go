@@ -48,9 +48,18 @@ var userCases = []struct {
 }{
 	{
 		name: "a hub set by pattern", file: twoFlavors, hub: "hub-a", user: `{"username": "user1"}`,
-		want: map[string]flavor.Flavor{"typea": {"max": 5, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}},
+		want: map[string]flavor.Flavor{
+			"typea": {"max": 5, "runtime": hours(2)},
+			"typeb": {"max": 5, "runtime": hours(2)},
+		},
 	},
-	{name: "a hub set with an empty list", file: twoFlavors, hub: "hub-b", user: `{"username": "user1"}`, want: map[string]flavor.Flavor{}},
+	{
+		name: "a hub set with an empty list",
+		file: twoFlavors,
+		hub:  "hub-b",
+		user: `{"username": "user1"}`,
+		want: map[string]flavor.Flavor{},
+	},
 	{
 		name: "a hub set that reduces and overrides", file: restrictedHub, hub: "hub-a", user: `{"username": "user1"}`,
 		want: map[string]flavor.Flavor{"typea": {"max": 18, "runtime": hours(1)}},
@@ -62,10 +71,16 @@ users:
   key1: {authentication: {username: user1}, flavors: [typea, typeb], flavorsOverride: {typea: {runtime: {hours: 2}}}}
 `, want: map[string]flavor.Flavor{"typea": {"max": 18, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}},
 	},
-	{name: "a user set without a list keeps the hub's", hub: "hub-a", user: `{"username": "user1"}`, file: restrictedHub + `
+	{
+		name: "a user set without a list keeps the hub's",
+		hub:  "hub-a",
+		user: `{"username": "user1"}`,
+		file: restrictedHub + `
 users:
   vip: {authentication: {username: user1}, flavorsOverride: {typea: {max: 20}, typeb: {max: 20}}}
-`, want: map[string]flavor.Flavor{"typea": {"max": 20, "runtime": hours(1)}}},
+`,
+		want: map[string]flavor.Flavor{"typea": {"max": 20, "runtime": hours(1)}},
+	},
 	{name: "a pattern without regard to case", hub: "hub-a", user: `{"username": "USER1"}`, file: twoFlavors + `
 users:
   key1: {authentication: {username: "(?i)user1"}, flavors: [typeb]}
@@ -85,14 +100,23 @@ users:
   key1: {authentication: {username: "us..1"}, flavors: [typea]}
   key2: {authentication: {username: "us..2"}, flavors: [], weight: 9}
 `, want: map[string]flavor.Flavor{"typea": {"max": 5, "runtime": hours(2)}}},
-	{name: "an exact name with more weight than an expression", hub: "hub-a", user: `{"username": "user1"}`, file: twoFlavors + `
+	{
+		name: "an exact name with more weight than an expression",
+		hub:  "hub-a",
+		user: `{"username": "user1"}`,
+		file: twoFlavors + `
 users:
   key2: {weight: 4, authentication: {username: user1}, flavors: [typeb]}
   key1: {authentication: {username: "us..1"}, flavors: [typea]}
-`, want: map[string]flavor.Flavor{"typeb": {"max": 5, "runtime": hours(2)}}},
+`,
+		want: map[string]flavor.Flavor{"typeb": {"max": 5, "runtime": hours(2)}},
+	},
 	{
 		name: "negated: member", hub: "hub-a", user: `{"username": "a@mycomp.org"}`, file: negated(".*mycomp.org", false),
-		want: map[string]flavor.Flavor{"typea": {"max": 5, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}},
+		want: map[string]flavor.Flavor{
+			"typea": {"max": 5, "runtime": hours(2)},
+			"typeb": {"max": 5, "runtime": hours(2)},
+		},
 	},
 	{
 		name: "negated: other", hub: "hub-b", user: `{"username": "a@other.org"}`, file: negated(".*mycomp.org", false),
@@ -104,7 +128,10 @@ users:
 	},
 	{
 		name: "negated glob: member", hub: "hub-a", user: `{"username": "a@mycomp.org"}`, file: negated("*mycomp.org", true),
-		want: map[string]flavor.Flavor{"typea": {"max": 5, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}},
+		want: map[string]flavor.Flavor{
+			"typea": {"max": 5, "runtime": hours(2)},
+			"typeb": {"max": 5, "runtime": hours(2)},
+		},
 	},
 	{
 		name: "negated glob: other", hub: "hub-a", user: `{"username": "a@other.org"}`, file: negated("*mycomp.org", true),
@@ -116,12 +143,21 @@ users:
 	},
 	{
 		name: "no user set applies without attributes", hub: "hub-a", user: `{}`, file: negated(".*mycomp.org", true),
-		want: map[string]flavor.Flavor{"typea": {"max": 5, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}},
+		want: map[string]flavor.Flavor{
+			"typea": {"max": 5, "runtime": hours(2)},
+			"typeb": {"max": 5, "runtime": hours(2)},
+		},
 	},
-	{name: "keys are combined with or", hub: "hub-a", user: `{"username": "x", "groups": ["guest", "staff"]}`, file: twoFlavors + `
+	{
+		name: "keys are combined with or",
+		hub:  "hub-a",
+		user: `{"username": "x", "groups": ["guest", "staff"]}`,
+		file: twoFlavors + `
 users:
   key1: {authentication: {username: user1, groups: [staff, admin]}, flavors: [typea]}
-`, want: map[string]flavor.Flavor{"typea": {"max": 5, "runtime": hours(2)}}},
+`,
+		want: map[string]flavor.Flavor{"typea": {"max": 5, "runtime": hours(2)}},
+	},
 	{name: "set of another hub", hub: "hub-a", user: `{"username": "user1"}`, file: twoFlavors + `
 users:
   key1: {hubs: [hub-c], authentication: {username: user1}, forbidden: true}
@@ -138,18 +174,27 @@ flavors: {typea: {}, typeb: {}}
 hubs:
   first: {jupyterhub_name: "hub-al*", flavors: [typea]}
 `, want: map[string]flavor.Flavor{"typea": {}}},
-	{name: "numbers and booleans are compared as text, objects and null not at all", hub: "hub-a", user: `{"level": 3, "admin": true, "more": {"a": [null]}, "none": null}`, file: twoFlavors + `
+	{
+		name: "numbers and booleans are compared as text, objects and null not at all",
+		hub:  "hub-a",
+		user: `{"level": 3, "admin": true, "more": {"a": [null]}, "none": null}`,
+		file: twoFlavors + `
 users:
   nothing: {authentication: {more: ".*", none: ".*"}, forbidden: true, weight: 9}
   key1: {authentication: {level: "[3-5]"}, flavors: [typea]}
-`, want: map[string]flavor.Flavor{"typea": {"max": 5, "runtime": hours(2)}}},
+`,
+		want: map[string]flavor.Flavor{"typea": {"max": 5, "runtime": hours(2)}},
+	},
 	{name: "a boolean", hub: "hub-a", user: `{"admin": true}`, file: twoFlavors + `
 users:
   key1: {authentication: {admin: "true"}, flavors: [typeb]}
 `, want: map[string]flavor.Flavor{"typeb": {"max": 5, "runtime": hours(2)}}},
 	{
 		name: "no hub set matches: all flavors", hub: "hub-z", user: `{}`, file: twoFlavors,
-		want: map[string]flavor.Flavor{"typea": {"max": 5, "runtime": hours(2)}, "typeb": {"max": 5, "runtime": hours(2)}},
+		want: map[string]flavor.Flavor{
+			"typea": {"max": 5, "runtime": hours(2)},
+			"typeb": {"max": 5, "runtime": hours(2)},
+		},
 	},
 }
 

@@ -65,7 +65,13 @@ func (s mortalStore) MarkStopping(ctx context.Context, k outpost.Key) (first boo
 	return first, err
 }
 
-func (s mortalStore) FinishStart(ctx context.Context, k outpost.Key, state outpost.State, address string, end time.Time) error {
+func (s mortalStore) FinishStart(
+	ctx context.Context,
+	k outpost.Key,
+	state outpost.State,
+	address string,
+	end time.Time,
+) error {
 	return s.f.call(func() error { return s.Store.FinishStart(ctx, k, state, address, end) })
 }
 
@@ -82,7 +88,11 @@ type mortalSpawner struct {
 	f *fuse
 }
 
-func (s mortalSpawner) Start(ctx context.Context, p outpost.Plan, progress func(outpost.Event)) (started outpost.Started, err error) {
+func (s mortalSpawner) Start(
+	ctx context.Context,
+	p outpost.Plan,
+	progress func(outpost.Event),
+) (started outpost.Started, err error) {
 	err = s.f.call(func() (err error) {
 		started, err = s.Spawner.Start(ctx, p, progress)
 		return err
@@ -184,7 +194,8 @@ func crashAt(t *testing.T, n int, after bool) bool {
 		}
 	}
 	for name, ok := range a.stopped {
-		if _, err := second.Poll(t.Context(), outposttest.Key(name), false); ok && outpost.KindOf(err) != outpost.KindNotFound {
+		if _, err := second.Poll(t.Context(), outposttest.Key(name), false); ok &&
+			outpost.KindOf(err) != outpost.KindNotFound {
 			t.Errorf("%s was answered as stopped, and is there: %v", name, err)
 		}
 	}

@@ -12,7 +12,9 @@ func TestForbidLeavesTheSuccessor(t *testing.T) {
 	p := permit{"hub-a", "jupyter-maria--lab.outpost.svc.cluster.local", "41234"}
 	service := func(startID string) *entry {
 		return newEntry(outpost.Service{
-			Summary: outpost.Summary{Key: outpost.Key{Hub: "hub-a", Name: "lab", StartID: startID}}, Address: "http://" + p.host + ":" + p.port,
+			Summary: outpost.Summary{
+				Key: outpost.Key{Hub: "hub-a", Name: "lab", StartID: startID},
+			}, Address: "http://" + p.host + ":" + p.port,
 		}, outpost.Callbacks{})
 	}
 	old, successor := service("1"), service("2")

@@ -46,7 +46,13 @@ func object(t *testing.T, text string) any {
 func TestFlavorsHaveTheirPresentUse(t *testing.T) {
 	w := outposttest.NewWorld(t, lifecycle.Options{Flavors: mustFlavors(t, twoFlavors)})
 	typeOf := func(weight int, display string) flavor.Flavor {
-		return flavor.Flavor{"max": 5, "weight": weight, "display_name": display, "runtime": map[string]any{"hours": 2}, "current": 0}
+		return flavor.Flavor{
+			"max":          5,
+			"weight":       weight,
+			"display_name": display,
+			"runtime":      map[string]any{"hours": 2},
+			"current":      0,
+		}
 	}
 	for hub, want := range map[string]map[string]flavor.Flavor{
 		"hub-a": {"typea": typeOf(10, "Two"), "typeb": typeOf(9, "Four")},
@@ -63,7 +69,9 @@ func TestFlavorsHaveTheirPresentUse(t *testing.T) {
 }
 
 func TestFlavorsAndCreditsOfAUser(t *testing.T) {
-	credits, err := flavor.ParseCredits([]byte("credits: {gpu: {cap: 100}}\nusers: {all: {authentication: {name: a}, forbidden: true}}"))
+	credits, err := flavor.ParseCredits(
+		[]byte("credits: {gpu: {cap: 100}}\nusers: {all: {authentication: {name: a}, forbidden: true}}"),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +136,9 @@ users:
 
 func TestNoRuntimeNoEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, lifecycle.Options{Flavors: mustFlavors(t, "flavors: {typea: {runtime: {}}}")}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{
+			Flavors: mustFlavors(t, "flavors: {typea: {runtime: {}}}"),
+		}).Up(t)
 		r := outposttest.Request("lab-one")
 		r.Flavor = "typea"
 		mustStart(t, w, r)

@@ -20,7 +20,12 @@ const hubURL = "https://hub.example.org/hub/api"
 
 // eventHub is hub-a with everything that calls back allowed.
 func eventHub() outpost.Hub {
-	return outpost.Hub{Name: "hub-a", CallbackURLs: []string{hubURL}, SendEvents: true, FlavorsToken: "hub-flavors-token"}
+	return outpost.Hub{
+		Name:         "hub-a",
+		CallbackURLs: []string{hubURL},
+		SendEvents:   true,
+		FlavorsToken: "hub-flavors-token",
+	}
 }
 
 // eventRequest is a request whose environment names all callbacks below hubURL.
@@ -46,8 +51,18 @@ func TestEventsOfAGoodStart(t *testing.T) {
 		mustStart(t, w, eventRequest("lab-one"))
 		synctest.Wait()
 		want := []outposttest.Call{
-			{What: "event", URL: hubURL + "/users/progress/events/maria/lab-one", Token: "token-lab-one", Event: outpost.Event{Message: "Server requested"}},
-			{What: "event", URL: hubURL + "/users/progress/events/maria/lab-one", Token: "token-lab-one", Event: outpost.Event{Progress: 30, Message: "Pulling image"}},
+			{
+				What:  "event",
+				URL:   hubURL + "/users/progress/events/maria/lab-one",
+				Token: "token-lab-one",
+				Event: outpost.Event{Message: "Server requested"},
+			},
+			{
+				What:  "event",
+				URL:   hubURL + "/users/progress/events/maria/lab-one",
+				Token: "token-lab-one",
+				Event: outpost.Event{Progress: 30, Message: "Pulling image"},
+			},
 		}
 		if diff := cmp.Diff(want, w.HubAPI.Calls("event")); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
@@ -189,8 +204,10 @@ func TestFailureIsReportedOnce(t *testing.T) {
 			wantPoll(t, w, r.Key, outpost.PollResult{Ended: true, ExitCode: 1, Logs: []string{"<b>boom</b>"}})
 			synctest.Wait()
 		}
-		want := []outpost.Event{{Progress: 99, HTMLMessage: `<details open><summary style="color: red">Could not start service. ` +
-			`(click here to see logs)</summary>&lt;b&gt;boom&lt;/b&gt;</details>`}}
+		want := []outpost.Event{
+			{Progress: 99, HTMLMessage: `<details open><summary style="color: red">Could not start service. ` +
+				`(click here to see logs)</summary>&lt;b&gt;boom&lt;/b&gt;</details>`},
+		}
 		if diff := cmp.Diff(want, events(w)[before:]); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
@@ -261,7 +278,9 @@ func TestEachTunnelIsAskedWithItsOwnToken(t *testing.T) {
 			mustStart(t, first, r)
 		}
 		first.Down()
-		w := outposttest.NewWorldOn(t, first.Store, first.Spawner, outposttest.NewHubAPI(), lifecycle.Options{Hubs: []outpost.Hub{a, b}}).Up(t)
+		w := outposttest.NewWorldOn(t, first.Store, first.Spawner, outposttest.NewHubAPI(), lifecycle.Options{
+			Hubs: []outpost.Hub{a, b},
+		}).Up(t)
 		synctest.Wait()
 		want := map[string]outposttest.Call{}
 		for _, r := range []outpost.StartRequest{one, two} {
@@ -301,7 +320,11 @@ func TestTunnelsAreRetriedButNotAfterARefusal(t *testing.T) {
 				if len(calls) != tc.want {
 					t.Fatalf("%d calls, want %d", len(calls), tc.want)
 				}
-				want := outposttest.Call{What: "restart", URL: hubURL + "/recreateforward/north", Token: "service-token"}
+				want := outposttest.Call{
+					What:  "restart",
+					URL:   hubURL + "/recreateforward/north",
+					Token: "service-token",
+				}
 				if diff := cmp.Diff(want, calls[0]); diff != "" {
 					t.Errorf("(-want +got):\n%s", diff)
 				}
@@ -316,14 +339,17 @@ func TestTunnelsWaitUntilThisOutpostIsReachable(t *testing.T) {
 		h := eventHub()
 		h.TunnelRestart = &outpost.HubCall{URL: hubURL + "/recreateforward/north", Token: "service-token"}
 		reachable := make(chan struct{})
-		w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{h}, Reachable: func(ctx context.Context) error {
-			select {
-			case <-reachable:
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}}).Up(t)
+		w := outposttest.NewWorld(
+			t,
+			lifecycle.Options{Hubs: []outpost.Hub{h}, Reachable: func(ctx context.Context) error {
+				select {
+				case <-reachable:
+					return nil
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}},
+		).Up(t)
 		time.Sleep(time.Minute)
 		if calls := w.HubAPI.Calls(""); len(calls) > 0 {
 			t.Errorf("calls before: %v", calls)

@@ -249,7 +249,9 @@ func TestHubListsOnlyItsOwn(t *testing.T) {
 		r := outposttest.Request("lab-one")
 		now := time.Now().UTC()
 		mustStart(t, w, r)
-		want := []outpost.Summary{{Key: r.Key, UserID: 42, StartDate: now, LastUpdate: now, EndDate: outpost.NoEnd, StateStored: true}}
+		want := []outpost.Summary{
+			{Key: r.Key, UserID: 42, StartDate: now, LastUpdate: now, EndDate: outpost.NoEnd, StateStored: true},
+		}
 		for hub, want := range map[string][]outpost.Summary{"hub-a": want, "hub-b": {}} {
 			got, err := w.List(t.Context(), hub)
 			if err != nil {
@@ -386,7 +388,8 @@ func TestPermitOpen(t *testing.T) {
 		if !open("hub-a", host, 41234) {
 			t.Error("not open to its hub")
 		}
-		if open("hub-b", host, 41234) || open("hub-a", host, 22) || open("hub-a", "10.0.0.1", 443) || open("hub-a", host, -1) {
+		if open("hub-b", host, 41234) || open("hub-a", host, 22) || open("hub-a", "10.0.0.1", 443) ||
+			open("hub-a", host, -1) {
 			t.Error("open to others or elsewhere")
 		}
 		if _, err := w.Stop(t.Context(), r.Key, outpost.StopOptions{}); err != nil {

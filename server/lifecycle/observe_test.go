@@ -73,7 +73,8 @@ func TestObserver(t *testing.T) {
 		if diff := cmp.Diff(want, got.lines[:len(want)]); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
-		if last := got.lines[len(got.lines)-1]; !strings.HasPrefix(last, "stopped hub-a") || !strings.HasSuffix(last, `"asked"`) {
+		if last := got.lines[len(got.lines)-1]; !strings.HasPrefix(last, "stopped hub-a") ||
+			!strings.HasSuffix(last, `"asked"`) {
 			t.Errorf("last line %s", last)
 		}
 	})
@@ -89,7 +90,9 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 		h.TunnelRestart = &outpost.HubCall{URL: hubURL + "/recreateforward/north", Token: planted + "-restart"}
 		h.Servers = &outpost.HubCall{URL: hubURL + "/servers", Token: planted + "-servers"}
 		w := outposttest.NewWorld(t, lifecycle.Options{
-			Hubs: []outpost.Hub{h}, Logger: slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+			Hubs: []outpost.Hub{
+				h,
+			}, Logger: slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 			Flavors: mustFlavors(t, "flavors: {tiny: {maxPerUser: 1}}"),
 		})
 		w.HubAPI.OnCall = func(context.Context, outposttest.Call) error { return errDown }
@@ -140,7 +143,9 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 // See protocol 3.3.
 func TestAsynchronousStopSendsOneUpdate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{eventHub()}, Flavors: mustFlavors(t, "flavors: {tiny: {}}")}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{
+			Hubs: []outpost.Hub{eventHub()}, Flavors: mustFlavors(t, "flavors: {tiny: {}}"),
+		}).Up(t)
 		r := eventRequest("lab-one")
 		r.Flavor = "tiny"
 		mustStart(t, w, r)
@@ -166,7 +171,10 @@ func TestAsynchronousStopSendsOneUpdate(t *testing.T) {
 // Many changes while a hub takes its time are one more call, with the last counts (protocol 3.3).
 func TestFlavorUpdatesAreCollected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{eventHub()}, Flavors: mustFlavors(t, "flavors: {tiny: {}}")})
+		w := outposttest.NewWorld(
+			t,
+			lifecycle.Options{Hubs: []outpost.Hub{eventHub()}, Flavors: mustFlavors(t, "flavors: {tiny: {}}")},
+		)
 		w.HubAPI.OnCall = func(context.Context, outposttest.Call) error { time.Sleep(time.Second); return nil }
 		w.Up(t)
 		for i := range 64 {
@@ -183,11 +191,16 @@ func TestFlavorUpdatesAreCollected(t *testing.T) {
 }
 
 func TestNewNamesEveryWrongHub(t *testing.T) {
-	_, err := lifecycle.New(outposttest.NewStore(), outposttest.NewSpawner(), outposttest.NewHubAPI(), lifecycle.Options{Hubs: []outpost.Hub{
-		{Name: "a", CallbackURLs: []string{"hub:8081", "http://hub/hub/api"}},
-		{Name: "a", AllowedImages: []string{"[z-a]"}},
-		{Name: "b", Servers: &outpost.HubCall{URL: "ftp://hub"}},
-	}})
+	_, err := lifecycle.New(
+		outposttest.NewStore(),
+		outposttest.NewSpawner(),
+		outposttest.NewHubAPI(),
+		lifecycle.Options{Hubs: []outpost.Hub{
+			{Name: "a", CallbackURLs: []string{"hub:8081", "http://hub/hub/api"}},
+			{Name: "a", AllowedImages: []string{"[z-a]"}},
+			{Name: "b", Servers: &outpost.HubCall{URL: "ftp://hub"}},
+		}},
+	)
 	if err == nil {
 		t.Fatal("no error")
 	}

@@ -83,7 +83,9 @@ hubs: {b: {jupyterhub_name: [hub-b], flavorsOverride: {tiny: {max: 1}}}}
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := outposttest.NewWorld(t, lifecycle.Options{Flavors: mustFlavors(t, tc.file), GlobalMaxPerUser: tc.global}).Up(t)
+				w := outposttest.NewWorld(t, lifecycle.Options{
+					Flavors: mustFlavors(t, tc.file), GlobalMaxPerUser: tc.global,
+				}).Up(t)
 				for _, q := range tc.starts {
 					r := outposttest.Request(q.name)
 					r.Hub, r.Flavor, r.UserID = q.hub, q.flavor, q.user
@@ -147,7 +149,13 @@ func TestQuotaHoldsUnderParallelStarts(t *testing.T) {
 
 func TestFlavorUpdates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{eventHub()}, Flavors: mustFlavors(t, "flavors: {typea: {max: 5}, typeb: {}}")}).Up(t)
+		w := outposttest.NewWorld(
+			t,
+			lifecycle.Options{
+				Hubs:    []outpost.Hub{eventHub()},
+				Flavors: mustFlavors(t, "flavors: {typea: {max: 5}, typeb: {}}"),
+			},
+		).Up(t)
 		updates := func() []outposttest.Call {
 			synctest.Wait()
 			return w.HubAPI.Calls("flavors")
@@ -157,9 +165,14 @@ func TestFlavorUpdates(t *testing.T) {
 			r.Flavor = "typea"
 			r.Body.Env["JUPYTERHUB_FLAVORS_UPDATE_TOKEN"] = "secret1"
 			mustStart(t, w, r)
-			want := outposttest.Call{What: "flavors", URL: hubURL + "/outpostflavors/north", Token: "secret1", Flavors: map[string]flavor.Flavor{
-				"typea": {"max": 5, "current": i + 1}, "typeb": {"current": 0},
-			}}
+			want := outposttest.Call{
+				What:  "flavors",
+				URL:   hubURL + "/outpostflavors/north",
+				Token: "secret1",
+				Flavors: map[string]flavor.Flavor{
+					"typea": {"max": 5, "current": i + 1}, "typeb": {"current": 0},
+				},
+			}
 			got := updates()
 			if len(got) != i+1 {
 				t.Fatalf("%d updates after start %d", len(got), i+1)

@@ -25,7 +25,11 @@ func row(name string, change func(*outpost.Service)) outpost.Service {
 			Key: r.Key, UserID: r.UserID, StartDate: now, LastUpdate: now, EndDate: outpost.NoEnd, StateStored: true,
 		},
 		Body: r.Body, Address: outposttest.Address(r.Key),
-		State: outpost.State{"kubespawner_version": "7.0.0", "pod_name": outposttest.PodName(r.Key), "namespace": "outpost"},
+		State: outpost.State{
+			"kubespawner_version": "7.0.0",
+			"pod_name":            outposttest.PodName(r.Key),
+			"namespace":           "outpost",
+		},
 	}
 	change(&s)
 	return s
@@ -185,7 +189,9 @@ func TestShutdownDuringStart(t *testing.T) {
 				wantKind(t, err, outpost.KindUnavailable)
 
 				first.Spawner.OnStart = nil
-				w := outposttest.NewWorldOn(t, first.Store, first.Spawner, outposttest.NewHubAPI(), lifecycle.Options{Hubs: []outpost.Hub{eventHub()}}).Up(t)
+				w := outposttest.NewWorldOn(t, first.Store, first.Spawner, outposttest.NewHubAPI(), lifecycle.Options{
+					Hubs: []outpost.Hub{eventHub()},
+				}).Up(t)
 				synctest.Wait()
 				if !async {
 					wantNothing(t, w)
@@ -405,7 +411,9 @@ flavors:
 func TestClockJumpEndsNothingAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := &outposttest.Clock{}
-		w := outposttest.NewWorld(t, lifecycle.Options{Now: clock.Now, Flavors: mustFlavors(t, "flavors: {short: {runtime: {hours: 2}}}")}).Up(t)
+		w := outposttest.NewWorld(t, lifecycle.Options{
+			Now: clock.Now, Flavors: mustFlavors(t, "flavors: {short: {runtime: {hours: 2}}}"),
+		}).Up(t)
 		r := outposttest.Request("lab-one")
 		r.Flavor = "short"
 		mustStart(t, w, r)

@@ -41,7 +41,15 @@ func TestBadNamesAreRefused(t *testing.T) {
 // See protocol 2.5.
 func TestRefusedOptionsAreNamed(t *testing.T) {
 	const images = "quay.io/jupyter/*"
-	hubs := []outpost.Hub{{Name: "hub-a", AllowedOptions: []string{"image", "cpu_limit"}, AllowedImages: []string{images, "python:3.1[2-4]"}}, {Name: "hub-b"}, {Name: "hub-c", AllowedOptions: []string{"*"}}}
+	hubs := []outpost.Hub{
+		{
+			Name:           "hub-a",
+			AllowedOptions: []string{"image", "cpu_limit"},
+			AllowedImages:  []string{images, "python:3.1[2-4]"},
+		},
+		{Name: "hub-b"},
+		{Name: "hub-c", AllowedOptions: []string{"*"}},
+	}
 	for _, tc := range []struct {
 		name, hub string
 		misc      map[string]string

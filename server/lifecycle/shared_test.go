@@ -160,7 +160,13 @@ func TestSharedQuotaHoldsUnderParallelStarts(t *testing.T) {
 		starts.Wait()
 		synctest.Wait()
 		if len(good) != five || len(a.Store.Rows()) != five || len(a.Spawner.Pods()) != five {
-			t.Errorf("%d good answers, %d rows, %d pods, want %d", len(good), len(a.Store.Rows()), len(a.Spawner.Pods()), five)
+			t.Errorf(
+				"%d good answers, %d rows, %d pods, want %d",
+				len(good),
+				len(a.Store.Rows()),
+				len(a.Spawner.Pods()),
+				five,
+			)
 		}
 	})
 }
@@ -214,7 +220,8 @@ func TestSharedStartEndsAfterItsStop(t *testing.T) {
 func TestSharedTakeOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		leader := outposttest.NewWorld(t, lifecycle.Options{Shared: true})
-		other := outposttest.NewWorldOn(t, leader.Store, leader.Spawner, leader.HubAPI, lifecycle.Options{Shared: true}).UpFollower(t)
+		o := lifecycle.Options{Shared: true}
+		other := outposttest.NewWorldOn(t, leader.Store, leader.Spawner, leader.HubAPI, o).UpFollower(t)
 		leader.Spawner.OnStart = waitOrCancelled(time.Hour)
 		r := outposttest.Request("lab-one")
 		go func() { _, _ = other.Start(context.Background(), r) }()
@@ -250,7 +257,8 @@ func TestSharedTakeOverWithoutATrueClock(t *testing.T) {
 				clocks[0].Jump(tc.leader)
 				clocks[1].Jump(tc.other)
 				leader := outposttest.NewWorld(t, lifecycle.Options{Shared: true, Now: clocks[0].Now})
-				other := outposttest.NewWorldOn(t, leader.Store, leader.Spawner, leader.HubAPI, lifecycle.Options{Shared: true, Now: clocks[1].Now}).UpFollower(t)
+				o := lifecycle.Options{Shared: true, Now: clocks[1].Now}
+				other := outposttest.NewWorldOn(t, leader.Store, leader.Spawner, leader.HubAPI, o).UpFollower(t)
 				leader.Spawner.OnStart = waitOrCancelled(time.Hour)
 				r := outposttest.Request("lab-one")
 				go func() { _, _ = other.Start(context.Background(), r) }()
@@ -280,7 +288,9 @@ func TestSharedTakeOverSoonAfterACrash(t *testing.T) {
 		time.Sleep(time.Minute)
 		dead.Down()
 		time.Sleep(15 * time.Second)
-		leader := outposttest.NewWorldOn(t, dead.Store, dead.Spawner, dead.HubAPI, lifecycle.Options{Shared: true}).Up(t)
+		leader := outposttest.NewWorldOn(t, dead.Store, dead.Spawner, dead.HubAPI, lifecycle.Options{
+			Shared: true,
+		}).Up(t)
 		if diff := cmp.Diff([]outpost.Key{outposttest.Key("lab-one")}, leader.Spawner.Pods()); diff != "" {
 			t.Fatalf("pods before (-want +got):\n%s", diff)
 		}

@@ -34,8 +34,16 @@ func TestOpenRefuses(t *testing.T) {
 		{"no folder", Config{Type: TypeSQLite, Path: filepath.Join(folder, "none", "db")}, "its folder must exist"},
 		{"a folder", Config{Type: TypeSQLite, Path: folder}, "the SQLite file cannot be written"},
 		{"another file", Config{Type: TypeSQLite, Path: file}, "file is not a database"},
-		{"no host", Config{Type: TypePostgreSQL, User: "u", Name: "n"}, "PostgreSQL needs a host, a user and the name of a database"},
-		{"nobody there", Config{Type: TypePostgreSQL, Host: folder, User: "u", Name: "n", Password: "geheim"}, "connect in the PostgreSQL database"},
+		{
+			"no host",
+			Config{Type: TypePostgreSQL, User: "u", Name: "n"},
+			"PostgreSQL needs a host, a user and the name of a database",
+		},
+		{
+			"nobody there",
+			Config{Type: TypePostgreSQL, Host: folder, User: "u", Name: "n", Password: "geheim"},
+			"connect in the PostgreSQL database",
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -232,7 +240,9 @@ func TestAnyCharacterInThePassword(t *testing.T) {
 func TestAValueThatPostgreSQLRefusesIsInvalid(t *testing.T) {
 	d := mustOpen(t, postgresConfig(t, storetest.SharedPostgres(t)), ring(t, keyA))
 	for _, name := range []string{"a\x00b", "\xff"} {
-		if err := d.Insert(t.Context(), storetest.Service("hub-a", name, "1"), storetest.Allow); outpost.KindOf(err) != outpost.KindInvalid {
+		if err := d.Insert(t.Context(), storetest.Service("hub-a", name, "1"), storetest.Allow); outpost.KindOf(
+			err,
+		) != outpost.KindInvalid {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
@@ -245,7 +255,9 @@ func TestAValueThatPostgreSQLRefusesIsInvalid(t *testing.T) {
 
 func TestAnEmptyStartIDIsRefused(t *testing.T) {
 	d := mustOpen(t, sqliteConfig(t), ring(t, keyA))
-	if err := d.Insert(t.Context(), storetest.Service("hub-a", "lab", ""), storetest.Allow); outpost.KindOf(err) != outpost.KindInvalid {
+	if err := d.Insert(t.Context(), storetest.Service("hub-a", "lab", ""), storetest.Allow); outpost.KindOf(
+		err,
+	) != outpost.KindInvalid {
 		t.Errorf("got %v", err)
 	}
 }
@@ -263,7 +275,8 @@ func TestTouchNeverGoesBack(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if got, err := d.Get(t.Context(), service.Key); err != nil || !got.LastUpdate.Equal(storetest.Day.Add(time.Minute)) {
+		if got, err := d.Get(t.Context(), service.Key); err != nil ||
+			!got.LastUpdate.Equal(storetest.Day.Add(time.Minute)) {
 			t.Errorf("%v, %v", got.LastUpdate, err)
 		}
 	})
@@ -278,12 +291,16 @@ func TestQuotaHoldsBetweenProcesses(t *testing.T) {
 	for i := range 64 {
 		group.Go(func() {
 			hub := fmt.Sprintf("hub-%d", i%3) // the limit counts the flavor of all hubs
-			err := replicas[i%2].Insert(t.Context(), storetest.Service(hub, fmt.Sprintf("lab-%d", i), "1"), func(u flavor.Usage) error {
-				if u.TotalFlavor["tiny"] >= limit {
-					return outpost.Errorf(outpost.KindQuota, "full")
-				}
-				return nil
-			})
+			err := replicas[i%2].Insert(
+				t.Context(),
+				storetest.Service(hub, fmt.Sprintf("lab-%d", i), "1"),
+				func(u flavor.Usage) error {
+					if u.TotalFlavor["tiny"] >= limit {
+						return outpost.Errorf(outpost.KindQuota, "full")
+					}
+					return nil
+				},
+			)
 			if err != nil && outpost.KindOf(err) != outpost.KindQuota {
 				t.Error(err)
 			}

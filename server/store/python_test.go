@@ -74,9 +74,11 @@ func readAsPython(t *testing.T, path string, open func([]byte) ([]byte, error)) 
 	}
 	defer db.Close()
 	// A "+" takes the declared type from a column, so that the driver shows what is stored.
-	rows, err := db.Query(`SELECT id, name, start_id, jupyterhub_username, +last_update, +start_date, +end_date, +state_stored, +start_pending,
+	rows, err := db.Query(
+		`SELECT id, name, start_id, jupyterhub_username, +last_update, +start_date, +end_date, +state_stored, +start_pending,
 		+stop_pending, jupyterhub_user_id, flavor, typeof(body) || typeof(state) || typeof(start_response), body, state, start_response
-		FROM service ORDER BY id`)
+		FROM service ORDER BY id`,
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

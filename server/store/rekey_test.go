@@ -42,7 +42,8 @@ func TestAWrongKeyIsAClearErrorAndDeletesNothing(t *testing.T) {
 			t.Error("the key is printed")
 		}
 		// The old key behind the new one opens them.
-		if rows, err := mustOpen(t, c, ring(t, keyB, keyA)).All(t.Context()); err != nil || len(rows) != 2 || rows[0].Unopened {
+		if rows, err := mustOpen(t, c, ring(t, keyB, keyA)).All(t.Context()); err != nil || len(rows) != 2 ||
+			rows[0].Unopened {
 			t.Errorf("%v, %v", rows, err)
 		}
 	})
@@ -69,7 +70,8 @@ func TestARowWithoutATokenIsKeptApart(t *testing.T) {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 			_, err = d.Get(t.Context(), want.Key)
-			if err == nil || outpost.KindOf(err) != outpost.KindInternal || !strings.HasPrefix(err.Error(), outpost.Unopened(nil).Message) {
+			if err == nil || outpost.KindOf(err) != outpost.KindInternal ||
+				!strings.HasPrefix(err.Error(), outpost.Unopened(nil).Message) {
 				t.Errorf("get: %v", err)
 			}
 			done, err := d.Rekey(t.Context())

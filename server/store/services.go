@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	byKey = ` WHERE jupyterhub_username = ? AND name = ? AND start_id = ?`
+	byKey       = ` WHERE jupyterhub_username = ? AND name = ? AND start_id = ?`
+	notStopping = ` AND (stop_pending IS NULL OR stop_pending = ?)`
 	// Of a key that the Python outpost wrote twice, the first row counts, as it does there: it has the state.
 	firstOfKey = ` NOT EXISTS (SELECT 1 FROM service older WHERE older.jupyterhub_username = service.jupyterhub_username
 		AND older.name = service.name AND older.start_id = service.start_id AND older.id < service.id)`
@@ -169,7 +170,7 @@ func eachRow(rows *sql.Rows, f func() error) (err error) {
 func (d *DB) MarkStopping(ctx context.Context, k outpost.Key) (first bool, err error) {
 	err = d.inTx(ctx, "mark_stopping", func(ctx context.Context, tx *sql.Tx) error {
 		changed, err := d.exec(ctx, tx,
-			`UPDATE service SET stop_pending = ?`+byKey+` AND (stop_pending IS NULL OR stop_pending = ?)`, true, k.Hub, k.Name, k.StartID, false)
+			`UPDATE service SET stop_pending = ?`+byKey+notStopping, true, k.Hub, k.Name, k.StartID, false)
 		if err != nil {
 			return err
 		}
@@ -197,7 +198,7 @@ func (d *DB) FinishStart(ctx context.Context, k outpost.Key, state outpost.State
 	}
 	return d.inTx(ctx, "finish_start", func(ctx context.Context, tx *sql.Tx) error {
 		changed, err := d.exec(ctx, tx,
-			`UPDATE service SET state = ?, start_response = ?, end_date = ?, state_stored = ?, start_pending = ?`+byKey+` AND (stop_pending IS NULL OR stop_pending = ?)`,
+			`UPDATE service SET state = ?, start_response = ?, end_date = ?, state_stored = ?, start_pending = ?`+byKey+notStopping,
 			sealedState, response, d.dialect.time(end), true, false, k.Hub, k.Name, k.StartID, false)
 		if err != nil || changed > 0 {
 			return err

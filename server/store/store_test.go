@@ -102,7 +102,8 @@ func TestInstallationIsOfTheDatabase(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if first := ids[0]; !regexp.MustCompile(`^[0-9a-f]{32}$`).MatchString(first) || slices.ContainsFunc(ids, func(id string) bool { return id != first }) {
+		if first := ids[0]; !regexp.MustCompile(`^[0-9a-f]{32}$`).MatchString(first) ||
+			slices.ContainsFunc(ids, func(id string) bool { return id != first }) {
 			t.Errorf("ids %q of one database", ids)
 		}
 		if other := mustOpen(t, config(t), ring(t, keyA)).Installation(); other == ids[0] {

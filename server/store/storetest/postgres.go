@@ -134,8 +134,10 @@ func programs() (string, error) {
 	}
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if err != nil || len(found) == 0 {
-		return "", fmt.Errorf("%w: initdb is neither on PATH nor in /usr/lib/postgresql/*/bin (Debian: package postgresql)",
-			errMissing)
+		return "", fmt.Errorf(
+			"%w: initdb is neither on PATH nor in /usr/lib/postgresql/*/bin (Debian: package postgresql)",
+			errMissing,
+		)
 	}
 	return filepath.Dir(found[len(found)-1]), nil
 }
