@@ -110,20 +110,7 @@ func dockerRecipe(t *testing.T, image string) recipe {
 			}
 		case "RUN":
 			for command := range strings.SplitSeq(rest, "&&") {
-				command = strings.Join(strings.Fields(command), " ")
-				switch {
-				case strings.Contains(command, "apt-get install"):
-					r.Recommends = !strings.Contains(command, "--no-install-recommends")
-				case strings.Contains(command, "/pip install "):
-					_, flags, _ := strings.Cut(command, "/pip install ")
-					flags, file, _ := strings.Cut(flags, " -r /build/")
-					r.Python = append(r.Python, copied[file])
-					r.Pip = pipFlags(flags)
-				case strings.Contains(command, "compileall"):
-					r.Compiled = match(t, command, `compileall -q (.*) /opt/`)
-				case strings.Contains(command, "npm ci"):
-					r.NPM = append(r.NPM, npmFlags(match(t, command, `npm (ci .*)`)))
-				}
+				r.addCommand(t, strings.Join(strings.Fields(command), " "), copied)
 			}
 		case "USER":
 			r.User = rest
@@ -138,6 +125,24 @@ func dockerRecipe(t *testing.T, image string) recipe {
 	// Nothing is compiled a second time while it is built; in an image that runs the variable does no harm.
 	delete(r.Env, "PYTHONDONTWRITEBYTECODE")
 	return r
+}
+
+// addCommand adds what a command of a Dockerfile does; copied are the files of the build by their names in the image.
+func (r *recipe) addCommand(t *testing.T, command string, copied map[string]string) {
+	t.Helper()
+	switch {
+	case strings.Contains(command, "apt-get install"):
+		r.Recommends = !strings.Contains(command, "--no-install-recommends")
+	case strings.Contains(command, "/pip install "):
+		_, flags, _ := strings.Cut(command, "/pip install ")
+		flags, file, _ := strings.Cut(flags, " -r /build/")
+		r.Python = append(r.Python, copied[file])
+		r.Pip = pipFlags(flags)
+	case strings.Contains(command, "compileall"):
+		r.Compiled = match(t, command, `compileall -q (.*) /opt/`)
+	case strings.Contains(command, "npm ci"):
+		r.NPM = append(r.NPM, npmFlags(match(t, command, `npm (ci .*)`)))
+	}
 }
 
 // pipFlags leaves out what one package that has no wheel needs, and how much is said.

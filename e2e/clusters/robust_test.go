@@ -153,49 +153,17 @@ var ours = regexp.MustCompile(`^/((proc|run|sys|var|etc|dev)(/.*)?)?$|e2e-cluste
 // look takes stock of the machine, without what belongs to other running clusters.
 func look(t *testing.T) machine {
 	t.Helper()
-	var m machine
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(mounts)) {
-		// Where nodes mount, or their data are; others build images meanwhile, and mount in folders of their own.
-		if fields := strings.Fields(line); len(fields) > 4 && ours.MatchString(fields[4]) {
-			m.Mounts = append(m.Mounts, line)
-		}
+	m := machine{
+		Mounts: mounts(t), Cgroups: cgroups(t),
+		Routes: strings.Split(ipOutput(t, "route", "show", "table", "all"), "\n"),
 	}
 	for _, line := range strings.Split(ipOutput(t, "-br", "link"), "\n") {
 		m.Links = append(m.Links, strings.Join(strings.Fields(line), " "))
 	}
-	m.Routes = strings.Split(ipOutput(t, "route", "show", "table", "all"), "\n")
-
-	others := map[int]bool{} // PID 1 of nodes of others, and all below
-	parents := map[int]int{}
-	names := map[int]string{}
-	lines, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, line := range lines {
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(line)))
-		stat, err := os.ReadFile(line)
-		if err != nil {
-			continue
-		}
-		_, rest, _ := strings.Cut(string(stat), ") ")
-		if fields := strings.Fields(rest); len(fields) > 1 && fields[0] != "Z" {
-			parents[pid], _ = strconv.Atoi(fields[1])
-			command, _ := os.ReadFile(filepath.Join(filepath.Dir(line), "cmdline"))
-			names[pid] = strings.ReplaceAll(strings.TrimRight(string(command), "\x00"), "\x00", " ")
-			if strings.HasPrefix(names[pid], "outposts-") && !strings.Contains(names[pid], "e2e-clusters") {
-				others[pid] = true
-			}
-		}
-	}
+	processes := running()
 	spaces := map[string]bool{}
-	for pid := range parents {
-		foreign := false
-		for up, steps := pid, 0; up > 1 && steps < 64; up, steps = parents[up], steps+1 {
-			foreign = foreign || others[up]
-		}
-		if foreign {
+	for pid, p := range processes {
+		if processes.foreign(pid) {
 			continue
 		}
 		for _, kind := range []string{"net", "mnt", "pid"} {
@@ -204,21 +172,81 @@ func look(t *testing.T) machine {
 				m.Namespaces = append(m.Namespaces, space)
 			}
 		}
-		if strings.HasPrefix(names[pid], "outposts-") ||
-			strings.Contains(names[pid], "e2e-clusters") && !strings.Contains(names[pid], "go test") {
-			m.Processes = append(m.Processes, names[pid])
+		if strings.HasPrefix(p.command, "outposts-") ||
+			strings.Contains(p.command, "e2e-clusters") && !strings.Contains(p.command, "go test") {
+			m.Processes = append(m.Processes, p.command)
 		}
 	}
-	err = filepath.WalkDir("/sys/fs/cgroup", func(path string, entry fs.DirEntry, err error) error {
+	return m
+}
+
+// mounts returns what is mounted where nodes mount, or their data are; others build images meanwhile, and mount in
+// folders of their own.
+func mounts(t *testing.T) (lines []string) {
+	t.Helper()
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) > 4 && ours.MatchString(fields[4]) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+func cgroups(t *testing.T) (paths []string) {
+	t.Helper()
+	err := filepath.WalkDir("/sys/fs/cgroup", func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && entry.IsDir() && strings.HasPrefix(entry.Name(), "outposts-t") {
-			m.Cgroups = append(m.Cgroups, path)
+			paths = append(paths, path)
 		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return m
+	return paths
+}
+
+// processes are those of the machine, by pid.
+type processes map[int]struct {
+	parent  int
+	command string
+}
+
+// running returns all processes but zombies.
+func running() processes {
+	all := processes{}
+	files, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is good
+	for _, file := range files {
+		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		stat, err := os.ReadFile(file)
+		if err != nil {
+			continue // ended
+		}
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		if fields := strings.Fields(rest); len(fields) > 1 && fields[0] != "Z" {
+			p := all[pid]
+			p.parent, _ = strconv.Atoi(fields[1])
+			command, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
+			p.command = strings.ReplaceAll(strings.TrimRight(string(command), "\x00"), "\x00", " ")
+			all[pid] = p
+		}
+	}
+	return all
+}
+
+// foreign reports whether a process is a daemon of other clusters, or below one.
+func (p processes) foreign(pid int) bool {
+	for steps := 0; pid > 1 && steps < 64; pid, steps = p[pid].parent, steps+1 {
+		command := p[pid].command
+		if strings.HasPrefix(command, "outposts-") && !strings.Contains(command, "e2e-clusters") {
+			return true
+		}
+	}
+	return false
 }
 
 // added returns what of now was not there before.
@@ -285,60 +313,9 @@ func TestE2ERefusals(t *testing.T) {
 			}
 		})
 	}
-	t.Run("not root", func(t *testing.T) {
-		program, err := os.ReadFile(filepath.Join(strings.TrimSpace(output(t,
-			filepath.Join(tb.root, "dev", "cache"), "clusters")), "clusters"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		dir, err := os.MkdirTemp("/tmp", "clusters")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { os.RemoveAll(dir) })
-		file := filepath.Join(dir, "clusters")
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, program, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.Command(file, "up", "t1")
-		cmd.Dir = dir
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "needs root") {
-			t.Errorf("up as nobody: %v %s", err, out)
-		}
-	})
-	t.Run("disk nearly full", func(t *testing.T) {
-		dir := t.TempDir()
-		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64m"); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
-		out, err := tb.run(t, "up", "t1", "--state", filepath.Join(dir, "clusters"))
-		if err == nil || !strings.Contains(out, "nearly full") {
-			t.Errorf("up: %v %s", err, out)
-		}
-	})
-	t.Run("data of another version", func(t *testing.T) {
-		file := filepath.Join(tb.state, "t1", "cluster.json")
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(`{"format": 99, "name": "t1"}`), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		out, err := tb.run(t, "up", "t1")
-		if err == nil || !strings.Contains(out, "written by another version (format 99") ||
-			!strings.Contains(out, "down --purge t1") {
-			t.Errorf("up: %v %s", err, out)
-		}
-		tb.mustRun(t, "down", "--purge", "t1") // and that helps
-		if _, err := os.Stat(file); err == nil {
-			t.Error("down --purge left it")
-		}
-	})
+	t.Run("not root", tb.refusesNobody)
+	t.Run("disk nearly full", tb.refusesFullDisk)
+	t.Run("data of another version", tb.refusesOtherVersion)
 	t.Run("broken part in the cache", func(t *testing.T) {
 		out, err := tb.run(t, "up", "t1", "--netpol", t.TempDir())
 		if err == nil || !strings.Contains(out, "kube-router") || !strings.Contains(out, "make tools") {
@@ -354,4 +331,61 @@ func output(t *testing.T, argv ...string) string {
 		t.Fatalf("%s: %v", strings.Join(argv, " "), err)
 	}
 	return string(out)
+}
+
+func (tb *testbed) refusesNobody(t *testing.T) {
+	program, err := os.ReadFile(filepath.Join(strings.TrimSpace(output(t,
+		filepath.Join(tb.root, "dev", "cache"), "clusters")), "clusters"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("/tmp", "clusters")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	file := filepath.Join(dir, "clusters")
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(file, "up", "t1")
+	cmd.Dir = dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "needs root") {
+		t.Errorf("up as nobody: %v %s", err, out)
+	}
+}
+
+func (tb *testbed) refusesFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
+	out, err := tb.run(t, "up", "t1", "--state", filepath.Join(dir, "clusters"))
+	if err == nil || !strings.Contains(out, "nearly full") {
+		t.Errorf("up: %v %s", err, out)
+	}
+}
+
+func (tb *testbed) refusesOtherVersion(t *testing.T) {
+	file := filepath.Join(tb.state, "t1", "cluster.json")
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(`{"format": 99, "name": "t1"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := tb.run(t, "up", "t1")
+	if err == nil || !strings.Contains(out, "written by another version (format 99") ||
+		!strings.Contains(out, "down --purge t1") {
+		t.Errorf("up: %v %s", err, out)
+	}
+	tb.mustRun(t, "down", "--purge", "t1") // and that helps
+	if _, err := os.Stat(file); err == nil {
+		t.Error("down --purge left it")
+	}
 }
