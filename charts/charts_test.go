@@ -219,16 +219,16 @@ func with(t *testing.T, change string) map[string]any {
 
 func TestRefusals(t *testing.T) {
 	for _, c := range []struct{ name, change, want string }{
-		{"Python configuration", `outpostConfig: "c.X = 1"`, "write config"},
-		{"Python configuration by path", `outpostConfigPath: /x.py`, "write config"},
+		{"Python configuration", `outpostConfig: "c.X = 1"`, "write config instead"},
+		{"Python configuration by path", `outpostConfigPath: /x.py`, "write config instead"},
 		{"Python packages", `extraPythonPackages: [a]`, "leave it out"},
 		{"no key", `cryptSecret: ""`, "cryptSecret is empty"},
 		{"no hubs", `outpostUsers: ""`, "outpostUsers is empty"},
 		{"several on SQLite", `replicaCount: 2`, "SQLite belongs to one process"},
 		{"no database", `persistence: {enabled: false}`, "no database is named"},
 		{"nowhere to keep a host key", "persistence: {enabled: false}\nextraEnvVarsSecrets: [db]", "hostKeySecret is empty"},
-		{"two kinds of keys", "sshPublicKeys: [a]\nhubSshPublicKeys: {h: [b]}", "are both given"},
-		{"two CAs", "hubCaSecret: a\nhubCaConfigMap: b", "are both given"},
+		{"two kinds of keys", "sshPublicKeys: [a]\nhubSshPublicKeys: {h: [b]}", "are both set"},
+		{"two CAs", "hubCaSecret: a\nhubCaConfigMap: b", "are both set"},
 		{"Ingress for everything", "ingress: {enabled: true}", "ingress.hosts is empty"},
 		{"node port of a ClusterIP", "service: {ports: {nodePort: 30080}}", "set the type to NodePort"},
 		{"SSH node port of a ClusterIP", "servicessh: {ports: {nodePort: 30022}}", "set the type to NodePort"},

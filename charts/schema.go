@@ -1,5 +1,5 @@
-// Package charts has what the Pulumi program must know of the charts in this folder before Helm does. Its tests render each
-// value set in ci/ by Helm's engine and compare it with a golden file.
+// Package charts has what the Pulumi program must know of the charts in this folder before Helm does. Its tests render
+// each value set in ci/ by Helm's engine and compare it with a golden file.
 package charts
 
 import _ "embed"

@@ -26,8 +26,8 @@ type Config struct {
 	Outposts []SystemConfig   `json:"outposts"`
 	Outpost  *OutpostConfig   `json:"outpost"`
 	Hubs     []OtherHubConfig `json:"hubs"`
-	// AllowDataLoss names what may be deleted: "namespace/claim" a volume, "namespace/*" a namespace with everything in
-	// it. AllowServerLoss names the systems, and the hubs of the outpost, that may go with running servers.
+	// AllowDataLoss lists what may be deleted: "namespace/claim" is a volume, "namespace/*" a namespace with everything
+	// in it. AllowServerLoss lists the systems, and the hubs of the outpost, that may go while servers of theirs run.
 	AllowDataLoss   []string `json:"allowDataLoss"`
 	AllowServerLoss []string `json:"allowServerLoss"`
 }
@@ -44,7 +44,7 @@ type HubConfig struct {
 	Namespace    string                  `json:"namespace"` // default jupyter
 	URL          string                  `json:"url"`
 	Exposure     hub.Exposure            `json:"exposure"`
-	Chart        hub.Chart               `json:"chart"` // default version hub.ChartVersion; a path is absolute once loaded
+	Chart        hub.Chart               `json:"chart"` // default version hub.ChartVersion; the path is absolute
 	Image        hub.Image               `json:"image"`
 	StartTimeout int                     `json:"startTimeout"`
 	Values       map[string]any          `json:"values"`
@@ -104,7 +104,7 @@ type OtherHubConfig struct {
 }
 
 // LoadConfig reads the config of a stack. raw has the stack's config as Pulumi hands it over: full key to text or JSON.
-// root is the project's folder. All that is wrong is reported at once, by the names that the operator typed.
+// root is the project's folder. Everything wrong is reported at once, by the names that the operator typed.
 func LoadConfig(raw map[string]string, root string) (Config, error) {
 	document := documentOf(raw)
 	f := &faults{errs: foreignKeys(raw)}
@@ -115,7 +115,7 @@ func LoadConfig(raw map[string]string, root string) (Config, error) {
 	}
 	var c Config
 	if err := json.Unmarshal(text, &c); err != nil {
-		// A key has another type than it should; what keys mean together, nobody knows then.
+		// A key has another type than it should, so what keys mean together is unknown.
 		if len(f.errs) == 0 {
 			f.errs = append(f.errs, fmt.Errorf("read config: %w", err)) // the schema has let it through
 		}
@@ -147,7 +147,7 @@ func documentOf(raw map[string]string) map[string]any {
 // elsewhere are the namespaces of keys that Pulumi itself and the providers of this program read.
 var elsewhere = []string{"pulumi", "kubernetes", "random"}
 
-// foreignKeys finds keys that nobody reads: of a mistyped project, none of them would have any effect.
+// foreignKeys finds keys that nothing reads, such as those of a mistyped project: they would have no effect.
 func foreignKeys(raw map[string]string) []error {
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(raw)) {

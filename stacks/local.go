@@ -119,7 +119,8 @@ func (b *builder) hub(systems []system, own *credentials.Hub) error {
 	args := b.config.hubArgs(systems)
 	args.Credentials = hub.Credentials{
 		SSHPrivateKey: own.SSHPrivateKey, CookieSecret: own.CookieSecret, ProxyToken: own.ProxyToken,
-		AuthStateKeys: own.AuthStateKeys, SealsWith: own.SealsWith, LoginPassword: own.LoginPassword, VerifyToken: own.VerifyToken,
+		AuthStateKeys: own.AuthStateKeys, SealsWith: own.SealsWith,
+		LoginPassword: own.LoginPassword, VerifyToken: own.VerifyToken,
 	}
 	_, err := hub.New(b.ctx, hubName, args, b.inCluster(b.config.Hub.Namespace)...)
 	return err

@@ -43,9 +43,11 @@ func (c Config) lostNamespaces(before state) []error {
 	var errs []error
 	for _, name := range before.namespaces {
 		if !slices.Contains(c.namespaces(), name) && !c.mayLoseAll(name) {
-			errs = append(errs, fmt.Errorf("namespace %s would be deleted with everything in it, including users' homes and "+
-				"running servers: nothing in this config uses it; nothing was changed. To delete it, first run `pulumi up` with %q "+
-				"in %s:allowDataLoss and without this change", name, everythingIn(name), project))
+			errs = append(errs, fmt.Errorf(
+				"namespace %s would be deleted with everything in it, including users' homes "+
+					"and running servers: nothing in this config uses it; nothing was changed. To delete it, first "+
+					"run `pulumi up` with %q in %s:allowDataLoss and without this change",
+				name, everythingIn(name), project))
 		}
 	}
 	return errs
@@ -68,8 +70,10 @@ func (c Config) lostVolumes(before state) []error {
 			reasons = v.replaces(old)
 		}
 		for _, reason := range reasons {
-			errs = append(errs, fmt.Errorf("volume %s holds data and would be %s; nothing was changed. To let the data go, first "+
-				"run `pulumi up` with %q in %s:allowDataLoss and without this change", old.Object, reason, old.String(), project))
+			errs = append(errs, fmt.Errorf(
+				"volume %s holds data and would be %s; nothing was changed. To let the data go, "+
+					"first run `pulumi up` with %q in %s:allowDataLoss and without this change",
+				old.Object, reason, old.String(), project))
 		}
 	}
 	return errs
@@ -124,7 +128,8 @@ func (c Config) lostKeys(before state) []error {
 		errs = before.hubSealing.lost("hub.rotation.authStateKey", c.Hub.Rotation.AuthStateKey, c.Hub.database())
 	}
 	if o := c.Outpost; o != nil && !c.mayLose(o.database()) {
-		errs = append(errs, before.outpostSealing.lost("outpost.rotation.cryptKey", o.Rotation.CryptKey, o.database())...)
+		lost := before.outpostSealing.lost("outpost.rotation.cryptKey", o.Rotation.CryptKey, o.database())
+		errs = append(errs, lost...)
 	}
 	return errs
 }
@@ -143,17 +148,23 @@ func (s sealing) lost(key string, words credentials.Words, data cluster.Object) 
 		switch {
 		case slices.Contains(words, word):
 		case s.by == s.with:
-			errs = append(errs, fmt.Errorf("%s:%s: %q is missing: %s is sealed with it; nothing was changed. Add a new word in "+
-				"front of it, and remove it after the `pulumi up` that introduced the new one", project, key, word, data))
+			errs = append(errs, fmt.Errorf(
+				"%s:%s: %q is missing: %s is sealed with it; nothing was changed. Add a new word "+
+					"in front of it, and remove it after the `pulumi up` that introduced the new one",
+				project, key, word, data))
 		default:
-			errs = append(errs, fmt.Errorf("%s:%s: %q is missing: the `pulumi up` that introduced %q did not finish, so %s may be "+
-				"sealed with either; nothing was changed. Put it back, and remove it after a `pulumi up` that finishes",
+			errs = append(errs, fmt.Errorf(
+				"%s:%s: %q is missing: the `pulumi up` that introduced %q did not finish, so %s "+
+					"may be sealed with either; nothing was changed. Put it back, and remove it after a "+
+					"`pulumi up` that finishes",
 				project, key, word, s.with, data))
 		}
 	}
 	if s.by != "" && s.by != s.with && slices.Contains(words, s.with) && words[0] != s.with {
-		errs = append(errs, fmt.Errorf("%s:%s: %q must be first: the `pulumi up` that introduced it did not finish, so %s may be "+
-			"sealed with it in part; nothing was changed. Keep it first until a `pulumi up` finishes", project, key, s.with, data))
+		errs = append(errs, fmt.Errorf(
+			"%s:%s: %q must be first: the `pulumi up` that introduced it did not finish, so %s "+
+				"may be sealed with it in part; nothing was changed. Keep it first until a `pulumi up` finishes",
+			project, key, s.with, data))
 	}
 	return errs
 }
@@ -183,8 +194,9 @@ func (c Config) lostSystems(ctx context.Context, api clusterAPI, before state) [
 		if err != nil {
 			errs = append(errs, fmt.Errorf("count the servers of system %s: %w", name, err))
 		} else if running > 0 {
-			errs = append(errs, fmt.Errorf("system %s is no longer in %s:outposts, but %d of its servers are running; nothing was "+
-				"changed. Stop them, or add %q to %s:allowServerLoss", name, project, running, name, project))
+			errs = append(errs, fmt.Errorf("system %s is no longer in %s:outposts, but %d of its servers are running; "+
+				"nothing was changed. Stop them, or add %q to %s:allowServerLoss",
+				name, project, running, name, project))
 		}
 	}
 	return errs
@@ -211,8 +223,9 @@ func (c Config) lostHubs(ctx context.Context, api clusterAPI, before state) []er
 	var errs []error
 	for _, name := range gone {
 		if running[name] > 0 {
-			errs = append(errs, fmt.Errorf("hub %s may no longer use the outpost in namespace %s (%s), but %d of its servers are "+
-				"running there; nothing was changed. Stop them, or add %q to %s:allowServerLoss",
+			errs = append(errs, fmt.Errorf(
+				"hub %s may no longer use the outpost in namespace %s (%s), but %d of its servers "+
+					"are running there; nothing was changed. Stop them, or add %q to %s:allowServerLoss",
 				name, in, absent, running[name], name, project))
 		}
 	}

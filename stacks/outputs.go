@@ -10,7 +10,7 @@ import (
 	"github.com/outposts-dev/outposts/infra/outpost"
 )
 
-// Outputs of a stack. Others rely on them: remote stacks read systems, and operators read the rest.
+// Outputs of a stack. Remote stacks read systems, operators the rest: a name here stays as it is.
 const (
 	// outputCluster is the uid of the cluster's namespace kube-system.
 	outputCluster = "clusterId"
@@ -30,7 +30,7 @@ const (
 	outputAPIURL   = "outpostUrl"      // the outpost's API, ".../services"
 	outputSSH      = "outpostSsh"      // where its SSH listens, "host:port"
 	outputHostKeys = "outpostHostKeys" // list of authorized_keys lines, for a hub that someone else runs
-	outputCAs      = "outpostCas"      // list of PEM texts, likewise; empty where the public CAs vouch
+	outputCAs      = "outpostCas"      // list of PEM, likewise; empty for the public CAs
 )
 
 // systemOutput is what the hub's stack tells the stack of an outpost.
@@ -91,7 +91,8 @@ func stackOutputs(ctx *pulumi.Context, stack string) (map[string]any, error) {
 	return outputs, nil
 }
 
-// systemIn finds a system in the outputs of a hub's stack. The errors go on after the name of the stack.
+// systemIn finds a system in the outputs of a hub's stack. The errors continue a sentence that begins with the name of
+// the stack.
 func systemIn(outputs map[string]any, name string) (systemOutput, error) {
 	all, ok := outputs[outputSystems].(map[string]any)
 	if !ok {
@@ -99,7 +100,8 @@ func systemIn(outputs map[string]any, name string) (systemOutput, error) {
 	}
 	value, ok := all[name]
 	if !ok {
-		return systemOutput{}, fmt.Errorf("has no system %q: add it to %s:outposts there and run `pulumi up` on it first", name, project)
+		return systemOutput{}, fmt.Errorf(
+			"has no system %q: add it to %s:outposts there and run `pulumi up` on it first", name, project)
 	}
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -112,7 +114,7 @@ func systemIn(outputs map[string]any, name string) (systemOutput, error) {
 	return out, nil
 }
 
-// secretText marks a string that was read as plain Go as the secret it is.
+// secretText marks a string that was read as plain Go as secret.
 func secretText(text string) pulumi.StringOutput {
 	return pulumi.ToSecret(pulumi.String(text)).(pulumi.StringOutput)
 }

@@ -14,7 +14,7 @@ const (
 	// skipAwait tells it not to wait for an object.
 	skipAwait = "pulumi.com/skipAwait"
 	// fieldManager names the owner of an object's fields. Without it the provider draws a name at random when it makes
-	// an object: when it is killed before the name is kept, the next run is refused by the API server as somebody else.
+	// an object: when it is killed before the name is kept, the next run is refused by the API server as another owner.
 	fieldManager = "pulumi.com/patchFieldManager"
 )
 

@@ -25,17 +25,23 @@ type clusterAPI interface {
 	CountPodsBy(ctx context.Context, namespace, annotation string) (map[string]int, error)
 }
 
-// preflight finds what would go wrong, or lose something, before anything is registered. It returns the identity of
-// the cluster. told has what the stacks of hubs tell; without it nothing is said of what the outpost shows.
+// preflight finds what would go wrong, or lose something, before anything is registered. It returns the uid of the
+// cluster, as cluster.API.Identity does. told has what the stacks of hubs tell; without it, what the outpost shows is
+// not checked.
 func preflight(ctx context.Context, c Config, api clusterAPI, before state, told []*systemOutput) (string, error) {
 	shown := outpostIdentity{from: -1}
-	identity, err := api.Identity(ctx)
+	uid, err := api.Identity(ctx)
 	if err != nil {
-		return "", fmt.Errorf("%s:cluster: context %s: %w; nothing was changed. Check that the cluster is up and that it is the one you mean", project, c.Cluster.Context, err)
+		return "", fmt.Errorf(
+			"%s:cluster: context %s: %w; nothing was changed. Check that the cluster is up and that it is the "+
+				"one you mean", project, c.Cluster.Context, err)
 	}
-	if len(before.identities) > 0 && !slices.Contains(before.identities, identity) {
-		return "", fmt.Errorf("%s:cluster: context %s is another cluster than last time: its namespace kube-system has uid %s, this stack was made in %s; "+
-			"nothing was changed. Go back to the old cluster, or use a new stack for the new one", project, c.Cluster.Context, identity, before.identities[0])
+	if len(before.clusters) > 0 && !slices.Contains(before.clusters, uid) {
+		return "", fmt.Errorf(
+			"%s:cluster: context %s is another cluster than last time: its namespace kube-system has uid %s, "+
+				"this stack was made in %s; nothing was changed. Go back to the old cluster, or use a new stack for "+
+				"the new one",
+			project, c.Cluster.Context, uid, before.clusters[0])
 	}
 	var errs []error
 	errs = append(errs, c.checkCharts()...)
@@ -48,10 +54,10 @@ func preflight(ctx context.Context, c Config, api clusterAPI, before state, told
 	errs = append(errs, c.lostVolumes(before)...)
 	errs = append(errs, c.lostKeys(before)...)
 	errs = append(errs, c.lostServers(ctx, api, before)...)
-	return identity, errors.Join(errs...)
+	return uid, errors.Join(errs...)
 }
 
-// checkCharts finds chart paths that are no charts.
+// checkCharts finds chart paths without a chart.
 func (c Config) checkCharts() []error {
 	if c.Hub == nil || c.Hub.Chart.Path == "" {
 		return nil
@@ -68,7 +74,7 @@ func (c Config) checkCharts() []error {
 	return nil
 }
 
-// takenNodePorts finds node ports of the hub, and of what the outpost shows, that somebody else's Service holds.
+// takenNodePorts finds node ports of the hub, and of what the outpost shows, that another Service holds.
 func (c Config) takenNodePorts(ctx context.Context, api clusterAPI, shown outpostIdentity) []error {
 	type wanted struct {
 		key  string
@@ -116,35 +122,36 @@ func (c Config) takenNodePorts(ctx context.Context, api clusterAPI, shown outpos
 	var errs []error
 	for _, w := range all {
 		if holder, taken := holders[w.port]; taken && holder != w.by {
-			errs = append(errs, fmt.Errorf("%s:%s: node port %d is taken by Service %s; %s", project, w.key, w.port, holder, w.out))
+			errs = append(errs, fmt.Errorf("%s:%s: node port %d is taken by Service %s; %s",
+				project, w.key, w.port, holder, w.out))
 		}
 	}
 	return errs
 }
 
-// warnings are what is allowed but should be known.
+// warnings are about what is allowed but not recommended.
 func warnings(c Config, secretKeys []string) []string {
 	var all []string
 	warn := func(format string, args ...any) { all = append(all, fmt.Sprintf(project+":"+format, args...)) }
 	clear := func(key string) bool { return !slices.Contains(secretKeys, project+":"+key) }
 	for i, s := range c.Outposts {
 		if !s.InCluster() && !s.Exposure.Encrypted() {
-			warn("outposts[%d].exposure.tls is false: passwords and what servers are started with go to %s in clear", i, s.Address)
+			warn("outposts[%d].exposure.tls is false: passwords and start requests go to %s unencrypted", i, s.Address)
 		}
 		if s.Password != "" && clear("outposts") {
-			warn("outposts[%d].password stands in clear in the config: set it with `pulumi config set --secret --path`", i)
+			warn("outposts[%d].password is not encrypted: set it with `pulumi config set --secret --path`", i)
 		}
 	}
 	for i, p := range c.Hubs {
 		if p.Password != "" && clear("hubs") {
-			warn("hubs[%d].password stands in clear in the config: set it with `pulumi config set --secret --path`", i)
+			warn("hubs[%d].password is not encrypted: set it with `pulumi config set --secret --path`", i)
 		}
 	}
 	if c.Outpost != nil && len(c.Outpost.CryptKeys) > 0 && clear("outpost") {
-		warn("outpost.cryptKeys stand in clear in the config: set them with `pulumi config set --secret --path`")
+		warn("outpost.cryptKeys are not encrypted: set them with `pulumi config set --secret --path`")
 	}
 	if o := c.Outpost; o != nil && o.exposed() && !o.Exposure.Encrypted() {
-		warn("outpost.exposure.tls is false: passwords and what servers are started with come to %s in clear", o.Address)
+		warn("outpost.exposure.tls is false: passwords and start requests reach %s unencrypted", o.Address)
 	}
 	switch {
 	case c.Hub == nil:

@@ -438,9 +438,9 @@ func TestRemoteRefuses(t *testing.T) {
 // TestWarnings holds what is allowed but said.
 func TestWarnings(t *testing.T) {
 	const (
-		system   = "outposts:outposts[1].exposure.tls is false: passwords and what servers are started with go to 10.0.0.3 in clear"
-		password = "outposts:outposts[1].password stands in clear in the config: set it with `pulumi config set --secret --path`"
-		own      = "outposts:outpost.exposure.tls is false: passwords and what servers are started with come to 10.0.0.3 in clear"
+		system   = "outposts:outposts[1].exposure.tls is false: passwords and start requests go to 10.0.0.3 unencrypted"
+		password = "outposts:outposts[1].password is not encrypted: set it with `pulumi config set --secret --path`"
+		own      = "outposts:outpost.exposure.tls is false: passwords and start requests reach 10.0.0.3 unencrypted"
 		url      = "outposts:hub.url begins with http://: users log in, and servers of other clusters call the hub, over plain HTTP"
 	)
 	plain := map[string]string{"outposts.1.exposure.tls": "false", "outposts.1.password": "0123456789abcdef"}

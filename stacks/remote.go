@@ -31,7 +31,8 @@ func (b *builder) remote(told []*systemOutput) error {
 	for i, out := range told {
 		if out != nil {
 			args.Hubs[i].APIURL = cmp.Or(args.Hubs[i].APIURL, out.HubAPIURL)
-			args.Hubs[i].Password, args.Hubs[i].SSHPublicKeys = secretText(out.Password), pulumi.ToStringArray(out.SSHPublicKeys)
+			args.Hubs[i].Password = secretText(out.Password)
+			args.Hubs[i].SSHPublicKeys = pulumi.ToStringArray(out.SSHPublicKeys)
 		}
 	}
 	shown, err := b.identityFrom(told)
@@ -59,7 +60,8 @@ func (c Config) shown(told []*systemOutput) (outpostIdentity, error) {
 		if shown.from < 0 {
 			shown.from, shown.address, shown.exposure = i, out.Address, out.Exposure
 		} else if out.Address != shown.address || !reflect.DeepEqual(out.Exposure, shown.exposure) {
-			f.add("hubs: the stacks of hubs %s and %s give this outpost different addresses or exposures", told[shown.from].Hub, out.Hub)
+			f.add("hubs: the stacks of hubs %s and %s give this outpost different addresses or exposures",
+				told[shown.from].Hub, out.Hub)
 		}
 		elsewhere := fmt.Sprintf("%s makes it; set %s:outposts[].rotation there", c.Hubs[i].Stack, project)
 		if out.HostKey != "" {
@@ -77,7 +79,8 @@ func (c Config) shown(told []*systemOutput) (outpostIdentity, error) {
 		}
 	}
 	if shown.tls == nil {
-		f.addNoEffect("outpost.rotation.tls", len(c.Outpost.Rotation.TLS) > 0 && !shown.exposure.OwnCertificate(), "the outpost has no certificate of its own")
+		unused := len(c.Outpost.Rotation.TLS) > 0 && !shown.exposure.OwnCertificate()
+		f.addNoEffect("outpost.rotation.tls", unused, "the outpost has no certificate of its own")
 	}
 	return shown, errors.Join(f.errs...)
 }
@@ -93,7 +96,10 @@ func (b *builder) identityFrom(told []*systemOutput) (outpostIdentity, error) {
 	if shown.hostKey != nil && !needsTLS {
 		return shown, nil
 	}
-	args := credentials.PairArgs{System: cmp.Or(c.Outpost.Name, outpost.Release), HostKey: shown.hostKey == nil, Now: b.now, Rotation: c.Outpost.Rotation.PairRotation}
+	args := credentials.PairArgs{
+		System: cmp.Or(c.Outpost.Name, outpost.Release), HostKey: shown.hostKey == nil, Now: b.now,
+		Rotation: c.Outpost.Rotation.PairRotation,
+	}
 	if needsTLS {
 		args.TLSAddresses = []string{shown.address}
 	}
@@ -116,7 +122,9 @@ func (c Config) outpostArgs() outpost.Args {
 	o := c.Outpost
 	args := outpost.Args{Namespace: o.Namespace, Address: o.Address, Exposure: o.Exposure, Settings: o.Settings}
 	if local := c.localSystem(); local != nil {
-		args.Hubs = append(args.Hubs, outpost.Hub{Name: c.Hub.Name, Namespace: c.Hub.Namespace, APIURL: c.systemOf(*local).hubAPIURL})
+		args.Hubs = append(args.Hubs, outpost.Hub{
+			Name: c.Hub.Name, Namespace: c.Hub.Namespace, APIURL: c.systemOf(*local).hubAPIURL,
+		})
 	}
 	for _, p := range c.Hubs {
 		made := outpost.Hub{Name: p.Name, APIURL: p.APIURL}

@@ -18,7 +18,7 @@ import (
 // state is what a stack has made so far, as far as a run must know it before it changes anything. It comes from the
 // stack's own resources, not from its outputs, so that it is there after a first `up` that was killed halfway.
 type state struct {
-	identities []string // of the clusters it was made in: one, or none yet
+	clusters   []string // uids of those it was made in: one, or none yet
 	namespaces []string
 	volumes    []volume
 	systems    []string // names of the hub's systems
@@ -36,8 +36,8 @@ type madeOutpost struct {
 // sealing is how far the keys of a database are. All are words.
 type sealing struct {
 	seeds []string // of the keys there are
-	with  string   // of the key that is to seal, from the moment it was made; empty if there is none yet
-	by    string   // of the key that seals since a run has come through; empty if none has
+	with  string   // of the key that is to seal, from the moment it was made; empty if it was not made yet
+	by    string   // of the key that seals since a run has finished; empty if none has
 }
 
 // Names of components, by which the next run finds the keys of databases again: a key's bytes are a resource whose URN
@@ -82,8 +82,8 @@ func stateOf(resources map[string]any) state {
 		outputs, _ := made["outputs"].(map[string]any)
 		switch made["type"] {
 		case "pulumi:providers:kubernetes":
-			if identity, _ := outputs["clusterIdentifier"].(string); identity != "" && !slices.Contains(s.identities, identity) {
-				s.identities = append(s.identities, identity)
+			if uid, _ := outputs["clusterIdentifier"].(string); uid != "" && !slices.Contains(s.clusters, uid) {
+				s.clusters = append(s.clusters, uid)
 			}
 		case "kubernetes:core/v1:Namespace":
 			if name, _ := values.At(outputs, "metadata", "name").(string); name != "" {

@@ -82,12 +82,15 @@ func (c Config) validateSystems(f *faults) {
 func (s SystemConfig) validateShared(f *faults, at string) {
 	here, r, given := s.InCluster(), s.Rotation, project+":"+at
 	f.addNoEffect(at+".user", here && s.User != "", "the outpost in this cluster knows the hub as %s:hub.name", project)
-	f.addNoEffect(at+".hostKeys", here && len(s.HostKeys) > 0, "this stack makes the host key of the outpost in this cluster")
+	f.addNoEffect(at+".hostKeys", here && len(s.HostKeys) > 0,
+		"this stack makes the host key of the outpost in this cluster")
 	f.addNoEffect(at+".ca", s.CA != "" && !s.Exposure.Encrypted(), "the API of this system is plain HTTP")
 	f.addSecondWord(at+".rotation.password", r.Password)
 	f.addNoEffect(at+".rotation.password", len(r.Password) > 0 && s.Password != "", "change %s.password instead", given)
-	f.addNoEffect(at+".rotation.hostKey", len(r.HostKey) > 0 && len(s.HostKeys) > 0, "change %s.hostKeys instead", given)
-	f.addNoEffect(at+".rotation.tls", len(r.TLS) > 0 && !s.makesCertificate(), "this stack makes no certificate for this system")
+	f.addNoEffect(at+".rotation.hostKey", len(r.HostKey) > 0 && len(s.HostKeys) > 0,
+		"change %s.hostKeys instead", given)
+	f.addNoEffect(at+".rotation.tls", len(r.TLS) > 0 && !s.makesCertificate(),
+		"this stack makes no certificate for this system")
 }
 
 // validateOutpost finds what is wrong with the outpost, in the three cases that there are: beside its hub, where the
@@ -142,7 +145,8 @@ func (c Config) validateNeighbours(f *faults) {
 		port int
 	}{{"apiNodePort", o.Exposure.APINodePort}, {"sshNodePort", o.Exposure.SSHNodePort}} {
 		if own.port == h.Exposure.NodePort {
-			f.add("outpost.exposure.%s: %d is also %s:hub.exposure.nodePort; choose another", own.key, own.port, project)
+			f.add("outpost.exposure.%s: %d is also %s:hub.exposure.nodePort; choose another",
+				own.key, own.port, project)
 		}
 	}
 }
@@ -181,7 +185,8 @@ func (c Config) validateHubs(f *faults) {
 		case h.Stack != "" && explicit:
 			f.add("%s: password and sshPublicKeys come from the hub's stack; remove them, or the stack", at)
 		case h.Stack != "" && c.Hub != nil:
-			f.add("%s.stack: this stack has a hub of its own; give the other hub's password and sshPublicKeys instead", at)
+			f.add("%s.stack: this stack has a hub of its own; "+
+				"give the other hub's password and sshPublicKeys instead", at)
 		case h.Stack == "" && (h.Password == "" || len(h.SSHPublicKeys) == 0):
 			f.add("%s: want either stack, or password and sshPublicKeys", at)
 		}

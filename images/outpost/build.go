@@ -65,7 +65,8 @@ func (b build) compile(ctx context.Context, binary string) error {
 	c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
 		"-ldflags", "-s -w -buildid= -X main.version="+b.version, "-o", binary, "./server/cmd/outpost")
 	c.Dir = b.root
-	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+b.architecture, "GOFLAGS=-mod=readonly", "GOWORK=off")
+	c.Env = append(os.Environ(),
+		"CGO_ENABLED=0", "GOOS=linux", "GOARCH="+b.architecture, "GOFLAGS=-mod=readonly", "GOWORK=off")
 	var output bytes.Buffer
 	c.Stdout, c.Stderr = &output, &output
 	if err := c.Run(); err != nil {
@@ -82,7 +83,8 @@ func (b build) pack(dir, binary string, bom []byte) (*image.Built, error) {
 		target string
 		text   []byte
 	}{
-		{"/etc/passwd", fmt.Appendf(nil, "root:x:0:0:root:/:/sbin/nologin\noutpost:x:%d:%d:outpost:/var/lib/outpost:/sbin/nologin\n", user, user)},
+		{"/etc/passwd", fmt.Appendf(nil,
+			"root:x:0:0:root:/:/sbin/nologin\noutpost:x:%d:%d:outpost:/var/lib/outpost:/sbin/nologin\n", user, user)},
 		{"/etc/group", fmt.Appendf(nil, "root:x:0:\noutpost:x:%d:\n", user)},
 		{"/usr/share/sbom/outpost.cdx.json", bom},
 	} {
@@ -103,8 +105,9 @@ func (b build) pack(dir, binary string, bom []byte) (*image.Built, error) {
 		files = append(files, f)
 	}
 	labels := map[string]string{
-		"org.opencontainers.image.title":         "outpost",
-		"org.opencontainers.image.description":   "Starts single-user servers as pods for one or more JupyterHubs and lets each hub forward SSH to its own.",
+		"org.opencontainers.image.title": "outpost",
+		"org.opencontainers.image.description": "Starts single-user servers as pods for one or more JupyterHubs " +
+			"and lets each hub forward SSH to its own.",
 		"org.opencontainers.image.source":        source,
 		"org.opencontainers.image.url":           source,
 		"org.opencontainers.image.documentation": source,

@@ -49,7 +49,8 @@ func push(ctx context.Context, archive string, references []string, stdout io.Wr
 		return fmt.Errorf("image in %s: %w", archive, err)
 	}
 	for _, target := range targets {
-		if err := remote.Write(target, img, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain)); err != nil {
+		err := remote.Write(target, img, remote.WithContext(ctx), remote.WithAuthFromKeychain(authn.DefaultKeychain))
+		if err != nil {
 			return fmt.Errorf("push %s: %w", target, err)
 		}
 		if _, err := fmt.Fprintf(stdout, "pushed %s@%s\n", target, digest); err != nil {

@@ -90,14 +90,15 @@ func (a *API) NodePorts(ctx context.Context) (holders map[int]Object, known bool
 	}
 	holders = map[int]Object{}
 	for _, service := range all.Items {
+		holder := Object{service.GetNamespace(), service.GetName()}
 		ports, _, err := unstructured.NestedSlice(service.Object, "spec", "ports")
 		if err != nil {
-			return nil, false, fmt.Errorf("%s: service %s/%s: %w", a.host, service.GetNamespace(), service.GetName(), err)
+			return nil, false, fmt.Errorf("%s: service %s: %w", a.host, holder, err)
 		}
 		for _, port := range ports {
 			if port, _ := port.(map[string]any); port["nodePort"] != nil {
 				number, _ := port["nodePort"].(int64)
-				holders[int(number)] = Object{service.GetNamespace(), service.GetName()}
+				holders[int(number)] = holder
 			}
 		}
 	}

@@ -15,14 +15,13 @@ type HubArgs struct {
 	Name string
 	// Rotation has the words of each secret; the zero value is the first word of each.
 	Rotation HubRotation
-	// KeepData says that the hub's database outlives mistakes: then the auth state keys, which open a part of it, do
-	// too.
+	// KeepData protects the auth state keys, which open a part of the hub's database, along with it.
 	KeepData bool
 }
 
 // HubRotation has the words of each of a hub's secrets.
 type HubRotation struct {
-	SSHKey       Words `json:"sshKey"`       // the key pair for tunnels; all words are accepted by outposts, the first is used
+	SSHKey       Words `json:"sshKey"`       // key pair for tunnels; outposts accept all words, the first is used
 	CookieSecret Words `json:"cookieSecret"` // only the first is used; a new one logs everybody out
 	ProxyToken   Words `json:"proxyToken"`   // between hub and proxy; only the first is used
 	AuthStateKey Words `json:"authStateKey"` // seals what the authenticator keeps of a user; the first seals, all open

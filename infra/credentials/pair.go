@@ -15,7 +15,7 @@ const PairType = "outposts:credentials:Pair"
 type PairArgs struct {
 	// System is the outpost's name at the hub; it is the comment of the host key and the name in the certificate.
 	System string
-	// Password, HostKey and TLS switch the three secrets on: off is for what another party gives.
+	// Password, HostKey and TLS switch the three secrets on: off is for what another operator gives.
 	Password, HostKey bool
 	// TLSAddresses are the IP addresses and DNS names that the certificate is for; empty for no certificate.
 	TLSAddresses []string
@@ -69,9 +69,10 @@ func NewPair(ctx *pulumi.Context, name string, args PairArgs, opts ...pulumi.Res
 		if err != nil {
 			return nil, fmt.Errorf("credentials %s: %w", name, err)
 		}
-		pair.HostKey = seeds[0].form(sshForm("outpost-"+args.System, SSHKey.PrivatePEM))
+		comment := "outpost-" + args.System
+		pair.HostKey = seeds[0].form(sshForm(comment, SSHKey.PrivatePEM))
 		for _, s := range seeds {
-			pair.HostKeyLines = append(pair.HostKeyLines, s.public(sshForm("outpost-"+args.System, SSHKey.AuthorizedKey)))
+			pair.HostKeyLines = append(pair.HostKeyLines, s.public(sshForm(comment, SSHKey.AuthorizedKey)))
 		}
 	}
 	if len(args.TLSAddresses) > 0 {

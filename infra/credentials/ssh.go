@@ -17,14 +17,14 @@ type SSHKey struct {
 	comment string
 }
 
-// NewSSHKey makes the key pair of a seed of 32 random bytes. The same seed and comment give the same texts, byte for
-// byte. The comment ends up in both texts: it says whose key it is and must hold neither spaces nor line breaks.
+// NewSSHKey makes the key pair of a seed of 32 random bytes. The same seed and comment give the same key files,
+// byte for byte. The comment is in both of them: it says whose key it is and must contain no white space.
 func NewSSHKey(seed []byte, comment string) (SSHKey, error) {
 	if len(seed) != SeedBytes {
 		return SSHKey{}, fmt.Errorf("make SSH key: seed has %d bytes, want %d", len(seed), SeedBytes)
 	}
 	if strings.ContainsAny(comment, " \t\r\n") {
-		return SSHKey{}, fmt.Errorf("make SSH key: comment %q holds white space", comment)
+		return SSHKey{}, fmt.Errorf("make SSH key: comment %q contains white space", comment)
 	}
 	return SSHKey{private: ed25519.NewKeyFromSeed(derive(seed, "ssh")), comment: comment}, nil
 }

@@ -24,8 +24,8 @@ func TestSSHKeyRefuses(t *testing.T) {
 		want    string
 	}{
 		{"short seed", testSeed(1)[:31], "hub", "make SSH key: seed has 31 bytes, want 32"},
-		{"comment with a blank", testSeed(1), "a hub", `make SSH key: comment "a hub" holds white space`},
-		{"comment with a second line", testSeed(1), "hub\nssh-rsa", `make SSH key: comment "hub\nssh-rsa" holds white space`},
+		{"comment with a blank", testSeed(1), "a hub", `make SSH key: comment "a hub" contains white space`},
+		{"comment with a second line", testSeed(1), "hub\nssh-rsa", `make SSH key: comment "hub\nssh-rsa" contains white space`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := NewSSHKey(tt.seed, tt.comment)

@@ -23,7 +23,7 @@ const (
 type StoreArgs struct {
 	// CryptKey has the words of the Fernet keys: the first seals, all open.
 	CryptKey Words
-	// KeepData says that the database outlives mistakes: then its keys do too.
+	// KeepData protects the keys along with the database.
 	KeepData bool
 }
 

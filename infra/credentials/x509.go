@@ -26,8 +26,8 @@ type Certificate struct {
 }
 
 // NewCertificate makes a server certificate for addresses (IP addresses or DNS names), valid from an hour before
-// issued for CertificateLifetime. The same arguments give the same texts: keys come from the seed, serial numbers from
-// seed and content, and ECDSA is signed as in RFC 6979. The CA hangs on seed and time alone, so that another address
+// issued for CertificateLifetime. The same arguments give the same PEM: keys come from the seed, serial numbers from
+// seed and content, and ECDSA is signed as in RFC 6979. The CA depends on seed and time alone, so that another address
 // needs no new trust.
 func NewCertificate(seed []byte, name string, addresses []string, issued time.Time) (Certificate, error) {
 	fail := func(err error) (Certificate, error) {
@@ -102,7 +102,8 @@ func newECDSAKey(seed []byte, purpose string) (*ecdsa.PrivateKey, error) {
 	var err error
 	for i := range 16 { // one in 2^32 numbers is refused
 		var key *ecdsa.PrivateKey
-		if key, err = ecdsa.ParseRawPrivateKey(elliptic.P256(), derive(seed, fmt.Sprintf("ecdsa %s %d", purpose, i))); err == nil {
+		number := derive(seed, fmt.Sprintf("ecdsa %s %d", purpose, i))
+		if key, err = ecdsa.ParseRawPrivateKey(elliptic.P256(), number); err == nil {
 			return key, nil
 		}
 	}

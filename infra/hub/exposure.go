@@ -26,7 +26,7 @@ type Exposure struct {
 	Type string `json:"type,omitempty"`
 	// NodePort is the port of NodePort.
 	NodePort int `json:"nodePort,omitempty"`
-	// LoadBalancerIP asks for an address; not every load balancer listens.
+	// LoadBalancerIP asks for an address; not every load balancer honours it.
 	LoadBalancerIP string `json:"loadBalancerIP,omitempty"`
 	// Annotations are those of the Service (LoadBalancer) or the Ingress.
 	Annotations map[string]string `json:"annotations,omitempty"`

@@ -21,8 +21,7 @@ import (
 const (
 	// Release is the name of the chart's release.
 	Release = "jupyterhub"
-	// ChartVersion is the release of zero-to-jupyterhub that the values are made for (10 June 2026), of
-	// ChartRepository.
+	// ChartVersion is the release of zero-to-jupyterhub in ChartRepository that the values are for (10 June 2026).
 	ChartVersion = "4.4.0"
 	// ChartRepository is where the chart is published.
 	ChartRepository = "https://hub.jupyter.org/helm-chart/"
@@ -59,7 +58,7 @@ type Image struct {
 	Tag  string `json:"tag,omitempty"`
 }
 
-// Flavor is what the form says about one flavor; what it is, the outpost knows.
+// Flavor is what the form says about one flavor; its limits are the outpost's.
 type Flavor struct {
 	Name        string `json:"name"`
 	DisplayName string `json:"displayName,omitempty"`
@@ -81,7 +80,7 @@ type System struct {
 	Authorization pulumi.StringInput
 	// KnownHosts pins the host key; needed with SSH. Its lines begin with outpost-<Name>.
 	KnownHosts pulumi.StringInput
-	// CAs are PEM texts of the CAs that its API is trusted by; empty for the public ones.
+	// CAs are the CAs that its API is trusted by, PEM; empty for the public ones.
 	CAs pulumi.StringArray
 }
 
@@ -106,7 +105,7 @@ type Credentials struct {
 type Args struct {
 	// Name is the hub's name at its outposts and the first part of its servers' names.
 	Name string
-	// Namespace must exist; the chart has it for itself.
+	// Namespace must exist and be used by the chart alone.
 	Namespace string
 	Chart     Chart
 	Image     Image
@@ -128,7 +127,7 @@ type Hub struct {
 	SealedBy pulumi.StringOutput
 }
 
-// New installs a hub. Its values are held to the chart's schema before anything is registered.
+// New installs a hub. Its values are checked against the chart's schema before anything is registered.
 func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOption) (*Hub, error) {
 	if err := args.Check(); err != nil {
 		return nil, fmt.Errorf("hub %s: %w", name, err)
@@ -158,7 +157,9 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 		return nil, fmt.Errorf("hub %s: chart: %w", name, err)
 	}
 	// A chart is registered when all of its objects are ready.
-	h.SealedBy = installed.URN().ApplyT(func(pulumi.URN) string { return args.Credentials.SealsWith }).(pulumi.StringOutput)
+	h.SealedBy = installed.URN().ApplyT(func(pulumi.URN) string {
+		return args.Credentials.SealsWith
+	}).(pulumi.StringOutput)
 	return h, ctx.RegisterResourceOutputs(h, pulumi.Map{SealedBy: h.SealedBy})
 }
 
@@ -185,9 +186,10 @@ func (a Args) newMounted(ctx *pulumi.Context, name string, parent pulumi.Resourc
 	if err != nil {
 		return nil, fmt.Errorf("secret %s: %w", authSecret, err)
 	}
+	sshKey := pulumi.StringMap{"ssh-privatekey": a.Credentials.SSHPrivateKey}
 	key, err := corev1.NewSecret(ctx, name+"-sshkey", &corev1.SecretArgs{
 		Metadata: meta(sshSecret), Type: pulumi.String("kubernetes.io/ssh-auth"),
-		StringData: pulumi.ToSecret(pulumi.StringMap{"ssh-privatekey": a.Credentials.SSHPrivateKey}).(pulumi.StringMapOutput),
+		StringData: pulumi.ToSecret(sshKey).(pulumi.StringMapOutput),
 	}, pulumi.Parent(parent))
 	if err != nil {
 		return nil, fmt.Errorf("secret %s: %w", sshSecret, err)
@@ -273,7 +275,8 @@ func (s System) check() []error {
 
 // Offers reports whether a flavor can be the default of a system with these flavors: without flavors, every one can.
 func Offers(flavors []Flavor, name string) bool {
-	return name == "" || len(flavors) == 0 || slices.ContainsFunc(flavors, func(f Flavor) bool { return f.Name == name })
+	named := func(f Flavor) bool { return f.Name == name }
+	return name == "" || len(flavors) == 0 || slices.ContainsFunc(flavors, named)
 }
 
 // schemaText is values.schema.json of chart 4.4.0 (ChartVersion), as it is in the chart. It is data of the
@@ -284,12 +287,14 @@ var schemaText string
 
 var chartSchema = schema.Parse(schemaText)
 
-// CheckValues holds the values of the chart, with placeholders for the secrets, to the chart's schema. Faults are named
-// by their place in Args.Values: "values.hub.db.type".
+// CheckValues checks the values of the chart, with placeholders for the secrets, against the chart's schema. Faults are
+// named by their place in Args.Values: "values.hub.db.type".
 func (a Args) CheckValues() []schema.Fault {
 	var faults []schema.Fault
 	if values.At(a.Values, "custom", "outposts") != nil {
-		faults = append(faults, schema.Fault{Path: []string{"values", "custom", "outposts"}, Text: "is made from the systems; set those instead"})
+		faults = append(faults, schema.Fault{
+			Path: []string{"values", "custom", "outposts"}, Text: "is made from the systems; set those instead",
+		})
 	}
 	for _, fault := range chartSchema.Check(a.values(placeholders())) {
 		if !fault.Missing() { // else the chart's own values have it

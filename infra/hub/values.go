@@ -44,8 +44,8 @@ func stockLacks() []string {
 	return strings.Split(strings.TrimSpace(strings.ReplaceAll(bootstrapPackages, " \\\n   ", "")), "\n")
 }
 
-// The modes of mounted Secrets. With the pod's fsGroup 0400 becomes 0440 root:1000. ssh checks the mode only of a key
-// that belongs to the user it runs as, so the hub's user may use it.
+// secretMode is the mode of mounted Secrets. With the pod's fsGroup 0400 becomes 0440 root:1000. ssh checks the mode
+// only of a key that belongs to the user it runs as, so the hub's user may use it.
 const secretMode = 0o400
 
 // Local ports that tunnels listen on: what the kernel hands out (net.ipv4.ip_local_port_range).
@@ -54,7 +54,7 @@ const (
 	lastTunnelPort  = 60999
 )
 
-// secrets are the leaves of the values that must not be known: texts, or pulumi inputs of texts.
+// secrets are the leaves of the values that must stay secret: strings, or pulumi inputs of strings.
 type secrets struct {
 	cookieSecret, proxyToken, loginPassword, verifyToken any
 	authStateKeys                                        any // a list
@@ -82,8 +82,8 @@ func defaults(a Args, s secrets) map[string]any {
 					"admin_access":        false,
 					"authenticator_class": "shared-password",
 					"default_url":         "/hub/home",
-					// Seconds. As often the hub looks after the routes of its proxy: one that has restarted has none
-					// till then.
+					// Seconds, also between two checks of the proxy's routes: a restarted proxy has none until the
+					// next one.
 					"last_activity_interval": 30,
 				},
 				"Authenticator":               map[string]any{"allow_all": true},
@@ -103,13 +103,14 @@ func defaults(a Args, s secrets) map[string]any {
 			"loadRoles": map[string]any{"verify": map[string]any{
 				"services": []any{"verify"},
 				"scopes": []any{
-					"admin:users!user=" + VerifyUser, "admin:servers!user=" + VerifyUser, "access:servers!user=" + VerifyUser,
+					"admin:users!user=" + VerifyUser,
+					"admin:servers!user=" + VerifyUser,
+					"access:servers!user=" + VerifyUser,
 				},
 			}},
 			"containerSecurityContext": restricted(map[string]any{"readOnlyRootFilesystem": true}),
 			"networkPolicy":            hubPolicy(a),
-			// Without a request a busy node gives the hub almost nothing: its event loop was seen to stand still for 23
-			// s.
+			// Without a request a busy node gives the hub almost no CPU: its event loop stood still for 23 s.
 			"resources": requests("300m", "512Mi"),
 		},
 		"proxy": map[string]any{
@@ -151,7 +152,9 @@ func required(a Args) map[string]any {
 			"storage":       map[string]any{"type": "none"},
 			"cloudMetadata": map[string]any{"blockWithIptables": false},
 		},
-		"prePuller": map[string]any{"hook": map[string]any{"enabled": false}, "continuous": map[string]any{"enabled": false}},
+		"prePuller": map[string]any{
+			"hook": map[string]any{"enabled": false}, "continuous": map[string]any{"enabled": false},
+		},
 		"scheduling": map[string]any{
 			"userScheduler": map[string]any{"enabled": false}, "userPlaceholder": map[string]any{"enabled": false},
 		},
@@ -271,8 +274,8 @@ func restricted(more map[string]any) map[string]any {
 }
 
 // hubPolicy lets in what the chart's own policy does not know: the proxy and the hub itself reach forwarded ports, and
-// outposts of this cluster and their servers reach the hub's API. A rule without peers would let in everybody, so
-// there is none where no outpost is in this cluster.
+// outposts of this cluster and their servers reach the hub's API. A rule without peers would admit everybody, so
+// there is no such rule where no outpost is in this cluster.
 func hubPolicy(a Args) map[string]any {
 	rules := []any{map[string]any{"from": []any{podsOf("proxy"), podsOf("hub")}, "ports": []any{tunnelPorts()}}}
 	if names := a.outpostNamespaces(); len(names) > 0 {
@@ -283,7 +286,7 @@ func hubPolicy(a Args) map[string]any {
 	return map[string]any{"ingress": rules, "egressAllowRules": map[string]any{"cloudMetadataServer": false}}
 }
 
-// proxyPolicy says in so many words what the proxy reaches, so that it holds when egressAllowRules are closed.
+// proxyPolicy lists what the proxy reaches, so that it holds when egressAllowRules are closed.
 func proxyPolicy(a Args) map[string]any {
 	rules := []any{map[string]any{"to": []any{podsOf("hub")}, "ports": []any{tunnelPorts()}}}
 	if names := a.outpostNamespaces(); len(names) > 0 {
@@ -333,10 +336,11 @@ func (c Credentials) leaves() secrets {
 	}
 }
 
-// placeholders are texts in the form of the secrets, to check values with before there are any.
+// placeholders are strings in the form of the secrets, for checking values before there are any.
 func placeholders() secrets {
 	const digits = "0000000000000000000000000000000000000000000000000000000000000000"
 	return secrets{
-		cookieSecret: digits, proxyToken: digits, loginPassword: digits, verifyToken: digits, authStateKeys: []any{digits},
+		cookieSecret: digits, proxyToken: digits, loginPassword: digits, verifyToken: digits,
+		authStateKeys: []any{digits},
 	}
 }

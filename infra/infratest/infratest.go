@@ -36,8 +36,7 @@ type Registered struct {
 // Recorder is a monitor that accepts everything and remembers it. Random bytes are a function of the resource's name,
 // so that a run is repeatable. The zero value is ready for use.
 type Recorder struct {
-	// Stacks has the outputs of stacks that the program refers to, by full name, all of them secret; a stack that is
-	// not here is unknown.
+	// Stacks has the outputs of other stacks by full name, all of them secret; a stack that is not here is unknown.
 	Stacks map[string]map[string]any
 	// Made has the resources that the stack itself has from before: URN to a map with type and outputs.
 	Made map[string]any
@@ -142,7 +141,7 @@ func (r *Recorder) Find(t *testing.T, typeToken, name string) Registered {
 	return Registered{}
 }
 
-// Secrets returns what is in the Secrets that were registered: every text of 16 characters and more.
+// Secrets returns what is in the Secrets that were registered: every string of 16 characters or more.
 func (r *Recorder) Secrets() []string {
 	var found []string
 	for _, made := range r.Resources() {
@@ -158,7 +157,7 @@ func (r *Recorder) Secrets() []string {
 	return found
 }
 
-// ClearTexts returns all texts of a value that are not marked secret.
+// ClearTexts returns all strings of a value that are not marked secret.
 func ClearTexts(v resource.PropertyValue) []string {
 	var found []string
 	eachText(v, false, func(text string) { found = append(found, text) })
@@ -203,8 +202,7 @@ func nameOf(reference string) string {
 	return parts[3]
 }
 
-// JSON writes inputs for a golden file: secrets are marked, and what is inside is shown, since every seed here is
-// known.
+// JSON writes inputs for a golden file: secrets are marked and shown, since every seed here is known.
 func JSON(t *testing.T, inputs resource.PropertyMap) []byte {
 	t.Helper()
 	text, err := json.MarshalIndent(plain(resource.NewProperty(inputs)), "", "  ")

@@ -40,7 +40,7 @@ type Exposure struct {
 
 	// SSHAddress is where SSH is reached if not at the outpost's address: with a load balancer of its own.
 	SSHAddress string `json:"sshAddress,omitempty"`
-	// LoadBalancerIP and SSHLoadBalancerIP ask for an address; not every load balancer listens.
+	// LoadBalancerIP and SSHLoadBalancerIP ask for an address; not every load balancer honours it.
 	LoadBalancerIP    string `json:"loadBalancerIP,omitempty"`
 	SSHLoadBalancerIP string `json:"sshLoadBalancerIP,omitempty"`
 	// Annotations are those of the API's Service (LoadBalancer) or Ingress; SSHAnnotations those of SSH's Service.
@@ -52,7 +52,7 @@ type Exposure struct {
 	// TLSSecret names the Secret with the Ingress's certificate: made by cert-manager, if Annotations ask it to, or
 	// beforehand.
 	TLSSecret string `json:"tlsSecret,omitempty"`
-	// CA is the PEM of the CA of the Ingress's certificate, where it is none that everybody trusts.
+	// CA is the CA of the Ingress's certificate, PEM, if it is not a public one.
 	CA string `json:"ca,omitempty"`
 }
 
@@ -73,7 +73,7 @@ func (e Exposure) Encrypted() bool {
 	return e.TLS == nil || *e.TLS
 }
 
-// OwnCertificate reports whether the outpost itself shows the certificate; behind an Ingress it is the controller.
+// OwnCertificate reports whether the outpost itself presents the certificate; behind an Ingress the controller does.
 func (e Exposure) OwnCertificate() bool { return e.Encrypted() && e.Type != Ingress }
 
 // Validate returns the keys that the type needs and that are missing, and those that have no effect with it, for an

@@ -29,8 +29,8 @@ const Type = "outposts:outpost:Outpost"
 // SealedBy is the output of the component that names the word of the key its database is sealed with.
 const SealedBy = "sealedBy"
 
-// HubsAnnotation is on the Secret with the logins and has the names of the hubs in it, separated by ";". The names are
-// no secret, and whoever looks at the stack must know whose servers may run in the Secret's namespace.
+// HubsAnnotation is on the Secret with the logins and holds the names of the hubs, separated by ";". They are not
+// secret, and the next run must know whose servers may be running in the Secret's namespace.
 const HubsAnnotation = "outposts.dev/hubs"
 
 // Names of the Secrets that the chart is given, as published.
@@ -41,7 +41,7 @@ const (
 	tlsSecret      = "outpost-tls"       // tls.crt, tls.key
 )
 
-// Args say what an outpost is like and which hubs may use it.
+// Args describe an outpost and the hubs that may use it.
 type Args struct {
 	// Chart is the path of our chart.
 	Chart string
@@ -51,7 +51,7 @@ type Args struct {
 	Exposure Exposure
 	// Address is what it is reached at; the host of an Ingress.
 	Address string
-	// Hubs are those allowed to use it, at least one.
+	// Hubs are those that may use it, at least one.
 	Hubs []Hub
 	// CryptKeys are the Fernet keys of the database: the first seals, all open.
 	CryptKeys pulumi.StringArray
@@ -65,7 +65,7 @@ type Args struct {
 	Settings Settings
 }
 
-// Hub is a hub that is allowed to use the outpost.
+// Hub is a hub that may use the outpost.
 type Hub struct {
 	// Name is its Basic-auth user.
 	Name string
@@ -92,7 +92,7 @@ type Outpost struct {
 	SealedBy pulumi.StringOutput
 }
 
-// New installs an outpost. Its values are held to the chart's schema before anything is registered.
+// New installs an outpost. Its values are checked against the chart's schema before anything is registered.
 func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOption) (*Outpost, error) {
 	if err := args.validate(); err != nil {
 		return nil, fmt.Errorf("outpost %s: %w", name, err)
@@ -167,10 +167,10 @@ func (a Args) newSecrets(ctx *pulumi.Context, name string, parent pulumi.Resourc
 	return made, nil
 }
 
-// joined joins texts that another resource may still owe.
-func joined(texts pulumi.StringArray, separator string) pulumi.StringOutput {
-	return texts.ToStringArrayOutput().ApplyT(func(texts []string) string {
-		return strings.Join(texts, separator)
+// joined joins strings that may not be known yet.
+func joined(parts pulumi.StringArray, separator string) pulumi.StringOutput {
+	return parts.ToStringArrayOutput().ApplyT(func(parts []string) string {
+		return strings.Join(parts, separator)
 	}).(pulumi.StringOutput)
 }
 
@@ -212,8 +212,8 @@ func (a Args) validate() error {
 
 var chartSchema = schema.Parse(charts.OutpostSchema)
 
-// CheckValues holds the values of the chart, with placeholders for what follows from keys, to the chart's schema; of
-// Args it needs no secrets. Faults are named by the setting that they come from: "config.hubs.a", or "values.replicas".
+// CheckValues checks the values of the chart, with placeholders for what follows from keys, against the chart's schema.
+// It needs no secrets in Args. Faults are named by the setting that they come from: "config.hubs.a", "values.replicas".
 func (a Args) CheckValues() []schema.Fault {
 	faults := chartSchema.Check(a.values(placeholders()))
 	for i, fault := range faults {

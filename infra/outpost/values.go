@@ -31,7 +31,7 @@ type Settings struct {
 	Credits map[string]any `json:"credits,omitempty"`
 	// Persistence is the volume of the SQLite file.
 	Persistence Persistence `json:"persistence,omitzero"`
-	// Values are further values of the chart; what this component must have its way in stays.
+	// Values are further values of the chart; they do not override what this component requires.
 	Values map[string]any `json:"values,omitempty"`
 }
 
@@ -51,7 +51,7 @@ type Persistence struct {
 	StorageClass string `json:"storageClass,omitempty"`
 }
 
-// leaves are the parts of the values that follow from keys: pulumi inputs, or plain texts in their form.
+// leaves are the parts of the values that follow from keys: pulumi inputs, or plain strings in their form.
 type leaves struct {
 	sshPublicKeys map[string]any // by hub, lists of lines
 	keysChecksum  any            // a string
@@ -126,7 +126,7 @@ func (a Args) required(l leaves) map[string]any {
 	return made
 }
 
-// keysChecksum tells two sets of keys apart and tells nothing of them: they are random and long.
+// keysChecksum differs for different keys and reveals nothing of them: they are random and long.
 func (a Args) keysChecksum() pulumi.StringOutput {
 	keys := append(pulumi.StringArray{a.HostKey}, a.CryptKeys...)
 	sum := keys.ToStringArrayOutput().ApplyT(func(keys []string) string {
@@ -141,7 +141,9 @@ func (a Args) keysChecksum() pulumi.StringOutput {
 
 // Volume returns the chart's values of the volume as they end up: the chart's own, the operator's, ours.
 func (s Settings) Volume() map[string]any {
-	chart := map[string]any{"size": "1Gi", "storageClass": "", "existingClaim": "", "accessModes": []any{"ReadWriteOnce"}}
+	chart := map[string]any{
+		"size": "1Gi", "storageClass": "", "existingClaim": "", "accessModes": []any{"ReadWriteOnce"},
+	}
 	own, _ := s.Values["persistence"].(map[string]any)
 	return values.Merge(values.Merge(chart, own), s.persistence())
 }
@@ -159,7 +161,7 @@ func (s Settings) persistence() map[string]any {
 	return made
 }
 
-// config is the configuration file as far as it follows from the hubs: each one may be called back at its API.
+// config is the configuration file as far as it follows from the hubs: each may be called back at its API.
 func (a Args) config() map[string]any {
 	hubs := map[string]any{}
 	for _, hub := range a.Hubs {

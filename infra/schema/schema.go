@@ -1,5 +1,5 @@
-// Package schema holds a document to a JSON schema and says in words what is wrong with it, each fault by the path of
-// its key: stack config and the values of charts are checked alike.
+// Package schema checks a document against a JSON schema and says in words what is wrong with it, each fault by the
+// path of its key: stack config and the values of charts are checked alike.
 package schema
 
 import (
@@ -19,7 +19,7 @@ import (
 	"golang.org/x/text/message"
 )
 
-// address is what the compiler calls the schema; it is fetched from nowhere.
+// address is the name of the schema in the compiler; nothing is fetched from it.
 const address = "schema.json"
 
 // Schema is a JSON schema. It is safe for concurrent use.
@@ -90,7 +90,7 @@ func (f Fault) Error() string {
 	return f.Key() + ": " + f.Text
 }
 
-// Key is the path as one types it: "a.b[1].c".
+// Key is the path as it is typed: "a.b[1].c".
 func (f Fault) Key() string {
 	var b strings.Builder
 	for i, part := range f.Path {
@@ -106,13 +106,13 @@ func (f Fault) Key() string {
 	return b.String()
 }
 
-// Below is the fault of a document that is itself at a place of another one.
+// Below returns the fault of a document that is itself a part of another one, at a path of that.
 func (f Fault) Below(path ...string) Fault {
 	return Fault{Path: slices.Concat(path, f.Path), Text: f.Text}
 }
 
-// Check finds all faults of a document, in the order of their keys. The document is anything that has a form in JSON;
-// that it has none is a fault too.
+// Check finds all faults of a document, in the order of their keys. The document is anything that JSON can express;
+// anything else is a fault.
 func (s *Schema) Check(document any) []Fault {
 	text, err := json.Marshal(document)
 	if err != nil {

@@ -6,8 +6,7 @@ import (
 	"maps"
 )
 
-// Merge returns base with override laid over it: maps are merged, everything else is replaced. Neither argument
-// changes.
+// Merge returns base with override laid over it: maps are merged, everything else is replaced. It changes neither.
 func Merge(base, override map[string]any) map[string]any {
 	merged := map[string]any{}
 	maps.Copy(merged, base)
@@ -43,8 +42,8 @@ func Strings(m map[string]string) map[string]any {
 	return made
 }
 
-// Of returns a struct as values, by its JSON tags. It is for structs of strings, numbers and booleans: anything without
-// a form in JSON panics.
+// Of returns a struct as values, by its JSON tags. It is for structs of strings, numbers and booleans: what JSON
+// cannot express panics.
 func Of(fields any) map[string]any {
 	var made map[string]any
 	text, err := json.Marshal(fields)

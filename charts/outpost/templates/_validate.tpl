@@ -1,55 +1,55 @@
-{{- /* Stops the render with everything that contradicts itself or has another name now. */ -}}
+{{- /* Stops the render with every value that was renamed or that contradicts another. */ -}}
 {{- define "outpost.validate" -}}
 {{- $v := .Values -}}
 {{- $wrong := list -}}
 {{- $extra := or $v.extraEnvVars $v.extraEnvVarsCMs $v.extraEnvVarsSecrets -}}
 {{- if or $v.outpostConfig $v.outpostConfigPath -}}
-{{- $wrong = append $wrong "outpostConfig and outpostConfigPath held Python code, which this server does not run; write config: KubeSpawner's options under config.spawner, what a hub may ask for under config.hubs" -}}
+{{- $wrong = append $wrong "outpostConfig and outpostConfigPath held Python code, which this server does not run; write config instead: KubeSpawner's options under config.spawner, what a hub may ask for under config.hubs" -}}
 {{- end -}}
 {{- if $v.extraPythonPackages -}}
 {{- $wrong = append $wrong "extraPythonPackages was for Python code; leave it out" -}}
 {{- end -}}
 {{- if not (or $v.cryptSecret $extra) -}}
-{{- $wrong = append $wrong "cryptSecret is empty; make a Secret whose key secret_key is a Fernet key (kubectl create secret generic outpost-cryptkey --from-literal=secret_key=$(openssl rand -base64 32 | tr +/ -_)) and write its name" -}}
+{{- $wrong = append $wrong "cryptSecret is empty; make a Secret whose key secret_key is a Fernet key (kubectl create secret generic outpost-cryptkey --from-literal=secret_key=$(openssl rand -base64 32 | tr +/ -_)) and set its name here" -}}
 {{- end -}}
 {{- if not (or $v.outpostUsers $extra) -}}
-{{- $wrong = append $wrong "outpostUsers is empty; make a Secret with the hubs' names and passwords (kubectl create secret generic outpost-users --from-literal=usernames=jupyterhub --from-literal=passwords=$(openssl rand -hex 32)) and write its name" -}}
+{{- $wrong = append $wrong "outpostUsers is empty; make a Secret with the hubs' names and passwords (kubectl create secret generic outpost-users --from-literal=usernames=jupyterhub --from-literal=passwords=$(openssl rand -hex 32)) and set its name here" -}}
 {{- end -}}
 {{- if and (gt (int $v.replicaCount) 1) $v.persistence.enabled -}}
-{{- $wrong = append $wrong "replicaCount is more than 1 but persistence.enabled is true: SQLite belongs to one process; set persistence.enabled: false and give SQL_* of PostgreSQL by extraEnvVarsSecrets" -}}
+{{- $wrong = append $wrong "replicaCount is more than 1 but persistence.enabled is true: SQLite belongs to one process; set persistence.enabled: false and SQL_* for PostgreSQL in extraEnvVarsSecrets" -}}
 {{- end -}}
 {{- if not (or $v.persistence.enabled $extra) -}}
-{{- $wrong = append $wrong "persistence.enabled is false and no database is named; give SQL_* of PostgreSQL by extraEnvVarsSecrets" -}}
+{{- $wrong = append $wrong "persistence.enabled is false and no database is named; set SQL_* for PostgreSQL in extraEnvVarsSecrets" -}}
 {{- end -}}
 {{- if and $v.servicessh.enabled (not $v.persistence.enabled) (not $v.hostKeySecret) -}}
-{{- $wrong = append $wrong "hostKeySecret is empty and without persistence there is no volume to keep a host key on; make a Secret from ssh-keygen -t ed25519 -N '' -f ssh_host_ed25519_key (kubectl create secret generic outpost-host-keys --from-file=ssh_host_ed25519_key) and write its name" -}}
+{{- $wrong = append $wrong "hostKeySecret is empty and without persistence there is no volume to keep a host key on; make a Secret from ssh-keygen -t ed25519 -N '' -f ssh_host_ed25519_key (kubectl create secret generic outpost-host-keys --from-file=ssh_host_ed25519_key) and set its name here" -}}
 {{- end -}}
 {{- if and $v.sshPublicKeys $v.hubSshPublicKeys -}}
-{{- $wrong = append $wrong "sshPublicKeys and hubSshPublicKeys are both given; sshPublicKeys is for the only hub there is, so write all keys to hubSshPublicKeys" -}}
+{{- $wrong = append $wrong "sshPublicKeys and hubSshPublicKeys are both set; sshPublicKeys is for a single hub; move all keys to hubSshPublicKeys" -}}
 {{- end -}}
 {{- if and $v.hubCaConfigMap $v.hubCaSecret -}}
-{{- $wrong = append $wrong "hubCaConfigMap and hubCaSecret are both given; keep one" -}}
+{{- $wrong = append $wrong "hubCaConfigMap and hubCaSecret are both set; keep one" -}}
 {{- end -}}
 {{- if and $v.ingress.enabled (not $v.ingress.hosts) -}}
-{{- $wrong = append $wrong "ingress.hosts is empty, which would take over every host name; write the names, or \"*\" if that is meant" -}}
+{{- $wrong = append $wrong "ingress.hosts is empty, which would match every host name; list the names, or \"*\" for all" -}}
 {{- end -}}
 {{- range list "service" "servicessh" -}}
 {{- $s := index $v . -}}
 {{- if and $s.ports.nodePort (eq $s.type "ClusterIP") -}}
-{{- $wrong = append $wrong (printf "%s.ports.nodePort is given but %s.type is ClusterIP; set the type to NodePort" . .) -}}
+{{- $wrong = append $wrong (printf "%s.ports.nodePort is set but %s.type is ClusterIP; set the type to NodePort" . .) -}}
 {{- end -}}
 {{- if and (or $s.loadBalancerIP $s.loadBalancerClass $s.loadBalancerSourceRanges) (ne $s.type "LoadBalancer") -}}
-{{- $wrong = append $wrong (printf "%s.loadBalancer... is given but %s.type is %s; set the type to LoadBalancer" . . $s.type) -}}
+{{- $wrong = append $wrong (printf "%s.loadBalancer* is set but %s.type is %s; set the type to LoadBalancer" . . $s.type) -}}
 {{- end -}}
 {{- if and $s.externalTrafficPolicy (eq $s.type "ClusterIP") -}}
-{{- $wrong = append $wrong (printf "%s.externalTrafficPolicy is given but %s.type is ClusterIP" . .) -}}
+{{- $wrong = append $wrong (printf "%s.externalTrafficPolicy is set but %s.type is ClusterIP; leave it out" . .) -}}
 {{- end -}}
 {{- end -}}
 {{- if and $v.service.ports.nodePort (eq (toString $v.service.ports.nodePort) (toString $v.servicessh.ports.nodePort)) -}}
-{{- $wrong = append $wrong (printf "service.ports.nodePort and servicessh.ports.nodePort are both %v" $v.service.ports.nodePort) -}}
+{{- $wrong = append $wrong (printf "service.ports.nodePort and servicessh.ports.nodePort are both %v; choose another for one of them" $v.service.ports.nodePort) -}}
 {{- end -}}
 {{- if and $v.prePuller.enabled (not $v.prePuller.images) -}}
-{{- $wrong = append $wrong "prePuller.enabled is true but prePuller.images is empty" -}}
+{{- $wrong = append $wrong "prePuller.enabled is true but prePuller.images is empty; list the images to pull" -}}
 {{- end -}}
 {{- if $wrong -}}
 {{- fail (printf "\n- %s\n" (join "\n- " $wrong)) -}}
