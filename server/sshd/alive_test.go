@@ -162,3 +162,35 @@ func TestHandshakeDeadline(t *testing.T) {
 		})
 	}
 }
+
+// A client that offers an authorized key and never proves that it holds it is dropped in time.
+func TestKeyThatIsNeverProved(t *testing.T) {
+	inTime(t, nil, func(x *timed) {
+		conn := x.l.dial()
+		held := make(chan struct{})
+		begin := time.Now()
+		go func() {
+			_, _, _, err := ssh.NewClientConn(conn, "", x.w.login(reluctant{x.w.hubKey, held}))
+			if err == nil {
+				t.Error("let in")
+			}
+		}()
+		x.w.seen.wait("handshake "+HandshakeTimeout, 1)
+		if took := time.Since(begin); took != 10*time.Second {
+			t.Errorf("dropped after %v", took)
+		}
+		close(held)
+		conn.Close()
+	})
+}
+
+// reluctant is a key that signs nothing until held is closed.
+type reluctant struct {
+	ssh.Signer
+	held chan struct{}
+}
+
+func (r reluctant) Sign(rand io.Reader, data []byte) (*ssh.Signature, error) {
+	<-r.held
+	return r.Signer.Sign(rand, data)
+}

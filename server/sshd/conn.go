@@ -38,6 +38,8 @@ type conn struct {
 	source netip.Addr
 	start  time.Time
 
+	startup *startup // its place among those in handshake
+
 	// Made by the handshake.
 	ssh          *ssh.ServerConn
 	openRequests <-chan ssh.NewChannel

@@ -63,6 +63,7 @@ func (s *Server) handshake(c *conn) error {
 			if k == nil {
 				return nil, errNotAuthorized
 			}
+			c.startup.recognized.Store(true)
 			// Not yet proved: nothing may follow from it until the handshake is finished.
 			return &ssh.Permissions{ExtraData: map[any]any{keyOfHandshake{}: k}}, nil
 		},

@@ -23,11 +23,11 @@ type limits struct {
 	// rekeyThreshold is the number of bytes after which keys are exchanged anew; 0 for the cipher's own.
 	rekeyThreshold uint64
 
-	// maxUnauthenticated bounds connections in handshake. A new one over the bound takes the place of the oldest of
-	// the source that has most of them.
+	// maxUnauthenticated bounds connections in handshake. A new one over the bound takes the place of one of the
+	// source that has most of them: see startups.go.
 	maxUnauthenticated int
 	// maxUnauthenticatedPerSource bounds them for one source: an IPv4 address or an IPv6 /64. Behind a NodePort all
-	// hubs may share one source.
+	// hubs may share one source. A new one over the bound takes the place of one of the same source.
 	maxUnauthenticatedPerSource int
 	// maxConnections bounds authenticated connections.
 	maxConnections int

@@ -2,7 +2,9 @@ package sshd
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"runtime"
@@ -55,16 +57,21 @@ func TestConnectionLimit(t *testing.T) {
 	w.openService(w.mustClient())
 }
 
-// silent opens connections that never say a word.
-func (w *world) silent(n int) []net.Conn {
+// flood opens connections from an address of loopback that say no more than this, and waits until the server has seen
+// each of them.
+func (w *world) flood(from string, n int, said string) []net.Conn {
 	w.t.Helper()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 	var out []net.Conn
 	for range n {
-		c, err := net.Dial("tcp", w.addr)
+		c, err := dialer.Dial("tcp", w.addr)
 		if err != nil {
 			w.t.Fatal(err)
 		}
 		w.t.Cleanup(func() { c.Close() })
+		if _, err := io.WriteString(c, said); err != nil {
+			w.t.Fatal(err)
+		}
 		_, err = io.ReadFull(c, make([]byte, len(identification)+2))
 		if err != nil && !errors.Is(err, io.EOF) && !isReset(err) {
 			w.t.Fatal(err)
@@ -76,35 +83,80 @@ func (w *world) silent(n int) []net.Conn {
 
 func isReset(err error) bool { return strings.Contains(err.Error(), "reset") }
 
-// A source that fills its share is dropped at the door; who is inside stays.
+// A source may fill its share of handshakes as it likes: whoever comes from there to log in gets a place, and who is
+// inside stays.
 func TestFloodFromOneSource(t *testing.T) {
-	w := newWorld(t, func(w *world) { w.limits.maxUnauthenticatedPerSource = 5 })
-	before := w.mustClient()
-	w.seen.wait("connections", 1) // its handshake takes no place any more
-	w.silent(5)
-	if c, err := w.client(w.hubKey); err == nil {
-		c.Close()
-		t.Error("a sixth connection of the source was let in")
-	}
-	w.openService(before)
-	w.seen.wait("handshake "+HandshakeDropped, 1)
-	if n := w.seen.get("handshake " + HandshakeDropped); n != 1 {
-		t.Errorf("%d dropped, want one", n)
+	for name, said := range map[string]string{"silent": "", "identified": "SSH-2.0-flood\r\n"} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			before := w.mustClient()
+			w.seen.wait("connections", 1) // its handshake takes no place any more
+			w.flood("127.0.0.1", w.limits.maxUnauthenticatedPerSource, said)
+			for range 20 {
+				w.openService(w.mustClient())
+			}
+			w.openService(before)
+			if n := w.seen.get("handshake " + HandshakeDropped); n == 0 || n > 20 {
+				t.Errorf("%d dropped for 20 logins", n)
+			}
+		})
 	}
 }
 
-// When all places are taken by those who say nothing, who comes to log in gets the place of the oldest of them.
+// When all places are taken by those who say nothing, from many sources, a login gets a place from any source.
 func TestFloodLeavesRoomForLogins(t *testing.T) {
-	w := newWorld(t, func(w *world) { w.limits.maxUnauthenticated, w.limits.maxUnauthenticatedPerSource = 8, 100 })
-	flood := w.silent(50)
-	for range 20 {
-		w.openService(w.mustClient())
+	w := newWorld(t, nil)
+	sources := w.limits.maxUnauthenticated/w.limits.maxUnauthenticatedPerSource + 1
+	for i := range sources {
+		w.flood(fmt.Sprintf("127.0.1.%d", i+1), w.limits.maxUnauthenticatedPerSource, "")
 	}
-	if _, err := io.Copy(io.Discard, flood[0]); err != nil && !isReset(err) {
-		t.Error(err)
+	w.seen.wait("handshake "+HandshakeDropped, int64(w.limits.maxUnauthenticatedPerSource))
+	for i := range 20 {
+		w.openService(w.mustClient()) // from a source of its own
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(i%sources+1))}}
+		raw, err := dialer.Dial("tcp", w.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sc, chans, reqs, err := ssh.NewClientConn(raw, w.addr, w.login(w.hubKey))
+		if err != nil {
+			t.Fatalf("login %d from a source of the flood: %v", i, err)
+		}
+		w.openService(ssh.NewClient(sc, chans, reqs))
+		sc.Close()
 	}
-	if n := w.seen.get("handshake " + HandshakeDropped); n < 42 {
-		t.Errorf("%d dropped, want at least 42", n)
+}
+
+// While a flood from its own source goes on, a login of a tenth of a second is let in: always if fewer others come
+// meanwhile than half of the source's share, and mostly if somewhat more do.
+func TestLoginsSurviveAFloodUnderWay(t *testing.T) {
+	const logins = 200
+	source := netip.MustParseAddr("10.0.0.1")
+	for _, tt := range []struct{ meanwhile, want int }{
+		{defaultLimits.maxUnauthenticatedPerSource/2 - 1, logins},
+		{defaultLimits.maxUnauthenticatedPerSource, logins / 4},
+	} {
+		s := newStartups(defaultLimits.maxUnauthenticated, defaultLimits.maxUnauthenticatedPerSource)
+		s.random = rand.New(rand.NewPCG(1, 2)).IntN
+		flood := func(n int) {
+			for range n {
+				s.admit(source, func() {})
+			}
+		}
+		flood(s.maxPerSource)
+		survived := 0
+		for range logins {
+			login := s.admit(source, func() {})
+			flood(tt.meanwhile)
+			login.recognized.Store(true)
+			flood(10 * s.maxPerSource) // while the key is being proved
+			if s.done(login) {
+				survived++
+			}
+		}
+		if survived < tt.want {
+			t.Errorf("%d others come: %d of %d logins survive, want at least %d", tt.meanwhile, survived, logins, tt.want)
+		}
 	}
 }
 
@@ -134,30 +186,29 @@ func TestReconnectStorm(t *testing.T) {
 
 func TestStartupsTakeFromTheGreediest(t *testing.T) {
 	s := newStartups(4, 3)
+	s.random = func(int) int { return 0 }
 	dropped := map[string]int{}
-	var mu sync.Mutex
 	admit := func(addr string) *startup {
-		return s.admit(netip.MustParseAddr(addr), func() {
-			mu.Lock()
-			defer mu.Unlock()
-			dropped[addr]++
-		})
+		return s.admit(netip.MustParseAddr(addr), func() { dropped[addr]++ })
 	}
 	a1, a2, a3 := admit("10.0.0.1"), admit("10.0.0.1"), admit("10.0.0.1")
-	if admit("10.0.0.1") != nil {
-		t.Error("a fourth of one source was admitted")
-	}
+	a1.recognized.Store(true)
+	a4 := admit("10.0.0.1") // over the source's bound: a2's place
 	b := admit("10.0.0.2")
-	c := admit("2001:db8::1") // takes a1's place
-	d := admit("2001:db8::2") // the same /64; takes a2's place
+	c := admit("2001:db8::1") // over the total: a3's place
+	d := admit("2001:db8::2") // the same /64: a4's place, as the source that has most
+	e := admit("2001:db8::3") // c's place
 	got := map[string]bool{
-		"a1": s.done(a1), "a2": s.done(a2), "a3": s.done(a3), "b": s.done(b), "c": s.done(c), "d": s.done(d),
+		"a1": s.done(a1), "a2": s.done(a2), "a3": s.done(a3), "a4": s.done(a4),
+		"b": s.done(b), "c": s.done(c), "d": s.done(d), "e": s.done(e),
 	}
-	want := map[string]bool{"a1": false, "a2": false, "a3": true, "b": true, "c": true, "d": true}
+	want := map[string]bool{
+		"a1": true, "a2": false, "a3": false, "a4": false, "b": true, "c": false, "d": true, "e": true,
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("kept (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(map[string]int{"10.0.0.1": 2}, dropped); diff != "" {
+	if diff := cmp.Diff(map[string]int{"10.0.0.1": 3, "2001:db8::1": 1}, dropped); diff != "" {
 		t.Errorf("dropped (-want +got):\n%s", diff)
 	}
 	if s.total != 0 || len(s.sources) != 0 {

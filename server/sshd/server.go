@@ -154,27 +154,21 @@ func (s *Server) accept(ctx, base context.Context, l net.Listener) error {
 	}
 }
 
-// admit starts a connection or drops it.
+// admit starts a connection.
 func (s *Server) admit(base context.Context, raw net.Conn) {
 	c := &conn{
 		server: s, wire: wire.New(raw), source: sourceOf(raw), start: s.now(), ask: make(chan struct{}, 1),
 	}
-	st := s.startups.admit(c.source, c.wire.Abort)
-	if st == nil {
-		_ = raw.Close() // early: nothing is spent on it
-		s.opts.Observer.Handshake(HandshakeDropped, 0)
-		s.logRefused(c.source, "too many connections in handshake from this source")
-		return
-	}
-	s.tasks.Go(func() { s.handle(base, c, st) })
+	c.startup = s.startups.admit(c.source, c.wire.Abort)
+	s.tasks.Go(func() { s.handle(base, c) })
 }
 
 // handle is the life of one connection.
-func (s *Server) handle(base context.Context, c *conn, st *startup) {
+func (s *Server) handle(base context.Context, c *conn) {
 	_ = c.wire.SetDeadline(c.start.Add(s.limits.handshakeTimeout)) // a closed connection fails when it is read
 	err := s.handshake(c)
 	took := s.now().Sub(c.start)
-	if kept := s.startups.done(st); !kept {
+	if kept := s.startups.done(c.startup); !kept {
 		err = errDropped
 	}
 	if err != nil {

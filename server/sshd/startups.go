@@ -1,17 +1,23 @@
 package sshd
 
 import (
+	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/outposts-dev/outposts/server/source"
 )
 
-// startups are the connections in handshake. Each source has a bounded share of them. A new one over the total takes
-// the place of the oldest of the source that has most: who floods pushes out the own ones first, and a hub needs its
-// place for the tenth of a second that a handshake takes.
+// startups are the connections in handshake. A new one is always admitted; over the bounds another one is dropped for
+// it, so that no flood keeps a login out, not even one from the address that the login comes from. Who floods pushes
+// out the own ones first: the one to drop is of the same source, or of the source that has most. It is one that has not
+// offered an authorized key, chosen at random from the older half of those: a login needs a tenth of a second to get
+// that far, in which not many others come, while the flood's own stay for ten.
 type startups struct {
 	max, maxPerSource int
+	random            func(n int) int // from 0 to n-1
 
 	mu      sync.Mutex
 	total   int
@@ -20,34 +26,25 @@ type startups struct {
 
 // startup is one connection in handshake.
 type startup struct {
-	source netip.Prefix
-	drop   func() // ends the handshake
-	gone   bool
+	source     netip.Prefix
+	drop       func()      // ends the handshake
+	recognized atomic.Bool // the client has offered an authorized key
+	gone       bool
 }
 
 func newStartups(max, maxPerSource int) *startups {
-	return &startups{max: max, maxPerSource: maxPerSource, sources: map[netip.Prefix][]*startup{}}
+	return &startups{
+		max: max, maxPerSource: maxPerSource, random: rand.IntN, sources: map[netip.Prefix][]*startup{},
+	}
 }
 
-// admit registers a connection; nil if its source has too many. drop is called, once and without a lock held by the
-// caller's goroutine, when another one takes its place.
+// admit registers a connection. drop is called, at most once and without a lock held, when another one takes its place.
 func (s *startups) admit(addr netip.Addr, drop func()) *startup {
 	st := &startup{source: source.Of(addr), drop: drop}
 	s.mu.Lock()
-	if len(s.sources[st.source]) >= s.maxPerSource {
-		s.mu.Unlock()
-		return nil
-	}
-	var victim *startup
-	if s.total >= s.max {
-		for _, list := range s.sources {
-			if victim == nil || len(list) > len(s.sources[victim.source]) {
-				victim = list[0]
-			}
-		}
-		if victim != nil {
-			s.remove(victim)
-		}
+	victim := s.victim(st.source)
+	if victim != nil {
+		s.remove(victim)
 	}
 	s.sources[st.source] = append(s.sources[st.source], st)
 	s.total++
@@ -56,6 +53,27 @@ func (s *startups) admit(addr netip.Addr, drop func()) *startup {
 		victim.drop()
 	}
 	return st
+}
+
+// victim returns the connection that goes if one of from comes; nil while there is room.
+func (s *startups) victim(from netip.Prefix) *startup {
+	list := s.sources[from]
+	switch {
+	case len(list) >= s.maxPerSource:
+	case s.total >= s.max:
+		for _, other := range s.sources {
+			if len(other) > len(list) {
+				list = other
+			}
+		}
+	default:
+		return nil
+	}
+	candidates := slices.DeleteFunc(slices.Clone(list), func(st *startup) bool { return st.recognized.Load() })
+	if len(candidates) == 0 {
+		candidates = list
+	}
+	return candidates[s.random((len(candidates)+1)/2)]
 }
 
 // done unregisters a connection whose handshake has ended, and reports whether it had kept its place until then.
@@ -76,7 +94,7 @@ func (s *startups) remove(st *startup) {
 	list := s.sources[st.source]
 	for i, o := range list {
 		if o == st {
-			list = append(list[:i:i], list[i+1:]...)
+			list = slices.Delete(list, i, i+1)
 			break
 		}
 	}
