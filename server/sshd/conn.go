@@ -97,6 +97,9 @@ func (c *conn) serve() {
 			c.open(nc)
 		}
 	}
+	if c.wire.Broken() {
+		c.end(endProtocol)
+	}
 	c.end(endClient)
 	for nc := range c.openRequests { // what came before the library noticed
 		_ = nc.Reject(ssh.Prohibited, "closed") // it is closed anyway

@@ -68,9 +68,9 @@ func (s *Server) handshake(c *conn) error {
 			return &ssh.Permissions{ExtraData: map[any]any{keyOfHandshake{}: k}}, nil
 		},
 	}
-	framing := wire.GCM
+	c.wire.Framing = wire.GCM
 	if strings.HasPrefix(client, "SSH-2.0-dropbear") {
-		config.Ciphers, framing = dropbearCiphers, wire.Opaque
+		config.Ciphers, c.wire.Framing = dropbearCiphers, wire.Opaque
 	}
 	for _, signer := range s.keys.hosts.Load().inUse() {
 		config.AddHostKey(signer)
@@ -81,7 +81,7 @@ func (s *Server) handshake(c *conn) error {
 	k := c.ssh.Permissions.ExtraData[keyOfHandshake{}].(*authorizedKey) // set by the callback for every key it lets in
 	c.hub, c.proved = k.hub, k.key
 	c.log = s.opts.Logger.With("hub", c.hub, "key", k.fingerprint, "remote", c.source.String())
-	c.wire.Gather(framing)
+	c.wire.Gather()
 	return nil
 }
 

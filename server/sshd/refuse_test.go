@@ -2,8 +2,10 @@ package sshd
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"slices"
 	"strings"
@@ -281,4 +283,29 @@ func TestUnreachableTarget(t *testing.T) {
 			t.Errorf("%s: refusal (-want +got):\n%s", host, diff)
 		}
 	}
+}
+
+// A packet longer than anybody must take ends the connection as soon as its length is known, also before a login:
+// nothing is kept for it.
+func TestLongPacketsEndTheConnection(t *testing.T) {
+	long := binary.BigEndian.AppendUint32(nil, 256<<10)
+	t.Run("before a login", func(t *testing.T) {
+		w := newWorld(t, nil)
+		for _, c := range w.flood("127.0.0.1", 20, "SSH-2.0-long\r\n"+string(long)+"\x04\x14") {
+			if _, err := io.Copy(io.Discard, c); err != nil && !isReset(err) {
+				t.Error(err)
+			}
+		}
+		w.seen.wait("handshake "+HandshakeFailed, 20)
+	})
+	t.Run("after it", func(t *testing.T) {
+		w := newWorld(t, nil)
+		c := w.raw()
+		if _, err := c.conn.Write(long); err != nil {
+			t.Fatal(err)
+		}
+		w.seen.wait("connections", 0)
+		w.stop()
+		w.logged(endProtocol)
+	})
 }

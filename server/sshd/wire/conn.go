@@ -4,7 +4,6 @@ package wire
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"net"
 	"strings"
@@ -13,9 +12,6 @@ import (
 	"time"
 )
 
-// gcmTagSize is what AES-GCM adds to a packet, RFC 5647 section 7.
-const gcmTagSize = 16
-
 // directWrite is the size up to which a packet is written at once when nothing else is under way: a keystroke does
 // not wait for another goroutine.
 const directWrite = 2048
@@ -23,36 +19,30 @@ const directWrite = 2048
 // CloseGrace is how long what is already written may take to leave after a close.
 const CloseGrace = 2 * time.Second
 
-// Framing is what the wire can see of an encrypted packet.
-type Framing int
-
-const (
-	// Opaque packets hide their length.
-	Opaque Framing = iota
-	// GCM packets carry their length in clear, RFC 5647 section 7.3.
-	GCM
-)
-
 // Conn is the connection below the SSH library. The library reads in pieces and writes each packet in two system
 // calls; Conn reads ahead and gathers, so that under load one system call moves many packets.
 //
 // One goroutine reads and one writes at a time, as the library does; any goroutine may call Close and Abort.
 type Conn struct {
 	net.Conn
+	// Framing is that of encrypted packets, both ways. It is set before keys are exchanged.
+	Framing Framing
 
 	// Reading.
 	reader     *Reader
 	ahead      *Buffer // nil when the library has read everything
 	pos        int     // what the library has read of ahead
 	clientLine []byte  // the client's identification, until the library has read it
+	identified bool    // only packets come
+	in         packets
 	received   atomic.Int64
+	packets    atomic.Int64
+	broken     atomic.Bool
 
 	// Writing. Before Gather is called every write goes straight to the socket.
 	ownLine []byte // our identification, already sent: the library's own is swallowed
 	sent    atomic.Int64
-	framing Framing
-	left    int    // bytes of the current packet that are still to come
-	head    []byte // what has come of its length
+	out     packets
 
 	mu        sync.Mutex
 	work      sync.Cond // pending or closing has changed
@@ -76,6 +66,12 @@ func New(conn net.Conn) *Conn {
 
 // Received returns the number of bytes that have come from the client.
 func (w *Conn) Received() int64 { return w.received.Load() }
+
+// Packets returns the number of packets that have come from the client; an upper bound if they are opaque.
+func (w *Conn) Packets() int64 { return w.packets.Load() }
+
+// Broken reports whether the client has begun a packet that is too long; reading fails then.
+func (w *Conn) Broken() bool { return w.broken.Load() }
 
 // Sent returns the number of bytes that the library has written.
 func (w *Conn) Sent() int64 { return w.sent.Load() }
@@ -101,6 +97,15 @@ func (w *Conn) Read(p []byte) (int, error) {
 		w.ahead.Free()
 		w.ahead = nil
 	}
+	if !w.identified {
+		return n, nil
+	}
+	w.in.framing = w.Framing
+	if _, err := w.in.follow(p[:n]); err != nil {
+		w.broken.Store(true)
+		return 0, err
+	}
+	w.packets.Store(w.in.count)
 	return n, nil
 }
 
@@ -124,7 +129,7 @@ func (w *Conn) Identify(own string) (client string, err error) {
 			return "", errors.New("the identification line is too long")
 		}
 	}
-	w.clientLine = line
+	w.clientLine, w.identified = line, true
 	client = strings.TrimRight(string(line), "\r\n")
 	if !strings.HasPrefix(client, "SSH-2.0-") {
 		return "", errors.New("the client does not speak SSH 2.0")
@@ -132,11 +137,11 @@ func (w *Conn) Identify(own string) (client string, err error) {
 	return client, nil
 }
 
-// Gather starts to gather what the library writes from now on, in packets of this framing.
-func (w *Conn) Gather(framing Framing) {
+// Gather starts to gather what the library writes from now on; keys have been exchanged.
+func (w *Conn) Gather() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.framing, w.gathering = framing, true
+	w.out, w.gathering = packets{framing: w.Framing, encrypted: true}, true
 	go w.flush()
 }
 
@@ -155,7 +160,8 @@ func (w *Conn) Write(p []byte) (int, error) {
 		w.mu.Unlock()
 		return w.Conn.Write(p)
 	}
-	whole := w.follow(p)
+	// The flusher would often write a packet's first piece alone if it did not know where it ends.
+	whole, _ := w.out.follow(p) // the library's packets are short
 	if w.closing || w.err != nil {
 		defer w.mu.Unlock()
 		if w.err == nil {
@@ -196,29 +202,6 @@ func (w *Conn) Write(p []byte) (int, error) {
 		w.work.Signal()
 	}
 	return len(p), nil
-}
-
-// follow reports whether a packet ends with p. Without it the flusher would often write a packet's first piece alone.
-func (w *Conn) follow(p []byte) (whole bool) {
-	if w.framing == Opaque {
-		return true
-	}
-	for len(p) > 0 {
-		if w.left == 0 {
-			n := min(4-len(w.head), len(p))
-			w.head = append(w.head, p[:n]...)
-			p = p[n:]
-			if len(w.head) < 4 {
-				return false
-			}
-			w.left = int(binary.BigEndian.Uint32(w.head)) + gcmTagSize
-			w.head = w.head[:0]
-		}
-		n := min(w.left, len(p))
-		w.left -= n
-		p = p[n:]
-	}
-	return w.left == 0
 }
 
 // flush writes what has been gathered until the wire is closed; then it closes the connection.

@@ -2,24 +2,34 @@ package wire
 
 import (
 	"encoding/binary"
-	"net"
 	"testing"
 )
 
-// However a stream of packets is cut into pieces, its ends are found.
+// However a stream of packets is cut into pieces, its ends are found, before and after keys are exchanged.
 func FuzzFollow(f *testing.F) {
-	f.Add([]byte{1, 2, 3}, []byte{4, 200, 7})
-	f.Add([]byte{0}, []byte{1, 1, 1})
-	f.Fuzz(func(t *testing.T, sizes, cuts []byte) {
+	f.Add([]byte{1, 2, 3}, byte(1), []byte{4, 200, 7})
+	f.Add([]byte{0}, byte(0), []byte{1, 1, 1})
+	f.Add([]byte{9, 0, 255}, byte(9), []byte{})
+	f.Fuzz(func(t *testing.T, sizes []byte, clear byte, cuts []byte) {
 		var stream []byte
 		ends := map[int]bool{}
-		for _, s := range sizes {
-			stream = binary.BigEndian.AppendUint32(stream, uint32(s))
-			stream = append(stream, make([]byte, int(s)+gcmTagSize)...)
+		add := func(packet []byte) {
+			stream = append(stream, packet...)
 			ends[len(stream)] = true
 		}
-		w := New(&net.TCPConn{})
-		w.framing = GCM
+		for i, size := range sizes {
+			switch {
+			case i < int(clear): // length, padding, type, and at least one byte more
+				packet := append(binary.BigEndian.AppendUint32(nil, uint32(size)+3), 4, 20)
+				add(append(packet, make([]byte, int(size)+1)...))
+				continue
+			case i == int(clear):
+				add([]byte{0, 0, 0, 3, 4, newKeys, 0})
+			}
+			packet := binary.BigEndian.AppendUint32(nil, uint32(size))
+			add(append(packet, make([]byte, int(size)+gcmTagSize)...))
+		}
+		s := packets{framing: GCM}
 		for at := 0; at < len(stream); {
 			n := 1
 			if len(cuts) > 0 {
@@ -28,9 +38,13 @@ func FuzzFollow(f *testing.F) {
 			}
 			n = min(n, len(stream)-at)
 			at += n
-			if got := w.follow(stream[at-n : at]); got != ends[at] {
-				t.Fatalf("at %d of %d: whole is %v", at, len(stream), got)
+			got, err := s.follow(stream[at-n : at])
+			if err != nil || got != ends[at] {
+				t.Fatalf("at %d of %d: whole is %v, %v", at, len(stream), got, err)
 			}
+		}
+		if s.count != int64(len(ends)) {
+			t.Errorf("counted %d packets of %d", s.count, len(ends))
 		}
 	})
 }
