@@ -13,6 +13,7 @@ type sshMetrics struct {
 	connections      *prometheus.GaugeVec
 	tunnels          *prometheus.GaugeVec
 	refused          *prometheus.CounterVec
+	closed           *prometheus.CounterVec
 	dials            *prometheus.CounterVec
 	dialSeconds      *prometheus.HistogramVec
 	bytes            *prometheus.CounterVec
@@ -35,7 +36,8 @@ func (m *sshMetrics) init(
 	m.handshakeSeconds = histogram("ssh_handshake_seconds", "Duration of a successful SSH handshake.", quick)
 	m.connections = gauge("ssh_connections", "Open SSH connections of a hub.")
 	m.tunnels = gauge("tunnels", "Open forwarded connections.")
-	m.refused = counter("ssh_refused_total", "SSH channels and requests refused, by reason.", "hub", "reason")
+	m.refused = counter("ssh_refused_total", "SSH channels, requests and connections refused, by reason.", "hub", "reason")
+	m.closed = counter("ssh_closed_total", "SSH channels closed by the outpost, by reason.", "hub", "reason")
 	m.dials = counter("ssh_dials_total", "Connections attempted to the hub's servers, by result.", "hub", "result")
 	m.dialSeconds = histogram("ssh_dial_seconds", "Time to connect to a server.", quick, "hub")
 	m.bytes = counter("ssh_bytes_total", "Bytes forwarded; up is from the hub to its servers.", "hub", "direction")
@@ -62,6 +64,9 @@ func (m *sshMetrics) Channel(hub string, delta int) {
 
 // Refused implements sshd.Observer.
 func (m *sshMetrics) Refused(hub, reason string) { m.refused.WithLabelValues(hub, reason).Inc() }
+
+// Closed implements sshd.Observer.
+func (m *sshMetrics) Closed(hub, reason string) { m.closed.WithLabelValues(hub, reason).Inc() }
 
 // Dialled implements sshd.Observer.
 func (m *sshMetrics) Dialled(hub string, took time.Duration, err error) {

@@ -180,7 +180,7 @@ func (b *sshBench) connects(ctx context.Context, r *run, p *sshServer, name stri
 			return err
 		}
 		begin := time.Now()
-		c, err := b.dial(p)
+		c, err := b.dial(p, 0)
 		if err != nil {
 			return err
 		}
@@ -198,16 +198,16 @@ func (b *sshBench) dialMany(p *sshServer, n int) ([]*ssh.Client, error) {
 	var mu sync.Mutex
 	var open []*ssh.Client
 	var errs []error
-	work := make(chan struct{}, n)
-	for range n {
-		work <- struct{}{}
+	work := make(chan int, n)
+	for i := range n {
+		work <- i
 	}
 	close(work)
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			for range work {
-				c, err := b.dial(p)
+			for i := range work {
+				c, err := b.dial(p, i)
 				mu.Lock()
 				if err != nil {
 					errs = append(errs, err)
@@ -250,7 +250,7 @@ func sshMemory(ctx context.Context, r *run, b *sshBench) error {
 
 // manyChannels returns the memory in MiB with n channels open, before and after each has moved 1 MiB down and up.
 func (b *sshBench) manyChannels(ctx context.Context, p *sshServer, n int) (idle, used float64, err error) {
-	c, err := b.dial(p)
+	c, err := b.dial(p, 0)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -267,8 +267,8 @@ func (b *sshBench) manyChannels(ctx context.Context, p *sshServer, n int) (idle,
 		}
 		return memory(p.process.cmd.Process.Pid)
 	}
-	for range n {
-		ch, err := c.Dial("tcp", p.target)
+	for i := range n {
+		ch, err := c.Dial("tcp", p.targetOf(i))
 		if err != nil {
 			return 0, 0, err
 		}

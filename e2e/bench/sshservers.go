@@ -26,8 +26,14 @@ import (
 // The service that the outpost's SSH server forwards to, as it would be named in a cluster.
 const (
 	benchHost = "jupyter-bench.outpost.svc.cluster.local"
-	benchPort = 8888
+	benchPort = 8888 // and the ports after it
 )
+
+// sshHubs is how many hubs the outpost's SSH server has, each with a key of its own: what one hub, or one target of it,
+// may have is bounded.
+const sshHubs = 40
+
+func sshHub(i int) string { return fmt.Sprintf("hub-%02d", i) }
 
 // serveSSH is the outpost's SSH server with its default options, in a process of its own. Its one service has an
 // address of the documentation range, which is dialled as the backend on loopback.
@@ -39,10 +45,14 @@ func serveSSH(args []string) error {
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
+	var hubs []string
+	for i := range sshHubs {
+		hubs = append(hubs, sshHub(i))
+	}
 	server, err := sshd.New(sshd.Options{
-		Hubs: []string{"jupyterhub"}, HostKeysDir: *hosts, AuthorizedKeysDir: *keys,
+		Hubs: hubs, HostKeysDir: *hosts, AuthorizedKeysDir: *keys,
 		Moving:     footprint.NewPace(os.LookupEnv).Moving,
-		PermitOpen: func(_, host string, port uint16) bool { return host == benchHost && port == benchPort },
+		PermitOpen: func(_, host string, port uint16) bool { return host == benchHost && port >= benchPort },
 		Resolve: func(context.Context, string) ([]netip.Addr, error) {
 			return []netip.Addr{netip.MustParseAddr("192.0.2.10")}, nil
 		},
@@ -70,13 +80,14 @@ type sshServer struct {
 	addr    string // where it listens
 	user    string
 	target  string // host:port to ask it for
+	ports   int    // targets at the ports from there on
 }
 
 // sshBench is what all SSH measurements share.
 type sshBench struct {
 	dir     string
-	key     string // file of the client's private key
-	signer  ssh.Signer
+	key     string // file of the first private key
+	signers []ssh.Signer
 	backend *process
 	servers []*sshServer
 }
@@ -105,18 +116,33 @@ func newSSHBench() (b *sshBench, err error) {
 		return b, err
 	}
 	b.key = filepath.Join(b.dir, "id_ed25519")
-	if b.signer, err = writeKey(b.key); err != nil {
-		return b, err
+	var lines []byte
+	for i := range sshHubs {
+		name := b.key
+		if i > 0 {
+			name += fmt.Sprint("-", i)
+		}
+		signer, err := writeKey(name)
+		if err != nil {
+			return b, err
+		}
+		b.signers = append(b.signers, signer)
+		line := ssh.MarshalAuthorizedKey(signer.PublicKey())
+		lines = append(lines, line...)
+		if err := os.WriteFile(filepath.Join(keys, sshHub(i)), line, 0o600); err != nil {
+			return b, err
+		}
 	}
-	authorized := filepath.Join(keys, "authorized_keys")
-	if err := os.WriteFile(authorized, ssh.MarshalAuthorizedKey(b.signer.PublicKey()), 0o600); err != nil {
+	authorized := filepath.Join(b.dir, "authorized_keys")
+	if err := os.WriteFile(authorized, lines, 0o600); err != nil {
 		return b, err
 	}
 	var backend string
 	if b.backend, backend, err = startSelf("ssh-backend"); err != nil {
 		return b, err
 	}
-	ours := &sshServer{name: "outpost", user: "jhuboutpost", target: fmt.Sprintf("%s:%d", benchHost, benchPort)}
+	ours := &sshServer{name: "outpost", user: "jhuboutpost", ports: 8}
+	ours.target = ours.targetOf(0)
 	ours.process, ours.addr, err = startSelf("ssh-server", "-hosts", hosts, "-keys", keys, "-backend", backend)
 	if err != nil {
 		return b, err
@@ -253,10 +279,18 @@ func (b *sshBench) tunnel(p *sshServer, addr, cipher string) (client *process, l
 	return client, local, nil
 }
 
-// dial connects with the Go client.
-func (b *sshBench) dial(p *sshServer) (*ssh.Client, error) {
+// targetOf returns what the i-th of many channels asks for.
+func (p *sshServer) targetOf(i int) string {
+	if p.ports == 0 {
+		return p.target
+	}
+	return fmt.Sprintf("%s:%d", benchHost, benchPort+i%p.ports)
+}
+
+// dial connects with the Go client, as the i-th of many clients.
+func (b *sshBench) dial(p *sshServer, i int) (*ssh.Client, error) {
 	return ssh.Dial("tcp", p.addr, &ssh.ClientConfig{
-		User: p.user, Auth: []ssh.AuthMethod{ssh.PublicKeys(b.signer)},
+		User: p.user, Auth: []ssh.AuthMethod{ssh.PublicKeys(b.signers[i%sshHubs])},
 		HostKeyCallback: ssh.InsecureIgnoreHostKey(), // both servers are ours, on loopback
 		Config:          ssh.Config{Ciphers: []string{ssh.CipherAES128GCM}},
 	})

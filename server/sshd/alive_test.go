@@ -22,7 +22,8 @@ type timed struct {
 // inTime runs a test under its own clock. The service behind the server echoes, in memory too.
 func inTime(t *testing.T, change func(*world), test func(*timed)) {
 	w := &world{
-		t: t, limits: defaultLimits, hosts: t.TempDir(), keys: t.TempDir(), log: &lockedBuffer{}, seen: newRecorder(),
+		t: t, limits: limitsFor(usualMemory), hosts: t.TempDir(), keys: t.TempDir(),
+		log: &lockedBuffer{}, seen: newRecorder(),
 		services: map[string]map[string]bool{},
 	}
 	w.limits.reloadInterval = time.Hour

@@ -60,8 +60,8 @@ func churn(n int, one func() error) error {
 // A twentieth of what TestE2EChurnLeavesNothingBehind does in full.
 func TestChurnLeavesNothingBehind(t *testing.T) { churnLeavesNothingBehind(t, 20) }
 
-// churnLeavesNothingBehind opens and closes, is refused, and is cut off, many times over share, and checks that heap and
-// goroutines stay flat.
+// churnLeavesNothingBehind opens and closes, is refused, and is cut off, many times over share, and checks that heap
+// and goroutines stay flat.
 func churnLeavesNothingBehind(t *testing.T, share int) {
 	const slack = 4 << 20
 	for _, tt := range []struct {

@@ -23,7 +23,7 @@ const (
 	endNoReply  = "client does not answer keepalives"
 	endProtocol = "protocol error"
 	endStopping = "server is stopping"
-	endLimit    = "too many connections"
+	endLimit    = "too many connections of this hub"
 	endStuck    = "too many protocol errors of this hub"
 )
 
@@ -45,6 +45,7 @@ type conn struct {
 	openRequests <-chan ssh.NewChannel
 	requests     <-chan *ssh.Request
 	hub          string
+	counts       *hubCounts // of the hub
 	proved       ssh.PublicKey
 	log          *slog.Logger
 
@@ -182,20 +183,19 @@ func (c *conn) open(nc ssh.NewChannel) {
 		c.refuse(nc, RefusedStopping)
 		return
 	}
-	mine, all := c.channels.Add(1), s.channels.Add(1)
-	if mine > int64(s.limits.maxChannelsPerConnection) || all > int64(s.limits.maxChannels) {
-		c.channelDone()
-		c.refuse(nc, RefusedLimit)
+	if reason := s.takeChannel(c.hub, t); reason != "" {
+		c.refuse(nc, reason)
 		return
 	}
+	c.channels.Add(1)
 	c.tasks.Go(func() {
-		defer c.channelDone()
+		defer c.channelDone(t)
 		c.forward(nc, t)
 	})
 }
 
-func (c *conn) channelDone() {
-	c.server.channels.Add(-1)
+func (c *conn) channelDone(t target) {
+	c.server.giveChannel(c.hub, t)
 	if c.channels.Add(-1) == 0 && c.server.stopping.Load() {
 		c.end(endStopping)
 	}
@@ -210,6 +210,8 @@ func (c *conn) refuse(nc ssh.NewChannel, reason string) {
 		code, message = ssh.UnknownChannelType, "only direct-tcpip is served"
 	case RefusedLimit:
 		code, message = ssh.ResourceShortage, "too many channels"
+	case RefusedBusy:
+		code, message = ssh.ResourceShortage, "too many channels to this target"
 	case RefusedStopping:
 		code, message = ssh.ResourceShortage, "the server is stopping"
 	}

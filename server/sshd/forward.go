@@ -3,16 +3,11 @@ package sshd
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/netip"
-	"os"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
-
-	"github.com/outposts-dev/outposts/server/sshd/wire"
 )
 
 // target is what a direct-tcpip channel asks for.
@@ -23,20 +18,6 @@ type target struct {
 
 // maxHost is the length of the longest host name, RFC 1035 section 2.3.4.
 const maxHost = 253
-
-// upBuffer is what a channel holds while its client is silent. A longer message takes a second read.
-const upBuffer = 1 << 10
-
-// bulkUploads is how many channels of the process may hold a large buffer for the next piece of an upload. The library
-// shows data by a blocking read only, so such a buffer stays held when the upload pauses.
-const bulkUploads = 64
-
-// bulkPiece is what a piece of an upload has at least: half a packet, so that the rest of one of which a small buffer
-// took the beginning counts too.
-const bulkPiece = 16 << 10
-
-// deliverGrace is how long a target may take for what its client has sent before it closed the channel.
-const deliverGrace = 30 * time.Second
 
 // parseTarget reads the payload of RFC 4254 section 7.2. Host names and IPv4 addresses only: no service has another.
 func parseTarget(payload []byte) (target, error) {
@@ -100,7 +81,7 @@ func (c *conn) forward(nc ssh.NewChannel, t target) {
 	c.opened.Add(1)
 	s.opts.Observer.Channel(c.hub, 1)
 	defer s.opts.Observer.Channel(c.hub, -1)
-	c.splice(ch, requests, remote)
+	(&channel{conn: c, target: t, ssh: ch, remote: remote}).splice(requests)
 }
 
 // errRefusedAddress means that a name resolved to an address that is never dialled.
@@ -142,148 +123,4 @@ func (s *Server) resolve(ctx context.Context, host string) ([]netip.Addr, error)
 		return []netip.Addr{a}, nil
 	}
 	return s.opts.Resolve(ctx, host)
-}
-
-// splice copies both ways until both are done. The end of one side closes writing on the other; a broken one closes
-// both. It returns when the client has closed the channel and nothing is copied any more.
-func (c *conn) splice(ch ssh.Channel, requests <-chan *ssh.Request, remote net.Conn) {
-	var done atomic.Int32
-	finish := func() {
-		if done.Add(1) == 2 {
-			_ = ch.Close() // fails if the client was first
-			_ = remote.Close()
-		}
-	}
-	ended := make(chan struct{}, 2)
-	go func() {
-		c.copyDown(ch, remote)
-		finish()
-		ended <- struct{}{}
-	}()
-	go func() {
-		c.copyUp(ch, remote)
-		finish()
-		ended <- struct{}{}
-	}()
-	for r := range requests { // until the channel is closed
-		_ = r.Reply(false, nil) // a direct-tcpip channel has none
-	}
-	now := time.Now()
-	_ = remote.SetReadDeadline(now) // nobody takes what would still come
-	_ = remote.SetWriteDeadline(now.Add(deliverGrace))
-	hurry := context.AfterFunc(c.ctx, func() { _ = remote.SetWriteDeadline(time.Now().Add(wire.CloseGrace)) })
-	<-ended
-	<-ended
-	hurry()
-}
-
-// The library keeps a buffer of the largest packet that a channel has ever sent, for as long as the channel lives. So
-// packets are small, and fit a size of Go's allocator with their head of 9 bytes, until a channel has moved much.
-const (
-	earlyPacket = 8<<10 - 9
-	earlyBytes  = 2 << 20
-)
-
-// write sends data to the client, after moved bytes of this channel before it.
-func write(ch ssh.Channel, data []byte, moved int64) (n int, err error) {
-	if moved >= earlyBytes {
-		return ch.Write(data)
-	}
-	for len(data) > 0 && err == nil {
-		var k int
-		k, err = ch.Write(data[:min(len(data), earlyPacket)])
-		n += k
-		data = data[k:]
-	}
-	return n, err
-}
-
-// copyDown copies from the target to the client. It holds memory only while there is data.
-func (c *conn) copyDown(ch ssh.Channel, remote net.Conn) {
-	r := wire.NewReader(remote)
-	traffic := c.server.hubs[c.hub]
-	moved := int64(0)
-	for {
-		buf, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			_ = ch.CloseWrite() // fails if the channel is closed
-			return
-		}
-		if errors.Is(err, os.ErrDeadlineExceeded) { // the channel was closed; what it sent may still go up
-			return
-		}
-		if err != nil { // the target is gone
-			_ = ch.Close()
-			_ = remote.Close()
-			return
-		}
-		n, err := write(ch, buf.Data, moved)
-		moved += int64(n)
-		buf.Free()
-		c.down.Add(int64(n))
-		traffic.down.Add(int64(n))
-		if err != nil {
-			return
-		}
-		if n >= bulkPiece {
-			c.server.movers.piece(c)
-		}
-	}
-}
-
-// copyUp copies from the client to the target. A small message goes through a small buffer of the channel's own; a
-// full one shows that there is more, which then goes through borrowed memory.
-func (c *conn) copyUp(ch ssh.Channel, remote net.Conn) {
-	small := make([]byte, upBuffer)
-	traffic := c.server.hubs[c.hub]
-	move := func(data []byte) (n int, ok bool) {
-		n, err := ch.Read(data)
-		if n > 0 {
-			c.up.Add(int64(n))
-			traffic.up.Add(int64(n))
-			if _, werr := remote.Write(data[:n]); werr != nil {
-				// What the target has sent before it stopped reading may still go down; what comes up is dropped.
-				_, _ = io.Copy(io.Discard, ch)
-				return n, false
-			}
-		}
-		return n, err == nil
-	}
-	for {
-		n, ok := move(small)
-		if ok && n == len(small) {
-			ok = c.moveBulk(move)
-		}
-		if !ok {
-			break
-		}
-	}
-	if cw, ok := remote.(interface{ CloseWrite() error }); ok {
-		_ = cw.CloseWrite() // fails if the target is gone
-	}
-}
-
-// moveBulk moves the pieces of an upload until one is short.
-func (c *conn) moveBulk(move func([]byte) (int, bool)) (ok bool) {
-	brief := wire.BorrowBrief()
-	n, ok := move(brief.Data)
-	brief.Free()
-	if !ok || n < bulkPiece {
-		return ok
-	}
-	select {
-	case c.server.bulk <- struct{}{}:
-		defer func() { <-c.server.bulk }()
-	default: // too many: one piece at a time
-		return true
-	}
-	buf := wire.BorrowBulk()
-	defer buf.Free()
-	for {
-		n, ok := move(buf.Data)
-		if !ok || n < bulkPiece {
-			return ok
-		}
-		c.server.movers.piece(c)
-	}
 }

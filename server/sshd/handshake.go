@@ -79,7 +79,7 @@ func (s *Server) handshake(c *conn) error {
 		return err
 	}
 	k := c.ssh.Permissions.ExtraData[keyOfHandshake{}].(*authorizedKey) // set by the callback for every key it lets in
-	c.hub, c.proved = k.hub, k.key
+	c.hub, c.counts, c.proved = k.hub, s.hubs[k.hub], k.key
 	c.log = s.opts.Logger.With("hub", c.hub, "key", k.fingerprint, "remote", c.source.String())
 	c.wire.Gather()
 	return nil

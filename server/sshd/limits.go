@@ -1,11 +1,15 @@
 package sshd
 
-import "time"
+import (
+	"math"
+	"sync"
+	"time"
+)
 
 // user is the only user name that may log in.
 const user = "jhuboutpost"
 
-// limits are how much a server serves and for how long it waits. Only tests have others than [defaultLimits].
+// limits are how much a server serves and for how long it waits. Only tests have others than [limitsFor] returns.
 type limits struct {
 	// handshakeTimeout bounds the time from accept to a finished authentication.
 	handshakeTimeout time.Duration
@@ -29,27 +33,82 @@ type limits struct {
 	// maxUnauthenticatedPerSource bounds them for one source: an IPv4 address or an IPv6 /64. Behind a NodePort all
 	// hubs may share one source. A new one over the bound takes the place of one of the same source.
 	maxUnauthenticatedPerSource int
-	// maxConnections bounds authenticated connections.
+	// maxConnections bounds the authenticated connections of one hub, which uses one for all its users. Only their
+	// number bounds the few MiB that the library queues for each connection that stalls, as in a key exchange.
 	maxConnections int
-	// maxChannelsPerConnection bounds channels of one connection, those being opened included. A hub uses one
-	// connection for all its users, and each browser connection is a channel.
-	maxChannelsPerConnection int
-	// maxChannels bounds the channels of all connections.
+	// maxChannels bounds the channels of all connections, those being opened included: see shares.
 	maxChannels int
+	// maxTargetChannels bounds the channels of a hub to one target. Each connection of a browser is a channel.
+	maxTargetChannels int
+	// maxWaiting bounds the bytes that channels hold because a target or a client does not read: see waiting.
+	maxWaiting int64
 }
 
-var defaultLimits = limits{
-	handshakeTimeout:  10 * time.Second,
-	dialTimeout:       10 * time.Second,
-	keepAliveInterval: 15 * time.Second,
-	deadAfter:         45 * time.Second,
-	reloadInterval:    2 * time.Second,
-	drainTimeout:      20 * time.Second,
-	rekeyThreshold:    0, // 64 GiB for AES
+// The memory that limits are made for where none is set (GOMEMLIMIT, or the container's limit), and a channel's part of
+// it: one that is idle takes 25 KiB, one whose client does not read up to 90.
+const (
+	usualMemory   = 460 << 20
+	channelMemory = 64 << 10
+)
 
-	maxUnauthenticated:          512,
-	maxUnauthenticatedPerSource: 128,
-	maxConnections:              4096,
-	maxChannelsPerConnection:    8192,
-	maxChannels:                 32768,
+// limitsFor returns the limits of a process that may use so many bytes.
+func limitsFor(memory int64) limits {
+	if memory == math.MaxInt64 {
+		memory = usualMemory
+	}
+	return limits{
+		handshakeTimeout:  10 * time.Second,
+		dialTimeout:       10 * time.Second,
+		keepAliveInterval: 15 * time.Second,
+		deadAfter:         45 * time.Second,
+		reloadInterval:    2 * time.Second,
+		drainTimeout:      20 * time.Second,
+		rekeyThreshold:    0, // 64 GiB for AES
+
+		maxUnauthenticated:          512,
+		maxUnauthenticatedPerSource: 128,
+		maxConnections:              32,
+		maxChannels:                 int(min(max(memory/channelMemory, 1024), 32768)),
+		maxTargetChannels:           256,
+		maxWaiting:                  min(max(memory/4, 32<<20), 1<<30),
+	}
+}
+
+// shares divides places among hubs: half of them in equal parts that no other hub can take, the rest for whoever comes
+// first.
+type shares struct {
+	own, free int
+
+	mu    sync.Mutex
+	used  map[string]int
+	taken int // of the free places
+}
+
+func newShares(places, hubs int) *shares {
+	own := max(places/2/hubs, 1)
+	return &shares{own: own, free: max(places-own*hubs, 0), used: map[string]int{}}
+}
+
+// take gives a hub a place, and reports whether there was one.
+func (s *shares) take(hub string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.used[hub] >= s.own {
+		if s.taken >= s.free {
+			return false
+		}
+		s.taken++
+	}
+	s.used[hub]++
+	return true
+}
+
+// give takes a place back.
+func (s *shares) give(hub string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used[hub]--
+	if s.used[hub] >= s.own {
+		s.taken--
+	}
 }

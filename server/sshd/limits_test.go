@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -18,43 +17,35 @@ import (
 )
 
 // See protocol 5.5.
-func TestChannelLimits(t *testing.T) {
-	full := ssh.OpenChannelError{Reason: ssh.ResourceShortage, Message: "too many channels"}
-	w := newWorld(t, func(w *world) { w.limits.maxChannelsPerConnection, w.limits.maxChannels = 3, 5 })
-	a, b := w.mustClient(), w.mustClient()
-	var last net.Conn
-	for range 3 {
-		last = w.openService(a)
-	}
-	if diff := cmp.Diff(full, refusal(a, "direct-tcpip", directTCPIP(serviceHost, servicePort))); diff != "" {
-		t.Errorf("fourth of a connection (-want +got):\n%s", diff)
-	}
-	w.openService(b)
-	w.openService(b)
-	if diff := cmp.Diff(full, refusal(b, "direct-tcpip", directTCPIP(serviceHost, servicePort))); diff != "" {
-		t.Errorf("sixth of all (-want +got):\n%s", diff)
-	}
-	last.Close()
-	w.seen.wait("channels", 4)
-	for refusal(b, "direct-tcpip", directTCPIP(serviceHost, servicePort)) == full { // the place is freed right after
-		runtime.Gosched()
-	}
-}
-
 func TestConnectionLimit(t *testing.T) {
-	w := newWorld(t, func(w *world) { w.limits.maxConnections = 2 })
-	first := w.mustClient()
-	w.mustClient()
-	c, err := w.client(w.hubKey)
+	var keys []ssh.Signer
+	w := newWorld(t, func(w *world) {
+		keys = manyHubs(w, 2)
+		w.limits.maxConnections = 2
+	})
+	dial := func(key ssh.Signer) *ssh.Client {
+		c, err := w.client(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	first := dial(keys[0])
+	dial(keys[0])
+	w.seen.wait("connections", 2)
+	c, err := w.client(keys[0])
 	if err == nil {
 		if err := c.Wait(); err == nil {
 			t.Error("the third connection ended well")
 		}
 	}
-	w.seen.wait("connections", 2)
+	w.seen.wait("refused "+RefusedConnection, 1)
+	w.openService(dial(keys[1])) // another hub's
+	w.seen.wait("connections", 3)
 	first.Close()
-	w.seen.wait("connections", 1)
-	w.openService(w.mustClient())
+	w.seen.wait("connections", 2)
+	w.openService(dial(keys[0]))
 }
 
 // flood opens connections from an address of loopback that say no more than this, and waits until the server has seen
@@ -133,10 +124,10 @@ func TestLoginsSurviveAFloodUnderWay(t *testing.T) {
 	const logins = 200
 	source := netip.MustParseAddr("10.0.0.1")
 	for _, tt := range []struct{ meanwhile, want int }{
-		{defaultLimits.maxUnauthenticatedPerSource/2 - 1, logins},
-		{defaultLimits.maxUnauthenticatedPerSource, logins / 4},
+		{limitsFor(usualMemory).maxUnauthenticatedPerSource/2 - 1, logins},
+		{limitsFor(usualMemory).maxUnauthenticatedPerSource, logins / 4},
 	} {
-		s := newStartups(defaultLimits.maxUnauthenticated, defaultLimits.maxUnauthenticatedPerSource)
+		s := newStartups(limitsFor(usualMemory).maxUnauthenticated, limitsFor(usualMemory).maxUnauthenticatedPerSource)
 		s.random = rand.New(rand.NewPCG(1, 2)).IntN
 		flood := func(n int) {
 			for range n {
@@ -155,19 +146,19 @@ func TestLoginsSurviveAFloodUnderWay(t *testing.T) {
 			}
 		}
 		if survived < tt.want {
-			t.Errorf("%d others come: %d of %d logins survive, want at least %d", tt.meanwhile, survived, logins, tt.want)
+			t.Errorf("%d come meanwhile: %d of %d logins survive, want %d", tt.meanwhile, survived, logins, tt.want)
 		}
 	}
 }
 
 // All hubs come at once after a restart, from one address behind a NodePort.
 func TestReconnectStorm(t *testing.T) {
-	const hubs = 100
-	w := newWorld(t, nil)
+	var keys []ssh.Signer
+	w := newWorld(t, func(w *world) { keys = manyHubs(w, 100) })
 	var wg sync.WaitGroup
-	for range hubs {
+	for _, key := range keys {
 		wg.Go(func() {
-			c, err := w.client(w.hubKey)
+			c, err := w.client(key)
 			if err != nil {
 				t.Error(err)
 				return

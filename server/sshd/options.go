@@ -11,7 +11,8 @@ import (
 )
 
 // Options is what a [Server] needs (the first block) and what it may be told (the rest; zero values are defaults).
-// How much it serves, and for how long it waits, is fixed: see limits.go.
+// How much it serves, and for how long it waits, follows from the number of hubs and the memory that the process may
+// use: see limits.go.
 type Options struct {
 	// Hubs are the names of the hubs that may have keys; at least one.
 	Hubs []string
@@ -55,6 +56,8 @@ type Observer interface {
 	Channel(hub string, delta int)
 	// Refused is called for each channel or request that was refused, with one of the Refused* reasons.
 	Refused(hub, reason string)
+	// Closed is called for each channel that the server closes by itself, with one of the Closed* reasons.
+	Closed(hub, reason string)
 	// Dialled is called after each attempt to reach a permitted target.
 	Dialled(hub string, took time.Duration, err error)
 	// Copied adds to the bytes that were forwarded: up is from the hub to its servers. Called every few seconds.
@@ -74,15 +77,20 @@ const (
 
 // Reasons of a refusal.
 const (
-	RefusedType     = "type"     // a channel type other than direct-tcpip
-	RefusedRequest  = "request"  // a global request that is neither a keepalive nor about host keys
-	RefusedPayload  = "payload"  // a direct-tcpip request that is malformed
-	RefusedTarget   = "target"   // not a live service of this hub, or not permitted to this key
-	RefusedAddress  = "address"  // the name resolved to an address that is never dialled
-	RefusedKey      = "key"      // the key was removed or has expired since the handshake
-	RefusedLimit    = "limit"    // too many channels
-	RefusedStopping = "stopping" // the server is shutting down
+	RefusedType       = "type"       // a channel type other than direct-tcpip
+	RefusedRequest    = "request"    // a global request that is neither a keepalive nor about host keys
+	RefusedPayload    = "payload"    // a direct-tcpip request that is malformed
+	RefusedTarget     = "target"     // not a live service of this hub, or not permitted to this key
+	RefusedAddress    = "address"    // the name resolved to an address that is never dialled
+	RefusedKey        = "key"        // the key was removed or has expired since the handshake
+	RefusedLimit      = "limit"      // too many channels, of all hubs beyond the own share
+	RefusedBusy       = "busy"       // too many channels to this target
+	RefusedConnection = "connection" // a connection, not a channel: the hub has too many
+	RefusedStopping   = "stopping"   // the server is shutting down
 )
+
+// ClosedWaiting is the reason of a channel closed because its target or its client did not read, and too much waited.
+const ClosedWaiting = "waiting"
 
 type nobody struct{}
 
@@ -90,6 +98,7 @@ func (nobody) Handshake(string, time.Duration)      {}
 func (nobody) Connection(string, int)               {}
 func (nobody) Channel(string, int)                  {}
 func (nobody) Refused(string, string)               {}
+func (nobody) Closed(string, string)                {}
 func (nobody) Dialled(string, time.Duration, error) {}
 func (nobody) Copied(string, int64, int64)          {}
 func (nobody) Reloaded(error)                       {}

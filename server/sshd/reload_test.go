@@ -46,7 +46,7 @@ func TestRemovedKeyClosesChannels(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, func(w *world) {
-				w.limits.reloadInterval = defaultLimits.reloadInterval
+				w.limits.reloadInterval = limitsFor(usualMemory).reloadInterval
 				w.opts.Hubs = append(w.opts.Hubs, "otherhub")
 			})
 			conn := w.openService(w.mustClient())

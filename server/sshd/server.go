@@ -1,3 +1,15 @@
+// Package sshd is the SSH server of an outpost: local port forwarding to single-user servers, and nothing more.
+//
+// A hub authenticates with a public key that is bound to it, and may then open direct-tcpip channels (RFC 4254
+// section 7.2) to the addresses that Options.PermitOpen allows it. Every other channel and request is refused. There
+// are no accounts, no shell, no command and no remote forwarding, so a stolen hub key opens that hub's running
+// servers and nothing else.
+//
+// A connection comes this way: [Server.Serve] accepts it and admits it among those in handshake (startups.go),
+// handshake.go checks its key against those of keyring.go, conn.go serves its channels, forward.go checks and dials
+// their targets (address.go refuses addresses that no single-user server has), and channel.go copies. limits.go has
+// every limit, and waiting.go bounds what is held for those who do not read. Package wire is between the SSH library
+// and the sockets.
 package sshd
 
 import (
@@ -6,6 +18,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,11 +33,11 @@ type Server struct {
 	now      func() time.Time
 	keys     *keyring
 	startups *startups
-	hubs     map[string]*hubState // by name; the map is never changed
+	hubs     map[string]*hubCounts // by name; the map is never changed
 	movers   movers
-	bulk     chan struct{} // places for uploads that hold a large buffer
+	channels *shares
+	waiting  *waiting
 	own      atomic.Pointer[[]netip.Addr]
-	channels atomic.Int64
 	serving  atomic.Bool
 	stopping atomic.Bool
 
@@ -34,10 +47,14 @@ type Server struct {
 	lines lineLimit
 }
 
-// hubState is what the server counts for one hub.
-type hubState struct {
+// hubCounts is what the server counts for one hub.
+type hubCounts struct {
 	up, down atomic.Int64 // bytes since they were last reported
 	stuck    atomic.Int64 // connections that the library does not let go of
+
+	waiting     int64          // bytes, guarded by the server's waiting
+	connections int            // guarded by the server's mu, as is
+	targets     map[target]int // channels to each target
 }
 
 // maxStuck is how many connections of one hub may hang in the library. Each came from a client that breaks the
@@ -46,7 +63,7 @@ const maxStuck = 32
 
 // New reads the keys and returns a server that does not listen yet. It fails if an option is wrong, if there is no
 // host key, or if a file of keys belongs to no hub; single lines that are refused are logged.
-func New(opts Options) (*Server, error) { return newServer(opts, defaultLimits) }
+func New(opts Options) (*Server, error) { return newServer(opts, limitsFor(debug.SetMemoryLimit(-1))) }
 
 func newServer(opts Options, l limits) (*Server, error) {
 	opts, err := opts.withDefaults()
@@ -62,13 +79,14 @@ func newServer(opts Options, l limits) (*Server, error) {
 			log: opts.Logger, observer: opts.Observer,
 		},
 		startups: newStartups(l.maxUnauthenticated, l.maxUnauthenticatedPerSource),
-		hubs:     map[string]*hubState{},
+		hubs:     map[string]*hubCounts{},
 		movers:   movers{changed: opts.Moving, moved: map[*conn]int64{}},
-		bulk:     make(chan struct{}, bulkUploads),
+		channels: newShares(l.maxChannels, len(opts.Hubs)),
+		waiting:  newWaiting(l.maxWaiting, opts.Observer),
 		conns:    map[*conn]struct{}{},
 	}
 	for _, hub := range opts.Hubs {
-		s.hubs[hub] = &hubState{}
+		s.hubs[hub] = &hubCounts{targets: map[target]int{}}
 	}
 	if err := s.keys.load(); err != nil {
 		return nil, err
@@ -115,6 +133,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	var watchers sync.WaitGroup
 	watchers.Go(func() { s.keys.watch(done, s.limits.reloadInterval, s.sweep) })
 	watchers.Go(func() { s.keepAlive(done) })
+	watchers.Go(func() { s.waiting.watch(done) })
 
 	err := s.accept(ctx, base, l)
 	s.stopping.Store(true)
@@ -198,7 +217,7 @@ func (s *Server) serveConn(base context.Context, c *conn) {
 	if ended, ok := c.finished(); !ok {
 		reason := endProtocol
 		c.reason.Store(&reason)
-		stuck := &s.hubs[c.hub].stuck
+		stuck := &c.counts.stuck
 		stuck.Add(1)
 		go func() { // nobody waits for what may hang for good; maxStuck bounds it
 			<-ended
@@ -218,19 +237,49 @@ func (s *Server) register(c *conn) (refusal string) {
 	switch {
 	case s.stopping.Load():
 		return endStopping
-	case len(s.conns) >= s.limits.maxConnections:
+	case c.counts.connections >= s.limits.maxConnections:
+		s.opts.Observer.Refused(c.hub, RefusedConnection)
 		return endLimit
-	case s.hubs[c.hub].stuck.Load() >= maxStuck:
+	case c.counts.stuck.Load() >= maxStuck:
 		return endStuck
 	}
 	s.conns[c] = struct{}{}
+	c.counts.connections++
 	return ""
 }
 
 func (s *Server) unregister(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.conns, c)
+	if _, ok := s.conns[c]; ok {
+		delete(s.conns, c)
+		c.counts.connections--
+	}
+}
+
+// takeChannel counts a channel of a hub to a target, or returns the reason why it is refused.
+func (s *Server) takeChannel(hub string, t target) (refusal string) {
+	if !s.channels.take(hub) {
+		return RefusedLimit
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hubs[hub].targets[t] >= s.limits.maxTargetChannels {
+		s.channels.give(hub)
+		return RefusedBusy
+	}
+	s.hubs[hub].targets[t]++
+	return ""
+}
+
+func (s *Server) giveChannel(hub string, t target) {
+	s.channels.give(hub)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	targets := s.hubs[hub].targets
+	if targets[t]--; targets[t] == 0 {
+		delete(targets, t)
+	}
 }
 
 // list returns the connections that are served now.

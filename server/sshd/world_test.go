@@ -55,7 +55,8 @@ var serviceAddr = netip.MustParseAddr("10.1.2.3")
 func newWorld(t testing.TB, change func(*world)) *world {
 	t.Helper()
 	w := &world{
-		t: t, limits: defaultLimits, hosts: t.TempDir(), keys: t.TempDir(), log: &lockedBuffer{}, seen: newRecorder(),
+		t: t, limits: limitsFor(usualMemory), hosts: t.TempDir(), keys: t.TempDir(),
+		log: &lockedBuffer{}, seen: newRecorder(),
 		services: map[string]map[string]bool{},
 		names:    map[string][]netip.Addr{},
 		backends: map[netip.AddrPort]string{},
@@ -346,6 +347,7 @@ func (r *recorder) Handshake(result string, _ time.Duration) { r.add("handshake 
 func (r *recorder) Connection(_ string, delta int)           { r.add("connections", int64(delta)) }
 func (r *recorder) Channel(_ string, delta int)              { r.add("channels", int64(delta)) }
 func (r *recorder) Refused(_, reason string)                 { r.add("refused "+reason, 1) }
+func (r *recorder) Closed(_, reason string)                  { r.add("closed "+reason, 1) }
 func (r *recorder) Copied(_ string, up, down int64)          { r.add("up", up); r.add("down", down) }
 
 func (r *recorder) Dialled(_ string, _ time.Duration, err error) {

@@ -59,7 +59,7 @@ type Conn struct {
 
 // New returns a wire over an accepted connection.
 func New(conn net.Conn) *Conn {
-	w := &Conn{Conn: conn, reader: NewReader(conn), flushed: make(chan struct{})}
+	w := &Conn{Conn: conn, reader: newReader(conn, true), flushed: make(chan struct{})}
 	w.work.L, w.space.L = &w.mu, &w.mu
 	return w
 }
@@ -192,7 +192,7 @@ func (w *Conn) Write(p []byte) (int, error) {
 			return len(p) - len(rest), w.err
 		}
 		if w.pending == nil {
-			w.pending, w.fill = BorrowBulk(), 0
+			w.pending, w.fill = bulkPool.Get().(*Buffer), 0
 		}
 		n := copy(w.pending.Data[w.fill:], rest)
 		w.fill += n

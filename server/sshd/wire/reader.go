@@ -17,6 +17,7 @@ type Reader struct {
 	raw  syscall.RawConn // nil if conn is not a socket
 	try  func(fd uintptr) bool
 	bulk bool // the last read filled a small buffer
+	free bool // large buffers are not bounded
 
 	// The result of try.
 	buf *Buffer
@@ -24,8 +25,10 @@ type Reader struct {
 }
 
 // NewReader returns a reader of conn.
-func NewReader(conn net.Conn) *Reader {
-	r := &Reader{conn: conn}
+func NewReader(conn net.Conn) *Reader { return newReader(conn, false) }
+
+func newReader(conn net.Conn, free bool) *Reader {
+	r := &Reader{conn: conn, free: free}
 	if sc, ok := conn.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			r.raw, r.try = raw, r.tryRead
@@ -70,11 +73,19 @@ func (r *Reader) tryRead(fd uintptr) bool {
 }
 
 func (r *Reader) borrow() *Buffer {
+	if r.bulk && r.free {
+		return bulkPool.Get().(*Buffer)
+	}
 	if r.bulk {
-		return BorrowBulk()
+		if b := BorrowBulk(); b != nil {
+			return b
+		}
 	}
 	return BorrowBrief()
 }
+
+// Slow makes the next buffer a small one: what was read is not taken quickly.
+func (r *Reader) Slow() { r.bulk = false }
 
 // keep notes the n bytes that were read, or the error if there are none.
 func (r *Reader) keep(buf *Buffer, n int, err error) {
