@@ -129,7 +129,7 @@ func (l *live) spawner(t *testing.T, options map[string]any) (*Spawner, context.
 		}
 	})
 	t.Cleanup(end)
-	if _, err := s.Found(t.Context()); err != nil {
+	if _, _, err := s.Found(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return s, end
@@ -464,7 +464,7 @@ func TestE2EInterruptedStartsLeaveNothing(t *testing.T) {
 		wg.Wait()
 		end()
 		next, endNext := l.spawner(t, nil)
-		found, err := next.Found(t.Context())
+		found, _, err := next.Found(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

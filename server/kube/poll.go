@@ -13,8 +13,8 @@ import (
 // reapAfter is how long a pod stays after a poll has reported its end, for its log to be read.
 const reapAfter = 30 * time.Second
 
-// Poll implements [outpost.Spawner]. Only a pod that is missing in the cache costs a request, because "gone" makes a
-// hub forget the server.
+// Poll implements [outpost.Spawner]. Only a pod that is missing in the cache, or whose name another start's pod has
+// there, costs a request: the cache may be behind, and "gone" makes a hub forget the server.
 func (s *Spawner) Poll(ctx context.Context, k outpost.Key, st outpost.State) (outpost.Status, error) {
 	parsed := kubespawner.ParseState(st, s.namespace)
 	w, err := s.watch(ctx, parsed.Namespace)
@@ -27,8 +27,8 @@ func (s *Spawner) Poll(ctx context.Context, k outpost.Key, st outpost.State) (ou
 	origin := s.origin(k)
 	var pod *corev1.Pod
 	if parsed.Pod != "" {
-		if pod = w.pod(parsed.Pod); pod != nil && !belongs(pod, origin) {
-			return statusOf(nil), nil
+		if pod = w.pod(parsed.Pod); pod != nil && !belongs(pod, origin, parsed) {
+			pod = nil
 		}
 	}
 	if pod == nil {
@@ -38,7 +38,7 @@ func (s *Spawner) Poll(ctx context.Context, k outpost.Key, st outpost.State) (ou
 		if pod, err = s.getPod(ctx, parsed.Namespace, parsed.Pod); err != nil {
 			return outpost.Status{}, err
 		}
-		if pod != nil && !belongs(pod, origin) {
+		if pod != nil && !belongs(pod, origin, parsed) {
 			pod = nil
 		}
 	}
@@ -49,10 +49,11 @@ func (s *Spawner) Poll(ctx context.Context, k outpost.Key, st outpost.State) (ou
 	return status, nil
 }
 
-// belongs reports whether a pod is that of a start. A pod of KubeSpawner does not say whose it is; its name must do.
-func belongs(pod *corev1.Pod, origin kubespawner.Origin) bool {
+// belongs reports whether a pod of the state's name is that of a start. A pod of KubeSpawner does not say whose it is;
+// its name must do, for a state of KubeSpawner.
+func belongs(pod *corev1.Pod, origin kubespawner.Origin, st kubespawner.ParsedState) bool {
 	have, ours := kubespawner.OriginOf(pod)
-	return !ours || have == origin
+	return ours && have == origin || !ours && !st.Own
 }
 
 // reap deletes a pod whose server has ended, as KubeSpawner's poll does (delete_stopped_pods); the hub does not ask for

@@ -235,23 +235,30 @@ func (s *Spawner) getPod(ctx context.Context, namespace, name string) (*corev1.P
 	return pod, nil
 }
 
-// Found implements [outpost.Spawner].
-func (s *Spawner) Found(ctx context.Context) ([]outpost.Found, error) {
-	ctx, cancel := context.WithTimeout(ctx, listLimit) // the error then says which namespace is missing
+// Found implements [outpost.Spawner]. It waits at most a minute for lists, and not at all for a namespace that
+// Kubernetes has refused to list.
+func (s *Spawner) Found(ctx context.Context) (found []outpost.Found, unseen []string, err error) {
+	limited, cancel := context.WithTimeout(ctx, listLimit)
 	defer cancel()
-	if _, err := s.watch(ctx, s.namespace); err != nil {
-		return nil, err
+	if _, err := s.watch(limited, s.namespace); err != nil {
+		return nil, nil, err
 	}
 	s.mu.Lock()
 	watchers := slices.Collect(maps.Values(s.watchers))
 	s.mu.Unlock()
-	var out []outpost.Found
 	for _, w := range watchers {
-		if !w.configured && !w.synced() {
-			continue // a namespace of a single service, which may be forbidden by now
+		if w.configured {
+			w.waitAnswered(limited)
 		}
-		if err := w.waitSynced(ctx); err != nil {
-			return nil, err
+		switch {
+		case ctx.Err() != nil:
+			return nil, nil, outpost.NotListed(ctx.Err())
+		case w.synced():
+		case w.configured:
+			unseen = append(unseen, w.namespace)
+			continue
+		default:
+			continue // a namespace of a single service, which may be forbidden by now
 		}
 		for _, pod := range w.pods() {
 			origin, _ := kubespawner.OriginOf(pod)
@@ -259,13 +266,14 @@ func (s *Spawner) Found(ctx context.Context) ([]outpost.Found, error) {
 				s.noteForeign(pod, origin.Installation)
 				continue
 			}
-			out = append(out, outpost.Found{
+			found = append(found, outpost.Found{
 				Key: origin.Key, State: kubespawner.StateOf(pod), Created: pod.CreationTimestamp.UTC(),
 			})
 		}
 	}
-	slices.SortFunc(out, func(a, b outpost.Found) int { return a.Created.Compare(b.Created) })
-	return out, nil
+	slices.SortFunc(found, func(a, b outpost.Found) int { return a.Created.Compare(b.Created) })
+	slices.Sort(unseen)
+	return found, unseen, nil
 }
 
 // noteForeign logs once that there are pods of another outpost, or of a database that this one has lost.
@@ -296,7 +304,7 @@ func (s *Spawner) Logs(ctx context.Context, k outpost.Key, st outpost.State, lin
 		return nil, nil
 	}
 	pod, err := s.getPod(ctx, parsed.Namespace, parsed.Pod)
-	if err != nil || pod == nil || !belongs(pod, s.origin(k)) {
+	if err != nil || pod == nil || !belongs(pod, s.origin(k), parsed) {
 		return nil, err
 	}
 	o := &corev1.PodLogOptions{

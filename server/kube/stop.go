@@ -94,7 +94,7 @@ func (s *Spawner) findPod(
 		return nil, nil
 	case err != nil:
 		return nil, apiError(err, "read the server's pod")
-	case !belongs(pod, s.origin(k)):
+	case !belongs(pod, s.origin(k), st):
 		return nil, nil
 	}
 	return pod, nil

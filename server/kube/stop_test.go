@@ -17,7 +17,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	k8stesting "k8s.io/client-go/testing"
 
 	"github.com/outposts-dev/outposts/server/kubespawner"
 	"github.com/outposts-dev/outposts/server/outpost"
@@ -448,6 +450,45 @@ func TestPollAsksBeforeItSaysGone(t *testing.T) {
 	}
 }
 
+// A cache that is behind still has the pod that had this name before; what Kubernetes has counts.
+func TestPollAsksWhenTheCacheHasAnotherPodOfTheName(t *testing.T) {
+	away := outpost.KindUnavailable
+	for name, cached := range map[string]*corev1.Pod{
+		"an earlier start's": podOf("jupyter-user", "old", annotated("user", ownInstallation,
+			outpost.Key{Hub: "hub", StartID: "s0"})),
+		"another hub's": podOf("jupyter-user", "old", annotated("user", ownInstallation,
+			outpost.Key{Hub: "other", StartID: "s1"})),
+		"another outpost's": podOf("jupyter-user", "old", annotated("user", "other", aliceKey)),
+		"KubeSpawner's":     podOf("jupyter-user", "old", map[string]string{kubespawner.UsernameKey: "user"}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			cl := newCluster()
+			s := cl.run(t, Options{})
+			p := mustStart(t, s, aliceKey)
+			cached.Status.Phase = corev1.PodFailed
+			if err := s.watchers["jhub"].informer.GetStore().Update(cached); err != nil {
+				t.Fatal(err)
+			}
+			cl.errors["get pods"] = []error{errServer}
+			if got, err := s.Poll(t.Context(), aliceKey, p.State); outpost.KindOf(err) != away {
+				t.Errorf("Kubernetes away: %+v, %v", got, err)
+			}
+			if got, err := s.Poll(t.Context(), aliceKey, p.State); err != nil || got != (outpost.Status{}) {
+				t.Errorf("%+v, %v", got, err)
+			}
+			if err := cl.Tracker().Delete(podResource, "jhub", "jupyter-user"); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.watchers["jhub"].informer.GetStore().Update(cached); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := s.Poll(t.Context(), aliceKey, p.State); err != nil || !got.Gone {
+				t.Errorf("without a pod: %+v, %v", got, err)
+			}
+		})
+	}
+}
+
 func TestPollWaitsForTheCache(t *testing.T) {
 	cl := newCluster()
 	s, err := New(cl, "jhub", Options{})
@@ -517,7 +558,7 @@ func TestFoundReturnsWhatWasPlanned(t *testing.T) {
 	s := cl.run(t, withService)
 	p := mustStart(t, s, outpost.Key{Hub: "hub/a", Name: "läb", StartID: "S 1"})
 	cl.old("someone", "")
-	found, err := s.Found(t.Context())
+	found, _, err := s.Found(t.Context())
 	if err != nil || len(found) != 1 {
 		t.Fatalf("%+v, %v", found, err)
 	}
@@ -532,6 +573,57 @@ func TestFoundReturnsWhatWasPlanned(t *testing.T) {
 	}
 	if diff := cmp.Diff(outpost.Found{Key: p.Key, State: want, Created: found[0].Created}, found[0]); diff != "" {
 		t.Errorf("found (-want +got)\n%s", diff)
+	}
+}
+
+// A namespace that cannot be listed hides its own pods only.
+func TestFoundNamesWhatItCannotList(t *testing.T) {
+	forbidden, missing := errForbidden, status(http.StatusNotFound, metav1.StatusReasonNotFound, "no namespace")
+	//nolint:lll // a case a line
+	for name, tc := range map[string]struct {
+		refused map[string]error // by namespace
+		found   []outpost.Key
+		unseen  []string
+	}{
+		"all listed":            {nil, []outpost.Key{aliceKey}, nil},
+		"a hub's is closed":     {map[string]error{"closed": forbidden}, []outpost.Key{aliceKey}, []string{"closed"}},
+		"a hub's is not there":  {map[string]error{"typo": missing}, []outpost.Key{aliceKey}, []string{"typo"}},
+		"the outpost's own":     {map[string]error{"jhub": forbidden}, nil, []string{"jhub"}},
+		"all of them, in order": {map[string]error{"typo": missing, "jhub": forbidden, "closed": forbidden}, nil, []string{"closed", "jhub", "typo"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pod := podOf("jupyter-user", "u", annotated("user", ownInstallation, aliceKey))
+			cl := newCluster(pod)
+			cl.PrependReactor("list", "pods", func(a k8stesting.Action) (bool, runtime.Object, error) {
+				err := tc.refused[a.GetNamespace()]
+				return err != nil, nil, err
+			})
+			s := runUnfilled(t, cl, Options{Namespaces: []string{"typo", "closed"}})
+			list, unseen, err := s.Found(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var found []outpost.Key
+			for _, f := range list {
+				found = append(found, f.Key)
+			}
+			if diff := cmp.Diff(tc.found, found) + cmp.Diff(tc.unseen, unseen); diff != "" {
+				t.Errorf("found and unseen (-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// Who no longer waits gets no list that looks complete.
+func TestFoundEndsWithItsContext(t *testing.T) {
+	cl := newCluster()
+	cl.PrependReactor("list", "pods", func(k8stesting.Action) (bool, runtime.Object, error) { return true, nil, errServer })
+	s := runUnfilled(t, cl, Options{})
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	found, unseen, err := s.Found(ctx)
+	if outpost.KindOf(err) != outpost.KindUnavailable || found != nil || unseen != nil {
+		t.Errorf("found %v, unseen %v, error %v", found, unseen, err)
 	}
 }
 
@@ -704,7 +796,7 @@ func TestPodsOfAnotherDatabaseAreLeftAlone(t *testing.T) {
 	o.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	s := cl.run(t, o)
 	for range 2 {
-		if found, err := s.Found(t.Context()); err != nil || len(found) > 0 {
+		if found, _, err := s.Found(t.Context()); err != nil || len(found) > 0 {
 			t.Errorf("found %v, %v", found, err)
 		}
 	}
@@ -730,7 +822,7 @@ func TestPodsOfAnotherDatabaseAreLeftAlone(t *testing.T) {
 	if left := cl.left(t); left != "pods/jupyter-user pods/x services/jupyter-user" {
 		t.Errorf("left: %s", left)
 	}
-	if found, err := other.Found(t.Context()); err != nil || len(found) != 1 || found[0].Key != aliceKey {
+	if found, _, err := other.Found(t.Context()); err != nil || len(found) != 1 || found[0].Key != aliceKey {
 		t.Errorf("the other outpost finds %v, %v", found, err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
@@ -33,12 +34,14 @@ type watcher struct {
 	namespace string
 	logger    *slog.Logger
 	now       func() time.Time
-	// configured namespaces are watched from the beginning; Found waits for all of them.
+	// configured namespaces are watched from the beginning; Found waits for each of them or says that it is unseen.
 	configured bool
 	listLimit  time.Duration // of one page of a list; a watch lasts
 
 	informer cache.SharedIndexInformer
 	filled   chan struct{}         // closed when the first list is in the cache
+	refused  chan struct{}         // closed when Kubernetes has first refused to list or watch pods
+	refuse   func()                // closes refused, once
 	lastSeen atomic.Int64          // UnixNano of the last message of the API server about pods
 	lastErr  atomic.Pointer[error] // why pods could not be listed or watched the last time
 
@@ -51,8 +54,10 @@ func newWatcher(
 ) (*watcher, error) {
 	w := &watcher{
 		client: client, namespace: namespace, logger: logger.With("namespace", namespace), now: now,
-		listLimit: listLimit, filled: make(chan struct{}), subscribers: map[string][]*subscription{},
+		listLimit: listLimit, filled: make(chan struct{}), refused: make(chan struct{}),
+		subscribers: map[string][]*subscription{},
 	}
+	w.refuse = sync.OnceFunc(func() { close(w.refused) })
 	w.informer = cache.NewSharedIndexInformer(w.podSource(), &corev1.Pod{}, 0, cache.Indexers{byOrigin: indexByOrigin})
 	changed := func(object any) {
 		if gone, ok := object.(cache.DeletedFinalStateUnknown); ok {
@@ -156,6 +161,9 @@ func (w *watcher) age() time.Duration {
 
 func (w *watcher) logWatchError(_ *cache.Reflector, err error) {
 	w.lastErr.Store(&err)
+	if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
+		w.refuse()
+	}
 	w.logger.Warn("pod watch interrupted", "err", err)
 }
 
@@ -174,6 +182,15 @@ func (w *watcher) waitSynced(ctx context.Context) error {
 			return apiError(*last, "list the pods of namespace "+w.namespace)
 		}
 		return outpost.NotListed(ctx.Err())
+	}
+}
+
+// waitAnswered waits until the cache is filled, Kubernetes has refused to fill it, or ctx ends.
+func (w *watcher) waitAnswered(ctx context.Context) {
+	select {
+	case <-w.filled:
+	case <-w.refused:
+	case <-ctx.Done():
 	}
 }
 

@@ -173,7 +173,7 @@ func TestWatchComesBackFromEveryAnswer(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	found, err := s.Found(ctx)
+	found, _, err := s.Found(ctx)
 	if err != nil || len(found) != 1 || found[0].Key != keys[0] {
 		t.Fatalf("found %v, %v", found, err)
 	}

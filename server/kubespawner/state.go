@@ -65,6 +65,7 @@ type ParsedState struct {
 	Pod, Namespace, Secret string
 	Grace                  *int64 // seconds; nil leaves it to the pod
 	Keep                   bool   // an ended pod stays
+	Own                    bool   // of an outpost: its pod says which start it belongs to
 
 	user, server any // of a state that Restore has worked out
 	restored     bool
@@ -82,6 +83,7 @@ func ParseState(st outpost.State, namespace string) ParsedState {
 	}
 	parsed.user, parsed.restored = st[stateUser]
 	parsed.Keep, _ = st[stateKeep].(bool)
+	parsed.Own, _ = st[stateOwn].(bool)
 	switch n := st[stateGrace].(type) {
 	case int64:
 		parsed.Grace = &n
@@ -92,7 +94,7 @@ func ParseState(st outpost.State, namespace string) ParsedState {
 			parsed.Grace = &seconds
 		}
 	default:
-		if own, _ := st[stateOwn].(bool); !own {
+		if !parsed.Own {
 			parsed.Grace = new(int64(options.DefaultGracePeriod))
 		}
 	}

@@ -3,6 +3,7 @@ package lifecycle
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/outposts-dev/outposts/server/outpost"
@@ -20,9 +21,12 @@ func (m *Manager) reconcile(ctx context.Context) (elsewhere bool, err error) {
 	begin := time.Now()
 	// Pods first: a row is there before its pod and gone after it, so a pod seen now without a row read later is
 	// nobody's.
-	found, err := m.spawner.Found(ctx)
+	found, unseen, err := m.spawner.Found(ctx)
 	if err != nil {
 		return false, fmt.Errorf("list pods: %w", err)
+	}
+	if len(unseen) > 0 {
+		return false, fmt.Errorf("list pods: those of namespaces %s cannot be listed", strings.Join(unseen, ", "))
 	}
 	known := m.snapshot("")
 	rows, err := m.store.All(ctx)

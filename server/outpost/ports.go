@@ -69,8 +69,9 @@ type Spawner interface {
 	// Logs returns the last lines of the server's log, oldest first; having none is not an error.
 	Logs(ctx context.Context, k Key, s State, lines int) ([]string, error)
 	// Found lists the keys of all pods that this outpost made, for reconciliation: those of this database, not of
-	// another in the same namespace.
-	Found(ctx context.Context) ([]Found, error)
+	// another in the same namespace. unseen names the configured namespaces whose pods cannot be listed, sorted: that a
+	// pod of one of them is not in found says nothing about it. The error is for when nothing can be said at all.
+	Found(ctx context.Context) (found []Found, unseen []string, err error)
 	// Ready reports whether caches are filled and Kubernetes answers; nil if so.
 	Ready(ctx context.Context) error
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +30,7 @@ type Spawner struct {
 	starts map[outpost.Key]int
 	stops  map[outpost.Key]int
 	down   error
+	unseen []string
 }
 
 type pod struct {
@@ -52,6 +54,14 @@ func (s *Spawner) Down(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.down = err
+}
+
+// Hide lets Found report these namespaces as unseen and leave out pods whose states name one of them; without
+// namespaces, all are seen again.
+func (s *Spawner) Hide(namespaces ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unseen = slices.Sorted(slices.Values(namespaces))
 }
 
 // Pods returns the keys of all pods, sorted.
@@ -270,20 +280,20 @@ func (s *Spawner) Logs(_ context.Context, k outpost.Key, _ outpost.State, lines 
 }
 
 // Found implements outpost.Spawner.
-func (s *Spawner) Found(context.Context) ([]outpost.Found, error) {
+func (s *Spawner) Found(context.Context) (found []outpost.Found, unseen []string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down != nil {
-		return nil, s.down
+		return nil, nil, s.down
 	}
-	var list []outpost.Found
 	for _, k := range sortedKeys(s.pods) {
-		if s.pods[k].python {
+		namespace, _ := s.pods[k].state["namespace"].(string)
+		if s.pods[k].python || slices.Contains(s.unseen, namespace) {
 			continue
 		}
-		list = append(list, outpost.Found{Key: k, State: s.pods[k].state, Created: s.pods[k].created})
+		found = append(found, outpost.Found{Key: k, State: s.pods[k].state, Created: s.pods[k].created})
 	}
-	return list, nil
+	return found, slices.Clone(s.unseen), nil
 }
 
 // Ready implements outpost.Spawner.
