@@ -24,7 +24,7 @@ const modulePath = "github.com/outposts-dev/outposts"
 var allowed = map[string][]string{
 	"server": {
 		"server/config", "server/flavor", "server/httpapi", "server/hubclient", "server/lifecycle", "server/outpost", "server/seal",
-		"server/sshd", "server/store",
+		"server/source", "server/sshd", "server/store",
 	},
 	"infra/hub":     {"infra/schema", "infra/values"},
 	"infra/outpost": {"charts", "infra/schema", "infra/values"},

@@ -52,8 +52,10 @@ func (s *Server) Run(ctx context.Context) error {
 // startWork starts what runs in the background. Metrics come first, so that they can be read until the end.
 func (s *Server) startWork(p *parts) {
 	if s.listeners.metrics != nil {
-		server := s.httpServer(s.metricsHandler(), s.component("metrics"))
-		p.start("metrics", func(ctx context.Context) error { return serve(ctx, server, s.listeners.metrics, 0) })
+		bounded := newConnections(metricsLimits, s.metrics.connectionDropped("metrics"))
+		server := s.httpServer(s.metricsHandler(), s.component("metrics"), bounded)
+		listener := bounded.listen(s.listeners.metrics)
+		p.start("metrics", func(ctx context.Context) error { return serve(ctx, server, listener, 0) })
 	}
 	installation := s.store.Installation()
 	p.start("kubernetes", func(ctx context.Context) error { return s.spawner.Run(ctx, installation) })
@@ -68,8 +70,11 @@ func (s *Server) startFronts(p *parts) {
 	if s.ssh != nil {
 		p.start("ssh", func(ctx context.Context) error { return s.ssh.Serve(ctx, s.listeners.ssh) })
 	}
-	server := s.httpServer(s.api, s.component("httpapi"))
-	listener := s.listeners.api
+	server := s.httpServer(s.api, s.component("httpapi"), s.connections)
+	server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
+		return s.api.ConnContext(ctx, connectionOf(conn))
+	}
+	listener := s.connections.listen(s.listeners.api)
 	if s.cert != nil {
 		listener = tls.NewListener(listener, s.cert.config())
 	}
@@ -128,14 +133,16 @@ func (s *Server) close() error {
 }
 
 // httpServer has the limits of every HTTP server here. A start is answered only when the server runs, so writing has
-// no limit; the API bounds the time of everything else by itself.
-func (s *Server) httpServer(h http.Handler, log *slog.Logger) *http.Server {
+// no limit; the API bounds the time of everything else by itself. Before a login [connections] has stricter ones. The
+// time for a header is also that for a TLS handshake.
+func (s *Server) httpServer(h http.Handler, log *slog.Logger, bounded *connections) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		IdleTimeout:       3 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
+		ConnState:         bounded.stateChanged,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }

@@ -28,6 +28,7 @@ type metrics struct {
 	databaseErrors  *prometheus.CounterVec
 	reloads         *prometheus.CounterVec
 	leader          prometheus.Gauge
+	dropped         *prometheus.CounterVec
 
 	ssh sshMetrics
 }
@@ -63,6 +64,8 @@ func newMetrics() *metrics {
 		"Calls to hubs (event, flavors, tunnel, restart, servers), by result.", "hub", "call", "result")
 	m.databaseSeconds = histogram("database_seconds", "Duration of a database operation.", databaseBuckets, "operation")
 	m.databaseErrors = counter("database_errors_total", "Database operations that failed.", "operation")
+	m.dropped = counter("http_connections_dropped_total",
+		"HTTP connections closed because of a limit, by listener (api, metrics) and reason.", "listener", "reason")
 	m.reloads = counter("reloads_total", "Reloads of changed files, by result.", "what", "result")
 	m.leader = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "outpost_leader", Help: "1 if this process does the periodic work, otherwise 0.",
@@ -120,6 +123,11 @@ func (m *metrics) reloaded(what string, err error) {
 	m.reloads.WithLabelValues(what, result(err)).Inc()
 }
 
+// connectionDropped returns what counts the connections of a listener that are closed because of a limit.
+func (m *metrics) connectionDropped(listener string) func(reason string) {
+	return func(reason string) { m.dropped.WithLabelValues(listener, reason).Inc() }
+}
+
 func result(err error) string {
 	if err != nil {
 		return "error"
@@ -154,4 +162,22 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	if age, known := g.informerAge(); known {
 		ch <- prometheus.MustNewConstMetric(informerAgeDesc, prometheus.GaugeValue, age.Seconds())
 	}
+}
+
+// connectionGauges are the connections of the API, read when metrics are requested.
+type connectionGauges struct {
+	counts func() (newcomers, loggedIn int)
+}
+
+var connectionsDesc = prometheus.NewDesc("outpost_api_connections",
+	"Open connections of the API, by whether a hub has logged in on them.", []string{"login"}, nil)
+
+// Describe implements [prometheus.Collector].
+func (g connectionGauges) Describe(ch chan<- *prometheus.Desc) { ch <- connectionsDesc }
+
+// Collect implements [prometheus.Collector].
+func (g connectionGauges) Collect(ch chan<- prometheus.Metric) {
+	newcomers, loggedIn := g.counts()
+	ch <- prometheus.MustNewConstMetric(connectionsDesc, prometheus.GaugeValue, float64(newcomers), "no")
+	ch <- prometheus.MustNewConstMetric(connectionsDesc, prometheus.GaugeValue, float64(loggedIn), "yes")
 }

@@ -55,6 +55,8 @@ type Server struct {
 	reloader  *reloader
 	readiness *readiness
 
+	connections *connections // of the API
+
 	notice    time.Duration // between "not ready" and no more connections
 	drain     time.Duration // for requests that are under way then
 	listeners listeners
@@ -197,6 +199,8 @@ func (s *Server) newManager(hubAPI outpost.HubAPI) error {
 
 // newFronts creates what hubs talk to: API and SSH.
 func (s *Server) newFronts() (err error) {
+	s.connections = newConnections(apiLimits, s.metrics.connectionDropped("api"))
+	s.metrics.registry.MustRegister(connectionGauges{s.connections.counts})
 	if s.api, err = httpapi.New(s.manager, httpapi.Options{
 		Users: s.cfg.Passwords(), BasePath: s.cfg.BasePath, Logger: s.component("httpapi"),
 	}); err != nil {

@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"github.com/outposts-dev/outposts/server/outpost"
 )
@@ -17,15 +15,26 @@ import (
 // basicChallenge is WWW-Authenticate of every 401; shared like the other constant headers.
 var basicChallenge = []string{"Basic"}
 
-// login holds a hub's credentials: its name, the digest of its password, and the sources it has logged in from.
+// login holds a hub's credentials: its name, the digest of its password, and whether that can be guessed.
 type login struct {
-	hub     string
-	digest  [sha256.Size]byte
-	sources knownSources
+	hub    string
+	digest [sha256.Size]byte
+	typed  bool
 }
 
-// SetUsers replaces all logins. An empty password lets nobody in. A hub whose password does not change stays known to
-// the sources that it has logged in from.
+// guessable reports whether a password may be one that a person has chosen: it is shorter, or made of fewer different
+// characters, than what a program generates.
+func guessable(password string) bool {
+	const length, different = 32, 8
+	seen := map[byte]bool{}
+	for i := range len(password) {
+		seen[password[i]] = true
+	}
+	return len(password) < length || len(seen) < different
+}
+
+// SetUsers replaces all logins. An empty password lets nobody in. A hub whose password does not change stays known on
+// the connections that it has logged in on.
 func (s *Server) SetUsers(users map[string]outpost.Secret) {
 	var before map[string]*login
 	if p := s.users.Load(); p != nil {
@@ -36,7 +45,7 @@ func (s *Server) SetUsers(users map[string]outpost.Secret) {
 		if name == "" || password == "" {
 			continue
 		}
-		l := &login{hub: name, digest: sha256.Sum256([]byte(password.Reveal()))}
+		l := &login{hub: name, digest: sha256.Sum256([]byte(password.Reveal())), typed: guessable(password.Reveal())}
 		if old := before[name]; old != nil && subtle.ConstantTimeCompare(old.digest[:], l.digest[:]) == 1 {
 			l = old
 		}
@@ -46,6 +55,10 @@ func (s *Server) SetUsers(users map[string]outpost.Secret) {
 }
 
 // authenticate returns which hub asks. If it is none, it writes the answer.
+//
+// A right password always gets in, unless it is one that can be guessed and others from the same source have just sent
+// too many wrong ones for its name: the answer would tell them which of theirs is right. Even then it gets in on a
+// connection that it got in on before.
 func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (hub string, ok bool) {
 	var buffer [512]byte
 	name, password, ok := parseBasic(r.Header["Authorization"], buffer[:0])
@@ -55,25 +68,32 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (hub strin
 		return "", false
 	}
 	l, right := s.check(name, password)
-	source := sourceOf(r.RemoteAddr)
-	switch {
-	case right && l.sources.has(source):
+	remote, m := sourceOf(r.RemoteAddr), memoryOf(r.Context())
+	key := s.guesses.key(remote, name)
+	if right && (!l.typed || m.knows(l) || !s.guesses.blocked(key)) {
+		if !m.loggedIn(l) {
+			w.Header()["Retry-After"] = []string{"10"}
+			s.write(w, r, l.hub, http.StatusServiceUnavailable,
+				newFailure("Unavailable", "Too many connections of this hub are busy; try again later"))
+			return "", false
+		}
 		return l.hub, true
-	case s.failed.blocked(source):
-		// Even the right password is refused: otherwise guessing would go on unhindered. Hubs that have logged in from
-		// here before are not shut out with it.
-	case right:
-		l.sources.add(source)
-		return l.hub, true
-	default:
-		s.failed.add(source)
-		s.log.Warn("login refused", "remote", source, "hub", knownName(l))
-		w.Header()["Www-Authenticate"] = basicChallenge
-		answerWrongLogin.write(w)
+	}
+	var answered, logged bool
+	if !right {
+		m.forget()
+		answered, logged = s.guesses.add(key)
+	}
+	if !answered {
+		w.Header()["Retry-After"] = []string{"10"}
+		answerTooManyLogins.write(w)
 		return "", false
 	}
-	w.Header()["Retry-After"] = []string{"10"}
-	answerTooManyLogins.write(w)
+	if logged {
+		s.log.Warn("login refused", "remote", remote, "hub", knownName(l))
+	}
+	w.Header()["Www-Authenticate"] = basicChallenge
+	answerWrongLogin.write(w)
 	return "", false
 }
 
@@ -123,37 +143,4 @@ func parseBasic(values []string, buffer []byte) (name, password []byte, ok bool)
 		return nil, nil, false
 	}
 	return bytes.Cut(buffer[:n], []byte{':'})
-}
-
-// maxSources is how many sources a login remembers: replicas of a hub, or the pods of an ingress.
-const maxSources = 64
-
-// knownSources are the sources from which a login has succeeded. The zero value is empty. Reading takes no lock.
-type knownSources struct {
-	list atomic.Pointer[[]string]
-	mu   sync.Mutex // held while adding
-}
-
-func (k *knownSources) has(source string) bool {
-	list := k.list.Load()
-	return list != nil && slices.Contains(*list, source)
-}
-
-// add remembers a source, and forgets the oldest when there are too many.
-func (k *knownSources) add(source string) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.has(source) {
-		return
-	}
-	var list []string
-	if old := k.list.Load(); old != nil {
-		list = append(list, *old...)
-	}
-	if len(list) == maxSources {
-		list = list[1:]
-	}
-	// The source is a part of a longer string of the connection.
-	list = append(list, strings.Clone(source))
-	k.list.Store(&list)
 }

@@ -1,8 +1,11 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -168,41 +171,221 @@ func (c *clock) add(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-func TestWrongPasswordsAreLimited(t *testing.T) {
+// generated is a password as a program makes it.
+const generated = "hT3rY8wLq2Zp6Vn0Ks5Jd9Xc1Gb7Mf4A"
+
+// attack is a Server on a clock that the test moves, and one address that everybody shares.
+type attack struct {
+	*clock
+	*Server
+}
+
+func newAttack(t *testing.T) *attack {
+	t.Helper()
+	c := &clock{now: time.Date(2026, 5, 4, 0, 0, 0, 0, time.UTC)}
+	s, err := New(&fake{}, Options{Now: c.Now, Users: map[string]outpost.Secret{"hub-a": "tea4two", "hub-b": generated}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &attack{c, s}
+}
+
+// try sends a login on a new connection, or on one that ctx belongs to, and returns the status.
+func (a *attack) try(ctx context.Context, hub, password string) int {
+	r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/services/lab/1", nil)
+	r.SetBasicAuth(hub, password)
+	w := httptest.NewRecorder()
+	a.ServeHTTP(w, r)
+	return w.Code
+}
+
+// guess sends wrong passwords for a second.
+func (a *attack) guess(t *testing.T, hub string, n int) (compared int) {
+	t.Helper()
+	for i := range n {
+		switch status := a.try(t.Context(), hub, fmt.Sprint("guess ", i)); status {
+		case http.StatusUnauthorized:
+			compared++
+		case http.StatusTooManyRequests:
+		default:
+			t.Fatalf("guess %d: %d", i, status)
+		}
+		a.add(time.Second / time.Duration(n))
+	}
+	return compared
+}
+
+// flood guesses until no more is answered.
+func (a *attack) flood(t *testing.T, hub string) {
+	t.Helper()
+	for range 2 * wrongPasswords {
+		if a.try(t.Context(), hub, "guess") == http.StatusTooManyRequests {
+			return
+		}
+	}
+	t.Fatal("there is no limit")
+}
+
+// Somebody guesses from the address that the hub has, too. The process is new, as after a restart or in another
+// replica, and knows nobody.
+func TestGuessesOfOthersDoNotKeepAHubOut(t *testing.T) {
+	for _, test := range []struct {
+		hub, password string
+		perSecond     int
+	}{{"hub-a", "tea4two", 50}, {"hub-b", generated, 50}, {"hub-b", generated, 1000}} {
+		a := newAttack(t)
+		poll := func(when string) {
+			if status := a.try(t.Context(), test.hub, test.password); status != http.StatusOK {
+				t.Errorf("%s, %d guesses a second: poll %s: %d", test.hub, test.perSecond, when, status)
+			}
+		}
+		for range 60 {
+			a.guess(t, test.hub, test.perSecond)
+			poll("after a start")
+		}
+		changed := outpost.Secret("another" + test.password)
+		a.SetUsers(map[string]outpost.Secret{test.hub: changed})
+		test.password = changed.Reveal()
+		a.guess(t, test.hub, test.perSecond)
+		poll("after a rotation")
+	}
+}
+
+func TestTypedPasswordCannotBeGuessedFromTheHubsOwnSource(t *testing.T) {
+	a := newAttack(t)
+	if status := a.try(t.Context(), "hub-a", "tea4two"); status != http.StatusOK {
+		t.Fatalf("the hub: %d", status)
+	}
+	if compared := a.guess(t, "hub-a", 5000); compared < wrongPasswords || compared > wrongPasswords+64 {
+		t.Errorf("%d of 5000 guesses in a second were answered, want %d and 64 more", compared, wrongPasswords)
+	}
+	a.flood(t, "hub-a")
+	want := map[string]int{"tea4two": http.StatusTooManyRequests, "coffee": http.StatusTooManyRequests}
+	got := map[string]int{}
+	for password := range want {
+		got[password] = a.try(t.Context(), "hub-a", password)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the right password is told from a wrong one (-want +got):\n%s", diff)
+	}
+	// Guesses for one name cost another one nothing, whether that exists or not, and the time heals.
+	for _, name := range []string{"hub-b", "hub-c"} {
+		if status := a.try(t.Context(), name, "guess"); status != http.StatusUnauthorized {
+			t.Errorf("%s: %d", name, status)
+		}
+	}
+	a.add(wrongPasswordInterval)
+	if status := a.try(t.Context(), "hub-a", "tea4two"); status != http.StatusOK {
+		t.Errorf("one interval later: %d", status)
+	}
+}
+
+// A name that exists is limited like one that does not.
+func TestLimitDoesNotTellWhichNamesExist(t *testing.T) {
+	for _, hub := range []string{"hub-a", "hub-b", "hub-c"} {
+		if compared := newAttack(t).guess(t, hub, 1000); compared < wrongPasswords || compared > wrongPasswords+64 {
+			t.Errorf("%s: %d guesses in a second", hub, compared)
+		}
+	}
+}
+
+// hubConnection is a connection that hubs may have or not.
+type hubConnection struct {
+	full bool
+	hubs []string
+}
+
+func (c *hubConnection) LoggedIn(hub string) bool {
+	c.hubs = append(c.hubs, hub)
+	return !c.full
+}
+
+func TestHubStaysOnItsConnectionDuringAFlood(t *testing.T) {
+	a, conn := newAttack(t), &hubConnection{}
+	ctx := a.ConnContext(t.Context(), conn)
+	poll := func(want int) {
+		t.Helper()
+		if status := a.try(ctx, "hub-a", "tea4two"); status != want {
+			t.Errorf("poll: %d, want %d", status, want)
+		}
+	}
+	poll(http.StatusOK)
+	a.flood(t, "hub-a")
+	poll(http.StatusOK)
+	if diff := cmp.Diff([]string{"hub-a", "hub-a"}, conn.hubs); diff != "" {
+		t.Errorf("logins on the connection (-want +got):\n%s", diff)
+	}
+	// Behind an Ingress others send their guesses on the same connection.
+	if status := a.try(ctx, "hub-a", "guess"); status != http.StatusTooManyRequests {
+		t.Errorf("a guess on the hub's connection: %d", status)
+	}
+	poll(http.StatusTooManyRequests)
+	a.SetUsers(map[string]outpost.Secret{"hub-a": "tea4two"})
+	a.add(time.Minute)
+	poll(http.StatusOK)
+}
+
+func TestHubWithTooManyBusyConnectionsIsAskedToWait(t *testing.T) {
+	a := newAttack(t)
+	ctx := a.ConnContext(t.Context(), &hubConnection{full: true})
+	if status := a.try(ctx, "hub-b", generated); status != http.StatusServiceUnavailable {
+		t.Errorf("status %d", status)
+	}
+}
+
+func TestGuessablePasswords(t *testing.T) {
+	for password, want := range map[string]bool{
+		"tea4two": true, generated[:31]: true, strings.Repeat("ab", 40): true,
+		generated: false, "0f3c9a7be21d485f60c2ad93b7e81f54": false,
+	} {
+		if got := guessable(password); got != want {
+			t.Errorf("%s: %t, want %t", password, got, want)
+		}
+	}
+}
+
+func TestTooManyWrongPasswordsAreAnswered429(t *testing.T) {
 	c := &clock{now: time.Date(2026, 5, 4, 0, 0, 0, 0, time.UTC)}
 	a := newAPI(t, &fake{}, Options{Now: c.Now})
-	poll := func(user, password string) reply {
-		return a.do(t, request{method: "GET", path: "/services/lab/1", header: []string{basic(user, password)}})
-	}
-	if got := poll("hub-b", "passwd2"); got.status != 200 {
-		t.Fatalf("hub-b: %d", got.status)
-	}
+	guess := request{method: "GET", path: "/services/lab/1", header: []string{basic("hub-a", "guess")}}
 	for i := range wrongPasswords {
-		want(t, fmt.Sprintf("guess %d", i), poll("hub-a", fmt.Sprint(i)), 401, wrongLogin)
+		want(t, fmt.Sprintf("guess %d", i), a.do(t, guess), 401, wrongLogin)
 	}
-	got := poll("hub-a", "once more")
+	got := a.do(t, guess)
 	want(t, "one too many", got, 429, tooMany)
 	if got.header.Get("Retry-After") == "" {
 		t.Error("no Retry-After")
 	}
-	// The right password is not told from a wrong one, except for a hub that has logged in from here before.
-	want(t, "the right password", poll("hub-a", testUsers["hub-a"].Reveal()), 429, tooMany)
-	if got := poll("hub-b", "passwd2"); got.status != 200 {
-		t.Errorf("a hub that was known is shut out: %d", got.status)
-	}
-	want(t, "a wrong password of the known hub", poll("hub-b", "x"), 429, tooMany)
-	c.add(wrongPasswordInterval)
-	want(t, "one interval later", poll("hub-a", "x"), 401, wrongLogin)
-	want(t, "and one more", poll("hub-a", "x"), 429, tooMany)
-	c.add(wrongPasswords * wrongPasswordInterval)
-	if got := poll("hub-a", testUsers["hub-a"].Reveal()); got.status != 200 {
-		t.Errorf("after recovery: %d", got.status)
-	}
-	// Missing or unreadable credentials guess nothing.
+}
+
+// Credentials that are missing or unreadable guess nothing.
+func TestUnreadableCredentialsAreNoGuesses(t *testing.T) {
+	a := newAPI(t, &fake{}, Options{})
 	for range 2 * wrongPasswords {
 		a.send(t, request{method: "GET", path: "/services/lab/1", header: []string{"Authorization: Basic %%%"}})
 	}
-	want(t, "after unreadable ones", poll("hub-a", "x"), 401, wrongLogin)
+	if n := len(a.guesses.full); n != 0 {
+		t.Errorf("%d guesses were counted", n)
+	}
+}
+
+// The table stays small, and so does the log.
+func TestGuessesInManyNamesStaySmall(t *testing.T) {
+	c := &clock{now: time.Date(2026, 5, 4, 0, 0, 0, 0, time.UTC)}
+	g := newGuesses(c.Now)
+	logged := 0
+	for i := range 3 * maxGuesses {
+		_, log := g.add(g.key(fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255), []byte(fmt.Sprint(i))))
+		if log {
+			logged++
+		}
+		if len(g.full) > maxGuesses {
+			t.Fatalf("%d entries", len(g.full))
+		}
+	}
+	if logged != loggedGuesses {
+		t.Errorf("%d lines in the log, want %d", logged, loggedGuesses)
+	}
 }
 
 func TestSourcesAreCountedTogether(t *testing.T) {
@@ -217,24 +400,6 @@ func TestSourcesAreCountedTogether(t *testing.T) {
 		if got := group(sourceOf(test.remote)); got.String() != test.want {
 			t.Errorf("%s: %s, want %s", test.remote, got, test.want)
 		}
-	}
-}
-
-func TestTheLimitForgetsAndStaysSmall(t *testing.T) {
-	c := &clock{now: time.Date(2026, 5, 4, 0, 0, 0, 0, time.UTC)}
-	f := failedLogins{now: c.Now}
-	for i := range 3 * maxFailedSources {
-		f.add(fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&255, i&255))
-		if len(f.bySrc) > maxFailedSources {
-			t.Fatalf("%d sources", len(f.bySrc))
-		}
-	}
-	var known knownSources
-	for i := range 10 * maxSources {
-		known.add(fmt.Sprint(i))
-	}
-	if n := len(*known.list.Load()); n != maxSources || !known.has(fmt.Sprint(10*maxSources-1)) {
-		t.Errorf("%d sources are known", n)
 	}
 }
 

@@ -57,7 +57,7 @@ type Server struct {
 	log     *slog.Logger
 	router  *mux.Router
 	users   atomic.Pointer[map[string]*login]
-	failed  failedLogins
+	guesses *guesses
 }
 
 // New returns a Server. The error says what is wrong with the base path.
@@ -78,8 +78,7 @@ func New(m Manager, o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Server{manager: m, opts: o, log: o.Logger}
-	s.failed.now = o.Now
+	s := &Server{manager: m, opts: o, log: o.Logger, guesses: newGuesses(o.Now)}
 	s.SetUsers(o.Users)
 	s.router = newRouter(s, o.BasePath)
 	return s, nil

@@ -1,4 +1,4 @@
-// Package source says what counts as one source of network connections, for the limits that hold for each of them.
+// Package source says what counts as one source of network connections, and bounds what each may hold before a login.
 package source
 
 import "net/netip"

@@ -1,0 +1,169 @@
+package server
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/outposts-dev/outposts/server/source"
+)
+
+// aborted is the read deadline by which http.Server ends a read that it no longer needs.
+var aborted = time.Unix(1, 0)
+
+// connection is one connection of an HTTP listener; see [connections].
+type connection struct {
+	net.Conn
+	registry *connections
+	source   netip.Prefix
+	known    atomic.Bool // a hub has logged in
+	cut      atomic.Bool // because of a limit
+	ended    atomic.Bool
+
+	mu      sync.Mutex
+	hub     string        // that logged in last
+	place   *source.Place // among the newcomers
+	large   *source.Place // among those with a long header; nil for a short one
+	header  int           // bytes of a newcomer's request so far
+	reading time.Time     // read deadline that http.Server wants
+
+	idleMu sync.Mutex // apart from mu: the registry asks while it is locked
+	idle   bool
+	since  time.Time // of idle
+}
+
+// LoggedIn counts the connection for a hub whose login was right, and reports whether the hub may have it.
+func (c *connection) LoggedIn(hub string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hub == hub {
+		return true
+	}
+	if !c.registry.join(c, hub) {
+		return false
+	}
+	if c.hub != "" {
+		c.registry.leave(c, c.hub)
+	}
+	c.hub = hub
+	c.leaveQueues()
+	c.known.Store(true)
+	if c.ended.Load() { // it was closed at the same time
+		c.registry.leave(c, hub)
+	}
+	_ = c.Conn.SetReadDeadline(c.reading) // as http.Server has set it; a connection that has ended needs none
+	return true
+}
+
+// leaveQueues gives back the places of a newcomer. c.mu must be held.
+func (c *connection) leaveQueues() {
+	c.registry.newcomers.Remove(c.place)
+	if c.large != nil {
+		c.registry.large.Remove(c.large)
+		c.large = nil
+	}
+}
+
+// Read implements net.Conn. What a newcomer sends is counted.
+func (c *connection) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.known.Load() {
+		return n, err
+	}
+	_, idle := c.idleSince()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if errors.Is(err, os.ErrDeadlineExceeded) && !idle && !c.reading.Equal(aborted) && !c.cut.Swap(true) {
+		c.registry.dropped(droppedSlow)
+	}
+	c.header += n
+	if c.header > c.registry.limits.header && c.large == nil && c.hub == "" {
+		c.large = c.registry.large.Add(c.source, func() { c.drop(droppedLarge) })
+	}
+	return n, err
+}
+
+// Write implements net.Conn. Whoever does not read loses the connection.
+func (c *connection) Write(b []byte) (int, error) {
+	limit := c.registry.limits.newcomerTime
+	if c.known.Load() {
+		limit = c.registry.limits.writeTime
+	}
+	if err := c.Conn.SetWriteDeadline(time.Now().Add(limit)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(b)
+}
+
+// SetReadDeadline implements net.Conn. A newcomer gets less time than http.Server would give it.
+func (c *connection) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.setDeadline(t)
+}
+
+// SetDeadline implements net.Conn.
+func (c *connection) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// setDeadline sets the read deadline. c.mu must be held.
+func (c *connection) setDeadline(t time.Time) error {
+	c.reading = t
+	if latest := time.Now().Add(c.registry.limits.newcomerTime); c.hub == "" && (t.IsZero() || t.After(latest)) {
+		t = latest
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// setIdle notes whether a request is under way. What a newcomer has sent is forgotten with its request.
+func (c *connection) setIdle(idle bool) {
+	c.idleMu.Lock()
+	c.idle, c.since = idle, time.Now()
+	c.idleMu.Unlock()
+	if !idle || c.known.Load() {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.header = 0
+	if c.large != nil {
+		c.registry.large.Remove(c.large)
+		c.large = nil
+	}
+}
+
+// idleSince returns since when nothing has been asked, if so.
+func (c *connection) idleSince() (since time.Time, idle bool) {
+	c.idleMu.Lock()
+	defer c.idleMu.Unlock()
+	return c.since, c.idle
+}
+
+// drop closes the connection because of a limit. It takes no lock of the connection: another one's end calls it.
+func (c *connection) drop(reason string) {
+	if c.ended.Load() || c.cut.Swap(true) {
+		return
+	}
+	c.registry.dropped(reason)
+	_ = c.Conn.Close() // http.Server finds it closed, and closes it once more
+}
+
+// Close implements net.Conn. It gives back all places.
+func (c *connection) Close() error {
+	err := c.Conn.Close()
+	if c.ended.Swap(true) {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leaveQueues()
+	if c.hub != "" {
+		c.registry.leave(c, c.hub)
+	}
+	return err
+}

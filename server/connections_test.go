@@ -1,0 +1,336 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/outposts-dev/outposts/server/outpost/outposttest"
+)
+
+// boundedServer is an HTTP server with limits on its connections. A request to /login/{hub} logs in.
+type boundedServer struct {
+	*connections
+	t       *testing.T
+	address string
+	block   chan struct{} // requests to /login/{hub}/wait wait for it
+
+	mu    sync.Mutex
+	drops map[string]int
+}
+
+func newBoundedServer(t *testing.T, limits connectionLimits) *boundedServer {
+	t.Helper()
+	b := &boundedServer{t: t, drops: map[string]int{}, block: make(chan struct{})}
+	b.connections = newConnections(limits, func(reason string) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.drops[reason]++
+	})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.address = l.Addr().String()
+	type key struct{}
+	server := (&Server{}).httpServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, hub, login := strings.Cut(r.URL.Path, "/login/")
+		hub, _, wait := strings.Cut(hub, "/")
+		if login && !r.Context().Value(key{}).(*connection).LoggedIn(hub) {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		if wait {
+			<-b.block
+		}
+	}), slog.New(slog.DiscardHandler), b.connections)
+	server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
+		return context.WithValue(ctx, key{}, connectionOf(conn))
+	}
+	go func() { _ = server.Serve(b.listen(l)) }()
+	t.Cleanup(func() { _ = server.Close() })
+	return b
+}
+
+// dial opens a connection and sends the text.
+func (b *boundedServer) dial(text string) net.Conn {
+	b.t.Helper()
+	conn, err := net.Dial("tcp", b.address)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() { _ = conn.Close() })
+	if _, err := io.WriteString(conn, text); err != nil {
+		b.t.Fatal(err)
+	}
+	return conn
+}
+
+// ask sends a request on a connection and returns its status; 0 if the connection has ended.
+func ask(conn net.Conn, path string, header ...string) int {
+	text := "GET " + path + " HTTP/1.1\r\nHost: outpost\r\n" + strings.Join(header, "") + "\r\n"
+	if _, err := io.WriteString(conn, text); err != nil {
+		return 0
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return 0
+	}
+	_ = answer.Body.Close()
+	return answer.StatusCode
+}
+
+func (b *boundedServer) wantDrops(want map[string]int) {
+	b.t.Helper()
+	var got map[string]int
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		b.mu.Lock()
+		got = make(map[string]int, len(b.drops))
+		for reason, n := range b.drops {
+			got[reason] = n
+		}
+		b.mu.Unlock()
+		if cmp.Equal(want, got) {
+			return
+		}
+	}
+	b.t.Errorf("dropped connections (-want +got):\n%s", cmp.Diff(want, got))
+}
+
+// testLimits are small, and patient: nothing ends by its time.
+func testLimits() connectionLimits {
+	return connectionLimits{
+		newcomers: 8, newcomersPerSource: 4, newcomerTime: time.Minute, header: 8 << 10, large: 2, largePerSource: 2,
+		perHub: 2, writeTime: time.Minute,
+	}
+}
+
+func TestLoginGetsThroughAFloodOfHalfSentRequests(t *testing.T) {
+	b := newBoundedServer(t, apiLimits)
+	hub := b.dial("")
+	if status := ask(hub, "/login/hub-a"); status != http.StatusOK {
+		t.Fatalf("login before: %d", status)
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	const flood = 10_000
+	held := make([]net.Conn, 2000) // the others of this side are closed, to need fewer files
+	for i := range flood {
+		conn, err := net.Dial("tcp", b.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(conn, "GET /services/ HTTP/1.1\r\nX-Half: sent")
+		if old := held[i%len(held)]; old != nil {
+			_ = old.Close()
+		}
+		held[i%len(held)] = conn
+		if i%1000 == 0 {
+			if status := ask(b.dial(""), "/login/hub-a"); status != http.StatusOK {
+				t.Errorf("login after %d connections: %d", i, status)
+			}
+		}
+	}
+	if status := ask(hub, "/login/hub-a"); status != http.StatusOK {
+		t.Errorf("the hub's connection after the flood: %d", status)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	open, loggedIn := b.counts()
+	bytes := int64(after.HeapInuse+after.StackInuse) - int64(before.HeapInuse+before.StackInuse)
+	if open > apiLimits.newcomersPerSource || loggedIn != 11 {
+		t.Errorf("%d newcomers and %d of hubs are open, want at most %d and 11", open, loggedIn,
+			apiLimits.newcomersPerSource)
+	}
+	if bytes > 64<<20 {
+		t.Errorf("the process holds %d MiB more", bytes>>20)
+	}
+	t.Logf("%d connections: %d open, %d KiB held", flood, open, bytes>>10)
+	for _, conn := range held {
+		_ = conn.Close()
+	}
+}
+
+func TestOldestConnectionWithoutALoginGoes(t *testing.T) {
+	b := newBoundedServer(t, testLimits())
+	hub := b.dial("")
+	if status := ask(hub, "/login/hub-a"); status != http.StatusOK {
+		t.Fatalf("login: %d", status)
+	}
+	silent := b.dial("")
+	answered := b.dial("")
+	if status := ask(answered, "/ping"); status != http.StatusOK {
+		t.Fatalf("ping: %d", status)
+	}
+	for range 4 {
+		b.dial("GET / HTTP/1.1\r\n")
+	}
+	b.wantDrops(map[string]int{droppedNewcomer: 2})
+	for name, conn := range map[string]net.Conn{"silent": silent, "idle after a request": answered} {
+		if status := ask(conn, "/ping"); status != 0 {
+			t.Errorf("the one that is %s: %d", name, status)
+		}
+	}
+	if status := ask(hub, "/login/hub-a"); status != http.StatusOK {
+		t.Errorf("the hub's: %d", status)
+	}
+}
+
+func TestLongHeadersBeforeALoginAreFew(t *testing.T) {
+	b := newBoundedServer(t, testLimits())
+	long := "X-Long: " + strings.Repeat("x", 20<<10) + "\r\n"
+	first := b.dial("GET / HTTP/1.1\r\n" + long)
+	eventually(t, "the first", func() bool { return b.large.Len() == 1 })
+	for range 2 {
+		b.dial("GET / HTTP/1.1\r\n" + long)
+	}
+	b.wantDrops(map[string]int{droppedLarge: 1})
+	if _, err := first.Read(make([]byte, 1)); err == nil {
+		t.Error("the oldest long header still has its connection")
+	}
+	// A hub may send one, for it is answered at once; from its login on nothing is counted.
+	conn := b.dial("")
+	for range 3 {
+		if status := ask(conn, "/login/hub-a", long); status != http.StatusOK {
+			t.Errorf("a hub's long header: %d", status)
+		}
+	}
+	b.wantDrops(map[string]int{droppedLarge: 2})
+	// Many short requests are no long header.
+	conn = b.dial("")
+	for range 20 {
+		if status := ask(conn, "/ping", "X-Some: "+strings.Repeat("x", 1<<10)+"\r\n"); status != http.StatusOK {
+			t.Errorf("ping: %d", status)
+		}
+	}
+	b.wantDrops(map[string]int{droppedLarge: 2})
+}
+
+func TestConnectionWithoutALoginHasLittleTime(t *testing.T) {
+	limits := testLimits()
+	limits.newcomerTime = 50 * time.Millisecond
+	b := newBoundedServer(t, limits)
+	ended := func(name string, conn net.Conn) {
+		if _, err := io.Copy(io.Discard, conn); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	ended("silent", b.dial(""))
+	ended("half a header", b.dial("GET / HTTP/1.1\r\n"))
+	ended("half a TLS handshake", b.dial("\x16\x03\x01\x02\x00"))
+	b.wantDrops(map[string]int{droppedSlow: 3})
+	ended("idle after a request", b.dial("GET /ping HTTP/1.1\r\nHost: outpost\r\n\r\n"))
+
+	// A hub waits longer for its start than that, and says nothing between two polls.
+	hub := b.dial("GET /login/hub-a/wait HTTP/1.1\r\nHost: outpost\r\n\r\n")
+	eventually(t, "the hub has logged in", func() bool { _, hubs := b.counts(); return hubs == 1 })
+	time.Sleep(3 * limits.newcomerTime) // what would end it ends it by then
+	close(b.block)
+	answer, err := http.ReadResponse(bufio.NewReader(hub), nil)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("a long start: %v, %v", answer, err)
+	}
+	_ = answer.Body.Close()
+	time.Sleep(3 * limits.newcomerTime)
+	if status := ask(hub, "/login/hub-a"); status != http.StatusOK {
+		t.Errorf("the next request of the hub: %d", status)
+	}
+	b.wantDrops(map[string]int{droppedSlow: 3})
+}
+
+func TestHubTakesNoConnectionFromAnother(t *testing.T) {
+	b := newBoundedServer(t, testLimits())
+	const wait = " HTTP/1.1\r\nHost: outpost\r\n\r\n"
+	other := b.dial("")
+	if status := ask(other, "/login/hub-a"); status != http.StatusOK {
+		t.Fatalf("hub-a: %d", status)
+	}
+	b.dial("GET /login/hub-b/wait" + wait)
+	idle := b.dial("")
+	if status := ask(idle, "/login/hub-b"); status != http.StatusOK {
+		t.Fatalf("hub-b: %d", status)
+	}
+	eventually(t, "hub-b has its share", func() bool { _, hubs := b.counts(); return hubs == 3 })
+	b.dial("GET /login/hub-b/wait" + wait) // for which the idle one goes
+	b.wantDrops(map[string]int{droppedIdle: 1})
+	if status := ask(idle, "/login/hub-b"); status != 0 {
+		t.Errorf("the idle one: %d", status)
+	}
+	if status := ask(b.dial(""), "/login/hub-b"); status != http.StatusServiceUnavailable {
+		t.Errorf("one more while all are busy: %d", status)
+	}
+	b.wantDrops(map[string]int{droppedIdle: 1, droppedHub: 1})
+	if status := ask(other, "/login/hub-a"); status != http.StatusOK {
+		t.Errorf("hub-a: %d", status)
+	}
+	close(b.block)
+}
+
+func TestConnectionsAreGivenBack(t *testing.T) {
+	b := newBoundedServer(t, testLimits())
+	for i := range 20 {
+		conn := b.dial("")
+		if status := ask(conn, fmt.Sprintf("/login/hub-%d", i%3)); status != http.StatusOK {
+			t.Errorf("login %d: %d", i, status)
+		}
+		_ = conn.Close()
+		b.dial("GET / HTTP/1.1\r\n" + "X-Long: " + strings.Repeat("x", 20<<10)).Close()
+	}
+	eventually(t, "all places are given back", func() bool {
+		newcomers, hubs := b.counts()
+		return newcomers == 0 && hubs == 0 && b.large.Len() == 0
+	})
+}
+
+// The probes' listener has nobody to log in: it is bounded too, as is a handshake on the API with TLS.
+func TestEveryListenerBoundsItsConnections(t *testing.T) {
+	cfg := settings(t)
+	cert, key, pool := selfSigned(t, 1)
+	cfg.TLSCertFile, cfg.TLSKeyFile = filepath.Join(t.TempDir(), "tls.crt"), filepath.Join(t.TempDir(), "tls.key")
+	write(t, cfg.TLSCertFile, cert)
+	write(t, cfg.TLSKeyFile, key)
+	p := up(t, cfg, outposttest.NewSpawner(), Options{})
+	for range apiLimits.newcomersPerSource + 3 {
+		conn, err := net.Dial("tcp", p.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	for range metricsLimits.newcomersPerSource + 5 {
+		conn, err := net.Dial("tcp", p.MetricsAddr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	p.client.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}
+	p.scheme = "https"
+	if status, _ := p.ask(http.MethodGet, "/services/", "hub-a", password, ""); status != http.StatusOK {
+		t.Errorf("login behind them: %d", status)
+	}
+	_, text := p.probe("/metrics")
+	for _, want := range []string{
+		`outpost_http_connections_dropped_total{listener="api",reason="newcomers"} 4`,
+		`outpost_http_connections_dropped_total{listener="metrics",reason="newcomers"} 6`,
+		`outpost_api_connections{login="yes"} 1`,
+	} {
+		if !strings.Contains(text, want+"\n") {
+			t.Errorf("metrics lack %s", want)
+		}
+	}
+}
