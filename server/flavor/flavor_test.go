@@ -47,7 +47,8 @@ var userCases = []struct {
 	want                  map[string]flavor.Flavor
 }{
 	{
-		name: "a hub set by pattern", file: twoFlavors, hub: "hub-a", user: `{"username": "user1"}`,
+		name: "a hub set by pattern", file: twoFlavors, hub: "hub-a",
+		user: `{"username": "user1"}`,
 		want: map[string]flavor.Flavor{
 			"typea": {"max": 5, "runtime": hours(2)},
 			"typeb": {"max": 5, "runtime": hours(2)},
@@ -61,11 +62,13 @@ var userCases = []struct {
 		want: map[string]flavor.Flavor{},
 	},
 	{
-		name: "a hub set that reduces and overrides", file: restrictedHub, hub: "hub-a", user: `{"username": "user1"}`,
+		name: "a hub set that reduces and overrides", file: restrictedHub, hub: "hub-a",
+		user: `{"username": "user1"}`,
 		want: map[string]flavor.Flavor{"typea": {"max": 18, "runtime": hours(1)}},
 	},
 	{
-		name: "the user set's list replaces the hub's and the hub's overrides stay", hub: "hub-a", user: `{"username": "user1"}`,
+		name: "the user set's list replaces the hub's and the hub's overrides stay", hub: "hub-a",
+		user: `{"username": "user1"}`,
 		file: restrictedHub + `
 users:
   key1: {authentication: {username: user1}, flavors: [typea, typeb], flavorsOverride: {typea: {runtime: {hours: 2}}}}
@@ -87,7 +90,11 @@ users:
 `, want: map[string]flavor.Flavor{"typeb": {"max": 5, "runtime": hours(2)}}},
 	{name: "the highest weight wins", hub: "hub-a", user: `{"username": "user1"}`, file: twoFlavors + `
 users:
-  key2: {weight: 6, authentication: {username: user1}, flavors: [typea], flavorsOverride: {typea: {runtime: {hours: 4}}}}
+  key2:
+    weight: 6
+    authentication: {username: user1}
+    flavors: [typea]
+    flavorsOverride: {typea: {runtime: {hours: 4}}}
   key1: {authentication: {username: user1}, flavors: [typeb]}
 `, want: map[string]flavor.Flavor{"typea": {"max": 5, "runtime": hours(4)}}},
 	{name: "of equal weights the last set wins", hub: "hub-a", user: `{"username": "user1"}`, file: twoFlavors + `
@@ -112,37 +119,44 @@ users:
 		want: map[string]flavor.Flavor{"typeb": {"max": 5, "runtime": hours(2)}},
 	},
 	{
-		name: "negated: member", hub: "hub-a", user: `{"username": "a@mycomp.org"}`, file: negated(".*mycomp.org", false),
+		name: "negated: member", hub: "hub-a",
+		user: `{"username": "a@mycomp.org"}`, file: negated(".*mycomp.org", false),
 		want: map[string]flavor.Flavor{
 			"typea": {"max": 5, "runtime": hours(2)},
 			"typeb": {"max": 5, "runtime": hours(2)},
 		},
 	},
 	{
-		name: "negated: other", hub: "hub-b", user: `{"username": "a@other.org"}`, file: negated(".*mycomp.org", false),
+		name: "negated: other", hub: "hub-b",
+		user: `{"username": "a@other.org"}`, file: negated(".*mycomp.org", false),
 		want: map[string]flavor.Flavor{"minimal": {"max": 2}},
 	},
 	{
-		name: "negated and forbidden: other", hub: "hub-a", user: `{"username": "a@other.org"}`, file: negated(".*mycomp.org", true),
+		name: "negated and forbidden: other", hub: "hub-a",
+		user: `{"username": "a@other.org"}`, file: negated(".*mycomp.org", true),
 		want: map[string]flavor.Flavor{},
 	},
 	{
-		name: "negated glob: member", hub: "hub-a", user: `{"username": "a@mycomp.org"}`, file: negated("*mycomp.org", true),
+		name: "negated glob: member", hub: "hub-a",
+		user: `{"username": "a@mycomp.org"}`, file: negated("*mycomp.org", true),
 		want: map[string]flavor.Flavor{
 			"typea": {"max": 5, "runtime": hours(2)},
 			"typeb": {"max": 5, "runtime": hours(2)},
 		},
 	},
 	{
-		name: "negated glob: other", hub: "hub-a", user: `{"username": "a@other.org"}`, file: negated("*mycomp.org", true),
+		name: "negated glob: other", hub: "hub-a",
+		user: `{"username": "a@other.org"}`, file: negated("*mycomp.org", true),
 		want: map[string]flavor.Flavor{},
 	},
 	{
-		name: "negated, user without the attribute", hub: "hub-a", user: `{"groups": []}`, file: negated(".*mycomp.org", true),
+		name: "negated, user without the attribute", hub: "hub-a",
+		user: `{"groups": []}`, file: negated(".*mycomp.org", true),
 		want: map[string]flavor.Flavor{},
 	},
 	{
-		name: "no user set applies without attributes", hub: "hub-a", user: `{}`, file: negated(".*mycomp.org", true),
+		name: "no user set applies without attributes", hub: "hub-a",
+		user: `{}`, file: negated(".*mycomp.org", true),
 		want: map[string]flavor.Flavor{
 			"typea": {"max": 5, "runtime": hours(2)},
 			"typeb": {"max": 5, "runtime": hours(2)},
@@ -352,7 +366,10 @@ func TestEmptyAndOddFiles(t *testing.T) {
 			t.Errorf("%q: configured %v, error %v", text, f != nil, err)
 		}
 	}
-	for _, text := range []string{"a: [", "[]", "text", "flavors: [tiny]", "flavors: {a: {}, a: {}}", "hubs: &h {<<: *h}", "\xff", "? {a: b}\n: c"} {
+	for _, text := range []string{
+		"a: [", "[]", "text", "flavors: [tiny]", "flavors: {a: {}, a: {}}", "hubs: &h {<<: *h}",
+		"\xff", "? {a: b}\n: c",
+	} {
 		if _, err := flavor.Parse([]byte(text)); err == nil {
 			t.Errorf("%q: no error", text)
 		}
@@ -384,7 +401,8 @@ hubs:
 func FuzzFlavorsFile(f *testing.F) {
 	for _, seed := range []string{
 		twoFlavors, restrictedHub, negated("*mycomp.org", true), "", "a: [", "hubs: &h {<<: *h}",
-		"flavors: &f {a: &a {max: 1}, b: {<<: [*a, {runtime: {weeks: 1e300}}]}}\nhubs: {x: {jupyterhub_name: '[a', weight: .inf}}",
+		"flavors: &f {a: &a {max: 1}, b: {<<: [*a, {runtime: {weeks: 1e300}}]}}\n" +
+			"hubs: {x: {jupyterhub_name: '[a', weight: .inf}}",
 	} {
 		f.Add([]byte(seed), `{"username": "user1", "groups": ["a", 1, null, {}]}`)
 	}

@@ -25,7 +25,10 @@ func TestStopDuringStart(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{eventHub()}})
 					w.Spawner.OnStart = waitOrCancelled(5 * time.Minute)
-					w.Spawner.OnStop = func(context.Context, outpost.Key) error { time.Sleep(2 * time.Second); return nil }
+					w.Spawner.OnStop = func(context.Context, outpost.Key) error {
+						time.Sleep(2 * time.Second)
+						return nil
+					}
 					w.Up(t)
 					r := eventRequest("lab-one")
 					r.Async = startAsync
@@ -286,7 +289,8 @@ func TestManyStopsAtOnce(t *testing.T) {
 				var work sync.WaitGroup
 				for i := range n {
 					work.Go(func() {
-						if _, err := w.Stop(t.Context(), outposttest.Key(fmt.Sprintf("lab-%d", i)), outpost.StopOptions{}); err != nil {
+						key := outposttest.Key(fmt.Sprintf("lab-%d", i))
+						if _, err := w.Stop(t.Context(), key, outpost.StopOptions{}); err != nil {
 							t.Error(err)
 						}
 					})

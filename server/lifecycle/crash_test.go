@@ -113,8 +113,8 @@ func (f *fuse) dead() bool {
 // answers is what the hub was told before the process died: a dead one tells nothing.
 type answers struct{ started, stopped map[string]bool }
 
-// hubScenario is what a hub does with one process: synchronous and asynchronous starts and stops, one of each cancelling
-// the other. It gives up at the first error, as its clients do.
+// hubScenario is what a hub does with one process: synchronous and asynchronous starts and stops, one of each
+// cancelling the other. It gives up at the first error, as its clients do.
 func hubScenario(ctx context.Context, m *lifecycle.Manager, f *fuse) answers {
 	a := answers{started: map[string]bool{}, stopped: map[string]bool{}}
 	start := func(name string, async bool) {

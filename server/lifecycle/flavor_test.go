@@ -125,7 +125,9 @@ users:
 		user.Authentication = object(t, `{"username": "user1"}`)
 		mustStart(t, w, plain)
 		mustStart(t, w, user)
-		for name, want := range map[string]time.Time{"plain": begin.Add(2 * time.Hour), "user": begin.Add(4 * time.Hour)} {
+		for name, want := range map[string]time.Time{
+			"plain": begin.Add(2 * time.Hour), "user": begin.Add(4 * time.Hour),
+		} {
 			s, err := w.Store.Get(t.Context(), outposttest.Key(name))
 			if err != nil || !s.EndDate.Equal(want) {
 				t.Errorf("%s: end date %v, want %v, error %v", name, s.EndDate, want, err)

@@ -84,7 +84,8 @@ func TestFailedAsynchronousStartSendsEscapedEvent(t *testing.T) {
 		synctest.Wait()
 		got := events(w)
 		want := outpost.Event{Progress: 100, Failed: true, HTMLMessage: "<details><summary>2000-01-01 00:00:00.000: " +
-			"The image &lt;script&gt;alert(1)&lt;/script&gt; cannot be pulled.</summary>Server requested<br>Pulling image</details>"}
+			"The image &lt;script&gt;alert(1)&lt;/script&gt; cannot be pulled.</summary>" +
+			"Server requested<br>Pulling image</details>"}
 		if diff := cmp.Diff(want, got[len(got)-1]); diff != "" {
 			t.Errorf("last event (-want +got):\n%s", diff)
 		}
@@ -123,7 +124,9 @@ func TestEventsNeverDecideAboutTheStart(t *testing.T) {
 			}
 			return errDown
 		},
-		"refuses": func(context.Context, outposttest.Call) error { return outpost.Errorf(outpost.KindFailed, "status 400") },
+		"refuses": func(context.Context, outposttest.Call) error {
+			return outpost.Errorf(outpost.KindFailed, "status 400")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -131,7 +131,8 @@ func TestDuplicateStartIsRefused(t *testing.T) {
 		mustStart(t, w, r)
 		_, err := w.Start(t.Context(), r)
 		wantKind(t, err, outpost.KindConflict)
-		const want = "lab-one - This server is already started or being stopped (start id 0f3c); a new start needs a new start id."
+		const want = "lab-one - This server is already started or being stopped (start id 0f3c); " +
+			"a new start needs a new start id."
 		if err.Error() != want {
 			t.Errorf("message %q, want %q", err, want)
 		}
@@ -404,9 +405,11 @@ func TestPermitOpen(t *testing.T) {
 // Rows of the Python outpost hold https with internal TLS.
 func TestPermitOpenOfAdoptedRows(t *testing.T) {
 	for address, want := range map[string]bool{
-		"https://jupyter-a.outpost.svc.cluster.local:41234": true, "http://jupyter-a.outpost.svc.cluster.local:41234": true,
-		"jupyter-a.outpost.svc.cluster.local:41234": true, "http://jupyter-a.outpost.svc.cluster.local:41234/": false,
-		"ftp://jupyter-a.outpost.svc.cluster.local:41234": false, "": false,
+		"https://jupyter-a.outpost.svc.cluster.local:41234": true,
+		"http://jupyter-a.outpost.svc.cluster.local:41234":  true,
+		"jupyter-a.outpost.svc.cluster.local:41234":         true,
+		"http://jupyter-a.outpost.svc.cluster.local:41234/": false,
+		"ftp://jupyter-a.outpost.svc.cluster.local:41234":   false, "": false,
 	} {
 		t.Run(address, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -414,7 +417,8 @@ func TestPermitOpenOfAdoptedRows(t *testing.T) {
 				w.Store.Put(row("lab-one", func(s *outpost.Service) { s.Address = address }))
 				w.Spawner.AddPod(outposttest.Key("lab-one"))
 				w.Up(t)
-				if _, ok := w.PermitOpen(t.Context(), "hub-a", "jupyter-a.outpost.svc.cluster.local", 41234); ok != want {
+				const host = "jupyter-a.outpost.svc.cluster.local"
+				if _, ok := w.PermitOpen(t.Context(), "hub-a", host, 41234); ok != want {
 					t.Errorf("open: %v, want %v", ok, want)
 				}
 			})

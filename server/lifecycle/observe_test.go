@@ -68,7 +68,8 @@ func TestObserver(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		want := []string{
-			`started hub-a 3s ""`, `refused hub-a "duplicate"`, `started hub-a 3s "image"`, `stopped hub-a 0s "failed"`, `retried hub-a`,
+			`started hub-a 3s ""`, `refused hub-a "duplicate"`,
+			`started hub-a 3s "image"`, `stopped hub-a 0s "failed"`, `retried hub-a`,
 		}
 		if diff := cmp.Diff(want, got.lines[:len(want)]); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)

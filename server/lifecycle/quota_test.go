@@ -24,6 +24,7 @@ type quota struct {
 
 func ptr(n int) *int { return &n }
 
+//nolint:lll // table of sentences
 func TestQuotaTexts(t *testing.T) {
 	for _, tc := range []struct {
 		name, file string

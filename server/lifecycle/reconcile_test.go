@@ -211,7 +211,11 @@ func TestResumedStartKeepsItsRunTime(t *testing.T) {
 	flavors := `
 flavors: {short: {runtime: {hours: 1}}, long: {}, own: {runtime: {hours: 1}}}
 hubs: {all: {jupyterhub_name: hub-a, flavors: [short, long]}}
-users: {one: {authentication: {username: maria}, flavors: [short, long, own], flavorsOverride: {short: {runtime: {hours: 2}}, own: {runtime: {hours: 3}}}}}
+users:
+  one:
+    authentication: {username: maria}
+    flavors: [short, long, own]
+    flavorsOverride: {short: {runtime: {hours: 2}}, own: {runtime: {hours: 3}}}
 `
 	for flavor, want := range map[string]time.Duration{"short": 2 * time.Hour, "own": 3 * time.Hour, "long": 0} {
 		t.Run(flavor, func(t *testing.T) {
@@ -447,7 +451,8 @@ func TestInterruptedStartOfThePythonOutpostLeavesNoPod(t *testing.T) {
 				r := outposttest.Request("lab-one")
 				now := time.Now().UTC()
 				row := outpost.Service{Summary: outpost.Summary{
-					Key: r.Key, UserID: r.UserID, StartDate: now, LastUpdate: now, EndDate: outpost.NoEnd, StartPending: true,
+					Key: r.Key, UserID: r.UserID, StartPending: true,
+					StartDate: now, LastUpdate: now, EndDate: outpost.NoEnd,
 				}, Body: r.Body, State: outpost.State{}}
 				if err := w.Store.Insert(t.Context(), row, func(flavor.Usage) error { return nil }); err != nil {
 					t.Fatal(err)

@@ -56,35 +56,45 @@ func TestRefusedOptionsAreNamed(t *testing.T) {
 		want      string // message; "" for a start
 	}{
 		{name: "allowed image", hub: "hub-a", misc: map[string]string{"image": `"quay.io/jupyter/base/notebook:1"`}},
-		{name: "image by its older name", hub: "hub-a", misc: map[string]string{"image_spec": `"quay.io/jupyter/base"`}},
+		{
+			name: "image by its older name", hub: "hub-a",
+			misc: map[string]string{"image_spec": `"quay.io/jupyter/base"`},
+		},
 		{name: "image of a class of characters", hub: "hub-a", misc: map[string]string{"image": `"python:3.13"`}},
 		{name: "everything", hub: "hub-c", misc: map[string]string{"volumes": `[]`, "image_spec": `"x"`}},
 		{
-			name: "everything but variables of this process", hub: "hub-c", misc: map[string]string{"env_keep": `["SQL_PASSWORD"]`},
+			name: "everything but variables of this process", hub: "hub-c",
+			misc: map[string]string{"env_keep": `["SQL_PASSWORD"]`},
 			want: "lab-one - The hub hub-c may not set these options in misc: env_keep",
 		},
 		{
-			name: "other image by its older name", hub: "hub-a", misc: map[string]string{"image_spec": `"evil.io/quay.io/jupyter/x"`},
+			name: "other image by its older name", hub: "hub-a",
+			misc: map[string]string{"image_spec": `"evil.io/quay.io/jupyter/x"`},
 			want: "lab-one - The hub hub-a may not choose the image evil.io/quay.io/jupyter/x",
 		},
 		{
-			name: "other image of a class of characters", hub: "hub-a", misc: map[string]string{"image": `"python:3.11"`},
+			name: "other image of a class of characters", hub: "hub-a",
+			misc: map[string]string{"image": `"python:3.11"`},
 			want: "lab-one - The hub hub-a may not choose the image python:3.11",
 		},
 		{
-			name: "other image", hub: "hub-a", misc: map[string]string{"image": `"evil.io/jupyter/x"`},
+			name: "other image", hub: "hub-a",
+			misc: map[string]string{"image": `"evil.io/jupyter/x"`},
 			want: "lab-one - The hub hub-a may not choose the image evil.io/jupyter/x",
 		},
 		{
-			name: "image of wrong type", hub: "hub-a", misc: map[string]string{"image": `["quay.io/jupyter/x"]`},
+			name: "image of wrong type", hub: "hub-a",
+			misc: map[string]string{"image": `["quay.io/jupyter/x"]`},
 			want: "lab-one - The option image in misc must be a string.",
 		},
 		{
-			name: "two refused", hub: "hub-a", misc: map[string]string{"volumes": `[]`, "cmd": `"sh"`, "cpu_limit": `1`},
+			name: "two refused", hub: "hub-a",
+			misc: map[string]string{"volumes": `[]`, "cmd": `"sh"`, "cpu_limit": `1`},
 			want: "lab-one - The hub hub-a may not set these options in misc: cmd, volumes",
 		},
 		{
-			name: "hub without rights", hub: "hub-b", misc: map[string]string{"image": `"quay.io/jupyter/x"`},
+			name: "hub without rights", hub: "hub-b",
+			misc: map[string]string{"image": `"quay.io/jupyter/x"`},
 			want: "lab-one - The hub hub-b may not set these options in misc: image",
 		},
 	} {

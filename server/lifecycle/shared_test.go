@@ -152,7 +152,8 @@ func TestSharedQuotaHoldsUnderParallelStarts(t *testing.T) {
 		good := make(chan struct{}, 64)
 		for i := range cap(good) {
 			starts.Go(func() {
-				if _, err := []*outposttest.World{a, b}[i%2].Start(t.Context(), outposttest.Request(fmt.Sprint("lab-", i))); err == nil {
+				w := []*outposttest.World{a, b}[i%2]
+				if _, err := w.Start(t.Context(), outposttest.Request(fmt.Sprint("lab-", i))); err == nil {
 					good <- struct{}{}
 				}
 			})

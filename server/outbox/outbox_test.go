@@ -26,8 +26,17 @@ func TestQueue(t *testing.T) {
 			q.Close()
 		}, []int{7, 8, 9}},
 		{"a closed queue takes nothing", 0, func(q *outbox.Queue[int]) { q.Close(); q.Put(1); q.CloseWith(2) }, nil},
-		{"the last takes the place of all", time.Hour, func(q *outbox.Queue[int]) { q.Put(1); q.Put(2); q.CloseWith(9) }, []int{9}},
-		{"grace is limited", 7 * time.Second, func(q *outbox.Queue[int]) { q.Put(1); q.Put(2); q.Put(3); q.Close() }, []int{1}},
+		{"the last takes the place of all", time.Hour, func(q *outbox.Queue[int]) {
+			q.Put(1)
+			q.Put(2)
+			q.CloseWith(9)
+		}, []int{9}},
+		{"grace is limited", 7 * time.Second, func(q *outbox.Queue[int]) {
+			q.Put(1)
+			q.Put(2)
+			q.Put(3)
+			q.Close()
+		}, []int{1}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

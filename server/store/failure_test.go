@@ -368,7 +368,8 @@ func BenchmarkInsertPostgreSQL(b *testing.B) {
 func benchmarkInsert(b *testing.B, d *DB) {
 	b.Helper()
 	for i := 0; b.Loop(); i++ {
-		if err := d.Insert(context.Background(), storetest.Service("hub-a", fmt.Sprint(i), "1"), storetest.Allow); err != nil {
+		service := storetest.Service("hub-a", fmt.Sprint(i), "1")
+		if err := d.Insert(context.Background(), service, storetest.Allow); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -377,7 +378,8 @@ func benchmarkInsert(b *testing.B, d *DB) {
 func BenchmarkAllOf1000(b *testing.B) {
 	d := mustOpen(b, sqliteConfig(b), ring(b, keyA))
 	for i := range 1000 {
-		if err := d.Insert(context.Background(), storetest.Service("hub-a", fmt.Sprint(i), "1"), storetest.Allow); err != nil {
+		service := storetest.Service("hub-a", fmt.Sprint(i), "1")
+		if err := d.Insert(context.Background(), service, storetest.Allow); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -75,8 +75,10 @@ func readAsPython(t *testing.T, path string, open func([]byte) ([]byte, error)) 
 	defer db.Close()
 	// A "+" takes the declared type from a column, so that the driver shows what is stored.
 	rows, err := db.Query(
-		`SELECT id, name, start_id, jupyterhub_username, +last_update, +start_date, +end_date, +state_stored, +start_pending,
-		+stop_pending, jupyterhub_user_id, flavor, typeof(body) || typeof(state) || typeof(start_response), body, state, start_response
+		`SELECT id, name, start_id, jupyterhub_username, +last_update, +start_date, +end_date,
+		+state_stored, +start_pending, +stop_pending, jupyterhub_user_id, flavor,
+		typeof(body) || typeof(state) || typeof(start_response),
+		body, state, start_response
 		FROM service ORDER BY id`,
 	)
 	if err != nil {
@@ -87,7 +89,8 @@ func readAsPython(t *testing.T, path string, open func([]byte) ([]byte, error)) 
 		var r pythonRow
 		var types string
 		var tokens [3][]byte
-		if err := rows.Scan(&r.ID, &r.Name, &r.StartID, &r.Hub, &r.LastUpdate, &r.StartDate, &r.EndDate, &r.StateStored, &r.StartPending,
+		if err := rows.Scan(&r.ID, &r.Name, &r.StartID, &r.Hub, &r.LastUpdate, &r.StartDate, &r.EndDate,
+			&r.StateStored, &r.StartPending,
 			&r.StopPending, &r.UserID, &r.Flavor, &types, &tokens[0], &tokens[1], &tokens[2]); err != nil {
 			return err
 		}
@@ -128,7 +131,8 @@ func (r pythonRow) service(t *testing.T) outpost.Service {
 	s := outpost.Service{
 		Summary: outpost.Summary{
 			Key:    outpost.Key{Hub: r.Hub, Name: r.Name, StartID: r.StartID},
-			UserID: r.UserID, Flavor: r.Flavor, StartDate: at(r.StartDate), LastUpdate: at(r.LastUpdate), EndDate: at(r.EndDate),
+			UserID: r.UserID, Flavor: r.Flavor,
+			StartDate: at(r.StartDate), LastUpdate: at(r.LastUpdate), EndDate: at(r.EndDate),
 			StateStored: r.StateStored == 1, StartPending: r.StartPending == 1, StopPending: r.StopPending == 1,
 		},
 		State: outpost.State{"pid": json.Number("4711")}, Address: "http://x:8888",
@@ -194,7 +198,8 @@ func TestRowsAreReadableByPythonAfterwards(t *testing.T) {
 	if err := d.Insert(t.Context(), bare, storetest.Allow); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.FinishStart(t.Context(), ours.Key, storetest.State("jupyter-zoe"), "http://jupyter-zoe.outpost.svc:41234", outpost.NoEnd); err != nil {
+	const address = "http://jupyter-zoe.outpost.svc:41234"
+	if err := d.FinishStart(t.Context(), ours.Key, storetest.State("jupyter-zoe"), address, outpost.NoEnd); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Close(); err != nil {
@@ -203,21 +208,26 @@ func TestRowsAreReadableByPythonAfterwards(t *testing.T) {
 	want := append(pythonRows(t),
 		pythonRow{
 			ID: 7, Name: "ours", StartID: "0f3c", Hub: "jupyterhub", UserID: 42, Flavor: "tiny", StateStored: 1,
-			LastUpdate: "2026-05-04 09:12:33.104500", StartDate: "2026-05-04 09:12:33.104500", EndDate: "9999-12-31 23:59:59.999999",
+			LastUpdate: "2026-05-04 09:12:33.104500", StartDate: "2026-05-04 09:12:33.104500",
+			EndDate: "9999-12-31 23:59:59.999999",
 			Body: map[string]any{
 				"env":          map[string]any{"JUPYTERHUB_API_TOKEN": "5d0c", "JUPYTERHUB_USER": "zoë"},
 				"misc":         map[string]any{"port": 41234.0, "extra_labels": map[string]any{"team": "blue"}},
 				"user_options": map[string]any{"flavor": "tiny", "system": []any{"north"}},
 			},
 			State: map[string]any{
-				"kubespawner_version": "7.0.0", "pod_name": "jupyter-zoe", "namespace": "outpost", "dns_name": "jupyter-zoe.outpost.svc.cluster.local",
+				"kubespawner_version": "7.0.0", "pod_name": "jupyter-zoe", "namespace": "outpost",
+				"dns_name": "jupyter-zoe.outpost.svc.cluster.local",
 			},
 			StartResponse: map[string]any{"service": "http://jupyter-zoe.outpost.svc:41234"},
 		},
 		pythonRow{
 			ID: 8, Name: "bare", StartID: "1", Hub: "otherhub", UserID: 42, Flavor: "tiny", StartPending: 1,
-			LastUpdate: "2026-05-04 09:12:33.104500", StartDate: "2026-05-04 09:12:33.104500", EndDate: "9999-12-31 23:59:59.999999",
-			Body:  map[string]any{"env": map[string]any{}, "misc": map[string]any{}, "user_options": map[string]any{}},
+			LastUpdate: "2026-05-04 09:12:33.104500", StartDate: "2026-05-04 09:12:33.104500",
+			EndDate: "9999-12-31 23:59:59.999999",
+			Body: map[string]any{
+				"env": map[string]any{}, "misc": map[string]any{}, "user_options": map[string]any{},
+			},
 			State: map[string]any{}, StartResponse: map[string]any{},
 		})
 	got := readAsPython(t, config.Path, keys.Open)
@@ -242,11 +252,14 @@ func TestPythonCanWriteAfterTheMigration(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, state := range []string{`{"pod_name": "first"}`, `{"pod_name": "second"}`} {
-			if _, err := d.write.Exec(d.dialect.bind(`INSERT INTO service (name, start_id, jupyterhub_username, last_update, start_date, end_date,
+			if _, err := d.write.Exec(d.dialect.bind(`INSERT INTO service (name, start_id, jupyterhub_username,
+				last_update, start_date, end_date,
 				state_stored, start_pending, stop_pending, body, state, start_response, jupyterhub_user_id, flavor)
 				VALUES ('lab', '1', 'hub-a', ?, ?, ?, ?, ?, ?, ?, ?, ?, 42, NULL)`),
-				d.dialect.time(storetest.Day), d.dialect.time(storetest.Day.Add(time.Duration(i))), d.dialect.time(outpost.NoEnd), true, false, false,
-				sealed(`{"env": {"A": true, "B": null, "C": 1.50, "D": ["x"]}, "misc": {}, "user_options": {}}`), sealed(state), nil); err != nil {
+				d.dialect.time(storetest.Day), d.dialect.time(storetest.Day.Add(time.Duration(i))),
+				d.dialect.time(outpost.NoEnd), true, false, false,
+				sealed(`{"env": {"A": true, "B": null, "C": 1.50, "D": ["x"]}, "misc": {}, "user_options": {}}`),
+				sealed(state), nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -281,11 +294,14 @@ func TestOldTablesAreCompletedAndTheYear9999IsRead(t *testing.T) {
 	old := server.Open(t, config.Name)
 	if _, err := old.Exec(`CREATE TABLE jupyterhub (name VARCHAR NOT NULL, PRIMARY KEY (name));
 		CREATE TABLE service (id SERIAL NOT NULL, name VARCHAR, start_id VARCHAR, jupyterhub_username VARCHAR NOT NULL,
-			last_update TIMESTAMP WITH TIME ZONE, start_date TIMESTAMP WITH TIME ZONE, end_date TIMESTAMP WITH TIME ZONE,
-			state_stored BOOLEAN, start_pending BOOLEAN, stop_pending BOOLEAN, body BYTEA, state BYTEA, start_response BYTEA, flavor VARCHAR,
+			last_update TIMESTAMP WITH TIME ZONE, start_date TIMESTAMP WITH TIME ZONE,
+			end_date TIMESTAMP WITH TIME ZONE,
+			state_stored BOOLEAN, start_pending BOOLEAN, stop_pending BOOLEAN,
+			body BYTEA, state BYTEA, start_response BYTEA, flavor VARCHAR,
 			PRIMARY KEY (id), FOREIGN KEY(jupyterhub_username) REFERENCES jupyterhub (name));
 		INSERT INTO jupyterhub VALUES ('hub-a');
-		INSERT INTO service (name, start_id, jupyterhub_username, end_date) VALUES ('lab', '1', 'hub-a', '9999-12-31 23:59:59.999999+00')`); err != nil {
+		INSERT INTO service (name, start_id, jupyterhub_username, end_date)
+			VALUES ('lab', '1', 'hub-a', '9999-12-31 23:59:59.999999+00')`); err != nil {
 		t.Fatal(err)
 	}
 	d := mustOpen(t, config, ring(t, keyA))
@@ -308,7 +324,8 @@ func TestMigrationsRunOnce(t *testing.T) {
 		for range 3 {
 			d := mustOpen(t, c, ring(t, keyA))
 			var n int
-			if err := d.read.QueryRowContext(context.Background(), `SELECT count(*) FROM `+versionTable+` WHERE version_id > 0`).Scan(&n); err != nil {
+			query := `SELECT count(*) FROM ` + versionTable + ` WHERE version_id > 0`
+			if err := d.read.QueryRowContext(context.Background(), query).Scan(&n); err != nil {
 				t.Fatal(err)
 			}
 			if n != 4 {

@@ -31,7 +31,8 @@ func TestAWrongKeyIsAClearErrorAndDeletesNothing(t *testing.T) {
 		d := mustOpen(t, c, ring(t, keyA))
 		fill(t, d, 2)
 		_, err := Open(t.Context(), c, ring(t, keyB), slog.New(slog.DiscardHandler))
-		want := "2 of 2 stored services are sealed with a key that is not given (rows of table service with id 1, 2). " +
+		want := "2 of 2 stored services are sealed with a key that is not given " +
+			"(rows of table service with id 1, 2). " +
 			"Give the key that they were sealed with behind the first one, and start again; " +
 			"all rows can then be sealed with the first. Nothing was changed. " +
 			"If that key is lost for good, stop those servers by hand and delete these rows."
@@ -56,7 +57,8 @@ func TestARowWithoutATokenIsKeptApart(t *testing.T) {
 		d := mustOpen(t, c, ring(t, keyA))
 		fill(t, d, 2)
 		for _, garbage := range [][]byte{[]byte("not a token"), {0xff, 0}} {
-			if _, err := d.write.Exec(d.dialect.bind(`UPDATE service SET state = ? WHERE id = 1`), garbage); err != nil {
+			spoil := d.dialect.bind(`UPDATE service SET state = ? WHERE id = 1`)
+			if _, err := d.write.Exec(spoil, garbage); err != nil {
 				t.Fatal(err)
 			}
 			d := mustOpen(t, c, ring(t, keyA))

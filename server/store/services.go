@@ -198,7 +198,8 @@ func (d *DB) FinishStart(ctx context.Context, k outpost.Key, state outpost.State
 	}
 	return d.inTx(ctx, "finish_start", func(ctx context.Context, tx *sql.Tx) error {
 		changed, err := d.exec(ctx, tx,
-			`UPDATE service SET state = ?, start_response = ?, end_date = ?, state_stored = ?, start_pending = ?`+byKey+notStopping,
+			`UPDATE service SET state = ?, start_response = ?, end_date = ?, state_stored = ?, start_pending = ?`+
+				byKey+notStopping,
 			sealedState, response, d.dialect.time(end), true, false, k.Hub, k.Name, k.StartID, false)
 		if err != nil || changed > 0 {
 			return err

@@ -58,7 +58,8 @@ func sqliteConfig(t testing.TB) Config {
 
 func postgresConfig(t testing.TB, server *storetest.Postgres) Config {
 	return Config{
-		Type: TypePostgreSQL, Host: server.Host, User: server.User, Password: storetest.Password, Name: server.NewDatabase(t),
+		Type: TypePostgreSQL, Host: server.Host, User: server.User, Password: storetest.Password,
+		Name: server.NewDatabase(t),
 	}
 }
 
