@@ -13,23 +13,32 @@ import (
 	"github.com/outposts-dev/outposts/server/flavor"
 )
 
-// readFlavors reads the flavors file; nil without one.
+// readFlavors reads the flavors file. The default path may have none, which is nil; one that is named may not.
 func readFlavors(cfg config.Config, log *slog.Logger) (*flavor.Flavors, error) {
-	return readFlavorsFile("OUTPOST_FLAVORS_PATH", cfg.FlavorsPath, flavor.Parse, log)
+	flavors, err := readFlavorsFile("OUTPOST_FLAVORS_PATH", cfg.FlavorsPath, flavor.Parse, log)
+	return noneByDefault(flavors, err, cfg.FlavorsPath == config.Default().FlavorsPath)
 }
 
-// readCredits reads the credits file; nil without one.
+// readCredits reads the credits file as readFlavors does the flavors.
 func readCredits(cfg config.Config, log *slog.Logger) (*flavor.Flavors, error) {
-	return readFlavorsFile("OUTPOST_CREDITS_PATH", cfg.CreditsPath, flavor.ParseCredits, log)
+	credits, err := readFlavorsFile("OUTPOST_CREDITS_PATH", cfg.CreditsPath, flavor.ParseCredits, log)
+	return noneByDefault(credits, err, cfg.CreditsPath == config.Default().CreditsPath)
 }
 
+// noneByDefault turns the error about a file that does not exist into none where nobody named that file.
+func noneByDefault(flavors *flavor.Flavors, err error, byDefault bool) (*flavor.Flavors, error) {
+	if byDefault && errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return flavors, err
+}
+
+// readFlavorsFile reads a file of limits. One without content is an error like one that is missing: without limits
+// everything is open, and a file that is there was meant to set some.
 func readFlavorsFile(
 	variable, path string, parse func([]byte) (*flavor.Flavors, error), log *slog.Logger,
 ) (*flavor.Flavors, error) {
 	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", variable, err)
 	}
@@ -37,28 +46,40 @@ func readFlavorsFile(
 	if err != nil {
 		return nil, fmt.Errorf("%s: %s: %w", variable, path, err)
 	}
+	if flavors == nil {
+		return nil, fmt.Errorf("%s: %s has no content; write flavors or credits into it, or take it away and restart",
+			variable, path)
+	}
 	for _, w := range flavors.Warnings {
 		log.Warn("flavors", "file", path, "message", w)
 	}
 	return flavors, nil
 }
 
+// reloadLimits reads a file of limits again. What is in use stays if there are none any more: the file has vanished, is
+// empty, or has lost the key that holds them all. Only a start without the file means that there are no limits.
+func reloadLimits(
+	variable, path string, parse func([]byte) (*flavor.Flavors, error), log *slog.Logger, use func(*flavor.Flavors),
+) error {
+	limits, err := readFlavorsFile(variable, path, parse, log)
+	if err != nil {
+		return err
+	}
+	if limits.Empty() {
+		return fmt.Errorf("%s: %s defines nothing any more; to run without it, take it away and restart", variable, path)
+	}
+	use(limits)
+	return nil
+}
+
 // watchFiles names the files that are read again when they change.
 func (s *Server) watchFiles() {
 	s.reloader = newReloader(s.component("reload"), s.metrics.reloaded)
 	s.reloader.add("flavors", func() error {
-		flavors, err := readFlavors(s.cfg, s.log)
-		if err == nil {
-			s.manager.SetFlavors(flavors)
-		}
-		return err
+		return reloadLimits("OUTPOST_FLAVORS_PATH", s.cfg.FlavorsPath, flavor.Parse, s.log, s.manager.SetFlavors)
 	}, s.cfg.FlavorsPath)
 	s.reloader.add("credits", func() error {
-		credits, err := readCredits(s.cfg, s.log)
-		if err == nil {
-			s.manager.SetCredits(credits)
-		}
-		return err
+		return reloadLimits("OUTPOST_CREDITS_PATH", s.cfg.CreditsPath, flavor.ParseCredits, s.log, s.manager.SetCredits)
 	}, s.cfg.CreditsPath)
 	in := func(name string) string { return filepath.Join(s.cfg.UsersDir, name) }
 	s.reloader.add("users", s.reloadUsers, in("usernames"), in("passwords"))
@@ -77,6 +98,9 @@ func (s *Server) reloadUsers() error {
 		return err
 	}
 	s.api.SetUsers(changed.Passwords())
+	for _, w := range changed.Warnings {
+		s.log.Warn("setting", "name", w.Name, "message", w.Message)
+	}
 	if s.ssh == nil {
 		return nil
 	}

@@ -76,20 +76,26 @@ func settings(t *testing.T) config.Config {
 	cfg.Listen, cfg.MetricsListen, cfg.SSHListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
 	cfg.HostKeysDir, cfg.AuthorizedKeysDir = filepath.Join(dir, "host_keys"), filepath.Join(dir, "authorized_keys")
 	cfg.UsersDir, cfg.HubCAFile = filepath.Join(dir, "users"), filepath.Join(dir, "ca.crt")
-	cfg.FlavorsPath = filepath.Join(dir, "flavors", "flavors.yaml")
-	cfg.CreditsPath = filepath.Join(dir, "credits", "credits.yaml")
 	cfg.Database.Path = filepath.Join(dir, "outpost.sqlite")
 	cfg.CryptKeys = []outpost.Secret{cryptKey}
 	cfg.Users = []config.User{{Name: "hub-a", Password: password}, {Name: "hub-b", Password: "other"}}
 	for _, d := range []string{
-		cfg.AuthorizedKeysDir, cfg.UsersDir, filepath.Dir(cfg.FlavorsPath),
-		filepath.Dir(cfg.CreditsPath),
+		cfg.AuthorizedKeysDir, cfg.UsersDir,
 	} {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return cfg
+}
+
+// limited names files of flavors and credits in folders of their own and returns the folders.
+func limited(t *testing.T, cfg *config.Config) (flavors, credits *mount) {
+	t.Helper()
+	flavors, credits = &mount{t: t, dir: t.TempDir()}, &mount{t: t, dir: t.TempDir()}
+	cfg.FlavorsPath = filepath.Join(flavors.dir, "flavors.yaml")
+	cfg.CreditsPath = filepath.Join(credits.dir, "credits.yaml")
+	return flavors, credits
 }
 
 // up runs an outpost until the end of the test. It returns when polls are answered in full.
@@ -465,8 +471,9 @@ func (m *mount) put(files map[string]string) {
 
 func TestChangedFlavorsAreUsedAndBrokenOnesAreNot(t *testing.T) {
 	cfg := settings(t)
-	m := &mount{t: t, dir: filepath.Dir(cfg.FlavorsPath)}
+	m, credits := limited(t, &cfg)
 	m.put(map[string]string{"flavors.yaml": "flavors: {tiny: {display_name: Tiny}}"})
+	credits.put(map[string]string{"credits.yaml": "credits: {tiny: {}}"})
 	p := up(t, cfg, outposttest.NewSpawner(), Options{})
 	flavors := func() string { _, body := p.ask("GET", "/flavors/", "hub-a", password, ""); return body }
 	if got := flavors(); !sameJSON(got, `{"tiny":{"display_name":"Tiny","current":0}}`) {
@@ -480,6 +487,78 @@ func TestChangedFlavorsAreUsedAndBrokenOnesAreNot(t *testing.T) {
 		func() bool { return strings.Contains(p.log.String(), "reload failed, keeping the previous version") })
 	if got := flavors(); !sameJSON(got, `{"huge":{"display_name":"Huge","current":0}}`) {
 		t.Errorf("after a broken file: %s", got)
+	}
+}
+
+// Without limits everything is open, so a file that loses them by a mistake must not be believed.
+func TestLimitsThatAreLostStayInUse(t *testing.T) {
+	const tiny = `{"tiny":{"display_name":"Tiny","current":0}}`
+	for _, test := range []struct {
+		name    string
+		content map[string]string
+	}{
+		{"gone", map[string]string{"another.yaml": "flavors: {}"}},
+		{"empty", map[string]string{"flavors.yaml": ""}},
+		{"a comment alone", map[string]string{"flavors.yaml": "# flavors:\n#   tiny: {}\n"}},
+		{"null", map[string]string{"flavors.yaml": "null\n"}},
+		{"another key", map[string]string{"flavors.yaml": "flavours: {huge: {}}\n"}},
+		{"no flavors", map[string]string{"flavors.yaml": "flavors: {}\n"}},
+		{"a list", map[string]string{"flavors.yaml": "- tiny\n"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cfg := settings(t)
+			flavors, credits := limited(t, &cfg)
+			flavors.put(map[string]string{"flavors.yaml": "flavors: {tiny: {display_name: Tiny}}"})
+			credits.put(map[string]string{"credits.yaml": "credits: {tiny: {display_name: Tiny}}"})
+			p := up(t, cfg, outposttest.NewSpawner(), Options{})
+			_, before := p.ask("GET", "/credits/", "hub-a", password, "")
+			flavors.put(test.content)
+			lost := map[string]string{}
+			for name, text := range test.content {
+				lost[strings.ReplaceAll(name, "flavors", "credits")] = strings.ReplaceAll(text, "flavors", "credits")
+			}
+			credits.put(lost)
+			for _, what := range []string{"flavors", "credits"} {
+				metric := `outpost_reloads_total{result="error",what="` + what + `"} 1` + "\n"
+				eventually(t, metric, func() bool { _, text := p.probe("/metrics"); return strings.Contains(text, metric) })
+			}
+			if _, got := p.ask("GET", "/flavors/", "hub-a", password, ""); !sameJSON(got, tiny) {
+				t.Errorf("flavors: %s, want %s", got, tiny)
+			}
+			if _, got := p.ask("GET", "/credits/", "hub-a", password, ""); got != before {
+				t.Errorf("credits: %s, want %s", got, before)
+			}
+			if !strings.Contains(p.log.String(), "reload failed, keeping the previous version") {
+				t.Error("the log does not say so")
+			}
+		})
+	}
+}
+
+// The logins in use may be others than those of the start, which must not come back.
+func TestLoginsThatAreLostStayInUse(t *testing.T) {
+	for name, files := range map[string]map[string]string{
+		"gone": {"another": ""}, "no passwords": {"usernames": "hub-a"}, "empty": {"usernames": "", "passwords": ""},
+		"empty passwords": {"usernames": "hub-a", "passwords": ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := settings(t)
+			m := &mount{t: t, dir: cfg.UsersDir}
+			m.put(map[string]string{"usernames": "hub-a", "passwords": password})
+			p := up(t, cfg, outposttest.NewSpawner(), Options{})
+			status := func(word string) int { status, _ := p.ask("GET", "/services/", "hub-a", word, ""); return status }
+			m.put(map[string]string{"usernames": "hub-a", "passwords": "next"})
+			eventually(t, "the next password", func() bool { return status("next") == 200 })
+			m.put(files)
+			const metric = `outpost_reloads_total{result="error",what="users"} 1` + "\n"
+			eventually(t, metric, func() bool { _, text := p.probe("/metrics"); return strings.Contains(text, metric) })
+			if got := status("next"); got != 200 {
+				t.Errorf("the password in use: %d", got)
+			}
+			if got := status(password); got != 401 {
+				t.Errorf("the password of the start: %d", got)
+			}
+		})
 	}
 }
 
@@ -685,12 +764,27 @@ func TestNewRefuses(t *testing.T) {
 			[]string{"OUTPOST_LISTEN: ", "address already in use"},
 		},
 		{
-			"a broken flavors file", func(c *config.Config) { write(t, c.FlavorsPath, "flavors: [") },
+			"a broken flavors file", func(c *config.Config) { limited(t, c); write(t, c.FlavorsPath, "flavors: [") },
 			[]string{"OUTPOST_FLAVORS_PATH: "},
 		},
 		{
-			"a broken credits file", func(c *config.Config) { write(t, c.CreditsPath, "credits: [") },
+			"a broken credits file", func(c *config.Config) {
+				c.CreditsPath = filepath.Join(t.TempDir(), "credits.yaml")
+				write(t, c.CreditsPath, "credits: [")
+			},
 			[]string{"OUTPOST_CREDITS_PATH: "},
+		},
+		{
+			"an empty flavors file", func(c *config.Config) { limited(t, c); write(t, c.FlavorsPath, "# none\n") },
+			[]string{"OUTPOST_FLAVORS_PATH: ", "has no content"},
+		},
+		{
+			"a flavors file that is not there", func(c *config.Config) { limited(t, c) },
+			[]string{"OUTPOST_FLAVORS_PATH: ", "no such file"},
+		},
+		{
+			"a credits file that is not there", func(c *config.Config) { c.CreditsPath = "/nonexistent/credits.yaml" },
+			[]string{"OUTPOST_CREDITS_PATH: ", "no such file"},
 		},
 		{
 			"no certificate", func(c *config.Config) { c.TLSCertFile, c.TLSKeyFile = "/nonexistent", "/nonexistent" },
@@ -739,6 +833,7 @@ func TestCheckTellsEverythingAtOnceAndChangesNothing(t *testing.T) {
 	}
 	cfg.CryptKeys = []outpost.Secret{"short"}
 	cfg.TLSCertFile, cfg.TLSKeyFile = "/nonexistent", "/nonexistent"
+	limited(t, &cfg)
 	write(t, cfg.FlavorsPath, "flavors: [")
 	write(t, cfg.HubCAFile, "hello")
 	err := Check(cfg)

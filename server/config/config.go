@@ -27,8 +27,8 @@ type Config struct {
 	HubCAFile         string // OUTPOST_HUB_CA_FILE: PEM CAs of hubs, beside the public ones; may be absent
 
 	ConfigFile  string // OUTPOST_CONFIG_FILE: the YAML file; absent for none if nobody named it
-	FlavorsPath string // OUTPOST_FLAVORS_PATH: the flavors file; absent for no flavors
-	CreditsPath string // OUTPOST_CREDITS_PATH: the credits file; absent for no credits
+	FlavorsPath string // OUTPOST_FLAVORS_PATH: the flavors file; absent for no flavors if nobody named it
+	CreditsPath string // OUTPOST_CREDITS_PATH: the credits file; absent for no credits if nobody named it
 
 	Namespace    string        // OUTPOST_NAMESPACE: where pods are made unless spawner.namespace says otherwise
 	Lease        string        // OUTPOST_LEASE: Lease that elects a leader among several processes; empty for one

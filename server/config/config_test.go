@@ -385,9 +385,19 @@ func TestUsersOfTheDirectoryWinAndAreReadAgain(t *testing.T) {
 	if _, err := c.ReadUsers(); err == nil {
 		t.Error("an emptied file was accepted")
 	}
+	write("usernames", "hub;without-a-password")
+	if again, err := c.ReadUsers(); err != nil || len(again.Users) != 1 || len(again.Warnings) != 1 {
+		t.Errorf("one hub without a password: %v, %v, %v", again.Users, again.Warnings, err)
+	}
+	if err := os.Remove(filepath.Join(c.UsersDir, "passwords")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.ReadUsers(); err == nil {
+		t.Error("usernames without passwords were accepted")
+	}
 	c.UsersDir = "/nonexistent"
-	if got, err := c.ReadUsers(); err != nil || !cmp.Equal(got.Users, c.Users) {
-		t.Errorf("without files: got %v, %v, want the users of the start", got, err)
+	if _, err := c.ReadUsers(); err == nil {
+		t.Error("files that are gone were accepted")
 	}
 }
 

@@ -12,17 +12,20 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// ReadUsers reads the hubs' logins again from UsersDir and returns the settings with them; without files there it
-// returns the settings as they are.
+// ReadUsers reads the hubs' logins again from the files in UsersDir and returns the settings with them, and as Warnings
+// what is to be said about them. It is an error if a file is missing or names no hub that can log in: whoever may log in
+// by then, which may be others than at the start, is to stay so.
 func (c Config) ReadUsers() (Config, error) {
-	if _, err := os.Stat(filepath.Join(c.UsersDir, "usernames")); errors.Is(err, fs.ErrNotExist) {
-		return c, nil
+	for _, name := range []string{"usernames", "passwords"} {
+		if _, err := os.Stat(filepath.Join(c.UsersDir, name)); err != nil {
+			return c, fmt.Errorf("OUTPOST_USERS_DIR: %w", err)
+		}
 	}
-	users, _, err := readUsers(c.UsersDir, func(string) (string, bool) { return "", false })
+	users, warnings, err := readUsers(c.UsersDir, func(string) (string, bool) { return "", false })
 	if err != nil {
 		return c, err
 	}
-	c.Users = users
+	c.Users, c.Warnings = users, warnings
 	return c, c.validateUsers().orNil()
 }
 

@@ -23,6 +23,9 @@ type Flavors struct {
 	Warnings []string
 }
 
+// Empty reports whether a file defines no flavor and no credit at all.
+func (f *Flavors) Empty() bool { return len(f.names) == 0 }
+
 // hubSet is an entry of "hubs": what the hubs that it names are offered.
 type hubSet struct {
 	offer

@@ -232,6 +232,36 @@ func TestBadLineIsNamed(t *testing.T) {
 	}
 }
 
+// A hub whose password is empty is none here, and its file of keys stays behind.
+func TestKeysWithAFaultDoNotStopOtherHubs(t *testing.T) {
+	faults := map[string]string{
+		"hub-without-a-password": "hub-without-a-password: no hub has this name",
+		"authorized_keys":        "authorized_keys: there are 2 hubs",
+		"hub-b":                  "hub-b is not a file of at most",
+	}
+	w := newWorld(t, func(w *world) {
+		w.opts.Hubs = append(w.opts.Hubs, "hub-b")
+		w.writeKeys(hubName, authorizedLine("", w.hubKey))
+		w.writeKeys("hub-without-a-password", authorizedLine("", newKey(t)))
+		w.writeKeys("authorized_keys", authorizedLine("", newKey(t)))
+		if err := os.Symlink(os.DevNull, filepath.Join(w.keys, "hub-b")); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if !w.letsIn(user, ssh.PublicKeys(w.hubKey)) {
+		t.Error("another hub's fault locked the hub out")
+	}
+	err := CheckKeys(w.hosts, w.keys, w.opts.Hubs)
+	for name, want := range faults {
+		if !strings.Contains(w.log.String(), want) {
+			t.Errorf("%s: the log does not say %q", name, want)
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: CheckKeys does not say %q: %v", name, want, err)
+		}
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -241,9 +271,11 @@ func TestNewRefuses(t *testing.T) {
 		{"authorized_keys with two hubs", func(w *world) {
 			w.opts.Hubs = append(w.opts.Hubs, "otherhub")
 			w.writeKeys("authorized_keys", authorizedLine("", w.hubKey))
+			os.Remove(filepath.Join(w.keys, hubName))
 		}, "authorized_keys: there are 2 hubs; name one file after each hub"},
 		{"file of no hub", func(w *world) {
 			w.writeKeys("jupyterhub.pub", "")
+			os.Remove(filepath.Join(w.keys, hubName))
 		}, "jupyterhub.pub: no hub has this name"},
 		{"no host key", func(w *world) {
 			os.Remove(filepath.Join(w.hosts, "ssh_host_ed25519_key"))

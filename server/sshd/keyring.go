@@ -32,8 +32,8 @@ type keyring struct {
 	lastErr         string // what was logged last, to log it once
 }
 
-// load reads both directories for the first time. It fails where nothing sensible can be served; lines that are
-// refused are logged, and the others work.
+// load reads both directories for the first time. It fails where nothing sensible can be served; lines and files
+// that are refused are logged, and the others work: a fault of one hub does not stop the others.
 func (k *keyring) load() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -47,16 +47,20 @@ func (k *keyring) load() error {
 	} else {
 		k.hosts.Store(hosts)
 	}
-	if k.authorizedFiles, err = readKeyFiles(k.authorizedDir); err != nil {
-		errs = append(errs, fmt.Errorf("read authorized keys: %w", err))
-	} else {
-		set, structural, lines := parseKeySet(k.authorizedFiles, k.hubs)
-		for _, err := range structural {
-			errs = append(errs, fmt.Errorf("authorized keys in %s: %w", k.authorizedDir, err))
-		}
-		k.authorized.Store(set)
-		k.report(errors.Join(lines...))
+	files, err := readKeyFiles(k.authorizedDir)
+	if err != nil {
+		err = fmt.Errorf("read authorized keys: %w", err)
 	}
+	k.authorizedFiles = files
+	set, structural, lines := parseKeySet(files, k.hubs)
+	for _, one := range structural {
+		err = errors.Join(err, fmt.Errorf("authorized keys in %s: %w", k.authorizedDir, one))
+	}
+	k.authorized.Store(set)
+	if len(set.lines) == 0 && err != nil { // nobody can be served
+		return errors.Join(append(errs, err)...)
+	}
+	k.report(errors.Join(append(lines, err)...))
 	return errors.Join(errs...)
 }
 
@@ -82,7 +86,7 @@ func (k *keyring) look() string {
 			if stat, ok := info.Sys().(*syscall.Stat_t); ok {
 				inode = stat.Ino
 			}
-			fmt.Fprintf(&b, "%s %d %d %d\n", e.Name(), info.Size(), info.ModTime().UnixNano(), inode)
+			fmt.Fprintf(&b, "%s %v %d %d %d\n", e.Name(), info.Mode(), info.Size(), info.ModTime().UnixNano(), inode)
 		}
 	}
 	return b.String()

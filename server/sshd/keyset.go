@@ -43,13 +43,14 @@ type keyFile struct {
 }
 
 // readKeyFiles returns a directory's files by name. Names that begin with a dot are left out (a mounted ConfigMap
-// has its versions there), and so are directories.
+// has its versions there), and so are directories. The error says which files cannot be read; the others are returned.
 func readKeyFiles(dir string) ([]keyFile, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
 	var files []keyFile
+	var errs []error
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), ".") {
 			continue
@@ -60,24 +61,27 @@ func readKeyFiles(dir string) ([]keyFile, error) {
 			continue // removed meanwhile
 		}
 		if err != nil {
-			return nil, err
+			errs = append(errs, err)
+			continue
 		}
 		if info.IsDir() {
 			continue
 		}
 		if !info.Mode().IsRegular() || info.Size() > maxKeyFile {
-			return nil, fmt.Errorf("%s is not a file of at most %d bytes", name, maxKeyFile)
+			errs = append(errs, fmt.Errorf("%s is not a file of at most %d bytes", name, maxKeyFile))
+			continue
 		}
 		text, err := os.ReadFile(name)
 		if missing(err) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			errs = append(errs, err)
+			continue
 		}
 		files = append(files, keyFile{e.Name(), text})
 	}
-	return files, nil
+	return files, errors.Join(errs...)
 }
 
 // sameFiles reports whether names and content are the same.
@@ -208,13 +212,13 @@ func CheckKeys(hostKeysDir, authorizedKeysDir string, hubs []string) error {
 	} else if _, err := parseHostKeys(files); err != nil {
 		errs = append(errs, fmt.Errorf("host keys in %s: %w", hostKeysDir, err))
 	}
-	if files, err := readKeyFiles(authorizedKeysDir); err != nil {
+	files, err := readKeyFiles(authorizedKeysDir)
+	if err != nil {
 		errs = append(errs, fmt.Errorf("read authorized keys: %w", err))
-	} else {
-		_, structural, lines := parseKeySet(files, hubs)
-		for _, err := range append(structural, lines...) {
-			errs = append(errs, fmt.Errorf("authorized keys in %s: %w", authorizedKeysDir, err))
-		}
+	}
+	_, structural, lines := parseKeySet(files, hubs)
+	for _, err := range append(structural, lines...) {
+		errs = append(errs, fmt.Errorf("authorized keys in %s: %w", authorizedKeysDir, err))
 	}
 	return errors.Join(errs...)
 }
