@@ -15,28 +15,34 @@ import (
 	"github.com/outposts-dev/outposts/server/python"
 )
 
-// readBody reads a body within the limits of size and time. If it cannot, it writes the answer.
-func (s *Server) readBody(w http.ResponseWriter, r *http.Request) (body []byte, ok bool) {
+// readBody reads a body within the limits of size and time and of what its hub may hold, which release gives back when
+// the request has ended. If it cannot, it writes the answer, and release is nil.
+func (s *Server) readBody(w http.ResponseWriter, r *http.Request, hub string) (body []byte, release func()) {
 	// Not every ResponseWriter has a deadline; a server's has one, and ends the limit itself when the body is read.
 	control := http.NewResponseController(w)
 	err := control.SetReadDeadline(time.Now().Add(s.opts.BodyTimeout))
 	if err != nil && !errors.Is(err, http.ErrNotSupported) {
 		s.log.Debug("limit the time of a body", "err", err)
 	}
-	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, s.opts.MaxBody))
+	counted := s.bodies.reader(hub, http.MaxBytesReader(w, r.Body, s.opts.MaxBody))
+	body, err = io.ReadAll(counted)
 	if err == nil {
-		return body, true
+		return body, counted.Release
 	}
+	counted.Release()
 	// What is left of the body cannot be skipped within the limits.
 	w.Header()["Connection"] = []string{"close"}
 	if _, large := errors.AsType[*http.MaxBytesError](err); large {
 		answerTooLarge.write(w)
 	} else if errors.Is(err, os.ErrDeadlineExceeded) {
 		answerTooSlow.write(w)
+	} else if errors.Is(err, errBudget) {
+		s.writeError(w, r, hub, outpost.Wrap(err, outpost.KindUnavailable,
+			"Too many large requests of this hub are under way; try again later."))
 	} else {
 		problems{{"json_invalid", at("body", 0)}}.write(w)
 	}
-	return nil, false
+	return nil, nil
 }
 
 // isJSON reports whether a body is meant as JSON; without a Content-Type it is.

@@ -50,10 +50,11 @@ func (s *Server) writeFlavors(
 
 // readAuthentication reads a user's authentication object, whatever the content type says.
 func (s *Server) readAuthentication(w http.ResponseWriter, r *http.Request, hub string) (authentication any, ok bool) {
-	body, ok := s.readBody(w, r)
-	if !ok {
+	body, release := s.readBody(w, r, hub)
+	if release == nil {
 		return nil, false
 	}
+	defer release()
 	if err := json.Unmarshal(body, &authentication); err != nil {
 		s.writeError(w, r, hub, outpost.Errorf(outpost.KindInvalid, "The request's body is not JSON."))
 		return nil, false

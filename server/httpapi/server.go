@@ -42,6 +42,8 @@ type Options struct {
 	BasePath string
 	// MaxBody is how large a request's body may be; 0 is 16 MiB. It carries certificates and job scripts.
 	MaxBody int64
+	// HubBodies is how many bytes the bodies of one hub's requests may hold together; 0 is twice MaxBody.
+	HubBodies int64
 	// BodyTimeout is how long a request's body may take to arrive; 0 is 30 s.
 	BodyTimeout time.Duration
 	// Logger gets refused logins and the causes of internal errors; nil discards.
@@ -58,6 +60,7 @@ type Server struct {
 	router  *mux.Router
 	users   atomic.Pointer[map[string]*login]
 	guesses *guesses
+	bodies  *budget
 }
 
 // New returns a Server. The error says what is wrong with the base path.
@@ -69,6 +72,9 @@ func New(m Manager, o Options) (*Server, error) {
 	if o.MaxBody == 0 {
 		o.MaxBody = 16 << 20
 	}
+	if o.HubBodies == 0 {
+		o.HubBodies = 2 * o.MaxBody
+	}
 	if o.BodyTimeout == 0 {
 		o.BodyTimeout = 30 * time.Second
 	}
@@ -78,7 +84,7 @@ func New(m Manager, o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Server{manager: m, opts: o, log: o.Logger, guesses: newGuesses(o.Now)}
+	s := &Server{manager: m, opts: o, log: o.Logger, guesses: newGuesses(o.Now), bodies: newBudget(o.HubBodies)}
 	s.SetUsers(o.Users)
 	s.router = newRouter(s, o.BasePath)
 	return s, nil

@@ -41,13 +41,18 @@ func start(s *Server, w http.ResponseWriter, r *http.Request, hub string) {
 		problems{{"model_attributes_type", at("body")}}.write(w)
 		return
 	}
-	body, ok := s.readBody(w, r)
-	if !ok {
+	body, release := s.readBody(w, r, hub)
+	if release == nil {
 		return
 	}
+	defer release()
 	request, wrong := decodeStart(body)
 	if len(wrong) > 0 {
 		wrong.write(w)
+		return
+	}
+	if err := checkSize(request); err != nil {
+		s.writeError(w, r, hub, err)
 		return
 	}
 	request.Hub, request.AuthState, request.Async = hub, authState(r.Header), isAsync(r)

@@ -455,7 +455,7 @@ func TestABodyHasASize(t *testing.T) {
 	f := &fake{address: "http://p:1"}
 	a := newAPI(t, f, Options{MaxBody: 5 << 20})
 	large := func(n int) string {
-		return `{"name":"lab","env":{"X":"` + strings.Repeat("x", n) + `"}}`
+		return `{"name":"lab","user_options":{"X":"` + strings.Repeat("x", n) + `"}}`
 	}
 	got := a.do(t, request{method: "POST", path: "/services", body: large(4 << 20), user: "hub-a"})
 	if got.status != 200 {
