@@ -137,8 +137,8 @@ func permitOf(hub, address string) (p permit, ok bool) {
 }
 
 // PermitOpen reports whether a hub may open host and port by SSH: only the address of one of its services whose pod
-// runs, as far as is known, since others may have got the address of a pod that has ended. Address is what to dial,
-// "host:port".
+// runs, since others may have got the IP address of a pod that has ended. While Kubernetes does not say whether the pod
+// runs, a host name stays open and an IP address does not. Address is what to dial, "host:port".
 func (m *Manager) PermitOpen(ctx context.Context, hub, host string, port int) (address string, ok bool) {
 	p := permit{hub: hub, host: host, port: strconv.Itoa(port)}
 	e := m.index.permitted(p)
@@ -149,8 +149,17 @@ func (m *Manager) PermitOpen(ctx context.Context, hub, host string, port int) (a
 	if e == nil {
 		return "", false
 	}
-	if status, err := m.spawner.Poll(ctx, e.Key, e.current().state); err == nil && status.Ended {
+	status, err := m.spawner.Poll(ctx, e.Key, e.current().state)
+	if status.Ended || err != nil && isIP(host) {
 		return "", false
 	}
 	return net.JoinHostPort(p.host, p.port), true
+}
+
+// isIP reports whether a host is an IP address rather than a name, in any notation that a resolver takes for one: a
+// name does not end in a number (10.1, 0x7f.0.0.1, 167772161).
+func isIP(host string) bool {
+	host = strings.TrimSuffix(host, ".")
+	_, err := strconv.ParseUint(host[strings.LastIndex(host, ".")+1:], 0, 64)
+	return err == nil || strings.Contains(host, ":")
 }
