@@ -45,6 +45,7 @@ func (m *Manager) stopEnded(now time.Time) {
 // watchHubs asks each hub for its servers, at once and then after each interval, and stops services that it does not
 // know.
 func (m *Manager) watchHubs(ctx context.Context) {
+	doubted := map[string]bool{} // hubs whose last list had none of their services
 	for {
 		for _, h := range *m.hubs.Load() {
 			if h.Servers == nil || ctx.Err() != nil {
@@ -55,10 +56,11 @@ func (m *Manager) watchHubs(ctx context.Context) {
 			list, err := m.hubAPI.Servers(ctx, call)
 			m.observer.HubCalled(h.Name, "servers", err)
 			if err != nil {
+				delete(doubted, h.Name)
 				m.log.Warn("hub does not list its servers; none of its services are stopped", "hub", h.Name, "err", err)
 				continue
 			}
-			m.stopUnknown(h.Name, list)
+			doubted[h.Name] = m.stopUnknown(h.Name, list, doubted[h.Name])
 		}
 		if !sleep(ctx, m.opts.Cleanup) {
 			return
@@ -67,25 +69,38 @@ func (m *Manager) watchHubs(ctx context.Context) {
 }
 
 // stopUnknown stops services of one hub that are old enough and not in the hub's list. A service that the hub has
-// polled of late is kept: the hub knows it.
-func (m *Manager) stopUnknown(hub string, list []string) {
-	known := make(map[string]bool, len(list))
+// polled of late is kept: the hub knows it. A list with none of the hub's services may come from a hub that has lost
+// its database: it is believed only if the list before was the same (again). None reports whether this one is.
+func (m *Manager) stopUnknown(hub string, list []string, again bool) (none bool) {
+	inList := make(map[string]bool, len(list))
 	for _, s := range list {
-		known[s] = true
+		inList[s] = true
 	}
+	none = true
+	var unknown []*entry
 	now := m.opts.Now()
 	for _, e := range m.index.all(hub) {
 		at := e.current()
-		if at.phase != phaseRunning || at.owned || e.unopened || now.Sub(e.startDate) < m.opts.CleanupAge {
-			continue
-		}
-		if known[fmt.Sprintf("%d_%s_%s", e.userID, e.Name, e.StartID)] {
-			continue
-		}
-		if now.Sub(e.lastPoll()) < polledRecently {
+		switch {
+		case inList[fmt.Sprintf("%d_%s_%s", e.userID, e.Name, e.StartID)]:
+			none = false
+		case at.phase != phaseRunning || at.owned || e.unopened || now.Sub(e.startDate) < m.opts.CleanupAge:
+		case now.Sub(e.lastPoll()) < polledRecently:
 			m.logger(e).Warn("hub polls a service that is not in its list; it is kept")
-			continue
+		default:
+			unknown = append(unknown, e)
 		}
+	}
+	if len(unknown) == 0 {
+		return false
+	}
+	if none && !again {
+		m.log.Warn("hub lists none of its services; they are stopped if its next list has none either",
+			"hub", hub, "services", len(unknown))
+		return true
+	}
+	for _, e := range unknown {
 		_, _ = m.beginStop(e, StopUnknown)
 	}
+	return none
 }
