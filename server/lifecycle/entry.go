@@ -78,6 +78,7 @@ type entry struct {
 	attempt atomic.Pointer[attempt] // the last one; nil if this process has begun none
 	ended   atomic.Pointer[ending]  // nil until a poll has found it ended
 	marked  atomic.Bool             // the Store knows that it is being stopped
+	yielded atomic.Bool             // its key is left to another start
 
 	mu sync.Mutex
 	standing
@@ -106,6 +107,9 @@ func (e *entry) current() standing {
 	defer e.mu.Unlock()
 	return e.standing
 }
+
+// isStart reports whether a row of this key is that of this very start, not of an earlier or later one.
+func (e *entry) isStart(row outpost.Summary) bool { return e.startDate.Equal(row.StartDate) }
 
 // lastPoll is when the service was last polled.
 func (e *entry) lastPoll() time.Time { return time.Unix(0, e.seen.Load()).UTC() }
@@ -136,11 +140,15 @@ func (e *entry) take(p phase, cancel context.CancelFunc) bool {
 	return true
 }
 
-// fail says that the start of the service has failed: it is being removed.
-func (e *entry) fail() {
+// fail says that the start of the service has failed: it is being removed. False if it is being stopped already.
+func (e *entry) fail() bool {
 	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.phase == phaseStopping {
+		return false
+	}
 	e.phase = phaseFailed
-	e.mu.Unlock()
+	return true
 }
 
 // release says that no goroutine of this process works on the service any more.

@@ -195,7 +195,8 @@ func (m *Manager) syncRows(ctx context.Context, hub string) {
 		switch {
 		case !ok && !before.owned:
 			m.forget(before.entry)
-		case before.owned && before.starting && before.accepted && (!ok || row.StopPending):
+		case before.owned && before.starting && before.accepted &&
+			(!ok || row.StopPending || !before.entry.isStart(row)):
 			if before.entry.cancelStart() { // the end of the start removes what it made
 				m.logger(before.entry).Info("start is being stopped by another process")
 			}
@@ -206,6 +207,10 @@ func (m *Manager) syncRows(ctx context.Context, hub string) {
 // syncRow takes over one row that may have changed.
 func (m *Manager) syncRow(ctx context.Context, row outpost.Summary) {
 	e := m.index.get(row.Key)
+	if e != nil && !e.isStart(row) && !e.current().owned {
+		m.forget(e) // another process has removed it and started the key anew
+		e = nil
+	}
 	if e == nil {
 		if _, err := m.fetch(ctx, row.Key); err != nil && outpost.KindOf(err) != outpost.KindNotFound {
 			m.log.Warn("service of another process cannot be read",

@@ -65,7 +65,7 @@ func (m *Manager) accept(ctx context.Context, r outpost.StartRequest) (*entry, e
 	if err != nil {
 		return nil, err
 	}
-	r.StartDate = m.opts.Now().UTC()
+	r.StartDate = m.opts.Now().UTC().Truncate(time.Microsecond) // what a database keeps: it tells starts apart
 	plan, row, err := m.plan(ctx, hub, r, admission)
 	if err != nil {
 		return nil, err
@@ -140,7 +140,7 @@ func (m *Manager) begin(e *entry, row outpost.Service, plan outpost.Plan, a flav
 }
 
 // insert adds the entry of a start to memory and its row to the Store, and reports whether both are there. If the row
-// may be there although the database reported a failure, the entry stays until the row is surely gone.
+// may be there although the database reported a failure, the entry stays until it is known whose row the key has.
 func (m *Manager) insert(e *entry, row outpost.Service, a flavor.Admission) bool {
 	ctx, cancel := context.WithTimeout(m.base, storeTimeout)
 	defer cancel()
@@ -162,9 +162,8 @@ func (m *Manager) insert(e *entry, row outpost.Service, a flavor.Admission) bool
 		close(e.accepted)
 		return false
 	}
-	e.fail()
 	close(e.accepted)
-	m.remove(e, StopFailed)
+	m.takeBack(e)
 	return false
 }
 

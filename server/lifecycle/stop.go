@@ -49,6 +49,9 @@ func (m *Manager) Stop(ctx context.Context, k outpost.Key, o outpost.StopOptions
 	}
 	select {
 	case <-e.gone:
+		if e.yielded.Load() {
+			return m.Stop(ctx, k, o) // the key is that of another start
+		}
 		return logs, nil
 	case <-e.tried:
 		if isDone(e.gone) {
@@ -110,6 +113,12 @@ func (m *Manager) remove(e *entry, why string) {
 	begin := time.Now()
 	e.waitStart()
 	if why == StopFailed {
+		if m.opts.Shared {
+			if row, known := m.rowOf(e); known && row == rowAnother {
+				m.yield(e)
+				return
+			}
+		}
 		m.markStopping(e) // it no longer counts, whatever happens next
 	}
 	if !m.insist(e, "pod cannot be removed yet", stopTimeout, func(ctx context.Context) error {
