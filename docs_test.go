@@ -17,7 +17,8 @@ import (
 func clauses(t *testing.T) []string {
 	t.Helper()
 	var numbers []string
-	for _, found := range regexp.MustCompile(`(?m)^### (\d+\.\d+) `).FindAllStringSubmatch(readText(t, "docs/protocol.md"), -1) {
+	heading := regexp.MustCompile(`(?m)^### (\d+\.\d+) `)
+	for _, found := range heading.FindAllStringSubmatch(readText(t, "docs/protocol.md"), -1) {
 		numbers = append(numbers, found[1])
 	}
 	return numbers
@@ -110,7 +111,8 @@ func TestProtocolNamesEveryRoute(t *testing.T) {
 	var described, named []string
 	for path, item := range document.Paths {
 		for key := range item {
-			if method := strings.ToUpper(key); slices.Contains([]string{"GET", "POST", "PUT", "PATCH", "DELETE"}, method) {
+			method := strings.ToUpper(key)
+			if slices.Contains([]string{"GET", "POST", "PUT", "PATCH", "DELETE"}, method) {
 				described = append(described, method+" "+path)
 			}
 		}

@@ -23,8 +23,8 @@ const modulePath = "github.com/outposts-dev/outposts"
 // import none. Tests may add what testOnly lists, and every package's own ...test helpers.
 var allowed = map[string][]string{
 	"server": {
-		"server/config", "server/flavor", "server/httpapi", "server/hubclient", "server/lifecycle", "server/outpost", "server/seal",
-		"server/source", "server/sshd", "server/store",
+		"server/config", "server/flavor", "server/httpapi", "server/hubclient", "server/lifecycle", "server/outpost",
+		"server/seal", "server/source", "server/sshd", "server/store",
 	},
 	"infra/hub":     {"infra/schema", "infra/values"},
 	"infra/outpost": {"charts", "infra/schema", "infra/values"},
@@ -38,7 +38,9 @@ var allowed = map[string][]string{
 	"server/kube": {
 		"server/excerpt", "server/flavor", "server/kubespawner", "server/kubespawner/options", "server/outpost",
 	},
-	"server/kubespawner":                 {"server/flavor", "server/kubespawner/options", "server/kubespawner/pyformat", "server/outpost"},
+	"server/kubespawner": {
+		"server/flavor", "server/kubespawner/options", "server/kubespawner/pyformat", "server/outpost",
+	},
 	"server/kubespawner/kubespawnertest": {"server/outpost"},
 	"server/kubespawner/options":         {"server/outpost"},
 	"server/lifecycle":                   {"server/excerpt", "server/flavor", "server/outbox", "server/outpost"},
@@ -89,8 +91,10 @@ func TestImportsPlanted(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"server/httpapi/bad.go: server/httpapi imports server/store; the table allows server/flavor, server/outpost, server/python, server/source",
-		"server/outpost/bad.go: server/outpost imports server/outpost/outposttest; the table allows server/excerpt, server/flavor, server/pattern",
+		"server/httpapi/bad.go: server/httpapi imports server/store; the table allows server/flavor, server/outpost, " +
+			"server/python, server/source",
+		"server/outpost/bad.go: server/outpost imports server/outpost/outposttest; the table allows server/excerpt, " +
+			"server/flavor, server/pattern",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("violations (-want +got):\n%s", diff)
@@ -113,8 +117,10 @@ func TestNamesOfClusterTests(t *testing.T) {
 		}
 		tagged++
 		for line := range strings.Lines(string(text)) {
-			if name, ok := strings.CutPrefix(line, "func Test"); ok && !strings.HasPrefix(name, "E2E") && !strings.HasPrefix(name, "Main(") {
-				t.Errorf("%s: Test%s: the name of a test with the tag e2e begins with TestE2E, or nobody runs it", file, strings.TrimSpace(name))
+			if name, ok := strings.CutPrefix(line, "func Test"); ok && !strings.HasPrefix(name, "E2E") &&
+				!strings.HasPrefix(name, "Main(") {
+				t.Errorf("%s: Test%s: the name of a test with the tag e2e begins with TestE2E, or nobody runs it",
+					file, strings.TrimSpace(name))
 			}
 		}
 		return nil
@@ -172,7 +178,8 @@ func violations(root string) ([]string, error) {
 			if len(allowed[pkg]) > 0 {
 				list = strings.Join(allowed[pkg], ", ")
 			}
-			found = append(found, fmt.Sprintf("%s: %s imports %s; the table allows %s", filepath.ToSlash(rel), pkg, of, list))
+			found = append(found,
+				fmt.Sprintf("%s: %s imports %s; the table allows %s", filepath.ToSlash(rel), pkg, of, list))
 		}
 		return nil
 	})

@@ -12,7 +12,8 @@ import (
 
 // documents are the texts from which people paste. What their examples of stack config are worth is tested in stacks.
 var documents = []string{
-	"README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/stacks.md", "docs/protocol.md", "dev/README.md", "images/README.md", "charts/outpost/README.md",
+	"README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/stacks.md", "docs/protocol.md", "dev/README.md",
+	"images/README.md", "charts/outpost/README.md",
 }
 
 // TestDocumentsNameTargets holds every `make ...` of the documents to the Makefile.
@@ -21,9 +22,10 @@ func TestDocumentsNameTargets(t *testing.T) {
 	for _, found := range regexp.MustCompile(`(?m)^([a-z0-9-]+):`).FindAllStringSubmatch(readText(t, "Makefile"), -1) {
 		targets[found[1]] = true
 	}
+	typed := regexp.MustCompile("(?m)(?:^ *|`|; )make ([a-z][a-z0-9-]*)")
 	named := 0
 	for _, document := range documents {
-		for _, found := range regexp.MustCompile("(?m)(?:^ *|`|; )make ([a-z][a-z0-9-]*)").FindAllStringSubmatch(readText(t, document), -1) {
+		for _, found := range typed.FindAllStringSubmatch(readText(t, document), -1) {
 			named++
 			if !targets[found[1]] {
 				t.Errorf("%s: the Makefile has no target %s", document, found[1])
@@ -106,10 +108,13 @@ func sources(t *testing.T) []string {
 func TestReadmeShowsWhatIsPrinted(t *testing.T) {
 	readme, table, up := readText(t, "README.md"), readText(t, "e2e/verify/table.go"), readText(t, "dev/up")
 	header := regexp.MustCompile(`(?m)^SYSTEM .*$`).FindString(readme)
-	if columns := regexp.MustCompile(` {2,}`).ReplaceAllString(header, `\t`); header == "" || !strings.Contains(table, columns) {
+	columns := regexp.MustCompile(` {2,}`).ReplaceAllString(header, `\t`)
+	if header == "" || !strings.Contains(table, columns) {
 		t.Errorf("the check prints no columns %q", columns)
 	}
-	for _, line := range []string{"The hub is up after ", "  open      ", "  log in    as any user, with the password "} {
+	for _, line := range []string{
+		"The hub is up after ", "  open      ", "  log in    as any user, with the password ",
+	} {
 		if !strings.Contains(readme, line) || !strings.Contains(up, line) {
 			t.Errorf("%q is not both in the README and in dev/up", line)
 		}
