@@ -206,7 +206,7 @@ func (c Config) lostSystems(ctx context.Context, api clusterAPI, before state) [
 // sees none of the servers of the first.
 func (c Config) lostHubs(ctx context.Context, api clusterAPI, before state) []error {
 	gone := slices.DeleteFunc(slices.Clone(before.outpost.hubs), func(name string) bool {
-		return slices.Contains(c.hubNames(), name) || c.mayLoseServers(name)
+		return c.hasHub(name) || c.mayLoseServers(name)
 	})
 	in := before.outpost.namespace
 	if len(gone) == 0 || c.mayLoseAll(in) {
@@ -232,15 +232,9 @@ func (c Config) lostHubs(ctx context.Context, api clusterAPI, before state) []er
 	return errs
 }
 
-// hubNames are the hubs that may use the outpost of this stack. The stack's own hub is one even if the outpost goes:
-// its servers are then those of a system that goes, which lostSystems counts.
-func (c Config) hubNames() []string {
-	var names []string
-	if c.Hub != nil {
-		names = append(names, c.Hub.Name)
-	}
-	for _, h := range c.Hubs {
-		names = append(names, h.Name)
-	}
-	return names
+// hasHub reports whether a hub may use the outpost of this stack. The stack's own hub may even if the outpost goes: its
+// servers are then those of a system that goes, which lostSystems counts.
+func (c Config) hasHub(name string) bool {
+	return c.Hub != nil && c.Hub.Name == name ||
+		slices.ContainsFunc(c.Hubs, func(h OtherHubConfig) bool { return h.Name == name })
 }

@@ -52,27 +52,19 @@ func NewHub(ctx *pulumi.Context, name string, args HubArgs, opts ...pulumi.Resou
 	if err := ctx.RegisterComponentResource(HubType, name, hub, opts...); err != nil {
 		return nil, fmt.Errorf("credentials %s: %w", name, err)
 	}
-	var failed error
-	seeds := func(role string, words Words, options seedOptions) []seed {
-		made, err := makeSeeds(ctx, hub, name+role, words, options)
-		if err != nil {
-			failed = fmt.Errorf("credentials %s: %w", name, err)
-			return []seed{{}}
-		}
-		return made
-	}
-	sshKeys := seeds("-ssh-key", args.Rotation.SSHKey, seedOptions{})
-	cookie := seeds("-cookie-secret", args.Rotation.CookieSecret, seedOptions{})
-	proxy := seeds("-proxy-token", args.Rotation.ProxyToken, seedOptions{})
-	login := seeds("-login", args.Rotation.Login, seedOptions{})
-	verify := seeds("-verify-token", args.Rotation.VerifyToken, seedOptions{})
-	authState := seeds(AuthStateKeySeeds, args.Rotation.AuthStateKey, seedOptions{keep: args.KeepData})
-	if failed != nil {
-		return nil, failed
+	s := seeder{ctx: ctx, component: hub, name: name}
+	sshKeys := s.seeds("-ssh-key", args.Rotation.SSHKey, seedOptions{})
+	cookie := s.seeds("-cookie-secret", args.Rotation.CookieSecret, seedOptions{})
+	proxy := s.seeds("-proxy-token", args.Rotation.ProxyToken, seedOptions{})
+	login := s.seeds("-login", args.Rotation.Login, seedOptions{})
+	verify := s.seeds("-verify-token", args.Rotation.VerifyToken, seedOptions{})
+	authState := s.seeds(AuthStateKeySeeds, args.Rotation.AuthStateKey, seedOptions{keep: args.KeepData})
+	if s.err != nil {
+		return nil, s.err
 	}
 	hub.SSHPrivateKey = sshKeys[0].form(sshForm(args.Name, SSHKey.PrivatePEM))
-	for _, s := range sshKeys {
-		hub.SSHPublicKeys = append(hub.SSHPublicKeys, s.public(sshForm(args.Name, SSHKey.AuthorizedKey)))
+	for _, key := range sshKeys {
+		hub.SSHPublicKeys = append(hub.SSHPublicKeys, key.public(sshForm(args.Name, SSHKey.AuthorizedKey)))
 	}
 	hub.CookieSecret = cookie[0].form(certain(Hex))
 	hub.ProxyToken = proxy[0].form(certain(Hex))

@@ -1,7 +1,6 @@
 package credentials
 
 import (
-	"encoding/base64"
 	"fmt"
 	"time"
 
@@ -57,47 +56,47 @@ func NewPair(ctx *pulumi.Context, name string, args PairArgs, opts ...pulumi.Res
 	if err := ctx.RegisterComponentResource(PairType, name, pair, opts...); err != nil {
 		return nil, fmt.Errorf("credentials %s: %w", name, err)
 	}
+	s := seeder{ctx: ctx, component: pair, name: name}
+	var password, hostKeys, tls []seed
 	if args.Password {
-		seeds, err := makeSeeds(ctx, pair, name+"-password", args.Rotation.Password, seedOptions{})
-		if err != nil {
-			return nil, fmt.Errorf("credentials %s: %w", name, err)
-		}
-		pair.Password = seeds[0].form(certain(Password))
+		password = s.seeds("-password", args.Rotation.Password, seedOptions{})
 	}
 	if args.HostKey {
-		seeds, err := makeSeeds(ctx, pair, name+"-host-key", args.Rotation.HostKey, seedOptions{})
-		if err != nil {
-			return nil, fmt.Errorf("credentials %s: %w", name, err)
-		}
-		comment := "outpost-" + args.System
-		pair.HostKey = seeds[0].form(sshForm(comment, SSHKey.PrivatePEM))
-		for _, s := range seeds {
-			pair.HostKeyLines = append(pair.HostKeyLines, s.public(sshForm(comment, SSHKey.AuthorizedKey)))
-		}
+		hostKeys = s.seeds("-host-key", args.Rotation.HostKey, seedOptions{})
 	}
 	if len(args.TLSAddresses) > 0 {
-		seeds, err := makeSeeds(ctx, pair, name+"-tls", args.Rotation.TLS, seedOptions{now: args.Now})
-		if err != nil {
-			return nil, fmt.Errorf("credentials %s: %w", name, err)
-		}
-		pair.setCertificates(seeds, args)
+		tls = s.seeds("-tls", args.Rotation.TLS, seedOptions{now: args.Now})
+	}
+	if s.err != nil {
+		return nil, s.err
+	}
+	if args.Password {
+		pair.Password = password[0].form(certain(Password))
+	}
+	if args.HostKey {
+		pair.HostKey = hostKeys[0].form(sshForm("outpost-"+args.System, SSHKey.PrivatePEM))
+	}
+	for _, key := range hostKeys {
+		line := key.public(sshForm("outpost-"+args.System, SSHKey.AuthorizedKey))
+		pair.HostKeyLines = append(pair.HostKeyLines, line)
+	}
+	if len(tls) > 0 {
+		pair.setCertificates(tls, args)
 	}
 	return pair, ctx.RegisterResourceOutputs(pair, pulumi.Map{"hostKeys": pair.HostKeyLines, "cas": pair.CAs})
 }
 
 func (p *Pair) setCertificates(seeds []seed, args PairArgs) {
 	part := func(s seed, pick func(Certificate) string) pulumi.StringOutput {
-		return pulumi.All(s.bytes, s.issued).ApplyT(func(in []any) (string, error) {
-			raw, err := base64.StdEncoding.DecodeString(in[0].(string))
+		return s.issued.ApplyT(func(text string) (pulumi.StringOutput, error) {
+			issued, err := time.Parse(time.RFC3339, text)
 			if err != nil {
-				return "", fmt.Errorf("read bytes of word %s: %w", s.word, err)
+				return pulumi.StringOutput{}, fmt.Errorf("read date of word %s: %w", s.word, err)
 			}
-			issued, err := time.Parse(time.RFC3339, in[1].(string))
-			if err != nil {
-				return "", fmt.Errorf("read date of word %s: %w", s.word, err)
-			}
-			made, err := NewCertificate(raw, "outpost-"+args.System, args.TLSAddresses, issued)
-			return pick(made), err
+			return s.form(func(seed []byte) (string, error) {
+				made, err := NewCertificate(seed, "outpost-"+args.System, args.TLSAddresses, issued)
+				return pick(made), err
+			}), nil
 		}).(pulumi.StringOutput)
 	}
 	p.TLSCertificate = part(seeds[0], func(c Certificate) string { return c.Cert })

@@ -4,6 +4,7 @@
 package credentials
 
 import (
+	"cmp"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/base64"
@@ -37,16 +38,22 @@ type seedOptions struct {
 	now time.Time
 }
 
-// makeSeeds registers the bytes of each word, as children of a component.
-func makeSeeds(
-	ctx *pulumi.Context, parent pulumi.Resource, name string, words Words, options seedOptions,
-) ([]seed, error) {
+// seeder registers the bytes of a component's secrets as its children.
+type seeder struct {
+	ctx       *pulumi.Context
+	component pulumi.Resource
+	name      string // of the component
+	err       error  // the first one; then no seed may be given a form
+}
+
+// seeds registers the bytes of each word of a secret. There is at least one.
+func (s *seeder) seeds(secret string, words Words, options seedOptions) []seed {
 	words = words.OrFirst()
 	seeds := make([]seed, len(words))
 	var others []pulumi.Resource
 	for i, word := range slices.Backward(words) {
 		args := &random.RandomBytesArgs{Length: pulumi.Int(SeedBytes)}
-		opts := []pulumi.ResourceOption{pulumi.Parent(parent)}
+		opts := []pulumi.ResourceOption{pulumi.Parent(s.component)}
 		if options.keep && i == 0 {
 			opts = append(opts, pulumi.Protect(true), pulumi.DependsOn(others))
 		}
@@ -55,17 +62,18 @@ func makeSeeds(
 			// Time goes on; what counts is the first time.
 			opts = append(opts, pulumi.IgnoreChanges([]string{"keepers"}))
 		}
-		made, err := random.NewRandomBytes(ctx, name+"-"+word, args, opts...)
+		made, err := random.NewRandomBytes(s.ctx, s.name+secret+"-"+word, args, opts...)
 		if err != nil {
-			return nil, fmt.Errorf("make bytes of %s: %w", name, err)
+			s.err = cmp.Or(s.err, fmt.Errorf("credentials %s: make bytes of %s%s: %w", s.name, s.name, secret, err))
+			continue
 		}
-		s := seed{word: word, bytes: pulumi.ToSecret(made.Base64).(pulumi.StringOutput)}
+		seeds[i] = seed{word: word, bytes: pulumi.ToSecret(made.Base64).(pulumi.StringOutput)}
 		if !options.now.IsZero() {
-			s.issued = made.Keepers.MapIndex(pulumi.String("issued"))
+			seeds[i].issued = made.Keepers.MapIndex(pulumi.String("issued"))
 		}
-		seeds[i], others = s, append(others, made)
+		others = append(others, made)
 	}
-	return seeds, nil
+	return seeds
 }
 
 // form turns a seed into the text of a secret. The result is secret.

@@ -42,9 +42,10 @@ func NewStore(ctx *pulumi.Context, name string, args StoreArgs, opts ...pulumi.R
 	if err := ctx.RegisterComponentResource(StoreType, name, store, opts...); err != nil {
 		return nil, fmt.Errorf("credentials %s: %w", name, err)
 	}
-	seeds, err := makeSeeds(ctx, store, name+CryptKeySeeds, args.CryptKey, seedOptions{keep: args.KeepData})
-	if err != nil {
-		return nil, fmt.Errorf("credentials %s: %w", name, err)
+	s := seeder{ctx: ctx, component: store, name: name}
+	seeds := s.seeds(CryptKeySeeds, args.CryptKey, seedOptions{keep: args.KeepData})
+	if s.err != nil {
+		return nil, s.err
 	}
 	store.CryptKeys, store.SealsWith = forms(seeds, certain(FernetKey)), seeds[0].word
 	return store, ctx.RegisterResourceOutputs(store, pulumi.Map{SealsWith: pulumi.String(store.SealsWith)})

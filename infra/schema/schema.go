@@ -159,36 +159,29 @@ func (w *walk) collect(e *jsonschema.ValidationError) {
 		for _, name := range k.Properties {
 			w.add(slices.Concat(at, []string{name}), text)
 		}
-		return
 	case *kind.Required:
 		for _, name := range k.Missing {
 			w.add(slices.Concat(at, []string{name}), "")
 		}
-		return
 	case *kind.PropertyNames: // without its place, which the validator does not keep
 		w.add(nil, fmt.Sprintf("%q is not an accepted name of a key", k.Property))
-		return
 	case *kind.OneOf, *kind.AnyOf: // which of the forms was meant is unknown
 		w.add(at, w.wanted(e, "matches none of the accepted forms"))
-		return
 	case *kind.Type:
 		w.add(at, w.wanted(e, k.LocalizedString(w.printer)))
-		return
 	case *kind.Pattern: // without the value, which may be a password
 		w.add(at, w.wanted(e, "does not match "+k.Want))
-		return
 	case *kind.Format:
 		w.add(at, k.Err.Error())
-		return
 	case *kind.UniqueItems: // without the value, likewise
 		w.add(slices.Concat(at, []string{strconv.Itoa(k.Duplicates[1])}), "is listed twice")
-		return
-	}
-	if len(e.Causes) == 0 {
-		w.add(at, e.ErrorKind.LocalizedString(w.printer))
-	}
-	for _, cause := range e.Causes {
-		w.collect(cause)
+	default:
+		if len(e.Causes) == 0 {
+			w.add(at, k.LocalizedString(w.printer))
+		}
+		for _, cause := range e.Causes {
+			w.collect(cause)
+		}
 	}
 }
 
