@@ -69,7 +69,8 @@ func render(t *testing.T, values map[string]any) (map[string]string, error) {
 	c := load(t)
 	capabilities := chartutil.DefaultCapabilities.Copy()
 	capabilities.KubeVersion = chartutil.KubeVersion{Version: "v1.34.4", Major: "1", Minor: "34"}
-	top, err := chartutil.ToRenderValues(c, values, chartutil.ReleaseOptions{Name: "outpost", Namespace: "outpost", Revision: 1, IsInstall: true}, capabilities)
+	release := chartutil.ReleaseOptions{Name: "outpost", Namespace: "outpost", Revision: 1, IsInstall: true}
+	top, err := chartutil.ToRenderValues(c, values, release, capabilities)
 	if err != nil {
 		return nil, err
 	}
@@ -218,6 +219,7 @@ func with(t *testing.T, change string) map[string]any {
 }
 
 func TestRefusals(t *testing.T) {
+	//nolint:lll // a case a line
 	for _, c := range []struct{ name, change, want string }{
 		{"Python configuration", `outpostConfig: "c.X = 1"`, "write config instead"},
 		{"Python configuration by path", `outpostConfigPath: /x.py`, "write config instead"},
@@ -320,7 +322,8 @@ func TestEnvironmentIsWhatTheServerReads(t *testing.T) {
 			slices.Sort(got)
 			expected := want
 			if values["tls"] == nil {
-				expected = slices.DeleteFunc(slices.Clone(want), func(name string) bool { return strings.HasPrefix(name, "OUTPOST_TLS_") })
+				expected = slices.DeleteFunc(slices.Clone(want),
+					func(name string) bool { return strings.HasPrefix(name, "OUTPOST_TLS_") })
 			}
 			if diff := cmp.Diff(expected, got); diff != "" {
 				t.Errorf("variables (-server's table +rendered):\n%s", diff)
@@ -334,7 +337,9 @@ func TestServerTakesTheRenderedConfiguration(t *testing.T) {
 	for _, path := range valueSets(t) {
 		t.Run(setName(path), func(t *testing.T) {
 			all := objects(t, readValues(t, path))
-			env := map[string]string{"usernames": "jupyterhub;first-hub;second-hub", "passwords": "a;b;c", "OUTPOST_CRYPT_KEY": "k"}
+			env := map[string]string{
+				"usernames": "jupyterhub;first-hub;second-hub", "passwords": "a;b;c", "OUTPOST_CRYPT_KEY": "k",
+			}
 			for _, e := range outpostContainer(t, deployment(t, all)).Env {
 				if e.ValueFrom == nil {
 					env[e.Name] = e.Value
@@ -351,7 +356,8 @@ func TestServerTakesTheRenderedConfiguration(t *testing.T) {
 			if err := os.WriteFile(env["OUTPOST_CONFIG_FILE"], []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := config.FromEnv(func(name string) (string, bool) { v, ok := env[name]; return v, ok }); err != nil {
+			lookup := func(name string) (string, bool) { v, ok := env[name]; return v, ok }
+			if _, err := config.FromEnv(lookup); err != nil {
 				t.Error(err)
 			}
 		})
@@ -364,7 +370,8 @@ func TestDefaultsOfChartAndServerAgree(t *testing.T) {
 		env[e.Name] = e.Value
 	}
 	for _, v := range config.Variables() {
-		if !v.Chart() || v.Default() == "" || v.Name == "OUTPOST_HOST_KEYS_DIR" { // keys are made on the volume if there is no Secret
+		// Host keys are made on the volume if there is no Secret.
+		if !v.Chart() || v.Default() == "" || v.Name == "OUTPOST_HOST_KEYS_DIR" {
 			continue
 		}
 		if env[v.Name] != v.Default() {
@@ -395,14 +402,16 @@ func restricted(pod corev1.PodSpec) (wrong []string) {
 		}
 		check(sc.Privileged == nil || !*sc.Privileged, c.Name+": privileged")
 		check(sc.AllowPrivilegeEscalation != nil && !*sc.AllowPrivilegeEscalation, c.Name+": allowPrivilegeEscalation")
-		check(sc.Capabilities != nil && slices.Contains(sc.Capabilities.Drop, "ALL") && len(sc.Capabilities.Add) == 0, c.Name+": capabilities")
+		check(sc.Capabilities != nil && slices.Contains(sc.Capabilities.Drop, "ALL") && len(sc.Capabilities.Add) == 0,
+			c.Name+": capabilities")
 		check(sc.RunAsUser == nil || *sc.RunAsUser != 0, c.Name+": runAsUser")
 		for _, p := range c.Ports {
 			check(p.HostPort == 0, c.Name+": hostPort")
 		}
 	}
 	for _, v := range pod.Volumes {
-		check(v.ConfigMap != nil || v.Secret != nil || v.EmptyDir != nil || v.PersistentVolumeClaim != nil || v.Projected != nil, "volume "+v.Name)
+		check(v.ConfigMap != nil || v.Secret != nil || v.EmptyDir != nil || v.PersistentVolumeClaim != nil ||
+			v.Projected != nil, "volume "+v.Name)
 	}
 	return wrong
 }
@@ -421,7 +430,8 @@ func TestPodsPassPodSecurityRestricted(t *testing.T) {
 					t.Errorf("%s: %v", key, wrong)
 				}
 				for _, c := range pod.Containers {
-					if c.Name != "beside" && (c.SecurityContext.ReadOnlyRootFilesystem == nil || !*c.SecurityContext.ReadOnlyRootFilesystem) {
+					readOnly := c.SecurityContext.ReadOnlyRootFilesystem
+					if c.Name != "beside" && (readOnly == nil || !*readOnly) {
 						t.Errorf("%s: %s can write to its root", key, c.Name)
 					}
 				}
@@ -491,6 +501,7 @@ func TestRightsAreTheLeast(t *testing.T) {
 		}
 		return out
 	}
+	//nolint:lll // a case a line
 	for _, c := range []struct {
 		name, change string
 		want         map[string][]string
@@ -512,14 +523,17 @@ func TestRightsAreTheLeast(t *testing.T) {
 // A hub whose options name a namespace of its own gets its pods there, with the same rights and policy.
 func TestNamespacesOfHubsHaveRightsAndPolicy(t *testing.T) {
 	got := map[string][]string{}
-	for _, o := range objects(t, with(t, "config: {hubs: {a: {spawner: {namespace: of-a}}, b: {spawner: {namespace: of-a}}, c: {}}}")) {
-		if o.Kind == "Role" || o.Kind == "RoleBinding" || o.Kind == "NetworkPolicy" && o.Metadata.Name == "outpost-singleuser" {
+	hubs := "config: {hubs: {a: {spawner: {namespace: of-a}}, b: {spawner: {namespace: of-a}}, c: {}}}"
+	for _, o := range objects(t, with(t, hubs)) {
+		if o.Kind == "Role" || o.Kind == "RoleBinding" ||
+			o.Kind == "NetworkPolicy" && o.Metadata.Name == "outpost-singleuser" {
 			got[o.Kind] = append(got[o.Kind], o.Metadata.Namespace)
 			slices.Sort(got[o.Kind])
 		}
 	}
 	both := []string{"of-a", "outpost"}
-	if diff := cmp.Diff(map[string][]string{"Role": both, "RoleBinding": both, "NetworkPolicy": both}, got); diff != "" {
+	want := map[string][]string{"Role": both, "RoleBinding": both, "NetworkPolicy": both}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("namespaces (-want +got):\n%s", diff)
 	}
 }
@@ -544,6 +558,7 @@ func TestConfigRestartsThePodAndReloadedFilesDoNot(t *testing.T) {
 }
 
 func TestAuthorizedKeysFilesAreNamedForTheirHubs(t *testing.T) {
+	//nolint:lll // a case a line
 	for _, c := range []struct {
 		set  string
 		want map[string]string
@@ -573,7 +588,8 @@ func TestNoSecretIsRendered(t *testing.T) {
 		}
 	}
 	for _, v := range config.Variables() {
-		if strings.Contains(v.Name, "PASSWORD") || strings.Contains(v.Name, "password") || strings.Contains(v.Name, "TOKEN") {
+		if strings.Contains(v.Name, "PASSWORD") || strings.Contains(v.Name, "password") ||
+			strings.Contains(v.Name, "TOKEN") {
 			if v.Chart() {
 				t.Errorf("%s is a secret and must not come from values", v.Name)
 			}

@@ -25,7 +25,8 @@ func kubectl(t *testing.T, cluster, stdin string, args ...string) (string, error
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
-	c := exec.CommandContext(ctx, "../dev/run", append([]string{"kubectl", "--kubeconfig", kubeconfig, "--context", cluster}, args...)...)
+	args = append([]string{"kubectl", "--kubeconfig", kubeconfig, "--context", cluster}, args...)
+	c := exec.CommandContext(ctx, "../dev/run", args...)
 	c.Stdin = strings.NewReader(stdin)
 	out, err := c.CombinedOutput()
 	return string(out), err
@@ -109,11 +110,13 @@ func TestE2ESingleUserServersReachOnlyWhatTheyMay(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]bool{
-		"hub": true, "dns": true, "kubernetes": false, "kubelet": false, "this machine": false, "metadata": false, "outpost": false,
+		"hub": true, "dns": true,
+		"kubernetes": false, "kubelet": false, "this machine": false, "metadata": false, "outpost": false,
 	}
 	for _, cluster := range []string{"local", "remote"} {
 		t.Run(cluster, func(t *testing.T) {
-			image, err := kubectl(t, cluster, "", "-n", "outpost", "get", "configmap", "outpost-config", "-o", `jsonpath={.data.config\.yaml}`)
+			image, err := kubectl(t, cluster, "", "-n", "outpost", "get", "configmap", "outpost-config",
+				"-o", `jsonpath={.data.config\.yaml}`)
 			if err != nil {
 				t.Fatalf("%v\n%s", err, image)
 			}
@@ -123,11 +126,15 @@ func TestE2ESingleUserServersReachOnlyWhatTheyMay(t *testing.T) {
 			}
 			pod, err := json.Marshal(map[string]any{
 				"apiVersion": "v1", "kind": "Pod",
-				"metadata": map[string]any{"name": "policy-probe", "namespace": "outpost", "labels": map[string]string{"component": "singleuser-server"}},
+				"metadata": map[string]any{
+					"name": "policy-probe", "namespace": "outpost",
+					"labels": map[string]string{"component": "singleuser-server"},
+				},
 				"spec": map[string]any{
 					"restartPolicy": "Never", "automountServiceAccountToken": false,
 					"containers": []any{map[string]any{
-						"name": "probe", "image": config.Spawner.Image, "command": []string{"python3", "-c", "import time; time.sleep(600)"},
+						"name": "probe", "image": config.Spawner.Image,
+						"command": []string{"python3", "-c", "import time; time.sleep(600)"},
 					}},
 				},
 			})
@@ -135,7 +142,8 @@ func TestE2ESingleUserServersReachOnlyWhatTheyMay(t *testing.T) {
 				t.Fatal(err)
 			}
 			remove := func() {
-				if out, err := kubectl(t, cluster, "", "-n", "outpost", "delete", "pod", "policy-probe", "--ignore-not-found", "--grace-period=0", "--force"); err != nil {
+				if out, err := kubectl(t, cluster, "", "-n", "outpost", "delete", "pod", "policy-probe",
+					"--ignore-not-found", "--grace-period=0", "--force"); err != nil {
 					t.Errorf("%v\n%s", err, out)
 				}
 			}
@@ -144,13 +152,16 @@ func TestE2ESingleUserServersReachOnlyWhatTheyMay(t *testing.T) {
 			if out, err := kubectl(t, cluster, string(pod), "create", "-f", "-"); err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
-			if out, err := kubectl(t, cluster, "", "-n", "outpost", "wait", "--for=condition=Ready", "pod/policy-probe", "--timeout=180s"); err != nil {
+			if out, err := kubectl(t, cluster, "", "-n", "outpost", "wait", "--for=condition=Ready",
+				"pod/policy-probe", "--timeout=180s"); err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
 			var got map[string]bool
 			var out string
-			for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(time.Second) { // a new pod's rules are there a moment after the pod
-				if out, err = kubectl(t, cluster, "", "-n", "outpost", "exec", "policy-probe", "--", "python3", "-c", probe, string(targets)); err != nil {
+			// A new pod's rules are there a moment after the pod.
+			for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(time.Second) {
+				if out, err = kubectl(t, cluster, "", "-n", "outpost", "exec", "policy-probe",
+					"--", "python3", "-c", probe, string(targets)); err != nil {
 					continue
 				}
 				got = nil

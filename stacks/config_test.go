@@ -41,9 +41,14 @@ config:
 // publicKey is a line of authorized_keys that is sound.
 const publicKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN1Jm2f3WPTnu3iTK0AzBmmAlbGkAxv6kRaFWTRzZ0bM other"
 
+// otherHub is a hub of another operator, as a YAML value of hubs.
+const otherHub = "[{name: other, password: 0123456789abcdef, sshPublicKeys: [" + publicKey + "], " +
+	"apiUrl: 'https://other.example.org/hub/api'}]"
+
 // certificate is a PEM that is sound, as a YAML value.
 var certificate = func() string {
-	made, err := credentials.NewCertificate(make([]byte, credentials.SeedBytes), "o", []string{"10.0.0.3"}, time.Unix(0, 0))
+	made, err := credentials.NewCertificate(make([]byte, credentials.SeedBytes), "o", []string{"10.0.0.3"},
+		time.Unix(0, 0))
 	if err != nil {
 		panic(err)
 	}
@@ -120,6 +125,7 @@ var chartKeys = func() string {
 
 // TestConfigRefuses holds every message to the name that the operator typed.
 func TestConfigRefuses(t *testing.T) {
+	//nolint:lll // a case a line
 	for _, tt := range []struct {
 		name   string
 		base   string
@@ -374,13 +380,16 @@ func TestConfigRefuses(t *testing.T) {
 // TestForeignKeys holds that a key which nothing reads is refused: a mistyped project would go unnoticed.
 func TestForeignKeys(t *testing.T) {
 	raw := configFrom(t, localConfig)
-	for _, key := range []string{"pulumi:disable-default-providers", "kubernetes:suppressHelmHookWarnings", "random:x"} {
+	for _, key := range []string{
+		"pulumi:disable-default-providers", "kubernetes:suppressHelmHookWarnings", "random:x",
+	} {
 		raw[key] = "true"
 	}
 	if _, err := LoadConfig(raw, "/project"); err != nil {
 		t.Error(err)
 	}
-	raw["outpost:allowDataLoss"], raw["Outposts:hub"], raw["aws:region"], raw["outposts:hubb"] = "[a/b]", "{}", "north", "{}"
+	raw["outpost:allowDataLoss"], raw["Outposts:hub"] = "[a/b]", "{}"
+	raw["aws:region"], raw["outposts:hubb"] = "north", "{}"
 	_, err := LoadConfig(raw, "/project")
 	if err == nil {
 		t.Fatal("accepted")
@@ -407,7 +416,7 @@ func TestConfigReads(t *testing.T) {
 	change(t, raw, "cluster.kubeconfig", ".state/kubeconfig")
 	change(t, raw, "hub.chart.path", "e2e/charts/hub")
 	change(t, raw, "hub.rotation", `{sshKey: ["2", "1"], login: again}`)
-	change(t, raw, "hubs", "[{name: other, password: 0123456789abcdef, sshPublicKeys: ["+publicKey+"], apiUrl: 'https://other.example.org/hub/api'}]")
+	change(t, raw, "hubs", otherHub)
 	got, err := LoadConfig(raw, "/project")
 	if err != nil {
 		t.Fatal(err)

@@ -27,6 +27,7 @@ func TestVolumesAreNotReplaced(t *testing.T) {
 		outpost   = wayOut + `"outpost/outpost-data" in outposts:allowDataLoss and without this change`
 		standard  = "the cluster's default storage class"
 	)
+	//nolint:lll // a case a line
 	for _, tt := range []struct {
 		name    string
 		changes map[string]string
@@ -115,12 +116,15 @@ func TestVolumesAreNotReplaced(t *testing.T) {
 // TestKeysOfDataAreNotLost holds that a key which data are sealed with is not taken away before another one seals them.
 func TestKeysOfDataAreNotLost(t *testing.T) {
 	const (
-		missing = "; nothing was changed. Add a new word in front of it, and remove it after the `pulumi up` that introduced the new one"
-		either  = " did not finish, so outpost/outpost-data may be sealed with either; nothing was changed. Put it back, and remove it after a `pulumi up` that finishes"
+		missing = "; nothing was changed. Add a new word in front of it, " +
+			"and remove it after the `pulumi up` that introduced the new one"
+		either = " did not finish, so outpost/outpost-data may be sealed with either; nothing was changed. " +
+			"Put it back, and remove it after a `pulumi up` that finishes"
 	)
 	through := [2]sealing{{with: "1", by: "1", seeds: []string{"1"}}, {with: "2", by: "2", seeds: []string{"2", "1"}}}
 	killed := [2]sealing{through[0], {with: "2", by: "1", seeds: []string{"2", "1"}}}
 	firstKilled := [2]sealing{through[0], {with: "2", seeds: []string{"2", "1"}}}
+	//nolint:lll // a case a line
 	for _, tt := range []struct {
 		name    string
 		before  [2]sealing // of hub and outpost
@@ -186,7 +190,8 @@ func madeKeys(keys [2]sealing) map[string]any {
 			"type": "outposts:" + kind.component, "outputs": map[string]any{"sealedBy": keys[i].by},
 		}
 		for _, word := range keys[i].seeds {
-			urn := "urn:pulumi:local::outposts::outposts:credentials:" + kind.credentials + "$random:index/randomBytes:RandomBytes::" + kind.seeds + word
+			urn := "urn:pulumi:local::outposts::outposts:credentials:" + kind.credentials +
+				"$random:index/randomBytes:RandomBytes::" + kind.seeds + word
 			resources[urn] = map[string]any{"type": "random:index/randomBytes:RandomBytes", "outputs": map[string]any{}}
 		}
 	}
@@ -196,7 +201,8 @@ func madeKeys(keys [2]sealing) map[string]any {
 // madeBy is the state of a stack whose outpost some hubs may use.
 func madeBy(namespace, hubs string) map[string]any {
 	resources := made("a")
-	resources["urn:pulumi:local::outposts::outposts:outpost:Outpost$kubernetes:core/v1:Secret::outpost-users"] = map[string]any{
+	urn := "urn:pulumi:local::outposts::outposts:outpost:Outpost$kubernetes:core/v1:Secret::outpost-users"
+	resources[urn] = map[string]any{
 		"type": "kubernetes:core/v1:Secret",
 		"outputs": map[string]any{"metadata": map[string]any{
 			"namespace": namespace, "name": "outpost-users", "annotations": map[string]any{"outposts.dev/hubs": hubs},
@@ -208,12 +214,14 @@ func madeBy(namespace, hubs string) map[string]any {
 // TestServersAreNotLost holds every way in which running servers would be forgotten to a message with their number.
 func TestServersAreNotLost(t *testing.T) {
 	const (
-		other     = "[{name: other, password: 0123456789abcdef, sshPublicKeys: [" + publicKey + "], apiUrl: 'https://other.example.org/hub/api'}]"
-		atRemote  = "[{name: remote, address: 10.0.0.3, exposure: {type: nodePort, apiNodePort: 30080, sshNodePort: 30022}}]"
+		atRemote = "[{name: remote, address: 10.0.0.3, " +
+			"exposure: {type: nodePort, apiNodePort: 30080, sshNodePort: 30022}}]"
 		unnamed   = " (it is neither outposts:hub.name nor in outposts:hubs), but "
 		wayOut    = " of its servers are running there; nothing was changed. Stop them, or add "
-		noOutpost = "system remote is no longer in outposts:outposts, but 2 of its servers are running; nothing was changed. Stop them, or add \"remote\" to outposts:allowServerLoss"
+		noOutpost = "system remote is no longer in outposts:outposts, but 2 of its servers are running; " +
+			"nothing was changed. Stop them, or add \"remote\" to outposts:allowServerLoss"
 	)
+	//nolint:lll // a case a line
 	for _, tt := range []struct {
 		name, config string
 		changes      map[string]string
@@ -222,7 +230,7 @@ func TestServersAreNotLost(t *testing.T) {
 		want         []string
 	}{
 		{"first time", localConfig, nil, map[string]map[string]int{"outpost": {"jupyterhub": 3}}, nil, nil},
-		{"nothing new", localConfig, map[string]string{"hubs": other}, map[string]map[string]int{"outpost": {"other": 3}}, madeBy("outpost", "jupyterhub;other"), nil},
+		{"nothing new", localConfig, map[string]string{"hubs": otherHub}, map[string]map[string]int{"outpost": {"other": 3}}, madeBy("outpost", "jupyterhub;other"), nil},
 		{
 			"hub taken out", localConfig, nil,
 			map[string]map[string]int{"outpost": {"other": 3, "jupyterhub": 4}},
@@ -280,7 +288,8 @@ func TestServersAreNotLost(t *testing.T) {
 
 // TestServersUnknown holds that a cluster which does not say what runs loses nothing.
 func TestServersUnknown(t *testing.T) {
-	got := loaded(t, localConfig, nil).lostServers(t.Context(), fakeCluster{podsErr: errors.New("403 Forbidden")}, stateOf(madeBy("outpost", "jupyterhub;other")))
+	got := loaded(t, localConfig, nil).lostServers(t.Context(), fakeCluster{podsErr: errors.New("403 Forbidden")},
+		stateOf(madeBy("outpost", "jupyterhub;other")))
 	if len(got) != 1 || got[0].Error() != "count the servers in namespace outpost: 403 Forbidden" {
 		t.Errorf("errors %v", got)
 	}
@@ -295,7 +304,9 @@ func TestHubsAreRecorded(t *testing.T) {
 		t.Fatal(err)
 	}
 	users := r.Find(t, "kubernetes:core/v1:Secret", "outpost-users")
-	before := stateOf(map[string]any{"urn": map[string]any{"type": users.Type, "outputs": resource.PropertyMap(users.Inputs).Mappable()}})
+	before := stateOf(map[string]any{
+		"urn": map[string]any{"type": users.Type, "outputs": resource.PropertyMap(users.Inputs).Mappable()},
+	})
 	if before.outpost.namespace != "outpost" || !cmp.Equal(before.outpost.hubs, []string{"jupyterhub", "other"}) {
 		t.Errorf("read back: %+v", before.outpost)
 	}

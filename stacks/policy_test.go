@@ -17,6 +17,7 @@ func TestPolicy(t *testing.T) {
 		return pulumi.Map{"metadata": m}
 	}
 	ours := pulumi.Map{fieldManager: pulumi.String("outposts")}
+	//nolint:lll // a case a line
 	for _, tt := range []struct {
 		name      string
 		kind      string

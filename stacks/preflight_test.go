@@ -30,16 +30,17 @@ func loaded(t *testing.T, text string, changes map[string]string) Config {
 
 // made is the state of a stack as Pulumi tells it.
 func made(identity string, claims ...volume) map[string]any {
+	const urn = "urn:pulumi:local::outposts::"
 	resources := map[string]any{
-		"urn:pulumi:local::outposts::outposts:cluster:Cluster$pulumi:providers:kubernetes::cluster-kubernetes": map[string]any{
+		urn + "outposts:cluster:Cluster$pulumi:providers:kubernetes::cluster-kubernetes": map[string]any{
 			"type": "pulumi:providers:kubernetes", "outputs": map[string]any{"clusterIdentifier": identity},
 		},
-		"urn:pulumi:local::outposts::outposts:credentials:Pair::remote": map[string]any{
+		urn + "outposts:credentials:Pair::remote": map[string]any{
 			"type": "outposts:credentials:Pair", "outputs": map[string]any{},
 		},
 	}
 	for _, v := range claims {
-		resources["urn:pulumi:local::outposts::kubernetes:core/v1:Namespace::cluster-"+v.Namespace] = madeNamespace(v.Namespace)
+		resources[urn+"kubernetes:core/v1:Namespace::cluster-"+v.Namespace] = madeNamespace(v.Namespace)
 		asked := map[string]any{}
 		spec := map[string]any{
 			"storageClassName": "standard", // the cluster's default
@@ -55,7 +56,7 @@ func made(identity string, claims ...volume) map[string]any {
 		if v.selector != nil {
 			spec["selector"] = v.selector
 		}
-		resources["urn:pulumi:local::outposts::kubernetes:core/v1:PersistentVolumeClaim::"+v.String()] = map[string]any{
+		resources[urn+"kubernetes:core/v1:PersistentVolumeClaim::"+v.String()] = map[string]any{
 			"type": "kubernetes:core/v1:PersistentVolumeClaim",
 			"outputs": map[string]any{
 				"__inputs": map[string]any{"spec": asked},
@@ -68,8 +69,14 @@ func made(identity string, claims ...volume) map[string]any {
 }
 
 var (
-	hubVolume     = volume{Object: cluster.Object{Namespace: "jupyter", Name: "hub-db-dir"}, accessModes: []string{"ReadWriteOnce"}, size: "1Gi"}
-	outpostVolume = volume{Object: cluster.Object{Namespace: "outpost", Name: "outpost-data"}, accessModes: []string{"ReadWriteOnce"}, size: "1Gi"}
+	hubVolume = volume{
+		Object:      cluster.Object{Namespace: "jupyter", Name: "hub-db-dir"},
+		accessModes: []string{"ReadWriteOnce"}, size: "1Gi",
+	}
+	outpostVolume = volume{
+		Object:      cluster.Object{Namespace: "outpost", Name: "outpost-data"},
+		accessModes: []string{"ReadWriteOnce"}, size: "1Gi",
+	}
 )
 
 // madeNamespaces is the state of a stack without volumes of its own.
@@ -89,12 +96,14 @@ func madeNamespace(name string) map[string]any {
 
 // lostNamespace is what a run says that would delete a namespace.
 func lostNamespace(name string) string {
-	return "namespace " + name + " would be deleted with everything in it, including users' homes and running servers: nothing in this config uses it; " +
-		"nothing was changed. To delete it, first run `pulumi up` with \"" + name + "/*\" in outposts:allowDataLoss and without this change"
+	return "namespace " + name + " would be deleted with everything in it, including users' homes and " +
+		"running servers: nothing in this config uses it; nothing was changed. To delete it, first run `pulumi up` with \"" + name +
+		"/*\" in outposts:allowDataLoss and without this change"
 }
 
 func TestPreflightRefuses(t *testing.T) {
 	const lost = "; nothing was changed. To let the data go, first run `pulumi up` with "
+	//nolint:lll // a case a line
 	for _, tt := range []struct {
 		name    string
 		changes map[string]string
@@ -186,6 +195,7 @@ func TestPreflightRefuses(t *testing.T) {
 
 // TestPreflightAccepts holds that what is asked for by its key, or changes nothing, passes.
 func TestPreflightAccepts(t *testing.T) {
+	//nolint:lll // a case a line
 	for _, tt := range []struct {
 		name    string
 		changes map[string]string
@@ -223,12 +233,17 @@ func TestPreflightAccepts(t *testing.T) {
 // being registered.
 func TestBadInput(t *testing.T) {
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := os.WriteFile(kubeconfig, []byte(`{"apiVersion":"v1","kind":"Config","clusters":[{"name":"c","cluster":{"server":"http://127.0.0.1:1"}}],
+	if err := os.WriteFile(kubeconfig,
+		[]byte(`{"apiVersion":"v1","kind":"Config","clusters":[{"name":"c","cluster":{"server":"http://127.0.0.1:1"}}],
 		"contexts":[{"name":"here","context":{"cluster":"c"}}]}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	open := func(kubeconfig, context string) (clusterAPI, error) { return cluster.Open(kubeconfig, context) }
-	taken := fakeCluster{identity: "11111111-2222-3333-4444-555555555555", ports: map[int]cluster.Object{30000: {Namespace: "other", Name: "web"}}}
+	taken := fakeCluster{
+		identity: "11111111-2222-3333-4444-555555555555",
+		ports:    map[int]cluster.Object{30000: {Namespace: "other", Name: "web"}},
+	}
+	//nolint:lll // a case a line
 	for _, tt := range []struct {
 		name, stack string
 		change      map[string]string
@@ -300,6 +315,7 @@ func TestBadInput(t *testing.T) {
 // TestNothingIsWrittenBefore holds that a run which is refused registers nothing.
 func TestNothingIsWrittenBefore(t *testing.T) {
 	w := testWorld(committedConfig(t, "local"))
+	//nolint:lll // a case a line
 	for _, tt := range []struct {
 		name string
 		made map[string]any
@@ -337,6 +353,7 @@ func TestNothingIsWrittenBefore(t *testing.T) {
 
 // TestRemoteBeforeLocal holds the message of a remote stack whose hub's stack is not there yet.
 func TestRemoteBeforeLocal(t *testing.T) {
+	//nolint:lll // a case a line
 	for _, tt := range []struct {
 		name   string
 		stacks map[string]map[string]any
@@ -375,7 +392,10 @@ func TestRemoteBeforeLocal(t *testing.T) {
 // TestRemoteRefuses holds what a remote stack refuses by what the stacks of hubs tell, and that nothing is registered.
 func TestRemoteRefuses(t *testing.T) {
 	const stack, another = "organization/outposts/local", "organization/outposts/another"
-	taken := map[int]cluster.Object{30080: {Namespace: "other", Name: "web"}, 30022: {Namespace: "outpost", Name: "outpost-ssh"}}
+	taken := map[int]cluster.Object{
+		30080: {Namespace: "other", Name: "web"}, 30022: {Namespace: "outpost", Name: "outpost-ssh"},
+	}
+	//nolint:lll // a case a line
 	for _, tt := range []struct {
 		name    string
 		changes map[string]string
@@ -441,9 +461,11 @@ func TestWarnings(t *testing.T) {
 		system   = "outposts:outposts[1].exposure.tls is false: passwords and start requests go to 10.0.0.3 unencrypted"
 		password = "outposts:outposts[1].password is not encrypted: set it with `pulumi config set --secret --path`"
 		own      = "outposts:outpost.exposure.tls is false: passwords and start requests reach 10.0.0.3 unencrypted"
-		url      = "outposts:hub.url begins with http://: users log in, and servers of other clusters call the hub, over plain HTTP"
+		url      = "outposts:hub.url begins with http://: " +
+			"users log in, and servers of other clusters call the hub, over plain HTTP"
 	)
 	plain := map[string]string{"outposts.1.exposure.tls": "false", "outposts.1.password": "0123456789abcdef"}
+	//nolint:lll // a case a line
 	for _, tt := range []struct {
 		name    string
 		base    string

@@ -98,6 +98,7 @@ func TestPushedImageIsWhatWasPacked(t *testing.T) {
 
 func TestPushRefuses(t *testing.T) {
 	archive, _ := packed(t, t.TempDir())
+	//nolint:lll // a case a line
 	for _, c := range []struct{ name, archive, reference, want string }{
 		{"a name without a tag", archive, "registry.example.org/outpost", "is not a name such as"},
 		{"no name at all", archive, "Outpost!", "is not a name such as"},
@@ -125,7 +126,10 @@ func TestSBOMListsTheModulesOfAProgram(t *testing.T) {
 	if !bytes.Equal(first, second) {
 		t.Error("two lists of the same program differ")
 	}
-	for _, want := range []string{`"bomFormat": "CycloneDX"`, `"specVersion": "1.6"`, `"pkg:golang/std@go1.`, `"pkg:golang/github.com/google/go-containerregistry@v0.22.1"`} {
+	for _, want := range []string{
+		`"bomFormat": "CycloneDX"`, `"specVersion": "1.6"`,
+		`"pkg:golang/std@go1.`, `"pkg:golang/github.com/google/go-containerregistry@v0.22.1"`,
+	} {
 		if !strings.Contains(string(first), want) {
 			t.Errorf("%s is not in the list", want)
 		}

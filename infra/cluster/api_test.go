@@ -23,7 +23,8 @@ func newAPI(t *testing.T, answers map[string]string) *API {
 		answer, known := answers[strings.TrimSuffix(r.URL.Path+" "+r.URL.Query().Get("labelSelector"), " ")]
 		if !known {
 			w.WriteHeader(http.StatusForbidden)
-			answer = `{"apiVersion":"v1","kind":"Status","status":"Failure","reason":"Forbidden","code":403,"message":"you may not"}`
+			answer = `{"apiVersion":"v1","kind":"Status","status":"Failure","reason":"Forbidden","code":403,` +
+				`"message":"you may not"}`
 		}
 		_, _ = w.Write([]byte(answer)) // the client notices
 	}))
@@ -58,6 +59,7 @@ func TestOpenRefuses(t *testing.T) {
 	if err := os.WriteFile(broken, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	//nolint:lll // a case a line
 	for _, tt := range []struct{ name, kubeconfig, context, want string }{
 		{"no file", "/nowhere/kubeconfig", "here", "kubeconfig: no file /nowhere/kubeconfig; name one that is there"},
 		{"no context", path, "elsewhere", "context: kubeconfig " + path + ` has no context "elsewhere"; it has: here, there`},
@@ -73,6 +75,7 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 func TestAPI(t *testing.T) {
+	//nolint:lll // an answer a line
 	api := newAPI(t, map[string]string{
 		"/api/v1/namespaces/kube-system": `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"kube-system","uid":"a-uid"}}`,
 		"/api/v1/services": `{"apiVersion":"v1","kind":"ServiceList","items":[
@@ -106,7 +109,8 @@ func TestAPI(t *testing.T) {
 // TestAPIRefused holds what happens to a user who may not look, and to a cluster that is not there.
 func TestAPIRefused(t *testing.T) {
 	api := newAPI(t, nil)
-	if _, err := api.Identity(t.Context()); err == nil || strings.HasPrefix(err.Error(), "no answer") || !strings.HasSuffix(err.Error(), ": you may not") {
+	_, err := api.Identity(t.Context())
+	if err == nil || strings.HasPrefix(err.Error(), "no answer") || !strings.HasSuffix(err.Error(), ": you may not") {
 		t.Errorf("identity: %v", err)
 	}
 	if holders, known, err := api.NodePorts(t.Context()); holders != nil || known || err != nil {
@@ -116,7 +120,8 @@ func TestAPIRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := gone.Identity(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "no answer from the cluster at http://127.0.0.1:1") {
+	_, err = gone.Identity(t.Context())
+	if err == nil || !strings.HasPrefix(err.Error(), "no answer from the cluster at http://127.0.0.1:1") {
 		t.Errorf("a cluster that is not there: %v", err)
 	}
 }

@@ -23,14 +23,18 @@ func TestKeysAreKept(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			_, err = NewHub(ctx, "hub", HubArgs{Name: "h", Rotation: HubRotation{AuthStateKey: Words{"2", "1"}}, KeepData: keep})
+			rotation := HubRotation{AuthStateKey: Words{"2", "1"}}
+			_, err = NewHub(ctx, "hub", HubArgs{Name: "h", Rotation: rotation, KeepData: keep})
 			return err
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		seeds := map[string]seed{}
-		for _, name := range []string{"outpost-crypt-key-1", "outpost-crypt-key-2", "outpost-crypt-key-3", "hub-auth-state-key-1", "hub-auth-state-key-2"} {
+		for _, name := range []string{
+			"outpost-crypt-key-1", "outpost-crypt-key-2", "outpost-crypt-key-3",
+			"hub-auth-state-key-1", "hub-auth-state-key-2",
+		} {
 			found := r.Find(t, "random:index/randomBytes:RandomBytes", name)
 			seeds[name] = seed{found.Protected, found.DependsOn}
 		}

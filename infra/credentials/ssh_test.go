@@ -17,6 +17,7 @@ import (
 func testSeed(fill byte) []byte { return bytes.Repeat([]byte{fill}, SeedBytes) }
 
 func TestSSHKeyRefuses(t *testing.T) {
+	//nolint:lll // a case a line
 	for _, tt := range []struct {
 		name    string
 		seed    []byte

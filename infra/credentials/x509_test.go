@@ -136,7 +136,8 @@ func TestCertificateSteadyCA(t *testing.T) {
 
 func TestSeedForms(t *testing.T) {
 	seed := testSeed(3)
-	golden(t, "forms.golden.txt", strings.Join([]string{"fernet " + FernetKey(seed), "password " + Password(seed), "hex " + Hex(seed), ""}, "\n"))
+	golden(t, "forms.golden.txt",
+		"fernet "+FernetKey(seed)+"\npassword "+Password(seed)+"\nhex "+Hex(seed)+"\n")
 	// No form tells of another: they share no part of eight characters.
 	forms := []string{FernetKey(seed), Password(seed), Hex(seed)}
 	for i, form := range forms {
@@ -154,7 +155,9 @@ func TestSeedForms(t *testing.T) {
 func TestPassword(t *testing.T) {
 	for fill := range 256 {
 		password := Password(testSeed(byte(fill)))
-		if len(password) != 43 || strings.Trim(password, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") != "" || password[0] == '-' {
+		if len(password) != 43 ||
+			strings.Trim(password, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") != "" ||
+			password[0] == '-' {
 			t.Errorf("seed %d: password %q", fill, password)
 		}
 	}

@@ -70,9 +70,11 @@ func TestE2EBootstrap(t *testing.T) {
 		write(t, filepath.Join(s.root, "srv/outpost_hub.py"), module)
 		env := []string{"PYTHONPATH=/srv"}
 		for name, value := range stockImageValues(Args{})["extraEnv"].(map[string]any) {
-			env = append(env, name+"="+strings.Replace(value.(string), runtimeDir+"/bin:", runtimeDir+"/bin:"+venv+":", 1))
+			env = append(env, name+"="+strings.Replace(value.(string), runtimeDir+"/bin:",
+				runtimeDir+"/bin:"+venv+":", 1))
 		}
-		said := s.must(t, env, "python3", "-W", "error::RuntimeWarning", "-c", "import outpost_hub; print(outpost_hub._pair_warning)")
+		said := s.must(t, env, "python3", "-W", "error::RuntimeWarning", "-c",
+			"import outpost_hub; print(outpost_hub._pair_warning)")
 		if strings.TrimSpace(said) != "None" {
 			t.Errorf("the module says %s", said)
 		}
@@ -116,7 +118,8 @@ func stockRoot(t *testing.T) stock {
 	}
 	for name, minor := range map[string]int{"null": 3, "urandom": 9} {
 		device := filepath.Join(s.root, "dev", name)
-		if err := errors.Join(syscall.Mknod(device, syscall.S_IFCHR|0o666, 1<<8|minor), os.Chmod(device, 0o666)); err != nil {
+		if err := errors.Join(syscall.Mknod(device, syscall.S_IFCHR|0o666, 1<<8|minor),
+			os.Chmod(device, 0o666)); err != nil {
 			t.Skipf("no devices can be made in %s: %v", s.root, err)
 		}
 	}
@@ -147,7 +150,8 @@ func stockRoot(t *testing.T) stock {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, settings, strings.Replace(string(text), "include-system-site-packages = false", "include-system-site-packages = true", 1))
+	write(t, settings, strings.Replace(string(text), "include-system-site-packages = false",
+		"include-system-site-packages = true", 1))
 	return s
 }
 
@@ -176,7 +180,8 @@ func (s stock) refused(t *testing.T, said string, err error, want string) {
 
 // run runs a command in the root as the hub's user, without any of this machine's settings.
 func (s stock) run(env []string, command ...string) (string, error) {
-	base := []string{"HOME=/home/jovyan", "PATH=" + venv + ":/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "PIP_CERT=/etc/ssl/certs/ca-certificates.crt"}
+	base := []string{"HOME=/home/jovyan", "PATH=" + venv + ":/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+		"PIP_CERT=/etc/ssl/certs/ca-certificates.crt"}
 	cmd := exec.Command("chroot", slices.Concat([]string{"--userspec=1000:1000", s.root}, command)...)
 	cmd.Env = append(base, env...)
 	out, err := cmd.CombinedOutput()

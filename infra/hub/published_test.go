@@ -20,7 +20,9 @@ func TestPublishedDefects(t *testing.T) {
 	hubs := map[string]func(*Args){
 		"own image":   func(*Args) {},
 		"stock image": func(a *Args) { a.Image = Image{} },
-		"ingress":     func(a *Args) { a.Exposure = Exposure{Type: Ingress, ClassName: "nginx", Host: "hub.example.org"} },
+		"ingress": func(a *Args) {
+			a.Exposure = Exposure{Type: Ingress, ClassName: "nginx", Host: "hub.example.org"}
+		},
 		"no outpost in the cluster": func(a *Args) {
 			a.Systems = a.Systems[1:]
 		},
@@ -78,7 +80,8 @@ func checkCommand(t *testing.T, made map[string]any) {
 
 func checkTimeouts(t *testing.T, made map[string]any) {
 	spawner := at[map[string]any](t, made, "hub", "config", "OutpostSpawner")
-	if start, answer := at[int](t, spawner, "start_timeout"), at[int](t, spawner, "http_timeout"); start < 300 || answer < 60 {
+	start, answer := at[int](t, spawner, "start_timeout"), at[int](t, spawner, "http_timeout")
+	if start < 300 || answer < 60 {
 		t.Errorf("start_timeout %d, http_timeout %d; want at least 300 and 60", start, answer)
 	}
 }
@@ -129,7 +132,8 @@ func checkPolicy(t *testing.T, made map[string]any) {
 
 func checkUnusedPods(t *testing.T, made map[string]any) {
 	for _, path := range [][]string{
-		{"prePuller", "hook"}, {"prePuller", "continuous"}, {"scheduling", "userScheduler"}, {"scheduling", "userPlaceholder"},
+		{"prePuller", "hook"}, {"prePuller", "continuous"},
+		{"scheduling", "userScheduler"}, {"scheduling", "userPlaceholder"},
 	} {
 		if at[bool](t, made, append(path, "enabled")...) {
 			t.Errorf("%s is enabled", strings.Join(path, "."))
@@ -169,15 +173,16 @@ func TestBootstrapPinsPackages(t *testing.T) {
 	}
 }
 
-// TestBootstrapPackages holds what the bootstrap installs to the image recipe: both are the same pair, tested together, and
-// the same files. With -update it copies versions and hashes from the recipe.
+// TestBootstrapPackages holds what the bootstrap installs to the image recipe: both are the same pair, tested together,
+// and the same files. With -update it copies versions and hashes from the recipe.
 func TestBootstrapPackages(t *testing.T) {
 	recipe, err := os.ReadFile("../../images/hub/jupyterhub-5.5.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
 	pinned := map[string]string{}
-	for _, block := range regexp.MustCompile(`(?m)^([a-z0-9-]+)==(?:.*\\\n)*.*\n`).FindAllStringSubmatch(string(recipe), -1) {
+	blocks := regexp.MustCompile(`(?m)^([a-z0-9-]+)==(?:.*\\\n)*.*\n`)
+	for _, block := range blocks.FindAllStringSubmatch(string(recipe), -1) {
 		pinned[block[1]] = block[0]
 	}
 	var want strings.Builder
@@ -196,7 +201,8 @@ func TestBootstrapHashes(t *testing.T) {
 			t.Errorf("%q is not a package with a version and hashes", requirement)
 		}
 	}
-	for _, command := range regexp.MustCompile(`pip (?:install|download|wheel)(?:.*\\\n)*.*`).FindAllString(bootstrap, -1) {
+	commands := regexp.MustCompile(`pip (?:install|download|wheel)(?:.*\\\n)*.*`)
+	for _, command := range commands.FindAllString(bootstrap, -1) {
 		for _, flag := range []string{"--require-hashes", "--only-binary :all:"} {
 			if !strings.Contains(command, flag) {
 				t.Errorf("%s is not in %s", flag, command)

@@ -23,19 +23,25 @@ func soundArgs() Args {
 		Exposure: Exposure{Type: NodePort, NodePort: 30000},
 		Systems: []System{
 			{
-				Name: "local", URL: "http://outpost.outpost.svc:8080/services", HubAPIURL: "http://hub.jupyter.svc:8081/hub/api",
+				Name: "local", URL: "http://outpost.outpost.svc:8080/services",
+				HubAPIURL: "http://hub.jupyter.svc:8081/hub/api",
 				Namespace: "outpost", Authorization: secret("jupyterhub:one password for local"),
 			},
 			{
-				Name: "remote", DisplayName: "Remote cluster", Description: "Has <GPUs>.", URL: "https://10.0.0.3:30080/services",
-				HubAPIURL: "https://hub.example.org/hub/api", Flavor: "small", Flavors: []Flavor{{Name: "small", DisplayName: "Small", Description: "1 core"}},
-				SSH: &SSH{Host: "10.0.0.3", Port: 30022}, Authorization: secret("jupyterhub:one password for remote"),
-				KnownHosts: pulumi.String("outpost-remote ssh-ed25519 AAAA\n"), CAs: pulumi.StringArray{pulumi.String("CA one\n"), pulumi.String("CA two\n")},
+				Name: "remote", DisplayName: "Remote cluster", Description: "Has <GPUs>.",
+				URL:       "https://10.0.0.3:30080/services",
+				HubAPIURL: "https://hub.example.org/hub/api", Flavor: "small",
+				Flavors:       []Flavor{{Name: "small", DisplayName: "Small", Description: "1 core"}},
+				SSH:           &SSH{Host: "10.0.0.3", Port: 30022},
+				Authorization: secret("jupyterhub:one password for remote"),
+				KnownHosts:    pulumi.String("outpost-remote ssh-ed25519 AAAA\n"),
+				CAs:           pulumi.StringArray{pulumi.String("CA one\n"), pulumi.String("CA two\n")},
 			},
 		},
 		Credentials: Credentials{
-			SSHPrivateKey: secret("the private key of the hub"), CookieSecret: secret("the cookie secret"), ProxyToken: secret("the proxy token"),
-			AuthStateKeys: pulumi.StringArray{secret("an auth state key")}, LoginPassword: secret("the login password"), VerifyToken: secret("the verify token"),
+			SSHPrivateKey: secret("the private key of the hub"), CookieSecret: secret("the cookie secret"),
+			ProxyToken: secret("the proxy token"), AuthStateKeys: pulumi.StringArray{secret("an auth state key")},
+			LoginPassword: secret("the login password"), VerifyToken: secret("the verify token"),
 		},
 	}
 }
@@ -43,6 +49,7 @@ func soundArgs() Args {
 // TestValues holds the values of the chart, in the form that they have before secrets are known, and holds them to
 // the chart's own schema. The text of the module is elided: it is a file of this folder.
 func TestValues(t *testing.T) {
+	//nolint:lll // a case a line
 	for _, tt := range []struct {
 		name   string
 		change func(*Args)
@@ -107,7 +114,9 @@ func TestMounted(t *testing.T) {
 	}
 	infratest.Golden(t, "mounted.golden.json", infratest.JSON(t, all))
 	for _, text := range infratest.ClearTexts(r.Find(t, "kubernetes:helm.sh/v4:Chart", "hub").Inputs["values"]) {
-		for _, secret := range []string{"the cookie secret", "the proxy token", "an auth state key", "the login password", "the verify token"} {
+		for _, secret := range []string{
+			"the cookie secret", "the proxy token", "an auth state key", "the login password", "the verify token",
+		} {
 			if strings.Contains(text, secret) {
 				t.Errorf("%s is not marked secret in the values", secret)
 			}
@@ -117,7 +126,9 @@ func TestMounted(t *testing.T) {
 
 // TestDatabase holds whose word counts.
 func TestDatabase(t *testing.T) {
-	want := map[string]any{"type": "sqlite-pvc", "pvc": map[string]any{"storage": "1Gi", "accessModes": []any{"ReadWriteOnce"}}}
+	want := map[string]any{
+		"type": "sqlite-pvc", "pvc": map[string]any{"storage": "1Gi", "accessModes": []any{"ReadWriteOnce"}},
+	}
 	if diff := cmp.Diff(want, Args{}.Database()); diff != "" {
 		t.Errorf("without values (-want +got):\n%s", diff)
 	}
@@ -157,6 +168,7 @@ func TestSealedByOnceReady(t *testing.T) {
 }
 
 func TestCheckRefuses(t *testing.T) {
+	//nolint:lll // a case a line
 	for _, tt := range []struct {
 		name   string
 		change func(*Args)

@@ -22,7 +22,8 @@ func soundArgs() Args {
 		Exposure: Exposure{Type: NodePort, APINodePort: 30080, SSHNodePort: 30022},
 		Hubs: []Hub{{
 			Name: "jupyterhub", APIURL: "http://10.0.0.1:30000/hub/api",
-			Password: pulumi.String("a password of a hub"), SSHPublicKeys: pulumi.StringArray{pulumi.String("ssh-ed25519 AAAA jupyterhub")},
+			Password:      pulumi.String("a password of a hub"),
+			SSHPublicKeys: pulumi.StringArray{pulumi.String("ssh-ed25519 AAAA jupyterhub")},
 		}},
 		CryptKeys: pulumi.StringArray{pulumi.String("a fernet key")},
 		HostKey:   pulumi.String("a host key"),
@@ -46,6 +47,7 @@ func newOutpost(t *testing.T, a Args) *infratest.Recorder {
 // TestValues holds the values of the chart for each exposure and for many settings.
 func TestValues(t *testing.T) {
 	off := false
+	//nolint:lll // a case a line
 	for _, tt := range []struct {
 		name   string
 		change func(*Args)
@@ -111,11 +113,13 @@ func TestVolume(t *testing.T) {
 	got := Settings{
 		Persistence: Persistence{Enabled: &off, Size: "2Gi"},
 		Values: map[string]any{"persistence": map[string]any{
-			"enabled": true, "size": "3Gi", "storageClass": "fast", "accessModes": []any{"ReadWriteMany"}, "existingClaim": "mine",
+			"enabled": true, "size": "3Gi", "storageClass": "fast", "accessModes": []any{"ReadWriteMany"},
+			"existingClaim": "mine",
 		}},
 	}.Volume()
 	want := map[string]any{
-		"enabled": false, "keep": false, "size": "2Gi", "storageClass": "fast", "accessModes": []any{"ReadWriteMany"}, "existingClaim": "mine",
+		"enabled": false, "keep": false, "size": "2Gi", "storageClass": "fast",
+		"accessModes": []any{"ReadWriteMany"}, "existingClaim": "mine",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("volume (-want +got):\n%s", diff)
@@ -164,6 +168,7 @@ func TestSealedByOnceReady(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
+	//nolint:lll // a case a line
 	for _, tt := range []struct {
 		name   string
 		change func(*Args)
@@ -218,6 +223,7 @@ func TestNewRefuses(t *testing.T) {
 
 func TestEndpoint(t *testing.T) {
 	off := false
+	//nolint:lll // a case a line
 	for _, tt := range []struct {
 		name     string
 		exposure Exposure

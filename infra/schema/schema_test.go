@@ -14,7 +14,9 @@ var sound = Parse(`{
   "properties": {
     "name": {"title": "lower-case letters", "type": "string", "pattern": "^[a-z]+$"},
     "code": {"type": "string", "pattern": "^[a-z]+$"},
-    "list": {"type": "array", "items": {"type": "object", "properties": {"count": {"type": "integer", "minimum": 1}}, "required": ["count"]}},
+    "list": {"type": "array", "items": {
+      "type": "object", "properties": {"count": {"type": "integer", "minimum": 1}}, "required": ["count"]
+    }},
     "word": {"$ref": "#/$defs/word"},
     "form": {"anyOf": [{"type": "null"}, {"type": "integer"}]},
     "names": {"type": "object", "propertyNames": {"pattern": "^[a-z]+$"}},
@@ -22,7 +24,9 @@ var sound = Parse(`{
     "even": {"format": "even"},
     "open": {"type": "object", "additionalProperties": false, "patternProperties": {"^a": {}}}
   },
-  "$defs": {"word": {"title": "a word or a list of words", "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}}
+  "$defs": {"word": {
+    "title": "a word or a list of words", "oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]
+  }}
 }`, Format{"even", func(text string) error {
 	if len(text)%2 != 0 {
 		return fmt.Errorf("has %d letters, want an even number", len(text))
@@ -31,6 +35,7 @@ var sound = Parse(`{
 }})
 
 func TestCheck(t *testing.T) {
+	//nolint:lll // a case a line
 	for _, tt := range []struct {
 		name     string
 		document map[string]any

@@ -8,7 +8,9 @@ import (
 
 func TestMerge(t *testing.T) {
 	base := map[string]any{"a": map[string]any{"b": 1, "c": []any{1, 2}}, "d": map[string]any{"e": 1}, "f": 1}
-	override := map[string]any{"a": map[string]any{"b": 2, "c": []any{3}}, "d": "text", "f": map[string]any{"g": 1}, "h": nil}
+	override := map[string]any{
+		"a": map[string]any{"b": 2, "c": []any{3}}, "d": "text", "f": map[string]any{"g": 1}, "h": nil,
+	}
 	before := [2]map[string]any{Merge(nil, base), Merge(nil, override)}
 	want := map[string]any{
 		"a": map[string]any{"b": 2, "c": []any{3}}, "d": "text", "f": map[string]any{"g": 1}, "h": nil,
