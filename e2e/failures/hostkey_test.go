@@ -60,7 +60,7 @@ func TestE2EHostKeyChanged(t *testing.T) {
 			}
 			time.Sleep(2 * time.Second)
 		}
-		const want = "Remote cluster shows another ssh host key than the one this hub knows, so nothing is sent " +
+		const want = "The SSH host key of Remote cluster is not the one that this hub knows, so nothing is sent " +
 			"there. Tell the administrators of the hub."
 		var refused *hubapi.StartError
 		if !errors.As(err, &refused) || !strings.Contains(refused.Message, want) {

@@ -11,7 +11,7 @@ import stage  # noqa: E402
 
 @pytest.fixture
 def settings(tmp_path):
-    """Valid data with one system that is reached directly and one by a tunnel."""
+    """Valid data with one system that is reached directly and one that is reached by a tunnel."""
     for name in ("auth", "known_hosts"):
         (tmp_path / name).mkdir()
     (tmp_path / "key").write_text("a key")
@@ -48,7 +48,7 @@ def settings(tmp_path):
 
 
 class Stage:
-    """One hub between real ends: a direct outpost, one behind a tunnel, one that is slow to connect, one at a wrong key."""
+    """One hub and its systems: direct, behind a tunnel, slow to connect, with another host key, unreachable."""
 
     def __init__(self, folder):
         self.folder = folder

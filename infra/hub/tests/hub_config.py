@@ -1,4 +1,4 @@
-"""JupyterHub as the tests run it: the module as in production, and nothing around it that would need a cluster."""
+"""JupyterHub in the tests: the module as in production, and nothing that requires a cluster."""
 
 import json
 import os
@@ -13,7 +13,7 @@ port = int(os.environ["HUB_PORT"])
 
 
 class NoProxy(Proxy):
-    """Routes in a dictionary: the tests ask the hub itself."""
+    """Keeps routes in a dictionary: the tests send their requests to the hub itself."""
 
     routes = {}
     should_start = False
@@ -47,7 +47,7 @@ c.OutpostSpawner.http_timeout = 15
 c.OutpostSpawner.custom_poll_interval = 1000
 
 
-# The cluster's API is a stand-in; what talks to it is the real Kubernetes package.
+# The cluster's API is a fake; its client is the real Kubernetes package.
 def load_incluster_config():
     configuration = kubernetes.client.Configuration()
     configuration.host = os.environ["KUBERNETES_API"]
@@ -59,8 +59,8 @@ outpost_hub.get_name = lambda key: key
 outpost_hub.SOCKETS = os.environ["HUB_SOCKETS"]
 
 
-# The client runs ssh as uid 1000 where it can, the hub's own user in its image. Tests that run as root must behave like
-# a hub that is not root, or half of the ssh commands would belong to someone else.
+# The client runs ssh as UID 1000 if it can, the hub's user in its image. Tests that run as root must behave like a hub
+# that does not, or some ssh processes would belong to another user.
 def setuid(uid):
     raise PermissionError
 
@@ -74,7 +74,7 @@ make_service = c.OutpostSpawner.ssh_custom_svc
 
 
 async def service(spawner, port_forward_info):
-    """The Service is made as always; its name leads nowhere here, so the hub is told this machine's address."""
+    """Makes the Service as usual. Its name does not resolve here, so the hub gets this machine's address."""
     host, port = await make_service(spawner, port_forward_info)
     assert host == f"{spawner.svc_name}.jupyter.svc"
     return "127.0.0.1", port

@@ -1,4 +1,4 @@
-"""What the tests put around the module: outposts, single-user servers, ssh servers and a real hub."""
+"""The environment of the module in tests: outposts, single-user servers, ssh servers and a real hub."""
 
 import contextlib
 import datetime
@@ -43,11 +43,11 @@ def wait_for(what, condition, seconds=60):
         if found:
             return found
         time.sleep(0.1)
-    raise AssertionError(f"not within {seconds} s: {what}")
+    raise AssertionError(f"timeout after {seconds} s: {what}")
 
 
 def make_certificate(folder, name):
-    """NAME.crt, a certificate for this machine that is its own CA, and NAME.pem with its key."""
+    """Writes NAME.crt, a self-signed certificate for this machine, and NAME.pem, the same with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.timezone.utc)
@@ -123,8 +123,8 @@ class Held(tuple):
 
 
 class Outpost(_Server):
-    """The protocol's other end. `answers` maps the name of a server to the (code, body) of its start, `first` to
-    those of earlier attempts at one, `polls` to the body of a poll."""
+    """An outpost. By the name of a server, `answers` has the (code, body) for its start, `first` a list of those for
+    earlier attempts at it, `polls` the body for a poll."""
 
     def __init__(self, service, certificate=None):
         outpost = self
@@ -159,7 +159,7 @@ class Outpost(_Server):
         self.url = f"{self.scheme}://127.0.0.1:{self.port}/services"
 
     def of(self, method, name):
-        """The requests about the server `name`; for POST their bodies, else their paths."""
+        """Returns the requests about the server `name`: bodies for POST, paths for other methods."""
         if method == "POST":
             return [body for m, _, _, body in self.requests if m == method and body["name"] == name]
         return [path for m, path, _, _ in self.requests if m == method and path.startswith(f"/services/{name}/")]
@@ -200,7 +200,7 @@ class Cluster(_Server):
 
 
 class SSHServer:
-    """A real sshd that forwards for one key."""
+    """A real sshd that accepts one key."""
 
     def __init__(self, folder, key):
         self.folder = folder
@@ -233,7 +233,7 @@ class SSHServer:
         wait_for("sshd", lambda: _listens(self.port))
 
     def drop_connections(self):
-        """Ends every connection, and lets new ones in."""
+        """Ends every connection; new ones are accepted."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         for child in children:
             with contextlib.suppress(ProcessLookupError):
@@ -248,7 +248,7 @@ class SSHServer:
 
 
 class Relay:
-    """A TCP relay to a port that holds back the first bytes: a link with a long way."""
+    """A TCP relay to a port that delays the first bytes of a connection."""
 
     def __init__(self, port, seconds):
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -349,7 +349,7 @@ class Hub:
         shutil.rmtree(self.sockets, ignore_errors=True)
 
     def connections(self, system=""):
-        """Process ids of this hub's ssh connections, told from any other's by the path of their socket."""
+        """Returns the process IDs of this hub's ssh connections, found by the path of their sockets."""
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
@@ -379,11 +379,11 @@ class Hub:
         return self.call("POST", self.server_path(name, user), options)
 
     def own_token(self, outpost, name):
-        """The token that the newest start of a server has given it."""
+        """Returns the token of a server's latest start."""
         return outpost.of("POST", name)[-1]["env"]["JUPYTERHUB_API_TOKEN"]
 
     def post_event(self, name, event, token, user="maria", **headers):
-        """`event` is the body where it is bytes."""
+        """Posts an event; one of type bytes is the body as it is."""
         path = f"/hub/api/users/progress/events/{user}" + (f"/{name}" if name else "")
         return self.call("POST", path, event, headers, token)
 
@@ -400,19 +400,19 @@ class Hub:
         return self.server(name, user)
 
     def fail(self, name, options=None, user="maria"):
-        """Starts a server that must not start; the events a user sees."""
+        """Starts a server that must not start. Returns the events that its user sees."""
 
         def settled():
             server = self.server(name, user)
             return server is None or not server["pending"]
 
         for _ in range(5):
-            wait_for(f"server {name!r} neither starts nor stops", settled)
+            wait_for(f"server {name!r} is not pending", settled)
             answer = self.begin(name, options, user)
             if answer.code not in (201, 202):
                 return [{"failed": True, "message": answer.json()["message"]}]
             text = self.call("GET", self.server_path(name, user) + "/progress").text
-            # A start that ends before it is asked about has no progress: it is made again.
+            # A start that has ended before this request has no progress: start again.
             if "is not starting" not in text:
                 events = _events(text)
                 assert events[-1].get("failed"), events
@@ -420,7 +420,7 @@ class Hub:
         raise AssertionError(text)
 
     def server(self, name, user="maria"):
-        """What the hub's API says of it, None of one that it does not know, as of all of a user who was never there."""
+        """Returns the server as the hub's API shows it, None if the hub does not know the server or the user."""
         return self.call("GET", f"/hub/api/users/{user}?include_stopped_servers").json().get("servers", {}).get(name)
 
     def stop_server(self, name, user="maria"):
@@ -431,7 +431,7 @@ class Hub:
             server = self.server(name, user)
             return server is None or server["stopped"]
 
-        wait_for(f"server {name!r} gone", gone)
+        wait_for(f"server {name!r} stopped", gone)
 
     def browser(self):
         return Browser(self.url)
@@ -449,7 +449,7 @@ class Browser:
         return self._open(path, None)
 
     def send(self, path, body, **headers):
-        """What a script of a page sends: its cookies go along."""
+        """Sends a POST as a script on a page would, with the cookies."""
         return self._open(path, body, headers)
 
     def post(self, path, fields):
@@ -478,7 +478,7 @@ class Browser:
 
 
 def get(port, path="/"):
-    """Status of a plain request to a port of this machine; None when nothing answers."""
+    """Returns the status of a request to a port of this machine, None without an answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
     try:
         connection.request("GET", path)

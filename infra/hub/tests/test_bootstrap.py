@@ -1,4 +1,4 @@
-"""What the bootstrap brings into the stock image: all that the client needs, and no file but the recorded ones."""
+"""What the bootstrap installs into the stock image: everything the client requires, and only files with recorded hashes."""
 
 import hashlib
 import os
@@ -18,8 +18,8 @@ LISTED = set(re.findall(r"(?m)^([a-z0-9-]+)==", (HUB / "bootstrap.txt").read_tex
 IMAGE = HUB.parent.parent / "images" / "hub" / "common.in"
 
 
-def needed(*packages):
-    """The packages and everything that they need, as they are installed here."""
+def required(*packages):
+    """Returns the packages and everything that they require, as installed here."""
     found, left = set(), [(canonicalize_name(name), {""}) for name in packages]
     while left:
         name, extras = left.pop()
@@ -34,10 +34,10 @@ def needed(*packages):
 
 @pytest.mark.skipif(version("jupyterhub") >= "6", reason="the stock image has JupyterHub 5.5")
 def test_the_list_is_complete():
-    """pip would look for a package that is not in the list, find no hash of it, and end the hub's start."""
+    """pip refuses a required package without a hash, and the hub would not start."""
     image = re.findall(r"(?m)^([a-z][a-z0-9-]+)", IMAGE.read_text())
-    stock = needed("jupyterhub", *(name for name in image if name != "jupyterhub-forwardbasespawner"))
-    assert needed("jupyterhub-outpostspawner") - stock <= LISTED
+    stock = required("jupyterhub", *(name for name in image if name != "jupyterhub-forwardbasespawner"))
+    assert required("jupyterhub-outpostspawner") - stock <= LISTED
 
 
 @pytest.mark.parametrize("recorded", [True, False])
@@ -62,6 +62,6 @@ def test_only_recorded_files(tmp_path, recorded):
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     said = done.stdout + done.stderr
     assert bool(list(tmp_path.glob("dest/**/outposts_probe.py"))) == recorded, said
-    # This Python has no client: that is as far as it comes.
+    # This Python lacks the client, so the last step fails.
     step = "importing the client" if recorded else "installing outposts-probe==1.0 from the Python package index"
     assert f"bootstrap: {step} did not work" in said

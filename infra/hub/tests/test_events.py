@@ -1,4 +1,4 @@
-"""Who can report the events of a server, and what a hub keeps and shows of them."""
+"""Who may report the events of a server, and what the hub keeps and shows of them."""
 
 import concurrent.futures
 import http.client
@@ -18,7 +18,7 @@ def hub(hub_stage):
 
 @pytest.fixture
 def pending(hub, hub_stage):
-    """A start that is pending until `release` is called; its name and its token."""
+    """A start that is pending until `release` is called: its name and token."""
     held = threading.Event()
     name = "pending"
     hub_stage.direct.answers[name] = stage.Held(held, (200, {"service": hub_stage.direct.service}))
@@ -40,7 +40,7 @@ def pending(hub, hub_stage):
 
 
 def strict(text):
-    """JSON as a browser reads it."""
+    """Parses JSON as a browser does."""
 
     def refuse(word):
         raise AssertionError(f"{word} is not JSON")
@@ -79,7 +79,7 @@ def test_events_of_the_default_server(hub, hub_stage):
 
 
 def test_own_failure_ends_a_pending_start(hub, hub_stage, pending):
-    """An outpost reports so that a start has failed; the page shows the reason."""
+    """This is how an outpost reports a failed start; the page shows the reason."""
     with concurrent.futures.ThreadPoolExecutor() as pool:
         page = pool.submit(hub.progress, pending.name)
         pending.wait_for_page()
@@ -103,7 +103,7 @@ def test_own_failure_ends_a_running_server(hub, hub_stage):
 
 
 class Others:
-    """Everybody who can reach a running server but is not that server."""
+    """Credentials of everybody who may open a running server, or has a server of their own."""
 
     def __init__(self, hub, hub_stage):
         self.hub = hub
@@ -160,7 +160,7 @@ def test_only_the_server_itself_reports(hub, hub_stage, others, who, event):
 
 
 @pytest.mark.parametrize("name, user", [("no-such-server", "maria"), ("victim", "no-such-user"), ("", "maria")])
-def test_one_answer_for_what_is_not_theirs(hub, others, name, user):
+def test_the_refusal_reveals_nothing(hub, others, name, user):
     for token in others.tokens.values():
         answer, known = hub.post_event(name, {}, token, user), hub.post_event("victim", {}, token)
         assert (answer.code, answer.json()) == (known.code, known.json()) == (403, {"status": 403, "message": known.json()["message"]})
@@ -170,7 +170,7 @@ def test_one_answer_for_what_is_not_theirs(hub, others, name, user):
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", None])
 @pytest.mark.parametrize("event", EVENTS)
 def test_no_cookie_reports(hub, hub_stage, others, event, content_type, xsrf):
-    """Not even that of the server's user, on a page of the hub itself."""
+    """Not even the cookie of the server's user on a page of the hub."""
     browser = hub.browser()
     assert browser.log_in("maria").code == 200
     headers = {"Content-Type": content_type} if content_type else {}
@@ -178,13 +178,13 @@ def test_no_cookie_reports(hub, hub_stage, others, event, content_type, xsrf):
         headers["X-XSRFToken"] = next(c.value for c in browser.cookies if c.name == "_xsrf" and c.path == "/hub/")
     path = "/hub/api/users/progress/events/maria/victim"
     assert browser.send(path, json.dumps(event).encode(), **headers).code == 403
-    # Beside a cookie, a token that is not the server's helps as little.
+    # Nor with a token that is not the server's.
     assert browser.send(path, json.dumps(event).encode(), Authorization=f"token {others.tokens['the user']}", **headers).code == 403
     assert unharmed(hub, hub_stage)
 
 
 @pytest.mark.parametrize("place", ["?token={}", "?access_token={}", "?_xsrf={}"])
-def test_token_in_the_address(hub, hub_stage, others, place):
+def test_no_token_in_the_url(hub, hub_stage, others, place):
     path = "/hub/api/users/progress/events/maria/victim" + place.format(others.own)
     assert hub.call("POST", path, {"failed": True}, token=None).code == 403
     assert unharmed(hub, hub_stage)
@@ -196,8 +196,8 @@ def test_events_are_only_reported(hub, others, method):
         assert hub.call(method, "/hub/api/users/progress/events/maria/victim", token=token).code == 405
 
 
-def test_routes_of_the_plugins(hub):
-    """All that the plugins add, under every name that they have given it."""
+def test_other_routes_of_the_client_are_closed(hub):
+    """Every route that the client's packages add and the hub does not need is closed."""
     from jupyterhub.apihandlers import default_handlers
 
     routes = [h[0] for h in default_handlers if h[1].__module__.split(".")[0] in ("outpostspawner", "forwardbasespawner")]
@@ -244,7 +244,7 @@ def test_bodies_are_bounded_and_never_logged(hub, pending, body, code):
 
 
 def test_connection_outlives_a_large_body(hub, pending):
-    """What is refused for its size leaves the hub as it was."""
+    """A body that is too large does not disturb the next request."""
     connection = http.client.HTTPConnection("127.0.0.1", hub.port, timeout=10)
     path = f"/hub/api/users/progress/events/maria/{pending.name}"
     for body, code in ((b"x" * (outpost_hub.MAX_BODY + 1), 413), (b'{"message": "after it"}', 204)):
@@ -272,7 +272,7 @@ def test_numbers_of_events_are_finite(hub, pending):
 
 @pytest.mark.parametrize("number", ["NaN", "1e999", "true", '"1"', "{}"])
 def test_status_of_a_poll_must_be_a_number(hub, hub_stage, number):
-    """An answer that says nothing ends no server."""
+    """A malformed answer does not end a server."""
     name = "polled-" + number.encode().hex()
     hub_stage.direct.polls[name] = {"status": json.loads(number), "logs": []}
     hub.run(name, {"system": "direct"})
@@ -286,7 +286,7 @@ def test_status_of_a_poll_must_be_a_number(hub, hub_stage, number):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400, True, 1.5, None, {"a": float("nan")}])
 def test_refused_options_are_not_kept(hub, value):
-    """JupyterHub stores what it is sent before a spawner sees it, and shows it to administrators."""
+    """JupyterHub stores options before a spawner checks them, and its API returns them."""
     hub.fail("numbers", {"system": "direct", "size": value})
     users = strict(hub.call("GET", "/hub/api/users?include_stopped_servers").text)
     options = next(u for u in users if u["name"] == "maria")["servers"]["numbers"]["user_options"]
@@ -294,7 +294,7 @@ def test_refused_options_are_not_kept(hub, value):
 
 
 def test_events_of_one_start_are_bounded(hub, pending):
-    """In memory and in the database, whatever the characters are."""
+    """In memory and in the database, for any characters."""
     for text in ("<" * 5000, "\U0001f600" * 5000, "&amp;" * 5000, "x" * 5000):
         for _ in range(15):
             hub.post_event(pending.name, {"message": text, "html_message": text}, pending.token)
@@ -314,7 +314,7 @@ def test_number_of_events_is_bounded():
 
 
 @pytest.mark.parametrize("filtered", [{}, None, [], "text"])
-def test_filter_of_the_operator(filtered):
+def test_an_operators_filter_can_drop_events(filtered):
     spawner = SimpleNamespace(events=[], run_filter_events=lambda event: filtered)
     assert not outpost_hub.Spawner.keep_event(spawner, {"message": "a"}) and spawner.events == []
 
@@ -331,11 +331,11 @@ def test_html_is_cut_between_its_parts(text):
     safe = outpost_hub.safe_event({"message": text, "html_message": text})
     assert outpost_hub.json_size(safe["message"]) <= outpost_hub.MAX_TEXT
     assert outpost_hub.json_size(safe["html_message"]) <= outpost_hub.MAX_HTML
-    assert outpost_hub.safe_event(safe) == safe, "what is safe stays as it is"
+    assert outpost_hub.safe_event(safe) == safe, "a safe value does not change"
 
 
 def test_state():
-    """Also that of a row which an earlier hub has left."""
+    """Also a state that an earlier version has stored."""
     state = {
         "api_token": "t",
         "start_id": "s",
@@ -352,8 +352,8 @@ def test_state():
     }  # fmt: skip
     assert safe["events"][-1]["message"].startswith("ccc") and outpost_hub.json_size(safe["events"]) <= outpost_hub.MAX_KEPT
     assert outpost_hub.json_size(safe["logs"]) <= outpost_hub.MAX_KEPT
-    assert outpost_hub.safe_state(safe) == safe, "what is safe stays as it is"
-    assert outpost_hub.safe_state({"api_token": "t"}) == {"api_token": "t"}, "a server that has not started keeps no more"
+    assert outpost_hub.safe_state(safe) == safe, "a safe value does not change"
+    assert outpost_hub.safe_state({"api_token": "t"}) == {"api_token": "t"}, "no keys are added"
     for info in ({"service": "a;b:1"}, {"service": None}, "a:1", None):
         assert outpost_hub.safe_state({"port_forward_info": info})["port_forward_info"] == {}
 

@@ -1,4 +1,4 @@
-"""Each hook for itself, with the arguments that the client gives."""
+"""Each hook on its own, with the arguments that the client passes."""
 
 import asyncio
 import base64
@@ -27,7 +27,7 @@ def spawner(name="lab", **user_options):
     )
 
 
-def words(function, *args):
+def message(function, *args):
     with pytest.raises(outpost_hub.StartError) as e:
         function(*args)
     return e.value.jupyterhub_message
@@ -39,12 +39,12 @@ def words(function, *args):
 @pytest.mark.parametrize(
     "options", [{}, None, {"system": "nowhere"}, {"system": ["direct", "remote"]}, {"system": 1}, {"system": "Direct <b>cluster</b>"}]
 )
-def test_no_such_system(outposts, options):
-    assert words(outposts.system, options) == "Choose one of these systems: direct, remote."
+def test_unknown_system(outposts, options):
+    assert message(outposts.system, options) == "Choose one of these systems: direct, remote."
 
 
-def test_system_as_text_and_as_list(outposts):
-    """A form sends a list, the API a text; `'list' object has no attribute 'upper'` was the published text's answer."""
+def test_system_as_string_and_as_list(outposts):
+    """A form sends a list, the API a string."""
     assert outposts.system({"system": "remote"}).name == "remote"
     assert outposts.system({"system": ["remote"]}).name == "remote"
 
@@ -54,7 +54,7 @@ def test_only_system_needs_no_name(settings):
     assert outpost_hub.Outposts(settings).system({}).name == "direct"
 
 
-def test_options_from_form_are_texts(outposts):
+def test_options_from_form_are_strings(outposts):
     form = {"system": ["remote"], "flavor-direct": ["x"], "flavor-remote": ["small"], "profile": ["p"], "evil": ["e"]}
     assert outposts.options_from_form(form) == {"system": "remote", "flavor": "small", "profile": "p"}
 
@@ -70,24 +70,24 @@ def test_default_flavor(outposts):
 
 
 @pytest.mark.parametrize(
-    "options, said",
+    "options, want",
     [
         ({"system": "remote", "flavor": "huge"}, "no flavor 'huge'"),
-        ({"system": "remote", "flavor": ["small"]}, "flavor is not a text"),
-        ({"system": "direct", "flavor": "a b"}, "not the name of a flavor"),
-        ({"system": "direct", "image": "evil"}, "no option 'image'"),
-        ({"system": "direct", "profile": {"a": 1}}, "profile is not a text"),
-        ({"system": "direct", "profile": "a\x1bb"}, "profile is not a text"),
-        ({"system": "direct", "profile": "a" * 257}, "profile is not a text"),
+        ({"system": "remote", "flavor": ["small"]}, "flavor must be a string"),
+        ({"system": "direct", "flavor": "a b"}, "Invalid flavor name."),
+        ({"system": "direct", "image": "evil"}, "Unknown option 'image'"),
+        ({"system": "direct", "profile": {"a": 1}}, "profile must be a string"),
+        ({"system": "direct", "profile": "a\x1bb"}, "profile must be a string"),
+        ({"system": "direct", "profile": "a" * 257}, "profile must be a string"),
     ],
 )
-def test_options_refused(outposts, options, said):
-    assert said in words(outposts.checked, options)
+def test_options_refused(outposts, options, want):
+    assert want in message(outposts.checked, options)
 
 
 @pytest.mark.parametrize("name", ["Lab", "a.b", "a_b", "a" * 33, "-a", "a b", "ä"])
 def test_server_names_refused(outposts, name):
-    assert "at most 32 characters" in words(outposts.pre_spawn_hook, spawner(name, system="direct"))
+    assert "at most 32 characters" in message(outposts.pre_spawn_hook, spawner(name, system="direct"))
 
 
 @pytest.mark.parametrize("name", ["", "a", "lab-1", "a" * 32])
@@ -98,7 +98,7 @@ def test_server_names(outposts, name):
 def test_system_without_default_servers(settings):
     settings["systems"]["remote"]["defaultServer"] = False
     outposts = outpost_hub.Outposts(settings)
-    assert "Give the server a name" in words(outposts.pre_spawn_hook, spawner("", system="remote"))
+    assert "Give the server a name" in message(outposts.pre_spawn_hook, spawner("", system="remote"))
     outposts.pre_spawn_hook(spawner("lab", system="remote"))
     assert 'value="remote"' not in outposts.options_form(spawner(""))
     del settings["systems"]["direct"]
@@ -125,7 +125,7 @@ def test_credentials_are_read_each_time(outposts, tmp_path):
     got = outposts.request_headers(spawner(), {"system": "direct"})["Authorization"]
     assert base64.b64decode(got.split()[1]) == b"jupyterhub:rotated"
     (tmp_path / "auth" / "direct").unlink()
-    assert "no password" in words(outposts.request_headers, spawner(), {"system": "direct"})
+    assert "no password" in message(outposts.request_headers, spawner(), {"system": "direct"})
 
 
 def test_ca_on_every_request(outposts, settings):
@@ -136,7 +136,7 @@ def test_ca_on_every_request(outposts, settings):
 
 
 def test_rotated_ca_is_trusted_at_once(outposts, settings, tmp_path):
-    """curl kept the old CA for a day: after a rotation no request got through until the hub was restarted."""
+    """By default curl caches a CA file for a day, and requests would fail after a rotation."""
 
     def trust(*names):
         Path(settings["systems"]["remote"]["caFile"]).write_text("".join((tmp_path / f"{n}.crt").read_text() for n in names))
@@ -160,13 +160,13 @@ def test_rotated_ca_is_trusted_at_once(outposts, settings, tmp_path):
 
 
 def test_start_may_take_as_long_as_the_hub_waits(outposts):
-    """tornado's 20 s ended starts whose image had to be pulled."""
+    """tornado's default of 20 s would fail starts whose image has to be pulled."""
     assert outposts.request_kwargs_start(spawner(), {"system": "direct"})["request_timeout"] == 600
     assert outposts.request_kwargs(spawner(), {"system": "direct"})["request_timeout"] == 60
 
 
 def test_misc_is_not_shared(outposts):
-    """The client writes into what it gets."""
+    """The client modifies what the hook returns."""
     outposts.custom_misc(spawner(), {})["port"] = 1
     assert outposts.custom_misc(spawner(), {}) == {}
 
@@ -196,11 +196,11 @@ def test_ssh_settings(outposts, settings):
     assert options["HostKeyAlias"] == "outpost-remote"
     assert options["ControlPath"] == "/tmp/outpost-remote.sock"
     assert options["UserKnownHostsFile"] == settings["systems"]["remote"]["ssh"]["knownHosts"]
-    assert not any(" " in value for value in options.values()), "nothing quotes them"
+    assert not any(" " in value for value in options.values()), "the client does not quote them"
 
 
-class Watched:
-    """A running server as the watch over its system's tunnels sees it."""
+class RunningServer:
+    """A running server as the check of its system's tunnels sees it."""
 
     port_forward_info, _stop_pending, outpost_connection, _log_name = {"service": "a:1"}, False, 1, "maria:lab"
     log = SimpleNamespace(warning=lambda *a: None)
@@ -218,22 +218,22 @@ class Watched:
         self.calls.append("remove")
 
 
-def test_one_look_for_all_servers(outposts, monkeypatch):
-    """Servers of a system share its connection: one look in a round, and a tunnel each when it is a new one."""
+def test_one_check_for_all_servers(outposts, monkeypatch):
+    """The servers of a system share its connection: one check in each round, and a new tunnel each if it is new."""
     monkeypatch.setattr(outpost_hub, "WATCH_SECONDS", 0)
     system = outposts.systems["remote"]
-    servers = [Watched(system) for _ in range(20)] + [Watched(system, stopped=True)]
-    looks = []
+    servers = [RunningServer(system) for _ in range(20)] + [RunningServer(system, stopped=True)]
+    checks = []
 
     async def connect(spawner):
-        looks.append(spawner)
-        if len(looks) == 3:
+        checks.append(spawner)
+        if len(checks) == 3:
             system.tunnels.clear()
         return 2
 
     outposts.connect = connect
     asyncio.run(asyncio.wait_for(outposts._watch(system), 10))
-    assert len(looks) == 3
+    assert len(checks) == 3
     assert [s.calls for s in servers] == [["forward"]] * 20 + [["forward", "remove"]]
     assert [s.outpost_connection for s in servers] == [2] * 20 + [1]
 
@@ -259,16 +259,16 @@ def test_addresses(outposts, answer):
 
 
 def test_copies_share_the_object(outposts):
-    """traitlets copies hooks; a lock that is copied for each spawner locks nothing."""
+    """traitlets copies hooks; with a copy for each spawner, a lock would lock nothing."""
     hook = copy.deepcopy({"hook": outposts.request_url})["hook"]
     assert hook.__self__ is outposts
 
 
-# What users and pages get
+# Messages and HTML
 
 
 @pytest.mark.parametrize(
-    "log_message, reason, said",
+    "log_message, reason, want",
     [
         ("start request to http://a failed: 419", "quota: no small left", "Remote cluster: quota: no small left"),
         ("start request to http://a failed: 419", "", "Remote cluster: the server could not be started."),
@@ -278,17 +278,20 @@ def test_copies_share_the_object(outposts):
         ("start request to http://a failed", "resolver", "cannot be reached at the moment"),
         ("start request to http://a failed: 503", "no endpoints", "cannot be reached at the moment"),
         ("start request to http://a failed: 503", '{"args": []}', "cannot be reached at the moment"),
+        ("start request to http://a failed: 503", '{"args": [{"a": 1}]}', "cannot be reached at the moment"),
+        ("start request to http://a failed: 503", "[" * 16_000, "cannot be reached at the moment"),
         ("start request to http://a failed: 503", '{"args": ["busy"]}', "cannot start servers at the moment: busy"),
-        ("start request to http://a failed: 500", "x", "unexpected code 500"),
-        ("start request to http://a failed: 404", "x", "unexpected code 404"),
+        ("start request to http://a failed: 500", "x", "unexpected status 500"),
+        ("start request to http://a failed: 404", "x", "unexpected status 404"),
     ],
 )
-def test_plain_words(outposts, log_message, reason, said):
+def test_user_messages(outposts, log_message, reason, want):
     error = web.HTTPError(419, log_message=log_message, reason=reason)
     s = spawner(system="remote")
     outposts.failed_spawn_request_hook(s, error)
-    assert said in s.start_error.jupyterhub_message
+    assert want in s.start_error.jupyterhub_message
     assert "http://a" not in s.start_error.jupyterhub_message
+
 
 def test_error_is_escaped(outposts):
     error = web.HTTPError(419, log_message="start request to http://a failed: 419", reason="<script>x</script> 100%")
@@ -296,7 +299,7 @@ def test_error_is_escaped(outposts):
     outposts.failed_spawn_request_hook(s, error)
     error = s.start_error
     assert error.jupyterhub_html_message == "Remote cluster: &lt;script&gt;x&lt;/script&gt; 100%"
-    assert "100%" in str(error), "a percent sign is no format"
+    assert "100%" in str(error), "a percent sign is not a format"
 
 
 @pytest.mark.parametrize(
@@ -312,7 +315,7 @@ def test_error_is_escaped(outposts):
 )
 def test_safe_html(text, safe):
     assert outpost_hub.safe_html(text) == safe
-    assert outpost_hub.safe_html(safe) == safe, "what is safe stays as it is"
+    assert outpost_hub.safe_html(safe) == safe, "safe HTML does not change"
 
 
 # Configuration
@@ -340,7 +343,7 @@ def test_configure(settings):
 
 
 def test_hooks_exist_in_the_client():
-    """An option that the client does not know is ignored with a warning, as `ssh_enabled` of the published text is."""
+    """JupyterHub ignores an option that the client does not have, with no more than a warning."""
     for hook in outpost_hub.Outposts.HOOKS:
         assert outpost_hub.Spawner.class_traits().get(hook) is not None, hook
         assert outpost_hub.Spawner.class_traits()[hook].metadata.get("config"), hook

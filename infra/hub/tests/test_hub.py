@@ -1,4 +1,4 @@
-"""The module in a real hub, with the real client, ssh and sshd; only outposts, servers and Kubernetes are stand-ins."""
+"""The module in a real hub with the real client, ssh and sshd. Outposts, servers and Kubernetes are fakes."""
 
 import concurrent.futures
 import json
@@ -37,7 +37,7 @@ def test_named_server(hub, hub_stage):
 
 
 def test_default_server(hub, hub_stage):
-    """The Python Outpost cannot poll it, so it was lost after 30 s; ours takes an empty name in the path."""
+    """Its polls have an empty name in their path."""
     hub.run("", {"system": "direct"})
     polls = stage.wait_for("two polls", lambda: len(hub_stage.direct.of("GET", "")) > 1 and hub_stage.direct.of("GET", ""))
     assert polls[0].startswith("/services//")
@@ -47,7 +47,7 @@ def test_default_server(hub, hub_stage):
 
 
 def test_form(hub, hub_stage):
-    """A form sends lists; everything behind it gets texts."""
+    """A form sends lists; what is stored and sent to the outpost are strings."""
     browser = hub.browser()
     assert browser.log_in("nina").code == 200
     page = browser.get("/hub/spawn/nina/formlab")
@@ -62,22 +62,22 @@ def test_form(hub, hub_stage):
 
 
 @pytest.mark.parametrize(
-    "options, said",
+    "options, want",
     [
         ({"system": "nowhere"}, "Choose one of these systems: direct, nobody, other, remote, slow, stranger."),
         ({}, "Choose one of these systems"),
-        ({"system": "remote", "flavor": "huge"}, "remote has no flavor 'huge'. There are: small, large."),
-        ({"system": "remote", "image": "x"}, "A server has no option 'image'."),
+        ({"system": "remote", "flavor": "huge"}, "remote has no flavor 'huge'. Available flavors: small, large."),
+        ({"system": "remote", "image": "x"}, "Unknown option 'image'."),
     ],
 )
-def test_wrong_options(hub, options, said):
-    assert said in message(hub.fail("wrong", options))
+def test_wrong_options(hub, options, want):
+    assert want in message(hub.fail("wrong", options))
 
 
 def test_wrong_name(hub):
     # JupyterHub 6 refuses it before the module does.
-    said = message(hub.fail("Wrong.Name", {"system": "direct"}))
-    assert "at most 32 characters" in said or "Invalid server_name" in said
+    shown = message(hub.fail("Wrong.Name", {"system": "direct"}))
+    assert "at most 32 characters" in shown or "Invalid server_name" in shown
 
 
 # The tunnel
@@ -85,7 +85,7 @@ def test_wrong_name(hub):
 
 def test_tunnel(hub, hub_stage):
     hub.run("tunnel", {"system": "remote"})
-    port = stage_port(hub, "tunnel")
+    port = forwarded_port(hub, "tunnel")
     assert port != hub_stage.lab.port and stage.get(port) == 200
     assert len(hub.connections("remote")) == 1
     name = next(name for name in hub_stage.cluster.services if name.endswith("-tunnel"))
@@ -104,7 +104,7 @@ def test_tunnel(hub, hub_stage):
 
 
 def test_ssh_port_and_options_of_the_client(hub):
-    """The command line that ends in a shell has nothing but the system's own values."""
+    """The command line that the client gives to a shell has the system's own values."""
     hub.run("options", {"system": "remote"})
     (connection,) = hub.connections("remote")
     assert Path(f"/proc/{connection}").exists()
@@ -116,7 +116,7 @@ def test_ssh_port_and_options_of_the_client(hub):
 
 
 def test_two_systems_behind_one_address(hub):
-    """The client's socket is named after the host alone: the second system's users landed in the first."""
+    """By default the client names its socket after the host alone, and they would share a connection."""
     hub.run("one", {"system": "remote"})
     hub.run("two", {"system": "other"})
     assert len(hub.connections("remote")) == len(hub.connections("other")) == 1
@@ -125,31 +125,31 @@ def test_two_systems_behind_one_address(hub):
     hub.stop_server("two")
 
 
-def test_long_way(hub):
-    """The client gives its first connection one second."""
+def test_slow_connection(hub):
+    """The client allows its first connection one second."""
     hub.run("slow", {"system": "slow"})
     hub.stop_server("slow")
 
 
 def test_connection_killed(hub, hub_stage):
     hub.run("killed", {"system": "remote"})
-    port = stage_port(hub, "killed")
+    port = forwarded_port(hub, "killed")
     (connection,) = hub.connections("remote")
     os.kill(connection, signal.SIGKILL)
     stage.wait_for("tunnel renewed", lambda: stage.get(port) == 200)
     assert hub.connections("remote") != [connection]
     services = [method for method, name in hub_stage.cluster.log if name.endswith("-killed")]
-    assert "DELETE" not in services, "the proxy goes through the Service while the tunnel is renewed"
+    assert "DELETE" not in services, "the proxy uses the Service while the tunnel is renewed"
     assert hub.server("killed")["ready"]
     hub.stop_server("killed")
 
 
 def test_connection_of_several_servers_killed(hub):
-    """Their tunnels come back, all in one round: the servers of a system share its connection, and so do the looks at it."""
+    """Their tunnels are renewed in one round: the servers of a system share its connection."""
     names = ["several-a", "several-b", "several-c"]
     for name in names:
         hub.run(name, {"system": "remote"})
-    ports = [stage_port(hub, name) for name in names]
+    ports = [forwarded_port(hub, name) for name in names]
     (connection,) = hub.connections("remote")
     os.kill(connection, signal.SIGKILL)
     for port in ports:
@@ -161,9 +161,9 @@ def test_connection_of_several_servers_killed(hub):
 
 
 def test_outpost_restarted(hub, hub_stage):
-    """When its sshd comes back, so do the forwards; the poll of the server does not end it meanwhile."""
+    """When its sshd is back, the tunnels are renewed; meanwhile, polls do not end the server."""
     hub.run("restart", {"system": "other"})
-    port = stage_port(hub, "restart")
+    port = forwarded_port(hub, "restart")
     hub_stage.other_sshd.stop()
     stage.wait_for("tunnel gone", lambda: stage.get(port) is None)
     hub_stage.other_sshd.start()
@@ -171,15 +171,15 @@ def test_outpost_restarted(hub, hub_stage):
     hub.stop_server("restart")
 
 
-def test_service_of_an_earlier_life(hub, hub_stage):
-    """A Service of the same name that leads elsewhere is replaced."""
+def test_service_of_an_earlier_start(hub, hub_stage):
+    """A Service of the same name for another port is replaced."""
     hub.run("earlier", {"system": "remote"})
     name = next(name for name in hub_stage.cluster.services if name.endswith("-earlier"))
     old = hub_stage.cluster.services[name]
     hub.stop_server("earlier")
     hub_stage.cluster.services[name] = {**old, "spec": {**old["spec"], "ports": [{"name": "http", "port": 1}]}}
     hub.run("earlier", {"system": "remote"})
-    assert hub_stage.cluster.services[name]["spec"]["ports"][0]["port"] == stage_port(hub, "earlier")
+    assert hub_stage.cluster.services[name]["spec"]["ports"][0]["port"] == forwarded_port(hub, "earlier")
     hub.stop_server("earlier")
 
 
@@ -191,22 +191,22 @@ def test_several_at_once(hub):
         events = hub.progress(name)
         assert events[-1].get("ready"), (name, events)
     assert len(hub.connections("remote")) == 1
-    assert len({stage_port(hub, name) for name in names}) == 6
+    assert len({forwarded_port(hub, name) for name in names}) == 6
     for name in names:
         hub.stop_server(name)
 
 
 def test_hub_killed(hub, hub_stage):
-    """All tunnels die with the hub's pod; servers, direct ones too, are there again with the next one."""
+    """All tunnels end with the hub's pod. The next one finds the servers, also those reached directly."""
     hub.run("survivor", {"system": "remote"})
     hub.run("neighbour", {"system": "direct"})
-    port = stage_port(hub, "survivor")
+    port = forwarded_port(hub, "survivor")
     stops = len(hub_stage.remote.of("DELETE", "survivor"))
     hub.kill()
     assert stage.get(port) is None
     hub.start()
-    stage.wait_for("tunnel made again", lambda: stage.get(port) == 200)
-    stage.wait_for("both ready", lambda: all((hub.server(n) or {}).get("ready") for n in ("survivor", "neighbour")))
+    stage.wait_for("new tunnel", lambda: stage.get(port) == 200)
+    stage.wait_for("both servers ready", lambda: all((hub.server(n) or {}).get("ready") for n in ("survivor", "neighbour")))
     assert len(hub_stage.remote.of("DELETE", "survivor")) == stops
     hub.stop_server("survivor")
     hub.stop_server("neighbour")
@@ -214,14 +214,14 @@ def test_hub_killed(hub, hub_stage):
 
 def test_hub_killed_while_the_outpost_is_away(hub, hub_stage):
     hub.run("patient", {"system": "other"})
-    port = stage_port(hub, "patient")
+    port = forwarded_port(hub, "patient")
     hub.kill()
     hub_stage.other_sshd.stop()
     hub.start()
-    stage.wait_for("an attempt", lambda: "no tunnel to other yet" in hub.log.read_text())
-    assert hub.call("GET", "/hub/api/").code == 200, "others need not wait"
+    stage.wait_for("an attempt", lambda: "no tunnel to other yet, retrying" in hub.log.read_text())
+    assert hub.call("GET", "/hub/api/").code == 200, "other requests need not wait"
     hub_stage.other_sshd.start()
-    stage.wait_for("tunnel made again", lambda: stage.get(port) == 200)
+    stage.wait_for("new tunnel", lambda: stage.get(port) == 200)
     stage.wait_for("ready", lambda: (hub.server("patient") or {}).get("ready"))
     hub.stop_server("patient")
 
@@ -235,7 +235,7 @@ def test_reason_reaches_the_user(hub, hub_stage):
     events = hub.fail("refused", {"system": "direct"})
     assert f"direct: image: {reason}" in message(events)
     assert "<img" not in json.dumps([e.get("html_message", "") for e in events])
-    assert len(hub_stage.direct.of("DELETE", "refused")) == len(hub_stage.direct.of("POST", "refused")), "whatever was begun is stopped"
+    assert len(hub_stage.direct.of("DELETE", "refused")) == len(hub_stage.direct.of("POST", "refused")), "what may have been started is stopped"
 
 
 def test_wrong_password(hub, hub_stage):
@@ -244,13 +244,12 @@ def test_wrong_password(hub, hub_stage):
 
 
 def test_unreachable(hub):
-    said = message(hub.fail("unreachable", {"system": "nobody"}))
-    assert "nobody cannot be reached at the moment" in said
-    assert "maria:unreachable - the start was not taken, will try again" in hub.log.read_text()
+    assert "nobody cannot be reached at the moment" in message(hub.fail("unreachable", {"system": "nobody"}))
+    assert "maria:unreachable - the outpost did not accept the start; retrying" in hub.log.read_text()
 
 
 def test_start_while_the_outpost_restarts(hub, hub_stage):
-    """An Ingress without an Outpost behind it, then one that has only begun: the start goes on, under the same start id."""
+    """An Ingress without a backend, then an outpost that is not ready yet: the start is repeated with the same start ID."""
     hub_stage.direct.first["early"] = [(502, {}), (503, {"module": "", "class": "Unavailable", "args": ["loading"]})]
     hub.run("early", {"system": "direct"})
     attempts = [body["user_options"]["start_id"] for body in hub_stage.direct.of("POST", "early")]
@@ -258,38 +257,38 @@ def test_start_while_the_outpost_restarts(hub, hub_stage):
     hub.stop_server("early")
 
 
-def test_outpost_that_cannot_start_anything(hub, hub_stage):
+def test_outpost_that_cannot_start_servers(hub, hub_stage):
     busy = (503, {"module": "", "class": "Unavailable", "traceback": "", "args": ["Kubernetes does not answer"], "kwargs": {}})
     hub_stage.direct.answers["never"] = busy
-    said = message(hub.fail("never", {"system": "direct"}))
-    assert "direct cannot start servers at the moment: Kubernetes does not answer" in said
+    shown = message(hub.fail("never", {"system": "direct"}))
+    assert "direct cannot start servers at the moment: Kubernetes does not answer" in shown
     posts = [body["user_options"]["start_id"] for body in hub_stage.direct.of("POST", "never")]
-    assert len(hub_stage.direct.of("DELETE", "never")) == len(set(posts)), "whatever was begun is stopped"
+    assert len(hub_stage.direct.of("DELETE", "never")) == len(set(posts)), "what may have been started is stopped"
 
 
 def test_wrong_host_key(hub, hub_stage):
     events = hub.fail("stranger", {"system": "stranger"})
-    assert "stranger shows another ssh host key than the one this hub knows" in message(events)
-    assert "try again" not in message(events).lower(), "it would not help"
+    assert "The SSH host key of stranger is not the one that this hub knows" in message(events)
+    assert "try again" not in message(events).lower(), "another attempt would not help"
     log = hub.log.read_text()
     assert "REMOTE HOST IDENTIFICATION HAS CHANGED" in log and "Host key verification failed" in log
     assert not hub.connections("stranger")
     assert len(hub_stage.remote.of("DELETE", "stranger")) == len(hub_stage.remote.of("POST", "stranger"))
 
 
-def test_host_key_changed_and_put_back(hub, hub_stage):
-    """A server that runs behind a changed key cannot be reached; with the right key it can, and nothing has stopped it."""
+def test_host_key_changed_and_restored(hub, hub_stage):
+    """A running server cannot be reached while the key is another one. With the known key it can, and nothing has stopped it."""
     hub.run("rekeyed", {"system": "other"})
-    port = stage_port(hub, "rekeyed")
+    port = forwarded_port(hub, "rekeyed")
     sshd = hub_stage.other_sshd
     known = {path: path.read_bytes() for path in sshd.folder.glob("host_key*")}
     sshd.stop()
     sshd.new_host_key()
     sshd.start()
-    stage.wait_for("refusal", lambda: "no tunnel, will try again: ssh ended with 255: @@@@@" in hub.log.read_text())
-    # The watch tries again and again, and each try is a process for a moment.
+    stage.wait_for("refusal", lambda: "no tunnel, retrying: ssh exited with code 255: @@@@@" in hub.log.read_text())
+    # The hub keeps retrying, and each attempt is a process for a moment.
     stage.wait_for("no connection", lambda: not hub.connections("other") and stage.get(port) is None)
-    assert "other shows another ssh host key" in message(hub.fail("newcomer", {"system": "other"}))
+    assert "The SSH host key of other is not the one" in message(hub.fail("newcomer", {"system": "other"}))
     sshd.stop()
     for path, content in known.items():
         path.write_bytes(content)
@@ -301,11 +300,11 @@ def test_host_key_changed_and_put_back(hub, hub_stage):
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1;touch {0}", "$(touch {0}):1", "127.0.0.1:1/user/x", "", None])
 def test_address_from_the_outpost(hub, hub_stage, tmp_path, address):
-    """It would end in a shell of the hub."""
+    """The client would give it to a shell of the hub."""
     proof = tmp_path / "proof"
     address = address and address.format(proof)
     hub_stage.remote.answers["address"] = (200, {"service": address})
-    assert "did not say where the server is" in message(hub.fail("address", {"system": "remote"}))
+    assert "did not return the server's address" in message(hub.fail("address", {"system": "remote"}))
     assert not proof.exists()
 
 
@@ -341,7 +340,7 @@ def test_own_token_cannot_leave_its_routes(hub, hub_stage):
         hub.stop_server("own")
 
 
-def stage_port(hub, name):
-    """The port of the hub that leads to the server."""
+def forwarded_port(hub, name):
+    """The port of the hub that is forwarded to the server."""
     state = hub.call("GET", "/hub/api/users/maria").json()["servers"][name]["state"]
     return state["custom_port"]

@@ -1,4 +1,4 @@
-"""Which versions of JupyterHub and of the client go together."""
+"""Which versions of JupyterHub and the client work together."""
 
 import os
 import subprocess
@@ -35,9 +35,9 @@ def test_this_pair():
     assert outpost_hub.check_pair(version("jupyterhub"), version("jupyterhub-outpostspawner")) is None
 
 
-@pytest.mark.skipif(version("jupyterhub") >= "6", reason="the newest client is right for JupyterHub 6")
+@pytest.mark.skipif(version("jupyterhub") >= "6", reason="the newest client works with JupyterHub 6")
 def test_newest_client_on_the_older_hub():
-    """An unpinned `pip install jupyterhub-outpostspawner` brings a client that ends JupyterHub 5 at import."""
+    """An unpinned `pip install jupyterhub-outpostspawner` installs a client that JupyterHub 5 cannot import."""
     paths = [os.environ["NEWEST_CLIENT"], str(Path(outpost_hub.__file__).parent)]
     env = {**os.environ, "PYTHONPATH": ":".join(paths)}
     plain = subprocess.run([sys.executable, "-c", "import outpostspawner"], env=env, capture_output=True, text=True)
