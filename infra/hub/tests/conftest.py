@@ -39,7 +39,7 @@ def settings(tmp_path):
                 "flavor": "large",
                 "flavors": [
                     {"name": "small", "displayName": "Small", "description": "1 core"},
-                    {"name": "large", "displayName": "Large \"&\" fast"},
+                    {"name": "large", "displayName": 'Large "&" fast'},
                 ],
                 "ssh": {"host": "10.0.0.3", "port": 30022, "knownHosts": str(tmp_path / "known_hosts" / "remote")},
             },
@@ -77,7 +77,9 @@ class Stage:
                 pinned = systems[name]["ssh"].pop("pinned")
                 (folder / f"known_hosts-{name}").write_text(f"outpost-{name} {pinned.public_key()}\n")
                 systems[name]["ssh"]["knownHosts"] = str(folder / f"known_hosts-{name}")
-        self.hub = stage.Hub(folder, {"authDir": str(folder / "auth"), "sshKey": str(key), "systems": systems}, self.cluster)
+        self.hub = stage.Hub(
+            folder, {"authDir": str(folder / "auth"), "sshKey": str(key), "systems": systems}, self.cluster
+        )
 
     def system(self, outpost, port=None, pinned=None):
         import getpass
@@ -88,7 +90,16 @@ class Stage:
         return data
 
     def close(self):
-        for part in (self.hub, self.relay, self.sshd, self.other_sshd, self.direct, self.remote, self.cluster, self.lab):
+        for part in (
+            self.hub,
+            self.relay,
+            self.sshd,
+            self.other_sshd,
+            self.direct,
+            self.remote,
+            self.cluster,
+            self.lab,
+        ):
             part.close()
 
 

@@ -38,9 +38,7 @@ c.JupyterHub.cleanup_servers = False
 c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
 c.JupyterHub.services = [{"name": "tests", "api_token": "5" * 64}]
 SCOPES = ["admin:users", "admin:servers", "admin:server_state", "access:servers", "tokens", "shares"]
-c.JupyterHub.load_roles = [
-    {"name": "tests", "services": ["tests"], "scopes": SCOPES}
-]
+c.JupyterHub.load_roles = [{"name": "tests", "services": ["tests"], "scopes": SCOPES}]
 
 c.OutpostSpawner.start_timeout = 60
 c.OutpostSpawner.http_timeout = 15

@@ -52,13 +52,17 @@ def make_certificate(folder, name):
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.timezone.utc)
     made = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(hours=1))
+        x509.CertificateBuilder(
+            subject, subject, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(hours=1)
+        )
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
         .public_bytes(serialization.Encoding.PEM)
     )
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
     (folder / f"{name}.crt").write_bytes(made)
     (folder / f"{name}.pem").write_bytes(private + made)
 
@@ -170,7 +174,9 @@ class Cluster(_Server):
 
     def __init__(self):
         cluster = self
-        self.services = {"hub": {"metadata": {"name": "hub"}, "spec": {"selector": {"app": "jupyterhub"}, "ports": [{"port": 8081}]}}}
+        self.services = {
+            "hub": {"metadata": {"name": "hub"}, "spec": {"selector": {"app": "jupyterhub"}, "ports": [{"port": 8081}]}}
+        }
         self.log = []  # (method, name)
 
         class Handler(_Quiet):
@@ -229,7 +235,9 @@ class SSHServer:
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)
         log = (self.folder / "log").open("a")
-        self.process = subprocess.Popen([sshd, "-D", "-e", "-f", self.folder / "config"], stderr=log, start_new_session=True)
+        self.process = subprocess.Popen(
+            [sshd, "-D", "-e", "-f", self.folder / "config"], stderr=log, start_new_session=True
+        )
         wait_for("sshd", lambda: _listens(self.port))
 
     def drop_connections(self):
@@ -265,7 +273,9 @@ class Relay:
     def _serve(self, client):
         time.sleep(self.seconds)
         with socket.create_connection(("127.0.0.1", self.target)) as server:
-            pumps = [threading.Thread(target=_pump, args=pair, daemon=True) for pair in ((client, server), (server, client))]
+            pumps = [
+                threading.Thread(target=_pump, args=pair, daemon=True) for pair in ((client, server), (server, client))
+            ]
             for pump in pumps:
                 pump.start()
             for pump in pumps:
@@ -354,7 +364,11 @@ class Hub:
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 command = (folder / "cmdline").read_text()
-                if command.startswith("ssh") and f"{self.sockets}/outpost-{system}" in command and "\0-O\0" not in command:
+                if (
+                    command.startswith("ssh")
+                    and f"{self.sockets}/outpost-{system}" in command
+                    and "\0-O\0" not in command
+                ):
                     found.append(int(folder.name))
         return found
 

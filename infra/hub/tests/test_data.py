@@ -61,7 +61,10 @@ def test_prefixes(settings, name):
     assert "namePrefix" in refusal(put(settings, "namePrefix", name))
 
 
-@pytest.mark.parametrize("url", [None, "", "ftp://a", "http://", "outpost:8080", "http://a b", "http://u:p@a/", "http://a/?x=1", "https://a/'"])
+@pytest.mark.parametrize(
+    "url",
+    [None, "", "ftp://a", "http://", "outpost:8080", "http://a b", "http://u:p@a/", "http://a/?x=1", "https://a/'"],
+)
 @pytest.mark.parametrize("key", ["url", "hubApiUrl"])
 def test_urls(settings, key, url):
     assert f"systems.remote.{key}" in refusal(put(settings, f"systems.remote.{key}", url))

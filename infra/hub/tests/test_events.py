@@ -56,7 +56,11 @@ def events_of(hub, name):
 
 
 def test_events_reach_the_page_as_text(hub, pending):
-    shown = {"progress": 40, "message": "<script>alert(1)</script>", "html_message": "<details><summary>a</summary><img src=x></details>"}
+    shown = {
+        "progress": 40,
+        "message": "<script>alert(1)</script>",
+        "html_message": "<details><summary>a</summary><img src=x></details>",
+    }
     only_html = [{"progress": 40, "html_message": f"picture {n}"} for n in (1, 2)]
     for event in [shown, *only_html]:
         assert hub.post_event(pending.name, event, pending.token).code == 204
@@ -67,7 +71,9 @@ def test_events_reach_the_page_as_text(hub, pending):
         events = page.result()
     assert any("&lt;img src=x&gt;" in e.get("html_message", "") for e in events), events
     assert any(e.get("html_message", "").startswith("<details><summary>20") for e in events), "no time before a summary"
-    assert [e["html_message"] for e in events if "picture" in e.get("html_message", "")] == [e["html_message"] for e in only_html]
+    assert [e["html_message"] for e in events if "picture" in e.get("html_message", "")] == [
+        e["html_message"] for e in only_html
+    ]
     assert not any("<script" in e.get("html_message", "") or "<img" in e.get("html_message", "") for e in events)
 
 
@@ -83,7 +89,9 @@ def test_own_failure_ends_a_pending_start(hub, hub_stage, pending):
     with concurrent.futures.ThreadPoolExecutor() as pool:
         page = pool.submit(hub.progress, pending.name)
         pending.wait_for_page()
-        assert hub.post_event(pending.name, {"failed": True, "message": "no room <b>here</b>"}, pending.token).code == 204
+        assert (
+            hub.post_event(pending.name, {"failed": True, "message": "no room <b>here</b>"}, pending.token).code == 204
+        )
         events = page.result()
     (event,) = [e for e in events if e.get("failed")]
     assert (event["message"], event["html_message"]) == ("no room <b>here</b>", "no room &lt;b&gt;here&lt;/b&gt;")
@@ -120,9 +128,13 @@ class Others:
         for who, wanted in scopes.items():
             body = {"scopes": wanted} if wanted else {}
             self.tokens[who] = hub.call("POST", "/hub/api/users/maria/tokens", body).json()["token"]
-        shared = hub.call("POST", "/hub/api/shares/maria/victim", {"user": "nina", "scopes": ["access:servers!server=maria/victim"]})
+        shared = hub.call(
+            "POST", "/hub/api/shares/maria/victim", {"user": "nina", "scopes": ["access:servers!server=maria/victim"]}
+        )
         assert shared.code in (200, 201), shared.text
-        self.tokens["whom the server is shared with"] = hub.call("POST", "/hub/api/users/nina/tokens", {}).json()["token"]
+        self.tokens["whom the server is shared with"] = hub.call("POST", "/hub/api/users/nina/tokens", {}).json()[
+            "token"
+        ]
         self.own = hub.own_token(hub_stage.direct, "victim")
 
     def close(self):
@@ -163,7 +175,11 @@ def test_only_the_server_itself_reports(hub, hub_stage, others, who, event):
 def test_the_refusal_reveals_nothing(hub, others, name, user):
     for token in others.tokens.values():
         answer, known = hub.post_event(name, {}, token, user), hub.post_event("victim", {}, token)
-        assert (answer.code, answer.json()) == (known.code, known.json()) == (403, {"status": 403, "message": known.json()["message"]})
+        assert (
+            (answer.code, answer.json())
+            == (known.code, known.json())
+            == (403, {"status": 403, "message": known.json()["message"]})
+        )
 
 
 @pytest.mark.parametrize("xsrf", [False, True])
@@ -179,7 +195,12 @@ def test_no_cookie_reports(hub, hub_stage, others, event, content_type, xsrf):
     path = "/hub/api/users/progress/events/maria/victim"
     assert browser.send(path, json.dumps(event).encode(), **headers).code == 403
     # Nor with a token that is not the server's.
-    assert browser.send(path, json.dumps(event).encode(), Authorization=f"token {others.tokens['the user']}", **headers).code == 403
+    assert (
+        browser.send(
+            path, json.dumps(event).encode(), Authorization=f"token {others.tokens['the user']}", **headers
+        ).code
+        == 403
+    )
     assert unharmed(hub, hub_stage)
 
 
@@ -200,8 +221,14 @@ def test_other_routes_of_the_client_are_closed(hub):
     """Every route that the client's packages add and the hub does not need is closed."""
     from jupyterhub.apihandlers import default_handlers
 
-    routes = [h[0] for h in default_handlers if h[1].__module__.split(".")[0] in ("outpostspawner", "forwardbasespawner")]
-    closed = [route for route in routes if not any(word in route for word in ("/progress/events/", "/api/servers", "/recreateforward/"))]
+    routes = [
+        h[0] for h in default_handlers if h[1].__module__.split(".")[0] in ("outpostspawner", "forwardbasespawner")
+    ]
+    closed = [
+        route
+        for route in routes
+        if not any(word in route for word in ("/progress/events/", "/api/servers", "/recreateforward/"))
+    ]
     assert len(closed) == 7, closed
     for route in closed:
         path = "/hub" + route.replace("([^/]+)", "maria", 1).replace("([^/]+)", "victim")
@@ -257,7 +284,23 @@ def test_connection_outlives_a_large_body(hub, pending):
 
 # Limits and numbers
 
-NUMBERS = ["NaN", "-NaN", "Infinity", "-Infinity", "1e999", "-1e999", "9" * 4000, "true", '"50"', "[1]", "{}", "null", "1e308", "-5", "50.5"]
+NUMBERS = [
+    "NaN",
+    "-NaN",
+    "Infinity",
+    "-Infinity",
+    "1e999",
+    "-1e999",
+    "9" * 4000,
+    "true",
+    '"50"',
+    "[1]",
+    "{}",
+    "null",
+    "1e308",
+    "-5",
+    "50.5",
+]
 
 
 def test_numbers_of_events_are_finite(hub, pending):
@@ -321,12 +364,31 @@ def test_an_operators_filter_can_drop_events(filtered):
 
 def test_event():
     event = {"progress": 1000, "message": "<b>a</b>", "ready": True, "raw_event": {"a": 1}, "html_message": ""}
-    assert outpost_hub.safe_event(event) == {"progress": 100, "message": "<b>a</b>", "html_message": "&lt;b&gt;a&lt;/b&gt;"}
-    assert outpost_hub.safe_event({"message": 1, "html_message": {}, "failed": "yes"}) == {"message": "", "html_message": "", "failed": True}
+    assert outpost_hub.safe_event(event) == {
+        "progress": 100,
+        "message": "<b>a</b>",
+        "html_message": "&lt;b&gt;a&lt;/b&gt;",
+    }
+    assert outpost_hub.safe_event({"message": 1, "html_message": {}, "failed": "yes"}) == {
+        "message": "",
+        "html_message": "",
+        "failed": True,
+    }
     assert outpost_hub.safe_event(["no event"]) == {}
 
 
-@pytest.mark.parametrize("text", ["<" * 9000, "&" * 9000, "<details>" * 3000, "\u00fc" * 9000, "\U0001f600" * 9000, '"' * 9000, "a" * 7995 + "<br>b"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<" * 9000,
+        "&" * 9000,
+        "<details>" * 3000,
+        "\u00fc" * 9000,
+        "\U0001f600" * 9000,
+        '"' * 9000,
+        "a" * 7995 + "<br>b",
+    ],
+)
 def test_html_is_cut_between_its_parts(text):
     safe = outpost_hub.safe_event({"message": text, "html_message": text})
     assert outpost_hub.json_size(safe["message"]) <= outpost_hub.MAX_TEXT
@@ -350,7 +412,10 @@ def test_state():
     assert {key: safe[key] for key in ("api_token", "start_id", "exitCode", "custom_port", "port_forward_info")} == {
         "api_token": "t", "start_id": "s", "exitCode": None, "custom_port": 0, "port_forward_info": {"service": "a:1"},
     }  # fmt: skip
-    assert safe["events"][-1]["message"].startswith("ccc") and outpost_hub.json_size(safe["events"]) <= outpost_hub.MAX_KEPT
+    assert (
+        safe["events"][-1]["message"].startswith("ccc")
+        and outpost_hub.json_size(safe["events"]) <= outpost_hub.MAX_KEPT
+    )
     assert outpost_hub.json_size(safe["logs"]) <= outpost_hub.MAX_KEPT
     assert outpost_hub.safe_state(safe) == safe, "a safe value does not change"
     assert outpost_hub.safe_state({"api_token": "t"}) == {"api_token": "t"}, "no keys are added"
@@ -378,7 +443,10 @@ def test_answers(action, answer, safe):
 
 
 def test_answers_are_bounded(hub, hub_stage):
-    hub_stage.direct.answers["endless"] = (200, {"service": hub_stage.direct.service, "more": "planted-answer" * 200_000})
+    hub_stage.direct.answers["endless"] = (
+        200,
+        {"service": hub_stage.direct.service, "more": "planted-answer" * 200_000},
+    )
     events = hub.fail("endless", {"system": "direct"})
     assert "direct cannot be reached at the moment" in events[-1]["message"]
     assert "planted-answer" not in hub.log.read_text()

@@ -23,7 +23,12 @@ def outposts(settings):
 
 def spawner(name="lab", **user_options):
     return SimpleNamespace(
-        name=name, user_options=user_options, orm_spawner=SimpleNamespace(user_options=None), events=[], start_timeout=600, start_error=None
+        name=name,
+        user_options=user_options,
+        orm_spawner=SimpleNamespace(user_options=None),
+        events=[],
+        start_timeout=600,
+        start_error=None,
     )
 
 
@@ -37,7 +42,15 @@ def message(function, *args):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, None, {"system": "nowhere"}, {"system": ["direct", "remote"]}, {"system": 1}, {"system": "Direct <b>cluster</b>"}]
+    "options",
+    [
+        {},
+        None,
+        {"system": "nowhere"},
+        {"system": ["direct", "remote"]},
+        {"system": 1},
+        {"system": "Direct <b>cluster</b>"},
+    ],
 )
 def test_unknown_system(outposts, options):
     assert message(outposts.system, options) == "Choose one of these systems: direct, remote."
@@ -60,7 +73,10 @@ def test_options_from_form_are_strings(outposts):
 
 
 def test_options_from_query(outposts):
-    assert outposts.options_from_form({"system": ["remote"], "flavor": ["small"]}) == {"system": "remote", "flavor": "small"}
+    assert outposts.options_from_form({"system": ["remote"], "flavor": ["small"]}) == {
+        "system": "remote",
+        "flavor": "small",
+    }
 
 
 def test_default_flavor(outposts):
@@ -139,7 +155,9 @@ def test_rotated_ca_is_trusted_at_once(outposts, settings, tmp_path):
     """By default curl caches a CA file for a day, and requests would fail after a rotation."""
 
     def trust(*names):
-        Path(settings["systems"]["remote"]["caFile"]).write_text("".join((tmp_path / f"{n}.crt").read_text() for n in names))
+        Path(settings["systems"]["remote"]["caFile"]).write_text(
+            "".join((tmp_path / f"{n}.crt").read_text() for n in names)
+        )
 
     async def codes():
         client = CurlAsyncHTTPClient(force_instance=True)
@@ -148,7 +166,8 @@ def test_rotated_ca_is_trusted_at_once(outposts, settings, tmp_path):
             trust(*names)
             outpost = stage.Outpost("http://x:1", certificate=tmp_path / f"{names[0]}.pem")
             request = HTTPRequest(
-                f"https://127.0.0.1:{outpost.port}/services/x/1", **outposts.request_kwargs(spawner(), {"system": "remote"})
+                f"https://127.0.0.1:{outpost.port}/services/x/1",
+                **outposts.request_kwargs(spawner(), {"system": "remote"}),
             )
             got.append((await client.fetch(request, raise_error=False)).code)
             outpost.close()
@@ -253,7 +272,9 @@ def test_addresses_refused(outposts, answer):
         asyncio.run(outposts.update_start_response(s, answer))
 
 
-@pytest.mark.parametrize("answer", ["http://jupyter-1.outpost.svc.cluster.local:41234", "https://10.0.0.7:1", "a:65535"])
+@pytest.mark.parametrize(
+    "answer", ["http://jupyter-1.outpost.svc.cluster.local:41234", "https://10.0.0.7:1", "a:65535"]
+)
 def test_addresses(outposts, answer):
     assert asyncio.run(outposts.update_start_response(spawner(system="direct"), answer)) == answer
 
@@ -328,7 +349,11 @@ def test_configure(settings):
     try:
         c = Config()
         outpost_hub.configure(c, settings)
-        routes = {h[0]: h[1] for h in default_handlers if h not in before or h[1].__module__.startswith(("outpost", "forward"))}
+        routes = {
+            h[0]: h[1]
+            for h in default_handlers
+            if h not in before or h[1].__module__.startswith(("outpost", "forward"))
+        }
     finally:
         default_handlers[:] = before
     assert c.JupyterHub.spawner_class is outpost_hub.Spawner

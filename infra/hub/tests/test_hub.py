@@ -30,7 +30,9 @@ def test_named_server(hub, hub_stage):
     assert body["env"]["JUPYTERHUB_API_URL"] == "http://127.0.0.1:9/hub/api"
     assert body["misc"]["pod_name_template"] == "jupyterhub-{userid}-{servername}"
     assert body["misc"]["extra_labels"] == {"outposts.dev/system": "direct"}
-    authorization = next(headers["Authorization"] for method, _, headers, _ in hub_stage.direct.requests if method == "POST")
+    authorization = next(
+        headers["Authorization"] for method, _, headers, _ in hub_stage.direct.requests if method == "POST"
+    )
     assert authorization == "Basic anVweXRlcmh1YjpzZWNyZXQ="
     hub.stop_server("lab")
     assert len(hub_stage.direct.of("DELETE", "lab")) == 1
@@ -39,7 +41,9 @@ def test_named_server(hub, hub_stage):
 def test_default_server(hub, hub_stage):
     """Its polls have an empty name in their path."""
     hub.run("", {"system": "direct"})
-    polls = stage.wait_for("two polls", lambda: len(hub_stage.direct.of("GET", "")) > 1 and hub_stage.direct.of("GET", ""))
+    polls = stage.wait_for(
+        "two polls", lambda: len(hub_stage.direct.of("GET", "")) > 1 and hub_stage.direct.of("GET", "")
+    )
     assert polls[0].startswith("/services//")
     assert hub.server("")["ready"]
     hub.stop_server("")
@@ -96,7 +100,10 @@ def test_tunnel(hub, hub_stage):
             "name": name,
             "labels": {"app": "jupyterhub", "component": "singleuser-server", "outposts.dev/system": "remote"},
         },
-        "spec": {"selector": {"app": "jupyterhub"}, "ports": [{"name": "http", "port": port, "protocol": "TCP", "targetPort": port}]},
+        "spec": {
+            "selector": {"app": "jupyterhub"},
+            "ports": [{"name": "http", "port": port, "protocol": "TCP", "targetPort": port}],
+        },
     }
     hub.stop_server("tunnel")
     assert name not in hub_stage.cluster.services
@@ -206,7 +213,9 @@ def test_hub_killed(hub, hub_stage):
     assert stage.get(port) is None
     hub.start()
     stage.wait_for("new tunnel", lambda: stage.get(port) == 200)
-    stage.wait_for("both servers ready", lambda: all((hub.server(n) or {}).get("ready") for n in ("survivor", "neighbour")))
+    stage.wait_for(
+        "both servers ready", lambda: all((hub.server(n) or {}).get("ready") for n in ("survivor", "neighbour"))
+    )
     assert len(hub_stage.remote.of("DELETE", "survivor")) == stops
     hub.stop_server("survivor")
     hub.stop_server("neighbour")
@@ -231,11 +240,16 @@ def test_hub_killed_while_the_outpost_is_away(hub, hub_stage):
 
 def test_reason_reaches_the_user(hub, hub_stage):
     reason = "no image <img src=x onerror=alert(1)> 100%"
-    hub_stage.direct.answers["refused"] = (419, {"module": "", "class": "image", "traceback": "", "args": [reason], "kwargs": {}})
+    hub_stage.direct.answers["refused"] = (
+        419,
+        {"module": "", "class": "image", "traceback": "", "args": [reason], "kwargs": {}},
+    )
     events = hub.fail("refused", {"system": "direct"})
     assert f"direct: image: {reason}" in message(events)
     assert "<img" not in json.dumps([e.get("html_message", "") for e in events])
-    assert len(hub_stage.direct.of("DELETE", "refused")) == len(hub_stage.direct.of("POST", "refused")), "what may have been started is stopped"
+    assert len(hub_stage.direct.of("DELETE", "refused")) == len(hub_stage.direct.of("POST", "refused")), (
+        "what may have been started is stopped"
+    )
 
 
 def test_wrong_password(hub, hub_stage):
@@ -258,7 +272,10 @@ def test_start_while_the_outpost_restarts(hub, hub_stage):
 
 
 def test_outpost_that_cannot_start_servers(hub, hub_stage):
-    busy = (503, {"module": "", "class": "Unavailable", "traceback": "", "args": ["Kubernetes does not answer"], "kwargs": {}})
+    busy = (
+        503,
+        {"module": "", "class": "Unavailable", "traceback": "", "args": ["Kubernetes does not answer"], "kwargs": {}},
+    )
     hub_stage.direct.answers["never"] = busy
     shown = message(hub.fail("never", {"system": "direct"}))
     assert "direct cannot start servers at the moment: Kubernetes does not answer" in shown
@@ -321,7 +338,9 @@ def test_set_up_tunnel_is_closed(hub, path):
         hub.stop_server("lab")
 
 
-@pytest.mark.parametrize("path", ["/hub/api/job", "/hub/api/job/maria/lab", "/hub/api/outpostflavors", "/hub/api/outpostflavors/remote"])
+@pytest.mark.parametrize(
+    "path", ["/hub/api/job", "/hub/api/job/maria/lab", "/hub/api/outpostflavors", "/hub/api/outpostflavors/remote"]
+)
 def test_unused_routes_are_closed(hub, path):
     assert hub.call("GET", path).code == 404
     assert hub.call("POST", path, {}).code == 404

@@ -17,7 +17,9 @@ def test_tested(hub, client):
     assert outpost_hub.check_pair(hub, client) is None
 
 
-@pytest.mark.parametrize("hub, client", [("5.5.4", "2.2.13"), ("5.4.2", "2.2.12"), ("5.2.1", "2.2.11"), ("4.1.6", "2.2.13")])
+@pytest.mark.parametrize(
+    "hub, client", [("5.5.4", "2.2.13"), ("5.4.2", "2.2.12"), ("5.2.1", "2.2.11"), ("4.1.6", "2.2.13")]
+)
 def test_refused(hub, client):
     with pytest.raises(RuntimeError) as e:
         outpost_hub.check_pair(hub, client)
@@ -25,7 +27,13 @@ def test_refused(hub, client):
 
 
 @pytest.mark.parametrize(
-    "hub, client, base", [("5.5.4", "2.2.7", "2.1.2"), ("6.2.0", "2.2.13", "2.1.2"), ("6.1.1", "2.2.11", "2.1.2"), ("5.5.4", "2.2.11", "2.2.0")]
+    "hub, client, base",
+    [
+        ("5.5.4", "2.2.7", "2.1.2"),
+        ("6.2.0", "2.2.13", "2.1.2"),
+        ("6.1.1", "2.2.11", "2.1.2"),
+        ("5.5.4", "2.2.11", "2.2.0"),
+    ],
 )
 def test_untested_warns(hub, client, base):
     assert "not been tested" in outpost_hub.check_pair(hub, client, base)
