@@ -539,6 +539,8 @@ class Events(APIHandler):
 
     async def end(self, spawner, event):
         """Stops a server, or cancels its start, that has reported its failure."""
+        if spawner.pending and any(e.get("failed") for e in spawner.events):
+            return  # this start is being cancelled
         spawner.last_event = event
         if spawner.pending:
             spawner.events.append(event)
@@ -1007,7 +1009,12 @@ class Spawner(outpostspawner.OutpostSpawner):
 
     def keep_event(self, event):
         """Adds an event to those of the current start. Reports whether it was not empty and there was room."""
-        event = self.run_filter_events(event)
+        try:
+            event = self.run_filter_events(event)
+        except Exception as e:
+            # Its message may repeat the event.
+            self.log.warning(f"{self._log_name} - filter_events raised {type(e).__name__}")
+            return False
         if not isinstance(event, dict) or not event:
             return False
         shown = safe_text(event.get("html_message") or event.get("message"), MAX_HTML)

@@ -362,6 +362,28 @@ def test_an_operators_filter_can_drop_events(filtered):
     assert not outpost_hub.Spawner.keep_event(spawner, {"message": "a"}) and spawner.events == []
 
 
+def test_a_filter_that_raises_does_not_log_the_event():
+    warnings = []
+    spawner = SimpleNamespace(
+        events=[],
+        _log_name="maria:lab",
+        log=SimpleNamespace(warning=warnings.append),
+        run_filter_events=lambda event: {}[event["message"]],
+    )
+    assert not outpost_hub.Spawner.keep_event(spawner, {"message": "planted-word"})
+    assert warnings == ["maria:lab - filter_events raised KeyError"]
+
+
+def test_a_start_fails_once(hub, hub_stage, pending):
+    """Further reports of a failure are neither kept nor do they disturb its end."""
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        failed = {"failed": True, "message": "x" * 3000}
+        answers = list(pool.map(lambda _: hub.post_event(pending.name, failed, pending.token).code, range(40)))
+    assert set(answers) <= {204, 403}, answers  # 403 after its end
+    stage.wait_for("stop", lambda: hub_stage.direct.of("DELETE", pending.name))
+    assert "Traceback" not in hub.log.read_text().split(f"Calling Spawner.start for maria:{pending.name}")[-1]
+
+
 def test_event():
     event = {"progress": 1000, "message": "<b>a</b>", "ready": True, "raw_event": {"a": 1}, "html_message": ""}
     assert outpost_hub.safe_event(event) == {

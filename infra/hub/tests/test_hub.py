@@ -1,6 +1,5 @@
 """The module in a real hub with the real client, ssh and sshd. Outposts, servers and Kubernetes are fakes."""
 
-import concurrent.futures
 import json
 import os
 import signal
