@@ -507,7 +507,7 @@ func TestRightsAreTheLeast(t *testing.T) {
 		want         map[string][]string
 	}{
 		{"by default", "{}", least},
-		{"with internal TLS", "internalSsl: true", plus(map[string][]string{"secrets": {"get", "create", "delete"}})},
+		{"with internal TLS", "internalSsl: true", plus(map[string][]string{"secrets": {"get", "create", "patch", "delete"}})},
 		{"with claims", "config: {spawner: {storage_pvc_ensure: true}}", plus(map[string][]string{"persistentvolumeclaims": {"get", "create"}})},
 		{"with a shared database", "persistence: {enabled: false}\nextraEnvVarsSecrets: [db]\nhostKeySecret: k", plus(map[string][]string{"leases": {"create", "get", "update"}})},
 		{"none", "rbac: {create: false}", map[string][]string{}},

@@ -2,6 +2,7 @@ package kube
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -128,32 +129,84 @@ func (s *Spawner) ensureNamespace(ctx context.Context, a attempt, ns *corev1.Nam
 }
 
 // ensureClaim creates the volume claim unless it exists, even where quota or permissions forbid to create it. Every
-// start asks for it, so one that was deleted by hand comes back.
-func (s *Spawner) ensureClaim(
-	ctx context.Context, a attempt, claim *corev1.PersistentVolumeClaim,
-) (made *corev1.PersistentVolumeClaim, err error) {
-	claims := s.client.CoreV1().PersistentVolumeClaims(claim.Namespace)
-	err = a.do(ctx, func(ctx context.Context) (err error) {
-		made, err = claims.Create(ctx, claim, metav1.CreateOptions{})
+// start asks for it, so one that was deleted by hand comes back. One of another owner is refused: it is somebody's home.
+func (st *start) ensureClaim(ctx context.Context) (claim *corev1.PersistentVolumeClaim, err error) {
+	wanted := st.o.Claim
+	claims := st.s.client.CoreV1().PersistentVolumeClaims(wanted.Namespace)
+	refused := st.request.do(ctx, func(ctx context.Context) (err error) {
+		claim, err = claims.Create(ctx, wanted, metav1.CreateOptions{})
 		return err
 	})
-	if err == nil {
-		return made, nil
+	if refused == nil {
+		return claim, nil
 	}
-	if apierrors.IsAlreadyExists(err) || apierrors.IsForbidden(err) {
-		missing := a.do(ctx, func(ctx context.Context) (err error) {
-			made, err = claims.Get(ctx, claim.Name, metav1.GetOptions{})
+	if apierrors.IsAlreadyExists(refused) || apierrors.IsForbidden(refused) {
+		err = st.request.do(ctx, func(ctx context.Context) (err error) {
+			claim, err = claims.Get(ctx, wanted.Name, metav1.GetOptions{})
 			return err
 		})
-		if missing == nil || apierrors.IsAlreadyExists(err) { // without permission to get it, its existence must do
-			return made, nil
+		switch {
+		case err == nil:
+			if other := st.o.OtherOwner(wanted, claim, st.o.SharedClaim); other != "" {
+				return nil, failed(reasonPVC, nil,
+					"The home "+wanted.Name+" belongs to "+other+"; change pvc_name_template.")
+			}
+			return claim, nil
+		case apierrors.IsAlreadyExists(refused): // it exists, but nobody may say whose it is
+			refused = err
 		}
 	}
-	err = apiError(err, "create the storage claim")
+	err = apiError(refused, "create the storage claim")
 	if e, ok := errors.AsType[*outpost.Error](err); ok && e.Reason == reasonRefused {
 		e.Reason = reasonPVC
 	}
 	return nil, err
+}
+
+// ensureSecret creates the Secret that the pod will mount. The one of this start is kept, and that of an earlier start
+// of this server is replaced.
+func (st *start) ensureSecret(ctx context.Context) error {
+	origin := st.o.Origin
+	return ensure(ctx, st, st.s.client.CoreV1().Secrets(st.o.Secret.Namespace), st.o.Secret, "Secret",
+		func(old metav1.Object) bool {
+			have, ours := kubespawner.OriginOf(old)
+			return ours && have == origin
+		}, nil)
+}
+
+// ownSecret makes the pod the owner of its Secret, which then goes with it. Without permission it stays without an
+// owner, and the stop of the server deletes it.
+func (st *start) ownSecret(ctx context.Context, pod *corev1.Pod) error {
+	owner, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"ownerReferences": []metav1.OwnerReference{kubespawner.OwnerReference(pod.Name, pod.UID)},
+	}})
+	if err != nil {
+		return err
+	}
+	err = st.request.do(ctx, func(ctx context.Context) error {
+		_, err := st.s.client.CoreV1().Secrets(pod.Namespace).Patch(
+			ctx, st.o.Secret.Name, types.MergePatchType, owner, metav1.PatchOptions{})
+		return err
+	})
+	switch {
+	case err == nil:
+		return nil
+	case apierrors.IsForbidden(err):
+		st.log().Warn("the outpost is not permitted to patch Secrets, so one stays until its server is stopped",
+			"secret", st.o.Secret.Name)
+		return nil
+	}
+	return apiError(err, "give the Secret to its pod")
+}
+
+// ensureService creates the Service of the pod, which owns it. One that this pod owns is kept; one that an earlier
+// start left, or that the pod cleared owned, which was in this one's way, is replaced.
+func (st *start) ensureService(ctx context.Context, pod *corev1.Pod, cleared types.UID) error {
+	svc := st.o.Service.DeepCopy()
+	svc.SetOwnerReferences([]metav1.OwnerReference{kubespawner.OwnerReference(pod.Name, pod.UID)})
+	return ensure(ctx, st, st.s.client.CoreV1().Services(pod.Namespace), svc, "Service",
+		func(old metav1.Object) bool { return ownedBy(old, pod.UID) },
+		func(old metav1.Object) bool { return ownedBy(old, cleared) })
 }
 
 // helperClient is the client of one kind of object that a pod owns.
@@ -166,15 +219,14 @@ type helperClient[T metav1.Object] interface {
 // ensureRounds bounds how often an object in the way is removed.
 const ensureRounds = 5
 
-// ensure creates an object that a pod owns. One that this pod owns is kept; one that an earlier start left, or that the
-// pod cleared owned, which was in this one's way, is replaced.
+// ensure creates an object that goes with a pod. What keep says is the wanted one already; what an earlier start of this
+// server left, or cleared says has gone with it, is replaced.
 func ensure[T metav1.Object](
-	ctx context.Context, a attempt, client helperClient[T], wanted T, pod *corev1.Pod, cleared types.UID, kind string,
+	ctx context.Context, st *start, client helperClient[T], wanted T, kind string, keep, cleared func(metav1.Object) bool,
 ) error {
-	wanted.SetOwnerReferences([]metav1.OwnerReference{kubespawner.OwnerReference(pod.Name, pod.UID)})
 	for range ensureRounds {
 		var old T
-		err := a.do(ctx, func(ctx context.Context) error {
+		err := st.request.do(ctx, func(ctx context.Context) error {
 			_, err := client.Create(ctx, wanted, metav1.CreateOptions{})
 			return err
 		})
@@ -184,7 +236,7 @@ func ensure[T metav1.Object](
 		if !apierrors.IsAlreadyExists(err) {
 			return apiError(err, "create the "+kind)
 		}
-		err = a.do(ctx, func(ctx context.Context) (err error) {
+		err = st.request.do(ctx, func(ctx context.Context) (err error) {
 			old, err = client.Get(ctx, wanted.GetName(), metav1.GetOptions{})
 			return err
 		})
@@ -194,19 +246,19 @@ func ensure[T metav1.Object](
 		if err != nil {
 			return apiError(err, "read the "+kind)
 		}
-		if ownedBy(old, pod.UID) && old.GetDeletionTimestamp() == nil {
+		if keep(old) && old.GetDeletionTimestamp() == nil {
 			return nil
 		}
-		same, err := replaces(wanted, old)
+		same, err := st.replaces(wanted, old)
 		if err != nil {
 			return err
 		}
-		if !same && !ownedBy(old, cleared) {
+		if !same && (cleared == nil || !cleared(old)) {
 			return failed(reasonTaken, nil,
 				"A "+kind+" of this server's name belongs to something else; change the template of that name.")
 		}
 		uid := old.GetUID()
-		err = a.do(ctx, func(ctx context.Context) error {
+		err = st.request.do(ctx, func(ctx context.Context) error {
 			only := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}
 			return client.Delete(ctx, old.GetName(), only)
 		})

@@ -328,6 +328,22 @@ func (c *cluster) old(user, server string) {
 	}
 }
 
+// add puts objects of others into the cluster.
+func (c *cluster) add(objects ...runtime.Object) {
+	for _, object := range objects {
+		if err := c.Tracker().Add(object); err != nil {
+			panic(err) // of a test's own making
+		}
+	}
+}
+
+// claimOf is a claim of this name with these annotations.
+func claimOf(name string, annotations map[string]string) *corev1.PersistentVolumeClaim {
+	return &corev1.PersistentVolumeClaim{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "jhub", UID: "claim", Annotations: annotations},
+	}
+}
+
 // annotated are the annotations of the objects of a user's start; an empty user leaves out whose it is.
 func annotated(user, installation string, k outpost.Key) map[string]string {
 	out := map[string]string{

@@ -123,8 +123,9 @@ func (st *start) log() *slog.Logger {
 	return st.s.logger.With("namespace", st.o.Pod.Namespace, "start_id", st.o.Origin.StartID)
 }
 
-// create creates the objects: what the pod needs before it, and Service and Secret after it, so that the pod owns them
-// from the first moment and they go with it.
+// create creates the objects: what the pod needs before it, each checked for its owner, so that no pod ever names
+// something that is not its user's; and the Service after it, so that the pod owns it from the first moment and it goes
+// with it.
 func (st *start) create(ctx context.Context) (*corev1.Pod, error) {
 	if err := st.w.waitSynced(ctx); err != nil {
 		return nil, err
@@ -135,7 +136,7 @@ func (st *start) create(ctx context.Context) (*corev1.Pod, error) {
 		}
 	}
 	if st.o.Claim != nil {
-		claim, err := st.s.ensureClaim(ctx, st.request, st.o.Claim)
+		claim, err := st.ensureClaim(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -143,21 +144,23 @@ func (st *start) create(ctx context.Context) (*corev1.Pod, error) {
 			st.uids[claim.UID] = true
 		}
 	}
+	if st.o.Secret != nil {
+		if err := st.ensureSecret(ctx); err != nil {
+			return nil, err
+		}
+	}
 	pod, cleared, err := st.createPod(ctx)
 	if err != nil {
 		return nil, err
 	}
 	st.uids[pod.UID] = true
-	core := st.s.client.CoreV1()
-	if st.o.Secret != nil { // first: the kubelet waits for it
-		secrets, secret := core.Secrets(pod.Namespace), st.o.Secret.DeepCopy()
-		if err := ensure(ctx, st.request, secrets, secret, pod, cleared, "Secret"); err != nil {
+	if st.o.Secret != nil {
+		if err := st.ownSecret(ctx, pod); err != nil {
 			return nil, err
 		}
 	}
 	if st.o.Service != nil {
-		services, svc := core.Services(pod.Namespace), st.o.Service.DeepCopy()
-		if err := ensure(ctx, st.request, services, svc, pod, cleared, "Service"); err != nil {
+		if err := st.ensureService(ctx, pod, cleared); err != nil {
 			return nil, err
 		}
 	}
@@ -224,9 +227,12 @@ func (st *start) createPod(ctx context.Context) (pod *corev1.Pod, cleared types.
 // clear removes a pod that has the name of the one to be created: one that has ended, or an earlier start of this
 // server. It differs from KubeSpawner, which kills whatever has the name.
 func (st *start) clear(ctx context.Context, old *corev1.Pod) error {
-	same, err := replaces(st.o.Pod, old)
+	same, err := st.replaces(st.o.Pod, old)
 	if err != nil {
 		return err
+	}
+	if other := st.o.OtherOwner(st.o.Pod, old, true); other != "" {
+		return failed(reasonTaken, nil, "The pod "+old.Name+" belongs to "+other+"; change pod_name_template.")
 	}
 	if old.DeletionTimestamp == nil && !same && !statusOf(old).Ended {
 		return failed(reasonTaken, nil,
@@ -246,7 +252,10 @@ func (st *start) clear(ctx context.Context, old *corev1.Pod) error {
 // replaces reports whether an object that has the name of the wanted one is of this start or of an earlier one of the
 // same server, by an outpost or by KubeSpawner. One of a later start is a conflict: this start has been ended
 // elsewhere.
-func replaces(wanted, old metav1.Object) (bool, error) {
+func (st *start) replaces(wanted, old metav1.Object) (bool, error) {
+	if st.o.OtherOwner(wanted, old, false) != "" {
+		return false, nil
+	}
 	a, b := old.GetAnnotations(), wanted.GetAnnotations()
 	have, ours := kubespawner.OriginOf(old)
 	want, _ := kubespawner.OriginOf(wanted)

@@ -88,7 +88,8 @@ var (
 
 func planWithCerts(t testing.TB, s *Spawner) outpost.Plan {
 	t.Helper()
-	p, err := s.Plan(t.Context(), outpost.Hub{Name: "hub"}, outpost.StartRequest{
+	hub := outpost.Hub{Name: "hub", Options: map[string]any{"internal_ssl": true}}
+	p, err := s.Plan(t.Context(), hub, outpost.StartRequest{
 		Key: aliceKey, Body: outpost.Body{Env: map[string]string{"JUPYTERHUB_USER": "user"}},
 		Certs:        map[string]string{"keyfile": "KEY", "certfile": "CERT", "cafile": "CA"},
 		TrustBundles: map[string]string{"hub-ca": "HUBCA"},

@@ -84,6 +84,10 @@ func TestStartKillsNobodyElse(t *testing.T) {
 		{name: "pod of nobody"},
 		{
 			name: "ended server of another hub", annotations: annotated("", ownInstallation, outpost.Key{Hub: "other", StartID: "s9"}),
+			change: func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed },
+		},
+		{
+			name: "ended server of another user", annotations: annotated("USER", ownInstallation, outpost.Key{Hub: "hub", StartID: "s9"}),
 			change: func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }, replaced: true,
 		},
 		{name: "earlier start of this server", annotations: annotated("user", ownInstallation, outpost.Key{Hub: "hub", StartID: "s9"}), replaced: true},
@@ -200,9 +204,9 @@ func TestStartTakesNoServiceOfAnotherServer(t *testing.T) {
 	}
 }
 
-// The Service of a foreign server that has ended goes with its pod, in its own time.
+// The Service of another user's server that has ended goes with its pod, in its own time.
 func TestStartReplacesTheServiceOfAnEndedServer(t *testing.T) {
-	annotations := annotated("USER", ownInstallation, outpost.Key{Hub: "other", StartID: "s9"})
+	annotations := annotated("USER", ownInstallation, outpost.Key{Hub: "hub", StartID: "s9"})
 	pod := podOf("jupyter-user", "old", annotations)
 	pod.Status.Phase = corev1.PodFailed
 	svc := serviceOf("jupyter-user", annotations)
@@ -750,7 +754,8 @@ func TestSecretsAreNotLogged(t *testing.T) {
 	o := withService
 	o.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s := cl.run(t, o)
-	p, err := s.Plan(t.Context(), outpost.Hub{Name: "hub"}, outpost.StartRequest{
+	hub := outpost.Hub{Name: "hub", Options: map[string]any{"internal_ssl": true}}
+	p, err := s.Plan(t.Context(), hub, outpost.StartRequest{
 		Key:   aliceKey,
 		Body:  outpost.Body{Env: map[string]string{"JUPYTERHUB_USER": "user", "JUPYTERHUB_API_TOKEN": planted}},
 		Certs: map[string]string{"keyfile": planted, "certfile": planted, "cafile": planted},

@@ -49,13 +49,12 @@ var startTraces = map[string]trace{
 	"service": {differs: inTheWay, calls: createService},
 	"internal-ssl": {
 		differs: inTheWay + "; the client ignores the scheme", url: "http://jupyter-user.jhub.svc.cluster.local:8888",
-		calls: []string{"create pods/jupyter-user", "create secrets/jupyter-user", "create services/jupyter-user"},
+		calls: []string{
+			"create secrets/jupyter-user", "create pods/jupyter-user", "patch secrets/jupyter-user",
+			"create services/jupyter-user",
+		},
 	},
-	"pvc-exists": {prepare: func(c *cluster) {
-		c.errors["create persistentvolumeclaims"] = []error{
-			apierrors.NewAlreadyExists(podResource.GroupResource(), "claim-user"),
-		}
-	}},
+	"pvc-exists": {prepare: func(c *cluster) { c.add(claimOf("claim-user", nil)) }},
 	"pvc-quota-missing": {
 		prepare: func(c *cluster) { c.errors["create persistentvolumeclaims"] = []error{errForbidden} },
 	},

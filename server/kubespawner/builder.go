@@ -59,8 +59,12 @@ type Objects struct {
 	Service   *corev1.Service               // nil unless services_enabled or internal TLS
 	Pod       *corev1.Pod
 
-	names  names
-	fields fields
+	// SharedClaim says that the claim's name holds nothing of the user: the operator means it for all users of a hub.
+	SharedClaim bool
+
+	names       names
+	fields      fields
+	severalHubs bool
 }
 
 // Build builds the objects of one start for the outpost whose database has the id installation. The error is
@@ -92,9 +96,10 @@ func (b *Builder) objects(
 	if st.LifecycleHooks == nil {
 		st.LifecycleHooks = map[string]any{} // the notebook always has a lifecycle
 	}
-	sub, t := b.subjectOf(r.Name, r.Body), templatesOf(st)
-	o := &Objects{Origin: Origin{installation, r.Key}}
+	sub, t := b.subjectOf(r.Key, r.Body), templatesOf(st)
+	o := &Objects{Origin: Origin{installation, r.Key}, severalHubs: hub.Several}
 	o.names, o.fields = t.resolve(sub, p)
+	o.SharedClaim = t.sharesClaim(sub, o.names)
 	b.checkHost(hub, r.Body.Misc, t, o.names, p)
 	o.Settings = o.fields.expandSettings(st, p)
 
@@ -107,7 +112,7 @@ func (b *Builder) objects(
 		Settings: o.Settings,
 	}
 	if tls := st.InternalSSL; tls != nil && *tls || tls == nil && len(r.Certs) > 0 {
-		o.Secret = buildSecret(o.names.Secret, o.names.Namespace, certificatesOf(r, p), m.labels, m.annotations)
+		o.Secret = buildSecret(o.names.Secret, o.names.Namespace, b.certificatesOf(hub, r, p), m.labels, m.annotations)
 		in.SSLSecret = o.names.Secret
 	}
 	in.Env = buildEnvironment(environmentInput{
@@ -152,8 +157,10 @@ func (b *Builder) mergeOptions(
 }
 
 // subjectOf is whose server a hub asks for.
-func (b *Builder) subjectOf(server string, body outpost.Body) subject {
-	sub := subject{User: body.Env["JUPYTERHUB_USER"], Server: server, UserID: -1, HubNamespace: b.namespace}
+func (b *Builder) subjectOf(k outpost.Key, body outpost.Body) subject {
+	sub := subject{
+		User: body.Env["JUPYTERHUB_USER"], Server: k.Name, UserID: -1, Hub: k.Hub, HubNamespace: b.namespace,
+	}
 	if id, err := strconv.Atoi(body.Env["JUPYTERHUB_USER_ID"]); err == nil {
 		sub.UserID = id
 	}
@@ -186,8 +193,17 @@ func portOfURL(raw string) int64 {
 	return int64(port)
 }
 
-// certificatesOf reads the certificates of a request and notes missing ones.
-func certificatesOf(r outpost.StartRequest, p *options.Problems) certificates {
+// certificatesOf reads the certificates of a request and notes missing ones. Every client may send them; whether the
+// outpost makes Secrets of them is the operator's to say.
+func (b *Builder) certificatesOf(hub outpost.Hub, r outpost.StartRequest, p *options.Problems) certificates {
+	enabled, set := hub.Options["internal_ssl"]
+	if !set {
+		enabled = b.general["internal_ssl"]
+	}
+	if enabled != true && !hub.Lists("internal_ssl") {
+		p.Addf("internal_ssl", "is not enabled on this outpost; its operator enables it by spawner option internal_ssl")
+		return certificates{}
+	}
 	c := certificates{
 		Key: r.Certs["keyfile"], Cert: r.Certs["certfile"], CA: r.Certs["cafile"], HubCA: r.TrustBundles["hub-ca"],
 	}

@@ -379,7 +379,18 @@ func TestWhatAHubSetsIsChecked(t *testing.T) {
 			map[string]any{"pod_name_template": "Jupyter_{username}"},
 			`pod_name_template: yields the name "Jupyter_alice": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')`,
 		},
-		{"TLS without certificates", outpost.Hub{}, map[string]any{"internal_ssl": true}, "internal_ssl: certs of the request lacks keyfile, certfile or cafile"},
+		{
+			"TLS without certificates",
+			outpost.Hub{Options: map[string]any{"internal_ssl": true}},
+			map[string]any{"internal_ssl": true},
+			"internal_ssl: certs of the request lacks keyfile, certfile or cafile",
+		},
+		{
+			"TLS that the operator has not enabled",
+			outpost.Hub{},
+			map[string]any{"internal_ssl": true},
+			"internal_ssl: is not enabled on this outpost; its operator enables it by spawner option internal_ssl",
+		},
 		{
 			"an unknown field of a volume",
 			outpost.Hub{AllowedOptions: []string{"*"}},

@@ -61,7 +61,7 @@ func TestPlannedObjects(t *testing.T) {
 				operator,
 			).Build(
 				installation,
-				outpost.Hub{Name: "jupyterhub"},
+				outpost.Hub{Name: "jupyterhub", AllowedOptions: []string{"internal_ssl"}},
 				outpost.StartRequest{
 					Key: outpost.Key{Hub: "jupyterhub", Name: "Lab 1", StartID: "0f3c"}, Flavor: "gpu", Certs: c.certs,
 					TrustBundles: map[string]string{"hub-ca": "HUBCA\n"},

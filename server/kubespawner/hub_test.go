@@ -104,7 +104,7 @@ func TestCertificatesAreInASecret(t *testing.T) {
 	o, err := testBuilder(
 		t,
 		"jhub",
-		map[string]any{"fs_gid": 1000},
+		map[string]any{"fs_gid": 1000, "internal_ssl": true},
 	).Build(
 		installation,
 		outpost.Hub{Name: "hub"},

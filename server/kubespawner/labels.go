@@ -85,7 +85,7 @@ func buildMetadata(origin Origin, sub subject, s options.Settings, f fields, p *
 			InstallationKey: origin.Installation, HubKey: origin.Hub, NameKey: origin.Name, StartIDKey: origin.StartID,
 		})
 	m.pvcAnnotations = layers(base, expand("storage_extra_annotations", s.StorageExtraAnnotations),
-		map[string]string{HubKey: origin.Hub})
+		map[string]string{HubKey: origin.Hub, InstallationKey: origin.Installation})
 	return m
 }
 

@@ -126,6 +126,7 @@ type subject struct {
 	User         string
 	Server       string // empty for the default server
 	UserID       int    // -1 if the hub sent none
+	Hub          string // the name that the hub logs in with; KubeSpawner, which has one hub, does not know it
 	HubNamespace string // the namespace this process runs in
 }
 
@@ -150,6 +151,7 @@ func nameFields(s subject, scheme string) fields {
 		"unescaped_username":   s.User,
 		"unescaped_servername": s.Server,
 		"userid":               s.UserID,
+		"hub":                  nameSlug(s.Hub),
 		"hubnamespace":         hubNamespace,
 		"safe_username":        safe[0],
 		"safe_servername":      safe[1],
@@ -223,6 +225,13 @@ func (t nameTemplates) dns(n names, p *options.Problems) string {
 		p.Addf("dns_name_template", "%v", err)
 	}
 	return out
+}
+
+// sharesClaim reports whether another user's server of the same name would have the same claim.
+func (t nameTemplates) sharesClaim(s subject, n names) bool {
+	s.User, s.UserID = s.User+".", s.UserID+1
+	other, _ := t.resolve(s, &options.Problems{})
+	return other.PVC == n.PVC
 }
 
 // cutName cuts a name that is too long for a DNS label with a hash of the whole, so that two long names stay

@@ -328,3 +328,19 @@ func FuzzSlugs(f *testing.F) {
 		}
 	})
 }
+
+// Two hubs of one outpost get different homes for users of the same name by a template that names the hub.
+func TestTheHubIsAFieldOfEveryTemplate(t *testing.T) {
+	for hub, want := range map[string]string{
+		"hub-a": "claim-hub-a-alice", "Hub A": "claim-hub-a---" + hashOf("Hub A") + "-alice",
+	} {
+		var p options.Problems
+		n, _ := nameTemplates{
+			Scheme: options.SchemeSafe, Namespace: "jhub", Pod: "jupyter-{hub}-{username}",
+			DNS: "{name}", Secret: "{pod_name}-{hub}", PVC: "claim-{hub}-{user_server}",
+		}.resolve(subject{User: "alice", Hub: hub}, &p)
+		if n.PVC != want || p.Err() != nil {
+			t.Errorf("hub %q: %+v, %v, want claim %s", hub, n, p.Err(), want)
+		}
+	}
+}

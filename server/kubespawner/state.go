@@ -111,7 +111,7 @@ func (s ParsedState) Matches(pod *corev1.Pod) bool {
 // worked out from the request, with the names that KubeSpawner gives. What [Builder.Build] would refuse does not
 // matter: wrong options are left out, as KubeSpawner does.
 func (b *Builder) Restore(hub outpost.Hub, svc outpost.Service) outpost.State {
-	sub := b.subjectOf(svc.Name, svc.Body)
+	sub := b.subjectOf(svc.Key, svc.Body)
 	if ParseState(svc.State, b.namespace).Pod != "" || sub.User == "" {
 		return svc.State
 	}

@@ -29,3 +29,22 @@ func TestForbidLeavesTheSuccessor(t *testing.T) {
 		t.Error("open")
 	}
 }
+
+// A hub knows whether it is the only one: then what names no hub is its own.
+func TestAHubKnowsOfOthers(t *testing.T) {
+	m := &Manager{}
+	for _, names := range [][]string{{"a"}, {"a", "b"}, {"b"}} {
+		var hubs []outpost.Hub
+		for _, name := range names {
+			hubs = append(hubs, outpost.Hub{Name: name})
+		}
+		if err := m.SetHubs(hubs); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if h, err := m.hub(name); err != nil || h.Several != (len(names) > 1) {
+				t.Errorf("hubs %v: %+v, %v", names, h, err)
+			}
+		}
+	}
+}

@@ -77,6 +77,7 @@ func (m *Manager) SetHubs(hubs []outpost.Hub) error {
 		for _, fault := range h.Check() {
 			errs = append(errs, fmt.Errorf("hub %q: %s %s", h.Name, fault.Field, fault.Message))
 		}
+		h.Several = len(hubs) > 1
 		byName[h.Name] = h
 	}
 	if len(errs) > 0 {

@@ -36,6 +36,9 @@ type Hub struct {
 	// RecreateTunnels posts each running service's address to its set-up-tunnel URL after a restart of this
 	// process, as the Python outpost can. Off by default: the hub-side module renews tunnels itself.
 	RecreateTunnels bool
+	// Several says that the outpost serves other hubs too, so that an object that names no hub may be another's; the
+	// Manager fills it in.
+	Several bool
 	// SendEvents switches progress events; on by default in server/config.
 	SendEvents bool
 }

@@ -140,3 +140,10 @@ loadBalancerSourceRanges: {{- toYaml . | nindent 2 }}
 externalTrafficPolicy: {{ . }}
 {{- end }}
 {{- end -}}
+
+{{/* What internalSsl adds to the config: without it the outpost refuses certificates of hubs. */}}
+{{- define "outpost.internalSsl" -}}
+{{- if .Values.internalSsl -}}
+spawner: {internal_ssl: true}
+{{- end -}}
+{{- end }}
