@@ -29,7 +29,8 @@ type Options struct {
 	InformerAge func() time.Duration
 	// Settled is called once, when the services that earlier processes left are reconciled. May be nil.
 	Settled func()
-	// RefusedAddresses are never dialled for a hub, such as the API server's.
+	// RefusedAddresses are never dialled for a hub: the API server's and the node's. Those of the own interfaces are
+	// refused in any case.
 	RefusedAddresses []netip.Prefix
 	// Moving is called with the number of SSH connections that move much data, each time that it changes. May be nil.
 	Moving func(connections int)

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -30,11 +32,12 @@ type Config struct {
 	FlavorsPath string // OUTPOST_FLAVORS_PATH: the flavors file; absent for no flavors if nobody named it
 	CreditsPath string // OUTPOST_CREDITS_PATH: the credits file; absent for no credits if nobody named it
 
-	Namespace    string        // OUTPOST_NAMESPACE: where pods are made unless spawner.namespace says otherwise
-	Lease        string        // OUTPOST_LEASE: Lease that elects a leader among several processes; empty for one
-	StartTimeout time.Duration // OUTPOST_START_TIMEOUT: how long a server may take to become ready, whole seconds
-	LogLevel     slog.Level    // OUTPOST_LOG_LEVEL
-	LogFormat    string        // OUTPOST_LOG_FORMAT: "json" or "text"
+	Namespace     string        // OUTPOST_NAMESPACE: where pods are made unless spawner.namespace says otherwise
+	NodeAddresses string        // OUTPOST_NODE_ADDRESSES: the node's, separated by commas; no hub may reach them by SSH
+	Lease         string        // OUTPOST_LEASE: Lease that elects a leader among several processes; empty for one
+	StartTimeout  time.Duration // OUTPOST_START_TIMEOUT: how long a server may take to become ready, whole seconds
+	LogLevel      slog.Level    // OUTPOST_LOG_LEVEL
+	LogFormat     string        // OUTPOST_LOG_FORMAT: "json" or "text"
 
 	CryptKeys []outpost.Secret // OUTPOST_CRYPT_KEY: Fernet keys; the first seals, all open
 	Rekey     bool             // OUTPOST_REKEY: seal all rows anew with the first key before serving
@@ -127,6 +130,9 @@ func (c *Config) validateListeners() (p Problems) {
 	if c.SSHListen != "" {
 		p.address("OUTPOST_SSH_LISTEN", c.SSHListen)
 	}
+	if _, err := c.Nodes(); err != nil {
+		p.addf("OUTPOST_NODE_ADDRESSES", "%v", err)
+	}
 	const together = "is empty, but certificate and key are needed together"
 	if c.TLSCertFile == "" && c.TLSKeyFile != "" {
 		p.addf("OUTPOST_TLS_CERT_FILE", together)
@@ -215,6 +221,21 @@ func (c *Config) HubNames() []string {
 		names[i] = u.Name
 	}
 	return names
+}
+
+// Nodes returns the addresses of the node that this process runs on, as far as they are known.
+func (c *Config) Nodes() (addresses []netip.Addr, err error) {
+	for one := range strings.SplitSeq(c.NodeAddresses, ",") {
+		if one = strings.TrimSpace(one); one == "" {
+			continue
+		}
+		address, err := netip.ParseAddr(one)
+		if err != nil {
+			return nil, fmt.Errorf("%q is not an IP address", one)
+		}
+		addresses = append(addresses, address)
+	}
+	return addresses, nil
 }
 
 // Hubs returns the hubs with what each may ask for, in the order of usernames: its entry in the file, or the defaults.

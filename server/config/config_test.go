@@ -81,7 +81,8 @@ hubs:
 		{"everything wrong at once", map[string]string{
 			"OUTPOST_LISTEN": "8080", "OUTPOST_SSH_LISTEN": ":99999", "OUTPOST_TLS_CERT_FILE": "/tls.crt",
 			"OUTPOST_BASE_PATH": "outpost/", "OUTPOST_LOG_LEVEL": "loud", "OUTPOST_LOG_FORMAT": "xml",
-			"OUTPOST_START_TIMEOUT": "soon", "OUTPOST_REKEY": "perhaps", "SQL_TYPE": "mysql",
+			"OUTPOST_NODE_ADDRESSES": "10.0.0.7, node-7",
+			"OUTPOST_START_TIMEOUT":  "soon", "OUTPOST_REKEY": "perhaps", "SQL_TYPE": "mysql",
 			"CHECK_ENDDATES": "2", "JUPYTERHUB_CLEANUP_SLEEP_TIMER": "0",
 		}, config.Problems{
 			{Name: "OUTPOST_REKEY", Message: `"perhaps" is neither true nor false`},
@@ -90,6 +91,7 @@ hubs:
 			{Name: "CHECK_ENDDATES", Message: `"2" is neither true nor false`},
 			{Name: "OUTPOST_LISTEN", Message: `"8080" is not an address such as :8080`},
 			{Name: "OUTPOST_SSH_LISTEN", Message: `port "99999" is not a number from 0 to 65535`},
+			{Name: "OUTPOST_NODE_ADDRESSES", Message: `"node-7" is not an IP address`},
 			{Name: "OUTPOST_TLS_KEY_FILE", Message: `is empty, but certificate and key are needed together`},
 			{
 				Name:    "OUTPOST_BASE_PATH",
@@ -213,7 +215,8 @@ hubs:
 		"OUTPOST_CREDITS_PATH": "/c", "OUTPOST_LISTEN": "127.0.0.1:0", "OUTPOST_TLS_CERT_FILE": "/tls.crt",
 		"OUTPOST_TLS_KEY_FILE": "/tls.key", "OUTPOST_BASE_PATH": "/outpost", "OUTPOST_METRICS_LISTEN": "",
 		"OUTPOST_SSH_LISTEN": "", "OUTPOST_HOST_KEYS_DIR": "/h", "OUTPOST_AUTHORIZED_KEYS_DIR": "/a",
-		"OUTPOST_HUB_CA_FILE": "/ca", "OUTPOST_NAMESPACE": "ns", "OUTPOST_START_TIMEOUT": "10m",
+		"OUTPOST_HUB_CA_FILE": "/ca", "OUTPOST_NAMESPACE": "ns",
+		"OUTPOST_NODE_ADDRESSES": "10.0.0.7,fd00::7", "OUTPOST_START_TIMEOUT": "10m",
 		"OUTPOST_LOG_LEVEL": "DEBUG", "OUTPOST_LOG_FORMAT": "text", "SQL_TYPE": "postgresql", "SQL_HOST": "db",
 		"SQL_PORT": "5433", "SQL_USER": "u", "SQL_PASSWORD": "p@/:%", "SQL_DATABASE": "d",
 		"CHECK_ENDDATES": "no", "JUPYTERHUB_CHECK_ENDDATES_SLEEP_TIMER": "30", "CHECK_SERVICES": "1",
@@ -237,7 +240,7 @@ hubs:
 	want := config.Config{
 		Listen: "127.0.0.1:0", TLSCertFile: "/tls.crt", TLSKeyFile: "/tls.key", BasePath: "/outpost",
 		HostKeysDir: "/h", AuthorizedKeysDir: "/a", UsersDir: "/nonexistent", HubCAFile: "/ca",
-		ConfigFile: path, FlavorsPath: "/f", CreditsPath: "/c", Namespace: "ns", StartTimeout: 10 * time.Minute,
+		ConfigFile: path, FlavorsPath: "/f", CreditsPath: "/c", Namespace: "ns", NodeAddresses: "10.0.0.7,fd00::7", StartTimeout: 10 * time.Minute,
 		LogLevel: slog.LevelDebug, LogFormat: "text", CryptKeys: []outpost.Secret{key1, key2}, Rekey: true,
 		Users: []config.User{{Name: "one", Password: "p1"}, {Name: "two", Password: "p2"}},
 		Database: config.Database{

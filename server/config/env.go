@@ -54,6 +54,11 @@ func (c *Config) variables() []Variable {
 		{"OUTPOST_HUB_CA_FILE", "PEM file with CAs for hubs that use no public CA.", &c.HubCAFile},
 		{"OUTPOST_NAMESPACE", "Namespace of the pods; empty for that of this process.", &c.Namespace},
 		{
+			"OUTPOST_NODE_ADDRESSES",
+			"Addresses of the node, separated by commas, which no hub may reach by SSH.",
+			&c.NodeAddresses,
+		},
+		{
 			"OUTPOST_LEASE",
 			"Lease that elects, among processes sharing one PostgreSQL, the one doing periodic work; else empty.",
 			&c.Lease,

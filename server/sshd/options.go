@@ -28,7 +28,7 @@ type Options struct {
 	// each channel, with the hub of the key that the handshake has proved, and from many goroutines.
 	PermitOpen func(hub, host string, port uint16) (allowed bool)
 
-	// RefusedAddresses are never dialled, whatever a name resolves to: the API server's address. Our own addresses,
+	// RefusedAddresses are never dialled, whatever a name resolves to: those of API server and node. Our own addresses,
 	// loopback, link-local, multicast, unspecified and cloud metadata addresses are always refused.
 	RefusedAddresses []netip.Prefix
 	// Logger gets one line at info level for each connection that sent something. Default: nothing is logged.

@@ -8,9 +8,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -53,6 +55,26 @@ func environment(dir string, changes map[string]string) func(string) (string, bo
 		env[name] = value
 	}
 	return func(name string) (string, bool) { value, ok := env[name]; return value, ok }
+}
+
+func TestClusterAddressesAreRefusedToHubs(t *testing.T) {
+	p := &process{
+		cfg: config.Config{NodeAddresses: "192.0.2.7, 2001:db8::7"},
+		lookup: func(name string) (string, bool) {
+			return map[string]string{"KUBERNETES_SERVICE_HOST": "10.96.0.1"}[name], true
+		},
+	}
+	want := []netip.Prefix{
+		netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("2001:db8::7/128"),
+		netip.MustParsePrefix("10.96.0.1/32"),
+	}
+	if got := p.refusedAddresses(); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	p = &process{lookup: func(string) (string, bool) { return "", false }}
+	if got := p.refusedAddresses(); len(got) != 0 {
+		t.Errorf("outside of a cluster: %v", got)
+	}
 }
 
 func TestArguments(t *testing.T) {

@@ -134,14 +134,20 @@ func ownNamespace() (string, error) {
 	return strings.TrimSpace(string(text)), err
 }
 
-// refusedAddresses are those of the API server, which no hub may reach through an outpost.
+// refusedAddresses are those that no hub may reach through an outpost: the API server's, as pods reach it, and the
+// node's. Those of other nodes are not known here; their ports that matter are refused on every address.
 func (p *process) refusedAddresses() []netip.Prefix {
+	addresses, _ := p.cfg.Nodes() // checked with the settings
 	host, _ := p.lookup("KUBERNETES_SERVICE_HOST")
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
-		return nil
+	if server, err := netip.ParseAddr(host); err == nil {
+		addresses = append(addresses, server)
 	}
-	return []netip.Prefix{netip.PrefixFrom(addr, addr.BitLen())}
+	var refused []netip.Prefix
+	for _, a := range addresses {
+		a = a.Unmap()
+		refused = append(refused, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return refused
 }
 
 // identity distinguishes processes: the pod's name and the time of the start.
