@@ -38,12 +38,23 @@ func (d *DB) openPostgreSQL(c Config) error {
 		// The library's error repeats the parameters, but not the password.
 		return outpost.Wrap(err, outpost.KindInvalid, "the settings of the PostgreSQL database are not valid")
 	}
-	d.write = stdlib.OpenDB(*config)
+	d.write = stdlib.OpenDB(*config, stdlib.OptionAfterConnect(d.bound))
 	d.write.SetMaxOpenConns(10)
 	d.write.SetMaxIdleConns(4)
 	d.write.SetConnMaxLifetime(30 * time.Minute)
 	d.read = d.write
 	return nil
+}
+
+// bound lets the server give up a connection whose process is gone without a word, as with a node that loses power:
+// else its locks, that of all inserts among them, would be held until TCP gives up, two hours by default. No operation
+// of ours waits longer than its time-out, so none is cut short. The settings are not in the start-up message, which
+// poolers in between refuse; a server that does not have one of them goes without.
+func (d *DB) bound(ctx context.Context, c *pgx.Conn) error {
+	_, err := c.Exec(ctx, `SELECT set_config(name, $1, false) FROM pg_settings WHERE name IN
+		('idle_in_transaction_session_timeout', 'tcp_user_timeout') AND context = 'user'`,
+		strconv.FormatInt(d.timeout.Milliseconds(), 10))
+	return err
 }
 
 // dsn writes libpq's "key='value'" form, in which a password may hold any character.
