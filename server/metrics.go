@@ -138,12 +138,15 @@ func result(err error) string {
 // gauges are read when metrics are requested.
 type gauges struct {
 	counts      func() []lifecycle.Count
+	unseen      func() int
 	informerAge func() (time.Duration, bool)
 }
 
 var (
 	servicesDesc = prometheus.NewDesc("outpost_services",
 		"Services in memory, by hub and state.", []string{"hub", "state"}, nil)
+	unseenDesc = prometheus.NewDesc("outpost_unseen_namespaces",
+		"Configured namespaces whose pods cannot be listed; their services are kept as they are.", nil, nil)
 	informerAgeDesc = prometheus.NewDesc("outpost_informer_age_seconds",
 		"Time since Kubernetes last sent something about pods.", nil, nil)
 )
@@ -151,6 +154,7 @@ var (
 // Describe implements [prometheus.Collector].
 func (g gauges) Describe(ch chan<- *prometheus.Desc) {
 	ch <- servicesDesc
+	ch <- unseenDesc
 	ch <- informerAgeDesc
 }
 
@@ -159,6 +163,7 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	for _, c := range g.counts() {
 		ch <- prometheus.MustNewConstMetric(servicesDesc, prometheus.GaugeValue, float64(c.Services), c.Hub, c.State)
 	}
+	ch <- prometheus.MustNewConstMetric(unseenDesc, prometheus.GaugeValue, float64(g.unseen()))
 	if age, known := g.informerAge(); known {
 		ch <- prometheus.MustNewConstMetric(informerAgeDesc, prometheus.GaugeValue, age.Seconds())
 	}

@@ -24,6 +24,7 @@ func TestDashboardShowsMetricsThatExist(t *testing.T) {
 	m := newMetrics()
 	m.registry.MustRegister(gauges{
 		counts:      func() []lifecycle.Count { return []lifecycle.Count{{Hub: "a", State: "running", Services: 1}} },
+		unseen:      func() int { return 1 },
 		informerAge: func() (time.Duration, bool) { return time.Second, true },
 	})
 	failed := errors.New("failed")

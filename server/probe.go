@@ -16,6 +16,8 @@ const probeTimeout = 3 * time.Second
 type check struct {
 	name string
 	ask  func(context.Context) error
+	// partial says that without it some are not served, and all others are: the process is ready all the same.
+	partial bool
 }
 
 // readiness answers /readyz: which checks pass. The cause of a failure goes to the log, once for each change.
@@ -27,7 +29,8 @@ type readiness struct {
 	failed map[string]bool
 }
 
-// ServeHTTP lists the checks, one a line, with status 200 if all pass and 503 if not.
+// ServeHTTP lists the checks, one a line: "ok", "not ready", or "degraded" if it is partial. The status is 503 if one is
+// "not ready", else 200.
 func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	ctx, cancel := context.WithTimeout(req.Context(), probeTimeout)
 	defer cancel()
@@ -35,11 +38,14 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	status := http.StatusOK
 	for _, c := range r.checks {
 		err := c.ask(ctx)
-		r.note(c.name, err)
 		state := "ok"
-		if err != nil {
+		switch {
+		case err != nil && c.partial:
+			state = "degraded"
+		case err != nil:
 			status, state = http.StatusServiceUnavailable, "not ready"
 		}
+		r.note(c.name, state, err)
 		fmt.Fprintf(&answer, "%s: %s\n", c.name, state)
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -50,7 +56,7 @@ func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 }
 
 // note logs a check whose result has changed.
-func (r *readiness) note(name string, err error) {
+func (r *readiness) note(name, state string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.failed[name] == (err != nil) {
@@ -61,7 +67,7 @@ func (r *readiness) note(name string, err error) {
 	}
 	r.failed[name] = err != nil
 	if err != nil {
-		r.log.Warn("not ready", "check", name, "err", err)
+		r.log.Warn("a check of readiness fails", "check", name, "state", state, "err", err)
 		return
 	}
 	r.log.Info("ready again", "check", name)

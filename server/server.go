@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/outposts-dev/outposts/server/config"
@@ -189,13 +190,27 @@ func (s *Server) newManager(hubAPI outpost.HubAPI) error {
 	if err != nil {
 		return err
 	}
-	s.metrics.registry.MustRegister(gauges{counts: s.manager.Counts, informerAge: func() (time.Duration, bool) {
-		if s.opts.InformerAge == nil {
-			return 0, false
-		}
-		return s.opts.InformerAge(), true
-	}})
+	s.metrics.registry.MustRegister(gauges{
+		counts: s.manager.Counts,
+		unseen: func() int { return len(s.manager.Unseen()) },
+		informerAge: func() (time.Duration, bool) {
+			if s.opts.InformerAge == nil {
+				return 0, false
+			}
+			return s.opts.InformerAge(), true
+		},
+	})
 	return nil
+}
+
+// seesNamespaces returns an error if the pods of a configured namespace cannot be listed.
+func (s *Server) seesNamespaces(context.Context) error {
+	names := s.manager.Unseen()
+	if len(names) == 0 {
+		return nil
+	}
+	return fmt.Errorf("the pods of these namespaces cannot be listed: %s; let the outpost's ServiceAccount list and "+
+		"watch pods there, or take them out of the outpost's configuration", strings.Join(names, ", "))
 }
 
 // newFronts creates what hubs talk to: API and SSH.
@@ -213,7 +228,7 @@ func (s *Server) newFronts() (err error) {
 		}
 	}
 	s.readiness = &readiness{log: s.log, checks: []check{
-		{"stopping", func(context.Context) error {
+		{name: "stopping", ask: func(context.Context) error {
 			select {
 			case <-s.stopping:
 				return errors.New("this process is stopping")
@@ -221,9 +236,10 @@ func (s *Server) newFronts() (err error) {
 				return nil
 			}
 		}},
-		{"database", s.store.Ping},
-		{"kubernetes", s.spawner.Ready},
-		{"services", s.manager.Ready},
+		{name: "database", ask: s.store.Ping},
+		{name: "kubernetes", ask: s.spawner.Ready},
+		{name: "services", ask: s.manager.Ready},
+		{name: "namespaces", ask: s.seesNamespaces, partial: true},
 	}}
 	if !sshWanted(s.cfg) {
 		if s.cfg.SSHListen != "" {
@@ -244,7 +260,7 @@ func (s *Server) newFronts() (err error) {
 	if err != nil {
 		return fmt.Errorf("OUTPOST_HOST_KEYS_DIR, OUTPOST_AUTHORIZED_KEYS_DIR: %w", err)
 	}
-	s.readiness.checks = append(s.readiness.checks, check{"ssh", func(context.Context) error { return s.ssh.Ready() }})
+	s.readiness.checks = append(s.readiness.checks, check{name: "ssh", ask: func(context.Context) error { return s.ssh.Ready() }})
 	return nil
 }
 

@@ -255,7 +255,7 @@ func TestReadinessNamesWhatDoesNotWork(t *testing.T) {
 	p := up(t, settings(t), outposttest.NewSpawner(), Options{})
 	eventually(t, "ready", func() bool { status, _ := p.probe("/readyz"); return status == 200 })
 	if status, body := p.probe("/readyz"); status != 200 ||
-		body != "stopping: ok\ndatabase: ok\nkubernetes: ok\nservices: ok\nssh: ok\n" {
+		body != "stopping: ok\ndatabase: ok\nkubernetes: ok\nservices: ok\nnamespaces: ok\nssh: ok\n" {
 		t.Errorf("ready: %d %q", status, body)
 	}
 	p.spawner.Down(errors.New("planted-cause"))
@@ -272,6 +272,27 @@ func TestReadinessNamesWhatDoesNotWork(t *testing.T) {
 	}
 	p.spawner.Down(nil)
 	eventually(t, "ready again", func() bool { status, _ := p.probe("/readyz"); return status == 200 })
+}
+
+// One namespace that cannot be read is said, and keeps no hub from the others.
+func TestReadyWithoutOneNamespace(t *testing.T) {
+	spawner := outposttest.NewSpawner()
+	spawner.Hide("closed")
+	p := up(t, settings(t), spawner, Options{})
+	eventually(t, "degraded", func() bool {
+		status, body := p.probe("/readyz")
+		return status == 200 && strings.Contains(body, "kubernetes: ok\n") &&
+			strings.Contains(body, "namespaces: degraded\n")
+	})
+	if _, body := p.probe("/metrics"); !strings.Contains(body, "outpost_unseen_namespaces 1") {
+		t.Error("the metric does not count it")
+	}
+	if status, body := p.ask("POST", "/services", "hub-a", password, startBody(t, "lab")); status != 200 {
+		t.Errorf("start: %d %s", status, body)
+	}
+	if !strings.Contains(p.log.String(), "closed") {
+		t.Error("the log does not name the namespace")
+	}
 }
 
 func TestMetricsTellWhatHappened(t *testing.T) {

@@ -111,6 +111,12 @@ func (e *entry) current() standing {
 // isStart reports whether a row of this key is that of this very start, not of an earlier or later one.
 func (e *entry) isStart(row outpost.Summary) bool { return e.startDate.Equal(row.StartDate) }
 
+// namespace is where the service's pod is or will be.
+func (e *entry) namespace() string {
+	name, _ := e.current().state["namespace"].(string)
+	return name
+}
+
 // lastPoll is when the service was last polled.
 func (e *entry) lastPoll() time.Time { return time.Unix(0, e.seen.Load()).UTC() }
 

@@ -42,6 +42,8 @@ type Manager struct {
 	closed  bool
 	flights map[string]*flight // the last sync on demand of each hub
 
+	unseen atomic.Pointer[[]string] // namespaces whose pods the last reconciliation could not list; nil is none
+
 	loaded, reconciled         chan struct{} // closed when rows are in memory; when left-overs are dealt with
 	loadedOnce, reconciledOnce sync.Once
 }
@@ -124,6 +126,28 @@ func (m *Manager) Ready(ctx context.Context) error {
 		return outpost.Wrap(err, outpost.KindUnavailable, "Kubernetes does not answer")
 	}
 	return nil
+}
+
+// Unseen returns the configured namespaces whose pods the last reconciliation of this process could not list, sorted:
+// their services are kept as they are. It is nil if there are none, or while another process leads.
+func (m *Manager) Unseen() []string {
+	if names := m.unseen.Load(); names != nil {
+		return *names
+	}
+	return nil
+}
+
+// setUnseen notes what Unseen returns, and logs a change.
+func (m *Manager) setUnseen(names []string) {
+	if before := m.unseen.Swap(&names); before == nil && len(names) == 0 ||
+		before != nil && slices.Equal(*before, names) {
+		return
+	}
+	if len(names) > 0 {
+		m.log.Warn("pods of some namespaces cannot be listed; their services are kept as they are", "namespaces", names)
+	} else {
+		m.log.Info("pods of all namespaces can be listed again, or another process leads")
+	}
 }
 
 // Reconciled is closed when left-overs of earlier processes are dealt with: from then on a poll can be answered

@@ -3,7 +3,7 @@ package lifecycle
 import (
 	"context"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/outposts-dev/outposts/server/outpost"
@@ -15,9 +15,9 @@ const abandonedAfter = time.Hour
 // reconcile compares rows, pods and what this process works on, and deals with what interrupted processes have left:
 // a stop is finished, an asynchronous start that has a pod is gone on with, any other start is rolled back (its hub
 // has got an error or will get an event), a pod without a row is removed. It changes nothing unless both rows
-// and pods could be read. Elsewhere is true if it has left alone what another process works on, or has until a moment
-// ago.
-func (m *Manager) reconcile(ctx context.Context) (elsewhere bool, err error) {
+// and pods could be read; rows of a namespace whose pods cannot be listed are kept. Later is true if it has left alone
+// such rows, or what another process works on, or has until a moment ago.
+func (m *Manager) reconcile(ctx context.Context) (later bool, err error) {
 	begin := time.Now()
 	// Pods first: a row is there before its pod and gone after it, so a pod seen now without a row read later is
 	// nobody's.
@@ -25,9 +25,7 @@ func (m *Manager) reconcile(ctx context.Context) (elsewhere bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("list pods: %w", err)
 	}
-	if len(unseen) > 0 {
-		return false, fmt.Errorf("list pods: those of namespaces %s cannot be listed", strings.Join(unseen, ", "))
-	}
+	m.setUnseen(unseen)
 	known := m.snapshot("")
 	rows, err := m.store.All(ctx)
 	if err != nil {
@@ -46,10 +44,15 @@ func (m *Manager) reconcile(ctx context.Context) (elsewhere bool, err error) {
 		e, before := m.index.get(row.Key), known[row.Key]
 		switch {
 		case e == nil && before.entry == nil:
-			elsewhere = m.adopt(m.keep(row), row, hasPod, now) || elsewhere
-		case e != nil && e == before.entry && !before.owned:
-			elsewhere = m.adopt(e, row, hasPod, now) || elsewhere
+			e = m.keep(row)
+		case e == nil || e != before.entry || before.owned:
+			continue
 		}
+		if !row.StopPending && slices.Contains(unseen, e.namespace()) {
+			later = true
+			continue
+		}
+		later = m.adopt(e, row, hasPod, now) || later
 	}
 	for key, before := range known {
 		if !inStore[key] && !before.owned {
@@ -62,7 +65,7 @@ func (m *Manager) reconcile(ctx context.Context) (elsewhere bool, err error) {
 		}
 	}
 	m.log.Debug("reconciled", "rows", len(rows), "pods", len(found), "duration", time.Since(begin))
-	return elsewhere, nil
+	return later, nil
 }
 
 // removeStray removes a pod that no row knows.

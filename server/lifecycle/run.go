@@ -93,8 +93,8 @@ func (m *Manager) waitSpawner(ctx context.Context) bool {
 	}
 }
 
-// RunLeader does the work that only one process may do at a time, until ctx ends: it reconciles rows and pods at
-// once and every few minutes, ends services past their end date, and cleans up what hubs no longer know.
+// RunLeader does the work that only one process may do at a time, until ctx ends: it ends services past their end date,
+// reconciles rows and pods at once and every few minutes, and, after the first time, cleans up what hubs no longer know.
 // Polls are answered "running" until the first reconciliation is done (if Shared: until Run has loaded the rows).
 func (m *Manager) RunLeader(ctx context.Context) error {
 	select {
@@ -102,14 +102,20 @@ func (m *Manager) RunLeader(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
+	defer m.setUnseen(nil)
+	var loops sync.WaitGroup
+	defer loops.Wait()
+	if m.opts.EndDates > 0 {
+		loops.Go(func() { m.watchEndDates(ctx) })
+	}
 	if !m.waitSpawner(ctx) {
 		return nil
 	}
 	retry := newBackoff()
-	var elsewhere bool
+	var later bool
 	for {
 		var err error
-		if elsewhere, err = m.reconcile(ctx); err == nil {
+		if later, err = m.reconcile(ctx); err == nil {
 			break
 		}
 		m.log.Error("rows and pods cannot be reconciled yet", "err", err)
@@ -118,24 +124,19 @@ func (m *Manager) RunLeader(ctx context.Context) error {
 		}
 	}
 	m.reconciledOnce.Do(func() { close(m.reconciled) })
-	var loops sync.WaitGroup
-	loops.Go(func() { m.keepReconciling(ctx, elsewhere) })
-	if m.opts.EndDates > 0 {
-		loops.Go(func() { m.watchEndDates(ctx) })
-	}
+	loops.Go(func() { m.keepReconciling(ctx, later) })
 	if m.opts.Cleanup > 0 {
 		loops.Go(func() { m.watchHubs(ctx) })
 	}
-	loops.Wait()
 	return nil
 }
 
-// keepReconciling reconciles every few minutes, and sooner as long as there is what only another process can be working
-// on: it may have died just before this one was chosen.
-func (m *Manager) keepReconciling(ctx context.Context, elsewhere bool) {
+// keepReconciling reconciles every few minutes, and sooner as long as something was left for later: the process that
+// seems to work on it may have died just before this one was chosen.
+func (m *Manager) keepReconciling(ctx context.Context, later bool) {
 	for {
 		wait := m.opts.Reconcile
-		if elsewhere {
+		if later {
 			wait = min(wait, staleAfter)
 		}
 		if !sleep(ctx, wait) {
@@ -148,7 +149,7 @@ func (m *Manager) keepReconciling(ctx context.Context, elsewhere bool) {
 			}
 			continue
 		}
-		elsewhere = again
+		later = again
 	}
 }
 
