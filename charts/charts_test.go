@@ -396,24 +396,29 @@ func restricted(pod corev1.PodSpec) (wrong []string) {
 	check(s.RunAsUser == nil || *s.RunAsUser != 0, "runAsUser")
 	check(s.SeccompProfile != nil && s.SeccompProfile.Type == corev1.SeccompProfileTypeRuntimeDefault, "seccompProfile")
 	for _, c := range slices.Concat(pod.InitContainers, pod.Containers) {
-		sc := c.SecurityContext
-		if sc == nil {
-			sc = &corev1.SecurityContext{}
-		}
-		check(sc.Privileged == nil || !*sc.Privileged, c.Name+": privileged")
-		check(sc.AllowPrivilegeEscalation != nil && !*sc.AllowPrivilegeEscalation, c.Name+": allowPrivilegeEscalation")
-		check(sc.Capabilities != nil && slices.Contains(sc.Capabilities.Drop, "ALL") && len(sc.Capabilities.Add) == 0,
-			c.Name+": capabilities")
-		check(sc.RunAsUser == nil || *sc.RunAsUser != 0, c.Name+": runAsUser")
-		for _, p := range c.Ports {
-			check(p.HostPort == 0, c.Name+": hostPort")
-		}
+		checkContainer(c, check)
 	}
 	for _, v := range pod.Volumes {
 		check(v.ConfigMap != nil || v.Secret != nil || v.EmptyDir != nil || v.PersistentVolumeClaim != nil ||
 			v.Projected != nil, "volume "+v.Name)
 	}
 	return wrong
+}
+
+// checkContainer is the part of restricted that concerns one container.
+func checkContainer(c corev1.Container, check func(ok bool, what string)) {
+	sc := c.SecurityContext
+	if sc == nil {
+		sc = &corev1.SecurityContext{}
+	}
+	check(sc.Privileged == nil || !*sc.Privileged, c.Name+": privileged")
+	check(sc.AllowPrivilegeEscalation != nil && !*sc.AllowPrivilegeEscalation, c.Name+": allowPrivilegeEscalation")
+	check(sc.Capabilities != nil && slices.Contains(sc.Capabilities.Drop, "ALL") && len(sc.Capabilities.Add) == 0,
+		c.Name+": capabilities")
+	check(sc.RunAsUser == nil || *sc.RunAsUser != 0, c.Name+": runAsUser")
+	for _, p := range c.Ports {
+		check(p.HostPort == 0, c.Name+": hostPort")
+	}
 }
 
 func TestPodsPassPodSecurityRestricted(t *testing.T) {

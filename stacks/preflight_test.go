@@ -97,8 +97,8 @@ func madeNamespace(name string) map[string]any {
 // lostNamespace is what a run says that would delete a namespace.
 func lostNamespace(name string) string {
 	return "namespace " + name + " would be deleted with everything in it, including users' homes and " +
-		"running servers: nothing in this config uses it; nothing was changed. To delete it, first run `pulumi up` with \"" + name +
-		"/*\" in outposts:allowDataLoss and without this change"
+		"running servers: nothing in this config uses it; nothing was changed. To delete it, " +
+		"first run `pulumi up` with \"" + name + "/*\" in outposts:allowDataLoss and without this change"
 }
 
 func TestPreflightRefuses(t *testing.T) {

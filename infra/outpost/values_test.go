@@ -242,7 +242,8 @@ func TestEndpoint(t *testing.T) {
 			}
 		})
 	}
-	if diff := cmp.Diff(Endpoint{"http://outpost.outpost.svc:8080", "outpost.outpost.svc", 22}, InCluster("outpost")); diff != "" {
+	want := Endpoint{"http://outpost.outpost.svc:8080", "outpost.outpost.svc", 22}
+	if diff := cmp.Diff(want, InCluster("outpost")); diff != "" {
 		t.Errorf("published address (-want +got):\n%s", diff)
 	}
 }
