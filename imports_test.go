@@ -24,7 +24,7 @@ const modulePath = "github.com/outposts-dev/outposts"
 var allowed = map[string][]string{
 	"server": {
 		"server/config", "server/flavor", "server/httpapi", "server/hubclient", "server/lifecycle", "server/outpost",
-		"server/seal", "server/source", "server/sshd", "server/store",
+		"server/seal", "server/source", "server/sshd", "server/sshd/keys", "server/store",
 	},
 	"infra/hub":     {"infra/schema", "infra/values"},
 	"infra/outpost": {"charts", "infra/schema", "infra/values"},
@@ -46,7 +46,8 @@ var allowed = map[string][]string{
 	"server/lifecycle":                   {"server/excerpt", "server/flavor", "server/outbox", "server/outpost"},
 	"server/outpost":                     {"server/excerpt", "server/flavor", "server/pattern"},
 	"server/outpost/outposttest":         {"server/flavor", "server/lifecycle", "server/outpost"},
-	"server/sshd":                        {"server/source", "server/sshd/wire"},
+	"server/sshd":                        {"server/excerpt", "server/source", "server/sshd/keys", "server/sshd/wire"},
+	"server/sshd/keys":                   {"server/excerpt"},
 	"server/store":                       {"server/flavor", "server/outpost", "server/python", "server/seal"},
 	"server/store/storetest":             {"server/flavor", "server/outpost"},
 	"stacks": {

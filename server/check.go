@@ -7,7 +7,7 @@ import (
 	"os"
 
 	"github.com/outposts-dev/outposts/server/config"
-	"github.com/outposts-dev/outposts/server/sshd"
+	"github.com/outposts-dev/outposts/server/sshd/keys"
 )
 
 // Check returns everything that is wrong with the files that cfg names, without opening a database or a socket.
@@ -18,7 +18,7 @@ func Check(cfg config.Config) error {
 	errs = append(errs, err)
 	if sshWanted(cfg) {
 		if found, globErr := fs.Glob(os.DirFS(cfg.HostKeysDir), "ssh_host_*_key"); globErr != nil || len(found) > 0 {
-			errs = append(errs, sshd.CheckKeys(cfg.HostKeysDir, cfg.AuthorizedKeysDir, cfg.HubNames()))
+			errs = append(errs, keys.Check(cfg.HostKeysDir, cfg.AuthorizedKeysDir, cfg.HubNames()))
 		}
 	}
 	if cfg.TLSCertFile != "" {

@@ -33,9 +33,10 @@ func inTime(t *testing.T, change func(*world), test func(*timed)) {
 	w.allow(hubName, serviceHost, servicePort)
 	synctest.Test(t, func(t *testing.T) {
 		w.opts = Options{
-			Hubs: []string{hubName}, HostKeysDir: w.hosts, AuthorizedKeysDir: w.keys, PermitOpen: w.permit, Observer: w.seen,
-			Logger:  newWorldLogger(w),
-			Resolve: func(context.Context, string) ([]netip.Addr, error) { return []netip.Addr{serviceAddr}, nil },
+			Hubs: []string{hubName}, HostKeysDir: w.hosts, AuthorizedKeysDir: w.keys, PermitOpen: w.permit,
+			Observer: w.seen,
+			Logger:   newWorldLogger(w),
+			Resolve:  func(context.Context, string) ([]netip.Addr, error) { return []netip.Addr{serviceAddr}, nil },
 			Dial: func(context.Context, netip.AddrPort) (net.Conn, error) {
 				near, far := memPipe()
 				go func() { _, _ = io.Copy(far, far); far.Close() }()

@@ -6,15 +6,14 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"io"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/outposts-dev/outposts/server/sshd/keys"
 )
 
 // letsIn reports whether a client can authenticate.
@@ -226,9 +225,9 @@ func TestBadLineIsNamed(t *testing.T) {
 	if !strings.Contains(w.log.String(), want) {
 		t.Errorf("log does not say %q:\n%s", want, w.log)
 	}
-	err := CheckKeys(w.hosts, w.keys, w.opts.Hubs)
+	err := keys.Check(w.hosts, w.keys, w.opts.Hubs)
 	if err == nil || !strings.Contains(err.Error(), "jupyterhub line 3") {
-		t.Errorf("CheckKeys: %v", err)
+		t.Errorf("keys.Check: %v", err)
 	}
 }
 
@@ -251,7 +250,7 @@ func TestKeysWithAFaultDoNotStopOtherHubs(t *testing.T) {
 	if !w.letsIn(user, ssh.PublicKeys(w.hubKey)) {
 		t.Error("another hub's fault locked the hub out")
 	}
-	err := CheckKeys(w.hosts, w.keys, w.opts.Hubs)
+	err := keys.Check(w.hosts, w.keys, w.opts.Hubs)
 	for name, want := range faults {
 		if !strings.Contains(w.log.String(), want) {
 			t.Errorf("%s: the log does not say %q", name, want)
@@ -304,32 +303,5 @@ func TestNewRefuses(t *testing.T) {
 				t.Errorf("New: got %v, want %q", err, tt.want)
 			}
 		})
-	}
-}
-
-// The published file name works with one hub, and a key of two hubs belongs to neither (protocol 5.3).
-func TestFilesOfHubs(t *testing.T) {
-	a, b, both := newKey(t), newKey(t), newKey(t)
-	set, structural, lines := parseKeySet([]keyFile{
-		{"hub-a", []byte(authorizedLine("", a) + "\r\n" + authorizedLine("", both) + "\n")},
-		{"hub-b", []byte(authorizedLine("", b) + "\n" + authorizedLine("", both))},
-	}, []string{"hub-a", "hub-b"})
-	const want = "hub-b line 2: the key is also in hub-a line 2"
-	if len(structural) != 0 || len(lines) != 1 || !strings.Contains(lines[0].Error(), want) {
-		t.Errorf("errors: %v, %v", structural, lines)
-	}
-	got := map[string]string{}
-	for name, k := range map[string]ssh.Signer{"a": a, "b": b, "both": both} {
-		if line := set.find(k.PublicKey(), netip.MustParseAddr("10.0.0.1"), time.Now()); line != nil {
-			got[name] = line.hub
-		}
-	}
-	if diff := cmp.Diff(map[string]string{"a": "hub-a", "b": "hub-b"}, got); diff != "" {
-		t.Errorf("hubs (-want +got):\n%s", diff)
-	}
-	set, structural, lines = parseKeySet([]keyFile{{onlyHubFile, []byte(authorizedLine("", a))}}, []string{"hub-a"})
-	line := set.find(a.PublicKey(), netip.Addr{}, time.Now())
-	if line == nil || line.hub != "hub-a" || len(structural)+len(lines) > 0 {
-		t.Errorf("authorized_keys: %v, %v, %v", line, structural, lines)
 	}
 }

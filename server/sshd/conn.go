@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/outposts-dev/outposts/server/excerpt"
+	"github.com/outposts-dev/outposts/server/sshd/keys"
 	"github.com/outposts-dev/outposts/server/sshd/wire"
 )
 
@@ -81,9 +83,9 @@ func (c *conn) end(reason string) {
 }
 
 // key returns the line of the authorized keys that lets the connection in now, or nil.
-func (c *conn) key() *authorizedKey {
-	k := c.server.keys.authorized.Load().find(c.proved, c.source, c.server.now())
-	if k == nil || k.hub != c.hub {
+func (c *conn) key() *keys.Authorized {
+	k := c.server.keys.Find(c.proved, c.source, c.server.now())
+	if k == nil || k.Hub != c.hub {
 		return nil
 	}
 	return k
@@ -93,7 +95,7 @@ func (c *conn) key() *authorizedKey {
 func (c *conn) serve() {
 	c.tasks.Go(c.answerRequests)
 	c.tasks.Go(c.keepAlive)
-	if err := announceHostKeys(c.ssh, c.server.keys.hosts.Load()); err == nil {
+	if err := announceHostKeys(c.ssh, c.server.keys.Hosts()); err == nil {
 		for nc := range c.openRequests {
 			c.open(nc)
 		}
@@ -151,7 +153,7 @@ func (c *conn) answerRequests() {
 			if !proved { // once: it costs signatures
 				proved = true
 				var err error
-				if reply, err = proveHostKeys(c.ssh, c.server.keys.hosts.Load(), r.Payload); err != nil {
+				if reply, err = proveHostKeys(c.ssh, c.server.keys.Hosts(), r.Payload); err != nil {
 					c.log.Debug("host keys not proved", "err", err)
 				}
 				ok = err == nil
@@ -159,7 +161,7 @@ func (c *conn) answerRequests() {
 		case "keepalive@openssh.com", "no-more-sessions@openssh.com":
 		default:
 			c.server.opts.Observer.Refused(c.hub, RefusedRequest)
-			c.log.Debug("request refused", "type", clip(r.Type))
+			c.log.Debug("request refused", "type", excerpt.Of(r.Type, excerpt.Name))
 		}
 		if err := r.Reply(ok, reply); err != nil {
 			c.log.Debug("request not answered", "err", err)

@@ -47,14 +47,14 @@ func parseTarget(payload []byte) (target, error) {
 // forward checks a request, dials and splices. It returns when the channel is closed.
 func (c *conn) forward(nc ssh.NewChannel, t target) {
 	s := c.server
-	_ = s.keys.refresh() // reported
+	_ = s.keys.Refresh() // reported
 	key := c.key()
 	if key == nil {
 		c.refuse(nc, RefusedKey)
 		c.end(endKey)
 		return
 	}
-	if !key.permits(t.host, t.port) || !s.opts.PermitOpen(c.hub, t.host, t.port) {
+	if !key.Permits(t.host, t.port) || !s.opts.PermitOpen(c.hub, t.host, t.port) {
 		c.refuse(nc, RefusedTarget)
 		return
 	}

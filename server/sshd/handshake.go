@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/outposts-dev/outposts/server/sshd/keys"
 	"github.com/outposts-dev/outposts/server/sshd/wire"
 )
 
@@ -58,8 +59,8 @@ func (s *Server) handshake(c *conn) error {
 			if meta.User() != user {
 				return nil, errNotAuthorized
 			}
-			_ = s.keys.refresh() // reported
-			k := s.keys.authorized.Load().find(key, c.source, s.now())
+			_ = s.keys.Refresh() // reported
+			k := s.keys.Find(key, c.source, s.now())
 			if k == nil {
 				return nil, errNotAuthorized
 			}
@@ -72,15 +73,15 @@ func (s *Server) handshake(c *conn) error {
 	if strings.HasPrefix(client, "SSH-2.0-dropbear") {
 		config.Ciphers, c.wire.Framing = dropbearCiphers, wire.Opaque
 	}
-	for _, signer := range s.keys.hosts.Load().inUse() {
+	for _, signer := range s.keys.Hosts().InUse() {
 		config.AddHostKey(signer)
 	}
 	if c.ssh, c.openRequests, c.requests, err = ssh.NewServerConn(c.wire, config); err != nil {
 		return err
 	}
-	k := c.ssh.Permissions.ExtraData[keyOfHandshake{}].(*authorizedKey) // set by the callback for every key it lets in
-	c.hub, c.counts, c.proved = k.hub, s.hubs[k.hub], k.key
-	c.log = s.opts.Logger.With("hub", c.hub, "key", k.fingerprint, "remote", c.source.String())
+	k := c.ssh.Permissions.ExtraData[keyOfHandshake{}].(*keys.Authorized) // set for each key that is let in
+	c.hub, c.counts, c.proved = k.Hub, s.hubs[k.Hub], k.Key
+	c.log = s.opts.Logger.With("hub", c.hub, "key", k.Fingerprint, "remote", c.source.String())
 	c.wire.Gather()
 	return nil
 }
@@ -92,9 +93,9 @@ const (
 )
 
 // announceHostKeys sends a client all our host keys, so that it can learn new ones before old ones go.
-func announceHostKeys(sc *ssh.ServerConn, hosts *hostKeys) error {
+func announceHostKeys(sc *ssh.ServerConn, hosts *keys.Hosts) error {
 	var payload []byte
-	for _, signer := range hosts.signers {
+	for _, signer := range hosts.Signers {
 		payload = append(payload, ssh.Marshal(struct{ Key []byte }{signer.PublicKey().Marshal()})...)
 	}
 	_, _, err := sc.SendRequest(hostKeysAnnounce, false, payload)
@@ -102,7 +103,7 @@ func announceHostKeys(sc *ssh.ServerConn, hosts *hostKeys) error {
 }
 
 // proveHostKeys signs the session with each of the host keys that a client asks for.
-func proveHostKeys(sc *ssh.ServerConn, hosts *hostKeys, payload []byte) ([]byte, error) {
+func proveHostKeys(sc *ssh.ServerConn, hosts *keys.Hosts, payload []byte) ([]byte, error) {
 	var reply []byte
 	for asked := 0; len(payload) > 0; asked++ {
 		var next struct {
@@ -113,8 +114,8 @@ func proveHostKeys(sc *ssh.ServerConn, hosts *hostKeys, payload []byte) ([]byte,
 			return nil, err
 		}
 		payload = next.Rest
-		signer := hosts.find(next.Key)
-		if signer == nil || asked >= len(hosts.signers) {
+		signer := hosts.Find(next.Key)
+		if signer == nil || asked >= len(hosts.Signers) {
 			return nil, errors.New("a key is not one of ours")
 		}
 		signed := ssh.Marshal(struct {

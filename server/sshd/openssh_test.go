@@ -288,7 +288,7 @@ func TestOpenSSHLearnsNewHostKey(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := o.w.server.keys.refresh(); err != nil {
+	if err := o.w.server.keys.Refresh(); err != nil {
 		t.Fatal(err)
 	}
 	o.must(3*time.Second, "-O", "exit")

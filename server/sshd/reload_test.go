@@ -68,7 +68,7 @@ func TestReloadKeepsTheRest(t *testing.T) {
 	conn := w.openService(w.mustClient())
 	added := newKey(t)
 	w.writeKeys(hubName, "bad line", authorizedLine("", added), authorizedLine("", w.hubKey))
-	if err := w.server.keys.refresh(); err == nil {
+	if err := w.server.keys.Refresh(); err == nil {
 		t.Error("the bad line is not reported")
 	}
 	c, err := w.client(added)
@@ -85,7 +85,7 @@ func TestReloadKeepsTheRest(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 	w.writeKeys(hubName, authorizedLine("", w.hubKey))
-	if err := w.server.keys.refresh(); err != nil {
+	if err := w.server.keys.Refresh(); err != nil {
 		t.Error(err)
 	}
 }
@@ -106,12 +106,12 @@ func TestHostKeysReload(t *testing.T) {
 	w := newWorld(t, nil)
 	first := w.hostKey
 	writeFile(t, filepath.Join(w.hosts, "ssh_host_ed25519_key"), "broken")
-	if err := w.server.keys.refresh(); err == nil {
+	if err := w.server.keys.Refresh(); err == nil {
 		t.Error("a broken host key is not reported")
 	}
 	w.mustClient() // by the key from before
 	w.hostKey = w.writeHostKey("ssh_host_ed25519_key")
-	if err := w.server.keys.refresh(); err != nil {
+	if err := w.server.keys.Refresh(); err != nil {
 		t.Fatal(err)
 	}
 	w.mustClient()
@@ -119,7 +119,7 @@ func TestHostKeysReload(t *testing.T) {
 	if _, err := w.client(w.hubKey); err == nil {
 		t.Error("the old host key still serves")
 	}
-	if n := len(w.server.keys.hosts.Load().signers); n != 1 {
+	if n := len(w.server.keys.Hosts().Signers); n != 1 {
 		t.Errorf("%d host keys, want 1", n)
 	}
 }
@@ -131,7 +131,7 @@ func TestHostKeyIsStable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(again.keys.hosts.Load().signers[0].PublicKey().Marshal()) != string(w.hostKey.PublicKey().Marshal()) {
+	if string(again.keys.Hosts().Signers[0].PublicKey().Marshal()) != string(w.hostKey.PublicKey().Marshal()) {
 		t.Error("another host key")
 	}
 }

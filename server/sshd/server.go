@@ -6,7 +6,7 @@
 // servers and nothing else.
 //
 // A connection comes this way: [Server.Serve] accepts it and admits it among those in handshake (startups.go),
-// handshake.go checks its key against those of keyring.go, conn.go serves its channels, forward.go checks and dials
+// handshake.go checks its key against those of package keys, conn.go serves its channels, forward.go checks and dials
 // their targets (address.go refuses addresses that no single-user server has), and channel.go copies. limits.go has
 // every limit, and waiting.go bounds what is held for those who do not read. Package wire is between the SSH library
 // and the sockets.
@@ -23,6 +23,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/outposts-dev/outposts/server/sshd/keys"
 	"github.com/outposts-dev/outposts/server/sshd/wire"
 )
 
@@ -31,7 +32,7 @@ type Server struct {
 	opts     Options
 	limits   limits
 	now      func() time.Time
-	keys     *keyring
+	keys     *keys.Ring
 	startups *startups
 	hubs     map[string]*hubCounts // by name; the map is never changed
 	movers   movers
@@ -71,13 +72,9 @@ func newServer(opts Options, l limits) (*Server, error) {
 		return nil, fmt.Errorf("options: %w", err)
 	}
 	s := &Server{
-		opts:   opts,
-		limits: l,
-		now:    time.Now,
-		keys: &keyring{
-			hostDir: opts.HostKeysDir, authorizedDir: opts.AuthorizedKeysDir, hubs: opts.Hubs,
-			log: opts.Logger, observer: opts.Observer,
-		},
+		opts:     opts,
+		limits:   l,
+		now:      time.Now,
 		startups: newStartups(l.maxUnauthenticated, l.maxUnauthenticatedPerSource),
 		hubs:     map[string]*hubCounts{},
 		movers:   movers{changed: opts.Moving, moved: map[*conn]int64{}},
@@ -88,7 +85,8 @@ func newServer(opts Options, l limits) (*Server, error) {
 	for _, hub := range opts.Hubs {
 		s.hubs[hub] = &hubCounts{targets: map[target]int{}}
 	}
-	if err := s.keys.load(); err != nil {
+	s.keys, err = keys.Open(opts.HostKeysDir, opts.AuthorizedKeysDir, opts.Hubs, opts.Logger, opts.Observer.Reloaded)
+	if err != nil {
 		return nil, err
 	}
 	if err := s.readOwnAddresses(); err != nil {
@@ -131,7 +129,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer stop()
 	done := make(chan struct{})
 	var watchers sync.WaitGroup
-	watchers.Go(func() { s.keys.watch(done, s.limits.reloadInterval, s.sweep) })
+	watchers.Go(func() { s.keys.Watch(done, s.limits.reloadInterval, s.sweep) })
 	watchers.Go(func() { s.keepAlive(done) })
 	watchers.Go(func() { s.waiting.watch(done) })
 

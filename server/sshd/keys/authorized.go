@@ -1,4 +1,6 @@
-package sshd
+// Package keys has the keys of SSH: the private keys of this host, and the public keys of hubs with what they may do.
+// It reads them from files, in OpenSSH's formats, and reads them again when they change.
+package keys
 
 import (
 	"crypto/rsa"
@@ -12,18 +14,24 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/outposts-dev/outposts/server/excerpt"
 )
 
-// authorizedKey is one line of an authorized_keys file: a key, the hub it is bound to, and what it may do.
-// Format and options: sshd(8), AUTHORIZED_KEYS FILE FORMAT, and OpenSSH's auth-options.c.
-type authorizedKey struct {
-	hub         string
-	key         ssh.PublicKey
-	fingerprint string
-	forwarding  bool      // port forwarding is not switched off
-	opens       []permit  // permitopen; empty permits what the hub may open
-	from        []string  // patterns; empty allows any source
-	expires     time.Time // zero for never
+// Authorized is one line of an authorized_keys file: a key, the hub it is bound to, and what it may do. It is never
+// changed. Format and options: sshd(8), AUTHORIZED_KEYS FILE FORMAT, and OpenSSH's auth-options.c.
+type Authorized struct {
+	// Hub is the name of the hub that the key is bound to.
+	Hub string
+	// Key is the public key.
+	Key ssh.PublicKey
+	// Fingerprint is that of the key, as OpenSSH prints it: SHA256 and base64.
+	Fingerprint string
+
+	forwarding bool      // port forwarding is not switched off
+	opens      []permit  // permitopen; empty permits what the hub may open
+	from       []string  // patterns; empty allows any source
+	expires    time.Time // zero for never
 }
 
 // permit is the value of a permitopen option. Host and port are compared as text and number, "*" is any.
@@ -32,17 +40,20 @@ type permit struct {
 	port uint16 // 0 is any
 }
 
+// quote shortens what a message quotes from a file.
+func quote(text string) string { return excerpt.Of(text, 40) }
+
 // minRSABits is the shortest RSA key that is accepted, as OpenSSH's RequiredRSASize suggests for new keys.
 const minRSABits = 2048
 
-// parseAuthorizedKey reads one line. A line that is blank or a comment gives nil and no error. The hub is set by the
+// parseAuthorized reads one line. A line that is blank or a comment gives nil and no error. The hub is set by the
 // caller. An option that is unknown or malformed refuses the key, as in OpenSSH.
-func parseAuthorizedKey(line string) (*authorizedKey, error) {
+func parseAuthorized(line string) (*Authorized, error) {
 	line = strings.TrimSpace(line)
 	if line == "" || line[0] == '#' {
 		return nil, nil
 	}
-	k := &authorizedKey{forwarding: true}
+	k := &Authorized{forwarding: true}
 	first, rest, _ := cutBlank(line)
 	if !keyTypes[first] {
 		options, after, err := splitOptions(line)
@@ -57,23 +68,23 @@ func parseAuthorizedKey(line string) (*authorizedKey, error) {
 		first, rest, _ = cutBlank(after)
 	}
 	if !keyTypes[first] {
-		return nil, fmt.Errorf("key type %q is not supported", clip(first))
+		return nil, fmt.Errorf("key type %q is not supported", quote(first))
 	}
 	blob, _, _ := cutBlank(rest)
 	raw, err := base64.StdEncoding.DecodeString(blob)
 	if err != nil {
 		return nil, errors.New("the key is not base64")
 	}
-	if k.key, err = ssh.ParsePublicKey(raw); err != nil {
+	if k.Key, err = ssh.ParsePublicKey(raw); err != nil {
 		return nil, errors.New("the key cannot be read")
 	}
-	if k.key.Type() != first {
-		return nil, fmt.Errorf("the line says %s but the key is %s", first, k.key.Type())
+	if k.Key.Type() != first {
+		return nil, fmt.Errorf("the line says %s but the key is %s", first, k.Key.Type())
 	}
-	if err := checkStrength(k.key); err != nil {
+	if err := checkStrength(k.Key); err != nil {
 		return nil, err
 	}
-	k.fingerprint = ssh.FingerprintSHA256(k.key)
+	k.Fingerprint = ssh.FingerprintSHA256(k.Key)
 	return k, nil
 }
 
@@ -104,14 +115,6 @@ func cutBlank(s string) (before, after string, found bool) {
 	return s[:i], strings.TrimLeft(s[i:], " \t"), true
 }
 
-// clip shortens text from a file for a message.
-func clip(s string) string {
-	if len(s) > 40 {
-		return s[:40] + "..."
-	}
-	return s
-}
-
 // option is one word of the options field.
 type option struct {
 	name  string // lower case
@@ -136,7 +139,7 @@ func splitOptions(line string) (options []option, rest string, err error) {
 		}
 		if i < len(line) && line[i] == '=' {
 			if o.value, i, err = quoted(line, i+1); err != nil {
-				return nil, "", fmt.Errorf("option %s: %w", clip(o.name), err)
+				return nil, "", fmt.Errorf("option %s: %w", quote(o.name), err)
 			}
 			o.given = true
 		}
@@ -149,7 +152,7 @@ func splitOptions(line string) (options []option, rest string, err error) {
 		case line[i] == ' ' || line[i] == '\t':
 			return options, strings.TrimLeft(line[i:], " \t"), nil
 		default:
-			return nil, "", fmt.Errorf("option %s: text follows the closing quote", clip(o.name))
+			return nil, "", fmt.Errorf("option %s: text follows the closing quote", quote(o.name))
 		}
 	}
 }
@@ -175,7 +178,7 @@ func quoted(line string, i int) (value string, next int, err error) {
 }
 
 // apply sets what an option says. Options work in their order, as in OpenSSH: "restrict,port-forwarding" permits.
-func (k *authorizedKey) apply(o option) error {
+func (k *Authorized) apply(o option) error {
 	switch o.name {
 	case "from", "permitopen", "expiry-time", "command", "permitlisten":
 		if !o.given {
@@ -183,7 +186,7 @@ func (k *authorizedKey) apply(o option) error {
 		}
 	default:
 		if o.given {
-			return fmt.Errorf("option %q with a value is unknown", clip(o.name))
+			return fmt.Errorf("option %q with a value is unknown", quote(o.name))
 		}
 	}
 	switch o.name {
@@ -217,7 +220,7 @@ func (k *authorizedKey) apply(o option) error {
 		"no-pty", "no-agent-forwarding", "no-x11-forwarding", "no-user-rc":
 		// About things that this server does not have.
 	default:
-		return fmt.Errorf("option %q is unknown", clip(o.name))
+		return fmt.Errorf("option %q is unknown", quote(o.name))
 	}
 	return nil
 }
@@ -226,23 +229,23 @@ func (k *authorizedKey) apply(o option) error {
 func parsePermitOpen(value string) (permit, error) {
 	i := strings.LastIndexByte(value, ':')
 	if i <= 0 {
-		return permit{}, fmt.Errorf("option permitopen: %q is not host:port", clip(value))
+		return permit{}, fmt.Errorf("option permitopen: %q is not host:port", quote(value))
 	}
 	host, port := value[:i], value[i+1:]
 	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
 		host = host[1 : len(host)-1]
 	} else if strings.Contains(host, ":") {
-		return permit{}, fmt.Errorf("option permitopen: %q needs brackets around the address", clip(value))
+		return permit{}, fmt.Errorf("option permitopen: %q needs brackets around the address", quote(value))
 	}
 	if host == "" {
-		return permit{}, fmt.Errorf("option permitopen: %q has no host", clip(value))
+		return permit{}, fmt.Errorf("option permitopen: %q has no host", quote(value))
 	}
 	if port == "*" {
 		return permit{host: host}, nil
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 {
-		return permit{}, fmt.Errorf("option permitopen: %q has no valid port", clip(value))
+		return permit{}, fmt.Errorf("option permitopen: %q has no valid port", quote(value))
 	}
 	return permit{host: host, port: uint16(n)}, nil
 }
@@ -260,10 +263,10 @@ func parseFrom(value string) ([]string, error) {
 		if strings.Contains(bare, "/") {
 			prefix, err := netip.ParsePrefix(bare)
 			if err != nil || prefix != prefix.Masked() {
-				return nil, fmt.Errorf("option from: %q is not a network", clip(bare))
+				return nil, fmt.Errorf("option from: %q is not a network", quote(bare))
 			}
 		} else if strings.ContainsAny(bare, `[]\`) {
-			return nil, fmt.Errorf("option from: %q is not a pattern", clip(bare))
+			return nil, fmt.Errorf("option from: %q is not a pattern", quote(bare))
 		}
 	}
 	return patterns, nil
@@ -278,13 +281,13 @@ func parseExpiry(value string) (time.Time, error) {
 	layouts := map[int]string{8: "20060102", 12: "200601021504", 14: "20060102150405"}
 	t, err := time.ParseInLocation(layouts[len(text)], text, zone)
 	if layouts[len(text)] == "" || err != nil {
-		return time.Time{}, fmt.Errorf("option expiry-time: %q is not YYYYMMDD[HHMM[SS]][Z]", clip(value))
+		return time.Time{}, fmt.Errorf("option expiry-time: %q is not YYYYMMDD[HHMM[SS]][Z]", quote(value))
 	}
 	return t, nil
 }
 
 // allows reports whether the key may log in from a source at a time.
-func (k *authorizedKey) allows(source netip.Addr, now time.Time) bool {
+func (k *Authorized) allows(source netip.Addr, now time.Time) bool {
 	if !k.expires.IsZero() && !now.Before(k.expires) {
 		return false
 	}
@@ -312,8 +315,8 @@ func matchFrom(patterns []string, source netip.Addr) bool {
 	return matched
 }
 
-// permits reports whether the key's options let it open host:port.
-func (k *authorizedKey) permits(host string, port uint16) bool {
+// Permits reports whether the key's options let it open host:port.
+func (k *Authorized) Permits(host string, port uint16) bool {
 	if !k.forwarding {
 		return false
 	}
