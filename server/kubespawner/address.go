@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/outposts-dev/outposts/server/kubespawner/pyformat"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -41,9 +42,9 @@ func (o *Objects) url(podIP string, port int32) (string, error) {
 		host = o.names.DNS
 	}
 	if connect := o.Settings.PodConnectIP; connect != "" {
-		parts := strings.Split(connect, ".")
+		parts, left := strings.Split(connect, "."), pyformat.MaxLength
 		for i, part := range parts {
-			out, err := o.fields.expand(part)
+			out, err := o.fields.expandWithin(part, &left)
 			if err != nil {
 				return "", outpost.Errorf(outpost.KindInvalid, "pod_connect_ip: %v", err)
 			}

@@ -73,6 +73,11 @@ func (b *Builder) Build(
 	installation string, hub outpost.Hub, r outpost.StartRequest, flavor flavor.Flavor,
 ) (*Objects, error) {
 	var p options.Problems
+	checkName("JUPYTERHUB_USER", r.Body.Env["JUPYTERHUB_USER"], &p)
+	checkName("name", r.Name, &p)
+	if err := p.Err(); err != nil {
+		return nil, err // names are made of them
+	}
 	o := b.objects(installation, hub, r, flavor, &p)
 	if err := p.Err(); err != nil {
 		return nil, err
@@ -84,7 +89,8 @@ func (b *Builder) Build(
 func (b *Builder) objects(
 	installation string, hub outpost.Hub, r outpost.StartRequest, flavor flavor.Flavor, p *options.Problems,
 ) *Objects {
-	merged, removed := b.mergeOptions(hub, r, flavor, p)
+	operator := b.operatorOptions(hub, r.Flavor, flavor, p)
+	merged, removed := b.mergeOptions(operator, hub, r, p)
 	if _, set := merged["port"]; !set {
 		merged["port"] = portOfURL(r.Body.Env["JUPYTERHUB_SERVICE_URL"])
 	}
@@ -101,9 +107,10 @@ func (b *Builder) objects(
 	o.names, o.fields = t.resolve(sub, p)
 	o.SharedClaim = t.sharesClaim(sub, o.names)
 	b.checkHost(hub, r.Body.Misc, t, o.names, p)
-	o.Settings = o.fields.expandSettings(st, p)
+	expand := o.fields.expander()
+	o.Settings = expand.expandSettings(st, p)
 
-	m := buildMetadata(o.Origin, sub, st, o.fields, p)
+	m := buildMetadata(o.Origin, sub, st, expand, p)
 	if !r.StartDate.IsZero() {
 		m.annotations[DateKey] = r.StartDate.Format(time.RFC3339Nano)
 	}
@@ -116,10 +123,11 @@ func (b *Builder) objects(
 		in.SSLSecret = o.names.Secret
 	}
 	in.Env = buildEnvironment(environmentInput{
-		settings: st, fields: o.fields, hub: r.Body.Env, removed: removed, tls: o.Secret != nil, lookup: b.lookupEnv,
+		settings: st, fields: expand, hub: r.Body.Env, removed: removed, tls: o.Secret != nil, lookup: b.lookupEnv,
 	}, p)
 	o.Pod = buildPod(in, p)
-	o.addHelpers(m, p)
+	o.restrictServiceLinks(operator)
+	o.addHelpers(m, expand, p)
 	if p.Err() == nil {
 		o.check(p)
 	}
@@ -130,28 +138,36 @@ func (b *Builder) objects(
 	return o
 }
 
-// mergeOptions merges the layers, each over the one before: the operator's for all hubs, for this hub, the flavor's
-// resources, what the hub sent in misc, and the profile. Every wrong value of every layer is noted. It differs from
-// KubeSpawner, where a wrong value is skipped and takes the operator's value with it. It also returns the variables
-// that the profile removes.
-func (b *Builder) mergeOptions(
-	hub outpost.Hub, r outpost.StartRequest, flavor flavor.Flavor, p *options.Problems,
-) (merged map[string]any, removed []string) {
-	merged = maps.Clone(b.general)
-	layer := func(source string, values map[string]any) {
-		p.Source = source
-		merged = options.MergeLayer(merged, options.CheckLayer(values, p))
-		p.Source = ""
-	}
-	layer("configuration of hub "+hub.Name, hub.Options)
+// operatorOptions merges the operator's layers, each over the one before: the options for all hubs, for this hub, and
+// the flavor's resources.
+func (b *Builder) operatorOptions(
+	hub outpost.Hub, name string, flavor flavor.Flavor, p *options.Problems,
+) map[string]any {
+	merged := mergeLayer(maps.Clone(b.general), "configuration of hub "+hub.Name, hub.Options, p)
 	if resources, ok := flavor["resources"].(map[string]any); ok {
-		layer("flavor "+r.Flavor, resources)
+		merged = mergeLayer(merged, "flavor "+name, resources, p)
 	}
+	return merged
+}
+
+// mergeLayer merges checked options over others; source is where they come from.
+func mergeLayer(below map[string]any, source string, values map[string]any, p *options.Problems) map[string]any {
+	p.Source = source
+	defer func() { p.Source = "" }()
+	return options.MergeLayer(below, options.CheckLayer(values, p))
+}
+
+// mergeOptions merges what the hub sent in misc, and the profile, over the operator's options. Every wrong value of
+// every layer is noted. It differs from KubeSpawner, where a wrong value is skipped and takes the operator's value with
+// it. It also returns the variables that the profile removes.
+func (b *Builder) mergeOptions(
+	operator map[string]any, hub outpost.Hub, r outpost.StartRequest, p *options.Problems,
+) (merged map[string]any, removed []string) {
 	misc := options.Decode(r.Body.Misc, p) // the domain has checked what the hub may set (outpost.Hub)
 	if _, text := misc["dns_name_template"].(string); text && !hub.Lists("dns_name_template") {
 		delete(misc, "dns_name_template") // checkHost looks at it when the names are known
 	}
-	layer("misc", misc)
+	merged = mergeLayer(maps.Clone(operator), "misc", misc, p)
 	current := func(name string) any { return b.defaults[name] }
 	return merged, options.ApplyProfile(merged, current, options.Decode(r.Body.UserOptions, p), p)
 }
@@ -214,16 +230,16 @@ func (b *Builder) certificatesOf(hub outpost.Hub, r outpost.StartRequest, p *opt
 }
 
 // addHelpers adds what the pod needs beside it.
-func (o *Objects) addHelpers(m metadata, p *options.Problems) {
+func (o *Objects) addHelpers(m metadata, expand *expander, p *options.Problems) {
 	st, n := o.Settings, o.names
 	if st.EnableUserNamespaces {
-		o.Namespace = buildNamespace(n.Namespace, st, o.fields, p)
+		o.Namespace = buildNamespace(n.Namespace, st, expand, p)
 	}
 	if st.StoragePVCEnsure {
 		in := pvcInput{
 			Name: n.PVC, Namespace: n.Namespace, Labels: m.pvcLabels, Annotations: m.pvcAnnotations,
 			StorageClass: st.StorageClass, AccessModes: st.StorageAccessModes,
-			Selector: o.fields.expandMap("storage_selector", st.StorageSelector, p),
+			Selector: expand.expandMap("storage_selector", st.StorageSelector, p),
 		}
 		if st.StorageCapacity != nil {
 			in.Storage = *st.StorageCapacity
@@ -238,10 +254,25 @@ func (o *Objects) addHelpers(m metadata, p *options.Problems) {
 		p.Addf("extra_container_config", "%v", err)
 	}
 	o.Service = buildService(n.Pod, n.Namespace, port, m.podLabels, m.labels, m.annotations)
-	// It differs from KubeSpawner. Every server has a Service, and each would be seven environment variables in every
-	// later server of the namespace: they show other users, cost the node time, and finally exceed what an environment
-	// can hold.
-	if o.Pod.Spec.EnableServiceLinks == nil {
-		o.Pod.Spec.EnableServiceLinks = new(false)
+}
+
+// restrictServiceLinks takes the variables for other Services away unless the operator's options ask for them. It
+// differs from KubeSpawner: other servers of the namespace have Services, whoever has none, and each would be seven
+// variables in every later server. They show other users, cost the node time, and finally exceed what an environment
+// can hold.
+func (o *Objects) restrictServiceLinks(operator map[string]any) {
+	if links := &o.Pod.Spec.EnableServiceLinks; *links == nil || !asksForServiceLinks(operator) {
+		*links = new(false)
 	}
+}
+
+// asksForServiceLinks reports whether options set enableServiceLinks of pods, by either name.
+func asksForServiceLinks(values map[string]any) bool {
+	config, _ := values["extra_pod_config"].(map[string]any)
+	overlay, _ := values["pod_overlay"].(map[string]any)
+	spec, _ := overlay["spec"].(map[string]any)
+	if asked, set := spec["enableServiceLinks"]; set {
+		return asked == true
+	}
+	return config["enableServiceLinks"] == true || config["enable_service_links"] == true
 }

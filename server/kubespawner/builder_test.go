@@ -227,6 +227,7 @@ func TestObjectsInsideAHubAreKubeSpawners(t *testing.T) {
 			}
 			c.check(t, o, func(pod *corev1.Pod) {
 				editEnv(pod, map[string]string{"JUPYTERHUB_USER_ID": strconv.Itoa(c.Input.UserID)})
+				pod.Spec.EnableServiceLinks = new(false) // KubeSpawner shows every server all others
 			})
 		})
 	}
@@ -296,10 +297,8 @@ func TestObjectsOfARequestAreKubeSpawners(t *testing.T) {
 				c.Returns = url
 			}
 			c.check(t, o, func(pod *corev1.Pod) {
-				editEnv(pod, nil, "JPY_API_TOKEN") // KubeSpawner's old name, always empty
-				if o.Service != nil {
-					pod.Spec.EnableServiceLinks = new(false) // KubeSpawner shows every server all others
-				}
+				editEnv(pod, nil, "JPY_API_TOKEN")       // KubeSpawner's old name, always empty
+				pod.Spec.EnableServiceLinks = new(false) // KubeSpawner shows every server all others
 				if edit := edits[c.ID]; edit != nil {
 					edit(pod, in.Env)
 				}
@@ -308,23 +307,41 @@ func TestObjectsOfARequestAreKubeSpawners(t *testing.T) {
 	}
 }
 
-// The Services of other servers are no variables of a pod, unless the operator wants that.
+// The Services of other servers are no variables of a pod, unless the operator wants that: a hub cannot ask for them.
 func TestServiceLinks(t *testing.T) {
-	yes, no := new(true), new(false)
-	//nolint:lll // a case a line
+	in := func(value bool) map[string]any {
+		return map[string]any{"extra_pod_config": map[string]any{"enableServiceLinks": value}}
+	}
+	snake := map[string]any{"extra_pod_config": map[string]any{"enable_service_links": true}}
+	overlay := map[string]any{"pod_overlay": map[string]any{"spec": map[string]any{"enableServiceLinks": true}}}
+	service, none := map[string]any{"services_enabled": true}, map[string]any{"services_enabled": false}
 	for name, tc := range map[string]struct {
-		options map[string]any
-		want    *bool
+		general, hub, flavor, misc map[string]any
+		want                       bool
 	}{
-		"a Service":            {map[string]any{"services_enabled": true}, no},
-		"no Service":           {map[string]any{}, nil},
-		"the operator's":       {map[string]any{"services_enabled": true, "extra_pod_config": map[string]any{"enableServiceLinks": true}}, yes},
-		"an overlay's":         {map[string]any{"services_enabled": true, "pod_overlay": map[string]any{"spec": map[string]any{"enableServiceLinks": true}}}, yes},
-		"no Service, no links": {map[string]any{"extra_pod_config": map[string]any{"enableServiceLinks": false}}, no},
+		"a Service":                        {misc: service},
+		"no Service":                       {misc: none},
+		"the hub's own":                    {misc: in(true)},
+		"the hub's own, in snake case":     {misc: snake},
+		"the hub's own overlay":            {misc: overlay},
+		"the operator's":                   {general: in(true), misc: service, want: true},
+		"the operator's, no Service":       {general: in(true), misc: none, want: true},
+		"the operator's in snake case":     {general: snake, want: true},
+		"the operator's overlay":           {general: overlay, want: true},
+		"the operator's for the hub":       {hub: in(true), want: true},
+		"the flavor's":                     {flavor: in(true), want: true},
+		"the hub wants none":               {general: in(true), misc: in(false)},
+		"the hub's over the operator's no": {general: in(false), misc: in(true)},
+		"another option of the pod":        {general: map[string]any{"extra_pod_config": map[string]any{"hostIPC": false}}, misc: in(true)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := built(t, testBuilder(t, "jhub", tc.options), nil, nil)
-			if diff := cmp.Diff(tc.want, o.Pod.Spec.EnableServiceLinks); diff != "" {
+			hub := outpost.Hub{Name: "h", Options: tc.hub, AllowedOptions: []string{"*"}}
+			resources := flavor.Flavor{"resources": tc.flavor}
+			o, err := request(t, testBuilder(t, "jhub", tc.general), hub, resources, tc.misc)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(&tc.want, o.Pod.Spec.EnableServiceLinks); diff != "" {
 				t.Errorf("enableServiceLinks (-want +got)\n%s", diff)
 			}
 		})

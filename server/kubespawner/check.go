@@ -8,9 +8,23 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/outposts-dev/outposts/server/excerpt"
 	"github.com/outposts-dev/outposts/server/kubespawner/options"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
+
+// maxName bounds the names of users and servers in bytes; JupyterHub's have 255 characters at most.
+const maxName = 1024
+
+// checkName notes a name of a user or server that is too long to make names of.
+func checkName(option, name string, p *options.Problems) {
+	if len(name) > maxName {
+		p.Addf(option, "has %d bytes; at most %d are allowed", len(name), maxName)
+	}
+}
+
+// quoted is what a problem says of a name or value.
+func quoted(text string) string { return excerpt.Of(text, excerpt.Name) }
 
 // checkHost notes a dns_name_template of the hub's that leads elsewhere than the operator's: the hub's SSH key opens
 // the address that a start is answered with. The client sends its default with every start, so the default is nobody's
@@ -24,7 +38,8 @@ func (b *Builder) checkHost(
 	}
 	if host := t.dns(n, p); host != "" && host != n.DNS {
 		p.Addf(option, "yields %q, but hub %s may only use %q; leave the option out at the hub, "+
-			"or list dns_name_template in hubs.%s.allowedOptions of the outpost", host, hub.Name, n.DNS, hub.Name)
+			"or list dns_name_template in hubs.%s.allowedOptions of the outpost",
+			quoted(host), hub.Name, quoted(n.DNS), hub.Name)
 	}
 }
 
@@ -33,7 +48,7 @@ func (o *Objects) check(p *options.Problems) {
 	n := o.names
 	name := func(option, value string, check func(string) []string) {
 		if faults := check(value); len(faults) > 0 {
-			p.Addf(option, "yields the name %q: %s", value, faults[0])
+			p.Addf(option, "yields the name %q: %s", quoted(value), faults[0])
 		}
 	}
 	subdomain := validation.IsDNS1123Subdomain
@@ -42,7 +57,7 @@ func (o *Objects) check(p *options.Problems) {
 	if o.Service != nil {
 		name("pod_name_template", n.Pod, validation.IsDNS1035Label)
 		if !outpost.IsHost(n.DNS) {
-			p.Addf("dns_name_template", "yields %q, which is not a host name", n.DNS)
+			p.Addf("dns_name_template", "yields %q, which is not a host name", quoted(n.DNS))
 		}
 	}
 	if o.Secret != nil {
@@ -55,15 +70,15 @@ func (o *Objects) check(p *options.Problems) {
 	}
 	for key := range o.Pod.Annotations {
 		if faults := validation.IsQualifiedName(strings.ToLower(key)); len(faults) > 0 {
-			p.Addf("extra_annotations", "key %q: %s", key, faults[0])
+			p.Addf("extra_annotations", "key %q: %s", quoted(key), faults[0])
 		}
 	}
 	for _, v := range notebookOf(o.Pod).Env {
 		if v.Name == "" || strings.ContainsFunc(v.Name, func(r rune) bool { return r <= ' ' || r > '~' || r == '=' }) {
-			p.Addf("env", "%q is not a name of a variable", v.Name)
+			p.Addf("env", "%q is not a name of a variable", quoted(v.Name))
 		}
 		if strings.ContainsRune(v.Value, 0) {
-			p.Addf("env", "the value of %q has a zero byte", v.Name)
+			p.Addf("env", "the value of %q has a zero byte", quoted(v.Name))
 		}
 	}
 }
@@ -72,7 +87,7 @@ func checkLabels(option string, labels map[string]string, p *options.Problems) {
 	for _, key := range slices.Sorted(maps.Keys(labels)) {
 		faults := append(validation.IsQualifiedName(key), validation.IsValidLabelValue(labels[key])...)
 		if len(faults) > 0 {
-			p.Addf(option, "label %s=%q: %s", key, labels[key], faults[0])
+			p.Addf(option, "label %s=%q: %s", quoted(key), quoted(labels[key]), faults[0])
 		}
 	}
 }

@@ -22,7 +22,7 @@ func decodeInto(dst any, object map[string]any, path string, p *options.Problems
 	for key, value := range object {
 		name, ok := known[key]
 		if !ok {
-			p.Addf(path, "unknown key %q", key)
+			p.Addf(path, "unknown key %q", quoted(key))
 			continue
 		}
 		camel[name.json] = value
@@ -65,7 +65,7 @@ func replaceFields(dst any, object map[string]any, path string, p *options.Probl
 	for key, value := range object {
 		name, ok := known[key]
 		if !ok {
-			p.Addf(path, "unknown key %q", key)
+			p.Addf(path, "unknown key %q", quoted(key))
 			continue
 		}
 		reflect.ValueOf(dst).Elem().FieldByIndex(name.index).SetZero()

@@ -14,6 +14,10 @@ import (
 	"github.com/outposts-dev/outposts/server/kubespawner/pyformat"
 )
 
+// maxVariables bounds the variables of a server: a hub sends about 30, and a program cannot start with many more than
+// this.
+const maxVariables = 10_000
+
 // protectedVariables are a hub's credentials and the paths of its certificates: only the hub or this server sets them.
 var protectedVariables = map[string]bool{
 	"JUPYTERHUB_API_TOKEN": true, "JPY_API_TOKEN": true, "JUPYTERHUB_CLIENT_ID": true, "JUPYTERHUB_USER": true,
@@ -32,7 +36,7 @@ var sslVariables = map[string]string{
 // environmentInput is what a container's variables are made of.
 type environmentInput struct {
 	settings options.Settings
-	fields   fields
+	fields   *expander
 	hub      map[string]string           // from the request, verbatim
 	tls      bool                        // internal TLS
 	removed  []string                    // set to null by a profile
@@ -44,6 +48,10 @@ type environmentInput struct {
 // another and a brace in a hub's value ends the start. The old name JPY_API_TOKEN is left out.
 func buildEnvironment(in environmentInput, p *options.Problems) map[string]any {
 	s := in.settings
+	if n := len(s.Environment) + len(in.hub); n > maxVariables {
+		p.Addf("environment", "has %d variables with those of the hub; at most %d are allowed", n, maxVariables)
+		return nil
+	}
 	env := map[string]any{"JUPYTER_IMAGE": s.Image, "JUPYTER_IMAGE_SPEC": s.Image}
 	for _, name := range s.EnvKeep {
 		if value, ok := in.lookup(name); ok {
@@ -56,7 +64,7 @@ func buildEnvironment(in environmentInput, p *options.Problems) map[string]any {
 		scheme = "https"
 	}
 	env["JUPYTERHUB_SERVICE_URL"] = scheme + "://" + net.JoinHostPort(s.IP, strconv.Itoa(s.Port)) + cmp.Or(prefix, "/")
-	urls := fields{"username": in.fields["unescaped_username"], "base_url": prefix}
+	urls := fields{"username": in.fields.fields["unescaped_username"], "base_url": prefix}
 	for _, o := range []struct{ option, variable, template string }{
 		{"default_url", "JUPYTERHUB_DEFAULT_URL", s.DefaultURL},
 		{"notebook_dir", "JUPYTERHUB_ROOT_DIR", s.NotebookDir},
@@ -64,7 +72,7 @@ func buildEnvironment(in environmentInput, p *options.Problems) map[string]any {
 		if o.template == "" {
 			continue
 		}
-		value, err := pyformat.Format(o.template, urls)
+		value, err := pyformat.FormatWithin(o.template, urls, &in.fields.left)
 		if err != nil {
 			p.Addf(o.option, "%v", err)
 		}
@@ -83,8 +91,12 @@ func buildEnvironment(in environmentInput, p *options.Problems) map[string]any {
 		}
 		env[name] = in.fields.expandAll("environment."+name, s.Environment[name], p)
 	}
+	removed := make(map[string]bool, len(in.removed))
+	for _, name := range in.removed {
+		removed[name] = !protectedVariables[name]
+	}
 	for name, value := range in.hub {
-		if protectedVariables[name] || !slices.Contains(in.removed, name) {
+		if !removed[name] {
 			env[name] = value
 		}
 	}
@@ -121,41 +133,51 @@ func addResources(env map[string]any, s options.Settings) {
 }
 
 // orderEnvironment lists variables so that one that uses $(OTHER) comes after OTHER: rounds of those whose
-// references are all out already, each round by key, then whatever is left (cycles, unknown names) by key.
+// references are all out already, each round by key, then whatever is left (cycles, unknown names) by key. Each
+// variable and each reference is looked at once.
 func orderEnvironment(env map[string]any, p *options.Problems) []corev1.EnvVar {
-	left := slices.Sorted(maps.Keys(env))
-	needs := make(map[string][]string, len(left))
-	for _, key := range left {
-		value, plain := env[key].(string)
-		if !plain || !strings.Contains(value, "$(") {
-			continue
-		}
-		for _, other := range references(value) {
+	missing := make(map[string]int, len(env)) // references of a variable that are not out yet
+	users := make(map[string][]string)        // variables that use one, once for each reference
+	var round []string
+	for key, value := range env {
+		text, _ := value.(string)
+		for _, other := range references(text) {
 			if other != key {
-				needs[key] = append(needs[key], other)
+				missing[key]++
+				users[other] = append(users[other], key)
 			}
+		}
+		if missing[key] == 0 {
+			round = append(round, key)
 		}
 	}
-	out := make([]corev1.EnvVar, 0, len(left))
-	done := make(map[string]bool, len(left))
-	for len(left) > 0 {
-		var later, round []string
-		for _, key := range left {
-			if slices.ContainsFunc(needs[key], func(o string) bool { return !done[o] }) {
-				later = append(later, key)
-			} else {
-				round = append(round, key)
-			}
-		}
-		if len(round) == 0 {
-			round, later = later, nil
-		}
-		for _, key := range round {
+	out := make([]corev1.EnvVar, 0, len(env))
+	done := make(map[string]bool, len(env))
+	add := func(keys []string) {
+		slices.Sort(keys)
+		for _, key := range keys {
 			done[key] = true
 			out = append(out, envVar(key, env[key], p))
 		}
-		left = later
 	}
+	for len(round) > 0 {
+		add(round)
+		var next []string
+		for _, key := range round {
+			for _, user := range users[key] {
+				if missing[user]--; missing[user] == 0 {
+					next = append(next, user)
+				}
+			}
+		}
+		round = next
+	}
+	for key := range env {
+		if !done[key] {
+			round = append(round, key)
+		}
+	}
+	add(round)
 	return out
 }
 

@@ -45,7 +45,7 @@ type metadata struct {
 }
 
 // buildMetadata layers labels and annotations; later layers win, so a hub cannot take the component label away.
-func buildMetadata(origin Origin, sub subject, s options.Settings, f fields, p *options.Problems) metadata {
+func buildMetadata(origin Origin, sub subject, s options.Settings, f *expander, p *options.Problems) metadata {
 	own := map[string]string{
 		InstallationKey: origin.Installation, HubKey: labelSlug(origin.Hub), StartIDKey: labelSlug(origin.StartID),
 	}

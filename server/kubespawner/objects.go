@@ -96,7 +96,7 @@ func buildSecret(name, namespace string, c certificates, labels, annotations map
 }
 
 // buildNamespace makes a user's own namespace.
-func buildNamespace(name string, s options.Settings, f fields, p *options.Problems) *corev1.Namespace {
+func buildNamespace(name string, s options.Settings, f *expander, p *options.Problems) *corev1.Namespace {
 	ns := &corev1.Namespace{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{}, Annotations: map[string]string{}},
 	}

@@ -230,7 +230,7 @@ func TestHelpersAreKubeSpawners(t *testing.T) {
 		got := buildNamespace(
 			c.Input.Name,
 			options.Settings{UserNamespaceLabels: c.Input.Labels, UserNamespaceAnnots: c.Input.Annotations},
-			fields{},
+			fields{}.expander(),
 			&p,
 		)
 		if diff := cmp.Diff(

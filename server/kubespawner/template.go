@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/outposts-dev/outposts/server/excerpt"
 	"github.com/outposts-dev/outposts/server/kubespawner/options"
 	"github.com/outposts-dev/outposts/server/kubespawner/pyformat"
 )
@@ -14,7 +15,13 @@ type fields map[string]any
 // expand renders a template as KubeSpawner does: all hyphens at the end are removed unless the template itself ends
 // with one.
 func (f fields) expand(template string) (string, error) {
-	out, err := pyformat.Format(template, f)
+	left := pyformat.MaxLength
+	return f.expandWithin(template, &left)
+}
+
+// expandWithin is expand for one of several templates; see [pyformat.FormatWithin].
+func (f fields) expandWithin(template string, left *int) (string, error) {
+	out, err := pyformat.FormatWithin(template, f, left)
 	if err != nil {
 		return "", err
 	}
@@ -24,12 +31,25 @@ func (f fields) expand(template string) (string, error) {
 	return out, nil
 }
 
+// maxExpanded bounds what the templates of one start, but for those of names, have and yield together, in bytes: less
+// than Kubernetes takes as one object.
+const maxExpanded = 1 << 20
+
+// expander renders the templates of one start.
+type expander struct {
+	fields
+	left int // bytes for the templates that are still to come
+}
+
+// expander returns one that has rendered nothing yet.
+func (f fields) expander() *expander { return &expander{fields: f, left: maxExpanded} }
+
 // expandAll renders every string inside v (maps and lists of decoded JSON) and returns a copy; keys of maps,
 // numbers and booleans stay. Problems are noted under the path of the string.
-func (f fields) expandAll(path string, v any, p *options.Problems) any {
+func (f *expander) expandAll(path string, v any, p *options.Problems) any {
 	switch v := v.(type) {
 	case string:
-		out, err := f.expand(v)
+		out, err := f.expandWithin(v, &f.left)
 		if err != nil {
 			p.Addf(path, "%v", err)
 		}
@@ -37,13 +57,13 @@ func (f fields) expandAll(path string, v any, p *options.Problems) any {
 	case map[string]any:
 		out := make(map[string]any, len(v))
 		for k, e := range v {
-			out[k] = f.expandAll(path+"."+k, e, p)
+			out[k] = f.expandAll(excerpt.Of(path+"."+k, excerpt.Name), e, p)
 		}
 		return out
 	case []any:
 		out := make([]any, len(v))
 		for i, e := range v {
-			out[i] = f.expandAll(fmt.Sprintf("%s[%d]", path, i), e, p)
+			out[i] = f.expandAll(excerpt.Of(fmt.Sprintf("%s[%d]", path, i), excerpt.Name), e, p)
 		}
 		return out
 	}
@@ -51,12 +71,12 @@ func (f fields) expandAll(path string, v any, p *options.Problems) any {
 }
 
 // expandMap is expandAll for a map.
-func (f fields) expandMap(path string, m map[string]any, p *options.Problems) map[string]any {
+func (f *expander) expandMap(path string, m map[string]any, p *options.Problems) map[string]any {
 	return f.expandAll(path, m, p).(map[string]any)
 }
 
 // expandSettings returns the settings with the templates of the pod rendered.
-func (f fields) expandSettings(s options.Settings, p *options.Problems) options.Settings {
+func (f *expander) expandSettings(s options.Settings, p *options.Problems) options.Settings {
 	if s.WorkingDir != nil {
 		s.WorkingDir = f.expandOption("working_dir", *s.WorkingDir, p)
 	}
@@ -73,7 +93,7 @@ func (f fields) expandSettings(s options.Settings, p *options.Problems) options.
 	return s
 }
 
-func (f fields) expandOption(option, template string, p *options.Problems) *string {
+func (f *expander) expandOption(option, template string, p *options.Problems) *string {
 	out, _ := f.expandAll(option, template, p).(string)
 	return &out
 }

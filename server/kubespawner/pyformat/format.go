@@ -7,24 +7,57 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/outposts-dev/outposts/server/excerpt"
 )
 
-// MaxWidth limits width and precision in a template, so that no template makes gigabytes.
-const MaxWidth = 1000
+const (
+	// MaxWidth limits width and precision in a template.
+	MaxWidth = 1000
+	// MaxLength limits a template and what it yields, in bytes: to what Linux takes as one argument or variable of a
+	// program.
+	MaxLength = 128 << 10
+)
+
+// ErrTooLong is the error of a template that is too long, yields too much, or finds too little left for it.
+var ErrTooLong = fmt.Errorf(
+	"template has or yields more than %d bytes, or too much together with the others", MaxLength)
 
 // Format renders a format string with fields whose values are string or int: {field}, {{ and }}, !s and !r, fill,
 // alignment, sign, width and precision. Attribute and index access, nested fields and any format of a number but
-// decimal are refused. An error says what to write instead, without the template.
+// decimal are refused. An error says what to write instead, without the template. The result is bounded while it is
+// made; text without a brace is returned as it is.
 func Format(template string, fields map[string]any) (string, error) {
+	left := MaxLength
+	return FormatWithin(template, fields, &left)
+}
+
+// FormatWithin is Format for one of several templates: left is how many bytes they may still have and yield together,
+// and is reduced by what this one uses, also where it fails. A field uses the length of its value at least.
+func FormatWithin(template string, fields map[string]any, left *int) (string, error) {
 	if !strings.ContainsAny(template, "{}") {
 		return template, nil
+	}
+	before := *left
+	use := func(n int) bool {
+		*left -= n
+		return *left >= 0 && before-*left <= MaxLength
+	}
+	if len(template) > MaxLength || *left < len(template) {
+		return "", ErrTooLong
 	}
 	var b strings.Builder
 	for rest := template; rest != ""; {
 		i := strings.IndexAny(rest, "{}")
 		if i < 0 {
+			if !use(len(rest)) {
+				return "", ErrTooLong
+			}
 			b.WriteString(rest)
 			break
+		}
+		if !use(i + 1) {
+			return "", ErrTooLong
 		}
 		b.WriteString(rest[:i])
 		brace, after := rest[i], rest[i+1:]
@@ -43,9 +76,12 @@ func Format(template string, fields map[string]any) (string, error) {
 		if after[end] == '{' {
 			return "", errors.New("{ inside a field of a template")
 		}
-		out, err := formatField(after[:end], fields)
+		out, size, err := formatField(after[:end], fields)
 		if err != nil {
 			return "", err
+		}
+		if !use(max(size, len(out), end)) {
+			return "", ErrTooLong
 		}
 		b.WriteString(out)
 		rest = after[end+1:]
@@ -53,18 +89,19 @@ func Format(template string, fields map[string]any) (string, error) {
 	return b.String(), nil
 }
 
-// formatField renders what stands between braces: name[!conversion][:spec].
-func formatField(field string, fields map[string]any) (string, error) {
+// formatField renders what stands between braces, name[!conversion][:spec], and returns the length of the value too.
+func formatField(field string, fields map[string]any) (out string, size int, err error) {
 	name, format, _ := strings.Cut(field, ":")
 	name, conversion, converted := strings.Cut(name, "!")
 	value, known := fields[name]
 	switch {
 	case name == "":
-		return "", errors.New("{} without a name in template")
+		return "", 0, errors.New("{} without a name in template")
 	case !known && strings.ContainsAny(name, ".["):
-		return "", fmt.Errorf("{%s}: only plain names are allowed in a template", name)
+		return "", 0, fmt.Errorf("{%s}: only plain names are allowed in a template", excerpt.Of(name, excerpt.Name))
 	case !known:
-		return "", fmt.Errorf("unknown field {%s} in template; write {{ and }} for braces", name)
+		return "", 0, fmt.Errorf("unknown field {%s} in template; write {{ and }} for braces",
+			excerpt.Of(name, excerpt.Name))
 	}
 	if converted {
 		switch conversion {
@@ -73,10 +110,14 @@ func formatField(field string, fields map[string]any) (string, error) {
 		case "r":
 			value = pythonRepr(value)
 		default:
-			return "", fmt.Errorf("conversion !%s is not allowed in a template", conversion)
+			return "", 0, fmt.Errorf("conversion !%s is not allowed in a template", excerpt.Of(conversion, excerpt.Name))
 		}
 	}
-	return formatSpec(value, format)
+	if text, ok := value.(string); ok {
+		size = len(text)
+	}
+	out, err = formatSpec(value, format)
+	return out, size, err
 }
 
 // spec is [[fill]align][sign][0][width][.precision][type].
@@ -126,7 +167,7 @@ func formatSpec(value any, text string) (string, error) {
 		}
 	}
 	if !ok {
-		return "", fmt.Errorf("format %q is not allowed in a template", text)
+		return "", fmt.Errorf("format %q is not allowed in a template", excerpt.Of(text, excerpt.Name))
 	}
 	return out, nil
 }
@@ -202,10 +243,15 @@ func pythonRepr(v any) string {
 	if !ok {
 		return fmt.Sprint(v)
 	}
-	quote := "'"
 	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
-		quote = `"`
+		return `"` + inDoubleQuotes.Replace(s) + `"`
 	}
-	r := strings.NewReplacer(`\`, `\\`, quote, `\`+quote, "\n", `\n`, "\r", `\r`, "\t", `\t`)
-	return quote + r.Replace(s) + quote
+	return "'" + inSingleQuotes.Replace(s) + "'"
+}
+
+// A replacer is made once: it takes some KiB.
+var inSingleQuotes, inDoubleQuotes = escaper("'"), escaper(`"`)
+
+func escaper(quote string) *strings.Replacer {
+	return strings.NewReplacer(`\`, `\\`, quote, `\`+quote, "\n", `\n`, "\r", `\r`, "\t", `\t`)
 }
