@@ -66,6 +66,8 @@ type Spawner struct {
 	logger     *slog.Logger
 	now        func() time.Time
 	reapAfter  time.Duration
+	// maxWatchers bounds the watchers of namespaces that are not configured.
+	maxWatchers int
 
 	running      chan struct{} // closed by Run
 	installation string        // set before running is closed
@@ -95,6 +97,7 @@ func New(client kubernetes.Interface, namespace string, o Options) (*Spawner, er
 		forceAfter: cmp.Or(o.ForceAfter, 30*time.Second), logger: o.Logger, now: o.Now,
 		running: make(chan struct{}), watchers: map[string]*watcher{}, starts: map[outpost.Key]*handle{},
 		reaping: map[types.UID]bool{}, foreign: map[string]bool{}, reapAfter: reapAfter,
+		maxWatchers: maxWatchers,
 	}
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
@@ -126,7 +129,14 @@ func (s *Spawner) Run(ctx context.Context, installation string) error {
 	}
 	close(s.running)
 	s.mu.Unlock()
-	<-ctx.Done()
+	for ticker := time.NewTicker(idleCheck); ctx.Err() == nil; {
+		select {
+		case <-ctx.Done():
+			ticker.Stop()
+		case <-ticker.C:
+			s.endIdle()
+		}
+	}
 	s.mu.Lock()
 	s.stopped = true
 	s.mu.Unlock()
@@ -166,28 +176,6 @@ func (s *Spawner) Restore(hub outpost.Hub, svc outpost.Service) outpost.State {
 // origin is that of the objects of a start, if this outpost made them.
 func (s *Spawner) origin(k outpost.Key) kubespawner.Origin {
 	return kubespawner.Origin{Installation: s.installation, Key: k}
-}
-
-// watch returns the watcher of a namespace, after starting it if there is none.
-func (s *Spawner) watch(ctx context.Context, namespace string) (*watcher, error) {
-	if err := s.waitRun(ctx); err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if w := s.watchers[namespace]; w != nil {
-		return w, nil
-	}
-	if s.stopped {
-		return nil, outpost.Errorf(outpost.KindUnavailable, "The outpost is stopping; try again.")
-	}
-	w, err := newWatcher(s.client, namespace, s.logger, s.now)
-	if err != nil {
-		return nil, err
-	}
-	s.watchers[namespace] = w
-	s.wg.Go(func() { w.run(s.runCtx) })
-	return w, nil
 }
 
 // Ready implements [outpost.Spawner].

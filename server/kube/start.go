@@ -18,10 +18,7 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-const (
-	tick         = time.Second      // how often a waiting start or stop looks without being woken
-	confirmAfter = 10 * time.Second // how long a start trusts a silent watch
-)
+const tick = time.Second // how often a waiting start or stop looks without being woken
 
 // handle is how Stop reaches a start that is under way.
 type handle struct {
@@ -108,8 +105,7 @@ type start struct {
 	request  attempt
 	progress progress
 	uids     map[types.UID]bool // objects whose events are reported
-
-	confirmed time.Time // when Kubernetes last sent anything about pods
+	silence  silence
 }
 
 // say reports an event; without events_enabled, only the first one.
@@ -281,7 +277,7 @@ func (st *start) replaces(wanted, old metav1.Object) (bool, error) {
 // waitReady waits until the pod is ready or the start's time is over, and reports what happens meanwhile.
 func (st *start) waitReady(ctx context.Context, created *corev1.Pod) (*corev1.Pod, error) {
 	began := st.s.now()
-	st.confirmed = began
+	st.silence = silence{st.w, began}
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	slow := newSlowMessage(st.o.Settings)
@@ -333,13 +329,12 @@ func (st *start) currentPod(ctx context.Context, created *corev1.Pod, now time.T
 	if pod != nil && pod.UID != created.UID {
 		pod = nil // the cache is behind, or somebody has replaced the pod
 	}
-	if heard := now.Add(-st.w.age()); pod != nil && heard.After(st.confirmed) {
-		st.confirmed = heard
+	if pod != nil {
+		st.silence.heard(now)
 	}
-	if now.Sub(st.confirmed) < confirmAfter {
+	if !st.silence.over(now) {
 		return pod, nil
 	}
-	st.confirmed = now
 	current, err := st.s.getPod(ctx, created.Namespace, created.Name)
 	switch {
 	case err != nil:

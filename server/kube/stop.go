@@ -115,14 +115,17 @@ func (s *Spawner) deletePod(ctx context.Context, pod *corev1.Pod, grace *int64) 
 	return apiError(err, "delete the server's pod")
 }
 
-// waitGone waits until a pod that is being deleted is gone. If it exists when force fires, it is deleted by force: its
-// node no longer answers. Nil never forces.
+// waitGone waits until a pod that is being deleted is gone, and looks itself after a long silence of the watch. If the
+// pod exists when force fires, it is deleted by force: its node no longer answers. Nil never forces.
 func (s *Spawner) waitGone(ctx context.Context, w *watcher, pod *corev1.Pod, force <-chan time.Time) error {
 	sub := w.subscribe(pod.Name)
 	defer sub.close()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
+	silence := silence{w, s.now()}
 	for ask := false; ; {
+		silence.heard(s.now())
+		ask = silence.over(s.now()) || ask
 		cached := w.pod(pod.Name)
 		if ask || cached == nil || cached.UID != pod.UID {
 			current, err := s.getPod(ctx, pod.Namespace, pod.Name) // the cache may be behind

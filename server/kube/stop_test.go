@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	k8stesting "k8s.io/client-go/testing"
 
 	"github.com/outposts-dev/outposts/server/kubespawner"
@@ -325,6 +326,66 @@ func TestStopForcesAfterALongGracePeriod(t *testing.T) {
 	ask, force := "delete pods/jupyter-user grace 600", "delete pods/jupyter-user grace 0"
 	if diff := cmp.Diff([]string{ask, ask, ask, force}, writes(cl.taken())); diff != "" {
 		t.Errorf("requests (-want +got)\n%s", diff)
+	}
+}
+
+// deaf is a cluster whose watches never tell that a pod has gone, and a clock that runs on by itself while f runs.
+func deaf(t *testing.T, f func(*cluster, *Spawner)) {
+	t.Helper()
+	cl := newCluster()
+	cl.PrependWatchReactor("pods", func(a k8stesting.Action) (bool, watch.Interface, error) {
+		in, err := cl.Tracker().Watch(a.GetResource(), a.GetNamespace())
+		cl.watching <- struct{}{}
+		return true, watch.Filter(in, func(e watch.Event) (watch.Event, bool) { return e, e.Type != watch.Deleted }), err
+	})
+	clock := &atomic.Int64{}
+	o := withService
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(clock.Load())) }
+	s := cl.run(t, o)
+	done := make(chan struct{})
+	go func() { defer close(done); f(cl, s) }()
+	for {
+		select {
+		case <-done:
+			return
+		case <-time.After(100 * time.Millisecond): // whoever waits may not have read the clock yet
+			clock.Add(int64(confirmAfter))
+		}
+	}
+}
+
+// What has gone unseen is looked for, not waited for: a start of its whole time, a stop until it forces.
+func TestWhatHasGoneUnseenIsLookedFor(t *testing.T) {
+	ask, force := "delete pods/jupyter-user grace 1", "delete pods/jupyter-user grace 0"
+	for name, tc := range map[string]struct {
+		work func(context.Context, *Spawner, outpost.Plan) error
+		want []string
+	}{
+		"a stop": {func(ctx context.Context, s *Spawner, p outpost.Plan) error {
+			return s.Stop(ctx, p.Key, p.State)
+		}, []string{ask, "delete services/jupyter-user"}},
+		"a start in place of another": {func(ctx context.Context, s *Spawner, _ outpost.Plan) error {
+			_, err := s.Start(ctx, planOf(t, s, outpost.Key{Hub: "hub", StartID: "s2"}, nil), nil)
+			return err
+		}, []string{
+			"create pods/jupyter-user", force, "create pods/jupyter-user",
+			"create services/jupyter-user", "delete services/jupyter-user", "create services/jupyter-user",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			deaf(t, func(cl *cluster, s *Spawner) {
+				p := mustStart(t, s, aliceKey)
+				cl.taken()
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // less than a forced deletion takes
+				defer cancel()
+				if err := tc.work(ctx, s, p); err != nil {
+					t.Error(err)
+				}
+				if diff := cmp.Diff(tc.want, writes(cl.taken())); diff != "" {
+					t.Errorf("requests (-want +got)\n%s", diff)
+				}
+			})
+		})
 	}
 }
 

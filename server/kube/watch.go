@@ -45,6 +45,10 @@ type watcher struct {
 	lastSeen atomic.Int64          // UnixNano of the last message of the API server about pods
 	lastErr  atomic.Pointer[error] // why pods could not be listed or watched the last time
 
+	end   context.CancelFunc // of a watcher that is not configured
+	used  time.Time          // when it was last asked for; guarded by the Spawner's lock
+	ended chan struct{}      // closed when run has ended
+
 	mu          sync.Mutex
 	subscribers map[string][]*subscription // by the name of the object
 }
@@ -54,7 +58,7 @@ func newWatcher(
 ) (*watcher, error) {
 	w := &watcher{
 		client: client, namespace: namespace, logger: logger.With("namespace", namespace), now: now,
-		listLimit: listLimit, filled: make(chan struct{}), refused: make(chan struct{}),
+		listLimit: listLimit, filled: make(chan struct{}), refused: make(chan struct{}), ended: make(chan struct{}),
 		subscribers: map[string][]*subscription{},
 	}
 	w.refuse = sync.OnceFunc(func() { close(w.refused) })
@@ -79,6 +83,7 @@ func newWatcher(
 
 // run watches until ctx ends and waits for what it started.
 func (w *watcher) run(ctx context.Context) {
+	defer close(w.ended)
 	var wg sync.WaitGroup
 	wg.Go(func() { w.informer.RunWithContext(ctx) })
 	wg.Go(func() {
@@ -177,6 +182,8 @@ func (w *watcher) waitSynced(ctx context.Context) error {
 	select {
 	case <-w.filled:
 		return nil
+	case <-w.ended:
+		return outpost.NotListed(nil)
 	case <-ctx.Done():
 		if last := w.lastErr.Load(); last != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			return apiError(*last, "list the pods of namespace "+w.namespace)
