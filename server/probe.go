@@ -29,8 +29,8 @@ type readiness struct {
 	failed map[string]bool
 }
 
-// ServeHTTP lists the checks, one a line: "ok", "not ready", or "degraded" if it is partial. The status is 503 if one is
-// "not ready", else 200.
+// ServeHTTP lists the checks, one a line: "ok", "not ready", or "degraded" if it is partial. The status is 503 if one
+// is "not ready", else 200.
 func (r *readiness) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	ctx, cancel := context.WithTimeout(req.Context(), probeTimeout)
 	defer cancel()

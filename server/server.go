@@ -260,7 +260,8 @@ func (s *Server) newFronts() (err error) {
 	if err != nil {
 		return fmt.Errorf("OUTPOST_HOST_KEYS_DIR, OUTPOST_AUTHORIZED_KEYS_DIR: %w", err)
 	}
-	s.readiness.checks = append(s.readiness.checks, check{name: "ssh", ask: func(context.Context) error { return s.ssh.Ready() }})
+	ready := func(context.Context) error { return s.ssh.Ready() }
+	s.readiness.checks = append(s.readiness.checks, check{name: "ssh", ask: ready})
 	return nil
 }
 

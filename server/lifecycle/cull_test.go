@@ -34,7 +34,8 @@ func TestListWithoutAnyServerIsBelievedTwice(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := outpost.Hub{Name: "hub-a", Servers: &outpost.HubCall{URL: "https://a.org/hub/api/servers", Token: "a"}}
+				call := outpost.HubCall{URL: "https://a.org/hub/api/servers", Token: "a"}
+				h := outpost.Hub{Name: "hub-a", Servers: &call}
 				w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{h}, Cleanup: interval})
 				var down atomic.Bool
 				w.HubAPI.OnCall = func(context.Context, outposttest.Call) error {

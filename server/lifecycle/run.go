@@ -94,8 +94,8 @@ func (m *Manager) waitSpawner(ctx context.Context) bool {
 }
 
 // RunLeader does the work that only one process may do at a time, until ctx ends: it ends services past their end date,
-// reconciles rows and pods at once and every few minutes, and, after the first time, cleans up what hubs no longer know.
-// Polls are answered "running" until the first reconciliation is done (if Shared: until Run has loaded the rows).
+// reconciles rows and pods at once and every few minutes, and after the first time cleans up what hubs no longer
+// know. Polls are answered "running" until the first reconciliation is done (if Shared: until Run has loaded the rows).
 func (m *Manager) RunLeader(ctx context.Context) error {
 	select {
 	case <-m.loaded:

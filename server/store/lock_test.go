@@ -9,8 +9,8 @@ import (
 	"github.com/outposts-dev/outposts/server/store/storetest"
 )
 
-// A replica that stops in the middle of a transaction, as one whose node loses power, holds its locks for no longer than
-// an operation may take. It is played by a connection of its pool that goes silent.
+// A replica that stops in the middle of a transaction, as one whose node loses power, holds its locks for no longer
+// than an operation may take. It is played by a connection of its pool that goes silent.
 func TestSilentReplicaHoldsNoLockForLong(t *testing.T) {
 	key := outpost.Key{Hub: "hub-a", Name: "lab-000", StartID: "1"}
 	for name, tc := range map[string]struct {
@@ -25,7 +25,8 @@ func TestSilentReplicaHoldsNoLockForLong(t *testing.T) {
 		},
 		"one row": {
 			func(t *testing.T, d *DB, tx *sql.Tx) error {
-				_, err := d.exec(t.Context(), tx, `UPDATE service SET stop_pending = stop_pending`+byKey, keyArgs(key)...)
+				const touch = `UPDATE service SET stop_pending = stop_pending` + byKey
+				_, err := d.exec(t.Context(), tx, touch, keyArgs(key)...)
 				return err
 			},
 			func(t *testing.T, d *DB) error { return d.Delete(t.Context(), key) },
@@ -70,7 +71,8 @@ func TestConnectionsAreGivenUpInTime(t *testing.T) {
 		}
 		defer conn.Close() //nolint:errcheck // held so that the next one is another
 		var timeout string
-		if err := conn.QueryRowContext(t.Context(), "SHOW idle_in_transaction_session_timeout").Scan(&timeout); err != nil {
+		shown := conn.QueryRowContext(t.Context(), "SHOW idle_in_transaction_session_timeout")
+		if err := shown.Scan(&timeout); err != nil {
 			t.Fatal(err)
 		}
 		if timeout != "15s" {
