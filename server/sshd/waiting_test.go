@@ -382,3 +382,36 @@ func TestVictims(t *testing.T) {
 		t.Errorf("left: %d, %d, %d", w.total, hubs["a"].waiting, hubs["b"].waiting)
 	}
 }
+
+// A hub that fills the bound loses its own channels, not those of a hub that holds little.
+func TestAnotherHubsUploadsCloseNothing(t *testing.T) {
+	const uploads, most = 20, 4 * windowMemory
+	var keys []ssh.Signer
+	w := newWorld(t, func(w *world) {
+		neverReads(w)
+		keys = manyHubs(w, 2)
+		w.limits.maxWaiting = most
+	})
+	small, err := w.client(keys[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer small.Close()
+	oldest := w.openService(small)
+	if _, err := oldest.Write([]byte("stalls first")); err != nil {
+		t.Fatal(err)
+	}
+	w.waits(1)
+	greedy, err := w.client(keys[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for range uploads {
+		w.upload(greedy, &group)
+	}
+	w.seen.wait("closed "+ClosedWaiting, uploads+1-most/windowMemory)
+	w.eventually("channels of the small hub", 1, func(ch *channel) bool { return ch.conn.hub == "hub-0" && !ch.closed })
+	greedy.Close()
+	group.Wait()
+}
