@@ -17,8 +17,8 @@ const (
 	busyFor     = time.Minute      // how long a watcher is not taken for idle, however many there are
 )
 
-// watch returns the watcher of a namespace, after starting it if there is none. It is KindUnavailable if too many others
-// are needed.
+// watch returns the watcher of a namespace, after starting it if there is none. The error is KindUnavailable if too
+// many others are needed.
 func (s *Spawner) watch(ctx context.Context, namespace string) (*watcher, error) {
 	if err := s.waitRun(ctx); err != nil {
 		return nil, err

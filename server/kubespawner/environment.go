@@ -91,15 +91,7 @@ func buildEnvironment(in environmentInput, p *options.Problems) map[string]any {
 		}
 		env[name] = in.fields.expandAll("environment."+name, s.Environment[name], p)
 	}
-	removed := make(map[string]bool, len(in.removed))
-	for _, name := range in.removed {
-		removed[name] = !protectedVariables[name]
-	}
-	for name, value := range in.hub {
-		if !removed[name] {
-			env[name] = value
-		}
-	}
+	maps.Copy(env, in.fromHub())
 	for name, file := range sslVariables {
 		delete(env, name)
 		if in.tls {
@@ -107,6 +99,21 @@ func buildEnvironment(in environmentInput, p *options.Problems) map[string]any {
 		}
 	}
 	return env
+}
+
+// fromHub returns the hub's variables without those that a profile removes.
+func (in environmentInput) fromHub() map[string]any {
+	removed := make(map[string]bool, len(in.removed))
+	for _, name := range in.removed {
+		removed[name] = !protectedVariables[name]
+	}
+	out := make(map[string]any, len(in.hub))
+	for name, value := range in.hub {
+		if !removed[name] {
+			out[name] = value
+		}
+	}
+	return out
 }
 
 // addResources sets the variables that name the limits and guarantees, formatted as by KubeSpawner.
