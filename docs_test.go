@@ -147,3 +147,59 @@ func TestEveryClauseHasATest(t *testing.T) {
 		}
 	}
 }
+
+// TestSecurityNamesWhatExists holds each file, identifier, test and metric that docs/security.md names to the repository:
+// `server/sshd/limits.go maxChannels` is a word of a file, `server/sshd TestVictims` a test in a folder.
+func TestSecurityNamesWhatExists(t *testing.T) {
+	document := readText(t, "docs/security.md")
+	files, tests := 0, 0
+	for _, found := range regexp.MustCompile("`([a-z0-9_./-]+)(?: (\\w+))?`").FindAllStringSubmatch(document, -1) {
+		place, name := found[1], found[2]
+		top, _, deep := strings.Cut(place, "/")
+		if _, err := os.Stat(top); err != nil || name == "" && !deep {
+			continue // an option, an annotation, a command
+		}
+		info, err := os.Stat(place)
+		switch {
+		case err != nil:
+			t.Error(err)
+		case info.IsDir():
+			tests++
+			if !hasTest(t, place, name) {
+				t.Errorf("%s has no test %s", place, name)
+			}
+		default:
+			files++
+			if !regexp.MustCompile(`\b` + name + `\b`).MatchString(readText(t, place)) {
+				t.Errorf("%s does not have %s", place, name)
+			}
+		}
+	}
+	if files < 50 || tests < 50 {
+		t.Errorf("docs/security.md names %d files and %d tests; the pattern does not find them", files, tests)
+	}
+	metrics := readText(t, "server/metrics.go") + readText(t, "server/metrics_ssh.go")
+	for _, found := range regexp.MustCompile("`outpost_(\\w+)").FindAllStringSubmatch(document, -1) {
+		if !regexp.MustCompile(`"(?:outpost_)?` + found[1] + `"`).MatchString(metrics) {
+			t.Errorf("docs/security.md: there is no metric outpost_%s", found[1])
+		}
+	}
+}
+
+// hasTest reports whether a test of this name is in a folder: a function of Go or of Python.
+func hasTest(t *testing.T, folder, name string) bool {
+	t.Helper()
+	definition := regexp.MustCompile(`(?m)^(?:func|def) ` + name + `\(`)
+	for _, pattern := range []string{"*_test.go", "test_*.py"} {
+		files, err := filepath.Glob(filepath.Join(folder, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if definition.MatchString(readText(t, file)) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -12,8 +12,8 @@ import (
 
 // documents are the texts from which people paste. What their examples of stack config are worth is tested in stacks.
 var documents = []string{
-	"README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/stacks.md", "docs/protocol.md", "dev/README.md",
-	"images/README.md", "charts/outpost/README.md",
+	"README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/security.md", "docs/stacks.md", "docs/protocol.md",
+	"dev/README.md", "images/README.md", "charts/outpost/README.md",
 }
 
 // TestDocumentsNameTargets holds every `make ...` of the documents to the Makefile.
