@@ -242,6 +242,8 @@ func TestRefusals(t *testing.T) {
 		{"unknown key of a hub", "config: {hubs: {h: {allowedImage: [a]}}}", "additional properties 'allowedImage' not allowed"},
 		{"wrong type", "replicaCount: two", "replicaCount"},
 		{"node port out of range", "service: {type: NodePort, ports: {nodePort: 70000}}", "nodePort"},
+		{"address of the cluster without a length", "singleuser: {networkPolicy: {clusterCIDRs: ['2001:db8::1']}}", "clusterCIDRs"},
+		{"everything as the cluster", "singleuser: {networkPolicy: {clusterCIDRs: [0.0.0.0/0]}}", "clusterCIDRs"},
 		{"base path without a slash", "basePath: outpost", "basePath"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -81,8 +81,14 @@ matchExpressions:
 {{- .Values.persistence.existingClaim | default (printf "%s-data" (include "outpost.fullname" .)) -}}
 {{- end -}}
 
-{{- /* Egress rules of a policy; takes the egressAllowRules and the rules' other part. */ -}}
+{{- /* IPv4 ranges that a site may use inside: private, shared, documentation, benchmarking, reserved. */ -}}
+{{- define "outpost.privateCIDRs" -}}
+10.0.0.0/8 100.64.0.0/10 172.16.0.0/12 192.0.2.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 240.0.0.0/4
+{{- end -}}
+
+{{- /* Egress rules of a policy; takes its egressAllowRules, with clusterCIDRs if it has them. */ -}}
 {{- define "outpost.egressAllowRules" -}}
+{{- $private := splitList " " (include "outpost.privateCIDRs" .) -}}
 {{- if .dns }}
 - to:
     - namespaceSelector:
@@ -98,20 +104,31 @@ matchExpressions:
     - {protocol: TCP, port: 53}
 {{- end }}
 {{- if .nonPrivateIPs }}
+{{- /* Beside the private ranges: this host and network, loopback, link-local, IETF protocols, multicast, metadata. */}}
+{{- $ipv4 := concat $private (list "0.0.0.0/8" "127.0.0.0/8" "168.63.129.16/32" "169.254.0.0/16" "192.0.0.0/24" "224.0.0.0/4") }}
+{{- /* Of IPv6, global unicast alone, which leaves out ::1, ::ffff:0:0/96, 64:ff9b::/96, fc00::/7, fe80::/10 and ff00::/8;
+       in it, IETF protocols (Teredo is among them) and 6to4. */}}
+{{- $ipv6 := list "2001::/23" "2002::/16" }}
+{{- range .clusterCIDRs }}
+{{- if not (contains ":" .) }}
+{{- $ipv4 = append $ipv4 . }}
+{{- else if regexMatch "^[23][0-9A-Fa-f]{3}:" . }}
+{{- $ipv6 = append $ipv6 . }}
+{{- end }}
+{{- end }}
 - to:
     - ipBlock:
         cidr: 0.0.0.0/0
-        except: [10.0.0.0/8, 100.64.0.0/10, 168.63.129.16/32, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16]
+        except: [{{ $ipv4 | uniq | sortAlpha | join ", " }}]
     - ipBlock:
-        cidr: ::/0
-        except: [fc00::/7, fe80::/10]
+        cidr: 2000::/3
+        except: ["{{ $ipv6 | uniq | sortAlpha | join "\", \"" }}"]
 {{- end }}
 {{- if .privateIPs }}
 - to:
-    - ipBlock: {cidr: 10.0.0.0/8}
-    - ipBlock: {cidr: 100.64.0.0/10}
-    - ipBlock: {cidr: 172.16.0.0/12}
-    - ipBlock: {cidr: 192.168.0.0/16}
+    {{- range $private }}
+    - ipBlock: {cidr: {{ . }}}
+    {{- end }}
     - ipBlock:
         cidr: fc00::/7
         except: [fd00:ec2::254/128]
@@ -120,6 +137,7 @@ matchExpressions:
 - to:
     - ipBlock: {cidr: 168.63.129.16/32}
     - ipBlock: {cidr: 169.254.169.254/32}
+    - ipBlock: {cidr: 192.0.0.192/32}
     - ipBlock: {cidr: fd00:ec2::254/128}
 {{- end }}
 {{- end -}}
