@@ -160,5 +160,9 @@ func warnings(c Config, secretKeys []string) []string {
 	case c.Hub.Exposure.Type == hub.Ingress && c.Hub.Exposure.TLSSecret == "":
 		warn("hub.exposure.tlsSecret is missing: users log in over plain HTTP")
 	}
+	if c.Hub != nil && c.hubArgs(nil).SharedLogin() {
+		const key = "hub.values.hub.config.JupyterHub.authenticator_class"
+		warn("%s is shared-password, the default: whoever has the password logs in as any user; set another there", key)
+	}
 	return all
 }

@@ -463,6 +463,8 @@ func TestWarnings(t *testing.T) {
 		own      = "outposts:outpost.exposure.tls is false: passwords and start requests reach 10.0.0.3 unencrypted"
 		url      = "outposts:hub.url begins with http://: " +
 			"users log in, and servers of other clusters call the hub, over plain HTTP"
+		login = "outposts:hub.values.hub.config.JupyterHub.authenticator_class is shared-password, the default: " +
+			"whoever has the password logs in as any user; set another there"
 	)
 	plain := map[string]string{"outposts.1.exposure.tls": "false", "outposts.1.password": "0123456789abcdef"}
 	//nolint:lll // a case a line
@@ -473,10 +475,12 @@ func TestWarnings(t *testing.T) {
 		secret  []string
 		want    []string
 	}{
-		{"encrypted", localConfig, nil, nil, nil},
+		{"encrypted", localConfig, nil, nil, []string{login}},
+		{"login of its own", localConfig, map[string]string{"hub.values": "{hub: {config: {JupyterHub: {authenticator_class: github}}}}"}, nil, nil},
+		{"login with other values", localConfig, map[string]string{"hub.values": "{hub: {config: {JupyterHub: {admin_access: true}}}}"}, nil, []string{login}},
 		{"by the hub's stack", remoteConfig, nil, nil, nil},
-		{"system and its password", localConfig, plain, nil, []string{system, password}},
-		{"password that is secret", localConfig, plain, []string{"outposts:outposts"}, []string{system}},
+		{"system and its password", localConfig, plain, nil, []string{system, password, login}},
+		{"password that is secret", localConfig, plain, []string{"outposts:outposts"}, []string{system, login}},
 		{
 			"own exposure", remoteConfig,
 			map[string]string{
@@ -486,14 +490,14 @@ func TestWarnings(t *testing.T) {
 			[]string{"outposts:hubs"},
 			[]string{own},
 		},
-		{"URL of the hub", localConfig, map[string]string{"hub.url": "http://10.0.0.1:30000", "hub.exposure": "{type: nodePort, nodePort: 30000}"}, nil, []string{url}},
+		{"URL of the hub", localConfig, map[string]string{"hub.url": "http://10.0.0.1:30000", "hub.exposure": "{type: nodePort, nodePort: 30000}"}, nil, []string{url, login}},
 		{
 			"Ingress of the hub", localConfig,
 			map[string]string{"hub.exposure.tlsSecret": "-"},
 			nil,
-			[]string{"outposts:hub.exposure.tlsSecret is missing: users log in over plain HTTP"},
+			[]string{"outposts:hub.exposure.tlsSecret is missing: users log in over plain HTTP", login},
 		},
-		{"both of the hub, said once", localConfig, map[string]string{"hub.url": "http://hub.example.org", "hub.exposure.tlsSecret": "-"}, nil, []string{url}},
+		{"both of the hub, said once", localConfig, map[string]string{"hub.url": "http://hub.example.org", "hub.exposure.tlsSecret": "-"}, nil, []string{url, login}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if diff := cmp.Diff(tt.want, warnings(loaded(t, tt.base, tt.changes), tt.secret)); diff != "" {

@@ -29,6 +29,9 @@ const (
 	trustDir = "/etc/outpost/trust" // <system>.known_hosts, <system>.crt
 )
 
+// sharedPassword is the name of JupyterHub's SharedPasswordAuthenticator, the default.
+const sharedPassword = "shared-password"
+
 // runtimeDir is where the bootstrap puts what the stock image lacks.
 const runtimeDir = "/opt/outpost"
 
@@ -73,6 +76,13 @@ func (a Args) Database() map[string]any {
 	return values.Merge(chart, made)
 }
 
+// SharedLogin reports whether users log in by one password that all of them know, as they do by default: whoever has it
+// logs in as any user.
+func (a Args) SharedLogin() bool {
+	class, _ := values.At(a.values(placeholders()), "hub", "config", "JupyterHub", "authenticator_class").(string)
+	return class == sharedPassword || strings.HasSuffix(class, ".SharedPasswordAuthenticator")
+}
+
 // defaults are what an operator may change.
 func defaults(a Args, s secrets) map[string]any {
 	made := map[string]any{
@@ -80,7 +90,7 @@ func defaults(a Args, s secrets) map[string]any {
 			"config": map[string]any{
 				"JupyterHub": map[string]any{
 					"admin_access":        false,
-					"authenticator_class": "shared-password",
+					"authenticator_class": sharedPassword,
 					"default_url":         "/hub/home",
 					// Seconds, also between two checks of the proxy's routes: a restarted proxy has none until the
 					// next one.

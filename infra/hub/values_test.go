@@ -143,6 +143,37 @@ func TestDatabase(t *testing.T) {
 
 // TestSealedByOnceReady holds that the key which seals is told of when the chart is ready, and not when it is not: what
 // the stack's state has is then that of the run before.
+// TestSharedLogin holds which authenticators let whoever has the password in as any user.
+func TestSharedLogin(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		class any // hub.config.JupyterHub.authenticator_class
+		want  bool
+	}{
+		{"by name", "shared-password", true},
+		{"by class", "jupyterhub.authenticators.shared.SharedPasswordAuthenticator", true},
+		{"another", "github", false},
+		{"no name", 1, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := soundArgs()
+			if !a.SharedLogin() {
+				t.Error("not by default")
+			}
+			a.Values = map[string]any{"hub": map[string]any{"config": map[string]any{
+				"JupyterHub": map[string]any{"authenticator_class": tt.class},
+			}}}
+			if got := a.SharedLogin(); got != tt.want {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+			a.Values = map[string]any{"hub": tt.class}
+			if a.SharedLogin() {
+				t.Error("with a hub that is not a map")
+			}
+		})
+	}
+}
+
 func TestSealedByOnceReady(t *testing.T) {
 	for _, fails := range []string{"", "kubernetes:helm.sh/v4:Chart"} {
 		var got any
