@@ -63,6 +63,11 @@ func TestValues(t *testing.T) {
 				Type: LoadBalancer, LoadBalancerIP: "10.0.0.3", SSHAddress: "10.0.0.4", SSHLoadBalancerIP: "10.0.0.4",
 				Annotations: map[string]string{"example.org/pool": "a"}, SSHAnnotations: map[string]string{"example.org/pool": "b"},
 			}
+			local := map[string]any{"externalTrafficPolicy": "Local"}
+			a.Settings.Values = map[string]any{
+				"service": local, "servicessh": local,
+				"singleuser": map[string]any{"networkPolicy": map[string]any{"clusterCIDRs": []any{"2001:db8::/56"}}},
+			}
 		}},
 		{"ingress", func(a *Args) {
 			a.Address, a.TLS = "outpost.example.org", nil
