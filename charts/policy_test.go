@@ -39,8 +39,8 @@ func reached(t *testing.T, change, policy string, addresses []string) []string {
 // TestWhatIsInternet holds which addresses servers, and the outpost itself, reach by the ready-made rules.
 func TestWhatIsInternet(t *testing.T) {
 	public := []string{
-		"1.1.1.1", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.0.0.1", "128.0.0.1", "169.253.0.1",
-		"172.32.0.1", "192.0.1.1", "192.167.0.1", "198.17.0.1", "198.20.0.1", "223.255.255.255",
+		"1.1.1.1", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.0.0.1", "128.0.0.1",
+		"169.253.0.1", "172.32.0.1", "192.0.1.1", "192.167.0.1", "198.17.0.1", "198.20.0.1", "223.255.255.255",
 		"2001:200::1", "2606:4700::1", "2a00:1450::1", "3fff:ffff::1",
 	}
 	private := []string{
@@ -76,7 +76,9 @@ func TestWhatIsInternet(t *testing.T) {
 		{
 			"servers beside global addresses of their cluster", singleuser,
 			"singleuser: {networkPolicy: {clusterCIDRs: [1.1.0.0/16, 10.0.0.0/8, 'fd00:10::/56', '2A00:1450::/56']}}",
-			slices.DeleteFunc(slices.Clone(public), func(a string) bool { return a == "1.1.1.1" || a == "2a00:1450::1" }),
+			slices.DeleteFunc(slices.Clone(public), func(address string) bool {
+				return address == "1.1.1.1" || address == "2a00:1450::1"
+			}),
 		},
 		{"outpost", outpost, "{}", slices.Concat(public, private)},
 	} {
