@@ -141,8 +141,6 @@ func TestDatabase(t *testing.T) {
 	}
 }
 
-// TestSealedByOnceReady holds that the key which seals is told of when the chart is ready, and not when it is not: what
-// the stack's state has is then that of the run before.
 // TestSharedLogin holds which authenticators let whoever has the password in as any user.
 func TestSharedLogin(t *testing.T) {
 	for _, tt := range []struct {
@@ -174,6 +172,8 @@ func TestSharedLogin(t *testing.T) {
 	}
 }
 
+// TestSealedByOnceReady holds that the key which seals is told of when the chart is ready, and not when it is not: what
+// the stack's state has is then that of the run before.
 func TestSealedByOnceReady(t *testing.T) {
 	for _, fails := range []string{"", "kubernetes:helm.sh/v4:Chart"} {
 		var got any
