@@ -137,7 +137,7 @@ func OpenStore(
 	case !ok || fault.Kind != outpost.KindInvalid:
 		return db, err
 	case fault.Reason == store.ReasonKey:
-		return nil, fmt.Errorf("OUTPOST_CRYPT_KEY: %w The command `outpost rekey` seals all rows with the first key.", err)
+		return nil, fmt.Errorf("OUTPOST_CRYPT_KEY: %w (`outpost rekey` seals all rows with the first key)", err)
 	default:
 		return nil, fmt.Errorf("SQL_*: %w", err)
 	}
