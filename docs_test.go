@@ -148,8 +148,8 @@ func TestEveryClauseHasATest(t *testing.T) {
 	}
 }
 
-// TestSecurityNamesWhatExists holds each file, identifier, test and metric that docs/security.md names to the repository:
-// `server/sshd/limits.go maxChannels` is a word of a file, `server/sshd TestVictims` a test in a folder.
+// TestSecurityNamesWhatExists holds each file, identifier, test and metric that docs/security.md names to the
+// repository: `server/sshd/limits.go maxChannels` is a word of a file, `server/sshd TestVictims` a test in a folder.
 func TestSecurityNamesWhatExists(t *testing.T) {
 	document := readText(t, "docs/security.md")
 	files, tests := 0, 0

@@ -39,7 +39,8 @@ var allowed = map[string][]string{
 		"server/excerpt", "server/flavor", "server/kubespawner", "server/kubespawner/options", "server/outpost",
 	},
 	"server/kubespawner": {
-		"server/excerpt", "server/flavor", "server/kubespawner/options", "server/kubespawner/pyformat", "server/outpost",
+		"server/excerpt", "server/flavor", "server/kubespawner/options", "server/kubespawner/pyformat",
+		"server/outpost",
 	},
 	"server/kubespawner/kubespawnertest": {"server/outpost"},
 	"server/kubespawner/options":         {"server/excerpt", "server/outpost"},

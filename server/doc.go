@@ -1,9 +1,9 @@
 // Package server is the outpost process: it puts together what the packages below it do.
 //
-// A hub's request enters [httpapi], becomes a request in the words of [outpost] to the Manager of [lifecycle], which asks
-// [flavor] whether the user may start it, stores a row ([store], sealed by [seal]) and lets a Spawner make a pod. Progress and flavors go back to the hub through [hubclient]. SSH of the hub
-// enters [sshd], which asks the Manager what that hub may open. Settings come from [config]; metrics and readiness have
-// a listener of their own.
+// A hub's request enters [httpapi], becomes a request in the words of [outpost] to the Manager of [lifecycle], which
+// asks [flavor] whether the user may start it, stores a row ([store], sealed by [seal]) and lets a Spawner make a pod.
+// Progress and flavors go back to the hub through [hubclient]. SSH of the hub enters [sshd], which asks the Manager
+// what that hub may open. Settings come from [config]; metrics and readiness have a listener of their own.
 //
 // [New] wires everything in the order in which it depends on one another; [Server.Run] runs it and takes it down in
 // reverse. Package cmd/outpost adds the Kubernetes client, signals, the exit code, and by footprint limits on the

@@ -66,7 +66,9 @@ func reloadLimits(
 		return err
 	}
 	if limits.Empty() {
-		return fmt.Errorf("%s: %s defines nothing any more; to run without it, take it away and restart", variable, path)
+		return fmt.Errorf(
+			"%s: %s defines nothing any more; to run without it, take it away and restart", variable, path,
+		)
 	}
 	use(limits)
 	return nil

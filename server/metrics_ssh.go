@@ -36,7 +36,9 @@ func (m *sshMetrics) init(
 	m.handshakeSeconds = histogram("ssh_handshake_seconds", "Duration of a successful SSH handshake.", quick)
 	m.connections = gauge("ssh_connections", "Open SSH connections of a hub.")
 	m.tunnels = gauge("tunnels", "Open forwarded connections.")
-	m.refused = counter("ssh_refused_total", "SSH channels, requests and connections refused, by reason.", "hub", "reason")
+	m.refused = counter(
+		"ssh_refused_total", "SSH channels, requests and connections refused, by reason.", "hub", "reason",
+	)
 	m.closed = counter("ssh_closed_total", "SSH channels closed by the outpost, by reason.", "hub", "reason")
 	m.dials = counter("ssh_dials_total", "Connections attempted to the hub's servers, by result.", "hub", "result")
 	m.dialSeconds = histogram("ssh_dial_seconds", "Time to connect to a server.", quick, "hub")

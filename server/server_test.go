@@ -541,7 +541,10 @@ func TestLimitsThatAreLostStayInUse(t *testing.T) {
 			credits.put(lost)
 			for _, what := range []string{"flavors", "credits"} {
 				metric := `outpost_reloads_total{result="error",what="` + what + `"} 1` + "\n"
-				eventually(t, metric, func() bool { _, text := p.probe("/metrics"); return strings.Contains(text, metric) })
+				eventually(t, metric, func() bool {
+					_, text := p.probe("/metrics")
+					return strings.Contains(text, metric)
+				})
 			}
 			if _, got := p.ask("GET", "/flavors/", "hub-a", password, ""); !sameJSON(got, tiny) {
 				t.Errorf("flavors: %s, want %s", got, tiny)
@@ -567,7 +570,10 @@ func TestLoginsThatAreLostStayInUse(t *testing.T) {
 			m := &mount{t: t, dir: cfg.UsersDir}
 			m.put(map[string]string{"usernames": "hub-a", "passwords": password})
 			p := up(t, cfg, outposttest.NewSpawner(), Options{})
-			status := func(word string) int { status, _ := p.ask("GET", "/services/", "hub-a", word, ""); return status }
+			status := func(word string) int {
+				status, _ := p.ask("GET", "/services/", "hub-a", word, "")
+				return status
+			}
 			m.put(map[string]string{"usernames": "hub-a", "passwords": "next"})
 			eventually(t, "the next password", func() bool { return status("next") == 200 })
 			m.put(files)

@@ -180,8 +180,10 @@ func (s stock) refused(t *testing.T, said string, err error, want string) {
 
 // run runs a command in the root as the hub's user, without any of this machine's settings.
 func (s stock) run(env []string, command ...string) (string, error) {
-	base := []string{"HOME=/home/jovyan", "PATH=" + venv + ":/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
-		"PIP_CERT=/etc/ssl/certs/ca-certificates.crt"}
+	base := []string{
+		"HOME=/home/jovyan", "PATH=" + venv + ":/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+		"PIP_CERT=/etc/ssl/certs/ca-certificates.crt",
+	}
 	cmd := exec.Command("chroot", slices.Concat([]string{"--userspec=1000:1000", s.root}, command)...)
 	cmd.Env = append(base, env...)
 	out, err := cmd.CombinedOutput()

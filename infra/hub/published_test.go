@@ -132,8 +132,10 @@ func checkPolicy(t *testing.T, made map[string]any) {
 
 func checkUnusedPods(t *testing.T, made map[string]any) {
 	for _, path := range [][]string{
-		{"prePuller", "hook"}, {"prePuller", "continuous"},
-		{"scheduling", "userScheduler"}, {"scheduling", "userPlaceholder"},
+		{"prePuller", "hook"},
+		{"prePuller", "continuous"},
+		{"scheduling", "userScheduler"},
+		{"scheduling", "userPlaceholder"},
 	} {
 		if at[bool](t, made, append(path, "enabled")...) {
 			t.Errorf("%s is enabled", strings.Join(path, "."))

@@ -240,7 +240,8 @@ hubs:
 	want := config.Config{
 		Listen: "127.0.0.1:0", TLSCertFile: "/tls.crt", TLSKeyFile: "/tls.key", BasePath: "/outpost",
 		HostKeysDir: "/h", AuthorizedKeysDir: "/a", UsersDir: "/nonexistent", HubCAFile: "/ca",
-		ConfigFile: path, FlavorsPath: "/f", CreditsPath: "/c", Namespace: "ns", NodeAddresses: "10.0.0.7,fd00::7", StartTimeout: 10 * time.Minute,
+		ConfigFile: path, FlavorsPath: "/f", CreditsPath: "/c", Namespace: "ns",
+		NodeAddresses: "10.0.0.7,fd00::7", StartTimeout: 10 * time.Minute,
 		LogLevel: slog.LevelDebug, LogFormat: "text", CryptKeys: []outpost.Secret{key1, key2}, Rekey: true,
 		Users: []config.User{{Name: "one", Password: "p1"}, {Name: "two", Password: "p2"}},
 		Database: config.Database{

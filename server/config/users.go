@@ -13,8 +13,8 @@ import (
 )
 
 // ReadUsers reads the hubs' logins again from the files in UsersDir and returns the settings with them, and as Warnings
-// what is to be said about them. It is an error if a file is missing or names no hub that can log in: whoever may log in
-// by then, which may be others than at the start, is to stay so.
+// what is to be said about them. It is an error if a file is missing or names no hub that can log in: whoever may log
+// in by then, which may be others than at the start, is to stay so.
 func (c Config) ReadUsers() (Config, error) {
 	for _, name := range []string{"usernames", "passwords"} {
 		if _, err := os.Stat(filepath.Join(c.UsersDir, name)); err != nil {

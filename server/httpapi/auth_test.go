@@ -183,7 +183,9 @@ type attack struct {
 func newAttack(t *testing.T) *attack {
 	t.Helper()
 	c := &clock{now: time.Date(2026, 5, 4, 0, 0, 0, 0, time.UTC)}
-	s, err := New(&fake{}, Options{Now: c.Now, Users: map[string]outpost.Secret{"hub-a": "tea4two", "hub-b": generated}})
+	s, err := New(&fake{}, Options{
+		Now: c.Now, Users: map[string]outpost.Secret{"hub-a": "tea4two", "hub-b": generated},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

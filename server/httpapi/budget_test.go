@@ -88,21 +88,26 @@ func TestStartBringsNoMoreThanAPodHolds(t *testing.T) {
 	}{
 		{"as many variables as allowed", map[string]any{"env": variables}, ""},
 		{
-			"one variable more", map[string]any{"env": more},
+			"one variable more",
+			map[string]any{"env": more},
 			"The environment has 4097 variables; at most 4096 are allowed.",
 		},
 		{"the longest value", map[string]any{"env": map[string]string{"X": strings.Repeat("x", maxEnvironment-1)}}, ""},
 		{
-			"a longer value", map[string]any{"env": map[string]string{"X": strings.Repeat("x", maxEnvironment)}},
+			"a longer value",
+			map[string]any{"env": map[string]string{"X": strings.Repeat("x", maxEnvironment)}},
 			"The environment has 1048577 bytes; at most 1048576 are allowed.",
 		},
 		{
-			"a longer name", map[string]any{"env": map[string]string{strings.Repeat("x", maxEnvironment): "x"}},
+			"a longer name",
+			map[string]any{"env": map[string]string{strings.Repeat("x", maxEnvironment): "x"}},
 			"The environment has 1048577 bytes; at most 1048576 are allowed.",
 		},
 		{
 			"certificates and bundles together",
-			map[string]any{"certs": map[string]string{"": half}, "internal_trust_bundles": map[string]string{"x": half}},
+			map[string]any{
+				"certs": map[string]string{"": half}, "internal_trust_bundles": map[string]string{"x": half},
+			},
 			"The certificates have 1048577 bytes; at most 1048576 are allowed.",
 		},
 	} {

@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// A source may send this many wrong passwords for a name at once, and one more in each interval (protocol 1.4). What
-	// arrives beyond that is not compared as far as anybody can see. The pace leaves a hub its polls while somebody
-	// guesses 50 times a second behind the same address, and a typed password the years that it takes.
+	// A source may send this many wrong passwords for a name at once, and one more in each interval (protocol 1.4).
+	// What arrives beyond that is not compared as far as anybody can see. The pace leaves a hub its polls while
+	// somebody guesses 50 times a second behind the same address, and a typed password the years that it takes.
 	wrongPasswords        = 128
 	wrongPasswordInterval = time.Second / 64
 	// maxGuesses bounds the memory; when it is full, entries that have recovered are forgotten, then all.

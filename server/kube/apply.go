@@ -129,7 +129,8 @@ func (s *Spawner) ensureNamespace(ctx context.Context, a attempt, ns *corev1.Nam
 }
 
 // ensureClaim creates the volume claim unless it exists, even where quota or permissions forbid to create it. Every
-// start asks for it, so one that was deleted by hand comes back. One of another owner is refused: it is somebody's home.
+// start asks for it, so one that was deleted by hand comes back. One of another owner is refused: it is somebody's
+// home.
 func (st *start) ensureClaim(ctx context.Context) (claim *corev1.PersistentVolumeClaim, err error) {
 	wanted := st.o.Claim
 	claims := st.s.client.CoreV1().PersistentVolumeClaims(wanted.Namespace)
@@ -219,10 +220,11 @@ type helperClient[T metav1.Object] interface {
 // ensureRounds bounds how often an object in the way is removed.
 const ensureRounds = 5
 
-// ensure creates an object that goes with a pod. What keep says is the wanted one already; what an earlier start of this
-// server left, or cleared says has gone with it, is replaced.
+// ensure creates an object that goes with a pod. What keep says is the wanted one already; what an earlier start of
+// this server left, or cleared says has gone with it, is replaced.
 func ensure[T metav1.Object](
-	ctx context.Context, st *start, client helperClient[T], wanted T, kind string, keep, cleared func(metav1.Object) bool,
+	ctx context.Context, st *start, client helperClient[T], wanted T, kind string,
+	keep, cleared func(metav1.Object) bool,
 ) error {
 	for range ensureRounds {
 		var old T

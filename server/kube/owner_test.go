@@ -128,8 +128,9 @@ func TestAStartUsesNothingOfAnotherOwner(t *testing.T) {
 			want: "The home claim-user belongs to another user; change pvc_name_template.",
 		},
 		{
-			name: "a running pod of another hub", there: podOf("jupyter-user", "pod", of("user", ownInstallation, "hub-a")),
-			want: "The pod jupyter-user belongs to another hub; change pod_name_template.",
+			name:  "a running pod of another hub",
+			there: podOf("jupyter-user", "pod", of("user", ownInstallation, "hub-a")),
+			want:  "The pod jupyter-user belongs to another hub; change pod_name_template.",
 		},
 		{
 			name:  "an ended pod of another hub",
@@ -183,7 +184,10 @@ func TestAStartUsesWhatIsItsUsers(t *testing.T) {
 		several bool
 		options map[string]any
 	}{
-		{"a home of KubeSpawner", claimOf("claim-user", map[string]string{kubespawner.UsernameKey: "user"}), false, home},
+		{
+			"a home of KubeSpawner", claimOf("claim-user", map[string]string{kubespawner.UsernameKey: "user"}),
+			false, home,
+		},
 		{"a home made by hand", claimOf("claim-user", nil), false, home},
 		{
 			"a home from before", claimOf("claim-user", map[string]string{
@@ -240,8 +244,9 @@ func TestTheSecretIsThereBeforeThePod(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(secret.OwnerReferences) != c.owners || c.owners == 1 && secret.OwnerReferences[0].Name != "jupyter-user" {
-				t.Errorf("owners %+v", secret.OwnerReferences)
+			owners := secret.OwnerReferences
+			if len(owners) != c.owners || c.owners == 1 && owners[0].Name != "jupyter-user" {
+				t.Errorf("owners %+v", owners)
 			}
 		})
 	}

@@ -336,7 +336,8 @@ func deaf(t *testing.T, f func(*cluster, *Spawner)) {
 	cl.PrependWatchReactor("pods", func(a k8stesting.Action) (bool, watch.Interface, error) {
 		in, err := cl.Tracker().Watch(a.GetResource(), a.GetNamespace())
 		cl.watching <- struct{}{}
-		return true, watch.Filter(in, func(e watch.Event) (watch.Event, bool) { return e, e.Type != watch.Deleted }), err
+		kept := watch.Filter(in, func(e watch.Event) (watch.Event, bool) { return e, e.Type != watch.Deleted })
+		return true, kept, err
 	})
 	clock := &atomic.Int64{}
 	o := withService
@@ -682,7 +683,9 @@ func TestFoundNamesWhatItCannotList(t *testing.T) {
 // Who no longer waits gets no list that looks complete.
 func TestFoundEndsWithItsContext(t *testing.T) {
 	cl := newCluster()
-	cl.PrependReactor("list", "pods", func(k8stesting.Action) (bool, runtime.Object, error) { return true, nil, errServer })
+	cl.PrependReactor("list", "pods", func(k8stesting.Action) (bool, runtime.Object, error) {
+		return true, nil, errServer
+	})
 	s := runUnfilled(t, cl, Options{})
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()

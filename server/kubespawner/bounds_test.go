@@ -128,7 +128,8 @@ func slowOrder(env map[string]any) (out []string) {
 		var round, later []string
 		for _, key := range left {
 			text, _ := env[key].(string)
-			if slices.ContainsFunc(references(text), func(o string) bool { return o != key && !slices.Contains(out, o) }) {
+			waits := func(other string) bool { return other != key && !slices.Contains(out, other) }
+			if slices.ContainsFunc(references(text), waits) {
 				later = append(later, key)
 			} else {
 				round = append(round, key)

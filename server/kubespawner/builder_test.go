@@ -332,7 +332,9 @@ func TestServiceLinks(t *testing.T) {
 		"the flavor's":                     {flavor: in(true), want: true},
 		"the hub wants none":               {general: in(true), misc: in(false)},
 		"the hub's over the operator's no": {general: in(false), misc: in(true)},
-		"another option of the pod":        {general: map[string]any{"extra_pod_config": map[string]any{"hostIPC": false}}, misc: in(true)},
+		"another option of the pod": {
+			general: map[string]any{"extra_pod_config": map[string]any{"hostIPC": false}}, misc: in(true),
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			hub := outpost.Hub{Name: "h", Options: tc.hub, AllowedOptions: []string{"*"}}

@@ -110,7 +110,8 @@ func formatField(field string, fields map[string]any) (out string, size int, err
 		case "r":
 			value = pythonRepr(value)
 		default:
-			return "", 0, fmt.Errorf("conversion !%s is not allowed in a template", excerpt.Of(conversion, excerpt.Name))
+			name := excerpt.Of(conversion, excerpt.Name)
+			return "", 0, fmt.Errorf("conversion !%s is not allowed in a template", name)
 		}
 	}
 	if text, ok := value.(string); ok {

@@ -12,7 +12,8 @@ const maxError = 500
 func FuzzTemplate(f *testing.F) {
 	for _, seed := range []string{
 		"{username}", "{{", "}", "{userid:+05d}", "{username!r:^20.3}", "{username:é<9}", "{:}", "{userid:x}",
-		"{username.__class__}", "{a{b}}", strings.Repeat("{username:1000}", 1000), strings.Repeat("{username!r:.0}", 9000),
+		"{username.__class__}", "{a{b}}",
+		strings.Repeat("{username:1000}", 1000), strings.Repeat("{username!r:.0}", 9000),
 		strings.Repeat("x", MaxLength) + "{{", "{" + strings.Repeat("x", 2000) + "}",
 	} {
 		f.Add(seed)
