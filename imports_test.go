@@ -104,6 +104,34 @@ func TestImportsPlanted(t *testing.T) {
 	}
 }
 
+// TestPackagesAreSmall holds every package of the server to a size that a newcomer reads in one sitting. A package that
+// outgrows it has a second reason to exist: find its noun.
+func TestPackagesAreSmall(t *testing.T) {
+	const maxFiles, maxLines = 15, 2500
+	files, lines := map[string]int{}, map[string]int{}
+	err := filepath.WalkDir("server", func(file string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(file)
+		folder := filepath.Dir(file)
+		files[folder]++
+		lines[folder] += strings.Count(string(text), "\n")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) < 10 {
+		t.Errorf("%d packages were found", len(files))
+	}
+	for folder := range files {
+		if files[folder] > maxFiles || lines[folder] > maxLines {
+			t.Errorf("%s: %d files with %d lines; at most %d and %d", folder, files[folder], lines[folder], maxFiles, maxLines)
+		}
+	}
+}
+
 // TestNamesOfClusterTests holds every test with the build tag e2e to a name that `make test` runs.
 func TestNamesOfClusterTests(t *testing.T) {
 	tagged := 0
