@@ -153,16 +153,22 @@ func warnings(c Config, secretKeys []string) []string {
 	if o := c.Outpost; o != nil && o.exposed() && !o.Exposure.Encrypted() {
 		warn("outpost.exposure.tls is false: passwords and start requests reach %s unencrypted", o.Address)
 	}
+	if c.Hub != nil {
+		warnOfLogin(c, warn)
+	}
+	return all
+}
+
+// warnOfLogin warns of a login to the hub, which c must have, that goes over plain HTTP or that one password opens.
+func warnOfLogin(c Config, warn func(format string, args ...any)) {
 	switch {
-	case c.Hub == nil:
 	case strings.HasPrefix(c.Hub.URL, "http://"):
 		warn("hub.url begins with http://: users log in, and servers of other clusters call the hub, over plain HTTP")
 	case c.Hub.Exposure.Type == hub.Ingress && c.Hub.Exposure.TLSSecret == "":
 		warn("hub.exposure.tlsSecret is missing: users log in over plain HTTP")
 	}
-	if c.Hub != nil && c.hubArgs(nil).SharedLogin() {
+	if c.hubArgs(nil).SharedLogin() {
 		const key = "hub.values.hub.config.JupyterHub.authenticator_class"
 		warn("%s is shared-password, the default: whoever has the password logs in as any user; set another there", key)
 	}
-	return all
 }
