@@ -16,9 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"helm.sh/helm/v3/pkg/chart/loader"
-	"helm.sh/helm/v3/pkg/chartutil"
-	"helm.sh/helm/v3/pkg/engine"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -56,7 +53,7 @@ func newDeployment(t *testing.T, c *cluster, replicas int, key string) *deployme
 	}))
 	d.apply(t, d.secret("outpost-users", map[string]string{"usernames": hubName, "passwords": password}))
 	d.apply(t, d.keys(key))
-	d.apply(t, d.render(t, map[string]any{
+	d.apply(t, deployed.RenderChart(t, release, c.namespace, map[string]any{
 		"replicaCount": replicas, "image": map[string]any{"repository": outpostImage, "tag": c.namespace},
 		"cryptSecret": "outpost-cryptkey", "outpostUsers": "outpost-users",
 		"extraEnvVarsSecrets": []any{"outpost-database"},
@@ -133,32 +130,6 @@ func (d *deployment) secret(name string, data map[string]string) string {
 // keys is the Secret with the key ring: the first key seals, all open.
 func (d *deployment) keys(ring string) string {
 	return d.secret("outpost-cryptkey", map[string]string{"secret_key": ring})
-}
-
-// render renders the chart as Helm does.
-func (d *deployment) render(t *testing.T, values map[string]any) string {
-	t.Helper()
-	chart, err := loader.Load(filepath.Join(root(t), "charts", "outpost"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	capabilities := chartutil.DefaultCapabilities.Copy()
-	top, err := chartutil.ToRenderValues(chart, values,
-		chartutil.ReleaseOptions{Name: release, Namespace: d.c.namespace, Revision: 1, IsInstall: true}, capabilities)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := engine.Render(chart, top)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var objects []string
-	for name, text := range files {
-		if filepath.Ext(name) == ".yaml" && strings.TrimSpace(text) != "" {
-			objects = append(objects, text)
-		}
-	}
-	return strings.Join(objects, "\n---\n")
 }
 
 func (d *deployment) kubectl(t *testing.T, args ...string) string {
