@@ -127,7 +127,8 @@ func TestPackagesAreSmall(t *testing.T) {
 	}
 	for folder := range files {
 		if files[folder] > maxFiles || lines[folder] > maxLines {
-			t.Errorf("%s: %d files with %d lines; at most %d and %d", folder, files[folder], lines[folder], maxFiles, maxLines)
+			t.Errorf("%s: %d files with %d lines; at most %d and %d",
+				folder, files[folder], lines[folder], maxFiles, maxLines)
 		}
 	}
 }
