@@ -301,6 +301,7 @@ func TestE2ELaterStartReplacesTheEarlier(t *testing.T) {
 func TestE2EInternalTLSAndStorage(t *testing.T) {
 	l := newLive(t)
 	s, _ := l.spawner(t, map[string]any{
+		"internal_ssl":       true,
 		"storage_pvc_ensure": true,
 		"storage_capacity":   "10Mi",
 		"fs_gid":             1000,

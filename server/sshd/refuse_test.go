@@ -301,6 +301,7 @@ func TestLongPacketsEndTheConnection(t *testing.T) {
 	t.Run("after it", func(t *testing.T) {
 		w := newWorld(t, nil)
 		c := w.raw()
+		w.seen.wait("connections", 1)
 		if _, err := c.conn.Write(long); err != nil {
 			t.Fatal(err)
 		}
