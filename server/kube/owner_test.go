@@ -178,6 +178,9 @@ func TestAStartUsesNothingOfAnotherOwner(t *testing.T) {
 // by KubeSpawner where there is one hub that it can be of.
 func TestAStartUsesWhatIsItsUsers(t *testing.T) {
 	home := map[string]any{"storage_pvc_ensure": true, "storage_capacity": "1Gi"}
+	labelled := podOf("jupyter-user", "pod",
+		annotated("user", ownInstallation, outpost.Key{Hub: "hub-b", StartID: "earlier"}))
+	labelled.Labels = map[string]string{"app.kubernetes.io/name": "outpost"}
 	for _, c := range []struct {
 		name    string
 		there   runtime.Object
@@ -201,6 +204,7 @@ func TestAStartUsesWhatIsItsUsers(t *testing.T) {
 				"storage_pvc_ensure": true, "storage_capacity": "1Gi", "pvc_name_template": "shared",
 			},
 		},
+		{"a pod of an earlier start to which the hub gave the outpost's label", labelled, true, nil},
 		{
 			"a Secret of an earlier start", &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
 				Name: "jupyter-user", Namespace: "jhub", UID: "secret",

@@ -105,7 +105,7 @@ func (b *Builder) objects(
 	sub, t := b.subjectOf(r.Key, r.Body), templatesOf(st)
 	o := &Objects{Origin: Origin{installation, r.Key}, severalHubs: hub.Several}
 	o.names, o.fields = t.resolve(sub, p)
-	o.SharedClaim = t.sharesClaim(sub, o.names)
+	o.SharedClaim = st.StoragePVCEnsure && t.sharesClaim(sub, o.names)
 	b.checkHost(hub, r.Body.Misc, t, o.names, p)
 	expand := o.fields.expander()
 	o.Settings = expand.expandSettings(st, p)

@@ -30,7 +30,7 @@ func (o *Objects) OtherOwner(wanted, there metav1.Object, anyUser bool) string {
 	want, have := OwnerOf(wanted), OwnerOf(there)
 	differs := func(a, b string) bool { return a != "" && a != b }
 	switch {
-	case there.GetLabels()[nameLabel] == outpostName:
+	case have.Hub == "" && there.GetLabels()[nameLabel] == outpostName: // a hub may give its own pods any label
 		return "the outpost itself"
 	case differs(have.Hub, want.Hub):
 		return "another hub"
