@@ -7,8 +7,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/gosimple/unidecode"
 )
 
 // A profile is one entry of profile_list, as KubeSpawner reads it. What only a form shows is left out.
@@ -196,14 +194,6 @@ func objectOf(m map[string]any, name, path string, p *Problems) map[string]any {
 		p.Addf(path+"."+name, "must be a map, not %s", typeName(v))
 	}
 	return nil
-}
-
-// profileSlug makes a profile's name from what users read: ASCII, lower case, hyphens.
-func profileSlug(display string) string {
-	ascii := strings.ToLower(unidecode.Unidecode(strings.ReplaceAll(display, "'", "-")))
-	return strings.Join(strings.FieldsFunc(ascii, func(r rune) bool {
-		return (r < 'a' || 'z' < r) && (r < '0' || '9' < r)
-	}), "-")
 }
 
 // ApplyProfile puts the profile that the user options choose over merged options. current returns an option's
