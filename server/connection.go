@@ -23,6 +23,7 @@ type connection struct {
 	known    atomic.Bool // a hub has logged in
 	cut      atomic.Bool // because of a limit
 	ended    atomic.Bool
+	writing  time.Time // write deadline; one call of Write at a time
 
 	mu      sync.Mutex
 	hub     string        // that logged in last
@@ -93,8 +94,12 @@ func (c *connection) Write(b []byte) (int, error) {
 	if c.known.Load() {
 		limit = c.registry.limits.writeTime
 	}
-	if err := c.Conn.SetWriteDeadline(time.Now().Add(limit)); err != nil {
-		return 0, err
+	// Setting a deadline costs as much as a short answer: one that has most of its time left is kept.
+	if now := time.Now(); c.writing.Before(now.Add(limit * 3 / 4)) {
+		c.writing = now.Add(limit)
+		if err := c.Conn.SetWriteDeadline(c.writing); err != nil {
+			return 0, err
+		}
 	}
 	return c.Conn.Write(b)
 }
@@ -114,8 +119,10 @@ func (c *connection) SetDeadline(t time.Time) error {
 // setDeadline sets the read deadline. c.mu must be held.
 func (c *connection) setDeadline(t time.Time) error {
 	c.reading = t
-	if latest := time.Now().Add(c.registry.limits.newcomerTime); c.hub == "" && (t.IsZero() || t.After(latest)) {
-		t = latest
+	if c.hub == "" {
+		if latest := time.Now().Add(c.registry.limits.newcomerTime); t.IsZero() || t.After(latest) {
+			t = latest
+		}
 	}
 	return c.Conn.SetReadDeadline(t)
 }

@@ -35,7 +35,10 @@ func given(lookup func(string) (string, bool), name string) bool {
 // Moving takes the number of connections that move much data, one call at a time. There are as many processors as such
 // connections, as sshd has a process for each, and no more than Go would take: a packet passes through three goroutines
 // of the SSH library, and handing it from one processor to the other costs more than the second one is worth. One
-// processor forwards several Gbit/s.
+// processor forwards several Gbit/s. Measured beside one bulk stream on two processors, medians of 7
+// rounds with and without: 1.7 against 2.5 CPU-s for each GiB down and 2.2 against 2.7 up, and a faster stream; polls
+// take 2.5 to 3.6 ms instead of 1.2 to 1.6, at the 99th percentile 11 to 14 ms instead of 7 to 10, and starts 14 to
+// 15 ms instead of 10 to 12. No hub notices those milliseconds; the processor time is what a node runs out of.
 func (p *Pace) Moving(connections int) {
 	if connections == 0 {
 		p.quiet()
