@@ -586,6 +586,97 @@ func TestAuthorizedKeysFilesAreNamedForTheirHubs(t *testing.T) {
 	}
 }
 
+// Under whatever names, the outpost knows what is its own: what its pod reads and runs as, as it is rendered.
+func TestTheOutpostKnowsItsOwnObjects(t *testing.T) {
+	overrides := []string{
+		"{}", "nameOverride: north", "fullnameOverride: north", "nameOverride: a\nfullnameOverride: b",
+	}
+	changes := slices.Concat(overrides, []string{
+		"persistence: {existingClaim: of-old}", "serviceAccount: {create: false}", "serviceAccount: {name: runner}",
+		"imagePullSecrets: [{name: registry}]",
+		"ingress: {enabled: true, hosts: [a.example.org], tls: [{secretName: web}]}",
+		"extraVolumes: [{name: v, projected: {sources: [{secret: {name: s}}]}}, {name: w, secret: {secretName: t}}]",
+		"extraEnvVars: [{name: SQL_PASSWORD, valueFrom: {secretKeyRef: {name: db, key: p}}}]",
+		"initContainers: [{name: c, image: i, envFrom: [{secretRef: {name: first}}]}]",
+	})
+	var sets []map[string]any
+	for _, change := range changes {
+		sets = append(sets, with(t, change))
+	}
+	for _, path := range valueSets(t) {
+		for _, change := range overrides {
+			changed := decode[map[string]any](t, []byte(change))
+			sets = append(sets, chartutil.CoalesceTables(changed, readValues(t, path)))
+		}
+	}
+	for _, values := range sets {
+		all := objects(t, values)
+		pod := deployment(t, all)
+		env := outpostContainer(t, pod).Env
+		i := slices.IndexFunc(env, func(e corev1.EnvVar) bool { return e.Name == "OUTPOST_OWN_OBJECTS" })
+		if i < 0 {
+			t.Fatal("no OUTPOST_OWN_OBJECTS")
+		}
+		own := strings.Split(env[i].Value, ",")
+		for _, want := range usedBy(pod.Spec) {
+			if !slices.Contains(own, want) {
+				t.Errorf("%s is used, but not among %v", want, own)
+			}
+		}
+		for _, o := range all {
+			resource := map[string]string{
+				"PersistentVolumeClaim": "persistentvolumeclaims", "ServiceAccount": "serviceaccounts",
+			}[o.Kind]
+			if want := resource + "/" + o.Metadata.Name; resource != "" && !slices.Contains(own, want) {
+				t.Errorf("%s is made, but not among %v", want, own)
+			}
+		}
+	}
+}
+
+// usedBy lists what a pod reads and runs as, but for ConfigMaps that are not of its own chart.
+func usedBy(pod corev1.PodSpec) (used []string) {
+	account := pod.ServiceAccountName
+	if account == "" {
+		account = "default"
+	}
+	used = append(used, "serviceaccounts/"+account)
+	for _, s := range pod.ImagePullSecrets {
+		used = append(used, "secrets/"+s.Name)
+	}
+	for _, v := range pod.Volumes {
+		if v.Secret != nil {
+			used = append(used, "secrets/"+v.Secret.SecretName)
+		}
+		if v.PersistentVolumeClaim != nil {
+			used = append(used, "persistentvolumeclaims/"+v.PersistentVolumeClaim.ClaimName)
+		}
+		if v.ConfigMap != nil && slices.Contains([]string{"config", "authorized-keys", "flavors", "credits"}, v.Name) {
+			used = append(used, "configmaps/"+v.ConfigMap.Name)
+		}
+		if v.Projected != nil {
+			for _, source := range v.Projected.Sources {
+				if source.Secret != nil {
+					used = append(used, "secrets/"+source.Secret.Name)
+				}
+			}
+		}
+	}
+	for _, c := range slices.Concat(pod.InitContainers, pod.Containers) {
+		for _, from := range c.EnvFrom {
+			if from.SecretRef != nil {
+				used = append(used, "secrets/"+from.SecretRef.Name)
+			}
+		}
+		for _, e := range c.Env {
+			if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {
+				used = append(used, "secrets/"+e.ValueFrom.SecretKeyRef.Name)
+			}
+		}
+	}
+	return used
+}
+
 func TestNoSecretIsRendered(t *testing.T) {
 	for _, path := range valueSets(t) {
 		for key, o := range objects(t, readValues(t, path)) {

@@ -34,6 +34,7 @@ type Config struct {
 
 	Namespace     string        // OUTPOST_NAMESPACE: where pods are made unless spawner.namespace says otherwise
 	NodeAddresses string        // OUTPOST_NODE_ADDRESSES: the node's, separated by commas; no hub may reach them by SSH
+	OwnObjects    []string      // OUTPOST_OWN_OBJECTS: what the outpost's own pod uses, "secrets/outpost-users"
 	Lease         string        // OUTPOST_LEASE: Lease that elects a leader among several processes; empty for one
 	StartTimeout  time.Duration // OUTPOST_START_TIMEOUT: how long a server may take to become ready, whole seconds
 	LogLevel      slog.Level    // OUTPOST_LOG_LEVEL
@@ -102,11 +103,21 @@ func Default() Config {
 	}
 }
 
+// ownResources are those of OUTPOST_OWN_OBJECTS: what a pod can read or run as.
+var ownResources = []string{"configmaps", "persistentvolumeclaims", "secrets", "serviceaccounts"}
+
 // Validate returns everything that is wrong as [Problems], by the names of the variables, or nil.
 func (c *Config) Validate() error {
 	p := c.validateListeners()
 	if c.LogFormat != "json" && c.LogFormat != "text" {
 		p.addf("OUTPOST_LOG_FORMAT", "%q is neither json nor text", c.LogFormat)
+	}
+	for _, object := range c.OwnObjects {
+		resource, name, _ := strings.Cut(object, "/")
+		if !slices.Contains(ownResources, resource) || name == "" {
+			p.addf("OUTPOST_OWN_OBJECTS", "%q is not an object such as secrets/outpost-users; it may be one of %s",
+				object, strings.Join(ownResources, ", "))
+		}
 	}
 	p.atLeastASecond("OUTPOST_START_TIMEOUT", c.StartTimeout)
 	p.atLeastASecond("JUPYTERHUB_CHECK_ENDDATES_SLEEP_TIMER", c.EndDatesInterval)

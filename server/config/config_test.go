@@ -81,8 +81,8 @@ hubs:
 		{"everything wrong at once", map[string]string{
 			"OUTPOST_LISTEN": "8080", "OUTPOST_SSH_LISTEN": ":99999", "OUTPOST_TLS_CERT_FILE": "/tls.crt",
 			"OUTPOST_BASE_PATH": "outpost/", "OUTPOST_LOG_LEVEL": "loud", "OUTPOST_LOG_FORMAT": "xml",
-			"OUTPOST_NODE_ADDRESSES": "10.0.0.7, node-7",
-			"OUTPOST_START_TIMEOUT":  "soon", "OUTPOST_REKEY": "perhaps", "SQL_TYPE": "mysql",
+			"OUTPOST_NODE_ADDRESSES": "10.0.0.7, node-7", "OUTPOST_OWN_OBJECTS": "secrets/a,pods/b",
+			"OUTPOST_START_TIMEOUT": "soon", "OUTPOST_REKEY": "perhaps", "SQL_TYPE": "mysql",
 			"CHECK_ENDDATES": "2", "JUPYTERHUB_CLEANUP_SLEEP_TIMER": "0",
 		}, config.Problems{
 			{Name: "OUTPOST_REKEY", Message: `"perhaps" is neither true nor false`},
@@ -98,6 +98,11 @@ hubs:
 				Message: `"outpost/" is not a path such as /outpost: it must begin with a slash and not end with one`,
 			},
 			{Name: "OUTPOST_LOG_FORMAT", Message: `"xml" is neither json nor text`},
+			{
+				Name: "OUTPOST_OWN_OBJECTS",
+				Message: `"pods/b" is not an object such as secrets/outpost-users; ` +
+					`it may be one of configmaps, persistentvolumeclaims, secrets, serviceaccounts`,
+			},
 			{Name: "JUPYTERHUB_CLEANUP_SLEEP_TIMER", Message: `0s is less than a second`},
 			{Name: "SQL_TYPE", Message: `"mysql" is not one of sqlite, sqlite+pysqlite, postgresql`},
 		}},
@@ -217,7 +222,8 @@ hubs:
 		"OUTPOST_SSH_LISTEN": "", "OUTPOST_HOST_KEYS_DIR": "/h", "OUTPOST_AUTHORIZED_KEYS_DIR": "/a",
 		"OUTPOST_HUB_CA_FILE": "/ca", "OUTPOST_NAMESPACE": "ns",
 		"OUTPOST_NODE_ADDRESSES": "10.0.0.7,fd00::7", "OUTPOST_START_TIMEOUT": "10m",
-		"OUTPOST_LOG_LEVEL": "DEBUG", "OUTPOST_LOG_FORMAT": "text", "SQL_TYPE": "postgresql", "SQL_HOST": "db",
+		"OUTPOST_OWN_OBJECTS": "secrets/users, configmaps/c,",
+		"OUTPOST_LOG_LEVEL":   "DEBUG", "OUTPOST_LOG_FORMAT": "text", "SQL_TYPE": "postgresql", "SQL_HOST": "db",
 		"SQL_PORT": "5433", "SQL_USER": "u", "SQL_PASSWORD": "p@/:%", "SQL_DATABASE": "d",
 		"CHECK_ENDDATES": "no", "JUPYTERHUB_CHECK_ENDDATES_SLEEP_TIMER": "30", "CHECK_SERVICES": "1",
 		"JUPYTERHUB_CLEANUP_SLEEP_TIMER": "900", "JUPYTERHUB_CLEANUP_NAMES": "two;gone;one",
@@ -241,8 +247,9 @@ hubs:
 		Listen: "127.0.0.1:0", TLSCertFile: "/tls.crt", TLSKeyFile: "/tls.key", BasePath: "/outpost",
 		HostKeysDir: "/h", AuthorizedKeysDir: "/a", UsersDir: "/nonexistent", HubCAFile: "/ca",
 		ConfigFile: path, FlavorsPath: "/f", CreditsPath: "/c", Namespace: "ns",
-		NodeAddresses: "10.0.0.7,fd00::7", StartTimeout: 10 * time.Minute,
-		LogLevel: slog.LevelDebug, LogFormat: "text", CryptKeys: []outpost.Secret{key1, key2}, Rekey: true,
+		NodeAddresses: "10.0.0.7,fd00::7", OwnObjects: []string{"secrets/users", "configmaps/c"},
+		StartTimeout: 10 * time.Minute,
+		LogLevel:     slog.LevelDebug, LogFormat: "text", CryptKeys: []outpost.Secret{key1, key2}, Rekey: true,
 		Users: []config.User{{Name: "one", Password: "p1"}, {Name: "two", Password: "p2"}},
 		Database: config.Database{
 			Type: config.PostgreSQL, Path: "/var/lib/outpost/outpost.sqlite", Host: "db", Port: 5433, User: "u",

@@ -59,6 +59,11 @@ func (c *Config) variables() []Variable {
 			&c.NodeAddresses,
 		},
 		{
+			"OUTPOST_OWN_OBJECTS",
+			"What the outpost's own pod uses, such as secrets/outpost-users, separated by commas; no hub may use it.",
+			&c.OwnObjects,
+		},
+		{
 			"OUTPOST_LEASE",
 			"Lease that elects, among processes sharing one PostgreSQL, the one doing periodic work; else empty.",
 			&c.Lease,

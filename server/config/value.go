@@ -17,10 +17,11 @@ func assign(field any, typed string) string {
 	case *outpost.Secret:
 		*f = outpost.Secret(typed)
 	case *[]outpost.Secret:
-		separator := func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) }
-		for _, key := range strings.FieldsFunc(typed, separator) {
+		for _, key := range strings.FieldsFunc(typed, isSeparator) {
 			*f = append(*f, outpost.Secret(key))
 		}
+	case *[]string:
+		*f = strings.FieldsFunc(typed, isSeparator)
 	case *bool:
 		switch strings.ToLower(typed) {
 		case "true", "1":
@@ -52,6 +53,9 @@ func assign(field any, typed string) string {
 	}
 	return ""
 }
+
+// isSeparator reports whether a character stands between the entries of a list.
+func isSeparator(r rune) bool { return strings.ContainsRune(", \t\r\n", r) }
 
 // show returns a field as it would be typed; "" for a secret.
 func show(field any) string {

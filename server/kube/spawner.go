@@ -28,6 +28,8 @@ import (
 type Options struct {
 	// Spawner holds KubeSpawner options by name, for all hubs.
 	Spawner map[string]any
+	// Own are the objects of the outpost's own pod, such as "secrets/outpost-users", which no hub may use.
+	Own []string
 	// StartTimeout is the default of option start_timeout; zero means KubeSpawner's 60 s.
 	StartTimeout time.Duration
 	// Namespaces are watched from the beginning beside the outpost's own: those that hubs' options name.
@@ -87,7 +89,7 @@ var _ outpost.Spawner = (*Spawner)(nil)
 // New makes a Spawner whose pods are in namespace unless an option says otherwise. Wrong options are KindInvalid; the
 // message names all of them.
 func New(client kubernetes.Interface, namespace string, o Options) (*Spawner, error) {
-	b, err := kubespawner.NewBuilder(namespace, o.Spawner, o.StartTimeout, o.LookupEnv)
+	b, err := kubespawner.NewBuilder(namespace, o.Own, o.Spawner, o.StartTimeout, o.LookupEnv)
 	if err != nil {
 		return nil, err
 	}

@@ -17,17 +17,20 @@ import (
 
 // Builder builds the objects of starts from the options of an outpost. It is safe for concurrent use.
 type Builder struct {
-	namespace string         // of the outpost
-	general   map[string]any // the operator's options for all hubs
+	namespace string          // of the outpost
+	own       map[string]bool // objects of the outpost's own pod, such as "secrets/outpost-users"
+	general   map[string]any  // the operator's options for all hubs
 	defaults  map[string]any
 	lookupEnv func(string) (string, bool)
 }
 
 // NewBuilder checks the operator's options for all hubs; the error is KindInvalid and names each wrong one. Pods are in
-// namespace unless an option says otherwise. startTimeout is the default of start_timeout, zero KubeSpawner's 60 s;
+// namespace unless an option says otherwise. own are the objects of the outpost's own pod there, such as
+// "secrets/outpost-users", which no hub may use. startTimeout is the default of start_timeout, zero KubeSpawner's 60 s;
 // lookupEnv is the environment that env_keep copies from, nil that of the process.
 func NewBuilder(
-	namespace string, values map[string]any, startTimeout time.Duration, lookupEnv func(string) (string, bool),
+	namespace string, own []string, values map[string]any, startTimeout time.Duration,
+	lookupEnv func(string) (string, bool),
 ) (*Builder, error) {
 	if err := options.Check(values); err != nil {
 		return nil, err
@@ -35,8 +38,12 @@ func NewBuilder(
 	if lookupEnv == nil {
 		lookupEnv = os.LookupEnv
 	}
+	owns := make(map[string]bool, len(own))
+	for _, object := range own {
+		owns[object] = true
+	}
 	return &Builder{
-		namespace: namespace, general: options.CheckLayer(values, &options.Problems{}),
+		namespace: namespace, own: owns, general: options.CheckLayer(values, &options.Problems{}),
 		defaults: options.Defaults(namespace, startTimeout), lookupEnv: lookupEnv,
 	}, nil
 }
@@ -79,6 +86,9 @@ func (b *Builder) Build(
 		return nil, err // names are made of them
 	}
 	o := b.objects(installation, hub, r, flavor, &p)
+	if p.Err() == nil {
+		b.checkOwn(o, installation, hub, r, flavor, &p)
+	}
 	if err := p.Err(); err != nil {
 		return nil, err
 	}

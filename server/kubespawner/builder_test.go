@@ -86,7 +86,7 @@ const installation = "00112233445566778899aabbccddeeff"
 
 func testBuilder(t testing.TB, namespace string, options map[string]any) *Builder {
 	t.Helper()
-	b, err := NewBuilder(namespace, options, 0, func(name string) (string, bool) {
+	b, err := NewBuilder(namespace, nil, options, 0, func(name string) (string, bool) {
 		value, ok := map[string]string{"LANGUAGE_KEPT": "de"}[name]
 		return value, ok
 	})

@@ -1,6 +1,8 @@
 package kubespawner
 
 import (
+	"strings"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -11,11 +13,22 @@ type Owner struct {
 	User         string
 }
 
-// nameLabel is the label by which the outpost's own objects are known, and outpostName its value: the chart's name.
+// Labels of what the outpost's chart makes. The values of an installation may change the name, but not the name of the
+// chart, which a version follows.
 const (
 	nameLabel   = "app.kubernetes.io/name"
 	outpostName = "outpost"
+	chartLabel  = "helm.sh/chart"
+	chartPrefix = "outpost-"
 )
+
+// ofTheChart reports whether the outpost's chart has made an object. A hub may give its own objects any label, but they
+// name the hub.
+func ofTheChart(object metav1.Object) bool {
+	labels := object.GetLabels()
+	return object.GetAnnotations()[HubKey] == "" &&
+		(labels[nameLabel] == outpostName || strings.HasPrefix(labels[chartLabel], chartPrefix))
+}
 
 // OwnerOf reads whom an object was made for.
 func OwnerOf(object metav1.Object) Owner {
@@ -30,7 +43,7 @@ func (o *Objects) OtherOwner(wanted, there metav1.Object, anyUser bool) string {
 	want, have := OwnerOf(wanted), OwnerOf(there)
 	differs := func(a, b string) bool { return a != "" && a != b }
 	switch {
-	case have.Hub == "" && there.GetLabels()[nameLabel] == outpostName: // a hub may give its own pods any label
+	case ofTheChart(there):
 		return "the outpost itself"
 	case differs(have.Hub, want.Hub):
 		return "another hub"

@@ -81,6 +81,42 @@ matchExpressions:
 {{- .Values.persistence.existingClaim | default (printf "%s-data" (include "outpost.fullname" .)) -}}
 {{- end -}}
 
+{{- /* Claims and Secrets that values refer to at any depth, as Kubernetes writes it, each followed by a blank. */ -}}
+{{- define "outpost.objectsIn" -}}
+{{- if kindIs "slice" . -}}
+{{- range . }}{{ include "outpost.objectsIn" . }}{{ end -}}
+{{- else if kindIs "map" . -}}
+{{- range $field, $value := . -}}
+{{- if eq $field "claimName" }}persistentvolumeclaims/{{ $value }} {{ end -}}
+{{- if eq $field "secretName" }}secrets/{{ $value }} {{ end -}}
+{{- if and (has $field (list "secret" "secretRef" "secretKeyRef")) (kindIs "map" $value) -}}
+{{- with $value.name }}secrets/{{ . }} {{ end -}}
+{{- end -}}
+{{- include "outpost.objectsIn" $value -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* What the outpost's own pod reads and runs as; its servers may not. ConfigMaps that values name are no secrets. */ -}}
+{{- define "outpost.ownObjects" -}}
+{{- $v := .Values -}}
+{{- $all := list (printf "serviceaccounts/%s" (include "outpost.serviceAccountName" .)) -}}
+{{- if $v.persistence.enabled -}}
+{{- $all = append $all (printf "persistentvolumeclaims/%s" (include "outpost.claimName" .)) -}}
+{{- end -}}
+{{- $root := . -}}
+{{- range list "auth" "config" "credits" "flavors" -}}
+{{- $all = append $all (printf "configmaps/%s-%s" (include "outpost.fullname" $root) .) -}}
+{{- end -}}
+{{- $secrets := list $v.cryptSecret $v.outpostUsers $v.hostKeySecret $v.tls.secretName $v.hubCaSecret $v.hubTokensSecret -}}
+{{- range concat $secrets $v.extraEnvVarsSecrets | compact -}}
+{{- $all = append $all (printf "secrets/%s" .) -}}
+{{- end -}}
+{{- range $v.imagePullSecrets }}{{ $all = append $all (printf "secrets/%s" .name) }}{{ end -}}
+{{- $parts := list $v.extraEnvVars $v.extraVolumes $v.initContainers $v.sidecars $v.ingress.tls -}}
+{{- concat $all (splitList " " (include "outpost.objectsIn" $parts)) | compact | uniq | sortAlpha | join "," -}}
+{{- end -}}
+
 {{- /* IPv4 ranges that a site may use inside: private, shared, documentation, benchmarking, reserved. */ -}}
 {{- define "outpost.privateCIDRs" -}}
 10.0.0.0/8 100.64.0.0/10 172.16.0.0/12 192.0.2.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 203.0.113.0/24 240.0.0.0/4

@@ -114,7 +114,7 @@ func (p *process) rekey(ctx context.Context) (err error) {
 // kubeOptions is the configuration of the spawner.
 func (p *process) kubeOptions() kube.Options {
 	o := kube.Options{
-		Spawner: p.cfg.Spawner, StartTimeout: p.cfg.StartTimeout, KeepTrying: !p.cfg.FailEarly,
+		Own: p.cfg.OwnObjects, Spawner: p.cfg.Spawner, StartTimeout: p.cfg.StartTimeout, KeepTrying: !p.cfg.FailEarly,
 		Logger: p.log.With("component", "kube"),
 	}
 	for _, hub := range p.cfg.Hubs() {

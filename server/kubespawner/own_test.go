@@ -1,0 +1,169 @@
+package kubespawner
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+)
+
+// own are the objects of an outpost whose chart has the release name north.
+var own = []string{
+	"persistentvolumeclaims/north-data", "secrets/users", "secrets/host-keys", "configmaps/north-config",
+	"serviceaccounts/north", "serviceaccounts/default",
+}
+
+// No way that a pod has to read an object leads to the outpost's own ones, unless the operator's options take it.
+func TestNoServerUsesTheOutpostsOwnObjects(t *testing.T) {
+	volume := func(source string) string { return `{"volumes": [{"name": "v", ` + source + `}]}` }
+	container := func(fields string) string {
+		return `{"extra_containers": [{"name": "c", "image": "i", ` + fields + `}]}`
+	}
+	const ours = "which belongs to the outpost itself"
+	for _, c := range []struct{ name, options, want string }{
+		{
+			"a claim", volume(`"persistentVolumeClaim": {"claimName": "north-data"}`),
+			"persistentvolumeclaims/north-data",
+		},
+		{
+			"a copy of a claim", volume(`"ephemeral": {"volumeClaimTemplate": {"spec": {
+				"accessModes": ["ReadWriteOnce"], "dataSource": {"kind": "PersistentVolumeClaim", "name": "north-data"}}}}`),
+			"persistentvolumeclaims/north-data",
+		},
+		{"a Secret", volume(`"secret": {"secretName": "users"}`), "secrets/users"},
+		{"a projected Secret", volume(`"projected": {"sources": [{"secret": {"name": "users"}}]}`), "secrets/users"},
+		{
+			"a Secret of a driver", volume(`"csi": {"driver": "d", "nodePublishSecretRef": {"name": "users"}}`),
+			"secrets/users",
+		},
+		{"a Secret of a share", volume(`"azureFile": {"secretName": "users", "shareName": "s"}`), "secrets/users"},
+		{"a ConfigMap", volume(`"configMap": {"name": "north-config"}`), "configmaps/north-config"},
+		{
+			"a variable", container(`"env": [{"name": "X", "valueFrom": {"secretKeyRef": {
+				"name": "users", "key": "k"}}}]`), "secrets/users",
+		},
+		{"all variables", container(`"envFrom": [{"secretRef": {"name": "host-keys"}}]`), "secrets/host-keys"},
+		{
+			"variables of a ConfigMap", container(`"envFrom": [{"configMapRef": {"name": "north-config"}}]`),
+			"configmaps/north-config",
+		},
+		{
+			"an init container", `{"init_containers": [{"name": "c", "image": "i",
+				"envFrom": [{"secretRef": {"name": "users"}}]}]}`, "secrets/users",
+		},
+		{
+			"an overlay", `{"pod_overlay": {"spec": {"volumes": [{"name": "v", "secret": {"secretName": "users"}}]}}}`,
+			"secrets/users",
+		},
+		{
+			"a variable of the notebook", `{"extra_container_config": {"envFrom": [{"secretRef": {"name": "users"}}]}}`,
+			"secrets/users",
+		},
+		{"an account", `{"service_account": "north"}`, "serviceaccounts/north"},
+		{"an account by its old name", `{"extra_pod_config": {"serviceAccount": "north"}}`, "serviceaccounts/north"},
+		{"the account that is not named", `{"automount_service_account_token": true}`, "serviceaccounts/default"},
+		{
+			"a token of the account that is not named",
+			volume(`"projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}`), "serviceaccounts/default",
+		},
+		{"nothing of the outpost", volume(`"secret": {"secretName": "users-of-mine"}`), ""},
+		{"another namespace", `{"namespace": "elsewhere", "service_account": "north"}`, ""},
+		{
+			"a home", `{"storage_pvc_ensure": true, "storage_capacity": "1Gi", "pvc_name_template": "north-data"}`,
+			`pvc_name_template: yields the name "north-data", ` + ours,
+		},
+		{
+			"a Secret that the outpost would make", `{"internal_ssl": true, "secret_name_template": "users"}`,
+			`secret_name_template: yields the name "users", ` + ours,
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			want := c.want
+			if want != "" && !strings.Contains(want, ours) {
+				want = "misc: no server may use " + want + ", " + ours
+			}
+			if got := problemOf(buildFrom(t, nil, c.options)); got != want {
+				t.Errorf("sent by the hub:\ngot  %s\nwant %s", got, want)
+			}
+			if strings.Contains(c.want, ours) { // the objects that the outpost makes are never its own
+				if got := problemOf(buildFrom(t, decodeOptions(t, c.options), "{}")); got != c.want {
+					t.Errorf("set by the operator:\ngot  %s\nwant %s", got, c.want)
+				}
+				return
+			}
+			if got := problemOf(buildFrom(t, decodeOptions(t, c.options), "{}")); got != "" {
+				t.Errorf("set by the operator: %s", got)
+			}
+		})
+	}
+}
+
+// buildFrom builds a start at an outpost whose operator has set options and allows everything.
+func buildFrom(t *testing.T, options map[string]any, misc string) error {
+	t.Helper()
+	b, err := NewBuilder("outpost", own, options, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal([]byte(misc), &raw); err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.Build(installation, outpost.Hub{Name: "h", AllowedOptions: []string{"*"}}, outpost.StartRequest{
+		Key:   outpost.Key{Hub: "h", StartID: "s1"},
+		Body:  outpost.Body{Env: map[string]string{"JUPYTERHUB_USER": "alice"}, Misc: raw},
+		Certs: map[string]string{"keyfile": "KEY", "certfile": "CERT", "cafile": "CA"},
+	}, nil)
+	return err
+}
+
+func decodeOptions(t *testing.T, text string) (options map[string]any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), &options); err != nil {
+		t.Fatal(err)
+	}
+	return options
+}
+
+func problemOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// What a chart of any release has made is known by its labels, whatever the values say; what a hub labels so is not.
+func TestTheChartsObjectsAreTheOutpostsOwn(t *testing.T) {
+	claim := func(labels, annotations map[string]string) *corev1.PersistentVolumeClaim {
+		return &corev1.PersistentVolumeClaim{
+			ObjectMeta: metav1.ObjectMeta{Name: "data", Labels: labels, Annotations: annotations},
+		}
+	}
+	wanted := claim(nil, map[string]string{HubKey: "h", UsernameKey: "alice", InstallationKey: installation})
+	const itself = "the outpost itself"
+	for _, c := range []struct {
+		name  string
+		there *corev1.PersistentVolumeClaim
+		want  string
+	}{
+		{"a chart without overrides", claim(map[string]string{
+			"app.kubernetes.io/name": "outpost", "helm.sh/chart": "outpost-0.1.0",
+		}, nil), itself},
+		{"a chart with nameOverride", claim(map[string]string{
+			"app.kubernetes.io/name": "north", "helm.sh/chart": "outpost-0.2.0-rc.1_build",
+		}, nil), itself},
+		{"the name alone", claim(map[string]string{"app.kubernetes.io/name": "outpost"}, nil), itself},
+		{"another chart", claim(map[string]string{"helm.sh/chart": "nfs-1.0.0"}, nil), ""},
+		{"a home with a hub's labels", claim(map[string]string{
+			"app.kubernetes.io/name": "outpost", "helm.sh/chart": "outpost-0.1.0",
+		}, map[string]string{HubKey: "h", UsernameKey: "alice"}), ""},
+	} {
+		if got := (&Objects{}).OtherOwner(wanted, c.there, false); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
