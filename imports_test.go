@@ -26,8 +26,9 @@ var allowed = map[string][]string{
 		"server/config", "server/flavor", "server/httpapi", "server/hubclient", "server/lifecycle", "server/outpost",
 		"server/seal", "server/source", "server/sshd", "server/sshd/keys", "server/store",
 	},
-	"infra/hub":     {"infra/schema", "infra/values"},
-	"infra/outpost": {"charts", "infra/schema", "infra/values"},
+	"infra/exposure": {"infra/schema", "infra/values"},
+	"infra/hub":      {"infra/exposure", "infra/release", "infra/schema", "infra/values"},
+	"infra/outpost":  {"charts", "infra/exposure", "infra/release", "infra/schema", "infra/values"},
 	"server/cmd/outpost": {
 		"server", "server/config", "server/footprint", "server/kube", "server/kubespawner/options", "server/outpost",
 	},
@@ -53,7 +54,8 @@ var allowed = map[string][]string{
 	"server/store":                       {"server/flavor", "server/outpost", "server/python", "server/seal"},
 	"server/store/storetest":             {"server/flavor", "server/outpost"},
 	"stacks": {
-		"infra/cluster", "infra/credentials", "infra/hub", "infra/outpost", "infra/schema", "infra/values",
+		"infra/cluster", "infra/credentials", "infra/exposure", "infra/hub", "infra/outpost", "infra/release",
+		"infra/schema", "infra/values",
 	},
 }
 

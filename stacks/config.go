@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/outposts-dev/outposts/infra/credentials"
+	"github.com/outposts-dev/outposts/infra/exposure"
 	"github.com/outposts-dev/outposts/infra/hub"
 	"github.com/outposts-dev/outposts/infra/outpost"
 )
@@ -91,7 +92,7 @@ type OutpostConfig struct {
 
 // exposed reports whether hubs outside its cluster reach it, by what this config says.
 func (o OutpostConfig) exposed() bool {
-	return o.Exposure.Type != "" && o.Exposure.Type != outpost.ClusterIP
+	return o.Exposure.Type != "" && o.Exposure.Type != exposure.ClusterIP
 }
 
 // OtherHubConfig is a hub of another stack that may use the outpost: known by Stack, or by what its operator gave.

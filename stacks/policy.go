@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"maps"
 	"strings"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -52,12 +53,9 @@ func annotated(props pulumi.Map, key, value string) pulumi.Map {
 
 // with is a copy of a map with one more entry.
 func with(m pulumi.Map, key string, value pulumi.Input) pulumi.Map {
-	made := pulumi.Map{key: value}
-	for name, value := range m {
-		if name != key {
-			made[name] = value
-		}
-	}
+	made := pulumi.Map{}
+	maps.Copy(made, m)
+	made[key] = value
 	return made
 }
 

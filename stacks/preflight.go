@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/outposts-dev/outposts/infra/cluster"
-	"github.com/outposts-dev/outposts/infra/hub"
+	"github.com/outposts-dev/outposts/infra/exposure"
 	"github.com/outposts-dev/outposts/infra/outpost"
 )
 
@@ -83,7 +83,7 @@ func (c Config) takenNodePorts(ctx context.Context, api clusterAPI, shown outpos
 		out  string
 	}
 	var all []wanted
-	if c.Hub != nil && c.Hub.Exposure.Type == hub.NodePort {
+	if c.Hub != nil && c.Hub.Exposure.Type == exposure.NodePort {
 		all = append(all, wanted{
 			"hub.exposure.nodePort", c.Hub.Exposure.NodePort,
 			cluster.Object{Namespace: c.Hub.Namespace, Name: "proxy-public"},
@@ -164,7 +164,7 @@ func warnOfLogin(c Config, warn func(format string, args ...any)) {
 	switch {
 	case strings.HasPrefix(c.Hub.URL, "http://"):
 		warn("hub.url begins with http://: users log in, and servers of other clusters call the hub, over plain HTTP")
-	case c.Hub.Exposure.Type == hub.Ingress && c.Hub.Exposure.TLSSecret == "":
+	case c.Hub.Exposure.Type == exposure.Ingress && c.Hub.Exposure.TLSSecret == "":
 		warn("hub.exposure.tlsSecret is missing: users log in over plain HTTP")
 	}
 	if c.hubArgs(nil).SharedLogin() {

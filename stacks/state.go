@@ -12,6 +12,7 @@ import (
 	"github.com/outposts-dev/outposts/infra/credentials"
 	"github.com/outposts-dev/outposts/infra/hub"
 	"github.com/outposts-dev/outposts/infra/outpost"
+	"github.com/outposts-dev/outposts/infra/release"
 	"github.com/outposts-dev/outposts/infra/values"
 )
 
@@ -103,9 +104,9 @@ func stateOf(resources map[string]any) state {
 		case credentials.StoreType:
 			s.outpostSealing.with, _ = outputs[credentials.SealsWith].(string)
 		case hub.Type:
-			s.hubSealing.by, _ = outputs[hub.SealedBy].(string)
+			s.hubSealing.by, _ = outputs[release.SealedBy].(string)
 		case outpost.Type:
-			s.outpostSealing.by, _ = outputs[outpost.SealedBy].(string)
+			s.outpostSealing.by, _ = outputs[release.SealedBy].(string)
 		case randomBytes:
 			if _, word, is := strings.Cut(urn, authStateKeys); is {
 				s.hubSealing.seeds = append(s.hubSealing.seeds, word)

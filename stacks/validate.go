@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 
+	"github.com/outposts-dev/outposts/infra/exposure"
 	"github.com/outposts-dev/outposts/infra/hub"
 	"github.com/outposts-dev/outposts/infra/outpost"
 )
@@ -62,7 +63,7 @@ func (c Config) validateSystems(f *faults) {
 		if !hub.Offers(s.Flavors, s.Flavor) {
 			f.add("%s.flavor: %q is not one of its flavors", at, s.Flavor)
 		}
-		switch exposed := s.Exposure.Type != "" && s.Exposure.Type != outpost.ClusterIP; {
+		switch exposed := s.Exposure.Type != "" && s.Exposure.Type != exposure.ClusterIP; {
 		case s.InCluster():
 			if local >= 0 {
 				f.add("%s: has no address, like outposts[%d]; only one outpost can be in the hub's cluster", at, local)
@@ -137,7 +138,7 @@ func (c Config) validateNeighbours(f *faults) {
 	if o.Namespace == h.Namespace {
 		f.add("outpost.namespace: %q is also %s:hub.namespace; each needs its own", o.Namespace, project)
 	}
-	if h.Exposure.Type != hub.NodePort || h.Exposure.NodePort == 0 {
+	if h.Exposure.Type != exposure.NodePort || h.Exposure.NodePort == 0 {
 		return
 	}
 	for _, own := range []struct {

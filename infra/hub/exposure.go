@@ -1,28 +1,15 @@
 package hub
 
 import (
-	"fmt"
 	"net"
-	"slices"
-	"strings"
 
+	"github.com/outposts-dev/outposts/infra/exposure"
 	"github.com/outposts-dev/outposts/infra/schema"
-	"github.com/outposts-dev/outposts/infra/values"
 )
-
-// Ways to reach the hub from outside its cluster.
-const (
-	ClusterIP    = "clusterIP"
-	NodePort     = "nodePort"
-	LoadBalancer = "loadBalancer"
-	Ingress      = "ingress"
-)
-
-var types = []string{ClusterIP, NodePort, LoadBalancer, Ingress}
 
 // Exposure is how users and remote servers reach the hub. The JSON names are those of the stack config.
 type Exposure struct {
-	// Type is one of the constants above; empty is ClusterIP.
+	// Type is one of the constants of package exposure; empty is exposure.ClusterIP.
 	Type string `json:"type,omitempty"`
 	// NodePort is the port of NodePort.
 	NodePort int `json:"nodePort,omitempty"`
@@ -39,37 +26,21 @@ type Exposure struct {
 // Validate returns the keys that the type needs and that are missing, and those that have no effect with it. Paths
 // begin with the JSON name of the key.
 func (e Exposure) Validate() []schema.Fault {
-	var faults []schema.Fault
-	add := func(key, format string, args ...any) {
-		faults = append(faults, schema.Fault{Path: []string{key}, Text: fmt.Sprintf(format, args...)})
-	}
-	if e.Type != "" && !slices.Contains(types, e.Type) {
-		add("type", "want one of %s", strings.Join(types, ", "))
-		return faults // what the other keys mean depends on it
-	}
-	for _, key := range []struct {
-		name  string
-		set   bool
-		types []string
-	}{
-		{"nodePort", e.NodePort != 0, []string{NodePort}},
-		{"host", e.Host != "", []string{Ingress}},
-		{"className", e.ClassName != "", []string{Ingress}},
-		{"tlsSecret", e.TLSSecret != "", []string{Ingress}},
-		{"loadBalancerIP", e.LoadBalancerIP != "", []string{LoadBalancer}},
-		{"annotations", len(e.Annotations) > 0, []string{LoadBalancer, Ingress}},
-	} {
-		if key.set && !slices.Contains(key.types, e.Type) {
-			add(key.name, "has no effect with exposure type %s", e.Type)
-		}
-	}
+	faults := exposure.Check(e.Type,
+		exposure.KeyOf("nodePort", e.NodePort != 0, exposure.NodePort),
+		exposure.KeyOf("host", e.Host != "", exposure.Ingress),
+		exposure.KeyOf("className", e.ClassName != "", exposure.Ingress),
+		exposure.KeyOf("tlsSecret", e.TLSSecret != "", exposure.Ingress),
+		exposure.KeyOf("loadBalancerIP", e.LoadBalancerIP != "", exposure.LoadBalancer),
+		exposure.KeyOf("annotations", len(e.Annotations) > 0, exposure.LoadBalancer, exposure.Ingress),
+	)
 	switch {
-	case e.Type == NodePort && e.NodePort == 0:
-		add("nodePort", "")
-	case e.Type == Ingress && e.Host == "":
-		add("host", "")
-	case e.Type == Ingress && net.ParseIP(e.Host) != nil:
-		add("host", "an Ingress needs a DNS name, not %s", e.Host)
+	case e.Type == exposure.NodePort && e.NodePort == 0:
+		faults.Add("nodePort", "")
+	case e.Type == exposure.Ingress && e.Host == "":
+		faults.Add("host", "")
+	case e.Type == exposure.Ingress && net.ParseIP(e.Host) != nil:
+		faults.Add("host", "an Ingress needs a DNS name, not %s", e.Host)
 	}
 	return faults
 }
@@ -77,32 +48,15 @@ func (e Exposure) Validate() []schema.Fault {
 // values are the chart's values for the exposure.
 func (e Exposure) values() map[string]any {
 	service := map[string]any{"type": "ClusterIP"}
-	made := map[string]any{"proxy": map[string]any{"service": service}}
-	annotations := values.Strings(e.Annotations)
+	made := map[string]any{}
 	switch e.Type {
-	case NodePort:
-		service["type"] = "NodePort"
-		service["nodePorts"] = map[string]any{"http": e.NodePort}
-	case LoadBalancer:
-		service["type"] = "LoadBalancer"
-		if e.LoadBalancerIP != "" {
-			service["loadBalancerIP"] = e.LoadBalancerIP
-		}
-		if len(annotations) > 0 {
-			service["annotations"] = annotations
-		}
-	case Ingress:
-		ingress := map[string]any{"enabled": true, "hosts": []any{e.Host}}
-		if e.ClassName != "" {
-			ingress["ingressClassName"] = e.ClassName
-		}
-		if len(annotations) > 0 {
-			ingress["annotations"] = annotations
-		}
-		if e.TLSSecret != "" {
-			ingress["tls"] = []any{map[string]any{"hosts": []any{e.Host}, "secretName": e.TLSSecret}}
-		}
-		made["ingress"] = ingress
+	case exposure.NodePort:
+		service = map[string]any{"type": "NodePort", "nodePorts": map[string]any{"http": e.NodePort}}
+	case exposure.LoadBalancer:
+		service = exposure.ServiceValues(e.LoadBalancerIP, e.Annotations)
+	case exposure.Ingress:
+		made["ingress"] = exposure.IngressValues(e.Host, e.ClassName, e.Annotations, e.TLSSecret != "", e.TLSSecret)
 	}
+	made["proxy"] = map[string]any{"service": service}
 	return made
 }

@@ -14,6 +14,7 @@ import (
 	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"github.com/outposts-dev/outposts/infra/release"
 	"github.com/outposts-dev/outposts/infra/schema"
 	"github.com/outposts-dev/outposts/infra/values"
 )
@@ -35,9 +36,6 @@ const (
 
 // Type is the type of the component Hub.
 const Type = "outposts:hub:Hub"
-
-// SealedBy is the output of the component that names the word of the key the hub seals auth state with.
-const SealedBy = "sealedBy"
 
 // Names of what the hub's pod mounts, as published.
 const (
@@ -136,14 +134,14 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	if err := ctx.RegisterComponentResource(Type, name, h, opts...); err != nil {
 		return nil, fmt.Errorf("hub %s: %w", name, err)
 	}
-	mounted, err := args.newMounted(ctx, name, h)
+	trust, err := args.newTrust(ctx, name, h)
 	if err != nil {
 		return nil, fmt.Errorf("hub %s: %w", name, err)
 	}
 	chart := &helmv4.ChartArgs{
 		Name:      pulumi.String(Release),
 		Namespace: pulumi.String(args.Namespace),
-		Values:    pulumi.ToMap(args.values(args.Credentials.leaves())),
+		Values:    pulumi.ToMap(args.values(args.Credentials)),
 	}
 	if args.Chart.Path != "" {
 		chart.Chart = pulumi.String(args.Chart.Path)
@@ -152,22 +150,20 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 		chart.Version = pulumi.String(args.Chart.Version)
 		chart.RepositoryOpts = helmv4.RepositoryOptsArgs{Repo: pulumi.String(ChartRepository)}
 	}
-	installed, err := helmv4.NewChart(ctx, name, chart, pulumi.Parent(h), pulumi.DependsOn(mounted))
+	h.SealedBy, err = release.Install(ctx, name, h, release.Args{
+		Chart: chart, Secrets: args.secrets(), DependsOn: []pulumi.Resource{trust},
+		SealsWith: args.Credentials.SealsWith,
+	})
 	if err != nil {
-		return nil, fmt.Errorf("hub %s: chart: %w", name, err)
+		return nil, fmt.Errorf("hub %s: %w", name, err)
 	}
-	// A chart is registered when all of its objects are ready.
-	h.SealedBy = installed.URN().ApplyT(func(pulumi.URN) string {
-		return args.Credentials.SealsWith
-	}).(pulumi.StringOutput)
-	return h, ctx.RegisterResourceOutputs(h, pulumi.Map{SealedBy: h.SealedBy})
+	return h, nil
 }
 
-// newMounted makes what the hub's pod mounts: passwords, the SSH key, and what it trusts.
-func (a Args) newMounted(ctx *pulumi.Context, name string, parent pulumi.Resource) ([]pulumi.Resource, error) {
-	passwords, trust := pulumi.StringMap{}, pulumi.StringMap{}
+// newTrust makes what the hub's pod trusts the systems by.
+func (a Args) newTrust(ctx *pulumi.Context, name string, parent pulumi.Resource) (pulumi.Resource, error) {
+	trust := pulumi.StringMap{}
 	for _, s := range a.Systems {
-		passwords[s.Name] = s.Authorization
 		if s.SSH != nil {
 			trust[s.Name+".known_hosts"] = s.KnownHosts
 		}
@@ -177,30 +173,29 @@ func (a Args) newMounted(ctx *pulumi.Context, name string, parent pulumi.Resourc
 			}).(pulumi.StringOutput)
 		}
 	}
-	meta := func(object string) *metav1.ObjectMetaArgs {
-		return &metav1.ObjectMetaArgs{Name: pulumi.String(object), Namespace: pulumi.String(a.Namespace)}
-	}
-	auth, err := corev1.NewSecret(ctx, name+"-auth", &corev1.SecretArgs{
-		Metadata: meta(authSecret), StringData: pulumi.ToSecret(passwords).(pulumi.StringMapOutput),
-	}, pulumi.Parent(parent))
-	if err != nil {
-		return nil, fmt.Errorf("secret %s: %w", authSecret, err)
-	}
-	sshKey := pulumi.StringMap{"ssh-privatekey": a.Credentials.SSHPrivateKey}
-	key, err := corev1.NewSecret(ctx, name+"-sshkey", &corev1.SecretArgs{
-		Metadata: meta(sshSecret), Type: pulumi.String("kubernetes.io/ssh-auth"),
-		StringData: pulumi.ToSecret(sshKey).(pulumi.StringMapOutput),
-	}, pulumi.Parent(parent))
-	if err != nil {
-		return nil, fmt.Errorf("secret %s: %w", sshSecret, err)
-	}
-	trusted, err := corev1.NewConfigMap(ctx, name+"-trust", &corev1.ConfigMapArgs{
-		Metadata: meta(trustConfigMap), Data: trust,
+	made, err := corev1.NewConfigMap(ctx, name+"-trust", &corev1.ConfigMapArgs{
+		Metadata: &metav1.ObjectMetaArgs{Name: pulumi.String(trustConfigMap), Namespace: pulumi.String(a.Namespace)},
+		Data:     trust,
 	}, pulumi.Parent(parent))
 	if err != nil {
 		return nil, fmt.Errorf("config map %s: %w", trustConfigMap, err)
 	}
-	return []pulumi.Resource{auth, key, trusted}, nil
+	return made, nil
+}
+
+// secrets are the other things that the hub's pod mounts: the password of each system and the SSH key.
+func (a Args) secrets() []release.Secret {
+	passwords := pulumi.StringMap{}
+	for _, s := range a.Systems {
+		passwords[s.Name] = s.Authorization
+	}
+	return []release.Secret{
+		{Name: authSecret, Role: "auth", Data: passwords},
+		{
+			Name: sshSecret, Role: "sshkey", Type: pulumi.String("kubernetes.io/ssh-auth"),
+			Data: pulumi.StringMap{"ssh-privatekey": a.Credentials.SSHPrivateKey},
+		},
+	}
 }
 
 // What outpost_hub.py accepts: parts of these end up in a command line there.

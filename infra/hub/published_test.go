@@ -7,8 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"github.com/outposts-dev/outposts/infra/exposure"
 	"github.com/outposts-dev/outposts/infra/infratest"
 	"github.com/outposts-dev/outposts/infra/values"
 )
@@ -21,7 +23,7 @@ func TestPublishedDefects(t *testing.T) {
 		"own image":   func(*Args) {},
 		"stock image": func(a *Args) { a.Image = Image{} },
 		"ingress": func(a *Args) {
-			a.Exposure = Exposure{Type: Ingress, ClassName: "nginx", Host: "hub.example.org"}
+			a.Exposure = Exposure{Type: exposure.Ingress, ClassName: "nginx", Host: "hub.example.org"}
 		},
 		"no outpost in the cluster": func(a *Args) {
 			a.Systems = a.Systems[1:]
@@ -94,7 +96,7 @@ func checkLogin(t *testing.T, made map[string]any) {
 	if at[bool](t, config, "JupyterHub", "admin_access") {
 		t.Error("administrators may open the servers of others")
 	}
-	if password := at[string](t, config, "SharedPasswordAuthenticator", "user_password"); len(password) < 8 {
+	if password := at[pulumi.String](t, config, "SharedPasswordAuthenticator", "user_password"); len(password) < 8 {
 		t.Error("the login password is shorter than the 8 characters that the authenticator requires")
 	}
 }
@@ -154,7 +156,7 @@ func checkHubAddress(t *testing.T, made map[string]any) {
 // TestPublishedIngressHasClass: an Ingress without a class is served by no controller.
 func TestPublishedIngressHasClass(t *testing.T) {
 	a := soundArgs()
-	a.Exposure = Exposure{Type: Ingress, ClassName: "nginx", Host: "hub.example.org"}
+	a.Exposure = Exposure{Type: exposure.Ingress, ClassName: "nginx", Host: "hub.example.org"}
 	if class := at[string](t, a.values(placeholders()), "ingress", "ingressClassName"); class != "nginx" {
 		t.Errorf("ingressClassName is %q", class)
 	}

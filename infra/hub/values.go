@@ -57,16 +57,10 @@ const (
 	lastTunnelPort  = 60999
 )
 
-// secrets are the leaves of the values that must stay secret: strings, or pulumi inputs of strings.
-type secrets struct {
-	cookieSecret, proxyToken, loginPassword, verifyToken any
-	authStateKeys                                        any // a list
-}
-
 // values turns Args into the values of the zero-to-jupyterhub chart: what the operator may change, their own values
-// over it, and what systems need over that. It is pure; only the leaves of secrets may be inputs.
-func (a Args) values(s secrets) map[string]any {
-	return values.Merge(values.Merge(defaults(a, s), a.Values), required(a))
+// over it, and what systems need over that. It is pure; only the credentials are inputs.
+func (a Args) values(c Credentials) map[string]any {
+	return values.Merge(values.Merge(defaults(a, c), a.Values), required(a))
 }
 
 // Database returns the chart's values of the hub's database as they end up: the chart's own, ours, the operator's.
@@ -84,7 +78,7 @@ func (a Args) SharedLogin() bool {
 }
 
 // defaults are what an operator may change.
-func defaults(a Args, s secrets) map[string]any {
+func defaults(a Args, c Credentials) map[string]any {
 	made := map[string]any{
 		"hub": map[string]any{
 			"config": map[string]any{
@@ -97,8 +91,8 @@ func defaults(a Args, s secrets) map[string]any {
 					"last_activity_interval": 30,
 				},
 				"Authenticator":               map[string]any{"allow_all": true},
-				"CryptKeeper":                 map[string]any{"keys": s.authStateKeys},
-				"SharedPasswordAuthenticator": map[string]any{"user_password": s.loginPassword},
+				"CryptKeeper":                 map[string]any{"keys": c.AuthStateKeys},
+				"SharedPasswordAuthenticator": map[string]any{"user_password": c.LoginPassword},
 				// The timeouts of singleuser.* are KubeSpawner's and do not reach this spawner.
 				"OutpostSpawner": map[string]any{"start_timeout": cmp.Or(a.StartTimeout, 600), "http_timeout": 120},
 			},
@@ -106,10 +100,10 @@ func defaults(a Args, s secrets) map[string]any {
 			"namedServerLimitPerUser": 5,
 			// At the default of 5 the hub restarts itself, and drops all tunnels, when one system keeps failing.
 			"consecutiveFailureLimit": 0,
-			"cookieSecret":            s.cookieSecret,
+			"cookieSecret":            c.CookieSecret,
 			"db":                      map[string]any{"type": "sqlite-pvc"},
 			// A token for checks from outside: it can act for one user only, one that nobody logs in as.
-			"services": map[string]any{"verify": map[string]any{"apiToken": s.verifyToken}},
+			"services": map[string]any{"verify": map[string]any{"apiToken": c.VerifyToken}},
 			"loadRoles": map[string]any{"verify": map[string]any{
 				"services": []any{"verify"},
 				"scopes": []any{
@@ -124,7 +118,7 @@ func defaults(a Args, s secrets) map[string]any {
 			"resources": requests("300m", "512Mi"),
 		},
 		"proxy": map[string]any{
-			"secretToken": s.proxyToken,
+			"secretToken": c.ProxyToken,
 			"chp": map[string]any{
 				"networkPolicy": proxyPolicy(a),
 				"resources":     requests("200m", "128Mi"),
@@ -180,20 +174,12 @@ func requests(cpu, memory string) map[string]any {
 func outposts(a Args) map[string]any {
 	systems := map[string]any{}
 	for _, s := range a.Systems {
-		system := map[string]any{"displayName": cmp.Or(s.DisplayName, s.Name), "url": s.URL, "hubApiUrl": s.HubAPIURL}
-		if s.Description != "" {
-			system["description"] = s.Description
-		}
-		if s.Flavor != "" {
-			system["flavor"] = s.Flavor
-		}
 		var flavors []any
 		for _, flavor := range s.Flavors {
 			flavors = append(flavors, values.Of(flavor))
 		}
-		if len(flavors) > 0 {
-			system["flavors"] = flavors
-		}
+		system := values.Given(map[string]any{"description": s.Description, "flavor": s.Flavor, "flavors": flavors})
+		system["displayName"], system["url"], system["hubApiUrl"] = cmp.Or(s.DisplayName, s.Name), s.URL, s.HubAPIURL
 		if len(s.CAs) > 0 {
 			system["caFile"] = trustDir + "/" + s.Name + ".crt"
 		}
@@ -336,21 +322,12 @@ func (a Args) outpostNamespaces() []string {
 	return names
 }
 
-// leaves turns the credentials into what values is given.
-func (c Credentials) leaves() secrets {
-	keys := pulumi.StringArray{}
-	keys = append(keys, c.AuthStateKeys...)
-	return secrets{
-		cookieSecret: c.CookieSecret, proxyToken: c.ProxyToken, loginPassword: c.LoginPassword,
-		verifyToken: c.VerifyToken, authStateKeys: keys,
-	}
-}
-
-// placeholders are strings in the form of the secrets, for checking values before there are any.
-func placeholders() secrets {
+// placeholders are credentials in the form of real ones, for checking values before there are any.
+func placeholders() Credentials {
 	const digits = "0000000000000000000000000000000000000000000000000000000000000000"
-	return secrets{
-		cookieSecret: digits, proxyToken: digits, loginPassword: digits, verifyToken: digits,
-		authStateKeys: []any{digits},
+	secret := pulumi.String(digits)
+	return Credentials{
+		CookieSecret: secret, ProxyToken: secret, LoginPassword: secret, VerifyToken: secret,
+		AuthStateKeys: pulumi.StringArray{secret},
 	}
 }

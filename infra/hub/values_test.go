@@ -9,6 +9,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"sigs.k8s.io/yaml"
 
+	"github.com/outposts-dev/outposts/infra/exposure"
 	"github.com/outposts-dev/outposts/infra/infratest"
 )
 
@@ -20,7 +21,7 @@ func soundArgs() Args {
 	return Args{
 		Name: "jupyterhub", Namespace: "jupyter", Chart: Chart{Version: ChartVersion},
 		Image:    Image{Name: "registry.example.org/hub", Tag: "1"},
-		Exposure: Exposure{Type: NodePort, NodePort: 30000},
+		Exposure: Exposure{Type: exposure.NodePort, NodePort: 30000},
 		Systems: []System{
 			{
 				Name: "local", URL: "http://outpost.outpost.svc:8080/services",
@@ -57,11 +58,11 @@ func TestValues(t *testing.T) {
 		{"nodeport", func(*Args) {}},
 		{"ingress", func(a *Args) {
 			a.Exposure = Exposure{
-				Type: Ingress, ClassName: "nginx", Host: "hub.example.org", TLSSecret: "jupyterhub-tls-certmanager",
+				Type: exposure.Ingress, ClassName: "nginx", Host: "hub.example.org", TLSSecret: "jupyterhub-tls-certmanager",
 				Annotations: map[string]string{"cert-manager.io/cluster-issuer": "letsencrypt-cluster-issuer"},
 			}
 		}},
-		{"loadbalancer", func(a *Args) { a.Exposure = Exposure{Type: LoadBalancer, LoadBalancerIP: "10.0.0.9"} }},
+		{"loadbalancer", func(a *Args) { a.Exposure = Exposure{Type: exposure.LoadBalancer, LoadBalancerIP: "10.0.0.9"} }},
 		{"stock-image", func(a *Args) { a.Image = Image{} }},
 		{"remote-only", func(a *Args) { a.Systems = a.Systems[1:] }},
 		{"own-values", func(a *Args) {

@@ -1,24 +1,13 @@
 package outpost
 
 import (
-	"fmt"
+	"cmp"
 	"net"
-	"slices"
 	"strconv"
-	"strings"
 
+	"github.com/outposts-dev/outposts/infra/exposure"
 	"github.com/outposts-dev/outposts/infra/schema"
 )
-
-// Ways to reach an outpost from outside its cluster.
-const (
-	ClusterIP    = "clusterIP"    // not at all: for a hub in the same cluster
-	NodePort     = "nodePort"     // a port of every node
-	LoadBalancer = "loadBalancer" // an address of its own
-	Ingress      = "ingress"      // the API by an Ingress; SSH beside it, by a node port or a load balancer
-)
-
-var types = []string{ClusterIP, NodePort, LoadBalancer, Ingress}
 
 // Ports of the Services, as the chart has them.
 const (
@@ -26,10 +15,11 @@ const (
 	sshPort = 22
 )
 
-// Exposure is how the API and SSH of an outpost are reached. The zero value is ClusterIP. The JSON names are those of
-// the stack config and of what one stack tells another.
+// Exposure is how the API and SSH of an outpost are reached. The zero value is exposure.ClusterIP. Only the API is behind
+// an Ingress; SSH is beside it, by a node port or a load balancer. The JSON names are those of the stack config and of
+// what one stack tells another.
 type Exposure struct {
-	// Type is one of the constants above.
+	// Type is one of the constants of package exposure.
 	Type string `json:"type,omitempty"`
 	// TLS switches TLS on the API off; default true, except with ClusterIP, which has none.
 	TLS *bool `json:"tls,omitempty"`
@@ -67,67 +57,52 @@ type Endpoint struct {
 
 // Encrypted reports whether the API speaks TLS.
 func (e Exposure) Encrypted() bool {
-	if e.Type == "" || e.Type == ClusterIP {
+	if e.Type == "" || e.Type == exposure.ClusterIP {
 		return false
 	}
 	return e.TLS == nil || *e.TLS
 }
 
 // OwnCertificate reports whether the outpost itself presents the certificate; behind an Ingress the controller does.
-func (e Exposure) OwnCertificate() bool { return e.Encrypted() && e.Type != Ingress }
+func (e Exposure) OwnCertificate() bool { return e.Encrypted() && e.Type != exposure.Ingress }
 
 // Validate returns the keys that the type needs and that are missing, and those that have no effect with it, for an
 // outpost at an address. Paths begin with the JSON name of the key.
 func (e Exposure) Validate(address string) []schema.Fault {
-	var faults []schema.Fault
-	add := func(key, format string, args ...any) {
-		faults = append(faults, schema.Fault{Path: []string{key}, Text: fmt.Sprintf(format, args...)})
-	}
-	if e.Type != "" && !slices.Contains(types, e.Type) {
-		add("type", "want one of %s", strings.Join(types, ", "))
-		return faults // what the other keys mean depends on it
-	}
-	for _, key := range []struct {
-		name  string
-		set   bool
-		types []string
-	}{
-		{"tls", e.TLS != nil, []string{NodePort, LoadBalancer, Ingress}},
-		{"apiNodePort", e.APINodePort != 0, []string{NodePort}},
-		{"sshNodePort", e.SSHNodePort != 0, []string{NodePort, Ingress}},
-		{"sshAddress", e.SSHAddress != "", []string{LoadBalancer, Ingress}},
-		{"loadBalancerIP", e.LoadBalancerIP != "", []string{LoadBalancer}},
-		{"sshLoadBalancerIP", e.SSHLoadBalancerIP != "", []string{LoadBalancer, Ingress}},
-		{"annotations", len(e.Annotations) > 0, []string{LoadBalancer, Ingress}},
-		{"sshAnnotations", len(e.SSHAnnotations) > 0, []string{LoadBalancer, Ingress}},
-		{"className", e.ClassName != "", []string{Ingress}},
-		{"tlsSecret", e.TLSSecret != "", []string{Ingress}},
-		{"ca", e.CA != "", []string{Ingress}},
-	} {
-		if key.set && !slices.Contains(key.types, e.Type) {
-			add(key.name, "has no effect with exposure type %s", e.Type)
-		}
-	}
+	faults := exposure.Check(e.Type,
+		exposure.KeyOf("tls", e.TLS != nil, exposure.NodePort, exposure.LoadBalancer, exposure.Ingress),
+		exposure.KeyOf("apiNodePort", e.APINodePort != 0, exposure.NodePort),
+		exposure.KeyOf("sshNodePort", e.SSHNodePort != 0, exposure.NodePort, exposure.Ingress),
+		exposure.KeyOf("sshAddress", e.SSHAddress != "", exposure.LoadBalancer, exposure.Ingress),
+		exposure.KeyOf("loadBalancerIP", e.LoadBalancerIP != "", exposure.LoadBalancer),
+		exposure.KeyOf("sshLoadBalancerIP", e.SSHLoadBalancerIP != "", exposure.LoadBalancer, exposure.Ingress),
+		exposure.KeyOf("annotations", len(e.Annotations) > 0, exposure.LoadBalancer, exposure.Ingress),
+		exposure.KeyOf("sshAnnotations", len(e.SSHAnnotations) > 0, exposure.LoadBalancer, exposure.Ingress),
+		exposure.KeyOf("className", e.ClassName != "", exposure.Ingress),
+		exposure.KeyOf("tlsSecret", e.TLSSecret != "", exposure.Ingress),
+		exposure.KeyOf("ca", e.CA != "", exposure.Ingress),
+	)
 	switch e.Type {
-	case NodePort:
+	case exposure.NodePort:
 		if e.APINodePort == 0 {
-			add("apiNodePort", "")
+			faults.Add("apiNodePort", "")
 		}
 		if e.SSHNodePort == 0 {
-			add("sshNodePort", "")
+			faults.Add("sshNodePort", "")
 		}
 		if e.APINodePort != 0 && e.APINodePort == e.SSHNodePort {
-			add("sshNodePort", "is the same as apiNodePort; choose another")
+			faults.Add("sshNodePort", "is the same as apiNodePort; choose another")
 		}
-	case Ingress:
+	case exposure.Ingress:
 		if net.ParseIP(address) != nil {
-			add("type", "an Ingress needs a DNS name as address, not %s", address)
+			faults.Add("type", "an Ingress needs a DNS name as address, not %s", address)
 		}
 		if e.Encrypted() && e.TLSSecret == "" {
-			add("tlsSecret", "name the Secret with the certificate, even if cert-manager makes it, or set tls: false")
+			faults.Add("tlsSecret",
+				"name the Secret with the certificate, even if cert-manager makes it, or set tls: false")
 		}
 		if !e.Encrypted() && e.TLSSecret != "" {
-			add("tlsSecret", "has no effect with tls: false")
+			faults.Add("tlsSecret", "has no effect with tls: false")
 		}
 	}
 	return faults
@@ -139,20 +114,14 @@ func (e Exposure) Endpoint(address string) Endpoint {
 	if e.Encrypted() {
 		scheme = "https"
 	}
-	at := Endpoint{SSHHost: address, SSHPort: sshPort}
-	if e.SSHAddress != "" {
-		at.SSHHost = e.SSHAddress
-	}
+	at := Endpoint{SSHHost: cmp.Or(e.SSHAddress, address), SSHPort: cmp.Or(e.SSHNodePort, sshPort)}
 	switch e.Type {
-	case NodePort:
+	case exposure.NodePort:
 		at.API = scheme + "://" + net.JoinHostPort(address, strconv.Itoa(e.APINodePort))
-	case Ingress:
+	case exposure.Ingress:
 		at.API = scheme + "://" + address
 	default:
 		at.API = scheme + "://" + net.JoinHostPort(address, strconv.Itoa(apiPort))
-	}
-	if e.SSHNodePort != 0 {
-		at.SSHPort = e.SSHNodePort
 	}
 	return at
 }

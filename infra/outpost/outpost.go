@@ -7,12 +7,11 @@ import (
 	"regexp"
 	"strings"
 
-	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
 	helmv4 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/helm/v4"
-	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"github.com/outposts-dev/outposts/charts"
+	"github.com/outposts-dev/outposts/infra/release"
 	"github.com/outposts-dev/outposts/infra/schema"
 )
 
@@ -25,9 +24,6 @@ const DatabaseClaim = Release + "-data"
 
 // Type is the type of the component Outpost.
 const Type = "outposts:outpost:Outpost"
-
-// SealedBy is the output of the component that names the word of the key its database is sealed with.
-const SealedBy = "sealedBy"
 
 // HubsAnnotation is on the Secret with the logins and holds the names of the hubs, separated by ";". They are not
 // secret, and the next run must know whose servers may be running in the Secret's namespace.
@@ -101,70 +97,52 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	if err := ctx.RegisterComponentResource(Type, name, o, opts...); err != nil {
 		return nil, fmt.Errorf("outpost %s: %w", name, err)
 	}
-	secrets, err := args.newSecrets(ctx, name, o)
+	var err error
+	o.SealedBy, err = release.Install(ctx, name, o, release.Args{
+		Chart: &helmv4.ChartArgs{
+			Name:      pulumi.String(Release),
+			Namespace: pulumi.String(args.Namespace),
+			Chart:     pulumi.String(args.Chart),
+			Values:    pulumi.ToMap(args.values(args.sshPublicKeys(), args.keysChecksum())),
+		},
+		Secrets: args.secrets(), SealsWith: args.SealsWith,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("outpost %s: %w", name, err)
 	}
-	chart, err := helmv4.NewChart(ctx, name, &helmv4.ChartArgs{
-		Name:      pulumi.String(Release),
-		Namespace: pulumi.String(args.Namespace),
-		Chart:     pulumi.String(args.Chart),
-		Values:    pulumi.ToMap(args.values(args.leaves())),
-	}, pulumi.Parent(o), pulumi.DependsOn(secrets))
-	if err != nil {
-		return nil, fmt.Errorf("outpost %s: chart: %w", name, err)
-	}
-	// A chart is registered when all of its objects are ready.
-	o.SealedBy = chart.URN().ApplyT(func(pulumi.URN) string { return args.SealsWith }).(pulumi.StringOutput)
-	return o, ctx.RegisterResourceOutputs(o, pulumi.Map{SealedBy: o.SealedBy})
+	return o, nil
 }
 
-// newSecrets makes the Secrets that the chart refers to by name.
-func (a Args) newSecrets(ctx *pulumi.Context, name string, parent pulumi.Resource) ([]pulumi.Resource, error) {
-	type secret struct {
-		role, object, kind string
-		data, annotations  pulumi.StringMap
-	}
+// secrets are what the chart refers to by name.
+func (a Args) secrets() []release.Secret {
 	var names []string
 	var passwords pulumi.StringArray
 	for _, hub := range a.Hubs {
 		names = append(names, hub.Name)
 		passwords = append(passwords, hub.Password)
 	}
-	usernames := pulumi.String(strings.Join(names, ";"))
-	secrets := []secret{
+	usernames, opaque := pulumi.String(strings.Join(names, ";")), pulumi.String("Opaque")
+	secrets := []release.Secret{
 		{
-			"users", usersSecret, "Opaque",
-			pulumi.StringMap{"usernames": usernames, "passwords": joined(passwords, ";")},
-			pulumi.StringMap{HubsAnnotation: usernames},
+			Name: usersSecret, Role: "users", Type: opaque, Annotations: pulumi.StringMap{HubsAnnotation: usernames},
+			Data: pulumi.StringMap{"usernames": usernames, "passwords": joined(passwords, ";")},
 		},
-		{"cryptkey", cryptSecret, "Opaque", pulumi.StringMap{"secret_key": joined(a.CryptKeys, " ")}, nil},
-		{"host-keys", hostKeysSecret, "Opaque", pulumi.StringMap{"ssh_host_ed25519_key": a.HostKey}, nil},
+		{
+			Name: cryptSecret, Role: "cryptkey", Type: opaque,
+			Data: pulumi.StringMap{"secret_key": joined(a.CryptKeys, " ")},
+		},
+		{
+			Name: hostKeysSecret, Role: "host-keys", Type: opaque,
+			Data: pulumi.StringMap{"ssh_host_ed25519_key": a.HostKey},
+		},
 	}
 	if a.TLS != nil {
-		secrets = append(secrets, secret{
-			"tls", tlsSecret, "kubernetes.io/tls",
-			pulumi.StringMap{"tls.crt": a.TLS.Certificate, "tls.key": a.TLS.Key},
-			nil,
+		secrets = append(secrets, release.Secret{
+			Name: tlsSecret, Role: "tls", Type: pulumi.String("kubernetes.io/tls"),
+			Data: pulumi.StringMap{"tls.crt": a.TLS.Certificate, "tls.key": a.TLS.Key},
 		})
 	}
-	var made []pulumi.Resource
-	for _, s := range secrets {
-		meta := &metav1.ObjectMetaArgs{Name: pulumi.String(s.object), Namespace: pulumi.String(a.Namespace)}
-		if s.annotations != nil {
-			meta.Annotations = s.annotations
-		}
-		r, err := corev1.NewSecret(ctx, name+"-"+s.role, &corev1.SecretArgs{
-			Metadata:   meta,
-			Type:       pulumi.String(s.kind),
-			StringData: pulumi.ToSecret(s.data).(pulumi.StringMapOutput),
-		}, pulumi.Parent(parent))
-		if err != nil {
-			return nil, fmt.Errorf("secret %s: %w", s.object, err)
-		}
-		made = append(made, r)
-	}
-	return made, nil
+	return secrets
 }
 
 // joined joins strings that may not be known yet.
@@ -215,7 +193,7 @@ var chartSchema = schema.Parse(charts.OutpostSchema)
 // CheckValues checks the values of the chart, with placeholders for what follows from keys, against the chart's schema.
 // It needs no secrets in Args. Faults are named by the setting that they come from: "config.hubs.a", "values.replicas".
 func (a Args) CheckValues() []schema.Fault {
-	faults := chartSchema.Check(a.values(placeholders()))
+	faults := chartSchema.Check(a.values(map[string]any{}, "0"))
 	for i, fault := range faults {
 		if reaches(a.Settings.Values, fault) {
 			faults[i] = fault.Below("values")

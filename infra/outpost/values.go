@@ -11,6 +11,7 @@ import (
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"github.com/outposts-dev/outposts/infra/exposure"
 	"github.com/outposts-dev/outposts/infra/values"
 )
 
@@ -51,73 +52,52 @@ type Persistence struct {
 	StorageClass string `json:"storageClass,omitempty"`
 }
 
-// leaves are the parts of the values that follow from keys: pulumi inputs, or plain strings in their form.
-type leaves struct {
-	sshPublicKeys map[string]any // by hub, lists of lines
-	keysChecksum  any            // a string
-}
-
-// leaves are what the chart is given.
-func (a Args) leaves() leaves {
+// sshPublicKeys are the lines of each hub.
+func (a Args) sshPublicKeys() map[string]any {
 	keys := map[string]any{}
 	for _, hub := range a.Hubs {
 		keys[hub.Name] = hub.SSHPublicKeys
 	}
-	return leaves{sshPublicKeys: keys, keysChecksum: a.keysChecksum()}
+	return keys
 }
 
-// placeholders have the form of leaves, to check values with before there are keys.
-func placeholders() leaves {
-	return leaves{sshPublicKeys: map[string]any{}, keysChecksum: "0"}
-}
-
-// values turns Args into the values of our chart. It is pure; only leaves may be inputs.
-func (a Args) values(l leaves) map[string]any {
+// values turns Args into the values of our chart. It is pure; only what follows from keys, which it is given, may be
+// inputs: sshPublicKeys are lists of lines by hub.
+func (a Args) values(sshPublicKeys map[string]any, keysChecksum any) map[string]any {
 	made := values.Merge(a.defaults(), a.Settings.Values)
-	return values.Merge(made, a.required(l))
+	return values.Merge(made, a.required(sshPublicKeys, keysChecksum))
 }
 
 // defaults are what Settings.Values may change.
 func (a Args) defaults() map[string]any {
 	s := a.Settings
-	made := map[string]any{
+	return values.Given(map[string]any{
 		"networkPolicy": map[string]any{"hubNamespace": a.hubNamespace()},
 		"singleuser": map[string]any{
 			"networkPolicy": map[string]any{"hubAddresses": a.hubAddresses()},
 		},
-	}
-	if image := values.Of(s.Image); len(image) > 0 {
-		made["image"] = image
-	}
-	if s.StartTimeout != 0 {
-		made["startTimeout"] = s.StartTimeout
-	}
-	if s.LogLevel != "" {
-		made["logLevel"] = s.LogLevel
-	}
-	if len(s.Flavors) > 0 {
-		made["flavors"] = s.Flavors
-	}
-	if len(s.Credits) > 0 {
-		made["credits"] = s.Credits
-	}
-	return made
+		"image":        values.Of(s.Image),
+		"startTimeout": s.StartTimeout,
+		"logLevel":     s.LogLevel,
+		"flavors":      s.Flavors,
+		"credits":      s.Credits,
+	})
 }
 
 // required is what holds whatever else is given: how the outpost is reached, and the names of its Secrets.
-func (a Args) required(l leaves) map[string]any {
+func (a Args) required(sshPublicKeys map[string]any, keysChecksum any) map[string]any {
 	made := map[string]any{
 		"fullnameOverride": Release,
 		"cryptSecret":      cryptSecret,
 		"outpostUsers":     usersSecret,
 		"hostKeySecret":    hostKeysSecret,
-		"hubSshPublicKeys": l.sshPublicKeys,
+		"hubSshPublicKeys": sshPublicKeys,
 		"config":           values.Merge(a.config(), a.Settings.Config),
 		"persistence":      a.Settings.persistence(),
 		// With a second key, rows sealed with it are sealed anew with the first.
 		"rekey": len(a.CryptKeys) > 1,
 		// The process reads its keys once: other keys are another pod.
-		"podAnnotations": map[string]any{"outposts.dev/keys": l.keysChecksum},
+		"podAnnotations": map[string]any{"outposts.dev/keys": keysChecksum},
 	}
 	if a.Exposure.OwnCertificate() {
 		made["tls"] = map[string]any{"secretName": tlsSecret}
@@ -151,13 +131,8 @@ func (s Settings) Volume() map[string]any {
 // persistence makes the volume's values. The claim stays when it is no longer ours: the stack says when data may go.
 func (s Settings) persistence() map[string]any {
 	p := s.Persistence
-	made := map[string]any{"enabled": p.Enabled == nil || *p.Enabled, "keep": false}
-	if p.Size != "" {
-		made["size"] = p.Size
-	}
-	if p.StorageClass != "" {
-		made["storageClass"] = p.StorageClass
-	}
+	made := values.Given(map[string]any{"size": p.Size, "storageClass": p.StorageClass})
+	made["enabled"], made["keep"] = p.Enabled == nil || *p.Enabled, false
 	return made
 }
 
@@ -219,40 +194,21 @@ func (a Args) services() map[string]any {
 	e := a.Exposure
 	api, ssh := map[string]any{"type": "ClusterIP"}, map[string]any{"type": "ClusterIP"}
 	ingress := map[string]any{"enabled": false}
-	loadBalancer := func(ip string, annotations map[string]string) map[string]any {
-		made := map[string]any{"type": "LoadBalancer"}
-		if ip != "" {
-			made["loadBalancerIP"] = ip
-		}
-		if len(annotations) > 0 {
-			made["annotations"] = values.Strings(annotations)
-		}
-		return made
-	}
 	nodePort := func(port int) map[string]any {
 		return map[string]any{"type": "NodePort", "ports": map[string]any{"nodePort": port}}
 	}
 	switch e.Type {
-	case NodePort:
+	case exposure.NodePort:
 		api, ssh = nodePort(e.APINodePort), nodePort(e.SSHNodePort)
-	case LoadBalancer:
-		api = loadBalancer(e.LoadBalancerIP, e.Annotations)
-		ssh = loadBalancer(e.SSHLoadBalancerIP, e.SSHAnnotations)
-	case Ingress:
-		ssh = loadBalancer(e.SSHLoadBalancerIP, e.SSHAnnotations)
+	case exposure.LoadBalancer:
+		api = exposure.ServiceValues(e.LoadBalancerIP, e.Annotations)
+		ssh = exposure.ServiceValues(e.SSHLoadBalancerIP, e.SSHAnnotations)
+	case exposure.Ingress:
+		ssh = exposure.ServiceValues(e.SSHLoadBalancerIP, e.SSHAnnotations)
 		if e.SSHNodePort != 0 {
 			ssh = nodePort(e.SSHNodePort)
 		}
-		ingress = map[string]any{"enabled": true, "hosts": []any{a.Address}}
-		if e.ClassName != "" {
-			ingress["ingressClassName"] = e.ClassName
-		}
-		if len(e.Annotations) > 0 {
-			ingress["annotations"] = values.Strings(e.Annotations)
-		}
-		if e.Encrypted() {
-			ingress["tls"] = []any{map[string]any{"hosts": []any{a.Address}, "secretName": e.TLSSecret}}
-		}
+		ingress = exposure.IngressValues(a.Address, e.ClassName, e.Annotations, e.Encrypted(), e.TLSSecret)
 	}
 	return map[string]any{"service": api, "servicessh": ssh, "ingress": ingress}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"sigs.k8s.io/yaml"
 
+	"github.com/outposts-dev/outposts/infra/exposure"
 	"github.com/outposts-dev/outposts/infra/infratest"
 )
 
@@ -19,7 +20,7 @@ const chartType = "kubernetes:helm.sh/v4:Chart"
 func soundArgs() Args {
 	return Args{
 		Chart: "/project/charts/outpost", Namespace: "outpost", Address: "10.0.0.3",
-		Exposure: Exposure{Type: NodePort, APINodePort: 30080, SSHNodePort: 30022},
+		Exposure: Exposure{Type: exposure.NodePort, APINodePort: 30080, SSHNodePort: 30022},
 		Hubs: []Hub{{
 			Name: "jupyterhub", APIURL: "http://10.0.0.1:30000/hub/api",
 			Password:      pulumi.String("a password of a hub"),
@@ -60,7 +61,7 @@ func TestValues(t *testing.T) {
 		}},
 		{"loadbalancer", func(a *Args) {
 			a.Exposure = Exposure{
-				Type: LoadBalancer, LoadBalancerIP: "10.0.0.3", SSHAddress: "10.0.0.4", SSHLoadBalancerIP: "10.0.0.4",
+				Type: exposure.LoadBalancer, LoadBalancerIP: "10.0.0.3", SSHAddress: "10.0.0.4", SSHLoadBalancerIP: "10.0.0.4",
 				Annotations: map[string]string{"example.org/pool": "a"}, SSHAnnotations: map[string]string{"example.org/pool": "b"},
 			}
 			local := map[string]any{"externalTrafficPolicy": "Local"}
@@ -72,7 +73,7 @@ func TestValues(t *testing.T) {
 		{"ingress", func(a *Args) {
 			a.Address, a.TLS = "outpost.example.org", nil
 			a.Exposure = Exposure{
-				Type: Ingress, ClassName: "nginx", TLSSecret: "outpost-tls-certmanager", SSHAddress: "ssh.example.org",
+				Type: exposure.Ingress, ClassName: "nginx", TLSSecret: "outpost-tls-certmanager", SSHAddress: "ssh.example.org",
 				Annotations: map[string]string{"cert-manager.io/cluster-issuer": "letsencrypt"},
 			}
 		}},
@@ -235,11 +236,11 @@ func TestEndpoint(t *testing.T) {
 		address  string
 		want     Endpoint
 	}{
-		{"node port", Exposure{Type: NodePort, APINodePort: 30080, SSHNodePort: 30022}, "10.0.0.3", Endpoint{"https://10.0.0.3:30080", "10.0.0.3", 30022}},
-		{"plain", Exposure{Type: NodePort, APINodePort: 30080, SSHNodePort: 30022, TLS: &off}, "10.0.0.3", Endpoint{"http://10.0.0.3:30080", "10.0.0.3", 30022}},
-		{"load balancer", Exposure{Type: LoadBalancer, SSHAddress: "10.0.0.4"}, "10.0.0.3", Endpoint{"https://10.0.0.3:8080", "10.0.0.4", 22}},
-		{"ingress", Exposure{Type: Ingress, TLSSecret: "t", SSHAddress: "ssh.example.org"}, "o.example.org", Endpoint{"https://o.example.org", "ssh.example.org", 22}},
-		{"ingress, SSH by node port", Exposure{Type: Ingress, TLS: &off, SSHNodePort: 30022}, "o.example.org", Endpoint{"http://o.example.org", "o.example.org", 30022}},
+		{"node port", Exposure{Type: exposure.NodePort, APINodePort: 30080, SSHNodePort: 30022}, "10.0.0.3", Endpoint{"https://10.0.0.3:30080", "10.0.0.3", 30022}},
+		{"plain", Exposure{Type: exposure.NodePort, APINodePort: 30080, SSHNodePort: 30022, TLS: &off}, "10.0.0.3", Endpoint{"http://10.0.0.3:30080", "10.0.0.3", 30022}},
+		{"load balancer", Exposure{Type: exposure.LoadBalancer, SSHAddress: "10.0.0.4"}, "10.0.0.3", Endpoint{"https://10.0.0.3:8080", "10.0.0.4", 22}},
+		{"ingress", Exposure{Type: exposure.Ingress, TLSSecret: "t", SSHAddress: "ssh.example.org"}, "o.example.org", Endpoint{"https://o.example.org", "ssh.example.org", 22}},
+		{"ingress, SSH by node port", Exposure{Type: exposure.Ingress, TLS: &off, SSHNodePort: 30022}, "o.example.org", Endpoint{"http://o.example.org", "o.example.org", 30022}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if diff := cmp.Diff(tt.want, tt.exposure.Endpoint(tt.address)); diff != "" {

@@ -76,6 +76,14 @@ type Fault struct {
 	Text string
 }
 
+// Faults are what is wrong with a document, as it is found.
+type Faults []Fault
+
+// Add adds what is wrong with a key of the document itself; without text the key is missing.
+func (f *Faults) Add(key, format string, args ...any) {
+	*f = append(*f, Fault{Path: []string{key}, Text: fmt.Sprintf(format, args...)})
+}
+
 // Missing reports whether the fault is that the key is absent.
 func (f Fault) Missing() bool { return f.Text == "" }
 

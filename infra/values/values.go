@@ -4,6 +4,7 @@ package values
 import (
 	"encoding/json"
 	"maps"
+	"reflect"
 )
 
 // Merge returns base with override laid over it: maps are merged, everything else is replaced. It changes neither.
@@ -40,6 +41,19 @@ func Strings(m map[string]string) map[string]any {
 		made[key] = value
 	}
 	return made
+}
+
+// Given returns m without what nobody has given: keys of nil, "", 0, false, and empty maps and lists. It changes m.
+func Given(m map[string]any) map[string]any {
+	maps.DeleteFunc(m, func(_ string, value any) bool {
+		switch v := reflect.ValueOf(value); v.Kind() {
+		case reflect.Map, reflect.Slice:
+			return v.Len() == 0
+		default:
+			return !v.IsValid() || v.IsZero()
+		}
+	})
+	return m
 }
 
 // Of returns a struct as values, by its JSON tags. It is for structs of strings, numbers and booleans: what JSON

@@ -53,3 +53,16 @@ func TestOf(t *testing.T) {
 		t.Errorf("values (-want +got):\n%s", diff)
 	}
 }
+
+func TestGiven(t *testing.T) {
+	got := Given(map[string]any{
+		"text": "a", "number": 1, "switch": true, "list": []any{""}, "map": map[string]any{"a": nil},
+		"nothing": nil, "no text": "", "zero": 0, "no list": []any{}, "nil list": []any(nil), "no map": map[string]any{},
+	})
+	want := map[string]any{
+		"text": "a", "number": 1, "switch": true, "list": []any{""}, "map": map[string]any{"a": nil},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("values (-want +got):\n%s", diff)
+	}
+}

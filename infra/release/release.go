@@ -1,0 +1,60 @@
+// Package release installs a chart together with the Secrets that it refers to by name.
+package release
+
+import (
+	"fmt"
+
+	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
+	helmv4 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/helm/v4"
+	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
+	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+)
+
+// SealedBy is the output of a component that names the word of the key its data is sealed with.
+const SealedBy = "sealedBy"
+
+// Args are a chart and what it needs.
+type Args struct {
+	Chart *helmv4.ChartArgs
+	// Secrets are made in the chart's namespace.
+	Secrets []Secret
+	// DependsOn are further objects that must be there before the chart's.
+	DependsOn []pulumi.Resource
+	// SealsWith is the word of the key that the installed program seals its data with.
+	SealsWith string
+}
+
+// Secret is a Secret that the chart refers to by name. Its data is marked as secret.
+type Secret struct {
+	Name        string // in the cluster
+	Role        string // in the name of the resource, after the name of the component
+	Type        pulumi.StringPtrInput
+	Annotations pulumi.StringMapInput
+	Data        pulumi.StringMap
+}
+
+// Install registers the Secrets and the chart below a component that is called name, then the component's output
+// SealedBy, which it returns: SealsWith, known once the chart's objects are ready.
+func Install(ctx *pulumi.Context, name string, component pulumi.Resource, args Args) (pulumi.StringOutput, error) {
+	needs := args.DependsOn
+	for _, s := range args.Secrets {
+		made, err := corev1.NewSecret(ctx, name+"-"+s.Role, &corev1.SecretArgs{
+			Metadata: &metav1.ObjectMetaArgs{
+				Name: pulumi.String(s.Name), Namespace: args.Chart.Namespace, Annotations: s.Annotations,
+			},
+			Type:       s.Type,
+			StringData: pulumi.ToSecret(s.Data).(pulumi.StringMapOutput),
+		}, pulumi.Parent(component))
+		if err != nil {
+			return pulumi.StringOutput{}, fmt.Errorf("secret %s: %w", s.Name, err)
+		}
+		needs = append(needs, made)
+	}
+	chart, err := helmv4.NewChart(ctx, name, args.Chart, pulumi.Parent(component), pulumi.DependsOn(needs))
+	if err != nil {
+		return pulumi.StringOutput{}, fmt.Errorf("chart: %w", err)
+	}
+	// A chart is registered when all of its objects are ready.
+	sealedBy := chart.URN().ApplyT(func(pulumi.URN) string { return args.SealsWith }).(pulumi.StringOutput)
+	return sealedBy, ctx.RegisterResourceOutputs(component, pulumi.Map{SealedBy: sealedBy})
+}
