@@ -2,23 +2,25 @@ package flavor
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/outposts-dev/outposts/server/pattern"
+	"github.com/outposts-dev/outposts/server/suggest"
 )
 
 // Flavors is a parsed flavors or credits file (protocol 4.1, 4.7). It is never changed; nil means not configured.
 type Flavors struct {
-	credits bool
-	names   []string // in the order of the file
-	base    map[string]Flavor
-	hubs    []hubSet
-	users   []userSet
+	credits  bool
+	names    []string // in the order of the file
+	inactive []string // null in the file
+	base     map[string]Flavor
+	hubs     []hubSet
+	users    []userSet
 	// Warnings are sentences for the operator about entries that have no effect or a new meaning.
 	Warnings []string
 }
@@ -62,7 +64,7 @@ type offer struct {
 }
 
 // Parse parses a flavors file. An empty file is nil without an error: not configured. The error names every fault with
-// its line.
+// its line; if it is [Faults], what is returned beside it is there to be checked further and not to be used.
 func Parse(data []byte) (*Flavors, error) {
 	return parse(data, &parser{f: &Flavors{}, list: "flavors", overrides: "flavorsOverride"})
 }
@@ -82,8 +84,9 @@ func parse(data []byte, p *parser) (*Flavors, error) {
 	}
 	p.f.base = map[string]Flavor{}
 	p.document(doc.Content[0])
-	if len(p.errs) > 0 {
-		return nil, errors.Join(p.errs...)
+	if len(p.faults) > 0 {
+		slices.SortStableFunc(p.faults, func(a, b Fault) int { return a.Line - b.Line })
+		return p.f, p.faults
 	}
 	return p.f, nil
 }
@@ -92,11 +95,11 @@ func parse(data []byte, p *parser) (*Flavors, error) {
 type parser struct {
 	f               *Flavors
 	list, overrides string // names of keys
-	errs            []error
+	faults          Faults
 }
 
 func (p *parser) fault(n *yaml.Node, where, format string, args ...any) {
-	p.errs = append(p.errs, fmt.Errorf("line %d: %s: %s", n.Line, where, fmt.Sprintf(format, args...)))
+	p.faults = append(p.faults, Fault{n.Line, where, fmt.Sprintf(format, args...)})
 }
 
 func (p *parser) warn(n *yaml.Node, where, format string, args ...any) {
@@ -109,7 +112,8 @@ type pair struct {
 	value *yaml.Node
 }
 
-// pairs returns the keys of a mapping in the order of the file, those of a merge key last; null is an empty mapping.
+// pairs returns the keys of a mapping in the order of the file, those of a merge key last. Null is a fault: absent would
+// mean no limits, and it is what remains of a key whose lines are commented out or indented wrongly.
 func (p *parser) pairs(n *yaml.Node, where string) []pair {
 	n = resolve(n)
 	var list []pair
@@ -139,7 +143,7 @@ func (p *parser) pairs(n *yaml.Node, where string) []pair {
 			}
 		}
 	}
-	if isNull(n) {
+	if p.null(n, where) {
 		return nil
 	}
 	read(n, true)
@@ -149,24 +153,28 @@ func (p *parser) pairs(n *yaml.Node, where string) []pair {
 	return list
 }
 
+// null notes a value that is null.
+func (p *parser) null(n *yaml.Node, where string) bool {
+	if isNull(n) {
+		p.fault(n, where, "is empty; leave the key out, or write its value")
+	}
+	return isNull(n)
+}
+
 func (p *parser) document(n *yaml.Node) {
 	var hubs, users *yaml.Node
 	for _, top := range p.pairs(n, "file") {
 		switch top.key {
 		case p.list:
-			for _, fl := range p.pairs(top.value, p.list) {
-				where := p.list + "." + fl.key
-				f := Flavor(p.mapping(fl.value, where))
-				p.checkFlavor(fl.value, where, f)
-				p.f.names = append(p.f.names, fl.key)
-				p.f.base[fl.key] = f
+			if !isNull(top.value) { // no flavor at all, which refuses every start
+				p.flavors(top.value)
 			}
 		case "hubs":
 			hubs = top.value
 		case "users":
 			users = top.value
 		default:
-			p.warn(top.value, top.key, "this key has no effect")
+			p.unknown(top.value, top.key, top.key, []string{p.list, "hubs", "users"})
 		}
 	}
 	if hubs != nil {
@@ -181,6 +189,27 @@ func (p *parser) document(n *yaml.Node) {
 	}
 }
 
+// flavors reads the flavors themselves. One that is null is not there, as if a value of a chart were taken away.
+func (p *parser) flavors(n *yaml.Node) {
+	for _, fl := range p.pairs(n, p.list) {
+		where := p.list + "." + fl.key
+		if isNull(fl.value) {
+			p.warn(fl.value, where, "is null, so it is not offered")
+			p.f.inactive = append(p.f.inactive, fl.key)
+			continue
+		}
+		f := Flavor(p.mapping(fl.value, where))
+		p.checkFlavor(fl.value, where, f)
+		p.f.names = append(p.f.names, fl.key)
+		p.f.base[fl.key] = f
+	}
+}
+
+// unknown notes a key that nothing reads; key is the last part of where.
+func (p *parser) unknown(n *yaml.Node, where, key string, known []string) {
+	p.fault(n, where, "unknown key%s", suggest.Or(key, known, "; known keys: "+strings.Join(known, ", ")))
+}
+
 func (p *parser) hubSet(entry pair) {
 	where := "hubs." + entry.key
 	set := hubSet{offer: offer{key: entry.key}}
@@ -193,12 +222,11 @@ func (p *parser) hubSet(entry pair) {
 			set.hub = p.matcher(kv.value, at)
 		case p.offer(&set.offer, kv, at):
 		default:
-			p.warn(kv.value, at, "this key has no effect")
+			p.unknown(kv.value, at, kv.key, []string{"jupyterhub_name", "weight", p.list, p.overrides})
 		}
 	}
 	if !named {
-		p.warn(entry.value, where, "matches no hub without jupyterhub_name")
-		return
+		p.fault(entry.value, where, "matches no hub without jupyterhub_name")
 	}
 	p.f.hubs = append(p.f.hubs, set)
 }
@@ -221,7 +249,9 @@ func (p *parser) userSet(entry pair) {
 			set.forbidden = p.boolean(kv.value, at)
 		case p.offer(&set.offer, kv, at):
 		default:
-			p.warn(kv.value, at, "this key has no effect")
+			p.unknown(kv.value, at, kv.key, []string{
+				"hubs", "authentication", "negate_authentication", "forbidden", "weight", p.list, p.overrides,
+			})
 		}
 	}
 	p.f.users = append(p.f.users, set)
@@ -231,28 +261,26 @@ func (p *parser) userSet(entry pair) {
 func (p *parser) offer(o *offer, kv pair, at string) bool {
 	switch kv.key {
 	case "weight":
-		if isNull(kv.value) {
-			return true
-		}
-		if err := kv.value.Decode(&o.weight); err != nil || math.IsNaN(o.weight) {
+		if err := kv.value.Decode(&o.weight); err != nil || isNull(kv.value) || math.IsNaN(o.weight) {
 			p.fault(kv.value, at, "must be a number")
 		}
 	case p.list:
-		if isNull(kv.value) {
-			return true
-		}
 		o.chosen = p.strings(kv.value, at)
 		for _, name := range o.chosen {
-			if !slices.Contains(p.f.names, name) {
+			if !p.known(name) {
 				p.warn(kv.value, at, "%s is not among the %s of this file", name, p.list)
 			}
 		}
 	case p.overrides:
 		o.override = map[string]map[string]any{}
 		for _, fl := range p.pairs(kv.value, at) {
+			if p.null(fl.value, at+"."+fl.key) {
+				continue
+			}
 			values := p.mapping(fl.value, at+"."+fl.key)
-			if _, ok := p.f.base[fl.key]; !ok {
-				p.warn(fl.value, at, "%s is not among the %s of this file", fl.key, p.list)
+			if !p.known(fl.key) {
+				p.fault(fl.value, at, "%s is not among the %s of this file%s", fl.key, p.list,
+					suggest.Or(fl.key, p.f.names, ""))
 			}
 			p.checkFlavor(fl.value, at+"."+fl.key, values)
 			o.override[fl.key] = values
@@ -263,41 +291,14 @@ func (p *parser) offer(o *offer, kv pair, at string) bool {
 	return true
 }
 
-// checkFlavor checks the values that an outpost acts on; all others are passed on as they are.
-func (p *parser) checkFlavor(n *yaml.Node, where string, f Flavor) {
-	if p.f.credits {
-		return
-	}
-	for _, key := range []string{"max", "maxPerUser"} {
-		switch v := f[key].(type) {
-		case nil:
-		case int:
-			if v < -1 {
-				p.fault(n, where+"."+key, "must be at least 0, or -1 for no limit")
-			}
-			if v == 0 && key == "maxPerUser" {
-				p.warn(n, where+"."+key, "0 refuses every start; use -1 or leave it out for no limit")
-			}
-		default:
-			p.fault(n, where+"."+key, "must be a whole number")
-		}
-	}
-	if _, err := f.lifetime(); err != nil {
-		p.fault(n, where+".runtime", "%v", err)
-	}
-	switch f["resources"].(type) {
-	case nil, map[string]any:
-	default:
-		p.fault(n, where+".resources", "must be a mapping")
-	}
+// known reports whether a flavor is in the file, offered or not.
+func (p *parser) known(name string) bool {
+	return slices.Contains(p.f.names, name) || slices.Contains(p.f.inactive, name)
 }
 
-// mapping decodes a mapping with any values; null is an empty one. A value that JSON cannot represent is a fault.
+// mapping decodes a mapping with any values. A value that JSON cannot represent is a fault.
 func (p *parser) mapping(n *yaml.Node, where string) map[string]any {
 	m := map[string]any{}
-	if isNull(n) {
-		return m
-	}
 	if n.Kind != yaml.MappingNode {
 		p.fault(n, where, "must be a mapping")
 		return m
@@ -349,10 +350,7 @@ func (p *parser) strings(n *yaml.Node, where string) []string {
 
 func (p *parser) boolean(n *yaml.Node, where string) bool {
 	var b bool
-	if isNull(n) {
-		return false
-	}
-	if err := n.Decode(&b); err != nil {
+	if err := n.Decode(&b); err != nil || isNull(n) {
 		p.fault(n, where, "must be true or false")
 	}
 	return b

@@ -55,8 +55,8 @@ func (f Flavor) lifetime() (time.Duration, error) {
 				return 0, fmt.Errorf("%s must be a number", unit)
 			}
 		}
-		if !(sum >= 0) || sum > float64(maxRuntime) {
-			return 0, errors.New("the sum must be between 0 and 100 years")
+		if !(sum > 0) || sum > float64(maxRuntime) {
+			return 0, errors.New("the sum must be more than 0 and at most 100 years")
 		}
 		return time.Duration(sum), nil
 	default:

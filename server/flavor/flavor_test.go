@@ -323,13 +323,29 @@ func TestBadFilesNameEveryFault(t *testing.T) {
 flavors:
   tiny: {max: "5", maxPerUser: -2, runtime: {hour: 2}}
   small: {runtime: 3, resources: [1]}
-  nan: {max: 1.5, x: .nan}
+  nan: {max: 1.5, x-a: .nan}
   list: [1]
+  named:
+    display_name: 7
+    description: null
+    weight: heavy
+    max: null
+    maxPerUsr: 2
+    users: [alice]
+    runtime: {}
+    resources:
+  none: null
 hubs:
   a: {jupyterhub_name: "(?!x)a", weight: heavy}
   b: {jupyterhub_name: {x: 1}, flavors: tiny}
+  d: {flavors: [tiny]}
+  e: {jupyterhub_name: [e], colour: red, flavors: null, weight: null}
+  f: null
 users:
   c: {authentication: {name: [{}]}, negate_authentication: maybe, flavorsOverride: {tiny: {max: many}}}
+  g: {hubs: null, authentication: null, forbidden: null, flavorsOverride: {tiny: null, tinny: {max: 1}, none: {}}}
+  h: {flavorOverride: {}}
+hub: {}
 `))
 	if err == nil {
 		t.Fatal("no error")
@@ -338,28 +354,112 @@ users:
 		`line 3: flavors.tiny.max: must be a whole number`,
 		`line 3: flavors.tiny.maxPerUser: must be at least 0, or -1 for no limit`,
 		`line 3: flavors.tiny.runtime: "hour" is not a unit of time`,
-		`line 4: flavors.small.runtime: must be a mapping such as {hours: 2}`,
 		`line 4: flavors.small.resources: must be a mapping`,
+		`line 4: flavors.small.runtime: must be a mapping such as {hours: 2}`,
 		`line 5: flavors.nan: holds a value that JSON cannot represent`,
 		`line 6: flavors.list: must be a mapping`,
-		`line 8: hubs.a.jupyterhub_name: "(?!x)a" uses "(?!", which is not supported (RE2 syntax)`,
-		`line 8: hubs.a.weight: must be a number`,
-		`line 9: hubs.b.jupyterhub_name: must be a list of strings or a pattern`,
-		`line 9: hubs.b.flavors: must be a list`,
-		`line 11: users.c.authentication.name: must be a list of strings`,
-		`line 11: users.c.negate_authentication: must be true or false`,
-		`line 11: users.c.flavorsOverride.tiny.max: must be a whole number`,
+		`line 8: flavors.named.display_name: must be a string`,
+		`line 9: flavors.named.description: is empty; leave the key out, or write its value`,
+		`line 10: flavors.named.weight: must be a number`,
+		`line 11: flavors.named.max: is empty; leave the key out, or write its value`,
+		`line 12: flavors.named.maxPerUsr: unknown key; did you mean maxPerUser?`,
+		`line 13: flavors.named.users: restricts nobody; say under hubs and users of this file who is offered what`,
+		`line 14: flavors.named.runtime: the sum must be more than 0 and at most 100 years`,
+		`line 15: flavors.named.resources: is empty; leave the key out, or write its value`,
+		`line 18: hubs.a.jupyterhub_name: "(?!x)a" uses "(?!", which is not supported (RE2 syntax)`,
+		`line 18: hubs.a.weight: must be a number`,
+		`line 19: hubs.b.jupyterhub_name: must be a list of strings or a pattern`,
+		`line 19: hubs.b.flavors: must be a list`,
+		`line 20: hubs.d: matches no hub without jupyterhub_name`,
+		`line 21: hubs.e.colour: unknown key; known keys: jupyterhub_name, weight, flavors, flavorsOverride`,
+		`line 21: hubs.e.flavors: must be a list`,
+		`line 21: hubs.e.weight: must be a number`,
+		`line 22: hubs.f: is empty; leave the key out, or write its value`,
+		`line 22: hubs.f: matches no hub without jupyterhub_name`,
+		`line 24: users.c.authentication.name: must be a list of strings`,
+		`line 24: users.c.negate_authentication: must be true or false`,
+		`line 24: users.c.flavorsOverride.tiny.max: must be a whole number`,
+		`line 25: users.g.hubs: must be a list`,
+		`line 25: users.g.authentication: is empty; leave the key out, or write its value`,
+		`line 25: users.g.forbidden: must be true or false`,
+		`line 25: users.g.flavorsOverride.tiny: is empty; leave the key out, or write its value`,
+		`line 25: users.g.flavorsOverride: tinny is not among the flavors of this file; did you mean tiny?`,
+		`line 26: users.h.flavorOverride: unknown key; did you mean flavorsOverride?`,
+		`line 27: hub: unknown key; did you mean hubs?`,
 	}
 	if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
+func TestBadCreditsNameEveryFault(t *testing.T) {
+	_, err := flavor.ParseCredits([]byte(`
+credits:
+  gpu: {cap: "100", grant_valu: 1, x-form: [1]}
+  cpu: {cap: null, grant_interval: 600, project: {name: p}}
+users:
+  all: {flavors: [gpu], creditsOverride: {gpu: {cap: many}}}
+`))
+	want := `line 3: credits.gpu.cap: must be a number
+line 3: credits.gpu.grant_valu: unknown key; did you mean grant_value?
+line 4: credits.cpu.cap: is empty; leave the key out, or write its value
+line 6: users.all.flavors: unknown key; known keys: ` +
+		`hubs, authentication, negate_authentication, forbidden, weight, credits, creditsOverride
+line 6: users.all.creditsOverride.gpu.cap: must be a number`
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
+	}
+}
+
+// A flavor that is null is not offered: taken away, not without limits.
+func TestNullFlavorsAreNotOffered(t *testing.T) {
+	f := mustParse(t, `
+flavors:
+  tiny: {max: 5}
+  minimal: null
+hubs:
+  a: {jupyterhub_name: [hub-a], flavors: [tiny, minimal], flavorsOverride: {minimal: {max: 1}}}
+`)
+	want := map[string]flavor.Flavor{"tiny": {"max": 5}}
+	for _, hub := range []string{"hub-a", "hub-b"} {
+		if diff := cmp.Diff(want, f.OfHub(hub)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", hub, diff)
+		}
+	}
+	if diff := cmp.Diff([]flavor.Entry{{Key: "flavors.tiny", Name: "tiny", Flavor: want["tiny"]}}, f.All()); diff != "" {
+		t.Errorf("all (-want +got):\n%s", diff)
+	}
+}
+
+// Overrides are entries of their own, over what they override.
+func TestAllHasEveryOverride(t *testing.T) {
+	f := mustParse(t, `
+flavors:
+  tiny: {max: 5, weight: 1}
+hubs:
+  a: {jupyterhub_name: [hub-a], flavorsOverride: {tiny: {max: 1}}}
+users:
+  b: {flavorsOverride: {tiny: {weight: 2}}}
+`)
+	want := []flavor.Entry{
+		{Key: "flavors.tiny", Name: "tiny", Flavor: flavor.Flavor{"max": 5, "weight": 1}},
+		{Key: "hubs.a.flavorsOverride.tiny", Name: "tiny", Flavor: flavor.Flavor{"max": 1, "weight": 1}},
+		{Key: "users.b.flavorsOverride.tiny", Name: "tiny", Flavor: flavor.Flavor{"max": 5, "weight": 2}},
+	}
+	if diff := cmp.Diff(want, f.All()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	var none *flavor.Flavors
+	if got := none.All(); got != nil {
+		t.Errorf("got %v of no file", got)
+	}
+}
+
 func TestEmptyAndOddFiles(t *testing.T) {
 	for text, configured := range map[string]bool{
 		"": false, "# nothing": false, "null": false, "---\n": false,
-		"{}": true, "flavors:": true, "hubs:": true, "flavors: {tiny: }": true,
-		"flavors: {tiny: &x {max: 1}, big: {<<: *x, min: 2}}": true,
+		"{}": true, "flavors:": true, "flavors: {tiny: }": true,
+		"flavors: {tiny: &x {max: 1}, big: {<<: *x, weight: 2}}": true,
 	} {
 		f, err := flavor.Parse([]byte(text))
 		if err != nil || (f != nil) != configured {
@@ -368,7 +468,7 @@ func TestEmptyAndOddFiles(t *testing.T) {
 	}
 	for _, text := range []string{
 		"a: [", "[]", "text", "flavors: [tiny]", "flavors: {a: {}, a: {}}", "hubs: &h {<<: *h}",
-		"\xff", "? {a: b}\n: c",
+		"\xff", "? {a: b}\n: c", "hubs:", "users:", "hubs: {a: }",
 	} {
 		if _, err := flavor.Parse([]byte(text)); err == nil {
 			t.Errorf("%q: no error", text)
@@ -380,17 +480,14 @@ func TestWarnings(t *testing.T) {
 	f := mustParse(t, `
 flavors:
   tiny: {maxPerUser: 0}
-hub: {}
+  big: null
 hubs:
-  a: {flavors: [tiny]}
-  b: {jupyterhub_name: [hub-b], flavors: [tinny], colour: red}
+  b: {jupyterhub_name: [hub-b], flavors: [tinny, big]}
 `)
 	want := []string{
 		"line 3: flavors.tiny.maxPerUser: 0 refuses every start; use -1 or leave it out for no limit",
-		"line 4: hub: this key has no effect",
-		"line 6: hubs.a: matches no hub without jupyterhub_name",
-		"line 7: hubs.b.flavors: tinny is not among the flavors of this file",
-		"line 7: hubs.b.colour: this key has no effect",
+		"line 4: flavors.big: is null, so it is not offered",
+		"line 6: hubs.b.flavors: tinny is not among the flavors of this file",
 	}
 	if diff := cmp.Diff(want, f.Warnings); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

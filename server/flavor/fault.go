@@ -1,0 +1,28 @@
+package flavor
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Fault is one thing that is wrong with a flavors or credits file.
+type Fault struct {
+	Line int
+	Key  string // "hubs.any-key.weight"
+	Text string
+}
+
+// Error is the fault with its line.
+func (f Fault) Error() string { return fmt.Sprintf("line %d: %s: %s", f.Line, f.Key, f.Text) }
+
+// Faults is everything that is wrong with a file, in its order.
+type Faults []Fault
+
+// Error lists the faults, one a line.
+func (f Faults) Error() string {
+	lines := make([]string, len(f))
+	for i, one := range f {
+		lines[i] = one.Error()
+	}
+	return strings.Join(lines, "\n")
+}
