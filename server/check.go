@@ -3,7 +3,6 @@ package server
 import (
 	"errors"
 	"io/fs"
-	"log/slog"
 	"os"
 
 	"github.com/outposts-dev/outposts/server/config"
@@ -12,8 +11,7 @@ import (
 
 // Check returns everything that is wrong with the files that cfg names, without opening a database or a socket.
 func Check(cfg config.Config) error {
-	quiet := slog.New(slog.DiscardHandler)
-	var errs []error
+	errs := []error{CheckFiles(cfg)}
 	_, err := keyring(cfg)
 	errs = append(errs, err)
 	if sshWanted(cfg) {
@@ -26,10 +24,6 @@ func Check(cfg config.Config) error {
 		errs = append(errs, err)
 	}
 	_, err = hubRoots(cfg)
-	errs = append(errs, err)
-	_, err = readFlavors(cfg, quiet)
-	errs = append(errs, err)
-	_, err = readCredits(cfg, quiet)
 	return errors.Join(append(errs, err)...)
 }
 

@@ -11,11 +11,64 @@ import (
 
 	"github.com/outposts-dev/outposts/server/config"
 	"github.com/outposts-dev/outposts/server/flavor"
+	"github.com/outposts-dev/outposts/server/place"
+	"github.com/outposts-dev/outposts/server/site"
 )
+
+// CheckFiles returns everything that is wrong with what cfg and the files of flavors and credits say of servers. A start
+// of a made-up user is planned for every profile, choice and flavor of every hub.
+func CheckFiles(cfg config.Config) error {
+	quiet := slog.New(slog.DiscardHandler)
+	_, flavorsErr := readFlavors(cfg, quiet)
+	_, creditsErr := readCredits(cfg, quiet)
+	return errors.Join(checkOptions(cfg), flavorsErr, creditsErr)
+}
+
+// checkOptions returns what is wrong with the spawner options of the configuration file.
+func checkOptions(cfg config.Config) error {
+	text, _ := os.ReadFile(cfg.ConfigFile) // for the lines; the options have been read
+	lines := place.Of(text)
+	var problems config.Problems
+	for _, fault := range siteOf(cfg, nil).Check() {
+		name := filepath.Base(cfg.ConfigFile) + ": " + fault.Key
+		problems = append(problems, config.Problem{Name: name, Message: fault.Text, Line: lines.Of(fault.Key)})
+	}
+	if problems == nil {
+		return nil
+	}
+	return problems
+}
+
+// siteOf is what the files say together.
+func siteOf(cfg config.Config, flavors *flavor.Flavors) site.Site {
+	return site.Site{Namespace: cfg.Namespace, Spawner: cfg.Spawner, Hubs: cfg.Hubs(), Flavors: flavors}
+}
+
+// flavorsParser parses the flavors file and checks its resources as they are used: with the options of cfg.
+func flavorsParser(cfg config.Config) func([]byte) (*flavor.Flavors, error) {
+	return func(text []byte) (*flavor.Flavors, error) {
+		flavors, err := flavor.Parse(text)
+		var faults flavor.Faults
+		if err != nil && !errors.As(err, &faults) {
+			return nil, err
+		}
+		lines := place.Of(text)
+		for _, fault := range siteOf(cfg, flavors).Check() {
+			if fault.File == site.Flavors {
+				faults = append(faults, flavor.Fault{Line: lines.Of(fault.Key), Key: fault.Key, Text: fault.Text})
+			}
+		}
+		if len(faults) > 0 {
+			slices.SortStableFunc(faults, func(a, b flavor.Fault) int { return a.Line - b.Line })
+			return nil, faults
+		}
+		return flavors, nil
+	}
+}
 
 // readFlavors reads the flavors file. The default path may have none, which is nil; one that is named may not.
 func readFlavors(cfg config.Config, log *slog.Logger) (*flavor.Flavors, error) {
-	flavors, err := readFlavorsFile("OUTPOST_FLAVORS_PATH", cfg.FlavorsPath, flavor.Parse, log)
+	flavors, err := readFlavorsFile("OUTPOST_FLAVORS_PATH", cfg.FlavorsPath, flavorsParser(cfg), log)
 	return noneByDefault(flavors, err, cfg.FlavorsPath == config.Default().FlavorsPath)
 }
 
@@ -78,7 +131,8 @@ func reloadLimits(
 func (s *Server) watchFiles() {
 	s.reloader = newReloader(s.component("reload"), s.metrics.reloaded)
 	s.reloader.add("flavors", func() error {
-		return reloadLimits("OUTPOST_FLAVORS_PATH", s.cfg.FlavorsPath, flavor.Parse, s.log, s.manager.SetFlavors)
+		return reloadLimits(
+			"OUTPOST_FLAVORS_PATH", s.cfg.FlavorsPath, flavorsParser(s.cfg), s.log, s.manager.SetFlavors)
 	}, s.cfg.FlavorsPath)
 	s.reloader.add("credits", func() error {
 		return reloadLimits("OUTPOST_CREDITS_PATH", s.cfg.CreditsPath, flavor.ParseCredits, s.log, s.manager.SetCredits)

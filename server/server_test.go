@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/big"
@@ -503,11 +504,24 @@ func TestChangedFlavorsAreUsedAndBrokenOnesAreNot(t *testing.T) {
 	m.put(map[string]string{"flavors.yaml": "flavors: {huge: {display_name: Huge}}"})
 	eventually(t, "the new flavors",
 		func() bool { return sameJSON(flavors(), `{"huge":{"display_name":"Huge","current":0}}`) })
-	m.put(map[string]string{"flavors.yaml": "flavors: [broken"})
-	eventually(t, "the message",
-		func() bool { return strings.Contains(p.log.String(), "reload failed, keeping the previous version") })
-	if got := flavors(); !sameJSON(got, `{"huge":{"display_name":"Huge","current":0}}`) {
-		t.Errorf("after a broken file: %s", got)
+	for i, broken := range []struct{ text, message string }{
+		{"flavors: [broken", "did not find expected"},
+		{"flavors: {tiny: {resources: {cpu_limit: two}}}", "line 1: flavors.tiny.resources.cpu_limit: must be a number"},
+		{"flavors: {tiny: {resources: {volumes: [{name: a, nfs: {}, n: 1}]}}}", `resources.volumes[0]: unknown key \"n\"`},
+		{"flavors: {tiny: {maxPerUsr: 1}}", "line 1: flavors.tiny.maxPerUsr: unknown key"},
+	} {
+		m.put(map[string]string{"flavors.yaml": broken.text})
+		metric := fmt.Sprintf(`outpost_reloads_total{result="error",what="flavors"} %d`+"\n", i+1)
+		eventually(t, metric, func() bool {
+			_, text := p.probe("/metrics")
+			return strings.Contains(text, metric)
+		})
+		if !strings.Contains(p.log.String(), broken.message) {
+			t.Errorf("no %q in the log:\n%s", broken.message, p.log.String())
+		}
+		if got := flavors(); !sameJSON(got, `{"huge":{"display_name":"Huge","current":0}}`) {
+			t.Errorf("after a broken file: %s", got)
+		}
 	}
 }
 

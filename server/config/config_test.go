@@ -154,29 +154,32 @@ hubs:
 			},
 		},
 		{"a file with everything wrong", map[string]string{"OUTPOST_CONFIG_FILE": yaml}, config.Problems{
-			{Name: "config.yaml: failEarly", Message: "must be true or false, not the number 1"},
-			{Name: "config.yaml: globalMaxPerUser", Message: "must be a whole number, not a string"},
+			{Line: 4, Name: "config.yaml: failEarly", Message: "must be true or false, not the number 1"},
+			{Line: 3, Name: "config.yaml: globalMaxPerUser", Message: "must be a whole number, not a string"},
 			{
+				Line:    7,
 				Name:    "config.yaml: hubs.jupyterhub.allowedImges",
 				Message: "is not a setting; did you mean allowedImages?",
 			},
-			{Name: "config.yaml: hubs.jupyterhub.allowedOptions", Message: "must be a list of strings, not a string"},
+			{Line: 8, Name: "config.yaml: hubs.jupyterhub.allowedOptions", Message: "must be a list of strings, not a string"},
 			{
+				Line:    11,
 				Name:    "config.yaml: hubs.jupyterhub.servers.tokenFile",
 				Message: "open /nonexistent: no such file or directory",
 			},
-			{Name: "config.yaml: hubs.jupyterhub.spawner", Message: "must be a mapping, not a list"},
-			{Name: "config.yaml: spawnr", Message: "is not a setting; did you mean spawner?"},
+			{Line: 12, Name: "config.yaml: hubs.jupyterhub.spawner", Message: "must be a mapping, not a list"},
+			{Line: 2, Name: "config.yaml: spawnr", Message: "is not a setting; did you mean spawner?"},
 			{
+				Line:    13,
 				Name:    "config.yaml: hubs.jupiterhub",
 				Message: "no hub of this name is in usernames; did you mean jupyterhub?",
 			},
-			{Name: "config.yaml: hubs.jupyterhub.allowedImages[0]", Message: `"[z-a]" is not a glob`},
-			{Name: "config.yaml: hubs.jupyterhub.callbackUrls[0]", Message: notPlainURL},
-			{Name: "config.yaml: hubs.jupyterhub.callbackUrls[1]", Message: notPlainURL},
-			{Name: "config.yaml: hubs.jupyterhub.callbackUrls[2]", Message: notPlainURL},
-			{Name: "config.yaml: hubs.jupyterhub.callbackUrls[3]", Message: notPlainURL},
-			{Name: "config.yaml: hubs.jupyterhub.servers.url", Message: notPlainURL},
+			{Line: 9, Name: "config.yaml: hubs.jupyterhub.allowedImages[0]", Message: `"[z-a]" is not a glob`},
+			{Line: 10, Name: "config.yaml: hubs.jupyterhub.callbackUrls[0]", Message: notPlainURL},
+			{Line: 10, Name: "config.yaml: hubs.jupyterhub.callbackUrls[1]", Message: notPlainURL},
+			{Line: 10, Name: "config.yaml: hubs.jupyterhub.callbackUrls[2]", Message: notPlainURL},
+			{Line: 10, Name: "config.yaml: hubs.jupyterhub.callbackUrls[3]", Message: notPlainURL},
+			{Line: 11, Name: "config.yaml: hubs.jupyterhub.servers.url", Message: notPlainURL},
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -427,7 +430,7 @@ func TestParseFileTellsPythonFromYAML(t *testing.T) {
 		{"a comment", "# c.X = 1\n", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, problems := config.ParseFile("config.yaml", []byte(c.text))
+			_, problems := config.ParseFile("config.yaml", []byte(c.text), os.ReadFile)
 			if got := strings.Contains(problems.Error(), "is Python code"); got != c.python {
 				t.Errorf("taken for Python: %v, want %v (%v)", got, c.python, problems)
 			}
@@ -439,7 +442,7 @@ func TestParseFileTellsPythonFromYAML(t *testing.T) {
 }
 
 func TestParseFileRefusesKeysTwice(t *testing.T) {
-	_, problems := config.ParseFile("config.yaml", []byte("spawner: {uid: 1}\nspawner: {uid: 2}\n"))
+	_, problems := config.ParseFile("config.yaml", []byte("spawner: {uid: 1}\nspawner: {uid: 2}\n"), nil)
 	if len(problems) != 1 || !strings.Contains(problems[0].Message, `key "spawner" already set in map`) {
 		t.Errorf("got %v", problems)
 	}
@@ -452,8 +455,8 @@ func FuzzParseFile(f *testing.F) {
 	f.Add([]byte("&a [*a]"))
 	f.Add([]byte("- 1\n- ~"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		file, problems := config.ParseFile("config.yaml", text)
-		again, problemsAgain := config.ParseFile("config.yaml", text)
+		file, problems := config.ParseFile("config.yaml", text, os.ReadFile)
+		again, problemsAgain := config.ParseFile("config.yaml", text, os.ReadFile)
 		if diff := cmp.Diff(file, again); diff != "" {
 			t.Errorf("two readings differ:\n%s", diff)
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -133,12 +134,13 @@ func FromEnv(lookup func(string) (string, bool)) (Config, error) {
 	c.Database.Type = strings.TrimSuffix(c.Database.Type, "+pysqlite")
 	for _, name := range sortedKeys(ignored) {
 		if value, _ := lookup(name); value != "" {
-			c.Warnings = append(c.Warnings, Problem{name, "has no effect: " + ignored[name]})
+			c.Warnings = append(c.Warnings, Problem{Name: name, Message: "has no effect: " + ignored[name]})
 		}
 	}
+	var fileText []byte
 	if _, err := os.Stat(c.ConfigFile); c.ConfigFile != Default().ConfigFile || !errors.Is(err, fs.ErrNotExist) {
-		file, wrong := readFile(c.ConfigFile)
-		c.File = file
+		var wrong Problems
+		c.File, fileText, wrong = readFile(c.ConfigFile)
 		p = append(p, wrong...)
 	}
 	users, warnings, err := readUsers(c.UsersDir, lookup)
@@ -153,5 +155,6 @@ func FromEnv(lookup func(string) (string, bool)) (Config, error) {
 		errors.As(err, &more)
 		p = append(p, more...)
 	}
+	p.placeIn(filepath.Base(c.ConfigFile), fileText)
 	return c, p.orNil()
 }

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/outposts-dev/outposts/server/outpost"
+	"github.com/outposts-dev/outposts/server/suggest"
 )
 
 // File is the content of the YAML file: what the outpost does for hubs.
@@ -42,22 +43,23 @@ const insteadOfPython = "is Python code, which this server does not run; write Y
 	"globalMaxPerUser for c.JupyterHubOutpost.global_max_per_user"
 
 // readFile reads and checks the YAML file.
-func readFile(path string) (File, Problems) {
-	var p Problems
+func readFile(path string) (f File, text []byte, p Problems) {
 	if strings.HasSuffix(path, ".py") {
 		p.addf("OUTPOST_CONFIG_FILE", "%s %s", path, insteadOfPython)
-		return defaultFile(), p
+		return defaultFile(), nil, p
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
 		p.addf("OUTPOST_CONFIG_FILE", "%v", err)
-		return defaultFile(), p
+		return defaultFile(), nil, p
 	}
-	return ParseFile(filepath.Base(path), text)
+	f, p = ParseFile(filepath.Base(path), text, os.ReadFile)
+	return f, text, p
 }
 
-// ParseFile checks the text of a YAML file; name stands in front of what is wrong. Tokens are read from their files.
-func ParseFile(name string, text []byte) (File, Problems) {
+// ParseFile checks the text of a YAML file; name stands in front of what is wrong. Tokens are read by read from their
+// files, which is os.ReadFile; nil leaves them out, for a check where those files are not.
+func ParseFile(name string, text []byte, read func(path string) ([]byte, error)) (File, Problems) {
 	var p Problems
 	encoded, err := yaml.YAMLToJSONStrict(text)
 	if (err != nil || !bytes.HasPrefix(encoded, []byte("{"))) && python.Match(text) {
@@ -78,7 +80,7 @@ func ParseFile(name string, text []byte) (File, Problems) {
 	if content == nil {
 		return defaultFile(), nil
 	}
-	r := reader{problems: &p, file: name}
+	r := reader{problems: &p, file: name, read: read}
 	f := defaultFile()
 	top := r.mapping("", content)
 	r.fields("", top, map[string]func(string, any){
@@ -100,6 +102,7 @@ func ParseFile(name string, text []byte) (File, Problems) {
 type reader struct {
 	problems *Problems
 	file     string
+	read     func(path string) ([]byte, error) // of tokens; nil for none
 }
 
 func (r reader) addf(at, format string, args ...any) {
@@ -110,7 +113,10 @@ func (r reader) addf(at, format string, args ...any) {
 	r.problems.addf(name, format, args...)
 }
 
-// fields hands each key of a mapping to its function and refuses the others. Null counts as absent.
+// limits are keys that restrict what hubs and users may do: null, which would be no limit, is refused.
+var limits = []string{"globalMaxPerUser", "allowedImages"}
+
+// fields hands each key of a mapping to its function and refuses the others. Null counts as absent but for limits.
 func (r reader) fields(at string, m map[string]any, known map[string]func(string, any)) {
 	for _, key := range sortedKeys(m) {
 		path := key
@@ -123,6 +129,8 @@ func (r reader) fields(at string, m map[string]any, known map[string]func(string
 			r.addf(path, "is not a setting%s", suggestion(key, sortedKeys(known)))
 		case m[key] != nil:
 			set(path, m[key])
+		case slices.Contains(limits, key):
+			r.addf(path, "is empty; leave the key out, or write its value")
 		}
 	}
 }
@@ -161,10 +169,10 @@ func (r reader) call(at string, v any) *outpost.HubCall {
 // token reads a secret from the file that a setting names.
 func (r reader) token(at string, v any) outpost.Secret {
 	path := r.string(at, v)
-	if path == "" {
+	if path == "" || r.read == nil {
 		return ""
 	}
-	text, err := os.ReadFile(path)
+	text, err := r.read(path)
 	if err != nil {
 		r.addf(at, "%v", err)
 	}
@@ -222,10 +230,7 @@ func kind(v any) string {
 
 // suggestion is the end of a sentence about an unknown name.
 func suggestion(typed string, names []string) string {
-	if near := nearest(typed, names); near != "" {
-		return fmt.Sprintf("; did you mean %s?", near)
-	}
-	return "; there are " + strings.Join(names, ", ")
+	return suggest.Or(typed, names, "; there are "+strings.Join(names, ", "))
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

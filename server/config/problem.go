@@ -3,12 +3,23 @@ package config
 import (
 	"fmt"
 	"strings"
+
+	"github.com/outposts-dev/outposts/server/place"
 )
 
 // Problem is one wrong setting: the name that the operator typed, and what is wrong with it.
 type Problem struct {
 	Name    string // OUTPOST_LISTEN, or config.yaml: hubs.jupyterhub.allowedImages
 	Message string // one sentence without the value of a secret
+	Line    int    // in the file that Name begins with; 0 if it is unknown, or no file
+}
+
+// Error is the problem with its place.
+func (p Problem) Error() string {
+	if p.Line > 0 {
+		return fmt.Sprintf("%s: %s (line %d)", p.Name, p.Message, p.Line)
+	}
+	return p.Name + ": " + p.Message
 }
 
 // Problems are all wrong settings. It is an error; nil means that nothing is wrong.
@@ -18,7 +29,7 @@ type Problems []Problem
 func (p Problems) Error() string {
 	lines := make([]string, len(p))
 	for i, one := range p {
-		lines[i] = one.Name + ": " + one.Message
+		lines[i] = one.Error()
 	}
 	return strings.Join(lines, "\n")
 }
@@ -36,33 +47,12 @@ func (p *Problems) addf(name, format string, args ...any) {
 	*p = append(*p, Problem{Name: name, Message: fmt.Sprintf(format, args...)})
 }
 
-// nearest returns the name that a mistyped one most likely means, or "" if none is close.
-func nearest(typed string, names []string) string {
-	best, bestDistance := "", 1+max(1, len(typed)/3)
-	for _, name := range names {
-		if d := distance(strings.ToLower(typed), strings.ToLower(name)); d < bestDistance {
-			best, bestDistance = name, d
+// placeIn adds the lines of the problems that are in a file.
+func (p Problems) placeIn(file string, text []byte) {
+	lines := place.Of(text)
+	for i, one := range p {
+		if key, in := strings.CutPrefix(one.Name, file+": "); in {
+			p[i].Line = lines.Of(key)
 		}
 	}
-	return best
-}
-
-// distance is the number of letters to add, drop or change to get from a to b (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
 }

@@ -32,20 +32,29 @@ func NewBuilder(
 	namespace string, own []string, values map[string]any, startTimeout time.Duration,
 	lookupEnv func(string) (string, bool),
 ) (*Builder, error) {
-	if err := options.Check(values); err != nil {
+	var p options.Problems
+	general := options.Check(values, &p)
+	if err := p.Err(); err != nil {
 		return nil, err
 	}
 	if lookupEnv == nil {
 		lookupEnv = os.LookupEnv
 	}
-	owns := make(map[string]bool, len(own))
+	b := newBuilder(namespace, general, startTimeout, lookupEnv)
 	for _, object := range own {
-		owns[object] = true
+		b.own[object] = true
 	}
+	return b, nil
+}
+
+// newBuilder takes checked options.
+func newBuilder(
+	namespace string, general map[string]any, startTimeout time.Duration, lookupEnv func(string) (string, bool),
+) *Builder {
 	return &Builder{
-		namespace: namespace, own: owns, general: options.CheckLayer(values, &options.Problems{}),
+		namespace: namespace, own: map[string]bool{}, general: general,
 		defaults: options.Defaults(namespace, startTimeout), lookupEnv: lookupEnv,
-	}, nil
+	}
 }
 
 // Namespace is where the operator's options put pods.
@@ -138,9 +147,10 @@ func (b *Builder) objects(
 	o.Pod = buildPod(in, p)
 	o.restrictServiceLinks(operator)
 	o.addHelpers(m, expand, p)
-	if p.Err() == nil {
-		o.check(p)
+	if p.Err() == nil { // else names may be wrong for another reason
+		o.checkNames(p)
 	}
+	o.checkPod(p)
 	if state, err := json.Marshal(o.State()); err == nil { // a map of strings, numbers and booleans always encodes
 		o.Pod.Annotations = maps.Clone(o.Pod.Annotations)
 		o.Pod.Annotations[StateKey] = string(state)
@@ -222,11 +232,7 @@ func portOfURL(raw string) int64 {
 // certificatesOf reads the certificates of a request and notes missing ones. Every client may send them; whether the
 // outpost makes Secrets of them is the operator's to say.
 func (b *Builder) certificatesOf(hub outpost.Hub, r outpost.StartRequest, p *options.Problems) certificates {
-	enabled, set := hub.Options["internal_ssl"]
-	if !set {
-		enabled = b.general["internal_ssl"]
-	}
-	if enabled != true && !hub.Lists("internal_ssl") {
+	if !internalTLS(b.general, hub) && !hub.Lists("internal_ssl") {
 		p.Addf("internal_ssl", "is not enabled on this outpost; its operator enables it by spawner option internal_ssl")
 		return certificates{}
 	}

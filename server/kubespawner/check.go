@@ -43,8 +43,8 @@ func (b *Builder) checkHost(
 	}
 }
 
-// check notes names, labels and variables that Kubernetes would refuse, before anything is made.
-func (o *Objects) check(p *options.Problems) {
+// checkNames notes names that Kubernetes would refuse, before anything is made.
+func (o *Objects) checkNames(p *options.Problems) {
 	n := o.names
 	name := func(option, value string, check func(string) []string) {
 		if faults := check(value); len(faults) > 0 {
@@ -63,9 +63,15 @@ func (o *Objects) check(p *options.Problems) {
 	if o.Secret != nil {
 		name("secret_name_template", n.Secret, subdomain)
 	}
-	checkLabels("extra_labels and common_labels", o.Pod.Labels, p)
 	if o.Claim != nil {
 		name("pvc_name_template", n.PVC, subdomain)
+	}
+}
+
+// checkPod notes labels, annotations and variables that Kubernetes would refuse, before anything is made.
+func (o *Objects) checkPod(p *options.Problems) {
+	checkLabels("extra_labels and common_labels", o.Pod.Labels, p)
+	if o.Claim != nil {
 		checkLabels("storage_extra_labels", o.Claim.Labels, p)
 	}
 	for key := range o.Pod.Annotations {
@@ -73,7 +79,11 @@ func (o *Objects) check(p *options.Problems) {
 			p.Addf("extra_annotations", "key %q: %s", quoted(key), faults[0])
 		}
 	}
-	for _, v := range notebookOf(o.Pod).Env {
+	notebook := notebookOf(o.Pod)
+	if notebook == nil {
+		return // a pod_overlay that takes it away has been noted
+	}
+	for _, v := range notebook.Env {
 		if v.Name == "" || strings.ContainsFunc(v.Name, func(r rune) bool { return r <= ' ' || r > '~' || r == '=' }) {
 			p.Addf("env", "%q is not a name of a variable", quoted(v.Name))
 		}

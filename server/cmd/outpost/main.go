@@ -17,6 +17,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/outposts-dev/outposts/server"
 	"github.com/outposts-dev/outposts/server/config"
 
 	// Roots for hubs with public certificates, for an image that holds nothing but this program. Where the system has
@@ -81,6 +82,9 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 		}
 		if name != "version" {
 			if p.cfg, err = config.FromEnv(lookup); err != nil {
+				if name == "check-config" { // everything at once
+					err = errors.Join(err, server.CheckFiles(p.cfg))
+				}
 				fmt.Fprintf(stderr, "outpost: invalid settings:\n%s\n", indent(err.Error()))
 				return exitUsage
 			}

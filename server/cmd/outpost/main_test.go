@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -139,30 +140,82 @@ func TestHelpShowsAFileThatIsTaken(t *testing.T) {
 		t.Fatal("no example of the file")
 	}
 	_, problems := config.ParseFile("config.yaml",
-		[]byte(strings.ReplaceAll(file, "/mnt/hub_tokens/jupyterhub", os.DevNull)))
+		[]byte(strings.ReplaceAll(file, "/mnt/hub_tokens/jupyterhub", os.DevNull)), os.ReadFile)
 	if len(problems) > 0 {
 		t.Error(problems)
 	}
 }
 
+// Every fault is named with its place in the file, whatever else is wrong.
 func TestCheckConfigTellsEverythingAtOnce(t *testing.T) {
 	dir := t.TempDir()
+	write := func(name, text string) string {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	settings := map[string]string{
+		"OUTPOST_CONFIG_FILE": write("config.yaml", `spawner:
+  imgae: x
+  uid: many
+  volumes:
+    - {name: h, persistent_volume_claim: {claim_name: x}}
+hubs:
+  jupyterhub:
+    spawner: {cpu_limit: [1]}
+`),
+		"OUTPOST_FLAVORS_PATH": write("flavors.yaml", "flavors:\n  small: {resources: {mem_limit: 1 G}}\n  big: {user: a}\n"),
+		"OUTPOST_CREDITS_PATH": write("credits.yaml", "credits:\n  gpu: {cap: many}\n"),
+	}
+	const memory = `must be a number of bytes or a string such as "512M", "1.5G" or "2Gi"`
+	want := []string{
+		"config.yaml: spawner.imgae: unknown option; did you mean image? (line 2)",
+		"config.yaml: spawner.uid: must be an integer, not a string (line 3)",
+		`config.yaml: spawner.volumes[0]: unknown field "persistentVolumeClaim.claim_name" (line 5)`,
+		"config.yaml: hubs.jupyterhub.spawner.cpu_limit: must be a number of cores, not a list (line 8)",
+		"OUTPOST_FLAVORS_PATH: " + dir + "/flavors.yaml: line 2: flavors.small.resources.mem_limit: " + memory,
+		"line 3: flavors.big.user: restricts nobody; ",
+		"OUTPOST_CREDITS_PATH: " + dir + "/credits.yaml: line 2: credits.gpu.cap: must be a number",
+	}
+	for name, c := range map[string]struct {
+		settings map[string]string
+		code     int
+		want     string
+	}{
+		"a key that is too short": {map[string]string{"OUTPOST_CRYPT_KEY": "short"}, 1, "OUTPOST_CRYPT_KEY: "},
+		"a wrong setting":         {map[string]string{"OUTPOST_LOG_LEVEL": "loud"}, 2, "OUTPOST_LOG_LEVEL: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			maps.Copy(c.settings, settings)
+			var stdout, stderr buffer
+			if code := run(t.Context(), []string{"check-config"}, environment(dir, c.settings), &stdout, &stderr); code != c.code {
+				t.Errorf("exit code %d, want %d", code, c.code)
+			}
+			for _, want := range append(want, c.want) {
+				if !strings.Contains(stderr.String(), want) {
+					t.Errorf("no %q in\n%s", want, stderr.String())
+				}
+			}
+		})
+	}
+}
+
+// What check-config refuses does not begin to serve.
+func TestServeRefusesWrongFiles(t *testing.T) {
+	dir := t.TempDir()
 	file := filepath.Join(dir, "config.yaml")
-	text := "spawner: {imgae: x, uid: many}\nhubs: {jupyterhub: {spawner: {cpu_limit: [1]}}}\n"
+	text := "spawner: {profile_list: [{display_name: P, kubespawner_override: {mem_limt: 1G}}]}\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var stdout, stderr buffer
-	code := run(t.Context(), []string{"check-config"}, environment(dir, map[string]string{
-		"OUTPOST_CONFIG_FILE": file, "OUTPOST_CRYPT_KEY": "short",
-	}), &stdout, &stderr)
-	if code != 1 {
-		t.Errorf("exit code %d, want 1", code)
-	}
-	for _, want := range []string{"OUTPOST_CRYPT_KEY", "imgae", "uid", "hubs.jupyterhub.spawner", "cpu_limit"} {
-		if !strings.Contains(stderr.String(), want) {
-			t.Errorf("%s is not named in\n%s", want, stderr.String())
-		}
+	args := []string{"serve", "--kubeconfig", cluster(t)}
+	code := run(t.Context(), args, environment(dir, map[string]string{"OUTPOST_CONFIG_FILE": file}), &stdout, &stderr)
+	want := "config.yaml: spawner.profile_list[0].kubespawner_override.mem_limt: unknown option; did you mean mem_limit? (line 1)"
+	if code != 1 || !strings.Contains(stderr.String(), want) {
+		t.Errorf("exit code %d, want 1 and %q in\n%s", code, want, stderr.String())
 	}
 }
 

@@ -18,7 +18,6 @@ import (
 	"github.com/outposts-dev/outposts/server"
 	"github.com/outposts-dev/outposts/server/footprint"
 	"github.com/outposts-dev/outposts/server/kube"
-	"github.com/outposts-dev/outposts/server/kubespawner/options"
 )
 
 // namespaceFile is where Kubernetes tells a pod its namespace.
@@ -30,6 +29,9 @@ func (p *process) serve(ctx context.Context) error {
 		p.log.Debug("no memory limit is known", "err", err)
 	}
 	klog.SetSlogLogger(p.log.With("component", "client-go"))
+	if err := server.CheckFiles(p.cfg); err != nil {
+		return err
+	}
 	own, err := ownNamespace()
 	if err != nil {
 		return err
@@ -71,11 +73,7 @@ func (p *process) serve(ctx context.Context) error {
 
 // check returns everything that is wrong; the settings themselves have been checked before.
 func (p *process) check(context.Context) error {
-	errs := []error{server.Check(p.cfg), optionError(p.cfg.ConfigFile, "spawner", p.cfg.Spawner)}
-	for _, hub := range p.cfg.Hubs() {
-		errs = append(errs, optionError(p.cfg.ConfigFile, "hubs."+hub.Name+".spawner", hub.Options))
-	}
-	if err := errors.Join(errs...); err != nil {
+	if err := server.Check(p.cfg); err != nil {
 		return err
 	}
 	for _, w := range p.cfg.Warnings {
@@ -83,13 +81,6 @@ func (p *process) check(context.Context) error {
 	}
 	hubs := strings.Join(p.cfg.HubNames(), ", ")
 	fmt.Fprintf(p.stdout, "settings are valid; hubs: %s; database: %s\n", hubs, p.cfg.Database.Type)
-	return nil
-}
-
-func optionError(file, at string, values map[string]any) error {
-	if err := options.Check(values); err != nil {
-		return fmt.Errorf("%s: %s: %w", file, at, err)
-	}
 	return nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/outposts-dev/outposts/server/suggest"
 )
 
 // An option is one name that an operator, a flavor, a profile or (if allowed) a hub may set.
@@ -188,15 +190,14 @@ var oldNames = map[string]string{
 	"singleuser_allow_privilege_escalation": "allow_privilege_escalation",
 }
 
-// Check reports every wrong or unknown option among values at once, each by its name, as KindInvalid; nil if there is
-// none. It is for the operator's configuration; what flavors, hubs and profiles add is checked with each start.
-func Check(values map[string]any) error {
-	var p Problems
-	checked := CheckLayer(values, &p)
+// Check notes every wrong or unknown option of one layer of the operator's, its profiles with every choice included,
+// each by its key below values. It returns the others as [CheckLayer] does.
+func Check(values map[string]any, p *Problems) map[string]any {
+	checked := CheckLayer(values, p)
 	if list, ok := checked["profile_list"]; ok {
-		checkProfiles(list, &p)
+		checkProfiles(list, p)
 	}
-	return p.Err()
+	return checked
 }
 
 // CheckLayer returns values, decoded JSON or YAML, with each option in its one form; wrong ones are noted and left out.
@@ -220,7 +221,7 @@ func CheckLayer(values map[string]any, p *Problems) map[string]any {
 		case !known && oldNames[name] != "":
 			p.Addf(name, "renamed; use %s", oldNames[name])
 		case !known:
-			p.Addf(name, "unknown option")
+			p.Addf(name, "unknown option%s", suggest.Or(name, slices.Sorted(maps.Keys(byName)), ""))
 		case o.kind != nil:
 			checked, err := o.kind(value)
 			if err != nil {

@@ -158,7 +158,7 @@ func TestDefaultsAreKubeSpawners(t *testing.T) {
 }
 
 func TestCheckNamesEveryWrongOption(t *testing.T) {
-	err := Check(map[string]any{
+	err := checkAll(map[string]any{
 		"image": 5, "cpu_limit": "lots", "singleuser_uid": 1000, "no_such": true, "volumes": "x", "port": 70000,
 		"common_labels": map[string]any{"a": 1}, "secret_mount_path": "/etc", "modify_pod_hook": "def f(): pass",
 		"mem_limit": "512", "uid": true, "image_pull_secrets": []any{1},
@@ -174,4 +174,11 @@ func TestCheckNamesEveryWrongOption(t *testing.T) {
 	if err == nil || err.Error() != want || outpost.KindOf(err) != outpost.KindInvalid {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
+}
+
+// checkAll is what is wrong with the options of a layer.
+func checkAll(values map[string]any) error {
+	var p Problems
+	Check(values, &p)
+	return p.Err()
 }

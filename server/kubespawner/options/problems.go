@@ -9,13 +9,27 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
+// Problem is one thing that is wrong with options or names.
+type Problem struct {
+	Name   string // of an option, or of a part of it: "volumes[0]"
+	Source string // where its value comes from, such as "misc" or "profile small"; may be empty
+	Text   string // one sentence
+}
+
+func (p Problem) String() string {
+	if p.Source != "" {
+		return p.Name + " (" + p.Source + "): " + p.Text
+	}
+	return p.Name + ": " + p.Text
+}
+
 // Problems collects what is wrong with options and names, so that all of it is reported at once.
 type Problems struct {
-	// Source is where the options that are being checked come from, such as "misc" or "profile small"; it is put behind
-	// each option's name.
+	// Source is where the options that are being checked come from; see [Problem].
 	Source string
 
-	list    []string
+	at      string // is put before each name: the key below which the options are
+	list    []Problem
 	omitted int // beyond maxProblems
 }
 
@@ -30,20 +44,34 @@ func (p *Problems) Addf(name, format string, args ...any) {
 		p.omitted++
 		return
 	}
-	name = excerpt.Of(name, excerpt.Name)
-	if p.Source != "" {
-		name += " (" + p.Source + ")"
-	}
-	p.list = append(p.list, name+": "+excerpt.Of(fmt.Sprintf(format, args...), excerpt.Sentence))
+	p.list = append(p.list, Problem{
+		Name: excerpt.Of(p.at+name, excerpt.Name), Source: p.Source,
+		Text: excerpt.Of(fmt.Sprintf(format, args...), excerpt.Sentence),
+	})
 }
+
+// below notes what check finds under names that begin with at.
+func (p *Problems) below(at string, check func()) {
+	before := p.at
+	p.at = before + at + "."
+	check()
+	p.at = before
+}
+
+// All returns the problems in the order in which they were found.
+func (p *Problems) All() []Problem { return p.list }
 
 // Err returns all problems as one error of KindInvalid, sorted and separated by semicolons; nil if there are none.
 func (p *Problems) Err() error {
 	if len(p.list) == 0 {
 		return nil
 	}
-	list := slices.Compact(slices.Sorted(slices.Values(p.list)))
-	text := excerpt.Of(strings.Join(list, "; "), maxMessage)
+	list := make([]string, len(p.list))
+	for i, one := range p.list {
+		list[i] = one.String()
+	}
+	slices.Sort(list)
+	text := excerpt.Of(strings.Join(slices.Compact(list), "; "), maxMessage)
 	if p.omitted > 0 {
 		text += fmt.Sprintf("; and %d more", p.omitted)
 	}

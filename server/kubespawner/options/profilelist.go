@@ -1,0 +1,279 @@
+package options
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/outposts-dev/outposts/server/suggest"
+)
+
+// A profile is one entry of profile_list, as KubeSpawner reads it. What only a form shows is left out.
+type profile struct {
+	path     string // "profile_list[0]"
+	slug     string
+	override map[string]any
+	options  []profileOption // in the order of their names: JSON objects have no other
+	marked   bool            // as the default
+	initial  bool            // chosen when the request names none
+}
+
+// profileOption is one question that a profile asks.
+type profileOption struct {
+	path     string // "profile_list[0].profile_options.image"
+	name     string
+	choices  map[string]map[string]any // overrides, by the name of the choice
+	initial  string                    // chosen when the request names none; empty without choices
+	unlisted *unlistedChoice
+}
+
+// unlistedChoice lets a user write a value of their own.
+type unlistedChoice struct {
+	pattern  *regexp.Regexp // nil accepts any value
+	message  string
+	override map[string]any
+}
+
+// unlistedSuffix ends the name of a user option that carries a value of the user's own.
+const unlistedSuffix = "--unlisted-choice"
+
+// overrideKey is the key of the options that a profile or a choice sets.
+const overrideKey = "kubespawner_override"
+
+// formKeys are keys of profiles, options and choices that only forms read: that of KubeSpawner, and others. So are those
+// that begin with formPrefix.
+var formKeys = []string{"display_name", "description", "icon", "tags", "order", "dynamic_image_building"}
+
+const formPrefix = "x-"
+
+// profileKeys, optionKeys, choiceKeys and unlistedKeys are the keys that KubeSpawner reads beside those of forms.
+var (
+	profileKeys  = []string{"slug", "default", overrideKey, "profile_options"}
+	optionKeys   = []string{"choices", "unlisted_choice"}
+	choiceKeys   = []string{"default", overrideKey}
+	unlistedKeys = []string{
+		"enabled", "display_name_in_choices", "validation_regex", "validation_message", overrideKey,
+	}
+)
+
+// restrictingKeys are keys that forms and hooks of some hubs read, to show a profile to some users only.
+var restrictingKeys = []string{
+	"user", "users", "group", "allowed_users", "groups", "allowed_groups", "allowed_teams", "teams", "roles", "access", "admin_only",
+}
+
+// checkKeys notes the keys of a profile or a part of one that nothing reads.
+func checkKeys(m map[string]any, path string, keys []string, p *Problems) {
+	known := slices.Concat(formKeys, keys)
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		_, isOption := byName[key]
+		at := path + "." + key
+		switch {
+		case slices.Contains(known, key) || strings.HasPrefix(key, formPrefix):
+		case slices.Contains(restrictingKeys, key):
+			p.Addf(at, "restricts nobody: everybody may choose every profile; "+
+				"offer a flavor instead, and say under users of the flavors file who may start it")
+		case isOption && slices.Contains(keys, overrideKey):
+			p.Addf(at, "unknown key; spawner options are set below %s", overrideKey)
+		default:
+			p.Addf(at, "unknown key%s", suggest.Or(key, known, "; known keys: "+strings.Join(known, ", ")))
+		}
+	}
+}
+
+// checkProfiles notes everything that is wrong in a profile list, overrides included.
+func checkProfiles(list any, p *Problems) {
+	for _, pr := range readProfiles(list, p) {
+		pr.overrides(func(path string, override map[string]any) {
+			p.below(path, func() { checkOverride(override, p) })
+		})
+	}
+}
+
+// overrides visits the options that a profile and its choices set, those without a user's own value.
+func (pr profile) overrides(visit func(path string, override map[string]any)) {
+	visit(pr.path+"."+overrideKey, pr.override)
+	for _, o := range pr.options {
+		for _, key := range slices.Sorted(maps.Keys(o.choices)) {
+			visit(o.choicePath(key), o.choices[key])
+		}
+		if o.unlisted != nil {
+			visit(o.unlistedPath(), fixedPart(o.unlisted.override))
+		}
+	}
+}
+
+func (o profileOption) choicePath(key string) string {
+	return o.path + ".choices." + key + "." + overrideKey
+}
+func (o profileOption) unlistedPath() string { return o.path + ".unlisted_choice." + overrideKey }
+
+// readProfiles reads profile_list, a list or a map whose values count in the order of the keys.
+func readProfiles(list any, p *Problems) []profile {
+	var out []profile
+	seen := map[string]string{} // paths by slug
+	read := func(path string, v any) {
+		m, ok := v.(map[string]any)
+		if !ok {
+			p.Addf(path, "must be an object")
+			return
+		}
+		pr := readProfile(m, path, p)
+		if other, twice := seen[pr.slug]; twice && pr.slug != "" {
+			p.Addf(path, "has the slug %q like %s; set another slug or display_name", pr.slug, other)
+		}
+		seen[pr.slug] = path
+		out = append(out, pr)
+	}
+	switch list := list.(type) {
+	case []any:
+		for i, e := range list {
+			read(fmt.Sprintf("profile_list[%d]", i), e)
+		}
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(list)) {
+			read("profile_list."+key, list[key])
+		}
+	}
+	if len(out) > 0 {
+		out[max(slices.IndexFunc(out, func(pr profile) bool { return pr.marked }), 0)].initial = true
+	}
+	return out
+}
+
+// readProfile reads one entry of profile_list.
+func readProfile(m map[string]any, path string, p *Problems) profile {
+	checkKeys(m, path, profileKeys, p)
+	pr := profile{
+		path: path, slug: stringOf(m, "slug", path, p), override: objectOf(m, overrideKey, path, p),
+		marked: markOf(m, "default", path, p),
+	}
+	display := stringOf(m, "display_name", path, p)
+	_, given := m["slug"]
+	switch {
+	case given && pr.slug == "":
+		p.Addf(path+".slug", "must not be empty; leave it out to have it made from display_name")
+	case !given && display == "":
+		p.Addf(path+".display_name", "is missing; it is what users read, and the slug is made from it")
+	case !given:
+		if pr.slug = profileSlug(display); pr.slug == "" {
+			p.Addf(path+".slug", "is missing, and cannot be made from the display_name %q", display)
+		}
+	}
+	offered := objectOf(m, "profile_options", path, p)
+	for _, name := range slices.Sorted(maps.Keys(offered)) {
+		at := path + ".profile_options." + name
+		if o, ok := offered[name].(map[string]any); ok {
+			pr.options = append(pr.options, readOption(name, o, at, p))
+		} else {
+			p.Addf(at, "must be an object")
+		}
+	}
+	return pr
+}
+
+// readOption reads one entry of profile_options.
+func readOption(name string, m map[string]any, path string, p *Problems) profileOption {
+	checkKeys(m, path, optionKeys, p)
+	stringOf(m, "display_name", path, p)
+	o := profileOption{name: name, path: path, choices: map[string]map[string]any{}}
+	choices := map[string]any{}
+	if m["choices"] != nil { // null is none, as in KubeSpawner
+		choices = objectOf(m, "choices", path, p)
+	}
+	marked := false
+	for _, key := range slices.Sorted(maps.Keys(choices)) {
+		at := path + ".choices." + key
+		c, ok := choices[key].(map[string]any)
+		if !ok {
+			p.Addf(at, "must be an object")
+			continue
+		}
+		checkKeys(c, at, choiceKeys, p)
+		stringOf(c, "display_name", at, p)
+		o.choices[key] = objectOf(c, overrideKey, at, p)
+		if isDefault := markOf(c, "default", at, p); isDefault && !marked || o.initial == "" {
+			o.initial, marked = key, isDefault
+		}
+	}
+	o.unlisted = readUnlisted(m, path, p)
+	if len(choices) == 0 && o.unlisted == nil {
+		p.Addf(path, "has neither choices nor an unlisted_choice that is enabled, so the profile cannot be started")
+	}
+	return o
+}
+
+// readUnlisted reads unlisted_choice of an option; nil unless it is enabled.
+func readUnlisted(m map[string]any, path string, p *Problems) *unlistedChoice {
+	unlisted, path := objectOf(m, "unlisted_choice", path, p), path+".unlisted_choice"
+	checkKeys(unlisted, path, unlistedKeys, p)
+	u := &unlistedChoice{
+		override: objectOf(unlisted, overrideKey, path, p),
+		message:  stringOf(unlisted, "validation_message", path, p),
+	}
+	if expression := stringOf(unlisted, "validation_regex", path, p); expression != "" {
+		compiled, err := regexp.Compile(`^(?:` + expression + `)`) // anchored at the start only, as in KubeSpawner
+		if err != nil {
+			p.Addf(path+".validation_regex", "%v", err)
+		}
+		u.pattern = compiled
+	}
+	if !markOf(unlisted, "enabled", path, p) {
+		return nil
+	}
+	return u
+}
+
+// objectOf returns m[name] as a map; absent is empty. Null is refused: KubeSpawner fails with it at every start, and it
+// is what remains of a key whose lines are commented out or indented wrongly.
+func objectOf(m map[string]any, name, path string, p *Problems) map[string]any {
+	v, given := m[name]
+	if !given {
+		return nil
+	}
+	object, ok := v.(map[string]any)
+	if !ok {
+		p.Addf(path+"."+name, "must be a map, not %s", typeName(v))
+	}
+	return object
+}
+
+// stringOf returns m[name] as a string; absent and null are "".
+func stringOf(m map[string]any, name, path string, p *Problems) string {
+	text, ok := m[name].(string)
+	if !ok && m[name] != nil {
+		p.Addf(path+"."+name, "must be a string, not %s", typeName(m[name]))
+	}
+	return text
+}
+
+// markOf returns whether m[name] is true in Python, as KubeSpawner asks of default and enabled.
+func markOf(m map[string]any, name, path string, p *Problems) bool {
+	is, err := truth(m[name])
+	if err != nil {
+		p.Addf(path+"."+name, "%v", err)
+	}
+	return is
+}
+
+// truth is Python's truth of a value. Strings that mean false to people are refused: in Python they are true.
+func truth(v any) (bool, error) {
+	switch v := v.(type) {
+	case nil:
+		return false, nil
+	case bool:
+		return v, nil
+	case int64:
+		return v != 0, nil
+	case float64:
+		return v != 0, nil
+	case string:
+		if slices.Contains([]string{"false", "no", "off", "n", "0"}, strings.ToLower(v)) {
+			return false, errors.New("is a string, and every string counts as true; write false without quotes")
+		}
+		return v != "", nil
+	}
+	return false, mustBe("true or false", v)
+}

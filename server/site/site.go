@@ -1,0 +1,171 @@
+// Package site checks what an operator says in all files of an outpost together: spawner options of every layer, every
+// profile with its choices, and every flavor, with the plan of a start for each.
+package site
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/outposts-dev/outposts/server/flavor"
+	"github.com/outposts-dev/outposts/server/kubespawner"
+	"github.com/outposts-dev/outposts/server/kubespawner/options"
+	"github.com/outposts-dev/outposts/server/outpost"
+)
+
+// Site is what the files of one outpost say, each checked by itself ([config.ParseFile], [flavor.Parse]).
+type Site struct {
+	Namespace string          // of the servers, unless an option says otherwise
+	Spawner   map[string]any  // options for all hubs
+	Hubs      []outpost.Hub   // that may log in, with their options; none for one without options
+	Flavors   *flavor.Flavors // nil for none
+}
+
+// File is one of an operator's files.
+type File int
+
+// The files that faults are in.
+const (
+	Config File = iota
+	Flavors
+)
+
+// Fault is one thing that is wrong with a site.
+type Fault struct {
+	File File
+	Key  string // "spawner.profile_list[0].kubespawner_override.mem_limit"
+	Text string
+}
+
+// Check returns everything that is wrong, in the order of files and keys.
+func (s Site) Check() []Fault {
+	c := checker{found: map[Fault]bool{}}
+	general := c.layer(Config, "spawner", s.Spawner)
+	hubs := slices.Clone(s.Hubs)
+	if len(hubs) == 0 {
+		hubs = []outpost.Hub{{Name: "hub"}}
+	}
+	plans := []plan{}
+	for i, hub := range hubs {
+		hubs[i].Options = nil
+		layers := []layer{general}
+		if len(hub.Options) > 0 {
+			own := c.layer(Config, "hubs."+hub.Name+".spawner", hub.Options)
+			hubs[i].Options = own.Values
+			layers = append(layers, own)
+		}
+		plans = append(plans, plan{hub: hubs[i], namespace: cmp.Or(s.Namespace, "default"), layers: layers})
+	}
+	for _, p := range plans {
+		c.try(p, true)
+	}
+	for _, f := range s.Flavors.All() {
+		resources, _ := f.Flavor["resources"].(map[string]any)
+		own := c.layer(Flavors, f.Key+".resources", resources)
+		fl := maps.Clone(f.Flavor)
+		fl["resources"] = own.Values
+		for _, p := range plans {
+			p.flavor, p.layers = fl, append(slices.Clone(p.layers), own)
+			c.try(p, own.Values["profile_list"] != nil)
+		}
+	}
+	return slices.SortedFunc(maps.Keys(c.found), func(a, b Fault) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Key, b.Key), cmp.Compare(a.Text, b.Text))
+	})
+}
+
+// layer is a layer of options in a file.
+type layer struct {
+	options.Layer
+	file File
+}
+
+// plan is a start to be tried: of a hub, with the layers that it has, the flavor's among them.
+type plan struct {
+	namespace string
+	hub       outpost.Hub
+	flavor    flavor.Flavor
+	layers    []layer // the first is the general one
+}
+
+// withoutProfiles is the plan without any profile list.
+func (p plan) withoutProfiles() plan {
+	without := func(values map[string]any) map[string]any {
+		values = maps.Clone(values)
+		delete(values, "profile_list")
+		return values
+	}
+	p.layers = slices.Clone(p.layers)
+	for i := range p.layers {
+		p.layers[i].Values = without(p.layers[i].Values)
+	}
+	p.hub.Options = without(p.hub.Options)
+	if resources, ok := p.flavor["resources"].(map[string]any); ok {
+		p.flavor = maps.Clone(p.flavor)
+		p.flavor["resources"] = without(resources)
+	}
+	return p
+}
+
+// checker collects faults; one that several plans have counts once.
+type checker struct{ found map[Fault]bool }
+
+// layer checks the options of one layer and returns those that are right.
+func (c *checker) layer(file File, key string, values map[string]any) layer {
+	var p options.Problems
+	checked := options.Check(values, &p)
+	for _, problem := range p.All() {
+		c.found[Fault{file, key + "." + problem.Name, problem.Text}] = true
+	}
+	return layer{options.Layer{Key: key, Values: checked}, file}
+}
+
+// try plans a start for each choice of the profiles, or for the initial ones alone. Without profiles it plans one.
+func (c *checker) try(p plan, every bool) {
+	var list any
+	var of layer // that has the profiles
+	for _, l := range p.layers {
+		if l.Values["profile_list"] != nil {
+			list, of = l.Values["profile_list"], l
+		}
+	}
+	selections := options.Selections(list)
+	if len(selections) == 0 { // there are no profiles, or nobody can tell what users write
+		p, selections = p.withoutProfiles(), []options.Selection{{}}
+	}
+	if !every {
+		selections = selections[:1]
+	}
+	for _, s := range selections {
+		layers := slices.Clone(p.layers)
+		for _, chosen := range s.Layers {
+			chosen.Key = of.Key + "." + chosen.Key
+			layers = append(layers, layer{chosen, of.file})
+		}
+		trial := kubespawner.Trial{
+			Namespace: p.namespace, General: p.layers[0].Values, Hub: p.hub, Flavor: p.flavor, Selection: s,
+		}
+		for _, problem := range trial.Problems() {
+			if problem.Source == "" { // else it is of one layer by itself
+				c.found[faultOf(problem, layers)] = true
+			}
+		}
+	}
+}
+
+// aliases are options by the names that problems of plans give them.
+var aliases = map[string]string{"env": "environment", "extra_labels and common_labels": "extra_labels"}
+
+// faultOf places a problem of a plan in the topmost layer that sets the option.
+func faultOf(problem options.Problem, layers []layer) Fault {
+	name := cmp.Or(aliases[problem.Name], problem.Name)
+	option, _, _ := strings.Cut(name, "[")
+	option, _, _ = strings.Cut(option, ".")
+	for _, l := range slices.Backward(layers) {
+		if _, set := l.Values[option]; set {
+			return Fault{l.file, l.Key + "." + name, problem.Text}
+		}
+	}
+	return Fault{layers[0].file, layers[0].Key + "." + name, problem.Text}
+}

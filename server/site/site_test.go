@@ -1,0 +1,125 @@
+package site_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
+
+	"github.com/outposts-dev/outposts/server/flavor"
+	"github.com/outposts-dev/outposts/server/outpost"
+	"github.com/outposts-dev/outposts/server/site"
+)
+
+// read is a site from the text of its files.
+func read(t *testing.T, spawner string, hubs map[string]string, flavors string) site.Site {
+	t.Helper()
+	options := func(text string) map[string]any {
+		var values map[string]any
+		if err := yaml.Unmarshal([]byte(text), &values); err != nil {
+			t.Fatal(err)
+		}
+		return values
+	}
+	s := site.Site{Namespace: "servers", Spawner: options(spawner)}
+	for name, text := range hubs {
+		s.Hubs = append(s.Hubs, outpost.Hub{Name: name, Options: options(text)})
+	}
+	var err error
+	if s.Flavors, err = flavor.Parse([]byte(flavors)); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Every layer is checked, and every profile, choice and flavor is planned; each fault is named once, at the layer that
+// sets the option.
+func TestEveryFaultIsFoundAtItsPlace(t *testing.T) {
+	s := read(t, `
+mem_limt: 1G
+cpu_limit: two
+volumes: [{name: h, persistent_volume_claim: {claim_name: x}}]
+working_dir: "/home/{usr}"
+profile_list:
+- display_name: Small
+  kubespawner_override:
+    mem_limit: 1 G
+    extra_containers: [{name: side, imag: x}]
+- display_name: Large
+  profile_options:
+    size:
+      choices:
+        a: {}
+        b: {kubespawner_override: {extra_labels: {"a b": c}, environment: {A: "{nobody}"}}}
+      unlisted_choice:
+        enabled: true
+        kubespawner_override: {service_account: "{value}-{wrong}", cpu_limit: "{value}"}
+`, map[string]string{"research": `
+pod_name_template: "{username}-{nothing}"
+tolerations: [{key: gpu, operater: Exists}]
+node_selector: {pool: 1}
+`}, `
+flavors:
+  small: {resources: {mem_limit: 2GB, init_containers: [{name: i, imgae: x}]}}
+hubs:
+  any: {jupyterhub_name: "*", flavorsOverride: {small: {resources: {storage_capacity: lots, storage_pvc_ensure: true}}}}
+`)
+	var got []string
+	for _, fault := range s.Check() {
+		got = append(got, []string{"config", "flavors"}[fault.File]+" "+fault.Key+": "+fault.Text)
+	}
+	const (
+		choices = "config spawner.profile_list[1].profile_options.size."
+		memory  = `must be a number of bytes or a string such as "512M", "1.5G" or "2Gi"`
+		braces  = "; write {{ and }} for braces"
+	)
+	want := []string{
+		`config hubs.research.spawner.node_selector: the value of "pool" must be a string, not an integer`,
+		"config hubs.research.spawner.pod_name_template: unknown field {nothing} in template" + braces,
+		`config hubs.research.spawner.tolerations[0]: unknown key "operater"`,
+		`config spawner.cpu_limit: must be a number of cores such as 1.5 or "500m"`,
+		"config spawner.mem_limt: unknown option; did you mean mem_limit?",
+		`config spawner.profile_list[0].kubespawner_override.extra_containers[0]: unknown key "imag"`,
+		"config spawner.profile_list[0].kubespawner_override.mem_limit: " + memory,
+		choices + "choices.b.kubespawner_override.environment.A: unknown field {nobody} in template" + braces,
+		choices + `choices.b.kubespawner_override.extra_labels: label a b="c": name part must consist of ` +
+			"alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character " +
+			"(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is " +
+			"'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
+		choices + "unlisted_choice.kubespawner_override.service_account: unknown field {wrong} in template" + braces,
+		`config spawner.volumes[0]: unknown field "persistentVolumeClaim.claim_name"`,
+		"config spawner.working_dir: unknown field {usr} in template" + braces,
+		`flavors flavors.small.resources.init_containers[0]: unknown key "imgae"`,
+		"flavors flavors.small.resources.mem_limit: " + memory,
+		"flavors hubs.any.flavorsOverride.small.resources.storage_capacity: must be a quantity such as 10Gi",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// What KubeSpawner and the clients of hubs take is no fault.
+func TestSitesWithoutFaults(t *testing.T) {
+	for name, s := range map[string]site.Site{
+		"nothing":      {},
+		"internal TLS": read(t, "internal_ssl: true", nil, ""),
+		"a profile whose values are the user's own": read(t, `
+profile_list:
+  own:
+    display_name: Own
+    profile_options:
+      image: {unlisted_choice: {enabled: true, validation_regex: "^nobody knows$", kubespawner_override: {image: "{value}"}}}
+`, nil, ""),
+		"templates and both styles of keys": read(t, `
+volumes: {home: {name: "home-{username}", persistentVolumeClaim: {claimName: "{pvc_name}"}}}
+volume_mounts: [{name: "home-{username}", mount_path: /home/jovyan, subPath: "{servername}"}]
+environment: {GREETING: "hello {username}", SECRET: {valueFrom: {secretKeyRef: {name: s, key: k}}}, NONE: null}
+extra_pod_config: {host_network: false, terminationGracePeriodSeconds: 30}
+enable_user_namespaces: true
+`, map[string]string{"a": "", "b": "mem_limit: 1G"}, "flavors: {small: {resources: {cpu_limit: 500m}}}"),
+	} {
+		if got := s.Check(); len(got) > 0 {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
