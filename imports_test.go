@@ -37,7 +37,11 @@ var allowed = map[string][]string{
 	"server/httpapi":   {"server/flavor", "server/outpost", "server/python", "server/source"},
 	"server/hubclient": {"server/flavor", "server/outpost"},
 	"server/kube": {
-		"server/excerpt", "server/flavor", "server/kubespawner", "server/kubespawner/options", "server/outpost",
+		"server/excerpt", "server/flavor", "server/kube/diagnosis", "server/kubespawner", "server/kubespawner/options",
+		"server/outpost",
+	},
+	"server/kube/diagnosis": {
+		"server/excerpt", "server/kubespawner", "server/kubespawner/options", "server/outpost",
 	},
 	"server/kubespawner": {
 		"server/excerpt", "server/flavor", "server/kubespawner/options", "server/kubespawner/pyformat",

@@ -309,7 +309,7 @@ func TestConfigRefuses(t *testing.T) {
 			"outposts:outpost.logLevel: value must be one of 'debug', 'info', 'warn', 'error'",
 			`outposts:outposts[1].name: "remote" is also the name of outposts[0]`,
 			"outposts:hub.values.hub.db.type: value must be one of 'sqlite-pvc', 'sqlite-memory', 'mysql', 'postgres', 'other'",
-			"outposts:outpost.config.globalMaxPerUsr: unknown key; known keys: failEarly, globalMaxPerUser, hubs, spawner",
+			"outposts:outpost.config.globalMaxPerUsr: unknown key; known keys: failEarly, globalMaxPerUser, hubs, spawner, unschedulableGrace",
 			"outposts:outpost.values.replicas: unknown key; known keys: " + chartKeys,
 		}},
 		{"values of the hub's chart", localConfig, map[string]string{"hub.values": "{proxy: {colour: red}, custom: {outposts: {}}, cull: {enabled: soon}}"}, []string{

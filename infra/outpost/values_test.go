@@ -196,7 +196,7 @@ func TestNewRefuses(t *testing.T) {
 				},
 			}
 		}, []string{
-			"config.globalMaxPerUsr: unknown key; known keys: failEarly, globalMaxPerUser, hubs, spawner",
+			"config.globalMaxPerUsr: unknown key; known keys: failEarly, globalMaxPerUser, hubs, spawner, unschedulableGrace",
 			"config.hubs.jupyterhub.allowedImages: got string, want array",
 			"persistence.size: does not match ",
 			"values.config.hubs.other.tunnelRestart.url is missing",

@@ -66,6 +66,7 @@ hubs:
     servers: {url: hub, tokenFile: /nonexistent}
     spawner: [image]
   jupiterhub: {}
+unschedulableGrace: 0
 `)
 	for _, c := range []struct {
 		name string
@@ -170,6 +171,11 @@ hubs:
 			{Line: 12, Name: "config.yaml: hubs.jupyterhub.spawner", Message: "must be a mapping, not a list"},
 			{Line: 2, Name: "config.yaml: spawnr", Message: "is not a setting; did you mean spawner?"},
 			{
+				Line:    14,
+				Name:    "config.yaml: unschedulableGrace",
+				Message: "must be a whole number of seconds, at least 1, not the number 0",
+			},
+			{
 				Line:    13,
 				Name:    "config.yaml: hubs.jupiterhub",
 				Message: "no hub of this name is in usernames; did you mean jupyterhub?",
@@ -204,6 +210,7 @@ func TestFromEnvReadsEverything(t *testing.T) {
 spawner: {image: quay.io/jupyter/minimal-notebook, cpu_limit: 1.5, uid: 1000}
 globalMaxPerUser: 5
 failEarly: false
+unschedulableGrace: 300
 hubs:
   one:
     allowedOptions: [image, cmd]
@@ -265,7 +272,7 @@ hubs:
 				"image":     "quay.io/jupyter/minimal-notebook",
 				"cpu_limit": json.Number("1.5"), "uid": json.Number("1000"),
 			},
-			GlobalMaxPerUser: 5,
+			GlobalMaxPerUser: 5, UnschedulableGrace: 5 * time.Minute,
 			Hubs: map[string]config.Hub{
 				"one": {CallbackCAFile: "/mnt/hub_ca/one.crt", Hub: one},
 				"two": {Hub: two},

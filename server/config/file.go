@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"sigs.k8s.io/yaml"
 
@@ -22,7 +23,10 @@ type File struct {
 	Spawner          map[string]any // KubeSpawner's options by their names there, for all hubs; numbers are json.Number
 	GlobalMaxPerUser int            // servers of one user of one hub, of any flavor; -1 for no limit
 	FailEarly        bool           // end a start that cannot succeed at once
-	Hubs             map[string]Hub // by hub name
+	// UnschedulableGrace is how long a server may find no node, whole seconds from 1 s; 0, which the file writes as
+	// null, is as long as its start may take wherever nodes may be added, else 15 s.
+	UnschedulableGrace time.Duration
+	Hubs               map[string]Hub // by hub name
 }
 
 // Hub is the entry of one hub.
@@ -84,9 +88,10 @@ func ParseFile(name string, text []byte, read func(path string) ([]byte, error))
 	f := defaultFile()
 	top := r.mapping("", content)
 	r.fields("", top, map[string]func(string, any){
-		"spawner":          func(at string, v any) { f.Spawner = r.mapping(at, v) },
-		"globalMaxPerUser": func(at string, v any) { f.GlobalMaxPerUser = r.integer(at, v) },
-		"failEarly":        func(at string, v any) { f.FailEarly = r.boolean(at, v) },
+		"spawner":            func(at string, v any) { f.Spawner = r.mapping(at, v) },
+		"globalMaxPerUser":   func(at string, v any) { f.GlobalMaxPerUser = r.integer(at, v) },
+		"failEarly":          func(at string, v any) { f.FailEarly = r.boolean(at, v) },
+		"unschedulableGrace": func(at string, v any) { f.UnschedulableGrace = r.seconds(at, v) },
 		"hubs": func(at string, v any) {
 			f.Hubs = map[string]Hub{}
 			hubs := r.mapping(at, v)
@@ -199,6 +204,20 @@ func (r reader) integer(at string, v any) int {
 		r.addf(at, "must be a whole number, not %s", kind(v))
 	}
 	return int(i)
+}
+
+// maxSeconds bounds a time in seconds; no start takes a year.
+const maxSeconds = 365 * 24 * 3600
+
+// seconds reads a time of at least a second.
+func (r reader) seconds(at string, v any) time.Duration {
+	n, _ := v.(json.Number)
+	i, err := n.Int64()
+	if err != nil || i < 1 || i > maxSeconds {
+		r.addf(at, "must be a whole number of seconds, at least 1, not %s", kind(v))
+		return 0
+	}
+	return time.Duration(i) * time.Second
 }
 
 // of returns a decoded value as the type that a setting has, and notes what else it is.

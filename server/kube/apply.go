@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 
+	"github.com/outposts-dev/outposts/server/kube/diagnosis"
 	"github.com/outposts-dev/outposts/server/kubespawner"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
@@ -86,6 +88,11 @@ func apiStatus(err error) *metav1.Status {
 	return new(status.Status())
 }
 
+// failed is the error of a start or stop that has failed for good.
+func failed(reason string, cause error, message string) *outpost.Error {
+	return &outpost.Error{Kind: outpost.KindFailed, Reason: reason, Message: message, Cause: cause}
+}
+
 // apiError gives an error of Kubernetes a kind and a message for users; action is what was tried, such as "create the
 // pod".
 func apiError(err error, action string) error {
@@ -94,7 +101,7 @@ func apiError(err error, action string) error {
 	}
 	text := ""
 	if status := apiStatus(err); status != nil {
-		text = detail(status.Message)
+		text = diagnosis.Detail(status.Message)
 	}
 	switch {
 	case errors.Is(err, context.Canceled):
@@ -102,18 +109,29 @@ func apiError(err error, action string) error {
 	case apierrors.IsForbidden(err) && strings.Contains(text, "exceeded quota"):
 		_, text, _ = strings.Cut(text, "exceeded quota")
 		text = strings.TrimPrefix(text, ": ")
-		return failed(reasonQuota, err, sentence("The quota of this cluster is used up", text))
+		return failed(diagnosis.ReasonQuota, err, diagnosis.Sentence("The quota of this cluster is used up", text))
+	case lacksAccount(err):
+		return failed(diagnosis.ReasonConfig, err, diagnosis.Sentence("The service account of this server does not exist", text))
 	case apierrors.IsForbidden(err):
-		return failed(reasonRefused, err, sentence("The outpost is not permitted to "+action, text))
+		return failed(diagnosis.ReasonRefused, err, diagnosis.Sentence("The outpost is not permitted to "+action, text))
 	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err):
-		return failed(reasonRefused, err, sentence("Kubernetes refused to "+action, text))
+		return failed(diagnosis.ReasonRefused, err, diagnosis.Sentence("Kubernetes refused to "+action, text))
 	case transient(err):
 		return &outpost.Error{
-			Kind: outpost.KindUnavailable, Reason: reasonAPI, Cause: err,
+			Kind: outpost.KindUnavailable, Reason: diagnosis.ReasonAPI, Cause: err,
 			Message: "Kubernetes did not answer a request to " + action + "; try again.",
 		}
 	}
-	return failed(reasonRefused, err, sentence("Kubernetes failed to "+action, text))
+	return failed(diagnosis.ReasonRefused, err, diagnosis.Sentence("Kubernetes failed to "+action, text))
+}
+
+// lacksAccount reports whether Kubernetes has refused a pod because its service account does not exist. It has looked
+// for it itself (admission plugin ServiceAccount), so this is an answer and not only a text.
+func lacksAccount(err error) bool {
+	if !apierrors.IsForbidden(err) {
+		return false
+	}
+	return slices.ContainsFunc(diagnosis.AbsentObjects(err.Error()), func(o diagnosis.Object) bool { return o.Kind == "serviceaccount" })
 }
 
 // ensureNamespace creates a user's namespace unless it exists.
@@ -149,7 +167,7 @@ func (st *start) ensureClaim(ctx context.Context) (claim *corev1.PersistentVolum
 		switch {
 		case err == nil:
 			if other := st.o.OtherOwner(wanted, claim, st.o.SharedClaim); other != "" {
-				return nil, failed(reasonPVC, nil,
+				return nil, failed(diagnosis.ReasonPVC, nil,
 					"The home "+wanted.Name+" belongs to "+other+"; change pvc_name_template.")
 			}
 			return claim, nil
@@ -158,8 +176,8 @@ func (st *start) ensureClaim(ctx context.Context) (claim *corev1.PersistentVolum
 		}
 	}
 	err = apiError(refused, "create the storage claim")
-	if e, ok := errors.AsType[*outpost.Error](err); ok && e.Reason == reasonRefused {
-		e.Reason = reasonPVC
+	if e, ok := errors.AsType[*outpost.Error](err); ok && e.Reason == diagnosis.ReasonRefused {
+		e.Reason = diagnosis.ReasonPVC
 	}
 	return nil, err
 }
@@ -256,7 +274,7 @@ func ensure[T metav1.Object](
 			return err
 		}
 		if !same && (cleared == nil || !cleared(old)) {
-			return failed(reasonTaken, nil,
+			return failed(diagnosis.ReasonTaken, nil,
 				"A "+kind+" of this server's name belongs to something else; change the template of that name.")
 		}
 		uid := old.GetUID()
@@ -268,5 +286,5 @@ func ensure[T metav1.Object](
 			return apiError(err, "remove the old "+kind)
 		}
 	}
-	return failed(reasonTaken, nil, "An old "+kind+" of this server's name does not go away.")
+	return failed(diagnosis.ReasonTaken, nil, "An old "+kind+" of this server's name does not go away.")
 }

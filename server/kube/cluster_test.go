@@ -1,8 +1,11 @@
 package kube
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -45,6 +48,7 @@ type cluster struct {
 	status func(*corev1.Pod)
 	// stuck pods stay, being deleted, until they are deleted with grace 0 (force) or for ever.
 	stuck, stuckForEver bool
+	groups              []string // API groups that it serves
 	watching            chan struct{}
 }
 
@@ -69,17 +73,28 @@ func newCluster(objects ...runtime.Object) *cluster {
 	return c
 }
 
-// Discovery answers the question whether the API server is there, which the fake's own cannot.
+// Discovery answers the questions whether the API server is there and which APIs it serves, which the fake's own cannot.
 func (c *cluster) Discovery() discovery.DiscoveryInterface {
-	return there{c.Clientset.Discovery()}
+	return there{c.Clientset.Discovery(), c.groups}
 }
 
-type there struct{ discovery.DiscoveryInterface }
+type there struct {
+	discovery.DiscoveryInterface
+	groups []string
+}
 
-func (there) RESTClient() rest.Interface {
+func (t there) RESTClient() rest.Interface {
+	list := metav1.APIGroupList{TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"}}
+	for _, name := range t.groups {
+		list.Groups = append(list.Groups, metav1.APIGroup{Name: name})
+	}
+	body, err := json.Marshal(list)
+	if err != nil {
+		panic(err) // of a test's own making
+	}
 	return &restfake.RESTClient{
 		NegotiatedSerializer: scheme.Codecs,
-		Resp:                 &http.Response{StatusCode: http.StatusOK, Body: http.NoBody},
+		Resp:                 &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(body))},
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/outposts-dev/outposts/server/kube/diagnosis"
 	"github.com/outposts-dev/outposts/server/kubespawner"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
@@ -373,19 +374,19 @@ func TestE2EHopelessStartsEndEarly(t *testing.T) {
 		misc   map[string]any
 		reason string
 	}{
-		{"image that does not exist", map[string]any{"image": "quay.io/outposts/nothing:here"}, reasonImage},
-		{"image with a wrong name", map[string]any{"image": "Not A Name"}, reasonImage},
-		{"too much memory", map[string]any{"mem_guarantee": "100T"}, reasonUnschedulable},
-		{"a node that does not exist", map[string]any{"node_selector": map[string]any{"moon": "yes"}}, reasonUnschedulable},
-		{"storage that does not exist", map[string]any{"volumes": []any{map[string]any{"name": "v", "persistentVolumeClaim": map[string]any{"claimName": "none"}}}}, reasonPVC},
-		{"a secret that does not exist", map[string]any{"volumes": []any{map[string]any{"name": "v", "secret": map[string]any{"secretName": "none"}}}, "volume_mounts": []any{map[string]any{"name": "v", "mountPath": "/v"}}}, reasonConfig},
-		{"a variable from nowhere", map[string]any{"environment": map[string]any{"X": map[string]any{"valueFrom": map[string]any{"secretKeyRef": map[string]any{"name": "none", "key": "k"}}}}}, reasonConfig},
+		{"image that does not exist", map[string]any{"image": "quay.io/outposts/nothing:here"}, diagnosis.ReasonImage},
+		{"image with a wrong name", map[string]any{"image": "Not A Name"}, diagnosis.ReasonImage},
+		{"too much memory", map[string]any{"mem_guarantee": "100T"}, diagnosis.ReasonUnschedulable},
+		{"a node that does not exist", map[string]any{"node_selector": map[string]any{"moon": "yes"}}, diagnosis.ReasonUnschedulable},
+		{"storage that does not exist", map[string]any{"volumes": []any{map[string]any{"name": "v", "persistentVolumeClaim": map[string]any{"claimName": "none"}}}}, diagnosis.ReasonPVC},
+		{"a secret that does not exist", map[string]any{"volumes": []any{map[string]any{"name": "v", "secret": map[string]any{"secretName": "none"}}}, "volume_mounts": []any{map[string]any{"name": "v", "mountPath": "/v"}}}, diagnosis.ReasonConfig},
+		{"a variable from nowhere", map[string]any{"environment": map[string]any{"X": map[string]any{"valueFrom": map[string]any{"secretKeyRef": map[string]any{"name": "none", "key": "k"}}}}}, diagnosis.ReasonConfig},
 		{"a program that crashes", map[string]any{
 			"cmd":                    []any{"no port"}, // without a probe a program counts as ready for the moment that it runs
 			"extra_container_config": map[string]any{"readinessProbe": map[string]any{"tcpSocket": map[string]any{"port": 8888}}},
-		}, reasonCrash},
-		{"a quota", map[string]any{"extra_resource_limits": map[string]any{"nvidia.com/gpu": 1}, "extra_resource_guarantees": map[string]any{"nvidia.com/gpu": 1}}, reasonQuota},
-		{"a pod that Kubernetes refuses", map[string]any{"cpu_limit": 1, "cpu_guarantee": 2}, reasonRefused},
+		}, diagnosis.ReasonCrash},
+		{"a quota", map[string]any{"extra_resource_limits": map[string]any{"nvidia.com/gpu": 1}, "extra_resource_guarantees": map[string]any{"nvidia.com/gpu": 1}}, diagnosis.ReasonQuota},
+		{"a pod that Kubernetes refuses", map[string]any{"cpu_limit": 1, "cpu_guarantee": 2}, diagnosis.ReasonRefused},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -35,7 +35,7 @@ func (s *Spawner) watch(ctx context.Context, namespace string) (*watcher, error)
 	if err := s.makeRoom(); err != nil {
 		return nil, err
 	}
-	w, err := newWatcher(s.client, namespace, s.logger, s.now)
+	w, err := newWatcher(s.client, namespace, s.logger, s.now, s.scaling.observe)
 	if err != nil {
 		return nil, err
 	}

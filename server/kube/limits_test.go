@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/rest"
 	k8stesting "k8s.io/client-go/testing"
 
+	"github.com/outposts-dev/outposts/server/kube/diagnosis"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -50,11 +51,11 @@ func TestStartEndsInTimeWithoutAListOfPods(t *testing.T) {
 		want outpost.Error
 	}{
 		"may not be listed": {status(403, "Forbidden", `pods is forbidden: User "outpost" cannot list resource "pods"`), outpost.Error{
-			Kind: outpost.KindFailed, Reason: reasonRefused,
+			Kind: outpost.KindFailed, Reason: diagnosis.ReasonRefused,
 			Message: `The outpost is not permitted to list the pods of namespace jhub: pods is forbidden: User "outpost" cannot list resource "pods"`,
 		}},
 		"Kubernetes is away": {errServer, outpost.Error{
-			Kind: outpost.KindUnavailable, Reason: reasonAPI, Message: "Kubernetes did not answer a request to list the pods of namespace jhub; try again.",
+			Kind: outpost.KindUnavailable, Reason: diagnosis.ReasonAPI, Message: "Kubernetes did not answer a request to list the pods of namespace jhub; try again.",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -125,7 +126,7 @@ func TestListsAreAskedForAgain(t *testing.T) {
 		noPods(w)
 	}))
 	t.Cleanup(server.Close)
-	w, err := newWatcher(clientOf(t, server), "jhub", slog.New(slog.DiscardHandler), time.Now)
+	w, err := newWatcher(clientOf(t, server), "jhub", slog.New(slog.DiscardHandler), time.Now, func(*corev1.Event) {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/outposts-dev/outposts/server/kube/diagnosis"
 	"github.com/outposts-dev/outposts/server/kubespawner"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
@@ -42,7 +43,7 @@ func (s *Spawner) Poll(ctx context.Context, k outpost.Key, st outpost.State) (ou
 			pod = nil
 		}
 	}
-	status := statusOf(pod)
+	status := diagnosis.Status(pod)
 	if status.Ended && pod != nil && !parsed.Keep {
 		s.reap(pod)
 	}

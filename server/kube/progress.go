@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/outposts-dev/outposts/server/kube/diagnosis"
 	"github.com/outposts-dev/outposts/server/kubespawner/options"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
@@ -48,7 +49,11 @@ func (pr *progress) add(events []*corev1.Event, uids map[types.UID]bool) []outpo
 		}
 		pr.seen[e.UID] = e.ResourceVersion
 		pr.value += (progressEnd - pr.value) / 3
-		out = append(out, pr.say(eventTime(e)+" ["+e.Type+"] "+e.Message))
+		message := e.Message
+		if text := diagnosis.MeaningOf(e).Text; text != "" {
+			message = text + ": " + message
+		}
+		out = append(out, pr.say(eventTime(e)+" ["+e.Type+"] "+message))
 	}
 	return out
 }

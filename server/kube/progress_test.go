@@ -79,6 +79,17 @@ func TestSlowMessage(t *testing.T) {
 	}
 }
 
+func TestProgressSaysWhatEventsMean(t *testing.T) {
+	e := fromAutoscaler()
+	e.InvolvedObject.UID = "mine"
+	var pr progress
+	got := pr.add([]*corev1.Event{e}, map[types.UID]bool{"mine": true})
+	const text = "0001-01-01T00:00:00Z [Normal] A new node is being made: Pod should schedule on: nodeclaim/x"
+	if diff := cmp.Diff([]outpost.Event{{Progress: 30, Message: text, HTMLMessage: text}}, got); diff != "" {
+		t.Errorf("events (-want +got)\n%s", diff)
+	}
+}
+
 func TestProgressShowsEachEventOnce(t *testing.T) {
 	event := func(uid, version, object, message string) *corev1.Event {
 		e := &corev1.Event{Type: "Warning", Message: message}

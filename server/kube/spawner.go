@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/outposts-dev/outposts/server/flavor"
+	"github.com/outposts-dev/outposts/server/kube/diagnosis"
 	"github.com/outposts-dev/outposts/server/kubespawner"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
@@ -40,6 +41,9 @@ type Options struct {
 	Repeats int
 	// Grace is how long a failure that may pass may last before a start is given up; zero means 15 s.
 	Grace time.Duration
+	// UnschedulableGrace is how long a pod may find no node, counted anew when an autoscaler has found or ordered one;
+	// zero means Grace in a cluster that is known to keep its nodes, and any other as long as the start may take.
+	UnschedulableGrace time.Duration
 	// ForceAfter is how long after its grace period a pod that stays is deleted by force, because its node must be
 	// gone; zero means 30 s.
 	ForceAfter time.Duration
@@ -64,6 +68,8 @@ type Spawner struct {
 	keepTrying bool
 	repeats    int
 	grace      time.Duration
+	roomGrace  time.Duration // Options.UnschedulableGrace
+	scaling    *scaling
 	forceAfter time.Duration
 	logger     *slog.Logger
 	now        func() time.Time
@@ -99,7 +105,7 @@ func New(client kubernetes.Interface, namespace string, o Options) (*Spawner, er
 		forceAfter: cmp.Or(o.ForceAfter, 30*time.Second), logger: o.Logger, now: o.Now,
 		running: make(chan struct{}), watchers: map[string]*watcher{}, starts: map[outpost.Key]*handle{},
 		reaping: map[types.UID]bool{}, foreign: map[string]bool{}, reapAfter: reapAfter,
-		maxWatchers: maxWatchers,
+		maxWatchers: maxWatchers, roomGrace: o.UnschedulableGrace,
 	}
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
@@ -107,11 +113,12 @@ func New(client kubernetes.Interface, namespace string, o Options) (*Spawner, er
 	if s.now == nil {
 		s.now = time.Now
 	}
+	s.scaling = &scaling{client: client, now: s.now}
 	for _, ns := range append([]string{namespace, b.Namespace()}, o.Namespaces...) {
 		if s.watchers[ns] != nil {
 			continue
 		}
-		w, err := newWatcher(client, ns, s.logger, s.now)
+		w, err := newWatcher(client, ns, s.logger, s.now, s.scaling.observe)
 		if err != nil {
 			return nil, err
 		}
@@ -300,7 +307,7 @@ func (s *Spawner) Logs(ctx context.Context, k outpost.Key, st outpost.State, lin
 	o := &corev1.PodLogOptions{
 		Container: kubespawner.NotebookContainer, TailLines: new(int64(lines)), LimitBytes: new(int64(maxLogBytes)),
 	}
-	if c := notebookStatus(pod); c != nil && c.State.Waiting != nil && c.RestartCount > 0 {
+	if c := diagnosis.Notebook(pod); c != nil && c.State.Waiting != nil && c.RestartCount > 0 {
 		o.Previous = true
 	}
 	stream, err := s.client.CoreV1().Pods(parsed.Namespace).GetLogs(parsed.Pod, o).Stream(ctx)

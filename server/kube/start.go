@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/outposts-dev/outposts/server/excerpt"
+	"github.com/outposts-dev/outposts/server/kube/diagnosis"
 	"github.com/outposts-dev/outposts/server/kubespawner"
 	"github.com/outposts-dev/outposts/server/kubespawner/options"
 	"github.com/outposts-dev/outposts/server/outpost"
@@ -73,7 +74,7 @@ func (s *Spawner) Start(
 	sub := w.subscribe(names...)
 	defer sub.close()
 	st := &start{
-		s: s, o: o, w: w, sub: sub, report: progress, uids: map[types.UID]bool{},
+		s: s, o: o, w: w, sub: sub, report: progress, uids: map[types.UID]bool{}, missing: map[diagnosis.Object]bool{},
 		request: attempt{
 			timeout: options.Seconds(o.Settings.K8sAPIRequestTimeout),
 			budget:  options.Seconds(o.Settings.K8sAPIRequestRetryTimeout),
@@ -104,7 +105,8 @@ type start struct {
 	report   func(outpost.Event) // nil drops events
 	request  attempt
 	progress progress
-	uids     map[types.UID]bool // objects whose events are reported
+	uids     map[types.UID]bool        // objects whose events are reported
+	missing  map[diagnosis.Object]bool // what the API server has said about objects that a text calls missing
 	silence  silence
 }
 
@@ -176,11 +178,7 @@ func (st *start) createPod(ctx context.Context) (pod *corev1.Pod, cleared types.
 	pods := st.s.client.CoreV1().Pods(st.o.Pod.Namespace)
 	var refused error
 	for range ensureRounds {
-		refused = st.request.do(ctx, func(ctx context.Context) (err error) {
-			pod, err = pods.Create(ctx, st.o.Pod, metav1.CreateOptions{})
-			return err
-		})
-		if refused == nil {
+		if pod, refused = st.postPod(ctx); refused == nil {
 			return pod, cleared, nil
 		}
 		full := apierrors.IsForbidden(refused)
@@ -217,7 +215,27 @@ func (st *start) createPod(ctx context.Context) (pod *corev1.Pod, cleared types.
 	if !apierrors.IsAlreadyExists(refused) {
 		return nil, "", apiError(refused, "create the server's pod")
 	}
-	return nil, "", failed(reasonTaken, nil, "Another pod keeps taking this server's name.")
+	return nil, "", failed(diagnosis.ReasonTaken, nil, "Another pod keeps taking this server's name.")
+}
+
+// postPod creates the pod. Kubernetes looks for its service account first; that of a new namespace is made a moment
+// after the namespace itself.
+func (st *start) postPod(ctx context.Context) (pod *corev1.Pod, err error) {
+	pods := st.s.client.CoreV1().Pods(st.o.Pod.Namespace)
+	for began := st.s.now(); ; {
+		err = st.request.do(ctx, func(ctx context.Context) (err error) {
+			pod, err = pods.Create(ctx, st.o.Pod, metav1.CreateOptions{})
+			return err
+		})
+		if !lacksAccount(err) || st.s.now().Sub(began) >= st.s.grace {
+			return pod, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(tick):
+		}
+	}
 }
 
 // clear removes a pod that has the name of the one to be created: one that has ended, or an earlier start of this
@@ -228,10 +246,10 @@ func (st *start) clear(ctx context.Context, old *corev1.Pod) error {
 		return err
 	}
 	if other := st.o.OtherOwner(st.o.Pod, old, true); other != "" {
-		return failed(reasonTaken, nil, "The pod "+old.Name+" belongs to "+other+"; change pod_name_template.")
+		return failed(diagnosis.ReasonTaken, nil, "The pod "+old.Name+" belongs to "+other+"; change pod_name_template.")
 	}
-	if old.DeletionTimestamp == nil && !same && !statusOf(old).Ended {
-		return failed(reasonTaken, nil,
+	if old.DeletionTimestamp == nil && !same && !diagnosis.Status(old).Ended {
+		return failed(diagnosis.ReasonTaken, nil,
 			"The pod name "+old.Name+" belongs to another running server; change pod_name_template.")
 	}
 	st.log().Info("removing an old pod of this name", "pod", old.Name)
@@ -240,7 +258,7 @@ func (st *start) clear(ctx context.Context, old *corev1.Pod) error {
 		err = st.s.waitGone(ctx, st.w, old, nil)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return failed(reasonTimeout, err, "The old pod of this server does not go away.")
+		return failed(diagnosis.ReasonTimeout, err, "The old pod of this server does not go away.")
 	}
 	return err
 }
@@ -281,12 +299,14 @@ func (st *start) waitReady(ctx context.Context, created *corev1.Pod) (*corev1.Po
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	slow := newSlowMessage(st.o.Settings)
-	d := newDiagnosis(st.s.repeats, st.s.grace)
+	d := diagnosis.NewStart(st.s.repeats, st.s.grace,
+		func(message string) time.Duration { return st.s.roomFor(ctx, message) },
+		func(objects []diagnosis.Object) bool { return st.lacks(ctx, objects) })
 	for {
 		events := st.sub.take()
 		for _, e := range events {
 			if st.uids[e.InvolvedObject.UID] {
-				d.observe(e)
+				d.Observe(e)
 			}
 		}
 		for _, e := range st.progress.add(events, st.uids) {
@@ -298,13 +318,13 @@ func (st *start) waitReady(ctx context.Context, created *corev1.Pod) (*corev1.Po
 		case err != nil:
 			return nil, err
 		case pod == nil:
-		case isReady(pod, st.o.Settings.ReadyContainers):
+		case diagnosis.IsReady(pod, st.o.Settings.ReadyContainers):
 			return pod, nil
 		case pod.DeletionTimestamp != nil:
 			return nil, podDeleted()
 		default:
-			if v := d.verdict(pod, now); v != nil && (!st.s.keepTrying || v.reason == reasonEnded) {
-				return nil, failed(v.reason, nil, v.message)
+			if v := d.Verdict(pod, now); v != nil && (!st.s.keepTrying || v.Reason == diagnosis.ReasonEnded) {
+				return nil, failed(v.Reason, nil, v.Message)
 			}
 		}
 		if text, due := slow.due(now.Sub(began)); due {
@@ -346,14 +366,18 @@ func (st *start) currentPod(ctx context.Context, created *corev1.Pod, now time.T
 }
 
 func podDeleted() error {
-	return failed(reasonEnded, nil, "The server's pod was deleted before it was ready.")
+	return failed(diagnosis.ReasonEnded, nil, "The server's pod was deleted before it was ready.")
 }
 
 // timedOut is the error of a start whose time is over.
-func (st *start) timedOut(d *diagnosis) error {
+func (st *start) timedOut(d *diagnosis.Start) error {
+	if d.NoNode != "" {
+		text := fmt.Sprintf("%s within %s", diagnosis.HadNoRoom, options.Seconds(st.o.Settings.StartTimeout))
+		return failed(diagnosis.ReasonUnschedulable, nil, diagnosis.Sentence(text, d.NoNode))
+	}
 	text := fmt.Sprintf("The server was not ready within %s", options.Seconds(st.o.Settings.StartTimeout))
-	if d.lastWarning != "" {
+	if d.LastWarning != "" {
 		text += "; the last warning was"
 	}
-	return failed(reasonTimeout, nil, sentence(text, d.lastWarning))
+	return failed(diagnosis.ReasonTimeout, nil, diagnosis.Sentence(text, d.LastWarning))
 }

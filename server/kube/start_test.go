@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	k8stesting "k8s.io/client-go/testing"
 
+	"github.com/outposts-dev/outposts/server/kube/diagnosis"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -262,7 +263,7 @@ func TestStartWhereItsOwnPodFillsTheQuota(t *testing.T) {
 			if e, _ := errors.AsType[*outpost.Error](
 				err,
 			); (err != nil) != tc.fails ||
-				tc.fails && (e == nil || e.Reason != reasonQuota) {
+				tc.fails && (e == nil || e.Reason != diagnosis.ReasonQuota) {
 				t.Errorf("error %v", err)
 			}
 			if diff := cmp.Diff(tc.want, writes(cl.taken())); diff != "" {

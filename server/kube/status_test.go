@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/outposts-dev/outposts/server/kube/diagnosis"
 	"github.com/outposts-dev/outposts/server/kubespawner"
 	"github.com/outposts-dev/outposts/server/kubespawner/kubespawnertest"
 	"github.com/outposts-dev/outposts/server/kubespawner/options"
@@ -49,7 +50,7 @@ func TestPollIsKubeSpawners(t *testing.T) {
 		if pod != nil {
 			trim(pod) // as the informer keeps it
 		}
-		got := statusOf(pod)
+		got := diagnosis.Status(pod)
 		var code *int
 		if got.Ended {
 			code = &got.ExitCode
@@ -70,7 +71,7 @@ func TestPollIsKubeSpawners(t *testing.T) {
 		if pod == nil {
 			continue
 		}
-		if ready := isReady(pod, options.ReadyAll); ready != (c.Ready == true) {
+		if ready := diagnosis.IsReady(pod, options.ReadyAll); ready != (c.Ready == true) {
 			t.Errorf("%s: ready %v, KubeSpawner says %v", c.ID, ready, c.Ready)
 		}
 	}
@@ -86,7 +87,7 @@ func TestSidecarsDoNotBlockAStart(t *testing.T) {
 		if pod == nil {
 			continue
 		}
-		if got := isReady(pod, options.ReadyNotebook); got != (want[c.ID] || c.Ready == true) {
+		if got := diagnosis.IsReady(pod, options.ReadyNotebook); got != (want[c.ID] || c.Ready == true) {
 			t.Errorf("%s: ready %v", c.ID, got)
 		}
 	}
@@ -132,7 +133,7 @@ func TestEndsHaveReasons(t *testing.T) {
 		{"waiting for a node", corev1.PodStatus{Phase: corev1.PodPending}, outpost.Status{}},
 		{"just made", corev1.PodStatus{}, outpost.Status{}},
 	} {
-		if diff := cmp.Diff(c.want, statusOf(&corev1.Pod{Status: c.status})); diff != "" {
+		if diff := cmp.Diff(c.want, diagnosis.Status(&corev1.Pod{Status: c.status})); diff != "" {
 			t.Errorf("%s (-want +got)\n%s", c.name, diff)
 		}
 	}

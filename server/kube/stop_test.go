@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	k8stesting "k8s.io/client-go/testing"
 
+	"github.com/outposts-dev/outposts/server/kube/diagnosis"
 	"github.com/outposts-dev/outposts/server/kubespawner"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
@@ -105,7 +106,7 @@ func TestStartKillsNobodyElse(t *testing.T) {
 			s := cl.run(t, Options{})
 			_, err := s.Start(t.Context(), planOf(t, s, aliceKey, nil), nil)
 			e, _ := errors.AsType[*outpost.Error](err)
-			if (err == nil) != c.replaced || err != nil && (e == nil || e.Reason != reasonTaken) {
+			if (err == nil) != c.replaced || err != nil && (e == nil || e.Reason != diagnosis.ReasonTaken) {
 				t.Errorf("error %v", err)
 			}
 			killed := slices.ContainsFunc(
@@ -126,7 +127,7 @@ func TestStartDoesNotTakeForeignServices(t *testing.T) {
 	s := cl.run(t, withService)
 	p := planOf(t, s, aliceKey, nil)
 	_, err := s.Start(t.Context(), p, nil)
-	if e, ok := errors.AsType[*outpost.Error](err); !ok || e.Reason != reasonTaken {
+	if e, ok := errors.AsType[*outpost.Error](err); !ok || e.Reason != diagnosis.ReasonTaken {
 		t.Errorf("error %v", err)
 	}
 	if err := s.Stop(t.Context(), aliceKey, p.State); err != nil {
@@ -192,7 +193,7 @@ func TestStartTakesNoServiceOfAnotherServer(t *testing.T) {
 			s := cl.run(t, withService)
 			p := planOf(t, s, aliceKey, nil)
 			_, err := s.Start(t.Context(), p, nil)
-			if e, ok := errors.AsType[*outpost.Error](err); !ok || e.Reason != reasonTaken {
+			if e, ok := errors.AsType[*outpost.Error](err); !ok || e.Reason != diagnosis.ReasonTaken {
 				t.Errorf("error %v", err)
 			}
 			if err := s.Stop(t.Context(), aliceKey, p.State); err != nil {
@@ -779,7 +780,7 @@ func TestStartEndsWhenItsPodIsDeleted(t *testing.T) {
 	}
 	s := cl.run(t, Options{})
 	_, err := s.Start(t.Context(), planOf(t, s, aliceKey, nil), nil)
-	if e, ok := errors.AsType[*outpost.Error](err); !ok || e.Reason != reasonEnded || e.Kind != outpost.KindFailed {
+	if e, ok := errors.AsType[*outpost.Error](err); !ok || e.Reason != diagnosis.ReasonEnded || e.Kind != outpost.KindFailed {
 		t.Errorf("error %v", err)
 	}
 }

@@ -78,6 +78,7 @@ type eventSink struct{ w *watcher }
 
 func (e eventSink) Add(object any) error {
 	if event, ok := object.(*corev1.Event); ok {
+		e.w.observe(event)
 		e.w.notify(event.InvolvedObject.Name, event)
 	}
 	return nil

@@ -34,6 +34,7 @@ type watcher struct {
 	namespace string
 	logger    *slog.Logger
 	now       func() time.Time
+	observe   func(*corev1.Event) // gets every event
 	// configured namespaces are watched from the beginning; Found waits for each of them or says that it is unseen.
 	configured bool
 	listLimit  time.Duration // of one page of a list; a watch lasts
@@ -55,10 +56,11 @@ type watcher struct {
 
 func newWatcher(
 	client kubernetes.Interface, namespace string, logger *slog.Logger, now func() time.Time,
+	observe func(*corev1.Event),
 ) (*watcher, error) {
 	w := &watcher{
 		client: client, namespace: namespace, logger: logger.With("namespace", namespace), now: now,
-		listLimit: listLimit, filled: make(chan struct{}), refused: make(chan struct{}), ended: make(chan struct{}),
+		observe: observe, listLimit: listLimit, filled: make(chan struct{}), refused: make(chan struct{}), ended: make(chan struct{}),
 		subscribers: map[string][]*subscription{},
 	}
 	w.refuse = sync.OnceFunc(func() { close(w.refused) })

@@ -106,7 +106,7 @@ func (p *process) rekey(ctx context.Context) (err error) {
 func (p *process) kubeOptions() kube.Options {
 	o := kube.Options{
 		Own: p.cfg.OwnObjects, Spawner: p.cfg.Spawner, StartTimeout: p.cfg.StartTimeout, KeepTrying: !p.cfg.FailEarly,
-		Logger: p.log.With("component", "kube"),
+		UnschedulableGrace: p.cfg.UnschedulableGrace, Logger: p.log.With("component", "kube"),
 	}
 	for _, hub := range p.cfg.Hubs() {
 		if ns, ok := hub.Options["namespace"].(string); ok {

@@ -1,4 +1,4 @@
-package kube
+package diagnosis
 
 import (
 	"fmt"
@@ -11,9 +11,9 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// statusOf says from a pod whether its server runs, by KubeSpawner's table. It differs in one row: a pod of phase
+// Status says from a pod whether its server runs, by KubeSpawner's table. It differs in one row: a pod of phase
 // Failed has ended, even if its notebook's last status is running. nil is a pod that does not exist.
-func statusOf(pod *corev1.Pod) outpost.Status {
+func Status(pod *corev1.Pod) outpost.Status {
 	if pod == nil {
 		return outpost.Status{Ended: true, Gone: true, ExitCode: 1, Reason: "The server's pod no longer exists."}
 	}
@@ -27,7 +27,7 @@ func statusOf(pod *corev1.Pod) outpost.Status {
 		}
 		return outpost.Status{Ended: true, ExitCode: 1, Reason: endReason(pod, nil)}
 	}
-	if c := notebookStatus(pod); c != nil && c.State.Terminated != nil {
+	if c := Notebook(pod); c != nil && c.State.Terminated != nil {
 		end := c.State.Terminated
 		ended := outpost.Status{Ended: true, ExitCode: int(end.ExitCode)}
 		if end.ExitCode != 0 || status.Phase == corev1.PodFailed {
@@ -41,8 +41,8 @@ func statusOf(pod *corev1.Pod) outpost.Status {
 	return outpost.Status{}
 }
 
-// notebookStatus returns the status of the notebook container, nil if there is none.
-func notebookStatus(pod *corev1.Pod) *corev1.ContainerStatus {
+// Notebook returns the status of the notebook container, nil if there is none.
+func Notebook(pod *corev1.Pod) *corev1.ContainerStatus {
 	for i, c := range pod.Status.ContainerStatuses {
 		if c.Name == kubespawner.NotebookContainer {
 			return &pod.Status.ContainerStatuses[i]
@@ -56,37 +56,37 @@ func endReason(pod *corev1.Pod, end *corev1.ContainerStateTerminated) string {
 	message := pod.Status.Message
 	switch pod.Status.Reason {
 	case "Evicted":
-		return sentence("The server was evicted from its node", message)
+		return Sentence("The server was evicted from its node", message)
 	case "Preempted", "Preempting":
-		return sentence("The server was preempted by one of higher priority", message)
+		return Sentence("The server was preempted by one of higher priority", message)
 	case "DeadlineExceeded":
-		return sentence("The server's time limit was exceeded", message)
+		return Sentence("The server's time limit was exceeded", message)
 	case "NodeLost", "NodeShutdown", "Shutdown", "Terminated":
-		return sentence("The server's node was shut down or lost", message)
+		return Sentence("The server's node was shut down or lost", message)
 	case "OutOfcpu", "OutOfmemory", "OutOfpods":
-		return sentence("The server's node had no room for it", message)
+		return Sentence("The server's node had no room for it", message)
 	}
 	switch {
 	case end == nil && pod.Status.Reason != "":
-		return sentence("The server ended: "+pod.Status.Reason, message)
+		return Sentence("The server ended: "+pod.Status.Reason, message)
 	case end == nil:
-		return sentence("The server ended", message)
+		return Sentence("The server ended", message)
 	case end.Reason == "OOMKilled":
 		return "The server exceeded its memory limit and was killed."
 	}
-	return sentence(fmt.Sprintf("The server ended with exit code %d", end.ExitCode), message)
+	return Sentence(fmt.Sprintf("The server ended with exit code %d", end.ExitCode), message)
 }
 
-// isReady reports whether a start is over. containers is the option ready_containers: with [options.ReadyAll] every
+// IsReady reports whether a start is over. containers is the option ready_containers: with [options.ReadyAll] every
 // container must be ready, as in KubeSpawner; else the notebook is enough, so that a sidecar that has finished or is
 // slow does not block the start.
-func isReady(pod *corev1.Pod, containers string) bool {
+func IsReady(pod *corev1.Pod, containers string) bool {
 	if pod.Status.Phase != corev1.PodRunning || pod.Status.PodIP == "" || pod.DeletionTimestamp != nil ||
 		pod.Status.ContainerStatuses == nil {
 		return false
 	}
 	if containers != options.ReadyAll {
-		c := notebookStatus(pod)
+		c := Notebook(pod)
 		return c != nil && c.Ready
 	}
 	unready := func(c corev1.ContainerStatus) bool { return !c.Ready }
