@@ -113,6 +113,7 @@ up: stacks ## from nothing to a hub that has started a server on each system; ST
 	@$(CHECKED)
 	@$(PULUMI) stack select --create $(STACK) >/dev/null
 	@$(PULUMI) up -s $(STACK) $(PULUMI_FLAGS)
+	@! dev/stack $(STACK) 2>/dev/null || e2e/verify/run $(STACK) --wait-only
 else
 up:
 	@dev/up

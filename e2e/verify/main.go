@@ -7,6 +7,8 @@
 //
 // It works against any pair, with nothing but a token. With --kubeconfig it also looks into the clusters: their
 // contexts are given as system=context, or are named for the systems.
+//
+// A hub that is coming, because it was just deployed or changed, is waited for.
 package main
 
 import (
@@ -44,6 +46,9 @@ type options struct {
 	systems []target
 	timeout time.Duration
 	caFile  string
+	// wait is how long what is coming is waited for; with waitOnly, nothing else is done.
+	wait     time.Duration
+	waitOnly bool
 }
 
 // target is one system and the context of the cluster in which its servers run.
@@ -75,6 +80,13 @@ func run(
 			fmt.Fprintln(stderr, "verify:", err)
 			return 2
 		}
+	}
+	if err := usualPatience(opts.wait).wait(ctx, check.things(), check.say); err != nil {
+		fmt.Fprintln(stderr, "verify:", err)
+		return 1
+	}
+	if opts.waitOnly {
+		return 0
 	}
 	var results []result
 	for _, target := range opts.systems {
@@ -111,6 +123,9 @@ func parse(args []string, getenv func(string) string, stdin io.Reader, stderr io
 		opts.complete(stack)
 	}
 	opts.user = cmp.Or(opts.user, "outpost-verify")
+	if opts.waitOnly && in.outputs != "" && opts.hub == "" {
+		return opts, nil // the outputs of a stack without a hub
+	}
 	return opts, opts.check()
 }
 
@@ -124,6 +139,8 @@ func register(flags *flag.FlagSet, opts *options, in *inputs) {
 	flags.StringVar(&in.systems, "systems", "", "systems to check, as local,remote or local=CONTEXT,remote=CONTEXT")
 	flags.StringVar(&opts.flavor, "flavor", "", "flavor to ask for (default: the system's)")
 	flags.DurationVar(&opts.timeout, "timeout", 5*time.Minute, "for one system")
+	flags.DurationVar(&opts.wait, "wait", 5*time.Minute, "for a hub and outposts that are coming, before the check")
+	flags.BoolVar(&opts.waitOnly, "wait-only", false, "wait for them, check nothing; a stack without a hub has none")
 	flags.StringVar(&opts.caFile, "ca", "", "certificate authority of the hub's address, PEM")
 	flags.StringVar(&opts.kubeconfig, "kubeconfig", "", "look into the clusters too")
 	flags.StringVar(&opts.hubContext, "hub-context", "", "context of the hub's cluster, in --kubeconfig")
