@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/outposts-dev/outposts/e2e/process"
 )
 
 // pollPace is how fast polls are sent where their latency is taken: the polls of 30,000 servers, one each in 30 s.
@@ -25,11 +27,11 @@ func measureAPI(ctx context.Context, r *run) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, o.close()) }()
-	cluster, address, err := startSelf("api-cluster")
+	cluster, address, err := process.StartSelf("api-cluster")
 	if err != nil {
 		return err
 	}
-	defer cluster.stop()
+	defer cluster.Stop()
 	if err := o.useCluster(address); err != nil {
 		return err
 	}
@@ -38,7 +40,7 @@ func measureAPI(ctx context.Context, r *run) (err error) {
 	for _, n := range pick(r, []int{0, 10, 1000, 10000}, []int{0, 10, 1000}) {
 		r.say("api: %d services", n)
 		if err := b.size(ctx, n); err != nil {
-			return fmt.Errorf("%d services: %w; %s", n, err, firstLines(o.process.err.String()))
+			return fmt.Errorf("%d services: %w; %s", n, err, firstLines(o.process.Stderr()))
 		}
 	}
 	b.growth()
@@ -94,11 +96,11 @@ func (b *apiBench) restart(ctx context.Context, at func(string) string) error {
 	} else if err := settle(ctx); err != nil {
 		return err
 	}
-	all, err := memory(b.pid)
+	all, err := process.Memory(b.pid)
 	if err != nil {
 		return err
 	}
-	own, err := ownMemory(b.pid)
+	own, err := process.OwnMemory(b.pid)
 	if err != nil {
 		return err
 	}
@@ -194,12 +196,12 @@ func fastPolls(r *run, s apiServer, subject string, poll func(int) apiRequest, a
 
 // plain asks the plain handler the same, under the same load of the machine.
 func (b *apiBench) plain(at func(string) string) error {
-	p, address, err := startSelf("api-plain")
+	p, address, err := process.StartSelf("api-plain")
 	if err != nil {
 		return err
 	}
-	defer p.stop()
-	s := apiServer{address: address, pid: p.cmd.Process.Pid}
+	defer p.Stop()
+	s := apiServer{address: address, pid: p.Pid()}
 	if _, err := s.load(16, 2*pollPace, 0, b.poll); err != nil { // warm, as the outpost is
 		return err
 	}

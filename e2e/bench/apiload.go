@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/outposts-dev/outposts/e2e/process"
 )
 
 // The hubs that ask, and the password of each.
@@ -47,7 +49,7 @@ func (s apiServer) load(connections, n, perSecond int, request func(i int) apiRe
 	var group sync.WaitGroup
 	times := make([][]time.Duration, connections)
 	errs := make([]error, connections)
-	before, begin := cpu(s.pid), time.Now()
+	before, begin := process.CPU(s.pid), time.Now()
 	for c := range connections {
 		group.Go(func() {
 			conn, err := net.Dial("tcp", s.address)
@@ -69,7 +71,7 @@ func (s apiServer) load(connections, n, perSecond int, request func(i int) apiRe
 		})
 	}
 	group.Wait()
-	result := loadResult{took: time.Since(begin), cpu: cpu(s.pid) - before}
+	result := loadResult{took: time.Since(begin), cpu: process.CPU(s.pid) - before}
 	if err := errors.Join(errs...); err != nil {
 		return result, err
 	}

@@ -11,7 +11,19 @@ import (
 	"time"
 
 	"github.com/gorilla/mux"
+
+	"github.com/outposts-dev/outposts/e2e/simulated"
 )
+
+// serveSimulated is a cluster without nodes. It prints its address and serves until it is killed.
+func serveSimulated([]string) error {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println(listener.Addr())
+	return (&http.Server{Handler: simulated.New(nil), ReadHeaderTimeout: time.Minute}).Serve(listener)
+}
 
 // servePlain is a poll as anybody would write it with gorilla/mux and Basic auth for the same hubs,
 // without anything behind it.

@@ -12,8 +12,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/outposts-dev/outposts/e2e/process"
 )
 
 // outpost is the shipped program on SQLite, in a process of its own, with many hubs. It may be started again and
@@ -22,7 +23,7 @@ type outpost struct {
 	apiServer
 	dir, binary, kubeconfig string
 	env                     []string // over what start gives
-	process                 *process
+	process                 *process.Process
 }
 
 // newOutpost builds the program.
@@ -39,7 +40,7 @@ func newOutpost(ctx context.Context, r *run) (*outpost, error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, errors.Join(fmt.Errorf("go build: %w\n%s", err, out), o.close())
 	}
-	if o.address, err = freeAddress(); err != nil {
+	if o.address, err = process.FreeAddress(); err != nil {
 		return nil, errors.Join(err, o.close())
 	}
 	return o, nil
@@ -54,14 +55,14 @@ func (o *outpost) useCluster(address string) error {
 }
 
 func (o *outpost) close() error {
-	o.process.stop()
+	o.process.Stop()
 	return os.RemoveAll(o.dir)
 }
 
 // start starts the process, after it has ended if it runs, and returns how long it took until it answered and until it
 // had compared rows and pods.
 func (o *outpost) start(ctx context.Context) (answers, reconciled time.Duration, err error) {
-	o.process.stop()
+	o.process.Stop()
 	cmd := exec.Command(o.binary, "--kubeconfig", o.kubeconfig, "serve")
 	cmd.Dir = o.dir
 	var names, passwords []string
@@ -74,15 +75,11 @@ func (o *outpost) start(ctx context.Context) (answers, reconciled time.Duration,
 		"OUTPOST_LISTEN=" + o.address, "OUTPOST_METRICS_LISTEN=", "OUTPOST_SSH_LISTEN=", "OUTPOST_LOG_LEVEL=warn",
 		"SQL_TYPE=sqlite", "SQL_DATABASE_URL=" + filepath.Join(o.dir, "outpost.sqlite"),
 	}, o.env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	o.process = &process{cmd: cmd}
-	cmd.Stderr, cmd.Stdout = &o.process.err, &o.process.err
 	begin := time.Now()
-	if err := cmd.Start(); err != nil {
-		o.process = nil
+	if o.process, err = process.Run(cmd); err != nil {
 		return 0, 0, err
 	}
-	o.pid = cmd.Process.Pid
+	o.pid = o.process.Pid()
 	if err := o.until(ctx, "/ping", http.StatusOK); err != nil {
 		return 0, 0, err
 	}
@@ -108,5 +105,5 @@ func (o *outpost) until(ctx context.Context, path string, want int) error {
 		}
 		last = fmt.Errorf("status %d, %w", status, err)
 	}
-	return fmt.Errorf("%s: %w; %w; %s", path, last, ctx.Err(), firstLines(o.process.err.String()))
+	return fmt.Errorf("%s: %w; %w; %s", path, last, ctx.Err(), firstLines(o.process.Stderr()))
 }

@@ -94,7 +94,7 @@ func measurePods(ctx context.Context, r *run) (err error) {
 		for round := range at.rounds {
 			r.say("pods: %d at once, round %d", at.n, round+1)
 			if err := b.together(ctx, at.n, true); err != nil {
-				return fmt.Errorf("%d at once: %w; %s", at.n, err, firstLines(b.outpost.process.err.String()))
+				return fmt.Errorf("%d at once: %w; %s", at.n, err, firstLines(b.outpost.process.Stderr()))
 			}
 		}
 	}

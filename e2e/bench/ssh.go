@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/outposts-dev/outposts/e2e/process"
 )
 
 const gibibyte = 1 << 30
@@ -91,13 +93,13 @@ func (b *sshBench) throughput(
 	if err != nil {
 		return 0, 0, err
 	}
-	defer client.stop()
+	defer client.Stop()
 	if _, err := transfer(local, ask, streams, 64<<20); err != nil { // warm
 		return 0, 0, err
 	}
-	before := cpu(p.process.cmd.Process.Pid)
+	before := process.CPU(p.process.Pid())
 	took, err = transfer(local, ask, streams, amount)
-	return took, cpu(p.process.cmd.Process.Pid) - before, err
+	return took, process.CPU(p.process.Pid()) - before, err
 }
 
 // sshLatency sends 64 bytes there and back through an idle tunnel.
@@ -114,7 +116,7 @@ func sshLatency(ctx context.Context, r *run, b *sshBench) error {
 				return err
 			}
 			times, err := pingPong(local, size, rounds)
-			client.stop()
+			client.Stop()
 			if err != nil {
 				return err
 			}
@@ -265,7 +267,7 @@ func (b *sshBench) manyChannels(ctx context.Context, p *sshServer, n int) (idle,
 		if err := settle(ctx); err != nil {
 			return 0, err
 		}
-		return memory(p.process.cmd.Process.Pid)
+		return process.Memory(p.process.Pid())
 	}
 	for i := range n {
 		ch, err := c.Dial("tcp", p.targetOf(i))

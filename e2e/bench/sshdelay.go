@@ -48,7 +48,7 @@ func (b *sshBench) delayed(
 	if err != nil {
 		return 0, err
 	}
-	defer client.stop()
+	defer client.Stop()
 	return transfer(local, ask, streams, amount)
 }
 

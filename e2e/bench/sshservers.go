@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/outposts-dev/outposts/e2e/process"
 	"github.com/outposts-dev/outposts/server/footprint"
 	"github.com/outposts-dev/outposts/server/sshd"
 )
@@ -76,7 +77,7 @@ func serveSSH(args []string) error {
 // sshServer is one of the two servers that are compared.
 type sshServer struct {
 	name    string
-	process *process
+	process *process.Process
 	addr    string // where it listens
 	user    string
 	target  string // host:port to ask it for
@@ -88,7 +89,7 @@ type sshBench struct {
 	dir     string
 	key     string // file of the first private key
 	signers []ssh.Signer
-	backend *process
+	backend *process.Process
 	servers []*sshServer
 }
 
@@ -138,12 +139,12 @@ func newSSHBench() (b *sshBench, err error) {
 		return b, err
 	}
 	var backend string
-	if b.backend, backend, err = startSelf("ssh-backend"); err != nil {
+	if b.backend, backend, err = process.StartSelf("ssh-backend"); err != nil {
 		return b, err
 	}
 	ours := &sshServer{name: "outpost", user: "jhuboutpost", ports: 8}
 	ours.target = ours.targetOf(0)
-	ours.process, ours.addr, err = startSelf("ssh-server", "-hosts", hosts, "-keys", keys, "-backend", backend)
+	ours.process, ours.addr, err = process.StartSelf("ssh-server", "-hosts", hosts, "-keys", keys, "-backend", backend)
 	if err != nil {
 		return b, err
 	}
@@ -170,7 +171,7 @@ func startSSHD(dir, hostKey, authorized string) (*sshServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	addr, err := freeAddress()
+	addr, err := process.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
@@ -183,13 +184,13 @@ func startSSHD(dir, hostKey, authorized string) (*sshServer, error) {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	p, _, err := start(program, "-D", "-e", "-f", config)
+	p, _, err := process.Start(program, "-D", "-e", "-f", config)
 	if err != nil {
 		return nil, err
 	}
 	if err := waitListening(addr); err != nil {
-		p.stop()
-		return nil, fmt.Errorf("sshd: %w: %s", err, strings.TrimSpace(p.err.String()))
+		p.Stop()
+		return nil, fmt.Errorf("sshd: %w: %s", err, strings.TrimSpace(p.Stderr()))
 	}
 	return &sshServer{name: "sshd", process: p, addr: addr, user: me.Username}, nil
 }
@@ -198,7 +199,7 @@ func startSSHD(dir, hostKey, authorized string) (*sshServer, error) {
 func (b *sshBench) complaints() string {
 	text := ""
 	for _, p := range b.servers {
-		lines := strings.Split(strings.TrimSpace(p.process.err.String()), "\n")
+		lines := strings.Split(strings.TrimSpace(p.process.Stderr()), "\n")
 		text += fmt.Sprintf("; %s: %s", p.name, lines[len(lines)-1])
 	}
 	return text
@@ -206,9 +207,9 @@ func (b *sshBench) complaints() string {
 
 func (b *sshBench) close() {
 	for _, p := range b.servers {
-		p.process.stop()
+		p.process.Stop()
 	}
-	b.backend.stop()
+	b.backend.Stop()
 	if b.dir != "" {
 		_ = os.RemoveAll(b.dir) // in the temporary directory
 	}
@@ -229,15 +230,6 @@ func writeKey(name string) (ssh.Signer, error) {
 	return ssh.NewSignerFromKey(private)
 }
 
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
-}
-
 // waitListening waits until somebody accepts connections at an address.
 func waitListening(addr string) error {
 	var err error
@@ -253,8 +245,8 @@ func waitListening(addr string) error {
 
 // tunnel runs OpenSSH's client with one local forwarding through addr, which is the server's or that of a relay before
 // it. cipher is empty for the client's default. It returns the local end.
-func (b *sshBench) tunnel(p *sshServer, addr, cipher string) (client *process, local string, err error) {
-	if local, err = freeAddress(); err != nil {
+func (b *sshBench) tunnel(p *sshServer, addr, cipher string) (client *process.Process, local string, err error) {
+	if local, err = process.FreeAddress(); err != nil {
 		return nil, "", err
 	}
 	host, port, err := net.SplitHostPort(addr)
@@ -269,12 +261,12 @@ func (b *sshBench) tunnel(p *sshServer, addr, cipher string) (client *process, l
 	if cipher != "" {
 		args = append(args, "-o", "Ciphers="+cipher)
 	}
-	if client, _, err = start("ssh", append(args, p.user+"@"+host)...); err != nil {
+	if client, _, err = process.Start("ssh", append(args, p.user+"@"+host)...); err != nil {
 		return nil, "", err
 	}
 	if err := waitListening(local); err != nil {
-		client.stop()
-		return nil, "", fmt.Errorf("ssh to %s: %w: %s", p.name, err, strings.TrimSpace(client.err.String()))
+		client.Stop()
+		return nil, "", fmt.Errorf("ssh to %s: %w: %s", p.name, err, strings.TrimSpace(client.Stderr()))
 	}
 	return client, local, nil
 }

@@ -1,0 +1,313 @@
+// Package simulated has a Kubernetes cluster without nodes. It shows what thousands of pods cost an outpost, and what
+// an outpost does under load, where one machine cannot run thousands of pods. It exists because e2e/bench and e2e/load
+// both need one.
+package simulated
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes/scheme"
+)
+
+// Cluster is as much of a Kubernetes API server as an outpost asks for: pods that run as soon as they are made and are
+// gone as soon as they are deleted, Services that go with the pod that owns them, and Secrets that it takes and
+// forgets. It has one namespace, whatever the requests call it. It is an http.Handler, safe for concurrent use.
+type Cluster struct {
+	address func(n int) string // of the n-th pod
+
+	mu       sync.Mutex
+	version  int
+	pods     map[string]*corev1.Pod
+	services map[string]*corev1.Service
+	owned    map[types.UID][]string // Services by the pod that they go with
+	watchers map[chan []byte]bool
+	requests map[string]int // by verb and resource
+}
+
+// New returns an empty cluster. address is the IP address of the n-th pod, from 1; nil for 10.0.0.1, which leads
+// nowhere.
+func New(address func(n int) string) *Cluster {
+	if address == nil {
+		address = func(int) string { return "10.0.0.1" }
+	}
+	return &Cluster{
+		address: address, pods: map[string]*corev1.Pod{}, services: map[string]*corev1.Service{},
+		owned: map[types.UID][]string{}, watchers: map[chan []byte]bool{}, requests: map[string]int{},
+	}
+}
+
+// ServeHTTP answers /version, /requests (how often what was asked), and /api/v1/namespaces/NAMESPACE/RESOURCE[/NAME].
+func (c *Cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
+	switch {
+	case r.URL.Path == "/version":
+		reply(w, http.StatusOK, map[string]string{"major": "1", "minor": "34", "gitVersion": "v1.34.4"})
+		return
+	case r.URL.Path == "/requests":
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		reply(w, http.StatusOK, c.requests)
+		return
+	case len(parts) < 5:
+		missing(w)
+		return
+	}
+	resource, name := parts[4], strings.Join(parts[5:], "/")
+	watching := r.URL.Query().Get("watch") != ""
+	verb := r.Method
+	if watching {
+		verb = "WATCH"
+	}
+	c.mu.Lock()
+	c.requests[verb+" "+resource]++
+	c.mu.Unlock()
+	switch {
+	case watching:
+		c.watch(w, r, resource)
+	case resource == "pods":
+		c.pod(w, r, name)
+	case resource == "services":
+		c.service(w, r, name)
+	case r.Method == http.MethodGet && name == "":
+		reply(w, http.StatusOK, c.empty())
+	case r.Method == http.MethodPost:
+		object, err := decode(r)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		reply(w, http.StatusCreated, object)
+	default:
+		missing(w)
+	}
+}
+
+// Pods returns the names of all pods, sorted.
+func (c *Cluster) Pods() []string { return names(c, c.pods) }
+
+// Services returns the names of all Services, sorted.
+func (c *Cluster) Services() []string { return names(c, c.services) }
+
+func names[T any](c *Cluster, objects map[string]T) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Sorted(maps.Keys(objects))
+}
+
+func decode(r *http.Request) (runtime.Object, error) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
+	object, kind, err := scheme.Codecs.UniversalDeserializer().Decode(body, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	object.GetObjectKind().SetGroupVersionKind(*kind)
+	return object, nil
+}
+
+// pod lists, makes, returns and removes pods.
+func (c *Cluster) pod(w http.ResponseWriter, r *http.Request, name string) {
+	var made *corev1.Pod
+	if r.Method == http.MethodPost {
+		object, err := decode(r)
+		pod, ok := object.(*corev1.Pod)
+		if err != nil || !ok {
+			http.Error(w, "not a pod", http.StatusBadRequest)
+			return
+		}
+		made = pod
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := c.pods[name]
+	switch {
+	case made != nil && c.pods[made.Name] != nil:
+		conflict(w)
+	case made != nil:
+		c.stamp(&made.ObjectMeta)
+		made.Status = runningStatus(made, c.address(c.version))
+		c.pods[made.Name], c.owned[made.UID] = made, nil
+		c.tell(watch.Added, made)
+		reply(w, http.StatusCreated, made)
+	case r.Method == http.MethodGet && name == "":
+		list := corev1.PodList{TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"}}
+		list.ResourceVersion = fmt.Sprint(c.version)
+		for _, p := range c.pods {
+			list.Items = append(list.Items, *p)
+		}
+		reply(w, http.StatusOK, list)
+	case old == nil:
+		missing(w)
+	case r.Method == http.MethodDelete:
+		c.version++
+		old.ResourceVersion = fmt.Sprint(c.version)
+		delete(c.pods, name)
+		c.collect(old.UID)
+		c.tell(watch.Deleted, old)
+		reply(w, http.StatusOK, old)
+	default:
+		reply(w, http.StatusOK, old)
+	}
+}
+
+// service lists, makes, returns and removes Services.
+func (c *Cluster) service(w http.ResponseWriter, r *http.Request, name string) {
+	var made *corev1.Service
+	if r.Method == http.MethodPost {
+		object, err := decode(r)
+		svc, ok := object.(*corev1.Service)
+		if err != nil || !ok {
+			http.Error(w, "not a Service", http.StatusBadRequest)
+			return
+		}
+		made = svc
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := c.services[name]
+	switch {
+	case made != nil && c.services[made.Name] != nil:
+		conflict(w)
+	case made != nil:
+		c.stamp(&made.ObjectMeta)
+		c.keep(made)
+		reply(w, http.StatusCreated, made)
+	case r.Method == http.MethodGet && name == "":
+		list := corev1.ServiceList{TypeMeta: metav1.TypeMeta{Kind: "ServiceList", APIVersion: "v1"}}
+		list.ResourceVersion = fmt.Sprint(c.version)
+		for _, svc := range c.services {
+			list.Items = append(list.Items, *svc)
+		}
+		reply(w, http.StatusOK, list)
+	case old == nil:
+		missing(w)
+	case r.Method == http.MethodDelete:
+		delete(c.services, name)
+		reply(w, http.StatusOK, old)
+	default:
+		reply(w, http.StatusOK, old)
+	}
+}
+
+// stamp gives a new object what the API server gives it. c.mu must be held.
+func (c *Cluster) stamp(meta *metav1.ObjectMeta) {
+	c.version++
+	meta.UID, meta.ResourceVersion = types.UID(fmt.Sprintf("uid-%d", c.version)), fmt.Sprint(c.version)
+	meta.CreationTimestamp = metav1.Now()
+}
+
+// keep keeps a Service, unless the pod that owns it is gone: the garbage collector would remove it. c.mu must be held.
+func (c *Cluster) keep(svc *corev1.Service) {
+	for _, owner := range svc.OwnerReferences {
+		if _, there := c.owned[owner.UID]; !there {
+			return
+		}
+		c.owned[owner.UID] = append(c.owned[owner.UID], svc.Name)
+	}
+	c.services[svc.Name] = svc
+}
+
+// collect removes the Services of a pod that is gone, as the garbage collector does. c.mu must be held.
+func (c *Cluster) collect(pod types.UID) {
+	for _, name := range c.owned[pod] {
+		delete(c.services, name)
+	}
+	delete(c.owned, pod)
+}
+
+func runningStatus(p *corev1.Pod, address string) corev1.PodStatus {
+	status := corev1.PodStatus{Phase: corev1.PodRunning, PodIP: address, Conditions: []corev1.PodCondition{
+		{Type: corev1.PodScheduled, Status: corev1.ConditionTrue},
+		{Type: corev1.PodReady, Status: corev1.ConditionTrue},
+	}}
+	for _, c := range p.Spec.Containers {
+		status.ContainerStatuses = append(status.ContainerStatuses, corev1.ContainerStatus{
+			Name: c.Name, Ready: true, Image: c.Image,
+			State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}},
+		})
+	}
+	return status
+}
+
+// watch sends what happens to pods from now on; of anything else nothing happens.
+func (c *Cluster) watch(w http.ResponseWriter, r *http.Request, resource string) {
+	events := make(chan []byte, 4096)
+	if resource == "pods" {
+		c.mu.Lock()
+		c.watchers[events] = true
+		c.mu.Unlock()
+		defer func() {
+			c.mu.Lock()
+			delete(c.watchers, events)
+			c.mu.Unlock()
+		}()
+	}
+	w.Header().Set("Content-Type", "application/json")
+	flush := http.NewResponseController(w)
+	_ = flush.Flush() // a watcher that went away shows in the next write
+	for {
+		select {
+		case e := <-events:
+			if _, err := w.Write(e); err != nil {
+				return
+			}
+			_ = flush.Flush() // as above
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// tell is called with the lock held.
+func (c *Cluster) tell(what watch.EventType, p *corev1.Pod) {
+	text, err := json.Marshal(map[string]any{"type": what, "object": p})
+	if err != nil {
+		return // a pod that came as JSON goes as JSON
+	}
+	for events := range c.watchers {
+		events <- append(text, '\n')
+	}
+}
+
+// empty returns the list of what the cluster keeps none of.
+func (c *Cluster) empty() map[string]any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return map[string]any{
+		"kind": "List", "apiVersion": "v1", "items": []any{},
+		"metadata": map[string]string{"resourceVersion": fmt.Sprint(c.version)},
+	}
+}
+
+func reply(w http.ResponseWriter, code int, object any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(object) // a client that went away needs no answer
+}
+
+func missing(w http.ResponseWriter) { status(w, http.StatusNotFound, metav1.StatusReasonNotFound) }
+
+func conflict(w http.ResponseWriter) {
+	status(w, http.StatusConflict, metav1.StatusReasonAlreadyExists)
+}
+
+func status(w http.ResponseWriter, code int, reason metav1.StatusReason) {
+	reply(w, code, metav1.Status{
+		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure,
+		Code: int32(code), Reason: reason,
+	})
+}
