@@ -139,7 +139,7 @@ func TestLoginsSurviveAFloodUnderWay(t *testing.T) {
 		for range logins {
 			login := s.admit(source, func() {})
 			flood(tt.meanwhile)
-			login.recognized.Store(true)
+			login.stage.Store(stageRecognized)
 			flood(10 * s.maxPerSource) // while the key is being proved
 			if s.done(login) {
 				survived++
@@ -148,6 +148,48 @@ func TestLoginsSurviveAFloodUnderWay(t *testing.T) {
 		if survived < tt.want {
 			t.Errorf("%d come meanwhile: %d of %d logins survive, want %d", tt.meanwhile, survived, logins, tt.want)
 		}
+	}
+}
+
+// A login has said who it is before a flood of silent connections from its own source can take its place, however many
+// come.
+func TestLoginsSurviveAnyNumberOfSilentConnections(t *testing.T) {
+	l := limitsFor(usualMemory)
+	for _, source := range []string{"10.0.0.1", "10.0.0.2"} { // of the flood, and one of many
+		t.Run(source, func(t *testing.T) {
+			s := newStartups(l.maxUnauthenticated, l.maxUnauthenticatedPerSource)
+			flood := func(n int) {
+				for i := range n {
+					from := netip.AddrFrom4([4]byte{10, 0, 0, byte(1 + i%9)})
+					s.admit(from, func() {})
+				}
+			}
+			flood(20 * l.maxUnauthenticated)
+			login := s.admit(netip.MustParseAddr(source), func() {})
+			login.stage.Store(stageIdentified)
+			flood(20 * l.maxUnauthenticated)
+			if !s.done(login) {
+				t.Error("the login has lost its place to those who say nothing")
+			}
+		})
+	}
+}
+
+// A login that has not said who it is yet is not taken for a silent one of a flood that has.
+func TestLoginsSurviveAFloodThatIdentifiesItself(t *testing.T) {
+	source := netip.MustParseAddr("10.0.0.1")
+	l := limitsFor(usualMemory)
+	s := newStartups(l.maxUnauthenticated, l.maxUnauthenticatedPerSource)
+	flood := func(n int) {
+		for range n {
+			s.admit(source, func() {}).stage.Store(stageIdentified)
+		}
+	}
+	flood(2 * s.maxPerSource)
+	login := s.admit(source, func() {})
+	flood(s.maxPerSource/2 - 1)
+	if !s.done(login) {
+		t.Error("the login has lost its place")
 	}
 }
 
@@ -183,7 +225,7 @@ func TestStartupsTakeFromTheGreediest(t *testing.T) {
 		return s.admit(netip.MustParseAddr(addr), func() { dropped[addr]++ })
 	}
 	a1, a2, a3 := admit("10.0.0.1"), admit("10.0.0.1"), admit("10.0.0.1")
-	a1.recognized.Store(true)
+	a1.stage.Store(stageRecognized)
 	a4 := admit("10.0.0.1") // over the source's bound: a2's place
 	b := admit("10.0.0.2")
 	c := admit("2001:db8::1") // over the total: a3's place

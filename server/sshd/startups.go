@@ -14,7 +14,8 @@ import (
 // it, so that no flood keeps a login out, not even one from the address that the login comes from. Who floods pushes
 // out the own ones first: the one to drop is of the same source, or of the source that has most. It is one that has not
 // offered an authorized key, chosen at random from the older half of those: a login needs a tenth of a second to get
-// that far, in which not many others come, while the flood's own stay for ten.
+// that far, in which not many others come, while the flood's own stay for ten. In that half the silent go first, since
+// a client identifies itself at once (RFC 4253 section 4.2).
 type startups struct {
 	max, maxPerSource int
 	random            func(n int) int // from 0 to n-1
@@ -26,11 +27,18 @@ type startups struct {
 
 // startup is one connection in handshake.
 type startup struct {
-	source     netip.Prefix
-	drop       func()      // ends the handshake
-	recognized atomic.Bool // the client has offered an authorized key
-	gone       bool
+	source netip.Prefix
+	drop   func()       // ends the handshake
+	stage  atomic.Int32 // how far it has come
+	gone   bool
 }
+
+// The stages of a handshake.
+const (
+	stageSilent     = iota
+	stageIdentified // the client has sent its identification
+	stageRecognized // the client has offered an authorized key
+)
 
 func newStartups(max, maxPerSource int) *startups {
 	return &startups{
@@ -69,11 +77,19 @@ func (s *startups) victim(from netip.Prefix) *startup {
 	default:
 		return nil
 	}
-	candidates := slices.DeleteFunc(slices.Clone(list), func(st *startup) bool { return st.recognized.Load() })
-	if len(candidates) == 0 {
-		candidates = list
+	candidates := below(stageRecognized, list)
+	candidates = candidates[:(len(candidates)+1)/2]
+	candidates = below(stageIdentified, candidates)
+	return candidates[s.random(len(candidates))]
+}
+
+// below returns those of list that have not come to a stage, or all of them if all have.
+func below(stage int32, list []*startup) []*startup {
+	less := slices.DeleteFunc(slices.Clone(list), func(st *startup) bool { return st.stage.Load() >= stage })
+	if len(less) == 0 {
+		return list
 	}
-	return candidates[s.random((len(candidates)+1)/2)]
+	return less
 }
 
 // done unregisters a connection whose handshake has ended, and reports whether it had kept its place until then.
