@@ -28,7 +28,10 @@ var allowed = map[string][]string{
 	},
 	"infra/exposure": {"infra/schema", "infra/values"},
 	"infra/hub":      {"infra/exposure", "infra/release", "infra/schema", "infra/values"},
-	"infra/outpost":  {"charts", "infra/exposure", "infra/release", "infra/schema", "infra/values"},
+	"infra/outpost": {
+		"charts", "infra/exposure", "infra/release", "infra/schema", "infra/values", "server/config", "server/flavor",
+		"server/site",
+	},
 	"server/cmd/outpost": {
 		"server", "server/config", "server/footprint", "server/kube", "server/outpost",
 	},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	helmv4 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/helm/v4"
@@ -190,15 +191,30 @@ func (a Args) validate() error {
 
 var chartSchema = schema.Parse(charts.OutpostSchema)
 
-// CheckValues checks the values of the chart, with placeholders for what follows from keys, against the chart's schema.
-// It needs no secrets in Args. Faults are named by the setting that they come from: "config.hubs.a", "values.replicas".
+// CheckValues checks the values of the chart, with placeholders for what follows from keys, against the chart's schema,
+// and the files among them as the outpost itself will. It needs no secrets in Args. Faults are named by the setting that
+// they come from: "config.hubs.a", "values.replicas".
 func (a Args) CheckValues() []schema.Fault {
-	faults := chartSchema.Check(a.values(map[string]any{}, "0"))
+	made := a.values(map[string]any{}, "0")
+	faults := a.checkFiles(made)
+	of := map[string]int{} // places by the key
+	for i, fault := range faults {
+		of[fault.Key()] = i
+	}
+	for _, fault := range chartSchema.Check(made) {
+		switch i, also := of[fault.Key()]; {
+		case !also:
+			faults = append(faults, fault)
+		case fault.Missing():
+			faults[i] = fault
+		} // else the outpost says it in better words
+	}
 	for i, fault := range faults {
 		if reaches(a.Settings.Values, fault) {
 			faults[i] = fault.Below("values")
 		}
 	}
+	slices.SortStableFunc(faults, func(a, b schema.Fault) int { return strings.Compare(a.Error(), b.Error()) })
 	return faults
 }
 

@@ -196,8 +196,9 @@ func TestNewRefuses(t *testing.T) {
 				},
 			}
 		}, []string{
-			"config.globalMaxPerUsr: unknown key; known keys: failEarly, globalMaxPerUser, hubs, spawner, unschedulableGrace",
-			"config.hubs.jupyterhub.allowedImages: got string, want array",
+			"config.globalMaxPerUsr: is not a setting; did you mean globalMaxPerUser?",
+			"config.hubs.jupyterhub.allowedImages: must be a list of strings, not a string",
+			"values.config.hubs.other: no hub of this name may log in; there are jupyterhub",
 			"persistence.size: does not match ",
 			"values.config.hubs.other.tunnelRestart.url is missing",
 			"values.replicas: unknown key; known keys: affinity, ",

@@ -128,7 +128,7 @@ func (c *Config) Validate() error {
 	}
 	p = append(p, c.validateUsers()...)
 	p = append(p, c.Database.validate()...)
-	p = append(p, c.validateFile()...)
+	p = append(p, c.File.Check(filepath.Base(c.ConfigFile), c.HubNames())...)
 	return p.orNil()
 }
 
@@ -253,7 +253,7 @@ func (c *Config) Nodes() (addresses []netip.Addr, err error) {
 func (c *Config) Hubs() []outpost.Hub {
 	hubs := make([]outpost.Hub, len(c.Users))
 	for i, u := range c.Users {
-		hubs[i] = c.hub(u.Name).Hub
+		hubs[i] = c.File.Of(u.Name).Hub
 	}
 	return hubs
 }
@@ -265,30 +265,4 @@ func (c *Config) Passwords() map[string]outpost.Secret {
 		passwords[u.Name] = u.Password
 	}
 	return passwords
-}
-
-// hub returns a hub's entry in the file, or the defaults.
-func (c *Config) hub(name string) Hub {
-	if h, ok := c.File.Hubs[name]; ok {
-		return h
-	}
-	return defaultHub(name)
-}
-
-// validateFile checks the values of the YAML file, which are of the right types already.
-func (c *Config) validateFile() (p Problems) {
-	at := filepath.Base(c.ConfigFile) + ": "
-	if c.GlobalMaxPerUser < -1 {
-		p.addf(at+"globalMaxPerUser", "%d is neither -1 for no limit nor a number of servers", c.GlobalMaxPerUser)
-	}
-	names := c.HubNames()
-	for _, name := range sortedKeys(c.File.Hubs) {
-		if !slices.Contains(names, name) {
-			p.addf(at+"hubs."+name, "no hub of this name is in usernames%s", suggestion(name, names))
-		}
-		for _, fault := range c.File.Hubs[name].Check() {
-			p.addf(at+"hubs."+name+"."+fault.Field, "%s", fault.Message)
-		}
-	}
-	return p
 }

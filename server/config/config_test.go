@@ -178,7 +178,7 @@ unschedulableGrace: 0
 			{
 				Line:    13,
 				Name:    "config.yaml: hubs.jupiterhub",
-				Message: "no hub of this name is in usernames; did you mean jupyterhub?",
+				Message: "no hub of this name may log in; did you mean jupyterhub?",
 			},
 			{Line: 9, Name: "config.yaml: hubs.jupyterhub.allowedImages[0]", Message: `"[z-a]" is not a glob`},
 			{Line: 10, Name: "config.yaml: hubs.jupyterhub.callbackUrls[0]", Message: notPlainURL},

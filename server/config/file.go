@@ -103,6 +103,32 @@ func ParseFile(name string, text []byte, read func(path string) ([]byte, error))
 	return f, p
 }
 
+// Check checks the values of a file, which are of the right types already; hubs are the names of those that may log in.
+// The name of the file stands in front of what is wrong.
+func (f File) Check(name string, hubs []string) (p Problems) {
+	if f.GlobalMaxPerUser < -1 {
+		p.addf(name+": globalMaxPerUser", "%d is neither -1 for no limit nor a number of servers", f.GlobalMaxPerUser)
+	}
+	for _, hub := range sortedKeys(f.Hubs) {
+		at := name + ": hubs." + hub
+		if !slices.Contains(hubs, hub) {
+			p.addf(at, "no hub of this name may log in%s", suggestion(hub, hubs))
+		}
+		for _, fault := range f.Hubs[hub].Check() {
+			p.addf(at+"."+fault.Field, "%s", fault.Message)
+		}
+	}
+	return p
+}
+
+// Of returns what a hub may ask for: its entry, or the defaults.
+func (f File) Of(hub string) Hub {
+	if h, ok := f.Hubs[hub]; ok {
+		return h
+	}
+	return defaultHub(hub)
+}
+
 // reader turns decoded values into fields and notes what has a wrong name or type.
 type reader struct {
 	problems *Problems

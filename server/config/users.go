@@ -97,7 +97,7 @@ func (c *Config) cleanup(lookup func(string) (string, bool)) {
 			warn("%q is not in usernames, so it is not asked", name)
 			continue
 		}
-		h := c.hub(name)
+		h := c.File.Of(name)
 		if h.Servers == nil {
 			h.Servers = &outpost.HubCall{URL: urls[i], Token: outpost.Secret(tokens[i])}
 		}

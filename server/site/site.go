@@ -75,6 +75,39 @@ func (s Site) Check() []Fault {
 	})
 }
 
+// Setting is the value of an option in one layer.
+type Setting struct {
+	File  File
+	Key   string // "spawner.namespace"
+	Value any
+}
+
+// Settings returns every value that the files give to an option, in whatever layer: for all hubs, for one, in a profile
+// or a choice of one, in a flavor or an override of one.
+func (s Site) Settings(option string) []Setting {
+	var all []Setting
+	add := func(file File, key string, values map[string]any) {
+		layers := []options.Layer{{Key: key, Values: values}}
+		for _, override := range options.Overrides(values["profile_list"]) {
+			layers = append(layers, options.Layer{Key: key + "." + override.Key, Values: override.Values})
+		}
+		for _, l := range layers {
+			if value, set := l.Values[option]; set {
+				all = append(all, Setting{file, l.Key + "." + option, value})
+			}
+		}
+	}
+	add(Config, "spawner", s.Spawner)
+	for _, hub := range s.Hubs {
+		add(Config, "hubs."+hub.Name+".spawner", hub.Options)
+	}
+	for _, f := range s.Flavors.All() {
+		resources, _ := f.Flavor["resources"].(map[string]any)
+		add(Flavors, f.Key+".resources", resources)
+	}
+	return all
+}
+
 // layer is a layer of options in a file.
 type layer struct {
 	options.Layer

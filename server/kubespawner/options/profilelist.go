@@ -86,23 +86,34 @@ func checkKeys(m map[string]any, path string, keys []string, p *Problems) {
 // checkProfiles notes everything that is wrong in a profile list, overrides included.
 func checkProfiles(list any, p *Problems) {
 	for _, pr := range readProfiles(list, p) {
-		pr.overrides(func(path string, override map[string]any) {
-			p.below(path, func() { checkOverride(override, p) })
-		})
+		for _, layer := range pr.overrides() {
+			p.below(layer.Key, func() { checkOverride(fixedPart(layer.Values), p) })
+		}
 	}
 }
 
-// overrides visits the options that a profile and its choices set, those without a user's own value.
-func (pr profile) overrides(visit func(path string, override map[string]any)) {
-	visit(pr.path+"."+overrideKey, pr.override)
+// Overrides returns the options that the profiles of a list and all their choices set, by their keys in the list. In
+// those of an unlisted choice "{value}" stands for what a user writes.
+func Overrides(list any) []Layer {
+	var all []Layer
+	for _, pr := range readProfiles(list, &Problems{}) {
+		all = append(all, pr.overrides()...)
+	}
+	return all
+}
+
+// overrides are the options that a profile and its choices set.
+func (pr profile) overrides() []Layer {
+	all := []Layer{{pr.path + "." + overrideKey, pr.override}}
 	for _, o := range pr.options {
 		for _, key := range slices.Sorted(maps.Keys(o.choices)) {
-			visit(o.choicePath(key), o.choices[key])
+			all = append(all, Layer{o.choicePath(key), o.choices[key]})
 		}
 		if o.unlisted != nil {
-			visit(o.unlistedPath(), fixedPart(o.unlisted.override))
+			all = append(all, Layer{o.unlistedPath(), o.unlisted.override})
 		}
 	}
+	return all
 }
 
 func (o profileOption) choicePath(key string) string {
