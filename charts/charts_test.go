@@ -244,6 +244,9 @@ func TestRefusals(t *testing.T) {
 		{"node port out of range", "service: {type: NodePort, ports: {nodePort: 70000}}", "nodePort"},
 		{"address of the cluster without a length", "singleuser: {networkPolicy: {clusterCIDRs: ['2001:db8::1']}}", "clusterCIDRs"},
 		{"everything as the cluster", "singleuser: {networkPolicy: {clusterCIDRs: [0.0.0.0/0]}}", "clusterCIDRs"},
+		{"namespaces of users in a choice", "config: {spawner: {profile_list: [{display_name: P, profile_options: {o: {choices: {c: {kubespawner_override: {enable_user_namespaces: true}}}}}}]}}", "needs rights in all namespaces (a ClusterRole)"},
+		{"namespaces of users by a hub", "config: {hubs: {h: {allowedOptions: [enable_user_namespaces]}}}", "needs rights in all namespaces (a ClusterRole)"},
+		{"any namespace", "config: {spawner: {profile_list: [{display_name: P, profile_options: {o: {unlisted_choice: {enabled: true, kubespawner_override: {namespace: '{value}'}}}}}]}}", "is not one namespace"},
 		{"base path without a slash", "basePath: outpost", "basePath"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

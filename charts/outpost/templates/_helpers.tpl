@@ -25,12 +25,61 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/component: outpost
 {{- end -}}
 
-{{- /* Selector of single-user pods by KubeSpawner's component_label: the general one and those of hubs' options. Pods that the
-Python outpost made have that label too. */ -}}
+{{- /* All layers of spawner options, as {"all": [...]}: for all hubs, for each hub, the resources of flavors with what hubs and
+users override, and in each of them those of every profile and of every choice of its options. */ -}}
+{{- define "outpost.layers" -}}
+{{- $all := list (.Values.config.spawner | default dict) -}}
+{{- range .Values.config.hubs -}}
+{{- $all = append $all ((. | default dict).spawner | default dict) -}}
+{{- end -}}
+{{- $flavors := .Values.flavors | default dict -}}
+{{- $offers := list ($flavors.flavors | default dict) -}}
+{{- range list $flavors.hubs $flavors.users -}}
+{{- range . -}}
+{{- $offers = append $offers ((. | default dict).flavorsOverride | default dict) -}}
+{{- end -}}
+{{- end -}}
+{{- range $offers -}}
+{{- range . -}}
+{{- $all = append $all ((. | default dict).resources | default dict) -}}
+{{- end -}}
+{{- end -}}
+{{- range $all -}}
+{{- range .profile_list -}}
+{{- $all = append $all (.kubespawner_override | default dict) -}}
+{{- range .profile_options -}}
+{{- range .choices -}}
+{{- $all = append $all (.kubespawner_override | default dict) -}}
+{{- end -}}
+{{- with .unlisted_choice -}}
+{{- if .enabled -}}
+{{- $all = append $all (.kubespawner_override | default dict) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- dict "all" $all | toJson -}}
+{{- end -}}
+
+{{- /* Whether an option is true in some layer, or a hub may set it; takes the root and the option's name. */ -}}
+{{- define "outpost.anyLayer" -}}
+{{- $any := false -}}
+{{- range (include "outpost.layers" .root | fromJson).all -}}
+{{- $any = or $any (index . $.option) -}}
+{{- end -}}
+{{- range .root.Values.config.hubs -}}
+{{- $any = or $any (has $.option ((. | default dict).allowedOptions | default list)) -}}
+{{- end -}}
+{{- if $any -}}true{{- end -}}
+{{- end -}}
+
+{{- /* Selector of single-user pods by KubeSpawner's component_label, of all layers. Pods that the Python outpost made have
+that label too. */ -}}
 {{- define "outpost.singleuserSelector" -}}
 {{- $all := list (dig "component_label" "singleuser-server" .Values.config.spawner) -}}
-{{- range .Values.config.hubs -}}
-{{- $all = append $all (dig "spawner" "component_label" "" (. | default dict)) -}}
+{{- range (include "outpost.layers" . | fromJson).all -}}
+{{- $all = append $all .component_label -}}
 {{- end -}}
 matchExpressions:
   - {key: component, operator: In, values: {{ $all | compact | uniq | toJson }}}
@@ -41,22 +90,23 @@ matchExpressions:
 {{- dig "namespace" .Release.Namespace .Values.config.spawner -}}
 {{- end -}}
 
-{{- /* All namespaces of single-user pods, separated by blanks: the general one and those that hubs' options name. */ -}}
+{{- /* All namespaces of single-user pods, separated by blanks: the general one and those of all layers. */ -}}
 {{- define "outpost.spawnNamespaces" -}}
 {{- $all := list (include "outpost.spawnNamespace" .) -}}
-{{- range .Values.config.hubs -}}
-{{- $all = append $all (dig "spawner" "namespace" "" (. | default dict)) -}}
+{{- range (include "outpost.layers" . | fromJson).all -}}
+{{- $all = append $all .namespace -}}
 {{- end -}}
 {{- $all | compact | uniq | join " " -}}
 {{- end -}}
 
-{{- /* Whether the outpost makes volume claims for some hub. */ -}}
+{{- /* Whether the outpost makes volume claims. */ -}}
 {{- define "outpost.makesClaims" -}}
-{{- $any := or .Values.rbac.persistentVolumeClaims (dig "storage_pvc_ensure" false .Values.config.spawner) -}}
-{{- range .Values.config.hubs -}}
-{{- $any = or $any (dig "spawner" "storage_pvc_ensure" false (. | default dict)) -}}
+{{- if or .Values.rbac.persistentVolumeClaims (include "outpost.anyLayer" (dict "root" . "option" "storage_pvc_ensure")) -}}true{{- end -}}
 {{- end -}}
-{{- if $any -}}true{{- end -}}
+
+{{- /* Whether the outpost makes Secrets with the certificates of servers. */ -}}
+{{- define "outpost.makesSecrets" -}}
+{{- if or .Values.internalSsl (include "outpost.anyLayer" (dict "root" . "option" "internal_ssl")) -}}true{{- end -}}
 {{- end -}}
 
 {{- define "outpost.serviceAccountName" -}}

@@ -51,6 +51,16 @@
 {{- if and $v.prePuller.enabled (not $v.prePuller.images) -}}
 {{- $wrong = append $wrong "prePuller.enabled is true but prePuller.images is empty; list the images to pull" -}}
 {{- end -}}
+{{- if $v.rbac.create -}}
+{{- if include "outpost.anyLayer" (dict "root" . "option" "enable_user_namespaces") -}}
+{{- $wrong = append $wrong "enable_user_namespaces is set, which needs rights in all namespaces (a ClusterRole) that this chart does not give; set rbac.create: false, and give the outpost's service account its rights yourself" -}}
+{{- end -}}
+{{- range (include "outpost.layers" . | fromJson).all -}}
+{{- if contains "{" (.namespace | default "") -}}
+{{- $wrong = append $wrong (printf "namespace %q is not one namespace, so that this chart cannot give rights in it; name each in a choice of its own" .namespace) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if $wrong -}}
 {{- fail (printf "\n- %s\n" (join "\n- " $wrong)) -}}
 {{- end -}}
