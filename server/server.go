@@ -30,6 +30,9 @@ type Options struct {
 	InformerAge func() time.Duration
 	// Settled is called once, when the services that earlier processes left are reconciled. May be nil.
 	Settled func()
+	// Namespace is where the outpost itself is, NamespaceUID its uid, which says whose the database is; if that is empty,
+	// a database of another place is not noticed.
+	Namespace, NamespaceUID string
 	// RefusedAddresses are never dialled for a hub: the API server's and the node's. Those of the own interfaces are
 	// refused in any case.
 	RefusedAddresses []netip.Prefix
@@ -92,6 +95,9 @@ func New(ctx context.Context, cfg config.Config, spawner outpost.Spawner, opts O
 	if s.store, err = OpenStore(ctx, cfg, s.component("store"), s.metrics.database); err != nil {
 		return nil, err
 	}
+	if err := s.bindDatabase(ctx); err != nil {
+		return nil, err
+	}
 	if cfg.Rekey {
 		done, err := s.store.Rekey(ctx)
 		if err != nil {
@@ -141,6 +147,26 @@ func OpenStore(
 	default:
 		return nil, fmt.Errorf("SQL_*: %w", err)
 	}
+}
+
+// bindDatabase refuses a database whose rows belong to the outpost of another namespace or cluster. Processes with a
+// Lease leave one another's services alone, so they are only warned.
+func (s *Server) bindDatabase(ctx context.Context) error {
+	if s.opts.NamespaceUID == "" {
+		return nil
+	}
+	here := store.Place{UID: s.opts.NamespaceUID, Namespace: s.opts.Namespace}
+	err := s.store.Bind(ctx, here, s.cfg.MovedFrom)
+	fault, ok := errors.AsType[*outpost.Error](err)
+	switch {
+	case !ok || fault.Reason != store.ReasonPlace:
+		return err
+	case s.opts.Lead != nil:
+		s.log.Warn("the database is shared with another place", "err", err)
+		return nil
+	}
+	return fmt.Errorf("SQL_*: %w If that outpost is gone for good, as after a restore, set OUTPOST_MOVED_FROM "+
+		"(movedFrom of the chart) to its uid", err)
 }
 
 // component returns the logger of one part.

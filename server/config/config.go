@@ -42,6 +42,7 @@ type Config struct {
 
 	CryptKeys []outpost.Secret // OUTPOST_CRYPT_KEY: Fernet keys; the first seals, all open
 	Rekey     bool             // OUTPOST_REKEY: seal all rows anew with the first key before serving
+	MovedFrom string           // OUTPOST_MOVED_FROM: uid of the namespace whose rows in the database go to this outpost
 	Users     []User           // usernames, passwords: the hubs
 	Database  Database         // SQL_*
 

@@ -226,7 +226,8 @@ hubs:
 `)
 	got, err := config.FromEnv(environment(map[string]string{
 		"OUTPOST_CRYPT_KEY": key1 + ", " + key2 + "\n", "OUTPOST_REKEY": "true", "usernames": "one;two\n",
-		"passwords": "p1;p2\n", "OUTPOST_CONFIG_FILE": path, "OUTPOST_FLAVORS_PATH": "/f",
+		"OUTPOST_MOVED_FROM": "u-1",
+		"passwords":          "p1;p2\n", "OUTPOST_CONFIG_FILE": path, "OUTPOST_FLAVORS_PATH": "/f",
 		"OUTPOST_CREDITS_PATH": "/c", "OUTPOST_LISTEN": "127.0.0.1:0", "OUTPOST_TLS_CERT_FILE": "/tls.crt",
 		"OUTPOST_TLS_KEY_FILE": "/tls.key", "OUTPOST_BASE_PATH": "/outpost", "OUTPOST_METRICS_LISTEN": "",
 		"OUTPOST_SSH_LISTEN": "", "OUTPOST_HOST_KEYS_DIR": "/h", "OUTPOST_AUTHORIZED_KEYS_DIR": "/a",
@@ -260,7 +261,8 @@ hubs:
 		NodeAddresses: "10.0.0.7,fd00::7", OwnObjects: []string{"secrets/users", "configmaps/c"},
 		StartTimeout: 10 * time.Minute,
 		LogLevel:     slog.LevelDebug, LogFormat: "text", CryptKeys: []outpost.Secret{key1, key2}, Rekey: true,
-		Users: []config.User{{Name: "one", Password: "p1"}, {Name: "two", Password: "p2"}},
+		MovedFrom: "u-1",
+		Users:     []config.User{{Name: "one", Password: "p1"}, {Name: "two", Password: "p2"}},
 		Database: config.Database{
 			Type: config.PostgreSQL, Path: "/var/lib/outpost/outpost.sqlite", Host: "db", Port: 5433, User: "u",
 			Password: "p@/:%", Name: "d",

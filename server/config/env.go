@@ -34,6 +34,11 @@ func (c *Config) variables() []Variable {
 	return []Variable{
 		{"OUTPOST_CRYPT_KEY", "Fernet keys, separated by blanks or commas; the first seals, all open.", &c.CryptKeys},
 		{"OUTPOST_REKEY", "Seal all rows anew with the first key before serving.", &c.Rekey},
+		{
+			"OUTPOST_MOVED_FROM",
+			"UID of the namespace of an outpost that is gone and whose database this one takes over.",
+			&c.MovedFrom,
+		},
 		{"usernames", "Names of the hubs allowed to use this outpost, separated by semicolons.", nil},
 		{"passwords", "Their passwords, in the same order; the files in OUTPOST_USERS_DIR win over both.", nil},
 		{"OUTPOST_USERS_DIR", "Directory with files usernames and passwords; read again on change.", &c.UsersDir},

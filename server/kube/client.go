@@ -1,19 +1,22 @@
 package kube
 
 import (
+	"context"
 	"fmt"
+	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
 
 // Connect makes the client that [New] takes: from the pod's service account or, if kubeconfig is not empty, from that
-// file and its context (empty for the current one).
+// file and the context of contextName (empty for the current one).
 //
 // The client speaks protobuf and has no rate limit, so that a class that starts at once is not slowed down; Kubernetes'
 // own fairness limits it, and its 429 answers are obeyed. Changes are sent a few at a time.
-func Connect(kubeconfig, context, userAgent string) (kubernetes.Interface, error) {
+func Connect(kubeconfig, contextName, userAgent string) (kubernetes.Interface, error) {
 	var c *rest.Config
 	var err error
 	if kubeconfig == "" {
@@ -21,7 +24,7 @@ func Connect(kubeconfig, context, userAgent string) (kubernetes.Interface, error
 	} else {
 		c, err = clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
 			&clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig},
-			&clientcmd.ConfigOverrides{CurrentContext: context},
+			&clientcmd.ConfigOverrides{CurrentContext: contextName},
 		).ClientConfig()
 	}
 	if err != nil {
@@ -44,4 +47,20 @@ func tune(c *rest.Config, userAgent string) *rest.Config {
 	c.Wrap(newChangeLimiter)
 	c.Timeout = 0 // watches last; any other request has its own limit
 	return c
+}
+
+// uidBudget bounds how long a process that starts asks for the uid of its namespace.
+const uidBudget = 10 * time.Second
+
+// NamespaceUID returns the uid of a namespace: a UUID that no other namespace of any cluster has, and that changes when
+// the namespace is made anew. It needs the right to get that one namespace.
+func NamespaceUID(ctx context.Context, client kubernetes.Interface, namespace string) (uid string, err error) {
+	err = attempt{timeout: getTimeout, budget: uidBudget}.do(ctx, func(ctx context.Context) error {
+		ns, err := client.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{})
+		if err == nil {
+			uid = string(ns.UID)
+		}
+		return err
+	})
+	return uid, err
 }

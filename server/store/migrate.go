@@ -20,23 +20,7 @@ const versionTable = "outpost_schema_version"
 // migrate applies the migrations that are missing, in order, each in a transaction of its own. Several processes may
 // do so at once on PostgreSQL: they wait for each other.
 func (d *DB) migrate(ctx context.Context) error {
-	dialect, folder := goose.DialectSQLite3, "migrations/sqlite"
-	options := []goose.ProviderOption{
-		goose.WithTableName(versionTable), goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true),
-	}
-	if d.dialect.name == postgresDialect.name {
-		dialect, folder = goose.DialectPostgres, "migrations/postgres"
-		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60))
-		if err != nil {
-			return err
-		}
-		options = append(options, goose.WithSessionLocker(locker))
-	}
-	files, err := fs.Sub(migrations, folder)
-	if err != nil {
-		return err
-	}
-	provider, err := goose.NewProvider(dialect, d.write, files, options...)
+	provider, err := d.provider()
 	if err != nil {
 		return err
 	}
@@ -49,4 +33,25 @@ func (d *DB) migrate(ctx context.Context) error {
 		d.log.Info("database migrated", "migration", r.Source.Path, "duration", r.Duration)
 	}
 	return nil
+}
+
+// provider knows the migrations of this kind of database.
+func (d *DB) provider() (*goose.Provider, error) {
+	dialect, folder := goose.DialectSQLite3, "migrations/sqlite"
+	options := []goose.ProviderOption{
+		goose.WithTableName(versionTable), goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true),
+	}
+	if d.dialect.name == postgresDialect.name {
+		dialect, folder = goose.DialectPostgres, "migrations/postgres"
+		locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 60))
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, goose.WithSessionLocker(locker))
+	}
+	files, err := fs.Sub(migrations, folder)
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(dialect, d.write, files, options...)
 }

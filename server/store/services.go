@@ -133,6 +133,9 @@ func (d *DB) List(ctx context.Context, hub string) ([]outpost.Summary, error) {
 func (d *DB) All(ctx context.Context) ([]outpost.Stored, error) {
 	list := []outpost.Stored{}
 	err := d.do(ctx, "all", func(ctx context.Context) error {
+		if err := d.checkPlace(ctx); err != nil {
+			return err
+		}
 		rows, err := d.read.QueryContext(ctx, `SELECT `+shownColumns+`, `+sealedColumns+` FROM service
 			WHERE`+firstOfKey+` ORDER BY start_date, id`)
 		if err != nil {

@@ -53,6 +53,7 @@ type DB struct {
 	timeout      time.Duration
 	observe      func(op string, d time.Duration, err error)
 	installation string
+	place        string // see Bind; empty before it
 }
 
 // dialect is what differs between the databases.
@@ -144,14 +145,14 @@ func (d *DB) waitFor(ctx context.Context, wait time.Duration) error {
 // opened it.
 func (d *DB) Installation() string { return d.installation }
 
-// Ping returns an error unless the database answers and has our tables.
+// Ping returns an error unless the database answers, has our tables and is still bound to the place of [DB.Bind].
 func (d *DB) Ping(ctx context.Context) error {
 	return d.do(ctx, "ping", func(ctx context.Context) error {
 		rows, err := d.read.QueryContext(ctx, "SELECT 1 FROM service LIMIT 1")
 		if err != nil {
 			return err
 		}
-		return errors.Join(rows.Close(), rows.Err())
+		return errors.Join(rows.Close(), rows.Err(), d.checkPlace(ctx))
 	})
 }
 

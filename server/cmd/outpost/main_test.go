@@ -211,7 +211,7 @@ func TestServeRefusesWrongFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	var stdout, stderr buffer
-	args := []string{"serve", "--kubeconfig", cluster(t)}
+	args := []string{"serve", "--kubeconfig", cluster(t, "north")}
 	code := run(t.Context(), args, environment(dir, map[string]string{"OUTPOST_CONFIG_FILE": file}), &stdout, &stderr)
 	want := "config.yaml: spawner.profile_list[0].kubespawner_override.mem_limt: unknown option; did you mean mem_limit? (line 1)"
 	if code != 1 || !strings.Contains(stderr.String(), want) {
@@ -219,8 +219,9 @@ func TestServeRefusesWrongFiles(t *testing.T) {
 	}
 }
 
-// cluster is an API server without pods, as far as the outpost asks it.
-func cluster(t *testing.T) (kubeconfig string) {
+// cluster is an API server without pods, as far as the outpost asks it. uid is that of each namespace; empty forbids to
+// read them.
+func cluster(t *testing.T, uid string) (kubeconfig string) {
 	t.Helper()
 	var resource atomic.Int64
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -229,6 +230,11 @@ func cluster(t *testing.T) (kubeconfig string) {
 		switch {
 		case r.URL.Path == "/version":
 			fmt.Fprint(w, `{"major":"1","minor":"34","gitVersion":"v1.34.4"}`)
+		case r.URL.Path == "/api/v1/namespaces/servers" && uid != "":
+			fmt.Fprintf(w, `{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"servers","uid":%q}}`, uid)
+		case r.URL.Path == "/api/v1/namespaces/servers":
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"Forbidden","code":403}`)
 		case r.URL.Query().Get("watch") != "" && kind != "":
 			w.(http.Flusher).Flush()
 			fmt.Fprintf(w, `{"type":"BOOKMARK","object":{"kind":%q,"apiVersion":"v1","metadata":`+
@@ -261,10 +267,8 @@ func TestServeAnswersAndEnds(t *testing.T) {
 	var stdout, stderr buffer
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	exit := make(chan int, 1)
-	go func() {
-		exit <- run(ctx, []string{"--kubeconfig", cluster(t), "serve"}, environment(t.TempDir(), nil), &stdout, &stderr)
-	}()
+	exit, args := make(chan int, 1), []string{"--kubeconfig", cluster(t, "north"), "serve"}
+	go func() { exit <- run(ctx, args, environment(t.TempDir(), nil), &stdout, &stderr) }()
 	var at []string
 	eventually(t, "the process serves", func() bool {
 		at = servingAt.FindStringSubmatch(stderr.String())
@@ -301,6 +305,52 @@ func TestServeAnswersAndEnds(t *testing.T) {
 		if !json.Valid([]byte(line)) {
 			t.Errorf("a line of the log is not JSON: %s", line)
 		}
+	}
+}
+
+// Without the right to read its namespace the outpost serves as before, and says so.
+func TestServeWithoutTheNamespace(t *testing.T) {
+	var stdout, stderr buffer
+	ctx, cancel := context.WithCancel(t.Context())
+	exit := make(chan int, 1)
+	go func() {
+		exit <- run(ctx, []string{"--kubeconfig", cluster(t, "")}, environment(t.TempDir(), nil), &stdout, &stderr)
+	}()
+	eventually(t, "the process serves", func() bool { return servingAt.MatchString(stderr.String()) })
+	cancel()
+	if code := <-exit; code != 0 || !strings.Contains(stderr.String(), "the outpost's namespace cannot be read") {
+		t.Errorf("exit code %d\n%s", code, stderr.String())
+	}
+}
+
+// A database is of one namespace of one cluster; another one gets it when the operator says so.
+func TestServeRefusesTheDatabaseOfAnotherCluster(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct {
+		uid, movedFrom string
+		want           string // in the error; empty: it serves
+	}{
+		{"north", "", ""},
+		{"south", "", "belong to an outpost in namespace servers (uid north)"},
+		{"south", "west", "set OUTPOST_MOVED_FROM"},
+		{"south", "north", ""},
+		{"north", "", "(uid south)"},
+	} {
+		var stdout, stderr buffer
+		ctx, cancel := context.WithCancel(t.Context())
+		exit := make(chan int, 1)
+		go func() {
+			exit <- run(ctx, []string{"--kubeconfig", cluster(t, c.uid)},
+				environment(dir, map[string]string{"OUTPOST_MOVED_FROM": c.movedFrom}), &stdout, &stderr)
+		}()
+		if c.want == "" {
+			eventually(t, "the process serves", func() bool { return servingAt.MatchString(stderr.String()) })
+			cancel()
+		}
+		if code := <-exit; code == 0 != (c.want == "") || !strings.Contains(stderr.String(), c.want) {
+			t.Errorf("%v: exit code %d\n%s", c, code, stderr.String())
+		}
+		cancel()
 	}
 }
 

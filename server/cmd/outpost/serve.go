@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/klog/v2"
 
 	"github.com/outposts-dev/outposts/server"
@@ -49,13 +50,15 @@ func (p *process) serve(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: spawner: %w", p.cfg.ConfigFile, err)
 	}
+	place := cmp.Or(own, namespace)
 	options := server.Options{
-		Logger: p.log, Version: version, InformerAge: spawner.Age, RefusedAddresses: p.refusedAddresses(),
+		Logger: p.log, Version: version, Namespace: place, NamespaceUID: p.uidOf(ctx, client, place),
+		InformerAge: spawner.Age, RefusedAddresses: p.refusedAddresses(),
 		Settled: func() { footprint.DropStartupPages(p.log) }, Moving: footprint.NewPace(p.lookup).Moving,
 	}
 	if p.cfg.Lease != "" {
 		options.Lead = election{
-			client: client, namespace: cmp.Or(own, namespace), lease: p.cfg.Lease, identity: identity(),
+			client: client, namespace: place, lease: p.cfg.Lease, identity: identity(),
 			log: p.log.With("component", "leader"),
 		}.run
 	}
@@ -69,6 +72,17 @@ func (p *process) serve(ctx context.Context) error {
 	defer release.Wait()
 	defer cancel()
 	return s.Run(ctx)
+}
+
+// uidOf asks Kubernetes for the uid of a namespace. Without an answer an outpost starts as it did before there was this
+// question: the chart of an older release does not give the right to it.
+func (p *process) uidOf(ctx context.Context, client kubernetes.Interface, namespace string) string {
+	uid, err := kube.NamespaceUID(ctx, client, namespace)
+	if err != nil {
+		p.log.Warn("the outpost's namespace cannot be read, so a database of another cluster would not be noticed",
+			"namespace", namespace, "err", err)
+	}
+	return uid
 }
 
 // check returns everything that is wrong; the settings themselves have been checked before.
