@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -67,20 +68,19 @@ func (s *Spawner) Start(
 	if err != nil {
 		return outpost.Started{}, err
 	}
-	names := []string{o.Pod.Name}
-	if o.Claim != nil && o.Claim.Name != o.Pod.Name {
-		names = append(names, o.Claim.Name)
-	}
-	sub := w.subscribe(names...)
-	defer sub.close()
 	st := &start{
-		s: s, o: o, w: w, sub: sub, report: progress, uids: map[types.UID]bool{}, missing: map[diagnosis.Object]bool{},
+		s: s, o: o, w: w, report: progress, uids: map[types.UID]bool{}, missing: map[diagnosis.Object]bool{},
 		request: attempt{
 			timeout: options.Seconds(o.Settings.K8sAPIRequestTimeout),
 			budget:  options.Seconds(o.Settings.K8sAPIRequestRetryTimeout),
 		},
 	}
 	st.say(st.progress.first())
+	if err := st.findHome(ctx); err != nil {
+		return outpost.Started{}, err
+	}
+	st.sub = w.subscribe(st.names()...)
+	defer st.sub.close()
 	pod, err := st.create(ctx)
 	if err != nil {
 		return outpost.Started{}, err
@@ -89,11 +89,13 @@ func (s *Spawner) Start(
 	if err != nil {
 		return outpost.Started{}, err
 	}
-	address, err := o.Address(pod)
+	address, err := st.o.Address(pod)
 	if err != nil {
 		return outpost.Started{}, err
 	}
-	return outpost.Started{Address: address, State: p.State}, nil
+	state := maps.Clone(p.State)
+	maps.Copy(state, st.o.State()) // the home may have another name
+	return outpost.Started{Address: address, State: state}, nil
 }
 
 // start is the work of one Start.
@@ -108,6 +110,14 @@ type start struct {
 	uids     map[types.UID]bool        // objects whose events are reported
 	missing  map[diagnosis.Object]bool // what the API server has said about objects that a text calls missing
 	silence  silence
+}
+
+// names are those of the objects whose events are reported.
+func (st *start) names() []string {
+	if st.o.Claim == nil || st.o.Claim.Name == st.o.Pod.Name {
+		return []string{st.o.Pod.Name}
+	}
+	return []string{st.o.Pod.Name, st.o.Claim.Name}
 }
 
 // say reports an event; without events_enabled, only the first one.

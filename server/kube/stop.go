@@ -24,12 +24,9 @@ func (s *Spawner) Stop(ctx context.Context, k outpost.Key, st outpost.State) err
 	if err != nil {
 		return err
 	}
-	pod, err := s.findPod(ctx, w, k, parsed)
+	pod, parsed, err := s.findMatch(ctx, w, k, parsed)
 	if err != nil {
 		return err
-	}
-	if pod != nil && !parsed.Matches(pod) {
-		pod = nil
 	}
 	var uid types.UID
 	var problems []error
@@ -65,6 +62,19 @@ func (s *Spawner) endStart(ctx context.Context, k outpost.Key) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// findMatch returns the pod of a start, nil if there is none, and the state with the name that it has.
+func (s *Spawner) findMatch(
+	ctx context.Context, w *watcher, k outpost.Key, st kubespawner.ParsedState,
+) (*corev1.Pod, kubespawner.ParsedState, error) {
+	for _, one := range st.Alternatives() {
+		pod, err := s.findPod(ctx, w, k, one)
+		if err != nil || pod != nil && one.Matches(pod) {
+			return pod, one, err
+		}
+	}
+	return nil, st, nil
 }
 
 // findPod returns the pod of a start as Kubernetes has it, nil if there is none. A pod of its name that belongs to

@@ -909,6 +909,9 @@ func TestStopOfAnInterruptedStartOfKubeSpawner(t *testing.T) {
 		{name: "the pod of the default server", pod: "jupyter-alice---3bc51062", annotations: map[string]string{kubespawner.UsernameKey: "Alice"}},
 		{name: "the pod of another user", server: "lab", pod: "jupyter-alice---3bc51062--lab", annotations: map[string]string{kubespawner.UsernameKey: "alice", kubespawner.ServernameKey: "lab"}, kept: true},
 		{name: "the pod of another server", server: "lab", pod: "jupyter-alice---3bc51062--lab", annotations: map[string]string{kubespawner.UsernameKey: "Alice"}, kept: true},
+		{name: "its pod, by KubeSpawner 6", server: "lab", pod: "jupyter--41lice--lab", annotations: mine},
+		{name: "the pod of the default server, by KubeSpawner 6", pod: "jupyter--41lice", annotations: map[string]string{kubespawner.UsernameKey: "Alice"}},
+		{name: "the pod of another user by that name", server: "lab", pod: "jupyter--41lice--lab", annotations: map[string]string{kubespawner.UsernameKey: "-41lice", kubespawner.ServernameKey: "lab"}, kept: true},
 		{name: "a pod of nobody", server: "lab", pod: "jupyter-alice---3bc51062--lab", kept: true},
 		{name: "a later start by this server", server: "lab", pod: "jupyter-alice---3bc51062--lab", annotations: map[string]string{
 			kubespawner.UsernameKey: "Alice", kubespawner.ServernameKey: "lab", kubespawner.InstallationKey: ownInstallation, kubespawner.HubKey: "hub", kubespawner.NameKey: "lab", kubespawner.StartIDKey: "s2",

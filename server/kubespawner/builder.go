@@ -81,6 +81,10 @@ type Objects struct {
 	names       names
 	fields      fields
 	severalHubs bool
+
+	earlierHomes []string
+	homeOfServer bool // each server of a user has a claim of its own
+	rebuild      func(home string) (*Objects, error)
 }
 
 // Build builds the objects of one start for the outpost whose database has the id installation. The error is
@@ -94,19 +98,28 @@ func (b *Builder) Build(
 	if err := p.Err(); err != nil {
 		return nil, err // names are made of them
 	}
-	o := b.objects(installation, hub, r, flavor, &p)
+	return b.build(installation, hub, r, flavor, "")
+}
+
+// build is Build with the claim of a name that is not the template's, if home is not empty.
+func (b *Builder) build(
+	installation string, hub outpost.Hub, r outpost.StartRequest, flavor flavor.Flavor, home string,
+) (*Objects, error) {
+	var p options.Problems
+	o := b.objects(installation, hub, r, flavor, home, &p)
 	if p.Err() == nil {
 		b.checkOwn(o, installation, hub, r, flavor, &p)
 	}
 	if err := p.Err(); err != nil {
 		return nil, err
 	}
+	o.rebuild = func(home string) (*Objects, error) { return b.build(installation, hub, r, flavor, home) }
 	return o, nil
 }
 
-// objects is Build with what is wrong in p: nil if the options make no settings. It is pure but for env_keep.
+// objects is build with what is wrong in p: nil if the options make no settings. It is pure but for env_keep.
 func (b *Builder) objects(
-	installation string, hub outpost.Hub, r outpost.StartRequest, flavor flavor.Flavor, p *options.Problems,
+	installation string, hub outpost.Hub, r outpost.StartRequest, flavor flavor.Flavor, home string, p *options.Problems,
 ) *Objects {
 	operator := b.operatorOptions(hub, r.Flavor, flavor, p)
 	merged, removed := b.mergeOptions(operator, hub, r, p)
@@ -122,9 +135,13 @@ func (b *Builder) objects(
 		st.LifecycleHooks = map[string]any{} // the notebook always has a lifecycle
 	}
 	sub, t := b.subjectOf(r.Key, r.Body), templatesOf(st)
+	t.Home = home
 	o := &Objects{Origin: Origin{installation, r.Key}, severalHubs: hub.Several}
 	o.names, o.fields = t.resolve(sub, p)
-	o.SharedClaim = st.StoragePVCEnsure && t.sharesClaim(sub, o.names)
+	o.SharedClaim = st.StoragePVCEnsure && home == "" && t.sharesClaim(sub, o.names)
+	if st.StoragePVCEnsure && home == "" && !o.SharedClaim {
+		o.earlierHomes, o.homeOfServer = t.earlierHomes(sub, o.names), t.ofEachServer(sub, o.names)
+	}
 	b.checkHost(hub, r.Body.Misc, t, o.names, p)
 	expand := o.fields.expander()
 	o.Settings = expand.expandSettings(st, p)

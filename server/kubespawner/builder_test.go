@@ -220,7 +220,7 @@ func TestObjectsInsideAHubAreKubeSpawners(t *testing.T) {
 				Body: outpost.Body{Env: env},
 			}
 			var p options.Problems
-			o := b.objects(installation, outpost.Hub{Name: "hub"}, r, nil, &p)
+			o := b.objects(installation, outpost.Hub{Name: "hub"}, r, nil, "", &p)
 			if err := p.Err(); err != nil &&
 				(problemsOf[c.ID] == "" || !strings.HasPrefix(err.Error(), problemsOf[c.ID])) {
 				t.Fatal(err)
@@ -280,7 +280,7 @@ func TestObjectsOfARequestAreKubeSpawners(t *testing.T) {
 				Certs: in.Certs, TrustBundles: in.TrustBundles,
 			}
 			var p options.Problems
-			o := b.objects(installation, outpost.Hub{Name: "hub", AllowedOptions: []string{"*"}}, r, nil, &p)
+			o := b.objects(installation, outpost.Hub{Name: "hub", AllowedOptions: []string{"*"}}, r, nil, "", &p)
 			if want := problemsOf[c.ID]; want != "" {
 				if err := p.Err(); err == nil || err.Error() != want {
 					t.Errorf("error\n%v\nwant\n%s", err, want)

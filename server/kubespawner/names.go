@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -183,6 +184,7 @@ func nameFields(s subject, scheme string) fields {
 type nameTemplates struct {
 	Scheme, Namespace, Pod, DNS, Secret, PVC string
 	UserNamespace                            string // empty unless each user has a namespace
+	Home                                     string // of the claim, instead of what PVC yields; empty for that
 	// KeepLong keeps a pod name that is too long for a Service, as KubeSpawner does.
 	KeepLong bool
 }
@@ -213,7 +215,9 @@ func (t nameTemplates) resolve(s subject, p *options.Problems) (names, fields) {
 	f["pod_name"] = n.Pod
 	n.DNS = t.dns(n, p)
 	n.Secret = render("secret_name_template", t.Secret)
-	n.PVC = render("pvc_name_template", t.PVC)
+	if n.PVC = t.Home; n.PVC == "" {
+		n.PVC = render("pvc_name_template", t.PVC)
+	}
 	f["pvc_name"] = n.PVC
 	return n, f
 }
@@ -241,4 +245,50 @@ func cutName(name string) string {
 		return name
 	}
 	return hashedSlug(name, dnsLabelMax)
+}
+
+// defaultPVCTemplate is KubeSpawner 7's pvc_name_template. Of a named server, the defaults before it gave other names:
+// KubeSpawner 1 to 6 the same ones, zero-to-jupyterhub until 3 "claim-{username}{servername}", and KubeSpawner 0 the
+// same with a hyphen before the server's name.
+const defaultPVCTemplate = "claim-{user_server}"
+
+var olderPVCTemplates = []string{"claim-{username}{servername}", "claim-{username}-{servername}"}
+
+// earlierSchemes are those that KubeSpawner has had: 7 makes names by the first, 6 and before by the second.
+var earlierSchemes = []string{options.SchemeSafe, options.SchemeEscape}
+
+// earlierNames returns what KubeSpawner's schemes yield for one of the names, where it differs from what it is.
+func (t nameTemplates) earlierNames(s subject, n names, name func(names) string) (earlier []string) {
+	for _, t.Scheme = range earlierSchemes {
+		other, _ := t.resolve(s, &options.Problems{})
+		if one := name(other); one != name(n) && !slices.Contains(earlier, one) &&
+			len(validation.IsDNS1123Subdomain(one)) == 0 {
+			earlier = append(earlier, one)
+		}
+	}
+	return earlier
+}
+
+// earlierHomes returns the other names under which KubeSpawner may have made the claim of this subject.
+func (t nameTemplates) earlierHomes(s subject, n names) []string {
+	homes := t.earlierNames(s, n, names.pvc)
+	if t.PVC != defaultPVCTemplate || s.Server == "" {
+		return homes
+	}
+	t.Scheme = options.SchemeEscape
+	for _, t.PVC = range olderPVCTemplates {
+		older, _ := t.resolve(s, &options.Problems{})
+		homes = append(homes, older.PVC)
+	}
+	return homes
+}
+
+func (n names) pod() string { return n.Pod }
+func (n names) pvc() string { return n.PVC }
+
+// ofEachServer reports whether each server of a user has a claim of its own.
+func (t nameTemplates) ofEachServer(s subject, n names) bool {
+	s.Server += "."
+	other, _ := t.resolve(s, &options.Problems{})
+	return other.PVC != n.PVC
 }

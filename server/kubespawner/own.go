@@ -42,7 +42,7 @@ func (b *Builder) checkOwn(
 		return
 	}
 	r.Body.Misc = nil
-	shared := b.ownUsed(b.objects(installation, hub, r, flavor, &options.Problems{}))
+	shared := b.ownUsed(b.objects(installation, hub, r, flavor, "", &options.Problems{}))
 	for _, object := range used {
 		if !slices.Contains(shared, object) {
 			p.Addf("misc", "no server may use %s, "+ours, object)

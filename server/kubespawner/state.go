@@ -24,6 +24,7 @@ const (
 	stateOwn     = "outpost"             // true: not a state of KubeSpawner
 	stateUser    = "username"            // set by Restore, as stateServer is: the pod must say that it is of this user
 	stateServer  = "servername"
+	stateEarlier = "earlier_pod_names" // set by Restore: by other slug schemes; never stored
 )
 
 // State is what must be known to find and remove a start's objects.
@@ -68,6 +69,7 @@ type ParsedState struct {
 	Own                    bool   // of an outpost: its pod says which start it belongs to
 
 	user, server any // of a state that Restore has worked out
+	earlier      []string
 	restored     bool
 }
 
@@ -82,6 +84,7 @@ func ParseState(st outpost.State, namespace string) ParsedState {
 		server: st[stateServer],
 	}
 	parsed.user, parsed.restored = st[stateUser]
+	parsed.earlier, _ = st[stateEarlier].([]string)
 	parsed.Keep, _ = st[stateKeep].(bool)
 	parsed.Own, _ = st[stateOwn].(bool)
 	switch n := st[stateGrace].(type) {
@@ -105,6 +108,18 @@ func ParseState(st outpost.State, namespace string) ParsedState {
 // pod must be: the name may be taken by another user's.
 func (s ParsedState) Matches(pod *corev1.Pod) bool {
 	return !s.restored || pod.Annotations[UsernameKey] == s.user && pod.Annotations[ServernameKey] == s.server
+}
+
+// Alternatives returns the state itself and, of one that Restore has worked out, the same with the names that other
+// versions of KubeSpawner give the pod. The pod is that of the first one that matches.
+func (s ParsedState) Alternatives() []ParsedState {
+	all := []ParsedState{s}
+	for _, name := range s.earlier {
+		one := s
+		one.Pod = name
+		all = append(all, one)
+	}
+	return all
 }
 
 // Restore returns the state of a stored service. KubeSpawner stores an empty one until a start has finished; it is then
@@ -131,6 +146,9 @@ func (b *Builder) Restore(hub outpost.Hub, svc outpost.Service) outpost.State {
 		return svc.State
 	}
 	state := outpost.State{statePod: n.Pod, stateNS: n.Namespace, stateUser: sub.User, stateServer: sub.Server}
+	if earlier := t.earlierNames(sub, n, names.pod); len(earlier) > 0 {
+		state[stateEarlier] = earlier
+	}
 	maps.Copy(state, svc.State)
 	return state
 }

@@ -39,7 +39,7 @@ func (t Trial) Problems() []options.Problem {
 		r.Certs = map[string]string{"keyfile": "key", "certfile": "certificate", "cafile": "CA"}
 	}
 	var p options.Problems
-	b.objects("", t.Hub, r, t.Flavor, &p)
+	b.objects("", t.Hub, r, t.Flavor, "", &p)
 	return p.All()
 }
 
