@@ -50,9 +50,10 @@ func serveSSH(args []string) error {
 	for i := range sshHubs {
 		hubs = append(hubs, sshHub(i))
 	}
+	pace := footprint.NewPace(os.LookupEnv)
 	server, err := sshd.New(sshd.Options{
 		Hubs: hubs, HostKeysDir: *hosts, AuthorizedKeysDir: *keys,
-		Moving:     footprint.NewPace(os.LookupEnv).Moving,
+		Moving:     pace.Moving,
 		PermitOpen: func(_, host string, port uint16) bool { return host == benchHost && port >= benchPort },
 		Resolve: func(context.Context, string) ([]netip.Addr, error) {
 			return []netip.Addr{netip.MustParseAddr("192.0.2.10")}, nil
@@ -70,7 +71,7 @@ func serveSSH(args []string) error {
 		return err
 	}
 	fmt.Println(l.Addr())
-	go footprint.Release(context.Background())
+	go pace.Run(context.Background())
 	return server.Serve(context.Background(), l)
 }
 

@@ -1,29 +1,43 @@
 package footprint
 
 import (
+	"context"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"sync"
+	"time"
 )
 
 // How much the heap grows between two garbage collections, in percent: what is quiet leaves little garbage in a small
 // heap. Tunnels that move data leave a packet's worth for each packet; then a heap that is small grows by moveGrowth.
+// A heap that is large, as under a flood of connections, grows by quietGrowth, or by leastPercent if that is more:
+// twice its size in garbage is what would kill the process.
 const (
 	quietPercent = 200
 	movePercent  = 800
+	leastPercent = 40
 	moveGrowth   = 32 << 20
+	quietGrowth  = 48 << 20
 )
 
-// Pace fits the process to the tunnels that move data. GOMAXPROCS and GOGC win. Make it with [NewPace].
+// Pace fits the process to the tunnels that move data and to its heap. GOMAXPROCS and GOGC win. Make it with [NewPace].
 type Pace struct {
 	processors, collector bool // not set by the operator
-	most                  int  // processors that Go chose, while data moves
+
+	mu      sync.Mutex
+	moving  bool
+	most    int // processors that Go chose, while data moves
+	percent int // by which the heap grows
 }
 
 // NewPace returns the pace of a process whose tunnels are quiet, and sets it.
 func NewPace(lookup func(string) (string, bool)) *Pace {
 	p := &Pace{processors: !given(lookup, "GOMAXPROCS"), collector: !given(lookup, "GOGC")}
-	p.quiet()
+	if p.processors {
+		runtime.SetDefaultGOMAXPROCS()
+	}
+	p.fit()
 	return p
 }
 
@@ -40,41 +54,77 @@ func given(lookup func(string) (string, bool), name string) bool {
 // take 2.5 to 3.6 ms instead of 1.2 to 1.6, at the 99th percentile 11 to 14 ms instead of 7 to 10, and starts 14 to
 // 15 ms instead of 10 to 12. No hub notices those milliseconds; the processor time is what a node runs out of.
 func (p *Pace) Moving(connections int) {
-	if connections == 0 {
-		p.quiet()
-		return
-	}
-	begins := p.most == 0
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	begins := !p.moving && connections > 0
+	p.moving = connections > 0
 	if begins {
 		p.most = runtime.GOMAXPROCS(0)
 	}
-	if p.processors {
+	switch {
+	case !p.processors:
+	case p.moving:
 		runtime.GOMAXPROCS(min(connections, p.most))
-	}
-	if p.collector && begins {
-		debug.SetGCPercent(percent(live()))
-	}
-}
-
-// quiet sets what holds while no tunnel moves data.
-func (p *Pace) quiet() {
-	p.most = 0
-	if p.processors {
+	default:
 		runtime.SetDefaultGOMAXPROCS()
 	}
-	if p.collector {
-		debug.SetGCPercent(quietPercent)
+	p.fit()
+}
+
+// Run follows the heap, and gives memory back to the machine each time that the process becomes calm, until ctx ends.
+func (p *Pace) Run(ctx context.Context) {
+	r := newReleaser()
+	tick := time.NewTicker(releaseLook)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			p.follow()
+			r.look()
+		}
 	}
 }
 
-// percent is how much a heap with so many live bytes grows while data moves.
-func percent(live uint64) int {
-	return int(min(movePercent, max(quietPercent, moveGrowth*100/max(live, 1))))
+// follow fits the collector to the size of the heap.
+func (p *Pace) follow() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fit()
 }
 
-// live is the size of the heap after the last collection.
-func live() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(sample)
-	return sample[0].Value.Uint64()
+// fit sets by how much the heap grows, if that has changed by more than a tenth: setting it stops the process for some
+// microseconds. p.mu must be held.
+func (p *Pace) fit() {
+	if !p.collector {
+		return
+	}
+	want := percent(live(), p.moving)
+	if difference := want - p.percent; 10*max(difference, -difference) > p.percent {
+		p.percent = want
+		debug.SetGCPercent(want)
+	}
+}
+
+// percent is how much a heap grows from which so many bytes are left by a collection.
+func percent(live uint64, moving bool) int {
+	growth := func(bytes uint64) uint64 { return bytes * 100 / max(live, 1) }
+	quiet := min(quietPercent, max(leastPercent, growth(quietGrowth)))
+	if !moving {
+		return int(quiet)
+	}
+	return int(min(movePercent, max(quiet, growth(moveGrowth))))
+}
+
+// live is what the collector counts from: the heap after the last collection, stacks and global variables.
+func live() (bytes uint64) {
+	samples := []metrics.Sample{
+		{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"},
+	}
+	metrics.Read(samples)
+	for _, s := range samples {
+		bytes += s.Value.Uint64()
+	}
+	return bytes
 }

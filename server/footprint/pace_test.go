@@ -64,22 +64,55 @@ func TestPaceLeavesWhatTheOperatorHasSet(t *testing.T) {
 	}
 }
 
+var heap [][]byte
+
+// A heap that becomes large grows by less, whether data moves or not, and a heap that has become small again by more.
+func TestPaceFollowsTheHeap(t *testing.T) {
+	restore(t)
+	p := NewPace(environment(nil))
+	collect := func() int {
+		runtime.GC()
+		p.follow()
+		return collectAt()
+	}
+	for _, moving := range []int{0, 1} {
+		p.Moving(moving)
+		before := collect()
+		for range 160 {
+			heap = append(heap, make([]byte, 1<<20))
+		}
+		if got := collect(); got != leastPercent {
+			t.Errorf("%d connections move: a large heap grows by %d %%, want %d %%", moving, got, leastPercent)
+		}
+		heap = nil
+		if got := collect(); got <= leastPercent || 10*got < 9*before {
+			t.Errorf("%d connections move: a small heap grows by %d %%, before by %d %%", moving, got, before)
+		}
+	}
+}
+
 func TestPercentIsBounded(t *testing.T) {
 	for _, c := range []struct {
-		live uint64
-		want int
+		live        uint64
+		quiet, move int
 	}{
-		{0, movePercent},
-		{1 << 20, movePercent},
-		{moveGrowth / 8, 800},
-		{moveGrowth / 4, 400},
-		{moveGrowth / 3, 300},
-		{moveGrowth / 2, 200},
-		{1 << 30, quietPercent},
-		{math.MaxUint64, quietPercent},
+		{0, quietPercent, movePercent},
+		{1 << 20, quietPercent, movePercent},
+		{moveGrowth / 8, quietPercent, 800},
+		{moveGrowth / 4, quietPercent, 400},
+		{moveGrowth / 2, quietPercent, 200},
+		{quietGrowth / 2, 200, 200},
+		{quietGrowth, 100, 100},
+		{2 * quietGrowth, 50, 50},
+		{3 * quietGrowth, leastPercent, leastPercent},
+		{1 << 30, leastPercent, leastPercent},
+		{math.MaxUint64, leastPercent, leastPercent},
 	} {
-		if got := percent(c.live); got != c.want {
-			t.Errorf("percent(%d) = %d, want %d", c.live, got, c.want)
+		if got := percent(c.live, false); got != c.quiet {
+			t.Errorf("percent(%d, false) = %d, want %d", c.live, got, c.quiet)
+		}
+		if got := percent(c.live, true); got != c.move {
+			t.Errorf("percent(%d, true) = %d, want %d", c.live, got, c.move)
 		}
 	}
 }

@@ -1,35 +1,19 @@
 package footprint
 
 import (
-	"context"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
 )
 
 // A process is calm when it has allocated less than calmBytes in the last releaseLook. A calm one gives memory back if
-// at least releaseBytes of it hold nothing.
+// at least releaseBytes of it hold nothing. By itself Go would wait two minutes for a collection, and then keep a share
+// of what is free.
 const (
 	releaseLook  = 500 * time.Millisecond
 	calmBytes    = 256 << 10
 	releaseBytes = 4 << 20
 )
-
-// Release gives memory back to the machine each time that the process becomes calm, until ctx ends. By itself Go would
-// wait two minutes for a collection, and then keep a share of what is free.
-func Release(ctx context.Context) {
-	r := newReleaser()
-	tick := time.NewTicker(releaseLook)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			r.look()
-		}
-	}
-}
 
 // releaser remembers what was allocated up to the last look.
 type releaser struct {

@@ -51,10 +51,11 @@ func (p *process) serve(ctx context.Context) error {
 		return fmt.Errorf("%s: spawner: %w", p.cfg.ConfigFile, err)
 	}
 	place := cmp.Or(own, namespace)
+	pace := footprint.NewPace(p.lookup)
 	options := server.Options{
 		Logger: p.log, Version: version, Namespace: place, NamespaceUID: p.uidOf(ctx, client, place),
 		InformerAge: spawner.Age, RefusedAddresses: p.refusedAddresses(),
-		Settled: func() { footprint.DropStartupPages(p.log) }, Moving: footprint.NewPace(p.lookup).Moving,
+		Settled: func() { footprint.DropStartupPages(p.log) }, Moving: pace.Moving,
 	}
 	if p.cfg.Lease != "" {
 		options.Lead = election{
@@ -68,7 +69,7 @@ func (p *process) serve(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var release sync.WaitGroup
-	release.Go(func() { footprint.Release(ctx) })
+	release.Go(func() { pace.Run(ctx) })
 	defer release.Wait()
 	defer cancel()
 	return s.Run(ctx)
