@@ -7,7 +7,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 )
 
 // reached lists the addresses that a policy lets its pods reach at a port of no ready-made rule.
@@ -129,4 +132,63 @@ func TestPoliciesAreValid(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestDNSIsReached holds that servers reach the DNS of every kind of cluster: a policy is applied to the pod's own port,
+// not to that of the Service.
+func TestDNSIsReached(t *testing.T) {
+	reaches := func(t *testing.T, change, namespace string, labels map[string]string, port int32) bool {
+		t.Helper()
+		policy := decode[networkingv1.NetworkPolicy](
+			t, objects(t, with(t, change))["NetworkPolicy outpost-singleuser"].text)
+		protocols := map[corev1.Protocol]bool{}
+		for _, rule := range policy.Spec.Egress {
+			if !slices.ContainsFunc(rule.To, func(peer networkingv1.NetworkPolicyPeer) bool {
+				return peer.NamespaceSelector != nil && selects(t, peer.NamespaceSelector, map[string]string{
+					"kubernetes.io/metadata.name": namespace,
+				}) && (peer.PodSelector == nil || selects(t, peer.PodSelector, labels))
+			}) {
+				continue
+			}
+			for _, p := range rule.Ports {
+				if p.Port.IntVal == port {
+					protocols[*p.Protocol] = true
+				}
+			}
+		}
+		return protocols[corev1.ProtocolUDP] && protocols[corev1.ProtocolTCP]
+	}
+	kubeDNS := map[string]string{"k8s-app": "kube-dns"}
+	for _, c := range []struct {
+		name, namespace string
+		labels          map[string]string
+		port            int32
+		want            bool
+	}{
+		{"CoreDNS", "kube-system", kubeDNS, 53, true},
+		{"OpenShift", "openshift-dns", map[string]string{"dns.operator.openshift.io/daemonset-dns": "default"}, 5353, true},
+		{"Gardener", "kube-system", kubeDNS, 8053, true},
+		{"another pod of kube-system", "kube-system", nil, 8053, false},
+		{"another port of OpenShift's DNS", "openshift-dns", nil, 9154, false},
+		{"another namespace", "other", kubeDNS, 5353, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := reaches(t, "{}", c.namespace, c.labels, c.port); got != c.want {
+				t.Errorf("reached is %t, want %t", got, c.want)
+			}
+			const closed = "singleuser: {networkPolicy: {egressAllowRules: {dns: false}}}"
+			if reaches(t, closed, c.namespace, c.labels, c.port) {
+				t.Error("reached with dns: false")
+			}
+		})
+	}
+}
+
+func selects(t *testing.T, selector *metav1.LabelSelector, of map[string]string) bool {
+	t.Helper()
+	s, err := metav1.LabelSelectorAsSelector(selector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Matches(labels.Set(of))
 }

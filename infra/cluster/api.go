@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/clientcmd/api"
 )
 
 // answerTimeout bounds each question to a cluster.
@@ -43,7 +45,7 @@ func (o Object) String() string { return o.Namespace + "/" + o.Name }
 // Open reads a kubeconfig. A missing file or context is an error that says what is there instead; it begins with the
 // name of the argument, kubeconfig or context. The cluster itself is not asked anything yet.
 func Open(kubeconfig, contextName string) (*API, error) {
-	loaded, err := clientcmd.LoadFromFile(kubeconfig)
+	loaded, _, err := load(kubeconfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("kubeconfig: no file %s; name one that is there", kubeconfig)
 	}
@@ -64,6 +66,36 @@ func Open(kubeconfig, contextName string) (*API, error) {
 		return nil, fmt.Errorf("context: %s of kubeconfig %s: %w", contextName, kubeconfig, err)
 	}
 	return &API{host: config.Host, client: client}, nil
+}
+
+// load reads a kubeconfig; its paths of files are relative to itself, as for kubectl, and absolute in what is returned.
+// relative says that there were such.
+func load(kubeconfig string) (config *api.Config, relative bool, err error) {
+	written, err := clientcmd.LoadFromFile(kubeconfig)
+	if err != nil {
+		return nil, false, err
+	}
+	config = written.DeepCopy()
+	if err := clientcmd.ResolveLocalPaths(config); err != nil {
+		return nil, false, err
+	}
+	return config, !reflect.DeepEqual(written, config), nil
+}
+
+// forProvider returns what the Kubernetes provider of Pulumi takes as its kubeconfig: the path or, if the file has
+// relative paths, which the provider looks for in another folder, its content with absolute ones, as far as the context
+// needs it. Content may hold credentials, and is secret.
+func forProvider(kubeconfig, contextName string) (pathOrContent string, secret bool, err error) {
+	config, relative, err := load(kubeconfig)
+	if err != nil || !relative {
+		return kubeconfig, false, nil // Open has said what is wrong with the file
+	}
+	config.CurrentContext = contextName
+	if err := api.MinifyConfig(config); err != nil {
+		return "", false, err
+	}
+	content, err := clientcmd.Write(*config)
+	return string(content), true, err
 }
 
 // Identity returns the uid of namespace kube-system, which lives and dies with the cluster.

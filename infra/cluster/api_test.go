@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -9,6 +10,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/clientcmd/api"
 )
 
 // newAPI is an API of a cluster that answers with fixed texts, by path and label selector; everything else is
@@ -123,5 +127,78 @@ func TestAPIRefused(t *testing.T) {
 	_, err = gone.Identity(t.Context())
 	if err == nil || !strings.HasPrefix(err.Error(), "no answer from the cluster at http://127.0.0.1:1") {
 		t.Errorf("a cluster that is not there: %v", err)
+	}
+}
+
+// TestRelativePathsInAKubeconfig holds that paths in a kubeconfig are relative to that file, as for kubectl, for what is
+// asked here and for the provider.
+func TestRelativePathsInAKubeconfig(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"kube-system","uid":"a-uid"}}`))
+	}))
+	t.Cleanup(server.Close)
+	folder := t.TempDir()
+	write := func(name string, content []byte) string {
+		path := filepath.Join(folder, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	write("certs/ca.crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	kubeconfig := func(authority string) []byte {
+		return []byte(`
+apiVersion: v1
+kind: Config
+clusters:
+  - {name: c, cluster: {server: "` + server.URL + `", certificate-authority: ` + authority + `}}
+  - {name: other, cluster: {server: "https://other.example"}}
+contexts:
+  - {name: here, context: {cluster: c, user: u}}
+  - {name: other, context: {cluster: other, user: v}}
+users:
+  - {name: u, user: {token: a-token, client-certificate: ../u.crt, client-key: keys/u.key}}
+  - {name: v, user: {token: other-token}}
+`)
+	}
+	path := write("kubeconfig", kubeconfig("certs/ca.crt"))
+	content, secret, err := forProvider(path, "here")
+	if err != nil || !secret {
+		t.Fatalf("secret %t, %v", secret, err)
+	}
+	got, err := clientcmd.Load([]byte(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := api.NewConfig()
+	want.CurrentContext = "here"
+	want.Clusters["c"] = &api.Cluster{Server: server.URL, CertificateAuthority: filepath.Join(folder, "certs/ca.crt")}
+	want.Contexts["here"] = &api.Context{Cluster: "c", AuthInfo: "u"}
+	want.AuthInfos["u"] = &api.AuthInfo{
+		Token: "a-token", ClientCertificate: filepath.Join(filepath.Dir(folder), "u.crt"),
+		ClientKey: filepath.Join(folder, "keys/u.key"),
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("kubeconfig of the provider (-want +got):\n%s", diff)
+	}
+
+	whole := strings.Replace(string(kubeconfig("certs/ca.crt")), ", client-certificate: ../u.crt, client-key: keys/u.key", "", 1)
+	opened, err := Open(write("kubeconfig", []byte(whole)), "here")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if identity, err := opened.Identity(t.Context()); identity != "a-uid" || err != nil {
+		t.Errorf("identity %q, %v", identity, err)
+	}
+
+	absolute := write("absolute", []byte(strings.Replace(whole, "certs/ca.crt", filepath.Join(folder, "certs/ca.crt"), 1)))
+	for _, path := range []string{absolute, "/nowhere/kubeconfig"} {
+		if got, secret, err := forProvider(path, "here"); got != path || secret || err != nil {
+			t.Errorf("%s: provider gets %q, secret %t, %v", path, got, secret, err)
+		}
 	}
 }

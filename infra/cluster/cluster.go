@@ -52,9 +52,16 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	if err := ctx.RegisterComponentResource("outposts:cluster:Cluster", name, c, opts...); err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", name, err)
 	}
-	var err error
+	kubeconfig, secret, err := forProvider(args.Kubeconfig, args.Context)
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: kubeconfig: %w", name, err)
+	}
+	input := pulumi.StringInput(pulumi.String(kubeconfig))
+	if secret {
+		input = pulumi.ToSecret(input).(pulumi.StringOutput)
+	}
 	c.Provider, err = kubernetes.NewProvider(ctx, name+"-kubernetes", &kubernetes.ProviderArgs{
-		Kubeconfig:        pulumi.String(args.Kubeconfig),
+		Kubeconfig:        input,
 		Context:           pulumi.String(args.Context),
 		ClusterIdentifier: pulumi.String(args.Identity),
 		// Without these a changed Secret is a new Secret with another name, which nobody mounts.

@@ -188,6 +188,24 @@ matchExpressions:
   ports:
     - {protocol: UDP, port: 53}
     - {protocol: TCP, port: 53}
+{{- /* Policies are applied to the address and port of the pod behind the Service: OpenShift's DNS listens on 5353, Gardener's on
+       8053. */}}
+- to:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: openshift-dns
+  ports:
+    - {protocol: UDP, port: 5353}
+    - {protocol: TCP, port: 5353}
+- to:
+    - namespaceSelector:
+        matchLabels:
+          kubernetes.io/metadata.name: kube-system
+      podSelector:
+        matchLabels: {k8s-app: kube-dns}
+  ports:
+    - {protocol: UDP, port: 8053}
+    - {protocol: TCP, port: 8053}
 {{- end }}
 {{- if .nonPrivateIPs }}
 {{- /* Beside the private ranges: this host and network, loopback, link-local, IETF protocols, multicast, metadata. */}}
