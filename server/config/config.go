@@ -188,6 +188,8 @@ func (c *Config) validateUsers() (p Problems) {
 			p.addf("usernames", "%q is listed twice", u.Name)
 		case strings.ContainsAny(u.Name, ":") || strings.ContainsFunc(u.Name, isControl):
 			p.addf("usernames", "%q has a colon or a control character, so it can never log in", u.Name)
+		case strings.TrimSpace(u.Name) != u.Name:
+			p.addf("usernames", "%q begins or ends with a blank; write only semicolons between the names", u.Name)
 		case strings.ContainsFunc(u.Password.Reveal(), isControl):
 			p.addf("passwords", "the password of %q has a control character, so it can never log in", u.Name)
 		}

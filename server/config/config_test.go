@@ -137,6 +137,20 @@ unschedulableGrace: 0
 			},
 		},
 		{
+			"blanks around hubs",
+			map[string]string{"usernames": "one; two;three ;a b", "passwords": "1;2;3;4"},
+			config.Problems{
+				{
+					Name:    "usernames",
+					Message: `" two" begins or ends with a blank; write only semicolons between the names`,
+				},
+				{
+					Name:    "usernames",
+					Message: `"three " begins or ends with a blank; write only semicolons between the names`,
+				},
+			},
+		},
+		{
 			"Python by its name",
 			map[string]string{"OUTPOST_CONFIG_FILE": "/mnt/outpost_config/outpost_config.py"},
 			config.Problems{{

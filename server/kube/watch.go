@@ -297,6 +297,7 @@ func trim(pod *corev1.Pod) {
 	pod.Spec = spec
 	status := corev1.PodStatus{
 		Phase: pod.Status.Phase, Reason: pod.Status.Reason, Message: pod.Status.Message, PodIP: pod.Status.PodIP,
+		PodIPs:                pod.Status.PodIPs,
 		NominatedNodeName:     pod.Status.NominatedNodeName,
 		ContainerStatuses:     trimStatuses(pod.Status.ContainerStatuses),
 		InitContainerStatuses: trimStatuses(pod.Status.InitContainerStatuses),

@@ -18,18 +18,39 @@ func (o *Objects) Address(pod *corev1.Pod) (string, error) {
 	if err != nil {
 		return "", outpost.Wrap(err, outpost.KindFailed, "The server's pod has no port named %s.", NotebookPort)
 	}
-	url, err := o.url(pod.Status.PodIP, port)
+	ip := addressOf(pod)
+	url, err := o.url(ip, port)
 	if err != nil {
 		return "", err
 	}
 	if rest, ok := strings.CutPrefix(url, "https://"); ok {
 		url = "http://" + rest
 	}
-	if _, _, ok := outpost.ParseAddress(url); !ok {
+	if strings.Contains(ip, ":") && strings.Contains(url, ip) {
+		return "", outpost.Errorf(outpost.KindFailed, "The server has only the IPv6 address %s, which a hub cannot use; "+
+			"set services_enabled, so that it has a name.", ip)
+	}
+	if !isAddress(url) {
 		return "", outpost.Errorf(outpost.KindFailed,
 			"A hub does not accept the server's address %s; set services_enabled or pod_connect_ip.", url)
 	}
 	return url, nil
+}
+
+// addressOf returns the pod's address, its first IPv4 address if it has one. It differs from KubeSpawner in a cluster of
+// both kinds whose first one is IPv6, which no hub's client can use.
+func addressOf(pod *corev1.Pod) string {
+	for _, ip := range pod.Status.PodIPs {
+		if !strings.Contains(ip.IP, ":") {
+			return ip.IP
+		}
+	}
+	return pod.Status.PodIP
+}
+
+func isAddress(url string) bool {
+	_, _, ok := outpost.ParseAddress("http://" + strings.TrimPrefix(strings.TrimPrefix(url, "http://"), "https://"))
+	return ok
 }
 
 // url is what KubeSpawner's start returns.

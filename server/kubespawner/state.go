@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -42,13 +43,29 @@ func (o *Objects) State() outpost.State {
 	if o.Secret != nil {
 		st[stateSecret] = o.names.Secret
 	}
-	if grace := o.Settings.GracePeriod(); grace != nil {
+	if grace := o.gracePeriod(); grace != nil {
 		st[stateGrace] = *grace
 	}
 	if !o.Settings.DeleteStoppedPods {
 		st[stateKeep] = true
 	}
 	return st
+}
+
+// gracePeriod is how many seconds the pod has to end when it is deleted; nil leaves it to the pod. It differs from
+// KubeSpawner's where delete_grace_period is not set: a period of the pod itself counts, and where a container has a
+// preStop hook, which one second would kill, Kubernetes' default; wherever in the options they come from.
+func (o *Objects) gracePeriod() *int64 {
+	hook := func(c corev1.Container) bool { return c.Lifecycle != nil && c.Lifecycle.PreStop != nil }
+	spec := o.Pod.Spec
+	switch {
+	case o.Settings.DeleteGracePeriod != nil:
+		return o.Settings.DeleteGracePeriod
+	case spec.TerminationGracePeriodSeconds != nil,
+		slices.ContainsFunc(spec.Containers, hook), slices.ContainsFunc(spec.InitContainers, hook):
+		return nil
+	}
+	return new(int64(options.DefaultGracePeriod))
 }
 
 // StateOf reads the state that a pod carries; what it must hold at least comes from the pod itself.

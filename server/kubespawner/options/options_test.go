@@ -139,7 +139,7 @@ func TestDefaultsAreKubeSpawners(t *testing.T) {
 	differs := []string{
 		"namespace", "k8s_api_request_timeout", "slow_spawn_message", // see table
 		"port",                // taken from the hub's URL, 8888 without one
-		"delete_grace_period", // see GracePeriod
+		"delete_grace_period", // see Objects.gracePeriod
 	}
 	for _, o := range v.Options {
 		have, has := got[o.Name]

@@ -169,17 +169,5 @@ func (s Settings) Command() []string {
 	return append(append([]string{}, s.Cmd...), s.Args...)
 }
 
-// GracePeriod is how many seconds a pod has to end when it is deleted; nil leaves it to the pod. It differs from
-// KubeSpawner's where nothing is configured and there is a preStop hook, which one second would kill.
-func (s Settings) GracePeriod() *int64 {
-	if s.DeleteGracePeriod != nil {
-		return s.DeleteGracePeriod
-	}
-	if _, hook := s.LifecycleHooks["preStop"]; hook {
-		return nil
-	}
-	return new(int64(DefaultGracePeriod))
-}
-
 // Seconds is the duration of an option that is given in seconds.
 func Seconds(n int) time.Duration { return time.Duration(n) * time.Second }

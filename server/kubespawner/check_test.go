@@ -1,0 +1,170 @@
+package kubespawner
+
+import (
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+)
+
+// plan plans a start of alice with the operator's options.
+func plan(values map[string]any) (*Objects, error) {
+	b, err := NewBuilder("jhub", nil, values, 0, nil)
+	if err != nil {
+		return nil, err
+	}
+	return b.Build("00", outpost.Hub{Name: "hub"}, outpost.StartRequest{
+		Key:  outpost.Key{Hub: "hub", StartID: "s1"},
+		Body: outpost.Body{Env: map[string]string{"JUPYTERHUB_USER": "alice", "JUPYTERHUB_USER_ID": "7"}},
+	}, nil)
+}
+
+type m = map[string]any
+
+// Names of volumes and containers that Kubernetes would refuse, once the claim and the Secret are made, are refused
+// before.
+func TestVolumesAndContainersAreChecked(t *testing.T) {
+	volume := func(name string) m { return m{"name": name, "emptyDir": m{}} }
+	mount := func(name, path string) m { return m{"name": name, "mountPath": path} }
+	container := func(name string, mounts ...any) m { return m{"name": name, "image": "x", "volumeMounts": mounts} }
+	list := func(values ...any) []any { return values }
+	const label = "a lowercase RFC 1123 label"
+	//nolint:lll // a case a line
+	for _, c := range []struct {
+		name   string
+		values m
+		want   string // part of the error; empty for none
+	}{
+		{"sound", m{"volumes": list(volume("home-{username}")), "volume_mounts": list(mount("home-{username}", "/home/jovyan")), "init_containers": list(container("setup", mount("home-alice", "/h"))), "extra_containers": list(container("sidecar", mount("home-alice", "/h")))}, ""},
+		{"one volume at two places", m{"volumes": list(volume("v")), "volume_mounts": list(mount("v", "/a"), mount("v", "/b"))}, ""},
+		{"upper case", m{"volumes": list(volume("Home"))}, `volumes: "Home" cannot be the name of a volume: ` + label},
+		{"an underscore", m{"volumes": list(volume("my_home"))}, `volumes: "my_home" cannot be the name of a volume: ` + label},
+		{"a dot", m{"volumes": list(volume("my.home"))}, `volumes: "my.home" cannot be the name of a volume: `},
+		{"a long name", m{"volumes": list(volume(strings.Repeat("v", 64)))}, `cannot be the name of a volume: must be no more than 63`},
+		{"a template of a name", m{"volumes": list(volume("home-{unescaped_username}-{servername}"))}, ""},
+		{"no name", m{"volumes": list(m{"emptyDir": m{}})}, `volumes: "" cannot be the name of a volume: `},
+		{"a volume twice", m{"volumes": list(volume("v"), volume("v"))}, `volumes: volume "v" is listed twice`},
+		{"a name of a container", m{"extra_containers": list(container("Side_Car"))}, `extra_containers: "Side_Car" cannot be the name of a container: ` + label},
+		{"a container without a name", m{"extra_containers": list(m{"image": "x"})}, `extra_containers: container 1 has no name`},
+		{"a container twice", m{"extra_containers": list(container("c"), container("c"))}, `extra_containers: container "c" is listed twice`},
+		{"a second notebook", m{"extra_containers": list(container("notebook"))}, `extra_containers: container "notebook" is listed twice`},
+		{"an init container of a container's name", m{"init_containers": list(container("notebook"))}, `init_containers: container "notebook" is listed twice`},
+		{"a mount of nothing", m{"volume_mounts": list(mount("hmoe", "/home/jovyan"))}, `volume_mounts: container "notebook" mounts volume "hmoe", which is not in volumes`},
+		{"a mount of nothing, beside", m{"extra_containers": list(container("c", mount("v", "/v")))}, `extra_containers: container "c" mounts volume "v", which is not in volumes`},
+		{"a mount of nothing, before", m{"init_containers": list(container("c", mount("v", "/v")))}, `init_containers: container "c" mounts volume "v", which is not in volumes`},
+		{"a mount nowhere", m{"volumes": list(volume("v")), "volume_mounts": list(m{"name": "v"})}, `volume_mounts: container "notebook" mounts volume "v" without a mountPath`},
+		{"two mounts at one place", m{"volumes": list(volume("v"), volume("w")), "volume_mounts": list(mount("v", "/a"), mount("w", "/a"))}, `volume_mounts: container "notebook" mounts two volumes at "/a"`},
+		{"an overlay", m{"pod_overlay": m{"spec": m{"volumes": list(volume("V"))}}}, `volumes: "V" cannot be the name of a volume: `},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := plan(c.values)
+			switch {
+			case c.want == "" && err != nil:
+				t.Error(err)
+			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+				t.Errorf("got %v, want %s", err, c.want)
+			}
+		})
+	}
+}
+
+// A pod's own period, or a hook, counts when it is deleted, wherever it comes from.
+func TestGracePeriod(t *testing.T) {
+	hook := m{"preStop": m{"exec": m{"command": []any{"save"}}}}
+	snake := m{"pre_stop": m{"exec": m{"command": []any{"save"}}}}
+	const own = -1 // left to the pod
+	//nolint:lll // a case a line
+	for _, c := range []struct {
+		name   string
+		values m
+		want   int64
+	}{
+		{"nothing", nil, 1},
+		{"the option", m{"delete_grace_period": 5}, 5},
+		{"the option, 0", m{"delete_grace_period": 0}, 0},
+		{"a period of the pod", m{"extra_pod_config": m{"terminationGracePeriodSeconds": 3000}}, own},
+		{"a period of the pod, as Python writes it", m{"extra_pod_config": m{"termination_grace_period_seconds": 3000}}, own},
+		{"a period in an overlay", m{"pod_overlay": m{"spec": m{"terminationGracePeriodSeconds": 3000}}}, own},
+		{"the option over a period of the pod", m{"delete_grace_period": 5, "extra_pod_config": m{"terminationGracePeriodSeconds": 3000}}, 5},
+		{"a hook", m{"lifecycle_hooks": hook}, own},
+		{"a hook, as Python writes it", m{"lifecycle_hooks": snake}, own},
+		{"a hook of the container", m{"extra_container_config": m{"lifecycle": hook}}, own},
+		{"a hook of a sidecar", m{"extra_containers": []any{m{"name": "c", "image": "x", "lifecycle": hook}}}, own},
+		{"a hook of a sidecar among init containers", m{"init_containers": []any{m{"name": "c", "image": "x", "restartPolicy": "Always", "lifecycle": hook}}}, own},
+		{"a hook in an overlay", m{"pod_overlay": m{"spec": m{"containers": []any{m{"name": "notebook", "lifecycle": hook}}}}}, own},
+		{"another hook", m{"lifecycle_hooks": m{"postStart": m{"exec": m{"command": []any{"load"}}}}}, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o, err := plan(c.values)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := int64(own)
+			if grace := ParseState(StateOf(o.Pod), "jhub").Grace; grace != nil {
+				got = *grace
+			}
+			if got != c.want {
+				t.Errorf("period %d, want %d", got, c.want)
+			}
+		})
+	}
+}
+
+// A hub's client takes an address apart at its colons: IPv6 addresses are avoided where there is another, and refused
+// in words where there is none.
+func TestIPv6Addresses(t *testing.T) {
+	pod := func(ips ...string) *corev1.Pod {
+		p := &corev1.Pod{Status: corev1.PodStatus{PodIP: ips[0]}}
+		for _, ip := range ips {
+			p.Status.PodIPs = append(p.Status.PodIPs, corev1.PodIP{IP: ip})
+		}
+		p.Spec.Containers = []corev1.Container{{
+			Name: NotebookContainer, Ports: []corev1.ContainerPort{{Name: NotebookPort, ContainerPort: 8888}},
+		}}
+		return p
+	}
+	named := m{"services_enabled": true}
+	for _, c := range []struct {
+		name   string
+		values m
+		pod    *corev1.Pod
+		want   string // the address, or the error
+	}{
+		{"IPv4", nil, pod("10.0.0.1"), "http://10.0.0.1:8888"},
+		{"both, IPv4 first", nil, pod("10.0.0.1", "fd00::1"), "http://10.0.0.1:8888"},
+		{"both, IPv6 first", nil, pod("fd00::1", "10.0.0.1"), "http://10.0.0.1:8888"},
+		{
+			"IPv6 alone", nil, pod("fd00::1"), "The server has only the IPv6 address fd00::1, which a hub cannot use; " +
+				"set services_enabled, so that it has a name.",
+		},
+		{"IPv6 alone, with a name", named, pod("fd00::1"), "http://jupyter-alice.jhub.svc.cluster.local:8888"},
+		{"IPv6 alone, by another name", m{"pod_connect_ip": "{username}.example.org"}, pod("fd00::1"), "http://alice.example.org:8888"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o, err := plan(c.values)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := o.Address(c.pod)
+			if err != nil {
+				got = err.Error()
+			}
+			if got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+	for connect, want := range map[string]string{
+		"fd00::1":       `pod_connect_ip: yields the address "http://[fd00::1]:1"; a hub accepts a host name or an IPv4 address`,
+		"[fd00::1]":     `pod_connect_ip: yields the address`,
+		"under_score.x": `pod_connect_ip: yields the address`,
+		"10.0.0.7":      "",
+	} {
+		_, err := plan(m{"pod_connect_ip": connect})
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %s", connect, err, want)
+		}
+	}
+}
