@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -323,6 +324,68 @@ func TestPulumiBackend(t *testing.T) {
 	}
 }
 
+// TestSteps holds what is shown of a step that takes long, and how steps end. Time is what the test says it is.
+func TestSteps(t *testing.T) {
+	m := newMachine(t, "tr", "cut", "mkdir")
+	folder := t.TempDir()
+	for _, script := range []string{"steps.sh", "terminal.sh"} {
+		text, err := os.ReadFile(script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(folder, "dev", script), string(text))
+	}
+	m.program(t, "sleep", `[ -e asleep ] && { rm asleep; exit 1; }; : >asleep`) // twice, then follow ends
+	write(t, filepath.Join(folder, ".state/logs/long-work.log"), "  1 of 10 parts are built\n  2 of 10 parts are built\n\n")
+	write(t, filepath.Join(folder, ".state/logs/long-work.seconds"), "840\n")
+	write(t, filepath.Join(folder, "steps"), `set -euo pipefail
+cd "`+folder+`"
+. dev/steps.sh
+SECONDS=1000
+follow "long work" 0
+follow "work of less than three seconds" 5000
+true &
+ended "long work" 0 $! 0
+echo "took $(cut -c1-2 .state/logs/long-work.seconds).."
+step "quick work" true
+step "work that fails" bash -c 'echo the reason; exit 3'
+`)
+	out, code := m.run(t, "bash", filepath.Join(folder, "steps"))
+	want := regexp.MustCompile(`^long work +10\d\d s \(840 last time\); log \.state/logs/long-work\.log: 2 of 10 parts are built
+took 10\.\.
+quick work +\d+ s
+failed: work that fails; the end of \.state/logs/work-that-fails\.log:
+the reason
+$`)
+	if code != 1 || !want.MatchString(out) {
+		t.Errorf("exit %d, want 1; got\n%s\nwant\n%s", code, out, want)
+	}
+}
+
+// TestBuildShowsProgress holds that a build that takes a while says how far it is, and how long it took the last time.
+func TestBuildShowsProgress(t *testing.T) {
+	c := newCheckout(t)
+	write(t, filepath.Join(c.cache, "kube-0123456789ab.seconds"), "840\n")
+	write(t, filepath.Join(c.cache, "kube-0123456789ab.packages"), "1200\n")
+	c.program(t, "go", `[ "$1 $2" = "build -v" ] && echo "go: downloading m v1" >&2 && echo m/package >&2`)
+	shown := filepath.Join(t.TempDir(), "shown")
+	write(t, filepath.Join(c.dev, "kube/build.sh"),
+		"#!/bin/bash\nset -e\nmkdir -p $1/bin\ngo build -o $1/bin/kube .\nuntil [ -e "+shown+" ]; do :; done\n")
+	// The second time that the status is asked to sleep, it has been shown.
+	c.program(t, "sleep", `[ -e `+shown+`.once ] && { : >`+shown+`; exit 1; }
+until [ -s `+c.folder(t, "kube")+`.log ]; do :; done; : >`+shown+`.once`)
+	out, code := c.script(t, "build", "kube")
+	want := regexp.MustCompile(`(?m)^  kube: building, 840 s last time; log \S+kube-[0-9a-f]+\.log
+  0 of 1 parts are built; kube: \d+ s \(840 last time\), [01] packages \(1200 last time\)$`)
+	if code != 0 || !want.MatchString(out) {
+		t.Errorf("exit %d; got\n%s\nwant\n%s", code, out, want)
+	}
+	packages, err := os.ReadFile(c.folder(t, "kube") + ".packages")
+	if err != nil || string(packages) != "1\n" {
+		t.Errorf("packages are %q, %v, want 1", packages, err)
+	}
+}
+
 // checkout is a copy of the scripts with parts that take no time to build.
 type checkout struct {
 	machine
@@ -332,11 +395,13 @@ type checkout struct {
 func newCheckout(t *testing.T) checkout {
 	t.Helper()
 	c := checkout{machine: newMachine(t, "dirname", "basename", "find", "xargs", "sort", "sha256sum", "cut", "tr",
-		"uname", "flock", "mkdir", "mv", "ln", "cp", "du", "df", "awk", "nproc", "head"), dev: t.TempDir()}
+		"uname", "flock", "mkdir", "mv", "ln", "cp", "du", "df", "awk", "nproc", "head", "grep", "chmod"),
+		dev: t.TempDir()}
 	c.cache = filepath.Join(t.TempDir(), "outposts")
 	c.env = append(c.env, "XDG_CACHE_HOME="+filepath.Dir(c.cache))
 	c.program(t, "go", "")
-	for _, script := range []string{"build", "cache", "run", "parts.sh", "pulumi/installed"} {
+	c.program(t, "sleep", "exit 1") // nothing takes long enough to be shown
+	for _, script := range []string{"build", "cache", "run", "parts.sh", "terminal.sh", "pulumi/installed"} {
 		text, err := os.ReadFile(script)
 		if err != nil {
 			t.Fatal(err)

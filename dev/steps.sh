@@ -1,6 +1,9 @@
 # Steps of long work, shown with their times; the output of each goes to a file that is named when it fails. Read with `.`, from the
-# top of the checkout.
-steps=$PWD/.state/logs
+# top of the checkout. A step that takes longer than three seconds shows what it does: the last line of its log, how long it has
+# taken and how long the last time that it took as long. On a terminal that is one line in place; elsewhere a line when that changes, every
+# ten seconds at most.
+. dev/terminal.sh
+steps=.state/logs
 mkdir -p "$steps"
 
 logfile() { echo "$steps/$(echo "$1" | tr -c 'a-z0-9\n' - | cut -c1-40).log"; }
@@ -11,26 +14,61 @@ failed() { # TEXT
   exit 1
 }
 
-# step TEXT COMMAND...: runs it in front
+# follow TEXT BEGAN: shows the step until it is killed, or the script has ended without that
+follow() {
+  local text=$1 began=$2 log doing shown='' last='' took at=-60 line
+  log=$(logfile "$text")
+  [ ! -s "${log%.log}.seconds" ] || last=" ($(<"${log%.log}.seconds") last time)"
+  while sleep 1 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
+    took=$((SECONDS - began))
+    [ "$took" -ge 3 ] || continue
+    doing=$(tail -c 2000 "$log" | tr -d '\033' | tr '\r' '\n' | sed -n '/[^ ]/h; ${x;s/^ *//;p;}')
+    line=$(printf '%-52s %4d s%s; log %s%s' "$text" "$took" "$last" "$log" "${doing:+: $doing}")
+    if [ -t 1 ]; then
+      in_place "$line"
+    elif [ $((took - at)) -ge 60 ] || { [ "$doing" != "$shown" ] && [ $((took - at)) -ge 10 ]; }; then
+      echo "$line"
+      shown=$doing at=$took
+    fi
+  done
+}
+
+# ended TEXT BEGAN FOLLOWER CODE: what follows when the command of a step has ended
+ended() {
+  local log
+  log=$(logfile "$1")
+  kill "$3" 2>/dev/null || true
+  wait "$3" 2>/dev/null || true
+  clear_line
+  [ "$4" = 0 ] || failed "$1"
+  [ $((SECONDS - $2)) -lt 3 ] || echo $((SECONDS - $2)) >"${log%.log}.seconds"
+}
+
+# step TEXT COMMAND...: runs it in front, where an interrupt from the keyboard reaches it
 step() {
-  local text=$1 began=$SECONDS; shift
-  printf '%-52s ' "$text"
-  "$@" >"$(logfile "$text")" 2>&1 </dev/null || { echo; failed "$text"; }
-  printf '%4d s\n' $((SECONDS - began))
+  local text=$1 began=$SECONDS code=0 follower; shift
+  : >"$(logfile "$text")"
+  follow "$text" "$began" &
+  follower=$!
+  "$@" >"$(logfile "$text")" 2>&1 </dev/null || code=$?
+  ended "$text" "$began" $follower $code
+  printf '%-52s %4d s\n' "$text" $((SECONDS - began))
 }
 
 # beside TEXT COMMAND...: runs it in the background; finish TEXT waits for it
-declare -A running
+declare -A running started
 beside() {
   local text=$1; shift
   "$@" >"$(logfile "$text")" 2>&1 </dev/null &
-  running[$text]=$!
+  running[$text]=$! started[$text]=$SECONDS
 }
 finish() {
-  local began=$SECONDS
-  printf '%-52s ' "$1"
-  wait "${running[$1]}" || { echo; failed "$1"; }
-  printf '%4d s more\n' $((SECONDS - began))
+  local began=$SECONDS code=0 follower
+  follow "$1" "${started[$1]}" &
+  follower=$!
+  wait "${running[$1]}" || code=$?
+  ended "$1" "${started[$1]}" $follower $code
+  printf '%-52s %4d s more\n' "$1" $((SECONDS - began))
 }
 
 stack_up() { # NAME
