@@ -15,8 +15,8 @@ const (
 	sshPort = 22
 )
 
-// Exposure is how the API and SSH of an outpost are reached. The zero value is exposure.ClusterIP. Only the API is behind
-// an Ingress; SSH is beside it, by a node port or a load balancer. The JSON names are those of the stack config and of
+// Exposure is how the API and SSH of an outpost are reached. The zero value is exposure.ClusterIP. An Ingress is for
+// the API; SSH is beside it, by a node port or a load balancer. The JSON names are those of the stack config and of
 // what one stack tells another.
 type Exposure struct {
 	// Type is one of the constants of package exposure.
