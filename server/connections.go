@@ -52,8 +52,8 @@ type connections struct {
 func newConnections(limits connectionLimits, dropped func(reason string)) *connections {
 	return &connections{
 		limits: limits, dropped: dropped, hubs: map[string]map[*connection]struct{}{},
-		newcomers: source.NewQueue(limits.newcomers, limits.newcomersPerSource),
-		large:     source.NewQueue(limits.large, limits.largePerSource),
+		newcomers: source.NewQueue(limits.newcomers, limits.newcomersPerSource, source.Oldest),
+		large:     source.NewQueue(limits.large, limits.largePerSource, source.Oldest),
 	}
 }
 

@@ -24,7 +24,7 @@ func (q *queueTest) want(t *testing.T, dropped []string, remain int) {
 }
 
 func TestOldestOfTheOwnSourceGoes(t *testing.T) {
-	q := &queueTest{Queue: NewQueue(10, 2)}
+	q := &queueTest{Queue: NewQueue(10, 2, Oldest)}
 	q.add("192.0.2.1", "other")
 	for _, name := range []string{"first", "second", "third", "fourth"} {
 		q.add("192.0.2.2", name)
@@ -33,12 +33,12 @@ func TestOldestOfTheOwnSourceGoes(t *testing.T) {
 }
 
 func TestOldestOfTheSourceWithTheMostGoes(t *testing.T) {
-	q := &queueTest{Queue: NewQueue(3, 3)}
+	q := &queueTest{Queue: NewQueue(3, 3, Oldest)}
 	q.add("192.0.2.1", "quiet")
 	q.add("192.0.2.2", "flood 1")
 	q.add("2001:db8::1", "quiet too")
 	q.want(t, nil, 3)
-	q = &queueTest{Queue: NewQueue(3, 3)}
+	q = &queueTest{Queue: NewQueue(3, 3, Oldest)}
 	q.add("192.0.2.1", "quiet")
 	q.add("192.0.2.2", "flood 1")
 	q.add("192.0.2.2", "flood 2")
@@ -47,7 +47,7 @@ func TestOldestOfTheSourceWithTheMostGoes(t *testing.T) {
 }
 
 func TestPlaceIsGivenBackOnce(t *testing.T) {
-	q := &queueTest{Queue: NewQueue(2, 2)}
+	q := &queueTest{Queue: NewQueue(2, 2, Oldest)}
 	one := q.add("192.0.2.1", "one")
 	if !q.Remove(one) || q.Remove(one) {
 		t.Error("a place must be given back exactly once")
@@ -61,5 +61,29 @@ func TestPlaceIsGivenBackOnce(t *testing.T) {
 	q.want(t, []string{"two"}, 2)
 	if len(q.bySource) != 1 {
 		t.Errorf("%d sources are kept", len(q.bySource))
+	}
+}
+
+func TestEmptyQueueKeepsNoSource(t *testing.T) {
+	q := &queueTest{Queue: NewQueue(4, 2, Oldest)}
+	for _, p := range []*Place{q.add("192.0.2.1", "one"), q.add("192.0.2.2", "two")} {
+		q.Remove(p)
+	}
+	q.add("192.0.2.3", "three")
+	q.DropAll()
+	q.want(t, []string{"three"}, 0)
+	if len(q.bySource) != 0 {
+		t.Errorf("%d sources are kept", len(q.bySource))
+	}
+}
+
+func TestBelow(t *testing.T) {
+	list := []*Place{{}, {}, {}}
+	list[1].Advance(1)
+	if got := Below(1, list); !slices.Equal(got, []*Place{list[0], list[2]}) {
+		t.Errorf("%d of the three are below stage 1", len(got))
+	}
+	if got := Below(0, list); !slices.Equal(got, list) {
+		t.Errorf("%d of the three are left where none is below", len(got))
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/outposts-dev/outposts/server/excerpt"
+	"github.com/outposts-dev/outposts/server/source"
 	"github.com/outposts-dev/outposts/server/sshd/keys"
 	"github.com/outposts-dev/outposts/server/sshd/wire"
 )
@@ -40,7 +41,7 @@ type conn struct {
 	source netip.Addr
 	start  time.Time
 
-	startup *startup // its place among those in handshake
+	place *source.Place // among those in handshake
 
 	// Made by the handshake.
 	ssh          *ssh.ServerConn

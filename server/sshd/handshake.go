@@ -49,7 +49,7 @@ func (s *Server) handshake(c *conn) error {
 	if err != nil {
 		return err
 	}
-	c.startup.stage.Store(stageIdentified)
+	c.place.Advance(stageIdentified)
 	config := &ssh.ServerConfig{
 		Config: ssh.Config{
 			KeyExchanges: keyExchanges, Ciphers: ciphers, MACs: macs, RekeyThreshold: s.limits.rekeyThreshold,
@@ -65,7 +65,7 @@ func (s *Server) handshake(c *conn) error {
 			if k == nil {
 				return nil, errNotAuthorized
 			}
-			c.startup.stage.Store(stageRecognized)
+			c.place.Advance(stageRecognized)
 			// Not yet proved: nothing may follow from it until the handshake is finished.
 			return &ssh.Permissions{ExtraData: map[any]any{keyOfHandshake{}: k}}, nil
 		},

@@ -28,7 +28,7 @@ type limits struct {
 	rekeyThreshold uint64
 
 	// maxUnauthenticated bounds connections in handshake. A new one over the bound takes the place of one of the
-	// source that has most of them: see startups.go.
+	// source that has most of them: see newcomers.go.
 	maxUnauthenticated int
 	// maxUnauthenticatedPerSource bounds them for one source: an IPv4 address or an IPv6 /64. Behind a NodePort all
 	// hubs may share one source. A new one over the bound takes the place of one of the same source.

@@ -14,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/outposts-dev/outposts/server/source"
 )
 
 // See protocol 5.5.
@@ -122,26 +124,26 @@ func TestFloodLeavesRoomForLogins(t *testing.T) {
 // meanwhile than half of the source's share, and mostly if somewhat more do.
 func TestLoginsSurviveAFloodUnderWay(t *testing.T) {
 	const logins = 200
-	source := netip.MustParseAddr("10.0.0.1")
+	from := source.Of(netip.MustParseAddr("10.0.0.1"))
 	for _, tt := range []struct{ meanwhile, want int }{
 		{limitsFor(usualMemory).maxUnauthenticatedPerSource/2 - 1, logins},
 		{limitsFor(usualMemory).maxUnauthenticatedPerSource, logins / 4},
 	} {
-		s := newStartups(limitsFor(usualMemory).maxUnauthenticated, limitsFor(usualMemory).maxUnauthenticatedPerSource)
-		s.random = rand.New(rand.NewPCG(1, 2)).IntN
+		limits := limitsFor(usualMemory)
+		q := newNewcomers(limits, rand.New(rand.NewPCG(1, 2)).IntN)
 		flood := func(n int) {
 			for range n {
-				s.admit(source, func() {})
+				q.Add(from, func() {})
 			}
 		}
-		flood(s.maxPerSource)
+		flood(limits.maxUnauthenticatedPerSource)
 		survived := 0
 		for range logins {
-			login := s.admit(source, func() {})
+			login := q.Add(from, func() {})
 			flood(tt.meanwhile)
-			login.stage.Store(stageRecognized)
-			flood(10 * s.maxPerSource) // while the key is being proved
-			if s.done(login) {
+			login.Advance(stageRecognized)
+			flood(10 * limits.maxUnauthenticatedPerSource) // while the key is being proved
+			if q.Remove(login) {
 				survived++
 			}
 		}
@@ -155,20 +157,20 @@ func TestLoginsSurviveAFloodUnderWay(t *testing.T) {
 // come.
 func TestLoginsSurviveAnyNumberOfSilentConnections(t *testing.T) {
 	l := limitsFor(usualMemory)
-	for _, source := range []string{"10.0.0.1", "10.0.0.2"} { // of the flood, and one of many
-		t.Run(source, func(t *testing.T) {
-			s := newStartups(l.maxUnauthenticated, l.maxUnauthenticatedPerSource)
+	for _, address := range []string{"10.0.0.1", "10.0.0.2"} { // of the flood, and one of many
+		t.Run(address, func(t *testing.T) {
+			q := newNewcomers(l, rand.IntN)
 			flood := func(n int) {
 				for i := range n {
 					from := netip.AddrFrom4([4]byte{10, 0, 0, byte(1 + i%9)})
-					s.admit(from, func() {})
+					q.Add(source.Of(from), func() {})
 				}
 			}
 			flood(20 * l.maxUnauthenticated)
-			login := s.admit(netip.MustParseAddr(source), func() {})
-			login.stage.Store(stageIdentified)
+			login := q.Add(source.Of(netip.MustParseAddr(address)), func() {})
+			login.Advance(stageIdentified)
 			flood(20 * l.maxUnauthenticated)
-			if !s.done(login) {
+			if !q.Remove(login) {
 				t.Error("the login has lost its place to those who say nothing")
 			}
 		})
@@ -177,18 +179,18 @@ func TestLoginsSurviveAnyNumberOfSilentConnections(t *testing.T) {
 
 // A login that has not said who it is yet is not taken for a silent one of a flood that has.
 func TestLoginsSurviveAFloodThatIdentifiesItself(t *testing.T) {
-	source := netip.MustParseAddr("10.0.0.1")
+	from := source.Of(netip.MustParseAddr("10.0.0.1"))
 	l := limitsFor(usualMemory)
-	s := newStartups(l.maxUnauthenticated, l.maxUnauthenticatedPerSource)
+	q := newNewcomers(l, rand.IntN)
 	flood := func(n int) {
 		for range n {
-			s.admit(source, func() {}).stage.Store(stageIdentified)
+			q.Add(from, func() {}).Advance(stageIdentified)
 		}
 	}
-	flood(2 * s.maxPerSource)
-	login := s.admit(source, func() {})
-	flood(s.maxPerSource/2 - 1)
-	if !s.done(login) {
+	flood(2 * l.maxUnauthenticatedPerSource)
+	login := q.Add(from, func() {})
+	flood(l.maxUnauthenticatedPerSource/2 - 1)
+	if !q.Remove(login) {
 		t.Error("the login has lost its place")
 	}
 }
@@ -217,23 +219,22 @@ func TestReconnectStorm(t *testing.T) {
 	wg.Wait()
 }
 
-func TestStartupsTakeFromTheGreediest(t *testing.T) {
-	s := newStartups(4, 3)
-	s.random = func(int) int { return 0 }
+func TestNewcomersTakeFromTheGreediest(t *testing.T) {
+	q := newNewcomers(limits{maxUnauthenticated: 4, maxUnauthenticatedPerSource: 3}, func(int) int { return 0 })
 	dropped := map[string]int{}
-	admit := func(addr string) *startup {
-		return s.admit(netip.MustParseAddr(addr), func() { dropped[addr]++ })
+	admit := func(addr string) *source.Place {
+		return q.Add(source.Of(netip.MustParseAddr(addr)), func() { dropped[addr]++ })
 	}
 	a1, a2, a3 := admit("10.0.0.1"), admit("10.0.0.1"), admit("10.0.0.1")
-	a1.stage.Store(stageRecognized)
+	a1.Advance(stageRecognized)
 	a4 := admit("10.0.0.1") // over the source's bound: a2's place
 	b := admit("10.0.0.2")
 	c := admit("2001:db8::1") // over the total: a3's place
 	d := admit("2001:db8::2") // the same /64: a4's place, as the source that has most
 	e := admit("2001:db8::3") // c's place
 	got := map[string]bool{
-		"a1": s.done(a1), "a2": s.done(a2), "a3": s.done(a3), "a4": s.done(a4),
-		"b": s.done(b), "c": s.done(c), "d": s.done(d), "e": s.done(e),
+		"a1": q.Remove(a1), "a2": q.Remove(a2), "a3": q.Remove(a3), "a4": q.Remove(a4),
+		"b": q.Remove(b), "c": q.Remove(c), "d": q.Remove(d), "e": q.Remove(e),
 	}
 	want := map[string]bool{
 		"a1": true, "a2": false, "a3": false, "a4": false, "b": true, "c": false, "d": true, "e": true,
@@ -244,8 +245,8 @@ func TestStartupsTakeFromTheGreediest(t *testing.T) {
 	if diff := cmp.Diff(map[string]int{"10.0.0.1": 3, "2001:db8::1": 1}, dropped); diff != "" {
 		t.Errorf("dropped (-want +got):\n%s", diff)
 	}
-	if s.total != 0 || len(s.sources) != 0 {
-		t.Errorf("left: %d, %v", s.total, s.sources)
+	if q.Len() != 0 {
+		t.Errorf("%d are left", q.Len())
 	}
 }
 

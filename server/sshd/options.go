@@ -1,6 +1,7 @@
 package sshd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -121,9 +122,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.PermitOpen == nil {
 		errs = append(errs, errors.New("PermitOpen is nil"))
 	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	if o.Observer == nil {
 		o.Observer = nobody{}
 	}

@@ -5,7 +5,7 @@
 // are no accounts, no shell, no command and no remote forwarding, so a stolen hub key opens that hub's running
 // servers and nothing else.
 //
-// A connection comes this way: [Server.Serve] accepts it and admits it among those in handshake (startups.go),
+// A connection comes this way: [Server.Serve] accepts it and admits it among those in handshake (newcomers.go),
 // handshake.go checks its key against those of package keys, conn.go serves its channels, forward.go checks and dials
 // their targets (address.go refuses addresses that no single-user server has), and channel.go copies. limits.go has
 // every limit, and waiting.go bounds what is held for those who do not read. Package wire is between the SSH library
@@ -16,31 +16,35 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/outposts-dev/outposts/server/source"
 	"github.com/outposts-dev/outposts/server/sshd/keys"
 	"github.com/outposts-dev/outposts/server/sshd/wire"
 )
 
 // Server forwards ports for hubs. Make it with [New]. All methods are safe for concurrent use; Serve is called once.
 type Server struct {
-	opts     Options
-	limits   limits
-	now      func() time.Time
-	keys     *keys.Ring
-	startups *startups
-	hubs     map[string]*hubCounts // by name; the map is never changed
-	movers   movers
-	channels *shares
-	waiting  *waiting
-	own      atomic.Pointer[[]netip.Addr]
-	serving  atomic.Bool
-	stopping atomic.Bool
+	opts      Options
+	limits    limits
+	now       func() time.Time
+	keys      *keys.Ring
+	newcomers *source.Queue         // those in handshake
+	hubs      map[string]*hubCounts // by name; the map is never changed
+	movers    movers
+	channels  *shares
+	waiting   *waiting
+	own       atomic.Pointer[[]netip.Addr]
+	serving   atomic.Bool
+	stopping  atomic.Bool
 
 	mu    sync.Mutex
 	conns map[*conn]struct{}
@@ -72,15 +76,15 @@ func newServer(opts Options, l limits) (*Server, error) {
 		return nil, fmt.Errorf("options: %w", err)
 	}
 	s := &Server{
-		opts:     opts,
-		limits:   l,
-		now:      time.Now,
-		startups: newStartups(l.maxUnauthenticated, l.maxUnauthenticatedPerSource),
-		hubs:     map[string]*hubCounts{},
-		movers:   movers{changed: opts.Moving, moved: map[*conn]int64{}},
-		channels: newShares(l.maxChannels, len(opts.Hubs)),
-		waiting:  newWaiting(l.maxWaiting, opts.Observer),
-		conns:    map[*conn]struct{}{},
+		opts:      opts,
+		limits:    l,
+		now:       time.Now,
+		newcomers: newNewcomers(l, rand.IntN),
+		hubs:      map[string]*hubCounts{},
+		movers:    movers{changed: opts.Moving, moved: map[*conn]int64{}},
+		channels:  newShares(l.maxChannels, len(opts.Hubs)),
+		waiting:   newWaiting(l.maxWaiting, opts.Observer),
+		conns:     map[*conn]struct{}{},
 	}
 	for _, hub := range opts.Hubs {
 		s.hubs[hub] = &hubCounts{targets: map[target]int{}}
@@ -98,11 +102,10 @@ func newServer(opts Options, l limits) (*Server, error) {
 // readOwnAddresses notes the addresses of this host, which are never dialled.
 func (s *Server) readOwnAddresses() error {
 	own, err := ownAddresses()
-	if err != nil {
-		return err
+	if err == nil {
+		s.own.Store(&own)
 	}
-	s.own.Store(&own)
-	return nil
+	return err
 }
 
 // Ready returns nil while connections are accepted.
@@ -129,9 +132,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer stop()
 	done := make(chan struct{})
 	var watchers sync.WaitGroup
-	watchers.Go(func() { s.keys.Watch(done, s.limits.reloadInterval, s.sweep) })
-	watchers.Go(func() { s.keepAlive(done) })
-	watchers.Go(func() { s.waiting.watch(done) })
+	watch := func(interval time.Duration, look func()) { watchers.Go(func() { every(done, interval, look) }) }
+	watch(s.limits.reloadInterval, s.sweep)
+	tick := max(s.limits.keepAliveInterval/3, time.Millisecond)
+	watch(tick, func() { s.check(tick) })
+	watch(weighInterval, s.waiting.weigh)
 
 	err := s.accept(ctx, base, l)
 	s.stopping.Store(true)
@@ -176,7 +181,7 @@ func (s *Server) admit(base context.Context, raw net.Conn) {
 	c := &conn{
 		server: s, wire: wire.New(raw), source: sourceOf(raw), start: s.now(), ask: make(chan struct{}, 1),
 	}
-	c.startup = s.startups.admit(c.source, c.wire.Abort)
+	c.place = s.newcomers.Add(source.Of(c.source), c.wire.Abort)
 	s.tasks.Go(func() { s.handle(base, c) })
 }
 
@@ -185,7 +190,7 @@ func (s *Server) handle(base context.Context, c *conn) {
 	_ = c.wire.SetDeadline(c.start.Add(s.limits.handshakeTimeout)) // a closed connection fails when it is read
 	err := s.handshake(c)
 	took := s.now().Sub(c.start)
-	if kept := s.startups.done(c.startup); !kept {
+	if kept := s.newcomers.Remove(c.place); !kept {
 		err = errDropped
 	}
 	if err != nil {
@@ -284,15 +289,26 @@ func (s *Server) giveChannel(hub string, t target) {
 func (s *Server) list() []*conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make([]*conn, 0, len(s.conns))
-	for c := range s.conns {
-		out = append(out, c)
-	}
-	return out
+	return slices.Collect(maps.Keys(s.conns))
 }
 
-// sweep closes connections whose key is gone, and reports bytes.
+// every calls f after each interval until done is closed.
+func every(done <-chan struct{}, interval time.Duration, f func()) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+			f()
+		}
+	}
+}
+
+// sweep reads changed keys, closes connections whose key is gone, and reports bytes.
 func (s *Server) sweep() {
+	_ = s.keys.Refresh() // reported
 	for _, c := range s.list() {
 		if c.key() == nil {
 			c.end(endKey)
@@ -313,21 +329,11 @@ func (s *Server) report() {
 	}
 }
 
-// keepAlive checks all connections three times in each keepAliveInterval.
-func (s *Server) keepAlive(done <-chan struct{}) {
-	interval := max(s.limits.keepAliveInterval/3, time.Millisecond)
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-done:
-			return
-		case <-tick.C:
-			now := s.now()
-			for _, c := range s.list() {
-				c.check(now, interval)
-			}
-		}
+// check checks all connections, as it does once in each tick: three times in keepAliveInterval.
+func (s *Server) check(tick time.Duration) {
+	now := s.now()
+	for _, c := range s.list() {
+		c.check(now, tick)
 	}
 }
 
@@ -338,7 +344,7 @@ func (s *Server) drain() {
 			c.end(endStopping)
 		}
 	}
-	s.startups.dropAll()
+	s.newcomers.DropAll()
 	idle := make(chan struct{})
 	go func() {
 		s.tasks.Wait()

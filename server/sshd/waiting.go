@@ -145,20 +145,6 @@ func (w *waiting) close(victims []*channel) {
 	}
 }
 
-// watch weighs from time to time until done is closed.
-func (w *waiting) watch(done <-chan struct{}) {
-	tick := time.NewTicker(weighInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-done:
-			return
-		case <-tick.C:
-			w.weigh()
-		}
-	}
-}
-
 // weigh adds the memory of packets that have come for uploads while they stalled. Which channel a packet is for does
 // not show: all of a connection's count for the upload that has stalled longest. Data that came after a client's last
 // byte ends its connection.

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -43,7 +42,13 @@ func Open(
 	hostDir, authorizedDir string, hubs []string, log *slog.Logger, reloaded func(error),
 ) (*Ring, error) {
 	k := &Ring{hostDir: hostDir, authorizedDir: authorizedDir, hubs: hubs, log: log, reloaded: reloaded}
-	return k, k.load()
+	k.stamp = k.look()
+	_, hosts, files, lines := k.read()
+	if len(k.authorized.Load().lines) == 0 && files != nil { // nobody can be served
+		return k, errors.Join(hosts, files)
+	}
+	k.report(errors.Join(lines, files))
+	return k, hosts
 }
 
 // Find returns the first line for a key that lets it in from a source now, or nil.
@@ -53,37 +58,6 @@ func (k *Ring) Find(key ssh.PublicKey, source netip.Addr, now time.Time) *Author
 
 // Hosts returns the private keys of this host.
 func (k *Ring) Hosts() *Hosts { return k.hosts.Load() }
-
-// load reads both directories for the first time.
-func (k *Ring) load() error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.stamp = k.look()
-	var errs []error
-	var err error
-	if k.hostFiles, err = readFiles(k.hostDir); err != nil {
-		errs = append(errs, fmt.Errorf("read host keys: %w", err))
-	} else if hosts, err := parseHosts(k.hostFiles); err != nil {
-		errs = append(errs, fmt.Errorf("host keys in %s: %w", k.hostDir, err))
-	} else {
-		k.hosts.Store(hosts)
-	}
-	files, err := readFiles(k.authorizedDir)
-	if err != nil {
-		err = fmt.Errorf("read authorized keys: %w", err)
-	}
-	k.authorizedFiles = files
-	set, structural, lines := parseSet(files, k.hubs)
-	for _, one := range structural {
-		err = errors.Join(err, fmt.Errorf("authorized keys in %s: %w", k.authorizedDir, one))
-	}
-	k.authorized.Store(set)
-	if len(set.lines) == 0 && err != nil { // nobody can be served
-		return errors.Join(append(errs, err)...)
-	}
-	k.report(errors.Join(append(lines, err)...))
-	return errors.Join(errs...)
-}
 
 // look returns a string that changes when a file is added, removed, replaced or written to.
 func (k *Ring) look() string {
@@ -124,46 +98,51 @@ func (k *Ring) Refresh() error {
 		return nil
 	}
 	k.stamp = stamp
-	return k.read()
+	changed, hosts, files, lines := k.read()
+	err := errors.Join(hosts, files, lines)
+	k.report(err)
+	if changed || err != nil {
+		k.reloaded(err)
+	}
+	return err
 }
 
-// read replaces what has changed. What is wrong with the files is reported and left out: removing a key works also
-// while another line is bad. A directory that is gone is empty; one that cannot be read leaves all as it was.
-func (k *Ring) read() error {
-	var errs []error
-	changed := false
-	if files, err := readFiles(k.hostDir); err != nil {
-		errs = append(errs, fmt.Errorf("read host keys: %w", err))
-	} else if !sameFiles(files, k.hostFiles) {
+// read replaces what has changed, and returns what is wrong with the host keys, with files of authorized keys, and with
+// lines of them. What is wrong is left out: removing a key works also while another line is bad. A directory that is
+// gone is empty; one that cannot be read leaves all as it was, if it has been read before.
+func (k *Ring) read() (changed bool, hosts, files, lines error) {
+	first := k.authorized.Load() == nil
+	if found, err := readFiles(k.hostDir); err != nil {
+		hosts = fmt.Errorf("read host keys: %w", err)
+	} else if first || !sameFiles(found, k.hostFiles) {
 		changed = true
-		k.hostFiles = files
-		if hosts, err := parseHosts(files); err != nil {
-			errs = append(errs, fmt.Errorf("host keys in %s: %w", k.hostDir, err))
+		k.hostFiles = found
+		if parsed, err := parseHosts(found); err != nil {
+			hosts = fmt.Errorf("host keys in %s: %w", k.hostDir, err)
 		} else {
-			k.hosts.Store(hosts)
+			k.hosts.Store(parsed)
 		}
 	}
-	files, err := readFiles(k.authorizedDir)
+	found, err := readFiles(k.authorizedDir)
 	if err != nil {
-		errs = append(errs, fmt.Errorf("read authorized keys: %w", err))
+		files = fmt.Errorf("read authorized keys: %w", err)
 	}
-	if (err == nil || missing(err)) && !sameFiles(files, k.authorizedFiles) {
+	if first || (err == nil || missing(err)) && !sameFiles(found, k.authorizedFiles) {
 		changed = true
-		k.authorizedFiles = files
+		k.authorizedFiles = found
 	}
-	set, structural, lines := parseSet(k.authorizedFiles, k.hubs)
-	for _, err := range slices.Concat(structural, lines) {
-		errs = append(errs, fmt.Errorf("authorized keys in %s: %w", k.authorizedDir, err))
+	set, wrongFiles, wrongLines := parseSet(k.authorizedFiles, k.hubs)
+	located := func(errs []error) error {
+		for i, err := range errs {
+			errs[i] = fmt.Errorf("authorized keys in %s: %w", k.authorizedDir, err)
+		}
+		return errors.Join(errs...)
 	}
+	files, lines = errors.Join(files, located(wrongFiles)), located(wrongLines)
 	if changed {
 		k.authorized.Store(set)
 	}
-	joined := errors.Join(errs...)
-	k.report(joined)
-	if changed || joined != nil {
-		k.reloaded(joined)
-	}
-	return joined
+	return changed, hosts, files, lines
 }
 
 // report logs an error when it is new.
@@ -176,19 +155,4 @@ func (k *Ring) report(err error) {
 		k.log.Error("keys are refused or cannot be read", "err", err)
 	}
 	k.lastErr = text
-}
-
-// Watch looks at the directories again and again until done is closed; after each look it calls then.
-func (k *Ring) Watch(done <-chan struct{}, interval time.Duration, then func()) {
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-done:
-			return
-		case <-tick.C:
-			_ = k.Refresh() // reported
-			then()
-		}
-	}
 }

@@ -139,21 +139,9 @@ func parseSet(files []file, hubs []string) (set *authorizedSet, structural, line
 
 // Check returns everything that is wrong with the two directories of [Open], bad lines of authorized keys included.
 func Check(hostKeysDir, authorizedKeysDir string, hubs []string) error {
-	var errs []error
-	if files, err := readFiles(hostKeysDir); err != nil {
-		errs = append(errs, fmt.Errorf("read host keys: %w", err))
-	} else if _, err := parseHosts(files); err != nil {
-		errs = append(errs, fmt.Errorf("host keys in %s: %w", hostKeysDir, err))
-	}
-	files, err := readFiles(authorizedKeysDir)
-	if err != nil {
-		errs = append(errs, fmt.Errorf("read authorized keys: %w", err))
-	}
-	_, structural, lines := parseSet(files, hubs)
-	for _, err := range append(structural, lines...) {
-		errs = append(errs, fmt.Errorf("authorized keys in %s: %w", authorizedKeysDir, err))
-	}
-	return errors.Join(errs...)
+	k := &Ring{hostDir: hostKeysDir, authorizedDir: authorizedKeysDir, hubs: hubs}
+	_, hosts, files, lines := k.read()
+	return errors.Join(hosts, files, lines)
 }
 
 // missing reports whether a file or directory is gone: that counts as empty, in contrast to one that cannot be read.
