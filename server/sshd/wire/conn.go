@@ -4,6 +4,7 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"net"
 	"strings"
@@ -164,9 +165,7 @@ func (w *Conn) Write(p []byte) (int, error) {
 	whole, _ := w.out.follow(p) // the library's packets are short
 	if w.closing || w.err != nil {
 		defer w.mu.Unlock()
-		if w.err == nil {
-			w.err = net.ErrClosed
-		}
+		w.err = cmp.Or(w.err, net.ErrClosed)
 		return 0, w.err
 	}
 	if whole && w.pending == nil && !w.writing && len(p) <= directWrite {
@@ -175,9 +174,7 @@ func (w *Conn) Write(p []byte) (int, error) {
 		n, err := w.Conn.Write(p)
 		w.mu.Lock()
 		w.writing = false
-		if w.err == nil {
-			w.err = err
-		}
+		w.err = cmp.Or(w.err, err)
 		w.work.Signal() // it may be closing
 		w.mu.Unlock()
 		return n, err
@@ -224,13 +221,9 @@ func (w *Conn) flush() {
 		buf.Free()
 		w.mu.Lock()
 		w.writing = false
-		if w.err == nil {
-			w.err = err
-		}
+		w.err = cmp.Or(w.err, err)
 	}
-	if w.err == nil {
-		w.err = net.ErrClosed
-	}
+	w.err = cmp.Or(w.err, net.ErrClosed)
 	if w.pending != nil {
 		w.pending.Free()
 		w.pending = nil
@@ -274,9 +267,7 @@ func (w *Conn) Wait() { <-w.flushed }
 func (w *Conn) Abort() {
 	w.mu.Lock()
 	w.closing = true
-	if w.err == nil {
-		w.err = net.ErrClosed
-	}
+	w.err = cmp.Or(w.err, net.ErrClosed)
 	w.work.Signal()
 	w.space.Signal()
 	w.mu.Unlock()
