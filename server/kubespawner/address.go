@@ -7,8 +7,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/outposts-dev/outposts/server/kubespawner/pyformat"
 	"github.com/outposts-dev/outposts/server/outpost"
+	"github.com/outposts-dev/outposts/server/python"
 )
 
 // Address returns the address of a pod for the hub, in the one form that [outpost.ParseAddress] accepts. The scheme is
@@ -63,7 +63,7 @@ func (o *Objects) url(podIP string, port int32) (string, error) {
 		host = o.names.DNS
 	}
 	if connect := o.Settings.PodConnectIP; connect != "" {
-		parts, left := strings.Split(connect, "."), pyformat.MaxLength
+		parts, left := strings.Split(connect, "."), python.MaxLength
 		for i, part := range parts {
 			out, err := o.fields.expandWithin(part, &left)
 			if err != nil {

@@ -11,7 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/outposts-dev/outposts/server/kubespawner/options"
-	"github.com/outposts-dev/outposts/server/kubespawner/pyformat"
+	"github.com/outposts-dev/outposts/server/python"
 )
 
 // maxVariables bounds the variables of a server: a hub sends about 30, and a program cannot start with many more than
@@ -72,7 +72,7 @@ func buildEnvironment(in environmentInput, p *options.Problems) map[string]any {
 		if o.template == "" {
 			continue
 		}
-		value, err := pyformat.FormatWithin(o.template, urls, &in.fields.left)
+		value, err := python.FormatWithin(o.template, urls, &in.fields.left)
 		if err != nil {
 			p.Addf(o.option, "%v", err)
 		}

@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/outposts-dev/outposts/server/kubespawner/options"
-	"github.com/outposts-dev/outposts/server/kubespawner/pyformat"
+	"github.com/outposts-dev/outposts/server/python"
 )
 
 const (
@@ -224,7 +224,7 @@ func (t nameTemplates) resolve(s subject, p *options.Problems) (names, fields) {
 
 // dns renders the host name, whose template has two fields only and which keeps its hyphens.
 func (t nameTemplates) dns(n names, p *options.Problems) string {
-	out, err := pyformat.Format(t.DNS, fields{"name": n.Pod, "namespace": n.Namespace})
+	out, err := python.Format(t.DNS, fields{"name": n.Pod, "namespace": n.Namespace})
 	if err != nil {
 		p.Addf("dns_name_template", "%v", err)
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/outposts-dev/outposts/server/kubespawner/kubespawnertest"
 	"github.com/outposts-dev/outposts/server/kubespawner/options"
-	"github.com/outposts-dev/outposts/server/kubespawner/pyformat"
+	"github.com/outposts-dev/outposts/server/python"
 )
 
 // nameVectors is slug-vectors.json.
@@ -119,7 +119,7 @@ func TestNamesAreKubeSpawners(t *testing.T) {
 			}
 			for _, fieldsWanted := range []map[string]string{want.Fields, c.Independent} {
 				for name, value := range fieldsWanted {
-					if out, err := pyformat.Format("{"+name+"}", f); err != nil || out != value {
+					if out, err := python.Format("{"+name+"}", f); err != nil || out != value {
 						t.Errorf("%s %s: {%s} = %q, %v; want %q", c.ID, scheme, name, out, err, value)
 					}
 				}
@@ -162,7 +162,7 @@ func TestClientSchemeIsTheClients(t *testing.T) {
 			if name == "hubnamespace" {
 				continue // each side reads its own
 			}
-			if out, err := pyformat.Format("{"+name+"}", f); err != nil || out != value {
+			if out, err := python.Format("{"+name+"}", f); err != nil || out != value {
 				t.Errorf("%s: {%s} = %q, %v; want %q", c.ID, name, out, err, value)
 			}
 		}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/outposts-dev/outposts/server/excerpt"
 	"github.com/outposts-dev/outposts/server/kubespawner/options"
-	"github.com/outposts-dev/outposts/server/kubespawner/pyformat"
+	"github.com/outposts-dev/outposts/server/python"
 )
 
 // fields are what a template may use, by name; values are string or int.
@@ -15,13 +15,13 @@ type fields map[string]any
 // expand renders a template as KubeSpawner does: all hyphens at the end are removed unless the template itself ends
 // with one.
 func (f fields) expand(template string) (string, error) {
-	left := pyformat.MaxLength
+	left := python.MaxLength
 	return f.expandWithin(template, &left)
 }
 
-// expandWithin is expand for one of several templates; see [pyformat.FormatWithin].
+// expandWithin is expand for one of several templates; see [python.FormatWithin].
 func (f fields) expandWithin(template string, left *int) (string, error) {
-	out, err := pyformat.FormatWithin(template, f, left)
+	out, err := python.FormatWithin(template, f, left)
 	if err != nil {
 		return "", err
 	}

@@ -1,4 +1,5 @@
 // Package python writes values as Python does: rows of the Python outpost and messages that users know have that form.
+// It also renders Python's format strings, as far as names of servers need them.
 package python
 
 import (
@@ -57,14 +58,15 @@ func float(f float64) string {
 
 // Repr is what Python's repr makes of a string.
 func Repr(s string) string {
-	quote := "'"
 	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
-		quote = `"`
+		return `"` + inDoubleQuotes.Replace(s) + `"`
 	}
-	r := strings.NewReplacer(`\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`)
-	s = r.Replace(s)
-	if quote == "'" {
-		s = strings.ReplaceAll(s, "'", `\'`)
-	}
-	return quote + s + quote
+	return "'" + inSingleQuotes.Replace(s) + "'"
+}
+
+// A replacer is made once: it takes some KiB.
+var inSingleQuotes, inDoubleQuotes = escaper("'"), escaper(`"`)
+
+func escaper(quote string) *strings.Replacer {
+	return strings.NewReplacer(`\`, `\\`, quote, `\`+quote, "\n", `\n`, "\r", `\r`, "\t", `\t`)
 }

@@ -1,4 +1,4 @@
-package pyformat
+package python
 
 import (
 	"errors"

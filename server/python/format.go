@@ -1,5 +1,4 @@
-// Package pyformat renders Python's format strings, as far as names of servers need them.
-package pyformat
+package python
 
 import (
 	"errors"
@@ -108,7 +107,9 @@ func formatField(field string, fields map[string]any) (out string, size int, err
 		case "s":
 			value = fmt.Sprint(value)
 		case "r":
-			value = pythonRepr(value)
+			if text, ok := value.(string); ok {
+				value = Repr(text)
+			}
 		default:
 			name := excerpt.Of(conversion, excerpt.Name)
 			return "", 0, fmt.Errorf("conversion !%s is not allowed in a template", name)
@@ -236,23 +237,4 @@ func leadingInt(s string) (n int, rest string, ok bool) {
 	}
 	n, err := strconv.Atoi(digits)
 	return n, rest, err == nil && n <= MaxWidth
-}
-
-// pythonRepr writes a value as Python's repr does, for what names are made of.
-func pythonRepr(v any) string {
-	s, ok := v.(string)
-	if !ok {
-		return fmt.Sprint(v)
-	}
-	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
-		return `"` + inDoubleQuotes.Replace(s) + `"`
-	}
-	return "'" + inSingleQuotes.Replace(s) + "'"
-}
-
-// A replacer is made once: it takes some KiB.
-var inSingleQuotes, inDoubleQuotes = escaper("'"), escaper(`"`)
-
-func escaper(quote string) *strings.Replacer {
-	return strings.NewReplacer(`\`, `\\`, quote, `\`+quote, "\n", `\n`, "\r", `\r`, "\t", `\t`)
 }
