@@ -162,11 +162,7 @@ func containerSecurity(s options.Settings, p *options.Problems) *corev1.Security
 	if s.AllowPrivilegeEscalation != nil {
 		m["allowPrivilegeEscalation"] = *s.AllowPrivilegeEscalation
 	}
-	out := &corev1.SecurityContext{}
-	if !security(out, m, s.ContainerSecurityContext, "container_security_context", p) {
-		return nil
-	}
-	return out
+	return security[corev1.SecurityContext](m, s.ContainerSecurityContext, "container_security_context", p)
 }
 
 func podSecurity(s options.Settings, p *options.Problems) *corev1.PodSecurityContext {
@@ -177,28 +173,24 @@ func podSecurity(s options.Settings, p *options.Problems) *corev1.PodSecurityCon
 	if len(s.SupplementalGIDs) > 0 {
 		m["supplementalGroups"] = s.SupplementalGIDs
 	}
-	out := &corev1.PodSecurityContext{}
-	if !security(out, m, s.PodSecurityContext, "pod_security_context", p) {
-		return nil
-	}
-	return out
+	return security[corev1.PodSecurityContext](m, s.PodSecurityContext, "pod_security_context", p)
 }
 
-// security puts the explicit context over the single options and reports whether anything is set. Keys are camelCase
-// only.
-func security(dst any, m, explicit map[string]any, option string, p *options.Problems) bool {
+// security puts the explicit context over the single options; nil if nothing is set. Keys are camelCase only.
+func security[T any](m, explicit map[string]any, option string, p *options.Problems) *T {
+	dst := new(T)
 	for key, value := range explicit {
-		if name, ok := jsonNames(reflect.TypeOf(dst).Elem())[key]; ok && name.json != key {
+		if name, ok := jsonNames(reflect.TypeFor[T]())[key]; ok && name.json != key {
 			p.Addf(option, "unknown key %q; keys are camelCase", key)
 			continue
 		}
 		m[key] = value
 	}
 	if len(m) == 0 {
-		return false
+		return nil
 	}
 	decodeInto(dst, m, option, p)
-	return true
+	return dst
 }
 
 // serviceAccount mounts no token unless an account or the option asks for it.

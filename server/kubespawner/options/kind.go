@@ -40,27 +40,23 @@ func pythonOnly(v any) (any, error) {
 	return nil, nil
 }
 
-func str(v any) (any, error) {
-	if s, ok := v.(string); ok {
-		return s, nil
+// of accepts values of one JSON type.
+func of[T any](what string) kind {
+	return func(v any) (any, error) {
+		if t, ok := v.(T); ok {
+			return t, nil
+		}
+		return nil, mustBe(what, v)
 	}
-	return nil, mustBe("a string", v)
 }
 
-func boolean(v any) (any, error) {
-	if b, ok := v.(bool); ok {
-		return b, nil
-	}
-	return nil, mustBe("true or false", v)
-}
-
-// integer differs from KubeSpawner's, which takes true for 1.
-func integer(v any) (any, error) {
-	if n, ok := v.(int64); ok {
-		return n, nil
-	}
-	return nil, mustBe("an integer", v)
-}
+var (
+	str     = of[string]("a string")
+	boolean = of[bool]("true or false")
+	integer = of[int64]("an integer") // KubeSpawner's takes true for 1
+	object  = of[map[string]any]("an object")
+	mapping = of[map[string]any]("a map")
+)
 
 func integerIn(low, high int64) kind {
 	return func(v any) (any, error) {
@@ -91,20 +87,6 @@ func folder(v any) (any, error) {
 		return nil, errors.New("must begin and end with /")
 	}
 	return s, nil
-}
-
-func object(v any) (any, error) {
-	if m, ok := v.(map[string]any); ok {
-		return m, nil
-	}
-	return nil, mustBe("an object", v)
-}
-
-func mapping(v any) (any, error) {
-	if m, ok := v.(map[string]any); ok {
-		return m, nil
-	}
-	return nil, mustBe("a map", v)
 }
 
 // listOf is a list of elements of one kind; plural names them.

@@ -117,44 +117,32 @@ var table = []option{
 	{name: "k8s_api_request_retry_timeout", kind: integerIn(1, maxSeconds), initial: int64(30)},
 	{name: "profile_list", kind: objectList},
 
-	{name: "k8s_api_host", idle: true},
-	{name: "k8s_api_ssl_ca_cert", idle: true},
-	{name: "k8s_api_verify_ssl", idle: true},
-	{name: "k8s_api_threadpool_workers", idle: true},
-	{name: "profile_form_template", idle: true},
-	{name: "additional_profile_form_template_paths", idle: true},
 	{name: "modify_pod_hook", kind: pythonOnly, idle: true}, // pod_overlay does that
 	{name: "after_pod_created_hook", kind: pythonOnly, idle: true},
 	{name: "get_pod_url", kind: pythonOnly, idle: true},
-	{name: "pre_spawn_hook", idle: true},
-	{name: "post_stop_hook", idle: true},
-	{name: "auth_state_hook", idle: true},
-	{name: "progress_ready_hook", idle: true},
-	{name: "http_timeout", idle: true},
-	{name: "poll_interval", idle: true},
-	{name: "poll_jitter", idle: true},
-	{name: "consecutive_failure_limit", idle: true},
-	{name: "hub_connect_url", idle: true}, // the address that the hub sends wins
-	{name: "hub_connect_ip", idle: true},
-	{name: "hub_connect_port", idle: true},
-	{name: "oauth_client_allowed_scopes", idle: true},
-	{name: "oauth_roles", idle: true},
-	{name: "server_token_scopes", idle: true},
-	{name: "group_overrides", idle: true},
-	{name: "apply_user_options", idle: true},
-	{name: "options_form", idle: true},
-	{name: "options_from_form", idle: true},
-	{name: "ssl_alt_names", idle: true},
-	{name: "ssl_alt_names_include_local", idle: true},
 
 	{name: "internal_ssl", kind: nullable(boolean)}, // no option of KubeSpawner; the hub's client always sends it
 	{name: "ready_containers", kind: oneOf(ReadyNotebook, ReadyAll), initial: ReadyNotebook},
 	{name: "pod_overlay", kind: mapping}, // a strategic merge patch on the finished pod
 }
 
-// byName is table by name.
+// unread are further idle options, of which any value is accepted.
+var unread = []string{
+	"k8s_api_host", "k8s_api_ssl_ca_cert", "k8s_api_verify_ssl", "k8s_api_threadpool_workers",
+	"profile_form_template", "additional_profile_form_template_paths",
+	"pre_spawn_hook", "post_stop_hook", "auth_state_hook", "progress_ready_hook",
+	"http_timeout", "poll_interval", "poll_jitter", "consecutive_failure_limit",
+	"hub_connect_url", "hub_connect_ip", "hub_connect_port", // the address that the hub sends wins
+	"oauth_client_allowed_scopes", "oauth_roles", "server_token_scopes", "group_overrides",
+	"apply_user_options", "options_form", "options_from_form", "ssl_alt_names", "ssl_alt_names_include_local",
+}
+
+// byName is table, and what is unread, by name.
 var byName = func() map[string]option {
-	m := make(map[string]option, len(table))
+	m := make(map[string]option, len(table)+len(unread))
+	for _, name := range unread {
+		m[name] = option{name: name, idle: true}
+	}
 	for _, o := range table {
 		m[o.name] = o
 	}
