@@ -62,6 +62,43 @@ func (a attempt) do(ctx context.Context, request func(context.Context) error) er
 	}
 }
 
+// objectClient is the client of one kind of object.
+type objectClient[T metav1.Object] interface {
+	Create(context.Context, T, metav1.CreateOptions) (T, error)
+	Get(context.Context, string, metav1.GetOptions) (T, error)
+	Delete(context.Context, string, metav1.DeleteOptions) error
+}
+
+// create creates an object and returns it as Kubernetes has it.
+func create[T metav1.Object](ctx context.Context, a attempt, client objectClient[T], wanted T) (made T, err error) {
+	err = a.do(ctx, func(ctx context.Context) (err error) {
+		made, err = client.Create(ctx, wanted, metav1.CreateOptions{})
+		return err
+	})
+	return made, err
+}
+
+// get reads an object.
+func get[T metav1.Object](ctx context.Context, a attempt, client objectClient[T], name string) (object T, err error) {
+	err = a.do(ctx, func(ctx context.Context) (err error) {
+		object, err = client.Get(ctx, name, metav1.GetOptions{})
+		return err
+	})
+	return object, err
+}
+
+// remove deletes this very object and no other of its name; that it is already gone is not an error. grace is how many
+// seconds a pod has to end, nil leaves it to the pod.
+func remove[T metav1.Object](ctx context.Context, a attempt, client objectClient[T], object T, grace *int64) error {
+	uid := object.GetUID()
+	only := metav1.DeleteOptions{GracePeriodSeconds: grace, Preconditions: &metav1.Preconditions{UID: &uid}}
+	err := a.do(ctx, func(ctx context.Context) error { return client.Delete(ctx, object.GetName(), only) })
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	return err
+}
+
 // transient reports whether the same request may succeed a moment later.
 func transient(err error) bool {
 	if apierrors.IsTooManyRequests(err) || apierrors.IsServerTimeout(err) || apierrors.IsTimeout(err) ||
@@ -136,10 +173,7 @@ func lacksAccount(err error) bool {
 
 // ensureNamespace creates a user's namespace unless it exists.
 func (s *Spawner) ensureNamespace(ctx context.Context, a attempt, ns *corev1.Namespace) error {
-	err := a.do(ctx, func(ctx context.Context) error {
-		_, err := s.client.CoreV1().Namespaces().Create(ctx, ns, metav1.CreateOptions{})
-		return err
-	})
+	_, err := create(ctx, a, s.client.CoreV1().Namespaces(), ns)
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return apiError(err, "create the namespace")
 	}
@@ -152,18 +186,12 @@ func (s *Spawner) ensureNamespace(ctx context.Context, a attempt, ns *corev1.Nam
 func (st *start) ensureClaim(ctx context.Context) (claim *corev1.PersistentVolumeClaim, err error) {
 	wanted := st.o.Claim
 	claims := st.s.client.CoreV1().PersistentVolumeClaims(wanted.Namespace)
-	refused := st.request.do(ctx, func(ctx context.Context) (err error) {
-		claim, err = claims.Create(ctx, wanted, metav1.CreateOptions{})
-		return err
-	})
+	claim, refused := create(ctx, st.request, claims, wanted)
 	if refused == nil {
 		return claim, nil
 	}
 	if apierrors.IsAlreadyExists(refused) || apierrors.IsForbidden(refused) {
-		err = st.request.do(ctx, func(ctx context.Context) (err error) {
-			claim, err = claims.Get(ctx, wanted.Name, metav1.GetOptions{})
-			return err
-		})
+		claim, err = get(ctx, st.request, claims, wanted.Name)
 		switch {
 		case err == nil:
 			if other := st.o.OtherOwner(wanted, claim, st.o.SharedClaim); other != "" {
@@ -228,38 +256,24 @@ func (st *start) ensureService(ctx context.Context, pod *corev1.Pod, cleared typ
 		func(old metav1.Object) bool { return ownedBy(old, cleared) })
 }
 
-// helperClient is the client of one kind of object that a pod owns.
-type helperClient[T metav1.Object] interface {
-	Create(context.Context, T, metav1.CreateOptions) (T, error)
-	Get(context.Context, string, metav1.GetOptions) (T, error)
-	Delete(context.Context, string, metav1.DeleteOptions) error
-}
-
 // ensureRounds bounds how often an object in the way is removed.
 const ensureRounds = 5
 
 // ensure creates an object that goes with a pod. What keep says is the wanted one already; what an earlier start of
 // this server left, or cleared says has gone with it, is replaced.
 func ensure[T metav1.Object](
-	ctx context.Context, st *start, client helperClient[T], wanted T, kind string,
+	ctx context.Context, st *start, client objectClient[T], wanted T, kind string,
 	keep, cleared func(metav1.Object) bool,
 ) error {
 	for range ensureRounds {
-		var old T
-		err := st.request.do(ctx, func(ctx context.Context) error {
-			_, err := client.Create(ctx, wanted, metav1.CreateOptions{})
-			return err
-		})
+		_, err := create(ctx, st.request, client, wanted)
 		if err == nil {
 			return nil
 		}
 		if !apierrors.IsAlreadyExists(err) {
 			return apiError(err, "create the "+kind)
 		}
-		err = st.request.do(ctx, func(ctx context.Context) (err error) {
-			old, err = client.Get(ctx, wanted.GetName(), metav1.GetOptions{})
-			return err
-		})
+		old, err := get(ctx, st.request, client, wanted.GetName())
 		if apierrors.IsNotFound(err) {
 			continue
 		}
@@ -277,12 +291,7 @@ func ensure[T metav1.Object](
 			return failed(diagnosis.ReasonTaken, nil,
 				"A "+kind+" of this server's name belongs to something else; change the template of that name.")
 		}
-		uid := old.GetUID()
-		err = st.request.do(ctx, func(ctx context.Context) error {
-			only := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}}
-			return client.Delete(ctx, old.GetName(), only)
-		})
-		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		if err := remove(ctx, st.request, client, old, nil); err != nil {
 			return apiError(err, "remove the old "+kind)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/outposts-dev/outposts/server/kubespawner"
 )
@@ -54,12 +53,8 @@ func (st *start) logOtherHome(claim *corev1.PersistentVolumeClaim) {
 }
 
 // getClaim returns a claim of the pod's namespace; nil if there is none, or none that the outpost may read.
-func (st *start) getClaim(ctx context.Context, name string) (claim *corev1.PersistentVolumeClaim, err error) {
-	claims := st.s.client.CoreV1().PersistentVolumeClaims(st.o.Claim.Namespace)
-	err = st.request.do(ctx, func(ctx context.Context) (err error) {
-		claim, err = claims.Get(ctx, name, metav1.GetOptions{})
-		return err
-	})
+func (st *start) getClaim(ctx context.Context, name string) (*corev1.PersistentVolumeClaim, error) {
+	claim, err := get(ctx, st.request, st.s.client.CoreV1().PersistentVolumeClaims(st.o.Claim.Namespace), name)
 	switch {
 	case err == nil:
 		return claim, nil

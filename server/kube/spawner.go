@@ -102,13 +102,11 @@ func New(client kubernetes.Interface, namespace string, o Options) (*Spawner, er
 	s := &Spawner{
 		client: client, namespace: namespace, builder: b, keepTrying: o.KeepTrying,
 		repeats: cmp.Or(o.Repeats, 3), grace: cmp.Or(o.Grace, 15*time.Second),
-		forceAfter: cmp.Or(o.ForceAfter, 30*time.Second), logger: o.Logger, now: o.Now,
+		forceAfter: cmp.Or(o.ForceAfter, 30*time.Second), now: o.Now,
+		logger:  cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
 		running: make(chan struct{}), watchers: map[string]*watcher{}, starts: map[outpost.Key]*handle{},
 		reaping: map[types.UID]bool{}, foreign: map[string]bool{}, reapAfter: reapAfter,
 		maxWatchers: maxWatchers, roomGrace: o.UnschedulableGrace,
-	}
-	if s.logger == nil {
-		s.logger = slog.New(slog.DiscardHandler)
 	}
 	if s.now == nil {
 		s.now = time.Now

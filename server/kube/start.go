@@ -195,10 +195,7 @@ func (st *start) createPod(ctx context.Context) (pod *corev1.Pod, cleared types.
 		if !full && !apierrors.IsAlreadyExists(refused) {
 			break
 		}
-		err := st.request.do(ctx, func(ctx context.Context) (err error) {
-			pod, err = pods.Get(ctx, st.o.Pod.Name, metav1.GetOptions{})
-			return err
-		})
+		pod, err = get(ctx, st.request, pods, st.o.Pod.Name)
 		switch {
 		case full && err != nil && cleared == "":
 			return nil, "", apiError(refused, "create the server's pod")
@@ -233,10 +230,7 @@ func (st *start) createPod(ctx context.Context) (pod *corev1.Pod, cleared types.
 func (st *start) postPod(ctx context.Context) (pod *corev1.Pod, err error) {
 	pods := st.s.client.CoreV1().Pods(st.o.Pod.Namespace)
 	for began := st.s.now(); ; {
-		err = st.request.do(ctx, func(ctx context.Context) (err error) {
-			pod, err = pods.Create(ctx, st.o.Pod, metav1.CreateOptions{})
-			return err
-		})
+		pod, err = create(ctx, st.request, pods, st.o.Pod)
 		if !lacksAccount(err) || st.s.now().Sub(began) >= st.s.grace {
 			return pod, err
 		}

@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -93,12 +94,8 @@ func (s *Spawner) findPod(
 		}
 		name = cached.Name
 	}
-	var pod *corev1.Pod
 	a := attempt{timeout: getTimeout, budget: stopBudget}
-	err := a.do(ctx, func(ctx context.Context) (err error) {
-		pod, err = s.client.CoreV1().Pods(st.Namespace).Get(ctx, name, metav1.GetOptions{})
-		return err
-	})
+	pod, err := get(ctx, a, s.client.CoreV1().Pods(st.Namespace), name)
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, nil
@@ -110,19 +107,15 @@ func (s *Spawner) findPod(
 	return pod, nil
 }
 
+// stopAttempt is how the objects of a server are removed.
+var stopAttempt = attempt{timeout: 2 * getTimeout, budget: stopBudget}
+
 // deletePod deletes this very pod and no other of its name; that it is already gone is not an error.
 func (s *Spawner) deletePod(ctx context.Context, pod *corev1.Pod, grace *int64) error {
-	uid := pod.UID
-	a := attempt{timeout: 2 * getTimeout, budget: stopBudget}
-	err := a.do(ctx, func(ctx context.Context) error {
-		return s.client.CoreV1().Pods(pod.Namespace).Delete(ctx, pod.Name, metav1.DeleteOptions{
-			GracePeriodSeconds: grace, Preconditions: &metav1.Preconditions{UID: &uid},
-		})
-	})
-	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil
+	if err := remove(ctx, stopAttempt, s.client.CoreV1().Pods(pod.Namespace), pod, grace); err != nil {
+		return apiError(err, "delete the server's pod")
 	}
-	return apiError(err, "delete the server's pod")
+	return nil
 }
 
 // waitGone waits until a pod that is being deleted is gone, and looks itself after a long silence of the watch. If the
@@ -195,14 +188,9 @@ func (s *Spawner) deleteHelpers(
 }
 
 func deleteHelper[T metav1.Object](
-	ctx context.Context, client helperClient[T], name string, origin kubespawner.Origin, podUID types.UID, kind string,
+	ctx context.Context, client objectClient[T], name string, origin kubespawner.Origin, podUID types.UID, kind string,
 ) error {
-	a := attempt{timeout: 2 * getTimeout, budget: stopBudget}
-	var object T
-	err := a.do(ctx, func(ctx context.Context) (err error) {
-		object, err = client.Get(ctx, name, metav1.GetOptions{})
-		return err
-	})
+	object, err := get(ctx, stopAttempt, client, name)
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -213,22 +201,14 @@ func deleteHelper[T metav1.Object](
 	if !(ours && have == origin) && !ownedBy(object, podUID) {
 		return nil
 	}
-	uid := object.GetUID()
-	err = a.do(ctx, func(ctx context.Context) error {
-		return client.Delete(ctx, name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
-	})
-	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil
+	if err := remove(ctx, stopAttempt, client, object, nil); err != nil {
+		return apiError(err, "delete the server's "+kind)
 	}
-	return apiError(err, "delete the server's "+kind)
+	return nil
 }
 
 // ownedBy reports whether the pod of this uid owns an object.
 func ownedBy(object metav1.Object, uid types.UID) bool {
-	for _, owner := range object.GetOwnerReferences() {
-		if uid != "" && owner.UID == uid {
-			return true
-		}
-	}
-	return false
+	owns := func(owner metav1.OwnerReference) bool { return owner.UID == uid }
+	return uid != "" && slices.ContainsFunc(object.GetOwnerReferences(), owns)
 }

@@ -176,10 +176,8 @@ func (w *watcher) logWatchError(_ *cache.Reflector, err error) {
 
 // waitSynced waits until the cache is filled. On timeout the error carries the last answer of Kubernetes.
 func (w *watcher) waitSynced(ctx context.Context) error {
-	select {
-	case <-w.filled:
+	if w.synced() {
 		return nil
-	default:
 	}
 	select {
 	case <-w.filled:
