@@ -93,24 +93,12 @@ func (d *DB) unseal(column string, token []byte, into any) error {
 
 // sealBody seals a request's body.
 func (d *DB) sealBody(b outpost.Body) ([]byte, error) {
-	if b.Env == nil {
-		b.Env = map[string]string{}
-	}
-	if b.Misc == nil {
-		b.Misc = map[string]json.RawMessage{}
-	}
-	if b.UserOptions == nil {
-		b.UserOptions = map[string]json.RawMessage{}
-	}
-	return d.sealJSON(b)
+	return d.sealJSON(outpost.Body{Env: orEmpty(b.Env), Misc: orEmpty(b.Misc), UserOptions: orEmpty(b.UserOptions)})
 }
 
 // sealState seals the spawner's state; none is {}.
 func (d *DB) sealState(state outpost.State) ([]byte, error) {
-	if state == nil {
-		state = outpost.State{}
-	}
-	return d.sealJSON(state)
+	return d.sealJSON(orEmpty(state))
 }
 
 // sealAddress seals the start response; without an address it is {}.
@@ -144,9 +132,9 @@ func (b storedBody) body() outpost.Body {
 	return outpost.Body{Env: env, Misc: orEmpty(b.Misc), UserOptions: orEmpty(b.UserOptions)}
 }
 
-func orEmpty(m map[string]json.RawMessage) map[string]json.RawMessage {
+func orEmpty[M ~map[string]V, V any](m M) M {
 	if m == nil {
-		return map[string]json.RawMessage{}
+		return M{}
 	}
 	return m
 }

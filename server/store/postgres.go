@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -27,11 +28,9 @@ func (d *DB) openPostgreSQL(c Config) error {
 	if c.Host == "" || c.User == "" || c.Name == "" {
 		return outpost.Errorf(outpost.KindInvalid, "PostgreSQL needs a host, a user and the name of a database")
 	}
-	if c.Port == 0 {
-		c.Port = 5432
-	}
 	config, err := pgx.ParseConfig(dsn(
-		"host", c.Host, "port", strconv.Itoa(c.Port), "user", c.User, "password", c.Password.Reveal(), "dbname", c.Name,
+		"host", c.Host, "port", strconv.Itoa(cmp.Or(c.Port, 5432)),
+		"user", c.User, "password", c.Password.Reveal(), "dbname", c.Name,
 		"connect_timeout", "5", "application_name", "outpost", "timezone", "UTC",
 	))
 	if err != nil {

@@ -21,11 +21,7 @@ func (d *DB) Check(ctx context.Context) error {
 	var services, foreign int
 	var ids []string
 	err := d.do(ctx, "check", func(ctx context.Context) error {
-		rows, err := d.read.QueryContext(ctx, `SELECT `+sealedColumns+` FROM service ORDER BY id`)
-		if err != nil {
-			return err
-		}
-		return eachRow(rows, func() error {
+		return d.each(ctx, d.read, func(rows *sql.Rows) error {
 			var row sealedRow
 			if err := rows.Scan(row.into()...); err != nil {
 				return err
@@ -41,7 +37,7 @@ func (d *DB) Check(ctx context.Context) error {
 				d.log.Warn("a stored service cannot be read and is left alone", "id", row.id, "err", err)
 			}
 			return nil
-		})
+		}, `SELECT `+sealedColumns+` FROM service ORDER BY id`)
 	})
 	if err != nil || foreign == 0 {
 		return err
@@ -100,17 +96,13 @@ func (d *DB) Rekey(ctx context.Context) (done Rekeyed, err error) {
 // rekeyAfter seals the next batch of rows behind an id and returns the last id it met.
 func (d *DB) rekeyAfter(ctx context.Context, tx *sql.Tx, after int64) (done Rekeyed, last int64, err error) {
 	query := `SELECT ` + sealedColumns + ` FROM service WHERE id > ? ORDER BY id LIMIT ?` + d.dialect.forUpdate
-	rows, err := tx.QueryContext(ctx, d.dialect.bind(query), after, rekeyBatch)
-	if err != nil {
-		return done, after, err
-	}
 	var batch []sealedRow
-	if err := eachRow(rows, func() error {
+	if err := d.each(ctx, tx, func(rows *sql.Rows) error {
 		var row sealedRow
 		err := rows.Scan(row.into()...)
 		batch = append(batch, row)
 		return err
-	}); err != nil {
+	}, query, after, rekeyBatch); err != nil {
 		return done, after, err
 	}
 	last = after

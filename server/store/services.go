@@ -109,24 +109,15 @@ func (d *DB) Get(ctx context.Context, k outpost.Key) (s outpost.Service, err err
 func (d *DB) List(ctx context.Context, hub string) ([]outpost.Summary, error) {
 	list := []outpost.Summary{}
 	err := d.do(ctx, "list", func(ctx context.Context) error {
-		rows, err := d.read.QueryContext(ctx, d.dialect.bind(`SELECT `+shownColumns+` FROM service
-			WHERE jupyterhub_username = ? AND`+firstOfKey+` ORDER BY start_date, id`), hub)
-		if err != nil {
-			return err
-		}
-		return eachRow(rows, func() error {
+		return d.each(ctx, d.read, func(row *sql.Rows) error {
 			var shown shownRow
-			if err := rows.Scan(shown.into()...); err != nil {
-				return err
-			}
+			err := row.Scan(shown.into()...)
 			list = append(list, shown.summary())
-			return nil
-		})
+			return err
+		}, `SELECT `+shownColumns+` FROM service
+			WHERE jupyterhub_username = ? AND`+firstOfKey+` ORDER BY start_date, id`, hub)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return list, nil
+	return list, err
 }
 
 // All implements outpost.Store.
@@ -136,26 +127,32 @@ func (d *DB) All(ctx context.Context) ([]outpost.Stored, error) {
 		if err := d.checkPlace(ctx); err != nil {
 			return err
 		}
-		rows, err := d.read.QueryContext(ctx, `SELECT `+shownColumns+`, `+sealedColumns+` FROM service
-			WHERE`+firstOfKey+` ORDER BY start_date, id`)
-		if err != nil {
-			return err
-		}
-		return eachRow(rows, func() error {
+		return d.each(ctx, d.read, func(row *sql.Rows) error {
 			var shown shownRow
 			var sealed sealedRow
-			if err := rows.Scan(append(shown.into(), sealed.into()...)...); err != nil {
+			if err := row.Scan(append(shown.into(), sealed.into()...)...); err != nil {
 				return err
 			}
 			s, err := d.open(shown, sealed)
 			list = append(list, outpost.Stored{Service: s, Unopened: err != nil})
 			return nil
-		})
+		}, `SELECT `+shownColumns+`, `+sealedColumns+` FROM service WHERE`+firstOfKey+` ORDER BY start_date, id`)
 	})
+	return list, err
+}
+
+// queryer is a database or a transaction.
+type queryer interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// each calls f for each row of a query.
+func (d *DB) each(ctx context.Context, q queryer, f func(row *sql.Rows) error, query string, args ...any) error {
+	rows, err := q.QueryContext(ctx, d.dialect.bind(query), args...)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return list, nil
+	return eachRow(rows, func() error { return f(rows) })
 }
 
 // eachRow calls f for each row, then closes.

@@ -6,6 +6,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -78,10 +79,7 @@ type dialect struct {
 // Open connects, migrates and checks that the ring opens the rows that are there ([DB.Check]). It never changes a
 // row. KindInvalid errors are the operator's to mend; one without a kind means that the database does not answer.
 func Open(ctx context.Context, c Config, ring *seal.Keyring, log *slog.Logger) (*DB, error) {
-	d := &DB{ring: ring, log: log, timeout: c.Timeout, observe: c.Observer}
-	if d.timeout == 0 {
-		d.timeout = 15 * time.Second
-	}
+	d := &DB{ring: ring, log: log, timeout: cmp.Or(c.Timeout, 15*time.Second), observe: c.Observer}
 	if d.observe == nil {
 		d.observe = func(string, time.Duration, error) {}
 	}

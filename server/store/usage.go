@@ -16,11 +16,6 @@ func (d *DB) Usage(ctx context.Context, hub string) (u flavor.Usage, err error) 
 	return u, err
 }
 
-// queryer is a database or a transaction.
-type queryer interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}
-
 // The queries of a quota check are answered from the index outpost_service_usage alone. They return a row for each
 // flavor, not for each user: there may be thousands.
 const (
@@ -69,18 +64,14 @@ func (d *DB) usageOf(ctx context.Context, q queryer, hub string, user int) (flav
 func (d *DB) eachCount(
 	ctx context.Context, q queryer, f func(hub, flavor string, n int), query string, args ...any,
 ) error {
-	rows, err := q.QueryContext(ctx, d.dialect.bind(query), args...)
-	if err != nil {
-		return err
-	}
-	return eachRow(rows, func() error {
+	return d.each(ctx, q, func(row *sql.Rows) error {
 		var hub string
 		var flavor sql.NullString
 		var n int
-		if err := rows.Scan(&hub, &flavor, &n); err != nil {
+		if err := row.Scan(&hub, &flavor, &n); err != nil {
 			return err
 		}
 		f(hub, flavor.String, n)
 		return nil
-	})
+	}, query, args...)
 }
