@@ -96,6 +96,7 @@ func newEntry(s outpost.Service, calls outpost.Callbacks) *entry {
 		accepted: make(chan struct{}), gone: make(chan struct{}), tried: make(chan struct{}),
 		standing: standing{phase: phaseOf(s.Summary), state: s.State, address: s.Address, end: s.EndDate},
 	}
+	e.async, _ = s.State[stateAsync].(bool)
 	e.seen.Store(s.LastUpdate.UnixNano())
 	e.written.Store(s.LastUpdate.UnixNano())
 	return e

@@ -41,7 +41,6 @@ func (m *Manager) keep(s outpost.Stored) *entry {
 	s.State = m.spawner.Restore(hub, s.Service)
 	e := newEntry(s.Service, calls)
 	e.unopened = s.Unopened
-	e.async, _ = s.State[stateAsync].(bool)
 	close(e.accepted)
 	e = m.index.keep(e)
 	e.mu.Lock()

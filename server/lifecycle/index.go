@@ -2,7 +2,9 @@ package lifecycle
 
 import (
 	"context"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -114,11 +116,7 @@ func (x *index) all(hub string) []*entry {
 	if hub != "" {
 		from = x.byHub[hub]
 	}
-	es := make([]*entry, 0, len(from))
-	for _, e := range from {
-		es = append(es, e)
-	}
-	return es
+	return slices.Collect(maps.Values(from))
 }
 
 // permit is an address that a hub may open.

@@ -6,6 +6,7 @@
 package lifecycle
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,22 +57,13 @@ type Options struct {
 
 // withDefaults fills in what the zero value stands for.
 func (o Options) withDefaults() Options {
-	set := func(d *time.Duration, value time.Duration) {
-		if *d == 0 {
-			*d = value
-		}
-	}
-	set(&o.EndDates, time.Minute)
-	set(&o.Cleanup, 30*time.Minute)
-	set(&o.CleanupAge, 30*time.Minute)
-	set(&o.Touch, 10*time.Second)
-	set(&o.Reconcile, 5*time.Minute)
-	if o.LogLines == 0 {
-		o.LogLines = 100
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
+	o.EndDates = cmp.Or(o.EndDates, time.Minute)
+	o.Cleanup = cmp.Or(o.Cleanup, 30*time.Minute)
+	o.CleanupAge = cmp.Or(o.CleanupAge, 30*time.Minute)
+	o.Touch = cmp.Or(o.Touch, 10*time.Second)
+	o.Reconcile = cmp.Or(o.Reconcile, 5*time.Minute)
+	o.LogLines = cmp.Or(o.LogLines, 100)
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	if o.Observer == nil {
 		o.Observer = noObserver{}
 	}
@@ -182,26 +174,6 @@ func (m *Manager) SetHubs(hubs []outpost.Hub) error {
 	}
 	m.hubs.Store(&byName)
 	return nil
-}
-
-// hub returns a hub that is allowed to use this outpost.
-func (m *Manager) hub(name string) (outpost.Hub, error) {
-	h, ok := (*m.hubs.Load())[name]
-	if !ok {
-		return outpost.Hub{}, outpost.Errorf(outpost.KindUnauthorized, "This outpost does not know the hub.")
-	}
-	return h, nil
-}
-
-// goes runs f in a goroutine that Run waits for; false if the Manager is being stopped.
-func (m *Manager) goes(f func()) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
-		return false
-	}
-	m.work.Go(f)
-	return true
 }
 
 // logger returns the logger with the facts that name a service.

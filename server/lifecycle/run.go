@@ -41,6 +41,17 @@ func (m *Manager) Run(ctx context.Context) error {
 	return nil
 }
 
+// goes runs f in a goroutine that Run waits for; false if the Manager is being stopped.
+func (m *Manager) goes(f func()) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return false
+	}
+	m.work.Go(f)
+	return true
+}
+
 // every calls f after each interval until ctx ends.
 func (m *Manager) every(ctx context.Context, interval time.Duration, f func()) {
 	for sleep(ctx, interval) {

@@ -72,9 +72,7 @@ func (m *Manager) accept(ctx context.Context, r outpost.StartRequest) (*entry, e
 	}
 	calls, refused := hub.Callbacks(r.Body.Env)
 	m.notify.refused(hub.Name, refused)
-	e := newEntry(row, calls)
-	e.async = r.Async
-	return e, m.begin(e, row, plan, admission)
+	return m.begin(row, calls, plan, admission)
 }
 
 // admit decides whether a request may be planned: its hub, names and options, and the flavor that its user may start.
@@ -101,6 +99,15 @@ func (m *Manager) admit(ctx context.Context, r outpost.StartRequest) (outpost.Hu
 	return hub, admission, flavorError(err, r.Name)
 }
 
+// hub returns a hub that is allowed to use this outpost.
+func (m *Manager) hub(name string) (outpost.Hub, error) {
+	h, ok := (*m.hubs.Load())[name]
+	if !ok {
+		return outpost.Hub{}, outpost.Errorf(outpost.KindUnauthorized, "This outpost does not know the hub.")
+	}
+	return h, nil
+}
+
 // plan names the objects of a start and makes its row.
 func (m *Manager) plan(
 	ctx context.Context, hub outpost.Hub, r outpost.StartRequest, a flavor.Admission,
@@ -122,8 +129,11 @@ func (m *Manager) plan(
 }
 
 // begin puts a start into memory and the Store and lets it go on in the background. It returns when the row is there.
-func (m *Manager) begin(e *entry, row outpost.Service, plan outpost.Plan, a flavor.Admission) error {
+func (m *Manager) begin(
+	row outpost.Service, calls outpost.Callbacks, plan outpost.Plan, a flavor.Admission,
+) (*entry, error) {
 	ctx, cancel := context.WithCancel(m.base)
+	e := newEntry(row, calls)
 	e.take(phaseStarting, cancel)
 	if !m.goes(func() {
 		defer cancel()
@@ -132,11 +142,11 @@ func (m *Manager) begin(e *entry, row outpost.Service, plan outpost.Plan, a flav
 		}
 	}) {
 		cancel()
-		return errShutdown
+		return e, errShutdown
 	}
 	// The insert is short, and its outcome must be known: it does not end with the request.
 	<-e.accepted
-	return e.acceptErr
+	return e, e.acceptErr
 }
 
 // insert adds the entry of a start to memory and its row to the Store, and reports whether both are there. If the row
