@@ -135,54 +135,43 @@ func result(err error) string {
 	return "ok"
 }
 
-// gauges are read when metrics are requested.
-type gauges struct {
-	counts      func() []lifecycle.Count
-	unseen      func() int
-	informerAge func() (time.Duration, bool)
+// gauge adds a number that is read when metrics are requested.
+func (m *metrics) gauge(name, help string, labels prometheus.Labels, read func() float64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(
+		prometheus.GaugeOpts{Name: "outpost_" + name, Help: help, ConstLabels: labels}, read))
 }
 
-var (
-	servicesDesc = prometheus.NewDesc("outpost_services",
-		"Services in memory, by hub and state.", []string{"hub", "state"}, nil)
-	unseenDesc = prometheus.NewDesc("outpost_unseen_namespaces",
-		"Configured namespaces whose pods cannot be listed; their services are kept as they are.", nil, nil)
-	informerAgeDesc = prometheus.NewDesc("outpost_informer_age_seconds",
-		"Time since Kubernetes last sent something about pods.", nil, nil)
-)
+// watchManager adds what a Manager counts. age is the time since Kubernetes last sent something; nil if it is unknown.
+func (m *metrics) watchManager(counts func() []lifecycle.Count, unseen func() []string, age func() time.Duration) {
+	m.registry.MustRegister(services(counts))
+	m.gauge("unseen_namespaces",
+		"Configured namespaces whose pods cannot be listed; their services are kept as they are.", nil,
+		func() float64 { return float64(len(unseen())) })
+	if age != nil {
+		m.gauge("informer_age_seconds", "Time since Kubernetes last sent something about pods.", nil,
+			func() float64 { return age().Seconds() })
+	}
+}
+
+// watchConnections adds how many connections of the API have not logged in and how many have.
+func (m *metrics) watchConnections(counts func() (newcomers, loggedIn int)) {
+	const name, help = "api_connections", "Open connections of the API, by whether a hub has logged in on them."
+	m.gauge(name, help, prometheus.Labels{"login": "no"}, func() float64 { n, _ := counts(); return float64(n) })
+	m.gauge(name, help, prometheus.Labels{"login": "yes"}, func() float64 { _, n := counts(); return float64(n) })
+}
+
+// services counts the services in memory when metrics are requested.
+type services func() []lifecycle.Count
+
+var servicesDesc = prometheus.NewDesc("outpost_services",
+	"Services in memory, by hub and state.", []string{"hub", "state"}, nil)
 
 // Describe implements [prometheus.Collector].
-func (g gauges) Describe(ch chan<- *prometheus.Desc) {
-	ch <- servicesDesc
-	ch <- unseenDesc
-	ch <- informerAgeDesc
-}
+func (services) Describe(ch chan<- *prometheus.Desc) { ch <- servicesDesc }
 
 // Collect implements [prometheus.Collector].
-func (g gauges) Collect(ch chan<- prometheus.Metric) {
-	for _, c := range g.counts() {
+func (s services) Collect(ch chan<- prometheus.Metric) {
+	for _, c := range s() {
 		ch <- prometheus.MustNewConstMetric(servicesDesc, prometheus.GaugeValue, float64(c.Services), c.Hub, c.State)
 	}
-	ch <- prometheus.MustNewConstMetric(unseenDesc, prometheus.GaugeValue, float64(g.unseen()))
-	if age, known := g.informerAge(); known {
-		ch <- prometheus.MustNewConstMetric(informerAgeDesc, prometheus.GaugeValue, age.Seconds())
-	}
-}
-
-// connectionGauges are the connections of the API, read when metrics are requested.
-type connectionGauges struct {
-	counts func() (newcomers, loggedIn int)
-}
-
-var connectionsDesc = prometheus.NewDesc("outpost_api_connections",
-	"Open connections of the API, by whether a hub has logged in on them.", []string{"login"}, nil)
-
-// Describe implements [prometheus.Collector].
-func (g connectionGauges) Describe(ch chan<- *prometheus.Desc) { ch <- connectionsDesc }
-
-// Collect implements [prometheus.Collector].
-func (g connectionGauges) Collect(ch chan<- prometheus.Metric) {
-	newcomers, loggedIn := g.counts()
-	ch <- prometheus.MustNewConstMetric(connectionsDesc, prometheus.GaugeValue, float64(newcomers), "no")
-	ch <- prometheus.MustNewConstMetric(connectionsDesc, prometheus.GaugeValue, float64(loggedIn), "yes")
 }

@@ -22,11 +22,11 @@ var (
 // Every metric that the chart's dashboard shows exists, and so does every label that it groups by.
 func TestDashboardShowsMetricsThatExist(t *testing.T) {
 	m := newMetrics()
-	m.registry.MustRegister(gauges{
-		counts:      func() []lifecycle.Count { return []lifecycle.Count{{Hub: "a", State: "running", Services: 1}} },
-		unseen:      func() int { return 1 },
-		informerAge: func() (time.Duration, bool) { return time.Second, true },
-	})
+	m.watchManager(
+		func() []lifecycle.Count { return []lifecycle.Count{{Hub: "a", State: "running", Services: 1}} },
+		func() []string { return []string{"gpu"} },
+		func() time.Duration { return time.Second },
+	)
 	failed := errors.New("failed")
 	m.ServiceStarted("a", time.Second, "")
 	m.ServiceStarted("a", time.Second, "image")

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,9 +73,7 @@ type Server struct {
 // New puts an outpost together and opens its database and sockets. It serves nothing until Run. Errors are for the
 // operator: they name the variable or file that is wrong.
 func New(ctx context.Context, cfg config.Config, spawner outpost.Spawner, opts Options) (_ *Server, err error) {
-	if opts.Logger == nil {
-		opts.Logger = slog.New(slog.DiscardHandler)
-	}
+	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
 	s := &Server{
 		cfg: cfg, opts: opts, log: opts.Logger, metrics: newMetrics(), spawner: spawner,
 		notice: noticeTime, drain: drainTime, serving: make(chan struct{}), stopping: make(chan struct{}),
@@ -216,16 +215,7 @@ func (s *Server) newManager(hubAPI outpost.HubAPI) error {
 	if err != nil {
 		return err
 	}
-	s.metrics.registry.MustRegister(gauges{
-		counts: s.manager.Counts,
-		unseen: func() int { return len(s.manager.Unseen()) },
-		informerAge: func() (time.Duration, bool) {
-			if s.opts.InformerAge == nil {
-				return 0, false
-			}
-			return s.opts.InformerAge(), true
-		},
-	})
+	s.metrics.watchManager(s.manager.Counts, s.manager.Unseen, s.opts.InformerAge)
 	return nil
 }
 
@@ -242,7 +232,7 @@ func (s *Server) seesNamespaces(context.Context) error {
 // newFronts creates what hubs talk to: API and SSH.
 func (s *Server) newFronts() (err error) {
 	s.connections = newConnections(apiLimits, s.metrics.connectionDropped("api"))
-	s.metrics.registry.MustRegister(connectionGauges{s.connections.counts})
+	s.metrics.watchConnections(s.connections.counts)
 	if s.api, err = httpapi.New(s.manager, httpapi.Options{
 		Users: s.cfg.Passwords(), BasePath: s.cfg.BasePath, Logger: s.component("httpapi"),
 	}); err != nil {
