@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 )
@@ -125,9 +126,6 @@ func (c *choice) overrideBy(override map[string]map[string]any) {
 			continue
 		}
 		f = maps.Clone(f)
-		if f == nil {
-			f = Flavor{}
-		}
 		maps.Copy(f, values)
 		c.flavors[name] = f
 		if _, ok := values["max"]; ok {
@@ -140,9 +138,6 @@ func (c *choice) overrideBy(override map[string]map[string]any) {
 func (c choice) withoutCredit() choice {
 	for name, f := range c.flavors {
 		none := maps.Clone(f)
-		if none == nil {
-			none = Flavor{}
-		}
 		none["cap"], none["grant_value"] = 0, 0
 		if _, ok := none["grant_interval"]; !ok {
 			none["grant_interval"] = 86400
@@ -186,21 +181,12 @@ func (t attributeTest) matches(attributes map[string]any) bool {
 
 // emptyJSON reports whether a decoded JSON value is false to Python.
 func emptyJSON(v any) bool {
-	switch v := v.(type) {
-	case nil:
-		return true
-	case map[string]any:
-		return len(v) == 0
-	case []any:
-		return len(v) == 0
-	case string:
-		return v == ""
-	case bool:
-		return !v
-	case float64:
-		return v == 0
+	switch v := reflect.ValueOf(v); v.Kind() {
+	case reflect.Map, reflect.Slice:
+		return v.Len() == 0
+	default:
+		return !v.IsValid() || v.IsZero()
 	}
-	return false
 }
 
 // attributeText returns a user's attribute as the text that patterns are compared with; ok is false for values

@@ -30,11 +30,7 @@ var problemTexts = map[string]string{
 // problems is the content of a 422.
 type problems []problem
 
-// problemDetail is the body of a 422 (protocol 1.10): pydantic's, without "input".
-type problemDetail struct {
-	Detail []problemItem `json:"detail"`
-}
-
+// problemItem is one in the body of a 422 (protocol 1.10): pydantic's, without "input".
 type problemItem struct {
 	Type string `json:"type"`
 	Loc  []any  `json:"loc"`
@@ -46,11 +42,11 @@ func (p problems) write(w http.ResponseWriter) {
 	slices.SortStableFunc(p, func(a, b problem) int {
 		return cmp.Compare(fmt.Sprint(a.where...), fmt.Sprint(b.where...))
 	})
-	body := problemDetail{Detail: []problemItem{}}
-	for _, one := range p {
-		body.Detail = append(body.Detail, problemItem{one.kind, one.where, problemTexts[one.kind]})
+	items := make([]problemItem, len(p))
+	for i, one := range p {
+		items[i] = problemItem{one.kind, one.where, problemTexts[one.kind]}
 	}
-	if err := writeJSON(w, http.StatusUnprocessableEntity, body); err != nil {
+	if err := writeJSON(w, http.StatusUnprocessableEntity, map[string]any{"detail": items}); err != nil {
 		write(w, http.StatusInternalServerError, typeText, []byte("Internal Server Error"))
 	}
 }

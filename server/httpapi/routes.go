@@ -1,9 +1,10 @@
 package httpapi
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
-	"sort"
+	"slices"
 	"strings"
 
 	"github.com/gorilla/mux"
@@ -68,25 +69,20 @@ func newEndpoint(s *Server, p path) http.Handler {
 	if p.slash != "" {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { redirect(w, r, p.slash) })
 	}
-	e := &endpoint{server: s, path: p}
-	for method := range p.methods {
-		e.allow = append(e.allow, method)
-	}
-	sort.Strings(e.allow)
-	return e
+	return &endpoint{server: s, path: p, allow: strings.Join(slices.Sorted(maps.Keys(p.methods)), ", ")}
 }
 
 // endpoint is one path: it picks the method, then authenticates.
 type endpoint struct {
 	server *Server
 	path
-	allow []string
+	allow string
 }
 
 func (e *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	handle, ok := e.methods[r.Method]
 	if !ok {
-		w.Header()["Allow"] = []string{strings.Join(e.allow, ", ")}
+		w.Header()["Allow"] = []string{e.allow}
 		answerWrongMethod.write(w)
 		return
 	}

@@ -6,6 +6,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,18 +70,10 @@ func New(m Manager, o Options) (*Server, error) {
 	if b != "" && (!strings.HasPrefix(b, "/") || strings.HasSuffix(b, "/") || strings.ContainsAny(b, "{}")) {
 		return nil, fmt.Errorf("base path %q: it must begin with a slash, not end with one, and have no braces", b)
 	}
-	if o.MaxBody == 0 {
-		o.MaxBody = 16 << 20
-	}
-	if o.HubBodies == 0 {
-		o.HubBodies = 2 * o.MaxBody
-	}
-	if o.BodyTimeout == 0 {
-		o.BodyTimeout = 30 * time.Second
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
+	o.MaxBody = cmp.Or(o.MaxBody, 16<<20)
+	o.HubBodies = cmp.Or(o.HubBodies, 2*o.MaxBody)
+	o.BodyTimeout = cmp.Or(o.BodyTimeout, 30*time.Second)
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	if o.Now == nil {
 		o.Now = time.Now
 	}

@@ -1,7 +1,9 @@
 package outpost
 
 import (
+	"cmp"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -38,11 +40,7 @@ func (h Hub) Callbacks(env map[string]string) (c Callbacks, refused []string) {
 		c.Events = call(envEventsURL, api)
 	}
 	c.Tunnel = call(envTunnelURL, api)
-	token := env[envFlavorsToken]
-	if token == "" {
-		token = h.FlavorsToken.Reveal()
-	}
-	c.Flavors = call(envFlavorsURL, token)
+	c.Flavors = call(envFlavorsURL, cmp.Or(env[envFlavorsToken], h.FlavorsToken.Reveal()))
 	return c, refused
 }
 
@@ -53,17 +51,14 @@ func (h Hub) allowsCallback(raw string) bool {
 	if !ok {
 		return false
 	}
-	for _, prefix := range h.CallbackURLs {
+	return slices.ContainsFunc(h.CallbackURLs, func(prefix string) bool {
 		p, ok := plainURL(prefix)
 		if !ok || !sameOrigin(u, p) {
-			continue
+			return false
 		}
-		base := strings.TrimSuffix(p.Path, "/")
-		if u.Path == base || strings.HasPrefix(u.Path, base+"/") {
-			return true
-		}
-	}
-	return false
+		below, ok := strings.CutPrefix(u.Path, strings.TrimSuffix(p.Path, "/"))
+		return ok && (below == "" || below[0] == '/')
+	})
 }
 
 // plainURL parses an http or https URL that every server and library reads the same way: without user information,

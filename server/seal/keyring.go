@@ -6,6 +6,7 @@
 package seal
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/sha256"
 	"encoding/base64"
@@ -111,10 +112,8 @@ const (
 // text in front of the first bad character, and indexes out of range on a signed token that is too short.
 func checkShape(token []byte) error {
 	// Strict refuses set bits behind the end but skips line breaks; a token has none.
-	for _, c := range token {
-		if c == '\n' || c == '\r' {
-			return ErrNoToken
-		}
+	if bytes.ContainsAny(token, "\r\n") {
+		return ErrNoToken
 	}
 	raw, err := base64.URLEncoding.Strict().AppendDecode(nil, token)
 	if err != nil || len(raw) < overhead+aes.BlockSize || raw[0] != version || (len(raw)-overhead)%aes.BlockSize != 0 {
