@@ -49,13 +49,6 @@ type ending struct {
 	logs []string
 }
 
-// attempt is one start of a service by this process.
-type attempt struct {
-	cancel context.CancelFunc
-	ended  chan struct{} // closed when err is set
-	err    error
-}
-
 // entry is a service in memory. What is above mu never changes.
 type entry struct {
 	outpost.Key
@@ -180,12 +173,6 @@ func (e *entry) waitStart() {
 	if a := e.attempt.Load(); a != nil {
 		<-a.ended
 	}
-}
-
-// end tells those who wait for the start what it has come to.
-func (a *attempt) end(err error) {
-	a.err = err
-	close(a.ended)
 }
 
 func (e *entry) markTried() { e.triedOnce.Do(func() { close(e.tried) }) }

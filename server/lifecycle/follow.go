@@ -72,8 +72,7 @@ func (m *Manager) forget(e *entry) {
 	e.mu.Lock()
 	m.index.forbid(e)
 	e.mu.Unlock()
-	m.index.remove(e)
-	e.markGone()
+	m.drop(e)
 }
 
 // touch writes when services were last polled; those that this process starts or stops count as polled, so that

@@ -81,6 +81,12 @@ func (x *index) remove(e *entry) {
 	}
 }
 
+// drop takes a service that is gone out of memory, and tells those who wait for its end.
+func (m *Manager) drop(e *entry) {
+	m.index.remove(e)
+	e.markGone()
+}
+
 // allow lets the hub of a service open its address; forbid takes it back, unless another service has the address by
 // now. The caller holds e.mu.
 func (x *index) allow(e *entry) {

@@ -14,11 +14,10 @@ import (
 )
 
 const (
-	maxEvents     = 64               // waiting for one hub to take them
-	maxMessages   = 10               // kept for the report of a failed start, and log lines for that of a failed poll
-	flushTimeout  = 10 * time.Second // for events that still wait when a start has ended well
-	failedTries   = 3                // to deliver the event that ends a hub's waiting
-	updateTimeout = 30 * time.Second // of one flavor update
+	maxEvents    = 64               // waiting for one hub to take them
+	maxMessages  = 10               // kept for the report of a failed start, and log lines for that of a failed poll
+	flushTimeout = 10 * time.Second // for events that still wait when a start has ended well
+	failedTries  = 3                // to deliver the event that ends a hub's waiting
 )
 
 // notifier tells hubs in the background what happens to their services. No call decides about a service (protocol 3.1).
@@ -63,28 +62,6 @@ func (n *notifier) flavors(e *entry) {
 		n.updates[call] = true
 	} else if n.m.goes(func() { n.sendFlavors(call) }) {
 		n.updates[call] = false
-	}
-}
-
-func (n *notifier) sendFlavors(call outpost.HubCall) {
-	for again := true; again; {
-		ctx, cancel := context.WithTimeout(n.m.base, updateTimeout)
-		flavors, err := n.m.Flavors(ctx, call.Hub)
-		if err == nil {
-			err = n.m.hubAPI.PostFlavors(ctx, call, flavors)
-		}
-		cancel()
-		n.m.observer.HubCalled(call.Hub, "flavors", err)
-		if err != nil {
-			n.m.log.Warn("flavor update not delivered", "hub", call.Hub, "err", err)
-		}
-		n.mu.Lock()
-		if again = n.updates[call]; again {
-			n.updates[call] = false
-		} else {
-			delete(n.updates, call)
-		}
-		n.mu.Unlock()
 	}
 }
 
