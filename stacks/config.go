@@ -31,6 +31,8 @@ type Config struct {
 	// in it. AllowServerLoss lists the systems, and the hubs of the outpost, that may go while servers of theirs run.
 	AllowDataLoss   []string `json:"allowDataLoss"`
 	AllowServerLoss []string `json:"allowServerLoss"`
+	// Adopt lists namespaces of this config that are taken over from whoever has them.
+	Adopt []string `json:"adopt"`
 }
 
 // ClusterConfig names a cluster.

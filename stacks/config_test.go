@@ -133,7 +133,7 @@ func TestConfigRefuses(t *testing.T) {
 		want   []string
 	}{
 		{"unknown key", localConfig, map[string]string{"hub.urll": "x", "cluser": "{}", "outposts.1.exposure.port": "1"}, []string{
-			"outposts:cluser: unknown key; known keys: allowDataLoss, allowServerLoss, cluster, hub, hubs, outpost, outposts",
+			"outposts:cluser: unknown key; known keys: adopt, allowDataLoss, allowServerLoss, cluster, hub, hubs, outpost, outposts",
 			"outposts:hub.urll: unknown key; known keys: chart, exposure, image, name, namespace, rotation, startTimeout, url, values",
 			"outposts:outposts[1].exposure.port: unknown key; known keys: annotations, apiNodePort, ca, className, loadBalancerIP, sshAddress, " +
 				"sshAnnotations, sshLoadBalancerIP, sshNodePort, tls, tlsSecret, type",
@@ -423,7 +423,7 @@ func TestForeignKeys(t *testing.T) {
 		"Outposts:hub: unknown key; did you mean outposts:hub?",
 		"aws:region: unknown key; expected prefix outposts: (pulumi:, kubernetes:, random: are also accepted)",
 		"outpost:allowDataLoss: unknown key; did you mean outposts:allowDataLoss?",
-		"outposts:hubb: unknown key; known keys: allowDataLoss, allowServerLoss, cluster, hub, hubs, outpost, outposts",
+		"outposts:hubb: unknown key; known keys: adopt, allowDataLoss, allowServerLoss, cluster, hub, hubs, outpost, outposts",
 	}
 	if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
 		t.Errorf("messages (-want +got):\n%s", diff)

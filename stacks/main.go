@@ -51,10 +51,8 @@ func run(w world) pulumi.RunFunc {
 		if err != nil {
 			return err
 		}
-		for _, text := range warnings(c, w.secretKeys) {
-			if err := ctx.Log.Warn(text, nil); err != nil {
-				return err
-			}
+		if err := warn(ctx, warnings(c, w.secretKeys)); err != nil {
+			return err
 		}
 		api, err := w.open(c.Cluster.Kubeconfig, c.Cluster.Context)
 		if err != nil {
@@ -69,7 +67,11 @@ func run(w world) pulumi.RunFunc {
 		if err := errors.Join(unread, err); err != nil {
 			return err
 		}
-		b, err := newBuilder(ctx, c, w.now, uid)
+		adopted, err := c.adoptions(context.Background(), api, before)
+		if err := errors.Join(err, warn(ctx, adopted)); err != nil {
+			return err
+		}
+		b, err := newBuilder(ctx, c, w.now, uid, before)
 		if err != nil {
 			return err
 		}
@@ -91,20 +93,34 @@ func run(w world) pulumi.RunFunc {
 	}
 }
 
+// warn logs warnings.
+func warn(ctx *pulumi.Context, texts []string) error {
+	for _, text := range texts {
+		if err := ctx.Log.Warn(text, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // builder makes the resources of a stack.
 type builder struct {
 	ctx        *pulumi.Context
 	config     Config
 	now        time.Time
 	clusterUID string // see cluster.Args.Identity
+	policy     pulumi.ResourceOption
 	cluster    *cluster.Cluster
 	random     *random.Provider
 	outputs    pulumi.Map
 }
 
 // newBuilder makes what every stack has: the providers and the namespaces.
-func newBuilder(ctx *pulumi.Context, c Config, now time.Time, uid string) (*builder, error) {
-	b := &builder{ctx: ctx, config: c, now: now, clusterUID: uid, outputs: pulumi.Map{}}
+func newBuilder(ctx *pulumi.Context, c Config, now time.Time, uid string, before state) (*builder, error) {
+	b := &builder{
+		ctx: ctx, config: c, now: now, clusterUID: uid, outputs: pulumi.Map{},
+		policy: pulumi.Transforms([]pulumi.ResourceTransform{policy(c, before.fieldManager())}),
+	}
 	var err error
 	if b.random, err = random.NewProvider(ctx, "random", &random.ProviderArgs{}); err != nil {
 		return nil, err
@@ -118,7 +134,8 @@ func newBuilder(ctx *pulumi.Context, c Config, now time.Time, uid string) (*buil
 		Context:    c.Cluster.Context,
 		Identity:   uid,
 		Namespaces: namespaces,
-	}, pulumi.Transforms([]pulumi.ResourceTransform{policy(c)}))
+		Owner:      before.self,
+	}, b.policy)
 	return b, err
 }
 
@@ -127,6 +144,6 @@ func (b *builder) inCluster(namespace string) []pulumi.ResourceOption {
 	return []pulumi.ResourceOption{
 		pulumi.Providers(b.cluster.Provider),
 		pulumi.DependsOn([]pulumi.Resource{b.cluster.Namespaces[namespace]}),
-		pulumi.Transforms([]pulumi.ResourceTransform{policy(b.config)}),
+		b.policy,
 	}
 }

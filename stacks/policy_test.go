@@ -16,7 +16,12 @@ func TestPolicy(t *testing.T) {
 		}
 		return pulumi.Map{"metadata": m}
 	}
-	ours := pulumi.Map{fieldManager: pulumi.String("outposts")}
+	ours := pulumi.Map{fieldManager: pulumi.String("outposts-local")}
+	unawaited := pulumi.Map{fieldManager: pulumi.String("outposts-local"), skipAwait: pulumi.String("true")}
+	adopted := pulumi.Map{fieldManager: pulumi.String("outposts-local"), patchForce: pulumi.String("true")}
+	labelled := func(props pulumi.Map, labels pulumi.Map) pulumi.Map {
+		return with(props, "metadata", with(plainMap(props["metadata"]), "labels", labels))
+	}
 	//nolint:lll // a case a line
 	for _, tt := range []struct {
 		name      string
@@ -31,19 +36,29 @@ func TestPolicy(t *testing.T) {
 		{"config map", "kubernetes:core/v1:ConfigMap", true, meta("n", "a", nil), meta("n", "a", ours), false},
 		{
 			"other annotations stay", "kubernetes:core/v1:ConfigMap", true, meta("n", "a", pulumi.Map{"x": pulumi.String("y")}),
-			meta("n", "a", pulumi.Map{"x": pulumi.String("y"), fieldManager: pulumi.String("outposts")}), false,
+			meta("n", "a", pulumi.Map{"x": pulumi.String("y"), fieldManager: pulumi.String("outposts-local")}), false,
+		},
+		{"service", "kubernetes:core/v1:Service", true, meta("n", "a", nil), meta("n", "a", unawaited), false},
+		{"ingress", "kubernetes:networking.k8s.io/v1:Ingress", true, meta("n", "a", nil), meta("n", "a", unawaited), false},
+		{"claim", "kubernetes:core/v1:PersistentVolumeClaim", true, meta("outpost", "outpost-data", nil), meta("outpost", "outpost-data", unawaited), true},
+		{"claim whose data may go", "kubernetes:core/v1:PersistentVolumeClaim", true, meta("jupyter", "hub-db-dir", nil), meta("jupyter", "hub-db-dir", unawaited), false},
+		{"another claim there", "kubernetes:core/v1:PersistentVolumeClaim", true, meta("jupyter", "other", nil), meta("jupyter", "other", unawaited), true},
+		{"claim in a namespace that may go", "kubernetes:core/v1:PersistentVolumeClaim", true, meta("gone", "any", nil), meta("gone", "any", unawaited), false},
+		{
+			"claim of a version of a chart", "kubernetes:core/v1:PersistentVolumeClaim", true,
+			labelled(meta("n", "a", nil), pulumi.Map{"app": pulumi.String("jupyterhub"), "chart": pulumi.String("jupyterhub-4.4.0"), "helm.sh/chart": pulumi.String("jupyterhub-4.4.0"), "app.kubernetes.io/version": pulumi.String("5.5.0")}),
+			labelled(meta("n", "a", unawaited), pulumi.Map{"app": pulumi.String("jupyterhub")}), true,
 		},
 		{
-			"service", "kubernetes:core/v1:Service", true, meta("n", "a", nil),
-			meta("n", "a", pulumi.Map{fieldManager: pulumi.String("outposts"), skipAwait: pulumi.String("true")}), false,
+			"other object of a version of a chart", "kubernetes:core/v1:ConfigMap", true,
+			labelled(meta("n", "a", nil), pulumi.Map{"chart": pulumi.String("jupyterhub-4.4.0")}),
+			labelled(meta("n", "a", ours), pulumi.Map{"chart": pulumi.String("jupyterhub-4.4.0")}), false,
 		},
-		{"claim", "kubernetes:core/v1:PersistentVolumeClaim", true, meta("outpost", "outpost-data", nil), meta("outpost", "outpost-data", ours), true},
-		{"claim whose data may go", "kubernetes:core/v1:PersistentVolumeClaim", true, meta("jupyter", "hub-db-dir", nil), meta("jupyter", "hub-db-dir", ours), false},
-		{"another claim there", "kubernetes:core/v1:PersistentVolumeClaim", true, meta("jupyter", "other", nil), meta("jupyter", "other", ours), true},
-		{"claim in a namespace that may go", "kubernetes:core/v1:PersistentVolumeClaim", true, meta("gone", "any", nil), meta("gone", "any", ours), false},
+		{"adopted", "kubernetes:core/v1:ConfigMap", true, meta("taken", "a", nil), meta("taken", "a", adopted), false},
+		{"adopted namespace", "kubernetes:core/v1:Namespace", true, meta("", "taken", nil), meta("", "taken", adopted), false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			transform := policy(Config{AllowDataLoss: []string{"jupyter/hub-db-dir", "gone/*"}})
+			transform := policy(Config{AllowDataLoss: []string{"jupyter/hub-db-dir", "gone/*"}, Adopt: []string{"taken"}}, "outposts-local")
 			got := transform(t.Context(), &pulumi.ResourceTransformArgs{Type: tt.kind, Custom: tt.custom, Props: tt.props})
 			if tt.want == nil {
 				if got != nil {

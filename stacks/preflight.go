@@ -19,6 +19,9 @@ import (
 // clusterAPI is what a run asks the cluster before it writes to it. Implementation: cluster.API.
 type clusterAPI interface {
 	Identity(context.Context) (string, error)
+	Owner(ctx context.Context, namespace string) (stack string, exists bool, err error)
+	Present(ctx context.Context, namespace string, parts []cluster.Part) ([]cluster.Part, error)
+	StorageClasses(context.Context) (names []string, hasDefault, known bool, err error)
 	NodePorts(context.Context) (holders map[int]cluster.Object, known bool, err error)
 	CountServices(ctx context.Context, namespace, selector string) (int, error)
 	CountPods(ctx context.Context, namespace, selector string) (int, error)
@@ -49,7 +52,9 @@ func preflight(ctx context.Context, c Config, api clusterAPI, before state, told
 		shown, err = c.shown(told)
 		errs = append(errs, err)
 	}
+	errs = append(errs, c.foreignPlaces(ctx, api, before)...)
 	errs = append(errs, c.takenNodePorts(ctx, api, shown)...)
+	errs = append(errs, c.noDefaultClass(ctx, api, before)...)
 	errs = append(errs, c.lostNamespaces(before)...)
 	errs = append(errs, c.lostVolumes(before)...)
 	errs = append(errs, c.lostKeys(before)...)

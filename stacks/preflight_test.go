@@ -174,6 +174,20 @@ func TestPreflightRefuses(t *testing.T) {
 			[]string{lostNamespace("outpost")},
 		},
 		{
+			"no default storage class",
+			map[string]string{"hub.values": "{hub: {db: {pvc: {storageClassName: fast}}}}"},
+			fakeCluster{identity: "a", classes: []string{"fast", "slow"}},
+			nil,
+			[]string{"outposts:outpost.persistence.storageClass: volume outpost/outpost-data asks for the cluster's default storage class, but none is the default; nothing was changed. Name a class there, or make one the default; the cluster has only fast, slow"},
+		},
+		{
+			"no storage class",
+			map[string]string{"outpost.persistence.storageClass": `"-"`},
+			fakeCluster{identity: "a", classes: []string{}},
+			nil,
+			[]string{"outposts:hub.values.hub.db.pvc.storageClassName: volume jupyter/hub-db-dir asks for the cluster's default storage class, but none is the default; nothing was changed. Name a class there, or make one the default; the cluster has no storage class"},
+		},
+		{
 			"running servers",
 			map[string]string{"outposts": "[{name: local}]"},
 			fakeCluster{identity: "a", services: map[string]int{"remote": 3}},
@@ -203,6 +217,7 @@ func TestPreflightAccepts(t *testing.T) {
 		before  map[string]any
 	}{
 		{"first time", nil, fakeCluster{identity: "a"}, nil},
+		{"no default storage class, but the volumes are there", nil, fakeCluster{identity: "a", classes: []string{"fast"}}, made("a", hubVolume, outpostVolume)},
 		{"nothing new", nil, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume)},
 		{
 			"own node port",

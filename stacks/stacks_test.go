@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,9 +75,27 @@ type fakeCluster struct {
 	// pods are those of servers: by namespace, and by system or hub.
 	pods    map[string]map[string]int
 	podsErr error
+	owners  map[string]string         // of the namespaces that there are; empty without a mark
+	parts   map[string][]cluster.Part // what there is, by namespace
+	classes []string                  // storage classes; none is the default if there are any
 }
 
 func (f fakeCluster) Identity(context.Context) (string, error) { return f.identity, f.err }
+
+func (f fakeCluster) Owner(_ context.Context, namespace string) (string, bool, error) {
+	owner, exists := f.owners[namespace]
+	return owner, exists, nil
+}
+
+func (f fakeCluster) Present(_ context.Context, namespace string, parts []cluster.Part) ([]cluster.Part, error) {
+	return slices.DeleteFunc(slices.Clone(parts), func(p cluster.Part) bool {
+		return !slices.Contains(f.parts[namespace], p)
+	}), nil
+}
+
+func (f fakeCluster) StorageClasses(context.Context) ([]string, bool, bool, error) {
+	return f.classes, f.classes == nil, true, nil
+}
 
 func (f fakeCluster) NodePorts(context.Context) (map[int]cluster.Object, bool, error) {
 	return f.ports, true, nil
@@ -87,6 +106,13 @@ func (f fakeCluster) CountServices(_ context.Context, _, selector string) (int, 
 }
 
 func (f fakeCluster) CountPods(_ context.Context, namespace, selector string) (int, error) {
+	if selector == anyServer {
+		total := 0
+		for _, count := range f.pods[namespace] {
+			total += count
+		}
+		return total, nil
+	}
 	return f.pods[namespace][selectedSystem(selector)], nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/internals"
 
+	"github.com/outposts-dev/outposts/infra/cluster"
 	"github.com/outposts-dev/outposts/infra/credentials"
 	"github.com/outposts-dev/outposts/infra/hub"
 	"github.com/outposts-dev/outposts/infra/outpost"
@@ -19,8 +21,11 @@ import (
 // state is what a stack has made so far, as far as a run must know it before it changes anything. It comes from the
 // stack's own resources, not from its outputs, so that it is there after a first `up` that was killed halfway.
 type state struct {
+	self       string   // full name of the stack: organization/project/stack
+	manager    string   // of the fields of the objects that it has made; empty if there are none yet
 	clusters   []string // uids of those it was made in: one, or none yet
 	namespaces []string
+	owners     map[string]string // full name of the stack that a namespace was marked with, by namespace
 	volumes    []volume
 	systems    []string // names of the hub's systems
 	outpost    madeOutpost
@@ -60,7 +65,9 @@ func readState(ctx *pulumi.Context) (state, error) {
 		return state{}, fmt.Errorf("read what stack %s has made so far: %w", self, err)
 	}
 	resources, _ := answer["outputs"].(map[string]any)
-	return stateOf(resources), nil
+	s := stateOf(resources)
+	s.self = self
+	return s, nil
 }
 
 // await makes a call of Pulumi's own, the ones that its SDKs read stacks with, and waits for the answer. The answer may
@@ -77,10 +84,13 @@ func await(ctx *pulumi.Context, token string, args map[string]any) (map[string]a
 
 // stateOf picks what a run must know from the resources of a stack, by URN.
 func stateOf(resources map[string]any) state {
-	var s state
+	s := state{owners: map[string]string{}}
 	for _, urn := range slices.Sorted(maps.Keys(resources)) {
 		made, _ := resources[urn].(map[string]any)
 		outputs, _ := made["outputs"].(map[string]any)
+		if name, _ := outputs[managerOutput].(string); s.manager == "" && strings.HasPrefix(name, project) {
+			s.manager = name
+		}
 		switch made["type"] {
 		case "pulumi:providers:kubernetes":
 			if uid, _ := outputs["clusterIdentifier"].(string); uid != "" && !slices.Contains(s.clusters, uid) {
@@ -89,6 +99,7 @@ func stateOf(resources map[string]any) state {
 		case "kubernetes:core/v1:Namespace":
 			if name, _ := values.At(outputs, "metadata", "name").(string); name != "" {
 				s.namespaces = append(s.namespaces, name)
+				s.owners[name], _ = values.At(outputs, "metadata", "annotations", cluster.OwnerAnnotation).(string)
 			}
 		case "kubernetes:core/v1:PersistentVolumeClaim":
 			s.volumes = append(s.volumes, volumeOf(outputs))
@@ -117,6 +128,15 @@ func stateOf(resources map[string]any) state {
 		}
 	}
 	return s
+}
+
+// managerOutput is where the provider keeps the owner of an object's fields.
+const managerOutput = "__fieldManager"
+
+// fieldManager returns the owner of the fields of a stack's objects: the one that they have, else one of its own. A
+// stack that was made when all stacks had the same one keeps that.
+func (s state) fieldManager() string {
+	return cmp.Or(s.manager, project+"-"+s.self[strings.LastIndex(s.self, "/")+1:])
 }
 
 // volumeOf is a claim as the provider tells it.

@@ -24,6 +24,7 @@ func (c Config) validate(f *faults) {
 	case c.Hub != nil && c.Outpost == nil && len(c.Hubs) > 0:
 		f.add("hubs: this stack has no outpost for them; add an entry without address to %s:outposts", project)
 	}
+	c.validateAdopt(f)
 	if c.Hub != nil {
 		c.Hub.validate(f)
 	}

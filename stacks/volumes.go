@@ -1,6 +1,11 @@
 package main
 
 import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
 	"github.com/outposts-dev/outposts/infra/cluster"
 	"github.com/outposts-dev/outposts/infra/hub"
 	"github.com/outposts-dev/outposts/infra/outpost"
@@ -90,6 +95,36 @@ func (o *OutpostConfig) volumes() []volume {
 	return []volume{v}
 }
 
+// noDefaultClass finds new volumes of the cluster's default storage class where no class is the default.
+func (c Config) noDefaultClass(ctx context.Context, api clusterAPI, before state) []error {
+	wanted := slices.DeleteFunc(c.volumes(), func(v volume) bool {
+		return v.storageClass != nil ||
+			slices.ContainsFunc(before.volumes, func(old volume) bool { return old.Object == v.Object })
+	})
+	if len(wanted) == 0 {
+		return nil
+	}
+	names, hasDefault, known, err := api.StorageClasses(ctx)
+	if err != nil {
+		return []error{err}
+	}
+	if !known || hasDefault {
+		return nil
+	}
+	has := "no storage class"
+	if len(names) > 0 {
+		has = "only " + strings.Join(names, ", ")
+	}
+	var errs []error
+	for _, v := range wanted {
+		errs = append(errs, fmt.Errorf(
+			"%s:%s: volume %s asks for the cluster's default storage class, but none is the default; nothing was "+
+				"changed. Name a class there, or make one the default; the cluster has %s",
+			project, v.keys.storageClass, v.Object, has))
+	}
+	return errs
+}
+
 // stringsOf are the strings of a list.
 func stringsOf(list any) []string {
 	var all []string
@@ -105,11 +140,8 @@ func stringsOf(list any) []string {
 // namespaces are those that a stack with this config makes.
 func (c Config) namespaces() []string {
 	var all []string
-	if c.Hub != nil {
-		all = append(all, c.Hub.Namespace)
-	}
-	if c.Outpost != nil {
-		all = append(all, c.Outpost.Namespace)
+	for _, p := range c.places() {
+		all = append(all, p.namespace)
 	}
 	return all
 }

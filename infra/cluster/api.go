@@ -31,16 +31,42 @@ type API struct {
 }
 
 var (
-	namespaces = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
-	services   = schema.GroupVersionResource{Version: "v1", Resource: "services"}
-	pods       = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	namespaces     = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
+	services       = schema.GroupVersionResource{Version: "v1", Resource: "services"}
+	pods           = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	storageClasses = schema.GroupVersionResource{Group: "storage.k8s.io", Version: "v1", Resource: "storageclasses"}
 )
+
+// Kind is a kind of objects that can be looked for by name.
+type Kind string
+
+// Kinds of what an installation consists of.
+const (
+	Secret     Kind = "Secret"
+	Claim      Kind = "PersistentVolumeClaim"
+	Deployment Kind = "Deployment"
+)
+
+var resources = map[Kind]schema.GroupVersionResource{
+	Secret:     {Version: "v1", Resource: "secrets"},
+	Claim:      {Version: "v1", Resource: "persistentvolumeclaims"},
+	Deployment: {Group: "apps", Version: "v1", Resource: "deployments"},
+}
 
 // Object names an object in a cluster.
 type Object struct{ Namespace, Name string }
 
 // String returns "namespace/name".
 func (o Object) String() string { return o.Namespace + "/" + o.Name }
+
+// Part names an object of an installation in its namespace.
+type Part struct {
+	Kind Kind
+	Name string
+}
+
+// String returns "Kind name".
+func (p Part) String() string { return string(p.Kind) + " " + p.Name }
 
 // Open reads a kubeconfig. A missing file or context is an error that says what is there instead; it begins with the
 // name of the argument, kubeconfig or context. The cluster itself is not asked anything yet.
@@ -108,6 +134,52 @@ func (a *API) Identity(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("%s: namespace %s has no uid", a.host, metav1.NamespaceSystem)
 	}
 	return string(namespace.GetUID()), nil
+}
+
+// Owner returns the full name of the stack that a namespace is marked with, if there is such a namespace. Whoever may not
+// read namespaces is told that there is none.
+func (a *API) Owner(ctx context.Context, namespace string) (stack string, exists bool, err error) {
+	found, err := a.client.Resource(namespaces).Get(ctx, namespace, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, a.failed(err)
+	}
+	return found.GetAnnotations()[OwnerAnnotation], true, nil
+}
+
+// Present returns those of the parts that are in a namespace. What may not be read is taken for absent.
+func (a *API) Present(ctx context.Context, namespace string, parts []Part) ([]Part, error) {
+	var present []Part
+	for _, part := range parts {
+		_, err := a.client.Resource(resources[part.Kind]).Namespace(namespace).Get(ctx, part.Name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err) || apierrors.IsForbidden(err):
+		case err != nil:
+			return nil, a.failed(err)
+		default:
+			present = append(present, part)
+		}
+	}
+	return present, nil
+}
+
+// StorageClasses returns the names of all storage classes, and whether one of them is the default. If the user may not
+// list them, known is false.
+func (a *API) StorageClasses(ctx context.Context) (names []string, hasDefault, known bool, err error) {
+	all, err := a.client.Resource(storageClasses).List(ctx, metav1.ListOptions{})
+	if apierrors.IsForbidden(err) {
+		return nil, false, false, nil
+	}
+	if err != nil {
+		return nil, false, false, a.failed(err)
+	}
+	for _, class := range all.Items {
+		names = append(names, class.GetName())
+		hasDefault = hasDefault || class.GetAnnotations()["storageclass.kubernetes.io/is-default-class"] == "true"
+	}
+	return names, hasDefault, true, nil
 }
 
 // NodePorts returns which Service holds which node port. If the user may not list the Services of all namespaces, known

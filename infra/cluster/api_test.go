@@ -202,3 +202,74 @@ users:
 		}
 	}
 }
+
+func TestOwner(t *testing.T) {
+	const namespace = "/api/v1/namespaces/"
+	api := newAPI(t, map[string]string{
+		namespace + "ours": `{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"ours",` +
+			`"annotations":{"outposts.dev/stack":"organization/outposts/local"}}}`,
+		namespace + "plain": `{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"plain"}}`,
+	})
+	type answer struct {
+		owner  string
+		exists bool
+	}
+	for name, want := range map[string]answer{
+		"ours": {"organization/outposts/local", true}, "plain": {"", true}, "closed": {"", false},
+	} {
+		owner, exists, err := api.Owner(t.Context(), name)
+		if got := (answer{owner, exists}); err != nil || got != want {
+			t.Errorf("%s: %v, %v; want %v", name, got, err, want)
+		}
+	}
+}
+
+func TestPresent(t *testing.T) {
+	api := newAPI(t, map[string]string{
+		"/api/v1/namespaces/n/secrets/hub":              `{"kind":"Secret","apiVersion":"v1","metadata":{"name":"hub"}}`,
+		"/apis/apps/v1/namespaces/n/deployments/hub":    `{"kind":"Deployment","apiVersion":"apps/v1","metadata":{"name":"hub"}}`,
+		"/api/v1/namespaces/n/persistentvolumeclaims/d": `{"kind":"PersistentVolumeClaim","apiVersion":"v1","metadata":{"name":"d"}}`,
+	})
+	want := []Part{{Secret, "hub"}, {Deployment, "hub"}, {Claim, "d"}}
+	got, err := api.Present(t.Context(), "n", append(want, Part{Secret, "closed"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("present (-want +got):\n%s", diff)
+	}
+}
+
+func TestStorageClasses(t *testing.T) {
+	type answer struct {
+		names             []string
+		hasDefault, known bool
+	}
+	const path = "/apis/storage.k8s.io/v1/storageclasses"
+	list := func(items string) map[string]string {
+		return map[string]string{path: `{"kind":"StorageClassList","apiVersion":"storage.k8s.io/v1","items":[` + items + `]}`}
+	}
+	const fast = `{"metadata":{"name":"fast","annotations":{"storageclass.kubernetes.io/is-default-class":"false"}}}`
+	const slow = `{"metadata":{"name":"slow","annotations":{"storageclass.kubernetes.io/is-default-class":"true"}}}`
+	for _, tt := range []struct {
+		name    string
+		answers map[string]string
+		want    answer
+	}{
+		{"a default", list(fast + "," + slow), answer{[]string{"fast", "slow"}, true, true}},
+		{"no default", list(fast), answer{[]string{"fast"}, false, true}},
+		{"none", list(""), answer{nil, false, true}},
+		{"closed", nil, answer{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			names, hasDefault, known, err := newAPI(t, tt.answers).StorageClasses(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := answer{names, hasDefault, known}
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(answer{})); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -24,7 +24,12 @@ type Args struct {
 	Identity string
 	// Namespaces are made in the cluster.
 	Namespaces []Namespace
+	// Owner is the full name of the stack, which marks its namespaces: see OwnerAnnotation.
+	Owner string
 }
+
+// OwnerAnnotation of a namespace holds the full name of the stack that made it, organization/project/stack.
+const OwnerAnnotation = "outposts.dev/stack"
 
 // Namespace is a namespace and how careful to be with it.
 type Namespace struct {
@@ -73,7 +78,10 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	}
 	for _, ns := range args.Namespaces {
 		made, err := corev1.NewNamespace(ctx, name+"-"+ns.Name, &corev1.NamespaceArgs{
-			Metadata: &metav1.ObjectMetaArgs{Name: pulumi.String(ns.Name)},
+			Metadata: &metav1.ObjectMetaArgs{
+				Name:        pulumi.String(ns.Name),
+				Annotations: pulumi.StringMap{OwnerAnnotation: pulumi.String(args.Owner)},
+			},
 		}, pulumi.Parent(c), pulumi.Provider(c.Provider), pulumi.Protect(ns.Keep))
 		if err != nil {
 			return nil, fmt.Errorf("cluster %s: namespace %s: %w", name, ns.Name, err)
@@ -85,7 +93,9 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 
 func (a Args) validate() error {
 	var errs []error
-	for _, arg := range [][2]string{{"Kubeconfig", a.Kubeconfig}, {"Context", a.Context}, {"Identity", a.Identity}} {
+	for _, arg := range [][2]string{
+		{"Kubeconfig", a.Kubeconfig}, {"Context", a.Context}, {"Identity", a.Identity}, {"Owner", a.Owner},
+	} {
 		if arg[1] == "" {
 			errs = append(errs, errors.New(arg[0]+" is missing"))
 		}

@@ -33,7 +33,7 @@ const HubsAnnotation = "outposts.dev/hubs"
 // Names of the Secrets that the chart is given, as published.
 const (
 	usersSecret    = "outpost-users"     // usernames, passwords
-	cryptSecret    = "outpost-cryptkey"  // secret_key
+	CryptSecret    = "outpost-cryptkey"  // secret_key
 	hostKeysSecret = "outpost-host-keys" // ssh_host_ed25519_key
 	tlsSecret      = "outpost-tls"       // tls.crt, tls.key
 )
@@ -129,7 +129,7 @@ func (a Args) secrets() []release.Secret {
 			Data: pulumi.StringMap{"usernames": usernames, "passwords": joined(passwords, ";")},
 		},
 		{
-			Name: cryptSecret, Role: "cryptkey", Type: opaque,
+			Name: CryptSecret, Role: "cryptkey", Type: opaque,
 			Data: pulumi.StringMap{"secret_key": joined(a.CryptKeys, " ")},
 		},
 		{

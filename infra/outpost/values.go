@@ -88,7 +88,7 @@ func (a Args) defaults() map[string]any {
 func (a Args) required(sshPublicKeys map[string]any, keysChecksum any) map[string]any {
 	made := map[string]any{
 		"fullnameOverride": Release,
-		"cryptSecret":      cryptSecret,
+		"cryptSecret":      CryptSecret,
 		"outpostUsers":     usersSecret,
 		"hostKeySecret":    hostKeysSecret,
 		"hubSshPublicKeys": sshPublicKeys,

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/outposts-dev/outposts/infra/cluster"
+	"github.com/outposts-dev/outposts/infra/hub"
+	"github.com/outposts-dev/outposts/infra/outpost"
+)
+
+// anyServer selects the pods of single-user servers.
+const anyServer = "component=singleuser-server"
+
+// place is a namespace of a stack and what an installation in it consists of.
+type place struct {
+	key       string // of config
+	namespace string
+	parts     []cluster.Part
+}
+
+// places are the namespaces that a stack with this config makes.
+func (c Config) places() []place {
+	var all []place
+	if c.Hub != nil {
+		all = append(all, place{"hub.namespace", c.Hub.Namespace, []cluster.Part{
+			{Kind: cluster.Deployment, Name: "hub"}, {Kind: cluster.Secret, Name: "hub"},
+			{Kind: cluster.Claim, Name: hub.DatabaseClaim},
+		}})
+	}
+	if c.Outpost != nil {
+		all = append(all, place{"outpost.namespace", c.Outpost.Namespace, []cluster.Part{
+			{Kind: cluster.Deployment, Name: outpost.Release}, {Kind: cluster.Secret, Name: outpost.CryptSecret},
+			{Kind: cluster.Claim, Name: outpost.DatabaseClaim},
+		}})
+	}
+	return all
+}
+
+// foreign says what of somebody else's is in a namespace; empty if it is free or this stack's own. A namespace that was
+// made beforehand, with nothing of an installation in it, is free.
+//
+// The engine writes a namespace to the state before anything is made in it. So what is in a namespace that the state
+// lacks was not made by this state, even if the namespace is marked with this stack's name.
+func (p place) foreign(ctx context.Context, api clusterAPI, before state) (string, error) {
+	owner, exists, err := api.Owner(ctx, p.namespace)
+	if err != nil || !exists {
+		return "", err
+	}
+	made, known := before.owners[p.namespace]
+	if owner != "" && owner != before.self && owner != made {
+		return "belongs to stack " + owner, nil
+	}
+	if known {
+		return "", nil
+	}
+	present, err := api.Present(ctx, p.namespace, p.parts)
+	if err != nil || len(present) == 0 {
+		return "", err
+	}
+	names := make([]string, len(present))
+	for i, part := range present {
+		names[i] = part.String()
+	}
+	return fmt.Sprintf("has %s, which this stack's state does not know", strings.Join(names, ", ")), nil
+}
+
+// running says how many servers run in a namespace.
+func (p place) running(ctx context.Context, api clusterAPI) (string, error) {
+	count, err := api.CountPods(ctx, p.namespace, anyServer)
+	if err != nil {
+		return "", fmt.Errorf("count the servers in namespace %s: %w", p.namespace, err)
+	}
+	return fmt.Sprintf("%d servers run there", count), nil
+}
+
+// foreignPlaces finds namespaces of this config that are somebody else's, unless they are to be adopted.
+func (c Config) foreignPlaces(ctx context.Context, api clusterAPI, before state) []error {
+	var errs []error
+	for _, p := range c.places() {
+		reason, err := p.foreign(ctx, api, before)
+		if err == nil && (reason == "" || slices.Contains(c.Adopt, p.namespace)) {
+			continue
+		}
+		var running string
+		if err == nil {
+			running, err = p.running(ctx, api)
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		errs = append(errs, fmt.Errorf(
+			"%s:%s: namespace %s of context %s %s; %s; nothing was changed. Check %s:cluster.context and the backend "+
+				"of this stack's state, or choose another namespace. To take this one over, with keys and passwords of "+
+				"this stack, list it in %s:adopt",
+			project, p.key, p.namespace, c.Cluster.Context, reason, running, project, project))
+	}
+	return errs
+}
+
+// adoptions says what this run takes over.
+func (c Config) adoptions(ctx context.Context, api clusterAPI, before state) ([]string, error) {
+	var all []string
+	for _, p := range c.places() {
+		if !slices.Contains(c.Adopt, p.namespace) {
+			continue
+		}
+		reason, err := p.foreign(ctx, api, before)
+		if err != nil {
+			return nil, err
+		}
+		if reason == "" {
+			all = append(all, fmt.Sprintf("%s:adopt: namespace %s is this stack's own; remove the entry", project, p.namespace))
+			continue
+		}
+		running, err := p.running(ctx, api)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, fmt.Sprintf("%s:adopt: namespace %s %s; %s; it becomes this stack's, with keys and passwords "+
+			"of this stack", project, p.namespace, reason, running))
+	}
+	return all, nil
+}
+
+// validateAdopt finds entries that are not namespaces of this config.
+func (c Config) validateAdopt(f *faults) {
+	for i, name := range c.Adopt {
+		if !slices.Contains(c.namespaces(), name) {
+			f.add("adopt[%d]: %q is not a namespace of this config; it has: %s", i, name, strings.Join(c.namespaces(), ", "))
+		}
+	}
+}
