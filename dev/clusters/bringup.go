@@ -91,7 +91,11 @@ func steps(client *kubeapi.Client, cluster plan.Cluster, pid int, since time.Tim
 }
 
 func apply(ctx context.Context, client *kubeapi.Client, cluster plan.Cluster) error {
-	objects, err := manifest.Objects(manifest.Values{DNS: cluster.DNS().String(), DNSImage: node.DNSImage})
+	objects, err := manifest.Objects(manifest.Values{
+		DNS: cluster.DNS().String(), DNSImage: node.DNSImage,
+		// Every other cluster, beginning with the first, so that both ways are met.
+		BindsLate: (cluster.Index-plan.FirstIndex)%2 == 0,
+	})
 	if err != nil {
 		return err
 	}

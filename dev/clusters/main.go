@@ -37,7 +37,8 @@ Addresses (with the default network 10.77.0.0/16; I is 2 for local, 3 for remote
   10.77.0.254     this machine, as pods see it
   10.77.0.1:5000  the images: a node asks here for every image, whatever registry its name says
 
-A cluster has DNS, the StorageClass "standard", the IngressClass "standard", and enforces NetworkPolicies.
+A cluster has DNS, the StorageClasses "standard" and "late" (the default of every other cluster, beginning with the
+first; its claims are bound when a pod uses them), the IngressClass "standard", and enforces NetworkPolicies.
 It cannot reach the internet.
 Data and kubeconfig are below .state of the checkout. Clusters of several checkouts may run at once on different
 networks (--network). Up and down need root. The next up repairs what a killed run, a killed node or a reboot has left.

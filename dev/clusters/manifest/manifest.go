@@ -1,5 +1,5 @@
-// Package manifest holds the objects that every cluster gets before its users do: DNS, the default
-// StorageClass and IngressClass.
+// Package manifest holds the objects that every cluster gets before its users do: DNS, two storage classes of which one
+// is the default, and the default IngressClass.
 package manifest
 
 import (
@@ -21,6 +21,9 @@ var objects = template.Must(template.ParseFS(files, "objects.yaml"))
 type Values struct {
 	DNS      string // address of the cluster's DNS
 	DNSImage string
+	// BindsLate makes that storage class the default whose claims are bound when a pod uses them, as most clouds have it;
+	// otherwise it is the one that binds at once.
+	BindsLate bool
 }
 
 // Object is one object as YAML, and its path in the API.

@@ -1,10 +1,12 @@
 package manifest
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
 )
 
 func TestObjects(t *testing.T) {
@@ -26,6 +28,7 @@ func TestObjects(t *testing.T) {
 		"/apis/apps/v1/namespaces/kube-system/deployments/coredns",
 		"/api/v1/namespaces/kube-system/services/kube-dns",
 		"/apis/storage.k8s.io/v1/storageclasses/standard",
+		"/apis/storage.k8s.io/v1/storageclasses/late",
 		"/apis/networking.k8s.io/v1/ingressclasses/standard",
 	}
 	if diff := cmp.Diff(want, paths); diff != "" {
@@ -37,6 +40,35 @@ func TestObjects(t *testing.T) {
 	} {
 		if !strings.Contains(text.String(), filled) {
 			t.Errorf("%q is not in the objects", filled)
+		}
+	}
+}
+
+// TestDefaultStorageClass holds that one class is the default, and which.
+func TestDefaultStorageClass(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		objects, err := Objects(Values{BindsLate: late})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]string{}
+		for _, object := range objects {
+			var class struct {
+				Metadata struct{ Annotations map[string]string }
+				Mode     string `json:"volumeBindingMode"`
+			}
+			if err := yaml.Unmarshal(object.YAML, &class); err != nil {
+				t.Fatal(err)
+			}
+			if class.Mode != "" {
+				got[class.Mode] = class.Metadata.Annotations["storageclass.kubernetes.io/is-default-class"]
+			}
+		}
+		want := map[string]string{
+			"Immediate": strconv.FormatBool(!late), "WaitForFirstConsumer": strconv.FormatBool(late),
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("binds late %t (-want +got):\n%s", late, diff)
 		}
 	}
 }

@@ -1,5 +1,5 @@
 // Package addons is what a bare cluster lacks and a hosted one has: addresses for Services of type
-// LoadBalancer, volumes for claims of the default StorageClass, and an Ingress controller that ends TLS. One
+// LoadBalancer, volumes for claims of its StorageClasses, and an Ingress controller that ends TLS. One
 // process on one set of informers.
 package addons
 

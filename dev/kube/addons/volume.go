@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -20,7 +21,11 @@ import (
 // Provisioner is the name that a StorageClass gives to be served here.
 const Provisioner = "outposts.dev/directory"
 
-const provisionedBy = "pv.kubernetes.io/provisioned-by"
+const (
+	provisionedBy = "pv.kubernetes.io/provisioned-by"
+	// selectedNode is set by the scheduler on the claims of a pod whose class binds late.
+	selectedNode = "volume.kubernetes.io/selected-node"
+)
 
 // provisioner makes a directory and a local PersistentVolume for each claim of its classes, and removes both when the
 // claim is gone. The controller-manager's own host path provisioner is for tests: its directories are for root only.
@@ -66,6 +71,10 @@ func (p *provisioner) provision(ctx context.Context, claim *corev1.PersistentVol
 	}
 	if err != nil {
 		return err
+	}
+	late := class.VolumeBindingMode != nil && *class.VolumeBindingMode == storagev1.VolumeBindingWaitForFirstConsumer
+	if late && claim.Annotations[selectedNode] == "" {
+		return nil
 	}
 	name := "pvc-" + string(claim.UID)
 	if _, err := p.volumes.Get(name); err == nil {

@@ -65,6 +65,25 @@ func class(name, provisioner string) *storagev1.StorageClass {
 	return &storagev1.StorageClass{ObjectMeta: metav1.ObjectMeta{Name: name}, Provisioner: provisioner}
 }
 
+// late is a class that waits for a pod.
+func late() *storagev1.StorageClass {
+	c := class("late", Provisioner)
+	c.VolumeBindingMode = ptr.To(storagev1.VolumeBindingWaitForFirstConsumer)
+	return c
+}
+
+func TestProvisionWhenThePodHasANode(t *testing.T) {
+	client, err := provision(t, t.TempDir(), late(), claim("late", func(c *corev1.PersistentVolumeClaim) {
+		c.Annotations = map[string]string{selectedNode: "local"}
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.CoreV1().PersistentVolumes().Get(t.Context(), "pvc-uid-1", metav1.GetOptions{}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestProvision(t *testing.T) {
 	dir := t.TempDir()
 	client, err := provision(t, dir, claim("standard", nil), class("standard", Provisioner))
@@ -113,6 +132,7 @@ func TestProvisionLeavesAlone(t *testing.T) {
 		"a claim on its way out": {claim("standard", func(c *corev1.PersistentVolumeClaim) {
 			c.DeletionTimestamp, c.Finalizers = ptr.To(metav1.Now()), []string{"x/y"}
 		}), class("standard", Provisioner)},
+		"a claim whose pod has no node yet": {claim("late", nil), late()},
 		"a volume that exists": {
 			claim("standard", nil), class("standard", Provisioner),
 			&corev1.PersistentVolume{ObjectMeta: metav1.ObjectMeta{Name: "pvc-uid-1"}},
