@@ -169,11 +169,20 @@ func TestConfigRefuses(t *testing.T) {
 		{"two in this cluster", localConfig, map[string]string{"outposts.1": "{name: second}"}, []string{
 			"outposts:outposts[1]: has no address, like outposts[0]; only one outpost can be in the hub's cluster",
 		}},
-		{"ingress at an address", localConfig, map[string]string{"outposts.1.exposure": "{type: ingress, tlsSecret: t}"}, []string{
+		{"ingress at an address", localConfig, map[string]string{"outposts.1.exposure": "{type: ingress, tlsSecret: t, sshAddress: ssh.example.org}"}, []string{
 			"outposts:outposts[1].exposure.type: an Ingress needs a DNS name as address, not 10.0.0.3",
 		}},
-		{"ingress without secret", localConfig, map[string]string{"outposts.1.address": "o.example.org", "outposts.1.exposure": "{type: ingress}"}, []string{
+		{"ingress without secret", localConfig, map[string]string{"outposts.1.address": "o.example.org", "outposts.1.exposure": "{type: ingress, sshNodePort: 30022}"}, []string{
 			"outposts:outposts[1].exposure.tlsSecret: name the Secret with the certificate, even if cert-manager makes it, or set tls: false",
+		}},
+		{"ingress without an SSH address", localConfig, map[string]string{"outposts.1.address": "o.example.org", "outposts.1.exposure": "{type: ingress, tlsSecret: t}"}, []string{
+			"outposts:outposts[1].exposure.sshAddress: want the address of the SSH Service, which has one of its own; name it even if both Services share one",
+		}},
+		{"load balancer without an SSH address", remoteConfig, map[string]string{
+			"hubs":    "[{name: other, password: 0123456789abcdef, sshPublicKeys: [" + publicKey + "]}]",
+			"outpost": `{address: o.example.org, exposure: {type: loadBalancer}}`,
+		}, []string{
+			"outposts:outpost.exposure.sshAddress: want the address of the SSH Service, which has one of its own; name it even if both Services share one",
 		}},
 		{"hub out of reach", localConfig, map[string]string{"outposts.1.exposure": "{type: clusterIP}"}, []string{
 			"outposts:outposts[1].exposure: want type nodePort, loadBalancer or ingress: the hub is in another cluster",
@@ -250,7 +259,7 @@ func TestConfigRefuses(t *testing.T) {
 			"outposts:outposts[1].rotation.tls: has no effect here; this stack makes no certificate for this system",
 		}},
 		{"rotation of the certificate of an Ingress", localConfig, map[string]string{
-			"outposts.1": `{name: remote, address: o.example.org, exposure: {type: ingress, tlsSecret: t}, rotation: {tls: "2"}}`,
+			"outposts.1": `{name: remote, address: o.example.org, exposure: {type: ingress, tlsSecret: t, sshAddress: ssh.example.org}, rotation: {tls: "2"}}`,
 		}, []string{
 			"outposts:outposts[1].rotation.tls: has no effect here; this stack makes no certificate for this system",
 		}},
@@ -276,7 +285,7 @@ func TestConfigRefuses(t *testing.T) {
 		}},
 		{"rotation of no certificate of its own", remoteConfig, map[string]string{
 			"hubs":    "[{name: other, password: 0123456789abcdef, sshPublicKeys: [" + publicKey + "]}]",
-			"outpost": `{address: o.example.org, exposure: {type: ingress, tlsSecret: t}, rotation: {hostKey: "2", tls: "2"}}`,
+			"outpost": `{address: o.example.org, exposure: {type: ingress, tlsSecret: t, sshAddress: ssh.example.org}, rotation: {hostKey: "2", tls: "2"}}`,
 		}, []string{
 			"outposts:outpost.rotation.tls: has no effect here; the outpost has no certificate of its own",
 		}},

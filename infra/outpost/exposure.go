@@ -66,6 +66,9 @@ func (e Exposure) Encrypted() bool {
 // OwnCertificate reports whether the outpost itself presents the certificate; behind an Ingress the controller does.
 func (e Exposure) OwnCertificate() bool { return e.Encrypted() && e.Type != exposure.Ingress }
 
+// twoServices is what is wrong with an exposure whose SSH address nobody can know.
+const twoServices = "want the address of the SSH Service, which has one of its own; name it even if both Services share one"
+
 // Validate returns the keys that the type needs and that are missing, and those that have no effect with it, for an
 // outpost at an address. Paths begin with the JSON name of the key.
 func (e Exposure) Validate(address string) []schema.Fault {
@@ -93,7 +96,14 @@ func (e Exposure) Validate(address string) []schema.Fault {
 		if e.APINodePort != 0 && e.APINodePort == e.SSHNodePort {
 			faults.Add("sshNodePort", "is the same as apiNodePort; choose another")
 		}
+	case exposure.LoadBalancer:
+		if e.SSHAddress == "" {
+			faults.Add("sshAddress", twoServices)
+		}
 	case exposure.Ingress:
+		if e.SSHAddress == "" && e.SSHNodePort == 0 {
+			faults.Add("sshAddress", twoServices)
+		}
 		if net.ParseIP(address) != nil {
 			faults.Add("type", "an Ingress needs a DNS name as address, not %s", address)
 		}
