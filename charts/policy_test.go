@@ -134,8 +134,8 @@ func TestPoliciesAreValid(t *testing.T) {
 	}
 }
 
-// TestDNSIsReached holds that servers reach the DNS of every kind of cluster: a policy is applied to the pod's own port,
-// not to that of the Service.
+// TestDNSIsReached holds that servers reach the DNS of every kind of cluster: a policy is applied to the pod's own
+// port, not to that of the Service.
 func TestDNSIsReached(t *testing.T) {
 	reaches := func(t *testing.T, change, namespace string, labels map[string]string, port int32) bool {
 		t.Helper()
@@ -159,6 +159,7 @@ func TestDNSIsReached(t *testing.T) {
 		return protocols[corev1.ProtocolUDP] && protocols[corev1.ProtocolTCP]
 	}
 	kubeDNS := map[string]string{"k8s-app": "kube-dns"}
+	openShift := map[string]string{"dns.operator.openshift.io/daemonset-dns": "default"}
 	for _, c := range []struct {
 		name, namespace string
 		labels          map[string]string
@@ -166,10 +167,10 @@ func TestDNSIsReached(t *testing.T) {
 		want            bool
 	}{
 		{"CoreDNS", "kube-system", kubeDNS, 53, true},
-		{"OpenShift", "openshift-dns", map[string]string{"dns.operator.openshift.io/daemonset-dns": "default"}, 5353, true},
+		{"OpenShift", "openshift-dns", openShift, 5353, true},
 		{"Gardener", "kube-system", kubeDNS, 8053, true},
 		{"another pod of kube-system", "kube-system", nil, 8053, false},
-		{"another port of OpenShift's DNS", "openshift-dns", nil, 9154, false},
+		{"another port of OpenShift's DNS", "openshift-dns", openShift, 9154, false},
 		{"another namespace", "other", kubeDNS, 5353, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

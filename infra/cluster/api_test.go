@@ -130,8 +130,8 @@ func TestAPIRefused(t *testing.T) {
 	}
 }
 
-// TestRelativePathsInAKubeconfig holds that paths in a kubeconfig are relative to that file, as for kubectl, for what is
-// asked here and for the provider.
+// TestRelativePathsInAKubeconfig holds that paths in a kubeconfig are relative to that file, as for kubectl, for what
+// is asked here and for the provider.
 func TestRelativePathsInAKubeconfig(t *testing.T) {
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -150,7 +150,8 @@ func TestRelativePathsInAKubeconfig(t *testing.T) {
 		return path
 	}
 	write("certs/ca.crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
-	kubeconfig := func(authority string) []byte {
+	const keys = ", client-certificate: ../u.crt, client-key: keys/u.key"
+	kubeconfig := func(authority, keys string) []byte {
 		return []byte(`
 apiVersion: v1
 kind: Config
@@ -161,11 +162,11 @@ contexts:
   - {name: here, context: {cluster: c, user: u}}
   - {name: other, context: {cluster: other, user: v}}
 users:
-  - {name: u, user: {token: a-token, client-certificate: ../u.crt, client-key: keys/u.key}}
+  - {name: u, user: {token: a-token` + keys + `}}
   - {name: v, user: {token: other-token}}
 `)
 	}
-	path := write("kubeconfig", kubeconfig("certs/ca.crt"))
+	path := write("kubeconfig", kubeconfig("certs/ca.crt", keys))
 	content, secret, err := forProvider(path, "here")
 	if err != nil || !secret {
 		t.Fatalf("secret %t, %v", secret, err)
@@ -186,8 +187,7 @@ users:
 		t.Errorf("kubeconfig of the provider (-want +got):\n%s", diff)
 	}
 
-	whole := strings.Replace(string(kubeconfig("certs/ca.crt")), ", client-certificate: ../u.crt, client-key: keys/u.key", "", 1)
-	opened, err := Open(write("kubeconfig", []byte(whole)), "here")
+	opened, err := Open(write("kubeconfig", kubeconfig("certs/ca.crt", "")), "here")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ users:
 		t.Errorf("identity %q, %v", identity, err)
 	}
 
-	absolute := write("absolute", []byte(strings.Replace(whole, "certs/ca.crt", filepath.Join(folder, "certs/ca.crt"), 1)))
+	absolute := write("absolute", kubeconfig(filepath.Join(folder, "certs/ca.crt"), ""))
 	for _, path := range []string{absolute, "/nowhere/kubeconfig"} {
 		if got, secret, err := forProvider(path, "here"); got != path || secret || err != nil {
 			t.Errorf("%s: provider gets %q, secret %t, %v", path, got, secret, err)

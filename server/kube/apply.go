@@ -148,7 +148,8 @@ func apiError(err error, action string) error {
 		text = strings.TrimPrefix(text, ": ")
 		return failed(diagnosis.ReasonQuota, err, diagnosis.Sentence("The quota of this cluster is used up", text))
 	case lacksAccount(err):
-		return failed(diagnosis.ReasonConfig, err, diagnosis.Sentence("The service account of this server does not exist", text))
+		return failed(diagnosis.ReasonConfig, err,
+			diagnosis.Sentence("The service account of this server does not exist", text))
 	case apierrors.IsForbidden(err):
 		return failed(diagnosis.ReasonRefused, err, diagnosis.Sentence("The outpost is not permitted to "+action, text))
 	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err), apierrors.IsRequestEntityTooLargeError(err):
@@ -168,7 +169,8 @@ func lacksAccount(err error) bool {
 	if !apierrors.IsForbidden(err) {
 		return false
 	}
-	return slices.ContainsFunc(diagnosis.AbsentObjects(err.Error()), func(o diagnosis.Object) bool { return o.Kind == "serviceaccount" })
+	isAccount := func(o diagnosis.Object) bool { return o.Kind == "serviceaccount" }
+	return slices.ContainsFunc(diagnosis.AbsentObjects(err.Error()), isAccount)
 }
 
 // ensureNamespace creates a user's namespace unless it exists.

@@ -11,7 +11,8 @@ import (
 
 // findHome looks for a home that an earlier KubeSpawner has made under another name before a new, empty one is made,
 // and lets the start use it. KubeSpawner 7 does so once for each user, for a row that 6 has written; it differs in that
-// it looks in the cluster each time, since an outpost keeps nothing of a user, and in that the home must say whose it is.
+// it looks in the cluster each time, since an outpost keeps nothing of a user, and in that the home must say whose it
+// is.
 func (st *start) findHome(ctx context.Context) error {
 	if len(st.o.EarlierHomes()) == 0 {
 		return nil

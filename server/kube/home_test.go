@@ -31,11 +31,11 @@ var withHome = map[string]any{
 func TestHomesOfEarlierKubeSpawners(t *testing.T) {
 	mine := map[string]string{kubespawner.UsernameKey: "user@example.com"}
 	look := []string{"get persistentvolumeclaims/" + newHome, "get persistentvolumeclaims/" + oldHome}
-	fresh := append(slices.Clone(look), "create persistentvolumeclaims/"+newHome, "create pods/jupyter-user-example-com---b4c9a289")
+	const createPod = "create pods/jupyter-user-example-com---b4c9a289"
+	fresh := append(slices.Clone(look), "create persistentvolumeclaims/"+newHome, createPod)
 	use := func(name string) []string {
 		return []string{
-			"create persistentvolumeclaims/" + name, "get persistentvolumeclaims/" + name,
-			"create pods/jupyter-user-example-com---b4c9a289",
+			"create persistentvolumeclaims/" + name, "get persistentvolumeclaims/" + name, createPod,
 		}
 	}
 	for _, c := range []struct {
@@ -92,7 +92,8 @@ func TestHomesOfEarlierKubeSpawners(t *testing.T) {
 			if diff := cmp.Diff(c.calls, cl.taken()); diff != "" {
 				t.Errorf("requests (-want +got)\n%s", diff)
 			}
-			pod, err := cl.CoreV1().Pods("jhub").Get(t.Context(), started.State["pod_name"].(string), metav1.GetOptions{})
+			name, _ := started.State["pod_name"].(string)
+			pod, err := cl.CoreV1().Pods("jhub").Get(t.Context(), name, metav1.GetOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}

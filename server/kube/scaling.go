@@ -114,7 +114,8 @@ func (s *scaling) servesNone(ctx context.Context) bool {
 	if err != nil || json.Unmarshal(body, &groups) != nil || groups.Kind != "APIGroupList" {
 		return false
 	}
-	return !slices.ContainsFunc(groups.Groups, func(g metav1.APIGroup) bool { return slices.Contains(scalerAPIs, g.Name) })
+	ofScaler := func(g metav1.APIGroup) bool { return slices.Contains(scalerAPIs, g.Name) }
+	return !slices.ContainsFunc(groups.Groups, ofScaler)
 }
 
 // roomFor returns how long a pod may find no room, with a message of the scheduler; 0 is as long as its start may take:

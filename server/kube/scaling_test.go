@@ -41,7 +41,8 @@ func TestWhetherAnythingScales(t *testing.T) {
 		{"a cloud", []func(*corev1.Node){plain, provider("aws:///eu-central-1a/i-0")}, nil, false, nil, false},
 		{"machines of Metal3", []func(*corev1.Node){provider("metal3://00")}, nil, false, nil, false},
 		{
-			"a node of Karpenter", []func(*corev1.Node){func(n *corev1.Node) { n.Labels["karpenter.sh/nodepool"] = "x" }},
+			"a node of Karpenter",
+			[]func(*corev1.Node){func(n *corev1.Node) { n.Labels["karpenter.sh/nodepool"] = "x" }},
 			nil, false, nil, false,
 		},
 		{
@@ -56,17 +57,24 @@ func TestWhetherAnythingScales(t *testing.T) {
 			}},
 			nil, false, nil, false,
 		},
-		{"Karpenter without a node of its own", []func(*corev1.Node){plain}, []string{"karpenter.sh"}, false, nil, false},
+		{"Karpenter without a node", []func(*corev1.Node){plain}, []string{"karpenter.sh"}, false, nil, false},
 		{
-			"OpenShift's autoscaler", []func(*corev1.Node){plain}, []string{"apps", "autoscaling.openshift.io"}, false,
+			"OpenShift's autoscaler",
+			[]func(*corev1.Node){plain},
+			[]string{"apps", "autoscaling.openshift.io"},
+			false,
 			nil, false,
 		},
 		{
-			"an event about another pod", []func(*corev1.Node){plain}, nil, false,
+			"an event about another pod",
+			[]func(*corev1.Node){plain},
+			nil, false,
 			fromAutoscaler(), false,
 		},
 		{
-			"an event about a pod's replicas", []func(*corev1.Node){plain}, nil, false,
+			"an event about a pod's replicas",
+			[]func(*corev1.Node){plain},
+			nil, false,
 			&corev1.Event{
 				InvolvedObject: corev1.ObjectReference{Kind: "HorizontalPodAutoscaler"},
 				Reason:         "SuccessfulRescale", ReportingController: "horizontal-pod-autoscaler",
@@ -111,6 +119,7 @@ func TestWhetherAnythingScales(t *testing.T) {
 
 func TestHowLongNoRoomLasts(t *testing.T) {
 	const full = "0/1 nodes are available: 1 Insufficient memory."
+	//nolint:lll // a case a line
 	for _, c := range []struct {
 		name, message string
 		set           time.Duration
@@ -186,7 +195,8 @@ func TestStartWaitsForRoom(t *testing.T) {
 		s := cl.run(t, Options{Grace: time.Nanosecond})
 		_, err := s.Start(t.Context(), planOf(t, s, aliceKey, nil), nil)
 		var e *outpost.Error
-		if !errors.As(err, &e) || e.Reason != diagnosis.ReasonUnschedulable || !strings.HasPrefix(e.Message, diagnosis.NoRoom+": ") {
+		if !errors.As(err, &e) || e.Reason != diagnosis.ReasonUnschedulable ||
+			!strings.HasPrefix(e.Message, diagnosis.NoRoom+": ") {
 			t.Errorf("%v", err)
 		}
 	})

@@ -780,7 +780,8 @@ func TestStartEndsWhenItsPodIsDeleted(t *testing.T) {
 	}
 	s := cl.run(t, Options{})
 	_, err := s.Start(t.Context(), planOf(t, s, aliceKey, nil), nil)
-	if e, ok := errors.AsType[*outpost.Error](err); !ok || e.Reason != diagnosis.ReasonEnded || e.Kind != outpost.KindFailed {
+	e, ok := errors.AsType[*outpost.Error](err)
+	if !ok || e.Reason != diagnosis.ReasonEnded || e.Kind != outpost.KindFailed {
 		t.Errorf("error %v", err)
 	}
 }

@@ -60,8 +60,8 @@ func newWatcher(
 ) (*watcher, error) {
 	w := &watcher{
 		client: client, namespace: namespace, logger: logger.With("namespace", namespace), now: now,
-		observe: observe, listLimit: listLimit, filled: make(chan struct{}), refused: make(chan struct{}), ended: make(chan struct{}),
-		subscribers: map[string][]*subscription{},
+		observe: observe, listLimit: listLimit, filled: make(chan struct{}), refused: make(chan struct{}),
+		ended: make(chan struct{}), subscribers: map[string][]*subscription{},
 	}
 	w.refuse = sync.OnceFunc(func() { close(w.refused) })
 	w.informer = cache.NewSharedIndexInformer(w.podSource(), &corev1.Pod{}, 0, cache.Indexers{byOrigin: indexByOrigin})

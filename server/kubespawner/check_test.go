@@ -140,7 +140,12 @@ func TestIPv6Addresses(t *testing.T) {
 				"set services_enabled, so that it has a name.",
 		},
 		{"IPv6 alone, with a name", named, pod("fd00::1"), "http://jupyter-alice.jhub.svc.cluster.local:8888"},
-		{"IPv6 alone, by another name", m{"pod_connect_ip": "{username}.example.org"}, pod("fd00::1"), "http://alice.example.org:8888"},
+		{
+			"IPv6 alone, by another name",
+			m{"pod_connect_ip": "{username}.example.org"},
+			pod("fd00::1"),
+			"http://alice.example.org:8888",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o, err := plan(c.values)

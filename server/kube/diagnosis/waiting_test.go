@@ -22,6 +22,7 @@ func TestHopefulStarts(t *testing.T) {
 	creating := waiting("ContainerCreating", "", 0)
 	const noRoomText = "0/3 nodes are available: 3 Insufficient memory. preemption: 0/3 nodes are available"
 	claim := Object{"persistentvolumeclaim", "claim-alice"}
+	//nolint:lll // a text a line
 	pulls := map[string]string{
 		"Docker Hub's limit":     `failed to pull and unpack image "docker.io/x:1": failed to copy: httpReadSeeker: failed open: unexpected status code https://registry-1.docker.io/v2/x/manifests/sha256:00: 429 Too Many Requests - Server message: toomanyrequests: You have reached your unauthenticated pull rate limit. https://www.docker.com/increase-rate-limit`,
 		"GitHub's limit":         "denied: toomanyrequests: retry-after: 123.4µs, allowed: 44000/minute",
@@ -40,7 +41,8 @@ func TestHopefulStarts(t *testing.T) {
 	}
 	for name, text := range pulls {
 		t.Run("pull: "+name, func(t *testing.T) {
-			if got := judge(t, 15*time.Second, nil, flapping("ErrImagePull", "ImagePullBackOff", text)...); got != (Verdict{}) {
+			looks := flapping("ErrImagePull", "ImagePullBackOff", text)
+			if got := judge(t, 15*time.Second, nil, looks...); got != (Verdict{}) {
 				t.Errorf("%+v", got)
 			}
 			event := warning("Failed", `Failed to pull image "x": `+text, 9)
@@ -129,7 +131,11 @@ func TestHopelessNeighbours(t *testing.T) {
 		}, Verdict{ReasonImage, NoImage + ": " + denied}},
 		{"access denied, on a new node, again and again", 0, []see{
 			{pod: unscheduled(noRoomText, ""), event: of("karpenter", normal("Nominated"), "Pod should schedule on: nodeclaim/x")},
-			{pod: waiting("ErrImagePull", forbidden, 0)}, {pod: waiting("ImagePullBackOff", forbidden, 0)}, {pod: waiting("ErrImagePull", forbidden, 0)}, {pod: waiting("ImagePullBackOff", forbidden, 0)}, {pod: waiting("ErrImagePull", forbidden, 0)},
+			{pod: waiting("ErrImagePull", forbidden, 0)},
+			{pod: waiting("ImagePullBackOff", forbidden, 0)},
+			{pod: waiting("ErrImagePull", forbidden, 0)},
+			{pod: waiting("ImagePullBackOff", forbidden, 0)},
+			{pod: waiting("ErrImagePull", forbidden, 0)},
 		}, Verdict{ReasonImage, "The image cannot be pulled after 3 attempts: " + forbidden}},
 		{"one of several objects is missing", 15 * time.Second, []see{{pod: waiting("ContainerCreating", "", 0), event: warning("FailedMount", `[secret "y" not found, configmap "settings" not found]`, 5), times: 16}}, Verdict{ReasonConfig, `Something that this server mounts does not exist: [secret "y" not found, configmap "settings" not found]`}},
 		{"storage that is refused", 15 * time.Second, []see{{pod: waiting("ContainerCreating", "", 0), event: warning("ProvisioningFailed", "rpc error: code = OutOfRange desc = too large", 5), times: 16}}, Verdict{ReasonPVC, "The storage of this server cannot be created: rpc error: code = OutOfRange desc = too large"}},
