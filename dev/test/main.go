@@ -1,5 +1,5 @@
 // Command test runs suites of tests one after the other and ends with a line that says what ran, how many tests passed,
-// failed and were skipped, and why those were skipped.
+// failed and were skipped, why those were skipped, and which command runs a failed one alone.
 //
 //	test -root DIR -logs DIR SUITE...
 //
@@ -93,7 +93,7 @@ func report(results []result, w io.Writer) int {
 	}
 	for _, r := range results {
 		for _, f := range r.failures {
-			fmt.Fprintf(w, "failed: %s: %s\n", r.name, f)
+			fmt.Fprintf(w, "failed: %s: %s\n  alone: %s\n", r.name, f, f.again)
 		}
 		if r.broken != "" {
 			total.failed++

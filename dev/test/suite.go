@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -71,8 +72,60 @@ type result struct {
 	name                    string
 	took                    time.Duration
 	passed, failed, skipped int
-	skips, failures         []string // "TestX: why"
-	broken                  string   // why the suite as a whole counts as failed
+	skips                   []string // "TestX: why"
+	failures                []failure
+	broken                  string // why the suite as a whole counts as failed
+}
+
+// failure is a test that failed, in a package of Go or a class of Python; test is "" when its package did not compile.
+type failure struct {
+	in, test string
+	again    string // the command that runs it alone
+}
+
+func (f failure) String() string { return strings.TrimSpace(f.in + " " + f.test) }
+
+// again returns the command that runs a failed test of the suite alone, from the top of the checkout, with a shell's
+// quotes. module is the path of the suite's module.
+func (s suite) again(f failure, module string) string {
+	if s.argv[0] == "dev/fuzz" || s.argv[0] == "go" {
+		words := []string{"go", "test"}
+		if s.dir != "" {
+			words = append(words, "-C", s.dir)
+		}
+		for _, flag := range []string{"-race", "-tags"} {
+			switch i := slices.Index(s.argv, flag); {
+			case i < 0:
+			case flag == "-tags":
+				words = append(words, flag, s.argv[i+1])
+			default:
+				words = append(words, flag)
+			}
+		}
+		words = append(words, "-count", "1")
+		if f.test != "" {
+			names := strings.Split(f.test, "/")
+			for i, name := range names {
+				names[i] = "^" + regexp.QuoteMeta(name) + "$"
+			}
+			words = append(words, "-run", "'"+strings.ReplaceAll(strings.Join(names, "/"), "'", `'\''`)+"'")
+		}
+		in := strings.TrimPrefix(strings.TrimPrefix(f.in, module), "/")
+		return strings.Join(append(words, "./"+in), " ")
+	}
+	name, _, _ := strings.Cut(f.test, "[") // pytest takes no brackets there
+	return fmt.Sprintf("%s -k %s", s.argv[0], name)
+}
+
+// modulePath reads the path of the module in a folder.
+func modulePath(folder string) string {
+	text, _ := os.ReadFile(filepath.Join(folder, "go.mod")) // without one, go test has said more
+	for line := range strings.Lines(string(text)) {
+		if path, ok := strings.CutPrefix(line, "module "); ok {
+			return strings.TrimSpace(path)
+		}
+	}
+	return ""
 }
 
 func (s suite) run(root, logs string, w io.Writer) result {
@@ -115,6 +168,10 @@ func (s suite) run(root, logs string, w io.Writer) result {
 		r = readJUnit(junit)
 	} else {
 		r, err = runGoTest(cmd, log, w)
+	}
+	module := modulePath(cmd.Dir)
+	for i, f := range r.failures {
+		r.failures[i].again = s.again(f, module)
 	}
 	var exit *exec.ExitError
 	switch {
@@ -235,12 +292,12 @@ func (r *result) add(e goEvent, output map[string]*bytes.Buffer, log, w io.Write
 		r.skips = append(r.skips, e.Test+": "+reason(said))
 	case e.Action == "fail" && e.Test != "":
 		r.failed++
-		r.failures = append(r.failures, strings.TrimSpace(e.Package+" "+e.Test))
+		r.failures = append(r.failures, failure{in: e.Package, test: e.Test})
 		fmt.Fprint(w, said)
 	case e.Action == "fail":
-		if !strings.Contains(strings.Join(r.failures, "\n"), e.Package+" ") {
+		if !slices.ContainsFunc(r.failures, func(f failure) bool { return f.in == e.Package }) {
 			r.failed++
-			r.failures = append(r.failures, e.Package)
+			r.failures = append(r.failures, failure{in: e.Package})
 		}
 		fmt.Fprint(w, said)
 	case e.Action == "pass" || e.Action == "skip":
@@ -296,7 +353,7 @@ func readJUnit(file string) result {
 			switch {
 			case c.Failure != nil || c.Error != nil:
 				r.failed++
-				r.failures = append(r.failures, c.Class+" "+c.Name)
+				r.failures = append(r.failures, failure{in: c.Class, test: c.Name})
 			case c.Skipped != nil:
 				r.skipped++
 				r.skips = append(r.skips, c.Name+": "+c.Skipped.Message)

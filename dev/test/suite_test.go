@@ -26,13 +26,58 @@ func TestReadGoEvents(t *testing.T) {
 	want := result{
 		passed: 1, failed: 2, skipped: 1,
 		skips:    []string{"TestB: OUTPOST_X is not set"},
-		failures: []string{"p TestC", "does/not/build"},
+		failures: []failure{{in: "p", test: "TestC"}, {in: "does/not/build"}},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	if !strings.Contains(shown.String(), "c_test.go:7: wrong") {
 		t.Errorf("what the failed test said is not shown: %q", shown.String())
+	}
+}
+
+// TestAgain holds the command that runs a failed test alone.
+func TestAgain(t *testing.T) {
+	const module = "example.org/m"
+	for _, test := range []struct {
+		suite   string
+		failure failure
+		want    string
+	}{
+		{"unit", failure{in: module + "/a/b", test: "TestX"}, "go test -race -count 1 -run '^TestX$' ./a/b"},
+		{"unit", failure{in: module, test: "TestX"}, "go test -race -count 1 -run '^TestX$' ./"},
+		{
+			"unit", failure{in: module + "/a", test: "TestX/it's_(one)/y"},
+			`go test -race -count 1 -run '^TestX$/^it'\''s_\(one\)$/^y$' ./a`,
+		},
+		{"unit", failure{in: module + "/a"}, "go test -race -count 1 ./a"},
+		{
+			"addons", failure{in: module + "/addons", test: "TestX"},
+			"go test -C dev/kube -race -count 1 -run '^TestX$' ./addons",
+		},
+		{
+			"e2e", failure{in: module + "/e2e/a", test: "TestE2EX"},
+			"go test -tags e2e -count 1 -run '^TestE2EX$' ./e2e/a",
+		},
+		{"fuzz", failure{in: module + "/server/a", test: "FuzzX"}, "go test -count 1 -run '^FuzzX$' ./server/a"},
+		{"python", failure{in: "test_hub", test: "test_x[5.5]"}, "infra/hub/tests/run -k test_x"},
+	} {
+		chosen, err := choose([]string{test.suite})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := chosen[0].again(test.failure, module); got != test.want {
+			t.Errorf("%s, %s:\ngot  %s\nwant %s", test.suite, test.failure, got, test.want)
+		}
+	}
+}
+
+func TestModulePath(t *testing.T) {
+	if got, want := modulePath("."), "github.com/outposts-dev/outposts/dev/test"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := modulePath(t.TempDir()); got != "" {
+		t.Errorf("of nothing: %q", got)
 	}
 }
 
@@ -75,7 +120,7 @@ func TestReadJUnit(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := readJUnit(file)
-	want := result{passed: 1, failed: 1, skipped: 1, skips: []string{"c: no ssh"}, failures: []string{"m b"}}
+	want := result{passed: 1, failed: 1, skipped: 1, skips: []string{"c: no ssh"}, failures: []failure{{in: "m", test: "b"}}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -108,6 +153,14 @@ func TestReport(t *testing.T) {
 				t.Errorf("got %q, exit %d; want %q, exit %d", last, code, c.last, c.code)
 			}
 		})
+	}
+}
+
+func TestReportNamesTheCommand(t *testing.T) {
+	var out strings.Builder
+	report([]result{{name: "unit", failed: 1, failures: []failure{{"m/a", "TestX", "go test ./a"}}}}, &out)
+	if want := "failed: unit: m/a TestX\n  alone: go test ./a\n"; !strings.Contains(out.String(), want) {
+		t.Errorf("got\n%s\nwant in it\n%s", &out, want)
 	}
 }
 
