@@ -76,7 +76,7 @@ func (b build) compile(ctx context.Context, binary string) error {
 }
 
 // pack puts the program and what it needs into an image: a user's name, a place for the database and one for
-// temporary files. The public CAs are in the program.
+// temporary files, the licences. The public CAs are in the program.
 func (b build) pack(dir, binary string, bom []byte) (*image.Built, error) {
 	files := []image.File{{Source: binary, Target: "/usr/local/bin/outpost", Mode: 0o755}}
 	for _, f := range []struct {
@@ -93,6 +93,10 @@ func (b build) pack(dir, binary string, bom []byte) (*image.Built, error) {
 			return nil, err
 		}
 		files = append(files, image.File{Source: path, Target: f.target, Mode: 0o644})
+	}
+	for _, file := range []string{"LICENSE", "NOTICE", licencesFile} {
+		target := "/usr/share/doc/outpost/" + filepath.Base(file)
+		files = append(files, image.File{Source: filepath.Join(b.root, file), Target: target, Mode: 0o644})
 	}
 	for _, f := range []image.File{
 		{Target: "/var/lib/outpost", Mode: 0o750, UID: user, GID: user},
