@@ -52,6 +52,8 @@ type HubConfig struct {
 	StartTimeout int                     `json:"startTimeout"`
 	Values       map[string]any          `json:"values"`
 	Rotation     credentials.HubRotation `json:"rotation"`
+
+	SecretValues bool `json:"-"` // whether something of the hub is secret
 }
 
 // SystemConfig is an outpost as its hub sees it.

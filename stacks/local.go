@@ -131,6 +131,7 @@ func (c Config) hubArgs(systems []system) hub.Args {
 	args := hub.Args{
 		Name: c.Hub.Name, Namespace: c.Hub.Namespace, Chart: c.Hub.Chart, Image: c.Hub.Image,
 		Exposure: c.Hub.Exposure, StartTimeout: c.Hub.StartTimeout, Values: c.Hub.Values,
+		SecretValues: c.Hub.SecretValues,
 	}
 	for _, p := range systems {
 		made := hub.System{

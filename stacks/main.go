@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/pulumi/pulumi-random/sdk/v4/go/random"
@@ -23,10 +25,12 @@ func main() {
 
 // world is what a program learns from outside Pulumi.
 type world struct {
-	// config has the stack's config by full key, secretKeys those that are secret.
+	// config has the stack's config by full key, secretKeys those with something secret in them.
 	config     map[string]string
 	secretKeys []string
-	now        time.Time
+	// stackFile returns the text of a stack's file in the project's folder, which marks secret values; nil for none.
+	stackFile func(folder, stack string) []byte
+	now       time.Time
 	// open looks at a cluster.
 	open func(kubeconfig, context string) (clusterAPI, error)
 	// exported, if set, sees the outputs of the stack.
@@ -38,6 +42,9 @@ type world struct {
 func realWorld() world {
 	w := world{now: time.Now(), open: func(kubeconfig, context string) (clusterAPI, error) {
 		return cluster.Open(kubeconfig, context)
+	}, stackFile: func(folder, stack string) []byte {
+		text, _ := os.ReadFile(filepath.Join(folder, "Pulumi."+stack+".yaml")) // the config may come from elsewhere
+		return text
 	}}
 	_ = json.Unmarshal([]byte(os.Getenv(pulumi.EnvConfig)), &w.config)               // absent outside Pulumi, where
 	_ = json.Unmarshal([]byte(os.Getenv(pulumi.EnvConfigSecretKeys)), &w.secretKeys) // Run says so itself
@@ -47,11 +54,16 @@ func realWorld() world {
 // run makes the program of a world.
 func run(w world) pulumi.RunFunc {
 	return func(ctx *pulumi.Context) error {
+		marks, unplaced := secretMarks(w.config, w.secretKeys, w.stackFile(ctx.RootDirectory(), ctx.Stack()))
 		c, err := LoadConfig(w.config, ctx.RootDirectory())
-		if err != nil {
+		if err := errors.Join(refuseMarks(marks), err); err != nil {
 			return err
 		}
-		if err := warn(ctx, warnings(c, w.secretKeys)); err != nil {
+		if c.Hub != nil {
+			c.Hub.SecretValues = slices.Contains(w.secretKeys, project+":hub")
+		}
+		texts := slices.Concat(warnings(c, w.secretKeys), warnUnplaced(unplaced, ctx.Stack()))
+		if err := warn(ctx, texts); err != nil {
 			return err
 		}
 		api, err := w.open(c.Cluster.Kubeconfig, c.Cluster.Context)

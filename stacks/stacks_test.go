@@ -134,6 +134,8 @@ func testWorld(config map[string]string) world {
 	return world{
 		config: config,
 		now:    time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC),
+
+		stackFile: func(string, string) []byte { return nil },
 		open: func(string, string) (clusterAPI, error) {
 			return fakeCluster{identity: "11111111-2222-3333-4444-555555555555"}, nil
 		},

@@ -114,6 +114,8 @@ type Args struct {
 	Credentials  Credentials
 	// Values are further values of the chart; what systems need stays.
 	Values map[string]any
+	// SecretValues says that there are secrets among Values: those that TakesSecret is true of are marked.
+	SecretValues bool
 }
 
 // Hub is an installed JupyterHub.
@@ -141,7 +143,7 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	chart := &helmv4.ChartArgs{
 		Name:      pulumi.String(Release),
 		Namespace: pulumi.String(args.Namespace),
-		Values:    pulumi.ToMap(args.values(args.Credentials)),
+		Values:    pulumi.ToMap(args.markSecrets(args.values(args.Credentials))),
 	}
 	if args.Chart.Path != "" {
 		chart.Chart = pulumi.String(args.Chart.Path)
