@@ -12,6 +12,7 @@ import (
 	k8stesting "k8s.io/client-go/testing"
 
 	"github.com/outposts-dev/outposts/server/kube/diagnosis"
+	"github.com/outposts-dev/outposts/server/kubespawner"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -179,13 +180,18 @@ func TestStartWaitsForRoom(t *testing.T) {
 		}
 	})
 	t.Run("in vain", func(t *testing.T) {
-		cl := newCluster()
-		cl.status = full
-		s := cl.run(t, Options{StartTimeout: 2 * time.Second, Grace: time.Nanosecond})
-		_, err := s.Start(t.Context(), planOf(t, s, aliceKey, nil), nil)
+		s := testSpawner(t, "jhub", Options{StartTimeout: 2 * time.Second})
+		p := planOf(t, s, aliceKey, nil)
+		objects, _ := p.Objects.(*kubespawner.Objects)
+		d := diagnosis.NewStart(3, time.Minute, func(string) time.Duration { return 0 }, nil)
+		pod := &corev1.Pod{}
+		if full(pod); d.Verdict(pod, time.Now()) != nil {
+			t.Error("it is given up on")
+		}
+		err := (&start{o: objects}).timedOut(d)
 		want := diagnosis.HadNoRoom + " within 2s: 0/1 nodes are available: 1 Insufficient memory."
-		var e *outpost.Error
-		if !errors.As(err, &e) || e.Reason != diagnosis.ReasonUnschedulable || e.Message != want {
+		if e, ok := errors.AsType[*outpost.Error](err); !ok ||
+			e.Reason != diagnosis.ReasonUnschedulable || e.Message != want {
 			t.Errorf("%v, want %s", err, want)
 		}
 	})
