@@ -83,7 +83,8 @@ func (s SystemConfig) makesCertificate() bool { return s.Exposure.OwnCertificate
 // OutpostConfig is the outpost in a stack's cluster.
 type OutpostConfig struct {
 	Name      string           `json:"name"`
-	Namespace string           `json:"namespace"` // default outpost
+	Namespace string           `json:"namespace"`       // default outpost
+	Servers   string           `json:"serverNamespace"` // default Namespace
 	Address   string           `json:"address"`
 	Exposure  outpost.Exposure `json:"exposure"`
 	CryptKeys []string         `json:"cryptKeys"`
@@ -187,6 +188,7 @@ func (c *Config) setDefaults(root string) {
 	}
 	if c.Outpost != nil {
 		c.Outpost.Namespace = cmp.Or(c.Outpost.Namespace, "outpost")
+		c.Outpost.Servers = cmp.Or(c.Outpost.Servers, c.Outpost.Namespace)
 	}
 }
 

@@ -184,6 +184,12 @@ func TestConfigRefuses(t *testing.T) {
 		}, []string{
 			"outposts:outpost.exposure.sshAddress: want the address of the SSH Service, which has one of its own; name it even if both Services share one",
 		}},
+		{"servers beside the hub", localConfig, map[string]string{"outpost.serverNamespace": "jupyter"}, []string{
+			`outposts:outpost.serverNamespace: "jupyter" is also outposts:hub.namespace; servers need their own`,
+		}},
+		{"two namespaces of servers", localConfig, map[string]string{"outpost.serverNamespace": "labs", "outpost.config": "{spawner: {namespace: other}}"}, []string{
+			"outposts:outpost.serverNamespace: has no effect here; outpost.config.spawner.namespace is where servers run; remove one of them",
+		}},
 		{"hub out of reach", localConfig, map[string]string{"outposts.1.exposure": "{type: clusterIP}"}, []string{
 			"outposts:outposts[1].exposure: want type nodePort, loadBalancer or ingress: the hub is in another cluster",
 		}},

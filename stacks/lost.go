@@ -188,8 +188,10 @@ func (c Config) lostSystems(ctx context.Context, api clusterAPI, before state) [
 		ofSystem := systemLabel + "=" + name
 		running, err := api.CountServices(ctx, c.Hub.Namespace, ofSystem+",component=singleuser-server")
 		// Where its pods are, if it was the one in this cluster.
-		if in := before.outpost.namespace; err == nil && running == 0 && in != "" {
-			running, err = api.CountPods(ctx, in, ofSystem+","+hubLabel)
+		for _, in := range before.serverNamespaces() {
+			if err == nil && running == 0 {
+				running, err = api.CountPods(ctx, in, ofSystem+","+hubLabel)
+			}
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("count the servers of system %s: %w", name, err))
@@ -208,13 +210,18 @@ func (c Config) lostHubs(ctx context.Context, api clusterAPI, before state) []er
 	gone := slices.DeleteFunc(slices.Clone(before.outpost.hubs), func(name string) bool {
 		return c.hasHub(name) || c.mayLoseServers(name)
 	})
-	in := before.outpost.namespace
-	if len(gone) == 0 || c.mayLoseAll(in) {
+	if len(gone) == 0 || c.mayLoseAll(before.outpost.namespace) {
 		return nil
 	}
-	running, err := api.CountPodsBy(ctx, in, hubLabel)
-	if err != nil {
-		return []error{fmt.Errorf("count the servers in namespace %s: %w", in, err)}
+	running := map[string]int{}
+	for _, namespace := range before.serverNamespaces() {
+		counts, err := api.CountPodsBy(ctx, namespace, hubLabel)
+		if err != nil {
+			return []error{fmt.Errorf("count the servers in namespace %s: %w", namespace, err)}
+		}
+		for name, count := range counts {
+			running[name] += count
+		}
 	}
 	absent := fmt.Sprintf("it is not in %s:hubs", project)
 	if c.Hub != nil {
@@ -226,7 +233,7 @@ func (c Config) lostHubs(ctx context.Context, api clusterAPI, before state) []er
 			errs = append(errs, fmt.Errorf(
 				"hub %s may no longer use the outpost in namespace %s (%s), but %d of its servers "+
 					"are running there; nothing was changed. Stop them, or add %q to %s:allowServerLoss",
-				name, in, absent, running[name], name, project))
+				name, before.outpost.namespace, absent, running[name], name, project))
 		}
 	}
 	return errs

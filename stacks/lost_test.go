@@ -211,6 +211,12 @@ func madeBy(namespace, hubs string) map[string]any {
 	return resources
 }
 
+// madeWithServersIn adds a namespace of servers to a state.
+func madeWithServersIn(namespace string, resources map[string]any) map[string]any {
+	resources["urn:pulumi:local::outposts::kubernetes:core/v1:Namespace::cluster-"+namespace] = madeNamespace(namespace)
+	return resources
+}
+
 // TestServersAreNotLost holds every way in which running servers would be forgotten to a message with their number.
 func TestServersAreNotLost(t *testing.T) {
 	const (
@@ -235,6 +241,13 @@ func TestServersAreNotLost(t *testing.T) {
 			"hub taken out", localConfig, nil,
 			map[string]map[string]int{"outpost": {"other": 3, "jupyterhub": 4}},
 			madeBy("outpost", "jupyterhub;other"),
+			[]string{`hub other may no longer use the outpost in namespace outpost` + unnamed + "3" + wayOut + `"other" to outposts:allowServerLoss`},
+		},
+		{
+			"hub taken out, its servers in a namespace of their own", localConfig,
+			map[string]string{"outpost.serverNamespace": "labs"},
+			map[string]map[string]int{"labs": {"other": 3}},
+			madeWithServersIn("labs", madeBy("outpost", "jupyterhub;other")),
 			[]string{`hub other may no longer use the outpost in namespace outpost` + unnamed + "3" + wayOut + `"other" to outposts:allowServerLoss`},
 		},
 		{"hub taken out, none of its servers runs", localConfig, nil, map[string]map[string]int{"outpost": {"jupyterhub": 4}}, madeBy("outpost", "jupyterhub;other"), nil},

@@ -151,11 +151,11 @@ func newBuilder(ctx *pulumi.Context, c Config, now time.Time, uid string, before
 	return b, err
 }
 
-// inCluster are the options of a component whose objects live in the cluster, in a namespace.
-func (b *builder) inCluster(namespace string) []pulumi.ResourceOption {
-	return []pulumi.ResourceOption{
-		pulumi.Providers(b.cluster.Provider),
-		pulumi.DependsOn([]pulumi.Resource{b.cluster.Namespaces[namespace]}),
-		b.policy,
+// inCluster are the options of a component whose objects live in the cluster, in some of its namespaces.
+func (b *builder) inCluster(namespaces ...string) []pulumi.ResourceOption {
+	var needed []pulumi.Resource
+	for _, name := range namespaces {
+		needed = append(needed, b.cluster.Namespaces[name])
 	}
+	return []pulumi.ResourceOption{pulumi.Providers(b.cluster.Provider), pulumi.DependsOn(needed), b.policy}
 }

@@ -35,6 +35,9 @@ func (c Config) places() []place {
 			{Kind: cluster.Deployment, Name: outpost.Release}, {Kind: cluster.Secret, Name: outpost.CryptSecret},
 			{Kind: cluster.Claim, Name: outpost.DatabaseClaim},
 		}})
+		if c.Outpost.Servers != c.Outpost.Namespace {
+			all = append(all, place{"outpost.serverNamespace", c.Outpost.Servers, nil})
+		}
 	}
 	return all
 }

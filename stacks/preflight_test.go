@@ -233,6 +233,7 @@ func TestPreflightAccepts(t *testing.T) {
 			fakeCluster{identity: "a", services: map[string]int{"remote": 3}},
 			made("a", hubVolume, outpostVolume),
 		},
+		{"servers get a namespace of their own", map[string]string{"outpost.serverNamespace": "labs"}, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume)},
 		{"no server runs", map[string]string{"outposts": "[{name: local}]"}, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -120,7 +120,9 @@ func (b *builder) identityFrom(told []*systemOutput) (outpostIdentity, error) {
 // one, then those of config, which have no password and no keys yet where their own stack tells them.
 func (c Config) outpostArgs() outpost.Args {
 	o := c.Outpost
-	args := outpost.Args{Namespace: o.Namespace, Address: o.Address, Exposure: o.Exposure, Settings: o.Settings}
+	args := outpost.Args{
+		Namespace: o.Namespace, Servers: o.Servers, Address: o.Address, Exposure: o.Exposure, Settings: o.Settings,
+	}
 	if local := c.localSystem(); local != nil {
 		args.Hubs = append(args.Hubs, outpost.Hub{
 			Name: c.Hub.Name, Namespace: c.Hub.Namespace, APIURL: c.systemOf(*local).hubAPIURL,
@@ -147,7 +149,7 @@ func (b *builder) outpost(args outpost.Args) error {
 	}
 	args.Chart = b.chartPath()
 	args.CryptKeys, args.SealsWith = append(store.CryptKeys, secretTexts(c.CryptKeys)...), store.SealsWith
-	_, err = outpost.New(b.ctx, outpostName, args, b.inCluster(c.Namespace)...)
+	_, err = outpost.New(b.ctx, outpostName, args, b.inCluster(c.Namespace, c.Servers)...)
 	return err
 }
 

@@ -181,6 +181,22 @@ func TestLocal(t *testing.T) {
 	checkSecrets(t, r)
 }
 
+// TestServersHaveANamespaceOfTheirOwn holds that a stack makes the namespace that serverNamespace names, protects it, and
+// makes the outpost start servers there.
+func TestServersHaveANamespaceOfTheirOwn(t *testing.T) {
+	w := testWorld(committedConfig(t, "local"))
+	change(t, w.config, "outpost", "{serverNamespace: labs}")
+	r := &infratest.Recorder{}
+	if err := runStack(t, r, "local", w); err != nil {
+		t.Fatal(err)
+	}
+	r.Find(t, "kubernetes:core/v1:Namespace", "cluster-labs")
+	chart := infratest.JSON(t, r.Find(t, "kubernetes:helm.sh/v4:Chart", "outpost").Inputs)
+	if want := `"spawner":{"namespace":"labs"}`; !strings.Contains(strings.Join(strings.Fields(string(chart)), ""), want) {
+		t.Errorf("%s is not among the chart's values:\n%s", want, chart)
+	}
+}
+
 func TestRemote(t *testing.T) {
 	r := &infratest.Recorder{Stacks: map[string]map[string]any{"organization/outposts/local": localOutputs(t)}}
 	if err := runStack(t, r, "remote", testWorld(committedConfig(t, "remote"))); err != nil {

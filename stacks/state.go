@@ -139,6 +139,16 @@ func (s state) fieldManager() string {
 	return cmp.Or(s.manager, project+"-"+s.self[strings.LastIndex(s.self, "/")+1:])
 }
 
+// serverNamespaces are those in which the outpost's servers may be: all of the stack's, if it has an outpost.
+func (s state) serverNamespaces() []string {
+	if s.outpost.namespace == "" {
+		return nil
+	}
+	all := append([]string{s.outpost.namespace}, s.namespaces...)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // volumeOf is a claim as the provider tells it.
 func volumeOf(outputs map[string]any) volume {
 	v := volume{}

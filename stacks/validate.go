@@ -8,6 +8,7 @@ import (
 	"github.com/outposts-dev/outposts/infra/exposure"
 	"github.com/outposts-dev/outposts/infra/hub"
 	"github.com/outposts-dev/outposts/infra/outpost"
+	"github.com/outposts-dev/outposts/infra/values"
 )
 
 // validate finds what the schema cannot express: what keys mean together.
@@ -120,6 +121,9 @@ func (c Config) validateOutpost(f *faults) {
 	if o.Exposure.Type != "" {
 		f.addBelow("outpost.exposure", o.Exposure.Validate(o.Address))
 	}
+	own := values.At(o.Config, "spawner", "namespace")
+	f.addNoEffect("outpost.serverNamespace", o.Servers != o.Namespace && own != nil && own != o.Servers,
+		"outpost.config.spawner.namespace is where servers run; remove one of them")
 }
 
 func (o *OutpostConfig) validateBesideHub(f *faults) {
@@ -138,6 +142,8 @@ func (c Config) validateNeighbours(f *faults) {
 	h, o := c.Hub, c.Outpost
 	if o.Namespace == h.Namespace {
 		f.add("outpost.namespace: %q is also %s:hub.namespace; each needs its own", o.Namespace, project)
+	} else if o.Servers == h.Namespace {
+		f.add("outpost.serverNamespace: %q is also %s:hub.namespace; servers need their own", o.Servers, project)
 	}
 	if h.Exposure.Type != exposure.NodePort || h.Exposure.NodePort == 0 {
 		return

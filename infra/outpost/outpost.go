@@ -42,8 +42,10 @@ const (
 type Args struct {
 	// Chart is the path of our chart.
 	Chart string
-	// Namespace must exist; the outpost and the servers it starts live in it.
+	// Namespace must exist; the outpost lives in it.
 	Namespace string
+	// Servers is the namespace of the servers that it starts, which must exist; empty for that of the outpost.
+	Servers string
 	// Exposure is how hubs outside the cluster reach it.
 	Exposure Exposure
 	// Address is what it is reached at; the host of an Ingress.

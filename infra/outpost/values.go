@@ -146,7 +146,11 @@ func (a Args) config() map[string]any {
 		}
 		hubs[hub.Name] = policy
 	}
-	return map[string]any{"hubs": hubs}
+	made := map[string]any{"hubs": hubs}
+	if a.Servers != "" && a.Servers != a.Namespace {
+		made["spawner"] = map[string]any{"namespace": a.Servers}
+	}
+	return made
 }
 
 // hubNamespace is the namespace of the first hub in the same cluster; the chart's policies know one.
