@@ -139,7 +139,7 @@ users:
 func TestNoRuntimeNoEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, lifecycle.Options{
-			Flavors: mustFlavors(t, "flavors: {typea: {runtime: {}}}"),
+			Flavors: mustFlavors(t, "flavors: {typea: {resources: {}}}"),
 		}).Up(t)
 		r := outposttest.Request("lab-one")
 		r.Flavor = "typea"
