@@ -147,6 +147,14 @@ bench-quick: ## the same in minutes, with fewer rounds; results in .state/bench-
 	@go build -o $(STATE)/bin/bench ./e2e/bench
 	@$(STATE)/bin/bench -quick -out .state/bench-quick -page '' $(if $(ONLY),-only $(ONLY))
 
+.PHONY: flood
+flood: ## attack an outpost for 5 minutes while two hubs work (as root, on an idle machine; FLAGS="-outpost PROGRAM")
+	@go run ./e2e/load flood $(FLAGS)
+
+.PHONY: soak
+soak: ## start, stop and kill for 30 minutes, and compare rows with pods (as root; FLAGS="-for 10m")
+	@go run ./e2e/load soak $(FLAGS)
+
 # ---- checks
 
 .PHONY: build
