@@ -21,7 +21,8 @@ type connectionLimits struct {
 	writeTime                     time.Duration // for a hub to read what is sent to it, while nothing moves
 }
 
-// apiLimits hold 2048 × (8 KiB and 17 KiB of buffers) = 50 MiB of strangers at worst, 25 MiB from one source.
+// apiLimits hold 2048 × (28 KiB of header, buffers and TLS, and 9 KiB of stack) = 75 MiB of strangers at worst, half of
+// it from one source.
 var apiLimits = connectionLimits{
 	newcomers: 2048, newcomersPerSource: 1024, newcomerTime: 10 * time.Second,
 	header: 8 << 10, large: 64, largePerSource: 32,
