@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/outposts-dev/outposts/e2e/process"
+	"github.com/outposts-dev/outposts/e2e/simulated"
 )
 
 // outpost is the shipped program on SQLite, in a process of its own, with many hubs. It may be started again and
@@ -48,10 +49,7 @@ func newOutpost(ctx context.Context, r *run) (*outpost, error) {
 
 // useCluster writes the kubeconfig of a cluster that speaks plain HTTP.
 func (o *outpost) useCluster(address string) error {
-	text := fmt.Sprintf(
-		"apiVersion: v1\nkind: Config\ncurrent-context: s\nclusters: [{name: s, cluster: {server: 'http://%s'}}]\n"+
-			"contexts: [{name: s, context: {cluster: s, user: s}}]\nusers: [{name: s, user: {}}]\n", address)
-	return os.WriteFile(o.kubeconfig, []byte(text), 0o600)
+	return os.WriteFile(o.kubeconfig, []byte(simulated.Kubeconfig(address)), 0o600)
 }
 
 func (o *outpost) close() error {

@@ -26,6 +26,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/outposts-dev/outposts/e2e/process"
+	"github.com/outposts-dev/outposts/e2e/simulated"
 )
 
 // memoryLimit is what the chart's 512 MiB leave the process.
@@ -87,11 +88,8 @@ func newOutpost(ctx context.Context, program string) (o *outpost, err error) {
 	if o.log, err = os.Create(o.path("outpost.log")); err != nil {
 		return o, err
 	}
-	kubeconfig := fmt.Sprintf(
-		"apiVersion: v1\nkind: Config\ncurrent-context: s\nclusters: [{name: s, cluster: {server: 'http://%s'}}]\n"+
-			"contexts: [{name: s, context: {cluster: s, user: s}}]\nusers: [{name: s, user: {}}]\n", o.clusterAddress)
 	return o, errors.Join(writeCertificate(o.path("tls.crt"), o.path("tls.key")),
-		os.WriteFile(o.path("kubeconfig"), []byte(kubeconfig), 0o600))
+		os.WriteFile(o.path("kubeconfig"), []byte(simulated.Kubeconfig(o.clusterAddress)), 0o600))
 }
 
 func (o *outpost) path(parts ...string) string {

@@ -48,6 +48,13 @@ func New(address func(n int) string) *Cluster {
 	}
 }
 
+// Kubeconfig returns the text of a kubeconfig for a cluster at an address that speaks plain HTTP and lets everybody in.
+func Kubeconfig(address string) string {
+	return fmt.Sprintf(
+		"apiVersion: v1\nkind: Config\ncurrent-context: s\nclusters: [{name: s, cluster: {server: 'http://%s'}}]\n"+
+			"contexts: [{name: s, context: {cluster: s, user: s}}]\nusers: [{name: s, user: {}}]\n", address)
+}
+
 // ServeHTTP answers /version, /requests (how often what was asked), and /api/v1/namespaces/NAMESPACE/RESOURCE[/NAME].
 func (c *Cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
