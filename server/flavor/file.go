@@ -112,8 +112,8 @@ type pair struct {
 	value *yaml.Node
 }
 
-// pairs returns the keys of a mapping in the order of the file, those of a merge key last. Null is a fault: absent would
-// mean no limits, and it is what remains of a key whose lines are commented out or indented wrongly.
+// pairs returns the keys of a mapping in the order of the file, those of a merge key last. Null is a fault: absent
+// would mean no limits, and it is what remains of a key whose lines are commented out or indented wrongly.
 func (p *parser) pairs(n *yaml.Node, where string) []pair {
 	n = resolve(n)
 	var list []pair
@@ -226,7 +226,7 @@ func (p *parser) hubSet(entry pair) {
 		}
 	}
 	if !named {
-		p.fault(entry.value, where, "matches no hub without jupyterhub_name")
+		p.fault(entry.value, where+".jupyterhub_name", "is missing; without it no hub is meant")
 	}
 	p.f.hubs = append(p.f.hubs, set)
 }

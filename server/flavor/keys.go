@@ -32,7 +32,8 @@ const formPrefix = "x-"
 
 // restrictingKeys are keys by which people may try to say who may start a flavor.
 var restrictingKeys = []string{
-	"user", "users", "group", "allowed_users", "groups", "allowed_groups", "hubs", "authentication", "forbidden", "jupyterhub_name",
+	"user", "users", "group", "allowed_users", "groups", "allowed_groups", "hubs", "authentication", "forbidden",
+	"jupyterhub_name",
 }
 
 // checkFlavor checks the keys of a flavor or a credit, or of an override of one. Null is no value: absent would mean no

@@ -20,8 +20,8 @@ func Of(text []byte) Lines {
 	return Lines{document.Content[0]}
 }
 
-// Of returns the line of a key such as "spawner.volumes[0].name", or of the nearest one around it; 0 if there is none. A
-// part of the key may have dots of its own.
+// Of returns the line of a key such as "spawner.volumes[0].name", or of the nearest one around it; 0 if there is none.
+// A part of the key may have dots of its own.
 func (l Lines) Of(key string) int {
 	if l.root == nil {
 		return 0

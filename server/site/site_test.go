@@ -1,6 +1,8 @@
 package site_test
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -108,7 +110,9 @@ profile_list:
   own:
     display_name: Own
     profile_options:
-      image: {unlisted_choice: {enabled: true, validation_regex: "^nobody knows$", kubespawner_override: {image: "{value}"}}}
+      image:
+        unlisted_choice:
+          {enabled: true, validation_regex: "^nobody knows$", kubespawner_override: {image: "{value}"}}
 `, nil, ""),
 		"templates and both styles of keys": read(t, `
 volumes: {home: {name: "home-{username}", persistentVolumeClaim: {claimName: "{pvc_name}"}}}
@@ -121,5 +125,55 @@ enable_user_namespaces: true
 		if got := s.Check(); len(got) > 0 {
 			t.Errorf("%s: %v", name, got)
 		}
+	}
+}
+
+// Configurations in the style of real sites have no fault.
+func TestRealSitesHaveNoFault(t *testing.T) {
+	paths, err := filepath.Glob("../kubespawner/testdata/sites/*.yaml")
+	if err != nil || len(paths) < 10 {
+		t.Fatalf("%d sites, error %v", len(paths), err)
+	}
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var file struct{ Options map[string]any }
+		if err := yaml.Unmarshal(text, &file); err != nil {
+			t.Fatal(err)
+		}
+		if got := (site.Site{Spawner: file.Options}).Check(); len(got) > 0 {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+}
+
+func TestSettingsOfEveryLayer(t *testing.T) {
+	s := read(t, `
+namespace: servers
+profile_list:
+- display_name: P
+  kubespawner_override: {namespace: gpu}
+  profile_options:
+    o:
+      choices: {a: {kubespawner_override: {namespace: a}}, b: {}}
+      unlisted_choice: {enabled: true, kubespawner_override: {namespace: "{value}"}}
+`, map[string]string{"h": "namespace: of-hub"}, `
+flavors: {f: {resources: {namespace: of-flavor}}}
+users: {u: {flavorsOverride: {f: {resources: {namespace: of-users}}}}}
+`)
+	const option = "spawner.profile_list[0].profile_options.o."
+	want := []site.Setting{
+		{Key: "spawner.namespace", Value: "servers"},
+		{Key: "spawner.profile_list[0].kubespawner_override.namespace", Value: "gpu"},
+		{Key: option + "choices.a.kubespawner_override.namespace", Value: "a"},
+		{Key: option + "unlisted_choice.kubespawner_override.namespace", Value: "{value}"},
+		{Key: "hubs.h.spawner.namespace", Value: "of-hub"},
+		{File: site.Flavors, Key: "flavors.f.resources.namespace", Value: "of-flavor"},
+		{File: site.Flavors, Key: "users.u.flavorsOverride.f.resources.namespace", Value: "of-users"},
+	}
+	if diff := cmp.Diff(want, s.Settings("namespace")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

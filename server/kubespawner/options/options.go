@@ -149,6 +149,13 @@ var byName = func() map[string]option {
 	return m
 }()
 
+// Names returns the names of all options, in alphabetical order, and image_spec, the only old one that is accepted.
+func Names() []string {
+	names := append(slices.Collect(maps.Keys(byName)), "image_spec")
+	slices.Sort(names)
+	return names
+}
+
 // oldNames are names of earlier KubeSpawners. Only image_spec is still accepted; for the others the error says what to
 // use instead.
 var oldNames = map[string]string{
@@ -204,13 +211,7 @@ func CheckLayer(values map[string]any, p *Problems) map[string]any {
 			}
 			name = "image"
 		}
-		o, known := byName[name]
-		switch {
-		case !known && oldNames[name] != "":
-			p.Addf(name, "renamed; use %s", oldNames[name])
-		case !known:
-			p.Addf(name, "unknown option%s", suggest.Or(name, slices.Sorted(maps.Keys(byName)), ""))
-		case o.kind != nil:
+		if o := byName[name]; isKnown(name, p) && o.kind != nil {
 			checked, err := o.kind(value)
 			if err != nil {
 				p.Addf(name, "%v", err)
@@ -220,6 +221,18 @@ func CheckLayer(values map[string]any, p *Problems) map[string]any {
 		}
 	}
 	return out
+}
+
+// isKnown reports whether there is an option of this name, and notes one that there is not.
+func isKnown(name string, p *Problems) bool {
+	_, known := byName[name]
+	switch {
+	case !known && oldNames[name] != "":
+		p.Addf(name, "renamed; use %s", oldNames[name])
+	case !known:
+		p.Addf(name, "unknown option%s", suggest.Or(name, slices.Sorted(maps.Keys(byName)), ""))
+	}
+	return known
 }
 
 // canonical turns values from YAML or JSON into decoded JSON with int64 for integers.

@@ -131,40 +131,42 @@ func bothEmpty(a, b any) bool {
 // that nothing reads.
 func TestCheckFindsWrongProfiles(t *testing.T) {
 	const mustBeMap = "must be a map, not null"
+	//nolint:lll // a case a line
 	for name, c := range map[string]struct {
 		profile string // beside a display_name P
 		want    string // by key below the profile; empty for none
 	}{
-		"wrong option":      {`kubespawner_override: {mem_limit: lots}`, `.kubespawner_override.mem_limit: must be a number of bytes or a string such as "512M", "1.5G" or "2Gi"`},
-		"unknown option":    {`kubespawner_override: {mem_limt: 1G}`, ".kubespawner_override.mem_limt: unknown option; did you mean mem_limit?"},
-		"null override":     {`kubespawner_override: null`, ".kubespawner_override: " + mustBeMap},
-		"null options":      {`profile_options: null`, ".profile_options: " + mustBeMap},
-		"null option":       {`profile_options: {image: null}`, ".profile_options.image: must be an object"},
-		"null choice":       {`profile_options: {image: {choices: {a: null}}}`, ".profile_options.image.choices.a: must be an object"},
-		"null unlisted":     {`profile_options: {image: {choices: {a: {}}, unlisted_choice: null}}`, ".profile_options.image.unlisted_choice: " + mustBeMap},
-		"null choices":      {`profile_options: {image: {choices: null}}`, ".profile_options.image: has neither choices nor an unlisted_choice that is enabled, so the profile cannot be started"},
-		"no choice":         {`profile_options: {image: {unlisted_choice: {enabled: false}}}`, ".profile_options.image: has neither choices nor an unlisted_choice that is enabled, so the profile cannot be started"},
-		"wrong choice":      {`profile_options: {image: {choices: {a: {kubespawner_override: {image: 5}}}}}`, ".profile_options.image.choices.a.kubespawner_override.image: must be a string, not an integer"},
-		"wrong regex":       {`profile_options: {image: {unlisted_choice: {enabled: true, validation_regex: "("}}}`, ".profile_options.image.unlisted_choice.validation_regex: error parsing regexp: missing closing ): `^(?:()`"},
-		"regex, no string":  {`profile_options: {image: {unlisted_choice: {enabled: true, validation_regex: [a]}}}`, ".profile_options.image.unlisted_choice.validation_regex: must be a string, not a list"},
-		"fixed part":        {`profile_options: {image: {unlisted_choice: {enabled: true, kubespawner_override: {image: "{value}", cpu_limit: two}}}}`, `.profile_options.image.unlisted_choice.kubespawner_override.cpu_limit: must be a number of cores such as 1.5 or "500m"`},
-		"users":             {`users: [alice]`, ".users: restricts nobody: everybody may choose every profile; offer a flavor instead, and say under users of the flavors file who may start it"},
-		"groups":            {`allowed_groups: [staff]`, ".allowed_groups: restricts nobody: everybody may choose every profile; offer a flavor instead, and say under users of the flavors file who may start it"},
-		"users of choice":   {`profile_options: {image: {choices: {a: {users: [a]}}}}`, ".profile_options.image.choices.a.users: restricts nobody: everybody may choose every profile; offer a flavor instead, and say under users of the flavors file who may start it"},
-		"misplaced option":  {`mem_limit: 1G`, ".mem_limit: unknown key; spawner options are set below kubespawner_override"},
-		"mistyped key":      {`kubespawner_overide: {}`, ".kubespawner_overide: unknown key; did you mean kubespawner_override?"},
-		"mistyped default":  {`defualt: true`, ".defualt: unknown key; did you mean default?"},
-		"unknown of option": {`profile_options: {image: {choices: {a: {}}, choise: 1}}`, ".profile_options.image.choise: unknown key; did you mean choices?"},
-		"default, string":   {`default: "true"`, ""},
-		"default, 1":        {`default: 1`, ""},
-		"default, null":     {`default: null`, ""},
-		"default, empty":    {`default: ""`, ""},
-		"default, no":       {`default: "No"`, ".default: is a string, and every string counts as true; write false without quotes"},
-		"default, list":     {`default: [true]`, ".default: must be true or false, not a list"},
-		"empty slug":        {`slug: ""`, ".slug: must not be empty; leave it out to have it made from display_name"},
-		"null slug":         {`slug: null`, ".slug: must not be empty; leave it out to have it made from display_name"},
-		"number as slug":    {`slug: 5`, ".slug: must be a string, not an integer"},
-		"keys of forms":     {`description: null, icon: x, x-anything: {a: 1}`, ""},
+		"wrong option":                   {`kubespawner_override: {mem_limit: lots}`, `.kubespawner_override.mem_limit: must be a number of bytes or a string such as "512M", "1.5G" or "2Gi"`},
+		"unknown option":                 {`kubespawner_override: {mem_limt: 1G}`, ".kubespawner_override.mem_limt: unknown option; did you mean mem_limit?"},
+		"null override":                  {`kubespawner_override: null`, ".kubespawner_override: " + mustBeMap},
+		"null options":                   {`profile_options: null`, ".profile_options: " + mustBeMap},
+		"null option":                    {`profile_options: {image: null}`, ".profile_options.image: must be an object"},
+		"null choice":                    {`profile_options: {image: {choices: {a: null}}}`, ".profile_options.image.choices.a: must be an object"},
+		"null unlisted":                  {`profile_options: {image: {choices: {a: {}}, unlisted_choice: null}}`, ".profile_options.image.unlisted_choice: " + mustBeMap},
+		"null choices":                   {`profile_options: {image: {choices: null}}`, ".profile_options.image: has neither choices nor an unlisted_choice that is enabled, so the profile cannot be started"},
+		"no choice":                      {`profile_options: {image: {unlisted_choice: {enabled: false}}}`, ".profile_options.image: has neither choices nor an unlisted_choice that is enabled, so the profile cannot be started"},
+		"wrong choice":                   {`profile_options: {image: {choices: {a: {kubespawner_override: {image: 5}}}}}`, ".profile_options.image.choices.a.kubespawner_override.image: must be a string, not an integer"},
+		"wrong regex":                    {`profile_options: {image: {unlisted_choice: {enabled: true, validation_regex: "("}}}`, ".profile_options.image.unlisted_choice.validation_regex: error parsing regexp: missing closing ): `^(?:()`"},
+		"regex, no string":               {`profile_options: {image: {unlisted_choice: {enabled: true, validation_regex: [a]}}}`, ".profile_options.image.unlisted_choice.validation_regex: must be a string, not a list"},
+		"fixed part":                     {`profile_options: {image: {unlisted_choice: {enabled: true, kubespawner_override: {image: "{value}", cpu_limit: two}}}}`, `.profile_options.image.unlisted_choice.kubespawner_override.cpu_limit: must be a number of cores such as 1.5 or "500m"`},
+		"option of a value of one's own": {`profile_options: {image: {unlisted_choice: {enabled: true, kubespawner_override: {imgae: "{value}", image_spec: "{value}"}}}}`, `.profile_options.image.unlisted_choice.kubespawner_override.imgae: unknown option; did you mean image?`},
+		"users":                          {`users: [alice]`, ".users: restricts nobody: everybody may choose every profile; offer a flavor instead, and say under users of the flavors file who may start it"},
+		"groups":                         {`allowed_groups: [staff]`, ".allowed_groups: restricts nobody: everybody may choose every profile; offer a flavor instead, and say under users of the flavors file who may start it"},
+		"users of choice":                {`profile_options: {image: {choices: {a: {users: [a]}}}}`, ".profile_options.image.choices.a.users: restricts nobody: everybody may choose every profile; offer a flavor instead, and say under users of the flavors file who may start it"},
+		"misplaced option":               {`mem_limit: 1G`, ".mem_limit: unknown key; spawner options are set below kubespawner_override"},
+		"mistyped key":                   {`kubespawner_overide: {}`, ".kubespawner_overide: unknown key; did you mean kubespawner_override?"},
+		"mistyped default":               {`defualt: true`, ".defualt: unknown key; did you mean default?"},
+		"unknown of option":              {`profile_options: {image: {choices: {a: {}}, choise: 1}}`, ".profile_options.image.choise: unknown key; did you mean choices?"},
+		"default, string":                {`default: "true"`, ""},
+		"default, 1":                     {`default: 1`, ""},
+		"default, null":                  {`default: null`, ""},
+		"default, empty":                 {`default: ""`, ""},
+		"default, no":                    {`default: "No"`, ".default: is a string, and every string counts as true; write false without quotes"},
+		"default, list":                  {`default: [true]`, ".default: must be true or false, not a list"},
+		"empty slug":                     {`slug: ""`, ".slug: must not be empty; leave it out to have it made from display_name"},
+		"null slug":                      {`slug: null`, ".slug: must not be empty; leave it out to have it made from display_name"},
+		"number as slug":                 {`slug: 5`, ".slug: must be a string, not an integer"},
+		"keys of forms":                  {`description: null, icon: x, x-anything: {a: 1}`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			profile := map[string]any{}
@@ -227,6 +229,7 @@ func TestFalseChoicesAreTheInitialOnes(t *testing.T) {
 			},
 		}},
 	}
+	//nolint:lll // a case a line
 	for _, c := range []struct {
 		userOptions map[string]any
 		image       any
@@ -269,7 +272,8 @@ func TestSelections(t *testing.T) {
 			"image": map[string]any{
 				"choices": map[string]any{"a": override("a"), "b": override("b")},
 				"unlisted_choice": map[string]any{
-					"enabled": true, "validation_regex": "^quay.io/", "kubespawner_override": map[string]any{"image": "{value}"},
+					"enabled": true, "validation_regex": "^quay.io/",
+					"kubespawner_override": map[string]any{"image": "{value}"},
 				},
 			},
 			"size": map[string]any{"choices": map[string]any{"s": map[string]any{}}},
@@ -279,7 +283,9 @@ func TestSelections(t *testing.T) {
 		}}},
 	}
 	image := func(key, value string) Layer {
-		return Layer{"profile_list[1].profile_options.image." + key + ".kubespawner_override", map[string]any{"image": value}}
+		return Layer{
+			"profile_list[1].profile_options.image." + key + ".kubespawner_override", map[string]any{"image": value},
+		}
 	}
 	two := Layer{Key: "profile_list[1].kubespawner_override"}
 	size := Layer{Key: "profile_list[1].profile_options.size.choices.s.kubespawner_override"}

@@ -43,8 +43,8 @@ const unlistedSuffix = "--unlisted-choice"
 // overrideKey is the key of the options that a profile or a choice sets.
 const overrideKey = "kubespawner_override"
 
-// formKeys are keys of profiles, options and choices that only forms read: that of KubeSpawner, and others. So are those
-// that begin with formPrefix.
+// formKeys are keys of profiles, options and choices that only forms read: that of KubeSpawner, and others. So are
+// those that begin with formPrefix.
 var formKeys = []string{"display_name", "description", "icon", "tags", "order", "dynamic_image_building"}
 
 const formPrefix = "x-"
@@ -61,7 +61,8 @@ var (
 
 // restrictingKeys are keys that forms and hooks of some hubs read, to show a profile to some users only.
 var restrictingKeys = []string{
-	"user", "users", "group", "allowed_users", "groups", "allowed_groups", "allowed_teams", "teams", "roles", "access", "admin_only",
+	"user", "users", "group", "allowed_users", "groups", "allowed_groups", "allowed_teams", "teams", "roles", "access",
+	"admin_only",
 }
 
 // checkKeys notes the keys of a profile or a part of one that nothing reads.
@@ -87,7 +88,15 @@ func checkKeys(m map[string]any, path string, keys []string, p *Problems) {
 func checkProfiles(list any, p *Problems) {
 	for _, pr := range readProfiles(list, p) {
 		for _, layer := range pr.overrides() {
-			p.below(layer.Key, func() { checkOverride(fixedPart(layer.Values), p) })
+			p.below(layer.Key, func() {
+				fixed := fixedPart(layer.Values)
+				checkOverride(fixed, p)
+				for name := range layer.Values {
+					if _, done := fixed[name]; !done && name != "image_spec" {
+						isKnown(name, p)
+					}
+				}
+			})
 		}
 	}
 }

@@ -21,9 +21,9 @@ type Selection struct {
 // sampleValues are values that a user may write where a profile accepts one of their own.
 var sampleValues = []string{"1", "latest", "main", "1G", "quay.io/jupyter/base-notebook:latest", "user/repository"}
 
-// Selections returns every profile of a list that is checked (see [Check]) with its initial choices, then once with each
-// other choice of each of its options. Where a user's own value is needed and none of a few sampleValues is accepted, the
-// choice is left out.
+// Selections returns every profile of a list that is checked (see [Check]) with its initial choices, then once with
+// each other choice of each of its options. Where a user's own value is needed and none of a few samples is accepted,
+// the choice is left out.
 func Selections(list any) []Selection {
 	var out []Selection
 	for _, pr := range readProfiles(list, &Problems{}) {
