@@ -70,7 +70,7 @@ var allowed = map[string][]string{
 
 // testOnly is what the tests of a package may import beside its own list.
 var testOnly = map[string][]string{
-	"charts":                     {"server/config"},
+	"charts":                     {"server/config", "server/flavor", "server/kubespawner/options"},
 	"infra/cluster":              {"infra/infratest"},
 	"infra/credentials":          {"infra/infratest"},
 	"infra/hub":                  {"infra/infratest"},

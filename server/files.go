@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/outposts-dev/outposts/server/config"
 	"github.com/outposts-dev/outposts/server/flavor"
@@ -15,13 +16,25 @@ import (
 	"github.com/outposts-dev/outposts/server/site"
 )
 
-// CheckFiles returns everything that is wrong with what cfg and the files of flavors and credits say of servers. A start
-// of a made-up user is planned for every profile, choice and flavor of every hub.
+// CheckFiles returns everything that is wrong with what cfg and the files of flavors and credits say of servers. A
+// start of a made-up user is planned for every profile, choice and flavor of every hub.
 func CheckFiles(cfg config.Config) error {
 	quiet := slog.New(slog.DiscardHandler)
 	_, flavorsErr := readFlavors(cfg, quiet)
 	_, creditsErr := readCredits(cfg, quiet)
 	return errors.Join(checkOptions(cfg), flavorsErr, creditsErr)
+}
+
+// Namespaces returns the namespaces that the files name for servers, in whatever layer of options.
+func Namespaces(cfg config.Config) []string {
+	flavors, _ := readFlavors(cfg, slog.New(slog.DiscardHandler)) // checked when it is used
+	var all []string
+	for _, setting := range siteOf(cfg, flavors).Settings("namespace") {
+		if name, ok := setting.Value.(string); ok && !strings.Contains(name, "{") { // else a user's own value
+			all = append(all, name)
+		}
+	}
+	return all
 }
 
 // checkOptions returns what is wrong with the spawner options of the configuration file.

@@ -361,7 +361,7 @@ func TestConfigRefuses(t *testing.T) {
 			`outposts:outpost.credits.users: is empty; leave the key out, or write its value`,
 			`outposts:outpost.flavors.flavors.small.maxPerUsr: unknown key; did you mean maxPerUser?`,
 			`outposts:outpost.flavors.flavors.small.resources.cpu_limit: must be a number of cores, not a list`,
-			`outposts:outpost.flavors.hubs.a: matches no hub without jupyterhub_name`,
+			`outposts:outpost.flavors.hubs.a.jupyterhub_name is missing`,
 			`outposts:outpost.values.config.spawner.imgae: unknown option; did you mean image?`,
 		}},
 		{"names", localConfig, map[string]string{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,6 +23,7 @@ type clusterAPI interface {
 	Owner(ctx context.Context, namespace string) (stack string, exists bool, err error)
 	Present(ctx context.Context, namespace string, parts []cluster.Part) ([]cluster.Part, error)
 	StorageClasses(context.Context) (names []string, hasDefault, known bool, err error)
+	HasNamespace(ctx context.Context, name string) (bool, error)
 	NodePorts(context.Context) (holders map[int]cluster.Object, known bool, err error)
 	CountServices(ctx context.Context, namespace, selector string) (int, error)
 	CountPods(ctx context.Context, namespace, selector string) (int, error)
@@ -53,6 +55,7 @@ func preflight(ctx context.Context, c Config, api clusterAPI, before state, told
 		errs = append(errs, err)
 	}
 	errs = append(errs, c.foreignPlaces(ctx, api, before)...)
+	errs = append(errs, c.missingNamespaces(ctx, api)...)
 	errs = append(errs, c.takenNodePorts(ctx, api, shown)...)
 	errs = append(errs, c.noDefaultClass(ctx, api, before)...)
 	errs = append(errs, c.lostNamespaces(before)...)
@@ -77,6 +80,29 @@ func (c Config) checkCharts() []error {
 		return []error{fmt.Errorf("%s:hub.chart.path: %s is not a chart: Chart.yaml has no name", project, path)}
 	}
 	return nil
+}
+
+// missingNamespaces finds namespaces of servers that do not exist: the chart gives the outpost rights in them, and this
+// stack makes only the outpost's own.
+func (c Config) missingNamespaces(ctx context.Context, api clusterAPI) []error {
+	if c.Outpost == nil {
+		return nil
+	}
+	keys := c.outpostArgs().Namespaces()
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(keys)) {
+		if slices.Contains(c.namespaces(), name) {
+			continue
+		}
+		switch exists, err := api.HasNamespace(ctx, name); {
+		case err != nil:
+			errs = append(errs, err)
+		case !exists:
+			errs = append(errs, fmt.Errorf("%s:outpost.%s: namespace %s does not exist; make it first (kubectl create "+
+				"namespace %s)", project, keys[name], name, name))
+		}
+	}
+	return errs
 }
 
 // takenNodePorts finds node ports of the hub, and of what the outpost shows, that another Service holds.

@@ -132,6 +132,19 @@ func TestPreflightRefuses(t *testing.T) {
 			[]string{"outposts:hub.exposure.nodePort: node port 30000 is taken by Service other/web; choose another"},
 		},
 		{
+			"namespaces of servers that do not exist",
+			map[string]string{
+				"outpost.config":  "{spawner: {namespace: servers, profile_list: [{display_name: GPU, kubespawner_override: {namespace: gpu-users}}]}}",
+				"outpost.flavors": "{flavors: {tiny: {resources: {namespace: there}}, big: {resources: {namespace: outpost}}}}",
+			},
+			fakeCluster{identity: "a", missing: []string{"gpu-users", "servers", "outpost"}},
+			nil,
+			[]string{
+				"outposts:outpost.config.spawner.profile_list[0].kubespawner_override.namespace: namespace gpu-users does not exist; make it first (kubectl create namespace gpu-users)",
+				"outposts:outpost.config.spawner.namespace: namespace servers does not exist; make it first (kubectl create namespace servers)",
+			},
+		},
+		{
 			"no chart",
 			map[string]string{"hub.chart": "{path: /nowhere}"},
 			fakeCluster{identity: "a"},

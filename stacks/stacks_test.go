@@ -78,6 +78,7 @@ type fakeCluster struct {
 	owners  map[string]string         // of the namespaces that there are; empty without a mark
 	parts   map[string][]cluster.Part // what there is, by namespace
 	classes []string                  // storage classes; none is the default if there are any
+	missing []string                  // namespaces that do not exist
 }
 
 func (f fakeCluster) Identity(context.Context) (string, error) { return f.identity, f.err }
@@ -95,6 +96,10 @@ func (f fakeCluster) Present(_ context.Context, namespace string, parts []cluste
 
 func (f fakeCluster) StorageClasses(context.Context) ([]string, bool, bool, error) {
 	return f.classes, f.classes == nil, true, nil
+}
+
+func (f fakeCluster) HasNamespace(_ context.Context, name string) (bool, error) {
+	return !slices.Contains(f.missing, name), nil
 }
 
 func (f fakeCluster) NodePorts(context.Context) (map[int]cluster.Object, bool, error) {

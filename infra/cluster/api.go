@@ -182,6 +182,19 @@ func (a *API) StorageClasses(ctx context.Context) (names []string, hasDefault, k
 	return names, hasDefault, true, nil
 }
 
+// HasNamespace reports whether a namespace exists. If the user may not ask, it counts as existing, and the API server
+// will refuse what is made in it.
+func (a *API) HasNamespace(ctx context.Context, name string) (bool, error) {
+	_, err := a.client.Resource(namespaces).Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return false, nil
+	case err != nil && !apierrors.IsForbidden(err):
+		return false, a.failed(err)
+	}
+	return true, nil
+}
+
 // NodePorts returns which Service holds which node port. If the user may not list the Services of all namespaces, known
 // is false, and the API server will refuse a port that is taken.
 func (a *API) NodePorts(ctx context.Context) (holders map[int]Object, known bool, err error) {

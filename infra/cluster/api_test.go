@@ -17,6 +17,9 @@ import (
 
 // newAPI is an API of a cluster that answers with fixed texts, by path and label selector; everything else is
 // forbidden.
+// notFound is the answer for an object that does not exist.
+const notFound = "not found"
+
 func newAPI(t *testing.T, answers map[string]string) *API {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -29,6 +32,10 @@ func newAPI(t *testing.T, answers map[string]string) *API {
 			w.WriteHeader(http.StatusForbidden)
 			answer = `{"apiVersion":"v1","kind":"Status","status":"Failure","reason":"Forbidden","code":403,` +
 				`"message":"you may not"}`
+		}
+		if answer == notFound {
+			w.WriteHeader(http.StatusNotFound)
+			answer = `{"apiVersion":"v1","kind":"Status","status":"Failure","reason":"NotFound","code":404}`
 		}
 		_, _ = w.Write([]byte(answer)) // the client notices
 	}))
@@ -82,6 +89,8 @@ func TestAPI(t *testing.T) {
 	//nolint:lll // an answer a line
 	api := newAPI(t, map[string]string{
 		"/api/v1/namespaces/kube-system": `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"kube-system","uid":"a-uid"}}`,
+		"/api/v1/namespaces/servers":     `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"servers"}}`,
+		"/api/v1/namespaces/missing":     notFound,
 		"/api/v1/services": `{"apiVersion":"v1","kind":"ServiceList","items":[
 			{"metadata":{"namespace":"a","name":"web"},"spec":{"ports":[{"port":80,"nodePort":30080},{"port":22,"nodePort":30022}]}},
 			{"metadata":{"namespace":"a","name":"inside"},"spec":{"ports":[{"port":80}]}}]}`,
@@ -92,6 +101,11 @@ func TestAPI(t *testing.T) {
 	})
 	if identity, err := api.Identity(t.Context()); identity != "a-uid" || err != nil {
 		t.Errorf("identity %q, %v", identity, err)
+	}
+	for name, want := range map[string]bool{"servers": true, "missing": false, "nobody-may-look": true} {
+		if exists, err := api.HasNamespace(t.Context(), name); exists != want || err != nil {
+			t.Errorf("namespace %s exists: %v, %v; want %v", name, exists, err, want)
+		}
 	}
 	holders, known, err := api.NodePorts(t.Context())
 	want := map[int]Object{30080: {"a", "web"}, 30022: {"a", "web"}}
@@ -123,6 +137,9 @@ func TestAPIRefused(t *testing.T) {
 	gone, err := Open(writeKubeconfig(t, "http://127.0.0.1:1"), "here")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := gone.HasNamespace(t.Context(), "a"); err == nil {
+		t.Error("a namespace of a cluster that is not there")
 	}
 	_, err = gone.Identity(t.Context())
 	if err == nil || !strings.HasPrefix(err.Error(), "no answer from the cluster at http://127.0.0.1:1") {

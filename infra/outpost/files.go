@@ -13,33 +13,61 @@ import (
 	"github.com/outposts-dev/outposts/server/site"
 )
 
-// checkFiles finds what the outpost itself would refuse of its files of configuration, flavors and credits, once it runs
-// with these values of the chart: it is the same check. Faults are named by the chart's keys.
+const userNamespaces = "needs rights in all namespaces (a ClusterRole), which the chart does not give; " +
+	"set values.rbac.create: false, and give the outpost's service account its rights yourself"
+
+// checkFiles finds what the outpost itself would refuse of its files of configuration, flavors and credits, once it
+// runs with these values of the chart: it is the same check. Faults are named by the chart's keys.
 func (a Args) checkFiles(made map[string]any) []schema.Fault {
-	var faults []schema.Fault
-	add := func(file, key, text string) {
-		faults = append(faults, schema.Fault{Path: append([]string{file}, partsOf(key)...), Text: text})
-	}
-	s := site.Site{Namespace: a.Namespace}
-	for _, p := range a.readConfig(made, &s) {
-		add("config", strings.TrimPrefix(strings.TrimPrefix(p.Name, "config"), ": "), p.Message)
-	}
-	var err error
-	s.Flavors, err = flavor.Parse(textOf(made["flavors"]))
-	addFlavorFaults("flavors", err, add)
-	_, err = flavor.ParseCredits(textOf(made["credits"]))
-	addFlavorFaults("credits", err, add)
-	files := map[site.File]string{site.Config: "config", site.Flavors: "flavors"}
+	s, faults := a.site(made)
 	for _, fault := range s.Check() {
-		add(files[fault.File], fault.Key, fault.Text)
+		faults = append(faults, faultAt(fileKeys[fault.File], fault.Key, fault.Text))
 	}
 	for _, setting := range s.Settings("enable_user_namespaces") {
 		if setting.Value == true && makesRole(made) {
-			add(files[setting.File], setting.Key, "needs rights in all namespaces (a ClusterRole), which the chart does not "+
-				"give; set values.rbac.create: false, and give the outpost's service account its rights yourself")
+			faults = append(faults, faultAt(fileKeys[setting.File], setting.Key, userNamespaces))
 		}
 	}
 	return faults
+}
+
+// fileKeys are the chart's keys of the files.
+var fileKeys = map[site.File]string{site.Config: "config", site.Flavors: "flavors"}
+
+// Namespaces returns the namespaces that options of any layer name for servers, each with a key that names it.
+func (a Args) Namespaces() map[string]string {
+	s, _ := a.site(a.values(map[string]any{}, "0"))
+	keys := map[string]string{}
+	for _, setting := range s.Settings("namespace") {
+		fault := faultAt(fileKeys[setting.File], setting.Key, "")
+		if reaches(a.Settings.Values, fault) {
+			fault = fault.Below("values")
+		}
+		if name, ok := setting.Value.(string); ok && keys[name] == "" && !strings.Contains(name, "{") {
+			keys[name] = fault.Key()
+		}
+	}
+	return keys
+}
+
+// site reads the files among the values of the chart, and returns what is wrong with each by itself.
+func (a Args) site(made map[string]any) (site.Site, []schema.Fault) {
+	s := site.Site{Namespace: a.Namespace}
+	var faults []schema.Fault
+	for _, p := range a.readConfig(made, &s) {
+		key := strings.TrimPrefix(strings.TrimPrefix(p.Name, "config"), ": ")
+		faults = append(faults, faultAt("config", key, p.Message))
+	}
+	var err error
+	s.Flavors, err = flavor.Parse(textOf(made["flavors"]))
+	faults = append(faults, flavorFaults("flavors", err)...)
+	_, err = flavor.ParseCredits(textOf(made["credits"]))
+	return s, append(faults, flavorFaults("credits", err)...)
+}
+
+// faultAt is a fault at a key of a file; empty for the file.
+func faultAt(file, key, text string) schema.Fault {
+	return schema.Fault{Path: append([]string{file}, partsOf(key)...), Text: text}
 }
 
 // readConfig reads the configuration file into a site, and returns what is wrong with the file by itself.
@@ -57,15 +85,16 @@ func (a Args) readConfig(made map[string]any, s *site.Site) config.Problems {
 	return append(problems, file.Check("config", names)...)
 }
 
-// addFlavorFaults adds what is wrong with a file of flavors or credits.
-func addFlavorFaults(file string, err error, add func(file, key, text string)) {
+// flavorFaults are what is wrong with a file of flavors or credits.
+func flavorFaults(file string, err error) (all []schema.Fault) {
 	var faults flavor.Faults
 	if err != nil && !errors.As(err, &faults) {
-		add(file, "", err.Error())
+		return []schema.Fault{faultAt(file, "", err.Error())}
 	}
 	for _, fault := range faults {
-		add(file, fault.Key, fault.Text)
+		all = append(all, faultAt(file, fault.Key, fault.Text))
 	}
+	return all
 }
 
 // makesRole reports whether the chart makes the Role of the outpost.

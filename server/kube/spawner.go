@@ -33,7 +33,8 @@ type Options struct {
 	Own []string
 	// StartTimeout is the default of option start_timeout; zero means KubeSpawner's 60 s.
 	StartTimeout time.Duration
-	// Namespaces are watched from the beginning beside the outpost's own: those that hubs' options name.
+	// Namespaces are watched from the beginning beside the outpost's own: those that options of hubs,
+	// profiles and flavors name.
 	Namespaces []string
 	// KeepTrying lets hopeless starts time out, as KubeSpawner does.
 	KeepTrying bool

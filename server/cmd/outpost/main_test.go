@@ -166,7 +166,10 @@ hubs:
   jupyterhub:
     spawner: {cpu_limit: [1]}
 `),
-		"OUTPOST_FLAVORS_PATH": write("flavors.yaml", "flavors:\n  small: {resources: {mem_limit: 1 G}}\n  big: {user: a}\n"),
+		"OUTPOST_FLAVORS_PATH": write("flavors.yaml", `flavors:
+  small: {resources: {mem_limit: 1 G}}
+  big: {user: a}
+`),
 		"OUTPOST_CREDITS_PATH": write("credits.yaml", "credits:\n  gpu: {cap: many}\n"),
 	}
 	const memory = `must be a number of bytes or a string such as "512M", "1.5G" or "2Gi"`
@@ -190,7 +193,8 @@ hubs:
 		t.Run(name, func(t *testing.T) {
 			maps.Copy(c.settings, settings)
 			var stdout, stderr buffer
-			if code := run(t.Context(), []string{"check-config"}, environment(dir, c.settings), &stdout, &stderr); code != c.code {
+			code := run(t.Context(), []string{"check-config"}, environment(dir, c.settings), &stdout, &stderr)
+			if code != c.code {
 				t.Errorf("exit code %d, want %d", code, c.code)
 			}
 			for _, want := range append(want, c.want) {
@@ -213,7 +217,8 @@ func TestServeRefusesWrongFiles(t *testing.T) {
 	var stdout, stderr buffer
 	args := []string{"serve", "--kubeconfig", cluster(t, "north")}
 	code := run(t.Context(), args, environment(dir, map[string]string{"OUTPOST_CONFIG_FILE": file}), &stdout, &stderr)
-	want := "config.yaml: spawner.profile_list[0].kubespawner_override.mem_limt: unknown option; did you mean mem_limit? (line 1)"
+	want := "config.yaml: spawner.profile_list[0].kubespawner_override.mem_limt: " +
+		"unknown option; did you mean mem_limit? (line 1)"
 	if code != 1 || !strings.Contains(stderr.String(), want) {
 		t.Errorf("exit code %d, want 1 and %q in\n%s", code, want, stderr.String())
 	}

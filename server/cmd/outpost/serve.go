@@ -119,16 +119,11 @@ func (p *process) rekey(ctx context.Context) (err error) {
 
 // kubeOptions is the configuration of the spawner.
 func (p *process) kubeOptions() kube.Options {
-	o := kube.Options{
+	return kube.Options{
 		Own: p.cfg.OwnObjects, Spawner: p.cfg.Spawner, StartTimeout: p.cfg.StartTimeout, KeepTrying: !p.cfg.FailEarly,
 		UnschedulableGrace: p.cfg.UnschedulableGrace, Logger: p.log.With("component", "kube"),
+		Namespaces: server.Namespaces(p.cfg),
 	}
-	for _, hub := range p.cfg.Hubs() {
-		if ns, ok := hub.Options["namespace"].(string); ok {
-			o.Namespaces = append(o.Namespaces, ns)
-		}
-	}
-	return o
 }
 
 // ownNamespace returns the namespace of the pod that this process runs in; "" outside of a pod.
