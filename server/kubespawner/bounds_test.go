@@ -86,6 +86,26 @@ func TestRequestsCostWhatTheyWeigh(t *testing.T) {
 	}
 }
 
+// TestMetadataIsBounded holds that labels and annotations are counted before each of them is looked at.
+func TestMetadataIsBounded(t *testing.T) {
+	for _, option := range []string{"extra_labels", "extra_annotations"} {
+		for _, tc := range []struct {
+			entries int
+			want    string // in the error; empty for none
+		}{{900, ""}, {2000, "entries; at most 1000 are possible"}} {
+			metadata := map[string]any{}
+			for i := range tc.entries {
+				metadata[fmt.Sprintf("a%d", i)] = "b"
+			}
+			b := testBuilder(t, "outpost", map[string]any{option: metadata})
+			_, err := request(t, b, outpost.Hub{Name: "h"}, nil, nil)
+			if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+				t.Errorf("%d %s: error %v, want %q", tc.entries, option, err, tc.want)
+			}
+		}
+	}
+}
+
 // Templates that yield nothing out of bounds keep working at their bounds.
 func TestTemplatesAtTheirBounds(t *testing.T) {
 	b := testBuilder(t, "outpost", map[string]any{

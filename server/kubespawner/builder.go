@@ -167,7 +167,9 @@ func (b *Builder) objects(
 	if p.Err() == nil { // else names may be wrong for another reason
 		o.checkNames(p)
 	}
-	o.checkPod(p)
+	if !p.Full() {
+		o.checkPod(p)
+	}
 	if state, err := json.Marshal(o.State()); err == nil { // a map of strings, numbers and booleans always encodes
 		o.Pod.Annotations = maps.Clone(o.Pod.Annotations)
 		o.Pod.Annotations[StateKey] = string(state)

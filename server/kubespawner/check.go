@@ -81,7 +81,11 @@ func (o *Objects) checkPod(p *options.Problems) {
 	if o.Claim != nil {
 		checkLabels("storage_extra_labels", o.Claim.Labels, p)
 	}
-	for key := range o.Pod.Annotations {
+	annotations := o.Pod.Annotations
+	if tooMany("extra_annotations", annotations, p) {
+		annotations = nil
+	}
+	for key := range annotations {
 		if faults := validation.IsQualifiedName(strings.ToLower(key)); len(faults) > 0 {
 			p.Addf("extra_annotations", "key %q: %s", quoted(key), faults[0])
 		}
@@ -152,7 +156,22 @@ func checkMounts(option string, c corev1.Container, volumes map[string]bool, p *
 	}
 }
 
+// maxMetadata bounds the labels, and the annotations, of an object: far more than anybody has, and few enough to look at.
+const maxMetadata = 1000
+
+// tooMany notes labels or annotations beyond maxMetadata, and reports whether there are.
+func tooMany(option string, metadata map[string]string, p *options.Problems) bool {
+	if len(metadata) <= maxMetadata {
+		return false
+	}
+	p.Addf(option, "has %d entries; at most %d are possible", len(metadata), maxMetadata)
+	return true
+}
+
 func checkLabels(option string, labels map[string]string, p *options.Problems) {
+	if tooMany(option, labels, p) {
+		return
+	}
 	for _, key := range slices.Sorted(maps.Keys(labels)) {
 		faults := append(validation.IsQualifiedName(key), validation.IsValidLabelValue(labels[key])...)
 		if len(faults) > 0 {

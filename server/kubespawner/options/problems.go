@@ -40,7 +40,7 @@ const (
 
 // Addf notes a problem of an option, or of the part of it that has this name. What is long is shortened.
 func (p *Problems) Addf(name, format string, args ...any) {
-	if len(p.list) >= maxProblems {
+	if p.Full() {
 		p.omitted++
 		return
 	}
@@ -57,6 +57,9 @@ func (p *Problems) below(at string, check func()) {
 	check()
 	p.at = before
 }
+
+// Full reports whether as many problems are noted as are listed, so that looking for more is work for nothing.
+func (p *Problems) Full() bool { return len(p.list) >= maxProblems }
 
 // All returns the problems in the order in which they were found.
 func (p *Problems) All() []Problem { return p.list }
