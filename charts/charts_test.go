@@ -503,7 +503,8 @@ func TestRightsAreTheLeast(t *testing.T) {
 	}
 	least := map[string][]string{
 		"pods": {"get", "list", "watch", "create", "delete"}, "pods/log": {"get"},
-		"services": {"get", "create", "delete"}, "pods/finalizers": {"update"}, "events": {"list", "watch"}, "namespaces outpost": {"get"},
+		"services": {"get", "create", "delete"}, "pods/finalizers": {"update"}, "events": {"list", "watch"},
+		"namespaces outpost": {"get"},
 	}
 	plus := func(more map[string][]string) map[string][]string {
 		out := map[string][]string{}

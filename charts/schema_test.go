@@ -63,8 +63,17 @@ func TestSchemaAndServerAgreeAboutOptions(t *testing.T) {
 	check := definitions(t)
 	values := []any{
 		nil, true, false, 0, 1, -1, 70000, 1.5, "", "text", "1G", "1.5", "500m", "2Gi", "1 G", "512", "/a/", "/", "a",
-		"safe", "all", []any{}, []any{"a"}, []any{1}, []any{map[string]any{}}, map[string]any{}, map[string]any{"a": "b"},
-		map[string]any{"a": 1}, map[string]any{"a": nil}, map[string]any{"a": map[string]any{}}, "False",
+		"safe", "all",
+		[]any{},
+		[]any{"a"},
+		[]any{1},
+		[]any{map[string]any{}},
+		map[string]any{},
+		map[string]any{"a": "b"},
+		map[string]any{"a": 1},
+		map[string]any{"a": nil},
+		map[string]any{"a": map[string]any{}},
+		"False",
 	}
 	beyond := func(name string, value any) bool { // what a schema cannot say
 		switch m := value.(type) {
@@ -116,7 +125,7 @@ func TestSchemaAndServerAgreeAboutFiles(t *testing.T) {
 		"{display_name: P, profile_options: null}":                                                                                    false,
 		"{display_name: P, profile_options: {o: {choices: {c: {}}}}}":                                                                 true,
 		"{display_name: P, profile_options: {o: {choices: {c: null}}}}":                                                               false,
-		"{display_name: P, profile_options: {o: {choices: {c: {defualt: true}}}}}":                                                    false,
+		"{display_name: P, profile_options: {o: {choices: {c: {defautl: true}}}}}":                                                    false,
 		"{display_name: P, profile_options: {o: {choices: {c: {}}, unlisted_choice: null}}}":                                          false,
 		"{display_name: P, profile_options: {o: {unlisted_choice: {enabled: true, kubespawner_override: {mem_limit: \"{value}\"}}}}}": true,
 		"{display_name: P, profile_options: {o: {unlisted_choice: {enabled: true, kubespawner_override: {mem_limt: \"{value}\"}}}}}":  false,

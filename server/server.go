@@ -31,8 +31,8 @@ type Options struct {
 	InformerAge func() time.Duration
 	// Settled is called once, when the services that earlier processes left are reconciled. May be nil.
 	Settled func()
-	// Namespace is where the outpost itself is, NamespaceUID its uid, which says whose the database is; if that is empty,
-	// a database of another place is not noticed.
+	// Namespace is where the outpost itself is, NamespaceUID its uid, which says whose the database is; if that is
+	// empty, a database of another place is not noticed.
 	Namespace, NamespaceUID string
 	// RefusedAddresses are never dialled for a hub: the API server's and the node's. Those of the own interfaces are
 	// refused in any case.

@@ -506,8 +506,14 @@ func TestChangedFlavorsAreUsedAndBrokenOnesAreNot(t *testing.T) {
 		func() bool { return sameJSON(flavors(), `{"huge":{"display_name":"Huge","current":0}}`) })
 	for i, broken := range []struct{ text, message string }{
 		{"flavors: [broken", "did not find expected"},
-		{"flavors: {tiny: {resources: {cpu_limit: two}}}", "line 1: flavors.tiny.resources.cpu_limit: must be a number"},
-		{"flavors: {tiny: {resources: {volumes: [{name: a, nfs: {}, n: 1}]}}}", `resources.volumes[0]: unknown key \"n\"`},
+		{
+			"flavors: {tiny: {resources: {cpu_limit: two}}}",
+			"line 1: flavors.tiny.resources.cpu_limit: must be a number",
+		},
+		{
+			"flavors: {tiny: {resources: {volumes: [{name: a, nfs: {}, n: 1}]}}}",
+			`resources.volumes[0]: unknown key \"n\"`,
+		},
 		{"flavors: {tiny: {maxPerUsr: 1}}", "line 1: flavors.tiny.maxPerUsr: unknown key"},
 	} {
 		m.put(map[string]string{"flavors.yaml": broken.text})

@@ -438,7 +438,8 @@ func TestForeignKeys(t *testing.T) {
 		"Outposts:hub: unknown key; did you mean outposts:hub?",
 		"aws:region: unknown key; expected prefix outposts: (pulumi:, kubernetes:, random: are also accepted)",
 		"outpost:allowDataLoss: unknown key; did you mean outposts:allowDataLoss?",
-		"outposts:hubb: unknown key; known keys: adopt, allowDataLoss, allowServerLoss, cluster, hub, hubs, outpost, outposts",
+		"outposts:hubb: unknown key; known keys: adopt, allowDataLoss, allowServerLoss, cluster, hub, hubs, outpost, " +
+			"outposts",
 	}
 	if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
 		t.Errorf("messages (-want +got):\n%s", diff)

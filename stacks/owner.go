@@ -26,13 +26,15 @@ func (c Config) places() []place {
 	var all []place
 	if c.Hub != nil {
 		all = append(all, place{"hub.namespace", c.Hub.Namespace, []cluster.Part{
-			{Kind: cluster.Deployment, Name: "hub"}, {Kind: cluster.Secret, Name: "hub"},
+			{Kind: cluster.Deployment, Name: "hub"},
+			{Kind: cluster.Secret, Name: "hub"},
 			{Kind: cluster.Claim, Name: hub.DatabaseClaim},
 		}})
 	}
 	if c.Outpost != nil {
 		all = append(all, place{"outpost.namespace", c.Outpost.Namespace, []cluster.Part{
-			{Kind: cluster.Deployment, Name: outpost.Release}, {Kind: cluster.Secret, Name: outpost.CryptSecret},
+			{Kind: cluster.Deployment, Name: outpost.Release},
+			{Kind: cluster.Secret, Name: outpost.CryptSecret},
 			{Kind: cluster.Claim, Name: outpost.DatabaseClaim},
 		}})
 		if c.Outpost.Servers != c.Outpost.Namespace {
@@ -116,7 +118,8 @@ func (c Config) adoptions(ctx context.Context, api clusterAPI, before state) ([]
 			return nil, err
 		}
 		if reason == "" {
-			all = append(all, fmt.Sprintf("%s:adopt: namespace %s is this stack's own; remove the entry", project, p.namespace))
+			all = append(all,
+				fmt.Sprintf("%s:adopt: namespace %s is this stack's own; remove the entry", project, p.namespace))
 			continue
 		}
 		running, err := p.running(ctx, api)
@@ -133,7 +136,8 @@ func (c Config) adoptions(ctx context.Context, api clusterAPI, before state) ([]
 func (c Config) validateAdopt(f *faults) {
 	for i, name := range c.Adopt {
 		if !slices.Contains(c.namespaces(), name) {
-			f.add("adopt[%d]: %q is not a namespace of this config; it has: %s", i, name, strings.Join(c.namespaces(), ", "))
+			f.add("adopt[%d]: %q is not a namespace of this config; it has: %s", i, name,
+				strings.Join(c.namespaces(), ", "))
 		}
 	}
 }

@@ -55,7 +55,10 @@ func TestOneOwner(t *testing.T) {
 	}{
 		{name: "nothing there"},
 		{name: "made beforehand", owners: map[string]string{"jupyter": "", "outpost": ""}},
-		{name: "own", owners: map[string]string{"jupyter": thisStack, "outpost": thisStack}, before: withOwner(thisStack)},
+		{
+			name:   "own",
+			owners: map[string]string{"jupyter": thisStack, "outpost": thisStack}, before: withOwner(thisStack),
+		},
 		{
 			name:   "own, from before there were marks",
 			owners: map[string]string{"jupyter": "", "outpost": ""}, before: made("a", hubVolume, outpostVolume),
@@ -98,8 +101,8 @@ func TestOneOwner(t *testing.T) {
 		{
 			name:   "adopted",
 			owners: map[string]string{"outpost": otherStack}, adopt: "[outpost]",
-			said: []string{"outposts:adopt: namespace outpost belongs to stack " + otherStack + "; 17 servers run there; " +
-				"it becomes this stack's, with keys and passwords of this stack"},
+			said: []string{"outposts:adopt: namespace outpost belongs to stack " + otherStack + "; 17 servers run " +
+				"there; it becomes this stack's, with keys and passwords of this stack"},
 		},
 		{
 			name:   "another one adopted",

@@ -186,8 +186,8 @@ func TestLocal(t *testing.T) {
 	checkSecrets(t, r)
 }
 
-// TestServersHaveANamespaceOfTheirOwn holds that a stack makes the namespace that serverNamespace names, protects it, and
-// makes the outpost start servers there.
+// TestServersHaveANamespaceOfTheirOwn holds that a stack makes the namespace that serverNamespace names, and makes the
+// outpost start servers there.
 func TestServersHaveANamespaceOfTheirOwn(t *testing.T) {
 	w := testWorld(committedConfig(t, "local"))
 	change(t, w.config, "outpost", "{serverNamespace: labs}")
@@ -197,7 +197,8 @@ func TestServersHaveANamespaceOfTheirOwn(t *testing.T) {
 	}
 	r.Find(t, "kubernetes:core/v1:Namespace", "cluster-labs")
 	chart := infratest.JSON(t, r.Find(t, "kubernetes:helm.sh/v4:Chart", "outpost").Inputs)
-	if want := `"spawner":{"namespace":"labs"}`; !strings.Contains(strings.Join(strings.Fields(string(chart)), ""), want) {
+	compact := strings.Join(strings.Fields(string(chart)), "")
+	if want := `"spawner":{"namespace":"labs"}`; !strings.Contains(compact, want) {
 		t.Errorf("%s is not among the chart's values:\n%s", want, chart)
 	}
 }

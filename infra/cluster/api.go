@@ -136,8 +136,8 @@ func (a *API) Identity(ctx context.Context) (string, error) {
 	return string(namespace.GetUID()), nil
 }
 
-// Owner returns the full name of the stack that a namespace is marked with, if there is such a namespace. Whoever may not
-// read namespaces is told that there is none.
+// Owner returns the full name of the stack that a namespace is marked with, if there is such a namespace. Whoever may
+// not read namespaces is told that there is none.
 func (a *API) Owner(ctx context.Context, namespace string) (stack string, exists bool, err error) {
 	found, err := a.client.Resource(namespaces).Get(ctx, namespace, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {

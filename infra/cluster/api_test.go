@@ -243,9 +243,11 @@ func TestOwner(t *testing.T) {
 
 func TestPresent(t *testing.T) {
 	api := newAPI(t, map[string]string{
-		"/api/v1/namespaces/n/secrets/hub":              `{"kind":"Secret","apiVersion":"v1","metadata":{"name":"hub"}}`,
-		"/apis/apps/v1/namespaces/n/deployments/hub":    `{"kind":"Deployment","apiVersion":"apps/v1","metadata":{"name":"hub"}}`,
-		"/api/v1/namespaces/n/persistentvolumeclaims/d": `{"kind":"PersistentVolumeClaim","apiVersion":"v1","metadata":{"name":"d"}}`,
+		"/api/v1/namespaces/n/secrets/hub": `{"kind":"Secret","apiVersion":"v1","metadata":{"name":"hub"}}`,
+		"/apis/apps/v1/namespaces/n/deployments/hub": `{"kind":"Deployment","apiVersion":"apps/v1",` +
+			`"metadata":{"name":"hub"}}`,
+		"/api/v1/namespaces/n/persistentvolumeclaims/d": `{"kind":"PersistentVolumeClaim","apiVersion":"v1",` +
+			`"metadata":{"name":"d"}}`,
 	})
 	want := []Part{{Secret, "hub"}, {Deployment, "hub"}, {Claim, "d"}}
 	got, err := api.Present(t.Context(), "n", append(want, Part{Secret, "closed"}))
@@ -264,7 +266,9 @@ func TestStorageClasses(t *testing.T) {
 	}
 	const path = "/apis/storage.k8s.io/v1/storageclasses"
 	list := func(items string) map[string]string {
-		return map[string]string{path: `{"kind":"StorageClassList","apiVersion":"storage.k8s.io/v1","items":[` + items + `]}`}
+		return map[string]string{
+			path: `{"kind":"StorageClassList","apiVersion":"storage.k8s.io/v1","items":[` + items + `]}`,
+		}
 	}
 	const fast = `{"metadata":{"name":"fast","annotations":{"storageclass.kubernetes.io/is-default-class":"false"}}}`
 	const slow = `{"metadata":{"name":"slow","annotations":{"storageclass.kubernetes.io/is-default-class":"true"}}}`

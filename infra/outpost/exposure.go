@@ -67,7 +67,8 @@ func (e Exposure) Encrypted() bool {
 func (e Exposure) OwnCertificate() bool { return e.Encrypted() && e.Type != exposure.Ingress }
 
 // twoServices is what is wrong with an exposure whose SSH address nobody can know.
-const twoServices = "want the address of the SSH Service, which has one of its own; name it even if both Services share one"
+const twoServices = "want the address of the SSH Service, which has one of its own; " +
+	"name it even if both Services share one"
 
 // Validate returns the keys that the type needs and that are missing, and those that have no effect with it, for an
 // outpost at an address. Paths begin with the JSON name of the key.

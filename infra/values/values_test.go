@@ -57,7 +57,8 @@ func TestOf(t *testing.T) {
 func TestGiven(t *testing.T) {
 	got := Given(map[string]any{
 		"text": "a", "number": 1, "switch": true, "list": []any{""}, "map": map[string]any{"a": nil},
-		"nothing": nil, "no text": "", "zero": 0, "no list": []any{}, "nil list": []any(nil), "no map": map[string]any{},
+		"nothing": nil, "no text": "", "zero": 0, "no list": []any{}, "nil list": []any(nil),
+		"no map": map[string]any{},
 	})
 	want := map[string]any{
 		"text": "a", "number": 1, "switch": true, "list": []any{""}, "map": map[string]any{"a": nil},

@@ -176,7 +176,10 @@ unschedulableGrace: 0
 				Name:    "config.yaml: hubs.jupyterhub.allowedImges",
 				Message: "is not a setting; did you mean allowedImages?",
 			},
-			{Line: 8, Name: "config.yaml: hubs.jupyterhub.allowedOptions", Message: "must be a list of strings, not a string"},
+			{
+				Line: 8, Name: "config.yaml: hubs.jupyterhub.allowedOptions",
+				Message: "must be a list of strings, not a string",
+			},
 			{
 				Line:    11,
 				Name:    "config.yaml: hubs.jupyterhub.servers.tokenFile",

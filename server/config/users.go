@@ -82,7 +82,9 @@ func (c *Config) cleanup(lookup func(string) (string, bool)) {
 	}
 	names, urls, tokens := columns[0], columns[1], columns[2]
 	warn := func(format string, args ...any) {
-		c.Warnings = append(c.Warnings, Problem{Name: "JUPYTERHUB_CLEANUP_NAMES", Message: fmt.Sprintf(format, args...)})
+		c.Warnings = append(c.Warnings, Problem{
+			Name: "JUPYTERHUB_CLEANUP_NAMES", Message: fmt.Sprintf(format, args...),
+		})
 	}
 	n := min(len(names), len(urls), len(tokens))
 	if n < max(len(names), len(urls), len(tokens)) {

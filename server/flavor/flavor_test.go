@@ -426,7 +426,8 @@ hubs:
 			t.Errorf("%s (-want +got):\n%s", hub, diff)
 		}
 	}
-	if diff := cmp.Diff([]flavor.Entry{{Key: "flavors.tiny", Name: "tiny", Flavor: want["tiny"]}}, f.All()); diff != "" {
+	entries := []flavor.Entry{{Key: "flavors.tiny", Name: "tiny", Flavor: want["tiny"]}}
+	if diff := cmp.Diff(entries, f.All()); diff != "" {
 		t.Errorf("all (-want +got):\n%s", diff)
 	}
 }

@@ -74,7 +74,8 @@ func TestMissingObjectsAreAskedFor(t *testing.T) {
 			o := diagnosis.Object{Kind: strings.TrimSuffix(c.resource, "s"), Name: c.object}
 			c.reason = "again" // the pod stays as it is
 			for range 3 {
-				if got, want := st.lacks(t.Context(), []diagnosis.Object{o}), c.there == nil && c.err == nil; got != want {
+				want := c.there == nil && c.err == nil
+				if got := st.lacks(t.Context(), []diagnosis.Object{o}); got != want {
 					t.Errorf("missing is %t, want %t", got, want)
 				}
 			}

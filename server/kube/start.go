@@ -250,7 +250,8 @@ func (st *start) clear(ctx context.Context, old *corev1.Pod) error {
 		return err
 	}
 	if other := st.o.OtherOwner(st.o.Pod, old, true); other != "" {
-		return failed(diagnosis.ReasonTaken, nil, "The pod "+old.Name+" belongs to "+other+"; change pod_name_template.")
+		return failed(diagnosis.ReasonTaken, nil,
+			"The pod "+old.Name+" belongs to "+other+"; change pod_name_template.")
 	}
 	if old.DeletionTimestamp == nil && !same && !diagnosis.Status(old).Ended {
 		return failed(diagnosis.ReasonTaken, nil,

@@ -27,8 +27,9 @@ func (o *Objects) Address(pod *corev1.Pod) (string, error) {
 		url = "http://" + rest
 	}
 	if strings.Contains(ip, ":") && strings.Contains(url, ip) {
-		return "", outpost.Errorf(outpost.KindFailed, "The server has only the IPv6 address %s, which a hub cannot use; "+
-			"set services_enabled, so that it has a name.", ip)
+		return "", outpost.Errorf(outpost.KindFailed,
+			"The server has only the IPv6 address %s, which a hub cannot use; "+
+				"set services_enabled, so that it has a name.", ip)
 	}
 	if !isAddress(url) {
 		return "", outpost.Errorf(outpost.KindFailed,

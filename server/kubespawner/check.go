@@ -156,7 +156,8 @@ func checkMounts(option string, c corev1.Container, volumes map[string]bool, p *
 	}
 }
 
-// maxMetadata bounds the labels, and the annotations, of an object: far more than anybody has, and few enough to look at.
+// maxMetadata bounds the labels, and the annotations, of an object: far more than anybody has, and few enough to look
+// at.
 const maxMetadata = 1000
 
 // tooMany notes labels or annotations beyond maxMetadata, and reports whether there are.

@@ -162,7 +162,8 @@ func TestIPv6Addresses(t *testing.T) {
 		})
 	}
 	for connect, want := range map[string]string{
-		"fd00::1":       `pod_connect_ip: yields the address "http://[fd00::1]:1"; a hub accepts a host name or an IPv4 address`,
+		"fd00::1": `pod_connect_ip: yields the address "http://[fd00::1]:1"; a hub accepts a host name or ` +
+			`an IPv4 address`,
 		"[fd00::1]":     `pod_connect_ip: yields the address`,
 		"under_score.x": `pod_connect_ip: yields the address`,
 		"10.0.0.7":      "",

@@ -31,7 +31,8 @@ func TestNoServerUsesTheOutpostsOwnObjects(t *testing.T) {
 		},
 		{
 			"a copy of a claim", volume(`"ephemeral": {"volumeClaimTemplate": {"spec": {
-				"accessModes": ["ReadWriteOnce"], "dataSource": {"kind": "PersistentVolumeClaim", "name": "north-data"}}}}`),
+				"accessModes": ["ReadWriteOnce"],
+				"dataSource": {"kind": "PersistentVolumeClaim", "name": "north-data"}}}}`),
 			"persistentvolumeclaims/north-data",
 		},
 		{"a Secret", volume(`"secret": {"secretName": "users"}`), "secrets/users"},

@@ -127,8 +127,8 @@ func bothEmpty(a, b any) bool {
 	return empty(a) && empty(b)
 }
 
-// Each fault is named by its key below the layer. What KubeSpawner fails with at every start is refused, and so are keys
-// that nothing reads.
+// Each fault is named by its key below the layer. What KubeSpawner fails with at every start is refused, and so are
+// keys that nothing reads.
 func TestCheckFindsWrongProfiles(t *testing.T) {
 	const mustBeMap = "must be a map, not null"
 	//nolint:lll // a case a line
@@ -155,7 +155,7 @@ func TestCheckFindsWrongProfiles(t *testing.T) {
 		"users of choice":                {`profile_options: {image: {choices: {a: {users: [a]}}}}`, ".profile_options.image.choices.a.users: restricts nobody: everybody may choose every profile; offer a flavor instead, and say under users of the flavors file who may start it"},
 		"misplaced option":               {`mem_limit: 1G`, ".mem_limit: unknown key; spawner options are set below kubespawner_override"},
 		"mistyped key":                   {`kubespawner_overide: {}`, ".kubespawner_overide: unknown key; did you mean kubespawner_override?"},
-		"mistyped default":               {`defualt: true`, ".defualt: unknown key; did you mean default?"},
+		"mistyped default":               {`defautl: true`, ".defautl: unknown key; did you mean default?"},
 		"unknown of option":              {`profile_options: {image: {choices: {a: {}}, choise: 1}}`, ".profile_options.image.choise: unknown key; did you mean choices?"},
 		"default, string":                {`default: "true"`, ""},
 		"default, 1":                     {`default: 1`, ""},
