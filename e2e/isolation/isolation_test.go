@@ -100,6 +100,7 @@ func (tb *testbed) testRequests(t *testing.T, alice server) {
 // testNames tries names that are another's, by each template that yields one.
 func (tb *testbed) testNames(t *testing.T, alice server) {
 	const secretTaken, serviceTaken = "A Secret of this server's name", "A Service of this server's name"
+	const itself = "belongs to the outpost itself"
 	outpostPod, err := tb.local.Pod(t.Context(), tb.namespace, deployed.OutpostPod)
 	if err != nil {
 		t.Fatal(err)
@@ -117,12 +118,12 @@ func (tb *testbed) testNames(t *testing.T, alice server) {
 		{"user of the same name", "alice", nil, false, "belongs to another hub"},
 		{"user of the same name, no TLS", "alice", nil, true, "belongs to another hub"},
 		{"claim by its name", "eve", misc("pvc_name_template", alice.claim), false, "belongs to another hub"},
-		{"claim of the outpost", "eve", outpostClaim, false, "belongs to the outpost itself"},
+		{"claim of the outpost", "eve", outpostClaim, false, itself},
 		{"Secret by its name", "eve", misc("secret_name_template", alice.secret), false, secretTaken},
 		{"Secret by the name of the pod", "eve", misc("pod_name_template", alice.pod.Name), false, secretTaken},
-		{"Secret with the logins", "eve", misc("secret_name_template", "outpost-users"), false, secretTaken},
-		{"Secret with the logins, by the pod", "eve", misc("pod_name_template", "outpost-users"), false, secretTaken},
-		{"Secret with the database's key", "eve", misc("secret_name_template", "outpost-cryptkey"), false, secretTaken},
+		{"Secret with the logins", "eve", misc("secret_name_template", "outpost-users"), false, itself},
+		{"Secret with the logins, by the pod", "eve", misc("pod_name_template", "outpost-users"), false, itself},
+		{"Secret with the database's key", "eve", misc("secret_name_template", "outpost-cryptkey"), false, itself},
 		{"pod by its name", "eve", misc("pod_name_template", alice.pod.Name), true, "belongs to another hub"},
 		{"pod by its name, own Secret", "eve", both, false, "belongs to another hub"},
 		{"pod of the outpost", "eve", misc("pod_name_template", outpostPod), true, "pod_name_template"},

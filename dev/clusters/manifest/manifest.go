@@ -21,8 +21,8 @@ var objects = template.Must(template.ParseFS(files, "objects.yaml"))
 type Values struct {
 	DNS      string // address of the cluster's DNS
 	DNSImage string
-	// BindsLate makes that storage class the default whose claims are bound when a pod uses them, as most clouds have it;
-	// otherwise it is the one that binds at once.
+	// BindsLate makes that storage class the default whose claims are bound when a pod uses them, as most clouds have
+	// it; otherwise it is the one that binds at once.
 	BindsLate bool
 }
 
