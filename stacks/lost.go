@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -41,7 +42,7 @@ func (c Config) mayLoseServers(name string) bool { return slices.Contains(c.Allo
 // them: users' homes are not in the state.
 func (c Config) lostNamespaces(before state) []error {
 	var errs []error
-	for _, name := range before.namespaces {
+	for _, name := range slices.Sorted(maps.Keys(before.namespaces)) {
 		if !slices.Contains(c.namespaces(), name) && !c.mayLoseAll(name) {
 			errs = append(errs, fmt.Errorf(
 				"namespace %s would be deleted with everything in it, including users' homes "+

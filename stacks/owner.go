@@ -44,8 +44,8 @@ func (c Config) places() []place {
 	return all
 }
 
-// foreign says what of somebody else's is in a namespace; empty if it is free or this stack's own. A namespace that was
-// made beforehand, with nothing of an installation in it, is free.
+// foreign says what of somebody else's is in a namespace, and how many servers run there; empty if it is free or this
+// stack's own. A namespace that was made beforehand, with nothing of an installation in it, is free.
 //
 // The engine writes a namespace to the state before anything is made in it. So what is in a namespace that the state
 // lacks was not made by this state, even if the namespace is marked with this stack's name.
@@ -54,9 +54,9 @@ func (p place) foreign(ctx context.Context, api clusterAPI, before state) (strin
 	if err != nil || !exists {
 		return "", err
 	}
-	made, known := before.owners[p.namespace]
+	made, known := before.namespaces[p.namespace]
 	if owner != "" && owner != before.self && owner != made {
-		return "belongs to stack " + owner, nil
+		return p.withServers(ctx, api, "belongs to stack "+owner)
 	}
 	if known {
 		return "", nil
@@ -69,39 +69,36 @@ func (p place) foreign(ctx context.Context, api clusterAPI, before state) (strin
 	for i, part := range present {
 		names[i] = part.String()
 	}
-	return fmt.Sprintf("has %s, which this stack's state does not know", strings.Join(names, ", ")), nil
+	return p.withServers(ctx, api, "has "+strings.Join(names, ", ")+", which this stack's state does not know")
 }
 
-// running says how many servers run in a namespace.
-func (p place) running(ctx context.Context, api clusterAPI) (string, error) {
+// withServers adds the number of servers that run in a namespace to what is said of it.
+func (p place) withServers(ctx context.Context, api clusterAPI, said string) (string, error) {
 	count, err := api.CountPods(ctx, p.namespace, anyServer)
 	if err != nil {
 		return "", fmt.Errorf("count the servers in namespace %s: %w", p.namespace, err)
 	}
-	return fmt.Sprintf("%d servers run there", count), nil
+	return fmt.Sprintf("%s; %d servers run there", said, count), nil
 }
 
 // foreignPlaces finds namespaces of this config that are somebody else's, unless they are to be adopted.
 func (c Config) foreignPlaces(ctx context.Context, api clusterAPI, before state) []error {
 	var errs []error
 	for _, p := range c.places() {
-		reason, err := p.foreign(ctx, api, before)
-		if err == nil && (reason == "" || slices.Contains(c.Adopt, p.namespace)) {
+		if slices.Contains(c.Adopt, p.namespace) {
 			continue
 		}
-		var running string
-		if err == nil {
-			running, err = p.running(ctx, api)
+		foreign, err := p.foreign(ctx, api, before)
+		if foreign != "" {
+			err = fmt.Errorf(
+				"%s:%s: namespace %s of context %s %s; nothing was changed. Check %s:cluster.context and the backend "+
+					"of this stack's state, or choose another namespace. To take this one over, with keys and "+
+					"passwords of this stack, list it in %s:adopt",
+				project, p.key, p.namespace, c.Cluster.Context, foreign, project, project)
 		}
 		if err != nil {
 			errs = append(errs, err)
-			continue
 		}
-		errs = append(errs, fmt.Errorf(
-			"%s:%s: namespace %s of context %s %s; %s; nothing was changed. Check %s:cluster.context and the backend "+
-				"of this stack's state, or choose another namespace. To take this one over, with keys and passwords of "+
-				"this stack, list it in %s:adopt",
-			project, p.key, p.namespace, c.Cluster.Context, reason, running, project, project))
 	}
 	return errs
 }
@@ -113,21 +110,15 @@ func (c Config) adoptions(ctx context.Context, api clusterAPI, before state) ([]
 		if !slices.Contains(c.Adopt, p.namespace) {
 			continue
 		}
-		reason, err := p.foreign(ctx, api, before)
+		foreign, err := p.foreign(ctx, api, before)
 		if err != nil {
 			return nil, err
 		}
-		if reason == "" {
-			all = append(all,
-				fmt.Sprintf("%s:adopt: namespace %s is this stack's own; remove the entry", project, p.namespace))
-			continue
+		text := "is this stack's own; remove the entry"
+		if foreign != "" {
+			text = foreign + "; it becomes this stack's, with keys and passwords of this stack"
 		}
-		running, err := p.running(ctx, api)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, fmt.Sprintf("%s:adopt: namespace %s %s; %s; it becomes this stack's, with keys and passwords "+
-			"of this stack", project, p.namespace, reason, running))
+		all = append(all, fmt.Sprintf("%s:adopt: namespace %s %s", project, p.namespace, text))
 	}
 	return all, nil
 }

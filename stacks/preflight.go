@@ -82,8 +82,8 @@ func (c Config) checkCharts() []error {
 	return nil
 }
 
-// missingNamespaces finds namespaces of servers that do not exist: the chart gives the outpost rights in them, and this
-// stack makes only the outpost's own.
+// missingNamespaces finds namespaces of servers that neither exist nor are made by this stack: the chart gives the
+// outpost rights in them.
 func (c Config) missingNamespaces(ctx context.Context, api clusterAPI) []error {
 	if c.Outpost == nil {
 		return nil

@@ -21,11 +21,10 @@ import (
 // state is what a stack has made so far, as far as a run must know it before it changes anything. It comes from the
 // stack's own resources, not from its outputs, so that it is there after a first `up` that was killed halfway.
 type state struct {
-	self       string   // full name of the stack: organization/project/stack
-	manager    string   // of the fields of the objects that it has made; empty if there are none yet
-	clusters   []string // uids of those it was made in: one, or none yet
-	namespaces []string
-	owners     map[string]string // full name of the stack that a namespace was marked with, by namespace
+	self       string            // full name of the stack: organization/project/stack
+	manager    string            // of the fields of the objects that it has made; empty if there are none yet
+	clusters   []string          // uids of those it was made in: one, or none yet
+	namespaces map[string]string // by name: full name of the stack that each was marked with
 	volumes    []volume
 	systems    []string // names of the hub's systems
 	outpost    madeOutpost
@@ -84,7 +83,7 @@ func await(ctx *pulumi.Context, token string, args map[string]any) (map[string]a
 
 // stateOf picks what a run must know from the resources of a stack, by URN.
 func stateOf(resources map[string]any) state {
-	s := state{owners: map[string]string{}}
+	s := state{namespaces: map[string]string{}}
 	for _, urn := range slices.Sorted(maps.Keys(resources)) {
 		made, _ := resources[urn].(map[string]any)
 		outputs, _ := made["outputs"].(map[string]any)
@@ -98,8 +97,7 @@ func stateOf(resources map[string]any) state {
 			}
 		case "kubernetes:core/v1:Namespace":
 			if name, _ := values.At(outputs, "metadata", "name").(string); name != "" {
-				s.namespaces = append(s.namespaces, name)
-				s.owners[name], _ = values.At(outputs, "metadata", "annotations", cluster.OwnerAnnotation).(string)
+				s.namespaces[name], _ = values.At(outputs, "metadata", "annotations", cluster.OwnerAnnotation).(string)
 			}
 		case "kubernetes:core/v1:PersistentVolumeClaim":
 			s.volumes = append(s.volumes, volumeOf(outputs))
@@ -144,9 +142,11 @@ func (s state) serverNamespaces() []string {
 	if s.outpost.namespace == "" {
 		return nil
 	}
-	all := append([]string{s.outpost.namespace}, s.namespaces...)
-	slices.Sort(all)
-	return slices.Compact(all)
+	all := slices.Sorted(maps.Keys(s.namespaces))
+	if !slices.Contains(all, s.outpost.namespace) {
+		all = append(all, s.outpost.namespace)
+	}
+	return all
 }
 
 // volumeOf is a claim as the provider tells it.

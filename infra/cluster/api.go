@@ -136,15 +136,26 @@ func (a *API) Identity(ctx context.Context) (string, error) {
 	return string(namespace.GetUID()), nil
 }
 
+// namespace returns a namespace; nil if there is none. closed reports that the user may not ask.
+func (a *API) namespace(ctx context.Context, name string) (found *unstructured.Unstructured, closed bool, err error) {
+	found, err = a.client.Resource(namespaces).Get(ctx, name, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, false, nil
+	case apierrors.IsForbidden(err):
+		return nil, true, nil
+	case err != nil:
+		return nil, false, a.failed(err)
+	}
+	return found, false, nil
+}
+
 // Owner returns the full name of the stack that a namespace is marked with, if there is such a namespace. Whoever may
 // not read namespaces is told that there is none.
 func (a *API) Owner(ctx context.Context, namespace string) (stack string, exists bool, err error) {
-	found, err := a.client.Resource(namespaces).Get(ctx, namespace, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
-		return "", false, nil
-	}
-	if err != nil {
-		return "", false, a.failed(err)
+	found, _, err := a.namespace(ctx, namespace)
+	if found == nil {
+		return "", false, err
 	}
 	return found.GetAnnotations()[OwnerAnnotation], true, nil
 }
@@ -185,14 +196,8 @@ func (a *API) StorageClasses(ctx context.Context) (names []string, hasDefault, k
 // HasNamespace reports whether a namespace exists. If the user may not ask, it counts as existing, and the API server
 // will refuse what is made in it.
 func (a *API) HasNamespace(ctx context.Context, name string) (bool, error) {
-	_, err := a.client.Resource(namespaces).Get(ctx, name, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		return false, nil
-	case err != nil && !apierrors.IsForbidden(err):
-		return false, a.failed(err)
-	}
-	return true, nil
+	found, closed, err := a.namespace(ctx, name)
+	return found != nil || closed, err
 }
 
 // NodePorts returns which Service holds which node port. If the user may not list the Services of all namespaces, known
