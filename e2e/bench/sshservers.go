@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
-	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
@@ -20,6 +17,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/outposts-dev/outposts/e2e/process"
+	"github.com/outposts-dev/outposts/e2e/sshkey"
 	"github.com/outposts-dev/outposts/server/footprint"
 	"github.com/outposts-dev/outposts/server/sshd"
 )
@@ -114,7 +112,7 @@ func newSSHBench() (b *sshBench, err error) {
 			return b, err
 		}
 	}
-	if _, err := writeKey(filepath.Join(hosts, "ssh_host_ed25519_key")); err != nil {
+	if _, err := sshkey.Write(filepath.Join(hosts, "ssh_host_ed25519_key")); err != nil {
 		return b, err
 	}
 	b.key = filepath.Join(b.dir, "id_ed25519")
@@ -124,7 +122,7 @@ func newSSHBench() (b *sshBench, err error) {
 		if i > 0 {
 			name += fmt.Sprint("-", i)
 		}
-		signer, err := writeKey(name)
+		signer, err := sshkey.Write(name)
 		if err != nil {
 			return b, err
 		}
@@ -214,21 +212,6 @@ func (b *sshBench) close() {
 	if b.dir != "" {
 		_ = os.RemoveAll(b.dir) // in the temporary directory
 	}
-}
-
-func writeKey(name string) (ssh.Signer, error) {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	block, err := ssh.MarshalPrivateKey(private, "")
-	if err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
-		return nil, err
-	}
-	return ssh.NewSignerFromKey(private)
 }
 
 // waitListening waits until somebody accepts connections at an address.

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
@@ -27,6 +26,7 @@ import (
 
 	"github.com/outposts-dev/outposts/e2e/process"
 	"github.com/outposts-dev/outposts/e2e/simulated"
+	"github.com/outposts-dev/outposts/e2e/sshkey"
 )
 
 // memoryLimit is what the chart's 512 MiB leave the process.
@@ -69,7 +69,7 @@ func newOutpost(ctx context.Context, program string) (o *outpost, err error) {
 		}
 	}
 	for _, name := range []string{"hub-a", "hub-b"} {
-		signer, err := writeKey(o.path(name + ".key"))
+		signer, err := sshkey.Write(o.path(name + ".key"))
 		if err != nil {
 			return o, err
 		}
@@ -79,7 +79,7 @@ func newOutpost(ctx context.Context, program string) (o *outpost, err error) {
 		}
 		o.hubs = append(o.hubs, newHub(o, name, signer))
 	}
-	if _, err := writeKey(o.path("hosts", "ssh_host_ed25519_key")); err != nil {
+	if _, err := sshkey.Write(o.path("hosts", "ssh_host_ed25519_key")); err != nil {
 		return o, err
 	}
 	if o.cluster, o.clusterAddress, err = process.StartSelf("cluster"); err != nil {
@@ -186,21 +186,6 @@ func (o *outpost) objects() (found objects, err error) {
 	}
 	defer answer.Body.Close()
 	return found, json.NewDecoder(answer.Body).Decode(&found)
-}
-
-func writeKey(name string) (ssh.Signer, error) {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	block, err := ssh.MarshalPrivateKey(private, "")
-	if err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
-		return nil, err
-	}
-	return ssh.NewSignerFromKey(private)
 }
 
 // writeCertificate makes a certificate that nobody checks.
