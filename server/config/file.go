@@ -274,7 +274,7 @@ func kind(v any) string {
 }
 
 // suggestion is the end of a sentence about an unknown name.
-func suggestion(typed string, names []string) string {
+func suggestion(typed string, names []string) fmt.Stringer {
 	return suggest.Or(typed, names, "; there are "+strings.Join(names, ", "))
 }
 

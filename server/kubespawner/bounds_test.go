@@ -86,6 +86,33 @@ func TestRequestsCostWhatTheyWeigh(t *testing.T) {
 	}
 }
 
+// TestUnknownNamesCostLittle holds that no name is looked for beside a very long one, nor for what is not listed.
+func TestUnknownNamesCostLittle(t *testing.T) {
+	many := map[string]json.RawMessage{}
+	for i := range 20_000 {
+		many[fmt.Sprintf("mem_lim%d", i)] = json.RawMessage("1")
+	}
+	for name, misc := range map[string]map[string]json.RawMessage{
+		"a long name": {strings.Repeat("x", 256<<10): json.RawMessage("1")}, "many names": many,
+	} {
+		r := outpost.StartRequest{
+			Key:  outpost.Key{Hub: "h", StartID: "s1"},
+			Body: outpost.Body{Env: map[string]string{"JUPYTERHUB_USER": "alice"}, Misc: misc},
+		}
+		b := testBuilder(t, "outpost", nil)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := b.Build(installation, outpost.Hub{Name: "h", AllowedOptions: []string{"*"}}, r, nil)
+		runtime.ReadMemStats(&after)
+		if outpost.KindOf(err) != outpost.KindInvalid || !strings.Contains(err.Error(), "unknown option") {
+			t.Errorf("%s: error %.200v", name, err)
+		}
+		if used := (after.TotalAlloc - before.TotalAlloc) >> 20; used > 256 {
+			t.Errorf("%s: the start allocates %d MiB", name, used)
+		}
+	}
+}
+
 // TestMetadataIsBounded holds that labels and annotations are counted before each of them is looked at.
 func TestMetadataIsBounded(t *testing.T) {
 	for _, option := range []string{"extra_labels", "extra_annotations"} {

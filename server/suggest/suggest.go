@@ -10,6 +10,9 @@ import (
 func Nearest(typed string, names []string) string {
 	best, bestDistance := "", 1+max(1, len(typed)/3)
 	for _, name := range names {
+		if max(len(typed)-len(name), len(name)-len(typed)) >= bestDistance {
+			continue // each letter more or less counts
+		}
 		if d := distance(strings.ToLower(typed), strings.ToLower(name)); d < bestDistance {
 			best, bestDistance = name, d
 		}
@@ -17,12 +20,21 @@ func Nearest(typed string, names []string) string {
 	return best
 }
 
-// Or is the end of a sentence about an unknown name: "; did you mean mem_limit?", or other if no name is close.
-func Or(typed string, names []string, other string) string {
-	if near := Nearest(typed, names); near != "" {
+// Or is the end of a sentence about an unknown name: "; did you mean mem_limit?", or other if no name is close. The name
+// is looked for when the sentence is written.
+func Or(typed string, names []string, other string) fmt.Stringer { return ending{typed, names, other} }
+
+type ending struct {
+	typed string
+	names []string
+	other string
+}
+
+func (e ending) String() string {
+	if near := Nearest(e.typed, e.names); near != "" {
 		return fmt.Sprintf("; did you mean %s?", near)
 	}
-	return other
+	return e.other
 }
 
 // distance is the number of letters to add, drop, change or swap with the next to get from a to b (optimal string

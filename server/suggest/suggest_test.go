@@ -12,10 +12,10 @@ func TestNearest(t *testing.T) {
 			t.Errorf("%q: %q, want %q", typed, got, want)
 		}
 	}
-	if got, want := Or("imgae", names, "; there is none"), "; did you mean image?"; got != want {
+	if got, want := Or("imgae", names, "; there is none").String(), "; did you mean image?"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if got, want := Or("x", names, "; there is none"), "; there is none"; got != want {
+	if got, want := Or("x", names, "; there is none").String(), "; there is none"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

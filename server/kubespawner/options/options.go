@@ -149,9 +149,12 @@ var byName = func() map[string]option {
 	return m
 }()
 
+// currentNames are the names of all options, in alphabetical order.
+var currentNames = slices.Sorted(maps.Keys(byName))
+
 // Names returns the names of all options, in alphabetical order, and image_spec, the only old one that is accepted.
 func Names() []string {
-	names := append(slices.Collect(maps.Keys(byName)), "image_spec")
+	names := append(slices.Clone(currentNames), "image_spec")
 	slices.Sort(names)
 	return names
 }
@@ -230,7 +233,7 @@ func isKnown(name string, p *Problems) bool {
 	case !known && oldNames[name] != "":
 		p.Addf(name, "renamed; use %s", oldNames[name])
 	case !known:
-		p.Addf(name, "unknown option%s", suggest.Or(name, slices.Sorted(maps.Keys(byName)), ""))
+		p.Addf(name, "unknown option%s", suggest.Or(name, currentNames, ""))
 	}
 	return known
 }
