@@ -81,15 +81,7 @@ func (o *Objects) checkPod(p *options.Problems) {
 	if o.Claim != nil {
 		checkLabels("storage_extra_labels", o.Claim.Labels, p)
 	}
-	annotations := o.Pod.Annotations
-	if tooMany("extra_annotations", annotations, p) {
-		annotations = nil
-	}
-	for key := range annotations {
-		if faults := validation.IsQualifiedName(strings.ToLower(key)); len(faults) > 0 {
-			p.Addf("extra_annotations", "key %q: %s", quoted(key), faults[0])
-		}
-	}
+	checkAnnotations("extra_annotations", o.Pod.Annotations, p)
 	checkContainers(&o.Pod.Spec, p)
 	notebook := notebookOf(o.Pod)
 	if notebook == nil {
@@ -167,6 +159,17 @@ func tooMany(option string, metadata map[string]string, p *options.Problems) boo
 	}
 	p.Addf(option, "has %d entries; at most %d are possible", len(metadata), maxMetadata)
 	return true
+}
+
+func checkAnnotations(option string, annotations map[string]string, p *options.Problems) {
+	if tooMany(option, annotations, p) {
+		return
+	}
+	for key := range annotations {
+		if faults := validation.IsQualifiedName(strings.ToLower(key)); len(faults) > 0 {
+			p.Addf(option, "key %q: %s", quoted(key), faults[0])
+		}
+	}
 }
 
 func checkLabels(option string, labels map[string]string, p *options.Problems) {
