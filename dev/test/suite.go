@@ -93,14 +93,11 @@ func (s suite) again(f failure, module string) string {
 		if s.dir != "" {
 			words = append(words, "-C", s.dir)
 		}
-		for _, flag := range []string{"-race", "-tags"} {
-			switch i := slices.Index(s.argv, flag); {
-			case i < 0:
-			case flag == "-tags":
-				words = append(words, flag, s.argv[i+1])
-			default:
-				words = append(words, flag)
-			}
+		if slices.Contains(s.argv, "-race") {
+			words = append(words, "-race")
+		}
+		if i := slices.Index(s.argv, "-tags"); i >= 0 {
+			words = append(words, s.argv[i:i+2]...)
 		}
 		words = append(words, "-count", "1")
 		if f.test != "" {
