@@ -50,7 +50,7 @@ var allowed = map[string][]string{
 		"server/excerpt", "server/flavor", "server/kubespawner/options", "server/outpost", "server/python",
 	},
 	"server/kubespawner/kubespawnertest": {"server/outpost"},
-	"server/kubespawner/options":         {"server/excerpt", "server/outpost", "server/suggest"},
+	"server/kubespawner/options":         {"server/excerpt", "server/outpost", "server/python", "server/suggest"},
 	"server/lifecycle":                   {"server/excerpt", "server/flavor", "server/outbox", "server/outpost"},
 	"server/outpost":                     {"server/excerpt", "server/flavor", "server/pattern"},
 	"server/outpost/outposttest":         {"server/flavor", "server/lifecycle", "server/outpost"},

@@ -4,9 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
-	"reflect"
 	"slices"
 	"strconv"
+
+	"github.com/outposts-dev/outposts/server/python"
 )
 
 // ErrAuthentication is the error for attributes of a user that are neither empty nor a JSON object.
@@ -69,7 +70,7 @@ func (f *Flavors) ofHub(hub string) choice {
 // the hub's. An empty authentication (nil, {}, [] ...) gives the hub's offer.
 func (f *Flavors) ofUser(hub string, authentication any) (choice, error) {
 	c := f.ofHub(hub)
-	if f == nil || len(f.users) == 0 || emptyJSON(authentication) {
+	if f == nil || len(f.users) == 0 || python.IsFalse(authentication) {
 		return c, nil
 	}
 	attributes, ok := authentication.(map[string]any)
@@ -177,16 +178,6 @@ func (t attributeTest) matches(attributes map[string]any) bool {
 		text, ok := attributeText(v)
 		return ok && t.value.matches(text)
 	})
-}
-
-// emptyJSON reports whether a decoded JSON value is false to Python.
-func emptyJSON(v any) bool {
-	switch v := reflect.ValueOf(v); v.Kind() {
-	case reflect.Map, reflect.Slice:
-		return v.Len() == 0
-	default:
-		return !v.IsValid() || v.IsZero()
-	}
 }
 
 // attributeText returns a user's attribute as the text that patterns are compared with; ok is false for values

@@ -1,11 +1,12 @@
 // Package python writes values as Python does: rows of the Python outpost and messages that users know have that form.
-// It also renders Python's format strings, as far as names of servers need them.
+// It also renders Python's format strings, as far as names of servers need them, and tells what is false to Python.
 package python
 
 import (
 	"bytes"
 	"encoding/json"
 	"math"
+	"reflect"
 	"strconv"
 	"strings"
 )
@@ -69,4 +70,14 @@ var inSingleQuotes, inDoubleQuotes = escaper("'"), escaper(`"`)
 
 func escaper(quote string) *strings.Replacer {
 	return strings.NewReplacer(`\`, `\\`, quote, `\`+quote, "\n", `\n`, "\r", `\r`, "\t", `\t`)
+}
+
+// IsFalse reports whether a decoded JSON value is false to Python.
+func IsFalse(v any) bool {
+	switch v := reflect.ValueOf(v); v.Kind() {
+	case reflect.Map, reflect.Slice:
+		return v.Len() == 0
+	default:
+		return !v.IsValid() || v.IsZero()
+	}
 }

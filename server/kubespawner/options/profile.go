@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/outposts-dev/outposts/server/python"
 )
 
 // checkOverride checks the values of an override as options; null is always allowed inside maps, where it removes a
@@ -152,24 +154,11 @@ func (o profileOption) choose(userOptions map[string]any, p *Problems) (map[stri
 // for KubeSpawner is no choice. Another value is noted.
 func chosen(userOptions map[string]any, name string, p *Problems) (string, bool) {
 	text, isString := userOptions[name].(string)
-	if !isString && !isFalse(userOptions[name]) {
+	if !isString && !python.IsFalse(userOptions[name]) {
 		p.Addf(name, "must be a string, not %s", typeName(userOptions[name]))
 		return "", false
 	}
 	return text, true
-}
-
-// isFalse reports whether a value from JSON is false in Python.
-func isFalse(v any) bool {
-	switch v := v.(type) {
-	case nil:
-		return true
-	case []any:
-		return len(v) == 0
-	case map[string]any:
-		return len(v) == 0
-	}
-	return reflect.ValueOf(v).IsZero()
 }
 
 // substitute puts value for {value} in every string inside v; other braces stay.
