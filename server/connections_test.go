@@ -110,6 +110,18 @@ func (b *boundedServer) wantDrops(want map[string]int) {
 	b.t.Errorf("dropped connections (-want +got):\n%s", cmp.Diff(want, got))
 }
 
+// idle is how many connections of a hub have nothing to answer.
+func (b *boundedServer) idle(hub string) (count int) {
+	b.connections.mu.Lock()
+	defer b.connections.mu.Unlock()
+	for c := range b.hubs[hub] {
+		if _, idle := c.idleSince(); idle {
+			count++
+		}
+	}
+	return count
+}
+
 // testLimits are small, and patient: nothing ends by its time.
 func testLimits() connectionLimits {
 	return connectionLimits{
@@ -265,6 +277,8 @@ func TestHubTakesNoConnectionFromAnother(t *testing.T) {
 		t.Fatalf("hub-b: %d", status)
 	}
 	eventually(t, "hub-b has its share", func() bool { _, hubs := b.counts(); return hubs == 3 })
+	// The answer is there before its connection is idle.
+	eventually(t, "one of them is idle", func() bool { return b.idle("hub-b") == 1 })
 	b.dial("GET /login/hub-b/wait" + wait) // for which the idle one goes
 	b.wantDrops(map[string]int{droppedIdle: 1})
 	if status := ask(idle, "/login/hub-b"); status != 0 {
