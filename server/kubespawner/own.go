@@ -25,8 +25,8 @@ const (
 // defaultAccount is the account of a pod that names none.
 const defaultAccount = "default"
 
-// checkOwn notes the outpost's own objects that a start would use. Those that the operator's options alone lead to are
-// theirs to share, but for what the outpost makes for a user.
+// checkOwn notes the outpost's own objects that a start would use. Those that the operator's options alone lead to,
+// whoever starts which server, are theirs to share, but for what the outpost makes for a user.
 func (b *Builder) checkOwn(
 	o *Objects, installation string, hub outpost.Hub, r outpost.StartRequest, flavor flavor.Flavor, p *options.Problems,
 ) {
@@ -41,11 +41,13 @@ func (b *Builder) checkOwn(
 	if len(used) == 0 || p.Err() != nil {
 		return
 	}
-	r.Body.Misc = nil
+	r.Body.Misc, r.Body.Env, r.Name = nil, maps.Clone(r.Body.Env), r.Name+"."
+	r.Body.Env["JUPYTERHUB_USER"] += "."
+	delete(r.Body.Env, "JUPYTERHUB_USER_ID")
 	shared := b.ownUsed(b.objects(installation, hub, r, flavor, "", &options.Problems{}))
 	for _, object := range used {
 		if !slices.Contains(shared, object) {
-			p.Addf("misc", "no server may use %s, "+ours, object)
+			p.Addf("misc or a name", "no server may use %s, "+ours, object)
 		}
 	}
 }

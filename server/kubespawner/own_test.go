@@ -85,7 +85,7 @@ func TestNoServerUsesTheOutpostsOwnObjects(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			want := c.want
 			if want != "" && !strings.Contains(want, ours) {
-				want = "misc: no server may use " + want + ", " + ours
+				want = "misc or a name: no server may use " + want + ", " + ours
 			}
 			if got := problemOf(buildFrom(t, nil, c.options)); got != want {
 				t.Errorf("sent by the hub:\ngot  %s\nwant %s", got, want)
@@ -100,6 +100,39 @@ func TestNoServerUsesTheOutpostsOwnObjects(t *testing.T) {
 				t.Errorf("set by the operator: %s", got)
 			}
 		})
+	}
+}
+
+// A template of the operator's leads to whatever a user or a server is called, which is for the hub to say.
+func TestNoNameLeadsToTheOutpostsOwnObjects(t *testing.T) {
+	for _, c := range []struct{ options, user, server, want string }{
+		{
+			`{"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "{username}-data"}}]}`, "north", "",
+			"persistentvolumeclaims/north-data",
+		},
+		{`{"service_account": "{username}"}`, "north", "", "serviceaccounts/north"},
+		{`{"service_account": "{servername}"}`, "alice", "north", "serviceaccounts/north"},
+		{
+			`{"environment": {"X": {"valueFrom": {"secretKeyRef": {"name": "{unescaped_username}", "key": "k"}}}}}`,
+			"users", "", "secrets/users",
+		},
+		{`{"service_account": "{username}"}`, "alice", "", ""},
+	} {
+		b, err := NewBuilder("outpost", own, decodeOptions(t, c.options), 0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = b.Build(installation, outpost.Hub{Name: "h"}, outpost.StartRequest{
+			Key:  outpost.Key{Hub: "h", Name: c.server, StartID: "s1"},
+			Body: outpost.Body{Env: map[string]string{"JUPYTERHUB_USER": c.user}},
+		}, nil)
+		want := c.want
+		if want != "" {
+			want = "misc or a name: no server may use " + want + ", which belongs to the outpost itself"
+		}
+		if got := problemOf(err); got != want {
+			t.Errorf("%s, %q, %q:\ngot  %s\nwant %s", c.options, c.user, c.server, got, want)
+		}
 	}
 }
 
