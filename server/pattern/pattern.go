@@ -21,10 +21,11 @@ type Pattern struct {
 // references) is an error: taken as a glob it would silently match nobody.
 func Parse(text string) (*Pattern, error) {
 	p := &Pattern{text: text}
-	re, err := regexp.Compile(`\A(?:` + text + `)\z`)
+	_, err := regexp.Compile(text) // by itself: a parenthesis must not close the group that is put around it
 	if err == nil {
-		p.re = re
-	} else if e, ok := errors.AsType[*syntax.Error](err); ok {
+		p.re, err = regexp.Compile(`\A(?:` + text + `)\z`)
+	}
+	if e, ok := errors.AsType[*syntax.Error](err); ok {
 		switch e.Code {
 		case syntax.ErrInvalidPerlOp, syntax.ErrInvalidEscape, syntax.ErrInvalidNamedCapture, syntax.ErrLarge:
 			return nil, fmt.Errorf("%q uses %q, which is not supported (RE2 syntax)", text, e.Expr)

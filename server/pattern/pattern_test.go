@@ -20,6 +20,8 @@ func TestMatch(t *testing.T) {
 		{"a+b", "a+b", true},
 		{"hub-[!a]", "hub-b", true},
 		{"a?c", "a\nc", true},
+		{"hub-[", "hub-[", true},
+		{"hub-a)|(.*", "hub-b", false},
 	} {
 		p, err := pattern.Parse(tc.pattern)
 		if err != nil {
