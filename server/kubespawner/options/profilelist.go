@@ -239,6 +239,8 @@ func readUnlisted(m map[string]any, path string, p *Problems) *unlistedChoice {
 			p.Addf(path+".validation_regex", "%v", err)
 		}
 		u.pattern = compiled
+	} else if value, set := unlisted["validation_regex"]; set && (value == nil || value == "") {
+		p.Addf(path+".validation_regex", "is empty; leave the key out, or write its value")
 	}
 	if !markOf(unlisted, "enabled", path, p) {
 		return nil
