@@ -470,6 +470,7 @@ func TestEmptyAndOddFiles(t *testing.T) {
 	for _, text := range []string{
 		"a: [", "[]", "text", "flavors: [tiny]", "flavors: {a: {}, a: {}}", "hubs: &h {<<: *h}",
 		"\xff", "? {a: b}\n: c", "hubs:", "users:", "hubs: {a: }",
+		"flavors: {}\n---\nhubs: {}", "---\n---\nflavors: {}",
 	} {
 		if _, err := flavor.Parse([]byte(text)); err == nil {
 			t.Errorf("%q: no error", text)
