@@ -474,6 +474,21 @@ func TestParseFileRefusesKeysTwice(t *testing.T) {
 	}
 }
 
+func TestParseFileRefusesWhatWouldBeNoLimit(t *testing.T) {
+	for text, want := range map[string]string{
+		"spawner: {}\n---\nglobalMaxPerUser: 1\n": "has a second document after ---, which nothing would read",
+		"---\n---\nglobalMaxPerUser: 1\n":         "has a second document after ---, which nothing would read",
+		"hubs: {h: {allowedImages: []}}":          "is empty; leave the key out, or write its value",
+		"hubs: {h: {allowedImages: }}":            "is empty; leave the key out, or write its value",
+		"globalMaxPerUser:":                       "is empty; leave the key out, or write its value",
+	} {
+		_, problems := config.ParseFile("config.yaml", []byte(text), nil)
+		if len(problems) != 1 || problems[0].Message != want {
+			t.Errorf("%q: got %v", text, problems)
+		}
+	}
+}
+
 func FuzzParseFile(f *testing.F) {
 	f.Add([]byte("spawner: {image: a, cpu_limit: 1.5}\nhubs: {h: {allowedOptions: [image]}}"))
 	f.Add([]byte("c.JupyterHubOutpost.x = 1"))

@@ -3,7 +3,9 @@ package config
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	yamlv3 "go.yaml.in/yaml/v3"
 	"sigs.k8s.io/yaml"
 
 	"github.com/outposts-dev/outposts/server/outpost"
@@ -72,6 +75,11 @@ func ParseFile(name string, text []byte, read func(path string) ([]byte, error))
 	}
 	if err != nil {
 		p.addf(name, "%s", strings.TrimPrefix(err.Error(), "error converting YAML to JSON: "))
+		return defaultFile(), p
+	}
+	documents := yamlv3.NewDecoder(bytes.NewReader(text))
+	if documents.Decode(new(yamlv3.Node)) == nil && !errors.Is(documents.Decode(new(yamlv3.Node)), io.EOF) {
+		p.addf(name, "has a second document after ---, which nothing would read")
 		return defaultFile(), p
 	}
 	decoder := json.NewDecoder(bytes.NewReader(encoded))
@@ -144,7 +152,7 @@ func (r reader) addf(at, format string, args ...any) {
 	r.problems.addf(name, format, args...)
 }
 
-// limits are keys that restrict what hubs and users may do: null, which would be no limit, is refused.
+// limits are keys that restrict what hubs and users may do: null, or a list of nothing, which would be no limit, is refused.
 var limits = []string{"globalMaxPerUser", "allowedImages"}
 
 // fields hands each key of a mapping to its function and refuses the others. Null counts as absent but for limits.
@@ -158,12 +166,18 @@ func (r reader) fields(at string, m map[string]any, known map[string]func(string
 		switch {
 		case !ok:
 			r.addf(path, "is not a setting%s", suggestion(key, sortedKeys(known)))
+		case slices.Contains(limits, key) && isEmpty(m[key]):
+			r.addf(path, "is empty; leave the key out, or write its value")
 		case m[key] != nil:
 			set(path, m[key])
-		case slices.Contains(limits, key):
-			r.addf(path, "is empty; leave the key out, or write its value")
 		}
 	}
+}
+
+// isEmpty reports whether a value is null or a list of nothing.
+func isEmpty(v any) bool {
+	list, isList := v.([]any)
+	return v == nil || isList && len(list) == 0
 }
 
 // hub reads the entry of one hub.
