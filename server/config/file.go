@@ -152,7 +152,8 @@ func (r reader) addf(at, format string, args ...any) {
 	r.problems.addf(name, format, args...)
 }
 
-// limits are keys that restrict what hubs and users may do: null, or a list of nothing, which would be no limit, is refused.
+// limits are keys that restrict what hubs and users may do: null, or a list of nothing, which would be no limit, is
+// refused.
 var limits = []string{"globalMaxPerUser", "allowedImages"}
 
 // fields hands each key of a mapping to its function and refuses the others. Null counts as absent but for limits.
