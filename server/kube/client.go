@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -55,15 +54,12 @@ const uidBudget = 10 * time.Second
 
 // NamespaceUID returns the uid of a namespace: a UUID that no other namespace of any cluster has, and that changes when
 // the namespace is made anew. It needs the right to get that one namespace.
-func NamespaceUID(ctx context.Context, client kubernetes.Interface, namespace string) (uid string, err error) {
-	err = attempt{timeout: getTimeout, budget: uidBudget}.do(ctx, func(ctx context.Context) error {
-		ns, err := client.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{})
-		if err == nil {
-			uid = string(ns.UID)
-		}
-		return err
-	})
-	return uid, err
+func NamespaceUID(ctx context.Context, client kubernetes.Interface, namespace string) (string, error) {
+	ns, err := get(ctx, attempt{timeout: getTimeout, budget: uidBudget}, client.CoreV1().Namespaces(), namespace)
+	if err != nil {
+		return "", err
+	}
+	return string(ns.UID), nil
 }
 
 // changesAtOnce is how many requests may create, change or delete objects at a time. A class that starts or ends at
