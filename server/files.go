@@ -27,7 +27,8 @@ func CheckFiles(cfg config.Config) error {
 
 // Namespaces returns the namespaces that the files name for servers, in whatever layer of options.
 func Namespaces(cfg config.Config) []string {
-	flavors, _ := readFlavors(cfg, slog.New(slog.DiscardHandler)) // checked when it is used
+	quiet := slog.New(slog.DiscardHandler)
+	flavors, _ := readFlavorsFile("", cfg.FlavorsPath, flavor.Parse, quiet) // checked when it is used
 	var all []string
 	for _, setting := range siteOf(cfg, flavors).Settings("namespace") {
 		if name, ok := setting.Value.(string); ok && !strings.Contains(name, "{") { // else a user's own value
