@@ -1,6 +1,9 @@
 package diagnosis
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // passingTexts are parts of messages about what passes by itself: a limit that is exceeded for a while, a network or a
 // service that does not answer yet, as on a node that has just come, and work that takes its time.
@@ -42,10 +45,5 @@ var comingTexts = []string{"not-ready", "unreachable", "uninitialized", "unregis
 func NodesComing(message string) bool { return containsAny(message, comingTexts) }
 
 func containsAny(text string, parts []string) bool {
-	for _, part := range parts {
-		if strings.Contains(text, part) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(text, part) })
 }
