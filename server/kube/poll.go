@@ -72,10 +72,8 @@ func (s *Spawner) reap(pod *corev1.Pod) {
 			defer s.mu.Unlock()
 			delete(s.reaping, pod.UID)
 		}()
-		select {
-		case <-s.runCtx.Done():
+		if sleep(s.runCtx, s.reapAfter) != nil {
 			return
-		case <-time.After(s.reapAfter):
 		}
 		if err := s.deletePod(s.runCtx, pod, new(int64(0))); err != nil {
 			s.logger.Warn("ended pod not deleted", "pod", pod.Name, "namespace", pod.Namespace, "err", err)

@@ -200,12 +200,8 @@ func (st *start) createPod(ctx context.Context) (pod *corev1.Pod, cleared types.
 		case full && err != nil && cleared == "":
 			return nil, "", apiError(refused, "create the server's pod")
 		case apierrors.IsNotFound(err):
-			if full {
-				select {
-				case <-ctx.Done():
-					return nil, "", ctx.Err()
-				case <-time.After(tick):
-				}
+			if full && sleep(ctx, tick) != nil {
+				return nil, "", ctx.Err()
 			}
 			continue
 		case err != nil:
@@ -234,10 +230,8 @@ func (st *start) postPod(ctx context.Context) (pod *corev1.Pod, err error) {
 		if !lacksAccount(err) || st.s.now().Sub(began) >= st.s.grace {
 			return pod, err
 		}
-		select {
-		case <-ctx.Done():
+		if sleep(ctx, tick) != nil {
 			return nil, err
-		case <-time.After(tick):
 		}
 	}
 }
