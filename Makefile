@@ -89,13 +89,15 @@ verify: ## start a server on each system, run a cell, stop it; of any deployed p
 
 # ---- stacks
 
+# By the toolchain of go.mod, also where Go is installed with GOTOOLCHAIN=local as its default.
+PINNED := GOTOOLCHAIN=$${GOTOOLCHAIN:-auto}
 PULUMI := dev/run pulumi
 # Stacks of other clusters than the local ones have a backend of their own.
 CHECKED = dev/stack $(STACK) || [ $$? = 1 ]
 
 .PHONY: stacks
 stacks: ## build the Pulumi program
-	@go build -o $(STATE)/bin/stacks ./stacks
+	@$(PINNED) go build -o $(STATE)/bin/stacks ./stacks
 
 .PHONY: preview
 preview: stacks ## what `up` would change: make preview STACK=local
@@ -167,6 +169,7 @@ UNIT := unit dev addons image runner
 .PHONY: test
 test: ## all tests: unit, Python, and end to end on two real clusters (brings them up first)
 	@dev/packages tools clusters images tests
+	@dev/vuln
 	@dev/up
 	@$(TEST) $(UNIT) fuzz python e2e
 
@@ -185,6 +188,10 @@ lint: ## format, import table, linters (vet among them, see .golangci.yml)
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not formatted by gofmt: $$unformatted"; exit 1; }
 	go test -run '^TestImports' .
 	@for folder in . dev/clusters dev/kube/addons dev/test images/outpost; do echo "== $$folder"; (cd $$folder; $(LINT) run ./...); done
+
+.PHONY: vuln
+vuln: ## known vulnerabilities that the outpost or the Pulumi program reaches
+	@dev/vuln
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for a minute (FUZZTIME=1m)
