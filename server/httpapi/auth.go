@@ -68,16 +68,14 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (hub strin
 		return "", false
 	}
 	l, right := s.check(name, password)
-	remote, m := sourceOf(r.RemoteAddr), memoryOf(r.Context())
+	m := memoryOf(r.Context())
+	if right && (!l.typed || m.knows(l)) {
+		return s.admit(w, r, l, m)
+	}
+	remote := sourceOf(r.RemoteAddr)
 	key := s.guesses.key(remote, name)
-	if right && (!l.typed || m.knows(l) || !s.guesses.blocked(key)) {
-		if !m.loggedIn(l) {
-			w.Header()["Retry-After"] = []string{"10"}
-			s.write(w, r, l.hub, http.StatusServiceUnavailable,
-				newFailure("Unavailable", "Too many connections of this hub are busy; try again later"))
-			return "", false
-		}
-		return l.hub, true
+	if right && !s.guesses.blocked(key) {
+		return s.admit(w, r, l, m)
 	}
 	var answered, logged bool
 	if !right {
@@ -94,6 +92,17 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (hub strin
 	}
 	w.Header()["Www-Authenticate"] = basicChallenge
 	answerWrongLogin.write(w)
+	return "", false
+}
+
+// admit returns the hub of a login that is right. If it has too many connections, it writes the answer.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request, l *login, m *memory) (hub string, ok bool) {
+	if m.loggedIn(l) {
+		return l.hub, true
+	}
+	w.Header()["Retry-After"] = []string{"10"}
+	s.write(w, r, l.hub, http.StatusServiceUnavailable,
+		newFailure("Unavailable", "Too many connections of this hub are busy; try again later"))
 	return "", false
 }
 
