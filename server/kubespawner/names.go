@@ -231,9 +231,18 @@ func (t nameTemplates) dns(n names, p *options.Problems) string {
 	return out
 }
 
+// anotherName is a name of which no template makes the same, also where it cuts names or trims them: the first letter is
+// another.
+func anotherName(name string) string {
+	if strings.HasPrefix(lower(name), "q") {
+		return "z" + name
+	}
+	return "q" + name
+}
+
 // sharesClaim reports whether another user's server of the same name would have the same claim.
 func (t nameTemplates) sharesClaim(s subject, n names) bool {
-	s.User, s.UserID = s.User+".", s.UserID+1
+	s.User, s.UserID = anotherName(s.User), s.UserID+1
 	other, _ := t.resolve(s, &options.Problems{})
 	return other.PVC == n.PVC
 }
@@ -288,7 +297,7 @@ func (n names) pvc() string { return n.PVC }
 
 // ofEachServer reports whether each server of a user has a claim of its own.
 func (t nameTemplates) ofEachServer(s subject, n names) bool {
-	s.Server += "."
+	s.Server = anotherName(s.Server)
 	other, _ := t.resolve(s, &options.Problems{})
 	return other.PVC != n.PVC
 }

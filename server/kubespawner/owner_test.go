@@ -164,3 +164,25 @@ func TestWithHome(t *testing.T) {
 		t.Errorf("shared %t, earlier homes %q", got.SharedClaim, got.EarlierHomes())
 	}
 }
+
+// A template that trims or cuts names means a claim of each user, not one of all.
+func TestAClaimOfEveryUserHasNothingOfANameInIt(t *testing.T) {
+	for _, c := range []struct {
+		template, user string
+		shared         bool
+	}{
+		{"claim-{legacy_escape_username}", "alice", false},
+		{"claim-{username:.3}", "alice", false},
+		{"claim-{username:.1}", "queen", false},
+		{"claim-{userid}", "alice", false},
+		{"claim-{hub}", "alice", true},
+		{"claim-{servername}", "alice", true},
+	} {
+		o := planHome(t, outpost.Hub{Name: "hub"}, c.user, "lab", map[string]any{
+			"pvc_name_template": c.template, "slug_scheme": "client",
+		})
+		if o.SharedClaim != c.shared {
+			t.Errorf("%s of %s is of all users: %t", c.template, c.user, o.SharedClaim)
+		}
+	}
+}
