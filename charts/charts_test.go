@@ -504,7 +504,7 @@ func TestRightsAreTheLeast(t *testing.T) {
 	least := map[string][]string{
 		"pods": {"get", "list", "watch", "create", "delete"}, "pods/log": {"get"},
 		"services": {"get", "create", "delete"}, "pods/finalizers": {"update"}, "events": {"list", "watch"},
-		"namespaces outpost": {"get"},
+		"namespaces outpost": {"get"}, "persistentvolumeclaims": {"get"},
 	}
 	plus := func(more map[string][]string) map[string][]string {
 		out := map[string][]string{}
@@ -512,6 +512,13 @@ func TestRightsAreTheLeast(t *testing.T) {
 			for k, v := range m {
 				out[k] = v
 			}
+		}
+		return out
+	}
+	get := func(resources ...string) map[string][]string {
+		out := map[string][]string{}
+		for _, resource := range resources {
+			out[resource] = []string{"get"}
 		}
 		return out
 	}
@@ -523,6 +530,12 @@ func TestRightsAreTheLeast(t *testing.T) {
 		{"by default", "{}", least},
 		{"with internal TLS", "internalSsl: true", plus(map[string][]string{"secrets": {"get", "create", "patch", "delete"}})},
 		{"with claims", "config: {spawner: {storage_pvc_ensure: true}}", plus(map[string][]string{"persistentvolumeclaims": {"get", "create"}})},
+		{"with Secrets by names", `config: {spawner: {volumes: [{name: v, projected: {sources: [{secret: {name: "{username}"}}]}}]}}`, plus(get("secrets"))},
+		{"with ConfigMaps by names, of a profile", `config: {spawner: {profile_list: [{display_name: p, kubespawner_override: {extra_pod_config: {volumes: [{name: v, configMap: {name: "c-{username}"}}]}}}]}}`, plus(get("configmaps"))},
+		{"with accounts by names, of a flavor", `flavors: {flavors: {a: {resources: {service_account: "{username}"}}}}`, plus(get("serviceaccounts"))},
+		{"with Secrets of the operator's", "config: {spawner: {volumes: [{name: v, secret: {secretName: s}}], environment: {A_SECRET: '{username}'}}}", least},
+		{"with volumes that a hub may name", "config: {hubs: {h: {allowedOptions: [volumes]}}}", plus(get("configmaps", "secrets", "serviceaccounts"))},
+		{"with Secrets for images that a hub may name", "config: {hubs: {h: {allowedOptions: [image, image_pull_secrets]}}}", plus(get("secrets"))},
 		{"with a shared database", "persistence: {enabled: false}\nextraEnvVarsSecrets: [db]\nhostKeySecret: k", plus(map[string][]string{"leases": {"create", "get", "update"}})},
 		{"none", "rbac: {create: false}", map[string][]string{}},
 	} {

@@ -34,6 +34,7 @@ func TestE2EHubsAreIsolated(t *testing.T) {
 
 	t.Run("requests", func(t *testing.T) { tb.testRequests(t, alice) })
 	t.Run("names", func(t *testing.T) { tb.testNames(t, alice) })
+	t.Run("mounts", func(t *testing.T) { tb.testMounts(t, alice) })
 	t.Run("options", func(t *testing.T) { tb.testOptions(t, alice) })
 	t.Run("labels", func(t *testing.T) { tb.testLabels(t, alice, bob) })
 	t.Run("events", func(t *testing.T) { tb.testEvents(t) })
@@ -135,6 +136,27 @@ func (tb *testbed) testNames(t *testing.T, alice server) {
 		tb.refused(t, "name", try.what, wish{
 			user: try.user, startID: "name-" + strconv.Itoa(i), misc: try.misc, plain: try.plain,
 		}, try.answer)
+	}
+}
+
+// testMounts tries to have a pod use what is another's by the templates of the operator's volumes: the outpost makes
+// nothing under these names.
+func (tb *testbed) testMounts(t *testing.T, alice server) {
+	own := map[string]any{"pvc_name_template": "own-{username}"}
+	named := map[string]any{"pvc_name_template": "own-{username}", "pod_name_template": alice.secret}
+	for i, try := range []struct {
+		what string
+		w    wish
+	}{
+		{"claim by the user's name", wish{user: "alice", profile: claimByName}},
+		{"claim by its name", wish{
+			user: "eve", profile: claimByName, misc: map[string]any{"pvc_name_template": alice.claim},
+		}},
+		{"Secret by the user's name", wish{user: "alice", profile: secretByName, misc: own}},
+		{"Secret by the name of the pod", wish{user: "eve", profile: secretByName, misc: named}},
+	} {
+		try.w.startID, try.w.plain = "mount-"+strconv.Itoa(i), true
+		tb.refused(t, "mount", try.what, try.w, "belongs to another hub")
 	}
 }
 

@@ -194,8 +194,30 @@ func (tb *testbed) values(repository, tag string) map[string]any {
 				tb.b.name: map[string]any{
 					"callbackUrls":   callbacks(tb.b),
 					"allowedOptions": []any{"secret_name_template", "pvc_name_template", "extra_annotations"},
+					"spawner":        map[string]any{"profile_list": profiles()},
 				},
 			},
+		},
+	}
+}
+
+// Slugs of profiles whose servers mount what the template of a name yields, without the outpost making it.
+const (
+	claimByName  = "claim-by-name"
+	secretByName = "secret-by-name"
+)
+
+func profiles() []any {
+	secret := map[string]any{"name": "home", "secret": map[string]any{"secretName": "{pod_name}", "optional": true}}
+	return []any{
+		map[string]any{"display_name": "Usual", "default": true},
+		map[string]any{
+			"display_name": "Claim", "slug": claimByName,
+			"kubespawner_override": map[string]any{"storage_pvc_ensure": false},
+		},
+		map[string]any{
+			"display_name": "Secret", "slug": secretByName,
+			"kubespawner_override": map[string]any{"volumes": []any{secret}},
 		},
 	}
 }
@@ -247,6 +269,7 @@ type wish struct {
 	env           map[string]string
 	misc          map[string]any // over what the client always sends
 	plain         bool           // without certificates
+	profile       string         // empty for the usual one
 }
 
 // start asks for a server as a hub's client does.
@@ -254,9 +277,11 @@ func (tb *testbed) start(t *testing.T, h hub, w wish) (int, string) {
 	t.Helper()
 	env := map[string]string{"JUPYTERHUB_USER": w.user, "JUPYTERHUB_USER_ID": "1", "JUPYTERHUB_API_TOKEN": "token"}
 	misc := map[string]any{"services_enabled": true, "port": port, "internal_ssl": !w.plain}
-	body := map[string]any{
-		"name": "lab", "env": env, "misc": misc, "user_options": map[string]string{"start_id": w.startID},
+	options := map[string]string{"start_id": w.startID}
+	if w.profile != "" {
+		options["profile"] = w.profile
 	}
+	body := map[string]any{"name": "lab", "env": env, "misc": misc, "user_options": options}
 	maps.Copy(env, w.env)
 	maps.Copy(misc, w.misc)
 	if !w.plain {

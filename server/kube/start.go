@@ -131,9 +131,9 @@ func (st *start) log() *slog.Logger {
 	return st.s.logger.With("namespace", st.o.Pod.Namespace, "start_id", st.o.Origin.StartID)
 }
 
-// create creates the objects: what the outpost makes for the pod before it, each checked for its owner, so that no pod
-// ever uses a home or certificates made for somebody else; and the Service after it, so that the pod owns it from the
-// first moment and it goes with it. What else the operator's volumes name is not looked at.
+// create creates the objects: what the outpost makes for the pod before it, each checked for its owner, as is what else
+// a hub's names lead to, so that no pod ever uses a home or certificates made for somebody else; and the Service after
+// it, so that the pod owns it from the first moment and it goes with it.
 func (st *start) create(ctx context.Context) (*corev1.Pod, error) {
 	if err := st.w.waitSynced(ctx); err != nil {
 		return nil, err
@@ -156,6 +156,9 @@ func (st *start) create(ctx context.Context) (*corev1.Pod, error) {
 		if err := st.ensureSecret(ctx); err != nil {
 			return nil, err
 		}
+	}
+	if err := st.checkReferences(ctx); err != nil {
+		return nil, err
 	}
 	pod, cleared, err := st.createPod(ctx)
 	if err != nil {

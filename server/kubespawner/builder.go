@@ -75,12 +75,17 @@ type Objects struct {
 	Service   *corev1.Service               // nil unless services_enabled or internal TLS
 	Pod       *corev1.Pod
 
+	// References are sorted. Whose they are is for the cluster to say, see [Objects.OtherOwnerOf].
+	References []Reference
+
 	// SharedClaim says that the claim's name holds nothing of the user: the operator means it for all users of a hub.
 	SharedClaim bool
 
-	names       names
-	fields      fields
-	severalHubs bool
+	// SeveralHubs says that an object that does not say whose it is can be of any of them.
+	SeveralHubs bool
+
+	names  names
+	fields fields
 
 	earlierHomes []string
 	homeOfServer bool // each server of a user has a claim of its own
@@ -108,7 +113,7 @@ func (b *Builder) build(
 	var p options.Problems
 	o := b.objects(installation, hub, r, flavor, home, &p)
 	if p.Err() == nil {
-		b.checkOwn(o, installation, hub, r, flavor, &p)
+		b.refer(o, installation, hub, r, flavor, &p)
 	}
 	if err := p.Err(); err != nil {
 		return nil, err
@@ -136,7 +141,7 @@ func (b *Builder) objects(
 	}
 	sub, t := b.subjectOf(r.Key, r.Body), templatesOf(st)
 	t.Home = home
-	o := &Objects{Origin: Origin{installation, r.Key}, severalHubs: hub.Several}
+	o := &Objects{Origin: Origin{installation, r.Key}, SeveralHubs: hub.Several}
 	o.names, o.fields = t.resolve(sub, p)
 	o.SharedClaim = st.StoragePVCEnsure && home == "" && t.sharesClaim(sub, o.names)
 	if st.StoragePVCEnsure && home == "" && !o.SharedClaim {

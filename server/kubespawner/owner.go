@@ -1,6 +1,7 @@
 package kubespawner
 
 import (
+	"cmp"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,11 +31,17 @@ func ofTheChart(object metav1.Object) bool {
 		(labels[nameLabel] == outpostName || strings.HasPrefix(labels[chartLabel], chartPrefix))
 }
 
-// OwnerOf reads whom an object was made for.
+// OwnerOf reads whom an object was made for. A label of the hub, which people set by hand, counts without the annotation;
+// it may be a slug.
 func OwnerOf(object metav1.Object) Owner {
 	a := object.GetAnnotations()
-	return Owner{Installation: a[InstallationKey], Hub: a[HubKey], User: a[UsernameKey]}
+	return Owner{
+		Installation: a[InstallationKey], Hub: cmp.Or(a[HubKey], object.GetLabels()[HubKey]), User: a[UsernameKey],
+	}
 }
+
+// UnnamedHub is whose an object is that can be of any hub.
+const UnnamedHub = "a hub that it does not name"
 
 // OtherOwner says, for a message, who else an object belongs to that has the name of a wanted one, such as "another
 // hub"; empty if it can be of the wanted one's owner. Of an object that names no hub nobody knows that where the
@@ -45,14 +52,14 @@ func (o *Objects) OtherOwner(wanted, there metav1.Object, anyUser bool) string {
 	switch {
 	case ofTheChart(there):
 		return "the outpost itself"
-	case differs(have.Hub, want.Hub):
+	case differs(have.Hub, want.Hub) && have.Hub != labelSlug(want.Hub):
 		return "another hub"
 	case differs(have.Installation, want.Installation):
 		return "another outpost"
 	case !anyUser && differs(have.User, want.User):
 		return "another user"
-	case have.Hub == "" && o.severalHubs:
-		return "a hub that it does not name"
+	case have.Hub == "" && o.SeveralHubs:
+		return UnnamedHub
 	}
 	return ""
 }

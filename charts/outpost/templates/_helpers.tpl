@@ -109,6 +109,27 @@ matchExpressions:
 {{- if or .Values.internalSsl (include "outpost.anyLayer" (dict "root" . "option" "internal_ssl")) -}}true{{- end -}}
 {{- end -}}
 
+{{- /* Resources of which a pod may use an object that a template names, or that a hub may name: with the right to read these, and
+claims, the outpost sees whose they are. */ -}}
+{{- define "outpost.checkedResources" -}}
+{{- $all := list -}}
+{{- range .Values.config.hubs -}}
+{{- range (. | default dict).allowedOptions -}}
+{{- if has . (list "*" "environment" "extra_container_config" "extra_containers" "extra_pod_config" "init_containers" "pod_overlay" "volumes") -}}
+{{- $all = concat $all (list "configmaps" "secrets" "serviceaccounts") -}}
+{{- else if eq . "image_pull_secrets" -}}
+{{- $all = append $all "secrets" -}}
+{{- else if has . (list "automount_service_account_token" "service_account") -}}
+{{- $all = append $all "serviceaccounts" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range splitList " " (include "outpost.objectsIn" (include "outpost.layers" . | fromJson).all) -}}
+{{- if contains "{" . }}{{ $all = append $all (splitList "/" . | first) }}{{ end -}}
+{{- end -}}
+{{- without ($all | uniq | sortAlpha) "persistentvolumeclaims" | join " " -}}
+{{- end -}}
+
 {{- define "outpost.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- .Values.serviceAccount.name | default (include "outpost.fullname" .) -}}
@@ -131,7 +152,7 @@ matchExpressions:
 {{- .Values.persistence.existingClaim | default (printf "%s-data" (include "outpost.fullname" .)) -}}
 {{- end -}}
 
-{{- /* Claims and Secrets that values refer to at any depth, as Kubernetes writes it, each followed by a blank. */ -}}
+{{- /* Claims, Secrets, ConfigMaps and service accounts that values refer to at any depth, each followed by a blank. */ -}}
 {{- define "outpost.objectsIn" -}}
 {{- if kindIs "slice" . -}}
 {{- range . }}{{ include "outpost.objectsIn" . }}{{ end -}}
@@ -139,8 +160,13 @@ matchExpressions:
 {{- range $field, $value := . -}}
 {{- if eq $field "claimName" }}persistentvolumeclaims/{{ $value }} {{ end -}}
 {{- if eq $field "secretName" }}secrets/{{ $value }} {{ end -}}
-{{- if and (has $field (list "secret" "secretRef" "secretKeyRef")) (kindIs "map" $value) -}}
+{{- if has $field (list "serviceAccountName" "service_account") }}serviceaccounts/{{ $value }} {{ end -}}
+{{- if kindIs "map" $value -}}
+{{- if has $field (list "secret" "secretRef" "secretKeyRef" "nodePublishSecretRef") -}}
 {{- with $value.name }}secrets/{{ . }} {{ end -}}
+{{- else if has $field (list "configMap" "configMapRef" "configMapKeyRef") -}}
+{{- with $value.name }}configmaps/{{ . }} {{ end -}}
+{{- end -}}
 {{- end -}}
 {{- include "outpost.objectsIn" $value -}}
 {{- end -}}
@@ -164,7 +190,10 @@ matchExpressions:
 {{- end -}}
 {{- range $v.imagePullSecrets }}{{ $all = append $all (printf "secrets/%s" .name) }}{{ end -}}
 {{- $parts := list $v.extraEnvVars $v.extraVolumes $v.initContainers $v.sidecars $v.ingress.tls -}}
-{{- concat $all (splitList " " (include "outpost.objectsIn" $parts)) | compact | uniq | sortAlpha | join "," -}}
+{{- range splitList " " (include "outpost.objectsIn" $parts) -}}
+{{- if not (hasPrefix "configmaps/" .) }}{{ $all = append $all . }}{{ end -}}
+{{- end -}}
+{{- $all | compact | uniq | sortAlpha | join "," -}}
 {{- end -}}
 
 {{- /* IPv4 ranges that a site may use inside: private, shared, documentation, benchmarking, reserved. */ -}}

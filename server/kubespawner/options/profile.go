@@ -2,6 +2,7 @@ package options
 
 import (
 	"cmp"
+	"encoding/json"
 	"maps"
 	"reflect"
 	"slices"
@@ -159,6 +160,13 @@ func chosen(userOptions map[string]any, name string, p *Problems) (string, bool)
 		return "", false
 	}
 	return text, true
+}
+
+// WithoutOwnValues returns user options without the values that users have written themselves.
+func WithoutOwnValues(userOptions map[string]json.RawMessage) map[string]json.RawMessage {
+	out := maps.Clone(userOptions)
+	maps.DeleteFunc(out, func(name string, _ json.RawMessage) bool { return strings.HasSuffix(name, unlistedSuffix) })
+	return out
 }
 
 // substitute puts value for {value} in every string inside v; other braces stay.

@@ -2,9 +2,11 @@ package kubespawner
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -199,5 +201,77 @@ func TestTheChartsObjectsAreTheOutpostsOwn(t *testing.T) {
 		if got := (&Objects{}).OtherOwner(wanted, c.there, false); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
+	}
+}
+
+// What the operator's options alone lead to is theirs to share. Anything else has an owner to be looked for, and what a
+// name makes is not meant for several users.
+func TestWhatAHubLeadsToIsLookedFor(t *testing.T) {
+	claim := func(name string) string {
+		return `{"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "` + name + `"}}]}`
+	}
+	secret := func(name string) string {
+		return `{"volumes": [{"name": "v", "projected": {"sources": [{"secret": {"name": "` + name + `"}}]}}]}`
+	}
+	profile := func(choice string) string {
+		return `{"profile_list": [{"display_name": "p", "profile_options": {"data": {` + choice + `}}}]}`
+	}
+	const ensure = `"storage_pvc_ensure": true, "storage_capacity": "1Gi"`
+	home := Reference{ClaimResource, "claim-alice", false}
+	//nolint:lll // a case a line
+	for _, c := range []struct {
+		name, options, misc, userOptions string
+		want                             []Reference
+	}{
+		{"a claim of the operator's", claim("data"), "{}", "{}", nil},
+		{"a claim of each hub", claim("data-{hub}"), "{}", "{}", nil},
+		{"a claim of a user", claim("claim-{username}"), "{}", "{}", []Reference{home}},
+		{"a claim by the name that the outpost would give", claim("{pvc_name}"), "{}", "{}", []Reference{home}},
+		{"a claim by the number", claim("claim-{userid}"), "{}", "{}", []Reference{{ClaimResource, "claim-7", false}}},
+		{"a claim by the pod's name", claim("{pod_name}"), "{}", "{}", []Reference{{ClaimResource, "jupyter-alice", false}}},
+		{"a claim by a part of the name", claim("claim-{username:.2}"), "{}", "{}", []Reference{{ClaimResource, "claim-al", false}}},
+		{"the home that the start makes", `{` + ensure + `, ` + claim("{pvc_name}")[1:], "{}", "{}", nil},
+		{"another home beside it", `{` + ensure + `, "pvc_name_template": "own-{username}", ` + claim("claim-{username}")[1:], "{}", "{}", []Reference{home}},
+		{"a claim that the hub sends", "{}", claim("data"), "{}", []Reference{{ClaimResource, "data", true}}},
+		{"a name that the hub sends", claim("{pod_name}"), `{"pod_name_template": "data"}`, "{}", []Reference{{ClaimResource, "data", false}}},
+		{"a home that the hub sends", "{}", claim("claim-{username}"), "{}", []Reference{home}},
+		{"a claim of the operator's in a namespace that the hub sends", claim("data"), `{"namespace": "elsewhere"}`, "{}", []Reference{{ClaimResource, "data", false}}},
+		{"a Secret of a user", secret("{username}"), "{}", "{}", []Reference{{SecretResource, "alice", false}}},
+		{"a Secret in a variable", `{"environment": {"X": {"valueFrom": {"secretKeyRef": {"name": "{username}", "key": "k"}}}}}`, "{}", "{}", []Reference{{SecretResource, "alice", false}}},
+		{"all variables of a ConfigMap", `{"extra_containers": [{"name": "c", "image": "i", "envFrom": [{"configMapRef": {"name": "{username}"}}]}]}`, "{}", "{}", []Reference{{ConfigResource, "alice", false}}},
+		{"a Secret for images that the hub sends", "{}", `{"image_pull_secrets": ["registry"]}`, "{}", []Reference{{SecretResource, "registry", true}}},
+		{"a Secret for images of the operator's", `{"image_pull_secrets": ["registry"]}`, "{}", "{}", nil},
+		{"an account of a user", `{"service_account": "{username}"}`, "{}", "{}", []Reference{{AccountResource, "alice", false}}},
+		{"a choice of the operator's", profile(`"choices": {"a": {"display_name": "A", "default": true, "kubespawner_override": ` + claim("data") + `}}`), "{}", "{}", nil},
+		{
+			"a value of the user's own", profile(`"unlisted_choice": {"enabled": true, "kubespawner_override": ` + claim("{value}") + `}`), "{}",
+			`{"data--unlisted-choice": "data"}`, []Reference{{ClaimResource, "data", true}},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b, err := NewBuilder("outpost", own, decodeOptions(t, c.options), 0, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var misc, userOptions map[string]json.RawMessage
+			if err := errors.Join(
+				json.Unmarshal([]byte(c.misc), &misc), json.Unmarshal([]byte(c.userOptions), &userOptions),
+			); err != nil {
+				t.Fatal(err)
+			}
+			o, err := b.Build(installation, outpost.Hub{Name: "h", Several: true}, outpost.StartRequest{
+				Key: outpost.Key{Hub: "h", StartID: "s1"},
+				Body: outpost.Body{
+					Env:  map[string]string{"JUPYTERHUB_USER": "alice", "JUPYTERHUB_USER_ID": "7"},
+					Misc: misc, UserOptions: userOptions,
+				},
+			}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c.want, o.References); diff != "" {
+				t.Errorf("references (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
