@@ -2,23 +2,101 @@
 package values
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"reflect"
+	"slices"
+	"strconv"
 )
 
 // Merge returns base with override laid over it: maps are merged, everything else is replaced. It changes neither.
 func Merge(base, override map[string]any) map[string]any {
+	return merge(base, override, func(_, above any) any { return above })
+}
+
+// Add returns base with more laid over it: maps are merged, lists are added to, everything else is replaced. What a
+// list has already is not added to it again. It changes neither.
+func Add(base, more map[string]any) map[string]any {
+	return merge(base, more, func(below, above any) any {
+		list, isList := below.([]any)
+		further, alsoList := above.([]any)
+		if !isList || !alsoList {
+			return above
+		}
+		list = slices.Clone(list)
+		for _, one := range further {
+			if !has(list, one) {
+				list = append(list, one)
+			}
+		}
+		return list
+	})
+}
+
+// merge merges maps, and calls join for what is in both and is not a map in both.
+func merge(base, override map[string]any, join func(below, above any) any) map[string]any {
 	merged := map[string]any{}
 	maps.Copy(merged, base)
 	for key, above := range override {
-		below, isMap := merged[key].(map[string]any)
-		if over, alsoMap := above.(map[string]any); isMap && alsoMap {
-			above = Merge(below, over)
+		below, there := merged[key]
+		under, isMap := below.(map[string]any)
+		switch over, alsoMap := above.(map[string]any); {
+		case isMap && alsoMap:
+			merged[key] = merge(under, over, join)
+		case there:
+			merged[key] = join(below, above)
+		default:
+			merged[key] = above
 		}
-		merged[key] = above
 	}
 	return merged
+}
+
+func has(list []any, one any) bool {
+	return slices.ContainsFunc(list, func(other any) bool { return equal(other, one) })
+}
+
+// equal compares as JSON does: 1 and 1.0 are the same number.
+func equal(a, b any) bool {
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && bytes.Equal(x, y) || reflect.DeepEqual(a, b)
+}
+
+// Lost returns the paths of what a document has and made has not, in the order of their keys: values that are another
+// or missing in made, and entries of lists that are not in its list.
+func Lost(made, document any, at ...string) (paths [][]string) {
+	switch v := document.(type) {
+	case map[string]any:
+		there, isMap := made.(map[string]any)
+		if !isMap {
+			return [][]string{at}
+		}
+		for _, key := range slices.Sorted(maps.Keys(v)) {
+			path := append(slices.Clip(at), key)
+			if below, has := there[key]; has {
+				paths = append(paths, Lost(below, v[key], path...)...)
+			} else {
+				paths = append(paths, path)
+			}
+		}
+	case []any:
+		there, isList := made.([]any)
+		if !isList {
+			return [][]string{at}
+		}
+		for i, one := range v {
+			if !has(there, one) {
+				paths = append(paths, append(slices.Clip(at), strconv.Itoa(i)))
+			}
+		}
+	default:
+		if !equal(made, document) {
+			return [][]string{at}
+		}
+	}
+	return paths
 }
 
 // At returns what is at a path of nested maps; nil where there is nothing.

@@ -23,6 +23,37 @@ func TestMerge(t *testing.T) {
 	}
 }
 
+func TestAdd(t *testing.T) {
+	base := map[string]any{"a": map[string]any{"b": 1, "c": []any{1, map[string]any{"d": 2}}}, "e": []any{1}, "f": 1}
+	more := map[string]any{
+		"a": map[string]any{"b": 2, "c": []any{map[string]any{"d": 2.0}, 3}}, "e": nil, "f": []any{2}, "g": []any{4},
+	}
+	before := [2]map[string]any{Merge(nil, base), Merge(nil, more)}
+	want := map[string]any{
+		"a": map[string]any{"b": 2, "c": []any{1, map[string]any{"d": 2}, 3}}, "e": nil, "f": []any{2}, "g": []any{4},
+	}
+	if diff := cmp.Diff(want, Add(base, more)); diff != "" {
+		t.Errorf("added (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(before, [2]map[string]any{base, more}); diff != "" {
+		t.Errorf("an argument changed (-want +got):\n%s", diff)
+	}
+}
+
+func TestLost(t *testing.T) {
+	made := map[string]any{"a": map[string]any{"b": 1.0, "c": []any{1, 2}}, "d": map[string]any{"e": 1}, "f": nil}
+	document := map[string]any{
+		"a": map[string]any{"b": 1, "c": []any{2, 3}, "x": map[string]any{"y": 1}}, "d": []any{}, "f": nil, "g": nil,
+	}
+	want := [][]string{{"a", "c", "1"}, {"a", "x"}, {"d"}, {"g"}}
+	if diff := cmp.Diff(want, Lost(made, document)); diff != "" {
+		t.Errorf("lost (-want +got):\n%s", diff)
+	}
+	if lost := Lost(Add(document, made), made); lost != nil {
+		t.Errorf("what was laid over is lost: %v", lost)
+	}
+}
+
 func TestAt(t *testing.T) {
 	m := map[string]any{"a": map[string]any{"b": 1}}
 	for _, tt := range []struct {
