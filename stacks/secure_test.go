@@ -178,11 +178,11 @@ func plantedConfig(t *testing.T, stack string) map[string]string {
 				exposure: {type: nodePort, apiNodePort: 30080, sshNodePort: 30022}}]`,
 			"hub": `{url: "https://hub.example.org", exposure: {type: nodePort, nodePort: 30000}, values: {
 				hub: {config: {GitHubOAuthenticator: {client_secret: PLANTED}}, extraConfig: {x: PLANTED},
-					db: {password: PLANTED, url: PLANTED}, services: {s: {apiToken: PLANTED, api_token: PLANTED}},
+					db: {type: postgres, password: PLANTED, url: PLANTED}, services: {s: {apiToken: PLANTED, api_token: PLANTED}},
 					extraFiles: {f: {mountPath: /f, stringData: PLANTED}, g: {mountPath: /g, binaryData: PLANTED},
 						h: {mountPath: /h, data: {a: PLANTED}}}},
-				custom: {c: [PLANTED]}, imagePullSecret: {password: PLANTED},
-				proxy: {secretToken: PLANTED, https: {manual: {key: PLANTED}}}}}`,
+				custom: {c: [PLANTED]}, imagePullSecret: {create: true, password: PLANTED},
+				proxy: {secretToken: PLANTED, https: {enabled: true, type: manual, manual: {key: PLANTED}}}}}`,
 		}
 	}
 	for name, change := range changes {

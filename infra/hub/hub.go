@@ -2,6 +2,7 @@
 package hub
 
 import (
+	"cmp"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -205,6 +206,7 @@ var (
 	systemName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
 	hubName    = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,20}[a-z0-9])?$`)
 	flavorName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
+	basePath   = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)*/?$`)
 )
 
 // Check returns everything that is wrong with Args, joined, without registering anything.
@@ -284,22 +286,44 @@ var schemaText string
 
 var chartSchema = schema.Parse(schemaText)
 
-// CheckValues checks the values of the chart, with placeholders for the secrets, against the chart's schema. Faults are
-// named by their place in Args.Values: "values.hub.db.type".
+// CheckValues finds what is wrong with the operator's values of the chart: what has no effect here, what would take
+// away what systems need, and what the chart's schema refuses, with placeholders for the secrets. Faults are named by
+// their place in Args.Values: "values.hub.db.type".
 func (a Args) CheckValues() []schema.Fault {
-	var faults []schema.Fault
-	if values.At(a.Values, "custom", "outposts") != nil {
+	made := a.values(placeholders())
+	faults := slices.Concat(a.unused(made), a.taken(made))
+	if base, isText := values.At(a.Values, "hub", "baseUrl").(string); isText && !basePath.MatchString(base) {
 		faults = append(faults, schema.Fault{
-			Path: []string{"values", "custom", "outposts"}, Text: "is made from the systems; set those instead",
+			Path: []string{"hub", "baseUrl"}, Text: "is not a path; write one of plain characters, such as /jupyter/",
 		})
 	}
-	for _, fault := range chartSchema.Check(a.values(placeholders())) {
-		if !fault.Missing() { // else the chart's own values have it
-			faults = append(faults, fault.Below("values"))
+	for _, fault := range chartSchema.Check(made) {
+		said := slices.ContainsFunc(faults, func(f schema.Fault) bool { return slices.Equal(f.Path, fault.Path) })
+		if !said && !fault.Missing() { // what is missing is in the chart's own values
+			faults = append(faults, fault)
 		}
+	}
+	for i, fault := range faults {
+		faults[i] = fault.Below("values")
 	}
 	return faults
 }
 
+// BaseURL returns the path that the URLs of a hub with these values begin with, such as "/jupyter"; empty for none.
+func BaseURL(own map[string]any) string {
+	base, _ := values.At(own, "hub", "baseUrl").(string)
+	return strings.TrimRight(base, "/")
+}
+
+// image is the hub's image as it ends up: the operator's values of the chart have the last word.
+func (a Args) image() Image {
+	name, _ := values.At(a.Values, "hub", "image", "name").(string)
+	tag, _ := values.At(a.Values, "hub", "image", "tag").(string)
+	return Image{Name: cmp.Or(name, a.Image.Name), Tag: cmp.Or(tag, a.Image.Tag)}
+}
+
 // stockImage reports whether the hub's image is the chart's own, which has neither client nor ssh.
-func (a Args) stockImage() bool { return a.Image.Name == "" || a.Image.Name == StockImage }
+func (a Args) stockImage() bool {
+	name := a.image().Name
+	return name == "" || name == StockImage
+}

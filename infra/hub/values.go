@@ -57,10 +57,11 @@ const (
 	lastTunnelPort  = 60999
 )
 
-// values turns Args into the values of the zero-to-jupyterhub chart: what the operator may change, their own values
-// over it, and what systems need over that. It is pure; only the credentials are inputs.
+// values turns Args into the values of the zero-to-jupyterhub chart: what the operator may change, what systems need,
+// and over both the operator's own values, whose lists are added to ours. CheckValues refuses those that take away what
+// systems need. It is pure; only the credentials are inputs.
 func (a Args) values(c Credentials) map[string]any {
-	return values.Merge(values.Merge(defaults(a, c), a.Values), required(a))
+	return values.Add(values.Merge(defaults(a, c), required(a)), a.Values)
 }
 
 // Database returns the chart's values of the hub's database as they end up: the chart's own, ours, the operator's.
@@ -85,7 +86,7 @@ func defaults(a Args, c Credentials) map[string]any {
 				"JupyterHub": map[string]any{
 					"admin_access":        false,
 					"authenticator_class": sharedPassword,
-					"default_url":         "/hub/home",
+					"default_url":         BaseURL(a.Values) + "/hub/home",
 					// Seconds, also between two checks of the proxy's routes: a restarted proxy has none until the
 					// next one.
 					"last_activity_interval": 30,
@@ -96,7 +97,6 @@ func defaults(a Args, c Credentials) map[string]any {
 				// The timeouts of singleuser.* are KubeSpawner's and do not reach this spawner.
 				"OutpostSpawner": map[string]any{"start_timeout": cmp.Or(a.StartTimeout, 600), "http_timeout": 120},
 			},
-			"allowNamedServers":       true,
 			"namedServerLimitPerUser": 5,
 			// At the default of 5 the hub restarts itself, and drops all tunnels, when one system keeps failing.
 			"consecutiveFailureLimit": 0,
@@ -135,6 +135,8 @@ func defaults(a Args, c Credentials) map[string]any {
 // required is what holds whatever else is given: without it no server starts.
 func required(a Args) map[string]any {
 	hub := map[string]any{
+		// The module allows them whatever is set: a user has a server on each of several systems.
+		"allowNamedServers": true,
 		"extraFiles": map[string]any{"outpost_hub": map[string]any{
 			"mountPath": "/usr/local/etc/jupyterhub/outpost_hub.py", "stringData": module,
 		}},
@@ -148,7 +150,7 @@ func required(a Args) map[string]any {
 		maps.Copy(hub, stockImageValues(a))
 	}
 	return map[string]any{
-		"fullnameOverride": "",
+		"fullnameOverride": "", // the names of the hub's objects are known to outposts and to the checks
 		"custom":           map[string]any{"outposts": outposts(a)},
 		"hub":              hub,
 		// Servers are started by the outposts: nothing of this is used, and hooks do not run here.
@@ -198,7 +200,7 @@ func outposts(a Args) map[string]any {
 	}
 }
 
-// volumes are the hub pod's Secrets, a place for ssh's sockets, and the operator's own volumes.
+// volumes are the hub pod's Secrets and a place for ssh's sockets.
 func (a Args) volumes() []any {
 	made := []any{
 		map[string]any{"name": "tmp", "emptyDir": map[string]any{}},
@@ -209,7 +211,7 @@ func (a Args) volumes() []any {
 	if a.stockImage() {
 		made = append(made, map[string]any{"name": "outpost-runtime", "emptyDir": map[string]any{"sizeLimit": "512Mi"}})
 	}
-	return append(made, a.own("extraVolumes")...)
+	return made
 }
 
 func (a Args) mounts() []any {
@@ -223,13 +225,7 @@ func (a Args) mounts() []any {
 	if a.stockImage() {
 		made = append(made, map[string]any{"name": "outpost-runtime", "mountPath": runtimeDir})
 	}
-	return append(made, a.own("extraVolumeMounts")...)
-}
-
-// own is a list of the operator's values for the hub, to which ours is added: elsewhere a list replaces a list.
-func (a Args) own(key string) []any {
-	list, _ := values.At(a.Values, "hub", key).([]any)
-	return slices.Clone(list)
+	return made
 }
 
 func secretVolume(name, secret string) map[string]any {
@@ -240,18 +236,27 @@ func secretVolume(name, secret string) map[string]any {
 // but the chart's is needed. It downloads both at each start of the hub; an image of the recipe in images/hub does not.
 func stockImageValues(a Args) map[string]any {
 	return map[string]any{
-		"initContainers": append([]any{map[string]any{
+		"initContainers": []any{map[string]any{
 			"name":            "outpost-runtime",
-			"image":           StockImage + ":" + cmp.Or(a.Image.Tag, ChartVersion),
+			"image":           StockImage + ":" + cmp.Or(a.image().Tag, ChartVersion),
 			"command":         bootstrapCommand(),
 			"securityContext": restricted(map[string]any{"runAsUser": 1000, "runAsGroup": 1000}),
 			"volumeMounts":    []any{map[string]any{"name": "outpost-runtime", "mountPath": runtimeDir}},
-		}}, a.own("initContainers")...),
-		"extraEnv": map[string]any{
-			"PYTHONUSERBASE": runtimeDir,
-			"PATH":           runtimeDir + "/bin:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
-		},
+		}},
+		"extraEnv": stockImageEnv(a),
 	}
+}
+
+// stockImageEnv are the variables of the bootstrap: a map or a list, as the operator's own are, which are added to them.
+func stockImageEnv(a Args) any {
+	const path = runtimeDir + "/bin:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
+	if _, isList := values.At(a.Values, "hub", "extraEnv").([]any); isList {
+		return []any{
+			map[string]any{"name": "PYTHONUSERBASE", "value": runtimeDir},
+			map[string]any{"name": "PATH", "value": path},
+		}
+	}
+	return map[string]any{"PYTHONUSERBASE": runtimeDir, "PATH": path}
 }
 
 func bootstrapCommand() []any {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/outposts-dev/outposts/infra/exposure"
 	"github.com/outposts-dev/outposts/infra/infratest"
+	"github.com/outposts-dev/outposts/infra/values"
 )
 
 // soundArgs are arguments that nothing is wrong with; cases change them.
@@ -70,9 +71,19 @@ func TestValues(t *testing.T) {
 				"hub": map[string]any{
 					"config":       map[string]any{"JupyterHub": map[string]any{"authenticator_class": "generic-oauth"}},
 					"extraVolumes": []any{map[string]any{"name": "mine", "emptyDir": map[string]any{}}},
-					"extraConfig":  map[string]any{"mine": "c.A.b = 1", "outposts": "gone"},
+					"extraConfig":  map[string]any{"mine": "c.A.b = 1"},
+					"extraEnv": []any{map[string]any{
+						"name":      "OAUTH_CLIENT_SECRET",
+						"valueFrom": map[string]any{"secretKeyRef": map[string]any{"name": "oauth", "key": "secret"}},
+					}},
+					"networkPolicy": map[string]any{"ingress": []any{map[string]any{
+						"from":  []any{map[string]any{"namespaceSelector": map[string]any{}}},
+						"ports": []any{map[string]any{"port": 9100}},
+					}}},
 				},
-				"prePuller": map[string]any{"hook": map[string]any{"enabled": true}},
+				// What holds anyway may be said.
+				"prePuller":  map[string]any{"hook": map[string]any{"enabled": false}},
+				"singleuser": map[string]any{"storage": map[string]any{"type": "none"}, "defaultUrl": "/lab"},
 			}
 		}},
 	} {
@@ -93,6 +104,41 @@ func TestValues(t *testing.T) {
 				t.Fatal(err)
 			}
 			infratest.Golden(t, "values-"+tt.name+".golden.yaml", text)
+		})
+	}
+}
+
+// TestVariables holds that the hub keeps the operator's variables, written as a map or as a list, beside those of the
+// stock image.
+func TestVariables(t *testing.T) {
+	fromSecret := map[string]any{"secretKeyRef": map[string]any{"name": "oauth", "key": "secret"}}
+	asMap := map[string]any{"OAUTH_CLIENT_SECRET": map[string]any{"valueFrom": fromSecret}}
+	asList := []any{map[string]any{"name": "OAUTH_CLIENT_SECRET", "valueFrom": fromSecret}}
+	const path = "/opt/outpost/bin:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
+	for _, tt := range []struct {
+		name        string
+		image       Image
+		given, want any
+	}{
+		{"a list", Image{}, asList, append([]any{
+			map[string]any{"name": "PYTHONUSERBASE", "value": "/opt/outpost"}, map[string]any{"name": "PATH", "value": path},
+		}, asList...)},
+		{"a map", Image{}, asMap, map[string]any{
+			"PYTHONUSERBASE": "/opt/outpost", "PATH": path, "OAUTH_CLIENT_SECRET": asMap["OAUTH_CLIENT_SECRET"],
+		}},
+		{"a list, own image", Image{Name: "a", Tag: "b"}, asList, asList},
+		{"a map, own image", Image{Name: "a", Tag: "b"}, asMap, asMap},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := soundArgs()
+			a.Image, a.Values = tt.image, map[string]any{"hub": map[string]any{"extraEnv": tt.given}}
+			if err := a.Check(); err != nil {
+				t.Fatal(err)
+			}
+			got := values.At(a.values(placeholders()), "hub", "extraEnv")
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("variables (-want +got):\n%s", diff)
+			}
 		})
 	}
 }

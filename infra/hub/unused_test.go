@@ -1,0 +1,174 @@
+package hub
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/outposts-dev/outposts/infra/infratest"
+	"github.com/outposts-dev/outposts/infra/schema"
+	"github.com/outposts-dev/outposts/infra/schema/schematest"
+	"github.com/outposts-dev/outposts/infra/values"
+	"github.com/outposts-dev/outposts/server/kubespawner/options"
+)
+
+// checkIn returns what is made of the operator's values, and the faults in them, for hubs of a kind.
+func checkIn(a Args) func(map[string]any) (map[string]any, []schema.Fault) {
+	return func(document map[string]any) (map[string]any, []schema.Fault) {
+		a.Values = document
+		faults := a.CheckValues()
+		for i := range faults {
+			faults[i].Path = faults[i].Path[1:] // "values"
+		}
+		return a.values(placeholders()), faults
+	}
+}
+
+// TestEveryValueIsTakenOrRefused sets each key of the chart's schema alone: it reaches the chart as it was written, or
+// is refused by name, with the key that does it.
+func TestEveryValueIsTakenOrRefused(t *testing.T) {
+	leaves := schematest.Leaves(t, schemaText, "sample")
+	if len(leaves) < 300 {
+		t.Fatalf("%d leaves in the schema", len(leaves))
+	}
+	a := soundArgs()
+	a.Image = Image{} // for it, systems need more
+	infratest.Golden(t, "refused.golden.txt", []byte(schematest.Refused(t, leaves, checkIn(a))))
+}
+
+// TestHubConfigRefused holds what of the hub's own configuration does not reach it, which no schema describes.
+func TestHubConfigRefused(t *testing.T) {
+	//nolint:lll // a case a line
+	for at, want := range map[string]string{
+		"KubeSpawner.mem_limit":             "has no effect: outposts start the servers; set it in outpost.config.spawner of each outpost",
+		"JupyterHub.spawner_class":          "has no effect: the hub's module sets its own; leave it out",
+		"JupyterHub.base_url":               "is unknown to the proxy, probes and outposts; set values.hub.baseUrl",
+		"JupyterHub.db_url":                 "",
+		"JupyterHub.services":               "has no effect in this chart; set values.hub.services",
+		"ConfigurableHTTPProxy.auth_token":  "has no effect in this chart; set values.proxy.secretToken",
+		"OutpostSpawner.ssh_username":       "is what systems need, and the hub's module sets it; leave it out",
+		"Spawner.pre_spawn_hook":            "is what systems need, and the hub's module sets it; leave it out",
+		"Spawner.default_url":               "",
+		"Spawner.start_timeout":             "",
+		"OutpostSpawner.http_timeout":       "",
+		"GitHubOAuthenticator.client_id":    "",
+		"JupyterHub.template_vars":          "",
+		"JupyterHub.authenticator_class":    "",
+		"JupyterHub.last_activity_interval": "",
+	} {
+		class, trait, _ := strings.Cut(at, ".")
+		document := map[string]any{"hub": map[string]any{"config": map[string]any{class: map[string]any{trait: "sample"}}}}
+		made, faults := checkIn(soundArgs())(document)
+		if lost := values.Lost(made, document); lost != nil {
+			t.Errorf("%s is lost", at)
+		}
+		var got []string
+		for _, fault := range faults {
+			got = append(got, fault.Error())
+		}
+		if want != "" {
+			want = "hub.config." + at + ": " + want
+		}
+		if diff := cmp.Diff(want, strings.Join(got, "\n")); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", at, diff)
+		}
+	}
+}
+
+// TestConditionsAreMet holds that a value is taken once the other one that it depends on is set as its refusal says.
+func TestConditionsAreMet(t *testing.T) {
+	for _, leaf := range schematest.Leaves(t, schemaText, "sample") {
+		if why := unmet(leaf.Path, nil); why == "" || why != unusedText(leaf.Path, nil) {
+			continue
+		}
+		for _, document := range leaf.Documents {
+			for _, c := range conditions {
+				if values.Match(c.pattern, leaf.Path) && c.at != leaf.Key() {
+					at := strings.Split(c.at, ".")
+					document = values.Merge(document, nest(at, c.of[0]))
+				}
+			}
+			if _, faults := checkIn(soundArgs())(document); len(faults) > 0 {
+				t.Errorf("%v: %v", document, faults)
+			}
+		}
+	}
+}
+
+func nest(path []string, value any) map[string]any {
+	for _, key := range slices.Backward(path) {
+		value = map[string]any{key: value}
+	}
+	return value.(map[string]any)
+}
+
+// TestRefusalsNameWhatThereIs holds the names in the table to what they are names of: options of the outposts' spawner,
+// and the hooks of the hub's module.
+func TestRefusalsNameWhatThereIs(t *testing.T) {
+	named := regexp.MustCompile(`; set (.*) in outpost\.config\.spawner of each outpost$`)
+	for _, r := range refusals {
+		found := named.FindStringSubmatch(r.text)
+		if found == nil || found[1] == "it" || found[1] == "KubeSpawner's options" {
+			continue
+		}
+		for _, option := range regexp.MustCompile(` and | or `).Split(found[1], -1) {
+			if !slices.Contains(options.Names(), option) {
+				t.Errorf("%s: %s is not an option", r.pattern, option)
+			}
+		}
+	}
+	text := regexp.MustCompile(`(?s)    HOOKS = \((.*?)\)`).FindStringSubmatch(module)[1]
+	var inModule []string
+	for _, found := range regexp.MustCompile(`"(\w+)"`).FindAllStringSubmatch(text, -1) {
+		inModule = append(inModule, found[1])
+	}
+	if diff := cmp.Diff(append(inModule, "svc_name_template"), hooks); diff != "" {
+		t.Errorf("hooks (-module +table):\n%s", diff)
+	}
+}
+
+// TestTakenNames holds that what systems need in the hub's pod keeps its name and place, and that the rest of a list is
+// added to it.
+func TestTakenNames(t *testing.T) {
+	entry := func(field, name string) map[string]any { return map[string]any{field: name, "x": "y"} }
+	list := func(entries ...any) []any { return entries }
+	for _, tt := range []struct {
+		name string
+		hub  map[string]any
+		want string
+	}{
+		{"a volume", map[string]any{"extraVolumes": list(entry("name", "a"), entry("name", "tmp"))},
+			"values.hub.extraVolumes[1].name: tmp is what systems need; choose another"},
+		{"a mount", map[string]any{"extraVolumeMounts": list(entry("mountPath", "/tmp"))},
+			"values.hub.extraVolumeMounts[0].mountPath: /tmp is what systems need; choose another"},
+		{"an init container", map[string]any{"initContainers": list(entry("name", "outpost-runtime"))},
+			"values.hub.initContainers[0].name: outpost-runtime is what systems need; choose another"},
+		{"a variable of a list", map[string]any{"extraEnv": list(entry("name", "PATH"))},
+			"values.hub.extraEnv[0].name: PATH is what systems need; choose another"},
+		{"a variable of a map", map[string]any{"extraEnv": map[string]any{"PATH": "/bin", "A": "b"}},
+			"values.hub.extraEnv.PATH: is what systems need, and cannot be changed; leave it out"},
+		{"the module", map[string]any{"extraConfig": map[string]any{"outposts": "", "mine": "pass"}},
+			"values.hub.extraConfig.outposts: is what systems need, and cannot be changed; leave it out"},
+		{"no volumes", map[string]any{"extraVolumes": nil},
+			"values.hub.extraVolumes: is what systems need, and cannot be changed; leave it out"},
+		{"others", map[string]any{
+			"extraVolumes": list(entry("name", "a")), "extraVolumeMounts": list(entry("mountPath", "/a")),
+			"initContainers": list(entry("name", "a")), "extraEnv": map[string]any{"A": "b"},
+		}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := soundArgs()
+			a.Image, a.Values = Image{}, map[string]any{"hub": tt.hub}
+			var got []string
+			for _, fault := range a.CheckValues() {
+				got = append(got, fault.Error())
+			}
+			if diff := cmp.Diff(tt.want, strings.Join(got, "\n")); diff != "" {
+				t.Errorf("faults (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
