@@ -45,7 +45,7 @@ type ClusterConfig struct {
 type HubConfig struct {
 	Name         string                  `json:"name"`      // default jupyterhub
 	Namespace    string                  `json:"namespace"` // default jupyter
-	URL          string                  `json:"url"`
+	URL          string                  `json:"url"`       // without the path that Values may have as hub.baseUrl
 	Exposure     hub.Exposure            `json:"exposure"`
 	Chart        hub.Chart               `json:"chart"` // default version hub.ChartVersion; the path is absolute
 	Image        hub.Image               `json:"image"`
@@ -55,6 +55,12 @@ type HubConfig struct {
 
 	SecretValues bool `json:"-"` // whether something of the hub is secret
 }
+
+// baseURL is the path that the hub's URLs begin with; empty for none.
+func (h HubConfig) baseURL() string { return hub.BaseURL(h.Values) }
+
+// fullURL is what users open.
+func (h HubConfig) fullURL() string { return h.URL + h.baseURL() }
 
 // SystemConfig is an outpost as its hub sees it.
 type SystemConfig struct {

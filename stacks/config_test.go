@@ -392,7 +392,7 @@ func TestConfigRefuses(t *testing.T) {
 			"outposts:hub.exposure.nodePort is missing",
 		}},
 		{"URL with a path", localConfig, map[string]string{"hub.url": "http://hub.example.org/hub"}, []string{
-			`outposts:hub.url: "http://hub.example.org/hub" has a path; want scheme, host and port`,
+			`outposts:hub.url: "http://hub.example.org/hub" has a path; want scheme, host and port, and the path as outposts:hub.values.hub.baseUrl`,
 		}},
 		{"no URL", localConfig, map[string]string{"hub.url": "hub.example.org"}, []string{
 			"outposts:hub.url: want http:// or https://, a host, and optionally a port and a path",

@@ -60,10 +60,10 @@ func (c Config) systemOf(s SystemConfig) system {
 	p := system{SystemConfig: s, hubAPIURL: s.HubAPIURL}
 	if s.InCluster() {
 		p.endpoint = outpost.InCluster(c.Outpost.Namespace)
-		p.hubAPIURL = cmp.Or(p.hubAPIURL, "http://hub."+c.Hub.Namespace+".svc:8081/hub/api")
+		p.hubAPIURL = cmp.Or(p.hubAPIURL, "http://hub."+c.Hub.Namespace+".svc:8081"+c.Hub.baseURL()+"/hub/api")
 	} else {
 		p.endpoint = s.Exposure.Endpoint(s.Address)
-		p.hubAPIURL = cmp.Or(p.hubAPIURL, c.Hub.URL+"/hub/api")
+		p.hubAPIURL = cmp.Or(p.hubAPIURL, c.Hub.fullURL()+"/hub/api")
 	}
 	for _, ca := range []string{s.CA, s.Exposure.CA} {
 		if ca != "" {
@@ -185,7 +185,7 @@ func (b *builder) exportHub(systems []system, own *credentials.Hub) {
 		shared[p.Name] = out
 	}
 	b.outputs[outputCluster] = pulumi.String(b.clusterUID)
-	b.outputs[outputHubURL] = pulumi.String(c.Hub.URL)
+	b.outputs[outputHubURL] = pulumi.String(c.Hub.fullURL())
 	b.outputs[outputHubName] = pulumi.String(c.Hub.Name)
 	b.outputs[outputSystemNames] = names
 	b.outputs[outputLoginPassword] = own.LoginPassword

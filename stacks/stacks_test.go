@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/internals"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/outposts-dev/outposts/infra/cluster"
 	"github.com/outposts-dev/outposts/infra/infratest"
+	"github.com/outposts-dev/outposts/infra/values"
 )
 
 // projectRoot is the folder of Pulumi.yaml, as a test of this package sees it.
@@ -200,6 +202,35 @@ func TestServersHaveANamespaceOfTheirOwn(t *testing.T) {
 	compact := strings.Join(strings.Fields(string(chart)), "")
 	if want := `"spawner":{"namespace":"labs"}`; !strings.Contains(compact, want) {
 		t.Errorf("%s is not among the chart's values:\n%s", want, chart)
+	}
+}
+
+// TestBaseURL holds that the path at which a hub is goes along with its URL and with every address of its API: to users
+// and checks, to the hub's module, and to the outposts of this stack and of others.
+func TestBaseURL(t *testing.T) {
+	w := testWorld(committedConfig(t, "local"))
+	change(t, w.config, "hub.values.hub", "{baseUrl: /jupyter/}")
+	url := strings.Trim(values.At(documentOf(w.config), "hub", "url").(string), "/")
+	r := &infratest.Recorder{}
+	outputs := outputsOf(t, "local", w, r)
+	local, remote := "http://hub.jupyter.svc:8081/jupyter/hub/api", url+"/jupyter/hub/api"
+	got := map[string]any{
+		"URL":    outputs[outputHubURL],
+		"remote": values.At(outputs, outputSystems, "remote", "hubApiUrl"),
+	}
+	if diff := cmp.Diff(map[string]any{"URL": url + "/jupyter", "remote": remote}, got); diff != "" {
+		t.Errorf("outputs (-want +got):\n%s", diff)
+	}
+	for chart, wants := range map[string][]string{
+		"hub":     {local, remote, "/jupyter/hub/home", "/jupyter/"},
+		"outpost": {local},
+	} {
+		text := string(infratest.JSON(t, r.Find(t, "kubernetes:helm.sh/v4:Chart", chart).Inputs))
+		for _, want := range wants {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s is not among the values of the chart of %s", want, chart)
+			}
+		}
 	}
 }
 

@@ -41,7 +41,8 @@ func (c Config) validate(f *faults) {
 
 func (h *HubConfig) validate(f *faults) {
 	if at, err := url.Parse(h.URL); err == nil && at.Path != "" {
-		f.add("hub.url: %q has a path; want scheme, host and port", h.URL)
+		f.add("hub.url: %q has a path; want scheme, host and port, and the path as %s:hub.values.hub.baseUrl",
+			h.URL, project)
 	}
 	f.addBelow("hub.exposure", h.Exposure.Validate())
 	if h.Chart.Path != "" && h.Chart.Version != "" {
