@@ -119,16 +119,29 @@ func (c *choice) reduce(keep []string) {
 	maps.DeleteFunc(c.flavors, func(name string, _ Flavor) bool { return !slices.Contains(keep, name) })
 }
 
-// overrideBy replaces keys of flavors, one level deep. Flavors that are not in the choice are left out.
+// with returns the flavor with other values for some keys, and of its resources with those for some of them: what an
+// override does not name, a limit above all, stays.
+func (f Flavor) with(values map[string]any) Flavor {
+	changed := maps.Clone(f)
+	maps.Copy(changed, values)
+	own, ok1 := f["resources"].(map[string]any)
+	over, ok2 := values["resources"].(map[string]any)
+	if ok1 && ok2 {
+		resources := maps.Clone(own)
+		maps.Copy(resources, over)
+		changed["resources"] = resources
+	}
+	return changed
+}
+
+// overrideBy replaces keys of flavors. Flavors that are not in the choice are left out.
 func (c *choice) overrideBy(override map[string]map[string]any) {
 	for name, values := range override {
 		f, ok := c.flavors[name]
 		if !ok {
 			continue
 		}
-		f = maps.Clone(f)
-		maps.Copy(f, values)
-		c.flavors[name] = f
+		c.flavors[name] = f.with(values)
 		if _, ok := values["max"]; ok {
 			c.hubLimit[name] = true
 		}

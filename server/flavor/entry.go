@@ -10,6 +10,7 @@ type Entry struct {
 	Key    string // "flavors.small", or "hubs.a.flavorsOverride.small" for one with what that entry overrides
 	Name   string
 	Flavor Flavor
+	Own    Flavor // what the entry itself says of it
 }
 
 // All returns each flavor of the file, then each with every override of it; nil has none. Their values are not to be
@@ -20,16 +21,15 @@ func (f *Flavors) All() []Entry {
 	}
 	var all []Entry
 	for _, name := range f.names {
-		all = append(all, Entry{f.listKey() + "." + name, name, f.base[name]})
+		all = append(all, Entry{f.listKey() + "." + name, name, f.base[name], f.base[name]})
 	}
 	add := func(where string, o offer) {
 		for _, name := range slices.Sorted(maps.Keys(o.override)) {
 			if f.base[name] == nil {
 				continue // it is not offered
 			}
-			changed := maps.Clone(f.base[name])
-			maps.Copy(changed, o.override[name])
-			all = append(all, Entry{where + "." + o.key + "." + f.listKey() + "Override." + name, name, changed})
+			key := where + "." + o.key + "." + f.listKey() + "Override." + name
+			all = append(all, Entry{key, name, f.base[name].with(o.override[name]), o.override[name]})
 		}
 	}
 	for _, set := range f.hubs {

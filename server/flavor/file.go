@@ -290,6 +290,7 @@ func (p *parser) offer(o *offer, kv pair, at string) bool {
 					suggest.Or(fl.key, p.f.names, ""))
 			}
 			p.checkFlavor(fl.value, at+"."+fl.key, values)
+			p.checkOverride(fl.value, at+"."+fl.key, values)
 			o.override[fl.key] = values
 		}
 	default:

@@ -345,11 +345,13 @@ users:
   c: {authentication: {name: [{}]}, negate_authentication: maybe, flavorsOverride: {tiny: {max: many}}}
   g: {hubs: null, authentication: null, forbidden: null, flavorsOverride: {tiny: null, tinny: {max: 1}, none: {}}}
   h: {flavorOverride: {}}
+  i: {flavorsOverride: {tiny: {resources: {mem_limit: null, cpu_limit: }}}}
 hub: {}
 `))
 	if err == nil {
 		t.Fatal("no error")
 	}
+	const null = "is null; leave the key out to keep what the flavor has, or write 0 to lift a limit"
 	want := []string{
 		`line 3: flavors.tiny.max: must be a whole number`,
 		`line 3: flavors.tiny.maxPerUser: must be at least 0, or -1 for no limit`,
@@ -385,7 +387,9 @@ hub: {}
 		`line 25: users.g.flavorsOverride.tiny: is empty; leave the key out, or write its value`,
 		`line 25: users.g.flavorsOverride: tinny is not among the flavors of this file; did you mean tiny?`,
 		`line 26: users.h.flavorOverride: unknown key; did you mean flavorsOverride?`,
-		`line 27: hub: unknown key; did you mean hubs?`,
+		`line 27: users.i.flavorsOverride.tiny.resources.cpu_limit: ` + null,
+		`line 27: users.i.flavorsOverride.tiny.resources.mem_limit: ` + null,
+		`line 28: hub: unknown key; did you mean hubs?`,
 	}
 	if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -426,9 +430,43 @@ hubs:
 			t.Errorf("%s (-want +got):\n%s", hub, diff)
 		}
 	}
-	entries := []flavor.Entry{{Key: "flavors.tiny", Name: "tiny", Flavor: want["tiny"]}}
+	entries := []flavor.Entry{{Key: "flavors.tiny", Name: "tiny", Flavor: want["tiny"], Own: want["tiny"]}}
 	if diff := cmp.Diff(entries, f.All()); diff != "" {
 		t.Errorf("all (-want +got):\n%s", diff)
+	}
+}
+
+// An override that names some resources leaves the flavor's others, limits above all, as they are: those of a hub, of a
+// user, and of both.
+func TestOverridesKeepWhatTheyDoNotName(t *testing.T) {
+	f := mustParse(t, `
+flavors:
+  tiny: {max: 5, runtime: {hours: 2}, resources: {cpu_limit: 1, mem_limit: 2G, node_selector: {a: b}}}
+  bare: {}
+hubs:
+  a: {jupyterhub_name: [hub-a], flavorsOverride: {tiny: {resources: {cpu_limit: 2}}, bare: {resources: {mem_limit: 1G}}}}
+users:
+  b: {authentication: {name: bob}, flavorsOverride: {tiny: {runtime: {minutes: 5}, resources: {node_selector: {c: d}}}}}
+`)
+	tiny := func(cpu int, runtime, node map[string]any) flavor.Flavor {
+		return flavor.Flavor{"max": 5, "runtime": runtime, "resources": map[string]any{
+			"cpu_limit": cpu, "mem_limit": "2G", "node_selector": node,
+		}}
+	}
+	pool, other := map[string]any{"a": "b"}, map[string]any{"c": "d"}
+	bare := flavor.Flavor{"resources": map[string]any{"mem_limit": "1G"}}
+	bob, err := f.OfUser("hub-a", map[string]any{"name": "bob"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ got, want map[string]flavor.Flavor }{
+		"another hub":  {f.OfHub("hub-b"), map[string]flavor.Flavor{"tiny": tiny(1, hours(2), pool), "bare": {}}},
+		"a hub":        {f.OfHub("hub-a"), map[string]flavor.Flavor{"tiny": tiny(2, hours(2), pool), "bare": bare}},
+		"a hub's user": {bob, map[string]flavor.Flavor{"tiny": tiny(2, map[string]any{"minutes": 5}, other), "bare": bare}},
+	} {
+		if diff := cmp.Diff(c.want, c.got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 }
 
@@ -442,10 +480,17 @@ hubs:
 users:
   b: {flavorsOverride: {tiny: {weight: 2}}}
 `)
+	base := flavor.Flavor{"max": 5, "weight": 1}
 	want := []flavor.Entry{
-		{Key: "flavors.tiny", Name: "tiny", Flavor: flavor.Flavor{"max": 5, "weight": 1}},
-		{Key: "hubs.a.flavorsOverride.tiny", Name: "tiny", Flavor: flavor.Flavor{"max": 1, "weight": 1}},
-		{Key: "users.b.flavorsOverride.tiny", Name: "tiny", Flavor: flavor.Flavor{"max": 5, "weight": 2}},
+		{Key: "flavors.tiny", Name: "tiny", Flavor: base, Own: base},
+		{
+			Key: "hubs.a.flavorsOverride.tiny", Name: "tiny", Flavor: flavor.Flavor{"max": 1, "weight": 1},
+			Own: flavor.Flavor{"max": 1},
+		},
+		{
+			Key: "users.b.flavorsOverride.tiny", Name: "tiny", Flavor: flavor.Flavor{"max": 5, "weight": 2},
+			Own: flavor.Flavor{"weight": 2},
+		},
 	}
 	if diff := cmp.Diff(want, f.All()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -65,6 +65,17 @@ func (p *parser) checkFlavor(n *yaml.Node, where string, f Flavor) {
 	}
 }
 
+// checkOverride checks the resources of an override, which are put over the flavor's one by one. Null would lift a limit.
+func (p *parser) checkOverride(n *yaml.Node, where string, values map[string]any) {
+	resources, _ := values["resources"].(map[string]any)
+	for _, key := range slices.Sorted(maps.Keys(resources)) {
+		if resources[key] == nil {
+			p.fault(valueNode(valueNode(n, "resources"), key), where+".resources."+key,
+				"is null; leave the key out to keep what the flavor has, or write 0 to lift a limit")
+		}
+	}
+}
+
 // valueNode is the value of a key in a mapping; the mapping itself if the key comes from another by a merge key.
 func valueNode(n *yaml.Node, key string) *yaml.Node {
 	for i := 0; i+1 < len(n.Content); i += 2 {

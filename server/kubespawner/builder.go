@@ -126,8 +126,8 @@ func (b *Builder) build(
 func (b *Builder) objects(
 	installation string, hub outpost.Hub, r outpost.StartRequest, flavor flavor.Flavor, home string, p *options.Problems,
 ) *Objects {
-	operator := b.operatorOptions(hub, r.Flavor, flavor, p)
-	merged, removed := b.mergeOptions(operator, hub, r, p)
+	operator, resources := b.operatorOptions(hub, r.Flavor, flavor, p)
+	merged, removed := b.mergeOptions(operator, resources, hub, r, p)
 	if _, set := merged["port"]; !set {
 		merged["port"] = portOfURL(r.Body.Env["JUPYTERHUB_SERVICE_URL"])
 	}
@@ -183,37 +183,44 @@ func (b *Builder) objects(
 }
 
 // operatorOptions merges the operator's layers, each over the one before: the options for all hubs, for this hub, and
-// the flavor's resources.
+// the flavor's resources, which it also returns by themselves.
 func (b *Builder) operatorOptions(
 	hub outpost.Hub, name string, flavor flavor.Flavor, p *options.Problems,
-) map[string]any {
-	merged := mergeLayer(maps.Clone(b.general), "configuration of hub "+hub.Name, hub.Options, p)
-	if resources, ok := flavor["resources"].(map[string]any); ok {
-		merged = mergeLayer(merged, "flavor "+name, resources, p)
+) (merged, resources map[string]any) {
+	merged = maps.Clone(b.general)
+	merge := func(source string, values map[string]any) map[string]any {
+		checked := checkLayer(source, values, p)
+		options.CheckLimits(merged, checked, p)
+		merged = options.MergeLayer(merged, checked)
+		return checked
 	}
-	return merged
+	merge("configuration of hub "+hub.Name, hub.Options)
+	if values, ok := flavor["resources"].(map[string]any); ok {
+		resources = merge("flavor "+name, values)
+	}
+	return merged, resources
 }
 
-// mergeLayer merges checked options over others; source is where they come from.
-func mergeLayer(below map[string]any, source string, values map[string]any, p *options.Problems) map[string]any {
+// checkLayer is [options.CheckLayer]; source is where the values come from.
+func checkLayer(source string, values map[string]any, p *options.Problems) map[string]any {
 	p.Source = source
 	defer func() { p.Source = "" }()
-	return options.MergeLayer(below, options.CheckLayer(values, p))
+	return options.CheckLayer(values, p)
 }
 
 // mergeOptions merges what the hub sent in misc, and the profile, over the operator's options. Every wrong value of
 // every layer is noted. It differs from KubeSpawner, where a wrong value is skipped and takes the operator's value with
 // it. It also returns the variables that the profile removes.
 func (b *Builder) mergeOptions(
-	operator map[string]any, hub outpost.Hub, r outpost.StartRequest, p *options.Problems,
+	operator, resources map[string]any, hub outpost.Hub, r outpost.StartRequest, p *options.Problems,
 ) (merged map[string]any, removed []string) {
 	misc := options.Decode(r.Body.Misc, p) // the domain has checked what the hub may set (outpost.Hub)
 	if _, text := misc["dns_name_template"].(string); text && !hub.Lists("dns_name_template") {
 		delete(misc, "dns_name_template") // checkHost looks at it when the names are known
 	}
-	merged = mergeLayer(maps.Clone(operator), "misc", misc, p)
+	merged = options.MergeLayer(operator, checkLayer("misc", misc, p))
 	current := func(name string) any { return b.defaults[name] }
-	return merged, options.ApplyProfile(merged, current, options.Decode(r.Body.UserOptions, p), p)
+	return merged, options.ApplyProfile(merged, resources, current, options.Decode(r.Body.UserOptions, p), p)
 }
 
 // subjectOf is whose server a hub asks for.

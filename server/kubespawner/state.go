@@ -150,7 +150,8 @@ func (b *Builder) Restore(hub outpost.Hub, svc outpost.Service) outpost.State {
 	hub.AllowedOptions = []string{"*"}
 	r := outpost.StartRequest{Key: svc.Key, Flavor: svc.Flavor, Body: svc.Body}
 	var ignored options.Problems
-	merged, _ := b.mergeOptions(b.operatorOptions(hub, r.Flavor, nil, &ignored), hub, r, &ignored)
+	operator, _ := b.operatorOptions(hub, r.Flavor, nil, &ignored)
+	merged, _ := b.mergeOptions(operator, nil, hub, r, &ignored)
 	st, err := options.NewSettings(merged, b.defaults)
 	if err != nil {
 		return svc.State

@@ -60,13 +60,16 @@ func (s Site) Check() []Fault {
 	for _, p := range plans {
 		c.try(p, true)
 	}
+	of := map[string][]layer{} // by the names of flavors
 	for _, f := range s.Flavors.All() {
-		resources, _ := f.Flavor["resources"].(map[string]any)
+		resources, _ := f.Own["resources"].(map[string]any)
 		own := c.layer(Flavors, f.Key+".resources", resources)
-		fl := maps.Clone(f.Flavor)
-		fl["resources"] = own.Values
+		layers := append(slices.Clone(of[f.Name]), own)
+		if of[f.Name] == nil { // else it is an override
+			of[f.Name] = layers
+		}
 		for _, p := range plans {
-			p.flavor, p.layers = fl, append(slices.Clone(p.layers), own)
+			p.flavor, p.layers = f.Flavor, append(slices.Clone(p.layers), layers...)
 			c.try(p, own.Values["profile_list"] != nil)
 		}
 	}
@@ -102,7 +105,7 @@ func (s Site) Settings(option string) []Setting {
 		add(Config, "hubs."+hub.Name+".spawner", hub.Options)
 	}
 	for _, f := range s.Flavors.All() {
-		resources, _ := f.Flavor["resources"].(map[string]any)
+		resources, _ := f.Own["resources"].(map[string]any)
 		add(Flavors, f.Key+".resources", resources)
 	}
 	return all
@@ -167,7 +170,7 @@ func (c *checker) try(p plan, every bool) {
 	if len(selections) == 0 { // there are no profiles, or nobody can tell what users write
 		p, selections = p.withoutProfiles(), []options.Selection{{}}
 	}
-	if !every {
+	if !every && !options.LiftsLimits(list) {
 		selections = selections[:1]
 	}
 	for _, s := range selections {

@@ -1,8 +1,10 @@
 package site_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -97,6 +99,37 @@ hubs:
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Null, which remains of a value that is commented out, lifts no limit of a layer below. That of a profile lifts what
+// the spawner options set, as in KubeSpawner, and no limit of a flavor.
+func TestNullLiftsNoLimit(t *testing.T) {
+	const lifted = "is null, which would lift a limit; write 0 to lift it, or leave the key out to keep it"
+	profile := func(override string) string {
+		return "mem_guarantee: 1G\nprofile_list:\n- {display_name: Usual}\n" +
+			"- {display_name: P, kubespawner_override: {" + override + "}}\n"
+	}
+	//nolint:lll // a case a line
+	for _, c := range []struct{ name, spawner, hub, flavors, want string }{
+		{"of a flavor", "mem_limit: 1G", "", "flavors: {a: {resources: {mem_limit: null}}}", "1 flavors.a.resources.mem_limit: " + lifted},
+		{"of a flavor, a processor", "cpu_limit: 500m", "", "flavors: {a: {resources: {cpu_limit: null}}}", "1 flavors.a.resources.cpu_limit: " + lifted},
+		{"of a flavor, a guarantee", "cpu_guarantee: 1", "", "flavors: {a: {resources: {cpu_guarantee: }}}", "1 flavors.a.resources.cpu_guarantee: " + lifted},
+		{"of a hub", "mem_limit: 1G", "mem_limit: null", "", "0 hubs.h.spawner.mem_limit: " + lifted},
+		{"of a profile, over a flavor", profile("mem_limit: null"), "", "flavors: {a: {resources: {mem_limit: 1G}}}", "0 spawner.profile_list[1].kubespawner_override.mem_limit: " + lifted},
+		{"of a profile, over the options", profile("mem_guarantee: null"), "", "flavors: {a: {resources: {mem_limit: 1G}}}", ""},
+		{"of what nobody limits", "mem_limit: null\ncpu_limit: 0", "mem_limit: null", "flavors: {a: {resources: {cpu_limit: null, mem_limit: null}}}", ""},
+		{"lifted by 0", "mem_limit: 1G", "", "flavors: {a: {resources: {mem_limit: 0}}}", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got []string
+			for _, fault := range read(t, c.spawner, map[string]string{"h": c.hub}, c.flavors).Check() {
+				got = append(got, fmt.Sprintf("%d %s: %s", fault.File, fault.Key, fault.Text))
+			}
+			if strings.Join(got, "\n") != c.want {
+				t.Errorf("got  %q\nwant %q", got, c.want)
+			}
+		})
 	}
 }
 

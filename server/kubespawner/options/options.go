@@ -296,6 +296,20 @@ func MergeLayer(base, over map[string]any) map[string]any {
 	return out
 }
 
+// limits are the options of which null means no limit, or nothing guaranteed.
+var limits = []string{"cpu_guarantee", "cpu_limit", "mem_guarantee", "mem_limit"}
+
+// CheckLimits notes each limit below that null would lift: it is also what remains of a value that is commented out or
+// missing. over is the layer of the operator's that comes next.
+func CheckLimits(below, over map[string]any, p *Problems) {
+	for _, name := range limits {
+		value, set := over[name]
+		if lower := below[name]; set && value == nil && lower != nil && lower != 0.0 && lower != int64(0) {
+			p.Addf(name, "is null, which would lift a limit; write 0 to lift it, or leave the key out to keep it")
+		}
+	}
+}
+
 // Decode reads the raw values of misc or user options; one that is not JSON is noted.
 func Decode(raw map[string]json.RawMessage, p *Problems) map[string]any {
 	out := make(map[string]any, len(raw))

@@ -11,9 +11,11 @@ import (
 	"github.com/outposts-dev/outposts/server/python"
 )
 
-// checkOverride checks the values of an override as options; null is always allowed inside maps, where it removes a
-// key.
-func checkOverride(override map[string]any, p *Problems) map[string]any {
+// checkOverride checks the values of an override, which come from source, as options; null is always allowed inside maps,
+// where it removes a key.
+func checkOverride(override map[string]any, source string, p *Problems) map[string]any {
+	defer func(before string) { p.Source = before }(p.Source)
+	p.Source = source
 	clean := make(map[string]any, len(override))
 	for name, value := range override {
 		clean[name] = withoutNulls(value)
@@ -66,10 +68,13 @@ func withoutNulls(v any) any {
 	return out
 }
 
-// ApplyProfile puts the profile that the user options choose over merged options. current returns an option's
-// value without the profile, defaults included. It returns the variables that the profile removes from the environment.
+// ApplyProfile puts the profile that the user options choose over merged options. Of those, resources are of a flavor,
+// whose limits null does not lift; others it lifts, as in KubeSpawner. current returns an option's value without the
+// profile, defaults included. It returns the variables that the profile removes from the environment.
 // It differs from KubeSpawner where no list is configured: a profile in the request is then ignored.
-func ApplyProfile(merged map[string]any, current func(string) any, userOptions map[string]any, p *Problems) []string {
+func ApplyProfile(
+	merged, resources map[string]any, current func(string) any, userOptions map[string]any, p *Problems,
+) []string {
 	list := readProfiles(merged["profile_list"], p)
 	if len(list) == 0 {
 		return nil
@@ -98,12 +103,11 @@ func ApplyProfile(merged map[string]any, current func(string) any, userOptions m
 			overrides = append(overrides, override)
 		}
 	}
-	source := p.Source
-	p.Source = "profile " + list[i].slug
-	defer func() { p.Source = source }()
 	var removed []string
 	for _, override := range overrides {
-		for name, value := range checkOverride(override, p) {
+		checked := checkOverride(override, "profile "+list[i].slug, p)
+		CheckLimits(resources, checked, p)
+		for name, value := range checked {
 			if name == "environment" {
 				for variable, v := range value.(map[string]any) {
 					if v == nil {

@@ -68,6 +68,7 @@ func TestProfilesAreKubeSpawners(t *testing.T) {
 			below := Defaults("jhub", 0)
 			ApplyProfile(
 				merged,
+				nil,
 				func(name string) any { return below[name] },
 				numbers(mustCanonical(t, c.UserOptions)).(map[string]any),
 				&p,
@@ -251,7 +252,7 @@ func TestFalseChoicesAreTheInitialOnes(t *testing.T) {
 	} {
 		var p Problems
 		merged := CheckLayer(map[string]any{"profile_list": list}, &p)
-		ApplyProfile(merged, func(string) any { return nil }, c.userOptions, &p)
+		ApplyProfile(merged, nil, func(string) any { return nil }, c.userOptions, &p)
 		problem := ""
 		if err := p.Err(); err != nil {
 			problem = err.Error()

@@ -90,7 +90,7 @@ func checkProfiles(list any, p *Problems) {
 		for _, layer := range pr.overrides() {
 			p.below(layer.Key, func() {
 				fixed := fixedPart(layer.Values)
-				checkOverride(fixed, p)
+				checkOverride(fixed, p.Source, p)
 				for name := range layer.Values {
 					if _, done := fixed[name]; !done && name != "image_spec" {
 						isKnown(name, p)
@@ -109,6 +109,16 @@ func Overrides(list any) []Layer {
 		all = append(all, pr.overrides()...)
 	}
 	return all
+}
+
+// LiftsLimits reports whether a profile of a list, or a choice of one, sets a limit to null.
+func LiftsLimits(list any) bool {
+	return slices.ContainsFunc(Overrides(list), func(l Layer) bool {
+		return slices.ContainsFunc(limits, func(name string) bool {
+			value, set := l.Values[name]
+			return set && value == nil
+		})
+	})
 }
 
 // overrides are the options that a profile and its choices set.
