@@ -362,6 +362,66 @@ $`)
 	}
 }
 
+// TestChart writes the committed stack of the hub with another chart than the stand-in, and nothing else of it changes.
+func TestChart(t *testing.T) {
+	stack, err := os.ReadFile("../Pulumi.local.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	script, err := os.ReadFile("chart")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const standIn = "    chart:\n      path: e2e/charts/hub\n"
+	const want = "; want a version of zero-to-jupyterhub, as 4.4.0, or a folder with its chart\n"
+	for _, c := range []struct {
+		name, chart, repository string
+		stack                   string // in place of the committed one
+		line, refused           string
+	}{
+		{name: "version", chart: "4.4.0", line: "chart: {version: 4.4.0}"},
+		{name: "development version", chart: "4.4.1-0.dev.git.1+h2", line: "chart: {version: 4.4.1-0.dev.git.1+h2}"},
+		{
+			name: "repository", chart: "4.4.0", repository: "https://charts.example.org/a&b",
+			line: `chart: {version: 4.4.0, repository: "https://charts.example.org/a&b"}`,
+		},
+		{name: "folder", chart: "charts/hub", line: `chart: {path: "TOP/charts/hub"}`},
+		{name: "half a version", chart: "4.4", refused: "CHART=4.4: is not a folder" + want},
+		{name: "folder without a chart", chart: "charts", refused: "CHART=charts: has no Chart.yaml" + want},
+		{
+			name: "another stack", chart: "4.4.0", stack: "config: {}\n",
+			refused: "Pulumi.local.yaml has another chart than the stand-in; restore it with git checkout Pulumi.local.yaml\n",
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := newMachine(t, "dirname", "mkdir", "awk")
+			m.env = append(m.env, "CHART_REPOSITORY="+c.repository)
+			top := t.TempDir()
+			write(t, filepath.Join(top, "Pulumi.local.yaml"), or(c.stack, string(stack)))
+			write(t, filepath.Join(top, "charts/hub/Chart.yaml"), "name: jupyterhub\n")
+			write(t, filepath.Join(top, "dev/chart"), string(script))
+			out, code := m.run(t, filepath.Join(top, "dev/chart"), c.chart)
+			if c.refused != "" {
+				if code != 2 || out != c.refused {
+					t.Errorf("exit %d, got %q, want %q", code, out, c.refused)
+				}
+				return
+			}
+			if code != 0 || out != ".state/Pulumi.local.yaml\n" {
+				t.Fatalf("exit %d, got %q", code, out)
+			}
+			got, err := os.ReadFile(filepath.Join(top, ".state/Pulumi.local.yaml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			changed := strings.Replace(string(stack), standIn, "    "+strings.Replace(c.line, "TOP", top, 1)+"\n", 1)
+			if diff := cmp.Diff(changed, string(got)); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestBuildShowsProgress holds that a build that takes a while says how far it is, and how long it took the last time.
 func TestBuildShowsProgress(t *testing.T) {
 	c := newCheckout(t)

@@ -71,7 +71,7 @@ finish() {
   printf '%-52s %4d s more\n' "$1" $((SECONDS - began))
 }
 
-stack_up() { # NAME
+stack_up() { # NAME [FLAG...]
   dev/run pulumi stack select --create "$1"
-  dev/run pulumi up -s "$1" --yes --skip-preview --non-interactive
+  dev/run pulumi up -s "$@" --yes --skip-preview --non-interactive
 }

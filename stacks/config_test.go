@@ -209,6 +209,9 @@ func TestConfigRefuses(t *testing.T) {
 		{"two charts", localConfig, map[string]string{"hub.chart": "{version: 4.4.0, path: x}"}, []string{
 			"outposts:hub.chart: want either version or path",
 		}},
+		{"repository of a folder", localConfig, map[string]string{"hub.chart": "{repository: 'https://charts.example.org', path: x}"}, []string{
+			"outposts:hub.chart.repository: has no effect with path",
+		}},
 		{"outpost exposed with TLS beside a hub", localConfig, map[string]string{"outpost.exposure": "{type: nodePort, apiNodePort: 30080, sshNodePort: 30022}", "outpost.address": "10.0.0.1"}, []string{
 			"outposts:outpost.exposure: the hub of this stack calls http://outpost.outpost.svc:8080, so the outpost itself cannot speak TLS; use type ingress, or tls: false",
 		}},

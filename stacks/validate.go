@@ -45,9 +45,7 @@ func (h *HubConfig) validate(f *faults) {
 			h.URL, project)
 	}
 	f.addBelow("hub.exposure", h.Exposure.Validate())
-	if h.Chart.Path != "" && h.Chart.Version != "" {
-		f.add("hub.chart: want either version or path")
-	}
+	f.addBelow("hub.chart", h.Chart.Validate())
 	f.addSecondWord("hub.rotation.cookieSecret", h.Rotation.CookieSecret)
 	f.addSecondWord("hub.rotation.proxyToken", h.Rotation.ProxyToken)
 	f.addSecondWord("hub.rotation.login", h.Rotation.Login)

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
-	helmv4 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/helm/v4"
 	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
@@ -23,10 +22,6 @@ import (
 const (
 	// Release is the name of the chart's release.
 	Release = "jupyterhub"
-	// ChartVersion is the release of zero-to-jupyterhub in ChartRepository that the values are for (10 June 2026).
-	ChartVersion = "4.4.0"
-	// ChartRepository is where the chart is published.
-	ChartRepository = "https://hub.jupyter.org/helm-chart/"
 	// StockImage is the chart's own hub image, without tag.
 	StockImage = "quay.io/jupyterhub/k8s-hub"
 	// VerifyUser is the only user that the token for checks can act for.
@@ -44,12 +39,6 @@ const (
 	sshSecret      = "jupyterhub-outpost-sshkey" // ssh-privatekey
 	trustConfigMap = "jupyterhub-outpost-trust"  // <system>.known_hosts, <system>.crt
 )
-
-// Chart is where the chart comes from: Version of ChartRepository, or Path of a local folder.
-type Chart struct {
-	Version string `json:"version,omitempty"`
-	Path    string `json:"path,omitempty"`
-}
 
 // Image is the hub's image; empty for the chart's own with a bootstrap.
 type Image struct {
@@ -141,18 +130,10 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	if err != nil {
 		return nil, fmt.Errorf("hub %s: %w", name, err)
 	}
-	chart := &helmv4.ChartArgs{
-		Name:      pulumi.String(Release),
-		Namespace: pulumi.String(args.Namespace),
-		Values:    pulumi.ToMap(args.markSecrets(args.values(args.Credentials))),
-	}
-	if args.Chart.Path != "" {
-		chart.Chart = pulumi.String(args.Chart.Path)
-	} else {
-		chart.Chart = pulumi.String("jupyterhub")
-		chart.Version = pulumi.String(args.Chart.Version)
-		chart.RepositoryOpts = helmv4.RepositoryOptsArgs{Repo: pulumi.String(ChartRepository)}
-	}
+	chart := args.Chart.at()
+	chart.Name = pulumi.String(Release)
+	chart.Namespace = pulumi.String(args.Namespace)
+	chart.Values = pulumi.ToMap(args.markSecrets(args.values(args.Credentials)))
 	h.SealedBy, err = release.Install(ctx, name, h, release.Args{
 		Chart: chart, Secrets: args.secrets(), DependsOn: []pulumi.Resource{trust},
 		SealsWith: args.Credentials.SealsWith,
@@ -219,8 +200,8 @@ func (a Args) Check() error {
 	if a.Namespace == "" {
 		add("namespace is missing")
 	}
-	if (a.Chart.Path == "") == (a.Chart.Version == "") {
-		add("chart: want either version or path")
+	for _, fault := range a.Chart.Validate() {
+		errs = append(errs, fault.Below("chart"))
 	}
 	if (a.Image.Name == "") != (a.Image.Tag == "") {
 		add("image: want both name and tag")

@@ -259,6 +259,10 @@ func TestCheckRefuses(t *testing.T) {
 		{"host key", func(a *Args) { a.Systems[1].KnownHosts = nil }, `system "remote": the host key to trust is missing`},
 		{"flavor", func(a *Args) { a.Systems[1].Flavor = "big" }, `system "remote": flavor "big" is not one of its flavors`},
 		{"chart", func(a *Args) { a.Chart = Chart{} }, "chart: want either version or path"},
+		{
+			"repository", func(a *Args) { a.Chart.Repository = "http://charts.example.org" },
+			`chart.repository: "http://charts.example.org": want https:// or oci://`,
+		},
 		{"exposure", func(a *Args) { a.Exposure.Host = "a" }, "exposure.host: has no effect with exposure type nodePort"},
 		{
 			"systems in values", func(a *Args) { a.Values = map[string]any{"custom": map[string]any{"outposts": map[string]any{}}} },
