@@ -13,7 +13,8 @@ import (
 	"github.com/outposts-dev/outposts/dev/clusters/image"
 )
 
-// leastFree is how much space `up` wants on the disk: below 1 % kubelet evicts pods, and images come on top.
+// leastFree is how much space `up` wants on the disk: two clusters write a few hundred MiB, the images of a hub come on
+// top, and below the 256 MiB of kubelet.yaml a node takes no pod. dev/disk knows more of what follows.
 const leastFree = 2 << 30
 
 // watchers is how many instances of inotify `up` wants to see free for each cluster that it starts: its programs take
@@ -74,8 +75,8 @@ func (a *app) needDisk() error {
 		return err
 	}
 	if free < leastFree {
-		return fmt.Errorf("the disk of %s is nearly full: %d MiB left, clusters need %d",
-			a.dir.Path, free>>20, leastFree>>20)
+		return fmt.Errorf("the disk of %s has %d MiB free, and clusters need %d: make room there, for example with "+
+			"`go clean -cache`, or with `make down` in another checkout", a.dir.Path, free>>20, leastFree>>20)
 	}
 	return nil
 }
