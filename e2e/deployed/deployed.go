@@ -72,7 +72,7 @@ func Open(t testing.TB) *Deployed {
 	if _, err := os.Stat(kubeconfig); err != nil {
 		t.Skip("no local clusters; run `make up` first")
 	}
-	d := &Deployed{Root: root, Kubeconfig: kubeconfig, Artefacts: filepath.Join(root, ".state", "test", "artefacts")}
+	d := &Deployed{Root: root, Kubeconfig: kubeconfig, Artefacts: artefacts(t)}
 	outputs, err := d.Pulumi(t.Context(), "stack", "output", "-s", "local", "--show-secrets", "--json")
 	if err != nil {
 		t.Fatalf("the stack local cannot be read; run `make up` first: %v", err)
@@ -82,9 +82,6 @@ func Open(t testing.TB) *Deployed {
 	}
 	if d.HubURL == "" {
 		t.Fatal("the stack local has no hub; run `make up` first")
-	}
-	if err := os.MkdirAll(d.Artefacts, 0o755); err != nil {
-		t.Fatal(err)
 	}
 	d.Hub = &hubapi.Client{URL: d.HubURL, Token: d.Token}
 	d.Local = OpenCluster(t, kubeconfig, "local")
@@ -136,7 +133,7 @@ func Merge(under, over map[string]any) map[string]any {
 	return merged
 }
 
-// OpenCluster returns the cluster of a context.
+// OpenCluster returns the cluster of a context. A test that fails keeps what the cluster says.
 func OpenCluster(t testing.TB, kubeconfig, name string) Cluster {
 	t.Helper()
 	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig}
@@ -150,6 +147,7 @@ func OpenCluster(t testing.TB, kubeconfig, name string) Cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ExplainFailure(t, name, api)
 	return Cluster{API: api, config: config}
 }
 

@@ -95,6 +95,7 @@ func newCluster(t *testing.T) *cluster {
 	if c.client, err = kubernetes.NewForConfig(config); err != nil {
 		t.Fatal(err)
 	}
+	deployed.ExplainFailure(t, c.context, c.client)
 	namespaces := c.client.CoreV1().Namespaces()
 	_, err = namespaces.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.namespace}},
 		metav1.CreateOptions{})

@@ -250,6 +250,7 @@ func (tb *testbed) explain(t *testing.T) {
 	var said strings.Builder
 	for _, c := range []cluster{tb.local, tb.remote} {
 		for _, args := range [][]string{
+			{"describe", "nodes"}, // with their taints
 			{"get", "pods,services,ingresses", "-A", "-o", "wide"},
 			{"get", "certificates,certificaterequests,orders,challenges", "-A", "-o", "yaml"},
 			{"-n", "cert-manager", "logs", "deployment/cert-manager", "--tail=200"},
