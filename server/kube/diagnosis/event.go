@@ -21,6 +21,7 @@ const (
 	nodeRefused = "No new node is being made for this server at present"
 	nodeFailed  = "A new node could not be made; this may be tried again"
 	nodeFound   = "A node has been found for this server"
+	nodeAwaited = "Waiting for a node with room for this server"
 	diskInUse   = "The storage is still in use on another node; waiting until it is free"
 	driverLate  = "The storage driver of this node is not ready yet; waiting for it"
 	pullLimit   = "The image registry limits downloads at present; waiting"
@@ -49,6 +50,7 @@ var meanings = []struct {
 	{reporter: "karpenter", Meaning: Meaning{Scales: true}},
 	{reporter: "auto-mode", Meaning: Meaning{Scales: true}},
 	{reporter: "fargate", Meaning: Meaning{Scales: true}},
+	{reason: "FailedScheduling", Meaning: Meaning{Text: nodeAwaited}},
 	{reason: "FailedAttachVolume", text: "multi-attach", Meaning: Meaning{Text: diskInUse}},
 	{reason: "FailedAttachVolume", text: "csinode", Meaning: Meaning{Text: driverLate}},
 	{reason: "FailedAttachVolume", text: "registered csi drivers", Meaning: Meaning{Text: driverLate}},
