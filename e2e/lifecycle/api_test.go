@@ -55,13 +55,26 @@ func (a *api) call(
 
 // startService asks for a server; startID tells starts of one name apart.
 func (a *api) startService(ctx context.Context, name, startID string, async bool) (int, string, error) {
+	return a.request(ctx, startRequest{name: name, startID: startID}, async)
+}
+
+// startRequest is what a hub says of a start. Flavor and eventsURL, which takes the progress, may be empty.
+type startRequest struct{ name, startID, flavor, eventsURL string }
+
+// request asks for a server.
+func (a *api) request(ctx context.Context, r startRequest, async bool) (int, string, error) {
+	env := map[string]string{
+		"JUPYTERHUB_USER": "u-" + r.name, "JUPYTERHUB_USER_ID": "42", "JUPYTERHUB_API_TOKEN": "token",
+	}
+	if r.eventsURL != "" {
+		env["JUPYTERHUB_EVENTS_URL"] = r.eventsURL
+	}
+	options := map[string]string{"start_id": r.startID}
+	if r.flavor != "" {
+		options["flavor"] = r.flavor
+	}
 	return a.call(ctx, http.MethodPost, "/services", map[string]any{
-		"name": name,
-		"env": map[string]string{
-			"JUPYTERHUB_USER": "u-" + name, "JUPYTERHUB_USER_ID": "42",
-			"JUPYTERHUB_API_TOKEN": "token",
-		},
-		"user_options": map[string]string{"start_id": startID},
+		"name": r.name, "env": env, "user_options": options,
 		"misc": map[string]any{
 			"pod_name_template": "jupyter-{username}--{servername}", "services_enabled": true, "port": 41234,
 			"internal_ssl": false, "extra_labels": map[string]string{},

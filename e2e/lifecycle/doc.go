@@ -1,5 +1,6 @@
 // Package lifecycle holds the tests of the outpost on a real cluster (build tag e2e): as a process that is killed
-// in the middle of starts and stops, gets many of both at once, and runs twice on one PostgreSQL; and as its
+// in the middle of starts and stops, gets many of both at once, waits for room, is given broken files, and runs twice
+// on one PostgreSQL; and as its
 // chart installs it, with replicas that are replaced one after the other and whose leader crashes. Afterwards
 // rows and pods are counted.
 //

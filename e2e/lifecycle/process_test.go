@@ -163,6 +163,7 @@ type process struct {
 	*api
 	c          *cluster
 	kubeconfig string // the cluster's, unless a test stands between
+	config     string // its configuration file
 	env        []string
 	log        *os.File
 
@@ -187,24 +188,22 @@ func (c *cluster) newProcess(t *testing.T, dir string, env ...string) *process {
 		t.Fatal(err)
 	}
 	config := filepath.Join(dir, "config.yaml")
-	text := fmt.Sprintf(
+	write(t, config, fmt.Sprintf(
 		"spawner: {image: %s, image_pull_policy: IfNotPresent, cpu_guarantee: 0.001, mem_guarantee: "+
-			"1M}\nglobalMaxPerUser: 500\n", c.image)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+			"1M}\nglobalMaxPerUser: 500\n", c.image))
 	log, err := os.Create(filepath.Join(dir, "outpost-"+address[strings.LastIndex(address, ":")+1:]+".log"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{api: newAPI("http://" + address), c: c, kubeconfig: c.kubeconfig, log: log, env: append([]string{
+	p := &process{api: newAPI("http://" + address), c: c, kubeconfig: c.kubeconfig, config: config, log: log}
+	p.env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + dir,
 		"usernames=" + hubName, "passwords=" + password,
 		"OUTPOST_CRYPT_KEY=" + base64.URLEncoding.EncodeToString(bytes.Repeat([]byte("k"), 32)),
 		"OUTPOST_CONFIG_FILE=" + config, "OUTPOST_NAMESPACE=" + c.namespace, "OUTPOST_LISTEN=" + address,
 		"OUTPOST_METRICS_LISTEN=", "OUTPOST_SSH_LISTEN=", "OUTPOST_START_TIMEOUT=600",
 		"SQL_TYPE=sqlite", "SQL_DATABASE_URL=" + filepath.Join(dir, "outpost.sqlite"),
-	}, env...)}
+	}, env...)
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
@@ -217,11 +216,35 @@ func (c *cluster) newProcess(t *testing.T, dir string, env ...string) *process {
 	return p
 }
 
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// command is the outpost's program with the settings of the process.
+func (p *process) command(name string) *exec.Cmd {
+	cmd := exec.Command(p.c.binary, "--kubeconfig", p.kubeconfig, "--context", p.c.context, name)
+	cmd.Env = p.env
+	return cmd
+}
+
+// logged returns what the outpost has logged so far.
+func (p *process) logged(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile(p.log.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // start runs the outpost and waits until it answers.
 func (p *process) start(t *testing.T) {
 	t.Helper()
-	cmd := exec.Command(p.c.binary, "--kubeconfig", p.kubeconfig, "--context", p.c.context, "serve")
-	cmd.Env, cmd.Stdout, cmd.Stderr = p.env, p.log, p.log
+	cmd := p.command("serve")
+	cmd.Stdout, cmd.Stderr = p.log, p.log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/outposts-dev/outposts/e2e/deployed"
 )
@@ -127,14 +128,45 @@ func badInput(t *testing.T, s *site) {
 			"e2e",
 			[]string{"outposts:hub.chart.path: " + filepath.Join(s.dir, "e2e") + " is not a chart"},
 		},
+		{
+			"no such option of the outpost",
+			[]any{"outposts:outpost", "config", "spawner", "mem_limt"},
+			"1G",
+			[]string{"outposts:outpost.config.spawner.mem_limt: unknown option; did you mean mem_limit?"},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			before := s.read(t, "local")
+			before, running := s.read(t, "local"), s.hub.outpost(t)
 			defer s.write(t, "local", before)
 			s.set(t, "local", tt.value, tt.path...)
 			s.refused(t, "local", tt.want...)
+			if diff := cmp.Diff(running, s.hub.outpost(t)); diff != "" {
+				t.Errorf("the outpost is another one (-before +after):\n%s", diff)
+			}
 		})
 	}
+}
+
+// outpost is what an outpost runs as: the pods by uid, and the version of each file that it reads.
+func (c cluster) outpost(t *testing.T) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	pods, err := c.API.CoreV1().Pods(deployed.OutpostNamespace).List(t.Context(),
+		metav1.ListOptions{LabelSelector: deployed.OutpostPod})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pod := range pods.Items {
+		found["pod "+pod.Name] = string(pod.UID)
+	}
+	files, err := c.API.CoreV1().ConfigMaps(deployed.OutpostNamespace).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files.Items {
+		found["file "+file.Name] = file.ResourceVersion
+	}
+	return found
 }
 
 // unreachableRemote points the remote stack at an address where nobody answers.
