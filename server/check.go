@@ -9,10 +9,12 @@ import (
 	"github.com/outposts-dev/outposts/server/sshd/keys"
 )
 
-// Check returns everything that is wrong with the files that cfg names, without opening a database or a socket.
-func Check(cfg config.Config) error {
-	errs := []error{CheckFiles(cfg)}
-	_, err := keyring(cfg)
+// Check returns everything that is wrong with the files that cfg names, without opening a database or a socket, and
+// what has no effect or is likely a mistake, beside the warnings of cfg itself.
+func Check(cfg config.Config) (warnings []config.Problem, err error) {
+	warnings, err = checkFiles(cfg)
+	errs := []error{err}
+	_, err = keyring(cfg)
 	errs = append(errs, err)
 	if sshWanted(cfg) {
 		if found, globErr := fs.Glob(os.DirFS(cfg.HostKeysDir), "ssh_host_*_key"); globErr != nil || len(found) > 0 {
@@ -24,7 +26,7 @@ func Check(cfg config.Config) error {
 		errs = append(errs, err)
 	}
 	_, err = hubRoots(cfg)
-	return errors.Join(append(errs, err)...)
+	return warnings, errors.Join(append(errs, err)...)
 }
 
 // sshWanted reports whether hubs may come by SSH: there is an address, and a folder for their keys, even an empty one.

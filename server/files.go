@@ -19,10 +19,28 @@ import (
 // CheckFiles returns everything that is wrong with what cfg and the files of flavors and credits say of servers. A
 // start of a made-up user is planned for every profile, choice and flavor of every hub.
 func CheckFiles(cfg config.Config) error {
+	_, err := checkFiles(cfg)
+	return err
+}
+
+// checkFiles is CheckFiles; it also returns the warnings about the files of flavors and credits.
+func checkFiles(cfg config.Config) (warnings []config.Problem, err error) {
 	quiet := slog.New(slog.DiscardHandler)
-	_, flavorsErr := readFlavors(cfg, quiet)
-	_, creditsErr := readCredits(cfg, quiet)
-	return errors.Join(checkOptions(cfg), flavorsErr, creditsErr)
+	flavors, flavorsErr := readFlavors(cfg, quiet)
+	credits, creditsErr := readCredits(cfg, quiet)
+	for _, file := range []struct {
+		path string
+		read *flavor.Flavors
+	}{{cfg.FlavorsPath, flavors}, {cfg.CreditsPath, credits}} {
+		if file.read == nil {
+			continue
+		}
+		for _, w := range file.read.Warnings {
+			name := filepath.Base(file.path) + ": " + w.Key
+			warnings = append(warnings, config.Problem{Name: name, Message: w.Text, Line: w.Line})
+		}
+	}
+	return warnings, errors.Join(checkOptions(cfg), flavorsErr, creditsErr)
 }
 
 // Namespaces returns the namespaces that the files name for servers, in whatever layer of options.
@@ -76,8 +94,27 @@ func flavorsParser(cfg config.Config) func([]byte) (*flavor.Flavors, error) {
 			slices.SortStableFunc(faults, func(a, b flavor.Fault) int { return a.Line - b.Line })
 			return nil, faults
 		}
-		return flavors, nil
+		return warningOfHubs(flavors, cfg), nil
 	}
+}
+
+// creditsParser parses the credits file.
+func creditsParser(cfg config.Config) func([]byte) (*flavor.Flavors, error) {
+	return func(text []byte) (*flavor.Flavors, error) {
+		credits, err := flavor.ParseCredits(text)
+		if err != nil {
+			return nil, err
+		}
+		return warningOfHubs(credits, cfg), nil
+	}
+}
+
+// warningOfHubs adds the warnings about hubs that may not log in; f may be nil.
+func warningOfHubs(f *flavor.Flavors, cfg config.Config) *flavor.Flavors {
+	if f != nil {
+		f.Warnings = append(f.Warnings, f.UnknownHubs(cfg.HubNames())...)
+	}
+	return f
 }
 
 // readFlavors reads the flavors file. The default path may have none, which is nil; one that is named may not.
@@ -88,7 +125,7 @@ func readFlavors(cfg config.Config, log *slog.Logger) (*flavor.Flavors, error) {
 
 // readCredits reads the credits file as readFlavors does the flavors.
 func readCredits(cfg config.Config, log *slog.Logger) (*flavor.Flavors, error) {
-	credits, err := readFlavorsFile("OUTPOST_CREDITS_PATH", cfg.CreditsPath, flavor.ParseCredits, log)
+	credits, err := readFlavorsFile("OUTPOST_CREDITS_PATH", cfg.CreditsPath, creditsParser(cfg), log)
 	return noneByDefault(credits, err, cfg.CreditsPath == config.Default().CreditsPath)
 }
 
@@ -118,7 +155,7 @@ func readFlavorsFile(
 			variable, path)
 	}
 	for _, w := range flavors.Warnings {
-		log.Warn("flavors", "file", path, "message", w)
+		log.Warn("flavors", "file", path, "message", w.Error())
 	}
 	return flavors, nil
 }
@@ -149,7 +186,8 @@ func (s *Server) watchFiles() {
 			"OUTPOST_FLAVORS_PATH", s.cfg.FlavorsPath, flavorsParser(s.cfg), s.log, s.manager.SetFlavors)
 	}, s.cfg.FlavorsPath)
 	s.reloader.add("credits", func() error {
-		return reloadLimits("OUTPOST_CREDITS_PATH", s.cfg.CreditsPath, flavor.ParseCredits, s.log, s.manager.SetCredits)
+		return reloadLimits(
+			"OUTPOST_CREDITS_PATH", s.cfg.CreditsPath, creditsParser(s.cfg), s.log, s.manager.SetCredits)
 	}, s.cfg.CreditsPath)
 	in := func(name string) string { return filepath.Join(s.cfg.UsersDir, name) }
 	s.reloader.add("users", s.reloadUsers, in("usernames"), in("passwords"))

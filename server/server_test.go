@@ -875,7 +875,7 @@ func TestNewRefuses(t *testing.T) {
 
 func TestCheckTellsEverythingAtOnceAndChangesNothing(t *testing.T) {
 	cfg := settings(t)
-	if err := Check(cfg); err != nil {
+	if _, err := Check(cfg); err != nil {
 		t.Errorf("good settings: %v", err)
 	}
 	cfg.CryptKeys = []outpost.Secret{"short"}
@@ -883,7 +883,7 @@ func TestCheckTellsEverythingAtOnceAndChangesNothing(t *testing.T) {
 	limited(t, &cfg)
 	write(t, cfg.FlavorsPath, "flavors: [")
 	write(t, cfg.HubCAFile, "hello")
-	err := Check(cfg)
+	_, err := Check(cfg)
 	for _, want := range []string{
 		"OUTPOST_CRYPT_KEY", "OUTPOST_TLS_CERT_FILE", "OUTPOST_FLAVORS_PATH",
 		"OUTPOST_HUB_CA_FILE",

@@ -184,6 +184,11 @@ func warnings(c Config, secretKeys []string) []string {
 	if o := c.Outpost; o != nil && o.exposed() && !o.Exposure.Encrypted() {
 		warn("outpost.exposure.tls is false: passwords and start requests reach %s unencrypted", o.Address)
 	}
+	if c.Outpost != nil {
+		for _, w := range c.outpostArgs().Warnings() {
+			warn("outpost.%s: %s", w.Key(), w.Text)
+		}
+	}
 	if c.Hub != nil {
 		warnOfLogin(c, warn)
 	}

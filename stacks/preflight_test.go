@@ -519,6 +519,18 @@ func TestWarnings(t *testing.T) {
 			[]string{"outposts:hubs"},
 			[]string{own},
 		},
+		{
+			"flavors and credits", localConfig, map[string]string{
+				"outpost.flavors":        "{flavors: {a: {}}, hubs: {h: {jupyterhub_name: [jupyterhubb]}}}",
+				"outpost.values.credits": "{credits: {a: {cap: 1}}, users: {u: {hubs: [], authentication: {name: x}}}}",
+			},
+			nil,
+			[]string{
+				"outposts:outpost.flavors.hubs.h.jupyterhub_name: no hub of the name jupyterhubb may log in; did you mean jupyterhub?",
+				"outposts:outpost.values.credits.users.u.hubs: is an empty list, which nothing matches",
+				login,
+			},
+		},
 		{"URL of the hub", localConfig, map[string]string{"hub.url": "http://10.0.0.1:30000", "hub.exposure": "{type: nodePort, nodePort: 30000}"}, nil, []string{url, login}},
 		{
 			"Ingress of the hub", localConfig,

@@ -1,7 +1,9 @@
 package outpost
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -39,15 +41,42 @@ func (a Args) Namespaces() map[string]string {
 	s, _ := a.site(a.values(map[string]any{}, "0"))
 	keys := map[string]string{}
 	for _, setting := range s.Settings("namespace") {
-		fault := faultAt(fileKeys[setting.File], setting.Key, "")
-		if reaches(a.Settings.Values, fault) {
-			fault = fault.Below("values")
-		}
+		fault := a.asTyped(faultAt(fileKeys[setting.File], setting.Key, ""))
 		if name, ok := setting.Value.(string); ok && keys[name] == "" && !strings.Contains(name, "{") {
 			keys[name] = fault.Key()
 		}
 	}
 	return keys
+}
+
+// asTyped is a fault with the key that the operator has typed.
+func (a Args) asTyped(fault schema.Fault) schema.Fault {
+	if reaches(a.Settings.Values, fault) {
+		return fault.Below("values")
+	}
+	return fault
+}
+
+// Warnings are about what has no effect or is likely a mistake in flavors and credits.
+func (a Args) Warnings() (all []schema.Fault) {
+	made := a.values(map[string]any{}, "0")
+	var hubs []string
+	for _, hub := range a.Hubs {
+		hubs = append(hubs, hub.Name)
+	}
+	for key, parse := range map[string]func([]byte) (*flavor.Flavors, error){
+		"flavors": flavor.Parse, "credits": flavor.ParseCredits,
+	} {
+		f, err := parse(textOf(made[key]))
+		if f == nil || err != nil {
+			continue
+		}
+		for _, w := range append(f.Warnings, f.UnknownHubs(hubs)...) {
+			all = append(all, a.asTyped(faultAt(key, w.Key, w.Text)))
+		}
+	}
+	slices.SortStableFunc(all, func(a, b schema.Fault) int { return cmp.Compare(a.Key(), b.Key()) })
+	return all
 }
 
 // site reads the files among the values of the chart, and returns what is wrong with each by itself.

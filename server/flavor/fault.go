@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Fault is one thing that is wrong with a flavors or credits file.
+// Fault is one thing that is wrong with a flavors or credits file, or that is likely a mistake.
 type Fault struct {
 	Line int
 	Key  string // "hubs.any-key.weight"

@@ -24,8 +24,9 @@ type Flavors struct {
 	base     map[string]Flavor
 	hubs     []hubSet
 	users    []userSet
-	// Warnings are sentences for the operator about entries that have no effect or a new meaning.
-	Warnings []string
+	meant    []meaning
+	// Warnings are about entries that have no effect or a new meaning.
+	Warnings []Fault
 }
 
 // Empty reports whether a file defines no flavor and no credit at all.
@@ -56,6 +57,13 @@ type attributeTest struct {
 type matcher struct {
 	values  []string
 	pattern *pattern.Pattern // nil: the list counts
+}
+
+// meaning is which hubs a key of the file means.
+type meaning struct {
+	line int
+	key  string // "users.staff.hubs"
+	hubs matcher
 }
 
 // offer is what hub sets and user sets have in common.
@@ -110,7 +118,26 @@ func (p *parser) fault(n *yaml.Node, where, format string, args ...any) {
 }
 
 func (p *parser) warn(n *yaml.Node, where, format string, args ...any) {
-	p.f.Warnings = append(p.f.Warnings, fmt.Sprintf("line %d: %s: %s", n.Line, where, fmt.Sprintf(format, args...)))
+	p.f.Warnings = append(p.f.Warnings, Fault{n.Line, where, fmt.Sprintf(format, args...)})
+}
+
+// UnknownHubs returns a warning for each name and each pattern of the file that means none of the hubs that may log in.
+// Files that several outposts share have such names, so they are no fault.
+func (f *Flavors) UnknownHubs(hubs []string) (warnings []Fault) {
+	for _, m := range f.meant {
+		warn := func(format string, args ...any) {
+			warnings = append(warnings, Fault{m.line, m.key, fmt.Sprintf(format, args...)})
+		}
+		if m.hubs.pattern != nil && !slices.ContainsFunc(hubs, m.hubs.matches) {
+			warn("no hub that may log in has a name like this")
+		}
+		for _, name := range m.hubs.values {
+			if !slices.Contains(hubs, name) {
+				warn("no hub of the name %s may log in%s", name, suggest.Or(name, hubs, ""))
+			}
+		}
+	}
+	return warnings
 }
 
 // pair is one key of a mapping with its value.
@@ -227,6 +254,7 @@ func (p *parser) hubSet(entry pair) {
 		case kv.key == "jupyterhub_name":
 			named = true
 			set.hub = p.matcher(kv.value, at)
+			p.f.meant = append(p.f.meant, meaning{kv.value.Line, at, set.hub})
 		case p.offer(&set.offer, kv, at):
 		default:
 			p.unknown(kv.value, at, kv.key, []string{"jupyterhub_name", "weight", p.list, p.overrides})
@@ -245,7 +273,9 @@ func (p *parser) userSet(entry pair) {
 		at := where + "." + kv.key
 		switch {
 		case kv.key == "hubs":
-			set.hubs = p.strings(kv.value, at)
+			m := p.matcherOf(kv.value, at)
+			set.hubs = m.values
+			p.f.meant = append(p.f.meant, meaning{kv.value.Line, at, m})
 		case kv.key == "authentication":
 			for _, test := range p.pairs(kv.value, at) {
 				set.tests = append(set.tests, attributeTest{test.key, p.matcher(test.value, at+"."+test.key)})
@@ -260,6 +290,9 @@ func (p *parser) userSet(entry pair) {
 				"hubs", "authentication", "negate_authentication", "forbidden", "weight", p.list, p.overrides,
 			})
 		}
+	}
+	if len(set.tests) == 0 && !set.negate {
+		p.warn(entry.value, where, "has no authentication, so it applies to nobody")
 	}
 	p.f.users = append(p.f.users, set)
 }
@@ -326,7 +359,7 @@ func (p *parser) mapping(n *yaml.Node, where string) map[string]any {
 func (p *parser) matcher(n *yaml.Node, where string) (m matcher) {
 	switch {
 	case n.Kind == yaml.SequenceNode:
-		m.values = p.strings(n, where)
+		return p.matcherOf(n, where)
 	case n.Kind != yaml.ScalarNode || isNull(n):
 		p.fault(n, where, "must be a list of strings or a pattern")
 	default:
@@ -334,6 +367,15 @@ func (p *parser) matcher(n *yaml.Node, where string) (m matcher) {
 		if m.pattern, err = pattern.Parse(n.Value); err != nil {
 			p.fault(n, where, "%v", err)
 		}
+	}
+	return m
+}
+
+// matcherOf reads a list of exact strings. An empty one matches nothing, which is seldom meant.
+func (p *parser) matcherOf(n *yaml.Node, where string) matcher {
+	m := matcher{values: p.strings(n, where)}
+	if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
+		p.warn(n, where, "is an empty list, which nothing matches")
 	}
 	return m
 }

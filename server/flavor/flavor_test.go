@@ -523,6 +523,13 @@ func TestEmptyAndOddFiles(t *testing.T) {
 	}
 }
 
+func sentences(warnings []flavor.Fault) (all []string) {
+	for _, w := range warnings {
+		all = append(all, w.Error())
+	}
+	return all
+}
+
 func TestWarnings(t *testing.T) {
 	f := mustParse(t, `
 flavors:
@@ -530,13 +537,48 @@ flavors:
   big: null
 hubs:
   b: {jupyterhub_name: [hub-b], flavors: [tinny, big]}
+  c: {jupyterhub_name: [], flavors: []}
+users:
+  d: {hubs: [], authentication: {groups: [], name: [a]}, forbidden: true}
+  e: {forbidden: true}
+  f: {authentication: {}, flavors: [tiny]}
+  g: {negate_authentication: true, flavors: [tiny]}
 `)
+	const nothing = "is an empty list, which nothing matches"
 	want := []string{
 		"line 3: flavors.tiny.maxPerUser: 0 refuses every start; use -1 or leave it out for no limit",
 		"line 4: flavors.big: is null, so it is not offered",
 		"line 6: hubs.b.flavors: tinny is not among the flavors of this file",
+		"line 7: hubs.c.jupyterhub_name: " + nothing,
+		"line 9: users.d.hubs: " + nothing,
+		"line 9: users.d.authentication.groups: " + nothing,
+		"line 10: users.e: has no authentication, so it applies to nobody",
+		"line 11: users.f: has no authentication, so it applies to nobody",
 	}
-	if diff := cmp.Diff(want, f.Warnings); diff != "" {
+	if diff := cmp.Diff(want, sentences(f.Warnings)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Names of hubs that may not log in are told, with the one that is probably meant.
+func TestUnknownHubs(t *testing.T) {
+	f := mustParse(t, `
+flavors: {tiny: {}}
+hubs:
+  a: {jupyterhub_name: [hub-a, hub-aa, other-site]}
+  b: {jupyterhub_name: "hub-[ab]"}
+  c: {jupyterhub_name: hub-z.*}
+users:
+  d: {hubs: [hbu-b], authentication: {name: [a]}}
+`)
+	const may = " may log in"
+	want := []string{
+		"line 4: hubs.a.jupyterhub_name: no hub of the name hub-aa" + may + "; did you mean hub-a?",
+		"line 4: hubs.a.jupyterhub_name: no hub of the name other-site" + may,
+		"line 6: hubs.c.jupyterhub_name: no hub that" + may + " has a name like this",
+		"line 8: users.d.hubs: no hub of the name hbu-b" + may + "; did you mean hub-b?",
+	}
+	if diff := cmp.Diff(want, sentences(f.UnknownHubs([]string{"hub-a", "hub-b"}))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -4,6 +4,7 @@ package site
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -49,6 +50,7 @@ func (s Site) Check() []Fault {
 	plans := []plan{}
 	for i, hub := range hubs {
 		hubs[i].Options = nil
+		c.allowed(hub)
 		layers := []layer{general}
 		if len(hub.Options) > 0 {
 			own := c.layer(Config, "hubs."+hub.Name+".spawner", hub.Options)
@@ -146,6 +148,17 @@ func (p plan) withoutProfiles() plan {
 
 // checker collects faults; one that several plans have counts once.
 type checker struct{ found map[Fault]bool }
+
+// allowed checks the names of the options that a hub may set.
+func (c *checker) allowed(hub outpost.Hub) {
+	for i, name := range hub.AllowedOptions {
+		var p options.Problems
+		if name != "*" && !options.CheckName(name, &p) {
+			key := fmt.Sprintf("hubs.%s.allowedOptions[%d]", hub.Name, i)
+			c.found[Fault{Config, key, fmt.Sprintf("%q: %s", name, p.All()[0].Text)}] = true
+		}
+	}
+}
 
 // layer checks the options of one layer and returns those that are right.
 func (c *checker) layer(file File, key string, values map[string]any) layer {

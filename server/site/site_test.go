@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -130,6 +131,28 @@ func TestNullLiftsNoLimit(t *testing.T) {
 				t.Errorf("got  %q\nwant %q", got, c.want)
 			}
 		})
+	}
+}
+
+// A name in allowedOptions that is of no option would allow nothing. What every client sends, all, and the older name of
+// an image are names.
+func TestAllowedOptionsAreOptions(t *testing.T) {
+	s := site.Site{Hubs: []outpost.Hub{
+		{Name: "a", AllowedOptions: []string{"*"}},
+		{Name: "b", AllowedOptions: append(slices.Clone(outpost.AlwaysAllowedOptions), "image", "image_spec", "volumes")},
+		{Name: "c", AllowedOptions: []string{"image", "mem_limt", "Volumes", "singleuser_uid", "flavour", "**", ""}},
+	}}
+	const key = "hubs.c.allowedOptions"
+	want := []site.Fault{
+		{Key: key + "[1]", Text: `"mem_limt": unknown option; did you mean mem_limit?`},
+		{Key: key + "[2]", Text: `"Volumes": unknown option; did you mean volumes?`},
+		{Key: key + "[3]", Text: `"singleuser_uid": renamed; use uid`},
+		{Key: key + "[4]", Text: `"flavour": unknown option`},
+		{Key: key + "[5]", Text: `"**": unknown option`},
+		{Key: key + "[6]", Text: `"": unknown option`},
+	}
+	if diff := cmp.Diff(want, s.Check()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

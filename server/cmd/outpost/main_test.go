@@ -206,6 +206,32 @@ hubs:
 	}
 }
 
+// What has no effect in any file is told, and refuses nothing.
+func TestCheckConfigShowsWarnings(t *testing.T) {
+	dir := t.TempDir()
+	flavors, credits := filepath.Join(dir, "flavors.yaml"), filepath.Join(dir, "credits.yaml")
+	for path, text := range map[string]string{
+		flavors: "flavors: {a: {}, b: null}\nhubs: {h: {jupyterhub_name: [jupyterhubb]}}\n",
+		credits: "credits: {a: {cap: 1}}\nusers: {u: {hubs: [], authentication: {name: x}}}\n",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var stdout, stderr buffer
+	code := run(t.Context(), []string{"check-config"}, environment(dir, map[string]string{
+		"OUTPOST_FLAVORS_PATH": flavors, "OUTPOST_CREDITS_PATH": credits,
+	}), &stdout, &stderr)
+	want := `warning: flavors.yaml: flavors.b: is null, so it is not offered (line 1)
+warning: flavors.yaml: hubs.h.jupyterhub_name: no hub of the name jupyterhubb may log in; did you mean jupyterhub? (line 2)
+warning: credits.yaml: users.u.hubs: is an empty list, which nothing matches (line 2)
+settings are valid; hubs: jupyterhub; database: sqlite
+`
+	if code != 0 || !strings.HasSuffix(stdout.String(), want) {
+		t.Errorf("exit code %d\n%s%s\nwant\n%s", code, stdout.String(), stderr.String(), want)
+	}
+}
+
 // What check-config refuses does not begin to serve.
 func TestServeRefusesWrongFiles(t *testing.T) {
 	dir := t.TempDir()

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -88,11 +89,12 @@ func (p *process) uidOf(ctx context.Context, client kubernetes.Interface, namesp
 
 // check returns everything that is wrong; the settings themselves have been checked before.
 func (p *process) check(context.Context) error {
-	if err := server.Check(p.cfg); err != nil {
+	warnings, err := server.Check(p.cfg)
+	if err != nil {
 		return err
 	}
-	for _, w := range p.cfg.Warnings {
-		fmt.Fprintf(p.stdout, "warning: %s: %s\n", w.Name, w.Message)
+	for _, w := range append(slices.Clone(p.cfg.Warnings), warnings...) {
+		fmt.Fprintf(p.stdout, "warning: %s\n", w.Error())
 	}
 	hubs := strings.Join(p.cfg.HubNames(), ", ")
 	fmt.Fprintf(p.stdout, "settings are valid; hubs: %s; database: %s\n", hubs, p.cfg.Database.Type)

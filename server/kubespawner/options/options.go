@@ -214,7 +214,7 @@ func CheckLayer(values map[string]any, p *Problems) map[string]any {
 			}
 			name = "image"
 		}
-		if o := byName[name]; isKnown(name, p) && o.kind != nil {
+		if o := byName[name]; CheckName(name, p) && o.kind != nil {
 			checked, err := o.kind(value)
 			if err != nil {
 				p.Addf(name, "%v", err)
@@ -226,16 +226,18 @@ func CheckLayer(values map[string]any, p *Problems) map[string]any {
 	return out
 }
 
-// isKnown reports whether there is an option of this name, and notes one that there is not.
-func isKnown(name string, p *Problems) bool {
+// CheckName reports whether there is an option of this name, and notes one that there is not.
+func CheckName(name string, p *Problems) bool {
 	_, known := byName[name]
 	switch {
-	case !known && oldNames[name] != "":
+	case known || name == "image_spec":
+		return true
+	case oldNames[name] != "":
 		p.Addf(name, "renamed; use %s", oldNames[name])
-	case !known:
+	default:
 		p.Addf(name, "unknown option%s", suggest.Or(name, currentNames, ""))
 	}
-	return known
+	return false
 }
 
 // canonical turns values from YAML or JSON into decoded JSON with int64 for integers.

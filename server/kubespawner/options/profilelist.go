@@ -92,8 +92,8 @@ func checkProfiles(list any, p *Problems) {
 				fixed := fixedPart(layer.Values)
 				checkOverride(fixed, p.Source, p)
 				for name := range layer.Values {
-					if _, done := fixed[name]; !done && name != "image_spec" {
-						isKnown(name, p)
+					if _, done := fixed[name]; !done {
+						CheckName(name, p)
 					}
 				}
 			})
