@@ -218,7 +218,9 @@ func (b *Builder) mergeOptions(
 	if _, text := misc["dns_name_template"].(string); text && !hub.Lists("dns_name_template") {
 		delete(misc, "dns_name_template") // checkHost looks at it when the names are known
 	}
-	merged = options.MergeLayer(operator, checkLayer("misc", misc, p))
+	sent := checkLayer("misc", misc, p)
+	withoutSelecting(sent)
+	merged = options.MergeLayer(operator, sent)
 	current := func(name string) any { return b.defaults[name] }
 	return merged, options.ApplyProfile(merged, resources, current, options.Decode(r.Body.UserOptions, p), p)
 }

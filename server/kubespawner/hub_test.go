@@ -218,3 +218,74 @@ func TestAHubDoesNotChooseWhereItsKeyLeads(t *testing.T) {
 		})
 	}
 }
+
+// Whatever labels a hub sends, by options that its operator allows too, neither its pods nor their Services and Secrets
+// are selected with those of another component; what the outpost sets by itself stays.
+func TestNoLabelsOfAHubPassForAnotherComponent(t *testing.T) {
+	const all = `{"app": "database", "component": "outpost", "release": "outpost", "app.kubernetes.io/name": "outpost",
+		"app.kubernetes.io/instance": "outpost", "app.kubernetes.io/component": "outpost", "team": "blue"}`
+	mine := map[string]any{"common_labels": map[string]any{"site": "north"}}
+	withApp := map[string]any{
+		"common_labels": map[string]any{"site": "north"}, "extra_labels": map[string]any{"app": "{username}"},
+	}
+	withOverlay := map[string]any{
+		"common_labels": map[string]any{"site": "north"},
+		"pod_overlay": map[string]any{"metadata": map[string]any{
+			"labels": map[string]any{"release": "hub", "component": "x"},
+		}},
+	}
+	base := map[string]string{
+		UsernameKey: "alice", ServernameKey: "", HubKey: "hub", InstallationKey: installation, StartIDKey: "s1",
+		"component": "singleuser-server", "app.kubernetes.io/component": "singleuser-server", "site": "north",
+	}
+	with := func(more ...string) map[string]string {
+		out := maps.Clone(base)
+		for i := 0; i < len(more); i += 2 {
+			out[more[i]] = more[i+1]
+		}
+		return out
+	}
+	for _, c := range []struct {
+		name    string
+		options map[string]any
+		misc    map[string]string
+		want    map[string]string
+	}{
+		{"labels", mine, map[string]string{"extra_labels": all}, with("team", "blue")},
+		{"common labels", mine, map[string]string{"common_labels": all}, with("team", "blue")},
+		{
+			"an overlay", mine, map[string]string{"pod_overlay": `{"metadata": {"labels": ` + all + `}}`},
+			with("team", "blue"),
+		},
+		{
+			"an overlay that takes labels away", mine, map[string]string{
+				"pod_overlay": `{"metadata": {"labels": {"component": null, "site": null, "outposts.dev/hub": null}}}`,
+			}, base,
+		},
+		{
+			"an overlay that replaces labels", mine, map[string]string{
+				"pod_overlay": `{"metadata": {"labels": {"$patch": "replace", "app": "hub", "team": "blue"}}}`,
+			}, with("team", "blue"),
+		},
+		{"labels of the operator's", withApp, map[string]string{"extra_labels": all}, with("app", "alice", "team", "blue")},
+		{"an overlay of the operator's", withOverlay, nil, with("release", "hub")},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.options["services_enabled"] = true
+			o := built(t, testBuilder(t, "jhub", c.options), nil, c.misc)
+			if diff := cmp.Diff(c.want, o.Pod.Labels); diff != "" {
+				t.Errorf("pod (-want +got):\n%s", diff)
+			}
+			for key := range o.Service.Labels {
+				if slices.Contains(selecting, key) && key != "app" {
+					t.Errorf("the Service has the label %s=%s", key, o.Service.Labels[key])
+				}
+			}
+			for key, value := range o.Service.Spec.Selector {
+				if o.Pod.Labels[key] != value {
+					t.Errorf("the Service selects by %s=%s, the pod has %q", key, value, o.Pod.Labels[key])
+				}
+			}
+		})
+	}
+}

@@ -2,6 +2,7 @@ package kubespawner
 
 import (
 	"maps"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -87,6 +88,25 @@ func buildMetadata(origin Origin, sub subject, s options.Settings, f *expander, 
 	m.pvcAnnotations = layers(base, expand("storage_extra_annotations", s.StorageExtraAnnotations),
 		map[string]string{HubKey: origin.Hub, InstallationKey: origin.Installation})
 	return m
+}
+
+// selecting are the labels by which the Services, policies and monitors of charts select: the outpost's, and those of what
+// else runs in the namespace.
+var selecting = []string{
+	"app", "component", "release",
+	"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component",
+}
+
+// withoutSelecting takes selecting labels out of what a hub sends, so that its objects pass for none of another
+// component. They are the operator's to set, and the outpost's.
+func withoutSelecting(misc map[string]any) {
+	overlay, _ := misc["pod_overlay"].(map[string]any)
+	metadata, _ := overlay["metadata"].(map[string]any)
+	for _, labels := range []any{misc["extra_labels"], misc["common_labels"], metadata["labels"]} {
+		if labels, ok := labels.(map[string]any); ok {
+			maps.DeleteFunc(labels, func(key string, _ any) bool { return slices.Contains(selecting, key) })
+		}
+	}
 }
 
 // OriginOf reads an object's annotations; false if no outpost made it.

@@ -2,6 +2,7 @@ package kubespawner
 
 import (
 	"encoding/json"
+	"maps"
 	"reflect"
 	"strconv"
 
@@ -248,7 +249,7 @@ func requireNames(containers []corev1.Container, option string, p *options.Probl
 }
 
 // overlay applies pod_overlay as a strategic merge patch, as kubectl patch does: lists of named things are merged
-// by name, so one container or volume can be changed without repeating the others.
+// by name, so one container or volume can be changed without repeating the others. It adds labels, and changes none.
 func overlay(pod *corev1.Pod, patch map[string]any, p *options.Problems) {
 	if len(patch) == 0 {
 		return
@@ -269,12 +270,16 @@ func overlay(pod *corev1.Pod, patch map[string]any, p *options.Problems) {
 		p.Addf("pod_overlay", "%v", err)
 		return
 	}
-	name, namespace, own := pod.Name, pod.Namespace, pod.Annotations
+	name, namespace, own, labels := pod.Name, pod.Namespace, pod.Annotations, pod.Labels
 	*pod = corev1.Pod{}
 	decodeInto(pod, object, "pod_overlay", p)
 	if pod.Name != name || pod.Namespace != namespace {
 		p.Addf("pod_overlay", "must not change name or namespace")
 	}
+	if pod.Labels == nil {
+		pod.Labels = map[string]string{}
+	}
+	maps.Copy(pod.Labels, labels) // its Service selects by all of them
 	if pod.Annotations == nil {
 		pod.Annotations = map[string]string{}
 	}
