@@ -77,12 +77,6 @@ func TestVolumesAreNotReplaced(t *testing.T) {
 			},
 		},
 		{
-			"own keys win over values",
-			map[string]string{"outpost.persistence": "{storageClass: fast, size: 1Gi}", "outpost.values": "{persistence: {storageClass: slow, size: 1Mi}}"},
-			[]volume{changed(outpostVolume, class("fast"))},
-			nil,
-		},
-		{
 			"among the hub's values",
 			map[string]string{"hub.values": "{hub: {db: {pvc: {storageClassName: '', accessModes: [ReadWriteMany], selector: {matchLabels: {a: b}}}}}}"},
 			[]volume{hubVolume},

@@ -14,6 +14,7 @@ import (
 	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"github.com/outposts-dev/outposts/infra/effect"
 	"github.com/outposts-dev/outposts/infra/release"
 	"github.com/outposts-dev/outposts/infra/schema"
 	"github.com/outposts-dev/outposts/infra/values"
@@ -272,7 +273,14 @@ var chartSchema = schema.Parse(schemaText)
 // their place in Args.Values: "values.hub.db.type".
 func (a Args) CheckValues() []schema.Fault {
 	made := a.values(placeholders())
-	faults := slices.Concat(a.unused(made), a.taken(made))
+	systems := []string{"custom", "outposts"}
+	faults := slices.DeleteFunc(unused.Faults(a.Values, required(a), made), func(f schema.Fault) bool {
+		return effect.Within(f.Path, systems)
+	})
+	if values.At(a.Values, systems...) != nil {
+		faults = append(faults, schema.Fault{Path: systems, Text: "is made from the systems; set those instead"})
+	}
+	faults = append(faults, a.taken()...)
 	if base, isText := values.At(a.Values, "hub", "baseUrl").(string); isText && !basePath.MatchString(base) {
 		faults = append(faults, schema.Fault{
 			Path: []string{"hub", "baseUrl"}, Text: "is not a path; write one of plain characters, such as /jupyter/",

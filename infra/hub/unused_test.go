@@ -81,14 +81,14 @@ func TestHubConfigRefused(t *testing.T) {
 // TestConditionsAreMet holds that a value is taken once the other one that it depends on is set as its refusal says.
 func TestConditionsAreMet(t *testing.T) {
 	for _, leaf := range schematest.Leaves(t, schemaText, "sample") {
-		if why := unmet(leaf.Path, nil); why == "" || why != unusedText(leaf.Path, nil) {
+		if !strings.HasPrefix(unused.Unused(leaf.Path, nil), "has no effect while ") {
 			continue
 		}
 		for _, document := range leaf.Documents {
 			for _, c := range conditions {
-				if values.Match(c.pattern, leaf.Path) && c.at != leaf.Key() {
-					at := strings.Split(c.at, ".")
-					document = values.Merge(document, nest(at, c.of[0]))
+				if values.Match(c.Pattern, leaf.Path) && c.At != leaf.Key() {
+					at := strings.Split(c.At, ".")
+					document = values.Merge(document, nest(at, c.Of[0]))
 				}
 			}
 			if _, faults := checkIn(soundArgs())(document); len(faults) > 0 {
@@ -109,14 +109,14 @@ func nest(path []string, value any) map[string]any {
 // and the hooks of the hub's module.
 func TestRefusalsNameWhatThereIs(t *testing.T) {
 	named := regexp.MustCompile(`; set (.*) in outpost\.config\.spawner of each outpost$`)
-	for _, r := range refusals {
-		found := named.FindStringSubmatch(r.text)
+	for _, r := range unused.Refusals {
+		found := named.FindStringSubmatch(r.Text)
 		if found == nil || found[1] == "it" || found[1] == "KubeSpawner's options" {
 			continue
 		}
 		for _, option := range regexp.MustCompile(` and | or `).Split(found[1], -1) {
 			if !slices.Contains(options.Names(), option) {
-				t.Errorf("%s: %s is not an option", r.pattern, option)
+				t.Errorf("%s: %s is not an option", r.Pattern, option)
 			}
 		}
 	}

@@ -30,6 +30,14 @@ func (a Args) checkFiles(made map[string]any) []schema.Fault {
 			faults = append(faults, faultAt(fileKeys[setting.File], setting.Key, userNamespaces))
 		}
 	}
+	for option, instead := range idleOptions {
+		for _, setting := range s.Settings(option) {
+			if setting.Value != nil {
+				text := "has no effect in an outpost; " + instead
+				faults = append(faults, faultAt(fileKeys[setting.File], setting.Key, text))
+			}
+		}
+	}
 	return faults
 }
 

@@ -194,11 +194,12 @@ func (a Args) validate() error {
 var chartSchema = schema.Parse(charts.OutpostSchema)
 
 // CheckValues checks the values of the chart, with placeholders for what follows from keys, against the chart's schema,
-// and the files among them as the outpost itself will. It needs no secrets in Args. Faults are named by the setting that
+// the files among them as the outpost itself will, and the operator's for what has no effect or contradicts a setting. It needs no secrets in Args. Faults are named by the setting that
 // they come from: "config.hubs.a", "values.replicas".
 func (a Args) CheckValues() []schema.Fault {
 	made := a.values(map[string]any{}, "0")
-	faults := a.checkFiles(made)
+	faults := unused.Faults(a.Settings.Values, a.required(map[string]any{}, "0"), made)
+	faults = append(faults, a.checkFiles(made)...)
 	of := map[string]int{} // places by the key
 	for i, fault := range faults {
 		of[fault.Key()] = i

@@ -32,7 +32,7 @@ type Settings struct {
 	Credits map[string]any `json:"credits,omitempty"`
 	// Persistence is the volume of the SQLite file.
 	Persistence Persistence `json:"persistence,omitzero"`
-	// Values are further values of the chart; they do not override what this component requires.
+	// Values are further values of the chart. Lists are added to those of this component.
 	Values map[string]any `json:"values,omitempty"`
 }
 
@@ -61,44 +61,48 @@ func (a Args) sshPublicKeys() map[string]any {
 	return keys
 }
 
-// values turns Args into the values of our chart. It is pure; only what follows from keys, which it is given, may be
-// inputs: sshPublicKeys are lists of lines by hub.
+// values turns Args into the values of our chart: what the operator may change, what holds whatever they say, and over
+// both Settings.Values, whose lists are added to ours. CheckValues refuses those that would take the place of what holds.
+// It is pure; only what follows from keys, which it is given, may be inputs: sshPublicKeys are lists of lines by hub.
 func (a Args) values(sshPublicKeys map[string]any, keysChecksum any) map[string]any {
-	made := values.Merge(a.defaults(), a.Settings.Values)
-	return values.Merge(made, a.required(sshPublicKeys, keysChecksum))
+	made := values.Merge(a.defaults(), a.required(sshPublicKeys, keysChecksum))
+	return values.Add(made, a.Settings.Values)
 }
 
 // defaults are what Settings.Values may change.
 func (a Args) defaults() map[string]any {
-	s := a.Settings
 	return values.Given(map[string]any{
 		"networkPolicy": map[string]any{"hubNamespace": a.hubNamespace()},
 		"singleuser": map[string]any{
 			"networkPolicy": map[string]any{"hubAddresses": a.hubAddresses()},
 		},
+	})
+}
+
+// required is what holds whatever else is given: what other settings say, how the outpost is reached, and the names of
+// its Secrets.
+func (a Args) required(sshPublicKeys map[string]any, keysChecksum any) map[string]any {
+	s := a.Settings
+	made := values.Given(map[string]any{
 		"image":        values.Of(s.Image),
 		"startTimeout": s.StartTimeout,
 		"logLevel":     s.LogLevel,
 		"flavors":      s.Flavors,
 		"credits":      s.Credits,
 	})
-}
-
-// required is what holds whatever else is given: how the outpost is reached, and the names of its Secrets.
-func (a Args) required(sshPublicKeys map[string]any, keysChecksum any) map[string]any {
-	made := map[string]any{
+	maps.Copy(made, map[string]any{
 		"fullnameOverride": Release,
 		"cryptSecret":      CryptSecret,
 		"outpostUsers":     usersSecret,
 		"hostKeySecret":    hostKeysSecret,
 		"hubSshPublicKeys": sshPublicKeys,
-		"config":           values.Merge(a.config(), a.Settings.Config),
-		"persistence":      a.Settings.persistence(),
+		"config":           values.Add(a.config(), s.Config),
+		"persistence":      s.persistence(),
 		// With a second key, rows sealed with it are sealed anew with the first.
 		"rekey": len(a.CryptKeys) > 1,
 		// The process reads its keys once: other keys are another pod.
 		"podAnnotations": map[string]any{"outposts.dev/keys": keysChecksum},
-	}
+	})
 	if a.Exposure.OwnCertificate() {
 		made["tls"] = map[string]any{"secretName": tlsSecret}
 	}

@@ -86,8 +86,12 @@ func TestValues(t *testing.T) {
 				Flavors:     map[string]any{"flavors": map[string]any{"small": map[string]any{"max": 3}}},
 				Credits:     map[string]any{"credits": map[string]any{"a": map[string]any{"cap": 1}}},
 				Persistence: Persistence{Enabled: &off},
-				// What must stay as it is stays.
-				Values: map[string]any{"extraEnvVarsSecrets": []any{"sql"}, "cryptSecret": "mine", "nodeSelector": map[string]any{"a": "b"}},
+				Values: map[string]any{
+					"extraEnvVarsSecrets": []any{"sql"}, "cryptSecret": CryptSecret, "nodeSelector": map[string]any{"a": "b"},
+					"config": map[string]any{"hubs": map[string]any{"jupyterhub": map[string]any{
+						"callbackUrls": []any{"http://10.0.0.9/hub/api"}, "allowedOptions": []any{"image", "cmd"},
+					}}},
+				},
 			}
 		}},
 	} {
