@@ -190,7 +190,7 @@ unschedulableGrace: 0
 			{
 				Line:    14,
 				Name:    "config.yaml: unschedulableGrace",
-				Message: "must be a whole number of seconds, at least 1, not the number 0",
+				Message: "must be a whole number of seconds from 1 to 31536000, not the number 0",
 			},
 			{
 				Line:    13,
@@ -471,6 +471,26 @@ func TestParseFileRefusesKeysTwice(t *testing.T) {
 	_, problems := config.ParseFile("config.yaml", []byte("spawner: {uid: 1}\nspawner: {uid: 2}\n"), nil)
 	if len(problems) != 1 || !strings.Contains(problems[0].Message, `key "spawner" already set in map`) {
 		t.Errorf("got %v", problems)
+	}
+}
+
+// A number that YAML has rounded is not quoted.
+func TestParseFileQuotesNumbersAsTheyAre(t *testing.T) {
+	for value, want := range map[string]string{
+		"1.5":                    "not the number 1.5",
+		"99999999999999999999":   "not a number of that size",
+		"-99999999999999999999":  "not a number of that size",
+		"999999999999999999e999": "not a string",
+	} {
+		for key, must := range map[string]string{
+			"globalMaxPerUser":   "must be a whole number, ",
+			"unschedulableGrace": "must be a whole number of seconds from 1 to 31536000, ",
+		} {
+			_, problems := config.ParseFile("f", []byte(key+": "+value), nil)
+			if len(problems) != 1 || problems[0].Message != must+want {
+				t.Errorf("%s: %s: %v, want %s", key, value, problems, must+want)
+			}
+		}
 	}
 }
 

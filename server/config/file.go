@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -247,6 +248,9 @@ func (r reader) integer(at string, v any) int {
 	return int(i)
 }
 
+// largest is the largest whole number that JSON keeps as it was written (RFC 8259, section 6).
+const largest = 1<<53 - 1
+
 // maxSeconds bounds a time in seconds; no start takes a year.
 const maxSeconds = 365 * 24 * 3600
 
@@ -255,7 +259,7 @@ func (r reader) seconds(at string, v any) time.Duration {
 	n, _ := v.(json.Number)
 	i, err := n.Int64()
 	if err != nil || i < 1 || i > maxSeconds {
-		r.addf(at, "must be a whole number of seconds, at least 1, not %s", kind(v))
+		r.addf(at, "must be a whole number of seconds from 1 to %d, not %s", maxSeconds, kind(v))
 		return 0
 	}
 	return time.Duration(i) * time.Second
@@ -278,6 +282,9 @@ func kind(v any) string {
 	case bool:
 		return "true or false"
 	case json.Number:
+		if f, err := v.Float64(); err != nil || math.Abs(f) > largest {
+			return "a number of that size" // YAML may have rounded it
+		}
 		return "the number " + v.String()
 	case string:
 		return "a string"

@@ -12,17 +12,10 @@ import (
 // resources (protocol 4.1).
 type Flavor map[string]any
 
-// limit returns a number from the flavor; ok is false if it is absent, null or negative: no limit.
-func (f Flavor) limit(key string) (n float64, ok bool) {
-	switch v := f[key].(type) {
-	case int:
-		n = float64(v)
-	case float64:
-		n = v
-	default:
-		return 0, false
-	}
-	return n, n >= 0
+// limit returns a number from the flavor; ok is false if it is absent or negative: no limit.
+func (f Flavor) limit(key string) (n int, ok bool) {
+	n, ok = f[key].(int)
+	return n, ok && n >= 0
 }
 
 // runtimeUnits are the keys of a runtime, those of Python's timedelta.

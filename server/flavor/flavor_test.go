@@ -470,6 +470,27 @@ users:
 	}
 }
 
+// A large limit is written out.
+func TestRefusalsWriteLimitsOut(t *testing.T) {
+	f := mustParse(t, "flavors: {tiny: {max: 1000000}, big: {maxPerUser: 20000000}}")
+	for name, want := range map[string]string{
+		"tiny": "Start with tiny for hub-a not allowed. Maximum (1000000) already reached.",
+		"big":  "Start with flavor big not allowed. Each user may only start 20000000 of big",
+	} {
+		a, err := f.Admit("hub-a", nil, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = a.Check(flavor.Usage{
+			TotalFlavor:  map[string]int{"tiny": 1000000},
+			ByUserFlavor: map[int]map[string]int{1: {"big": 20000000}},
+		}, 1, nil)
+		if err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
 // Overrides are entries of their own, over what they override.
 func TestAllHasEveryOverride(t *testing.T) {
 	f := mustParse(t, `

@@ -74,16 +74,16 @@ func (c choice) refusal(name string) *Refusal {
 // one user of one hub, of any flavor; nil or negative is no limit.
 func (a Admission) Check(u Usage, user int, globalMax *int) error {
 	limit, ok := a.Flavor.limit("maxPerUser")
-	if ok && float64(u.ByUserFlavor[user][a.name]) >= limit {
-		return refuse("max_per_user", "Start with flavor %s not allowed. Each user may only start %v of %s",
+	if ok && u.ByUserFlavor[user][a.name] >= limit {
+		return refuse("max_per_user", "Start with flavor %s not allowed. Each user may only start %d of %s",
 			a.name, limit, a.name)
 	}
 	current := u.TotalFlavor[a.name]
 	if a.hubLimit {
 		current = u.ByFlavor[a.name]
 	}
-	if limit, ok = a.Flavor.limit("max"); ok && float64(current) >= limit {
-		return refuse("max", "Start with %s for %s not allowed. Maximum (%v) already reached.", a.name, a.hub, limit)
+	if limit, ok = a.Flavor.limit("max"); ok && current >= limit {
+		return refuse("max", "Start with %s for %s not allowed. Maximum (%d) already reached.", a.name, a.hub, limit)
 	}
 	if globalMax != nil && *globalMax >= 0 && u.ByUser[user] >= *globalMax {
 		return refuse("global_max_per_user",

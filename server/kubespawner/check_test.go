@@ -174,3 +174,39 @@ func TestIPv6Addresses(t *testing.T) {
 		}
 	}
 }
+
+// What cannot be read is named once: what it would have been put into stays as it is. No message quotes the pod, whose
+// variables hold tokens, nor a number, which is not as it was written if it is large.
+func TestAWrongValueIsOneFault(t *testing.T) {
+	overlay := func(spec string) string { return `{"pod_overlay": {"spec": ` + spec + `}}` }
+	const merge = "pod_overlay: cannot be merged: each entry of a list needs the key that such entries are merged by, " +
+		"as containers, volumes and variables need name; $patch must be replace, merge or delete"
+	const into = "cannot unmarshal "
+	//nolint:lll // a case a line
+	for _, c := range []struct{ options, want string }{
+		{overlay(`{"volumes": "x"}`), "pod_overlay: " + into + "string into Go struct field PodSpec.spec.volumes of type []v1.Volume"},
+		{overlay(`{"volumes": ["x"]}`), "pod_overlay: " + into + "string into Go struct field PodSpec.spec.volumes of type v1.Volume"},
+		{overlay(`{"containers": "x"}`), "pod_overlay: " + into + "string into Go struct field PodSpec.spec.containers of type []v1.Container"},
+		{overlay(`{"containers": [3]}`), "pod_overlay: " + into + "number into Go struct field PodSpec.spec.containers of type v1.Container"},
+		{overlay(`{"containers": [{"name": "notebook", "env": [true]}]}`), "pod_overlay: " + into + "bool into Go struct field Container.spec.containers.env of type v1.EnvVar"},
+		{overlay(`{"containers": [{"image": "x"}]}`), merge},
+		{overlay(`{"containers": [{"name": "notebook", "$patch": "drop"}]}`), merge},
+		{overlay(`{"hostNetwrk": true}`), `pod_overlay: unknown field "spec.hostNetwrk"`},
+		{overlay(`"x"`), "pod_overlay: " + into + "string into Go struct field Pod.spec of type v1.PodSpec"},
+		{overlay(`{"activeDeadlineSeconds": 99999999999999999999}`), "pod_overlay: " + into + "this number into Go struct field PodSpec.spec.activeDeadlineSeconds of type int64"},
+		{`{"pod_overlay": {"metadata": {"name": 5}}}`, "pod_overlay: " + into + "number into Go struct field ObjectMeta.metadata.name of type string"},
+		{`{"extra_pod_config": {"containers": "x"}}`, "extra_pod_config: " + into + "string into Go struct field PodSpec.containers of type []v1.Container"},
+		{`{"extra_pod_config": {"priority": 99999999999999999999}}`, "extra_pod_config: " + into + "this number into Go struct field PodSpec.priority of type int32"},
+		{`{"extra_container_config": {"name": 3}}`, "extra_container_config: " + into + "number into Go struct field Container.name of type string"},
+		{`{"extra_container_config": {"ports": "x"}, "services_enabled": true}`, "extra_container_config: " + into + "string into Go struct field Container.ports of type []v1.ContainerPort"},
+		{`{"volumes": [{"name": "a", "emptyDir": "x"}], "volume_mounts": [{"name": "a", "mountPath": "/a"}]}`, "volumes[0]: " + into + "string into Go struct field Volume.emptyDir of type v1.EmptyDirVolumeSource"},
+		{`{"extra_containers": [{"name": 3}]}`, "extra_containers[0]: " + into + "number into Go struct field Container.name of type string"},
+		{overlay(`{"containers": [{"name": "notebook", "$patch": "delete"}]}`), "extra_container_config, extra_pod_config or pod_overlay: leaves no container named notebook"},
+		{overlay(`{"volumes": [{"$patch": "replace"}], "$retainKeys": ["containers", "volumes"]}`), ""},
+	} {
+		_, err := plan(decodeOptions(t, c.options))
+		if got := problemOf(err); got != c.want {
+			t.Errorf("%s\ngot  %s\nwant %s", c.options, got, c.want)
+		}
+	}
+}

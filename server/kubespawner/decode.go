@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -15,8 +16,9 @@ import (
 )
 
 // decodeInto reads one object of an option into a Kubernetes type. Keys of its first level may be camelCase or
-// the snake_case of the Python client; any key that the type does not have, at any depth, is a problem.
-func decodeInto(dst any, object map[string]any, path string, p *options.Problems) {
+// the snake_case of the Python client; any key that the type does not have, at any depth, is a problem. It reports
+// whether all values are of the right types; otherwise dst must not be used.
+func decodeInto(dst any, object map[string]any, path string, p *options.Problems) bool {
 	known := jsonNames(reflect.TypeOf(dst).Elem())
 	camel := make(map[string]any, len(object))
 	for key, value := range object {
@@ -30,36 +32,42 @@ func decodeInto(dst any, object map[string]any, path string, p *options.Problems
 	data, err := json.Marshal(camel)
 	if err != nil {
 		p.Addf(path, "%v", err)
-		return
+		return false
 	}
 	strict, err := kjson.UnmarshalStrict(data, dst)
 	if err != nil {
-		p.Addf(path, "%s", strings.TrimPrefix(err.Error(), "json: "))
+		text := strings.TrimPrefix(err.Error(), "json: ")
+		p.Addf(path, "%s", wrongNumber.ReplaceAllString(text, "cannot unmarshal this number into"))
 	}
 	for _, e := range strict {
 		p.Addf(path, "%v", e)
 	}
+	return err == nil
 }
 
-// decodeList reads a list of objects with decodeInto.
-func decodeList[T any](list []any, path string, p *options.Problems) []T {
-	if len(list) == 0 {
-		return nil
-	}
-	out := make([]T, len(list))
+// wrongNumber is how an error begins that quotes a number, which is not as it was written if it is large.
+var wrongNumber = regexp.MustCompile(`cannot unmarshal number \S+ into`)
+
+// decodeList reads a list of objects with decodeInto. Of those that cannot be read, it leaves out what has no name, so that
+// no other check finds the same again.
+func decodeList[T any](list []any, path string, p *options.Problems) (out []T) {
 	for i, e := range list {
 		object, ok := e.(map[string]any)
 		if !ok {
 			p.Addf(path, "element %d must be an object", i)
 			continue
 		}
-		decodeInto(&out[i], object, fmt.Sprintf("%s[%d]", path, i), p)
+		var one T
+		_, named := object["name"].(string)
+		if decodeInto(&one, object, fmt.Sprintf("%s[%d]", path, i), p) || named {
+			out = append(out, one)
+		}
 	}
 	return out
 }
 
 // replaceFields sets each key of object, camelCase or snake_case, as a whole field of dst: what was there is
-// gone, nothing is merged. Null clears a field.
+// gone, nothing is merged. Null clears a field. What cannot be read changes nothing.
 func replaceFields(dst any, object map[string]any, path string, p *options.Problems) {
 	known := jsonNames(reflect.TypeOf(dst).Elem())
 	for key, value := range object {
@@ -68,9 +76,12 @@ func replaceFields(dst any, object map[string]any, path string, p *options.Probl
 			p.Addf(path, "unknown key %q", quoted(key))
 			continue
 		}
-		reflect.ValueOf(dst).Elem().FieldByIndex(name.index).SetZero()
-		if value != nil {
-			decodeInto(dst, map[string]any{name.json: value}, path, p)
+		field := reflect.ValueOf(dst).Elem().FieldByIndex(name.index)
+		before := reflect.New(field.Type()).Elem()
+		before.Set(field)
+		field.SetZero()
+		if value != nil && !decodeInto(dst, map[string]any{name.json: value}, path, p) {
+			field.Set(before)
 		}
 	}
 }

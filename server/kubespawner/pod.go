@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -249,9 +250,17 @@ func requireNames(containers []corev1.Container, option string, p *options.Probl
 }
 
 // overlay applies pod_overlay as a strategic merge patch, as kubectl patch does: lists of named things are merged
-// by name, so one container or volume can be changed without repeating the others. It adds labels, and changes none.
+// by name, so one container or volume can be changed without repeating the others. It adds labels, and changes none. What
+// is wrong with the patch is found in the patch alone: errors of the merge quote the pod, with the tokens in it.
 func overlay(pod *corev1.Pod, patch map[string]any, p *options.Problems) {
 	if len(patch) == 0 {
+		return
+	}
+	var wrong options.Problems
+	if !decodeInto(new(corev1.Pod), withoutDirectives(patch).(map[string]any), "pod_overlay", &wrong) {
+		for _, one := range wrong.All() {
+			p.Addf(one.Name, "%s", one.Text)
+		}
 		return
 	}
 	before, err1 := json.Marshal(pod)
@@ -261,13 +270,10 @@ func overlay(pod *corev1.Pod, patch map[string]any, p *options.Problems) {
 		return
 	}
 	after, err := strategicpatch.StrategicMergePatch(before, change, corev1.Pod{})
-	if err != nil {
-		p.Addf("pod_overlay", "%v", err)
-		return
-	}
 	var object map[string]any
-	if err := json.Unmarshal(after, &object); err != nil {
-		p.Addf("pod_overlay", "%v", err)
+	if err != nil || json.Unmarshal(after, &object) != nil {
+		p.Addf("pod_overlay", "cannot be merged: each entry of a list needs the key that such entries are merged by, "+
+			"as containers, volumes and variables need name; $patch must be replace, merge or delete")
 		return
 	}
 	name, namespace, own, labels := pod.Name, pod.Namespace, pod.Annotations, pod.Labels
@@ -288,4 +294,25 @@ func overlay(pod *corev1.Pod, patch map[string]any, p *options.Problems) {
 			pod.Annotations[key] = value
 		}
 	}
+}
+
+// withoutDirectives is a strategic merge patch without the keys that say how it is merged.
+func withoutDirectives(patch any) any {
+	switch v := patch.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for key, value := range v {
+			if !strings.HasPrefix(key, "$") {
+				out[key] = withoutDirectives(value)
+			}
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, value := range v {
+			out[i] = withoutDirectives(value)
+		}
+		return out
+	}
+	return patch
 }

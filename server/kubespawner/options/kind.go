@@ -97,15 +97,34 @@ func listOf(plural string, element kind) kind {
 			return nil, mustBe("a list of "+plural, v)
 		}
 		out := make([]any, len(list))
+		var faults faults
 		for i, e := range list {
 			checked, err := element(e)
 			if err != nil {
-				return nil, fmt.Errorf("element %d %w", i, err)
+				faults.addf("element %d %v", i, err)
 			}
 			out[i] = checked
 		}
-		return out, nil
+		return out, faults.err()
 	}
+}
+
+// faults are what is wrong with the parts of a value, the first few.
+type faults []string
+
+const maxFaults = 10
+
+func (f *faults) addf(format string, args ...any) {
+	if len(*f) < maxFaults {
+		*f = append(*f, fmt.Sprintf(format, args...))
+	}
+}
+
+func (f faults) err() error {
+	if len(f) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(f, "; "))
 }
 
 // mapOf is a map whose values are of one kind.
@@ -116,12 +135,13 @@ func mapOf(value kind) kind {
 			return nil, err
 		}
 		out := map[string]any{}
+		var faults faults
 		for _, name := range slices.Sorted(maps.Keys(m.(map[string]any))) {
 			if out[name], err = value(m.(map[string]any)[name]); err != nil {
-				return nil, fmt.Errorf("the value of %q %w", name, err)
+				faults.addf("the value of %q %v", name, err)
 			}
 		}
-		return out, nil
+		return out, faults.err()
 	}
 }
 

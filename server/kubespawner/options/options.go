@@ -192,9 +192,11 @@ var oldNames = map[string]string{
 // each by its key below values. It returns the others as [CheckLayer] does.
 func Check(values map[string]any, p *Problems) map[string]any {
 	checked := CheckLayer(values, p)
-	if list, ok := checked["profile_list"]; ok {
-		checkProfiles(list, p)
+	list, ok := checked["profile_list"]
+	if plain, err := canonical(values); !ok && err == nil { // the profiles beside a wrong one
+		list = plain["profile_list"]
 	}
+	checkProfiles(list, p)
 	return checked
 }
 

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/outposts-dev/outposts/server/kubespawner/kubespawnertest"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
@@ -181,4 +183,47 @@ func checkAll(values map[string]any) error {
 	var p Problems
 	Check(values, &p)
 	return p.Err()
+}
+
+// A wrong part of a value hides no other: of a list, of a map, of profiles.
+func TestCheckNamesEveryWrongPart(t *testing.T) {
+	profiles := []any{
+		nil, map[string]any{"display_name": "A", "kubespawner_override": map[string]any{"mem_limt": "1G"}},
+		"x", map[string]any{"display_nam": "B"},
+	}
+	for _, c := range []struct {
+		values map[string]any
+		want   []string
+	}{
+		{map[string]any{"profile_list": profiles}, []string{
+			"profile_list: element 0 must be an object, not null; element 2 must be an object, not a string",
+			"profile_list[3].display_nam: unknown key; did you mean display_name?",
+			"profile_list[3].display_name: is missing; it is what users read, and the slug is made from it",
+			"profile_list[1].kubespawner_override.mem_limt: unknown option; did you mean mem_limit?",
+		}},
+		{map[string]any{"profile_list": map[string]any{"a": nil, "b": profiles[1]}}, []string{
+			"profile_list: element 0 must be an object, not null",
+			"profile_list.b.kubespawner_override.mem_limt: unknown option; did you mean mem_limit?",
+		}},
+		{map[string]any{"profile_list": "x"}, []string{"profile_list: must be a list or a map of objects, not a string"}},
+		{map[string]any{"volumes": []any{nil, map[string]any{}, 3}}, []string{
+			"volumes: element 0 must be an object, not null; element 2 must be an object, not an integer",
+		}},
+		{map[string]any{"node_selector": map[string]any{"a": nil, "b": "x", "c": true}}, []string{
+			`node_selector: the value of "a" must be a string, not null; the value of "c" must be a string, not true or false`,
+		}},
+		{map[string]any{"supplemental_gids": make([]any, 2)}, []string{
+			"supplemental_gids: element 0 must be an integer, not null; element 1 must be an integer, not null",
+		}},
+	} {
+		var p Problems
+		Check(c.values, &p)
+		var got []string
+		for _, one := range p.All() {
+			got = append(got, one.String())
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("%v (-want +got):\n%s", c.values, diff)
+		}
+	}
 }

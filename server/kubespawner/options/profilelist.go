@@ -147,8 +147,7 @@ func readProfiles(list any, p *Problems) []profile {
 	read := func(path string, v any) {
 		m, ok := v.(map[string]any)
 		if !ok {
-			p.Addf(path, "must be an object")
-			return
+			return // noted by the kind of the option
 		}
 		pr := readProfile(m, path, p)
 		if other, twice := seen[pr.slug]; twice && pr.slug != "" {
