@@ -230,6 +230,7 @@ func TestRefusals(t *testing.T) {
 		{"no database", `persistence: {enabled: false}`, "no database is named"},
 		{"nowhere to keep a host key", "persistence: {enabled: false}\nextraEnvVarsSecrets: [db]", "hostKeySecret is empty"},
 		{"two kinds of keys", "sshPublicKeys: [a]\nhubSshPublicKeys: {h: [b]}", "are both set"},
+		{"keys in two places", "authorizedKeysConfigMap: a\nhubSshPublicKeys: {h: [b]}", "names a ConfigMap with all keys"},
 		{"two CAs", "hubCaSecret: a\nhubCaConfigMap: b", "are both set"},
 		{"Ingress for everything", "ingress: {enabled: true}", "ingress.hosts is empty"},
 		{"node port of a ClusterIP", "service: {ports: {nodePort: 30080}}", "set the type to NodePort"},

@@ -152,6 +152,11 @@ claims, the outpost sees whose they are. */ -}}
 {{- .Values.persistence.existingClaim | default (printf "%s-data" (include "outpost.fullname" .)) -}}
 {{- end -}}
 
+{{- /* Name of the ConfigMap with the public keys of hubs. */ -}}
+{{- define "outpost.authorizedKeys" -}}
+{{- .Values.authorizedKeysConfigMap | default (printf "%s-auth" (include "outpost.fullname" .)) -}}
+{{- end -}}
+
 {{- /* Claims, Secrets, ConfigMaps and service accounts that values refer to at any depth, each followed by a blank. */ -}}
 {{- define "outpost.objectsIn" -}}
 {{- if kindIs "slice" . -}}
@@ -181,7 +186,8 @@ claims, the outpost sees whose they are. */ -}}
 {{- $all = append $all (printf "persistentvolumeclaims/%s" (include "outpost.claimName" .)) -}}
 {{- end -}}
 {{- $root := . -}}
-{{- range list "auth" "config" "credits" "flavors" -}}
+{{- $all = append $all (printf "configmaps/%s" (include "outpost.authorizedKeys" .)) -}}
+{{- range list "config" "credits" "flavors" -}}
 {{- $all = append $all (printf "configmaps/%s-%s" (include "outpost.fullname" $root) .) -}}
 {{- end -}}
 {{- $secrets := list $v.cryptSecret $v.outpostUsers $v.hostKeySecret $v.tls.secretName $v.hubCaSecret $v.hubTokensSecret -}}

@@ -27,6 +27,9 @@
 {{- if and $v.sshPublicKeys $v.hubSshPublicKeys -}}
 {{- $wrong = append $wrong "sshPublicKeys and hubSshPublicKeys are both set; sshPublicKeys is for a single hub; move all keys to hubSshPublicKeys" -}}
 {{- end -}}
+{{- if and $v.authorizedKeysConfigMap (or $v.sshPublicKeys $v.hubSshPublicKeys) -}}
+{{- $wrong = append $wrong "authorizedKeysConfigMap names a ConfigMap with all keys, but sshPublicKeys or hubSshPublicKeys is set too; move the keys to the ConfigMap, or leave authorizedKeysConfigMap out" -}}
+{{- end -}}
 {{- if and $v.hubCaConfigMap $v.hubCaSecret -}}
 {{- $wrong = append $wrong "hubCaConfigMap and hubCaSecret are both set; keep one" -}}
 {{- end -}}
