@@ -28,7 +28,7 @@ type system struct {
 func (b *builder) local() error {
 	c := b.config
 	own, err := credentials.NewHub(b.ctx, hubName, credentials.HubArgs{
-		Name: c.Hub.Name, Rotation: c.Hub.Rotation, KeepData: !c.mayLose(c.Hub.database()),
+		Name: c.Hub.Name, Rotation: c.Hub.Rotation, KeepData: !c.mayLose(c.Hub.database()), MadeAt: b.hubMadeAt,
 	}, pulumi.Providers(b.random))
 	if err != nil {
 		return err
@@ -121,8 +121,11 @@ func (b *builder) hub(systems []system, own *credentials.Hub) error {
 		SSHPrivateKey: own.SSHPrivateKey, CookieSecret: own.CookieSecret, ProxyToken: own.ProxyToken,
 		AuthStateKeys: own.AuthStateKeys, SealsWith: own.SealsWith,
 		LoginPassword: own.LoginPassword, VerifyToken: own.VerifyToken,
+		Version: own.Version, ProxyVersion: own.ProxyVersion,
 	}
-	_, err := hub.New(b.ctx, hubName, args, b.inCluster(b.config.Hub.Namespace)...)
+	// Once the secrets are there, and not only their words, pods may start again.
+	opts := append(b.inCluster(b.config.Hub.Namespace), pulumi.DependsOn([]pulumi.Resource{own}))
+	_, err := hub.New(b.ctx, hubName, args, opts...)
 	return err
 }
 

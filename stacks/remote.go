@@ -2,9 +2,12 @@ package main
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
@@ -142,15 +145,25 @@ func (c Config) outpostArgs() outpost.Args {
 func (b *builder) outpost(args outpost.Args) error {
 	c := b.config.Outpost
 	store, err := credentials.NewStore(b.ctx, outpostName, credentials.StoreArgs{
-		CryptKey: c.Rotation.CryptKey, KeepData: !b.config.mayLose(c.database()),
+		CryptKey: c.Rotation.CryptKey, KeepData: !b.config.mayLose(c.database()), MadeAt: b.outpostMadeAt,
 	}, pulumi.Providers(b.random))
 	if err != nil {
 		return err
 	}
 	args.Chart = b.chartPath()
 	args.CryptKeys, args.SealsWith = append(store.CryptKeys, secretTexts(c.CryptKeys)...), store.SealsWith
+	args.KeysVersion = store.Version + versionOfGiven(c.CryptKeys)
 	_, err = outpost.New(b.ctx, outpostName, args, b.inCluster(c.Namespace, c.Servers)...)
 	return err
+}
+
+// versionOfGiven is another text for other keys that an operator gave, "" for none. Four digits do not tell the keys.
+func versionOfGiven(keys []string) string {
+	if len(keys) == 0 {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(strings.Join(keys, "\n")))
+	return " cryptKeys=" + hex.EncodeToString(sum[:2])
 }
 
 // exportOutpost makes the outputs of a stack with an outpost.

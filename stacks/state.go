@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/internals"
@@ -43,6 +44,16 @@ type sealing struct {
 	seeds []string // of the keys there are
 	with  string   // of the key that is to seal, from the moment it was made; empty if it was not made yet
 	by    string   // of the key that seals since a run has finished; empty if none has
+
+	madeAt string // when the first key was made, RFC 3339; empty if that was not recorded
+}
+
+// firstMade returns when the first key was made: now, if there is none yet.
+func (s sealing) firstMade(now time.Time) string {
+	if s.with == "" {
+		return now.UTC().Format(time.RFC3339)
+	}
+	return s.madeAt
 }
 
 // Names of components, by which the next run finds the keys of databases again: a key's bytes are a resource whose URN
@@ -110,8 +121,10 @@ func stateOf(resources map[string]any) state {
 			s.systems = append(s.systems, urn[strings.LastIndex(urn, "::")+len("::"):])
 		case credentials.HubType:
 			s.hubSealing.with, _ = outputs[credentials.SealsWith].(string)
+			s.hubSealing.madeAt, _ = outputs[credentials.MadeAt].(string)
 		case credentials.StoreType:
 			s.outpostSealing.with, _ = outputs[credentials.SealsWith].(string)
+			s.outpostSealing.madeAt, _ = outputs[credentials.MadeAt].(string)
 		case hub.Type:
 			s.hubSealing.by, _ = outputs[release.SealedBy].(string)
 		case outpost.Type:

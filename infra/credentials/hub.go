@@ -17,6 +17,8 @@ type HubArgs struct {
 	Rotation HubRotation
 	// KeepData protects the auth state keys, which open a part of the hub's database, along with it.
 	KeepData bool
+	// MadeAt is when the first of them were made, RFC 3339; empty if that was not recorded.
+	MadeAt string
 }
 
 // HubRotation has the words of each of a hub's secrets.
@@ -41,6 +43,10 @@ type Hub struct {
 	SealsWith     string              // word of the first auth state key
 	LoginPassword pulumi.StringOutput
 	VerifyToken   pulumi.StringOutput // 64 hex digits
+
+	// Version is another text for other secrets of those that the hub reads only when it starts, ProxyVersion of those
+	// of its proxy. They say nothing of the secrets.
+	Version, ProxyVersion string
 }
 
 // NewHub makes the credentials of a hub.
@@ -71,7 +77,13 @@ func NewHub(ctx *pulumi.Context, name string, args HubArgs, opts ...pulumi.Resou
 	hub.AuthStateKeys, hub.SealsWith = forms(authState, certain(Hex)), authState[0].word
 	hub.LoginPassword = login[0].form(certain(Password))
 	hub.VerifyToken = verify[0].form(certain(Hex))
+	r := args.Rotation
+	hub.Version = version(args.MadeAt, map[string]Words{
+		"cookieSecret": r.CookieSecret, "proxyToken": r.ProxyToken, "authStateKey": r.AuthStateKey,
+		"login": r.Login, "verifyToken": r.VerifyToken,
+	})
+	hub.ProxyVersion = version(args.MadeAt, map[string]Words{"proxyToken": r.ProxyToken})
 	return hub, ctx.RegisterResourceOutputs(hub, pulumi.Map{
-		"sshPublicKeys": hub.SSHPublicKeys, SealsWith: pulumi.String(hub.SealsWith),
+		"sshPublicKeys": hub.SSHPublicKeys, SealsWith: pulumi.String(hub.SealsWith), MadeAt: pulumi.String(args.MadeAt),
 	})
 }

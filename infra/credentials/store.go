@@ -25,6 +25,8 @@ type StoreArgs struct {
 	CryptKey Words
 	// KeepData protects the keys along with the database.
 	KeepData bool
+	// MadeAt is when the first of them were made, RFC 3339; empty if that was not recorded.
+	MadeAt string
 }
 
 // Store is the keys that an outpost seals its database with. All are secret.
@@ -33,6 +35,7 @@ type Store struct {
 
 	CryptKeys pulumi.StringArray // Fernet keys, the one that seals first
 	SealsWith string             // word of the first
+	Version   string             // another text for other keys, which says nothing of them
 }
 
 // NewStore makes the keys of an outpost's database. They are kept as long as the database: without them it cannot be
@@ -48,5 +51,8 @@ func NewStore(ctx *pulumi.Context, name string, args StoreArgs, opts ...pulumi.R
 		return nil, s.err
 	}
 	store.CryptKeys, store.SealsWith = forms(seeds, certain(FernetKey)), seeds[0].word
-	return store, ctx.RegisterResourceOutputs(store, pulumi.Map{SealsWith: pulumi.String(store.SealsWith)})
+	store.Version = version(args.MadeAt, map[string]Words{"cryptKey": args.CryptKey})
+	return store, ctx.RegisterResourceOutputs(store, pulumi.Map{
+		SealsWith: pulumi.String(store.SealsWith), MadeAt: pulumi.String(args.MadeAt),
+	})
 }

@@ -79,17 +79,6 @@ type SSH struct {
 	Port int
 }
 
-// Credentials are the hub's own secrets.
-type Credentials struct {
-	SSHPrivateKey pulumi.StringInput
-	CookieSecret  pulumi.StringInput
-	ProxyToken    pulumi.StringInput
-	AuthStateKeys pulumi.StringArray
-	SealsWith     string // word of the first auth state key
-	LoginPassword pulumi.StringInput
-	VerifyToken   pulumi.StringInput
-}
-
 // Args say what a hub is like and which systems it has.
 type Args struct {
 	// Name is the hub's name at its outposts and the first part of its servers' names.
@@ -105,7 +94,7 @@ type Args struct {
 	Credentials  Credentials
 	// Values are further values of the chart; what systems need stays.
 	Values map[string]any
-	// SecretValues says that there are secrets among Values: those that TakesSecret is true of are marked.
+	// SecretValues says that there are secrets among Values, at places that TakesSecret is true of.
 	SecretValues bool
 }
 
@@ -120,10 +109,15 @@ type Hub struct {
 
 // New installs a hub. Its values are checked against the chart's schema before anything is registered.
 func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOption) (*Hub, error) {
+	var err error
+	if args.Values, err = values.Plain(args.Values); err != nil {
+		return nil, fmt.Errorf("hub %s: values: %w", name, err)
+	}
 	if err := args.Check(); err != nil {
 		return nil, fmt.Errorf("hub %s: %w", name, err)
 	}
 	h := &Hub{}
+	opts = append(slices.Clip(opts), pulumi.Transforms([]pulumi.ResourceTransform{args.Credentials.fill}))
 	if err := ctx.RegisterComponentResource(Type, name, h, opts...); err != nil {
 		return nil, fmt.Errorf("hub %s: %w", name, err)
 	}
@@ -134,10 +128,9 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	chart := args.Chart.at()
 	chart.Name = pulumi.String(Release)
 	chart.Namespace = pulumi.String(args.Namespace)
-	chart.Values = pulumi.ToMap(args.markSecrets(args.values(args.Credentials)))
 	h.SealedBy, err = release.Install(ctx, name, h, release.Args{
-		Chart: chart, Secrets: args.secrets(), DependsOn: []pulumi.Resource{trust},
-		SealsWith: args.Credentials.SealsWith,
+		Chart: chart, Values: args.values(), SecretValues: args.SecretValues,
+		Secrets: args.secrets(), DependsOn: []pulumi.Resource{trust}, SealsWith: args.Credentials.SealsWith,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("hub %s: %w", name, err)
@@ -269,10 +262,10 @@ var schemaText string
 var chartSchema = schema.Parse(schemaText)
 
 // CheckValues finds what is wrong with the operator's values of the chart: what has no effect here, what would take
-// away what systems need, and what the chart's schema refuses, with placeholders for the secrets. Faults are named by
-// their place in Args.Values: "values.hub.db.type".
+// away what systems need, and what the chart's schema refuses. Faults are named by their place in Args.Values:
+// "values.hub.db.type".
 func (a Args) CheckValues() []schema.Fault {
-	made := a.values(placeholders())
+	made := a.values()
 	systems := []string{"custom", "outposts"}
 	faults := slices.DeleteFunc(unused.Faults(a.Values, required(a), made), func(f schema.Fault) bool {
 		return effect.Within(f.Path, systems)
@@ -286,7 +279,7 @@ func (a Args) CheckValues() []schema.Fault {
 			Path: []string{"hub", "baseUrl"}, Text: "is not a path; write one of plain characters, such as /jupyter/",
 		})
 	}
-	for _, fault := range chartSchema.Check(made) {
+	for _, fault := range chartSchema.CheckValues(made) {
 		said := slices.ContainsFunc(faults, func(f schema.Fault) bool { return slices.Equal(f.Path, fault.Path) })
 		if !said && !fault.Missing() { // what is missing is in the chart's own values
 			faults = append(faults, fault)

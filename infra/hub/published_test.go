@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/outposts-dev/outposts/infra/exposure"
@@ -50,7 +49,7 @@ func TestPublishedDefects(t *testing.T) {
 				if faults := a.CheckValues(); len(faults) > 0 {
 					t.Fatal(faults)
 				}
-				promise.check(t, a.values(placeholders()))
+				promise.check(t, a.values())
 			})
 		}
 	}
@@ -96,7 +95,7 @@ func checkLogin(t *testing.T, made map[string]any) {
 	if at[bool](t, config, "JupyterHub", "admin_access") {
 		t.Error("administrators may open the servers of others")
 	}
-	if password := at[pulumi.String](t, config, "SharedPasswordAuthenticator", "user_password"); len(password) < 8 {
+	if password := at[string](t, config, "SharedPasswordAuthenticator", "user_password"); len(password) < 8 {
 		t.Error("the login password is shorter than the 8 characters that the authenticator requires")
 	}
 }
@@ -157,7 +156,7 @@ func checkHubAddress(t *testing.T, made map[string]any) {
 func TestPublishedIngressHasClass(t *testing.T) {
 	a := soundArgs()
 	a.Exposure = Exposure{Type: exposure.Ingress, ClassName: "nginx", Host: "hub.example.org"}
-	if class := at[string](t, a.values(placeholders()), "ingress", "ingressClassName"); class != "nginx" {
+	if class := at[string](t, a.values(), "ingress", "ingressClassName"); class != "nginx" {
 		t.Errorf("ingressClassName is %q", class)
 	}
 }
@@ -166,7 +165,7 @@ func TestPublishedIngressHasClass(t *testing.T) {
 func TestBootstrapPinsPackages(t *testing.T) {
 	a := soundArgs()
 	a.Image = Image{}
-	text, err := json.Marshal(at[[]any](t, a.values(placeholders()), "hub", "initContainers"))
+	text, err := json.Marshal(at[[]any](t, a.values(), "hub", "initContainers"))
 	if err != nil {
 		t.Fatal(err)
 	}

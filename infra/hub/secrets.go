@@ -3,8 +3,6 @@ package hub
 import (
 	"slices"
 
-	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
-
 	"github.com/outposts-dev/outposts/infra/values"
 )
 
@@ -30,24 +28,4 @@ var takesSecrets = []string{
 // TakesSecret reports whether the value of the chart at a path ("hub", "config", ...) reaches nothing but Secrets.
 func TakesSecret(path []string) bool {
 	return slices.ContainsFunc(takesSecrets, func(pattern string) bool { return values.Match(pattern, path) })
-}
-
-// markSecrets marks the operator's values that may be secret in the chart's.
-func (a Args) markSecrets(made map[string]any) map[string]any {
-	if !a.SecretValues {
-		return made
-	}
-	for _, path := range values.Leaves(a.Values) {
-		if TakesSecret(path) {
-			made = values.Replace(made, path, marked).(map[string]any)
-		}
-	}
-	return made
-}
-
-func marked(value any) any {
-	if text, ok := value.(string); ok {
-		return pulumi.ToSecret(pulumi.String(text))
-	}
-	return pulumi.ToSecret(pulumi.Any(value))
 }

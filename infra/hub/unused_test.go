@@ -23,7 +23,7 @@ func checkIn(a Args) func(map[string]any) (map[string]any, []schema.Fault) {
 		for i := range faults {
 			faults[i].Path = faults[i].Path[1:] // "values"
 		}
-		return a.values(placeholders()), faults
+		return a.values(), faults
 	}
 }
 

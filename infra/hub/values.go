@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
-
 	"github.com/outposts-dev/outposts/infra/values"
 )
 
@@ -59,27 +57,27 @@ const (
 
 // values turns Args into the values of the zero-to-jupyterhub chart: what the operator may change, what systems need,
 // and over both the operator's own values, whose lists are added to ours. CheckValues refuses those that take away what
-// systems need. It is pure; only the credentials are inputs.
-func (a Args) values(c Credentials) map[string]any {
-	return values.Add(values.Merge(defaults(a, c), required(a)), a.Values)
+// systems need. It is pure, and everything in it is known before anything is made: for secrets it has placeholders.
+func (a Args) values() map[string]any {
+	return values.Add(values.Merge(defaults(a), required(a)), a.Values)
 }
 
 // Database returns the chart's values of the hub's database as they end up: the chart's own, ours, the operator's.
 func (a Args) Database() map[string]any {
 	chart := map[string]any{"pvc": map[string]any{"storage": "1Gi", "accessModes": []any{"ReadWriteOnce"}}}
-	made, _ := values.At(a.values(placeholders()), "hub", "db").(map[string]any)
+	made, _ := values.At(a.values(), "hub", "db").(map[string]any)
 	return values.Merge(chart, made)
 }
 
 // SharedLogin reports whether users log in by one password that all of them know, as they do by default: whoever has it
 // logs in as any user.
 func (a Args) SharedLogin() bool {
-	class, _ := values.At(a.values(placeholders()), "hub", "config", "JupyterHub", "authenticator_class").(string)
+	class, _ := values.At(a.values(), "hub", "config", "JupyterHub", "authenticator_class").(string)
 	return class == sharedPassword || strings.HasSuffix(class, ".SharedPasswordAuthenticator")
 }
 
 // defaults are what an operator may change.
-func defaults(a Args, c Credentials) map[string]any {
+func defaults(a Args) map[string]any {
 	made := map[string]any{
 		"hub": map[string]any{
 			"config": map[string]any{
@@ -92,18 +90,18 @@ func defaults(a Args, c Credentials) map[string]any {
 					"last_activity_interval": 30,
 				},
 				"Authenticator":               map[string]any{"allow_all": true},
-				"CryptKeeper":                 map[string]any{"keys": c.AuthStateKeys},
-				"SharedPasswordAuthenticator": map[string]any{"user_password": c.LoginPassword},
+				"CryptKeeper":                 map[string]any{"keys": a.authStateKeys()},
+				"SharedPasswordAuthenticator": map[string]any{"user_password": loginPasswordPlaceholder},
 				// The timeouts of singleuser.* are KubeSpawner's and do not reach this spawner.
 				"OutpostSpawner": map[string]any{"start_timeout": cmp.Or(a.StartTimeout, 600), "http_timeout": 120},
 			},
 			"namedServerLimitPerUser": 5,
 			// At the default of 5 the hub restarts itself, and drops all tunnels, when one system keeps failing.
 			"consecutiveFailureLimit": 0,
-			"cookieSecret":            c.CookieSecret,
+			"cookieSecret":            cookieSecretPlaceholder,
 			"db":                      map[string]any{"type": "sqlite-pvc"},
 			// A token for checks from outside: it can act for one user only, one that nobody logs in as.
-			"services": map[string]any{"verify": map[string]any{"apiToken": c.VerifyToken}},
+			"services": map[string]any{"verify": map[string]any{"apiToken": verifyTokenPlaceholder}},
 			"loadRoles": map[string]any{"verify": map[string]any{
 				"services": []any{"verify"},
 				"scopes": []any{
@@ -118,7 +116,7 @@ func defaults(a Args, c Credentials) map[string]any {
 			"resources": requests("300m", "512Mi"),
 		},
 		"proxy": map[string]any{
-			"secretToken": c.ProxyToken,
+			"secretToken": proxyTokenPlaceholder,
 			"chp": map[string]any{
 				"networkPolicy": proxyPolicy(a),
 				"resources":     requests("200m", "128Mi"),
@@ -145,6 +143,7 @@ func required(a Args) map[string]any {
 		},
 		"extraVolumes":      a.volumes(),
 		"extraVolumeMounts": a.mounts(),
+		"annotations":       restart(a.Credentials.Version),
 	}
 	if a.stockImage() {
 		maps.Copy(hub, stockImageValues(a))
@@ -153,6 +152,7 @@ func required(a Args) map[string]any {
 		"fullnameOverride": "", // the names of the hub's objects are known to outposts and to the checks
 		"custom":           map[string]any{"outposts": outposts(a)},
 		"hub":              hub,
+		"proxy":            map[string]any{"annotations": restart(a.Credentials.ProxyVersion)},
 		// Servers are started by the outposts: nothing of this is used, and hooks do not run here.
 		"singleuser": map[string]any{
 			"storage":       map[string]any{"type": "none"},
@@ -165,6 +165,18 @@ func required(a Args) map[string]any {
 			"userScheduler": map[string]any{"enabled": false}, "userPlaceholder": map[string]any{"enabled": false},
 		},
 	}
+}
+
+// restart makes a pod start again for another version of its secrets.
+func restart(version string) map[string]any { return map[string]any{"outposts.dev/secrets": version} }
+
+// authStateKeys are the placeholders of the auth state keys.
+func (a Args) authStateKeys() []any {
+	made := make([]any, len(a.Credentials.AuthStateKeys))
+	for i := range made {
+		made[i] = authStateKeyPlaceholder(i)
+	}
+	return made
 }
 
 // requests is what a pod is given whatever else runs on its node.
@@ -325,14 +337,4 @@ func (a Args) outpostNamespaces() []string {
 		}
 	}
 	return names
-}
-
-// placeholders are credentials in the form of real ones, for checking values before there are any.
-func placeholders() Credentials {
-	const digits = "0000000000000000000000000000000000000000000000000000000000000000"
-	secret := pulumi.String(digits)
-	return Credentials{
-		CookieSecret: secret, ProxyToken: secret, LoginPassword: secret, VerifyToken: secret,
-		AuthStateKeys: pulumi.StringArray{secret},
-	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/internals"
+	"sigs.k8s.io/yaml"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
@@ -174,6 +175,8 @@ func eachText(v resource.PropertyValue, secrets bool, see func(string)) {
 		eachText(v.OutputValue().Element, secrets, see)
 	case v.IsString():
 		see(v.StringValue())
+	case v.IsAsset():
+		see(v.AssetValue().Text)
 	case v.IsObject():
 		for _, value := range v.ObjectValue() {
 			eachText(value, secrets, see)
@@ -202,6 +205,20 @@ func nameOf(reference string) string {
 	return parts[3]
 }
 
+// Values returns the values that a chart is given, as plain values of YAML; what is marked secret is shown.
+func Values(t *testing.T, chart Registered) map[string]any {
+	t.Helper()
+	files := chart.Inputs["valueYamlFiles"]
+	if files.IsSecret() {
+		files = files.SecretValue().Element
+	}
+	if !files.IsArray() || len(files.ArrayValue()) != 1 {
+		t.Fatalf("values of chart %s: %v", chart.Name, files)
+	}
+	made, _ := plain(files.ArrayValue()[0]).(map[string]any)
+	return made
+}
+
 // JSON writes inputs for a golden file: secrets are marked and shown, since every seed here is known.
 func JSON(t *testing.T, inputs resource.PropertyMap) []byte {
 	t.Helper()
@@ -218,6 +235,12 @@ func plain(v resource.PropertyValue) any {
 		return map[string]any{"secret": plain(v.SecretValue().Element)}
 	case v.IsOutput():
 		return plain(v.OutputValue().Element)
+	case v.IsAsset():
+		var made any
+		if err := yaml.Unmarshal([]byte(v.AssetValue().Text), &made); err != nil {
+			return v.AssetValue().Text
+		}
+		return made
 	case v.IsObject():
 		made := map[string]any{}
 		for key, value := range v.ObjectValue() {

@@ -46,7 +46,7 @@ var fileKeys = map[site.File]string{site.Config: "config", site.Flavors: "flavor
 
 // Namespaces returns the namespaces that options of any layer name for servers, each with a key that names it.
 func (a Args) Namespaces() map[string]string {
-	s, _ := a.site(a.values(map[string]any{}, "0"))
+	s, _ := a.site(a.values())
 	keys := map[string]string{}
 	for _, setting := range s.Settings("namespace") {
 		fault := a.asTyped(faultAt(fileKeys[setting.File], setting.Key, ""))
@@ -67,7 +67,7 @@ func (a Args) asTyped(fault schema.Fault) schema.Fault {
 
 // Warnings are about what has no effect or is likely a mistake in flavors and credits.
 func (a Args) Warnings() (all []schema.Fault) {
-	made := a.values(map[string]any{}, "0")
+	made := a.values()
 	var hubs []string
 	for _, hub := range a.Hubs {
 		hubs = append(hubs, hub.Name)

@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
 	helmv4 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/helm/v4"
+	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"github.com/outposts-dev/outposts/charts"
@@ -38,6 +40,9 @@ const (
 	tlsSecret      = "outpost-tls"       // tls.crt, tls.key
 )
 
+// authorizedKeysConfigMap is the ConfigMap that the chart is given: <hub>, lines of authorized_keys.
+const authorizedKeysConfigMap = "outpost-authorized-keys"
+
 // Args describe an outpost and the hubs that may use it.
 type Args struct {
 	// Chart is the path of our chart.
@@ -56,6 +61,9 @@ type Args struct {
 	CryptKeys pulumi.StringArray
 	// SealsWith is the word of the first of them.
 	SealsWith string
+	// KeysVersion is another text for other CryptKeys, and says nothing of them: an outpost reads them when it starts,
+	// and starts again for another text. All other secrets are files that it reads again.
+	KeysVersion string
 	// HostKey is the SSH host key, OpenSSH PEM.
 	HostKey pulumi.StringInput
 	// TLS is the certificate of the API; needed if Exposure.OwnCertificate.
@@ -93,6 +101,9 @@ type Outpost struct {
 
 // New installs an outpost. Its values are checked against the chart's schema before anything is registered.
 func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOption) (*Outpost, error) {
+	if err := args.Settings.makePlain(); err != nil {
+		return nil, fmt.Errorf("outpost %s: %w", name, err)
+	}
 	if err := args.validate(); err != nil {
 		return nil, fmt.Errorf("outpost %s: %w", name, err)
 	}
@@ -100,20 +111,40 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	if err := ctx.RegisterComponentResource(Type, name, o, opts...); err != nil {
 		return nil, fmt.Errorf("outpost %s: %w", name, err)
 	}
-	var err error
+	keys, err := args.newAuthorizedKeys(ctx, name, o)
+	if err != nil {
+		return nil, fmt.Errorf("outpost %s: %w", name, err)
+	}
 	o.SealedBy, err = release.Install(ctx, name, o, release.Args{
 		Chart: &helmv4.ChartArgs{
 			Name:      pulumi.String(Release),
 			Namespace: pulumi.String(args.Namespace),
 			Chart:     pulumi.String(args.Chart),
-			Values:    pulumi.ToMap(args.values(args.sshPublicKeys(), args.keysChecksum())),
 		},
-		Secrets: args.secrets(), SealsWith: args.SealsWith,
+		Values: args.values(), Secrets: args.secrets(), DependsOn: []pulumi.Resource{keys}, SealsWith: args.SealsWith,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("outpost %s: %w", name, err)
 	}
 	return o, nil
+}
+
+// newAuthorizedKeys makes the ConfigMap with the public keys of each hub.
+func (a Args) newAuthorizedKeys(ctx *pulumi.Context, name string, parent pulumi.Resource) (pulumi.Resource, error) {
+	lines := pulumi.StringMap{}
+	for _, hub := range a.Hubs {
+		lines[hub.Name] = joined(hub.SSHPublicKeys, "\n")
+	}
+	made, err := corev1.NewConfigMap(ctx, name+"-authorized-keys", &corev1.ConfigMapArgs{
+		Metadata: &metav1.ObjectMetaArgs{
+			Name: pulumi.String(authorizedKeysConfigMap), Namespace: pulumi.String(a.Namespace),
+		},
+		Data: lines,
+	}, pulumi.Parent(parent))
+	if err != nil {
+		return nil, fmt.Errorf("config map %s: %w", authorizedKeysConfigMap, err)
+	}
+	return made, nil
 }
 
 // secrets are what the chart refers to by name.
@@ -193,18 +224,18 @@ func (a Args) validate() error {
 
 var chartSchema = schema.Parse(charts.OutpostSchema)
 
-// CheckValues checks the values of the chart, with placeholders for what follows from keys, against the chart's schema,
-// the files among them as the outpost itself will, and the operator's for what has no effect or contradicts a setting. It needs no secrets in Args. Faults are named by the setting that
-// they come from: "config.hubs.a", "values.replicas".
+// CheckValues checks the values of the chart against the chart's schema, the files among them as the outpost itself will,
+// and the operator's for what has no effect or contradicts a setting. It needs no secrets in Args. Faults are named by
+// the setting that they come from: "config.hubs.a", "values.replicas".
 func (a Args) CheckValues() []schema.Fault {
-	made := a.values(map[string]any{}, "0")
-	faults := unused.Faults(a.Settings.Values, a.required(map[string]any{}, "0"), made)
+	made := a.values()
+	faults := unused.Faults(a.Settings.Values, a.required(), made)
 	faults = append(faults, a.checkFiles(made)...)
 	of := map[string]int{} // places by the key
 	for i, fault := range faults {
 		of[fault.Key()] = i
 	}
-	for _, fault := range chartSchema.Check(made) {
+	for _, fault := range chartSchema.CheckValues(made) {
 		switch i, also := of[fault.Key()]; {
 		case !also:
 			faults = append(faults, fault)

@@ -45,6 +45,7 @@ var unused = effect.Table{
 	Conflicts: []effect.Refusal{
 		effect.Refuse("cryptSecret", "is the Secret that this stack makes; for further keys, set outpost.cryptKeys"),
 		effect.Refuse("outpostUsers", "is the Secret that this stack makes of the hubs; set hubs"),
+		effect.Refuse("authorizedKeysConfigMap", keysOfHubs),
 		effect.Refuse("hostKeySecret", "is the Secret that this stack makes; leave it out"),
 		effect.Refuse("rekey", "follows from the keys; set outpost.cryptKeys or outpost.rotation.cryptKey"),
 		effect.Refuse("podAnnotations.**", "is what restarts the outpost for new keys; choose another name"),

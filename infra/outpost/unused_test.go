@@ -101,13 +101,13 @@ func TestEveryValueIsTakenOrRefused(t *testing.T) {
 			if faults := a.CheckValues(); faults != nil {
 				t.Fatal(faults)
 			}
-			before, whole, err := render(c, a.values(map[string]any{}, "0"))
+			before, whole, err := render(c, a.values())
 			if err != nil {
 				t.Fatal(err)
 			}
 			check := func(document map[string]any) (map[string]any, []schema.Fault) {
 				a.Settings.Values = values.Merge(basis, document)
-				made, faults := a.values(map[string]any{}, "0"), a.CheckValues()
+				made, faults := a.values(), a.CheckValues()
 				for i := range faults {
 					faults[i].Path = faults[i].Path[1:] // "values"
 				}
@@ -142,7 +142,7 @@ func TestEveryKeyOfAFileIsTaken(t *testing.T) {
 			} {
 				a := soundArgs()
 				a.Settings = settings
-				if lost := values.Lost(a.values(map[string]any{}, "0"), document); lost != nil {
+				if lost := values.Lost(a.values(), document); lost != nil {
 					t.Errorf("%s: %v is lost: %v", name, document, lost)
 				}
 			}

@@ -1,15 +1,11 @@
 package outpost
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"maps"
 	"net/netip"
 	"net/url"
 	"strconv"
-
-	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"github.com/outposts-dev/outposts/infra/exposure"
 	"github.com/outposts-dev/outposts/infra/values"
@@ -36,6 +32,20 @@ type Settings struct {
 	Values map[string]any `json:"values,omitempty"`
 }
 
+// makePlain replaces the documents among the settings by plain values.
+func (s *Settings) makePlain() error {
+	for name, document := range map[string]*map[string]any{
+		"config": &s.Config, "flavors": &s.Flavors, "credits": &s.Credits, "values": &s.Values,
+	} {
+		made, err := values.Plain(*document)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		*document = made
+	}
+	return nil
+}
+
 // Image is a container image: digest over tag over the chart's own version.
 type Image struct {
 	Repository string `json:"repository,omitempty"`
@@ -52,21 +62,12 @@ type Persistence struct {
 	StorageClass string `json:"storageClass,omitempty"`
 }
 
-// sshPublicKeys are the lines of each hub.
-func (a Args) sshPublicKeys() map[string]any {
-	keys := map[string]any{}
-	for _, hub := range a.Hubs {
-		keys[hub.Name] = hub.SSHPublicKeys
-	}
-	return keys
-}
-
 // values turns Args into the values of our chart: what the operator may change, what holds whatever they say, and over
 // both Settings.Values, whose lists are added to ours. CheckValues refuses those that would take the place of what holds.
-// It is pure; only what follows from keys, which it is given, may be inputs: sshPublicKeys are lists of lines by hub.
-func (a Args) values(sshPublicKeys map[string]any, keysChecksum any) map[string]any {
-	made := values.Merge(a.defaults(), a.required(sshPublicKeys, keysChecksum))
-	return values.Add(made, a.Settings.Values)
+// It is pure, and everything in it is known before anything is made: a chart with a value that is not known yet shows
+// none of its objects in a preview, which plans to delete them.
+func (a Args) values() map[string]any {
+	return values.Add(values.Merge(a.defaults(), a.required()), a.Settings.Values)
 }
 
 // defaults are what Settings.Values may change.
@@ -81,7 +82,7 @@ func (a Args) defaults() map[string]any {
 
 // required is what holds whatever else is given: what other settings say, how the outpost is reached, and the names of
 // its Secrets.
-func (a Args) required(sshPublicKeys map[string]any, keysChecksum any) map[string]any {
+func (a Args) required() map[string]any {
 	s := a.Settings
 	made := values.Given(map[string]any{
 		"image":        values.Of(s.Image),
@@ -91,36 +92,23 @@ func (a Args) required(sshPublicKeys map[string]any, keysChecksum any) map[strin
 		"credits":      s.Credits,
 	})
 	maps.Copy(made, map[string]any{
-		"fullnameOverride": Release,
-		"cryptSecret":      CryptSecret,
-		"outpostUsers":     usersSecret,
-		"hostKeySecret":    hostKeysSecret,
-		"hubSshPublicKeys": sshPublicKeys,
-		"config":           values.Add(a.config(), s.Config),
-		"persistence":      s.persistence(),
+		"fullnameOverride":        Release,
+		"cryptSecret":             CryptSecret,
+		"outpostUsers":            usersSecret,
+		"hostKeySecret":           hostKeysSecret,
+		"authorizedKeysConfigMap": authorizedKeysConfigMap,
+		"config":                  values.Add(a.config(), s.Config),
+		"persistence":             s.persistence(),
 		// With a second key, rows sealed with it are sealed anew with the first.
 		"rekey": len(a.CryptKeys) > 1,
 		// The process reads its keys once: other keys are another pod.
-		"podAnnotations": map[string]any{"outposts.dev/keys": keysChecksum},
+		"podAnnotations": map[string]any{"outposts.dev/keys": a.KeysVersion},
 	})
 	if a.Exposure.OwnCertificate() {
 		made["tls"] = map[string]any{"secretName": tlsSecret}
 	}
 	maps.Copy(made, a.services())
 	return made
-}
-
-// keysChecksum differs for different keys and reveals nothing of them: they are random and long.
-func (a Args) keysChecksum() pulumi.StringOutput {
-	keys := append(pulumi.StringArray{a.HostKey}, a.CryptKeys...)
-	sum := keys.ToStringArrayOutput().ApplyT(func(keys []string) string {
-		h := sha256.New()
-		for _, key := range keys {
-			fmt.Fprintf(h, "%d:%s", len(key), key)
-		}
-		return hex.EncodeToString(h.Sum(nil)[:16])
-	}).(pulumi.StringOutput)
-	return pulumi.Unsecret(sum).(pulumi.StringOutput)
 }
 
 // Volume returns the chart's values of the volume as they end up: the chart's own, the operator's, ours.

@@ -26,9 +26,9 @@ func soundArgs() Args {
 			Password:      pulumi.String("a password of a hub"),
 			SSHPublicKeys: pulumi.StringArray{pulumi.String("ssh-ed25519 AAAA jupyterhub")},
 		}},
-		CryptKeys: pulumi.StringArray{pulumi.String("a fernet key")},
-		HostKey:   pulumi.String("a host key"),
-		TLS:       &TLS{Certificate: pulumi.String("a certificate"), Key: pulumi.String("a key")},
+		CryptKeys: pulumi.StringArray{pulumi.String("a fernet key")}, KeysVersion: "a version of the keys",
+		HostKey: pulumi.String("a host key"),
+		TLS:     &TLS{Certificate: pulumi.String("a certificate"), Key: pulumi.String("a key")},
 	}
 }
 
@@ -136,7 +136,7 @@ func TestVolume(t *testing.T) {
 	}
 }
 
-// TestSecrets holds the published names and keys of the Secrets, and that their data are marked.
+// TestSecrets holds the published names and keys of the Secrets, that their data are marked, and what is beside them.
 func TestSecrets(t *testing.T) {
 	r := newOutpost(t, soundArgs())
 	all := resource.PropertyMap{}
@@ -146,6 +146,9 @@ func TestSecrets(t *testing.T) {
 			if !made.Inputs["stringData"].IsSecret() {
 				t.Errorf("%s is not marked secret", made.Name)
 			}
+		}
+		if made.Type == "kubernetes:core/v1:ConfigMap" {
+			all[resource.PropertyKey(made.Name)] = resource.NewProperty(made.Inputs)
 		}
 	}
 	infratest.Golden(t, "secrets.golden.json", infratest.JSON(t, all))

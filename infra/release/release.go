@@ -8,6 +8,7 @@ import (
 	helmv4 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/helm/v4"
 	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"sigs.k8s.io/yaml"
 )
 
 // SealedBy is the output of a component that names the word of the key its data is sealed with.
@@ -15,7 +16,13 @@ const SealedBy = "sealedBy"
 
 // Args are a chart and what it needs.
 type Args struct {
+	// Chart is all but the values.
 	Chart *helmv4.ChartArgs
+	// Values are the values of the chart, as values.Plain makes them. They reach it as a values file, in which null takes
+	// away a default of the chart; as arguments of Pulumi they would lose their nulls.
+	Values map[string]any
+	// SecretValues says that something in Values is secret.
+	SecretValues bool
 	// Secrets are made in the chart's namespace.
 	Secrets []Secret
 	// DependsOn are further objects that must be there before the chart's.
@@ -50,6 +57,15 @@ func Install(ctx *pulumi.Context, name string, component pulumi.Resource, args A
 		}
 		needs = append(needs, made)
 	}
+	file, err := yaml.Marshal(args.Values)
+	if err != nil {
+		return pulumi.StringOutput{}, fmt.Errorf("values: %w", err)
+	}
+	var files pulumi.AssetOrArchiveArrayInput = pulumi.AssetOrArchiveArray{pulumi.NewStringAsset(string(file))}
+	if args.SecretValues {
+		files = pulumi.ToSecret(files).(pulumi.AssetOrArchiveArrayOutput)
+	}
+	args.Chart.ValueYamlFiles = files
 	chart, err := helmv4.NewChart(ctx, name, args.Chart, pulumi.Parent(component), pulumi.DependsOn(needs))
 	if err != nil {
 		return pulumi.StringOutput{}, fmt.Errorf("chart: %w", err)

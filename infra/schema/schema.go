@@ -121,7 +121,13 @@ func (f Fault) Below(path ...string) Fault {
 
 // Check finds all faults of a document, in the order of their keys. The document is anything that JSON can express;
 // anything else is a fault.
-func (s *Schema) Check(document any) []Fault {
+func (s *Schema) Check(document any) []Fault { return s.check(document, false) }
+
+// CheckValues is Check for values that are laid over those of a chart: null may stand for anything, since it takes away
+// what the chart has there.
+func (s *Schema) CheckValues(document map[string]any) []Fault { return s.check(document, true) }
+
+func (s *Schema) check(document any, nulls bool) []Fault {
 	text, err := json.Marshal(document)
 	if err != nil {
 		return []Fault{{Text: err.Error()}}
@@ -138,15 +144,38 @@ func (s *Schema) Check(document any) []Fault {
 	if invalid == nil {
 		return nil
 	}
-	w := walk{compiler: s.compiler(), printer: message.NewPrinter(language.English)}
+	w := walk{
+		instance: instance, nulls: nulls, compiler: s.compiler(), printer: message.NewPrinter(language.English),
+	}
 	w.collect(invalid)
 	// The validator walks maps in no order.
 	slices.SortFunc(w.faults, func(a, b Fault) int { return strings.Compare(a.Error(), b.Error()) })
 	return w.faults
 }
 
+// isNull reports whether there is a null at a path of a document.
+func isNull(document any, path []string) bool {
+	for _, part := range path {
+		switch v := document.(type) {
+		case map[string]any:
+			document = v[part]
+		case []any:
+			i, err := strconv.Atoi(part)
+			if err != nil || i >= len(v) {
+				return false
+			}
+			document = v[i]
+		default:
+			return false
+		}
+	}
+	return document == nil
+}
+
 // walk collects the faults in what the validator found.
 type walk struct {
+	instance any
+	nulls    bool // null may stand for anything
 	compiler *jsonschema.Compiler
 	printer  *message.Printer
 	faults   []Fault
@@ -158,6 +187,9 @@ func (w *walk) add(at []string, text string) {
 
 func (w *walk) collect(e *jsonschema.ValidationError) {
 	at := e.InstanceLocation
+	if w.nulls && isNull(w.instance, at) {
+		return
+	}
 	switch k := e.ErrorKind.(type) {
 	case *kind.AdditionalProperties:
 		text := "unknown key"

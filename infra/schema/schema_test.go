@@ -70,6 +70,25 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// TestNullTakesAwayDefaults holds what null may stand for among values of a chart, and nowhere else.
+func TestNullTakesAwayDefaults(t *testing.T) {
+	chart := Parse(`{"type": "object", "additionalProperties": false, "properties": {
+		"text": {"type": "string"}, "one": {"enum": ["a", "b"]}, "map": {"type": "object"}, "form": {"oneOf": [
+			{"type": "string"}, {"type": "array"}]}
+	}}`)
+	nulls := map[string]any{"text": nil, "one": nil, "map": nil, "form": nil}
+	if got := chart.CheckValues(nulls); len(got) > 0 {
+		t.Errorf("refused: %v", got)
+	}
+	if got := chart.Check(nulls); len(got) != len(nulls) {
+		t.Errorf("in another document: %v", got)
+	}
+	want := []Fault{{Path: []string{"txet"}, Text: "unknown key; known keys: form, map, one, text"}}
+	if diff := cmp.Diff(want, chart.CheckValues(map[string]any{"txet": nil})); diff != "" {
+		t.Errorf("a key that there is not (-want +got):\n%s", diff)
+	}
+}
+
 // TestCheckRefuses holds that a document without a form in JSON is not taken for a sound one.
 func TestCheckRefuses(t *testing.T) {
 	if len(sound.Check(map[string]any{"name": func() {}})) == 0 {

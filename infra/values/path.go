@@ -39,26 +39,3 @@ func Match(pattern string, path []string) bool {
 	}
 	return len(parts) == len(path)
 }
-
-// Replace returns a document with what replace makes of the value at a path; the document itself stays as it is. A path
-// that leads nowhere replaces nothing.
-func Replace(document any, path []string, replace func(any) any) any {
-	if len(path) == 0 {
-		return replace(document)
-	}
-	switch v := document.(type) {
-	case map[string]any:
-		if below, there := v[path[0]]; there {
-			made := maps.Clone(v)
-			made[path[0]] = Replace(below, path[1:], replace)
-			return made
-		}
-	case []any:
-		if i, err := strconv.Atoi(path[0]); err == nil && 0 <= i && i < len(v) {
-			made := slices.Clone(v)
-			made[i] = Replace(v[i], path[1:], replace)
-			return made
-		}
-	}
-	return document
-}
