@@ -27,8 +27,8 @@ func profileSlug(display string) string {
 var (
 	quotes             = regexp.MustCompile(`'+`)
 	namedEntity        = regexp.MustCompile(`&([A-Za-z][A-Za-z0-9]*);`)
-	decimalEntity      = regexp.MustCompile(`&#([0-9]+);`)
-	hexadecimalEntity  = regexp.MustCompile(`&#x([0-9a-fA-F]+);`)
+	decimalEntity      = regexp.MustCompile(`&#(\p{Nd}+);`)
+	hexadecimalEntity  = regexp.MustCompile(`&#x([\p{Nd}a-fA-F]+);`)
 	commaBetweenDigits = regexp.MustCompile(`[0-9](,[0-9])+`)
 )
 
@@ -44,11 +44,12 @@ func decodeEntities(text string) string {
 	return decodeNumbers(text, hexadecimalEntity, 16)
 }
 
-// decodeNumbers decodes all numeric entities of a base, or none if one of them is not a code point.
+// decodeNumbers decodes all numeric entities of a base, or none if one of them is not a code point. Digits are those of
+// any script, as in Python: a decimal entity may yield one in a hexadecimal entity.
 func decodeNumbers(text string, entity *regexp.Regexp, base int) string {
 	valid := true
 	decoded := entity.ReplaceAllStringFunc(text, func(one string) string {
-		code, err := strconv.ParseInt(entity.FindStringSubmatch(one)[1], base, 32)
+		code, err := strconv.ParseInt(strings.Map(asciiDigit, entity.FindStringSubmatch(one)[1]), base, 32)
 		valid = valid && err == nil && code <= unicode.MaxRune
 		return string(rune(code))
 	})
@@ -56,6 +57,19 @@ func decodeNumbers(text string, entity *regexp.Regexp, base int) string {
 		return text
 	}
 	return decoded
+}
+
+// asciiDigit returns the ASCII digit of the same value as a digit of another script, and other characters as they are.
+// Unicode has the digits of a script in a row, from zero to nine.
+func asciiDigit(r rune) rune {
+	if r > unicode.MaxASCII && unicode.Is(unicode.Nd, r) {
+		first := r
+		for unicode.Is(unicode.Nd, first-1) {
+			first--
+		}
+		return '0' + (r-first)%10
+	}
+	return r
 }
 
 // withoutCommas drops the commas between digits.
