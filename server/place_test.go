@@ -9,7 +9,7 @@ import (
 )
 
 // Two outposts of two clusters on one database: each would end the servers of the other. The second one is refused,
-// changes nothing, and says what to do; processes with a Lease leave one another's services alone.
+// changes nothing, and says what to do, also if it has a Lease, which is of its own namespace.
 func TestADatabaseOfAnotherClusterIsRefused(t *testing.T) {
 	const north, south = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 	lead := func(ctx context.Context, work func(context.Context)) error { work(ctx); return nil }
@@ -18,16 +18,20 @@ func TestADatabaseOfAnotherClusterIsRefused(t *testing.T) {
 	if status, body := first.ask("POST", "/services", "hub-a", password, startBody(t, "lab")); status != 200 {
 		t.Fatalf("start: %d %s", status, body)
 	}
-	_, err := New(t.Context(), cfg, outposttest.NewSpawner(), Options{Namespace: "servers", NamespaceUID: south})
-	if err == nil {
-		t.Fatal("an outpost of another cluster was made")
-	}
-	for _, want := range []string{
-		"SQL_*: ", "namespace outpost (uid " + north + ")", "namespace servers (uid " + south + ")",
-		"Give each outpost a database of its own", "set OUTPOST_MOVED_FROM (movedFrom of the chart)",
+	for _, opts := range []Options{
+		{Namespace: "servers", NamespaceUID: south}, {Namespace: "servers", NamespaceUID: south, Lead: lead},
 	} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("the error does not say %q: %v", want, err)
+		_, err := New(t.Context(), cfg, outposttest.NewSpawner(), opts)
+		if err == nil {
+			t.Fatal("an outpost of another cluster was made")
+		}
+		for _, want := range []string{
+			"SQL_*: ", "namespace outpost (uid " + north + ")", "namespace servers (uid " + south + ")",
+			"Give each outpost a database of its own", "set OUTPOST_MOVED_FROM (movedFrom of the chart)",
+		} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("the error does not say %q: %v", want, err)
+			}
 		}
 	}
 	for _, c := range []struct {
@@ -35,8 +39,8 @@ func TestADatabaseOfAnotherClusterIsRefused(t *testing.T) {
 		opts Options
 	}{
 		{"without the right to read its namespace", Options{Namespace: "servers"}},
-		{"with a Lease", Options{Namespace: "servers", NamespaceUID: south, Lead: lead}},
 		{"the same place again", Options{Namespace: "outpost", NamespaceUID: north}},
+		{"the same place again, with a Lease", Options{Namespace: "outpost", NamespaceUID: north, Lead: lead}},
 	} {
 		again := cfg
 		again.HostKeysDir = t.TempDir()

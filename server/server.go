@@ -148,21 +148,16 @@ func OpenStore(
 	}
 }
 
-// bindDatabase refuses a database whose rows belong to the outpost of another namespace or cluster. Processes with a
-// Lease leave one another's services alone, so they are only warned.
+// bindDatabase refuses a database whose rows belong to the outpost of another namespace or cluster. A Lease is of one
+// namespace: processes of two would both lead, and end services whose pods they cannot see.
 func (s *Server) bindDatabase(ctx context.Context) error {
 	if s.opts.NamespaceUID == "" {
 		return nil
 	}
 	here := store.Place{UID: s.opts.NamespaceUID, Namespace: s.opts.Namespace}
 	err := s.store.Bind(ctx, here, s.cfg.MovedFrom)
-	fault, ok := errors.AsType[*outpost.Error](err)
-	switch {
-	case !ok || fault.Reason != store.ReasonPlace:
+	if fault, ok := errors.AsType[*outpost.Error](err); !ok || fault.Reason != store.ReasonPlace {
 		return err
-	case s.opts.Lead != nil:
-		s.log.Warn("the database is shared with another place", "err", err)
-		return nil
 	}
 	return fmt.Errorf("SQL_*: %w If that outpost is gone for good, as after a restore, set OUTPOST_MOVED_FROM "+
 		"(movedFrom of the chart) to its uid", err)
