@@ -72,7 +72,9 @@ var allowed = map[string][]string{
 
 // testOnly is what the tests of a package may import beside its own list.
 var testOnly = map[string][]string{
-	"charts":                     {"server/config", "server/flavor", "server/kubespawner/options"},
+	"charts": {
+		"infra/schema/schematest", "server/config", "server/flavor", "server/kubespawner/options",
+	},
 	"infra/cluster":              {"infra/infratest"},
 	"infra/credentials":          {"infra/infratest"},
 	"infra/hub":                  {"infra/infratest", "infra/schema/schematest", "server/kubespawner/options"},
@@ -86,7 +88,7 @@ var testOnly = map[string][]string{
 	"server/lifecycle":           {"server/outpost/outposttest"},
 	"server/store":               {"server/store/storetest"},
 	"server/store/storetest":     {"server/outpost/outposttest"},
-	"stacks":                     {"charts", "infra/infratest"},
+	"stacks":                     {"charts", "infra/infratest", "infra/schema/schematest"},
 }
 
 // TestImports holds every package of the module to the table.

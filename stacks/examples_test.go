@@ -1,11 +1,15 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/outposts-dev/outposts/infra/schema/schematest"
 )
 
 // TestExamples holds that the documented examples are sound, and that the one by node ports says what the local
@@ -35,4 +39,48 @@ func TestExamples(t *testing.T) {
 	if diff := cmp.Diff(committed.Outposts[1].Exposure, example.Outposts[1].Exposure); diff != "" {
 		t.Errorf("exposure by node ports (-committed +example):\n%s", diff)
 	}
+}
+
+// TestUnknownKeysInExamples puts an unknown key into each level of each example and of each committed config.
+func TestUnknownKeysInExamples(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(projectRoot(t), "docs", "examples", "*", "Pulumi.*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, stack := range []string{"local", "remote"} {
+		files = append(files, filepath.Join(projectRoot(t), "Pulumi."+stack+".yaml"))
+	}
+	refused := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, planted := range schematest.Plant(documentOf(configFrom(t, string(text)))) {
+			_, err := LoadConfig(rawConfig(t, planted.Document), "/")
+			switch level := strings.Join(planted.Level, "."); {
+			case err != nil && strings.Contains(err.Error(), schematest.UnknownKey):
+				refused++
+			case level == "" || planted.Level[len(planted.Level)-1] != "annotations": // whose names are the operator's
+				t.Errorf("%s: %s: an unknown key is not refused by name: %v", file, level, err)
+			}
+		}
+	}
+	if refused < 50 {
+		t.Errorf("%d levels were tried", refused)
+	}
+}
+
+// rawConfig is a config as Pulumi hands it over.
+func rawConfig(t *testing.T, document map[string]any) map[string]string {
+	t.Helper()
+	raw := map[string]string{}
+	for name, value := range document {
+		text, err := json.Marshal(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw[project+":"+name] = string(text)
+	}
+	return raw
 }

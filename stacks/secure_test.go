@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -192,15 +191,7 @@ func plantedConfig(t *testing.T, stack string) map[string]string {
 		}
 		document[name] = value
 	}
-	raw := map[string]string{}
-	for name, value := range document {
-		text, err := json.Marshal(value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		raw[project+":"+name] = string(text)
-	}
-	return raw
+	return rawConfig(t, document)
 }
 
 // A secret at any place of the config is either refused, before anything is registered, or marked wherever it is
