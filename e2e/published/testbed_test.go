@@ -159,8 +159,7 @@ func (tb *testbed) up(ctx context.Context, t *testing.T, stack string, here map[
 	if _, err := tb.pulumi(ctx, "stack", "select", "--create", stack); err != nil {
 		t.Fatal(err)
 	}
-	_, err = tb.pulumi(ctx, "up", "-s", stack, "--config-file", file, "--yes", "--skip-preview",
-		"--non-interactive")
+	_, err = tb.pulumi(ctx, "up", "-s", stack, "--config-file", file, "--yes", "--non-interactive")
 	if err != nil {
 		t.Fatal(err)
 	}

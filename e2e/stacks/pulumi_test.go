@@ -30,7 +30,8 @@ const (
 	aimNoPreview = 3 * time.Second
 )
 
-var upArgs = []string{"up", "--yes", "--skip-preview", "--non-interactive"}
+// upArgs apply a stack as people do, with a preview before it.
+var upArgs = []string{"up", "--yes", "--non-interactive"}
 
 // command is Pulumi on a stack.
 func (s *site) command(ctx context.Context, stack string, args ...string) *exec.Cmd {

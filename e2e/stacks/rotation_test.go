@@ -127,6 +127,23 @@ func rotate(t *testing.T, s *site) {
 	}
 }
 
+// rotateHub makes every secret that the hub alone has anew, at once: it and its proxy start again with the same ones.
+func rotateHub(t *testing.T, s *site) {
+	pods := s.serverPods(t)
+	for _, secret := range []string{"cookieSecret", "proxyToken", "login", "verifyToken"} {
+		s.set(t, "local", "2", "outposts:hub", "rotation", secret)
+	}
+	s.set(t, "local", []any{"2", "1"}, "outposts:hub", "rotation", "authStateKey")
+	s.up(t, "local")
+	for _, deployment := range []string{"hub", "proxy"} {
+		if err := s.hub.RolledOut(t.Context(), deployed.HubNamespace, deployment); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.user(t).survive(t, s, pods) // with the new token
+	s.unchanged(t, "local")
+}
+
 // hubKeyText is the SSH key that the hub's pod is given.
 func (s *site) hubKeyText(t *testing.T) string {
 	t.Helper()

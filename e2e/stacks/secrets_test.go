@@ -42,7 +42,6 @@ func noSecretInClear(t *testing.T, s *site) {
 
 	for _, stack := range []string{"local", "remote"} {
 		secrets.search(t, "stack export of "+stack, s.exportText(t, stack, false))
-		// Without --skip-preview it is the preview too.
 		out, _ := s.pulumi(t, stack, "up", "--yes", "--diff", "--refresh", "--show-sames", "--non-interactive")
 		secrets.search(t, "preview and up of "+stack, out)
 	}

@@ -34,6 +34,7 @@ func TestE2EStacks(t *testing.T) {
 	step("servers start", startServers)
 	step("second remote comes and goes", secondRemote)
 	step("secrets rotate", rotate)
+	step("secrets of the hub alone rotate", rotateHub)
 	step("data of the Python outpost under the chart", pythonData)
 	step("data outlives mistakes", dataOutlives)
 	step("destroy with the key leaves nothing", destroyAll)

@@ -94,8 +94,7 @@ var verify = run
 func up(ctx context.Context, t *testing.T, d *deployed.Deployed, config string) {
 	t.Helper()
 	began := time.Now()
-	_, err := d.Pulumi(ctx, "up", "-s", "local", "--config-file", config, "--yes", "--skip-preview",
-		"--non-interactive")
+	_, err := d.Pulumi(ctx, "up", "-s", "local", "--config-file", config, "--yes", "--non-interactive")
 	if err != nil {
 		t.Fatal(err)
 	}
