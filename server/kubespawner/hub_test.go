@@ -223,7 +223,9 @@ func TestAHubDoesNotChooseWhereItsKeyLeads(t *testing.T) {
 // are selected with those of another component; what the outpost sets by itself stays.
 func TestNoLabelsOfAHubPassForAnotherComponent(t *testing.T) {
 	const all = `{"app": "database", "component": "outpost", "release": "outpost", "app.kubernetes.io/name": "outpost",
-		"app.kubernetes.io/instance": "outpost", "app.kubernetes.io/component": "outpost", "team": "blue"}`
+		"app.kubernetes.io/instance": "outpost", "app.kubernetes.io/component": "outpost",
+		"hub.jupyter.org/network-access-proxy-api": "true", "hub.jupyter.org/network-access-proxy-http": "true",
+		"hub.jupyter.org/network-access-singleuser": "true", "team": "blue"}`
 	mine := map[string]any{"common_labels": map[string]any{"site": "north"}}
 	withApp := map[string]any{
 		"common_labels": map[string]any{"site": "north"}, "extra_labels": map[string]any{"app": "{username}"},

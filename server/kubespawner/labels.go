@@ -90,11 +90,13 @@ func buildMetadata(origin Origin, sub subject, s options.Settings, f *expander, 
 	return m
 }
 
-// selecting are the labels by which the Services, policies and monitors of charts select: the outpost's, and those of what
-// else runs in the namespace.
+// selecting are the labels by which the Services, policies and monitors of charts select: the outpost's, those of what
+// else runs in the namespace, and those by which JupyterHub's chart lets hub and proxy reach each other and servers.
 var selecting = []string{
 	"app", "component", "release",
 	"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component",
+	"hub.jupyter.org/network-access-proxy-api", "hub.jupyter.org/network-access-proxy-http",
+	"hub.jupyter.org/network-access-singleuser",
 }
 
 // withoutSelecting takes selecting labels out of what a hub sends, so that its objects pass for none of another
