@@ -181,11 +181,28 @@ func lacksAccount(err error) bool {
 	return slices.ContainsFunc(diagnosis.AbsentObjects(err.Error()), isAccount)
 }
 
-// ensureNamespace creates a user's namespace unless it exists.
-func (s *Spawner) ensureNamespace(ctx context.Context, a attempt, ns *corev1.Namespace) error {
-	_, err := create(ctx, a, s.client.CoreV1().Namespaces(), ns)
-	if err != nil && !apierrors.IsAlreadyExists(err) {
+// ensureNamespace creates a user's namespace unless it exists. With several hubs, one that was made for another is
+// refused; one that does not name its hub, or that the outpost may not read, is taken as it was before namespaces did.
+func (st *start) ensureNamespace(ctx context.Context) error {
+	namespaces := st.s.client.CoreV1().Namespaces()
+	_, err := create(ctx, st.request, namespaces, st.o.Namespace)
+	switch {
+	case err != nil && !apierrors.IsAlreadyExists(err):
 		return apiError(err, "create the namespace")
+	case err == nil || !st.o.SeveralHubs:
+		return nil
+	}
+	there, err := get(ctx, st.request, namespaces, st.o.Namespace.Name)
+	switch {
+	case apierrors.IsForbidden(err):
+		st.log().Warn("the outpost is not permitted to read a user's namespace, so nobody knows whose it is")
+		return nil
+	case err != nil:
+		return apiError(err, "read the namespace")
+	}
+	if other := st.o.OtherOwner(st.o.Namespace, there, true); other != "" && other != kubespawner.UnnamedHub {
+		return failed(diagnosis.ReasonTaken, nil,
+			"The namespace "+there.Name+" belongs to "+other+"; change user_namespace_template.")
 	}
 	return nil
 }

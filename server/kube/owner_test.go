@@ -255,3 +255,57 @@ func TestTheSecretIsThereBeforeThePod(t *testing.T) {
 		})
 	}
 }
+
+// A user's namespace is that of a user of one hub: of the same name at another hub is another user.
+func TestNamespacesOfUsersBelongToOneHub(t *testing.T) {
+	namespace := func(annotations map[string]string) *corev1.Namespace {
+		return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "jhub-user", Annotations: annotations}}
+	}
+	of := func(hub, installation string) map[string]string {
+		return map[string]string{kubespawner.HubKey: hub, kubespawner.InstallationKey: installation}
+	}
+	for _, c := range []struct {
+		name    string
+		there   *corev1.Namespace
+		alone   bool
+		refused bool // to read it
+		want    string
+	}{
+		{name: "none"},
+		{name: "of another hub", there: namespace(of("hub-a", ownInstallation)), want: "another hub"},
+		{name: "of another outpost", there: namespace(of("hub-b", "ff")), want: "another outpost"},
+		{name: "of this hub", there: namespace(of("hub-b", ownInstallation))},
+		{name: "from before", there: namespace(nil)},
+		{name: "that nobody may read", there: namespace(of("hub-a", ownInstallation)), refused: true},
+		{name: "that nobody asks about", there: namespace(of("hub-a", ownInstallation)), alone: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cl := newCluster()
+			if c.there != nil {
+				cl.add(c.there)
+			}
+			if c.refused {
+				cl.errors["get namespaces"] = []error{errForbidden}
+			}
+			s := cl.run(t, Options{Spawner: map[string]any{"enable_user_namespaces": true}})
+			_, err := s.Start(t.Context(), planFor(t, s, !c.alone, nil, nil), nil)
+			if c.want == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				made, err := cl.CoreV1().Namespaces().Get(t.Context(), "jhub-user", metav1.GetOptions{})
+				if err != nil || c.there == nil && kubespawner.OwnerOf(made).Hub != "hub-b" {
+					t.Errorf("namespace %v, %v", made, err)
+				}
+				return
+			}
+			want := "The namespace jhub-user belongs to " + c.want + "; change user_namespace_template."
+			if err == nil || err.Error() != want {
+				t.Errorf("error %v, want %s", err, want)
+			}
+			if made := writes(cl.taken()); len(made) != 1 {
+				t.Errorf("made %q", made)
+			}
+		})
+	}
+}

@@ -139,7 +139,7 @@ func (st *start) create(ctx context.Context) (*corev1.Pod, error) {
 		return nil, err
 	}
 	if st.o.Namespace != nil {
-		if err := st.s.ensureNamespace(ctx, st.request, st.o.Namespace); err != nil {
+		if err := st.ensureNamespace(ctx); err != nil {
 			return nil, err
 		}
 	}

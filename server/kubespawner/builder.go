@@ -283,6 +283,9 @@ func (o *Objects) addHelpers(m metadata, expand *expander, p *options.Problems) 
 	st, n := o.Settings, o.names
 	if st.EnableUserNamespaces {
 		o.Namespace = buildNamespace(n.Namespace, st, expand, p)
+		maps.Copy(o.Namespace.Annotations, map[string]string{
+			HubKey: o.Origin.Hub, InstallationKey: o.Origin.Installation,
+		})
 	}
 	if st.StoragePVCEnsure {
 		in := pvcInput{

@@ -144,11 +144,7 @@ func (w wantObjects) check(t *testing.T, o *Objects, edit func(*corev1.Pod)) {
 		want.Spec.Selector, got.Spec.Selector = likeKubeSpawner(want.Spec.Selector), likeKubeSpawner(got.Spec.Selector)
 		got.APIVersion = ""
 	})
-	if want := kubespawnertest.Decode[corev1.Namespace](t, w.Namespace); want != nil || o.Namespace != nil {
-		if diff := cmp.Diff(want, o.Namespace, kubespawnertest.SameObject); diff != "" {
-			t.Errorf("namespace (-want +got)\n%s", diff)
-		}
-	}
+	checkObject(t, "", w.Namespace, o.Namespace, nil)
 	port, err := portOf(o.Pod)
 	if err != nil {
 		t.Fatal(err)
