@@ -60,6 +60,7 @@ type process struct {
 	stdout, stderr io.Writer
 
 	kubeconfig, context string
+	manifests           string // a file; empty for none
 	cfg                 config.Config
 	log                 *slog.Logger
 }
@@ -76,12 +77,20 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 		fmt.Fprint(stdout, help())
 		return 0
 	}
+	if p.manifests != "" {
+		remove, err := p.readManifests()
+		defer remove()
+		if err != nil {
+			fmt.Fprintf(stderr, "outpost: %v\n", err)
+			return exitUsage
+		}
+	}
 	for _, c := range commands {
 		if c.name != name {
 			continue
 		}
 		if name != "version" {
-			if p.cfg, err = config.FromEnv(lookup); err != nil {
+			if p.cfg, err = config.FromEnv(p.lookup); err != nil {
 				if name == "check-config" { // everything at once
 					err = errors.Join(err, server.CheckFiles(p.cfg))
 				}
@@ -105,6 +114,7 @@ func (p *process) parse(args []string) (name string, err error) {
 	flags.SetOutput(io.Discard) // run prints the error
 	flags.StringVar(&p.kubeconfig, "kubeconfig", "", "")
 	flags.StringVar(&p.context, "context", "", "")
+	flags.StringVar(&p.manifests, "manifests", "", "")
 	version := flags.Bool("version", false, "")
 	for len(args) > 0 {
 		err := flags.Parse(args)
@@ -129,6 +139,9 @@ func (p *process) parse(args []string) (name string, err error) {
 	}
 	if p.context != "" && p.kubeconfig == "" {
 		return "", errors.New("--context needs --kubeconfig")
+	}
+	if p.manifests != "" && name != "check-config" {
+		return "", errors.New("--manifests is for check-config")
 	}
 	return cmp.Or(name, "serve"), nil
 }

@@ -105,6 +105,8 @@ func TestArguments(t *testing.T) {
 			"outpost development", "",
 		},
 		{"a context without a kubeconfig", []string{"--context", "x"}, 2, "", "--context needs --kubeconfig"},
+		{"manifests to serve", []string{"serve", "--manifests=x"}, 2, "", "--manifests is for check-config"},
+		{"no manifests", []string{"check-config", "--manifests=/no"}, 2, "", "open /no: no such file"},
 		{"good settings", []string{"check-config"}, 0, "settings are valid; hubs: jupyterhub; database: sqlite", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
