@@ -75,9 +75,23 @@ func objectOf(props pulumi.Map) cluster.Object {
 
 // annotated adds an annotation to an object about to be registered.
 func annotated(props pulumi.Map, key, value string) pulumi.Map {
-	meta := plainMap(props["metadata"])
-	annotations := with(plainMap(meta["annotations"]), key, pulumi.String(value))
-	return with(props, "metadata", with(meta, "annotations", annotations))
+	return with(props, "metadata", changed(props["metadata"], func(meta pulumi.Map) pulumi.Map {
+		return with(meta, "annotations", changed(meta["annotations"], func(annotations pulumi.Map) pulumi.Map {
+			return with(annotations, key, pulumi.String(value))
+		}))
+	}))
+}
+
+// changed is a map about to be registered with a change; one that is an output is changed when it is known.
+func changed(v pulumi.Input, change func(pulumi.Map) pulumi.Map) pulumi.Input {
+	output, later := v.(pulumi.Output)
+	if !later {
+		return change(plainMap(v))
+	}
+	return output.ApplyT(func(v any) pulumi.MapOutput {
+		known, _ := v.(map[string]any)
+		return change(pulumi.ToMap(known)).ToMapOutput()
+	})
 }
 
 // with is a copy of a map with one more entry.

@@ -5,6 +5,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"github.com/outposts-dev/outposts/infra/infratest"
 )
 
 // TestPolicy holds what happens to each kind of object.
@@ -73,5 +75,33 @@ func TestPolicy(t *testing.T) {
 				t.Errorf("protected %v, want %v", got.Opts.Protect, tt.protected)
 			}
 		})
+	}
+}
+
+// TestAnnotatedOutputs holds that nothing is lost of metadata, and of annotations, that are outputs.
+func TestAnnotatedOutputs(t *testing.T) {
+	meta := pulumi.Map{
+		"namespace": pulumi.String("n"), "name": pulumi.String("a"), "annotations": pulumi.Map{"x": pulumi.String("y")},
+	}
+	want := map[string]any{"metadata": map[string]any{
+		"namespace": "n", "name": "a", "annotations": map[string]any{"x": "y", "key": "value"},
+	}}
+	for name, props := range map[string]pulumi.Map{
+		"metadata": {"metadata": pulumi.ToSecret(meta)},
+		"annotations": {"metadata": pulumi.Map{
+			"namespace": meta["namespace"], "name": meta["name"], "annotations": pulumi.ToSecret(meta["annotations"]),
+		}},
+	} {
+		r := &infratest.Recorder{}
+		err := r.Run("test", func(ctx *pulumi.Context) error {
+			got, err := infratest.Await(ctx, annotated(props, "key", "value").ToMapOutput())
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s: object (-want +got):\n%s", name, diff)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }
