@@ -28,8 +28,8 @@ type Credentials struct {
 
 // Placeholders stand for secrets in the values of the chart, so that the values are known before the secrets are: a
 // chart with a value that is not known yet shows none of its objects in a preview, which plans to delete them. The
-// chart keeps these values in Secrets alone (takesSecrets), which are filled as they are registered. No placeholder is a
-// cookie secret or a key that JupyterHub starts with, and YAML needs quotes around each.
+// chart keeps these values in Secrets alone (takesSecrets), which are filled as they are registered. No placeholder is
+// a cookie secret or a key that JupyterHub starts with, and YAML needs quotes around each.
 const (
 	cookieSecretPlaceholder  = "@cookieSecret@"
 	proxyTokenPlaceholder    = "@proxyToken@"

@@ -224,9 +224,9 @@ func (a Args) validate() error {
 
 var chartSchema = schema.Parse(charts.OutpostSchema)
 
-// CheckValues checks the values of the chart against the chart's schema, the files among them as the outpost itself will,
-// and the operator's for what has no effect or contradicts a setting. It needs no secrets in Args. Faults are named by
-// the setting that they come from: "config.hubs.a", "values.replicas".
+// CheckValues checks the values of the chart against the chart's schema, the files among them as the outpost itself
+// will, and the operator's for what has no effect or contradicts a setting. It needs no secrets in Args. Faults are
+// named by the setting that they come from: "config.hubs.a", "values.replicas".
 func (a Args) CheckValues() []schema.Fault {
 	made := a.values()
 	faults := unused.Faults(a.Settings.Values, a.required(), made)

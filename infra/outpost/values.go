@@ -63,9 +63,9 @@ type Persistence struct {
 }
 
 // values turns Args into the values of our chart: what the operator may change, what holds whatever they say, and over
-// both Settings.Values, whose lists are added to ours. CheckValues refuses those that would take the place of what holds.
-// It is pure, and everything in it is known before anything is made: a chart with a value that is not known yet shows
-// none of its objects in a preview, which plans to delete them.
+// both Settings.Values, whose lists are added to ours. CheckValues refuses those that would take the place of what
+// holds. It is pure, and everything in it is known before anything is made: a chart with a value that is not known yet
+// shows none of its objects in a preview, which plans to delete them.
 func (a Args) values() map[string]any {
 	return values.Add(values.Merge(a.defaults(), a.required()), a.Settings.Values)
 }

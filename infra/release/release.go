@@ -18,8 +18,8 @@ const SealedBy = "sealedBy"
 type Args struct {
 	// Chart is all but the values.
 	Chart *helmv4.ChartArgs
-	// Values are the values of the chart, as values.Plain makes them. They reach it as a values file, in which null takes
-	// away a default of the chart; as arguments of Pulumi they would lose their nulls.
+	// Values are the values of the chart, as values.Plain makes them. They reach it as a values file, in which null
+	// takes away a default of the chart; as arguments of Pulumi they would lose their nulls.
 	Values map[string]any
 	// SecretValues says that something in Values is secret.
 	SecretValues bool
