@@ -31,7 +31,7 @@ func (p *process) readManifests() (remove func(), err error) {
 // withManifests returns lookup with the files of rendered manifests, such as `helm template` writes them, in the place of
 // those that the process has. It writes them into a directory. A file that the manifests do not have is none.
 func withManifests(path, dir string, lookup func(string) (string, bool)) (func(string) (string, bool), error) {
-	text, err := os.ReadFile(path)
+	text, err := readFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -70,4 +70,12 @@ func withManifests(path, dir string, lookup func(string) (string, bool)) (func(s
 			}
 		}
 	}
+}
+
+// readFile reads a file; - is the standard input, which a user other than root may be unable to open by a path.
+func readFile(path string) ([]byte, error) {
+	if path == "-" {
+		return io.ReadAll(os.Stdin)
+	}
+	return os.ReadFile(path)
 }

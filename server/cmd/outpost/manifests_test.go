@@ -60,18 +60,37 @@ func TestCheckConfigReadsManifests(t *testing.T) {
 			t.Setenv("TMPDIR", dir)
 			own := map[string]string{"OUTPOST_CONFIG_FILE": write("own.yaml", "not: read")}
 			var stdout, stderr buffer
-			args := []string{"check-config", "--manifests", write("manifests.yaml", c.manifests)}
-			if code := run(t.Context(), args, environment(dir, own), &stdout, &stderr); code != c.code {
-				t.Errorf("exit code %d, want %d", code, c.code)
-			}
-			for _, want := range c.want {
-				if said := stdout.String() + stderr.String(); !strings.Contains(said, want) {
-					t.Errorf("no %q in\n%s", want, said)
+			path := write("manifests.yaml", c.manifests)
+			setStdin(t, path)
+			for _, args := range [][]string{{"check-config", "--manifests", path}, {"check-config", "--manifests=-"}} {
+				if code := run(t.Context(), args, environment(dir, own), &stdout, &stderr); code != c.code {
+					t.Errorf("%v: exit code %d, want %d", args, code, c.code)
 				}
+				for _, want := range c.want {
+					if said := stdout.String() + stderr.String(); !strings.Contains(said, want) {
+						t.Errorf("%v: no %q in\n%s", args, want, said)
+					}
+				}
+				stdout, stderr = buffer{}, buffer{}
 			}
 			if left, err := filepath.Glob(filepath.Join(dir, "outpost-manifests-*")); err != nil || len(left) > 0 {
 				t.Errorf("left behind: %v, %v", left, err)
 			}
 		})
 	}
+}
+
+// setStdin makes a file the standard input during a test.
+func setStdin(t *testing.T, path string) {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := os.Stdin
+	os.Stdin = file
+	t.Cleanup(func() {
+		os.Stdin = before
+		file.Close()
+	})
 }
