@@ -69,6 +69,28 @@ func TestValuesReachHub(t *testing.T) {
 	}
 }
 
+// TestBaseURL holds that a hub below a path is asked, and served, below it.
+func TestBaseURL(t *testing.T) {
+	values := readValues(t, "ingress")
+	mapAt(values, "hub")["baseUrl"] = "/jupyter/"
+	files, err := tryRender(load(t), values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string][]string{
+		"deployment-hub.yaml":   {"path: /jupyter/hub/health"},
+		"deployment-proxy.yaml": {"--error-target=http://hub:$(HUB_SERVICE_PORT)/jupyter/hub/error"},
+		"ingress.yaml":          {"path: /jupyter/"},
+		"service-hub.yaml":      {"prometheus.io/path: /jupyter/hub/metrics"},
+	} {
+		for _, want := range want {
+			if text := files["hub-for-tests/templates/"+file]; !strings.Contains(text, want) {
+				t.Errorf("%s: no %q in\n%s", file, want, text)
+			}
+		}
+	}
+}
+
 // TestRefusals holds that what the chart cannot do stops the render.
 func TestRefusals(t *testing.T) {
 	tests := []struct {
