@@ -31,8 +31,8 @@ var scalars = []reflect.Type{
 	reflect.TypeFor[resource.Quantity](), reflect.TypeFor[intstr.IntOrString](), reflect.TypeFor[metav1.Time](),
 }
 
-// kubernetesDefinitions has, by the name of a type, the schema of the keys that Kubernetes knows of it: not what they may
-// be, which the API server says.
+// kubernetesDefinitions has, by the name of a type, the schema of the keys that Kubernetes knows of it: not what they
+// may be, which the API server says.
 type kubernetesDefinitions map[string]any
 
 // of returns the schema of a type, and adds the definitions that it refers to.

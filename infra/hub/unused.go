@@ -97,7 +97,7 @@ var refusals = []effect.Refusal{
 	spawnerOption("singleuser.allowPrivilegeEscalation", "allow_privilege_escalation"),
 	spawnerOption("singleuser.uid", "uid"),
 	effect.Refuse("singleuser.**",
-		"has no effect: outposts start the servers; set KubeSpawner's options in outpost.config.spawner of each outpost"),
+		"has no effect: outposts start the servers; set it as an option in outpost.config.spawner of each outpost"),
 
 	effect.Refuse("prePuller.**",
 		"has no effect: no server runs in the hub's namespace; set outpost.values.prePuller of each outpost"),

@@ -60,7 +60,7 @@ func TestHubConfigRefused(t *testing.T) {
 		"JupyterHub.last_activity_interval": "",
 	} {
 		class, trait, _ := strings.Cut(at, ".")
-		document := map[string]any{"hub": map[string]any{"config": map[string]any{class: map[string]any{trait: "sample"}}}}
+		document := nest([]string{"hub", "config", class, trait}, "sample")
 		made, faults := checkIn(soundArgs())(document)
 		if lost := values.Lost(made, document); lost != nil {
 			t.Errorf("%s is lost", at)
@@ -111,7 +111,7 @@ func TestRefusalsNameWhatThereIs(t *testing.T) {
 	named := regexp.MustCompile(`; set (.*) in outpost\.config\.spawner of each outpost$`)
 	for _, r := range unused.Refusals {
 		found := named.FindStringSubmatch(r.Text)
-		if found == nil || found[1] == "it" || found[1] == "KubeSpawner's options" {
+		if found == nil || found[1] == "it" || found[1] == "it as an option" {
 			continue
 		}
 		for _, option := range regexp.MustCompile(` and | or `).Split(found[1], -1) {

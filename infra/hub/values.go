@@ -259,7 +259,7 @@ func stockImageValues(a Args) map[string]any {
 	}
 }
 
-// stockImageEnv are the variables of the bootstrap: a map or a list, as the operator's own are, which are added to them.
+// stockImageEnv are the variables of the bootstrap: a map or a list, as the operator's own are, which join them.
 func stockImageEnv(a Args) any {
 	const path = runtimeDir + "/bin:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 	if _, isList := values.At(a.Values, "hub", "extraEnv").([]any); isList {

@@ -128,8 +128,8 @@ func TestEveryValueIsTakenOrRefused(t *testing.T) {
 	}
 }
 
-// TestEveryKeyOfAFileIsTaken sets each key of the outpost's files alone, by the setting of the file and by the values of
-// the chart: the file that the outpost reads has it.
+// TestEveryKeyOfAFileIsTaken sets each key of the outpost's files alone, by the setting of the file and by the values
+// of the chart: the file that the outpost reads has it.
 func TestEveryKeyOfAFileIsTaken(t *testing.T) {
 	leaves, _ := leavesOf(t)
 	for _, leaf := range leaves {
@@ -137,7 +137,8 @@ func TestEveryKeyOfAFileIsTaken(t *testing.T) {
 			for name, settings := range map[string]Settings{
 				"values": {Values: document},
 				"files": {
-					Config: mapAt(document, "config"), Flavors: mapAt(document, "flavors"), Credits: mapAt(document, "credits"),
+					Config: mapAt(document, "config"), Flavors: mapAt(document, "flavors"),
+					Credits: mapAt(document, "credits"),
 				},
 			} {
 				a := soundArgs()

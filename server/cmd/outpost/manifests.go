@@ -28,7 +28,7 @@ func (p *process) readManifests() (remove func(), err error) {
 	return func() { os.RemoveAll(dir) }, err
 }
 
-// withManifests returns lookup with the files of rendered manifests, such as `helm template` writes them, in the place of
+// withManifests returns lookup with the files of rendered manifests, such as `helm template` writes them, instead of
 // those that the process has. It writes them into a directory. A file that the manifests do not have is none.
 func withManifests(path, dir string, lookup func(string) (string, bool)) (func(string) (string, bool), error) {
 	text, err := readFile(path)
