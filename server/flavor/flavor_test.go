@@ -460,9 +460,11 @@ users:
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct{ got, want map[string]flavor.Flavor }{
-		"another hub":  {f.OfHub("hub-b"), map[string]flavor.Flavor{"tiny": tiny(1, hours(2), pool), "bare": {}}},
-		"a hub":        {f.OfHub("hub-a"), map[string]flavor.Flavor{"tiny": tiny(2, hours(2), pool), "bare": bare}},
-		"a hub's user": {bob, map[string]flavor.Flavor{"tiny": tiny(2, map[string]any{"minutes": 5}, other), "bare": bare}},
+		"another hub": {f.OfHub("hub-b"), map[string]flavor.Flavor{"tiny": tiny(1, hours(2), pool), "bare": {}}},
+		"a hub":       {f.OfHub("hub-a"), map[string]flavor.Flavor{"tiny": tiny(2, hours(2), pool), "bare": bare}},
+		"a hub's user": {
+			bob, map[string]flavor.Flavor{"tiny": tiny(2, map[string]any{"minutes": 5}, other), "bare": bare},
+		},
 	} {
 		if diff := cmp.Diff(c.want, c.got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)

@@ -65,7 +65,8 @@ func (p *parser) checkFlavor(n *yaml.Node, where string, f Flavor) {
 	}
 }
 
-// checkOverride checks the resources of an override, which are put over the flavor's one by one. Null would lift a limit.
+// checkOverride checks the resources of an override, which are put over the flavor's one by one. Null would lift a
+// limit.
 func (p *parser) checkOverride(n *yaml.Node, where string, values map[string]any) {
 	resources, _ := values["resources"].(map[string]any)
 	for _, key := range slices.Sorted(maps.Keys(resources)) {

@@ -28,8 +28,8 @@ func (st *start) checkReferences(ctx context.Context) error {
 	return nil
 }
 
-// checkReference is checkReferences for one object. With several hubs, one that is not there yet, or that nobody may look
-// at, can be of any of them, and is refused.
+// checkReference is checkReferences for one object. With several hubs, one that is not there yet, or that nobody may
+// look at, can be of any of them, and is refused.
 func (st *start) checkReference(ctx context.Context, r kubespawner.Reference) error {
 	kind := kinds[r.Resource]
 	refuse := func(format string, args ...any) error {
@@ -62,7 +62,8 @@ func (st *start) checkReference(ctx context.Context, r kubespawner.Reference) er
 	case !apierrors.IsForbidden(err):
 		return apiError(err, "read the "+kind)
 	case st.o.SeveralHubs:
-		return refuse("can be of another hub: the outpost is not permitted to read it; let its Role get %s.", r.Resource)
+		return refuse("can be of another hub: the outpost is not permitted to read it; let its Role get %s.",
+			r.Resource)
 	}
 	st.log().Warn("the outpost is not permitted to read what the server uses, so nobody knows whose it is",
 		"resource", r.Resource, "name", r.Name)

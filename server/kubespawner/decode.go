@@ -48,8 +48,8 @@ func decodeInto(dst any, object map[string]any, path string, p *options.Problems
 // wrongNumber is how an error begins that quotes a number, which is not as it was written if it is large.
 var wrongNumber = regexp.MustCompile(`cannot unmarshal number \S+ into`)
 
-// decodeList reads a list of objects with decodeInto. Of those that cannot be read, it leaves out what has no name, so that
-// no other check finds the same again.
+// decodeList reads a list of objects with decodeInto. Of those that cannot be read, it leaves out what has no name, so
+// that no other check finds the same again.
 func decodeList[T any](list []any, path string, p *options.Problems) (out []T) {
 	for i, e := range list {
 		object, ok := e.(map[string]any)

@@ -256,7 +256,8 @@ func TestNoLabelsOfAHubPassForAnotherComponent(t *testing.T) {
 		{"labels", mine, map[string]string{"extra_labels": all}, with("team", "blue")},
 		{"common labels", mine, map[string]string{"common_labels": all}, with("team", "blue")},
 		{
-			"an overlay", mine, map[string]string{"pod_overlay": `{"metadata": {"labels": ` + all + `}}`},
+			"an overlay", mine,
+			map[string]string{"pod_overlay": `{"metadata": {"labels": ` + all + `}}`},
 			with("team", "blue"),
 		},
 		{
@@ -269,7 +270,11 @@ func TestNoLabelsOfAHubPassForAnotherComponent(t *testing.T) {
 				"pod_overlay": `{"metadata": {"labels": {"$patch": "replace", "app": "hub", "team": "blue"}}}`,
 			}, with("team", "blue"),
 		},
-		{"labels of the operator's", withApp, map[string]string{"extra_labels": all}, with("app", "alice", "team", "blue")},
+		{
+			"labels of the operator's", withApp,
+			map[string]string{"extra_labels": all},
+			with("app", "alice", "team", "blue"),
+		},
 		{"an overlay of the operator's", withOverlay, nil, with("release", "hub")},
 	} {
 		t.Run(c.name, func(t *testing.T) {

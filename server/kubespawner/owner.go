@@ -31,8 +31,8 @@ func ofTheChart(object metav1.Object) bool {
 		(labels[nameLabel] == outpostName || strings.HasPrefix(labels[chartLabel], chartPrefix))
 }
 
-// OwnerOf reads whom an object was made for. A label of the hub, which people set by hand, counts without the annotation;
-// it may be a slug.
+// OwnerOf reads whom an object was made for. A label of the hub, which people set by hand, counts without the
+// annotation; it may be a slug.
 func OwnerOf(object metav1.Object) Owner {
 	a := object.GetAnnotations()
 	return Owner{

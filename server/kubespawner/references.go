@@ -36,8 +36,8 @@ type Reference struct {
 	Literal  bool // what the operator lets the hub or its users write names it, and no template of names
 }
 
-// OtherOwnerOf is [Objects.OtherOwner] for an object that the pod refers to. One without any mark is for all hubs that may
-// name it, but not if a template yields its name: another hub's user or pod may have that name.
+// OtherOwnerOf is [Objects.OtherOwner] for an object that the pod refers to. One without any mark is for all hubs that
+// may name it, but not if a template yields its name: another hub's user or pod may have that name.
 func (o *Objects) OtherOwnerOf(r Reference, there metav1.Object) string {
 	other := o.OtherOwner(o.Pod, there, false)
 	if other == UnnamedHub && r.Literal && OwnerOf(there) == (Owner{}) {
@@ -132,9 +132,9 @@ func samePlace(a, b options.Settings) bool {
 		a.UserNamespaceTemplate == b.UserNamespaceTemplate
 }
 
-// objectsUsedBy are the objects of its namespace that a pod reads or runs as; false stands for Secrets for pulling images,
-// which the node reads and no container sees. Each kind of volume has fields of its own for them, so they are found by
-// the names of fields, which say what they refer to.
+// objectsUsedBy are the objects of its namespace that a pod reads or runs as; false stands for Secrets for pulling
+// images, which the node reads and no container sees. Each kind of volume has fields of its own for them, so they are
+// found by the names of fields, which say what they refer to.
 func objectsUsedBy(pod *corev1.Pod) map[string]bool {
 	found := map[string]bool{}
 	data, err := json.Marshal(pod.Spec)

@@ -245,7 +245,8 @@ func TestWhatAHubLeadsToIsLookedFor(t *testing.T) {
 		{"a choice of the operator's", profile(`"choices": {"a": {"display_name": "A", "default": true, "kubespawner_override": ` + claim("data") + `}}`), "{}", "{}", nil},
 		{
 			"a value of the user's own", profile(`"unlisted_choice": {"enabled": true, "kubespawner_override": ` + claim("{value}") + `}`), "{}",
-			`{"data--unlisted-choice": "data"}`, []Reference{{ClaimResource, "data", true}},
+			`{"data--unlisted-choice": "data"}`,
+			[]Reference{{ClaimResource, "data", true}},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -213,7 +213,7 @@ func TestCheckConfigShowsWarnings(t *testing.T) {
 	dir := t.TempDir()
 	flavors, credits := filepath.Join(dir, "flavors.yaml"), filepath.Join(dir, "credits.yaml")
 	for path, text := range map[string]string{
-		flavors: "flavors: {a: {}, b: null}\nhubs: {h: {jupyterhub_name: [jupyterhubb]}}\n",
+		flavors: "flavors: {a: {}, b: null}\nhubs: {h: {jupyterhub_name: [jupiterhub]}}\n",
 		credits: "credits: {a: {cap: 1}}\nusers: {u: {hubs: [], authentication: {name: x}}}\n",
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -224,8 +224,9 @@ func TestCheckConfigShowsWarnings(t *testing.T) {
 	code := run(t.Context(), []string{"check-config"}, environment(dir, map[string]string{
 		"OUTPOST_FLAVORS_PATH": flavors, "OUTPOST_CREDITS_PATH": credits,
 	}), &stdout, &stderr)
+	//nolint:lll // as it is printed
 	want := `warning: flavors.yaml: flavors.b: is null, so it is not offered (line 1)
-warning: flavors.yaml: hubs.h.jupyterhub_name: no hub of the name jupyterhubb may log in; did you mean jupyterhub? (line 2)
+warning: flavors.yaml: hubs.h.jupyterhub_name: no hub of the name jupiterhub may log in; did you mean jupyterhub? (line 2)
 warning: credits.yaml: users.u.hubs: is an empty list, which nothing matches (line 2)
 settings are valid; hubs: jupyterhub; database: sqlite
 `

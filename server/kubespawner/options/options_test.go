@@ -188,8 +188,10 @@ func checkAll(values map[string]any) error {
 // A wrong part of a value hides no other: of a list, of a map, of profiles.
 func TestCheckNamesEveryWrongPart(t *testing.T) {
 	profiles := []any{
-		nil, map[string]any{"display_name": "A", "kubespawner_override": map[string]any{"mem_limt": "1G"}},
-		"x", map[string]any{"display_nam": "B"},
+		nil,
+		map[string]any{"display_name": "A", "kubespawner_override": map[string]any{"mem_limt": "1G"}},
+		"x",
+		map[string]any{"display_nam": "B"},
 	}
 	for _, c := range []struct {
 		values map[string]any
@@ -210,7 +212,8 @@ func TestCheckNamesEveryWrongPart(t *testing.T) {
 			"volumes: element 0 must be an object, not null; element 2 must be an object, not an integer",
 		}},
 		{map[string]any{"node_selector": map[string]any{"a": nil, "b": "x", "c": true}}, []string{
-			`node_selector: the value of "a" must be a string, not null; the value of "c" must be a string, not true or false`,
+			`node_selector: the value of "a" must be a string, not null; ` +
+				`the value of "c" must be a string, not true or false`,
 		}},
 		{map[string]any{"supplemental_gids": make([]any, 2)}, []string{
 			"supplemental_gids: element 0 must be an integer, not null; element 1 must be an integer, not null",
