@@ -267,7 +267,7 @@ var chartSchema = schema.Parse(schemaText)
 func (a Args) CheckValues() []schema.Fault {
 	made := a.values()
 	systems := []string{"custom", "outposts"}
-	faults := slices.DeleteFunc(unused.Faults(a.Values, required(a), made), func(f schema.Fault) bool {
+	faults := slices.DeleteFunc(unused.Faults(a.Values, a.needed(), made), func(f schema.Fault) bool {
 		return effect.Within(f.Path, systems)
 	})
 	if values.At(a.Values, systems...) != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/outposts-dev/outposts/infra/values"
 )
 
-// Hooks of the client that the hub's module sets on its spawner, whatever the values say.
+// hooks are those of the client that the hub's module sets on its spawner, whatever the values say.
 var hooks = []string{
 	"options_form", "options_from_form", "apply_user_options", "pre_spawn_hook",
 	"request_url", "request_headers", "request_kwargs", "request_kwargs_start", "custom_user_options",
@@ -27,8 +27,18 @@ func spawnerOption(pattern, options string) effect.Refusal {
 		" in outpost.config.spawner of each outpost")
 }
 
-// unused are the values of the chart that have no effect here. All others are the chart's or the hub's.
-var unused = effect.Table{Refusals: slices.Concat(refusals, hookRefusals()), Conditions: conditions}
+// unused are the values of the chart that have no effect here, and those that other settings decide. All others are the
+// chart's or the hub's.
+var unused = effect.Table{
+	Refusals: slices.Concat(refusals, hookRefusals()), Conditions: conditions,
+	Conflicts: []effect.Refusal{
+		effect.Refuse("hub.image.**", "has another value in hub.image; leave one of them out"),
+		effect.Refuse("hub.config.OutpostSpawner.start_timeout",
+			"has another value in hub.startTimeout; leave one of them out"),
+		effect.Refuse("proxy.service.**", "follows from how the hub is exposed; set hub.exposure"),
+		effect.Refuse("ingress.**", "follows from how the hub is exposed; set hub.exposure"),
+	},
+}
 
 var refusals = []effect.Refusal{
 	effect.Refuse("enabled", "has no effect: it is for charts that contain this one; leave it out"),

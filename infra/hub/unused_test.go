@@ -130,6 +130,38 @@ func TestRefusalsNameWhatThereIs(t *testing.T) {
 	}
 }
 
+// TestSettingsAreNotContradicted holds that a value which another setting decides is refused with that setting, unless
+// both say the same.
+func TestSettingsAreNotContradicted(t *testing.T) {
+	for _, tt := range []struct {
+		at    string
+		value any
+		want  string
+	}{
+		{"hub.image.tag", "2", "hub.image.tag: has another value in hub.image; leave one of them out"},
+		{"hub.image.tag", "1", ""},
+		{"hub.image.pullPolicy", "Always", ""},
+		{"hub.config.OutpostSpawner.start_timeout", 301,
+			"hub.config.OutpostSpawner.start_timeout: has another value in hub.startTimeout; leave one of them out"},
+		{"hub.config.OutpostSpawner.start_timeout", 300.0, ""},
+		{"proxy.service.type", "LoadBalancer", "proxy.service.type: follows from how the hub is exposed; set hub.exposure"},
+		{"proxy.service.nodePorts.http", 30001,
+			"proxy.service.nodePorts.http: follows from how the hub is exposed; set hub.exposure"},
+		{"proxy.service.nodePorts.https", 30443, ""},
+	} {
+		a := soundArgs()
+		a.StartTimeout = 300
+		_, faults := checkIn(a)(nest(strings.Split(tt.at, "."), tt.value))
+		var got []string
+		for _, fault := range faults {
+			got = append(got, fault.Error())
+		}
+		if diff := cmp.Diff(tt.want, strings.Join(got, "\n")); diff != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", tt.at, tt.value, diff)
+		}
+	}
+}
+
 // TestTakenNames holds that what systems need in the hub's pod keeps its name and place, and that the rest of a list is
 // added to it.
 func TestTakenNames(t *testing.T) {

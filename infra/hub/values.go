@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/outposts-dev/outposts/infra/exposure"
 	"github.com/outposts-dev/outposts/infra/values"
 )
 
@@ -55,12 +56,15 @@ const (
 	lastTunnelPort  = 60999
 )
 
-// values turns Args into the values of the zero-to-jupyterhub chart: what the operator may change, what systems need,
-// and over both the operator's own values, whose lists are added to ours. CheckValues refuses those that take away what
-// systems need. It is pure, and everything in it is known before anything is made: for secrets it has placeholders.
+// values turns Args into the values of the zero-to-jupyterhub chart: what the operator may change, what other settings
+// and systems need, and over both the operator's own values, whose lists are added to ours. CheckValues refuses those
+// that take away what is needed. It is pure, and everything in it is known before anything is made: for secrets it has placeholders.
 func (a Args) values() map[string]any {
-	return values.Add(values.Merge(defaults(a), required(a)), a.Values)
+	return values.Add(values.Merge(defaults(a), a.needed()), a.Values)
 }
+
+// needed are the values that the operator's must not take the place of.
+func (a Args) needed() map[string]any { return values.Merge(settled(a), required(a)) }
 
 // Database returns the chart's values of the hub's database as they end up: the chart's own, ours, the operator's.
 func (a Args) Database() map[string]any {
@@ -93,7 +97,7 @@ func defaults(a Args) map[string]any {
 				"CryptKeeper":                 map[string]any{"keys": a.authStateKeys()},
 				"SharedPasswordAuthenticator": map[string]any{"user_password": loginPasswordPlaceholder},
 				// The timeouts of singleuser.* are KubeSpawner's and do not reach this spawner.
-				"OutpostSpawner": map[string]any{"start_timeout": cmp.Or(a.StartTimeout, 600), "http_timeout": 120},
+				"OutpostSpawner": map[string]any{"start_timeout": 600, "http_timeout": 120},
 			},
 			"namedServerLimitPerUser": 5,
 			// At the default of 5 the hub restarts itself, and drops all tunnels, when one system keeps failing.
@@ -124,8 +128,21 @@ func defaults(a Args) map[string]any {
 		},
 		"cull": map[string]any{"enabled": true, "timeout": 3600, "every": 300, "removeNamedServers": true},
 	}
+	return values.Merge(made, a.Exposure.values())
+}
+
+// settled are the values that other settings of the operator's decide, as far as they are set.
+func settled(a Args) map[string]any {
+	hub := map[string]any{}
 	if a.Image.Name != "" {
-		made["hub"].(map[string]any)["image"] = map[string]any{"name": a.Image.Name, "tag": a.Image.Tag}
+		hub["image"] = map[string]any{"name": a.Image.Name, "tag": a.Image.Tag}
+	}
+	if a.StartTimeout != 0 {
+		hub["config"] = map[string]any{"OutpostSpawner": map[string]any{"start_timeout": a.StartTimeout}}
+	}
+	made := map[string]any{"hub": hub}
+	if a.Exposure.Type == "" || a.Exposure.Type == exposure.ClusterIP {
+		return made
 	}
 	return values.Merge(made, a.Exposure.values())
 }
