@@ -40,8 +40,8 @@ func (r rotation) stacks() []string {
 	return []string{"local"}
 }
 
-// TestChartsAreKnown holds that nothing that a chart is given hangs on a secret, whatever is rotated: in the preview of a
-// rotation the new one is not known yet, and a chart that is given something unknown shows none of its objects there.
+// TestChartsAreKnown holds that nothing that a chart is given hangs on a secret, whatever is rotated: in the preview of
+// a rotation the new one is not known yet, and a chart that is given something unknown shows none of its objects there.
 func TestChartsAreKnown(t *testing.T) {
 	for _, r := range append([]rotation{{secret: "none"}}, rotations...) {
 		t.Run(r.secret, func(t *testing.T) {
@@ -95,8 +95,8 @@ func unsure(inputs resource.PropertyMap) map[string]bool {
 	return found
 }
 
-// TestOtherKeysAreAnotherPod holds what pods start again for: another word, another key that the operator gave, and keys
-// that another stack of the same name made, whose words are alike.
+// TestOtherKeysAreAnotherPod holds what pods start again for: another word, another key that the operator gave, and
+// keys that another stack of the same name made, whose words are alike.
 func TestOtherKeysAreAnotherPod(t *testing.T) {
 	const key, other = "ZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXp7fH1-f4CBgoM=", "YGVmZ2hpamtsbW5vcHFyc3R1dnd4eXp7fH1-f4CBgoM="
 	version := func(madeAt string, changes map[string]string) string {

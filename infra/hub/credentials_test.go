@@ -77,8 +77,8 @@ func TestSecretsAreFilled(t *testing.T) {
 	}
 }
 
-// TestNoHubStartsWithPlaceholders holds what makes a Secret that was not filled harmless: JupyterHub takes 64 hex digits
-// for its cookie secret, and a key of 32 bytes, 44 of base64 or 64 of hex.
+// TestNoHubStartsWithPlaceholders holds what makes a Secret that was not filled harmless: JupyterHub takes 64 hex
+// digits for its cookie secret, and a key of 32 bytes, 44 of base64 or 64 of hex.
 func TestNoHubStartsWithPlaceholders(t *testing.T) {
 	for _, placeholder := range []string{cookieSecretPlaceholder, authStateKeyPlaceholder(0)} {
 		if !strings.HasPrefix(placeholder, "@") || len(placeholder) >= 32 {

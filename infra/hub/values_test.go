@@ -49,7 +49,8 @@ func soundArgs() Args {
 	}
 }
 
-// TestValues holds the values of the chart, with placeholders for secrets, and holds them to the chart's own schema. The text of the module is elided: it is a file of this folder.
+// TestValues holds the values of the chart, with placeholders for secrets, and holds them to the chart's own schema. The
+// text of the module is elided: it is a file of this folder.
 func TestValues(t *testing.T) {
 	//nolint:lll // a case a line
 	for _, tt := range []struct {
@@ -278,5 +279,35 @@ func TestCheckRefuses(t *testing.T) {
 				t.Errorf("error %v, want %s", err, tt.want)
 			}
 		})
+	}
+}
+
+// TestValuesOfGoPrograms holds that a list of maps of whatever type is a list, and that what is not known before anything
+// is made is refused with its place.
+func TestValuesOfGoPrograms(t *testing.T) {
+	run := func(r *infratest.Recorder, own map[string]any) error {
+		return r.Run("test", func(ctx *pulumi.Context) error {
+			a := soundArgs()
+			a.Values = own
+			_, err := New(ctx, "hub", a)
+			return err
+		})
+	}
+	r := &infratest.Recorder{}
+	volume := map[string]any{"name": "mine", "emptyDir": map[string]any{}}
+	err := run(r, map[string]any{"hub": map[string]any{"extraVolumes": []map[string]any{volume}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := infratest.Values(t, r.Find(t, "kubernetes:helm.sh/v4:Chart", "hub"))
+	volumes, _ := values.At(made, "hub", "extraVolumes").([]any)
+	if len(volumes) == 0 || !cmp.Equal(volumes[len(volumes)-1], any(volume)) {
+		t.Errorf("volumes %v", volumes)
+	}
+	r = &infratest.Recorder{}
+	err = run(r, map[string]any{"hub": map[string]any{"nodeSelector": pulumi.String("a").ToStringOutput()}})
+	const want = "hub hub: values: hub.nodeSelector: a pulumi.StringOutput is not a value of YAML"
+	if err == nil || !strings.Contains(err.Error(), want) || len(r.Resources()) > 0 {
+		t.Errorf("error %v, %d resources", err, len(r.Resources()))
 	}
 }

@@ -192,6 +192,7 @@ func TestNewRefuses(t *testing.T) {
 		{"a hub twice", func(a *Args) { a.Hubs = append(a.Hubs, a.Hubs[0]) }, []string{"outpost outpost: hub jupyterhub is listed twice"}},
 		{"exposure", func(a *Args) { a.Exposure.CA = "x" }, []string{"outpost outpost: Exposure.ca: has no effect with exposure type nodePort"}},
 		{"name of a hub", func(a *Args) { a.Hubs[0].Name = "a b" }, []string{`outpost outpost: hub "a b": want letters, digits, '.', '_' and '-'`}},
+		{"an output among values", func(a *Args) { a.Settings.Config = map[string]any{"failEarly": pulumi.Bool(true).ToBoolOutput()} }, []string{"outpost outpost: config: failEarly: a pulumi.BoolOutput is not a value of YAML"}},
 		{"no password", func(a *Args) { a.Hubs[0].Password = nil }, []string{"outpost outpost: Password of hub jupyterhub is missing"}},
 		{"settings of the chart", func(a *Args) {
 			a.Settings = Settings{

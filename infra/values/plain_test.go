@@ -39,11 +39,13 @@ func TestPlainRefuses(t *testing.T) {
 		want     string
 	}{
 		{
-			"an output", map[string]any{"hub": map[string]any{"list": []any{"a", output}}},
+			"an output",
+			map[string]any{"hub": map[string]any{"list": []any{"a", output}}},
 			"hub.list[1]: a pulumi.StringOutput is not a value of YAML; give a plain value",
 		},
 		{
-			"an output among inputs", map[string]any{"a": pulumi.StringMap{"b": output}},
+			"an output among inputs",
+			map[string]any{"a": pulumi.StringMap{"b": output}},
 			"a.b: a pulumi.StringOutput is not a value of YAML; give a plain value",
 		},
 		{"a function", map[string]any{"a": func() {}}, "a: a func() is not a value of YAML; give a plain value"},
