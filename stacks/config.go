@@ -90,7 +90,7 @@ func (s SystemConfig) makesCertificate() bool { return s.Exposure.OwnCertificate
 type OutpostConfig struct {
 	Name      string           `json:"name"`
 	Namespace string           `json:"namespace"`       // default outpost
-	Servers   string           `json:"serverNamespace"` // default Namespace
+	Servers   string           `json:"serverNamespace"` // default: see settleServers
 	Address   string           `json:"address"`
 	Exposure  outpost.Exposure `json:"exposure"`
 	CryptKeys []string         `json:"cryptKeys"`
@@ -194,7 +194,6 @@ func (c *Config) setDefaults(root string) {
 	}
 	if c.Outpost != nil {
 		c.Outpost.Namespace = cmp.Or(c.Outpost.Namespace, "outpost")
-		c.Outpost.Servers = cmp.Or(c.Outpost.Servers, c.Outpost.Namespace)
 	}
 }
 

@@ -2,7 +2,9 @@ package main
 
 import (
 	"cmp"
+	"maps"
 	"path/filepath"
+	"slices"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
@@ -145,6 +147,7 @@ func (c Config) hubArgs(systems []system) hub.Args {
 		}
 		if p.InCluster() {
 			made.Namespace = c.Outpost.Namespace
+			made.ServerNamespaces = slices.Sorted(maps.Keys(c.outpostArgs().Namespaces()))
 		} else {
 			made.SSH = &hub.SSH{Host: p.endpoint.SSHHost, Port: p.endpoint.SSHPort}
 			made.KnownHosts = knownHosts("outpost-"+p.Name, p.hostKeyLines)

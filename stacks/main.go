@@ -74,8 +74,15 @@ func run(w world) pulumi.RunFunc {
 		if err != nil {
 			return err
 		}
+		uid, err := c.identify(context.Background(), api, before)
+		if err == nil {
+			err = c.settleServers(context.Background(), api, before)
+		}
+		if err != nil {
+			return err
+		}
 		told, unread := readSystems(ctx, c)
-		uid, err := preflight(context.Background(), c, api, before, told)
+		err = preflight(context.Background(), c, api, before, told)
 		if err := errors.Join(unread, err); err != nil {
 			return err
 		}

@@ -32,14 +32,15 @@ func (c Config) places() []place {
 		}})
 	}
 	if c.Outpost != nil {
+		// Before the outpost's own: see settleServers.
+		if c.Outpost.Servers != "" && c.Outpost.Servers != c.Outpost.Namespace {
+			all = append(all, place{"outpost.serverNamespace", c.Outpost.Servers, nil})
+		}
 		all = append(all, place{"outpost.namespace", c.Outpost.Namespace, []cluster.Part{
 			{Kind: cluster.Deployment, Name: outpost.Release},
 			{Kind: cluster.Secret, Name: outpost.CryptSecret},
 			{Kind: cluster.Claim, Name: outpost.DatabaseClaim},
 		}})
-		if c.Outpost.Servers != c.Outpost.Namespace {
-			all = append(all, place{"outpost.serverNamespace", c.Outpost.Servers, nil})
-		}
 	}
 	return all
 }
@@ -125,10 +126,13 @@ func (c Config) adoptions(ctx context.Context, api clusterAPI, before state) ([]
 
 // validateAdopt finds entries that are not namespaces of this config.
 func (c Config) validateAdopt(f *faults) {
+	has := c.namespaces()
+	if c.Outpost != nil && c.Outpost.Servers == "" {
+		has = append(has, c.Outpost.ownServers())
+	}
 	for i, name := range c.Adopt {
-		if !slices.Contains(c.namespaces(), name) {
-			f.add("adopt[%d]: %q is not a namespace of this config; it has: %s", i, name,
-				strings.Join(c.namespaces(), ", "))
+		if !slices.Contains(has, name) {
+			f.add("adopt[%d]: %q is not a namespace of this config; it has: %s", i, name, strings.Join(has, ", "))
 		}
 	}
 }

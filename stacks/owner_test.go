@@ -125,7 +125,7 @@ func TestOneOwner(t *testing.T) {
 			before := stateOf(tt.before)
 			before.self = thisStack
 			var got []string
-			if _, err := preflight(context.Background(), c, api, before, []*systemOutput{}); err != nil {
+			if err := preflight(context.Background(), c, api, before, []*systemOutput{}); err != nil {
 				got = strings.Split(err.Error(), "\n")
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -144,9 +144,9 @@ func TestOneOwner(t *testing.T) {
 
 func TestAdoptNamesNamespacesOfThisConfig(t *testing.T) {
 	raw := configFrom(t, localConfig)
-	change(t, raw, "adopt", "[jupyter, north]")
+	change(t, raw, "adopt", "[outpost-servers, north]")
 	_, err := LoadConfig(raw, "/project")
-	const want = `outposts:adopt[1]: "north" is not a namespace of this config; it has: jupyter, outpost`
+	const want = `outposts:adopt[1]: "north" is not a namespace of this config; it has: jupyter, outpost, outpost-servers`
 	if err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}

@@ -30,11 +30,8 @@ type clusterAPI interface {
 	CountPodsBy(ctx context.Context, namespace, annotation string) (map[string]int, error)
 }
 
-// preflight finds what would go wrong, or lose something, before anything is registered. It returns the uid of the
-// cluster, as cluster.API.Identity does. told has what the stacks of hubs tell; without it, what the outpost shows is
-// not checked.
-func preflight(ctx context.Context, c Config, api clusterAPI, before state, told []*systemOutput) (string, error) {
-	shown := outpostIdentity{from: -1}
+// identify returns the uid of the cluster, as cluster.API.Identity does, unless it is another one than last time.
+func (c Config) identify(ctx context.Context, api clusterAPI, before state) (string, error) {
 	uid, err := api.Identity(ctx)
 	if err != nil {
 		return "", fmt.Errorf(
@@ -48,9 +45,17 @@ func preflight(ctx context.Context, c Config, api clusterAPI, before state, told
 				"the new one",
 			project, c.Cluster.Context, uid, before.clusters[0])
 	}
+	return uid, nil
+}
+
+// preflight finds what would go wrong, or lose something, before anything is registered. told has what the stacks of
+// hubs tell; without it, what the outpost shows is not checked.
+func preflight(ctx context.Context, c Config, api clusterAPI, before state, told []*systemOutput) error {
+	shown := outpostIdentity{from: -1}
 	var errs []error
 	errs = append(errs, c.checkCharts()...)
 	if c.Outpost != nil && told != nil {
+		var err error
 		shown, err = c.shown(told)
 		errs = append(errs, err)
 	}
@@ -62,7 +67,7 @@ func preflight(ctx context.Context, c Config, api clusterAPI, before state, told
 	errs = append(errs, c.lostVolumes(before)...)
 	errs = append(errs, c.lostKeys(before)...)
 	errs = append(errs, c.lostServers(ctx, api, before)...)
-	return uid, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 // checkCharts finds chart paths without a chart.

@@ -209,7 +209,7 @@ func TestPreflightRefuses(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := preflight(context.Background(), loaded(t, localConfig, tt.changes), tt.api, stateOf(tt.before), []*systemOutput{})
+			_, err := checked(loaded(t, localConfig, tt.changes), tt.api, stateOf(tt.before))
 			if err == nil {
 				t.Fatal("accepted")
 			}
@@ -250,12 +250,21 @@ func TestPreflightAccepts(t *testing.T) {
 		{"no server runs", map[string]string{"outposts": "[{name: local}]"}, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := preflight(context.Background(), loaded(t, localConfig, tt.changes), tt.api, stateOf(tt.before), []*systemOutput{})
+			got, err := checked(loaded(t, localConfig, tt.changes), tt.api, stateOf(tt.before))
 			if err != nil || got != "a" {
 				t.Errorf("identity %q, error %v", got, err)
 			}
 		})
 	}
+}
+
+// checked is what a run finds before it registers anything, and the uid of its cluster.
+func checked(c Config, api clusterAPI, before state) (string, error) {
+	uid, err := c.identify(context.Background(), api, before)
+	if err != nil {
+		return "", err
+	}
+	return uid, preflight(context.Background(), c, api, before, []*systemOutput{})
 }
 
 // TestBadInput holds each mistake that is easily made to a message that names the key and the way out, and to nothing

@@ -77,17 +77,19 @@ type fakeCluster struct {
 	// pods are those of servers: by namespace, and by system or hub.
 	pods    map[string]map[string]int
 	podsErr error
-	owners  map[string]string         // of the namespaces that there are; empty without a mark
-	parts   map[string][]cluster.Part // what there is, by namespace
-	classes []string                  // storage classes; none is the default if there are any
-	missing []string                  // namespaces that do not exist
+	owners  map[string]string // of the namespaces that there are; empty without a mark
+	// ownerErr is the answer to every question about owners.
+	ownerErr error
+	parts    map[string][]cluster.Part // what there is, by namespace
+	classes  []string                  // storage classes; none is the default if there are any
+	missing  []string                  // namespaces that do not exist
 }
 
 func (f fakeCluster) Identity(context.Context) (string, error) { return f.identity, f.err }
 
 func (f fakeCluster) Owner(_ context.Context, namespace string) (string, bool, error) {
 	owner, exists := f.owners[namespace]
-	return owner, exists, nil
+	return owner, exists, f.ownerErr
 }
 
 func (f fakeCluster) Present(_ context.Context, namespace string, parts []cluster.Part) ([]cluster.Part, error) {
@@ -186,23 +188,6 @@ func TestLocal(t *testing.T) {
 	}
 	infratest.Golden(t, "local.golden.txt", []byte(r.List()))
 	checkSecrets(t, r)
-}
-
-// TestServersHaveANamespaceOfTheirOwn holds that a stack makes the namespace that serverNamespace names, and makes the
-// outpost start servers there.
-func TestServersHaveANamespaceOfTheirOwn(t *testing.T) {
-	w := testWorld(committedConfig(t, "local"))
-	change(t, w.config, "outpost", "{serverNamespace: labs}")
-	r := &infratest.Recorder{}
-	if err := runStack(t, r, "local", w); err != nil {
-		t.Fatal(err)
-	}
-	r.Find(t, "kubernetes:core/v1:Namespace", "cluster-labs")
-	chart := infratest.JSON(t, r.Find(t, "kubernetes:helm.sh/v4:Chart", "outpost").Inputs)
-	compact := strings.Join(strings.Fields(string(chart)), "")
-	if want := `"spawner":{"namespace":"labs"}`; !strings.Contains(compact, want) {
-		t.Errorf("%s is not among the chart's values:\n%s", want, chart)
-	}
 }
 
 // TestBaseURL holds that the path at which a hub is goes along with its URL and with every address of its API: to users

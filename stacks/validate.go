@@ -121,7 +121,8 @@ func (c Config) validateOutpost(f *faults) {
 		f.addBelow("outpost.exposure", o.Exposure.Validate(o.Address))
 	}
 	own := values.At(o.Config, "spawner", "namespace")
-	f.addNoEffect("outpost.serverNamespace", o.Servers != o.Namespace && own != nil && own != o.Servers,
+	f.addNoEffect("outpost.serverNamespace",
+		o.Servers != "" && o.Servers != o.Namespace && own != nil && own != o.Servers,
 		"outpost.config.spawner.namespace is where servers run; remove one of them")
 }
 

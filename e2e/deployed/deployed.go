@@ -27,10 +27,11 @@ import (
 	"github.com/outposts-dev/outposts/server/kubespawner"
 )
 
-// Namespaces that the stacks use.
+// Namespaces that the stacks use. Servers have one of their own, as those of every new stack.
 const (
 	HubNamespace     = "jupyter"
 	OutpostNamespace = "outpost"
+	ServerNamespace  = "outpost-servers"
 )
 
 // Labels of the pods of the hub, of an outpost, and of users' servers.
@@ -268,7 +269,7 @@ func (c Cluster) RolledOut(ctx context.Context, namespace, name string) error {
 
 // ServerPod is the pod of a single-user server, found by the name of the server.
 func (c Cluster) ServerPod(ctx context.Context, server string) (*corev1.Pod, error) {
-	pods, err := c.API.CoreV1().Pods(OutpostNamespace).List(ctx, metav1.ListOptions{})
+	pods, err := c.API.CoreV1().Pods(ServerNamespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -277,7 +278,7 @@ func (c Cluster) ServerPod(ctx context.Context, server string) (*corev1.Pod, err
 			return &pods.Items[i], nil
 		}
 	}
-	return nil, fmt.Errorf("no pod of server %s is in %s", server, OutpostNamespace)
+	return nil, fmt.Errorf("no pod of server %s is in %s", server, ServerNamespace)
 }
 
 // Exec runs a command in the pod with these labels and returns what it printed.

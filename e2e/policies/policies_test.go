@@ -49,7 +49,7 @@ func TestE2EHubPolicies(t *testing.T) {
 		return probe{labels, deployed.HubNamespace, pod}
 	}
 	hub, proxy := running(deployed.HubPod), running("app=jupyterhub,component=proxy")
-	local := probe{"server on local", deployed.OutpostNamespace, server.Name}
+	local := probe{"server on local", deployed.ServerNamespace, server.Name}
 	stranger := start(t, d.Local, "stranger", deployed.HubNamespace, image, nil)
 	friend := start(t, d.Local, "friend", deployed.HubNamespace, image,
 		map[string]string{"hub.jupyter.org/network-access-hub": "true"})

@@ -106,8 +106,10 @@ func dataOutlives(t *testing.T, s *site) {
 	volumes := func() map[string]string {
 		all := s.hub.claims(t, deployed.HubNamespace)
 		maps.Copy(all, s.hub.claims(t, deployed.OutpostNamespace))
-		for name, uid := range s.remote.claims(t, deployed.OutpostNamespace) {
-			all["remote "+name] = uid
+		for _, namespace := range []string{deployed.OutpostNamespace, deployed.ServerNamespace} {
+			for name, uid := range s.remote.claims(t, namespace) {
+				all["remote "+name] = uid
+			}
 		}
 		return all
 	}
@@ -121,7 +123,7 @@ func dataOutlives(t *testing.T, s *site) {
 			},
 		},
 	}
-	_, err := s.remote.API.CoreV1().PersistentVolumeClaims(deployed.OutpostNamespace).Create(t.Context(), home,
+	_, err := s.remote.API.CoreV1().PersistentVolumeClaims(deployed.ServerNamespace).Create(t.Context(), home,
 		metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -165,8 +167,8 @@ func dataOutlives(t *testing.T, s *site) {
 
 // destroyAll takes both stacks away with their data, which config must allow first.
 func destroyAll(t *testing.T, s *site) {
-	s.set(t, "local", []any{"jupyter/*", "outpost/*"}, "outposts:allowDataLoss")
-	s.set(t, "remote", []any{"outpost/*"}, "outposts:allowDataLoss")
+	s.set(t, "local", []any{"jupyter/*", "outpost/*", "outpost-servers/*"}, "outposts:allowDataLoss")
+	s.set(t, "remote", []any{"outpost/*", "outpost-servers/*"}, "outposts:allowDataLoss")
 	s.up(t, "local")
 	s.up(t, "remote")
 	s.destroyed(t)
@@ -175,8 +177,8 @@ func destroyAll(t *testing.T, s *site) {
 			t.Errorf("the state of %s has left: %v", stack, left)
 		}
 	}
-	s.gone(t, s.hub, deployed.HubNamespace, deployed.OutpostNamespace)
-	s.gone(t, s.remote, deployed.OutpostNamespace)
+	s.gone(t, s.hub, deployed.HubNamespace, deployed.OutpostNamespace, deployed.ServerNamespace)
+	s.gone(t, s.remote, deployed.OutpostNamespace, deployed.ServerNamespace)
 	for _, c := range []cluster{s.hub, s.remote} {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()

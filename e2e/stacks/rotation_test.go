@@ -235,7 +235,7 @@ func (s *site) isolated(t *testing.T, first system, other anotherHub) {
 // serverAddresses are the names and addresses of the servers on the remote cluster, with their port.
 func (s *site) serverAddresses(t *testing.T) []string {
 	t.Helper()
-	pods, err := s.remote.API.CoreV1().Pods(deployed.OutpostNamespace).List(t.Context(),
+	pods, err := s.remote.API.CoreV1().Pods(deployed.ServerNamespace).List(t.Context(),
 		metav1.ListOptions{LabelSelector: deployed.ServerPods})
 	if err != nil {
 		t.Fatal(err)

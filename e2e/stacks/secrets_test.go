@@ -103,7 +103,9 @@ func (secrets secretTexts) addSecrets(t *testing.T, c cluster) {
 	t.Helper()
 	public := []string{"tls.crt", "values.yaml", "outpost_hub"} // but for what is in other keys too
 	separator := func(r rune) bool { return strings.ContainsRune(" \n:;", r) }
-	for _, namespace := range []string{deployed.HubNamespace, deployed.OutpostNamespace} {
+	for _, namespace := range []string{
+		deployed.HubNamespace, deployed.OutpostNamespace, deployed.ServerNamespace,
+	} {
 		found, err := c.API.CoreV1().Secrets(namespace).List(t.Context(), metav1.ListOptions{})
 		if err != nil {
 			t.Fatal(err)

@@ -84,7 +84,7 @@ func (s *site) serverPods(t *testing.T) []types.UID {
 	t.Helper()
 	var uids []types.UID
 	for _, c := range []cluster{s.hub, s.remote} {
-		pods, err := c.API.CoreV1().Pods(deployed.OutpostNamespace).List(t.Context(),
+		pods, err := c.API.CoreV1().Pods(deployed.ServerNamespace).List(t.Context(),
 			metav1.ListOptions{LabelSelector: deployed.ServerPods})
 		if err != nil {
 			t.Fatal(err)

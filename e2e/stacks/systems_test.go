@@ -64,7 +64,7 @@ func secondRemote(t *testing.T, s *site) {
 	s.refused(t, "local", "hub jupyterhub may no longer use the outpost in namespace outpost",
 		`add "jupyterhub" to outposts:allowServerLoss`)
 	s.write(t, "local", withSecond)
-	s.set(t, "second", []any{"outpost2/*"}, "outposts:allowDataLoss")
+	s.set(t, "second", []any{"outpost2/*", "outpost2-servers/*"}, "outposts:allowDataLoss")
 	s.up(t, "second")
 	s.pulumi(t, "second", "destroy", "--yes", "--skip-preview", "--non-interactive")
 	s.pulumi(t, "second", "stack", "rm", "--yes")
@@ -74,5 +74,5 @@ func secondRemote(t *testing.T, s *site) {
 	touched(t, before, s.export(t, "local"), "second", "hub")
 	s.pulumi(t, "remote", "preview", "--non-interactive", "--expect-no-changes")
 	u.survive(t, s, pods)
-	s.gone(t, s.remote, "outpost2")
+	s.gone(t, s.remote, "outpost2", "outpost2-servers")
 }

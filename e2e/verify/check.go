@@ -61,7 +61,12 @@ func (c *checker) system(ctx context.Context, target target) result {
 func (c *checker) steps(target target) []step {
 	hubLog := fmt.Sprintf("kubectl --namespace %s logs deployment/hub", c.opts.hubNamespace)
 	there := fmt.Sprintf("in the cluster of %s: kubectl --namespace %s ", target.system, c.opts.outpostNamespace)
-	outpostLog, pods := there+"logs deployment/outpost", there+"get pods,events"
+	servers := "--all-namespaces"
+	if c.opts.serverNamespace != "" {
+		servers = "--namespace " + c.opts.serverNamespace
+	}
+	outpostLog := there + "logs deployment/outpost"
+	pods := fmt.Sprintf("in the cluster of %s: kubectl %s get pods,events", target.system, servers)
 	return []step{
 		{
 			"hub", "is the hub's address right, and the token that of a service with the role for this user? " + hubLog,

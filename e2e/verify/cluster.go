@@ -138,13 +138,13 @@ func (c *clusters) wait(ctx context.Context, where string, left func() ([]string
 // objects are the pods and Services of the server, by the annotation that the outpost gives them.
 func (c *clusters) objects(ctx context.Context, system cluster, server string) ([]string, error) {
 	core := system.api.CoreV1()
-	pods, err := core.Pods(c.opts.outpostNamespace).List(ctx, metav1.ListOptions{})
+	pods, err := core.Pods(c.opts.serverNamespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("list pods of the outpost: %w", err)
+		return nil, fmt.Errorf("list pods of servers: %w", err)
 	}
-	services, err := core.Services(c.opts.outpostNamespace).List(ctx, metav1.ListOptions{})
+	services, err := core.Services(c.opts.serverNamespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("list Services of the outpost: %w", err)
+		return nil, fmt.Errorf("list Services of servers: %w", err)
 	}
 	var names []string
 	for _, pod := range pods.Items {

@@ -40,7 +40,7 @@ func main() {
 
 // options are the flags.
 type options struct {
-	hub, token, user, flavor, kubeconfig, hubContext, hubNamespace, outpostNamespace string
+	hub, token, user, flavor, kubeconfig, hubContext, hubNamespace, outpostNamespace, serverNamespace string
 
 	// systems in the order given; contexts are "" where none was named.
 	systems []target
@@ -145,8 +145,8 @@ func register(flags *flag.FlagSet, opts *options, in *inputs) {
 	flags.StringVar(&opts.kubeconfig, "kubeconfig", "", "look into the clusters too")
 	flags.StringVar(&opts.hubContext, "hub-context", "", "context of the hub's cluster, in --kubeconfig")
 	flags.StringVar(&opts.hubNamespace, "hub-namespace", "jupyter", "namespace of the hub")
-	flags.StringVar(&opts.outpostNamespace, "outpost-namespace", "outpost",
-		"namespace of the outposts and their servers")
+	flags.StringVar(&opts.outpostNamespace, "outpost-namespace", "outpost", "namespace of the outposts")
+	flags.StringVar(&opts.serverNamespace, "server-namespace", "", "namespace of their servers (default: looks in all)")
 }
 
 // readToken returns the token of a file, or of the environment when no file is named.

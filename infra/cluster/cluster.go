@@ -22,7 +22,7 @@ type Args struct {
 	// Identity is what stays the same while the cluster is the same: the uid of its namespace kube-system. The provider
 	// carries it, so that another address of the same cluster changes nothing.
 	Identity string
-	// Namespaces are made in the cluster.
+	// Namespaces are made in the cluster, one after the other: a run that was killed has made the first ones.
 	Namespaces []Namespace
 	// Owner is the full name of the stack, which marks its namespaces: see OwnerAnnotation.
 	Owner string
@@ -76,17 +76,18 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", name, err)
 	}
+	var previous []pulumi.Resource
 	for _, ns := range args.Namespaces {
 		made, err := corev1.NewNamespace(ctx, name+"-"+ns.Name, &corev1.NamespaceArgs{
 			Metadata: &metav1.ObjectMetaArgs{
 				Name:        pulumi.String(ns.Name),
 				Annotations: pulumi.StringMap{OwnerAnnotation: pulumi.String(args.Owner)},
 			},
-		}, pulumi.Parent(c), pulumi.Provider(c.Provider), pulumi.Protect(ns.Keep))
+		}, pulumi.Parent(c), pulumi.Provider(c.Provider), pulumi.Protect(ns.Keep), pulumi.DependsOn(previous))
 		if err != nil {
 			return nil, fmt.Errorf("cluster %s: namespace %s: %w", name, ns.Name, err)
 		}
-		c.Namespaces[ns.Name] = made
+		c.Namespaces[ns.Name], previous = made, []pulumi.Resource{made}
 	}
 	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{})
 }

@@ -65,6 +65,8 @@ type System struct {
 	Flavors     []Flavor
 	SSH         *SSH   // nil: servers are reached directly
 	Namespace   string // of the outpost, if it is in the hub's cluster
+	// ServerNamespaces are those of this cluster in which its servers run, beside or in place of Namespace.
+	ServerNamespaces []string
 	// Authorization is "user:password".
 	Authorization pulumi.StringInput
 	// KnownHosts pins the host key; needed with SSH. Its lines begin with outpost-<Name>.

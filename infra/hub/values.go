@@ -345,12 +345,14 @@ func namespaces(names []string) []any {
 	return made
 }
 
-// outpostNamespaces are the namespaces of this cluster in which outposts are.
+// outpostNamespaces are the namespaces of this cluster in which outposts and their servers are.
 func (a Args) outpostNamespaces() []string {
 	var names []string
 	for _, s := range a.Systems {
-		if s.Namespace != "" && !slices.Contains(names, s.Namespace) {
-			names = append(names, s.Namespace)
+		for _, name := range append([]string{s.Namespace}, s.ServerNamespaces...) {
+			if name != "" && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
 		}
 	}
 	return names
