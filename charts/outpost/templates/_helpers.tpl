@@ -90,9 +90,10 @@ matchExpressions:
 {{- dig "namespace" .Release.Namespace .Values.config.spawner -}}
 {{- end -}}
 
-{{- /* All namespaces of single-user pods, separated by blanks: the general one and those of all layers. */ -}}
+{{- /* All namespaces of single-user pods, separated by blanks: the general one, those of all layers, and the outpost's own, where
+servers may run from before another one was named. */ -}}
 {{- define "outpost.spawnNamespaces" -}}
-{{- $all := list (include "outpost.spawnNamespace" .) -}}
+{{- $all := list (include "outpost.spawnNamespace" .) .Release.Namespace -}}
 {{- range (include "outpost.layers" . | fromJson).all -}}
 {{- $all = append $all .namespace -}}
 {{- end -}}
