@@ -17,12 +17,14 @@ export OUTPOSTS_KUBECONFIG ?= $(STATE)/kubeconfig
 .PHONY: tools
 tools: ## Kubernetes, containerd and Pulumi, built from pinned Go modules into the cache
 	@dev/packages tools
+	@dev/disk tools
 	@dev/build
 	@echo 'kubectl: dev/run kubectl   pulumi: dev/run pulumi   folders: dev/cache'
 
 .PHONY: clusters
 clusters: ## two local Kubernetes clusters, local and remote (CLUSTERS_UP="a b" for others)
 	@dev/packages tools clusters
+	@dev/disk tools clusters
 	@QUIET=1 dev/build kube runtime netpol dns clusters
 	@$(CLUSTERS) up $(CLUSTERS_UP)
 	@echo '  $(PULUMI) version    (built by make tools or at its first use, unless one on PATH is new enough)'
@@ -136,6 +138,7 @@ endif
 .PHONY: bench
 bench: ## measure everything against the usual alternative (19 min, as root); results in bench/ and docs/performance.md
 	@dev/packages tools clusters images tests
+	@dev/disk tools clusters images tests
 	@dev/build
 	@mkdir -p $(STATE)/bin
 	@go build -o $(STATE)/bin/bench ./e2e/bench
@@ -144,6 +147,7 @@ bench: ## measure everything against the usual alternative (19 min, as root); re
 .PHONY: bench-quick
 bench-quick: ## the same in minutes, with fewer rounds; results in .state/bench-quick, compared with the committed ones
 	@dev/packages tools clusters images tests
+	@dev/disk tools clusters images tests
 	@dev/build
 	@mkdir -p $(STATE)/bin
 	@go build -o $(STATE)/bin/bench ./e2e/bench
@@ -169,6 +173,7 @@ UNIT := unit dev addons image runner
 .PHONY: test
 test: ## all tests: unit, Python, and end to end on two real clusters (brings them up first)
 	@dev/packages tools clusters images tests
+	@dev/disk tools clusters images tests
 	@dev/vuln
 	@dev/up
 	@$(TEST) $(UNIT) fuzz python e2e

@@ -461,7 +461,7 @@ func newCheckout(t *testing.T) checkout {
 	c.env = append(c.env, "XDG_CACHE_HOME="+filepath.Dir(c.cache))
 	c.program(t, "go", "")
 	c.program(t, "sleep", "exit 1") // nothing takes long enough to be shown
-	for _, script := range []string{"build", "cache", "run", "parts.sh", "terminal.sh", "pulumi/installed"} {
+	for _, script := range []string{"build", "cache", "disk", "run", "parts.sh", "terminal.sh", "pulumi/installed"} {
 		text, err := os.ReadFile(script)
 		if err != nil {
 			t.Fatal(err)
@@ -549,10 +549,7 @@ func TestBuildRefuses(t *testing.T) {
 		{
 			name: "disk nearly full", args: []string{"kube"}, want: "has 2 GiB of free space left",
 			on: func(t *testing.T, c checkout) {
-				if err := os.Remove(filepath.Join(c.bin, "df")); err != nil {
-					t.Fatal(err)
-				}
-				c.program(t, "df", `echo Filesystem; echo "/dev/x 9 9 3000000 9% /"`)
+				replace(t, c, "df", `echo Filesystem; echo "/dev/x 9 9 3000000 9% /"`)
 			},
 		},
 		{name: "a part that fails", args: []string{"kube"}, want: "kube: FAILED", on: func(t *testing.T, c checkout) {
@@ -574,6 +571,80 @@ func TestBuildRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDisk holds that work for which the disk has too little room is refused before it begins, with what to delete; and
+// that what is there already counts.
+func TestDisk(t *testing.T) {
+	const all = "tools clusters images tests"
+	for _, test := range []struct {
+		name string
+		free map[string]int // MiB, by the last element of the folder that df is asked for; of all others 1000000
+		has  int            // MiB in each folder
+		args string
+		code int
+		want []string
+	}{
+		{name: "room for all", args: all},
+		{name: "nothing to do", args: "", code: 2, want: []string{"refuses the targets"}},
+		{name: "no such target", args: "tool", code: 2, want: []string{"no target tool; choose from: tools clusters"}},
+		{
+			name: "too little for anything", args: all, code: 1,
+			free: map[string]int{"outposts": 900, "build": 900, "modules": 900, "state": 900, "temp": 900},
+			want: []string{
+				"/mount/build has 900 MiB free, and tools clusters images tests need ",
+				"more in /go/build, which has 0 (go clean -cache)", "(go clean -modcache)", "(make down)",
+				"what may be deleted stands in brackets",
+			},
+		},
+		{name: "too little from nothing", args: "tools", code: 1, free: map[string]int{"modules": 2000}, want: []string{
+			"/mount/modules has 2000 MiB free, and tools need ",
+		}},
+		{name: "all there already", args: "tools", free: map[string]int{"modules": 2000}, has: 50000},
+		{name: "full, with all there already", args: "tools", code: 1, has: 50000, free: map[string]int{"build": 400}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := newCheckout(t)
+			temp := t.TempDir()
+			folders := map[string]string{"GOCACHE": "build", "GOMODCACHE": "modules"}
+			for name, folder := range folders {
+				folders[name] = filepath.Join(temp, "go", folder)
+			}
+			for _, folder := range []string{
+				c.cache, folders["GOCACHE"], folders["GOMODCACHE"], temp + "/state", temp + "/temp",
+			} {
+				if err := os.MkdirAll(folder, 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c.env = append(c.env, "OUTPOSTS_STATE="+temp+"/state", "TMPDIR="+temp+"/temp")
+			c.program(t, "go", `case $2 in GOCACHE) echo `+folders["GOCACHE"]+` ;; *) echo `+folders["GOMODCACHE"]+` ;; esac`)
+			replace(t, c, "du", `printf '`+strconv.Itoa(test.has)+`\tfolder\n'`)
+			lines := `name=${2##*/} free=1000000; case $name in `
+			for name, free := range test.free {
+				lines += name + `) free=` + strconv.Itoa(free) + ` ;; `
+			}
+			replace(t, c, "df", lines+`esac; echo Filesystem; echo "/dev/x 9 9 $((free * 1024)) 9% /mount/$name"`)
+			out, code := c.script(t, "disk", strings.Fields(test.args)...)
+			if code != test.code {
+				t.Errorf("exit %d, want %d:\n%s", code, test.code, out)
+			}
+			for _, want := range test.want {
+				if !strings.Contains(strings.ReplaceAll(out, temp, ""), want) {
+					t.Errorf("%q is not in:\n%s", want, out)
+				}
+			}
+		})
+	}
+}
+
+// replace gives the checkout's machine a program in place of the one that it has.
+func replace(t *testing.T, c checkout, name, lines string) {
+	t.Helper()
+	if err := os.Remove(filepath.Join(c.bin, name)); err != nil {
+		t.Fatal(err)
+	}
+	c.program(t, name, lines)
 }
 
 // TestBuildPrunes holds what of the cache goes when something new comes: what this checkout does not have and
