@@ -20,10 +20,22 @@ import (
 
 // kubernetesTypes are what values of the chart become as they are.
 var kubernetesTypes = []any{
-	corev1.Affinity{}, corev1.Container{}, corev1.EnvVar{}, corev1.HostAlias{}, corev1.LocalObjectReference{},
-	corev1.PodSecurityContext{}, corev1.ResourceRequirements{}, corev1.SecurityContext{}, corev1.ServicePort{},
-	corev1.Toleration{}, corev1.TopologySpreadConstraint{}, corev1.Volume{}, corev1.VolumeMount{},
-	networkingv1.NetworkPolicyEgressRule{}, networkingv1.NetworkPolicyIngressRule{}, networkingv1.NetworkPolicyPeer{},
+	corev1.Affinity{},
+	corev1.Container{},
+	corev1.EnvVar{},
+	corev1.HostAlias{},
+	corev1.LocalObjectReference{},
+	corev1.PodSecurityContext{},
+	corev1.ResourceRequirements{},
+	corev1.SecurityContext{},
+	corev1.ServicePort{},
+	corev1.Toleration{},
+	corev1.TopologySpreadConstraint{},
+	corev1.Volume{},
+	corev1.VolumeMount{},
+	networkingv1.NetworkPolicyEgressRule{},
+	networkingv1.NetworkPolicyIngressRule{},
+	networkingv1.NetworkPolicyPeer{},
 }
 
 // scalars are types that are not written as objects.

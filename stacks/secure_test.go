@@ -177,7 +177,8 @@ func plantedConfig(t *testing.T, stack string) map[string]string {
 				exposure: {type: nodePort, apiNodePort: 30080, sshNodePort: 30022}}]`,
 			"hub": `{url: "https://hub.example.org", exposure: {type: nodePort, nodePort: 30000}, values: {
 				hub: {config: {GitHubOAuthenticator: {client_secret: PLANTED}}, extraConfig: {x: PLANTED},
-					db: {type: postgres, password: PLANTED, url: PLANTED}, services: {s: {apiToken: PLANTED, api_token: PLANTED}},
+					db: {type: postgres, password: PLANTED, url: PLANTED},
+					services: {s: {apiToken: PLANTED, api_token: PLANTED}},
 					extraFiles: {f: {mountPath: /f, stringData: PLANTED}, g: {mountPath: /g, binaryData: PLANTED},
 						h: {mountPath: /h, data: {a: PLANTED}}}},
 				custom: {c: [PLANTED]}, imagePullSecret: {create: true, password: PLANTED},

@@ -141,12 +141,19 @@ func TestSettingsAreNotContradicted(t *testing.T) {
 		{"hub.image.tag", "2", "hub.image.tag: has another value in hub.image; leave one of them out"},
 		{"hub.image.tag", "1", ""},
 		{"hub.image.pullPolicy", "Always", ""},
-		{"hub.config.OutpostSpawner.start_timeout", 301,
-			"hub.config.OutpostSpawner.start_timeout: has another value in hub.startTimeout; leave one of them out"},
+		{
+			"hub.config.OutpostSpawner.start_timeout", 301,
+			"hub.config.OutpostSpawner.start_timeout: has another value in hub.startTimeout; leave one of them out",
+		},
 		{"hub.config.OutpostSpawner.start_timeout", 300.0, ""},
-		{"proxy.service.type", "LoadBalancer", "proxy.service.type: follows from how the hub is exposed; set hub.exposure"},
-		{"proxy.service.nodePorts.http", 30001,
-			"proxy.service.nodePorts.http: follows from how the hub is exposed; set hub.exposure"},
+		{
+			"proxy.service.type", "LoadBalancer",
+			"proxy.service.type: follows from how the hub is exposed; set hub.exposure",
+		},
+		{
+			"proxy.service.nodePorts.http", 30001,
+			"proxy.service.nodePorts.http: follows from how the hub is exposed; set hub.exposure",
+		},
 		{"proxy.service.nodePorts.https", 30443, ""},
 	} {
 		a := soundArgs()
@@ -172,20 +179,41 @@ func TestTakenNames(t *testing.T) {
 		hub  map[string]any
 		want string
 	}{
-		{"a volume", map[string]any{"extraVolumes": list(entry("name", "a"), entry("name", "tmp"))},
-			"values.hub.extraVolumes[1].name: tmp is what systems need; choose another"},
-		{"a mount", map[string]any{"extraVolumeMounts": list(entry("mountPath", "/tmp"))},
-			"values.hub.extraVolumeMounts[0].mountPath: /tmp is what systems need; choose another"},
-		{"an init container", map[string]any{"initContainers": list(entry("name", "outpost-runtime"))},
-			"values.hub.initContainers[0].name: outpost-runtime is what systems need; choose another"},
-		{"a variable of a list", map[string]any{"extraEnv": list(entry("name", "PATH"))},
-			"values.hub.extraEnv[0].name: PATH is what systems need; choose another"},
-		{"a variable of a map", map[string]any{"extraEnv": map[string]any{"PATH": "/bin", "A": "b"}},
-			"values.hub.extraEnv.PATH: is what systems need, and cannot be changed; leave it out"},
-		{"the module", map[string]any{"extraConfig": map[string]any{"outposts": "", "mine": "pass"}},
-			"values.hub.extraConfig.outposts: is what systems need, and cannot be changed; leave it out"},
-		{"no volumes", map[string]any{"extraVolumes": nil},
-			"values.hub.extraVolumes: is what systems need, and cannot be changed; leave it out"},
+		{
+			"a volume",
+			map[string]any{"extraVolumes": list(entry("name", "a"), entry("name", "tmp"))},
+			"values.hub.extraVolumes[1].name: tmp is what systems need; choose another",
+		},
+		{
+			"a mount",
+			map[string]any{"extraVolumeMounts": list(entry("mountPath", "/tmp"))},
+			"values.hub.extraVolumeMounts[0].mountPath: /tmp is what systems need; choose another",
+		},
+		{
+			"an init container",
+			map[string]any{"initContainers": list(entry("name", "outpost-runtime"))},
+			"values.hub.initContainers[0].name: outpost-runtime is what systems need; choose another",
+		},
+		{
+			"a variable of a list",
+			map[string]any{"extraEnv": list(entry("name", "PATH"))},
+			"values.hub.extraEnv[0].name: PATH is what systems need; choose another",
+		},
+		{
+			"a variable of a map",
+			map[string]any{"extraEnv": map[string]any{"PATH": "/bin", "A": "b"}},
+			"values.hub.extraEnv.PATH: is what systems need, and cannot be changed; leave it out",
+		},
+		{
+			"the module",
+			map[string]any{"extraConfig": map[string]any{"outposts": "", "mine": "pass"}},
+			"values.hub.extraConfig.outposts: is what systems need, and cannot be changed; leave it out",
+		},
+		{
+			"no volumes",
+			map[string]any{"extraVolumes": nil},
+			"values.hub.extraVolumes: is what systems need, and cannot be changed; leave it out",
+		},
 		{"others", map[string]any{
 			"extraVolumes": list(entry("name", "a")), "extraVolumeMounts": list(entry("mountPath", "/a")),
 			"initContainers": list(entry("name", "a")), "extraEnv": map[string]any{"A": "b"},

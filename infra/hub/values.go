@@ -58,7 +58,8 @@ const (
 
 // values turns Args into the values of the zero-to-jupyterhub chart: what the operator may change, what other settings
 // and systems need, and over both the operator's own values, whose lists are added to ours. CheckValues refuses those
-// that take away what is needed. It is pure, and everything in it is known before anything is made: for secrets it has placeholders.
+// that take away what is needed. It is pure, and everything in it is known before anything is made: for secrets it has
+// placeholders.
 func (a Args) values() map[string]any {
 	return values.Add(values.Merge(defaults(a), a.needed()), a.Values)
 }

@@ -122,7 +122,8 @@ func TestVariables(t *testing.T) {
 		given, want any
 	}{
 		{"a list", Image{}, asList, append([]any{
-			map[string]any{"name": "PYTHONUSERBASE", "value": "/opt/outpost"}, map[string]any{"name": "PATH", "value": path},
+			map[string]any{"name": "PYTHONUSERBASE", "value": "/opt/outpost"},
+			map[string]any{"name": "PATH", "value": path},
 		}, asList...)},
 		{"a map", Image{}, asMap, map[string]any{
 			"PYTHONUSERBASE": "/opt/outpost", "PATH": path, "OAUTH_CLIENT_SECRET": asMap["OAUTH_CLIENT_SECRET"],

@@ -232,7 +232,8 @@ func TestIdleOptionsAreRefused(t *testing.T) {
 		got = append(got, fault.Error())
 	}
 	want := []string{
-		"config.spawner.http_timeout: has no effect in an outpost; set values.hub.config.OutpostSpawner.http_timeout of the hub",
+		"config.spawner.http_timeout: has no effect in an outpost; " +
+			"set values.hub.config.OutpostSpawner.http_timeout of the hub",
 		"config.spawner.profile_list[0].kubespawner_override.delete_pvc: has no effect in an outpost; leave it out",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

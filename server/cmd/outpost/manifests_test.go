@@ -44,7 +44,9 @@ func TestCheckConfigReadsManifests(t *testing.T) {
 		{"nothing wrong", strings.NewReplacer("limt", "limit", "many", "3").Replace(renderedSite), 0, []string{
 			"settings are valid; hubs: jupyterhub",
 		}},
-		{"no file of the outpost's", "kind: ConfigMap\ndata: {a: b}\n", exitUsage, []string{"no ConfigMap has a config.yaml"}},
+		{"no file of the outpost's", "kind: ConfigMap\ndata: {a: b}\n", exitUsage, []string{
+			"no ConfigMap has a config.yaml",
+		}},
 		{"no YAML", "kind: [", exitUsage, []string{"yaml: "}},
 		{"an empty file", "", exitUsage, []string{"no ConfigMap has a config.yaml"}},
 	} {
