@@ -203,7 +203,10 @@ func TestConfigRefuses(t *testing.T) {
 		{"rotation word twice", localConfig, map[string]string{"hub.rotation": "{sshKey: [a, a]}", "outposts.1.rotation": "{tls: [b, b]}"}, []string{
 			"outposts:hub.rotation.sshKey[1]: is listed twice", "outposts:outposts[1].rotation.tls[1]: is listed twice",
 		}},
-		{"rotation word of another type", localConfig, map[string]string{"hub.rotation": "{sshKey: 1}"}, []string{
+		{"rotation word as number and string", localConfig, map[string]string{"hub.rotation": "{sshKey: [2, '2']}"}, []string{
+			`read config: rotation word "2" is listed twice`,
+		}},
+		{"rotation word of another type", localConfig, map[string]string{"hub.rotation": "{sshKey: true}"}, []string{
 			"outposts:hub.rotation.sshKey: want a word or a list of words",
 		}},
 		{"two charts", localConfig, map[string]string{"hub.chart": "{version: 4.4.0, path: x}"}, []string{

@@ -16,8 +16,11 @@ func TestWordsReads(t *testing.T) {
 		{"a list", `["2", "1"]`, Words{"2", "1"}, true},
 		{"the word by itself", `"2"`, Words{"2"}, true},
 		{"nothing", `null`, nil, true},
-		{"a number", `2`, nil, false},
-		{"a list of numbers", `[2]`, Words{""}, false},
+		{"a number", `2`, Words{"2"}, true},
+		{"a list of both", `[2, "1"]`, Words{"2", "1"}, true},
+		{"a word as both", `[2, "2"]`, Words{"2"}, false},
+		{"neither", `true`, nil, false},
+		{"a list of neither", `[true]`, nil, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var got Words
