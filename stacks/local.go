@@ -112,7 +112,14 @@ func (b *builder) localOutpost(p system, own *credentials.Hub) error {
 	if err := b.outpost(args); err != nil {
 		return err
 	}
-	b.exportOutpost(p.endpoint, p.hostKeyLines, p.cas)
+	at, cas := p.endpoint, p.cas
+	if c.Outpost.exposed() { // for hubs elsewhere
+		at = c.Outpost.Exposure.Endpoint(c.Outpost.Address)
+		if c.Outpost.Exposure.CA != "" {
+			cas = append(slices.Clip(cas), pulumi.String(c.Outpost.Exposure.CA))
+		}
+	}
+	b.exportOutpost(at, p.hostKeyLines, cas)
 	return nil
 }
 

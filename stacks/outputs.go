@@ -26,7 +26,7 @@ const (
 	// outputSystems is secret: a map from the name of a system to what its stack needs, the JSON of systemOutput.
 	outputSystems = "systems"
 
-	// Of a stack with an outpost.
+	// Of a stack with an outpost: as hubs elsewhere reach it; one that is not exposed, as its hub does.
 	outputAPIURL   = "outpostUrl"      // the outpost's API, ".../services"
 	outputSSH      = "outpostSsh"      // where its SSH listens, "host:port"
 	outputHostKeys = "outpostHostKeys" // list of authorized_keys lines, for a hub that someone else runs
@@ -95,6 +95,12 @@ func stackOutputs(ctx *pulumi.Context, stack string) (map[string]any, error) {
 // the stack.
 func systemIn(outputs map[string]any, name string) (systemOutput, error) {
 	all, ok := outputs[outputSystems].(map[string]any)
+	if _, elided := outputs[outputLoginPassword].(map[string]any); elided {
+		// The engine puts {} in the place of each secret that it cannot decrypt, systems among them.
+		return systemOutput{}, errors.New("cannot be decrypted: its secrets have another passphrase or key than this " +
+			"run was given. Give both stacks the same PULUMI_CONFIG_PASSPHRASE, or a key service that this run may use " +
+			"too (`pulumi stack change-secrets-provider`)")
+	}
 	if !ok {
 		return systemOutput{}, errors.New("has no systems yet; run `pulumi up` on it first")
 	}

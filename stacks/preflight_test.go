@@ -409,6 +409,11 @@ func TestRemoteBeforeLocal(t *testing.T) {
 			`outposts:hubs[0].stack: organization/outposts/local has no system "remote": add it to outposts:outposts there and run ` + "`pulumi up` on it first",
 		},
 		{
+			"another passphrase",
+			map[string]map[string]any{"organization/outposts/local": {"systems": map[string]any{}, "loginPassword": map[string]any{}}},
+			"outposts:hubs[0].stack: organization/outposts/local cannot be decrypted: its secrets have another passphrase or key than this run was given",
+		},
+		{
 			"another hub",
 			map[string]map[string]any{"organization/outposts/local": {"systems": map[string]any{"remote": map[string]any{"hub": "elsewhere"}}}},
 			`outposts:hubs[0].stack: organization/outposts/local: its hub is called "elsewhere", not "jupyterhub"`,

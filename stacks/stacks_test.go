@@ -190,6 +190,35 @@ func TestLocal(t *testing.T) {
 	checkSecrets(t, r)
 }
 
+// TestOutpostOutputs holds that a stack tells where its outpost is for hubs elsewhere, and for its own hub if no other
+// reaches it.
+func TestOutpostOutputs(t *testing.T) {
+	for _, tt := range []struct {
+		name, exposure string
+		want           map[string]any
+	}{
+		{"in the cluster", "", map[string]any{
+			outputAPIURL: "http://outpost.outpost.svc:8080/services", outputSSH: "outpost.outpost.svc:22",
+		}},
+		{"exposed", "{type: nodePort, apiNodePort: 30081, sshNodePort: 30023, tls: false}", map[string]any{
+			outputAPIURL: "http://outpost.example.org:30081/services", outputSSH: "outpost.example.org:30023",
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := testWorld(committedConfig(t, "local"))
+			if tt.exposure != "" {
+				change(t, w.config, "outpost.exposure", tt.exposure)
+				change(t, w.config, "outpost.address", "outpost.example.org")
+			}
+			outputs := outputsOf(t, "local", w, &infratest.Recorder{})
+			got := map[string]any{outputAPIURL: outputs[outputAPIURL], outputSSH: outputs[outputSSH]}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("outputs (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestBaseURL holds that the path at which a hub is goes along with its URL and with every address of its API: to users
 // and checks, to the hub's module, and to the outposts of this stack and of others.
 func TestBaseURL(t *testing.T) {
