@@ -50,8 +50,9 @@ def settings(tmp_path):
 class Stage:
     """One hub and its systems: direct, behind a tunnel, slow to connect, with another host key, unreachable."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, base_url=""):
         self.folder = folder
+        self.hub_api_url = f"http://127.0.0.1:9{base_url}/hub/api"
         key = folder / "key"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
         self.lab = stage.Lab()
@@ -78,13 +79,13 @@ class Stage:
                 (folder / f"known_hosts-{name}").write_text(f"outpost-{name} {pinned.public_key()}\n")
                 systems[name]["ssh"]["knownHosts"] = str(folder / f"known_hosts-{name}")
         self.hub = stage.Hub(
-            folder, {"authDir": str(folder / "auth"), "sshKey": str(key), "systems": systems}, self.cluster
+            folder, {"authDir": str(folder / "auth"), "sshKey": str(key), "systems": systems}, self.cluster, base_url
         )
 
     def system(self, outpost, port=None, pinned=None):
         import getpass
 
-        data = {"url": outpost.url, "hubApiUrl": "http://127.0.0.1:9/hub/api"}
+        data = {"url": outpost.url, "hubApiUrl": self.hub_api_url}
         if port:
             data["ssh"] = {"host": "127.0.0.1", "port": port, "user": getpass.getuser(), "pinned": pinned}
         return data
@@ -106,5 +107,12 @@ class Stage:
 @pytest.fixture(scope="module")
 def hub_stage(tmp_path_factory):
     s = Stage(tmp_path_factory.mktemp("hub"))
+    yield s
+    s.close()
+
+
+@pytest.fixture
+def stage_below_a_path(tmp_path):
+    s = Stage(tmp_path, "/jupyter")
     yield s
     s.close()

@@ -30,6 +30,8 @@ class NoProxy(Proxy):
 
 c.JupyterHub.proxy_class = NoProxy
 c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{port}"
+c.JupyterHub.base_url = os.environ["HUB_BASE_URL"] + "/"
+c.JupyterHub.default_url = os.environ["HUB_BASE_URL"] + "/hub/home"
 c.JupyterHub.db_url = f"sqlite:///{folder}/hub.sqlite"
 c.JupyterHub.cookie_secret_file = str(folder / "cookie_secret")
 c.JupyterHub.authenticator_class = "dummy"

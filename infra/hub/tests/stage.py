@@ -315,11 +315,12 @@ def _events(text):
 class Hub:
     """A real JupyterHub process with the module, without a proxy, on a database that outlives it."""
 
-    def __init__(self, folder, settings, cluster):
+    def __init__(self, folder, settings, cluster, base_url=""):
         self.folder = folder
         self.cluster = cluster
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.base_url = base_url
+        self.url = f"http://127.0.0.1:{self.port}{base_url}"
         self.settings = settings
         self.process = None
         self.sockets = Path(tempfile.mkdtemp(prefix="hub-", dir="/tmp"))  # other runs of the tests have theirs
@@ -330,6 +331,7 @@ class Hub:
         (self.folder / "settings.json").write_text(json.dumps(self.settings))
         env = {**os.environ, "HUB_FOLDER": str(self.folder), "HUB_PORT": str(self.port), "PYTHONPATH": str(HERE.parent)}
         env["HUB_SOCKETS"] = str(self.sockets)
+        env["HUB_BASE_URL"] = self.base_url
         env["KUBERNETES_API"] = f"http://127.0.0.1:{self.cluster.port}"
         self.log = self.folder / "hub.log"
         self.process = subprocess.Popen(

@@ -37,6 +37,21 @@ def test_named_server(hub, hub_stage):
     assert len(hub_stage.direct.of("DELETE", "lab")) == 1
 
 
+def test_hub_below_a_path(stage_below_a_path):
+    hub, remote = stage_below_a_path.hub, stage_below_a_path.remote
+    server = hub.run("lab", {"system": "remote", "flavor": "small"})
+    assert server["url"] == "/jupyter/user/maria/lab/"
+    (body,) = remote.of("POST", "lab")
+    env = body["env"]
+    assert env["JUPYTERHUB_API_URL"] == "http://127.0.0.1:9/jupyter/hub/api"
+    assert env["JUPYTERHUB_SERVICE_PREFIX"] == "/jupyter/user/maria/lab/"
+    assert hub.post_event("lab", {"progress": 50, "message": "going on"}, hub.own_token(remote, "lab")).code == 204
+    page = hub.browser().log_in("maria")
+    assert page.code == 200
+    assert "/jupyter/hub/home" in page.text
+    hub.stop_server("lab")
+
+
 def test_default_server(hub, hub_stage):
     """Its polls have an empty name in their path."""
     hub.run("", {"system": "direct"})
