@@ -35,6 +35,34 @@ func (c Config) mayLoseAll(namespace string) bool {
 // everythingIn is the entry of allowDataLoss for a whole namespace.
 func everythingIn(namespace string) string { return namespace + "/*" }
 
+// warnOfLoss warns of each entry of allowDataLoss: one that stays protects nothing any more, and one that names nothing
+// may be mistyped.
+func (c Config) warnOfLoss(before state) (all []string) {
+	namespaces := slices.AppendSeq(c.namespaces(), maps.Keys(before.namespaces))
+	var claims []string
+	for _, v := range slices.Concat(c.volumes(), before.volumes) {
+		claims = append(claims, v.String())
+	}
+	if c.Hub != nil { // its keys are protected wherever the data are
+		claims = append(claims, c.Hub.database().String())
+	}
+	if c.Outpost != nil {
+		claims = append(claims, c.Outpost.database().String())
+	}
+	for i, entry := range c.AllowDataLoss {
+		namespace, everything := strings.CutSuffix(entry, "/*")
+		text := "names no volume and no namespace of this stack, so it allows nothing; correct or remove it"
+		switch {
+		case everything && slices.Contains(namespaces, namespace):
+			text = "lets the namespace go with everything in it; remove the entry when that is done"
+		case !everything && slices.Contains(claims, entry):
+			text = "lets this volume go; remove the entry when that is done"
+		}
+		all = append(all, fmt.Sprintf("%s:allowDataLoss[%d]: %q %s", project, i, entry, text))
+	}
+	return all
+}
+
 // mayLoseServers reports whether config lets the running servers of a system or of a hub go.
 func (c Config) mayLoseServers(name string) bool { return slices.Contains(c.AllowServerLoss, name) }
 

@@ -318,3 +318,30 @@ func TestHubsAreRecorded(t *testing.T) {
 		t.Errorf("read back: %+v", before.outpost)
 	}
 }
+
+// TestAllowedLossIsSaid holds what each run says of the entries of allowDataLoss: those that stay, and those that name
+// nothing of this stack.
+func TestAllowedLossIsSaid(t *testing.T) {
+	const whole = "lets the namespace go with everything in it; remove the entry when that is done"
+	const nothing = "names no volume and no namespace of this stack, so it allows nothing; correct or remove it"
+	const ofVolume = "lets this volume go; remove the entry when that is done"
+	for _, tt := range []struct{ entry, want string }{
+		{"outpost/outpost-data", ofVolume},
+		{"jupyter/*", whole},
+		{"left/*", whole},
+		{"left/outpost-data", ofVolume},
+		{"typo/*", nothing},
+		{"outpost/typo", nothing},
+	} {
+		t.Run(tt.entry, func(t *testing.T) {
+			c := loaded(t, localConfig, map[string]string{"allowDataLoss": `["` + tt.entry + `"]`})
+			left := outpostVolume
+			left.Namespace = "left"
+			got := c.warnOfLoss(state{namespaces: map[string]string{"left": ""}, volumes: []volume{left}})
+			want := []string{`outposts:allowDataLoss[0]: "` + tt.entry + `" ` + tt.want}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("warnings (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -81,6 +81,9 @@ func run(w world) pulumi.RunFunc {
 		if err != nil {
 			return err
 		}
+		if err := warn(ctx, c.warnOfLoss(before)); err != nil {
+			return err
+		}
 		told, unread := readSystems(ctx, c)
 		err = preflight(context.Background(), c, api, before, told)
 		if err := errors.Join(unread, err); err != nil {
