@@ -49,10 +49,12 @@ var allowed = map[string][]string{
 		"server/excerpt", "server/kubespawner", "server/kubespawner/options", "server/outpost",
 	},
 	"server/kubespawner": {
-		"server/excerpt", "server/flavor", "server/kubespawner/options", "server/outpost", "server/python",
+		"server/excerpt", "server/flavor", "server/kubespawner/options", "server/kubespawner/podspec", "server/outpost",
+		"server/python",
 	},
 	"server/kubespawner/kubespawnertest": {"server/outpost"},
 	"server/kubespawner/options":         {"server/excerpt", "server/outpost", "server/python", "server/suggest"},
+	"server/kubespawner/podspec":         {"server/excerpt", "server/kubespawner/options"},
 	"server/lifecycle":                   {"server/excerpt", "server/flavor", "server/outbox", "server/outpost"},
 	"server/outpost":                     {"server/excerpt", "server/flavor", "server/pattern"},
 	"server/outpost/outposttest":         {"server/flavor", "server/lifecycle", "server/outpost"},

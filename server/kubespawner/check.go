@@ -6,11 +6,11 @@ import (
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/outposts-dev/outposts/server/excerpt"
 	"github.com/outposts-dev/outposts/server/kubespawner/options"
+	"github.com/outposts-dev/outposts/server/kubespawner/podspec"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -82,7 +82,10 @@ func (o *Objects) checkPod(p *options.Problems) {
 		checkLabels("storage_extra_labels", o.Claim.Labels, p)
 	}
 	checkAnnotations("extra_annotations", o.Pod.Annotations, p)
-	checkContainers(&o.Pod.Spec, p)
+	podspec.Check(&o.Pod.Spec, NotebookContainer, p)
+	if o.Claim != nil {
+		podspec.CheckAccessModes("storage_access_modes", o.Claim.Spec.AccessModes, p)
+	}
 	notebook := notebookOf(o.Pod)
 	if notebook == nil {
 		return // a pod_overlay that takes it away has been noted
@@ -94,57 +97,6 @@ func (o *Objects) checkPod(p *options.Problems) {
 		if strings.ContainsRune(v.Value, 0) {
 			p.Addf("env", "the value of %q has a zero byte", quoted(v.Name))
 		}
-	}
-}
-
-// checkContainers notes names of volumes and containers that Kubernetes would refuse, and mounts of nothing.
-func checkContainers(spec *corev1.PodSpec, p *options.Problems) {
-	volumes := map[string]bool{}
-	for _, v := range spec.Volumes {
-		checkPart("volumes", "volume", v.Name, volumes, p)
-	}
-	names := map[string]bool{}
-	for _, list := range []struct {
-		option     string
-		containers []corev1.Container
-	}{{"extra_containers", spec.Containers}, {"init_containers", spec.InitContainers}} {
-		for _, c := range list.containers {
-			checkPart(list.option, "container", c.Name, names, p)
-			option := list.option
-			if c.Name == NotebookContainer {
-				option = "volume_mounts"
-			}
-			checkMounts(option, c, volumes, p)
-		}
-	}
-}
-
-// checkPart notes a name of a part of the pod that is not one or is taken.
-func checkPart(option, kind, name string, taken map[string]bool, p *options.Problems) {
-	if name == "" && kind == "container" {
-		return // noted by requireNames
-	}
-	if faults := validation.IsDNS1123Label(name); len(faults) > 0 {
-		p.Addf(option, "%q cannot be the name of a %s: %s", quoted(name), kind, faults[0])
-	} else if taken[name] {
-		p.Addf(option, "%s %q is listed twice", kind, quoted(name))
-	}
-	taken[name] = true
-}
-
-// checkMounts notes mounts of volumes that the pod does not have, and several in one place.
-func checkMounts(option string, c corev1.Container, volumes map[string]bool, p *options.Problems) {
-	paths := map[string]bool{}
-	for _, m := range c.VolumeMounts {
-		switch {
-		case !volumes[m.Name]:
-			p.Addf(option, "container %q mounts volume %q, which is not in volumes", quoted(c.Name), quoted(m.Name))
-		case m.MountPath == "":
-			p.Addf(option, "container %q mounts volume %q without a mountPath", quoted(c.Name), quoted(m.Name))
-		case paths[m.MountPath]:
-			p.Addf(option, "container %q mounts two volumes at %q", quoted(c.Name), quoted(m.MountPath))
-		}
-		paths[m.MountPath] = true
 	}
 }
 

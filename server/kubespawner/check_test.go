@@ -70,6 +70,49 @@ func TestVolumesAndContainersAreChecked(t *testing.T) {
 	}
 }
 
+// Values that Kubernetes would refuse, once the claim and the Secret are made, are refused before.
+func TestValuesOfThePodAreChecked(t *testing.T) {
+	list := func(values ...any) []any { return values }
+	const gpu = "nvidia.com/gpu"
+	//nolint:lll // a case a line
+	for _, c := range []struct {
+		name   string
+		values m
+		want   string // part of the error; empty for none
+	}{
+		{"guarantees up to the limits", m{"cpu_limit": 2, "cpu_guarantee": 2, "mem_limit": "4G", "mem_guarantee": "1G"}, ""},
+		{"a guarantee without a limit", m{"cpu_limit": 0, "cpu_guarantee": 2}, ""},
+		{"processors", m{"cpu_limit": 1, "cpu_guarantee": 2}, `cpu_limit: limits cpu of container "notebook" to 1, less than the 2 that are guaranteed`},
+		{"memory", m{"mem_limit": "1G", "mem_guarantee": "2G"}, `mem_limit: limits memory of container "notebook" to 1Gi, less than the 2Gi that are guaranteed`},
+		{"another resource", m{"extra_resource_limits": m{"ephemeral-storage": "1Gi"}, "extra_resource_guarantees": m{"ephemeral-storage": "2Gi"}}, `extra_resource_limits: limits ephemeral-storage of container "notebook" to 1Gi, less than the 2Gi that are guaranteed`},
+		{"a sidecar", m{"extra_containers": list(m{"name": "c", "image": "x", "resources": m{"limits": m{"cpu": "1"}, "requests": m{"cpu": "2"}}})}, `extra_containers: limits cpu of container "c" to 1, less than the 2`},
+		{"devices", m{"extra_resource_limits": m{gpu: "2"}, "extra_resource_guarantees": m{gpu: 2}}, ""},
+		{"devices, limited only", m{"extra_resource_limits": m{gpu: 1}}, ""},
+		{"a part of a device", m{"extra_resource_limits": m{gpu: 0.5}}, `extra_resource_limits: nvidia.com/gpu of container "notebook" must be a whole number`},
+		{"a part of a device, guaranteed", m{"extra_resource_guarantees": m{gpu: "500m"}}, `extra_resource_limits: nvidia.com/gpu of container "notebook" must be a whole number`},
+		{"more devices guaranteed", m{"extra_resource_limits": m{gpu: 1}, "extra_resource_guarantees": m{gpu: 2}}, `extra_resource_limits: limits nvidia.com/gpu of container "notebook" to 1, less than the 2`},
+		{"no image", m{"image": ""}, `image: container "notebook" has the image "", which is not a name`},
+		{"an image with a blank", m{"image": "quay.io/x "}, `which is not a name`},
+		{"a pull policy", m{"image_pull_policy": "always"}, `image_pull_policy: must be one of Always, IfNotPresent, Never, not "always"`},
+		{"tolerations", m{"tolerations": list(m{"key": "a", "operator": "Exists", "effect": "NoSchedule"}, m{"key": "a", "value": "b"}, m{"operator": "Exists"})}, ""},
+		{"an operator", m{"tolerations": list(m{"key": "a", "operator": "In"})}, `tolerations: must be one of Equal, Exists, Gt, Lt, not "In"`},
+		{"an effect", m{"tolerations": list(m{"key": "a", "effect": "NoSchedul"})}, `tolerations: must be one of NoSchedule, PreferNoSchedule, NoExecute, not "NoSchedul"`},
+		{"a value that is not compared", m{"tolerations": list(m{"key": "a", "operator": "Exists", "value": "b"})}, `tolerations: the value of "a" must be empty with operator Exists`},
+		{"a toleration of nothing", m{"tolerations": list(m{"effect": "NoSchedule"})}, `tolerations: without a key, the operator must be Exists`},
+		{"an access mode", m{"storage_pvc_ensure": true, "storage_capacity": "1Gi", "storage_access_modes": list("RWX")}, `storage_access_modes: must be one of ReadWriteOnce, ReadOnlyMany, ReadWriteMany, ReadWriteOncePod, not "RWX"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := plan(c.values)
+			switch {
+			case c.want == "" && err != nil:
+				t.Error(err)
+			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+				t.Errorf("got %v, want %s", err, c.want)
+			}
+		})
+	}
+}
+
 // A pod's own period, or a hook, counts when it is deleted, wherever it comes from.
 func TestGracePeriod(t *testing.T) {
 	hook := m{"preStop": m{"exec": m{"command": []any{"save"}}}}

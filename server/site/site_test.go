@@ -77,6 +77,7 @@ hubs:
 		choices = "config spawner.profile_list[1].profile_options.size."
 		memory  = `must be a number of bytes or a string such as "512M", "1.5G" or "2Gi"`
 		braces  = "; write {{ and }} for braces"
+		unnamed = "which is not a name"
 	)
 	want := []string{
 		`config hubs.research.spawner.node_selector: the value of "pool" must be a string, not an integer`,
@@ -84,6 +85,7 @@ hubs:
 		`config hubs.research.spawner.tolerations[0]: unknown key "operater"`,
 		`config spawner.cpu_limit: must be a number of cores such as 1.5 or "500m"`,
 		"config spawner.mem_limt: unknown option; did you mean mem_limit?",
+		`config spawner.profile_list[0].kubespawner_override.extra_containers: container "side" has the image "", ` + unnamed,
 		`config spawner.profile_list[0].kubespawner_override.extra_containers[0]: unknown key "imag"`,
 		"config spawner.profile_list[0].kubespawner_override.mem_limit: " + memory,
 		choices + "choices.b.kubespawner_override.environment.A: unknown field {nobody} in template" + braces,
@@ -94,6 +96,7 @@ hubs:
 		choices + "unlisted_choice.kubespawner_override.service_account: unknown field {wrong} in template" + braces,
 		`config spawner.volumes[0]: unknown field "persistentVolumeClaim.claim_name"`,
 		"config spawner.working_dir: unknown field {usr} in template" + braces,
+		`flavors flavors.small.resources.init_containers: container "i" has the image "", ` + unnamed,
 		`flavors flavors.small.resources.init_containers[0]: unknown key "imgae"`,
 		"flavors flavors.small.resources.mem_limit: " + memory,
 		"flavors hubs.any.flavorsOverride.small.resources.storage_capacity: must be a quantity such as 10Gi",
