@@ -84,10 +84,14 @@ func flavorsParser(cfg config.Config) func([]byte) (*flavor.Flavors, error) {
 		if err != nil && !errors.As(err, &faults) {
 			return nil, err
 		}
-		lines := place.Of(text)
+		lines, known := place.Of(text), siteOf(cfg, nil).Check()
 		for _, fault := range siteOf(cfg, flavors).Check() {
-			if fault.File == site.Flavors {
+			switch {
+			case fault.File == site.Flavors:
 				faults = append(faults, flavor.Fault{Line: lines.Of(fault.Key), Key: fault.Key, Text: fault.Text})
+			case !slices.Contains(known, fault): // right by itself, and wrong below a flavor of this file
+				key := "with these flavors, " + filepath.Base(cfg.ConfigFile) + ": " + fault.Key
+				faults = append(faults, flavor.Fault{Key: key, Text: fault.Text})
 			}
 		}
 		if len(faults) > 0 {

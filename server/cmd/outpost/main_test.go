@@ -148,6 +148,49 @@ func TestHelpShowsAFileThatIsTaken(t *testing.T) {
 	}
 }
 
+// A configuration that is right by itself and wrong with a flavor is refused, in either file's words.
+func TestCheckConfigReadsFilesTogether(t *testing.T) {
+	dir := t.TempDir()
+	for name, c := range map[string]struct{ config, flavors, want string }{
+		"a profile lifts the limit of a flavor": {
+			"spawner: {profile_list: [{display_name: P, kubespawner_override: {mem_limit: null}}]}",
+			"flavors: {small: {resources: {mem_limit: 1G}}}",
+			"with these flavors, config.yaml: spawner.profile_list[0].kubespawner_override.mem_limit: " +
+				"is null, which would lift a limit",
+		},
+		"a flavor guarantees more than the limit": {
+			"spawner: {cpu_limit: 1}",
+			"flavors: {big: {resources: {cpu_guarantee: 4}}}",
+			`with these flavors, config.yaml: spawner.cpu_limit: limits cpu of container "notebook" to 1, ` +
+				"less than the 4 that are guaranteed",
+		},
+		"a flavor limits to less than is guaranteed": {
+			"spawner: {mem_guarantee: 2G}",
+			"flavors: {small: {resources: {mem_limit: 1G}}}",
+			`line 1: flavors.small.resources.mem_limit: limits memory of container "notebook" to 1Gi, ` +
+				"less than the 2Gi that are guaranteed",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			files := map[string]string{"config.yaml": c.config, "flavors.yaml": c.flavors}
+			for name, text := range files {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			settings := map[string]string{
+				"OUTPOST_CONFIG_FILE":  filepath.Join(dir, "config.yaml"),
+				"OUTPOST_FLAVORS_PATH": filepath.Join(dir, "flavors.yaml"),
+			}
+			var stdout, stderr buffer
+			code := run(t.Context(), []string{"check-config"}, environment(dir, settings), &stdout, &stderr)
+			if code != 1 || !strings.Contains(stderr.String(), c.want) {
+				t.Errorf("exit code %d, want 1 and %q:\n%s", code, c.want, stderr.String())
+			}
+		})
+	}
+}
+
 // Every fault is named with its place in the file, whatever else is wrong.
 func TestCheckConfigTellsEverythingAtOnce(t *testing.T) {
 	dir := t.TempDir()
