@@ -30,7 +30,7 @@ func spawnerOption(pattern, options string) effect.Refusal {
 // unused are the values of the chart that have no effect here, and those that other settings decide. All others are the
 // chart's or the hub's.
 var unused = effect.Table{
-	Refusals: slices.Concat(refusals, hookRefusals()), Conditions: conditions,
+	Refusals: slices.Concat(refusals, spawnerRefusals()), Conditions: conditions,
 	Conflicts: []effect.Refusal{
 		effect.Refuse("hub.image.**", "has another value in hub.image; leave one of them out"),
 		effect.Refuse("hub.config.OutpostSpawner.start_timeout",
@@ -122,9 +122,15 @@ var refusals = []effect.Refusal{
 	spawnerOption("scheduling.userPods.nodeAffinity.**", "node_affinity_preferred or node_affinity_required"),
 }
 
-func hookRefusals() (all []effect.Refusal) {
+// unsent are options of JupyterHub's own spawner that the client neither uses nor sends.
+var unsent = []string{"cmd", "args", "cpu_guarantee", "cpu_limit", "mem_guarantee", "mem_limit"}
+
+func spawnerRefusals() (all []effect.Refusal) {
 	// The module's own class is called Spawner, too.
 	for _, class := range []string{"OutpostSpawner", "ForwardBaseSpawner", "Spawner"} {
+		for _, option := range unsent {
+			all = append(all, spawnerOption("hub.config."+class+"."+option+".**", option))
+		}
 		for _, hook := range hooks {
 			all = append(all, effect.Refuse("hub.config."+class+"."+hook+".**",
 				"is what systems need, and the hub's module sets it; leave it out"))
