@@ -142,7 +142,7 @@ func (b *builder) hub(systems []system, own *credentials.Hub) error {
 func (c Config) hubArgs(systems []system) hub.Args {
 	args := hub.Args{
 		Name: c.Hub.Name, Namespace: c.Hub.Namespace, Chart: c.Hub.Chart, Image: c.Hub.Image,
-		Exposure: c.Hub.Exposure, StartTimeout: c.Hub.StartTimeout, Values: c.Hub.Values,
+		Bootstrap: c.Hub.Bootstrap, Exposure: c.Hub.Exposure, StartTimeout: c.Hub.StartTimeout, Values: c.Hub.Values,
 		SecretValues: c.Hub.SecretValues,
 	}
 	for _, p := range systems {

@@ -195,6 +195,9 @@ func warnings(c Config, secretKeys []string) []string {
 		}
 	}
 	if c.Hub != nil {
+		for _, w := range c.Hub.Chart.Warnings() {
+			warn("hub.chart.%s", w.Error())
+		}
 		warnOfLogin(c, warn)
 	}
 	return all

@@ -308,7 +308,7 @@ func TestBadInput(t *testing.T) {
 			open, nil,
 			"outposts:cluster: context here: no answer from the cluster at http://127.0.0.1:1",
 		},
-		{"unknown key", "local", map[string]string{"hub.adress": "x"}, nil, nil, "outposts:hub.adress: unknown key; known keys: chart, "},
+		{"unknown key", "local", map[string]string{"hub.adress": "x"}, nil, nil, "outposts:hub.adress: unknown key; known keys: bootstrap, chart, "},
 		{"wrong type", "remote", map[string]string{"outpost.startTimeout": "soon"}, nil, nil, "outposts:outpost.startTimeout: got string, want integer"},
 		{"two systems of one name", "local", map[string]string{"outposts.1.name": "local"}, nil, nil, `outposts:outposts[1].name: "local" is also the name of outposts[0]`},
 		{

@@ -89,6 +89,7 @@ type Args struct {
 	Namespace string
 	Chart     Chart
 	Image     Image
+	Bootstrap Bootstrap
 	Exposure  Exposure
 	// StartTimeout is how many seconds a start may take, default 600.
 	StartTimeout int
@@ -264,8 +265,8 @@ var schemaText string
 var chartSchema = schema.Parse(schemaText)
 
 // CheckValues finds what is wrong with the operator's values of the chart: what has no effect here, what would take
-// away what systems need, and what the chart's schema refuses. Faults are named by their place in Args.Values:
-// "values.hub.db.type".
+// away what systems need, and what the chart's schema refuses; and what is wrong with the bootstrap of the image that
+// they lead to. Faults are named by their place in Args: "values.hub.db.type".
 func (a Args) CheckValues() []schema.Fault {
 	made := a.values()
 	systems := []string{"custom", "outposts"}
@@ -290,7 +291,7 @@ func (a Args) CheckValues() []schema.Fault {
 	for i, fault := range faults {
 		faults[i] = fault.Below("values")
 	}
-	return faults
+	return append(faults, a.checkBootstrap()...)
 }
 
 // BaseURL returns the path that the URLs of a hub with these values begin with, such as "/jupyter"; empty for none.
@@ -299,15 +300,10 @@ func BaseURL(own map[string]any) string {
 	return strings.TrimRight(base, "/")
 }
 
-// image is the hub's image as it ends up: the operator's values of the chart have the last word.
+// image is the hub's image as it ends up: the operator's values of the chart have the last word, the chart the first.
 func (a Args) image() Image {
+	own := a.Chart.about().image
 	name, _ := values.At(a.Values, "hub", "image", "name").(string)
 	tag, _ := values.At(a.Values, "hub", "image", "tag").(string)
-	return Image{Name: cmp.Or(name, a.Image.Name), Tag: cmp.Or(tag, a.Image.Tag)}
-}
-
-// stockImage reports whether the hub's image is the chart's own, which has neither client nor ssh.
-func (a Args) stockImage() bool {
-	name := a.image().Name
-	return name == "" || name == StockImage
+	return Image{Name: cmp.Or(name, a.Image.Name, own.Name), Tag: cmp.Or(tag, a.Image.Tag, own.Tag)}
 }

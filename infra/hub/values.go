@@ -16,11 +16,6 @@ import (
 //go:embed outpost_hub.py
 var module string
 
-// bootstrap makes the client and ssh available to the stock image.
-//
-//go:embed bootstrap.sh
-var bootstrap string
-
 // Where the hub's pod finds its Secrets. The file names are those of the systems.
 const (
 	authDir  = "/etc/outpost/auth"  // user:password
@@ -30,21 +25,6 @@ const (
 
 // sharedPassword is the name of JupyterHub's SharedPasswordAuthenticator, the default.
 const sharedPassword = "shared-password"
-
-// runtimeDir is where the bootstrap puts what the stock image lacks.
-const runtimeDir = "/opt/outpost"
-
-// bootstrapPackages is what the bootstrap installs unless the image has it: the client for the JupyterHub 5.5 of
-// ChartVersion, and every package that it needs and JupyterHub does not, at the versions and with the hashes of
-// images/hub/jupyterhub-5.5.txt. TestBootstrapPackages with -update copies both from there.
-//
-//go:embed bootstrap.txt
-var bootstrapPackages string
-
-// stockLacks are the lines of bootstrapPackages, one for each package: a version, and the hash of each of its files.
-func stockLacks() []string {
-	return strings.Split(strings.TrimSpace(strings.ReplaceAll(bootstrapPackages, " \\\n   ", "")), "\n")
-}
 
 // secretMode is the mode of mounted Secrets. With the pod's fsGroup 0400 becomes 0440 root:1000. ssh checks the mode
 // only of a key that belongs to the user it runs as, so the hub's user may use it.
@@ -163,7 +143,7 @@ func required(a Args) map[string]any {
 		"extraVolumeMounts": a.mounts(),
 		"annotations":       restart(a.Credentials.Version),
 	}
-	if a.stockImage() {
+	if a.bootstraps() {
 		maps.Copy(hub, stockImageValues(a))
 	}
 	return map[string]any{
@@ -238,7 +218,7 @@ func (a Args) volumes() []any {
 		secretVolume("outpost-ssh", sshSecret),
 		map[string]any{"name": "outpost-trust", "configMap": map[string]any{"name": trustConfigMap}},
 	}
-	if a.stockImage() {
+	if a.bootstraps() {
 		made = append(made, map[string]any{"name": "outpost-runtime", "emptyDir": map[string]any{"sizeLimit": "512Mi"}})
 	}
 	return made
@@ -252,7 +232,7 @@ func (a Args) mounts() []any {
 		map[string]any{"name": "tmp", "mountPath": "/tmp"},
 		mount("outpost-auth", authDir), mount("outpost-ssh", sshDir), mount("outpost-trust", trustDir),
 	}
-	if a.stockImage() {
+	if a.bootstraps() {
 		made = append(made, map[string]any{"name": "outpost-runtime", "mountPath": runtimeDir})
 	}
 	return made
@@ -260,41 +240,6 @@ func (a Args) mounts() []any {
 
 func secretVolume(name, secret string) map[string]any {
 	return map[string]any{"name": name, "secret": map[string]any{"secretName": secret, "defaultMode": secretMode}}
-}
-
-// stockImageValues bring the client and ssh into the chart's own hub image by an init container, so that no registry
-// but the chart's is needed. It downloads both at each start of the hub; an image of the recipe in images/hub does not.
-func stockImageValues(a Args) map[string]any {
-	return map[string]any{
-		"initContainers": []any{map[string]any{
-			"name":            "outpost-runtime",
-			"image":           StockImage + ":" + cmp.Or(a.image().Tag, ChartVersion),
-			"command":         bootstrapCommand(),
-			"securityContext": restricted(map[string]any{"runAsUser": 1000, "runAsGroup": 1000}),
-			"volumeMounts":    []any{map[string]any{"name": "outpost-runtime", "mountPath": runtimeDir}},
-		}},
-		"extraEnv": stockImageEnv(a),
-	}
-}
-
-// stockImageEnv are the variables of the bootstrap: a map or a list, as the operator's own are, which join them.
-func stockImageEnv(a Args) any {
-	const path = runtimeDir + "/bin:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
-	if _, isList := values.At(a.Values, "hub", "extraEnv").([]any); isList {
-		return []any{
-			map[string]any{"name": "PYTHONUSERBASE", "value": runtimeDir},
-			map[string]any{"name": "PATH", "value": path},
-		}
-	}
-	return map[string]any{"PYTHONUSERBASE": runtimeDir, "PATH": path}
-}
-
-func bootstrapCommand() []any {
-	command := []any{"sh", "-c", bootstrap, "bootstrap", runtimeDir}
-	for _, requirement := range stockLacks() {
-		command = append(command, requirement)
-	}
-	return command
 }
 
 func restricted(more map[string]any) map[string]any {
