@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 )
@@ -37,6 +38,11 @@ const (
 	verifyTokenPlaceholder   = "@verifyToken@"
 )
 
+const (
+	secretType = "kubernetes:core/v1:Secret"
+	hubSecret  = "hub" // the chart's Secret, which hub and proxy read when they start
+)
+
 func authStateKeyPlaceholder(i int) string { return fmt.Sprintf("@authStateKey%d@", i) }
 
 // byPlaceholder has each secret of the values of the chart.
@@ -51,9 +57,55 @@ func (c Credentials) byPlaceholder() map[string]pulumi.StringInput {
 	return all
 }
 
+// afterSecrets is the transform of every Deployment of the chart: it waits until the chart's Secret, which is registered
+// beside it, has been applied. Pods that started before that would keep the old secrets, the proxy others than the hub.
+// A preview has nothing to wait for.
+func afterSecrets(p *pulumi.Context, name, namespace string) pulumi.ResourceTransform {
+	return func(ctx context.Context, args *pulumi.ResourceTransformArgs) *pulumi.ResourceTransformResult {
+		if p.DryRun() || args.Type != "kubernetes:apps/v1:Deployment" {
+			return nil
+		}
+		secret := args.Opts.Parent.URN().ApplyT(func(chart pulumi.URN) (string, error) {
+			parts := strings.SplitN(string(chart), "::", 4)
+			if len(parts) != 4 {
+				return "", fmt.Errorf("%q is not the URN of a chart", chart)
+			}
+			urn := strings.Join([]string{
+				parts[0], parts[1], parts[2] + "$" + secretType, name + ":" + namespace + "/" + hubSecret,
+			}, "::")
+			return urn, applied(ctx, p, urn)
+		})
+		props := maps.Clone(args.Props)
+		props["spec"] = pulumi.All(props["spec"], secret).ApplyT(func(both []any) any { return both[0] })
+		return &pulumi.ResourceTransformResult{Props: props, Opts: args.Opts}
+	}
+}
+
+// applied waits until the engine has applied a resource. It asks as the SDK does for a reference to one.
+func applied(ctx context.Context, p *pulumi.Context, urn string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	for {
+		var found struct {
+			URN string `pulumi:"urn"`
+		}
+		err := p.Invoke("pulumi:pulumi:getResource", &struct {
+			URN string `pulumi:"urn"`
+		}{urn}, &found)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s: %w: %w", urn, ctx.Err(), err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
 // fill is the transform of every object of the hub: in Secrets, it puts the secrets in the place of their placeholders.
 func (c Credentials) fill(_ context.Context, args *pulumi.ResourceTransformArgs) *pulumi.ResourceTransformResult {
-	if args.Type != "kubernetes:core/v1:Secret" {
+	if args.Type != secretType {
 		return nil
 	}
 	props := maps.Clone(args.Props)

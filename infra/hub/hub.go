@@ -120,7 +120,9 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 		return nil, fmt.Errorf("hub %s: %w", name, err)
 	}
 	h := &Hub{}
-	opts = append(slices.Clip(opts), pulumi.Transforms([]pulumi.ResourceTransform{args.Credentials.fill}))
+	opts = append(slices.Clip(opts), pulumi.Transforms([]pulumi.ResourceTransform{
+		args.Credentials.fill, afterSecrets(ctx, name, args.Namespace),
+	}))
 	if err := ctx.RegisterComponentResource(Type, name, h, opts...); err != nil {
 		return nil, fmt.Errorf("hub %s: %w", name, err)
 	}

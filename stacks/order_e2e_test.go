@@ -1,0 +1,27 @@
+//go:build e2e
+
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestE2ESecretsComeBeforePods holds that hub and proxy start again when their secrets are there, and not before.
+func TestE2ESecretsComeBeforePods(t *testing.T) {
+	e := newEngine(t)
+	for _, up := range []struct{ word, done, begun string }{
+		{`"1"`, "created", "creating"}, {`"2"`, "updated", "updating"},
+	} {
+		e.set(t, "local", "hub.rotation.proxyToken", up.word)
+		said := e.run(t, "local", "up", "--yes")
+		_, said, _ = strings.Cut(said, "Updating (") // after the preview
+		secret := strings.Index(said, "Secret hub:jupyter/hub "+up.done)
+		for _, deployment := range []string{"hub", "proxy"} {
+			began := strings.Index(said, "Deployment hub:jupyter/"+deployment+" "+up.begun)
+			if secret < 0 || began < secret {
+				t.Errorf("Deployment %s is at %d, the Secret at %d of\n%s", deployment, began, secret, said)
+			}
+		}
+	}
+}
