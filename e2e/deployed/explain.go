@@ -29,8 +29,8 @@ func artefacts(t testing.TB) string {
 }
 
 // ExplainFailure keeps what a cluster says at the end of a test that has failed: of its nodes the taints and
-// conditions, of pods those that are not ready, and all events. The taints are in the test's output too: they are why a
-// pod finds no node.
+// conditions, of pods those that are not ready, and what they wrote before a restart, and all events. The taints are in
+// the test's output too: they are why a pod finds no node.
 func ExplainFailure(t testing.TB, name string, api kubernetes.Interface) {
 	t.Helper()
 	path := filepath.Join(artefacts(t), strings.ReplaceAll(t.Name(), "/", "-")+"-"+name+".txt")
@@ -85,6 +85,7 @@ func describe(ctx context.Context, w *strings.Builder, api kubernetes.Interface)
 					pod.Namespace, pod.Name, pod.Status.Phase, c.Type, c.Reason, c.Message)
 			}
 		}
+		describeRestarts(ctx, w, api, pod)
 	}
 	events, err := api.CoreV1().Events("").List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -96,6 +97,20 @@ func describe(ctx context.Context, w *strings.Builder, api kubernetes.Interface)
 			e.InvolvedObject.Namespace, e.InvolvedObject.Name, e.Reason, e.Message)
 	}
 	return tainted, nil
+}
+
+// describeRestarts writes the end of what containers of a pod had to say before they were started again.
+func describeRestarts(ctx context.Context, w *strings.Builder, api kubernetes.Interface, pod corev1.Pod) {
+	lines := int64(30)
+	for _, c := range pod.Status.ContainerStatuses {
+		if c.RestartCount == 0 {
+			continue
+		}
+		log, err := api.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name,
+			&corev1.PodLogOptions{Container: c.Name, Previous: true, TailLines: &lines}).DoRaw(ctx)
+		fmt.Fprintf(w, "container %s of pod %s/%s has ended %d times: %v\n%s\n",
+			c.Name, pod.Namespace, pod.Name, c.RestartCount, err, log)
+	}
 }
 
 // last is when an event happened the last time.
