@@ -23,7 +23,7 @@ func CheckFiles(cfg config.Config) error {
 	return err
 }
 
-// checkFiles is CheckFiles; it also returns the warnings about the files of flavors and credits.
+// checkFiles is CheckFiles; it also returns the warnings about the files.
 func checkFiles(cfg config.Config) (warnings []config.Problem, err error) {
 	quiet := slog.New(slog.DiscardHandler)
 	flavors, flavorsErr := readFlavors(cfg, quiet)
@@ -40,7 +40,22 @@ func checkFiles(cfg config.Config) (warnings []config.Problem, err error) {
 			warnings = append(warnings, config.Problem{Name: name, Message: w.Text, Line: w.Line})
 		}
 	}
+	warnings = append(unused(cfg, flavors), warnings...)
 	return warnings, errors.Join(checkOptions(cfg), flavorsErr, creditsErr)
+}
+
+// unused are the warnings about what has no effect in the files of configuration and flavors.
+func unused(cfg config.Config, flavors *flavor.Flavors) (warnings []config.Problem) {
+	paths := map[site.File]string{site.Config: cfg.ConfigFile, site.Flavors: cfg.FlavorsPath}
+	for _, fault := range siteOf(cfg, flavors).Unused() {
+		path := paths[fault.File]
+		text, _ := os.ReadFile(path) // for the line
+		name := filepath.Base(path) + ": " + fault.Key
+		warnings = append(warnings, config.Problem{
+			Name: name, Message: fault.Text, Line: place.Of(text).Of(fault.Key),
+		})
+	}
+	return warnings
 }
 
 // Namespaces returns the namespaces that the files name for servers, in whatever layer of options.

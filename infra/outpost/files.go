@@ -30,13 +30,13 @@ func (a Args) checkFiles(made map[string]any) []schema.Fault {
 			faults = append(faults, faultAt(fileKeys[setting.File], setting.Key, userNamespaces))
 		}
 	}
-	for option, instead := range idleOptions {
-		for _, setting := range s.Settings(option) {
-			if setting.Value != nil {
-				text := "has no effect in an outpost; " + instead
-				faults = append(faults, faultAt(fileKeys[setting.File], setting.Key, text))
-			}
+	for _, fault := range s.Unused() {
+		option := fault.Key[strings.LastIndex(fault.Key, ".")+1:]
+		text := fault.Text
+		if instead := idleOptions[option]; instead != "" {
+			text += "; " + instead
 		}
+		faults = append(faults, faultAt(fileKeys[fault.File], fault.Key, text))
 	}
 	return faults
 }

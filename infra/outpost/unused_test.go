@@ -221,7 +221,8 @@ func TestIdleOptionsAreRefused(t *testing.T) {
 		t.Errorf("options without effect (-outpost +declared):\n%s", diff)
 	}
 	a := soundArgs()
-	a.Settings.Config = map[string]any{"spawner": map[string]any{
+	images := map[string]any{"allowedImages": []any{"quay.io/jupyter/*"}}
+	a.Settings.Config = map[string]any{"hubs": map[string]any{a.Hubs[0].Name: images}, "spawner": map[string]any{
 		"http_timeout": 5, "modify_pod_hook": nil,
 		"profile_list": []any{map[string]any{
 			"display_name": "P", "kubespawner_override": map[string]any{"delete_pvc": false},
@@ -232,6 +233,7 @@ func TestIdleOptionsAreRefused(t *testing.T) {
 		got = append(got, fault.Error())
 	}
 	want := []string{
+		"config.hubs." + a.Hubs[0].Name + ".allowedImages: has no effect while allowedOptions does not list image",
 		"config.spawner.http_timeout: has no effect in an outpost; " +
 			"set values.hub.config.OutpostSpawner.http_timeout of the hub",
 		"config.spawner.profile_list[0].kubespawner_override.delete_pvc: has no effect in an outpost; leave it out",

@@ -113,6 +113,26 @@ func (s Site) Settings(option string) []Setting {
 	return all
 }
 
+// Unused returns what the files say without any effect, but for null: options that an outpost accepts from files written
+// for a hub, and images for a hub that may not choose one.
+func (s Site) Unused() (all []Fault) {
+	for _, option := range options.Idle() {
+		for _, setting := range s.Settings(option) {
+			if setting.Value != nil {
+				all = append(all, Fault{setting.File, setting.Key, "has no effect in an outpost"})
+			}
+		}
+	}
+	for _, hub := range s.Hubs {
+		if len(hub.AllowedImages) > 0 && !hub.Lists("image") {
+			all = append(all, Fault{
+				Config, "hubs." + hub.Name + ".allowedImages", "has no effect while allowedOptions does not list image",
+			})
+		}
+	}
+	return all
+}
+
 // layer is a layer of options in a file.
 type layer struct {
 	options.Layer

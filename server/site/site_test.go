@@ -85,7 +85,8 @@ hubs:
 		`config hubs.research.spawner.tolerations[0]: unknown key "operater"`,
 		`config spawner.cpu_limit: must be a number of cores such as 1.5 or "500m"`,
 		"config spawner.mem_limt: unknown option; did you mean mem_limit?",
-		`config spawner.profile_list[0].kubespawner_override.extra_containers: container "side" has the image "", ` + unnamed,
+		`config spawner.profile_list[0].kubespawner_override.extra_containers: ` +
+			`container "side" has the image "", ` + unnamed,
 		`config spawner.profile_list[0].kubespawner_override.extra_containers[0]: unknown key "imag"`,
 		"config spawner.profile_list[0].kubespawner_override.mem_limit: " + memory,
 		choices + "choices.b.kubespawner_override.environment.A: unknown field {nobody} in template" + braces,

@@ -254,9 +254,11 @@ hubs:
 // What has no effect in any file is told, and refuses nothing.
 func TestCheckConfigShowsWarnings(t *testing.T) {
 	dir := t.TempDir()
+	file := filepath.Join(dir, "config.yaml")
 	flavors, credits := filepath.Join(dir, "flavors.yaml"), filepath.Join(dir, "credits.yaml")
 	for path, text := range map[string]string{
-		flavors: "flavors: {a: {}, b: null}\nhubs: {h: {jupyterhub_name: [jupiterhub]}}\n",
+		file:    "spawner: {group_overrides: {a: {}}, http_timeout: null}\nhubs: {jupyterhub: {allowedImages: [x]}}\n",
+		flavors: "flavors: {a: {resources: {poll_interval: 5}}, b: null}\nhubs: {h: {jupyterhub_name: [jupiterhub]}}\n",
 		credits: "credits: {a: {cap: 1}}\nusers: {u: {hubs: [], authentication: {name: x}}}\n",
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -265,10 +267,13 @@ func TestCheckConfigShowsWarnings(t *testing.T) {
 	}
 	var stdout, stderr buffer
 	code := run(t.Context(), []string{"check-config"}, environment(dir, map[string]string{
-		"OUTPOST_FLAVORS_PATH": flavors, "OUTPOST_CREDITS_PATH": credits,
+		"OUTPOST_CONFIG_FILE": file, "OUTPOST_FLAVORS_PATH": flavors, "OUTPOST_CREDITS_PATH": credits,
 	}), &stdout, &stderr)
 	//nolint:lll // as it is printed
-	want := `warning: flavors.yaml: flavors.b: is null, so it is not offered (line 1)
+	want := `warning: config.yaml: spawner.group_overrides: has no effect in an outpost (line 1)
+warning: flavors.yaml: flavors.a.resources.poll_interval: has no effect in an outpost (line 1)
+warning: config.yaml: hubs.jupyterhub.allowedImages: has no effect while allowedOptions does not list image (line 2)
+warning: flavors.yaml: flavors.b: is null, so it is not offered (line 1)
 warning: flavors.yaml: hubs.h.jupyterhub_name: no hub of the name jupiterhub may log in; did you mean jupyterhub? (line 2)
 warning: credits.yaml: users.u.hubs: is an empty list, which nothing matches (line 2)
 settings are valid; hubs: jupyterhub; database: sqlite

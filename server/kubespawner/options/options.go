@@ -159,6 +159,11 @@ func Names() []string {
 	return names
 }
 
+// Idle returns the names of the options that have no effect in an outpost, in alphabetical order.
+func Idle() []string {
+	return slices.DeleteFunc(slices.Clone(currentNames), func(name string) bool { return !byName[name].idle })
+}
+
 // oldNames are names of earlier KubeSpawners. Only image_spec is still accepted; for the others the error says what to
 // use instead.
 var oldNames = map[string]string{
