@@ -56,7 +56,7 @@ func (t Table) Faults(own, needed, made map[string]any) []schema.Fault {
 	for _, path := range values.Lost(made, needed) {
 		path = presentPart(own, path)
 		if t.Unused(path, made) == "" { // else it has been said
-			faults = append(faults, schema.Fault{Path: path, Text: t.conflict(path)})
+			faults = append(faults, schema.Fault{Path: path, Text: t.conflict(path, own, needed)})
 		}
 	}
 	slices.SortStableFunc(faults, func(a, b schema.Fault) int { return strings.Compare(a.Key(), b.Key()) })
@@ -85,9 +85,22 @@ func (t Table) Unused(path []string, made map[string]any) string {
 	return ""
 }
 
-func (t Table) conflict(path []string) string {
+func (t Table) conflict(path []string, own, needed map[string]any) string {
 	if text, declared := first(t.Conflicts, path); declared {
 		return text
+	}
+	theirs, ours := values.At(own, path...), values.At(needed, path...)
+	_, isMap := theirs.(map[string]any)
+	_, isList := theirs.([]any)
+	switch ours.(type) {
+	case map[string]any:
+		if theirs != nil && !isMap {
+			return "must be a map: systems need entries of their own there"
+		}
+	case []any:
+		if theirs != nil && !isList {
+			return "must be a list: systems need entries of their own there"
+		}
 	}
 	return "is what systems need, and cannot be changed; leave it out"
 }

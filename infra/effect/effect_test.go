@@ -36,7 +36,13 @@ func TestFaults(t *testing.T) {
 			"pods.list: has no effect; set servers",
 		}},
 		{"no list", map[string]any{"list": "theirs"}, []string{
+			"list: must be a list: systems need entries of their own there",
+		}},
+		{"no list at all", map[string]any{"list": nil}, []string{
 			"list: is what systems need, and cannot be changed; leave it out",
+		}},
+		{"no map", map[string]any{"deep": "theirs"}, []string{
+			"deep: must be a map: systems need entries of their own there",
 		}},
 		{"a section", map[string]any{"deep": nil}, []string{
 			"deep: is what systems need, and cannot be changed; leave it out",
