@@ -146,7 +146,8 @@ func TestAdoptNamesNamespacesOfThisConfig(t *testing.T) {
 	raw := configFrom(t, localConfig)
 	change(t, raw, "adopt", "[outpost-servers, north]")
 	_, err := LoadConfig(raw, "/project")
-	const want = `outposts:adopt[1]: "north" is not a namespace of this config; it has: jupyter, outpost, outpost-servers`
+	const want = `outposts:adopt[1]: "north" is not a namespace of this config; ` +
+		`it has: jupyter, outpost, outpost-servers`
 	if err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
 	}

@@ -64,8 +64,9 @@ func TestE2EBrokenFilesTakeNothingDown(t *testing.T) {
 			return nil
 		})
 		said, code := checked()
-		if code != 1 || !strings.Contains(said, "flavors.large.resources.mem_limt") || !strings.Contains(said, "line 3") {
-			t.Errorf("check-config ends with %d, want 1 and mem_limt at line 3:\n%s", code, said)
+		const want = "line 3: flavors.large.resources.mem_limt"
+		if code != 1 || !strings.Contains(said, want) {
+			t.Errorf("check-config ends with %d, want 1 and %q:\n%s", code, want, said)
 		}
 		serves(t, "flavors", "small")
 		write(t, flavors, "flavors:\n  large: {display_name: Large}\n")
