@@ -97,12 +97,7 @@ func run(w world) pulumi.RunFunc {
 		if err != nil {
 			return err
 		}
-		if c.Hub != nil {
-			err = b.local()
-		} else {
-			err = b.remote(told)
-		}
-		if err != nil {
+		if err := b.install(told); err != nil {
 			return err
 		}
 		for name, value := range b.outputs {
@@ -162,6 +157,14 @@ func newBuilder(ctx *pulumi.Context, c Config, now time.Time, uid string, before
 		Owner:      before.self,
 	}, b.policy)
 	return b, err
+}
+
+// install makes a hub with what it shares with its outposts, or an outpost alone.
+func (b *builder) install(told []*systemOutput) error {
+	if b.config.Hub != nil {
+		return b.local()
+	}
+	return b.remote(told)
 }
 
 // inCluster are the options of a component whose objects live in the cluster, in some of its namespaces.
