@@ -70,8 +70,8 @@ func (a Args) checkBootstrap() (faults []schema.Fault) {
 		if !variableName.MatchString(name) {
 			add("is not the name of a variable; want letters, digits and '_'", name)
 		} else if hasPassword(text) {
-			add("has a password in it, which would be in clear text in the Deployment; put the URL into a Secret in the "+
-				"hub's namespace and write {valueFrom: {secretKeyRef: {name: ..., key: ...}}}", name)
+			add("has a password in it, which would be in clear text in the Deployment; put the URL into a Secret in "+
+				"the hub's namespace and write {valueFrom: {secretKeyRef: {name: ..., key: ...}}}", name)
 		}
 	}
 	return faults
@@ -89,8 +89,8 @@ func hasPassword(text string) bool {
 	})
 }
 
-// stockImageValues bring the client and ssh into the chart's own hub image by an init container of the same image, so that
-// no other registry is needed. It downloads both at each start of the hub; an image of the recipe in images/hub does not.
+// stockImageValues bring the client and ssh into the chart's own hub image by an init container of the same image, so
+// that no other registry is needed. It downloads both at each start of the hub; an image of the recipe in images/hub does not.
 func stockImageValues(a Args) map[string]any {
 	image := a.image()
 	container := map[string]any{
