@@ -24,7 +24,8 @@ const modulePath = "github.com/outposts-dev/outposts"
 var allowed = map[string][]string{
 	"server": {
 		"server/config", "server/flavor", "server/httpapi", "server/hubclient", "server/lifecycle", "server/outpost",
-		"server/place", "server/seal", "server/site", "server/source", "server/sshd", "server/sshd/keys", "server/store",
+		"server/place", "server/seal", "server/site", "server/source", "server/sshd", "server/sshd/keys",
+		"server/store",
 	},
 	"infra/effect":   {"infra/schema", "infra/values"},
 	"infra/exposure": {"infra/schema", "infra/values"},

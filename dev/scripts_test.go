@@ -336,7 +336,8 @@ func TestSteps(t *testing.T) {
 		write(t, filepath.Join(folder, "dev", script), string(text))
 	}
 	m.program(t, "sleep", `[ -e asleep ] && { rm asleep; exit 1; }; : >asleep`) // twice, then follow ends
-	write(t, filepath.Join(folder, ".state/logs/long-work.log"), "  1 of 10 parts are built\n  2 of 10 parts are built\n\n")
+	write(t, filepath.Join(folder, ".state/logs/long-work.log"),
+		"  1 of 10 parts are built\n  2 of 10 parts are built\n\n")
 	write(t, filepath.Join(folder, ".state/logs/long-work.seconds"), "840\n")
 	write(t, filepath.Join(folder, "steps"), `set -euo pipefail
 cd "`+folder+`"
@@ -351,6 +352,7 @@ step "quick work" true
 step "work that fails" bash -c 'echo the reason; exit 3'
 `)
 	out, code := m.run(t, "bash", filepath.Join(folder, "steps"))
+	//nolint:lll // what is shown
 	want := regexp.MustCompile(`^long work +10\d\d s \(840 last time\); log \.state/logs/long-work\.log: 2 of 10 parts are built
 took 10\.\.
 quick work +\d+ s
@@ -390,7 +392,8 @@ func TestChart(t *testing.T) {
 		{name: "folder without a chart", chart: "charts", refused: "CHART=charts: has no Chart.yaml" + want},
 		{
 			name: "another stack", chart: "4.4.0", stack: "config: {}\n",
-			refused: "Pulumi.local.yaml has another chart than the stand-in; restore it with git checkout Pulumi.local.yaml\n",
+			refused: "Pulumi.local.yaml has another chart than the stand-in; " +
+				"restore it with git checkout Pulumi.local.yaml\n",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -454,9 +457,11 @@ type checkout struct {
 
 func newCheckout(t *testing.T) checkout {
 	t.Helper()
-	c := checkout{machine: newMachine(t, "dirname", "basename", "find", "xargs", "sort", "sha256sum", "cut", "tr",
-		"uname", "flock", "mkdir", "mv", "ln", "cp", "du", "df", "awk", "nproc", "head", "grep", "chmod"),
-		dev: t.TempDir()}
+	c := checkout{
+		machine: newMachine(t, "dirname", "basename", "find", "xargs", "sort", "sha256sum", "cut", "tr",
+			"uname", "flock", "mkdir", "mv", "ln", "cp", "du", "df", "awk", "nproc", "head", "grep", "chmod"),
+		dev: t.TempDir(),
+	}
 	c.cache = filepath.Join(t.TempDir(), "outposts")
 	c.env = append(c.env, "XDG_CACHE_HOME="+filepath.Dir(c.cache))
 	c.program(t, "go", "")
@@ -618,7 +623,8 @@ func TestDisk(t *testing.T) {
 				}
 			}
 			c.env = append(c.env, "OUTPOSTS_STATE="+temp+"/state", "TMPDIR="+temp+"/temp")
-			c.program(t, "go", `case $2 in GOCACHE) echo `+folders["GOCACHE"]+` ;; *) echo `+folders["GOMODCACHE"]+` ;; esac`)
+			c.program(t, "go",
+				`case $2 in GOCACHE) echo `+folders["GOCACHE"]+` ;; *) echo `+folders["GOMODCACHE"]+` ;; esac`)
 			replace(t, c, "du", `printf '`+strconv.Itoa(test.has)+`\tfolder\n'`)
 			lines := `name=${2##*/} free=1000000; case $name in `
 			for name, free := range test.free {

@@ -31,9 +31,14 @@ func TestVuln(t *testing.T) {
 			name: "a vulnerability", run: "exit 1", code: 1, calls: "auto " + scan + "./server/cmd/outpost\n",
 			want: "vuln: ./server/cmd/outpost with go1.26.10",
 		},
-		{name: "out of time", run: "exit 124", env: "VULN_TIMEOUT=2s", code: 1, want: "is not done within 2s",
-			calls: "auto " + scan + "./server/cmd/outpost\n"},
-		{name: "no database", download: `echo '	"Error": "not served"'; exit 1`, code: 1, want: "cannot be downloaded"},
+		{
+			name: "out of time", run: "exit 124", env: "VULN_TIMEOUT=2s", code: 1, want: "is not done within 2s",
+			calls: "auto " + scan + "./server/cmd/outpost\n",
+		},
+		{
+			name: "no database", download: `echo '	"Error": "not served"'; exit 1`,
+			code: 1, want: "cannot be downloaded",
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			m := newMachine(t, "dirname")

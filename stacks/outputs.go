@@ -98,8 +98,8 @@ func systemIn(outputs map[string]any, name string) (systemOutput, error) {
 	if _, elided := outputs[outputLoginPassword].(map[string]any); elided {
 		// The engine puts {} in the place of each secret that it cannot decrypt, systems among them.
 		return systemOutput{}, errors.New("cannot be decrypted: its secrets have another passphrase or key than this " +
-			"run was given. Give both stacks the same PULUMI_CONFIG_PASSPHRASE, or a key service that this run may use " +
-			"too (`pulumi stack change-secrets-provider`)")
+			"run was given. Give both stacks the same PULUMI_CONFIG_PASSPHRASE, or a key service that this run may " +
+			"use too (`pulumi stack change-secrets-provider`)")
 	}
 	if !ok {
 		return systemOutput{}, errors.New("has no systems yet; run `pulumi up` on it first")

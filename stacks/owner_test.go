@@ -40,9 +40,9 @@ func TestOneOwner(t *testing.T) {
 	crypt := cluster.Part{Kind: cluster.Secret, Name: outpost.CryptSecret}
 	home := cluster.Part{Kind: cluster.Claim, Name: hub.DatabaseClaim}
 	refusal := func(key, namespace, what string) string {
-		return "outposts:" + key + ": namespace " + namespace + " of context local " + what + "; nothing was changed. " +
-			"Check outposts:cluster.context and the backend of this stack's state, or choose another namespace. " +
-			"To take this one over, with keys and passwords of this stack, list it in outposts:adopt"
+		return "outposts:" + key + ": namespace " + namespace + " of context local " + what +
+			"; nothing was changed. Check outposts:cluster.context and the backend of this stack's state, or choose " +
+			"another namespace. To take this one over, with keys and passwords of this stack, list it in outposts:adopt"
 	}
 	for _, tt := range []struct {
 		name   string
@@ -153,8 +153,8 @@ func TestAdoptNamesNamespacesOfThisConfig(t *testing.T) {
 	}
 }
 
-// TestFieldManager holds that each stack owns the fields of its objects, and that one which was made when all stacks had
-// the same owner keeps that: another one would meet its own values as somebody else's.
+// TestFieldManager holds that each stack owns the fields of its objects, and that one which was made when all stacks
+// had the same owner keeps that: another one would meet its own values as somebody else's.
 func TestFieldManager(t *testing.T) {
 	object := func(manager string) map[string]any {
 		return map[string]any{"a": map[string]any{

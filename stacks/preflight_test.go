@@ -534,7 +534,8 @@ func TestWarnings(t *testing.T) {
 			[]string{own},
 		},
 		{
-			"flavors and credits", localConfig, map[string]string{
+			"flavors and credits", localConfig,
+			map[string]string{
 				"outpost.flavors":        "{flavors: {a: {}}, hubs: {h: {jupyterhub_name: [jupyterhubb]}}}",
 				"outpost.values.credits": "{credits: {a: {cap: 1}}, users: {u: {hubs: [], authentication: {name: x}}}}",
 			},

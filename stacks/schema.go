@@ -6,7 +6,8 @@ import (
 	"github.com/outposts-dev/outposts/infra/schema"
 )
 
-// schemaText describes every key of a stack's config. stack.schema.json, which is made of it by TestStackFileSchema with
+// schemaText describes every key of a stack's config. stack.schema.json, which is made of it by TestStackFileSchema
+// with
 // -update, describes a whole stack file, for editors.
 //
 //go:embed config.schema.json

@@ -103,8 +103,8 @@ var endsInClear = []struct{ pattern, text string }{
 			"namespace and name that in outpost.values.extraEnvVarsSecrets, or in valueFrom.secretKeyRef of a variable",
 	},
 	{
-		"hub.bootstrap.env.**", "is in clear text in the hub's Deployment; put it into a Secret in the hub's namespace " +
-			"and refer to that by valueFrom.secretKeyRef",
+		"hub.bootstrap.env.**", "is in clear text in the hub's Deployment; put it into a Secret in the hub's " +
+			"namespace and refer to that by valueFrom.secretKeyRef",
 	},
 	{
 		"hub.values.**", "is in clear text in the chart's objects; hub.values.hub.config, hub.extraFiles and custom " +

@@ -58,7 +58,8 @@ func stackFileSchema(t *testing.T) []byte {
 	return append(text, '\n')
 }
 
-// takingSecrets is a part of the schema at a path, with encrypted text as another form of each value that takes secrets.
+// takingSecrets is a part of the schema at a path, with encrypted text as another form of each value that takes
+// secrets.
 func takingSecrets(part any, path []string) any {
 	at, isMap := part.(map[string]any)
 	if !isMap {
@@ -118,7 +119,9 @@ func TestStackFileSchema(t *testing.T) {
 		{"a number for a word", config + "'outposts:outpost': {rotation: {cryptKey: 2}}}", nil},
 		{"a service for keys", config + "}\nsecretsprovider: awskms://a\nencryptedkey: x\n", nil},
 		{"another project's key", config + "'outpost:hubs': []}", []string{"config.outpost:hubs: unknown key"}},
-		{"a mistyped key", config + "'outposts:outpost': {nmae: a}}", []string{"config.outposts:outpost.nmae: unknown key"}},
+		{"a mistyped key", config + "'outposts:outpost': {colour: a}}", []string{
+			"config.outposts:outpost.colour: unknown key",
+		}},
 		{"a mistyped part", "confg: {}", []string{"confg: unknown key"}},
 		{"a secret where none is taken", config + "'outposts:outpost': {name: {secure: v1:x}}}", []string{
 			"config.outposts:outpost.name: got object, want string",

@@ -19,8 +19,8 @@ import (
 )
 
 // TestE2EUpgrade holds what the first up does to stacks that the program made when the charts' values had secrets among
-// them: testdata/before has their states, as `pulumi stack export --show-secrets` prints them. Data and secrets stay, so
-// that users stay logged in and rows are readable.
+// them: testdata/before has their states, as `pulumi stack export --show-secrets` prints them. Data and secrets stay,
+// so that users stay logged in and rows are readable.
 func TestE2EUpgrade(t *testing.T) {
 	e := newEngine(t)
 	var b strings.Builder

@@ -47,16 +47,19 @@ func TestAgain(t *testing.T) {
 		{"unit", failure{in: module + "/a/b", test: "TestX"}, "go test -race -count 1 -run '^TestX$' ./a/b"},
 		{"unit", failure{in: module, test: "TestX"}, "go test -race -count 1 -run '^TestX$' ./"},
 		{
-			"unit", failure{in: module + "/a", test: "TestX/it's_(one)/y"},
+			"unit",
+			failure{in: module + "/a", test: "TestX/it's_(one)/y"},
 			`go test -race -count 1 -run '^TestX$/^it'\''s_\(one\)$/^y$' ./a`,
 		},
 		{"unit", failure{in: module + "/a"}, "go test -race -count 1 ./a"},
 		{
-			"addons", failure{in: module + "/addons", test: "TestX"},
+			"addons",
+			failure{in: module + "/addons", test: "TestX"},
 			"go test -C dev/kube -race -count 1 -run '^TestX$' ./addons",
 		},
 		{
-			"e2e", failure{in: module + "/e2e/a", test: "TestE2EX"},
+			"e2e",
+			failure{in: module + "/e2e/a", test: "TestE2EX"},
 			"go test -tags e2e -count 1 -run '^TestE2EX$' ./e2e/a",
 		},
 		{"fuzz", failure{in: module + "/server/a", test: "FuzzX"}, "go test -count 1 -run '^FuzzX$' ./server/a"},
@@ -120,7 +123,9 @@ func TestReadJUnit(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := readJUnit(file)
-	want := result{passed: 1, failed: 1, skipped: 1, skips: []string{"c: no ssh"}, failures: []failure{{in: "m", test: "b"}}}
+	want := result{
+		passed: 1, failed: 1, skipped: 1, skips: []string{"c: no ssh"}, failures: []failure{{in: "m", test: "b"}},
+	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

@@ -100,8 +100,9 @@ func (c *checker) things() []thing {
 			fmt.Sprintf("the rollout of the hub in namespace %s", c.opts.hubNamespace)))
 		for _, target := range c.opts.systems {
 			if system, ok := c.clusters.systems[target.context]; ok {
-				things = append(things, rollouts(system.api, c.opts.outpostNamespace, outpostDeployment,
-					fmt.Sprintf("the rollout of the outpost of %s in namespace %s", target.system, c.opts.outpostNamespace)))
+				what := fmt.Sprintf("the rollout of the outpost of %s in namespace %s",
+					target.system, c.opts.outpostNamespace)
+				things = append(things, rollouts(system.api, c.opts.outpostNamespace, outpostDeployment, what))
 			}
 		}
 	}

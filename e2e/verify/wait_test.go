@@ -188,7 +188,8 @@ func TestWaitGivesUp(t *testing.T) {
 			}))
 			defer hub.Close()
 			out, code := runAgainst(t, hub.URL, "--wait", test.wait)
-			want := regexp.MustCompile(`(?m)^verify: the hub at ` + hub.URL + strings.ReplaceAll(test.want, "URL", hub.URL))
+			missing := strings.ReplaceAll(test.want, "URL", hub.URL)
+			want := regexp.MustCompile(`(?m)^verify: the hub at ` + hub.URL + missing)
 			if code != 1 || !want.MatchString(out) {
 				t.Errorf("exit %d and\n%s, want 1 and %s", code, out, want)
 			}
@@ -255,7 +256,8 @@ func TestWaitsForRollouts(t *testing.T) {
 	say := func(format string, args ...any) {
 		said = append(said, fmt.Sprintf(format, args...))
 		if len(said) < len(states) {
-			err := api.Tracker().Update(appsv1.SchemeGroupVersion.WithResource("deployments"), states[len(said)], "jupyter")
+			deployments := appsv1.SchemeGroupVersion.WithResource("deployments")
+			err := api.Tracker().Update(deployments, states[len(said)], "jupyter")
 			if err != nil {
 				t.Error(err)
 			}

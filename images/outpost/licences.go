@@ -93,10 +93,11 @@ func collect(texts map[string]map[string]bool, module, top, dir string) error {
 		}
 		found := false
 		for _, entry := range entries {
-			if !entry.Type().IsRegular() || !licenceName.MatchString(entry.Name()) || filepath.Ext(entry.Name()) == ".go" {
+			name := entry.Name()
+			if !entry.Type().IsRegular() || !licenceName.MatchString(name) || filepath.Ext(name) == ".go" {
 				continue
 			}
-			text, err := os.ReadFile(filepath.Join(dir, entry.Name()))
+			text, err := os.ReadFile(filepath.Join(dir, name))
 			if err != nil {
 				return err
 			}

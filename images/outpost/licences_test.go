@@ -30,8 +30,8 @@ func TestLicencesOfTheProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(want, got) {
-		t.Errorf("%s differs from what is linked: go test -run %s -update rewrites it (-want +got)\n%s", licencesFile, t.Name(),
-			cmp.Diff(strings.Split(string(want), "\n"), strings.Split(string(got), "\n")))
+		t.Errorf("%s differs from what is linked: go test -run %s -update rewrites it (-want +got)\n%s",
+			licencesFile, t.Name(), cmp.Diff(strings.Split(string(want), "\n"), strings.Split(string(got), "\n")))
 	}
 }
 
@@ -40,7 +40,8 @@ func program(t *testing.T, files map[string]string) string {
 	t.Helper()
 	root := t.TempDir()
 	for name, text := range map[string]string{
-		"main/go.mod":       "module example.org/main\n\ngo 1.26.0\n\nrequire example.org/dep v1.2.3\n\nreplace example.org/dep => ../dep\n",
+		"main/go.mod": "module example.org/main\n\ngo 1.26.0\n\nrequire example.org/dep v1.2.3\n\n" +
+			"replace example.org/dep => ../dep\n",
 		"main/main.go":      "package main\n\nimport _ \"example.org/dep/in/side\"\n\nfunc main() {}\n",
 		"dep/go.mod":        "module example.org/dep\n\ngo 1.26.0\n",
 		"dep/in/side/go.go": "package side\n",

@@ -25,7 +25,10 @@ func packed(t *testing.T, dir string) (archive, digest string) {
 	if err := os.WriteFile(binary, []byte("#!/bin/false\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	b := build{root: "../..", reference: "localhost/outposts/outpost:test", version: "1.2.3", revision: "abc", architecture: "amd64"}
+	b := build{
+		root: "../..", reference: "localhost/outposts/outpost:test", version: "1.2.3", revision: "abc",
+		architecture: "amd64",
+	}
 	built, err := b.pack(work, binary, []byte("{}\n"))
 	if err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ func TestFaults(t *testing.T) {
 		{"what holds anyway", map[string]any{"key": "ours", "kept": map[string]any{"a": 1.0}}, nil},
 		{"more of a list", map[string]any{"list": []any{"theirs"}}, nil},
 		{"an excepted key", map[string]any{"pods": map[string]any{"name": "a"}}, nil},
-		{"a list without effect", map[string]any{"pods": map[string]any{"list": []any{"a", map[string]any{}}}}, []string{
+		{"list without effect", map[string]any{"pods": map[string]any{"list": []any{"a", map[string]any{}}}}, []string{
 			"pods.list: has no effect; set servers",
 		}},
 		{"no list", map[string]any{"list": "theirs"}, []string{

@@ -90,7 +90,8 @@ func hasPassword(text string) bool {
 }
 
 // stockImageValues bring the client and ssh into the chart's own hub image by an init container of the same image, so
-// that no other registry is needed. It downloads both at each start of the hub; an image of the recipe in images/hub does not.
+// that no other registry is needed. It downloads both at each start of the hub; an image of the recipe in images/hub
+// does not.
 func stockImageValues(a Args) map[string]any {
 	image := a.image()
 	container := map[string]any{

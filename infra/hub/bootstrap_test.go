@@ -93,8 +93,8 @@ func TestBootstrapVariables(t *testing.T) {
 		refused = append(refused, fault.Error())
 	}
 	if diff := cmp.Diff([]string{
-		"bootstrap.env.https_proxy: has a password in it, which would be in clear text in the Deployment; put the URL " +
-			"into a Secret in the hub's namespace and write {valueFrom: {secretKeyRef: {name: ..., key: ...}}}",
+		"bootstrap.env.https_proxy: has a password in it, which would be in clear text in the Deployment; put the " +
+			"URL into a Secret in the hub's namespace and write {valueFrom: {secretKeyRef: {name: ..., key: ...}}}",
 		"bootstrap.env.no name: is not the name of a variable; want letters, digits and '_'",
 	}, refused); diff != "" {
 		t.Errorf("refused (-want +got):\n%s", diff)

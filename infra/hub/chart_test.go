@@ -111,18 +111,24 @@ func TestChartIsKnown(t *testing.T) {
 	}{
 		{"tested", Chart{Version: "4.4.0"}, Image{StockImage, "4.4.0"}, "", ""},
 		{
-			"another patch", Chart{Version: "4.4.1"}, Image{StockImage, "4.4.1"}, "",
+			"another patch",
+			Chart{Version: "4.4.1"},
+			Image{StockImage, "4.4.1"},
+			"",
 			"version: zero-to-jupyterhub 4.4.1" + untested,
 		},
 		{
-			"folder", Chart{Path: folder("{name: jupyterhub, version: 4.3.1}", hubOf)},
+			"folder",
+			Chart{Path: folder("{name: jupyterhub, version: 4.3.1}", hubOf)},
 			Image{"mirror.example.org/k8s-hub", "4.3.1"},
 			"path: zero-to-jupyterhub 4.3.1" + untested + "; set untested: true beside it to install it all the same",
 			"path: zero-to-jupyterhub 4.3.1" + untested,
 		},
 		{
-			"folder of another chart", Chart{Path: folder("{name: mine, version: 0.1.0}", "hub: {}")},
-			Image{StockImage, "4.4.0"}, "", "",
+			"folder of another chart",
+			Chart{Path: folder("{name: mine, version: 0.1.0}", "hub: {}")},
+			Image{StockImage, "4.4.0"},
+			"", "",
 		},
 		{"no folder", Chart{Path: "/nowhere"}, Image{StockImage, "4.4.0"}, "", ""},
 	} {

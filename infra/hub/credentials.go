@@ -57,9 +57,9 @@ func (c Credentials) byPlaceholder() map[string]pulumi.StringInput {
 	return all
 }
 
-// afterSecrets is the transform of every Deployment of the chart: it waits until the chart's Secret, which is registered
-// beside it, has been applied. Pods that started before that would keep the old secrets, the proxy others than the hub.
-// A preview has nothing to wait for.
+// afterSecrets is the transform of every Deployment of the chart: it waits until the chart's Secret, which is
+// registered beside it, has been applied. Pods that started before that would keep the old secrets, the proxy others
+// than the hub. A preview has nothing to wait for.
 func afterSecrets(p *pulumi.Context, name, namespace string) pulumi.ResourceTransform {
 	return func(ctx context.Context, args *pulumi.ResourceTransformArgs) *pulumi.ResourceTransformResult {
 		if p.DryRun() || args.Type != "kubernetes:apps/v1:Deployment" {

@@ -49,8 +49,8 @@ func soundArgs() Args {
 	}
 }
 
-// TestValues holds the values of the chart, with placeholders for secrets, and holds them to the chart's own schema. The
-// text of the module is elided: it is a file of this folder.
+// TestValues holds the values of the chart, with placeholders for secrets, and holds them to the chart's own schema.
+// The text of the module is elided: it is a file of this folder.
 func TestValues(t *testing.T) {
 	//nolint:lll // a case a line
 	for _, tt := range []struct {
@@ -283,8 +283,8 @@ func TestCheckRefuses(t *testing.T) {
 	}
 }
 
-// TestValuesOfGoPrograms holds that a list of maps of whatever type is a list, and that what is not known before anything
-// is made is refused with its place.
+// TestValuesOfGoPrograms holds that a list of maps of whatever type is a list, and that what is not known before
+// anything is made is refused with its place.
 func TestValuesOfGoPrograms(t *testing.T) {
 	run := func(r *infratest.Recorder, own map[string]any) error {
 		return r.Run("test", func(ctx *pulumi.Context) error {

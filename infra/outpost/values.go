@@ -20,8 +20,8 @@ type Settings struct {
 	StartTimeout int `json:"startTimeout,omitempty"`
 	// LogLevel is debug, info, warn or error.
 	LogLevel string `json:"logLevel,omitempty"`
-	// Config is the outpost's configuration file: spawner, globalMaxPerUser, failEarly, unschedulableGrace, hubs. Merged
-	// over what this component writes into it.
+	// Config is the outpost's configuration file: spawner, globalMaxPerUser, failEarly, unschedulableGrace, hubs.
+	// Merged over what this component writes into it.
 	Config map[string]any `json:"config,omitempty"`
 	// Flavors and Credits are the content of the files of these names.
 	Flavors map[string]any `json:"flavors,omitempty"`

@@ -7,8 +7,8 @@ import (
 )
 
 // Plain returns a document as plain values of YAML: map[string]any, []any, string, bool, int64, uint64, float64 and
-// nil. Whatever else Go calls a map, a list, a string or a number becomes one of these. An error names the place of what
-// can be none of them, such as an output of Pulumi: a chart must be given what is known before anything is made.
+// nil. Whatever else Go calls a map, a list, a string or a number becomes one of these. An error names the place of
+// what can be none of them, such as an output of Pulumi: a chart must be given what is known before anything is made.
 func Plain(document map[string]any) (map[string]any, error) {
 	if document == nil {
 		return nil, nil

@@ -12,7 +12,8 @@ func TestPlain(t *testing.T) {
 	text := "x"
 	got, err := Plain(map[string]any{
 		"list of maps": []map[string]any{{"a": 1}}, "strings": map[string]string{"a": "b"}, "list": []string{"a"},
-		"named": name("a"), "pointer": &text, "nothing": nil, "no map": map[string]any(nil), "input": pulumi.String("a"),
+		"named": name("a"), "pointer": &text, "nothing": nil, "no map": map[string]any(nil),
+		"input":  pulumi.String("a"),
 		"inputs": pulumi.Map{"a": pulumi.Int(1)}, "numbers": []any{1, uint8(2), 1.5}, "switch": true,
 	})
 	if err != nil {
@@ -49,7 +50,7 @@ func TestPlainRefuses(t *testing.T) {
 			"a.b: a pulumi.StringOutput is not a value of YAML; give a plain value",
 		},
 		{"a function", map[string]any{"a": func() {}}, "a: a func() is not a value of YAML; give a plain value"},
-		{"numbers as keys", map[string]any{"a": map[int]any{1: 2}}, "a: keys of a map[int]interface {} are not strings"},
+		{"number as key", map[string]any{"a": map[int]any{1: 2}}, "a: keys of a map[int]interface {} are not strings"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if _, err := Plain(tt.document); err == nil || err.Error() != tt.want {

@@ -444,7 +444,9 @@ flavors:
   tiny: {max: 5, runtime: {hours: 2}, resources: {cpu_limit: 1, mem_limit: 2G, node_selector: {a: b}}}
   bare: {}
 hubs:
-  a: {jupyterhub_name: [hub-a], flavorsOverride: {tiny: {resources: {cpu_limit: 2}}, bare: {resources: {mem_limit: 1G}}}}
+  a:
+    jupyterhub_name: [hub-a]
+    flavorsOverride: {tiny: {resources: {cpu_limit: 2}}, bare: {resources: {mem_limit: 1G}}}
 users:
   b: {authentication: {name: bob}, flavorsOverride: {tiny: {runtime: {minutes: 5}, resources: {node_selector: {c: d}}}}}
 `)

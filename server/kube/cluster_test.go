@@ -73,7 +73,8 @@ func newCluster(objects ...runtime.Object) *cluster {
 	return c
 }
 
-// Discovery answers the questions whether the API server is there and which APIs it serves, which the fake's own cannot.
+// Discovery answers the questions whether the API server is there and which APIs it serves, which the fake's own
+// cannot.
 func (c *cluster) Discovery() discovery.DiscoveryInterface {
 	return there{c.Clientset.Discovery(), c.groups}
 }

@@ -38,8 +38,8 @@ func (o *Objects) Address(pod *corev1.Pod) (string, error) {
 	return url, nil
 }
 
-// addressOf returns the pod's address, its first IPv4 address if it has one. It differs from KubeSpawner in a cluster of
-// both kinds whose first one is IPv6, which no hub's client can use.
+// addressOf returns the pod's address, its first IPv4 address if it has one. It differs from KubeSpawner in a cluster
+// of both kinds whose first one is IPv6, which no hub's client can use.
 func addressOf(pod *corev1.Pod) string {
 	for _, ip := range pod.Status.PodIPs {
 		if !strings.Contains(ip.IP, ":") {

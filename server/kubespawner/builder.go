@@ -124,7 +124,8 @@ func (b *Builder) build(
 
 // objects is build with what is wrong in p: nil if the options make no settings. It is pure but for env_keep.
 func (b *Builder) objects(
-	installation string, hub outpost.Hub, r outpost.StartRequest, flavor flavor.Flavor, home string, p *options.Problems,
+	installation string, hub outpost.Hub, r outpost.StartRequest, flavor flavor.Flavor, home string,
+	p *options.Problems,
 ) *Objects {
 	operator, resources := b.operatorOptions(hub, r.Flavor, flavor, p)
 	merged, removed := b.mergeOptions(operator, resources, hub, r, p)

@@ -179,8 +179,8 @@ func TestIPv6Addresses(t *testing.T) {
 		{"both, IPv4 first", nil, pod("10.0.0.1", "fd00::1"), "http://10.0.0.1:8888"},
 		{"both, IPv6 first", nil, pod("fd00::1", "10.0.0.1"), "http://10.0.0.1:8888"},
 		{
-			"IPv6 alone", nil, pod("fd00::1"), "The server has only the IPv6 address fd00::1, which a hub cannot use; " +
-				"set services_enabled, so that it has a name.",
+			"IPv6 alone", nil, pod("fd00::1"), "The server has only the IPv6 address fd00::1, which a hub cannot " +
+				"use; set services_enabled, so that it has a name.",
 		},
 		{"IPv6 alone, with a name", named, pod("fd00::1"), "http://jupyter-alice.jhub.svc.cluster.local:8888"},
 		{
@@ -222,8 +222,8 @@ func TestIPv6Addresses(t *testing.T) {
 // variables hold tokens, nor a number, which is not as it was written if it is large.
 func TestAWrongValueIsOneFault(t *testing.T) {
 	overlay := func(spec string) string { return `{"pod_overlay": {"spec": ` + spec + `}}` }
-	const merge = "pod_overlay: cannot be merged: each entry of a list needs the key that such entries are merged by, " +
-		"as containers, volumes and variables need name; $patch must be replace, merge or delete"
+	const merge = "pod_overlay: cannot be merged: each entry of a list needs the key that such entries are merged " +
+		"by, as containers, volumes and variables need name; $patch must be replace, merge or delete"
 	const into = "cannot unmarshal "
 	//nolint:lll // a case a line
 	for _, c := range []struct{ options, want string }{

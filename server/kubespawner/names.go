@@ -231,8 +231,8 @@ func (t nameTemplates) dns(n names, p *options.Problems) string {
 	return out
 }
 
-// anotherName is a name of which no template makes the same, also where it cuts names or trims them: the first letter is
-// another.
+// anotherName is a name of which no template makes the same, also where it cuts names or trims them: the first letter
+// is another.
 func anotherName(name string) string {
 	if strings.HasPrefix(lower(name), "q") {
 		return "z" + name

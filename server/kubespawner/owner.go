@@ -65,8 +65,8 @@ func (o *Objects) OtherOwner(wanted, there metav1.Object, anyUser bool) string {
 }
 
 // EarlierHomes are names of claims that may be the user's home if the claim does not exist: those that an earlier
-// KubeSpawner, or one with another slug_scheme, has made of the same template. Empty for most users, whose names are the
-// same in all schemes.
+// KubeSpawner, or one with another slug_scheme, has made of the same template. Empty for most users, whose names are
+// the same in all schemes.
 func (o *Objects) EarlierHomes() []string { return o.earlierHomes }
 
 // IsHome reports whether a claim that has one of the earlier names is the home that the start would make. It must say
@@ -78,8 +78,8 @@ func (o *Objects) IsHome(claim metav1.Object) bool {
 		o.OtherOwner(o.Claim, claim, false) == ""
 }
 
-// WithHome returns the objects of the same start with the claim of another name: wherever a template has {pvc_name}, and
-// in volumes that write the claim's name out. The error is that of [Builder.Build].
+// WithHome returns the objects of the same start with the claim of another name: wherever a template has {pvc_name},
+// and in volumes that write the claim's name out. The error is that of [Builder.Build].
 func (o *Objects) WithHome(name string) (*Objects, error) {
 	moved, err := o.rebuild(name)
 	if err != nil {

@@ -19,7 +19,9 @@ func planHome(t *testing.T, hub outpost.Hub, user, server string, values map[str
 		"environment": map[string]any{"HOME_CLAIM": "{pvc_name}"},
 		"volumes": []any{
 			map[string]any{"name": "home", "persistentVolumeClaim": map[string]any{"claimName": "{pvc_name}"}},
-			map[string]any{"name": "again", "persistentVolumeClaim": map[string]any{"claimName": "claim-{user_server}"}},
+			map[string]any{
+				"name": "again", "persistentVolumeClaim": map[string]any{"claimName": "claim-{user_server}"},
+			},
 			map[string]any{"name": "other", "persistentVolumeClaim": map[string]any{"claimName": "shared"}},
 		},
 		"volume_mounts": []any{map[string]any{"name": "home", "mountPath": "/home/jovyan"}},

@@ -250,8 +250,8 @@ func requireNames(containers []corev1.Container, option string, p *options.Probl
 }
 
 // overlay applies pod_overlay as a strategic merge patch, as kubectl patch does: lists of named things are merged
-// by name, so one container or volume can be changed without repeating the others. It adds labels, and changes none. What
-// is wrong with the patch is found in the patch alone: errors of the merge quote the pod, with the tokens in it.
+// by name, so one container or volume can be changed without repeating the others. It adds labels, and changes none.
+// What is wrong with the patch is found in the patch alone: errors of the merge quote the pod, with the tokens in it.
 func overlay(pod *corev1.Pod, patch map[string]any, p *options.Problems) {
 	if len(patch) == 0 {
 		return

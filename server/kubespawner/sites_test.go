@@ -101,7 +101,8 @@ func TestSitesAreKubeSpawners(t *testing.T) {
 					want[i].Names.DNS = want[i].Names.Pod + "." + want[i].Names.Namespace + ".svc.cluster.local"
 				}
 				want[i].check(t, o, func(pod *corev1.Pod) {
-					id := corev1.EnvVar{Name: "JUPYTERHUB_USER_ID", Value: env["JUPYTERHUB_USER_ID"]} // a client's alone
+					// A client's alone.
+					id := corev1.EnvVar{Name: "JUPYTERHUB_USER_ID", Value: env["JUPYTERHUB_USER_ID"]}
 					c := &pod.Spec.Containers[0]
 					after := slices.IndexFunc(c.Env, func(v corev1.EnvVar) bool { return v.Name > id.Name })
 					c.Env = slices.Insert(c.Env, after, id)

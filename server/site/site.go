@@ -113,8 +113,8 @@ func (s Site) Settings(option string) []Setting {
 	return all
 }
 
-// Unused returns what the files say without any effect, but for null: options that an outpost accepts from files written
-// for a hub, and images for a hub that may not choose one.
+// Unused returns what the files say without any effect, but for null: options that an outpost accepts from files
+// written for a hub, and images for a hub that may not choose one.
 func (s Site) Unused() (all []Fault) {
 	for _, option := range options.Idle() {
 		for _, setting := range s.Settings(option) {

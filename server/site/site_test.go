@@ -138,12 +138,15 @@ func TestNullLiftsNoLimit(t *testing.T) {
 	}
 }
 
-// A name in allowedOptions that is of no option would allow nothing. What every client sends, all, and the older name of
-// an image are names.
+// A name in allowedOptions that is of no option would allow nothing. What every client sends, all, and the older name
+// of an image are names.
 func TestAllowedOptionsAreOptions(t *testing.T) {
 	s := site.Site{Hubs: []outpost.Hub{
 		{Name: "a", AllowedOptions: []string{"*"}},
-		{Name: "b", AllowedOptions: append(slices.Clone(outpost.AlwaysAllowedOptions), "image", "image_spec", "volumes")},
+		{
+			Name:           "b",
+			AllowedOptions: append(slices.Clone(outpost.AlwaysAllowedOptions), "image", "image_spec", "volumes"),
+		},
 		{Name: "c", AllowedOptions: []string{"image", "mem_limt", "Volumes", "singleuser_uid", "flavour", "**", ""}},
 	}}
 	const key = "hubs.c.allowedOptions"

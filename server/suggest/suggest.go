@@ -20,8 +20,8 @@ func Nearest(typed string, names []string) string {
 	return best
 }
 
-// Or is the end of a sentence about an unknown name: "; did you mean mem_limit?", or other if no name is close. The name
-// is looked for when the sentence is written.
+// Or is the end of a sentence about an unknown name: "; did you mean mem_limit?", or other if no name is close. The
+// name is looked for when the sentence is written.
 func Or(typed string, names []string, other string) fmt.Stringer { return ending{typed, names, other} }
 
 type ending struct {

@@ -28,10 +28,10 @@ const (
 )
 
 // meanings are the events that users would not understand; the first that fits counts. An empty field fits every event,
-// reporter and text are parts of what the event has. Sources: Cluster Autoscaler, also GKE's with node auto-provisioning
-// and OpenShift's (reporter cluster-autoscaler); Karpenter, also in AKS Node Auto Provisioning (karpenter) and in EKS
-// Auto Mode (eks-auto-mode/compute); Alibaba Cloud's GOATScaler; AWS Fargate's scheduler; kubelet and attach-detach
-// controller of Kubernetes 1.34.
+// reporter and text are parts of what the event has. Sources: Cluster Autoscaler, also GKE's with node
+// auto-provisioning and OpenShift's (reporter cluster-autoscaler); Karpenter, also in AKS Node Auto Provisioning
+// (karpenter) and in EKS Auto Mode (eks-auto-mode/compute); Alibaba Cloud's GOATScaler; AWS Fargate's scheduler;
+// kubelet and attach-detach controller of Kubernetes 1.34.
 var meanings = []struct {
 	reason, reporter, text string
 	Meaning

@@ -53,8 +53,8 @@ type Verdict struct {
 }
 
 // Start follows one start and finds out when it is hopeless: when nothing that runs in the cluster can still change
-// what is in its way. A failure that may pass must be seen repeats times, or last for the grace period; any other counts
-// at once. What passes by itself is waited for as long as the start may take.
+// what is in its way. A failure that may pass must be seen repeats times, or last for the grace period; any other
+// counts at once. What passes by itself is waited for as long as the start may take.
 type Start struct {
 	// LastWarning is what the last warning of Kubernetes said; empty if there was none.
 	LastWarning string

@@ -207,7 +207,9 @@ func TestCheckNamesEveryWrongPart(t *testing.T) {
 			"profile_list: element 0 must be an object, not null",
 			"profile_list.b.kubespawner_override.mem_limt: unknown option; did you mean mem_limit?",
 		}},
-		{map[string]any{"profile_list": "x"}, []string{"profile_list: must be a list or a map of objects, not a string"}},
+		{map[string]any{"profile_list": "x"}, []string{
+			"profile_list: must be a list or a map of objects, not a string",
+		}},
 		{map[string]any{"volumes": []any{nil, map[string]any{}, 3}}, []string{
 			"volumes: element 0 must be an object, not null; element 2 must be an object, not an integer",
 		}},

@@ -11,8 +11,8 @@ import (
 	"github.com/outposts-dev/outposts/server/python"
 )
 
-// checkOverride checks the values of an override, which come from source, as options; null is always allowed inside maps,
-// where it removes a key.
+// checkOverride checks the values of an override, which come from source, as options; null is always allowed inside
+// maps, where it removes a key.
 func checkOverride(override map[string]any, source string, p *Problems) map[string]any {
 	defer func(before string) { p.Source = before }(p.Source)
 	p.Source = source
