@@ -16,6 +16,7 @@ import (
 var kinds = map[string]string{
 	kubespawner.ClaimResource: "claim", kubespawner.SecretResource: "Secret",
 	kubespawner.ConfigResource: "ConfigMap", kubespawner.AccountResource: "service account",
+	kubespawner.DevicesResource: "claim for devices",
 }
 
 // checkReferences refuses to start a pod that would use an object of another owner because of what its hub says.
@@ -111,6 +112,8 @@ func (st *start) object(ctx context.Context, resource, name string) (metav1.Obje
 		return core.ConfigMaps(namespace).Get(ctx, name, metav1.GetOptions{})
 	case kubespawner.AccountResource:
 		return core.ServiceAccounts(namespace).Get(ctx, name, metav1.GetOptions{})
+	case kubespawner.DevicesResource:
+		return st.s.client.ResourceV1().ResourceClaims(namespace).Get(ctx, name, metav1.GetOptions{})
 	case "storageclasses":
 		return st.s.client.StorageV1().StorageClasses().Get(ctx, name, metav1.GetOptions{})
 	}

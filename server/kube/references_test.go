@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	resourcev1 "k8s.io/api/resource/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -79,6 +80,7 @@ func TestNoTemplateLeadsToAnotherOwner(t *testing.T) {
 		{name: "certificates of another hub", there: &corev1.Secret{ObjectMeta: meta("user", of("hub-a", "user", ownInstallation))}, options: mountingSecret("{username}"), want: "The Secret user belongs to another hub."},
 		{name: "certificates that another hub may make meanwhile", options: mountingSecret("{username}"), want: "The Secret user does not exist."},
 		{name: "a ConfigMap of another hub", there: &corev1.ConfigMap{ObjectMeta: meta("user", of("hub-a", "", ""))}, options: mounting(map[string]any{"configMap": map[string]any{"name": "{username}"}}), want: "The ConfigMap user belongs to another hub."},
+		{name: "devices of another hub", there: &resourcev1.ResourceClaim{ObjectMeta: meta("gpu", of("hub-a", "", ""))}, misc: map[string]string{"extra_pod_config": `{"resourceClaims": [{"name": "gpu", "resourceClaimName": "gpu"}]}`}, want: "The claim for devices gpu belongs to another hub."},
 		{name: "an account of another hub", there: &corev1.ServiceAccount{ObjectMeta: meta("user", of("hub-a", "", ""))}, options: map[string]any{"service_account": "{username}"}, want: "The service account user belongs to another hub."},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -22,6 +22,7 @@ const (
 	SecretResource  = "secrets"
 	ConfigResource  = "configmaps"
 	AccountResource = "serviceaccounts"
+	DevicesResource = "resourceclaims"
 )
 
 // defaultAccount is the account of a pod that names none.
@@ -192,6 +193,8 @@ func resourceOf(field string) string {
 		return ClaimResource
 	case lower == "serviceaccountname", lower == "serviceaccount":
 		return AccountResource
+	case lower == "resourceclaimname":
+		return DevicesResource
 	}
 	return ""
 }

@@ -242,6 +242,9 @@ func TestWhatAHubLeadsToIsLookedFor(t *testing.T) {
 		{"a Secret for images that the hub sends", "{}", `{"image_pull_secrets": ["registry"]}`, "{}", []Reference{{SecretResource, "registry", true}}},
 		{"a Secret for images of the operator's", `{"image_pull_secrets": ["registry"]}`, "{}", "{}", nil},
 		{"an account of a user", `{"service_account": "{username}"}`, "{}", "{}", []Reference{{AccountResource, "alice", false}}},
+		{"devices of a user", `{"extra_pod_config": {"resourceClaims": [{"name": "gpu", "resourceClaimName": "gpu-{username}"}]}}`, "{}", "{}", []Reference{{DevicesResource, "gpu-alice", false}}},
+		{"devices that the hub sends", "{}", `{"extra_pod_config": {"resourceClaims": [{"name": "gpu", "resourceClaimName": "gpu"}]}}`, "{}", []Reference{{DevicesResource, "gpu", true}}},
+		{"devices made for each pod", `{"extra_pod_config": {"resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "gpu-{username}"}]}}`, "{}", "{}", nil},
 		{"a choice of the operator's", profile(`"choices": {"a": {"display_name": "A", "default": true, "kubespawner_override": ` + claim("data") + `}}`), "{}", "{}", nil},
 		{
 			"a value of the user's own", profile(`"unlisted_choice": {"enabled": true, "kubespawner_override": ` + claim("{value}") + `}`), "{}",
