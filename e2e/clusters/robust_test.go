@@ -366,7 +366,7 @@ func (tb *testbed) refusesFullDisk(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
 	out, err := tb.run(t, "up", "t1", "--state", filepath.Join(dir, "clusters"))
-	if err == nil || !strings.Contains(out, "nearly full") {
+	if err == nil || !strings.Contains(out, "64 MiB free, and clusters need 2048") {
 		t.Errorf("up: %v %s", err, out)
 	}
 }
