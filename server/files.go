@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/outposts-dev/outposts/server/config"
 	"github.com/outposts-dev/outposts/server/flavor"
@@ -40,22 +41,25 @@ func checkFiles(cfg config.Config) (warnings []config.Problem, err error) {
 			warnings = append(warnings, config.Problem{Name: name, Message: w.Text, Line: w.Line})
 		}
 	}
-	warnings = append(unused(cfg, flavors), warnings...)
+	warnings = append(problemsOf(cfg, siteOf(cfg, flavors).Unused()), warnings...)
 	return warnings, errors.Join(checkOptions(cfg), flavorsErr, creditsErr)
 }
 
-// unused are the warnings about what has no effect in the files of configuration and flavors.
-func unused(cfg config.Config, flavors *flavor.Flavors) (warnings []config.Problem) {
+// problemsOf are faults of the files of configuration and flavors, with their lines there.
+func problemsOf(cfg config.Config, faults []site.Fault) (problems config.Problems) {
 	paths := map[site.File]string{site.Config: cfg.ConfigFile, site.Flavors: cfg.FlavorsPath}
-	for _, fault := range siteOf(cfg, flavors).Unused() {
+	lines := map[site.File]place.Lines{}
+	for _, fault := range faults {
 		path := paths[fault.File]
-		text, _ := os.ReadFile(path) // for the line
-		name := filepath.Base(path) + ": " + fault.Key
-		warnings = append(warnings, config.Problem{
-			Name: name, Message: fault.Text, Line: place.Of(text).Of(fault.Key),
+		if _, read := lines[fault.File]; !read {
+			text, _ := os.ReadFile(path) // for the lines; what it says has been read
+			lines[fault.File] = place.Of(text)
+		}
+		problems = append(problems, config.Problem{
+			Name: filepath.Base(path) + ": " + fault.Key, Message: fault.Text, Line: lines[fault.File].Of(fault.Key),
 		})
 	}
-	return warnings
+	return problems
 }
 
 // Namespaces returns the namespaces that the files name for servers, in whatever layer of options.
@@ -73,13 +77,7 @@ func Namespaces(cfg config.Config) []string {
 
 // checkOptions returns what is wrong with the spawner options of the configuration file.
 func checkOptions(cfg config.Config) error {
-	text, _ := os.ReadFile(cfg.ConfigFile) // for the lines; the options have been read
-	lines := place.Of(text)
-	var problems config.Problems
-	for _, fault := range siteOf(cfg, nil).Check() {
-		name := filepath.Base(cfg.ConfigFile) + ": " + fault.Key
-		problems = append(problems, config.Problem{Name: name, Message: fault.Text, Line: lines.Of(fault.Key)})
-	}
+	problems := problemsOf(cfg, siteOf(cfg, nil).Check())
 	if problems == nil {
 		return nil
 	}
@@ -99,12 +97,12 @@ func flavorsParser(cfg config.Config) func([]byte) (*flavor.Flavors, error) {
 		if err != nil && !errors.As(err, &faults) {
 			return nil, err
 		}
-		lines, known := place.Of(text), siteOf(cfg, nil).Check()
+		lines, known := place.Of(text), sync.OnceValue(siteOf(cfg, nil).Check)
 		for _, fault := range siteOf(cfg, flavors).Check() {
 			switch {
 			case fault.File == site.Flavors:
 				faults = append(faults, flavor.Fault{Line: lines.Of(fault.Key), Key: fault.Key, Text: fault.Text})
-			case !slices.Contains(known, fault): // right by itself, and wrong below a flavor of this file
+			case !slices.Contains(known(), fault): // right by itself, and wrong below a flavor of this file
 				key := "with these flavors, " + filepath.Base(cfg.ConfigFile) + ": " + fault.Key
 				faults = append(faults, flavor.Fault{Key: key, Text: fault.Text})
 			}

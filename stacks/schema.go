@@ -7,8 +7,7 @@ import (
 )
 
 // schemaText describes every key of a stack's config. stack.schema.json, which is made of it by TestStackFileSchema
-// with
-// -update, describes a whole stack file, for editors.
+// with -update, describes a whole stack file, for editors.
 //
 //go:embed config.schema.json
 var schemaText string
