@@ -66,6 +66,7 @@ func (h HubConfig) fullURL() string { return h.URL + h.baseURL() }
 // SystemConfig is an outpost as its hub sees it.
 type SystemConfig struct {
 	Name        string           `json:"name"`
+	FormerNames []string         `json:"formerNames"`
 	DisplayName string           `json:"displayName"`
 	Description string           `json:"description"`
 	Address     string           `json:"address"` // empty: in the hub's cluster
@@ -83,6 +84,9 @@ type SystemConfig struct {
 
 // InCluster reports whether the system is in the hub's own cluster.
 func (s SystemConfig) InCluster() bool { return s.Address == "" }
+
+// names are the name of a system and those that it had.
+func (s SystemConfig) names() []string { return append([]string{s.Name}, s.FormerNames...) }
 
 // makesCertificate reports whether the hub's stack makes the certificate of the system's API.
 func (s SystemConfig) makesCertificate() bool { return s.Exposure.OwnCertificate() && s.CA == "" }

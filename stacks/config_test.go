@@ -154,6 +154,13 @@ func TestConfigRefuses(t *testing.T) {
 			"outposts:hub.exposure.host: an Ingress needs a DNS name, not 10.0.0.1",
 			"outposts:outposts[1].name: \"remote\" is also the name of outposts[0]",
 		}},
+		{"former names of other systems", localConfig, map[string]string{
+			"outposts.0.formerNames": "[old, local]", "outposts.1.formerNames": "[old, local, older]",
+		}, []string{
+			`outposts:outposts[0].formerNames[1]: "local" is the name of outposts[0]`,
+			`outposts:outposts[1].formerNames[0]: "old" is also a former name of outposts[0]`,
+			`outposts:outposts[1].formerNames[1]: "local" is the name of outposts[0]`,
+		}},
 		{"node port out of range", localConfig, map[string]string{"outposts.1.exposure.sshNodePort": "22"}, []string{
 			"outposts:outposts[1].exposure.sshNodePort: minimum: got 22, want 30,000",
 		}},

@@ -79,7 +79,8 @@ func (c Config) systemOf(s SystemConfig) system {
 func (b *builder) newSystem(s SystemConfig) (system, error) {
 	p := b.config.systemOf(s)
 	args := credentials.PairArgs{
-		System: s.Name, Password: s.Password == "", HostKey: len(s.HostKeys) == 0, Now: b.now, Rotation: s.Rotation,
+		System: b.issuedTo(s), FormerNames: s.FormerNames,
+		Password: s.Password == "", HostKey: len(s.HostKeys) == 0, Now: b.now, Rotation: s.Rotation,
 	}
 	if s.makesCertificate() {
 		args.TLSAddresses = []string{s.Address}
@@ -101,6 +102,12 @@ func (b *builder) newSystem(s SystemConfig) (system, error) {
 		p.tls = &outpost.TLS{Certificate: pair.TLSCertificate, Key: pair.TLSKey}
 	}
 	return p, nil
+}
+
+// issuedTo is the name of a system for which its certificate was made: the first one that it had.
+func (b *builder) issuedTo(s SystemConfig) string {
+	made := b.before.system(s.names()...)
+	return cmp.Or(made.issuedTo, cmp.Or(s.FormerNames...), s.Name)
 }
 
 // localOutpost installs the outpost in the hub's cluster.
@@ -147,7 +154,7 @@ func (c Config) hubArgs(systems []system) hub.Args {
 	}
 	for _, p := range systems {
 		made := hub.System{
-			Name: p.Name, DisplayName: p.DisplayName, Description: p.Description,
+			Name: p.Name, FormerNames: p.FormerNames, DisplayName: p.DisplayName, Description: p.Description,
 			URL: p.endpoint.API + "/services", HubAPIURL: p.hubAPIURL, Flavor: p.Flavor, Flavors: p.Flavors,
 			Authorization: pulumi.Sprintf("%s:%s", cmp.Or(p.User, c.Hub.Name), p.password),
 			CAs:           p.cas,
@@ -195,7 +202,9 @@ func (b *builder) exportHub(systems []system, own *credentials.Hub) {
 		if p.tls != nil {
 			out["tlsCertificate"], out["tlsKey"] = p.tls.Certificate, p.tls.Key
 		}
-		shared[p.Name] = out
+		for _, name := range p.names() { // its stack may know it by a former one
+			shared[name] = out
+		}
 	}
 	b.outputs[outputCluster] = pulumi.String(b.clusterUID)
 	b.outputs[outputHubURL] = pulumi.String(c.Hub.fullURL())

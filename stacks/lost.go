@@ -208,9 +208,9 @@ func (c Config) lostSystems(ctx context.Context, api clusterAPI, before state) [
 	if c.Hub == nil {
 		return nil
 	}
-	var errs []error
-	for _, name := range before.systems {
-		stays := slices.ContainsFunc(c.Outposts, func(s SystemConfig) bool { return s.Name == name })
+	errs := c.mergedSystems(before)
+	for _, name := range before.systemNames() {
+		stays := slices.ContainsFunc(c.Outposts, func(s SystemConfig) bool { return slices.Contains(s.names(), name) })
 		if stays || c.mayLoseServers(name) {
 			continue
 		}
@@ -226,8 +226,27 @@ func (c Config) lostSystems(ctx context.Context, api clusterAPI, before state) [
 			errs = append(errs, fmt.Errorf("count the servers of system %s: %w", name, err))
 		} else if running > 0 {
 			errs = append(errs, fmt.Errorf("system %s is no longer in %s:outposts, but %d of its servers are running; "+
-				"nothing was changed. Stop them, or add %q to %s:allowServerLoss",
-				name, project, running, name, project))
+				"nothing was changed. Stop them, or add %q to %s:allowServerLoss; if the system has another name now, "+
+				"add %q to its formerNames", name, project, running, name, project, name))
+		}
+	}
+	return errs
+}
+
+// mergedSystems finds systems that would take the place of another one: its secrets would go, and its servers run where
+// no outpost knows them.
+func (c Config) mergedSystems(before state) []error {
+	var errs []error
+	for i, s := range c.Outposts {
+		if before.system(s.Name).name == "" {
+			continue
+		}
+		for j, former := range s.FormerNames {
+			if before.system(former).name != "" {
+				errs = append(errs, fmt.Errorf("%s:outposts[%d].formerNames[%d]: %s and %s are two systems of this stack; "+
+					"nothing was changed. A system can get the name of another one only after that is gone",
+					project, i, j, former, s.Name))
+			}
 		}
 	}
 	return errs

@@ -205,6 +205,20 @@ func madeBy(namespace, hubs string) map[string]any {
 	return resources
 }
 
+// withSystem adds a system of the hub to a state.
+func withSystem(resources map[string]any, name string, former []any) map[string]any {
+	resources["urn:pulumi:local::outposts::outposts:credentials:Pair::"+name] = map[string]any{
+		"type": "outposts:credentials:Pair", "outputs": map[string]any{"issuedTo": name, "formerNames": former},
+	}
+	return resources
+}
+
+// renamed is a state whose system remote has become north.
+func renamed(resources map[string]any) map[string]any {
+	delete(resources, "urn:pulumi:local::outposts::outposts:credentials:Pair::remote")
+	return withSystem(resources, "north", []any{"remote"})
+}
+
 // madeWithServersIn adds a namespace of servers to a state.
 func madeWithServersIn(namespace string, resources map[string]any) map[string]any {
 	resources["urn:pulumi:local::outposts::kubernetes:core/v1:Namespace::cluster-"+namespace] = madeNamespace(namespace)
@@ -219,7 +233,8 @@ func TestServersAreNotLost(t *testing.T) {
 		unnamed   = " (it is neither outposts:hub.name nor in outposts:hubs), but "
 		wayOut    = " of its servers are running there; nothing was changed. Stop them, or add "
 		noOutpost = "system remote is no longer in outposts:outposts, but 2 of its servers are running; " +
-			"nothing was changed. Stop them, or add \"remote\" to outposts:allowServerLoss"
+			"nothing was changed. Stop them, or add \"remote\" to outposts:allowServerLoss; if the system has another name " +
+			"now, add \"remote\" to its formerNames"
 	)
 	//nolint:lll // a case a line
 	for _, tt := range []struct {
@@ -273,6 +288,25 @@ func TestServersAreNotLost(t *testing.T) {
 			map[string]map[string]int{"elsewhere": {"remote": 2}},
 			madeBy("elsewhere", "jupyterhub"),
 			[]string{noOutpost},
+		},
+		{
+			"system called otherwise", localConfig,
+			map[string]string{"outposts.1.name": "north", "outposts.1.formerNames": "[remote]"},
+			map[string]map[string]int{"outpost": {"remote": 2}},
+			madeBy("outpost", "jupyterhub"), nil,
+		},
+		{
+			"former name forgotten while servers have it", localConfig,
+			map[string]string{"outposts.1.name": "north"},
+			map[string]map[string]int{"outpost": {"remote": 2}},
+			renamed(madeBy("outpost", "jupyterhub")),
+			[]string{noOutpost},
+		},
+		{
+			"former name of a system that is there", localConfig,
+			map[string]string{"outposts.1.name": "north", "outposts.1.formerNames": "[remote]", "allowServerLoss": "[north]"},
+			nil, withSystem(madeBy("outpost", "jupyterhub"), "north", nil),
+			[]string{"outposts:outposts[1].formerNames[0]: remote and north are two systems of this stack; nothing was changed. A system can get the name of another one only after that is gone"},
 		},
 		{
 			"all of the namespace may go", localConfig,

@@ -130,6 +130,7 @@ type builder struct {
 	cluster    *cluster.Cluster
 	random     *random.Provider
 	outputs    pulumi.Map
+	before     state
 	// When the first keys of hub and outpost were made, RFC 3339.
 	hubMadeAt, outpostMadeAt string
 }
@@ -137,7 +138,7 @@ type builder struct {
 // newBuilder makes what every stack has: the providers and the namespaces.
 func newBuilder(ctx *pulumi.Context, c Config, now time.Time, uid string, before state) (*builder, error) {
 	b := &builder{
-		ctx: ctx, config: c, now: now, clusterUID: uid, outputs: pulumi.Map{},
+		ctx: ctx, config: c, now: now, clusterUID: uid, outputs: pulumi.Map{}, before: before,
 		hubMadeAt: before.hubSealing.firstMade(now), outpostMadeAt: before.outpostSealing.firstMade(now),
 		policy: pulumi.Transforms([]pulumi.ResourceTransform{policy(c, before.fieldManager())}),
 	}

@@ -205,7 +205,7 @@ func TestPreflightRefuses(t *testing.T) {
 			map[string]string{"outposts": "[{name: local}]"},
 			fakeCluster{identity: "a", services: map[string]int{"remote": 3}},
 			made("a", hubVolume, outpostVolume),
-			[]string{`system remote is no longer in outposts:outposts, but 3 of its servers are running; nothing was changed. Stop them, or add "remote" to outposts:allowServerLoss`},
+			[]string{`system remote is no longer in outposts:outposts, but 3 of its servers are running; nothing was changed. Stop them, or add "remote" to outposts:allowServerLoss; if the system has another name now, add "remote" to its formerNames`},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -27,6 +27,9 @@ type outpostIdentity struct {
 	cas          pulumi.StringArray
 }
 
+// ownPair is the component of what an outpost shows that no hub's stack made.
+const ownPair = "own"
+
 // remote makes an outpost for hubs of other stacks and other operators. told has what the stacks of hubs tell, by the
 // order of hubs in config.
 func (b *builder) remote(told []*systemOutput) error {
@@ -100,13 +103,13 @@ func (b *builder) identityFrom(told []*systemOutput) (outpostIdentity, error) {
 		return shown, nil
 	}
 	args := credentials.PairArgs{
-		System: cmp.Or(c.Outpost.Name, outpost.Release), HostKey: shown.hostKey == nil, Now: b.now,
-		Rotation: c.Outpost.Rotation.PairRotation,
+		System:  cmp.Or(b.before.system(ownPair).issuedTo, c.Outpost.Name, outpost.Release),
+		HostKey: shown.hostKey == nil, Now: b.now, Rotation: c.Outpost.Rotation.PairRotation,
 	}
 	if needsTLS {
 		args.TLSAddresses = []string{shown.address}
 	}
-	pair, err := credentials.NewPair(b.ctx, "own", args, pulumi.Providers(b.random))
+	pair, err := credentials.NewPair(b.ctx, ownPair, args, pulumi.Providers(b.random))
 	if err != nil {
 		return outpostIdentity{}, err
 	}

@@ -27,7 +27,7 @@ type state struct {
 	clusters   []string          // uids of those it was made in: one, or none yet
 	namespaces map[string]string // by name: full name of the stack that each was marked with
 	volumes    []volume
-	systems    []string // names of the hub's systems
+	systems    []madeSystem
 	outpost    madeOutpost
 	// The keys that the databases are sealed with.
 	hubSealing, outpostSealing sealing
@@ -37,6 +37,35 @@ type state struct {
 type madeOutpost struct {
 	namespace string
 	hubs      []string
+}
+
+// madeSystem is a system of the hub as it is; with the name ownPair, what an outpost
+// shows that no hub's stack made.
+type madeSystem struct {
+	name     string
+	former   []string
+	issuedTo string // see credentials.PairArgs.System; empty if that was not recorded
+}
+
+// system returns a system of the hub by the name that it has, or had when the stack was last applied.
+func (s state) system(named ...string) madeSystem {
+	for _, name := range named {
+		for _, made := range s.systems {
+			if made.name == name {
+				return made
+			}
+		}
+	}
+	return madeSystem{}
+}
+
+// systemNames are the names under which servers of the hub may be running.
+func (s state) systemNames() []string {
+	var names []string
+	for _, made := range s.systems {
+		names = append(append(names, made.name), made.former...)
+	}
+	return names
 }
 
 // sealing is how far the keys of a database are. All are words.
@@ -118,7 +147,10 @@ func stateOf(resources map[string]any) state {
 				s.outpost.hubs = strings.Split(hubs, ";")
 			}
 		case credentials.PairType:
-			s.systems = append(s.systems, urn[strings.LastIndex(urn, "::")+len("::"):])
+			s.systems = append(s.systems, madeSystem{
+				name:   urn[strings.LastIndex(urn, "::")+len("::"):],
+				former: stringsOf(outputs[credentials.FormerNames]), issuedTo: credentials.SystemOf(outputs),
+			})
 		case credentials.HubType:
 			s.hubSealing.with, _ = outputs[credentials.SealsWith].(string)
 			s.hubSealing.madeAt, _ = outputs[credentials.MadeAt].(string)

@@ -60,6 +60,7 @@ func (c Config) validateSystems(f *faults) {
 			f.add("%s.name: %q is also the name of outposts[%d]", at, s.Name, before)
 		}
 		seen[s.Name] = i
+		c.validateFormer(f, i)
 		s.validateShared(f, at)
 		if !hub.Offers(s.Flavors, s.Flavor) {
 			f.add("%s.flavor: %q is not one of its flavors", at, s.Flavor)
@@ -75,6 +76,20 @@ func (c Config) validateSystems(f *faults) {
 			f.addBelow(at+".exposure", s.Exposure.Validate(s.Address))
 		default:
 			f.add("%s.exposure: want type nodePort, loadBalancer or ingress: the hub is in another cluster", at)
+		}
+	}
+}
+
+// validateFormer finds former names of a system that mean another one too.
+func (c Config) validateFormer(f *faults, i int) {
+	for j, former := range c.Outposts[i].FormerNames {
+		for k, other := range c.Outposts {
+			switch at := fmt.Sprintf("outposts[%d].formerNames[%d]", i, j); {
+			case other.Name == former:
+				f.add("%s: %q is the name of outposts[%d]", at, former, k)
+			case k < i && slices.Contains(other.FormerNames, former):
+				f.add("%s: %q is also a former name of outposts[%d]", at, former, k)
+			}
 		}
 	}
 }

@@ -2,6 +2,8 @@ package credentials
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -12,8 +14,11 @@ const PairType = "outposts:credentials:Pair"
 
 // PairArgs say what a hub and one of its outposts share.
 type PairArgs struct {
-	// System is the outpost's name at the hub; it is the comment of the host key and the name in the certificate.
+	// System is the comment of the host key and the name in the certificate: the outpost's name at the hub when they
+	// were made first. With another one, the certificate is another, which nobody trusts yet.
 	System string
+	// FormerNames are names that the component had before, in any order: its bytes stay.
+	FormerNames []string
 	// Password, HostKey and TLS switch the three secrets on: off is for what another operator gives.
 	Password, HostKey bool
 	// TLSAddresses are the IP addresses and DNS names that the certificate is for; empty for no certificate.
@@ -44,6 +49,32 @@ type Pair struct {
 	CAs            pulumi.StringArray  // PEM, the one in use first
 }
 
+// Outputs of the component Pair that the next run needs: PairArgs.System, PairArgs.FormerNames and Pair.HostKeyLines,
+// whose comments say PairArgs.System too.
+const (
+	IssuedTo     = "issuedTo"
+	FormerNames  = "formerNames"
+	HostKeyLines = "hostKeys"
+)
+
+// commonName begins the comment of a host key and the name in a certificate, before PairArgs.System.
+const commonName = "outpost-"
+
+// SystemOf returns PairArgs.System from the outputs of a component Pair; empty if they do not say it.
+func SystemOf(outputs map[string]any) string {
+	if system, is := outputs[IssuedTo].(string); is {
+		return system
+	}
+	lines, _ := outputs[HostKeyLines].([]any) // of a stack that did not record it yet
+	for _, line := range lines {
+		text, _ := line.(string)
+		if _, system, is := strings.Cut(text, " "+commonName); is {
+			return system
+		}
+	}
+	return ""
+}
+
 // NewPair makes what a hub and an outpost share.
 func NewPair(ctx *pulumi.Context, name string, args PairArgs, opts ...pulumi.ResourceOption) (*Pair, error) {
 	if args.System == "" {
@@ -53,6 +84,11 @@ func NewPair(ctx *pulumi.Context, name string, args PairArgs, opts ...pulumi.Res
 		return nil, fmt.Errorf("credentials %s: Now is missing", name)
 	}
 	pair := &Pair{}
+	aliases := make([]pulumi.Alias, len(args.FormerNames)) // what is below the component follows it
+	for i, former := range args.FormerNames {
+		aliases[i] = pulumi.Alias{Name: pulumi.String(former)}
+	}
+	opts = append(slices.Clip(opts), pulumi.Aliases(aliases))
 	if err := ctx.RegisterComponentResource(PairType, name, pair, opts...); err != nil {
 		return nil, fmt.Errorf("credentials %s: %w", name, err)
 	}
@@ -74,16 +110,22 @@ func NewPair(ctx *pulumi.Context, name string, args PairArgs, opts ...pulumi.Res
 		pair.Password = password[0].form(certain(Password))
 	}
 	if args.HostKey {
-		pair.HostKey = hostKeys[0].form(sshForm("outpost-"+args.System, SSHKey.PrivatePEM))
+		pair.HostKey = hostKeys[0].form(sshForm(commonName+args.System, SSHKey.PrivatePEM))
 	}
 	for _, key := range hostKeys {
-		line := key.public(sshForm("outpost-"+args.System, SSHKey.AuthorizedKey))
+		line := key.public(sshForm(commonName+args.System, SSHKey.AuthorizedKey))
 		pair.HostKeyLines = append(pair.HostKeyLines, line)
 	}
 	if len(tls) > 0 {
 		pair.setCertificates(tls, args)
 	}
-	return pair, ctx.RegisterResourceOutputs(pair, pulumi.Map{"hostKeys": pair.HostKeyLines, "cas": pair.CAs})
+	outputs := pulumi.Map{
+		HostKeyLines: pair.HostKeyLines, "cas": pair.CAs, IssuedTo: pulumi.String(args.System),
+	}
+	if len(args.FormerNames) > 0 {
+		outputs[FormerNames] = pulumi.ToStringArray(args.FormerNames)
+	}
+	return pair, ctx.RegisterResourceOutputs(pair, outputs)
 }
 
 func (p *Pair) setCertificates(seeds []seed, args PairArgs) {
@@ -94,7 +136,7 @@ func (p *Pair) setCertificates(seeds []seed, args PairArgs) {
 				return pulumi.StringOutput{}, fmt.Errorf("read date of word %s: %w", s.word, err)
 			}
 			return s.form(func(seed []byte) (string, error) {
-				made, err := NewCertificate(seed, "outpost-"+args.System, args.TLSAddresses, issued)
+				made, err := NewCertificate(seed, commonName+args.System, args.TLSAddresses, issued)
 				return pick(made), err
 			}), nil
 		}).(pulumi.StringOutput)

@@ -57,7 +57,8 @@ type Flavor struct {
 // System is an outpost as users of the hub see it.
 type System struct {
 	Name        string
-	DisplayName string // empty: Name
+	FormerNames []string // those that its running servers may have been started under
+	DisplayName string   // empty: Name
 	Description string
 	URL         string // of the API: ".../services"
 	HubAPIURL   string // the hub's API as servers on the system reach it: ".../hub/api"

@@ -15,6 +15,7 @@ All keys of `custom.outposts`; other keys are refused:
     userOptions: [profile]          # optional; names of options that a start may set besides system and flavor
     systems:
       remote:                       # [a-z0-9-], at most 32 characters; what a start calls `system`
+        formerNames: [north]        # optional; names that servers of this system were started under before
         displayName: Remote cluster # optional; defaults to the name
         description: Has GPUs.      # optional; one line for the form
         url: https://10.0.0.3:30080/services             # the outpost's API
@@ -238,7 +239,8 @@ class System:
     """One outpost: its address, the hub's address as its servers see it, and how to tunnel to it."""
 
     KEYS = (
-        "displayName", "description", "url", "hubApiUrl", "caFile", "defaultServer", "flavor", "flavors", "ssh",
+        "formerNames", "displayName", "description", "url", "hubApiUrl", "caFile", "defaultServer", "flavor", "flavors",
+        "ssh",
     )  # fmt: skip
     SSH_KEYS = ("host", "port", "user", "knownHosts")
 
@@ -246,6 +248,10 @@ class System:
         where = f"systems.{name}"
         data = faults.map(where, data, self.KEYS)
         self.name = faults.match(where, name, SYSTEM_NAME, "a system name")
+        former = faults.list(f"{where}.formerNames", data.get("formerNames"))
+        self.former_names = [
+            faults.match(f"{where}.formerNames[{i}]", n, SYSTEM_NAME, "a system name") for i, n in enumerate(former)
+        ]
         self.display_name = faults.text(f"{where}.displayName", data.get("displayName"), self.name)
         self.description = faults.text(f"{where}.description", data.get("description"), "")
         self.url = faults.url(f"{where}.url", data.get("url"))
@@ -625,6 +631,13 @@ class Outposts:
             faults.add("systems", "must be a map with at least one system")
             systems = {}
         self.systems = {n: System(n, d, settings, faults) for n, d in systems.items()}
+        # Servers, and what a user has chosen last, keep the name that a system had then.
+        self.by_any_name = dict(self.systems)
+        for name, system in self.systems.items():
+            for former in system.former_names:
+                if former in self.by_any_name:
+                    faults.add(f"systems.{name}.formerNames", f"{former!r} is listed twice")
+                self.by_any_name[former] = system
         faults.raise_any()
 
     def __deepcopy__(self, memo):
@@ -639,9 +652,9 @@ class Outposts:
             name = name[0]
         if name is None and len(self.systems) == 1:
             (name,) = self.systems
-        if not isinstance(name, str) or name not in self.systems:
+        if not isinstance(name, str) or name not in self.by_any_name:
             raise StartError(f"Choose one of these systems: {', '.join(sorted(self.systems))}.", 400)
-        return self.systems[name]
+        return self.by_any_name[name]
 
     def of(self, spawner):
         return self.system(spawner.user_options)
@@ -655,9 +668,10 @@ class Outposts:
         if not systems:
             return "<p>This hub starts named servers only. Go to its home page, enter a name, and add a server.</p>"
         chosen = spawner.user_options.get("system")
-        if chosen not in [s.name for s in systems]:
-            chosen = systems[0].name
-        return '<div class="form-group">' + "".join(self._form_of(s, s.name == chosen) for s in systems) + "</div>"
+        chosen = self.by_any_name.get(chosen) if isinstance(chosen, str) else None
+        if chosen not in systems:
+            chosen = systems[0]
+        return '<div class="form-group">' + "".join(self._form_of(s, s is chosen) for s in systems) + "</div>"
 
     def _form_of(self, system, checked):
         # Each system has its own flavor field, from which options_from_form chooses: the form needs no script.
@@ -720,7 +734,7 @@ class Outposts:
         except StartError:
             # JupyterHub has stored the refused options already, and its API returns them.
             system = user_options.get("system")
-            kept = {"system": system} if isinstance(system, str) and system in self.systems else {}
+            kept = {"system": system} if isinstance(system, str) and system in self.by_any_name else {}
             spawner.user_options = spawner.orm_spawner.user_options = kept
             raise
         spawner.user_options = options

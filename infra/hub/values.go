@@ -190,7 +190,13 @@ func outposts(a Args) map[string]any {
 		for _, flavor := range s.Flavors {
 			flavors = append(flavors, values.Of(flavor))
 		}
-		system := values.Given(map[string]any{"description": s.Description, "flavor": s.Flavor, "flavors": flavors})
+		var former []any
+		for _, name := range s.FormerNames {
+			former = append(former, name)
+		}
+		system := values.Given(map[string]any{
+			"formerNames": former, "description": s.Description, "flavor": s.Flavor, "flavors": flavors,
+		})
 		system["displayName"], system["url"], system["hubApiUrl"] = cmp.Or(s.DisplayName, s.Name), s.URL, s.HubAPIURL
 		if len(s.CAs) > 0 {
 			system["caFile"] = trustDir + "/" + s.Name + ".crt"

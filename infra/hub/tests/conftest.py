@@ -1,3 +1,4 @@
+import copy
 import subprocess
 import sys
 from pathlib import Path
@@ -89,6 +90,16 @@ class Stage:
         if port:
             data["ssh"] = {"host": "127.0.0.1", "port": port, "user": getpass.getuser(), "pinned": pinned}
         return data
+
+    def renamed(self, name, new):
+        """Returns the hub's settings with a system under another name, and writes its files."""
+        settings = copy.deepcopy(self.hub.settings)
+        system = settings["systems"][new] = {**settings["systems"].pop(name), "formerNames": [name]}
+        for kind in ("auth/", "known_hosts-"):
+            text = (self.folder / f"{kind}{name}").read_text()
+            (self.folder / f"{kind}{new}").write_text(text.replace(f"outpost-{name} ", f"outpost-{new} "))
+        system["ssh"]["knownHosts"] = str(self.folder / f"known_hosts-{new}")
+        return settings
 
     def close(self):
         for part in (

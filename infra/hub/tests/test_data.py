@@ -32,6 +32,11 @@ def test_valid(settings):
     assert outposts.systems["remote"].flavor == "large"
 
 
+@pytest.mark.parametrize("names", ["first", ["First"], [7], ["remote"], ["direct"], ["twice", "twice"]])
+def test_former_names(settings, names):
+    assert "systems.direct.formerNames" in refusal(put(settings, "systems.direct.formerNames", names))
+
+
 @pytest.mark.parametrize("value", BAD_SHELL)
 @pytest.mark.parametrize("path", ["sshKey", "authDir", "systems.remote.ssh.host", "systems.remote.ssh.user"])
 def test_shell_characters_are_refused(settings, path, value):

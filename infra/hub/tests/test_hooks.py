@@ -67,6 +67,16 @@ def test_only_system_needs_no_name(settings):
     assert outpost_hub.Outposts(settings).system({}).name == "direct"
 
 
+def test_former_names(settings):
+    """What a user has chosen last, and what a start may ask for, may be a name from before."""
+    settings["systems"]["direct"]["formerNames"] = ["first", "second"]
+    outposts = outpost_hub.Outposts(settings)
+    assert outposts.system({"system": ["first"]}).name == outposts.system({"system": "second"}).name == "direct"
+    assert outposts.checked({"system": "first"})["system"] == "direct"
+    assert 'value="direct" required checked>' in outposts.options_form(spawner(system="second"))
+    assert message(outposts.system, {"system": "third"}) == "Choose one of these systems: direct, remote."
+
+
 def test_options_from_form_are_strings(outposts):
     form = {"system": ["remote"], "flavor-direct": ["x"], "flavor-remote": ["small"], "profile": ["p"], "evil": ["e"]}
     assert outposts.options_from_form(form) == {"system": "remote", "flavor": "small", "profile": "p"}

@@ -235,6 +235,30 @@ def test_hub_killed(hub, hub_stage):
     hub.stop_server("neighbour")
 
 
+def test_system_renamed(hub, hub_stage):
+    """Servers that were started under the former name go on, with a tunnel of the new one, and start again there."""
+    hub.run("survivor", {"system": "remote"})
+    port = forwarded_port(hub, "survivor")
+    stops = len(hub_stage.remote.of("DELETE", "survivor"))
+    before = hub.settings
+    hub.kill()
+    hub.settings = hub_stage.renamed("remote", "north")
+    try:
+        hub.start()
+        stage.wait_for("new tunnel", lambda: stage.get(port) == 200)
+        stage.wait_for("ready", lambda: (hub.server("survivor") or {}).get("ready"))
+        assert len(hub.connections("north")) == 1
+        assert len(hub_stage.remote.of("DELETE", "survivor")) == stops
+        hub.stop_server("survivor")
+        assert len(hub_stage.remote.of("DELETE", "survivor")) == stops + 1
+        assert hub.run("again", {"system": "remote"})["user_options"]["system"] == "north"
+        hub.stop_server("again")
+    finally:
+        hub.kill()
+        hub.settings = before
+        hub.start()
+
+
 def test_hub_killed_while_the_outpost_is_away(hub, hub_stage):
     hub.run("patient", {"system": "other"})
     port = forwarded_port(hub, "patient")
