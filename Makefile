@@ -101,6 +101,26 @@ CHECKED = dev/stack $(STACK) || [ $$? = 1 ]
 stacks: ## build the Pulumi program
 	@$(PINNED) go build -o $(STATE)/bin/stacks ./stacks
 
+# What a stack cannot make again, encrypted as its state is: keep it with copies of the volumes.
+FILE ?= $(STATE)/$(STACK).keys.json
+
+.PHONY: export-keys
+export-keys: stacks ## the keys of a stack, encrypted, to keep outside: make export-keys STACK=local FILE=local.keys.json
+	@[ -n "$(STACK)" ] || { echo "usage: make export-keys STACK=local FILE=local.keys.json"; exit 2; }
+	@$(CHECKED)
+	@umask 077; $(PULUMI) stack export -s $(STACK) > $(FILE).all && \
+	  { $(STATE)/bin/stacks keys < $(FILE).all > $(FILE).new && mv $(FILE).new $(FILE); s=$$?; rm -f $(FILE).all $(FILE).new; exit $$s; }
+	@echo "The keys of stack $(STACK) are in $(FILE), encrypted as its state is."
+
+.PHONY: import-keys
+import-keys: ## a stack's state becomes these keys alone, for another cluster: make import-keys STACK=local FILE=local.keys.json
+	@[ -n "$(STACK)" ] && [ -s "$(FILE)" ] || { echo "usage: make import-keys STACK=local FILE=local.keys.json"; exit 2; }
+	@$(CHECKED)
+	@$(PULUMI) stack select --create $(STACK) >/dev/null
+	@umask 077; $(PULUMI) stack export -s $(STACK) > $(FILE).replaced
+	@$(PULUMI) stack import -s $(STACK) --file $(FILE)
+	@echo "The state of stack $(STACK) has its keys alone; the one before is in $(FILE).replaced. See docs/adopt.md."
+
 .PHONY: preview
 preview: stacks ## what `up` would change: make preview STACK=local
 	@[ -n "$(STACK)" ] || { echo "usage: make preview STACK=local"; exit 2; }

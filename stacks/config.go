@@ -39,6 +39,8 @@ type Config struct {
 type ClusterConfig struct {
 	Kubeconfig string `json:"kubeconfig"` // absolute once loaded
 	Context    string `json:"context"`
+	// Adopt is the uid of another cluster than that of the state, which the stack is to go to.
+	Adopt string `json:"adopt"`
 }
 
 // HubConfig is the hub of a stack.

@@ -21,6 +21,9 @@ import (
 // renderVariable names the folder that the program's Kubernetes provider writes objects to, in place of a cluster.
 const renderVariable = "OUTPOSTS_TEST_RENDER"
 
+// clusterVariable is the uid of the cluster that the program is told of; empty for that of testWorld.
+const clusterVariable = "OUTPOSTS_TEST_CLUSTER"
+
 // TestMain is the program of these tests, when Pulumi runs this binary, and the tests otherwise.
 func TestMain(m *testing.M) {
 	if os.Getenv(pulumi.EnvMonitor) != "" {
@@ -49,6 +52,9 @@ func rendered(ctx *pulumi.Context) error {
 	}
 	w := realWorld()
 	w.open = testWorld(nil).open
+	if uid := os.Getenv(clusterVariable); uid != "" {
+		w.open = func(string, string) (clusterAPI, error) { return fakeCluster{identity: uid}, nil }
+	}
 	return run(w)(ctx)
 }
 
@@ -146,6 +152,16 @@ func (e *engine) save(t *testing.T, stack string) {
 // run runs Pulumi on a stack and returns what it prints.
 func (e *engine) run(t *testing.T, stack string, args ...string) string {
 	t.Helper()
+	out, err := e.try(t, stack, args...)
+	if err != nil {
+		t.Fatalf("pulumi %s on %s: %v", strings.Join(args, " "), stack, err)
+	}
+	return out
+}
+
+// try runs Pulumi on a stack; its error has all that it prints.
+func (e *engine) try(t *testing.T, stack string, args ...string) (string, error) {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), e.pulumi,
 		slices.Concat([]string{"pulumi"}, args, []string{"--non-interactive", "-s", stack})...)
 	cmd.Dir, cmd.Env = e.dir, e.env
@@ -153,9 +169,9 @@ func (e *engine) run(t *testing.T, stack string, args ...string) string {
 	cmd.Stderr = &complaint
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("pulumi %s on %s: %v\n%s%s", strings.Join(args, " "), stack, err, out, &complaint)
+		return "", fmt.Errorf("%w\n%s%s", err, out, &complaint)
 	}
-	return string(out)
+	return string(out), nil
 }
 
 // object is what the program has written of an object: "Deployment jupyter/hub".

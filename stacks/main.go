@@ -1,6 +1,8 @@
 // Command stacks is the Pulumi program: `pulumi up` runs it for one stack. A stack with a hub is a local stack, one
 // with an outpost alone is a remote stack; both are described by config.schema.json and checked before anything is
 // registered.
+//
+// `stacks keys` is not for Pulumi but for people: see writeKeys.
 package main
 
 import (
@@ -20,6 +22,13 @@ import (
 )
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == "keys" {
+		if err := writeKeys(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	pulumi.Run(run(realWorld()))
 }
 
@@ -81,7 +90,7 @@ func run(w world) pulumi.RunFunc {
 		if err != nil {
 			return err
 		}
-		if err := warn(ctx, c.warnOfLoss(before)); err != nil {
+		if err := warn(ctx, slices.Concat(c.warnOfLoss(before), c.warnOfMove(before))); err != nil {
 			return err
 		}
 		told, unread := readSystems(ctx, c)

@@ -38,12 +38,23 @@ func (c Config) identify(ctx context.Context, api clusterAPI, before state) (str
 			"%s:cluster: context %s: %w; nothing was changed. Check that the cluster is up and that it is the "+
 				"one you mean", project, c.Cluster.Context, err)
 	}
-	if len(before.clusters) > 0 && !slices.Contains(before.clusters, uid) {
+	if adopt := c.Cluster.Adopt; adopt != "" && adopt != uid {
+		return "", fmt.Errorf(
+			"%s:cluster.adopt: context %s is another cluster: its namespace kube-system has uid %s, not %s; nothing "+
+				"was changed. Check %s:cluster.context", project, c.Cluster.Context, uid, adopt, project)
+	}
+	switch last := before.cluster(); {
+	case last == "" || slices.Contains(before.clusters, uid) || last == uid:
+	case c.Cluster.Adopt == "":
 		return "", fmt.Errorf(
 			"%s:cluster: context %s is another cluster than last time: its namespace kube-system has uid %s, "+
 				"this stack was made in %s; nothing was changed. Go back to the old cluster, or use a new stack for "+
-				"the new one",
-			project, c.Cluster.Context, uid, before.clusters[0])
+				"the new one. To move the stack with its keys, see docs/adopt.md",
+			project, c.Cluster.Context, uid, last)
+	case len(before.clusters) > 0:
+		return "", fmt.Errorf(
+			"%s:cluster.adopt: the state of this stack still has the objects of cluster %s; nothing was changed. "+
+				"Leave its keys alone in the state: make export-keys import-keys STACK=...", project, last)
 	}
 	return uid, nil
 }
@@ -163,6 +174,14 @@ func (c Config) takenNodePorts(ctx context.Context, api clusterAPI, shown outpos
 		}
 	}
 	return errs
+}
+
+// warnOfMove warns of cluster.adopt where it has had its effect.
+func (c Config) warnOfMove(before state) []string {
+	if c.Cluster.Adopt == "" || !slices.Contains(before.clusters, c.Cluster.Adopt) {
+		return nil
+	}
+	return []string{project + ":cluster.adopt: this stack is in that cluster; remove the key"}
 }
 
 // warnings are about what is allowed but not recommended.

@@ -24,7 +24,8 @@ import (
 type state struct {
 	self       string            // full name of the stack: organization/project/stack
 	manager    string            // of the fields of the objects that it has made; empty if there are none yet
-	clusters   []string          // uids of those it was made in: one, or none yet
+	clusters   []string          // uids of those that its objects are in: one, or none yet
+	exported   string            // uid of the cluster by its outputs
 	namespaces map[string]string // by name: full name of the stack that each was marked with
 	volumes    []volume
 	systems    []madeSystem
@@ -131,6 +132,8 @@ func stateOf(resources map[string]any) state {
 			s.manager = name
 		}
 		switch made["type"] {
+		case "pulumi:pulumi:Stack":
+			s.exported, _ = outputs[outputCluster].(string)
 		case "pulumi:providers:kubernetes":
 			if uid, _ := outputs["clusterIdentifier"].(string); uid != "" && !slices.Contains(s.clusters, uid) {
 				s.clusters = append(s.clusters, uid)
@@ -180,6 +183,15 @@ const managerOutput = "__fieldManager"
 // stack that was made when all stacks had the same one keeps that.
 func (s state) fieldManager() string {
 	return cmp.Or(s.manager, project+"-"+s.self[strings.LastIndex(s.self, "/")+1:])
+}
+
+// cluster returns the uid of the cluster that a stack was made in: that of its objects or, where only its keys are left,
+// the one that its outputs name; empty for a stack that was not made yet.
+func (s state) cluster() string {
+	if len(s.clusters) > 0 {
+		return s.clusters[0]
+	}
+	return s.exported
 }
 
 // serverNamespaces are those in which the outpost's servers may be: all of the stack's, if it has an outpost.
