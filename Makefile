@@ -91,18 +91,17 @@ verify: ## start a server on each system, run a cell, stop it; of any deployed p
 
 # ---- stacks
 
-# By the toolchain of go.mod, also where Go is installed with GOTOOLCHAIN=local as its default.
-PINNED := GOTOOLCHAIN=$${GOTOOLCHAIN:-auto}
 PULUMI := dev/run pulumi
-# Stacks of other clusters than the local ones have a backend of their own.
 CHECKED = dev/stack $(STACK) || [ $$? = 1 ]
+# SECRETS_PROVIDER is what encrypts the secrets of a new stack, as awskms://alias/pulumi; without it what the backend has.
+SELECTED = $(PULUMI) stack select --create -s $(STACK) $(if $(SECRETS_PROVIDER),--secrets-provider '$(SECRETS_PROVIDER)') >/dev/null
 
 .PHONY: stacks
-stacks: ## build the Pulumi program
-	@$(PINNED) go build -o $(STATE)/bin/stacks ./stacks
+stacks: ## build the Pulumi program, as each run of Pulumi does
+	@GOTOOLCHAIN=$${GOTOOLCHAIN:-auto} go build -C stacks -o $(STATE)/bin/stacks
 
 # What a stack cannot make again, encrypted as its state is: keep it with copies of the volumes.
-FILE ?= $(STATE)/$(STACK).keys.json
+FILE ?= $(STATE)/$(notdir $(STACK)).keys.json
 
 .PHONY: export-keys
 export-keys: stacks ## the keys of a stack, encrypted, to keep outside: make export-keys STACK=local FILE=local.keys.json
@@ -116,26 +115,26 @@ export-keys: stacks ## the keys of a stack, encrypted, to keep outside: make exp
 import-keys: ## a stack's state becomes these keys alone, for another cluster: make import-keys STACK=local FILE=local.keys.json
 	@[ -n "$(STACK)" ] && [ -s "$(FILE)" ] || { echo "usage: make import-keys STACK=local FILE=local.keys.json"; exit 2; }
 	@$(CHECKED)
-	@$(PULUMI) stack select --create $(STACK) >/dev/null
+	@$(SELECTED)
 	@umask 077; $(PULUMI) stack export -s $(STACK) > $(FILE).replaced
 	@$(PULUMI) stack import -s $(STACK) --file $(FILE)
 	@echo "The state of stack $(STACK) has its keys alone; the one before is in $(FILE).replaced. See docs/adopt.md."
 
 .PHONY: preview
-preview: stacks ## what `up` would change: make preview STACK=local
+preview: ## what `up` would change: make preview STACK=local
 	@[ -n "$(STACK)" ] || { echo "usage: make preview STACK=local"; exit 2; }
 	@$(CHECKED)
-	@$(PULUMI) stack select --create $(STACK) >/dev/null
+	@$(SELECTED)
 	@$(PULUMI) preview -s $(STACK) --diff
 
 # ---- everything at once
 
 .PHONY: up
 ifdef STACK
-up: stacks ## from nothing to a hub that has started a server on each system; STACK=name: that stack alone, on its own cluster
+up: ## from nothing to a hub that has started a server on each system; STACK=name: that stack alone, on its own cluster
 	@dev/packages tools
 	@$(CHECKED)
-	@$(PULUMI) stack select --create $(STACK) >/dev/null
+	@$(SELECTED)
 	@$(PULUMI) up -s $(STACK) $(PULUMI_FLAGS)
 	@! dev/stack $(STACK) 2>/dev/null || e2e/verify/run $(STACK) --wait-only
 else
@@ -145,7 +144,7 @@ endif
 
 .PHONY: down
 ifdef STACK
-down: stacks ## undo `up`: both stacks and the local clusters with their data; STACK=name: destroy that stack, its data stay
+down: ## undo `up`: both stacks and the local clusters with their data; STACK=name: destroy that stack, its data stay
 	@$(CHECKED)
 	@$(PULUMI) destroy -s $(STACK) --exclude-protected $(PULUMI_FLAGS)
 else

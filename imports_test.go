@@ -69,7 +69,7 @@ var allowed = map[string][]string{
 	"server/store/storetest": {"server/flavor", "server/outpost"},
 	"stacks": {
 		"infra/cluster", "infra/credentials", "infra/exposure", "infra/hub", "infra/outpost", "infra/release",
-		"infra/schema", "infra/values",
+		"infra/schema", "infra/values", "server/suggest",
 	},
 }
 

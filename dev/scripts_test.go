@@ -294,8 +294,8 @@ one) n=0; while [ $n -lt 3000 ]; do n=$((n+1)); done; [ -d "$TMPDIR" ] || echo g
 	}
 }
 
-// TestPulumiBackend holds where the state of stacks is: in this checkout, and where the user says if he
-// does, whose passphrase stays.
+// TestPulumiBackend holds where the state of stacks is: that of the local clusters' in this checkout, that of others
+// where the user has logged in, and that of all where the user says, whose passphrase stays.
 func TestPulumiBackend(t *testing.T) {
 	c := newCheckout(t)
 	c.program(t, "pulumi",
@@ -303,21 +303,30 @@ func TestPulumiBackend(t *testing.T) {
 	c.program(t, "pulumi-language-go", "")
 	state := t.TempDir()
 	c.env = append(c.env, "OUTPOSTS_STATE="+state)
+	write(t, filepath.Join(c.dev, "..", "Pulumi.local.yaml"), "    kubeconfig: .state/kubeconfig\n")
+	write(t, filepath.Join(c.dev, "..", "Pulumi.prod.yaml"), "    kubeconfig: ~/.kube/config\n")
+	ours := "file://" + state + "/pulumi?metadata=skip \n"
 	for _, test := range []struct {
 		name, want string
-		env        []string
+		env, args  []string
 	}{
-		{"of this checkout", "file://" + state + "/pulumi?metadata=skip \n", nil},
-		{"of the user", "file:///own none\n", []string{"PULUMI_BACKEND_URL=file:///own"}},
+		{"of this checkout", ours, nil, nil},
+		{"of the user", "file:///own none\n", []string{"PULUMI_BACKEND_URL=file:///own"}, nil},
 		{
 			"of the user, with a passphrase", "file:///own word\n",
-			[]string{"PULUMI_BACKEND_URL=file:///own", "PULUMI_CONFIG_PASSPHRASE=word"},
+			[]string{"PULUMI_BACKEND_URL=file:///own", "PULUMI_CONFIG_PASSPHRASE=word"}, nil,
 		},
+		{"of a stack of the local clusters", ours, nil, []string{"-s", "local"}},
+		{"of a stack that is not there", ours, nil, []string{"-s", "missing"}},
+		{"of another stack", " none\n", nil, []string{"-s", "prod"}},
+		{"of another stack, with its organization", " none\n", nil, []string{"--stack=acme/prod"}},
+		{"of another stack, of the user", "file:///own none\n", []string{"PULUMI_BACKEND_URL=file:///own"},
+			[]string{"--stack", "acme/outposts/prod"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := c
 			c.env = append(slices.Clone(c.env), test.env...)
-			if out, code := c.script(t, "run", "pulumi", "stack"); code != 0 || out != test.want {
+			if out, code := c.script(t, "run", append([]string{"pulumi", "stack"}, test.args...)...); code != 0 || out != test.want {
 				t.Errorf("code %d, got %q, want %q", code, out, test.want)
 			}
 		})
@@ -466,7 +475,7 @@ func newCheckout(t *testing.T) checkout {
 	c.env = append(c.env, "XDG_CACHE_HOME="+filepath.Dir(c.cache))
 	c.program(t, "go", "")
 	c.program(t, "sleep", "exit 1") // nothing takes long enough to be shown
-	for _, script := range []string{"build", "cache", "disk", "run", "parts.sh", "terminal.sh", "pulumi/installed"} {
+	for _, script := range []string{"build", "cache", "disk", "run", "stack", "parts.sh", "terminal.sh", "pulumi/installed"} {
 		text, err := os.ReadFile(script)
 		if err != nil {
 			t.Fatal(err)

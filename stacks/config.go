@@ -15,6 +15,7 @@ import (
 	"github.com/outposts-dev/outposts/infra/exposure"
 	"github.com/outposts-dev/outposts/infra/hub"
 	"github.com/outposts-dev/outposts/infra/outpost"
+	"github.com/outposts-dev/outposts/server/suggest"
 )
 
 // project is the namespace of our config keys.
@@ -33,14 +34,6 @@ type Config struct {
 	AllowServerLoss []string `json:"allowServerLoss"`
 	// Adopt lists namespaces of this config that are taken over from whoever has them.
 	Adopt []string `json:"adopt"`
-}
-
-// ClusterConfig names a cluster.
-type ClusterConfig struct {
-	Kubeconfig string `json:"kubeconfig"` // absolute once loaded
-	Context    string `json:"context"`
-	// Adopt is the uid of another cluster than that of the state, which the stack is to go to.
-	Adopt string `json:"adopt"`
 }
 
 // HubConfig is the hub of a stack.
@@ -113,10 +106,12 @@ func (o OutpostConfig) exposed() bool {
 	return o.Exposure.Type != "" && o.Exposure.Type != exposure.ClusterIP
 }
 
-// OtherHubConfig is a hub of another stack that may use the outpost: known by Stack, or by what its operator gave.
+// OtherHubConfig is a hub of another stack that may use the outpost: known by Stack, or by what its operator gave, which
+// is System or the rest.
 type OtherHubConfig struct {
 	Name          string   `json:"name"`
 	Stack         string   `json:"stack"`
+	System        any      `json:"system"` // what Stack would tell, as JSON or as text of JSON
 	SSHPublicKeys []string `json:"sshPublicKeys"`
 	Password      string   `json:"password"`
 	APIURL        string   `json:"apiUrl"`
@@ -163,29 +158,21 @@ func documentOf(raw map[string]string) map[string]any {
 	return document
 }
 
-// elsewhere are the namespaces of keys that Pulumi itself and the providers of this program read.
-var elsewhere = []string{"pulumi", "kubernetes", "random"}
-
-// foreignKeys finds keys that nothing reads, such as those of a mistyped project: they would have no effect.
+// foreignKeys finds keys of ours under a mistyped name of this project: they would have no effect. All others are
+// somebody else's, such as those of an environment that stacks of several projects share.
 func foreignKeys(raw map[string]string) []error {
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(raw)) {
 		namespace, name, _ := strings.Cut(key, ":")
-		if namespace == project || slices.Contains(elsewhere, namespace) {
-			continue
-		}
-		if configSchema.Has(name) {
+		mistyped := suggest.Nearest(strings.ToLower(namespace), []string{project}) != ""
+		if namespace != project && mistyped && configSchema.Has(name) {
 			errs = append(errs, fmt.Errorf("%s: unknown key; did you mean %s:%s?", key, project, name))
-		} else {
-			errs = append(errs, fmt.Errorf("%s: unknown key; expected prefix %s: (%s: are also accepted)",
-				key, project, strings.Join(elsewhere, ":, ")))
 		}
 	}
 	return errs
 }
 
 func (c *Config) setDefaults(root string) {
-	c.Cluster.Kubeconfig = absolute(root, c.Cluster.Kubeconfig)
 	if c.Hub != nil {
 		c.Hub.Name = cmp.Or(c.Hub.Name, "jupyterhub")
 		c.Hub.Namespace = cmp.Or(c.Hub.Namespace, "jupyter")
@@ -214,10 +201,14 @@ func (c *Config) localSystem() *SystemConfig {
 	return nil
 }
 
-// byStack reports whether a hub is named by its stack, which then says where this outpost is.
-func (c Config) byStack() bool {
-	return slices.ContainsFunc(c.Hubs, func(h OtherHubConfig) bool { return h.Stack != "" })
-}
+// tells reports whether the stack of the hub says where this outpost is.
+func (h OtherHubConfig) tells() bool { return h.Stack != "" || h.System != nil }
+
+// source names the stack of a hub that tells.
+func (h OtherHubConfig) source() string { return cmp.Or(h.Stack, "the stack of hub "+h.Name) }
+
+// told reports whether the stack of a hub says where this outpost is.
+func (c Config) told() bool { return slices.ContainsFunc(c.Hubs, OtherHubConfig.tells) }
 
 // absolute makes a path of config absolute.
 func absolute(root, path string) string {

@@ -16,6 +16,8 @@ import (
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"sigs.k8s.io/yaml"
+
+	"github.com/outposts-dev/outposts/infra/cluster"
 )
 
 // renderVariable names the folder that the program's Kubernetes provider writes objects to, in place of a cluster.
@@ -53,7 +55,7 @@ func rendered(ctx *pulumi.Context) error {
 	w := realWorld()
 	w.open = testWorld(nil).open
 	if uid := os.Getenv(clusterVariable); uid != "" {
-		w.open = func(string, string) (clusterAPI, error) { return fakeCluster{identity: uid}, nil }
+		w.open = func(cluster.Access) (clusterAPI, error) { return fakeCluster{identity: uid}, nil }
 	}
 	return run(w)(ctx)
 }

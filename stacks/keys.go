@@ -30,7 +30,7 @@ func writeKeys(from io.Reader, to io.Writer) error {
 	resources = slices.DeleteFunc(resources, func(r any) bool {
 		made, _ := r.(map[string]any)
 		typ, _ := made["type"].(string)
-		return !slices.Contains(kept, typ)
+		return !slices.Contains(kept, ofToday.Replace(typ))
 	})
 	holds := func(r any) bool {
 		made, _ := r.(map[string]any)

@@ -204,6 +204,7 @@ func (b *builder) exportHub(systems []system, own *credentials.Hub) {
 		}
 		for _, name := range p.names() { // its stack may know it by a former one
 			shared[name] = out
+			b.outputs[outputSystem+name] = pulumi.ToSecret(out)
 		}
 	}
 	b.outputs[outputCluster] = pulumi.String(b.clusterUID)

@@ -41,7 +41,7 @@ type world struct {
 	stackFile func(folder, stack string) []byte
 	now       time.Time
 	// open looks at a cluster.
-	open func(kubeconfig, context string) (clusterAPI, error)
+	open func(cluster.Access) (clusterAPI, error)
 	// exported, if set, sees the outputs of the stack.
 	exported func(*pulumi.Context, pulumi.Map)
 }
@@ -49,8 +49,8 @@ type world struct {
 // realWorld reads what Pulumi hands over in the environment. The SDK's own access to config knows no way to list keys,
 // without which a mistyped one would go unnoticed.
 func realWorld() world {
-	w := world{now: time.Now(), open: func(kubeconfig, context string) (clusterAPI, error) {
-		return cluster.Open(kubeconfig, context)
+	w := world{now: time.Now(), open: func(access cluster.Access) (clusterAPI, error) {
+		return cluster.Open(access)
 	}, stackFile: func(folder, stack string) []byte {
 		text, _ := os.ReadFile(filepath.Join(folder, "Pulumi."+stack+".yaml")) // the config may come from elsewhere
 		return text
@@ -75,7 +75,12 @@ func run(w world) pulumi.RunFunc {
 		if err := warn(ctx, texts); err != nil {
 			return err
 		}
-		api, err := w.open(c.Cluster.Kubeconfig, c.Cluster.Context)
+		access, err := c.Cluster.access(ctx)
+		if err != nil {
+			return fmt.Errorf("%s:cluster.%w", project, err)
+		}
+		access.Secret = slices.Contains(w.secretKeys, project+":cluster")
+		api, err := w.open(access)
 		if err != nil {
 			return fmt.Errorf("%s:cluster.%w", project, err)
 		}
@@ -102,7 +107,7 @@ func run(w world) pulumi.RunFunc {
 		if err := errors.Join(err, warn(ctx, adopted)); err != nil {
 			return err
 		}
-		b, err := newBuilder(ctx, c, w.now, uid, before)
+		b, err := newBuilder(ctx, c, w.now, access, uid, before)
 		if err != nil {
 			return err
 		}
@@ -145,7 +150,9 @@ type builder struct {
 }
 
 // newBuilder makes what every stack has: the providers and the namespaces.
-func newBuilder(ctx *pulumi.Context, c Config, now time.Time, uid string, before state) (*builder, error) {
+func newBuilder(
+	ctx *pulumi.Context, c Config, now time.Time, access cluster.Access, uid string, before state,
+) (*builder, error) {
 	b := &builder{
 		ctx: ctx, config: c, now: now, clusterUID: uid, outputs: pulumi.Map{}, before: before,
 		hubMadeAt: before.hubSealing.firstMade(now), outpostMadeAt: before.outpostSealing.firstMade(now),
@@ -160,8 +167,7 @@ func newBuilder(ctx *pulumi.Context, c Config, now time.Time, uid string, before
 		namespaces = append(namespaces, cluster.Namespace{Name: name, Keep: !c.mayLoseAll(name)})
 	}
 	b.cluster, err = cluster.New(ctx, "cluster", cluster.Args{
-		Kubeconfig: c.Cluster.Kubeconfig,
-		Context:    c.Cluster.Context,
+		Access:     access,
 		Identity:   uid,
 		Namespaces: namespaces,
 		Owner:      before.self,

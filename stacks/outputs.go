@@ -25,6 +25,9 @@ const (
 	outputSSHPublicKeys = "sshPublicKeys" // list of authorized_keys lines, for an outpost that someone else runs
 	// outputSystems is secret: a map from the name of a system to what its stack needs, the JSON of systemOutput.
 	outputSystems = "systems"
+	// outputSystem and the name of a system are the output, secret, with that system alone: for an operator who may not
+	// read the others.
+	outputSystem = "system-"
 
 	// Of a stack with an outpost: as hubs elsewhere reach it; one that is not exposed, as its hub does.
 	outputAPIURL   = "outpostUrl"      // the outpost's API, ".../services"
@@ -55,22 +58,20 @@ func readSystems(ctx *pulumi.Context, c Config) ([]*systemOutput, error) {
 	told := make([]*systemOutput, len(c.Hubs))
 	var errs []error
 	for i, p := range c.Hubs {
-		if p.Stack == "" {
+		if !p.tells() {
 			continue
 		}
-		at := fmt.Sprintf("%s:hubs[%d].stack: %s", project, i, p.Stack)
-		outputs, err := stackOutputs(ctx, p.Stack)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s cannot be read; run `pulumi up` on it first: %w", at, err))
-			continue
+		at := fmt.Sprintf("%s:hubs[%d].system", project, i)
+		if p.Stack != "" {
+			at = fmt.Sprintf("%s:hubs[%d].stack: %s", project, i, p.Stack)
 		}
-		out, err := systemIn(outputs, c.Outpost.Name)
+		out, err := p.read(ctx, c.Outpost.Name)
+		if err == nil && out.Hub != p.Name {
+			err = fmt.Errorf("is of a hub that is called %q, not %q", out.Hub, p.Name)
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s %w", at, err))
 			continue
-		}
-		if out.Hub != p.Name {
-			errs = append(errs, fmt.Errorf("%s: its hub is called %q, not %q", at, out.Hub, p.Name))
 		}
 		told[i] = &out
 	}
@@ -78,6 +79,26 @@ func readSystems(ctx *pulumi.Context, c Config) ([]*systemOutput, error) {
 		return nil, errors.Join(errs...)
 	}
 	return told, nil
+}
+
+// read reads what the stack of a hub that tells says about a system. The errors continue a sentence that begins with
+// the key.
+func (h OtherHubConfig) read(ctx *pulumi.Context, name string) (systemOutput, error) {
+	if h.Stack == "" {
+		value := h.System
+		if text, isText := value.(string); isText {
+			if err := json.Unmarshal([]byte(text), &value); err != nil { // without the text, which is secret
+				return systemOutput{}, errors.New("is not JSON; want what `pulumi stack output --show-secrets " +
+					outputSystem + name + "` prints in the hub's stack")
+			}
+		}
+		return decodeSystem(value)
+	}
+	outputs, err := stackOutputs(ctx, h.Stack)
+	if err != nil {
+		return systemOutput{}, fmt.Errorf("cannot be read; run `pulumi up` on it first: %w", err)
+	}
+	return systemIn(outputs, name)
 }
 
 // stackOutputs returns the outputs of another stack. It makes the call that is behind pulumi.StackReference; as a
@@ -91,15 +112,18 @@ func stackOutputs(ctx *pulumi.Context, stack string) (map[string]any, error) {
 	return outputs, nil
 }
 
+// errElided is of a secret output that the engine cannot decrypt: it puts {} in the place of each. The text continues a
+// sentence that begins with the name of the stack.
+var errElided = errors.New("cannot be decrypted: its secrets have another passphrase or key than this run was given. " +
+	"Give both stacks the same PULUMI_CONFIG_PASSPHRASE, or a key service that this run may use too " +
+	"(`pulumi stack change-secrets-provider`)")
+
 // systemIn finds a system in the outputs of a hub's stack. The errors continue a sentence that begins with the name of
 // the stack.
 func systemIn(outputs map[string]any, name string) (systemOutput, error) {
 	all, ok := outputs[outputSystems].(map[string]any)
 	if _, elided := outputs[outputLoginPassword].(map[string]any); elided {
-		// The engine puts {} in the place of each secret that it cannot decrypt, systems among them.
-		return systemOutput{}, errors.New("cannot be decrypted: its secrets have another passphrase or key than this " +
-			"run was given. Give both stacks the same PULUMI_CONFIG_PASSPHRASE, or a key service that this run may " +
-			"use too (`pulumi stack change-secrets-provider`)")
+		return systemOutput{}, errElided
 	}
 	if !ok {
 		return systemOutput{}, errors.New("has no systems yet; run `pulumi up` on it first")
@@ -109,6 +133,11 @@ func systemIn(outputs map[string]any, name string) (systemOutput, error) {
 		return systemOutput{}, fmt.Errorf(
 			"has no system %q: add it to %s:outposts there and run `pulumi up` on it first", name, project)
 	}
+	return decodeSystem(value)
+}
+
+// decodeSystem returns a system as its hub's stack tells it.
+func decodeSystem(value any) (systemOutput, error) {
 	text, err := json.Marshal(value)
 	if err != nil {
 		return systemOutput{}, err
@@ -116,6 +145,9 @@ func systemIn(outputs map[string]any, name string) (systemOutput, error) {
 	var out systemOutput
 	if err := json.Unmarshal(text, &out); err != nil {
 		return systemOutput{}, fmt.Errorf("was written by another version of this program: %w", err)
+	}
+	if out.Hub == "" {
+		return systemOutput{}, errors.New("is not a system of a hub's stack")
 	}
 	return out, nil
 }

@@ -92,10 +92,10 @@ func (c Config) foreignPlaces(ctx context.Context, api clusterAPI, before state)
 		foreign, err := p.foreign(ctx, api, before)
 		if foreign != "" {
 			err = fmt.Errorf(
-				"%s:%s: namespace %s of context %s %s; nothing was changed. Check %s:cluster.context and the backend "+
+				"%s:%s: namespace %s of %s %s; nothing was changed. Check %s:cluster.context and the backend "+
 					"of this stack's state, or choose another namespace. To take this one over, with keys and "+
 					"passwords of this stack, list it in %s:adopt",
-				project, p.key, p.namespace, c.Cluster.Context, foreign, project, project)
+				project, p.key, p.namespace, c.Cluster, foreign, project, project)
 		}
 		if err != nil {
 			errs = append(errs, err)

@@ -35,22 +35,22 @@ func (c Config) identify(ctx context.Context, api clusterAPI, before state) (str
 	uid, err := api.Identity(ctx)
 	if err != nil {
 		return "", fmt.Errorf(
-			"%s:cluster: context %s: %w; nothing was changed. Check that the cluster is up and that it is the "+
-				"one you mean", project, c.Cluster.Context, err)
+			"%s:cluster: %s: %w; nothing was changed. Check that the cluster is up and that it is the "+
+				"one you mean", project, c.Cluster, err)
 	}
 	if adopt := c.Cluster.Adopt; adopt != "" && adopt != uid {
 		return "", fmt.Errorf(
-			"%s:cluster.adopt: context %s is another cluster: its namespace kube-system has uid %s, not %s; nothing "+
-				"was changed. Check %s:cluster.context", project, c.Cluster.Context, uid, adopt, project)
+			"%s:cluster.adopt: %s is another cluster: its namespace kube-system has uid %s, not %s; nothing "+
+				"was changed. Check %s:cluster.context", project, c.Cluster, uid, adopt, project)
 	}
 	switch last := before.cluster(); {
 	case last == "" || slices.Contains(before.clusters, uid) || last == uid:
 	case c.Cluster.Adopt == "":
 		return "", fmt.Errorf(
-			"%s:cluster: context %s is another cluster than last time: its namespace kube-system has uid %s, "+
+			"%s:cluster: %s is another cluster than last time: its namespace kube-system has uid %s, "+
 				"this stack was made in %s; nothing was changed. Go back to the old cluster, or use a new stack for "+
 				"the new one. To move the stack with its keys, see docs/adopt.md",
-			project, c.Cluster.Context, uid, last)
+			project, c.Cluster, uid, last)
 	case len(before.clusters) > 0:
 		return "", fmt.Errorf(
 			"%s:cluster.adopt: the state of this stack still has the objects of cluster %s; nothing was changed. "+
@@ -140,7 +140,7 @@ func (c Config) takenNodePorts(ctx context.Context, api clusterAPI, shown outpos
 	if c.Outpost != nil {
 		key, out := "outpost.exposure.%s", "choose another"
 		if shown.from >= 0 {
-			key = fmt.Sprintf("hubs[%d].stack: %%s from %s", shown.from, c.Hubs[shown.from].Stack)
+			key = fmt.Sprintf("hubs[%d]: %%s from %s", shown.from, c.Hubs[shown.from].source())
 			out = fmt.Sprintf("choose another at %s:outposts[].exposure there", project)
 		}
 		for _, service := range []struct {
@@ -189,6 +189,9 @@ func warnings(c Config, secretKeys []string) []string {
 	var all []string
 	warn := func(format string, args ...any) { all = append(all, fmt.Sprintf(project+":"+format, args...)) }
 	clear := func(key string) bool { return !slices.Contains(secretKeys, project+":"+key) }
+	if c.Cluster.hasContent() && clear("cluster") {
+		warn("cluster.kubeconfig is not encrypted: set it with `pulumi config set --secret --path`")
+	}
 	for i, s := range c.Outposts {
 		if !s.InCluster() && !s.Exposure.Encrypted() {
 			warn("outposts[%d].exposure.tls is false: passwords and start requests go to %s unencrypted", i, s.Address)
@@ -198,6 +201,9 @@ func warnings(c Config, secretKeys []string) []string {
 		}
 	}
 	for i, p := range c.Hubs {
+		if p.System != nil && clear("hubs") {
+			warn("hubs[%d].system is not encrypted: set it with `pulumi config set --secret --path`", i)
+		}
 		if p.Password != "" && clear("hubs") {
 			warn("hubs[%d].password is not encrypted: set it with `pulumi config set --secret --path`", i)
 		}

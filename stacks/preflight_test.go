@@ -292,7 +292,7 @@ func TestBadInput(t *testing.T) {
 		"contexts":[{"name":"here","context":{"cluster":"c"}}]}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	open := func(kubeconfig, context string) (clusterAPI, error) { return cluster.Open(kubeconfig, context) }
+	open := func(access cluster.Access) (clusterAPI, error) { return cluster.Open(access) }
 	taken := fakeCluster{
 		identity: "11111111-2222-3333-4444-555555555555",
 		ports:    map[int]cluster.Object{30000: {Namespace: "other", Name: "web"}},
@@ -301,7 +301,7 @@ func TestBadInput(t *testing.T) {
 	for _, tt := range []struct {
 		name, stack string
 		change      map[string]string
-		open        func(string, string) (clusterAPI, error)
+		open        func(cluster.Access) (clusterAPI, error)
 		made        map[string]any
 		want        string
 	}{
@@ -334,7 +334,7 @@ func TestBadInput(t *testing.T) {
 			"outposts:outposts[1].exposure.apiNodePort: minimum: got 80, want 30,000",
 		},
 		{
-			"node port taken", "local", nil, func(string, string) (clusterAPI, error) { return taken, nil }, nil,
+			"node port taken", "local", nil, func(cluster.Access) (clusterAPI, error) { return taken, nil }, nil,
 			"outposts:hub.exposure.nodePort: node port 30000 is taken by Service other/web; choose another",
 		},
 		{
@@ -373,13 +373,14 @@ func TestNothingIsWrittenBefore(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		made map[string]any
-		open func(string, string) (clusterAPI, error)
+		open func(cluster.Access) (clusterAPI, error)
 		key  string
 		set  string
 	}{
 		{name: "another cluster", made: made("another", hubVolume)},
-		{name: "no kubeconfig", open: func(kubeconfig, context string) (clusterAPI, error) {
-			return cluster.Open(kubeconfig+".missing", context)
+		{name: "no kubeconfig", open: func(access cluster.Access) (clusterAPI, error) {
+			access.Path += ".missing"
+			return cluster.Open(access)
 		}},
 		{name: "volume", key: "hub.namespace", set: "other", made: made("11111111-2222-3333-4444-555555555555", hubVolume)},
 		{name: "config", key: "hub.url", set: "3"},
@@ -432,7 +433,7 @@ func TestRemoteBeforeLocal(t *testing.T) {
 		{
 			"another hub",
 			map[string]map[string]any{"organization/outposts/local": {"systems": map[string]any{"remote": map[string]any{"hub": "elsewhere"}}}},
-			`outposts:hubs[0].stack: organization/outposts/local: its hub is called "elsewhere", not "jupyterhub"`,
+			`outposts:hubs[0].stack: organization/outposts/local is of a hub that is called "elsewhere", not "jupyterhub"`,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -463,7 +464,7 @@ func TestRemoteRefuses(t *testing.T) {
 		want    []string
 	}{
 		{"node port taken", nil, nil, taken, []string{
-			"outposts:hubs[0].stack: apiNodePort from " + stack + ": node port 30080 is taken by Service other/web; choose another at outposts:outposts[].exposure there",
+			"outposts:hubs[0]: apiNodePort from " + stack + ": node port 30080 is taken by Service other/web; choose another at outposts:outposts[].exposure there",
 		}},
 		{"rotation of what the hub's stack makes", map[string]string{"outpost.rotation": `{hostKey: "2", tls: ["2", "1"], cryptKey: "1"}`}, nil, nil, []string{
 			"outposts:outpost.rotation.hostKey: has no effect here; " + stack + " makes it; set outposts:outposts[].rotation there",
@@ -493,7 +494,7 @@ func TestRemoteRefuses(t *testing.T) {
 			system := outputs[outputSystems].(map[string]any)["remote"].(map[string]any)
 			maps.Copy(system, tt.told)
 			w := testWorld(committedConfig(t, "remote"))
-			w.open = func(string, string) (clusterAPI, error) { return fakeCluster{identity: "a", ports: tt.ports}, nil }
+			w.open = func(cluster.Access) (clusterAPI, error) { return fakeCluster{identity: "a", ports: tt.ports}, nil }
 			for key, value := range tt.changes {
 				change(t, w.config, key, value)
 			}

@@ -69,7 +69,7 @@ func (c Config) shown(told []*systemOutput) (outpostIdentity, error) {
 			f.add("hubs: the stacks of hubs %s and %s give this outpost different addresses or exposures",
 				told[shown.from].Hub, out.Hub)
 		}
-		elsewhere := fmt.Sprintf("%s makes it; set %s:outposts[].rotation there", c.Hubs[i].Stack, project)
+		elsewhere := fmt.Sprintf("%s makes it; set %s:outposts[].rotation there", c.Hubs[i].source(), project)
 		if out.HostKey != "" {
 			if shown.hostKey != nil {
 				f.add("hubs: hub %s makes a host key for this outpost, and so does another hub; "+

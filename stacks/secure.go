@@ -81,8 +81,10 @@ func takesSecrets(path []string) bool {
 	if len(path) > 2 && path[0] == "hub" && path[1] == "values" {
 		return hub.TakesSecret(path[2:])
 	}
-	return slices.ContainsFunc([]string{"outposts.*.password", "hubs.*.password", "outpost.cryptKeys.*"},
-		func(pattern string) bool { return values.Match(pattern, path) })
+	return slices.ContainsFunc([]string{
+		"cluster.kubeconfig", "outposts.*.password", "hubs.*.password", "hubs.*.system", "hubs.*.system.**",
+		"outpost.cryptKeys.*",
+	}, func(pattern string) bool { return values.Match(pattern, path) })
 }
 
 // endsInClear are all other keys, with where a secret would be in clear text and which key takes it instead. The first

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/outposts-dev/outposts/infra/cluster"
 	"github.com/outposts-dev/outposts/infra/infratest"
 )
 
@@ -26,7 +27,7 @@ func TestServersHaveANamespaceOfTheirOwn(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w := testWorld(committedConfig(t, "local"))
 			change(t, w.config, "outpost", tt.outpost)
-			w.open = func(string, string) (clusterAPI, error) { return fakeCluster{identity: "a"}, nil }
+			w.open = func(cluster.Access) (clusterAPI, error) { return fakeCluster{identity: "a"}, nil }
 			r := &infratest.Recorder{Made: tt.before}
 			if err := runStack(t, r, "local", w); err != nil {
 				t.Fatal(err)

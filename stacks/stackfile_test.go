@@ -35,15 +35,18 @@ func stackFileSchema(t *testing.T) []byte {
 	}
 	definitions := config["$defs"].(map[string]any)
 	definitions["encrypted"] = encrypted
-	others := "^(" + strings.Join(elsewhere, "|") + "):"
+	names := strings.Join(slices.Sorted(maps.Keys(config["properties"].(map[string]any))), "|")
+	notOurs := map[string]any{"not": map[string]any{"pattern": "^" + project + ":|^([Oo]utposts?|OUTPOSTS):(" + names + ")$"}}
 	text, err := json.MarshalIndent(map[string]any{
 		"$schema": config["$schema"],
 		"title":   "Stack file of project " + project + ": Pulumi.<stack>.yaml",
 		"type":    "object", "additionalProperties": false,
 		"properties": map[string]any{
 			"config": map[string]any{
-				"type": "object", "additionalProperties": false, "required": []any{project + ":cluster"},
-				"properties": keys, "patternProperties": map[string]any{others: map[string]any{}},
+				"type": "object", "required": []any{project + ":cluster"}, "properties": keys,
+				"propertyNames": map[string]any{
+					"anyOf": []any{map[string]any{"enum": slices.Sorted(maps.Keys(keys))}, notOurs},
+				},
 			},
 			"encryptionsalt":  map[string]any{"type": "string"},
 			"encryptedkey":    map[string]any{"type": "string"},
@@ -118,7 +121,10 @@ func TestStackFileSchema(t *testing.T) {
 			exposure: {type: clusterIP}, values: {hub: {config: {A: {secret: {secure: v1:x}}}}}}}`, nil},
 		{"a number for a word", config + "'outposts:outpost': {rotation: {cryptKey: 2}}}", nil},
 		{"a service for keys", config + "}\nsecretsprovider: awskms://a\nencryptedkey: x\n", nil},
-		{"another project's key", config + "'outpost:hubs': []}", []string{"config.outpost:hubs: unknown key"}},
+		{"a key of a mistyped project", config + "'outpost:hubs': []}", []string{
+			`"outpost:hubs" is not an accepted name of a key`,
+		}},
+		{"a key that is not ours", config + "'aws:region': north}", nil},
 		{"a mistyped key", config + "'outposts:outpost': {colour: a}}", []string{
 			"config.outposts:outpost.colour: unknown key",
 		}},

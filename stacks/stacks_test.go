@@ -145,7 +145,7 @@ func testWorld(config map[string]string) world {
 		now:    time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC),
 
 		stackFile: func(string, string) []byte { return nil },
-		open: func(string, string) (clusterAPI, error) {
+		open: func(cluster.Access) (clusterAPI, error) {
 			return fakeCluster{identity: "11111111-2222-3333-4444-555555555555"}, nil
 		},
 	}

@@ -97,6 +97,16 @@ const (
 	cryptKeys     = credentials.StoreType + "$" + randomBytes + "::" + outpostName + credentials.CryptKeySeeds + "-"
 )
 
+// ofToday puts today's types of components in the place of those of earlier versions.
+var ofToday = strings.NewReplacer(
+	cluster.FormerType, cluster.Type,
+	credentials.FormerHubType, credentials.HubType,
+	credentials.FormerPairType, credentials.PairType,
+	credentials.FormerStoreType, credentials.StoreType,
+	hub.FormerType, hub.Type,
+	outpost.FormerType, outpost.Type,
+)
+
 // readState reads what this stack has made so far; nothing for a stack that has not been applied yet.
 func readState(ctx *pulumi.Context) (state, error) {
 	self := fmt.Sprintf("%s/%s/%s", ctx.Organization(), ctx.Project(), ctx.Stack())
@@ -127,11 +137,13 @@ func stateOf(resources map[string]any) state {
 	s := state{namespaces: map[string]string{}}
 	for _, urn := range slices.Sorted(maps.Keys(resources)) {
 		made, _ := resources[urn].(map[string]any)
+		kind, _ := made["type"].(string)
+		urn, kind = ofToday.Replace(urn), ofToday.Replace(kind)
 		outputs, _ := made["outputs"].(map[string]any)
 		if name, _ := outputs[managerOutput].(string); s.manager == "" && strings.HasPrefix(name, project) {
 			s.manager = name
 		}
-		switch made["type"] {
+		switch kind {
 		case "pulumi:pulumi:Stack":
 			s.exported, _ = outputs[outputCluster].(string)
 		case "pulumi:providers:kubernetes":

@@ -25,6 +25,7 @@ func (c Config) validate(f *faults) {
 	case c.Hub != nil && c.Outpost == nil && len(c.Hubs) > 0:
 		f.add("hubs: this stack has no outpost for them; add an entry without address to %s:outposts", project)
 	}
+	c.Cluster.validate(f)
 	c.validateAdopt(f)
 	if c.Hub != nil {
 		c.Hub.validate(f)
@@ -118,7 +119,7 @@ func (c Config) validateOutpost(f *faults) {
 	switch {
 	case c.Hub != nil:
 		o.validateBesideHub(f)
-	case c.byStack():
+	case c.told():
 		if o.Address != "" || o.Exposure.Type != "" {
 			f.add("outpost: address and exposure come from the hub's stack; remove them here")
 		} else if o.Name == "" {
@@ -188,7 +189,7 @@ func (c Config) validateRotation(f *faults) {
 		f.addNoEffect("outpost.rotation.password", len(r.Password) > 0, "set %s.password instead", system)
 		f.addNoEffect("outpost.rotation.hostKey", len(r.HostKey) > 0, "set %s.hostKey instead", system)
 	}
-	f.addNoEffect("outpost.rotation.tls", len(r.TLS) > 0 && !c.byStack() && !c.Outpost.Exposure.OwnCertificate(),
+	f.addNoEffect("outpost.rotation.tls", len(r.TLS) > 0 && !c.told() && !c.Outpost.Exposure.OwnCertificate(),
 		"the outpost has no certificate of its own")
 }
 
@@ -205,13 +206,15 @@ func (c Config) validateHubs(f *faults) {
 		seen[h.Name] = true
 		explicit := h.Password != "" || len(h.SSHPublicKeys) > 0
 		switch {
-		case h.Stack != "" && explicit:
+		case h.Stack != "" && h.System != nil:
+			f.add("%s: want either stack or system", at)
+		case h.tells() && explicit:
 			f.add("%s: password and sshPublicKeys come from the hub's stack; remove them, or the stack", at)
-		case h.Stack != "" && c.Hub != nil:
-			f.add("%s.stack: this stack has a hub of its own; "+
-				"give the other hub's password and sshPublicKeys instead", at)
-		case h.Stack == "" && (h.Password == "" || len(h.SSHPublicKeys) == 0):
-			f.add("%s: want either stack, or password and sshPublicKeys", at)
+		case h.tells() && c.Hub != nil:
+			f.add("%s: this stack has a hub of its own; "+
+				"give the other hub's password and sshPublicKeys instead of its stack", at)
+		case !h.tells() && (h.Password == "" || len(h.SSHPublicKeys) == 0):
+			f.add("%s: want either stack, system, or password and sshPublicKeys", at)
 		}
 	}
 }

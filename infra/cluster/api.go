@@ -4,11 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"maps"
-	"reflect"
-	"slices"
-	"strings"
+	"net/http"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -16,12 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/client-go/tools/clientcmd/api"
 )
-
-// answerTimeout bounds each question to a cluster.
-const answerTimeout = 15 * time.Second
 
 // API asks a cluster what must be known before anything is written to it. It never writes. Its client is the dynamic
 // one: the typed ones would more than double what is compiled of Kubernetes into the Pulumi program.
@@ -68,60 +59,22 @@ type Part struct {
 // String returns "Kind name".
 func (p Part) String() string { return string(p.Kind) + " " + p.Name }
 
-// Open reads a kubeconfig. A missing file or context is an error that says what is there instead; it begins with the
+// Open reads the kubeconfig. A missing file or context is an error that says what is there instead; it begins with the
 // name of the argument, kubeconfig or context. The cluster itself is not asked anything yet.
-func Open(kubeconfig, contextName string) (*API, error) {
-	loaded, _, err := load(kubeconfig)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("kubeconfig: no file %s; name one that is there", kubeconfig)
-	}
+func Open(access Access) (*API, error) { return open(access, answerTimeout) }
+
+func open(access Access, limit time.Duration) (*API, error) {
+	config, err := access.clientConfig()
 	if err != nil {
-		return nil, fmt.Errorf("kubeconfig: read %s: %w", kubeconfig, err)
+		return nil, err
 	}
-	if loaded.Contexts[contextName] == nil {
-		return nil, fmt.Errorf("context: kubeconfig %s has no context %q; it has: %s", kubeconfig, contextName,
-			strings.Join(slices.Sorted(maps.Keys(loaded.Contexts)), ", "))
-	}
-	config, err := clientcmd.NewNonInteractiveClientConfig(*loaded, contextName, nil, nil).ClientConfig()
-	if err != nil {
-		return nil, fmt.Errorf("context: %s of kubeconfig %s: %w", contextName, kubeconfig, err)
-	}
-	config.Timeout = answerTimeout
+	// Credentials are looked for outside of this wrapper, and take the time that they take: a plugin may open a browser.
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return timed{next, limit} })
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
-		return nil, fmt.Errorf("context: %s of kubeconfig %s: %w", contextName, kubeconfig, err)
+		return nil, fmt.Errorf("kubeconfig: %s: %w", access.source(), err)
 	}
 	return &API{host: config.Host, client: client}, nil
-}
-
-// load reads a kubeconfig; its paths of files are relative to itself, as for kubectl, and absolute in what is returned.
-// relative says that there were such.
-func load(kubeconfig string) (config *api.Config, relative bool, err error) {
-	written, err := clientcmd.LoadFromFile(kubeconfig)
-	if err != nil {
-		return nil, false, err
-	}
-	config = written.DeepCopy()
-	if err := clientcmd.ResolveLocalPaths(config); err != nil {
-		return nil, false, err
-	}
-	return config, !reflect.DeepEqual(written, config), nil
-}
-
-// forProvider returns what the Kubernetes provider of Pulumi takes as its kubeconfig: the path or, if the file has
-// relative paths, which the provider looks for in another folder, its content with absolute ones, as far as the context
-// needs it. Content may hold credentials, and is secret.
-func forProvider(kubeconfig, contextName string) (pathOrContent string, secret bool, err error) {
-	config, relative, err := load(kubeconfig)
-	if err != nil || !relative {
-		return kubeconfig, false, nil // Open has said what is wrong with the file
-	}
-	config.CurrentContext = contextName
-	if err := api.MinifyConfig(config); err != nil {
-		return "", false, err
-	}
-	content, err := clientcmd.Write(*config)
-	return string(content), true, err
 }
 
 // Identity returns the uid of namespace kube-system, which lives and dies with the cluster.

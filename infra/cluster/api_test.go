@@ -1,18 +1,12 @@
 package cluster
 
 import (
-	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
-	"k8s.io/client-go/tools/clientcmd"
-	"k8s.io/client-go/tools/clientcmd/api"
 )
 
 // newAPI is an API of a cluster that answers with fixed texts, by path and label selector; everything else is
@@ -40,49 +34,11 @@ func newAPI(t *testing.T, answers map[string]string) *API {
 		_, _ = w.Write([]byte(answer)) // the client notices
 	}))
 	t.Cleanup(server.Close)
-	api, err := Open(writeKubeconfig(t, server.URL), "here")
+	api, err := Open(Access{Path: writeKubeconfig(t, server.URL), Context: "here"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return api
-}
-
-func writeKubeconfig(t *testing.T, server string) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "kubeconfig")
-	text := `apiVersion: v1
-kind: Config
-clusters: [{name: c, cluster: {server: "` + server + `"}}]
-users: [{name: u, user: {token: t}}]
-contexts:
-- {name: here, context: {cluster: c, user: u}}
-- {name: there, context: {cluster: c, user: u}}
-`
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-func TestOpenRefuses(t *testing.T) {
-	path := writeKubeconfig(t, "https://10.0.0.1:6443")
-	broken := filepath.Join(t.TempDir(), "broken")
-	if err := os.WriteFile(broken, []byte("{"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	//nolint:lll // a case a line
-	for _, tt := range []struct{ name, kubeconfig, context, want string }{
-		{"no file", "/nowhere/kubeconfig", "here", "kubeconfig: no file /nowhere/kubeconfig; name one that is there"},
-		{"no context", path, "elsewhere", "context: kubeconfig " + path + ` has no context "elsewhere"; it has: here, there`},
-		{"no kubeconfig", broken, "here", "kubeconfig: read " + broken + ": "},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			_, err := Open(tt.kubeconfig, tt.context)
-			if err == nil || !strings.HasPrefix(err.Error(), tt.want) {
-				t.Errorf("error %v, want %s", err, tt.want)
-			}
-		})
-	}
 }
 
 func TestAPI(t *testing.T) {
@@ -134,7 +90,7 @@ func TestAPIRefused(t *testing.T) {
 	if holders, known, err := api.NodePorts(t.Context()); holders != nil || known || err != nil {
 		t.Errorf("node ports %v, known %v, %v; want unknown without error", holders, known, err)
 	}
-	gone, err := Open(writeKubeconfig(t, "http://127.0.0.1:1"), "here")
+	gone, err := Open(Access{Path: writeKubeconfig(t, "http://127.0.0.1:1"), Context: "here"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,79 +100,6 @@ func TestAPIRefused(t *testing.T) {
 	_, err = gone.Identity(t.Context())
 	if err == nil || !strings.HasPrefix(err.Error(), "no answer from the cluster at http://127.0.0.1:1") {
 		t.Errorf("a cluster that is not there: %v", err)
-	}
-}
-
-// TestRelativePathsInAKubeconfig holds that paths in a kubeconfig are relative to that file, as for kubectl, for what
-// is asked here and for the provider.
-func TestRelativePathsInAKubeconfig(t *testing.T) {
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write([]byte(`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"kube-system","uid":"a-uid"}}`))
-	}))
-	t.Cleanup(server.Close)
-	folder := t.TempDir()
-	write := func(name string, content []byte) string {
-		path := filepath.Join(folder, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	write("certs/ca.crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
-	const keys = ", client-certificate: ../u.crt, client-key: keys/u.key"
-	kubeconfig := func(authority, keys string) []byte {
-		return []byte(`
-apiVersion: v1
-kind: Config
-clusters:
-  - {name: c, cluster: {server: "` + server.URL + `", certificate-authority: ` + authority + `}}
-  - {name: other, cluster: {server: "https://other.example"}}
-contexts:
-  - {name: here, context: {cluster: c, user: u}}
-  - {name: other, context: {cluster: other, user: v}}
-users:
-  - {name: u, user: {token: a-token` + keys + `}}
-  - {name: v, user: {token: other-token}}
-`)
-	}
-	path := write("kubeconfig", kubeconfig("certs/ca.crt", keys))
-	content, secret, err := forProvider(path, "here")
-	if err != nil || !secret {
-		t.Fatalf("secret %t, %v", secret, err)
-	}
-	got, err := clientcmd.Load([]byte(content))
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := api.NewConfig()
-	want.CurrentContext = "here"
-	want.Clusters["c"] = &api.Cluster{Server: server.URL, CertificateAuthority: filepath.Join(folder, "certs/ca.crt")}
-	want.Contexts["here"] = &api.Context{Cluster: "c", AuthInfo: "u"}
-	want.AuthInfos["u"] = &api.AuthInfo{
-		Token: "a-token", ClientCertificate: filepath.Join(filepath.Dir(folder), "u.crt"),
-		ClientKey: filepath.Join(folder, "keys/u.key"),
-	}
-	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
-		t.Errorf("kubeconfig of the provider (-want +got):\n%s", diff)
-	}
-
-	opened, err := Open(write("kubeconfig", kubeconfig("certs/ca.crt", "")), "here")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if identity, err := opened.Identity(t.Context()); identity != "a-uid" || err != nil {
-		t.Errorf("identity %q, %v", identity, err)
-	}
-
-	absolute := write("absolute", kubeconfig(filepath.Join(folder, "certs/ca.crt"), ""))
-	for _, path := range []string{absolute, "/nowhere/kubeconfig"} {
-		if got, secret, err := forProvider(path, "here"); got != path || secret || err != nil {
-			t.Errorf("%s: provider gets %q, secret %t, %v", path, got, secret, err)
-		}
 	}
 }
 

@@ -1,11 +1,12 @@
-// Package cluster makes an existing Kubernetes cluster a target: an explicit provider for one context of one
-// kubeconfig, and the namespaces that a stack puts its objects into. It also looks at the cluster before anything is
+// Package cluster makes an existing Kubernetes cluster a target: an explicit provider for it, and the namespaces that a
+// stack puts its objects into. It also looks at the cluster before anything is
 // written to it (API).
 package cluster
 
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes"
 	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
@@ -13,12 +14,16 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 )
 
+// Type is the type of the component Cluster, FormerType that of one that an earlier version made.
+const (
+	Type       = "outposts:index:Cluster"
+	FormerType = "outposts:cluster:Cluster"
+)
+
 // Args say which cluster is meant.
 type Args struct {
-	// Kubeconfig is the path of a kubeconfig file, absolute.
-	Kubeconfig string
-	// Context is the name of a context in it.
-	Context string
+	// Access is how the cluster is reached.
+	Access Access
 	// Identity is what stays the same while the cluster is the same: the uid of its namespace kube-system. The provider
 	// carries it, so that another address of the same cluster changes nothing.
 	Identity string
@@ -54,20 +59,27 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 		return nil, fmt.Errorf("cluster %s: %w", name, err)
 	}
 	c := &Cluster{Namespaces: map[string]*corev1.Namespace{}}
-	if err := ctx.RegisterComponentResource("outposts:cluster:Cluster", name, c, opts...); err != nil {
+	opts = append(slices.Clip(opts), pulumi.Aliases([]pulumi.Alias{{Type: pulumi.String(FormerType)}}))
+	if err := ctx.RegisterComponentResource(Type, name, c, opts...); err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", name, err)
 	}
-	kubeconfig, secret, err := forProvider(args.Kubeconfig, args.Context)
+	access, err := args.Access.given()
 	if err != nil {
-		return nil, fmt.Errorf("cluster %s: kubeconfig: %w", name, err)
+		return nil, fmt.Errorf("cluster %s: %w", name, err)
 	}
-	input := pulumi.StringInput(pulumi.String(kubeconfig))
-	if secret {
-		input = pulumi.ToSecret(input).(pulumi.StringOutput)
+	// Without a kubeconfig the SDK would give the provider the value of KUBECONFIG, and so the state a list of files of
+	// this machine; with an empty one the provider looks there by itself.
+	kubeconfig := pulumi.StringInput(pulumi.String(access.kubeconfig))
+	if access.secret {
+		kubeconfig = pulumi.ToSecret(kubeconfig).(pulumi.StringOutput)
+	}
+	var context pulumi.StringPtrInput
+	if access.context != "" {
+		context = pulumi.String(access.context)
 	}
 	c.Provider, err = kubernetes.NewProvider(ctx, name+"-kubernetes", &kubernetes.ProviderArgs{
-		Kubeconfig:        input,
-		Context:           pulumi.String(args.Context),
+		Kubeconfig:        kubeconfig,
+		Context:           context,
 		ClusterIdentifier: pulumi.String(args.Identity),
 		// Without these a changed Secret is a new Secret with another name, which nobody mounts.
 		EnableConfigMapMutable: pulumi.Bool(true),
@@ -94,9 +106,7 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 
 func (a Args) validate() error {
 	var errs []error
-	for _, arg := range [][2]string{
-		{"Kubeconfig", a.Kubeconfig}, {"Context", a.Context}, {"Identity", a.Identity}, {"Owner", a.Owner},
-	} {
+	for _, arg := range [][2]string{{"Identity", a.Identity}, {"Owner", a.Owner}} {
 		if arg[1] == "" {
 			errs = append(errs, errors.New(arg[0]+" is missing"))
 		}

@@ -2,12 +2,16 @@ package credentials
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 )
 
-// HubType is the type of the component Hub.
-const HubType = "outposts:credentials:Hub"
+// HubType is the type of the component Hub, FormerHubType that of one that an earlier version made.
+const (
+	HubType       = "outposts:index:HubCredentials"
+	FormerHubType = "outposts:credentials:Hub"
+)
 
 // HubArgs say whose credentials a Hub holds and how often each was made anew.
 type HubArgs struct {
@@ -55,6 +59,7 @@ func NewHub(ctx *pulumi.Context, name string, args HubArgs, opts ...pulumi.Resou
 		return nil, fmt.Errorf("credentials %s: Name is empty", name)
 	}
 	hub := &Hub{}
+	opts = append(slices.Clip(opts), pulumi.Aliases([]pulumi.Alias{{Type: pulumi.String(FormerHubType)}}))
 	if err := ctx.RegisterComponentResource(HubType, name, hub, opts...); err != nil {
 		return nil, fmt.Errorf("credentials %s: %w", name, err)
 	}

@@ -9,8 +9,11 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 )
 
-// PairType is the type of the component Pair.
-const PairType = "outposts:credentials:Pair"
+// PairType is the type of the component Pair, FormerPairType that of one that an earlier version made.
+const (
+	PairType       = "outposts:index:PairCredentials"
+	FormerPairType = "outposts:credentials:Pair"
+)
 
 // PairArgs say what a hub and one of its outposts share.
 type PairArgs struct {
@@ -84,9 +87,11 @@ func NewPair(ctx *pulumi.Context, name string, args PairArgs, opts ...pulumi.Res
 		return nil, fmt.Errorf("credentials %s: Now is missing", name)
 	}
 	pair := &Pair{}
-	aliases := make([]pulumi.Alias, len(args.FormerNames)) // what is below the component follows it
-	for i, former := range args.FormerNames {
-		aliases[i] = pulumi.Alias{Name: pulumi.String(former)}
+	former := pulumi.String(FormerPairType)
+	aliases := []pulumi.Alias{{Type: former}} // what is below the component follows it
+	for _, name := range args.FormerNames {
+		aliases = append(aliases, pulumi.Alias{Name: pulumi.String(name)},
+			pulumi.Alias{Name: pulumi.String(name), Type: former})
 	}
 	opts = append(slices.Clip(opts), pulumi.Aliases(aliases))
 	if err := ctx.RegisterComponentResource(PairType, name, pair, opts...); err != nil {

@@ -2,12 +2,16 @@ package credentials
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 )
 
-// StoreType is the type of the component Store.
-const StoreType = "outposts:credentials:Store"
+// StoreType is the type of the component Store, FormerStoreType that of one that an earlier version made.
+const (
+	StoreType       = "outposts:index:StoreCredentials"
+	FormerStoreType = "outposts:credentials:Store"
+)
 
 // SealsWith is the output of the components Store and Hub that names the word of the key that is to seal. That it does
 // so is said by the components that are given the key, once they run with it.
@@ -42,6 +46,7 @@ type Store struct {
 // opened.
 func NewStore(ctx *pulumi.Context, name string, args StoreArgs, opts ...pulumi.ResourceOption) (*Store, error) {
 	store := &Store{}
+	opts = append(slices.Clip(opts), pulumi.Aliases([]pulumi.Alias{{Type: pulumi.String(FormerStoreType)}}))
 	if err := ctx.RegisterComponentResource(StoreType, name, store, opts...); err != nil {
 		return nil, fmt.Errorf("credentials %s: %w", name, err)
 	}

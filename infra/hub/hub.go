@@ -31,8 +31,11 @@ const (
 	DatabaseClaim = "hub-db-dir"
 )
 
-// Type is the type of the component Hub.
-const Type = "outposts:hub:Hub"
+// Type is the type of the component Hub, FormerType that of one that an earlier version made.
+const (
+	Type       = "outposts:index:Hub"
+	FormerType = "outposts:hub:Hub"
+)
 
 // Names of what the hub's pod mounts, as published.
 const (
@@ -124,6 +127,7 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	opts = append(slices.Clip(opts), pulumi.Transforms([]pulumi.ResourceTransform{
 		args.Credentials.fill, afterSecrets(ctx, name, args.Namespace),
 	}))
+	opts = append(slices.Clip(opts), pulumi.Aliases([]pulumi.Alias{{Type: pulumi.String(FormerType)}}))
 	if err := ctx.RegisterComponentResource(Type, name, h, opts...); err != nil {
 		return nil, fmt.Errorf("hub %s: %w", name, err)
 	}

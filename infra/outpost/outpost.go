@@ -25,8 +25,11 @@ const Release = "outpost"
 // DatabaseClaim is the volume claim of the outpost's database, as the chart names it.
 const DatabaseClaim = Release + "-data"
 
-// Type is the type of the component Outpost.
-const Type = "outposts:outpost:Outpost"
+// Type is the type of the component Outpost, FormerType that of one that an earlier version made.
+const (
+	Type       = "outposts:index:Outpost"
+	FormerType = "outposts:outpost:Outpost"
+)
 
 // HubsAnnotation is on the Secret with the logins and holds the names of the hubs, separated by ";". They are not
 // secret, and the next run must know whose servers may be running in the Secret's namespace.
@@ -108,6 +111,7 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 		return nil, fmt.Errorf("outpost %s: %w", name, err)
 	}
 	o := &Outpost{}
+	opts = append(slices.Clip(opts), pulumi.Aliases([]pulumi.Alias{{Type: pulumi.String(FormerType)}}))
 	if err := ctx.RegisterComponentResource(Type, name, o, opts...); err != nil {
 		return nil, fmt.Errorf("outpost %s: %w", name, err)
 	}
