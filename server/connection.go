@@ -130,7 +130,9 @@ func (c *connection) setDeadline(t time.Time) error {
 // setIdle notes whether a request is under way. What a newcomer has sent is forgotten with its request.
 func (c *connection) setIdle(idle bool) {
 	c.idleMu.Lock()
-	c.idle, c.since = idle, time.Now()
+	if c.idle = idle; idle {
+		c.since = time.Now()
+	}
 	c.idleMu.Unlock()
 	if !idle || c.known.Load() {
 		return

@@ -45,7 +45,7 @@ type connections struct {
 	dropped   func(reason string)
 
 	mu   sync.Mutex
-	hubs map[string]map[*connection]struct{}
+	hubs map[string]map[*connection]struct{} // those that have logged in stay: a proxy's connection changes hubs often
 }
 
 // newConnections returns the registry of a listener. dropped is called with the reason of each connection that is
@@ -145,9 +145,6 @@ func (r *connections) leave(c *connection, hub string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.hubs[hub], c)
-	if len(r.hubs[hub]) == 0 {
-		delete(r.hubs, hub)
-	}
 }
 
 // stateChanged follows http.Server.ConnState.

@@ -36,9 +36,10 @@ func (s *Spawner) Stop(ctx context.Context, k outpost.Key, st outpost.State) err
 		if parsed.Pod == "" {
 			parsed = kubespawner.ParseState(kubespawner.StateOf(pod), s.namespace)
 		}
-		if err := s.deletePod(ctx, pod, parsed.Grace); err != nil {
+		grace := parsed.Grace()
+		if err := s.deletePod(ctx, pod, grace); err != nil {
 			problems = append(problems, err)
-		} else if err := s.waitGone(ctx, w, pod, time.After(s.forceAfter+s.graceLeft(pod, parsed.Grace))); err != nil {
+		} else if err := s.waitGone(ctx, w, pod, time.After(s.forceAfter+s.graceLeft(pod, grace))); err != nil {
 			problems = append(problems, err)
 		}
 	}

@@ -145,7 +145,7 @@ func TestGracePeriod(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := int64(own)
-			if grace := ParseState(StateOf(o.Pod), "jhub").Grace; grace != nil {
+			if grace := ParseState(StateOf(o.Pod), "jhub").Grace(); grace != nil {
 				got = *grace
 			}
 			if got != c.want {

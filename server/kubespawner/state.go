@@ -81,57 +81,59 @@ func StateOf(pod *corev1.Pod) outpost.State {
 // ParsedState is a state of an outpost or of KubeSpawner; whatever it lacks, or has with another type, is empty.
 type ParsedState struct {
 	Pod, Namespace, Secret string
-	Grace                  *int64 // seconds; nil leaves it to the pod
-	Keep                   bool   // an ended pod stays
-	Own                    bool   // of an outpost: its pod says which start it belongs to
+	Keep                   bool // an ended pod stays
+	Own                    bool // of an outpost: its pod says which start it belongs to
 
-	user, server any // of a state that Restore has worked out
-	earlier      []string
-	restored     bool
+	all outpost.State
 }
 
-// ParseState reads a state; namespace is where its objects are unless it says otherwise.
+// ParseState reads a state; namespace is where its objects are unless it says otherwise. Each poll calls it: what only
+// a stop or a restart needs has methods.
 func ParseState(st outpost.State, namespace string) ParsedState {
 	text := func(key string) string {
 		s, _ := st[key].(string)
 		return s
 	}
 	parsed := ParsedState{
-		Pod: text(statePod), Namespace: cmp.Or(text(stateNS), namespace), Secret: text(stateSecret),
-		server: st[stateServer],
+		Pod: text(statePod), Namespace: cmp.Or(text(stateNS), namespace), Secret: text(stateSecret), all: st,
 	}
-	parsed.user, parsed.restored = st[stateUser]
-	parsed.earlier, _ = st[stateEarlier].([]string)
 	parsed.Keep, _ = st[stateKeep].(bool)
 	parsed.Own, _ = st[stateOwn].(bool)
-	switch n := st[stateGrace].(type) {
+	return parsed
+}
+
+// Grace returns how many seconds the pod has to end; nil leaves it to the pod.
+func (s ParsedState) Grace() *int64 {
+	switch n := s.all[stateGrace].(type) {
 	case int64:
-		parsed.Grace = &n
+		return &n
 	case float64: // as it comes back from the database
-		parsed.Grace = new(int64(n))
+		return new(int64(n))
 	case json.Number:
 		if seconds, err := n.Int64(); err == nil {
-			parsed.Grace = &seconds
+			return &seconds
 		}
 	default:
-		if !parsed.Own {
-			parsed.Grace = new(int64(options.DefaultGracePeriod))
+		if !s.Own {
+			return new(int64(options.DefaultGracePeriod))
 		}
 	}
-	return parsed
+	return nil
 }
 
 // Matches reports whether a pod of the state's name can be the state's. One that Restore has worked out says whose the
 // pod must be: the name may be taken by another user's.
 func (s ParsedState) Matches(pod *corev1.Pod) bool {
-	return !s.restored || pod.Annotations[UsernameKey] == s.user && pod.Annotations[ServernameKey] == s.server
+	user, restored := s.all[stateUser]
+	return !restored || pod.Annotations[UsernameKey] == user && pod.Annotations[ServernameKey] == s.all[stateServer]
 }
 
 // Alternatives returns the state itself and, of one that Restore has worked out, the same with the names that other
 // versions of KubeSpawner give the pod. The pod is that of the first one that matches.
 func (s ParsedState) Alternatives() []ParsedState {
 	all := []ParsedState{s}
-	for _, name := range s.earlier {
+	earlier, _ := s.all[stateEarlier].([]string)
+	for _, name := range earlier {
 		one := s
 		one.Pod = name
 		all = append(all, one)
