@@ -36,6 +36,18 @@
 {{- if and $v.ingress.enabled (not $v.ingress.hosts) -}}
 {{- $wrong = append $wrong "ingress.hosts is empty, which would match every host name; list the names, or \"*\" for all" -}}
 {{- end -}}
+{{- if and $v.httpRoute.enabled (not $v.httpRoute.hostnames) -}}
+{{- $wrong = append $wrong "httpRoute.hostnames is empty, which would match every host name; list the names" -}}
+{{- end -}}
+{{- range list "httpRoute" "tcpRoute" -}}
+{{- $route := index $v . -}}
+{{- if and $route.enabled (not $route.parentRefs) -}}
+{{- $wrong = append $wrong (printf "%s.parentRefs is empty, so that no Gateway has the route; list Gateways as {name, namespace, sectionName}" .) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $v.tcpRoute.enabled (not $v.servicessh.enabled) -}}
+{{- $wrong = append $wrong "tcpRoute.enabled is true but servicessh.enabled is false, so that the route leads nowhere; switch one of them over" -}}
+{{- end -}}
 {{- range list "service" "servicessh" -}}
 {{- $s := index $v . -}}
 {{- if and $s.ports.nodePort (eq $s.type "ClusterIP") -}}
