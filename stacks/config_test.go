@@ -135,8 +135,8 @@ func TestConfigRefuses(t *testing.T) {
 		{"unknown key", localConfig, map[string]string{"hub.urll": "x", "cluser": "{}", "outposts.1.exposure.port": "1"}, []string{
 			"outposts:cluser: unknown key; known keys: adopt, allowDataLoss, allowServerLoss, cluster, hub, hubs, outpost, outposts",
 			"outposts:hub.urll: unknown key; known keys: bootstrap, chart, exposure, image, name, namespace, rotation, startTimeout, url, values",
-			"outposts:outposts[1].exposure.port: unknown key; known keys: annotations, apiNodePort, ca, className, loadBalancerIP, sshAddress, " +
-				"sshAnnotations, sshLoadBalancerIP, sshNodePort, tls, tlsSecret, type",
+			"outposts:outposts[1].exposure.port: unknown key; known keys: annotations, apiNodePort, apiPort, ca, className, gateway, loadBalancerIP, sshAddress, " +
+				"sshAnnotations, sshGateway, sshLoadBalancerIP, sshNodePort, sshPort, tls, tlsSecret, type",
 		}},
 		{"no entry of data", localConfig, map[string]string{"allowDataLoss": `["outpost", "*/*", "outpost/*"]`}, []string{
 			"outposts:allowDataLoss[0]: want namespace/claim or namespace/*",
@@ -185,6 +185,32 @@ func TestConfigRefuses(t *testing.T) {
 		{"ingress without an SSH address", localConfig, map[string]string{"outposts.1.address": "o.example.org", "outposts.1.exposure": "{type: ingress, tlsSecret: t}"}, []string{
 			"outposts:outposts[1].exposure.sshAddress: want the address of the SSH Service, which has one of its own; name it even if both Services share one",
 		}},
+		{"gateway that nobody names", localConfig, map[string]string{"hub.exposure": "{type: gateway}", "outposts.1.address": "o.example.org", "outposts.1.exposure": "{type: gateway}"}, []string{
+			"outposts:hub.exposure.gateway is missing",
+			"outposts:hub.exposure.host is missing",
+			"outposts:outposts[1].exposure.gateway is missing",
+			"outposts:outposts[1].exposure.sshAddress: want the address of the SSH Service, which has one of its own; name it even if both Services share one, or name a listener for SSH as sshGateway",
+		}},
+		{"gateway at addresses", localConfig, map[string]string{"hub.exposure": "{type: gateway, gateway: {name: g}, host: 10.0.0.1}", "outposts.1.exposure": "{type: gateway, gateway: {name: g}, sshGateway: {name: g}}"}, []string{
+			"outposts:hub.exposure.host: a Gateway needs a DNS name, not 10.0.0.1",
+			"outposts:outposts[1].exposure.type: a Gateway needs a DNS name as address, not 10.0.0.3",
+		}},
+		{"two ways of SSH by a gateway", localConfig, map[string]string{"outposts.1.address": "o.example.org", "outposts.1.exposure": "{type: gateway, gateway: {name: g}, sshGateway: {name: other}, sshNodePort: 30022, sshLoadBalancerIP: 10.0.0.4}"}, []string{
+			"outposts:outposts[1].exposure.sshNodePort: has no effect with sshGateway",
+			"outposts:outposts[1].exposure.sshLoadBalancerIP: has no effect with sshGateway",
+			"outposts:outposts[1].exposure.sshAddress: want the address of Gateway other, which is another than that of the API",
+		}},
+		{"port of SSH by no gateway", localConfig, map[string]string{"outposts.1.address": "o.example.org", "outposts.1.exposure": "{type: gateway, gateway: {name: g}, sshNodePort: 30022, sshPort: 2222}"}, []string{
+			"outposts:outposts[1].exposure.sshPort: has no effect without sshGateway",
+		}},
+		{"keys of an Ingress", localConfig, map[string]string{"hub.exposure": "{type: gateway, gateway: {name: g}, host: hub.example.org, tlsSecret: t, className: nginx, requestTimeout: soon}"}, []string{
+			"outposts:hub.exposure.requestTimeout: want a time such as 30s or 10m, or \"\"",
+			"outposts:hub.exposure.className: has no effect with exposure type gateway",
+			"outposts:hub.exposure.tlsSecret: has no effect with exposure type gateway",
+		}},
+		{"a second route to the hub", localConfig, map[string]string{"hub.exposure": "{type: gateway, gateway: {name: g}, host: hub.example.org}", "hub.values": "{httpRoute: {enabled: true, gateway: {name: g}}}"}, []string{
+			"outposts:hub.values.httpRoute: follows from how the hub is exposed; set hub.exposure",
+		}},
 		{"load balancer without an SSH address", remoteConfig, map[string]string{
 			"hubs":    "[{name: other, password: 0123456789abcdef, sshPublicKeys: [" + publicKey + "]}]",
 			"outpost": `{address: o.example.org, exposure: {type: loadBalancer}}`,
@@ -198,7 +224,7 @@ func TestConfigRefuses(t *testing.T) {
 			"outposts:outpost.serverNamespace: has no effect here; outpost.config.spawner.namespace is where servers run; remove one of them",
 		}},
 		{"hub out of reach", localConfig, map[string]string{"outposts.1.exposure": "{type: clusterIP}"}, []string{
-			"outposts:outposts[1].exposure: want type nodePort, loadBalancer or ingress: the hub is in another cluster",
+			"outposts:outposts[1].exposure: want type nodePort, loadBalancer, gateway or ingress: the hub is in another cluster",
 		}},
 		{"no system", localConfig, map[string]string{"outposts": "[]"}, []string{
 			"outposts:outposts is empty: a hub needs a system to start servers on",
@@ -233,7 +259,7 @@ func TestConfigRefuses(t *testing.T) {
 			"outposts:hub.chart.repository: has no effect with path",
 		}},
 		{"outpost exposed with TLS beside a hub", localConfig, map[string]string{"outpost.exposure": "{type: nodePort, apiNodePort: 30080, sshNodePort: 30022}", "outpost.address": "10.0.0.1"}, []string{
-			"outposts:outpost.exposure: the hub of this stack calls http://outpost.outpost.svc:8080, so the outpost itself cannot speak TLS; use type ingress, or tls: false",
+			"outposts:outpost.exposure: the hub of this stack calls http://outpost.outpost.svc:8080, so the outpost itself cannot speak TLS; use type gateway or ingress, or tls: false",
 		}},
 		{"neither hub nor outpost", remoteConfig, map[string]string{"outpost": "-"}, []string{
 			"outposts:hub or outposts:outpost is missing: a stack has one or both",
@@ -402,8 +428,8 @@ func TestConfigRefuses(t *testing.T) {
 			"outposts:outposts[0].name is missing", "outposts:outposts[1].name is missing",
 		}},
 		{"exposure that there is not", localConfig, map[string]string{"hub.exposure.type": "Ingress", "outposts.1.exposure.type": "nodeport"}, []string{
-			"outposts:hub.exposure.type: value must be one of 'clusterIP', 'nodePort', 'loadBalancer', 'ingress'",
-			"outposts:outposts[1].exposure.type: value must be one of 'clusterIP', 'nodePort', 'loadBalancer', 'ingress'",
+			"outposts:hub.exposure.type: value must be one of 'clusterIP', 'nodePort', 'loadBalancer', 'gateway', 'ingress'",
+			"outposts:outposts[1].exposure.type: value must be one of 'clusterIP', 'nodePort', 'loadBalancer', 'gateway', 'ingress'",
 		}},
 		{"URLs", localConfig, map[string]string{
 			"hub.url": "http://hub.example.org:70000", "hub.exposure": "{type: nodePort}", "outposts.1.hubApiUrl": "http://10.0.0.300/hub/api",

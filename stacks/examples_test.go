@@ -16,8 +16,8 @@ import (
 // clusters use.
 func TestExamples(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(projectRoot(t), "docs", "examples", "*", "Pulumi.*.yaml"))
-	if err != nil || len(files) != 4 {
-		t.Fatalf("examples: %v, %v; want 4", files, err)
+	if err != nil || len(files) != 6 {
+		t.Fatalf("examples: %v, %v; want 6", files, err)
 	}
 	configs := map[string]Config{}
 	for _, file := range files {

@@ -141,8 +141,12 @@ func (b *builder) hub(systems []system, own *credentials.Hub) error {
 	}
 	// Once the secrets are there, and not only their words, pods may start again.
 	opts := append(b.inCluster(b.config.Hub.Namespace), pulumi.DependsOn([]pulumi.Resource{own}))
-	_, err := hub.New(b.ctx, hubName, args, opts...)
-	return err
+	made, err := hub.New(b.ctx, hubName, args, opts...)
+	if err != nil {
+		return err
+	}
+	b.installed = append(b.installed, made.SealedBy)
+	return nil
 }
 
 // hubArgs are the arguments of the hub, but for its own secrets.

@@ -42,6 +42,8 @@ type world struct {
 	now       time.Time
 	// open looks at a cluster.
 	open func(cluster.Access) (clusterAPI, error)
+	// patience is for what the cluster's controllers say in the end.
+	patience patience
 	// exported, if set, sees the outputs of the stack.
 	exported func(*pulumi.Context, pulumi.Map)
 }
@@ -49,7 +51,7 @@ type world struct {
 // realWorld reads what Pulumi hands over in the environment. The SDK's own access to config knows no way to list keys,
 // without which a mistyped one would go unnoticed.
 func realWorld() world {
-	w := world{now: time.Now(), open: func(access cluster.Access) (clusterAPI, error) {
+	w := world{now: time.Now(), patience: usualPatience, open: func(access cluster.Access) (clusterAPI, error) {
 		return cluster.Open(access)
 	}, stackFile: func(folder, stack string) []byte {
 		text, _ := os.ReadFile(filepath.Join(folder, "Pulumi."+stack+".yaml")) // the config may come from elsewhere
@@ -114,13 +116,14 @@ func run(w world) pulumi.RunFunc {
 		if err := b.install(told); err != nil {
 			return err
 		}
+		reached := b.reach(context.Background(), api, w.patience) // the outputs hold in any case
 		for name, value := range b.outputs {
 			ctx.Export(name, value)
 		}
 		if w.exported != nil {
 			w.exported(ctx, b.outputs)
 		}
-		return nil
+		return reached
 	}
 }
 
@@ -145,6 +148,10 @@ type builder struct {
 	random     *random.Provider
 	outputs    pulumi.Map
 	before     state
+	// shown is what the outpost shows, if there is one; installed are outputs that are known once hub and outpost are
+	// ready.
+	shown     outpostIdentity
+	installed []pulumi.Output
 	// When the first keys of hub and outpost were made, RFC 3339.
 	hubMadeAt, outpostMadeAt string
 }

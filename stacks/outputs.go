@@ -29,6 +29,13 @@ const (
 	// read the others.
 	outputSystem = "system-"
 
+	// Lists of IP addresses and host names that the cluster has given to what hub and outpost are reached by: the
+	// Service of a load balancer, the Gateway, the Ingress if its controller says so. Each is there with such an
+	// exposure alone.
+	outputHubAddresses = "hubAddresses"        // of the hub
+	outputAPIAddresses = "outpostAddresses"    // of the outpost's API
+	outputSSHAddresses = "outpostSshAddresses" // of its SSH
+
 	// Of a stack with an outpost: as hubs elsewhere reach it; one that is not exposed, as its hub does.
 	outputAPIURL   = "outpostUrl"      // the outpost's API, ".../services"
 	outputSSH      = "outpostSsh"      // where its SSH listens, "host:port"

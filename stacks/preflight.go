@@ -17,7 +17,7 @@ import (
 	"github.com/outposts-dev/outposts/infra/outpost"
 )
 
-// clusterAPI is what a run asks the cluster before it writes to it. Implementation: cluster.API.
+// clusterAPI is what a run asks the cluster before it writes to it, and what became of it. Implementation: cluster.API.
 type clusterAPI interface {
 	Identity(context.Context) (string, error)
 	Owner(ctx context.Context, namespace string) (stack string, exists bool, err error)
@@ -25,6 +25,11 @@ type clusterAPI interface {
 	StorageClasses(context.Context) (names []string, hasDefault, known bool, err error)
 	HasNamespace(ctx context.Context, name string) (bool, error)
 	NodePorts(context.Context) (holders map[int]cluster.Object, known bool, err error)
+	ServesRoutes(ctx context.Context, kind cluster.RouteKind, namespace string) (bool, error)
+	Gateway(ctx context.Context, name cluster.Object) (found *cluster.Gateway, known bool, err error)
+	Gateways(ctx context.Context, namespace string) ([]string, error)
+	Route(ctx context.Context, kind cluster.RouteKind, name cluster.Object) (cluster.RouteStatus, error)
+	Addresses(ctx context.Context, kind cluster.Balanced, name cluster.Object) ([]string, error)
 	CountServices(ctx context.Context, namespace, selector string) (int, error)
 	CountPods(ctx context.Context, namespace, selector string) (int, error)
 	CountPodsBy(ctx context.Context, namespace, annotation string) (map[string]int, error)
@@ -73,6 +78,7 @@ func preflight(ctx context.Context, c Config, api clusterAPI, before state, told
 	errs = append(errs, c.foreignPlaces(ctx, api, before)...)
 	errs = append(errs, c.missingNamespaces(ctx, api)...)
 	errs = append(errs, c.takenNodePorts(ctx, api, shown)...)
+	errs = append(errs, c.unroutable(ctx, api, shown)...)
 	errs = append(errs, c.noDefaultClass(ctx, api, before)...)
 	errs = append(errs, c.lostNamespaces(before)...)
 	errs = append(errs, c.lostVolumes(before)...)

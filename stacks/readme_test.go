@@ -12,8 +12,9 @@ import (
 // they end up in, which may name nothing that is on one machine only.
 func TestDocumentedConfig(t *testing.T) {
 	for _, tt := range []struct{ document, section, file string }{
-		{"../README.md", "Your own clusters", "nodeport/Pulumi.local.yaml"},
-		{"../README.md", "Your own clusters", "nodeport/Pulumi.remote.yaml"},
+		{"../README.md", "Your own clusters", "gateway/Pulumi.local.yaml"},
+		{"../README.md", "Your own clusters", "gateway/Pulumi.remote.yaml"},
+		{"../docs/stacks.md", "Gateway API: certificates by cert-manager", "gateway/Pulumi.local.yaml"},
 		{"../docs/stacks.md", "Ingress: certificates by cert-manager", "ingress/Pulumi.local.yaml"},
 	} {
 		t.Run(tt.section+" "+tt.file, func(t *testing.T) {

@@ -156,8 +156,13 @@ func (b *builder) outpost(args outpost.Args) error {
 	args.Chart = b.chartPath()
 	args.CryptKeys, args.SealsWith = append(store.CryptKeys, secretTexts(c.CryptKeys)...), store.SealsWith
 	args.KeysVersion = store.Version + versionOfGiven(c.CryptKeys)
-	_, err = outpost.New(b.ctx, outpostName, args, b.inCluster(c.Namespace, c.Servers)...)
-	return err
+	made, err := outpost.New(b.ctx, outpostName, args, b.inCluster(c.Namespace, c.Servers)...)
+	if err != nil {
+		return err
+	}
+	b.shown = outpostIdentity{address: args.Address, exposure: args.Exposure, from: -1}
+	b.installed = append(b.installed, made.SealedBy)
+	return nil
 }
 
 // versionOfGiven is another text for other keys that an operator gave, "" for none. Four digits do not tell the keys.

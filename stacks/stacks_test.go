@@ -83,6 +83,11 @@ type fakeCluster struct {
 	parts    map[string][]cluster.Part // what there is, by namespace
 	classes  []string                  // storage classes; none is the default if there are any
 	missing  []string                  // namespaces that do not exist
+	unserved []cluster.RouteKind
+	gateways map[cluster.Object]*cluster.Gateway // nil for one that may not be read
+	routes   func(cluster.RouteKind) cluster.RouteStatus
+	// addresses are those of Services and Ingresses, by "Kind namespace/name".
+	addresses func(object string) []string
 }
 
 func (f fakeCluster) Identity(context.Context) (string, error) { return f.identity, f.err }
@@ -108,6 +113,42 @@ func (f fakeCluster) HasNamespace(_ context.Context, name string) (bool, error) 
 
 func (f fakeCluster) NodePorts(context.Context) (map[int]cluster.Object, bool, error) {
 	return f.ports, true, nil
+}
+
+func (f fakeCluster) ServesRoutes(_ context.Context, kind cluster.RouteKind, _ string) (bool, error) {
+	return !slices.Contains(f.unserved, kind), nil
+}
+
+func (f fakeCluster) Gateway(_ context.Context, name cluster.Object) (*cluster.Gateway, bool, error) {
+	gateway, exists := f.gateways[name]
+	return gateway, !exists || gateway != nil, nil
+}
+
+func (f fakeCluster) Gateways(_ context.Context, namespace string) ([]string, error) {
+	var names []string
+	for name := range f.gateways {
+		if name.Namespace == namespace {
+			names = append(names, name.Name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+func (f fakeCluster) Route(
+	_ context.Context, kind cluster.RouteKind, _ cluster.Object,
+) (cluster.RouteStatus, error) {
+	if f.routes == nil {
+		return cluster.RouteStatus{Verdict: cluster.Accepted}, nil
+	}
+	return f.routes(kind), nil
+}
+
+func (f fakeCluster) Addresses(_ context.Context, kind cluster.Balanced, name cluster.Object) ([]string, error) {
+	if f.addresses == nil {
+		return nil, nil
+	}
+	return f.addresses(string(kind) + " " + name.String()), nil
 }
 
 func (f fakeCluster) CountServices(_ context.Context, _, selector string) (int, error) {

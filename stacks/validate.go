@@ -76,7 +76,8 @@ func (c Config) validateSystems(f *faults) {
 		case exposed:
 			f.addBelow(at+".exposure", s.Exposure.Validate(s.Address))
 		default:
-			f.add("%s.exposure: want type nodePort, loadBalancer or ingress: the hub is in another cluster", at)
+			f.add("%s.exposure: want type nodePort, loadBalancer, gateway or ingress: the hub is in another cluster",
+				at)
 		}
 	}
 }
@@ -149,7 +150,7 @@ func (o *OutpostConfig) validateBesideHub(f *faults) {
 	f.addNoEffect("outpost.address", o.Address != "" && !o.exposed(), "the outpost is not exposed outside the cluster")
 	if o.Exposure.OwnCertificate() {
 		f.add("outpost.exposure: the hub of this stack calls %s, so the outpost itself cannot speak TLS; "+
-			"use type ingress, or tls: false", outpost.InCluster(o.Namespace).API)
+			"use type gateway or ingress, or tls: false", outpost.InCluster(o.Namespace).API)
 	}
 }
 

@@ -15,10 +15,16 @@ const (
 	ClusterIP    = "clusterIP"    // not at all: for clients in the same cluster
 	NodePort     = "nodePort"     // a port of every node
 	LoadBalancer = "loadBalancer" // an address of its own
+	Gateway      = "gateway"      // HTTP by a route of the Gateway API
 	Ingress      = "ingress"      // HTTP by an Ingress
 )
 
-var types = []string{ClusterIP, NodePort, LoadBalancer, Ingress}
+var types = []string{ClusterIP, NodePort, LoadBalancer, Gateway, Ingress}
+
+// Called returns what HTTP goes by with Gateway and Ingress, which know what is behind them by its name.
+func Called(kind string) string {
+	return map[string]string{Gateway: "a Gateway", Ingress: "an Ingress"}[kind]
+}
 
 // Key is a key of an exposure. Make it with [KeyOf].
 type Key struct {

@@ -135,12 +135,16 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	if err != nil {
 		return nil, fmt.Errorf("hub %s: %w", name, err)
 	}
+	route, err := args.newRoute(ctx, name, h)
+	if err != nil {
+		return nil, fmt.Errorf("hub %s: %w", name, err)
+	}
 	chart := args.Chart.at()
 	chart.Name = pulumi.String(Release)
 	chart.Namespace = pulumi.String(args.Namespace)
 	h.SealedBy, err = release.Install(ctx, name, h, release.Args{
 		Chart: chart, Values: args.values(), SecretValues: args.SecretValues,
-		Secrets: args.secrets(), DependsOn: []pulumi.Resource{trust}, SealsWith: args.Credentials.SealsWith,
+		Secrets: args.secrets(), DependsOn: append(route, trust), SealsWith: args.Credentials.SealsWith,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("hub %s: %w", name, err)
@@ -283,7 +287,7 @@ func (a Args) CheckValues() []schema.Fault {
 	if values.At(a.Values, systems...) != nil {
 		faults = append(faults, schema.Fault{Path: systems, Text: "is made from the systems; set those instead"})
 	}
-	faults = append(faults, a.taken()...)
+	faults = slices.Concat(faults, a.taken(), a.secondRoute())
 	if base, isText := values.At(a.Values, "hub", "baseUrl").(string); isText && !basePath.MatchString(base) {
 		faults = append(faults, schema.Fault{
 			Path: []string{"hub", "baseUrl"}, Text: "is not a path; write one of plain characters, such as /jupyter/",

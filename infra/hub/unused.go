@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/outposts-dev/outposts/infra/effect"
+	"github.com/outposts-dev/outposts/infra/exposure"
 	"github.com/outposts-dev/outposts/infra/schema"
 	"github.com/outposts-dev/outposts/infra/values"
 )
@@ -35,10 +36,12 @@ var unused = effect.Table{
 		effect.Refuse("hub.image.**", "has another value in hub.image; leave one of them out"),
 		effect.Refuse("hub.config.OutpostSpawner.start_timeout",
 			"has another value in hub.startTimeout; leave one of them out"),
-		effect.Refuse("proxy.service.**", "follows from how the hub is exposed; set hub.exposure"),
-		effect.Refuse("ingress.**", "follows from how the hub is exposed; set hub.exposure"),
+		effect.Refuse("proxy.service.**", exposed),
+		effect.Refuse("ingress.**", exposed),
 	},
 }
+
+const exposed = "follows from how the hub is exposed; set hub.exposure"
 
 var refusals = []effect.Refusal{
 	effect.Refuse("enabled", "has no effect: it is for charts that contain this one; leave it out"),
@@ -173,6 +176,14 @@ var conditions = []effect.Condition{
 	effect.While("proxy.traefik.networkPolicy.**", "proxy.traefik.networkPolicy.enabled", true, true),
 	effect.While("proxy.secretSync.**", "proxy.https.enabled", false, true),
 	effect.While("proxy.secretSync.**", "proxy.https.type", "letsencrypt", "letsencrypt"),
+}
+
+// secondRoute finds the chart's own route beside that of the exposure.
+func (a Args) secondRoute() (faults schema.Faults) {
+	if a.Exposure.Type == exposure.Gateway && values.At(a.Values, "httpRoute", "enabled") == true {
+		faults.Add("httpRoute", exposed)
+	}
+	return faults
 }
 
 // identities are the fields that tell the entries of a list of the hub's pod apart.

@@ -64,6 +64,9 @@ func TestValues(t *testing.T) {
 				Annotations: map[string]string{"cert-manager.io/cluster-issuer": "letsencrypt-cluster-issuer"},
 			}
 		}},
+		{"gateway", func(a *Args) {
+			a.Exposure = Exposure{Type: exposure.Gateway, Gateway: &exposure.GatewayRef{Name: "public"}, Host: "hub.example.org"}
+		}},
 		{"loadbalancer", func(a *Args) { a.Exposure = Exposure{Type: exposure.LoadBalancer, LoadBalancerIP: "10.0.0.9"} }},
 		{"stock-image", func(a *Args) { a.Image = Image{} }},
 		{"remote-only", func(a *Args) { a.Systems = a.Systems[1:] }},

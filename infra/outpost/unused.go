@@ -17,6 +17,8 @@ var unused = effect.Table{
 	},
 	Conditions: []effect.Condition{
 		effect.While("ingress.**", "ingress.enabled", false, true),
+		effect.While("httpRoute.**", "httpRoute.enabled", false, true),
+		effect.While("tcpRoute.**", "tcpRoute.enabled", false, true),
 		effect.While("service.loadBalancerIP", "service.type", "ClusterIP", "LoadBalancer"),
 		effect.While("service.loadBalancerClass", "service.type", "ClusterIP", "LoadBalancer"),
 		effect.While("service.loadBalancerSourceRanges.**", "service.type", "ClusterIP", "LoadBalancer"),
@@ -52,6 +54,8 @@ var unused = effect.Table{
 		effect.Refuse("service.**", exposed),
 		effect.Refuse("servicessh.**", exposed),
 		effect.Refuse("ingress.**", exposed),
+		effect.Refuse("httpRoute.**", exposed),
+		effect.Refuse("tcpRoute.**", exposed),
 		effect.Refuse("persistence.keep", "is what the stack decides; set allowDataLoss"),
 		effect.Refuse("persistence.**", "is decided by outpost.persistence; set it there"),
 		effect.Refuse("image.**", "has another value in outpost.image; leave one of them out"),

@@ -82,6 +82,11 @@ var installations = map[string]func(*Args){
 		a.Exposure = Exposure{Type: exposure.Ingress, TLSSecret: "tls", SSHAddress: "ssh.example.org"}
 		a.Settings.Values = switches(true)
 	},
+	"gateway": func(a *Args) {
+		a.Address, a.TLS = "outpost.example.org", nil
+		gateway := &exposure.GatewayRef{Name: "public"}
+		a.Exposure = Exposure{Type: exposure.Gateway, Gateway: gateway, SSHGateway: gateway}
+	},
 	"nodeport-all-off": func(a *Args) { a.Settings.Values = switches(false) },
 }
 

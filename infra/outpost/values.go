@@ -185,11 +185,12 @@ func portOf(at *url.URL) int {
 	return 80
 }
 
-// services are the values of Services and Ingress.
+// services are the values of Services, routes and Ingress.
 func (a Args) services() map[string]any {
 	e := a.Exposure
 	api, ssh := map[string]any{"type": "ClusterIP"}, map[string]any{"type": "ClusterIP"}
-	ingress := map[string]any{"enabled": false}
+	off := map[string]any{"enabled": false}
+	made := map[string]any{"httpRoute": off, "tcpRoute": off, "ingress": off}
 	nodePort := func(port int) map[string]any {
 		return map[string]any{"type": "NodePort", "ports": map[string]any{"nodePort": port}}
 	}
@@ -199,12 +200,31 @@ func (a Args) services() map[string]any {
 	case exposure.LoadBalancer:
 		api = exposure.ServiceValues(e.LoadBalancerIP, e.Annotations)
 		ssh = exposure.ServiceValues(e.SSHLoadBalancerIP, e.SSHAnnotations)
-	case exposure.Ingress:
-		ssh = exposure.ServiceValues(e.SSHLoadBalancerIP, e.SSHAnnotations)
-		if e.SSHNodePort != 0 {
+	case exposure.Gateway, exposure.Ingress:
+		switch {
+		case e.SSHGateway != nil:
+			made["tcpRoute"] = routeValues(*e.SSHGateway, e.SSHAnnotations)
+		case e.SSHNodePort != 0:
 			ssh = nodePort(e.SSHNodePort)
+		default:
+			ssh = exposure.ServiceValues(e.SSHLoadBalancerIP, e.SSHAnnotations)
 		}
-		ingress = exposure.IngressValues(a.Address, e.ClassName, e.Annotations, e.Encrypted(), e.TLSSecret)
+		if e.Type == exposure.Ingress {
+			made["ingress"] = exposure.IngressValues(
+				a.Address, e.ClassName, e.Annotations, e.Encrypted(), e.TLSSecret)
+			break
+		}
+		route := routeValues(*e.Gateway, e.Annotations)
+		route["hostnames"] = []any{a.Address}
+		made["httpRoute"] = route
 	}
-	return map[string]any{"service": api, "servicessh": ssh, "ingress": ingress}
+	made["service"], made["servicessh"] = api, ssh
+	return made
+}
+
+// routeValues are the values of a route to a Gateway.
+func routeValues(gateway exposure.GatewayRef, annotations map[string]string) map[string]any {
+	return values.Given(map[string]any{
+		"enabled": true, "parentRefs": gateway.ParentRefs(), "annotations": values.Strings(annotations),
+	})
 }

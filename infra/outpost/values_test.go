@@ -77,6 +77,14 @@ func TestValues(t *testing.T) {
 				Annotations: map[string]string{"cert-manager.io/cluster-issuer": "letsencrypt"},
 			}
 		}},
+		{"gateway", func(a *Args) {
+			a.Address, a.TLS = "outpost.example.org", nil
+			a.Exposure = Exposure{
+				Type: exposure.Gateway, Gateway: &exposure.GatewayRef{Name: "public", Namespace: "gateways", SectionName: "https"},
+				SSHGateway:  &exposure.GatewayRef{Name: "public", Namespace: "gateways", SectionName: "ssh"},
+				Annotations: map[string]string{"example.org/a": "b"}, SSHAnnotations: map[string]string{"example.org/c": "d"},
+			}
+		}},
 		{"settings", func(a *Args) {
 			a.CryptKeys = append(a.CryptKeys, pulumi.String("an older fernet key"))
 			a.Hubs = append(a.Hubs, Hub{Name: "other", Password: pulumi.String("another password"), SSHPublicKeys: pulumi.StringArray{pulumi.String("ssh-ed25519 BBBB other")}})
@@ -248,6 +256,9 @@ func TestEndpoint(t *testing.T) {
 		{"node port", Exposure{Type: exposure.NodePort, APINodePort: 30080, SSHNodePort: 30022}, "10.0.0.3", Endpoint{"https://10.0.0.3:30080", "10.0.0.3", 30022}},
 		{"plain", Exposure{Type: exposure.NodePort, APINodePort: 30080, SSHNodePort: 30022, TLS: &off}, "10.0.0.3", Endpoint{"http://10.0.0.3:30080", "10.0.0.3", 30022}},
 		{"load balancer", Exposure{Type: exposure.LoadBalancer, SSHAddress: "10.0.0.4"}, "10.0.0.3", Endpoint{"https://10.0.0.3:8080", "10.0.0.4", 22}},
+		{"gateway", Exposure{Type: exposure.Gateway, SSHGateway: &exposure.GatewayRef{}}, "o.example.org", Endpoint{"https://o.example.org", "o.example.org", 22}},
+		{"gateway, other ports", Exposure{Type: exposure.Gateway, TLS: &off, APIPort: 8080, SSHGateway: &exposure.GatewayRef{}, SSHPort: 2222}, "o.example.org", Endpoint{"http://o.example.org:8080", "o.example.org", 2222}},
+		{"gateway, usual port", Exposure{Type: exposure.Gateway, APIPort: 443, SSHAddress: "ssh.example.org"}, "o.example.org", Endpoint{"https://o.example.org", "ssh.example.org", 22}},
 		{"ingress", Exposure{Type: exposure.Ingress, TLSSecret: "t", SSHAddress: "ssh.example.org"}, "o.example.org", Endpoint{"https://o.example.org", "ssh.example.org", 22}},
 		{"ingress, SSH by node port", Exposure{Type: exposure.Ingress, TLS: &off, SSHNodePort: 30022}, "o.example.org", Endpoint{"http://o.example.org", "o.example.org", 30022}},
 	} {

@@ -46,7 +46,7 @@
 {{- end -}}
 {{- end -}}
 {{- if and $v.tcpRoute.enabled (not $v.servicessh.enabled) -}}
-{{- $wrong = append $wrong "tcpRoute.enabled is true but servicessh.enabled is false, so that the route leads nowhere; switch one of them over" -}}
+{{- $wrong = append $wrong "servicessh.enabled is false but tcpRoute.enabled is true, so that the route leads nowhere; switch one of them over" -}}
 {{- end -}}
 {{- range list "service" "servicessh" -}}
 {{- $s := index $v . -}}
