@@ -136,7 +136,7 @@ func (b *builder) hub(systems []system, own *credentials.Hub) error {
 	args.Credentials = hub.Credentials{
 		SSHPrivateKey: own.SSHPrivateKey, CookieSecret: own.CookieSecret, ProxyToken: own.ProxyToken,
 		AuthStateKeys: own.AuthStateKeys, SealsWith: own.SealsWith,
-		LoginPassword: own.LoginPassword, VerifyToken: own.VerifyToken,
+		LoginPassword: own.LoginPassword, VerifyToken: own.VerifyToken, VerifyWord: own.VerifyWord,
 		Version: own.Version, ProxyVersion: own.ProxyVersion,
 	}
 	// Once the secrets are there, and not only their words, pods may start again.

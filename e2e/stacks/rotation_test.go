@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/outposts-dev/outposts/e2e/deployed"
+	"github.com/outposts-dev/outposts/e2e/hubapi"
 )
 
 // rotate makes every secret that hub and outposts share anew, and the key of the databases, each by one word of
@@ -134,6 +135,7 @@ func rotateHub(t *testing.T, s *site) {
 		s.set(t, "local", "2", "outposts:hub", "rotation", secret)
 	}
 	s.set(t, "local", []any{"2", "1"}, "outposts:hub", "rotation", "authStateKey")
+	before := s.user(t)
 	s.up(t, "local")
 	for _, deployment := range []string{"hub", "proxy"} {
 		if err := s.hub.RolledOut(t.Context(), deployed.HubNamespace, deployment); err != nil {
@@ -141,6 +143,9 @@ func rotateHub(t *testing.T, s *site) {
 		}
 	}
 	s.user(t).survive(t, s, pods) // with the new token
+	if _, err := before.Servers(t.Context(), before.name); !hubapi.IsCode(err, http.StatusForbidden) {
+		t.Errorf("with the old token: %v, want 403", err)
+	}
 	s.unchanged(t, "local")
 }
 

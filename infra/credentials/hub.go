@@ -47,6 +47,7 @@ type Hub struct {
 	SealsWith     string              // word of the first auth state key
 	LoginPassword pulumi.StringOutput
 	VerifyToken   pulumi.StringOutput // 64 hex digits
+	VerifyWord    string              // word of VerifyToken
 
 	// Version is another text for other secrets of those that the hub reads only when it starts, ProxyVersion of those
 	// of its proxy. They say nothing of the secrets.
@@ -81,7 +82,7 @@ func NewHub(ctx *pulumi.Context, name string, args HubArgs, opts ...pulumi.Resou
 	hub.ProxyToken = proxy[0].form(certain(Hex))
 	hub.AuthStateKeys, hub.SealsWith = forms(authState, certain(Hex)), authState[0].word
 	hub.LoginPassword = login[0].form(certain(Password))
-	hub.VerifyToken = verify[0].form(certain(Hex))
+	hub.VerifyToken, hub.VerifyWord = verify[0].form(certain(Hex)), verify[0].word
 	r := args.Rotation
 	hub.Version = version(args.MadeAt, map[string]Words{
 		"cookieSecret": r.CookieSecret, "proxyToken": r.ProxyToken, "authStateKey": r.AuthStateKey,

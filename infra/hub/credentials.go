@@ -20,6 +20,7 @@ type Credentials struct {
 	SealsWith     string // word of the first auth state key
 	LoginPassword pulumi.StringInput
 	VerifyToken   pulumi.StringInput
+	VerifyWord    string // another for another VerifyToken
 
 	// Version is another text for other secrets of those that the hub reads only when it starts, which is all but
 	// SSHPrivateKey; ProxyVersion for another ProxyToken, which its proxy reads too. They say nothing of the secrets.

@@ -2,7 +2,9 @@ package hub
 
 import (
 	"cmp"
+	"crypto/sha256"
 	_ "embed"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -86,9 +88,9 @@ func defaults(a Args) map[string]any {
 			"cookieSecret":            cookieSecretPlaceholder,
 			"db":                      map[string]any{"type": "sqlite-pvc"},
 			// A token for checks from outside: it can act for one user only, one that nobody logs in as.
-			"services": map[string]any{"verify": map[string]any{"apiToken": verifyTokenPlaceholder}},
+			"services": map[string]any{verifyService(a): map[string]any{"apiToken": verifyTokenPlaceholder}},
 			"loadRoles": map[string]any{"verify": map[string]any{
-				"services": []any{"verify"},
+				"services": []any{verifyService(a)},
 				"scopes": []any{
 					"admin:users!user=" + VerifyUser,
 					"admin:servers!user=" + VerifyUser,
@@ -110,6 +112,15 @@ func defaults(a Args) map[string]any {
 		"cull": map[string]any{"enabled": true, "timeout": 3600, "every": 300, "removeNamedServers": true},
 	}
 	return values.Merge(made, a.Exposure.values())
+}
+
+// verifyService returns the name of the service that has VerifyToken, another for another word: JupyterHub keeps each
+// token that a service ever had, and forgets them with a service that is gone.
+func verifyService(a Args) string {
+	if word := a.Credentials.VerifyWord; word != "" && word != "1" {
+		return fmt.Sprintf("verify-%x", sha256.Sum256([]byte(word)))[:len("verify-")+8]
+	}
+	return "verify" // as stacks of earlier versions have it
 }
 
 // settled are the values that other settings of the operator's decide, as far as they are set.

@@ -184,6 +184,23 @@ func TestDatabase(t *testing.T) {
 	}
 }
 
+// TestVerifyService holds that a rotated token belongs to another service: the old one would stay valid with its
+// service. The first word keeps the name of earlier versions.
+func TestVerifyService(t *testing.T) {
+	for word, want := range map[string]string{
+		"": "verify", "1": "verify", "2": "verify-d4735e3a", "a b/c": "verify-539138d5",
+	} {
+		a := soundArgs()
+		a.Credentials.VerifyWord = word
+		hub := defaults(a)["hub"].(map[string]any)
+		got := []any{hub["services"], hub["loadRoles"].(map[string]any)["verify"].(map[string]any)["services"]}
+		token := map[string]any{want: map[string]any{"apiToken": verifyTokenPlaceholder}}
+		if diff := cmp.Diff([]any{token, []any{want}}, got); diff != "" {
+			t.Errorf("word %q (-want +got):\n%s", word, diff)
+		}
+	}
+}
+
 // TestSharedLogin holds which authenticators let whoever has the password in as any user.
 func TestSharedLogin(t *testing.T) {
 	for _, tt := range []struct {
