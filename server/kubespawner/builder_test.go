@@ -193,8 +193,11 @@ func TestObjectsInsideAHubAreKubeSpawners(t *testing.T) {
 	if len(v.Spawner) < 16 {
 		t.Fatalf("only %d vectors", len(v.Spawner))
 	}
-	// Kubernetes would refuse this label; an outpost says so before anything is made.
-	problemsOf := map[string]string{"labels-annotations-templates": `extra_labels and common_labels: label {username}=`}
+	// Kubernetes would refuse these; an outpost says so before anything is made.
+	problemsOf := map[string]string{
+		"labels-annotations-templates": `extra_labels and common_labels: label {username}=`,
+		"template-scope":               `image_pull_secrets: "ps-{username}" cannot be a name`,
+	}
 	// Variables that a hub does not send; the server sets them from its options.
 	computed := []string{
 		"JUPYTER_IMAGE", "JUPYTER_IMAGE_SPEC", "JUPYTERHUB_SERVICE_URL", "JUPYTERHUB_DEBUG", "JUPYTERHUB_DEFAULT_URL",

@@ -231,9 +231,15 @@ func faultOf(problem options.Problem, layers []layer) Fault {
 	name := cmp.Or(aliases[problem.Name], problem.Name)
 	option, _, _ := strings.Cut(name, "[")
 	option, _, _ = strings.Cut(option, ".")
-	for _, l := range slices.Backward(layers) {
-		if _, set := l.Values[option]; set {
-			return Fault{l.file, l.Key + "." + name, problem.Text}
+	for _, option := range []string{option, "pod_overlay", "extra_pod_config", "extra_container_config"} {
+		for _, l := range slices.Backward(layers) {
+			if _, set := l.Values[option]; set {
+				at := option
+				if strings.HasPrefix(name, option) {
+					at = name
+				}
+				return Fault{l.file, l.Key + "." + at, problem.Text}
+			}
 		}
 	}
 	return Fault{layers[0].file, layers[0].Key + "." + name, problem.Text}

@@ -212,6 +212,29 @@ func TestRealSitesHaveNoFault(t *testing.T) {
 	}
 }
 
+// What Kubernetes would refuse is named by the option that it was written in, also where that is another one than usual.
+func TestFaultsOfOverlaysAreFoundAtTheirPlace(t *testing.T) {
+	s := read(t, `
+extra_pod_config: {nodeSelector: {a b: c}, dnsPolicy: None of these}
+pod_overlay: {spec: {serviceAccountName: My Account}}
+extra_container_config: {volumeMounts: [{name: none, mountPath: /a}]}
+`, nil, "")
+	var got []string
+	for _, fault := range s.Check() {
+		key, _, _ := strings.Cut(fault.Text, ":")
+		got = append(got, fault.Key+": "+key)
+	}
+	want := []string{
+		`spawner.extra_pod_config: must be one of ClusterFirst, ClusterFirstWithHostNet, Default, None, not "None of these"`,
+		`spawner.pod_overlay: "My Account" cannot be a name`,
+		`spawner.pod_overlay: container "notebook" mounts volume "none", which is not in volumes`,
+		`spawner.pod_overlay: label a b="c"`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestSettingsOfEveryLayer(t *testing.T) {
 	s := read(t, `
 namespace: servers

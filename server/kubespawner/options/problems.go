@@ -58,6 +58,14 @@ func (p *Problems) below(at string, check func()) {
 	p.at = before
 }
 
+// Noted reports whether something is wrong with an option, or with a part of it.
+func (p *Problems) Noted(option string) bool {
+	return slices.ContainsFunc(p.list, func(one Problem) bool {
+		rest, of := strings.CutPrefix(one.Name, option)
+		return of && (rest == "" || rest[0] == '[' || rest[0] == '.')
+	})
+}
+
 // Full reports whether as many problems are noted as are listed, so that looking for more is work for nothing.
 func (p *Problems) Full() bool { return len(p.list) >= maxProblems }
 

@@ -1,8 +1,10 @@
 // Package podspec finds what Kubernetes would refuse of the pod of a server, by the options that it comes from: before
-// anything is made for it.
+// anything is made for it. Names, labels and selectors are checked by Kubernetes' own code. That of whole pods is part
+// of the API server (k8s.io/kubernetes), which is no library: the rules here are those that options can break.
 package podspec
 
 import (
+	"math"
 	"slices"
 	"strings"
 
@@ -17,24 +19,35 @@ import (
 func quoted(text string) string { return excerpt.Of(text, excerpt.Name) }
 
 // containerOptions are the options that parts of a container come from.
-type containerOptions struct{ mounts, image, pullPolicy, cpu, memory, otherResources string }
+type containerOptions struct {
+	mounts, image, pullPolicy      string
+	cpu, memory, limits, guarantee string
+	user, group, escalation        string
+	hooks, rest                    string
+}
 
 var notebookOptions = containerOptions{
-	"volume_mounts", "image", "image_pull_policy", "cpu_limit", "mem_limit", "extra_resource_limits",
+	mounts: "volume_mounts", image: "image", pullPolicy: "image_pull_policy",
+	cpu: "cpu_limit", memory: "mem_limit", limits: "extra_resource_limits", guarantee: "extra_resource_guarantees",
+	user: "uid", group: "gid", escalation: "allow_privilege_escalation",
+	hooks: "lifecycle_hooks", rest: "extra_container_config",
 }
 
 // optionsOf are the options of a container in a list, which has all of it.
 func optionsOf(list string) containerOptions {
-	return containerOptions{list, list, list, list, list, list}
+	return containerOptions{list, list, list, list, list, list, list, list, list, list, list, list}
 }
 
-// Check notes what Kubernetes would refuse of a pod: names of volumes and containers, mounts of nothing, images,
-// resources and tolerations. notebook is the container that has options of its own for these; of the others,
-// the list that they are in is named.
+// Check notes what Kubernetes would refuse of a pod: names, volumes and their mounts, containers, resources, and where
+// it may run. notebook is the container that has options of its own for these; of the others, the list that they are
+// in is named.
 func Check(spec *corev1.PodSpec, notebook string, p *options.Problems) {
-	volumes := map[string]bool{}
+	volumes, unread := map[string]bool{}, p.Noted("volumes")
 	for _, v := range spec.Volumes {
 		checkPart("volumes", "volume", v.Name, volumes, p)
+		if !unread { // else what is missing may be what could not be read
+			checkSource(v, p)
+		}
 	}
 	names := map[string]bool{}
 	for _, list := range []struct {
@@ -50,9 +63,70 @@ func Check(spec *corev1.PodSpec, notebook string, p *options.Problems) {
 			checkMounts(of.mounts, c, volumes, p)
 			checkImage(of, c, p)
 			checkResources(of, c, p)
+			checkContainer(of, c, p)
 		}
 	}
-	checkTolerations(spec.Tolerations, p)
+	checkSettings(spec, p)
+	checkScheduling(spec, p)
+}
+
+// checkSettings notes names of what the pod refers to that cannot be names, and words that Kubernetes does not know.
+func checkSettings(spec *corev1.PodSpec, p *options.Problems) {
+	name := func(option, value string, check func(string) []string) {
+		if faults := check(value); value != "" && len(faults) > 0 {
+			p.Addf(option, "%q cannot be a name: %s", quoted(value), faults[0])
+		}
+	}
+	const rest = "extra_pod_config"
+	subdomain, label := validation.IsDNS1123Subdomain, validation.IsDNS1123Label
+	name("service_account", spec.ServiceAccountName, subdomain)
+	name("priority_class_name", spec.PriorityClassName, subdomain)
+	name(rest, value(spec.RuntimeClassName), subdomain)
+	name(rest, spec.NodeName, subdomain)
+	name(rest, spec.Hostname, label)
+	name(rest, spec.Subdomain, label)
+	for _, secret := range spec.ImagePullSecrets {
+		if secret.Name == "" {
+			p.Addf("image_pull_secrets", "each Secret needs a name")
+		}
+		name("image_pull_secrets", secret.Name, subdomain)
+	}
+	checkWord(rest, spec.RestartPolicy, p,
+		"", corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)
+	checkWord(rest, spec.DNSPolicy, p, "",
+		corev1.DNSClusterFirst, corev1.DNSClusterFirstWithHostNet, corev1.DNSDefault, corev1.DNSNone)
+	if seconds := spec.TerminationGracePeriodSeconds; seconds != nil && *seconds < 0 {
+		p.Addf(rest, "terminationGracePeriodSeconds must not be negative")
+	}
+	if seconds := spec.ActiveDeadlineSeconds; seconds != nil && (*seconds < 1 || *seconds > math.MaxInt32) {
+		p.Addf(rest, "activeDeadlineSeconds must be from 1 to %d", math.MaxInt32)
+	}
+	if s := spec.SecurityContext; s != nil {
+		checkID("pod_security_context", "runAsUser", s.RunAsUser, validation.IsValidUserID, p)
+		checkID("pod_security_context", "runAsGroup", s.RunAsGroup, validation.IsValidGroupID, p)
+		checkID("fs_gid", "fsGroup", s.FSGroup, validation.IsValidGroupID, p)
+		for _, group := range s.SupplementalGroups {
+			checkID("supplemental_gids", "supplementalGroups", &group, validation.IsValidGroupID, p)
+		}
+	}
+}
+
+// checkID notes a number of a user or group that Kubernetes refuses.
+func checkID(option, name string, id *int64, check func(int64) []string, p *options.Problems) {
+	if id == nil {
+		return
+	}
+	if faults := check(*id); len(faults) > 0 {
+		p.Addf(option, "%s %s", name, faults[0])
+	}
+}
+
+// value is what a pointer points to.
+func value[T any](v *T) (made T) {
+	if v != nil {
+		made = *v
+	}
+	return made
 }
 
 // checkPart notes a name of a part of the pod that is not one or is taken.
@@ -79,6 +153,12 @@ func checkMounts(option string, c corev1.Container, volumes map[string]bool, p *
 			p.Addf(option, "container %q mounts volume %q without a mountPath", quoted(c.Name), quoted(m.Name))
 		case paths[m.MountPath]:
 			p.Addf(option, "container %q mounts two volumes at %q", quoted(c.Name), quoted(m.MountPath))
+		case m.SubPath != "" && m.SubPathExpr != "":
+			p.Addf(option, "container %q mounts volume %q with both subPath and subPathExpr; leave one of them out",
+				quoted(c.Name), quoted(m.Name))
+		case leavesVolume(m.SubPath) || leavesVolume(m.SubPathExpr):
+			p.Addf(option, "container %q mounts %q, which leads out of volume %q",
+				quoted(c.Name), quoted(m.SubPath+m.SubPathExpr), quoted(m.Name))
 		}
 		paths[m.MountPath] = true
 	}
@@ -90,22 +170,6 @@ func checkImage(of containerOptions, c corev1.Container, p *options.Problems) {
 		p.Addf(of.image, "container %q has the image %q, which is not a name", quoted(c.Name), quoted(c.Image))
 	}
 	checkWord(of.pullPolicy, c.ImagePullPolicy, p, "", corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)
-}
-
-// checkTolerations notes words that Kubernetes does not know, and fields that exclude each other.
-func checkTolerations(tolerations []corev1.Toleration, p *options.Problems) {
-	const option = "tolerations"
-	for _, t := range tolerations {
-		checkWord(option, t.Operator, p, "", corev1.TolerationOpEqual, corev1.TolerationOpExists, "Gt", "Lt")
-		checkWord(option, t.Effect, p, "",
-			corev1.TaintEffectNoSchedule, corev1.TaintEffectPreferNoSchedule, corev1.TaintEffectNoExecute)
-		switch exists := t.Operator == corev1.TolerationOpExists; {
-		case exists && t.Value != "":
-			p.Addf(option, "the value of %q must be empty with operator Exists", quoted(t.Key))
-		case !exists && t.Key == "":
-			p.Addf(option, "without a key, the operator must be Exists")
-		}
-	}
 }
 
 // CheckAccessModes notes access modes of a claim that Kubernetes does not know.

@@ -7,12 +7,13 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/outposts-dev/outposts/server/kubespawner/options"
 )
 
-// checkResources notes resources of a container that Kubernetes would refuse: guarantees above their limits, and parts
-// of devices.
+// checkResources notes resources of a container that Kubernetes would refuse: names of none, guarantees above their
+// limits, and devices that are shared or guaranteed without a limit.
 func checkResources(of containerOptions, c corev1.Container, p *options.Problems) {
 	limits, guarantees := c.Resources.Limits, c.Resources.Requests
 	both := maps.Clone(guarantees)
@@ -20,25 +21,77 @@ func checkResources(of containerOptions, c corev1.Container, p *options.Problems
 		both = corev1.ResourceList{}
 	}
 	maps.Copy(both, limits)
+	_, cpu := both[corev1.ResourceCPU]
+	_, memory := both[corev1.ResourceMemory]
 	for _, name := range slices.Sorted(maps.Keys(both)) {
-		option := of.otherResources
-		switch name {
-		case corev1.ResourceCPU:
+		option := of.limits
+		switch _, limited := limits[name]; {
+		case name == corev1.ResourceCPU:
 			option = of.cpu
-		case corev1.ResourceMemory:
+		case name == corev1.ResourceMemory:
 			option = of.memory
+		case !limited:
+			option = of.guarantee
 		}
-		limit, limited := limits[name]
-		guarantee := guarantees[name]
-		switch device := strings.Contains(string(name), "/"); {
-		case device && !(isWhole(limit) && isWhole(guarantee)):
-			p.Addf(option, "%s of container %q must be a whole number", quoted(string(name)), quoted(c.Name))
-		case limited && guarantee.Cmp(limit) > 0:
-			p.Addf(option, "limits %s of container %q to %s, less than the %s that are guaranteed",
-				quoted(string(name)), quoted(c.Name), limit.String(), guarantee.String())
+		switch fault := faultOfName(string(name)); {
+		case fault != "":
+			p.Addf(option, "%q cannot be a resource of container %q: %s", quoted(string(name)), quoted(c.Name), fault)
+		case isHugePages(string(name)) && !cpu && !memory:
+			p.Addf(option, "%s of container %q needs an amount of cpu or memory, too", name, quoted(c.Name))
+		default:
+			checkAmounts(option, of.guarantee, string(name), c, p)
 		}
 	}
 }
+
+// checkAmounts notes what is wrong with limit and guarantee of one resource; guaranteed is the option of the latter.
+func checkAmounts(option, guaranteed, name string, c corev1.Container, p *options.Problems) {
+	limit, limited := c.Resources.Limits[corev1.ResourceName(name)]
+	guarantee, has := c.Resources.Requests[corev1.ResourceName(name)]
+	container := quoted(c.Name)
+	switch {
+	case limit.Sign() < 0 || guarantee.Sign() < 0:
+		p.Addf(option, "%s of container %q must not be negative", name, container)
+	case isDevice(name) && !(isWhole(limit) && isWhole(guarantee)):
+		p.Addf(option, "%s of container %q must be a whole number", name, container)
+	case limited && guarantee.Cmp(limit) > 0:
+		p.Addf(option, "limits %s of container %q to %s, less than the %s that are guaranteed",
+			name, container, limit.String(), guarantee.String())
+	case isShared(name):
+	case !limited:
+		p.Addf(option, "guarantees %s of container %q without a limit; limit it to as much", name, container)
+	case has && guarantee.Cmp(limit) != 0:
+		p.Addf(guaranteed, "guarantees %s of %s to container %q, whose limit is %s; "+
+			"they are not shared, so guarantee as many or leave the guarantee out",
+			guarantee.String(), name, container, limit.String())
+	}
+}
+
+// faultOfName says why a container cannot have a resource of this name; empty if it can.
+func faultOfName(name string) string {
+	if faults := validation.IsQualifiedName(name); len(faults) > 0 {
+		return faults[0]
+	}
+	known := []string{"cpu", "memory", "ephemeral-storage"}
+	switch {
+	case strings.HasPrefix(name, "requests."):
+		return "is a word of quotas; leave requests. out"
+	case !strings.Contains(name, "/") && !slices.Contains(known, name) && !isHugePages(name):
+		return "must be one of " + strings.Join(known, ", ") + ", or have the domain of its device plugin, " +
+			"such as nvidia.com/gpu"
+	}
+	return ""
+}
+
+func isHugePages(name string) bool { return strings.HasPrefix(name, corev1.ResourceHugePagesPrefix) }
+
+// isDevice reports whether a resource is counted: it has the domain of a device plugin.
+func isDevice(name string) bool {
+	return strings.Contains(name, "/") && !strings.Contains(name, corev1.ResourceDefaultNamespacePrefix)
+}
+
+// isShared reports whether more of a resource may be limited than is guaranteed.
+func isShared(name string) bool { return !isDevice(name) && !isHugePages(name) }
 
 // isWhole reports whether a quantity is a whole number.
 func isWhole(q resource.Quantity) bool { return q.MilliValue()%1000 == 0 }
