@@ -220,7 +220,7 @@ func (b *Builder) mergeOptions(
 		delete(misc, "dns_name_template") // checkHost looks at it when the names are known
 	}
 	sent := checkLayer("misc", misc, p)
-	withoutSelecting(sent)
+	withoutReserved(sent)
 	merged = options.MergeLayer(operator, sent)
 	current := func(name string) any { return b.defaults[name] }
 	return merged, options.ApplyProfile(merged, resources, current, options.Decode(r.Body.UserOptions, p), p)

@@ -296,3 +296,47 @@ func TestNoLabelsOfAHubPassForAnotherComponent(t *testing.T) {
 		})
 	}
 }
+
+// Whose an object is, and which start's, is not a hub's to say, whatever it may set.
+func TestHubSetsNoFacts(t *testing.T) {
+	const forged = `{"hub.jupyter.org/username": "bob", "hub.jupyter.org/servername": "s", "outposts.dev/hub": "other",
+		"outposts.dev/installation": "x", "outposts.dev/name": "s", "outposts.dev/start-id": "s9",
+		"outposts.dev/start-date": "2000-01-01T00:00:00Z", "team": "blue"}`
+	b := testBuilder(t, "jhub", map[string]any{
+		"storage_pvc_ensure": true, "storage_capacity": "1Gi", "services_enabled": true, "enable_user_namespaces": true,
+		"extra_annotations": map[string]any{"site": "north"},
+	})
+	of := func(misc map[string]string) []map[string]string {
+		o := built(t, b, nil, misc)
+		all := []map[string]string{
+			o.Pod.Annotations, o.Claim.Annotations, o.Service.Annotations, o.Namespace.Annotations,
+		}
+		for _, annotations := range all {
+			delete(annotations, "team")
+			delete(annotations, StateKey) // says what the rest says
+		}
+		return all
+	}
+	want := of(nil)
+	if want[1][UsernameKey] != "alice" || want[0][UsernameKey] != "alice" {
+		t.Fatalf("the facts are not there: %v", want)
+	}
+	for name, misc := range map[string]map[string]string{
+		"annotations":              {"extra_annotations": forged},
+		"annotations of the claim": {"storage_extra_annotations": forged},
+		"of the namespace":         {"user_namespace_annotations": forged},
+		"an overlay":               {"pod_overlay": `{"metadata": {"annotations": ` + forged + `}}`},
+		"an overlay without facts": {"pod_overlay": `{"metadata": {"annotations": {"hub.jupyter.org/username": null}}}`},
+		"labels":                   {"storage_extra_labels": `{"outposts.dev/hub": "other"}`},
+	} {
+		if diff := cmp.Diff(want, of(misc)); diff != "" {
+			t.Errorf("%s (-without +with):\n%s", name, diff)
+		}
+	}
+	replaced := of(map[string]string{"pod_overlay": `{"metadata": {"annotations": {"$patch": "replace", "a": "b"}}}`})
+	for _, key := range facts {
+		if replaced[0][key] != want[0][key] {
+			t.Errorf("an overlay that replaces annotations makes %s %q", key, replaced[0][key])
+		}
+	}
+}

@@ -2,7 +2,6 @@ package kubespawner
 
 import (
 	"maps"
-	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -90,6 +89,9 @@ func buildMetadata(origin Origin, sub subject, s options.Settings, f *expander, 
 	return m
 }
 
+// facts are the annotations that say whose an object is, and which start's. They are not a hub's to set.
+var facts = []string{UsernameKey, ServernameKey, InstallationKey, HubKey, NameKey, StartIDKey, DateKey}
+
 // selecting are the labels by which the Services, policies and monitors of charts select: the outpost's, those of what
 // else runs in the namespace, and those by which JupyterHub's chart lets hub and proxy reach each other and servers.
 var selecting = []string{
@@ -99,16 +101,23 @@ var selecting = []string{
 	"hub.jupyter.org/network-access-singleuser",
 }
 
-// withoutSelecting takes selecting labels out of what a hub sends, so that its objects pass for none of another
-// component. They are the operator's to set, and the outpost's.
-func withoutSelecting(misc map[string]any) {
+// withoutReserved takes out of what a hub sends the selecting labels, so that its objects pass for none of another
+// component, and the facts, so that they pass for no other user's. Both are the operator's to set, and the outpost's.
+func withoutReserved(misc map[string]any) {
 	overlay, _ := misc["pod_overlay"].(map[string]any)
 	metadata, _ := overlay["metadata"].(map[string]any)
-	for _, labels := range []any{misc["extra_labels"], misc["common_labels"], metadata["labels"]} {
-		if labels, ok := labels.(map[string]any); ok {
-			maps.DeleteFunc(labels, func(key string, _ any) bool { return slices.Contains(selecting, key) })
+	without := func(reserved []string, maps ...any) {
+		for _, one := range maps {
+			for _, key := range reserved {
+				if m, isMap := one.(map[string]any); isMap {
+					delete(m, key)
+				}
+			}
 		}
 	}
+	without(selecting, misc["extra_labels"], misc["common_labels"], metadata["labels"])
+	without(facts, misc["extra_annotations"], misc["storage_extra_annotations"], misc["user_namespace_annotations"],
+		metadata["annotations"])
 }
 
 // OriginOf reads an object's annotations; false if no outpost made it.

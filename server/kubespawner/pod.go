@@ -289,9 +289,11 @@ func overlay(pod *corev1.Pod, patch map[string]any, p *options.Problems) {
 	if pod.Annotations == nil {
 		pod.Annotations = map[string]string{}
 	}
-	for _, key := range []string{InstallationKey, HubKey, NameKey, StartIDKey, DateKey} { // it is found again by these
+	for _, key := range facts { // it is found again by these
 		if value, ok := own[key]; ok {
 			pod.Annotations[key] = value
+		} else {
+			delete(pod.Annotations, key)
 		}
 	}
 }
