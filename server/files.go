@@ -41,7 +41,8 @@ func checkFiles(cfg config.Config) (warnings []config.Problem, err error) {
 			warnings = append(warnings, config.Problem{Name: name, Message: w.Text, Line: w.Line})
 		}
 	}
-	warnings = append(problemsOf(cfg, siteOf(cfg, flavors).Unused()), warnings...)
+	s := siteOf(cfg, flavors)
+	warnings = append(problemsOf(cfg, append(s.Unused(), s.Raised()...)), warnings...)
 	return warnings, errors.Join(checkOptions(cfg), flavorsErr, creditsErr)
 }
 

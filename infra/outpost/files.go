@@ -65,7 +65,8 @@ func (a Args) asTyped(fault schema.Fault) schema.Fault {
 	return fault
 }
 
-// Warnings are about what has no effect or is likely a mistake in flavors and credits.
+// Warnings are about what has no effect or is likely a mistake in flavors and credits, and profiles that allow more than
+// a flavor.
 func (a Args) Warnings() (all []schema.Fault) {
 	made := a.values()
 	var hubs []string
@@ -82,6 +83,10 @@ func (a Args) Warnings() (all []schema.Fault) {
 		for _, w := range append(f.Warnings, f.UnknownHubs(hubs)...) {
 			all = append(all, a.asTyped(faultAt(key, w.Key, w.Text)))
 		}
+	}
+	s, _ := a.site(made)
+	for _, fault := range s.Raised() {
+		all = append(all, a.asTyped(faultAt(fileKeys[fault.File], fault.Key, fault.Text)))
 	}
 	slices.SortStableFunc(all, func(a, b schema.Fault) int { return cmp.Compare(a.Key(), b.Key()) })
 	return all

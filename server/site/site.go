@@ -133,6 +133,35 @@ func (s Site) Unused() (all []Fault) {
 	return all
 }
 
+// Raised returns the limits that a profile sets higher than a flavor: the profile is the later layer, so that its limit
+// holds for whoever picks both.
+func (s Site) Raised() (all []Fault) {
+	for _, option := range options.LimitOptions {
+		var limits []Setting
+		profiles := s.Settings(option)
+		profiles = slices.DeleteFunc(profiles, func(set Setting) bool {
+			inProfile := strings.Contains(set.Key, ".profile_list[")
+			if set.File == Flavors && !inProfile {
+				limits = append(limits, set)
+			}
+			return !inProfile
+		})
+		for _, set := range profiles {
+			var below []string
+			for _, limit := range limits {
+				if options.Raises(option, limit.Value, set.Value) {
+					below = append(below, strings.TrimSuffix(limit.Key, ".resources."+option))
+				}
+			}
+			if len(below) > 0 {
+				all = append(all, Fault{set.File, set.Key, "is more than " + strings.Join(below, ", ") +
+					" allow; the profile's limit holds for whoever picks both"})
+			}
+		}
+	}
+	return all
+}
+
 // layer is a layer of options in a file.
 type layer struct {
 	options.Layer

@@ -212,6 +212,45 @@ func TestRealSitesHaveNoFault(t *testing.T) {
 	}
 }
 
+// A profile is a later layer than a flavor: where it allows more, it is named.
+func TestRaisedLimits(t *testing.T) {
+	s := read(t, `
+mem_limit: 1G
+profile_list:
+- display_name: Small
+  kubespawner_override: {mem_limit: 1G, cpu_limit: 500m}
+- display_name: Large
+  kubespawner_override: {mem_limit: 8G, cpu_limit: 0, mem_guarantee: 8G}
+  profile_options:
+    gpus:
+      choices:
+        none: {}
+        two: {kubespawner_override: {extra_resource_limits: {nvidia.com/gpu: 2, example.org/fpga: 9}}}
+`, map[string]string{"h": "mem_limit: 64G"}, `
+flavors:
+  tiny: {resources: {mem_limit: 512M}}
+  small: {resources: {mem_limit: 2G, cpu_limit: 1, extra_resource_limits: {nvidia.com/gpu: "1"}}}
+  open: {resources: {mem_limit: 0}}
+  bare: {max: 3}
+`)
+	const (
+		list = "spawner.profile_list"
+		rest = " allow; the profile's limit holds for whoever picks both"
+	)
+	want := []site.Fault{
+		{Key: list + "[1].kubespawner_override.cpu_limit", Text: "is more than flavors.small" + rest},
+		{Key: list + "[0].kubespawner_override.mem_limit", Text: "is more than flavors.tiny" + rest},
+		{Key: list + "[1].kubespawner_override.mem_limit", Text: "is more than flavors.tiny, flavors.small" + rest},
+		{
+			Key:  list + "[1].profile_options.gpus.choices.two.kubespawner_override.extra_resource_limits",
+			Text: "is more than flavors.small" + rest,
+		},
+	}
+	if diff := cmp.Diff(want, s.Raised()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // What Kubernetes would refuse is named by the option that it was written in, also where that is another one than usual.
 func TestFaultsOfOverlaysAreFoundAtTheirPlace(t *testing.T) {
 	s := read(t, `

@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/api/resource"
+
 	"github.com/outposts-dev/outposts/server/suggest"
 )
 
@@ -307,6 +309,39 @@ func MergeLayer(base, over map[string]any) map[string]any {
 
 // limits are the options of which null means no limit, or nothing guaranteed.
 var limits = []string{"cpu_guarantee", "cpu_limit", "mem_guarantee", "mem_limit"}
+
+// LimitOptions are the options that limit what a server may use.
+var LimitOptions = []string{"cpu_limit", "mem_limit", "extra_resource_limits"}
+
+// Raises reports whether a value of one of LimitOptions allows more than another one, both as they are written; of a
+// map, whether one of its amounts does. 0 limits nothing; what cannot be read is noted elsewhere.
+func Raises(option string, from, to any) bool {
+	below := amounts(option, from)
+	for name, amount := range amounts(option, to) {
+		if limit := below[name]; limit != 0 && (amount == 0 || amount > limit) {
+			return true
+		}
+	}
+	return false
+}
+
+// amounts are the amounts of a limit by the names of resources, "" for the one of an option of a number.
+func amounts(option string, value any) map[string]float64 {
+	made := map[string]float64{}
+	switch v := CheckLayer(map[string]any{option: value}, &Problems{})[option].(type) {
+	case float64:
+		made[""] = v
+	case int64:
+		made[""] = float64(v)
+	case map[string]any:
+		for name, amount := range v {
+			if q, err := resource.ParseQuantity(fmt.Sprint(amount)); err == nil {
+				made[name] = q.AsApproximateFloat64()
+			}
+		}
+	}
+	return made
+}
 
 // CheckLimits notes each limit below that null would lift: it is also what remains of a value that is commented out or
 // missing. over is the layer of the operator's that comes next.
