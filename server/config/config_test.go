@@ -474,6 +474,24 @@ func TestParseFileRefusesKeysTwice(t *testing.T) {
 	}
 }
 
+// JSON has no number without an end; it is named, like every other value of a wrong kind.
+func TestParseFileNamesWhatIsNoNumber(t *testing.T) {
+	_, problems := config.ParseFile("f", []byte("spawner:\n  mem_limit: .inf\n  volumes: [{sizeLimit: -.Inf}, {a: .NaN}]\n"+
+		"  cpu_limit: \".inf\"\nglobalMaxPerUser: +.inf\n"), nil)
+	var got []string
+	for _, p := range problems {
+		got = append(got, p.Error())
+	}
+	const must = ": must be a finite number"
+	want := []string{
+		"f: spawner.mem_limit" + must, "f: spawner.volumes[0].sizeLimit" + must, "f: spawner.volumes[1].a" + must,
+		"f: globalMaxPerUser" + must,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // A number that YAML has rounded is not quoted.
 func TestParseFileQuotesNumbersAsTheyAre(t *testing.T) {
 	for value, want := range map[string]string{

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/outposts-dev/outposts/server/outpost"
+	"github.com/outposts-dev/outposts/server/place"
 	"github.com/outposts-dev/outposts/server/suggest"
 )
 
@@ -72,6 +73,12 @@ func ParseFile(name string, text []byte, read func(path string) ([]byte, error))
 	encoded, err := yaml.YAMLToJSONStrict(text)
 	if (err != nil || !bytes.HasPrefix(encoded, []byte("{"))) && python.Match(text) {
 		p.addf(name, "%s", insteadOfPython)
+		return defaultFile(), p
+	}
+	if infinite := place.NotFinite(text); len(infinite) > 0 {
+		for _, key := range infinite {
+			p.addf(name+": "+key, "must be a finite number")
+		}
 		return defaultFile(), p
 	}
 	if err != nil {

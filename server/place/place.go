@@ -3,6 +3,7 @@ package place
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -56,4 +57,38 @@ func find(n *yaml.Node, key string, line int) (foundAt, length int) {
 		}
 	}
 	return line, length
+}
+
+// NotFinite returns the keys whose values are numbers without an end (.inf) or none at all (.nan), which JSON has not.
+func NotFinite(text []byte) []string {
+	root := Of(text).root
+	if root == nil {
+		return nil
+	}
+	return notFinite(root, "")
+}
+
+// notFinite are the keys below a node, which has this key itself. An alias stands for a node that is looked at where it
+// is written.
+func notFinite(n *yaml.Node, key string) (keys []string) {
+	switch n.Kind {
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			below := n.Content[i].Value
+			if key != "" {
+				below = key + "." + below
+			}
+			keys = append(keys, notFinite(n.Content[i+1], below)...)
+		}
+	case yaml.SequenceNode:
+		for i, element := range n.Content {
+			keys = append(keys, notFinite(element, fmt.Sprintf("%s[%d]", key, i))...)
+		}
+	case yaml.ScalarNode:
+		var number float64
+		if n.ShortTag() == "!!float" && n.Decode(&number) == nil && (math.IsInf(number, 0) || math.IsNaN(number)) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
