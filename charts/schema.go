@@ -8,3 +8,8 @@ import _ "embed"
 //
 //go:embed outpost/values.schema.json
 var OutpostSchema string
+
+// OutpostValues is values.yaml of the chart outpost.
+//
+//go:embed outpost/values.yaml
+var OutpostValues string

@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/outposts-dev/outposts/charts"
 	"github.com/outposts-dev/outposts/infra/schema/schematest"
 )
 
@@ -68,6 +70,30 @@ func TestUnknownKeysInExamples(t *testing.T) {
 	}
 	if refused < 50 {
 		t.Errorf("%d levels were tried", refused)
+	}
+}
+
+// TestShownValues holds that files of `helm show values` are accepted as values of both charts, and that the stack says
+// what of them it does not take.
+func TestShownValues(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(projectRoot(t), "infra", "hub", "defaults.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := committedConfig(t, "local")
+	change(t, shown, "hub.values", string(text))
+	change(t, shown, "outpost.values", charts.OutpostValues)
+	c, err := LoadConfig(shown, "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = "outposts:hub.values repeats all of the chart's defaults, so none of them is taken as meant, and these " +
+		"have another value here: cull.every, cull.removeNamedServers, hub.config.JupyterHub.admin_access, " +
+		"hub.config.JupyterHub.authenticator_class, hub.consecutiveFailureLimit, " +
+		"hub.networkPolicy.egressAllowRules.cloudMetadataServer, " +
+		"proxy.chp.networkPolicy.egressAllowRules.cloudMetadataServer, proxy.service.type; write only what you mean to change"
+	if all := warnings(c, nil); !slices.Contains(all, want) {
+		t.Errorf("warnings:\n%s", strings.Join(all, "\n"))
 	}
 }
 

@@ -229,6 +229,10 @@ func warnings(c Config, secretKeys []string) []string {
 		for _, w := range c.Hub.Chart.Warnings() {
 			warn("hub.chart.%s", w.Error())
 		}
+		if keys := c.hubArgs(nil).Overruled(); len(keys) > 0 {
+			warn("hub.values repeats all of the chart's defaults, so none of them is taken as meant, and these have "+
+				"another value here: %s; write only what you mean to change", strings.Join(keys, ", "))
+		}
 		warnOfLogin(c, warn)
 	}
 	return all

@@ -20,6 +20,8 @@ type Table struct {
 	Conditions []Condition
 	// Conflicts say, for places that the program has to set itself, which key is theirs; the first that matches holds.
 	Conflicts []Refusal
+	// Defaults are the chart's own values. One that says what they say is no fault at a place without an effect.
+	Defaults map[string]any
 }
 
 // Refusal is a place, and why a value there is refused, with what to do instead. Make it with [Refuse].
@@ -44,11 +46,13 @@ func While(pattern, at string, initial any, of ...any) Condition {
 // Faults returns what is wrong with the operator's own values: those without an effect in the values as they are made
 // of them, and those that take the place of what is needed. One that says what holds anyway is no fault. Paths begin at
 // the values themselves.
-func (t Table) Faults(own, needed, made map[string]any) []schema.Fault {
+func (t Table) Faults(written, needed, made map[string]any) []schema.Fault {
 	var faults []schema.Fault
+	own := t.Meant(written)
 	different := values.Lost(needed, own)
 	for _, path := range values.Leaves(own) {
 		holds := !slices.ContainsFunc(different, func(at []string) bool { return Within(path, at) })
+		holds = holds || values.At(needed, path...) == nil && t.isDefault(written, path)
 		if text := t.Unused(path, made); text != "" && !holds {
 			faults = append(faults, schema.Fault{Path: wholeList(own, path), Text: text})
 		}

@@ -71,3 +71,30 @@ func TestFaults(t *testing.T) {
 		})
 	}
 }
+
+// TestMeant holds that a file with all of the chart's defaults means only its changes, and every other one all that it
+// says.
+func TestMeant(t *testing.T) {
+	table := Table{Defaults: map[string]any{
+		"a": 1, "b": map[string]any{"c": []any{}, "d": "x", "e": map[string]any{"f": true}}, "g": nil,
+	}}
+	part := map[string]any{"a": 1, "b": map[string]any{"d": "x"}}
+	for _, tt := range []struct {
+		name      string
+		own, want map[string]any
+	}{
+		{"nothing", nil, nil},
+		{"a part", part, part},
+		{"all", values.Merge(table.Defaults, map[string]any{"a": 1.0}), map[string]any{}},
+		{"null for a list", values.Merge(table.Defaults, map[string]any{"b": map[string]any{"c": nil}}), map[string]any{}},
+		{
+			"all with changes",
+			map[string]any{"a": 2, "b": map[string]any{"d": "x", "e": map[string]any{"f": nil, "h": 1}}, "g": nil, "i": 1},
+			map[string]any{"a": 2, "b": map[string]any{"e": map[string]any{"f": nil, "h": 1}}, "i": 1},
+		},
+	} {
+		if diff := cmp.Diff(tt.want, table.Meant(tt.own)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+	}
+}

@@ -101,7 +101,7 @@ func stockImageValues(a Args) map[string]any {
 		"securityContext": restricted(map[string]any{"runAsUser": 1000, "runAsGroup": 1000}),
 		"volumeMounts":    []any{map[string]any{"name": "outpost-runtime", "mountPath": runtimeDir}},
 	}
-	if policy := values.At(a.Values, "hub", "image", "pullPolicy"); policy != nil {
+	if policy := values.At(a.own(), "hub", "image", "pullPolicy"); policy != nil {
 		container["imagePullPolicy"] = policy
 	}
 	if env := a.Bootstrap.env(); len(env) > 0 {
@@ -128,7 +128,7 @@ func (b Bootstrap) env() []any {
 // stockImageEnv are the variables of the bootstrap: a map or a list, as the operator's own are, which join them.
 func stockImageEnv(a Args) any {
 	const path = runtimeDir + "/bin:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
-	if _, isList := values.At(a.Values, "hub", "extraEnv").([]any); isList {
+	if _, isList := values.At(a.own(), "hub", "extraEnv").([]any); isList {
 		return []any{
 			map[string]any{"name": "PYTHONUSERBASE", "value": runtimeDir},
 			map[string]any{"name": "PATH", "value": path},

@@ -275,6 +275,20 @@ var schemaText string
 
 var chartSchema = schema.Parse(schemaText)
 
+// defaultsText are the values of the chart where nothing is set, of the same version and project.
+//
+//go:embed defaults.yaml
+var defaultsText string
+
+// Overruled returns the keys that have another value here than the operator's values say, where those repeat all of the
+// chart's defaults, as a file of `helm show values` does.
+func (a Args) Overruled() (keys []string) {
+	for _, path := range unused.Overruled(a.Values, defaults(a)) {
+		keys = append(keys, schema.Fault{Path: path}.Key())
+	}
+	return keys
+}
+
 // CheckValues finds what is wrong with the operator's values of the chart: what has no effect here, what would take
 // away what systems need, and what the chart's schema refuses; and what is wrong with the bootstrap of the image that
 // they lead to. Faults are named by their place in Args: "values.hub.db.type".
@@ -305,16 +319,20 @@ func (a Args) CheckValues() []schema.Fault {
 	return append(faults, a.checkBootstrap()...)
 }
 
-// BaseURL returns the path that the URLs of a hub with these values begin with, such as "/jupyter"; empty for none.
+// BaseURL returns the path that the URLs of a hub with these values begin with, such as "/jupyter"; empty for none, and
+// for what is not a path.
 func BaseURL(own map[string]any) string {
 	base, _ := values.At(own, "hub", "baseUrl").(string)
+	if !basePath.MatchString(base) {
+		return ""
+	}
 	return strings.TrimRight(base, "/")
 }
 
 // image is the hub's image as it ends up: the operator's values of the chart have the last word, the chart the first.
 func (a Args) image() Image {
-	own := a.Chart.about().image
-	name, _ := values.At(a.Values, "hub", "image", "name").(string)
-	tag, _ := values.At(a.Values, "hub", "image", "tag").(string)
-	return Image{Name: cmp.Or(name, a.Image.Name, own.Name), Tag: cmp.Or(tag, a.Image.Tag, own.Tag)}
+	chart, own := a.Chart.about().image, a.own()
+	name, _ := values.At(own, "hub", "image", "name").(string)
+	tag, _ := values.At(own, "hub", "image", "tag").(string)
+	return Image{Name: cmp.Or(name, a.Image.Name, chart.Name), Tag: cmp.Or(tag, a.Image.Tag, chart.Tag)}
 }

@@ -31,7 +31,7 @@ func spawnerOption(pattern, options string) effect.Refusal {
 // unused are the values of the chart that have no effect here, and those that other settings decide. All others are the
 // chart's or the hub's.
 var unused = effect.Table{
-	Refusals: slices.Concat(refusals, spawnerRefusals()), Conditions: conditions,
+	Refusals: slices.Concat(refusals, spawnerRefusals()), Conditions: conditions, Defaults: values.Parse(defaultsText),
 	Conflicts: []effect.Refusal{
 		effect.Refuse("hub.image.**", "has another value in hub.image; leave one of them out"),
 		effect.Refuse("hub.config.OutpostSpawner.start_timeout",
@@ -197,7 +197,7 @@ func (a Args) taken() (faults []schema.Fault) {
 	for _, list := range slices.Sorted(maps.Keys(identities)) {
 		field := identities[list]
 		ours, _ := values.At(needed, "hub", list).([]any)
-		theirs, _ := values.At(a.Values, "hub", list).([]any)
+		theirs, _ := values.At(a.own(), "hub", list).([]any)
 		for i, entry := range theirs {
 			name := fieldOf(entry, field)
 			same := func(other any) bool { return name != nil && fieldOf(other, field) == name }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/outposts-dev/outposts/infra/exposure"
 	"github.com/outposts-dev/outposts/infra/infratest"
 	"github.com/outposts-dev/outposts/infra/schema"
 	"github.com/outposts-dev/outposts/infra/schema/schematest"
@@ -99,6 +100,106 @@ func TestConditionsAreMet(t *testing.T) {
 				t.Errorf("%v: %v", document, faults)
 			}
 		}
+	}
+}
+
+// TestShownValuesAreAccepted holds that a file with all of the chart's defaults, as `helm show values` prints it, changes
+// nothing, and that what is changed in it has its effect or is refused.
+func TestShownValuesAreAccepted(t *testing.T) {
+	shown := func() map[string]any {
+		made := values.Parse(defaultsText)
+		for _, image := range []string{
+			"singleuser", "singleuser.networkTools", "proxy.traefik", "proxy.secretSync", "prePuller.hook", "prePuller.pause",
+			"scheduling.userScheduler", "scheduling.userPlaceholder",
+		} {
+			at := append(strings.Split(image, "."), "image", "tag")
+			made = values.Merge(made, nest(at, "of a release"))
+		}
+		return made
+	}
+	for _, exposed := range []Exposure{
+		{Type: exposure.NodePort, NodePort: 30000}, {Type: exposure.LoadBalancer}, {},
+		{Type: exposure.Ingress, Host: "hub.example.org", TLSSecret: "tls"},
+	} {
+		for _, image := range []Image{{}, {Name: "registry.example.org/hub", Tag: "1"}} {
+			a := soundArgs()
+			a.Exposure, a.Image = exposed, image
+			want := a.values()
+			made, faults := checkIn(a)(shown())
+			if len(faults) > 0 {
+				t.Errorf("%v, image %v: %v", exposed, image, faults)
+			}
+			changed := append(values.Lost(made, want), values.Lost(want, made)...)
+			changed = slices.DeleteFunc(changed, func(path []string) bool { // tags of images that never run
+				return unused.Unused(path, made) != "" || slices.Equal(path, []string{"scheduling", "userScheduler", "image"})
+			})
+			if len(changed) > 0 {
+				t.Errorf("%v, image %v: the file changes %v", exposed, image, changed)
+			}
+		}
+	}
+	for _, tt := range []struct {
+		at    string
+		value any
+		want  string
+	}{
+		{"hub.db.type", "postgres", ""},
+		{"cull.every", 60, ""},
+		{"singleuser.memory.limit", "2G", "singleuser.memory.limit: has no effect: outposts start the servers; " +
+			"set mem_limit in outpost.config.spawner of each outpost"},
+		{"hub.allowNamedServers", "never", "hub.allowNamedServers: is what systems need, and cannot be changed; leave it out"},
+		{"prePuller.hook.image.name", "mine", "prePuller.hook.image.name: has no effect"},
+	} {
+		document := values.Merge(shown(), nest(strings.Split(tt.at, "."), tt.value))
+		made, faults := checkIn(soundArgs())(document)
+		if tt.want == "" && (len(faults) > 0 || !values.Equal(values.At(made, strings.Split(tt.at, ".")...), tt.value)) {
+			t.Errorf("%s: %v is lost: %v", tt.at, tt.value, faults)
+		}
+		if tt.want != "" && (len(faults) == 0 || !strings.HasPrefix(faults[0].Error(), tt.want)) {
+			t.Errorf("%s: %v", tt.at, faults)
+		}
+	}
+	a := soundArgs()
+	a.Values = shown()
+	want := []string{
+		"hub.config.JupyterHub.admin_access", "hub.config.JupyterHub.authenticator_class", "hub.consecutiveFailureLimit",
+		"hub.networkPolicy.egressAllowRules.cloudMetadataServer",
+		"proxy.chp.networkPolicy.egressAllowRules.cloudMetadataServer", "proxy.service.type",
+		"cull.every", "cull.removeNamedServers",
+	}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, slices.Sorted(slices.Values(a.Overruled()))); diff != "" {
+		t.Errorf("keys with another value here (-want +got):\n%s", diff)
+	}
+}
+
+// TestADefaultAloneIsMeant holds that a value which the chart has anyway is no fault at a place without an effect, and
+// is judged like every other where this program sets something else.
+func TestADefaultAloneIsMeant(t *testing.T) {
+	for at, want := range map[string]string{
+		"singleuser.uid":         "",
+		"singleuser.events":      "",
+		"proxy.traefik.hsts":     "",
+		"scheduling.userPods":    "",
+		"singleuser.profileList": "",
+		"hub.allowNamedServers":  "hub.allowNamedServers: is what systems need, and cannot be changed; leave it out",
+		"proxy.service.type":     "proxy.service.type: follows from how the hub is exposed; set hub.exposure",
+		"prePuller.hook.enabled": "prePuller.hook.enabled: has no effect: no server runs in the hub's namespace; " +
+			"set outpost.values.prePuller of each outpost",
+	} {
+		path := strings.Split(at, ".")
+		_, faults := checkIn(soundArgs())(nest(path, values.At(unused.Defaults, path...)))
+		var got []string
+		for _, fault := range faults {
+			got = append(got, fault.Error())
+		}
+		if diff := cmp.Diff(want, strings.Join(got, "\n")); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", at, diff)
+		}
+	}
+	made, faults := checkIn(soundArgs())(map[string]any{"hub": map[string]any{"consecutiveFailureLimit": 5}})
+	if values.At(made, "hub", "consecutiveFailureLimit") != 5 || faults != nil {
+		t.Errorf("a default that this program changes is not taken back: %v", faults)
 	}
 }
 

@@ -43,8 +43,11 @@ const (
 // that take away what is needed. It is pure, and everything in it is known before anything is made: for secrets it has
 // placeholders.
 func (a Args) values() map[string]any {
-	return values.Add(values.Merge(defaults(a), a.needed()), a.Values)
+	return values.Add(values.Merge(defaults(a), a.needed()), a.own())
 }
+
+// own are the values that the operator means by theirs.
+func (a Args) own() map[string]any { return unused.Meant(a.Values) }
 
 // needed are the values that the operator's must not take the place of.
 func (a Args) needed() map[string]any { return values.Merge(settled(a), required(a)) }

@@ -1,9 +1,14 @@
 package outpost
 
-import "github.com/outposts-dev/outposts/infra/effect"
+import (
+	"github.com/outposts-dev/outposts/charts"
+	"github.com/outposts-dev/outposts/infra/effect"
+	"github.com/outposts-dev/outposts/infra/values"
+)
 
 // unused are the values of the chart that have no effect here, and those that other settings decide.
 var unused = effect.Table{
+	Defaults: values.Parse(charts.OutpostValues),
 	Refusals: []effect.Refusal{
 		effect.Refuse("sshPublicKeys.**", keysOfHubs),
 		effect.Refuse("hubSshPublicKeys.**", keysOfHubs),

@@ -133,6 +133,39 @@ func TestEveryValueIsTakenOrRefused(t *testing.T) {
 	}
 }
 
+// TestShownValuesAreAccepted holds that a file with all of the chart's defaults, as `helm show values` prints it, changes
+// nothing in any installation.
+func TestShownValuesAreAccepted(t *testing.T) {
+	for name, change := range installations {
+		t.Run(name, func(t *testing.T) {
+			a := soundArgs()
+			change(&a)
+			a.Settings.Values = nil
+			if name == "loadbalancer-postgres" {
+				a.Settings.Persistence.Enabled = nil // without SQL_* among the values
+			}
+			want := a.values()
+			a.Settings.Values = values.Parse(charts.OutpostValues)
+			if faults := a.CheckValues(); len(faults) > 0 {
+				t.Error(faults)
+			}
+			if diff := cmp.Diff(want, a.values()); diff != "" {
+				t.Errorf("the file changes (-without +with):\n%s", diff)
+			}
+			a.Settings.Values["resources"] = map[string]any{"limits": map[string]any{"memory": "1Gi"}}
+			a.Settings.Values["persistence"] = map[string]any{"keep": false}
+			a.Settings.Values["replicas"] = 2
+			var got []string
+			for _, fault := range a.CheckValues() {
+				got = append(got, fault.Key())
+			}
+			if diff := cmp.Diff([]string{"values.replicas"}, got); diff != "" {
+				t.Errorf("faults of changes (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestEveryKeyOfAFileIsTaken sets each key of the outpost's files alone, by the setting of the file and by the values
 // of the chart: the file that the outpost reads has it.
 func TestEveryKeyOfAFileIsTaken(t *testing.T) {

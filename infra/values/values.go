@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+
+	"sigs.k8s.io/yaml"
 )
 
 // Merge returns base with override laid over it: maps are merged, everything else is replaced. It changes neither.
@@ -54,11 +56,11 @@ func merge(base, override map[string]any, join func(below, above any) any) map[s
 }
 
 func has(list []any, one any) bool {
-	return slices.ContainsFunc(list, func(other any) bool { return equal(other, one) })
+	return slices.ContainsFunc(list, func(other any) bool { return Equal(other, one) })
 }
 
-// equal compares as JSON does: 1 and 1.0 are the same number.
-func equal(a, b any) bool {
+// Equal reports whether two values are the same in JSON: 1 and 1.0 are the same number.
+func Equal(a, b any) bool {
 	x, errX := json.Marshal(a)
 	y, errY := json.Marshal(b)
 	return errX == nil && errY == nil && bytes.Equal(x, y) || reflect.DeepEqual(a, b)
@@ -92,7 +94,7 @@ func Lost(made, document any, at ...string) (paths [][]string) {
 			}
 		}
 	default:
-		if !equal(made, document) {
+		if !Equal(made, document) {
 			return [][]string{at}
 		}
 	}
@@ -132,6 +134,15 @@ func Given(m map[string]any) map[string]any {
 		}
 	})
 	return m
+}
+
+// Parse returns the values in a YAML file that the program has in it. One that cannot be read panics.
+func Parse(text string) map[string]any {
+	var made map[string]any
+	if err := yaml.Unmarshal([]byte(text), &made); err != nil {
+		panic(err)
+	}
+	return made
 }
 
 // Of returns a struct as values, by its JSON tags. It is for structs of strings, numbers and booleans: what JSON
