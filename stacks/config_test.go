@@ -443,6 +443,9 @@ func TestConfigRefuses(t *testing.T) {
 		{"URL with a path", localConfig, map[string]string{"hub.url": "http://hub.example.org/hub"}, []string{
 			`outposts:hub.url: "http://hub.example.org/hub" has a path; want scheme, host and port, and the path as outposts:hub.values.hub.baseUrl`,
 		}},
+		{"base URL that is not a path", localConfig, map[string]string{"hub.values.hub": "{baseUrl: jupyter}"}, []string{
+			"outposts:hub.values.hub.baseUrl: is not a path; write one of plain characters, such as /jupyter/",
+		}},
 		{"no URL", localConfig, map[string]string{"hub.url": "hub.example.org"}, []string{
 			"outposts:hub.url: want http:// or https://, a host, and optionally a port and a path",
 		}},

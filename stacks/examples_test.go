@@ -43,8 +43,9 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// TestUnknownKeysInExamples puts an unknown key into each level of each example and of each committed config.
-func TestUnknownKeysInExamples(t *testing.T) {
+// writtenConfigs are the documents of each example and of each committed config, by their files.
+func writtenConfigs(t *testing.T) map[string]map[string]any {
+	t.Helper()
 	files, err := filepath.Glob(filepath.Join(projectRoot(t), "docs", "examples", "*", "Pulumi.*.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -52,13 +53,23 @@ func TestUnknownKeysInExamples(t *testing.T) {
 	for _, stack := range []string{"local", "remote"} {
 		files = append(files, filepath.Join(projectRoot(t), "Pulumi."+stack+".yaml"))
 	}
-	refused := 0
+	documents := map[string]map[string]any{}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, planted := range schematest.Plant(documentOf(configFrom(t, string(text)))) {
+		documents[file] = documentOf(configFrom(t, string(text)))
+	}
+	return documents
+}
+
+// TestUnknownKeysInExamples puts an unknown key into each level of each example and of each committed config.
+// TestE2EUnknownKeysInExamples holds that an up refuses the same.
+func TestUnknownKeysInExamples(t *testing.T) {
+	refused := 0
+	for file, document := range writtenConfigs(t) {
+		for _, planted := range schematest.Plant(document) {
 			_, err := LoadConfig(rawConfig(t, planted.Document), "/")
 			switch level := strings.Join(planted.Level, "."); {
 			case err != nil && strings.Contains(err.Error(), schematest.UnknownKey):

@@ -23,6 +23,29 @@ func Plant(document map[string]any) (all []Planted) {
 	return all
 }
 
+// PlantAll returns a document with UnknownKey in each map of it.
+func PlantAll(document map[string]any) map[string]any {
+	return plantAll(document).(map[string]any)
+}
+
+func plantAll(value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		planted := map[string]any{UnknownKey: "x"}
+		for key, below := range v {
+			planted[key] = plantAll(below)
+		}
+		return planted
+	case []any:
+		planted := make([]any, len(v))
+		for i, below := range v {
+			planted[i] = plantAll(below)
+		}
+		return planted
+	}
+	return value
+}
+
 // plant calls made with each way to plant the key into a value at a path, and the path of the map that has it then.
 func plant(value any, at []string, made func(level []string, planted any)) {
 	switch v := value.(type) {
