@@ -16,7 +16,10 @@ import (
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/yaml"
 
 	"github.com/outposts-dev/outposts/server/config"
@@ -63,13 +66,19 @@ func readValues(t *testing.T, path string) map[string]any {
 	return values
 }
 
-// render renders the chart as release outpost in namespace outpost, checked against its schema.
+// render renders an installation of the chart as release outpost in namespace outpost, checked against its schema.
 func render(t *testing.T, values map[string]any) (map[string]string, error) {
+	t.Helper()
+	return renderAs(t, values, chartutil.ReleaseOptions{Revision: 1, IsInstall: true})
+}
+
+// renderAs renders an installation or an upgrade.
+func renderAs(t *testing.T, values map[string]any, release chartutil.ReleaseOptions) (map[string]string, error) {
 	t.Helper()
 	c := load(t)
 	capabilities := chartutil.DefaultCapabilities.Copy()
 	capabilities.KubeVersion = chartutil.KubeVersion{Version: "v1.34.4", Major: "1", Minor: "34"}
-	release := chartutil.ReleaseOptions{Name: "outpost", Namespace: "outpost", Revision: 1, IsInstall: true}
+	release.Name, release.Namespace = "outpost", "outpost"
 	top, err := chartutil.ToRenderValues(c, values, release, capabilities)
 	if err != nil {
 		return nil, err
@@ -153,6 +162,62 @@ func TestRenderedValueSetsAreAsBefore(t *testing.T) {
 				t.Errorf("rendered objects (-want +got; -update rewrites them):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestUpgradeChecksTheConfiguration holds the Job that an upgrade by Helm waits for: it has the settings of the outpost,
+// no rights, and is selected by none of its Services.
+func TestUpgradeChecksTheConfiguration(t *testing.T) {
+	upgrade := chartutil.ReleaseOptions{Revision: 2, IsUpgrade: true}
+	files, err := renderAs(t, readValues(t, "outpost/ci/several-hubs.yaml"), upgrade)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := files["outpost/templates/configmap-check.yaml"] + "---\n" + files["outpost/templates/job-check.yaml"]
+	golden := "testdata/upgrade.golden.yaml"
+	if *update {
+		if err := os.WriteFile(golden, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), text); diff != "" {
+		t.Errorf("hooks (-want +got; -update rewrites them):\n%s", diff)
+	}
+	job := decode[batchv1.Job](t, []byte(files["outpost/templates/job-check.yaml"])).Spec.Template
+	outpost := outpostContainer(t, decode[appsv1.Deployment](t, []byte(files["outpost/templates/deployment.yaml"])).Spec.Template)
+	if diff := cmp.Diff(outpost.Env, job.Spec.Containers[0].Env); diff != "" {
+		t.Errorf("settings (-outpost +check):\n%s", diff)
+	}
+	if wrong := restricted(job.Spec); wrong != nil {
+		t.Error(wrong)
+	}
+	if *job.Spec.AutomountServiceAccountToken || job.Spec.ServiceAccountName != "" {
+		t.Error("it has the rights of a service account")
+	}
+	service := decode[corev1.Service](t, []byte(files["outpost/templates/service.yaml"]))
+	if labels.SelectorFromSet(service.Spec.Selector).Matches(labels.Set(job.Labels)) {
+		t.Error("the outpost's Service selects it")
+	}
+
+	off := with(t, "checkConfig: {enabled: false}")
+	for name, release := range map[string]chartutil.ReleaseOptions{
+		"switched off": upgrade, "an installation": {Revision: 1, IsInstall: true},
+	} {
+		values := off
+		if release.IsInstall {
+			values = with(t, "{}")
+		}
+		files, err := renderAs(t, values, release)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := files["outpost/templates/configmap-check.yaml"] + files["outpost/templates/job-check.yaml"]; strings.TrimSpace(text) != "" {
+			t.Errorf("%s: %s", name, text)
+		}
 	}
 }
 

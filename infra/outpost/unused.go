@@ -18,6 +18,7 @@ var unused = effect.Table{
 		effect.Refuse("outpostConfig.**", "held Python code, which this server does not run; set outpost.config"),
 		effect.Refuse("outpostConfigPath.**", "held Python code, which this server does not run; set outpost.config"),
 		effect.Refuse("extraPythonPackages.**", "was for Python code; leave it out"),
+		effect.Refuse("checkConfig.**", "has no effect: the stack checks before anything is written; leave it out"),
 		effect.Refuse("global.**", "has no effect: no chart is inside this one; leave it out"),
 	},
 	Conditions: []effect.Condition{

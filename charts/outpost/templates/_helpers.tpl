@@ -188,7 +188,7 @@ claims, the outpost sees whose they are. */ -}}
 {{- end -}}
 {{- $root := . -}}
 {{- $all = append $all (printf "configmaps/%s" (include "outpost.authorizedKeys" .)) -}}
-{{- range list "config" "credits" "flavors" -}}
+{{- range list "check" "config" "credits" "flavors" -}}
 {{- $all = append $all (printf "configmaps/%s-%s" (include "outpost.fullname" $root) .) -}}
 {{- end -}}
 {{- $secrets := list $v.cryptSecret $v.outpostUsers $v.hostKeySecret $v.tls.secretName $v.hubCaSecret $v.hubTokensSecret -}}

@@ -1,0 +1,68 @@
+// Command helm installs or upgrades a release as `helm upgrade --install` does, with its hooks. It is for tests, of the
+// same module as the provider, which has these parts of Helm in it, and no part of the toolchain.
+//
+//	helm RELEASE CHART <values.yaml    with KUBECONFIG, HELM_KUBECONTEXT and HELM_NAMESPACE
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"helm.sh/helm/v3/pkg/action"
+	"helm.sh/helm/v3/pkg/chart/loader"
+	"helm.sh/helm/v3/pkg/chartutil"
+	"helm.sh/helm/v3/pkg/cli"
+	"helm.sh/helm/v3/pkg/storage/driver"
+)
+
+// patience is how long Helm waits by default.
+const patience = 5 * time.Minute
+
+func main() {
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: helm RELEASE CHART <values.yaml")
+		os.Exit(2)
+	}
+	if err := apply(context.Background(), os.Args[1], os.Args[2]); err != nil {
+		fmt.Fprintln(os.Stderr, "Error:", err)
+		os.Exit(1)
+	}
+}
+
+func apply(ctx context.Context, release, path string) error {
+	settings := cli.New()
+	config := new(action.Configuration)
+	quiet := func(string, ...any) {}
+	if err := config.Init(settings.RESTClientGetter(), settings.Namespace(), "secret", quiet); err != nil {
+		return err
+	}
+	config.SetHookOutputFunc(func(_, _, _ string) io.Writer { return os.Stdout })
+	chart, err := loader.Load(path)
+	if err != nil {
+		return err
+	}
+	text, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		return err
+	}
+	values, err := chartutil.ReadValues(text)
+	if err != nil {
+		return err
+	}
+	if _, err := config.Releases.Last(release); errors.Is(err, driver.ErrReleaseNotFound) {
+		install := action.NewInstall(config)
+		install.ReleaseName, install.Namespace, install.Timeout = release, settings.Namespace(), patience
+		_, err = install.RunWithContext(ctx, chart, values)
+		return err
+	} else if err != nil {
+		return err
+	}
+	upgrade := action.NewUpgrade(config)
+	upgrade.Namespace, upgrade.Timeout = settings.Namespace(), patience
+	_, err = upgrade.RunWithContext(ctx, release, chart, values)
+	return err
+}
