@@ -120,6 +120,11 @@ import-keys: ## a stack's state becomes these keys alone, for another cluster: m
 	@$(PULUMI) stack import -s $(STACK) --file $(FILE)
 	@echo "The state of stack $(STACK) has its keys alone; the one before is in $(FILE).replaced. See docs/adopt.md."
 
+.PHONY: rights
+rights: stacks ## the Roles that a user needs for a stack, to ask the cluster's admin for: make rights STACK=prod SUBJECT=User:jane
+	@[ -n "$(STACK)" ] && [ -n "$(SUBJECT)" ] || { echo "usage: make rights STACK=prod SUBJECT=User:jane (or Group:devs, ServiceAccount:ci/deployer)" >&2; exit 2; }
+	@$(STATE)/bin/stacks rights Pulumi.$(notdir $(STACK)).yaml '$(SUBJECT)'
+
 .PHONY: preview
 preview: ## what `up` would change: make preview STACK=local
 	@[ -n "$(STACK)" ] || { echo "usage: make preview STACK=local"; exit 2; }

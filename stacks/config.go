@@ -34,6 +34,8 @@ type Config struct {
 	AllowServerLoss []string `json:"allowServerLoss"`
 	// Adopt lists namespaces of this config that are taken over from whoever has them.
 	Adopt []string `json:"adopt"`
+
+	namespaceOptions map[string]namespaceOptions // by key
 }
 
 // HubConfig is the hub of a stack.
@@ -123,6 +125,7 @@ func LoadConfig(raw map[string]string, root string) (Config, error) {
 	document := documentOf(raw)
 	f := &faults{errs: foreignKeys(raw)}
 	f.refuse(configSchema.Check(document))
+	options := takeNamespaces(document)
 	text, err := json.Marshal(document)
 	if err != nil {
 		return Config{}, err
@@ -135,6 +138,7 @@ func LoadConfig(raw map[string]string, root string) (Config, error) {
 		}
 		return Config{}, errors.Join(f.errs...)
 	}
+	c.namespaceOptions = options
 	c.setDefaults(root)
 	c.validate(f)
 	f.refuse(c.valueFaults())

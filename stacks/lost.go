@@ -70,6 +70,12 @@ func (c Config) mayLoseServers(name string) bool { return slices.Contains(c.Allo
 // them: users' homes are not in the state.
 func (c Config) lostNamespaces(before state) []error {
 	var errs []error
+	for _, p := range c.places() {
+		if _, made := before.namespaces[p.namespace]; made && !c.options(p.key).isMade() {
+			errs = append(errs, fmt.Errorf("%s:%s.create is false, but this stack has made namespace %s, which would be "+
+				"deleted with everything in it; nothing was changed. Leave it out", project, p.key, p.namespace))
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(before.namespaces)) {
 		if !slices.Contains(c.namespaces(), name) && !c.mayLoseAll(name) {
 			errs = append(errs, fmt.Errorf(

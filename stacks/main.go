@@ -22,14 +22,19 @@ import (
 )
 
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == "keys" {
-		if err := writeKeys(os.Stdin, os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
+	var err error
+	switch {
+	case len(os.Args) == 2 && os.Args[1] == "keys":
+		err = writeKeys(os.Stdin, os.Stdout)
+	case len(os.Args) == 4 && os.Args[1] == "rights":
+		err = writeRights(os.Args[2], os.Args[3], os.Stdout)
+	default:
+		pulumi.Run(run(realWorld()))
 	}
-	pulumi.Run(run(realWorld()))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 // world is what a program learns from outside Pulumi.
@@ -109,7 +114,11 @@ func run(w world) pulumi.RunFunc {
 		if err := errors.Join(err, warn(ctx, adopted)); err != nil {
 			return err
 		}
-		b, err := newBuilder(ctx, c, w.now, access, uid, before)
+		found, err := c.foundUIDs(context.Background(), api)
+		if err != nil {
+			return err
+		}
+		b, err := newBuilder(ctx, c, w.now, cluster.Args{Access: access, Identity: uid, Found: found}, before)
 		if err != nil {
 			return err
 		}
@@ -158,10 +167,10 @@ type builder struct {
 
 // newBuilder makes what every stack has: the providers and the namespaces.
 func newBuilder(
-	ctx *pulumi.Context, c Config, now time.Time, access cluster.Access, uid string, before state,
+	ctx *pulumi.Context, c Config, now time.Time, at cluster.Args, before state,
 ) (*builder, error) {
 	b := &builder{
-		ctx: ctx, config: c, now: now, clusterUID: uid, outputs: pulumi.Map{}, before: before,
+		ctx: ctx, config: c, now: now, clusterUID: at.Identity, outputs: pulumi.Map{}, before: before,
 		hubMadeAt: before.hubSealing.firstMade(now), outpostMadeAt: before.outpostSealing.firstMade(now),
 		policy: pulumi.Transforms([]pulumi.ResourceTransform{policy(c, before.fieldManager())}),
 	}
@@ -169,16 +178,8 @@ func newBuilder(
 	if b.random, err = random.NewProvider(ctx, "random", &random.ProviderArgs{}); err != nil {
 		return nil, err
 	}
-	var namespaces []cluster.Namespace
-	for _, name := range c.namespaces() {
-		namespaces = append(namespaces, cluster.Namespace{Name: name, Keep: !c.mayLoseAll(name)})
-	}
-	b.cluster, err = cluster.New(ctx, "cluster", cluster.Args{
-		Access:     access,
-		Identity:   uid,
-		Namespaces: namespaces,
-		Owner:      before.self,
-	}, b.policy)
+	at.Namespaces, at.Owner = c.made(), before.self
+	b.cluster, err = cluster.New(ctx, "cluster", at, b.policy)
 	return b, err
 }
 
@@ -194,7 +195,9 @@ func (b *builder) install(told []*systemOutput) error {
 func (b *builder) inCluster(namespaces ...string) []pulumi.ResourceOption {
 	var needed []pulumi.Resource
 	for _, name := range namespaces {
-		needed = append(needed, b.cluster.Namespaces[name])
+		if made := b.cluster.Namespaces[name]; made != nil {
+			needed = append(needed, made)
+		}
 	}
 	return []pulumi.ResourceOption{pulumi.Providers(b.cluster.Provider), pulumi.DependsOn(needed), b.policy}
 }

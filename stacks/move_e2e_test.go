@@ -22,6 +22,7 @@ func TestE2EMove(t *testing.T) {
 	e := newEngine(t)
 	for _, stack := range []string{"local", "remote"} {
 		e.up(t, stack)
+		e.needs(t, stack)
 	}
 	before := e.secrets(t, "local")
 	exported := e.run(t, "local", "stack", "export")

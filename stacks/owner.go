@@ -21,11 +21,11 @@ type place struct {
 	parts     []cluster.Part
 }
 
-// places are the namespaces that a stack with this config makes.
+// places are the namespaces of a stack with this config.
 func (c Config) places() []place {
 	var all []place
 	if c.Hub != nil {
-		all = append(all, place{"hub.namespace", c.Hub.Namespace, []cluster.Part{
+		all = append(all, place{hubNamespace, c.Hub.Namespace, []cluster.Part{
 			{Kind: cluster.Deployment, Name: "hub"},
 			{Kind: cluster.Secret, Name: "hub"},
 			{Kind: cluster.Claim, Name: hub.DatabaseClaim},
@@ -34,9 +34,9 @@ func (c Config) places() []place {
 	if c.Outpost != nil {
 		// Before the outpost's own: see settleServers.
 		if c.Outpost.Servers != "" && c.Outpost.Servers != c.Outpost.Namespace {
-			all = append(all, place{"outpost.serverNamespace", c.Outpost.Servers, nil})
+			all = append(all, place{serverNamespace, c.Outpost.Servers, nil})
 		}
-		all = append(all, place{"outpost.namespace", c.Outpost.Namespace, []cluster.Part{
+		all = append(all, place{outpostNamespace, c.Outpost.Namespace, []cluster.Part{
 			{Kind: cluster.Deployment, Name: outpost.Release},
 			{Kind: cluster.Secret, Name: outpost.CryptSecret},
 			{Kind: cluster.Claim, Name: outpost.DatabaseClaim},
@@ -55,11 +55,11 @@ func (p place) foreign(ctx context.Context, api clusterAPI, before state) (strin
 	if err != nil || !exists {
 		return "", err
 	}
-	made, known := before.namespaces[p.namespace]
+	made := before.namespaces[p.namespace]
 	if owner != "" && owner != before.self && owner != made {
 		return p.withServers(ctx, api, "belongs to stack "+owner)
 	}
-	if known {
+	if before.hasNamespace(p.namespace) {
 		return "", nil
 	}
 	present, err := api.Present(ctx, p.namespace, p.parts)

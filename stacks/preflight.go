@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,8 @@ import (
 // clusterAPI is what a run asks the cluster before it writes to it, and what became of it. Implementation: cluster.API.
 type clusterAPI interface {
 	Identity(context.Context) (string, error)
+	NamespaceUID(ctx context.Context, name string) (string, error)
+	Missing(context.Context, []cluster.Right) ([]cluster.Right, error)
 	Owner(ctx context.Context, namespace string) (stack string, exists bool, err error)
 	Present(ctx context.Context, namespace string, parts []cluster.Part) ([]cluster.Part, error)
 	StorageClasses(context.Context) (names []string, hasDefault, known bool, err error)
@@ -35,13 +38,35 @@ type clusterAPI interface {
 	CountPodsBy(ctx context.Context, namespace, annotation string) (map[string]int, error)
 }
 
-// identify returns the uid of the cluster, as cluster.API.Identity does, unless it is another one than last time.
+// identify returns what the cluster is known by, unless it is another one than last time: the uid of its namespace
+// kube-system or, for somebody who may not read that, the uid of a namespace of the stack. A cluster stays known by what
+// it was first known by, whoever looks.
 func (c Config) identify(ctx context.Context, api clusterAPI, before state) (string, error) {
 	uid, err := api.Identity(ctx)
-	if err != nil {
+	var here string // of a namespace of the stack
+	var same bool
+	if err == nil && (uid == "" || before.cluster() != uid) {
+		here, same, err = c.recognize(ctx, api, before)
+	}
+	switch {
+	case err != nil:
 		return "", fmt.Errorf(
 			"%s:cluster: %s: %w; nothing was changed. Check that the cluster is up and that it is the "+
 				"one you mean", project, c.Cluster, err)
+	case same:
+		return before.cluster(), nil
+	case uid == "" && before.cluster() != "" && c.Cluster.Adopt == "":
+		return "", fmt.Errorf(
+			"%s:cluster: %s cannot be told from another cluster than last time: namespace kube-system may not be read, "+
+				"and no namespace of this config is one that this stack was in; nothing was changed. Check %s:cluster",
+			project, c.Cluster, project)
+	case uid == "" && here == "":
+		return "", fmt.Errorf(
+			"%s:cluster: %s: neither namespace kube-system nor a namespace of this config may be read; nothing was "+
+				"changed. Have the namespaces made, with rights in them (make rights STACK=...), and set %s to false",
+			project, c.Cluster, strings.Join(c.createKeys(), ", "))
+	case uid == "":
+		uid = here
 	}
 	if adopt := c.Cluster.Adopt; adopt != "" && adopt != uid {
 		return "", fmt.Errorf(
@@ -64,6 +89,34 @@ func (c Config) identify(ctx context.Context, api clusterAPI, before state) (str
 	return uid, nil
 }
 
+// recognize returns the uid of a namespace of this config, if one may be read, and whether the stack was in it before.
+func (c Config) recognize(ctx context.Context, api clusterAPI, before state) (uid string, same bool, err error) {
+	for _, p := range c.places() {
+		found, err := api.NamespaceUID(ctx, p.namespace)
+		if err != nil {
+			return "", false, err
+		}
+		if before.sameNamespace(p.namespace, found) {
+			return found, true, nil
+		}
+		uid = cmp.Or(uid, found)
+	}
+	return uid, false, nil
+}
+
+// foundUIDs are the uids of the namespaces that somebody else has made, by name.
+func (c Config) foundUIDs(ctx context.Context, api clusterAPI) (map[string]string, error) {
+	uids := map[string]string{}
+	for _, name := range c.found() {
+		uid, err := api.NamespaceUID(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		uids[name] = uid
+	}
+	return uids, nil
+}
+
 // preflight finds what would go wrong, or lose something, before anything is registered. told has what the stacks of
 // hubs tell; without it, what the outpost shows is not checked.
 func preflight(ctx context.Context, c Config, api clusterAPI, before state, told []*systemOutput) error {
@@ -75,7 +128,9 @@ func preflight(ctx context.Context, c Config, api clusterAPI, before state, told
 		shown, err = c.shown(told)
 		errs = append(errs, err)
 	}
+	errs = append(errs, c.missingRights(ctx, api, before, shown)...)
 	errs = append(errs, c.foreignPlaces(ctx, api, before)...)
+	errs = append(errs, c.notFound(ctx, api)...)
 	errs = append(errs, c.missingNamespaces(ctx, api)...)
 	errs = append(errs, c.takenNodePorts(ctx, api, shown)...)
 	errs = append(errs, c.unroutable(ctx, api, shown)...)
@@ -102,6 +157,24 @@ func (c Config) checkCharts() []error {
 		return []error{fmt.Errorf("%s:hub.chart.path: %s is not a chart: Chart.yaml has no name", project, path)}
 	}
 	return nil
+}
+
+// notFound finds namespaces of this stack that somebody else should have made.
+func (c Config) notFound(ctx context.Context, api clusterAPI) []error {
+	var errs []error
+	for _, p := range c.places() {
+		if c.options(p.key).isMade() {
+			continue
+		}
+		switch exists, err := api.HasNamespace(ctx, p.namespace); {
+		case err != nil:
+			errs = append(errs, err)
+		case !exists:
+			errs = append(errs, fmt.Errorf("%s:%s: namespace %s does not exist, and %s.create is false; have it made "+
+				"first, or leave that out", project, p.key, p.namespace, p.key))
+		}
+	}
+	return errs
 }
 
 // missingNamespaces finds namespaces of servers that neither exist nor are made by this stack: the chart gives the

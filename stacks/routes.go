@@ -53,7 +53,7 @@ func (c Config) routes(shown outpostIdentity) []route {
 	}
 	key := "outpost.exposure.%s"
 	if shown.from >= 0 {
-		key = fmt.Sprintf("hubs[%d].stack: %%s from %s", shown.from, c.Hubs[shown.from].Stack)
+		key = fmt.Sprintf("hubs[%d]: %%s from %s", shown.from, c.Hubs[shown.from].source())
 	}
 	e, name := shown.exposure, cluster.Object{Namespace: c.Outpost.Namespace, Name: outpost.Release}
 	http(fmt.Sprintf(key, "gateway"), "tls beside it to what the listener speaks", e.Encrypted(), name, *e.Gateway)

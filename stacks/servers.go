@@ -24,8 +24,7 @@ func (c *Config) settleServers(ctx context.Context, api clusterAPI, before state
 		return nil
 	}
 	own := o.ownServers()
-	_, made := before.namespaces[o.Namespace]
-	_, has := before.namespaces[own]
+	made, has := before.hasNamespace(o.Namespace), before.hasNamespace(own)
 	if !made && !has {
 		var err error
 		if _, made, err = api.Owner(ctx, o.Namespace); err == nil {

@@ -88,6 +88,16 @@ type fakeCluster struct {
 	routes   func(cluster.RouteKind) cluster.RouteStatus
 	// addresses are those of Services and Ingresses, by "Kind namespace/name".
 	addresses func(object string) []string
+	uids      map[string]string        // of the namespaces that may be read
+	may       func(cluster.Right) bool // nil for everything
+}
+
+func (f fakeCluster) NamespaceUID(_ context.Context, name string) (string, error) {
+	return f.uids[name], f.err
+}
+
+func (f fakeCluster) Missing(_ context.Context, rights []cluster.Right) ([]cluster.Right, error) {
+	return slices.DeleteFunc(slices.Clone(rights), func(r cluster.Right) bool { return f.may == nil || f.may(r) }), nil
 }
 
 func (f fakeCluster) Identity(context.Context) (string, error) { return f.identity, f.err }

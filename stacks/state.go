@@ -27,6 +27,7 @@ type state struct {
 	clusters   []string          // uids of those that its objects are in: one, or none yet
 	exported   string            // uid of the cluster by its outputs
 	namespaces map[string]string // by name: full name of the stack that each was marked with
+	uids       map[string]string // of the namespaces that it has made or used, by name
 	volumes    []volume
 	systems    []madeSystem
 	outpost    madeOutpost
@@ -134,7 +135,7 @@ func await(ctx *pulumi.Context, token string, args map[string]any) (map[string]a
 
 // stateOf picks what a run must know from the resources of a stack, by URN.
 func stateOf(resources map[string]any) state {
-	s := state{namespaces: map[string]string{}}
+	s := state{namespaces: map[string]string{}, uids: map[string]string{}}
 	for _, urn := range slices.Sorted(maps.Keys(resources)) {
 		made, _ := resources[urn].(map[string]any)
 		kind, _ := made["type"].(string)
@@ -150,8 +151,13 @@ func stateOf(resources map[string]any) state {
 			if uid, _ := outputs["clusterIdentifier"].(string); uid != "" && !slices.Contains(s.clusters, uid) {
 				s.clusters = append(s.clusters, uid)
 			}
+		case cluster.Type:
+			maps.Copy(s.uids, namespaceUIDs(outputs))
 		case "kubernetes:core/v1:Namespace":
 			if name, _ := values.At(outputs, "metadata", "name").(string); name != "" {
+				if uid, _ := values.At(outputs, "metadata", "uid").(string); uid != "" {
+					s.uids[name] = uid
+				}
 				s.namespaces[name], _ = values.At(outputs, "metadata", "annotations", cluster.OwnerAnnotation).(string)
 			}
 		case "kubernetes:core/v1:PersistentVolumeClaim":
@@ -211,7 +217,9 @@ func (s state) serverNamespaces() []string {
 	if s.outpost.namespace == "" {
 		return nil
 	}
-	all := slices.Sorted(maps.Keys(s.namespaces))
+	all := slices.AppendSeq(slices.Collect(maps.Keys(s.namespaces)), maps.Keys(s.uids))
+	slices.Sort(all)
+	all = slices.Compact(all)
 	if !slices.Contains(all, s.outpost.namespace) {
 		all = append(all, s.outpost.namespace)
 	}

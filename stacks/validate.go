@@ -27,6 +27,7 @@ func (c Config) validate(f *faults) {
 	}
 	c.Cluster.validate(f)
 	c.validateAdopt(f)
+	c.validateNamespaces(f)
 	if c.Hub != nil {
 		c.Hub.validate(f)
 	}

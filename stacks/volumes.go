@@ -137,7 +137,7 @@ func stringsOf(list any) []string {
 	return all
 }
 
-// namespaces are those that a stack with this config makes.
+// namespaces are those of a stack with this config.
 func (c Config) namespaces() []string {
 	var all []string
 	for _, p := range c.places() {

@@ -30,6 +30,7 @@ type site struct {
 	dir        string // the project: Pulumi.yaml and Pulumi.<stack>.yaml, the backend, the program
 	kubeconfig string
 	env        []string // of Pulumi
+	within     []string // the command that runs Pulumi, if it is not run here
 	hub        cluster
 	remote     cluster
 }

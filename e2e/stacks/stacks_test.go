@@ -27,6 +27,7 @@ func TestE2EStacks(t *testing.T) {
 	step("remote before local is refused", remoteFirst)
 	step("first up", firstUp)
 	step("second up and preview change nothing", nothingToDo)
+	step("operators see one another's stack", operators)
 	step("published addresses answer", publishedAddresses)
 	step("no secret in clear", noSecretInClear)
 	step("bad input is refused", badInput)

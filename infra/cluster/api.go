@@ -69,6 +69,7 @@ func open(access Access, limit time.Duration) (*API, error) {
 		return nil, err
 	}
 	// Credentials are looked for outside of this wrapper, and take the time that they take: a plugin may open a browser.
+	config.QPS = -1 // a run asks a few dozen questions, and is done
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return timed{next, limit} })
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
@@ -77,16 +78,26 @@ func open(access Access, limit time.Duration) (*API, error) {
 	return &API{host: config.Host, client: client}, nil
 }
 
-// Identity returns the uid of namespace kube-system, which lives and dies with the cluster.
+// Identity returns the uid of namespace kube-system, which lives and dies with the cluster; empty if the user may not
+// read it.
 func (a *API) Identity(ctx context.Context) (string, error) {
-	namespace, err := a.client.Resource(namespaces).Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
-	if err != nil {
-		return "", a.failed(err)
+	namespace, closed, err := a.namespace(ctx, metav1.NamespaceSystem)
+	if closed || err != nil {
+		return "", err
 	}
-	if namespace.GetUID() == "" {
+	if namespace == nil || namespace.GetUID() == "" {
 		return "", fmt.Errorf("%s: namespace %s has no uid", a.host, metav1.NamespaceSystem)
 	}
 	return string(namespace.GetUID()), nil
+}
+
+// NamespaceUID returns the uid of a namespace; empty if there is none that the user may read.
+func (a *API) NamespaceUID(ctx context.Context, name string) (string, error) {
+	found, _, err := a.namespace(ctx, name)
+	if found == nil {
+		return "", err
+	}
+	return string(found.GetUID()), nil
 }
 
 // namespace returns a namespace; nil if there is none. closed reports that the user may not ask.
@@ -104,7 +115,7 @@ func (a *API) namespace(ctx context.Context, name string) (found *unstructured.U
 }
 
 // Owner returns the full name of the stack that a namespace is marked with, if there is such a namespace. Whoever may
-// not read namespaces is told that there is none.
+// not read it is told that there is none.
 func (a *API) Owner(ctx context.Context, namespace string) (stack string, exists bool, err error) {
 	found, _, err := a.namespace(ctx, namespace)
 	if found == nil {

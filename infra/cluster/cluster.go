@@ -29,16 +29,22 @@ type Args struct {
 	Identity string
 	// Namespaces are made in the cluster, one after the other: a run that was killed has made the first ones.
 	Namespaces []Namespace
+	// Found are the namespaces that the stack uses and somebody else has made, with their uids. Its state keeps them.
+	Found map[string]string
 	// Owner is the full name of the stack, which marks its namespaces: see OwnerAnnotation.
 	Owner string
 }
+
+// Found is the name of the output that has Args.Found.
+const Found = "found"
 
 // OwnerAnnotation of a namespace holds the full name of the stack that made it, organization/project/stack.
 const OwnerAnnotation = "outposts.dev/stack"
 
 // Namespace is a namespace and how careful to be with it.
 type Namespace struct {
-	Name string
+	Name                string
+	Labels, Annotations map[string]string
 	// Keep protects it: a namespace that is deleted takes everything in it along, also what others made there.
 	Keep bool
 }
@@ -90,10 +96,13 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	}
 	var previous []pulumi.Resource
 	for _, ns := range args.Namespaces {
+		annotations := pulumi.ToStringMap(ns.Annotations)
+		annotations[OwnerAnnotation] = pulumi.String(args.Owner)
 		made, err := corev1.NewNamespace(ctx, name+"-"+ns.Name, &corev1.NamespaceArgs{
 			Metadata: &metav1.ObjectMetaArgs{
 				Name:        pulumi.String(ns.Name),
-				Annotations: pulumi.StringMap{OwnerAnnotation: pulumi.String(args.Owner)},
+				Labels:      labels(ns.Labels),
+				Annotations: annotations,
 			},
 		}, pulumi.Parent(c), pulumi.Provider(c.Provider), pulumi.Protect(ns.Keep), pulumi.DependsOn(previous))
 		if err != nil {
@@ -101,7 +110,19 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 		}
 		c.Namespaces[ns.Name], previous = made, []pulumi.Resource{made}
 	}
-	return c, ctx.RegisterResourceOutputs(c, pulumi.Map{})
+	outputs := pulumi.Map{}
+	if len(args.Found) > 0 {
+		outputs[Found] = pulumi.ToStringMap(args.Found)
+	}
+	return c, ctx.RegisterResourceOutputs(c, outputs)
+}
+
+// labels are those of an object; without any the field is left out.
+func labels(of map[string]string) pulumi.StringMapInput {
+	if len(of) == 0 {
+		return nil
+	}
+	return pulumi.ToStringMap(of)
 }
 
 func (a Args) validate() error {

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/outposts-dev/outposts/infra/cluster"
+	"github.com/outposts-dev/outposts/infra/values"
+)
+
+// namespaceOptions are what config says of a namespace beside its name, which is all that most of the program needs.
+type namespaceOptions struct {
+	// Create is false for a namespace that somebody else has made, and keeps: the stack makes nothing of it.
+	Create      *bool             `json:"create"`
+	Labels      map[string]string `json:"labels"`
+	Annotations map[string]string `json:"annotations"`
+}
+
+func (o namespaceOptions) isMade() bool { return o.Create == nil || *o.Create }
+
+// Keys of the namespaces of a stack.
+const (
+	hubNamespace     = "hub.namespace"
+	outpostNamespace = "outpost.namespace"
+	serverNamespace  = "outpost.serverNamespace"
+)
+
+// takeNamespaces returns the options of namespaces in a document, by key, and leaves their names in the document.
+func takeNamespaces(document map[string]any) map[string]namespaceOptions {
+	taken := map[string]namespaceOptions{}
+	for _, key := range []string{hubNamespace, outpostNamespace, serverNamespace} {
+		part, name, _ := strings.Cut(key, ".")
+		of, _ := document[part].(map[string]any)
+		value, isMap := of[name].(map[string]any)
+		if !isMap {
+			continue
+		}
+		var options namespaceOptions
+		text, err := json.Marshal(value)
+		if err != nil || json.Unmarshal(text, &options) != nil {
+			continue // the schema has said so
+		}
+		taken[key] = options
+		of[name] = value["name"]
+	}
+	return taken
+}
+
+// options are those of the namespace at a key. The default namespace of servers is made if that of the outpost is.
+func (c Config) options(key string) namespaceOptions {
+	options, own := c.namespaceOptions[key]
+	if key == serverNamespace && !own {
+		options.Create = c.namespaceOptions[outpostNamespace].Create
+	}
+	return options
+}
+
+// made are the namespaces that a stack with this config makes.
+func (c Config) made() []cluster.Namespace {
+	var all []cluster.Namespace
+	for _, p := range c.places() {
+		if options := c.options(p.key); options.isMade() {
+			all = append(all, cluster.Namespace{
+				Name: p.namespace, Keep: !c.mayLoseAll(p.namespace),
+				Labels: options.Labels, Annotations: options.Annotations,
+			})
+		}
+	}
+	return all
+}
+
+// found are the namespaces that a stack with this config uses and somebody else has made.
+func (c Config) found() []string {
+	var all []string
+	for _, p := range c.places() {
+		if !c.options(p.key).isMade() {
+			all = append(all, p.namespace)
+		}
+	}
+	return all
+}
+
+// createKeys are the keys that say whether the stack makes its namespaces.
+func (c Config) createKeys() []string {
+	var all []string
+	for _, p := range c.places() {
+		all = append(all, project+":"+p.key+".create")
+	}
+	return all
+}
+
+// validateNamespaces finds options of namespaces that have no effect.
+func (c Config) validateNamespaces(f *faults) {
+	for _, key := range []string{hubNamespace, outpostNamespace, serverNamespace} {
+		options := c.namespaceOptions[key]
+		for _, set := range []struct {
+			name string
+			set  bool
+		}{{"labels", len(options.Labels) > 0}, {"annotations", len(options.Annotations) > 0}} {
+			f.addNoEffect(key+"."+set.name, set.set && !options.isMade(), "the stack does not make the namespace")
+		}
+		_, taken := options.Annotations[cluster.OwnerAnnotation]
+		f.addNoEffect(key+".annotations", taken, "the program sets %s", cluster.OwnerAnnotation)
+	}
+	_, own := c.namespaceOptions[serverNamespace]
+	f.addNoEffect(serverNamespace, own && c.Outpost != nil && c.Outpost.Servers == c.Outpost.Namespace,
+		"it is also %s:%s; say there what it is like", project, outpostNamespace)
+}
+
+// namespaceUIDs are the uids of the namespaces in the outputs of a component Cluster that somebody else has made.
+func namespaceUIDs(outputs map[string]any) map[string]string {
+	uids := map[string]string{}
+	found, _ := values.At(outputs, cluster.Found).(map[string]any)
+	for name, uid := range found {
+		if text, isText := uid.(string); isText {
+			uids[name] = text
+		}
+	}
+	return uids
+}
+
+// hasNamespace reports whether the stack has made a namespace, or has used one that it did not make.
+func (s state) hasNamespace(name string) bool {
+	_, made := s.namespaces[name]
+	_, found := s.uids[name]
+	return made || found
+}
+
+// sameNamespace reports whether a namespace with this uid is one that the stack was in.
+func (s state) sameNamespace(name, uid string) bool {
+	return uid != "" && s.cluster() != "" && (s.uids[name] == uid || s.cluster() == uid)
+}
