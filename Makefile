@@ -192,7 +192,7 @@ build: ## compile everything
 	go build ./...
 
 TEST := go run -C dev/test . -root $(CURDIR) -logs $(STATE)/test
-UNIT := unit dev addons image runner
+UNIT := unit dev addons gateway image runner
 
 .PHONY: test
 test: ## all tests: unit, Python, and end to end on two real clusters (brings them up first)
@@ -216,7 +216,7 @@ LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 lint: ## format, import table, linters (vet among them, see .golangci.yml)
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not formatted by gofmt: $$unformatted"; exit 1; }
 	go test -run '^TestImports' .
-	@for folder in . dev/clusters dev/kube/addons dev/test images/outpost; do echo "== $$folder"; (cd $$folder; $(LINT) run ./...); done
+	@for folder in . dev/clusters dev/kube/addons dev/kube/gateway dev/test images/outpost; do echo "== $$folder"; (cd $$folder; $(LINT) run ./...); done
 
 .PHONY: vuln
 vuln: ## known vulnerabilities that the outpost or the Pulumi program reaches

@@ -31,7 +31,7 @@ func (a *app) bringUp(ctx context.Context, p *progress, switchPID int, cluster p
 	if err != nil {
 		return err
 	}
-	for _, step := range steps(client, cluster, pid, since) {
+	for _, step := range steps(client, cluster, a.parts, pid, since) {
 		if err := a.await(ctx, cluster, pid, step); err != nil {
 			return err
 		}
@@ -73,7 +73,8 @@ type step struct {
 }
 
 // steps are the stages of a cluster on its way up, each of which needs the one before it.
-func steps(client *kubeapi.Client, cluster plan.Cluster, pid int, since time.Time) []step {
+func steps(client *kubeapi.Client, cluster plan.Cluster, parts node.Parts, pid int, since time.Time) []step {
+	gateways := gatewayAPI{client: client, folder: filepath.Join(parts.Kube, "gateway-api")}
 	return []step{
 		{"API server answers", []string{"kube-apiserver", "etcd"}, func(ctx context.Context) error {
 			return client.Get(ctx, "/readyz", nil)
@@ -81,6 +82,7 @@ func steps(client *kubeapi.Client, cluster plan.Cluster, pid int, since time.Tim
 		{"system objects exist", []string{"kube-apiserver"}, func(ctx context.Context) error {
 			return apply(ctx, client, cluster)
 		}},
+		{"Gateway API is served", []string{"kube-apiserver"}, gateways.apply},
 		{"node is Ready", []string{"kubelet", "containerd"}, func(ctx context.Context) error {
 			return nodeReady(ctx, client, cluster, since)
 		}},
@@ -105,6 +107,33 @@ func apply(ctx context.Context, client *kubeapi.Client, cluster plan.Cluster) er
 		}
 	}
 	return nil
+}
+
+// gatewayAPI is the step that brings the Gateway API: its definitions once, and its GatewayClass when they are served.
+type gatewayAPI struct {
+	client  *kubeapi.Client
+	folder  string // of the definitions
+	defined bool
+}
+
+func (g *gatewayAPI) apply(ctx context.Context) error {
+	if !g.defined {
+		definitions, err := manifest.Definitions(os.DirFS(g.folder))
+		if err != nil {
+			return err
+		}
+		for _, object := range definitions {
+			if err := g.client.Apply(ctx, object.Path, object.YAML); err != nil {
+				return err
+			}
+		}
+		g.defined = true
+	}
+	class, err := manifest.GatewayClass()
+	if err != nil {
+		return err
+	}
+	return g.client.Apply(ctx, class.Path, class.YAML)
 }
 
 func nodeReady(ctx context.Context, client *kubeapi.Client, cluster plan.Cluster, since time.Time) error {

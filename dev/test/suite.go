@@ -44,6 +44,10 @@ var suites = []suite{
 		dir: "dev/kube", argv: []string{"go", "test", "-json", "-race", "-timeout", "10m", "./addons/..."},
 	},
 	{
+		name: "gateway", about: "Gateway API of the local clusters",
+		dir: "dev/kube/gateway", argv: []string{"go", "test", "-json", "-race", "-timeout", "10m", "./..."},
+	},
+	{
 		name: "image", about: "the writer of the outpost's image",
 		dir: "images/outpost", argv: []string{"go", "test", "-json", "-race", "-timeout", "10m", "./..."},
 	},

@@ -34,6 +34,7 @@ func TestE2EClusters(t *testing.T) {
 			"LoadBalancer":             tb.testLoadBalancer,
 			"volumes":                  tb.testVolume,
 			"Ingress":                  tb.testIngress,
+			"Gateway API":              tb.testGateway,
 			"NetworkPolicy":            tb.testNetworkPolicy,
 			"logs, exec, port-forward": tb.testKubectl,
 			"images":                   tb.testImages,

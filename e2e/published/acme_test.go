@@ -31,8 +31,8 @@ const image = "localhost/outposts/acme:e2e"
 
 // Last numbers of the addresses of our load balancers, far from those that are assigned in order.
 const (
-	sshBalancer  = 200
-	acmeBalancer = 201
+	sshBalancer  = 110
+	acmeBalancer = 111
 )
 
 // authority is the ACME server.

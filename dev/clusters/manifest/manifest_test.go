@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
@@ -41,6 +42,41 @@ func TestObjects(t *testing.T) {
 		if !strings.Contains(text.String(), filled) {
 			t.Errorf("%q is not in the objects", filled)
 		}
+	}
+}
+
+// TestDefinitions holds that every document of every file becomes an object, and comments none.
+func TestDefinitions(t *testing.T) {
+	objects, err := Definitions(fstest.MapFS{
+		"a.yaml": {Data: []byte("---\n# a comment\n---\napiVersion: apiextensions.k8s.io/v1\n" +
+			"kind: CustomResourceDefinition\nmetadata: {name: as.example.test}\n")},
+		"b.yaml": {Data: []byte("apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicy\n" +
+			"metadata: {name: p}\n\n---\n\napiVersion: admissionregistration.k8s.io/v1\n" +
+			"kind: ValidatingAdmissionPolicyBinding\nmetadata: {name: p}\n")},
+		"read.me": {},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	class, err := GatewayClass()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	for _, object := range append(objects, class) {
+		paths = append(paths, object.Path)
+	}
+	want := []string{
+		"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/as.example.test",
+		"/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies/p",
+		"/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings/p",
+		"/apis/gateway.networking.k8s.io/v1/gatewayclasses/outposts",
+	}
+	if diff := cmp.Diff(want, paths); diff != "" {
+		t.Errorf("paths (-want +got):\n%s", diff)
+	}
+	if _, err := Definitions(fstest.MapFS{}); err == nil {
+		t.Error("a folder without definitions is taken for one")
 	}
 }
 

@@ -18,7 +18,8 @@ import (
 // in ends so.
 const linkTimeout = 20 * time.Second
 
-// arrangeNetwork waits for the interface that the runner plugs in, and lets pods out under the node's address.
+// arrangeNetwork waits for the interface that the runner plugs in, and lets pods out under the node's address. The
+// addresses of Gateways become the node's.
 func arrangeNetwork(cluster plan.Cluster) error {
 	if err := daemon.Run("ip", "link", "set", "lo", "up"); err != nil {
 		return err
@@ -29,6 +30,11 @@ func arrangeNetwork(cluster plan.Cluster) error {
 			return errors.New("eth0 did not appear: the runner ended before it connected this node")
 		}
 		time.Sleep(10 * time.Millisecond)
+	}
+	// Every address of the pool is the node's own from now on, so that whoever serves a Gateway may listen on it.
+	err := daemon.Run("ip", "route", "replace", "local", cluster.GatewayPool().String(), "dev", "lo")
+	if err != nil {
+		return err
 	}
 	if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644); err != nil {
 		return err

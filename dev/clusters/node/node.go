@@ -25,7 +25,7 @@ import (
 
 // Parts are the folders with the programs that a node runs, as dev/cache prints them.
 type Parts struct {
-	Kube    string `json:"kube"`    // bin/kube-apiserver and so on
+	Kube    string `json:"kube"`    // bin/kube-apiserver and so on, gateway-api/*.yaml
 	Runtime string `json:"runtime"` // bin/containerd, bin/runc, cni/
 	Netpol  string `json:"netpol"`  // kube-router
 	DNS     string `json:"dns"`     // coredns
@@ -35,7 +35,7 @@ type Parts struct {
 func (p Parts) Check() error {
 	var errs []error
 	for _, file := range []string{
-		p.Kube + "/bin/kube", p.Runtime + "/bin/containerd", p.Runtime + "/bin/runc",
+		p.Kube + "/bin/kube", p.Kube + "/bin/gateway", p.Runtime + "/bin/containerd", p.Runtime + "/bin/runc",
 		p.Runtime + "/bin/containerd-shim-runc-v2",
 		p.Runtime + "/cni/ptp", p.Runtime + "/cni/host-local", p.Runtime + "/cni/portmap", p.Runtime + "/cni/loopback",
 		p.Netpol + "/kube-router", p.DNS + "/coredns",

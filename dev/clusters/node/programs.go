@@ -69,8 +69,9 @@ func workers(cluster plan.Cluster) []program {
 			"--allocate-node-cidrs=false", "--cluster-cidr="+cluster.Pods().String())...),
 		kube("kube-scheduler", as("scheduler")...),
 		kube("kube-proxy", "--config="+at("config/kube-proxy.yaml")),
-		kube("addons", "--kubeconfig="+pkiFile("admin.kubeconfig"), "--lb-pool="+cluster.LoadBalancers().String(),
+		kube("addons", "--kubeconfig="+pkiFile("admin.kubeconfig"), "--lb-pool="+cluster.ServicePool().String(),
 			"--node-ip="+node, "--node-name="+cluster.Name, "--volume-dir="+kept["volumes"]),
+		kube("gateway", "--kubeconfig="+pkiFile("admin.kubeconfig"), "--pool="+cluster.GatewayPool().String()),
 		{name: "kube-router", argv: []string{
 			at("netpol/kube-router"), "--kubeconfig=" + pkiFile("admin.kubeconfig"),
 			"--hostname-override=" + cluster.Name,

@@ -26,7 +26,7 @@ const (
 const RegistryPort = 5000
 
 // Network is a /16 of 10.0.0.0/8 that holds the bridge, the nodes and their LoadBalancer addresses: N.0.0/24 is the
-// bridge, N.I.0/24 belongs to the LoadBalancer Services of the cluster with index I.
+// bridge, N.I.0/24 belongs to the LoadBalancer Services and the Gateways of the cluster with index I.
 type Network struct{ prefix netip.Prefix }
 
 // ParseNetwork reads a network such as 10.77.0.0/16.
@@ -99,8 +99,18 @@ func (c Cluster) Node() netip.Addr { return c.Network.Node(c.Index) }
 // Server returns the URL of the API server.
 func (c Cluster) Server() string { return fmt.Sprintf("https://%s:6443", c.Node()) }
 
-// LoadBalancers returns the addresses for Services of type LoadBalancer.
+// LoadBalancers returns the addresses for Services of type LoadBalancer and for Gateways.
 func (c Cluster) LoadBalancers() netip.Prefix { return c.Network.LoadBalancers(c.Index) }
+
+// ServicePool returns the lower half of LoadBalancers, for Services: what is sent there reaches their pods.
+func (c Cluster) ServicePool() netip.Prefix { return netip.PrefixFrom(c.LoadBalancers().Addr(), 25) }
+
+// GatewayPool returns the upper half of LoadBalancers, for Gateways: these are addresses of the node itself.
+func (c Cluster) GatewayPool() netip.Prefix {
+	a := c.LoadBalancers().Addr().As4()
+	a[3] = 128
+	return netip.PrefixFrom(netip.AddrFrom4(a), 25)
+}
 
 // Pods returns the addresses of pods, known only inside the node: what leaves it has the node's address. There are
 // 2,046, since an address that was given back rests for a while: more than the kubelet's maxPods.

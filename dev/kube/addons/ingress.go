@@ -97,8 +97,12 @@ func (r *router) serveOn(ctx context.Context, plain, secure net.Listener) error 
 		Handler:           r,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
-		TLSConfig:         &tls.Config{GetCertificate: r.certificate, MinVersion: tls.VersionTLS12},
-		ErrorLog:          slog.NewLogLogger(r.logger.Handler(), slog.LevelDebug),
+		TLSConfig: &tls.Config{
+			GetCertificate: r.certificate, MinVersion: tls.VersionTLS12,
+			// Named, because otherwise Serve may come first and leave a server that negotiates h2 without knowing it.
+			NextProtos: []string{"h2", "http/1.1"},
+		},
+		ErrorLog: slog.NewLogLogger(r.logger.Handler(), slog.LevelDebug),
 	}
 	done := make(chan error, 2)
 	go func() { done <- server.Serve(plain) }()

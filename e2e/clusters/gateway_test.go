@@ -1,0 +1,95 @@
+//go:build e2e
+
+package clusters
+
+import (
+	"fmt"
+	"testing"
+)
+
+// testGateway holds that a Gateway gets an address of its own, on which it serves HTTPS with the certificate of a Secret,
+// WebSockets and plain TCP, that a route which no listener takes is told why, and that the definitions of the Gateway API
+// cannot be replaced by older ones.
+func (tb *testbed) testGateway(t *testing.T) {
+	const ns, host = "gateway", "web.example.test"
+	c := tb.t1
+	tb.askers(t, ns)
+	pair := newCertificate(t, host)
+	c.kubectl(t, "", "-n", ns, "create", "secret", "tls", "web-tls", "--cert="+pair.certFile, "--key="+pair.keyFile)
+	c.kubectl(t, fmt.Sprintf(`
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: asker}, ports: [{name: http, port: 80, targetPort: 8080}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: web}
+spec:
+  gatewayClassName: outposts
+  listeners:
+  - {name: https, port: 443, protocol: HTTPS, hostname: %[1]s, tls: {certificateRefs: [{name: web-tls}]}}
+  - {name: ssh, port: 22, protocol: TCP}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: other}
+spec:
+  gatewayClassName: outposts
+  listeners: [{name: https, port: 443, protocol: TLS, tls: {mode: Passthrough}}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web}
+spec:
+  parentRefs: [{name: web, sectionName: https}]
+  hostnames: [%[1]s]
+  rules: [{backendRefs: [{name: web, port: 80}]}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: TCPRoute
+metadata: {name: ssh}
+spec:
+  parentRefs: [{name: web, sectionName: ssh}]
+  rules: [{backendRefs: [{name: web, port: 80}]}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: stray}
+spec:
+  parentRefs: [{name: web, sectionName: https}]
+  hostnames: [elsewhere.example.test]
+  rules: [{backendRefs: [{name: web, port: 80}]}]
+`, host), "-n", ns, "apply", "-f", "-")
+
+	c.kubectl(t, "", "-n", ns, "wait", "gateway", "--all", "--for=condition=Programmed", "--timeout=60s")
+	address := func(gateway string) string {
+		return c.kubectl(t, "", "-n", ns, "get", "gateway", gateway, "-o", "jsonpath={.status.addresses[0].value}")
+	}
+	web := address("web")
+	if other := address("other"); web == "" || web == other {
+		t.Errorf("the Gateways have the addresses %q and %q", web, other)
+	}
+	eventually(t, "TLS with the Secret's certificate", func() error {
+		got, err := get(t.Context(), clientFor(web, pair.pool), "https://"+host+"/a/b")
+		return want(err, got, "for "+host+"/a/b proto https")
+	})
+	webSocket(t, web, host, pair.pool)
+	eventually(t, "TCP", func() error {
+		got, err := get(t.Context(), clientFor(web, nil), "http://"+host+":22/")
+		return want(err, got, "hello from asker on t1")
+	})
+	eventually(t, "from a pod of the other cluster", func() error {
+		got, err := tb.t2.ask(t.Context(), ns, "asker", "/dial", map[string][]string{"address": {web + ":443"}})
+		return want(err, got, "connected")
+	})
+	eventually(t, "why the stray route is not served", func() error {
+		got := c.kubectl(t, "", "-n", ns, "get", "httproute", "stray", "-o",
+			`jsonpath={.status.parents[0].conditions[?(@.type=="Accepted")].reason}`)
+		return want(nil, got, "NoMatchingListenerHostname")
+	})
+	const old = "gateway.networking.k8s.io/bundle-version=v1.2.0"
+	if out, err := c.tryKubectl(t, "", "annotate", "--overwrite", "crd", "gateways.gateway.networking.k8s.io", old); err == nil {
+		t.Errorf("the definition of an older release was taken: %s", out)
+	}
+}
