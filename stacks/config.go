@@ -42,6 +42,7 @@ type Config struct {
 type HubConfig struct {
 	Name         string                  `json:"name"`      // default jupyterhub
 	Namespace    string                  `json:"namespace"` // default jupyter
+	Release      string                  `json:"release"`   // default hub.Release
 	URL          string                  `json:"url"`       // without the path that Values may have as hub.baseUrl
 	Exposure     hub.Exposure            `json:"exposure"`
 	Chart        hub.Chart               `json:"chart"` // default version hub.ChartVersion; the path is absolute
@@ -180,6 +181,7 @@ func (c *Config) setDefaults(root string) {
 	if c.Hub != nil {
 		c.Hub.Name = cmp.Or(c.Hub.Name, "jupyterhub")
 		c.Hub.Namespace = cmp.Or(c.Hub.Namespace, "jupyter")
+		c.Hub.Release = cmp.Or(c.Hub.Release, hub.Release)
 		c.Hub.URL = strings.TrimSuffix(c.Hub.URL, "/")
 		if c.Hub.Chart.Path != "" {
 			c.Hub.Chart.Path = absolute(root, c.Hub.Chart.Path)

@@ -134,7 +134,7 @@ func TestConfigRefuses(t *testing.T) {
 	}{
 		{"unknown key", localConfig, map[string]string{"hub.urll": "x", "cluser": "{}", "outposts.1.exposure.port": "1"}, []string{
 			"outposts:cluser: unknown key; known keys: adopt, allowDataLoss, allowServerLoss, cluster, hub, hubs, outpost, outposts",
-			"outposts:hub.urll: unknown key; known keys: bootstrap, chart, exposure, image, name, namespace, rotation, startTimeout, url, values",
+			"outposts:hub.urll: unknown key; known keys: bootstrap, chart, exposure, image, name, namespace, release, rotation, startTimeout, url, values",
 			"outposts:outposts[1].exposure.port: unknown key; known keys: annotations, apiNodePort, apiPort, ca, className, gateway, loadBalancerIP, sshAddress, " +
 				"sshAnnotations, sshGateway, sshLoadBalancerIP, sshNodePort, sshPort, tls, tlsSecret, type",
 		}},

@@ -152,7 +152,7 @@ func (b *builder) hub(systems []system, own *credentials.Hub) error {
 // hubArgs are the arguments of the hub, but for its own secrets.
 func (c Config) hubArgs(systems []system) hub.Args {
 	args := hub.Args{
-		Name: c.Hub.Name, Namespace: c.Hub.Namespace, Chart: c.Hub.Chart, Image: c.Hub.Image,
+		Name: c.Hub.Name, Namespace: c.Hub.Namespace, Release: c.Hub.Release, Chart: c.Hub.Chart, Image: c.Hub.Image,
 		Bootstrap: c.Hub.Bootstrap, Exposure: c.Hub.Exposure, StartTimeout: c.Hub.StartTimeout, Values: c.Hub.Values,
 		SecretValues: c.Hub.SecretValues,
 	}

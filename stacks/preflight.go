@@ -24,6 +24,8 @@ type clusterAPI interface {
 	NamespaceUID(ctx context.Context, name string) (string, error)
 	Missing(context.Context, []cluster.Right) ([]cluster.Right, error)
 	Owner(ctx context.Context, namespace string) (stack string, exists bool, err error)
+	HelmRelease(ctx context.Context, namespace string, parts []cluster.Part) (name string, recorded bool, err error)
+	SecretData(ctx context.Context, at cluster.Object) (map[string]string, error)
 	Present(ctx context.Context, namespace string, parts []cluster.Part) ([]cluster.Part, error)
 	StorageClasses(context.Context) (names []string, hasDefault, known bool, err error)
 	HasNamespace(ctx context.Context, name string) (bool, error)
@@ -130,6 +132,7 @@ func preflight(ctx context.Context, c Config, api clusterAPI, before state, told
 	}
 	errs = append(errs, c.missingRights(ctx, api, before, shown)...)
 	errs = append(errs, c.foreignPlaces(ctx, api, before)...)
+	errs = append(errs, c.helmFaults(ctx, api, before)...)
 	errs = append(errs, c.notFound(ctx, api)...)
 	errs = append(errs, c.missingNamespaces(ctx, api)...)
 	errs = append(errs, c.takenNodePorts(ctx, api, shown)...)

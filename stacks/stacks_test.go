@@ -90,6 +90,8 @@ type fakeCluster struct {
 	addresses func(object string) []string
 	uids      map[string]string        // of the namespaces that may be read
 	may       func(cluster.Right) bool // nil for everything
+	// What Helm has installed there, by namespace: its release, whether it has a record of it, and the Secret of a hub.
+	helm map[string]helmInstalled
 }
 
 func (f fakeCluster) NamespaceUID(_ context.Context, name string) (string, error) {
@@ -98,6 +100,20 @@ func (f fakeCluster) NamespaceUID(_ context.Context, name string) (string, error
 
 func (f fakeCluster) Missing(_ context.Context, rights []cluster.Right) ([]cluster.Right, error) {
 	return slices.DeleteFunc(slices.Clone(rights), func(r cluster.Right) bool { return f.may == nil || f.may(r) }), nil
+}
+
+type helmInstalled struct {
+	release  string
+	recorded bool
+	keys     map[string]string
+}
+
+func (f fakeCluster) HelmRelease(_ context.Context, namespace string, _ []cluster.Part) (string, bool, error) {
+	return f.helm[namespace].release, f.helm[namespace].recorded, nil
+}
+
+func (f fakeCluster) SecretData(_ context.Context, at cluster.Object) (map[string]string, error) {
+	return f.helm[at.Namespace].keys, nil
 }
 
 func (f fakeCluster) Identity(context.Context) (string, error) { return f.identity, f.err }

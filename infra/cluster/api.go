@@ -128,12 +128,11 @@ func (a *API) Owner(ctx context.Context, namespace string) (stack string, exists
 func (a *API) Present(ctx context.Context, namespace string, parts []Part) ([]Part, error) {
 	var present []Part
 	for _, part := range parts {
-		_, err := a.client.Resource(resources[part.Kind]).Namespace(namespace).Get(ctx, part.Name, metav1.GetOptions{})
-		switch {
-		case apierrors.IsNotFound(err) || apierrors.IsForbidden(err):
-		case err != nil:
-			return nil, a.failed(err)
-		default:
+		found, err := a.part(ctx, namespace, part)
+		if err != nil {
+			return nil, err
+		}
+		if found != nil {
 			present = append(present, part)
 		}
 	}

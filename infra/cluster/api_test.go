@@ -147,6 +147,42 @@ func TestPresent(t *testing.T) {
 	}
 }
 
+func TestHelmRelease(t *testing.T) {
+	object := func(kind, annotations string) string {
+		return `{"kind":"` + kind + `","apiVersion":"v1","metadata":{"name":"hub","annotations":{` + annotations + `}}}`
+	}
+	const of = `"meta.helm.sh/release-name":"jhub"`
+	api := newAPI(t, map[string]string{
+		"/api/v1/namespaces/new/secrets/hub":                      object("Secret", ""),
+		"/api/v1/namespaces/free/persistentvolumeclaims/db":       object("PersistentVolumeClaim", of),
+		"/api/v1/namespaces/free/secrets owner=helm,name=jhub":    `{"kind":"SecretList","apiVersion":"v1","items":[]}`,
+		"/api/v1/namespaces/free/configmaps owner=helm,name=jhub": `{"kind":"ConfigMapList","apiVersion":"v1","items":[]}`,
+		"/api/v1/namespaces/recorded/persistentvolumeclaims/db":   object("PersistentVolumeClaim", of),
+		"/api/v1/namespaces/recorded/secrets owner=helm,name=jhub": `{"kind":"SecretList","apiVersion":"v1","items":[` +
+			object("Secret", "") + `]}`,
+		"/api/v1/namespaces/data/secrets/hub": `{"kind":"Secret","apiVersion":"v1","metadata":{},"data":{"a":"Yg=="}}`,
+	})
+	type answer struct {
+		release  string
+		recorded bool
+	}
+	for namespace, want := range map[string]answer{
+		"new": {"", false}, "free": {"jhub", false}, "recorded": {"jhub", true}, "closed": {"", false},
+	} {
+		release, recorded, err := api.HelmRelease(t.Context(), namespace, []Part{{Secret, "hub"}, {Claim, "db"}})
+		if got := (answer{release, recorded}); err != nil || got != want {
+			t.Errorf("%s: %v, %v; want %v", namespace, got, err, want)
+		}
+	}
+	data, err := api.SecretData(t.Context(), Object{"data", "hub"})
+	if err != nil || !cmp.Equal(data, map[string]string{"a": "Yg=="}) {
+		t.Errorf("data %v, %v", data, err)
+	}
+	if data, err := api.SecretData(t.Context(), Object{"closed", "hub"}); data != nil || err != nil {
+		t.Errorf("closed: %v, %v", data, err)
+	}
+}
+
 func TestStorageClasses(t *testing.T) {
 	type answer struct {
 		names             []string

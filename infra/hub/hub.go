@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	// Release is the name of the chart's release.
+	// Release is the name of the chart's release, if Args.Release does not say another one.
 	Release = "jupyterhub"
 	// StockImage is the chart's own hub image, without tag.
 	StockImage = "quay.io/jupyterhub/k8s-hub"
@@ -35,6 +35,14 @@ const (
 const (
 	Type       = "outposts:index:Hub"
 	FormerType = "outposts:hub:Hub"
+)
+
+// KeysSecret is the Secret that the chart makes, with the keys below; CryptKeysKey has several, separated by ";".
+const (
+	KeysSecret      = hubSecret
+	CookieSecretKey = "hub.config.JupyterHub.cookie_secret"
+	ProxyTokenKey   = "hub.config.ConfigurableHTTPProxy.auth_token"
+	CryptKeysKey    = "hub.config.CryptKeeper.keys"
 )
 
 // Names of what the hub's pod mounts, as published.
@@ -91,6 +99,8 @@ type Args struct {
 	Name string
 	// Namespace must exist and be used by the chart alone.
 	Namespace string
+	// Release is the name of the chart's release, by which its Deployments select their pods; empty for Release.
+	Release   string
 	Chart     Chart
 	Image     Image
 	Bootstrap Bootstrap
@@ -140,7 +150,7 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 		return nil, fmt.Errorf("hub %s: %w", name, err)
 	}
 	chart := args.Chart.at()
-	chart.Name = pulumi.String(Release)
+	chart.Name = pulumi.String(args.release())
 	chart.Namespace = pulumi.String(args.Namespace)
 	h.SealedBy, err = release.Install(ctx, name, h, release.Args{
 		Chart: chart, Values: args.values(), SecretValues: args.SecretValues,
@@ -151,6 +161,8 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	}
 	return h, nil
 }
+
+func (a Args) release() string { return cmp.Or(a.Release, Release) }
 
 // newTrust makes what the hub's pod trusts the systems by.
 func (a Args) newTrust(ctx *pulumi.Context, name string, parent pulumi.Resource) (pulumi.Resource, error) {

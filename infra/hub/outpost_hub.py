@@ -120,6 +120,7 @@ START_SECONDS = 8  # for repeating a start that an outpost cannot accept; less t
 START_PAUSE = 2  # seconds between two such attempts
 RECONNECT_SECONDS = 600  # for reconnecting running servers after a restart of the hub
 WATCH_SECONDS = 5  # between two checks of a system's connection
+POD_STOP_SECONDS = 60  # for the pod of a server of KubeSpawner to end; the grace period is 30 s by default
 RENEW_AT_ONCE = 8  # tunnels of one system renewed in parallel
 
 # Sizes in bytes. "As JSON" is how the hub's database and API write a value: ASCII, a character takes up to 12 bytes.
@@ -601,6 +602,36 @@ def remove_service(name, namespace):
             raise
 
 
+# ---- Servers of KubeSpawner, which this hub had before
+
+
+def pod_status(namespace, name):
+    """Returns None while the pod of a server runs, else its exit code, 1 if there is none."""
+    try:
+        status = _kubernetes().read_namespaced_pod(name=name, namespace=namespace).status
+    except kubernetes.client.ApiException as e:
+        if e.status == 404:
+            return 1
+        raise
+    if status.phase not in ("Succeeded", "Failed"):
+        return None
+    codes = [s.state.terminated.exit_code for s in status.container_statuses or [] if s.state.terminated]
+    return max(codes, default=1)
+
+
+def remove_pod(namespace, name):
+    """Deletes a pod and waits until it is gone: what it has mounted is free then."""
+    api = _kubernetes()
+    try:
+        api.delete_namespaced_pod(name=name, namespace=namespace)
+        for _ in range(POD_STOP_SECONDS):
+            api.read_namespaced_pod(name=name, namespace=namespace)
+            time.sleep(1)
+    except kubernetes.client.ApiException as e:
+        if e.status != 404:
+            raise
+
+
 # ---- Form, options, requests and tunnels: the hooks of the client
 
 
@@ -747,6 +778,7 @@ class Outposts:
                 "Invalid server name. Use lower-case letters, digits, and '-' between them, at most 32 characters.", 400
             )
         spawner.start_error = None
+        spawner.kube_state = None
         system = self.of(spawner)
         if not spawner.name and not system.default_server:
             raise StartError(f"{system.display_name} runs named servers only. Give the server a name.", 400)
@@ -1001,6 +1033,7 @@ class Spawner(outpostspawner.OutpostSpawner):
 
     outposts = None  # the Outposts of this hub, set by configure
     start_error = None  # the StartError of the current start, if it has failed
+    kube_state = None  # what KubeSpawner kept of the server, if it has started it; no outpost knows it
 
     async def progress(self):
         if self._spawn_future is None:
@@ -1043,10 +1076,31 @@ class Spawner(outpostspawner.OutpostSpawner):
         return True
 
     def get_state(self):
-        return safe_state(super().get_state())
+        return safe_state({**super().get_state(), **(self.kube_state or {})})
 
     def load_state(self, state):
         super().load_state(safe_state(state))
+        kept = {key: state.get(key) for key in ("namespace", "pod_name", "kubespawner_version")}
+        self.kube_state = kept if all(isinstance(value, str) for value in kept.values()) else None
+
+    def clear_state(self):
+        super().clear_state()
+        self.kube_state = None
+
+    async def poll(self):
+        if self.kube_state is None:
+            return await super().poll()
+        try:
+            return await asyncio.to_thread(pod_status, self.kube_state["namespace"], self.kube_state["pod_name"])
+        except Exception as e:
+            # A server whose state is unknown goes on: users would lose their work.
+            self.log.warning(f"{self._log_name} - cannot see pod {self.kube_state['pod_name']}: {e}")
+            return None
+
+    async def stop(self, now=False, **kwargs):
+        if self.kube_state is None:
+            return await super().stop(now, **kwargs)
+        await asyncio.to_thread(remove_pod, self.kube_state["namespace"], self.kube_state["pod_name"])
 
     async def fetch(self, req, action):
         try:

@@ -273,7 +273,7 @@ func restricted(more map[string]any) map[string]any {
 // outposts of this cluster and their servers reach the hub's API. A rule without peers would admit everybody, so
 // there is no such rule where no outpost is in this cluster.
 func hubPolicy(a Args) map[string]any {
-	rules := []any{map[string]any{"from": []any{podsOf("proxy"), podsOf("hub")}, "ports": []any{tunnelPorts()}}}
+	rules := []any{map[string]any{"from": []any{a.podsOf("proxy"), a.podsOf("hub")}, "ports": []any{tunnelPorts()}}}
 	if names := a.outpostNamespaces(); len(names) > 0 {
 		rules = append(rules, map[string]any{
 			"from": namespaces(names), "ports": []any{map[string]any{"protocol": "TCP", "port": "http"}},
@@ -284,16 +284,16 @@ func hubPolicy(a Args) map[string]any {
 
 // proxyPolicy lists what the proxy reaches, so that it holds when egressAllowRules are closed.
 func proxyPolicy(a Args) map[string]any {
-	rules := []any{map[string]any{"to": []any{podsOf("hub")}, "ports": []any{tunnelPorts()}}}
+	rules := []any{map[string]any{"to": []any{a.podsOf("hub")}, "ports": []any{tunnelPorts()}}}
 	if names := a.outpostNamespaces(); len(names) > 0 {
 		rules = append(rules, map[string]any{"to": namespaces(names)})
 	}
 	return map[string]any{"egress": rules, "egressAllowRules": map[string]any{"cloudMetadataServer": false}}
 }
 
-func podsOf(component string) map[string]any {
+func (a Args) podsOf(component string) map[string]any {
 	return map[string]any{"podSelector": map[string]any{
-		"matchLabels": map[string]any{"app": "jupyterhub", "component": component, "release": Release},
+		"matchLabels": map[string]any{"app": "jupyterhub", "component": component, "release": a.release()},
 	}}
 }
 

@@ -114,6 +114,24 @@ func TestValues(t *testing.T) {
 
 // TestVariables holds that the hub keeps the operator's variables, written as a map or as a list, beside those of the
 // stock image.
+// TestRelease holds that policies select the pods of the release that the chart is installed as.
+func TestRelease(t *testing.T) {
+	for given, want := range map[string]string{"": "jupyterhub", "jhub": "jhub"} {
+		args := soundArgs()
+		args.Release = given
+		rules, _ := values.At(args.values(), "hub", "networkPolicy", "ingress").([]any)
+		from, _ := values.At(rules[0].(map[string]any), "from").([]any)
+		for _, peer := range from {
+			if got := values.At(peer.(map[string]any), "podSelector", "matchLabels", "release"); got != want {
+				t.Errorf("release %q: rule from %v, want release %s", given, got, want)
+			}
+		}
+		if len(from) == 0 {
+			t.Error("no rule")
+		}
+	}
+}
+
 func TestVariables(t *testing.T) {
 	fromSecret := map[string]any{"secretKeyRef": map[string]any{"name": "oauth", "key": "secret"}}
 	asMap := map[string]any{"OAUTH_CLIENT_SECRET": map[string]any{"valueFrom": fromSecret}}

@@ -170,17 +170,28 @@ class Outpost(_Server):
 
 
 class Cluster(_Server):
-    """The part of the Kubernetes API that a hub needs: Services of one namespace."""
+    """The part of the Kubernetes API that a hub needs: Services of one namespace, and pods that KubeSpawner has made."""
 
     def __init__(self):
         cluster = self
         self.services = {
             "hub": {"metadata": {"name": "hub"}, "spec": {"selector": {"app": "jupyterhub"}, "ports": [{"port": 8081}]}}
         }
+        self.pods = {}  # by name, of namespace jupyter
         self.log = []  # (method, name)
 
         class Handler(_Quiet):
+            def pod(self, name):
+                cluster.log.append((self.command, name))
+                if name not in cluster.pods:
+                    return self.answer(404, {"kind": "Status", "reason": "NotFound", "code": 404})
+                pod = cluster.pods.pop(name) if self.command == "DELETE" else cluster.pods[name]
+                return self.answer(200, pod)
+
             def handle_one(self):
+                prefix, is_pod, name = self.path.split("?")[0].partition("/namespaces/jupyter/pods/")
+                if is_pod:
+                    return self.pod(name)
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 path, _, name = self.path.split("?")[0].partition("/namespaces/jupyter/services")
                 name = name.strip("/")

@@ -1,8 +1,10 @@
 """The module in a real hub with the real client, ssh and sshd. Outposts, servers and Kubernetes are fakes."""
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -257,6 +259,36 @@ def test_system_renamed(hub, hub_stage):
         hub.kill()
         hub.settings = before
         hub.start()
+
+
+def test_servers_of_kubespawner(hub, hub_stage):
+    """They go on when the hub gets this module, without an outpost. Stopped, they start again on a system."""
+    names = ("kept", "ended", "unseen")
+    for name in names:
+        hub.run(name, {"system": "direct"})
+        hub_stage.cluster.pods[f"jupyter-{name}"] = {"metadata": {"name": name}, "status": {"phase": "Running"}}
+    hub.kill()
+    with contextlib.closing(sqlite3.connect(hub.folder / "hub.sqlite")) as database, database:
+        for name in names:
+            state = {"kubespawner_version": "7.0.0", "namespace": "jupyter", "pod_name": f"jupyter-{name}", "dns_name": "x"}
+            database.execute(
+                "UPDATE spawners SET state = ?, user_options = '{}' WHERE name = ?", (json.dumps(state), name)
+            )
+    asked = len(hub_stage.direct.requests)
+    hub.start()
+    stage.wait_for("ready", lambda: all((hub.server(n) or {}).get("ready") for n in names))
+    hub_stage.cluster.pods["jupyter-ended"]["status"] = {"phase": "Failed"}
+    stage.wait_for("end noticed", lambda: (hub.server("ended") or {"stopped": True})["stopped"])
+    hub.kill()  # the state is written again when a hub ends, and read again
+    hub.start()
+    stage.wait_for("ready", lambda: all((hub.server(n) or {}).get("ready") for n in ("kept", "unseen")))
+    hub.stop_server("kept")
+    assert ("DELETE", "jupyter-kept") in hub_stage.cluster.log
+    assert len(hub_stage.direct.requests) == asked, "no outpost knows them"
+    hub.stop_server("unseen")
+    hub.run("kept", {"system": "direct"})
+    hub.stop_server("kept")
+    assert len(hub_stage.direct.of("DELETE", "kept")) == 1
 
 
 def test_hub_killed_while_the_outpost_is_away(hub, hub_stage):
