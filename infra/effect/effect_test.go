@@ -86,10 +86,15 @@ func TestMeant(t *testing.T) {
 		{"nothing", nil, nil},
 		{"a part", part, part},
 		{"all", values.Merge(table.Defaults, map[string]any{"a": 1.0}), map[string]any{}},
-		{"null for a list", values.Merge(table.Defaults, map[string]any{"b": map[string]any{"c": nil}}), map[string]any{}},
+		{
+			"null for a list", values.Merge(table.Defaults, map[string]any{"b": map[string]any{"c": nil}}),
+			map[string]any{},
+		},
 		{
 			"all with changes",
-			map[string]any{"a": 2, "b": map[string]any{"d": "x", "e": map[string]any{"f": nil, "h": 1}}, "g": nil, "i": 1},
+			map[string]any{
+				"a": 2, "b": map[string]any{"d": "x", "e": map[string]any{"f": nil, "h": 1}}, "g": nil, "i": 1,
+			},
 			map[string]any{"a": 2, "b": map[string]any{"e": map[string]any{"f": nil, "h": 1}}, "i": 1},
 		},
 	} {

@@ -476,8 +476,13 @@ func TestParseFileRefusesKeysTwice(t *testing.T) {
 
 // JSON has no number without an end; it is named, like every other value of a wrong kind.
 func TestParseFileNamesWhatIsNoNumber(t *testing.T) {
-	_, problems := config.ParseFile("f", []byte("spawner:\n  mem_limit: .inf\n  volumes: [{sizeLimit: -.Inf}, {a: .NaN}]\n"+
-		"  cpu_limit: \".inf\"\nglobalMaxPerUser: +.inf\n"), nil)
+	_, problems := config.ParseFile("f", []byte(`
+spawner:
+  mem_limit: .inf
+  volumes: [{sizeLimit: -.Inf}, {a: .NaN}]
+  cpu_limit: ".inf"
+globalMaxPerUser: +.inf
+`), nil)
 	var got []string
 	for _, p := range problems {
 		got = append(got, p.Error())

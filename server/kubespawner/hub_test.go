@@ -326,8 +326,10 @@ func TestHubSetsNoFacts(t *testing.T) {
 		"annotations of the claim": {"storage_extra_annotations": forged},
 		"of the namespace":         {"user_namespace_annotations": forged},
 		"an overlay":               {"pod_overlay": `{"metadata": {"annotations": ` + forged + `}}`},
-		"an overlay without facts": {"pod_overlay": `{"metadata": {"annotations": {"hub.jupyter.org/username": null}}}`},
-		"labels":                   {"storage_extra_labels": `{"outposts.dev/hub": "other"}`},
+		"an overlay without facts": {
+			"pod_overlay": `{"metadata": {"annotations": {"hub.jupyter.org/username": null}}}`,
+		},
+		"labels": {"storage_extra_labels": `{"outposts.dev/hub": "other"}`},
 	} {
 		if diff := cmp.Diff(want, of(misc)); diff != "" {
 			t.Errorf("%s (-without +with):\n%s", name, diff)

@@ -264,7 +264,8 @@ extra_container_config: {volumeMounts: [{name: none, mountPath: /a}]}
 		got = append(got, fault.Key+": "+key)
 	}
 	want := []string{
-		`spawner.extra_pod_config: must be one of ClusterFirst, ClusterFirstWithHostNet, Default, None, not "None of these"`,
+		"spawner.extra_pod_config: must be one of ClusterFirst, ClusterFirstWithHostNet, Default, None, " +
+			`not "None of these"`,
 		`spawner.pod_overlay: "My Account" cannot be a name`,
 		`spawner.pod_overlay: container "notebook" mounts volume "none", which is not in volumes`,
 		`spawner.pod_overlay: label a b="c"`,
