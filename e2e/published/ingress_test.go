@@ -24,9 +24,12 @@ const (
 	outpostCertificate = "outpost-tls-certmanager"
 )
 
+// basePath is where the hub is below its host, as one is that shares the host with other sites.
+const basePath = "/jupyter"
+
 // TestE2EIngress holds the published Ingress scenario as documented: hub and outpost by Ingress with certificates that
 // cert-manager gets from an ACME server, SSH by a load balancer. The hub trusts nothing but such a certificate, and a
-// renewal costs no server.
+// renewal costs no server. The hub is below a path: servers of both clusters start there and reach it.
 func TestE2EIngress(t *testing.T) {
 	tb := newTestbed(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
@@ -43,7 +46,10 @@ func TestE2EIngress(t *testing.T) {
 
 	tb.up(ctx, t, "local", map[string]any{
 		"outposts:cluster": tb.target("local"),
-		"outposts:hub":     map[string]any{"namespace": hubNamespace},
+		"outposts:hub": map[string]any{
+			"namespace": hubNamespace,
+			"values":    map[string]any{"hub": map[string]any{"baseUrl": basePath}},
+		},
 		"outposts:outpost": map[string]any{"namespace": outpostNamespace},
 	})
 	did("stack local is up")
@@ -96,6 +102,15 @@ func TestE2EIngress(t *testing.T) {
 	}
 	did("a server runs on the remote cluster, reached by SSH at its load balancer")
 	tb.checkBalancer(ctx, t)
+	const near = "near"
+	if err := start(ctx, hub, user, near, map[string]any{"system": "local", "flavor": "small"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := hub.WaitReachable(ctx, user, near); err != nil {
+		t.Error(err)
+	}
+	stop(ctx, t, hub, user, near)
+	did("another has run beside the hub")
 
 	before := tb.running(ctx, t)
 	if err := tb.local.renew(ctx, hubNamespace, hubCertificate); err != nil {
@@ -185,7 +200,7 @@ func (tb *testbed) hub(ctx context.Context, t *testing.T) (*hubapi.Client, strin
 		Token  string `json:"verifyToken"`
 	}
 	tb.outputs(ctx, t, "local", &out)
-	if want := "https://" + host("hub", tb.local.node); out.HubURL != want {
+	if want := "https://" + host("hub", tb.local.node) + basePath; out.HubURL != want {
 		t.Fatalf("hubUrl is %s, want %s", out.HubURL, want)
 	}
 	hub := &hubapi.Client{URL: out.HubURL, Token: out.Token, HTTP: &http.Client{Transport: tb.transport()}}
