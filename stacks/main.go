@@ -67,19 +67,24 @@ func realWorld() world {
 	return w
 }
 
+// load reads the config, and warns of what is allowed in it but not recommended.
+func (w world) load(ctx *pulumi.Context) (Config, error) {
+	marks, unplaced := secretMarks(w.config, w.secretKeys, w.stackFile(ctx.RootDirectory(), ctx.Stack()))
+	c, err := LoadConfig(w.config, ctx.RootDirectory())
+	if err := errors.Join(refuseMarks(marks), err); err != nil {
+		return Config{}, err
+	}
+	if c.Hub != nil {
+		c.Hub.SecretValues = slices.Contains(w.secretKeys, project+":hub")
+	}
+	return c, warn(ctx, slices.Concat(warnings(c, w.secretKeys), warnUnplaced(unplaced, ctx.Stack())))
+}
+
 // run makes the program of a world.
 func run(w world) pulumi.RunFunc {
 	return func(ctx *pulumi.Context) error {
-		marks, unplaced := secretMarks(w.config, w.secretKeys, w.stackFile(ctx.RootDirectory(), ctx.Stack()))
-		c, err := LoadConfig(w.config, ctx.RootDirectory())
-		if err := errors.Join(refuseMarks(marks), err); err != nil {
-			return err
-		}
-		if c.Hub != nil {
-			c.Hub.SecretValues = slices.Contains(w.secretKeys, project+":hub")
-		}
-		texts := slices.Concat(warnings(c, w.secretKeys), warnUnplaced(unplaced, ctx.Stack()))
-		if err := warn(ctx, texts); err != nil {
+		c, err := w.load(ctx)
+		if err != nil {
 			return err
 		}
 		access, err := c.Cluster.access(ctx)

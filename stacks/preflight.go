@@ -270,28 +270,13 @@ func (c Config) warnOfMove(before state) []string {
 func warnings(c Config, secretKeys []string) []string {
 	var all []string
 	warn := func(format string, args ...any) { all = append(all, fmt.Sprintf(project+":"+format, args...)) }
-	clear := func(key string) bool { return !slices.Contains(secretKeys, project+":"+key) }
-	if c.Cluster.hasContent() && clear("cluster") {
-		warn("cluster.kubeconfig is not encrypted: set it with `pulumi config set --secret --path`")
-	}
 	for i, s := range c.Outposts {
 		if !s.InCluster() && !s.Exposure.Encrypted() {
 			warn("outposts[%d].exposure.tls is false: passwords and start requests go to %s unencrypted", i, s.Address)
 		}
-		if s.Password != "" && clear("outposts") {
-			warn("outposts[%d].password is not encrypted: set it with `pulumi config set --secret --path`", i)
-		}
 	}
-	for i, p := range c.Hubs {
-		if p.System != nil && clear("hubs") {
-			warn("hubs[%d].system is not encrypted: set it with `pulumi config set --secret --path`", i)
-		}
-		if p.Password != "" && clear("hubs") {
-			warn("hubs[%d].password is not encrypted: set it with `pulumi config set --secret --path`", i)
-		}
-	}
-	if c.Outpost != nil && len(c.Outpost.CryptKeys) > 0 && clear("outpost") {
-		warn("outpost.cryptKeys are not encrypted: set them with `pulumi config set --secret --path`")
+	for _, key := range c.inClear(secretKeys) {
+		warn("%s not encrypted: set it with `pulumi config set --secret --path`", key)
 	}
 	if o := c.Outpost; o != nil && o.exposed() && !o.Exposure.Encrypted() {
 		warn("outpost.exposure.tls is false: passwords and start requests reach %s unencrypted", o.Address)
@@ -311,6 +296,26 @@ func warnings(c Config, secretKeys []string) []string {
 		}
 		warnOfLogin(c, warn)
 	}
+	return all
+}
+
+// inClear are the keys for secrets that are set without encryption, each with its verb.
+func (c Config) inClear(secretKeys []string) []string {
+	var all []string
+	add := func(key string, set bool, format string, args ...any) {
+		if set && !slices.Contains(secretKeys, project+":"+key) {
+			all = append(all, fmt.Sprintf(format, args...))
+		}
+	}
+	add("cluster", c.Cluster.hasContent(), "cluster.kubeconfig is")
+	for i, s := range c.Outposts {
+		add("outposts", s.Password != "", "outposts[%d].password is", i)
+	}
+	for i, h := range c.Hubs {
+		add("hubs", h.System != nil, "hubs[%d].system is", i)
+		add("hubs", h.Password != "", "hubs[%d].password is", i)
+	}
+	add("outpost", c.Outpost != nil && len(c.Outpost.CryptKeys) > 0, "outpost.cryptKeys are")
 	return all
 }
 
