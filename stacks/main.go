@@ -131,12 +131,7 @@ func run(w world) pulumi.RunFunc {
 			return err
 		}
 		reached := b.reach(context.Background(), api, w.patience) // the outputs hold in any case
-		for name, value := range b.outputs {
-			ctx.Export(name, value)
-		}
-		if w.exported != nil {
-			w.exported(ctx, b.outputs)
-		}
+		b.export(w.exported)
 		return reached
 	}
 }
@@ -186,6 +181,16 @@ func newBuilder(
 	at.Namespaces, at.Owner = c.made(), before.self
 	b.cluster, err = cluster.New(ctx, "cluster", at, b.policy)
 	return b, err
+}
+
+// export makes the stack's outputs; seen, if set, sees them.
+func (b *builder) export(seen func(*pulumi.Context, pulumi.Map)) {
+	for name, value := range b.outputs {
+		b.ctx.Export(name, value)
+	}
+	if seen != nil {
+		seen(b.ctx, b.outputs)
+	}
 }
 
 // install makes a hub with what it shares with its outposts, or an outpost alone.
