@@ -86,10 +86,10 @@ func (b *builder) reach(ctx context.Context, api clusterAPI, p patience) error {
 	l := look{api: api, patience: p, deadline: time.Now().Add(p.answer)}
 	var errs []error
 	for _, a := range all {
-		addresses, err := l.addresses(ctx, a)
+		addresses, known, err := l.addresses(ctx, a)
 		errs = append(errs, err)
 		b.outputs[a.output] = pulumi.ToStringArray(addresses)
-		if len(addresses) == 0 && err == nil && a.awaited && !b.ctx.DryRun() {
+		if len(addresses) == 0 && known && a.awaited && !b.ctx.DryRun() {
 			text := fmt.Sprintf("%s %s has no address yet; run `pulumi up` again to have it in output %s",
 				a.kind, a.name, a.output)
 			errs = append(errs, b.ctx.Log.Warn(text, nil))
@@ -150,24 +150,25 @@ func (l look) accepted(ctx context.Context, r route) error {
 	}
 }
 
-// addresses waits for the addresses of an object that will have some.
-func (l look) addresses(ctx context.Context, a addressed) ([]string, error) {
+// addresses waits for the addresses of an object that will have some. If the user may not read them, known is false.
+func (l look) addresses(ctx context.Context, a addressed) (addresses []string, known bool, err error) {
 	for {
-		addresses, err := a.read(ctx, l.api)
-		if err != nil || len(addresses) > 0 || !a.awaited || !l.again(ctx, l.deadline) {
-			return addresses, err
+		addresses, known, err = a.read(ctx, l.api)
+		if err != nil || !known || len(addresses) > 0 || !a.awaited || !l.again(ctx, l.deadline) {
+			return addresses, known, err
 		}
 	}
 }
 
 // read asks for the addresses once.
-func (a addressed) read(ctx context.Context, api clusterAPI) ([]string, error) {
+func (a addressed) read(ctx context.Context, api clusterAPI) (addresses []string, known bool, err error) {
 	if a.kind != "Gateway" {
-		return api.Addresses(ctx, cluster.Balanced(a.kind), a.name)
+		addresses, err = api.Addresses(ctx, cluster.Balanced(a.kind), a.name)
+		return addresses, err == nil, err
 	}
-	gateway, _, err := api.Gateway(ctx, a.name)
+	gateway, known, err := api.Gateway(ctx, a.name)
 	if gateway == nil {
-		return nil, err
+		return nil, known, err
 	}
-	return gateway.Addresses, nil
+	return gateway.Addresses, known, nil
 }

@@ -103,7 +103,7 @@ func TestAddressesAreAwaited(t *testing.T) {
 					return []string{"192.0.2.1"}
 				}}
 				l := look{api: api, patience: usualPatience, deadline: began.Add(usualPatience.answer)}
-				got, err := l.addresses(t.Context(), addressed{
+				got, _, err := l.addresses(t.Context(), addressed{
 					kind: "Service", name: cluster.Object{Namespace: "a", Name: "b"}, awaited: tt.awaited,
 				})
 				if diff := cmp.Diff(tt.want, got); err != nil || diff != "" || time.Since(began) != tt.takes {
@@ -112,6 +112,19 @@ func TestAddressesAreAwaited(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestClosedGatewayIsNotAwaited holds that nobody waits for addresses that the user may not read.
+func TestClosedGatewayIsNotAwaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began, name := time.Now(), cluster.Object{Namespace: "gateways", Name: "public"}
+		api := fakeCluster{gateways: map[cluster.Object]*cluster.Gateway{name: nil}}
+		l := look{api: api, patience: usualPatience, deadline: began.Add(usualPatience.answer)}
+		got, known, err := l.addresses(t.Context(), addressed{kind: "Gateway", name: name, awaited: true})
+		if got != nil || known || err != nil || !time.Now().Equal(began) {
+			t.Errorf("after %s: %v, known %v, error %v", time.Since(began), got, known, err)
+		}
+	})
 }
 
 // TestAddressesAreOutputs holds which outputs a stack has of where it is reached, by the exposures of hub and outpost.
