@@ -210,6 +210,11 @@ test-unit: ## the tests that run offline, without root, in minutes
 test-e2e: ## the tests on the clusters that `make up` left
 	@$(TEST) e2e
 
+.PHONY: conformance
+conformance: ## the Gateway API's own conformance tests on a local cluster, and their report (3 min, as root; ONLY=HTTPRouteWeight)
+	@dev/packages tools clusters
+	@dev/conformance/run
+
 LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .PHONY: lint

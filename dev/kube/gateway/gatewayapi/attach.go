@@ -30,9 +30,10 @@ type attachment struct {
 // controllers have written there stays.
 func (t *translation) attach(r route, before gw.RouteStatus) ([]attachment, gw.RouteStatus) {
 	var attached []attachment
-	status := gw.RouteStatus{Parents: slices.DeleteFunc(slices.Clone(before.Parents), func(p gw.RouteParentStatus) bool {
+	status := gw.RouteStatus{Parents: slices.Clone(before.Parents)}
+	status.Parents = slices.DeleteFunc(status.Parents, func(p gw.RouteParentStatus) bool {
 		return p.ControllerName == Controller
-	})}
+	})
 	for _, ref := range r.parents {
 		g := t.parent(r, ref)
 		if g == nil {

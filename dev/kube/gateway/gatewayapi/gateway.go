@@ -153,7 +153,8 @@ func (t *translation) certificate(namespace string, ref gw.SecretObjectReference
 	from := gw.ReferenceGrantFrom{Group: gw.GroupName, Kind: "Gateway", Namespace: gw.Namespace(namespace)}
 	if !t.granted(from, "Secret", name) {
 		return tls.Certificate{}, problem{
-			string(gw.ListenerReasonRefNotPermitted), fmt.Sprintf("certificateRefs: no ReferenceGrant for Secret %s", name),
+			string(gw.ListenerReasonRefNotPermitted),
+			fmt.Sprintf("certificateRefs: no ReferenceGrant for Secret %s", name),
 		}
 	}
 	secret := t.secrets[name]
@@ -291,8 +292,7 @@ func (l *listener) status(before []metav1.Condition, generation int64) gw.Listen
 	refused := l.refused
 	if l.conflict.is() {
 		refused = l.conflict
-		conflicted.Status, conflicted.Reason, conflicted.Message =
-			metav1.ConditionTrue, l.conflict.reason, l.conflict.message
+		conflicted.Status, conflicted.Reason, conflicted.Message = metav1.ConditionTrue, l.conflict.reason, l.conflict.message
 	}
 	kinds := l.kinds
 	if kinds == nil {

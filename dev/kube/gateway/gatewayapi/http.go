@@ -13,7 +13,9 @@ import (
 )
 
 func (t *translation) httpRoute(object *gw.HTTPRoute) {
-	r := route{Object: object, kind: "HTTPRoute", parents: object.Spec.ParentRefs, hostnames: lower(object.Spec.Hostnames)}
+	r := route{
+		Object: object, kind: "HTTPRoute", parents: object.Spec.ParentRefs, hostnames: lower(object.Spec.Hostnames),
+	}
 	var routes []proxy.Route
 	for i := range object.Spec.Rules {
 		added, err := t.httpRule(&r, &object.Spec.Rules[i])
@@ -38,8 +40,8 @@ func (t *translation) httpRoute(object *gw.HTTPRoute) {
 	}
 }
 
-// httpRule returns one route for each match of a rule. What is not supported is an error; what is wrong with backends is
-// noted in r.
+// httpRule returns one route for each match of a rule. What is not supported is an error; what is wrong with backends
+// is noted in r.
 func (t *translation) httpRule(r *route, spec *gw.HTTPRouteRule) ([]proxy.Route, error) {
 	rule := &proxy.Rule{}
 	var err error

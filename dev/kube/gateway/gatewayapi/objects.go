@@ -1,5 +1,5 @@
-// Package gatewayapi turns the objects of the Gateway API into what the data plane serves, and into the status that each
-// of them gets. It is a function of what it is given: it asks and writes nothing.
+// Package gatewayapi turns the objects of the Gateway API into what the data plane serves, and into the status that
+// each of them gets. It is a function of what it is given: it asks and writes nothing.
 package gatewayapi
 
 import (

@@ -70,7 +70,8 @@ func (i *index) fill(b *proxy.Backend, kind gw.Kind, namespace string, ref gw.Ba
 		return problem{string(gw.RouteReasonBackendNotFound), fmt.Sprintf("backendRefs: no Service %s", name)}
 	}
 	at := slices.IndexFunc(service.Spec.Ports, func(port corev1.ServicePort) bool {
-		return ref.Port != nil && port.Port == *ref.Port && cmp.Or(port.Protocol, corev1.ProtocolTCP) == corev1.ProtocolTCP
+		return ref.Port != nil && port.Port == *ref.Port &&
+			cmp.Or(port.Protocol, corev1.ProtocolTCP) == corev1.ProtocolTCP
 	})
 	if at < 0 {
 		return problem{

@@ -9,7 +9,9 @@ import (
 )
 
 func (t *translation) tlsRoute(object *gw.TLSRoute) {
-	r := route{Object: object, kind: "TLSRoute", parents: object.Spec.ParentRefs, hostnames: lower(object.Spec.Hostnames)}
+	r := route{
+		Object: object, kind: "TLSRoute", parents: object.Spec.ParentRefs, hostnames: lower(object.Spec.Hostnames),
+	}
 	var backends []proxy.Backend
 	for _, rule := range object.Spec.Rules {
 		backends = append(backends, t.streamBackends(&r, rule.BackendRefs)...)

@@ -45,7 +45,8 @@ func cluster(t *testing.T, listeners string) Objects {
 			read(t, &gw.GatewayClass{}, "metadata: {name: other}\nspec: {controllerName: example.test/other}"),
 		},
 		Gateways: []*gw.Gateway{
-			read(t, &gw.Gateway{}, "metadata: {name: g}\nspec: {gatewayClassName: outposts, listeners: ["+listeners+"]}"),
+			read(t, &gw.Gateway{},
+				"metadata: {name: g}\nspec: {gatewayClassName: outposts, listeners: ["+listeners+"]}"),
 			read(t, &gw.Gateway{}, "metadata: {name: other}\nspec: {gatewayClassName: other}"),
 		},
 	}
@@ -55,9 +56,10 @@ func cluster(t *testing.T, listeners string) Objects {
 		}})
 		o.Services = append(o.Services, read(t, &corev1.Service{},
 			"metadata: {name: web, namespace: "+namespace+"}\nspec: {ports: [{name: http, port: 80}]}"))
-		o.Slices = append(o.Slices, read(t, &discoveryv1.EndpointSlice{}, "metadata: {name: web-1, namespace: "+namespace+
-			", labels: {kubernetes.io/service-name: web}}\naddressType: IPv4\nports: [{name: http, port: 8080}]\n"+
-			"endpoints: [{addresses: [10.1.0.1]}, {addresses: [10.1.0.2], conditions: {ready: false}}]"))
+		o.Slices = append(o.Slices, read(t, &discoveryv1.EndpointSlice{},
+			"metadata: {name: web-1, namespace: "+namespace+", labels: {kubernetes.io/service-name: web}}\n"+
+				"addressType: IPv4\nports: [{name: http, port: 8080}]\n"+
+				"endpoints: [{addresses: [10.1.0.1]}, {addresses: [10.1.0.2], conditions: {ready: false}}]"))
 	}
 	return o
 }
@@ -66,8 +68,7 @@ func cluster(t *testing.T, listeners string) Objects {
 func conditions(all []metav1.Condition) string {
 	var parts []string
 	for _, c := range all {
-		if (c.Status == metav1.ConditionTrue) != (c.Type == string(gw.ListenerConditionConflicted)) && c.Reason == c.Type ||
-			c.Reason == string(gw.ListenerReasonNoConflicts) {
+		if c.Status == metav1.ConditionTrue && c.Reason == c.Type || c.Reason == string(gw.ListenerReasonNoConflicts) {
 			continue
 		}
 		parts = append(parts, fmt.Sprintf("%s=%s:%s", c.Type, c.Status, c.Reason))
@@ -134,23 +135,33 @@ func TestListeners(t *testing.T) {
 
 // TestAttach holds which routes a listener takes, and what the others are told.
 func TestAttach(t *testing.T) {
+	to := func(backend string) string {
+		return "parentRefs: [{name: g}], rules: [{backendRefs: [{" + backend + "}]}]"
+	}
 	for name, test := range map[string]struct {
 		listener, route, want string
 		attached              int32
 	}{
-		"taken":             {"hostname: '*.example.test'", "parentRefs: [{name: g}], hostnames: [a.example.test]", "", 1},
-		"another hostname":  {"hostname: b.test", "parentRefs: [{name: g}], hostnames: [a.test]", "Accepted=False:NoMatchingListenerHostname", 0},
-		"no such section":   {"", "parentRefs: [{name: g, sectionName: x}]", "Accepted=False:NoMatchingParent", 0},
-		"no such port":      {"", "parentRefs: [{name: g, port: 81}]", "Accepted=False:NoMatchingParent", 0},
-		"another namespace": {"allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {name: b}}}}", "parentRefs: [{name: g}]", "Accepted=False:NotAllowedByListeners", 0},
-		"no backend":        {"", "parentRefs: [{name: g}], rules: [{backendRefs: [{name: lost, port: 80}]}]", "ResolvedRefs=False:BackendNotFound", 1},
-		"no such port of the backend": {
-			"", "parentRefs: [{name: g}], rules: [{backendRefs: [{name: web, port: 81}]}]", "ResolvedRefs=False:BackendNotFound", 1,
+		"taken": {
+			"hostname: '*.example.test'", "parentRefs: [{name: g}], hostnames: [a.example.test]", "", 1,
 		},
-		"not a Service":     {"", "parentRefs: [{name: g}], rules: [{backendRefs: [{kind: X, name: web, port: 80}]}]", "ResolvedRefs=False:InvalidKind", 1},
-		"no ReferenceGrant": {"", "parentRefs: [{name: g}], rules: [{backendRefs: [{name: web, namespace: b, port: 80}]}]", "ResolvedRefs=False:RefNotPermitted", 1},
+		"another hostname": {
+			"hostname: b.test", "parentRefs: [{name: g}], hostnames: [a.test]",
+			"Accepted=False:NoMatchingListenerHostname", 0,
+		},
+		"no such section": {"", "parentRefs: [{name: g, sectionName: x}]", "Accepted=False:NoMatchingParent", 0},
+		"no such port":    {"", "parentRefs: [{name: g, port: 81}]", "Accepted=False:NoMatchingParent", 0},
+		"another namespace": {
+			"allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {name: b}}}}",
+			"parentRefs: [{name: g}]", "Accepted=False:NotAllowedByListeners", 0,
+		},
+		"no backend":        {"", to("name: lost, port: 80"), "ResolvedRefs=False:BackendNotFound", 1},
+		"no port of it":     {"", to("name: web, port: 81"), "ResolvedRefs=False:BackendNotFound", 1},
+		"not a Service":     {"", to("kind: X, name: web, port: 80"), "ResolvedRefs=False:InvalidKind", 1},
+		"no ReferenceGrant": {"", to("name: web, namespace: b, port: 80"), "ResolvedRefs=False:RefNotPermitted", 1},
 		"a filter that is not supported": {
-			"", "parentRefs: [{name: g}], rules: [{filters: [{type: CORS, cors: {}}]}]", "Accepted=False:UnsupportedValue", 0,
+			"", "parentRefs: [{name: g}], rules: [{filters: [{type: CORS, cors: {}}]}]",
+			"Accepted=False:UnsupportedValue", 0,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

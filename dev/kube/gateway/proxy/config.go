@@ -1,5 +1,5 @@
-// Package proxy is the data plane: it serves HTTP, TLS and TCP on any number of addresses as a Config says, which may be
-// replaced at any time without a connection being cut that the new one still allows. It knows nothing of Kubernetes.
+// Package proxy is the data plane: it serves HTTP, TLS and TCP on any number of addresses as a Config says. That may be
+// replaced at any time; connections on ports that the new one has too are kept. It knows nothing of Kubernetes.
 package proxy
 
 import (
@@ -53,8 +53,8 @@ type Match struct {
 	Query   []ValueMatch
 }
 
-// PathMatch is a condition of a request's path. One without Exact and Pattern is a prefix that covers whole elements: /a
-// covers /a/b, not /ab.
+// PathMatch is a condition of a request's path. One without Exact and Pattern is a prefix that covers whole elements:
+// /a covers /a/b, not /ab.
 type PathMatch struct {
 	Exact   bool
 	Pattern *regexp.Regexp // of the whole path

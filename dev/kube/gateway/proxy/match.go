@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// Hosts reports whether a hostname of a Config covers a host. A wildcard covers any number of labels: *.example.org covers
-// a.b.example.org, not example.org.
+// Hosts reports whether a hostname of a Config covers a host. A wildcard covers any number of labels: *.example.org
+// covers a.b.example.org, not example.org.
 func Hosts(hostname, host string) bool {
 	if suffix, wildcard := strings.CutPrefix(hostname, "*"); wildcard {
 		return len(host) > len(suffix) && strings.HasSuffix(host, suffix)
@@ -44,8 +44,8 @@ func compareHostnames(a, b string) int {
 	return cmp.Or(cmp.Compare(kind(a), kind(b)), cmp.Compare(len(b), len(a)))
 }
 
-// Sort puts routes in the order of their precedence as the Gateway API has it: by hostname, then path, method, number of
-// headers and number of parameters. Those that are equal in all stay as they are: the caller puts older routes first.
+// Sort puts routes in the order of their precedence as the Gateway API has it: by hostname, then path, method, number
+// of headers and number of parameters. Those that are equal in all stay as they are: the caller puts older routes first.
 func Sort(routes []Route) {
 	slices.SortStableFunc(routes, func(a, b Route) int {
 		m, n := a.Match, b.Match

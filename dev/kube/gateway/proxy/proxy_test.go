@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,6 +17,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -223,6 +225,49 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
+// TestHTTP2 holds that HTTP/2 is spoken on both kinds of ports, in whichever order their servers began, and to backends
+// that want it.
+func TestHTTP2(t *testing.T) {
+	for _, protocol := range []Protocol{HTTP, HTTPS} {
+		b := newBench(t)
+		backend := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprint(w, r.Proto)
+		}))
+		backend.Config.Protocols = new(http.Protocols)
+		backend.Config.Protocols.SetUnencryptedHTTP2(true)
+		backend.Start()
+		defer backend.Close()
+		b.apply(t, Listener{
+			Name: "web", Protocol: protocol, Certificates: []tls.Certificate{certificate(t, "a.example.test")},
+			Routes: []Route{b.route("", "/", Rule{Backends: []Backend{{
+				Weight: 1, H2C: true,
+				Endpoints: []netip.AddrPort{backend.Listener.Addr().(*net.TCPAddr).AddrPort()},
+			}}})},
+		})
+		only := new(http.Protocols)
+		scheme := "http"
+		if protocol == HTTPS {
+			scheme = "https"
+			only.SetHTTP2(true)
+		} else {
+			only.SetUnencryptedHTTP2(true)
+		}
+		client := &http.Client{Transport: &http.Transport{
+			Protocols: only, TLSClientConfig: &tls.Config{ServerName: "a.example.test", InsecureSkipVerify: true},
+		}}
+		response, err := client.Get(scheme + "://" + b.address.String())
+		if err != nil {
+			t.Errorf("%s: %v", scheme, err)
+			continue
+		}
+		body, err := io.ReadAll(response.Body)
+		response.Body.Close()
+		if err != nil || response.Proto != "HTTP/2.0" || string(body) != "HTTP/2.0" {
+			t.Errorf("%s: %s to us, %s to the backend, %v", scheme, response.Proto, body, err)
+		}
+	}
+}
+
 // TestTLS holds that a port takes HTTPS and streams by server name, and that a request for another listener's host is
 // refused.
 func TestTLS(t *testing.T) {
@@ -325,13 +370,17 @@ func TestWebSocket(t *testing.T) {
 	fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: x.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 	in := bufio.NewReader(conn)
 	response, err := http.ReadResponse(in, nil)
-	if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("%v %v", response, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatal(response.Status)
 	}
 	if err := conn.SetReadDeadline(time.Now().Add(2 * limit)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := in.ReadByte(); err == nil || !err.(net.Error).Timeout() {
+	if _, err := in.ReadByte(); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("while nothing is sent: %v", err)
 	}
 	if err := conn.SetReadDeadline(time.Time{}); err != nil {

@@ -92,13 +92,13 @@ func (s *Server) open(address netip.AddrPort) (*port, error) {
 		Handler:           p,
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
-		TLSConfig: &tls.Config{
-			GetCertificate: p.certificate, MinVersion: tls.VersionTLS12,
-			// Named, because otherwise Serve may come first and leave a server that negotiates h2 without knowing it.
-			NextProtos: []string{"h2", "http/1.1"},
-		},
-		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
+		TLSConfig:         &tls.Config{GetCertificate: p.certificate, MinVersion: tls.VersionTLS12},
+		Protocols:         new(http.Protocols),
+		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
+	p.http.Protocols.SetHTTP1(true)
+	p.http.Protocols.SetHTTP2(true)
+	p.http.Protocols.SetUnencryptedHTTP2(true)
 	return p, nil
 }
 
@@ -157,7 +157,7 @@ func (p *port) sortTLS(conn net.Conn, listeners []Listener) {
 	listener := choose(listeners, name, Protocol.OverTLS)
 	switch {
 	case listener == nil:
-		p.server.logger.Debug("no listener", "address", p.address, "server name", name)
+		p.server.logger.Debug("no listener", "address", p.address, "server_name", name)
 		conn.Close()
 	case listener.Protocol == HTTPS:
 		p.secure.hand(p.ctx, conn2)
