@@ -29,11 +29,8 @@ import (
 // solvers with arguments only.
 const image = "localhost/outposts/acme:e2e"
 
-// Last numbers of the addresses of our load balancers, far from those that are assigned in order.
-const (
-	sshBalancer  = 110
-	acmeBalancer = 111
-)
+// acmeBalancer is the last number of the address of our load balancer, far from those that are assigned in order.
+const acmeBalancer = 111
 
 // authority is the ACME server.
 type authority struct {

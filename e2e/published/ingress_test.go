@@ -28,8 +28,9 @@ const (
 const basePath = "/jupyter"
 
 // TestE2EIngress holds the published Ingress scenario as documented: hub and outpost by Ingress with certificates that
-// cert-manager gets from an ACME server, SSH by a load balancer. The hub trusts nothing but such a certificate, and a
-// renewal costs no server. The hub is below a path: servers of both clusters start there and reach it.
+// cert-manager gets from an ACME server, SSH by a load balancer whose address nobody knows before. The hub trusts
+// nothing but such a certificate, and a renewal costs no server. The hub is below a path: servers of both clusters
+// start there and reach it.
 func TestE2EIngress(t *testing.T) {
 	tb := newTestbed(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
@@ -44,17 +45,18 @@ func TestE2EIngress(t *testing.T) {
 	tb.issue(ctx, t, tb.local)
 	did("cert-manager on both clusters, the ACME server answers")
 
-	tb.up(ctx, t, "local", map[string]any{
+	local := map[string]any{
 		"outposts:cluster": tb.target("local"),
 		"outposts:hub": map[string]any{
 			"namespace": hubNamespace,
 			"values":    map[string]any{"hub": map[string]any{"baseUrl": basePath}},
 		},
 		"outposts:outpost": map[string]any{"namespace": outpostNamespace},
-	})
+	}
+	tb.up(ctx, t, "local", local)
 	did("stack local is up")
 	tb.trustHub(ctx, t)
-	tb.up(ctx, t, "remote", map[string]any{
+	remote := map[string]any{
 		"outposts:cluster": tb.target("remote"),
 		"outposts:outpost": map[string]any{
 			"namespace": outpostNamespace,
@@ -66,8 +68,13 @@ func TestE2EIngress(t *testing.T) {
 				}}},
 			},
 		},
-	})
+	}
+	tb.up(ctx, t, "remote", remote)
 	did("stack remote is up")
+	tb.learnBalancer(ctx, t)
+	tb.up(ctx, t, "local", local)
+	tb.up(ctx, t, "remote", remote)
+	did("SSH at " + tb.ssh + ", the address of its load balancer, is in the config")
 
 	hubHost, outpostHost := host("hub", tb.local.node), host("outpost", tb.remote.node)
 	firstHub := tb.awaitCertificate(ctx, t, hubHost, nil)
@@ -229,6 +236,19 @@ func stop(ctx context.Context, t *testing.T, hub *hubapi.Client, user, server st
 	}
 }
 
+// learnBalancer reads the address of the load balancer of SSH from the output of the outpost's stack.
+func (tb *testbed) learnBalancer(ctx context.Context, t *testing.T) {
+	t.Helper()
+	var given struct {
+		SSH []string `json:"outpostSshAddresses"`
+	}
+	tb.outputs(ctx, t, "remote", &given)
+	if len(given.SSH) != 1 {
+		t.Fatalf("addresses of SSH: %v; want that of its load balancer", given.SSH)
+	}
+	tb.ssh = host("ssh", given.SSH[0])
+}
+
 // checkBalancer holds that SSH is reached at a load balancer's address, and nowhere else from outside.
 func (tb *testbed) checkBalancer(ctx context.Context, t *testing.T) {
 	t.Helper()
@@ -237,7 +257,7 @@ func (tb *testbed) checkBalancer(ctx context.Context, t *testing.T) {
 		t.Fatal(err)
 	}
 	if has := ssh.Status.LoadBalancer.Ingress; ssh.Spec.Type != corev1.ServiceTypeLoadBalancer || len(has) != 1 ||
-		has[0].IP != tb.remote.balancer(sshBalancer) {
+		host("ssh", has[0].IP) != tb.ssh {
 		t.Errorf("Service outpost-ssh: type %s, addresses %+v", ssh.Spec.Type, has)
 	}
 	api, err := tb.remote.API.CoreV1().Services(outpostNamespace).Get(ctx, "outpost", metav1.GetOptions{})

@@ -4,6 +4,7 @@ package published
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,6 +38,7 @@ type testbed struct {
 	remote      cluster
 	tools       string // folder of the part acme
 	ca          authority
+	ssh         string // where SSH of the remote is reached; until it is known, nowhere
 }
 
 // cluster is a local cluster and where it is.
@@ -134,7 +136,7 @@ func (tb *testbed) up(ctx context.Context, t *testing.T, stack string, here map[
 	t.Helper()
 	document := readYAML(t, tb.root, "Pulumi."+stack+".yaml", strings.NewReplacer())
 	example := readYAML(t, tb.root, "docs/examples/ingress/Pulumi."+stack+".yaml", strings.NewReplacer(
-		"ssh.myremoteoutpost.example", host("ssh", tb.remote.balancer(sshBalancer)),
+		"ssh.myremoteoutpost.example", cmp.Or(tb.ssh, "ssh.invalid"),
 		"myremoteoutpost.example", host("outpost", tb.remote.node),
 		"myjupyterhub.example", host("hub", tb.local.node),
 		"className: nginx", "className: standard",
@@ -146,7 +148,7 @@ func (tb *testbed) up(ctx context.Context, t *testing.T, stack string, here map[
 	document["config"] = deployed.Merge(deployed.Merge(committed, example["config"].(map[string]any)), here)
 	if systems, ok := document["config"].(map[string]any)["outposts:outposts"].([]any); ok {
 		exposure := systems[1].(map[string]any)["exposure"].(map[string]any)
-		exposure["ca"], exposure["sshLoadBalancerIP"] = tb.ca.root, tb.remote.balancer(sshBalancer)
+		exposure["ca"] = tb.ca.root
 	}
 	text, err := yaml.Marshal(document)
 	if err != nil {
