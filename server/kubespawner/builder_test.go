@@ -196,7 +196,7 @@ func TestObjectsInsideAHubAreKubeSpawners(t *testing.T) {
 	// Kubernetes would refuse these; an outpost says so before anything is made.
 	problemsOf := map[string]string{
 		"labels-annotations-templates": `extra_labels and common_labels: label {username}=`,
-		"template-scope":               `image_pull_secrets: "ps-{username}" cannot be a name`,
+		"template-scope":               `node_selector: label n="{username}": a valid label`,
 	}
 	// Variables that a hub does not send; the server sets them from its options.
 	computed := []string{

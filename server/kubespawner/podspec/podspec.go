@@ -85,19 +85,10 @@ func checkSettings(spec *corev1.PodSpec, p *options.Problems) {
 	name(rest, spec.NodeName, subdomain)
 	name(rest, spec.Hostname, label)
 	name(rest, spec.Subdomain, label)
-	for _, secret := range spec.ImagePullSecrets {
-		if secret.Name == "" {
-			p.Addf("image_pull_secrets", "each Secret needs a name")
-		}
-		name("image_pull_secrets", secret.Name, subdomain)
-	}
 	checkWord(rest, spec.RestartPolicy, p,
 		"", corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)
 	checkWord(rest, spec.DNSPolicy, p, "",
 		corev1.DNSClusterFirst, corev1.DNSClusterFirstWithHostNet, corev1.DNSDefault, corev1.DNSNone)
-	if seconds := spec.TerminationGracePeriodSeconds; seconds != nil && *seconds < 0 {
-		p.Addf(rest, "terminationGracePeriodSeconds must not be negative")
-	}
 	if seconds := spec.ActiveDeadlineSeconds; seconds != nil && (*seconds < 1 || *seconds > math.MaxInt32) {
 		p.Addf(rest, "activeDeadlineSeconds must be from 1 to %d", math.MaxInt32)
 	}
