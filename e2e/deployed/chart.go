@@ -13,7 +13,13 @@ import (
 // RenderChart renders the outpost's chart of the checkout as Helm does, and returns its objects as one YAML stream.
 func RenderChart(t testing.TB, release, namespace string, values map[string]any) string {
 	t.Helper()
-	chart, err := loader.Load(filepath.Join("..", "..", "charts", "outpost"))
+	return Render(t, filepath.Join("..", "..", "charts", "outpost"), release, namespace, values)
+}
+
+// Render renders the chart in a folder as Helm does, and returns its objects as one YAML stream.
+func Render(t testing.TB, folder, release, namespace string, values map[string]any) string {
+	t.Helper()
+	chart, err := loader.Load(folder)
 	if err != nil {
 		t.Fatal(err)
 	}

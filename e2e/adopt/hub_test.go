@@ -1,0 +1,341 @@
+//go:build e2e
+
+package adopt
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/outposts-dev/outposts/e2e/deployed"
+	"github.com/outposts-dev/outposts/e2e/hubapi"
+)
+
+// Of the hub that Helm installs.
+const (
+	namespace = "adopt-hub"
+	release   = "jhub"
+	users     = 10
+	kept      = "user0" // has a server of KubeSpawner
+	token     = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+)
+
+// authenticator keeps something of each user, as those of identity providers do.
+const authenticator = `
+from jupyterhub.auth import DummyAuthenticator
+
+class Keeps(DummyAuthenticator):
+    async def authenticate(self, handler, data):
+        return {"name": data["username"], "auth_state": {"token": "of " + data["username"]}}
+
+c.JupyterHub.authenticator_class = Keeps
+c.Authenticator.enable_auth_state = True
+c.Authenticator.allow_all = True
+`
+
+// kubeSpawner is what zero-to-jupyterhub says of the servers of its users, as far as this one needs it.
+const kubeSpawner = `
+c.JupyterHub.spawner_class = "kubespawner.KubeSpawner"
+c.KubeSpawner.image = "` + labImage + `"
+c.KubeSpawner.cmd = ["jupyterhub-singleuser"]
+c.KubeSpawner.common_labels = {"app": "jupyterhub", "release": "jhub"}
+c.KubeSpawner.extra_labels = {"hub.jupyter.org/network-access-hub": "true"}
+c.KubeSpawner.start_timeout = 180
+`
+
+// ofBoth are values that the hub has before and after.
+func ofBoth() map[string]any {
+	return map[string]any{
+		"hub": map[string]any{
+			"extraConfig": map[string]any{"auth": authenticator},
+			"services":    map[string]any{"test": map[string]any{"apiToken": token}},
+			"loadRoles": map[string]any{"test": map[string]any{"services": []any{"test"}, "scopes": []any{
+				"admin:users", "admin:servers", "access:servers", "admin:auth_state",
+			}}},
+		},
+		"proxy": map[string]any{"chp": map[string]any{"image": hubImage()}},
+		"cull":  map[string]any{"enabled": false},
+	}
+}
+
+func hubImage() map[string]any {
+	return map[string]any{"name": "localhost/outposts/hub", "tag": "5.5.4-2.2.11"}
+}
+
+// TestE2EHubOfHelm holds that a stack takes over a hub that Helm has installed under another release name: its ten users
+// stay logged in, their auth state is readable, and a server of KubeSpawner, with a kernel in it, runs on.
+func TestE2EHubOfHelm(t *testing.T) {
+	s := newSite(t, namespace, "adopt-outpost", "adopt-outpost-servers")
+	s.install(t)
+	hub := &hubapi.Client{URL: s.hubURL(), Token: token}
+	browsers := logIn(t, hub.URL)
+	before := start(t, hub)
+	pod := s.pod(t, namespace, "hub.jupyter.org/username="+kept)
+
+	s.write(t, deployed.Merge(s.committed(t, "local"), map[string]any{
+		"outposts:hub": map[string]any{
+			"namespace": namespace, "release": release, "url": hub.URL,
+			"exposure": map[string]any{"nodePort": hubPort}, "values": ofBoth(),
+		},
+		"outposts:outposts": []any{map[string]any{"name": "local"}},
+		"outposts:outpost":  map[string]any{"namespace": "adopt-outpost"},
+		"outposts:adopt":    []any{namespace},
+	}))
+	s.refused(t, "Helm has a record of release jhub in namespace adopt-hub", "everybody would be logged out",
+		"users' auth state could not be read", "outposts:hub.values.proxy.secretToken: is not what the hub")
+	s.forget(t)
+	s.takeKeys(t)
+	s.pulumi(t, "up", "--yes")
+	s.set(t, "adopt", "[]")
+	s.pulumi(t, "up", "--yes")
+	s.pulumi(t, "preview", "--expect-no-changes")
+
+	if again := s.pod(t, namespace, "hub.jupyter.org/username="+kept); again != pod {
+		t.Errorf("the server of KubeSpawner is pod %s, was %s", again, pod)
+	}
+	before.goesOn(t)
+	loggedIn(t, hub.URL, browsers)
+	authState(t, hub.URL)
+	stop(t, hub)
+	s.noPods(t, namespace, "hub.jupyter.org/username="+kept)
+}
+
+// running is a kernel in a server that knows something.
+type running struct {
+	client *hubapi.Client
+	kernel *hubapi.Kernel
+}
+
+// start starts the server of KubeSpawner, and tells a kernel there something.
+func start(t *testing.T, hub *hubapi.Client) running {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	if err := hub.Start(ctx, kept, "", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := hub.WaitReachable(ctx, kept, ""); err != nil {
+		t.Fatal(err)
+	}
+	kernel, err := hub.OpenKernel(ctx, kept, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kernel.Run(ctx, "answer = 41"); err != nil {
+		t.Fatal(err)
+	}
+	return running{hub, kernel}
+}
+
+// goesOn holds that the kernel still knows it.
+func (r running) goesOn(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	if err := r.client.WaitReachable(ctx, kept, ""); err != nil {
+		t.Fatal(err)
+	}
+	again, err := r.kernel.Reopen(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := again.Run(ctx, "print(answer + 1)"); err != nil || strings.TrimSpace(out) != "42" {
+		t.Errorf("the kernel says %q, %v", out, err)
+	}
+}
+
+func stop(t *testing.T, hub *hubapi.Client) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	if err := hub.Stop(ctx, kept, ""); err != nil {
+		t.Error(err)
+	}
+	if err := hub.WaitGone(ctx, kept, ""); err != nil {
+		t.Error(err)
+	}
+}
+
+// install installs the hub as Helm does: its objects have its field manager, label and annotations, and there is a
+// record of them.
+func (s *site) install(t *testing.T) {
+	t.Helper()
+	text := deployed.Render(t, filepath.Join(s.root, "e2e", "charts", "hub"), release, namespace,
+		deployed.Merge(ofBoth(), map[string]any{
+			"hub": deployed.Merge(ofBoth()["hub"].(map[string]any), map[string]any{
+				"image":        hubImage(),
+				"cookieSecret": strings.Repeat("a1", 32),
+				"config":       map[string]any{"CryptKeeper": map[string]any{"keys": []any{strings.Repeat("c3", 32)}}},
+				"extraConfig":  map[string]any{"auth": authenticator, "kube": kubeSpawner},
+			}),
+			"proxy": map[string]any{
+				"secretToken": strings.Repeat("b2", 32),
+				"chp":         map[string]any{"image": hubImage()},
+				"service":     map[string]any{"type": "NodePort", "nodePorts": map[string]any{"http": hubPort}},
+			},
+			// As the guide has it switched off before.
+			"singleuser": map[string]any{
+				"storage":       map[string]any{"type": "none"},
+				"cloudMetadata": map[string]any{"blockWithIptables": false},
+			},
+			"prePuller": map[string]any{
+				"hook": map[string]any{"enabled": false}, "continuous": map[string]any{"enabled": false},
+			},
+			"scheduling": map[string]any{
+				"userScheduler": map[string]any{"enabled": false}, "userPlaceholder": map[string]any{"enabled": false},
+			},
+		}))
+	s.kubectl(t, "", "create", "namespace", namespace)
+	s.kubectl(t, text, "create", "--field-manager=helm", "-f", "-")
+	s.kubectl(t, record, "create", "-f", "-")
+	s.kubectl(t, text, "label", "--field-manager=helm", "--overwrite", "-f", "-", "app.kubernetes.io/managed-by=Helm")
+	s.kubectl(t, text, "annotate", "--field-manager=helm", "-f", "-",
+		"meta.helm.sh/release-name="+release, "meta.helm.sh/release-namespace="+namespace)
+	s.kubectl(t, "", "rollout", "status", "--timeout=5m", "deployment/hub", "deployment/proxy")
+}
+
+// record is what Helm remembers of a release, as far as it is looked at.
+const record = `
+apiVersion: v1
+kind: Secret
+metadata:
+  name: sh.helm.release.v1.jhub.v1
+  labels: {owner: helm, name: jhub, status: deployed, version: "1"}
+type: helm.sh/release.v1
+stringData: {release: ""}
+`
+
+// forget deletes Helm's record, as the message of the refusal says.
+func (s *site) forget(t *testing.T) {
+	t.Helper()
+	err := s.API.CoreV1().Secrets(namespace).DeleteCollection(t.Context(), metav1.DeleteOptions{},
+		metav1.ListOptions{LabelSelector: "owner=helm,name=" + release})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// takeKeys puts the keys of the hub into the stack's config, as the messages of the refusal say.
+func (s *site) takeKeys(t *testing.T) {
+	t.Helper()
+	secret, err := s.API.CoreV1().Secrets(namespace).Get(t.Context(), "hub", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, path := range map[string]string{
+		"hub.config.JupyterHub.cookie_secret":         "hub.cookieSecret",
+		"hub.config.ConfigurableHTTPProxy.auth_token": "proxy.secretToken",
+		"hub.config.CryptKeeper.keys":                 "hub.config.CryptKeeper.keys[0]",
+	} {
+		s.pulumi(t, "config", "set", "--secret", "--path", "outposts:hub.values."+path, string(secret.Data[key]))
+	}
+}
+
+// logIn logs all users in by the hub's form and returns their browsers.
+func logIn(t *testing.T, hubURL string) []*http.Client {
+	t.Helper()
+	at, err := url.Parse(hubURL + "/hub/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var browsers []*http.Client
+	for i := range users {
+		jar, err := cookiejar.New(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		browser := &http.Client{Jar: jar}
+		if code, _ := get(t, browser, hubURL+"/hub/login"); code != http.StatusOK {
+			t.Fatalf("the form answers %d", code)
+		}
+		form := url.Values{"username": {fmt.Sprintf("user%d", i)}, "password": {"any"}}
+		for _, cookie := range jar.Cookies(at) {
+			if cookie.Name == "_xsrf" {
+				form.Set("_xsrf", cookie.Value)
+			}
+		}
+		resp, err := browser.PostForm(hubURL+"/hub/login?next=%2Fhub%2Fhome", form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		browsers = append(browsers, browser)
+	}
+	loggedIn(t, hubURL, browsers)
+	return browsers
+}
+
+// loggedIn holds that the hub knows whose the cookies of each browser are.
+func loggedIn(t *testing.T, hubURL string, browsers []*http.Client) {
+	t.Helper()
+	for i, browser := range browsers {
+		user := fmt.Sprintf("user%d", i)
+		if code, page := get(t, browser, hubURL+"/hub/home"); code != http.StatusOK || !strings.Contains(page, user) {
+			t.Errorf("%s is not logged in: the home page answers %d", user, code)
+		}
+	}
+}
+
+func get(t *testing.T, browser *http.Client, page string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, page, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(page, "/hub/api/") {
+		req.Header.Set("Authorization", "token "+token)
+	}
+	resp, err := browser.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+// authState holds that the hub can read what the authenticator kept of each user.
+func authState(t *testing.T, hubURL string) {
+	t.Helper()
+	for i := range users {
+		user := fmt.Sprintf("user%d", i)
+		_, text := get(t, http.DefaultClient, hubURL+"/hub/api/users/"+user)
+		var shown struct {
+			AuthState struct{ Token string } `json:"auth_state"`
+		}
+		if err := json.Unmarshal([]byte(text), &shown); err != nil || shown.AuthState.Token != "of "+user {
+			t.Errorf("auth state of %s: %v, %v", user, shown, err)
+		}
+	}
+}
+
+// pod is the uid of the one pod that labels select.
+func (s *site) pod(t *testing.T, namespace, labels string) string {
+	t.Helper()
+	pods, err := s.API.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{LabelSelector: labels})
+	if err != nil || len(pods.Items) != 1 {
+		t.Fatalf("pods %s: %v, %v", labels, pods, err)
+	}
+	return string(pods.Items[0].UID)
+}
+
+func (s *site) noPods(t *testing.T, namespace, labels string) {
+	t.Helper()
+	pods, err := s.API.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{LabelSelector: labels})
+	if err != nil || len(pods.Items) > 0 {
+		t.Errorf("pods %s: %d, %v", labels, len(pods.Items), err)
+	}
+}

@@ -1,0 +1,216 @@
+//go:build e2e
+
+package adopt
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/outposts-dev/outposts/e2e/deployed"
+)
+
+const (
+	labImage = "localhost/outposts/lab:4.6.6"
+	stack    = "adopt"
+	hubPort  = 30700
+)
+
+// site is a cluster, namespaces in it that are this test's alone, and a project folder with one stack.
+type site struct {
+	deployed.Cluster
+	root, dir           string
+	kubeconfig, context string
+	node                string
+	namespace           string // that is taken over
+	env                 []string
+}
+
+// newSite makes the project folder. The namespaces, the first of which is taken over, are deleted at the end, and before
+// if a killed run has left them.
+func newSite(t *testing.T, namespaces ...string) *site {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{
+		root: root, dir: t.TempDir(), namespace: namespaces[0], context: cmp.Or(os.Getenv("E2E_CONTEXT"), "local"),
+		kubeconfig: cmp.Or(os.Getenv("OUTPOSTS_KUBECONFIG"), filepath.Join(root, ".state", "kubeconfig")),
+	}
+	if _, err := os.Stat(s.kubeconfig); err != nil {
+		t.Skip("no local clusters; run `make up` first")
+	}
+	s.Cluster = deployed.OpenCluster(t, s.kubeconfig, s.context)
+	s.node = deployed.Node(t, s.API)
+	s.without(t, namespaces)
+	t.Cleanup(func() { s.without(t, namespaces) })
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(s.dir, ".state", "bin", "stacks"), "./stacks")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("build the program: %v\n%s", err, out)
+	}
+	project, err := os.ReadFile(filepath.Join(root, "Pulumi.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	project = bytes.Replace(project, []byte("buildTarget:"), []byte("binary:"), 1) // there are no sources here
+	if err := os.WriteFile(filepath.Join(s.dir, "Pulumi.yaml"), project, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range []string{"charts", "e2e"} {
+		if err := os.Symlink(filepath.Join(root, link), filepath.Join(s.dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	backend := filepath.Join(s.dir, ".state", "pulumi")
+	for _, folder := range []string{filepath.Join(s.dir, "stacks"), backend} {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.env = append(os.Environ(), deployed.Backend(backend)...)
+	return s
+}
+
+func (s *site) hubURL() string { return fmt.Sprintf("http://%s:%d", s.node, hubPort) }
+
+// without deletes namespaces and waits until they are gone.
+func (s *site) without(t *testing.T, namespaces []string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 3*time.Minute)
+	defer cancel()
+	api := s.API.CoreV1().Namespaces()
+	for _, name := range namespaces {
+		if err := api.Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			t.Fatal(err)
+		}
+	}
+	err := deployed.Eventually(ctx, func(ctx context.Context) error {
+		for _, name := range namespaces {
+			if _, err := api.Get(ctx, name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+				return fmt.Errorf("namespace %s is still there: %w", name, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// committed is the config of a committed stack.
+func (s *site) committed(t *testing.T, stack string) map[string]any {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.root, "Pulumi."+stack+".yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Config map[string]any `json:"config"`
+	}
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	return file.Config
+}
+
+// write makes the stack.
+func (s *site) write(t *testing.T, config map[string]any) {
+	t.Helper()
+	cluster := map[string]any{"kubeconfig": s.kubeconfig, "context": s.context}
+	config = deployed.Merge(config, map[string]any{"outposts:cluster": cluster})
+	made, err := yaml.Marshal(map[string]any{"config": config})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(s.dir, "Pulumi."+stack+".yaml"), made, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.pulumi(t, "stack", "init")
+}
+
+// set puts a value, as JSON, at a key of the stack's file.
+func (s *site) set(t *testing.T, key, value string) {
+	t.Helper()
+	at := filepath.Join(s.dir, "Pulumi."+stack+".yaml")
+	text, err := os.ReadFile(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := map[string]any{}
+	var parsed any
+	if err := yaml.Unmarshal(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(value), &parsed); err != nil {
+		t.Fatal(err)
+	}
+	file["config"] = deployed.Merge(file["config"].(map[string]any), map[string]any{"outposts:" + key: parsed})
+	made, err := yaml.Marshal(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(at, made, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// try runs Pulumi on the stack and returns what it says.
+func (s *site) try(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(s.root, "dev", "run"),
+		append(append([]string{"pulumi"}, args...), "--non-interactive", "-s", stack)...)
+	cmd.Dir, cmd.Env = s.dir, s.env
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func (s *site) pulumi(t *testing.T, args ...string) {
+	t.Helper()
+	began := time.Now()
+	if out, err := s.try(t, args...); err != nil {
+		t.Fatalf("pulumi %s: %v\n%s", args[0], err, out)
+	}
+	t.Logf("pulumi %s: %.1f s", args[0], time.Since(began).Seconds())
+}
+
+// kubectl runs kubectl in the namespace that is taken over.
+func (s *site) kubectl(t *testing.T, stdin string, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(s.root, "dev", "run"), append([]string{
+		"kubectl", "--kubeconfig", s.kubeconfig, "--context", s.context, "-n", s.namespace,
+	}, args...)...)
+	cmd.Stdin = strings.NewReader(stdin)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+}
+
+// refused holds that an up ends with all of these texts.
+func (s *site) refused(t *testing.T, want ...string) {
+	t.Helper()
+	out, err := s.try(t, "up", "--yes")
+	if err == nil {
+		t.Fatalf("not refused:\n%s", out)
+	}
+	for _, text := range want {
+		if !strings.Contains(out, text) {
+			t.Errorf("does not say %q:\n%s", text, out)
+		}
+	}
+}
