@@ -87,7 +87,8 @@ func TestPartsCheck(t *testing.T) {
 	dir := t.TempDir()
 	parts := Parts{Kube: dir + "/kube", Runtime: dir + "/runtime", Netpol: dir + "/netpol", DNS: dir + "/dns"}
 	files := []string{
-		"kube/bin/kube", "kube/bin/gateway", "runtime/bin/containerd", "runtime/bin/runc", "runtime/bin/containerd-shim-runc-v2",
+		"kube/bin/kube", "kube/bin/gateway", "runtime/bin/containerd", "runtime/bin/runc",
+		"runtime/bin/containerd-shim-runc-v2",
 		"runtime/cni/ptp", "runtime/cni/host-local",
 		"runtime/cni/portmap", "runtime/cni/loopback", "netpol/kube-router", "dns/coredns",
 	}

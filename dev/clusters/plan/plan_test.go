@@ -33,7 +33,8 @@ func TestAddresses(t *testing.T) {
 			"node": c.Node().String(), "server": c.Server(), "pods": c.Pods().String(),
 			"services": c.Services().String(), "api": c.APIService().String(),
 			"dns": c.DNS().String(), "loadbalancers": c.LoadBalancers().String(),
-			"service pool": c.ServicePool().String(), "gateway pool": c.GatewayPool().String(), "mac": c.MAC(), "link": c.Link(),
+			"service pool": c.ServicePool().String(), "gateway pool": c.GatewayPool().String(),
+			"mac": c.MAC(), "link": c.Link(),
 			"bridge": c.Network.Bridge().String(), "machine": c.Network.Machine().String(),
 			"registry": c.Network.Registry(),
 		}
@@ -46,14 +47,16 @@ func TestAddresses(t *testing.T) {
 			"node": "10.77.0.2", "server": "https://10.77.0.2:6443", "pods": "10.78.16.0/21",
 			"services": "10.96.0.0/16", "api": "10.96.0.1",
 			"dns": "10.96.0.10", "loadbalancers": "10.77.2.0/24",
-			"service pool": "10.77.2.0/25", "gateway pool": "10.77.2.128/25", "mac": "02:77:0a:4d:00:02", "link": "n-local",
+			"service pool": "10.77.2.0/25", "gateway pool": "10.77.2.128/25",
+			"mac": "02:77:0a:4d:00:02", "link": "n-local",
 			"bridge": "10.77.0.1", "machine": "10.77.0.254", "registry": "10.77.0.1:5000",
 		}},
 		{Cluster{"last", LastIndex, mustNetwork(t, "10.9.0.0/16")}, map[string]string{
 			"node": "10.9.0.31", "server": "https://10.9.0.31:6443", "pods": "10.10.248.0/21",
 			"services": "10.125.0.0/16", "api": "10.125.0.1",
 			"dns": "10.125.0.10", "loadbalancers": "10.9.31.0/24",
-			"service pool": "10.9.31.0/25", "gateway pool": "10.9.31.128/25", "mac": "02:77:0a:09:00:1f", "link": "n-last",
+			"service pool": "10.9.31.0/25", "gateway pool": "10.9.31.128/25",
+			"mac": "02:77:0a:09:00:1f", "link": "n-last",
 			"bridge": "10.9.0.1", "machine": "10.9.0.254", "registry": "10.9.0.1:5000",
 		}},
 	} {

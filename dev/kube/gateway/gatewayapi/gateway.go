@@ -292,7 +292,8 @@ func (l *listener) status(before []metav1.Condition, generation int64) gw.Listen
 	refused := l.refused
 	if l.conflict.is() {
 		refused = l.conflict
-		conflicted.Status, conflicted.Reason, conflicted.Message = metav1.ConditionTrue, l.conflict.reason, l.conflict.message
+		conflicted.Status, conflicted.Reason = metav1.ConditionTrue, l.conflict.reason
+		conflicted.Message = l.conflict.message
 	}
 	kinds := l.kinds
 	if kinds == nil {

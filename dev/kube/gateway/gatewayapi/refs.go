@@ -37,8 +37,8 @@ func (i *index) selects(selector *metav1.LabelSelector, namespace string) bool {
 	return err == nil && i.namespaces[namespace] != nil && s.Matches(labels.Set(i.namespaces[namespace].Labels))
 }
 
-// backend finds a backend of a route. One with a problem is broken, and stays with its weight: its share of the requests
-// is not the others'.
+// backend finds a backend of a route. One with a problem is broken, and stays with its weight: its share of the
+// requests is not the others'.
 func (i *index) backend(kind gw.Kind, namespace string, ref gw.BackendObjectReference, weight *int32) (
 	proxy.Backend, problem,
 ) {

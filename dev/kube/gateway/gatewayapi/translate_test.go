@@ -182,8 +182,8 @@ func TestAttach(t *testing.T) {
 	}
 }
 
-// TestServed holds what a route becomes, that statuses which are as they have to be are not written again, and that those
-// of other controllers stay.
+// TestServed holds what a route becomes, that statuses which are as they have to be are not written again, and that
+// those of other controllers stay.
 func TestServed(t *testing.T) {
 	o := cluster(t, "{name: http, port: 80, protocol: HTTP}, {name: ssh, port: 22, protocol: TCP}")
 	o.Grants = []*gw.ReferenceGrant{read(t, &gw.ReferenceGrant{}, `
@@ -216,7 +216,8 @@ spec: {parentRefs: [{name: g, sectionName: ssh}], rules: [{backendRefs: [{name: 
 			Name: "a/g/ssh", Protocol: proxy.TCP, Streams: []proxy.Stream{{Backends: web}},
 		}},
 	}
-	if diff := cmp.Diff(want, result.Config, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+	addresses := cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })
+	if diff := cmp.Diff(want, result.Config, addresses); diff != "" {
 		t.Errorf("config (-want +got):\n%s", diff)
 	}
 	o.Classes[0], o.Gateways[0] = result.Classes[0], result.Gateways[0]
@@ -225,7 +226,8 @@ spec: {parentRefs: [{name: g, sectionName: ssh}], rules: [{backendRefs: [{name: 
 	if n := len(again.Classes) + len(again.Gateways) + len(again.HTTPRoutes) + len(again.TCPRoutes); n != 0 {
 		t.Errorf("%d statuses written again", n)
 	}
-	if parents := o.HTTPRoutes[0].Status.Parents; len(parents) != 2 || parents[0].ControllerName != "example.test/other" {
+	parents := o.HTTPRoutes[0].Status.Parents
+	if len(parents) != 2 || parents[0].ControllerName != "example.test/other" {
 		t.Errorf("parents: %+v", parents)
 	}
 }
