@@ -87,16 +87,22 @@ func (c Config) rights(before state, exposures ...outpost.Exposure) map[string][
 	}
 	if c.Hub != nil {
 		all[c.Hub.Namespace] = slices.Concat(
-			all[c.Hub.Namespace], installation, givenToHub, routed(c.Hub.Exposure.Type, false))
+			all[c.Hub.Namespace], installation, givenToHub, routed(c.Hub.Exposure.Type, false),
+			[]rule{bind("hub")})
 	}
 	if c.Outpost != nil {
 		all[c.Outpost.Namespace] = slices.Concat(all[c.Outpost.Namespace], installation, c.Outpost.given())
+		all[c.Outpost.Namespace] = append(all[c.Outpost.Namespace],
+			bind(outpost.Release, outpost.Release+"-namespace", outpost.Release+"-leader"))
 		for _, e := range exposures {
 			all[c.Outpost.Namespace] = append(all[c.Outpost.Namespace], routed(e.Type, e.SSHGateway != nil)...)
 		}
 		for _, name := range c.serverNamespaces() {
 			all[name] = slices.Concat(all[name], givenToOutpost, []rule{allow(rbacGroup, manage, "roles", "rolebindings"),
 				allow(networkingGroup, manage, "networkpolicies")})
+			if name != c.Outpost.Namespace {
+				all[name] = append(all[name], bind(outpost.Release))
+			}
 		}
 	}
 	for namespace, rules := range all {
@@ -168,17 +174,25 @@ func (c Config) serverNamespaces() []string {
 	return slices.Compact(all)
 }
 
+// bind lets the charts' RoleBindings be previewed before their Roles are there: otherwise the API server looks at what is
+// in those.
+func bind(roles ...string) rule {
+	return rule{Groups: []string{rbacGroup}, Resources: []string{"roles"}, Names: roles, Verbs: []string{"bind"}}
+}
+
 // each is a rule as single rights in a namespace.
 func (r rule) each(namespace string) []cluster.Right {
+	names := r.Names
+	if len(names) == 0 {
+		names = []string{""} // of any
+	}
 	var all []cluster.Right
-	for _, group := range r.Groups {
-		for _, resource := range r.Resources {
-			for _, verb := range r.Verbs {
-				right := cluster.Right{Namespace: namespace, Group: group, Resource: resource, Verb: verb}
-				if len(r.Names) > 0 {
-					right.Name = r.Names[0]
-				}
-				all = append(all, right)
+	for _, resource := range r.Resources {
+		for _, verb := range r.Verbs {
+			for _, name := range names {
+				all = append(all, cluster.Right{
+					Namespace: namespace, Group: r.Groups[0], Resource: resource, Name: name, Verb: verb,
+				})
 			}
 		}
 	}
@@ -209,7 +223,9 @@ func (c Config) missingRights(ctx context.Context, api clusterAPI, before state,
 		if verbs[at] == nil {
 			order = append(order, at)
 		}
-		verbs[at] = append(verbs[at], right.Verb)
+		if !slices.Contains(verbs[at], right.Verb) {
+			verbs[at] = append(verbs[at], right.Verb)
+		}
 	}
 	var errs []error
 	for _, at := range order {

@@ -80,7 +80,7 @@ func TestMissingRights(t *testing.T) {
 	}
 	who := "outposts:cluster: the user of context local may not "
 	want := []string{
-		who + "get, list, watch, create, patch, delete roles.rbac.authorization.k8s.io in namespace team" + out,
+		who + "get, list, watch, create, patch, delete, bind roles.rbac.authorization.k8s.io in namespace team" + out,
 		who + "get, list, watch, create, patch, delete rolebindings.rbac.authorization.k8s.io in namespace team" + out,
 		who + "get pods/log in namespace team" + out,
 		who + "delete roles.rbac.authorization.k8s.io in namespace team-hub" + out,
