@@ -188,8 +188,8 @@ func TestUpgradeChecksTheConfiguration(t *testing.T) {
 		t.Errorf("hooks (-want +got; -update rewrites them):\n%s", diff)
 	}
 	job := decode[batchv1.Job](t, []byte(files["outpost/templates/job-check.yaml"])).Spec.Template
-	outpost := outpostContainer(t, decode[appsv1.Deployment](t, []byte(files["outpost/templates/deployment.yaml"])).Spec.Template)
-	if diff := cmp.Diff(outpost.Env, job.Spec.Containers[0].Env); diff != "" {
+	served := decode[appsv1.Deployment](t, []byte(files["outpost/templates/deployment.yaml"])).Spec.Template
+	if diff := cmp.Diff(outpostContainer(t, served).Env, job.Spec.Containers[0].Env); diff != "" {
 		t.Errorf("settings (-outpost +check):\n%s", diff)
 	}
 	if wrong := restricted(job.Spec); wrong != nil {
@@ -215,7 +215,8 @@ func TestUpgradeChecksTheConfiguration(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if text := files["outpost/templates/configmap-check.yaml"] + files["outpost/templates/job-check.yaml"]; strings.TrimSpace(text) != "" {
+		text := files["outpost/templates/configmap-check.yaml"] + files["outpost/templates/job-check.yaml"]
+		if strings.TrimSpace(text) != "" {
 			t.Errorf("%s: %s", name, text)
 		}
 	}

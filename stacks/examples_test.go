@@ -98,11 +98,12 @@ func TestShownValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "outposts:hub.values repeats all of the chart's defaults, so none of them is taken as meant, and these " +
-		"have another value here: cull.every, cull.removeNamedServers, hub.config.JupyterHub.admin_access, " +
+	const want = "outposts:hub.values repeats all of the chart's defaults, so none of them is taken as meant, and " +
+		"these have another value here: cull.every, cull.removeNamedServers, hub.config.JupyterHub.admin_access, " +
 		"hub.config.JupyterHub.authenticator_class, hub.consecutiveFailureLimit, " +
 		"hub.networkPolicy.egressAllowRules.cloudMetadataServer, " +
-		"proxy.chp.networkPolicy.egressAllowRules.cloudMetadataServer, proxy.service.type; write only what you mean to change"
+		"proxy.chp.networkPolicy.egressAllowRules.cloudMetadataServer, proxy.service.type; " +
+		"write only what you mean to change"
 	if all := warnings(c, nil); !slices.Contains(all, want) {
 		t.Errorf("warnings:\n%s", strings.Join(all, "\n"))
 	}
