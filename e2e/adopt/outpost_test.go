@@ -143,7 +143,8 @@ func TestE2EOutpostOfPython(t *testing.T) {
 		t.Fatalf("services %v, %v", all, err)
 	}
 	for _, one := range all { // it says so only if it can open the row
-		if body := s.ask(t, http.MethodGet, "/services/"+one.Name+"/"+one.StartID); !strings.Contains(body, `"status":null`) {
+		body := s.ask(t, http.MethodGet, "/services/"+one.Name+"/"+one.StartID)
+		if !strings.Contains(body, `"status":null`) {
 			t.Errorf("%s: %s", one.Name, body)
 		}
 	}

@@ -57,7 +57,8 @@ func newSite(t *testing.T, namespaces ...string) *site {
 	s.node = deployed.Node(t, s.API)
 	s.without(t, namespaces)
 	t.Cleanup(func() { s.without(t, namespaces) })
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(s.dir, ".state", "bin", "stacks"), "./stacks")
+	program := filepath.Join(s.dir, ".state", "bin", "stacks")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./stacks")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the program: %v\n%s", err, out)
