@@ -11,10 +11,11 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/api/resource"
 
-	// Each registers itself: from an Ingress's annotation to a Certificate, its request, its ACME
+	// Each registers itself: from the annotation of an Ingress or a Gateway to a Certificate, its request, its ACME
 	// order and the challenges.
 	_ "github.com/cert-manager/cert-manager/pkg/controller/acmechallenges"
 	_ "github.com/cert-manager/cert-manager/pkg/controller/acmeorders"
+	_ "github.com/cert-manager/cert-manager/pkg/controller/certificate-shim/gateways"
 	_ "github.com/cert-manager/cert-manager/pkg/controller/certificate-shim/ingresses"
 	_ "github.com/cert-manager/cert-manager/pkg/controller/certificaterequests/acme"
 	_ "github.com/cert-manager/cert-manager/pkg/controller/certificaterequests/approver"
@@ -63,6 +64,7 @@ func runController(ctx context.Context, args []string) error {
 			"-kubectl.kubernetes.io/",
 		}},
 		SchedulerOptions: controller.SchedulerOptions{MaxConcurrentChallenges: 60},
+		ConfigOptions:    controller.ConfigOptions{EnableGatewayAPI: true},
 	})
 	if err != nil {
 		return err
@@ -82,5 +84,6 @@ func runController(ctx context.Context, args []string) error {
 	root.SharedInformerFactory.Start(ctx.Done())
 	root.KubeSharedInformerFactory.Start(ctx.Done())
 	root.HTTP01ResourceMetadataInformersFactory.Start(ctx.Done())
+	root.GWShared.Start(ctx.Done())
 	return group.Wait()
 }

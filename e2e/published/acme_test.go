@@ -27,7 +27,7 @@ import (
 
 // image holds cert-manager's controller and solver, and Pebble. Its entrypoint is the solver: cert-manager starts
 // solvers with arguments only.
-const image = "localhost/outposts/acme:e2e"
+const image = "localhost/outposts/acme"
 
 // acmeBalancer is the last number of the address of our load balancer, far from those that are assigned in order.
 const acmeBalancer = 111
@@ -51,6 +51,8 @@ func (tb *testbed) installACME(ctx context.Context, t *testing.T) {
 		t.Fatal(err)
 	}
 	tb.tools = strings.TrimSpace(folder)
+	// Nodes keep what they have pulled, so another build has another tag.
+	image := image + ":" + filepath.Base(tb.tools)
 	archive := filepath.Join(tb.state, "acme.tar")
 	for _, args := range [][]string{
 		{
@@ -128,8 +130,9 @@ func (tb *testbed) readRoot(ctx context.Context, t *testing.T) string {
 // issue makes the ClusterIssuer that the annotations name.
 func (tb *testbed) issue(ctx context.Context, t *testing.T, c cluster) {
 	t.Helper()
-	text := manifest(t, "issuer.yaml",
-		map[string]string{"Address": tb.ca.address, "CABundle": base64.StdEncoding.EncodeToString(tb.ca.directory)})
+	text := manifest(t, "issuer.yaml", map[string]string{
+		"Address": tb.ca.address, "CABundle": base64.StdEncoding.EncodeToString(tb.ca.directory), "Solver": tb.way.solver,
+	})
 	if _, err := c.kubectl(ctx, text, "apply", "-f", "-"); err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +148,7 @@ func (c cluster) renew(ctx context.Context, namespace, certificate string) error
 	return err
 }
 
-// served returns the certificate that the Ingress presents for a name. It is verified as the hub does it: by the
+// served returns the certificate that the Ingress or Gateway presents for a name. It is verified as the hub does it: by the
 // root of the ACME server alone.
 func (tb *testbed) served(ctx context.Context, name string) (*x509.Certificate, error) {
 	dialer := tls.Dialer{Config: &tls.Config{RootCAs: tb.ca.pool, ServerName: name}}
@@ -157,7 +160,7 @@ func (tb *testbed) served(ctx context.Context, name string) (*x509.Certificate, 
 	return connection.(*tls.Conn).ConnectionState().PeerCertificates[0], nil
 }
 
-// awaitCertificate waits until the Ingress presents a valid certificate for a name other than the old one.
+// awaitCertificate waits until the Ingress or Gateway presents a valid certificate for a name other than the old one.
 func (tb *testbed) awaitCertificate(
 	ctx context.Context, t *testing.T, name string, old *x509.Certificate,
 ) *x509.Certificate {

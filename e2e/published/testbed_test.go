@@ -4,7 +4,6 @@ package published
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,27 +27,60 @@ import (
 const (
 	hubNamespace     = "published-hub"
 	outpostNamespace = "published-outpost"
+	gatewayNamespace = "published-gateways"
+)
+
+// gatewayAddress is the last number of the address that a cluster's Gateway asks for.
+const gatewayAddress = 210
+
+// way is a way to reach hub and outpost, as one of docs/examples has it.
+type way struct {
+	example  string // folder
+	gateways bool   // the example has Gateways
+	solver   string // of cert-manager, for HTTP-01
+	// untrusted is what the hub says of an outpost that has no certificate yet: an Ingress shows one that it made
+	// itself, a Gateway closes the connection.
+	untrusted string
+	// Namespaces of the certificates.
+	hubCertificates, outpostCertificates string
+}
+
+var (
+	byIngress = way{
+		example: "ingress", solver: "{ingress: {ingressClassName: standard, serviceType: ClusterIP}}",
+		untrusted:       "The hub does not trust its certificate.",
+		hubCertificates: hubNamespace, outpostCertificates: outpostNamespace,
+	}
+	byGateway = way{
+		example: "gateway", gateways: true,
+		solver: "{gatewayHTTPRoute: {serviceType: ClusterIP, parentRefs: " +
+			"[{kind: Gateway, name: public, namespace: " + gatewayNamespace + ", sectionName: http}]}}",
+		untrusted:       "remote cannot be reached at the moment.",
+		hubCertificates: gatewayNamespace, outpostCertificates: gatewayNamespace,
+	}
 )
 
 // testbed is the two clusters with what the test puts on them: cert-manager, an ACME server, and two stacks
 // in a backend of their own.
 type testbed struct {
+	way         way
 	root, state string
 	local       cluster
 	remote      cluster
 	tools       string // folder of the part acme
 	ca          authority
-	ssh         string // where SSH of the remote is reached; until it is known, nowhere
+	ssh         string // where SSH of the remote is reached, if not as in the example
 }
 
 // cluster is a local cluster and where it is.
 type cluster struct {
 	deployed.Cluster
 	root, name string
-	node       string // address of its only node, which serves its Ingresses
+	node       string // address of its only node
+	web        string // address at which its Ingresses or its Gateway are served
 }
 
-func newTestbed(t *testing.T) *testbed {
+func newTestbed(t *testing.T, w way) *testbed {
 	t.Helper()
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -57,8 +89,12 @@ func newTestbed(t *testing.T) *testbed {
 	if _, err := os.Stat(kubeconfigOf(root)); err != nil {
 		t.Skip("no local clusters; run `make up` first")
 	}
-	tb := &testbed{root: root, state: filepath.Join(root, ".state", "e2e-published")}
+	tb := &testbed{way: w, root: root, state: filepath.Join(root, ".state", "e2e-published")}
 	tb.local, tb.remote = openCluster(t, root, "local"), openCluster(t, root, "remote")
+	tb.local.web, tb.remote.web = tb.local.node, tb.remote.node
+	if w.gateways {
+		tb.local.web, tb.remote.web = tb.local.balancer(gatewayAddress), tb.remote.balancer(gatewayAddress)
+	}
 	if err := tb.down(); err != nil { // what a run that was killed has left
 		t.Fatal(err)
 	}
@@ -134,13 +170,16 @@ func (tb *testbed) pulumi(ctx context.Context, args ...string) ([]byte, error) {
 // what is so on these clusters only.
 func (tb *testbed) up(ctx context.Context, t *testing.T, stack string, here map[string]any) {
 	t.Helper()
+	if err := tb.tryUp(ctx, t, stack, here); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tryUp is up that may fail.
+func (tb *testbed) tryUp(ctx context.Context, t *testing.T, stack string, here map[string]any) error {
+	t.Helper()
 	document := readYAML(t, tb.root, "Pulumi."+stack+".yaml", strings.NewReplacer())
-	example := readYAML(t, tb.root, "docs/examples/ingress/Pulumi."+stack+".yaml", strings.NewReplacer(
-		"ssh.myremoteoutpost.example", cmp.Or(tb.ssh, "ssh.invalid"),
-		"myremoteoutpost.example", host("outpost", tb.remote.node),
-		"myjupyterhub.example", host("hub", tb.local.node),
-		"className: nginx", "className: standard",
-	))
+	example := readYAML(t, tb.root, "docs/examples/"+tb.way.example+"/Pulumi."+stack+".yaml", tb.names())
 	committed := document["config"].(map[string]any)
 	if hub, ok := committed["outposts:hub"].(map[string]any); ok {
 		delete(hub, "exposure") // the example's is another, not one more
@@ -149,6 +188,9 @@ func (tb *testbed) up(ctx context.Context, t *testing.T, stack string, here map[
 	if systems, ok := document["config"].(map[string]any)["outposts:outposts"].([]any); ok {
 		exposure := systems[1].(map[string]any)["exposure"].(map[string]any)
 		exposure["ca"] = tb.ca.root
+		if tb.ssh != "" {
+			exposure["sshAddress"] = tb.ssh
+		}
 	}
 	text, err := yaml.Marshal(document)
 	if err != nil {
@@ -162,7 +204,33 @@ func (tb *testbed) up(ctx context.Context, t *testing.T, stack string, here map[
 		t.Fatal(err)
 	}
 	_, err = tb.pulumi(ctx, "up", "-s", stack, "--config-file", file, "--yes", "--non-interactive")
+	return err
+}
+
+// names turns the names of an example into those of these clusters.
+func (tb *testbed) names() *strings.Replacer {
+	return strings.NewReplacer(
+		"ssh.myremoteoutpost.example", "ssh.invalid", // until the cluster has given it an address
+		"myremoteoutpost.example", host("outpost", tb.remote.web),
+		"myjupyterhub.example", host("hub", tb.local.web),
+		"className: nginx", "className: standard",
+		"namespace: gateways", "namespace: "+gatewayNamespace,
+		"metadata.name: jupyter}", "metadata.name: "+hubNamespace+"}",
+		"metadata.name: outpost}", "metadata.name: "+outpostNamespace+"}",
+	)
+}
+
+// gateway makes the Gateway of the example in a cluster, at the address that its names are for.
+func (tb *testbed) gateway(ctx context.Context, t *testing.T, c cluster) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(tb.root, "docs", "examples", tb.way.example, "gateway."+c.name+".yaml"))
 	if err != nil {
+		t.Fatal(err)
+	}
+	made := strings.Replace(tb.names().Replace(string(text)), "gatewayClassName: envoy",
+		"addresses: [{value: "+c.web+"}]\n  gatewayClassName: outposts", 1)
+	namespace := "apiVersion: v1\nkind: Namespace\nmetadata: {name: " + gatewayNamespace + "}\n---\n"
+	if _, err := c.kubectl(ctx, namespace+made, "apply", "-f", "-"); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -218,7 +286,8 @@ func (tb *testbed) down() error {
 	defer cancel()
 	err := tb.both(func(c cluster) error {
 		gone := []string{"delete", "--ignore-not-found", "--timeout=4m"}
-		_, first := c.kubectl(ctx, "", append(gone, "namespace", hubNamespace, outpostNamespace)...)
+		_, first := c.kubectl(ctx, "", append(gone, "namespace", hubNamespace, outpostNamespace,
+			outpostNamespace+"-servers", gatewayNamespace)...)
 		_, second := c.kubectl(ctx, "", append(gone, "namespace/cert-manager", "namespace/acme",
 			"clusterrole/cert-manager-e2e", "clusterrolebinding/cert-manager-e2e")...)
 		kinds, third := c.kubectl(ctx, "", "get", "crd", "-o", "name")
@@ -253,6 +322,7 @@ func (tb *testbed) explain(t *testing.T) {
 		for _, args := range [][]string{
 			{"describe", "nodes"}, // with their taints
 			{"get", "pods,services,ingresses", "-A", "-o", "wide"},
+			{"get", "gateways,httproutes,tcproutes", "-A", "-o", "yaml"},
 			{"get", "certificates,certificaterequests,orders,challenges", "-A", "-o", "yaml"},
 			{"-n", "cert-manager", "logs", "deployment/cert-manager", "--tail=200"},
 			{"-n", "acme", "logs", "deployment/pebble", "--tail=200"},
