@@ -165,8 +165,8 @@ func TestRenderedValueSetsAreAsBefore(t *testing.T) {
 	}
 }
 
-// TestUpgradeChecksTheConfiguration holds the Job that an upgrade by Helm waits for: it has the settings of the outpost,
-// no rights, and is selected by none of its Services.
+// TestUpgradeChecksTheConfiguration holds the Job that an upgrade by Helm waits for: it has the settings of the
+// outpost, no rights, and is selected by none of its Services.
 func TestUpgradeChecksTheConfiguration(t *testing.T) {
 	upgrade := chartutil.ReleaseOptions{Revision: 2, IsUpgrade: true}
 	files, err := renderAs(t, readValues(t, "outpost/ci/several-hubs.yaml"), upgrade)

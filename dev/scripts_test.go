@@ -314,19 +314,24 @@ func TestPulumiBackend(t *testing.T) {
 		{"of the user", "file:///own none\n", []string{"PULUMI_BACKEND_URL=file:///own"}, nil},
 		{
 			"of the user, with a passphrase", "file:///own word\n",
-			[]string{"PULUMI_BACKEND_URL=file:///own", "PULUMI_CONFIG_PASSPHRASE=word"}, nil,
+			[]string{"PULUMI_BACKEND_URL=file:///own", "PULUMI_CONFIG_PASSPHRASE=word"},
+			nil,
 		},
 		{"of a stack of the local clusters", ours, nil, []string{"-s", "local"}},
 		{"of a stack that is not there", ours, nil, []string{"-s", "missing"}},
 		{"of another stack", " none\n", nil, []string{"-s", "prod"}},
 		{"of another stack, with its organization", " none\n", nil, []string{"--stack=acme/prod"}},
-		{"of another stack, of the user", "file:///own none\n", []string{"PULUMI_BACKEND_URL=file:///own"},
-			[]string{"--stack", "acme/outposts/prod"}},
+		{
+			"of another stack, of the user", "file:///own none\n",
+			[]string{"PULUMI_BACKEND_URL=file:///own"},
+			[]string{"--stack", "acme/outposts/prod"},
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := c
 			c.env = append(slices.Clone(c.env), test.env...)
-			if out, code := c.script(t, "run", append([]string{"pulumi", "stack"}, test.args...)...); code != 0 || out != test.want {
+			out, code := c.script(t, "run", append([]string{"pulumi", "stack"}, test.args...)...)
+			if code != 0 || out != test.want {
 				t.Errorf("code %d, got %q, want %q", code, out, test.want)
 			}
 		})
@@ -475,7 +480,9 @@ func newCheckout(t *testing.T) checkout {
 	c.env = append(c.env, "XDG_CACHE_HOME="+filepath.Dir(c.cache))
 	c.program(t, "go", "")
 	c.program(t, "sleep", "exit 1") // nothing takes long enough to be shown
-	for _, script := range []string{"build", "cache", "disk", "run", "stack", "parts.sh", "terminal.sh", "pulumi/installed"} {
+	for _, script := range []string{
+		"build", "cache", "disk", "run", "stack", "parts.sh", "terminal.sh", "pulumi/installed",
+	} {
 		text, err := os.ReadFile(script)
 		if err != nil {
 			t.Fatal(err)

@@ -109,8 +109,8 @@ func (o OutpostConfig) exposed() bool {
 	return o.Exposure.Type != "" && o.Exposure.Type != exposure.ClusterIP
 }
 
-// OtherHubConfig is a hub of another stack that may use the outpost: known by Stack, or by what its operator gave, which
-// is System or the rest.
+// OtherHubConfig is a hub of another stack that may use the outpost: known by Stack, or by what its operator gave,
+// which is System or the rest.
 type OtherHubConfig struct {
 	Name          string   `json:"name"`
 	Stack         string   `json:"stack"`

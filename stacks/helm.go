@@ -25,18 +25,18 @@ func (c Config) helmFaults(ctx context.Context, api clusterAPI, before state) []
 			errs = append(errs, err)
 		}
 		if recorded {
-			errs = append(errs, fmt.Errorf("%s:adopt: Helm has a record of release %s in namespace %s, and `helm "+
-				"uninstall` would delete what this stack takes over, data included; nothing was changed. Keep its values "+
-				"(helm -n %s get values %s), then delete the record, which stops nothing: kubectl -n %s delete "+
-				"secret,configmap -l owner=helm,name=%s",
+			errs = append(errs, fmt.Errorf("%s:adopt: Helm has a record of release %s in namespace %s, and "+
+				"`helm uninstall` would delete what this stack takes over, data included; nothing was changed. "+
+				"Keep its values (helm -n %s get values %s), then delete the record, which stops nothing: "+
+				"kubectl -n %s delete secret,configmap -l owner=helm,name=%s",
 				project, release, p.namespace, p.namespace, release, p.namespace, release))
 		}
 		if release == "" || c.Hub == nil || p.namespace != c.Hub.Namespace {
 			continue
 		}
 		if release != c.Hub.Release {
-			errs = append(errs, fmt.Errorf("%s:hub.release: the hub in namespace %s is of Helm's release %s, by which its "+
-				"Deployments select their pods, and not %s; nothing was changed. Set it to that",
+			errs = append(errs, fmt.Errorf("%s:hub.release: the hub in namespace %s is of Helm's release %s, by "+
+				"which its Deployments select their pods, and not %s; nothing was changed. Set it to that",
 				project, p.namespace, release, c.Hub.Release))
 		}
 		errs = append(errs, c.keysLeft(ctx, api)...)
@@ -52,7 +52,10 @@ var hubKeys = []struct {
 	list  bool
 }{
 	{hub.CookieSecretKey, "hub.cookieSecret", "everybody would be logged out", false},
-	{hub.ProxyTokenKey, "proxy.secretToken", "what else has the token, such as a proxy outside, would lose the hub", false},
+	{
+		hub.ProxyTokenKey, "proxy.secretToken",
+		"what else has the token, such as a proxy outside, would lose the hub", false,
+	},
 	{hub.CryptKeysKey, "hub.config.CryptKeeper.keys", "users' auth state could not be read", true},
 }
 
@@ -76,8 +79,8 @@ func (c Config) keysLeft(ctx context.Context, api clusterAPI) []error {
 		}
 		given := append(stringsOf(has), plain(has))
 		if slices.ContainsFunc(wanted, func(key string) bool { return !slices.Contains(given, key) }) {
-			errs = append(errs, fmt.Errorf("%s:hub.values.%s: is not what the hub in namespace %s has in Secret %s: %s; "+
-				"nothing was changed. Take it over, each one if there are several: kubectl -n %s get secret %s "+
+			errs = append(errs, fmt.Errorf("%s:hub.values.%s: is not what the hub in namespace %s has in Secret %s: "+
+				"%s; nothing was changed. Take it over, each one if there are several: kubectl -n %s get secret %s "+
 				`-o jsonpath='{.data.%s}' | base64 -d%s | pulumi config set --secret --path '%s:hub.values.%s'`,
 				project, k.value, at.Namespace, at.Name, k.loss, at.Namespace, at.Name,
 				strings.ReplaceAll(k.key, ".", `\.`), split, project, path))

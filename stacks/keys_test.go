@@ -18,7 +18,8 @@ func madeKeysOnly(cluster string) map[string]any {
 // TestKeys holds what is left of an exported stack, and that a secret in clear is refused.
 func TestKeys(t *testing.T) {
 	const stack = `{"urn": "s", "type": "pulumi:pulumi:Stack", "outputs": {"clusterId": "a"}}`
-	const seed = `{"urn": "b", "type": "random:index/randomBytes:RandomBytes", "outputs": {"base64": {"ciphertext": "x"}}}`
+	const seed = `{"urn": "b", "type": "random:index/randomBytes:RandomBytes", ` +
+		`"outputs": {"base64": {"ciphertext": "x"}}}`
 	of := func(resources ...string) string {
 		return `{"version": 3, "deployment": {"secrets_providers": {"type": "passphrase"}, "resources": [` +
 			strings.Join(resources, ", ") + `]}}`

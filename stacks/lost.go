@@ -72,8 +72,9 @@ func (c Config) lostNamespaces(before state) []error {
 	var errs []error
 	for _, p := range c.places() {
 		if _, made := before.namespaces[p.namespace]; made && !c.options(p.key).isMade() {
-			errs = append(errs, fmt.Errorf("%s:%s.create is false, but this stack has made namespace %s, which would be "+
-				"deleted with everything in it; nothing was changed. Leave it out", project, p.key, p.namespace))
+			errs = append(errs, fmt.Errorf("%s:%s.create is false, but this stack has made namespace %s, which "+
+				"would be deleted with everything in it; nothing was changed. Leave it out",
+				project, p.key, p.namespace))
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(before.namespaces)) {
@@ -249,8 +250,8 @@ func (c Config) mergedSystems(before state) []error {
 		}
 		for j, former := range s.FormerNames {
 			if before.system(former).name != "" {
-				errs = append(errs, fmt.Errorf("%s:outposts[%d].formerNames[%d]: %s and %s are two systems of this stack; "+
-					"nothing was changed. A system can get the name of another one only after that is gone",
+				errs = append(errs, fmt.Errorf("%s:outposts[%d].formerNames[%d]: %s and %s are two systems of this "+
+					"stack; nothing was changed. A system can get the name of another one only after that is gone",
 					project, i, j, former, s.Name))
 			}
 		}

@@ -233,8 +233,8 @@ func TestServersAreNotLost(t *testing.T) {
 		unnamed   = " (it is neither outposts:hub.name nor in outposts:hubs), but "
 		wayOut    = " of its servers are running there; nothing was changed. Stop them, or add "
 		noOutpost = "system remote is no longer in outposts:outposts, but 2 of its servers are running; " +
-			"nothing was changed. Stop them, or add \"remote\" to outposts:allowServerLoss; if the system has another name " +
-			"now, add \"remote\" to its formerNames"
+			"nothing was changed. Stop them, or add \"remote\" to outposts:allowServerLoss; " +
+			"if the system has another name now, add \"remote\" to its formerNames"
 	)
 	//nolint:lll // a case a line
 	for _, tt := range []struct {

@@ -58,6 +58,7 @@ func TestE2EMove(t *testing.T) {
 		t.Errorf("secrets (-before +after):\n%s", diff)
 	}
 	there.set(t, "local", "cluster.adopt", "-")
-	text += "\n== once more: local\n" + there.preview(t, "local") + "\n== its outpost: remote\n" + e.preview(t, "remote")
+	text += "\n== once more: local\n" + there.preview(t, "local")
+	text += "\n== its outpost: remote\n" + e.preview(t, "remote")
 	infratest.Golden(t, "move.golden.txt", []byte(text))
 }

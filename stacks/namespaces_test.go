@@ -71,14 +71,14 @@ func TestNamespaceOptionsRefused(t *testing.T) {
 		{
 			name: "not there", value: "{name: team, create: false}",
 			api: fakeCluster{identity: "a", missing: []string{"team"}},
-			want: "outposts:outpost.namespace: namespace team does not exist, and outpost.namespace.create is false; have " +
-				"it made first, or leave that out",
+			want: "outposts:outpost.namespace: namespace team does not exist, and outpost.namespace.create is " +
+				"false; have it made first, or leave that out",
 		},
 		{
 			name: "made before", value: "{name: outpost, create: false}", api: fakeCluster{identity: "a"},
 			made: madeNamespaces("a", "jupyter", "outpost", "outpost-servers"),
-			want: "outposts:outpost.namespace.create is false, but this stack has made namespace outpost, which would be " +
-				"deleted with everything in it; nothing was changed. Leave it out",
+			want: "outposts:outpost.namespace.create is false, but this stack has made namespace outpost, which " +
+				"would be deleted with everything in it; nothing was changed. Leave it out",
 		},
 		{
 			name: "labels without effect", value: "{name: team, create: false, labels: {a: b}}",
@@ -129,10 +129,18 @@ func TestIdentity(t *testing.T) {
 		{"another cluster, of a tenant", moved, byTenant, "", unknown},
 		{"another cluster", fakeCluster{identity: "z", uids: moved.uids}, byTenant, "", another},
 		{
-			"nothing may be read", fakeCluster{}, state{}, "",
+			"nothing may be read",
+			fakeCluster{},
+			state{},
+			"",
 			"outposts:cluster: context local: neither namespace kube-system nor a namespace of this config may be read",
 		},
-		{"unreachable", fakeCluster{err: errors.New("timeout")}, byTenant, "", "outposts:cluster: context local: timeout"},
+		{
+			"unreachable",
+			fakeCluster{err: errors.New("timeout")},
+			byTenant, "",
+			"outposts:cluster: context local: timeout",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, err := LoadConfig(tenantConfig(t), "/project")

@@ -41,8 +41,8 @@ type clusterAPI interface {
 }
 
 // identify returns what the cluster is known by, unless it is another one than last time: the uid of its namespace
-// kube-system or, for somebody who may not read that, the uid of a namespace of the stack. A cluster stays known by what
-// it was first known by, whoever looks.
+// kube-system or, for somebody who may not read that, the uid of a namespace of the stack. A cluster stays known by
+// what it was first known by, whoever looks.
 func (c Config) identify(ctx context.Context, api clusterAPI, before state) (string, error) {
 	uid, err := api.Identity(ctx)
 	var here string // of a namespace of the stack
@@ -59,8 +59,9 @@ func (c Config) identify(ctx context.Context, api clusterAPI, before state) (str
 		return before.cluster(), nil
 	case uid == "" && before.cluster() != "" && c.Cluster.Adopt == "":
 		return "", fmt.Errorf(
-			"%s:cluster: %s cannot be told from another cluster than last time: namespace kube-system may not be read, "+
-				"and no namespace of this config is one that this stack was in; nothing was changed. Check %s:cluster",
+			"%s:cluster: %s cannot be told from another cluster than last time: namespace kube-system may not be "+
+				"read, and no namespace of this config is one that this stack was in; nothing was changed. Check "+
+				"%s:cluster",
 			project, c.Cluster, project)
 	case uid == "" && here == "":
 		return "", fmt.Errorf(

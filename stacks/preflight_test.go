@@ -126,18 +126,23 @@ func TestPreflightRefuses(t *testing.T) {
 		},
 		{
 			"another cluster, by the outputs that are left with the keys", nil,
-			fakeCluster{identity: "new"}, madeKeysOnly("old"),
+			fakeCluster{identity: "new"},
+			madeKeysOnly("old"),
 			[]string{"outposts:cluster: context local is another cluster than last time: its namespace kube-system has uid new, this stack was made in old; " +
 				"nothing was changed. Go back to the old cluster, or use a new stack for the new one. To move the stack with its keys, see docs/adopt.md"},
 		},
 		{
-			"a third cluster than the one to move to", map[string]string{"cluster.adopt": "new"},
-			fakeCluster{identity: "third"}, madeKeysOnly("old"),
+			"a third cluster than the one to move to",
+			map[string]string{"cluster.adopt": "new"},
+			fakeCluster{identity: "third"},
+			madeKeysOnly("old"),
 			[]string{"outposts:cluster.adopt: context local is another cluster: its namespace kube-system has uid third, not new; nothing was changed. Check outposts:cluster.context"},
 		},
 		{
-			"the cluster to move to, with the objects of the old one", map[string]string{"cluster.adopt": "new"},
-			fakeCluster{identity: "new"}, made("old"),
+			"the cluster to move to, with the objects of the old one",
+			map[string]string{"cluster.adopt": "new"},
+			fakeCluster{identity: "new"},
+			made("old"),
 			[]string{"outposts:cluster.adopt: the state of this stack still has the objects of cluster old; nothing was changed. Leave its keys alone in the state: make export-keys import-keys STACK=..."},
 		},
 		{

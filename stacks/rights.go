@@ -98,8 +98,10 @@ func (c Config) rights(before state, exposures ...outpost.Exposure) map[string][
 			all[c.Outpost.Namespace] = append(all[c.Outpost.Namespace], routed(e.Type, e.SSHGateway != nil)...)
 		}
 		for _, name := range c.serverNamespaces() {
-			all[name] = slices.Concat(all[name], givenToOutpost, []rule{allow(rbacGroup, manage, "roles", "rolebindings"),
-				allow(networkingGroup, manage, "networkpolicies")})
+			all[name] = slices.Concat(all[name], givenToOutpost, []rule{
+				allow(rbacGroup, manage, "roles", "rolebindings"),
+				allow(networkingGroup, manage, "networkpolicies"),
+			})
 			if name != c.Outpost.Namespace {
 				all[name] = append(all[name], bind(outpost.Release))
 			}
@@ -143,7 +145,8 @@ func distinct(rules []rule) []rule {
 				allowed[at] = append(allowed[at], verbs...)
 			}
 			last := len(all) - 1
-			if last >= 0 && at.group == all[last].Groups[0] && slices.Equal(verbs, all[last].Verbs) && len(r.Names) == 0 {
+			alike := last >= 0 && at.group == all[last].Groups[0] && slices.Equal(verbs, all[last].Verbs)
+			if alike && len(r.Names) == 0 {
 				all[last].Resources = append(slices.Clip(all[last].Resources), resource)
 				continue
 			}
@@ -174,8 +177,8 @@ func (c Config) serverNamespaces() []string {
 	return slices.Compact(all)
 }
 
-// bind lets the charts' RoleBindings be previewed before their Roles are there: otherwise the API server looks at what is
-// in those.
+// bind lets the charts' RoleBindings be previewed before their Roles are there: otherwise the API server looks at what
+// is in those.
 func bind(roles ...string) rule {
 	return rule{Groups: []string{rbacGroup}, Resources: []string{"roles"}, Names: roles, Verbs: []string{"bind"}}
 }
@@ -231,7 +234,8 @@ func (c Config) missingRights(ctx context.Context, api clusterAPI, before state,
 	for _, at := range order {
 		where, out := "in namespace "+at.namespace, "`make rights STACK=...` prints what to ask for"
 		if at.namespace == "" {
-			where, out = "in the cluster", "Have the namespaces made, and set "+strings.Join(c.createKeys(), ", ")+" to false"
+			where = "in the cluster"
+			out = "Have the namespaces made, and set " + strings.Join(c.createKeys(), ", ") + " to false"
 		}
 		errs = append(errs, fmt.Errorf("%s:cluster: the user of %s may not %s %s %s; nothing was changed. %s",
 			project, c.Cluster, strings.Join(verbs[at], ", "), at.resource, where, out))

@@ -73,7 +73,8 @@ func (e *engine) needs(t *testing.T, stack string) {
 				for _, resource := range given.Resources {
 					for _, verb := range given.Verbs {
 						need(what, cluster.Right{
-							Namespace: object.Namespace, Group: given.APIGroups[0], Resource: resource, Name: name, Verb: verb,
+							Namespace: object.Namespace, Group: given.APIGroups[0], Resource: resource,
+							Name: name, Verb: verb,
 						})
 					}
 				}

@@ -94,8 +94,8 @@ func TestMissingRights(t *testing.T) {
 		return fakeCluster{identity: "a", may: func(r cluster.Right) bool { return r.Namespace != "" }}, nil
 	}
 	err = runStack(t, r, "local", w)
-	want = []string{who + "get, list, watch, create, patch, delete namespaces in the cluster; nothing was changed. Have " +
-		"the namespaces made, and set outposts:hub.namespace.create, outposts:outpost.serverNamespace.create, " +
+	want = []string{who + "get, list, watch, create, patch, delete namespaces in the cluster; nothing was changed. " +
+		"Have the namespaces made, and set outposts:hub.namespace.create, outposts:outpost.serverNamespace.create, " +
 		"outposts:outpost.namespace.create to false"}
 	if err == nil {
 		t.Fatal("accepted")

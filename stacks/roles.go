@@ -18,8 +18,8 @@ import (
 )
 
 // writeRights is `stacks rights FILE SUBJECT`: it prints the Roles that an operator of the stack with this file needs,
-// bound to a subject, as "User:jane" or "ServiceAccount:ci/deployer". Nothing is asked of the cluster or of the state: a
-// namespace counts as made if the stack makes it.
+// bound to a subject, as "User:jane" or "ServiceAccount:ci/deployer". Nothing is asked of the cluster or of the state:
+// a namespace counts as made if the stack makes it.
 func writeRights(file, subject string, to io.Writer) error {
 	text, err := os.ReadFile(file)
 	if err != nil {

@@ -44,7 +44,8 @@ func TestRoutesNeedTheirListener(t *testing.T) {
 		cluster.RouteKind{Kind: cluster.TCPRoute, Version: "v1alpha2"}
 	const has = "it has http (HTTP, port 80), https (HTTPS, port 443), ssh (TCP, port 22); nothing was changed"
 	const install = "install the CRDs of the Gateway API " +
-		"(https://gateway-api.sigs.k8s.io/guides/getting-started/) and a controller of them, or choose another type; nothing was changed"
+		"(https://gateway-api.sigs.k8s.io/guides/getting-started/) and a controller of them, or choose another " +
+		"type; nothing was changed"
 	//nolint:lll // a case a line
 	for _, tt := range []struct {
 		name    string

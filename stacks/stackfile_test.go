@@ -36,7 +36,8 @@ func stackFileSchema(t *testing.T) []byte {
 	definitions := config["$defs"].(map[string]any)
 	definitions["encrypted"] = encrypted
 	names := strings.Join(slices.Sorted(maps.Keys(config["properties"].(map[string]any))), "|")
-	notOurs := map[string]any{"not": map[string]any{"pattern": "^" + project + ":|^([Oo]utposts?|OUTPOSTS):(" + names + ")$"}}
+	ours := "^" + project + ":|^([Oo]utposts?|OUTPOSTS):(" + names + ")$"
+	notOurs := map[string]any{"not": map[string]any{"pattern": ours}}
 	text, err := json.MarshalIndent(map[string]any{
 		"$schema": config["$schema"],
 		"title":   "Stack file of project " + project + ": Pulumi.<stack>.yaml",

@@ -154,12 +154,7 @@ func stateOf(resources map[string]any) state {
 		case cluster.Type:
 			maps.Copy(s.uids, namespaceUIDs(outputs))
 		case "kubernetes:core/v1:Namespace":
-			if name, _ := values.At(outputs, "metadata", "name").(string); name != "" {
-				if uid, _ := values.At(outputs, "metadata", "uid").(string); uid != "" {
-					s.uids[name] = uid
-				}
-				s.namespaces[name], _ = values.At(outputs, "metadata", "annotations", cluster.OwnerAnnotation).(string)
-			}
+			s.addNamespace(outputs)
 		case "kubernetes:core/v1:PersistentVolumeClaim":
 			s.volumes = append(s.volumes, volumeOf(outputs))
 		case "kubernetes:core/v1:Secret":
@@ -183,15 +178,30 @@ func stateOf(resources map[string]any) state {
 		case outpost.Type:
 			s.outpostSealing.by, _ = outputs[release.SealedBy].(string)
 		case randomBytes:
-			if _, word, is := strings.Cut(urn, authStateKeys); is {
-				s.hubSealing.seeds = append(s.hubSealing.seeds, word)
-			}
-			if _, word, is := strings.Cut(urn, cryptKeys); is {
-				s.outpostSealing.seeds = append(s.outpostSealing.seeds, word)
-			}
+			s.hubSealing.addSeed(urn, authStateKeys)
+			s.outpostSealing.addSeed(urn, cryptKeys)
 		}
 	}
 	return s
+}
+
+// addNamespace adds a namespace that the stack has made, as the provider has it.
+func (s *state) addNamespace(outputs map[string]any) {
+	name, _ := values.At(outputs, "metadata", "name").(string)
+	if name == "" {
+		return
+	}
+	if uid, _ := values.At(outputs, "metadata", "uid").(string); uid != "" {
+		s.uids[name] = uid
+	}
+	s.namespaces[name], _ = values.At(outputs, "metadata", "annotations", cluster.OwnerAnnotation).(string)
+}
+
+// addSeed adds the word of a seed if the URN is that of one of these keys.
+func (s *sealing) addSeed(urn, keys string) {
+	if _, word, is := strings.Cut(urn, keys); is {
+		s.seeds = append(s.seeds, word)
+	}
 }
 
 // managerOutput is where the provider keeps the owner of an object's fields.
@@ -203,8 +213,8 @@ func (s state) fieldManager() string {
 	return cmp.Or(s.manager, project+"-"+s.self[strings.LastIndex(s.self, "/")+1:])
 }
 
-// cluster returns the uid of the cluster that a stack was made in: that of its objects or, where only its keys are left,
-// the one that its outputs name; empty for a stack that was not made yet.
+// cluster returns the uid of the cluster that a stack was made in: that of its objects or, where only its keys are
+// left, the one that its outputs name; empty for a stack that was not made yet.
 func (s state) cluster() string {
 	if len(s.clusters) > 0 {
 		return s.clusters[0]

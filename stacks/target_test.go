@@ -48,12 +48,14 @@ func TestCluster(t *testing.T) {
 			want: cluster.Access{Content: anyKubeconfig}, kubeconfig: map[string]any{"secret": anyKubeconfig},
 		},
 		{
-			name: "output", cluster: "{stack: " + infra + ", context: a}", outputs: map[string]any{"kubeconfig": anyKubeconfig},
+			name: "output", cluster: "{stack: " + infra + ", context: a}",
+			outputs:    map[string]any{"kubeconfig": anyKubeconfig},
 			want:       cluster.Access{Content: anyKubeconfig, Context: "a"},
 			kubeconfig: map[string]any{"secret": anyKubeconfig},
 		},
 		{
-			name: "output that is a map", cluster: "{stack: " + infra + ", output: k}", outputs: map[string]any{"k": document},
+			name: "output that is a map", cluster: "{stack: " + infra + ", output: k}",
+			outputs:    map[string]any{"k": document},
 			want:       cluster.Access{Content: compact(t, document)},
 			kubeconfig: map[string]any{"secret": compact(t, document)},
 		},
@@ -67,7 +69,8 @@ func TestCluster(t *testing.T) {
 			refused: "outposts:cluster.stack: acme/infra/prod cannot be decrypted: ",
 		},
 		{
-			name: "output of something else", cluster: "{stack: " + infra + "}", outputs: map[string]any{"kubeconfig": 3.0},
+			name: "output of something else", cluster: "{stack: " + infra + "}",
+			outputs: map[string]any{"kubeconfig": 3.0},
 			refused: `outposts:cluster.stack: acme/infra/prod: output "kubeconfig" is not a kubeconfig`,
 		},
 		{
@@ -141,9 +144,8 @@ func TestGivenSystem(t *testing.T) {
 	if err := runStack(t, byStack, "remote", testWorld(committedConfig(t, "remote"))); err != nil {
 		t.Fatal(err)
 	}
-	for name, system := range map[string]string{
-		"text": compact(t, compact(t, outputs[outputSystem+"remote"])), "object": compact(t, outputs[outputSystem+"remote"]),
-	} {
+	object := compact(t, outputs[outputSystem+"remote"])
+	for name, system := range map[string]string{"text": compact(t, object), "object": object} {
 		t.Run(name, func(t *testing.T) {
 			w := testWorld(committedConfig(t, "remote"))
 			change(t, w.config, "hubs", "[{name: jupyterhub, system: "+system+"}]")

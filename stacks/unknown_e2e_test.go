@@ -22,8 +22,8 @@ func levels(document map[string]any) (n int) {
 	return n
 }
 
-// TestE2EUnknownKeysInExamples previews each example and committed config with an unknown key at every level at once: the
-// engine hands the program what LoadConfig is given in TestUnknownKeysInExamples, and shows all that it refuses.
+// TestE2EUnknownKeysInExamples previews each example and committed config with an unknown key at every level at once:
+// the engine hands the program what LoadConfig is given in TestUnknownKeysInExamples, and shows all that it refuses.
 func TestE2EUnknownKeysInExamples(t *testing.T) {
 	e := newEngine(t)
 	written := writtenConfigs(t)

@@ -72,8 +72,8 @@ func hubImage() map[string]any {
 	return map[string]any{"name": "localhost/outposts/hub", "tag": "5.5.4-2.2.11"}
 }
 
-// TestE2EHubOfHelm holds that a stack takes over a hub that Helm has installed under another release name: its ten users
-// stay logged in, their auth state is readable, and a server of KubeSpawner, with a kernel in it, runs on.
+// TestE2EHubOfHelm holds that a stack takes over a hub that Helm has installed under another release name: its ten
+// users stay logged in, their auth state is readable, and a server of KubeSpawner, with a kernel in it, runs on.
 func TestE2EHubOfHelm(t *testing.T) {
 	s := newSite(t, namespace, "adopt-outpost", "adopt-outpost-servers")
 	s.install(t)

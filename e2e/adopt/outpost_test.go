@@ -120,7 +120,9 @@ func TestE2EOutpostOfPython(t *testing.T) {
 		},
 		"outposts:hubs": []any{map[string]any{
 			"name": "jupyterhub", "password": "to be replaced, below", "apiUrl": "http://hub.example.org/hub/api",
-			"sshPublicKeys": []any{"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN1Jm2f3WPTnu3iTK0AzBmmAlbGkAxv6kRaFWTRzZ0bM other"},
+			"sshPublicKeys": []any{
+				"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN1Jm2f3WPTnu3iTK0AzBmmAlbGkAxv6kRaFWTRzZ0bM other",
+			},
 		}},
 	})
 	s.pulumi(t, "config", "set", "--secret", "--path", "outposts:outpost.cryptKeys[0]", pythonKey)
@@ -139,7 +141,8 @@ func TestE2EOutpostOfPython(t *testing.T) {
 		Name    string `json:"name"`
 		StartID string `json:"start_id"`
 	}
-	if err := json.Unmarshal([]byte(s.ask(t, http.MethodGet, "/services/")), &all); err != nil || len(all) != len(before) {
+	err = json.Unmarshal([]byte(s.ask(t, http.MethodGet, "/services/")), &all)
+	if err != nil || len(all) != len(before) {
 		t.Fatalf("services %v, %v", all, err)
 	}
 	for _, one := range all { // it says so only if it can open the row
@@ -157,7 +160,8 @@ func TestE2EOutpostOfPython(t *testing.T) {
 // ask makes a request to the outpost as the hub does, which must be accepted, and returns its answer.
 func (s *site) ask(t *testing.T, method, path string) string {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, fmt.Sprintf("http://%s:%d%s", s.node, pythonPort, path), nil)
+	address := fmt.Sprintf("http://%s:%d%s", s.node, pythonPort, path)
+	req, err := http.NewRequestWithContext(t.Context(), method, address, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +181,8 @@ func (s *site) ask(t *testing.T, method, path string) string {
 // servers are the uids of the pods of servers.
 func (s *site) servers(t *testing.T) []string {
 	t.Helper()
-	pods, err := s.API.CoreV1().Pods(s.namespace).List(t.Context(), metav1.ListOptions{LabelSelector: deployed.ServerPods})
+	options := metav1.ListOptions{LabelSelector: deployed.ServerPods}
+	pods, err := s.API.CoreV1().Pods(s.namespace).List(t.Context(), options)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,8 +38,8 @@ type site struct {
 	env                 []string
 }
 
-// newSite makes the project folder. The namespaces, the first of which is taken over, are deleted at the end, and before
-// if a killed run has left them.
+// newSite makes the project folder. The namespaces, the first of which is taken over, are deleted at the end, and
+// before if a killed run has left them.
 func newSite(t *testing.T, namespaces ...string) *site {
 	t.Helper()
 	root, err := filepath.Abs("../..")

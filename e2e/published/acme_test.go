@@ -131,7 +131,8 @@ func (tb *testbed) readRoot(ctx context.Context, t *testing.T) string {
 func (tb *testbed) issue(ctx context.Context, t *testing.T, c cluster) {
 	t.Helper()
 	text := manifest(t, "issuer.yaml", map[string]string{
-		"Address": tb.ca.address, "CABundle": base64.StdEncoding.EncodeToString(tb.ca.directory), "Solver": tb.way.solver,
+		"Address": tb.ca.address, "Solver": tb.way.solver,
+		"CABundle": base64.StdEncoding.EncodeToString(tb.ca.directory),
 	})
 	if _, err := c.kubectl(ctx, text, "apply", "-f", "-"); err != nil {
 		t.Fatal(err)
@@ -148,8 +149,8 @@ func (c cluster) renew(ctx context.Context, namespace, certificate string) error
 	return err
 }
 
-// served returns the certificate that the Ingress or Gateway presents for a name. It is verified as the hub does it: by the
-// root of the ACME server alone.
+// served returns the certificate that the Ingress or Gateway presents for a name. It is verified as the hub does it: by
+// the root of the ACME server alone.
 func (tb *testbed) served(ctx context.Context, name string) (*x509.Certificate, error) {
 	dialer := tls.Dialer{Config: &tls.Config{RootCAs: tb.ca.pool, ServerName: name}}
 	connection, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(addressOf(name), "443"))

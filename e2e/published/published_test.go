@@ -20,7 +20,8 @@ import (
 	"github.com/outposts-dev/outposts/e2e/hubapi"
 )
 
-// Names of the Secrets in the examples. cert-manager calls a Certificate as the Ingress or the Gateway calls its Secret.
+// Names of the Secrets in the examples. cert-manager calls a Certificate as the Ingress or the Gateway calls its
+// Secret.
 const (
 	hubCertificate     = "jupyterhub-tls-certmanager"
 	outpostCertificate = "outpost-tls-certmanager"
@@ -69,8 +70,8 @@ func TestE2EGateway(t *testing.T) {
 	err = tb.tryUp(ctx, t, "local", tb.here("local", map[string]any{
 		"exposure": map[string]any{"host": "other.example.org"},
 	}))
-	wantError(t, err, "outposts:hub.exposure.gateway: HTTPRoute "+hubNamespace+"/jupyterhub is not accepted by Gateway "+
-		gatewayNamespace+"/public, listener https: NoMatchingListenerHostname: ")
+	wantError(t, err, "outposts:hub.exposure.gateway: HTTPRoute "+hubNamespace+"/jupyterhub is not accepted by "+
+		"Gateway "+gatewayNamespace+"/public, listener https: NoMatchingListenerHostname: ")
 	did("a name that the listener does not have is said")
 }
 

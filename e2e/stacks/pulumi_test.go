@@ -35,7 +35,8 @@ var upArgs = []string{"up", "--yes", "--non-interactive"}
 
 // command is Pulumi on a stack.
 func (s *site) command(ctx context.Context, stack string, args ...string) *exec.Cmd {
-	line := slices.Concat(s.within, []string{filepath.Join(s.root, "dev", "run"), "pulumi"}, args, []string{"-s", stack})
+	pulumi := []string{filepath.Join(s.root, "dev", "run"), "pulumi"}
+	line := slices.Concat(s.within, pulumi, args, []string{"-s", stack})
 	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
 	cmd.Dir, cmd.Env = s.dir, s.env
 	return cmd

@@ -68,8 +68,8 @@ func (a Access) open() (opened, error) {
 	case len(names) == 0 && a.elsewhere() && a.Context == "" && inPod():
 		return o, nil
 	case len(names) == 0 && a.elsewhere():
-		return opened{}, fmt.Errorf("kubeconfig: there is none at %s, where kubectl looks; name one, or set KUBECONFIG. "+
-			"Relative paths in it are below %s", a.source(), folder())
+		return opened{}, fmt.Errorf("kubeconfig: there is none at %s, where kubectl looks; name one, or set "+
+			"KUBECONFIG. Relative paths in it are below %s", a.source(), folder())
 	case a.Context != "" && !slices.Contains(names, a.Context):
 		return opened{}, fmt.Errorf("context: %s has no context %q; it has: %s", a.source(), a.Context, has)
 	case a.Context == "" && len(names) == 0:

@@ -66,25 +66,31 @@ func TestOpenRefuses(t *testing.T) {
 		want   string
 	}{
 		{
-			"no file", Access{Path: "/nowhere/kubeconfig", Context: "here"},
+			"no file",
+			Access{Path: "/nowhere/kubeconfig", Context: "here"},
 			"kubeconfig: no file /nowhere/kubeconfig; name one that is there",
 		},
 		{
-			"no context", Access{Path: path, Context: "elsewhere"},
+			"no context",
+			Access{Path: path, Context: "elsewhere"},
 			"context: kubeconfig " + path + ` has no context "elsewhere"; it has: here, there`,
 		},
 		{
-			"several contexts", Access{Path: path},
+			"several contexts",
+			Access{Path: path},
 			"context is missing: kubeconfig " + path + " has here, there; name the one that is meant",
 		},
 		{"empty", Access{Path: empty}, "kubeconfig: kubeconfig " + empty + " has no context"},
 		{"no kubeconfig", Access{Path: broken, Context: "here"}, "kubeconfig: read " + broken + ": "},
 		{
-			"nothing where kubectl looks", Access{},
-			"kubeconfig: there is none at " + os.Getenv("KUBECONFIG") + ", where kubectl looks; name one, or set KUBECONFIG",
+			"nothing where kubectl looks",
+			Access{},
+			"kubeconfig: there is none at " + os.Getenv("KUBECONFIG") +
+				", where kubectl looks; name one, or set KUBECONFIG",
 		},
 		{
-			"content of something else", Access{Content: "a-password\n"},
+			"content of something else",
+			Access{Content: "a-password\n"},
 			"kubeconfig: is neither the path nor the content of a kubeconfig",
 		},
 	} {
@@ -113,7 +119,9 @@ func TestAccess(t *testing.T) {
 	writeFile(t, filepath.Join(folder, "this"), this)
 	writeFile(t, filepath.Join(folder, "other"), other)
 	writeFile(t, filepath.Join(folder, "current"), strings.Replace(this, "current-context: this", "", 1))
-	list := filepath.Join(folder, "other") + ":" + filepath.Join(folder, "missing") + ":" + filepath.Join(folder, "this")
+	list := strings.Join([]string{
+		filepath.Join(folder, "other"), filepath.Join(folder, "missing"), filepath.Join(folder, "this"),
+	}, ":")
 	oidc := strings.Replace(this, "{token: t}", "{auth-provider: {name: oidc, config: {client-id: c, id-token: "+
 		"eyJhbGciOiJub25lIn0.eyJleHAiOjQxMDI0NDQ4MDB9., idp-issuer-url: https://idp.example.org}}}", 1)
 	for _, tt := range []struct {

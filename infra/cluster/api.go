@@ -68,7 +68,8 @@ func open(access Access, limit time.Duration) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Credentials are looked for outside of this wrapper, and take the time that they take: a plugin may open a browser.
+	// Credentials are looked for outside of this wrapper, and take the time that they take: a plugin may open a
+	// browser.
 	config.QPS = -1 // a run asks a few dozen questions, and is done
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return timed{next, limit} })
 	client, err := dynamic.NewForConfig(config)

@@ -17,7 +17,8 @@ const notFound = "not found"
 func newAPI(t *testing.T, answers map[string]string) *API {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if review := strings.HasPrefix(r.URL.Path, "/apis/authorization.k8s.io/"); r.Method != http.MethodGet && !review {
+		review := strings.HasPrefix(r.URL.Path, "/apis/authorization.k8s.io/")
+		if r.Method != http.MethodGet && !review {
 			t.Errorf("%s %s: the API is only to be read", r.Method, r.URL)
 		}
 		w.Header().Set("Content-Type", "application/json")
@@ -89,7 +90,8 @@ func TestAPIRefused(t *testing.T) {
 	if uid, err := api.NamespaceUID(t.Context(), "a"); uid != "" || err != nil {
 		t.Errorf("uid %q, %v; want unknown without error", uid, err)
 	}
-	if missing, err := api.Missing(t.Context(), []Right{{Resource: "pods", Verb: "get"}}); missing != nil || err != nil {
+	missing, err := api.Missing(t.Context(), []Right{{Resource: "pods", Verb: "get"}})
+	if missing != nil || err != nil {
 		t.Errorf("missing %v, %v; want unknown without error", missing, err)
 	}
 	if holders, known, err := api.NodePorts(t.Context()); holders != nil || known || err != nil {
@@ -151,16 +153,19 @@ func TestHelmRelease(t *testing.T) {
 	object := func(kind, annotations string) string {
 		return `{"kind":"` + kind + `","apiVersion":"v1","metadata":{"name":"hub","annotations":{` + annotations + `}}}`
 	}
+	list := func(kind string, items ...string) string {
+		return `{"kind":"` + kind + `","apiVersion":"v1","items":[` + strings.Join(items, ",") + `]}`
+	}
 	const of = `"meta.helm.sh/release-name":"jhub"`
 	api := newAPI(t, map[string]string{
-		"/api/v1/namespaces/new/secrets/hub":                      object("Secret", ""),
-		"/api/v1/namespaces/free/persistentvolumeclaims/db":       object("PersistentVolumeClaim", of),
-		"/api/v1/namespaces/free/secrets owner=helm,name=jhub":    `{"kind":"SecretList","apiVersion":"v1","items":[]}`,
-		"/api/v1/namespaces/free/configmaps owner=helm,name=jhub": `{"kind":"ConfigMapList","apiVersion":"v1","items":[]}`,
-		"/api/v1/namespaces/recorded/persistentvolumeclaims/db":   object("PersistentVolumeClaim", of),
-		"/api/v1/namespaces/recorded/secrets owner=helm,name=jhub": `{"kind":"SecretList","apiVersion":"v1","items":[` +
-			object("Secret", "") + `]}`,
-		"/api/v1/namespaces/data/secrets/hub": `{"kind":"Secret","apiVersion":"v1","metadata":{},"data":{"a":"Yg=="}}`,
+		"/api/v1/namespaces/new/secrets/hub":                       object("Secret", ""),
+		"/api/v1/namespaces/free/persistentvolumeclaims/db":        object("PersistentVolumeClaim", of),
+		"/api/v1/namespaces/free/secrets owner=helm,name=jhub":     list("SecretList"),
+		"/api/v1/namespaces/free/configmaps owner=helm,name=jhub":  list("ConfigMapList"),
+		"/api/v1/namespaces/recorded/persistentvolumeclaims/db":    object("PersistentVolumeClaim", of),
+		"/api/v1/namespaces/recorded/secrets owner=helm,name=jhub": list("SecretList", object("Secret", "")),
+		"/api/v1/namespaces/data/secrets/hub": `{"kind":"Secret","apiVersion":"v1","metadata":{},` +
+			`"data":{"a":"Yg=="}}`,
 	})
 	type answer struct {
 		release  string

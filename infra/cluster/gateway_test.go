@@ -16,9 +16,10 @@ var httpRoute = RouteKind{Kind: HTTPRoute, Version: "v1"}
 
 // TestRouteStatus holds how the status of a route is read, as controllers write it.
 func TestRouteStatus(t *testing.T) {
-	//nolint:lll // a condition a line
-	const accepted = `{"type":"Accepted","status":"True","reason":"Accepted","message":"","observedGeneration":2}`
-	const resolved = `{"type":"ResolvedRefs","status":"True","reason":"ResolvedRefs","message":"","observedGeneration":2}`
+	condition := func(kind, reason string) string {
+		return `{"type":"` + kind + `","status":"True","reason":"` + reason + `","message":"","observedGeneration":2}`
+	}
+	accepted, resolved := condition("Accepted", "Accepted"), condition("ResolvedRefs", "ResolvedRefs")
 	parent := func(ref string, conditions ...string) string {
 		return `{"parentRef":` + ref + `,"controllerName":"example.org/c","conditions":[` +
 			strings.Join(conditions, ",") + `]}`

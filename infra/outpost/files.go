@@ -65,8 +65,8 @@ func (a Args) asTyped(fault schema.Fault) schema.Fault {
 	return fault
 }
 
-// Warnings are about what has no effect or is likely a mistake in flavors and credits, and profiles that allow more than
-// a flavor.
+// Warnings are about what has no effect or is likely a mistake in flavors and credits, and profiles that allow more
+// than a flavor.
 func (a Args) Warnings() (all []schema.Fault) {
 	made := a.values()
 	var hubs []string

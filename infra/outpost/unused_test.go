@@ -133,8 +133,8 @@ func TestEveryValueIsTakenOrRefused(t *testing.T) {
 	}
 }
 
-// TestShownValuesAreAccepted holds that a file with all of the chart's defaults, as `helm show values` prints it, changes
-// nothing in any installation.
+// TestShownValuesAreAccepted holds that a file with all of the chart's defaults, as `helm show values` prints it,
+// changes nothing in any installation.
 func TestShownValuesAreAccepted(t *testing.T) {
 	for name, change := range installations {
 		t.Run(name, func(t *testing.T) {

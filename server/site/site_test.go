@@ -251,7 +251,8 @@ flavors:
 	}
 }
 
-// What Kubernetes would refuse is named by the option that it was written in, also where that is another one than usual.
+// What Kubernetes would refuse is named by the option that it was written in, also where that is another one than
+// usual.
 func TestFaultsOfOverlaysAreFoundAtTheirPlace(t *testing.T) {
 	s := read(t, `
 extra_pod_config: {nodeSelector: {a b: c}, dnsPolicy: None of these}
