@@ -106,12 +106,11 @@ var selecting = []string{
 func withoutReserved(misc map[string]any) {
 	overlay, _ := misc["pod_overlay"].(map[string]any)
 	metadata, _ := overlay["metadata"].(map[string]any)
-	without := func(reserved []string, maps ...any) {
-		for _, one := range maps {
+	without := func(reserved []string, sent ...any) {
+		for _, one := range sent {
+			values, _ := one.(map[string]any)
 			for _, key := range reserved {
-				if m, isMap := one.(map[string]any); isMap {
-					delete(m, key)
-				}
+				delete(values, key)
 			}
 		}
 	}

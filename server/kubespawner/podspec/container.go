@@ -26,21 +26,23 @@ func checkContainer(of containerOptions, c corev1.Container, p *options.Problems
 		checkWord(of.rest, port.Protocol, p, "", corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP)
 	}
 	if hooks := c.Lifecycle; hooks != nil && !p.Noted(of.hooks) {
-		for hook, handler := range map[string]*corev1.LifecycleHandler{
-			"postStart": hooks.PostStart, "preStop": hooks.PreStop,
-		} {
-			if handler != nil {
-				checkHandler(of.hooks, hook, c, p, handler.Exec != nil, handler.HTTPGet != nil,
-					handler.TCPSocket != nil, handler.Sleep != nil)
+		for _, hook := range []struct {
+			name string
+			does *corev1.LifecycleHandler
+		}{{"postStart", hooks.PostStart}, {"preStop", hooks.PreStop}} {
+			if h := hook.does; h != nil {
+				checkHandler(of.hooks, hook.name, c, p,
+					h.Exec != nil, h.HTTPGet != nil, h.TCPSocket != nil, h.Sleep != nil)
 			}
 		}
 	}
-	for probe, handler := range map[string]*corev1.Probe{
-		"livenessProbe": c.LivenessProbe, "readinessProbe": c.ReadinessProbe, "startupProbe": c.StartupProbe,
-	} {
-		if handler != nil {
-			checkHandler(of.rest, probe, c, p, handler.Exec != nil, handler.HTTPGet != nil,
-				handler.TCPSocket != nil, handler.GRPC != nil)
+	for _, probe := range []struct {
+		name string
+		does *corev1.Probe
+	}{{"livenessProbe", c.LivenessProbe}, {"readinessProbe", c.ReadinessProbe}, {"startupProbe", c.StartupProbe}} {
+		if h := probe.does; h != nil {
+			checkHandler(of.rest, probe.name, c, p,
+				h.Exec != nil, h.HTTPGet != nil, h.TCPSocket != nil, h.GRPC != nil)
 		}
 	}
 	s := c.SecurityContext
@@ -54,10 +56,10 @@ func checkContainer(of containerOptions, c corev1.Container, p *options.Problems
 	}
 }
 
-// checkHandler notes a hook or probe that says not one thing to do, but none or several.
-func checkHandler(option, what string, c corev1.Container, p *options.Problems, says ...bool) {
+// checkHandler notes a hook or probe that has no handler, or several; set has an entry for each kind of handler.
+func checkHandler(option, what string, c corev1.Container, p *options.Problems, set ...bool) {
 	n := 0
-	for _, one := range says {
+	for _, one := range set {
 		if one {
 			n++
 		}

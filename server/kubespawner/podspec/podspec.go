@@ -1,6 +1,6 @@
 // Package podspec finds what Kubernetes would refuse of the pod of a server, by the options that it comes from: before
 // anything is made for it. Names, labels and selectors are checked by Kubernetes' own code. That of whole pods is part
-// of the API server (k8s.io/kubernetes), which is no library: the rules here are those that options can break.
+// of the API server (k8s.io/kubernetes), which is not a library: the rules here are those that options can break.
 package podspec
 
 import (

@@ -12,8 +12,8 @@ import (
 	"github.com/outposts-dev/outposts/server/kubespawner/options"
 )
 
-// checkResources notes resources of a container that Kubernetes would refuse: names of none, guarantees above their
-// limits, and devices that are shared or guaranteed without a limit.
+// checkResources notes resources of a container that Kubernetes would refuse: names that it does not know, guarantees
+// above their limits, and devices that are shared or guaranteed without a limit.
 func checkResources(of containerOptions, c corev1.Container, p *options.Problems) {
 	limits, guarantees := c.Resources.Limits, c.Resources.Requests
 	both := maps.Clone(guarantees)
