@@ -1,6 +1,5 @@
 // Package cluster makes an existing Kubernetes cluster a target: an explicit provider for it, and the namespaces that a
-// stack puts its objects into. It also looks at the cluster before anything is
-// written to it (API).
+// stack puts its objects into. It also looks at the cluster before anything is written to it (API).
 package cluster
 
 import (

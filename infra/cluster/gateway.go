@@ -36,7 +36,7 @@ func (k RouteKind) resource() schema.GroupVersionResource {
 	}
 }
 
-// String returns "Kind.version.group", as the CRD's version is named.
+// String returns the kind and its apiVersion: "HTTPRoute gateway.networking.k8s.io/v1".
 func (k RouteKind) String() string { return k.Kind + " " + gatewayAPI + "/" + k.Version }
 
 // Gateway is a Gateway and what its controller says of it.

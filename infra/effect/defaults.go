@@ -69,7 +69,7 @@ func same(value, initial any) bool {
 }
 
 // Overruled returns the places of defaults that the operator's values repeat without meaning them, and that have
-// another value in ours, in the order of their keys. What is added to theirs is no other value.
+// another value in ours, in the order of their keys. What is added to theirs is not another value.
 func (t Table) Overruled(own, ours map[string]any) (paths [][]string) {
 	meant := t.Meant(own)
 	for _, path := range values.Leaves(ours) {

@@ -20,7 +20,7 @@ type Table struct {
 	Conditions []Condition
 	// Conflicts say, for places that the program has to set itself, which key is theirs; the first that matches holds.
 	Conflicts []Refusal
-	// Defaults are the chart's own values. One that says what they say is no fault at a place without an effect.
+	// Defaults are the chart's own values. One that repeats them is not a fault where it has no effect.
 	Defaults map[string]any
 }
 
@@ -44,8 +44,8 @@ func While(pattern, at string, initial any, of ...any) Condition {
 }
 
 // Faults returns what is wrong with the operator's own values: those without an effect in the values as they are made
-// of them, and those that take the place of what is needed. One that says what holds anyway is no fault. Paths begin at
-// the values themselves.
+// of them, and those that take the place of what is needed. One that says what holds anyway is not a fault. Paths begin
+// at the values themselves.
 func (t Table) Faults(written, needed, made map[string]any) []schema.Fault {
 	var faults []schema.Fault
 	own := t.Meant(written)

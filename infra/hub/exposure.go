@@ -25,7 +25,7 @@ type Exposure struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// Host is the name in the URL, for Gateway and Ingress.
 	Host string `json:"host,omitempty"`
-	// Gateway has the route of Gateway, and the certificate.
+	// Gateway is the parent of the route, for Gateway; the certificate is its listener's.
 	Gateway *exposure.GatewayRef `json:"gateway,omitempty"`
 	// RequestTimeout is the limit of the Gateway for a request, default exposure.NoTimeout; "" leaves it to the
 	// Gateway's controller.

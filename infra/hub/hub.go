@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	// Release is the name of the chart's release, if Args.Release does not say another one.
+	// Release is the name of the chart's release, unless Args.Release names another one.
 	Release = "jupyterhub"
 	// StockImage is the chart's own hub image, without tag.
 	StockImage = "quay.io/jupyterhub/k8s-hub"
@@ -136,8 +136,7 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	h := &Hub{}
 	opts = append(slices.Clip(opts), pulumi.Transforms([]pulumi.ResourceTransform{
 		args.Credentials.fill, afterSecrets(ctx, name, args.Namespace),
-	}))
-	opts = append(slices.Clip(opts), pulumi.Aliases([]pulumi.Alias{{Type: pulumi.String(FormerType)}}))
+	}), pulumi.Aliases([]pulumi.Alias{{Type: pulumi.String(FormerType)}}))
 	if err := ctx.RegisterComponentResource(Type, name, h, opts...); err != nil {
 		return nil, fmt.Errorf("hub %s: %w", name, err)
 	}

@@ -177,7 +177,7 @@ func TestShownValuesAreAccepted(t *testing.T) {
 	}
 }
 
-// TestADefaultAloneIsMeant holds that a value which the chart has anyway is no fault at a place without an effect, and
+// TestADefaultAloneIsMeant holds that a value which the chart has anyway is not a fault where it has no effect, and
 // is judged like every other where this program sets something else.
 func TestADefaultAloneIsMeant(t *testing.T) {
 	for at, want := range map[string]string{
