@@ -114,7 +114,7 @@ func (o OutpostConfig) exposed() bool {
 type OtherHubConfig struct {
 	Name          string   `json:"name"`
 	Stack         string   `json:"stack"`
-	System        any      `json:"system"` // what Stack would tell, as JSON or as text of JSON
+	System        any      `json:"system"` // what Stack would tell: a map, or the same as a string of JSON
 	SSHPublicKeys []string `json:"sshPublicKeys"`
 	Password      string   `json:"password"`
 	APIURL        string   `json:"apiUrl"`

@@ -469,7 +469,7 @@ func TestConfigRefuses(t *testing.T) {
 	}
 }
 
-// TestForeignKeys holds that keys of others are let be, as an environment that several projects share has them, and
+// TestForeignKeys holds that keys of other projects are accepted, as an environment that several share has them, and
 // that one of a mistyped project, which would go unnoticed, is not.
 func TestForeignKeys(t *testing.T) {
 	raw := configFrom(t, localConfig)

@@ -49,7 +49,7 @@ var hubKeys = []struct {
 	key   string // in Secret hub
 	value string // of hub.values
 	loss  string // with another one
-	list  bool
+	list  bool   // of several keys, separated by ";" in the Secret
 }{
 	{hub.CookieSecretKey, "hub.cookieSecret", "everybody would be logged out", false},
 	{
@@ -89,7 +89,7 @@ func (c Config) keysLeft(ctx context.Context, api clusterAPI) []error {
 	return errs
 }
 
-// plain is a value as a string; empty if it is none.
+// plain is a value that is a string; empty for any other.
 func plain(v any) string {
 	text, _ := v.(string)
 	return text

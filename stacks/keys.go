@@ -32,11 +32,11 @@ func writeKeys(from io.Reader, to io.Writer) error {
 		typ, _ := made["type"].(string)
 		return !slices.Contains(kept, ofToday.Replace(typ))
 	})
-	holds := func(r any) bool {
+	isKey := func(r any) bool {
 		made, _ := r.(map[string]any)
 		return made["type"] == randomBytes
 	}
-	if !slices.ContainsFunc(resources, holds) {
+	if !slices.ContainsFunc(resources, isKey) {
 		return errors.New("keys: the stack has none yet; run `pulumi up` on it first")
 	}
 	deployment["resources"] = resources

@@ -2,7 +2,7 @@
 // with an outpost alone is a remote stack; both are described by config.schema.json and checked before anything is
 // registered.
 //
-// `stacks keys` is not for Pulumi but for people: see writeKeys.
+// With arguments it is for people instead: `stacks keys` (see writeKeys) and `stacks rights` (see writeRights).
 package main
 
 import (
@@ -166,9 +166,7 @@ type builder struct {
 }
 
 // newBuilder makes what every stack has: the providers and the namespaces.
-func newBuilder(
-	ctx *pulumi.Context, c Config, now time.Time, at cluster.Args, before state,
-) (*builder, error) {
+func newBuilder(ctx *pulumi.Context, c Config, now time.Time, at cluster.Args, before state) (*builder, error) {
 	b := &builder{
 		ctx: ctx, config: c, now: now, clusterUID: at.Identity, outputs: pulumi.Map{}, before: before,
 		hubMadeAt: before.hubSealing.firstMade(now), outpostMadeAt: before.outpostSealing.firstMade(now),

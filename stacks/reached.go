@@ -19,7 +19,7 @@ import (
 // any it looks once.
 type patience struct {
 	answer  time.Duration // that there is an answer
-	refusal time.Duration // that it is no and stays so: a route is first seen without its Service
+	refusal time.Duration // that a refusal stays: a route is first seen without its Service
 }
 
 // usualPatience is that of a run which changes something. Clouds take up to a minute for a load balancer.
@@ -77,7 +77,7 @@ func (b *builder) reach(ctx context.Context, api clusterAPI, p patience) error {
 	}
 	for _, installed := range b.installed {
 		if _, err := internals.UnsafeAwaitOutput(b.ctx.Context(), installed); err != nil {
-			return nil //nolint:nilerr // the engine says what has failed
+			return nil // the engine says what has failed
 		}
 	}
 	if b.ctx.DryRun() {
@@ -121,7 +121,7 @@ func (l look) again(ctx context.Context, until time.Time) bool {
 	}
 }
 
-// accepted waits until a route is accepted. It gives up when the answer is no for a while, or when there is none.
+// accepted waits until a route is accepted. It gives up when a refusal stays, or when there is no answer.
 func (l look) accepted(ctx context.Context, r route) error {
 	until := l.deadline
 	refused := false

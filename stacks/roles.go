@@ -112,7 +112,7 @@ func readConfig(text []byte, root string) (Config, error) {
 	return c, nil
 }
 
-// withoutSecrets is a value of a stack file with an empty text in the place of each that is encrypted.
+// withoutSecrets is a value of a stack file with an empty string in the place of each secret.
 func withoutSecrets(value any) any {
 	switch v := value.(type) {
 	case map[string]any:

@@ -41,8 +41,7 @@ type madeOutpost struct {
 	hubs      []string
 }
 
-// madeSystem is a system of the hub as it is; with the name ownPair, what an outpost
-// shows that no hub's stack made.
+// madeSystem is a system of the hub as it is; with the name ownPair, what an outpost shows that no hub's stack made.
 type madeSystem struct {
 	name     string
 	former   []string

@@ -145,7 +145,7 @@ func TestGivenSystem(t *testing.T) {
 		t.Fatal(err)
 	}
 	object := compact(t, outputs[outputSystem+"remote"])
-	for name, system := range map[string]string{"text": compact(t, object), "object": object} {
+	for name, system := range map[string]string{"string": compact(t, object), "object": object} {
 		t.Run(name, func(t *testing.T) {
 			w := testWorld(committedConfig(t, "remote"))
 			change(t, w.config, "hubs", "[{name: jupyterhub, system: "+system+"}]")
