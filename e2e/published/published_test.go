@@ -127,7 +127,7 @@ func progress(t *testing.T) func(what string) {
 	}
 }
 
-// wantError holds that an `up` has failed with a text in what it printed.
+// wantError holds that an `up` has failed with a message.
 func wantError(t *testing.T, err error, want string) {
 	t.Helper()
 	if err == nil || !strings.Contains(strings.Join(strings.Fields(err.Error()), " "), want) {
