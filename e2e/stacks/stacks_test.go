@@ -36,6 +36,7 @@ func TestE2EStacks(t *testing.T) {
 	step("second remote comes and goes", secondRemote)
 	step("secrets rotate", rotate)
 	step("secrets of the hub alone rotate", rotateHub)
+	step("rights in namespaces alone", tenants)
 	step("data of the Python outpost under the chart", pythonData)
 	step("data outlives mistakes", dataOutlives)
 	step("destroy with the key leaves nothing", destroyAll)
