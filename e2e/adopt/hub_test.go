@@ -106,6 +106,7 @@ func TestE2EHubOfHelm(t *testing.T) {
 	before.goesOn(t)
 	loggedIn(t, hub.URL, browsers)
 	authState(t, hub.URL)
+	startOnOutpost(t, hub)
 	stop(t, hub)
 	s.noPods(t, namespace, "hub.jupyter.org/username="+kept)
 }
@@ -151,6 +152,29 @@ func (r running) goesOn(t *testing.T) {
 	}
 	if out, err := again.Run(ctx, "print(answer + 1)"); err != nil || strings.TrimSpace(out) != "42" {
 		t.Errorf("the kernel says %q, %v", out, err)
+	}
+}
+
+// startOnOutpost starts a server on the outpost that has come, beside the one of KubeSpawner, and stops it.
+func startOnOutpost(t *testing.T, hub *hubapi.Client) {
+	t.Helper()
+	const server = "new"
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	if err := hub.Start(ctx, kept, server, map[string]any{"system": "local", "flavor": "small"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := hub.Progress(ctx, kept, server, func(e hubapi.Event) { t.Log(e.Message) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := hub.WaitReachable(ctx, kept, server); err != nil {
+		t.Fatal(err)
+	}
+	if err := hub.Stop(ctx, kept, server); err != nil {
+		t.Error(err)
+	}
+	if err := hub.WaitGone(ctx, kept, server); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -36,7 +36,8 @@ func tenants(t *testing.T, s *site) {
 
 	ofHub := s.tenant(t, s.hub, "team-hub", "team")
 	out, _, err := ofHub.try(t, hub, "preview", "--non-interactive")
-	want := "outposts:cluster: the current context: neither namespace kube-system nor a namespace of this config may be read"
+	want := "outposts:cluster: the current context: neither namespace kube-system nor a namespace of this config " +
+		"may be read"
 	if err == nil || !strings.Contains(out, want) {
 		t.Fatalf("without rights the preview says, %v:\n%s", err, out)
 	}
