@@ -202,7 +202,8 @@ func (r rule) each(namespace string) []cluster.Right {
 	return all
 }
 
-// missingRights finds what the operator may not do of what this stack needs, all of it at once.
+// missingRights finds what the operator may not do of what this stack needs, and says all of it at once: a line for
+// each namespace.
 func (c Config) missingRights(ctx context.Context, api clusterAPI, before state, shown outpostIdentity) []error {
 	needed := c.rights(before, shown.exposure)
 	var all []cluster.Right
@@ -219,26 +220,48 @@ func (c Config) missingRights(ctx context.Context, api clusterAPI, before state,
 	if err != nil {
 		return []error{err}
 	}
-	type object struct{ namespace, resource string }
-	verbs, order := map[object][]string{}, []object{}
+	if len(missing) == 0 {
+		return nil
+	}
+	in := map[string][]cluster.Right{}
 	for _, right := range missing {
-		at := object{right.Namespace, strings.TrimSuffix(right.Resource+"."+right.Group, ".")}
-		if verbs[at] == nil {
-			order = append(order, at)
+		in[right.Namespace] = append(in[right.Namespace], right)
+	}
+	var lines strings.Builder
+	for _, namespace := range slices.Sorted(maps.Keys(in)) {
+		where := "in namespace " + namespace
+		if namespace == "" {
+			where = "in the cluster, unless the namespaces are there and " + strings.Join(c.createKeys(), ", ") +
+				" are false"
 		}
-		if !slices.Contains(verbs[at], right.Verb) {
-			verbs[at] = append(verbs[at], right.Verb)
+		fmt.Fprintf(&lines, "\n  %s: %s", where, strings.Join(summary(in[namespace]), "; "))
+	}
+	return []error{fmt.Errorf("%s:cluster: the user of %s lacks rights; nothing was changed. `make rights STACK=... "+
+		"SUBJECT=...` prints Roles with them, for the cluster's admin. Missing are:%s", project, c.Cluster, &lines)}
+}
+
+// summary is rights in one namespace in words: the verbs, then the resources that lack just these.
+func summary(rights []cluster.Right) []string {
+	verbs, resources := map[string][]string{}, []string{}
+	for _, right := range rights {
+		resource := strings.TrimSuffix(right.Resource+"."+right.Group, ".")
+		if verbs[resource] == nil {
+			resources = append(resources, resource)
+		}
+		if !slices.Contains(verbs[resource], right.Verb) {
+			verbs[resource] = append(verbs[resource], right.Verb)
 		}
 	}
-	var errs []error
-	for _, at := range order {
-		where, out := "in namespace "+at.namespace, "`make rights STACK=...` prints what to ask for"
-		if at.namespace == "" {
-			where = "in the cluster"
-			out = "Have the namespaces made, and set " + strings.Join(c.createKeys(), ", ") + " to false"
+	alike, order := map[string][]string{}, []string{}
+	for _, resource := range resources {
+		lacks := strings.Join(verbs[resource], ", ")
+		if alike[lacks] == nil {
+			order = append(order, lacks)
 		}
-		errs = append(errs, fmt.Errorf("%s:cluster: the user of %s may not %s %s %s; nothing was changed. %s",
-			project, c.Cluster, strings.Join(verbs[at], ", "), at.resource, where, out))
+		alike[lacks] = append(alike[lacks], resource)
 	}
-	return errs
+	for i, lacks := range order {
+		order[i] = lacks + " " + strings.Join(alike[lacks], ", ")
+	}
+	return order
 }

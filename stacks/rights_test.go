@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
 
 	"github.com/outposts-dev/outposts/infra/cluster"
@@ -51,20 +52,8 @@ func TestRights(t *testing.T) {
 	}
 }
 
-// said are the errors that a run ends with, one a line.
-func said(err error) []string {
-	var all []string
-	for line := range strings.Lines(err.Error()) {
-		if line = strings.TrimPrefix(strings.TrimSpace(line), "* "); strings.HasPrefix(line, project+":") {
-			all = append(all, line)
-		}
-	}
-	return all
-}
-
 // TestMissingRights holds that all rights that are missing are said at once, before anything is registered.
 func TestMissingRights(t *testing.T) {
-	const out = "; nothing was changed. `make rights STACK=...` prints what to ask for"
 	w := testWorld(tenantConfig(t))
 	w.open = func(cluster.Access) (clusterAPI, error) {
 		api := ofTenant()
@@ -78,29 +67,74 @@ func TestMissingRights(t *testing.T) {
 	if err == nil || r.List() != "" {
 		t.Fatalf("error %v; registered:\n%s", err, r.List())
 	}
-	who := "outposts:cluster: the user of context local may not "
-	want := []string{
-		who + "get, list, watch, create, patch, delete, bind roles.rbac.authorization.k8s.io in namespace team" + out,
-		who + "get, list, watch, create, patch, delete rolebindings.rbac.authorization.k8s.io in namespace team" + out,
-		who + "get pods/log in namespace team" + out,
-		who + "delete roles.rbac.authorization.k8s.io in namespace team-hub" + out,
-		who + "delete rolebindings.rbac.authorization.k8s.io in namespace team-hub" + out,
-	}
-	if diff := cmp.Diff(want, said(err)); diff != "" {
-		t.Errorf("messages (-want +got):\n%s", diff)
+	const lacks = "outposts:cluster: the user of context local lacks rights; nothing was changed. `make rights STACK=... " +
+		"SUBJECT=...` prints Roles with them, for the cluster's admin. Missing are:"
+	const group = "rbac.authorization.k8s.io"
+	want := lacks + `
+  in namespace team: get, list, watch, create, patch, delete, bind roles.` + group +
+		`; get, list, watch, create, patch, delete rolebindings.` + group + `; get pods/log
+  in namespace team-hub: delete roles.` + group + `, rolebindings.` + group
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}
 	w = testWorld(committedConfig(t, "local"))
 	w.open = func(cluster.Access) (clusterAPI, error) {
 		return fakeCluster{identity: "a", may: func(r cluster.Right) bool { return r.Namespace != "" }}, nil
 	}
 	err = runStack(t, r, "local", w)
-	want = []string{who + "get, list, watch, create, patch, delete namespaces in the cluster; nothing was changed. " +
-		"Have the namespaces made, and set outposts:hub.namespace.create, outposts:outpost.serverNamespace.create, " +
-		"outposts:outpost.namespace.create to false"}
-	if err == nil {
-		t.Fatal("accepted")
+	want = lacks + "\n  in the cluster, unless the namespaces are there and outposts:hub.namespace.create, " +
+		"outposts:outpost.serverNamespace.create, outposts:outpost.namespace.create are false: " +
+		"get, list, watch, create, patch, delete namespaces"
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}
-	if diff := cmp.Diff(want, said(err)); diff != "" {
-		t.Errorf("messages (-want +got):\n%s", diff)
+}
+
+// TestRightsOfSeveral holds that neither a second subject nor a second stack takes away what the first one was given:
+// of two objects of one kind and name, the one that is applied later stays.
+func TestRightsOfSeveral(t *testing.T) {
+	folder := t.TempDir()
+	text, err := os.ReadFile(filepath.Join(projectRoot(t), "Pulumi.local.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	applied := map[string]string{}
+	long := strings.Repeat("a", 100)
+	for _, stack := range []string{"prod", "Prod", "prod.1", "prod-1", long, long + "b"} {
+		file := filepath.Join(folder, "Pulumi."+stack+".yaml")
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, subject := range []string{
+			"User:jane", "Group:jane", "User:Jane", "ServiceAccount:a-b/c", "ServiceAccount:a/b-c", "User:" + long + "@b",
+		} {
+			var printed strings.Builder
+			if err := writeRights(file, subject, &printed); err != nil {
+				t.Fatal(err)
+			}
+			made := map[string]bool{} // by this run
+			for document := range strings.SplitSeq(printed.String(), "---\n") {
+				var object struct {
+					Kind     string                           `json:"kind"`
+					Metadata struct{ Namespace, Name string } `json:"metadata"`
+				}
+				if err := yaml.Unmarshal([]byte(document), &object); err != nil {
+					t.Fatal(err)
+				}
+				at := object.Kind + " " + object.Metadata.Namespace + "/" + object.Metadata.Name
+				if before, there := applied[at]; there && before != document {
+					t.Errorf("%s of stack %s and %s replaces another", at, stack, subject)
+				}
+				applied[at] = document
+				if namespace := object.Metadata.Namespace; namespace != "" && !made[namespace] {
+					t.Errorf("%s comes before its namespace", at)
+				}
+				if object.Kind == "Namespace" {
+					made[object.Metadata.Name] = true
+				} else if wrong := validation.IsDNS1123Label(object.Metadata.Name); object.Kind != "" && wrong != nil {
+					t.Errorf("%s: %v", at, wrong)
+				}
+			}
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -17,9 +19,10 @@ import (
 	"github.com/outposts-dev/outposts/infra/outpost"
 )
 
-// writeRights is `stacks rights FILE SUBJECT`: it prints the Roles that an operator of the stack with this file needs,
-// bound to a subject, as "User:jane" or "ServiceAccount:ci/deployer". Nothing is asked of the cluster or of the state:
-// a namespace counts as made if the stack makes it.
+// writeRights is `stacks rights FILE SUBJECT`: it prints the Roles that an operator of the stack with this file,
+// Pulumi.<stack>.yaml, needs, bound to a subject, as "User:jane" or "ServiceAccount:ci/deployer". Nothing is asked of
+// the cluster or of the state: a namespace counts as made if the stack makes it. Such namespaces come first, since a
+// Role needs its namespace.
 func writeRights(file, subject string, to io.Writer) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -33,31 +36,66 @@ func writeRights(file, subject string, to io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("rights: %w", err)
 	}
+	var objects []map[string]any
+	comment := ""
+	for _, namespace := range c.made() {
+		comment = "# Roles need their namespaces. The stack takes over those that are empty.\n"
+		objects = append(objects, map[string]any{
+			"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": namespace.Name},
+		})
+	}
+	stack := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(file), "Pulumi."), ".yaml")
+	role, binding := objectName(stack), objectName(stack+" "+subject)
 	needed := c.rights(state{}, c.exposures()...)
 	for _, namespace := range slices.Sorted(maps.Keys(needed)) {
-		kind, meta := "Role", map[string]any{"name": project + "-operator", "namespace": namespace}
-		if namespace == "" {
-			kind = "ClusterRole"
-			delete(meta, "namespace")
+		objects = append(objects, rolesIn(namespace, needed[namespace], role, binding, bound)...)
+	}
+	if _, err := io.WriteString(to, comment); err != nil {
+		return fmt.Errorf("rights: %w", err)
+	}
+	for _, object := range objects {
+		text, err := yaml.Marshal(object)
+		if err != nil {
+			return fmt.Errorf("rights: %w", err)
 		}
-		for _, object := range []map[string]any{
-			{"kind": kind, "metadata": meta, "rules": needed[namespace]},
-			{
-				"kind": kind + "Binding", "metadata": meta, "subjects": []any{bound},
-				"roleRef": map[string]any{"apiGroup": rbacGroup, "kind": kind, "name": project + "-operator"},
-			},
-		} {
-			object["apiVersion"] = rbacGroup + "/v1"
-			text, err := yaml.Marshal(object)
-			if err != nil {
-				return fmt.Errorf("rights: %w", err)
-			}
-			if _, err := fmt.Fprintf(to, "---\n%s", text); err != nil {
-				return fmt.Errorf("rights: %w", err)
-			}
+		if _, err := fmt.Fprintf(to, "---\n%s", text); err != nil {
+			return fmt.Errorf("rights: %w", err)
 		}
 	}
 	return nil
+}
+
+// rolesIn are a Role with rules in a namespace, or a ClusterRole where that is empty, and what binds a subject to it.
+func rolesIn(namespace string, rules []rule, role, binding string, subject map[string]any) []map[string]any {
+	kind := "Role"
+	if namespace == "" {
+		kind = "ClusterRole"
+	}
+	meta := func(name string) map[string]any {
+		made := map[string]any{"name": name}
+		if namespace != "" {
+			made["namespace"] = namespace
+		}
+		return made
+	}
+	return []map[string]any{
+		{"apiVersion": rbacGroup + "/v1", "kind": kind, "metadata": meta(role), "rules": rules},
+		{
+			"apiVersion": rbacGroup + "/v1", "kind": kind + "Binding", "metadata": meta(binding),
+			"subjects": []any{subject},
+			"roleRef":  map[string]any{"apiGroup": rbacGroup, "kind": kind, "name": role},
+		},
+	}
+}
+
+var notInLabel = regexp.MustCompile(`[^a-z0-9]+`)
+
+// objectName is the name of an object for a text, the same in each run: a DNS label of at most 58 characters, which ends
+// in a hash of the text, since what a label cannot hold is left out.
+func objectName(text string) string {
+	slug := notInLabel.ReplaceAllString(strings.ToLower(text), "-")
+	slug = strings.Trim(slug[:min(len(slug), 40)], "-")
+	return fmt.Sprintf("%s-%s-%.4x", project, slug, sha256.Sum256([]byte(text)))
 }
 
 // exposures are how the outpost is reached, as far as this config says; one whose hub's stack says it may be behind an
@@ -103,11 +141,9 @@ func readConfig(text []byte, root string) (Config, error) {
 	if c.Hub == nil && c.Outpost == nil {
 		return Config{}, errors.New("has neither a hub nor an outpost")
 	}
-	if c.Outpost != nil && c.Outpost.Servers == "" {
-		c.Outpost.Servers = c.Outpost.Namespace
-		if c.options(outpostNamespace).isMade() && !c.Outpost.placesServers() {
-			c.Outpost.Servers = c.Outpost.ownServers()
-		}
+	// A namespace that the stack does not make is there, and servers run in it.
+	if err := c.placeServers(!c.options(outpostNamespace).isMade(), false); err != nil {
+		return Config{}, err
 	}
 	return c, nil
 }

@@ -34,6 +34,17 @@ func (c *Config) settleServers(ctx context.Context, api clusterAPI, before state
 			return fmt.Errorf("%s:outpost.serverNamespace is missing, and its default is unknown: %w", project, err)
 		}
 	}
+	return c.placeServers(made, has)
+}
+
+// placeServers sets the namespace of servers if config does not say it, by whether that of the outpost, and the default
+// of theirs, are there.
+func (c *Config) placeServers(made, has bool) error {
+	o := c.Outpost
+	if o == nil || o.Servers != "" {
+		return nil
+	}
+	own := o.ownServers()
 	taken := c.Hub != nil && c.Hub.Namespace == own
 	switch {
 	case o.placesServers(), made && (!has || taken):
