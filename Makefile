@@ -105,19 +105,22 @@ FILE ?= $(STATE)/$(notdir $(STACK)).keys.json
 
 .PHONY: export-keys
 export-keys: stacks ## the keys of a stack, encrypted, to keep outside: make export-keys STACK=local FILE=local.keys.json
-	@[ -n "$(STACK)" ] || { echo "usage: make export-keys STACK=local FILE=local.keys.json"; exit 2; }
+	@[ -n "$(STACK)" ] && [ -n "$(FILE)" ] || { echo "usage: make export-keys STACK=local FILE=local.keys.json" >&2; exit 2; }
 	@$(CHECKED)
-	@umask 077; $(PULUMI) stack export -s $(STACK) > $(FILE).all && \
-	  { $(STATE)/bin/stacks keys < $(FILE).all > $(FILE).new && mv $(FILE).new $(FILE); s=$$?; rm -f $(FILE).all $(FILE).new; exit $$s; }
+	@umask 077; trap 'rm -f "$(FILE).all" "$(FILE).new"' EXIT; \
+	  $(PULUMI) stack export -s $(STACK) > "$(FILE).all"; $(STATE)/bin/stacks keys < "$(FILE).all" > "$(FILE).new"; mv "$(FILE).new" "$(FILE)"
 	@echo "The keys of stack $(STACK) are in $(FILE), encrypted as its state is."
 
+# The state that an import replaces has what the keys alone lack, so its only copy is never overwritten.
 .PHONY: import-keys
 import-keys: ## a stack's state becomes these keys alone, for another cluster: make import-keys STACK=local FILE=local.keys.json
-	@[ -n "$(STACK)" ] && [ -s "$(FILE)" ] || { echo "usage: make import-keys STACK=local FILE=local.keys.json"; exit 2; }
+	@[ -n "$(STACK)" ] && [ -n "$(FILE)" ] || { echo "usage: make import-keys STACK=local FILE=local.keys.json" >&2; exit 2; }
+	@[ -s "$(FILE)" ] || { echo "$(FILE) does not exist or is empty; make export-keys writes it" >&2; exit 2; }
+	@[ ! -e "$(FILE).replaced" ] || { echo "$(FILE).replaced has the state that an earlier import replaced; nothing was changed. Move it away first" >&2; exit 2; }
 	@$(CHECKED)
 	@$(SELECTED)
-	@umask 077; $(PULUMI) stack export -s $(STACK) > $(FILE).replaced
-	@$(PULUMI) stack import -s $(STACK) --file $(FILE)
+	@umask 077; trap 'rm -f "$(FILE).new"' EXIT; $(PULUMI) stack export -s $(STACK) > "$(FILE).new"; mv "$(FILE).new" "$(FILE).replaced"
+	@$(PULUMI) stack import -s $(STACK) --file "$(FILE)"
 	@echo "The state of stack $(STACK) has its keys alone; the one before is in $(FILE).replaced. See docs/adopt.md."
 
 .PHONY: rights
