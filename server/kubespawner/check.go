@@ -75,29 +75,16 @@ func (o *Objects) checkNames(p *options.Problems) {
 	}
 }
 
-// checkPod notes labels, annotations and variables that Kubernetes would refuse, before anything is made.
+// checkPod notes what of the pod, and of the claim for a home, Kubernetes would refuse, before anything is made.
 func (o *Objects) checkPod(p *options.Problems) {
 	checkLabels("extra_labels and common_labels", o.Pod.Labels, p)
 	if o.Claim != nil {
 		checkLabels("storage_extra_labels", o.Claim.Labels, p)
+		checkAnnotations("storage_extra_annotations", o.Claim.Annotations, p)
+		podspec.CheckHome(o.Claim.Spec, p)
 	}
 	checkAnnotations("extra_annotations", o.Pod.Annotations, p)
 	podspec.Check(&o.Pod.Spec, NotebookContainer, p)
-	if o.Claim != nil {
-		podspec.CheckAccessModes("storage_access_modes", o.Claim.Spec.AccessModes, p)
-	}
-	notebook := notebookOf(o.Pod)
-	if notebook == nil {
-		return // a pod_overlay that takes it away has been noted
-	}
-	for _, v := range notebook.Env {
-		if v.Name == "" || strings.ContainsFunc(v.Name, func(r rune) bool { return r <= ' ' || r > '~' || r == '=' }) {
-			p.Addf("env", "%q is not a name of a variable", quoted(v.Name))
-		}
-		if strings.ContainsRune(v.Value, 0) {
-			p.Addf("env", "the value of %q has a zero byte", quoted(v.Name))
-		}
-	}
 }
 
 // maxMetadata bounds the labels, and the annotations, of an object: far more than anybody has, and few enough to look

@@ -47,6 +47,8 @@ func buildPVC(in pvcInput, p *options.Problems) *corev1.PersistentVolumeClaim {
 	size, err := resource.ParseQuantity(in.Storage)
 	if err != nil {
 		p.Addf("storage_capacity", "must be a quantity such as 10Gi")
+	} else if size.Sign() <= 0 {
+		p.Addf("storage_capacity", "must be more than 0, such as 10Gi, not %s", quoted(in.Storage))
 	}
 	pvc.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceStorage: size}
 	if len(in.Selector) > 0 {

@@ -33,7 +33,7 @@ func TestNoServerUsesTheOutpostsOwnObjects(t *testing.T) {
 		},
 		{
 			"a copy of a claim", volume(`"ephemeral": {"volumeClaimTemplate": {"spec": {
-				"accessModes": ["ReadWriteOnce"],
+				"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}},
 				"dataSource": {"kind": "PersistentVolumeClaim", "name": "north-data"}}}}`),
 			"persistentvolumeclaims/north-data",
 		},

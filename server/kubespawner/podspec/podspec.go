@@ -23,6 +23,7 @@ type containerOptions struct {
 	mounts, image, pullPolicy      string
 	cpu, memory, limits, guarantee string
 	user, group, escalation        string
+	security, env                  string
 	hooks, rest                    string
 }
 
@@ -30,12 +31,15 @@ var notebookOptions = containerOptions{
 	mounts: "volume_mounts", image: "image", pullPolicy: "image_pull_policy",
 	cpu: "cpu_limit", memory: "mem_limit", limits: "extra_resource_limits", guarantee: "extra_resource_guarantees",
 	user: "uid", group: "gid", escalation: "allow_privilege_escalation",
+	security: "container_security_context", env: "environment",
 	hooks: "lifecycle_hooks", rest: "extra_container_config",
 }
 
 // optionsOf are the options of a container in a list, which has all of it.
 func optionsOf(list string) containerOptions {
-	return containerOptions{list, list, list, list, list, list, list, list, list, list, list, list}
+	return containerOptions{
+		list, list, list, list, list, list, list, list, list, list, list, list, list, list,
+	}
 }
 
 // Check notes what Kubernetes would refuse of a pod: names, volumes and their mounts, containers, resources, and where
@@ -49,11 +53,16 @@ func Check(spec *corev1.PodSpec, notebook string, p *options.Problems) {
 			checkSource(v, p)
 		}
 	}
+	grace := int64(corev1.DefaultTerminationGracePeriodSeconds)
+	if seconds := spec.TerminationGracePeriodSeconds; seconds != nil {
+		grace = *seconds
+	}
 	names := map[string]bool{}
 	for _, list := range []struct {
 		option     string
 		containers []corev1.Container
 	}{{"extra_containers", spec.Containers}, {"init_containers", spec.InitContainers}} {
+		unread := p.Noted(list.option) // as above
 		for _, c := range list.containers {
 			checkPart(list.option, "container", c.Name, names, p)
 			of := optionsOf(list.option)
@@ -64,6 +73,11 @@ func Check(spec *corev1.PodSpec, notebook string, p *options.Problems) {
 			checkImage(of, c, p)
 			checkResources(of, c, p)
 			checkContainer(of, c, p)
+			checkClaims(of, c, spec.ResourceClaims, p)
+			if !unread {
+				checkVariables(of, c, p)
+				checkActions(of, c, list.option == "init_containers", grace, p)
+			}
 		}
 	}
 	checkSettings(spec, p)
@@ -89,6 +103,7 @@ func checkSettings(spec *corev1.PodSpec, p *options.Problems) {
 		"", corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)
 	checkWord(rest, spec.DNSPolicy, p, "",
 		corev1.DNSClusterFirst, corev1.DNSClusterFirstWithHostNet, corev1.DNSDefault, corev1.DNSNone)
+	checkAddresses(rest, spec, p)
 	if seconds := spec.ActiveDeadlineSeconds; seconds != nil && (*seconds < 1 || *seconds > math.MaxInt32) {
 		p.Addf(rest, "activeDeadlineSeconds must be from 1 to %d", math.MaxInt32)
 	}
@@ -99,6 +114,62 @@ func checkSettings(spec *corev1.PodSpec, p *options.Problems) {
 		for _, group := range s.SupplementalGroups {
 			checkID("supplemental_gids", "supplementalGroups", &group, validation.IsValidGroupID, p)
 		}
+		checkSeccomp("pod_security_context", s.SeccompProfile, p)
+		if s.FSGroupChangePolicy != nil {
+			checkWord("pod_security_context", *s.FSGroupChangePolicy, p,
+				corev1.FSGroupChangeOnRootMismatch, corev1.FSGroupChangeAlways)
+		}
+	}
+}
+
+// checkAddresses notes texts that are not IP addresses or host names, and a pod without any server to resolve names.
+func checkAddresses(option string, spec *corev1.PodSpec, p *options.Problems) {
+	address := func(at, text string) {
+		if len(validation.IsValidIPForLegacyField(nil, text, false, nil)) > 0 {
+			p.Addf(option, "%s %q is not an IP address", at, quoted(text))
+		}
+	}
+	var servers []string
+	if spec.DNSConfig != nil {
+		servers = spec.DNSConfig.Nameservers
+	}
+	if spec.DNSPolicy == corev1.DNSNone && len(servers) == 0 {
+		p.Addf(option, "dnsPolicy None needs dnsConfig.nameservers")
+	}
+	if len(servers) > maxNameservers {
+		p.Addf(option, "dnsConfig.nameservers has %d entries; at most %d are possible", len(servers), maxNameservers)
+	}
+	for _, server := range servers {
+		address("dnsConfig.nameservers:", server)
+	}
+	for _, alias := range spec.HostAliases {
+		address("hostAliases: ip", alias.IP)
+		for _, host := range alias.Hostnames {
+			if faults := validation.IsDNS1123Subdomain(host); len(faults) > 0 {
+				p.Addf(option, "hostAliases: %q is not a host name: %s", quoted(host), faults[0])
+			}
+		}
+	}
+}
+
+// maxNameservers is how many the resolver of a container reads.
+const maxNameservers = 3
+
+// checkSeccomp notes a filter of system calls that is not known, or whose file is missing or not of this type.
+func checkSeccomp(option string, profile *corev1.SeccompProfile, p *options.Problems) {
+	if profile == nil || p.Noted(option) { // what is missing may be what could not be read
+		return
+	}
+	checkWord(option, profile.Type, p, corev1.SeccompProfileTypeLocalhost, corev1.SeccompProfileTypeRuntimeDefault,
+		corev1.SeccompProfileTypeUnconfined)
+	file, local := profile.LocalhostProfile, profile.Type == corev1.SeccompProfileTypeLocalhost
+	switch {
+	case local && file == nil:
+		p.Addf(option, "seccompProfile of type Localhost needs localhostProfile")
+	case !local && file != nil:
+		p.Addf(option, "seccompProfile has a localhostProfile, which needs type Localhost")
+	case local && leavesVolume(*file):
+		p.Addf(option, "localhostProfile %q must be a relative path without ..", quoted(*file))
 	}
 }
 
@@ -150,6 +221,13 @@ func checkMounts(option string, c corev1.Container, volumes map[string]bool, p *
 		case leavesVolume(m.SubPath) || leavesVolume(m.SubPathExpr):
 			p.Addf(option, "container %q mounts %q, which leads out of volume %q",
 				quoted(c.Name), quoted(m.SubPath+m.SubPathExpr), quoted(m.Name))
+		case value(m.MountPropagation) == corev1.MountPropagationBidirectional && !isPrivileged(c):
+			p.Addf(option, "container %q mounts volume %q with mountPropagation Bidirectional, which needs privileged",
+				quoted(c.Name), quoted(m.Name))
+		}
+		if m.MountPropagation != nil {
+			checkWord(option, *m.MountPropagation, p, corev1.MountPropagationNone,
+				corev1.MountPropagationHostToContainer, corev1.MountPropagationBidirectional)
 		}
 		paths[m.MountPath] = true
 	}
@@ -161,14 +239,6 @@ func checkImage(of containerOptions, c corev1.Container, p *options.Problems) {
 		p.Addf(of.image, "container %q has the image %q, which is not a name", quoted(c.Name), quoted(c.Image))
 	}
 	checkWord(of.pullPolicy, c.ImagePullPolicy, p, "", corev1.PullAlways, corev1.PullIfNotPresent, corev1.PullNever)
-}
-
-// CheckAccessModes notes access modes of a claim that Kubernetes does not know.
-func CheckAccessModes(option string, modes []corev1.PersistentVolumeAccessMode, p *options.Problems) {
-	for _, mode := range modes {
-		checkWord(option, mode, p, corev1.ReadWriteOnce, corev1.ReadOnlyMany, corev1.ReadWriteMany,
-			corev1.ReadWriteOncePod)
-	}
 }
 
 // checkWord notes a word that is not a known one; an empty one among those is Kubernetes' default.

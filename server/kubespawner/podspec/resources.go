@@ -44,6 +44,16 @@ func checkResources(of containerOptions, c corev1.Container, p *options.Problems
 	}
 }
 
+// checkClaims notes claims for devices that the pod does not have.
+func checkClaims(of containerOptions, c corev1.Container, ofPod []corev1.PodResourceClaim, p *options.Problems) {
+	for _, claim := range c.Resources.Claims {
+		if !slices.ContainsFunc(ofPod, func(one corev1.PodResourceClaim) bool { return one.Name == claim.Name }) {
+			p.Addf(of.rest, "container %q uses claim %q, which is not in resourceClaims of the pod",
+				quoted(c.Name), quoted(claim.Name))
+		}
+	}
+}
+
 // checkAmounts notes what is wrong with limit and guarantee of one resource; guaranteed is the option of the latter.
 func checkAmounts(option, guaranteed, name string, c corev1.Container, p *options.Problems) {
 	limit, limited := c.Resources.Limits[corev1.ResourceName(name)]
@@ -54,6 +64,8 @@ func checkAmounts(option, guaranteed, name string, c corev1.Container, p *option
 		p.Addf(option, "%s of container %q must not be negative", name, container)
 	case isDevice(name) && !(isWhole(limit) && isWhole(guarantee)):
 		p.Addf(option, "%s of container %q must be a whole number", name, container)
+	case isHugePages(name) && !(isPages(name, limit) && isPages(name, guarantee)):
+		p.Addf(option, "%s of container %q must be a multiple of the size in its name", name, container)
 	case limited && guarantee.Cmp(limit) > 0:
 		p.Addf(option, "limits %s of container %q to %s, less than the %s that are guaranteed",
 			name, container, limit.String(), guarantee.String())
@@ -74,6 +86,8 @@ func faultOfName(name string) string {
 	}
 	known := []string{"cpu", "memory", "ephemeral-storage"}
 	switch {
+	case isHugePages(name) && pageSize(name) == 0:
+		return "needs the size of a page, such as hugepages-2Mi"
 	case strings.HasPrefix(name, "requests."):
 		return "is a word of quotas; leave requests. out"
 	case !strings.Contains(name, "/") && !slices.Contains(known, name) && !isHugePages(name):
@@ -84,6 +98,18 @@ func faultOfName(name string) string {
 }
 
 func isHugePages(name string) bool { return strings.HasPrefix(name, corev1.ResourceHugePagesPrefix) }
+
+// pageSize is the size in the name of huge pages, in bytes; 0 if there is none.
+func pageSize(name string) int64 {
+	size, err := resource.ParseQuantity(strings.TrimPrefix(name, corev1.ResourceHugePagesPrefix))
+	if err != nil || size.Sign() <= 0 || !isWhole(size) {
+		return 0
+	}
+	return size.Value()
+}
+
+// isPages reports whether an amount is a number of huge pages.
+func isPages(name string, q resource.Quantity) bool { return q.Value()%pageSize(name) == 0 }
 
 // isDevice reports whether a resource is counted: it has the domain of a device plugin.
 func isDevice(name string) bool {

@@ -37,11 +37,30 @@ func checkScheduling(spec *corev1.PodSpec, p *options.Problems) {
 				a.PodAntiAffinity.RequiredDuringSchedulingIgnoredDuringExecution, p)
 		}
 	}
-	for i, c := range spec.TopologySpreadConstraints {
+	checkSpread(spec.TopologySpreadConstraints, p)
+}
+
+// checkSpread notes what is wrong with constraints of how pods are spread; two must differ in key or action.
+func checkSpread(constraints []corev1.TopologySpreadConstraint, p *options.Problems) {
+	type kind struct {
+		key    string
+		action corev1.UnsatisfiableConstraintAction
+	}
+	listed := map[kind]bool{}
+	for i, c := range constraints {
 		option := fmt.Sprintf("extra_pod_config.topologySpreadConstraints[%d]", i)
 		if c.MaxSkew < 1 {
 			p.Addf(option, "maxSkew must be 1 or more")
 		}
+		if c.MinDomains != nil && (*c.MinDomains < 1 || c.WhenUnsatisfiable != corev1.DoNotSchedule) {
+			p.Addf(option, "minDomains must be 1 or more, and needs whenUnsatisfiable DoNotSchedule")
+		}
+		one := kind{c.TopologyKey, c.WhenUnsatisfiable}
+		if listed[one] {
+			p.Addf(option, "topologyKey %q with whenUnsatisfiable %q is listed twice",
+				quoted(one.key), quoted(string(one.action)))
+		}
+		listed[one] = true
 		checkWord(option, c.WhenUnsatisfiable, p, corev1.DoNotSchedule, corev1.ScheduleAnyway)
 		checkTopologyKey(option, c.TopologyKey, p)
 		checkSelector(option, "labelSelector", c.LabelSelector, p)
