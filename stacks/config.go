@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -57,6 +58,15 @@ type HubConfig struct {
 
 // baseURL is the path that the hub's URLs begin with; empty for none.
 func (h HubConfig) baseURL() string { return hub.BaseURL(h.Values) }
+
+// host is that of the URL; empty if there is none.
+func (h HubConfig) host() string {
+	at, err := url.Parse(h.URL)
+	if err != nil {
+		return "" // the schema has said so
+	}
+	return at.Hostname()
+}
 
 // fullURL is what users open.
 func (h HubConfig) fullURL() string { return h.URL + h.baseURL() }
@@ -183,17 +193,31 @@ func (c *Config) setDefaults(root string) {
 		c.Hub.Namespace = cmp.Or(c.Hub.Namespace, "jupyter")
 		c.Hub.Release = cmp.Or(c.Hub.Release, hub.Release)
 		c.Hub.URL = strings.TrimSuffix(c.Hub.URL, "/")
+		c.Hub.setHost()
 		if c.Hub.Chart.Path != "" {
 			c.Hub.Chart.Path = absolute(root, c.Hub.Chart.Path)
 		} else {
 			c.Hub.Chart.Version = cmp.Or(c.Hub.Chart.Version, hub.ChartVersion)
 		}
 	}
+	for i := range c.Outposts {
+		c.Outposts[i].HubAPIURL = strings.TrimSuffix(c.Outposts[i].HubAPIURL, "/")
+	}
+	for i := range c.Hubs {
+		c.Hubs[i].APIURL = strings.TrimSuffix(c.Hubs[i].APIURL, "/")
+	}
 	if c.Outpost == nil && c.localSystem() != nil {
 		c.Outpost = &OutpostConfig{}
 	}
 	if c.Outpost != nil {
 		c.Outpost.Namespace = cmp.Or(c.Outpost.Namespace, "outpost")
+	}
+}
+
+// setHost sets the host of a Gateway or an Ingress, in lower case, as Kubernetes wants it. Default: that of the URL.
+func (h *HubConfig) setHost() {
+	if host := &h.Exposure.Host; *host != "" || exposure.Called(h.Exposure.Type) != "" {
+		*host = strings.ToLower(cmp.Or(*host, h.host()))
 	}
 }
 

@@ -123,6 +123,33 @@ var chartKeys = func() string {
 	return strings.Join(slices.Sorted(maps.Keys(s.Properties)), ", ")
 }()
 
+// TestNamesAsMeant holds what is written in one of several ways: the host of the hub, which its URL has as well, and
+// addresses of its API; and names of Secrets that are no labels.
+func TestNamesAsMeant(t *testing.T) {
+	for name, changes := range map[string]map[string]string{
+		"as it is":        {},
+		"host of the URL": {"hub.exposure.host": "-"},
+		"upper case":      {"hub.exposure.host": "HUB.example.org", "hub.url": "https://Hub.example.org"},
+		"name of a certificate": {
+			"hub.exposure.tlsSecret": "hub.example.org-tls", "outposts.1.hubApiUrl": "https://h/hub/api/",
+			"hubs": strings.Replace(otherHub, "/hub/api", "/base/hub/api/", 1),
+		},
+	} {
+		c := loaded(t, localConfig, changes)
+		if c.Hub.Exposure.Host != "hub.example.org" {
+			t.Errorf("%s: host %s", name, c.Hub.Exposure.Host)
+		}
+		if changes["hubs"] == "" {
+			continue
+		}
+		if at := [2]string{c.Outposts[1].HubAPIURL, c.Hubs[0].APIURL}; at != [2]string{
+			"https://h/hub/api", "https://other.example.org/base/hub/api",
+		} {
+			t.Errorf("%s: addresses %s", name, at)
+		}
+	}
+}
+
 // TestConfigRefuses holds every message to the name that the operator typed.
 func TestConfigRefuses(t *testing.T) {
 	//nolint:lll // a case a line
@@ -148,6 +175,32 @@ func TestConfigRefuses(t *testing.T) {
 		}},
 		{"missing keys", localConfig, map[string]string{"cluster": "-", "hub.exposure": "-"}, []string{
 			"outposts:cluster is missing", "outposts:hub.exposure is missing",
+		}},
+		{"another host than that of the URL", localConfig, map[string]string{"hub.exposure.host": "hub.example.com"}, []string{
+			`outposts:hub.exposure.host: "hub.example.com" is not the host of outposts:hub.url, "hub.example.org", which users and servers open; leave it out`,
+		}},
+		{"address of an API that is not one", localConfig, map[string]string{
+			"outposts.1.hubApiUrl": "https://hub.example.org", "hubs": strings.Replace(otherHub, "/hub/api", "/hub", 1),
+		}, []string{
+			"outposts:hubs[0].apiUrl: want the URL of a hub's API, whose path ends in /hub/api",
+			"outposts:outposts[1].hubApiUrl: want the URL of a hub's API, whose path ends in /hub/api",
+		}},
+		{"SSH at the listener of the API", localConfig, map[string]string{
+			"outposts.1.address":  "outpost.example.org",
+			"outposts.1.exposure": "{type: gateway, gateway: {name: public, sectionName: https}, sshGateway: {name: public, sectionName: https}}",
+		}, []string{
+			"outposts:outposts[1].exposure.sshGateway: https is the listener of the API; want one of protocol TCP",
+		}},
+		{"labels and annotations that the API server refuses", localConfig, map[string]string{
+			"hub.namespace":     "{name: jupyter, labels: {a b: c, a: b c, kubernetes.io/metadata.name: x}, annotations: {a b: c}}",
+			"outpost.namespace": "kube-system", "outpost.serverNamespace": "default",
+		}, []string{
+			`outposts:hub.namespace.labels.a: "b c": want a name of at most 63 letters, digits, '-', '_' and '.', a letter or a digit at both ends, or nothing`,
+			`outposts:hub.namespace.labels: key "a b": want a name of at most 63 letters, digits, '-', '_' and '.', a letter or a digit at both ends, or PREFIX/NAME`,
+			"outposts:hub.namespace.labels: has no effect here; the API server sets kubernetes.io/metadata.name",
+			`outposts:hub.namespace.annotations: key "a b": want a name of at most 63 letters, digits, '-', '_' and '.', a letter or a digit at both ends, or PREFIX/NAME`,
+			`outposts:outpost.serverNamespace: "default" is a namespace of Kubernetes itself, which this stack would mark and protect; choose another, or write {name: default, create: false}`,
+			`outposts:outpost.namespace: "kube-system" is a namespace of Kubernetes itself, which this stack would mark and protect; choose another, or write {name: kube-system, create: false}`,
 		}},
 		{"several faults at once", localConfig, map[string]string{"outposts.0.name": "remote", "outposts.1.address": "10.0.0.300", "hub.exposure.host": "10.0.0.1"}, []string{
 			"outposts:outposts[1].address: \"10.0.0.300\" is neither an IPv4 address nor a DNS name",
@@ -187,7 +240,6 @@ func TestConfigRefuses(t *testing.T) {
 		}},
 		{"gateway that nobody names", localConfig, map[string]string{"hub.exposure": "{type: gateway}", "outposts.1.address": "o.example.org", "outposts.1.exposure": "{type: gateway}"}, []string{
 			"outposts:hub.exposure.gateway is missing",
-			"outposts:hub.exposure.host is missing",
 			"outposts:outposts[1].exposure.gateway is missing",
 			"outposts:outposts[1].exposure.sshAddress: want the address of the SSH Service, which has one of its own; name it even if both Services share one, or name a listener for SSH as sshGateway",
 		}},

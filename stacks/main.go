@@ -111,8 +111,8 @@ func run(w world) pulumi.RunFunc {
 			return err
 		}
 		told, unread := readSystems(ctx, c)
-		err = preflight(context.Background(), c, api, before, told)
-		if err := errors.Join(unread, err); err != nil {
+		warned, err := preflight(context.Background(), c, api, before, told)
+		if err := errors.Join(unread, err, warn(ctx, warned)); err != nil {
 			return err
 		}
 		adopted, err := c.adoptions(context.Background(), api, before)

@@ -2,7 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/outposts-dev/outposts/infra/cluster"
 	"github.com/outposts-dev/outposts/infra/values"
@@ -89,7 +94,11 @@ func (c Config) createKeys() []string {
 	return all
 }
 
-// validateNamespaces finds options of namespaces that have no effect.
+// systemNamespaces are those that every cluster has.
+var systemNamespaces = []string{"default", "kube-system", "kube-public", "kube-node-lease"}
+
+// validateNamespaces finds namespaces that are not for a stack to make, and options that have no effect or that the API
+// server refuses.
 func (c Config) validateNamespaces(f *faults) {
 	for _, key := range []string{hubNamespace, outpostNamespace, serverNamespace} {
 		options := c.namespaceOptions[key]
@@ -99,12 +108,39 @@ func (c Config) validateNamespaces(f *faults) {
 		}{{"labels", len(options.Labels) > 0}, {"annotations", len(options.Annotations) > 0}} {
 			f.addNoEffect(key+"."+set.name, set.set && !options.isMade(), "the stack does not make the namespace")
 		}
+		options.validate(f, key)
 		_, taken := options.Annotations[cluster.OwnerAnnotation]
 		f.addNoEffect(key+".annotations", taken, "the program sets %s", cluster.OwnerAnnotation)
+	}
+	for _, p := range c.places() {
+		if c.options(p.key).isMade() && slices.Contains(systemNamespaces, p.namespace) {
+			f.add("%s: %q is a namespace of Kubernetes itself, which this stack would mark and protect; choose another, or "+
+				"write {name: %s, create: false}", p.key, p.namespace, p.namespace)
+		}
 	}
 	_, own := c.namespaceOptions[serverNamespace]
 	f.addNoEffect(serverNamespace, own && c.Outpost != nil && c.Outpost.Servers == c.Outpost.Namespace,
 		"it is also %s:%s; say there what it is like", project, outpostNamespace)
+}
+
+// validate finds labels and annotations that the API server refuses, or sets itself.
+func (o namespaceOptions) validate(f *faults, at string) {
+	const want = "want a name of at most 63 letters, digits, '-', '_' and '.', a letter or a digit at both ends"
+	for _, key := range slices.Sorted(maps.Keys(o.Labels)) {
+		if validation.IsQualifiedName(key) != nil {
+			f.add("%s.labels: key %q: %s, or PREFIX/NAME", at, key, want)
+		}
+		if value := o.Labels[key]; validation.IsValidLabelValue(value) != nil {
+			f.add("%s.labels.%s: %q: %s, or nothing", at, key, value, want)
+		}
+	}
+	_, taken := o.Labels[corev1.LabelMetadataName]
+	f.addNoEffect(at+".labels", taken, "the API server sets %s", corev1.LabelMetadataName)
+	for _, key := range slices.Sorted(maps.Keys(o.Annotations)) {
+		if validation.IsQualifiedName(strings.ToLower(key)) != nil { // as the API server asks
+			f.add("%s.annotations: key %q: %s, or PREFIX/NAME", at, key, want)
+		}
+	}
 }
 
 // namespaceUIDs are the uids of the namespaces in the outputs of a component Cluster that somebody else has made.

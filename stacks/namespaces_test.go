@@ -120,33 +120,46 @@ func TestIdentity(t *testing.T) {
 		api        fakeCluster
 		before     state
 		want, fail string
+		adopt      string // cluster.adopt
 	}{
-		{"first, everything open", open, state{}, "k", ""},
-		{"first, of a tenant", ofTenant(), state{}, "h", ""},
-		{"again, of a tenant", ofTenant(), byTenant, "h", ""},
-		{"a tenant after somebody else", ofTenant(), inState, "k", ""},
-		{"somebody else after a tenant", open, byTenant, "h", ""},
-		{"another cluster, of a tenant", moved, byTenant, "", unknown},
-		{"another cluster", fakeCluster{identity: "z", uids: moved.uids}, byTenant, "", another},
+		{"first, everything open", open, state{}, "k", "", ""},
+		{"first, of a tenant", ofTenant(), state{}, "h", "", ""},
+		{"again, of a tenant", ofTenant(), byTenant, "h", "", ""},
+		{"a tenant after somebody else", ofTenant(), inState, "k", "", ""},
+		{"somebody else after a tenant", open, byTenant, "h", "", ""},
+		{"another cluster, of a tenant", moved, byTenant, "", unknown, ""},
+		{"another cluster", fakeCluster{identity: "z", uids: moved.uids}, byTenant, "", another, ""},
 		{
 			"nothing may be read",
 			fakeCluster{},
 			state{},
 			"",
 			"outposts:cluster: context local: neither namespace kube-system nor a namespace of this config may be read",
+			"",
 		},
 		{
 			"unreachable",
 			fakeCluster{err: errors.New("timeout")},
 			byTenant, "",
 			"outposts:cluster: context local: timeout",
+			"",
 		},
+		{
+			"a third cluster than the one to move to, of a tenant", moved, state{}, "",
+			"outposts:cluster.adopt: context local is another cluster: its namespace team-hub has uid x, not n;", "n",
+		},
+		{
+			"a third cluster than the one to move to", open, state{}, "",
+			"outposts:cluster.adopt: context local is another cluster: its namespace kube-system has uid k, not n;", "n",
+		},
+		{"the one to move to, of a tenant", moved, state{}, "x", "", "x"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c, err := LoadConfig(tenantConfig(t), "/project")
 			if err != nil {
 				t.Fatal(err)
 			}
+			c.Cluster.Adopt = tt.adopt
 			got, err := c.identify(t.Context(), tt.api, tt.before)
 			if tt.fail == "" && (got != tt.want || err != nil) {
 				t.Errorf("identity %q, %v; want %s", got, err, tt.want)

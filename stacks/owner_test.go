@@ -125,7 +125,7 @@ func TestOneOwner(t *testing.T) {
 			before := stateOf(tt.before)
 			before.self = thisStack
 			var got []string
-			if err := preflight(context.Background(), c, api, before, []*systemOutput{}); err != nil {
+			if _, err := preflight(context.Background(), c, api, before, []*systemOutput{}); err != nil {
 				got = strings.Split(err.Error(), "\n")
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {

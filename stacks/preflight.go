@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,10 +44,11 @@ type clusterAPI interface {
 // what it was first known by, whoever looks.
 func (c Config) identify(ctx context.Context, api clusterAPI, before state) (string, error) {
 	uid, err := api.Identity(ctx)
-	var here string // of a namespace of the stack
+	known := "kube-system"   // the namespace whose uid is the cluster's
+	var here, hereUID string // a namespace of the stack
 	var same bool
 	if err == nil && (uid == "" || before.cluster() != uid) {
-		here, same, err = c.recognize(ctx, api, before)
+		here, hereUID, same, err = c.recognize(ctx, api, before)
 	}
 	switch {
 	case err != nil:
@@ -63,27 +63,27 @@ func (c Config) identify(ctx context.Context, api clusterAPI, before state) (str
 				"read, and no namespace of this config is one that this stack was in; nothing was changed. Check "+
 				"%s:cluster",
 			project, c.Cluster, project)
-	case uid == "" && here == "":
+	case uid == "" && hereUID == "":
 		return "", fmt.Errorf(
 			"%s:cluster: %s: neither namespace kube-system nor a namespace of this config may be read; nothing was "+
 				"changed. Have the namespaces made, with rights in them (make rights STACK=...), and set %s to false",
 			project, c.Cluster, strings.Join(c.createKeys(), ", "))
 	case uid == "":
-		uid = here
+		known, uid = here, hereUID
 	}
 	if adopt := c.Cluster.Adopt; adopt != "" && adopt != uid {
 		return "", fmt.Errorf(
-			"%s:cluster.adopt: %s is another cluster: its namespace kube-system has uid %s, not %s; nothing "+
-				"was changed. Check %s:cluster.context", project, c.Cluster, uid, adopt, project)
+			"%s:cluster.adopt: %s is another cluster: its namespace %s has uid %s, not %s; nothing "+
+				"was changed. Check %s:cluster.context", project, c.Cluster, known, uid, adopt, project)
 	}
 	switch last := before.cluster(); {
 	case last == "" || slices.Contains(before.clusters, uid) || last == uid:
 	case c.Cluster.Adopt == "":
 		return "", fmt.Errorf(
-			"%s:cluster: %s is another cluster than last time: its namespace kube-system has uid %s, "+
+			"%s:cluster: %s is another cluster than last time: its namespace %s has uid %s, "+
 				"this stack was made in %s; nothing was changed. Go back to the old cluster, or use a new stack for "+
 				"the new one. To move the stack with its keys, see docs/adopt.md",
-			project, c.Cluster, uid, last)
+			project, c.Cluster, known, uid, last)
 	case len(before.clusters) > 0:
 		return "", fmt.Errorf(
 			"%s:cluster.adopt: the state of this stack still has the objects of cluster %s; nothing was changed. "+
@@ -92,19 +92,24 @@ func (c Config) identify(ctx context.Context, api clusterAPI, before state) (str
 	return uid, nil
 }
 
-// recognize returns the uid of a namespace of this config, if one may be read, and whether the stack was in it before.
-func (c Config) recognize(ctx context.Context, api clusterAPI, before state) (uid string, same bool, err error) {
+// recognize returns a namespace of this config with its uid, if one may be read, and whether the stack was in it
+// before.
+func (c Config) recognize(
+	ctx context.Context, api clusterAPI, before state,
+) (name, uid string, same bool, err error) {
 	for _, p := range c.places() {
 		found, err := api.NamespaceUID(ctx, p.namespace)
 		if err != nil {
-			return "", false, err
+			return "", "", false, err
 		}
 		if before.sameNamespace(p.namespace, found) {
-			return found, true, nil
+			return p.namespace, found, true, nil
 		}
-		uid = cmp.Or(uid, found)
+		if uid == "" && found != "" {
+			name, uid = p.namespace, found
+		}
 	}
-	return uid, false, nil
+	return name, uid, false, nil
 }
 
 // foundUIDs are the uids of the namespaces that somebody else has made, by name.
@@ -121,8 +126,10 @@ func (c Config) foundUIDs(ctx context.Context, api clusterAPI) (map[string]strin
 }
 
 // preflight finds what would go wrong, or lose something, before anything is registered. told has what the stacks of
-// hubs tell; without it, what the outpost shows is not checked.
-func preflight(ctx context.Context, c Config, api clusterAPI, before state, told []*systemOutput) error {
+// hubs tell; without it, what the outpost shows is not checked. warned is about what is allowed but may be a mistake.
+func preflight(
+	ctx context.Context, c Config, api clusterAPI, before state, told []*systemOutput,
+) (warned []string, err error) {
 	shown := outpostIdentity{from: -1}
 	var errs []error
 	errs = append(errs, c.checkCharts()...)
@@ -137,13 +144,14 @@ func preflight(ctx context.Context, c Config, api clusterAPI, before state, told
 	errs = append(errs, c.notFound(ctx, api)...)
 	errs = append(errs, c.missingNamespaces(ctx, api)...)
 	errs = append(errs, c.takenNodePorts(ctx, api, shown)...)
-	errs = append(errs, c.unroutable(ctx, api, shown)...)
+	warned, unroutable := c.unroutable(ctx, api, shown)
+	errs = append(errs, unroutable...)
 	errs = append(errs, c.noDefaultClass(ctx, api, before)...)
 	errs = append(errs, c.lostNamespaces(before)...)
 	errs = append(errs, c.lostVolumes(before)...)
 	errs = append(errs, c.lostKeys(before)...)
 	errs = append(errs, c.lostServers(ctx, api, before)...)
-	return errors.Join(errs...)
+	return warned, errors.Join(errs...)
 }
 
 // checkCharts finds chart paths without a chart.

@@ -285,7 +285,8 @@ func checked(c Config, api clusterAPI, before state) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return uid, preflight(context.Background(), c, api, before, []*systemOutput{})
+	_, err = preflight(context.Background(), c, api, before, []*systemOutput{})
+	return uid, err
 }
 
 // TestBadInput holds each mistake that is easily made to a message that names the key and the way out, and to nothing

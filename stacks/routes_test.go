@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/outposts-dev/outposts/infra/cluster"
 )
 
@@ -77,9 +79,6 @@ func TestRoutesNeedTheirListener(t *testing.T) {
 			"outposts:hub.exposure.gateway: Gateway gateways/public has no listener tls; " + has,
 			"outposts:outpost.exposure.sshGateway: Gateway gateways/public has no listener sh; " + has,
 		}},
-		{"a listener without TLS", map[string]string{"hub.exposure.gateway.sectionName": "http"}, func(*fakeCluster) {}, []string{
-			"outposts:hub.exposure.gateway: listener http of Gateway gateways/public has protocol HTTP: name one of protocol HTTPS, or set the scheme of outposts:hub.url to the listener's; " + has,
-		}},
 		{"a listener with TLS", map[string]string{"outpost.exposure.tls": "false", "outpost.exposure.gateway.sectionName": "https"}, func(*fakeCluster) {}, []string{
 			"outposts:outpost.exposure.gateway: listener https of Gateway gateways/public has protocol HTTPS: name one of protocol HTTP, or set tls beside it to what the listener speaks; " + has,
 		}},
@@ -101,6 +100,42 @@ func TestRoutesNeedTheirListener(t *testing.T) {
 			}
 			if want := strings.Join(tt.want, "\n"); got != want {
 				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
+
+// TestRoutesBehindSomething warns of a listener that clients reach only if something is in front of the Gateway, which
+// ends TLS or maps a port; both are common, and so are both mistakes.
+func TestRoutesBehindSomething(t *testing.T) {
+	const out = ", unless something in front of the Gateway maps the port"
+	//nolint:lll // a case a line
+	for _, tt := range []struct {
+		name    string
+		changes map[string]string
+		ssh     int
+		want    []string
+	}{
+		{"as they are", nil, 22, nil},
+		{"a listener without TLS", map[string]string{"hub.exposure.gateway.sectionName": "http"}, 22, []string{
+			"outposts:hub.exposure.gateway: listener http of Gateway gateways/public has protocol HTTP: TLS must end in front of the Gateway; if it does not, name one of protocol HTTPS, or set the scheme of outposts:hub.url to the listener's; it has http (HTTP, port 80), https (HTTPS, port 443), ssh (TCP, port 22)",
+		}},
+		{"ports", map[string]string{"hub.url": "https://hub.example.org:8443", "outpost.exposure.apiPort": "8444"}, 2222, []string{
+			"outposts:hub.exposure.gateway: listener https of Gateway gateways/public has port 443, not 8443; set the port of outposts:hub.url to 443" + out,
+			"outposts:outpost.exposure.gateway: listener https of Gateway gateways/public has port 443, not 8444; set apiPort beside it to 443" + out,
+			"outposts:outpost.exposure.sshGateway: listener ssh of Gateway gateways/public has port 2222, not 22; set sshPort beside it to 2222" + out,
+		}},
+		{"ports as said", map[string]string{"outpost.exposure.sshPort": "2222"}, 2222, nil},
+		{"plain HTTP", map[string]string{"outpost.exposure.tls": "false"}, 22, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			api := fakeCluster{identity: "a", gateways: publicGateway()}
+			for _, gateway := range api.gateways {
+				gateway.Listeners[2].Port = tt.ssh
+			}
+			got, err := preflight(t.Context(), loaded(t, gatewayConfig, tt.changes), api, state{}, []*systemOutput{})
+			if diff := cmp.Diff(tt.want, got); diff != "" || err != nil {
+				t.Errorf("%v; warnings (-want +got):\n%s", err, diff)
 			}
 		})
 	}

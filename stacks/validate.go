@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
+	"strings"
 
 	"github.com/outposts-dev/outposts/infra/exposure"
 	"github.com/outposts-dev/outposts/infra/hub"
@@ -47,6 +49,11 @@ func (h *HubConfig) validate(f *faults) {
 			h.URL, project)
 	}
 	f.addBelow("hub.exposure", h.Exposure.Validate())
+	host, named := h.Exposure.Host, exposure.Called(h.Exposure.Type) != ""
+	if named && net.ParseIP(host) == nil && !f.wrong("hub.url") && !strings.EqualFold(host, h.host()) {
+		f.add("hub.exposure.host: %q is not the host of %s:hub.url, %q, which users and servers open; leave it out",
+			host, project, h.host())
+	}
 	f.addBelow("hub.chart", h.Chart.Validate())
 	f.addSecondWord("hub.rotation.cookieSecret", h.Rotation.CookieSecret)
 	f.addSecondWord("hub.rotation.proxyToken", h.Rotation.ProxyToken)

@@ -68,7 +68,7 @@ func TestE2EGateway(t *testing.T) {
 	tb.renewed(ctx, t, hub, user, kernel, first, did)
 
 	err = tb.tryUp(ctx, t, "local", tb.here("local", map[string]any{
-		"exposure": map[string]any{"host": "other.example.org"},
+		"url": "https://other.example.org", "exposure": map[string]any{"host": "other.example.org"},
 	}))
 	wantError(t, err, "outposts:hub.exposure.gateway: HTTPRoute "+hubNamespace+"/jupyterhub is not accepted by "+
 		"Gateway "+gatewayNamespace+"/public, listener https: NoMatchingListenerHostname: ")

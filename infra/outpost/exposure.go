@@ -167,6 +167,9 @@ func (e Exposure) checkGateway(faults *schema.Faults) {
 		}
 		return
 	}
+	if e.Gateway != nil && *e.Gateway == *e.SSHGateway && e.SSHGateway.SectionName != "" {
+		faults.Add("sshGateway", "%s is the listener of the API; want one of protocol TCP", e.SSHGateway.SectionName)
+	}
 	if e.SSHNodePort != 0 {
 		faults.Add("sshNodePort", "has no effect with sshGateway")
 	}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/outposts-dev/outposts/infra/exposure"
 	"github.com/outposts-dev/outposts/infra/values"
@@ -211,11 +212,11 @@ func (a Args) services() map[string]any {
 		}
 		if e.Type == exposure.Ingress {
 			made["ingress"] = exposure.IngressValues(
-				a.Address, e.ClassName, e.Annotations, e.Encrypted(), e.TLSSecret)
+				strings.ToLower(a.Address), e.ClassName, e.Annotations, e.Encrypted(), e.TLSSecret)
 			break
 		}
 		route := routeValues(*e.Gateway, e.Annotations)
-		route["hostnames"] = []any{a.Address}
+		route["hostnames"] = []any{strings.ToLower(a.Address)}
 		made["httpRoute"] = route
 	}
 	made["service"], made["servicessh"] = api, ssh
