@@ -98,7 +98,7 @@ func TestShownValues(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "outposts:hub.values repeats all of the chart's defaults, so none of them is taken as meant, and " +
+	const want = "outposts:hub.values has a copy of the chart's defaults, of which only changes are taken, and " +
 		"these have another value here: cull.every, cull.removeNamedServers, hub.config.JupyterHub.admin_access, " +
 		"hub.config.JupyterHub.authenticator_class, hub.consecutiveFailureLimit, " +
 		"hub.networkPolicy.egressAllowRules.cloudMetadataServer, " +

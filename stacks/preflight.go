@@ -300,7 +300,7 @@ func warnings(c Config, secretKeys []string) []string {
 			warn("hub.chart.%s", w.Error())
 		}
 		if keys := c.hubArgs(nil).Overruled(); len(keys) > 0 {
-			warn("hub.values repeats all of the chart's defaults, so none of them is taken as meant, and these have "+
+			warn("hub.values has a copy of the chart's defaults, of which only changes are taken, and these have "+
 				"another value here: %s; write only what you mean to change", strings.Join(keys, ", "))
 		}
 		warnOfLogin(c, warn)
@@ -328,7 +328,8 @@ func (c Config) inClear(secretKeys []string) []string {
 	return all
 }
 
-// warnOfLogin warns of a login to the hub, which c must have, that goes over plain HTTP or that one password opens.
+// warnOfLogin warns of a login to the hub, which c must have, that goes over plain HTTP, or by which people log in as
+// other users.
 func warnOfLogin(c Config, warn func(format string, args ...any)) {
 	switch {
 	case strings.HasPrefix(c.Hub.URL, "http://"):
@@ -336,8 +337,7 @@ func warnOfLogin(c Config, warn func(format string, args ...any)) {
 	case c.Hub.Exposure.Type == exposure.Ingress && c.Hub.Exposure.TLSSecret == "":
 		warn("hub.exposure.tlsSecret is missing: users log in over plain HTTP")
 	}
-	if c.hubArgs(nil).SharedLogin() {
-		const key = "hub.values.hub.config.JupyterHub.authenticator_class"
-		warn("%s is shared-password, the default: whoever has the password logs in as any user; set another there", key)
+	if text := c.hubArgs(nil).LoginWarning(); text != "" {
+		warn("hub.values.hub.config.JupyterHub.authenticator_class %s", text)
 	}
 }

@@ -195,7 +195,10 @@ func TestPreflightRefuses(t *testing.T) {
 		},
 		{
 			"another namespace without a volume of ours",
-			map[string]string{"outpost.namespace": "elsewhere", "outpost.persistence.enabled": "false"},
+			map[string]string{
+				"outpost.namespace": "elsewhere", "outpost.persistence.enabled": "false",
+				"outpost.values": "{extraEnvVarsSecrets: [sql]}",
+			},
 			fakeCluster{identity: "a"},
 			madeNamespaces("a", "jupyter", "outpost"),
 			[]string{lostNamespace("outpost")},
@@ -259,7 +262,7 @@ func TestPreflightAccepts(t *testing.T) {
 			fakeCluster{identity: "a", ports: map[int]cluster.Object{30000: {Namespace: "jupyter", Name: "proxy-public"}}},
 			nil,
 		},
-		{"a volume may go", map[string]string{"outpost.persistence.enabled": "false", "allowDataLoss": "[outpost/outpost-data]"}, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume)},
+		{"a volume may go", map[string]string{"outpost.persistence.enabled": "false", "outpost.values": "{extraEnvVarsSecrets: [sql]}", "allowDataLoss": "[outpost/outpost-data]"}, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume)},
 		{"a namespace may go", map[string]string{"outpost.namespace": "elsewhere", "allowDataLoss": "[outpost/*]"}, fakeCluster{identity: "a"}, made("a", hubVolume, outpostVolume)},
 		{
 			"servers may go",
@@ -531,6 +534,11 @@ func TestWarnings(t *testing.T) {
 			"users log in, and servers of other clusters call the hub, over plain HTTP"
 		login = "outposts:hub.values.hub.config.JupyterHub.authenticator_class is shared-password, the default: " +
 			"whoever has the password logs in as any user; set another there"
+		dummy = "outposts:hub.values.hub.config.JupyterHub.authenticator_class is dummy, without a password: " +
+			"anybody who reaches the hub logs in as any user; set another there"
+		copied = "outposts:hub.values has a copy of the chart's defaults, of which only changes are taken, and these " +
+			"have another value here: hub.config.JupyterHub.admin_access, " +
+			"hub.config.JupyterHub.authenticator_class; write only what you mean to change"
 	)
 	plain := map[string]string{"outposts.1.exposure.tls": "false", "outposts.1.password": "0123456789abcdef"}
 	//nolint:lll // a case a line
@@ -544,6 +552,8 @@ func TestWarnings(t *testing.T) {
 		{"encrypted", localConfig, nil, nil, []string{login}},
 		{"login of its own", localConfig, map[string]string{"hub.values": "{hub: {config: {JupyterHub: {authenticator_class: github}}}}"}, nil, nil},
 		{"login with other values", localConfig, map[string]string{"hub.values": "{hub: {config: {JupyterHub: {admin_access: true}}}}"}, nil, []string{login}},
+		{"login without a password", localConfig, map[string]string{"hub.values": "{hub: {config: {JupyterHub: {authenticator_class: dummy}}}}"}, nil, []string{dummy}},
+		{"copy of the chart's login", localConfig, map[string]string{"hub.values": "{hub: {config: {JupyterHub: {authenticator_class: dummy, admin_access: true}}}}"}, nil, []string{copied, login}},
 		{"by the hub's stack", remoteConfig, nil, nil, nil},
 		{"system and its password", localConfig, plain, nil, []string{system, password, login}},
 		{"password that is secret", localConfig, plain, []string{"outposts:outposts"}, []string{system, login}},

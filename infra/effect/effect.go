@@ -48,7 +48,7 @@ func While(pattern, at string, initial any, of ...any) Condition {
 // at the values themselves.
 func (t Table) Faults(written, needed, made map[string]any) []schema.Fault {
 	var faults []schema.Fault
-	own := t.Meant(written)
+	own := t.Meant(written, needed)
 	different := values.Lost(needed, own)
 	for _, path := range values.Leaves(own) {
 		holds := !slices.ContainsFunc(different, func(at []string) bool { return Within(path, at) })

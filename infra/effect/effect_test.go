@@ -72,34 +72,48 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestMeant holds that a file with all of the chart's defaults means only its changes, and every other one all that it
-// says.
+// TestMeant holds that a section which repeats most of the chart's defaults means only its changes, and every other one
+// all that it says.
 func TestMeant(t *testing.T) {
-	table := Table{Defaults: map[string]any{
-		"a": 1, "b": map[string]any{"c": []any{}, "d": "x", "e": map[string]any{"f": true}}, "g": nil,
-	}}
-	part := map[string]any{"a": 1, "b": map[string]any{"d": "x"}}
-	for _, tt := range []struct {
-		name      string
-		own, want map[string]any
-	}{
-		{"nothing", nil, nil},
-		{"a part", part, part},
-		{"all", values.Merge(table.Defaults, map[string]any{"a": 1.0}), map[string]any{}},
-		{
-			"null for a list", values.Merge(table.Defaults, map[string]any{"b": map[string]any{"c": nil}}),
-			map[string]any{},
-		},
+	table := Table{Defaults: values.Parse(`
+a: 1
+b: {c: [], d: x, e: {f: true, i: 1}, j: null}
+g: null
+k: ""
+login: {class: dummy, admin: true}
+one: {two: {three: 3}}
+`)}
+	needed := values.Parse("{k: ours, g: ours}")
+	for _, tt := range []struct{ name, own, want string }{
+		{"a value", `{a: 1}`, `{a: 1}`},
+		{"half of a section", `{b: {e: {f: true}}}`, `{b: {e: {f: true}}}`},
+		{"one of two", `{login: {class: dummy}}`, `{login: {class: dummy}}`},
+		{"all of a section of one", `{one: {two: {three: 3}}}`, `{one: {two: {three: 3}}}`},
+		{"a whole section", `{login: {class: dummy, admin: true}}`, `{}`},
+		{"a whole section with more", `{login: {class: dummy, admin: true, other: 1}}`, `{login: {other: 1}}`},
+		{"most of a section", `{b: {c: [], d: x, e: {f: true}}}`, `{}`},
+		{"most of a section with changes", `{b: {c: [], d: y, e: {f: true}, j: null}}`, `{b: {d: y}}`},
+		{"null for a list", `{b: {c: null, d: x, e: {f: true}}}`, `{}`},
+		{"a small section in a copy", `{b: {c: [], d: x, j: null, e: {i: 1, f: null}}}`, `{b: {e: {f: null}}}`},
+		{"null that is a change", `{login: {class: null, admin: true}}`, `{login: {class: null, admin: true}}`},
 		{
 			"all with changes",
-			map[string]any{
-				"a": 2, "b": map[string]any{"d": "x", "e": map[string]any{"f": nil, "h": 1}}, "g": nil, "i": 1,
-			},
-			map[string]any{"a": 2, "b": map[string]any{"e": map[string]any{"f": nil, "h": 1}}, "i": 1},
+			`{a: 2, b: {c: [], d: x, e: {f: null, h: 1}, j: null}, g: null, k: "", login: {class: dummy}, l: 1}`,
+			`{a: 2, b: {e: {f: null, h: 1}}, l: 1}`,
 		},
+		{
+			"all but a section",
+			`{a: 1, b: {c: [], d: x, e: {f: true, i: 1}, j: null}, g: null, k: "", one: {two: {three: 3}}}`, `{}`,
+		},
+		{"all but a value", `{b: {c: [], d: x, e: {f: true, i: 1}, j: null}, k: "", login: {class: dummy}}`, `{}`},
+		{"empty where another value is needed", `{k: "", g: null}`, `{}`},
+		{"null where another value is needed", `{k: null, a: 1}`, `{k: null, a: 1}`},
 	} {
-		if diff := cmp.Diff(tt.want, table.Meant(tt.own)); diff != "" {
+		if diff := cmp.Diff(values.Parse(tt.want), table.Meant(values.Parse(tt.own), needed)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
+	}
+	if got := table.Meant(nil, needed); got != nil {
+		t.Errorf("of nothing: %v", got)
 	}
 }

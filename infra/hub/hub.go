@@ -291,8 +291,8 @@ var chartSchema = schema.Parse(schemaText)
 //go:embed defaults.yaml
 var defaultsText string
 
-// Overruled returns the keys that have another value here than the operator's values say, where those repeat all of the
-// chart's defaults, as a file of `helm show values` does.
+// Overruled returns the keys that have another value here than the operator's values say, where those are in a copy of
+// the chart's defaults, as `helm show values` prints them.
 func (a Args) Overruled() (keys []string) {
 	for _, path := range unused.Overruled(a.Values, defaults(a)) {
 		keys = append(keys, schema.Fault{Path: path}.Key())

@@ -104,7 +104,8 @@ func TestConditionsAreMet(t *testing.T) {
 }
 
 // TestShownValuesAreAccepted holds that a file with all of the chart's defaults, as `helm show values` prints it,
-// changes nothing, and that what is changed in it has its effect or is refused.
+// changes nothing, nor does each section of it alone, nor all but one; and that what is changed in it has its effect or
+// is refused.
 func TestShownValuesAreAccepted(t *testing.T) {
 	shown := func() map[string]any {
 		made := values.Parse(defaultsText)
@@ -127,16 +128,24 @@ func TestShownValuesAreAccepted(t *testing.T) {
 			a := soundArgs()
 			a.Exposure, a.Image = exposed, image
 			want := a.values()
-			made, faults := checkIn(a)(shown())
-			if len(faults) > 0 {
-				t.Errorf("%v, image %v: %v", exposed, image, faults)
+			parts := schematest.Parts(shown())
+			if image.Name != "" {
+				parts = map[string]map[string]any{"all": shown()}
 			}
-			changed := append(values.Lost(made, want), values.Lost(want, made)...)
-			changed = slices.DeleteFunc(changed, func(path []string) bool { // tags of images that never run
-				return unused.Unused(path, made) != ""
-			})
-			if len(changed) > 0 {
-				t.Errorf("%v, image %v: the file changes %v", exposed, image, changed)
+			for name, document := range parts {
+				made, faults := checkIn(a)(document)
+				if len(faults) > 0 {
+					t.Errorf("%v, image %v, %s: %v", exposed, image, name, faults)
+				}
+				changed := append(values.Lost(made, want), values.Lost(want, made)...)
+				changed = slices.DeleteFunc(changed, func(path []string) bool { // defaults where they have no effect
+					added := values.At(want, path...) == nil
+					return unused.Unused(path, made) != "" ||
+						added && values.Equal(values.At(made, path...), values.At(unused.Defaults, path...))
+				})
+				if len(changed) > 0 {
+					t.Errorf("%v, image %v: %s changes %v", exposed, image, name, changed)
+				}
 			}
 		}
 	}
@@ -174,6 +183,50 @@ func TestShownValuesAreAccepted(t *testing.T) {
 	slices.Sort(want)
 	if diff := cmp.Diff(want, slices.Sorted(slices.Values(a.Overruled()))); diff != "" {
 		t.Errorf("keys with another value here (-want +got):\n%s", diff)
+	}
+}
+
+// TestACopiedSectionOpensNothing holds that a section of `helm show values` brings back none of the chart's defaults
+// that let people in, whatever of it is missing or changed, and that each of them can be had alone.
+func TestACopiedSectionOpensNothing(t *testing.T) {
+	section := func() map[string]any { return map[string]any{"hub": values.Parse(defaultsText)["hub"]} }
+	short := section()
+	delete(short["hub"].(map[string]any), "tolerations")
+	delete(short["hub"].(map[string]any), "networkPolicy")
+	config := values.At(section(), "hub", "config")
+	kept := [][]string{
+		{"hub", "config", "JupyterHub", "authenticator_class"}, {"hub", "config", "JupyterHub", "admin_access"},
+		{"hub", "cookieSecret"}, {"hub", "consecutiveFailureLimit"},
+	}
+	want := soundArgs().values()
+	for name, document := range map[string]map[string]any{
+		"hub": section(), "a short hub": short, "hub.config": nest([]string{"hub", "config"}, config),
+		"hub with changes": values.Merge(section(), values.Parse(`
+hub: {db: {type: postgres}, baseUrl: /a/, labels: {a: b}}
+`)),
+		"hub with a class alone": values.Merge(short, values.Parse(`
+hub: {config: {JupyterHub: {admin_access: null}}}
+`)),
+	} {
+		made, faults := checkIn(soundArgs())(document)
+		if len(faults) > 0 {
+			t.Errorf("%s: %v", name, faults)
+		}
+		for _, path := range kept {
+			if name == "hub with a class alone" && path[len(path)-1] == "admin_access" {
+				continue
+			}
+			if diff := cmp.Diff(values.At(want, path...), values.At(made, path...)); diff != "" {
+				t.Errorf("%s: %v (-without +with the copy):\n%s", name, path, diff)
+			}
+		}
+	}
+	for _, path := range kept {
+		document := nest(path, values.At(unused.Defaults, path...))
+		made, faults := checkIn(soundArgs())(document)
+		if lost := values.Lost(made, document); lost != nil || faults != nil {
+			t.Errorf("%v is lost: %v", document, faults)
+		}
 	}
 }
 

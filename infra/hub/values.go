@@ -43,11 +43,12 @@ const (
 // that take away what is needed. It is pure, and everything in it is known before anything is made: for secrets it has
 // placeholders.
 func (a Args) values() map[string]any {
-	return values.Add(values.Merge(defaults(a), a.needed()), a.own())
+	needed := a.needed()
+	return values.Add(values.Merge(defaults(a), needed), unused.Meant(a.Values, needed))
 }
 
 // own are the values that the operator means by theirs.
-func (a Args) own() map[string]any { return unused.Meant(a.Values) }
+func (a Args) own() map[string]any { return unused.Meant(a.Values, nil) }
 
 // needed are the values that the operator's must not take the place of.
 func (a Args) needed() map[string]any { return values.Merge(settled(a), required(a)) }
@@ -59,11 +60,25 @@ func (a Args) Database() map[string]any {
 	return values.Merge(chart, made)
 }
 
-// SharedLogin reports whether users log in by one password that all of them know, as they do by default: whoever has it
-// logs in as any user.
-func (a Args) SharedLogin() bool {
-	class, _ := values.At(a.values(), "hub", "config", "JupyterHub", "authenticator_class").(string)
-	return class == sharedPassword || strings.HasSuffix(class, ".SharedPasswordAuthenticator")
+// LoginWarning returns what is wrong with hub.config.JupyterHub.authenticator_class where it lets people log in as
+// other users, as the default does, or where there is none; empty for any other authenticator.
+func (a Args) LoginWarning() string {
+	config, _ := values.At(a.values(), "hub", "config").(map[string]any)
+	value := values.At(config, "JupyterHub", "authenticator_class")
+	class, _ := value.(string)
+	password := values.At(config, "DummyAuthenticator", "password")
+	switch {
+	case value == nil:
+		return "is null, so that JupyterHub lets in users of the hub's image (PAM); set one there"
+	case class == sharedPassword || strings.HasSuffix(class, ".SharedPasswordAuthenticator"):
+		return "is shared-password, the default: whoever has the password logs in as any user; set another there"
+	case class != "dummy" && !strings.HasSuffix(class, ".DummyAuthenticator"):
+		return ""
+	case password == nil || password == "":
+		return "is dummy, without a password: anybody who reaches the hub logs in as any user; set another there"
+	default:
+		return "is dummy: whoever has the password logs in as any user; set another there"
+	}
 }
 
 // defaults are what an operator may change.

@@ -219,34 +219,35 @@ func TestVerifyService(t *testing.T) {
 	}
 }
 
-// TestSharedLogin holds which authenticators let whoever has the password in as any user.
-func TestSharedLogin(t *testing.T) {
-	for _, tt := range []struct {
-		name  string
-		class any // hub.config.JupyterHub.authenticator_class
-		want  bool
-	}{
-		{"by name", "shared-password", true},
-		{"by class", "jupyterhub.authenticators.shared.SharedPasswordAuthenticator", true},
-		{"another", "github", false},
-		{"no name", 1, false},
+// TestLoginWarning holds which authenticators are warned of: those by which people log in as others, and none.
+func TestLoginWarning(t *testing.T) {
+	const (
+		shared  = "is shared-password, the default: whoever has the password logs in as any user; set another there"
+		dummy   = "is dummy, without a password: anybody who reaches the hub logs in as any user; set another there"
+		dummies = "is dummy: whoever has the password logs in as any user; set another there"
+		none    = "is null, so that JupyterHub lets in users of the hub's image (PAM); set one there"
+	)
+	for _, tt := range []struct{ config, want string }{
+		{`{}`, shared},
+		{`{JupyterHub: {admin_access: true}}`, shared},
+		{`{JupyterHub: {authenticator_class: shared-password}}`, shared},
+		{`{JupyterHub: {authenticator_class: jupyterhub.authenticators.shared.SharedPasswordAuthenticator}}`, shared},
+		{`{JupyterHub: {authenticator_class: dummy}}`, dummy},
+		{`{JupyterHub: {authenticator_class: dummy}, DummyAuthenticator: {password: ""}}`, dummy},
+		{`{JupyterHub: {authenticator_class: jupyterhub.auth.DummyAuthenticator}}`, dummy},
+		{`{JupyterHub: {authenticator_class: dummy}, DummyAuthenticator: {password: known}}`, dummies},
+		{`{JupyterHub: {authenticator_class: dummy, admin_access: true}}`, shared}, // a copy of the chart's
+		{`{JupyterHub: {authenticator_class: null}}`, none},
+		{`{JupyterHub: null}`, none},
+		{`{JupyterHub: {authenticator_class: github}}`, ""},
+		{`{JupyterHub: {authenticator_class: 1}}`, ""},
+		{`{JupyterHub: {authenticator_class: github, admin_access: true}}`, ""},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			a := soundArgs()
-			if !a.SharedLogin() {
-				t.Error("not by default")
-			}
-			a.Values = map[string]any{"hub": map[string]any{"config": map[string]any{
-				"JupyterHub": map[string]any{"authenticator_class": tt.class},
-			}}}
-			if got := a.SharedLogin(); got != tt.want {
-				t.Errorf("got %v, want %v", got, tt.want)
-			}
-			a.Values = map[string]any{"hub": tt.class}
-			if a.SharedLogin() {
-				t.Error("with a hub that is not a map")
-			}
-		})
+		a := soundArgs()
+		a.Values = map[string]any{"hub": map[string]any{"config": values.Parse(tt.config)}}
+		if got := a.LoginWarning(); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.config, got, tt.want)
+		}
 	}
 }
 

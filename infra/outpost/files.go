@@ -25,10 +25,8 @@ func (a Args) checkFiles(made map[string]any) []schema.Fault {
 	for _, fault := range s.Check() {
 		faults = append(faults, faultAt(fileKeys[fault.File], fault.Key, fault.Text))
 	}
-	for _, setting := range s.Settings("enable_user_namespaces") {
-		if setting.Value == true && makesRole(made) {
-			faults = append(faults, faultAt(fileKeys[setting.File], setting.Key, userNamespaces))
-		}
+	if makesRole(made) {
+		faults = append(faults, withoutRights(s)...)
 	}
 	for _, fault := range s.Unused() {
 		option := fault.Key[strings.LastIndex(fault.Key, ".")+1:]
@@ -37,6 +35,29 @@ func (a Args) checkFiles(made map[string]any) []schema.Fault {
 			text += "; " + instead
 		}
 		faults = append(faults, faultAt(fileKeys[fault.File], fault.Key, text))
+	}
+	return faults
+}
+
+// withoutRights finds options that need rights which the chart's Role does not give.
+func withoutRights(s site.Site) (faults []schema.Fault) {
+	const option = "enable_user_namespaces"
+	for _, setting := range s.Settings(option) {
+		if setting.Value == true {
+			faults = append(faults, faultAt(fileKeys[setting.File], setting.Key, userNamespaces))
+		}
+	}
+	for _, hub := range s.Hubs {
+		if slices.Contains(hub.AllowedOptions, option) {
+			key := "hubs." + hub.Name + ".allowedOptions"
+			faults = append(faults, faultAt("config", key, "lists "+option+", which "+userNamespaces))
+		}
+	}
+	for _, setting := range s.Settings("namespace") {
+		if name, ok := setting.Value.(string); ok && strings.Contains(name, "{") {
+			faults = append(faults, faultAt(fileKeys[setting.File], setting.Key, "is not one namespace, so that the chart "+
+				"cannot give rights in it; name each in a choice of its own"))
+		}
 	}
 	return faults
 }

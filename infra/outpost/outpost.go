@@ -233,8 +233,9 @@ var chartSchema = schema.Parse(charts.OutpostSchema)
 // named by the setting that they come from: "config.hubs.a", "values.replicas".
 func (a Args) CheckValues() []schema.Fault {
 	made := a.values()
-	faults := unused.Faults(a.Settings.Values, a.required(), made)
-	faults = append(faults, a.checkFiles(made)...)
+	required := a.required()
+	faults := unused.Faults(a.Settings.Values, required, made)
+	faults = slices.Concat(faults, a.checkFiles(made), contradicted(faults, required, made))
 	of := map[string]int{} // places by the key
 	for i, fault := range faults {
 		of[fault.Key()] = i

@@ -68,7 +68,8 @@ type Persistence struct {
 // holds. It is pure, and everything in it is known before anything is made: a chart with a value that is not known yet
 // shows none of its objects in a preview, which plans to delete them.
 func (a Args) values() map[string]any {
-	return values.Add(values.Merge(a.defaults(), a.required()), unused.Meant(a.Settings.Values))
+	required := a.required()
+	return values.Add(values.Merge(a.defaults(), required), unused.Meant(a.Settings.Values, required))
 }
 
 // defaults are what Settings.Values may change.

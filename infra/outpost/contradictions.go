@@ -1,0 +1,86 @@
+package outpost
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"text/template"
+
+	"github.com/outposts-dev/outposts/infra/effect"
+	"github.com/outposts-dev/outposts/infra/schema"
+	"github.com/outposts-dev/outposts/infra/values"
+)
+
+// contradiction is a rule of the chart's templates/_validate.tpl about values that settings and values of the operator
+// can still bring about: what the program sets itself, or refuses anyway, cannot break the others.
+type contradiction struct {
+	key, text string // of the fault; the parts of a key have dots between them
+	holds     func(whole) bool
+}
+
+var contradictions = []contradiction{
+	{
+		"replicaCount", "is more than 1, but SQLite belongs to one process; set outpost.persistence.enabled: false " +
+			"and SQL_* for PostgreSQL in values.extraEnvVarsSecrets",
+		func(w whole) bool { return w.number("replicaCount") > 1 && w.has("persistence.enabled") },
+	},
+	{
+		"persistence.enabled", "is false and no database is named; set SQL_* for PostgreSQL in " +
+			"values.extraEnvVarsSecrets",
+		func(w whole) bool {
+			extra := w.has("extraEnvVars") || w.has("extraEnvVarsCMs") || w.has("extraEnvVarsSecrets")
+			return !w.has("persistence.enabled") && !extra
+		},
+	},
+	{
+		"hubCaSecret", "is set beside hubCaConfigMap; keep one",
+		func(w whole) bool { return w.has("hubCaConfigMap") && w.has("hubCaSecret") },
+	},
+	{
+		"servicessh.enabled", "is false, but outpost.exposure.sshGateway has a route to it; leave one of them out",
+		func(w whole) bool { return w.has("tcpRoute.enabled") && !w.has("servicessh.enabled") },
+	},
+	{
+		"servicessh.ports.nodePort", "is that of service, too; choose another for one of them",
+		func(w whole) bool {
+			return w.has("service.ports.nodePort") &&
+				w.number("service.ports.nodePort") == w.number("servicessh.ports.nodePort")
+		},
+	},
+	{
+		"prePuller.enabled", "has nothing to pull; set values.prePuller.images",
+		func(w whole) bool { return w.has("prePuller.enabled") && !w.has("prePuller.images") },
+	},
+}
+
+// contradicted returns the contradictions in values as they are made, once what is needed is put right in them, but for
+// places at or below a fault.
+func contradicted(said []schema.Fault, needed, made map[string]any) (faults []schema.Fault) {
+	w := whole(values.Merge(values.Merge(unused.Defaults, made), needed))
+	for _, c := range contradictions {
+		path := strings.Split(c.key, ".")
+		above := func(f schema.Fault) bool { return effect.Within(path, f.Path) }
+		if c.holds(w) && !slices.ContainsFunc(said, above) {
+			faults = append(faults, schema.Fault{Path: path, Text: c.text})
+		}
+	}
+	return faults
+}
+
+// whole are values with the chart's own below them.
+type whole map[string]any
+
+// has reports whether a value counts as true in a template.
+func (w whole) has(key string) bool {
+	truth, _ := template.IsTrue(values.At(w, strings.Split(key, ".")...))
+	return truth
+}
+
+// number returns a number; 0 for anything else, which the schema refuses.
+func (w whole) number(key string) (n float64) {
+	_, err := fmt.Sscan(fmt.Sprint(values.At(w, strings.Split(key, ".")...)), &n)
+	if err != nil {
+		return 0
+	}
+	return n
+}
