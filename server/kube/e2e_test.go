@@ -386,7 +386,9 @@ func TestE2EHopelessStartsEndEarly(t *testing.T) {
 			"extra_container_config": map[string]any{"readinessProbe": map[string]any{"tcpSocket": map[string]any{"port": 8888}}},
 		}, diagnosis.ReasonCrash},
 		{"a quota", map[string]any{"extra_resource_limits": map[string]any{"nvidia.com/gpu": 1}, "extra_resource_guarantees": map[string]any{"nvidia.com/gpu": 1}}, diagnosis.ReasonQuota},
-		{"a pod that Kubernetes refuses", map[string]any{"extra_resource_limits": map[string]any{"example.org/device": 2}, "extra_resource_guarantees": map[string]any{"example.org/device": 1}}, diagnosis.ReasonRefused},
+		{"a pod that Kubernetes refuses", map[string]any{
+			"extra_pod_config": map[string]any{"dnsConfig": map[string]any{"searches": []any{"not a domain"}}},
+		}, diagnosis.ReasonRefused},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
