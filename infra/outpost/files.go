@@ -15,8 +15,11 @@ import (
 	"github.com/outposts-dev/outposts/server/site"
 )
 
-const userNamespaces = "needs rights in all namespaces (a ClusterRole), which the chart does not give; " +
-	"set values.rbac.create: false, and give the outpost's service account its rights yourself"
+const (
+	userNamespaces = "needs rights in all namespaces (a ClusterRole), which the chart does not give; " +
+		"set values.rbac.create: false, and give the outpost's service account its rights yourself"
+	anyNamespace = "is not one namespace, so that the chart cannot give rights in it; name each in a choice of its own"
+)
 
 // checkFiles finds what the outpost itself would refuse of its files of configuration, flavors and credits, once it
 // runs with these values of the chart: it is the same check. Faults are named by the chart's keys.
@@ -55,8 +58,7 @@ func withoutRights(s site.Site) (faults []schema.Fault) {
 	}
 	for _, setting := range s.Settings("namespace") {
 		if name, ok := setting.Value.(string); ok && strings.Contains(name, "{") {
-			faults = append(faults, faultAt(fileKeys[setting.File], setting.Key, "is not one namespace, so that the chart "+
-				"cannot give rights in it; name each in a choice of its own"))
+			faults = append(faults, faultAt(fileKeys[setting.File], setting.Key, anyNamespace))
 		}
 	}
 	return faults

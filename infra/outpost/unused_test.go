@@ -150,8 +150,8 @@ func TestShownValuesAreAccepted(t *testing.T) {
 				if faults := a.CheckValues(); len(faults) > 0 {
 					t.Errorf("%s: %v", part, faults)
 				}
-				made := a.values()
-				if diff := cmp.Diff(values.Merge(unused.Defaults, want), values.Merge(unused.Defaults, made)); diff != "" {
+				without, with := values.Merge(unused.Defaults, want), values.Merge(unused.Defaults, a.values())
+				if diff := cmp.Diff(without, with); diff != "" {
 					t.Errorf("%s changes (-without +with):\n%s", part, diff)
 				}
 			}
