@@ -304,6 +304,15 @@ func TestRefusals(t *testing.T) {
 		{"route without a Gateway", "httpRoute: {enabled: true, hostnames: [a]}", "httpRoute.parentRefs is empty"},
 		{"route for SSH without a Gateway", "tcpRoute: {enabled: true}", "tcpRoute.parentRefs is empty"},
 		{"route for SSH without its Service", "servicessh: {enabled: false}\ntcpRoute: {enabled: true, parentRefs: [{name: g}]}", "leads nowhere"},
+		{"route for an IP address", "httpRoute: {hostnames: [192.0.2.1]}", "hostnames"},
+		{"route for a name in upper case", "httpRoute: {hostnames: [Outpost.example.org]}", "hostnames"},
+		{"route for any name", "httpRoute: {hostnames: ['*']}", "hostnames"},
+		{"route for a URL", "httpRoute: {hostnames: ['https://outpost.example.org']}", "hostnames"},
+		{"Ingress for a URL", "ingress: {hosts: ['https://outpost.example.org']}", "hosts"},
+		{"Ingress for an IP address", "ingress: {hosts: [192.0.2.1]}", "hosts"},
+		{"route with a listener twice", "httpRoute: {enabled: true, hostnames: [a], parentRefs: [{name: g, sectionName: s}, {name: g, namespace: outpost, sectionName: s}]}", "httpRoute.parentRefs has g twice"},
+		{"route with a Gateway and its listener", "tcpRoute: {enabled: true, parentRefs: [{name: g, sectionName: s}, {name: g}]}", "tcpRoute.parentRefs has g twice"},
+		{"try that is longer than the request", "httpRoute: {timeouts: {request: 1m30s, backendRequest: 90s1ms}}", "backendRequest, 90s1ms, is longer than request, 1m30s"},
 		{"time without a unit", "httpRoute: {timeouts: {request: '30'}}", "request"},
 		{"SSH node port of a ClusterIP", "servicessh: {ports: {nodePort: 30022}}", "set the type to NodePort"},
 		{"one node port for both", "service: {type: NodePort, ports: {nodePort: 30080}}\nservicessh: {type: NodePort, ports: {nodePort: 30080}}", "are both 30080"},
@@ -331,6 +340,21 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("got %q, want it to say %q", err, c.want)
 			}
 		})
+	}
+}
+
+// TestRoutesAccepted holds what of a route is close to what is refused.
+func TestRoutesAccepted(t *testing.T) {
+	for _, change := range []string{
+		"httpRoute: {enabled: true, hostnames: ['*.example.org', a], parentRefs: [{name: g}, {name: g, namespace: other}]}",
+		"httpRoute: {enabled: true, hostnames: [a], parentRefs: [{name: g, sectionName: s}, {name: g, sectionName: t}]}",
+		"httpRoute: {enabled: true, hostnames: [a], parentRefs: [{name: g}], timeouts: {request: 90s, backendRequest: 1m30s}}",
+		"httpRoute: {enabled: true, hostnames: [a], parentRefs: [{name: g}], timeouts: {request: 0s, backendRequest: 1h}}",
+		"ingress: {enabled: true, hosts: ['*', '*.example.org', outpost]}",
+	} {
+		if _, err := render(t, with(t, change)); err != nil {
+			t.Errorf("%s: %v", change, err)
+		}
 	}
 }
 

@@ -44,6 +44,21 @@
 {{- if and $route.enabled (not $route.parentRefs) -}}
 {{- $wrong = append $wrong (printf "%s.parentRefs is empty, so that no Gateway has the route; list Gateways as {name, namespace, sectionName}" .) -}}
 {{- end -}}
+{{- $key := . -}}
+{{- $listeners := dict -}}
+{{- range $route.enabled | ternary $route.parentRefs list -}}
+{{- $parent := printf "%s/%s %s/%s" (.group | default "") (.kind | default "Gateway") (.namespace | default $.Release.Namespace) .name -}}
+{{- $listener := printf "%s:%v" (.sectionName | default "") (.port | default "") -}}
+{{- $others := get $listeners $parent | default list -}}
+{{- if and $others (or (has $listener $others) (has ":" (append $others $listener))) -}}
+{{- $wrong = append $wrong (printf "%s.parentRefs has %s twice; give each entry a sectionName of its own, or leave one out" $key .name) -}}
+{{- end -}}
+{{- $_ := set $listeners $parent (append $others $listener) -}}
+{{- end -}}
+{{- end -}}
+{{- $request := include "outpost.milliseconds" $v.httpRoute.timeouts.request | int64 -}}
+{{- if and $request (gt (include "outpost.milliseconds" $v.httpRoute.timeouts.backendRequest | int64) $request) -}}
+{{- $wrong = append $wrong (printf "httpRoute.timeouts.backendRequest, %s, is longer than request, %s; a try is a part of the request" $v.httpRoute.timeouts.backendRequest $v.httpRoute.timeouts.request) -}}
 {{- end -}}
 {{- if and $v.tcpRoute.enabled (not $v.servicessh.enabled) -}}
 {{- $wrong = append $wrong "servicessh.enabled is false but tcpRoute.enabled is true, so that the route leads nowhere; switch one of them over" -}}
@@ -79,4 +94,14 @@
 {{- if $wrong -}}
 {{- fail (printf "\n- %s\n" (join "\n- " $wrong)) -}}
 {{- end -}}
+{{- end -}}
+
+{{- /* A duration such as 1h30m in milliseconds; 0 of an empty one. */ -}}
+{{- define "outpost.milliseconds" -}}
+{{- $sum := 0 -}}
+{{- range regexFindAll "[0-9]+(ms|h|m|s)" . -1 -}}
+{{- $unit := regexReplaceAll "[0-9]+" . "" -}}
+{{- $sum = add $sum (mul (trimSuffix $unit .) (get (dict "h" 3600000 "m" 60000 "s" 1000 "ms" 1) $unit)) -}}
+{{- end -}}
+{{- $sum -}}
 {{- end -}}
