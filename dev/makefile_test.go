@@ -21,7 +21,8 @@ func newKeeper(t *testing.T) keeper {
 		pulumi: filepath.Join(folder, "pulumi"),
 	}
 	k.exports(t, "echo state")
-	write(t, filepath.Join(k.state, "bin", "stacks"), "#!/bin/bash\nread -r state; [ \"$state\" = state ] && echo keys\n")
+	write(t, filepath.Join(k.state, "bin", "stacks"),
+		"#!/bin/bash\nread -r state; [ \"$state\" = state ] && echo keys\n")
 	return k
 }
 

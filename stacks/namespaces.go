@@ -114,8 +114,8 @@ func (c Config) validateNamespaces(f *faults) {
 	}
 	for _, p := range c.places() {
 		if c.options(p.key).isMade() && slices.Contains(systemNamespaces, p.namespace) {
-			f.add("%s: %q is a namespace of Kubernetes itself, which this stack would mark and protect; choose another, or "+
-				"write {name: %s, create: false}", p.key, p.namespace, p.namespace)
+			f.add("%s: %q is a namespace of Kubernetes itself, which this stack would mark and protect; choose "+
+				"another, or write {name: %s, create: false}", p.key, p.namespace, p.namespace)
 		}
 	}
 	_, own := c.namespaceOptions[serverNamespace]

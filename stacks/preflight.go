@@ -66,7 +66,8 @@ func (c Config) identify(ctx context.Context, api clusterAPI, before state) (str
 	case uid == "" && hereUID == "":
 		return "", fmt.Errorf(
 			"%s:cluster: %s: neither namespace kube-system nor a namespace of this config may be read; nothing was "+
-				"changed. Have the namespaces made, with rights in them (make rights STACK=...), and set %s to false",
+				"changed. Have the namespaces made, with rights in them (make rights STACK=... SUBJECT=...), and set "+
+				"%s to false",
 			project, c.Cluster, strings.Join(c.createKeys(), ", "))
 	case uid == "":
 		known, uid = here, hereUID

@@ -67,8 +67,8 @@ func TestMissingRights(t *testing.T) {
 	if err == nil || r.List() != "" {
 		t.Fatalf("error %v; registered:\n%s", err, r.List())
 	}
-	const lacks = "outposts:cluster: the user of context local lacks rights; nothing was changed. `make rights STACK=... " +
-		"SUBJECT=...` prints Roles with them, for the cluster's admin. Missing are:"
+	const lacks = "outposts:cluster: the user of context local lacks rights; nothing was changed. `make rights " +
+		"STACK=... SUBJECT=...` prints Roles with them, for the cluster's admin. Missing are:"
 	const group = "rbac.authorization.k8s.io"
 	want := lacks + `
   in namespace team: get, list, watch, create, patch, delete, bind roles.` + group +
@@ -106,7 +106,8 @@ func TestRightsOfSeveral(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, subject := range []string{
-			"User:jane", "Group:jane", "User:Jane", "ServiceAccount:a-b/c", "ServiceAccount:a/b-c", "User:" + long + "@b",
+			"User:jane", "Group:jane", "User:Jane", "User:" + long + "@b",
+			"ServiceAccount:a-b/c", "ServiceAccount:a/b-c",
 		} {
 			var printed strings.Builder
 			if err := writeRights(file, subject, &printed); err != nil {

@@ -90,8 +90,8 @@ func rolesIn(namespace string, rules []rule, role, binding string, subject map[s
 
 var notInLabel = regexp.MustCompile(`[^a-z0-9]+`)
 
-// objectName is the name of an object for a text, the same in each run: a DNS label of at most 58 characters, which ends
-// in a hash of the text, since what a label cannot hold is left out.
+// objectName is the name of an object for a text, the same in each run: a DNS label of at most 58 characters, which
+// ends in a hash of the text, since what a label cannot hold is left out.
 func objectName(text string) string {
 	slug := notInLabel.ReplaceAllString(strings.ToLower(text), "-")
 	slug = strings.Trim(slug[:min(len(slug), 40)], "-")

@@ -25,8 +25,8 @@ type route struct {
 	// protocol is that of a listener that can have the route; other is what to do where it has another.
 	protocol string
 	other    string
-	// port is where clients go, which is the listener's unless something in front of the Gateway maps it; portKey is the
-	// key that says it.
+	// port is where clients go, which is the listener's unless something in front of the Gateway maps it; portKey is
+	// the key that says it.
 	port    int
 	portKey string
 }
@@ -167,16 +167,16 @@ func (r route) unheard(gateway *cluster.Gateway) (fault, warning string) {
 	case r.gateway.SectionName != "" && len(called) == 0:
 		return fmt.Sprintf("Gateway %s has no listener %s", r.at(), r.gateway.SectionName) + has, ""
 	case len(fit) == 0 && r.protocol == "HTTPS" && plain >= 0:
-		return "", fmt.Sprintf("listener %s of Gateway %s has protocol HTTP: TLS must end in front of the Gateway; if it "+
-			"does not, %s", called[plain].Name, r.at(), r.other) + has
+		return "", fmt.Sprintf("listener %s of Gateway %s has protocol HTTP: TLS must end in front of the Gateway; if "+
+			"it does not, %s", called[plain].Name, r.at(), r.other) + has
 	case len(fit) == 0 && r.gateway.SectionName == "":
 		return fmt.Sprintf("Gateway %s has no listener for it: %s", r.at(), r.other) + has, ""
 	case len(fit) == 0:
 		return fmt.Sprintf("listener %s of Gateway %s has protocol %s: %s",
 			r.gateway.SectionName, r.at(), called[0].Protocol, r.other) + has, ""
 	case !slices.ContainsFunc(fit, func(l cluster.Listener) bool { return l.Port == r.port }):
-		return "", fmt.Sprintf("listener %s of Gateway %s has port %d, not %d; set %s to %d, unless something in front "+
-			"of the Gateway maps the port", fit[0].Name, r.at(), fit[0].Port, r.port, r.portKey, fit[0].Port)
+		return "", fmt.Sprintf("listener %s of Gateway %s has port %d, not %d; set %s to %d, unless something in "+
+			"front of the Gateway maps the port", fit[0].Name, r.at(), fit[0].Port, r.port, r.portKey, fit[0].Port)
 	}
 	return "", ""
 }
