@@ -345,6 +345,7 @@ func TestRefusals(t *testing.T) {
 
 // TestRoutesAccepted holds what of a route is close to what is refused.
 func TestRoutesAccepted(t *testing.T) {
+	//nolint:lll // a case a line
 	for _, change := range []string{
 		"httpRoute: {enabled: true, hostnames: ['*.example.org', a], parentRefs: [{name: g}, {name: g, namespace: other}]}",
 		"httpRoute: {enabled: true, hostnames: [a], parentRefs: [{name: g, sectionName: s}, {name: g, sectionName: t}]}",
