@@ -193,13 +193,13 @@ func TestConfigRefuses(t *testing.T) {
 		}},
 		{"labels and annotations that the API server refuses", localConfig, map[string]string{
 			"hub.namespace":     "{name: jupyter, labels: {a b: c, a: b c, kubernetes.io/metadata.name: x}, annotations: {a b: c}}",
-			"outpost.namespace": "kube-system", "outpost.serverNamespace": "default",
+			"outpost.namespace": "kube-system", "outpost.serverNamespace": "kube-public",
 		}, []string{
 			`outposts:hub.namespace.labels.a: "b c": want a name of at most 63 letters, digits, '-', '_' and '.', a letter or a digit at both ends, or nothing`,
 			`outposts:hub.namespace.labels: key "a b": want a name of at most 63 letters, digits, '-', '_' and '.', a letter or a digit at both ends, or PREFIX/NAME`,
 			"outposts:hub.namespace.labels: has no effect here; the API server sets kubernetes.io/metadata.name",
 			`outposts:hub.namespace.annotations: key "a b": want a name of at most 63 letters, digits, '-', '_' and '.', a letter or a digit at both ends, or PREFIX/NAME`,
-			`outposts:outpost.serverNamespace: "default" is a namespace of Kubernetes itself, which this stack would mark and protect; choose another, or write {name: default, create: false}`,
+			`outposts:outpost.serverNamespace: "kube-public" is a namespace of Kubernetes itself, which this stack would mark and protect; choose another, or write {name: kube-public, create: false}`,
 			`outposts:outpost.namespace: "kube-system" is a namespace of Kubernetes itself, which this stack would mark and protect; choose another, or write {name: kube-system, create: false}`,
 		}},
 		{"several faults at once", localConfig, map[string]string{"outposts.0.name": "remote", "outposts.1.address": "10.0.0.300", "hub.exposure.host": "10.0.0.1"}, []string{

@@ -94,8 +94,8 @@ func (c Config) createKeys() []string {
 	return all
 }
 
-// systemNamespaces are those that every cluster has.
-var systemNamespaces = []string{"default", "kube-system", "kube-public", "kube-node-lease"}
+// systemNamespaces are those of Kubernetes itself.
+var systemNamespaces = []string{"kube-system", "kube-public", "kube-node-lease"}
 
 // validateNamespaces finds namespaces that are not for a stack to make, and options that have no effect or that the API
 // server refuses.

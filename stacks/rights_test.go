@@ -113,7 +113,6 @@ func TestRightsOfSeveral(t *testing.T) {
 			if err := writeRights(file, subject, &printed); err != nil {
 				t.Fatal(err)
 			}
-			made := map[string]bool{} // by this run
 			for document := range strings.SplitSeq(printed.String(), "---\n") {
 				var object struct {
 					Kind     string                           `json:"kind"`
@@ -127,12 +126,14 @@ func TestRightsOfSeveral(t *testing.T) {
 					t.Errorf("%s of stack %s and %s replaces another", at, stack, subject)
 				}
 				applied[at] = document
-				if namespace := object.Metadata.Namespace; namespace != "" && !made[namespace] {
-					t.Errorf("%s comes before its namespace", at)
+				if namespace := object.Metadata.Namespace; namespace != "" &&
+					!strings.Contains(printed.String(), "#   kubectl create namespace "+namespace+"\n") {
+					t.Errorf("nothing says that %s needs its namespace", at)
 				}
 				if object.Kind == "Namespace" {
-					made[object.Metadata.Name] = true
-				} else if wrong := validation.IsDNS1123Label(object.Metadata.Name); object.Kind != "" && wrong != nil {
+					t.Errorf("%s would be deleted with the rights", at)
+				}
+				if wrong := validation.IsDNS1123Label(object.Metadata.Name); object.Kind != "" && wrong != nil {
 					t.Errorf("%s: %v", at, wrong)
 				}
 			}

@@ -21,8 +21,8 @@ import (
 
 // writeRights is `stacks rights FILE SUBJECT`: it prints the Roles that an operator of the stack with this file,
 // Pulumi.<stack>.yaml, needs, bound to a subject, as "User:jane" or "ServiceAccount:ci/deployer". Nothing is asked of
-// the cluster or of the state: a namespace counts as made if the stack makes it. Such namespaces come first, since a
-// Role needs its namespace.
+// the cluster or of the state: a namespace counts as made if the stack makes it. Such namespaces are only in a comment:
+// whoever takes the rights away by `kubectl delete -f` would delete them with all that is in them.
 func writeRights(file, subject string, to io.Writer) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -39,10 +39,10 @@ func writeRights(file, subject string, to io.Writer) error {
 	var objects []map[string]any
 	comment := ""
 	for _, namespace := range c.made() {
-		comment = "# Roles need their namespaces. The stack takes over those that are empty.\n"
-		objects = append(objects, map[string]any{
-			"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": namespace.Name},
-		})
+		if comment == "" {
+			comment = "# Roles need their namespaces. Make those that are not there; the stack takes over empty ones.\n"
+		}
+		comment += "#   kubectl create namespace " + namespace.Name + "\n"
 	}
 	stack := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(file), "Pulumi."), ".yaml")
 	role, binding := objectName(stack), objectName(stack+" "+subject)
