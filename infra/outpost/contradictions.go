@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"text/template"
+	"time"
 
 	"github.com/outposts-dev/outposts/infra/effect"
 	"github.com/outposts-dev/outposts/infra/schema"
@@ -41,6 +42,24 @@ var contradictions = []contradiction{
 		func(w whole) bool { return w.has("tcpRoute.enabled") && !w.has("servicessh.enabled") },
 	},
 	{
+		"httpRoute.parentRefs", "names a listener of a Gateway twice; give each entry a sectionName of its own, or " +
+			"leave one out",
+		func(w whole) bool { return w.has("httpRoute.enabled") && w.twice("httpRoute.parentRefs") },
+	},
+	{
+		"tcpRoute.parentRefs", "names a listener of a Gateway twice; give each entry a sectionName of its own, or " +
+			"leave one out",
+		func(w whole) bool { return w.has("tcpRoute.enabled") && w.twice("tcpRoute.parentRefs") },
+	},
+	{
+		"httpRoute.timeouts.backendRequest", "is longer than httpRoute.timeouts.request; a try is a part of the " +
+			"request",
+		func(w whole) bool {
+			request := w.duration("httpRoute.timeouts.request")
+			return request > 0 && w.duration("httpRoute.timeouts.backendRequest") > request
+		},
+	},
+	{
 		"servicessh.ports.nodePort", "is that of service, too; choose another for one of them",
 		func(w whole) bool {
 			return w.has("service.ports.nodePort") &&
@@ -56,7 +75,7 @@ var contradictions = []contradiction{
 // contradicted returns the contradictions in values as they are made, once what is needed is put right in them, but for
 // places at or below a fault.
 func contradicted(said []schema.Fault, needed, made map[string]any) (faults []schema.Fault) {
-	w := whole(values.Merge(values.Merge(unused.Defaults, made), needed))
+	w := whole(values.Add(values.Merge(unused.Defaults, made), needed))
 	for _, c := range contradictions {
 		path := strings.Split(c.key, ".")
 		above := func(f schema.Fault) bool { return effect.Within(path, f.Path) }
@@ -83,4 +102,32 @@ func (w whole) number(key string) (n float64) {
 		return 0
 	}
 	return n
+}
+
+// duration returns a duration, as "1m30s"; 0 for anything else, which the schema refuses.
+func (w whole) duration(key string) time.Duration {
+	text, _ := values.At(w, strings.Split(key, ".")...).(string)
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0
+	}
+	return d
+}
+
+// twice reports whether two entries of a route's parentRefs are of one listener; one without sectionName and port is
+// of all.
+func (w whole) twice(key string) bool {
+	refs, _ := values.At(w, strings.Split(key, ".")...).([]any)
+	listeners := map[string][]string{} // by Gateway
+	for _, entry := range refs {
+		ref, _ := entry.(map[string]any)
+		gateway := fmt.Sprint(ref["group"], ref["kind"], ref["namespace"], ref["name"])
+		listener := fmt.Sprint(ref["sectionName"], ref["port"])
+		others, every := listeners[gateway], fmt.Sprint(nil, nil)
+		if slices.Contains(others, every) || slices.Contains(others, listener) || listener == every && len(others) > 0 {
+			return true
+		}
+		listeners[gateway] = append(others, listener)
+	}
+	return false
 }
