@@ -113,9 +113,29 @@ func newTestbed(t *testing.T) *testbed {
 	if err := tb.local.RolledOut(t.Context(), tb.namespace, release); err != nil {
 		t.Fatal(err)
 	}
-	tb.url = "http://" + net.JoinHostPort(node, tb.nodePort(t, release))
-	tb.sshAddress = net.JoinHostPort(node, tb.nodePort(t, release+"-ssh"))
+	api := net.JoinHostPort(node, tb.nodePort(t, release))
+	tb.url, tb.sshAddress = "http://"+api, net.JoinHostPort(node, tb.nodePort(t, release+"-ssh"))
+	for _, address := range []string{api, tb.sshAddress} {
+		served(t, address)
+	}
 	return tb
+}
+
+// served waits until a node port takes connections: the node may learn of a Service after its pods are ready.
+func served(t *testing.T, address string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	err := deployed.Eventually(ctx, func(ctx context.Context) error {
+		connection, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+		if err != nil {
+			return err
+		}
+		return connection.Close()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // newNamespace makes a namespace that ends with the test.

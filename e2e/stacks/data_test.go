@@ -63,32 +63,37 @@ func (c cluster) claims(t *testing.T, namespace string) map[string]string {
 // runs on all the while, and is found again.
 func dataOutlives(t *testing.T, s *site) {
 	for _, tt := range []struct {
-		name  string
-		value any
-		path  []any
-		want  []string
+		name    string
+		outpost map[string]any // values by their keys below outposts:outpost
+		want    []string
 	}{
 		{
-			"another namespace", "elsewhere",
-			[]any{"outposts:outpost", "namespace"},
+			"another namespace",
+			map[string]any{"namespace": "elsewhere"},
 			[]string{
 				"namespace outpost would be deleted with everything in it",
 				`"outpost/*" in outposts:allowDataLoss`,
 			},
 		},
 		{
-			"no volume any more", false,
-			[]any{"outposts:outpost", "persistence", "enabled"},
+			"no volume any more",
+			map[string]any{"persistence.enabled": false, "values.extraEnvVarsSecrets": []any{"sql"}},
 			[]string{"volume outpost/outpost-data holds data and would be deleted"},
 		},
 		{
-			"no key any more", "3",
-			[]any{"outposts:outpost", "rotation", "cryptKey"},
+			"no key any more",
+			map[string]any{"rotation.cryptKey": "3"},
 			[]string{"outposts:outpost.rotation.cryptKey: ", "is missing: outpost/outpost-data is sealed with it"},
 		},
 	} {
 		before := s.read(t, "remote")
-		s.set(t, "remote", tt.value, tt.path...)
+		for key, value := range tt.outpost {
+			path := []any{"outposts:outpost"}
+			for part := range strings.SplitSeq(key, ".") {
+				path = append(path, part)
+			}
+			s.set(t, "remote", value, path...)
+		}
 		s.refused(t, "remote", tt.want...)
 		s.write(t, "remote", before)
 	}
