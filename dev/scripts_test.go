@@ -259,6 +259,21 @@ func TestPulumiKeepsNoKubeconfig(t *testing.T) {
 	}
 }
 
+// TestPulumiKeepsNoLog holds that a run of our own Pulumi cannot make the folder of its logs, and that those of earlier
+// runs go.
+func TestPulumiKeepsNoLog(t *testing.T) {
+	c := newCheckout(t)
+	folder := c.folder(t, "pulumi")
+	write(t, filepath.Join(folder, "bin/pulumi"), "#!/bin/sh\n"+`mkdir -p "$PULUMI_HOME/logs" 2>/dev/null || echo none`+"\n")
+	write(t, filepath.Join(folder, "home/logs/a.log"), "values")
+	c.env = append(c.env, "OUTPOSTS_PULUMI=own", "OUTPOSTS_STATE="+t.TempDir())
+	for range 2 {
+		if out, code := c.script(t, "run", "pulumi", "preview"); code != 0 || out != "none\n" {
+			t.Errorf("says %q, code %d", out, code)
+		}
+	}
+}
+
 // TestPulumiTakesNoFolderInUse holds that the folder of a run stays while the run lasts, and goes although a process of
 // the same number lives: in a container Pulumi is always number 1.
 func TestPulumiTakesNoFolderInUse(t *testing.T) {
