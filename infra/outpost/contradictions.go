@@ -41,16 +41,8 @@ var contradictions = []contradiction{
 		"servicessh.enabled", "is false, but outpost.exposure.sshGateway has a route to it; leave one of them out",
 		func(w whole) bool { return w.has("tcpRoute.enabled") && !w.has("servicessh.enabled") },
 	},
-	{
-		"httpRoute.parentRefs", "names a listener of a Gateway twice; give each entry a sectionName of its own, or " +
-			"leave one out",
-		func(w whole) bool { return w.has("httpRoute.enabled") && w.twice("httpRoute.parentRefs") },
-	},
-	{
-		"tcpRoute.parentRefs", "names a listener of a Gateway twice; give each entry a sectionName of its own, or " +
-			"leave one out",
-		func(w whole) bool { return w.has("tcpRoute.enabled") && w.twice("tcpRoute.parentRefs") },
-	},
+	listenerTwice("httpRoute"),
+	listenerTwice("tcpRoute"),
 	{
 		"httpRoute.timeouts.backendRequest", "is longer than httpRoute.timeouts.request; a try is a part of the " +
 			"request",
@@ -72,6 +64,15 @@ var contradictions = []contradiction{
 	},
 }
 
+// listenerTwice is the rule about the parents of a route.
+func listenerTwice(route string) contradiction {
+	return contradiction{
+		route + ".parentRefs", "names a listener of a Gateway twice; give each entry a sectionName of its own, or " +
+			"leave one out",
+		func(w whole) bool { return w.has(route+".enabled") && w.twice(route+".parentRefs") },
+	}
+}
+
 // contradicted returns the contradictions in values as they are made, once what is needed is put right in them, but for
 // places at or below a fault.
 func contradicted(said []schema.Fault, needed, made map[string]any) (faults []schema.Fault) {
@@ -89,15 +90,18 @@ func contradicted(said []schema.Fault, needed, made map[string]any) (faults []sc
 // whole are values with the chart's own below them.
 type whole map[string]any
 
+// at returns a value; nil where there is nothing.
+func (w whole) at(key string) any { return values.At(w, strings.Split(key, ".")...) }
+
 // has reports whether a value counts as true in a template.
 func (w whole) has(key string) bool {
-	truth, _ := template.IsTrue(values.At(w, strings.Split(key, ".")...))
+	truth, _ := template.IsTrue(w.at(key))
 	return truth
 }
 
 // number returns a number; 0 for anything else, which the schema refuses.
 func (w whole) number(key string) (n float64) {
-	_, err := fmt.Sscan(fmt.Sprint(values.At(w, strings.Split(key, ".")...)), &n)
+	_, err := fmt.Sscan(fmt.Sprint(w.at(key)), &n)
 	if err != nil {
 		return 0
 	}
@@ -106,7 +110,7 @@ func (w whole) number(key string) (n float64) {
 
 // duration returns a duration, as "1m30s"; 0 for anything else, which the schema refuses.
 func (w whole) duration(key string) time.Duration {
-	text, _ := values.At(w, strings.Split(key, ".")...).(string)
+	text, _ := w.at(key).(string)
 	d, err := time.ParseDuration(text)
 	if err != nil {
 		return 0
@@ -117,13 +121,14 @@ func (w whole) duration(key string) time.Duration {
 // twice reports whether two entries of a route's parentRefs are of one listener; one without sectionName and port is
 // of all.
 func (w whole) twice(key string) bool {
-	refs, _ := values.At(w, strings.Split(key, ".")...).([]any)
+	refs, _ := w.at(key).([]any)
+	every := fmt.Sprint(nil, nil)
 	listeners := map[string][]string{} // by Gateway
 	for _, entry := range refs {
 		ref, _ := entry.(map[string]any)
 		gateway := fmt.Sprint(ref["group"], ref["kind"], ref["namespace"], ref["name"])
 		listener := fmt.Sprint(ref["sectionName"], ref["port"])
-		others, every := listeners[gateway], fmt.Sprint(nil, nil)
+		others := listeners[gateway]
 		if slices.Contains(others, every) || slices.Contains(others, listener) || listener == every && len(others) > 0 {
 			return true
 		}
