@@ -20,7 +20,8 @@ type Table struct {
 	Conditions []Condition
 	// Conflicts say, for places that the program has to set itself, which key is theirs; the first that matches holds.
 	Conflicts []Refusal
-	// Defaults are the chart's own values. One that repeats them is not a fault where it has no effect.
+	// Defaults are the chart's own values, which hold where nothing else is said. One that repeats them is not a fault
+	// where it has no effect.
 	Defaults map[string]any
 }
 
@@ -34,14 +35,11 @@ func Refuse(pattern, text string) Refusal { return Refusal{pattern, text} }
 type Condition struct {
 	Pattern string
 	At      string // the other place, its parts with dots between them
-	Initial any    // what the chart itself has there
 	Of      []any
 }
 
 // While returns the condition of a place.
-func While(pattern, at string, initial any, of ...any) Condition {
-	return Condition{pattern, at, initial, of}
-}
+func While(pattern, at string, of ...any) Condition { return Condition{pattern, at, of} }
 
 // Faults returns what is wrong with the operator's own values: those without an effect in the values as they are made
 // of them, and those that take the place of what is needed. One that says what holds anyway is not a fault. Paths begin
@@ -79,7 +77,7 @@ func (t Table) Unused(path []string, made map[string]any) string {
 		}
 		is := values.At(made, at...)
 		if is == nil {
-			is = c.Initial
+			is = values.At(t.Defaults, at...)
 		}
 		if !slices.Contains(c.Of, is) {
 			return fmt.Sprintf("has no effect while values.%s is %v; set that to %s, or leave this out",

@@ -15,8 +15,9 @@ func TestFaults(t *testing.T) {
 			Refuse("pods.name", ""), Refuse("pods.**", "has no effect; set servers"),
 			Refuse("kept.**", "is kept; leave it out"),
 		},
-		Conditions: []Condition{While("route.**", "route.enabled", false, true), While("size", "claim", "", "")},
+		Conditions: []Condition{While("route.**", "route.enabled", true), While("size", "claim", "")},
 		Conflicts:  []Refusal{Refuse("key", "is made; leave it out")},
+		Defaults:   map[string]any{"route": map[string]any{"enabled": false}, "claim": ""},
 	}
 	defaults := map[string]any{"free": 1}
 	needed := map[string]any{
