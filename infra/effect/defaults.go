@@ -72,15 +72,8 @@ func (t Table) isDefault(own map[string]any, path []string) bool {
 	if name := values.At(t.Defaults, append(slices.Clone(image), "name")...); last == "tag" && name != nil {
 		return values.At(own, append(slices.Clone(image), "name")...) == name
 	}
-	initial, there := find(t.Defaults, at)
-	return there && same(values.At(own, at...), initial)
-}
-
-// find returns what is at a path of nested maps, and whether there is anything, be it null.
-func find(m map[string]any, path []string) (any, bool) {
-	above, _ := values.At(m, path[:len(path)-1]...).(map[string]any)
-	value, there := above[path[len(path)-1]]
-	return value, there
+	there := len(presentPart(t.Defaults, at)) == len(at) // be it null
+	return there && same(values.At(own, at...), values.At(t.Defaults, at...))
 }
 
 // same reports whether a value says what a default says; null says no more than an empty list or map.
