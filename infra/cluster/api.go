@@ -82,11 +82,13 @@ func open(access Access, limit time.Duration) (*API, error) {
 // Identity returns the uid of namespace kube-system, which lives and dies with the cluster; empty if the user may not
 // read it.
 func (a *API) Identity(ctx context.Context) (string, error) {
-	namespace, closed, err := a.namespace(ctx, metav1.NamespaceSystem)
-	if closed || err != nil {
+	namespace, err := a.get(ctx, namespaces, Object{Name: metav1.NamespaceSystem})
+	switch {
+	case apierrors.IsForbidden(err):
+		return "", nil
+	case err != nil:
 		return "", err
-	}
-	if namespace == nil || namespace.GetUID() == "" {
+	case namespace == nil || namespace.GetUID() == "":
 		return "", fmt.Errorf("%s: namespace %s has no uid", a.host, metav1.NamespaceSystem)
 	}
 	return string(namespace.GetUID()), nil
@@ -94,31 +96,17 @@ func (a *API) Identity(ctx context.Context) (string, error) {
 
 // NamespaceUID returns the uid of a namespace; empty if there is none that the user may read.
 func (a *API) NamespaceUID(ctx context.Context, name string) (string, error) {
-	found, _, err := a.namespace(ctx, name)
+	found, err := a.readable(ctx, namespaces, Object{Name: name})
 	if found == nil {
 		return "", err
 	}
 	return string(found.GetUID()), nil
 }
 
-// namespace returns a namespace; nil if there is none. closed reports that the user may not ask.
-func (a *API) namespace(ctx context.Context, name string) (found *unstructured.Unstructured, closed bool, err error) {
-	found, err = a.client.Resource(namespaces).Get(ctx, name, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err):
-		return nil, false, nil
-	case apierrors.IsForbidden(err):
-		return nil, true, nil
-	case err != nil:
-		return nil, false, a.failed(err)
-	}
-	return found, false, nil
-}
-
 // Owner returns the full name of the stack that a namespace is marked with, if there is such a namespace. Whoever may
 // not read it is told that there is none.
 func (a *API) Owner(ctx context.Context, namespace string) (stack string, exists bool, err error) {
-	found, _, err := a.namespace(ctx, namespace)
+	found, err := a.readable(ctx, namespaces, Object{Name: namespace})
 	if found == nil {
 		return "", false, err
 	}
@@ -129,7 +117,7 @@ func (a *API) Owner(ctx context.Context, namespace string) (stack string, exists
 func (a *API) Present(ctx context.Context, namespace string, parts []Part) ([]Part, error) {
 	var present []Part
 	for _, part := range parts {
-		found, err := a.part(ctx, namespace, part)
+		found, err := a.readable(ctx, resources[part.Kind], Object{namespace, part.Name})
 		if err != nil {
 			return nil, err
 		}
@@ -143,14 +131,14 @@ func (a *API) Present(ctx context.Context, namespace string, parts []Part) ([]Pa
 // StorageClasses returns the names of all storage classes, and whether one of them is the default. If the user may not
 // list them, known is false.
 func (a *API) StorageClasses(ctx context.Context) (names []string, hasDefault, known bool, err error) {
-	all, err := a.client.Resource(storageClasses).List(ctx, metav1.ListOptions{})
+	all, err := a.list(ctx, storageClasses, "", "")
 	if apierrors.IsForbidden(err) {
 		return nil, false, false, nil
 	}
 	if err != nil {
-		return nil, false, false, a.failed(err)
+		return nil, false, false, err
 	}
-	for _, class := range all.Items {
+	for _, class := range all {
 		names = append(names, class.GetName())
 		hasDefault = hasDefault || class.GetAnnotations()["storageclass.kubernetes.io/is-default-class"] == "true"
 	}
@@ -160,22 +148,25 @@ func (a *API) StorageClasses(ctx context.Context) (names []string, hasDefault, k
 // HasNamespace reports whether a namespace exists. If the user may not ask, it counts as existing, and the API server
 // will refuse what is made in it.
 func (a *API) HasNamespace(ctx context.Context, name string) (bool, error) {
-	found, closed, err := a.namespace(ctx, name)
-	return found != nil || closed, err
+	found, err := a.get(ctx, namespaces, Object{Name: name})
+	if apierrors.IsForbidden(err) {
+		return true, nil
+	}
+	return found != nil, err
 }
 
 // NodePorts returns which Service holds which node port. If the user may not list the Services of all namespaces, known
 // is false, and the API server will refuse a port that is taken.
 func (a *API) NodePorts(ctx context.Context) (holders map[int]Object, known bool, err error) {
-	all, err := a.client.Resource(services).List(ctx, metav1.ListOptions{})
+	all, err := a.list(ctx, services, "", "")
 	if apierrors.IsForbidden(err) {
 		return nil, false, nil
 	}
 	if err != nil {
-		return nil, false, a.failed(err)
+		return nil, false, err
 	}
 	holders = map[int]Object{}
-	for _, service := range all.Items {
+	for _, service := range all {
 		holder := Object{service.GetNamespace(), service.GetName()}
 		ports, _, err := unstructured.NestedSlice(service.Object, "spec", "ports")
 		if err != nil {
@@ -217,6 +208,32 @@ func (a *API) CountPodsBy(ctx context.Context, namespace, key string) (map[strin
 	return counts, nil
 }
 
+// get returns an object; nil if there is none. An empty namespace is for objects that are in none.
+func (a *API) get(
+	ctx context.Context, kind schema.GroupVersionResource, at Object,
+) (*unstructured.Unstructured, error) {
+	found, err := a.client.Resource(kind).Namespace(at.Namespace).Get(ctx, at.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, a.failed(err)
+	}
+	return found, nil
+}
+
+// readable returns an object; nil if it is not there or may not be read.
+func (a *API) readable(
+	ctx context.Context, kind schema.GroupVersionResource, at Object,
+) (*unstructured.Unstructured, error) {
+	found, err := a.get(ctx, kind, at)
+	if apierrors.IsForbidden(err) {
+		return nil, nil
+	}
+	return found, err
+}
+
+// list returns the objects of a namespace, of all for an empty one, that a label selector selects.
 func (a *API) list(
 	ctx context.Context, kind schema.GroupVersionResource, namespace, selector string,
 ) ([]unstructured.Unstructured, error) {

@@ -71,14 +71,14 @@ func (a *API) ServesRoutes(ctx context.Context, kind RouteKind, namespace string
 
 // Gateway returns a Gateway; nil if there is none. If the user may not read it, known is false.
 func (a *API) Gateway(ctx context.Context, name Object) (found *Gateway, known bool, err error) {
-	made, err := a.client.Resource(gateways).Namespace(name.Namespace).Get(ctx, name.Name, metav1.GetOptions{})
+	made, err := a.get(ctx, gateways, name)
 	switch {
-	case apierrors.IsNotFound(err):
-		return nil, true, nil
 	case apierrors.IsForbidden(err):
 		return nil, false, nil
 	case err != nil:
-		return nil, false, a.failed(err)
+		return nil, false, err
+	case made == nil:
+		return nil, true, nil
 	}
 	var read struct {
 		Spec struct {
@@ -103,15 +103,15 @@ func (a *API) Gateway(ctx context.Context, name Object) (found *Gateway, known b
 
 // Gateways returns the names of the Gateways in a namespace, as far as the user may list them.
 func (a *API) Gateways(ctx context.Context, namespace string) ([]string, error) {
-	list, err := a.client.Resource(gateways).Namespace(namespace).List(ctx, metav1.ListOptions{})
+	all, err := a.list(ctx, gateways, namespace, "")
 	if apierrors.IsForbidden(err) || apierrors.IsNotFound(err) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, a.failed(err)
+		return nil, err
 	}
 	var names []string
-	for _, gateway := range list.Items {
+	for _, gateway := range all {
 		names = append(names, gateway.GetName())
 	}
 	return names, nil
@@ -140,12 +140,9 @@ var routeConditions = [][2]string{{"Accepted", "not accepted"}, {"ResolvedRefs",
 
 // Route returns what the controllers say of a route; one that is not there is unanswered.
 func (a *API) Route(ctx context.Context, kind RouteKind, name Object) (RouteStatus, error) {
-	made, err := a.client.Resource(kind.resource()).Namespace(name.Namespace).Get(ctx, name.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return RouteStatus{}, nil
-	}
-	if err != nil {
-		return RouteStatus{}, a.failed(err)
+	made, err := a.get(ctx, kind.resource(), name)
+	if made == nil {
+		return RouteStatus{}, err
 	}
 	status, err := statusOf(made)
 	if err != nil {
@@ -245,12 +242,9 @@ var balanced = map[Balanced]schema.GroupVersionResource{
 // Addresses returns the addresses, IP addresses and host names, that an object has been given in
 // status.loadBalancer; none for one that is not there or has none yet.
 func (a *API) Addresses(ctx context.Context, kind Balanced, name Object) ([]string, error) {
-	made, err := a.client.Resource(balanced[kind]).Namespace(name.Namespace).Get(ctx, name.Name, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, a.failed(err)
+	made, err := a.get(ctx, balanced[kind], name)
+	if made == nil {
+		return nil, err
 	}
 	given, _, err := unstructured.NestedSlice(made.Object, "status", "loadBalancer", "ingress")
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
@@ -23,7 +22,7 @@ var helmRecords = []schema.GroupVersionResource{
 // absent.
 func (a *API) HelmRelease(ctx context.Context, namespace string, parts []Part) (name string, recorded bool, err error) {
 	for _, part := range parts {
-		found, err := a.part(ctx, namespace, part)
+		found, err := a.readable(ctx, resources[part.Kind], Object{namespace, part.Name})
 		if err != nil {
 			return "", false, err
 		}
@@ -36,13 +35,12 @@ func (a *API) HelmRelease(ctx context.Context, namespace string, parts []Part) (
 		return "", false, nil
 	}
 	for _, kind := range helmRecords {
-		records, err := a.client.Resource(kind).Namespace(namespace).List(ctx,
-			metav1.ListOptions{LabelSelector: "owner=helm,name=" + name})
+		records, err := a.list(ctx, kind, namespace, "owner=helm,name="+name)
 		switch {
 		case apierrors.IsForbidden(err):
 		case err != nil:
-			return "", false, a.failed(err)
-		case len(records.Items) > 0:
+			return "", false, err
+		case len(records) > 0:
 			return name, true, nil
 		}
 	}
@@ -51,7 +49,7 @@ func (a *API) HelmRelease(ctx context.Context, namespace string, parts []Part) (
 
 // SecretData returns the data of a Secret as the API has it, base64; nil if there is none.
 func (a *API) SecretData(ctx context.Context, at Object) (map[string]string, error) {
-	found, err := a.part(ctx, at.Namespace, Part{Secret, at.Name})
+	found, err := a.readable(ctx, resources[Secret], at)
 	if found == nil || err != nil {
 		return nil, err
 	}
@@ -60,16 +58,4 @@ func (a *API) SecretData(ctx context.Context, at Object) (map[string]string, err
 		return nil, fmt.Errorf("%s: secret %s: data is not a map of strings", a.host, at)
 	}
 	return data, nil
-}
-
-// part returns an object of an installation, nil if it is not there or may not be read.
-func (a *API) part(ctx context.Context, namespace string, part Part) (*unstructured.Unstructured, error) {
-	found, err := a.client.Resource(resources[part.Kind]).Namespace(namespace).Get(ctx, part.Name, metav1.GetOptions{})
-	switch {
-	case apierrors.IsNotFound(err) || apierrors.IsForbidden(err):
-		return nil, nil
-	case err != nil:
-		return nil, a.failed(err)
-	}
-	return found, nil
 }
