@@ -27,12 +27,16 @@ var allowed = map[string][]string{
 		"server/place", "server/seal", "server/site", "server/source", "server/sshd", "server/sshd/keys",
 		"server/store",
 	},
-	"infra/effect":   {"infra/schema", "infra/values"},
-	"infra/exposure": {"infra/schema", "infra/values"},
-	"infra/hub":      {"infra/effect", "infra/exposure", "infra/release", "infra/schema", "infra/values"},
+	"infra/cluster":     {"infra/component"},
+	"infra/credentials": {"infra/component"},
+	"infra/effect":      {"infra/schema", "infra/values"},
+	"infra/exposure":    {"infra/schema", "infra/values"},
+	"infra/hub": {
+		"infra/component", "infra/effect", "infra/exposure", "infra/release", "infra/schema", "infra/values",
+	},
 	"infra/outpost": {
-		"charts", "infra/effect", "infra/exposure", "infra/release", "infra/schema", "infra/values", "server/config",
-		"server/flavor", "server/site",
+		"charts", "infra/component", "infra/effect", "infra/exposure", "infra/release", "infra/schema", "infra/values",
+		"server/config", "server/flavor", "server/site",
 	},
 	"infra/schema/schematest": {"infra/schema", "infra/values"},
 	"server/cmd/outpost": {

@@ -5,12 +5,13 @@ package cluster
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes"
 	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
 	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"github.com/outposts-dev/outposts/infra/component"
 )
 
 // Type is the type of the component Cluster, FormerType that of one that an earlier version made.
@@ -64,8 +65,7 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 		return nil, fmt.Errorf("cluster %s: %w", name, err)
 	}
 	c := &Cluster{Namespaces: map[string]*corev1.Namespace{}}
-	opts = append(slices.Clip(opts), pulumi.Aliases([]pulumi.Alias{{Type: pulumi.String(FormerType)}}))
-	if err := ctx.RegisterComponentResource(Type, name, c, opts...); err != nil {
+	if err := component.Register(ctx, Type, FormerType, name, c, opts...); err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", name, err)
 	}
 	access, err := args.Access.given()

@@ -2,9 +2,10 @@ package credentials
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"github.com/outposts-dev/outposts/infra/component"
 )
 
 // HubType is the type of the component Hub, FormerHubType that of one that an earlier version made.
@@ -60,8 +61,7 @@ func NewHub(ctx *pulumi.Context, name string, args HubArgs, opts ...pulumi.Resou
 		return nil, fmt.Errorf("credentials %s: Name is empty", name)
 	}
 	hub := &Hub{}
-	opts = append(slices.Clip(opts), pulumi.Aliases([]pulumi.Alias{{Type: pulumi.String(FormerHubType)}}))
-	if err := ctx.RegisterComponentResource(HubType, name, hub, opts...); err != nil {
+	if err := component.Register(ctx, HubType, FormerHubType, name, hub, opts...); err != nil {
 		return nil, fmt.Errorf("credentials %s: %w", name, err)
 	}
 	s := seeder{ctx: ctx, component: hub, name: name}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"github.com/outposts-dev/outposts/infra/component"
 )
 
 // PairType is the type of the component Pair, FormerPairType that of one that an earlier version made.
@@ -87,14 +89,13 @@ func NewPair(ctx *pulumi.Context, name string, args PairArgs, opts ...pulumi.Res
 		return nil, fmt.Errorf("credentials %s: Now is missing", name)
 	}
 	pair := &Pair{}
-	former := pulumi.String(FormerPairType)
-	aliases := []pulumi.Alias{{Type: former}} // what is below the component follows it
+	var aliases []pulumi.Alias
 	for _, name := range args.FormerNames {
 		aliases = append(aliases, pulumi.Alias{Name: pulumi.String(name)},
-			pulumi.Alias{Name: pulumi.String(name), Type: former})
+			pulumi.Alias{Name: pulumi.String(name), Type: pulumi.String(FormerPairType)})
 	}
 	opts = append(slices.Clip(opts), pulumi.Aliases(aliases))
-	if err := ctx.RegisterComponentResource(PairType, name, pair, opts...); err != nil {
+	if err := component.Register(ctx, PairType, FormerPairType, name, pair, opts...); err != nil {
 		return nil, fmt.Errorf("credentials %s: %w", name, err)
 	}
 	s := seeder{ctx: ctx, component: pair, name: name}

@@ -2,9 +2,10 @@ package credentials
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+
+	"github.com/outposts-dev/outposts/infra/component"
 )
 
 // StoreType is the type of the component Store, FormerStoreType that of one that an earlier version made.
@@ -46,8 +47,7 @@ type Store struct {
 // opened.
 func NewStore(ctx *pulumi.Context, name string, args StoreArgs, opts ...pulumi.ResourceOption) (*Store, error) {
 	store := &Store{}
-	opts = append(slices.Clip(opts), pulumi.Aliases([]pulumi.Alias{{Type: pulumi.String(FormerStoreType)}}))
-	if err := ctx.RegisterComponentResource(StoreType, name, store, opts...); err != nil {
+	if err := component.Register(ctx, StoreType, FormerStoreType, name, store, opts...); err != nil {
 		return nil, fmt.Errorf("credentials %s: %w", name, err)
 	}
 	s := seeder{ctx: ctx, component: store, name: name}

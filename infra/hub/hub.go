@@ -14,6 +14,7 @@ import (
 	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"github.com/outposts-dev/outposts/infra/component"
 	"github.com/outposts-dev/outposts/infra/effect"
 	"github.com/outposts-dev/outposts/infra/release"
 	"github.com/outposts-dev/outposts/infra/schema"
@@ -136,8 +137,8 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	h := &Hub{}
 	opts = append(slices.Clip(opts), pulumi.Transforms([]pulumi.ResourceTransform{
 		args.Credentials.fill, afterSecrets(ctx, name, args.Namespace),
-	}), pulumi.Aliases([]pulumi.Alias{{Type: pulumi.String(FormerType)}}))
-	if err := ctx.RegisterComponentResource(Type, name, h, opts...); err != nil {
+	}))
+	if err := component.Register(ctx, Type, FormerType, name, h, opts...); err != nil {
 		return nil, fmt.Errorf("hub %s: %w", name, err)
 	}
 	trust, err := args.newTrust(ctx, name, h)

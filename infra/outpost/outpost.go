@@ -14,6 +14,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"github.com/outposts-dev/outposts/charts"
+	"github.com/outposts-dev/outposts/infra/component"
 	"github.com/outposts-dev/outposts/infra/release"
 	"github.com/outposts-dev/outposts/infra/schema"
 )
@@ -111,8 +112,7 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 		return nil, fmt.Errorf("outpost %s: %w", name, err)
 	}
 	o := &Outpost{}
-	opts = append(slices.Clip(opts), pulumi.Aliases([]pulumi.Alias{{Type: pulumi.String(FormerType)}}))
-	if err := ctx.RegisterComponentResource(Type, name, o, opts...); err != nil {
+	if err := component.Register(ctx, Type, FormerType, name, o, opts...); err != nil {
 		return nil, fmt.Errorf("outpost %s: %w", name, err)
 	}
 	keys, err := args.newAuthorizedKeys(ctx, name, o)
