@@ -104,8 +104,11 @@ func (e Exposure) Validate(address string) []schema.Fault {
 		if net.ParseIP(address) != nil {
 			faults.Add("type", "%s needs a DNS name as address, not %s", exposure.Called(e.Type), address)
 		}
-		e.checkGateway(&faults)
-		e.checkIngress(&faults)
+		if e.Type == exposure.Gateway {
+			e.checkGateway(&faults)
+		} else {
+			e.checkIngress(&faults)
+		}
 	}
 	return faults
 }
@@ -135,9 +138,6 @@ func (e Exposure) withoutEffect() schema.Faults {
 
 // checkIngress finds what an Ingress lacks.
 func (e Exposure) checkIngress(faults *schema.Faults) {
-	if e.Type != exposure.Ingress {
-		return
-	}
 	if e.SSHAddress == "" && e.SSHNodePort == 0 {
 		faults.Add("sshAddress", twoServices)
 	}
@@ -152,9 +152,6 @@ func (e Exposure) checkIngress(faults *schema.Faults) {
 
 // checkGateway finds what an exposure by Gateway lacks, and keys for another way of SSH than the one there is.
 func (e Exposure) checkGateway(faults *schema.Faults) {
-	if e.Type != exposure.Gateway {
-		return
-	}
 	if e.Gateway == nil {
 		faults.Add("gateway", "")
 	}
