@@ -148,20 +148,26 @@ func TestRenderedValueSetsAreAsBefore(t *testing.T) {
 				}
 				got.WriteString("# " + strings.TrimPrefix(name, "outpost/templates/") + "\n" + text + "\n---\n")
 			}
-			golden := filepath.Join("testdata", setName(path)+".golden.yaml")
-			if *update {
-				if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got.String()); diff != "" {
-				t.Errorf("rendered objects (-want +got; -update rewrites them):\n%s", diff)
-			}
+			wantGolden(t, setName(path), got.String())
 		})
+	}
+}
+
+// wantGolden compares rendered objects to the golden file of a name.
+func wantGolden(t *testing.T, name, got string) {
+	t.Helper()
+	golden := filepath.Join("testdata", name+".golden.yaml")
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("rendered objects (-want +got; -update rewrites them):\n%s", diff)
 	}
 }
 
@@ -173,20 +179,8 @@ func TestUpgradeChecksTheConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := files["outpost/templates/configmap-check.yaml"] + "---\n" + files["outpost/templates/job-check.yaml"]
-	golden := "testdata/upgrade.golden.yaml"
-	if *update {
-		if err := os.WriteFile(golden, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), text); diff != "" {
-		t.Errorf("hooks (-want +got; -update rewrites them):\n%s", diff)
-	}
+	wantGolden(t, "upgrade", files["outpost/templates/configmap-check.yaml"]+"---\n"+
+		files["outpost/templates/job-check.yaml"])
 	job := decode[batchv1.Job](t, []byte(files["outpost/templates/job-check.yaml"])).Spec.Template
 	served := decode[appsv1.Deployment](t, []byte(files["outpost/templates/deployment.yaml"])).Spec.Template
 	if diff := cmp.Diff(outpostContainer(t, served).Env, job.Spec.Containers[0].Env); diff != "" {
