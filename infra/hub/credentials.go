@@ -39,10 +39,7 @@ const (
 	verifyTokenPlaceholder   = "@verifyToken@"
 )
 
-const (
-	secretType = "kubernetes:core/v1:Secret"
-	hubSecret  = "hub" // the chart's Secret, which hub and proxy read when they start
-)
+const secretType = "kubernetes:core/v1:Secret"
 
 func authStateKeyPlaceholder(i int) string { return fmt.Sprintf("@authStateKey%d@", i) }
 
@@ -72,7 +69,7 @@ func afterSecrets(p *pulumi.Context, name, namespace string) pulumi.ResourceTran
 				return "", fmt.Errorf("%q is not the URN of a chart", chart)
 			}
 			urn := strings.Join([]string{
-				parts[0], parts[1], parts[2] + "$" + secretType, name + ":" + namespace + "/" + hubSecret,
+				parts[0], parts[1], parts[2] + "$" + secretType, name + ":" + namespace + "/" + KeysSecret,
 			}, "::")
 			return urn, applied(ctx, p, urn)
 		})

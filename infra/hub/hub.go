@@ -38,9 +38,10 @@ const (
 	FormerType = "outposts:hub:Hub"
 )
 
-// KeysSecret is the Secret that the chart makes, with the keys below; CryptKeysKey has several, separated by ";".
+// KeysSecret is the Secret that the chart makes, with the keys below, which hub and proxy read when they start.
+// CryptKeysKey has several, separated by ";".
 const (
-	KeysSecret      = hubSecret
+	KeysSecret      = "hub"
 	CookieSecretKey = "hub.config.JupyterHub.cookie_secret"
 	ProxyTokenKey   = "hub.config.ConfigurableHTTPProxy.auth_token"
 	CryptKeysKey    = "hub.config.CryptKeeper.keys"
