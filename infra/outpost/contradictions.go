@@ -75,8 +75,8 @@ func listenerTwice(route string) contradiction {
 
 // contradicted returns the contradictions in values as they are made, once what is needed is put right in them, but for
 // places at or below a fault.
-func contradicted(said []schema.Fault, needed, made map[string]any) (faults []schema.Fault) {
-	w := whole(values.Add(values.Merge(unused.Defaults, made), needed))
+func contradicted(said []schema.Fault, needed, made map[string]any, namespace string) (faults []schema.Fault) {
+	w := whole{values.Add(values.Merge(unused.Defaults, made), needed), namespace}
 	for _, c := range contradictions {
 		path := strings.Split(c.key, ".")
 		above := func(f schema.Fault) bool { return effect.Within(path, f.Path) }
@@ -87,11 +87,14 @@ func contradicted(said []schema.Fault, needed, made map[string]any) (faults []sc
 	return faults
 }
 
-// whole are values with the chart's own below them.
-type whole map[string]any
+// whole are values with the chart's own below them, of a release in a namespace.
+type whole struct {
+	values    map[string]any
+	namespace string
+}
 
 // at returns a value; nil where there is nothing.
-func (w whole) at(key string) any { return values.At(w, strings.Split(key, ".")...) }
+func (w whole) at(key string) any { return values.At(w.values, strings.Split(key, ".")...) }
 
 // has reports whether a value counts as true in a template.
 func (w whole) has(key string) bool {
@@ -122,12 +125,19 @@ func (w whole) duration(key string) time.Duration {
 // of all.
 func (w whole) twice(key string) bool {
 	refs, _ := w.at(key).([]any)
-	every := fmt.Sprint(nil, nil)
+	const every = ":"
 	listeners := map[string][]string{} // by Gateway
 	for _, entry := range refs {
 		ref, _ := entry.(map[string]any)
-		gateway := fmt.Sprint(ref["group"], ref["kind"], ref["namespace"], ref["name"])
-		listener := fmt.Sprint(ref["sectionName"], ref["port"])
+		or := func(key, otherwise string) string {
+			if value := ref[key]; value != nil && value != "" {
+				return fmt.Sprint(value)
+			}
+			return otherwise
+		}
+		gateway := fmt.Sprintf("%s/%s %s/%s",
+			or("group", ""), or("kind", "Gateway"), or("namespace", w.namespace), or("name", ""))
+		listener := or("sectionName", "") + ":" + or("port", "")
 		others := listeners[gateway]
 		if slices.Contains(others, every) || slices.Contains(others, listener) || listener == every && len(others) > 0 {
 			return true

@@ -235,7 +235,7 @@ func (a Args) CheckValues() []schema.Fault {
 	made := a.values()
 	required := a.required()
 	faults := unused.Faults(a.Settings.Values, required, made)
-	faults = slices.Concat(faults, a.checkFiles(made), contradicted(faults, required, made))
+	faults = slices.Concat(faults, a.checkFiles(made), contradicted(faults, required, made, a.Namespace))
 	of := map[string]int{} // places by the key
 	for i, fault := range faults {
 		of[fault.Key()] = i
