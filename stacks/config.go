@@ -136,6 +136,21 @@ func LoadConfig(raw map[string]string, root string) (Config, error) {
 	document := documentOf(raw)
 	f := &faults{errs: foreignKeys(raw)}
 	f.refuse(configSchema.Check(document))
+	c, err := configOf(document, root)
+	if err != nil {
+		// A key has another type than it should, so what keys mean together is unknown.
+		if len(f.errs) == 0 {
+			f.errs = append(f.errs, fmt.Errorf("read config: %w", err)) // the schema has let it through
+		}
+		return Config{}, errors.Join(f.errs...)
+	}
+	c.validate(f)
+	f.refuse(c.valueFaults())
+	return c, errors.Join(f.errs...)
+}
+
+// configOf is the config in a document of all keys, with its defaults and unchecked. It changes the document.
+func configOf(document map[string]any, root string) (Config, error) {
 	options := takeNamespaces(document)
 	text, err := json.Marshal(document)
 	if err != nil {
@@ -143,17 +158,11 @@ func LoadConfig(raw map[string]string, root string) (Config, error) {
 	}
 	var c Config
 	if err := json.Unmarshal(text, &c); err != nil {
-		// A key has another type than it should, so what keys mean together is unknown.
-		if len(f.errs) == 0 {
-			f.errs = append(f.errs, fmt.Errorf("read config: %w", err)) // the schema has let it through
-		}
-		return Config{}, errors.Join(f.errs...)
+		return Config{}, err
 	}
 	c.namespaceOptions = options
 	c.setDefaults(root)
-	c.validate(f)
-	f.refuse(c.valueFaults())
-	return c, errors.Join(f.errs...)
+	return c, nil
 }
 
 // documentOf makes one document of all keys of our project. Values are JSON where they are structured.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -115,29 +114,20 @@ func (c Config) exposures() []outpost.Exposure {
 // readConfig reads the config in the text of a stack file, without what is encrypted in it, and without a check of what
 // keys mean.
 func readConfig(text []byte, root string) (Config, error) {
-	var file struct {
-		Config map[string]any `json:"config"`
-	}
-	if err := yaml.Unmarshal(text, &file); err != nil {
+	written, err := configIn(text)
+	if err != nil {
 		return Config{}, err
 	}
 	document := map[string]any{}
-	for key, value := range file.Config {
+	for key, value := range written {
 		if name, ours := strings.CutPrefix(key, project+":"); ours {
 			document[name] = withoutSecrets(value)
 		}
 	}
-	options := takeNamespaces(document)
-	plain, err := json.Marshal(document)
+	c, err := configOf(document, root)
 	if err != nil {
 		return Config{}, err
 	}
-	var c Config
-	if err := json.Unmarshal(plain, &c); err != nil {
-		return Config{}, err
-	}
-	c.namespaceOptions = options
-	c.setDefaults(root)
 	if c.Hub == nil && c.Outpost == nil {
 		return Config{}, errors.New("has neither a hub nor an outpost")
 	}
@@ -152,7 +142,7 @@ func readConfig(text []byte, root string) (Config, error) {
 func withoutSecrets(value any) any {
 	switch v := value.(type) {
 	case map[string]any:
-		if _, encrypted := v["secure"].(string); encrypted && len(v) == 1 {
+		if encrypted(v) {
 			return ""
 		}
 		made := map[string]any{}

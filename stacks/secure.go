@@ -25,17 +25,14 @@ type secretMark struct {
 // by secretKeys, and the text of the stack's file has the places; unplaced are the keys of which it has not, because
 // the config comes from elsewhere (--config-file, an environment).
 func secretMarks(raw map[string]string, secretKeys []string, stackFile []byte) (marks []secretMark, unplaced []string) {
-	var file struct {
-		Config map[string]any `json:"config"`
-	}
-	_ = yaml.Unmarshal(stackFile, &file) // Pulumi has read it before; another file has no marks for our keys
+	written, _ := configIn(stackFile) // Pulumi has read it before; another file has no marks for our keys
 	document := documentOf(raw)
 	for _, key := range slices.Sorted(slices.Values(secretKeys)) {
 		name, ours := strings.CutPrefix(key, project+":")
 		if !ours {
 			continue
 		}
-		found, ok := marksIn(file.Config[key], document[name], []string{name})
+		found, ok := marksIn(written[key], document[name], []string{name})
 		if !ok || len(found) == 0 {
 			unplaced = append(unplaced, name)
 			continue
@@ -43,6 +40,21 @@ func secretMarks(raw map[string]string, secretKeys []string, stackFile []byte) (
 		marks = append(marks, found...)
 	}
 	return marks, unplaced
+}
+
+// configIn is the config in the text of a stack's file, by full key.
+func configIn(stackFile []byte) (map[string]any, error) {
+	var file struct {
+		Config map[string]any `json:"config"`
+	}
+	err := yaml.Unmarshal(stackFile, &file)
+	return file.Config, err
+}
+
+// encrypted reports whether a part of a stack's file stands for a secret value.
+func encrypted(part map[string]any) bool {
+	_, secure := part["secure"].(string)
+	return secure && len(part) == 1
 }
 
 // marksIn finds the marks in a part of the stack's file. It is false if the file is not that of the value.
@@ -54,7 +66,7 @@ func marksIn(marked, value any, at []string) (marks []secretMark, ok bool) {
 	ok = true
 	switch m := marked.(type) {
 	case map[string]any:
-		if _, text := m["secure"].(string); text && len(m) == 1 {
+		if encrypted(m) {
 			return []secretMark{{at, values.Leaves(value, at...)}}, true
 		}
 		v, isMap := value.(map[string]any)
