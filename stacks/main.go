@@ -111,8 +111,9 @@ func run(w world) pulumi.RunFunc {
 			return err
 		}
 		told, unread := readSystems(ctx, c)
-		warned, err := preflight(context.Background(), c, api, before, told)
-		if err := errors.Join(unread, err, warn(ctx, warned)); err != nil {
+		shown, contrary := c.shown(told)
+		warned, err := preflight(context.Background(), c, api, before, shown)
+		if err := errors.Join(unread, contrary, err, warn(ctx, warned)); err != nil {
 			return err
 		}
 		adopted, err := c.adoptions(context.Background(), api, before)
@@ -127,10 +128,10 @@ func run(w world) pulumi.RunFunc {
 		if err != nil {
 			return err
 		}
-		if err := b.install(told); err != nil {
+		if err := b.install(told, shown); err != nil {
 			return err
 		}
-		reached := b.reach(context.Background(), api, w.patience) // the outputs hold in any case
+		reached := b.reach(context.Background(), api, w.patience, shown) // the outputs hold in any case
 		b.export(w.exported)
 		return reached
 	}
@@ -157,9 +158,7 @@ type builder struct {
 	random     *random.Provider
 	outputs    pulumi.Map
 	before     state
-	// shown is what the outpost shows, if there is one; installed are outputs that are known once hub and outpost are
-	// ready.
-	shown     outpostIdentity
+	// installed are outputs that are known once hub and outpost are ready.
 	installed []pulumi.Output
 	// When the first keys of hub and outpost were made, RFC 3339.
 	hubMadeAt, outpostMadeAt string
@@ -192,11 +191,11 @@ func (b *builder) export(seen func(*pulumi.Context, pulumi.Map)) {
 }
 
 // install makes a hub with what it shares with its outposts, or an outpost alone.
-func (b *builder) install(told []*systemOutput) error {
+func (b *builder) install(told []*systemOutput, shown outpostIdentity) error {
 	if b.config.Hub != nil {
 		return b.local()
 	}
-	return b.remote(told)
+	return b.remote(told, shown)
 }
 
 // inCluster are the options of a component whose objects live in the cluster, in some of its namespaces.

@@ -125,7 +125,7 @@ func TestOneOwner(t *testing.T) {
 			before := stateOf(tt.before)
 			before.self = thisStack
 			var got []string
-			if _, err := preflight(context.Background(), c, api, before, []*systemOutput{}); err != nil {
+			if _, err := preflightAlone(c, api, before); err != nil {
 				got = strings.Split(err.Error(), "\n")
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {

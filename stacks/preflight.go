@@ -126,19 +126,13 @@ func (c Config) foundUIDs(ctx context.Context, api clusterAPI) (map[string]strin
 	return uids, nil
 }
 
-// preflight finds what would go wrong, or lose something, before anything is registered. told has what the stacks of
-// hubs tell; without it, what the outpost shows is not checked. warned is about what is allowed but may be a mistake.
+// preflight finds what would go wrong, or lose something, before anything is registered. warned is about what is
+// allowed but may be a mistake.
 func preflight(
-	ctx context.Context, c Config, api clusterAPI, before state, told []*systemOutput,
+	ctx context.Context, c Config, api clusterAPI, before state, shown outpostIdentity,
 ) (warned []string, err error) {
-	shown := outpostIdentity{from: -1}
 	var errs []error
 	errs = append(errs, c.checkCharts()...)
-	if c.Outpost != nil && told != nil {
-		var err error
-		shown, err = c.shown(told)
-		errs = append(errs, err)
-	}
 	errs = append(errs, c.missingRights(ctx, api, before, shown)...)
 	errs = append(errs, c.foreignPlaces(ctx, api, before)...)
 	errs = append(errs, c.helmFaults(ctx, api, before)...)
@@ -230,9 +224,8 @@ func (c Config) takenNodePorts(ctx context.Context, api clusterAPI, shown outpos
 		})
 	}
 	if c.Outpost != nil {
-		key, out := "outpost.exposure.%s", "choose another"
+		out := "choose another"
 		if shown.from >= 0 {
-			key = fmt.Sprintf("hubs[%d]: %%s from %s", shown.from, c.Hubs[shown.from].source())
 			out = fmt.Sprintf("choose another at %s:outposts[].exposure there", project)
 		}
 		for _, service := range []struct {
@@ -244,7 +237,7 @@ func (c Config) takenNodePorts(ctx context.Context, api clusterAPI, shown outpos
 			{"sshNodePort", shown.exposure.SSHNodePort, outpost.Release + "-ssh"},
 		} {
 			by := cluster.Object{Namespace: c.Outpost.Namespace, Name: service.name}
-			all = append(all, wanted{fmt.Sprintf(key, service.key), service.port, by, out})
+			all = append(all, wanted{c.exposureKey(shown, service.key), service.port, by, out})
 		}
 	}
 	all = slices.DeleteFunc(all, func(w wanted) bool { return w.port == 0 })

@@ -288,8 +288,15 @@ func checked(c Config, api clusterAPI, before state) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = preflight(context.Background(), c, api, before, []*systemOutput{})
+	_, err = preflightAlone(c, api, before)
 	return uid, err
+}
+
+// preflightAlone is preflight of a stack that no other one tells anything.
+func preflightAlone(c Config, api clusterAPI, before state) (warned []string, err error) {
+	shown, contrary := c.shown([]*systemOutput{})
+	warned, err = preflight(context.Background(), c, api, before, shown)
+	return warned, errors.Join(contrary, err)
 }
 
 // TestBadInput holds each mistake that is easily made to a message that names the key and the way out, and to nothing

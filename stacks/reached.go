@@ -70,8 +70,8 @@ func (c Config) addressed(shown outpostIdentity) []addressed {
 
 // reach waits until everything is there, and looks what the cluster's controllers say of it: whether Gateways have
 // accepted the routes, and at which addresses hub and outpost are reached. A preview looks for addresses alone, once.
-func (b *builder) reach(ctx context.Context, api clusterAPI, p patience) error {
-	routes, all := b.config.routes(b.shown), b.config.addressed(b.shown)
+func (b *builder) reach(ctx context.Context, api clusterAPI, p patience, shown outpostIdentity) error {
+	routes, all := b.config.routes(shown), b.config.addressed(shown)
 	if len(routes)+len(all) == 0 {
 		return nil
 	}

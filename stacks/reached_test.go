@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -187,18 +188,7 @@ func TestAddressesAreOutputs(t *testing.T) {
 // other stacks read are there all the same.
 func TestRefusedRouteEndsTheRun(t *testing.T) {
 	w := testWorld(configFrom(t, gatewayConfig))
-	w.open = func(cluster.Access) (clusterAPI, error) {
-		api := fakeCluster{identity: "a", gateways: publicGateway()}
-		api.routes = func(k cluster.RouteKind) cluster.RouteStatus {
-			if k.Kind == cluster.HTTPRoute {
-				return cluster.RouteStatus{Verdict: cluster.Accepted}
-			}
-			return cluster.RouteStatus{
-				Verdict: cluster.Refused, Text: "not accepted by Gateway gateways/public: NotAllowedByListeners: no",
-			}
-		}
-		return api, nil
-	}
+	w.open = refusesTCPRoutes
 	exported := false
 	w.exported = func(_ *pulumi.Context, outputs pulumi.Map) { exported = outputs[outputSystems] != nil }
 	err := runStack(t, &infratest.Recorder{}, "local", w)
@@ -207,4 +197,40 @@ func TestRefusedRouteEndsTheRun(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), want) || !exported {
 		t.Errorf("error %v, want ... %s; outputs exported: %v", err, want, exported)
 	}
+}
+
+// TestRefusedRouteIsOfWhoTold holds that the operator of an outpost whose hub's stack says how it is reached is sent
+// there, and not to keys that this config may not have.
+func TestRefusedRouteIsOfWhoTold(t *testing.T) {
+	const stack = "organization/outposts/local"
+	outputs := localOutputs(t)
+	maps.Copy(outputs[outputSystems].(map[string]any)["remote"].(map[string]any), map[string]any{
+		"address": "outpost.example.org",
+		"exposure": map[string]any{
+			"type": "gateway", "gateway": map[string]any{"name": "public", "namespace": "gateways"},
+			"sshGateway": map[string]any{"name": "public", "namespace": "gateways", "sectionName": "ssh"},
+		},
+		"tlsCertificate": "", "tlsKey": "",
+	})
+	w := testWorld(committedConfig(t, "remote"))
+	w.open = refusesTCPRoutes
+	err := runStack(t, &infratest.Recorder{Stacks: map[string]map[string]any{stack: outputs}}, "remote", w)
+	const want = "outposts:hubs[0]: sshGateway from " + stack + ": TCPRoute outpost/outpost-ssh is not accepted by "
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("error %v, want ... %s", err, want)
+	}
+}
+
+// refusesTCPRoutes opens a cluster whose Gateway accepts no TCPRoute.
+func refusesTCPRoutes(cluster.Access) (clusterAPI, error) {
+	api := fakeCluster{identity: "a", gateways: publicGateway()}
+	api.routes = func(k cluster.RouteKind) cluster.RouteStatus {
+		if k.Kind == cluster.HTTPRoute {
+			return cluster.RouteStatus{Verdict: cluster.Accepted}
+		}
+		return cluster.RouteStatus{
+			Verdict: cluster.Refused, Text: "not accepted by Gateway gateways/public: NotAllowedByListeners: no",
+		}
+	}
+	return api, nil
 }

@@ -31,8 +31,8 @@ type outpostIdentity struct {
 const ownPair = "own"
 
 // remote makes an outpost for hubs of other stacks and other operators. told has what the stacks of hubs tell, by the
-// order of hubs in config.
-func (b *builder) remote(told []*systemOutput) error {
+// order of hubs in config, and shown what follows from that.
+func (b *builder) remote(told []*systemOutput, shown outpostIdentity) error {
 	args := b.config.outpostArgs()
 	for i, out := range told {
 		if out != nil {
@@ -41,7 +41,7 @@ func (b *builder) remote(told []*systemOutput) error {
 			args.Hubs[i].SSHPublicKeys = pulumi.ToStringArray(out.SSHPublicKeys)
 		}
 	}
-	shown, err := b.identityFrom(told)
+	shown, err := b.complete(shown)
 	if err != nil {
 		return err
 	}
@@ -55,8 +55,12 @@ func (b *builder) remote(told []*systemOutput) error {
 }
 
 // shown settles what the outpost shows, as far as the stacks of hubs have made it. All must mean the same address, one
-// alone makes the host key, and what they make cannot be made anew here.
+// alone makes the host key, and what they make cannot be made anew here. Nothing is known without an outpost, or where
+// told is nil, since a stack could not be read.
 func (c Config) shown(told []*systemOutput) (outpostIdentity, error) {
+	if c.Outpost == nil || told == nil {
+		return outpostIdentity{from: -1}, nil
+	}
 	shown := outpostIdentity{address: c.Outpost.Address, exposure: c.Outpost.Exposure, from: -1}
 	f := &faults{}
 	for i, out := range told {
@@ -91,13 +95,17 @@ func (c Config) shown(told []*systemOutput) (outpostIdentity, error) {
 	return shown, errors.Join(f.errs...)
 }
 
-// identityFrom is what the outpost shows: what no hub's stack made is made here.
-func (b *builder) identityFrom(told []*systemOutput) (outpostIdentity, error) {
-	c := b.config
-	shown, err := c.shown(told)
-	if err != nil {
-		return outpostIdentity{}, err
+// exposureKey is where config has a key of the outpost's exposure, or by whom it is told.
+func (c Config) exposureKey(shown outpostIdentity, key string) string {
+	if shown.from < 0 {
+		return "outpost.exposure." + key
 	}
+	return fmt.Sprintf("hubs[%d]: %s from %s", shown.from, key, c.Hubs[shown.from].source())
+}
+
+// complete makes what the outpost shows and no hub's stack has made.
+func (b *builder) complete(shown outpostIdentity) (outpostIdentity, error) {
+	c := b.config
 	needsTLS := shown.exposure.OwnCertificate() && shown.tls == nil
 	if shown.hostKey != nil && !needsTLS {
 		return shown, nil
@@ -160,7 +168,6 @@ func (b *builder) outpost(args outpost.Args) error {
 	if err != nil {
 		return err
 	}
-	b.shown = outpostIdentity{address: args.Address, exposure: args.Exposure, from: -1}
 	b.installed = append(b.installed, made.SealedBy)
 	return nil
 }

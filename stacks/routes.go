@@ -58,18 +58,14 @@ func (c Config) routes(shown outpostIdentity) []route {
 	if c.Outpost == nil || shown.exposure.Type != exposure.Gateway {
 		return all
 	}
-	key := "outpost.exposure.%s"
-	if shown.from >= 0 {
-		key = fmt.Sprintf("hubs[%d]: %%s from %s", shown.from, c.Hubs[shown.from].source())
-	}
 	e, name := shown.exposure, cluster.Object{Namespace: c.Outpost.Namespace, Name: outpost.Release}
 	at := e.Endpoint(shown.address)
-	http(fmt.Sprintf(key, "gateway"), "tls beside it to what the listener speaks", "apiPort beside it", at.API, name,
-		*e.Gateway)
+	http(c.exposureKey(shown, "gateway"), "tls beside it to what the listener speaks", "apiPort beside it",
+		at.API, name, *e.Gateway)
 	if e.SSHGateway != nil {
 		version, _ := values.At(c.Outpost.Values, "tcpRoute", "version").(string)
 		all = append(all, route{
-			key: fmt.Sprintf(key, "sshGateway"), gateway: *e.SSHGateway, protocol: "TCP",
+			key: c.exposureKey(shown, "sshGateway"), gateway: *e.SSHGateway, protocol: "TCP",
 			kind:  cluster.RouteKind{Kind: cluster.TCPRoute, Version: cmp.Or(version, "v1")},
 			name:  cluster.Object{Namespace: name.Namespace, Name: name.Name + "-ssh"},
 			other: "name one of protocol TCP", port: at.SSHPort, portKey: "sshPort beside it",

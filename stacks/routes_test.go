@@ -133,7 +133,7 @@ func TestRoutesBehindSomething(t *testing.T) {
 			for _, gateway := range api.gateways {
 				gateway.Listeners[2].Port = tt.ssh
 			}
-			got, err := preflight(t.Context(), loaded(t, gatewayConfig, tt.changes), api, state{}, []*systemOutput{})
+			got, err := preflightAlone(loaded(t, gatewayConfig, tt.changes), api, state{})
 			if diff := cmp.Diff(tt.want, got); diff != "" || err != nil {
 				t.Errorf("%v; warnings (-want +got):\n%s", err, diff)
 			}
