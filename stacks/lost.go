@@ -222,7 +222,7 @@ func (c Config) lostSystems(ctx context.Context, api clusterAPI, before state) [
 			continue
 		}
 		ofSystem := systemLabel + "=" + name
-		running, err := api.CountServices(ctx, c.Hub.Namespace, ofSystem+",component=singleuser-server")
+		running, err := api.CountServices(ctx, c.Hub.Namespace, ofSystem+","+anyServer)
 		// Where its pods are, if it was the one in this cluster.
 		for _, in := range before.serverNamespaces() {
 			if err == nil && running == 0 {

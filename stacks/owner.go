@@ -11,7 +11,7 @@ import (
 	"github.com/outposts-dev/outposts/infra/outpost"
 )
 
-// anyServer selects the pods of single-user servers.
+// anyServer selects the pods and the Services of single-user servers.
 const anyServer = "component=singleuser-server"
 
 // place is a namespace of a stack and what an installation in it consists of.
@@ -27,7 +27,7 @@ func (c Config) places() []place {
 	if c.Hub != nil {
 		all = append(all, place{hubNamespace, c.Hub.Namespace, []cluster.Part{
 			{Kind: cluster.Deployment, Name: "hub"},
-			{Kind: cluster.Secret, Name: "hub"},
+			{Kind: cluster.Secret, Name: hub.KeysSecret},
 			{Kind: cluster.Claim, Name: hub.DatabaseClaim},
 		}})
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/outposts-dev/outposts/infra/cluster"
 	"github.com/outposts-dev/outposts/infra/exposure"
+	"github.com/outposts-dev/outposts/infra/hub"
 	"github.com/outposts-dev/outposts/infra/outpost"
 )
 
@@ -219,7 +220,7 @@ func (c Config) takenNodePorts(ctx context.Context, api clusterAPI, shown outpos
 	if c.Hub != nil && c.Hub.Exposure.Type == exposure.NodePort {
 		all = append(all, wanted{
 			"hub.exposure.nodePort", c.Hub.Exposure.NodePort,
-			cluster.Object{Namespace: c.Hub.Namespace, Name: "proxy-public"},
+			cluster.Object{Namespace: c.Hub.Namespace, Name: hub.Service},
 			"choose another",
 		})
 	}
@@ -234,7 +235,7 @@ func (c Config) takenNodePorts(ctx context.Context, api clusterAPI, shown outpos
 			name string
 		}{
 			{"apiNodePort", shown.exposure.APINodePort, outpost.Release},
-			{"sshNodePort", shown.exposure.SSHNodePort, outpost.Release + "-ssh"},
+			{"sshNodePort", shown.exposure.SSHNodePort, outpost.SSHService},
 		} {
 			by := cluster.Object{Namespace: c.Outpost.Namespace, Name: service.name}
 			all = append(all, wanted{c.exposureKey(shown, service.key), service.port, by, out})

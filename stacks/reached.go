@@ -64,7 +64,7 @@ func (c Config) addressed(shown outpostIdentity) []addressed {
 	if e.SSHGateway == nil && e.SSHNodePort == 0 && (ssh == exposure.Gateway || ssh == exposure.Ingress) {
 		ssh = exposure.LoadBalancer
 	}
-	add(outputSSHAddresses, ssh, outpost.Release+"-ssh", "", c.Outpost.Namespace, e.SSHGateway)
+	add(outputSSHAddresses, ssh, outpost.SSHService, "", c.Outpost.Namespace, e.SSHGateway)
 	return all
 }
 

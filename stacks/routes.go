@@ -67,7 +67,7 @@ func (c Config) routes(shown outpostIdentity) []route {
 		all = append(all, route{
 			key: c.exposureKey(shown, "sshGateway"), gateway: *e.SSHGateway, protocol: "TCP",
 			kind:  cluster.RouteKind{Kind: cluster.TCPRoute, Version: cmp.Or(version, "v1")},
-			name:  cluster.Object{Namespace: name.Namespace, Name: name.Name + "-ssh"},
+			name:  cluster.Object{Namespace: name.Namespace, Name: outpost.SSHService},
 			other: "name one of protocol TCP", port: at.SSHPort, portKey: "sshPort beside it",
 		})
 	}

@@ -23,6 +23,9 @@ import (
 // http://outpost.outpost.svc:8080.
 const Release = "outpost"
 
+// SSHService is the Service of the outpost's SSH, and the TCPRoute to it, as the chart names them.
+const SSHService = Release + "-ssh"
+
 // DatabaseClaim is the volume claim of the outpost's database, as the chart names it.
 const DatabaseClaim = Release + "-data"
 
