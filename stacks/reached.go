@@ -27,10 +27,13 @@ var usualPatience = patience{answer: time.Minute, refusal: 10 * time.Second}
 
 const betweenLooks = time.Second
 
+// gatewayKind is the one kind of objects with addresses that has them elsewhere: see read.
+const gatewayKind cluster.Balanced = "Gateway"
+
 // addressed is something that a controller gives addresses, and the output that has them.
 type addressed struct {
 	output  string
-	kind    string // Service, Ingress or Gateway
+	kind    cluster.Balanced // or gatewayKind
 	name    cluster.Object
 	awaited bool // whether there will be addresses, or only may
 }
@@ -42,11 +45,11 @@ func (c Config) addressed(shown outpostIdentity) []addressed {
 		one := addressed{output: output, name: cluster.Object{Namespace: namespace, Name: service}}
 		switch {
 		case kind == exposure.LoadBalancer:
-			one.kind, one.awaited = string(cluster.Service), true
+			one.kind, one.awaited = cluster.Service, true
 		case kind == exposure.Ingress && ingress != "": // many controllers never say
-			one.kind, one.name.Name = string(cluster.Ingress), ingress
+			one.kind, one.name.Name = cluster.Ingress, ingress
 		case kind == exposure.Gateway && gateway != nil:
-			one.kind, one.name, one.awaited = "Gateway", route{gateway: *gateway, name: one.name}.at(), true
+			one.kind, one.name, one.awaited = gatewayKind, route{gateway: *gateway, name: one.name}.at(), true
 		default:
 			return
 		}
@@ -162,8 +165,8 @@ func (l look) addresses(ctx context.Context, a addressed) (addresses []string, k
 
 // read asks for the addresses once.
 func (a addressed) read(ctx context.Context, api clusterAPI) (addresses []string, known bool, err error) {
-	if a.kind != "Gateway" {
-		addresses, err = api.Addresses(ctx, cluster.Balanced(a.kind), a.name)
+	if a.kind != gatewayKind {
+		addresses, err = api.Addresses(ctx, a.kind, a.name)
 		return addresses, err == nil, err
 	}
 	gateway, known, err := api.Gateway(ctx, a.name)
