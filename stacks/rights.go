@@ -36,7 +36,7 @@ const (
 	policyGroup     = "policy"
 	rbacGroup       = "rbac.authorization.k8s.io"
 	leasesGroup     = "coordination.k8s.io"
-	gatewayGroup    = "gateway.networking.k8s.io"
+	gatewayGroup    = cluster.GatewayAPI
 )
 
 func allow(group string, verbs []string, resources ...string) rule {

@@ -12,10 +12,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// gatewayAPI is the group of the Gateway API (gateway.networking.k8s.io, v1.6).
-const gatewayAPI = "gateway.networking.k8s.io"
+// GatewayAPI is the group of the Gateway API (gateway.networking.k8s.io, v1.6).
+const GatewayAPI = "gateway.networking.k8s.io"
 
-var gateways = schema.GroupVersionResource{Group: gatewayAPI, Version: "v1", Resource: "gateways"}
+var gateways = schema.GroupVersionResource{Group: GatewayAPI, Version: "v1", Resource: "gateways"}
 
 // RouteKind is a kind of routes of the Gateway API in one of its versions.
 type RouteKind struct {
@@ -31,13 +31,13 @@ const (
 
 func (k RouteKind) resource() schema.GroupVersionResource {
 	return schema.GroupVersionResource{
-		Group: gatewayAPI, Version: k.Version,
+		Group: GatewayAPI, Version: k.Version,
 		Resource: map[string]string{HTTPRoute: "httproutes", TCPRoute: "tcproutes"}[k.Kind],
 	}
 }
 
 // String returns the kind and its apiVersion: "HTTPRoute gateway.networking.k8s.io/v1".
-func (k RouteKind) String() string { return k.Kind + " " + gatewayAPI + "/" + k.Version }
+func (k RouteKind) String() string { return k.Kind + " " + GatewayAPI + "/" + k.Version }
 
 // Gateway is a Gateway and what its controller says of it.
 type Gateway struct {
