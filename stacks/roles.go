@@ -16,6 +16,7 @@ import (
 
 	"github.com/outposts-dev/outposts/infra/exposure"
 	"github.com/outposts-dev/outposts/infra/outpost"
+	"github.com/outposts-dev/outposts/infra/values"
 )
 
 // writeRights is `stacks rights FILE SUBJECT`: it prints the Roles that an operator of the stack with this file,
@@ -71,11 +72,7 @@ func rolesIn(namespace string, rules []rule, role, binding string, subject map[s
 		kind = "ClusterRole"
 	}
 	meta := func(name string) map[string]any {
-		made := map[string]any{"name": name}
-		if namespace != "" {
-			made["namespace"] = namespace
-		}
-		return made
+		return values.Given(map[string]any{"name": name, "namespace": namespace})
 	}
 	return []map[string]any{
 		{"apiVersion": rbacGroup + "/v1", "kind": kind, "metadata": meta(role), "rules": rules},

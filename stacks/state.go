@@ -227,12 +227,9 @@ func (s state) serverNamespaces() []string {
 		return nil
 	}
 	all := slices.AppendSeq(slices.Collect(maps.Keys(s.namespaces)), maps.Keys(s.uids))
+	all = append(all, s.outpost.namespace)
 	slices.Sort(all)
-	all = slices.Compact(all)
-	if !slices.Contains(all, s.outpost.namespace) {
-		all = append(all, s.outpost.namespace)
-	}
-	return all
+	return slices.Compact(all)
 }
 
 // volumeOf is a claim as the provider tells it.
