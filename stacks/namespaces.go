@@ -30,10 +30,12 @@ const (
 	serverNamespace  = "outpost.serverNamespace"
 )
 
+var namespaceKeys = []string{hubNamespace, outpostNamespace, serverNamespace}
+
 // takeNamespaces returns the options of namespaces in a document, by key, and leaves their names in the document.
 func takeNamespaces(document map[string]any) map[string]namespaceOptions {
 	taken := map[string]namespaceOptions{}
-	for _, key := range []string{hubNamespace, outpostNamespace, serverNamespace} {
+	for _, key := range namespaceKeys {
 		part, name, _ := strings.Cut(key, ".")
 		of, _ := document[part].(map[string]any)
 		value, isMap := of[name].(map[string]any)
@@ -100,14 +102,11 @@ var systemNamespaces = []string{"kube-system", "kube-public", "kube-node-lease"}
 // validateNamespaces finds namespaces that are not for a stack to make, and options that have no effect or that the API
 // server refuses.
 func (c Config) validateNamespaces(f *faults) {
-	for _, key := range []string{hubNamespace, outpostNamespace, serverNamespace} {
+	for _, key := range namespaceKeys {
 		options := c.namespaceOptions[key]
-		for _, set := range []struct {
-			name string
-			set  bool
-		}{{"labels", len(options.Labels) > 0}, {"annotations", len(options.Annotations) > 0}} {
-			f.addNoEffect(key+"."+set.name, set.set && !options.isMade(), "the stack does not make the namespace")
-		}
+		const unmade = "the stack does not make the namespace"
+		f.addNoEffect(key+".labels", len(options.Labels) > 0 && !options.isMade(), unmade)
+		f.addNoEffect(key+".annotations", len(options.Annotations) > 0 && !options.isMade(), unmade)
 		options.validate(f, key)
 		_, taken := options.Annotations[cluster.OwnerAnnotation]
 		f.addNoEffect(key+".annotations", taken, "the program sets %s", cluster.OwnerAnnotation)
