@@ -75,14 +75,13 @@ func ParseFile(name string, text []byte, read func(path string) ([]byte, error))
 		p.addf(name, "%s", insteadOfPython)
 		return defaultFile(), p
 	}
-	if infinite := place.NotFinite(text); len(infinite) > 0 {
-		for _, key := range infinite {
+	if err != nil {
+		for _, key := range place.NotFinite(text) {
 			p.addf(name+": "+key, "must be a finite number")
 		}
-		return defaultFile(), p
-	}
-	if err != nil {
-		p.addf(name, "%s", strings.TrimPrefix(err.Error(), "error converting YAML to JSON: "))
+		if p == nil {
+			p.addf(name, "%s", strings.TrimPrefix(err.Error(), "error converting YAML to JSON: "))
+		}
 		return defaultFile(), p
 	}
 	documents := yamlv3.NewDecoder(bytes.NewReader(text))
