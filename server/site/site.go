@@ -137,15 +137,14 @@ func (s Site) Unused() (all []Fault) {
 // holds for whoever picks both.
 func (s Site) Raised() (all []Fault) {
 	for _, option := range options.LimitOptions {
-		var limits []Setting
-		profiles := s.Settings(option)
-		profiles = slices.DeleteFunc(profiles, func(set Setting) bool {
-			inProfile := strings.Contains(set.Key, ".profile_list[")
-			if set.File == Flavors && !inProfile {
+		var limits, profiles []Setting
+		for _, set := range s.Settings(option) {
+			if strings.Contains(set.Key, ".profile_list[") {
+				profiles = append(profiles, set)
+			} else if set.File == Flavors {
 				limits = append(limits, set)
 			}
-			return !inProfile
-		})
+		}
 		for _, set := range profiles {
 			var below []string
 			for _, limit := range limits {
