@@ -21,6 +21,19 @@ func plan(values map[string]any) (*Objects, error) {
 	}, nil)
 }
 
+// checkPlan holds that a start is refused for what the operator's options are, with a message that has want, or that it
+// is planned if want is empty.
+func checkPlan(t *testing.T, values map[string]any, want string) {
+	t.Helper()
+	_, err := plan(values)
+	switch {
+	case want == "" && err != nil:
+		t.Error(err)
+	case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 type m = map[string]any
 
 // Names of volumes and containers that Kubernetes would refuse, once the claim and the Secret are made, are refused
@@ -58,15 +71,7 @@ func TestVolumesAndContainersAreChecked(t *testing.T) {
 		{"two mounts at one place", m{"volumes": list(volume("v"), volume("w")), "volume_mounts": list(mount("v", "/a"), mount("w", "/a"))}, `volume_mounts: container "notebook" mounts two volumes at "/a"`},
 		{"an overlay", m{"pod_overlay": m{"spec": m{"volumes": list(volume("V"))}}}, `volumes: "V" cannot be the name of a volume: `},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			_, err := plan(c.values)
-			switch {
-			case c.want == "" && err != nil:
-				t.Error(err)
-			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
-				t.Errorf("got %v, want %s", err, c.want)
-			}
-		})
+		t.Run(c.name, func(t *testing.T) { checkPlan(t, c.values, c.want) })
 	}
 }
 
@@ -168,15 +173,7 @@ func TestValuesOfThePodAreChecked(t *testing.T) {
 		{"a toleration of nothing", m{"tolerations": list(m{"effect": "NoSchedule"})}, `tolerations: without a key, the operator must be Exists`},
 		{"an access mode", m{"storage_pvc_ensure": true, "storage_capacity": "1Gi", "storage_access_modes": list("RWX")}, `storage_access_modes: must be one of ReadWriteOnce, ReadOnlyMany, ReadWriteMany, ReadWriteOncePod, not "RWX"`},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			_, err := plan(c.values)
-			switch {
-			case c.want == "" && err != nil:
-				t.Error(err)
-			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
-				t.Errorf("got %v, want %s", err, c.want)
-			}
-		})
+		t.Run(c.name, func(t *testing.T) { checkPlan(t, c.values, c.want) })
 	}
 }
 

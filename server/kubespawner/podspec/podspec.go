@@ -46,9 +46,9 @@ func optionsOf(list string) containerOptions {
 // it may run. notebook is the container that has options of its own for these; of the others, the list that they are
 // in is named.
 func Check(spec *corev1.PodSpec, notebook string, p *options.Problems) {
-	volumes, unread := map[string]bool{}, p.Noted("volumes")
+	volumes, unread := map[string]bool{}, p.Noted(volumesOption)
 	for _, v := range spec.Volumes {
-		checkPart("volumes", "volume", v.Name, volumes, p)
+		checkPart(volumesOption, "volume", v.Name, volumes, p)
 		if !unread { // else what is missing may be what could not be read
 			checkSource(v, p)
 		}
