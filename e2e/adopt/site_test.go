@@ -3,7 +3,6 @@
 package adopt
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -57,32 +56,7 @@ func newSite(t *testing.T, namespaces ...string) *site {
 	s.node = deployed.Node(t, s.API)
 	s.without(t, namespaces)
 	t.Cleanup(func() { s.without(t, namespaces) })
-	program := filepath.Join(s.dir, ".state", "bin", "stacks")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./stacks")
-	build.Dir = root
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the program: %v\n%s", err, out)
-	}
-	project, err := os.ReadFile(filepath.Join(root, "Pulumi.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	project = bytes.Replace(project, []byte("buildTarget:"), []byte("binary:"), 1) // there are no sources here
-	if err := os.WriteFile(filepath.Join(s.dir, "Pulumi.yaml"), project, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	for _, link := range []string{"charts", "e2e"} {
-		if err := os.Symlink(filepath.Join(root, link), filepath.Join(s.dir, link)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	backend := filepath.Join(s.dir, ".state", "pulumi")
-	for _, folder := range []string{filepath.Join(s.dir, "stacks"), backend} {
-		if err := os.MkdirAll(folder, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s.env = append(os.Environ(), deployed.Backend(backend)...)
+	s.env = deployed.Project(t, root, s.dir)
 	return s
 }
 

@@ -140,32 +140,7 @@ func (s *site) kubectl(t *testing.T, c cluster, stdin string, args ...string) st
 // project makes the folder that Pulumi runs in.
 func (s *site) project(t *testing.T) {
 	t.Helper()
-	build := exec.CommandContext(t.Context(), "go", "build", "-o",
-		filepath.Join(s.dir, ".state", "bin", "stacks"), "./stacks")
-	build.Dir = s.root
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the program: %v\n%s", err, out)
-	}
-	project, err := os.ReadFile(filepath.Join(s.root, "Pulumi.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	project = bytes.Replace(project, []byte("buildTarget:"), []byte("binary:"), 1) // there are no sources here
-	if err := os.WriteFile(filepath.Join(s.dir, "Pulumi.yaml"), project, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	for _, link := range []string{"charts", "e2e"} {
-		if err := os.Symlink(filepath.Join(s.root, link), filepath.Join(s.dir, link)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	backend := filepath.Join(s.dir, ".state", "pulumi")
-	for _, folder := range []string{filepath.Join(s.dir, "stacks"), backend} {
-		if err := os.MkdirAll(folder, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s.env = append(os.Environ(), deployed.Backend(backend)...)
+	s.env = deployed.Project(t, s.root, s.dir)
 	for stack, at := range map[string]string{"local": hubContext, "remote": remoteContext} {
 		text, err := os.ReadFile(filepath.Join(s.root, "Pulumi."+stack+".yaml"))
 		if err != nil {
