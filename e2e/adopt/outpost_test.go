@@ -3,15 +3,11 @@
 package adopt
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -20,36 +16,16 @@ import (
 	"github.com/outposts-dev/outposts/e2e/deployed"
 )
 
-// Of a database that the Python outpost wrote, and of the Secrets beside it. Source: server/store/testdata/python-db.
-const (
-	pythonKey      = "5cPS8zP0y4mY2l2v2b6bqf3vV1Q9n1nVnUuF0V4m1nA="
-	pythonPassword = "the password of the published Secret"
-	pythonServices = 6
-	pythonPort     = 30780
-)
+const pythonPort = 30780
 
-// pythonObjects are what is left of a Python outpost when Helm has uninstalled it: the Secrets made by hand in the
-// published form, the volume, and the servers. The volume is filled by a pod.
-const pythonObjects = `
-apiVersion: v1
-kind: Secret
-metadata: {name: outpost-cryptkey}
-stringData: {secret_key: "` + pythonKey + `"}
----
-apiVersion: v1
-kind: Secret
-metadata: {name: outpost-users}
-stringData: {usernames: jupyterhub, passwords: "` + pythonPassword + `"}
+// pythonVolume is what is left of a Python outpost beside deployed.PythonObjects when Helm has uninstalled it: its
+// volume, which a pod fills with the database.
+const pythonVolume = `
 ---
 apiVersion: v1
 kind: PersistentVolumeClaim
 metadata: {name: outpost-old-data}
 spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 100Mi}}}
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: python-db}
-binaryData: {outpost.sqlite: DATABASE}
 ---
 apiVersion: v1
 kind: Pod
@@ -67,37 +43,13 @@ spec:
   - {name: python-db, configMap: {name: python-db}}
 `
 
-// pythonPod is a server of the database; the annotations are those of KubeSpawner.
-const pythonPod = `
----
-apiVersion: v1
-kind: Pod
-metadata:
-  name: jupyter-user000NUMBER--lab-000NUMBER
-  labels: {component: singleuser-server, app.kubernetes.io/component: singleuser-server}
-  annotations: {hub.jupyter.org/username: user000NUMBER, hub.jupyter.org/servername: lab-000NUMBER}
-spec:
-  automountServiceAccountToken: false
-  terminationGracePeriodSeconds: 1
-  containers:
-  - {name: notebook, image: LAB, command: [sleep, infinity]}
-`
-
 // TestE2EOutpostOfPython holds that a stack takes over what a Python outpost has left: its volume, its keys and its
 // password. The new outpost reads its rows, and knows the servers, which run on.
 func TestE2EOutpostOfPython(t *testing.T) {
 	s := newSite(t, "adopt-python")
-	database, err := os.ReadFile(filepath.Join(s.root, "server", "store", "testdata", "python-db", "outpost.sqlite"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	objects := pythonObjects
-	for i := range pythonServices {
-		objects += strings.ReplaceAll(pythonPod, "NUMBER", strconv.Itoa(i))
-	}
-	texts := strings.NewReplacer("LAB", labImage, "DATABASE", base64.StdEncoding.EncodeToString(database))
+	objects := deployed.PythonObjects(t, labImage) + strings.ReplaceAll(pythonVolume, "LAB", labImage)
 	s.kubectl(t, "", "create", "namespace", s.namespace)
-	s.kubectl(t, texts.Replace(objects), "create", "-f", "-")
+	s.kubectl(t, objects, "create", "-f", "-")
 	s.kubectl(t, "", "wait", "pod/fill", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=3m")
 	s.kubectl(t, "", "delete", "pod/fill")
 	s.kubectl(t, "", "wait", "pod", "-l", deployed.ServerPods, "--for=condition=Ready", "--timeout=3m")
@@ -125,8 +77,8 @@ func TestE2EOutpostOfPython(t *testing.T) {
 			},
 		}},
 	})
-	s.pulumi(t, "config", "set", "--secret", "--path", "outposts:outpost.cryptKeys[0]", pythonKey)
-	s.pulumi(t, "config", "set", "--secret", "--path", "outposts:hubs[0].password", pythonPassword)
+	s.pulumi(t, "config", "set", "--secret", "--path", "outposts:outpost.cryptKeys[0]", deployed.PythonKey)
+	s.pulumi(t, "config", "set", "--secret", "--path", "outposts:hubs[0].password", deployed.PythonPassword)
 	s.refused(t, "has Secret outpost-cryptkey, which this stack's state does not know; 6 servers run there")
 	s.set(t, "adopt", `["`+s.namespace+`"]`)
 	s.pulumi(t, "up", "--yes")
@@ -141,7 +93,7 @@ func TestE2EOutpostOfPython(t *testing.T) {
 		Name    string `json:"name"`
 		StartID string `json:"start_id"`
 	}
-	err = json.Unmarshal([]byte(s.ask(t, http.MethodGet, "/services/")), &all)
+	err := json.Unmarshal([]byte(s.ask(t, http.MethodGet, "/services/")), &all)
 	if err != nil || len(all) != len(before) {
 		t.Fatalf("services %v, %v", all, err)
 	}
@@ -165,7 +117,7 @@ func (s *site) ask(t *testing.T, method, path string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.SetBasicAuth("jupyterhub", pythonPassword)
+	req.SetBasicAuth("jupyterhub", deployed.PythonPassword)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
