@@ -4,12 +4,7 @@ package adopt
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
-	"net/http/cookiejar"
-	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -78,7 +73,7 @@ func TestE2EHubOfHelm(t *testing.T) {
 	s := newSite(t, namespace, "adopt-outpost", "adopt-outpost-servers")
 	s.install(t)
 	hub := &hubapi.Client{URL: s.hubURL(), Token: token}
-	browsers := logIn(t, hub.URL)
+	browsers := logIn(t, hub)
 	before := start(t, hub)
 	pod := s.pod(t, namespace, "hub.jupyter.org/username="+kept)
 
@@ -104,8 +99,8 @@ func TestE2EHubOfHelm(t *testing.T) {
 		t.Errorf("the server of KubeSpawner is pod %s, was %s", again, pod)
 	}
 	before.goesOn(t)
-	loggedIn(t, hub.URL, browsers)
-	authState(t, hub.URL)
+	loggedIn(t, browsers)
+	authState(t, hub)
 	startOnOutpost(t, hub)
 	stop(t, hub)
 	s.noPods(t, namespace, "hub.jupyter.org/username="+kept)
@@ -266,85 +261,43 @@ func (s *site) takeKeys(t *testing.T) {
 }
 
 // logIn logs all users in by the hub's form and returns their browsers.
-func logIn(t *testing.T, hubURL string) []*http.Client {
+func logIn(t *testing.T, hub *hubapi.Client) []*hubapi.Browser {
 	t.Helper()
-	at, err := url.Parse(hubURL + "/hub/")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var browsers []*http.Client
+	var browsers []*hubapi.Browser
 	for i := range users {
-		jar, err := cookiejar.New(nil)
+		browser, err := hubapi.OpenBrowser(t.Context(), hub.URL, userName(i), "any")
 		if err != nil {
 			t.Fatal(err)
 		}
-		browser := &http.Client{Jar: jar}
-		if code, _ := get(t, browser, hubURL+"/hub/login"); code != http.StatusOK {
-			t.Fatalf("the form answers %d", code)
-		}
-		form := url.Values{"username": {fmt.Sprintf("user%d", i)}, "password": {"any"}}
-		for _, cookie := range jar.Cookies(at) {
-			if cookie.Name == "_xsrf" {
-				form.Set("_xsrf", cookie.Value)
-			}
-		}
-		resp, err := browser.PostForm(hubURL+"/hub/login?next=%2Fhub%2Fhome", form)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = resp.Body.Close()
 		browsers = append(browsers, browser)
 	}
-	loggedIn(t, hubURL, browsers)
+	loggedIn(t, browsers)
 	return browsers
 }
 
 // loggedIn holds that the hub knows whose the cookies of each browser are.
-func loggedIn(t *testing.T, hubURL string, browsers []*http.Client) {
+func loggedIn(t *testing.T, browsers []*hubapi.Browser) {
 	t.Helper()
 	for i, browser := range browsers {
-		user := fmt.Sprintf("user%d", i)
-		if code, page := get(t, browser, hubURL+"/hub/home"); code != http.StatusOK || !strings.Contains(page, user) {
-			t.Errorf("%s is not logged in: the home page answers %d", user, code)
+		page, err := browser.Get(t.Context(), "/hub/home")
+		if err != nil || !strings.Contains(string(page), userName(i)) {
+			t.Errorf("%s is not logged in: %v", userName(i), err)
 		}
 	}
-}
-
-func get(t *testing.T, browser *http.Client, page string) (int, string) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, page, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.Contains(page, "/hub/api/") {
-		req.Header.Set("Authorization", "token "+token)
-	}
-	resp, err := browser.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(text)
 }
 
 // authState holds that the hub can read what the authenticator kept of each user.
-func authState(t *testing.T, hubURL string) {
+func authState(t *testing.T, hub *hubapi.Client) {
 	t.Helper()
 	for i := range users {
-		user := fmt.Sprintf("user%d", i)
-		_, text := get(t, http.DefaultClient, hubURL+"/hub/api/users/"+user)
-		var shown struct {
-			AuthState struct{ Token string } `json:"auth_state"`
-		}
-		if err := json.Unmarshal([]byte(text), &shown); err != nil || shown.AuthState.Token != "of "+user {
-			t.Errorf("auth state of %s: %v, %v", user, shown, err)
+		state, err := hub.AuthState(t.Context(), userName(i))
+		if err != nil || state["token"] != "of "+userName(i) {
+			t.Errorf("auth state of %s: %v, %v", userName(i), state, err)
 		}
 	}
 }
+
+func userName(i int) string { return fmt.Sprintf("user%d", i) }
 
 // pod is the uid of the one pod that labels select.
 func (s *site) pod(t *testing.T, namespace, labels string) string {

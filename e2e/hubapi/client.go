@@ -117,6 +117,15 @@ func (c *Client) Servers(ctx context.Context, user string) (map[string]Server, e
 	return model.Servers, nil
 }
 
+// AuthState returns what the hub's authenticator keeps of a user. It needs the scope admin:auth_state.
+func (c *Client) AuthState(ctx context.Context, user string) (map[string]any, error) {
+	var model struct {
+		AuthState map[string]any `json:"auth_state"`
+	}
+	err := c.call(ctx, http.MethodGet, "/hub/api/users/"+url.PathEscape(user), nil, &model, http.StatusOK)
+	return model.AuthState, err
+}
+
 // WaitGone waits until the hub no longer lists the server.
 func (c *Client) WaitGone(ctx context.Context, user, server string) error {
 	for {
@@ -227,8 +236,6 @@ func (c *Client) client() *http.Client {
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &client
 }
-
-func decode(r io.Reader, into any) error { return json.NewDecoder(r).Decode(into) }
 
 // message is the text of an error answer: JupyterHub's and Jupyter's are JSON with a key message.
 func message(answer []byte) string {

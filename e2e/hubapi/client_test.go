@@ -75,6 +75,16 @@ func TestPaths(t *testing.T) {
 	}
 }
 
+func TestAuthState(t *testing.T) {
+	client, _ := hub(t, map[string]func(http.ResponseWriter, *http.Request){
+		"GET /hub/api/users/ann": text(http.StatusOK, `{"name": "ann", "auth_state": {"groups": ["staff"]}}`),
+	})
+	state, err := client.AuthState(t.Context(), "ann")
+	if diff := cmp.Diff(map[string]any{"groups": []any{"staff"}}, state); diff != "" || err != nil {
+		t.Errorf("%v, (-want +got)\n%s", err, diff)
+	}
+}
+
 func TestVersionNeedsTheToken(t *testing.T) {
 	answers := map[string]func(http.ResponseWriter, *http.Request){
 		"GET /hub/api/":     text(http.StatusOK, `{"version": "5.5.4"}`),
