@@ -91,7 +91,7 @@ func TestE2EHubOfHelm(t *testing.T) {
 	s.forget(t)
 	s.takeKeys(t)
 	s.pulumi(t, "up", "--yes")
-	s.set(t, "adopt", "[]")
+	s.adopt(t)
 	s.pulumi(t, "up", "--yes")
 	s.pulumi(t, "preview", "--expect-no-changes")
 

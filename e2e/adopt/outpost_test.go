@@ -80,9 +80,9 @@ func TestE2EOutpostOfPython(t *testing.T) {
 	s.pulumi(t, "config", "set", "--secret", "--path", "outposts:outpost.cryptKeys[0]", deployed.PythonKey)
 	s.pulumi(t, "config", "set", "--secret", "--path", "outposts:hubs[0].password", deployed.PythonPassword)
 	s.refused(t, "has Secret outpost-cryptkey, which this stack's state does not know; 6 servers run there")
-	s.set(t, "adopt", `["`+s.namespace+`"]`)
+	s.adopt(t, s.namespace)
 	s.pulumi(t, "up", "--yes")
-	s.set(t, "adopt", "[]")
+	s.adopt(t)
 	s.pulumi(t, "up", "--yes")
 	s.pulumi(t, "preview", "--expect-no-changes")
 

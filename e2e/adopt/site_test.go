@@ -5,7 +5,6 @@ package adopt
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -107,38 +106,34 @@ func (s *site) write(t *testing.T, config map[string]any) {
 	t.Helper()
 	cluster := map[string]any{"kubeconfig": s.kubeconfig, "context": s.context}
 	config = deployed.Merge(config, map[string]any{"outposts:cluster": cluster})
-	made, err := yaml.Marshal(map[string]any{"config": config})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(s.dir, "Pulumi."+stack+".yaml"), made, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	s.save(t, map[string]any{"config": config})
 	s.pulumi(t, "stack", "init")
 }
 
-// set puts a value, as JSON, at a key of the stack's file.
-func (s *site) set(t *testing.T, key, value string) {
+// adopt puts the namespaces that the stack takes over into its file.
+func (s *site) adopt(t *testing.T, namespaces ...string) {
 	t.Helper()
-	at := filepath.Join(s.dir, "Pulumi."+stack+".yaml")
-	text, err := os.ReadFile(at)
+	text, err := os.ReadFile(s.file())
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := map[string]any{}
-	var parsed any
+	var file map[string]any
 	if err := yaml.Unmarshal(text, &file); err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal([]byte(value), &parsed); err != nil {
-		t.Fatal(err)
-	}
-	file["config"] = deployed.Merge(file["config"].(map[string]any), map[string]any{"outposts:" + key: parsed})
-	made, err := yaml.Marshal(file)
+	file["config"].(map[string]any)["outposts:adopt"] = append([]string{}, namespaces...) // an empty list, not null
+	s.save(t, file)
+}
+
+func (s *site) file() string { return filepath.Join(s.dir, "Pulumi."+stack+".yaml") }
+
+func (s *site) save(t *testing.T, file map[string]any) {
+	t.Helper()
+	text, err := yaml.Marshal(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(at, made, 0o600); err != nil {
+	if err := os.WriteFile(s.file(), text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
