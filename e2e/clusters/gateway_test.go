@@ -14,15 +14,8 @@ import (
 func (tb *testbed) testGateway(t *testing.T) {
 	const ns, host = "gateway", "web.example.test"
 	c := tb.t1
-	tb.askers(t, ns)
-	pair := newCertificate(t, host)
-	c.kubectl(t, "", "-n", ns, "create", "secret", "tls", "web-tls", "--cert="+pair.certFile, "--key="+pair.keyFile)
+	pair := tb.web(t, ns, host)
 	c.kubectl(t, fmt.Sprintf(`
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {selector: {app: asker}, ports: [{name: http, port: 80, targetPort: 8080}]}
----
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
 metadata: {name: web}
@@ -80,10 +73,7 @@ spec:
 		got, err := get(t.Context(), clientFor(web, nil), "http://"+host+":22/")
 		return want(err, got, "hello from asker on t1")
 	})
-	eventually(t, "from a pod of the other cluster", func() error {
-		got, err := tb.t2.ask(t.Context(), ns, "asker", "/dial", map[string][]string{"address": {web + ":443"}})
-		return want(err, got, "connected")
-	})
+	tb.fromOther(t, ns, web+":443")
 	eventually(t, "why the stray route is not served", func() error {
 		got := c.kubectl(t, "", "-n", ns, "get", "httproute", "stray", "-o",
 			`jsonpath={.status.parents[0].conditions[?(@.type=="Accepted")].reason}`)

@@ -28,15 +28,8 @@ import (
 func (tb *testbed) testIngress(t *testing.T) {
 	const ns, host = "ingress", "web.example.test"
 	c := tb.t1
-	tb.askers(t, ns)
-	first := newCertificate(t, host)
-	c.kubectl(t, "", "-n", ns, "create", "secret", "tls", "web-tls", "--cert="+first.certFile, "--key="+first.keyFile)
+	first := tb.web(t, ns, host)
 	c.kubectl(t, fmt.Sprintf(`
-apiVersion: v1
-kind: Service
-metadata: {name: web}
-spec: {selector: {app: asker}, ports: [{name: http, port: 80, targetPort: 8080}]}
----
 apiVersion: networking.k8s.io/v1
 kind: Ingress
 metadata: {name: web}
@@ -68,10 +61,7 @@ spec:
 		return want(nil, got, "standard "+c.node)
 	})
 	webSocket(t, c.node, host, first.pool)
-	eventually(t, "from a pod of the other cluster", func() error {
-		got, err := tb.t2.ask(t.Context(), ns, "asker", "/dial", map[string][]string{"address": {c.node + ":443"}})
-		return want(err, got, "connected")
-	})
+	tb.fromOther(t, ns, c.node+":443")
 
 	second := newCertificate(t, host)
 	secret := c.kubectl(t, "", "-n", ns, "create", "secret", "tls", "web-tls", "--cert="+second.certFile,
@@ -80,6 +70,32 @@ spec:
 	eventually(t, "the renewed certificate", func() error {
 		_, err := get(t.Context(), clientFor(c.node, second.pool), "https://"+host+"/")
 		return err
+	})
+}
+
+// web makes the askers, and in the first cluster a Service web of them and a Secret web-tls with a certificate for a
+// host, which it returns.
+func (tb *testbed) web(t *testing.T, ns, host string) certificate {
+	t.Helper()
+	tb.askers(t, ns)
+	pair := newCertificate(t, host)
+	tb.t1.kubectl(t, "", "-n", ns, "create", "secret", "tls", "web-tls",
+		"--cert="+pair.certFile, "--key="+pair.keyFile)
+	tb.t1.kubectl(t, `
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: asker}, ports: [{name: http, port: 80, targetPort: 8080}]}
+`, "-n", ns, "apply", "-f", "-")
+	return pair
+}
+
+// fromOther holds that a pod of the second cluster can connect to an address.
+func (tb *testbed) fromOther(t *testing.T, ns, address string) {
+	t.Helper()
+	eventually(t, "from a pod of the other cluster", func() error {
+		got, err := tb.t2.ask(t.Context(), ns, "asker", "/dial", map[string][]string{"address": {address}})
+		return want(err, got, "connected")
 	})
 }
 
