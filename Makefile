@@ -128,6 +128,11 @@ rights: stacks ## the Roles that a user needs for a stack, to ask the cluster's 
 	@[ -n "$(STACK)" ] && [ -n "$(SUBJECT)" ] || { echo "usage: make rights STACK=prod SUBJECT=User:jane (or Group:devs, ServiceAccount:ci/deployer)" >&2; exit 2; }
 	@$(STATE)/bin/stacks rights Pulumi.$(notdir $(STACK)).yaml '$(SUBJECT)'
 
+.PHONY: contexts
+contexts: ## both stacks for two clusters that you have: make contexts LOCAL=kind-hub REMOTE=kind-remote (IMAGE=REPOSITORY:TAG)
+	@[ -n "$(LOCAL)" ] && [ -n "$(REMOTE)" ] || { echo "usage: make contexts LOCAL=kind-hub REMOTE=kind-remote (IMAGE=REPOSITORY:TAG)" >&2; exit 2; }
+	@dev/contexts '$(LOCAL)' '$(REMOTE)' $(if $(IMAGE),'$(IMAGE)')
+
 .PHONY: preview
 preview: ## what `up` would change: make preview STACK=local
 	@[ -n "$(STACK)" ] || { echo "usage: make preview STACK=local"; exit 2; }
@@ -140,7 +145,7 @@ preview: ## what `up` would change: make preview STACK=local
 .PHONY: up
 ifdef STACK
 up: ## from nothing to a hub that has started a server on each system; STACK=name: that stack alone, on its own cluster
-	@dev/packages tools
+	@dev/pulumi/installed >/dev/null || dev/packages tools
 	@$(CHECKED)
 	@$(SELECTED)
 	@$(PULUMI) up -s $(STACK) $(PULUMI_FLAGS)

@@ -123,7 +123,7 @@ func rotate(t *testing.T, s *site) {
 	s.remote.arrives(t, deployed.OutpostNamespace, "the API with the new key alone", last.login().running)
 	u.survive(t, s, pods)
 	for system := range servers {
-		u.start(t, "after-"+system, system)
+		u.start(t, "after-"+system, system, "small")
 		u.stop(t, "after-"+system)
 	}
 }

@@ -35,13 +35,17 @@ func (s *site) user(t *testing.T) user {
 	return user{&hubapi.Client{URL: url, Token: token}, name}
 }
 
-// start starts a server and waits until it answers through the hub.
-func (u user) start(t *testing.T, server, system string) {
+// start starts a server and waits until it answers through the hub. The flavor may be empty, as where there are none.
+func (u user) start(t *testing.T, server, system, flavor string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), answerIn)
 	defer cancel()
 	began := time.Now()
-	if err := u.Start(ctx, u.name, server, map[string]any{"system": system, "flavor": "small"}); err != nil {
+	options := map[string]any{"system": system}
+	if flavor != "" {
+		options["flavor"] = flavor
+	}
+	if err := u.Start(ctx, u.name, server, options); err != nil {
 		t.Fatalf("start %s: %v", server, err)
 	}
 	if err := u.Progress(ctx, u.name, server, nil); err != nil {
@@ -75,7 +79,7 @@ func startServers(t *testing.T, s *site) {
 		t.Fatal(err)
 	}
 	for system, server := range servers {
-		u.start(t, server, system)
+		u.start(t, server, system, "small")
 	}
 }
 

@@ -40,6 +40,7 @@ func TestE2EStacks(t *testing.T) {
 	step("data of the Python outpost under the chart", pythonData)
 	step("data outlives mistakes", dataOutlives)
 	step("destroy with the key leaves nothing", destroyAll)
+	step("two given contexts", givenContexts)
 }
 
 func remoteFirst(t *testing.T, s *site) {

@@ -52,7 +52,7 @@ func secondRemote(t *testing.T, s *site) {
 	u.survive(t, s, pods)
 
 	// Taken away in the other order: while a server runs there, not at all.
-	u.start(t, "second", "second")
+	u.start(t, "second", "second", "small")
 	withSecond := s.read(t, "local")
 	s.set(t, "local", nil, "outposts:outposts", 2)
 	without := s.read(t, "local")
