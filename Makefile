@@ -200,7 +200,7 @@ build: ## compile everything
 	go build ./...
 
 TEST := go run -C dev/test . -root $(CURDIR) -logs $(STATE)/test
-UNIT := unit dev addons gateway image runner
+UNIT := unit,dev,addons,gateway,image,runner
 
 .PHONY: test
 test: ## all tests: unit, Python, and end to end on two real clusters (brings them up first)
@@ -208,7 +208,7 @@ test: ## all tests: unit, Python, and end to end on two real clusters (brings th
 	@dev/disk tools clusters images tests
 	@dev/vuln
 	@dev/up
-	@$(TEST) $(UNIT) fuzz python e2e
+	@$(TEST) $(UNIT),fuzz,python,e2e,apart
 
 .PHONY: test-unit
 test-unit: ## the tests that run offline, without root, in minutes
@@ -216,7 +216,7 @@ test-unit: ## the tests that run offline, without root, in minutes
 
 .PHONY: test-e2e
 test-e2e: ## the tests on the clusters that `make up` left
-	@$(TEST) e2e
+	@$(TEST) e2e,apart
 
 .PHONY: conformance
 conformance: ## the Gateway API's own conformance tests on a local cluster, and their report (3 min, as root; ONLY=HTTPRouteWeight)

@@ -1,17 +1,23 @@
-// Command test runs suites of tests one after the other and ends with a line that says what ran, how many tests passed,
-// failed and were skipped, why those were skipped, and which command runs a failed one alone.
+// Command test runs suites of tests and ends with a line that says what ran, how many tests passed, failed and were
+// skipped, why those were skipped, and which command runs a failed one alone.
 //
-//	test -root DIR -logs DIR SUITE...
+//	test -root DIR -logs DIR SUITE[,SUITE...]...
+//
+// Suites with a comma between them run one after the other, beside those of the other arguments: a suite that waits for
+// Kubernetes leaves processors to others.
 //
 // A suite that runs no test to its end counts as failed: an empty suite proves nothing, nor does one that is skipped.
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -23,7 +29,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	root := flags.String("root", ".", "top `folder` of the checkout")
 	logs := flags.String("logs", ".state/test", "`folder` for the whole output of each suite")
 	flags.Usage = func() {
-		fmt.Fprintln(stderr, "usage: test [flags] SUITE...\n\nSuites:")
+		fmt.Fprintln(stderr, "usage: test [flags] SUITE[,SUITE...]...\n\nSuites:")
 		for _, s := range suites {
 			fmt.Fprintf(stderr, "  %-8s %s\n", s.name, s.about)
 		}
@@ -33,7 +39,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
-	chosen, err := choose(flags.Args())
+	lanes, err := choose(flags.Args())
 	if err != nil {
 		fmt.Fprintln(stderr, "test:", err)
 		flags.Usage()
@@ -43,37 +49,57 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "test:", err)
 		return 1
 	}
-	var results []result
-	for _, s := range chosen {
-		fmt.Fprintf(stdout, "\n== %s: %s\n", s.name, s.about)
-		began := time.Now()
-		r := s.run(*root, *logs, stdout)
-		r.name, r.took = s.name, time.Since(began)
-		if r.passed+r.failed == 0 && r.broken == "" {
-			r.broken = "no test ran to its end"
-		}
-		results = append(results, r)
-	}
-	return report(results, stdout)
+	return report(runLanes(lanes, *root, *logs, stdout), stdout)
 }
 
-func choose(names []string) ([]suite, error) {
-	if len(names) == 0 {
-		return nil, fmt.Errorf("name the suites to run")
+// choose finds the suites by name, those of each argument in a lane of their own.
+func choose(args []string) (lanes [][]suite, err error) {
+	if len(args) == 0 {
+		return nil, errors.New("name the suites to run")
 	}
-	var chosen []suite
-	for _, name := range names {
-		found := false
-		for _, s := range suites {
-			if s.name == name {
-				chosen, found = append(chosen, s), true
+	chosen := map[string]bool{}
+	for _, arg := range args {
+		var lane []suite
+		for name := range strings.SplitSeq(arg, ",") {
+			i := slices.IndexFunc(suites, func(s suite) bool { return s.name == name })
+			if i < 0 {
+				return nil, fmt.Errorf("unknown suite %q", name)
 			}
+			if chosen[name] {
+				return nil, fmt.Errorf("suite %s is named twice", name)
+			}
+			chosen[name] = true
+			lane = append(lane, suites[i])
 		}
-		if !found {
-			return nil, fmt.Errorf("unknown suite %q", name)
-		}
+		lanes = append(lanes, lane)
 	}
-	return chosen, nil
+	return lanes, nil
+}
+
+// runLanes runs the lanes beside one another, and the suites of each one after the other. The results are in the order
+// of the lanes.
+func runLanes(lanes [][]suite, root, logs string, stdout io.Writer) []result {
+	var mu sync.Mutex // over stdout
+	results := make([][]result, len(lanes))
+	var work sync.WaitGroup
+	for i, lane := range lanes {
+		work.Go(func() {
+			for _, s := range lane {
+				w := &lines{to: stdout, mu: &mu, name: s.name}
+				fmt.Fprintf(w, "== %s\n", s.about)
+				began := time.Now()
+				r := s.run(root, logs, w)
+				w.flush()
+				r.name, r.took = s.name, time.Since(began)
+				if r.passed+r.failed == 0 && r.broken == "" {
+					r.broken = "no test ran to its end"
+				}
+				results[i] = append(results[i], r)
+			}
+		})
+	}
+	work.Wait()
+	return slices.Concat(results...)
 }
 
 // report prints the table and the closing line and returns the exit code.

@@ -24,32 +24,42 @@ type suite struct {
 	name  string
 	about string
 	dir   string // below the root
-	// {junit} becomes the path of the JUnit file that the command must write; {tagged} the packages
-	// with tests on clusters
-	argv []string
+	// {junit} becomes the path of the JUnit file that the command must write; {deployed} the packages
+	// with tests on clusters but those of apart, {apart} those.
+	argv   []string
+	yields bool // it only computes, and takes what others leave of the processors
 }
 
-// suites are all there are, in the order in which they make sense: the cheap ones first.
+// apart are the packages with tests on clusters that need nothing of what `make up` has deployed but the images: they
+// have clusters of their own, or none.
+var apart = []string{"./e2e/clusters", "./e2e/stacks", "./infra/hub", "./server/sshd", "./stacks"}
+
+// suites are all there are, the cheap ones first.
 var suites = []suite{
 	{
 		name: "unit", about: "every package of the module, race detector on, offline",
-		argv: []string{"go", "test", "-json", "-race", "-timeout", "15m", "./..."},
+		argv:   []string{"go", "test", "-json", "-race", "-timeout", "15m", "./..."},
+		yields: true,
 	},
 	{
 		name: "dev", about: "the programs that make the local clusters",
 		dir: "dev/clusters", argv: []string{"go", "test", "-json", "-race", "-timeout", "10m", "./..."},
+		yields: true,
 	},
 	{
 		name: "addons", about: "load balancer, volumes and Ingress of the local clusters",
 		dir: "dev/kube", argv: []string{"go", "test", "-json", "-race", "-timeout", "10m", "./addons/..."},
+		yields: true,
 	},
 	{
 		name: "gateway", about: "Gateway API of the local clusters",
 		dir: "dev/kube/gateway", argv: []string{"go", "test", "-json", "-race", "-timeout", "10m", "./..."},
+		yields: true,
 	},
 	{
 		name: "image", about: "the writer of the outpost's image",
 		dir: "images/outpost", argv: []string{"go", "test", "-json", "-race", "-timeout", "10m", "./..."},
+		yields: true,
 	},
 	{
 		name: "runner", about: "this program",
@@ -57,17 +67,25 @@ var suites = []suite{
 	},
 	{
 		name: "fuzz", about: "what the server parses of others, two seconds for each target",
-		argv: []string{"dev/fuzz", "2s", "server", "-json"},
+		argv:   []string{"dev/fuzz", "2s", "server", "-json"},
+		yields: true,
 	},
 	{
 		name: "python", about: "the hub-side module against the real client packages",
 		argv: []string{"infra/hub/tests/run", "--junitxml={junit}"},
 	},
 	{
-		name: "e2e", about: "on two real clusters, with the real engine, hub and browser",
+		name: "e2e", about: "on the two clusters of `make up`, with the real engine, hub and browser",
 		argv: []string{
 			"go", "test", "-json", "-tags", "e2e", "-p", "1", "-count", "1", "-timeout", "60m",
-			"-run", "^TestE2E", "{tagged}",
+			"-run", "^TestE2E", "{deployed}",
+		},
+	},
+	{
+		name: "apart", about: "on clusters of their own, and with the real engine or ssh alone",
+		argv: []string{
+			"go", "test", "-json", "-tags", "e2e", "-p", "1", "-count", "1", "-timeout", "60m",
+			"-run", "^TestE2E", "{apart}",
 		},
 	},
 }
@@ -137,12 +155,14 @@ func (s suite) run(root, logs string, w io.Writer) result {
 	var argv []string
 	usesJUnit := false
 	for _, a := range s.argv {
-		if a == "{tagged}" {
+		if a == "{deployed}" || a == "{apart}" {
 			packages, err := tagged(filepath.Join(root, s.dir))
 			if err != nil {
 				return result{broken: err.Error()}
 			}
-			argv = append(argv, packages...)
+			argv = append(argv, slices.DeleteFunc(packages, func(name string) bool {
+				return slices.Contains(apart, name) != (a == "{apart}")
+			})...)
 			continue
 		}
 		usesJUnit = usesJUnit || strings.Contains(a, "{junit}")
@@ -153,13 +173,16 @@ func (s suite) run(root, logs string, w io.Writer) result {
 		return result{broken: err.Error()}
 	}
 	defer log.Close()
-	cmd := exec.Command(argv[0], argv[1:]...)
 	if strings.Contains(argv[0], "/") {
-		cmd.Path = filepath.Join(root, s.dir, argv[0])
-		if abs, err := filepath.Abs(cmd.Path); err == nil {
-			cmd.Path = abs
+		argv[0] = filepath.Join(root, s.dir, argv[0])
+		if abs, err := filepath.Abs(argv[0]); err == nil {
+			argv[0] = abs
 		}
 	}
+	if s.yields {
+		argv = append([]string{"nice", "-n", "10"}, argv...)
+	}
+	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = filepath.Join(root, s.dir)
 	var r result
 	if usesJUnit {

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -62,6 +65,11 @@ func TestAgain(t *testing.T) {
 			failure{in: module + "/e2e/a", test: "TestE2EX"},
 			"go test -tags e2e -count 1 -run '^TestE2EX$' ./e2e/a",
 		},
+		{
+			"apart",
+			failure{in: module + "/stacks", test: "TestE2EX"},
+			"go test -tags e2e -count 1 -run '^TestE2EX$' ./stacks",
+		},
 		{"fuzz", failure{in: module + "/server/a", test: "FuzzX"}, "go test -count 1 -run '^FuzzX$' ./server/a"},
 		{"python", failure{in: "test_hub", test: "test_x[5.5]"}, "infra/hub/tests/run -k test_x"},
 	} {
@@ -69,7 +77,7 @@ func TestAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := chosen[0].again(test.failure, module); got != test.want {
+		if got := chosen[0][0].again(test.failure, module); got != test.want {
 			t.Errorf("%s, %s:\ngot  %s\nwant %s", test.suite, test.failure, got, test.want)
 		}
 	}
@@ -111,6 +119,63 @@ func TestTagged(t *testing.T) {
 	}
 	if got, err := tagged(t.TempDir()); err == nil {
 		t.Errorf("of nothing: %v and no error", got)
+	}
+}
+
+// TestApart holds that the packages that run beside those on the deployed clusters are there.
+func TestApart(t *testing.T) {
+	all, err := tagged("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range apart {
+		if !slices.Contains(all, name) {
+			t.Errorf("%s has no test on clusters", name)
+		}
+	}
+}
+
+// TestLanes holds that suites of one argument run one after the other, and those of several beside one another.
+func TestLanes(t *testing.T) {
+	root := t.TempDir()
+	begun := func(name string) string { return filepath.Join(root, name) }
+	script := func(name, text string) suite {
+		return suite{name: name, about: "suite " + name, argv: []string{
+			"sh", "-c", text + `; echo '{"Action":"pass","Package":"p","Test":"T"}'`,
+		}}
+	}
+	const until = "until [ -e %s ]; do sleep 0.01; done"
+	a := script("a", fmt.Sprintf("touch %s; "+until+"; touch %s", begun("a"), begun("b"), begun("a-ended")))
+	b := script("b", fmt.Sprintf("touch %s; "+until, begun("b"), begun("a")))
+	c := script("c", fmt.Sprintf("[ -e %s ] || exit 1; echo said", begun("a-ended")))
+	var out strings.Builder
+	var got []string
+	for _, r := range runLanes([][]suite{{a, c}, {b}}, root, root, &out) {
+		got = append(got, fmt.Sprintf("%s %d %s", r.name, r.passed, r.broken))
+	}
+	if want := []string{"a 1 ", "c 1 ", "b 1 "}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	said := slices.Sorted(strings.SplitSeq(strings.TrimSpace(out.String()), "\n"))
+	want := []string{"a        == suite a", "b        == suite b", "c        == suite c", "c        said"}
+	if !slices.Equal(said, want) {
+		t.Errorf("got %q, want %q", said, want)
+	}
+}
+
+func TestLines(t *testing.T) {
+	var out strings.Builder
+	l := &lines{to: &out, mu: &sync.Mutex{}, name: "unit"}
+	for _, text := range []string{"", "..", ".\none\n\ntwo\n", "the end"} {
+		if n, err := l.Write([]byte(text)); n != len(text) || err != nil {
+			t.Errorf("%q: %d, %v", text, n, err)
+		}
+	}
+	l.flush()
+	l.flush()
+	const want = "unit     ...\nunit     one\nunit     \nunit     two\nunit     the end\n"
+	if got := out.String(); got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
@@ -170,7 +235,7 @@ func TestReportNamesTheCommand(t *testing.T) {
 }
 
 func TestRunRefuses(t *testing.T) {
-	for _, args := range [][]string{{}, {"nosuch"}, {"-nosuch"}} {
+	for _, args := range [][]string{{}, {"nosuch"}, {"unit,"}, {"unit", "dev,unit"}, {"-nosuch"}} {
 		if code := run(args, io.Discard, io.Discard); code != 2 {
 			t.Errorf("run(%v) = %d, want 2", args, code)
 		}
