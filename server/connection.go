@@ -23,18 +23,16 @@ type connection struct {
 	known    atomic.Bool // a hub has logged in
 	cut      atomic.Bool // because of a limit
 	ended    atomic.Bool
-	writing  time.Time // write deadline; one call of Write at a time
+	idle     atomic.Bool   // no request is under way
+	wrote    atomic.Int64  // when something was last written, by registry.now
+	writing  time.Duration // write deadline, by registry.now; one call of Write at a time
 
 	mu      sync.Mutex
 	hub     string        // that logged in last
 	place   *source.Place // among the newcomers
 	large   *source.Place // among those with a long header; nil for a short one
 	header  int           // bytes of a newcomer's request so far
-	reading time.Time     // read deadline that http.Server wants
-
-	idleMu sync.Mutex // apart from mu: the registry asks while it is locked
-	idle   bool
-	since  time.Time // of idle
+	reading time.Time     // read deadline that http.Server wants of a newcomer
 }
 
 // LoggedIn counts the connection for a hub whose login was right, and reports whether the hub may have it.
@@ -44,19 +42,18 @@ func (c *connection) LoggedIn(hub string) bool {
 	if c.hub == hub {
 		return true
 	}
-	if !c.registry.join(c, hub) {
+	if !c.registry.join(c, c.hub, hub) {
 		return false
 	}
-	if c.hub != "" {
-		c.registry.leave(c, c.hub)
-	}
 	c.hub = hub
-	c.leaveQueues()
-	c.known.Store(true)
 	if c.ended.Load() { // it was closed at the same time
 		c.registry.leave(c, hub)
 	}
-	_ = c.Conn.SetReadDeadline(c.reading) // as http.Server has set it; a connection that has ended needs none
+	if !c.known.Load() {
+		c.leaveQueues()
+		_ = c.Conn.SetReadDeadline(c.reading) // as http.Server has set it; a connection that has ended needs none
+		c.known.Store(true)                   // last: SetReadDeadline takes no lock from here on
+	}
 	return true
 }
 
@@ -75,10 +72,9 @@ func (c *connection) Read(b []byte) (int, error) {
 	if c.known.Load() {
 		return n, err
 	}
-	_, idle := c.idleSince()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if errors.Is(err, os.ErrDeadlineExceeded) && !idle && !c.reading.Equal(aborted) && !c.cut.Swap(true) {
+	if errors.Is(err, os.ErrDeadlineExceeded) && !c.idle.Load() && !c.reading.Equal(aborted) && !c.cut.Swap(true) {
 		c.registry.dropped(droppedSlow)
 	}
 	c.header += n
@@ -95,9 +91,11 @@ func (c *connection) Write(b []byte) (int, error) {
 		limit = c.registry.limits.writeTime
 	}
 	// Setting a deadline costs as much as a short answer: one that has most of its time left is kept.
-	if now := time.Now(); c.writing.Before(now.Add(limit * 3 / 4)) {
-		c.writing = now.Add(limit)
-		if err := c.Conn.SetWriteDeadline(c.writing); err != nil {
+	now := c.registry.now()
+	c.wrote.Store(int64(now))
+	if c.writing < now+limit*3/4 {
+		c.writing = now + limit
+		if err := c.Conn.SetWriteDeadline(c.registry.began.Add(c.writing)); err != nil {
 			return 0, err
 		}
 	}
@@ -106,6 +104,9 @@ func (c *connection) Write(b []byte) (int, error) {
 
 // SetReadDeadline implements net.Conn. A newcomer gets less time than http.Server would give it.
 func (c *connection) SetReadDeadline(t time.Time) error {
+	if c.known.Load() {
+		return c.Conn.SetReadDeadline(t)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.setDeadline(t)
@@ -129,11 +130,7 @@ func (c *connection) setDeadline(t time.Time) error {
 
 // setIdle notes whether a request is under way. What a newcomer has sent is forgotten with its request.
 func (c *connection) setIdle(idle bool) {
-	c.idleMu.Lock()
-	if c.idle = idle; idle {
-		c.since = time.Now()
-	}
-	c.idleMu.Unlock()
+	c.idle.Store(idle)
 	if !idle || c.known.Load() {
 		return
 	}
@@ -144,13 +141,6 @@ func (c *connection) setIdle(idle bool) {
 		c.registry.large.Remove(c.large)
 		c.large = nil
 	}
-}
-
-// idleSince returns since when nothing has been asked, if so.
-func (c *connection) idleSince() (since time.Time, idle bool) {
-	c.idleMu.Lock()
-	defer c.idleMu.Unlock()
-	return c.since, c.idle
 }
 
 // drop closes the connection because of a limit. It takes no lock of the connection: another one's end calls it.

@@ -43,6 +43,7 @@ type connections struct {
 	newcomers *source.Queue
 	large     *source.Queue // newcomers with a long header
 	dropped   func(reason string)
+	began     time.Time
 
 	mu   sync.Mutex
 	hubs map[string]map[*connection]struct{} // those that have logged in stay: a proxy's connection changes hubs often
@@ -52,7 +53,7 @@ type connections struct {
 // closed because of a limit.
 func newConnections(limits connectionLimits, dropped func(reason string)) *connections {
 	return &connections{
-		limits: limits, dropped: dropped, hubs: map[string]map[*connection]struct{}{},
+		limits: limits, dropped: dropped, began: time.Now(), hubs: map[string]map[*connection]struct{}{},
 		newcomers: source.NewQueue(limits.newcomers, limits.newcomersPerSource, source.Oldest),
 		large:     source.NewQueue(limits.large, limits.largePerSource, source.Oldest),
 	}
@@ -108,17 +109,19 @@ func (r *connections) counts() (newcomers, loggedIn int) {
 	return r.newcomers.Len(), loggedIn
 }
 
-// join counts a connection for a hub and reports whether the hub may have it. For one over the limit the hub's oldest
-// idle one is closed.
-func (r *connections) join(c *connection, hub string) bool {
+// now is the time since the registry began. Reading the clock so costs half of time.Now.
+func (r *connections) now() time.Duration { return time.Since(r.began) }
+
+// join counts a connection for a hub, no longer for the one that it had, and reports whether the hub may have it. For
+// one over the limit the hub's oldest idle one is closed: that with the oldest answer.
+func (r *connections) join(c *connection, had, hub string) bool {
 	r.mu.Lock()
 	all := r.hubs[hub]
 	var oldest *connection
 	if len(all) >= r.limits.perHub {
-		var longest time.Time
 		for other := range all {
-			if since, idle := other.idleSince(); idle && (oldest == nil || since.Before(longest)) {
-				oldest, longest = other, since
+			if other.idle.Load() && (oldest == nil || other.wrote.Load() < oldest.wrote.Load()) {
+				oldest = other
 			}
 		}
 		if oldest == nil {
@@ -133,6 +136,7 @@ func (r *connections) join(c *connection, hub string) bool {
 		r.hubs[hub] = all
 	}
 	all[c] = struct{}{}
+	delete(r.hubs[had], c)
 	r.mu.Unlock()
 	if oldest != nil {
 		oldest.drop(droppedIdle)

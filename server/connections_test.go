@@ -115,7 +115,7 @@ func (b *boundedServer) idle(hub string) (count int) {
 	b.connections.mu.Lock()
 	defer b.connections.mu.Unlock()
 	for c := range b.hubs[hub] {
-		if _, idle := c.idleSince(); idle {
+		if c.idle.Load() {
 			count++
 		}
 	}
@@ -292,6 +292,61 @@ func TestHubTakesNoConnectionFromAnother(t *testing.T) {
 		t.Errorf("hub-a: %d", status)
 	}
 	close(b.block)
+}
+
+func TestHubsIdleConnectionWithTheOldestAnswerGoes(t *testing.T) {
+	b := newBoundedServer(t, testLimits())
+	first, second := b.dial(""), b.dial("")
+	for i, conn := range []net.Conn{first, second, first} { // the first one is older, and its answer is younger
+		if status := ask(conn, "/login/hub-a"); status != http.StatusOK {
+			t.Fatalf("login %d: %d", i, status)
+		}
+	}
+	eventually(t, "both are idle", func() bool { return b.idle("hub-a") == 2 })
+	if status := ask(b.dial(""), "/login/hub-a"); status != http.StatusOK {
+		t.Errorf("one more: %d", status)
+	}
+	b.wantDrops(map[string]int{droppedIdle: 1})
+	if status := ask(second, "/login/hub-a"); status != 0 {
+		t.Errorf("the one with the older answer: %d", status)
+	}
+	if status := ask(first, "/login/hub-a"); status != http.StatusOK {
+		t.Errorf("the one with the younger answer: %d", status)
+	}
+}
+
+// deadlines is a connection that keeps the read deadline.
+type deadlines struct {
+	net.Conn
+	reading time.Time
+}
+
+func (d *deadlines) SetReadDeadline(t time.Time) error {
+	d.reading = t
+	return nil
+}
+
+// A login gives the connection the time that http.Server wants, whichever hub's it is: a proxy's connection changes
+// hubs.
+func TestLoginKeepsTheDeadlineOfTheServer(t *testing.T) {
+	client, conn := net.Pipe()
+	defer client.Close()
+	defer conn.Close()
+	kept := &deadlines{Conn: conn}
+	c := newConnections(testLimits(), nil).add(kept)
+	hour := time.Now().Add(time.Hour)
+	for i, hub := range []string{"hub-a", "hub-a", "hub-b", "hub-a"} {
+		want := hour.Add(time.Duration(i) * time.Second)
+		if err := c.SetReadDeadline(want); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 && !kept.reading.Before(hour) {
+			t.Errorf("a newcomer has until %v", kept.reading)
+		}
+		if !c.LoggedIn(hub) || !kept.reading.Equal(want) {
+			t.Errorf("login %d: the deadline is %v, want %v", i, kept.reading, want)
+		}
+	}
 }
 
 func TestConnectionsAreGivenBack(t *testing.T) {

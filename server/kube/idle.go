@@ -26,7 +26,9 @@ func (s *Spawner) watch(ctx context.Context, namespace string) (*watcher, error)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if w := s.watchers[namespace]; w != nil {
-		w.used = s.now()
+		if !w.configured {
+			w.used = s.now()
+		}
 		return w, nil
 	}
 	if s.stopped {

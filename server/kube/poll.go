@@ -44,7 +44,7 @@ func (s *Spawner) Poll(ctx context.Context, k outpost.Key, st outpost.State) (ou
 		}
 	}
 	status := diagnosis.Status(pod)
-	if status.Ended && pod != nil && !parsed.Keep {
+	if status.Ended && pod != nil && !parsed.Keep() {
 		s.reap(pod)
 	}
 	return status, nil
@@ -54,7 +54,7 @@ func (s *Spawner) Poll(ctx context.Context, k outpost.Key, st outpost.State) (ou
 // its name must do, for a state of KubeSpawner.
 func belongs(pod *corev1.Pod, origin kubespawner.Origin, st kubespawner.ParsedState) bool {
 	have, ours := kubespawner.OriginOf(pod)
-	return ours && have == origin || !ours && !st.Own
+	return ours && have == origin || !ours && !st.Own()
 }
 
 // reap deletes a pod whose server has ended, as KubeSpawner's poll does (delete_stopped_pods); the hub does not ask for

@@ -157,6 +157,11 @@ func (s *Spawner) waitRun(ctx context.Context) error {
 	select {
 	case <-s.running:
 		return nil
+	default: // else every poll would need the channel of its context, which is made when it is asked for
+	}
+	select {
+	case <-s.running:
+		return nil
 	case <-ctx.Done():
 		return outpost.Starting(ctx.Err())
 	}

@@ -182,8 +182,8 @@ func (s *Spawner) deleteHelpers(
 ) error {
 	core, origin := s.client.CoreV1(), s.origin(k)
 	err := deleteHelper(ctx, core.Services(st.Namespace), st.Pod, origin, podUID, "Service")
-	if st.Secret != "" {
-		err = errors.Join(err, deleteHelper(ctx, core.Secrets(st.Namespace), st.Secret, origin, podUID, "Secret"))
+	if secret := st.Secret(); secret != "" {
+		err = errors.Join(err, deleteHelper(ctx, core.Secrets(st.Namespace), secret, origin, podUID, "Secret"))
 	}
 	return err
 }

@@ -47,7 +47,7 @@ type watcher struct {
 	lastErr  atomic.Pointer[error] // why pods could not be listed or watched the last time
 
 	end   context.CancelFunc // of a watcher that is not configured
-	used  time.Time          // when it was last asked for; guarded by the Spawner's lock
+	used  time.Time          // when it was last asked for, the same; guarded by the Spawner's lock
 	ended chan struct{}      // closed when run has ended
 
 	mu          sync.Mutex

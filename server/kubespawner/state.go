@@ -80,26 +80,35 @@ func StateOf(pod *corev1.Pod) outpost.State {
 
 // ParsedState is a state of an outpost or of KubeSpawner; whatever it lacks, or has with another type, is empty.
 type ParsedState struct {
-	Pod, Namespace, Secret string
-	Keep                   bool // an ended pod stays
-	Own                    bool // of an outpost: its pod says which start it belongs to
+	Pod, Namespace string
 
 	all outpost.State
 }
 
-// ParseState reads a state; namespace is where its objects are unless it says otherwise. Each poll calls it: what only
-// a stop or a restart needs has methods.
+// ParseState reads a state; namespace is where its objects are unless it says otherwise. Each poll calls it: what the
+// poll of a running server does not need has methods.
 func ParseState(st outpost.State, namespace string) ParsedState {
-	text := func(key string) string {
-		s, _ := st[key].(string)
-		return s
-	}
-	parsed := ParsedState{
-		Pod: text(statePod), Namespace: cmp.Or(text(stateNS), namespace), Secret: text(stateSecret), all: st,
-	}
-	parsed.Keep, _ = st[stateKeep].(bool)
-	parsed.Own, _ = st[stateOwn].(bool)
-	return parsed
+	pod, _ := st[statePod].(string)
+	ns, _ := st[stateNS].(string)
+	return ParsedState{Pod: pod, Namespace: cmp.Or(ns, namespace), all: st}
+}
+
+// Secret returns the name of the Secret with the server's certificates; empty for none.
+func (s ParsedState) Secret() string {
+	name, _ := s.all[stateSecret].(string)
+	return name
+}
+
+// Keep reports whether an ended pod stays.
+func (s ParsedState) Keep() bool {
+	keep, _ := s.all[stateKeep].(bool)
+	return keep
+}
+
+// Own reports whether the state is of an outpost, whose pods say which start they belong to.
+func (s ParsedState) Own() bool {
+	own, _ := s.all[stateOwn].(bool)
+	return own
 }
 
 // Grace returns how many seconds the pod has to end; nil leaves it to the pod.
@@ -114,7 +123,7 @@ func (s ParsedState) Grace() *int64 {
 			return &seconds
 		}
 	default:
-		if !s.Own {
+		if !s.Own() {
 			return new(int64(options.DefaultGracePeriod))
 		}
 	}

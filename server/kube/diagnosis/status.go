@@ -17,7 +17,7 @@ func Status(pod *corev1.Pod) outpost.Status {
 	if pod == nil {
 		return outpost.Status{Ended: true, Gone: true, ExitCode: 1, Reason: "The server's pod no longer exists."}
 	}
-	status := pod.Status
+	status := &pod.Status // a copy would be most of what a poll costs here
 	if status.Phase == corev1.PodPending {
 		return outpost.Status{}
 	}
@@ -43,9 +43,9 @@ func Status(pod *corev1.Pod) outpost.Status {
 
 // Notebook returns the status of the notebook container, nil if there is none.
 func Notebook(pod *corev1.Pod) *corev1.ContainerStatus {
-	for i, c := range pod.Status.ContainerStatuses {
-		if c.Name == kubespawner.NotebookContainer {
-			return &pod.Status.ContainerStatuses[i]
+	for i := range pod.Status.ContainerStatuses {
+		if c := &pod.Status.ContainerStatuses[i]; c.Name == kubespawner.NotebookContainer {
+			return c
 		}
 	}
 	return nil
