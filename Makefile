@@ -208,7 +208,7 @@ test: ## all tests: unit, Python, and end to end on two real clusters (brings th
 	@dev/disk tools clusters images tests
 	@dev/vuln
 	@dev/up
-	@$(TEST) $(UNIT),fuzz,python,e2e,apart
+	@$(TEST) e2e apart $(UNIT),fuzz,python
 
 .PHONY: test-unit
 test-unit: ## the tests that run offline, without root, in minutes
@@ -216,7 +216,7 @@ test-unit: ## the tests that run offline, without root, in minutes
 
 .PHONY: test-e2e
 test-e2e: ## the tests on the clusters that `make up` left
-	@$(TEST) e2e,apart
+	@$(TEST) e2e apart
 
 .PHONY: conformance
 conformance: ## the Gateway API's own conformance tests on a local cluster, and their report (3 min, as root; ONLY=HTTPRouteWeight)
