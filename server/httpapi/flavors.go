@@ -9,29 +9,29 @@ import (
 )
 
 // flavors answers GET /flavors/.
-func flavors(s *Server, w http.ResponseWriter, r *http.Request, hub string) {
-	list, err := s.manager.Flavors(r.Context(), hub)
-	s.writeFlavors(w, r, hub, list, err)
+func flavors(s *Server, w http.ResponseWriter, r *http.Request, k outpost.Key) {
+	list, err := s.manager.Flavors(r.Context(), k.Hub)
+	s.writeFlavors(w, r, k.Hub, list, err)
 }
 
 // userFlavors answers POST /userflavors.
-func userFlavors(s *Server, w http.ResponseWriter, r *http.Request, hub string) {
-	if authentication, ok := s.readAuthentication(w, r, hub); ok {
-		list, err := s.manager.UserFlavors(r.Context(), hub, authentication)
-		s.writeFlavors(w, r, hub, list, err)
+func userFlavors(s *Server, w http.ResponseWriter, r *http.Request, k outpost.Key) {
+	if authentication, ok := s.readAuthentication(w, r, k.Hub); ok {
+		list, err := s.manager.UserFlavors(r.Context(), k.Hub, authentication)
+		s.writeFlavors(w, r, k.Hub, list, err)
 	}
 }
 
 // credits answers GET /credits/.
-func credits(s *Server, w http.ResponseWriter, r *http.Request, hub string) {
-	s.writeFlavors(w, r, hub, s.manager.Credits(hub), nil)
+func credits(s *Server, w http.ResponseWriter, r *http.Request, k outpost.Key) {
+	s.writeFlavors(w, r, k.Hub, s.manager.Credits(k.Hub), nil)
 }
 
 // userCredits answers POST /usercredits.
-func userCredits(s *Server, w http.ResponseWriter, r *http.Request, hub string) {
-	if authentication, ok := s.readAuthentication(w, r, hub); ok {
-		list, err := s.manager.UserCredits(hub, authentication)
-		s.writeFlavors(w, r, hub, list, err)
+func userCredits(s *Server, w http.ResponseWriter, r *http.Request, k outpost.Key) {
+	if authentication, ok := s.readAuthentication(w, r, k.Hub); ok {
+		list, err := s.manager.UserCredits(k.Hub, authentication)
+		s.writeFlavors(w, r, k.Hub, list, err)
 	}
 }
 

@@ -17,8 +17,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gorilla/mux"
-
 	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
@@ -58,7 +56,7 @@ type Server struct {
 	manager Manager
 	opts    Options
 	log     *slog.Logger
-	router  *mux.Router
+	router  router
 	users   atomic.Pointer[map[string]*login]
 	guesses *guesses
 	bodies  *budget
@@ -79,7 +77,7 @@ func New(m Manager, o Options) (*Server, error) {
 	}
 	s := &Server{manager: m, opts: o, log: o.Logger, guesses: newGuesses(o.Now), bodies: newBudget(o.HubBodies)}
 	s.SetUsers(o.Users)
-	s.router = newRouter(s, o.BasePath)
+	s.router = newRouter(o.BasePath)
 	return s, nil
 }
 
@@ -98,5 +96,5 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			"method", r.Method, "err", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
 		write(w, http.StatusInternalServerError, typeText, []byte("Internal Server Error"))
 	}()
-	s.router.ServeHTTP(w, r)
+	s.route(w, r)
 }

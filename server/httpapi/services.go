@@ -36,12 +36,12 @@ func authState(h http.Header) map[string]string {
 }
 
 // start answers POST /services.
-func start(s *Server, w http.ResponseWriter, r *http.Request, hub string) {
+func start(s *Server, w http.ResponseWriter, r *http.Request, k outpost.Key) {
 	if !isJSON(r) {
 		problems{{"model_attributes_type", at("body")}}.write(w)
 		return
 	}
-	body, release := s.readBody(w, r, hub)
+	body, release := s.readBody(w, r, k.Hub)
 	if release == nil {
 		return
 	}
@@ -52,32 +52,27 @@ func start(s *Server, w http.ResponseWriter, r *http.Request, hub string) {
 		return
 	}
 	if err := checkSize(request); err != nil {
-		s.writeError(w, r, hub, err)
+		s.writeError(w, r, k.Hub, err)
 		return
 	}
-	request.Hub, request.AuthState, request.Async = hub, authState(r.Header), isAsync(r)
+	request.Hub, request.AuthState, request.Async = k.Hub, authState(r.Header), isAsync(r)
 	address, err := s.manager.Start(r.Context(), request)
 	switch {
 	case err != nil:
-		s.writeError(w, r, hub, err)
+		s.writeError(w, r, k.Hub, err)
 	case request.Async:
 		answerAccepted.write(w)
 	default:
-		s.write(w, r, hub, http.StatusOK, startAnswer{address})
+		s.write(w, r, k.Hub, http.StatusOK, startAnswer{address})
 	}
 }
 
 // poll answers GET /services/{name}[/{start_id}].
-func poll(s *Server, w http.ResponseWriter, r *http.Request, hub string) {
-	key, ok := keyOf(r, hub)
-	if !ok {
-		answerUnknownService.write(w)
-		return
-	}
-	result, err := s.manager.Poll(r.Context(), key, collectLogs(r))
+func poll(s *Server, w http.ResponseWriter, r *http.Request, k outpost.Key) {
+	result, err := s.manager.Poll(r.Context(), k, collectLogs(r))
 	switch {
 	case err != nil:
-		s.writeError(w, r, hub, err)
+		s.writeError(w, r, k.Hub, err)
 	case !result.Ended && len(result.Logs) == 0:
 		answerRunning.write(w)
 	default:
@@ -85,39 +80,34 @@ func poll(s *Server, w http.ResponseWriter, r *http.Request, hub string) {
 		if result.Ended {
 			answer.Status = &result.ExitCode
 		}
-		s.write(w, r, hub, http.StatusOK, answer)
+		s.write(w, r, k.Hub, http.StatusOK, answer)
 	}
 }
 
 // stop answers DELETE /services/{name}[/{start_id}].
-func stop(s *Server, w http.ResponseWriter, r *http.Request, hub string) {
-	key, ok := keyOf(r, hub)
-	if !ok {
-		answerUnknownService.write(w)
-		return
-	}
+func stop(s *Server, w http.ResponseWriter, r *http.Request, k outpost.Key) {
 	o := outpost.StopOptions{Async: isAsync(r), CollectLogs: collectLogs(r)}
-	logs, err := s.manager.Stop(r.Context(), key, o)
+	logs, err := s.manager.Stop(r.Context(), k, o)
 	switch {
 	case err != nil:
-		s.writeError(w, r, hub, err)
+		s.writeError(w, r, k.Hub, err)
 	case o.Async:
 		answerStopping.write(w)
 	default:
-		s.write(w, r, hub, http.StatusOK, stopAnswer{logs})
+		s.write(w, r, k.Hub, http.StatusOK, stopAnswer{logs})
 	}
 }
 
 // list answers GET /services/.
-func list(s *Server, w http.ResponseWriter, r *http.Request, hub string) {
-	services, err := s.manager.List(r.Context(), hub)
+func list(s *Server, w http.ResponseWriter, r *http.Request, k outpost.Key) {
+	services, err := s.manager.List(r.Context(), k.Hub)
 	if err != nil {
-		s.writeError(w, r, hub, err)
+		s.writeError(w, r, k.Hub, err)
 		return
 	}
 	rows := make([]serviceRow, len(services))
 	for i, service := range services {
 		rows[i] = rowOf(service)
 	}
-	s.write(w, r, hub, http.StatusOK, rows)
+	s.write(w, r, k.Hub, http.StatusOK, rows)
 }
