@@ -133,6 +133,39 @@ func (k *Kernel) Close(ctx context.Context) error {
 	return k.client.call(ctx, http.MethodDelete, k.path, nil, nil, http.StatusNoContent, http.StatusNotFound)
 }
 
+// Witness is a kernel that was told something. While it knows it, it is the process that it was.
+type Witness struct {
+	kernel       *Kernel
+	user, server string
+}
+
+// OpenWitness starts a kernel on a running server and tells it something.
+func (c *Client) OpenWitness(ctx context.Context, user, server string) (*Witness, error) {
+	kernel, err := c.OpenKernel(ctx, user, server)
+	if err != nil {
+		return nil, err
+	}
+	_, err = kernel.Run(ctx, "answer = 41")
+	return &Witness{kernel, user, server}, err
+}
+
+// Knows waits until the server is reachable, and returns an error unless the kernel knows what it was told.
+func (w *Witness) Knows(ctx context.Context) error {
+	if err := w.kernel.client.WaitReachable(ctx, w.user, w.server); err != nil {
+		return err
+	}
+	kernel, err := w.kernel.Reopen(ctx)
+	if err != nil {
+		return err
+	}
+	w.kernel = kernel
+	out, err := kernel.Run(ctx, "print(answer + 1)")
+	if err == nil && strings.TrimSpace(out) != "42" {
+		err = fmt.Errorf("the kernel says %q", out)
+	}
+	return err
+}
+
 func randomID() (string, error) {
 	id := make([]byte, 16)
 	if _, err := rand.Read(id); err != nil {
