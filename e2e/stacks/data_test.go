@@ -145,10 +145,10 @@ func dataOutlives(t *testing.T, s *site) {
 			t.Errorf("destroy left %d deployments in %s, %v", len(left.Items), namespace, err)
 		}
 	}
-	for steps := 1 + rand.IntN(20); steps < 60 && s.killed(t, "local", steps); steps += 1 + rand.IntN(30) {
+	s.killed(t, "local", 1+rand.IntN(40))
+	for _, stack := range []string{"local", "remote"} {
+		compared(t, "up of "+stack+" with claims that are there", s.up(t, stack), s.firstUp[stack])
 	}
-	s.up(t, "local")
-	s.up(t, "remote")
 	if diff := cmp.Diff(old, volumes()); diff != "" {
 		t.Errorf("the volumes are other ones (-want +got):\n%s", diff)
 	}

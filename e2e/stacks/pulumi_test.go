@@ -28,6 +28,7 @@ const (
 	aimFirstUp   = 60 * time.Second
 	aimNoOpUp    = 5 * time.Second
 	aimNoPreview = 3 * time.Second
+	aimTimes     = 1.3 // an up with a change or after a kill, in times of that without
 )
 
 // upArgs apply a stack as people do, with a preview before it.
@@ -103,18 +104,16 @@ func (s *site) refused(t *testing.T, stack string, want ...string) {
 	}
 }
 
-// unchanged holds that a preview and an up of a stack change nothing, and prints how long they take.
+// unchanged holds that an up of a stack, with its preview, changes nothing.
 func (s *site) unchanged(t *testing.T, stack string) {
 	t.Helper()
-	_, took := s.pulumi(t, stack, "preview", "--non-interactive", "--expect-no-changes")
-	t.Logf("preview of %s without change: %.1f s (aim %.0f s)", stack, took.Seconds(), aimNoPreview.Seconds())
-	_, took = s.pulumi(t, stack, append(upArgs, "--expect-no-changes")...)
+	_, took := s.pulumi(t, stack, append(upArgs, "--expect-no-changes")...)
 	t.Logf("up of %s without change: %.1f s (aim %.0f s)", stack, took.Seconds(), aimNoOpUp.Seconds())
 }
 
 // killed starts an up and kills Pulumi, its providers and the program, as a lost machine would, when they have said
 // that many times that a resource is being made, changed or taken away. It returns false if the up was over before.
-func (s *site) killed(t *testing.T, stack string, steps int) bool {
+func (s *site) killed(t *testing.T, stack string, at int) bool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -129,12 +128,10 @@ func (s *site) killed(t *testing.T, stack string, steps int) bool {
 		t.Fatal(err)
 	}
 	lines, seen := bufio.NewScanner(out), 0
-	for seen < steps && lines.Scan() {
-		if strings.Contains(lines.Text(), "ing (0s)") {
-			seen++
-		}
+	for seen < at && lines.Scan() {
+		seen += begun(lines.Text())
 	}
-	if seen < steps {
+	if seen < at {
 		if err := cmd.Wait(); err != nil {
 			t.Fatalf("up of %s failed after %d steps: %v", stack, seen, err)
 		}
@@ -145,8 +142,22 @@ func (s *site) killed(t *testing.T, stack string, steps int) bool {
 	_, _ = io.Copy(io.Discard, out)
 	_ = cmd.Wait()
 	s.pulumi(t, stack, "cancel", "--yes")
-	t.Logf("up of %s killed at step %d", stack, steps)
+	t.Logf("up of %s killed at step %d", stack, at)
 	return true
+}
+
+// begun is how many resources Pulumi says that it begins to make, change or take away.
+func begun(said string) int { return strings.Count(said, "ing (0s)") }
+
+// compared prints how long an up took beside another one, and what one hopes for. Only where kills were asked for, on a
+// machine that does nothing else, more is a failure.
+func compared(t *testing.T, what string, took, other time.Duration) {
+	t.Helper()
+	times := took.Seconds() / other.Seconds()
+	t.Logf("%s: %.1f s, %.2f times %.1f s (aim %.1f)", what, took.Seconds(), times, other.Seconds(), aimTimes)
+	if times > aimTimes && os.Getenv("E2E_KILLS") != "" {
+		t.Errorf("%s took more than %.1f times as long", what, aimTimes)
+	}
 }
 
 // urns are the names of what a stack has made, read where the backend keeps them.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sigs.k8s.io/yaml"
 
@@ -33,6 +34,7 @@ type site struct {
 	within     []string // the command that runs Pulumi, if it is not run here
 	hub        cluster
 	remote     cluster
+	firstUp    map[string]time.Duration // how long the first up of a stack took
 }
 
 // cluster is one of the two.
@@ -58,7 +60,7 @@ func newSite(t *testing.T) *site {
 	if _, err := os.Stat(filepath.Join(root, ".state", "clusters", "registry")); err != nil {
 		t.Skip("no images for the clusters; run `make up` first")
 	}
-	s := &site{root: root, dir: t.TempDir()}
+	s := &site{root: root, dir: t.TempDir(), firstUp: map[string]time.Duration{}}
 	s.kubeconfig = filepath.Join(s.dir, ".state", "kubeconfig")
 	s.clustersDown(t) // what a killed run has left
 	t.Cleanup(func() { s.clustersDown(t) })
