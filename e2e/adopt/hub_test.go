@@ -46,6 +46,7 @@ c.KubeSpawner.cmd = ["jupyterhub-singleuser"]
 c.KubeSpawner.common_labels = {"app": "jupyterhub", "release": "jhub"}
 c.KubeSpawner.extra_labels = {"hub.jupyter.org/network-access-hub": "true"}
 c.KubeSpawner.start_timeout = 180
+c.KubeSpawner.http_timeout = 120
 `
 
 // ofBoth are values that the hub has before and after.
