@@ -18,6 +18,7 @@ import (
 // A mistake in a new file takes nothing down: the outpost goes on with what it has read, and whoever looks is told what
 // is wrong, and on which line.
 func TestE2EBrokenFilesTakeNothingDown(t *testing.T) {
+	t.Parallel()
 	c, dir := newCluster(t), t.TempDir()
 	flavors := filepath.Join(dir, "flavors.yaml")
 	p := c.newProcess(t, dir, "OUTPOST_FLAVORS_PATH="+flavors)

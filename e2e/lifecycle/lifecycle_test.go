@@ -51,6 +51,7 @@ func (l *ledger) keys(m map[string]bool) []string {
 
 // A process that is killed at any moment, again and again, loses no server, leaves no pod and keeps no row.
 func TestE2EKilledProcessLosesNothing(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	p := c.newProcess(t, t.TempDir())
 	l := &ledger{running: map[string]bool{}, stopped: map[string]bool{}}

@@ -76,10 +76,21 @@ func program(t *testing.T, argv ...string) string {
 // newCluster makes a namespace on the cluster.
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
+	return newClusterAt(t, setting("E2E_CONTEXT", "local"))
+}
+
+// newOtherCluster makes one on the other cluster, for a test that takes the node away from others.
+func newOtherCluster(t *testing.T) *cluster {
+	t.Helper()
+	return newClusterAt(t, setting("E2E_OTHER_CONTEXT", "remote"))
+}
+
+func newClusterAt(t *testing.T, at string) *cluster {
+	t.Helper()
 	root := root(t)
 	c := &cluster{
 		kubeconfig: setting("E2E_KUBECONFIG", filepath.Join(root, ".state", "kubeconfig")),
-		context:    setting("E2E_CONTEXT", "local"),
+		context:    at,
 		image:      setting("E2E_IMAGE", "localhost/outposts/pause:1"),
 		namespace:  fmt.Sprintf("outposts-lifecycle-%d", time.Now().UnixNano()%1e9),
 	}
@@ -87,7 +98,7 @@ func newCluster(t *testing.T) *cluster {
 		&clientcmd.ClientConfigLoadingRules{ExplicitPath: c.kubeconfig},
 		&clientcmd.ConfigOverrides{CurrentContext: c.context}).ClientConfig()
 	if err != nil {
-		t.Skipf("no cluster (E2E_KUBECONFIG, E2E_CONTEXT): %v", err)
+		t.Skipf("no cluster %s (E2E_KUBECONFIG, E2E_CONTEXT, E2E_OTHER_CONTEXT): %v", at, err)
 	}
 	config.QPS = -1
 	config.WarningHandler = rest.NoWarnings{}

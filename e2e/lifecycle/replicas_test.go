@@ -29,6 +29,7 @@ import (
 
 // Two processes on one PostgreSQL: no start runs twice, a quota holds, and each knows what the other did.
 func TestE2ETwoProcesses(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	database := storetest.StartPostgres(t)
 	env := []string{
@@ -226,6 +227,7 @@ func (b *births) twice() (keys []string, all int) {
 // change the key ring, `outpost rekey` beside the serving replicas, and the crash of the leader. No start runs twice,
 // no server is lost, no poll says that a running one is gone, and rows are pods in the end.
 func TestE2EReplicasAreReplacedAndCrash(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t)
 	first, second := fernetKey('1'), fernetKey('2')
 	d := newDeployment(t, c, 2, first)

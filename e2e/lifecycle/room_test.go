@@ -33,7 +33,8 @@ const (
 // all, as room comes. Meanwhile its users read what it waits for. The outpost has its defaults, and the rights that its
 // chart gives it: it cannot know that nobody adds nodes to this cluster.
 func TestE2EClassWaitsForRoom(t *testing.T) {
-	c, dir, hub := newCluster(t), t.TempDir(), newProgress(t)
+	t.Parallel()
+	c, dir, hub := newOtherCluster(t), t.TempDir(), newProgress(t)
 	node := c.nodeWithSeats(t)
 	p := c.newProcess(t, dir)
 	p.kubeconfig = c.asAccount(t)

@@ -20,6 +20,7 @@ import (
 
 // An upgrade by Helm with a configuration that the outpost would refuse fails before anything is changed, and says why.
 func TestE2EUpgradeChecksTheConfigurationBefore(t *testing.T) {
+	t.Parallel()
 	d := &deployment{c: newCluster(t)}
 	d.apply(t, d.secret("outpost-users", map[string]string{"usernames": hubName, "passwords": password}))
 	d.apply(t, d.keys(fernetKey('1')))
