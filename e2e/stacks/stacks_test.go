@@ -30,6 +30,7 @@ func TestE2EStacks(t *testing.T) {
 	step("operators see one another's stack", operators)
 	step("published addresses answer", publishedAddresses)
 	step("no secret in clear", noSecretInClear)
+	step("secrets of the operator's stay secret", plantedSecrets)
 	step("bad input is refused", badInput)
 	step("unreachable remote does not block local", unreachableRemote)
 	step("servers start", startServers)
