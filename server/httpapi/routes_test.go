@@ -92,7 +92,7 @@ func TestTheDocumentDescribesEveryRoute(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pattern := regexp.MustCompile(`\{(\w+)[*+]\}`)
+	pattern := regexp.MustCompile(`\{(\w+):[^}]*\}`)
 	var routes, described []string
 	for _, p := range paths {
 		for method, handle := range p.methods {

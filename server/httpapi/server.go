@@ -56,6 +56,7 @@ type Server struct {
 	manager Manager
 	opts    Options
 	log     *slog.Logger
+	router  router
 	users   atomic.Pointer[map[string]*login]
 	guesses *guesses
 	bodies  *budget
@@ -76,6 +77,7 @@ func New(m Manager, o Options) (*Server, error) {
 	}
 	s := &Server{manager: m, opts: o, log: o.Logger, guesses: newGuesses(o.Now), bodies: newBudget(o.HubBodies)}
 	s.SetUsers(o.Users)
+	s.router = newRouter(o.BasePath)
 	return s, nil
 }
 
