@@ -182,7 +182,7 @@ func TestPins(t *testing.T) {
 
 // TestPairsElsewhere holds what other files say about the pairs to what is pinned.
 func TestPairsElsewhere(t *testing.T) {
-	module, readme, stack := read(t, "../infra/hub/outpost_hub.py"), read(t, "README.md"),
+	module, readme, stack := read(t, "../infra/hub/outpost_hub/versions.py"), read(t, "README.md"),
 		read(t, "../Pulumi.local.yaml")
 	for _, pair := range []string{"jupyterhub-5.5", "jupyterhub-6.1"} {
 		pinned := pins(t, "hub/"+pair+".txt")

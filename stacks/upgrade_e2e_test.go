@@ -7,6 +7,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -88,8 +89,8 @@ func (e *engine) secrets(t *testing.T, stack string) map[string]any {
 		if err := json.Unmarshal([]byte(text), &data); err != nil {
 			t.Fatalf("%s: %v", r.URN, err)
 		}
-		delete(data, "values.yaml") // in other words
-		delete(data, "outpost_hub") // the module
+		delete(data, "values.yaml")                                                                          // in other words
+		maps.DeleteFunc(data, func(key string, _ any) bool { return strings.HasPrefix(key, "outpost_hub") }) // the module
 		found[r.URN[strings.LastIndex(r.URN, "::")+2:]] = data
 	}
 	return found

@@ -67,7 +67,9 @@ func TestE2EBootstrap(t *testing.T) {
 		}
 	})
 	t.Run("the hub finds it", func(t *testing.T) {
-		write(t, filepath.Join(s.root, "srv/outpost_hub.py"), module)
+		if err := os.CopyFS(filepath.Join(s.root, "srv"), module); err != nil {
+			t.Fatal(err)
+		}
 		env := []string{"PYTHONPATH=/srv"}
 		for name, value := range stockImageValues(Args{})["extraEnv"].(map[string]any) {
 			env = append(env, name+"="+strings.Replace(value.(string), runtimeDir+"/bin:",

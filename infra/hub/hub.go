@@ -203,7 +203,7 @@ func (a Args) secrets() []release.Secret {
 	}
 }
 
-// What outpost_hub.py accepts: parts of these end up in a command line there.
+// What outpost_hub accepts: parts of these end up in a command line there.
 var (
 	systemName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
 	hubName    = regexp.MustCompile(`^[a-z]([a-z0-9-]{0,20}[a-z0-9])?$`)

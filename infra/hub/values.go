@@ -3,7 +3,6 @@ package hub
 import (
 	"cmp"
 	"crypto/sha256"
-	_ "embed"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,11 +11,6 @@ import (
 	"github.com/outposts-dev/outposts/infra/exposure"
 	"github.com/outposts-dev/outposts/infra/values"
 )
-
-// module is the hub side of all systems: the same text for every installation. What differs is data in custom.outposts.
-//
-//go:embed outpost_hub.py
-var module string
 
 // Where the hub's pod finds its Secrets. The file names are those of the systems.
 const (
@@ -162,9 +156,7 @@ func required(a Args) map[string]any {
 	hub := map[string]any{
 		// The module allows them whatever is set: a user has a server on each of several systems.
 		"allowNamedServers": true,
-		"extraFiles": map[string]any{"outpost_hub": map[string]any{
-			"mountPath": "/usr/local/etc/jupyterhub/outpost_hub.py", "stringData": module,
-		}},
+		"extraFiles":        moduleFiles(),
 		"extraConfig": map[string]any{
 			"outposts": "import outpost_hub\noutpost_hub.configure(c, get_config(\"custom.outposts\"))\n",
 		},
@@ -211,7 +203,7 @@ func requests(cpu, memory string) map[string]any {
 	return map[string]any{"requests": map[string]any{"cpu": cpu, "memory": memory}}
 }
 
-// outposts is the data of the hub-side module; its shape is written at the top of outpost_hub.py.
+// outposts is the data of the hub-side module; its shape is written at the top of outpost_hub/__init__.py.
 func outposts(a Args) map[string]any {
 	systems := map[string]any{}
 	for _, s := range a.Systems {

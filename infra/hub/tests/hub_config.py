@@ -55,8 +55,8 @@ def load_incluster_config():
 
 
 kubernetes.config.load_incluster_config = load_incluster_config
-outpost_hub.get_name = lambda key: key
-outpost_hub.SOCKETS = os.environ["HUB_SOCKETS"]
+outpost_hub.cluster.get_name = lambda key: key
+outpost_hub.systems.SOCKETS = os.environ["HUB_SOCKETS"]
 
 
 # The client runs ssh as UID 1000 if it can, the hub's user in its image. Tests that run as root must behave like a hub
@@ -67,7 +67,7 @@ def setuid(uid):
 
 os.setuid = setuid
 
-outpost_hub.WATCH_SECONDS = 0.5
+outpost_hub.tunnels.CHECK_SECONDS = 0.5
 outpost_hub.configure(c, json.loads((folder / "settings.json").read_text()))
 
 make_service = c.OutpostSpawner.ssh_custom_svc

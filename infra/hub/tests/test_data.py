@@ -142,5 +142,5 @@ def test_all_faults_at_once(settings):
 def test_longest_service_name_fits_kubernetes():
     """It consists of the prefix, the user's ID and the server's name."""
     prefix, server = "a" * 22, "b" * 32
-    assert outpost_hub.PREFIX.fullmatch(prefix) and outpost_hub.SERVER_NAME.fullmatch(server)
+    assert outpost_hub.settings.PREFIX.fullmatch(prefix) and outpost_hub.settings.SERVER_NAME.fullmatch(server)
     assert len(f"{prefix}-9999999-{server}") <= 63

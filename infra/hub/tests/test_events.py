@@ -254,7 +254,7 @@ def test_other_routes_of_the_client_are_closed(hub):
         (b"null", 400),
         (b"", 400),
         (b"{}", 400),
-        (b'{"message": "planted-word' + b"x" * outpost_hub.MAX_BODY + b'"}', 413),
+        (b'{"message": "planted-word' + b"x" * outpost_hub.events.MAX_BODY + b'"}', 413),
         (b'{"message": "planted-word\\r\\nforged", "html_message": "planted-word"}', 204),
         (b'{"message": "planted-word \\ud800 \\u0000"}', 204),
         (b'{"failed": 0, "message": {"planted-word": 1}, "html_message": ["planted-word"]}', 204),
@@ -274,7 +274,7 @@ def test_connection_outlives_a_large_body(hub, pending):
     """A body that is too large does not disturb the next request."""
     connection = http.client.HTTPConnection("127.0.0.1", hub.port, timeout=10)
     path = f"/hub/api/users/progress/events/maria/{pending.name}"
-    for body, code in ((b"x" * (outpost_hub.MAX_BODY + 1), 413), (b'{"message": "after it"}', 204)):
+    for body, code in ((b"x" * (outpost_hub.events.MAX_BODY + 1), 413), (b'{"message": "after it"}', 204)):
         connection.request("POST", path, body, {"Authorization": f"token {pending.token}"})
         answer = connection.getresponse()
         answer.read()
@@ -344,16 +344,16 @@ def test_events_of_one_start_are_bounded(hub, pending):
     pending.release()
     stage.wait_for("ready", lambda: (hub.server(pending.name) or {}).get("ready"))
     events = events_of(hub, pending.name)
-    assert len(json.dumps(events)) <= outpost_hub.MAX_KEPT
-    assert max(len(json.dumps(e)) for e in events) <= outpost_hub.MAX_TEXT + outpost_hub.MAX_HTML + 100
+    assert len(json.dumps(events)) <= outpost_hub.received.MAX_KEPT
+    assert max(len(json.dumps(e)) for e in events) <= outpost_hub.received.MAX_TEXT + outpost_hub.received.MAX_HTML + 100
     assert hub.post_event(pending.name, {"failed": False, "message": "one more" * 4000}, pending.token).code == 400
 
 
 def test_number_of_events_is_bounded():
     spawner = SimpleNamespace(events=[], run_filter_events=lambda event: event)
-    kept = [outpost_hub.Spawner.keep_event(spawner, {"message": str(n)}) for n in range(outpost_hub.MAX_EVENTS + 10)]
-    assert kept == [True] * outpost_hub.MAX_EVENTS + [False] * 10
-    assert [e["message"] for e in spawner.events] == [str(n) for n in range(outpost_hub.MAX_EVENTS)]
+    kept = [outpost_hub.Spawner.keep_event(spawner, {"message": str(n)}) for n in range(outpost_hub.received.MAX_EVENTS + 10)]
+    assert kept == [True] * outpost_hub.received.MAX_EVENTS + [False] * 10
+    assert [e["message"] for e in spawner.events] == [str(n) for n in range(outpost_hub.received.MAX_EVENTS)]
 
 
 @pytest.mark.parametrize("filtered", [{}, None, [], "text"])
@@ -386,17 +386,17 @@ def test_a_start_fails_once(hub, hub_stage, pending):
 
 def test_event():
     event = {"progress": 1000, "message": "<b>a</b>", "ready": True, "raw_event": {"a": 1}, "html_message": ""}
-    assert outpost_hub.safe_event(event) == {
+    assert outpost_hub.received.safe_event(event) == {
         "progress": 100,
         "message": "<b>a</b>",
         "html_message": "&lt;b&gt;a&lt;/b&gt;",
     }
-    assert outpost_hub.safe_event({"message": 1, "html_message": {}, "failed": "yes"}) == {
+    assert outpost_hub.received.safe_event({"message": 1, "html_message": {}, "failed": "yes"}) == {
         "message": "",
         "html_message": "",
         "failed": True,
     }
-    assert outpost_hub.safe_event(["no event"]) == {}
+    assert outpost_hub.received.safe_event(["no event"]) == {}
 
 
 @pytest.mark.parametrize(
@@ -412,10 +412,10 @@ def test_event():
     ],
 )
 def test_html_is_cut_between_its_parts(text):
-    safe = outpost_hub.safe_event({"message": text, "html_message": text})
-    assert outpost_hub.json_size(safe["message"]) <= outpost_hub.MAX_TEXT
-    assert outpost_hub.json_size(safe["html_message"]) <= outpost_hub.MAX_HTML
-    assert outpost_hub.safe_event(safe) == safe, "a safe value does not change"
+    safe = outpost_hub.received.safe_event({"message": text, "html_message": text})
+    assert outpost_hub.received.json_size(safe["message"]) <= outpost_hub.received.MAX_TEXT
+    assert outpost_hub.received.json_size(safe["html_message"]) <= outpost_hub.received.MAX_HTML
+    assert outpost_hub.received.safe_event(safe) == safe, "a safe value does not change"
 
 
 def test_state():
@@ -429,20 +429,20 @@ def test_state():
         "custom_port": float("nan"),
         "port_forward_info": {"service": "a:1", "ssh_forward_options": {"ProxyCommand": "x"}},
     }
-    safe = outpost_hub.safe_state(state)
+    safe = outpost_hub.received.safe_state(state)
     strict(json.dumps(safe))
     assert {key: safe[key] for key in ("api_token", "start_id", "exitCode", "custom_port", "port_forward_info")} == {
         "api_token": "t", "start_id": "s", "exitCode": None, "custom_port": 0, "port_forward_info": {"service": "a:1"},
     }  # fmt: skip
     assert (
         safe["events"][-1]["message"].startswith("ccc")
-        and outpost_hub.json_size(safe["events"]) <= outpost_hub.MAX_KEPT
+        and outpost_hub.received.json_size(safe["events"]) <= outpost_hub.received.MAX_KEPT
     )
-    assert outpost_hub.json_size(safe["logs"]) <= outpost_hub.MAX_KEPT
-    assert outpost_hub.safe_state(safe) == safe, "a safe value does not change"
-    assert outpost_hub.safe_state({"api_token": "t"}) == {"api_token": "t"}, "no keys are added"
+    assert outpost_hub.received.json_size(safe["logs"]) <= outpost_hub.received.MAX_KEPT
+    assert outpost_hub.received.safe_state(safe) == safe, "a safe value does not change"
+    assert outpost_hub.received.safe_state({"api_token": "t"}) == {"api_token": "t"}, "no keys are added"
     for info in ({"service": "a;b:1"}, {"service": None}, "a:1", None):
-        assert outpost_hub.safe_state({"port_forward_info": info})["port_forward_info"] == {}
+        assert outpost_hub.received.safe_state({"port_forward_info": info})["port_forward_info"] == {}
 
 
 @pytest.mark.parametrize(
@@ -461,7 +461,7 @@ def test_state():
     ],
 )
 def test_answers(action, answer, safe):
-    assert outpost_hub.safe_answer(action, answer) == safe
+    assert outpost_hub.received.safe_answer(action, answer) == safe
 
 
 def test_answers_are_bounded(hub, hub_stage):

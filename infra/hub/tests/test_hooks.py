@@ -33,7 +33,7 @@ def spawner(name="lab", **user_options):
 
 
 def message(function, *args):
-    with pytest.raises(outpost_hub.StartError) as e:
+    with pytest.raises(outpost_hub.errors.StartError) as e:
         function(*args)
     return e.value.jupyterhub_message
 
@@ -236,12 +236,12 @@ class RunningServer:
 
     def __init__(self, system, stopped=False):
         self.system, self.stopped, self.calls = system, stopped, []
-        system.tunnels.add(self)
+        system.tunnels.servers.add(self)
 
     async def run_ssh_forward(self):
         self.calls.append("forward")
         if self.stopped:  # while the tunnel is renewed
-            self.system.tunnels.discard(self)
+            self.system.tunnels.servers.discard(self)
 
     async def run_ssh_forward_remove(self):
         self.calls.append("remove")
@@ -249,7 +249,7 @@ class RunningServer:
 
 def test_one_check_for_all_servers(outposts, monkeypatch):
     """The servers of a system share its connection: one check in each round, and a new tunnel each if it is new."""
-    monkeypatch.setattr(outpost_hub, "WATCH_SECONDS", 0)
+    monkeypatch.setattr(outpost_hub.tunnels, "CHECK_SECONDS", 0)
     system = outposts.systems["remote"]
     servers = [RunningServer(system) for _ in range(20)] + [RunningServer(system, stopped=True)]
     checks = []
@@ -257,11 +257,11 @@ def test_one_check_for_all_servers(outposts, monkeypatch):
     async def connect(spawner):
         checks.append(spawner)
         if len(checks) == 3:
-            system.tunnels.clear()
+            system.tunnels.servers.clear()
         return 2
 
-    outposts.connect = connect
-    asyncio.run(asyncio.wait_for(outposts._watch(system), 10))
+    system.tunnels.connect = connect
+    asyncio.run(asyncio.wait_for(system.tunnels._check(), 10))
     assert len(checks) == 3
     assert [s.calls for s in servers] == [["forward"]] * 20 + [["forward", "remove"]]
     assert [s.outpost_connection for s in servers] == [2] * 20 + [1]
@@ -278,7 +278,7 @@ def test_addresses_refused(outposts, answer):
     s = spawner(system="direct")
     s.log = SimpleNamespace(error=lambda *a: None)
     s._log_name = "maria:lab"
-    with pytest.raises(outpost_hub.StartError):
+    with pytest.raises(outpost_hub.errors.StartError):
         asyncio.run(outposts.update_start_response(s, answer))
 
 
@@ -345,8 +345,8 @@ def test_error_is_escaped(outposts):
     ],
 )
 def test_safe_html(text, safe):
-    assert outpost_hub.safe_html(text) == safe
-    assert outpost_hub.safe_html(safe) == safe, "safe HTML does not change"
+    assert outpost_hub.received.safe_html(text) == safe
+    assert outpost_hub.received.safe_html(safe) == safe, "safe HTML does not change"
 
 
 # Configuration

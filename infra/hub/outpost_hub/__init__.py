@@ -1,0 +1,83 @@
+"""Connects JupyterHub to its outposts.
+
+This module is the same for every installation. It is mounted into the hub's pod, and two lines of configuration
+start it: `import outpost_hub` and `outpost_hub.configure(c, get_config("custom.outposts"))`. What differs between
+installations is data: the value `custom.outposts` of the Helm values, and files from mounted Secrets. Data is checked
+before it is used; invalid data stops the hub with a message that lists every fault.
+
+All keys of `custom.outposts`; other keys are refused:
+
+    namePrefix: jupyterhub          # optional; first part of the names of pods and Services: [a-z0-9-], at
+                                    # most 22 characters, different for each hub that shares an outpost
+    authDir: /etc/outpost/auth      # one file for each system, named after it, with "user:password"; read
+                                    # for every request, so that a rotated password needs no restart
+    sshKey: /etc/outpost/ssh/ssh-privatekey    # required if a system has `ssh`
+    userOptions: [profile]          # optional; names of options that a start may set besides system and flavor
+    systems:
+      remote:                       # [a-z0-9-], at most 32 characters; what a start calls `system`
+        formerNames: [north]        # optional; names that servers of this system were started under before
+        displayName: Remote cluster # optional; defaults to the name
+        description: Has GPUs.      # optional; one line for the form
+        url: https://10.0.0.3:30080/services             # the outpost's API
+        hubApiUrl: https://hub.example.org/hub/api       # this hub's API, as servers on that system reach it
+        caFile: /etc/outpost/ca/remote.pem               # optional; defaults to certifi's public CAs
+        defaultServer: true         # optional; false if unnamed servers cannot run there (the Python outpost,
+                                    # an Ingress that merges slashes)
+        flavor: small               # optional; used if a start names none; defaults to the first of `flavors`
+        flavors:                    # optional; offered by the form, and the only ones accepted
+          - name: small             # [A-Za-z0-9._-], at most 63 characters
+            displayName: Small      # optional; defaults to the name
+            description: 1 core     # optional
+        ssh:                        # optional; without it, servers on that system are reached directly
+          host: 10.0.0.3
+          port: 30022               # optional; defaults to 22
+          user: jhuboutpost         # optional
+          knownHosts: /etc/outpost/known_hosts/remote    # optional; pins the host key. Its lines begin with the
+                                    # alias outpost-<system>. Without it, the first key seen is accepted.
+
+The arguments of every hook are those of jupyterhub-outpostspawner 2.2.11 and 2.2.13, "the client" below.
+"""
+
+from importlib.metadata import version
+
+from jupyterhub.apihandlers import default_handlers
+from traitlets.log import get_logger
+
+from .versions import check_pair
+
+# Before the imports of the client: there, a pair that does not fit fails with a message that does not name the cause.
+_pair_warning = check_pair(
+    version("jupyterhub"), version("jupyterhub-outpostspawner"), version("jupyterhub-forwardbasespawner")
+)
+
+from .events import EVENT_ROUTES, Events  # noqa: E402
+from .outposts import Outposts  # noqa: E402
+from .spawner import Spawner  # noqa: E402
+
+# The client's packages add routes. All but these are closed.
+PLUGINS = ("outpostspawner", "forwardbasespawner")
+OPEN_ROUTES = (*EVENT_ROUTES, r"/api/servers", r"/api/recreateforward/([^/]+)")
+
+
+def configure(c, settings):
+    """Configures JupyterHub for the outposts in `settings`, the value of custom.outposts.
+
+    Raises ValueError with every fault of the settings.
+    """
+    if _pair_warning:
+        get_logger().warning(_pair_warning)
+    outposts = Outposts(settings)
+    Spawner.outposts = outposts
+
+    c.JupyterHub.spawner_class = Spawner
+    c.JupyterHub.allow_named_servers = True
+    for hook in Outposts.HOOKS:
+        setattr(c.OutpostSpawner, hook, getattr(outposts, hook))
+    # Name of the Service here and of the pod there, made of the user's ID and the server's name.
+    c.OutpostSpawner.svc_name_template = f"{outposts.prefix}-{{userid}}-{{servername}}"
+
+    default_handlers[:] = [
+        (handler[0], Events, *handler[2:]) if handler[0] in EVENT_ROUTES else handler
+        for handler in default_handlers
+        if handler[1].__module__.split(".")[0] not in PLUGINS or handler[0] in OPEN_ROUTES
+    ]

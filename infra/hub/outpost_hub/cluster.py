@@ -1,0 +1,72 @@
+"""The hub's own cluster: Services for its forwarded ports, and pods of KubeSpawner, which this hub had before."""
+
+import time
+
+import kubernetes
+from forwardbasespawner.forward import get_name
+
+POD_STOP_SECONDS = 60  # for the pod of a server of KubeSpawner to end; the grace period is 30 s by default
+
+
+def _kubernetes():
+    kubernetes.config.load_incluster_config()
+    return kubernetes.client.CoreV1Api()
+
+
+def make_service(name, namespace, port, labels):
+    """Makes a Service for a port of the hub's pod. One that fits already is left alone, because the proxy uses it."""
+    api = _kubernetes()
+    selector = dict(api.read_namespaced_service(name=get_name("hub"), namespace=namespace).spec.selector)
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "labels": {**selector, **labels}},
+        "spec": {
+            "selector": selector,
+            "ports": [{"name": "http", "port": port, "protocol": "TCP", "targetPort": port}],
+        },
+    }
+    try:
+        api.create_namespaced_service(namespace=namespace, body=manifest)
+    except Exception as e:
+        if getattr(e, "status", None) != 409:
+            raise
+        there = api.read_namespaced_service(name=name, namespace=namespace)
+        if dict(there.spec.selector) != selector or [p.port for p in there.spec.ports] != [port]:
+            api.delete_namespaced_service(name=name, namespace=namespace)
+            api.create_namespaced_service(namespace=namespace, body=manifest)
+
+
+def remove_service(name, namespace):
+    try:
+        _kubernetes().delete_namespaced_service(name=name, namespace=namespace)
+    except Exception as e:
+        if getattr(e, "status", None) != 404:
+            raise
+
+
+def pod_status(namespace, name):
+    """Returns None while the pod of a server runs, else its exit code, 1 if there is none."""
+    try:
+        status = _kubernetes().read_namespaced_pod(name=name, namespace=namespace).status
+    except kubernetes.client.ApiException as e:
+        if e.status == 404:
+            return 1
+        raise
+    if status.phase not in ("Succeeded", "Failed"):
+        return None
+    codes = [s.state.terminated.exit_code for s in status.container_statuses or [] if s.state.terminated]
+    return max(codes, default=1)
+
+
+def remove_pod(namespace, name):
+    """Deletes a pod and waits until it is gone: what it has mounted is free then."""
+    api = _kubernetes()
+    try:
+        api.delete_namespaced_pod(name=name, namespace=namespace)
+        for _ in range(POD_STOP_SECONDS):
+            api.read_namespaced_pod(name=name, namespace=namespace)
+            time.sleep(1)
+    except kubernetes.client.ApiException as e:
+        if e.status != 404:
+            raise

@@ -1,0 +1,287 @@
+"""Form, options, requests and tunnels: the hooks of the client."""
+
+import asyncio
+import html
+
+import certifi
+from tornado import web
+
+from .cluster import make_service, remove_service
+from .curl import prepare_curl
+from .errors import TELL_ADMINS, StartError, WrongHostKey, user_message
+from .received import safe_address
+from .settings import FLAVOR_NAME, OPTION_NAME, PREFIX, SERVER_NAME, Faults
+from .systems import System
+
+
+class Outposts:
+    """The systems of this hub, and the hooks that the client calls."""
+
+    KEYS = ("namePrefix", "authDir", "sshKey", "userOptions", "systems")
+    HOOKS = (
+        "options_form", "options_from_form", "apply_user_options", "pre_spawn_hook",
+        "request_url", "request_headers", "request_kwargs", "request_kwargs_start", "custom_user_options",
+        "custom_misc", "extra_labels", "failed_spawn_request_hook", "public_api_url", "ssh_during_startup", "ssh_node",
+        "ssh_port", "ssh_username", "ssh_key", "ssh_forward_options", "ssh_recreate_at_start", "ssh_custom_svc",
+        "ssh_custom_svc_remove", "update_start_response", "update_expected_path", "pre_poll_hook", "pre_stop_hook",
+    )  # fmt: skip
+
+    def __init__(self, settings):
+        faults = Faults()
+        settings = dict(faults.map("custom.outposts", settings, self.KEYS))
+        prefix = settings.get("namePrefix", "jupyterhub")
+        self.prefix = faults.match("namePrefix", prefix, PREFIX, "[a-z0-9-], at most 22 characters")
+        settings["authDir"] = faults.path("authDir", settings.get("authDir"))
+        options = faults.list("userOptions", settings.get("userOptions"))
+        self.user_options = tuple(
+            faults.match(f"userOptions[{i}]", o, OPTION_NAME, "an option name") for i, o in enumerate(options)
+        )
+        systems = settings.get("systems")
+        if not isinstance(systems, dict) or not systems:
+            faults.add("systems", "must be a map with at least one system")
+            systems = {}
+        self.systems = {n: System(n, d, settings, faults) for n, d in systems.items()}
+        # Servers, and what a user has chosen last, keep the name that a system had then.
+        self.by_any_name = dict(self.systems)
+        for name, system in self.systems.items():
+            for former in system.former_names:
+                if former in self.by_any_name:
+                    faults.add(f"systems.{name}.formerNames", f"{former!r} is listed twice")
+                self.by_any_name[former] = system
+        faults.raise_any()
+
+    def __deepcopy__(self, memo):
+        # traitlets copies configured values, and with a hook the object that it is bound to. This object is shared.
+        return self
+
+    def system(self, user_options):
+        """Returns the system that options name; StartError if they name none."""
+        name = (user_options or {}).get("system")
+        if isinstance(name, list) and len(name) == 1:
+            # As JupyterHub stores the fields of a form, in servers that were started without this module.
+            name = name[0]
+        if name is None and len(self.systems) == 1:
+            (name,) = self.systems
+        if not isinstance(name, str) or name not in self.by_any_name:
+            raise StartError(f"Choose one of these systems: {', '.join(sorted(self.systems))}.", 400)
+        return self.by_any_name[name]
+
+    def of(self, spawner):
+        return self.system(spawner.user_options)
+
+    # Form and options.
+
+    def options_form(self, spawner):
+        systems = sorted(self.systems.values(), key=lambda s: (s.display_name, s.name))
+        if not spawner.name:
+            systems = [s for s in systems if s.default_server]
+        if not systems:
+            return "<p>This hub starts named servers only. Go to its home page, enter a name, and add a server.</p>"
+        chosen = spawner.user_options.get("system")
+        chosen = self.by_any_name.get(chosen) if isinstance(chosen, str) else None
+        if chosen not in systems:
+            chosen = systems[0]
+        return '<div class="form-group">' + "".join(self._form_of(s, s is chosen) for s in systems) + "</div>"
+
+    def _form_of(self, system, checked):
+        # Each system has its own flavor field, from which options_from_form chooses: the form needs no script.
+        text = f"<strong>{html.escape(system.display_name)}</strong>"
+        if system.description:
+            text += f" {html.escape(system.description)}"
+        parts = [
+            '<div class="radio form-check mb-3 outpost-system">',
+            f'<label for="system-{system.name}">',
+            f'<input type="radio" name="system" id="system-{system.name}" value="{system.name}"',
+            f' required{" checked" if checked else ""}> {text}</label>',
+        ]
+        if system.flavors:
+            parts.append(f'<select class="form-control form-select" name="flavor-{system.name}"')
+            parts.append(f' aria-label="Resources on {html.escape(system.display_name)}">')
+            for flavor in system.flavors.values():
+                selected = " selected" if flavor.name == system.flavor else ""
+                parts.append(f'<option value="{flavor.name}"{selected}>{html.escape(flavor.label)}</option>')
+            parts.append("</select>")
+        parts.append("</div>")
+        return "".join(parts)
+
+    def options_from_form(self, form_data):
+        # A form sends a list of strings for each field; all other code expects one string.
+        def field(name):
+            values = form_data.get(name) or [None]
+            return values[0]
+
+        system = self.system({"system": field("system")})
+        options = {"system": system.name}
+        flavor = field(f"flavor-{system.name}") or field("flavor")
+        if flavor:
+            options["flavor"] = flavor
+        options.update({name: field(name) for name in self.user_options if field(name)})
+        return self.checked(options)
+
+    def checked(self, user_options):
+        """Returns the options of a start with defaults filled in, all of them strings; StartError if one is invalid."""
+        system = self.system(user_options)
+        for name, value in user_options.items():
+            if name not in ("system", "flavor", *self.user_options):
+                allowed = ", ".join(("system", "flavor", *self.user_options))
+                raise StartError(f"Unknown option {name[:63]!r}. Available options: {allowed}.", 400)
+            if name != "system" and not (isinstance(value, str) and len(value) <= 256 and value.isprintable()):
+                raise StartError(f"Option {name} must be a string of at most 256 printable characters.", 400)
+        options = {**user_options, "system": system.name}
+        flavor = options.get("flavor") or system.flavor
+        if flavor:
+            if system.flavors and flavor not in system.flavors:
+                available = f"Available flavors: {', '.join(system.flavors)}."
+                raise StartError(f"{system.display_name} has no flavor {flavor[:63]!r}. {available}", 400)
+            if not FLAVOR_NAME.fullmatch(flavor):
+                raise StartError("Invalid flavor name.", 400)
+            options["flavor"] = flavor
+        return options
+
+    def apply_user_options(self, spawner, user_options):
+        try:
+            options = self.checked(user_options)
+        except StartError:
+            # JupyterHub has stored the refused options already, and its API returns them.
+            system = user_options.get("system")
+            kept = {"system": system} if isinstance(system, str) and system in self.by_any_name else {}
+            spawner.user_options = spawner.orm_spawner.user_options = kept
+            raise
+        spawner.user_options = options
+        # The stored options too: the route that renews tunnels reads the system from there.
+        spawner.orm_spawner.user_options = options
+
+    def pre_spawn_hook(self, spawner):
+        if not SERVER_NAME.fullmatch(spawner.name):
+            raise StartError(
+                "Invalid server name. Use lower-case letters, digits, and '-' between them, at most 32 characters.", 400
+            )
+        spawner.start_error = None
+        spawner.kube_state = None
+        system = self.of(spawner)
+        if not spawner.name and not system.default_server:
+            raise StartError(f"{system.display_name} runs named servers only. Give the server a name.", 400)
+
+    # Requests to the outpost.
+
+    def request_url(self, spawner, user_options):
+        return self.system(user_options).url
+
+    def request_headers(self, spawner, user_options):
+        return {"Authorization": self.system(user_options).authorization()}
+
+    def request_kwargs(self, spawner, user_options):
+        # tornado's curl client reuses the CAs of an earlier request for one that names none.
+        ca_file = self.system(user_options).ca_file or certifi.where()
+        return {
+            "connect_timeout": 10, "request_timeout": 60, "ca_certs": ca_file, "validate_cert": True,
+            "prepare_curl_callback": prepare_curl,
+        }  # fmt: skip
+
+    def request_kwargs_start(self, spawner, user_options):
+        # The outpost answers a start when the pod runs, after its images have been pulled.
+        return {**self.request_kwargs(spawner, user_options), "request_timeout": spawner.start_timeout}
+
+    def custom_user_options(self, spawner, user_options):
+        flavor = user_options.get("flavor") or self.system(user_options).flavor
+        return {"flavor": flavor} if flavor else {}
+
+    def custom_misc(self, spawner, user_options):
+        return {}
+
+    def extra_labels(self, spawner, user_options):
+        # On the pod there and on the Service here: they show whether a system that is to be removed still has servers.
+        return {"outposts.dev/system": self.system(user_options).name}
+
+    def failed_spawn_request_hook(self, spawner, exception):
+        spawner.start_error = StartError(user_message(self.of(spawner), exception))
+
+    def public_api_url(self, spawner):
+        return self.of(spawner).hub_api_url
+
+    # Tunnels. A system without `ssh` is reached directly.
+
+    def ssh_during_startup(self, spawner):
+        return self.of(spawner).tunnel
+
+    def ssh_node(self, spawner, port_forward_info):
+        return self.of(spawner).ssh_host
+
+    def ssh_port(self, spawner, port_forward_info):
+        return self.of(spawner).ssh_port
+
+    def ssh_username(self, spawner, port_forward_info):
+        return self.of(spawner).ssh_user
+
+    def ssh_key(self, spawner, port_forward_info):
+        return self.of(spawner).ssh_key
+
+    def ssh_forward_options(self, spawner, port_forward_info):
+        return self.of(spawner).ssh_options
+
+    # The Service for the forwarded port of the hub. The client's own manifest has a field that newer Kubernetes
+    # packages refuse, and its calls block the hub's event loop.
+
+    async def ssh_custom_svc(self, spawner, port_forward_info):
+        labels = {"component": "singleuser-server", **self.extra_labels(spawner, spawner.user_options)}
+        await asyncio.to_thread(make_service, spawner.svc_name, spawner.namespace, spawner.port, labels)
+        return f"{spawner.svc_name}.{spawner.namespace}.svc", spawner.port
+
+    async def ssh_custom_svc_remove(self, spawner, port_forward_info):
+        await asyncio.to_thread(remove_service, spawner.svc_name, spawner.namespace)
+
+    async def update_start_response(self, spawner, response):
+        """Runs after the outpost's answer and before the tunnel is made."""
+        system = self.of(spawner)
+        if not safe_address(response):
+            spawner.log.error(f"{spawner._log_name} - {system.name} did not answer with the server's address")
+            message = f"{system.display_name} did not return the server's address. {TELL_ADMINS}"
+            spawner.start_error = StartError(message)
+            raise spawner.start_error
+        if system.tunnel:
+            try:
+                # The client would connect too, but gives up after one second.
+                await system.tunnels.connect(spawner)
+            except ConnectionError as e:
+                spawner.log.error(f"{spawner._log_name} - cannot connect to {system.name}: {e}")
+                message = f"The hub cannot open an SSH connection to {system.display_name}. Try again later."
+                if isinstance(e, WrongHostKey):
+                    # Another attempt would not help, and an unknown server must not get the user's data.
+                    message = (
+                        f"The SSH host key of {system.display_name} is not the one that this hub knows, "
+                        f"so nothing is sent there. {TELL_ADMINS}"
+                    )
+                spawner.start_error = StartError(message)
+                raise spawner.start_error from e
+        return response
+
+    async def update_expected_path(self, spawner, url):
+        """Runs after the tunnel has been made."""
+        if spawner.port_forward_info:
+            await self.of(spawner).tunnels.keep(spawner)
+        return url
+
+    async def ssh_recreate_at_start(self, spawner):
+        """Runs once for each running server after a restart of the hub, which has ended its tunnels.
+
+        After it, JupyterHub stops a server that it does not reach within http_timeout. A short loss of the network
+        would then cost users their work, so the hub keeps trying here first. It always returns False: the client
+        would make the tunnel itself, and stop the server if its only attempt failed.
+        """
+        if spawner.port_forward_info:
+            await self.of(spawner).tunnels.reopen(spawner)
+        return False
+
+    async def pre_poll_hook(self, spawner):
+        """Makes the tunnel of a running server for which this process has not made one."""
+        if spawner.port_forward_info and spawner.ready and not spawner.call_during_startup:
+            tunnels = self.of(spawner).tunnels
+            if spawner not in tunnels.servers:
+                try:
+                    await tunnels.renew(spawner)
+                except (ConnectionError, web.HTTPError) as e:
+                    spawner.log.warning(f"{spawner._log_name} - no tunnel, retrying: {e}")
+        return True
+
+    def pre_stop_hook(self, spawner):
+        self.of(spawner).tunnels.servers.discard(spawner)

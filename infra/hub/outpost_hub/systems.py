@@ -1,0 +1,114 @@
+"""The systems of a hub: one for each outpost."""
+
+import base64
+from pathlib import Path
+
+from .errors import TELL_ADMINS, StartError
+from .settings import FLAVOR_NAME, SSH_HOST, SSH_USER, SYSTEM_NAME
+from .tunnels import CONNECT_SECONDS, Tunnels
+
+SOCKETS = "/tmp"  # folder of the control sockets of ssh; the path of a socket has at most 108 characters
+
+
+class Flavor:
+    """Resources that a user picks by name. Only the outpost knows what they are."""
+
+    KEYS = ("name", "displayName", "description")
+
+    def __init__(self, where, data, faults):
+        data = faults.map(where, data, self.KEYS)
+        self.name = faults.match(f"{where}.name", data.get("name"), FLAVOR_NAME, "a flavor name")
+        self.display_name = faults.text(f"{where}.displayName", data.get("displayName"), self.name)
+        self.description = faults.text(f"{where}.description", data.get("description"), "")
+
+    @property
+    def label(self):
+        return f"{self.display_name} ({self.description})" if self.description else self.display_name
+
+
+class System:
+    """One outpost: its address, the hub's address as its servers see it, and how to tunnel to it."""
+
+    KEYS = (
+        "formerNames", "displayName", "description", "url", "hubApiUrl", "caFile", "defaultServer", "flavor", "flavors",
+        "ssh",
+    )  # fmt: skip
+    SSH_KEYS = ("host", "port", "user", "knownHosts")
+
+    def __init__(self, name, data, settings, faults):
+        where = f"systems.{name}"
+        data = faults.map(where, data, self.KEYS)
+        self.name = faults.match(where, name, SYSTEM_NAME, "a system name")
+        former = faults.list(f"{where}.formerNames", data.get("formerNames"))
+        self.former_names = [
+            faults.match(f"{where}.formerNames[{i}]", n, SYSTEM_NAME, "a system name") for i, n in enumerate(former)
+        ]
+        self.display_name = faults.text(f"{where}.displayName", data.get("displayName"), self.name)
+        self.description = faults.text(f"{where}.description", data.get("description"), "")
+        self.url = faults.url(f"{where}.url", data.get("url"))
+        self.hub_api_url = faults.url(f"{where}.hubApiUrl", data.get("hubApiUrl"))
+        self.ca_file = None
+        if data.get("caFile") not in (None, ""):
+            self.ca_file = faults.file(f"{where}.caFile", data["caFile"])
+        self.default_server = faults.flag(f"{where}.defaultServer", data.get("defaultServer"), True)
+        self.auth_file = Path(settings["authDir"]) / self.name
+        self._flavors(where, data, faults)
+
+        self.tunnels = Tunnels(self.name)
+        self.tunnel = data.get("ssh") is not None
+        if self.tunnel:
+            self._ssh(f"{where}.ssh", data["ssh"], settings, faults)
+
+    def _flavors(self, where, data, faults):
+        flavors = faults.list(f"{where}.flavors", data.get("flavors"))
+        found = [Flavor(f"{where}.flavors[{i}]", f, faults) for i, f in enumerate(flavors)]
+        self.flavors = {f.name: f for f in found}
+        if len(self.flavors) != len(found):
+            faults.add(f"{where}.flavors", "a name is listed twice")
+        self.flavor = next(iter(self.flavors), None)
+        if data.get("flavor") not in (None, ""):
+            self.flavor = faults.match(f"{where}.flavor", data["flavor"], FLAVOR_NAME, "a flavor name")
+            if self.flavors and self.flavor not in self.flavors:
+                faults.add(f"{where}.flavor", f"{self.flavor!r} is not one of `flavors`")
+
+    def _ssh(self, where, data, settings, faults):
+        data = faults.map(where, data, self.SSH_KEYS)
+        self.ssh_host = faults.match(f"{where}.host", data.get("host"), SSH_HOST, "a host name or IPv4 address")
+        self.ssh_port = faults.port(f"{where}.port", data.get("port", 22))
+        self.ssh_user = faults.match(f"{where}.user", data.get("user", "jhuboutpost"), SSH_USER, "a user name")
+        self.ssh_key = faults.file("sshKey", settings.get("sshKey"))
+        alias = f"outpost-{self.name}"
+        # One control socket for each system. The client's default is named after the host alone: two systems behind
+        # one address would share a connection, and users of one would reach servers of the other.
+        self.ssh_options = {
+            "ControlPath": f"{SOCKETS}/{alias}.sock",
+            "ConnectTimeout": str(CONNECT_SECONDS - 5),
+            # A dead connection is noticed after 15 s. The client's 45 s would be most of the minute that a short loss
+            # of the network may cost.
+            "ServerAliveInterval": "5",
+            "ServerAliveCountMax": "3",
+            "BatchMode": "yes",
+            "IdentitiesOnly": "yes",
+            "HostKeyAlias": alias,
+            "GlobalKnownHostsFile": "/dev/null",
+            "UserKnownHostsFile": f"{SOCKETS}/{alias}.known_hosts",
+        }
+        known_hosts = data.get("knownHosts")
+        if known_hosts not in (None, ""):
+            self.ssh_options["UserKnownHostsFile"] = faults.file(f"{where}.knownHosts", known_hosts)
+            self.ssh_options["StrictHostKeyChecking"] = "yes"
+            self.ssh_options["UpdateHostKeys"] = "no"
+            path = Path(str(known_hosts))
+            if path.is_file() and not self._pinned(path, alias):
+                faults.add(f"{where}.knownHosts", f"no line of {path} begins with {alias}")
+
+    @staticmethod
+    def _pinned(known_hosts, alias):
+        return any(line.split(" ")[0] == alias for line in known_hosts.read_text().splitlines())
+
+    def authorization(self):
+        try:
+            credentials = self.auth_file.read_text().strip()
+        except OSError as e:
+            raise StartError(f"The hub has no password for {self.display_name}. {TELL_ADMINS}") from e
+        return "Basic " + base64.b64encode(credentials.encode()).decode()
