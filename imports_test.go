@@ -42,9 +42,11 @@ var allowed = map[string][]string{
 	"server/cmd/outpost": {
 		"server", "server/config", "server/footprint", "server/kube", "server/outpost",
 	},
-	"server/config":    {"server/outpost", "server/place", "server/suggest"},
-	"server/flavor":    {"server/excerpt", "server/pattern", "server/python", "server/suggest"},
-	"server/httpapi":   {"server/flavor", "server/outpost", "server/python", "server/source"},
+	"server/config": {"server/outpost", "server/place", "server/suggest"},
+	"server/flavor": {"server/excerpt", "server/pattern", "server/python", "server/suggest"},
+	"server/httpapi": {
+		"server/excerpt", "server/flavor", "server/outpost", "server/python", "server/source", "server/watch",
+	},
 	"server/hubclient": {"server/flavor", "server/outpost"},
 	"server/kube": {
 		"server/excerpt", "server/flavor", "server/kube/diagnosis", "server/kubespawner", "server/kubespawner/options",
@@ -60,10 +62,12 @@ var allowed = map[string][]string{
 	"server/kubespawner/kubespawnertest": {"server/outpost"},
 	"server/kubespawner/options":         {"server/excerpt", "server/outpost", "server/python", "server/suggest"},
 	"server/kubespawner/podspec":         {"server/excerpt", "server/kubespawner/options"},
-	"server/lifecycle":                   {"server/excerpt", "server/flavor", "server/outbox", "server/outpost"},
-	"server/outpost":                     {"server/excerpt", "server/flavor", "server/pattern"},
-	"server/outpost/outposttest":         {"server/flavor", "server/lifecycle", "server/outpost"},
-	"server/python":                      {"server/excerpt"},
+	"server/lifecycle": {
+		"server/excerpt", "server/flavor", "server/outbox", "server/outpost", "server/watch",
+	},
+	"server/outpost":             {"server/excerpt", "server/flavor", "server/pattern"},
+	"server/outpost/outposttest": {"server/flavor", "server/lifecycle", "server/outpost"},
+	"server/python":              {"server/excerpt"},
 	"server/site": {
 		"server/flavor", "server/kubespawner", "server/kubespawner/options", "server/outpost",
 	},
@@ -71,6 +75,7 @@ var allowed = map[string][]string{
 	"server/sshd/keys":       {"server/excerpt"},
 	"server/store":           {"server/flavor", "server/outpost", "server/python", "server/seal"},
 	"server/store/storetest": {"server/flavor", "server/outpost"},
+	"server/watch":           {"server/outpost"},
 	"stacks": {
 		"infra/cluster", "infra/credentials", "infra/exposure", "infra/hub", "infra/outpost", "infra/release",
 		"infra/schema", "infra/values", "server/suggest",
@@ -116,8 +121,8 @@ func TestImportsPlanted(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"server/httpapi/bad.go: server/httpapi imports server/store; the table allows server/flavor, server/outpost, " +
-			"server/python, server/source",
+		"server/httpapi/bad.go: server/httpapi imports server/store; the table allows server/excerpt, " +
+			"server/flavor, server/outpost, server/python, server/source, server/watch",
 		"server/outpost/bad.go: server/outpost imports server/outpost/outposttest; the table allows server/excerpt, " +
 			"server/flavor, server/pattern",
 	}

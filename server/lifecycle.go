@@ -58,7 +58,7 @@ func (s *Server) startWork(p *parts) {
 		p.start("metrics", func(ctx context.Context) error { return serve(ctx, server, listener, 0) })
 	}
 	installation := s.store.Installation()
-	p.start("kubernetes", func(ctx context.Context) error { return s.spawner.Run(ctx, installation) })
+	p.start("kubernetes", func(ctx context.Context) error { return s.spawner.Run(ctx, installation, s.manager.Changed) })
 	p.start("services", s.manager.Run)
 	p.start("leader", s.lead)
 	p.start("files", func(ctx context.Context) error { s.reloader.run(ctx); return nil })
@@ -74,6 +74,7 @@ func (s *Server) startFronts(p *parts) {
 	server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
 		return s.api.ConnContext(ctx, connectionOf(conn))
 	}
+	server.RegisterOnShutdown(s.api.EndWatches)
 	listener := s.connections.listen(s.listeners.api)
 	if s.cert != nil {
 		listener = tls.NewListener(listener, s.cert.config())

@@ -142,8 +142,10 @@ func (m *metrics) gauge(name, help string, labels prometheus.Labels, read func()
 }
 
 // watchManager adds what a Manager counts. age is the time since Kubernetes last sent something; nil if it is unknown.
-func (m *metrics) watchManager(counts func() []lifecycle.Count, unseen func() []string, age func() time.Duration) {
-	m.registry.MustRegister(services(counts))
+func (m *metrics) watchManager(
+	counts func() []lifecycle.Count, open func() map[string]int, unseen func() []string, age func() time.Duration,
+) {
+	m.registry.MustRegister(services(counts), watches(open))
 	m.gauge("unseen_namespaces",
 		"Configured namespaces whose pods cannot be listed; their services are kept as they are.", nil,
 		func() float64 { return float64(len(unseen())) })
@@ -173,5 +175,20 @@ func (services) Describe(ch chan<- *prometheus.Desc) { ch <- servicesDesc }
 func (s services) Collect(ch chan<- prometheus.Metric) {
 	for _, c := range s() {
 		ch <- prometheus.MustNewConstMetric(servicesDesc, prometheus.GaugeValue, float64(c.Services), c.Hub, c.State)
+	}
+}
+
+// watches counts the open watches when metrics are requested.
+type watches func() map[string]int
+
+var watchesDesc = prometheus.NewDesc("outpost_watches", "Open watches of a hub.", []string{"hub"}, nil)
+
+// Describe implements [prometheus.Collector].
+func (watches) Describe(ch chan<- *prometheus.Desc) { ch <- watchesDesc }
+
+// Collect implements [prometheus.Collector].
+func (w watches) Collect(ch chan<- prometheus.Metric) {
+	for hub, n := range w() {
+		ch <- prometheus.MustNewConstMetric(watchesDesc, prometheus.GaugeValue, float64(n), hub)
 	}
 }

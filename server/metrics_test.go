@@ -24,6 +24,7 @@ func TestDashboardShowsMetricsThatExist(t *testing.T) {
 	m := newMetrics()
 	m.watchManager(
 		func() []lifecycle.Count { return []lifecycle.Count{{Hub: "a", State: "running", Services: 1}} },
+		func() map[string]int { return map[string]int{"a": 1} },
 		func() []string { return []string{"gpu"} },
 		func() time.Duration { return time.Second },
 	)

@@ -210,7 +210,7 @@ func (s *Server) newManager(hubAPI outpost.HubAPI) error {
 	if err != nil {
 		return err
 	}
-	s.metrics.watchManager(s.manager.Counts, s.manager.Unseen, s.opts.InformerAge)
+	s.metrics.watchManager(s.manager.Counts, s.manager.Watches, s.manager.Unseen, s.opts.InformerAge)
 	return nil
 }
 

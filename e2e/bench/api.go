@@ -74,7 +74,7 @@ func (b *apiBench) size(ctx context.Context, n int) error {
 		if n == 0 {
 			continue
 		}
-		if err := errors.Join(b.polls(at), b.plain(at), b.lists(at), b.starts(at)); err != nil {
+		if err := errors.Join(b.watches(at), b.polls(at), b.plain(at), b.lists(at), b.starts(at)); err != nil {
 			return err
 		}
 	}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/outpost"
+	"github.com/outposts-dev/outposts/server/watch"
 )
 
 // fake is a Manager that records what it is asked and answers what the test sets.
@@ -39,6 +40,7 @@ type fake struct {
 	logs     []string
 	services []outpost.Summary
 	flavors  map[string]flavor.Flavor
+	known    []outpost.Key
 	err      error
 	block    chan struct{} // if set, Start waits for it or the request's end
 }
@@ -87,6 +89,13 @@ func (f *fake) Credits(string) map[string]flavor.Flavor { return f.flavors }
 func (f *fake) UserCredits(_ string, authentication any) (map[string]flavor.Flavor, error) {
 	f.asked = append(f.asked, authentication)
 	return f.flavors, f.err
+}
+
+func (f *fake) Watch(context.Context, string) (*watch.Watch, error) { return nil, f.err }
+
+func (f *fake) Known(_ context.Context, _ string, keys []outpost.Key) error {
+	f.known = keys
+	return f.err
 }
 
 // testUsers are the logins of every test.

@@ -34,7 +34,7 @@ func guessable(password string) bool {
 }
 
 // SetUsers replaces all logins. An empty password lets nobody in. A hub whose password does not change stays known on
-// the connections that it has logged in on.
+// the connections that it has logged in on; the watches of the others end.
 func (s *Server) SetUsers(users map[string]outpost.Secret) {
 	var before map[string]*login
 	if p := s.users.Load(); p != nil {
@@ -52,6 +52,11 @@ func (s *Server) SetUsers(users map[string]outpost.Secret) {
 		logins[name] = l
 	}
 	s.users.Store(&logins)
+	for name, old := range before {
+		if logins[name] != old {
+			s.streams.end(name)
+		}
+	}
 }
 
 // authenticate returns which hub asks. If it is none, it writes the answer.

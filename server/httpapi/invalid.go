@@ -24,6 +24,9 @@ var problemTexts = map[string]string{
 	"string_type":           "Input should be a valid string",
 	"string_too_short":      "String should have at least 1 character",
 	"dict_type":             "Input should be a valid dictionary",
+	"list_type":             "Input should be a valid list",
+	"too_long":              "List should have at most 1000 items after validation",
+	"tuple_type":            "Input should be a valid tuple",
 	"value_error":           "Value error, JUPYTERHUB_USER_ID must be an integer",
 }
 

@@ -34,6 +34,8 @@ var paths = []path{
 	// the Python outpost, which redirects to /services/{name}.
 	{template: "/services/{name:[^/]*}/", methods: map[string]handler{"GET": unknown, "DELETE": unknown}},
 	{template: "/services/{name:[^/]*}/{start_id:[^/]+}/", slash: "-"},
+	{template: "/watch", methods: map[string]handler{"GET": watchServices}},
+	{template: "/watch/known", methods: map[string]handler{"POST": known}},
 	{template: "/flavors/", methods: map[string]handler{"GET": flavors}},
 	{template: "/flavors", slash: "+"},
 	{template: "/userflavors", methods: map[string]handler{"POST": userFlavors}},

@@ -19,6 +19,7 @@ import (
 
 	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/outpost"
+	"github.com/outposts-dev/outposts/server/watch"
 )
 
 // Manager is what the routes call: *lifecycle.Manager, or a fake in tests. Its errors have kinds.
@@ -31,6 +32,8 @@ type Manager interface {
 	UserFlavors(ctx context.Context, hub string, authentication any) (map[string]flavor.Flavor, error)
 	Credits(hub string) map[string]flavor.Flavor
 	UserCredits(hub string, authentication any) (map[string]flavor.Flavor, error)
+	Watch(ctx context.Context, hub string) (*watch.Watch, error)
+	Known(ctx context.Context, hub string, keys []outpost.Key) error
 }
 
 // Options is what a Server may be given. The zero value works: nobody can log in.
@@ -60,6 +63,7 @@ type Server struct {
 	users   atomic.Pointer[map[string]*login]
 	guesses *guesses
 	bodies  *budget
+	streams *streams
 }
 
 // New returns a Server. The error says what is wrong with the base path.
@@ -76,6 +80,7 @@ func New(m Manager, o Options) (*Server, error) {
 		o.Now = time.Now
 	}
 	s := &Server{manager: m, opts: o, log: o.Logger, guesses: newGuesses(o.Now), bodies: newBudget(o.HubBodies)}
+	s.streams = newStreams()
 	s.SetUsers(o.Users)
 	s.router = newRouter(o.BasePath)
 	return s, nil

@@ -71,7 +71,7 @@ func BenchmarkCache(b *testing.B) {
 				}
 				ctx, cancel := context.WithCancel(b.Context())
 				done := make(chan struct{})
-				go func() { defer close(done); _ = s.Run(ctx, ownInstallation) }()
+				go func() { defer close(done); _ = s.Run(ctx, ownInstallation, nil) }()
 				found, _, err := s.Found(ctx)
 				if err != nil || len(found) != n {
 					b.Fatal(len(found), err)

@@ -49,6 +49,7 @@ type cluster struct {
 	// stuck pods stay, being deleted, until they are deleted with grace 0 (force) or for ever.
 	stuck, stuckForEver bool
 	groups              []string // API groups that it serves
+	changed             func(outpost.Key)
 	watching            chan struct{}
 }
 
@@ -268,7 +269,7 @@ func (c *cluster) runAs(t testing.TB, installation string, o Options) *Spawner {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx, installation) }()
+	go func() { done <- s.Run(ctx, installation, c.changed) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -122,7 +122,7 @@ func (l *live) spawner(t *testing.T, options map[string]any) (*Spawner, context.
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx, ownInstallation) }()
+	go func() { done <- s.Run(ctx, ownInstallation, nil) }()
 	end := sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {

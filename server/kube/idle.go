@@ -37,7 +37,7 @@ func (s *Spawner) watch(ctx context.Context, namespace string) (*watcher, error)
 	if err := s.makeRoom(); err != nil {
 		return nil, err
 	}
-	w, err := newWatcher(s.client, namespace, s.logger, s.now, s.scaling.observe)
+	w, err := newWatcher(s.client, namespace, s.logger, s.now, s.scaling.observe, s.podChanged)
 	if err != nil {
 		return nil, err
 	}

@@ -33,7 +33,7 @@ func runUnfilled(t testing.TB, client kubernetes.Interface, o Options) *Spawner 
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx, ownInstallation) }()
+	go func() { done <- s.Run(ctx, ownInstallation, nil) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -126,7 +126,8 @@ func TestListsAreAskedForAgain(t *testing.T) {
 		noPods(w)
 	}))
 	t.Cleanup(server.Close)
-	w, err := newWatcher(clientOf(t, server), "jhub", slog.New(slog.DiscardHandler), time.Now, func(*corev1.Event) {})
+	w, err := newWatcher(clientOf(t, server), "jhub", slog.New(slog.DiscardHandler), time.Now,
+		func(*corev1.Event) {}, func(*corev1.Pod) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +166,7 @@ func TestNothingIsStartedAfterRun(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.Run(ctx, ownInstallation); err != nil {
+	if err := s.Run(ctx, ownInstallation, nil); err != nil {
 		t.Fatal(err)
 	}
 	elsewhere := outpost.State{"pod_name": "x", "namespace": "elsewhere"}

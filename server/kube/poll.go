@@ -43,11 +43,47 @@ func (s *Spawner) Poll(ctx context.Context, k outpost.Key, st outpost.State) (ou
 			pod = nil
 		}
 	}
+	if pod != nil {
+		s.adopt(k, pod)
+	}
 	status := diagnosis.Status(pod)
 	if status.Ended && pod != nil && !parsed.Keep() {
 		s.reap(pod)
 	}
 	return status, nil
+}
+
+// adopt remembers whose a pod is that does not say so itself, for podChanged.
+func (s *Spawner) adopt(k outpost.Key, pod *corev1.Pod) {
+	if _, ours := kubespawner.OriginOf(pod); ours {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.adopted[podName{pod.Namespace, pod.Name}] = k
+}
+
+// podChanged tells that a pod has changed, if it is that of a start.
+func (s *Spawner) podChanged(pod *corev1.Pod) {
+	if s.changed == nil {
+		return
+	}
+	if origin, ours := kubespawner.OriginOf(pod); ours {
+		if origin.Installation == s.installation {
+			s.changed(origin.Key)
+		}
+		return
+	}
+	name := podName{pod.Namespace, pod.Name}
+	s.mu.Lock()
+	k, adopted := s.adopted[name]
+	if pod.DeletionTimestamp != nil {
+		delete(s.adopted, name) // a poll of a pod that is still there adds it again
+	}
+	s.mu.Unlock()
+	if adopted {
+		s.changed(k)
+	}
 }
 
 // belongs reports whether a pod of the state's name is that of a start. A pod of KubeSpawner does not say whose it is;

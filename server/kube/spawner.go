@@ -79,7 +79,8 @@ type Spawner struct {
 	maxWatchers int
 
 	running      chan struct{} // closed by Run
-	installation string        // set before running is closed
+	installation string        // set before running is closed, like changed
+	changed      func(outpost.Key)
 
 	mu       sync.Mutex
 	runCtx   context.Context // of Run, for watchers that are added later
@@ -87,9 +88,13 @@ type Spawner struct {
 	wg       sync.WaitGroup
 	watchers map[string]*watcher
 	starts   map[outpost.Key]*handle
-	reaping  map[types.UID]bool // ended pods that will be deleted
-	foreign  map[string]bool    // namespace and installation of pods of others that have been logged
+	reaping  map[types.UID]bool      // ended pods that will be deleted
+	foreign  map[string]bool         // namespace and installation of pods of others that have been logged
+	adopted  map[podName]outpost.Key // pods that do not say whose they are, and have been polled
 }
+
+// podName names a pod of the cluster.
+type podName struct{ namespace, name string }
 
 var _ outpost.Spawner = (*Spawner)(nil)
 
@@ -106,7 +111,7 @@ func New(client kubernetes.Interface, namespace string, o Options) (*Spawner, er
 		forceAfter: cmp.Or(o.ForceAfter, 30*time.Second), now: o.Now,
 		logger:  cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
 		running: make(chan struct{}), watchers: map[string]*watcher{}, starts: map[outpost.Key]*handle{},
-		reaping: map[types.UID]bool{}, foreign: map[string]bool{}, reapAfter: reapAfter,
+		reaping: map[types.UID]bool{}, foreign: map[string]bool{}, adopted: map[podName]outpost.Key{}, reapAfter: reapAfter,
 		maxWatchers: maxWatchers, roomGrace: o.UnschedulableGrace,
 	}
 	if s.now == nil {
@@ -117,7 +122,7 @@ func New(client kubernetes.Interface, namespace string, o Options) (*Spawner, er
 		if s.watchers[ns] != nil {
 			continue
 		}
-		w, err := newWatcher(client, ns, s.logger, s.now, s.scaling.observe)
+		w, err := newWatcher(client, ns, s.logger, s.now, s.scaling.observe, s.podChanged)
 		if err != nil {
 			return nil, err
 		}
@@ -129,9 +134,9 @@ func New(client kubernetes.Interface, namespace string, o Options) (*Spawner, er
 
 // Run implements [outpost.Spawner]. It returns when all that the Spawner has started has ended. installation is 32
 // hexadecimal digits.
-func (s *Spawner) Run(ctx context.Context, installation string) error {
+func (s *Spawner) Run(ctx context.Context, installation string, changed func(outpost.Key)) error {
 	s.mu.Lock()
-	s.runCtx, s.installation = ctx, installation
+	s.runCtx, s.installation, s.changed = ctx, installation, changed
 	for _, w := range s.watchers {
 		s.wg.Go(func() { w.run(ctx) })
 	}

@@ -113,7 +113,7 @@ func TestEndsHaveReasons(t *testing.T) {
 		{
 			"killed for memory",
 			corev1.PodStatus{Phase: corev1.PodRunning, ContainerStatuses: notebook(corev1.ContainerStateTerminated{ExitCode: 137, Reason: "OOMKilled"})},
-			outpost.Status{Ended: true, ExitCode: 137, Reason: "The server exceeded its memory limit and was killed."},
+			outpost.Status{Ended: true, ExitCode: 137, Reason: "The server exceeded its memory limit and was killed.", KubeReason: "OOMKilled"},
 		},
 		{
 			"crashed",
@@ -123,12 +123,12 @@ func TestEndsHaveReasons(t *testing.T) {
 		{
 			"evicted",
 			corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Evicted", Message: "The node was low on memory."},
-			outpost.Status{Ended: true, ExitCode: 1, Reason: "The server was evicted from its node: The node was low on memory."},
+			outpost.Status{Ended: true, ExitCode: 1, Reason: "The server was evicted from its node: The node was low on memory.", KubeReason: "Evicted"},
 		},
 		{
 			"node shut down while fine",
 			corev1.PodStatus{Phase: corev1.PodFailed, Reason: "Terminated", ContainerStatuses: notebook(corev1.ContainerStateTerminated{})},
-			outpost.Status{Ended: true, Reason: "The server's node was shut down or lost."},
+			outpost.Status{Ended: true, Reason: "The server's node was shut down or lost.", KubeReason: "Terminated"},
 		},
 		{"waiting for a node", corev1.PodStatus{Phase: corev1.PodPending}, outpost.Status{}},
 		{"just made", corev1.PodStatus{}, outpost.Status{}},

@@ -599,9 +599,10 @@ func TestEndedPodsAreDeletedLater(t *testing.T) {
 			<-sub.C
 		}
 		want := outpost.Status{
-			Ended:    true,
-			ExitCode: 137,
-			Reason:   "The server exceeded its memory limit and was killed.",
+			Ended:      true,
+			ExitCode:   137,
+			Reason:     "The server exceeded its memory limit and was killed.",
+			KubeReason: "OOMKilled",
 		}
 		got, err := s.Poll(t.Context(), aliceKey, p.State)
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {

@@ -35,6 +35,7 @@ type watcher struct {
 	logger    *slog.Logger
 	now       func() time.Time
 	observe   func(*corev1.Event) // gets every event
+	changed   func(*corev1.Pod)   // gets every pod that has changed
 	// configured namespaces are watched from the beginning; Found waits for each of them or says that it is unseen.
 	configured bool
 	listLimit  time.Duration // of one page of a list; a watch lasts
@@ -56,11 +57,12 @@ type watcher struct {
 
 func newWatcher(
 	client kubernetes.Interface, namespace string, logger *slog.Logger, now func() time.Time,
-	observe func(*corev1.Event),
+	observe func(*corev1.Event), podChanged func(*corev1.Pod),
 ) (*watcher, error) {
 	w := &watcher{
 		client: client, namespace: namespace, logger: logger.With("namespace", namespace), now: now,
-		observe: observe, listLimit: listLimit, filled: make(chan struct{}), refused: make(chan struct{}),
+		observe: observe, changed: podChanged,
+		listLimit: listLimit, filled: make(chan struct{}), refused: make(chan struct{}),
 		ended: make(chan struct{}), subscribers: map[string][]*subscription{},
 	}
 	w.refuse = sync.OnceFunc(func() { close(w.refused) })
@@ -71,6 +73,7 @@ func newWatcher(
 		}
 		if pod, ok := object.(*corev1.Pod); ok {
 			w.notify(pod.Name, nil)
+			w.changed(pod)
 		}
 	}
 	_, err := w.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{

@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/outposts-dev/outposts/server/kube/diagnosis"
 	"github.com/outposts-dev/outposts/server/kubespawner"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
@@ -166,7 +167,7 @@ func TestWatchComesBackFromEveryAnswer(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx, ownInstallation) }()
+	go func() { done <- s.Run(ctx, ownInstallation, nil) }()
 	defer func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -194,4 +195,59 @@ func TestWatchComesBackFromEveryAnswer(t *testing.T) {
 			t.Errorf("poll of %d: %+v, %v", i, got, err)
 		}
 	}
+}
+
+// Whoever watches a start is told at once when its pod changes or goes, also a pod of KubeSpawner, which does not say
+// whose it is; and never of those of another database.
+func TestChangesOfPodsAreTold(t *testing.T) {
+	cl := newCluster()
+	cl.changed = func(k outpost.Key) { t.Errorf("%v is told to the outpost of another database", k) }
+	cl.runAs(t, "00000000000000000000000000000000", Options{})
+	told := make(chan outpost.Key, 1000)
+	cl.changed = func(k outpost.Key) { told <- k }
+	s := cl.run(t, Options{})
+	own := mustStart(t, s, aliceKey)
+	until := func(k outpost.Key, state outpost.State, want outpost.Status) {
+		t.Helper()
+		for {
+			if got := <-told; got != k {
+				t.Fatalf("%v is told", got)
+			}
+			if got, err := s.Poll(t.Context(), k, state); err == nil && got == want {
+				return
+			}
+		}
+	}
+	end := func(pod *corev1.Pod) {
+		pod.Status.ContainerStatuses[0].State = corev1.ContainerState{
+			Terminated: &corev1.ContainerStateTerminated{ExitCode: 9, Reason: "Error"},
+		}
+	}
+	ended := outpost.Status{Ended: true, ExitCode: 9, Reason: "The server ended with exit code 9.", KubeReason: "Error"}
+	until(aliceKey, own.State, outpost.Status{})
+	cl.update(t, "jhub", "jupyter-user", end)
+	until(aliceKey, own.State, ended)
+	if err := cl.Tracker().Delete(podResource, "jhub", "jupyter-user"); err != nil {
+		t.Fatal(err)
+	}
+	until(aliceKey, own.State, diagnosis.Status(nil))
+
+	adopted, state := outpost.Key{Hub: "hub", Name: "old", StartID: "0"}, outpost.State{"pod_name": "jupyter-user"}
+	if len(told) > 0 {
+		t.Errorf("%v is told once more", <-told)
+	}
+	cl.old("user", "")
+	for { // nobody knows yet whose it is
+		if got, err := s.Poll(t.Context(), adopted, state); err == nil && got == (outpost.Status{}) {
+			break
+		}
+	}
+	for s.watchers["jhub"].pod("jupyter-user") == nil {
+		time.Sleep(time.Millisecond)
+	}
+	if _, err := s.Poll(t.Context(), adopted, state); err != nil {
+		t.Fatal(err)
+	}
+	cl.update(t, "jhub", "jupyter-user", end)
+	until(adopted, state, ended)
 }

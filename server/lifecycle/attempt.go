@@ -58,6 +58,7 @@ func (m *Manager) runStart(ctx context.Context, e *entry, plan outpost.Plan, lif
 // settle records how a start has ended, and returns what has become of the service and the error that is told: a stop
 // or the end of the process may have come meanwhile.
 func (m *Manager) settle(ctx context.Context, e *entry, started outpost.Started, err error) (phase, error) {
+	defer m.Changed(e.Key)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if started.State != nil {

@@ -45,8 +45,9 @@ type standing struct {
 
 // ending is what the first poll that found a service ended has seen.
 type ending struct {
-	code int
-	logs []string
+	code   int
+	reason string // Kubernetes' word
+	logs   []string
 }
 
 // entry is a service in memory. What is above mu never changes.
@@ -69,13 +70,14 @@ type entry struct {
 	seen, written atomic.Int64
 
 	attempt atomic.Pointer[attempt] // the last one; nil if this process has begun none
-	ended   atomic.Pointer[ending]  // nil until a poll has found it ended
+	ended   atomic.Pointer[ending]  // nil until a poll has found it ended, and its log is read
 	marked  atomic.Bool             // the Store knows that it is being stopped
 	yielded atomic.Bool             // its key is left to another start
 
 	mu sync.Mutex
 	standing
-	sign sign
+	sign   sign
+	report chan struct{} // closed when ended is set; nil until a poll has found it ended
 }
 
 // sign is the LastUpdate of a row that another process works on, and since when it has been that by this process's
@@ -111,6 +113,13 @@ func (e *entry) namespace() string {
 	return name
 }
 
+// polled notes a sign that the hub knows the service (protocol 2.11).
+func (e *entry) polled(at time.Time) {
+	if !e.unopened {
+		e.seen.Store(at.UnixNano())
+	}
+}
+
 // lastPoll is when the service was last polled.
 func (e *entry) lastPoll() time.Time { return time.Unix(0, e.seen.Load()).UTC() }
 
@@ -137,17 +146,6 @@ func (e *entry) take(p phase, cancel context.CancelFunc) bool {
 	if cancel != nil {
 		e.attempt.Store(&attempt{cancel: cancel, ended: make(chan struct{})})
 	}
-	return true
-}
-
-// fail says that the start of the service has failed: it is being removed. False if it is being stopped already.
-func (e *entry) fail() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.phase == phaseStopping {
-		return false
-	}
-	e.phase = phaseFailed
 	return true
 }
 

@@ -8,7 +8,7 @@ import (
 
 // The address of a server that was started anew stays open when its predecessor is forgotten.
 func TestForbidLeavesTheSuccessor(t *testing.T) {
-	x := newIndex()
+	x := newIndex(func(outpost.Key) {})
 	p := permit{"hub-a", "jupyter-maria--lab.outpost.svc.cluster.local", "41234"}
 	service := func(startID string) *entry {
 		return newEntry(outpost.Service{

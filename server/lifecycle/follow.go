@@ -2,6 +2,7 @@ package lifecycle
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/outposts-dev/outposts/server/outpost"
@@ -9,6 +10,7 @@ import (
 
 const (
 	syncEvery   = 5 * time.Second // to follow other processes, if there are any
+	lookEvery   = time.Second     // the same for hubs with a service that another process starts or stops
 	flightEvery = time.Second     // between two syncs of a hub on demand
 	flightSeats = 256             // that wait for one of them
 )
@@ -58,6 +60,9 @@ func (m *Manager) refresh(e *entry, s outpost.Service) {
 	defer e.mu.Unlock()
 	if e.owned {
 		return
+	}
+	if e.phase != phaseOf(s.Summary) {
+		defer m.Changed(e.Key)
 	}
 	e.standing = standing{phase: phaseOf(s.Summary), state: state, address: s.Address, end: s.EndDate}
 	if e.phase == phaseRunning {
@@ -122,14 +127,27 @@ func (m *Manager) snapshot(hub string) map[outpost.Key]known {
 	return s
 }
 
-// sync follows what other processes have done to the services of all hubs.
-func (m *Manager) sync(ctx context.Context) {
-	for hub := range *m.hubs.Load() {
-		if ctx.Err() != nil {
-			return
+// follow follows what other processes do to the services of all hubs, until ctx ends.
+func (m *Manager) follow(ctx context.Context) {
+	for last := time.Now(); sleep(ctx, lookEvery); {
+		all := time.Since(last) >= syncEvery
+		if all {
+			last = time.Now()
 		}
-		m.syncRows(ctx, hub)
+		for hub := range *m.hubs.Load() {
+			if ctx.Err() == nil && (all || m.busyElsewhere(hub)) {
+				_ = m.syncRows(ctx, hub) // it is logged, and tried again
+			}
+		}
 	}
+}
+
+// busyElsewhere reports whether another process starts or stops a service of a hub.
+func (m *Manager) busyElsewhere(hub string) bool {
+	return slices.ContainsFunc(m.index.all(hub), func(e *entry) bool {
+		at := e.current()
+		return !at.owned && at.phase != phaseRunning && !e.unopened
+	})
 }
 
 // flight is one sync of a hub on demand, for all who ask for it.
@@ -155,7 +173,7 @@ func (m *Manager) syncHub(ctx context.Context, hub string, enough func() bool) {
 			defer close(f.done)
 			ctx, cancel := context.WithTimeout(m.base, storeTimeout) // others wait for it too
 			defer cancel()
-			m.syncRows(ctx, hub)
+			_ = m.syncRows(ctx, hub) // it is logged
 			return
 		}
 		f.waiting++
@@ -175,13 +193,14 @@ func (m *Manager) syncHub(ctx context.Context, hub string, enough func() bool) {
 	}
 }
 
-func (m *Manager) syncRows(ctx context.Context, hub string) {
+// syncRows follows what other processes have done to the services of one hub. The error is that of the Store.
+func (m *Manager) syncRows(ctx context.Context, hub string) error {
 	// Entries first: one that is added while the rows are read must not count as removed.
 	known := m.snapshot(hub)
 	rows, err := m.store.List(ctx, hub)
 	if err != nil {
 		m.log.Warn("services of other processes cannot be read", "hub", hub, "err", err)
-		return
+		return storeError(err)
 	}
 	there := make(map[outpost.Key]outpost.Summary, len(rows))
 	for _, row := range rows {
@@ -200,6 +219,7 @@ func (m *Manager) syncRows(ctx context.Context, hub string) {
 			}
 		}
 	}
+	return nil
 }
 
 // syncRow takes over one row that may have changed.

@@ -6,7 +6,6 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/outposts-dev/outposts/server/outpost"
@@ -18,11 +17,13 @@ type index struct {
 	byKey   map[outpost.Key]*entry
 	byHub   map[string]map[outpost.Key]*entry
 	permits map[permit]*entry
+	changed func(outpost.Key) // of each entry that comes or goes
 }
 
-func newIndex() *index {
+func newIndex(changed func(outpost.Key)) *index {
 	return &index{
 		byKey: map[outpost.Key]*entry{}, byHub: map[string]map[outpost.Key]*entry{}, permits: map[permit]*entry{},
+		changed: changed,
 	}
 }
 
@@ -64,6 +65,7 @@ func (x *index) keep(e *entry) *entry {
 		x.byHub[e.Hub] = hub
 	}
 	hub[e.Key] = e
+	x.changed(e.Key)
 	return e
 }
 
@@ -79,6 +81,7 @@ func (x *index) remove(e *entry) {
 	if len(x.byHub[e.Hub]) == 0 {
 		delete(x.byHub, e.Hub)
 	}
+	x.changed(e.Key)
 }
 
 // drop takes a service that is gone out of memory, and tells those who wait for its end.
@@ -128,15 +131,9 @@ func (x *index) all(hub string) []*entry {
 // permit is an address that a hub may open.
 type permit struct{ hub, host, port string }
 
-// permitOf is the address that a stored service may be opened at; ok is false if it has none. Rows of the Python
-// outpost may hold other forms: https with internal TLS, or no scheme.
+// permitOf is the address that a stored service may be opened at; ok is false if it has none.
 func permitOf(hub, address string) (p permit, ok bool) {
-	if rest, tls := strings.CutPrefix(address, "https://"); tls {
-		address = "http://" + rest
-	} else if !strings.Contains(address, "://") {
-		address = "http://" + address
-	}
-	host, port, ok := outpost.ParseAddress(address)
+	host, port, ok := outpost.ParseStored(address)
 	return permit{hub, host, port}, ok
 }
 
@@ -154,16 +151,8 @@ func (m *Manager) PermitOpen(ctx context.Context, hub, host string, port int) (a
 		return "", false
 	}
 	status, err := m.spawner.Poll(ctx, e.Key, e.current().state)
-	if status.Ended || err != nil && isIP(host) {
+	if status.Ended || err != nil && outpost.IsIP(host) {
 		return "", false
 	}
 	return net.JoinHostPort(p.host, p.port), true
-}
-
-// isIP reports whether a host is an IP address rather than a name, in any notation that a resolver takes for one: a
-// name does not end in a number (10.1, 0x7f.0.0.1, 167772161).
-func isIP(host string) bool {
-	host = strings.TrimSuffix(host, ".")
-	_, err := strconv.ParseUint(host[strings.LastIndex(host, ".")+1:], 0, 64)
-	return err == nil || strings.Contains(host, ":")
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/outpost"
+	"github.com/outposts-dev/outposts/server/watch"
 )
 
 // Options is what a Manager may be given beside its ports. The zero value works: no hubs, no flavors, no limits.
@@ -120,6 +121,8 @@ type Manager struct {
 	credits  atomic.Pointer[flavor.Flavors]
 	index    *index
 	notify   *notifier
+	boards   *watch.Boards
+	logSlots chan struct{} // for reading the logs of servers that have ended
 
 	// base lives as long as the process works: starts and removals run under it, not under a request.
 	base    context.Context
@@ -139,11 +142,12 @@ type Manager struct {
 func New(store outpost.Store, spawner outpost.Spawner, hubAPI outpost.HubAPI, opts Options) (*Manager, error) {
 	m := &Manager{
 		store: store, spawner: spawner, hubAPI: hubAPI,
-		opts: opts.withDefaults(), index: newIndex(),
+		opts: opts.withDefaults(), logSlots: make(chan struct{}, logsAtOnce),
 		flights: map[string]*flight{},
 		loaded:  make(chan struct{}), reconciled: make(chan struct{}),
 	}
-	m.notify = newNotifier(m)
+	m.notify, m.boards = newNotifier(m), watch.New(m)
+	m.index = newIndex(m.boards.Changed)
 	m.log, m.observer = m.opts.Logger, m.opts.Observer
 	m.base, m.stopAll = context.WithCancel(context.Background())
 	m.flavors.Store(opts.Flavors)
@@ -236,6 +240,53 @@ func (m *Manager) List(ctx context.Context, hub string) ([]outpost.Summary, erro
 		}
 	}
 	return list, nil
+}
+
+// Watch begins a watch of a hub's services, which the caller closes. KindUnavailable if the rows cannot be read, or the
+// hub has too many watches.
+func (m *Manager) Watch(ctx context.Context, hub string) (*watch.Watch, error) {
+	return m.boards.Open(ctx, hub)
+}
+
+// Watches returns how many watches are open, by hub.
+func (m *Manager) Watches() map[string]int { return m.boards.Counts() }
+
+// Changed says that a poll of a service may be answered otherwise than before. It never waits.
+func (m *Manager) Changed(k outpost.Key) { m.boards.Changed(k) }
+
+// Services implements [watch.Source].
+func (m *Manager) Services(ctx context.Context, hub string) ([]outpost.Key, error) {
+	err := m.waitLoaded(ctx)
+	if err == nil && m.opts.Shared {
+		err = m.syncRows(ctx, hub)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var keys []outpost.Key
+	for _, e := range m.index.all(hub) {
+		keys = append(keys, e.Key)
+	}
+	return keys, nil
+}
+
+// Known counts as a poll of each of these services of a hub; those that do not exist are passed over. KindUnavailable
+// if the rows are not loaded yet.
+func (m *Manager) Known(ctx context.Context, hub string, keys []outpost.Key) error {
+	if err := m.waitLoaded(ctx); err != nil {
+		return err
+	}
+	missing := func(k outpost.Key) bool { return m.index.get(k) == nil }
+	if m.opts.Shared && slices.ContainsFunc(keys, missing) { // another process may have started it a moment ago
+		m.syncHub(ctx, hub, func() bool { return !slices.ContainsFunc(keys, missing) })
+	}
+	now := m.opts.Now()
+	for _, k := range keys {
+		if e := m.index.get(k); e != nil {
+			e.polled(now)
+		}
+	}
+	return nil
 }
 
 // Counts returns how many services there are in memory, for gauges: by hub, then state.

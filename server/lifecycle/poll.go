@@ -2,26 +2,49 @@ package lifecycle
 
 import (
 	"context"
+	"time"
 
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
+const (
+	logsTimeout = 10 * time.Second       // of collecting logs
+	logsWait    = 250 * time.Millisecond // how long Look waits for the log of a server that has ended
+	logsAtOnce  = 16                     // logs of servers that have ended, each of up to 1 MiB
+)
+
 // Poll reports whether a service runs. It needs neither Store nor cluster for a service that is in memory.
-// Errors: KindNotFound only if the service is certainly gone; [Unopened]; those of the Spawner.
+// Errors: KindNotFound only if the service is certainly gone; [Unopened]; those of the Spawner and the Store.
 func (m *Manager) Poll(ctx context.Context, k outpost.Key, collectLogs bool) (outpost.PollResult, error) {
 	e, err := m.find(ctx, k)
 	if err != nil {
 		return m.pollUnknown(k, err)
 	}
+	e.polled(m.opts.Now())
+	return m.poll(ctx, e, collectLogs, logsTimeout)
+}
+
+// Look implements [watch.Source].
+func (m *Manager) Look(ctx context.Context, k outpost.Key) (outpost.PollResult, error) {
+	e, err := m.find(ctx, k)
+	if err != nil {
+		return m.pollUnknown(k, err)
+	}
+	return m.poll(ctx, e, false, logsWait)
+}
+
+// poll answers a poll. It waits so long for the log of a server that has ended.
+func (m *Manager) poll(
+	ctx context.Context, e *entry, collectLogs bool, wait time.Duration,
+) (outpost.PollResult, error) {
 	if e.unopened {
 		return outpost.PollResult{}, outpost.Unopened(nil)
 	}
-	e.seen.Store(m.opts.Now().UnixNano())
 	switch at := e.current(); at.phase {
 	case phaseFailed:
 		return outpost.PollResult{Ended: true, ExitCode: 1}, nil
 	case phaseRunning:
-		return m.pollPod(ctx, e, at.state, collectLogs)
+		return m.pollPod(ctx, e, at.state, collectLogs, wait)
 	default:
 		if m.opts.Shared && !at.owned {
 			return m.pollElsewhere(ctx, e)
@@ -53,7 +76,7 @@ func (m *Manager) pollElsewhere(ctx context.Context, e *entry) (outpost.PollResu
 
 // pollPod answers a poll for a service that has been started.
 func (m *Manager) pollPod(
-	ctx context.Context, e *entry, state outpost.State, collectLogs bool,
+	ctx context.Context, e *entry, state outpost.State, collectLogs bool, wait time.Duration,
 ) (outpost.PollResult, error) {
 	status, err := m.spawner.Poll(ctx, e.Key, state)
 	if err != nil {
@@ -67,40 +90,84 @@ func (m *Manager) pollPod(
 		return result, nil
 	}
 	if status.Gone && m.opts.Shared {
-		// Another process may have removed it.
-		if _, err := m.store.Get(ctx, e.Key); outpost.KindOf(err) == outpost.KindNotFound {
+		// Another process may have removed it, or be about to remove its row.
+		row, err := m.store.Get(ctx, e.Key)
+		switch {
+		case outpost.KindOf(err) == outpost.KindNotFound:
 			m.forget(e)
 			return outpost.PollResult{}, outpost.ErrNotFound
+		case err != nil:
+			return outpost.PollResult{}, storeError(err)
+		case row.StopPending:
+			m.refresh(e, row)
+			return outpost.PollResult{}, nil
 		}
 	}
+	m.waitReport(ctx, m.reportEnd(e, status), wait)
 	end := e.ended.Load()
 	switch {
 	case end == nil:
-		end = m.reportEnd(ctx, e, status)
+		return outpost.PollResult{
+			Ended: true, ExitCode: status.ExitCode, KubeReason: status.KubeReason, LogsDue: true,
+		}, nil
 	case !status.Gone: // else the ended pod was tidied away, and what was seen of it holds
-		end = &ending{status.ExitCode, end.logs}
+		end = &ending{status.ExitCode, status.KubeReason, end.logs}
 	}
-	result := outpost.PollResult{Ended: true, ExitCode: end.code, Logs: end.logs}
+	result := outpost.PollResult{Ended: true, ExitCode: end.code, KubeReason: end.reason, Logs: end.logs}
 	if end.code == 0 && !collectLogs {
 		result.Logs = nil
 	}
 	return result, nil
 }
 
-// reportEnd collects the logs of a service that was found ended, once, and tells the hub of an error (protocol 2.8).
-func (m *Manager) reportEnd(ctx context.Context, e *entry, status outpost.Status) *ending {
-	end := &ending{status.ExitCode, m.collectLogs(ctx, e)}
-	if !e.ended.CompareAndSwap(nil, end) {
-		return end
+// waitReport waits until a report is there.
+func (m *Manager) waitReport(ctx context.Context, report <-chan struct{}, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	select {
+	case <-report:
+	case <-ctx.Done():
+	case <-m.base.Done():
 	}
+}
+
+// reportEnd collects the logs of a service that was found ended, once, and tells the hub of an error (protocol 2.8).
+// What it returns is closed when that is done.
+func (m *Manager) reportEnd(e *entry, status outpost.Status) <-chan struct{} {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.report != nil {
+		return e.report
+	}
+	report := make(chan struct{})
+	if m.goes(func() {
+		defer m.Changed(e.Key)
+		defer close(report)
+		m.report(e, status)
+	}) {
+		e.report = report
+	}
+	return report
+}
+
+// report is the goroutine of reportEnd.
+func (m *Manager) report(e *entry, status outpost.Status) {
+	select {
+	case m.logSlots <- struct{}{}:
+		defer func() { <-m.logSlots }()
+	case <-m.base.Done():
+		return
+	}
+	end := &ending{status.ExitCode, status.KubeReason, m.collectLogs(m.base, e)}
+	tell := status.ExitCode != 0 && e.calls.Events.URL != ""
+	if tell && len(end.logs) == 0 && status.Reason != "" {
+		end.logs = []string{status.Reason}
+	}
+	e.ended.Store(end)
 	m.logger(e).Info("service ended", "exit_code", status.ExitCode, "reason", status.Reason)
-	if status.ExitCode != 0 && e.calls.Events.URL != "" {
-		if len(end.logs) == 0 && status.Reason != "" {
-			end = &ending{end.code, []string{status.Reason}}
-		}
+	if tell {
 		m.notify.ended(e, end.logs)
 	}
-	return end
 }
 
 // collectLogs returns the last lines of a service's log; a failure is logged, and there are none.

@@ -107,8 +107,11 @@ func (m *Manager) adopt(e *entry, row outpost.Stored, hasPod bool, now time.Time
 
 // takeOver lets a goroutine of this process work on an entry, unless one does.
 func (m *Manager) takeOver(e *entry, p phase, work func()) {
-	if e.take(p, nil) && !m.goes(work) {
-		e.release()
+	if e.take(p, nil) {
+		m.Changed(e.Key)
+		if !m.goes(work) {
+			e.release()
+		}
 	}
 }
 

@@ -22,9 +22,13 @@ func (m *Manager) Run(ctx context.Context) error {
 		if !m.load(ctx) {
 			return
 		}
-		loops.Go(func() { m.every(ctx, m.opts.Touch, func() { m.touch(ctx) }) })
+		loops.Go(func() {
+			for sleep(ctx, m.opts.Touch) {
+				m.touch(ctx)
+			}
+		})
 		if m.opts.Shared {
-			loops.Go(func() { m.every(ctx, syncEvery, func() { m.sync(ctx) }) })
+			loops.Go(func() { m.follow(ctx) })
 		}
 		loops.Go(func() { m.renewTunnels(ctx) })
 	})
@@ -32,6 +36,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	m.mu.Lock()
 	m.closed = true
 	m.mu.Unlock()
+	m.boards.Close()
 	m.stopAll()
 	loops.Wait()
 	m.work.Wait()
@@ -50,13 +55,6 @@ func (m *Manager) goes(f func()) bool {
 	}
 	m.work.Go(f)
 	return true
-}
-
-// every calls f after each interval until ctx ends.
-func (m *Manager) every(ctx context.Context, interval time.Duration, f func()) {
-	for sleep(ctx, interval) {
-		f()
-	}
 }
 
 // load reads all services into memory, trying until the database answers; false if ctx ended before.

@@ -83,18 +83,26 @@ func (m *Manager) admit(ctx context.Context, r outpost.StartRequest) (outpost.Hu
 		return hub, flavor.Admission{}, err
 	}
 	// A start before the left-overs are known could be taken for one of them.
-	select {
-	case <-m.loaded:
-	case <-ctx.Done():
-		return hub, flavor.Admission{}, outpost.Starting(ctx.Err())
-	case <-m.base.Done():
-		return hub, flavor.Admission{}, errShutdown
+	if err := m.waitLoaded(ctx); err != nil {
+		return hub, flavor.Admission{}, err
 	}
 	if err := m.index.free(r.Key); err != nil {
 		return hub, flavor.Admission{}, err
 	}
 	admission, err := m.flavors.Load().Admit(r.Hub, r.Authentication, r.Flavor)
 	return hub, admission, flavorError(err, r.Name)
+}
+
+// waitLoaded waits until the rows are in memory.
+func (m *Manager) waitLoaded(ctx context.Context) error {
+	select {
+	case <-m.loaded:
+		return nil
+	case <-ctx.Done():
+		return outpost.Starting(ctx.Err())
+	case <-m.base.Done():
+		return errShutdown
+	}
 }
 
 // hub returns a hub that is allowed to use this outpost.

@@ -9,8 +9,7 @@ import (
 )
 
 const (
-	stopTimeout = 5 * time.Minute  // of one try to remove a service's objects
-	logsTimeout = 10 * time.Second // of collecting logs
+	stopTimeout = 5 * time.Minute // of one try to remove a service's objects
 )
 
 // Stop removes a service in whatever state it is, cancelling its start. It returns when the pod and the row are gone
@@ -80,6 +79,7 @@ func (m *Manager) beginStop(e *entry, why string) (first bool, err error) {
 	}
 	e.owned = true
 	e.mu.Unlock()
+	m.Changed(e.Key)
 	e.cancelStart()
 	if !mine {
 		return first, nil
@@ -200,6 +200,17 @@ func (m *Manager) readRow(e *entry) (claim, error) {
 	return rowAnother, nil // also if it cannot be opened: this process has just sealed its own
 }
 
+// fail says that the start of a service has failed: it is being removed. False if it is being stopped already.
+func (m *Manager) fail(e *entry) bool {
+	defer m.Changed(e.Key)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.phase != phaseStopping {
+		e.phase = phaseFailed
+	}
+	return e.phase == phaseFailed
+}
+
 // takeBack undoes an insert of which the database has not said whether it was done. Only a row of this very start is
 // removed: the hub may have sent the start again, to another process, whose row and pod have the same key. Until that
 // is known polls are answered "running".
@@ -208,7 +219,7 @@ func (m *Manager) takeBack(e *entry) {
 	switch {
 	case !known:
 		e.release()
-	case !e.fail(): // the hub has asked for a stop meanwhile, which removes whatever has the key
+	case !m.fail(e): // the hub has asked for a stop meanwhile, which removes whatever has the key
 	case row == rowOwn:
 		m.remove(e, StopFailed)
 	default:

@@ -3,6 +3,7 @@ package outpost
 import (
 	"regexp"
 	"strconv"
+	"strings"
 )
 
 // hostForm is a host name or an IPv4 address in lower case.
@@ -27,4 +28,23 @@ func ParseAddress(address string) (host, port string, ok bool) {
 		return "", "", false
 	}
 	return m[1], m[2], true
+}
+
+// ParseStored is ParseAddress for the address of a stored service. Rows of the Python outpost may hold other forms: https
+// with internal TLS, or no scheme.
+func ParseStored(address string) (host, port string, ok bool) {
+	if rest, tls := strings.CutPrefix(address, "https://"); tls {
+		address = "http://" + rest
+	} else if !strings.Contains(address, "://") {
+		address = "http://" + address
+	}
+	return ParseAddress(address)
+}
+
+// IsIP reports whether a host is an IP address rather than a name, in any notation that a resolver takes for one: a
+// name does not end in a number (10.1, 0x7f.0.0.1, 167772161).
+func IsIP(host string) bool {
+	host = strings.TrimSuffix(host, ".")
+	_, err := strconv.ParseUint(host[strings.LastIndex(host, ".")+1:], 0, 64)
+	return err == nil || strings.Contains(host, ":")
 }

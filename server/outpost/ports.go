@@ -46,8 +46,10 @@ type Stored struct {
 // Spawner makes, finds and removes the pods of services. Implementations: server/kube and outposttest.
 type Spawner interface {
 	// Run keeps up to date what the other methods read from memory, until ctx ends; it is called once, and Ready
-	// returns an error before. installation names the Store's database: pods of any other are left alone.
-	Run(ctx context.Context, installation string) error
+	// returns an error before. installation names the Store's database: pods of any other are left alone. changed is
+	// called when a poll of a start may be answered otherwise than before, also for keys that nobody knows; it does not
+	// block, and may be nil.
+	Run(ctx context.Context, installation string, changed func(Key)) error
 	// Plan checks a request and names its objects without making any: every wrong option or name is reported
 	// (KindInvalid, naming all of them). The returned state is stored before Start makes anything, so that an
 	// interrupted start can be found again.
@@ -95,6 +97,8 @@ type Status struct {
 	ExitCode int    // meaningful if Ended
 	Gone     bool   // Ended, and no pod exists any more
 	Reason   string // in plain words, if Ended with an error
+	// KubeReason is Kubernetes' own word, such as OOMKilled, Error or Evicted; empty if it gave none.
+	KubeReason string
 }
 
 // Found is an object of ours in the cluster.

@@ -80,9 +80,11 @@ type Event struct {
 
 // PollResult is what a poll tells the hub. The zero value means running.
 type PollResult struct {
-	Ended    bool
-	ExitCode int      // meaningful if Ended
-	Logs     []string // oldest first; nil if none were asked for or there are none
+	Ended      bool
+	ExitCode   int      // meaningful if Ended
+	KubeReason string   // Kubernetes' word for the end, such as OOMKilled; may be empty
+	Logs       []string // oldest first; nil if none were asked for or there are none
+	LogsDue    bool     // of an end: the log is still being read
 }
 
 // StopOptions says how a hub asked for a stop.

@@ -1,6 +1,7 @@
 package diagnosis
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -25,18 +26,20 @@ func Status(pod *corev1.Pod) outpost.Status {
 		if status.Phase == "" {
 			return outpost.Status{} // made a moment ago, not scheduled yet
 		}
-		return outpost.Status{Ended: true, ExitCode: 1, Reason: endReason(pod, nil)}
+		return outpost.Status{Ended: true, ExitCode: 1, Reason: endReason(pod, nil), KubeReason: status.Reason}
 	}
 	if c := Notebook(pod); c != nil && c.State.Terminated != nil {
 		end := c.State.Terminated
-		ended := outpost.Status{Ended: true, ExitCode: int(end.ExitCode)}
+		ended := outpost.Status{
+			Ended: true, ExitCode: int(end.ExitCode), KubeReason: cmp.Or(end.Reason, status.Reason),
+		}
 		if end.ExitCode != 0 || status.Phase == corev1.PodFailed {
 			ended.Reason = endReason(pod, end)
 		}
 		return ended
 	}
 	if status.Phase == corev1.PodFailed {
-		return outpost.Status{Ended: true, ExitCode: 1, Reason: endReason(pod, nil)}
+		return outpost.Status{Ended: true, ExitCode: 1, Reason: endReason(pod, nil), KubeReason: status.Reason}
 	}
 	return outpost.Status{}
 }

@@ -22,8 +22,9 @@ type Spawner struct {
 	OnStart func(context.Context, outpost.Key, func(outpost.Event)) error
 	// OnStop is called before the pod is removed; its error fails the stop.
 	OnStop func(context.Context, outpost.Key) error
-	// OnPoll is called for each poll.
+	// OnPoll is called for each poll, OnLogs for each log.
 	OnPoll func(outpost.Key) error
+	OnLogs func(context.Context, outpost.Key) error
 
 	mu     sync.Mutex
 	pods   map[outpost.Key]*pod
@@ -31,6 +32,7 @@ type Spawner struct {
 	stops  map[outpost.Key]int
 	down   error
 	unseen []string
+	told   map[*func(outpost.Key)]struct{} // called when a pod has changed
 }
 
 type pod struct {
@@ -46,7 +48,10 @@ type pod struct {
 
 // NewSpawner returns a Spawner without pods.
 func NewSpawner() *Spawner {
-	return &Spawner{pods: map[outpost.Key]*pod{}, starts: map[outpost.Key]int{}, stops: map[outpost.Key]int{}}
+	return &Spawner{
+		pods: map[outpost.Key]*pod{}, starts: map[outpost.Key]int{}, stops: map[outpost.Key]int{},
+		told: map[*func(outpost.Key)]struct{}{},
+	}
 }
 
 // Down lets every call fail with err, as when Kubernetes does not answer; nil ends it.
@@ -100,6 +105,7 @@ func (s *Spawner) AddPod(k outpost.Key) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pods[k] = &pod{state: stateOf(k), created: time.Now()}
+	s.changed(k)
 }
 
 // AddPythonPod makes a pod of the Python outpost: it says nothing of its key, and is known by the name in a state
@@ -117,6 +123,7 @@ func (s *Spawner) End(k outpost.Key, code int, reason string) {
 	defer s.mu.Unlock()
 	p := s.pods[k]
 	p.ended, p.code, p.reason = true, code, reason
+	s.changed(k)
 }
 
 // Lose removes a pod behind everybody's back.
@@ -124,6 +131,7 @@ func (s *Spawner) Lose(k outpost.Key) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.pods, k)
+	s.changed(k)
 }
 
 // Log sets the log of a pod.
@@ -162,10 +170,27 @@ type plan struct {
 	port   int
 }
 
-// Run implements outpost.Spawner: there is nothing to keep up to date.
-func (s *Spawner) Run(ctx context.Context, _ string) error {
+// Run implements outpost.Spawner: it tells what the methods of a test and of Managers change. Each process runs it.
+func (s *Spawner) Run(ctx context.Context, _ string, changed func(outpost.Key)) error {
+	if changed != nil {
+		s.mu.Lock()
+		s.told[&changed] = struct{}{}
+		s.mu.Unlock()
+		defer func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			delete(s.told, &changed)
+		}()
+	}
 	<-ctx.Done()
 	return nil
+}
+
+// changed tells that a pod has changed. s.mu must be held.
+func (s *Spawner) changed(k outpost.Key) {
+	for told := range s.told {
+		(*told)(k)
+	}
 }
 
 // Plan implements outpost.Spawner. It looks at misc.port alone.
@@ -201,6 +226,7 @@ func (s *Spawner) Start(ctx context.Context, p outpost.Plan, progress func(outpo
 	if s.pods[p.Key] == nil {
 		s.pods[p.Key] = &pod{state: p.State, created: time.Now(), flavor: objects.flavor}
 		s.starts[p.Key]++
+		s.changed(p.Key)
 	}
 	s.mu.Unlock()
 	progress(outpost.Event{Progress: 0, Message: "Server requested"})
@@ -253,6 +279,7 @@ func (s *Spawner) Stop(ctx context.Context, k outpost.Key, st outpost.State) err
 	defer s.mu.Unlock()
 	if p := s.pods[k]; p != nil && (!p.python || st["pod_name"] == PodName(k)) {
 		delete(s.pods, k)
+		s.changed(k)
 	}
 	return nil
 }
@@ -266,7 +293,12 @@ func (s *Spawner) Restore(_ outpost.Hub, svc outpost.Service) outpost.State {
 }
 
 // Logs implements outpost.Spawner.
-func (s *Spawner) Logs(_ context.Context, k outpost.Key, _ outpost.State, lines int) ([]string, error) {
+func (s *Spawner) Logs(ctx context.Context, k outpost.Key, _ outpost.State, lines int) ([]string, error) {
+	if s.OnLogs != nil {
+		if err := s.OnLogs(ctx, k); err != nil {
+			return nil, err
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down != nil {

@@ -58,6 +58,7 @@ func (w *World) UpFollower(t testing.TB) *World {
 }
 
 func (w *World) run(t testing.TB, parts ...func(context.Context) error) *World {
+	parts = append(parts, func(ctx context.Context) error { return w.Spawner.Run(ctx, "", w.Changed) })
 	ctx, cancel := context.WithCancel(context.Background())
 	var loops sync.WaitGroup
 	for _, part := range parts {
