@@ -82,6 +82,8 @@ type SystemConfig struct {
 	HubAPIURL   string           `json:"hubApiUrl"`
 	Flavor      string           `json:"flavor"`
 	Flavors     []hub.Flavor     `json:"flavors"`
+	// ConcurrentStarts is how many starts the hub sends there at once, up to 500; 0 for as many as it begins.
+	ConcurrentStarts int `json:"concurrentStarts"`
 	// What another operator gave; whatever is empty is made here.
 	User     string                   `json:"user"`
 	Password string                   `json:"password"`

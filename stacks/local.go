@@ -160,8 +160,9 @@ func (c Config) hubArgs(systems []system) hub.Args {
 		made := hub.System{
 			Name: p.Name, FormerNames: p.FormerNames, DisplayName: p.DisplayName, Description: p.Description,
 			URL: p.endpoint.API + "/services", HubAPIURL: p.hubAPIURL, Flavor: p.Flavor, Flavors: p.Flavors,
-			Authorization: pulumi.Sprintf("%s:%s", cmp.Or(p.User, c.Hub.Name), p.password),
-			CAs:           p.cas,
+			ConcurrentStarts: p.ConcurrentStarts,
+			Authorization:    pulumi.Sprintf("%s:%s", cmp.Or(p.User, c.Hub.Name), p.password),
+			CAs:              p.cas,
 		}
 		if p.InCluster() {
 			made.Namespace = c.Outpost.Namespace

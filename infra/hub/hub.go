@@ -77,8 +77,10 @@ type System struct {
 	HubAPIURL   string // the hub's API as servers on the system reach it: ".../hub/api"
 	Flavor      string // what a start gets that names none
 	Flavors     []Flavor
-	SSH         *SSH   // nil: servers are reached directly
-	Namespace   string // of the outpost, if it is in the hub's cluster
+	// ConcurrentStarts is how many starts the hub sends there at once, up to 500; 0 for as many as the hub begins.
+	ConcurrentStarts int
+	SSH              *SSH   // nil: servers are reached directly
+	Namespace        string // of the outpost, if it is in the hub's cluster
 	// ServerNamespaces are those of this cluster in which its servers run, beside or in place of Namespace.
 	ServerNamespaces []string
 	// Authorization is "user:password".

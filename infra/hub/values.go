@@ -217,6 +217,7 @@ func outposts(a Args) map[string]any {
 		}
 		system := values.Given(map[string]any{
 			"formerNames": former, "description": s.Description, "flavor": s.Flavor, "flavors": flavors,
+			"concurrentStarts": s.ConcurrentStarts,
 		})
 		system["displayName"], system["url"], system["hubApiUrl"] = cmp.Or(s.DisplayName, s.Name), s.URL, s.HubAPIURL
 		if len(s.CAs) > 0 {

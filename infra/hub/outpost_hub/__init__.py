@@ -23,6 +23,8 @@ All keys of `custom.outposts`; other keys are refused:
         caFile: /etc/outpost/ca/remote.pem               # optional; defaults to certifi's public CAs
         defaultServer: true         # optional; false if unnamed servers cannot run there (the Python outpost,
                                     # an Ingress that merges slashes)
+        concurrentStarts: 10        # optional; how many starts this hub sends there at once, 1 to 500; the others wait,
+                                    # as part of their start_timeout. Defaults to JupyterHub.concurrent_spawn_limit
         flavor: small               # optional; used if a start names none; defaults to the first of `flavors`
         flavors:                    # optional; offered by the form, and the only ones accepted
           - name: small             # [A-Za-z0-9._-], at most 63 characters

@@ -7,7 +7,7 @@ from http.client import responses
 
 from tornado import web
 
-from .received import MAX_TEXT, safe_text
+from .received import MAX_REASON, MAX_TEXT, safe_text
 
 TELL_ADMINS = "Tell the administrators of the hub."
 # curl's errors for a request that never arrived: unknown host, connection refused, TLS handshake failed.
@@ -36,6 +36,25 @@ def client_error(error):
     found = re.search(r" failed(?:: (\d+))?$", getattr(error, "log_message", None) or "")
     code = int(found[1]) if found and found[1] else 0
     return code, str(getattr(error, "reason", "") or "").strip()
+
+
+def without_query(url):
+    return url.partition("?")[0]
+
+
+def answered(error):
+    """Returns what an outpost says about a failed request, or why there is no answer."""
+    if not error.response:
+        return safe_text(str(error), MAX_REASON)
+    text = (error.response.body or b"").decode("utf-8", "replace")
+    if error.code == 419:
+        try:
+            answer = json.loads(text)
+            args = answer["args"]
+            text = f"{answer['module']}{answer['class']}: {' - '.join(map(str, args)) or 'Unknown error'}"
+        except (ValueError, KeyError, TypeError, RecursionError):
+            pass
+    return safe_text(text, MAX_REASON)
 
 
 def not_accepted(error):

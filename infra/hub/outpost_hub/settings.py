@@ -85,6 +85,12 @@ class Faults:
             self.port(where, int(port[1:]))
         return url.rstrip("/")
 
+    def count(self, where, value, most):
+        if isinstance(value, int) and not isinstance(value, bool) and 0 < value <= most:
+            return value
+        self.add(where, f"{value!r} is not a number from 1 to {most}")
+        return 0
+
     def port(self, where, value):
         if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536:
             return value

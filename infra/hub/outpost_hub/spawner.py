@@ -1,20 +1,23 @@
 """The client, with limits on what it receives, shows and stores."""
 
 import asyncio
+import json
 import time
 from datetime import datetime
 
 import outpostspawner
 from tornado import web
+from tornado.httpclient import HTTPClientError
 
 from .cluster import pod_status, remove_pod
-from .errors import StartError, not_accepted
+from .errors import StartError, answered, not_accepted, without_query
 from .received import (
     MAX_EVENTS, MAX_HTML, MAX_KEPT, MAX_REASON, json_size, safe_answer, safe_event, safe_state, safe_text,
 )  # fmt: skip
 from .tunnels import CONNECT_SECONDS
 
 START_SECONDS = 8  # for repeating a start that an outpost cannot accept; less than a request to a silent address takes
+POLL_SECONDS = 10  # for the answer to a poll, which JupyterHub also sends before it stops a server
 START_PAUSE = 2  # seconds between two such attempts
 
 SUMMARY = "<details><summary>"  # the beginning of an event with a title, which gets the time
@@ -28,6 +31,8 @@ class Spawner(outpostspawner.OutpostSpawner):
 
     outposts = None  # the Outposts of this hub, set by configure
     start_error = None  # the StartError of the current start, if it has failed
+    start_turn = None  # of the latest start
+    starts_before = None  # the number that its user has been told
     kube_state = None  # what KubeSpawner kept of the server, if it has started it; no outpost knows it
 
     async def progress(self):
@@ -80,7 +85,7 @@ class Spawner(outpostspawner.OutpostSpawner):
 
     def clear_state(self):
         super().clear_state()
-        self.kube_state = None
+        self.kube_state = self.start_turn = self.starts_before = None
 
     async def poll(self):
         if self.kube_state is None:
@@ -92,17 +97,56 @@ class Spawner(outpostspawner.OutpostSpawner):
             self.log.warning(f"{self._log_name} - cannot see pod {self.kube_state['pod_name']}: {e}")
             return None
 
+    async def _poll(self):
+        if self._stop_pending and self.start_turn is not None:
+            return None  # JupyterHub asks before it stops a server; a stop is sent at once, whatever the outpost knows
+        return await super()._poll()
+
     async def stop(self, now=False, **kwargs):
+        if self.start_turn and not self.start_turn.holds:
+            self.start_turn.leave()
         if self.kube_state is None:
             return await super().stop(now, **kwargs)
         await asyncio.to_thread(remove_pod, self.kube_state["namespace"], self.kube_state["pod_name"])
 
     async def fetch(self, req, action):
+        """Sends a request in a place of its kind and system, and returns what the client uses of the answer.
+
+        The client has ten places for all requests of a hub, and a start holds one until its server runs. Errors are the
+        client's: its own code reads them.
+        """
+        client = self.outposts.of(self).client(self)
+        if action == "poll":
+            req.request_timeout = min(req.request_timeout, POLL_SECONDS)
+        turn = client.turn(action)
+        if action == "start":
+            self.start_turn = turn
         try:
-            return safe_answer(action, await super().fetch(req, action))
-        except web.HTTPError as e:
-            e.reason = safe_text(e.reason, MAX_REASON)
-            raise
+            response = await client.fetch(req, turn, self._waits if action == "start" else None)
+        except HTTPClientError as e:
+            if e.code == 404 and action == "stop":
+                return None
+            reason = answered(e)
+            if e.code != 404:
+                self.log.error(f"{self._log_name} - {req.method} {without_query(req.url)}: {e.code}: {reason}")
+            message = f"{action} request to {without_query(req.url)} failed: {e.code}"
+            raise web.HTTPError(419, message, reason=reason) from e
+        except Exception as e:
+            message = f"{action} request to {without_query(req.url)} failed"
+            raise web.HTTPError(419, message, reason=safe_text(str(e), MAX_REASON)) from e
+        try:
+            answer = json.loads(response.body.decode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            answer = None
+        return safe_answer(action, answer)
+
+    def _waits(self, before):
+        """Tells the user of a start that waits for a place how many are before it."""
+        if before != self.starts_before:
+            self.starts_before = before
+            starts = "1 start is" if before == 1 else f"{before} starts are"
+            message = f"{starts} before yours on {self.outposts.of(self).display_name}."
+            self.keep_event({"progress": 20, "message": message})
 
     async def _start(self):
         try:

@@ -3,6 +3,7 @@
 import base64
 from pathlib import Path
 
+from .client import MAX_STARTS, Client
 from .errors import TELL_ADMINS, StartError
 from .settings import FLAVOR_NAME, SSH_HOST, SSH_USER, SYSTEM_NAME
 from .tunnels import CONNECT_SECONDS, Tunnels
@@ -30,8 +31,8 @@ class System:
     """One outpost: its address, the hub's address as its servers see it, and how to tunnel to it."""
 
     KEYS = (
-        "formerNames", "displayName", "description", "url", "hubApiUrl", "caFile", "defaultServer", "flavor", "flavors",
-        "ssh",
+        "formerNames", "displayName", "description", "url", "hubApiUrl", "caFile", "defaultServer", "concurrentStarts",
+        "flavor", "flavors", "ssh",
     )  # fmt: skip
     SSH_KEYS = ("host", "port", "user", "knownHosts")
 
@@ -51,6 +52,10 @@ class System:
         if data.get("caFile") not in (None, ""):
             self.ca_file = faults.file(f"{where}.caFile", data["caFile"])
         self.default_server = faults.flag(f"{where}.defaultServer", data.get("defaultServer"), True)
+        self.concurrent_starts = None
+        if data.get("concurrentStarts") is not None:
+            self.concurrent_starts = faults.count(f"{where}.concurrentStarts", data["concurrentStarts"], MAX_STARTS)
+        self._client = None
         self.auth_file = Path(settings["authDir"]) / self.name
         self._flavors(where, data, faults)
 
@@ -105,6 +110,13 @@ class System:
     @staticmethod
     def _pinned(known_hosts, alias):
         return any(line.split(" ")[0] == alias for line in known_hosts.read_text().splitlines())
+
+    def client(self, spawner):
+        """Returns the system's HTTP client, with places for as many starts as the hub lets begin at once."""
+        if self._client is None:
+            starts = self.concurrent_starts or spawner.user.settings.get("concurrent_spawn_limit") or 0
+            self._client = Client(min(starts, MAX_STARTS), spawner.http_client_defaults)
+        return self._client
 
     def authorization(self):
         try:

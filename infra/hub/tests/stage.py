@@ -7,6 +7,7 @@ import http.cookiejar
 import ipaddress
 import json
 import os
+import queue
 import re
 import shutil
 import socket
@@ -67,12 +68,21 @@ def make_certificate(folder, name):
     (folder / f"{name}.pem").write_bytes(private + made)
 
 
+class _Crowd(ThreadingHTTPServer):
+    request_queue_size = 512  # connections at once before one is accepted
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """A client that gives up a request is no error of the server."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class _Server:
     """An HTTP server in a thread."""
 
     def __init__(self, handler, certificate=None):
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.http.daemon_threads = True
+        self.http = _Crowd(("127.0.0.1", 0), handler)
         self.scheme = "http"
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -126,6 +136,52 @@ class Held(tuple):
         return super().__iter__()
 
 
+def service_of(path):
+    """Returns name and start ID of a service by the path of its requests."""
+    _, _, name, start_id = path.split("/")
+    return {"name": name, "start_id": start_id}
+
+
+class Feed:
+    """The answers of an outpost to `GET /watch`: its snapshot, changes, and a heartbeat when there is nothing to say."""
+
+    def __init__(self, heartbeat=1):
+        self.heartbeat = heartbeat
+        self.lock = threading.Lock()
+        self.readers = []  # queues of bytes, None ends an answer
+        self.begun = 0
+
+    def say(self, line):
+        with self.lock:
+            for reader in self.readers:
+                reader.put(line)
+
+    def serve(self, handler, running):
+        reader = queue.Queue()
+        with self.lock:
+            self.begun += 1
+            for key in sorted(running):
+                reader.put(json.dumps({"service": {**service_of(key), "status": None}}).encode() + b"\n")
+            reader.put(b'{"synced":{"services":%d,"heartbeat":10}}\n' % len(running))
+            self.readers.append(reader)
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/x-ndjson")
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            while True:
+                try:
+                    line = reader.get(timeout=self.heartbeat)
+                except queue.Empty:
+                    line = b'{"heartbeat":{}}\n'
+                if line is None:
+                    break
+                handler.wfile.write(line)
+        with self.lock:
+            self.readers.remove(reader)
+        handler.close_connection = True
+
+
 class Outpost(_Server):
     """An outpost. By the name of a server, `answers` has the (code, body) for its start, `first` a list of those for
     earlier attempts at it, `polls` the body for a poll."""
@@ -138,22 +194,33 @@ class Outpost(_Server):
         self.polls = {}
         self.requests = []  # (method, path, headers, body)
         self.running = set()
+        self.silent = None  # an event that all answers wait for
+        self.feed = None  # a Feed, if it can be watched
 
         class Handler(_Quiet):
             def handle_one(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 body = json.loads(body) if body else None
                 outpost.requests.append((self.command, self.path, dict(self.headers), body))
+                if outpost.silent:
+                    outpost.silent.wait(60)
+                if outpost.feed and self.path == "/watch":
+                    return outpost.feed.serve(self, outpost.running)
+                if outpost.feed and self.path == "/watch/known":
+                    self.send_response(204)
+                    return self.end_headers()
                 if self.command == "POST":
                     if outpost.first.get(body["name"]):
                         return self.answer(*outpost.first[body["name"]].pop(0))
                     key = f"/services/{body['name']}/{body['user_options']['start_id']}"
                     outpost.running.add(key)
+                    outpost.say({"service": {**service_of(key), "status": None}})
                     return self.answer(*outpost.answers.get(body["name"], (200, {"service": outpost.service})))
                 if self.path not in outpost.running:
                     return self.answer(404, {"detail": "Item not found"})
                 if self.command == "DELETE":
                     outpost.running.discard(self.path)
+                    outpost.say({"gone": service_of(self.path)})
                     return self.answer(200, {"logs": []})
                 return self.answer(200, outpost.polls.get(self.path.split("/")[2], {"status": None, "logs": []}))
 
@@ -161,6 +228,16 @@ class Outpost(_Server):
 
         super().__init__(Handler, certificate)
         self.url = f"{self.scheme}://127.0.0.1:{self.port}/services"
+
+    def say(self, message):
+        if self.feed:
+            self.feed.say(json.dumps(message).encode() + b"\n")
+
+    def end(self, name, status):
+        """Ends a server, as when its pod is killed."""
+        (key,) = (key for key in self.running if key.startswith(f"/services/{name}/"))
+        self.polls[name] = {"status": status, "logs": ["killed"]}
+        self.say({"service": {**service_of(key), "status": status, "reason": "OOMKilled"}})
 
     def of(self, method, name):
         """Returns the requests about the server `name`: bodies for POST, paths for other methods."""
@@ -326,8 +403,9 @@ def _events(text):
 class Hub:
     """A real JupyterHub process with the module, without a proxy, on a database that outlives it."""
 
-    def __init__(self, folder, settings, cluster, base_url=""):
+    def __init__(self, folder, settings, cluster, base_url="", flags=("--debug",)):
         self.folder = folder
+        self.flags = flags
         self.cluster = cluster
         self.port = free_port()
         self.base_url = base_url
@@ -346,7 +424,7 @@ class Hub:
         env["KUBERNETES_API"] = f"http://127.0.0.1:{self.cluster.port}"
         self.log = self.folder / "hub.log"
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "jupyterhub", "--config", HERE / "hub_config.py", "--debug"],
+            [sys.executable, "-m", "jupyterhub", "--config", HERE / "hub_config.py", *self.flags],
             cwd=self.folder, env=env, stdout=self.log.open("a"), stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         wait_for("hub", lambda: self.process.poll() is not None or _listens(self.port), 60)

@@ -56,6 +56,11 @@ def test_ports(settings, port):
     assert "systems.remote.ssh.port" in refusal(put(settings, "systems.remote.ssh.port", port))
 
 
+@pytest.mark.parametrize("count", [0, 501, "10", -1, True, 2.5, [], float("nan")])
+def test_concurrent_starts(settings, count):
+    assert "systems.remote.concurrentStarts" in refusal(put(settings, "systems.remote.concurrentStarts", count))
+
+
 @pytest.mark.parametrize("name", ["Remote", "a_b", "-a", "a-", "a" * 33, "a/b", "../a", "", "<b>", "a\n"])
 def test_system_names(settings, name):
     assert repr(name) in refusal(put(settings, "systems", {name: settings["systems"]["direct"]}))

@@ -1,0 +1,55 @@
+"""Requests to the outpost of one system."""
+
+import asyncio
+
+from .curl import Curl
+from .places import Places
+
+WAIT_SECONDS = 3  # between two looks at how many requests are before one that waits
+
+MAX_STARTS = 500  # under way at once, for a hub without a limit of its own
+STOPS = 64
+POLLS = 16
+OTHERS = 4
+
+
+class Client:
+    """The HTTP client of one system. Starts, stops, polls and all other requests have places of their own."""
+
+    def __init__(self, starts, defaults=None):
+        """Needs the event loop. `starts` is how many may be under way at once, 0 for MAX_STARTS."""
+        self.places = {
+            "start": Places(starts or MAX_STARTS),
+            "stop": Places(STOPS),
+            "poll": Places(POLLS),
+            "other": Places(OTHERS),
+        }
+        count = sum(places.count for places in self.places.values())
+        self.http = Curl(force_instance=True, max_clients=count, defaults=defaults)
+
+    def turn(self, kind):
+        return self.places[kind].turn()
+
+    async def fetch(self, request, turn, waits=None):
+        """Sends a request when its turn has come, and returns the response.
+
+        While it waits, `waits` is told how many are before it. Raises TurnLeft if the turn is left meanwhile, and the
+        errors of tornado's client.
+        """
+        try:
+            while not turn.over.is_set():
+                if waits:
+                    waits(turn.before())
+                await turn.wait(WAIT_SECONDS)
+            if not turn.holds:
+                raise TurnLeft("it has been stopped before its turn came")
+            return await self.http.fetch(request)
+        except asyncio.CancelledError:
+            self.http.give_up(request)
+            raise
+        finally:
+            turn.leave()
+
+
+class TurnLeft(Exception):
+    """A request has not been sent, because nobody needs it anymore."""
