@@ -3,7 +3,6 @@
 import asyncio
 import html
 
-import certifi
 from tornado import web
 
 from .cluster import make_service, remove_service
@@ -171,11 +170,9 @@ class Outposts:
         return {"Authorization": self.system(user_options).authorization()}
 
     def request_kwargs(self, spawner, user_options):
-        # tornado's curl client reuses the CAs of an earlier request for one that names none.
-        ca_file = self.system(user_options).ca_file or certifi.where()
         return {
-            "connect_timeout": 10, "request_timeout": 60, "ca_certs": ca_file, "validate_cert": True,
-            "prepare_curl_callback": prepare_curl,
+            "connect_timeout": 10, "request_timeout": 60, "prepare_curl_callback": prepare_curl,
+            **self.system(user_options).trust(),
         }  # fmt: skip
 
     def request_kwargs_start(self, spawner, user_options):
@@ -284,4 +281,6 @@ class Outposts:
         return True
 
     def pre_stop_hook(self, spawner):
-        self.of(spawner).tunnels.servers.discard(spawner)
+        system = self.of(spawner)
+        system.watch(spawner).forget(spawner)
+        system.tunnels.servers.discard(spawner)

@@ -18,6 +18,7 @@ from .tunnels import CONNECT_SECONDS
 
 START_SECONDS = 8  # for repeating a start that an outpost cannot accept; less than a request to a silent address takes
 POLL_SECONDS = 10  # for the answer to a poll, which JupyterHub also sends before it stops a server
+POLL_JITTER = 0.5  # of the interval: between 0.75 and 1.25 of it
 START_PAUSE = 2  # seconds between two such attempts
 
 SUMMARY = "<details><summary>"  # the beginning of an event with a title, which gets the time
@@ -100,7 +101,17 @@ class Spawner(outpostspawner.OutpostSpawner):
     async def _poll(self):
         if self._stop_pending and self.start_turn is not None:
             return None  # JupyterHub asks before it stops a server; a stop is sent at once, whatever the outpost knows
+        if not self.collect_logs_polling and await self.outposts.of(self).watch(self).runs(self):
+            return None
         return await super()._poll()
+
+    def start_polling(self):
+        super().start_polling()
+        if self._poll_callback and self._poll_callback.is_running():
+            # After a restart of the hub, all servers would be polled at the same moments.
+            self._poll_callback.stop()
+            self._poll_callback.jitter = POLL_JITTER
+            self._poll_callback.start()
 
     async def stop(self, now=False, **kwargs):
         if self.start_turn and not self.start_turn.holds:
@@ -149,6 +160,7 @@ class Spawner(outpostspawner.OutpostSpawner):
             self.keep_event({"progress": 20, "message": message})
 
     async def _start(self):
+        self.outposts.of(self).watch(self).follow(self)
         try:
             return await super()._start()
         except web.HTTPError as e:

@@ -3,10 +3,13 @@
 import base64
 from pathlib import Path
 
+import certifi
+
 from .client import MAX_STARTS, Client
 from .errors import TELL_ADMINS, StartError
 from .settings import FLAVOR_NAME, SSH_HOST, SSH_USER, SYSTEM_NAME
 from .tunnels import CONNECT_SECONDS, Tunnels
+from .watch import Watch
 
 SOCKETS = "/tmp"  # folder of the control sockets of ssh; the path of a socket has at most 108 characters
 
@@ -55,7 +58,7 @@ class System:
         self.concurrent_starts = None
         if data.get("concurrentStarts") is not None:
             self.concurrent_starts = faults.count(f"{where}.concurrentStarts", data["concurrentStarts"], MAX_STARTS)
-        self._client = None
+        self._client = self._watch = None
         self.auth_file = Path(settings["authDir"]) / self.name
         self._flavors(where, data, faults)
 
@@ -117,6 +120,17 @@ class System:
             starts = self.concurrent_starts or spawner.user.settings.get("concurrent_spawn_limit") or 0
             self._client = Client(min(starts, MAX_STARTS), spawner.http_client_defaults)
         return self._client
+
+    def watch(self, spawner):
+        """Returns the watch of the system's servers."""
+        if self._watch is None:
+            self._watch = Watch(self, self.client(spawner))
+        return self._watch
+
+    def trust(self):
+        """Returns the arguments of a request by which the outpost's certificate is checked."""
+        # tornado's curl client reuses the CAs of an earlier request for one that names none.
+        return {"ca_certs": self.ca_file or certifi.where(), "validate_cert": True}
 
     def authorization(self):
         try:

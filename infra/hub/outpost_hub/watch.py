@@ -1,0 +1,165 @@
+"""One long answer of an outpost in place of a poll for each server."""
+
+import asyncio
+import json
+import random
+import time
+import weakref
+
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from traitlets.log import get_logger
+
+from .curl import Curl, trust_anew
+from .services import Services, TooMany, key
+
+SILENT_SECONDS = 30  # without a line, after which polls are sent; the outpost sends one every 10 s
+LOOK_SECONDS = 5  # between two looks at that
+FIRST_SECONDS = 5  # that polls wait for the first snapshot, as after a restart of the hub
+KNOWN_SECONDS = 60  # between two reports of the services that this hub has asked about
+KNOWN_AT_ONCE = 1000  # services in one report
+PAUSE_SECONDS = 60  # at most, before another attempt
+LONG_PAUSE_SECONDS = 600  # before an outpost is asked again that has no watch, or not one that can be used
+
+
+class Watch:
+    """Watches the servers of one system, as long as it has any.
+
+    It answers "runs" from what the outpost has said. An end is never taken from it: the spawner polls at once, and the
+    answer to that poll counts, with its exit code and log.
+    """
+
+    def __init__(self, system, client):
+        """Needs the event loop."""
+        self.system, self.client = system, client
+        self.services = Services()
+        self.heard = None  # time of the last line
+        self.first = asyncio.Event()  # the first attempt has got its snapshot, or has failed
+        self.spawners = weakref.WeakValueDictionary()  # by key
+        self.asked = set()  # keys, since the last report
+        self.reported = time.monotonic()
+        self.task = None
+        self.polls = set()  # tasks
+
+    def follow(self, spawner):
+        """Watches a server from now on, until it is forgotten."""
+        self.spawners[key(spawner.name, spawner.start_id)] = spawner
+        if self.task is None or self.task.done():
+            self.task = asyncio.get_running_loop().create_task(self._run())
+
+    def forget(self, spawner):
+        self.spawners.pop(key(spawner.name, spawner.start_id), None)
+
+    async def runs(self, spawner):
+        """Reports whether the outpost says that a server runs. If not, it must be asked."""
+        self.follow(spawner)
+        if not self.first.is_set():
+            try:
+                await asyncio.wait_for(self.first.wait(), FIRST_SECONDS)
+            except asyncio.TimeoutError:
+                self.first.set()
+        asked = key(spawner.name, spawner.start_id)
+        if self.heard is None or time.monotonic() - self.heard > SILENT_SECONDS or asked not in self.services.running:
+            return False
+        self.asked.add(asked)
+        return True
+
+    async def _run(self):
+        failures = 0
+        while self.spawners:
+            begun = time.monotonic()
+            try:
+                await self._answer()
+                return
+            except Exception as e:
+                failures = 0 if time.monotonic() - begun > PAUSE_SECONDS else failures + 1
+                pause = min(2**failures, PAUSE_SECONDS)
+                if isinstance(e, TooMany) or getattr(e, "code", 0) in (404, 405):
+                    pause = LONG_PAUSE_SECONDS
+                get_logger().info(f"{self.system.name} - not watched, servers are polled: {e}")
+            self.first.set()
+            await asyncio.sleep(pause * random.uniform(0.5, 1))
+
+    async def _answer(self):
+        """Reads one answer until it ends or there is no server anymore. Raises whatever has ended it."""
+        self.services.begin()
+        status, fault = [], asyncio.get_running_loop().create_future()
+        begun = time.monotonic()
+
+        def header(line):
+            if line.startswith("HTTP/"):
+                status[:] = line.split()[1:2]
+
+        def chunk(data):
+            if status != ["200"] or fault.done():
+                return
+            try:
+                ended = self.services.take(data)
+            except ValueError as e:
+                fault.set_exception(e)
+                return
+            if b"\n" in data and (self.services.complete or self.heard is not None):
+                self.heard = time.monotonic()
+            if self.services.complete:
+                self.first.set()
+            for service in ended:
+                self._poll(service)
+
+        # A client of its own: a place is not taken from requests, and options of the request stay with it.
+        http = Curl(force_instance=True, max_clients=1, max_body_size=2**62)
+        request = self._request(header, chunk)
+        answer = http.fetch(request)
+        try:
+            while self.spawners:
+                await asyncio.wait({answer, fault}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                if fault.done():
+                    fault.result()
+                if answer.done():
+                    answer.result()
+                    raise ConnectionError("the outpost has ended the watch")
+                if time.monotonic() - max(begun, self.heard or 0) > SILENT_SECONDS:
+                    raise ConnectionError("the outpost is silent")
+                if time.monotonic() - self.reported > KNOWN_SECONDS:
+                    await self._report()
+        finally:
+            http.give_up(request)
+            http.close()
+
+    def _request(self, header, chunk):
+        return HTTPRequest(
+            self._url("watch"), headers={"Authorization": self.system.authorization()}, connect_timeout=10,
+            request_timeout=0, follow_redirects=False, decompress_response=False, header_callback=header,
+            streaming_callback=chunk, prepare_curl_callback=trust_anew, **self.system.trust(),
+        )  # fmt: skip
+
+    def _url(self, path):
+        return f"{self.system.url.rpartition('/')[0]}/{path}"
+
+    def _poll(self, service):
+        """Lets JupyterHub look at a server now, as it does from time to time."""
+        spawner = self.spawners.get(service)
+        if spawner is not None and (spawner.ready or spawner._waiting_for_response):
+            task = asyncio.get_running_loop().create_task(self._poll_now(spawner))
+            self.polls.add(task)
+            task.add_done_callback(self.polls.discard)
+
+    async def _poll_now(self, spawner):
+        try:
+            await spawner.poll_and_notify()
+        except Exception:
+            spawner.log.exception(f"{spawner._log_name} - cannot poll")
+
+    async def _report(self):
+        """Tells the outpost which services this hub still knows, as polls do."""
+        self.reported = time.monotonic()
+        asked, self.asked = sorted(self.asked), set()
+        for i in range(0, len(asked), KNOWN_AT_ONCE):
+            body = json.dumps({"services": [service.rsplit("/", 1) for service in asked[i : i + KNOWN_AT_ONCE]]})
+            request = HTTPRequest(
+                self._url("watch/known"), method="POST", body=body, request_timeout=10, connect_timeout=10,
+                headers={"Authorization": self.system.authorization(), "Content-Type": "application/json"},
+                prepare_curl_callback=trust_anew, **self.system.trust(),
+            )  # fmt: skip
+            try:
+                await self.client.fetch(request, self.client.turn("other"))
+            except (HTTPClientError, OSError) as e:
+                get_logger().warning(f"{self.system.name} - cannot tell which servers are known: {e}")

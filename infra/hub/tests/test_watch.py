@@ -1,0 +1,198 @@
+"""The watch of a system's servers: its lines alone, and in a real hub."""
+
+import json
+import time
+import tracemalloc
+
+import pytest
+import stage
+from outpost_hub.services import MAX_LINE, MAX_SERVICES, Services
+
+
+def line(**message):
+    return json.dumps(message).encode() + b"\n"
+
+
+def runs(name, start_id="1"):
+    return line(service={"name": name, "start_id": start_id, "status": None})
+
+
+SYNCED = line(synced={"services": 1, "heartbeat": 10})
+
+
+def test_snapshot_and_changes():
+    services = Services()
+    assert services.take(runs("a") + runs("b") + runs("", "3")) == [] and not services.running
+    assert services.take(SYNCED) == [] and services.running == {"a/1", "b/1", "/3"}
+    assert services.take(line(service={"name": "a", "start_id": "1", "status": 137})) == ["a/1"]
+    assert services.take(line(gone={"name": "b", "start_id": "1"})) == ["b/1"]
+    assert services.take(line(heartbeat={}) + line(new_kind={}) + runs("c")) == []
+    assert services.running == {"/3", "c/1"}
+    # What cannot be told stays what it was.
+    assert services.take(line(unknown={"name": "c", "start_id": "1"})) == [] and "c/1" in services.running
+
+
+def test_what_is_known_holds_until_the_next_snapshot_is_complete():
+    services = Services()
+    services.take(runs("a") + runs("b") + runs("c") + SYNCED)
+    services.begin()  # the answer has ended, and another begins
+    assert services.take(runs("a") + line(unknown={"name": "b", "start_id": "1"})) == []
+    assert services.running == {"a/1", "b/1", "c/1"}
+    services.begin()  # in the middle of its snapshot
+    services.take(runs("a") + line(unknown={"name": "b", "start_id": "1"}))
+    services.take(line(unknown={"name": "x", "start_id": "1"}))
+    assert services.take(SYNCED) == ["c/1"] and services.running == {"a/1", "b/1"}
+    services.take(line(resync={}) + runs("b"))
+    assert services.running == {"a/1", "b/1"}
+    assert services.take(SYNCED) == ["a/1"] and services.running == {"b/1"}
+
+
+def test_lines_in_any_parts():
+    text = runs("ä") + runs("b") + SYNCED
+    services = Services()
+    for i in range(len(text)):
+        assert services.take(text[i : i + 1]) == []
+    assert services.running == {"ä/1", "b/1"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\n", b"[]\n", b"7\n", b"{\n", b"<html>\n", b"\xff\xfe\n", b"[" * 20000 + b"\n", b'{"service":[]}\n',
+        b'{"service":{}}\n',
+        b'{"gone":{"name":1,"start_id":"1"}}\n', b'{"gone":{"name":"a","start_id":null}}\n', b"x" * (MAX_LINE + 1),
+        line(service={"name": "a" * 300, "start_id": "1", "status": None}),
+    ],
+)  # fmt: skip
+def test_wrong_lines(text):
+    with pytest.raises(ValueError):
+        Services().take(text)
+
+
+def test_a_status_that_is_missing_is_no_sign_of_life():
+    services = Services()
+    services.take(runs("a") + SYNCED)
+    assert services.take(line(service={"name": "a", "start_id": "1"})) == ["a/1"] and not services.running
+
+
+def test_a_million_services():
+    """They are refused, and take a bounded part of the hub's memory until then."""
+    services = Services()
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="more than"):
+        for n in range(1000):
+            services.take(b"".join(runs(f"server-of-somebody-{n}-{m}", f"{n:016x}{m:016x}") for m in range(1000)))
+    size = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(services.snapshot) == MAX_SERVICES + 1 and size < 40 << 20
+
+
+class Watched:
+    """A hub and an outpost that it can watch."""
+
+    def __init__(self, folder):
+        self.lab, self.cluster = stage.Lab(), stage.Cluster()
+        self.outpost = stage.Outpost(f"http://127.0.0.1:{self.lab.port}")
+        self.outpost.feed = stage.Feed()
+        (folder / "auth").mkdir()
+        (folder / "auth" / "far").write_text("jupyterhub:secret")
+        system = {"url": self.outpost.url, "hubApiUrl": "http://127.0.0.1:9/hub/api"}
+        self.hub = stage.Hub(folder, {"authDir": str(folder / "auth"), "systems": {"far": system}}, self.cluster)
+
+    def close(self):
+        for part in (self.hub, self.outpost, self.cluster, self.lab):
+            part.close()
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory):
+    w = Watched(tmp_path_factory.mktemp("watched"))
+    yield w
+    w.close()
+
+
+@pytest.fixture
+def hub(watched):
+    return watched.hub
+
+
+def test_polls_are_answered_from_memory(watched, hub):
+    hub.run("quiet")
+    stage.wait_for("watch", lambda: watched.outpost.feed.begun)
+    asked = len(watched.outpost.of("GET", "quiet"))
+    time.sleep(4)  # of polls, one each second: what must not happen takes time
+    assert len(watched.outpost.of("GET", "quiet")) == asked
+    assert hub.server("quiet")["ready"]
+    hub.stop_server("quiet")
+
+
+def test_end_is_known_at_once(watched, hub):
+    names = [f"ends{n}" for n in range(5)]
+    for name in names:
+        hub.run(name)
+    took = []
+    for name in names:
+        begun = time.monotonic()
+        watched.outpost.end(name, 137)
+        while (hub.server(name) or {"stopped": True})["stopped"] is False:
+            assert time.monotonic() < begun + 30
+            time.sleep(0.01)
+        took.append(time.monotonic() - begun)
+    print(f"\nan end is known after {min(took):.3f} to {max(took):.3f} s")
+    assert min(took) < 1  # the others met with what else this machine does
+    for name in names:
+        started = [body["user_options"]["start_id"] for body in watched.outpost.of("POST", name)]
+        # Afterwards JupyterHub stops it once more, when its start ID is gone.
+        assert watched.outpost.of("DELETE", name)[0] == f"/services/{name}/{started[0]}"
+
+
+def test_an_end_is_believed_only_of_a_poll(watched, hub):
+    """A line about a server that runs, or a wrong snapshot, ends no server."""
+    hub.run("alive")
+    (key,) = (k for k in watched.outpost.running if "/alive/" in k)
+    asked = len(watched.outpost.of("GET", "alive"))
+    watched.outpost.say({"gone": stage.service_of(key)})
+    stage.wait_for("a poll", lambda: len(watched.outpost.of("GET", "alive")) > asked)
+    watched.outpost.say({"resync": {}})
+    watched.outpost.say({"synced": {"services": 0, "heartbeat": 10}})
+    asked = len(watched.outpost.of("GET", "alive"))
+    stage.wait_for("polls", lambda: len(watched.outpost.of("GET", "alive")) > asked + 1)
+    assert hub.server("alive")["ready"]
+    hub.stop_server("alive")
+
+
+@pytest.mark.parametrize("wrong", [b"<html>\n", b'{"service":', b"x" * (MAX_LINE + 1), None])
+def test_watch_that_breaks_off(watched, hub, wrong):
+    """Whatever comes in place of a line, servers go on, and the hub polls or watches again."""
+    name = "broken"
+    hub.run(name)
+    feed = watched.outpost.feed
+    stage.wait_for("watch", lambda: feed.readers)
+    begun = feed.begun
+    for part in (runs("other"), wrong, None):
+        if part is not None:
+            feed.say(part)
+    with feed.lock:
+        for reader in feed.readers:
+            reader.put(None)
+    asked = len(watched.outpost.of("GET", name))
+    stage.wait_for("a poll or a watch", lambda: len(watched.outpost.of("GET", name)) > asked or feed.begun > begun)
+    assert hub.server(name)["ready"]
+    hub.stop_server(name)
+
+
+def test_restart_of_the_hub(watched, hub):
+    """One snapshot in place of a poll for each server."""
+    names = [f"kept{n}" for n in range(20)]
+    for name in names:
+        hub.run(name)
+    hub.stop()
+    watched.outpost.requests.clear()
+    hub.start()
+    for name in names:
+        stage.wait_for(name, lambda: (hub.server(name) or {}).get("ready"))
+    assert [path for method, path, _, _ in watched.outpost.requests if method == "GET"] == ["/watch"]
+    watched.outpost.end(names[0], 1)
+    stage.wait_for("the end", lambda: (hub.server(names[0]) or {"stopped": True})["stopped"])
+    for name in names[1:]:
+        hub.stop_server(name)
