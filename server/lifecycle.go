@@ -58,7 +58,9 @@ func (s *Server) startWork(p *parts) {
 		p.start("metrics", func(ctx context.Context) error { return serve(ctx, server, listener, 0) })
 	}
 	installation := s.store.Installation()
-	p.start("kubernetes", func(ctx context.Context) error { return s.spawner.Run(ctx, installation, s.manager.Changed) })
+	p.start("kubernetes", func(ctx context.Context) error {
+		return s.spawner.Run(ctx, installation, s.manager.Changed)
+	})
 	p.start("services", s.manager.Run)
 	p.start("leader", s.lead)
 	p.start("files", func(ctx context.Context) error { s.reloader.run(ctx); return nil })

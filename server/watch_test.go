@@ -67,7 +67,8 @@ func TestWatchOfAProcess(t *testing.T) {
 	p.spawner.Log(outposttest.Key("lab"), "boom")
 	p.spawner.End(outposttest.Key("lab"), 1, "")
 	wantLine(t, lines, `{"service":{"name":"lab","start_id":"0f3c","status":1,"logs":["boom"]}}`)
-	if status, body := p.ask("POST", "/watch/known", "hub-a", password, `{"services":[["lab","0f3c"]]}`); status != 204 {
+	known := `{"services":[["lab","0f3c"]]}`
+	if status, body := p.ask("POST", "/watch/known", "hub-a", password, known); status != 204 {
 		t.Errorf("known: %d %s", status, body)
 	}
 	begin := time.Now()

@@ -111,7 +111,8 @@ func New(client kubernetes.Interface, namespace string, o Options) (*Spawner, er
 		forceAfter: cmp.Or(o.ForceAfter, 30*time.Second), now: o.Now,
 		logger:  cmp.Or(o.Logger, slog.New(slog.DiscardHandler)),
 		running: make(chan struct{}), watchers: map[string]*watcher{}, starts: map[outpost.Key]*handle{},
-		reaping: map[types.UID]bool{}, foreign: map[string]bool{}, adopted: map[podName]outpost.Key{}, reapAfter: reapAfter,
+		reaping: map[types.UID]bool{}, foreign: map[string]bool{}, adopted: map[podName]outpost.Key{},
+		reapAfter:   reapAfter,
 		maxWatchers: maxWatchers, roomGrace: o.UnschedulableGrace,
 	}
 	if s.now == nil {

@@ -176,8 +176,8 @@ func TestWatchAnEndWithASlowLog(t *testing.T) {
 		if took := time.Since(begin); took > time.Second/2 {
 			t.Errorf("after %v", took)
 		}
-		wantEvents(t, []watch.Event{service(r.Key, outpost.PollResult{Ended: true, ExitCode: 2, Logs: []string{"boom"}})},
-			readTo(t, watched, watch.KindService))
+		end := outpost.PollResult{Ended: true, ExitCode: 2, Logs: []string{"boom"}}
+		wantEvents(t, []watch.Event{service(r.Key, end)}, readTo(t, watched, watch.KindService))
 		synctest.Wait()
 		reports := slices.DeleteFunc(events(w), func(e outpost.Event) bool {
 			return !strings.Contains(e.HTMLMessage, "boom")
