@@ -32,7 +32,7 @@ class Watch:
         """Needs the event loop."""
         self.system, self.client = system, client
         self.services = Services()
-        self.heard = None  # time of the last line
+        self.heard = None  # time of the last line after a complete snapshot
         self.first = asyncio.Event()  # the first attempt has got its snapshot, or has failed
         self.spawners = weakref.WeakValueDictionary()  # by key
         self.asked = set()  # keys, since the last report
@@ -83,13 +83,14 @@ class Watch:
         """Reads one answer until it ends or there is no server anymore. Raises whatever has ended it."""
         self.services.begin()
         status, fault = [], asyncio.get_running_loop().create_future()
-        begun = time.monotonic()
+        last = time.monotonic()  # line
 
         def header(line):
             if line.startswith("HTTP/"):
                 status[:] = line.split()[1:2]
 
         def chunk(data):
+            nonlocal last
             if status != ["200"] or fault.done():
                 return
             try:
@@ -97,10 +98,11 @@ class Watch:
             except ValueError as e:
                 fault.set_exception(e)
                 return
-            if b"\n" in data and (self.services.complete or self.heard is not None):
-                self.heard = time.monotonic()
-            if self.services.complete:
-                self.first.set()
+            if b"\n" in data:
+                last = time.monotonic()
+                if self.services.complete:  # until then, what it has known may be of long ago
+                    self.heard = last
+                    self.first.set()
             for service in ended:
                 self._poll(service)
 
@@ -116,7 +118,7 @@ class Watch:
                 if answer.done():
                     answer.result()
                     raise ConnectionError("the outpost has ended the watch")
-                if time.monotonic() - max(begun, self.heard or 0) > SILENT_SECONDS:
+                if time.monotonic() - last > SILENT_SECONDS:
                     raise ConnectionError("the outpost is silent")
                 if time.monotonic() - self.reported > KNOWN_SECONDS:
                     await self._report()

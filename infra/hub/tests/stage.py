@@ -145,8 +145,8 @@ def service_of(path):
 class Feed:
     """The answers of an outpost to `GET /watch`: its snapshot, changes, and a heartbeat when there is nothing to say."""
 
-    def __init__(self, heartbeat=1):
-        self.heartbeat = heartbeat
+    def __init__(self, heartbeat=1, synced=True):
+        self.heartbeat, self.synced = heartbeat, synced
         self.lock = threading.Lock()
         self.readers = []  # queues of bytes, None ends an answer
         self.begun = 0
@@ -162,7 +162,8 @@ class Feed:
             self.begun += 1
             for key in sorted(running):
                 reader.put(json.dumps({"service": {**service_of(key), "status": None}}).encode() + b"\n")
-            reader.put(b'{"synced":{"services":%d,"heartbeat":10}}\n' % len(running))
+            if self.synced:
+                reader.put(b'{"synced":{"services":%d,"heartbeat":10}}\n' % len(running))
             self.readers.append(reader)
         handler.send_response(200)
         handler.send_header("Content-Type", "application/x-ndjson")

@@ -1,12 +1,16 @@
 """The watch of a system's servers: its lines alone, and in a real hub."""
 
+import asyncio
 import json
 import time
 import tracemalloc
+from types import SimpleNamespace
 
+import outpost_hub.watch
 import pytest
 import stage
 from outpost_hub.services import MAX_LINE, MAX_SERVICES, Services
+from outpost_hub.watch import Watch
 
 
 def line(**message):
@@ -85,6 +89,44 @@ def test_a_million_services():
     size = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(services.snapshot) == MAX_SERVICES + 1 and size < 40 << 20
+
+
+def test_nothing_is_told_before_the_snapshot_is_complete(monkeypatch):
+    """Not even what was known before. Heartbeats keep the watch alive meanwhile; without a line, it is begun again."""
+    monkeypatch.setattr(outpost_hub.watch, "SILENT_SECONDS", 0.5)
+    monkeypatch.setattr(outpost_hub.watch, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(outpost_hub.watch, "FIRST_SECONDS", 0.05)
+    outpost = stage.Outpost("")
+    feed = outpost.feed = stage.Feed(heartbeat=0.1, synced=False)
+    outpost.running.add("/services/a/1")
+    system = SimpleNamespace(name="far", url=outpost.url, authorization=lambda: "Basic x", trust=dict)
+
+    class Server:
+        name, start_id, ready = "a", "1", False
+
+    async def until(condition):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+    async def main():
+        server, watch = Server(), Watch(system, None)
+        watch.services.take(runs("a") + SYNCED)
+        watch.heard = time.monotonic() - 3600
+        begun = time.monotonic()
+        while time.monotonic() < begun + 1.5:  # what must not happen takes time
+            assert not await watch.runs(server)
+            await asyncio.sleep(0.05)
+        assert feed.begun == 1
+        feed.say(SYNCED)
+        await until(lambda: watch.heard > begun)
+        assert await watch.runs(server)
+        feed.heartbeat = 3600
+        await until(lambda: feed.begun == 2)
+        assert not await watch.runs(server)
+        watch.task.cancel()
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+    outpost.close()
 
 
 class Watched:
