@@ -264,7 +264,8 @@ func TestPulumiKeepsNoKubeconfig(t *testing.T) {
 func TestPulumiKeepsNoLog(t *testing.T) {
 	c := newCheckout(t)
 	folder := c.folder(t, "pulumi")
-	write(t, filepath.Join(folder, "bin/pulumi"), "#!/bin/sh\n"+`mkdir -p "$PULUMI_HOME/logs" 2>/dev/null || echo none`+"\n")
+	write(t, filepath.Join(folder, "bin/pulumi"),
+		"#!/bin/sh\n"+`mkdir -p "$PULUMI_HOME/logs" 2>/dev/null || echo none`+"\n")
 	write(t, filepath.Join(folder, "home/logs/a.log"), "values")
 	c.env = append(c.env, "OUTPOSTS_PULUMI=own", "OUTPOSTS_STATE="+t.TempDir())
 	for range 2 {

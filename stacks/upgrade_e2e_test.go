@@ -89,8 +89,10 @@ func (e *engine) secrets(t *testing.T, stack string) map[string]any {
 		if err := json.Unmarshal([]byte(text), &data); err != nil {
 			t.Fatalf("%s: %v", r.URN, err)
 		}
-		delete(data, "values.yaml")                                                                          // in other words
-		maps.DeleteFunc(data, func(key string, _ any) bool { return strings.HasPrefix(key, "outpost_hub") }) // the module
+		// The values are in other words, and the hub's module is in other files.
+		maps.DeleteFunc(data, func(key string, _ any) bool {
+			return key == "values.yaml" || strings.HasPrefix(key, "outpost_hub")
+		})
 		found[r.URN[strings.LastIndex(r.URN, "::")+2:]] = data
 	}
 	return found

@@ -15,9 +15,9 @@ import (
 	"github.com/outposts-dev/outposts/e2e/deployed"
 )
 
-// givenContexts types the README's commands for two clusters that one has, in a fresh checkout: with the test's clusters
-// in the role of those, and with pulumi, its plugins and kubectl as people have them. Nothing of the toolchain is
-// built.
+// givenContexts types the README's commands for two clusters that one has, in a fresh checkout: with the test's
+// clusters in the role of those, and with pulumi, its plugins and kubectl as people have them. Nothing of the toolchain
+// is built.
 func givenContexts(t *testing.T, s *site) {
 	text, err := os.ReadFile(filepath.Join(s.root, "README.md"))
 	if err != nil {
@@ -41,7 +41,8 @@ func givenContexts(t *testing.T, s *site) {
 	u := c.user(t)
 	ctx, cancel := context.WithTimeout(t.Context(), answerIn)
 	defer cancel()
-	if err := deployed.Eventually(ctx, func(ctx context.Context) error { return u.EnsureUser(ctx, u.name) }); err != nil {
+	err = deployed.Eventually(ctx, func(ctx context.Context) error { return u.EnsureUser(ctx, u.name) })
+	if err != nil {
 		t.Fatalf("the hub does not answer: %v", err)
 	}
 	t.Logf("from the first command to a hub that answers: %.1f s", time.Since(began).Seconds())

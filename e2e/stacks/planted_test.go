@@ -45,7 +45,8 @@ var takeNone = []string{
 func plantedSecrets(t *testing.T, s *site) {
 	before := s.read(t, "local")
 	other := newHub(t)
-	s.set(t, "local", []any{map[string]any{"name": other.user, "sshPublicKeys": []any{other.publicKey}}}, "outposts:hubs")
+	hubs := []any{map[string]any{"name": other.user, "sshPublicKeys": []any{other.publicKey}}}
+	s.set(t, "local", hubs, "outposts:hubs")
 	withHub := s.read(t, "local")
 
 	refused := s.plant(t, slices.Sorted(slices.Values(takeNone)), nil)

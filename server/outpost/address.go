@@ -30,8 +30,8 @@ func ParseAddress(address string) (host, port string, ok bool) {
 	return m[1], m[2], true
 }
 
-// ParseStored is ParseAddress for the address of a stored service. Rows of the Python outpost may hold other forms: https
-// with internal TLS, or no scheme.
+// ParseStored is ParseAddress for the address of a stored service. Rows of the Python outpost may hold other forms:
+// https with internal TLS, or no scheme.
 func ParseStored(address string) (host, port string, ok bool) {
 	if rest, tls := strings.CutPrefix(address, "https://"); tls {
 		address = "http://" + rest
