@@ -27,7 +27,7 @@ func Project(t testing.TB, root, dir string) []string {
 	if err := os.WriteFile(filepath.Join(dir, "Pulumi.yaml"), project, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, link := range []string{"charts", "e2e"} {
+	for _, link := range []string{"charts", "e2e", "dev", "Makefile"} {
 		if err := os.Symlink(filepath.Join(root, link), filepath.Join(dir, link)); err != nil {
 			t.Fatal(err)
 		}

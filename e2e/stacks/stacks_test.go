@@ -41,7 +41,7 @@ func TestE2EStacks(t *testing.T) {
 	step("charts of the next version and larger claims", upgrade)
 	step("data of the Python outpost under the chart", pythonData)
 	step("data outlives mistakes", dataOutlives)
-	step("a kernel runs through a rename", kernelRunsOn)
+	step("a kernel runs through a rename and a restore", kernelRunsOn)
 	step("destroy with the key leaves nothing", destroyAll)
 	step("two given contexts", givenContexts)
 }
