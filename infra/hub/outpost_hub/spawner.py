@@ -35,6 +35,7 @@ class Spawner(outpostspawner.OutpostSpawner):
     start_turn = None  # of the latest start
     starts_before = None  # the number that its user has been told
     kube_state = None  # what KubeSpawner kept of the server, if it has started it; no outpost knows it
+    look = None  # the task of the latest poll_and_notify
 
     async def progress(self):
         if self._spawn_future is None:
@@ -104,6 +105,13 @@ class Spawner(outpostspawner.OutpostSpawner):
         if not self.collect_logs_polling and await self.outposts.of(self).watch(self).runs(self):
             return None
         return await super()._poll()
+
+    async def poll_and_notify(self):
+        # One at a time, for all who ask. The client stops what it finds ended, which takes a while; a second look would
+        # meanwhile tell JupyterHub of the end, and a server that is started then would be the one that is stopped.
+        if self.look is None or self.look.done():
+            self.look = asyncio.ensure_future(super().poll_and_notify())
+        return await asyncio.shield(self.look)
 
     def start_polling(self):
         super().start_polling()

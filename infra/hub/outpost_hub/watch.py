@@ -6,7 +6,7 @@ import random
 import time
 import weakref
 
-from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.httpclient import HTTPRequest
 from traitlets.log import get_logger
 
 from .curl import Curl, trust_anew
@@ -38,7 +38,8 @@ class Watch:
         self.asked = set()  # keys, since the last report
         self.reported = time.monotonic()
         self.task = None
-        self.polls = set()  # tasks
+        self.polls = {}  # tasks, by key
+        self.owed = set()  # keys of servers of which a line has come since their latest poll
 
     def follow(self, spawner):
         """Watches a server from now on, until it is forgotten."""
@@ -138,30 +139,39 @@ class Watch:
 
     def _poll(self, service):
         """Lets JupyterHub look at a server now, as it does from time to time."""
-        spawner = self.spawners.get(service)
-        if spawner is not None and (spawner.ready or spawner._waiting_for_response):
-            task = asyncio.get_running_loop().create_task(self._poll_now(spawner))
-            self.polls.add(task)
-            task.add_done_callback(self.polls.discard)
+        if service in self.spawners:
+            self.owed.add(service)
+            if service not in self.polls:
+                self.polls[service] = asyncio.get_running_loop().create_task(self._poll_now(service))
+                self.polls[service].add_done_callback(lambda _: self.polls.pop(service))
 
-    async def _poll_now(self, spawner):
-        try:
-            await spawner.poll_and_notify()
-        except Exception:
-            spawner.log.exception(f"{spawner._log_name} - cannot poll")
+    async def _poll_now(self, service):
+        while service in self.owed:
+            spawner = self.spawners.get(service)
+            if spawner is not None and spawner.look is not None and not spawner.look.done():
+                await asyncio.wait({spawner.look})  # it may have asked before the line came
+                continue
+            self.owed.discard(service)
+            if spawner is not None and (spawner.ready or spawner._waiting_for_response):
+                try:
+                    await spawner.poll_and_notify()
+                except Exception:
+                    spawner.log.exception(f"{spawner._log_name} - cannot poll")
 
     async def _report(self):
         """Tells the outpost which services this hub still knows, as polls do."""
         self.reported = time.monotonic()
         asked, self.asked = sorted(self.asked), set()
         for i in range(0, len(asked), KNOWN_AT_ONCE):
-            body = json.dumps({"services": [service.rsplit("/", 1) for service in asked[i : i + KNOWN_AT_ONCE]]})
-            request = HTTPRequest(
-                self._url("watch/known"), method="POST", body=body, request_timeout=10, connect_timeout=10,
-                headers={"Authorization": self.system.authorization(), "Content-Type": "application/json"},
-                prepare_curl_callback=trust_anew, **self.system.trust(),
-            )  # fmt: skip
+            known = asked[i : i + KNOWN_AT_ONCE]
             try:
+                request = HTTPRequest(
+                    self._url("watch/known"), method="POST", request_timeout=10, connect_timeout=10,
+                    body=json.dumps({"services": [service.rsplit("/", 1) for service in known]}),
+                    headers={"Authorization": self.system.authorization(), "Content-Type": "application/json"},
+                    prepare_curl_callback=trust_anew, **self.system.trust(),
+                )  # fmt: skip
                 await self.client.fetch(request, self.client.turn("other"))
-            except (HTTPClientError, OSError) as e:
+            except Exception as e:  # the watch goes on, and they are told the next time
+                self.asked.update(known)
                 get_logger().warning(f"{self.system.name} - cannot tell which servers are known: {e}")

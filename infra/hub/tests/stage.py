@@ -196,6 +196,8 @@ class Outpost(_Server):
         self.requests = []  # (method, path, headers, body)
         self.running = set()
         self.silent = None  # an event that all answers wait for
+        self.may_stop = threading.Event()  # that stops wait for
+        self.may_stop.set()
         self.feed = None  # a Feed, if it can be watched
 
         class Handler(_Quiet):
@@ -220,6 +222,7 @@ class Outpost(_Server):
                 if self.path not in outpost.running:
                     return self.answer(404, {"detail": "Item not found"})
                 if self.command == "DELETE":
+                    outpost.may_stop.wait(60)
                     outpost.running.discard(self.path)
                     outpost.say({"gone": service_of(self.path)})
                     return self.answer(200, {"logs": []})

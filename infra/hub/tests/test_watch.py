@@ -129,6 +129,34 @@ def test_nothing_is_told_before_the_snapshot_is_complete(monkeypatch):
     outpost.close()
 
 
+def test_many_lines_are_one_poll():
+    class Server:
+        name, start_id, ready, look, polls = "a", "1", True, None, 0
+
+        async def poll_and_notify(self):
+            self.polls += 1
+            await asyncio.sleep(0)
+
+    async def main():
+        server, watch = Server(), Watch(SimpleNamespace(name="far"), None)
+        watch.spawners["a/1"] = server
+        for _ in range(1000):
+            watch._poll("a/1")
+        (poll,) = watch.polls.values()
+        await poll
+        assert server.polls == 1
+        server.look = asyncio.get_running_loop().create_future()
+        watch._poll("a/1")
+        await asyncio.sleep(0)
+        assert server.polls == 1  # the poll under way may have been answered before the line came
+        server.look.set_result(None)
+        await watch.polls["a/1"]
+        await asyncio.sleep(0)
+        assert server.polls == 2 and not watch.polls and not watch.owed
+
+    asyncio.run(main())
+
+
 class Watched:
     """A hub and an outpost that it can watch."""
 
@@ -186,6 +214,31 @@ def test_end_is_known_at_once(watched, hub):
         started = [body["user_options"]["start_id"] for body in watched.outpost.of("POST", name)]
         # Afterwards JupyterHub stops it once more, when its start ID is gone.
         assert watched.outpost.of("DELETE", name)[0] == f"/services/{name}/{started[0]}"
+
+
+def test_end_is_handled_once(watched, hub):
+    """While a server that has ended is tidied away, nothing else looks at it, and the next one of its name lives."""
+    outpost, name = watched.outpost, "again"
+    hub.run(name)
+    (ended,) = (key for key in outpost.running if f"/{name}/" in key)
+    outpost.may_stop.clear()
+    outpost.end(name, 137)
+    stage.wait_for("the stop", lambda: outpost.of("DELETE", name))
+    asked = len(outpost.of("GET", name))
+    for _ in range(2):
+        outpost.say({"service": {**stage.service_of(ended), "status": 137, "logs": ["killed"]}})
+    time.sleep(3)  # of polls, one each second: what must not happen takes time
+    assert len(outpost.of("GET", name)) == asked
+    assert not hub.server(name)["stopped"]
+    del outpost.polls[name]
+    outpost.may_stop.set()
+    stage.wait_for("the end", lambda: (hub.server(name) or {"stopped": True})["stopped"])
+    time.sleep(1)  # JupyterHub stops it once more, and whatever has its name by then
+    hub.run(name)
+    (key,) = (key for key in outpost.running if f"/{name}/" in key)
+    time.sleep(3)
+    assert hub.server(name)["ready"] and key not in outpost.of("DELETE", name)
+    hub.stop_server(name)
 
 
 def test_an_end_is_believed_only_of_a_poll(watched, hub):
