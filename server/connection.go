@@ -78,7 +78,7 @@ func (c *connection) Read(b []byte) (int, error) {
 		c.registry.dropped(droppedSlow)
 	}
 	c.header += n
-	if c.header > c.registry.limits.header && c.large == nil && c.hub == "" {
+	if c.header > c.registry.limits.header && c.large == nil && c.hub == "" && !c.ended.Load() {
 		c.large = c.registry.large.Add(c.source, func() { c.drop(droppedLarge) })
 	}
 	return n, err

@@ -349,6 +349,31 @@ func TestLoginKeepsTheDeadlineOfTheServer(t *testing.T) {
 	}
 }
 
+// What is read while the connection is closed takes no place that nobody gives back.
+func TestReadAfterCloseTakesNoPlace(t *testing.T) {
+	client, conn := net.Pipe()
+	defer client.Close()
+	defer conn.Close()
+	limits := testLimits()
+	registry := newConnections(limits, nil)
+	c := registry.add(conn)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.Conn = readable{conn}
+	if _, err := c.Read(make([]byte, limits.header+1)); err != nil {
+		t.Fatal(err)
+	}
+	if got := registry.large.Len(); got != 0 {
+		t.Errorf("%d places are taken", got)
+	}
+}
+
+// readable is a connection whose Read is over only now.
+type readable struct{ net.Conn }
+
+func (readable) Read(b []byte) (int, error) { return len(b), nil }
+
 func TestConnectionsAreGivenBack(t *testing.T) {
 	b := newBoundedServer(t, testLimits())
 	for i := range 20 {

@@ -69,6 +69,8 @@ func (w *Watch) Next(ctx context.Context) ([]Event, error) {
 		select {
 		case <-w.ended:
 			return nil, ErrEnded
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		default:
 		}
 		if events := w.take(); len(events) > 0 {

@@ -212,6 +212,21 @@ func TestHeartbeats(t *testing.T) {
 	})
 }
 
+// A watch whose reader is to be told nothing more says nothing more, whatever there is to tell.
+func TestAnEndedContextIsToldNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSource(t)
+		s.set(key("a"), answer{})
+		w := s.open(t, "hub-a")
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if events, err := w.Next(ctx); len(events) != 0 || !errors.Is(err, context.Canceled) {
+			t.Errorf("told %v, %v", events, err)
+		}
+	})
+}
+
 func TestAnotherHubIsNeverShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSource(t)
