@@ -26,6 +26,8 @@ type connection struct {
 	idle     atomic.Bool   // no request is under way
 	wrote    atomic.Int64  // when something was last written, by registry.now
 	writing  time.Duration // write deadline, by registry.now; one call of Write at a time
+	wanted   atomic.Int64  // write deadline that http.Server wants, by registry.now; 0 for none
+	cleared  atomic.Bool   // there is no write deadline any more
 
 	mu      sync.Mutex
 	hub     string        // that logged in last
@@ -93,13 +95,29 @@ func (c *connection) Write(b []byte) (int, error) {
 	// Setting a deadline costs as much as a short answer: one that has most of its time left is kept.
 	now := c.registry.now()
 	c.wrote.Store(int64(now))
-	if c.writing < now+limit*3/4 {
+	if c.writing < now+limit*3/4 || c.cleared.Load() {
+		c.cleared.Store(false)
 		c.writing = now + limit
 		if err := c.Conn.SetWriteDeadline(c.registry.began.Add(c.writing)); err != nil {
 			return 0, err
 		}
+		// Asked for only now: one that comes later is set later too.
+		if wanted := time.Duration(c.wanted.Load()); wanted != 0 && wanted < c.writing {
+			_ = c.Conn.SetWriteDeadline(c.registry.began.Add(wanted))
+		}
 	}
 	return c.Conn.Write(b)
+}
+
+// SetWriteDeadline implements net.Conn. Write gives no more time than this.
+func (c *connection) SetWriteDeadline(t time.Time) error {
+	if t.IsZero() {
+		c.wanted.Store(0)
+		defer c.cleared.Store(true)
+	} else {
+		c.wanted.Store(int64(t.Sub(c.registry.began)))
+	}
+	return c.Conn.SetWriteDeadline(t)
 }
 
 // SetReadDeadline implements net.Conn. A newcomer gets less time than http.Server would give it.

@@ -318,12 +318,55 @@ func TestHubsIdleConnectionWithTheOldestAnswerGoes(t *testing.T) {
 // deadlines is a connection that keeps the read deadline.
 type deadlines struct {
 	net.Conn
-	reading time.Time
+	reading, writing time.Time
 }
 
 func (d *deadlines) SetReadDeadline(t time.Time) error {
 	d.reading = t
 	return nil
+}
+
+func (d *deadlines) SetWriteDeadline(t time.Time) error {
+	d.writing = t
+	return nil
+}
+
+// A deadline that a handler sets for its last write is not put off by that write, and one that is taken back leaves
+// the connection with its own.
+func TestWritesKeepADeadlineOfTheServer(t *testing.T) {
+	client, conn := net.Pipe()
+	go func() { _, _ = io.Copy(io.Discard, client) }()
+	defer client.Close()
+	defer conn.Close()
+	kept := &deadlines{Conn: conn}
+	limits := testLimits()
+	registry := newConnections(limits, nil)
+	c := registry.add(kept)
+	write := func() time.Time {
+		t.Helper()
+		if _, err := c.Write([]byte("line\n")); err != nil {
+			t.Fatal(err)
+		}
+		return kept.writing
+	}
+	soon := registry.began.Add(limits.newcomerTime / 100)
+	for _, before := range []bool{false, true} { // whether something was written before
+		if err := c.SetWriteDeadline(soon); err != nil {
+			t.Fatal(err)
+		}
+		if !c.LoggedIn("hub") { // its time is another one than a newcomer's, so that a write sets a deadline
+			t.Fatal("refused")
+		}
+		if got := write(); !got.Equal(soon) {
+			t.Errorf("after a write (%v) the deadline is %v, want %v", before, got, soon)
+		}
+		if err := c.SetWriteDeadline(time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := write(); !got.After(soon) {
+			t.Errorf("the deadline is %v, want one of the connection's own", got)
+		}
+	}
 }
 
 // A login gives the connection the time that http.Server wants, whichever hub's it is: a proxy's connection changes
