@@ -6,11 +6,13 @@ import time
 from datetime import datetime
 
 import outpostspawner
+from jupyterhub.utils import make_ssl_context, url_path_join
 from tornado import web
 from tornado.httpclient import HTTPClientError
 
+from .answer import FirstAnswer
 from .cluster import pod_status, remove_pod
-from .errors import StartError, answered, not_accepted, without_query
+from .errors import TELL_ADMINS, StartError, answered, not_accepted, without_query
 from .received import (
     MAX_EVENTS, MAX_HTML, MAX_KEPT, MAX_REASON, json_size, safe_answer, safe_event, safe_state, safe_text,
 )  # fmt: skip
@@ -20,6 +22,8 @@ START_SECONDS = 8  # for repeating a start that an outpost cannot accept; less t
 POLL_SECONDS = 10  # for the answer to a poll, which JupyterHub also sends before it stops a server
 POLL_JITTER = 0.5  # of the interval: between 0.75 and 1.25 of it
 START_PAUSE = 2  # seconds between two such attempts
+
+MARGIN_SECONDS = 1  # of start_timeout, which are left to hand a start back
 
 SUMMARY = "<details><summary>"  # the beginning of an event with a title, which gets the time
 
@@ -36,6 +40,7 @@ class Spawner(outpostspawner.OutpostSpawner):
     starts_before = None  # the number that its user has been told
     kube_state = None  # what KubeSpawner kept of the server, if it has started it; no outpost knows it
     look = None  # the task of the latest poll_and_notify
+    early_end = None  # a future for the exit status, while a start waits for the server's first answer
 
     async def progress(self):
         if self._spawn_future is None:
@@ -110,8 +115,15 @@ class Spawner(outpostspawner.OutpostSpawner):
         # One at a time, for all who ask. The client stops what it finds ended, which takes a while; a second look would
         # meanwhile tell JupyterHub of the end, and a server that is started then would be the one that is stopped.
         if self.look is None or self.look.done():
-            self.look = asyncio.ensure_future(super().poll_and_notify())
+            self.look = asyncio.ensure_future(self._early_poll() if self.early_end else super().poll_and_notify())
         return await asyncio.shield(self.look)
+
+    async def _early_poll(self):
+        """Lets the start fail if its server has ended. The client would cancel it, and its user would not see why."""
+        status = await self._poll()
+        if status is not None and self.early_end and not self.early_end.done():
+            self.early_end.set_result(status)
+        return status
 
     def start_polling(self):
         super().start_polling()
@@ -120,6 +132,48 @@ class Spawner(outpostspawner.OutpostSpawner):
             self._poll_callback.stop()
             self._poll_callback.jitter = POLL_JITTER
             self._poll_callback.start()
+
+    async def start(self):
+        begun = time.monotonic()
+        url = await super().start()
+        left = self.start_timeout - MARGIN_SECONDS - (time.monotonic() - begun)
+        answer = asyncio.ensure_future(self._first_answer(url, left))
+        self.early_end = asyncio.get_running_loop().create_future()
+        self.start_polling()
+        try:
+            await asyncio.wait({answer, self.early_end}, return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                answer.result()
+            else:
+                self.start_error = StartError(
+                    f"The server on {self.outposts.of(self).display_name} has ended before it answered, "
+                    f"with exit status {self.early_end.result()}."
+                )
+                raise self.start_error
+        finally:
+            answer.cancel()
+            self.early_end = None
+        return url
+
+    async def _first_answer(self, url, seconds):
+        """Waits for the server's first answer for http_timeout, or for `seconds`, after which JupyterHub waits."""
+        settings = self.user.settings
+        context = make_ssl_context(
+            settings.get("internal_ssl_key"), settings.get("internal_ssl_cert"), settings.get("internal_ssl_ca")
+        )
+        answer = FirstAnswer(url_path_join(url, self.server.base_url, "api"), context)
+        name = self.outposts.of(self).display_name
+        event = {"progress": 90, "message": f"The server runs on {name}. Waiting for its first answer."}
+        try:
+            await answer.wait(min(self.http_timeout, seconds), lambda: self.keep_event(event))
+        except ConnectionError as e:
+            self.log.warning(f"{self._log_name} - the server does not answer at {url}: {e}")
+            if seconds > self.http_timeout:
+                self.start_error = StartError(
+                    f"The server runs on {name}, but has not answered within {self.http_timeout} seconds. "
+                    f"Try again, or choose another flavor. {TELL_ADMINS}"
+                )
+                raise self.start_error from e
 
     async def stop(self, now=False, **kwargs):
         if self.start_turn and not self.start_turn.holds:

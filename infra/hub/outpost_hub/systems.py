@@ -95,6 +95,7 @@ class System:
             # of the network may cost.
             "ServerAliveInterval": "5",
             "ServerAliveCountMax": "3",
+            "LogLevel": "ERROR",  # not each look at a server that does not listen yet
             "BatchMode": "yes",
             "IdentitiesOnly": "yes",
             "HostKeyAlias": alias,

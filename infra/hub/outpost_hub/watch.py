@@ -152,7 +152,9 @@ class Watch:
                 await asyncio.wait({spawner.look})  # it may have asked before the line came
                 continue
             self.owed.discard(service)
-            if spawner is not None and (spawner.ready or spawner._waiting_for_response):
+            if spawner is None:
+                continue
+            if spawner.ready or spawner.early_end or spawner._waiting_for_response:
                 try:
                     await spawner.poll_and_notify()
                 except Exception:

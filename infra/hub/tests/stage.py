@@ -116,9 +116,15 @@ class Lab(_Server):
     """Every user's single-user server: it answers anything."""
 
     def __init__(self):
+        lab = self
+        self.looks = []  # paths of requests
+        self.begins = 0  # requests that are answered before it is ready
+
         class Handler(_Quiet):
             def do_GET(self):
-                self.answer(200, {"version": "lab"})
+                lab.looks.append(self.path)
+                ready = len(lab.looks) > lab.begins
+                self.answer(200 if ready else 503, {"version": "lab"})
 
         super().__init__(Handler)
 

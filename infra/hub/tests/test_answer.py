@@ -1,0 +1,242 @@
+"""The first answer of a server: alone, and in a real hub."""
+
+import asyncio
+import contextlib
+import ssl
+import time
+
+import pytest
+import stage
+from outpost_hub import answer
+from outpost_hub.answer import FirstAnswer
+
+ANSWER = b"HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n"
+
+
+@contextlib.asynccontextmanager
+async def server(*answers, **options):
+    """A server that gives one answer to each connection, the last one to all others. None is no answer ever."""
+    requests, connections = [], []
+
+    async def serve(reader, writer):
+        given = answers[min(len(connections), len(answers) - 1)]
+        connections.append(writer)
+        requests.append(await reader.readuntil(b"\r\n\r\n"))
+        if given is not None:
+            writer.write(given)
+            writer.close()
+
+    s = await asyncio.start_server(serve, "127.0.0.1", 0, **options)
+    yield s.sockets[0].getsockname()[1], requests
+    s.close()
+    for writer in connections:
+        writer.close()
+
+
+def run(main):
+    asyncio.run(asyncio.wait_for(main(), 30))
+    assert FirstAnswer.waiting == 0
+
+
+@pytest.mark.parametrize("status", [b"200 OK", b"302 Found", b"404 Not Found", b"499 x"])
+def test_what_counts_is_what_jupyterhub_counts(status):
+    async def main():
+        async with server(b"", b"x\r\n", ANSWER % b"500 x", ANSWER % b"503 x", ANSWER % status) as (port, requests):
+            told = []
+            await FirstAnswer(f"http://127.0.0.1:{port}/user/a%20b/api").wait(20, lambda: told.append(1))
+            assert len(requests) == 5 and told == [1]
+            want = f"GET /user/a%20b/api HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
+            assert requests[-1] == want.encode()
+
+    run(main)
+
+
+def test_a_server_that_is_up_is_asked_once():
+    async def main():
+        async with server(ANSWER % b"200 OK") as (port, requests):
+            await FirstAnswer(f"http://127.0.0.1:{port}/").wait(20, lambda: pytest.fail("nothing is to be waited for"))
+            assert len(requests) == 1
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    "answers, fault", [([ANSWER % b"502 x"], "status 502"), ([b""], "the connection was closed"), ([None], "no answer")]
+)
+def test_server_that_never_answers(answers, fault):
+    async def main():
+        async with server(*answers) as (port, _):
+            with pytest.raises(ConnectionError, match=fault):
+                await FirstAnswer(f"http://127.0.0.1:{port}/").wait(0.3)
+
+    run(main)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "name.invalid"])
+def test_no_server(host):
+    async def main():
+        with pytest.raises(ConnectionError):
+            await FirstAnswer(f"http://{host}:1/").wait(0.3)
+
+    run(main)
+
+
+def test_a_lost_connection_is_not_waited_for():
+    async def main():
+        async with server(None, ANSWER % b"200 OK") as (port, requests):
+            await FirstAnswer(f"http://127.0.0.1:{port}/").wait(20)
+            assert len(requests) == 2
+
+    run(main)
+
+
+def test_each_address_of_a_name_is_tried():
+    async def main():
+        async with server(ANSWER % b"200 OK") as (port, requests):
+            first = FirstAnswer(f"http://somewhere.example:{port}/")
+            first.addresses, first.resolved = ["127.0.0.9", "127.0.0.1"], time.monotonic() + 60
+            await first.wait(20)
+            assert first.addresses == ["127.0.0.1", "127.0.0.9"] and len(requests) == 1
+
+    run(main)
+
+
+def test_internal_ssl(tmp_path):
+    """The hub shows its certificate, and asks no server whose certificate is another."""
+    for name in ("hub", "server"):
+        stage.make_certificate(tmp_path, name)
+    theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=tmp_path / "hub.crt")
+    theirs.load_cert_chain(tmp_path / "server.pem")
+    theirs.verify_mode = ssl.CERT_REQUIRED
+    ours = ssl.create_default_context(cafile=tmp_path / "server.crt")
+    ours.load_cert_chain(tmp_path / "hub.pem")
+    stranger = ssl.create_default_context(cafile=tmp_path / "hub.crt")
+
+    async def main():
+        async with server(ANSWER % b"200 OK", ssl=theirs) as (port, requests):
+            with pytest.raises(ConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
+                await FirstAnswer(f"https://127.0.0.1:{port}/", stranger).wait(0.3)
+            assert not requests
+            await FirstAnswer(f"https://127.0.0.1:{port}/", ours).wait(20)
+            assert len(requests) == 1
+
+    run(main)
+
+
+def test_pauses(monkeypatch):
+    """50 ms for a few servers, longer for one that takes long, and so many looks in a second for all of them."""
+    now, pauses = 0.0, []
+
+    async def sleep(seconds):
+        nonlocal now
+        pauses.append(seconds)
+        now += seconds
+
+    async def main():
+        with pytest.raises(ConnectionError):
+            await FirstAnswer("http://127.0.0.1:1/").wait(30)
+
+    async def refused(self, seconds):
+        return False
+
+    monkeypatch.setattr(FirstAnswer, "_look", refused)
+    monkeypatch.setattr(answer.time, "monotonic", lambda: now)
+    monkeypatch.setattr(answer.asyncio, "sleep", sleep)
+    asyncio.run(main())
+    assert set(pauses[:40]) == {0.05} and pauses == sorted(pauses) and 0.7 < pauses[-1] < 0.75
+    now, pauses[:] = 0.0, []
+    monkeypatch.setattr(FirstAnswer, "waiting", 99)
+    asyncio.run(main())
+    assert set(pauses[:20]) == {0.5}
+
+
+def test_wait_that_is_cancelled():
+    async def main():
+        async with server(None) as (port, requests):
+            wait = asyncio.create_task(FirstAnswer(f"http://127.0.0.1:{port}/").wait(20))
+            while not requests:
+                await asyncio.sleep(0.01)
+            wait.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await wait
+            assert len(asyncio.all_tasks()) == 2  # this one, and that of the server's connection at most
+
+    run(main)
+
+
+# In a real hub
+
+
+class Slow:
+    """A hub, and an outpost whose servers take a while until they answer."""
+
+    def __init__(self, folder):
+        self.lab, self.cluster = stage.Lab(), stage.Cluster()
+        self.outpost = stage.Outpost(f"http://127.0.0.1:{self.lab.port}")
+        self.outpost.feed = stage.Feed()
+        (folder / "auth").mkdir()
+        (folder / "auth" / "far").write_text("jupyterhub:secret")
+        system = {"url": self.outpost.url, "hubApiUrl": "http://127.0.0.1:9/hub/api", "displayName": "Far away"}
+        self.hub = stage.Hub(folder, {"authDir": str(folder / "auth"), "systems": {"far": system}}, self.cluster)
+
+    def begin(self, name, looks):
+        """Begins a start whose server answers that many looks with 503, and waits until it is asked."""
+        self.lab.looks.clear()
+        self.lab.begins = looks
+        assert self.hub.begin(name).code == 202
+        stage.wait_for("a look", lambda: self.lab.looks)
+
+    def close(self):
+        for part in (self.hub, self.outpost, self.cluster, self.lab):
+            part.close()
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory):
+    s = Slow(tmp_path_factory.mktemp("slow"))
+    yield s
+    s.close()
+
+
+FOREVER = 10**9
+WAITING = "The server runs on Far away. Waiting for its first answer."
+
+
+def test_server_is_ready_when_it_answers(slow):
+    """JupyterHub alone takes about a minute for 20 looks, and gives up after 15 s."""
+    slow.begin("slow", 20)
+    shown = [event["message"] for event in slow.hub.progress("slow")]
+    assert WAITING in shown and shown[-1].startswith("Server ready"), shown
+    assert set(slow.lab.looks) == {"/user/maria/slow/api"} and len(slow.lab.looks) == 22  # the last is JupyterHub's
+    slow.hub.stop_server("slow")
+
+
+def test_server_that_does_not_answer(slow):
+    slow.begin("mute", FOREVER)
+    events = slow.hub.progress("mute")
+    message = "The server runs on Far away, but has not answered within 15 seconds. Try again, or choose another flavor."
+    assert events[-1]["failed"] and message in events[-1]["message"], events
+    stage.wait_for("the stop", lambda: len(slow.outpost.of("DELETE", "mute")) == 1 and not slow.outpost.running)
+
+
+def test_stop_while_the_answer_is_awaited(slow):
+    slow.begin("cancelled", FOREVER)
+    slow.hub.stop_server("cancelled")
+    assert not slow.outpost.running
+    looks = len(slow.lab.looks)
+    time.sleep(1)  # what must not happen takes time
+    assert len(slow.lab.looks) == looks
+
+
+def test_end_while_the_answer_is_awaited(slow):
+    slow.begin("ended", FOREVER)
+    begun = time.monotonic()
+    slow.outpost.end("ended", 137)
+    events = slow.hub.progress("ended")
+    message = "The server on Far away has ended before it answered, with exit status 137."
+    assert events[-1]["failed"] and message in events[-1]["message"], events
+    stage.wait_for("the end", lambda: (slow.hub.server("ended") or {"stopped": True})["stopped"])
+    assert time.monotonic() - begun < 10
+    looks = len(slow.lab.looks)
+    time.sleep(1)  # what must not happen takes time
+    assert len(slow.lab.looks) == looks
