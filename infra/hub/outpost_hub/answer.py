@@ -56,13 +56,19 @@ class FirstAnswer:
 
     async def _look(self, seconds):
         """Reports whether the server answers now. If not, `fault` says why."""
+        # asyncio.wait_for would lose a cancellation at the moment of an answer, and the looks would go on.
+        ask = asyncio.ensure_future(self._ask())
         try:
-            return await asyncio.wait_for(self._ask(), seconds)
-        except asyncio.TimeoutError:
-            self.fault = "no answer"
+            await asyncio.wait({ask}, timeout=seconds)
+            if ask.done():
+                return ask.result()
+            if seconds >= 1:  # else the wait is over
+                self.fault = "no answer"
         except (OSError, ValueError) as e:
             self.addresses = self.addresses[1:] + self.addresses[:1]
             self.fault = str(e)
+        finally:
+            ask.cancel()
         return False
 
     async def _ask(self):

@@ -41,10 +41,12 @@ class Turn:
 
     async def wait(self, seconds):
         """Waits for the place, at most `seconds`. Reports whether the wait is over; the turn may have been left."""
+        # asyncio.wait_for would lose a cancellation at the moment at which the wait is over.
+        over = asyncio.ensure_future(self.over.wait())
         try:
-            await asyncio.wait_for(self.over.wait(), seconds)
-        except asyncio.TimeoutError:
-            pass
+            await asyncio.wait({over}, timeout=seconds)
+        finally:
+            over.cancel()
         return self.over.is_set()
 
     def leave(self):

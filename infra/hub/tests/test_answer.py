@@ -150,6 +150,23 @@ def test_pauses(monkeypatch):
     assert set(pauses[:20]) == {0.5}
 
 
+def test_wait_that_is_cancelled_as_a_look_ends(monkeypatch):
+    async def refused(self):
+        return False
+
+    async def main():
+        for turns in range(1, 8):
+            wait = asyncio.create_task(FirstAnswer("http://127.0.0.1:1/").wait(1))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            wait.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await wait
+
+    monkeypatch.setattr(FirstAnswer, "_ask", refused)
+    run(main)
+
+
 def test_wait_that_is_cancelled():
     async def main():
         async with server(None) as (port, requests):

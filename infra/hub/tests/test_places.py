@@ -31,6 +31,23 @@ def test_turns_in_order():
     asyncio.run(main())
 
 
+def test_wait_that_is_cancelled_as_its_turn_comes():
+    """The request of a start that has been cancelled is not sent."""
+
+    async def main():
+        places = Places(1)
+        first, second = places.turn(), places.turn()
+        wait = asyncio.create_task(second.wait(10))
+        await asyncio.sleep(0.01)
+        first.leave()
+        await asyncio.sleep(0)
+        wait.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await wait
+
+    asyncio.run(main())
+
+
 class Crowd:
     """A hub with systems without tunnels, one of them weak."""
 
