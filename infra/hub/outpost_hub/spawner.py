@@ -20,7 +20,6 @@ from .tunnels import CONNECT_SECONDS
 
 START_SECONDS = 8  # for repeating a start that an outpost cannot accept; less than a request to a silent address takes
 POLL_SECONDS = 10  # for the answer to a poll, which JupyterHub also sends before it stops a server
-POLL_JITTER = 0.5  # of the interval: between 0.75 and 1.25 of it
 START_PAUSE = 2  # seconds between two such attempts
 
 MARGIN_SECONDS = 1  # of start_timeout, which are left to hand a start back
@@ -127,11 +126,17 @@ class Spawner(outpostspawner.OutpostSpawner):
 
     def start_polling(self):
         super().start_polling()
-        if self._poll_callback and self._poll_callback.is_running():
-            # After a restart of the hub, all servers would be polled at the same moments.
+        if self._poll_callback:  # the client's timer, with the interval that is configured
             self._poll_callback.stop()
-            self._poll_callback.jitter = POLL_JITTER
-            self._poll_callback.start()
+            self._poll_callback = self.outposts.of(self).polls.begin(self, self._poll_callback.callback_time / 1000)
+
+    def runs_unseen(self):
+        """Reports whether the server is known to run and has what it needs, so that a poll would do nothing."""
+        if self.kube_state is not None or self.collect_logs_polling:
+            return False
+        system = self.outposts.of(self)
+        has_tunnel = not self.port_forward_info or self in system.tunnels.servers
+        return has_tunnel and system.watch(self).knows(self)
 
     async def start(self):
         begun = time.monotonic()

@@ -7,6 +7,7 @@ import certifi
 
 from .client import MAX_STARTS, Client
 from .errors import TELL_ADMINS, StartError
+from .polls import Polls
 from .settings import FLAVOR_NAME, SSH_HOST, SSH_USER, SYSTEM_NAME
 from .tunnels import CONNECT_SECONDS, Tunnels
 from .watch import Watch
@@ -59,6 +60,7 @@ class System:
         if data.get("concurrentStarts") is not None:
             self.concurrent_starts = faults.count(f"{where}.concurrentStarts", data["concurrentStarts"], MAX_STARTS)
         self._client = self._watch = None
+        self.polls = Polls()
         self.auth_file = Path(settings["authDir"]) / self.name
         self._flavors(where, data, faults)
 

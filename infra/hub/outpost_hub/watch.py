@@ -58,6 +58,11 @@ class Watch:
                 await asyncio.wait_for(self.first.wait(), FIRST_SECONDS)
             except asyncio.TimeoutError:
                 self.first.set()
+        return self.knows(spawner)
+
+    def knows(self, spawner):
+        """Reports whether the outpost has said that a server runs, and is still heard."""
+        self.follow(spawner)
         asked = key(spawner.name, spawner.start_id)
         if self.heard is None or time.monotonic() - self.heard > SILENT_SECONDS or asked not in self.services.running:
             return False
