@@ -24,8 +24,8 @@ type suite struct {
 	name  string
 	about string
 	dir   string // below the root
-	// {junit} becomes the path of the JUnit file that the command must write; {deployed} the packages
-	// with tests on clusters but those of apart, {apart} those.
+	// {junit} becomes an empty folder in which the command must write JUnit files; {deployed} the packages with tests on
+	// clusters but those of apart, {apart} those.
 	argv   []string
 	yields bool // it only computes, and takes what others leave of the processors
 }
@@ -72,7 +72,7 @@ var suites = []suite{
 	},
 	{
 		name: "python", about: "the hub-side module against the real client packages",
-		argv: []string{"infra/hub/tests/run", "--junitxml={junit}"},
+		argv: []string{"infra/hub/tests/run", "--junitxml={junit}/{pair}.xml"},
 	},
 	{
 		name: "e2e", about: "on the two clusters of `make up`, with the real engine, hub and browser",
@@ -102,10 +102,13 @@ type result struct {
 // failure is a test that failed, in a package of Go or a class of Python; test is "" when its package did not compile.
 type failure struct {
 	in, test string
+	pair     string // of JupyterHub and client, which Python's tests run with
 	again    string // the command that runs it alone
 }
 
-func (f failure) String() string { return strings.TrimSpace(f.in + " " + f.test) }
+func (f failure) String() string {
+	return strings.Join(slices.DeleteFunc([]string{f.pair, f.in, f.test}, func(s string) bool { return s == "" }), " ")
+}
 
 // again returns the command that runs a failed test of the suite alone, from the top of the checkout, with a shell's
 // quotes. module is the path of the suite's module.
@@ -133,7 +136,7 @@ func (s suite) again(f failure, module string) string {
 		return strings.Join(append(words, "./"+in), " ")
 	}
 	name, _, _ := strings.Cut(f.test, "[") // pytest takes no brackets there
-	return fmt.Sprintf("%s -k %s", s.argv[0], name)
+	return fmt.Sprintf("PAIR=%s %s -k %s", f.pair, s.argv[0], name)
 }
 
 // modulePath reads the path of the module in a folder.
@@ -148,9 +151,9 @@ func modulePath(folder string) string {
 }
 
 func (s suite) run(root, logs string, w io.Writer) result {
-	junit := filepath.Join(logs, s.name+".xml")
-	if abs, err := filepath.Abs(junit); err == nil {
-		junit = abs
+	junit, err := filepath.Abs(filepath.Join(logs, s.name))
+	if err != nil {
+		return result{broken: err.Error()}
 	}
 	var argv []string
 	usesJUnit := false
@@ -186,6 +189,9 @@ func (s suite) run(root, logs string, w io.Writer) result {
 	cmd.Dir = filepath.Join(root, s.dir)
 	var r result
 	if usesJUnit {
+		if err := errors.Join(os.RemoveAll(junit), os.MkdirAll(junit, 0o755)); err != nil {
+			return result{broken: err.Error()}
+		}
 		cmd.Stdout = io.MultiWriter(log, w)
 		cmd.Stderr = cmd.Stdout
 		err = cmd.Run()
@@ -346,13 +352,29 @@ func reason(output string) string {
 	return "no reason given"
 }
 
-func readJUnit(file string) result {
-	data, err := os.ReadFile(file)
+// readJUnit adds up the files in a folder.
+func readJUnit(folder string) result {
+	files, err := filepath.Glob(filepath.Join(folder, "*.xml"))
 	if err != nil {
 		return result{broken: err.Error()}
 	}
+	var r result
+	for _, file := range files {
+		if err := r.addJUnit(file); err != nil {
+			r.broken = fmt.Sprintf("%s: %s", file, err)
+		}
+	}
+	return r
+}
+
+func (r *result) addJUnit(file string) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
 	var doc struct {
 		Suites []struct {
+			Name  string `xml:"name,attr"`
 			Cases []struct {
 				Name    string `xml:"name,attr"`
 				Class   string `xml:"classname,attr"`
@@ -369,22 +391,21 @@ func readJUnit(file string) result {
 		} `xml:"testsuite"`
 	}
 	if err := xml.Unmarshal(data, &doc); err != nil {
-		return result{broken: fmt.Sprintf("%s: %s", file, err)}
+		return err
 	}
-	var r result
 	for _, s := range doc.Suites {
 		for _, c := range s.Cases {
 			switch {
 			case c.Failure != nil || c.Error != nil:
 				r.failed++
-				r.failures = append(r.failures, failure{in: c.Class, test: c.Name})
+				r.failures = append(r.failures, failure{pair: s.Name, in: c.Class, test: c.Name})
 			case c.Skipped != nil:
 				r.skipped++
-				r.skips = append(r.skips, c.Name+": "+c.Skipped.Message)
+				r.skips = append(r.skips, s.Name+" "+c.Name+": "+c.Skipped.Message)
 			default:
 				r.passed++
 			}
 		}
 	}
-	return r
+	return nil
 }

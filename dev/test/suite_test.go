@@ -71,7 +71,11 @@ func TestAgain(t *testing.T) {
 			"go test -tags e2e -count 1 -run '^TestE2EX$' ./stacks",
 		},
 		{"fuzz", failure{in: module + "/server/a", test: "FuzzX"}, "go test -count 1 -run '^FuzzX$' ./server/a"},
-		{"python", failure{in: "test_hub", test: "test_x[5.5]"}, "infra/hub/tests/run -k test_x"},
+		{
+			"python",
+			failure{pair: "jupyterhub-5.5", in: "test_hub", test: "test_x[a]"},
+			"PAIR=jupyterhub-5.5 infra/hub/tests/run -k test_x",
+		},
 	} {
 		chosen, err := choose([]string{test.suite})
 		if err != nil {
@@ -179,20 +183,33 @@ func TestLines(t *testing.T) {
 	}
 }
 
+// TestReadJUnit holds that no file hides another.
 func TestReadJUnit(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "r.xml")
-	err := os.WriteFile(file, []byte(`<testsuites><testsuite>
-<testcase classname="m" name="a"/><testcase classname="m" name="b"><failure message="x"/></testcase>
-<testcase classname="m" name="c"><skipped message="no ssh"/></testcase></testsuite></testsuites>`), 0o644)
-	if err != nil {
-		t.Fatal(err)
+	folder := t.TempDir()
+	for name, text := range map[string]string{
+		"5.5.xml": `<testcase classname="m" name="a"/>
+<testcase classname="m" name="b"><failure message="x"/></testcase>`,
+		"6.1.xml": `<testcase classname="m" name="b"/>
+<testcase classname="m" name="c"><skipped message="no ssh"/></testcase>`,
+	} {
+		text = `<testsuites><testsuite name="` + strings.TrimSuffix(name, ".xml") + `">` + text + "</testsuite></testsuites>"
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
-	got := readJUnit(file)
+	got := readJUnit(folder)
 	want := result{
-		passed: 1, failed: 1, skipped: 1, skips: []string{"c: no ssh"}, failures: []failure{{in: "m", test: "b"}},
+		passed: 2, failed: 1, skipped: 1, skips: []string{"6.1 c: no ssh"},
+		failures: []failure{{pair: "5.5", in: "m", test: "b"}},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "torn.xml"), []byte("<testsuites>"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := readJUnit(folder); got.broken == "" {
+		t.Errorf("with a file that is torn: %+v", got)
 	}
 }
 
@@ -228,7 +245,7 @@ func TestReport(t *testing.T) {
 
 func TestReportNamesTheCommand(t *testing.T) {
 	var out strings.Builder
-	report([]result{{name: "unit", failed: 1, failures: []failure{{"m/a", "TestX", "go test ./a"}}}}, &out)
+	report([]result{{name: "unit", failed: 1, failures: []failure{{in: "m/a", test: "TestX", again: "go test ./a"}}}}, &out)
 	if want := "failed: unit: m/a TestX\n  alone: go test ./a\n"; !strings.Contains(out.String(), want) {
 		t.Errorf("got\n%s\nwant in it\n%s", &out, want)
 	}
