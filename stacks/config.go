@@ -175,13 +175,18 @@ func documentOf(raw map[string]string) map[string]any {
 		if !ours {
 			continue
 		}
-		var value any
-		if err := json.Unmarshal([]byte(text), &value); err != nil {
-			value = text // plain text; the schema says what it should have been
-		}
-		document[name] = value
+		document[name] = valueOf(text)
 	}
 	return document
+}
+
+// valueOf is the value of a key: JSON, or plain text, of which the schema says what it should have been.
+func valueOf(text string) any {
+	var value any
+	if err := json.Unmarshal([]byte(text), &value); err != nil {
+		return text
+	}
+	return value
 }
 
 // foreignKeys finds keys of ours under a mistyped name of this project: they would have no effect. All others are

@@ -208,7 +208,8 @@ func (s sealing) lost(key string, words credentials.Words, data cluster.Object) 
 // lostServers finds running servers that nobody would know any more: those of systems that the hub would not have, and
 // those of hubs that the outpost would not have.
 func (c Config) lostServers(ctx context.Context, api clusterAPI, before state) []error {
-	return append(c.lostSystems(ctx, api, before), c.lostHubs(ctx, api, before)...)
+	return slices.Concat(
+		c.lostSystems(ctx, api, before), c.renamedHub(ctx, api, before), c.lostHubs(ctx, api, before))
 }
 
 func (c Config) lostSystems(ctx context.Context, api clusterAPI, before state) []error {
@@ -292,6 +293,34 @@ func (c Config) lostHubs(ctx context.Context, api clusterAPI, before state) []er
 		}
 	}
 	return errs
+}
+
+// renamedHub finds servers on systems in other clusters that a hub with another name would not know: to outposts, it is
+// another hub. Those in this cluster are found by lostHubs. An outpost that knows the hub by a user of its own sees no
+// other name.
+func (c Config) renamedHub(ctx context.Context, api clusterAPI, before state) []error {
+	if c.Hub == nil || before.hub == "" || before.hub == c.Hub.Name || c.mayLoseServers(before.hub) {
+		return nil
+	}
+	running := 0
+	for _, s := range c.Outposts {
+		if s.InCluster() || s.User != "" {
+			continue
+		}
+		for _, name := range s.names() {
+			count, err := api.CountServices(ctx, c.Hub.Namespace, systemLabel+"="+name+","+anyServer)
+			if err != nil {
+				return []error{fmt.Errorf("count the servers of system %s: %w", name, err)}
+			}
+			running += count
+		}
+	}
+	if running == 0 {
+		return nil
+	}
+	return []error{fmt.Errorf("%s:hub.name: hub %s gets another name, but %d of its servers are running on systems in "+
+		"other clusters, whose outposts know them by that name; nothing was changed. Stop them, or add %q to "+
+		"%s:allowServerLoss", project, before.hub, running, before.hub, project)}
 }
 
 // hasHub reports whether a hub may use the outpost of this stack. The stack's own hub may even if the outpost goes: its

@@ -108,15 +108,10 @@ func (h OtherHubConfig) read(ctx *pulumi.Context, name string) (systemOutput, er
 	return systemIn(outputs, name)
 }
 
-// stackOutputs returns the outputs of another stack. It makes the call that is behind pulumi.StackReference; as a
-// resource that would be registered, and would end the program without saying what to do.
+// stackOutputs returns the outputs of another stack. A pulumi.StackReference would be registered as a resource, and
+// would end the program without saying what to do.
 func stackOutputs(ctx *pulumi.Context, stack string) (map[string]any, error) {
-	answer, err := await(ctx, "pulumi:pulumi:readStackOutputs", map[string]any{"name": stack})
-	if err != nil {
-		return nil, err
-	}
-	outputs, _ := answer["outputs"].(map[string]any)
-	return outputs, nil
+	return call(ctx, readStackOutputs, map[string]any{"name": stack})
 }
 
 // errElided is of a secret output that the engine cannot decrypt: it puts {} in the place of each. The text continues a

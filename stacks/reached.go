@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
-	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/internals"
 
 	"github.com/outposts-dev/outposts/infra/cluster"
 	"github.com/outposts-dev/outposts/infra/exposure"
@@ -79,7 +78,7 @@ func (b *builder) reach(ctx context.Context, api clusterAPI, p patience, shown o
 		return nil
 	}
 	for _, installed := range b.installed {
-		if _, err := internals.UnsafeAwaitOutput(b.ctx.Context(), installed); err != nil {
+		if _, err := await(b.ctx, installed); err != nil {
 			return nil // the engine says what has failed
 		}
 	}

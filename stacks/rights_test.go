@@ -52,6 +52,37 @@ func TestRights(t *testing.T) {
 	}
 }
 
+// TestRightsOfTexts holds that a key which is JSON in a string, as `pulumi config set` writes it without --path, means
+// the same to `stacks rights` as it does to an up.
+func TestRightsOfTexts(t *testing.T) {
+	committed, err := os.ReadFile(filepath.Join(projectRoot(t), "Pulumi.local.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := map[string]any{}
+	for key, text := range committedConfig(t, "local") {
+		config[key] = text
+	}
+	asTexts, err := yaml.Marshal(map[string]any{"config": config})
+	if err != nil {
+		t.Fatal(err)
+	}
+	printed := func(text []byte) string {
+		file := filepath.Join(t.TempDir(), "Pulumi.local.yaml")
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		if err := writeRights(file, "User:jane", &out); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	if diff := cmp.Diff(printed(committed), printed(asTexts)); diff != "" {
+		t.Errorf("rights (-maps +texts):\n%s", diff)
+	}
+}
+
 // TestMissingRights holds that all rights that are missing are said at once, before anything is registered.
 func TestMissingRights(t *testing.T) {
 	w := testWorld(tenantConfig(t))

@@ -117,9 +117,14 @@ func readConfig(text []byte, root string) (Config, error) {
 	}
 	document := map[string]any{}
 	for key, value := range written {
-		if name, ours := strings.CutPrefix(key, project+":"); ours {
-			document[name] = withoutSecrets(value)
+		name, ours := strings.CutPrefix(key, project+":")
+		if !ours {
+			continue
 		}
+		if text, isText := value.(string); isText { // as `pulumi config set` writes it without --path
+			value = valueOf(text)
+		}
+		document[name] = withoutSecrets(value)
 	}
 	c, err := configOf(document, root)
 	if err != nil {

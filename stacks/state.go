@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
-	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/internals"
 
 	"github.com/outposts-dev/outposts/infra/cluster"
 	"github.com/outposts-dev/outposts/infra/credentials"
@@ -26,6 +25,7 @@ type state struct {
 	manager    string            // of the fields of the objects that it has made; empty if there are none yet
 	clusters   []string          // uids of those that its objects are in: one, or none yet
 	exported   string            // uid of the cluster by its outputs
+	hub        string            // name of its hub by its outputs; empty without one
 	namespaces map[string]string // by name: full name of the stack that each was marked with
 	uids       map[string]string // of the namespaces that it has made or used, by name
 	volumes    []volume
@@ -110,26 +110,13 @@ var ofToday = strings.NewReplacer(
 // readState reads what this stack has made so far; nothing for a stack that has not been applied yet.
 func readState(ctx *pulumi.Context) (state, error) {
 	self := fmt.Sprintf("%s/%s/%s", ctx.Organization(), ctx.Project(), ctx.Stack())
-	answer, err := await(ctx, "pulumi:pulumi:readStackResourceOutputs", map[string]any{"stackName": self})
+	resources, err := call(ctx, readStackResourceOutputs, map[string]any{"stackName": self})
 	if err != nil {
 		return state{}, fmt.Errorf("read what stack %s has made so far: %w", self, err)
 	}
-	resources, _ := answer["outputs"].(map[string]any)
 	s := stateOf(resources)
 	s.self = self
 	return s, nil
-}
-
-// await makes a call of Pulumi's own, the ones that its SDKs read stacks with, and waits for the answer. The answer may
-// hold secrets: what is kept of it must be marked again.
-func await(ctx *pulumi.Context, token string, args map[string]any) (map[string]any, error) {
-	answer := ctx.InvokeOutput(token, args, pulumi.MapOutput{}, pulumi.InvokeOutputOptions{})
-	result, err := internals.UnsafeAwaitOutput(ctx.Context(), answer)
-	if err != nil {
-		return nil, err
-	}
-	made, _ := result.Value.(map[string]any)
-	return made, nil
 }
 
 // stateOf picks what a run must know from the resources of a stack, by URN.
@@ -146,6 +133,7 @@ func stateOf(resources map[string]any) state {
 		switch kind {
 		case "pulumi:pulumi:Stack":
 			s.exported, _ = outputs[outputCluster].(string)
+			s.hub, _ = outputs[outputHubName].(string)
 		case "pulumi:providers:kubernetes":
 			if uid, _ := outputs["clusterIdentifier"].(string); uid != "" && !slices.Contains(s.clusters, uid) {
 				s.clusters = append(s.clusters, uid)
