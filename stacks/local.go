@@ -139,6 +139,7 @@ func (b *builder) hub(systems []system, own *credentials.Hub) error {
 		LoginPassword: own.LoginPassword, VerifyToken: own.VerifyToken, VerifyWord: own.VerifyWord,
 		Version: own.Version, ProxyVersion: own.ProxyVersion,
 	}
+	args.Ready = b.ready
 	// Once the secrets are there, and not only their words, pods may start again.
 	opts := append(b.inCluster(b.config.Hub.Namespace), pulumi.DependsOn([]pulumi.Resource{own}))
 	made, err := hub.New(b.ctx, hubName, args, opts...)

@@ -19,6 +19,7 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
 	"github.com/outposts-dev/outposts/infra/cluster"
+	"github.com/outposts-dev/outposts/infra/release"
 )
 
 func main() {
@@ -128,6 +129,7 @@ func run(w world) pulumi.RunFunc {
 		if err != nil {
 			return err
 		}
+		b.ready = rolledOut(api, w.patience)
 		if err := b.install(told, shown); err != nil {
 			return err
 		}
@@ -158,8 +160,9 @@ type builder struct {
 	random     *random.Provider
 	outputs    pulumi.Map
 	before     state
-	// installed are outputs that are known once hub and outpost are ready.
+	// installed are outputs that are known once hub and outpost are ready, for whose pods ready waits.
 	installed []pulumi.Output
+	ready     release.Ready
 	// When the first keys of hub and outpost were made, RFC 3339.
 	hubMadeAt, outpostMadeAt string
 }

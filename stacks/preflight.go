@@ -35,6 +35,7 @@ type clusterAPI interface {
 	Gateways(ctx context.Context, namespace string) ([]string, error)
 	Route(ctx context.Context, kind cluster.RouteKind, name cluster.Object) (cluster.RouteStatus, error)
 	Addresses(ctx context.Context, kind cluster.Balanced, name cluster.Object) ([]string, error)
+	Rollout(ctx context.Context, name cluster.Object) (cluster.Rollout, error)
 	CountServices(ctx context.Context, namespace, selector string) (int, error)
 	CountPods(ctx context.Context, namespace, selector string) (int, error)
 	CountPodsBy(ctx context.Context, namespace, annotation string) (map[string]int, error)

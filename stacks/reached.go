@@ -19,10 +19,12 @@ import (
 type patience struct {
 	answer  time.Duration // that there is an answer
 	refusal time.Duration // that a refusal stays: a route is first seen without its Service
+	rollout time.Duration // that the pods of Deployments are ready
 }
 
-// usualPatience is that of a run which changes something. Clouds take up to a minute for a load balancer.
-var usualPatience = patience{answer: time.Minute, refusal: 10 * time.Second}
+// usualPatience is that of a run which changes something. Clouds take up to a minute for a load balancer. For a
+// Deployment the provider, too, waits 10 minutes.
+var usualPatience = patience{answer: time.Minute, refusal: 10 * time.Second, rollout: 10 * time.Minute}
 
 const betweenLooks = time.Second
 

@@ -88,8 +88,9 @@ type fakeCluster struct {
 	routes   func(cluster.RouteKind) cluster.RouteStatus
 	// addresses are those of Services and Ingresses, by "Kind namespace/name".
 	addresses func(object string) []string
-	uids      map[string]string        // of the namespaces that may be read
-	may       func(cluster.Right) bool // nil for everything
+	rollouts  func(cluster.Object) cluster.Rollout // nil for done
+	uids      map[string]string                    // of the namespaces that may be read
+	may       func(cluster.Right) bool             // nil for everything
 	// What Helm has installed there, by namespace: its release, whether it has a record of it, and the Secret of a hub.
 	helm map[string]helmInstalled
 }
@@ -175,6 +176,13 @@ func (f fakeCluster) Addresses(_ context.Context, kind cluster.Balanced, name cl
 		return nil, nil
 	}
 	return f.addresses(string(kind) + " " + name.String()), nil
+}
+
+func (f fakeCluster) Rollout(_ context.Context, name cluster.Object) (cluster.Rollout, error) {
+	if f.rollouts == nil {
+		return cluster.Rollout{Done: true}, nil
+	}
+	return f.rollouts(name), nil
 }
 
 func (f fakeCluster) CountServices(_ context.Context, _, selector string) (int, error) {

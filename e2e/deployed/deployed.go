@@ -253,18 +253,21 @@ func (c Cluster) ReplacePod(ctx context.Context, namespace, labels string) error
 func (c Cluster) RolledOut(ctx context.Context, namespace, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
 	defer cancel()
-	return Eventually(ctx, func(ctx context.Context) error {
-		now, err := c.API.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
-		if err != nil {
-			return err
-		}
-		want := *now.Spec.Replicas
-		if s := now.Status; s.ObservedGeneration < now.Generation || s.UpdatedReplicas != want ||
-			s.Replicas != want || s.AvailableReplicas != want {
-			return fmt.Errorf("the rollout of %s stands at %d of %d", name, s.UpdatedReplicas, want)
-		}
-		return nil
-	})
+	return Eventually(ctx, func(ctx context.Context) error { return c.IsRolledOut(ctx, namespace, name) })
+}
+
+// IsRolledOut returns an error while what RolledOut waits for is not so.
+func (c Cluster) IsRolledOut(ctx context.Context, namespace, name string) error {
+	now, err := c.API.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	want := *now.Spec.Replicas
+	if s := now.Status; s.ObservedGeneration < now.Generation || s.UpdatedReplicas != want ||
+		s.Replicas != want || s.AvailableReplicas != want {
+		return fmt.Errorf("the rollout of %s stands at %d of %d", name, s.UpdatedReplicas, want)
+	}
+	return nil
 }
 
 // ServerPod is the pod of a single-user server, found by the name of the server.

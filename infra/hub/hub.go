@@ -117,6 +117,8 @@ type Args struct {
 	Values map[string]any
 	// SecretValues says that there are secrets among Values, at places that TakesSecret is true of.
 	SecretValues bool
+	// Ready waits for the pods of hub and proxy.
+	Ready release.Ready
 }
 
 // Hub is an installed JupyterHub.
@@ -158,6 +160,7 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	h.SealedBy, err = release.Install(ctx, name, h, release.Args{
 		Chart: chart, Values: args.values(), SecretValues: args.SecretValues,
 		Secrets: args.secrets(), DependsOn: append(route, trust), SealsWith: args.Credentials.SealsWith,
+		Deployments: []string{"hub", "proxy"}, Ready: args.Ready,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("hub %s: %w", name, err)

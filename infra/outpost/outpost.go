@@ -77,6 +77,8 @@ type Args struct {
 	TLS *TLS
 	// Settings are what the operator chose.
 	Settings Settings
+	// Ready waits for the outpost's pods.
+	Ready release.Ready
 }
 
 // Hub is a hub that may use the outpost.
@@ -129,6 +131,7 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 			Chart:     pulumi.String(args.Chart),
 		},
 		Values: args.values(), Secrets: args.secrets(), DependsOn: []pulumi.Resource{keys}, SealsWith: args.SealsWith,
+		Deployments: []string{Release}, Ready: args.Ready,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("outpost %s: %w", name, err)

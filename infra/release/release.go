@@ -2,6 +2,7 @@
 package release
 
 import (
+	"context"
 	"fmt"
 
 	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
@@ -29,7 +30,16 @@ type Args struct {
 	DependsOn []pulumi.Resource
 	// SealsWith is the word of the key that the installed program seals its data with.
 	SealsWith string
+	// Deployments are those of the chart whose pods use that key.
+	Deployments []string
+	Ready       Ready
 }
+
+// Ready waits until the pods of Deployments are those that the run which waits has asked for, and ready; its error says
+// why they are not. The provider waits for the Deployments of a chart too, but where old pods end before new ones begin
+// (strategy Recreate), it takes the ReplicaSet that is being emptied for the one that it waits for. Nil waits no longer
+// than the provider.
+type Ready func(ctx context.Context, namespace string, deployments []string) error
 
 // Secret is a Secret that the chart refers to by name. Its data is marked as secret.
 type Secret struct {
@@ -70,7 +80,13 @@ func Install(ctx *pulumi.Context, name string, component pulumi.Resource, args A
 	if err != nil {
 		return pulumi.StringOutput{}, fmt.Errorf("chart: %w", err)
 	}
-	// A chart is registered when all of its objects are ready.
-	sealedBy := chart.URN().ApplyT(func(pulumi.URN) string { return args.SealsWith }).(pulumi.StringOutput)
+	// A chart is registered when all of its objects are ready, as far as the provider waits for that.
+	sealedBy := pulumi.All(chart.URN(), args.Chart.Namespace).ApplyT(func(all []any) (string, error) {
+		if args.Ready == nil || ctx.DryRun() {
+			return args.SealsWith, nil
+		}
+		namespace, _ := all[1].(string)
+		return args.SealsWith, args.Ready(ctx.Context(), namespace, args.Deployments)
+	}).(pulumi.StringOutput)
 	return sealedBy, ctx.RegisterResourceOutputs(component, pulumi.Map{SealedBy: sealedBy})
 }
