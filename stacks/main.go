@@ -121,11 +121,12 @@ func run(w world) pulumi.RunFunc {
 		if err := errors.Join(err, warn(ctx, adopted)); err != nil {
 			return err
 		}
-		found, err := c.foundUIDs(context.Background(), api)
+		at, err := c.target(context.Background(), api, before)
 		if err != nil {
 			return err
 		}
-		b, err := newBuilder(ctx, c, w.now, cluster.Args{Access: access, Identity: uid, Found: found}, before)
+		at.Access, at.Identity = access, uid
+		b, err := newBuilder(ctx, c, w.now, at, before)
 		if err != nil {
 			return err
 		}
@@ -178,7 +179,6 @@ func newBuilder(ctx *pulumi.Context, c Config, now time.Time, at cluster.Args, b
 	if b.random, err = random.NewProvider(ctx, "random", &random.ProviderArgs{}); err != nil {
 		return nil, err
 	}
-	at.Namespaces, at.Owner = c.made(), before.self
 	b.cluster, err = cluster.New(ctx, "cluster", at, b.policy)
 	return b, err
 }

@@ -10,7 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/outposts-dev/outposts/infra/cluster"
-	"github.com/outposts-dev/outposts/infra/values"
 )
 
 // namespaceOptions are what config says of a namespace beside its name, which is all that most of the program needs.
@@ -142,16 +141,16 @@ func (o namespaceOptions) validate(f *faults, at string) {
 	}
 }
 
-// namespaceUIDs are the uids of the namespaces in the outputs of a component Cluster that somebody else has made.
-func namespaceUIDs(outputs map[string]any) map[string]string {
-	uids := map[string]string{}
-	found, _ := values.At(outputs, cluster.Found).(map[string]any)
-	for name, uid := range found {
-		if text, isText := uid.(string); isText {
-			uids[name] = text
+// textsOf are the texts in a map of a resource's outputs; none of what is not a map.
+func textsOf(output any) map[string]string {
+	texts := map[string]string{}
+	of, _ := output.(map[string]any)
+	for name, value := range of {
+		if text, isText := value.(string); isText {
+			texts[name] = text
 		}
 	}
-	return uids
+	return texts
 }
 
 // hasNamespace reports whether the stack has made a namespace, or has used one that it did not make.

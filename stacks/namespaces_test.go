@@ -2,12 +2,14 @@ package main
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/outposts-dev/outposts/infra/cluster"
+	"github.com/outposts-dev/outposts/infra/hub"
 	"github.com/outposts-dev/outposts/infra/infratest"
 )
 
@@ -52,6 +54,20 @@ func TestNamespaces(t *testing.T) {
 		}
 		if strings.Contains(r.List(), "v1:Namespace ") {
 			t.Errorf("namespaces are made:\n%s", r.List())
+		}
+		for _, name := range []string{"team-hub", "team"} {
+			mark := r.Find(t, "kubernetes:rbac.authorization.k8s.io/v1:Role", "cluster-mark-"+name)
+			want := `{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"Role","metadata":{"annotations":{` +
+				`"outposts.dev/stack":"organization/outposts/local"},` +
+				`"name":"outposts-stack","namespace":"` + name + `"},"rules":[]}`
+			got := strings.Join(strings.Fields(string(infratest.JSON(t, mark.Inputs))), "")
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("mark of %s (-want +got):\n%s", name, diff)
+			}
+		}
+		made := r.Find(t, hub.Type, "hub")
+		if !slices.Contains(made.DependsOn, "cluster-mark-team-hub") {
+			t.Errorf("the hub does not wait for its namespace's mark: %v", made.DependsOn)
 		}
 		provider := r.Find(t, "pulumi:providers:kubernetes", "cluster-kubernetes").Inputs
 		if got := provider["clusterIdentifier"].StringValue(); got != "h" {
@@ -207,5 +223,58 @@ func TestFoundNamespaceIsOwn(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]string{"team-hub": "h", "team": "o"}, before.uids); diff != "" {
 		t.Errorf("uids (-want +got):\n%s", diff)
+	}
+}
+
+// TestFoundNamespaceHasOneOwner holds that a second stack is refused by name in a namespace that neither has made, and
+// that stacks which have shared one since before there were marks still do.
+func TestFoundNamespaceHasOneOwner(t *testing.T) {
+	shared := func(outputs map[string]any) state {
+		outputs[cluster.Found] = map[string]any{"team-hub": "h", "team": "o"}
+		before := stateOf(map[string]any{"urn": map[string]any{"type": cluster.Type, "outputs": outputs}})
+		before.self = thisStack
+		return before
+	}
+	markedAs := func(owner string) state {
+		return shared(map[string]any{cluster.Marks: map[string]any{"team": owner}})
+	}
+	first := stateOf(nil)
+	first.self = thisStack
+	for _, tt := range []struct {
+		name    string
+		before  state
+		owner   string // by the mark in team
+		adopt   []string
+		refused bool
+		marked  []string
+	}{
+		{"free", first, "", nil, false, []string{"team-hub", "team"}},
+		{"another stack's", first, otherStack, nil, true, []string{"team-hub"}},
+		{"another stack's, adopted", first, otherStack, []string{"team"}, false, []string{"team-hub", "team"}},
+		{"own", markedAs(thisStack), thisStack, nil, false, []string{"team-hub", "team"}},
+		{"own, renamed since", markedAs(otherStack), otherStack, nil, false, []string{"team-hub", "team"}},
+		{"taken over by another stack", markedAs(thisStack), otherStack, nil, true, []string{"team-hub"}},
+		{"from before there were marks", shared(map[string]any{}), "", nil, false, []string{"team-hub", "team"}},
+		{"shared since before", shared(map[string]any{}), otherStack, nil, false, []string{"team-hub"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := LoadConfig(tenantConfig(t), "/project")
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Outpost.Servers, c.Adopt = "team", tt.adopt
+			api := ofTenant()
+			api.owners["team"] = tt.owner
+			errs := c.foreignPlaces(t.Context(), api, tt.before)
+			const says = "namespace team of context local belongs to stack " + otherStack + "; 0 servers run there"
+			if refused := len(errs) == 1 && strings.Contains(errs[0].Error(), says); refused != tt.refused ||
+				!refused && len(errs) > 0 {
+				t.Errorf("refusals %v, want one: %v", errs, tt.refused)
+			}
+			at, err := c.target(t.Context(), api, tt.before)
+			if diff := cmp.Diff(tt.marked, at.Marked); err != nil || diff != "" {
+				t.Errorf("%v, marked (-want +got):\n%s", err, diff)
+			}
+		})
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -55,8 +56,7 @@ func (p place) foreign(ctx context.Context, api clusterAPI, before state) (strin
 	if err != nil || !exists {
 		return "", err
 	}
-	made := before.namespaces[p.namespace]
-	if owner != "" && owner != before.self && owner != made {
+	if !before.owns(p.namespace, owner) && !before.shares(p.namespace) {
 		return p.withServers(ctx, api, "belongs to stack "+owner)
 	}
 	if before.hasNamespace(p.namespace) {
@@ -71,6 +71,41 @@ func (p place) foreign(ctx context.Context, api clusterAPI, before state) (strin
 		names[i] = part.String()
 	}
 	return p.withServers(ctx, api, "has "+strings.Join(names, ", ")+", which this stack's state does not know")
+}
+
+// owns reports whether a mark of a namespace leaves that to this stack: there is none, or it names this stack, also by
+// the name that the stack had when it made it.
+func (s state) owns(namespace, owner string) bool {
+	return owner == "" || owner == s.self || owner == cmp.Or(s.namespaces[namespace], s.marks[namespace])
+}
+
+// shares reports whether the stack is in a namespace that somebody else has made since before there were marks: another
+// stack may be there too.
+func (s state) shares(namespace string) bool {
+	_, made := s.namespaces[namespace]
+	_, marked := s.marks[namespace]
+	return s.hasNamespace(namespace) && !made && !marked
+}
+
+// target is what the stack does with namespaces: which it makes, and of those that somebody else has made, which it
+// marks.
+func (c Config) target(ctx context.Context, api clusterAPI, before state) (cluster.Args, error) {
+	args := cluster.Args{Namespaces: c.made(), Found: map[string]string{}, Owner: before.self}
+	for _, name := range c.found() {
+		uid, err := api.NamespaceUID(ctx, name)
+		if err != nil {
+			return cluster.Args{}, err
+		}
+		owner, _, err := api.Owner(ctx, name)
+		if err != nil {
+			return cluster.Args{}, err
+		}
+		args.Found[name] = uid
+		if before.owns(name, owner) || slices.Contains(c.Adopt, name) {
+			args.Marked = append(args.Marked, name)
+		}
+	}
+	return args, nil
 }
 
 // withServers adds the number of servers that run in a namespace to what is said of it.

@@ -115,19 +115,6 @@ func (c Config) recognize(
 	return name, uid, false, nil
 }
 
-// foundUIDs are the uids of the namespaces that somebody else has made, by name.
-func (c Config) foundUIDs(ctx context.Context, api clusterAPI) (map[string]string, error) {
-	uids := map[string]string{}
-	for _, name := range c.found() {
-		uid, err := api.NamespaceUID(ctx, name)
-		if err != nil {
-			return nil, err
-		}
-		uids[name] = uid
-	}
-	return uids, nil
-}
-
 // preflight finds what would go wrong, or lose something, before anything is registered. warned is about what is
 // allowed but may be a mistake.
 func preflight(

@@ -26,7 +26,8 @@ type state struct {
 	clusters   []string          // uids of those that its objects are in: one, or none yet
 	exported   string            // uid of the cluster by its outputs
 	hub        string            // name of its hub by its outputs; empty without one
-	namespaces map[string]string // by name: full name of the stack that each was marked with
+	namespaces map[string]string // that it has made, by name: full name of the stack that each was marked with
+	marks      map[string]string // likewise of those that somebody else has made; none from before there were marks
 	uids       map[string]string // of the namespaces that it has made or used, by name
 	volumes    []volume
 	systems    []madeSystem
@@ -121,7 +122,7 @@ func readState(ctx *pulumi.Context) (state, error) {
 
 // stateOf picks what a run must know from the resources of a stack, by URN.
 func stateOf(resources map[string]any) state {
-	s := state{namespaces: map[string]string{}, uids: map[string]string{}}
+	s := state{namespaces: map[string]string{}, marks: map[string]string{}, uids: map[string]string{}}
 	for _, urn := range slices.Sorted(maps.Keys(resources)) {
 		made, _ := resources[urn].(map[string]any)
 		kind, _ := made["type"].(string)
@@ -139,7 +140,8 @@ func stateOf(resources map[string]any) state {
 				s.clusters = append(s.clusters, uid)
 			}
 		case cluster.Type:
-			maps.Copy(s.uids, namespaceUIDs(outputs))
+			maps.Copy(s.uids, textsOf(outputs[cluster.Found]))
+			maps.Copy(s.marks, textsOf(outputs[cluster.Marks]))
 		case "kubernetes:core/v1:Namespace":
 			s.addNamespace(outputs)
 		case "kubernetes:core/v1:PersistentVolumeClaim":

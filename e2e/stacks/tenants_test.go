@@ -14,9 +14,10 @@ import (
 )
 
 // tenants holds that a hub's stack and a remote's are made, verified, changed back and taken away by accounts that may
-// do nothing outside of their namespaces, and in those no more than `stacks rights` prints.
+// do nothing outside of their namespaces, and in those no more than `stacks rights` prints. Another stack that is
+// pointed at such a namespace is refused with the name of the one that is there.
 func tenants(t *testing.T, s *site) {
-	const hub, remote, north = "tenant", "tenant-north", "north"
+	const hub, remote, north, second = "tenant", "tenant-north", "north", "tenant-second"
 	s.write(t, hub, s.read(t, "local"))
 	s.write(t, remote, s.read(t, "remote"))
 	for _, stack := range []string{hub, remote} {
@@ -48,6 +49,10 @@ func tenants(t *testing.T, s *site) {
 	ofRemote.up(t, remote)
 	ofHub.unchanged(t, hub)
 	ofRemote.unchanged(t, remote)
+	s.write(t, second, s.read(t, remote))
+	s.pulumi(t, second, "stack", "init")
+	ofRemote.refused(t, second, "outposts:outpost.namespace: namespace team-north of the current context belongs to "+
+		"stack organization/outposts/"+remote+"; 0 servers run there")
 
 	verify := exec.CommandContext(t.Context(), "go", "run", "./e2e/verify", "--outputs", "-")
 	verify.Dir = s.root
@@ -57,7 +62,7 @@ func tenants(t *testing.T, s *site) {
 	}
 	ofRemote.pulumi(t, remote, "destroy", "--exclude-protected", "--yes", "--non-interactive")
 	ofHub.pulumi(t, hub, "destroy", "--exclude-protected", "--yes", "--non-interactive")
-	for _, stack := range []string{hub, remote} {
+	for _, stack := range []string{hub, remote, second} {
 		s.pulumi(t, stack, "stack", "rm", "--force", "--yes")
 	}
 	s.kubectl(t, s.hub, "", "delete", "namespace", "team-hub", "team")

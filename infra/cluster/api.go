@@ -25,6 +25,7 @@ var (
 	namespaces     = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
 	services       = schema.GroupVersionResource{Version: "v1", Resource: "services"}
 	pods           = schema.GroupVersionResource{Version: "v1", Resource: "pods"}
+	roles          = schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"}
 	storageClasses = schema.GroupVersionResource{Group: "storage.k8s.io", Version: "v1", Resource: "storageclasses"}
 )
 
@@ -103,14 +104,23 @@ func (a *API) NamespaceUID(ctx context.Context, name string) (string, error) {
 	return string(found.GetUID()), nil
 }
 
-// Owner returns the full name of the stack that a namespace is marked with, if there is such a namespace. Whoever may
-// not read it is told that there is none.
+// Owner returns the full name of the stack that a namespace is marked with, by its annotation or by a Mark in it, if
+// there is such a namespace. Whoever may not read either is told that there is none.
 func (a *API) Owner(ctx context.Context, namespace string) (stack string, exists bool, err error) {
-	found, err := a.readable(ctx, namespaces, Object{Name: namespace})
-	if found == nil {
-		return "", false, err
+	for _, at := range []struct {
+		kind schema.GroupVersionResource
+		name Object
+	}{{namespaces, Object{Name: namespace}}, {roles, Object{namespace, Mark}}} {
+		found, err := a.readable(ctx, at.kind, at.name)
+		if err != nil {
+			return "", false, err
+		}
+		exists = exists || found != nil
+		if found != nil && found.GetAnnotations()[OwnerAnnotation] != "" {
+			return found.GetAnnotations()[OwnerAnnotation], true, nil
+		}
 	}
-	return found.GetAnnotations()[OwnerAnnotation], true, nil
+	return "", exists, nil
 }
 
 // Present returns those of the parts that are in a namespace. What may not be read is taken for absent.

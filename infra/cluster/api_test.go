@@ -81,6 +81,39 @@ func TestAPI(t *testing.T) {
 	}
 }
 
+// TestOwner holds by what a namespace is found to be a stack's: its annotation, or a mark in it.
+func TestOwner(t *testing.T) {
+	const namespace = `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"a"`
+	const by = `,"annotations":{"outposts.dev/stack":"`
+	const role = `{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"Role","metadata":{"name":"outposts-stack"`
+	for _, tt := range []struct {
+		name, namespace, role, owner string // empty: may not be read
+		exists                       bool
+	}{
+		{"annotation", namespace + by + `o/p/s"}}}`, notFound, "o/p/s", true},
+		{"mark", namespace + `}}`, role + by + `o/p/s"}}}`, "o/p/s", true},
+		{"mark alone may be read", "", role + by + `o/p/s"}}}`, "o/p/s", true},
+		{"none", namespace + `}}`, notFound, "", true},
+		{"a Role of somebody else", namespace + `}}`, role + `}}`, "", true},
+		{"not there", notFound, notFound, "", false},
+		{"nothing may be read", "", "", "", false},
+	} {
+		answers := map[string]string{}
+		for path, answer := range map[string]string{
+			"/api/v1/namespaces/a": tt.namespace,
+			"/apis/rbac.authorization.k8s.io/v1/namespaces/a/roles/outposts-stack": tt.role,
+		} {
+			if answer != "" {
+				answers[path] = answer
+			}
+		}
+		owner, exists, err := newAPI(t, answers).Owner(t.Context(), "a")
+		if owner != tt.owner || exists != tt.exists || err != nil {
+			t.Errorf("%s: %q, %v, %v; want %q, %v", tt.name, owner, exists, err, tt.owner, tt.exists)
+		}
+	}
+}
+
 // TestAPIRefused holds what happens to a user who may not look, and to a cluster that is not there.
 func TestAPIRefused(t *testing.T) {
 	api := newAPI(t, nil)
@@ -107,27 +140,6 @@ func TestAPIRefused(t *testing.T) {
 	_, err = gone.Identity(t.Context())
 	if err == nil || !strings.HasPrefix(err.Error(), "no answer from the cluster at http://127.0.0.1:1") {
 		t.Errorf("a cluster that is not there: %v", err)
-	}
-}
-
-func TestOwner(t *testing.T) {
-	const namespace = "/api/v1/namespaces/"
-	api := newAPI(t, map[string]string{
-		namespace + "ours": `{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"ours",` +
-			`"annotations":{"outposts.dev/stack":"organization/outposts/local"}}}`,
-		namespace + "plain": `{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"plain"}}`,
-	})
-	type answer struct {
-		owner  string
-		exists bool
-	}
-	for name, want := range map[string]answer{
-		"ours": {"organization/outposts/local", true}, "plain": {"", true}, "closed": {"", false},
-	} {
-		owner, exists, err := api.Owner(t.Context(), name)
-		if got := (answer{owner, exists}); err != nil || got != want {
-			t.Errorf("%s: %v, %v; want %v", name, got, err, want)
-		}
 	}
 }
 

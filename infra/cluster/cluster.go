@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes"
+	"github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/apiextensions"
 	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
 	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -31,15 +32,27 @@ type Args struct {
 	Namespaces []Namespace
 	// Found are the namespaces that the stack uses and somebody else has made, with their uids. Its state keeps them.
 	Found map[string]string
+	// Marked are those of Found that get a mark: see Mark.
+	Marked []string
 	// Owner is the full name of the stack, which marks its namespaces: see OwnerAnnotation.
 	Owner string
 }
 
-// Found is the name of the output that has Args.Found.
-const Found = "found"
+// Outputs of the component.
+const (
+	// Found has Args.Found.
+	Found = "found"
+	// Marks has the names of Args.Marked, each with Args.Owner.
+	Marks = "marks"
+)
 
-// OwnerAnnotation of a namespace holds the full name of the stack that made it, organization/project/stack.
+// OwnerAnnotation of a namespace, or of the Role Mark in it, holds the full name of the stack that has the namespace,
+// organization/project/stack.
 const OwnerAnnotation = "outposts.dev/stack"
+
+// Mark is the name of a Role without rules, which gives nobody anything: it marks a namespace that the stack did not
+// make, and which it may have no right to annotate. In each of its namespaces a stack has the right to make Roles.
+const Mark = "outposts-stack"
 
 // Namespace is a namespace and how careful to be with it.
 type Namespace struct {
@@ -55,16 +68,17 @@ type Cluster struct {
 
 	// Provider is what every object in the cluster is made through.
 	Provider *kubernetes.Provider
-	// Namespaces are the namespaces of Args, by name.
-	Namespaces map[string]*corev1.Namespace
+	// Namespaces are what must be there before anything else in a namespace of Args, by name: the namespace itself, or
+	// its mark.
+	Namespaces map[string]pulumi.Resource
 }
 
-// New makes a cluster a target. It writes the namespaces and nothing else.
+// New makes a cluster a target. It writes the namespaces and the marks, and nothing else.
 func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOption) (*Cluster, error) {
 	if err := args.validate(); err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", name, err)
 	}
-	c := &Cluster{Namespaces: map[string]*corev1.Namespace{}}
+	c := &Cluster{Namespaces: map[string]pulumi.Resource{}}
 	if err := component.Register(ctx, Type, FormerType, name, c, opts...); err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", name, err)
 	}
@@ -109,11 +123,37 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 		}
 		c.Namespaces[ns.Name], previous = made, []pulumi.Resource{made}
 	}
-	outputs := pulumi.Map{}
+	outputs, marks := pulumi.Map{}, pulumi.StringMap{}
+	for _, namespace := range args.Marked {
+		mark, err := args.mark(ctx, name+"-mark-"+namespace, namespace, pulumi.Parent(c), pulumi.Provider(c.Provider))
+		if err != nil {
+			return nil, fmt.Errorf("cluster %s: mark of namespace %s: %w", name, namespace, err)
+		}
+		c.Namespaces[namespace], marks[namespace] = mark, pulumi.String(args.Owner)
+	}
+	if len(marks) > 0 {
+		outputs[Marks] = marks
+	}
 	if len(args.Found) > 0 {
 		outputs[Found] = pulumi.ToStringMap(args.Found)
 	}
 	return c, ctx.RegisterResourceOutputs(c, outputs)
+}
+
+// mark marks a namespace with the stack. The Role is registered without its type in Go, whose package would be compiled
+// for it alone.
+func (a Args) mark(
+	ctx *pulumi.Context, name, namespace string, opts ...pulumi.ResourceOption,
+) (pulumi.Resource, error) {
+	return apiextensions.NewCustomResource(ctx, name, &apiextensions.CustomResourceArgs{
+		ApiVersion: pulumi.String("rbac.authorization.k8s.io/v1"),
+		Kind:       pulumi.String("Role"),
+		Metadata: &metav1.ObjectMetaArgs{
+			Name: pulumi.String(Mark), Namespace: pulumi.String(namespace),
+			Annotations: pulumi.StringMap{OwnerAnnotation: pulumi.String(a.Owner)},
+		},
+		OtherFields: kubernetes.UntypedArgs{"rules": pulumi.Array{}},
+	}, opts...)
 }
 
 // labels are those of an object; without any the field is left out.
