@@ -104,6 +104,8 @@ class Spawner(outpostspawner.OutpostSpawner):
             return None
 
     async def _poll(self):
+        if not self.start_id:
+            return 0  # nothing has been started; JupyterHub asks once more after it has learnt of an end
         if self._stop_pending and self.start_turn is not None:
             return None  # JupyterHub asks before it stops a server; a stop is sent at once, whatever the outpost knows
         if not self.collect_logs_polling and await self.outposts.of(self).watch(self).runs(self):
@@ -123,6 +125,10 @@ class Spawner(outpostspawner.OutpostSpawner):
         if status is not None and self.early_end and not self.early_end.done():
             self.early_end.set_result(status)
         return status
+
+    async def _stop(self, **kwargs):
+        if self.start_id:
+            await super()._stop(**kwargs)
 
     def start_polling(self):
         super().start_polling()
