@@ -36,14 +36,14 @@ class Services:
         return self.snapshot is None
 
     def take(self, chunk):
-        """Reads a part of an answer. Returns keys of services that may run no longer; ValueError for a wrong line."""
+        """Reads a part of an answer. Yields keys of services that may run no longer; ValueError for a wrong line."""
         *lines, self.rest = (self.rest + chunk).split(b"\n")
-        if len(self.rest) > MAX_LINE or any(len(line) > MAX_LINE for line in lines):
-            raise ValueError("a line is too long")
-        ended = []
         for line in lines:
-            ended += self._line(line)
-        return ended
+            if len(line) > MAX_LINE:
+                raise ValueError("a line is too long")
+            yield from self._line(line)
+        if len(self.rest) > MAX_LINE:
+            raise ValueError("a line is too long")
 
     def _line(self, line):
         try:

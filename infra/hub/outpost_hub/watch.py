@@ -1,6 +1,7 @@
 """One long answer of an outpost in place of a poll for each server."""
 
 import asyncio
+import collections
 import json
 import random
 import time
@@ -15,10 +16,36 @@ from .services import Services, TooMany, key
 SILENT_SECONDS = 30  # without a line, after which polls are sent; the outpost sends one every 10 s
 LOOK_SECONDS = 5  # between two looks at that
 FIRST_SECONDS = 5  # that polls wait for the first snapshot, as after a restart of the hub
+MAX_UNREAD = 32 * 1024 * 1024  # bytes of an answer; a snapshot of MAX_SERVICES has less
 KNOWN_SECONDS = 60  # between two reports of the services that this hub has asked about
 KNOWN_AT_ONCE = 1000  # services in one report
 PAUSE_SECONDS = 60  # at most, before another attempt
 LONG_PAUSE_SECONDS = 600  # before an outpost is asked again that has no watch, or not one that can be used
+
+
+class Chunks:
+    """Parts of an answer that have not been read yet, in a bounded part of the hub's memory."""
+
+    def __init__(self):
+        self.waiting, self.size = collections.deque(), 0
+        self.some = asyncio.Event()
+
+    def put(self, data):
+        self.size += len(data)
+        if self.size <= MAX_UNREAD:
+            self.waiting.append(data)
+        self.some.set()
+
+    async def get(self):
+        """Returns the next part. TooMany if more has arrived than is kept."""
+        await self.some.wait()
+        if self.size > MAX_UNREAD:
+            raise TooMany("the outpost sends more than the hub can read")
+        data = self.waiting.popleft()
+        self.size -= len(data)
+        if not self.waiting:
+            self.some.clear()
+        return data
 
 
 class Watch:
@@ -32,6 +59,7 @@ class Watch:
         """Needs the event loop."""
         self.system, self.client = system, client
         self.services = Services()
+        self.last = None  # time of the last line of the present answer
         self.heard = None  # time of the last line after a complete snapshot
         self.first = asyncio.Event()  # the first attempt has got its snapshot, or has failed
         self.spawners = weakref.WeakValueDictionary()  # by key
@@ -88,49 +116,51 @@ class Watch:
     async def _answer(self):
         """Reads one answer until it ends or there is no server anymore. Raises whatever has ended it."""
         self.services.begin()
-        status, fault = [], asyncio.get_running_loop().create_future()
-        last = time.monotonic()  # line
+        status, chunks = [], Chunks()
+        self.last = time.monotonic()
 
         def header(line):
             if line.startswith("HTTP/"):
                 status[:] = line.split()[1:2]
 
         def chunk(data):
-            nonlocal last
-            if status != ["200"] or fault.done():
-                return
-            try:
-                ended = self.services.take(data)
-            except ValueError as e:
-                fault.set_exception(e)
-                return
-            if b"\n" in data:
-                last = time.monotonic()
-                if self.services.complete:  # until then, what it has known may be of long ago
-                    self.heard = last
-                    self.first.set()
-            for service in ended:
-                self._poll(service)
+            if status == ["200"]:
+                chunks.put(data)
 
         # A client of its own: a place is not taken from requests, and options of the request stay with it.
         http = Curl(force_instance=True, max_clients=1, max_body_size=2**62)
         request = self._request(header, chunk)
-        answer = http.fetch(request)
+        answer, reader = http.fetch(request), asyncio.ensure_future(self._read(chunks))
         try:
             while self.spawners:
-                await asyncio.wait({answer, fault}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-                if fault.done():
-                    fault.result()
+                await asyncio.wait({answer, reader}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                if reader.done():
+                    reader.result()
                 if answer.done():
                     answer.result()
                     raise ConnectionError("the outpost has ended the watch")
-                if time.monotonic() - last > SILENT_SECONDS:
+                if time.monotonic() - self.last > SILENT_SECONDS:
                     raise ConnectionError("the outpost is silent")
                 if time.monotonic() - self.reported > KNOWN_SECONDS:
                     await self._report()
         finally:
+            reader.cancel()
             http.give_up(request)
             http.close()
+
+    async def _read(self, chunks):
+        """Reads what arrives, for at most half of the hub's time. Raises ValueError for what is not a watch's."""
+        while True:
+            data = await chunks.get()  # of curl, at most 16 KiB
+            begun = time.monotonic()
+            for service in self.services.take(data):
+                self._poll(service)
+            if b"\n" in data:
+                self.last = time.monotonic()
+                if self.services.complete:  # until then, what it has known may be of long ago
+                    self.heard = self.last
+                    self.first.set()
+            await asyncio.sleep(time.monotonic() - begun)
 
     def _request(self, header, chunk):
         return HTTPRequest(

@@ -155,6 +155,7 @@ class Feed:
         self.heartbeat, self.synced = heartbeat, synced
         self.lock = threading.Lock()
         self.readers = []  # queues of bytes, None ends an answer
+        self.refusals = 0  # of what the hub says that it knows
         self.begun = 0
 
     def say(self, line):
@@ -216,7 +217,10 @@ class Outpost(_Server):
                 if outpost.feed and self.path == "/watch":
                     return outpost.feed.serve(self, outpost.running)
                 if outpost.feed and self.path == "/watch/known":
-                    self.send_response(204)
+                    refused = outpost.feed.refusals > 0
+                    outpost.feed.refusals -= refused
+                    self.send_response(503 if refused else 204)
+                    self.send_header("Content-Length", "0")
                     return self.end_headers()
                 if self.command == "POST":
                     if outpost.first.get(body["name"]):

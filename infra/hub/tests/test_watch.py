@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import outpost_hub.watch
 import pytest
 import stage
-from outpost_hub.services import MAX_LINE, MAX_SERVICES, Services
-from outpost_hub.watch import Watch
+from outpost_hub.client import Client
+from outpost_hub.services import MAX_LINE, MAX_SERVICES, Services, TooMany
+from outpost_hub.watch import MAX_UNREAD, Chunks, Watch
 
 
 def line(**message):
@@ -21,41 +22,54 @@ def runs(name, start_id="1"):
     return line(service={"name": name, "start_id": start_id, "status": None})
 
 
+def take(services, text):
+    return list(services.take(text))
+
+
 SYNCED = line(synced={"services": 1, "heartbeat": 10})
+
+
+class Followed:
+    """A spawner that is followed and never polled."""
+
+    start_id, ready, early_end, _waiting_for_response, look = "1", False, None, False, None
+
+    def __init__(self, name):
+        self.name = name
 
 
 def test_snapshot_and_changes():
     services = Services()
-    assert services.take(runs("a") + runs("b") + runs("", "3")) == [] and not services.running
-    assert services.take(SYNCED) == [] and services.running == {"a/1", "b/1", "/3"}
-    assert services.take(line(service={"name": "a", "start_id": "1", "status": 137})) == ["a/1"]
-    assert services.take(line(gone={"name": "b", "start_id": "1"})) == ["b/1"]
-    assert services.take(line(heartbeat={}) + line(new_kind={}) + runs("c")) == []
+    assert take(services, runs("a") + runs("b") + runs("", "3")) == [] and not services.running
+    assert take(services, SYNCED) == [] and services.running == {"a/1", "b/1", "/3"}
+    assert take(services, line(service={"name": "a", "start_id": "1", "status": 137})) == ["a/1"]
+    assert take(services, line(gone={"name": "b", "start_id": "1"})) == ["b/1"]
+    assert take(services, line(heartbeat={}) + line(new_kind={}) + runs("c")) == []
     assert services.running == {"/3", "c/1"}
     # What cannot be told stays what it was.
-    assert services.take(line(unknown={"name": "c", "start_id": "1"})) == [] and "c/1" in services.running
+    assert take(services, line(unknown={"name": "c", "start_id": "1"})) == [] and "c/1" in services.running
 
 
 def test_what_is_known_holds_until_the_next_snapshot_is_complete():
     services = Services()
-    services.take(runs("a") + runs("b") + runs("c") + SYNCED)
+    take(services, runs("a") + runs("b") + runs("c") + SYNCED)
     services.begin()  # the answer has ended, and another begins
-    assert services.take(runs("a") + line(unknown={"name": "b", "start_id": "1"})) == []
+    assert take(services, runs("a") + line(unknown={"name": "b", "start_id": "1"})) == []
     assert services.running == {"a/1", "b/1", "c/1"}
     services.begin()  # in the middle of its snapshot
-    services.take(runs("a") + line(unknown={"name": "b", "start_id": "1"}))
-    services.take(line(unknown={"name": "x", "start_id": "1"}))
-    assert services.take(SYNCED) == ["c/1"] and services.running == {"a/1", "b/1"}
-    services.take(line(resync={}) + runs("b"))
+    take(services, runs("a") + line(unknown={"name": "b", "start_id": "1"}))
+    take(services, line(unknown={"name": "x", "start_id": "1"}))
+    assert take(services, SYNCED) == ["c/1"] and services.running == {"a/1", "b/1"}
+    take(services, line(resync={}) + runs("b"))
     assert services.running == {"a/1", "b/1"}
-    assert services.take(SYNCED) == ["a/1"] and services.running == {"b/1"}
+    assert take(services, SYNCED) == ["a/1"] and services.running == {"b/1"}
 
 
 def test_lines_in_any_parts():
     text = runs("ä") + runs("b") + SYNCED
     services = Services()
     for i in range(len(text)):
-        assert services.take(text[i : i + 1]) == []
+        assert take(services, text[i : i + 1]) == []
     assert services.running == {"ä/1", "b/1"}
 
 
@@ -70,13 +84,23 @@ def test_lines_in_any_parts():
 )  # fmt: skip
 def test_wrong_lines(text):
     with pytest.raises(ValueError):
-        Services().take(text)
+        take(Services(), text)
+
+
+def test_what_precedes_a_wrong_line_counts():
+    services = Services()
+    take(services, runs("a") + SYNCED)
+    ended = []
+    with pytest.raises(ValueError):
+        for service in services.take(line(gone={"name": "a", "start_id": "1"}) + b"<html>\n"):
+            ended.append(service)
+    assert ended == ["a/1"] and not services.running
 
 
 def test_a_status_that_is_missing_is_no_sign_of_life():
     services = Services()
-    services.take(runs("a") + SYNCED)
-    assert services.take(line(service={"name": "a", "start_id": "1"})) == ["a/1"] and not services.running
+    take(services, runs("a") + SYNCED)
+    assert take(services, line(service={"name": "a", "start_id": "1"})) == ["a/1"] and not services.running
 
 
 def test_a_million_services():
@@ -85,7 +109,7 @@ def test_a_million_services():
     tracemalloc.start()
     with pytest.raises(ValueError, match="more than"):
         for n in range(1000):
-            services.take(b"".join(runs(f"server-of-somebody-{n}-{m}", f"{n:016x}{m:016x}") for m in range(1000)))
+            take(services, b"".join(runs(f"server-of-somebody-{n}-{m}", f"{n:016x}{m:016x}") for m in range(1000)))
     size = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(services.snapshot) == MAX_SERVICES + 1 and size < 40 << 20
@@ -101,16 +125,13 @@ def test_nothing_is_told_before_the_snapshot_is_complete(monkeypatch):
     outpost.running.add("/services/a/1")
     system = SimpleNamespace(name="far", url=outpost.url, authorization=lambda: "Basic x", trust=dict)
 
-    class Server:
-        name, start_id, ready = "a", "1", False
-
     async def until(condition):
         while not condition():
             await asyncio.sleep(0.01)
 
     async def main():
-        server, watch = Server(), Watch(system, None)
-        watch.services.take(runs("a") + SYNCED)
+        server, watch = Followed("a"), Watch(system, None)
+        take(watch.services, runs("a") + SYNCED)
         watch.heard = time.monotonic() - 3600
         begun = time.monotonic()
         while time.monotonic() < begun + 1.5:  # what must not happen takes time
@@ -126,6 +147,77 @@ def test_nothing_is_told_before_the_snapshot_is_complete(monkeypatch):
         watch.task.cancel()
 
     asyncio.run(asyncio.wait_for(main(), 30))
+    outpost.close()
+
+
+def test_a_flood_leaves_the_hub_its_time(monkeypatch):
+    """Between two parts of it, others get their turn."""
+    outpost = stage.Outpost("")
+    feed = outpost.feed = stage.Feed(heartbeat=3600)
+    system = SimpleNamespace(name="far", url=outpost.url, authorization=lambda: "Basic x", trust=dict)
+    server = Followed("a")
+
+    async def main():
+        watch = Watch(system, None)
+        watch.follow(server)
+        await watch.first.wait()
+        feed.say(line(heartbeat={}) * 300_000 + runs("last"))
+        longest = 0
+        while "last/1" not in watch.services.running:
+            used = time.thread_time()
+            await asyncio.sleep(0)
+            longest = max(longest, time.thread_time() - used)
+        watch.task.cancel()
+        print(f"\na flood takes at most {longest:.3f} s of the hub at once")
+        assert longest < 0.1
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+    outpost.close()
+
+
+def test_what_has_not_been_read_is_bounded():
+    async def main():
+        chunks = Chunks()
+        for n in range(5):
+            chunks.put(b"%d" % n)
+        assert [await chunks.get() for _ in range(5)] == [b"0", b"1", b"2", b"3", b"4"]
+        for _ in range(MAX_UNREAD // 1024 + 1000):
+            chunks.put(b"x" * 1024)
+        assert len(chunks.waiting) == MAX_UNREAD // 1024
+        with pytest.raises(TooMany):
+            await chunks.get()
+
+    asyncio.run(main())
+
+
+def test_what_is_known_is_told(monkeypatch):
+    """What the hub has asked about, in bounded parts; after a failure the next time, and nothing that it has not."""
+    monkeypatch.setattr(outpost_hub.watch, "KNOWN_SECONDS", 0.05)
+    monkeypatch.setattr(outpost_hub.watch, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(outpost_hub.watch, "KNOWN_AT_ONCE", 2)
+    outpost = stage.Outpost("")
+    outpost.feed = stage.Feed(heartbeat=3600)
+    servers = [Followed(name) for name in ("", "b", "c", "unasked")]
+    outpost.running = {f"/services/{server.name}/1" for server in servers} | {"/services/of-another-hub/1"}
+    outpost.feed.refusals = 1
+    system = SimpleNamespace(name="far", url=outpost.url, authorization=lambda: "Basic x", trust=dict)
+
+    def told():
+        return [body["services"] for method, path, _, body in outpost.requests if path == "/watch/known"]
+
+    async def main():
+        watch = Watch(system, Client(0))
+        for server in servers:
+            watch.follow(server)
+        assert all([await watch.runs(server) for server in servers[:3]])
+        while len(told()) < 3:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)  # what must not happen takes time
+        watch.task.cancel()
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+    # The first part is refused, the second is not; the first is told again.
+    assert told() == [[["", "1"], ["b", "1"]], [["c", "1"]], [["", "1"], ["b", "1"]]]
     outpost.close()
 
 
@@ -212,8 +304,9 @@ def test_end_is_known_at_once(watched, hub):
     assert min(took) < 1  # the others met with what else this machine does
     for name in names:
         started = [body["user_options"]["start_id"] for body in watched.outpost.of("POST", name)]
-        # Afterwards JupyterHub stops it once more, when its start ID is gone.
-        assert watched.outpost.of("DELETE", name)[0] == f"/services/{name}/{started[0]}"
+        # Afterwards JupyterHub stops it once more, when its start ID is gone: the outpost does not hear of it.
+        assert watched.outpost.of("DELETE", name) == [f"/services/{name}/{started[0]}"]
+        assert f"/services/{name}/" not in watched.outpost.of("GET", name)
 
 
 def test_end_is_handled_once(watched, hub):
@@ -233,7 +326,7 @@ def test_end_is_handled_once(watched, hub):
     del outpost.polls[name]
     outpost.may_stop.set()
     stage.wait_for("the end", lambda: (hub.server(name) or {"stopped": True})["stopped"])
-    time.sleep(1)  # JupyterHub stops it once more, and whatever has its name by then
+    time.sleep(1)  # JupyterHub looks at it once more
     hub.run(name)
     (key,) = (key for key in outpost.running if f"/{name}/" in key)
     time.sleep(3)
