@@ -53,6 +53,7 @@ _pair_warning = check_pair(
 )
 
 from .events import EVENT_ROUTES, Events  # noqa: E402
+from .metrics import SYSTEMS  # noqa: E402
 from .outposts import Outposts  # noqa: E402
 from .spawner import Spawner  # noqa: E402
 
@@ -70,6 +71,7 @@ def configure(c, settings):
         get_logger().warning(_pair_warning)
     outposts = Outposts(settings)
     Spawner.outposts = outposts
+    SYSTEMS.show(outposts.systems.values())
 
     c.JupyterHub.spawner_class = Spawner
     c.JupyterHub.allow_named_servers = True

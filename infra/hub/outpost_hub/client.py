@@ -3,6 +3,7 @@
 import asyncio
 
 from .curl import Curl
+from .metrics import REQUESTS, WAITED, result_of
 from .places import Places
 
 WAIT_SECONDS = 3  # between two looks at how many requests are before one that waits
@@ -16,8 +17,9 @@ OTHERS = 4
 class Client:
     """The HTTP client of one system. Starts, stops, polls and all other requests have places of their own."""
 
-    def __init__(self, starts, defaults=None):
-        """Needs the event loop. `starts` is how many may be under way at once, 0 for MAX_STARTS."""
+    def __init__(self, system, starts, defaults=None):
+        """Needs the event loop. `starts` is how many may be under way at once at `system`, 0 for MAX_STARTS."""
+        self.system = system  # its name
         self.places = {
             "start": Places(starts or MAX_STARTS),
             "stop": Places(STOPS),
@@ -30,12 +32,13 @@ class Client:
     def turn(self, kind):
         return self.places[kind].turn()
 
-    async def fetch(self, request, turn, waits=None):
-        """Sends a request when its turn has come, and returns the response.
+    async def fetch(self, request, kind, turn, waits=None):
+        """Sends a request of a kind when its turn has come, and returns the response.
 
         While it waits, `waits` is told how many are before it. Raises TurnLeft if the turn is left meanwhile, and the
         errors of tornado's client.
         """
+        error = None
         try:
             while not turn.over.is_set():
                 if waits:
@@ -43,11 +46,15 @@ class Client:
                 await turn.wait(WAIT_SECONDS)
             if not turn.holds:
                 raise TurnLeft("it has been stopped before its turn came")
+            WAITED.labels(self.system, kind).observe(turn.waited)
             return await self.http.fetch(request)
-        except asyncio.CancelledError:
-            self.http.give_up(request)
+        except BaseException as e:
+            error = e
+            if isinstance(e, asyncio.CancelledError):
+                self.http.give_up(request)
             raise
         finally:
+            REQUESTS.labels(self.system, kind, result_of(error)).inc()
             turn.leave()
 
 

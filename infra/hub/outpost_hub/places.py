@@ -2,6 +2,7 @@
 
 import asyncio
 import collections
+import time
 
 
 class Places:
@@ -24,6 +25,7 @@ class Places:
             self.taken += 1
             turn = self.waiting.popleft()
             turn.holds = True
+            turn.waited = time.monotonic() - turn.begun
             turn.over.set()
 
 
@@ -34,6 +36,8 @@ class Turn:
         self.places = places
         self.holds = False
         self.over = asyncio.Event()  # the wait
+        self.begun = time.monotonic()
+        self.waited = 0  # seconds for the place
 
     def before(self):
         """Returns how many turns have or get a place before this one, which waits."""

@@ -13,6 +13,7 @@ from tornado.httpclient import HTTPClientError
 from .answer import FirstAnswer
 from .cluster import pod_status, remove_pod
 from .errors import TELL_ADMINS, StartError, answered, not_accepted, without_query
+from .metrics import PHASE
 from .received import (
     MAX_EVENTS, MAX_HTML, MAX_KEPT, MAX_REASON, json_size, safe_answer, safe_event, safe_state, safe_text,
 )  # fmt: skip
@@ -36,6 +37,7 @@ class Spawner(outpostspawner.OutpostSpawner):
     outposts = None  # the Outposts of this hub, set by configure
     start_error = None  # the StartError of the current start, if it has failed
     start_turn = None  # of the latest start
+    pod_runs = None  # time since which the outpost has said so
     starts_before = None  # the number that its user has been told
     kube_state = None  # what KubeSpawner kept of the server, if it has started it; no outpost knows it
     look = None  # the task of the latest poll_and_notify
@@ -147,7 +149,10 @@ class Spawner(outpostspawner.OutpostSpawner):
     async def start(self):
         begun = time.monotonic()
         url = await super().start()
-        left = self.start_timeout - MARGIN_SECONDS - (time.monotonic() - begun)
+        now = time.monotonic()
+        if self.port_forward_info:
+            self._observe("tunnel", now - self.pod_runs)
+        left = self.start_timeout - MARGIN_SECONDS - (now - begun)
         answer = asyncio.ensure_future(self._first_answer(url, left))
         self.early_end = asyncio.get_running_loop().create_future()
         self.start_polling()
@@ -155,6 +160,7 @@ class Spawner(outpostspawner.OutpostSpawner):
             await asyncio.wait({answer, self.early_end}, return_when=asyncio.FIRST_COMPLETED)
             if answer.done():
                 answer.result()
+                self._observe("server", time.monotonic() - now)
             else:
                 self.start_error = StartError(
                     f"The server on {self.outposts.of(self).display_name} has ended before it answered, "
@@ -206,7 +212,7 @@ class Spawner(outpostspawner.OutpostSpawner):
         if action == "start":
             self.start_turn = turn
         try:
-            response = await client.fetch(req, turn, self._waits if action == "start" else None)
+            response = await client.fetch(req, action, turn, self._waits if action == "start" else None)
         except HTTPClientError as e:
             if e.code == 404 and action == "stop":
                 return None
@@ -218,11 +224,18 @@ class Spawner(outpostspawner.OutpostSpawner):
         except Exception as e:
             message = f"{action} request to {without_query(req.url)} failed"
             raise web.HTTPError(419, message, reason=safe_text(str(e), MAX_REASON)) from e
+        if action == "start":
+            self.pod_runs = time.monotonic()
+            self._observe("waiting", turn.waited)
+            self._observe("pod", self.pod_runs - turn.begun - turn.waited)
         try:
             answer = json.loads(response.body.decode("utf-8", "replace"))
         except (ValueError, RecursionError):
             answer = None
         return safe_answer(action, answer)
+
+    def _observe(self, phase, seconds):
+        PHASE.labels(self.outposts.of(self).name, phase).observe(seconds)
 
     def _waits(self, before):
         """Tells the user of a start that waits for a place how many are before it."""

@@ -121,7 +121,7 @@ class System:
         """Returns the system's HTTP client, with places for as many starts as the hub lets begin at once."""
         if self._client is None:
             starts = self.concurrent_starts or spawner.user.settings.get("concurrent_spawn_limit") or 0
-            self._client = Client(min(starts, MAX_STARTS), spawner.http_client_defaults)
+            self._client = Client(self.name, min(starts, MAX_STARTS), spawner.http_client_defaults)
         return self._client
 
     def watch(self, spawner):
@@ -129,6 +129,16 @@ class System:
         if self._watch is None:
             self._watch = Watch(self, self.client(spawner))
         return self._watch
+
+    def places(self):
+        """Returns the Places of the system's requests by kind, none before the first request."""
+        return self._client.places if self._client else {}
+
+    def watched(self):
+        """Returns when the watch was heard, None if there is none, and the spawners of servers that are followed."""
+        if self._watch is None:
+            return None, []
+        return self._watch.heard if self._watch.spawners else None, list(self._watch.spawners.values())
 
     def trust(self):
         """Returns the arguments of a request by which the outpost's certificate is checked."""

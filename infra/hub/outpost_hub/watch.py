@@ -208,7 +208,7 @@ class Watch:
                     headers={"Authorization": self.system.authorization(), "Content-Type": "application/json"},
                     prepare_curl_callback=trust_anew, **self.system.trust(),
                 )  # fmt: skip
-                await self.client.fetch(request, self.client.turn("other"))
+                await self.client.fetch(request, "other", self.client.turn("other"))
             except Exception as e:  # the watch goes on, and they are told the next time
                 self.asked.update(known)
                 get_logger().warning(f"{self.system.name} - cannot tell which servers are known: {e}")

@@ -39,7 +39,7 @@ c.Authenticator.allow_all = True
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
 c.JupyterHub.services = [{"name": "tests", "api_token": "5" * 64}]
-SCOPES = ["admin:users", "admin:servers", "admin:server_state", "access:servers", "tokens", "shares"]
+SCOPES = ["admin:users", "admin:servers", "admin:server_state", "access:servers", "tokens", "shares", "read:metrics"]
 c.JupyterHub.load_roles = [{"name": "tests", "services": ["tests"], "scopes": SCOPES}]
 
 c.OutpostSpawner.start_timeout = 60

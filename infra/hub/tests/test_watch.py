@@ -206,7 +206,7 @@ def test_what_is_known_is_told(monkeypatch):
         return [body["services"] for method, path, _, body in outpost.requests if path == "/watch/known"]
 
     async def main():
-        watch = Watch(system, Client(0))
+        watch = Watch(system, Client("far", 0))
         for server in servers:
             watch.follow(server)
         assert all([await watch.runs(server) for server in servers[:3]])
