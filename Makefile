@@ -229,7 +229,7 @@ LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 lint: ## format, import table, linters (vet among them, see .golangci.yml)
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not formatted by gofmt: $$unformatted"; exit 1; }
 	go test -run '^TestImports' .
-	@for folder in . dev/clusters dev/kube/addons dev/kube/gateway dev/test images/outpost; do echo "== $$folder"; (cd $$folder; $(LINT) run ./...); done
+	@for folder in . dev/clusters dev/kube/addons dev/kube/gateway dev/s3 dev/test images/outpost; do echo "== $$folder"; (cd $$folder; $(LINT) run ./...); done
 
 .PHONY: vuln
 vuln: ## known vulnerabilities that the outpost or the Pulumi program reaches

@@ -59,24 +59,15 @@ func givenContexts(t *testing.T, s *site) {
 // backend, and an empty cache.
 func (s *site) checkout(t *testing.T) *site {
 	t.Helper()
-	out := func(argv ...string) string {
-		cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
-		cmd.Dir = s.root
-		text, err := cmd.Output()
-		if err != nil {
-			t.Fatalf("%s: %v", strings.Join(argv, " "), err)
-		}
-		return strings.TrimSpace(string(text))
-	}
 	o := *s
 	o.dir = t.TempDir()
-	out("sh", "-c", `git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$0"`, o.dir)
+	s.printed(t, "sh", "-c", `git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$0"`, o.dir)
 	home, bin, backend := t.TempDir(), t.TempDir(), t.TempDir()
-	pulumi := out("dev/cache", "pulumi")
+	pulumi := s.printed(t, "dev/cache", "pulumi")
 	for link, target := range map[string]string{
 		filepath.Join(bin, "pulumi"):             filepath.Join(pulumi, "bin", "pulumi"),
 		filepath.Join(bin, "pulumi-language-go"): filepath.Join(pulumi, "bin", "pulumi-language-go"),
-		filepath.Join(bin, "kubectl"):            filepath.Join(out("dev/cache", "kube"), "bin", "kubectl"),
+		filepath.Join(bin, "kubectl"):            filepath.Join(s.printed(t, "dev/cache", "kube"), "bin", "kubectl"),
 		filepath.Join(home, "plugins"):           filepath.Join(pulumi, "home", "plugins"),
 	} {
 		if err := os.Symlink(target, link); err != nil {
@@ -85,8 +76,8 @@ func (s *site) checkout(t *testing.T) *site {
 	}
 	o.env = append(os.Environ(),
 		"HOME="+home, "XDG_CACHE_HOME="+o.cache(), "PATH="+bin+":"+os.Getenv("PATH"), "PULUMI_HOME="+home,
-		"GOCACHE="+out("go", "env", "GOCACHE"), "GOPATH="+out("go", "env", "GOPATH"),
-		"GOMODCACHE="+out("go", "env", "GOMODCACHE"),
+		"GOCACHE="+s.printed(t, "go", "env", "GOCACHE"), "GOPATH="+s.printed(t, "go", "env", "GOPATH"),
+		"GOMODCACHE="+s.printed(t, "go", "env", "GOMODCACHE"),
 		"PULUMI_SKIP_UPDATE_CHECK=true", "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION=true",
 		"PULUMI_BACKEND_URL=file://"+backend, "PULUMI_CONFIG_PASSPHRASE=of your own", "KUBECONFIG="+s.kubeconfig,
 		"IMAGE=localhost/outposts/outpost:dev", "PULUMI_FLAGS=--yes --non-interactive")
@@ -119,6 +110,6 @@ func (s *site) withImagesHere(t *testing.T) {
 	s.set(t, "local", hub, "outposts:hub", "image")
 	s.set(t, "local", hub, "outposts:hub", "values", "proxy", "chp", "image")
 	for _, stack := range []string{"local", "remote"} {
-		s.set(t, stack, "localhost/outposts/lab:4.6.6", "outposts:outpost", "config", "spawner", "image")
+		s.set(t, stack, labImage, "outposts:outpost", "config", "spawner", "image")
 	}
 }

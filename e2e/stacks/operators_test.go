@@ -11,19 +11,10 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/outposts-dev/outposts/e2e/deployed"
 )
 
-// inPod makes what follows see a ServiceAccount where a pod has it: the token and the CA in a folder, in namespaces of
-// its own.
-const inPod = `mount -t tmpfs none /run
-mkdir -p /run/secrets/kubernetes.io/serviceaccount
-cp "$0"/* /run/secrets/kubernetes.io/serviceaccount
-exec "$@"`
-
 // operators holds that a stack is the same to everybody who applies it: to two operators with other homes, checkouts
-// and kubeconfigs, to a Job in the cluster, and in another backend. None sees a difference to what another one has
+// and kubeconfigs, to a Job in the cluster, and with an S3 backend. None sees a difference to what another one has
 // done, and each can take the stack away.
 func operators(t *testing.T, s *site) {
 	before := s.read(t, "remote")
@@ -40,11 +31,11 @@ func operators(t *testing.T, s *site) {
 	alice.up(t, "remote")
 	alice.pulumi(t, "remote", "refresh", "--yes", "--non-interactive")
 	made := alice.export(t, "remote")
-	moved := s.otherBackend(t, alice)
+	moved := s.s3Backend(t, alice)
 	for _, who := range []struct {
 		name string
 		*site
-	}{{"another operator", bob}, {"a Job in the cluster", job}, {"another backend", moved}} {
+	}{{"another operator", bob}, {"a Job in the cluster", job}, {"an S3 backend", moved}} {
 		t.Run(who.name, func(t *testing.T) {
 			who.unchanged(t, "remote")
 			who.pulumi(t, "remote", "refresh", "--yes", "--non-interactive", "--expect-no-changes")
@@ -52,7 +43,13 @@ func operators(t *testing.T, s *site) {
 		})
 	}
 	job.pulumi(t, "remote", "destroy", "--exclude-protected", "--yes", "--non-interactive")
+	s.kubectl(t, s.remote, "", "delete", "job", account)
 	bob.up(t, "remote")
+	moved.pulumi(t, "remote", "refresh", "--yes", "--non-interactive")
+	moved.pulumi(t, "remote", "destroy", "--exclude-protected", "--yes", "--non-interactive")
+	moved.up(t, "remote")
+	alice.pulumi(t, "remote", "refresh", "--yes", "--non-interactive")
+	alice.unchanged(t, "remote") // of what the other backend has done
 	s.write(t, "remote", before)
 	s.up(t, "remote")
 	s.unchanged(t, "remote")
@@ -90,41 +87,6 @@ func (s *site) operator(t *testing.T, env ...string) *site {
 		if err := os.Symlink(filepath.Join(s.dir, name), filepath.Join(o.dir, name)); err != nil {
 			t.Fatal(err)
 		}
-	}
-	return &o
-}
-
-// job is an operator who has what a pod of the remote cluster has, with every right there.
-func (s *site) job(t *testing.T) *site {
-	t.Helper()
-	const account = "deployer"
-	s.kubectl(t, s.remote, "", "create", "serviceaccount", account)
-	s.kubectl(t, s.remote, "", "create", "clusterrolebinding", account,
-		"--clusterrole", "cluster-admin", "--serviceaccount", "default:"+account)
-	folder := t.TempDir()
-	for name, text := range map[string]string{
-		"token":     strings.TrimSpace(s.kubectl(t, s.remote, "", "create", "token", account)),
-		"namespace": "default",
-		"ca.crt": s.kubectl(t, s.remote, "", "get", "configmap", "kube-root-ca.crt",
-			"-o", `jsonpath={.data.ca\.crt}`),
-	} {
-		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	o := s.operator(t, "KUBECONFIG=", "KUBERNETES_SERVICE_HOST="+s.remote.node, "KUBERNETES_SERVICE_PORT=6443")
-	o.within = []string{"unshare", "--mount", "sh", "-ec", inPod, folder}
-	return o
-}
-
-// otherBackend is an operator whose backend is another one, to which the stacks have moved.
-func (s *site) otherBackend(t *testing.T, from *site) *site {
-	t.Helper()
-	o := *from
-	o.env = append(slices.Clone(from.env), deployed.Backend(t.TempDir())...)
-	for _, stack := range []string{"local", "remote"} {
-		o.pulumi(t, stack, "stack", "init")
-		o.pulumi(t, stack, "stack", "import", "--file", file(t, stack, from.exportText(t, stack, true)))
 	}
 	return &o
 }

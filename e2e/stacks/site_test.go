@@ -25,13 +25,16 @@ const (
 	remoteContext = "stacks-b"
 )
 
+// labImage is the image of users' servers, which both clusters have.
+const labImage = "localhost/outposts/lab:4.6.6"
+
 // site is two clusters of this test alone, and a project folder with stacks for them.
 type site struct {
 	root       string // of the checkout
 	dir        string // the project: Pulumi.yaml and Pulumi.<stack>.yaml, the backend, the program
 	kubeconfig string
 	env        []string // of Pulumi
-	within     []string // the command that runs Pulumi, if it is not run here
+	within     []string // the command by which Pulumi runs elsewhere; empty for here
 	hub        cluster
 	remote     cluster
 	firstUp    map[string]time.Duration // how long the first up of a stack took
