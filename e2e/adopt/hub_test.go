@@ -11,6 +11,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
 
 	"github.com/outposts-dev/outposts/e2e/deployed"
 	"github.com/outposts-dev/outposts/e2e/hubapi"
@@ -94,7 +95,8 @@ func TestE2EHubOfHelm(t *testing.T) {
 	s.pulumi(t, "up", "--yes")
 	s.adopt(t)
 	s.pulumi(t, "up", "--yes")
-	s.pulumi(t, "preview", "--expect-no-changes")
+	s.uninstalledInVain(t)
+	s.pulumi(t, "preview", "--refresh", "--expect-no-changes")
 
 	if again := s.pod(t, namespace, "hub.jupyter.org/username="+kept); again != pod {
 		t.Errorf("the server of KubeSpawner is pod %s, was %s", again, pod)
@@ -166,54 +168,58 @@ func stop(t *testing.T, hub *hubapi.Client, server string) {
 	}
 }
 
-// install installs the hub as Helm does: its objects have its field manager, label and annotations, and there is a
-// record of them.
+// install lets Helm install the hub.
 func (s *site) install(t *testing.T) {
 	t.Helper()
-	text := deployed.Render(t, filepath.Join(s.root, "e2e", "charts", "hub"), release, namespace,
-		deployed.Merge(ofBoth(), map[string]any{
-			"hub": deployed.Merge(ofBoth()["hub"].(map[string]any), map[string]any{
-				"image":        hubImage(),
-				"cookieSecret": strings.Repeat("a1", 32),
-				"config":       map[string]any{"CryptKeeper": map[string]any{"keys": []any{strings.Repeat("c3", 32)}}},
-				"extraConfig":  map[string]any{"auth": authenticator, "kube": kubeSpawner},
-			}),
-			"proxy": map[string]any{
-				"secretToken": strings.Repeat("b2", 32),
-				"chp":         map[string]any{"image": hubImage()},
-				"service":     map[string]any{"type": "NodePort", "nodePorts": map[string]any{"http": hubPort}},
-			},
-			// As the guide has it switched off before.
-			"singleuser": map[string]any{
-				"storage":       map[string]any{"type": "none"},
-				"cloudMetadata": map[string]any{"blockWithIptables": false},
-			},
-			"prePuller": map[string]any{
-				"hook": map[string]any{"enabled": false}, "continuous": map[string]any{"enabled": false},
-			},
-			"scheduling": map[string]any{
-				"userScheduler": map[string]any{"enabled": false}, "userPlaceholder": map[string]any{"enabled": false},
-			},
-		}))
+	values, err := yaml.Marshal(deployed.Merge(ofBoth(), map[string]any{
+		"hub": deployed.Merge(ofBoth()["hub"].(map[string]any), map[string]any{
+			"image":        hubImage(),
+			"cookieSecret": strings.Repeat("a1", 32),
+			"config":       map[string]any{"CryptKeeper": map[string]any{"keys": []any{strings.Repeat("c3", 32)}}},
+			"extraConfig":  map[string]any{"auth": authenticator, "kube": kubeSpawner},
+		}),
+		"proxy": map[string]any{
+			"secretToken": strings.Repeat("b2", 32),
+			"chp":         map[string]any{"image": hubImage()},
+			"service":     map[string]any{"type": "NodePort", "nodePorts": map[string]any{"http": hubPort}},
+		},
+		// As the guide has it switched off before.
+		"singleuser": map[string]any{
+			"storage":       map[string]any{"type": "none"},
+			"cloudMetadata": map[string]any{"blockWithIptables": false},
+		},
+		"prePuller": map[string]any{
+			"hook": map[string]any{"enabled": false}, "continuous": map[string]any{"enabled": false},
+		},
+		"scheduling": map[string]any{
+			"userScheduler": map[string]any{"enabled": false}, "userPlaceholder": map[string]any{"enabled": false},
+		},
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.kubectl(t, "", "create", "namespace", namespace)
-	s.kubectl(t, text, "create", "--field-manager=helm", "-f", "-")
-	s.kubectl(t, record, "create", "-f", "-")
-	s.kubectl(t, text, "label", "--field-manager=helm", "--overwrite", "-f", "-", "app.kubernetes.io/managed-by=Helm")
-	s.kubectl(t, text, "annotate", "--field-manager=helm", "-f", "-",
-		"meta.helm.sh/release-name="+release, "meta.helm.sh/release-namespace="+namespace)
+	chart := filepath.Join(s.root, "e2e", "charts", "hub")
+	if said, err := s.helm(t, string(values), release, chart); err != nil {
+		t.Fatalf("helm install: %v\n%s", err, said)
+	}
 	s.kubectl(t, "", "rollout", "status", "--timeout=5m", "deployment/hub", "deployment/proxy")
 }
 
-// record is what Helm remembers of a release, as far as it is looked at.
-const record = `
-apiVersion: v1
-kind: Secret
-metadata:
-  name: sh.helm.release.v1.jhub.v1
-  labels: {owner: helm, name: jhub, status: deployed, version: "1"}
-type: helm.sh/release.v1
-stringData: {release: ""}
-`
+// helm runs Helm in the namespace that is taken over.
+func (s *site) helm(t *testing.T, values string, args ...string) (string, error) {
+	t.Helper()
+	return deployed.Helm(t, s.root, s.kubeconfig, s.context, s.namespace, values, args...)
+}
+
+// uninstalledInVain holds that Helm knows no release any more which it could delete.
+func (s *site) uninstalledInVain(t *testing.T) {
+	t.Helper()
+	const want = "release: not found"
+	if said, err := s.helm(t, "", "uninstall", release); err == nil || !strings.Contains(said, want) {
+		t.Errorf("helm uninstall says, want %q: %v\n%s", want, err, said)
+	}
+}
 
 // forget deletes Helm's record, as the message of the refusal says.
 func (s *site) forget(t *testing.T) {

@@ -3,10 +3,7 @@
 package lifecycle
 
 import (
-	"bytes"
 	"encoding/json"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -75,13 +72,8 @@ func (d *deployment) helm(t *testing.T, workingDir string) (string, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "go", "run", "-C", filepath.Join(root(t), "dev", "pulumi", "kubernetes"),
-		"./testdata/helm", release, filepath.Join(root(t), "charts", "outpost"))
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+d.c.kubeconfig, "HELM_KUBECONTEXT="+d.c.context,
-		"HELM_NAMESPACE="+d.c.namespace)
-	cmd.Stdin = bytes.NewReader(values)
-	out, err := cmd.CombinedOutput()
-	return string(out), err
+	return deployed.Helm(t, root(t), d.c.kubeconfig, d.c.context, d.c.namespace, string(values),
+		release, filepath.Join(root(t), "charts", "outpost"))
 }
 
 // state is the outpost's pods, with how often each has started, and its configuration.

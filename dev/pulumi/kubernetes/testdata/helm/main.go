@@ -1,7 +1,10 @@
-// Command helm installs or upgrades a release as `helm upgrade --install` does, with its hooks. It is for tests, of the
-// same module as the provider, which has these parts of Helm in it, and no part of the toolchain.
+// Command helm installs or upgrades a release as `helm upgrade --install` does, with its hooks, and uninstalls one. It
+// is for tests, of the same module as the provider, which has these parts of Helm in it, and no part of the toolchain.
 //
-//	helm RELEASE CHART <values.yaml    with KUBECONFIG, HELM_KUBECONTEXT and HELM_NAMESPACE
+//	helm RELEASE CHART <values.yaml
+//	helm uninstall RELEASE
+//
+// The cluster is that of KUBECONFIG, HELM_KUBECONTEXT and HELM_NAMESPACE.
 package main
 
 import (
@@ -24,23 +27,31 @@ const patience = 5 * time.Minute
 
 func main() {
 	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: helm RELEASE CHART <values.yaml")
+		fmt.Fprintln(os.Stderr, "usage: helm RELEASE CHART <values.yaml | helm uninstall RELEASE")
 		os.Exit(2)
 	}
-	if err := apply(context.Background(), os.Args[1], os.Args[2]); err != nil {
+	if err := run(context.Background(), os.Args[1], os.Args[2]); err != nil {
 		fmt.Fprintln(os.Stderr, "Error:", err)
 		os.Exit(1)
 	}
 }
 
-func apply(ctx context.Context, release, path string) error {
+func run(ctx context.Context, first, second string) error {
 	settings := cli.New()
 	config := new(action.Configuration)
 	quiet := func(string, ...any) {}
 	if err := config.Init(settings.RESTClientGetter(), settings.Namespace(), "secret", quiet); err != nil {
 		return err
 	}
+	if first == "uninstall" {
+		_, err := action.NewUninstall(config).Run(second)
+		return err
+	}
 	config.SetHookOutputFunc(func(_, _, _ string) io.Writer { return os.Stdout })
+	return apply(ctx, config, settings.Namespace(), first, second)
+}
+
+func apply(ctx context.Context, config *action.Configuration, namespace, release, path string) error {
 	chart, err := loader.Load(path)
 	if err != nil {
 		return err
@@ -55,14 +66,14 @@ func apply(ctx context.Context, release, path string) error {
 	}
 	if _, err := config.Releases.Last(release); errors.Is(err, driver.ErrReleaseNotFound) {
 		install := action.NewInstall(config)
-		install.ReleaseName, install.Namespace, install.Timeout = release, settings.Namespace(), patience
+		install.ReleaseName, install.Namespace, install.Timeout = release, namespace, patience
 		_, err = install.RunWithContext(ctx, chart, values)
 		return err
 	} else if err != nil {
 		return err
 	}
 	upgrade := action.NewUpgrade(config)
-	upgrade.Namespace, upgrade.Timeout = settings.Namespace(), patience
+	upgrade.Namespace, upgrade.Timeout = namespace, patience
 	_, err = upgrade.RunWithContext(ctx, release, chart, values)
 	return err
 }
