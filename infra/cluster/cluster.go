@@ -141,7 +141,7 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 }
 
 // mark marks a namespace with the stack. The Role is registered without its type in Go, whose package would be compiled
-// for it alone.
+// for it alone. It has no list of rules: the API server leaves an empty one out, which would be a change in each run.
 func (a Args) mark(
 	ctx *pulumi.Context, name, namespace string, opts ...pulumi.ResourceOption,
 ) (pulumi.Resource, error) {
@@ -152,7 +152,6 @@ func (a Args) mark(
 			Name: pulumi.String(Mark), Namespace: pulumi.String(namespace),
 			Annotations: pulumi.StringMap{OwnerAnnotation: pulumi.String(a.Owner)},
 		},
-		OtherFields: kubernetes.UntypedArgs{"rules": pulumi.Array{}},
 	}, opts...)
 }
 
