@@ -33,6 +33,7 @@ type measurement struct {
 var measurements = []measurement{
 	{"ssh", measureSSH},
 	{"api", measureAPI},
+	{"hub", measureHub},
 	{"pods", measurePods},
 	{"provision", measureProvision},
 }
@@ -44,6 +45,7 @@ var roles = map[string]func(args []string) error{
 	"ssh-backend": serveBackend,
 	"api-plain":   servePlain,
 	"api-cluster": serveSimulated,
+	"hub-cluster": serveHubCluster,
 }
 
 func main() {

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -98,14 +99,18 @@ func (p *Process) Kill() {
 	_ = p.cmd.Wait()         // ended by our signal
 }
 
-// FreeAddress returns an address of loopback that nobody listens at.
+// FreeAddress returns an address of loopback that nobody listens at. Its port is none that the kernel gives away by
+// itself, so that it is still free when somebody listens there.
 func FreeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	var err error
+	for range 100 {
+		address := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))
+		var l net.Listener
+		if l, err = net.Listen("tcp", address); err == nil {
+			return address, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return "", err
 }
 
 // family returns a process and all its descendants.
@@ -126,7 +131,8 @@ func family(pid int) []int {
 	return out
 }
 
-// CPU returns the processor time that a process and its living descendants have used.
+// CPU returns the processor time that a process and its descendants have used: those that live, and those that have
+// ended and were waited for.
 func CPU(pid int) time.Duration {
 	const hertz = 100 // USER_HZ, the same on every Linux
 	var ticks int64
@@ -137,7 +143,7 @@ func CPU(pid int) time.Duration {
 		}
 		_, rest, _ := bytes.Cut(text, []byte(") ")) // the name may hold anything
 		fields := strings.Fields(string(rest))
-		for _, i := range []int{11, 12} { // utime, stime
+		for _, i := range []int{11, 12, 13, 14} { // utime, stime, and the same of children that have ended
 			n, _ := strconv.ParseInt(fields[i], 10, 64)
 			ticks += n
 		}

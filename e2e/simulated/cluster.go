@@ -4,14 +4,17 @@
 package simulated
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -21,11 +24,15 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// Cluster is as much of a Kubernetes API server as an outpost asks for: pods that run as soon as they are made and are
-// gone as soon as they are deleted, Services that go with the pod that owns them, and Secrets that it takes and
+// Cluster is as much of a Kubernetes API server as an outpost asks for: pods that run as soon as they are made, unless
+// told otherwise, and are gone as soon as they are deleted, Services that go with the pod that owns them, and Secrets that it takes and
 // forgets. It has one namespace, whatever the requests call it. It is an http.Handler, safe for concurrent use.
 type Cluster struct {
 	address func(n int) string // of the n-th pod
+
+	// Wait is how long a pod takes to run; less than 0 for one that never does. nil: all run at once. It is not to be
+	// changed when requests may come.
+	Wait func(*corev1.Pod) time.Duration
 
 	mu       sync.Mutex
 	version  int
@@ -33,8 +40,18 @@ type Cluster struct {
 	services map[string]*corev1.Service
 	owned    map[types.UID][]string // Services by the pod that they go with
 	watchers map[chan []byte]bool
+	told     []change       // the latest changes of pods, by version
 	requests map[string]int // by verb and resource
 }
+
+// change is what watches are told of a pod.
+type change struct {
+	version int
+	text    []byte
+}
+
+// keptChanges is how many changes a watch can begin before.
+const keptChanges = 4096
 
 // New returns an empty cluster. address is the IP address of the n-th pod, from 1; nil for 10.0.0.1, which leads
 // nowhere.
@@ -84,9 +101,9 @@ func (c *Cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case watching:
 		c.watch(w, r, resource)
 	case resource == "pods":
-		c.pod(w, r, name)
+		c.pod(w, r, parts[3], name)
 	case resource == "services":
-		c.service(w, r, name)
+		c.service(w, r, parts[3], name)
 	case r.Method == http.MethodGet && name == "":
 		reply(w, http.StatusOK, c.empty())
 	case r.Method == http.MethodPost:
@@ -127,7 +144,7 @@ func decode(r *http.Request) (runtime.Object, error) {
 }
 
 // pod lists, makes, returns and removes pods.
-func (c *Cluster) pod(w http.ResponseWriter, r *http.Request, name string) {
+func (c *Cluster) pod(w http.ResponseWriter, r *http.Request, namespace, name string) {
 	var made *corev1.Pod
 	if r.Method == http.MethodPost {
 		object, err := decode(r)
@@ -145,14 +162,14 @@ func (c *Cluster) pod(w http.ResponseWriter, r *http.Request, name string) {
 	case made != nil && c.pods[made.Name] != nil:
 		conflict(w)
 	case made != nil:
-		c.stamp(&made.ObjectMeta)
-		made.Status = runningStatus(made, c.address(c.version))
+		c.stamp(&made.ObjectMeta, namespace)
+		c.run(made, c.address(c.version))
 		c.pods[made.Name], c.owned[made.UID] = made, nil
 		c.tell(watch.Added, made)
 		reply(w, http.StatusCreated, made)
 	case r.Method == http.MethodGet && name == "":
 		list := corev1.PodList{TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"}}
-		list.ResourceVersion = fmt.Sprint(c.version)
+		list.ResourceVersion, list.Items = fmt.Sprint(c.version), make([]corev1.Pod, 0, len(c.pods)) // never null
 		for _, p := range c.pods {
 			list.Items = append(list.Items, *p)
 		}
@@ -172,7 +189,7 @@ func (c *Cluster) pod(w http.ResponseWriter, r *http.Request, name string) {
 }
 
 // service lists, makes, returns and removes Services.
-func (c *Cluster) service(w http.ResponseWriter, r *http.Request, name string) {
+func (c *Cluster) service(w http.ResponseWriter, r *http.Request, namespace, name string) {
 	var made *corev1.Service
 	if r.Method == http.MethodPost {
 		object, err := decode(r)
@@ -190,12 +207,12 @@ func (c *Cluster) service(w http.ResponseWriter, r *http.Request, name string) {
 	case made != nil && c.services[made.Name] != nil:
 		conflict(w)
 	case made != nil:
-		c.stamp(&made.ObjectMeta)
+		c.stamp(&made.ObjectMeta, namespace)
 		c.keep(made)
 		reply(w, http.StatusCreated, made)
 	case r.Method == http.MethodGet && name == "":
 		list := corev1.ServiceList{TypeMeta: metav1.TypeMeta{Kind: "ServiceList", APIVersion: "v1"}}
-		list.ResourceVersion = fmt.Sprint(c.version)
+		list.ResourceVersion, list.Items = fmt.Sprint(c.version), make([]corev1.Service, 0, len(c.services))
 		for _, svc := range c.services {
 			list.Items = append(list.Items, *svc)
 		}
@@ -211,10 +228,10 @@ func (c *Cluster) service(w http.ResponseWriter, r *http.Request, name string) {
 }
 
 // stamp gives a new object what the API server gives it. c.mu must be held.
-func (c *Cluster) stamp(meta *metav1.ObjectMeta) {
+func (c *Cluster) stamp(meta *metav1.ObjectMeta, namespace string) {
 	c.version++
 	meta.UID, meta.ResourceVersion = types.UID(fmt.Sprintf("uid-%d", c.version)), fmt.Sprint(c.version)
-	meta.CreationTimestamp = metav1.Now()
+	meta.Namespace, meta.CreationTimestamp = namespace, metav1.Now()
 }
 
 // keep keeps a Service, unless the pod that owns it is gone: the garbage collector would remove it. c.mu must be held.
@@ -236,6 +253,32 @@ func (c *Cluster) collect(pod types.UID) {
 	delete(c.owned, pod)
 }
 
+// run makes a new pod run, at once or when its time has come. c.mu must be held.
+func (c *Cluster) run(made *corev1.Pod, address string) {
+	wait := time.Duration(0)
+	if c.Wait != nil {
+		wait = c.Wait(made)
+	}
+	if wait == 0 {
+		made.Status = runningStatus(made, address)
+		return
+	}
+	made.Status = corev1.PodStatus{Phase: corev1.PodPending}
+	if wait < 0 {
+		return
+	}
+	time.AfterFunc(wait, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.pods[made.Name] != made {
+			return
+		}
+		c.version++
+		made.ResourceVersion, made.Status = fmt.Sprint(c.version), runningStatus(made, address)
+		c.tell(watch.Modified, made)
+	})
+}
+
 func runningStatus(p *corev1.Pod, address string) corev1.PodStatus {
 	status := corev1.PodStatus{Phase: corev1.PodRunning, PodIP: address, Conditions: []corev1.PodCondition{
 		{Type: corev1.PodScheduled, Status: corev1.ConditionTrue},
@@ -250,18 +293,31 @@ func runningStatus(p *corev1.Pod, address string) corev1.PodStatus {
 	return status
 }
 
-// watch sends what happens to pods from now on; of anything else nothing happens.
+// watch sends what happens to pods after a version; of anything else nothing happens.
 func (c *Cluster) watch(w http.ResponseWriter, r *http.Request, resource string) {
-	events := make(chan []byte, 4096)
+	events := make(chan []byte, 2*keptChanges)
 	if resource == "pods" {
 		c.mu.Lock()
 		c.watchers[events] = true
+		if since, err := strconv.Atoi(r.URL.Query().Get("resourceVersion")); err == nil {
+			for _, made := range c.told {
+				if made.version > since {
+					events <- made.text
+				}
+			}
+		}
 		c.mu.Unlock()
 		defer func() {
 			c.mu.Lock()
 			delete(c.watchers, events)
 			c.mu.Unlock()
 		}()
+	}
+	ctx := r.Context()
+	if seconds, err := strconv.Atoi(r.URL.Query().Get("timeoutSeconds")); err == nil && seconds > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(seconds)*time.Second)
+		defer cancel()
 	}
 	w.Header().Set("Content-Type", "application/json")
 	flush := http.NewResponseController(w)
@@ -273,7 +329,7 @@ func (c *Cluster) watch(w http.ResponseWriter, r *http.Request, resource string)
 				return
 			}
 			_ = flush.Flush() // as above
-		case <-r.Context().Done():
+		case <-ctx.Done():
 			return
 		}
 	}
@@ -285,8 +341,12 @@ func (c *Cluster) tell(what watch.EventType, p *corev1.Pod) {
 	if err != nil {
 		return // a pod that came as JSON goes as JSON
 	}
+	text = append(text, '\n')
 	for events := range c.watchers {
-		events <- append(text, '\n')
+		events <- text
+	}
+	if c.told = append(c.told, change{c.version, text}); len(c.told) > keptChanges {
+		c.told = slices.Delete(c.told, 0, len(c.told)-keptChanges)
 	}
 }
 

@@ -3,11 +3,13 @@ package simulated
 import (
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 )
@@ -27,8 +29,8 @@ func TestServicesGoWithTheirPod(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if pod.Status.PodIP != "198.18.0.7" {
-		t.Errorf("the pod's address is %q", pod.Status.PodIP)
+	if pod.Status.PodIP != "198.18.0.7" || pod.Namespace != "load" {
+		t.Errorf("the pod's address is %q, its namespace %q", pod.Status.PodIP, pod.Namespace)
 	}
 	service := func(name string, owner *corev1.Pod) {
 		t.Helper()
@@ -58,5 +60,53 @@ func TestServicesGoWithTheirPod(t *testing.T) {
 	}
 	if names := cluster.Pods(); len(names) != 0 {
 		t.Errorf("pods: %v", names)
+	}
+}
+
+// A pod runs when its time has come, and a watch that begins at a version is told all that has happened since.
+func TestPodsRunLater(t *testing.T) {
+	cluster := New(nil)
+	cluster.Wait = func(pod *corev1.Pod) time.Duration {
+		return map[string]time.Duration{"late": 20 * time.Millisecond, "never": -1}[pod.Name]
+	}
+	server := httptest.NewServer(cluster)
+	defer server.Close()
+	client, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pods := client.CoreV1().Pods("load")
+	for _, name := range []string{"never", "now", "late"} {
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		if _, err := pods.Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	watching, err := pods.Watch(t.Context(), metav1.ListOptions{ResourceVersion: "1"}) // after "never" was made
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watching.Stop()
+	type told struct {
+		What  watch.EventType
+		Name  string
+		Phase corev1.PodPhase
+	}
+	var got []told
+	for len(got) < 3 {
+		e := <-watching.ResultChan()
+		pod := e.Object.(*corev1.Pod)
+		got = append(got, told{e.Type, pod.Name, pod.Status.Phase})
+	}
+	want := []told{
+		{watch.Added, "now", corev1.PodRunning}, {watch.Added, "late", corev1.PodPending},
+		{watch.Modified, "late", corev1.PodRunning},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	pod, err := pods.Get(t.Context(), "never", metav1.GetOptions{})
+	if err != nil || pod.Status.Phase != corev1.PodPending {
+		t.Errorf("never: %v, %v", pod.Status.Phase, err)
 	}
 }

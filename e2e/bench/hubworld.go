@@ -1,0 +1,346 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/outposts-dev/outposts/e2e/process"
+	"github.com/outposts-dev/outposts/e2e/simulated"
+)
+
+// kubeSpawner is the usual alternative to outposts where a hub has one cluster.
+const kubeSpawner = "KubeSpawner"
+
+// hubPair is the pair of JupyterHub and client that is measured: the default one.
+const hubPair = "jupyterhub-5.5"
+
+const hubToken = "4b1e6f0a9c8d7e6f5a4b3c2d1e0f9a8b"
+
+// What the pods of a user do by the user's name, see serveHubCluster.
+const (
+	hangs = "hangs" // never runs
+	slow  = "slow"  // runs after slowStart
+)
+
+const slowStart = 2 * time.Second
+
+// serveHubCluster is a cluster whose pods run at once, unless their names say otherwise, and the single-user server of
+// all of them. It prints the addresses of both, with a space between.
+func serveHubCluster([]string) error {
+	cluster := simulated.New(func(int) string { return "127.0.0.1" })
+	cluster.Wait = func(pod *corev1.Pod) time.Duration {
+		switch {
+		case strings.Contains(pod.Name, hangs):
+			return -1
+		case strings.Contains(pod.Name, slow):
+			return slowStart
+		}
+		return 0
+	}
+	lab := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"version":"2.17.0"}`) // a hub that went away needs no answer
+	})
+	listeners, addresses := make([]net.Listener, 2), make([]string, 2)
+	for i := range listeners {
+		var err error
+		if listeners[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return err
+		}
+		addresses[i] = listeners[i].Addr().String()
+	}
+	fmt.Println(strings.Join(addresses, " "))
+	ended := make(chan error, 2)
+	for i, handler := range []http.Handler{cluster, lab} {
+		go func() {
+			ended <- (&http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}).Serve(listeners[i])
+		}()
+	}
+	return <-ended
+}
+
+// hubWorld is a real JupyterHub and what it starts servers with: an outpost for each of two systems, or KubeSpawner.
+type hubWorld struct {
+	run        *run
+	spawner    string // its subject in the results
+	dir        string
+	python     string // folder of the environment
+	address    string // of the hub
+	clusters   []*process.Process
+	api        map[string]string // addresses of the systems' clusters; KubeSpawner has one for both
+	lab        string            // address of all single-user servers
+	near, far  *outpost
+	hub        *process.Process
+	httpClient *http.Client
+}
+
+// hubSystems are the systems of a hub with outposts.
+const nearSystem, farSystem = "near", "far"
+
+// newHubWorld starts everything but the hub.
+func newHubWorld(ctx context.Context, r *run, spawner, python string) (w *hubWorld, err error) {
+	w = &hubWorld{run: r, spawner: spawner, python: python, api: map[string]string{}}
+	w.httpClient = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.close())
+		}
+	}()
+	if w.dir, err = os.MkdirTemp("", "bench-hub-"); err != nil {
+		return w, err
+	}
+	if w.address, err = process.FreeAddress(); err != nil {
+		return w, err
+	}
+	for _, system := range []string{farSystem, nearSystem} {
+		cluster, addresses, err := process.StartSelf("hub-cluster")
+		if err != nil {
+			return w, err
+		}
+		w.clusters = append(w.clusters, cluster)
+		w.api[system], w.lab, _ = strings.Cut(addresses, " ")
+	}
+	kubeconfig := simulated.Kubeconfig(w.api[nearSystem])
+	if err := os.WriteFile(w.path("kubeconfig"), []byte(kubeconfig), 0o600); err != nil {
+		return w, err
+	}
+	if spawner == kubeSpawner {
+		w.api[farSystem] = w.api[nearSystem]
+		return w, nil
+	}
+	systems := map[string]any{}
+	for name, o := range map[string]**outpost{nearSystem: &w.near, farSystem: &w.far} {
+		if *o, err = newOutpost(ctx, r); err != nil {
+			return w, err
+		}
+		if err := w.startOutpost(ctx, *o, name); err != nil {
+			return w, err
+		}
+		systems[name] = map[string]any{
+			"url": "http://" + (*o).address + "/services", "hubApiUrl": "http://" + w.address + "/hub/api",
+		}
+	}
+	settings, err := json.Marshal(map[string]any{"authDir": w.path("auth"), "systems": systems})
+	if err != nil {
+		return w, err
+	}
+	return w, os.WriteFile(w.path("settings.json"), settings, 0o600)
+}
+
+// startOutpost starts the outpost of a system.
+func (w *hubWorld) startOutpost(ctx context.Context, o *outpost, system string) error {
+	config := filepath.Join(o.dir, "config.yaml")
+	text := fmt.Sprintf("spawner: {image: %s, dns_name_template: 127.0.0.1}\n", podsImage)
+	err := errors.Join(o.useCluster(w.api[system]), os.WriteFile(config, []byte(text), 0o600),
+		os.MkdirAll(w.path("auth"), 0o700), os.WriteFile(w.path("auth", system), []byte(hubOf(0)+":"+apiPassword), 0o600))
+	if err != nil {
+		return err
+	}
+	o.env = []string{"OUTPOST_NAMESPACE=" + system, "OUTPOST_CONFIG_FILE=" + config, "OUTPOST_START_TIMEOUT=600"}
+	_, _, err = o.start(ctx)
+	return err
+}
+
+func (w *hubWorld) path(names ...string) string {
+	return filepath.Join(append([]string{w.dir}, names...)...)
+}
+
+func (w *hubWorld) close() error {
+	w.hub.Stop()
+	var err error
+	for _, o := range []*outpost{w.near, w.far} {
+		if o != nil {
+			err = errors.Join(err, o.close())
+		}
+	}
+	for _, cluster := range w.clusters {
+		cluster.Stop()
+	}
+	if w.dir == "" {
+		return err
+	}
+	return errors.Join(err, os.RemoveAll(w.dir))
+}
+
+// startHub starts the hub, after it has ended if it runs, and returns how long it took until it answered.
+func (w *hubWorld) startHub(ctx context.Context) (time.Duration, error) {
+	w.hub.Stop()
+	_, port, err := net.SplitHostPort(w.address)
+	if err != nil {
+		return 0, err
+	}
+	_, labPort, err := net.SplitHostPort(w.lab)
+	if err != nil {
+		return 0, err
+	}
+	config, err := filepath.Abs("e2e/bench/hub_config.py")
+	if err != nil {
+		return 0, err
+	}
+	modules, err := filepath.Abs("infra/hub")
+	if err != nil {
+		return 0, err
+	}
+	log, err := os.OpenFile(w.path("hub.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	defer log.Close()
+	cmd := exec.Command(filepath.Join(w.python, "bin", "python"), "-m", "jupyterhub", "--config", config)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = w.dir, log, log
+	cmd.Env = []string{
+		"HOME=" + w.dir, "PATH=" + filepath.Join(w.python, "bin") + ":" + os.Getenv("PATH"), "PYTHONPATH=" + modules,
+		"PYTHONDONTWRITEBYTECODE=1", "HUB_FOLDER=" + w.dir, "HUB_PORT=" + port, "HUB_TOKEN=" + hubToken,
+		"HUB_SPAWNER=" + w.spawner, "LAB_PORT=" + labPort, "KUBERNETES_API=http://" + w.api[nearSystem],
+		"KUBECONFIG=" + w.path("kubeconfig"),
+	}
+	begin := time.Now()
+	if w.hub, err = process.Run(cmd); err != nil {
+		return 0, err
+	}
+	for deadline := begin.Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		_, err := w.call(ctx, http.MethodGet, "/users?limit=1", "", http.StatusOK)
+		switch {
+		case err == nil:
+			return time.Since(begin), nil
+		case ctx.Err() != nil || time.Now().After(deadline):
+			return 0, fmt.Errorf("the hub does not answer: %w; %s", err, w.lastLog())
+		}
+	}
+}
+
+// lastLog returns the end of the hub's log.
+func (w *hubWorld) lastLog() string {
+	text, _ := os.ReadFile(w.path("hub.log")) // that it is missing shows
+	return string(text[max(0, len(text)-2000):])
+}
+
+// call asks the hub's API and refuses any status but one.
+func (w *hubWorld) call(ctx context.Context, method, path, body string, want int) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+w.address+"/hub/api"+path,
+		bytes.NewReader([]byte(body)))
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("Authorization", "token "+hubToken)
+	answer, err := w.httpClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err == nil && answer.StatusCode != want {
+		err = fmt.Errorf("%s %s: %d %.300s", method, path, answer.StatusCode, text)
+	}
+	return text, err
+}
+
+// startServer starts a user's server and returns how long it took until it was ready.
+func (w *hubWorld) startServer(ctx context.Context, user, system string) (time.Duration, error) {
+	body := "{}"
+	if w.spawner != kubeSpawner {
+		body = fmt.Sprintf(`{"system":%q}`, system)
+	}
+	begin := time.Now()
+	_, err := w.call(ctx, http.MethodPost, "/users/"+user+"/server", body, http.StatusCreated)
+	return time.Since(begin), err
+}
+
+// pods returns the pods of a system's cluster, as JSON.
+func (w *hubWorld) pods(ctx context.Context, system string) ([]json.RawMessage, error) {
+	text, err := w.ask(ctx, http.MethodGet, w.podsURL(system), "")
+	if err != nil {
+		return nil, err
+	}
+	var list struct {
+		Items []json.RawMessage `json:"items"`
+	}
+	return list.Items, json.Unmarshal(text, &list)
+}
+
+func (w *hubWorld) podsURL(system string) string {
+	return "http://" + w.api[system] + "/api/v1/namespaces/jupyter/pods"
+}
+
+// podOf returns the pod of a user on the near system.
+func (w *hubWorld) podOf(ctx context.Context, user string) (name string, pod []byte, err error) {
+	pods, err := w.pods(ctx, nearSystem)
+	if err != nil {
+		return "", nil, err
+	}
+	for _, pod := range pods {
+		if bytes.Contains(pod, []byte(`"value":"`+user+`"`)) { // of JUPYTERHUB_USER
+			var object corev1.Pod
+			err := json.Unmarshal(pod, &object)
+			return object.Name, pod, err
+		}
+	}
+	return "", nil, fmt.Errorf("%s has no pod", user)
+}
+
+// waitForPods waits until there are n pods on the far system whose users' names begin alike.
+func (w *hubWorld) waitForPods(ctx context.Context, kind string, n int) error {
+	for begin := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		pods, err := w.pods(ctx, farSystem)
+		if err != nil {
+			return err
+		}
+		have := 0
+		for _, pod := range pods {
+			if bytes.Contains(pod, []byte(`"value":"`+kind+"-")) {
+				have++
+			}
+		}
+		switch {
+		case have == n:
+			return nil
+		case time.Since(begin) > time.Minute:
+			return fmt.Errorf("%d of %d pods are there after a minute", have, n)
+		}
+	}
+}
+
+// waitForServer waits until the hub knows that a user's server runs.
+func (w *hubWorld) waitForServer(ctx context.Context, user string) error {
+	for begin := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		servers, err := w.servers(ctx, user)
+		switch {
+		case err != nil:
+			return err
+		case servers[""].Ready:
+			return nil
+		case time.Since(begin) > 5*time.Minute:
+			return fmt.Errorf("the server of %s is not ready: %+v", user, servers)
+		}
+	}
+}
+
+// hubServer is what the hub says of a server.
+type hubServer struct {
+	Ready bool `json:"ready"`
+}
+
+// servers returns a user's servers, by name.
+func (w *hubWorld) servers(ctx context.Context, user string) (map[string]hubServer, error) {
+	text, err := w.call(ctx, http.MethodGet, "/users/"+user, "", http.StatusOK)
+	if err != nil {
+		return nil, err
+	}
+	var got struct {
+		Servers map[string]hubServer `json:"servers"`
+	}
+	return got.Servers, json.Unmarshal(text, &got)
+}
