@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from datetime import datetime
+from urllib.parse import urlsplit
 
 import outpostspawner
 from jupyterhub.utils import make_ssl_context, url_path_join
@@ -41,6 +42,7 @@ class Spawner(outpostspawner.OutpostSpawner):
     starts_before = None  # the number that its user has been told
     kube_state = None  # what KubeSpawner kept of the server, if it has started it; no outpost knows it
     look = None  # the task of the latest poll_and_notify
+    interrupted = False  # its start was under way when the hub before this one ended
     early_end = None  # a future for the exit status, while a start waits for the server's first answer
 
     async def progress(self):
@@ -90,9 +92,16 @@ class Spawner(outpostspawner.OutpostSpawner):
         super().load_state(safe_state(state))
         kept = {key: state.get(key) for key in ("namespace", "pod_name", "kubespawner_version")}
         self.kube_state = kept if all(isinstance(value, str) for value in kept.values()) else None
+        self.interrupted = state.get("starting") is True
+
+    def store_state(self, **more):
+        """Stores the state now. JupyterHub stores it at the end of a start, and would not find the server before."""
+        self.orm_spawner.state = {**self.get_state(), **more}
+        self.user.db.commit()
 
     def clear_state(self):
         super().clear_state()
+        self.interrupted = False
         self.kube_state = self.start_turn = self.starts_before = None
 
     async def poll(self):
@@ -108,6 +117,9 @@ class Spawner(outpostspawner.OutpostSpawner):
     async def _poll(self):
         if not self.start_id:
             return 0  # nothing has been started; JupyterHub asks once more after it has learnt of an end
+        if self.interrupted:
+            self._fail_interrupted()
+            return 1
         if self._stop_pending and self.start_turn is not None:
             return None  # JupyterHub asks before it stops a server; a stop is sent at once, whatever the outpost knows
         if not self.collect_logs_polling and await self.outposts.of(self).watch(self).runs(self):
@@ -127,6 +139,13 @@ class Spawner(outpostspawner.OutpostSpawner):
         if status is not None and self.early_end and not self.early_end.done():
             self.early_end.set_result(status)
         return status
+
+    def _fail_interrupted(self):
+        """Shows why a start has failed that an earlier hub began: its answer, with the server's address, is lost."""
+        self.start_error = StartError("The hub was restarted while this server was starting. Start it again.", 503)
+        self._spawn_future = asyncio.get_running_loop().create_future()
+        self._spawn_future.set_exception(self.start_error)
+        self._spawn_future.exception()  # or asyncio would complain that nobody has looked at it
 
     async def _stop(self, **kwargs):
         if self.start_id:
@@ -149,6 +168,10 @@ class Spawner(outpostspawner.OutpostSpawner):
     async def start(self):
         begun = time.monotonic()
         url = await super().start()
+        # From here on, a hub that is restarted goes on with the start.
+        parts = urlsplit(url)
+        self.server.proto, self.server.ip, self.server.port = parts.scheme, parts.hostname, parts.port
+        self.store_state()
         now = time.monotonic()
         if self.port_forward_info:
             self._observe("tunnel", now - self.pod_runs)
@@ -246,6 +269,7 @@ class Spawner(outpostspawner.OutpostSpawner):
             self.keep_event({"progress": 20, "message": message})
 
     async def _start(self):
+        self.store_state(starting=True)
         self.outposts.of(self).watch(self).follow(self)
         try:
             return await super()._start()

@@ -1,0 +1,71 @@
+"""Starts that are under way when the hub is stopped."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import stage
+
+USERS = [f"user{n}" for n in range(25)]
+FOREVER = 10**9
+
+
+class Far:
+    """A hub and an outpost."""
+
+    def __init__(self, folder):
+        self.lab, self.cluster = stage.Lab(), stage.Cluster()
+        self.outpost = stage.Outpost(f"http://127.0.0.1:{self.lab.port}")
+        self.outpost.feed = stage.Feed()
+        (folder / "auth").mkdir()
+        (folder / "auth" / "far").write_text("jupyterhub:secret")
+        system = {"url": self.outpost.url, "hubApiUrl": "http://127.0.0.1:9/hub/api"}
+        self.hub = stage.Hub(folder, {"authDir": str(folder / "auth"), "systems": {"far": system}}, self.cluster)
+
+    def close(self):
+        for part in (self.hub, self.outpost, self.cluster, self.lab):
+            part.close()
+
+
+@pytest.fixture(scope="module")
+def far(tmp_path_factory):
+    f = Far(tmp_path_factory.mktemp("far"))
+    yield f
+    f.close()
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_starts_under_way(far, end):
+    """A server that runs becomes ready. One whose pod was waited for is stopped, and its user is told."""
+    hub, outpost, lab = far.hub, far.outpost, far.lab
+    held = threading.Event()
+    outpost.answers["pod"] = stage.Held(held, (200, {"service": outpost.service}))
+    outpost.requests.clear()
+    lab.begins = FOREVER
+    with ThreadPoolExecutor(8) as pool:
+        for name in ("pod", "lab"):
+            answers = list(pool.map(lambda user: hub.begin(name, user=user), USERS))
+            assert {answer.code for answer in answers} == {202}
+    stage.wait_for("requests", lambda: len(outpost.running) == 50)
+    looks = [f"/user/{user}/lab/api" for user in USERS]
+    stage.wait_for("looks", lambda: set(looks) <= set(lab.looks))
+    waiting = {path for path in outpost.running if path.startswith("/services/pod/")}
+    getattr(hub, end)()
+    held.set()
+    lab.begins = 0
+    hub.start()
+    for user in USERS:
+        stage.wait_for(f"{user}'s server", lambda: (hub.server("lab", user) or {}).get("ready"))
+    stage.wait_for("the stops", lambda: not waiting & outpost.running)
+    assert sorted(outpost.of("DELETE", "pod")) == sorted(waiting) and not outpost.of("DELETE", "lab")
+    message = "The hub was restarted while this server was starting. Start it again."
+    failed = {"progress": 100, "failed": True, "message": f"Spawn failed: {message}", "html_message": message}
+    for user in USERS:
+        stage.wait_for("the end", lambda: hub.server("pod", user)["stopped"])
+        assert hub.progress("pod", user) == [failed]
+    outpost.answers.clear()
+    hub.run("pod", user=USERS[0])  # and is started again
+    for name in ("pod", "lab"):
+        hub.stop_server(name, USERS[0])
+    for user in USERS[1:]:
+        hub.stop_server("lab", user)
