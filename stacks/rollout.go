@@ -28,11 +28,11 @@ func (l look) rolledOut(ctx context.Context, name cluster.Object) error {
 		rollout, err := l.api.Rollout(ctx, name)
 		switch {
 		case err != nil:
-			return fmt.Errorf("Deployment %s: %w", name, err)
+			return fmt.Errorf("deployment %s: %w", name, err)
 		case rollout.Done:
 			return nil
 		case rollout.Failed, !l.again(ctx, l.deadline):
-			return fmt.Errorf("Deployment %s is not ready: %s; see kubectl -n %s describe deployment %s, and its "+
+			return fmt.Errorf("deployment %s is not ready: %s; see kubectl -n %s describe deployment %s, and its "+
 				"log: kubectl -n %s logs deployment/%s", name, rollout.Text, name.Namespace, name.Name,
 				name.Namespace, name.Name)
 		}

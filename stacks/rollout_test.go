@@ -15,7 +15,7 @@ import (
 // TestRolloutIsAwaited holds how long a run waits for pods, and that it says what they wait for.
 func TestRolloutIsAwaited(t *testing.T) {
 	const text = "0 of 1 pods are new, 0 are available"
-	const failed = "Deployment jupyter/hub is not ready: " + text + "; see kubectl -n jupyter describe deployment " +
+	const failed = "deployment jupyter/hub is not ready: " + text + "; see kubectl -n jupyter describe deployment " +
 		"hub, and its log: kubectl -n jupyter logs deployment/hub"
 	for _, tt := range []struct {
 		name  string
@@ -67,7 +67,7 @@ func TestUnreadyPodsEndTheRun(t *testing.T) {
 			}}, nil
 		}
 		err := runStack(t, &infratest.Recorder{}, "local", w)
-		if want := "Deployment " + stuck + " is not ready: none is there"; err == nil ||
+		if want := "deployment " + stuck + " is not ready: none is there"; err == nil ||
 			!strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want ... %s", err, want)
 		}
