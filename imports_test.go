@@ -24,8 +24,8 @@ const modulePath = "github.com/outposts-dev/outposts"
 var allowed = map[string][]string{
 	"server": {
 		"server/config", "server/flavor", "server/httpapi", "server/hubclient", "server/lifecycle", "server/outpost",
-		"server/place", "server/seal", "server/site", "server/source", "server/sshd", "server/sshd/keys",
-		"server/store",
+		"server/place", "server/reload", "server/seal", "server/site", "server/source", "server/sshd",
+		"server/sshd/keys", "server/store", "server/tunnels",
 	},
 	"infra/cluster":     {"infra/component"},
 	"infra/credentials": {"infra/component"},
@@ -75,6 +75,7 @@ var allowed = map[string][]string{
 	"server/sshd/keys":       {"server/excerpt"},
 	"server/store":           {"server/flavor", "server/outpost", "server/python", "server/seal"},
 	"server/store/storetest": {"server/flavor", "server/outpost"},
+	"server/tunnels":         {"server/excerpt", "server/outbox", "server/place", "server/sshd/wire"},
 	"server/watch":           {"server/outpost"},
 	"stacks": {
 		"infra/cluster", "infra/credentials", "infra/exposure", "infra/hub", "infra/outpost", "infra/release",
@@ -100,6 +101,7 @@ var testOnly = map[string][]string{
 	"server/lifecycle":           {"server/outpost/outposttest"},
 	"server/store":               {"server/store/storetest"},
 	"server/store/storetest":     {"server/outpost/outposttest"},
+	"server/tunnels":             {"server/sshd"},
 	"stacks":                     {"charts", "infra/infratest", "infra/schema/schematest"},
 }
 

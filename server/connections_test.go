@@ -46,7 +46,7 @@ func newBoundedServer(t *testing.T, limits connectionLimits) *boundedServer {
 	}
 	b.address = l.Addr().String()
 	type key struct{}
-	server := (&Server{}).httpServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := newHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, hub, login := strings.Cut(r.URL.Path, "/login/")
 		hub, _, wait := strings.Cut(hub, "/")
 		if login && !r.Context().Value(key{}).(*connection).LoggedIn(hub) {

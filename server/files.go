@@ -14,6 +14,7 @@ import (
 	"github.com/outposts-dev/outposts/server/config"
 	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/place"
+	"github.com/outposts-dev/outposts/server/reload"
 	"github.com/outposts-dev/outposts/server/site"
 )
 
@@ -198,19 +199,19 @@ func reloadLimits(
 
 // watchFiles names the files that are read again when they change.
 func (s *Server) watchFiles() {
-	s.reloader = newReloader(s.component("reload"), s.metrics.reloaded)
-	s.reloader.add("flavors", func() error {
+	s.reloader = reload.New(s.component("reload"), s.metrics.reloaded)
+	s.reloader.Add("flavors", func() error {
 		return reloadLimits(
 			"OUTPOST_FLAVORS_PATH", s.cfg.FlavorsPath, flavorsParser(s.cfg), s.log, s.manager.SetFlavors)
 	}, s.cfg.FlavorsPath)
-	s.reloader.add("credits", func() error {
+	s.reloader.Add("credits", func() error {
 		return reloadLimits(
 			"OUTPOST_CREDITS_PATH", s.cfg.CreditsPath, creditsParser(s.cfg), s.log, s.manager.SetCredits)
 	}, s.cfg.CreditsPath)
 	in := func(name string) string { return filepath.Join(s.cfg.UsersDir, name) }
-	s.reloader.add("users", s.reloadUsers, in("usernames"), in("passwords"))
+	s.reloader.Add("users", s.reloadUsers, in("usernames"), in("passwords"))
 	if s.cert != nil {
-		s.reloader.add("certificate", s.cert.reload, s.cert.certFile, s.cert.keyFile)
+		s.reloader.Add("certificate", s.cert.reload, s.cert.certFile, s.cert.keyFile)
 	}
 }
 

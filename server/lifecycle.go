@@ -53,7 +53,7 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) startWork(p *parts) {
 	if s.listeners.metrics != nil {
 		bounded := newConnections(metricsLimits, s.metrics.connectionDropped("metrics"))
-		server := s.httpServer(s.metricsHandler(), s.component("metrics"), bounded)
+		server := newHTTPServer(s.metricsHandler(), s.component("metrics"), bounded)
 		listener := bounded.listen(s.listeners.metrics)
 		p.start("metrics", func(ctx context.Context) error { return serve(ctx, server, listener, 0) })
 	}
@@ -63,7 +63,7 @@ func (s *Server) startWork(p *parts) {
 	})
 	p.start("services", s.manager.Run)
 	p.start("leader", s.lead)
-	p.start("files", func(ctx context.Context) error { s.reloader.run(ctx); return nil })
+	p.start("files", func(ctx context.Context) error { s.reloader.Run(ctx); return nil })
 	p.start("settle", s.settle)
 }
 
@@ -72,7 +72,7 @@ func (s *Server) startFronts(p *parts) {
 	if s.ssh != nil {
 		p.start("ssh", func(ctx context.Context) error { return s.ssh.Serve(ctx, s.listeners.ssh) })
 	}
-	server := s.httpServer(s.api, s.component("httpapi"), s.connections)
+	server := newHTTPServer(s.api, s.component("httpapi"), s.connections)
 	server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
 		return s.api.ConnContext(ctx, connectionOf(conn))
 	}
@@ -135,10 +135,10 @@ func (s *Server) close() error {
 	return err
 }
 
-// httpServer has the limits of every HTTP server here. A start is answered only when the server runs, so writing has
+// newHTTPServer has the limits of every HTTP server here. A start is answered only when the server runs, so writing has
 // no limit; the API bounds the time of everything else by itself. Before a login [connections] has stricter ones. The
 // time for a header is also that for a TLS handshake.
-func (s *Server) httpServer(h http.Handler, log *slog.Logger, bounded *connections) *http.Server {
+func newHTTPServer(h http.Handler, log *slog.Logger, bounded *connections) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,

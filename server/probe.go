@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -18,6 +19,18 @@ type check struct {
 	ask  func(context.Context) error
 	// partial says that without it some are not served, and all others are: the process is ready all the same.
 	partial bool
+}
+
+// stoppingCheck fails once the channel is closed.
+func stoppingCheck(stopping <-chan struct{}) check {
+	return check{name: "stopping", ask: func(context.Context) error {
+		select {
+		case <-stopping:
+			return errors.New("this process is stopping")
+		default:
+			return nil
+		}
+	}}
 }
 
 // readiness answers /readyz: which checks pass. The cause of a failure goes to the log, once for each change.

@@ -16,6 +16,7 @@ import (
 	"github.com/outposts-dev/outposts/server/hubclient"
 	"github.com/outposts-dev/outposts/server/lifecycle"
 	"github.com/outposts-dev/outposts/server/outpost"
+	"github.com/outposts-dev/outposts/server/reload"
 	"github.com/outposts-dev/outposts/server/seal"
 	"github.com/outposts-dev/outposts/server/sshd"
 	"github.com/outposts-dev/outposts/server/store"
@@ -58,7 +59,7 @@ type Server struct {
 	api       *httpapi.Server
 	ssh       *sshd.Server // nil without SSH
 	cert      *certificate // nil without TLS
-	reloader  *reloader
+	reloader  *reload.Reloader
 	readiness *readiness
 
 	connections *connections // of the API
@@ -239,14 +240,7 @@ func (s *Server) newFronts() (err error) {
 		}
 	}
 	s.readiness = &readiness{log: s.log, checks: []check{
-		{name: "stopping", ask: func(context.Context) error {
-			select {
-			case <-s.stopping:
-				return errors.New("this process is stopping")
-			default:
-				return nil
-			}
-		}},
+		stoppingCheck(s.stopping),
 		{name: "database", ask: s.store.Ping},
 		{name: "kubernetes", ask: s.spawner.Ready},
 		{name: "services", ask: s.manager.Ready},

@@ -129,13 +129,7 @@ var mayBeEmpty = map[string]bool{"OUTPOST_SSH_LISTEN": true, "OUTPOST_METRICS_LI
 func FromEnv(lookup func(string) (string, bool)) (Config, error) {
 	c := Default()
 	var p Problems
-	for _, v := range c.variables() {
-		if value, ok := lookup(v.Name); ok && v.field != nil && (value != "" || mayBeEmpty[v.Name]) {
-			if wrong := assign(v.field, value); wrong != "" {
-				p.addf(v.Name, "%q is %s", value, wrong)
-			}
-		}
-	}
+	p.assign(c.variables(), lookup)
 	c.Database.Type = strings.TrimSuffix(c.Database.Type, "+pysqlite")
 	for _, name := range sortedKeys(ignored) {
 		if value, _ := lookup(name); value != "" {
@@ -162,4 +156,15 @@ func FromEnv(lookup func(string) (string, bool)) (Config, error) {
 	}
 	p.placeIn(filepath.Base(c.ConfigFile), fileText)
 	return c, p.orNil()
+}
+
+// assign sets the fields of a table to what was typed.
+func (p *Problems) assign(variables []Variable, lookup func(string) (string, bool)) {
+	for _, v := range variables {
+		if value, ok := lookup(v.Name); ok && v.field != nil && (value != "" || mayBeEmpty[v.Name]) {
+			if wrong := assign(v.field, value); wrong != "" {
+				p.addf(v.Name, "%q is %s", value, wrong)
+			}
+		}
+	}
 }

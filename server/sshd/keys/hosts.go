@@ -46,7 +46,7 @@ func parseHosts(files []file) (*Hosts, error) {
 		if ok, _ := filepath.Match("ssh_host_*_key", f.name); !ok {
 			continue
 		}
-		signer, err := parseHost(f.text)
+		signer, err := ParsePrivate(f.text)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", f.name, err))
 			continue
@@ -59,8 +59,9 @@ func parseHosts(files []file) (*Hosts, error) {
 	return h, errors.Join(errs...)
 }
 
-// parseHost reads a private key. One of RSA will not sign with SHA-1.
-func parseHost(text []byte) (ssh.AlgorithmSigner, error) {
+// ParsePrivate reads a private key without a passphrase. One of RSA will not sign with SHA-1. The error repeats nothing
+// of the text.
+func ParsePrivate(text []byte) (ssh.AlgorithmSigner, error) {
 	parsed, err := ssh.ParsePrivateKey(text)
 	if err != nil {
 		return nil, errors.New("not a private key without a passphrase")

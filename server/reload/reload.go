@@ -1,4 +1,5 @@
-package server
+// Package reload puts files into use again when they have changed.
+package reload
 
 import (
 	"context"
@@ -26,24 +27,26 @@ type watched struct {
 	sum   [sha256.Size]byte
 }
 
-// reloader watches files and applies what has changed. Kubernetes swaps a symlink of the folder when a ConfigMap or
+// Reloader watches files and applies what has changed. Kubernetes swaps a symlink of the folder when a ConfigMap or
 // Secret changes, so folders are watched and contents are compared.
 //
 // The keys of SSH are not among them. Package sshd watches its own, because a key that is removed must open nothing
 // from that moment on, and its connections end; here a file that cannot be read leaves the previous version in use.
-type reloader struct {
+type Reloader struct {
 	items   []*watched
 	log     *slog.Logger
 	applied func(what string, err error) // for metrics
 	now     chan struct{}                // asks for a check at once
 }
 
-func newReloader(log *slog.Logger, applied func(what string, err error)) *reloader {
-	return &reloader{log: log, applied: applied, now: make(chan struct{}, 1)}
+// New returns a Reloader of no files. applied is called after each attempt to put changed files into use.
+func New(log *slog.Logger, applied func(what string, err error)) *Reloader {
+	return &Reloader{log: log, applied: applied, now: make(chan struct{}, 1)}
 }
 
-// add watches files from now on: what they hold at this moment counts as applied.
-func (r *reloader) add(what string, apply func() error, files ...string) {
+// Add watches files from now on: what they hold at this moment counts as applied. what names them in logs and metrics.
+// All calls come before Run.
+func (r *Reloader) Add(what string, apply func() error, files ...string) {
 	w := &watched{what: what, files: files, apply: apply}
 	w.sum, _ = w.read()
 	r.items = append(r.items, w)
@@ -63,16 +66,16 @@ func (w *watched) read() (sum [sha256.Size]byte, err error) {
 	return [sha256.Size]byte(h.Sum(nil)), nil
 }
 
-// reload asks for a check of the files at once.
-func (r *reloader) reload() {
+// again asks for a check of the files at once.
+func (r *Reloader) again() {
 	select {
 	case r.now <- struct{}{}:
 	default:
 	}
 }
 
-// run looks after the files until ctx ends.
-func (r *reloader) run(ctx context.Context) {
+// Run looks after the files until ctx ends.
+func (r *Reloader) Run(ctx context.Context) {
 	events, stop := r.watch()
 	defer stop()
 	ticker := time.NewTicker(pollInterval)
@@ -96,7 +99,7 @@ func (r *reloader) run(ctx context.Context) {
 }
 
 // watch begins to watch the folders of all files; without notices the ticker alone remains.
-func (r *reloader) watch() (<-chan fsnotify.Event, func()) {
+func (r *Reloader) watch() (<-chan fsnotify.Event, func()) {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		r.log.Warn("cannot watch files, polling instead", "interval", pollInterval, "err", err)
@@ -118,7 +121,7 @@ func (r *reloader) watch() (<-chan fsnotify.Event, func()) {
 	go func() {
 		for err := range w.Errors {
 			r.log.Warn("watching files", "err", err)
-			r.reload()
+			r.again()
 		}
 	}()
 	return w.Events, func() {
@@ -129,7 +132,7 @@ func (r *reloader) watch() (<-chan fsnotify.Event, func()) {
 }
 
 // check applies every change. What cannot be applied is tried again only when it changes once more.
-func (r *reloader) check() {
+func (r *Reloader) check() {
 	for _, w := range r.items {
 		sum, err := w.read()
 		if err == nil && sum == w.sum {
