@@ -1,0 +1,249 @@
+package tunnels
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// State says whether a system can be reached.
+type State string
+
+// The states of a system. All but Connected and Connecting are reasons why there is no connection.
+const (
+	Connected    State = "connected"
+	Connecting   State = "connecting"     // no attempt has ended yet
+	Lost         State = "lost"           // the connection has ended, and the next attempt has not
+	Unreachable  State = "unreachable"    // no such host, no route, no answer, or it breaks off
+	WrongHostKey State = "wrong_host_key" // nothing is sent there
+	RefusedKey   State = "refused_key"    // the system does not let the key of the tunnels in
+)
+
+// line keeps one SSH connection to a system: one that is lost is renewed at once, then after growing pauses.
+type line struct {
+	name    string
+	limits  limits
+	key     func() ssh.Signer
+	log     *slog.Logger
+	metrics *metrics
+	cancel  context.CancelFunc // ends run
+	wanted  chan struct{}      // a stream waits; capacity 1
+
+	streams, up, down atomic.Int64 // open streams, and bytes ever
+
+	mu      sync.Mutex
+	system  System
+	conn    *connection // nil if there is none
+	state   State
+	changed chan struct{} // closed when conn changes
+}
+
+func newLine(name string, system System, t *Tunnels, cancel context.CancelFunc) *line {
+	return &line{
+		name: name, limits: t.limits, key: t.currentKey, log: t.log.With("system", name), metrics: t.metrics,
+		cancel: cancel, wanted: make(chan struct{}, 1),
+		system: system, state: Connecting, changed: make(chan struct{}),
+	}
+}
+
+// setSystem puts changed data into use. A connection to another address, or of another user, is for the streams that it
+// has; one with a host key that is trusted no more ends.
+func (l *line) setSystem(system System) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.system = system
+	l.review()
+}
+
+// review ends or retires a connection that is not as the system's data say. The lock is held.
+func (l *line) review() {
+	switch c, system := l.conn, l.system; {
+	case c == nil:
+	case !system.trusts(c.hostKey):
+		c.end()
+	case system.address() != c.system.address() || system.User != c.system.User:
+		c.retire()
+	}
+}
+
+// current returns the connection, nil without one, and what tells that it has changed.
+func (l *line) current() (*connection, State, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.conn, l.state, l.changed
+}
+
+// set notes a connection, or why there is none. It reports whether the state is another one.
+func (l *line) set(c *connection, state State) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	was := l.state
+	l.conn, l.state = c, state
+	l.review() // the data may have changed since it was dialled
+	close(l.changed)
+	l.changed = make(chan struct{})
+	return was != state
+}
+
+// run keeps the connection until ctx ends. It returns when nothing of it runs any more, within the library's grace.
+func (l *line) run(ctx context.Context) {
+	var ended sync.WaitGroup
+	defer ended.Wait()
+	for failures := 0; ctx.Err() == nil; {
+		c, err := l.connect(ctx)
+		if err != nil {
+			failures++
+			l.pause(ctx, failures, err)
+			continue
+		}
+		ended.Go(func() {
+			select {
+			case <-c.ended:
+			case <-ctx.Done():
+				c.end()
+			}
+			c.wait(l.limits.library)
+		})
+		began := time.Now()
+		select {
+		case <-c.ended:
+			l.log.Warn("connection lost", "duration", time.Since(began).Round(time.Millisecond))
+		case <-c.retired:
+			l.log.Info("connection is replaced, the system's data have changed")
+		case <-ctx.Done():
+		}
+		l.set(nil, Lost)
+		if failures++; time.Since(began) >= l.limits.steady {
+			failures = 0
+		} else {
+			l.pause(ctx, failures, nil)
+		}
+	}
+}
+
+// connect makes a connection and puts it into use.
+func (l *line) connect(ctx context.Context) (*connection, error) {
+	l.mu.Lock()
+	system := l.system
+	l.mu.Unlock()
+	start := time.Now()
+	c, err := dial(ctx, system, l.key(), l.limits)
+	state := stateOf(err)
+	if ctx.Err() == nil {
+		l.metrics.connections.WithLabelValues(l.name, string(state)).Inc()
+		l.metrics.connectSeconds.WithLabelValues(l.name).Observe(time.Since(start).Seconds())
+	}
+	changed := l.set(c, state)
+	if err != nil {
+		if changed && ctx.Err() == nil { // once for each reason
+			l.log.Warn("no connection to the system", "state", string(state), "err", err)
+		}
+		return nil, err
+	}
+	l.log.Info("connected to the system", "host_key", ssh.FingerprintSHA256(c.hostKey))
+	return c, nil
+}
+
+func stateOf(err error) State {
+	switch {
+	case err == nil:
+		return Connected
+	case errors.Is(err, errWrongHostKey):
+		return WrongHostKey
+	case errors.Is(err, errRefusedKey):
+		return RefusedKey
+	}
+	return Unreachable
+}
+
+// pause waits after a number of failures in a row. A stream that waits ends it early, unless another attempt would only
+// fail in the same way.
+func (l *line) pause(ctx context.Context, failures int, err error) {
+	first, longest := l.limits.pause, l.limits.longestPause
+	wait := min(first<<min(failures-1, 10), longest)
+	wait += time.Duration(rand.Int64N(int64(wait)/4 + 1)) // replicas and systems do not come all at once
+	wanted := l.wanted
+	if state := stateOf(err); state == WrongHostKey || state == RefusedKey {
+		wanted = nil
+	}
+	if !sleep(ctx, min(first, wait), nil) {
+		return
+	}
+	sleep(ctx, wait-min(first, wait), wanted)
+}
+
+// sleep waits, and reports whether ctx goes on. A value from early ends it, nil never does.
+func sleep(ctx context.Context, d time.Duration, early <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-early:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
+}
+
+// errNoConnection means that there was no connection to the system for as long as a stream waits for one.
+var errNoConnection = errors.New("there is no connection to the system")
+
+// open opens a channel. It waits for a connection if there is none, and for the next one if it is lost meanwhile.
+// Nothing has been sent until then, so that it can be asked for again. A system that has no room, as one that is about
+// to restart, is asked again for as long.
+func (l *line) open(ctx context.Context, t Target) (*channel, error) {
+	patience, cancel := context.WithTimeout(ctx, l.limits.wait)
+	defer cancel()
+	for {
+		c, err := l.connection(patience)
+		if err != nil {
+			return nil, err
+		}
+		ch, err := c.open(ctx, t, l.limits.open)
+		var answer *ssh.OpenChannelError
+		switch {
+		case err == nil:
+			return ch, nil
+		case errors.As(err, &answer) && answer.Reason == ssh.ResourceShortage:
+			if !sleep(patience, l.limits.pause, nil) {
+				return nil, err
+			}
+		case errors.As(err, &answer), errors.Is(err, context.DeadlineExceeded), ctx.Err() != nil:
+			return nil, err
+		default: // lost, or about to be
+			select {
+			case <-c.ended:
+			case <-patience.Done():
+				return nil, errNoConnection
+			}
+		}
+	}
+}
+
+// connection waits for the connection.
+func (l *line) connection(ctx context.Context) (*connection, error) {
+	for {
+		c, _, changed := l.current()
+		if c != nil {
+			select {
+			case <-c.ended: // and run has not noticed yet
+			default:
+				return c, nil
+			}
+		}
+		select {
+		case l.wanted <- struct{}{}:
+		default:
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, errNoConnection
+		}
+	}
+}

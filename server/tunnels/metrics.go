@@ -1,0 +1,89 @@
+package tunnels
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are what is counted. Labels are the systems of the file, and closed sets.
+type metrics struct {
+	connections    *prometheus.CounterVec
+	connectSeconds *prometheus.HistogramVec
+	streams        *prometheus.CounterVec
+	openSeconds    *prometheus.HistogramVec
+	services       *prometheus.GaugeVec
+}
+
+// Where a Service is, for metrics; the reasons of refusals are others.
+const stateServed = "Served"
+
+func newMetrics() *metrics {
+	quick := []float64{0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "outpost_tunnels_" + name, Help: help}, labels)
+	}
+	histogram := func(name, help string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(
+			prometheus.HistogramOpts{Name: "outpost_tunnels_" + name, Help: help, Buckets: quick}, []string{"system"})
+	}
+	return &metrics{
+		connections:    counter("connections_total", "Attempts to connect to a system, by result.", "system", "result"),
+		connectSeconds: histogram("connect_seconds", "Duration of an attempt to connect to a system."),
+		streams:        counter("streams_total", "Streams, by how they began.", "system", "result"),
+		openSeconds:    histogram("open_seconds", "Time to open a stream, the wait for a connection included."),
+		services: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "outpost_tunnels_services", Help: "Services for remote servers, by state: Served, or why not.",
+		}, []string{"state"}),
+	}
+}
+
+// note counts the Services of claims.
+func (m *metrics) note(c claims) {
+	refused := map[string]int{reasonMalformed: 0, reasonTaken: 0, reasonUnknown: 0}
+	for _, r := range c.refused {
+		refused[r.reason]++
+	}
+	for reason, n := range refused {
+		m.services.WithLabelValues(reason).Set(float64(n))
+	}
+	m.services.WithLabelValues(stateServed).Set(float64(len(c.routes)))
+}
+
+// Descriptions of what is read from lines when metrics are requested.
+var (
+	connectedDesc = prometheus.NewDesc("outpost_tunnels_connected",
+		"1 if there is a connection to the system, otherwise 0.", []string{"system"}, nil)
+	streamsDesc = prometheus.NewDesc("outpost_tunnels_streams", "Open streams.", []string{"system"}, nil)
+	bytesDesc   = prometheus.NewDesc("outpost_tunnels_bytes_total",
+		"Bytes forwarded; up is to the servers.", []string{"system", "direction"}, nil)
+)
+
+// Describe implements [prometheus.Collector].
+func (t *Tunnels) Describe(ch chan<- *prometheus.Desc) {
+	for _, c := range t.metrics.all() {
+		c.Describe(ch)
+	}
+	ch <- connectedDesc
+	ch <- streamsDesc
+	ch <- bytesDesc
+}
+
+// Collect implements [prometheus.Collector].
+func (t *Tunnels) Collect(ch chan<- prometheus.Metric) {
+	for _, c := range t.metrics.all() {
+		c.Collect(ch)
+	}
+	for name, l := range t.shown() {
+		connected := 0.0
+		if _, state, _ := l.current(); state == Connected {
+			connected = 1
+		}
+		ch <- prometheus.MustNewConstMetric(connectedDesc, prometheus.GaugeValue, connected, name)
+		ch <- prometheus.MustNewConstMetric(streamsDesc, prometheus.GaugeValue, float64(l.streams.Load()), name)
+		ch <- prometheus.MustNewConstMetric(bytesDesc, prometheus.CounterValue, float64(l.up.Load()), name, "up")
+		ch <- prometheus.MustNewConstMetric(bytesDesc, prometheus.CounterValue, float64(l.down.Load()), name, "down")
+	}
+}
+
+func (m *metrics) all() []prometheus.Collector {
+	return []prometheus.Collector{m.connections, m.connectSeconds, m.streams, m.openSeconds, m.services}
+}

@@ -1,0 +1,126 @@
+package tunnels
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+)
+
+// table has the listeners and the lines, and makes them as claims and systems say. One goroutine uses it.
+type table struct {
+	t         *Tunnels
+	ctx       context.Context // ends with the process, not before streams have had their time
+	lines     map[string]*line
+	listeners map[uint16]*listener
+	places    chan struct{}
+	stopping  bool
+	streams   sync.WaitGroup // listeners that are open, or whose streams are
+	running   sync.WaitGroup // lines
+}
+
+func newTable(ctx context.Context, t *Tunnels) *table {
+	return &table{
+		t: t, ctx: ctx, lines: map[string]*line{}, listeners: map[uint16]*listener{},
+		places: make(chan struct{}, t.limits.streams),
+	}
+}
+
+// useSystems starts, changes and ends lines.
+func (tb *table) useSystems(systems map[string]System) {
+	for name, l := range tb.lines {
+		if _, ok := systems[name]; !ok {
+			l.cancel()
+			delete(tb.lines, name)
+		}
+	}
+	for name, system := range systems {
+		if l := tb.lines[name]; l != nil {
+			l.setSystem(system)
+			continue
+		}
+		ctx, cancel := context.WithCancel(tb.ctx)
+		l := newLine(name, system, tb.t, cancel)
+		tb.lines[name] = l
+		tb.running.Go(func() { l.run(ctx) })
+	}
+	tb.t.show(tb.lines)
+}
+
+// useRoutes closes and opens listeners until they are those of the routes. Ports that were freed rest first. It returns
+// when it has to be called again: a port rests, or could not be listened on; the zero time for no need.
+func (tb *table) useRoutes(routes map[uint16]route, freed map[uint16]time.Time) (again time.Time) {
+	for port, l := range tb.listeners {
+		if r, ok := routes[port]; ok && r == l.route && tb.lines[r.system] == l.line {
+			continue
+		}
+		l.close()
+		delete(tb.listeners, port)
+	}
+	later := func(at time.Time) {
+		if again.IsZero() || at.Before(again) {
+			again = at
+		}
+	}
+	for port, r := range routes {
+		if tb.listeners[port] != nil || tb.stopping {
+			continue
+		}
+		if at, rests := freed[port]; rests {
+			later(at.Add(tb.t.limits.rest))
+			continue
+		}
+		if err := tb.listen(r); err != nil {
+			tb.t.log.Error("port cannot be listened on, retrying", "port", port, "service", r.name, "err", err)
+			later(time.Now().Add(tb.t.limits.pause))
+		}
+	}
+	return again
+}
+
+// listen opens a listener.
+func (tb *table) listen(r route) error {
+	open, err := tb.t.opts.Listen(tb.ctx, r.port)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(tb.ctx)
+	l := &listener{
+		route: r, line: tb.lines[r.system], places: tb.places, limits: tb.t.limits, log: tb.t.log,
+		net: open, ctx: ctx, cancel: cancel, streams: map[net.Conn]struct{}{},
+	}
+	tb.listeners[r.port] = l
+	tb.streams.Go(func() {
+		defer cancel()
+		l.run()
+		l.wait()
+	})
+	return nil
+}
+
+// stop accepts no more connections, and opens no more listeners.
+func (tb *table) stop() {
+	tb.stopping = true
+	for _, l := range tb.listeners {
+		l.stop()
+	}
+}
+
+// close ends what still runs. The table must not be used afterwards.
+func (tb *table) close() {
+	for _, l := range tb.listeners {
+		l.close()
+	}
+	for _, l := range tb.lines {
+		l.cancel()
+	}
+	tb.streams.Wait()
+	tb.running.Wait()
+}
+
+// listenOn listens on a port of every address.
+func listenOn(ctx context.Context, port uint16) (net.Listener, error) {
+	var lc net.ListenConfig
+	address := net.TCPAddr{Port: int(port)}
+	return lc.Listen(ctx, "tcp", address.String())
+}
