@@ -9,6 +9,8 @@
 // reverse. Package cmd/outpost adds the Kubernetes client, signals, the exit code, and by footprint limits on the
 // memory and processors that the process uses.
 //
+// [NewTunnels] makes another process of the same program: the end of that SSH in the hub's cluster, which [tunnels] is.
+//
 // [httpapi]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/httpapi
 // [outpost]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/outpost
 // [lifecycle]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/lifecycle
@@ -18,4 +20,5 @@
 // [hubclient]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/hubclient
 // [sshd]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/sshd
 // [config]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/config
+// [tunnels]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/tunnels
 package server

@@ -1,5 +1,6 @@
 // Command outpost is the outpost server: it starts single-user servers as pods for the JupyterHubs that are allowed to
-// use it, and lets each hub forward SSH to its own.
+// use it, and lets each hub forward SSH to its own. As `outpost tunnels` it is the other end of that SSH, in the cluster
+// of a hub.
 package main
 
 import (
@@ -50,6 +51,7 @@ type command struct {
 var commands = []command{
 	{"serve", "answer hubs until SIGTERM; the default", (*process).serve},
 	{"check-config", "check settings and files, change nothing", (*process).check},
+	{"tunnels", "lead a hub's cluster to servers on others; see `outpost tunnels --help`", (*process).tunnels},
 	{"rekey", "seal all rows of the database with the first key of OUTPOST_CRYPT_KEY", (*process).rekey},
 	{"version", "print the version", (*process).version},
 }
@@ -61,7 +63,9 @@ type process struct {
 
 	kubeconfig, context string
 	manifests           string // a file; empty for none
+	about               string // the command that help is asked for; empty for all
 	cfg                 config.Config
+	tunnelsCfg          config.Tunnels
 	log                 *slog.Logger
 }
 
@@ -74,7 +78,7 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 		fmt.Fprintf(stderr, "outpost: %v\nRun `outpost --help` for usage; settings are environment variables.\n", err)
 		return exitUsage
 	case name == "help":
-		fmt.Fprint(stdout, help())
+		fmt.Fprint(stdout, help(p.about))
 		return 0
 	}
 	if p.manifests != "" {
@@ -89,15 +93,9 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 		if c.name != name {
 			continue
 		}
-		if name != "version" {
-			if p.cfg, err = config.FromEnv(p.lookup); err != nil {
-				if name == "check-config" { // everything at once
-					err = errors.Join(err, server.CheckFiles(p.cfg))
-				}
-				fmt.Fprintf(stderr, "outpost: invalid settings:\n%s\n", indent(err.Error()))
-				return exitUsage
-			}
-			p.log = newLogger(stderr, p.cfg)
+		if err := p.settings(name); err != nil {
+			fmt.Fprintf(stderr, "outpost: invalid settings:\n%s\n", indent(err.Error()))
+			return exitUsage
 		}
 		if err := c.run(p, ctx); err != nil {
 			fmt.Fprintf(stderr, "outpost: %s:\n%s\n", name, indent(err.Error()))
@@ -106,6 +104,23 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 		return 0
 	}
 	return exitUsage
+}
+
+// settings reads what a command needs of the environment, and makes its logger.
+func (p *process) settings(command string) (err error) {
+	switch command {
+	case "version":
+	case "tunnels":
+		p.tunnelsCfg, err = config.TunnelsFromEnv(p.lookup)
+		p.log = newLogger(p.stderr, p.tunnelsCfg.LogLevel, p.tunnelsCfg.LogFormat)
+	default:
+		p.cfg, err = config.FromEnv(p.lookup)
+		if err != nil && command == "check-config" { // everything at once
+			err = errors.Join(err, server.CheckFiles(p.cfg))
+		}
+		p.log = newLogger(p.stderr, p.cfg.LogLevel, p.cfg.LogFormat)
+	}
+	return err
 }
 
 // parse reads the arguments: flags and one command, in any order.
@@ -120,6 +135,7 @@ func (p *process) parse(args []string) (name string, err error) {
 		err := flags.Parse(args)
 		switch {
 		case errors.Is(err, flag.ErrHelp):
+			p.about = name
 			return "help", nil
 		case err != nil:
 			return "", err
@@ -161,14 +177,14 @@ func (p *process) version(context.Context) error {
 }
 
 // newLogger returns a logger that writes JSON, or text for people.
-func newLogger(w io.Writer, cfg config.Config) *slog.Logger {
-	options := &slog.HandlerOptions{Level: cfg.LogLevel, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+func newLogger(w io.Writer, level slog.Level, format string) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Value.Kind() == slog.KindDuration { // 1.5s, not 1500000000
 			a.Value = slog.StringValue(a.Value.Duration().String())
 		}
 		return a
 	}}
-	if cfg.LogFormat == "text" {
+	if format == "text" {
 		return slog.New(slog.NewTextHandler(w, options))
 	}
 	return slog.New(slog.NewJSONHandler(w, options))

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -89,6 +90,8 @@ func TestArguments(t *testing.T) {
 		{"help of a command", []string{"serve", "-h"}, 0, "OUTPOST_CRYPT_KEY", ""},
 		{"version", []string{"version"}, 0, "outpost development (go1.", ""},
 		{"version as a flag", []string{"--version"}, 0, "outpost development", ""},
+		{"help of tunnels", []string{"tunnels", "--help"}, 0, "OUTPOST_TUNNELS_SYSTEMS_FILE", ""},
+		{"tunnels without settings", []string{"tunnels"}, 2, "", "OUTPOST_TUNNELS_NAME: is empty"},
 		{"an unknown command", []string{"server"}, 2, "", `unknown command "server"`},
 		{
 			"an unknown flag",
@@ -476,7 +479,7 @@ func TestRekeyOfAnEmptyDatabase(t *testing.T) {
 }
 
 func TestProgramLivesOnWithoutThePagesOfItsStart(t *testing.T) {
-	footprint.DropStartupPages(newLogger(io.Discard, config.Default()))
+	footprint.DropStartupPages(newLogger(io.Discard, slog.LevelInfo, "json"))
 	var stdout, stderr buffer
 	if code := run(t.Context(), []string{"check-config"}, environment(t.TempDir(), nil), &stdout, &stderr); code != 0 {
 		t.Errorf("exit code %d: %s", code, stderr.String())

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+	"k8s.io/klog/v2"
+
+	"github.com/outposts-dev/outposts/server"
+	"github.com/outposts-dev/outposts/server/footprint"
+	"github.com/outposts-dev/outposts/server/kube"
+)
+
+// tunnels leads a hub's cluster to servers on others until ctx ends.
+func (p *process) tunnels(ctx context.Context) error {
+	if _, err := memlimit.Set(); err != nil { // nine tenths of the container's limit; GOMEMLIMIT wins
+		p.log.Debug("no memory limit is known", "err", err)
+	}
+	klog.SetSlogLogger(p.log.With("component", "client-go"))
+	own, err := ownNamespace()
+	if err != nil {
+		return err
+	}
+	cfg := p.tunnelsCfg
+	namespace := cmp.Or(cfg.Namespace, own)
+	if namespace == "" {
+		return errors.New("OUTPOST_TUNNELS_NAMESPACE: is empty, and this process does not run in a pod; " +
+			"set the namespace of the Services")
+	}
+	client, err := kube.Connect(p.kubeconfig, p.context, "outpost-tunnels/"+version)
+	if err != nil {
+		return fmt.Errorf("connect to Kubernetes (outside of a cluster give --kubeconfig): %w", err)
+	}
+	t, err := server.NewTunnels(ctx, cfg, client, server.Options{
+		Logger: p.log, Version: version, Namespace: namespace,
+		Settled: func() { footprint.DropStartupPages(p.log) },
+	})
+	if err != nil {
+		return err
+	}
+	return t.Run(ctx)
+}

@@ -1,0 +1,207 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/crypto/ssh"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/outposts-dev/outposts/server/config"
+	"github.com/outposts-dev/outposts/server/reload"
+	"github.com/outposts-dev/outposts/server/sshd/keys"
+	"github.com/outposts-dev/outposts/server/tunnels"
+)
+
+// Tunnels is the process that leads a hub's cluster to servers on others. Make it with [NewTunnels], run it with Run.
+type Tunnels struct {
+	cfg      config.Tunnels
+	log      *slog.Logger
+	version  string
+	tunnels  *tunnels.Tunnels
+	reloader *reload.Reloader
+	registry *prometheus.Registry
+	dropped  *prometheus.CounterVec
+	metrics  net.Listener // nil for none
+	settled  func()       // may be nil
+	notice   time.Duration
+	stopping chan struct{} // closed when this process begins to stop
+}
+
+// NewTunnels puts the process together and opens its socket for metrics. It serves nothing until Run. Errors are for
+// the operator: they name the variable or file that is wrong. Of the options, Logger, Version and Settled are used, and
+// Namespace is that of the Services.
+func NewTunnels(
+	ctx context.Context, cfg config.Tunnels, client kubernetes.Interface, opts Options,
+) (*Tunnels, error) {
+	t := &Tunnels{
+		cfg: cfg, log: cmp.Or(opts.Logger, slog.New(slog.DiscardHandler)), version: opts.Version, settled: opts.Settled,
+		notice: noticeTime, registry: prometheus.NewRegistry(), stopping: make(chan struct{}),
+	}
+	ports, portsErr := tunnels.ParsePorts(cfg.Ports)
+	if portsErr != nil {
+		portsErr = fmt.Errorf("OUTPOST_TUNNELS_PORTS: %w", portsErr)
+	} else if ports.Contains(cfg.MetricsPort()) {
+		portsErr = fmt.Errorf("OUTPOST_METRICS_LISTEN: port %d is one of OUTPOST_TUNNELS_PORTS", cfg.MetricsPort())
+	}
+	systems, systemsErr := readSystems(cfg.SystemsFile)
+	key, keyErr := readTunnelsKey(cfg.KeyFile)
+	if err := errors.Join(portsErr, systemsErr, keyErr); err != nil {
+		return nil, err
+	}
+	var err error
+	t.tunnels, err = tunnels.New(client, opts.Namespace, cfg.Name, ports, key, systems, tunnels.Options{
+		Drain: cfg.Drain, Logger: t.log.With("component", "tunnels"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	t.dropped = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "outpost_http_connections_dropped_total", Help: "HTTP connections closed because of a limit, by reason.",
+	}, []string{"reason"})
+	reloads := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "outpost_reloads_total", Help: "Reloads of changed files, by result.",
+	}, []string{"what", "result"})
+	t.registry.MustRegister(t.tunnels, t.dropped, reloads, collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	t.reloader = reload.New(t.log.With("component", "reload"), func(what string, err error) {
+		reloads.WithLabelValues(what, result(err)).Inc()
+	})
+	t.watchFiles()
+	if cfg.MetricsListen != "" {
+		var lc net.ListenConfig
+		if t.metrics, err = lc.Listen(ctx, "tcp", cfg.MetricsListen); err != nil {
+			return nil, fmt.Errorf("OUTPOST_METRICS_LISTEN: %w", err)
+		}
+	}
+	return t, nil
+}
+
+// watchFiles names the files that are read again when they change. What is wrong leaves the previous version in use.
+func (t *Tunnels) watchFiles() {
+	t.reloader.Add("systems", func() error {
+		systems, err := readSystems(t.cfg.SystemsFile)
+		if err == nil {
+			t.tunnels.SetSystems(systems)
+		}
+		return err
+	}, t.cfg.SystemsFile)
+	t.reloader.Add("key", func() error {
+		key, err := readTunnelsKey(t.cfg.KeyFile)
+		if err == nil {
+			t.tunnels.SetKey(key)
+		}
+		return err
+	}, t.cfg.KeyFile)
+}
+
+func readSystems(path string) (map[string]tunnels.System, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("OUTPOST_TUNNELS_SYSTEMS_FILE: %w", err)
+	}
+	systems, err := tunnels.ParseSystems(text)
+	if err != nil {
+		return nil, fmt.Errorf("OUTPOST_TUNNELS_SYSTEMS_FILE: %s:\n%w", path, err)
+	}
+	return systems, nil
+}
+
+func readTunnelsKey(path string) (ssh.Signer, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("OUTPOST_TUNNELS_KEY_FILE: %w", err)
+	}
+	key, err := keys.ParsePrivate(text)
+	if err != nil {
+		return nil, fmt.Errorf("OUTPOST_TUNNELS_KEY_FILE: %s: %w", path, err)
+	}
+	return key, nil
+}
+
+// MetricsAddr returns the address of metrics, probes and states; nil if they are off.
+func (t *Tunnels) MetricsAddr() net.Addr { return addr(t.metrics) }
+
+// Run serves until ctx ends or a part of the process fails. Then it says that it is not ready, accepts no more
+// connections, and lets streams end. Call it once.
+func (t *Tunnels) Run(ctx context.Context) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	work := &parts{fail: fail}
+	if t.metrics != nil {
+		bounded := newConnections(metricsLimits, func(reason string) { t.dropped.WithLabelValues(reason).Inc() })
+		server := newHTTPServer(t.handler(), t.log.With("component", "metrics"), bounded)
+		listener := bounded.listen(t.metrics)
+		work.start("metrics", func(ctx context.Context) error { return serve(ctx, server, listener, 0) })
+	}
+	work.start("files", func(ctx context.Context) error { t.reloader.Run(ctx); return nil })
+	work.start("tunnels", t.tunnels.Run)
+	work.start("settle", t.settle)
+	t.log.Info("tunnels are serving", "version", t.version, "name", t.cfg.Name, "ports", t.cfg.Ports,
+		"metrics", addressText(t.MetricsAddr()))
+	<-ctx.Done()
+	cause := failure(ctx)
+	if cause != nil {
+		t.log.Error("a part of the tunnels has failed", "err", cause)
+	}
+	t.log.Info("tunnels are stopping")
+	close(t.stopping)
+	time.Sleep(t.notice) // kube-proxy takes us out of the Services
+	work.stopInReverse()
+	t.log.Info("tunnels have stopped")
+	return cause
+}
+
+// settle gives memory back that only the start needed.
+func (t *Tunnels) settle(ctx context.Context) error {
+	select {
+	case <-t.tunnels.Serving():
+		debug.FreeOSMemory()
+		if t.settled != nil {
+			t.settled()
+		}
+	case <-ctx.Done():
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// handler answers metrics, probes, and the hub's question whether a system can be reached.
+func (t *Tunnels) handler() http.Handler {
+	ready := &readiness{log: t.log, checks: []check{
+		stoppingCheck(t.stopping),
+		{name: "services", ask: func(context.Context) error { return t.tunnels.Ready() }},
+	}}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", alive)
+	mux.Handle("GET /readyz", ready)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(t.registry, promhttp.HandlerOpts{Registry: t.registry}))
+	mux.HandleFunc("GET /systems/{name}", t.answerState)
+	return mux
+}
+
+// answerState answers whether a system can be reached: {"state": "connected"}, or another [tunnels.State]; 404 if this
+// process knows no such system.
+func (t *Tunnels) answerState(w http.ResponseWriter, r *http.Request) {
+	state, ok := t.tunnels.State(r.PathValue("name"))
+	if !ok {
+		http.Error(w, "no such system", http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(map[string]tunnels.State{"state": state}); err != nil {
+		t.log.Debug("answer a state", "err", err)
+	}
+}
