@@ -178,7 +178,8 @@ func (t *Tunnels) settle(ctx context.Context) error {
 	return nil
 }
 
-// handler answers metrics, probes, and the hub's question whether a system can be reached.
+// handler answers metrics, probes, and the hub's questions: whether a system can be reached ({"state": "connected"}, or
+// another [tunnels.State]), and what has become of a Service ([tunnels.ServiceState]).
 func (t *Tunnels) handler() http.Handler {
 	ready := &readiness{log: t.log, checks: []check{
 		stoppingCheck(t.stopping),
@@ -188,20 +189,25 @@ func (t *Tunnels) handler() http.Handler {
 	mux.HandleFunc("GET /healthz", alive)
 	mux.Handle("GET /readyz", ready)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(t.registry, promhttp.HandlerOpts{Registry: t.registry}))
-	mux.HandleFunc("GET /systems/{name}", t.answerState)
+	mux.HandleFunc("GET /systems/{name}", func(w http.ResponseWriter, r *http.Request) {
+		state, ok := t.tunnels.State(r.PathValue("name"))
+		t.answer(w, map[string]tunnels.State{"state": state}, ok)
+	})
+	mux.HandleFunc("GET /services/{name}", func(w http.ResponseWriter, r *http.Request) {
+		state, ok := t.tunnels.Service(r.PathValue("name"))
+		t.answer(w, state, ok)
+	})
 	return mux
 }
 
-// answerState answers whether a system can be reached: {"state": "connected"}, or another [tunnels.State]; 404 if this
-// process knows no such system.
-func (t *Tunnels) answerState(w http.ResponseWriter, r *http.Request) {
-	state, ok := t.tunnels.State(r.PathValue("name"))
+// answer answers a question of the hub with a state, or with 404 if this process knows nothing of that name.
+func (t *Tunnels) answer(w http.ResponseWriter, state any, ok bool) {
 	if !ok {
-		http.Error(w, "no such system", http.StatusNotFound)
+		http.Error(w, "not known", http.StatusNotFound)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	if err := json.NewEncoder(w).Encode(map[string]tunnels.State{"state": state}); err != nil {
+	if err := json.NewEncoder(w).Encode(state); err != nil {
 		t.log.Debug("answer a state", "err", err)
 	}
 }

@@ -84,6 +84,7 @@ func TestTunnelsProcess(t *testing.T) {
 	<-settled
 	want("/systems/remote", `200 {"state":"unreachable"}`)
 	want("/systems/north", "404 ")
+	want("/services/lab", "404 ")
 	want("/metrics", `outpost_tunnels_connected{system="remote"} 0`)
 	want("/metrics", `outpost_tunnels_services{state="PortTaken"} 0`)
 	for _, c := range []struct{ file, text, metric string }{

@@ -55,7 +55,7 @@ func (c *Tunnels) variables() []Variable {
 		{"OUTPOST_TUNNELS_DRAIN", "Seconds that open streams may last when this process is to end.", &c.Drain},
 		{
 			"OUTPOST_METRICS_LISTEN",
-			"Address of /healthz, /readyz, /metrics and /systems/NAME; empty for none.",
+			"Address of /healthz, /readyz, /metrics, /systems/NAME and /services/NAME; empty for none.",
 			&c.MetricsListen,
 		},
 		{"OUTPOST_LOG_LEVEL", "debug, info, warn or error.", &c.LogLevel},

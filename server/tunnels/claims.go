@@ -28,9 +28,9 @@ type claims struct {
 	refused []refusal
 }
 
-// newClaims decides what Services say together. Of those with one port the oldest holds, by time of creation and then
-// by uid: every process decides alike, and no new Service takes a port away. A malformed one claims nothing. One of an
-// unknown system keeps its port, so that a system that comes back finds it.
+// newClaims decides what Services say together. Of those with one port the oldest holds, by time of creation, which has
+// seconds, and then by uid: every process decides alike, and none takes a port from one of an earlier second. A
+// malformed one claims nothing. One of an unknown system keeps its port, so that a system that comes back finds it.
 func newClaims(services []*corev1.Service, name string, ports Ports, known func(system string) bool) claims {
 	services = slices.Clone(services)
 	slices.SortFunc(services, func(a, b *corev1.Service) int {

@@ -13,9 +13,6 @@ type metrics struct {
 	services       *prometheus.GaugeVec
 }
 
-// Where a Service is, for metrics; the reasons of refusals are others.
-const stateServed = "Served"
-
 func newMetrics() *metrics {
 	quick := []float64{0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10}
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
@@ -34,18 +31,6 @@ func newMetrics() *metrics {
 			Name: "outpost_tunnels_services", Help: "Services for remote servers, by state: Served, or why not.",
 		}, []string{"state"}),
 	}
-}
-
-// note counts the Services of claims.
-func (m *metrics) note(c claims) {
-	refused := map[string]int{reasonMalformed: 0, reasonTaken: 0, reasonUnknown: 0}
-	for _, r := range c.refused {
-		refused[r.reason]++
-	}
-	for reason, n := range refused {
-		m.services.WithLabelValues(reason).Set(float64(n))
-	}
-	m.services.WithLabelValues(stateServed).Set(float64(len(c.routes)))
 }
 
 // Descriptions of what is read from lines when metrics are requested.

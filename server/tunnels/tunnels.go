@@ -38,10 +38,11 @@ type Tunnels struct {
 	serving chan struct{} // closed when what the Services say is served
 	served  func()        // closes serving
 
-	mu      sync.Mutex
-	key     ssh.Signer
-	systems map[string]System
-	lines   map[string]*line // as the table has them
+	mu       sync.Mutex
+	key      ssh.Signer
+	systems  map[string]System
+	lines    map[string]*line        // as the table has them
+	services map[string]ServiceState // by name
 }
 
 // New returns tunnels that serve nothing yet. name is what the label outposts.dev/tunnels of their Services says, and
@@ -198,7 +199,7 @@ func (t *Tunnels) look(table *table) (again time.Time) {
 	})
 	again = table.useRoutes(c.routes, freed)
 	t.teller.tell(c.refused, t.log)
-	t.metrics.note(c)
+	t.note(c, table)
 	t.served()
 	return again
 }

@@ -132,9 +132,9 @@ func TestPortRestsBeforeAnotherServiceGetsIt(t *testing.T) {
 	w.create(w.service("a", "remote", "lab-1.ns.svc:8888", 20001))
 	w.wantAnswer(20001, "lab-1 of remote")
 	w.delete("a")
-	w.create(w.service("b", "remote", "lab-2.ns.svc:8888", 20001))
-	w.create(w.service("c", "remote", "lab-2.ns.svc:8888", 20002))
-	w.wantAnswer(20002, "lab-2 of remote") // b has been looked at, too
+	b := w.service("b", "remote", "lab-2.ns.svc:8888", 20001)
+	w.create(b)
+	w.wantService("b", ServiceState{UID: b.UID, State: "Waiting"})
 	w.wantClosed(20001)
 }
 
@@ -149,7 +149,8 @@ func TestPortIsGivenToAnotherServiceAfterItsRest(t *testing.T) {
 
 func TestYoungerClaimIsToldToChooseAgain(t *testing.T) {
 	w, _ := newRemote(t, nil)
-	w.create(w.service("older", "remote", "lab-1.ns.svc:8888", 20001))
+	older := w.service("older", "remote", "lab-1.ns.svc:8888", 20001)
+	w.create(older)
 	w.wantAnswer(20001, "lab-1 of remote")
 	younger := w.service("younger", "remote", "lab-2.ns.svc:8888", 20001)
 	w.create(younger)
@@ -175,6 +176,8 @@ func TestYoungerClaimIsToldToChooseAgain(t *testing.T) {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
 	w.wantAnswer(20001, "lab-1 of remote")
+	w.wantService("older", ServiceState{older.UID, "Served", ""})
+	w.wantService("younger", ServiceState{younger.UID, "PortTaken", "Port 20001 belongs to the older Service older."})
 	younger = younger.DeepCopy()
 	younger.Spec.Ports[0].TargetPort.IntVal = 20002
 	w.update(younger)

@@ -247,6 +247,17 @@ func (w *world) wantState(system string, want State) {
 	})
 }
 
+// wantService waits until a Service is in a state.
+func (w *world) wantService(name string, want ServiceState) {
+	w.t.Helper()
+	eventually(w.t, func() error {
+		if got, _ := w.tunnels.Service(name); got != want {
+			return fmt.Errorf("%s is %v, want %v", name, got, want)
+		}
+		return nil
+	})
+}
+
 // eventually waits until f returns nil.
 func eventually(t testing.TB, f func() error) {
 	t.Helper()

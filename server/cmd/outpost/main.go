@@ -1,6 +1,6 @@
 // Command outpost is the outpost server: it starts single-user servers as pods for the JupyterHubs that are allowed to
-// use it, and lets each hub forward SSH to its own. As `outpost tunnels` it is the other end of that SSH, in the cluster
-// of a hub.
+// use it, and lets each hub forward SSH to its own. As `outpost tunnels` it is the other end of that SSH, in the hub's
+// cluster.
 package main
 
 import (
