@@ -338,8 +338,8 @@ func TestServersUnknown(t *testing.T) {
 
 // TestRenamedHub holds that a hub keeps its name while servers run on remotes: their outposts know them by it.
 func TestRenamedHub(t *testing.T) {
-	const refused = "outposts:hub.name: hub jupyterhub gets another name, but 25 of its servers are running on systems " +
-		"in other clusters, whose outposts know them by that name; nothing was changed. Stop them, or add " +
+	const refused = "outposts:hub.name: hub jupyterhub gets another name, but 25 of its servers are running on " +
+		"systems in other clusters, whose outposts know them by that name; nothing was changed. Stop them, or add " +
 		"\"jupyterhub\" to outposts:allowServerLoss"
 	for _, tt := range []struct {
 		name    string
@@ -351,20 +351,24 @@ func TestRenamedHub(t *testing.T) {
 		{
 			"under a former name of their system",
 			map[string]string{"hub.name": "another", "outposts.1.name": "north", "outposts.1.formerNames": "[remote]"},
-			map[string]int{"remote": 20, "north": 5}, refused,
+			map[string]int{"remote": 20, "north": 5},
+			refused,
 		},
 		{"the same name", nil, map[string]int{"remote": 25}, ""},
 		{"none runs", map[string]string{"hub.name": "another"}, nil, ""},
 		{
-			"they may go", map[string]string{"hub.name": "another", "allowServerLoss": "[jupyterhub]"},
-			map[string]int{"remote": 25}, "",
+			"they may go",
+			map[string]string{"hub.name": "another", "allowServerLoss": "[jupyterhub]"},
+			map[string]int{"remote": 25},
+			"",
 		},
 		{
 			"known by a user of its own there",
 			map[string]string{
 				"hub.name": "another", "outposts.1.user": "ours", "outposts.1.password": "0123456789abcdef",
 			},
-			map[string]int{"remote": 25}, "",
+			map[string]int{"remote": 25},
+			"",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -27,8 +27,10 @@ func TestRolloutIsAwaited(t *testing.T) {
 		{"late", func(after time.Duration) cluster.Rollout {
 			return cluster.Rollout{Done: after >= 9*time.Minute, Text: text}
 		}, "", 9 * time.Minute},
-		{"never", func(time.Duration) cluster.Rollout { return cluster.Rollout{Text: text} },
-			failed, 10*time.Minute - time.Second},
+		{
+			"never", func(time.Duration) cluster.Rollout { return cluster.Rollout{Text: text} },
+			failed, 10*time.Minute - time.Second,
+		},
 		{"given up", func(after time.Duration) cluster.Rollout {
 			return cluster.Rollout{Failed: after >= 5*time.Second, Text: text}
 		}, failed, 5 * time.Second},

@@ -61,7 +61,8 @@ func (s *site) checkout(t *testing.T) *site {
 	t.Helper()
 	o := *s
 	o.dir = t.TempDir()
-	s.printed(t, "sh", "-c", `git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$0"`, o.dir)
+	const copied = `git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$0"`
+	s.printed(t, "sh", "-c", copied, o.dir)
 	home, bin, backend := t.TempDir(), t.TempDir(), t.TempDir()
 	pulumi := s.printed(t, "dev/cache", "pulumi")
 	for link, target := range map[string]string{

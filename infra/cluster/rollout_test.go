@@ -37,12 +37,14 @@ func TestRollout(t *testing.T) {
 		{"new pod, not ready", `"observedGeneration":2,"replicas":1,"updatedReplicas":1`, []string{progress("ReplicaSetUpdated")}, []string{`"containerStatuses":[{"name":"hub","state":{"waiting":{"reason":"ContainerCreating"}}}]`}, Rollout{Text: text(1, 0)}},
 		{"it was there, and failed later", `"observedGeneration":2,"replicas":1,"updatedReplicas":1`, []string{progress(rolledOut)}, nil, Rollout{Done: true}},
 		{
-			"given up", `"observedGeneration":2,"replicas":1,"updatedReplicas":1`, []string{progress(deadlineExceeded)},
+			"given up", `"observedGeneration":2,"replicas":1,"updatedReplicas":1`,
+			[]string{progress(deadlineExceeded)},
 			[]string{`"initContainerStatuses":[{"name":"bootstrap","state":{"waiting":{"reason":"CrashLoopBackOff","message":"back-off 10s"}}}]`},
 			Rollout{Failed: true, Text: text(1, 0) + ": pod a-0: container bootstrap: CrashLoopBackOff: back-off 10s"},
 		},
 		{
-			"no room", `"observedGeneration":2,"replicas":1,"updatedReplicas":1`, []string{progress("ReplicaSetUpdated")},
+			"no room", `"observedGeneration":2,"replicas":1,"updatedReplicas":1`,
+			[]string{progress("ReplicaSetUpdated")},
 			[]string{`"conditions":[{"type":"PodScheduled","status":"True"}]`, `"conditions":[{"type":"PodScheduled","status":"False","reason":"Unschedulable","message":"0/1 nodes are available"}]`},
 			Rollout{Text: text(1, 0) + ": pod a-1: Unschedulable: 0/1 nodes are available"},
 		},
