@@ -45,7 +45,8 @@ def test_starts_under_way(far, end):
     with ThreadPoolExecutor(8) as pool:
         for name in ("pod", "lab"):
             answers = list(pool.map(lambda user: hub.begin(name, user=user), USERS))
-            assert {answer.code for answer in answers} == {202}
+            # JupyterHub 6 looks at another object after a failure, and answers 201.
+            assert {answer.code for answer in answers} <= {201, 202}
     stage.wait_for("requests", lambda: len(outpost.running) == 50)
     looks = [f"/user/{user}/lab/api" for user in USERS]
     stage.wait_for("looks", lambda: set(looks) <= set(lab.looks))
