@@ -75,6 +75,9 @@ def configure(c, settings):
 
     c.JupyterHub.spawner_class = Spawner
     c.JupyterHub.allow_named_servers = True
+    if "init_spawners_timeout" not in c.JupyterHub:
+        # After a restart, users are answered while running servers are looked at, which may take a minute for 1,000.
+        c.JupyterHub.init_spawners_timeout = 1
     for hook in Outposts.HOOKS:
         setattr(c.OutpostSpawner, hook, getattr(outposts, hook))
     # Name of the Service here and of the pod there, made of the user's ID and the server's name.

@@ -367,6 +367,7 @@ def test_configure(settings):
     finally:
         default_handlers[:] = before
     assert c.JupyterHub.spawner_class is outpost_hub.Spawner
+    assert c.JupyterHub.init_spawners_timeout == 1
     assert c.OutpostSpawner.svc_name_template == "hub1-{userid}-{servername}"
     assert set(outpost_hub.Outposts.HOOKS) <= set(c.OutpostSpawner)
     assert {route: handler.__name__ for route, handler in routes.items()} == {
@@ -375,6 +376,18 @@ def test_configure(settings):
         "/api/users/progress/events/([^/]+)": "Events",
         "/api/users/progress/events/([^/]+)/([^/]+)": "Events",
     }
+
+
+def test_configure_leaves_what_the_operator_has_set(settings):
+    from jupyterhub.apihandlers import default_handlers
+
+    before = list(default_handlers)
+    try:
+        c = Config({"JupyterHub": {"init_spawners_timeout": 30}})
+        outpost_hub.configure(c, settings)
+    finally:
+        default_handlers[:] = before
+    assert c.JupyterHub.init_spawners_timeout == 30
 
 
 def test_hooks_exist_in_the_client():

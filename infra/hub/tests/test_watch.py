@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 import tracemalloc
 from types import SimpleNamespace
@@ -367,6 +368,19 @@ def test_watch_that_breaks_off(watched, hub, wrong):
     stage.wait_for("a poll or a watch", lambda: len(watched.outpost.of("GET", name)) > asked or feed.begun > begun)
     assert hub.server(name)["ready"]
     hub.stop_server(name)
+
+
+def test_hub_answers_while_it_looks_at_its_servers(watched, hub):
+    """With an outpost that is silent, as long as the hub has patience with it."""
+    hub.run("looked-at")
+    hub.stop()
+    watched.outpost.silent = threading.Event()
+    hub.start()
+    assert hub.server("looked-at")["pending"] == "check"
+    watched.outpost.silent.set()
+    watched.outpost.silent = None
+    stage.wait_for("server", lambda: hub.server("looked-at")["ready"])
+    hub.stop_server("looked-at")
 
 
 def test_restart_of_the_hub(watched, hub):
