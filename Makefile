@@ -44,13 +44,13 @@ OUTPOST_IMAGE := localhost/outposts/outpost:dev
 
 .PHONY: image
 image: ## the outpost's image as an archive, without Docker
-	@go run -C images/outpost . build -root $(CURDIR) -out $(STATE)/images/outpost.tar -ref $(OUTPOST_IMAGE) -version $(VERSION)
+	@dev/go run -C images/outpost . build -root $(CURDIR) -out $(STATE)/images/outpost.tar -ref $(OUTPOST_IMAGE) -version $(VERSION)
 
 .PHONY: image-push
 image-push: ## push the image: make image-push REGISTRY=registry.example.org/outposts (ARCH=amd64, as Go calls it)
 	@[ -n "$(REGISTRY)" ] || { echo "usage: make image-push REGISTRY=registry.example.org/outposts"; exit 1; }
-	@go run -C images/outpost . build -root $(CURDIR) -out $(STATE)/images/outpost-$(VERSION).tar -ref $(REGISTRY)/outpost:$(VERSION) -version $(VERSION) -arch $(or $(ARCH),amd64) -revision $$(git rev-parse HEAD)
-	@go run -C images/outpost . push $(STATE)/images/outpost-$(VERSION).tar $(REGISTRY)/outpost:$(VERSION)
+	@dev/go run -C images/outpost . build -root $(CURDIR) -out $(STATE)/images/outpost-$(VERSION).tar -ref $(REGISTRY)/outpost:$(VERSION) -version $(VERSION) -arch $(or $(ARCH),amd64) -revision $$(git rev-parse HEAD)
+	@dev/go run -C images/outpost . push $(STATE)/images/outpost-$(VERSION).tar $(REGISTRY)/outpost:$(VERSION)
 
 .PHONY: chart
 chart: ## render the chart's value sets and compare them (UPDATE=-update rewrites the golden files)
@@ -98,7 +98,7 @@ SELECTED = $(PULUMI) stack select --create -s $(STACK) $(if $(SECRETS_PROVIDER),
 
 .PHONY: stacks
 stacks: ## build the Pulumi program, as each run of Pulumi does
-	@GOTOOLCHAIN=$${GOTOOLCHAIN:-auto} go build -C stacks -o $(STATE)/bin/stacks
+	@dev/go build -C stacks -o $(STATE)/bin/stacks
 
 # What a stack cannot make again, encrypted as its state is: keep it with copies of the volumes.
 FILE ?= $(STATE)/$(notdir $(STACK)).keys.json

@@ -460,7 +460,10 @@ func TestBuildShowsProgress(t *testing.T) {
 	c := newCheckout(t)
 	write(t, filepath.Join(c.cache, "kube-0123456789ab.seconds"), "840\n")
 	write(t, filepath.Join(c.cache, "kube-0123456789ab.packages"), "1200\n")
-	c.program(t, "go", `[ "$1 $2" = "build -v" ] && echo "go: downloading m v1" >&2 && echo m/package >&2`)
+	c.program(t, "go", `case "$1 $2" in
+"env GOVERSION") echo go1.26.99 ;;
+"build -v") [ "$GOTOOLCHAIN" = go1.26.99 ] && echo "go: downloading m v1" >&2 && echo m/package >&2 ;;
+esac`)
 	shown := filepath.Join(t.TempDir(), "shown")
 	write(t, filepath.Join(c.dev, "kube/build.sh"),
 		"#!/bin/bash\nset -e\nmkdir -p $1/bin\ngo build -o $1/bin/kube .\nuntil [ -e "+shown+" ]; do :; done\n")
@@ -476,6 +479,25 @@ until [ -s `+c.folder(t, "kube")+`.log ]; do :; done; : >`+shown+`.once`)
 	packages, err := os.ReadFile(c.folder(t, "kube") + ".packages")
 	if err != nil || string(packages) != "1\n" {
 		t.Errorf("packages are %q, %v, want 1", packages, err)
+	}
+}
+
+// TestProgramsAreMadeAlike holds that Pulumi makes the program of the stacks with the flags of dev/go: with others, all
+// that it links would be compiled again.
+func TestProgramsAreMadeAlike(t *testing.T) {
+	c := newCheckout(t)
+	c.env = append(c.env, "OUTPOSTS_STATE="+t.TempDir(), "GOFLAGS=-p=1")
+	const say = `echo "$CGO_ENABLED $GOFLAGS" `
+	c.program(t, "go", `case $1 in env) echo go1.26.99 ;; *) `+say+`"$GOTOOLCHAIN" "$@" ;; esac`)
+	c.program(t, "pulumi", "case $1 in version) echo v3.259.0 ;; *) "+say+" ;; esac")
+	c.program(t, "pulumi-language-go", "")
+	const flags = "0 -p=1 -trimpath -buildvcs=false"
+	out, code := c.script(t, "go", "build", "./stacks")
+	if want := flags + " go1.26.99 build ./stacks\n"; code != 0 || out != want {
+		t.Errorf("dev/go: exit %d, got %q, want %q", code, out, want)
+	}
+	if out, code := c.script(t, "run", "pulumi", "up"); code != 0 || out != flags+"\n" {
+		t.Errorf("pulumi: exit %d, got %q, want %q", code, out, flags+"\n")
 	}
 }
 
@@ -497,7 +519,7 @@ func newCheckout(t *testing.T) checkout {
 	c.program(t, "go", "")
 	c.program(t, "sleep", "exit 1") // nothing takes long enough to be shown
 	for _, script := range []string{
-		"build", "cache", "disk", "run", "stack", "parts.sh", "terminal.sh", "pulumi/installed",
+		"build", "cache", "disk", "go", "run", "stack", "parts.sh", "terminal.sh", "pulumi/installed",
 	} {
 		text, err := os.ReadFile(script)
 		if err != nil {
