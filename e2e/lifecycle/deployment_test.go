@@ -39,7 +39,7 @@ type deployment struct {
 func newDeployment(t *testing.T, c *cluster, replicas int, key string) *deployment {
 	t.Helper()
 	archive := filepath.Join(t.TempDir(), "outpost.tar")
-	program(t, "go", "run", "-C", "images/outpost", ".", "build", "-root", root(t), "-out", archive, "-ref",
+	program(t, "dev/go", "run", "-C", "images/outpost", ".", "build", "-root", root(t), "-out", archive, "-ref",
 		outpostImage+":"+c.namespace, "-version", "e2e")
 	program(t, "dev/run", "clusters", "load", archive)
 	d := &deployment{c: c}
