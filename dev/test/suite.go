@@ -182,6 +182,10 @@ func (s suite) run(root, logs string, w io.Writer) result {
 			argv[0] = abs
 		}
 	}
+	if argv[0] == "go" {
+		// What debuggers read takes 40 % of the time to link a test, and nothing reads it.
+		argv = slices.Insert(argv, 2, "-ldflags=-w")
+	}
 	if s.yields {
 		argv = append([]string{"nice", "-n", "10"}, argv...)
 	}
