@@ -12,7 +12,7 @@ import (
 // uninstall RELEASE removes one. It returns what Helm says. root is the checkout.
 func Helm(t testing.TB, root, kubeconfig, context, namespace, values string, args ...string) (string, error) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", append([]string{
+	cmd := exec.CommandContext(t.Context(), filepath.Join(root, "dev", "go"), append([]string{
 		"run", "-C", filepath.Join(root, "dev", "pulumi", "kubernetes"), "./testdata/helm",
 	}, args...)...)
 	cmd.Env = append(os.Environ(),
