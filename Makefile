@@ -98,7 +98,7 @@ SELECTED = $(PULUMI) stack select --create -s $(STACK) $(if $(SECRETS_PROVIDER),
 
 .PHONY: stacks
 stacks: ## build the Pulumi program, as each run of Pulumi does
-	@dev/go build -C stacks -o $(STATE)/bin/stacks
+	@dev/go build -C stacks -v -o $(STATE)/bin/stacks
 
 # What a stack cannot make again, encrypted as its state is: keep it with copies of the volumes.
 FILE ?= $(STATE)/$(notdir $(STACK)).keys.json

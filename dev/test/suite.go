@@ -321,6 +321,9 @@ func (r *result) add(e goEvent, output map[string]*bytes.Buffer, log, w io.Write
 	switch {
 	case e.Action == "pass" && e.Test != "":
 		r.passed++
+		if e.Elapsed >= 3 { // what takes long says how far it is
+			fmt.Fprintf(w, "   %-4s %7.1fs %s\n", e.Action, e.Elapsed, e.Test)
+		}
 	case e.Action == "skip" && e.Test != "":
 		r.skipped++
 		r.skips = append(r.skips, e.Test+": "+reason(said))

@@ -17,6 +17,7 @@ func TestReadGoEvents(t *testing.T) {
 	events := `{"Action":"run","Package":"p","Test":"TestA"}
 {"Action":"output","Package":"p","Test":"TestA","Output":"=== RUN TestA\n"}
 {"Action":"pass","Package":"p","Test":"TestA"}
+{"Action":"pass","Package":"p","Test":"TestLong/part","Elapsed":61.5}
 {"Action":"output","Package":"p","Test":"TestB","Output":"    b_test.go:7: OUTPOST_X is not set\n"}
 {"Action":"skip","Package":"p","Test":"TestB"}
 {"Action":"output","Package":"p","Test":"TestC","Output":"    c_test.go:7: wrong\n"}
@@ -27,15 +28,17 @@ func TestReadGoEvents(t *testing.T) {
 	var shown strings.Builder
 	got := readGoEvents(strings.NewReader(events), io.Discard, &shown)
 	want := result{
-		passed: 1, failed: 2, skipped: 1,
+		passed: 2, failed: 2, skipped: 1,
 		skips:    []string{"TestB: OUTPOST_X is not set"},
 		failures: []failure{{in: "p", test: "TestC"}, {in: "does/not/build"}},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	if !strings.Contains(shown.String(), "c_test.go:7: wrong") {
-		t.Errorf("what the failed test said is not shown: %q", shown.String())
+	for _, want := range []string{"c_test.go:7: wrong", "   pass    61.5s TestLong/part\n"} {
+		if !strings.Contains(shown.String(), want) {
+			t.Errorf("shown is %q, want %q in it", shown.String(), want)
+		}
 	}
 }
 

@@ -64,13 +64,13 @@ func (b build) run(ctx context.Context, stdout io.Writer) (err error) {
 // compile makes the static program: no C library, no paths of this machine, nothing that differs between two makings.
 // It is made by the toolchain of the module's go.mod, also where Go is installed with GOTOOLCHAIN=local as its default.
 func (b build) compile(ctx context.Context, binary string) error {
-	c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
+	c := exec.CommandContext(ctx, "go", "build", "-v", "-trimpath", "-buildvcs=false",
 		"-ldflags", "-s -w -buildid= -X main.version="+b.version, "-o", binary, "./server/cmd/outpost")
 	c.Dir = b.root
 	c.Env = append(os.Environ(), "GOTOOLCHAIN="+cmp.Or(os.Getenv("GOTOOLCHAIN"), "auto"),
 		"CGO_ENABLED=0", "GOOS=linux", "GOARCH="+b.architecture, "GOFLAGS=-mod=readonly", "GOWORK=off")
 	var output bytes.Buffer
-	c.Stdout, c.Stderr = &output, &output
+	c.Stdout, c.Stderr = &output, io.MultiWriter(&output, os.Stderr) // the names of packages, while they are compiled
 	if err := c.Run(); err != nil {
 		return fmt.Errorf("compile server/cmd/outpost: %w\n%s", err, output.Bytes())
 	}
