@@ -106,7 +106,9 @@ class Spawner(outpostspawner.OutpostSpawner):
 
     async def poll(self):
         if self.kube_state is None:
-            return await super().poll()
+            # JupyterHub asks also before anything has been started, and once more after it has learnt of an end. The
+            # client would cancel the start whose options are being refused.
+            return await super().poll() if self.start_id else 0
         try:
             return await asyncio.to_thread(pod_status, self.kube_state["namespace"], self.kube_state["pod_name"])
         except Exception as e:
@@ -115,8 +117,6 @@ class Spawner(outpostspawner.OutpostSpawner):
             return None
 
     async def _poll(self):
-        if not self.start_id:
-            return 0  # nothing has been started; JupyterHub asks once more after it has learnt of an end
         if self.interrupted:
             self._fail_interrupted()
             return 1
