@@ -14,8 +14,8 @@ import (
 	"sigs.k8s.io/gateway-api/conformance/utils/suite"
 )
 
-// TestConformance holds that what is claimed is true. CONFORMANCE_RUN names one test, REPORT the file for the report, and
-// USABLE and UNUSABLE are addresses of which a Gateway may ask for the first only.
+// TestConformance holds that what is claimed is true. CONFORMANCE_RUN names one test, REPORT the file for the
+// report, and USABLE and UNUSABLE are addresses of which a Gateway may ask for the first only.
 func TestConformance(t *testing.T) {
 	options := conformance.DefaultOptions(t)
 	options.GatewayClassName = "outposts"
