@@ -153,7 +153,8 @@ class Spawner(outpostspawner.OutpostSpawner):
 
     def start_polling(self):
         super().start_polling()
-        if self._poll_callback:  # the client's timer, with the interval that is configured
+        # The client's timer has the interval that is configured. A server of KubeSpawner keeps it: it has no system.
+        if self._poll_callback and self.kube_state is None:
             self._poll_callback.stop()
             self._poll_callback = self.outposts.of(self).polls.begin(self, self._poll_callback.callback_time / 1000)
 
