@@ -75,6 +75,7 @@ func TestE2EHubOfHelm(t *testing.T) {
 	s := newSite(t, namespace, "adopt-outpost", "adopt-outpost-servers")
 	s.install(t)
 	hub := &hubapi.Client{URL: s.hubURL(), Token: token}
+	there(t, hub)
 	browsers := logIn(t, hub)
 	kernel := start(t, hub)
 	pod := s.pod(t, namespace, "hub.jupyter.org/username="+kept)
@@ -101,12 +102,23 @@ func TestE2EHubOfHelm(t *testing.T) {
 	if again := s.pod(t, namespace, "hub.jupyter.org/username="+kept); again != pod {
 		t.Errorf("the server of KubeSpawner is pod %s, was %s", again, pod)
 	}
+	there(t, hub)
 	runsOn(t, kernel)
 	loggedIn(t, browsers)
 	authState(t, hub)
 	startOnOutpost(t, hub)
 	stop(t, hub, "") // the one of KubeSpawner
 	s.noPods(t, namespace, "hub.jupyter.org/username="+kept)
+}
+
+// there waits for the hub, whose pods are ready.
+func there(t *testing.T, hub *hubapi.Client) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := hub.WaitThere(ctx); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // start starts the server of KubeSpawner, with a kernel in it.

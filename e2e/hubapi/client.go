@@ -55,6 +55,20 @@ func (c *Client) Version(ctx context.Context) (string, error) {
 	return info.Version, c.call(ctx, http.MethodGet, "/hub/api/user", nil, nil, http.StatusOK)
 }
 
+// WaitThere waits until the hub answers through its proxy, which is a little after its pods are ready. It returns the
+// last error when ctx ends first.
+func (c *Client) WaitThere(ctx context.Context) error {
+	for {
+		_, err := c.Version(ctx)
+		if err == nil {
+			return nil
+		}
+		if pause(ctx, 500*time.Millisecond) != nil {
+			return err
+		}
+	}
+}
+
 // EnsureUser creates the user unless it exists.
 func (c *Client) EnsureUser(ctx context.Context, user string) error {
 	return c.call(ctx, http.MethodPost, "/hub/api/users/"+url.PathEscape(user), nil, nil,
