@@ -56,7 +56,8 @@ def test_polls(clock):
         assert 80 <= often.polls <= 134 and 20 <= rare.polls <= 34
         assert unseen.polls == 0 and 80 <= unseen.asked <= 134
         for server in wrong:
-            assert server.polls > 80 and len(server.logged) in (server.polls - 1, server.polls)
+            # The last poll may not have been made yet, of which it is known already that nothing is known.
+            assert server.polls > 80 and len(server.logged) - server.polls in (0, 1)
         timers[0].stop()
         timers[0].stop()
         done = often.polls
