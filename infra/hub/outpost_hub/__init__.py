@@ -13,6 +13,10 @@ All keys of `custom.outposts`; other keys are refused:
                                     # for every request, so that a rotated password needs no restart
     sshKey: /etc/outpost/ssh/ssh-privatekey    # required if a system has `ssh`
     userOptions: [profile]          # optional; names of options that a start may set besides system and flavor
+    tunnels:                        # optional; `outpost tunnels` leads to servers, in place of ssh in this pod
+      name: hub                     # OUTPOST_TUNNELS_NAME there
+      url: http://outpost-tunnels.jupyter.svc:8081   # where they say what has become of Services
+      ports: 20000-29999            # optional; OUTPOST_TUNNELS_PORTS there
     systems:
       remote:                       # [a-z0-9-], at most 32 characters; what a start calls `system`
         formerNames: [north]        # optional; names that servers of this system were started under before
@@ -78,7 +82,7 @@ def configure(c, settings):
     if "init_spawners_timeout" not in c.JupyterHub:
         # After a restart, users are answered while running servers are looked at, which may take a minute for 1,000.
         c.JupyterHub.init_spawners_timeout = 1
-    for hook in Outposts.HOOKS:
+    for hook in (*Outposts.HOOKS, *(Outposts.TUNNELS_HOOKS if outposts.tunnels else ())):
         setattr(c.OutpostSpawner, hook, getattr(outposts, hook))
     # Name of the Service here and of the pod there, made of the user's ID and the server's name.
     c.OutpostSpawner.svc_name_template = f"{outposts.prefix}-{{userid}}-{{servername}}"

@@ -8,14 +8,15 @@ from forwardbasespawner.forward import get_name
 POD_STOP_SECONDS = 60  # for the pod of a server of KubeSpawner to end; the grace period is 30 s by default
 
 
-def _kubernetes():
+def connected():
+    """Returns a client of the hub's cluster."""
     kubernetes.config.load_incluster_config()
     return kubernetes.client.CoreV1Api()
 
 
 def make_service(name, namespace, port, labels):
     """Makes a Service for a port of the hub's pod. One that fits already is left alone, because the proxy uses it."""
-    api = _kubernetes()
+    api = connected()
     selector = dict(api.read_namespaced_service(name=get_name("hub"), namespace=namespace).spec.selector)
     manifest = {
         "apiVersion": "v1",
@@ -39,7 +40,7 @@ def make_service(name, namespace, port, labels):
 
 def remove_service(name, namespace):
     try:
-        _kubernetes().delete_namespaced_service(name=name, namespace=namespace)
+        connected().delete_namespaced_service(name=name, namespace=namespace)
     except Exception as e:
         if getattr(e, "status", None) != 404:
             raise
@@ -48,7 +49,7 @@ def remove_service(name, namespace):
 def pod_status(namespace, name):
     """Returns None while the pod of a server runs, else its exit code, 1 if there is none."""
     try:
-        status = _kubernetes().read_namespaced_pod(name=name, namespace=namespace).status
+        status = connected().read_namespaced_pod(name=name, namespace=namespace).status
     except kubernetes.client.ApiException as e:
         if e.status == 404:
             return 1
@@ -61,7 +62,7 @@ def pod_status(namespace, name):
 
 def remove_pod(namespace, name):
     """Deletes a pod and waits until it is gone: what it has mounted is free then."""
-    api = _kubernetes()
+    api = connected()
     try:
         api.delete_namespaced_pod(name=name, namespace=namespace)
         for _ in range(POD_STOP_SECONDS):

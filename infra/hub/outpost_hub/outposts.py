@@ -5,6 +5,7 @@ import html
 
 from tornado import web
 
+from .claims import TunnelsSettings
 from .cluster import make_service, remove_service
 from .curl import prepare_curl
 from .errors import TELL_ADMINS, StartError, WrongHostKey, user_message
@@ -16,7 +17,7 @@ from .systems import System
 class Outposts:
     """The systems of this hub, and the hooks that the client calls."""
 
-    KEYS = ("namePrefix", "authDir", "sshKey", "userOptions", "systems")
+    KEYS = ("namePrefix", "authDir", "sshKey", "userOptions", "tunnels", "systems")
     HOOKS = (
         "options_form", "options_from_form", "apply_user_options", "pre_spawn_hook",
         "request_url", "request_headers", "request_kwargs", "request_kwargs_start", "custom_user_options",
@@ -24,6 +25,9 @@ class Outposts:
         "ssh_port", "ssh_username", "ssh_key", "ssh_forward_options", "ssh_recreate_at_start", "ssh_custom_svc",
         "ssh_custom_svc_remove", "update_start_response", "update_expected_path", "pre_poll_hook", "pre_stop_hook",
     )  # fmt: skip
+
+    # With `outpost tunnels`, in place of the client's ssh.
+    TUNNELS_HOOKS = ("ssh_custom_forward", "ssh_custom_forward_remove")
 
     def __init__(self, settings):
         faults = Faults()
@@ -35,6 +39,10 @@ class Outposts:
         self.user_options = tuple(
             faults.match(f"userOptions[{i}]", o, OPTION_NAME, "an option name") for i, o in enumerate(options)
         )
+        self.tunnels = None
+        if settings.get("tunnels") is not None:
+            self.tunnels = TunnelsSettings("tunnels", settings["tunnels"], faults)
+        settings["tunnels"] = self.tunnels
         systems = settings.get("systems")
         if not isinstance(systems, dict) or not systems:
             faults.add("systems", "must be a map with at least one system")
@@ -221,11 +229,24 @@ class Outposts:
 
     async def ssh_custom_svc(self, spawner, port_forward_info):
         labels = {"component": "singleuser-server", **self.extra_labels(spawner, spawner.user_options)}
+        host = f"{spawner.svc_name}.{spawner.namespace}.svc"
+        if self.tunnels:
+            await self.of(spawner).tunnels.serve(spawner, labels)
+            return host, spawner.port
         await asyncio.to_thread(make_service, spawner.svc_name, spawner.namespace, spawner.port, labels)
-        return f"{spawner.svc_name}.{spawner.namespace}.svc", spawner.port
+        return host, spawner.port
 
     async def ssh_custom_svc_remove(self, spawner, port_forward_info):
-        await asyncio.to_thread(remove_service, spawner.svc_name, spawner.namespace)
+        if self.tunnels:
+            await self.of(spawner).tunnels.remove(spawner.svc_name, spawner.namespace)
+        else:
+            await asyncio.to_thread(remove_service, spawner.svc_name, spawner.namespace)
+
+    async def ssh_custom_forward(self, spawner, port_forward_info):
+        """Does nothing: the Service that the client makes next is all that the tunnels need."""
+
+    async def ssh_custom_forward_remove(self, spawner, port_forward_info):
+        """Does nothing, as above."""
 
     async def update_start_response(self, spawner, response):
         """Runs after the outpost's answer and before the tunnel is made."""

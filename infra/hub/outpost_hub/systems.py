@@ -5,6 +5,7 @@ from pathlib import Path
 
 import certifi
 
+from .claims import Claims
 from .client import MAX_STARTS, Client
 from .errors import TELL_ADMINS, StartError
 from .polls import Polls
@@ -64,7 +65,8 @@ class System:
         self.auth_file = Path(settings["authDir"]) / self.name
         self._flavors(where, data, faults)
 
-        self.tunnels = Tunnels(self.name)
+        tunnels = settings.get("tunnels")
+        self.tunnels = Claims(self.name, tunnels) if tunnels else Tunnels(self.name)
         self.tunnel = data.get("ssh") is not None
         if self.tunnel:
             self._ssh(f"{where}.ssh", data["ssh"], settings, faults)

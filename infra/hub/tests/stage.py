@@ -268,6 +268,8 @@ class Cluster(_Server):
         self.services = {
             "hub": {"metadata": {"name": "hub"}, "spec": {"selector": {"app": "jupyterhub"}, "ports": [{"port": 8081}]}}
         }
+        self.uids = {}  # of Services, by name
+        self.made = 0
         self.pods = {}  # by name, of namespace jupyter
         self.log = []  # (method, name)
 
@@ -284,9 +286,14 @@ class Cluster(_Server):
                 if is_pod:
                     return self.pod(name)
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                path, _, name = self.path.split("?")[0].partition("/namespaces/jupyter/services")
+                path, _, query = self.path.partition("?")
+                path, _, name = path.partition("/namespaces/jupyter/services")
                 name = name.strip("/")
                 assert path == "/api/v1", self.path
+                if self.command == "GET" and not name:
+                    (selector,) = urllib.parse.parse_qs(query)["labelSelector"]
+                    items = [s for s in cluster.services.values() if selector in cluster.labels(s)]
+                    return self.answer(200, {"kind": "ServiceList", "apiVersion": "v1", "items": items})
                 if self.command == "POST":
                     body = json.loads(body)
                     name = body["metadata"]["name"]
@@ -294,17 +301,101 @@ class Cluster(_Server):
                 if self.command == "POST" and name in cluster.services:
                     return self.answer(409, {"kind": "Status", "reason": "AlreadyExists", "code": 409})
                 if self.command == "POST":
+                    cluster.made += 1
+                    cluster.uids[name] = f"uid-{cluster.made}"
                     cluster.services[name] = body
-                    return self.answer(201, body)
+                    return self.answer(201, cluster.shown(name))
                 if name not in cluster.services:
                     return self.answer(404, {"kind": "Status", "reason": "NotFound", "code": 404})
                 if self.command == "DELETE":
                     return self.answer(200, cluster.services.pop(name))
-                return self.answer(200, cluster.services[name])
+                return self.answer(200, cluster.shown(name))
 
             do_GET = do_POST = do_DELETE = handle_one
 
         super().__init__(Handler)
+
+    @staticmethod
+    def labels(service):
+        return [f"{name}={value}" for name, value in service["metadata"].get("labels", {}).items()]
+
+    def shown(self, name):
+        """Returns a Service with what Kubernetes adds to it."""
+        service = self.services[name]
+        return {**service, "metadata": {**service["metadata"], "uid": self.uids.get(name, f"uid-{name}")}}
+
+
+class Tunnels(_Server):
+    """`outpost tunnels` and the nodes' rules for Services, as far as a hub sees them: it leads the port of a Service to
+    the target, once it has said that it serves it. `refuse` has states for the next claims, `states` those of systems."""
+
+    def __init__(self, cluster):
+        tunnels = self
+        self.cluster = cluster
+        self.states = {}  # by system
+        self.refuse = []
+        self.away = 0  # answers that are none
+        self.decided = {}  # state by UID
+        self.listeners = {}  # by UID
+
+        class Handler(_Quiet):
+            def do_GET(self):
+                kind, name = self.path.strip("/").split("/")
+                if tunnels.away:
+                    tunnels.away -= 1
+                    return self.answer(503, "away")
+                if kind == "systems":
+                    return self.answer(200, {"state": tunnels.states.get(name, "connected")})
+                if name not in cluster.services:
+                    return self.answer(404, "not known")
+                return self.answer(200, {"uid": cluster.uids[name], "state": tunnels.decide(name)})
+
+        super().__init__(Handler)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.closed = False
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def decide(self, name):
+        uid, service = self.cluster.uids[name], self.cluster.services[name]
+        if uid not in self.decided:
+            (port,) = service["spec"]["ports"]
+            others = [
+                other for other in self.cluster.services
+                if other != name and self.decided.get(self.cluster.uids.get(other)) == "Served"
+                and self.cluster.services[other]["spec"]["ports"][0]["targetPort"] == port["targetPort"]
+            ]  # fmt: skip
+            self.decided[uid] = self.refuse.pop(0) if self.refuse else "PortTaken" if others else "Served"
+            if self.decided[uid] == "Served":
+                self._open(uid, port["port"], service["metadata"]["annotations"]["outposts.dev/target"])
+        return self.decided[uid]
+
+    def _open(self, uid, port, target):
+        listener = self.listeners[uid] = socket.create_server(("127.0.0.1", port))
+        host, port = target.split(":")
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    near, _ = listener.accept()
+                    far = socket.create_connection((host, int(port)))
+                    for pair in ((near, far), (far, near)):
+                        threading.Thread(target=_pump, args=pair, daemon=True).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+
+    def _look(self):
+        """Closes the ports of Services that are gone."""
+        while not self.closed:
+            there = [self.cluster.uids.get(name) for name in list(self.cluster.services)]
+            for uid in [uid for uid in self.listeners if uid not in there]:
+                listener = self.listeners.pop(uid)
+                listener.shutdown(socket.SHUT_RDWR)
+                listener.close()
+            time.sleep(0.02)
+
+    def close(self):
+        self.closed = True
+        super().close()
 
 
 class SSHServer:

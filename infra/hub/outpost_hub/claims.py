@@ -1,0 +1,218 @@
+"""Services that `outpost tunnels` serves: each reserves a port there, and says where it leads."""
+
+import asyncio
+import json
+import random
+import re
+import time
+
+import kubernetes
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.simple_httpclient import SimpleAsyncHTTPClient
+
+from .cluster import connected
+from .errors import WrongHostKey
+from .tunnels import Tunnels
+
+TUNNELS = "outposts.dev/tunnels"  # label: whose Services these are; the pods of the tunnels have it too
+TARGET = "outposts.dev/target"  # annotation: host:port as the outpost reaches it
+LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+
+CLAIMS = 10  # ports tried for one server
+GUESSES = 3  # of them by chance alone, for a start; then the Services are looked through
+CHOSEN_SECONDS = 5  # for which nobody else chooses a port that is about to be claimed: claims are ordered by seconds
+REST_SECONDS = 60  # for a port that was given back: the nodes of the cluster lead to it for some time
+ANSWER_SECONDS = 10  # for a claim to be decided, and for a connection that is being made
+PAUSE = 0.05  # seconds between two questions to the tunnels
+
+
+class TunnelsSettings:
+    """Where the tunnels are, and which Services are theirs."""
+
+    KEYS = ("name", "url", "ports")
+
+    def __init__(self, where, data, faults):
+        data = faults.map(where, data, self.KEYS)
+        self.name = faults.match(f"{where}.name", data.get("name"), LABEL, "the value of a label")
+        self.url = faults.url(f"{where}.url", data.get("url"))
+        found = re.fullmatch(r"([0-9]{4,5})-([0-9]{4,5})", str(data.get("ports", "20000-29999")))
+        first, last = (int(found[1]), int(found[2])) if found else (0, 0)
+        if not 1024 <= first <= last < 65536:
+            faults.add(f"{where}.ports", "is not a range of ports such as 20000-29999")
+        self.ports = range(first, last + 1)
+        self.held = {}  # ports that nobody chooses, until when
+
+    def choose(self, taken=()):
+        """Returns a port by chance, none of those that are taken. Only the event loop's thread calls it."""
+        now = time.monotonic()
+        self.held = {port: until for port, until in self.held.items() if until > now}
+        free = [port for port in self.ports if port not in self.held and port not in taken]
+        if not free:
+            raise ConnectionError(f"all {len(self.ports)} ports of the tunnels are in use")
+        port = random.choice(free)
+        self.hold(port, CHOSEN_SECONDS)
+        return port
+
+    def hold(self, port, seconds=REST_SECONDS):
+        """Keeps a port from being chosen for some time."""
+        self.held[port] = time.monotonic() + seconds
+
+
+class Claims(Tunnels):
+    """The tunnels to the servers of one system, by `outpost tunnels`. What the Services say is all their state."""
+
+    def __init__(self, system, settings):
+        super().__init__(system)
+        self.settings = settings
+
+    async def keep(self, spawner):
+        self.servers.add(spawner)
+
+    async def renew(self, spawner):
+        """Makes the Service of a running server unless it is as it should be."""
+        await spawner.run_ssh_forward()
+        await self.keep(spawner)
+
+    async def _ask(self, path):
+        """Returns an answer of the tunnels, None if they do not know; ConnectionError without an answer."""
+        client = SimpleAsyncHTTPClient()
+        try:
+            answer = await client.fetch(
+                HTTPRequest(self.settings.url + path, connect_timeout=ANSWER_SECONDS, request_timeout=ANSWER_SECONDS)
+            )
+            return json.loads(answer.body)
+        except HTTPClientError as e:
+            if e.code == 404:
+                return None
+            raise ConnectionError(f"the tunnels do not answer: {e}") from e
+        except (OSError, ValueError) as e:
+            raise ConnectionError(f"the tunnels do not answer: {e}") from e
+
+    async def _decided(self, path, is_decided):
+        """Asks until an answer is decided, or time is over. Returns the last answer, None if the tunnels know nothing.
+
+        Raises ConnectionError if they have not answered: a replica may be about to go.
+        """
+        give_up = time.monotonic() + ANSWER_SECONDS
+        while True:
+            late = time.monotonic() > give_up
+            try:
+                answer = await self._ask(path)
+                if late or (answer and is_decided(answer)):
+                    return answer
+            except ConnectionError:
+                if late:
+                    raise
+            await asyncio.sleep(PAUSE)
+
+    async def connect(self, spawner):
+        """Waits for the connection to the system. Raises ConnectionError, which is WrongHostKey for another key."""
+        final = ("connected", "wrong_host_key", "refused_key")
+        answer = await self._decided(f"/systems/{self.system}", lambda answer: answer["state"] in final)
+        state = answer["state"] if answer else "unknown"
+        if state == "wrong_host_key":
+            raise WrongHostKey(f"the tunnels refuse the host key of {self.system}")
+        if state != "connected":
+            raise ConnectionError(f"{self.system} is {state} for the tunnels")
+
+    async def serve(self, spawner, labels):
+        """Makes the Service of a server unless it is as it should be, and waits until the tunnels serve it.
+
+        Until then nobody may be led to its address: its port may be another server's. Raises ConnectionError.
+        """
+        target = spawner.port_forward_info["service"].removeprefix("https://").removeprefix("http://")
+        name, namespace, taken = spawner.svc_name, spawner.namespace, ()
+        # The proxy leads to a running server already, so that not even a claim that will be lost may be made for it.
+        guesses = GUESSES if spawner._spawn_pending else 0
+        for attempt in range(CLAIMS):
+            if attempt >= guesses:
+                taken = await asyncio.to_thread(self._taken, namespace)
+            target_port = self.settings.choose(taken)
+            manifest = self._manifest(name, labels, target, spawner.port, target_port)
+            made, left = await asyncio.to_thread(_put, namespace, manifest, self.settings.ports)
+            for port in left:
+                self.settings.hold(port)
+            state = await self._state(name, made.metadata.uid)
+            if state == "Served":
+                return
+            spawner.log.warning(f"{spawner._log_name} - port {target_port} of the tunnels: {state}")
+            await self.remove(name, namespace)
+        raise ConnectionError(f"no port of the tunnels in {CLAIMS} attempts")
+
+    async def _state(self, name, uid):
+        """Returns what the tunnels have made of a Service."""
+
+        def is_decided(answer):
+            # The file of systems may be about to change.
+            return answer["uid"] == uid and answer["state"] != "UnknownSystem"
+
+        answer = await self._decided(f"/services/{name}", is_decided)
+        if not (answer and is_decided(answer)):
+            raise ConnectionError(f"the tunnels do not serve {name}: {answer['state'] if answer else 'not seen'}")
+        return answer["state"]
+
+    def _manifest(self, name, labels, target, port, target_port):
+        selector = {TUNNELS: self.settings.name}
+        return {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": name, "labels": {**labels, **selector}, "annotations": {TARGET: target}},
+            "spec": {
+                "selector": selector,
+                "ports": [{"name": "http", "port": port, "protocol": "TCP", "targetPort": target_port}],
+            },
+        }
+
+    def _taken(self, namespace):
+        """Returns the ports that Services have."""
+        selector = f"{TUNNELS}={self.settings.name}"
+        services = connected().list_namespaced_service(namespace=namespace, label_selector=selector).items
+        return {port for service in services for port in target_ports(service)}
+
+    async def remove(self, name, namespace):
+        """Deletes the Service of a server; its port rests."""
+        for port in await asyncio.to_thread(_delete, namespace, name):
+            self.settings.hold(port)
+
+
+def target_ports(service):
+    return [p.target_port for p in (service.spec and service.spec.ports) or []]
+
+
+def _put(namespace, manifest, ports):
+    """Makes a Service. One that leads to the target already is left alone, because the proxy uses it.
+
+    Returns it, and the ports of one that had to go for it.
+    """
+    api, name, left = connected(), manifest["metadata"]["name"], []
+    try:
+        there = api.read_namespaced_service(name=name, namespace=namespace)
+    except kubernetes.client.ApiException as e:
+        if e.status != 404:
+            raise
+    else:
+        left = target_ports(there)
+        wanted = manifest["metadata"]
+        if (
+            (there.metadata.labels or {}).items() >= wanted["labels"].items()
+            and (there.metadata.annotations or {}).items() >= wanted["annotations"].items()
+            and dict(there.spec.selector or {}) == manifest["spec"]["selector"]
+            and [p.port for p in there.spec.ports] == [p["port"] for p in manifest["spec"]["ports"]]
+            and left[0] in ports
+        ):
+            return there, []
+        api.delete_namespaced_service(name=name, namespace=namespace)
+    return api.create_namespaced_service(namespace=namespace, body=manifest), left
+
+
+def _delete(namespace, name):
+    """Deletes a Service. Returns the ports that it had."""
+    try:
+        api = connected()
+        there = api.read_namespaced_service(name=name, namespace=namespace)
+        api.delete_namespaced_service(name=name, namespace=namespace)
+    except kubernetes.client.ApiException as e:
+        if e.status != 404:
+            raise
+        return []
+    return target_ports(there)

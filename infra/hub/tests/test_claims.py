@@ -1,0 +1,141 @@
+"""Tunnels that `outpost tunnels` keeps, in a real hub with the real client. Outposts, tunnels and Kubernetes are fakes."""
+
+import outpost_hub
+import pytest
+import stage
+from test_data import put, refusal
+from test_hub import message
+
+
+@pytest.fixture(scope="module")
+def tunnels(hub_stage):
+    t = stage.Tunnels(hub_stage.cluster)
+    hub = hub_stage.hub
+    yield t
+    t.close()
+    hub.settings.pop("tunnels", None)
+
+
+@pytest.fixture
+def hub(hub_stage, tunnels):
+    """The hub, with tunnels."""
+    if "tunnels" not in hub_stage.hub.settings:
+        hub_stage.hub.stop()
+        hub_stage.hub.settings["tunnels"] = {"name": "hub", "url": tunnels.url, "ports": "20000-20063"}
+        hub_stage.hub.start()
+    return hub_stage.hub
+
+
+def service_of(cluster, name):
+    (service,) = (s for n, s in cluster.services.items() if n.endswith(f"-{name}"))
+    return service
+
+
+# Data
+
+
+def test_settings(settings):
+    settings["tunnels"] = {"name": "hub", "url": "http://tunnels.jupyter.svc:8081/"}
+    found = outpost_hub.Outposts(settings).tunnels
+    assert (found.name, found.url, found.ports) == ("hub", "http://tunnels.jupyter.svc:8081", range(20000, 30000))
+
+
+@pytest.mark.parametrize(
+    "path, value",
+    [
+        ("name", "a b"), ("name", None), ("url", "tunnels:8081"), ("ports", "20000"), ("ports", "80-20000"),
+        ("ports", "20000-19999"), ("ports", "20000-70000"), ("port", 1),
+    ],
+)  # fmt: skip
+def test_wrong_settings(settings, path, value):
+    settings["tunnels"] = {"name": "hub", "url": "http://tunnels.jupyter.svc:8081"}
+    assert f"tunnels.{path}" in refusal(put(settings, f"tunnels.{path}", value))
+
+
+def test_choice_of_ports(settings):
+    settings["tunnels"] = {"name": "hub", "url": "http://tunnels.jupyter.svc:8081", "ports": "20000-20003"}
+    found = outpost_hub.Outposts(settings).tunnels
+    chosen = {found.choose({20000}) for _ in range(3)}
+    assert chosen == {20001, 20002, 20003}
+    with pytest.raises(ConnectionError, match="all 4 ports of the tunnels are in use"):
+        found.choose({20000})
+
+
+# Servers
+
+
+def test_service_leads_to_the_server(hub, hub_stage, tunnels):
+    before = len(hub.connections())
+    hub.run("claimed", {"system": "remote"})
+    service = service_of(hub_stage.cluster, "claimed")
+    (port,) = service["spec"]["ports"]
+    assert 20000 <= port["targetPort"] <= 20063
+    assert service["metadata"]["labels"] == {
+        "component": "singleuser-server", "outposts.dev/system": "remote", "outposts.dev/tunnels": "hub",
+    }  # fmt: skip
+    assert service["metadata"]["annotations"] == {"outposts.dev/target": f"127.0.0.1:{hub_stage.lab.port}"}
+    assert service["spec"] == {"selector": {"outposts.dev/tunnels": "hub"}, "ports": [port]}
+    assert stage.get(port["port"]) == 200
+    assert len(hub.connections()) == before == 0, "the hub's pod has no ssh"
+    hub.stop_server("claimed")
+    assert service["metadata"]["name"] not in hub_stage.cluster.services
+    stage.wait_for("port closed", lambda: stage.get(port["port"]) is None)
+
+
+def test_hub_killed(hub, hub_stage):
+    """The Service stays as it is, so that no connection is lost."""
+    hub.run("kept", {"system": "remote"})
+    service = service_of(hub_stage.cluster, "kept")
+    name, (port,) = service["metadata"]["name"], service["spec"]["ports"]
+    uid, logged = hub_stage.cluster.uids[name], len(hub_stage.cluster.log)
+    hub.kill()
+    assert stage.get(port["port"]) == 200
+    hub.start()
+    stage.wait_for("ready", lambda: (hub.server("kept") or {}).get("ready"))
+    assert hub_stage.cluster.uids[name] == uid
+    changes = [entry for entry in hub_stage.cluster.log[logged:] if entry[0] != "GET"]
+    assert changes == []
+    hub.stop_server("kept")
+
+
+def test_service_lost(hub, hub_stage):
+    """A hub whose database is older than the cluster makes the Service again, at the same address."""
+    hub.run("lost", {"system": "remote"})
+    service = service_of(hub_stage.cluster, "lost")
+    hub.kill()
+    del hub_stage.cluster.services[service["metadata"]["name"]]
+    (port,) = service["spec"]["ports"]
+    stage.wait_for("port closed", lambda: stage.get(port["port"]) is None)
+    hub.start()
+    stage.wait_for("served again", lambda: stage.get(port["port"]) == 200)
+    stage.wait_for("ready", lambda: (hub.server("lost") or {}).get("ready"))
+    hub.stop_server("lost")
+
+
+def test_port_taken(hub, hub_stage, tunnels):
+    """A claim that is lost is given up for another port before anybody is led to it."""
+    tunnels.refuse = ["PortTaken", "Waiting", "PortTaken", "PortTaken"]
+    hub.run("taken", {"system": "remote"})
+    made = [name for method, name in hub_stage.cluster.log if method == "POST" and name.endswith("-taken")]
+    assert len(made) == 5 and not tunnels.refuse
+    hub.stop_server("taken")
+
+
+def test_wrong_host_key(hub, tunnels):
+    tunnels.states["stranger"] = "wrong_host_key"
+    shown = message(hub.fail("stranger", {"system": "stranger"}))
+    assert "The SSH host key of stranger is not the one that this hub knows" in shown
+
+
+def test_refused_key(hub, tunnels):
+    tunnels.states["other"] = "refused_key"
+    shown = message(hub.fail("refused", {"system": "other"}))
+    assert "The hub cannot open an SSH connection to other. Try again later." in shown
+
+
+def test_tunnels_away_for_a_moment(hub, hub_stage, tunnels):
+    """A start waits for tunnels that do not answer, as when a replica is about to go."""
+    tunnels.away = 5
+    hub.run("waited", {"system": "remote"})
+    assert tunnels.away == 0
+    hub.stop_server("waited")
