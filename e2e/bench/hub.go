@@ -268,7 +268,7 @@ func (w *hubWorld) takeServers(ctx context.Context, n int, idle float64) error {
 	times := make([]time.Duration, asks)
 	for i := range times {
 		begin := time.Now()
-		if _, err := w.call(ctx, http.MethodGet, fmt.Sprintf("/users/seed-%d", i*n/asks+1), "", http.StatusOK); err != nil {
+		if _, err := w.servers(ctx, fmt.Sprintf("seed-%d", i*n/asks+1)); err != nil {
 			return err
 		}
 		times[i] = time.Since(begin)

@@ -144,8 +144,9 @@ func newHubWorld(ctx context.Context, r *run, spawner, python string) (w *hubWor
 func (w *hubWorld) startOutpost(ctx context.Context, o *outpost, system string) error {
 	config := filepath.Join(o.dir, "config.yaml")
 	text := fmt.Sprintf("spawner: {image: %s, dns_name_template: 127.0.0.1}\n", podsImage)
+	login := []byte(hubOf(0) + ":" + apiPassword)
 	err := errors.Join(o.useCluster(w.api[system]), os.WriteFile(config, []byte(text), 0o600),
-		os.MkdirAll(w.path("auth"), 0o700), os.WriteFile(w.path("auth", system), []byte(hubOf(0)+":"+apiPassword), 0o600))
+		os.MkdirAll(w.path("auth"), 0o700), os.WriteFile(w.path("auth", system), login, 0o600))
 	if err != nil {
 		return err
 	}
