@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -92,13 +91,11 @@ func (w *hubWorld) users(ctx context.Context, n int, kind string, args ...any) (
 	names := make([]string, n)
 	for i := range names {
 		names[i] = fmt.Sprintf("%s-%d", fmt.Sprintf(kind, args...), i)
+		if err := w.api.EnsureUser(ctx, names[i]); err != nil {
+			return nil, err
+		}
 	}
-	body, err := json.Marshal(map[string]any{"usernames": names})
-	if err != nil {
-		return nil, err
-	}
-	_, err = w.call(ctx, http.MethodPost, "/users", string(body), http.StatusCreated)
-	return names, err
+	return names, nil
 }
 
 // startAlone takes starts one after the other.
@@ -163,7 +160,7 @@ func (w *hubWorld) endOne(ctx context.Context, round int) error {
 		return err
 	}
 	for begin := time.Now(); ; time.Sleep(20 * time.Millisecond) {
-		servers, err := w.servers(ctx, user)
+		servers, err := w.api.Servers(ctx, user)
 		switch {
 		case err != nil:
 			return err
@@ -268,7 +265,7 @@ func (w *hubWorld) takeServers(ctx context.Context, n int, idle float64) error {
 	times := make([]time.Duration, asks)
 	for i := range times {
 		begin := time.Now()
-		if _, err := w.servers(ctx, fmt.Sprintf("seed-%d", i*n/asks+1)); err != nil {
+		if _, err := w.api.Servers(ctx, fmt.Sprintf("seed-%d", i*n/asks+1)); err != nil {
 			return err
 		}
 		times[i] = time.Since(begin)

@@ -8,26 +8,12 @@ import json
 import os
 from pathlib import Path
 
-from jupyterhub.proxy import Proxy
+from no_proxy import NoProxy
 from tornado.httpclient import AsyncHTTPClient
 
 folder = Path(os.environ["HUB_FOLDER"])
 port = int(os.environ["HUB_PORT"])
-
-
-class NoProxy(Proxy):
-    routes = {}
-    should_start = False
-
-    async def add_route(self, routespec, target, data):
-        self.routes[routespec] = {"routespec": routespec, "target": target, "data": data}
-
-    async def delete_route(self, routespec):
-        self.routes.pop(routespec, None)
-
-    async def get_all_routes(self):
-        return self.routes
-
+lab_port = int(os.environ["LAB_PORT"])
 
 c.JupyterHub.proxy_class = NoProxy
 c.JupyterHub.hub_bind_url = f"http://127.0.0.1:{port}"
@@ -49,7 +35,6 @@ c.JupyterHub.load_roles = [{"name": "bench", "services": ["bench"], "scopes": sc
 AsyncHTTPClient.configure("tornado.curl_httpclient.CurlAsyncHTTPClient")
 c.Spawner.start_timeout = 600
 c.Spawner.http_timeout = 120
-lab_port = int(os.environ["LAB_PORT"])
 
 if os.environ["HUB_SPAWNER"] == "KubeSpawner":
     c.JupyterHub.spawner_class = "kubespawner.KubeSpawner"
@@ -57,25 +42,7 @@ if os.environ["HUB_SPAWNER"] == "KubeSpawner":
     c.KubeSpawner.namespace = "jupyter"
     c.KubeSpawner.image = "localhost/outposts/pause:1"
 else:
-    import kubernetes
     import outpost_hub
 
-    def load_incluster_config():
-        configuration = kubernetes.client.Configuration()
-        configuration.host = os.environ["KUBERNETES_API"]
-        kubernetes.client.Configuration.set_default(configuration)
-
-    kubernetes.config.load_incluster_config = load_incluster_config
-    outpost_hub.cluster.get_name = lambda key: key
-    outpost_hub.systems.SOCKETS = str(folder)
     outpost_hub.configure(c, json.loads((folder / "settings.json").read_text()))
     c.OutpostSpawner.custom_port = lab_port
-    c.OutpostSpawner.namespace = "jupyter"
-    make_service = c.OutpostSpawner.ssh_custom_svc
-
-    async def service(spawner, port_forward_info):
-        """Makes the Service as usual. Its name does not resolve here."""
-        _, service_port = await make_service(spawner, port_forward_info)
-        return "127.0.0.1", service_port
-
-    c.OutpostSpawner.ssh_custom_svc = service

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -88,25 +87,6 @@ func (w *hubWorld) seedPods(ctx context.Context, user string, first, last int) e
 		}
 	}
 	return nil
-}
-
-// ask asks the simulated cluster.
-func (w *hubWorld) ask(ctx context.Context, method, url, body string) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	request.Header.Set("Content-Type", "application/json")
-	answer, err := w.httpClient.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err == nil && answer.StatusCode >= http.StatusBadRequest {
-		err = fmt.Errorf("%s %s: %d %.300s", method, url, answer.StatusCode, text)
-	}
-	return text, err
 }
 
 // seeder copies rows. After its first error it does nothing.

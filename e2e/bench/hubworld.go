@@ -17,6 +17,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/outposts-dev/outposts/e2e/hubapi"
 	"github.com/outposts-dev/outposts/e2e/process"
 	"github.com/outposts-dev/outposts/e2e/simulated"
 )
@@ -79,8 +80,9 @@ type hubWorld struct {
 	dir        string
 	python     string // folder of the environment
 	address    string // of the hub
+	api        *hubapi.Client
 	clusters   []*process.Process
-	api        map[string]string // addresses of the systems' clusters; KubeSpawner has one for both
+	clusterAt  map[string]string // addresses of the systems' clusters; KubeSpawner has one for both
 	lab        string            // address of all single-user servers
 	near, far  *outpost
 	hub        *process.Process
@@ -92,7 +94,7 @@ const nearSystem, farSystem = "near", "far"
 
 // newHubWorld starts everything but the hub.
 func newHubWorld(ctx context.Context, r *run, spawner, python string) (w *hubWorld, err error) {
-	w = &hubWorld{run: r, spawner: spawner, python: python, api: map[string]string{}}
+	w = &hubWorld{run: r, spawner: spawner, python: python, clusterAt: map[string]string{}}
 	w.httpClient = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
 	defer func() {
 		if err != nil {
@@ -105,20 +107,21 @@ func newHubWorld(ctx context.Context, r *run, spawner, python string) (w *hubWor
 	if w.address, err = process.FreeAddress(); err != nil {
 		return w, err
 	}
+	w.api = &hubapi.Client{URL: "http://" + w.address, Token: hubToken, HTTP: w.httpClient}
 	for _, system := range []string{farSystem, nearSystem} {
 		cluster, addresses, err := process.StartSelf("hub-cluster")
 		if err != nil {
 			return w, err
 		}
 		w.clusters = append(w.clusters, cluster)
-		w.api[system], w.lab, _ = strings.Cut(addresses, " ")
+		w.clusterAt[system], w.lab, _ = strings.Cut(addresses, " ")
 	}
-	kubeconfig := simulated.Kubeconfig(w.api[nearSystem])
+	kubeconfig := simulated.Kubeconfig(w.clusterAt[nearSystem])
 	if err := os.WriteFile(w.path("kubeconfig"), []byte(kubeconfig), 0o600); err != nil {
 		return w, err
 	}
 	if spawner == kubeSpawner {
-		w.api[farSystem] = w.api[nearSystem]
+		w.clusterAt[farSystem] = w.clusterAt[nearSystem]
 		return w, nil
 	}
 	systems := map[string]any{}
@@ -145,7 +148,7 @@ func (w *hubWorld) startOutpost(ctx context.Context, o *outpost, system string) 
 	config := filepath.Join(o.dir, "config.yaml")
 	text := fmt.Sprintf("spawner: {image: %s, dns_name_template: 127.0.0.1}\n", podsImage)
 	login := []byte(hubOf(0) + ":" + apiPassword)
-	err := errors.Join(o.useCluster(w.api[system]), os.WriteFile(config, []byte(text), 0o600),
+	err := errors.Join(o.useCluster(w.clusterAt[system]), os.WriteFile(config, []byte(text), 0o600),
 		os.MkdirAll(w.path("auth"), 0o700), os.WriteFile(w.path("auth", system), login, 0o600))
 	if err != nil {
 		return err
@@ -203,17 +206,16 @@ func (w *hubWorld) startHub(ctx context.Context) (time.Duration, error) {
 	cmd := exec.Command(filepath.Join(w.python, "bin", "python"), "-m", "jupyterhub", "--config", config)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = w.dir, log, log
 	cmd.Env = []string{
-		"HOME=" + w.dir, "PATH=" + filepath.Join(w.python, "bin") + ":" + os.Getenv("PATH"), "PYTHONPATH=" + modules,
+		"HOME=" + w.dir, "PATH=" + filepath.Join(w.python, "bin") + ":" + os.Getenv("PATH"), "PYTHONPATH=" + modules + ":" + filepath.Join(modules, "tests"),
 		"PYTHONDONTWRITEBYTECODE=1", "HUB_FOLDER=" + w.dir, "HUB_PORT=" + port, "HUB_TOKEN=" + hubToken,
-		"HUB_SPAWNER=" + w.spawner, "LAB_PORT=" + labPort, "KUBERNETES_API=http://" + w.api[nearSystem],
-		"KUBECONFIG=" + w.path("kubeconfig"),
+		"HUB_SPAWNER=" + w.spawner, "LAB_PORT=" + labPort, "KUBECONFIG=" + w.path("kubeconfig"),
 	}
 	begin := time.Now()
 	if w.hub, err = process.Run(cmd); err != nil {
 		return 0, err
 	}
 	for deadline := begin.Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		_, err := w.call(ctx, http.MethodGet, "/users?limit=1", "", http.StatusOK)
+		_, err := w.api.Version(ctx)
 		switch {
 		case err == nil:
 			return time.Since(begin), nil
@@ -229,35 +231,34 @@ func (w *hubWorld) lastLog() string {
 	return string(text[max(0, len(text)-2000):])
 }
 
-// call asks the hub's API and refuses any status but one.
-func (w *hubWorld) call(ctx context.Context, method, path, body string, want int) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, method, "http://"+w.address+"/hub/api"+path,
-		bytes.NewReader([]byte(body)))
+// startServer starts a user's server and returns how long it took until it was ready: the hub answers then.
+func (w *hubWorld) startServer(ctx context.Context, user, system string) (time.Duration, error) {
+	var options map[string]any
+	if w.spawner != kubeSpawner {
+		options = map[string]any{"system": system}
+	}
+	begin := time.Now()
+	err := w.api.Start(ctx, user, "", options)
+	return time.Since(begin), err
+}
+
+// ask asks the simulated cluster.
+func (w *hubWorld) ask(ctx context.Context, method, url, body string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	request.Header.Set("Authorization", "token "+hubToken)
+	request.Header.Set("Content-Type", "application/json")
 	answer, err := w.httpClient.Do(request)
 	if err != nil {
 		return nil, err
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
-	if err == nil && answer.StatusCode != want {
-		err = fmt.Errorf("%s %s: %d %.300s", method, path, answer.StatusCode, text)
+	if err == nil && answer.StatusCode >= http.StatusBadRequest {
+		err = fmt.Errorf("%s %s: %d %.300s", method, url, answer.StatusCode, text)
 	}
 	return text, err
-}
-
-// startServer starts a user's server and returns how long it took until it was ready.
-func (w *hubWorld) startServer(ctx context.Context, user, system string) (time.Duration, error) {
-	body := "{}"
-	if w.spawner != kubeSpawner {
-		body = fmt.Sprintf(`{"system":%q}`, system)
-	}
-	begin := time.Now()
-	_, err := w.call(ctx, http.MethodPost, "/users/"+user+"/server", body, http.StatusCreated)
-	return time.Since(begin), err
 }
 
 // pods returns the pods of a system's cluster, as JSON.
@@ -273,7 +274,7 @@ func (w *hubWorld) pods(ctx context.Context, system string) ([]json.RawMessage, 
 }
 
 func (w *hubWorld) podsURL(system string) string {
-	return "http://" + w.api[system] + "/api/v1/namespaces/jupyter/pods"
+	return "http://" + w.clusterAt[system] + "/api/v1/namespaces/jupyter/pods"
 }
 
 // podOf returns the pod of a user on the near system.
@@ -317,7 +318,7 @@ func (w *hubWorld) waitForPods(ctx context.Context, kind string, n int) error {
 // waitForServer waits until the hub knows that a user's server runs.
 func (w *hubWorld) waitForServer(ctx context.Context, user string) error {
 	for begin := time.Now(); ; time.Sleep(50 * time.Millisecond) {
-		servers, err := w.servers(ctx, user)
+		servers, err := w.api.Servers(ctx, user)
 		switch {
 		case err != nil:
 			return err
@@ -327,21 +328,4 @@ func (w *hubWorld) waitForServer(ctx context.Context, user string) error {
 			return fmt.Errorf("the server of %s is not ready: %+v", user, servers)
 		}
 	}
-}
-
-// hubServer is what the hub says of a server.
-type hubServer struct {
-	Ready bool `json:"ready"`
-}
-
-// servers returns a user's servers, by name.
-func (w *hubWorld) servers(ctx context.Context, user string) (map[string]hubServer, error) {
-	text, err := w.call(ctx, http.MethodGet, "/users/"+user, "", http.StatusOK)
-	if err != nil {
-		return nil, err
-	}
-	var got struct {
-		Servers map[string]hubServer `json:"servers"`
-	}
-	return got.Servers, json.Unmarshal(text, &got)
 }

@@ -264,9 +264,11 @@ func TestWaitsForRollouts(t *testing.T) {
 		}
 	}
 	p := patience{limit: time.Hour, attempt: time.Hour, pause: time.Millisecond, remind: time.Hour}
-	if err := p.wait(t.Context(), []thing{rollout}, say); err != nil {
-		t.Fatal(err)
-	}
+	synctest.Test(t, func(t *testing.T) { // where time is that of the pauses
+		if err := p.wait(t.Context(), []thing{rollout}, say); err != nil {
+			t.Fatal(err)
+		}
+	})
 	want := []string{
 		"waiting for the rollout, 0s of at most 1h0m0s: deployment hub: its change is not begun",
 		"waiting for the rollout, 0s of at most 1h0m0s: deployment hub: of 2 pods 1 are new, 1 available",

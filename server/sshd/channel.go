@@ -90,27 +90,6 @@ func (ch *channel) close() {
 	_ = ch.ssh.Close()    // as above
 }
 
-// The library keeps a buffer of the largest packet that a channel has ever sent, for as long as the channel lives. So
-// packets are small, and fit a size of Go's allocator with their head of 9 bytes, until a channel has moved much.
-const (
-	earlyPacket = 8<<10 - 9
-	earlyBytes  = 2 << 20
-)
-
-// write sends data to the client, after moved bytes of this channel before it.
-func (ch *channel) write(data []byte, moved int64) (n int, err error) {
-	if moved >= earlyBytes {
-		return ch.ssh.Write(data)
-	}
-	for len(data) > 0 && err == nil {
-		var k int
-		k, err = ch.ssh.Write(data[:min(len(data), earlyPacket)])
-		n += k
-		data = data[k:]
-	}
-	return n, err
-}
-
 // copyDown copies from the target to the client. It holds memory only while there is data.
 func (ch *channel) copyDown() {
 	c, waiting := ch.conn, ch.conn.server.waiting
@@ -130,7 +109,7 @@ func (ch *channel) copyDown() {
 			return
 		}
 		waiting.begin(ch, &ch.down, int64(cap(buf.Data)))
-		n, err := ch.write(buf.Data, moved)
+		n, err := wire.Write(ch.ssh, buf.Data, moved)
 		if waiting.end(ch, &ch.down) > slowWrite {
 			r.Slow()
 		}

@@ -13,10 +13,6 @@ import (
 const (
 	// downBuffer is what a stream holds while nothing comes down. A longer message takes another read.
 	downBuffer = 1 << 10
-	// The library keeps a buffer of the largest packet that a channel has ever sent, for as long as the channel lives.
-	// So packets are small, and fit a size of Go's allocator with their head of 9 bytes, until a stream has sent much.
-	earlyPacket = 8<<10 - 9
-	earlyBytes  = 2 << 20
 	// deliverGrace is how long the near end may take for what came before the channel was closed.
 	deliverGrace = 30 * time.Second
 )
@@ -67,7 +63,7 @@ func reset(conn net.Conn) {
 // up copies to the system. It holds memory only while there is data.
 func (s *stream) up() {
 	r := wire.NewReader(s.near)
-	sent := 0
+	sent := int64(0)
 	for {
 		buf, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -80,30 +76,14 @@ func (s *stream) up() {
 			}
 			return
 		}
-		err = s.send(buf.Data, sent)
-		sent += len(buf.Data)
+		_, err = wire.Write(s.ch, buf.Data, sent)
+		sent += int64(len(buf.Data))
 		s.line.up.Add(int64(len(buf.Data)))
 		buf.Free()
 		if err != nil {
 			return // the channel is closed, which down sees
 		}
 	}
-}
-
-// send writes data to the channel after so many bytes before it.
-func (s *stream) send(data []byte, sent int) error {
-	if sent >= earlyBytes {
-		_, err := s.ch.Write(data)
-		return err
-	}
-	for len(data) > 0 {
-		n, err := s.ch.Write(data[:min(len(data), earlyPacket)])
-		if err != nil {
-			return err
-		}
-		data = data[n:]
-	}
-	return nil
 }
 
 // down copies from the system. A small message goes through a small buffer of the stream's own; a full one shows that

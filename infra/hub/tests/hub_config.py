@@ -6,26 +6,10 @@ from pathlib import Path
 
 import kubernetes
 import outpost_hub
-from jupyterhub.proxy import Proxy
+from no_proxy import NoProxy
 
 folder = Path(os.environ["HUB_FOLDER"])
 port = int(os.environ["HUB_PORT"])
-
-
-class NoProxy(Proxy):
-    """Keeps routes in a dictionary: the tests send their requests to the hub itself."""
-
-    routes = {}
-    should_start = False
-
-    async def add_route(self, routespec, target, data):
-        self.routes[routespec] = {"routespec": routespec, "target": target, "data": data}
-
-    async def delete_route(self, routespec):
-        self.routes.pop(routespec, None)
-
-    async def get_all_routes(self):
-        return self.routes
 
 
 c.JupyterHub.proxy_class = NoProxy

@@ -523,7 +523,8 @@ class Hub:
 
     def start(self):
         (self.folder / "settings.json").write_text(json.dumps(self.settings))
-        env = {**os.environ, "HUB_FOLDER": str(self.folder), "HUB_PORT": str(self.port), "PYTHONPATH": str(HERE.parent)}
+        env = {**os.environ, "HUB_FOLDER": str(self.folder), "HUB_PORT": str(self.port)}
+        env["PYTHONPATH"] = f"{HERE.parent}:{HERE}"
         env["HUB_SOCKETS"] = str(self.sockets)
         env["HUB_BASE_URL"] = self.base_url
         env["KUBERNETES_API"] = f"http://127.0.0.1:{self.cluster.port}"
@@ -697,3 +698,20 @@ def get(port, path="/"):
         return None
     finally:
         connection.close()
+
+
+class Watched:
+    """A hub and an outpost that it can watch, the system "far" with more settings by choice."""
+
+    def __init__(self, folder, **settings):
+        self.lab, self.cluster = Lab(), Cluster()
+        self.outpost = Outpost(f"http://127.0.0.1:{self.lab.port}")
+        self.outpost.feed = Feed()
+        (folder / "auth").mkdir()
+        (folder / "auth" / "far").write_text("jupyterhub:secret")
+        system = {"url": self.outpost.url, "hubApiUrl": "http://127.0.0.1:9/hub/api", **settings}
+        self.hub = Hub(folder, {"authDir": str(folder / "auth"), "systems": {"far": system}}, self.cluster)
+
+    def close(self):
+        for part in (self.hub, self.outpost, self.cluster, self.lab):
+            part.close()

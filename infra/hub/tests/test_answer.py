@@ -184,17 +184,8 @@ def test_wait_that_is_cancelled():
 # In a real hub
 
 
-class Slow:
+class Slow(stage.Watched):
     """A hub, and an outpost whose servers take a while until they answer."""
-
-    def __init__(self, folder):
-        self.lab, self.cluster = stage.Lab(), stage.Cluster()
-        self.outpost = stage.Outpost(f"http://127.0.0.1:{self.lab.port}")
-        self.outpost.feed = stage.Feed()
-        (folder / "auth").mkdir()
-        (folder / "auth" / "far").write_text("jupyterhub:secret")
-        system = {"url": self.outpost.url, "hubApiUrl": "http://127.0.0.1:9/hub/api", "displayName": "Far away"}
-        self.hub = stage.Hub(folder, {"authDir": str(folder / "auth"), "systems": {"far": system}}, self.cluster)
 
     def begin(self, name, looks):
         """Begins a start whose server answers that many looks with 503, and waits until it is asked."""
@@ -203,14 +194,10 @@ class Slow:
         assert self.hub.begin(name).code == 202
         stage.wait_for("a look", lambda: self.lab.looks)
 
-    def close(self):
-        for part in (self.hub, self.outpost, self.cluster, self.lab):
-            part.close()
-
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory):
-    s = Slow(tmp_path_factory.mktemp("slow"))
+    s = Slow(tmp_path_factory.mktemp("slow"), displayName="Far away")
     yield s
     s.close()
 

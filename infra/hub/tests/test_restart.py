@@ -10,26 +10,9 @@ USERS = [f"user{n}" for n in range(25)]
 FOREVER = 10**9
 
 
-class Far:
-    """A hub and an outpost."""
-
-    def __init__(self, folder):
-        self.lab, self.cluster = stage.Lab(), stage.Cluster()
-        self.outpost = stage.Outpost(f"http://127.0.0.1:{self.lab.port}")
-        self.outpost.feed = stage.Feed()
-        (folder / "auth").mkdir()
-        (folder / "auth" / "far").write_text("jupyterhub:secret")
-        system = {"url": self.outpost.url, "hubApiUrl": "http://127.0.0.1:9/hub/api"}
-        self.hub = stage.Hub(folder, {"authDir": str(folder / "auth"), "systems": {"far": system}}, self.cluster)
-
-    def close(self):
-        for part in (self.hub, self.outpost, self.cluster, self.lab):
-            part.close()
-
-
 @pytest.fixture(scope="module")
 def far(tmp_path_factory):
-    f = Far(tmp_path_factory.mktemp("far"))
+    f = stage.Watched(tmp_path_factory.mktemp("far"))
     yield f
     f.close()
 

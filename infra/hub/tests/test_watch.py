@@ -250,26 +250,9 @@ def test_many_lines_are_one_poll():
     asyncio.run(main())
 
 
-class Watched:
-    """A hub and an outpost that it can watch."""
-
-    def __init__(self, folder):
-        self.lab, self.cluster = stage.Lab(), stage.Cluster()
-        self.outpost = stage.Outpost(f"http://127.0.0.1:{self.lab.port}")
-        self.outpost.feed = stage.Feed()
-        (folder / "auth").mkdir()
-        (folder / "auth" / "far").write_text("jupyterhub:secret")
-        system = {"url": self.outpost.url, "hubApiUrl": "http://127.0.0.1:9/hub/api"}
-        self.hub = stage.Hub(folder, {"authDir": str(folder / "auth"), "systems": {"far": system}}, self.cluster)
-
-    def close(self):
-        for part in (self.hub, self.outpost, self.cluster, self.lab):
-            part.close()
-
-
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory):
-    w = Watched(tmp_path_factory.mktemp("watched"))
+    w = stage.Watched(tmp_path_factory.mktemp("watched"))
     yield w
     w.close()
 
