@@ -24,6 +24,7 @@ def test_starts_under_way(far, end):
     held = threading.Event()
     outpost.answers["pod"] = stage.Held(held, (200, {"service": outpost.service}))
     outpost.requests.clear()
+    lab.looks.clear()  # of the other end
     lab.begins = FOREVER
     with ThreadPoolExecutor(8) as pool:
         for name in ("pod", "lab"):
