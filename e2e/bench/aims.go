@@ -29,7 +29,10 @@ const (
 		"and routing, login and the look-up the rest."
 	latencyLimit = "Hubs and outpost share the processors of one machine, and everything here keeps all of them " +
 		"busy: what a poll waits for is its turn."
-	clusterLimit = "These are Kubernetes' own programs (etcd, API server, controller manager, scheduler, kubelet, " +
+	hubStartLimit = "Either way most of a start is JupyterHub's own: tokens, rows of its database, routes. Ours sends a " +
+		"request to an outpost, KubeSpawner one to Kubernetes."
+	hubStartsLimit = "The hub is one process, and 100 starts take the processor time of 100."
+	clusterLimit   = "These are Kubernetes' own programs (etcd, API server, controller manager, scheduler, kubelet, " +
 		"containerd), which share the machine's processors with " +
 		"everything that starts at the same time."
 	pulumiLimit = "Pulumi starts its engine, two providers and the program, and compares every resource of the " +
@@ -57,6 +60,20 @@ var aims = []aim{
 	{names: "api/process/reconciled/1000 services", op: "<=", bound: 2},
 	{names: "api/process/memory/0 services", op: "<=", bound: 25},
 	{names: "api/process/memory/1000 services", op: "<=", bound: 60},
+
+	{names: "api/watches/busy while nothing happens/1000 services", op: "<=", bound: 0.5 * apiHubs / 10}, // 0.5 for ten
+	{names: "api/watches/memory for each/1000 services", op: "<=", bound: 256},
+
+	{names: "hub/start/processor time", op: "<=", bound: 80},
+	{names: "hub/start/processor time", op: "<=", bound: 1.1, of: kubeSpawner, limit: hubStartLimit},
+	{names: "hub/start/beside 64 that hang, of the same alone", op: "<=", bound: 1.1},
+	{names: "hub/starts/100 of 2 s at once", op: "<=", bound: 4, limit: hubStartsLimit},
+	{names: "hub/end/known after", op: "<=", bound: 1},
+	{names: "hub/running/busy above idle, 1000 servers", op: "<=", bound: 1},
+	{names: "hub/running/busy above idle, 5000 servers", op: "<=", bound: 3},
+	{names: "hub/running/p99 of the API, 5000 servers", op: "<=", bound: 100},
+	{names: "hub/restart/until users can work, 1000 servers", op: "<=", bound: 20},
+	{names: "hub/restart/memory, 1000 servers", op: "<=", bound: 400},
 
 	{names: "pods/own time/1", op: "<=", bound: 50},
 	{

@@ -20,6 +20,7 @@ var pictures = []picture{
 	{"ssh-memory.svg", "1,000 open channels", "ssh/memory/"},
 	{"api-polls.svg", "Polls for each second of processor time", "api/polls/for each CPU-second/"},
 	{"api-memory.svg", "Memory of the outpost", "api/process/memory/"},
+	{"hub-start.svg", "Processor time of a hub for one start", "hub/start/processor time"},
 	{"pods-ready.svg", "Until all of so many servers are ready", "pods/ready/"},
 	{"provision-clusters.svg", "Two local clusters", "provision/clusters/"},
 	{"provision-stacks.svg", "Stacks", "provision/stacks/"},
