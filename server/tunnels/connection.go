@@ -1,6 +1,7 @@
 package tunnels
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -35,7 +36,6 @@ type connection struct {
 	ssh     ssh.Conn
 	silence time.Duration // after which it is dead
 
-	broken  atomic.Bool   // nothing more can be read from it
 	ended   chan struct{} // closed by end
 	end     func()        // closes it, whatever is under way
 	retired chan struct{} // closed by retire
@@ -44,6 +44,11 @@ type connection struct {
 	mu       sync.Mutex
 	channels int
 	leaving  bool // retired
+
+	reads   sync.Mutex
+	changed sync.Cond // of the two
+	reading bool      // the library waits for more
+	broken  bool      // nothing more can be read
 }
 
 // dial connects and logs in within a time. Errors are errWrongHostKey, errRefusedKey, or say why the system cannot be
@@ -61,9 +66,11 @@ func dial(ctx context.Context, system System, key ssh.Signer, l limits) (*connec
 		ended: make(chan struct{}), retired: make(chan struct{}),
 	}
 	c.wire.Framing = wire.GCM
+	c.changed.L = &c.reads
 	c.end = sync.OnceFunc(func() {
 		close(c.ended)
 		c.wire.Abort()
+		c.note(false, true)
 	})
 	unhook := context.AfterFunc(ctx, c.end)
 	var wrong, proved bool
@@ -71,6 +78,9 @@ func dial(ctx context.Context, system System, key ssh.Signer, l limits) (*connec
 		Config: ssh.Config{Ciphers: ciphers}, ClientVersion: identification,
 		User: system.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, HostKeyAlgorithms: system.algorithms(),
 		HostKeyCallback: func(_ string, _ net.Addr, hostKey ssh.PublicKey) error {
+			if proved { // keys are exchanged anew, and who has proved itself is who it was
+				return sameKey(c.hostKey, hostKey)
+			}
 			if wrong = !system.trusts(hostKey); wrong {
 				return errWrongHostKey
 			}
@@ -83,8 +93,9 @@ func dial(ctx context.Context, system System, key ssh.Signer, l limits) (*connec
 		err = ctx.Err()
 	}
 	if err != nil {
+		err = reasonOfDial(ctx, err, wrong, proved, c.isBroken())
 		c.end()
-		return nil, reasonOfDial(ctx, err, wrong, proved, c.broken.Load())
+		return nil, err
 	}
 	c.ssh = conn
 	c.wire.Gather()
@@ -115,18 +126,51 @@ func reasonOfDial(ctx context.Context, err error, wrong, proved, broken bool) er
 	return err
 }
 
-// reading notes that nothing more can be read before the library tells its channels that they are at their end.
+// sameKey returns nil if a key is the one that was proved before.
+func sameKey(proved, key ssh.PublicKey) error {
+	if bytes.Equal(proved.Marshal(), key.Marshal()) {
+		return nil
+	}
+	return errWrongHostKey
+}
+
+// reading notes when the library reads on, and when nothing more can be read.
 type reading struct {
 	*wire.Conn
 	c *connection
 }
 
 func (r reading) Read(p []byte) (int, error) {
+	r.c.note(true, false)
 	n, err := r.Conn.Read(p)
-	if err != nil {
-		r.c.broken.Store(true)
-	}
+	r.c.note(false, err != nil)
 	return n, err
+}
+
+// note notes what is known of reading. A connection that is broken stays so.
+func (c *connection) note(reading, broken bool) {
+	c.reads.Lock()
+	defer c.reads.Unlock()
+	c.reading, c.broken = reading, c.broken || broken
+	c.changed.Broadcast()
+}
+
+func (c *connection) isBroken() bool {
+	c.reads.Lock()
+	defer c.reads.Unlock()
+	return c.broken
+}
+
+// sound reports whether the library has made sense of all that it has read. It waits until the library reads on, or
+// never will: by a damaged packet the library ends the connection, and tells its channels that they are at their end
+// before it tells anybody else.
+func (c *connection) sound() bool {
+	c.reads.Lock()
+	defer c.reads.Unlock()
+	for !c.reading && !c.broken {
+		c.changed.Wait()
+	}
+	return !c.broken
 }
 
 // keepAlive ends the connection when nothing has come for its silence, although an answer was asked for.

@@ -1,6 +1,9 @@
 package tunnels
 
-import "time"
+import (
+	"runtime/debug"
+	"time"
+)
 
 // limits are how much is served and for how long is waited. Only tests have others than defaultLimits.
 type limits struct {
@@ -17,12 +20,15 @@ type limits struct {
 	// learned that the first one is gone.
 	rest time.Duration
 
-	streams       int // of all tunnels
-	tunnelStreams int // of one; an outpost takes as many
+	streams       int   // of all tunnels
+	tunnelStreams int   // of one; an outpost takes as many
+	backlog       int64 // bytes that wait for browsers, of all streams
 }
 
-var defaultLimits = limits{
-	dial: 10 * time.Second, silence: 15 * time.Second, pause: 500 * time.Millisecond, longestPause: 10 * time.Second,
-	steady: 10 * time.Second, library: 3 * time.Second, wait: 10 * time.Second, open: 15 * time.Second,
-	rest: 30 * time.Second, streams: 16384, tunnelStreams: 256,
+func defaultLimits() limits {
+	return limits{
+		dial: 10 * time.Second, silence: 15 * time.Second, pause: 500 * time.Millisecond, longestPause: 10 * time.Second,
+		steady: 10 * time.Second, library: 3 * time.Second, wait: 10 * time.Second, open: 15 * time.Second,
+		rest: 30 * time.Second, streams: 16384, tunnelStreams: 256, backlog: maxBacklog(debug.SetMemoryLimit(-1)),
+	}
 }

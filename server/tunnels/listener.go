@@ -13,15 +13,16 @@ import (
 
 // listener serves the port of one route for as long as the route holds.
 type listener struct {
-	route  route
-	line   *line
-	places chan struct{} // of all streams of this process
-	limits limits
-	log    *slog.Logger
-	net    net.Listener
-	ctx    context.Context // ends with the streams
-	cancel context.CancelFunc
-	tasks  sync.WaitGroup
+	route   route
+	line    *line
+	places  chan struct{} // of all streams of this process
+	backlog *backlog      // of all streams of this process
+	limits  limits
+	log     *slog.Logger
+	net     net.Listener
+	ctx     context.Context // ends with the streams
+	cancel  context.CancelFunc
+	tasks   sync.WaitGroup
 
 	mu      sync.Mutex
 	closing bool // no new stream
@@ -100,7 +101,7 @@ func (l *listener) serve(conn net.Conn) {
 	l.line.metrics.openSeconds.WithLabelValues(l.route.system).Observe(time.Since(start).Seconds())
 	l.line.streams.Add(1)
 	defer l.line.streams.Add(-1)
-	s := &stream{near: conn, ch: ch, line: l.line}
+	s := &stream{near: conn, ch: ch, listener: l, line: l.line, backlog: l.backlog}
 	unhook := context.AfterFunc(l.ctx, s.abort)
 	defer unhook()
 	s.run()
@@ -114,6 +115,7 @@ const (
 	streamNoRoom      = "no_room"       // the system has too many
 	streamUnconnected = "no_connection" // there was no connection for as long as a stream waits
 	streamLimit       = "limit"         // there are too many here
+	streamStalled     = "stalled"       // broken after it was opened: its browser did not read, and too much waited
 )
 
 // count counts a stream by its result.

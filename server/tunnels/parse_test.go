@@ -83,6 +83,7 @@ func TestParseService(t *testing.T) {
 		{"a strange target", func(s *corev1.Service) { s.Annotations[targetAnnotation] = "lab;id:1" }, `annotation outposts.dev/target: "lab;id:1" is not host:port`},
 		{"open to the world", func(s *corev1.Service) { s.Spec.Type = corev1.ServiceTypeLoadBalancer }, "the Service can be reached from outside of the cluster"},
 		{"an outer address", func(s *corev1.Service) { s.Spec.ExternalIPs = []string{"192.0.2.1"} }, "the Service can be reached from outside of the cluster"},
+		{"headless", func(s *corev1.Service) { s.Spec.ClusterIP = "None" }, "the Service is headless: its name leads to every port of the tunnels"},
 		{"selects others", func(s *corev1.Service) { s.Spec.Selector = map[string]string{"app": "x"} }, "the selector is not outposts.dev/tunnels: hub alone"},
 		{"selects nobody", func(s *corev1.Service) { s.Spec.Selector = nil }, "the selector is not outposts.dev/tunnels: hub alone"},
 		{"no port", func(s *corev1.Service) { s.Spec.Ports = nil }, "the Service has 0 ports, not one"},
@@ -114,6 +115,8 @@ func TestClaims(t *testing.T) {
 	leaving.DeletionTimestamp = &metav1.Time{Time: time.Unix(2, 0)}
 	malformed := at(one("malformed", "remote", 20006), 1, "a")
 	malformed.Annotations = nil
+	stranger := at(one("stranger", "remote", 20007), 1, "b")
+	stranger.Spec.Selector = map[string]string{"app": "mine"}
 	services := []*corev1.Service{
 		at(one("younger", "remote", 20001), 9, "a"), at(one("older", "remote", 20001), 8, "z"),
 		at(one("same second, second uid", "remote", 20002), 8, "b"),
@@ -121,14 +124,17 @@ func TestClaims(t *testing.T) {
 		at(one("of no system", "north", 20003), 8, "c"), at(one("after it", "remote", 20003), 9, "d"),
 		leaving, at(one("after leaving", "remote", 20005), 9, "e"),
 		malformed, at(one("after malformed", "remote", 20006), 9, "f"),
+		stranger, at(one("after a stranger", "remote", 20007), 9, "g"),
+		at(one("moved to a port that is served", "remote", 20008), 1, "h"), at(one("served", "remote", 20008), 9, "i"),
 	}
-	c := newClaims(services, owner, ports, func(system string) bool { return system == "remote" })
+	c := newClaims(services, owner, ports, func(system string) bool { return system == "remote" },
+		map[uint16]types.UID{20008: "i", 20001: "gone"})
 	got := map[uint16]string{}
 	for port, r := range c.routes {
 		got[port] = r.name
 	}
 	want := map[uint16]string{
-		20001: "older", 20002: "same second, first uid", 20005: "after leaving", 20006: "after malformed",
+		20001: "older", 20002: "same second, first uid", 20007: "after a stranger", 20008: "served",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("served (-want +got):\n%s", diff)
@@ -138,10 +144,15 @@ func TestClaims(t *testing.T) {
 		refused[r.service.Name] = r.reason + ": " + r.message
 	}
 	wantRefused := map[string]string{
-		"younger":                 "PortTaken: Port 20001 belongs to the older Service older.",
-		"same second, second uid": "PortTaken: Port 20002 belongs to the older Service same second, first uid.",
+		"younger":                 "PortTaken: Port 20001 belongs to Service older, which had it first.",
+		"same second, second uid": "PortTaken: Port 20002 belongs to Service same second, first uid, which had it first.",
 		"of no system":            "UnknownSystem: The tunnels know no system north.",
-		"after it":                "PortTaken: Port 20003 belongs to the older Service of no system.",
+		"after it":                "PortTaken: Port 20003 belongs to Service of no system, which had it first.",
+		"after leaving":           "PortTaken: Port 20005 belongs to Service leaving, which had it first.",
+		"after malformed":         "PortTaken: Port 20006 belongs to Service malformed, which had it first.",
+		"stranger": "Malformed: Not served by the tunnels: " +
+			"the selector is not outposts.dev/tunnels: hub alone.",
+		"moved to a port that is served": "PortTaken: Port 20008 belongs to Service served, which had it first.",
 		"malformed": "Malformed: Not served by the tunnels: " +
 			`annotation outposts.dev/target: "" is not host:port.`,
 	}

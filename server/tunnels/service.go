@@ -97,6 +97,9 @@ func parseService(svc *corev1.Service, name string, ports Ports) (route, error) 
 	if svc.Spec.Type != corev1.ServiceTypeClusterIP && svc.Spec.Type != "" || len(svc.Spec.ExternalIPs) > 0 {
 		return route{}, errors.New("the Service can be reached from outside of the cluster")
 	}
+	if svc.Spec.ClusterIP == corev1.ClusterIPNone {
+		return route{}, errors.New("the Service is headless: its name leads to every port of the tunnels")
+	}
 	if !maps.Equal(svc.Spec.Selector, map[string]string{tunnelsLabel: name}) {
 		return route{}, fmt.Errorf("the selector is not %s: %s alone", tunnelsLabel, name)
 	}

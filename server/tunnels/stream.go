@@ -19,15 +19,20 @@ const (
 
 // stream copies between a connection of the hub's cluster and a channel.
 type stream struct {
-	near net.Conn
-	ch   *channel
-	line *line // whose bytes are counted
+	near     net.Conn
+	ch       *channel
+	listener *listener
+	line     *line // whose bytes are counted
+	backlog  *backlog
+	stall    stall // guarded by backlog
 }
 
 // run copies both ways until both are done. The end of one side closes writing on the other; a broken one breaks the
 // other. It returns when nothing is copied any more. The near connection is not closed.
 func (s *stream) run() {
 	defer s.ch.conn.release()
+	s.backlog.add(s)
+	defer s.backlog.remove(s)
 	var copied sync.WaitGroup
 	copied.Go(s.up)
 	copied.Go(s.down)
@@ -126,7 +131,10 @@ func (s *stream) move(data []byte) (n int, ok bool) {
 	n, err := s.ch.Read(data)
 	if n > 0 {
 		s.line.down.Add(int64(n))
-		if _, werr := s.near.Write(data[:n]); werr != nil {
+		s.backlog.begin(s)
+		_, werr := s.near.Write(data[:n])
+		s.backlog.end(s)
+		if werr != nil {
 			s.abort()
 			return n, false
 		}
@@ -134,7 +142,7 @@ func (s *stream) move(data []byte) (n int, ok bool) {
 	switch {
 	case err == nil:
 		return n, true
-	case s.ch.conn.broken.Load(): // the library calls that an end, too
+	case !s.ch.conn.sound(): // the library calls that an end, too
 		s.abort()
 	default:
 		if tcp, ok := s.near.(interface{ CloseWrite() error }); ok {

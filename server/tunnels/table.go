@@ -5,6 +5,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // table has the listeners and the lines, and makes them as claims and systems say. One goroutine uses it.
@@ -14,6 +16,8 @@ type table struct {
 	lines     map[string]*line
 	listeners map[uint16]*listener
 	places    chan struct{}
+	backlog   *backlog
+	failing   map[uint16]struct{} // ports that could not be listened on
 	stopping  bool
 	streams   sync.WaitGroup // listeners that are open, or whose streams are
 	running   sync.WaitGroup // lines
@@ -22,7 +26,8 @@ type table struct {
 func newTable(ctx context.Context, t *Tunnels) *table {
 	return &table{
 		t: t, ctx: ctx, lines: map[string]*line{}, listeners: map[uint16]*listener{},
-		places: make(chan struct{}, t.limits.streams),
+		places: make(chan struct{}, t.limits.streams), backlog: newBacklog(t.limits.backlog),
+		failing: map[uint16]struct{}{},
 	}
 }
 
@@ -70,10 +75,16 @@ func (tb *table) useRoutes(routes map[uint16]route, freed map[uint16]time.Time) 
 			later(at.Add(tb.t.limits.rest))
 			continue
 		}
-		if err := tb.listen(r); err != nil {
-			tb.t.log.Error("port cannot be listened on, retrying", "port", port, "service", r.name, "err", err)
-			later(time.Now().Add(tb.t.limits.pause))
+		err := tb.listen(r)
+		if err == nil {
+			delete(tb.failing, port)
+			continue
 		}
+		if _, said := tb.failing[port]; !said {
+			tb.failing[port] = struct{}{}
+			tb.t.log.Error("port cannot be listened on, retrying", "port", port, "service", r.name, "err", err)
+		}
+		later(time.Now().Add(tb.t.limits.pause))
 	}
 	return again
 }
@@ -86,7 +97,7 @@ func (tb *table) listen(r route) error {
 	}
 	ctx, cancel := context.WithCancel(tb.ctx)
 	l := &listener{
-		route: r, line: tb.lines[r.system], places: tb.places, limits: tb.t.limits, log: tb.t.log,
+		route: r, line: tb.lines[r.system], places: tb.places, backlog: tb.backlog, limits: tb.t.limits, log: tb.t.log,
 		net: open, ctx: ctx, cancel: cancel, streams: map[net.Conn]struct{}{},
 	}
 	tb.listeners[r.port] = l
@@ -96,6 +107,15 @@ func (tb *table) listen(r route) error {
 		l.wait()
 	})
 	return nil
+}
+
+// served returns the Services whose ports are listened on.
+func (tb *table) served() map[uint16]types.UID {
+	served := make(map[uint16]types.UID, len(tb.listeners))
+	for port, l := range tb.listeners {
+		served[port] = l.route.uid
+	}
+	return served
 }
 
 // stop accepts no more connections, and opens no more listeners.

@@ -56,7 +56,7 @@ func New(
 		o.Listen = listenOn
 	}
 	t := &Tunnels{
-		name: name, ports: ports, opts: o, limits: defaultLimits, log: o.Logger, metrics: newMetrics(),
+		name: name, ports: ports, opts: o, limits: defaultLimits(), log: o.Logger, metrics: newMetrics(),
 		teller: newTeller(client, o.Logger), wake: make(chan struct{}, 1), serving: make(chan struct{}),
 		key: key, systems: systems,
 	}
@@ -144,6 +144,7 @@ func (t *Tunnels) Run(ctx context.Context) error {
 	var tasks sync.WaitGroup
 	tasks.Go(func() { t.watcher.run(base) })
 	tasks.Go(func() { t.teller.queue.Run(base) })
+	tasks.Go(func() { table.backlog.run(base) })
 	t.follow(ctx, table)
 	cancel()
 	table.close()
@@ -196,7 +197,7 @@ func (t *Tunnels) look(table *table) (again time.Time) {
 	c := newClaims(services, t.name, t.ports, func(system string) bool {
 		_, ok := systems[system]
 		return ok
-	})
+	}, table.served())
 	again = table.useRoutes(c.routes, freed)
 	t.teller.tell(c.refused, t.log)
 	t.note(c, table)

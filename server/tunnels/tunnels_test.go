@@ -166,7 +166,7 @@ func TestYoungerClaimIsToldToChooseAgain(t *testing.T) {
 		got = list.Items
 		return nil
 	})
-	want := []string{"Service younger PortTaken: Port 20001 belongs to the older Service older."}
+	want := []string{"Service younger PortTaken: Port 20001 belongs to Service older, which had it first."}
 	var events []string
 	for _, e := range got {
 		of := e.InvolvedObject
@@ -177,7 +177,7 @@ func TestYoungerClaimIsToldToChooseAgain(t *testing.T) {
 	}
 	w.wantAnswer(20001, "lab-1 of remote")
 	w.wantService("older", ServiceState{older.UID, "Served", ""})
-	w.wantService("younger", ServiceState{younger.UID, "PortTaken", "Port 20001 belongs to the older Service older."})
+	w.wantService("younger", ServiceState{younger.UID, "PortTaken", "Port 20001 belongs to Service older, which had it first."})
 	younger = younger.DeepCopy()
 	younger.Spec.Ports[0].TargetPort.IntVal = 20002
 	w.update(younger)

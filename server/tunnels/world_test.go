@@ -15,12 +15,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/crypto/ssh"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -46,7 +48,7 @@ var ports = Ports{20000, 20063}
 var quick = limits{
 	dial: 10 * time.Second, silence: time.Minute, pause: 5 * time.Millisecond, longestPause: 20 * time.Millisecond,
 	steady: 0, library: time.Second, wait: 20 * time.Second, open: 20 * time.Second, rest: time.Millisecond,
-	streams: 4096, tunnelStreams: 256,
+	streams: 4096, tunnelStreams: 256, backlog: 1 << 30,
 }
 
 // world is tunnels, a cluster without kubelets, and outposts with servers behind them. Its ports are on an address of
@@ -258,6 +260,30 @@ func (w *world) wantService(name string, want ServiceState) {
 	})
 }
 
+// counter returns the value of a counter with these labels.
+func (w *world) counter(name string, labels ...string) float64 {
+	w.t.Helper()
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(w.tunnels)
+	families, err := registry.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.Metric {
+			var got []string
+			for _, l := range m.Label {
+				got = append(got, l.GetValue())
+			}
+			slices.Sort(got)
+			if f.GetName() == name && slices.Equal(got, labels) {
+				return m.Counter.GetValue()
+			}
+		}
+	}
+	return 0
+}
+
 // eventually waits until f returns nil.
 func eventually(t testing.TB, f func() error) {
 	t.Helper()
@@ -271,7 +297,7 @@ func eventually(t testing.TB, f func() error) {
 }
 
 // outpost is our own SSH server with servers behind it, and a relay before it. Each server answers a line with its own
-// address; a line "echo" begins an echo.
+// address; a line "echo" begins an echo, "flood" data without an end.
 type outpost struct {
 	t       testing.TB
 	hostKey ssh.Signer
@@ -383,6 +409,12 @@ func serveLab(conn *net.TCPConn, name string) {
 			_ = conn.CloseWrite()
 			return
 		}
+		if line == "flood\n" {
+			for block := make([]byte, 256<<10); err == nil; {
+				_, err = conn.Write(block)
+			}
+			return
+		}
 		if _, err := io.WriteString(conn, name+"\n"); err != nil {
 			return
 		}
@@ -398,6 +430,7 @@ type relay struct {
 	conns  map[net.Conn]struct{}
 	frozen bool
 	down   bool
+	worn   bool // the next packet from the outpost is damaged
 	made   int
 }
 
@@ -434,11 +467,11 @@ func (r *relay) pass(near net.Conn) {
 	r.mu.Lock()
 	r.conns[near], r.conns[far] = struct{}{}, struct{}{}
 	r.mu.Unlock()
-	go r.copy(near, far)
-	r.copy(far, near)
+	go r.copy(near, far, &r.worn)
+	r.copy(far, near, new(bool))
 }
 
-func (r *relay) copy(to, from net.Conn) {
+func (r *relay) copy(to, from net.Conn, worn *bool) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buf)
@@ -449,6 +482,10 @@ func (r *relay) copy(to, from net.Conn) {
 		}
 		r.mu.Lock()
 		frozen := r.frozen
+		if *worn {
+			buf[n-1] ^= 1
+			*worn = false
+		}
 		r.mu.Unlock()
 		if frozen { // what was sent is gone
 			continue
@@ -475,6 +512,13 @@ func (r *relay) freeze(frozen bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.frozen = frozen
+}
+
+// damage changes a bit of what the outpost sends next.
+func (r *relay) damage() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.worn = true
 }
 
 // refuse lets no new connections through.
