@@ -1,4 +1,5 @@
-// Command coredns is CoreDNS with only the plugins that a cluster's DNS needs; the stock program brings the SDKs of three clouds.
+// Command coredns is CoreDNS with only the plugins that a cluster's DNS needs; the stock program brings the SDKs of
+// three clouds.
 package main
 
 import (
@@ -23,7 +24,8 @@ import (
 func init() {
 	// The order of this list is the order in which a query meets the plugins.
 	dnsserver.Directives = []string{
-		"bufsize", "health", "ready", "log", "errors", "cache", "loop", "loadbalance", "hosts", "template", "kubernetes", "forward", "reload",
+		"bufsize", "health", "ready", "log", "errors", "cache", "loop", "loadbalance", "hosts", "template",
+		"kubernetes", "forward", "reload",
 	}
 }
 

@@ -1,6 +1,7 @@
-// Command kube is a whole Kubernetes in one file: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubelet,
-// kube-proxy, kubectl and the addons of the local clusters. The name it is called by, or else its first argument, says which
-// one it is. One file instead of eight saves 370 MB of disk and most of the memory for program text.
+// Command kube is a whole Kubernetes in one file: etcd, kube-apiserver, kube-controller-manager, kube-scheduler,
+// kubelet, kube-proxy, kubectl and the addons of the local clusters. The name it is called by, or else its first
+// argument, says which one it is. One file instead of eight saves 370 MB of disk and most of the memory for program
+// text.
 package main
 
 import (
@@ -41,7 +42,8 @@ func main() {
 		args = args[1:]
 	}
 	if len(args) == 0 || !known(filepath.Base(args[0])) {
-		fmt.Fprintln(os.Stderr, "usage: kube <etcd|kube-apiserver|kube-controller-manager|kube-scheduler|kubelet|kube-proxy|kubectl|addons> ...")
+		fmt.Fprintln(os.Stderr, "usage: kube <etcd|kube-apiserver|kube-controller-manager|kube-scheduler|"+
+			"kubelet|kube-proxy|kubectl|addons> ...")
 		os.Exit(2)
 	}
 	// Each of the programs reads os.Args itself in one place or another.
