@@ -1,7 +1,8 @@
 # What dev/cache, dev/build and dev/run share: the parts, and the folder of each. Read with `.`, with $dev set.
 
-# Every part is a folder under dev/ with a build.sh. Those that take longest come first.
-parts="pulumi/kubernetes kube pulumi/cli acme pulumi/random runtime netpol dns pulumi/language-go clusters"
+# Every part is a folder under dev/ with a build.sh, in the order in which dev/build takes them: those that take longest come first, but
+# two that share most of their packages do not follow each other, as builds at one time compile the same package twice.
+parts="kube pulumi/cli pulumi/kubernetes acme pulumi/random runtime netpol dns pulumi/language-go clusters"
 cluster_parts="kube runtime netpol dns clusters"
 pulumi_parts="pulumi/kubernetes pulumi/cli pulumi/random pulumi/language-go"
 

@@ -5,6 +5,7 @@
 . dev/terminal.sh
 steps=.state/logs
 mkdir -p "$steps"
+if [ -t 1 ]; then echo "Each step has its log in $steps."; fi
 
 logfile() { echo "$steps/$(echo "$1" | tr -c 'a-z0-9\n' - | cut -c1-40).log"; }
 
@@ -23,10 +24,12 @@ follow() {
     took=$((SECONDS - began))
     [ "$took" -ge 3 ] || continue
     doing=$(tail -c 2000 "$log" | tr -d '\033' | tr '\r' '\n' | sed -n '/[^ ]/h; ${x;s/^ *//;p;}')
-    line=$(printf '%-52s %4d s%s; log %s%s' "$text" "$took" "$last" "$log" "${doing:+: $doing}")
     if [ -t 1 ]; then
-      in_place "$line"
-    elif [ $((took - at)) -ge 60 ] || { [ "$doing" != "$shown" ] && [ $((took - at)) -ge 10 ]; }; then
+      in_place "$text $took s$last${doing:+: $doing}"
+      continue
+    fi
+    line=$(printf '%-52s %4d s%s; log %s%s' "$text" "$took" "$last" "$log" "${doing:+: $doing}")
+    if [ $((took - at)) -ge 60 ] || { [ "$doing" != "$shown" ] && [ $((took - at)) -ge 10 ]; }; then
       echo "$line"
       shown=$doing at=$took
     fi
