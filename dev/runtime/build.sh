@@ -18,4 +18,4 @@ build bin/ctr $containerd/cmd/ctr "" ""
 for plugin in main/ptp main/loopback ipam/host-local meta/portmap; do
   build "cni/${plugin#*/}" "github.com/containernetworking/plugins/plugins/$plugin" "" ""
 done
-CGO_ENABLED=1 build bin/runc github.com/opencontainers/runc "seccomp netgo osusergo" "-X main.version=1.5.2 -linkmode external -extldflags -static"
+CGO_ENABLED=1 build bin/runc github.com/opencontainers/runc "seccomp netgo osusergo" "-X main.version=1.5.3 -linkmode external -extldflags -static"
