@@ -168,7 +168,7 @@ endif
 # ---- measurements
 
 .PHONY: bench
-bench: ## measure everything against the usual alternative (19 min, as root); results in bench/ and docs/performance.md
+bench: ## measure everything against the usual alternative (36 min, as root); results in bench/ and docs/performance.md
 	@dev/packages tools clusters images tests
 	@dev/disk tools clusters images tests
 	@dev/build
