@@ -1,17 +1,19 @@
 """Connects JupyterHub to its outposts.
 
 This module is the same for every installation. It is mounted into the hub's pod, and two lines of configuration
-start it: `import outpost_hub` and `outpost_hub.configure(c, get_config("custom.outposts"))`. What differs between
-installations is data: the value `custom.outposts` of the Helm values, and files from mounted Secrets. Data is checked
-before it is used; invalid data stops the hub with a message that lists every fault.
+start it: `import outpost_hub` and `outpost_hub.configure(c, "/etc/outpost/data/outposts.yaml")`. What differs between
+installations is data: that file, and files from mounted Secrets. Data is checked before it is used; invalid data stops
+the hub with a message that lists every fault. When the file changes, systems come and go without a restart of the hub;
+what is wrong then leaves the previous data in use, with a line in the log. Data that never changes may be given in place
+of the file, such as `get_config("custom.outposts")`, a value of the Helm values.
 
-All keys of `custom.outposts`; other keys are refused:
+All keys of the data; other keys are refused:
 
     namePrefix: jupyterhub          # optional; first part of the names of pods and Services: [a-z0-9-], at
                                     # most 22 characters, different for each hub that shares an outpost
     authDir: /etc/outpost/auth      # one file for each system, named after it, with "user:password"; read
                                     # for every request, so that a rotated password needs no restart
-    sshKey: /etc/outpost/ssh/ssh-privatekey    # required if a system has `ssh`
+    sshKey: /etc/outpost/ssh/ssh-privatekey    # required if a system has `ssh` and there are no `tunnels`
     userOptions: [profile]          # optional; names of options that a start may set besides system and flavor
     tunnels:                        # optional; `outpost tunnels` leads to servers, in place of ssh in this pod
       name: hub                     # OUTPOST_TUNNELS_NAME there
@@ -28,13 +30,15 @@ All keys of `custom.outposts`; other keys are refused:
         defaultServer: true         # optional; false if unnamed servers cannot run there (the Python outpost,
                                     # an Ingress that merges slashes)
         concurrentStarts: 10        # optional; how many starts this hub sends there at once, 1 to 500; the others wait,
-                                    # as part of their start_timeout. Defaults to JupyterHub.concurrent_spawn_limit
+                                    # as part of their start_timeout. Defaults to JupyterHub.concurrent_spawn_limit;
+                                    # another number is for the hub's next start
         flavor: small               # optional; used if a start names none; defaults to the first of `flavors`
         flavors:                    # optional; offered by the form, and the only ones accepted
           - name: small             # [A-Za-z0-9._-], at most 63 characters
             displayName: Small      # optional; defaults to the name
             description: 1 core     # optional
-        ssh:                        # optional; without it, servers on that system are reached directly
+        ssh:                        # optional; without it, servers on that system are reached directly. With `tunnels`,
+                                    # what follows is for ssh alone, and the tunnels know it from their own file
           host: 10.0.0.3
           port: 30022               # optional; defaults to 22
           user: jhuboutpost         # optional
@@ -45,6 +49,7 @@ The arguments of every hook are those of jupyterhub-outpostspawner 2.2.11 and 2.
 """
 
 from importlib.metadata import version
+from pathlib import Path
 
 from jupyterhub.apihandlers import default_handlers
 from traitlets.log import get_logger
@@ -56,6 +61,7 @@ _pair_warning = check_pair(
     version("jupyterhub"), version("jupyterhub-outpostspawner"), version("jupyterhub-forwardbasespawner")
 )
 
+from .data import DataFile  # noqa: E402
 from .events import EVENT_ROUTES, Events  # noqa: E402
 from .metrics import SYSTEMS  # noqa: E402
 from .outposts import Outposts  # noqa: E402
@@ -67,13 +73,14 @@ OPEN_ROUTES = (*EVENT_ROUTES, r"/api/servers", r"/api/recreateforward/([^/]+)")
 
 
 def configure(c, settings):
-    """Configures JupyterHub for the outposts in `settings`, the value of custom.outposts.
+    """Configures JupyterHub for the outposts in `settings`: the path of a YAML file, or what would be in it.
 
     Raises ValueError with every fault of the settings.
     """
     if _pair_warning:
         get_logger().warning(_pair_warning)
-    outposts = Outposts(settings)
+    file = DataFile(settings) if isinstance(settings, (str, Path)) else None
+    outposts = Outposts(file.begin() if file else settings, file)
     Spawner.outposts = outposts
     SYSTEMS.show(outposts.systems.values())
 

@@ -42,6 +42,11 @@ class TunnelsSettings:
         self.ports = range(first, last + 1)
         self.held = {}  # ports that nobody chooses, until when
 
+    def __eq__(self, other):
+        return isinstance(other, TunnelsSettings) and all(
+            getattr(self, key) == getattr(other, key) for key in self.KEYS
+        )
+
     def choose(self, taken=()):
         """Returns a port by chance, none of those that are taken. Only the event loop's thread calls it."""
         now = time.monotonic()

@@ -9,6 +9,7 @@ from .claims import TunnelsSettings
 from .cluster import make_service, remove_service
 from .curl import prepare_curl
 from .errors import TELL_ADMINS, StartError, WrongHostKey, user_message
+from .metrics import SYSTEMS
 from .received import safe_address
 from .settings import FLAVOR_NAME, OPTION_NAME, PREFIX, SERVER_NAME, Faults
 from .systems import System
@@ -29,7 +30,8 @@ class Outposts:
     # With `outpost tunnels`, in place of the client's ssh.
     TUNNELS_HOOKS = ("ssh_custom_forward", "ssh_custom_forward_remove")
 
-    def __init__(self, settings):
+    def __init__(self, settings, file=None):
+        self.file = file  # a DataFile that has the settings, None for those that never change
         faults = Faults()
         settings = dict(faults.map("custom.outposts", settings, self.KEYS))
         prefix = settings.get("namePrefix", "jupyterhub")
@@ -61,8 +63,35 @@ class Outposts:
         # traitlets copies configured values, and with a hook the object that it is bound to. This object is shared.
         return self
 
+    def refresh(self):
+        """Takes over what has changed in the file of the data; what is wrong leaves the previous data in use."""
+        if self.file:
+            self.file.use(self._take)
+
+    def _take(self, settings):
+        fresh = Outposts(settings)
+        if (fresh.prefix, fresh.tunnels) != (self.prefix, self.tunnels):
+            raise ValueError("namePrefix and tunnels cannot change while the hub runs; restart it")
+        systems = {}
+        for name, system in fresh.systems.items():
+            known = self._known(system)
+            systems[name] = known.become(system) if known else system
+        self.systems, self.user_options = systems, fresh.user_options
+        # Servers of a system that is gone run on, until they are stopped.
+        self.by_any_name |= {name: systems[system.name] for name, system in fresh.by_any_name.items()}
+        SYSTEMS.show(systems.values())
+
+    def _known(self, system):
+        """Returns the system that goes on as this one, None if it is new."""
+        for name in (system.name, *system.former_names):
+            known = self.by_any_name.get(name)
+            if known and known.name == name:
+                return known
+        return None
+
     def system(self, user_options):
         """Returns the system that options name; StartError if they name none."""
+        self.refresh()
         name = (user_options or {}).get("system")
         if isinstance(name, list) and len(name) == 1:
             # As JupyterHub stores the fields of a form, in servers that were started without this module.
@@ -70,8 +99,11 @@ class Outposts:
         if name is None and len(self.systems) == 1:
             (name,) = self.systems
         if not isinstance(name, str) or name not in self.by_any_name:
-            raise StartError(f"Choose one of these systems: {', '.join(sorted(self.systems))}.", 400)
+            raise self._no_such_system()
         return self.by_any_name[name]
+
+    def _no_such_system(self):
+        return StartError(f"Choose one of these systems: {', '.join(sorted(self.systems))}.", 400)
 
     def of(self, spawner):
         return self.system(spawner.user_options)
@@ -79,6 +111,7 @@ class Outposts:
     # Form and options.
 
     def options_form(self, spawner):
+        self.refresh()
         systems = sorted(self.systems.values(), key=lambda s: (s.display_name, s.name))
         if not spawner.name:
             systems = [s for s in systems if s.default_server]
@@ -128,6 +161,8 @@ class Outposts:
     def checked(self, user_options):
         """Returns the options of a start with defaults filled in, all of them strings; StartError if one is invalid."""
         system = self.system(user_options)
+        if system.name not in self.systems:
+            raise self._no_such_system()
         for name, value in user_options.items():
             if name not in ("system", "flavor", *self.user_options):
                 allowed = ", ".join(("system", "flavor", *self.user_options))

@@ -40,6 +40,7 @@ class System:
         "flavor", "flavors", "ssh",
     )  # fmt: skip
     SSH_KEYS = ("host", "port", "user", "knownHosts")
+    GOES_ON = ("_client", "_watch", "polls", "tunnels")  # when the data changes
 
     def __init__(self, name, data, settings, faults):
         where = f"systems.{name}"
@@ -71,6 +72,14 @@ class System:
         if self.tunnel:
             self._ssh(f"{where}.ssh", data["ssh"], settings, faults)
 
+    def become(self, other):
+        """Takes over the data of another, and keeps what goes on. Returns itself."""
+        if other.name != self.name:
+            self.tunnels.servers.clear()  # their Services have the name on them; the next look at each makes it anew
+        vars(self).update({name: value for name, value in vars(other).items() if name not in self.GOES_ON})
+        self.tunnels.system = self.name
+        return self
+
     def _flavors(self, where, data, faults):
         flavors = faults.list(f"{where}.flavors", data.get("flavors"))
         found = [Flavor(f"{where}.flavors[{i}]", f, faults) for i, f in enumerate(flavors)]
@@ -88,6 +97,9 @@ class System:
         self.ssh_host = faults.match(f"{where}.host", data.get("host"), SSH_HOST, "a host name or IPv4 address")
         self.ssh_port = faults.port(f"{where}.port", data.get("port", 22))
         self.ssh_user = faults.match(f"{where}.user", data.get("user", "jhuboutpost"), SSH_USER, "a user name")
+        self.ssh_key, self.ssh_options = None, {}
+        if settings.get("tunnels"):
+            return  # no ssh runs in the hub's pod
         self.ssh_key = faults.file("sshKey", settings.get("sshKey"))
         alias = f"outpost-{self.name}"
         # One control socket for each system. The client's default is named after the host alone: two systems behind

@@ -1,6 +1,5 @@
 """JupyterHub in the tests: the module as in production, and nothing that requires a cluster."""
 
-import json
 import os
 from pathlib import Path
 
@@ -52,7 +51,8 @@ def setuid(uid):
 os.setuid = setuid
 
 outpost_hub.tunnels.CHECK_SECONDS = 0.5
-outpost_hub.configure(c, json.loads((folder / "settings.json").read_text()))
+outpost_hub.data.LOOK_SECONDS = 0
+outpost_hub.configure(c, folder / "settings.json")
 
 make_service = c.OutpostSpawner.ssh_custom_svc
 
