@@ -14,6 +14,7 @@ import (
 var documents = []string{
 	"README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/security.md", "docs/stacks.md", "docs/protocol.md",
 	"dev/README.md", "images/README.md", "charts/outpost/README.md",
+	"charts/outposts-hub/README.md", "docs/tunnels.md",
 }
 
 // TestDocumentsNameTargets holds every `make ...` of the documents to the Makefile.

@@ -1,9 +1,9 @@
 package charts
 
 import (
-	"bytes"
 	"encoding/json"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -27,6 +27,9 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
+// schemas has the values.schema.json of each chart by its folder.
+var schemas = map[string]string{"outpost": OutpostSchema, "outposts-hub": HubSchema}
+
 // object is a rendered object, undecoded.
 type object struct {
 	Kind     string
@@ -44,9 +47,9 @@ func decode[T any](t *testing.T, text []byte) T {
 	return out
 }
 
-func load(t *testing.T) *chart.Chart {
+func load(t *testing.T, folder string) *chart.Chart {
 	t.Helper()
-	c, err := loader.Load("outpost")
+	c, err := loader.Load(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,10 +78,16 @@ func render(t *testing.T, values map[string]any) (map[string]string, error) {
 // renderAs renders an installation or an upgrade.
 func renderAs(t *testing.T, values map[string]any, release chartutil.ReleaseOptions) (map[string]string, error) {
 	t.Helper()
-	c := load(t)
+	release.Name, release.Namespace = "outpost", "outpost"
+	return renderChart(load(t, "outpost"), values, release)
+}
+
+// renderChart renders a release of a chart, for the newest Kubernetes that is tested with.
+func renderChart(
+	c *chart.Chart, values map[string]any, release chartutil.ReleaseOptions,
+) (map[string]string, error) {
 	capabilities := chartutil.DefaultCapabilities.Copy()
 	capabilities.KubeVersion = chartutil.KubeVersion{Version: "v1.34.4", Major: "1", Minor: "34"}
-	release.Name, release.Namespace = "outpost", "outpost"
 	top, err := chartutil.ToRenderValues(c, values, release, capabilities)
 	if err != nil {
 		return nil, err
@@ -93,6 +102,12 @@ func objects(t *testing.T, values map[string]any) map[string]object {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return split(t, files)
+}
+
+// split splits rendered files into objects by "Kind name".
+func split(t *testing.T, files map[string]string) map[string]object {
+	t.Helper()
 	out := map[string]object{}
 	for name, text := range files {
 		if filepath.Ext(name) != ".yaml" || strings.TrimSpace(text) == "" {
@@ -117,10 +132,12 @@ func objects(t *testing.T, values map[string]any) map[string]object {
 	return out
 }
 
-func valueSets(t *testing.T) []string {
+func valueSets(t *testing.T) []string { return valueSetsOf(t, "outpost") }
+
+func valueSetsOf(t *testing.T, folder string) []string {
 	t.Helper()
-	paths, err := filepath.Glob("outpost/ci/*.yaml")
-	if err != nil || len(paths) < 5 {
+	paths, err := filepath.Glob(folder + "/ci/*.yaml")
+	if err != nil || len(paths) < 3 {
 		t.Fatalf("value sets: %v, %v", paths, err)
 	}
 	return paths
@@ -135,22 +152,22 @@ func TestRenderedValueSetsAreAsBefore(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			names := make([]string, 0, len(files))
-			for name := range files {
-				names = append(names, name)
-			}
-			sort.Strings(names)
-			var got bytes.Buffer
-			for _, name := range names {
-				text := strings.TrimSpace(files[name])
-				if text == "" || strings.HasSuffix(name, ".tpl") {
-					continue
-				}
-				got.WriteString("# " + strings.TrimPrefix(name, "outpost/templates/") + "\n" + text + "\n---\n")
-			}
-			wantGolden(t, setName(path), got.String())
+			wantGolden(t, setName(path), listing(files, "outpost"))
 		})
 	}
+}
+
+// listing has what a chart renders, a file after the other.
+func listing(files map[string]string, chart string) string {
+	var got strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		text := strings.TrimSpace(files[name])
+		if text == "" || strings.HasSuffix(name, ".tpl") {
+			continue
+		}
+		got.WriteString("# " + strings.TrimPrefix(name, chart+"/templates/") + "\n" + text + "\n---\n")
+	}
+	return got.String()
 }
 
 // wantGolden compares rendered objects to the golden file of a name.
@@ -254,20 +271,20 @@ func schemaKeys(t *testing.T, schema map[string]any, path string) []string {
 }
 
 func TestValuesSchemaAndEverythingHaveTheSameKeys(t *testing.T) {
-	var schema map[string]any
-	text, err := os.ReadFile("outpost/values.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(text, &schema); err != nil {
-		t.Fatal(err)
-	}
-	want := schemaKeys(t, schema, "")
-	if diff := cmp.Diff(want, keys(readValues(t, "outpost/values.yaml"), schema, "")); diff != "" {
-		t.Errorf("values.yaml (-schema +values):\n%s", diff)
-	}
-	if diff := cmp.Diff(want, keys(readValues(t, "outpost/ci/everything.yaml"), schema, "")); diff != "" {
-		t.Errorf("ci/everything.yaml (-schema +everything):\n%s", diff)
+	for folder, text := range schemas {
+		t.Run(folder, func(t *testing.T) {
+			var schema map[string]any
+			if err := json.Unmarshal([]byte(text), &schema); err != nil {
+				t.Fatal(err)
+			}
+			want := schemaKeys(t, schema, "")
+			for _, name := range []string{"values.yaml", "ci/everything.yaml"} {
+				got := keys(readValues(t, filepath.Join(folder, name)), schema, "")
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("%s (-schema +values):\n%s", name, diff)
+				}
+			}
+		})
 	}
 }
 

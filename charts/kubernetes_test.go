@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -18,8 +19,25 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// kubernetesTypes are what values of the chart become as they are.
-var kubernetesTypes = []any{
+// kubernetesTypes are what values of a chart become as they are.
+var kubernetesTypes = map[string][]any{"outpost": ofOutpost, "outposts-hub": ofHub}
+
+var ofHub = []any{
+	corev1.Affinity{},
+	corev1.EnvVar{},
+	corev1.HostAlias{},
+	corev1.LocalObjectReference{},
+	corev1.PodSecurityContext{},
+	corev1.ResourceRequirements{},
+	corev1.SecurityContext{},
+	corev1.Toleration{},
+	corev1.TopologySpreadConstraint{},
+	networkingv1.NetworkPolicyEgressRule{},
+	networkingv1.NetworkPolicyIngressRule{},
+	networkingv1.NetworkPolicyPeer{},
+}
+
+var ofOutpost = []any{
 	corev1.Affinity{},
 	corev1.Container{},
 	corev1.EnvVar{},
@@ -85,8 +103,15 @@ func (d kubernetesDefinitions) addFields(t reflect.Type, properties map[string]a
 // TestSchemaKnowsKubernetes holds that the schema accepts, in what becomes a part of an object of Kubernetes, the keys
 // that Kubernetes knows and no others. With -update it writes them into the schema, a type a line.
 func TestSchemaKnowsKubernetes(t *testing.T) {
+	for folder, types := range kubernetesTypes {
+		t.Run(folder, func(t *testing.T) { schemaKnows(t, folder, types) })
+	}
+}
+
+func schemaKnows(t *testing.T, folder string, types []any) {
+	t.Helper()
 	definitions := kubernetesDefinitions{}
-	for _, one := range kubernetesTypes {
+	for _, one := range types {
 		definitions.of(reflect.TypeOf(one))
 	}
 	var lines []string
@@ -98,18 +123,18 @@ func TestSchemaKnowsKubernetes(t *testing.T) {
 		lines = append(lines, fmt.Sprintf("    %q: %s", name, text))
 	}
 	const begin, end = "    \"kubernetes.", "\n  }\n}\n"
-	before, _, found := strings.Cut(OutpostSchema, begin)
+	before, _, found := strings.Cut(schemas[folder], begin)
 	if !found {
 		t.Fatal("the schema has no definitions of Kubernetes")
 	}
 	want := before + strings.Join(lines, ",\n") + end
 	if *update {
-		if err := os.WriteFile("outpost/values.schema.json", []byte(want), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, "values.schema.json"), []byte(want), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	if diff := cmp.Diff(want, OutpostSchema); diff != "" {
+	if diff := cmp.Diff(want, schemas[folder]); diff != "" {
 		t.Errorf("schema (-want +got; -update rewrites it):\n%s", diff)
 	}
 }

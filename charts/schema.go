@@ -13,3 +13,13 @@ var OutpostSchema string
 //
 //go:embed outpost/values.yaml
 var OutpostValues string
+
+// HubSchema is values.schema.json of the chart outposts-hub.
+//
+//go:embed outposts-hub/values.schema.json
+var HubSchema string
+
+// HubValues is values.yaml of the chart outposts-hub.
+//
+//go:embed outposts-hub/values.yaml
+var HubValues string

@@ -1,0 +1,375 @@
+package charts
+
+import (
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"helm.sh/helm/v3/pkg/chart"
+	"helm.sh/helm/v3/pkg/chartutil"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/yaml"
+
+	"github.com/outposts-dev/outposts/server/config"
+	"github.com/outposts-dev/outposts/server/tunnels"
+)
+
+const (
+	hubChart  = "outposts-hub"
+	moduleMap = hubChart + "/templates/configmap-module.yaml"
+)
+
+// renderHub renders an installation of the hub's chart as release outposts-hub in namespace jupyter.
+func renderHub(t *testing.T, values map[string]any) (map[string]string, error) {
+	t.Helper()
+	return renderChart(load(t, hubChart), values, chartutil.ReleaseOptions{
+		Name: hubChart, Namespace: "jupyter", Revision: 1, IsInstall: true,
+	})
+}
+
+// hubObjects renders a value set of the hub's chart and splits it into objects by "Kind name".
+func hubObjects(t *testing.T, values map[string]any) map[string]object {
+	t.Helper()
+	files, err := renderHub(t, values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return split(t, files)
+}
+
+// withHub returns the default value set of the hub's chart with one change.
+func withHub(t *testing.T, change string) map[string]any {
+	t.Helper()
+	values := readValues(t, hubChart+"/ci/defaults.yaml")
+	return chartutil.CoalesceTables(decode[map[string]any](t, []byte(change)), values)
+}
+
+// TestHubValueSetsAreAsBefore holds what is rendered, but for the text of the module.
+func TestHubValueSetsAreAsBefore(t *testing.T) {
+	for _, set := range valueSetsOf(t, hubChart) {
+		t.Run(setName(set), func(t *testing.T) {
+			files, err := renderHub(t, readValues(t, set))
+			if err != nil {
+				t.Fatal(err)
+			}
+			delete(files, moduleMap)
+			wantGolden(t, "hub-"+setName(set), listing(files, hubChart))
+		})
+	}
+}
+
+// TestHubHasTheModule holds that the chart has the module as it is where it is written and tested.
+func TestHubHasTheModule(t *testing.T) {
+	files, err := renderHub(t, withHub(t, "{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const source = "../infra/hub/outpost_hub"
+	want := map[string]string{}
+	written, err := filepath.Glob(source + "/*.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range written {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[filepath.Base(file)] = string(text)
+	}
+	got := decode[corev1.ConfigMap](t, []byte(files[moduleMap])).Data
+	if diff := cmp.Diff(want, got); diff != "" || len(want) < 10 {
+		t.Errorf("%d files of the module (-%s +rendered):\n%s", len(want), source, diff)
+	}
+}
+
+// TestHubWithoutTheModule holds that a copy of the chart that has lost the symbolic link is refused with words.
+func TestHubWithoutTheModule(t *testing.T) {
+	c := load(t, hubChart)
+	c.Files = slices.DeleteFunc(c.Files, func(f *chart.File) bool { return path.Dir(f.Name) == "module" })
+	_, err := renderChart(c, withHub(t, "{}"), chartutil.ReleaseOptions{Name: hubChart, Namespace: "jupyter"})
+	if err == nil || !strings.Contains(err.Error(), "lacks module/*.py") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestHubRefusals(t *testing.T) {
+	//nolint:lll // a case a line
+	for _, c := range []struct{ name, change, want string }{
+		{"no system", "systems: null", "systems is empty"},
+		{"no passwords", `authSecret: ""`, "authSecret is empty"},
+		{"no key", `sshKeySecret: ""`, "sshKeySecret is empty"},
+		{"no host key", "systems: {remote: {ssh: {hostKeys: []}}}", "systems.remote.ssh.hostKeys is empty"},
+		{"CAs without their ConfigMap", "systems: {remote: {caKey: remote.crt}}", "systems.remote.caKey is a key of trustConfigMap"},
+		{"host keys in two places", "trustConfigMap: trust", "systems.remote has ca or ssh.hostKeys"},
+		{"CAs in two places", "trustConfigMap: trust\nsystems: {remote: {ca: a, ssh: {hostKeys: null}}}", "systems.remote has ca or ssh.hostKeys"},
+		{"a flavor twice", "systems: {remote: {flavors: [{name: a}, {name: a}]}}", "systems.remote.flavors: a name is listed twice"},
+		{"no such flavor", "systems: {remote: {flavor: b, flavors: [{name: a}]}}", "systems.remote.flavor: b is not one of its flavors"},
+		{"ports from the end", "ports: 20000-19999", "ports: 20000-19999 is not a range of ports"},
+		{"ports of the kernel", "ports: 1000-2000", "ports: 1000-2000 is not a range of ports"},
+		{"too many ports", "ports: 20000-70000", "ports: 20000-70000 is not a range of ports"},
+		{"the port of metrics", "ports: 8000-9000", "ports: 8000-9000 is not a range of ports"},
+		{"one port", "ports: '20000'", "ports"},
+		{"name of a system", "systems: {Remote: {url: 'http://a', hubApiUrl: 'http://b'}}", "'Remote' does not match pattern"},
+		{"no address", "systems: {other: {hubApiUrl: 'http://b'}}", "url"},
+		{"address with a query", "systems: {remote: {url: 'http://a/?b=c'}}", "url"},
+		{"host with an option", "systems: {remote: {ssh: {host: -oProxyCommand=a}}}", "host"},
+		{"unknown key of a system", "systems: {remote: {hubApiURL: 'http://a'}}", "hubApiURL"},
+		{"unknown key of SSH", "systems: {remote: {ssh: {hostKey: a}}}", "hostKey"},
+		{"unknown value", "replicas: 2", "replicas"},
+		{"time to end of less than nothing", "drain: -1", "drain"},
+		{"name that no Service can have", "fullnameOverride: 1hub", "fullnameOverride"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := renderHub(t, withHub(t, c.change))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want it to say %q", err, c.want)
+			}
+		})
+	}
+	_, err := renderHub(t, map[string]any{})
+	for _, want := range []string{"- systems is empty", "- authSecret is empty", "- sshKeySecret is empty"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("not all at once: %v", err)
+		}
+	}
+}
+
+// hubDeployment is the Deployment of the tunnels among rendered objects, and its only container.
+func hubDeployment(t *testing.T, all map[string]object) (appsv1.Deployment, corev1.Container) {
+	t.Helper()
+	for _, o := range all {
+		if o.Kind == "Deployment" {
+			made := decode[appsv1.Deployment](t, o.text)
+			if len(made.Spec.Template.Spec.Containers) != 1 {
+				t.Fatalf("containers: %v", made.Spec.Template.Spec.Containers)
+			}
+			return made, made.Spec.Template.Spec.Containers[0]
+		}
+	}
+	t.Fatal("no Deployment")
+	return appsv1.Deployment{}, corev1.Container{}
+}
+
+// TestTunnelsTakeWhatIsRendered holds that the process reads every variable that it is given, that it takes all of them
+// and its file of systems, and that its defaults are the chart's.
+func TestTunnelsTakeWhatIsRendered(t *testing.T) {
+	for _, set := range valueSetsOf(t, hubChart) {
+		t.Run(setName(set), func(t *testing.T) {
+			values := readValues(t, set)
+			all := hubObjects(t, values)
+			made, container := hubDeployment(t, all)
+			env, given := map[string]string{}, map[string]bool{}
+			for _, e := range container.Env {
+				if strings.HasPrefix(e.Name, "OUTPOST_") {
+					env[e.Name], given[e.Name] = e.Value, true
+				}
+			}
+			for _, v := range config.TunnelsVariables() {
+				if !given[v.Name] {
+					t.Errorf("%s is not given", v.Name)
+				}
+				if v.Default() != "" && setName(set) == "defaults" && env[v.Name] != v.Default() {
+					t.Errorf("%s: the chart says %q, the default is %q", v.Name, env[v.Name], v.Default())
+				}
+				delete(given, v.Name)
+			}
+			if len(given) > 0 {
+				t.Errorf("not read: %v", given)
+			}
+			cfg, err := config.TunnelsFromEnv(func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if grace := *made.Spec.Template.Spec.TerminationGracePeriodSeconds; float64(grace) <= cfg.Drain.Seconds() {
+				t.Errorf("the pod has %d s to end, its streams %v", grace, cfg.Drain)
+			}
+			if values["trustConfigMap"] == nil || values["trustConfigMap"] == "" {
+				text := trustOf(t, all).Data["systems.yaml"]
+				if _, err := tunnels.ParseSystems([]byte(text)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+func trustOf(t *testing.T, all map[string]object) corev1.ConfigMap {
+	t.Helper()
+	for _, o := range all {
+		if o.Kind == "ConfigMap" && strings.HasSuffix(o.Metadata.Name, "-trust") {
+			return decode[corev1.ConfigMap](t, o.text)
+		}
+	}
+	t.Fatal("no ConfigMap of trust")
+	return corev1.ConfigMap{}
+}
+
+// TestTunnelsAreSelected holds that the pods have the label by which Services of servers select them, and that nothing
+// else of the chart has it: a Service with it would be taken for one of a server.
+func TestTunnelsAreSelected(t *testing.T) {
+	const label = "outposts.dev/tunnels"
+	for _, set := range valueSetsOf(t, hubChart) {
+		all := hubObjects(t, readValues(t, set))
+		made, container := hubDeployment(t, all)
+		i := slices.IndexFunc(container.Env, func(e corev1.EnvVar) bool { return e.Name == "OUTPOST_TUNNELS_NAME" })
+		if got := made.Spec.Template.Labels[label]; got == "" || got != container.Env[i].Value {
+			t.Errorf("%s: pods have label %q, and look for Services of %q", set, got, container.Env[i].Value)
+		}
+		for key, o := range all {
+			var other metav1.PartialObjectMetadata
+			if err := yaml.Unmarshal(o.text, &other); err != nil {
+				t.Fatal(err)
+			}
+			if _, has := other.Labels[label]; has {
+				t.Errorf("%s: %s has the label", set, key)
+			}
+			if o.Kind == "Service" {
+				selector := decode[corev1.Service](t, o.text).Spec.Selector
+				if !labels.SelectorFromSet(selector).Matches(labels.Set(made.Spec.Template.Labels)) {
+					t.Errorf("%s: %s does not select the tunnels", set, key)
+				}
+			}
+		}
+	}
+}
+
+func TestTunnelsPassPodSecurityRestricted(t *testing.T) {
+	for _, set := range valueSetsOf(t, hubChart) {
+		made, container := hubDeployment(t, hubObjects(t, readValues(t, set)))
+		if wrong := restricted(made.Spec.Template.Spec); wrong != nil {
+			t.Errorf("%s: %v", set, wrong)
+		}
+		if readOnly := container.SecurityContext.ReadOnlyRootFilesystem; readOnly == nil || !*readOnly {
+			t.Errorf("%s: it can write to its root", set)
+		}
+	}
+}
+
+// TestTunnelsHaveTheLeastRights holds what they may do, in one namespace, and that no Secret is made.
+func TestTunnelsHaveTheLeastRights(t *testing.T) {
+	want := []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"services"}, Verbs: []string{"list", "watch"}},
+		{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"create"}},
+	}
+	var got []rbacv1.PolicyRule
+	for key, o := range hubObjects(t, withHub(t, "{}")) {
+		switch {
+		case o.Kind == "Secret" || strings.HasPrefix(o.Kind, "Cluster"):
+			t.Errorf("%s is rendered", key)
+		case o.Kind == "Role":
+			got = append(got, decode[rbacv1.Role](t, o.text).Rules...)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("rights (-want +got):\n%s", diff)
+	}
+}
+
+// TestTunnelsReachSystems holds that their policy lets them out to the ports of all systems and of the API server.
+func TestTunnelsReachSystems(t *testing.T) {
+	all := hubObjects(t, withHub(t, "systems: {second: {url: 'http://a', hubApiUrl: 'http://b', "+
+		"ssh: {host: a, port: 30022, hostKeys: [k]}}, direct: {url: 'http://a', hubApiUrl: 'http://b'}}"))
+	var got []int32
+	for _, rule := range decode[networkingv1.NetworkPolicy](t, all["NetworkPolicy outposts-hub-tunnels"].text).Spec.Egress {
+		if len(rule.To) == 0 {
+			for _, p := range rule.Ports {
+				got = append(got, p.Port.IntVal)
+			}
+		}
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff([]int32{22, 443, 2222, 6443, 8443, 16443, 30022}, got); diff != "" {
+		t.Errorf("ports to anywhere (-want +got):\n%s", diff)
+	}
+}
+
+// TestNotesConnectTheHub holds that the lines which NOTES shows mount what the chart makes, and all that its data
+// names.
+func TestNotesConnectTheHub(t *testing.T) {
+	for _, set := range valueSetsOf(t, hubChart) {
+		t.Run(setName(set), func(t *testing.T) {
+			values := readValues(t, set)
+			files, err := renderHub(t, values)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := split(t, files)
+			hub := linesOfNotes(t, files[hubChart+"/templates/NOTES.txt"]).Hub
+			places := map[string]string{} // of volumes
+			for _, m := range hub.ExtraVolumeMounts {
+				places[m.Name] = m.MountPath
+			}
+			var there []string // files and folders in the hub's pod
+			var data string
+			for _, v := range hub.ExtraVolumes {
+				there = append(there, places[v.Name])
+				switch {
+				case v.Secret != nil && v.Secret.SecretName == values["authSecret"]:
+				case v.ConfigMap != nil && v.ConfigMap.Name == values["trustConfigMap"]:
+					there = append(there, places[v.Name]+"/remote.crt")
+				case v.ConfigMap != nil:
+					made := decode[corev1.ConfigMap](t, all["ConfigMap "+v.ConfigMap.Name].text)
+					for key := range made.Data {
+						there = append(there, places[v.Name]+"/"+key)
+					}
+					data += made.Data["outposts.yaml"]
+				default:
+					t.Errorf("volume %s is of nothing that is made", v.Name)
+				}
+			}
+			var needed struct {
+				AuthDir string
+				Systems map[string]struct{ CAFile string }
+			}
+			if err := yaml.Unmarshal([]byte(data), &needed); err != nil {
+				t.Fatal(err)
+			}
+			want := []string{
+				needed.AuthDir, "/usr/local/etc/jupyterhub/outpost_hub/__init__.py", "/etc/outpost/data/outposts.yaml",
+			}
+			for _, s := range needed.Systems {
+				if s.CAFile != "" {
+					want = append(want, s.CAFile)
+				}
+			}
+			for _, file := range want {
+				if !slices.Contains(there, file) {
+					t.Errorf("%s is not mounted; there are %v", file, there)
+				}
+			}
+			if !strings.Contains(hub.ExtraConfig["outposts"], `"/etc/outpost/data/outposts.yaml"`) {
+				t.Errorf("config %s", hub.ExtraConfig)
+			}
+		})
+	}
+}
+
+// hubLines are the values of zero-to-jupyterhub in NOTES.
+type hubLines struct {
+	Hub struct {
+		AllowNamedServers bool
+		ExtraConfig       map[string]string
+		ExtraVolumes      []corev1.Volume
+		ExtraVolumeMounts []corev1.VolumeMount
+	}
+}
+
+func linesOfNotes(t *testing.T, notes string) hubLines {
+	t.Helper()
+	_, lines, found := strings.Cut(notes, "\nhub:\n")
+	lines, _, ended := strings.Cut(lines, "\n\n")
+	if !found || !ended {
+		t.Fatalf("no lines in\n%s", notes)
+	}
+	return decode[hubLines](t, []byte("hub:\n"+lines))
+}

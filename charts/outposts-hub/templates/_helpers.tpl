@@ -1,0 +1,107 @@
+{{- /* First part of the names of all objects. */ -}}
+{{- define "outposts-hub.fullname" -}}
+{{- .Values.fullnameOverride | default .Release.Name | trunc 53 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- /* Name of what concerns the tunnels. */ -}}
+{{- define "outposts-hub.tunnels" -}}
+{{- include "outposts-hub.fullname" . }}-tunnels
+{{- end -}}
+
+{{- define "outposts-hub.selectorLabels" -}}
+app.kubernetes.io/name: {{ .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "outposts-hub.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "outposts-hub.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end -}}
+
+{{- /* Labels of the pods of the tunnels, by which this chart's own objects select them. Services of servers select them by
+outposts.dev/tunnels, which is on nothing else of this chart: a Service with it would count as one of a server. */ -}}
+{{- define "outposts-hub.podSelector" -}}
+{{ include "outposts-hub.selectorLabels" . }}
+app.kubernetes.io/component: tunnels
+{{- end -}}
+
+{{- define "outposts-hub.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- .Values.serviceAccount.name | default (include "outposts-hub.tunnels" .) -}}
+{{- else -}}
+{{- .Values.serviceAccount.name | default "default" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "outposts-hub.image" -}}
+{{- .Values.image.repository -}}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- with .Values.image.digest }}@{{ . }}{{ end -}}
+{{- end -}}
+
+{{- /* ConfigMap with what systems are trusted by: systems.yaml for the tunnels, certificates of CAs for the hub. */ -}}
+{{- define "outposts-hub.trust" -}}
+{{- .Values.trustConfigMap | default (printf "%s-trust" (include "outposts-hub.fullname" .)) -}}
+{{- end -}}
+
+{{- /* What the tunnels must know of the systems, as `outpost tunnels` reads it. */ -}}
+{{- define "outposts-hub.systems" -}}
+{{- $systems := dict -}}
+{{- range $name, $system := .Values.systems -}}
+{{- with $system.ssh }}{{ $_ := set $systems $name . }}{{ end -}}
+{{- end -}}
+{{- toYaml (dict "systems" $systems) -}}
+{{- end -}}
+
+{{- /* The data of the hub's module; its shape is written at the top of module/__init__.py. */ -}}
+{{- define "outposts-hub.data" -}}
+{{- $systems := dict -}}
+{{- range $name, $system := .Values.systems -}}
+{{- $made := omit $system "ca" "caKey" "ssh" -}}
+{{- if or $system.ca $system.caKey -}}
+{{- $_ := set $made "caFile" (printf "/etc/outpost/trust/%s" ($system.caKey | default (printf "%s.crt" $name))) -}}
+{{- end -}}
+{{- with $system.ssh }}{{ $_ := set $made "ssh" (omit . "hostKeys") }}{{ end -}}
+{{- $_ := set $systems $name $made -}}
+{{- end -}}
+{{- $url := printf "http://%s.%s.svc:8081" (include "outposts-hub.tunnels" .) .Release.Namespace -}}
+{{- $tunnels := dict "name" (include "outposts-hub.fullname" .) "url" $url "ports" .Values.ports -}}
+{{- $data := dict "namePrefix" .Values.namePrefix "authDir" "/etc/outpost/auth" "tunnels" $tunnels "systems" $systems -}}
+{{- with .Values.userOptions }}{{ $_ := set $data "userOptions" . }}{{ end -}}
+{{- toYaml $data -}}
+{{- end -}}
+
+{{- /* The values of zero-to-jupyterhub that connect its hub. */ -}}
+{{- define "outposts-hub.hubValues" -}}
+hub:
+  allowNamedServers: true
+  extraConfig:
+    outposts: |
+      import outpost_hub
+      outpost_hub.configure(c, "/etc/outpost/data/outposts.yaml")
+  extraVolumes:
+    - name: outpost-module
+      configMap: {name: {{ include "outposts-hub.fullname" . }}-module}
+    - name: outpost-data
+      configMap: {name: {{ include "outposts-hub.fullname" . }}-data}
+    - name: outpost-trust
+      configMap: {name: {{ include "outposts-hub.trust" . }}}
+    - name: outpost-auth
+      secret: {secretName: {{ .Values.authSecret }}, defaultMode: 256}
+  extraVolumeMounts:
+    - {name: outpost-module, mountPath: /usr/local/etc/jupyterhub/outpost_hub, readOnly: true}
+    - {name: outpost-data, mountPath: /etc/outpost/data, readOnly: true}
+    - {name: outpost-trust, mountPath: /etc/outpost/trust, readOnly: true}
+    - {name: outpost-auth, mountPath: /etc/outpost/auth, readOnly: true}
+{{- end -}}
+
+{{- define "outposts-hub.podSecurity" -}}
+{{- $restricted := dict "runAsNonRoot" true "runAsUser" 1000 "runAsGroup" 1000 "fsGroup" 1000 "fsGroupChangePolicy" "OnRootMismatch" "seccompProfile" (dict "type" "RuntimeDefault") -}}
+{{- toYaml (mergeOverwrite $restricted .Values.podSecurityContext) -}}
+{{- end -}}
+
+{{- define "outposts-hub.containerSecurity" -}}
+{{- $restricted := dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL")) -}}
+{{- toYaml (mergeOverwrite $restricted .Values.securityContext) -}}
+{{- end -}}
