@@ -40,36 +40,48 @@ var allowed = map[string][]string{
 	},
 	"infra/schema/schematest": {"infra/schema", "infra/values"},
 	"server/cmd/outpost": {
-		"server", "server/config", "server/footprint", "server/kube", "server/outpost",
+		"server", "server/config", "server/footprint", "server/homes", "server/kube", "server/outpost",
 	},
-	"server/config": {"server/outpost", "server/place", "server/suggest"},
-	"server/flavor": {"server/excerpt", "server/pattern", "server/python", "server/suggest"},
+	"server/config": {"server/access", "server/outpost", "server/place", "server/suggest"},
+	"server/flavor": {
+		"server/access", "server/catalog", "server/excerpt", "server/pattern", "server/python", "server/suggest",
+	},
 	"server/httpapi": {
-		"server/excerpt", "server/flavor", "server/outpost", "server/python", "server/source", "server/watch",
+		"server/catalog", "server/excerpt", "server/flavor", "server/outpost", "server/python", "server/source",
+		"server/watch",
 	},
+	"server/homes":     {"server/kubespawner", "server/outpost"},
 	"server/hubclient": {"server/flavor", "server/outpost"},
 	"server/kube": {
-		"server/excerpt", "server/flavor", "server/kube/diagnosis", "server/kubespawner", "server/kubespawner/options",
-		"server/outpost",
+		"server/access", "server/catalog", "server/excerpt", "server/flavor", "server/kube/diagnosis",
+		"server/kubespawner", "server/kubespawner/options", "server/outpost",
 	},
 	"server/kube/diagnosis": {
 		"server/excerpt", "server/kubespawner", "server/kubespawner/options", "server/outpost",
 	},
 	"server/kubespawner": {
-		"server/excerpt", "server/flavor", "server/kubespawner/options", "server/kubespawner/podspec", "server/outpost",
-		"server/python",
+		"server/access", "server/catalog", "server/excerpt", "server/flavor", "server/kubespawner/options",
+		"server/kubespawner/podspec", "server/outpost", "server/python",
 	},
 	"server/kubespawner/kubespawnertest": {"server/outpost"},
-	"server/kubespawner/options":         {"server/excerpt", "server/outpost", "server/python", "server/suggest"},
-	"server/kubespawner/podspec":         {"server/excerpt", "server/kubespawner/options"},
-	"server/lifecycle": {
-		"server/excerpt", "server/flavor", "server/outbox", "server/outpost", "server/watch",
+	"server/kubespawner/options": {
+		"server/access", "server/catalog", "server/excerpt", "server/outpost", "server/python", "server/suggest",
 	},
-	"server/outpost":             {"server/excerpt", "server/flavor", "server/pattern"},
-	"server/outpost/outposttest": {"server/flavor", "server/lifecycle", "server/outpost"},
-	"server/python":              {"server/excerpt"},
+	"server/kubespawner/podspec": {"server/excerpt", "server/kubespawner/options"},
+	"server/lifecycle": {
+		"server/catalog", "server/excerpt", "server/flavor", "server/offer", "server/outbox", "server/outpost",
+		"server/watch",
+	},
+	"server/offer": {"server/access", "server/catalog", "server/flavor", "server/outpost"},
+	"server/outpost": {
+		"server/access", "server/catalog", "server/excerpt", "server/flavor", "server/pattern",
+	},
+	"server/outpost/outposttest": {
+		"server/access", "server/catalog", "server/flavor", "server/lifecycle", "server/outpost",
+	},
+	"server/python": {"server/excerpt"},
 	"server/site": {
-		"server/flavor", "server/kubespawner", "server/kubespawner/options", "server/outpost",
+		"server/access", "server/flavor", "server/kubespawner", "server/kubespawner/options", "server/outpost",
 	},
 	"server/sshd":            {"server/excerpt", "server/source", "server/sshd/keys", "server/sshd/wire"},
 	"server/sshd/keys":       {"server/excerpt"},
@@ -93,7 +105,8 @@ var testOnly = map[string][]string{
 	"infra/hub":                  {"infra/infratest", "infra/schema/schematest", "server/kubespawner/options"},
 	"infra/outpost":              {"infra/infratest", "infra/schema/schematest", "server/kubespawner/options"},
 	"server":                     {"server/outpost/outposttest", "server/store/storetest"},
-	"server/httpapi":             {"server/lifecycle", "server/outpost/outposttest"},
+	"server/cmd/outpost":         {"server/flavor"},
+	"server/httpapi":             {"server/access", "server/lifecycle", "server/outpost/outposttest"},
 	"server/hubclient":           {"server/outpost/outposttest"},
 	"server/kube":                {"server/kubespawner/kubespawnertest"},
 	"server/kubespawner":         {"server/kubespawner/kubespawnertest"},
@@ -123,10 +136,10 @@ func TestImportsPlanted(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"server/httpapi/bad.go: server/httpapi imports server/store; the table allows server/excerpt, " +
-			"server/flavor, server/outpost, server/python, server/source, server/watch",
-		"server/outpost/bad.go: server/outpost imports server/outpost/outposttest; the table allows server/excerpt, " +
-			"server/flavor, server/pattern",
+		"server/httpapi/bad.go: server/httpapi imports server/store; the table allows server/catalog, " +
+			"server/excerpt, server/flavor, server/outpost, server/python, server/source, server/watch",
+		"server/outpost/bad.go: server/outpost imports server/outpost/outposttest; the table allows server/access, " +
+			"server/catalog, server/excerpt, server/flavor, server/pattern",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("violations (-want +got):\n%s", diff)

@@ -64,6 +64,22 @@ func problemsOf(cfg config.Config, faults []site.Fault) (problems config.Problem
 	return problems
 }
 
+// Explain returns what a user of a hub may start, limits aside, and by which rules. Authentication is decoded JSON, nil
+// or an object.
+func Explain(cfg config.Config, hub string, authentication any) ([]site.Reason, error) {
+	if !slices.Contains(cfg.HubNames(), hub) {
+		return nil, fmt.Errorf("no hub of the name %q may log in; there are %s", hub, strings.Join(cfg.HubNames(), ", "))
+	}
+	if err := CheckFiles(cfg); err != nil {
+		return nil, err
+	}
+	flavors, err := readFlavors(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	return siteOf(cfg, flavors).Explain(cfg.Of(hub).Hub, authentication)
+}
+
 // Namespaces returns the namespaces that the files name for servers, in whatever layer of options.
 func Namespaces(cfg config.Config) []string {
 	quiet := slog.New(slog.DiscardHandler)

@@ -141,14 +141,20 @@ func (m *metrics) gauge(name, help string, labels prometheus.Labels, read func()
 		prometheus.GaugeOpts{Name: "outpost_" + name, Help: help, ConstLabels: labels}, read))
 }
 
+// counter is the part of a Manager that counts.
+type counter interface {
+	Counts() []lifecycle.Count
+	FlavorUse() []lifecycle.FlavorUse
+	Watches() map[string]int
+	Unseen() []string
+}
+
 // watchManager adds what a Manager counts. age is the time since Kubernetes last sent something; nil if it is unknown.
-func (m *metrics) watchManager(
-	counts func() []lifecycle.Count, open func() map[string]int, unseen func() []string, age func() time.Duration,
-) {
-	m.registry.MustRegister(services(counts), watches(open))
+func (m *metrics) watchManager(c counter, age func() time.Duration) {
+	m.registry.MustRegister(services(c.Counts), flavorUse(c.FlavorUse), watches(c.Watches))
 	m.gauge("unseen_namespaces",
 		"Configured namespaces whose pods cannot be listed; their services are kept as they are.", nil,
-		func() float64 { return float64(len(unseen())) })
+		func() float64 { return float64(len(c.Unseen())) })
 	if age != nil {
 		m.gauge("informer_age_seconds", "Time since Kubernetes last sent something about pods.", nil,
 			func() float64 { return age().Seconds() })
@@ -190,5 +196,34 @@ func (watches) Describe(ch chan<- *prometheus.Desc) { ch <- watchesDesc }
 func (w watches) Collect(ch chan<- prometheus.Metric) {
 	for hub, n := range w() {
 		ch <- prometheus.MustNewConstMetric(watchesDesc, prometheus.GaugeValue, float64(n), hub)
+	}
+}
+
+// flavorUse counts the services of each flavor in memory when metrics are requested.
+type flavorUse func() []lifecycle.FlavorUse
+
+var (
+	flavorUsedDesc = prometheus.NewDesc("outpost_flavor_used",
+		"Services of a flavor that are not being stopped, by hub.", []string{"hub", "flavor"}, nil)
+	flavorLimitDesc = prometheus.NewDesc("outpost_flavor_limit",
+		"Limit of a flavor's services for a hub; those of other hubs count too, unless an override sets it. "+
+			"Absent without a limit.", []string{"hub", "flavor"}, nil)
+)
+
+// Describe implements [prometheus.Collector].
+func (flavorUse) Describe(ch chan<- *prometheus.Desc) {
+	ch <- flavorUsedDesc
+	ch <- flavorLimitDesc
+}
+
+// Collect implements [prometheus.Collector].
+func (f flavorUse) Collect(ch chan<- prometheus.Metric) {
+	for _, u := range f() {
+		ch <- prometheus.MustNewConstMetric(
+			flavorUsedDesc, prometheus.GaugeValue, float64(u.Used), u.Hub, u.Flavor)
+		if u.Limit != nil {
+			ch <- prometheus.MustNewConstMetric(
+				flavorLimitDesc, prometheus.GaugeValue, float64(*u.Limit), u.Hub, u.Flavor)
+		}
 	}
 }

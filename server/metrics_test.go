@@ -19,15 +19,23 @@ var (
 	grouping   = regexp.MustCompile(`\bby \(([a-z_, ]+)\)`)
 )
 
+// counted is what a Manager counts with one service of each kind.
+type counted struct{}
+
+func (counted) Counts() []lifecycle.Count {
+	return []lifecycle.Count{{Hub: "a", State: "running", Services: 1}}
+}
+
+func (counted) FlavorUse() []lifecycle.FlavorUse {
+	return []lifecycle.FlavorUse{{Hub: "a", Flavor: "gpu", Used: 1, Limit: new(2)}}
+}
+func (counted) Watches() map[string]int { return map[string]int{"a": 1} }
+func (counted) Unseen() []string        { return []string{"gpu"} }
+
 // Every metric that the chart's dashboard shows exists, and so does every label that it groups by.
 func TestDashboardShowsMetricsThatExist(t *testing.T) {
 	m := newMetrics()
-	m.watchManager(
-		func() []lifecycle.Count { return []lifecycle.Count{{Hub: "a", State: "running", Services: 1}} },
-		func() map[string]int { return map[string]int{"a": 1} },
-		func() []string { return []string{"gpu"} },
-		func() time.Duration { return time.Second },
-	)
+	m.watchManager(counted{}, func() time.Duration { return time.Second })
 	failed := errors.New("failed")
 	m.ServiceStarted("a", time.Second, "")
 	m.ServiceStarted("a", time.Second, "image")

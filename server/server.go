@@ -42,7 +42,7 @@ type Options struct {
 	Moving func(connections int)
 	// HubAPI calls hubs; nil is HTTP.
 	HubAPI outpost.HubAPI
-	// Version is the version of the program, for the log.
+	// Version is the version of the program, for the log and for hubs.
 	Version string
 }
 
@@ -207,11 +207,12 @@ func (s *Server) newManager(hubAPI outpost.HubAPI) error {
 		Reachable:        s.reachable,
 		Logger:           s.component("outpost"),
 		Observer:         s.metrics,
+		Version:          s.opts.Version,
 	})
 	if err != nil {
 		return err
 	}
-	s.metrics.watchManager(s.manager.Counts, s.manager.Watches, s.manager.Unseen, s.opts.InformerAge)
+	s.metrics.watchManager(s.manager, s.opts.InformerAge)
 	return nil
 }
 

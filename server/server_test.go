@@ -325,6 +325,45 @@ func TestMetricsTellWhatHappened(t *testing.T) {
 	}
 }
 
+func TestMetricsTellHowFullFlavorsAre(t *testing.T) {
+	cfg := settings(t)
+	flavors, _ := limited(t, &cfg)
+	cfg.CreditsPath = config.Default().CreditsPath
+	flavors.put(map[string]string{"flavors.yaml": `
+flavors: {tiny: {max: 3}, free: {}}
+hubs: {b: {jupyterhub_name: [hub-b], flavors: [tiny], flavorsOverride: {tiny: {max: 1}}}}
+`})
+	p := up(t, cfg, outposttest.NewSpawner(), Options{})
+	body := strings.Replace(startBody(t, "lab"), `"user_options":{`, `"user_options":{"flavor":"tiny",`, 1)
+	if status, answer := p.ask("POST", "/services", "hub-a", password, body); status != 200 {
+		t.Fatalf("start: %d %s", status, answer)
+	}
+	told := func(want string) func() bool {
+		return func() bool {
+			_, body := p.probe("/metrics")
+			var lines []string
+			for line := range strings.Lines(body) {
+				if strings.HasPrefix(line, "outpost_flavor_") {
+					lines = append(lines, line)
+				}
+			}
+			return strings.Join(lines, "") == want
+		}
+	}
+	const used = `outpost_flavor_limit{flavor="tiny",hub="hub-a"} 3
+outpost_flavor_limit{flavor="tiny",hub="hub-b"} 1
+outpost_flavor_used{flavor="free",hub="hub-a"} 0
+outpost_flavor_used{flavor="tiny",hub="hub-a"} 1
+outpost_flavor_used{flavor="tiny",hub="hub-b"} 0
+`
+	eventually(t, used, told(used))
+	if status, answer := p.ask("DELETE", labPath, "hub-a", password, ""); status != 200 {
+		t.Fatalf("stop: %d %s", status, answer)
+	}
+	unused := strings.Replace(used, `tiny",hub="hub-a"} 1`, `tiny",hub="hub-a"} 0`, 1)
+	eventually(t, unused, told(unused))
+}
+
 func TestNoSecretIsLoggedOrMeasured(t *testing.T) {
 	cfg := settings(t)
 	cfg.Database.Password = "planted-database-password"

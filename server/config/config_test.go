@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/outposts-dev/outposts/server/access"
 	"github.com/outposts-dev/outposts/server/config"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
@@ -232,6 +233,8 @@ hubs:
   one:
     allowedOptions: [image, cmd]
     allowedImages: ["quay.io/jupyter/*"]
+    allowedGroups: [staff, "urn:*:gpu"]
+    deniedText: Ask Bob.
     callbackUrls: ["https://hub.example.org/hub/api"]
     callbackCaFile: /mnt/hub_ca/one.crt
     spawner: {mem_limit: 1G}
@@ -263,6 +266,7 @@ hubs:
 	}
 	one := outpost.Hub{
 		Name: "one", AllowedOptions: []string{"image", "cmd"}, AllowedImages: []string{"quay.io/jupyter/*"},
+		Access:       access.Rule{AllowedGroups: []string{"staff", "urn:*:gpu"}, DeniedText: "Ask Bob."},
 		CallbackURLs: []string{"https://hub.example.org/hub/api"}, Options: map[string]any{"mem_limit": "1G"},
 		TunnelRestart: &outpost.HubCall{URL: "https://hub.example.org/hub/api/recreateforward/x", Token: "the-token"},
 		FlavorsToken:  "the-token", RecreateTunnels: true,
@@ -523,6 +527,11 @@ func TestParseFileRefusesWhatWouldBeNoLimit(t *testing.T) {
 		"---\n---\nglobalMaxPerUser: 1\n":         "has a second document after ---, which nothing would read",
 		"hubs: {h: {allowedImages: []}}":          "is empty; leave the key out, or write its value",
 		"hubs: {h: {allowedImages: }}":            "is empty; leave the key out, or write its value",
+		"hubs: {h: {allowedGroups: []}}":          "is empty; leave the key out, or write its value",
+		"hubs: {h: {allowedGroups: }}":            "is empty; leave the key out, or write its value",
+		"hubs: {h: {allowedGroups: staff}}":       "must be a list of names of groups, at least one",
+		"hubs: {h: {allowedGroups: [a, ~]}}":      "must be a list of names of groups, at least one",
+		"hubs: {h: {deniedText: 7}}":              "must be a sentence",
 		"globalMaxPerUser:":                       "is empty; leave the key out, or write its value",
 	} {
 		_, problems := config.ParseFile("config.yaml", []byte(text), nil)

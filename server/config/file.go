@@ -18,6 +18,7 @@ import (
 	yamlv3 "go.yaml.in/yaml/v3"
 	"sigs.k8s.io/yaml"
 
+	"github.com/outposts-dev/outposts/server/access"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/place"
 	"github.com/outposts-dev/outposts/server/suggest"
@@ -126,6 +127,9 @@ func (f File) Check(name string, hubs []string) (p Problems) {
 	}
 	for _, hub := range sortedKeys(f.Hubs) {
 		at := name + ": hubs." + hub
+		if rule := f.Hubs[hub].Access; rule.DeniedText != "" && len(rule.AllowedGroups) == 0 {
+			p.addf(at+".deniedText", "has no effect without allowedGroups")
+		}
 		if !slices.Contains(hubs, hub) {
 			p.addf(at, "no hub of this name may log in%s", suggestion(hub, hubs))
 		}
@@ -161,7 +165,7 @@ func (r reader) addf(at, format string, args ...any) {
 
 // limits are keys that restrict what hubs and users may do: null, or a list of nothing, which would be no limit, is
 // refused.
-var limits = []string{"globalMaxPerUser", "allowedImages"}
+var limits = []string{"globalMaxPerUser", "allowedImages", "allowedGroups"}
 
 // fields hands each key of a mapping to its function and refuses the others. Null counts as absent but for limits.
 func (r reader) fields(at string, m map[string]any, known map[string]func(string, any)) {
@@ -197,6 +201,8 @@ func (r reader) hub(at, name string, v any) Hub {
 	r.fields(at, r.mapping(at, v), map[string]func(string, any){
 		"allowedOptions":   func(at string, v any) { h.AllowedOptions = r.strings(at, v) },
 		"allowedImages":    func(at string, v any) { h.AllowedImages = r.strings(at, v) },
+		"allowedGroups":    func(at string, v any) { h.Access.AllowedGroups = parsed(r, at, v, access.ParseGroups) },
+		"deniedText":       func(at string, v any) { h.Access.DeniedText = parsed(r, at, v, access.ParseText) },
 		"callbackUrls":     func(at string, v any) { h.CallbackURLs = r.strings(at, v) },
 		"callbackCaFile":   func(at string, v any) { h.CallbackCAFile = r.string(at, v) },
 		"spawner":          func(at string, v any) { h.Options = r.mapping(at, v) },
@@ -276,6 +282,15 @@ func of[T any](r reader, at string, v any, want string) T {
 	value, ok := v.(T)
 	if !ok {
 		r.addf(at, "must be %s, not %s", want, kind(v))
+	}
+	return value
+}
+
+// parsed returns what parse makes of a decoded value, and notes its error.
+func parsed[T any](r reader, at string, v any, parse func(any) (T, error)) T {
+	value, err := parse(v)
+	if err != nil {
+		r.addf(at, "%v", err)
 	}
 	return value
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/outposts-dev/outposts/server/access"
 	"github.com/outposts-dev/outposts/server/python"
 )
 
@@ -20,15 +21,46 @@ type choice struct {
 	// hubLimit marks flavors whose max comes from an override: it limits this hub's services. The max of the
 	// flavor itself limits the services of all hubs together.
 	hubLimit map[string]bool
+	// decides is the key of the set that gives the list of names, "hubs.a" or "users.staff"; empty if none does.
+	decides string
+	// denied are the flavors that groups keep from the user with words of the operator's.
+	denied map[string]access.Rule
 }
 
-// copies returns the flavors for a caller who may change the first level.
+// copies returns the flavors that are not denied, for a caller who may change the first level.
 func (c choice) copies() map[string]Flavor {
 	result := make(map[string]Flavor, len(c.flavors))
 	for name, f := range c.flavors {
-		result[name] = maps.Clone(f)
+		if !c.isDenied(name) {
+			result[name] = maps.Clone(f)
+		}
 	}
 	return result
+}
+
+func (c choice) isDenied(name string) bool {
+	_, denied := c.denied[name]
+	return denied
+}
+
+// judge takes away what the user's groups do not open, or marks it as denied if the operator has words for that.
+func (c *choice) judge(groups access.Groups) {
+	var hidden []string
+	for name, f := range c.flavors {
+		switch rule := f.access(); {
+		case rule.Allows(groups):
+		case rule.DeniedText == "":
+			hidden = append(hidden, name)
+		default:
+			if c.denied == nil {
+				c.denied = map[string]access.Rule{}
+			}
+			c.denied[name] = rule
+		}
+	}
+	if hidden != nil {
+		c.keep(func(name string) bool { return !slices.Contains(hidden, name) })
+	}
 }
 
 // OfHub returns what a hub is offered, by name; the caller may change it.
@@ -60,15 +92,23 @@ func (f *Flavors) ofHub(hub string) choice {
 	}
 	if best.chosen != nil {
 		c.reduce(best.chosen)
+		c.decides = "hubs." + best.key
 	}
 	c.overrideBy(best.override)
 	return c
 }
 
-// ofUser returns a user's offer: of the user sets that match, the one with the highest weight (the last of equal ones)
-// applies to the hub's offer. Its list of flavors, if it has one, replaces the hub's, and its overrides come on top of
-// the hub's. An empty authentication (nil, {}, [] ...) gives the hub's offer.
+// ofUser returns a user's offer: what the sets of the file give, judged by the user's groups.
 func (f *Flavors) ofUser(hub string, authentication any) (choice, error) {
+	c, err := f.bySets(hub, authentication)
+	c.judge(access.GroupsOf(authentication))
+	return c, err
+}
+
+// bySets returns the offer of the sets: of the user sets that match, the one with the highest weight (the last of equal
+// ones) applies to the hub's offer. Its list of flavors, if it has one, replaces the hub's, and its overrides come on
+// top of the hub's. An empty authentication (nil, {}, [] ...) gives the hub's offer.
+func (f *Flavors) bySets(hub string, authentication any) (choice, error) {
 	c := f.ofHub(hub)
 	if f == nil || len(f.users) == 0 || python.IsFalse(authentication) {
 		return c, nil
@@ -91,6 +131,7 @@ func (f *Flavors) ofUser(hub string, authentication any) (choice, error) {
 		return c.withoutCredit(), nil
 	case best.forbidden:
 		c.reduce(nil)
+		c.decides = "users." + best.key
 		return c, nil
 	}
 	if best.chosen != nil {
@@ -103,6 +144,7 @@ func (f *Flavors) ofUser(hub string, authentication any) (choice, error) {
 			}
 		}
 		c = mine
+		c.decides = "users." + best.key
 	}
 	c.overrideBy(best.override)
 	return c, nil
@@ -115,8 +157,12 @@ func (f *Flavors) everything() choice {
 
 // reduce keeps the named flavors, in the order of the file.
 func (c *choice) reduce(keep []string) {
-	c.names = slices.DeleteFunc(c.names, func(name string) bool { return !slices.Contains(keep, name) })
-	maps.DeleteFunc(c.flavors, func(name string, _ Flavor) bool { return !slices.Contains(keep, name) })
+	c.keep(func(name string) bool { return slices.Contains(keep, name) })
+}
+
+func (c *choice) keep(is func(name string) bool) {
+	c.names = slices.DeleteFunc(c.names, func(name string) bool { return !is(name) })
+	maps.DeleteFunc(c.flavors, func(name string, _ Flavor) bool { return !is(name) })
 }
 
 // with returns the flavor with other values for some keys, and of its resources with those for some of them: what an

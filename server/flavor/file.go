@@ -111,6 +111,7 @@ type parser struct {
 	f               *Flavors
 	list, overrides string // names of keys
 	faults          Faults
+	texts           []pair // deniedText, by the names of flavors
 }
 
 func (p *parser) fault(n *yaml.Node, where, format string, args ...any) {
@@ -221,6 +222,12 @@ func (p *parser) document(n *yaml.Node) {
 			p.userSet(u)
 		}
 	}
+	for _, text := range p.texts {
+		restricted := func(e Entry) bool { return e.Name == text.key && e.Flavor[groupsKey] != nil }
+		if !slices.ContainsFunc(p.f.All(), restricted) {
+			p.fault(text.value, p.list+"."+text.key+"."+deniedKey, "has no effect without %s", groupsKey)
+		}
+	}
 }
 
 // flavors reads the flavors themselves. One that is null is not there, as if a value of a chart were taken away.
@@ -234,6 +241,9 @@ func (p *parser) flavors(n *yaml.Node) {
 		}
 		f := Flavor(p.mapping(fl.value, where))
 		p.checkFlavor(fl.value, where, f)
+		if f[deniedKey] != nil && !p.f.credits {
+			p.texts = append(p.texts, pair{fl.key, valueNode(fl.value, deniedKey)})
+		}
 		p.f.names = append(p.f.names, fl.key)
 		p.f.base[fl.key] = f
 	}

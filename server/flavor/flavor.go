@@ -5,17 +5,39 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/outposts-dev/outposts/server/access"
 )
 
 // Flavor is a named set of resources and limits that a user picks, as the hub is told it: the mapping from the
 // flavors file with every key, known or not. Known keys: display_name, description, weight, max, maxPerUser, runtime,
-// resources (protocol 4.1).
+// resources, allowedGroups, deniedText (protocol 4.1).
 type Flavor map[string]any
 
 // limit returns a number from the flavor; ok is false if it is absent or negative: no limit.
 func (f Flavor) limit(key string) (n int, ok bool) {
 	n, ok = f[key].(int)
 	return n, ok && n >= 0
+}
+
+// access returns who may start the flavor.
+func (f Flavor) access() access.Rule {
+	if f[groupsKey] == nil {
+		return access.Rule{}
+	}
+	groups, _ := access.ParseGroups(f[groupsKey]) // checked when the file is read
+	return access.Rule{AllowedGroups: groups, DeniedText: f.text(deniedKey)}
+}
+
+// Max returns how many services of the flavor there may be; nil is no limit.
+func (f Flavor) Max() *int { return f.limitOrNil("max") }
+
+// limitOrNil is [Flavor.limit] with nil for none.
+func (f Flavor) limitOrNil(key string) *int {
+	if n, ok := f.limit(key); ok {
+		return &n
+	}
+	return nil
 }
 
 // runtimeUnits are the keys of a runtime, those of Python's timedelta.

@@ -335,6 +335,8 @@ flavors:
     runtime: {}
     resources:
   none: null
+  groups: {allowedGroups: staff, deniedText: 7}
+  words: {deniedText: Ask Bob.}
 hubs:
   a: {jupyterhub_name: "(?!x)a", weight: heavy}
   b: {jupyterhub_name: {x: 1}, flavors: tiny}
@@ -365,31 +367,34 @@ hub: {}
 		`line 10: flavors.named.weight: must be a number`,
 		`line 11: flavors.named.max: is empty; leave the key out, or write its value`,
 		`line 12: flavors.named.maxPerUsr: unknown key; did you mean maxPerUser?`,
-		`line 13: flavors.named.users: restricts nobody; say under hubs and users of this file who is offered what`,
+		`line 13: flavors.named.users: restricts nobody; write allowedGroups, or say under hubs and users of this file who is offered what`,
 		`line 14: flavors.named.runtime: the sum must be more than 0 and at most 100 years`,
 		`line 15: flavors.named.resources: is empty; leave the key out, or write its value`,
-		`line 18: hubs.a.jupyterhub_name: "(?!x)a" uses "(?!", which is not supported (RE2 syntax)`,
-		`line 18: hubs.a.weight: must be a number`,
-		`line 19: hubs.b.jupyterhub_name: must be a list of strings or a pattern`,
-		`line 19: hubs.b.flavors: must be a list`,
-		`line 20: hubs.d.jupyterhub_name: is missing; without it no hub is meant`,
-		`line 21: hubs.e.colour: unknown key; known keys: jupyterhub_name, weight, flavors, flavorsOverride`,
-		`line 21: hubs.e.flavors: must be a list`,
-		`line 21: hubs.e.weight: must be a number`,
-		`line 22: hubs.f: is empty; leave the key out, or write its value`,
-		`line 22: hubs.f.jupyterhub_name: is missing; without it no hub is meant`,
-		`line 24: users.c.authentication.name: must be a list of strings`,
-		`line 24: users.c.negate_authentication: must be true or false`,
-		`line 24: users.c.flavorsOverride.tiny.max: must be a whole number`,
-		`line 25: users.g.hubs: must be a list`,
-		`line 25: users.g.authentication: is empty; leave the key out, or write its value`,
-		`line 25: users.g.forbidden: must be true or false`,
-		`line 25: users.g.flavorsOverride.tiny: is empty; leave the key out, or write its value`,
-		`line 25: users.g.flavorsOverride: tinny is not among the flavors of this file; did you mean tiny?`,
-		`line 26: users.h.flavorOverride: unknown key; did you mean flavorsOverride?`,
-		`line 27: users.i.flavorsOverride.tiny.resources.cpu_limit: ` + null,
-		`line 27: users.i.flavorsOverride.tiny.resources.mem_limit: ` + null,
-		`line 28: hub: unknown key; did you mean hubs?`,
+		`line 17: flavors.groups.allowedGroups: must be a list of names of groups, at least one`,
+		`line 17: flavors.groups.deniedText: must be a sentence`,
+		`line 18: flavors.words.deniedText: has no effect without allowedGroups`,
+		`line 20: hubs.a.jupyterhub_name: "(?!x)a" uses "(?!", which is not supported (RE2 syntax)`,
+		`line 20: hubs.a.weight: must be a number`,
+		`line 21: hubs.b.jupyterhub_name: must be a list of strings or a pattern`,
+		`line 21: hubs.b.flavors: must be a list`,
+		`line 22: hubs.d.jupyterhub_name: is missing; without it no hub is meant`,
+		`line 23: hubs.e.colour: unknown key; known keys: jupyterhub_name, weight, flavors, flavorsOverride`,
+		`line 23: hubs.e.flavors: must be a list`,
+		`line 23: hubs.e.weight: must be a number`,
+		`line 24: hubs.f: is empty; leave the key out, or write its value`,
+		`line 24: hubs.f.jupyterhub_name: is missing; without it no hub is meant`,
+		`line 26: users.c.authentication.name: must be a list of strings`,
+		`line 26: users.c.negate_authentication: must be true or false`,
+		`line 26: users.c.flavorsOverride.tiny.max: must be a whole number`,
+		`line 27: users.g.hubs: must be a list`,
+		`line 27: users.g.authentication: is empty; leave the key out, or write its value`,
+		`line 27: users.g.forbidden: must be true or false`,
+		`line 27: users.g.flavorsOverride.tiny: is empty; leave the key out, or write its value`,
+		`line 27: users.g.flavorsOverride: tinny is not among the flavors of this file; did you mean tiny?`,
+		`line 28: users.h.flavorOverride: unknown key; did you mean flavorsOverride?`,
+		`line 29: users.i.flavorsOverride.tiny.resources.cpu_limit: ` + null,
+		`line 29: users.i.flavorsOverride.tiny.resources.mem_limit: ` + null,
+		`line 30: hub: unknown key; did you mean hubs?`,
 	}
 	if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

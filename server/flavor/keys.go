@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/outposts-dev/outposts/server/access"
 )
 
 // A keyCheck returns what is wrong with the value of a key, such as "must be a number".
@@ -18,7 +20,11 @@ var flavorKeys = map[string]keyCheck{
 	"display_name": isText, "description": isText, "name": isText, "icon": isText, "tags": isAnything,
 	"order": isNumber, "weight": isNumber,
 	"max": isLimit, "maxPerUser": isLimit, "runtime": isRuntime, "resources": isMapping,
+	groupsKey: isGroups, deniedKey: isDeniedText,
 }
+
+// groupsKey and deniedKey are the keys of an [access.Rule].
+const groupsKey, deniedKey = "allowedGroups", "deniedText"
 
 // creditKeys are the keys of a credit, which hubs count.
 var creditKeys = map[string]keyCheck{
@@ -54,7 +60,8 @@ func (p *parser) checkFlavor(n *yaml.Node, where string, f Flavor) {
 				p.fault(value, at, "%v", err)
 			}
 		case slices.Contains(restrictingKeys, key):
-			p.fault(value, at, "restricts nobody; say under hubs and users of this file who is offered what")
+			p.fault(value, at,
+				"restricts nobody; write allowedGroups, or say under hubs and users of this file who is offered what")
 		case !strings.HasPrefix(key, formPrefix):
 			p.unknown(value, at, key, slices.Sorted(maps.Keys(keys)))
 		}
@@ -120,6 +127,16 @@ func isLimit(v any) error {
 		return errors.New("must be at least 0, or -1 for no limit")
 	}
 	return nil
+}
+
+func isGroups(v any) error {
+	_, err := access.ParseGroups(v)
+	return err
+}
+
+func isDeniedText(v any) error {
+	_, err := access.ParseText(v)
+	return err
 }
 
 func isRuntime(v any) error {

@@ -20,7 +20,7 @@ type Usage struct {
 // Refusal is the error of a start that a quota refuses. Its text is a sentence for the user, to be put behind the
 // server's name (protocol 4.6).
 type Refusal struct {
-	Reason   string // for metrics: flavor, max_per_user, max, global_max_per_user
+	Reason   string // for metrics: flavor, group, max_per_user, max, global_max_per_user
 	sentence string
 }
 
@@ -46,10 +46,18 @@ func (f *Flavors) Admit(hub string, authentication any, name string) (Admission,
 	if err != nil {
 		return Admission{}, err
 	}
-	flavor, ok := c.flavors[name]
-	if f != nil && !ok {
+	if f != nil && c.flavors[name] == nil {
 		return Admission{}, c.refusal(name)
 	}
+	if rule, denied := c.denied[name]; denied {
+		return Admission{}, refuse("group", "%s", rule.Refusal("the flavor "+name))
+	}
+	return c.admission(hub, name)
+}
+
+// admission returns a flavor of the choice, or without flavors any.
+func (c choice) admission(hub, name string) (Admission, error) {
+	flavor := c.flavors[name]
 	lifetime, err := flavor.lifetime()
 	if err != nil {
 		return Admission{}, fmt.Errorf("runtime of flavor %s: %w", name, err)
@@ -62,9 +70,11 @@ func (c choice) refusal(name string) *Refusal {
 	if name == "" {
 		name = "None"
 	}
-	allowed := make([]string, len(c.names))
-	for i, n := range c.names {
-		allowed[i] = python.Repr(n)
+	var allowed []string
+	for _, n := range c.names {
+		if !c.isDenied(n) {
+			allowed = append(allowed, python.Repr(n))
+		}
 	}
 	return refuse("flavor", "Start with flavor %s not allowed. Allowed values for user: [%s]",
 		excerpt.Of(name, excerpt.Name), strings.Join(allowed, ", "))
@@ -78,11 +88,7 @@ func (a Admission) Check(u Usage, user int, globalMax *int) error {
 		return refuse("max_per_user", "Start with flavor %s not allowed. Each user may only start %d of %s",
 			a.name, limit, a.name)
 	}
-	current := u.TotalFlavor[a.name]
-	if a.hubLimit {
-		current = u.ByFlavor[a.name]
-	}
-	if limit, ok = a.Flavor.limit("max"); ok && current >= limit {
+	if limit, ok = a.Flavor.limit("max"); ok && a.used(u) >= limit {
 		return refuse("max", "Start with %s for %s not allowed. Maximum (%d) already reached.", a.name, a.hub, limit)
 	}
 	if globalMax != nil && *globalMax >= 0 && u.ByUser[user] >= *globalMax {
@@ -90,4 +96,12 @@ func (a Admission) Check(u Usage, user int, globalMax *int) error {
 			"User with user id %d of %s has reached the maximum limit of services (%d)", user, a.hub, *globalMax)
 	}
 	return nil
+}
+
+// used returns how many services count against max.
+func (a Admission) used(u Usage) int {
+	if a.hubLimit {
+		return u.ByFlavor[a.name]
+	}
+	return u.TotalFlavor[a.name]
 }

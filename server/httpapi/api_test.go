@@ -22,6 +22,7 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/outposts-dev/outposts/server/catalog"
 	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/watch"
@@ -34,6 +35,8 @@ type fake struct {
 	polls    []outpost.Key
 	stops    []outpost.StopOptions
 	asked    []any // authentications
+	users    []outpost.User
+	catalog  catalog.Catalog
 	collect  []bool
 	address  string
 	polled   outpost.PollResult
@@ -82,6 +85,11 @@ func (f *fake) Flavors(context.Context, string) (map[string]flavor.Flavor, error
 func (f *fake) UserFlavors(_ context.Context, _ string, authentication any) (map[string]flavor.Flavor, error) {
 	f.asked = append(f.asked, authentication)
 	return f.flavors, f.err
+}
+
+func (f *fake) Catalog(_ context.Context, u outpost.User) (catalog.Catalog, error) {
+	f.users = append(f.users, u)
+	return f.catalog, f.err
 }
 
 func (f *fake) Credits(string) map[string]flavor.Flavor { return f.flavors }

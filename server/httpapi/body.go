@@ -62,19 +62,10 @@ func isJSON(r *http.Request) bool {
 // Other keys are ignored: no request sets a column of the row. The body is decoded as a map because encoding/json takes
 // the keys of a struct in any case.
 func decodeStart(body []byte) (r outpost.StartRequest, wrong problems) {
-	switch kind := kindOf(body); {
-	case kind == 0:
-		return r, problems{{"missing", at("body")}}
-	case !json.Valid(body):
-		return r, problems{{"json_invalid", at("body", 0)}}
-	case kind == 'n':
-		return r, problems{{"missing", at("body")}}
-	case kind != '{':
-		return r, problems{{"model_attributes_type", at("body")}}
+	fields, d := decodeFields(body)
+	if len(d.wrong) > 0 {
+		return r, d.wrong
 	}
-	var fields map[string]json.RawMessage
-	d := decoder{}
-	d.into(body, &fields)
 	if name, given := fields["name"]; given {
 		r.Name = d.string(name, "name")
 	} else {
@@ -94,10 +85,25 @@ func decodeStart(body []byte) (r outpost.StartRequest, wrong problems) {
 	r.Flavor = d.flavor(r.Body.UserOptions["flavor"], fields["flavor"])
 	r.Certs = d.strings(fields, "certs")
 	r.TrustBundles = d.strings(fields, "internal_trust_bundles")
-	if kindOf(fields["authentication"]) != 'n' && len(d.object(fields, "authentication")) > 0 {
-		d.into(fields["authentication"], &r.Authentication)
-	}
+	r.Authentication = d.authentication(fields)
 	return r, d.wrong
+}
+
+// decodeFields decodes a body that is to be an object, and returns what decodes its fields. If it is none, that is
+// wrong.
+func decodeFields(body []byte) (fields map[string]json.RawMessage, d decoder) {
+	switch kind := kindOf(body); {
+	case kind == 0:
+		return nil, decoder{problems{{"missing", at("body")}}}
+	case !json.Valid(body):
+		return nil, decoder{problems{{"json_invalid", at("body", 0)}}}
+	case kind == 'n':
+		return nil, decoder{problems{{"missing", at("body")}}}
+	case kind != '{':
+		return nil, decoder{problems{{"model_attributes_type", at("body")}}}
+	}
+	d.into(body, &fields)
+	return fields, d
 }
 
 // kindOf returns the first character of a JSON value, which shows its kind: { [ " t f n or the beginning of a number; 0
@@ -166,6 +172,15 @@ func (d *decoder) userID(raw json.RawMessage) int {
 		d.wrong = append(d.wrong, problem{"value_error", at("body")})
 	}
 	return int(id)
+}
+
+// authentication returns a user's attributes: nil, or an object that is not empty.
+func (d *decoder) authentication(fields map[string]json.RawMessage) (attributes any) {
+	const name = "authentication"
+	if kindOf(fields[name]) != 'n' && len(d.object(fields, name)) > 0 {
+		d.into(fields[name], &attributes)
+	}
+	return attributes
 }
 
 // startID takes the start id out of the user options; "0" without one. An empty one could never be asked for.

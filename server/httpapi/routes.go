@@ -36,6 +36,8 @@ var paths = []path{
 	{template: "/services/{name:[^/]*}/{start_id:[^/]+}/", slash: "-"},
 	{template: "/watch", methods: map[string]handler{"GET": watchServices}},
 	{template: "/watch/known", methods: map[string]handler{"POST": known}},
+	{template: "/catalog", methods: map[string]handler{"POST": userCatalog}},
+	{template: "/catalog/", slash: "-"},
 	{template: "/flavors/", methods: map[string]handler{"GET": flavors}},
 	{template: "/flavors", slash: "+"},
 	{template: "/userflavors", methods: map[string]handler{"POST": userFlavors}},

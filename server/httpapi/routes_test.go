@@ -36,6 +36,8 @@ func TestPathsAndMethodsAreJudgedBeforeTheLogin(t *testing.T) {
 		{"POST", "/ping", 405, wrongMethod, "Allow", "GET"},
 		{"POST", "/flavors/", 405, wrongMethod, "Allow", "GET"},
 		{"GET", "/userflavors", 405, wrongMethod, "Allow", "POST"},
+		{"GET", "/catalog", 405, wrongMethod, "Allow", "POST"},
+		{"POST", "/catalog/", 307, "", "Location", "/catalog"},
 		{"GET", "/flavors", 307, "", "Location", "/flavors/"},
 		{"GET", "/flavors?a=b%20c&d", 307, "", "Location", "/flavors/?a=b%20c&d"},
 		{"POST", "/flavors", 307, "", "Location", "/flavors/"},

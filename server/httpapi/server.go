@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/outposts-dev/outposts/server/catalog"
 	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/watch"
@@ -30,6 +31,7 @@ type Manager interface {
 	List(ctx context.Context, hub string) ([]outpost.Summary, error)
 	Flavors(ctx context.Context, hub string) (map[string]flavor.Flavor, error)
 	UserFlavors(ctx context.Context, hub string, authentication any) (map[string]flavor.Flavor, error)
+	Catalog(ctx context.Context, u outpost.User) (catalog.Catalog, error)
 	Credits(hub string) map[string]flavor.Flavor
 	UserCredits(hub string, authentication any) (map[string]flavor.Flavor, error)
 	Watch(ctx context.Context, hub string) (*watch.Watch, error)

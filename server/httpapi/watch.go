@@ -180,17 +180,10 @@ func known(s *Server, w http.ResponseWriter, r *http.Request, k outpost.Key) {
 
 // decodeKnown decodes the body of POST /watch/known, or returns everything that is wrong with it.
 func decodeKnown(body []byte, hub string) (keys []outpost.Key, wrong problems) {
-	switch kind := kindOf(body); {
-	case kind == 0 || kind == 'n':
-		return nil, problems{{"missing", at("body")}}
-	case !json.Valid(body):
-		return nil, problems{{"json_invalid", at("body", 0)}}
-	case kind != '{':
-		return nil, problems{{"model_attributes_type", at("body")}}
+	fields, d := decodeFields(body)
+	if len(d.wrong) > 0 {
+		return nil, d.wrong
 	}
-	var fields map[string]json.RawMessage
-	d := decoder{}
-	d.into(body, &fields)
 	list, given := fields["services"]
 	switch {
 	case !given:

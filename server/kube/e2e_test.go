@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -343,6 +344,101 @@ func TestE2EInternalTLSAndStorage(t *testing.T) {
 		metav1.GetOptions{},
 	); err != nil {
 		t.Errorf("the user's storage: %v", err)
+	}
+}
+
+// What is written into a home is there for the user's next server, beside another one of theirs on the same node, and for
+// no user of that name at another hub.
+func TestE2EHomes(t *testing.T) {
+	l := newLive(t)
+	s, _ := l.spawner(t, map[string]any{"homes": map[string]any{"size": "10Mi"}})
+	start := func(hub, server, id string) outpost.Plan {
+		t.Helper()
+		p, err := s.Plan(t.Context(), outpost.Hub{Name: hub, Several: true}, outpost.StartRequest{
+			Key: outpost.Key{Hub: hub, Name: server, StartID: id},
+			Body: outpost.Body{
+				Env: map[string]string{"JUPYTERHUB_USER": "alice"},
+				Misc: map[string]json.RawMessage{
+					"pod_name_template": json.RawMessage(`"` + hub + `-{username}--{servername}"`),
+				},
+			},
+		}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Start(t.Context(), p, nil); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	stop := func(p outpost.Plan) {
+		t.Helper()
+		if err := s.Stop(t.Context(), p.Key, p.State); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := map[string]string{"file": "/home/jovyan/kept"}
+	read := func(p outpost.Plan) string {
+		t.Helper()
+		body, err := l.ask(t, p.State["pod_name"].(string), "/read", file)
+		if err != nil {
+			return "none"
+		}
+		return string(body)
+	}
+	one := start("hub", "one", "1")
+	written := map[string]string{"file": file["file"], "text": "hello"}
+	if body, err := l.ask(t, one.State["pod_name"].(string), "/write", written); err != nil {
+		t.Fatalf("%s: %v", body, err)
+	}
+	two := start("hub", "two", "2")
+	if got := read(two); got != "hello" {
+		t.Errorf("the second server reads %q", got)
+	}
+	nodes := map[string]bool{}
+	for _, p := range []outpost.Plan{one, two} {
+		pod, err := l.client.CoreV1().Pods(l.namespace).Get(t.Context(), p.State["pod_name"].(string), metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes[pod.Spec.NodeName] = true
+	}
+	if len(nodes) != 1 {
+		t.Errorf("the servers are on %v", nodes)
+	}
+	stop(one)
+	stop(two)
+	again := start("hub", "one", "3")
+	if got := read(again); got != "hello" {
+		t.Errorf("the next server reads %q", got)
+	}
+	other := start("other", "one", "1")
+	if _, err := l.ask(t, other.State["pod_name"].(string), "/", nil); err != nil {
+		t.Error(err)
+	}
+	if _, err := l.client.CoreV1().Services(l.namespace).ProxyGet("http", other.State["pod_name"].(string), "8888",
+		"/read", file).DoRaw(t.Context()); err == nil {
+		t.Error("another hub's user of the same name reads the file")
+	}
+	stop(again)
+	stop(other)
+	claims, err := l.client.CoreV1().PersistentVolumeClaims(l.namespace).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	owners := map[string]kubespawner.Owner{}
+	for _, claim := range claims.Items {
+		owners[claim.Name] = kubespawner.OwnerOf(&claim)
+	}
+	want := map[string]kubespawner.Owner{
+		"claim-hub-alice":   {Installation: ownInstallation, Hub: "hub", User: "alice"},
+		"claim-other-alice": {Installation: ownInstallation, Hub: "other", User: "alice"},
+	}
+	if diff := cmp.Diff(want, owners); diff != "" {
+		t.Errorf("homes (-want +got):\n%s", diff)
+	}
+	if left := l.left(t); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }
 

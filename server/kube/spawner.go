@@ -19,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/outposts-dev/outposts/server/access"
+	"github.com/outposts-dev/outposts/server/catalog"
 	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/kube/diagnosis"
 	"github.com/outposts-dev/outposts/server/kubespawner"
@@ -185,6 +187,11 @@ func (s *Spawner) Plan(
 		return outpost.Plan{}, err
 	}
 	return outpost.Plan{Key: r.Key, State: o.State(), Objects: o}, nil
+}
+
+// Offer implements [outpost.Spawner].
+func (s *Spawner) Offer(hub outpost.Hub, groups access.Groups) catalog.Offer {
+	return s.builder.Offer(hub, groups)
 }
 
 // Restore implements [outpost.Spawner].

@@ -5,11 +5,14 @@ import (
 	"maps"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/outposts-dev/outposts/server/access"
+	"github.com/outposts-dev/outposts/server/catalog"
 	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/kubespawner/options"
 	"github.com/outposts-dev/outposts/server/outpost"
@@ -142,6 +145,9 @@ func (b *Builder) objects(
 	}
 	sub, t := b.subjectOf(r.Key, r.Body), templatesOf(st)
 	t.Home = home
+	if st.Homes.OneNode() {
+		st.PodAffinityRequired = append(slices.Clone(st.PodAffinityRequired), besideOwnServers(sub))
+	}
 	o := &Objects{Origin: Origin{installation, r.Key}, SeveralHubs: hub.Several}
 	o.names, o.fields = t.resolve(sub, p)
 	o.SharedClaim = st.StoragePVCEnsure && home == "" && t.sharesClaim(sub, o.names)
@@ -183,6 +189,17 @@ func (b *Builder) objects(
 	return o
 }
 
+// besideOwnServers is a term of pod affinity that leads the servers of a user to one node: Kubernetes lets the first
+// one of them go anywhere.
+func besideOwnServers(sub subject) map[string]any {
+	return map[string]any{
+		"labelSelector": map[string]any{"matchLabels": map[string]any{
+			UsernameKey: labelSlug(sub.User), HubKey: labelSlug(sub.Hub),
+		}},
+		"topologyKey": corev1.LabelHostname,
+	}
+}
+
 // operatorOptions merges the operator's layers, each over the one before: the options for all hubs, for this hub, and
 // the flavor's resources, which it also returns by themselves.
 func (b *Builder) operatorOptions(
@@ -200,6 +217,21 @@ func (b *Builder) operatorOptions(
 		resources = merge("flavor "+name, values)
 	}
 	return merged, resources
+}
+
+// Offer returns what a form shows of a hub's servers to a user of these groups: profiles, and home and shared data
+// without one. It is that of a flavor that sets nothing of it.
+func (b *Builder) Offer(hub outpost.Hub, groups access.Groups) catalog.Offer {
+	operator, _ := b.operatorOptions(hub, "", nil, &options.Problems{}) // checked with the configuration
+	offer := catalog.Offer{
+		Shared:   options.PublishShared(operator["shared"], groups),
+		Profiles: options.Publish(operator["profile_list"], groups),
+	}
+	delete(operator, "profile_list")
+	if st, err := options.NewSettings(operator, b.defaults); err == nil {
+		offer.Home = options.PublishHome(st)
+	}
+	return offer
 }
 
 // checkLayer is [options.CheckLayer]; source is where the values come from.
@@ -223,7 +255,11 @@ func (b *Builder) mergeOptions(
 	withoutReserved(sent)
 	merged = options.MergeLayer(operator, sent)
 	current := func(name string) any { return b.defaults[name] }
-	return merged, options.ApplyProfile(merged, resources, current, options.Decode(r.Body.UserOptions, p), p)
+	groups := access.GroupsOf(r.Authentication)
+	opens := func(rule access.Rule) bool { return r.Resumed || rule.Allows(groups) }
+	removed = options.ApplyProfile(merged, resources, current, options.Decode(r.Body.UserOptions, p), opens, p)
+	options.ApplyShared(merged, opens)
+	return merged, removed
 }
 
 // subjectOf is whose server a hub asks for.

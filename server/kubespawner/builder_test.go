@@ -434,6 +434,33 @@ func TestWhatAHubSetsIsChecked(t *testing.T) {
 
 // A wrong value takes nothing with it (KubeSpawner drops the operator's limit with the hub's wrong one), and each layer
 // wins over the ones before.
+// A start that an earlier process has accepted goes on, though nobody says any more which groups its user is in.
+func TestGroupsAreJudgedOnce(t *testing.T) {
+	b := testBuilder(t, "jhub", map[string]any{"profile_list": []any{map[string]any{
+		"slug": "gpu", "allowed_groups": []any{"gpu"}, "denied_text": "Ask Bob.",
+		"kubespawner_override": map[string]any{"image": "of-gpu"},
+	}}})
+	r := outpost.StartRequest{
+		Key: outpost.Key{Hub: "hub", StartID: "s1"},
+		Body: outpost.Body{
+			Env:         map[string]string{"JUPYTERHUB_USER": "alice"},
+			UserOptions: map[string]json.RawMessage{"profile": json.RawMessage(`"gpu"`)},
+		},
+	}
+	_, err := b.Build("00", outpost.Hub{Name: "hub"}, r, nil)
+	if err == nil || err.Error() != "profile: You may not use the profile gpu. Ask Bob." {
+		t.Errorf("a user of no group: %v", err)
+	}
+	member, resumed := r, r
+	member.Authentication, resumed.Resumed = map[string]any{"groups": []any{"gpu"}}, true
+	for name, r := range map[string]outpost.StartRequest{"a member": member, "resumed": resumed} {
+		o, err := b.Build("00", outpost.Hub{Name: "hub"}, r, nil)
+		if err != nil || o.Pod.Spec.Containers[0].Image != "of-gpu" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestLayersOfOptions(t *testing.T) {
 	b := testBuilder(t, "outpost", map[string]any{
 		"image":         "general",

@@ -281,6 +281,14 @@ func (t nameTemplates) earlierNames(s subject, n names, name func(names) string)
 // earlierHomes returns the other names under which KubeSpawner may have made the claim of this subject.
 func (t nameTemplates) earlierHomes(s subject, n names) []string {
 	homes := t.earlierNames(s, n, names.pvc)
+	switch {
+	case t.PVC == options.HomeOfUser:
+		t.PVC, s.Server = defaultPVCTemplate, "" // the home of the default server
+		homes = append(homes, t.earlierNames(s, n, names.pvc)...)
+	case t.PVC == options.HomeOfServer:
+		t.PVC = defaultPVCTemplate
+		homes = append(homes, t.earlierNames(s, n, names.pvc)...)
+	}
 	if t.PVC != defaultPVCTemplate || s.Server == "" {
 		return homes
 	}

@@ -188,3 +188,64 @@ func TestAClaimOfEveryUserHasNothingOfANameInIt(t *testing.T) {
 		}
 	}
 }
+
+// Homes hold the hub in their names, take over those of KubeSpawner, and lead servers that share one to one node.
+func TestHomes(t *testing.T) {
+	beside := func(user, hub string) []corev1.PodAffinityTerm {
+		return []corev1.PodAffinityTerm{{
+			LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{UsernameKey: user, HubKey: hub}},
+			TopologyKey:   "kubernetes.io/hostname",
+		}}
+	}
+	const hashed = "u-x---4ab253d1"
+	//nolint:lll // a case a line
+	for _, c := range []struct {
+		name, hub, user, server string
+		homes                   map[string]any
+		claim                   string
+		earlier                 []string
+		affinity                []corev1.PodAffinityTerm
+	}{
+		{"of a user", "hub", "alice", "", map[string]any{}, "claim-hub-alice", []string{"claim-alice"}, beside("alice", "hub")},
+		{"of a user's named server", "hub", "alice", "lab", map[string]any{}, "claim-hub-alice", []string{"claim-alice"}, beside("alice", "hub")},
+		{"of the same name at another hub", "b", "alice", "", map[string]any{}, "claim-b-alice", []string{"claim-alice"}, beside("alice", "b")},
+		{"of a mail address", "hub", "u@x", "lab", map[string]any{}, "claim-hub-" + hashed, []string{"claim-hub-u-40x", "claim-" + hashed, "claim-u-40x"}, beside("u-x---4ab253d1", "hub")},
+		{"of a server", "hub", "alice", "lab", map[string]any{"per": "server"}, "claim-hub-alice--lab", []string{"claim-alice--lab", "claim-alicelab", "claim-alice-lab"}, nil},
+		{"on several nodes", "hub", "alice", "lab", map[string]any{"accessMode": "ReadWriteMany"}, "claim-hub-alice", []string{"claim-alice"}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o, err := testBuilder(t, "jhub", map[string]any{"homes": c.homes}).Build("00", outpost.Hub{Name: c.hub},
+				outpost.StartRequest{
+					Key:  outpost.Key{Hub: c.hub, Name: c.server, StartID: "s1"},
+					Body: outpost.Body{Env: map[string]string{"JUPYTERHUB_USER": c.user, "JUPYTERHUB_USER_ID": "7"}},
+				}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if o.Claim.Name != c.claim || o.Claim.Annotations[HubKey] != c.hub || o.Claim.Annotations[UsernameKey] != c.user {
+				t.Errorf("claim %s with %v", o.Claim.Name, o.Claim.Annotations)
+			}
+			if diff := cmp.Diff(c.earlier, o.EarlierHomes()); diff != "" {
+				t.Errorf("earlier homes (-want +got):\n%s", diff)
+			}
+			volumes, mounts := o.Pod.Spec.Volumes, o.Pod.Spec.Containers[0].VolumeMounts
+			if len(volumes) != 1 || volumes[0].PersistentVolumeClaim == nil ||
+				volumes[0].PersistentVolumeClaim.ClaimName != c.claim ||
+				len(mounts) != 1 || mounts[0].MountPath != "/home/jovyan" {
+				t.Errorf("volumes %+v, mounts %+v", volumes, mounts)
+			}
+			var got []corev1.PodAffinityTerm
+			if a := o.Pod.Spec.Affinity; a != nil && a.PodAffinity != nil {
+				got = a.PodAffinity.RequiredDuringSchedulingIgnoredDuringExecution
+			}
+			if diff := cmp.Diff(c.affinity, got); diff != "" {
+				t.Errorf("affinity (-want +got):\n%s", diff)
+			}
+			for key, value := range map[string]string{UsernameKey: labelSlug(c.user), HubKey: labelSlug(c.hub)} {
+				if o.Pod.Labels[key] != value {
+					t.Errorf("label %s is %q", key, o.Pod.Labels[key])
+				}
+			}
+		})
+	}
+}

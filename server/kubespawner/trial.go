@@ -32,6 +32,13 @@ func (t Trial) Problems() []options.Problem {
 			UserOptions: map[string]json.RawMessage{},
 		},
 	}
+	if t.Selection.Groups != nil {
+		groups := make([]any, len(t.Selection.Groups))
+		for i, group := range t.Selection.Groups {
+			groups[i] = group
+		}
+		r.Authentication = map[string]any{"groups": groups}
+	}
 	for name, value := range t.Selection.UserOptions {
 		r.Body.UserOptions[name], _ = json.Marshal(value) // strings
 	}

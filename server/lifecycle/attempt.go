@@ -30,6 +30,7 @@ func (m *Manager) runStart(ctx context.Context, e *entry, plan outpost.Plan, lif
 	log := m.logger(e)
 	log.Info("service starting", "async", e.async, "flavor", e.flavor)
 	m.notify.flavors(e)
+	m.useHome(e)
 	events := m.notify.progress(e)
 	started, err := m.spawner.Start(ctx, plan, events.put)
 	if err == nil {
@@ -94,7 +95,7 @@ func (m *Manager) finishStart(ctx context.Context, e *entry, s outpost.Started, 
 	ctx, cancel := context.WithTimeout(ctx, finishTimeout)
 	defer cancel()
 	for retry := newBackoff(); ; {
-		err := storeError(m.store.FinishStart(ctx, e.Key, s.State, s.Address, end))
+		err := outpost.StoreError(m.store.FinishStart(ctx, e.Key, s.State, s.Address, end))
 		if err == nil {
 			e.mu.Lock()
 			e.end = end

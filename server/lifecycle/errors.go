@@ -3,7 +3,6 @@ package lifecycle
 import (
 	"errors"
 
-	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -17,33 +16,6 @@ var (
 		Kind: outpost.KindUnavailable, Reason: "shutdown", Message: "The outpost is restarting; try again.",
 	}
 )
-
-// storeError gives an error of the Store that has no kind the kind "unavailable": the database failed.
-func storeError(err error) error {
-	if err == nil {
-		return nil
-	}
-	if _, ok := errors.AsType[*outpost.Error](err); ok {
-		return err
-	}
-	return &outpost.Error{
-		Kind: outpost.KindUnavailable, Reason: "database", Cause: err,
-		Message: "The outpost's database does not answer; try again.",
-	}
-}
-
-// flavorError is the error for the hub that an error of package flavor means; service is the server's name.
-func flavorError(err error, service string) error {
-	if refusal, ok := errors.AsType[*flavor.Refusal](err); ok {
-		return &outpost.Error{
-			Kind: outpost.KindQuota, Reason: refusal.Reason, Message: service + " - " + refusal.Error(),
-		}
-	}
-	if errors.Is(err, flavor.ErrAuthentication) {
-		return outpost.Errorf(outpost.KindInvalid, "The authentication must be a JSON object.")
-	}
-	return err
-}
 
 // reasonOf is a short word for metrics: "" for success, else the error's own or its kind's.
 func reasonOf(err error) string {

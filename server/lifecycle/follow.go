@@ -30,7 +30,7 @@ func (m *Manager) find(ctx context.Context, k outpost.Key) (*entry, error) {
 func (m *Manager) fetch(ctx context.Context, k outpost.Key) (*entry, error) {
 	s, err := m.store.Get(ctx, k)
 	if err != nil {
-		return nil, storeError(err)
+		return nil, outpost.StoreError(err)
 	}
 	return m.keep(outpost.Stored{Service: s}), nil
 }
@@ -200,7 +200,7 @@ func (m *Manager) syncRows(ctx context.Context, hub string) error {
 	rows, err := m.store.List(ctx, hub)
 	if err != nil {
 		m.log.Warn("services of other processes cannot be read", "hub", hub, "err", err)
-		return storeError(err)
+		return outpost.StoreError(err)
 	}
 	there := make(map[outpost.Key]outpost.Summary, len(rows))
 	for _, row := range rows {

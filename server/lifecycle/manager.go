@@ -17,7 +17,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/outposts-dev/outposts/server/catalog"
 	"github.com/outposts-dev/outposts/server/flavor"
+	"github.com/outposts-dev/outposts/server/offer"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/watch"
 )
@@ -52,6 +54,8 @@ type Options struct {
 	Logger *slog.Logger
 	// Observer gets figures for metrics; nil discards.
 	Observer Observer
+	// Version is the program's, for catalogs; empty is "unknown".
+	Version string
 	// Now is the wall clock; nil is time.Now. Waiting always uses package time.
 	Now func() time.Time
 }
@@ -110,6 +114,8 @@ const (
 // Manager decides about services: it checks requests, keeps what runs in memory and in the Store, lets the Spawner
 // make and remove pods, and calls the hubs back. All methods are safe for concurrent use.
 type Manager struct {
+	*offer.Offers
+
 	store    outpost.Store
 	spawner  outpost.Spawner
 	hubAPI   outpost.HubAPI
@@ -117,8 +123,6 @@ type Manager struct {
 	log      *slog.Logger
 	observer Observer
 	hubs     atomic.Pointer[map[string]outpost.Hub]
-	flavors  atomic.Pointer[flavor.Flavors]
-	credits  atomic.Pointer[flavor.Flavors]
 	index    *index
 	notify   *notifier
 	boards   *watch.Boards
@@ -140,9 +144,14 @@ type Manager struct {
 
 // New makes a Manager. It starts nothing: Run and RunLeader do. The error names every bad option.
 func New(store outpost.Store, spawner outpost.Spawner, hubAPI outpost.HubAPI, opts Options) (*Manager, error) {
+	opts = opts.withDefaults()
 	m := &Manager{
+		Offers: offer.New(store, spawner, offer.Options{
+			Flavors: opts.Flavors, Credits: opts.Credits, GlobalMaxPerUser: opts.GlobalMaxPerUser,
+			Version: opts.Version, Now: opts.Now,
+		}),
 		store: store, spawner: spawner, hubAPI: hubAPI,
-		opts: opts.withDefaults(), logSlots: make(chan struct{}, logsAtOnce),
+		opts: opts, logSlots: make(chan struct{}, logsAtOnce),
 		flights: map[string]*flight{},
 		loaded:  make(chan struct{}), reconciled: make(chan struct{}),
 	}
@@ -150,8 +159,6 @@ func New(store outpost.Store, spawner outpost.Spawner, hubAPI outpost.HubAPI, op
 	m.index = newIndex(m.boards.Changed)
 	m.log, m.observer = m.opts.Logger, m.opts.Observer
 	m.base, m.stopAll = context.WithCancel(context.Background())
-	m.flavors.Store(opts.Flavors)
-	m.credits.Store(opts.Credits)
 	if err := m.SetHubs(opts.Hubs); err != nil {
 		return nil, err
 	}
@@ -191,7 +198,7 @@ func (m *Manager) Ready(ctx context.Context) error {
 		return outpost.Errorf(outpost.KindUnavailable, "The services are not loaded yet.")
 	}
 	if err := m.store.Ping(ctx); err != nil {
-		return storeError(err)
+		return outpost.StoreError(err)
 	}
 	if err := m.spawner.Ready(ctx); err != nil {
 		return outpost.Wrap(err, outpost.KindUnavailable, "Kubernetes does not answer")
@@ -225,11 +232,20 @@ func (m *Manager) setUnseen(names []string) {
 // "not found" or "ended".
 func (m *Manager) Reconciled() <-chan struct{} { return m.reconciled }
 
+// Catalog returns what a user may start. Errors: KindUnauthorized, and those of [offer.Offers.CatalogOf].
+func (m *Manager) Catalog(ctx context.Context, u outpost.User) (catalog.Catalog, error) {
+	hub, err := m.hub(u.Hub)
+	if err != nil {
+		return catalog.Catalog{}, err
+	}
+	return m.CatalogOf(ctx, hub, u)
+}
+
 // List returns the services of a hub by start date.
 func (m *Manager) List(ctx context.Context, hub string) ([]outpost.Summary, error) {
 	list, err := m.store.List(ctx, hub)
 	if err != nil {
-		return nil, storeError(err)
+		return nil, outpost.StoreError(err)
 	}
 	for i := range list {
 		// The Store's LastUpdate lags behind by a batch.
@@ -315,4 +331,31 @@ func (m *Manager) Counts() []Count {
 type Count struct {
 	Hub, State string
 	Services   int
+}
+
+// FlavorUse returns how many services of each flavor that a hub is offered there are in memory, and what limits them,
+// for gauges.
+func (m *Manager) FlavorUse() []FlavorUse {
+	type group struct{ hub, flavor string }
+	used := map[group]int{}
+	for _, e := range m.index.all("") {
+		if p := e.current().phase; p == phaseStarting || p == phaseRunning {
+			used[group{e.Hub, e.flavor}]++
+		}
+	}
+	var list []FlavorUse
+	for hub := range *m.hubs.Load() {
+		for name, f := range m.OfHub(hub) {
+			list = append(list, FlavorUse{Hub: hub, Flavor: name, Used: used[group{hub, name}], Limit: f.Max()})
+		}
+	}
+	return list
+}
+
+// FlavorUse is how many services of a flavor a hub has. Limit is the max of the flavor for this hub, nil without one;
+// services of other hubs count against it too, unless an override sets it.
+type FlavorUse struct {
+	Hub, Flavor string
+	Used        int
+	Limit       *int
 }

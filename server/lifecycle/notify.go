@@ -160,3 +160,30 @@ func (n *notifier) deliver(ctx context.Context, e *entry, ev outpost.Event) {
 		}
 	}
 }
+
+// updateTimeout bounds one flavor update.
+const updateTimeout = 30 * time.Second
+
+// sendFlavors tells a hub its flavors, again as long as their counts change meanwhile. It is the goroutine of
+// notifier.flavors.
+func (n *notifier) sendFlavors(call outpost.HubCall) {
+	for again := true; again; {
+		ctx, cancel := context.WithTimeout(n.m.base, updateTimeout)
+		flavors, err := n.m.Flavors(ctx, call.Hub)
+		if err == nil {
+			err = n.m.hubAPI.PostFlavors(ctx, call, flavors)
+		}
+		cancel()
+		n.m.observer.HubCalled(call.Hub, "flavors", err)
+		if err != nil {
+			n.m.log.Warn("flavor update not delivered", "hub", call.Hub, "err", err)
+		}
+		n.mu.Lock()
+		if again = n.updates[call]; again {
+			n.updates[call] = false
+		} else {
+			delete(n.updates, call)
+		}
+		n.mu.Unlock()
+	}
+}

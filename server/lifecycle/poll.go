@@ -97,7 +97,7 @@ func (m *Manager) pollPod(
 			m.forget(e)
 			return outpost.PollResult{}, outpost.ErrNotFound
 		case err != nil:
-			return outpost.PollResult{}, storeError(err)
+			return outpost.PollResult{}, outpost.StoreError(err)
 		case row.StopPending:
 			m.refresh(e, row)
 			return outpost.PollResult{}, nil

@@ -135,6 +135,7 @@ func (m *Manager) resume(e *entry, s outpost.Service) {
 	}
 	r := outpost.StartRequest{
 		Key: s.Key, StartDate: s.StartDate, UserID: s.UserID, Flavor: s.Flavor, Body: s.Body, Async: true,
+		Resumed: true,
 	}
 	runtime, _ := s.State[stateRuntime].(string)
 	lifetime, err := time.ParseDuration(runtime)
@@ -145,7 +146,7 @@ func (m *Manager) resume(e *entry, s outpost.Service) {
 	}
 	m.logger(e).Info("interrupted start goes on")
 	ctx, cancel := context.WithCancel(m.base)
-	plan, err := m.spawner.Plan(ctx, hub, r, m.flavors.Load().OfHub(s.Hub)[s.Flavor])
+	plan, err := m.spawner.Plan(ctx, hub, r, m.OfHub(s.Hub)[s.Flavor])
 	if err != nil {
 		cancel()
 		m.logger(e).Warn("interrupted start cannot go on", "err", err)

@@ -3,6 +3,7 @@ package lifecycle_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -250,13 +251,14 @@ users:
 	}
 }
 
-// The objects of a start carry the date of its row, also when another process goes on with it.
+// The objects of a start carry the date of its row, also when another process goes on with it, which judges no groups.
 func TestPlansHaveTheDateOfTheRow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var dates []time.Time
+		var resumed []bool
 		first := outposttest.NewWorld(t, lifecycle.Options{})
 		first.Spawner.OnPlan = func(r outpost.StartRequest, _ flavor.Flavor) error {
-			dates = append(dates, r.StartDate)
+			dates, resumed = append(dates, r.StartDate), append(resumed, r.Resumed)
 			return nil
 		}
 		first.Spawner.OnStart = waitOrCancelled(time.Hour)
@@ -276,6 +278,9 @@ func TestPlansHaveTheDateOfTheRow(t *testing.T) {
 		}
 		if diff := cmp.Diff([]time.Time{s.StartDate, s.StartDate}, dates); diff != "" {
 			t.Errorf("dates (-want +got):\n%s", diff)
+		}
+		if !slices.Equal(resumed, []bool{false, true}) {
+			t.Errorf("resumed %v", resumed)
 		}
 	})
 }

@@ -89,8 +89,8 @@ func (m *Manager) admit(ctx context.Context, r outpost.StartRequest) (outpost.Hu
 	if err := m.index.free(r.Key); err != nil {
 		return hub, flavor.Admission{}, err
 	}
-	admission, err := m.flavors.Load().Admit(r.Hub, r.Authentication, r.Flavor)
-	return hub, admission, flavorError(err, r.Name)
+	admission, err := m.Admit(ctx, r)
+	return hub, admission, err
 }
 
 // waitLoaded waits until the rows are in memory.
@@ -162,8 +162,8 @@ func (m *Manager) insert(e *entry, row outpost.Service, a flavor.Admission) bool
 	defer cancel()
 	err := m.index.add(e)
 	if err == nil {
-		err = storeError(m.store.Insert(ctx, row, func(u flavor.Usage) error {
-			return flavorError(a.Check(u, row.UserID, m.opts.GlobalMaxPerUser), row.Name)
+		err = outpost.StoreError(m.store.Insert(ctx, row, func(u flavor.Usage) error {
+			return m.Check(a, u, row.Summary)
 		}))
 	}
 	if err == nil {

@@ -132,6 +132,7 @@ func (m *Manager) remove(e *entry, why string) {
 	if !e.marked.Load() {
 		m.notify.flavors(e)
 	}
+	m.useHome(e)
 	duration := time.Since(begin)
 	m.observer.ServiceStopped(e.Hub, duration, why)
 	m.logger(e).Info("service stopped", "why", why, "duration", duration)
@@ -180,6 +181,20 @@ func (m *Manager) rowOf(e *entry) (row claim, known bool) {
 	}
 }
 
+// useHome notes that the home of a service is in use now. That it cannot be noted changes nothing else.
+func (m *Manager) useHome(e *entry) {
+	name, _ := e.current().state["pvc_name"].(string)
+	if name == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(m.base, storeTimeout)
+	defer cancel()
+	home := outpost.Home{Namespace: e.namespace(), Name: name}
+	if err := m.store.UseHome(ctx, home, m.opts.Now().UTC().Truncate(time.Microsecond)); err != nil {
+		m.logger(e).Warn("use of a home cannot be noted", "namespace", home.Namespace, "claim", name, "err", err)
+	}
+}
+
 // readRow is one try of rowOf. The error means that the database does not answer.
 func (m *Manager) readRow(e *entry) (claim, error) {
 	ctx, cancel := context.WithTimeout(m.base, storeTimeout)
@@ -191,7 +206,7 @@ func (m *Manager) readRow(e *entry) (claim, error) {
 		}
 		return rowAnother, nil
 	}
-	switch err = storeError(err); outpost.KindOf(err) {
+	switch err = outpost.StoreError(err); outpost.KindOf(err) {
 	case outpost.KindNotFound:
 		return rowNone, nil
 	case outpost.KindUnavailable:

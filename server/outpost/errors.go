@@ -67,6 +67,20 @@ func Unopened(cause error) *Error {
 	}
 }
 
+// StoreError gives an error of a [Store] that has no kind the kind "unavailable": the database failed.
+func StoreError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*Error](err); ok {
+		return err
+	}
+	return &Error{
+		Kind: KindUnavailable, Reason: "database", Cause: err,
+		Message: "The outpost's database does not answer; try again.",
+	}
+}
+
 // Starting is the error of a call that waited in vain for this process to be ready for it.
 func Starting(cause error) *Error {
 	return Wrap(cause, KindUnavailable, "The outpost is starting; try again.")

@@ -9,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/outposts-dev/outposts/server/access"
 	"github.com/outposts-dev/outposts/server/excerpt"
 	"github.com/outposts-dev/outposts/server/pattern"
 )
@@ -22,6 +23,8 @@ type Hub struct {
 	// AllowedImages are patterns for a hub's choice of image in misc: globs ("*", "?", "[...]") for the whole
 	// reference, in which "*" also matches "/". Used only when AllowedOptions has "image". Empty allows any image.
 	AllowedImages []string
+	// Access says which of its users may start anything at all.
+	Access access.Rule
 	// CallbackURLs are the URL prefixes that this hub's requests may name for events, flavor updates and tunnels:
 	// scheme, host and port must be equal and the path must begin with the prefix's. Empty allows none.
 	CallbackURLs []string
@@ -109,6 +112,17 @@ func (h Hub) allowsImage(image string) bool {
 	})
 }
 
+// Images returns globs, one of which an image that this hub sets in misc must match; none if it may set none.
+func (h Hub) Images() []string {
+	switch {
+	case !h.Lists("image"):
+		return []string{}
+	case len(h.AllowedImages) == 0:
+		return []string{"*"}
+	}
+	return h.AllowedImages
+}
+
 // Secret is a string that must not be printed: fmt, slog and encoders show a mark. Reveal returns the string.
 type Secret string
 
@@ -128,12 +142,18 @@ func (s Secret) Reveal() string { return string(s) }
 
 const maxNameBytes = 255
 
-// CheckRequest refuses what no configuration of this hub could accept: names that cannot be addressed, and options
-// that the hub may not set. Option values are checked by Spawner.Plan.
+// CheckRequest refuses what this hub may not ask for: names that cannot be addressed, a user who may start nothing, and
+// options that the hub may not set. Option values are checked by Spawner.Plan.
 func (h Hub) CheckRequest(r StartRequest) error {
 	for _, n := range []struct{ what, value string }{{"server name", r.Name}, {"start id", r.StartID}} {
 		if fault := nameFault(n.value); fault != "" {
 			return &Error{Kind: KindInvalid, Reason: "name", Message: "The " + n.what + " " + fault + "."}
+		}
+	}
+	if !h.Access.Allows(access.GroupsOf(r.Authentication)) {
+		return &Error{
+			Kind: KindInvalid, Reason: "group",
+			Message: excerpt.Of(r.Name, excerpt.Name) + " - " + h.Access.Refusal("this system"),
 		}
 	}
 	return h.checkMisc(r.Name, r.Body.Misc)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/outposts-dev/outposts/server/access"
+	"github.com/outposts-dev/outposts/server/catalog"
 	"github.com/outposts-dev/outposts/server/flavor"
 )
 
@@ -33,6 +35,18 @@ type Store interface {
 	Delete(ctx context.Context, k Key) error
 	// Usage counts the hub's services that are not being stopped, by flavor; users may be left out.
 	Usage(ctx context.Context, hub string) (flavor.Usage, error)
+	// UsageOf is Usage with what one user of the hub has: what the check of an insert for that user would get.
+	UsageOf(ctx context.Context, hub string, user int) (flavor.Usage, error)
+	// Maintenance returns the planned or present maintenance, with times to the microsecond; nil if there is none.
+	Maintenance(ctx context.Context) (*Maintenance, error)
+	// SetMaintenance replaces it for all processes; nil ends it.
+	SetMaintenance(ctx context.Context, m *Maintenance) error
+	// UseHome notes when a home was last used, with a time to the microsecond.
+	UseHome(ctx context.Context, h Home, at time.Time) error
+	// Homes returns the homes of which that is noted.
+	Homes(ctx context.Context) (map[Home]time.Time, error)
+	// ForgetHome forgets one; forgetting one of which nothing is noted is not an error.
+	ForgetHome(ctx context.Context, h Home) error
 	// Ping reports whether the database answers.
 	Ping(ctx context.Context) error
 }
@@ -54,6 +68,10 @@ type Spawner interface {
 	// (KindInvalid, naming all of them). The returned state is stored before Start makes anything, so that an
 	// interrupted start can be found again.
 	Plan(ctx context.Context, hub Hub, r StartRequest, flavor flavor.Flavor) (Plan, error)
+	// Offer returns the profiles of a hub that a form shows to a user of these groups: those that a start of this user
+	// may name, and those that it may not and that have words for it; and the home of a start that names none. It makes
+	// no request.
+	Offer(hub Hub, groups access.Groups) catalog.Offer
 	// Start makes the planned objects and waits until the server is ready, its start time-out is over, it cannot
 	// succeed any more (KindFailed, with the reason in plain words), or ctx ends. It reports progress by calling
 	// progress, never concurrently, first with "Server requested", and never waits for anybody's answer. Objects of a

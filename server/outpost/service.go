@@ -68,6 +68,18 @@ type StartRequest struct {
 	// none.
 	AuthState map[string]string
 	Async     bool
+	// Resumed says that it was accepted by an earlier process: groups, which only the hub's request says, are judged.
+	Resumed bool
+}
+
+// Home is a claim that servers use, and that outlives them.
+type Home struct{ Namespace, Name string }
+
+// User is a user of a hub, as the hub describes them.
+type User struct {
+	Hub            string
+	ID             int // JUPYTERHUB_USER_ID, 0 if the hub sent none
+	Authentication any // decoded JSON, nil or an object; never stored
 }
 
 // Event is a progress event as the hub takes it at JUPYTERHUB_EVENTS_URL.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/outposts-dev/outposts/server/access"
 	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/kubespawner"
 	"github.com/outposts-dev/outposts/server/kubespawner/options"
@@ -78,6 +79,29 @@ func (s Site) Check() []Fault {
 	return slices.SortedFunc(maps.Keys(c.found), func(a, b Fault) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Key, b.Key), cmp.Compare(a.Text, b.Text))
 	})
+}
+
+// Reason says whether a user may start something, limits aside, and by which rule.
+type Reason struct {
+	Kind, Name string // "flavor", "gpu"; the system has no name
+	Open       bool
+	Why        string
+}
+
+// Explain returns the reasons for what a user of one of the hubs may start: the system, each flavor and each profile.
+// Authentication is decoded JSON, nil or an object; else the error is [flavor.ErrAuthentication].
+func (s Site) Explain(hub outpost.Hub, authentication any) ([]Reason, error) {
+	groups := access.GroupsOf(authentication)
+	all := []Reason{{"system", "", hub.Access.Allows(groups), hub.Access.Explain(groups)}}
+	flavors, err := s.Flavors.Explain(hub.Name, authentication)
+	for _, r := range flavors {
+		all = append(all, Reason{"flavor", r.Flavor, r.Open, r.Why})
+	}
+	list := options.MergeLayer(s.Spawner, hub.Options)["profile_list"]
+	for _, profile := range options.Access(list) {
+		all = append(all, Reason{"profile", profile.Slug, profile.Allows(groups), profile.Explain(groups)})
+	}
+	return all, err
 }
 
 // Setting is the value of an option in one layer.

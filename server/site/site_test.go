@@ -177,6 +177,13 @@ profile_list:
         unlisted_choice:
           {enabled: true, validation_regex: "^nobody knows$", kubespawner_override: {image: "{value}"}}
 `, nil, ""),
+		"profiles of groups, none of which is open to everybody": read(t, `
+profile_list:
+  - {slug: a, allowed_groups: ["urn:*:a", b], denied_text: Ask Bob., kubespawner_override: {cpu_limit: 1}}
+  - slug: b
+    allowed_groups: [c]
+    profile_options: {image: {choices: {x: {kubespawner_override: {image: x}}, y: {}}}}
+`, nil, ""),
 		"templates and both styles of keys": read(t, `
 volumes: {home: {name: "home-{username}", persistentVolumeClaim: {claimName: "{pvc_name}"}}}
 volume_mounts: [{name: "home-{username}", mount_path: /home/jovyan, subPath: "{servername}"}]

@@ -16,6 +16,15 @@ func (d *DB) Usage(ctx context.Context, hub string) (u flavor.Usage, err error) 
 	return u, err
 }
 
+// UsageOf implements outpost.Store.
+func (d *DB) UsageOf(ctx context.Context, hub string, user int) (u flavor.Usage, err error) {
+	err = d.do(ctx, "usage", func(ctx context.Context) (err error) {
+		u, err = d.usageOf(ctx, d.read, hub, user)
+		return err
+	})
+	return u, err
+}
+
 // The queries of a quota check are answered from the index outpost_service_usage alone. They return a row for each
 // flavor, not for each user: there may be thousands.
 const (

@@ -124,6 +124,8 @@ var table = []option{
 	{name: "get_pod_url", kind: pythonOnly, idle: true},
 
 	{name: "internal_ssl", kind: nullable(boolean)}, // no option of KubeSpawner; the hub's client always sends it
+	{name: "homes", kind: homesKind},
+	{name: "shared", kind: sharedKind},
 	{name: "ready_containers", kind: oneOf(ReadyNotebook, ReadyAll), initial: ReadyNotebook},
 	{name: "pod_overlay", kind: mapping}, // a strategic merge patch on the finished pod
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/outposts-dev/outposts/server/access"
 	"github.com/outposts-dev/outposts/server/python"
 )
 
@@ -68,12 +69,14 @@ func withoutNulls(v any) any {
 	return out
 }
 
-// ApplyProfile puts the profile that the user options choose over merged options. Of those, resources are of a flavor,
-// whose limits null does not lift; others it lifts, as in KubeSpawner. current returns an option's value without the
-// profile, defaults included. It returns the variables that the profile removes from the environment.
+// ApplyProfile puts the profile that the user options choose over merged options, if its rule opens it to the user. Of
+// the options, resources are of a flavor, whose limits null does not lift; others it lifts, as in
+// KubeSpawner. current returns an option's value without the profile, defaults included. It returns the variables that
+// the profile removes from the environment.
 // It differs from KubeSpawner where no list is configured: a profile in the request is then ignored.
 func ApplyProfile(
-	merged, resources map[string]any, current func(string) any, userOptions map[string]any, p *Problems,
+	merged, resources map[string]any, current func(string) any, userOptions map[string]any,
+	opens func(access.Rule) bool, p *Problems,
 ) []string {
 	list := readProfiles(merged["profile_list"], p)
 	if len(list) == 0 {
@@ -83,29 +86,19 @@ func ApplyProfile(
 	if !ok {
 		return nil
 	}
-	i := slices.IndexFunc(list, func(pr profile) bool {
-		if slug == "" {
-			return pr.initial
-		}
-		return pr.slug == slug
-	})
-	if i < 0 {
-		known := make([]string, len(list))
-		for j, pr := range list {
-			known[j] = pr.slug
-		}
-		p.Addf("profile", "unknown profile %q; the profiles are %s", slug, strings.Join(known, ", "))
+	picked, ok := pick(list, slug, opens, p)
+	if !ok {
 		return nil
 	}
-	overrides := []map[string]any{list[i].override}
-	for _, o := range list[i].options {
+	overrides := []map[string]any{picked.override}
+	for _, o := range picked.options {
 		if override, ok := o.choose(userOptions, p); ok {
 			overrides = append(overrides, override)
 		}
 	}
 	var removed []string
 	for _, override := range overrides {
-		checked := checkOverride(override, "profile "+list[i].slug, p)
+		checked := checkOverride(override, "profile "+picked.slug, p)
 		CheckLimits(resources, checked, p)
 		for name, value := range checked {
 			if name == "environment" {
@@ -123,6 +116,36 @@ func ApplyProfile(
 		}
 	}
 	return removed
+}
+
+// pick returns the profile of a slug, or without one the initial one of those that are open to the user.
+func pick(list []profile, slug string, opens func(access.Rule) bool, p *Problems) (pr profile, ok bool) {
+	open := openTo(list, opens)
+	i := slices.IndexFunc(open, func(pr profile) bool { return slug == "" && pr.initial || slug != "" && pr.slug == slug })
+	if i >= 0 {
+		return open[i], true
+	}
+	i = slices.IndexFunc(list, func(pr profile) bool { return slug != "" && pr.slug == slug })
+	switch {
+	case slug == "":
+		p.Addf("profile", "You may not use any profile of this system.")
+	case i >= 0 && list[i].access.DeniedText != "":
+		p.Addf("profile", "%s", list[i].access.Refusal("the profile "+slug))
+	default: // one that is not open without a word is as one that is not there
+		known := make([]string, len(open))
+		for j, pr := range open {
+			known[j] = pr.slug
+		}
+		p.Addf("profile", "unknown profile %q; the profiles are %s", slug, strings.Join(known, ", "))
+	}
+	return profile{}, false
+}
+
+// openTo returns the profiles of a list that are open to a user, one of which is the initial one.
+func openTo(list []profile, opens func(access.Rule) bool) []profile {
+	open := slices.DeleteFunc(slices.Clone(list), func(pr profile) bool { return !opens(pr.access) })
+	markInitial(open)
+	return open
 }
 
 // choose returns the override of what the user options pick: their own value, else a choice, else the initial one.

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"sigs.k8s.io/yaml"
 
+	"github.com/outposts-dev/outposts/server/access"
 	"github.com/outposts-dev/outposts/server/kubespawner/kubespawnertest"
 )
 
@@ -29,6 +30,9 @@ type profileVectors struct {
 		} `json:"generated_slugs"`
 	} `json:"profiles"`
 }
+
+// everybody is a user to whom every profile is open.
+func everybody(access.Rule) bool { return true }
 
 func TestProfilesAreKubeSpawners(t *testing.T) {
 	var v profileVectors
@@ -71,6 +75,7 @@ func TestProfilesAreKubeSpawners(t *testing.T) {
 				nil,
 				func(name string) any { return below[name] },
 				numbers(mustCanonical(t, c.UserOptions)).(map[string]any),
+				everybody,
 				&p,
 			)
 			err := p.Err()
@@ -152,9 +157,14 @@ func TestCheckFindsWrongProfiles(t *testing.T) {
 		"regex, no string":               {`profile_options: {image: {unlisted_choice: {enabled: true, validation_regex: [a]}}}`, ".profile_options.image.unlisted_choice.validation_regex: must be a string, not a list"},
 		"fixed part":                     {`profile_options: {image: {unlisted_choice: {enabled: true, kubespawner_override: {image: "{value}", cpu_limit: two}}}}`, `.profile_options.image.unlisted_choice.kubespawner_override.cpu_limit: must be a number of cores such as 1.5 or "500m"`},
 		"option of a value of one's own": {`profile_options: {image: {unlisted_choice: {enabled: true, kubespawner_override: {imgae: "{value}", image_spec: "{value}"}}}}`, `.profile_options.image.unlisted_choice.kubespawner_override.imgae: unknown option; did you mean image?`},
-		"users":                          {`users: [alice]`, ".users: restricts nobody: everybody may choose every profile; offer a flavor instead, and say under users of the flavors file who may start it"},
-		"groups":                         {`allowed_groups: [staff]`, ".allowed_groups: restricts nobody: everybody may choose every profile; offer a flavor instead, and say under users of the flavors file who may start it"},
-		"users of choice":                {`profile_options: {image: {choices: {a: {users: [a]}}}}`, ".profile_options.image.choices.a.users: restricts nobody: everybody may choose every profile; offer a flavor instead, and say under users of the flavors file who may start it"},
+		"users":                          {`users: [alice]`, ".users: restricts nobody; say in the profile's allowed_groups who may choose it"},
+		"groups":                         {`groups: [staff]`, ".groups: restricts nobody; say in the profile's allowed_groups who may choose it"},
+		"allowed groups":                 {`allowed_groups: [staff, "urn:*"], denied_text: Ask Bob.`, ""},
+		"allowed groups, none":           {`allowed_groups: []`, ".allowed_groups: must be a list of names of groups, at least one"},
+		"allowed groups, null":           {`allowed_groups: null`, ".allowed_groups: must be a list of names of groups, at least one"},
+		"words for nobody":               {`denied_text: Ask Bob.`, ".denied_text: has no effect without allowed_groups"},
+		"no words":                       {`allowed_groups: [staff], denied_text: ""`, ".denied_text: must be a sentence"},
+		"users of choice":                {`profile_options: {image: {choices: {a: {users: [a]}}}}`, ".profile_options.image.choices.a.users: restricts nobody; say in the profile's allowed_groups who may choose it"},
 		"misplaced option":               {`mem_limit: 1G`, ".mem_limit: unknown key; spawner options are set below kubespawner_override"},
 		"mistyped key":                   {`kubespawner_overide: {}`, ".kubespawner_overide: unknown key; did you mean kubespawner_override?"},
 		"mistyped default":               {`defautl: true`, ".defautl: unknown key; did you mean default?"},
@@ -252,7 +262,7 @@ func TestFalseChoicesAreTheInitialOnes(t *testing.T) {
 	} {
 		var p Problems
 		merged := CheckLayer(map[string]any{"profile_list": list}, &p)
-		ApplyProfile(merged, nil, func(string) any { return nil }, c.userOptions, &p)
+		ApplyProfile(merged, nil, func(string) any { return nil }, c.userOptions, everybody, &p)
 		problem := ""
 		if err := p.Err(); err != nil {
 			problem = err.Error()
@@ -270,7 +280,7 @@ func TestSelections(t *testing.T) {
 	}
 	list := []any{
 		map[string]any{"slug": "one", "kubespawner_override": map[string]any{"cpu_limit": 1}},
-		map[string]any{"slug": "two", "profile_options": map[string]any{
+		map[string]any{"slug": "two", "allowed_groups": []any{"urn:*", "b"}, "profile_options": map[string]any{
 			"image": map[string]any{
 				"choices": map[string]any{"a": override("a"), "b": override("b")},
 				"unlisted_choice": map[string]any{
@@ -294,13 +304,16 @@ func TestSelections(t *testing.T) {
 	const sample = "quay.io/jupyter/base-notebook:latest"
 	want := []Selection{
 		{
-			map[string]any{"profile": "one"},
+			map[string]any{"profile": "one"}, nil,
 			[]Layer{{"profile_list[0].kubespawner_override", map[string]any{"cpu_limit": 1}}},
 		},
-		{map[string]any{"profile": "two"}, []Layer{two, image("choices.a", "a"), size}},
-		{map[string]any{"profile": "two", "image": "b"}, []Layer{two, image("choices.b", "b"), size}},
+		{map[string]any{"profile": "two"}, access.Groups{"urn:x"}, []Layer{two, image("choices.a", "a"), size}},
 		{
-			map[string]any{"profile": "two", "image--unlisted-choice": sample},
+			map[string]any{"profile": "two", "image": "b"}, access.Groups{"urn:x"},
+			[]Layer{two, image("choices.b", "b"), size},
+		},
+		{
+			map[string]any{"profile": "two", "image--unlisted-choice": sample}, access.Groups{"urn:x"},
 			[]Layer{two, image("unlisted_choice", sample), size},
 		},
 	}

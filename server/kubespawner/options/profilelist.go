@@ -8,21 +8,34 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/outposts-dev/outposts/server/access"
 	"github.com/outposts-dev/outposts/server/suggest"
 )
 
-// A profile is one entry of profile_list, as KubeSpawner reads it. What only a form shows is left out.
+// A profile is one entry of profile_list, as KubeSpawner reads it.
 type profile struct {
+	form
 	path     string // "profile_list[0]"
 	slug     string
 	override map[string]any
 	options  []profileOption // in the order of their names: JSON objects have no other
 	marked   bool            // as the default
 	initial  bool            // chosen when the request names none
+	access   access.Rule
+}
+
+// form is a part of a profile list as it is written, for what only a form shows.
+type form map[string]any
+
+// text returns a string; without one it is "".
+func (f form) text(key string) string {
+	text, _ := f[key].(string)
+	return text
 }
 
 // profileOption is one question that a profile asks.
 type profileOption struct {
+	form
 	path     string // "profile_list[0].profile_options.image"
 	name     string
 	choices  map[string]map[string]any // overrides, by the name of the choice
@@ -32,6 +45,7 @@ type profileOption struct {
 
 // unlistedChoice lets a user write a value of their own.
 type unlistedChoice struct {
+	form
 	pattern  *regexp.Regexp // nil accepts any value
 	message  string
 	override map[string]any
@@ -51,13 +65,16 @@ const formPrefix = "x-"
 
 // profileKeys, optionKeys, choiceKeys and unlistedKeys are the keys that KubeSpawner reads beside those of forms.
 var (
-	profileKeys  = []string{"slug", "default", overrideKey, "profile_options"}
+	profileKeys  = []string{"slug", "default", overrideKey, "profile_options", groupsKey, deniedKey}
 	optionKeys   = []string{"choices", "unlisted_choice"}
 	choiceKeys   = []string{"default", overrideKey}
 	unlistedKeys = []string{
 		"enabled", "display_name_in_choices", "validation_regex", "validation_message", overrideKey,
 	}
 )
+
+// groupsKey and deniedKey are the keys of an [access.Rule]; the first is that of jupyterhub-fancy-profiles and others.
+const groupsKey, deniedKey = "allowed_groups", "denied_text"
 
 // restrictingKeys are keys that forms and hooks of some hubs read, to show a profile to some users only.
 var restrictingKeys = []string{
@@ -74,8 +91,7 @@ func checkKeys(m map[string]any, path string, keys []string, p *Problems) {
 		switch {
 		case slices.Contains(known, key) || strings.HasPrefix(key, formPrefix):
 		case slices.Contains(restrictingKeys, key):
-			p.Addf(at, "restricts nobody: everybody may choose every profile; "+
-				"offer a flavor instead, and say under users of the flavors file who may start it")
+			p.Addf(at, "restricts nobody; say in the profile's %s who may choose it", groupsKey)
 		case isOption && slices.Contains(keys, overrideKey):
 			p.Addf(at, "unknown key; spawner options are set below %s", overrideKey)
 		default:
@@ -166,17 +182,24 @@ func readProfiles(list any, p *Problems) []profile {
 			read("profile_list."+key, list[key])
 		}
 	}
-	if len(out) > 0 {
-		out[max(slices.IndexFunc(out, func(pr profile) bool { return pr.marked }), 0)].initial = true
-	}
+	markInitial(out)
 	return out
+}
+
+// markInitial marks the profile of a list that is chosen when a request names none: the first that is marked as the
+// default, else the first.
+func markInitial(list []profile) {
+	first := max(slices.IndexFunc(list, func(pr profile) bool { return pr.marked }), 0)
+	for i := range list {
+		list[i].initial = i == first
+	}
 }
 
 // readProfile reads one entry of profile_list.
 func readProfile(m map[string]any, path string, p *Problems) profile {
 	checkKeys(m, path, profileKeys, p)
 	pr := profile{
-		path: path, slug: stringOf(m, "slug", path, p), override: objectOf(m, overrideKey, path, p),
+		form: m, path: path, slug: stringOf(m, "slug", path, p), override: objectOf(m, overrideKey, path, p),
 		marked: markOf(m, "default", path, p),
 	}
 	display := stringOf(m, "display_name", path, p)
@@ -191,6 +214,7 @@ func readProfile(m map[string]any, path string, p *Problems) profile {
 			p.Addf(path+".slug", "is missing, and cannot be made from the display_name %q", display)
 		}
 	}
+	pr.access = readAccess(m, path, p)
 	offered := objectOf(m, "profile_options", path, p)
 	for _, name := range slices.Sorted(maps.Keys(offered)) {
 		at := path + ".profile_options." + name
@@ -203,11 +227,30 @@ func readProfile(m map[string]any, path string, p *Problems) profile {
 	return pr
 }
 
+// readAccess reads who may choose a profile.
+func readAccess(m map[string]any, path string, p *Problems) (r access.Rule) {
+	var err error
+	groups, restricted := m[groupsKey]
+	if restricted {
+		if r.AllowedGroups, err = access.ParseGroups(groups); err != nil {
+			p.Addf(path+"."+groupsKey, "%v", err)
+		}
+	}
+	if text, given := m[deniedKey]; given {
+		if r.DeniedText, err = access.ParseText(text); err != nil {
+			p.Addf(path+"."+deniedKey, "%v", err)
+		} else if !restricted {
+			p.Addf(path+"."+deniedKey, "has no effect without %s", groupsKey)
+		}
+	}
+	return r
+}
+
 // readOption reads one entry of profile_options.
 func readOption(name string, m map[string]any, path string, p *Problems) profileOption {
 	checkKeys(m, path, optionKeys, p)
 	stringOf(m, "display_name", path, p)
-	o := profileOption{name: name, path: path, choices: map[string]map[string]any{}}
+	o := profileOption{form: m, name: name, path: path, choices: map[string]map[string]any{}}
 	choices := map[string]any{}
 	if m["choices"] != nil { // null is none, as in KubeSpawner
 		choices = objectOf(m, "choices", path, p)
@@ -239,6 +282,7 @@ func readUnlisted(m map[string]any, path string, p *Problems) *unlistedChoice {
 	unlisted, path := objectOf(m, "unlisted_choice", path, p), path+".unlisted_choice"
 	checkKeys(unlisted, path, unlistedKeys, p)
 	u := &unlistedChoice{
+		form:     unlisted,
 		override: objectOf(unlisted, overrideKey, path, p),
 		message:  stringOf(unlisted, "validation_message", path, p),
 	}

@@ -3,6 +3,8 @@ package options
 import (
 	"maps"
 	"slices"
+
+	"github.com/outposts-dev/outposts/server/access"
 )
 
 // Layer is where some options come from: the key below which they are, and they themselves.
@@ -15,6 +17,7 @@ type Layer struct {
 // one before.
 type Selection struct {
 	UserOptions map[string]any
+	Groups      access.Groups // of a user to whom the profile is open
 	Layers      []Layer
 }
 
@@ -51,7 +54,10 @@ func Selections(list any) []Selection {
 
 // selection is the profile with the initial choice of each option; false if one has none and accepts no sample.
 func (pr profile) selection() (Selection, bool) {
-	s := Selection{UserOptions: map[string]any{}, Layers: []Layer{{pr.path + "." + overrideKey, pr.override}}}
+	s := Selection{
+		UserOptions: map[string]any{}, Groups: pr.access.Member(),
+		Layers: []Layer{{pr.path + "." + overrideKey, pr.override}},
+	}
 	if pr.slug != "" {
 		s.UserOptions["profile"] = pr.slug
 	}
@@ -72,7 +78,7 @@ func (pr profile) selection() (Selection, bool) {
 
 // with returns the selection with another choice of the option at a place.
 func (s Selection) with(place int, name, choice string, layer Layer) Selection {
-	other := Selection{UserOptions: maps.Clone(s.UserOptions), Layers: slices.Clone(s.Layers)}
+	other := Selection{UserOptions: maps.Clone(s.UserOptions), Groups: s.Groups, Layers: slices.Clone(s.Layers)}
 	other.UserOptions[name] = choice
 	other.Layers[place+1] = layer // the first is the profile's own
 	return other

@@ -51,6 +51,7 @@ type Settings struct {
 
 	Volumes                 []any          `json:"volumes"`
 	VolumeMounts            []any          `json:"volume_mounts"`
+	Homes                   *Homes         `json:"-"`
 	StoragePVCEnsure        bool           `json:"storage_pvc_ensure"`
 	StorageCapacity         *string        `json:"storage_capacity"`
 	StorageClass            *string        `json:"storage_class"`
@@ -147,11 +148,12 @@ func NewSettings(merged, below map[string]any) (Settings, error) {
 		}
 		all[name] = value
 	}
+	s := Settings{Homes: homesOf(all["homes"])}
+	s.Homes.into(all, merged)
 	data, err := json.Marshal(all)
 	if err != nil {
 		return Settings{}, fmt.Errorf("encode options: %w", err)
 	}
-	var s Settings
 	if err := json.Unmarshal(data, &s); err != nil {
 		return Settings{}, fmt.Errorf("decode options: %w", err)
 	}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/outposts-dev/outposts/server/access"
+	"github.com/outposts-dev/outposts/server/catalog"
 	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
@@ -18,6 +20,10 @@ import (
 type Spawner struct {
 	// OnPlan is called for each plan; its error refuses the start.
 	OnPlan func(outpost.StartRequest, flavor.Flavor) error
+	// Home is the claim that servers use; empty for none.
+	Home string
+	// OnOffer is called for each catalog; without it there are neither profiles nor homes.
+	OnOffer func(outpost.Hub, access.Groups) catalog.Offer
 	// OnStart is called when the pod is there and before it is ready; its error fails the start, with the pod left.
 	OnStart func(context.Context, outpost.Key, func(outpost.Event)) error
 	// OnStop is called before the pod is removed; its error fails the stop.
@@ -164,6 +170,15 @@ func stateOf(k outpost.Key) outpost.State {
 	}
 }
 
+// state is stateOf with the claim.
+func (s *Spawner) state(k outpost.Key) outpost.State {
+	state := stateOf(k)
+	if s.Home != "" {
+		state["pvc_name"] = s.Home
+	}
+	return state
+}
+
 // plan is what Start gets back as Plan.Objects.
 type plan struct {
 	flavor flavor.Flavor
@@ -208,7 +223,15 @@ func (s *Spawner) Plan(
 			return outpost.Plan{}, outpost.Errorf(outpost.KindInvalid, "The option port must be a number.")
 		}
 	}
-	return outpost.Plan{Key: r.Key, State: stateOf(r.Key), Objects: p}, nil
+	return outpost.Plan{Key: r.Key, State: s.state(r.Key), Objects: p}, nil
+}
+
+// Offer implements outpost.Spawner.
+func (s *Spawner) Offer(hub outpost.Hub, groups access.Groups) catalog.Offer {
+	if s.OnOffer == nil {
+		return catalog.Offer{Shared: []catalog.Shared{}, Profiles: []catalog.Profile{}}
+	}
+	return s.OnOffer(hub, groups)
 }
 
 // Start implements outpost.Spawner.
@@ -239,7 +262,7 @@ func (s *Spawner) Start(ctx context.Context, p outpost.Plan, progress func(outpo
 	if err := ctx.Err(); err != nil {
 		return outpost.Started{}, err
 	}
-	return outpost.Started{Address: fmt.Sprintf("http://%s:%d", Host(p.Key), objects.port), State: stateOf(p.Key)}, nil
+	return outpost.Started{Address: fmt.Sprintf("http://%s:%d", Host(p.Key), objects.port), State: s.state(p.Key)}, nil
 }
 
 // Poll implements outpost.Spawner.

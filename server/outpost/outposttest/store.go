@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -23,6 +24,9 @@ type Store struct {
 	fail     func(op string) error
 	afterErr bool
 	calls    map[string]int
+
+	maintenance *outpost.Maintenance
+	homes       map[outpost.Home]time.Time
 }
 
 // row keeps the sealed columns as text, as a database does.
@@ -34,7 +38,7 @@ type row struct {
 
 // NewStore returns an empty Store.
 func NewStore() *Store {
-	return &Store{rows: map[outpost.Key]row{}, calls: map[string]int{}}
+	return &Store{rows: map[outpost.Key]row{}, calls: map[string]int{}, homes: map[outpost.Home]time.Time{}}
 }
 
 // Fail lets every call return what f says for its name ("Insert", "Get", ...); nil ends it. An error without a kind
@@ -272,6 +276,11 @@ func (s *Store) Usage(ctx context.Context, hub string) (u flavor.Usage, err erro
 	return u, err
 }
 
+// UsageOf implements outpost.Store.
+func (s *Store) UsageOf(ctx context.Context, hub string, _ int) (flavor.Usage, error) {
+	return s.Usage(ctx, hub)
+}
+
 func (s *Store) usage(hub string) flavor.Usage {
 	u := flavor.Usage{
 		ByFlavor: map[string]int{}, TotalFlavor: map[string]int{},
@@ -294,6 +303,48 @@ func (s *Store) usage(hub string) flavor.Usage {
 		u.ByUserFlavor[v.UserID][v.Flavor]++
 	}
 	return u
+}
+
+// Maintenance implements outpost.Store.
+func (s *Store) Maintenance(ctx context.Context) (m *outpost.Maintenance, err error) {
+	err = s.do(ctx, "Maintenance", func() error {
+		m = s.maintenance
+		return nil
+	})
+	return m, err
+}
+
+// SetMaintenance implements outpost.Store.
+func (s *Store) SetMaintenance(ctx context.Context, m *outpost.Maintenance) error {
+	return s.do(ctx, "SetMaintenance", func() error {
+		s.maintenance = m
+		return nil
+	})
+}
+
+// UseHome implements outpost.Store.
+func (s *Store) UseHome(ctx context.Context, h outpost.Home, at time.Time) error {
+	return s.do(ctx, "UseHome", func() error {
+		s.homes[h] = at
+		return nil
+	})
+}
+
+// Homes implements outpost.Store.
+func (s *Store) Homes(ctx context.Context) (used map[outpost.Home]time.Time, err error) {
+	err = s.do(ctx, "Homes", func() error {
+		used = maps.Clone(s.homes)
+		return nil
+	})
+	return used, err
+}
+
+// ForgetHome implements outpost.Store.
+func (s *Store) ForgetHome(ctx context.Context, h outpost.Home) error {
+	return s.do(ctx, "ForgetHome", func() error {
+		delete(s.homes, h)
+		return nil
+	})
 }
 
 // Ping implements outpost.Store.

@@ -63,6 +63,8 @@ func Run(t *testing.T, open func(t *testing.T) outpost.Store) {
 		{"a key is inserted once", duplicates},
 		{"a refused insert leaves nothing", refusedInsert},
 		{"usage counts what is not being stopped", usage},
+		{"a maintenance is replaced and ended", maintenance},
+		{"the last use of homes is noted", homes},
 		{"a hub lists its own by start date", list},
 		{"all services of all hubs", all},
 		{"stopping is marked once", markStopping},
@@ -201,6 +203,12 @@ func usage(t *testing.T, s outpost.Store) {
 	if diff := cmp.Diff(want, got, extra, cmpopts.IgnoreFields(flavor.Usage{}, "ByUser", "ByUserFlavor")); diff != "" {
 		t.Errorf("usage (-want +got)\n%s", diff)
 	}
+	if got, err = s.UsageOf(t.Context(), "hub-a", 42); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, extra); diff != "" {
+		t.Errorf("usage of a user (-want +got)\n%s", diff)
+	}
 	if err := s.Insert(t.Context(), Service("hub-a", "next", "1"), func(u flavor.Usage) error {
 		if diff := cmp.Diff(want, u, extra); diff != "" {
 			t.Errorf("usage at insert (-want +got)\n%s", diff)
@@ -208,6 +216,54 @@ func usage(t *testing.T, s outpost.Store) {
 		return nil
 	}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func maintenance(t *testing.T, s outpost.Store) {
+	for _, want := range []*outpost.Maintenance{
+		nil,
+		{From: Day, Text: "Ask <Bob>."},
+		{From: Day.Add(time.Microsecond), Until: Day.Add(time.Hour)},
+		nil,
+	} {
+		if err := s.SetMaintenance(t.Context(), want); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Maintenance(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+	}
+}
+
+func homes(t *testing.T, s outpost.Store) {
+	one, two := outpost.Home{Namespace: "a", Name: "one"}, outpost.Home{Namespace: "b", Name: "one"}
+	for _, use := range []struct {
+		home outpost.Home
+		at   time.Time
+	}{{one, Day}, {two, Day}, {one, Day.Add(time.Microsecond)}} {
+		if err := s.UseHome(t.Context(), use.home, use.at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := map[outpost.Home]time.Time{one: Day.Add(time.Microsecond), two: Day}
+	for range 2 {
+		got, err := s.Homes(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+		delete(want, two)
+		for range 2 {
+			if err := s.ForgetHome(t.Context(), two); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 

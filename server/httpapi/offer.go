@@ -22,6 +22,38 @@ func userFlavors(s *Server, w http.ResponseWriter, r *http.Request, k outpost.Ke
 	}
 }
 
+// userCatalog answers POST /catalog.
+func userCatalog(s *Server, w http.ResponseWriter, r *http.Request, k outpost.Key) {
+	body, release := s.readBody(w, r, k.Hub)
+	if release == nil {
+		return
+	}
+	defer release()
+	user, wrong := decodeUser(body)
+	if len(wrong) > 0 {
+		wrong.write(w)
+		return
+	}
+	user.Hub = k.Hub
+	answer, err := s.manager.Catalog(r.Context(), user)
+	if err != nil {
+		s.writeError(w, r, k.Hub, err)
+		return
+	}
+	s.write(w, r, k.Hub, http.StatusOK, answer)
+}
+
+// decodeUser decodes the body of POST /catalog, or returns everything that is wrong with its types.
+func decodeUser(body []byte) (u outpost.User, wrong problems) {
+	fields, d := decodeFields(body)
+	if len(d.wrong) > 0 {
+		return u, d.wrong
+	}
+	u.ID = d.userID(fields["user_id"])
+	u.Authentication = d.authentication(fields)
+	return u, d.wrong
+}
+
 // credits answers GET /credits/.
 func credits(s *Server, w http.ResponseWriter, r *http.Request, k outpost.Key) {
 	s.writeFlavors(w, r, k.Hub, s.manager.Credits(k.Hub), nil)

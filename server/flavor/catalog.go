@@ -1,0 +1,70 @@
+package flavor
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/outposts-dev/outposts/server/catalog"
+)
+
+// Catalog returns what a user of a hub is offered, by falling weight, with its use; nil without configured flavors.
+// The error is [ErrAuthentication].
+func (f *Flavors) Catalog(hub string, authentication any, u Usage, user int) ([]catalog.Flavor, error) {
+	c, err := f.ofUser(hub, authentication)
+	if f == nil || err != nil {
+		return nil, err
+	}
+	list := make([]catalog.Flavor, 0, len(c.names))
+	slices.SortStableFunc(c.names, func(a, b string) int {
+		return cmp.Compare(c.flavors[b].weight(), c.flavors[a].weight())
+	})
+	chosen := false
+	for _, name := range c.names {
+		a, err := c.admission(hub, name)
+		if err != nil {
+			return nil, err
+		}
+		entry := a.entry(u, user)
+		if rule, denied := c.denied[name]; denied {
+			entry.Denied = &rule.DeniedText
+		} else if !chosen && a.Check(u, user, nil) == nil {
+			entry.Default, chosen = true, true
+		}
+		list = append(list, entry)
+	}
+	return list, nil
+}
+
+// entry returns the flavor as a form shows it.
+func (a Admission) entry(u Usage, user int) catalog.Flavor {
+	e := catalog.Flavor{
+		Name: a.name, DisplayName: cmp.Or(a.Flavor.text("display_name"), a.name),
+		Description: a.Flavor.text("description"),
+		Use:         catalog.Use{Limit: a.Flavor.limitOrNil("max"), Used: u.ByFlavor[a.name]},
+		User:        catalog.Use{Limit: a.Flavor.limitOrNil("maxPerUser"), Used: u.ByUserFlavor[user][a.name]},
+	}
+	if e.Limit != nil {
+		e.Used = a.used(u)
+	}
+	if a.Lifetime > 0 {
+		e.Runtime = new(int(max(a.Lifetime/time.Second, 1)))
+	}
+	return e
+}
+
+func (f Flavor) text(key string) string {
+	text, _ := f[key].(string)
+	return text
+}
+
+// weight is 0 if the file gives none.
+func (f Flavor) weight() float64 {
+	switch n := f["weight"].(type) {
+	case int:
+		return float64(n)
+	case float64:
+		return n
+	}
+	return 0
+}
