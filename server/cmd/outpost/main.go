@@ -51,6 +51,12 @@ type command struct {
 var commands = []command{
 	{"serve", "answer hubs until SIGTERM; the default", (*process).serve},
 	{"check-config", "check settings and files, change nothing", (*process).check},
+	{"explain", "say what a user may start, and by which rules: --hub NAME --user NAME --groups A,B", (*process).explain},
+	{"drain", "start no servers any more: --from TIME --until TIME --text SENTENCE, each may be left out", (*process).drain},
+	{"undrain", "start servers again", (*process).undrain},
+	{"status", "print servers of hubs, and what drain has said", (*process).status},
+	{"homes", "`homes list` prints homes, `homes rm --yes` removes them: --hub NAME --user NAME --unused-since 90d",
+		(*process).homes},
 	{"tunnels", "lead a hub's cluster to servers on others; see `outpost tunnels --help`", (*process).tunnels},
 	{"rekey", "seal all rows of the database with the first key of OUTPOST_CRYPT_KEY", (*process).rekey},
 	{"version", "print the version", (*process).version},
@@ -64,6 +70,11 @@ type process struct {
 	kubeconfig, context string
 	manifests           string // a file; empty for none
 	about               string // the command that help is asked for; empty for all
+	who                 who
+	maintenance         maintenance
+	verb                string // of homes: list or rm
+	unusedSince         string
+	yes                 bool
 	cfg                 config.Config
 	tunnelsCfg          config.Tunnels
 	log                 *slog.Logger
@@ -130,6 +141,10 @@ func (p *process) parse(args []string) (name string, err error) {
 	flags.StringVar(&p.kubeconfig, "kubeconfig", "", "")
 	flags.StringVar(&p.context, "context", "", "")
 	flags.StringVar(&p.manifests, "manifests", "", "")
+	p.who.flags(flags)
+	p.maintenance.flags(flags)
+	flags.StringVar(&p.unusedSince, "unused-since", "", "")
+	flags.BoolVar(&p.yes, "yes", false, "")
 	version := flags.Bool("version", false, "")
 	for len(args) > 0 {
 		err := flags.Parse(args)
@@ -144,6 +159,8 @@ func (p *process) parse(args []string) (name string, err error) {
 		case flags.NArg() == 0:
 		case flags.Arg(0) == "help":
 			return "help", nil
+		case name == "homes" && p.verb == "" && slices.Contains(homesVerbs, flags.Arg(0)):
+			p.verb = flags.Arg(0)
 		case !isCommand(flags.Arg(0)):
 			return "", fmt.Errorf("unknown command %q", flags.Arg(0))
 		case name != "":
@@ -156,10 +173,19 @@ func (p *process) parse(args []string) (name string, err error) {
 	if p.context != "" && p.kubeconfig == "" {
 		return "", errors.New("--context needs --kubeconfig")
 	}
-	if p.manifests != "" && name != "check-config" {
-		return "", errors.New("--manifests is for check-config")
-	}
-	return cmp.Or(name, "serve"), nil
+	name = cmp.Or(name, "serve")
+	flags.Visit(func(f *flag.Flag) {
+		if of := ownFlags[f.Name]; of != nil && !slices.Contains(of, name) {
+			err = fmt.Errorf("--%s is for %s", f.Name, strings.Join(of, " and "))
+		}
+	})
+	return name, err
+}
+
+// ownFlags are flags of some commands only.
+var ownFlags = map[string][]string{
+	"manifests": {"check-config"}, "hub": {"explain", "homes"}, "user": {"explain", "homes"}, "groups": {"explain"},
+	"from": {"drain"}, "until": {"drain"}, "text": {"drain"}, "unused-since": {"homes"}, "yes": {"homes"},
 }
 
 func isCommand(name string) bool {

@@ -109,6 +109,7 @@ func TestArguments(t *testing.T) {
 		},
 		{"a context without a kubeconfig", []string{"--context", "x"}, 2, "", "--context needs --kubeconfig"},
 		{"manifests to serve", []string{"serve", "--manifests=x"}, 2, "", "--manifests is for check-config"},
+		{"a user to serve", []string{"--groups=x"}, 2, "", "--groups is for explain"},
 		{"no manifests", []string{"check-config", "--manifests=/no"}, 2, "", "open /no: no such file"},
 		{"good settings", []string{"check-config"}, 0, "settings are valid; hubs: jupyterhub; database: sqlite", ""},
 	} {
@@ -283,6 +284,123 @@ settings are valid; hubs: jupyterhub; database: sqlite
 `
 	if code != 0 || !strings.HasSuffix(stdout.String(), want) {
 		t.Errorf("exit code %d\n%s%s\nwant\n%s", code, stdout.String(), stderr.String(), want)
+	}
+}
+
+func TestExplain(t *testing.T) {
+	dir := t.TempDir()
+	config, flavors := filepath.Join(dir, "config.yaml"), filepath.Join(dir, "flavors.yaml")
+	for path, text := range map[string]string{
+		config: `spawner:
+  profile_list:
+    - {slug: base, kubespawner_override: {cpu_limit: 1}}
+    - {slug: gpu, allowed_groups: ["urn:*:gpu"], kubespawner_override: {cpu_limit: 2}}
+hubs:
+  jupyterhub: {allowedGroups: [lab, staff]}
+`,
+		flavors: `flavors:
+  small: {}
+  large: {allowedGroups: [staff], deniedText: Ask Bob.}
+  none: {}
+users:
+  ann: {authentication: {name: ann}, flavors: [small, large]}
+`,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		name         string
+		args         []string
+		code         int
+		stdout, fail string
+	}{
+		{"a user of two groups", []string{"--user", "ann", "--groups", "lab, urn:x:gpu"}, 0, `WHAT     NAME   MAY START  WHY
+system   -      yes        in an allowed group: lab
+flavor   small  yes        users.ann offers it
+flavor   large  no         in none of the allowed groups: staff
+flavor   none   no         users.ann does not offer it
+profile  base   yes        open to everybody
+profile  gpu    yes        in an allowed group: urn:*:gpu
+`, ""},
+		{"a user of none", []string{"--hub", "jupyterhub"}, 0, `WHAT     NAME   MAY START  WHY
+system   -      no         in none of the allowed groups: lab, staff
+flavor   small  yes        the file offers it
+flavor   large  no         in none of the allowed groups: staff
+flavor   none   yes        the file offers it
+profile  base   yes        open to everybody
+profile  gpu    no         in none of the allowed groups: urn:*:gpu
+`, ""},
+		{"another hub", []string{"--hub", "hub-b"}, 1, "",
+			"outpost: explain:\n  no hub of the name \"hub-b\" may log in; there are jupyterhub\n"},
+	} {
+		var stdout, stderr buffer
+		code := run(t.Context(), append([]string{"explain"}, c.args...), environment(dir, map[string]string{
+			"OUTPOST_CONFIG_FILE": config, "OUTPOST_FLAVORS_PATH": flavors,
+		}), &stdout, &stderr)
+		if code != c.code || stdout.String() != c.stdout || stderr.String() != c.fail {
+			t.Errorf("%s: exit code %d\n%s%s", c.name, code, stdout.String(), stderr.String())
+		}
+	}
+}
+
+// What drain says stays in the database until undrain, and status tells it.
+func TestDrain(t *testing.T) {
+	env := environment(t.TempDir(), nil)
+	for _, c := range []struct {
+		args       []string
+		code       int
+		out, fault string // patterns
+	}{
+		{[]string{"status"}, 0, `servers are started\njupyterhub: 0 servers\n`, ""},
+		{[]string{"drain", "--from", "18:00"}, 1, "", `(?s).*--from: "18:00" is neither a time such as .*`},
+		{[]string{"drain", "--until", "2020-01-01T00:00:00Z"}, 1, "", `(?s).*--until: is not after the beginning.*`},
+		{
+			[]string{"drain", "--from", "2h", "--until", "1h", "--text", "x"}, 1, "",
+			`(?s).*--until: is not after the beginning.*`,
+		},
+		{[]string{"status"}, 0, `servers are started\njupyterhub: 0 servers\n`, ""},
+		{
+			[]string{"drain", "--text", "New disks."}, 0,
+			"no servers are started; maintenance from [-0-9T:]+Z until `outpost undrain`: New disks.\n", "",
+		},
+		{[]string{"status"}, 0, "no servers are started; .*: New disks.\njupyterhub: 0 servers\n", ""},
+		{
+			[]string{"drain", "--from=2100-01-01T19:00:00+01:00", "--until", "2100-01-02T00:00:00Z"}, 0,
+			`servers are started; maintenance from 2100-01-01T18:00:00Z until 2100-01-02T00:00:00Z\n`, "",
+		},
+		{[]string{"undrain"}, 0, `servers are started\n`, ""},
+		{[]string{"status"}, 0, `servers are started\njupyterhub: 0 servers\n`, ""},
+		{[]string{"undrain", "--text", "x"}, 2, "", `(?s)outpost: --text is for drain.*`},
+	} {
+		var stdout, stderr buffer
+		code := run(t.Context(), c.args, env, &stdout, &stderr)
+		if code != c.code || !regexp.MustCompile("^"+c.out+"$").MatchString(stdout.String()) ||
+			c.fault != "" && !regexp.MustCompile("^"+c.fault+"$").MatchString(stderr.String()) {
+			t.Errorf("%v: exit code %d\n%s%s", c.args, code, stdout.String(), stderr.String())
+		}
+	}
+}
+
+func TestHomesAreNotRemovedByMistake(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"homes", "rm", "--yes"}, 1, "say which homes are to be removed: --hub, --user or --unused-since"},
+		{[]string{"homes", "rm", "--unused-since", "ninety days"}, 1, "--unused-since: \"ninety days\" is neither"},
+		{[]string{"homes", "--unused-since=-1h"}, 1, "--unused-since: \"-1h\" is neither"},
+		{[]string{"homes", "remove"}, 2, `unknown command "remove"`},
+		{[]string{"explain", "--yes"}, 2, "--yes is for homes"},
+		{[]string{"check-config", "--user", "ann"}, 2, "--user is for explain and homes"},
+	} {
+		var stdout, stderr buffer
+		code := run(t.Context(), c.args, environment(t.TempDir(), nil), &stdout, &stderr)
+		if code != c.code || !strings.Contains(stderr.String(), c.want) {
+			t.Errorf("%v: exit code %d, %s", c.args, code, stderr.String())
+		}
 	}
 }
 
