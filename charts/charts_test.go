@@ -637,6 +637,10 @@ func TestRightsAreTheLeast(t *testing.T) {
 	}{
 		{"by default", "{}", least},
 		{"with internal TLS", "internalSsl: true", plus(map[string][]string{"secrets": {"get", "create", "patch", "delete"}})},
+		{"with homes", "config: {spawner: {homes: {}}}", plus(map[string][]string{"persistentvolumeclaims": {"get", "create"}})},
+		{"with homes of one hub", "config: {hubs: {a: {spawner: {homes: {per: server}}}}}", plus(map[string][]string{"persistentvolumeclaims": {"get", "create"}})},
+		{"with the removal of homes", "rbac: {homes: true}", plus(map[string][]string{"persistentvolumeclaims": {"get", "list", "delete"}})},
+		{"without homes", "config: {spawner: {homes: none}}", least},
 		{"with claims", "config: {spawner: {storage_pvc_ensure: true}}", plus(map[string][]string{"persistentvolumeclaims": {"get", "create"}})},
 		{"with Secrets by names", `config: {spawner: {volumes: [{name: v, projected: {sources: [{secret: {name: "{username}"}}]}}]}}`, plus(get("secrets"))},
 		{"with ConfigMaps by names, of a profile", `config: {spawner: {profile_list: [{display_name: p, kubespawner_override: {extra_pod_config: {volumes: [{name: v, configMap: {name: "c-{username}"}}]}}}]}}`, plus(get("configmaps"))},

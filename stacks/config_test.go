@@ -456,7 +456,7 @@ func TestConfigRefuses(t *testing.T) {
 			`outposts:outpost.config.spawner.enable_user_namespaces: needs rights in all namespaces (a ClusterRole), which the chart does not give; set values.rbac.create: false, and give the outpost's service account its rights yourself`,
 			`outposts:outpost.config.spawner.mem_limt: unknown option; did you mean mem_limit?`,
 			`outposts:outpost.config.spawner.profile_list[0].kubespawner_override.mem_limit: must be a number of bytes or a string such as "512M", "1.5G" or "2Gi"`,
-			`outposts:outpost.config.spawner.profile_list[0].users: restricts nobody: everybody may choose every profile; offer a flavor instead, and say under users of the flavors file who may start it`,
+			`outposts:outpost.config.spawner.profile_list[0].users: restricts nobody; say in the profile's allowed_groups who may choose it`,
 			`outposts:outpost.config.spawner.volumes[0]: unknown field "persistentVolumeClaim.claim_name"`,
 			`outposts:outpost.credits.credits.gpu.cap: must be a number`,
 			`outposts:outpost.credits.users: is empty; leave the key out, or write its value`,

@@ -46,6 +46,7 @@ var unused = effect.Table{
 		effect.While("prePuller.**", "prePuller.enabled", true),
 		effect.While("serviceAccount.annotations.**", "serviceAccount.create", true),
 		effect.While("rbac.persistentVolumeClaims", "rbac.create", true),
+		effect.While("rbac.homes", "rbac.create", true),
 		effect.While("podDisruptionBudget.**", "podDisruptionBudget.enabled", true),
 		effect.While("serviceMonitor.**", "serviceMonitor.enabled", true),
 		effect.While("grafanaDashboard.**", "grafanaDashboard.enabled", true),

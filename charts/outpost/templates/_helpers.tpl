@@ -102,7 +102,11 @@ servers may run from before another one was named. */ -}}
 
 {{- /* Whether the outpost makes volume claims. */ -}}
 {{- define "outpost.makesClaims" -}}
-{{- if or .Values.rbac.persistentVolumeClaims (include "outpost.anyLayer" (dict "root" . "option" "storage_pvc_ensure")) -}}true{{- end -}}
+{{- $homes := false -}}
+{{- range (include "outpost.layers" . | fromJson).all -}}
+{{- $homes = or $homes (and (hasKey . "homes") (ne (toString .homes) "none")) -}}
+{{- end -}}
+{{- if or $homes .Values.rbac.persistentVolumeClaims (include "outpost.anyLayer" (dict "root" . "option" "storage_pvc_ensure")) -}}true{{- end -}}
 {{- end -}}
 
 {{- /* Whether the outpost makes Secrets with the certificates of servers. */ -}}
