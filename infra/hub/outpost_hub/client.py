@@ -11,11 +11,12 @@ WAIT_SECONDS = 3  # between two looks at how many requests are before one that w
 MAX_STARTS = 500  # under way at once, for a hub without a limit of its own
 STOPS = 64
 POLLS = 16
+CATALOGS = 8
 OTHERS = 4
 
 
 class Client:
-    """The HTTP client of one system. Starts, stops, polls and all other requests have places of their own."""
+    """The HTTP client of one system. Starts, stops, polls, catalogs and all other requests have places of their own."""
 
     def __init__(self, system, starts, defaults=None):
         """Needs the event loop. `starts` is how many may be under way at once at `system`, 0 for MAX_STARTS."""
@@ -24,6 +25,7 @@ class Client:
             "start": Places(starts or MAX_STARTS),
             "stop": Places(STOPS),
             "poll": Places(POLLS),
+            "catalog": Places(CATALOGS),
             "other": Places(OTHERS),
         }
         count = sum(places.count for places in self.places.values())

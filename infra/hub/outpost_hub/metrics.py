@@ -6,7 +6,7 @@ from prometheus_client import REGISTRY, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from tornado.httpclient import HTTPClientError
 
-KINDS = ("start", "stop", "poll", "other")
+KINDS = ("start", "stop", "poll", "catalog", "other")
 RESULTS = ("ok", "not_found", "refused", "failed", "unreachable", "given_up")
 PHASES = ("waiting", "pod", "tunnel", "server")
 STATES = {"spawn": "starting", "stop": "stopping", "check": "checking"}  # of JupyterHub's `pending`; else "running"

@@ -1,17 +1,17 @@
 """Form, options, requests and tunnels: the hooks of the client."""
 
 import asyncio
-import html
 
 from tornado import web
 
+from . import form
 from .claims import TunnelsSettings
 from .cluster import make_service, remove_service
 from .curl import prepare_curl
 from .errors import TELL_ADMINS, StartError, WrongHostKey, user_message
 from .metrics import SYSTEMS
 from .received import safe_address
-from .settings import FLAVOR_NAME, OPTION_NAME, PREFIX, SERVER_NAME, Faults
+from .settings import OPTION_NAME, PREFIX, SERVER_NAME, Faults
 from .systems import System
 
 
@@ -110,79 +110,54 @@ class Outposts:
 
     # Form and options.
 
-    def options_form(self, spawner):
+    async def options_form(self, spawner):
         self.refresh()
         systems = sorted(self.systems.values(), key=lambda s: (s.display_name, s.name))
         if not spawner.name:
             systems = [s for s in systems if s.default_server]
         if not systems:
             return "<p>This hub starts named servers only. Go to its home page, enter a name, and add a server.</p>"
-        chosen = spawner.user_options.get("system")
-        chosen = self.by_any_name.get(chosen) if isinstance(chosen, str) else None
-        if chosen not in systems:
-            chosen = systems[0]
-        return '<div class="form-group">' + "".join(self._form_of(s, s is chosen) for s in systems) + "</div>"
+        offers = [o for o in await asyncio.gather(*(s.offer(spawner) for s in systems)) if not o.hidden]
+        if not offers:
+            return "<p>You may not start servers on any system of this hub.</p>"
+        return form.render(offers, self.last_options(spawner))
 
-    def _form_of(self, system, checked):
-        # Each system has its own flavor field, from which options_from_form chooses: the form needs no script.
-        text = f"<strong>{html.escape(system.display_name)}</strong>"
-        if system.description:
-            text += f" {html.escape(system.description)}"
-        parts = [
-            '<div class="radio form-check mb-3 outpost-system">',
-            f'<label for="system-{system.name}">',
-            f'<input type="radio" name="system" id="system-{system.name}" value="{system.name}"',
-            f' required{" checked" if checked else ""}> {text}</label>',
-        ]
-        if system.flavors:
-            parts.append(f'<select class="form-control form-select" name="flavor-{system.name}"')
-            parts.append(f' aria-label="Resources on {html.escape(system.display_name)}">')
-            for flavor in system.flavors.values():
-                selected = " selected" if flavor.name == system.flavor else ""
-                parts.append(f'<option value="{flavor.name}"{selected}>{html.escape(flavor.label)}</option>')
-            parts.append("</select>")
-        parts.append("</div>")
-        return "".join(parts)
+    def last_options(self, spawner):
+        """Returns the options of the latest start of this server, else of the user's latest server, as strings."""
+        servers = [s for s in spawner.user.orm_user._orm_spawners if s.user_options and s.last_activity]
+        servers.sort(key=lambda s: s.last_activity, reverse=True)
+        for options in (spawner.user_options, *(s.user_options for s in servers)):
+            try:
+                system = self.system(options)
+            except StartError:
+                continue
+            if options and system.name in self.systems:
+                return {**{k: v for k, v in options.items() if isinstance(v, str)}, "system": system.name}
+        return {}
 
-    def options_from_form(self, form_data):
+    async def options_from_form(self, form_data, spawner):
         # A form sends a list of strings for each field; all other code expects one string.
-        def field(name):
-            values = form_data.get(name) or [None]
-            return values[0]
+        system = self.system({"system": (form_data.get("system") or [None])[0]})
+        offer = await system.offer(spawner)
+        return self.checked(form.options_from(form_data, offer, self.user_options), offer)
 
-        system = self.system({"system": field("system")})
-        options = {"system": system.name}
-        flavor = field(f"flavor-{system.name}") or field("flavor")
-        if flavor:
-            options["flavor"] = flavor
-        options.update({name: field(name) for name in self.user_options if field(name)})
-        return self.checked(options)
-
-    def checked(self, user_options):
+    def checked(self, user_options, offer):
         """Returns the options of a start with defaults filled in, all of them strings; StartError if one is invalid."""
-        system = self.system(user_options)
-        if system.name not in self.systems:
+        if offer.system.name not in self.systems:
             raise self._no_such_system()
+        available = ("system", "flavor", *self.user_options)
+        available += tuple(n for n in offer.option_names(user_options) if n not in available)
         for name, value in user_options.items():
-            if name not in ("system", "flavor", *self.user_options):
-                allowed = ", ".join(("system", "flavor", *self.user_options))
-                raise StartError(f"Unknown option {name[:63]!r}. Available options: {allowed}.", 400)
+            if name not in available:
+                raise StartError(f"Unknown option {name[:63]!r}. Available options: {', '.join(available)}.", 400)
             if name != "system" and not (isinstance(value, str) and len(value) <= 256 and value.isprintable()):
                 raise StartError(f"Option {name} must be a string of at most 256 printable characters.", 400)
-        options = {**user_options, "system": system.name}
-        flavor = options.get("flavor") or system.flavor
-        if flavor:
-            if system.flavors and flavor not in system.flavors:
-                available = f"Available flavors: {', '.join(system.flavors)}."
-                raise StartError(f"{system.display_name} has no flavor {flavor[:63]!r}. {available}", 400)
-            if not FLAVOR_NAME.fullmatch(flavor):
-                raise StartError("Invalid flavor name.", 400)
-            options["flavor"] = flavor
-        return options
+        return offer.start({**user_options, "system": offer.system.name})
 
-    def apply_user_options(self, spawner, user_options):
+    async def apply_user_options(self, spawner, user_options):
         try:
-            options = self.checked(user_options)
+            offer = await self.system(user_options).offer(spawner)
+            options = self.checked(user_options, offer)
         except StartError:
             # JupyterHub has stored the refused options already, and its API returns them.
             system = user_options.get("system")
@@ -190,6 +165,7 @@ class Outposts:
             spawner.user_options = spawner.orm_spawner.user_options = kept
             raise
         spawner.user_options = options
+        spawner.own_image = offer.own_image(options)
         # The stored options too: the route that renews tunnels reads the system from there.
         spawner.orm_spawner.user_options = options
 
@@ -227,7 +203,7 @@ class Outposts:
         return {"flavor": flavor} if flavor else {}
 
     def custom_misc(self, spawner, user_options):
-        return {}
+        return {"image": spawner.own_image} if spawner.own_image else {}
 
     def extra_labels(self, spawner, user_options):
         # On the pod there and on the Service here: they show whether a system that is to be removed still has servers.

@@ -14,6 +14,7 @@ from tornado.httpclient import HTTPClientError
 from .answer import FirstAnswer
 from .cluster import pod_status, remove_pod
 from .errors import TELL_ADMINS, StartError, answered, not_accepted, without_query
+from .identity import identity
 from .metrics import PHASE
 from .received import (
     MAX_EVENTS, MAX_HTML, MAX_KEPT, MAX_REASON, json_size, safe_answer, safe_event, safe_state, safe_text,
@@ -43,7 +44,11 @@ class Spawner(outpostspawner.OutpostSpawner):
     kube_state = None  # what KubeSpawner kept of the server, if it has started it; no outpost knows it
     look = None  # the task of the latest poll_and_notify
     interrupted = False  # its start was under way when the hub before this one ended
+    own_image = ""  # of the user, that the current start names
     early_end = None  # a future for the exit status, while a start waits for the server's first answer
+
+    def options_from_query(self, query_data):
+        return self.run_options_from_form(query_data)
 
     async def progress(self):
         if self._spawn_future is None:
@@ -278,9 +283,15 @@ class Spawner(outpostspawner.OutpostSpawner):
             # The client's message contains addresses, and the outpost's text where HTML is expected.
             raise self.start_error or e from e
 
+    async def _identity(self):
+        # The client sends it, with the access token, only if auth state has flavors of the user.
+        return await identity(self, self.outposts.of(self).send_auth_state)
+
     async def send_request(self, req, action, raise_exception=True):
         # An outpost that restarts, or its Ingress, is unavailable for seconds, and a start must not fail for that. If
         # an attempt has arrived after all, the outpost recognises its start ID and does not start a second server.
+        if action == "start":
+            req.body = json.dumps({**json.loads(req.body), "authentication": await self._identity()})
         give_up = time.monotonic() + START_SECONDS
         while True:
             try:

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import certifi
 
+from .catalogs import Catalogs
 from .claims import Claims
 from .client import MAX_STARTS, Client
 from .errors import TELL_ADMINS, StartError
+from .identity import ALWAYS, identity
+from .offer import Offer
 from .polls import Polls
-from .settings import FLAVOR_NAME, SSH_HOST, SSH_USER, SYSTEM_NAME
+from .settings import FLAVOR_NAME, OPTION_NAME, SSH_HOST, SSH_USER, SYSTEM_NAME
 from .tunnels import CONNECT_SECONDS, Tunnels
 from .watch import Watch
 
@@ -27,20 +30,16 @@ class Flavor:
         self.display_name = faults.text(f"{where}.displayName", data.get("displayName"), self.name)
         self.description = faults.text(f"{where}.description", data.get("description"), "")
 
-    @property
-    def label(self):
-        return f"{self.display_name} ({self.description})" if self.description else self.display_name
-
 
 class System:
     """One outpost: its address, the hub's address as its servers see it, and how to tunnel to it."""
 
     KEYS = (
         "formerNames", "displayName", "description", "url", "hubApiUrl", "caFile", "defaultServer", "concurrentStarts",
-        "flavor", "flavors", "ssh",
+        "flavor", "flavors", "sendAuthState", "ssh",
     )  # fmt: skip
     SSH_KEYS = ("host", "port", "user", "knownHosts")
-    GOES_ON = ("_client", "_watch", "polls", "tunnels")  # when the data changes
+    GOES_ON = ("_client", "_watch", "catalogs", "polls", "tunnels")  # when the data changes
 
     def __init__(self, name, data, settings, faults):
         where = f"systems.{name}"
@@ -61,7 +60,14 @@ class System:
         self.concurrent_starts = None
         if data.get("concurrentStarts") is not None:
             self.concurrent_starts = faults.count(f"{where}.concurrentStarts", data["concurrentStarts"], MAX_STARTS)
+        sent = faults.list(f"{where}.sendAuthState", data.get("sendAuthState"))
+        self.send_auth_state = tuple(
+            faults.match(f"{where}.sendAuthState[{i}]", n, OPTION_NAME, "an auth state key") for i, n in enumerate(sent)
+        )
+        for name in set(self.send_auth_state) & set(ALWAYS):
+            faults.add(f"{where}.sendAuthState", f"{name!r} is always sent")
         self._client = self._watch = None
+        self.catalogs = Catalogs(self)
         self.polls = Polls()
         self.auth_file = Path(settings["authDir"]) / self.name
         self._flavors(where, data, faults)
@@ -143,6 +149,16 @@ class System:
         if self._watch is None:
             self._watch = Watch(self, self.client(spawner))
         return self._watch
+
+    async def offer(self, spawner):
+        """Returns what the system offers a spawner's user at the moment, after at most a second."""
+        user = spawner.user
+        key = (user.name, *sorted(group.name for group in user.groups), bool(user.admin))
+
+        async def question():
+            return {"user_id": user.id, "authentication": await identity(spawner, self.send_auth_state)}
+
+        return Offer(self, await self.catalogs.of(key, question, lambda: self.client(spawner)))
 
     def places(self):
         """Returns the Places of the system's requests by kind, none before the first request."""

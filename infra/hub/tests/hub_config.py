@@ -5,6 +5,7 @@ from pathlib import Path
 
 import kubernetes
 import outpost_hub
+from jupyterhub.auth import DummyAuthenticator
 from no_proxy import NoProxy
 
 folder = Path(os.environ["HUB_FOLDER"])
@@ -17,12 +18,28 @@ c.JupyterHub.base_url = os.environ["HUB_BASE_URL"] + "/"
 c.JupyterHub.default_url = os.environ["HUB_BASE_URL"] + "/hub/home"
 c.JupyterHub.db_url = f"sqlite:///{folder}/hub.sqlite"
 c.JupyterHub.cookie_secret_file = str(folder / "cookie_secret")
-c.JupyterHub.authenticator_class = "dummy"
+
+
+class Login(DummyAuthenticator):
+    """Whoever logs in has an auth state for which the client would send the access token."""
+
+    async def authenticate(self, handler, data):
+        found = await super().authenticate(handler, data)
+        found = found if isinstance(found, dict) else {"name": found}
+        return {**found, "auth_state": {"access_token": "t0ken", "outpost_flavors": {"small": {}}}}
+
+
+c.JupyterHub.authenticator_class = Login
+c.Authenticator.enable_auth_state = True
+c.CryptKeeper.keys = ["0" * 64]
 c.Authenticator.allow_all = True
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
 c.JupyterHub.services = [{"name": "tests", "api_token": "5" * 64}]
-SCOPES = ["admin:users", "admin:servers", "admin:server_state", "access:servers", "tokens", "shares", "read:metrics"]
+SCOPES = [
+    "admin:users", "admin:groups", "admin:servers", "admin:server_state", "access:servers", "tokens", "shares",
+    "read:metrics",
+]  # fmt: skip
 c.JupyterHub.load_roles = [{"name": "tests", "services": ["tests"], "scopes": SCOPES}]
 
 c.OutpostSpawner.start_timeout = 60

@@ -192,7 +192,8 @@ class Feed:
 
 class Outpost(_Server):
     """An outpost. By the name of a server, `answers` has the (code, body) for its start, `first` a list of those for
-    earlier attempts at it, `polls` the body for a poll."""
+    earlier attempts at it, `polls` the body for a poll. `catalog` is what it says of itself, or a function that answers
+    by the handler and the question; None for a Python outpost, which has none."""
 
     def __init__(self, service, certificate=None):
         outpost = self
@@ -206,11 +207,18 @@ class Outpost(_Server):
         self.may_stop = threading.Event()  # that stops wait for
         self.may_stop.set()
         self.feed = None  # a Feed, if it can be watched
+        self.catalog = None
+        self.questions = []  # bodies of requests for the catalog
 
         class Handler(_Quiet):
             def handle_one(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 body = json.loads(body) if body else None
+                if self.path == "/catalog":
+                    outpost.questions.append(body)
+                    if callable(outpost.catalog):
+                        return outpost.catalog(self, body)
+                    return self.answer(200 if outpost.catalog else 404, outpost.catalog or {"detail": "Not Found"})
                 outpost.requests.append((self.command, self.path, dict(self.headers), body))
                 if outpost.silent:
                     outpost.silent.wait(60)

@@ -7,6 +7,7 @@ import outpost_hub
 import pytest
 import stage
 import yaml
+from outpost_hub.offer import Offer
 from test_hub import message
 
 
@@ -23,6 +24,10 @@ def watched(settings, tmp_path, monkeypatch):
     write(settings)
     file = outpost_hub.DataFile(path)
     return outpost_hub.Outposts(file.begin(), file), settings, write
+
+
+def checked(outposts, options):
+    return outposts.checked(options, Offer(outposts.system(options)))
 
 
 def offered(outposts):
@@ -42,7 +47,7 @@ def test_systems_come_and_go(watched):
     assert outposts.user_options == ("image",)
     assert outposts.system({"system": "direct"}).name == "direct"  # for servers that run there
     with pytest.raises(outpost_hub.errors.StartError, match="Choose one of these systems: north, remote"):
-        outposts.checked({"system": "direct"})
+        checked(outposts, {"system": "direct"})
 
 
 def test_a_system_comes_back(watched):
@@ -64,7 +69,7 @@ def test_another_name(watched):
     assert offered(outposts) == ["direct", "north"]
     assert outposts.system({"system": "remote"}) is outposts.system({"system": "north"}) is remote
     assert remote.name == remote.tunnels.system == "north"
-    assert outposts.checked({"system": "remote"})["system"] == "north"
+    assert checked(outposts, {"system": "remote"})["system"] == "north"
 
 
 def test_a_former_name_is_given_anew(watched):

@@ -10,26 +10,49 @@ import certifi
 import outpost_hub
 import pytest
 import stage
+from outpost_hub.offer import Offer
 from tornado import web
 from tornado.curl_httpclient import CurlAsyncHTTPClient
 from tornado.httpclient import HTTPRequest
 from traitlets.config import Config
 
 
+def made(settings):
+    """Returns Outposts whose systems have no catalog, as Python outposts."""
+    outposts = outpost_hub.Outposts(settings)
+    for system in outposts.systems.values():
+        system.catalogs.none_until = float("inf")
+    return outposts
+
+
 @pytest.fixture
 def outposts(settings):
-    return outpost_hub.Outposts(settings)
+    return made(settings)
 
 
 def spawner(name="lab", **user_options):
+    user = SimpleNamespace(
+        name="maria", id=1, admin=False, groups=[SimpleNamespace(name="staff"), SimpleNamespace(name="gpu")],
+        orm_user=SimpleNamespace(_orm_spawners=[]),
+    )  # fmt: skip
     return SimpleNamespace(
         name=name,
+        user=user,
         user_options=user_options,
         orm_spawner=SimpleNamespace(user_options=None),
         events=[],
         start_timeout=600,
         start_error=None,
+        own_image="",
     )
+
+
+def form_of(outposts, s):
+    return asyncio.run(outposts.options_form(s))
+
+
+def checked(outposts, options):
+    return outposts.checked(options, Offer(outposts.system(options)))
 
 
 def message(function, *args):
@@ -70,28 +93,27 @@ def test_only_system_needs_no_name(settings):
 def test_former_names(settings):
     """What a user has chosen last, and what a start may ask for, may be a name from before."""
     settings["systems"]["direct"]["formerNames"] = ["first", "second"]
-    outposts = outpost_hub.Outposts(settings)
+    outposts = made(settings)
     assert outposts.system({"system": ["first"]}).name == outposts.system({"system": "second"}).name == "direct"
-    assert outposts.checked({"system": "first"})["system"] == "direct"
-    assert 'value="direct" required checked>' in outposts.options_form(spawner(system="second"))
+    assert checked(outposts, {"system": "first"})["system"] == "direct"
+    assert 'value="direct" required checked ' in form_of(outposts, spawner(system="second"))
     assert message(outposts.system, {"system": "third"}) == "Choose one of these systems: direct, remote."
 
 
 def test_options_from_form_are_strings(outposts):
     form = {"system": ["remote"], "flavor-direct": ["x"], "flavor-remote": ["small"], "profile": ["p"], "evil": ["e"]}
-    assert outposts.options_from_form(form) == {"system": "remote", "flavor": "small", "profile": "p"}
+    options = asyncio.run(outposts.options_from_form(form, spawner()))
+    assert options == {"system": "remote", "flavor": "small", "profile": "p"}
 
 
 def test_options_from_query(outposts):
-    assert outposts.options_from_form({"system": ["remote"], "flavor": ["small"]}) == {
-        "system": "remote",
-        "flavor": "small",
-    }
+    options = asyncio.run(outposts.options_from_form({"system": ["remote"], "flavor": ["small"]}, spawner()))
+    assert options == {"system": "remote", "flavor": "small"}
 
 
 def test_default_flavor(outposts):
     s = spawner(system="remote")
-    outposts.apply_user_options(s, s.user_options)
+    asyncio.run(outposts.apply_user_options(s, s.user_options))
     assert s.user_options == s.orm_spawner.user_options == {"system": "remote", "flavor": "large"}
 
 
@@ -108,7 +130,7 @@ def test_default_flavor(outposts):
     ],
 )
 def test_options_refused(outposts, options, want):
-    assert want in message(outposts.checked, options)
+    assert want in message(checked, outposts, options)
 
 
 @pytest.mark.parametrize("name", ["Lab", "a.b", "a_b", "a" * 33, "-a", "a b", "ä"])
@@ -123,21 +145,36 @@ def test_server_names(outposts, name):
 
 def test_system_without_default_servers(settings):
     settings["systems"]["remote"]["defaultServer"] = False
-    outposts = outpost_hub.Outposts(settings)
+    outposts = made(settings)
     assert "Give the server a name" in message(outposts.pre_spawn_hook, spawner("", system="remote"))
     outposts.pre_spawn_hook(spawner("lab", system="remote"))
-    assert 'value="remote"' not in outposts.options_form(spawner(""))
+    assert 'value="remote"' not in form_of(outposts, spawner(""))
     del settings["systems"]["direct"]
-    assert "named servers only" in outpost_hub.Outposts(settings).options_form(spawner(""))
+    assert "named servers only" in form_of(made(settings), spawner(""))
 
 
 def test_form(outposts):
-    form = outposts.options_form(spawner())
+    form = form_of(outposts, spawner())
     assert "Direct &lt;b&gt;cluster&lt;/b&gt;" in form and "With GPUs &amp; more" in form
     assert '<option value="large" selected>Large &quot;&amp;&quot; fast</option>' in form
     assert '<option value="small">Small (1 core)</option>' in form
-    assert form.count(" checked>") == 1
-    assert 'value="remote" required checked>' in outposts.options_form(spawner(system="remote"))
+    assert form.count(" checked ") == 1
+    assert 'value="remote" required checked ' in form_of(outposts, spawner(system="remote"))
+
+
+def test_last_choice(outposts):
+    """A new server begins with what the user's latest one has, an old one with its own. Old rows have other types."""
+    s = spawner()
+    s.user.orm_user._orm_spawners = [
+        SimpleNamespace(last_activity=2, user_options={"system": ["remote"], "flavor": "small", "profile": ["x"]}),
+        SimpleNamespace(last_activity=1, user_options={"system": "direct"}),
+        SimpleNamespace(last_activity=4, user_options={"system": "gone"}),
+        SimpleNamespace(last_activity=3, user_options=None),
+    ]
+    assert outposts.last_options(s) == {"system": "remote", "flavor": "small"}
+    assert '<option value="small" selected>' in form_of(outposts, s)
+    s.user_options = {"system": "direct"}
+    assert outposts.last_options(s) == {"system": "direct"}
 
 
 # Requests

@@ -31,6 +31,7 @@ def test_named_server(hub, hub_stage):
     assert body["env"]["JUPYTERHUB_API_URL"] == "http://127.0.0.1:9/hub/api"
     assert body["misc"]["pod_name_template"] == "jupyterhub-{userid}-{servername}"
     assert body["misc"]["extra_labels"] == {"outposts.dev/system": "direct"}
+    assert body["authentication"] == {"name": "maria", "groups": [], "admin": False}
     authorization = next(
         headers["Authorization"] for method, _, headers, _ in hub_stage.direct.requests if method == "POST"
     )

@@ -35,7 +35,7 @@ def hub(hub_stage):
 def test_nothing_has_happened(hub):
     """What can be counted is there from the beginning, so that an alert can be written."""
     found = samples(hub, "outpost_hub_requests_total")
-    assert found[("poll", "unreachable", "remote")] == 0 and len(found) == 6 * 4 * 6 and not any(found.values())
+    assert found[("poll", "unreachable", "remote")] == 0 and len(found) == 6 * 5 * 6 and not any(found.values())
     assert samples(hub, "outpost_hub_start_seconds_count")[("tunnel", "remote")] == 0
     assert samples(hub, "outpost_hub_servers")[("running", "direct")] == 0
     assert samples(hub, "outpost_hub_watch_age_seconds") == {}
@@ -48,7 +48,7 @@ def test_starts_and_stops(hub, hub_stage):
         assert above_zero(hub, "outpost_hub_servers", system) == {("running",): 1}
         requests = above_zero(hub, "outpost_hub_requests_total", system)
         requests.pop(("poll", "ok"), None)
-        assert requests == {("start", "ok"): 1}
+        assert requests == {("start", "ok"): 1, ("catalog", "not_found"): 1}
     phases = {("waiting",): 1, ("pod",): 1, ("server",): 1}
     assert above_zero(hub, "outpost_hub_start_seconds_count", "direct") == phases
     assert above_zero(hub, "outpost_hub_start_seconds_count", "remote") == {**phases, ("tunnel",): 1}

@@ -1,0 +1,326 @@
+"""The form of a real hub whose systems answer in every way, and what it then lets a user start."""
+
+import contextlib
+import json
+import re
+import threading
+import time
+import urllib.parse
+
+import pytest
+import stage
+from test_catalog import CATALOG
+
+GPU = [
+    {"name": "small", "display_name": "Small", "default": True, "limit": 8, "used": 3, "user": {"limit": 1, "used": 0}},
+    {"name": "gpu", "display_name": "GPU", "limit": None, "used": 0},
+    {"name": "full", "display_name": "Full", "limit": 2, "used": 2},
+]
+
+
+def by_groups(handler, question):
+    """Only members of `gpu` are offered the flavor, and see profiles; those of `out` see nothing."""
+    groups = question["authentication"]["groups"]
+    answer = {**CATALOG, "flavors": [f for f in GPU if f["name"] != "gpu" or "gpu" in groups], "maintenance": None}
+    if "gpu" not in groups:
+        answer["profiles"] = []
+    if "out" in groups:
+        answer = {"version": 1, "outpost": "x", "denied": "", "flavors": []}
+    handler.answer(200, answer)
+
+
+def raw(body, length=None):
+    """An answer of these bytes, of which it says that there are `length`."""
+
+    def answer(handler, question):
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(body) if length is None else length))
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        handler.wfile.write(body)
+        handler.close_connection = True
+
+    return answer
+
+
+def endless(handler, question):
+    """100 MB, and it does not say so before."""
+    handler.send_response(200)
+    handler.send_header("Connection", "close")
+    handler.end_headers()
+    handler.sent = 0
+    with contextlib.suppress(OSError):
+        for _ in range(100):
+            handler.wfile.write(b" " * 1_000_000)
+            handler.server.sent = handler.sent = handler.sent + 1_000_000
+    handler.close_connection = True
+
+
+def join(hub, group, user):
+    path = f"/hub/api/groups/{urllib.parse.quote(group, safe='')}"
+    hub.call("POST", path)
+    assert hub.call("POST", f"{path}/users", {"users": [user]}).code == 200
+
+
+class Rooms:
+    """A hub whose systems have outposts of every kind."""
+
+    def __init__(self, folder):
+        self.lab, self.cluster = stage.Lab(), stage.Cluster()
+        self.never = threading.Event()
+
+        def silent(handler, question):
+            self.never.wait(60)
+
+        catalogs = {
+            "good": by_groups, "python": None, "silent": silent, "endless": endless,
+            "half": raw(b'{"version": 1', 5000),
+            "other": raw(b'{"version": 1, "flavors": {"small": {}}}'), "login": raw(b"<html>Sign in</html>"),
+            "broken": lambda handler, question: handler.answer(500, {}),
+        }  # fmt: skip
+        self.outposts = {}
+        (folder / "auth").mkdir()
+        systems = {}
+        for name, catalog in catalogs.items():
+            self.outposts[name] = outpost = stage.Outpost(f"http://127.0.0.1:{self.lab.port}")
+            outpost.catalog = catalog
+            systems[name] = {"url": outpost.url, "hubApiUrl": "http://127.0.0.1:9/hub/api"}
+        systems["python"]["sendAuthState"] = ["access_token"]
+        systems["away"] = {**systems["good"], "url": f"http://127.0.0.1:{stage.free_port()}/services"}
+        systems["python"]["flavors"] = systems["silent"]["flavors"] = [{"name": "small"}, {"name": "large"}]
+        for name in systems:
+            (folder / "auth" / name).write_text("jupyterhub:secret")
+        self.hub = stage.Hub(folder, {"authDir": str(folder / "auth"), "systems": systems}, self.cluster, flags=())
+        self.good = self.outposts["good"]
+        for user in ("greta", "paul", "olga"):
+            self.hub.call("POST", f"/hub/api/users/{user}")
+        for group, user in (("gpu", "greta"), ("<b>staff</b>", "greta"), ("out", "olga")):
+            join(self.hub, group, user)
+
+    def form(self, user, server="lab"):
+        """Returns the form by system: the HTML of its card."""
+        browser = self.hub.browser()
+        assert browser.log_in(user).code == 200
+        page = browser.get(f"/hub/spawn/{user}/{server}")
+        assert page.code == 200, page.text
+        return browser, page, cards(page)
+
+    def close(self):
+        self.never.set()
+        for part in (self.hub, *self.outposts.values(), self.cluster, self.lab):
+            part.close()
+
+
+def cards(page):
+    form, _, _ = page.text.partition("</fieldset></div><script>")
+    found = form.split('<div class="outpost-system">')[1:]
+    return {re.search(r'id="system-([^"]+)"', card)[1]: card for card in found}
+
+
+@pytest.fixture(scope="module")
+def rooms(tmp_path_factory):
+    r = Rooms(tmp_path_factory.mktemp("rooms"))
+    yield r
+    r.close()
+
+
+def test_bad_answers(rooms):
+    """Each is named in words, what was typed by hand is offered, and the log says why."""
+    _, _, found = rooms.form("paul")
+    for name, words in {
+        "silent": "silent has not answered in time.", "endless": "This hub cannot read what endless offers.",
+        "half": "Not reachable since", "other": "This hub cannot read what other offers.",
+        "login": "This hub cannot read what login offers.",
+        "broken": "broken does not say what it offers at the moment.",
+        "away": "Not reachable since",
+    }.items():  # fmt: skip
+        assert words in found[name], found[name]
+        assert f'value="{name}" required ' in found[name] and "disabled" not in found[name]
+    assert '<option value="large">large</option>' in found["silent"]
+    log = rooms.hub.log.read_text()
+    assert "other - no catalog: flavors has a wrong type" in log
+    assert "endless - no catalog: it has more than 262144 bytes" in log
+    assert "half - no catalog: HTTP 599" in log
+    assert rooms.outposts["endless"].http.sent < 20_000_000, "the rest is not read"
+
+
+def test_form_is_there_in_time(rooms):
+    took = []
+    for user in ("greta", "paul", "olga"):  # a request that is under way already would be waited for a shorter time
+        browser = rooms.hub.browser()
+        browser.log_in(user)
+        begun = time.monotonic()
+        assert browser.get(f"/hub/spawn/{user}/lab").code == 200
+        took.append(time.monotonic() - begun)
+    print(f"\nthe form of {len(rooms.hub.settings['systems'])} systems, one of which is silent: {took} s")
+    assert min(took) < 1.2
+
+
+def test_outpost_without_catalog_is_as_before(rooms):
+    asked = len(rooms.outposts["python"].questions)
+    _, _, found = rooms.form("paul")
+    assert '<option value="small" selected>small</option>' in found["python"] and "<p>" not in found["python"]
+    assert len(rooms.outposts["python"].questions) <= max(asked, 1), "it is not asked each time"
+
+
+def test_groups(rooms):
+    """Users of other groups see other flavors and profiles of the same system, or not the system at all."""
+    _, _, of_greta = rooms.form("greta")
+    _, _, of_paul = rooms.form("paul")
+    _, _, of_olga = rooms.form("olga")
+    assert 'value="gpu">GPU</option>' in of_greta["good"] and "Matlab" in of_greta["good"]
+    assert "GPU" not in of_paul["good"] and "Matlab" not in of_paul["good"]
+    assert "good" not in of_olga and "python" in of_olga
+    question = next(q for q in rooms.good.questions if q["authentication"]["name"] == "greta")
+    user_id = rooms.hub.call("GET", "/hub/api/users/greta").json()
+    assert question["authentication"] == {"name": "greta", "groups": ["<b>staff</b>", "gpu"], "admin": False}
+    assert isinstance(question["user_id"], int), user_id
+
+
+def test_numbers(rooms):
+    _, _, found = rooms.form("greta")
+    assert "Small: 3 of 8 in use, you 0 of 1</option>" in found["good"]
+    assert 'value="full" disabled>Full: 2 of 2 in use, full</option>' in found["good"]
+    assert "<p>Available.</p>" in found["good"] and "Home: 10 GB, kept." in found["good"]
+
+
+def test_start_by_form(rooms):
+    """Profile, option and flavor reach the outpost, with who the user is; next time, they are selected."""
+    browser, page, _ = rooms.form("greta")
+    answer = browser.post(
+        browser.form_action(page),
+        {
+            "system": "good", "flavor-good": "gpu", "profile-good": "python", "option:good:python:image": "full",
+            "option:good:python:image--unlisted-choice": "", "flavor-python": "large",
+        },
+    )  # fmt: skip
+    assert answer.code == 200, answer.text
+    stage.wait_for("server", lambda: (rooms.hub.server("lab", "greta") or {}).get("ready"))
+    want = {"system": "good", "flavor": "gpu", "profile": "python", "image": "full"}
+    assert rooms.hub.server("lab", "greta")["user_options"] == want
+    body = rooms.good.of("POST", "lab")[-1]
+    assert {key: value for key, value in body["user_options"].items() if key != "start_id"} == want
+    assert body["authentication"] == {"name": "greta", "groups": ["<b>staff</b>", "gpu"], "admin": False}
+    _, _, found = rooms.form("greta", "another")
+    for part in ('value="good" required checked', 'value="gpu" selected', 'value="python" checked'):
+        assert part in found["good"], part
+    rooms.hub.stop_server("lab", "greta")
+
+
+def test_token_leaves_for_nobody_but_who_is_listed(rooms):
+    """The client sends it to every system, if auth state has flavors of the user."""
+    rooms.form("greta")  # has logged in
+    for system, more in (("good", {}), ("python", {"access_token": "t0ken"})):
+        rooms.hub.run("token", {"system": system}, "greta")
+        body = rooms.outposts[system].of("POST", "token")[-1]
+        who = {"name": "greta", "groups": ["<b>staff</b>", "gpu"], "admin": False}
+        assert body["authentication"] == {**who, **more}
+        rooms.hub.stop_server("token", "greta")
+    assert "t0ken" not in json.dumps([q for q in rooms.good.questions]) and "t0ken" not in rooms.hub.log.read_text()
+
+
+def test_start_by_link(rooms):
+    browser = rooms.hub.browser()
+    browser.log_in("greta")
+    link = "/hub/spawn/greta/link?system=good&flavor=small&profile=python&image=full"
+    assert browser.get(link).code == 200
+    stage.wait_for("server", lambda: (rooms.hub.server("link", "greta") or {}).get("ready"))
+    want = {"system": "good", "flavor": "small", "profile": "python", "image": "full"}
+    assert rooms.hub.server("link", "greta")["user_options"] == want
+    rooms.hub.stop_server("link", "greta")
+
+
+def test_own_image(rooms):
+    rooms.hub.run("own", {"system": "good", "profile": "r", "image": "quay.io/jupyter/x:1"}, "greta")
+    assert rooms.good.of("POST", "own")[-1]["misc"]["image"] == "quay.io/jupyter/x:1"
+    rooms.hub.stop_server("own", "greta")
+    rooms.hub.run("own", {"system": "good", "profile": "r"}, "greta")
+    assert "image" not in rooms.good.of("POST", "own")[-1]["misc"]
+    rooms.hub.stop_server("own", "greta")
+
+
+@pytest.mark.parametrize(
+    "user, options, words",
+    [
+        ("paul", {"flavor": "gpu"}, "good has no flavor 'gpu'. Available flavors: small, full."),
+        ("paul", {"flavor": "full"}, "Flavor full is full on good."),
+        ("paul", {"profile": "python"}, "Unknown option 'profile'."),
+        ("greta", {"profile": "gone"}, "good has no profile 'gone'."),
+        ("greta", {"profile": "matlab"}, "For licensed users."),
+        ("greta", {"profile": "python", "image": "none"}, "Option image has no choice 'none'."),
+        ("greta", {"profile": "r", "image": "evil.io/x"}, "good does not allow this image."),
+        ("olga", {}, "You may not start servers on good."),
+    ],
+)
+def test_refused_alike(rooms, user, options, words):
+    """The same by API, by link and by form."""
+    hub = rooms.hub
+    starts = len(rooms.good.requests)
+    shown = " ".join(event.get("message", "") for event in hub.fail("no", {"system": "good", **options}, user))
+    assert words in shown
+    browser = hub.browser()
+    browser.log_in(user)
+    query = "&".join(f"{key}={value}" for key, value in {"system": "good", **options}.items())
+    page = browser.get(f"/hub/spawn/{user}/no?{query}")
+    assert words.replace("'", "&#39;") in page.text.replace("&#x27;", "&#39;"), page.text
+    page = browser.get(f"/hub/spawn/{user}/no")
+    fields = {
+        "system": "good",
+        **{(f"option:good:{options['profile']}:image" if key == "image" and options.get("profile") == "python"
+            else f"{key}-good"): value for key, value in options.items()},
+    }  # fmt: skip
+    answer = browser.post(browser.form_action(page), fields)
+    assert words.replace("'", "&#39;") in answer.text.replace("&#x27;", "&#39;"), answer.text
+    assert len(rooms.good.requests) == starts, "the outpost has not been asked for a server"
+
+
+def test_maintenance(rooms):
+    text = "New disks <b>soon</b>."
+    plan = {"from": "2026-01-01T00:00:00Z", "until": "2999-01-01T18:00:00Z", "text": text, "active": True}
+    before = rooms.good.catalog
+    rooms.good.catalog = {**CATALOG, "maintenance": plan}
+    try:
+        _, _, found = rooms.form("paul")
+        assert 'value="good" required disabled' in found["good"]
+        assert "New disks &lt;b&gt;soon&lt;/b&gt;." in found["good"]
+        assert '<time datetime="2999-01-01T18:00:00Z">2999-01-01 18:00 UTC</time>' in found["good"]
+        shown = rooms.hub.fail("no", {"system": "good"}, "paul")
+        assert "good is in maintenance until 2999-01-01 18:00 UTC" in json.dumps(shown)
+    finally:
+        rooms.good.catalog = before
+
+
+def test_last_answer(rooms):
+    """While an outpost does not answer, what it has offered last is shown, with its age; it decides about a start."""
+    rooms.form("greta")
+    before = rooms.good.catalog
+    rooms.good.catalog = rooms.outposts["broken"].catalog
+    try:
+        _, _, found = rooms.form("greta")
+        assert "good does not say what it offers at the moment." in found["good"]
+        assert re.search(r"What it offered at <time[^>]*>\d\d:\d\d UTC</time> is shown.", found["good"])
+        assert "Small: 3 of 8 in use, you 0 of 1</option>" in found["good"]
+        rooms.hub.run("trust", {"system": "good", "flavor": "full"}, "greta")
+        rooms.hub.stop_server("trust", "greta")
+    finally:
+        rooms.good.catalog = before
+
+
+def test_profile_that_goes_while_the_form_is_open(rooms):
+    browser, page, _ = rooms.form("greta")
+    before = rooms.good.catalog
+    rooms.good.catalog = {**CATALOG, "profiles": [p for p in CATALOG["profiles"] if p["slug"] != "python"]}
+    try:
+        answer = browser.post(browser.form_action(page), {"system": "good", "profile-good": "python"})
+        assert answer.code == 400 and "good has no profile" in answer.text
+        assert 'name="system"' in answer.text, "with the form again"
+    finally:
+        rooms.good.catalog = before
+
+
+def test_many_groups(rooms):
+    names = [f"urn:geant:helmholtz.de:group:HIFIS:{'x' * 40}:{n}" for n in range(300)]
+    for name in names:
+        join(rooms.hub, name, "paul")
+    rooms.form("paul")
+    assert rooms.good.questions[-1]["authentication"]["groups"] == sorted(names)
