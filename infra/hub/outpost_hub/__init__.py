@@ -51,6 +51,7 @@ All keys of the data; other keys are refused:
 The arguments of every hook are those of jupyterhub-outpostspawner 2.2.11 and 2.2.13, "the client" below.
 """
 
+import functools
 from importlib.metadata import version
 from pathlib import Path
 
@@ -64,8 +65,10 @@ _pair_warning = check_pair(
     version("jupyterhub"), version("jupyterhub-outpostspawner"), version("jupyterhub-forwardbasespawner")
 )
 
+from .api import ROUTE, SCOPES, ListOutposts  # noqa: E402
 from .data import DataFile  # noqa: E402
 from .events import EVENT_ROUTES, Events  # noqa: E402
+from .home import home, template_folder  # noqa: E402
 from .metrics import SYSTEMS  # noqa: E402
 from .outposts import Outposts  # noqa: E402
 from .spawner import Spawner  # noqa: E402
@@ -97,8 +100,19 @@ def configure(c, settings):
     # Name of the Service here and of the pod there, made of the user's ID and the server's name.
     c.OutpostSpawner.svc_name_template = f"{outposts.prefix}-{{userid}}-{{servername}}"
 
+    # The operator's own templates come first.
+    paths = c.JupyterHub.template_paths
+    if isinstance(paths, list):
+        paths.append(template_folder())
+    else:
+        paths.prepend([template_folder()])  # not set so far: JupyterHub's follow
+    c.JupyterHub.template_vars.update({"outposts_home": lambda user: functools.partial(home, outposts, user)})
+    c.JupyterHub.custom_scopes.update(SCOPES)
+
+    ListOutposts.outposts = outposts
     default_handlers[:] = [
         (handler[0], Events, *handler[2:]) if handler[0] in EVENT_ROUTES else handler
         for handler in default_handlers
         if handler[1].__module__.split(".")[0] not in PLUGINS or handler[0] in OPEN_ROUTES
     ]
+    default_handlers.append((ROUTE, ListOutposts))

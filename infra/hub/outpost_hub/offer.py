@@ -125,6 +125,22 @@ class Offer:
 
     # The system as a whole.
 
+    @property
+    def state(self):
+        """One word: unknown, away (it has not answered), denied, maintenance, full, or available."""
+        if self.answer.fault:
+            return "away"
+        if self.catalog is None:
+            return "unknown"
+        return {None: "available", 403: "denied", 503: "maintenance", 429: "full"}[
+            self.refusal.status if self.refusal else None
+        ]
+
+    @property
+    def maintained(self):
+        """Reports whether there is a maintenance, now or later."""
+        return self._says("maintenance") is not None
+
     def _refusal(self):
         name = self.system.display_name
         if self.catalog is None:

@@ -139,9 +139,12 @@ class System:
 
     def client(self, spawner):
         """Returns the system's HTTP client, with places for as many starts as the hub lets begin at once."""
+        return self._client_for(spawner.user.settings, spawner.http_client_defaults)
+
+    def _client_for(self, settings, defaults):
         if self._client is None:
-            starts = self.concurrent_starts or spawner.user.settings.get("concurrent_spawn_limit") or 0
-            self._client = Client(self.name, min(starts, MAX_STARTS), spawner.http_client_defaults)
+            starts = self.concurrent_starts or settings.get("concurrent_spawn_limit") or 0
+            self._client = Client(self.name, min(starts, MAX_STARTS), defaults)
         return self._client
 
     def watch(self, spawner):
@@ -159,6 +162,18 @@ class System:
             return {"user_id": user.id, "authentication": await identity(spawner, self.send_auth_state)}
 
         return Offer(self, await self.catalogs.of(key, question, lambda: self.client(spawner)))
+
+    async def offer_to_hub(self, handler):
+        """Returns what the system offers this hub, whoever its user is. `handler` is one of JupyterHub's."""
+
+        async def question():
+            return {}
+
+        def client():
+            defaults = handler.config.OutpostSpawner.get("http_client_defaults") or {}
+            return self._client_for(handler.settings, defaults)
+
+        return Offer(self, await self.catalogs.of((), question, client))
 
     def places(self):
         """Returns the Places of the system's requests by kind, none before the first request."""

@@ -38,7 +38,7 @@ c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
 c.JupyterHub.services = [{"name": "tests", "api_token": "5" * 64}]
 SCOPES = [
     "admin:users", "admin:groups", "admin:servers", "admin:server_state", "access:servers", "tokens", "shares",
-    "read:metrics",
+    "read:metrics", "custom:outposts:list",
 ]  # fmt: skip
 c.JupyterHub.load_roles = [{"name": "tests", "services": ["tests"], "scopes": SCOPES}]
 

@@ -20,7 +20,7 @@ GPU = [
 
 def by_groups(handler, question):
     """Only members of `gpu` are offered the flavor, and see profiles; those of `out` see nothing."""
-    groups = question["authentication"]["groups"]
+    groups = question["authentication"]["groups"] if question else ()  # a portal asks for nobody
     answer = {**CATALOG, "flavors": [f for f in GPU if f["name"] != "gpu" or "gpu" in groups], "maintenance": None}
     if "gpu" not in groups:
         answer["profiles"] = []
@@ -324,3 +324,50 @@ def test_many_groups(rooms):
         join(rooms.hub, name, "paul")
     rooms.form("paul")
     assert rooms.good.questions[-1]["authentication"]["groups"] == sorted(names)
+
+
+# The home page and the API
+
+
+def test_home(rooms):
+    hub = rooms.hub
+    hub.run("here", {"system": "good", "profile": "python", "flavor": "small"}, "greta")
+    try:
+        browser = hub.browser()
+        browser.log_in("greta")
+        page = browser.get("/hub/home").text
+        assert "<td>here</td><td>good</td><td>python</td><td>small</td>" in page
+        assert "Named Servers" in page and page.count("<h1") == 1, "JupyterHub's own page is there too"
+        assert re.search("<li><strong>away</strong>: Not reachable since <time", page)
+        assert "<strong>good</strong>" not in page, "there is nothing to say of it"
+    finally:
+        hub.stop_server("here", "greta")
+
+
+def test_portal(rooms):
+    answer = rooms.hub.call("GET", "/hub/api/outposts")
+    assert answer.code == 200, answer.text
+    shown = {system["name"]: system for system in answer.json()}
+    assert set(shown) == set(rooms.hub.settings["systems"])
+    good = shown["good"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", good.pop("as_of"))
+    assert good == {
+        "name": "good", "display_name": "good", "description": "", "state": "available", "notes": ["Available."],
+        "version": "0.1.0", "away_since": None, "maintenance": None,
+        "flavors": [
+            {"name": "small", "display_name": "Small", "description": "", "used": 3, "limit": 8},
+            {"name": "full", "display_name": "Full", "description": "", "used": 2, "limit": 2},
+        ],
+    }  # fmt: skip
+    states = {name: system["state"] for name, system in shown.items()}
+    assert states == {**dict.fromkeys(states, "away"), "good": "available", "python": "unknown"}
+    assert shown["away"]["away_since"] and shown["silent"]["flavors"][0] == {
+        "name": "small", "display_name": "small", "description": "", "used": None, "limit": None,
+    }  # fmt: skip
+
+
+def test_portal_needs_its_scope(rooms):
+    hub = rooms.hub
+    assert hub.call("GET", "/hub/api/outposts", token=None).code == 403
+    token = hub.call("POST", "/hub/api/users/greta/tokens", {}).json()["token"]
+    assert hub.call("GET", "/hub/api/outposts", token=token).code == 403

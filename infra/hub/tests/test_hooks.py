@@ -409,6 +409,7 @@ def test_configure(settings):
     assert set(outpost_hub.Outposts.HOOKS) <= set(c.OutpostSpawner)
     assert {route: handler.__name__ for route, handler in routes.items()} == {
         "/api/recreateforward/([^/]+)": "SSHNodeRestartedAPIHandler",
+        "/api/outposts": "ListOutposts",
         "/api/servers": "ListServersAPIHandler",
         "/api/users/progress/events/([^/]+)": "Events",
         "/api/users/progress/events/([^/]+)/([^/]+)": "Events",

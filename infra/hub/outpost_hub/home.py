@@ -1,0 +1,61 @@
+"""What the home page says of systems: where each server runs, and what is the matter with a system."""
+
+import asyncio
+import html
+import tempfile
+from pathlib import Path
+
+from markupsafe import Markup
+
+from .form import words
+
+TEMPLATE = """{% extends "templates/home.html" %}
+{% block main %}
+{{ super() }}
+{% if outposts_home is defined %}{{ outposts_home() }}{% endif %}
+{% endblock main %}
+"""
+
+
+def template_folder():
+    """Writes the template into a new folder, and returns its path. JupyterHub reads templates from files only."""
+    folder = tempfile.mkdtemp(prefix="outposts-templates-")
+    (Path(folder) / "home.html").write_text(TEMPLATE)
+    return folder
+
+
+async def home(outposts, user):
+    """Returns HTML for the home page of a user, "" if there is nothing to say."""
+    outposts.refresh()
+    systems = list(outposts.systems.values())
+    offers = await asyncio.gather(*(system.offer(user.spawner) for system in systems))
+    parts = [*_servers(outposts, user), *_systems([offer for offer in offers if not offer.hidden])]
+    return Markup(f'<div class="container">{"".join(parts)}</div>') if parts else ""
+
+
+def _servers(outposts, user):
+    rows = []
+    for name, spawner in sorted(user.spawners.items()):
+        if not spawner.active or spawner.kube_state is not None:
+            continue
+        options = spawner.user_options
+        cells = (name or "My Server", outposts.of(spawner).display_name, options.get("profile"), options.get("flavor"))
+        rows.append("".join(f"<td>{html.escape(str(cell or ''))}</td>" for cell in cells))
+    if not rows:
+        return
+    yield '<h2>Where servers run</h2><table class="table table-striped"><thead><tr>'
+    yield "".join(f'<th scope="col">{title}</th>' for title in ("Server", "System", "Profile", "Resources"))
+    yield "</tr></thead><tbody>"
+    yield from (f"<tr>{row}</tr>" for row in rows)
+    yield "</tbody></table>"
+
+
+def _systems(offers):
+    told = [offer for offer in offers if offer.refusal or offer.answer.fault or offer.maintained]
+    if not told:
+        return
+    yield "<h2>Systems</h2><ul>"
+    for offer in told:
+        notes = " ".join(words(note) for note in offer.notes())
+        yield f"<li><strong>{html.escape(offer.system.display_name)}</strong>: {notes}</li>"
+    yield "</ul>"
