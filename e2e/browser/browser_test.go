@@ -199,6 +199,35 @@ func TestE2EBrowserReason(t *testing.T) {
 	b.shot("2-reason")
 }
 
+// TestE2EBrowserOffer shows that the form has what the outpost offers this user at the moment, also on a narrow screen.
+func TestE2EBrowserOffer(t *testing.T) {
+	d := deployed.Open(t)
+	d.Remote.ReplaceFlavors(t, `{"flavors": {"small": {"max": 8, "maxPerUser": 1}, "large": {"max": 0}}, "users": {
+		"team": {"authentication": {"name": "browser-team"}, "flavors": ["small", "large"]},
+		"others": {"authentication": {"name": "browser-other"}, "flavors": ["small"]}}}`)
+	for user, want := range map[string]string{
+		"browser-team":  "small: 0 of 8 in use, you 0 of 1|large: 0 of 0 in use, full (disabled)",
+		"browser-other": "small: 0 of 8 in use, you 0 of 1",
+	} {
+		t.Run(user, func(t *testing.T) {
+			b := openTab(t, d)
+			b.logIn(user)
+			b.do("open the form",
+				chromedp.EmulateViewport(360, 800),
+				chromedp.Navigate(d.HubURL+"/hub/spawn/"+user+"/lab"),
+				chromedp.WaitVisible(chromedp.CSS("#system-remote")),
+				chromedp.Click(chromedp.CSS("#system-remote")),
+				chromedp.WaitVisible(chromedp.CSS("#flavor-remote")))
+			b.waitText("the state", `document.querySelector("#state-remote").textContent`, "Available.", 30*time.Second)
+			b.waitText("the flavors", `Array.from(document.querySelector("#flavor-remote").options, function (o) {
+				return o.value + o.textContent.slice(o.textContent.indexOf(":")) + (o.disabled ? " (disabled)" : "");
+			}).join("|") + "."`, want+".", 30*time.Second)
+			b.waitText("the width", `document.documentElement.scrollWidth <= 360`, "true", 30*time.Second)
+			b.shot("1-form")
+		})
+	}
+}
+
 func stopAtEnd(t *testing.T, hub *hubapi.Client, user, server string) {
 	t.Helper()
 	stop := func(ctx context.Context) {
