@@ -23,9 +23,9 @@ const modulePath = "github.com/outposts-dev/outposts"
 // import none. Tests may add what testOnly lists, and every package's own ...test helpers.
 var allowed = map[string][]string{
 	"server": {
-		"server/config", "server/flavor", "server/httpapi", "server/hubclient", "server/lifecycle", "server/outpost",
-		"server/place", "server/reload", "server/seal", "server/site", "server/source", "server/sshd",
-		"server/sshd/keys", "server/store", "server/tunnels",
+		"server/config", "server/dialout", "server/flavor", "server/httpapi", "server/hubclient", "server/lifecycle",
+		"server/outpost", "server/place", "server/reload", "server/seal", "server/site", "server/source", "server/sshd",
+		"server/sshd/keys", "server/store", "server/tunnels", "server/tunnels/remote",
 	},
 	"infra/cluster":     {"infra/component"},
 	"infra/credentials": {"infra/component"},
@@ -42,7 +42,8 @@ var allowed = map[string][]string{
 	"server/cmd/outpost": {
 		"server", "server/config", "server/footprint", "server/homes", "server/kube", "server/outpost",
 	},
-	"server/config": {"server/access", "server/outpost", "server/place", "server/suggest"},
+	"server/config":  {"server/access", "server/outpost", "server/place", "server/suggest"},
+	"server/dialout": {"server/source"},
 	"server/flavor": {
 		"server/access", "server/catalog", "server/excerpt", "server/pattern", "server/python", "server/suggest",
 	},
@@ -87,8 +88,11 @@ var allowed = map[string][]string{
 	"server/sshd/keys":       {"server/excerpt"},
 	"server/store":           {"server/flavor", "server/outpost", "server/python", "server/seal"},
 	"server/store/storetest": {"server/flavor", "server/outpost"},
-	"server/tunnels":         {"server/excerpt", "server/outbox", "server/place", "server/sshd/wire"},
-	"server/watch":           {"server/outpost"},
+	"server/tunnels": {
+		"server/excerpt", "server/outbox", "server/sshd/wire", "server/tunnels/remote",
+	},
+	"server/tunnels/remote": {"server/excerpt", "server/place", "server/sshd/wire"},
+	"server/watch":          {"server/outpost"},
 	"stacks": {
 		"infra/cluster", "infra/credentials", "infra/exposure", "infra/hub", "infra/outpost", "infra/release",
 		"infra/schema", "infra/values", "server/suggest",
@@ -98,7 +102,7 @@ var allowed = map[string][]string{
 // testOnly is what the tests of a package may import beside its own list.
 var testOnly = map[string][]string{
 	"charts": {
-		"infra/schema/schematest", "server/config", "server/flavor", "server/kubespawner/options", "server/tunnels",
+		"infra/schema/schematest", "server/config", "server/flavor", "server/kubespawner/options", "server/tunnels/remote",
 	},
 	"infra/cluster":              {"infra/infratest"},
 	"infra/credentials":          {"infra/infratest"},

@@ -29,8 +29,9 @@ func Check(cfg config.Config) (warnings []config.Problem, err error) {
 	return warnings, errors.Join(append(errs, err)...)
 }
 
-// sshWanted reports whether hubs may come by SSH: there is an address, and a folder for their keys, even an empty one.
+// sshWanted reports whether hubs may come by SSH: there is an address, or hubs are dialled, and there is a folder for
+// their keys, even an empty one.
 func sshWanted(cfg config.Config) bool {
 	_, err := os.Stat(cfg.AuthorizedKeysDir)
-	return cfg.SSHListen != "" && !errors.Is(err, fs.ErrNotExist)
+	return (cfg.SSHListen != "" || len(cfg.DialOutURLs) > 0) && !errors.Is(err, fs.ErrNotExist)
 }

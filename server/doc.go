@@ -10,6 +10,7 @@
 // memory and processors that the process uses.
 //
 // [NewTunnels] makes another process of the same program: the end of that SSH in the hub's cluster, which [tunnels] is.
+// Where only the outpost can connect, [dialout] is between the two.
 //
 // [httpapi]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/httpapi
 // [outpost]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/outpost
@@ -20,5 +21,6 @@
 // [hubclient]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/hubclient
 // [sshd]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/sshd
 // [config]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/config
+// [dialout]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/dialout
 // [tunnels]: https://pkg.go.dev/github.com/outposts-dev/outposts/server/tunnels
 package server

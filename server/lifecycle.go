@@ -33,7 +33,7 @@ func (s *Server) Run(ctx context.Context) error {
 	close(s.serving)
 	s.log.Info("outpost is serving", "version", s.opts.Version, "api", addressText(s.Addr()), "tls", s.cert != nil,
 		"base_path", s.cfg.BasePath, "ssh", addressText(s.SSHAddr()), "metrics", addressText(s.MetricsAddr()),
-		"hubs", s.cfg.HubNames(), "database", s.cfg.Database)
+		"dial_out", s.cfg.DialOutURLs, "hubs", s.cfg.HubNames(), "database", s.cfg.Database)
 
 	<-ctx.Done()
 	if cause := failure(ctx); cause != nil {
@@ -69,19 +69,35 @@ func (s *Server) startWork(p *parts) {
 
 // startFronts starts what hubs talk to.
 func (s *Server) startFronts(p *parts) {
-	if s.ssh != nil {
-		p.start("ssh", func(ctx context.Context) error { return s.ssh.Serve(ctx, s.listeners.ssh) })
+	var ssh []net.Listener
+	if s.listeners.ssh != nil {
+		ssh = append(ssh, s.listeners.ssh)
 	}
+	if s.dialOut != nil {
+		ssh = append(ssh, s.dialOut.ssh)
+		s.startAPI(p, "api by ssh", s.connections.listen(s.dialOut.api))
+		for _, d := range s.dialOut.dialers {
+			p.start("dial out", d.Run)
+		}
+	}
+	if s.ssh != nil {
+		p.start("ssh", func(ctx context.Context) error { return s.ssh.Serve(ctx, ssh...) })
+	}
+	listener := s.connections.listen(s.listeners.api)
+	if s.cert != nil {
+		listener = tls.NewListener(listener, s.cert.config())
+	}
+	s.startAPI(p, "api", listener)
+}
+
+// startAPI answers requests of hubs on a listener.
+func (s *Server) startAPI(p *parts, name string, l net.Listener) {
 	server := newHTTPServer(s.api, s.component("httpapi"), s.connections)
 	server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
 		return s.api.ConnContext(ctx, connectionOf(conn))
 	}
 	server.RegisterOnShutdown(s.api.EndWatches)
-	listener := s.connections.listen(s.listeners.api)
-	if s.cert != nil {
-		listener = tls.NewListener(listener, s.cert.config())
-	}
-	p.start("api", func(ctx context.Context) error { return serve(ctx, server, listener, s.drain) })
+	p.start(name, func(ctx context.Context) error { return serve(ctx, server, l, s.drain) })
 }
 
 // settle gives memory back that only the start needed, once the services that earlier processes left are reconciled.

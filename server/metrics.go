@@ -29,6 +29,8 @@ type metrics struct {
 	reloads         *prometheus.CounterVec
 	leader          prometheus.Gauge
 	dropped         *prometheus.CounterVec
+	dials           *prometheus.CounterVec
+	dialled         *prometheus.GaugeVec
 
 	ssh sshMetrics
 }
@@ -67,10 +69,14 @@ func newMetrics() *metrics {
 	m.dropped = counter("http_connections_dropped_total",
 		"HTTP connections closed because of a limit, by listener (api, metrics) and reason.", "listener", "reason")
 	m.reloads = counter("reloads_total", "Reloads of changed files, by result.", "what", "result")
+	m.dials = counter("dial_out_total", "Attempts to connect to a hub's tunnels, by result.", "url", "result")
+	m.dialled = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "outpost_dial_out_connections", Help: "Connections to the replicas of a hub's tunnels.",
+	}, []string{"url"})
 	m.leader = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "outpost_leader", Help: "1 if this process does the periodic work, otherwise 0.",
 	})
-	m.registry.MustRegister(m.leader, collectors.NewGoCollector(),
+	m.registry.MustRegister(m.leader, m.dialled, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.ssh.init(counter, histogram, m.registry)
 	return m

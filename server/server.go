@@ -58,6 +58,7 @@ type Server struct {
 	manager   *lifecycle.Manager
 	api       *httpapi.Server
 	ssh       *sshd.Server // nil without SSH
+	dialOut   *dialOut     // nil unless hubs are dialled
 	cert      *certificate // nil without TLS
 	reloader  *reload.Reloader
 	readiness *readiness
@@ -247,6 +248,9 @@ func (s *Server) newFronts() (err error) {
 		{name: "services", ask: s.manager.Ready},
 		{name: "namespaces", ask: s.seesNamespaces, partial: true},
 	}}
+	if s.dialOut, err = s.newDialOut(); err != nil {
+		return err
+	}
 	if !sshWanted(s.cfg) {
 		if s.cfg.SSHListen != "" {
 			s.log.Warn("no SSH: the folder of the hubs' public keys does not exist",
@@ -260,7 +264,7 @@ func (s *Server) newFronts() (err error) {
 			_, ok := s.manager.PermitOpen(context.Background(), hub, host, int(port))
 			return ok
 		},
-		RefusedAddresses: s.opts.RefusedAddresses, Moving: s.opts.Moving,
+		Named: s.dialOut.named(), RefusedAddresses: s.opts.RefusedAddresses, Moving: s.opts.Moving,
 		Logger: s.component("sshd"), Observer: &s.metrics.ssh,
 	})
 	if err != nil {

@@ -116,7 +116,7 @@ func TestNewTunnelsNamesEveryFault(t *testing.T) {
 	cfg.MetricsListen = ":8081"
 	_, err := NewTunnels(t.Context(), cfg, fake.NewClientset(), Options{Namespace: "jupyter"})
 	for _, want := range []string{
-		"OUTPOST_METRICS_LISTEN: port 8081 is one of OUTPOST_TUNNELS_PORTS", "OUTPOST_TUNNELS_SYSTEMS_FILE: ",
+		"OUTPOST_METRICS_LISTEN: its port is one of OUTPOST_TUNNELS_PORTS", "OUTPOST_TUNNELS_SYSTEMS_FILE: ",
 		"OUTPOST_TUNNELS_KEY_FILE: open ",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -27,6 +28,9 @@ type Config struct {
 	AuthorizedKeysDir string // OUTPOST_AUTHORIZED_KEYS_DIR: a file for each hub, or one named authorized_keys
 	UsersDir          string // OUTPOST_USERS_DIR: files usernames and passwords, instead of the variables
 	HubCAFile         string // OUTPOST_HUB_CA_FILE: PEM CAs of hubs, beside the public ones; may be absent
+
+	DialOutURLs  []string       // OUTPOST_DIAL_OUT_URLS: of the hubs' tunnels to connect to
+	DialOutProxy outpost.Secret // OUTPOST_DIAL_OUT_PROXY: URL of an HTTP proxy on the way; may hold a password
 
 	ConfigFile  string // OUTPOST_CONFIG_FILE: the YAML file; absent for none if nobody named it
 	FlavorsPath string // OUTPOST_FLAVORS_PATH: the flavors file; absent for no flavors if nobody named it
@@ -145,6 +149,7 @@ func (c *Config) validateListeners() (p Problems) {
 	if _, err := c.Nodes(); err != nil {
 		p.addf("OUTPOST_NODE_ADDRESSES", "%v", err)
 	}
+	c.validateDialOut(&p)
 	const together = "is empty, but certificate and key are needed together"
 	if c.TLSCertFile == "" && c.TLSKeyFile != "" {
 		p.addf("OUTPOST_TLS_CERT_FILE", together)
@@ -158,6 +163,31 @@ func (c *Config) validateListeners() (p Problems) {
 			"%q is not a path such as /outpost: it must begin with a slash and not end with one", b)
 	}
 	return p
+}
+
+// validateDialOut checks where hubs' tunnels are.
+func (c *Config) validateDialOut(p *Problems) {
+	const such = "such as https://hub.example.org/services/outposts/remote"
+	for _, address := range c.DialOutURLs {
+		u, err := url.Parse(address)
+		switch {
+		case err != nil || strings.Contains(address, "@"): // it may hold a password
+			p.addf("OUTPOST_DIAL_OUT_URLS", "is not a URL %s", such)
+		case u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
+			p.addf("OUTPOST_DIAL_OUT_URLS", "%q is not a URL %s", address, such)
+		case u.RawQuery != "" || u.Fragment != "":
+			p.addf("OUTPOST_DIAL_OUT_URLS", "%q may have neither a query nor a fragment", address)
+		case u.Path == "" || strings.HasSuffix(u.Path, "/"):
+			p.addf("OUTPOST_DIAL_OUT_URLS", "%q does not end in the name of the system, %s", address, such)
+		}
+	}
+	if u, err := url.Parse(c.DialOutProxy.Reveal()); c.DialOutProxy != "" &&
+		(err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
+		p.addf("OUTPOST_DIAL_OUT_PROXY", "is not a URL such as http://proxy.example.org:3128")
+	}
+	if c.DialOutProxy != "" && len(c.DialOutURLs) == 0 {
+		p.addf("OUTPOST_DIAL_OUT_PROXY", "has no effect without OUTPOST_DIAL_OUT_URLS")
+	}
 }
 
 // address checks the address of a listener.

@@ -108,6 +108,34 @@ unschedulableGrace: 0
 			{Name: "JUPYTERHUB_CLEANUP_SLEEP_TIMER", Message: `0s is less than a second`},
 			{Name: "SQL_TYPE", Message: `"mysql" is not one of sqlite, sqlite+pysqlite, postgresql`},
 		}},
+		{"hubs that cannot be dialled", map[string]string{
+			"OUTPOST_DIAL_OUT_URLS": "hub/inner ftp://hub/inner https://u:very-secret-word@hub/inner https://hub/inner?x " +
+				"https://hub/x/ https://hub/x/inner",
+			"OUTPOST_DIAL_OUT_PROXY": "u:very-secret-word@proxy:3128",
+		}, config.Problems{
+			{
+				Name:    "OUTPOST_DIAL_OUT_URLS",
+				Message: `"hub/inner" is not a URL such as https://hub.example.org/services/outposts/remote`,
+			},
+			{
+				Name:    "OUTPOST_DIAL_OUT_URLS",
+				Message: `"ftp://hub/inner" is not a URL such as https://hub.example.org/services/outposts/remote`,
+			},
+			{
+				Name:    "OUTPOST_DIAL_OUT_URLS",
+				Message: `is not a URL such as https://hub.example.org/services/outposts/remote`,
+			},
+			{Name: "OUTPOST_DIAL_OUT_URLS", Message: `"https://hub/inner?x" may have neither a query nor a fragment`},
+			{
+				Name: "OUTPOST_DIAL_OUT_URLS",
+				Message: `"https://hub/x/" does not end in the name of the system, ` +
+					`such as https://hub.example.org/services/outposts/remote`,
+			},
+			{Name: "OUTPOST_DIAL_OUT_PROXY", Message: "is not a URL such as http://proxy.example.org:3128"},
+		}},
+		{"a proxy to nowhere", map[string]string{"OUTPOST_DIAL_OUT_PROXY": "http://proxy:3128"}, config.Problems{
+			{Name: "OUTPOST_DIAL_OUT_PROXY", Message: "has no effect without OUTPOST_DIAL_OUT_URLS"},
+		}},
 		{"PostgreSQL without a place", map[string]string{"SQL_TYPE": "postgresql", "SQL_PORT": "0"}, config.Problems{
 			{Name: "SQL_HOST", Message: "is empty, but SQL_TYPE is postgresql"},
 			{Name: "SQL_USER", Message: "is empty, but SQL_TYPE is postgresql"},
@@ -252,6 +280,8 @@ hubs:
 		"OUTPOST_TLS_KEY_FILE": "/tls.key", "OUTPOST_BASE_PATH": "/outpost", "OUTPOST_METRICS_LISTEN": "",
 		"OUTPOST_SSH_LISTEN": "", "OUTPOST_HOST_KEYS_DIR": "/h", "OUTPOST_AUTHORIZED_KEYS_DIR": "/a",
 		"OUTPOST_HUB_CA_FILE": "/ca", "OUTPOST_NAMESPACE": "ns",
+		"OUTPOST_DIAL_OUT_URLS":  "https://a.example.org/x/inner, http://b.example.org/inner",
+		"OUTPOST_DIAL_OUT_PROXY": "http://u:p@proxy:3128",
 		"OUTPOST_NODE_ADDRESSES": "10.0.0.7,fd00::7", "OUTPOST_START_TIMEOUT": "10m",
 		"OUTPOST_OWN_OBJECTS": "secrets/users, configmaps/c,",
 		"OUTPOST_LOG_LEVEL":   "DEBUG", "OUTPOST_LOG_FORMAT": "text", "SQL_TYPE": "postgresql", "SQL_HOST": "db",
@@ -278,7 +308,9 @@ hubs:
 	want := config.Config{
 		Listen: "127.0.0.1:0", TLSCertFile: "/tls.crt", TLSKeyFile: "/tls.key", BasePath: "/outpost",
 		HostKeysDir: "/h", AuthorizedKeysDir: "/a", UsersDir: "/nonexistent", HubCAFile: "/ca",
-		ConfigFile: path, FlavorsPath: "/f", CreditsPath: "/c", Namespace: "ns",
+		DialOutURLs:  []string{"https://a.example.org/x/inner", "http://b.example.org/inner"},
+		DialOutProxy: "http://u:p@proxy:3128",
+		ConfigFile:   path, FlavorsPath: "/f", CreditsPath: "/c", Namespace: "ns",
 		NodeAddresses: "10.0.0.7,fd00::7", OwnObjects: []string{"secrets/users", "configmaps/c"},
 		StartTimeout: 10 * time.Minute,
 		LogLevel:     slog.LevelDebug, LogFormat: "text", CryptKeys: []outpost.Secret{key1, key2}, Rekey: true,

@@ -17,7 +17,10 @@ type Variable struct {
 }
 
 // Chart reports whether the chart sets it; the others are given by extraEnvVars or extraEnvVarsSecrets.
-func (v Variable) Chart() bool { return strings.HasPrefix(v.Name, "OUTPOST_") }
+func (v Variable) Chart() bool {
+	return strings.HasPrefix(v.Name, "OUTPOST_") && !strings.Contains(v.Name, "_DIAL_OUT_") &&
+		v.Name != "OUTPOST_TUNNELS_API_LISTEN"
+}
 
 // Default returns the default as it would be typed; empty for none.
 func (v Variable) Default() string { return show(v.field) }
@@ -58,6 +61,16 @@ func (c *Config) variables() []Variable {
 			&c.AuthorizedKeysDir,
 		},
 		{"OUTPOST_HUB_CA_FILE", "PEM file with CAs for hubs that use no public CA.", &c.HubCAFile},
+		{
+			"OUTPOST_DIAL_OUT_URLS",
+			"URLs of hubs' tunnels to connect to, each ending in this system's name there, separated by commas.",
+			&c.DialOutURLs,
+		},
+		{
+			"OUTPOST_DIAL_OUT_PROXY",
+			"URL of an HTTP proxy on the way to them; empty for that of HTTPS_PROXY, if any, with NO_PROXY.",
+			&c.DialOutProxy,
+		},
 		{"OUTPOST_NAMESPACE", "Namespace of the pods; empty for that of this process.", &c.Namespace},
 		{
 			"OUTPOST_NODE_ADDRESSES",

@@ -17,6 +17,8 @@ type Tunnels struct {
 	KeyFile       string        // OUTPOST_TUNNELS_KEY_FILE: private key to log in to them with
 	Drain         time.Duration // OUTPOST_TUNNELS_DRAIN: for streams to end when the process does
 	MetricsListen string        // OUTPOST_METRICS_LISTEN: address of metrics, probes and states, ":8081"
+	DialOutListen string        // OUTPOST_TUNNELS_DIAL_OUT_LISTEN: address where outposts connect; empty for none
+	APIListen     string        // OUTPOST_TUNNELS_API_LISTEN: address of the APIs of those outposts; empty for none
 	LogLevel      slog.Level    // OUTPOST_LOG_LEVEL
 	LogFormat     string        // OUTPOST_LOG_FORMAT: "json" or "text"
 }
@@ -58,6 +60,16 @@ func (c *Tunnels) variables() []Variable {
 			"Address of /healthz, /readyz, /metrics, /systems/NAME and /services/NAME; empty for none.",
 			&c.MetricsListen,
 		},
+		{
+			"OUTPOST_TUNNELS_DIAL_OUT_LISTEN",
+			"Address where outposts connect that dial out, by WebSocket at any path ending in /SYSTEM; empty for none.",
+			&c.DialOutListen,
+		},
+		{
+			"OUTPOST_TUNNELS_API_LISTEN",
+			"Address where the hub finds the APIs of those outposts, at /systems/SYSTEM; empty for none.",
+			&c.APIListen,
+		},
 		{"OUTPOST_LOG_LEVEL", "debug, info, warn or error.", &c.LogLevel},
 		{"OUTPOST_LOG_FORMAT", "json or text.", &c.LogFormat},
 	}
@@ -79,8 +91,10 @@ func TunnelsFromEnv(lookup func(string) (string, bool)) (Tunnels, error) {
 	if c.Drain < 0 {
 		p.addf("OUTPOST_TUNNELS_DRAIN", "%v is less than 0", c.Drain)
 	}
-	if c.MetricsListen != "" {
-		p.address("OUTPOST_METRICS_LISTEN", c.MetricsListen)
+	for _, l := range c.listeners() {
+		if l.address != "" {
+			p.address(l.name, l.address)
+		}
 	}
 	if c.LogFormat != "json" && c.LogFormat != "text" {
 		p.addf("OUTPOST_LOG_FORMAT", "%q is neither json nor text", c.LogFormat)
@@ -88,9 +102,24 @@ func TunnelsFromEnv(lookup func(string) (string, bool)) (Tunnels, error) {
 	return c, p.orNil()
 }
 
-// MetricsPort returns the port of MetricsListen; 0 for none.
-func (c *Tunnels) MetricsPort() int {
-	_, port, _ := net.SplitHostPort(c.MetricsListen)
-	n, _ := strconv.Atoi(port) // checked with the settings
-	return n
+// ListenerIn returns the variable of a listener whose port fulfils a condition; "" for none.
+func (c *Tunnels) ListenerIn(taken func(port int) bool) string {
+	for _, l := range c.listeners() {
+		_, port, _ := net.SplitHostPort(l.address)
+		if n, err := strconv.Atoi(port); err == nil && taken(n) { // checked with the settings
+			return l.name
+		}
+	}
+	return ""
+}
+
+type namedAddress struct{ name, address string }
+
+// listeners are what is listened on beside the ports of Services.
+func (c *Tunnels) listeners() []namedAddress {
+	return []namedAddress{
+		{"OUTPOST_METRICS_LISTEN", c.MetricsListen},
+		{"OUTPOST_TUNNELS_DIAL_OUT_LISTEN", c.DialOutListen},
+		{"OUTPOST_TUNNELS_API_LISTEN", c.APIListen},
+	}
 }

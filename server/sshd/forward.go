@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -54,12 +55,13 @@ func (c *conn) forward(nc ssh.NewChannel, t target) {
 		c.end(endKey)
 		return
 	}
-	if !key.Permits(t.host, t.port) || !s.opts.PermitOpen(c.hub, t.host, t.port) {
+	named := s.opts.Named[net.JoinHostPort(t.host, strconv.Itoa(int(t.port)))]
+	if !key.Permits(t.host, t.port) || named == nil && !s.opts.PermitOpen(c.hub, t.host, t.port) {
 		c.refuse(nc, RefusedTarget)
 		return
 	}
 	start := time.Now()
-	remote, err := s.dial(c.ctx, t)
+	remote, err := s.connect(c, t, named)
 	if errors.Is(err, errRefusedAddress) {
 		c.log.Warn("a service's name resolves to an address that is never dialled", "target", t.host)
 		c.refuse(nc, RefusedAddress)
@@ -82,6 +84,16 @@ func (c *conn) forward(nc ssh.NewChannel, t target) {
 	s.opts.Observer.Channel(c.hub, 1)
 	defer s.opts.Observer.Channel(c.hub, -1)
 	(&channel{conn: c, target: t, ssh: ch, remote: remote}).splice(requests)
+}
+
+// connect makes the connection to a target, by the function of one that is named.
+func (s *Server) connect(
+	c *conn, t target, named func(context.Context, netip.Addr) (net.Conn, error),
+) (net.Conn, error) {
+	if named != nil {
+		return named(c.ctx, c.source)
+	}
+	return s.dial(c.ctx, t)
 }
 
 // errRefusedAddress means that a name resolved to an address that is never dialled.

@@ -13,6 +13,7 @@
 package sshd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -116,10 +117,10 @@ func (s *Server) Ready() error {
 	return nil
 }
 
-// Serve accepts connections until ctx ends. Then it closes the listener and connections without channels at once,
-// refuses new channels, waits up to 20 s until the open ones have ended, closes the rest, and returns nil when every
-// goroutine of it has ended. It returns an error if the listener fails.
-func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+// Serve accepts connections of one or more listeners until ctx ends. Then it closes them and connections without
+// channels at once, refuses new channels, waits up to 20 s until the open ones have ended, closes the rest, and returns
+// nil when every goroutine of it has ended. It returns an error if a listener fails.
+func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	if !s.serving.CompareAndSwap(false, true) {
 		return errors.New("Serve is called twice")
 	}
@@ -127,7 +128,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {
 		s.stopping.Store(true)
-		_ = l.Close() // Accept fails then
+		for _, l := range listeners {
+			_ = l.Close() // Accept fails then
+		}
 	})
 	defer stop()
 	done := make(chan struct{})
@@ -138,13 +141,28 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	watch(tick, func() { s.check(tick) })
 	watch(weighInterval, s.waiting.weigh)
 
-	err := s.accept(ctx, base, l)
+	err := s.acceptAll(ctx, base, listeners)
 	s.stopping.Store(true)
 	s.drain()
 	s.movers.stop()
 	close(done)
 	watchers.Wait()
 	s.report()
+	return err
+}
+
+// acceptAll runs until ctx ends or a listener fails.
+func (s *Server) acceptAll(ctx, base context.Context, listeners []net.Listener) (err error) {
+	ended := make(chan error, len(listeners))
+	for _, l := range listeners {
+		go func() { ended <- s.accept(ctx, base, l) }()
+	}
+	for range listeners {
+		err = cmp.Or(err, <-ended)
+		for _, l := range listeners { // one that fails ends the others
+			_ = l.Close() // it may be closed
+		}
+	}
 	return err
 }
 

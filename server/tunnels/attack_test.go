@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/outposts-dev/outposts/server/tunnels/remote"
 )
 
 // A Service that is still there, as one that waits for a finalizer, is where nodes lead: its port is nobody else's.
@@ -91,8 +93,9 @@ func TestKeysAreExchangedAnew(t *testing.T) {
 		}
 	}()
 	address := l.Addr().(*net.TCPAddr)
-	system := System{
-		Host: "127.0.0.1", Port: uint16(address.Port), User: defaultUser, HostKeys: []ssh.PublicKey{host.PublicKey()},
+	system := remote.System{
+		Host: "127.0.0.1", Port: uint16(address.Port), User: remote.DefaultUser,
+		HostKeys: []ssh.PublicKey{host.PublicKey()},
 	}
 	w := newWorld(t, func(w *world) { w.systems["remote"] = system })
 	w.create(w.service("a", "remote", "lab-1.ns.svc:8888", 20001))
@@ -106,7 +109,7 @@ func TestKeysAreExchangedAnew(t *testing.T) {
 	for range 50 {
 		changed := system
 		changed.HostKeys = append([]ssh.PublicKey{newKey(t).PublicKey()}, system.HostKeys...)
-		w.tunnels.SetSystems(map[string]System{"remote": changed})
+		w.tunnels.SetSystems(map[string]remote.System{"remote": changed})
 		wantEcho(t, conn)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"math"
 	"sync"
 	"time"
+
+	"github.com/outposts-dev/outposts/server/tunnels/remote"
 )
 
 const (
@@ -64,7 +66,7 @@ func (b *backlog) remove(s *stream) {
 // begin notes a write that may stall.
 func (b *backlog) begin(s *stream) {
 	b.mu.Lock()
-	s.stall = stall{since: time.Now(), packets: s.ch.conn.wire.Packets()}
+	s.stall = stall{since: time.Now(), packets: s.ch.Conn.Packets()}
 	b.hold(s, windowMemory)
 	victims := b.shed()
 	b.mu.Unlock()
@@ -130,14 +132,14 @@ func (b *backlog) run(ctx context.Context) {
 // show: all of a connection's count for the one that has stalled longest.
 func (b *backlog) weigh() {
 	b.mu.Lock()
-	longest := map[*connection]*stream{}
+	longest := map[*remote.Conn]*stream{}
 	for s := range b.streams {
-		if old := longest[s.ch.conn]; s.stall.bytes > 0 && (old == nil || s.stall.since.Before(old.stall.since)) {
-			longest[s.ch.conn] = s
+		if old := longest[s.ch.Conn]; s.stall.bytes > 0 && (old == nil || s.stall.since.Before(old.stall.since)) {
+			longest[s.ch.Conn] = s
 		}
 	}
 	for c, s := range longest {
-		now := c.wire.Packets()
+		now := c.Packets()
 		b.hold(s, packetMemory*(now-s.stall.packets))
 		s.stall.packets = now
 	}

@@ -6,8 +6,8 @@
 // watches those Services (watch.go), decides which of several claims to a port holds (claims.go), and opens and closes
 // listeners until they are as the claims say (table.go). A connection to a port (listener.go, stream.go) becomes a
 // direct-tcpip channel (RFC 4254 section 7.2) on the SSH connection of its system, which is renewed when it is lost
-// (line.go, connection.go). Systems and their host keys come from a file (systems.go). Nothing else is remembered, so a
-// process that has just started serves what one that has run for weeks does.
+// (line.go), or which the outpost makes itself (joined.go). Systems, their host keys and one connection are package
+// remote. Nothing else is remembered, so a process that has just started serves what one that has run for weeks does.
 //
 // A port never leads to two servers: a listener belongs to one Service and one target, is closed with all its streams
 // when either changes, and its port then rests before another Service gets it. So who still knows the old way, such as

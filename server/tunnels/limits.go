@@ -3,6 +3,8 @@ package tunnels
 import (
 	"runtime/debug"
 	"time"
+
+	"github.com/outposts-dev/outposts/server/tunnels/remote"
 )
 
 // limits are how much is served and for how long is waited. Only tests have others than defaultLimits.
@@ -24,6 +26,9 @@ type limits struct {
 	tunnelStreams int   // of one; an outpost takes as many
 	backlog       int64 // bytes that wait for browsers, of all streams
 }
+
+// remote are those of a connection.
+func (l limits) remote() remote.Limits { return remote.Limits{Dial: l.dial, Silence: l.silence} }
 
 func defaultLimits() limits {
 	return limits{

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/outposts-dev/outposts/server/tunnels/remote"
 )
 
 // State says whether a system can be reached.
@@ -23,67 +25,91 @@ const (
 	Unreachable  State = "unreachable"    // no such host, no route, no answer, or it breaks off
 	WrongHostKey State = "wrong_host_key" // nothing is sent there
 	RefusedKey   State = "refused_key"    // the system does not let the key of the tunnels in
+	Waiting      State = "waiting"        // for a system that dials out
 )
 
-// line keeps one SSH connection to a system: one that is lost is renewed at once, then after growing pauses.
+// line keeps one SSH connection to a system: one that is lost is renewed at once, then after growing pauses. Of a
+// system that dials out it takes those that come (joined.go).
 type line struct {
 	name    string
 	limits  limits
 	key     func() ssh.Signer
 	log     *slog.Logger
 	metrics *metrics
-	cancel  context.CancelFunc // ends run
+	ctx     context.Context
+	cancel  context.CancelFunc // ends ctx, and with it run
 	wanted  chan struct{}      // a stream waits; capacity 1
 
 	streams, up, down atomic.Int64 // open streams, and bytes ever
 
 	mu      sync.Mutex
-	system  System
-	conn    *connection // nil if there is none
+	system  remote.System
+	conn    *remote.Conn // for new streams; nil if there is none
+	joined  []*joined
+	seen    time.Time // when conn has ended; zero if there was none
 	state   State
 	changed chan struct{} // closed when conn changes
 }
 
-func newLine(name string, system System, t *Tunnels, cancel context.CancelFunc) *line {
-	return &line{
+func newLine(ctx context.Context, name string, system remote.System, t *Tunnels) *line {
+	ctx, cancel := context.WithCancel(ctx)
+	l := &line{
 		name: name, limits: t.limits, key: t.currentKey, log: t.log.With("system", name), metrics: t.metrics,
-		cancel: cancel, wanted: make(chan struct{}, 1),
+		ctx: ctx, cancel: cancel, wanted: make(chan struct{}, 1),
 		system: system, state: Connecting, changed: make(chan struct{}),
 	}
+	if system.DialsOut {
+		l.state = Waiting
+	}
+	return l
 }
 
 // setSystem puts changed data into use. A connection to another address, or of another user, is for the streams that it
 // has; one with a host key that is trusted no more ends.
-func (l *line) setSystem(system System) {
+func (l *line) setSystem(system remote.System) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.system = system
 	l.review()
 }
 
-// review ends or retires a connection that is not as the system's data say. The lock is held.
+// review ends or retires connections that are not as the system's data say. The lock is held.
 func (l *line) review() {
-	switch c, system := l.conn, l.system; {
-	case c == nil:
-	case !system.trusts(c.hostKey):
-		c.end()
-	case system.address() != c.system.address() || system.User != c.system.User:
-		c.retire()
+	all := []*remote.Conn{l.conn}
+	for _, j := range l.joined {
+		all = append(all, j.Conn)
+	}
+	for _, c := range all {
+		switch system := l.system; {
+		case c == nil:
+		case !system.Trusts(c.HostKey()):
+			c.End()
+		case !c.IsOf(system):
+			c.Retire()
+		}
 	}
 }
 
 // current returns the connection, nil without one, and what tells that it has changed.
-func (l *line) current() (*connection, State, <-chan struct{}) {
+func (l *line) current() (*remote.Conn, State, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.conn, l.state, l.changed
 }
 
 // set notes a connection, or why there is none. It reports whether the state is another one.
-func (l *line) set(c *connection, state State) bool {
+func (l *line) set(c *remote.Conn, state State) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.put(c, state)
+}
+
+// put is set with the lock held.
+func (l *line) put(c *remote.Conn, state State) bool {
 	was := l.state
+	if l.conn != nil {
+		l.seen = time.Now()
+	}
 	l.conn, l.state = c, state
 	l.review() // the data may have changed since it was dialled
 	close(l.changed)
@@ -92,7 +118,11 @@ func (l *line) set(c *connection, state State) bool {
 }
 
 // run keeps the connection until ctx ends. It returns when nothing of it runs any more, within the library's grace.
-func (l *line) run(ctx context.Context) {
+func (l *line) run() {
+	ctx := l.ctx
+	if l.dialsOut() {
+		return
+	}
 	var ended sync.WaitGroup
 	defer ended.Wait()
 	for failures := 0; ctx.Err() == nil; {
@@ -104,17 +134,17 @@ func (l *line) run(ctx context.Context) {
 		}
 		ended.Go(func() {
 			select {
-			case <-c.ended:
+			case <-c.Ended():
 			case <-ctx.Done():
-				c.end()
+				c.End()
 			}
-			c.wait(l.limits.library)
+			c.Wait(l.limits.library)
 		})
 		began := time.Now()
 		select {
-		case <-c.ended:
+		case <-c.Ended():
 			l.log.Warn("connection lost", "duration", time.Since(began).Round(time.Millisecond))
-		case <-c.retired:
+		case <-c.Retired():
 			l.log.Info("connection is replaced, the system's data have changed")
 		case <-ctx.Done():
 		}
@@ -128,12 +158,12 @@ func (l *line) run(ctx context.Context) {
 }
 
 // connect makes a connection and puts it into use.
-func (l *line) connect(ctx context.Context) (*connection, error) {
+func (l *line) connect(ctx context.Context) (*remote.Conn, error) {
 	l.mu.Lock()
 	system := l.system
 	l.mu.Unlock()
 	start := time.Now()
-	c, err := dial(ctx, system, l.key(), l.limits)
+	c, err := remote.Dial(ctx, system, l.key(), l.limits.remote())
 	state := stateOf(err)
 	if ctx.Err() == nil {
 		l.metrics.connections.WithLabelValues(l.name, string(state)).Inc()
@@ -146,7 +176,7 @@ func (l *line) connect(ctx context.Context) (*connection, error) {
 		}
 		return nil, err
 	}
-	l.log.Info("connected to the system", "host_key", ssh.FingerprintSHA256(c.hostKey))
+	l.log.Info("connected to the system", "host_key", ssh.FingerprintSHA256(c.HostKey()))
 	return c, nil
 }
 
@@ -154,9 +184,9 @@ func stateOf(err error) State {
 	switch {
 	case err == nil:
 		return Connected
-	case errors.Is(err, errWrongHostKey):
+	case errors.Is(err, remote.ErrWrongHostKey):
 		return WrongHostKey
-	case errors.Is(err, errRefusedKey):
+	case errors.Is(err, remote.ErrRefusedKey):
 		return RefusedKey
 	}
 	return Unreachable
@@ -196,7 +226,7 @@ var errNoConnection = errors.New("there is no connection to the system")
 // open opens a channel. It waits for a connection if there is none, and for the next one if it is lost meanwhile.
 // Nothing has been sent until then, so that it can be asked for again. A system that has no room, as one that is about
 // to restart, is asked again for as long.
-func (l *line) open(ctx context.Context, t Target) (*channel, error) {
+func (l *line) open(ctx context.Context, t Target) (*remote.Channel, error) {
 	patience, cancel := context.WithTimeout(ctx, l.limits.wait)
 	defer cancel()
 	for {
@@ -204,12 +234,13 @@ func (l *line) open(ctx context.Context, t Target) (*channel, error) {
 		if err != nil {
 			return nil, err
 		}
-		ch, err := c.open(ctx, t, l.limits.open)
+		ch, err := c.Open(ctx, t.Host, t.Port, l.limits.open)
 		var answer *ssh.OpenChannelError
 		switch {
 		case err == nil:
 			return ch, nil
 		case errors.As(err, &answer) && answer.Reason == ssh.ResourceShortage:
+			l.demote(c)
 			if !sleep(patience, l.limits.pause, nil) {
 				return nil, err
 			}
@@ -217,7 +248,7 @@ func (l *line) open(ctx context.Context, t Target) (*channel, error) {
 			return nil, err
 		default: // lost, or about to be
 			select {
-			case <-c.ended:
+			case <-c.Ended():
 			case <-patience.Done():
 				return nil, errNoConnection
 			}
@@ -226,12 +257,12 @@ func (l *line) open(ctx context.Context, t Target) (*channel, error) {
 }
 
 // connection waits for the connection.
-func (l *line) connection(ctx context.Context) (*connection, error) {
+func (l *line) connection(ctx context.Context) (*remote.Conn, error) {
 	for {
 		c, _, changed := l.current()
 		if c != nil {
 			select {
-			case <-c.ended: // and run has not noticed yet
+			case <-c.Ended(): // and run has not noticed yet
 			default:
 				return c, nil
 			}

@@ -1,6 +1,8 @@
 package tunnels
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -37,6 +39,9 @@ func newMetrics() *metrics {
 var (
 	connectedDesc = prometheus.NewDesc("outpost_tunnels_connected",
 		"1 if there is a connection to the system, otherwise 0.", []string{"system"}, nil)
+	seenDesc = prometheus.NewDesc("outpost_tunnels_last_seen_timestamp_seconds",
+		"When there was a connection to the system last; 0 for never, and now while there is one.",
+		[]string{"system"}, nil)
 	streamsDesc = prometheus.NewDesc("outpost_tunnels_streams", "Open streams.", []string{"system"}, nil)
 	bytesDesc   = prometheus.NewDesc("outpost_tunnels_bytes_total",
 		"Bytes forwarded; up is to the servers.", []string{"system", "direction"}, nil)
@@ -48,6 +53,7 @@ func (t *Tunnels) Describe(ch chan<- *prometheus.Desc) {
 		c.Describe(ch)
 	}
 	ch <- connectedDesc
+	ch <- seenDesc
 	ch <- streamsDesc
 	ch <- bytesDesc
 }
@@ -58,15 +64,24 @@ func (t *Tunnels) Collect(ch chan<- prometheus.Metric) {
 		c.Collect(ch)
 	}
 	for name, l := range t.shown() {
-		connected := 0.0
+		connected, seen := 0.0, l.lastSeen()
 		if _, state, _ := l.current(); state == Connected {
-			connected = 1
+			connected, seen = 1, time.Now()
 		}
+		ch <- prometheus.MustNewConstMetric(seenDesc, prometheus.GaugeValue, seconds(seen), name)
 		ch <- prometheus.MustNewConstMetric(connectedDesc, prometheus.GaugeValue, connected, name)
 		ch <- prometheus.MustNewConstMetric(streamsDesc, prometheus.GaugeValue, float64(l.streams.Load()), name)
 		ch <- prometheus.MustNewConstMetric(bytesDesc, prometheus.CounterValue, float64(l.up.Load()), name, "up")
 		ch <- prometheus.MustNewConstMetric(bytesDesc, prometheus.CounterValue, float64(l.down.Load()), name, "down")
 	}
+}
+
+// seconds is the Unix time; 0 for the zero time.
+func seconds(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.Unix())
 }
 
 func (m *metrics) all() []prometheus.Collector {

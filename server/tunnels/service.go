@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/outposts-dev/outposts/server/excerpt"
+	"github.com/outposts-dev/outposts/server/tunnels/remote"
 )
 
 // What a Service for a remote server has:
@@ -54,7 +55,7 @@ func (t Target) String() string { return net.JoinHostPort(t.Host, strconv.Itoa(i
 func ParseTarget(text string) (Target, error) {
 	host, port, _ := strings.Cut(text, ":")
 	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil || n == 0 || strconv.FormatUint(n, 10) != port || !systemHost.MatchString(host) {
+	if err != nil || n == 0 || strconv.FormatUint(n, 10) != port || !remote.Host.MatchString(host) {
 		return Target{}, fmt.Errorf("%q is not host:port", excerpt.Of(text, excerpt.Name))
 	}
 	return Target{host, uint16(n)}, nil
@@ -87,7 +88,7 @@ func parseService(svc *corev1.Service, name string, ports Ports) (route, error) 
 		return route{}, fmt.Errorf("label %s is not %s", tunnelsLabel, name)
 	}
 	r := route{uid: svc.UID, name: svc.Name, system: svc.Labels[systemLabel]}
-	if !systemName.MatchString(r.system) {
+	if !remote.Name.MatchString(r.system) {
 		return route{}, fmt.Errorf("label %s is not the name of a system", systemLabel)
 	}
 	var err error

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/outposts-dev/outposts/server/sshd/wire"
+	"github.com/outposts-dev/outposts/server/tunnels/remote"
 )
 
 const (
@@ -20,7 +21,7 @@ const (
 // stream copies between a connection of the hub's cluster and a channel.
 type stream struct {
 	near     net.Conn
-	ch       *channel
+	ch       *remote.Channel
 	listener *listener
 	line     *line // whose bytes are counted
 	backlog  *backlog
@@ -30,7 +31,7 @@ type stream struct {
 // run copies both ways until both are done. The end of one side closes writing on the other; a broken one breaks the
 // other. It returns when nothing is copied any more. The near connection is not closed.
 func (s *stream) run() {
-	defer s.ch.conn.release()
+	defer s.ch.Conn.Release()
 	s.backlog.add(s)
 	defer s.backlog.remove(s)
 	var copied sync.WaitGroup
@@ -42,7 +43,7 @@ func (s *stream) run() {
 		close(done)
 		_ = s.ch.Close() // fails if the other side was first
 	}()
-	for r := range s.ch.requests { // until the channel is closed
+	for r := range s.ch.Requests { // until the channel is closed
 		_ = r.Reply(false, nil) // a direct-tcpip channel has none
 	}
 	now := time.Now()
@@ -142,7 +143,7 @@ func (s *stream) move(data []byte) (n int, ok bool) {
 	switch {
 	case err == nil:
 		return n, true
-	case !s.ch.conn.sound(): // the library calls that an end, too
+	case !s.ch.Conn.Sound(): // the library calls that an end, too
 		s.abort()
 	default:
 		if tcp, ok := s.near.(interface{ CloseWrite() error }); ok {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/outposts-dev/outposts/server/tunnels/remote"
 )
 
 // table has the listeners and the lines, and makes them as claims and systems say. One goroutine uses it.
@@ -32,9 +34,10 @@ func newTable(ctx context.Context, t *Tunnels) *table {
 }
 
 // useSystems starts, changes and ends lines.
-func (tb *table) useSystems(systems map[string]System) {
+func (tb *table) useSystems(systems map[string]remote.System) {
 	for name, l := range tb.lines {
-		if _, ok := systems[name]; !ok {
+		// One that is reached in another way begins anew.
+		if system, ok := systems[name]; !ok || system.DialsOut != l.dialsOut() {
 			l.cancel()
 			delete(tb.lines, name)
 		}
@@ -44,10 +47,9 @@ func (tb *table) useSystems(systems map[string]System) {
 			l.setSystem(system)
 			continue
 		}
-		ctx, cancel := context.WithCancel(tb.ctx)
-		l := newLine(name, system, tb.t, cancel)
+		l := newLine(tb.ctx, name, system, tb.t)
 		tb.lines[name] = l
-		tb.running.Go(func() { l.run(ctx) })
+		tb.running.Go(l.run)
 	}
 	tb.t.show(tb.lines)
 }

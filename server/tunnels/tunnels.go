@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/outposts-dev/outposts/server/tunnels/remote"
 )
 
 // Options is what [New] may be told; zero values are defaults.
@@ -40,7 +42,7 @@ type Tunnels struct {
 
 	mu       sync.Mutex
 	key      ssh.Signer
-	systems  map[string]System
+	systems  map[string]remote.System
 	lines    map[string]*line        // as the table has them
 	services map[string]ServiceState // by name
 }
@@ -48,7 +50,7 @@ type Tunnels struct {
 // New returns tunnels that serve nothing yet. name is what the label outposts.dev/tunnels of their Services says, and
 // ports those that they may listen on. key is the one to log in to systems with.
 func New(
-	client kubernetes.Interface, namespace, name string, ports Ports, key ssh.Signer, systems map[string]System,
+	client kubernetes.Interface, namespace, name string, ports Ports, key ssh.Signer, systems map[string]remote.System,
 	o Options,
 ) (*Tunnels, error) {
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
@@ -81,7 +83,7 @@ func (t *Tunnels) currentKey() ssh.Signer {
 
 // SetSystems puts other systems into use. A system that is gone, or that has another host key, is connected no more.
 // One at another address serves new streams there, and those that are open from where they began.
-func (t *Tunnels) SetSystems(systems map[string]System) {
+func (t *Tunnels) SetSystems(systems map[string]remote.System) {
 	t.mu.Lock()
 	t.systems = systems
 	t.mu.Unlock()

@@ -15,6 +15,8 @@ import (
 	"golang.org/x/crypto/ssh"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/outposts-dev/outposts/server/tunnels/remote"
 )
 
 // newRemote is a world with a system "remote" that runs lab-1 and lab-2.
@@ -177,7 +179,9 @@ func TestYoungerClaimIsToldToChooseAgain(t *testing.T) {
 	}
 	w.wantAnswer(20001, "lab-1 of remote")
 	w.wantService("older", ServiceState{older.UID, "Served", ""})
-	w.wantService("younger", ServiceState{younger.UID, "PortTaken", "Port 20001 belongs to Service older, which had it first."})
+	w.wantService("younger", ServiceState{
+		younger.UID, "PortTaken", "Port 20001 belongs to Service older, which had it first.",
+	})
 	younger = younger.DeepCopy()
 	younger.Spec.Ports[0].TargetPort.IntVal = 20002
 	w.update(younger)
@@ -331,7 +335,7 @@ func TestWrongHostKeyGetsNothing(t *testing.T) {
 	if got, err := w.ask(20001); err == nil {
 		t.Errorf("%q has answered", got)
 	}
-	w.tunnels.SetSystems(map[string]System{"remote": o.system()})
+	w.tunnels.SetSystems(map[string]remote.System{"remote": o.system()})
 	w.wantAnswer(20001, "lab-1 of remote")
 }
 
@@ -365,10 +369,10 @@ func TestWithdrawnHostKeyEndsTheConnection(t *testing.T) {
 	conn := echoing(t, w, 20001)
 	s := o.system()
 	s.HostKeys = append(s.HostKeys, newKey(t).PublicKey())
-	w.tunnels.SetSystems(map[string]System{"remote": s})
+	w.tunnels.SetSystems(map[string]remote.System{"remote": s})
 	wantEcho(t, conn)
 	s.HostKeys = s.HostKeys[1:]
-	w.tunnels.SetSystems(map[string]System{"remote": s})
+	w.tunnels.SetSystems(map[string]remote.System{"remote": s})
 	wantBroken(t, conn)
 	w.wantState("remote", WrongHostKey)
 }
@@ -382,7 +386,7 @@ func TestMovedSystem(t *testing.T) {
 	other := newRelay(t, o.relay.to)
 	t.Cleanup(other.cut)
 	o.address = other.address()
-	w.tunnels.SetSystems(map[string]System{"remote": o.system()})
+	w.tunnels.SetSystems(map[string]remote.System{"remote": o.system()})
 	eventually(t, func() error {
 		if other.connections() == 0 {
 			return errors.New("no connection to the new address")
@@ -398,10 +402,10 @@ func TestSystemThatIsGoneIsNotServed(t *testing.T) {
 	w.create(w.service("a", "remote", "lab-1.ns.svc:8888", 20001))
 	w.wantAnswer(20001, "lab-1 of remote")
 	conn := echoing(t, w, 20001)
-	w.tunnels.SetSystems(map[string]System{})
+	w.tunnels.SetSystems(map[string]remote.System{})
 	wantBroken(t, conn)
 	w.wantClosed(20001)
-	w.tunnels.SetSystems(map[string]System{"remote": o.system()})
+	w.tunnels.SetSystems(map[string]remote.System{"remote": o.system()})
 	w.wantAnswer(20001, "lab-1 of remote")
 }
 

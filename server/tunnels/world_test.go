@@ -35,6 +35,7 @@ import (
 	k8stesting "k8s.io/client-go/testing"
 
 	"github.com/outposts-dev/outposts/server/sshd"
+	"github.com/outposts-dev/outposts/server/tunnels/remote"
 )
 
 const (
@@ -58,7 +59,7 @@ type world struct {
 	client   *fake.Clientset
 	tunnels  *Tunnels
 	key      ssh.Signer
-	systems  map[string]System
+	systems  map[string]remote.System
 	opts     Options
 	limits   limits
 	address  netip.Addr
@@ -86,8 +87,8 @@ func newWorld(t testing.TB, change func(*world)) *world {
 	some := func() byte { return byte(1 + mathrand.IntN(250)) }
 	host := netip.AddrFrom4([4]byte{127, some(), some(), some()})
 	w := &world{
-		t: t, client: fake.NewClientset(), key: newKey(t), systems: map[string]System{}, limits: quick, address: host,
-		log: &lockedBuffer{},
+		t: t, client: fake.NewClientset(), key: newKey(t), systems: map[string]remote.System{}, limits: quick,
+		address: host, log: &lockedBuffer{},
 	}
 	w.opts = Options{
 		Logger: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -359,9 +360,9 @@ func (w *world) outpost(name string) *outpost {
 }
 
 // system is what the file says about it.
-func (o *outpost) system() System {
-	return System{
-		Host: o.address.Addr().String(), Port: o.address.Port(), User: defaultUser,
+func (o *outpost) system() remote.System {
+	return remote.System{
+		Host: o.address.Addr().String(), Port: o.address.Port(), User: remote.DefaultUser,
 		HostKeys: []ssh.PublicKey{o.hostKey.PublicKey()},
 	}
 }

@@ -1,0 +1,50 @@
+package dialout
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"time"
+)
+
+// NewAPI returns a handler that leads http://HOST/systems/NAME/PATH to PATH of the API of a system's outpost. dial
+// opens a connection to that.
+func NewAPI(
+	dialsOut func(system string) bool, dial func(ctx context.Context, system string) (net.Conn, error),
+	log *slog.Logger,
+) http.Handler {
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+			system, _, err := net.SplitHostPort(address)
+			if err != nil {
+				return nil, err
+			}
+			return dial(ctx, system)
+		},
+		MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 64 << 10,
+		DisableCompression: true,
+	}
+	proxy := &httputil.ReverseProxy{
+		Transport: transport, FlushInterval: -1, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL.Scheme, r.Out.URL.Host = "http", r.In.PathValue("system")
+			r.Out.Host = r.In.Host
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			log.Debug("no answer of an outpost", "system", r.PathValue("system"), "err", err)
+			http.Error(w, "the outpost has not answered", http.StatusBadGateway)
+		},
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/systems/{system}/", func(w http.ResponseWriter, r *http.Request) {
+		system := r.PathValue("system")
+		if !dialsOut(system) {
+			http.Error(w, "the tunnels know no system of this name that dials out", http.StatusNotFound)
+			return
+		}
+		http.StripPrefix("/systems/"+system, proxy).ServeHTTP(w, r)
+	})
+	return mux
+}

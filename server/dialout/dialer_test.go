@@ -1,0 +1,178 @@
+package dialout
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// Each replica of the tunnels gets one connection: of those that are there, of one that comes, and in place of one that
+// is killed.
+func TestEachReplicaGetsAConnection(t *testing.T) {
+	w := newWorld(t, "one", "two", "three")
+	var connected atomic.Int64
+	p := w.dial(w.url("inner"), "inner", DialerOptions{Connected: func(n int) { connected.Store(int64(n)) }})
+	w.wantConnected(p)
+	w.add("four")
+	w.wantConnected(p)
+	w.remove(w.replicas[0])
+	w.remove(w.replicas[0])
+	w.add("five")
+	w.wantConnected(p)
+	eventually(t, func() error {
+		if n := connected.Load(); n != 3 {
+			return fmt.Errorf("%d connections", n)
+		}
+		return nil
+	})
+	p.stop()
+	if n := connected.Load(); n != 0 {
+		t.Errorf("%d connections after the end", n)
+	}
+}
+
+// Two processes of one outpost are connected beside each other.
+func TestTwoProcesses(t *testing.T) {
+	w := newWorld(t, "one")
+	w.dial(w.url("inner"), "inner", DialerOptions{})
+	w.dial(w.url("inner"), "inner", DialerOptions{})
+	eventually(t, func() error {
+		if got := w.replicas[0].processes(); len(got) != 2 || got[0] == got[1] {
+			return fmt.Errorf("connections of %v", got)
+		}
+		return nil
+	})
+}
+
+func TestThroughAProxy(t *testing.T) {
+	w, via := newWorld(t, "one", "two"), newProxy(t)
+	p := w.dial(w.url("inner"), "inner", DialerOptions{Proxy: via.url(t, url.UserPassword("user", "sesame"))})
+	w.wantConnected(p)
+	for range 5 { // it cuts what is open
+		before := via.connects.Load()
+		via.cut()
+		eventually(t, func() error {
+			if via.connects.Load() < before+2 {
+				return errors.New("no new connection")
+			}
+			return nil
+		})
+		w.wantConnected(p)
+	}
+	if log := p.log.String(); strings.Contains(log, "sesame") {
+		t.Errorf("the log has the proxy's password:\n%s", log)
+	}
+}
+
+func TestProxyThatRefuses(t *testing.T) {
+	w, via := newWorld(t, "one"), newProxy(t)
+	p := w.dial(w.url("inner"), "inner", DialerOptions{Proxy: via.url(t, url.UserPassword("user", "wrong-word"))})
+	wantLog(t, p.log, "Proxy Authentication Required")
+	if log := p.log.String(); strings.Contains(log, "wrong-word") {
+		t.Errorf("the log has the proxy's password:\n%s", log)
+	}
+}
+
+// Nothing tells that the network drops all packets. It is noticed, and there is a new connection when it is back.
+func TestSilentLineIsNoticed(t *testing.T) {
+	w, via := newWorld(t, "one"), newProxy(t)
+	p := w.dialWith(DialerOptions{Proxy: via.url(t, url.UserPassword("user", "sesame"))}, func(p *pauses) {
+		p.ping = 100 * time.Millisecond
+	})
+	w.wantConnected(p)
+	via.freeze(true)
+	wantLog(t, p.log, "connection to the hub's tunnels lost")
+	w.replicas[0].kill() // the other side finds it by SSH's keepalive
+	via.freeze(false)
+	w.wantConnected(p)
+}
+
+// What answers may be something else, and is said once, by what it is.
+func TestOtherAnswers(t *testing.T) {
+	w := newWorld(t)
+	for name, c := range map[string]struct {
+		answer http.HandlerFunc
+		want   string
+	}{
+		"nobody":     {nil, "503 Service Unavailable"},
+		"a page":     {func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>secret")) }, "200 OK"},
+		"a redirect": {http.RedirectHandler("/login", http.StatusFound).ServeHTTP, "302 Found"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.mu.Lock()
+			w.answer = c.answer
+			w.mu.Unlock()
+			var attempts atomic.Int64
+			p := w.dial(w.url("inner"), "inner", DialerOptions{Dialled: func(result string) {
+				if result == DialFailed {
+					attempts.Add(1)
+				}
+			}})
+			eventually(t, func() error {
+				if n := attempts.Load(); n < 3 {
+					return fmt.Errorf("%d attempts", n)
+				}
+				return nil
+			})
+			log := p.log.String()
+			if strings.Count(log, "no connection to the hub's tunnels") != 1 || !strings.Contains(log, c.want) ||
+				strings.Contains(log, "secret") {
+				t.Errorf("log:\n%s", log)
+			}
+			p.stop()
+		})
+	}
+}
+
+func TestUnknownSystemIsSaid(t *testing.T) {
+	w := newWorld(t, "one")
+	p := w.dial(w.url("outer"), "outer", DialerOptions{})
+	wantLog(t, p.log, "404 Not Found the tunnels know no system of this name that dials out")
+}
+
+func TestUnknownCAIsRefused(t *testing.T) {
+	w := newWorld(t, "one")
+	p := w.dial(w.url("inner"), "inner", DialerOptions{Roots: x509.NewCertPool()})
+	wantLog(t, p.log, "certificate signed by unknown authority")
+}
+
+// A host key that is refused is said, and it is tried again after pauses that grow.
+func TestWrongHostKeyIsSaid(t *testing.T) {
+	w := newWorld(t, "one")
+	p := w.dial(w.url("inner"), "outer", DialerOptions{})
+	wantLog(t, p.log, "reason=wrong_host_key")
+	eventually(t, func() error {
+		p.Dialer.mu.Lock()
+		defer p.Dialer.mu.Unlock()
+		if p.brief < 3 {
+			return fmt.Errorf("%d brief connections in a row", p.brief)
+		}
+		return nil
+	})
+	if got := p.pause(0); got < 4*time.Millisecond {
+		t.Errorf("the pause is %v after 3 of them", got)
+	}
+}
+
+// A replica that is about to end takes no connection; the outpost goes to another one.
+func TestReplicaThatStops(t *testing.T) {
+	w := newWorld(t, "one", "two")
+	close(w.replicas[0].stopping)
+	p := w.dial(w.url("inner"), "inner", DialerOptions{})
+	eventually(t, func() error {
+		if got := w.replicas[1].processes(); len(got) != 1 {
+			return fmt.Errorf("connections of %v", got)
+		}
+		return nil
+	})
+	wantLog(t, p.log, "503 Service Unavailable this replica of the tunnels is stopping")
+	if got := w.replicas[0].processes(); len(got) != 0 {
+		t.Errorf("the replica that stops has connections of %v", got)
+	}
+}

@@ -1,0 +1,385 @@
+package dialout
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// world is replicas of tunnels behind a front with TLS, as JupyterHub's proxy has it, and outposts. In place of SSH
+// each outpost says its name, which is its host key, and is an echo then.
+type world struct {
+	t     *testing.T
+	front *httptest.Server
+	log   *lockedBuffer
+
+	mu       sync.Mutex
+	replicas []*replica
+	from     string // who the front says that asks
+	answer   http.HandlerFunc
+}
+
+// replica is one process of the tunnels.
+type replica struct {
+	*Gate
+	name     string
+	stopping chan struct{}
+	dropped  atomic.Int64
+
+	mu     sync.Mutex
+	joined map[net.Conn]string // the processes
+}
+
+func newWorld(t *testing.T, replicas ...string) *world {
+	w := &world{t: t, log: &lockedBuffer{}, from: "192.0.2.1"}
+	w.front = httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w.mu.Lock()
+		answer := w.answer
+		r.Header.Set("X-Forwarded-For", "198.51.100.7, "+w.from)
+		if answer == nil && len(w.replicas) > 0 {
+			answer = w.replicas[rand.IntN(len(w.replicas))].ServeHTTP
+		}
+		w.mu.Unlock()
+		if answer == nil {
+			http.Error(rw, "nobody is there", http.StatusServiceUnavailable)
+			return
+		}
+		answer(rw, r)
+	}))
+	w.front.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	t.Cleanup(w.front.Close)
+	for _, name := range replicas {
+		w.add(name)
+	}
+	return w
+}
+
+// add starts a replica.
+func (w *world) add(name string) *replica {
+	r := &replica{name: name, stopping: make(chan struct{}), joined: map[net.Conn]string{}}
+	r.Gate = NewGate(GateOptions{
+		Replica: name, DialsOut: func(system string) bool { return system == "inner" }, Join: r.join,
+		Stopping: r.stopping, Dropped: func() { r.dropped.Add(1) },
+		Logger: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.replicas = append(w.replicas, r)
+	w.t.Cleanup(func() {
+		r.kill()
+		r.Wait()
+	})
+	return r
+}
+
+// remove kills a replica.
+func (w *world) remove(r *replica) {
+	w.mu.Lock()
+	for i, other := range w.replicas {
+		if other == r {
+			w.replicas = append(w.replicas[:i:i], w.replicas[i+1:]...)
+			break
+		}
+	}
+	w.mu.Unlock()
+	r.kill()
+}
+
+func (r *replica) kill() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for conn := range r.joined {
+		conn.Close()
+	}
+}
+
+// join uses a connection until it ends.
+func (r *replica) join(ctx context.Context, system, process string, conn net.Conn, proved func() bool) string {
+	defer conn.Close()
+	lines := bufio.NewReader(conn)
+	key, err := lines.ReadString('\n')
+	if err != nil {
+		return "unreachable"
+	}
+	if strings.TrimSpace(key) != system {
+		return "wrong_host_key"
+	}
+	if !proved() {
+		return "unreachable"
+	}
+	r.mu.Lock()
+	r.joined[conn] = process
+	r.mu.Unlock()
+	_, _ = io.Copy(io.Discard, lines)
+	r.mu.Lock()
+	delete(r.joined, conn)
+	r.mu.Unlock()
+	return ""
+}
+
+// processes are those that are connected.
+func (r *replica) processes() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []string
+	for _, p := range r.joined {
+		list = append(list, p)
+	}
+	return list
+}
+
+// url is where the tunnels are for a system.
+func (w *world) url(system string) string { return w.front.URL + "/services/outposts/" + system }
+
+// outpost is one process of an outpost.
+type outpost struct {
+	*Dialer
+	*Listener
+	stop func()
+	log  *lockedBuffer
+
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
+}
+
+// dial starts an outpost that has a host key.
+func (w *world) dial(address, key string, o DialerOptions) *outpost {
+	w.t.Helper()
+	return w.start(address, key, o, func(*pauses) {})
+}
+
+// dialWith starts an outpost with other pauses.
+func (w *world) dialWith(o DialerOptions, change func(*pauses)) *outpost {
+	w.t.Helper()
+	return w.start(w.url("inner"), "inner", o, change)
+}
+
+func (w *world) start(address, key string, o DialerOptions, change func(*pauses)) *outpost {
+	w.t.Helper()
+	p := &outpost{Listener: NewListener(), log: &lockedBuffer{}, conns: map[net.Conn]struct{}{}}
+	if o.Roots == nil {
+		o.Roots = x509.NewCertPool()
+		o.Roots.AddCert(w.front.Certificate())
+	}
+	o.Logger = slog.New(slog.NewTextHandler(p.log, nil))
+	p.Dialer = NewDialer(address, p.Listener, o)
+	p.pauses = pauses{
+		retry: time.Millisecond, longestRetry: 20 * time.Millisecond, look: time.Millisecond,
+		longestLook: 5 * time.Millisecond, steady: time.Hour, ping: time.Minute,
+	}
+	change(&p.pauses)
+	var tasks sync.WaitGroup
+	tasks.Go(func() { p.serve(key) })
+	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := p.Run(ctx); err != nil {
+			w.t.Error(err)
+		}
+	}()
+	p.stop = sync.OnceFunc(func() {
+		cancel()
+		p.Listener.Close()
+		p.cut()
+		<-done
+		tasks.Wait()
+	})
+	w.t.Cleanup(p.stop)
+	return p
+}
+
+// serve is the server of an outpost.
+func (p *outpost) serve(key string) {
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	for {
+		conn, err := p.Accept()
+		if err != nil {
+			return
+		}
+		p.mu.Lock()
+		p.conns[conn] = struct{}{}
+		p.mu.Unlock()
+		tasks.Go(func() {
+			defer conn.Close()
+			if key == "" { // it says nothing
+				_, _ = io.Copy(io.Discard, conn)
+				return
+			}
+			_, _ = io.WriteString(conn, key+"\n")
+			_, _ = io.Copy(conn, conn)
+		})
+	}
+}
+
+// cut ends the connections that an outpost has.
+func (p *outpost) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for conn := range p.conns {
+		conn.Close()
+	}
+	clear(p.conns)
+}
+
+// wantConnected waits until each replica has one connection, of this process.
+func (w *world) wantConnected(p *outpost) {
+	w.t.Helper()
+	eventually(w.t, func() error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		for _, r := range w.replicas {
+			if got := r.processes(); len(got) != 1 || got[0] != p.process {
+				return fmt.Errorf("%s has connections of %v, want one of %s\n%s", r.name, got, p.process, p.log)
+			}
+		}
+		return nil
+	})
+}
+
+func wantLog(t *testing.T, log *lockedBuffer, want string) {
+	t.Helper()
+	eventually(t, func() error {
+		if !strings.Contains(log.String(), want) {
+			return fmt.Errorf("no %q in the log:\n%s", want, log)
+		}
+		return nil
+	})
+}
+
+// proxy is an HTTP proxy that knows CONNECT alone and wants a password.
+type proxy struct {
+	*httptest.Server
+	connects atomic.Int64
+
+	mu     sync.Mutex
+	conns  map[net.Conn]struct{}
+	frozen bool
+}
+
+func newProxy(t *testing.T) *proxy {
+	p := &proxy{conns: map[net.Conn]struct{}{}}
+	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodConnect {
+			http.Error(w, "only CONNECT", http.StatusMethodNotAllowed)
+			return
+		}
+		if r.Header.Get("Proxy-Authorization") != "Basic dXNlcjpzZXNhbWU=" { // user:sesame
+			http.Error(w, "who are you?", http.StatusProxyAuthRequired)
+			return
+		}
+		p.connects.Add(1)
+		far, err := net.Dial("tcp", r.Host)
+		if err != nil {
+			http.Error(w, "no such host", http.StatusBadGateway)
+			return
+		}
+		near, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			far.Close()
+			return
+		}
+		io.WriteString(near, "HTTP/1.1 200 Connection established\r\n\r\n")
+		p.mu.Lock()
+		p.conns[near], p.conns[far] = struct{}{}, struct{}{}
+		p.mu.Unlock()
+		go p.copy(near, far)
+		p.copy(far, near)
+	}))
+	t.Cleanup(func() {
+		p.cut()
+		p.Close()
+	})
+	return p
+}
+
+func (p *proxy) copy(to, from net.Conn) {
+	defer to.Close()
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		if err != nil {
+			return
+		}
+		p.mu.Lock()
+		frozen := p.frozen
+		p.mu.Unlock()
+		if !frozen { // what was sent is gone
+			if _, err := to.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+	}
+}
+
+// cut breaks all connections, as proxies do after some time.
+func (p *proxy) cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for conn := range p.conns {
+		conn.Close()
+	}
+	clear(p.conns)
+}
+
+// freeze lets nothing through any more, and nobody notices.
+func (p *proxy) freeze(frozen bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.frozen = frozen
+}
+
+func (p *proxy) url(t *testing.T, user *url.Userinfo) *url.URL {
+	u, err := url.Parse(p.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = user
+	return u
+}
+
+// eventually waits until f returns nil.
+func eventually(t *testing.T, f func() error) {
+	t.Helper()
+	err := errors.New("not tried")
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+		if err = f(); err == nil {
+			return
+		}
+	}
+	t.Fatal(err)
+}
+
+// lockedBuffer collects log lines.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
