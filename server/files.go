@@ -68,7 +68,8 @@ func problemsOf(cfg config.Config, faults []site.Fault) (problems config.Problem
 // or an object.
 func Explain(cfg config.Config, hub string, authentication any) ([]site.Reason, error) {
 	if !slices.Contains(cfg.HubNames(), hub) {
-		return nil, fmt.Errorf("no hub of the name %q may log in; there are %s", hub, strings.Join(cfg.HubNames(), ", "))
+		return nil, fmt.Errorf("no hub of the name %q may log in; there are %s",
+			hub, strings.Join(cfg.HubNames(), ", "))
 	}
 	if err := CheckFiles(cfg); err != nil {
 		return nil, err

@@ -41,7 +41,10 @@ func (r Rule) Opens(groups Groups) (by string, ok bool) {
 		return "", true
 	}
 	for _, pattern := range r.AllowedGroups {
-		if slices.ContainsFunc(groups, func(name string) bool { return matches(pattern, name) }) {
+		first, rest, starred := strings.Cut(pattern, "*")
+		if !starred && slices.Contains(groups, pattern) || starred && slices.ContainsFunc(groups, func(name string) bool {
+			return matches(first, rest, name)
+		}) {
 			return pattern, true
 		}
 	}
@@ -83,16 +86,12 @@ func (r Rule) Member() Groups {
 	return Groups{strings.ReplaceAll(r.AllowedGroups[0], "*", "x")}
 }
 
-// matches reports whether a name is the pattern, in which each "*" stands for any characters.
-func matches(pattern, name string) bool {
-	first, rest, starred := strings.Cut(pattern, "*")
-	if !starred {
-		return pattern == name
-	}
+// matches reports whether a name is first*rest, in which each "*" stands for any characters.
+func matches(first, rest, name string) bool {
 	name, ok := strings.CutPrefix(name, first)
-	for ok && starred {
-		var part string
-		part, rest, starred = strings.Cut(rest, "*")
+	for ok {
+		part, after, starred := strings.Cut(rest, "*")
+		rest = after
 		if !starred {
 			return strings.HasSuffix(name, part)
 		}

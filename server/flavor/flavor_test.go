@@ -367,7 +367,8 @@ hub: {}
 		`line 10: flavors.named.weight: must be a number`,
 		`line 11: flavors.named.max: is empty; leave the key out, or write its value`,
 		`line 12: flavors.named.maxPerUsr: unknown key; did you mean maxPerUser?`,
-		`line 13: flavors.named.users: restricts nobody; write allowedGroups, or say under hubs and users of this file who is offered what`,
+		`line 13: flavors.named.users: restricts nobody; write allowedGroups, ` +
+			`or say under hubs and users of this file who is offered what`,
 		`line 14: flavors.named.runtime: the sum must be more than 0 and at most 100 years`,
 		`line 15: flavors.named.resources: is empty; leave the key out, or write its value`,
 		`line 17: flavors.groups.allowedGroups: must be a list of names of groups, at least one`,

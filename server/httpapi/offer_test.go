@@ -98,7 +98,9 @@ users:
 		hub, name, flavor string
 		user              int
 	}{
-		{"hub-a", "one", "tiny", 42}, {"hub-a", "two", "gpu", 42}, {"hub-a", "three", "plain", 43},
+		{"hub-a", "one", "tiny", 42},
+		{"hub-a", "two", "gpu", 42},
+		{"hub-a", "three", "plain", 43},
 		{"hub-b", "four", "tiny", 42},
 	} {
 		if got := w.startAs(t, s.hub, s.name, "1", body(s.name, s.flavor, s.user)); got.status != 200 {
@@ -113,7 +115,8 @@ users:
 		`"user":{"limit":null,"used":%d},"runtime":null,"denied":null}`
 	const images = `"home":null,"shared":[],"profiles":[],"images":["quay.io/jupyter/*"]}`
 	begin := func(used int) string {
-		return fmt.Sprintf(`{"version":1,"outpost":"0.1.0","denied":null,"maintenance":null,"user":{"limit":3,"used":%d},"flavors":[`, used)
+		return fmt.Sprintf(`{"version":1,"outpost":"0.1.0","denied":null,"maintenance":null,`+
+			`"user":{"limit":3,"used":%d},"flavors":[`, used)
 	}
 	many := make([]string, 300)
 	for i := range many {
@@ -121,7 +124,8 @@ users:
 	}
 	for _, tc := range []struct{ name, hub, body, want string }{
 		{
-			"a user of the group", "hub-a", `{"user_id":42,"authentication":{"name":"ann","groups":["urn:x:group:gpu"]}}`,
+			"a user of the group", "hub-a",
+			`{"user_id":42,"authentication":{"name":"ann","groups":["urn:x:group:gpu"]}}`,
 			begin(2) + fmt.Sprintf(gpu, 1) + fmt.Sprintf(tiny, 9, 2, 1) + fmt.Sprintf(plain, 0) + "]," + images,
 		},
 		{
@@ -175,7 +179,8 @@ flavors:
   base: {}
 `),
 	}, Options{})
-	const denied = `{"version":1,"outpost":"unknown","denied":%q,"maintenance":null,"user":{"limit":null,"used":0},"flavors":[],` +
+	const denied = `{"version":1,"outpost":"unknown","denied":%q,"maintenance":null,` +
+		`"user":{"limit":null,"used":0},"flavors":[],` +
 		`"home":null,"shared":[],"profiles":[],"images":[]}`
 	const open = unlimited + `"flavors":[%s],` +
 		`"home":null,"shared":[],"profiles":[],"images":[]}`
@@ -247,10 +252,12 @@ func TestCatalogHasProfilesAndHome(t *testing.T) {
 		}}}
 	}
 	want(t, "catalog", w.catalog(t, "hub-a", `{"authentication":{"groups":["lab"]}}`), 200,
-		unlimited+`"flavors":null,"home":{"size":"10Gi","mount":"/home/jovyan","per":"user"},"shared":[{"name":"data","mount":"/data","readOnly":true}],"profiles":[`+
+		unlimited+`"flavors":null,"home":{"size":"10Gi","mount":"/home/jovyan","per":"user"},`+
+			`"shared":[{"name":"data","mount":"/data","readOnly":true}],"profiles":[`+
 			`{"slug":"base","display_name":"Base","description":"","default":true,"denied":null,"profile_options":{`+
 			`"image":{"display_name":"Image","choices":{"a":{"display_name":"A","default":true}},`+
-			`"unlisted_choice":{"display_name":"Other","validation_regex":"^a","validation_message":""}}}}],"images":[]}`)
+			`"unlisted_choice":{"display_name":"Other","validation_regex":"^a","validation_message":""}}}}],`+
+			`"images":[]}`)
 }
 
 // A catalog announces a maintenance; at its time starts are refused, and servers go on (protocol 2.14).
@@ -267,7 +274,8 @@ func TestMaintenance(t *testing.T) {
 	told := func(what, maintenance string) {
 		t.Helper()
 		body := strings.Replace(unlimited, `"maintenance":null`, `"maintenance":`+maintenance, 1)
-		body = strings.Replace(body, `"used":0`, `"used":1`, 1) + `"flavors":null,"home":null,"shared":[],"profiles":[],"images":[]}`
+		body = strings.Replace(body, `"used":0`, `"used":1`, 1) +
+			`"flavors":null,"home":null,"shared":[],"profiles":[],"images":[]}`
 		want(t, what, w.catalog(t, "hub-a", `{}`), 200, body)
 	}
 	refused := func(what, sentence string) {

@@ -397,7 +397,8 @@ func TestE2EHomes(t *testing.T) {
 	}
 	nodes := map[string]bool{}
 	for _, p := range []outpost.Plan{one, two} {
-		pod, err := l.client.CoreV1().Pods(l.namespace).Get(t.Context(), p.State["pod_name"].(string), metav1.GetOptions{})
+		name := p.State["pod_name"].(string)
+		pod, err := l.client.CoreV1().Pods(l.namespace).Get(t.Context(), name, metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}

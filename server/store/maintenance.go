@@ -13,7 +13,8 @@ func (d *DB) Maintenance(ctx context.Context) (m *outpost.Maintenance, err error
 	err = d.do(ctx, "maintenance", func(ctx context.Context) error {
 		var begins, ends dbTime
 		var text string
-		err := d.read.QueryRowContext(ctx, `SELECT begins, ends, text FROM outpost_maintenance`).Scan(&begins, &ends, &text)
+		row := d.read.QueryRowContext(ctx, `SELECT begins, ends, text FROM outpost_maintenance`)
+		err := row.Scan(&begins, &ends, &text)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"k8s.io/client-go/kubernetes/fake"
-
 	"github.com/outposts-dev/outposts/server"
 	"github.com/outposts-dev/outposts/server/config"
 	"github.com/outposts-dev/outposts/server/flavor"
@@ -40,7 +38,11 @@ func BenchmarkCatalog(b *testing.B) {
 		b.Fatal(err)
 	}
 	fill(b, cfg)
-	spawner, err := kube.New(fake.NewClientset(), cfg.Namespace, kube.Options{Spawner: cfg.Spawner})
+	client, err := kube.Connect(cluster(b, "bench"), "", "bench")
+	if err != nil {
+		b.Fatal(err)
+	}
+	spawner, err := kube.New(client, cfg.Namespace, kube.Options{Spawner: cfg.Spawner})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -51,12 +51,20 @@ type command struct {
 var commands = []command{
 	{"serve", "answer hubs until SIGTERM; the default", (*process).serve},
 	{"check-config", "check settings and files, change nothing", (*process).check},
-	{"explain", "say what a user may start, and by which rules: --hub NAME --user NAME --groups A,B", (*process).explain},
-	{"drain", "start no servers any more: --from TIME --until TIME --text SENTENCE, each may be left out", (*process).drain},
+	{
+		"explain", "say what a user may start, and by which rules: --hub NAME --user NAME --groups A,B",
+		(*process).explain,
+	},
+	{
+		"drain", "start no servers any more: --from TIME --until TIME --text SENTENCE, each may be left out",
+		(*process).drain,
+	},
 	{"undrain", "start servers again", (*process).undrain},
 	{"status", "print servers of hubs, and what drain has said", (*process).status},
-	{"homes", "`homes list` prints homes, `homes rm --yes` removes them: --hub NAME --user NAME --unused-since 90d",
-		(*process).homes},
+	{
+		"homes", "`homes list` prints homes, `homes rm --yes` removes them: --hub NAME --user NAME --unused-since 90d",
+		(*process).homes,
+	},
 	{"tunnels", "lead a hub's cluster to servers on others; see `outpost tunnels --help`", (*process).tunnels},
 	{"rekey", "seal all rows of the database with the first key of OUTPOST_CRYPT_KEY", (*process).rekey},
 	{"version", "print the version", (*process).version},

@@ -316,7 +316,7 @@ users:
 		code         int
 		stdout, fail string
 	}{
-		{"a user of two groups", []string{"--user", "ann", "--groups", "lab, urn:x:gpu"}, 0, `WHAT     NAME   MAY START  WHY
+		{"a user of two", []string{"--user", "ann", "--groups", "lab, urn:x:gpu"}, 0, `WHAT     NAME   MAY START  WHY
 system   -      yes        in an allowed group: lab
 flavor   small  yes        users.ann offers it
 flavor   large  no         in none of the allowed groups: staff
@@ -332,8 +332,12 @@ flavor   none   yes        the file offers it
 profile  base   yes        open to everybody
 profile  gpu    no         in none of the allowed groups: urn:*:gpu
 `, ""},
-		{"another hub", []string{"--hub", "hub-b"}, 1, "",
-			"outpost: explain:\n  no hub of the name \"hub-b\" may log in; there are jupyterhub\n"},
+		{
+			"another hub",
+			[]string{"--hub", "hub-b"},
+			1, "",
+			"outpost: explain:\n  no hub of the name \"hub-b\" may log in; there are jupyterhub\n",
+		},
 	} {
 		var stdout, stderr buffer
 		code := run(t.Context(), append([]string{"explain"}, c.args...), environment(dir, map[string]string{
@@ -357,17 +361,20 @@ func TestDrain(t *testing.T) {
 		{[]string{"drain", "--from", "18:00"}, 1, "", `(?s).*--from: "18:00" is neither a time such as .*`},
 		{[]string{"drain", "--until", "2020-01-01T00:00:00Z"}, 1, "", `(?s).*--until: is not after the beginning.*`},
 		{
-			[]string{"drain", "--from", "2h", "--until", "1h", "--text", "x"}, 1, "",
+			[]string{"drain", "--from", "2h", "--until", "1h", "--text", "x"},
+			1, "",
 			`(?s).*--until: is not after the beginning.*`,
 		},
 		{[]string{"status"}, 0, `servers are started\njupyterhub: 0 servers\n`, ""},
 		{
-			[]string{"drain", "--text", "New disks."}, 0,
+			[]string{"drain", "--text", "New disks."},
+			0,
 			"no servers are started; maintenance from [-0-9T:]+Z until `outpost undrain`: New disks.\n", "",
 		},
 		{[]string{"status"}, 0, "no servers are started; .*: New disks.\njupyterhub: 0 servers\n", ""},
 		{
-			[]string{"drain", "--from=2100-01-01T19:00:00+01:00", "--until", "2100-01-02T00:00:00Z"}, 0,
+			[]string{"drain", "--from=2100-01-01T19:00:00+01:00", "--until", "2100-01-02T00:00:00Z"},
+			0,
 			`servers are started; maintenance from 2100-01-01T18:00:00Z until 2100-01-02T00:00:00Z\n`, "",
 		},
 		{[]string{"undrain"}, 0, `servers are started\n`, ""},
@@ -424,7 +431,7 @@ func TestServeRefusesWrongFiles(t *testing.T) {
 
 // cluster is an API server without pods, as far as the outpost asks it. uid is that of each namespace; empty forbids to
 // read them.
-func cluster(t *testing.T, uid string) (kubeconfig string) {
+func cluster(t testing.TB, uid string) (kubeconfig string) {
 	t.Helper()
 	var resource atomic.Int64
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

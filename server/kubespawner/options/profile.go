@@ -121,7 +121,12 @@ func ApplyProfile(
 // pick returns the profile of a slug, or without one the initial one of those that are open to the user.
 func pick(list []profile, slug string, opens func(access.Rule) bool, p *Problems) (pr profile, ok bool) {
 	open := openTo(list, opens)
-	i := slices.IndexFunc(open, func(pr profile) bool { return slug == "" && pr.initial || slug != "" && pr.slug == slug })
+	i := slices.IndexFunc(open, func(pr profile) bool {
+		if slug == "" {
+			return pr.initial
+		}
+		return pr.slug == slug
+	})
 	if i >= 0 {
 		return open[i], true
 	}

@@ -304,16 +304,19 @@ func TestSelections(t *testing.T) {
 	const sample = "quay.io/jupyter/base-notebook:latest"
 	want := []Selection{
 		{
-			map[string]any{"profile": "one"}, nil,
+			map[string]any{"profile": "one"},
+			nil,
 			[]Layer{{"profile_list[0].kubespawner_override", map[string]any{"cpu_limit": 1}}},
 		},
 		{map[string]any{"profile": "two"}, access.Groups{"urn:x"}, []Layer{two, image("choices.a", "a"), size}},
 		{
-			map[string]any{"profile": "two", "image": "b"}, access.Groups{"urn:x"},
+			map[string]any{"profile": "two", "image": "b"},
+			access.Groups{"urn:x"},
 			[]Layer{two, image("choices.b", "b"), size},
 		},
 		{
-			map[string]any{"profile": "two", "image--unlisted-choice": sample}, access.Groups{"urn:x"},
+			map[string]any{"profile": "two", "image--unlisted-choice": sample},
+			access.Groups{"urn:x"},
 			[]Layer{two, image("unlisted_choice", sample), size},
 		},
 	}

@@ -60,10 +60,12 @@ func profilesOf(t *testing.T, text string) any {
 
 // See protocol 1.14.
 func TestPublish(t *testing.T) {
-	const gpu = `{"slug":"gpu-b","display_name":"GPU <b>","description":"","default":%v,"denied":%s,"profile_options":{}}`
+	const gpu = `{"slug":"gpu-b","display_name":"GPU <b>","description":"","default":%v,"denied":%s,` +
+		`"profile_options":{}}`
 	const staff = `{"slug":"staff","display_name":"Staff","description":"For <i>staff</i>","default":true,` +
 		`"denied":null,"profile_options":{}}`
-	const base = `{"slug":"base","display_name":"base","description":"","default":%v,"denied":null,"profile_options":{` +
+	const base = `{"slug":"base","display_name":"base","description":"","default":%v,"denied":null,` +
+		`"profile_options":{` +
 		`"image":{"display_name":"Image","choices":{"a":{"display_name":"A","default":false},` +
 		`"b":{"display_name":"b","default":true}},"unlisted_choice":{"display_name":"Your own",` +
 		`"validation_regex":"^quay\\.io/","validation_message":"Must be of quay.io."}},` +

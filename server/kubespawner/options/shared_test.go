@@ -36,7 +36,8 @@ func TestSharedDataOfGroups(t *testing.T) {
 		want   map[string]any
 	}{
 		"of no group": {
-			nil, []catalog.Shared{{Name: "datasets", Mount: "/data", ReadOnly: true}},
+			nil,
+			[]catalog.Shared{{Name: "datasets", Mount: "/data", ReadOnly: true}},
 			map[string]any{
 				"volumes": []any{own, datasets}, "volume_mounts": []any{mount("shared-datasets", "/data", true)},
 			},
