@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	mathrand "math/rand/v2"
@@ -242,7 +241,7 @@ func reasonOf(err error, answer *http.Response) error {
 	if answer.Header.Get(replicaHeader) == "" {
 		text = nil
 	}
-	return fmt.Errorf("the answer is %s %s", answer.Status, strings.TrimSpace(string(text)))
+	return errors.New(strings.TrimSpace("the answer is " + answer.Status + " " + string(text)))
 }
 
 // known returns the replicas that there is a connection to.
