@@ -1,9 +1,12 @@
 package charts
 
 import (
+	"encoding/json"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -89,6 +92,40 @@ func TestHubHasTheModule(t *testing.T) {
 	got := decode[corev1.ConfigMap](t, []byte(files[moduleMap])).Data
 	if diff := cmp.Diff(want, got); diff != "" || len(want) < 10 {
 		t.Errorf("%d files of the module (-%s +rendered):\n%s", len(want), source, diff)
+	}
+}
+
+// TestHubKnowsTheKeysOfSystems holds that the module's data of a system can be written as values: each key but the
+// file of CAs, which the chart makes.
+func TestHubKnowsTheKeysOfSystems(t *testing.T) {
+	text, err := os.ReadFile("../infra/hub/outpost_hub/systems.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := regexp.MustCompile(`(?s)class System:.*?    KEYS = \((.*?)\)`).FindSubmatch(text)
+	if keys == nil {
+		t.Fatal("the module names no keys")
+	}
+	want := []string{"ca", "caKey"}
+	for _, found := range regexp.MustCompile(`"(\w+)"`).FindAllSubmatch(keys[1], -1) {
+		if key := string(found[1]); key != "caFile" {
+			want = append(want, key)
+		}
+	}
+	slices.Sort(want)
+	var schema struct {
+		Properties struct {
+			Systems struct {
+				AdditionalProperties struct{ Properties map[string]any }
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(HubSchema), &schema); err != nil {
+		t.Fatal(err)
+	}
+	got := slices.Sorted(maps.Keys(schema.Properties.Systems.AdditionalProperties.Properties))
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("keys of a system (-module +schema):\n%s", diff)
 	}
 }
 
