@@ -1,4 +1,5 @@
-// Command helm installs or upgrades a release as `helm upgrade --install` does, with its hooks, and uninstalls one. It
+// Command helm installs or upgrades a release as `helm upgrade --install` does, with its hooks, and prints the notes of
+// its chart; or uninstalls one. It
 // is for tests, of the same module as the provider, which has these parts of Helm in it, and no part of the toolchain.
 //
 //	helm RELEASE CHART <values.yaml
@@ -67,13 +68,19 @@ func apply(ctx context.Context, config *action.Configuration, namespace, release
 	if _, err := config.Releases.Last(release); errors.Is(err, driver.ErrReleaseNotFound) {
 		install := action.NewInstall(config)
 		install.ReleaseName, install.Namespace, install.Timeout = release, namespace, patience
-		_, err = install.RunWithContext(ctx, chart, values)
+		installed, err := install.RunWithContext(ctx, chart, values)
+		if err == nil {
+			fmt.Println(installed.Info.Notes)
+		}
 		return err
 	} else if err != nil {
 		return err
 	}
 	upgrade := action.NewUpgrade(config)
 	upgrade.Namespace, upgrade.Timeout = namespace, patience
-	_, err = upgrade.RunWithContext(ctx, release, chart, values)
+	upgraded, err := upgrade.RunWithContext(ctx, release, chart, values)
+	if err == nil {
+		fmt.Println(upgraded.Info.Notes)
+	}
 	return err
 }

@@ -1,0 +1,180 @@
+//go:build e2e
+
+package adopt
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/outposts-dev/outposts/e2e/deployed"
+	"github.com/outposts-dev/outposts/e2e/hubapi"
+)
+
+const (
+	sideHub     = "side-hub"
+	sideOutpost = "side-outpost"
+)
+
+// TestE2EHubSideByHelm holds that a hub of Helm gets outposts by Helm alone: by the chart of the hub's side, and by the
+// lines that Helm prints for it. One system is reached directly, the other one through the tunnels.
+func TestE2EHubSideByHelm(t *testing.T) {
+	s := newSite(t, sideHub, sideOutpost)
+	hubKey, hubPublic := newKey(t)
+	hostKey, hostPublic := newKey(t)
+	s.kubectl(t, "", "create", "namespace", sideHub)
+	s.kubectl(t, "", "create", "namespace", sideOutpost)
+	s.secret(t, sideHub, "jupyterhub-outpost-auth", map[string]string{"near": "jupyterhub:word", "far": "jupyterhub:word"})
+	s.secret(t, sideHub, "jupyterhub-outpost-sshkey", map[string]string{"ssh-privatekey": hubKey})
+	s.secret(t, sideOutpost, "outpost-users", map[string]string{"usernames": "jupyterhub", "passwords": "word"})
+	s.secret(t, sideOutpost, "outpost-cryptkey", map[string]string{"secret_key": deployed.PythonKey})
+	s.secret(t, sideOutpost, "outpost-host-keys", map[string]string{"ssh_host_ed25519_key": hostKey})
+
+	image := map[string]any{"repository": "localhost/outposts/outpost", "tag": "dev"}
+	s.release(t, sideOutpost, "outpost", "charts/outpost", map[string]any{
+		"image": image, "cryptSecret": "outpost-cryptkey", "outpostUsers": "outpost-users",
+		"hostKeySecret": "outpost-host-keys", "sshPublicKeys": []any{hubPublic},
+		"networkPolicy": map[string]any{"hubNamespace": sideHub},
+		"config":        map[string]any{"spawner": map[string]any{"image": labImage}},
+	})
+	outpost := map[string]any{
+		"url":       "http://outpost." + sideOutpost + ".svc:8080/services",
+		"hubApiUrl": "http://hub." + sideHub + ".svc:8081/hub/api",
+	}
+	notes := s.release(t, sideHub, "outposts-hub", "charts/outposts-hub", map[string]any{
+		"image": image, "hubRelease": release,
+		"authSecret": "jupyterhub-outpost-auth", "sshKeySecret": "jupyterhub-outpost-sshkey",
+		"systems": map[string]any{"near": outpost, "far": deployed.Merge(outpost, map[string]any{
+			"ssh": map[string]any{"host": "outpost." + sideOutpost + ".svc", "hostKeys": []any{hostPublic}},
+		})},
+	})
+	s.release(t, sideHub, release, "e2e/charts/hub", stockHub(t, notes))
+	for _, name := range []string{"deployment/hub", "deployment/proxy", "deployment/outposts-hub-tunnels"} {
+		s.kubectl(t, "", "rollout", "status", "--timeout=5m", name)
+	}
+
+	hub := &hubapi.Client{URL: s.hubURL(), Token: token}
+	there(t, hub)
+	for _, system := range []string{"near", "far"} {
+		runCell(t, hub, system)
+	}
+}
+
+// runCell starts a server on a system, runs a cell in it, and stops it.
+func runCell(t *testing.T, hub *hubapi.Client, system string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	if err := hub.EnsureUser(ctx, kept); err != nil {
+		t.Fatal(err)
+	}
+	if err := hub.Start(ctx, kept, system, map[string]any{"system": system}); err != nil {
+		t.Fatal(err)
+	}
+	if err := hub.Progress(ctx, kept, system, func(e hubapi.Event) { t.Log(e.Message) }); err != nil {
+		t.Fatalf("system %s: %v", system, err)
+	}
+	kernel, err := hub.OpenKernel(ctx, kept, system)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if printed, err := kernel.Run(ctx, "print(6 * 7)"); err != nil || strings.TrimSpace(printed) != "42" {
+		t.Errorf("system %s: a cell printed %q, %v", system, printed, err)
+	}
+	stop(t, hub, system)
+}
+
+// stockHub are the values of a hub as somebody has it, with the lines of the notes, and a way in for an outpost of its
+// cluster.
+func stockHub(t *testing.T, notes string) map[string]any {
+	t.Helper()
+	_, lines, found := strings.Cut(notes, "\nhub:\n")
+	lines, _, ended := strings.Cut(lines, "\n\n")
+	if !found || !ended {
+		t.Fatalf("no lines in\n%s", notes)
+	}
+	var own map[string]any
+	if err := yaml.Unmarshal([]byte("hub:\n"+lines), &own); err != nil {
+		t.Fatal(err)
+	}
+	outpost := map[string]any{"kubernetes.io/metadata.name": sideOutpost}
+	own = deployed.Merge(ofBoth(), own)
+	return deployed.Merge(own, map[string]any{
+		// What the stand-in for zero-to-jupyterhub has no defaults of.
+		"singleuser": map[string]any{
+			"storage":       map[string]any{"type": "none"},
+			"cloudMetadata": map[string]any{"blockWithIptables": false},
+		},
+		"prePuller": map[string]any{
+			"hook": map[string]any{"enabled": false}, "continuous": map[string]any{"enabled": false},
+		},
+		"scheduling": map[string]any{
+			"userScheduler": map[string]any{"enabled": false}, "userPlaceholder": map[string]any{"enabled": false},
+		},
+		"hub": map[string]any{
+			"image": hubImage(), "cookieSecret": strings.Repeat("a1", 32),
+			"config": map[string]any{"CryptKeeper": map[string]any{"keys": []any{strings.Repeat("c3", 32)}}},
+			"networkPolicy": map[string]any{"ingress": []any{map[string]any{
+				"from":  []any{map[string]any{"namespaceSelector": map[string]any{"matchLabels": outpost}}},
+				"ports": []any{map[string]any{"protocol": "TCP", "port": "http"}},
+			}}},
+		},
+		"proxy": map[string]any{
+			"secretToken": strings.Repeat("b2", 32),
+			"service":     map[string]any{"type": "NodePort", "nodePorts": map[string]any{"http": hubPort}},
+		},
+	})
+}
+
+// release lets Helm install a chart of the checkout, and returns its notes.
+func (s *site) release(t *testing.T, namespace, name, chart string, values map[string]any) string {
+	t.Helper()
+	text, err := yaml.Marshal(values)
+	if err != nil {
+		t.Fatal(err)
+	}
+	said, err := deployed.Helm(t, s.root, s.kubeconfig, s.context, namespace, string(text), name,
+		filepath.Join(s.root, chart))
+	if err != nil {
+		t.Fatalf("helm install %s: %v\n%s", name, err, said)
+	}
+	return said
+}
+
+// secret makes a Secret.
+func (s *site) secret(t *testing.T, namespace, name string, data map[string]string) {
+	t.Helper()
+	made := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, StringData: data}
+	if _, err := s.API.CoreV1().Secrets(namespace).Create(t.Context(), made, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newKey makes a key: the private one as OpenSSH writes it, and the line of the public one.
+func newKey(t *testing.T) (private, public string) {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(key, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
+	return string(pem.EncodeToMemory(block)), line
+}
