@@ -102,7 +102,8 @@ var allowed = map[string][]string{
 // testOnly is what the tests of a package may import beside its own list.
 var testOnly = map[string][]string{
 	"charts": {
-		"infra/schema/schematest", "server/config", "server/flavor", "server/kubespawner/options", "server/tunnels/remote",
+		"infra/schema/schematest", "server/config", "server/flavor", "server/kubespawner/options",
+		"server/tunnels/remote",
 	},
 	"infra/cluster":              {"infra/infratest"},
 	"infra/credentials":          {"infra/infratest"},

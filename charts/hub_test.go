@@ -317,7 +317,8 @@ func TestTunnelsReachSystems(t *testing.T) {
 	all := hubObjects(t, withHub(t, "systems: {second: {url: 'http://a', hubApiUrl: 'http://b', "+
 		"ssh: {host: a, port: 30022, hostKeys: [k]}}, direct: {url: 'http://a', hubApiUrl: 'http://b'}}"))
 	var got []int32
-	for _, rule := range decode[networkingv1.NetworkPolicy](t, all["NetworkPolicy outposts-hub-tunnels"].text).Spec.Egress {
+	policy := decode[networkingv1.NetworkPolicy](t, all["NetworkPolicy outposts-hub-tunnels"].text)
+	for _, rule := range policy.Spec.Egress {
 		if len(rule.To) == 0 {
 			for _, p := range rule.Ports {
 				got = append(got, p.Port.IntVal)

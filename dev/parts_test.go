@@ -25,7 +25,8 @@ func TestProgramsShareModules(t *testing.T) {
 	for _, folder := range made {
 		for module, version := range required(t, folder) {
 			large := slices.ContainsFunc([]string{
-				"github.com/pulumi/pulumi/", "go.opentelemetry.io/otel", "golang.org/x/", "google.golang.org/", "k8s.io/",
+				"github.com/pulumi/pulumi/", "go.opentelemetry.io/otel", "golang.org/x/", "google.golang.org/",
+				"k8s.io/",
 			}, func(prefix string) bool { return strings.HasPrefix(module, prefix) })
 			if !large {
 				continue
@@ -38,7 +39,9 @@ func TestProgramsShareModules(t *testing.T) {
 	}
 	got := map[string]map[string][]string{}
 	for module, by := range versions {
-		delete(by, slices.MaxFunc(slices.Sorted(maps.Keys(by)), func(a, b string) int { return len(by[a]) - len(by[b]) }))
+		delete(by, slices.MaxFunc(slices.Sorted(maps.Keys(by)), func(a, b string) int {
+			return len(by[a]) - len(by[b])
+		}))
 		if len(by) > 0 {
 			got[module] = by
 		}

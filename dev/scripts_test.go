@@ -461,7 +461,8 @@ func TestBuildShowsProgress(t *testing.T) {
 	write(t, filepath.Join(c.cache, "kube-0123456789ab.seconds"), "840\n")
 	c.program(t, "go", `case "$1 $2" in
 "env GOVERSION") echo go1.26.99 ;;
-"list -deps") [ "$*" = "list -deps -f {{if .Stale}}{{.ImportPath}}{{end}} -tags a ." ] && printf '\nm/package\n\nm/b\n' ;;
+"list -deps")
+	[ "$*" = "list -deps -f {{if .Stale}}{{.ImportPath}}{{end}} -tags a ." ] && printf '\nm/package\n\nm/b\n' ;;
 "build -v") [ "$GOTOOLCHAIN" = go1.26.99 ] && echo "go: downloading m v1" >&2 && echo m/package >&2 ;;
 esac`)
 	shown := filepath.Join(t.TempDir(), "shown")

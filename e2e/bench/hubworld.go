@@ -206,7 +206,8 @@ func (w *hubWorld) startHub(ctx context.Context) (time.Duration, error) {
 	cmd := exec.Command(filepath.Join(w.python, "bin", "python"), "-m", "jupyterhub", "--config", config)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = w.dir, log, log
 	cmd.Env = []string{
-		"HOME=" + w.dir, "PATH=" + filepath.Join(w.python, "bin") + ":" + os.Getenv("PATH"), "PYTHONPATH=" + modules + ":" + filepath.Join(modules, "tests"),
+		"HOME=" + w.dir, "PATH=" + filepath.Join(w.python, "bin") + ":" + os.Getenv("PATH"),
+		"PYTHONPATH=" + modules + ":" + filepath.Join(modules, "tests"),
 		"PYTHONDONTWRITEBYTECODE=1", "HUB_FOLDER=" + w.dir, "HUB_PORT=" + port, "HUB_TOKEN=" + hubToken,
 		"HUB_SPAWNER=" + w.spawner, "LAB_PORT=" + labPort, "KUBECONFIG=" + w.path("kubeconfig"),
 	}

@@ -42,9 +42,8 @@ func (r Rule) Opens(groups Groups) (by string, ok bool) {
 	}
 	for _, pattern := range r.AllowedGroups {
 		first, rest, starred := strings.Cut(pattern, "*")
-		if !starred && slices.Contains(groups, pattern) || starred && slices.ContainsFunc(groups, func(name string) bool {
-			return matches(first, rest, name)
-		}) {
+		named := func(name string) bool { return matches(first, rest, name) }
+		if !starred && slices.Contains(groups, pattern) || starred && slices.ContainsFunc(groups, named) {
 			return pattern, true
 		}
 	}

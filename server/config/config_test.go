@@ -109,8 +109,8 @@ unschedulableGrace: 0
 			{Name: "SQL_TYPE", Message: `"mysql" is not one of sqlite, sqlite+pysqlite, postgresql`},
 		}},
 		{"hubs that cannot be dialled", map[string]string{
-			"OUTPOST_DIAL_OUT_URLS": "hub/inner ftp://hub/inner https://u:very-secret-word@hub/inner https://hub/inner?x " +
-				"https://hub/x/ https://hub/x/inner",
+			"OUTPOST_DIAL_OUT_URLS": "hub/inner ftp://hub/inner https://u:very-secret-word@hub/inner " +
+				"https://hub/inner?x https://hub/x/ https://hub/x/inner",
 			"OUTPOST_DIAL_OUT_PROXY": "u:very-secret-word@proxy:3128",
 		}, config.Problems{
 			{

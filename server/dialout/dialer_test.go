@@ -102,7 +102,9 @@ func TestOtherAnswers(t *testing.T) {
 	}{
 		"nobody":     {nil, "503 Service Unavailable"},
 		"a page":     {func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>secret")) }, "200 OK"},
-		"no reason":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(599) }, `"the answer is 599 status code 599"`},
+		"no reason": {
+			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(599) }, `"the answer is 599 status code 599"`,
+		},
 		"a redirect": {http.RedirectHandler("/login", http.StatusFound).ServeHTTP, "302 Found"},
 	} {
 		t.Run(name, func(t *testing.T) {

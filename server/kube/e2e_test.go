@@ -347,8 +347,8 @@ func TestE2EInternalTLSAndStorage(t *testing.T) {
 	}
 }
 
-// What is written into a home is there for the user's next server, beside another one of theirs on the same node, and for
-// no user of that name at another hub.
+// What is written into a home is there for the user's next server, beside another one of theirs on the same node, and
+// for no user of that name at another hub.
 func TestE2EHomes(t *testing.T) {
 	l := newLive(t)
 	s, _ := l.spawner(t, map[string]any{"homes": map[string]any{"size": "10Mi"}})

@@ -40,8 +40,9 @@ type Options struct {
 	// after the other and hold up what is moved. Default: nobody.
 	Moving func(connections int)
 
-	// Named are targets beside those of PermitOpen, by host:port: connections to them are made by a function, for a client
-	// at an address. Every hub may open them, with a key that permits them. The names are none that a server could have.
+	// Named are targets beside those of PermitOpen, by host:port: connections to them are made by a function, for a
+	// client at an address. Every hub may open them, with a key that permits them. The names are none that a server
+	// could have.
 	Named map[string]func(ctx context.Context, client netip.Addr) (net.Conn, error)
 
 	// Resolve looks up a host name. Default: the system's resolver.

@@ -14,8 +14,8 @@ const (
 	// windowMemory is what the library holds of a stream whose browser does not read: its window of 2 MiB, which cannot
 	// be made smaller, in packets of 32 KiB, each in 40 KiB of memory.
 	windowMemory = 64 * 40 << 10
-	// packetMemory is what the library takes for a packet beside its data. A window of short packets is much more memory
-	// than one of long ones.
+	// packetMemory is what the library takes for a packet beside its data. A window of short packets is much more
+	// memory than one of long ones.
 	packetMemory = 48
 	// weighInterval is how often packets are counted for streams that have stalled.
 	weighInterval = time.Second

@@ -145,7 +145,8 @@ func TestClaims(t *testing.T) {
 	}
 	wantRefused := map[string]string{
 		"younger":                 "PortTaken: Port 20001 belongs to Service older, which had it first.",
-		"same second, second uid": "PortTaken: Port 20002 belongs to Service same second, first uid, which had it first.",
+		"same second, second uid": "" +
+			"PortTaken: Port 20002 belongs to Service same second, first uid, which had it first.",
 		"of no system":            "UnknownSystem: The tunnels know no system north.",
 		"after it":                "PortTaken: Port 20003 belongs to Service of no system, which had it first.",
 		"after leaving":           "PortTaken: Port 20005 belongs to Service leaving, which had it first.",

@@ -19,8 +19,8 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// BenchmarkCatalog asks an outpost with 1,000 services, 20 profiles and 50 flavors, each for a group of its own, for the
-// catalog of a user in 300 groups, over HTTP, on SQLite. The processor time is that of outpost and client together.
+// BenchmarkCatalog asks an outpost with 1,000 services, 20 profiles and 50 flavors, each for a group of its own, for
+// the catalog of a user in 300 groups, over HTTP, on SQLite. The processor time is that of outpost and client together.
 func BenchmarkCatalog(b *testing.B) {
 	dir := b.TempDir()
 	write := func(name, text string) string {
@@ -121,7 +121,8 @@ func fill(b *testing.B, cfg config.Config) {
 		now := time.Now().UTC()
 		service := outpost.Service{Summary: outpost.Summary{
 			Key:    outpost.Key{Hub: "jupyterhub", Name: fmt.Sprint("lab-", i), StartID: "1"},
-			UserID: i % 400, Flavor: fmt.Sprint("flavor-", i%50), StartDate: now, LastUpdate: now, EndDate: outpost.NoEnd,
+			UserID: i % 400, Flavor: fmt.Sprint("flavor-", i%50), StartDate: now, LastUpdate: now,
+			EndDate: outpost.NoEnd,
 		}}
 		if err := db.Insert(b.Context(), service, func(flavor.Usage) error { return nil }); err != nil {
 			b.Fatal(err)

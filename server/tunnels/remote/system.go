@@ -132,7 +132,8 @@ func (t systemText) system(fault func(of, format string, args ...any)) System {
 // address reads where a system is that we connect to.
 func (t systemText) address(s *System, fault func(of, format string, args ...any)) {
 	if t.Connect != "" {
-		fault(".connect", "%q is not dialOut; leave it out for a system with a host", excerpt.Of(t.Connect, excerpt.Name))
+		fault(".connect", "%q is not dialOut; leave it out for a system with a host",
+			excerpt.Of(t.Connect, excerpt.Name))
 	}
 	if !Host.MatchString(t.Host) {
 		fault(".host", "%q is not a host name or IPv4 address", excerpt.Of(t.Host, excerpt.Name))
