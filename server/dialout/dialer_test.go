@@ -100,8 +100,8 @@ func TestOtherAnswers(t *testing.T) {
 		answer http.HandlerFunc
 		want   string
 	}{
-		"nobody":     {nil, "503 Service Unavailable"},
-		"a page":     {func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>secret")) }, "200 OK"},
+		"nobody": {nil, "503 Service Unavailable"},
+		"a page": {func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>secret")) }, "200 OK"},
 		"no reason": {
 			func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(599) }, `"the answer is 599 status code 599"`,
 		},

@@ -30,10 +30,10 @@ type claims struct {
 }
 
 // newClaims decides what Services say together. A port belongs to one Service, since nodes lead the traffic of each
-// that has it to the same listener: to the one that is served there already, by served, or else to the oldest, by time of
-// creation, which has seconds, and then by uid, so that every process decides alike. One keeps its port until it is
-// gone, also while it is being deleted, is malformed or is of an unknown system: nodes lead there for as long. Only one
-// that does not select us claims nothing.
+// that has it to the same listener: to the one that is served there already, by served, or else to the oldest, by
+// time of creation, which has seconds, and then by uid, so that every process decides alike. One keeps its port
+// until it is gone, also while it is being deleted, is malformed or is of an unknown system: nodes lead there for as
+// long. Only one that does not select us claims nothing.
 func newClaims(
 	services []*corev1.Service, name string, ports Ports, known func(system string) bool, served map[uint16]types.UID,
 ) claims {

@@ -34,7 +34,7 @@ func defaultLimits() limits {
 	return limits{
 		dial: 10 * time.Second, silence: 15 * time.Second, pause: 500 * time.Millisecond,
 		longestPause: 10 * time.Second,
-		steady: 10 * time.Second, library: 3 * time.Second, wait: 10 * time.Second, open: 15 * time.Second,
+		steady:       10 * time.Second, library: 3 * time.Second, wait: 10 * time.Second, open: 15 * time.Second,
 		rest: 30 * time.Second, streams: 16384, tunnelStreams: 256, backlog: maxBacklog(debug.SetMemoryLimit(-1)),
 	}
 }

@@ -144,13 +144,13 @@ func TestClaims(t *testing.T) {
 		refused[r.service.Name] = r.reason + ": " + r.message
 	}
 	wantRefused := map[string]string{
-		"younger":                 "PortTaken: Port 20001 belongs to Service older, which had it first.",
+		"younger": "PortTaken: Port 20001 belongs to Service older, which had it first.",
 		"same second, second uid": "" +
 			"PortTaken: Port 20002 belongs to Service same second, first uid, which had it first.",
-		"of no system":            "UnknownSystem: The tunnels know no system north.",
-		"after it":                "PortTaken: Port 20003 belongs to Service of no system, which had it first.",
-		"after leaving":           "PortTaken: Port 20005 belongs to Service leaving, which had it first.",
-		"after malformed":         "PortTaken: Port 20006 belongs to Service malformed, which had it first.",
+		"of no system":    "UnknownSystem: The tunnels know no system north.",
+		"after it":        "PortTaken: Port 20003 belongs to Service of no system, which had it first.",
+		"after leaving":   "PortTaken: Port 20005 belongs to Service leaving, which had it first.",
+		"after malformed": "PortTaken: Port 20006 belongs to Service malformed, which had it first.",
 		"stranger": "Malformed: Not served by the tunnels: " +
 			"the selector is not outposts.dev/tunnels: hub alone.",
 		"moved to a port that is served": "PortTaken: Port 20008 belongs to Service served, which had it first.",
