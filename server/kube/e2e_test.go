@@ -432,8 +432,8 @@ func TestE2EHomes(t *testing.T) {
 		owners[claim.Name] = kubespawner.OwnerOf(&claim)
 	}
 	want := map[string]kubespawner.Owner{
-		"claim-hub-alice":   {Installation: ownInstallation, Hub: "hub", User: "alice"},
-		"claim-other-alice": {Installation: ownInstallation, Hub: "other", User: "alice"},
+		"claim-hub--alice":   {Installation: ownInstallation, Hub: "hub", User: "alice"},
+		"claim-other--alice": {Installation: ownInstallation, Hub: "other", User: "alice"},
 	}
 	if diff := cmp.Diff(want, owners); diff != "" {
 		t.Errorf("homes (-want +got):\n%s", diff)

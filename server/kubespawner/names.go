@@ -278,15 +278,17 @@ func (t nameTemplates) earlierNames(s subject, n names, name func(names) string)
 	return earlier
 }
 
-// earlierHomes returns the other names under which KubeSpawner may have made the claim of this subject.
+// earlierHomes returns the other names under which KubeSpawner, or this outpost by a template that an operator wrote
+// before there were homes, may have made the claim of this subject.
 func (t nameTemplates) earlierHomes(s subject, n names) []string {
 	homes := t.earlierNames(s, n, names.pvc)
-	switch {
-	case t.PVC == options.HomeOfUser:
-		t.PVC, s.Server = defaultPVCTemplate, "" // the home of the default server
+	if t.PVC == options.HomeOfUser || t.PVC == options.HomeOfServer {
+		ofUser := t.PVC == options.HomeOfUser
+		t.PVC = strings.Replace(t.PVC, "--", "-", 1)
 		homes = append(homes, t.earlierNames(s, n, names.pvc)...)
-	case t.PVC == options.HomeOfServer:
-		t.PVC = defaultPVCTemplate
+		if t.PVC = defaultPVCTemplate; ofUser {
+			s.Server = "" // the home of the default server
+		}
 		homes = append(homes, t.earlierNames(s, n, names.pvc)...)
 	}
 	if t.PVC != defaultPVCTemplate || s.Server == "" {

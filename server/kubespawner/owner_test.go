@@ -206,12 +206,14 @@ func TestHomes(t *testing.T) {
 		earlier                 []string
 		affinity                []corev1.PodAffinityTerm
 	}{
-		{"of a user", "hub", "alice", "", map[string]any{}, "claim-hub-alice", []string{"claim-alice"}, beside("alice", "hub")},
-		{"of a user's named server", "hub", "alice", "lab", map[string]any{}, "claim-hub-alice", []string{"claim-alice"}, beside("alice", "hub")},
-		{"of the same name at another hub", "b", "alice", "", map[string]any{}, "claim-b-alice", []string{"claim-alice"}, beside("alice", "b")},
-		{"of a mail address", "hub", "u@x", "lab", map[string]any{}, "claim-hub-" + hashed, []string{"claim-hub-u-40x", "claim-" + hashed, "claim-u-40x"}, beside("u-x---4ab253d1", "hub")},
-		{"of a server", "hub", "alice", "lab", map[string]any{"per": "server"}, "claim-hub-alice--lab", []string{"claim-alice--lab", "claim-alicelab", "claim-alice-lab"}, nil},
-		{"on several nodes", "hub", "alice", "lab", map[string]any{"accessMode": "ReadWriteMany"}, "claim-hub-alice", []string{"claim-alice"}, nil},
+		{"of a user", "hub", "alice", "", map[string]any{}, "claim-hub--alice", []string{"claim-hub-alice", "claim-alice"}, beside("alice", "hub")},
+		{"of a user's named server", "hub", "alice", "lab", map[string]any{}, "claim-hub--alice", []string{"claim-hub-alice", "claim-alice"}, beside("alice", "hub")},
+		{"of the same name at another hub", "b", "alice", "", map[string]any{}, "claim-b--alice", []string{"claim-b-alice", "claim-alice"}, beside("alice", "b")},
+		{"of a mail address", "hub", "u@x", "lab", map[string]any{}, "claim-hub--" + hashed, []string{"claim-hub--u-40x", "claim-hub-" + hashed, "claim-hub-u-40x", "claim-" + hashed, "claim-u-40x"}, beside("u-x---4ab253d1", "hub")},
+		{"with the user's hyphen", "a", "b-c", "", map[string]any{}, "claim-a--b-c", []string{"claim-a--b-2dc", "claim-a-b-c", "claim-a-b-2dc", "claim-b-c", "claim-b-2dc"}, beside("b-c", "a")},
+		{"with the hub's hyphen", "a-b", "c", "", map[string]any{}, "claim-a-b--c", []string{"claim-a-b-c", "claim-c"}, beside("c", "a-b")},
+		{"of a server", "hub", "alice", "lab", map[string]any{"per": "server"}, "claim-hub--alice--lab", []string{"claim-hub-alice--lab", "claim-alice--lab", "claim-alicelab", "claim-alice-lab"}, nil},
+		{"on several nodes", "hub", "alice", "lab", map[string]any{"accessMode": "ReadWriteMany"}, "claim-hub--alice", []string{"claim-hub-alice", "claim-alice"}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o, err := testBuilder(t, "jhub", map[string]any{"homes": c.homes}).Build("00", outpost.Hub{Name: c.hub},

@@ -32,10 +32,11 @@ const (
 	noHomes       = "none"
 )
 
-// The templates of the names of homes. Unlike KubeSpawner's they hold the hub.
+// The templates of the names of homes. Unlike KubeSpawner's they hold the hub, which two hyphens part from the user:
+// with one, a-b and c would be a and b-c.
 const (
-	HomeOfUser   = "claim-{hub}-{username}"
-	HomeOfServer = "claim-{hub}-{user_server}"
+	HomeOfUser   = "claim-{hub}--{username}"
+	HomeOfServer = "claim-{hub}--{user_server}"
 )
 
 // homeVolume is the name of the volume in the pod.

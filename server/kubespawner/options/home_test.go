@@ -37,14 +37,14 @@ func TestHomesStandForStorageOptions(t *testing.T) {
 	homes := byDefault
 	homes.Homes = &Homes{Size: "10Gi", AccessMode: "ReadWriteOnce", Per: "user", Mount: "/home/jovyan"}
 	homes.StoragePVCEnsure, homes.StorageCapacity, homes.FSGID = true, new("10Gi"), new(int64(100))
-	homes.PVCNameTemplate = "claim-{hub}-{username}"
+	homes.PVCNameTemplate = "claim-{hub}--{username}"
 	homes.Volumes, homes.VolumeMounts = []any{volume}, []any{mount("/home/jovyan")}
 	all := homes
 	all.Homes = &Homes{
 		Size: "5G", StorageClass: new("fast"), AccessMode: "ReadWriteMany", Per: "server", Mount: "/data/home",
 	}
 	all.StorageCapacity, all.StorageClass, all.StorageAccessModes = new("5G"), new("fast"), []string{"ReadWriteMany"}
-	all.PVCNameTemplate = "claim-{hub}-{user_server}"
+	all.PVCNameTemplate = "claim-{hub}--{user_server}"
 	all.VolumeMounts = []any{mount("/data/home")}
 	own := homes
 	own.PVCNameTemplate, own.FSGID, own.StorageCapacity = "home-{username}", nil, new("1Gi")
