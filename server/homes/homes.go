@@ -108,12 +108,17 @@ func mountedIn(ctx context.Context, client kubernetes.Interface, namespace strin
 	return mounted, nil
 }
 
-// Remove deletes a home that is not in use, unless it is another one by now. One that is gone is no error.
+// Remove deletes a home that is not in use, unless it is another one by now. One that is gone is no error. It looks at
+// the pods again: since the homes were listed, of which there may be thousands, a server may have been started.
 func Remove(ctx context.Context, client kubernetes.Interface, h Home) error {
-	if h.InUse {
+	mounted, err := mountedIn(ctx, client, h.Namespace)
+	if err != nil {
+		return err
+	}
+	if h.InUse || mounted[h.Name.Name] {
 		return fmt.Errorf("%s/%s is in use; stop the servers of %s first", h.Namespace, h.Name.Name, h.User)
 	}
-	err := client.CoreV1().PersistentVolumeClaims(h.Namespace).Delete(ctx, h.Name.Name, metav1.DeleteOptions{
+	err = client.CoreV1().PersistentVolumeClaims(h.Namespace).Delete(ctx, h.Name.Name, metav1.DeleteOptions{
 		Preconditions: &metav1.Preconditions{UID: &h.uid},
 	})
 	if err != nil && !apierrors.IsNotFound(err) {

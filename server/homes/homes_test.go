@@ -112,6 +112,9 @@ func TestRemove(t *testing.T) {
 	}
 	var deleted []string
 	for _, action := range client.Actions() {
+		if action.Matches("list", "pods") {
+			continue
+		}
 		d, ok := action.(clienttesting.DeleteActionImpl)
 		if !ok || d.DeleteOptions.Preconditions == nil {
 			t.Fatalf("action %v", action)
@@ -121,6 +124,12 @@ func TestRemove(t *testing.T) {
 	want := []string{"claim-b-ann uid-of-claim-b-ann", "claim-b-ann uid-of-claim-b-ann"}
 	if diff := cmp.Diff(want, deleted); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	started := list[1]
+	started.Name.Name = "claim-a-bob"
+	if err := Remove(t.Context(), client, started); err == nil || err.Error() !=
+		"servers/claim-a-bob is in use; stop the servers of ann first" {
+		t.Errorf("in use since it was listed: %v", err)
 	}
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "persistentvolumeclaims"}, "x", errors.New("no"))
 	client.PrependReactor("*", "persistentvolumeclaims", func(clienttesting.Action) (bool, runtime.Object, error) {

@@ -225,6 +225,10 @@ func (st *start) ensureClaim(ctx context.Context) (claim *corev1.PersistentVolum
 				return nil, failed(diagnosis.ReasonPVC, nil,
 					"The home "+wanted.Name+" belongs to "+other+"; change pvc_name_template.")
 			}
+			if claim.DeletionTimestamp != nil { // no pod is scheduled with it anymore
+				return nil, failed(diagnosis.ReasonPVC, nil,
+					"The home "+wanted.Name+" is being removed; start again when it is gone.")
+			}
 			return claim, nil
 		case apierrors.IsAlreadyExists(refused): // it exists, but nobody may say whose it is
 			refused = err

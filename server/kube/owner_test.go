@@ -66,6 +66,8 @@ func TestAStartUsesNothingOfAnotherOwner(t *testing.T) {
 	ended := func(pod *corev1.Pod) *corev1.Pod { pod.Status.Phase = corev1.PodSucceeded; return pod }
 	ownClaim := claimOf("claim-user", nil)
 	ownClaim.Labels = chartLabels
+	removed := claimOf("claim-user", claim("user", ownInstallation, "hub-b"))
+	removed.DeletionTimestamp, removed.Finalizers = new(metav1.Now()), []string{"kubernetes.io/pvc-protection"}
 	for _, c := range []struct {
 		name    string
 		there   runtime.Object
@@ -109,6 +111,10 @@ func TestAStartUsesNothingOfAnotherOwner(t *testing.T) {
 		{
 			name: "a home of another outpost", there: claimOf("claim-user", claim("user", "ff", "hub-b")),
 			options: home, want: "The home claim-user belongs to another outpost; change pvc_name_template.",
+		},
+		{
+			name: "a home that is being removed", there: removed, options: home,
+			want: "The home claim-user is being removed; start again when it is gone.",
 		},
 		{
 			name: "a home that names no hub, several hubs", options: home,

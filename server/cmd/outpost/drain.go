@@ -52,10 +52,11 @@ func parseTime(text string, now time.Time) (time.Time, error) {
 		return now.Add(d), nil
 	}
 	at, err := time.Parse(time.RFC3339, text)
-	if err != nil {
+	at = at.UTC()
+	if err != nil || at.Year() < 1 || at.Year() > 9999 { // in UTC it may have another year, which no catalog can say
 		return at, fmt.Errorf("%q is neither a time such as 2026-05-04T18:00:00Z nor one from now such as 90m", text)
 	}
-	return at.UTC(), nil
+	return at, nil
 }
 
 // drain says that no servers are started for a time. The outpost's processes read it from the database.

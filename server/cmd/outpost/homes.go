@@ -34,6 +34,9 @@ func (p *process) homes(ctx context.Context) (err error) {
 	if p.verb == "rm" && filter == (homes.Filter{}) {
 		return errors.New("say which homes are to be removed: --hub, --user or --unused-since")
 	}
+	if names := p.cfg.HubNames(); p.verb == "rm" && p.who.user != "" && p.who.hub == "" && len(names) > 1 {
+		return errors.New("--hub: say whose user is meant; hubs are " + strings.Join(names, ", "))
+	}
 	client, err := kube.Connect(p.kubeconfig, p.context, "outpost/"+version)
 	if err != nil {
 		return fmt.Errorf("connect to Kubernetes (outside of a cluster give --kubeconfig): %w", err)

@@ -359,6 +359,8 @@ func TestDrain(t *testing.T) {
 	}{
 		{[]string{"status"}, 0, `servers are started\njupyterhub: 0 servers\n`, ""},
 		{[]string{"drain", "--from", "18:00"}, 1, "", `(?s).*--from: "18:00" is neither a time such as .*`},
+		{[]string{"drain", "--until", "9999-12-31T23:00:00-01:00"}, 1, "", `(?s).*--until: .* is neither a time such as .*`},
+		{[]string{"drain", "--from", "0001-01-01T00:00:00+01:00"}, 1, "", `(?s).*--from: .* is neither a time such as .*`},
 		{[]string{"drain", "--until", "2020-01-01T00:00:00Z"}, 1, "", `(?s).*--until: is not after the beginning.*`},
 		{
 			[]string{"drain", "--from", "2h", "--until", "1h", "--text", "x"},
@@ -391,11 +393,13 @@ func TestDrain(t *testing.T) {
 }
 
 func TestHomesAreNotRemovedByMistake(t *testing.T) {
+	hubs := map[string]string{"usernames": "a;b", "passwords": "planted-password;planted-password"}
 	for _, c := range []struct {
 		args []string
 		code int
 		want string
 	}{
+		{[]string{"homes", "rm", "--user", "ann", "--yes"}, 1, "--hub: say whose user is meant; hubs are a, b"},
 		{[]string{"homes", "rm", "--yes"}, 1, "say which homes are to be removed: --hub, --user or --unused-since"},
 		{[]string{"homes", "rm", "--unused-since", "ninety days"}, 1, "--unused-since: \"ninety days\" is neither"},
 		{[]string{"homes", "--unused-since=-1h"}, 1, "--unused-since: \"-1h\" is neither"},
@@ -404,7 +408,7 @@ func TestHomesAreNotRemovedByMistake(t *testing.T) {
 		{[]string{"check-config", "--user", "ann"}, 2, "--user is for explain and homes"},
 	} {
 		var stdout, stderr buffer
-		code := run(t.Context(), c.args, environment(t.TempDir(), nil), &stdout, &stderr)
+		code := run(t.Context(), c.args, environment(t.TempDir(), hubs), &stdout, &stderr)
 		if code != c.code || !strings.Contains(stderr.String(), c.want) {
 			t.Errorf("%v: exit code %d, %s", c.args, code, stderr.String())
 		}
