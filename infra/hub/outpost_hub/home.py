@@ -7,6 +7,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from .errors import StartError
 from .form import words
 
 TEMPLATE = """{% extends "templates/home.html" %}
@@ -39,7 +40,7 @@ def _servers(outposts, user):
         if not spawner.active or spawner.kube_state is not None:
             continue
         options = spawner.user_options
-        cells = (name or "My Server", outposts.of(spawner).display_name, options.get("profile"), options.get("flavor"))
+        cells = (name or "My Server", _system_of(outposts, spawner), options.get("profile"), options.get("flavor"))
         rows.append("".join(f"<td>{html.escape(str(cell or ''))}</td>" for cell in cells))
     if not rows:
         return
@@ -48,6 +49,15 @@ def _servers(outposts, user):
     yield "</tr></thead><tbody>"
     yield from (f"<tr>{row}</tr>" for row in rows)
     yield "</tbody></table>"
+
+
+def _system_of(outposts, spawner):
+    """Returns the name to show of a server's system. One that is gone has the name under which the server started."""
+    try:
+        return outposts.of(spawner).display_name
+    except StartError:
+        name = spawner.user_options.get("system")
+        return name if isinstance(name, str) else ""
 
 
 def _systems(offers):

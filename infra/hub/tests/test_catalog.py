@@ -12,6 +12,7 @@ from outpost_hub import form
 from outpost_hub.catalog import WrongShape, parse
 from outpost_hub.catalogs import Answer, Kept
 from outpost_hub.errors import StartError
+from outpost_hub.home import home
 from outpost_hub.identity import identity
 from outpost_hub.offer import Offer
 
@@ -304,6 +305,23 @@ def test_last_choice_is_selected(settings):
         assert part in page, part
     page = form.render([offer(settings)], {**last, "flavor": "gpu", "profile": "matlab"})
     assert 'value="small" selected' in page and 'value="r" checked' in page
+
+
+def test_home_names_a_system_that_is_gone(settings):
+    """A server of a system that is no longer there must not take the home page from its user."""
+    outposts = outpost_hub.Outposts(settings)
+    outposts.systems = {}  # none is asked
+
+    def server(options):
+        return SimpleNamespace(active=True, kube_state=None, user_options=options)
+
+    servers = {"": server({"system": "direct"}), "a": server({"system": "<b>gone"}), "b": server({"system": ["x"]})}
+    page = asyncio.run(home(outposts, SimpleNamespace(spawner=None, spawners=servers)))
+    for cells in (
+        "<td>My Server</td><td>Direct &lt;b&gt;cluster&lt;/b&gt;</td>", "<td>a</td><td>&lt;b&gt;gone</td>",
+        "<td>b</td><td></td>",
+    ):  # fmt: skip
+        assert cells in page
 
 
 def test_refused_system_cannot_be_chosen(settings):
