@@ -43,7 +43,7 @@ func checkFiles(cfg config.Config) (warnings []config.Problem, err error) {
 		}
 	}
 	s := siteOf(cfg, flavors)
-	warnings = append(problemsOf(cfg, append(s.Unused(), s.Raised()...)), warnings...)
+	warnings = append(problemsOf(cfg, slices.Concat(s.Unused(), s.Raised(), s.OpenEnded())), warnings...)
 	return warnings, errors.Join(checkOptions(cfg), flavorsErr, creditsErr)
 }
 

@@ -185,6 +185,20 @@ func (s Site) Raised() (all []Fault) {
 	return all
 }
 
+// OpenEnded returns the expressions for values of users that say nothing of how they end. KubeSpawner's form holds them
+// against the whole value, but a start by its API, and an outpost, only against the beginning.
+func (s Site) OpenEnded() (all []Fault) {
+	for _, set := range s.Settings("profile_list") {
+		for _, key := range options.OpenEnded(set.Value) {
+			all = append(all, Fault{
+				set.File, strings.TrimSuffix(set.Key, "profile_list") + key,
+				"lets anything follow what it matches; end it with $, or with .* if that is meant",
+			})
+		}
+	}
+	return all
+}
+
 // layer is a layer of options in a file.
 type layer struct {
 	options.Layer

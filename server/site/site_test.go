@@ -283,6 +283,20 @@ extra_container_config: {volumeMounts: [{name: none, mountPath: /a}]}
 	}
 }
 
+func TestExpressionsThatAnythingMayFollow(t *testing.T) {
+	list := func(expression string) string {
+		return `profile_list: [{display_name: P, profile_options: {o: {unlisted_choice: {
+			enabled: true, validation_regex: "` + expression + `", kubespawner_override: {image: "{value}"}}}}}]`
+	}
+	s := read(t, list("^quay[.]io"), map[string]string{"a": list("^quay[.]io"), "b": list("^quay[.]io/.+")}, "")
+	const key, text = "profile_list[0].profile_options.o.unlisted_choice.validation_regex",
+		"lets anything follow what it matches; end it with $, or with .* if that is meant"
+	want := []site.Fault{{Key: "spawner." + key, Text: text}, {Key: "hubs.a.spawner." + key, Text: text}}
+	if diff := cmp.Diff(want, s.OpenEnded()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestSettingsOfEveryLayer(t *testing.T) {
 	s := read(t, `
 namespace: servers

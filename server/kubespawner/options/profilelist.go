@@ -287,11 +287,11 @@ func readUnlisted(m map[string]any, path string, p *Problems) *unlistedChoice {
 		message:  stringOf(unlisted, "validation_message", path, p),
 	}
 	if expression := stringOf(unlisted, "validation_regex", path, p); expression != "" {
-		compiled, err := regexp.Compile(`^(?:` + expression + `)`) // anchored at the start only, as in KubeSpawner
-		if err != nil {
+		if _, err := regexp.Compile(expression); err != nil {
 			p.Addf(path+".validation_regex", "%v", err)
+		} else {
+			u.pattern = regexp.MustCompile(`^(?:` + expression + `)`) // at the start only, as in KubeSpawner
 		}
-		u.pattern = compiled
 	} else if value, set := unlisted["validation_regex"]; set && (value == nil || value == "") {
 		p.Addf(path+".validation_regex", "is empty; leave the key out, or write its value")
 	}
