@@ -31,15 +31,20 @@ type Home struct {
 	Used      time.Time // zero if no server has used it since this is noted
 	InUse     bool      // a pod of its namespace mounts it
 
-	uid types.UID
+	uid   types.UID
+	noted time.Time // since when uses are
 }
 
-// Unused returns since when nobody has used it, as far as is known.
+// Unused returns since when nobody has used it, as far as is known: what was used before that was noted may have been
+// used until then.
 func (h Home) Unused() time.Time {
-	if h.Used.IsZero() {
-		return h.Made
+	switch {
+	case !h.Used.IsZero():
+		return h.Used
+	case h.Made.Before(h.noted):
+		return h.noted
 	}
-	return h.Used
+	return h.Made
 }
 
 // Filter says which homes are meant; an empty field is all.
@@ -54,10 +59,10 @@ func (f Filter) matches(h Home) bool {
 }
 
 // List returns the homes in some namespaces that the outpost with a database of this id has made, by hub, user and
-// name. used is what the database knows of them ([outpost.Store]).
+// name. used is what the database knows of them ([outpost.Store]), and noted since when it does.
 func List(
 	ctx context.Context, client kubernetes.Interface, namespaces []string, installation string,
-	used map[Name]time.Time, f Filter,
+	used map[Name]time.Time, noted time.Time, f Filter,
 ) ([]Home, error) {
 	var list []Home
 	for _, namespace := range namespaces {
@@ -78,7 +83,7 @@ func List(
 			size := claim.Spec.Resources.Requests[corev1.ResourceStorage]
 			h := Home{
 				Name: name, Hub: owner.Hub, User: owner.User, Size: size.String(), InUse: mounted[claim.Name],
-				Made: claim.CreationTimestamp.UTC(), Used: used[name], uid: claim.UID,
+				Made: claim.CreationTimestamp.UTC(), Used: used[name], uid: claim.UID, noted: noted,
 			}
 			if f.matches(h) {
 				list = append(list, h)

@@ -73,16 +73,17 @@ func TestList(t *testing.T) {
 		filter Filter
 		want   []Home
 	}{
-		"all":                       {Filter{}, []Home{ofAnn, ofBob, another}},
-		"of a hub":                  {Filter{Hub: "a"}, []Home{ofAnn, ofBob}},
-		"of a user of a hub":        {Filter{Hub: "a", User: "ann"}, []Home{ofAnn}},
-		"of nobody":                 {Filter{User: "eve"}, nil},
-		"unused, but for that used": {Filter{UnusedSince: day.Add(week)}, []Home{another}},
-		"unused for less":           {Filter{UnusedSince: day.Add(week + 1)}, []Home{ofAnn, another}},
-		"made later":                {Filter{UnusedSince: day}, nil},
+		"used before that was noted": {Filter{UnusedSince: day.Add(time.Hour)}, nil},
+		"all":                        {Filter{}, []Home{ofAnn, ofBob, another}},
+		"of a hub":                   {Filter{Hub: "a"}, []Home{ofAnn, ofBob}},
+		"of a user of a hub":         {Filter{Hub: "a", User: "ann"}, []Home{ofAnn}},
+		"of nobody":                  {Filter{User: "eve"}, nil},
+		"unused, but for that used":  {Filter{UnusedSince: day.Add(week)}, []Home{another}},
+		"unused for less":            {Filter{UnusedSince: day.Add(week + 1)}, []Home{ofAnn, another}},
+		"made later":                 {Filter{UnusedSince: day}, nil},
 	} {
 		got, err := List(t.Context(), world(), []string{"gpu", "servers"}, installation,
-			map[Name]time.Time{ofAnn.Name: ofAnn.Used}, c.filter)
+			map[Name]time.Time{ofAnn.Name: ofAnn.Used}, day.Add(time.Hour), c.filter)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -95,7 +96,7 @@ func TestList(t *testing.T) {
 // A home is removed only as the one that was listed, and not while it is in use (protocol 2.15).
 func TestRemove(t *testing.T) {
 	client := world()
-	list, err := List(t.Context(), client, []string{"servers"}, installation, nil, Filter{})
+	list, err := List(t.Context(), client, []string{"servers"}, installation, nil, day, Filter{})
 	if err != nil || len(list) != 2 {
 		t.Fatalf("%v, %v", list, err)
 	}
@@ -138,7 +139,7 @@ func TestRemove(t *testing.T) {
 	if err := Remove(t.Context(), client, list[1]); !apierrors.IsForbidden(errors.Unwrap(err)) {
 		t.Errorf("without the right: %v", err)
 	}
-	if _, err := List(t.Context(), client, []string{"servers"}, installation, nil, Filter{}); err == nil {
+	if _, err := List(t.Context(), client, []string{"servers"}, installation, nil, day, Filter{}); err == nil {
 		t.Error("no error without the right to list")
 	}
 }

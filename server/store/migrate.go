@@ -4,6 +4,7 @@ import (
 	"context"
 	"embed"
 	"io/fs"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -33,6 +34,27 @@ func (d *DB) migrate(ctx context.Context) error {
 		d.log.Info("database migrated", "migration", r.Source.Path, "duration", r.Duration)
 	}
 	return nil
+}
+
+// homesVersion is the migration that made the table in which the use of homes is noted.
+const homesVersion = 7
+
+// HomesNoted returns since when the use of homes is noted in this database.
+func (d *DB) HomesNoted(ctx context.Context) (since time.Time, err error) {
+	provider, err := d.provider()
+	if err != nil {
+		return since, err
+	}
+	applied, err := provider.Status(ctx)
+	if err != nil {
+		return since, outpost.StoreError(d.translate("homes noted", err))
+	}
+	for _, m := range applied {
+		if m.Source.Version == homesVersion {
+			since = m.AppliedAt.UTC()
+		}
+	}
+	return since, nil
 }
 
 // provider knows the migrations of this kind of database.

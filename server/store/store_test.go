@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/seal"
@@ -75,6 +76,26 @@ func onBoth(t *testing.T, test func(t *testing.T, config func(t testing.TB) Conf
 func TestSuite(t *testing.T) {
 	onBoth(t, func(t *testing.T, config func(t testing.TB) Config) {
 		storetest.Run(t, func(t *testing.T) outpost.Store { return mustOpen(t, config(t), ring(t, keyA)) })
+	})
+}
+
+// The use of homes is noted since the database has the table for it, whenever it is opened.
+func TestHomesNoted(t *testing.T) {
+	onBoth(t, func(t *testing.T, config func(t testing.TB) Config) {
+		c := config(t)
+		before := time.Now().Truncate(time.Second)
+		d := mustOpen(t, c, ring(t, keyA))
+		after := time.Now()
+		for range 2 {
+			since, err := d.HomesNoted(t.Context())
+			if err != nil || since.Before(before) || since.After(after) {
+				t.Errorf("%s, %v; opened between %s and %s", since, err, before, after)
+			}
+			if err := d.Close(); err != nil {
+				t.Fatal(err)
+			}
+			d = mustOpen(t, c, ring(t, keyA))
+		}
 	})
 }
 

@@ -50,13 +50,17 @@ func (p *process) homes(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	noted, err := db.HomesNoted(ctx)
+	if err != nil {
+		return err
+	}
 	own, err := ownNamespace()
 	if err != nil {
 		return err
 	}
 	namespaces := append([]string{cmp.Or(p.cfg.Namespace, own)}, server.Namespaces(p.cfg)...)
 	slices.Sort(namespaces)
-	list, err := homes.List(ctx, client, slices.Compact(namespaces), db.Installation(), used, filter)
+	list, err := homes.List(ctx, client, slices.Compact(namespaces), db.Installation(), used, noted, filter)
 	if err != nil {
 		return err
 	}
