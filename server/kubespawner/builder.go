@@ -256,8 +256,14 @@ func (b *Builder) mergeOptions(
 	merged = options.MergeLayer(operator, sent)
 	current := func(name string) any { return b.defaults[name] }
 	groups := access.GroupsOf(r.Authentication)
-	opens := func(rule access.Rule) bool { return r.Resumed || rule.Allows(groups) }
-	removed = options.ApplyProfile(merged, resources, current, options.Decode(r.Body.UserOptions, p), opens, p)
+	opens := func(rule access.Rule) bool { return rule.Allows(groups) }
+	userOptions, opensProfile := options.Decode(r.Body.UserOptions, p), opens
+	if name, _ := userOptions["profile"].(string); r.Resumed && name != "" {
+		// The process that accepted the start has judged the profile that it names. Without the user's groups nothing
+		// else of them is opened: the pod is there, and one that has to be made again must not have more than it had.
+		opensProfile = func(access.Rule) bool { return true }
+	}
+	removed = options.ApplyProfile(merged, resources, current, userOptions, opensProfile, p)
 	options.ApplyShared(merged, opens)
 	return merged, removed
 }

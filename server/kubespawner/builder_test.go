@@ -432,8 +432,6 @@ func TestWhatAHubSetsIsChecked(t *testing.T) {
 	}
 }
 
-// A wrong value takes nothing with it (KubeSpawner drops the operator's limit with the hub's wrong one), and each layer
-// wins over the ones before.
 // A start that an earlier process has accepted goes on, though nobody says any more which groups its user is in.
 func TestGroupsAreJudgedOnce(t *testing.T) {
 	b := testBuilder(t, "jhub", map[string]any{"profile_list": []any{map[string]any{
@@ -461,6 +459,31 @@ func TestGroupsAreJudgedOnce(t *testing.T) {
 	}
 }
 
+// What a start that goes on does not name is not opened to its user, whose groups nobody says any more.
+func TestAResumedStartOpensNothingElse(t *testing.T) {
+	b := testBuilder(t, "jhub", map[string]any{
+		"profile_list": []any{
+			map[string]any{
+				"slug": "gpu", "default": true, "allowed_groups": []any{"gpu"},
+				"kubespawner_override": map[string]any{"image": "of-gpu"},
+			},
+			map[string]any{"slug": "base", "kubespawner_override": map[string]any{"image": "of-all"}},
+		},
+		"shared": []any{map[string]any{
+			"name": "data", "claim": "data", "mount": "/data", "allowedGroups": []any{"gpu"},
+		}},
+	})
+	o, err := b.Build("00", outpost.Hub{Name: "hub"}, outpost.StartRequest{
+		Key: outpost.Key{Hub: "hub", StartID: "s1"}, Resumed: true,
+		Body: outpost.Body{Env: map[string]string{"JUPYTERHUB_USER": "alice"}},
+	}, nil)
+	if err != nil || o.Pod.Spec.Containers[0].Image != "of-all" || len(o.Pod.Spec.Volumes) > 0 {
+		t.Errorf("%v: %+v", err, o)
+	}
+}
+
+// A wrong value takes nothing with it (KubeSpawner drops the operator's limit with the hub's wrong one), and each layer
+// wins over the ones before.
 func TestLayersOfOptions(t *testing.T) {
 	b := testBuilder(t, "outpost", map[string]any{
 		"image":         "general",
