@@ -34,7 +34,8 @@ func TestE2EHubSideByHelm(t *testing.T) {
 	hostKey, hostPublic := newKey(t)
 	s.kubectl(t, "", "create", "namespace", sideHub)
 	s.kubectl(t, "", "create", "namespace", sideOutpost)
-	s.secret(t, sideHub, "jupyterhub-outpost-auth", map[string]string{"near": "jupyterhub:word", "far": "jupyterhub:word"})
+	s.secret(t, sideHub, "jupyterhub-outpost-auth",
+		map[string]string{"near": "jupyterhub:word", "far": "jupyterhub:word"})
 	s.secret(t, sideHub, "jupyterhub-outpost-sshkey", map[string]string{"ssh-privatekey": hubKey})
 	s.secret(t, sideOutpost, "outpost-users", map[string]string{"usernames": "jupyterhub", "passwords": "word"})
 	s.secret(t, sideOutpost, "outpost-cryptkey", map[string]string{"secret_key": deployed.PythonKey})
