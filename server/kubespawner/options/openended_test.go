@@ -10,7 +10,7 @@ func TestOpenEnded(t *testing.T) {
 	const key = "profile_list[0].profile_options.image.unlisted_choice.validation_regex"
 	for expression, open := range map[string]bool{
 		`^quay\.io`: true, `^quay\.io/`: true, `[a-z]+`: true, `^a$|^b`: true, `(a$)(b)`: true, `(?m)^a$`: true,
-		`a.?`: true,
+		`a.?`:          true,
 		`^quay\.io/.*`: false, `^.+:.+$`: false, `a\z`: false, `^(a|b)$`: false, `^a$|^b$`: false, `(a$|b.+)`: false,
 		`(?s)^a.*`: false,
 	} {
