@@ -7,6 +7,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -45,6 +47,15 @@ func (h Home) Unused() time.Time {
 		return h.noted
 	}
 	return h.Made
+}
+
+// Who returns the user for a message or a line of a table: hubs name users as they like, with line ends and escapes of
+// terminals among it.
+func (h Home) Who() string {
+	if strings.ContainsFunc(h.User, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return strconv.Quote(h.User)
+	}
+	return h.User
 }
 
 // Filter says which homes are meant; an empty field is all.
@@ -121,7 +132,7 @@ func Remove(ctx context.Context, client kubernetes.Interface, h Home) error {
 		return err
 	}
 	if h.InUse || mounted[h.Name.Name] {
-		return fmt.Errorf("%s/%s is in use; stop the servers of %s first", h.Namespace, h.Name.Name, h.User)
+		return fmt.Errorf("%s/%s is in use; stop the servers of %s first", h.Namespace, h.Name.Name, h.Who())
 	}
 	err = client.CoreV1().PersistentVolumeClaims(h.Namespace).Delete(ctx, h.Name.Name, metav1.DeleteOptions{
 		Preconditions: &metav1.Preconditions{UID: &h.uid},

@@ -93,6 +93,16 @@ func TestList(t *testing.T) {
 	}
 }
 
+func TestWho(t *testing.T) {
+	for user, want := range map[string]string{
+		"ann": "ann", "zoë x": "zoë x", "a\nhub  b": `"a\nhub  b"`, "\x1b[2J": `"\x1b[2J"`, "a\u202eb": `"a\u202eb"`,
+	} {
+		if got := (Home{User: user}).Who(); got != want {
+			t.Errorf("%q: %s", user, got)
+		}
+	}
+}
+
 // A home is removed only as the one that was listed, and not while it is in use (protocol 2.15).
 func TestRemove(t *testing.T) {
 	client := world()

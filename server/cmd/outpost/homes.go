@@ -104,7 +104,7 @@ func (p *process) printHomes(list []homes.Home) error {
 		case !h.Used.IsZero():
 			used = h.Used.Format(time.DateOnly)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s/%s\t%s\t%s\t%s\n", h.Hub, h.User, h.Name.Namespace, h.Name.Name, h.Size,
+		fmt.Fprintf(table, "%s\t%s\t%s/%s\t%s\t%s\t%s\n", h.Hub, h.Who(), h.Name.Namespace, h.Name.Name, h.Size,
 			h.Made.Format(time.DateOnly), used)
 	}
 	return table.Flush()
