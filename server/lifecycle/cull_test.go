@@ -38,12 +38,12 @@ func TestListWithoutAnyServerIsBelievedTwice(t *testing.T) {
 				h := outpost.Hub{Name: "hub-a", Servers: &call}
 				w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{h}, Cleanup: interval})
 				var down atomic.Bool
-				w.HubAPI.OnCall = func(context.Context, outposttest.Call) error {
+				w.HubAPI.OnCall(func(context.Context, outposttest.Call) error {
 					if down.Load() {
 						return errDown
 					}
 					return nil
-				}
+				})
 				for _, k := range []outpost.Key{one, two, three} {
 					w.Store.Put(row(k.Name, func(s *outpost.Service) { s.StartDate = s.StartDate.Add(-2 * interval) }))
 					w.Spawner.AddPod(k)

@@ -131,7 +131,7 @@ func TestEventsNeverDecideAboutTheStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{eventHub()}})
-				w.HubAPI.OnCall = answer
+				w.HubAPI.OnCall(answer)
 				fails := false
 				w.Spawner.OnStart = func(_ context.Context, _ outpost.Key, progress func(outpost.Event)) error {
 					for i := range 200 {
@@ -174,7 +174,7 @@ func TestEventQueueIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{eventHub()}})
 		taken := make(chan struct{})
-		w.HubAPI.OnCall = func(context.Context, outposttest.Call) error { <-taken; return nil }
+		w.HubAPI.OnCall(func(context.Context, outposttest.Call) error { <-taken; return nil })
 		w.Spawner.OnStart = func(_ context.Context, _ outpost.Key, progress func(outpost.Event)) error {
 			synctest.Wait() // the first event is on its way
 			for i := range 200 {
@@ -316,7 +316,7 @@ func TestTunnelsAreRetriedButNotAfterARefusal(t *testing.T) {
 				h := eventHub()
 				h.TunnelRestart = &outpost.HubCall{URL: hubURL + "/recreateforward/north", Token: "service-token"}
 				w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{h}})
-				w.HubAPI.OnCall = func(context.Context, outposttest.Call) error { return tc.answer }
+				w.HubAPI.OnCall(func(context.Context, outposttest.Call) error { return tc.answer })
 				w.Up(t)
 				time.Sleep(time.Minute)
 				calls := w.HubAPI.Calls("")
@@ -372,12 +372,12 @@ func TestHubCleanup(t *testing.T) {
 		b := outpost.Hub{Name: "hub-b", Servers: &outpost.HubCall{URL: "https://b.org/hub/api/servers", Token: "b"}}
 		down := outpost.Hub{Name: "hub-c", Servers: &outpost.HubCall{URL: "https://c.org/hub/api/servers", Token: "c"}}
 		w := outposttest.NewWorld(t, lifecycle.Options{Hubs: []outpost.Hub{a, b, down}})
-		w.HubAPI.OnCall = func(_ context.Context, c outposttest.Call) error {
+		w.HubAPI.OnCall(func(_ context.Context, c outposttest.Call) error {
 			if c.Token == "c" {
 				return errDown
 			}
 			return nil
-		}
+		})
 		w.HubAPI.SetServers(a.Servers.URL, "42_known_0f3c")
 		w.HubAPI.SetServers(b.Servers.URL, "42_of-b_0f3c")
 		w.Up(t)

@@ -96,7 +96,7 @@ func TestLogsHoldNoSecrets(t *testing.T) {
 			}, Logger: slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 			Flavors: mustFlavors(t, "flavors: {tiny: {maxPerUser: 1}}"),
 		})
-		w.HubAPI.OnCall = func(context.Context, outposttest.Call) error { return errDown }
+		w.HubAPI.OnCall(func(context.Context, outposttest.Call) error { return errDown })
 		w.Spawner.OnStart = func(_ context.Context, k outpost.Key, _ func(outpost.Event)) error {
 			if k.Name == "bad" {
 				return errDown
@@ -176,7 +176,7 @@ func TestFlavorUpdatesAreCollected(t *testing.T) {
 			t,
 			lifecycle.Options{Hubs: []outpost.Hub{eventHub()}, Flavors: mustFlavors(t, "flavors: {tiny: {}}")},
 		)
-		w.HubAPI.OnCall = func(context.Context, outposttest.Call) error { time.Sleep(time.Second); return nil }
+		w.HubAPI.OnCall(func(context.Context, outposttest.Call) error { time.Sleep(time.Second); return nil })
 		w.Up(t)
 		for i := range 64 {
 			r := eventRequest(fmt.Sprint("lab-", i))

@@ -297,12 +297,12 @@ func TestReconcileDuringTheEndOfAStart(t *testing.T) {
 				goOn := make(chan struct{})
 				w.Spawner.OnStart = func(context.Context, outpost.Key, func(outpost.Event)) error { <-goOn; return nil }
 				var armed atomic.Bool
-				w.Store.OnDone = func(op string) {
+				w.Store.OnDone(func(op string) {
 					if op == tc.op && armed.CompareAndSwap(true, false) {
 						close(goOn)
 						time.Sleep(time.Second)
 					}
-				}
+				})
 				w.Up(t)
 				r := outposttest.Request("lab-one")
 				go func() { mustStart(t, w, r) }()
@@ -333,18 +333,18 @@ func TestSyncDuringAWholeStart(t *testing.T) {
 				w := outposttest.NewWorld(t, lifecycle.Options{Shared: true})
 				var armed atomic.Bool
 				read := make(chan struct{})
-				w.Store.OnCall = func(call string) {
+				w.Store.OnCall(func(call string) {
 					if call == "Insert" {
 						armed.Store(true)
 						<-read
 					}
-				}
-				w.Store.OnDone = func(done string) {
+				})
+				w.Store.OnDone(func(done string) {
 					if done == op && armed.CompareAndSwap(true, false) {
 						close(read)
 						time.Sleep(time.Second)
 					}
-				}
+				})
 				w.Up(t)
 				if op == "All" {
 					time.Sleep(5*time.Minute - 9*time.Second) // an insert must not take longer than ten seconds

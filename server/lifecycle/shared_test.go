@@ -85,12 +85,12 @@ func TestSharedPermitOpenWaitsForTheRows(t *testing.T) {
 		reading, goOn := make(chan struct{}), make(chan struct{})
 		var hold atomic.Bool
 		store := outposttest.NewStore()
-		store.OnDone = func(op string) {
+		store.OnDone(func(op string) {
 			if op == "List" && hold.CompareAndSwap(true, false) {
 				close(reading)
 				<-goOn
 			}
-		}
+		})
 		a, b := twoProcessesOn(t, store, lifecycle.Options{})
 		time.Sleep(2100 * time.Millisecond) // between the regular syncs
 		hold.Store(true)

@@ -270,11 +270,11 @@ func TestWatchSaysGoneOnlyWhenTheRowIs(t *testing.T) {
 		watched, _ := watching(t, b)
 		stopping := make(chan struct{})
 		var deleted atomic.Bool
-		a.Store.OnCall = func(op string) {
+		a.Store.OnCall(func(op string) {
 			if op == "Delete" && deleted.CompareAndSwap(false, true) {
 				<-stopping
 			}
-		}
+		})
 		answer := make(chan error, 1)
 		go func() {
 			_, err := a.Stop(t.Context(), r.Key, outpost.StopOptions{})

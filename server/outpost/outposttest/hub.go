@@ -21,16 +21,21 @@ type Call struct {
 
 // HubAPI is an outpost.HubAPI that records its calls.
 type HubAPI struct {
-	// OnCall is called for each call, without a lock; it may block, and its error is the answer. Set before use.
-	OnCall func(context.Context, Call) error
-
 	mu      sync.Mutex
+	onCall  func(context.Context, Call) error
 	calls   []Call
 	servers map[string][]string // by URL
 }
 
 // NewHubAPI returns a HubAPI that answers everything well.
 func NewHubAPI() *HubAPI { return &HubAPI{servers: map[string][]string{}} }
+
+// OnCall lets f be called for each call, without a lock; it may block, and its error is the answer.
+func (h *HubAPI) OnCall(f func(context.Context, Call) error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.onCall = f
+}
 
 // Calls returns the calls of one sort in their order, of every sort if what is empty.
 func (h *HubAPI) Calls(what string) []Call {
@@ -56,9 +61,10 @@ func (h *HubAPI) record(ctx context.Context, c outpost.HubCall, call Call) error
 	call.URL, call.Token = c.URL, c.Token.Reveal()
 	h.mu.Lock()
 	h.calls = append(h.calls, call)
+	answer := h.onCall
 	h.mu.Unlock()
-	if h.OnCall != nil {
-		return h.OnCall(ctx, call)
+	if answer != nil {
+		return answer(ctx, call)
 	}
 	return nil
 }

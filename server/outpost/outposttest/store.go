@@ -16,10 +16,9 @@ import (
 // Store is an outpost.Store in memory. Several Managers may share it, as processes share a database. The zero value
 // is not usable: use NewStore.
 type Store struct {
-	// OnCall is called before a call does its work, OnDone after it; both without a lock. Set before use.
-	OnCall, OnDone func(op string)
-
 	mu       sync.Mutex
+	onCall   func(op string)
+	onDone   func(op string)
 	rows     map[outpost.Key]row
 	fail     func(op string) error
 	afterErr bool
@@ -39,6 +38,20 @@ type row struct {
 // NewStore returns an empty Store.
 func NewStore() *Store {
 	return &Store{rows: map[outpost.Key]row{}, calls: map[string]int{}, homes: map[outpost.Home]time.Time{}}
+}
+
+// OnCall lets f be called before each call does its work, without a lock.
+func (s *Store) OnCall(f func(op string)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onCall = f
+}
+
+// OnDone is OnCall, but after a call has done its work.
+func (s *Store) OnDone(f func(op string)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onDone = f
 }
 
 // Fail lets every call return what f says for its name ("Insert", "Get", ...); nil ends it. An error without a kind
@@ -117,11 +130,14 @@ func (s *Store) do(ctx context.Context, op string, f func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if s.OnCall != nil {
-		s.OnCall(op)
+	s.mu.Lock()
+	called, done := s.onCall, s.onDone
+	s.mu.Unlock()
+	if called != nil {
+		called(op)
 	}
-	if s.OnDone != nil {
-		defer s.OnDone(op)
+	if done != nil {
+		defer done(op)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
