@@ -61,7 +61,7 @@ func (s *site) checkout(t *testing.T) *site {
 	t.Helper()
 	o := *s
 	o.dir = t.TempDir()
-	const copied = `git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents -t "$0"`
+	const copied = `git ls-files -z --cached --others --exclude-standard | xargs -0 cp -P --parents -t "$0"`
 	s.printed(t, "sh", "-c", copied, o.dir)
 	home, bin, backend := t.TempDir(), t.TempDir(), t.TempDir()
 	pulumi := s.printed(t, "dev/cache", "pulumi")
