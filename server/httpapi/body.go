@@ -45,6 +45,24 @@ func (s *Server) readBody(w http.ResponseWriter, r *http.Request, hub string) (b
 	return nil, nil
 }
 
+// readAs reads a body and decodes it. If it cannot, it writes the answer, and release is nil; else release is that of
+// readBody.
+func readAs[T any](
+	s *Server, w http.ResponseWriter, r *http.Request, hub string, decode func(body []byte) (T, problems),
+) (value T, release func()) {
+	body, release := s.readBody(w, r, hub)
+	if release == nil {
+		return value, nil
+	}
+	value, wrong := decode(body)
+	if len(wrong) > 0 {
+		wrong.write(w)
+		release()
+		return value, nil
+	}
+	return value, release
+}
+
 // isJSON reports whether a body is meant as JSON; without a Content-Type it is.
 func isJSON(r *http.Request) bool {
 	value := r.Header.Get("Content-Type")

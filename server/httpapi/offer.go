@@ -24,16 +24,11 @@ func userFlavors(s *Server, w http.ResponseWriter, r *http.Request, k outpost.Ke
 
 // userCatalog answers POST /catalog.
 func userCatalog(s *Server, w http.ResponseWriter, r *http.Request, k outpost.Key) {
-	body, release := s.readBody(w, r, k.Hub)
+	user, release := readAs(s, w, r, k.Hub, decodeUser)
 	if release == nil {
 		return
 	}
 	defer release()
-	user, wrong := decodeUser(body)
-	if len(wrong) > 0 {
-		wrong.write(w)
-		return
-	}
 	user.Hub = k.Hub
 	answer, err := s.manager.Catalog(r.Context(), user)
 	if err != nil {

@@ -41,16 +41,11 @@ func start(s *Server, w http.ResponseWriter, r *http.Request, k outpost.Key) {
 		problems{{"model_attributes_type", at("body")}}.write(w)
 		return
 	}
-	body, release := s.readBody(w, r, k.Hub)
+	request, release := readAs(s, w, r, k.Hub, decodeStart)
 	if release == nil {
 		return
 	}
 	defer release()
-	request, wrong := decodeStart(body)
-	if len(wrong) > 0 {
-		wrong.write(w)
-		return
-	}
 	if err := checkSize(request); err != nil {
 		s.writeError(w, r, k.Hub, err)
 		return

@@ -161,16 +161,11 @@ func encodeLine(value any) []byte {
 // known answers POST /watch/known (protocol 1.13).
 func known(s *Server, w http.ResponseWriter, r *http.Request, k outpost.Key) {
 	hub := k.Hub
-	body, release := s.readBody(w, r, hub)
+	keys, release := readAs(s, w, r, hub, func(body []byte) ([]outpost.Key, problems) { return decodeKnown(body, hub) })
 	if release == nil {
 		return
 	}
 	defer release()
-	keys, wrong := decodeKnown(body, hub)
-	if len(wrong) > 0 {
-		wrong.write(w)
-		return
-	}
 	if err := s.manager.Known(r.Context(), hub, keys); err != nil {
 		s.writeError(w, r, hub, err)
 		return
