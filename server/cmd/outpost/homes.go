@@ -15,7 +15,6 @@ import (
 
 	"github.com/outposts-dev/outposts/server"
 	"github.com/outposts-dev/outposts/server/homes"
-	"github.com/outposts-dev/outposts/server/kube"
 )
 
 // homesVerbs are what `outpost homes` does; without one it lists.
@@ -37,9 +36,9 @@ func (p *process) homes(ctx context.Context) (err error) {
 	if names := p.cfg.HubNames(); p.verb == "rm" && p.who.user != "" && p.who.hub == "" && len(names) > 1 {
 		return errors.New("--hub: say whose user is meant; hubs are " + strings.Join(names, ", "))
 	}
-	client, err := kube.Connect(p.kubeconfig, p.context, "outpost/"+version)
+	client, err := p.connect("outpost")
 	if err != nil {
-		return fmt.Errorf("connect to Kubernetes (outside of a cluster give --kubeconfig): %w", err)
+		return err
 	}
 	db, err := server.OpenStore(ctx, p.cfg, p.log, nil)
 	if err != nil {

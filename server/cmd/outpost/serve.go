@@ -43,9 +43,9 @@ func (p *process) serve(ctx context.Context) error {
 		return errors.New("OUTPOST_NAMESPACE: is empty, and this process does not run in a pod; " +
 			"set the namespace of the servers")
 	}
-	client, err := kube.Connect(p.kubeconfig, p.context, "outpost/"+version)
+	client, err := p.connect("outpost")
 	if err != nil {
-		return fmt.Errorf("connect to Kubernetes (outside of a cluster give --kubeconfig): %w", err)
+		return err
 	}
 	spawner, err := kube.New(client, namespace, p.kubeOptions())
 	if err != nil {
@@ -74,6 +74,15 @@ func (p *process) serve(ctx context.Context) error {
 	defer release.Wait()
 	defer cancel()
 	return s.Run(ctx)
+}
+
+// connect returns a client of Kubernetes, to which program is the name of this one.
+func (p *process) connect(program string) (kubernetes.Interface, error) {
+	client, err := kube.Connect(p.kubeconfig, p.context, program+"/"+version)
+	if err != nil {
+		return nil, fmt.Errorf("connect to Kubernetes (outside of a cluster give --kubeconfig): %w", err)
+	}
+	return client, nil
 }
 
 // uidOf asks Kubernetes for the uid of a namespace. Without an answer an outpost starts as it did before there was this

@@ -4,14 +4,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 	"k8s.io/klog/v2"
 
 	"github.com/outposts-dev/outposts/server"
 	"github.com/outposts-dev/outposts/server/footprint"
-	"github.com/outposts-dev/outposts/server/kube"
 )
 
 // tunnels leads a hub's cluster to servers on others until ctx ends.
@@ -30,9 +28,9 @@ func (p *process) tunnels(ctx context.Context) error {
 		return errors.New("OUTPOST_TUNNELS_NAMESPACE: is empty, and this process does not run in a pod; " +
 			"set the namespace of the Services")
 	}
-	client, err := kube.Connect(p.kubeconfig, p.context, "outpost-tunnels/"+version)
+	client, err := p.connect("outpost-tunnels")
 	if err != nil {
-		return fmt.Errorf("connect to Kubernetes (outside of a cluster give --kubeconfig): %w", err)
+		return err
 	}
 	t, err := server.NewTunnels(ctx, cfg, client, server.Options{
 		Logger: p.log, Version: version, Namespace: namespace,
