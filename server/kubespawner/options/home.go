@@ -85,10 +85,15 @@ func homeSize(v any) (any, error) {
 
 func homeMount(v any) (any, error) {
 	text, _ := v.(string)
-	if !strings.HasPrefix(text, "/") || strings.Trim(text, "/") == "" {
+	if !isMountPath(text) {
 		return nil, errors.New("must be a path such as /home/jovyan")
 	}
 	return text, nil
+}
+
+// isMountPath reports whether a volume can be mounted at a path: it begins with a slash and is not the root.
+func isMountPath(path string) bool {
+	return strings.HasPrefix(path, "/") && strings.Trim(path, "/") != ""
 }
 
 // homesOf returns what the checked option asks for; nil if it asks for none.

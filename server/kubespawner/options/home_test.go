@@ -109,9 +109,7 @@ func TestHomesRefused(t *testing.T) {
 		if err := yaml.Unmarshal([]byte(text), &value); err != nil {
 			t.Fatal(err)
 		}
-		var p Problems
-		Check(map[string]any{"homes": value}, &p)
-		if err := p.Err(); err == nil || err.Error() != "homes: "+want {
+		if err := checkAll(map[string]any{"homes": value}); err == nil || err.Error() != "homes: "+want {
 			t.Errorf("%s: %v, want %s", text, err, want)
 		}
 	}

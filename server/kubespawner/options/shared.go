@@ -60,7 +60,7 @@ func readShared(m map[string]any) (s sharedData, err error) {
 	if len(validation.IsDNS1123Label(sharedVolume+s.name)) > 0 {
 		return s, errors.New("needs a name of lower-case letters, digits and hyphens")
 	}
-	if !strings.HasPrefix(s.mount, "/") || strings.Trim(s.mount, "/") == "" {
+	if !isMountPath(s.mount) {
 		return s, errors.New("needs a mount such as /data")
 	}
 	claim := textOf(m, "claim")

@@ -91,9 +91,7 @@ func TestSharedDataRefused(t *testing.T) {
 		if err := yaml.Unmarshal([]byte(text), &value); err != nil {
 			t.Fatal(err)
 		}
-		var p Problems
-		Check(map[string]any{"shared": value}, &p)
-		if err := p.Err(); err == nil || err.Error() != "shared: "+want {
+		if err := checkAll(map[string]any{"shared": value}); err == nil || err.Error() != "shared: "+want {
 			t.Errorf("%s: %v, want %s", text, err, want)
 		}
 	}
