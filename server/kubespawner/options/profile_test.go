@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/outposts-dev/outposts/server/access"
+	"github.com/outposts-dev/outposts/server/excerpt"
 	"github.com/outposts-dev/outposts/server/kubespawner/kubespawnertest"
 )
 
@@ -137,6 +138,7 @@ func bothEmpty(a, b any) bool {
 // keys that nothing reads.
 func TestCheckFindsWrongProfiles(t *testing.T) {
 	const mustBeMap = "must be a map, not null"
+	deep := strings.Repeat("(", 999) + strings.Repeat(")", 999) // one more is refused by itself
 	//nolint:lll // a case a line
 	for name, c := range map[string]struct {
 		profile string // beside a display_name P
@@ -154,6 +156,7 @@ func TestCheckFindsWrongProfiles(t *testing.T) {
 		"wrong choice":                   {`profile_options: {image: {choices: {a: {kubespawner_override: {image: 5}}}}}`, ".profile_options.image.choices.a.kubespawner_override.image: must be a string, not an integer"},
 		"wrong regex":                    {`profile_options: {image: {unlisted_choice: {enabled: true, validation_regex: "("}}}`, ".profile_options.image.unlisted_choice.validation_regex: error parsing regexp: missing closing ): `(`"},
 		"regex that leaves its place":    {`profile_options: {image: {unlisted_choice: {enabled: true, validation_regex: "a)|(?:b"}}}`, ".profile_options.image.unlisted_choice.validation_regex: error parsing regexp: unexpected ): `a)|(?:b`"},
+		"regex at the limit of depth":    {`profile_options: {image: {unlisted_choice: {enabled: true, validation_regex: "` + deep + `"}}}`, ".profile_options.image.unlisted_choice.validation_regex: " + excerpt.Of("error parsing regexp: expression nests too deeply: `^(?:"+deep, excerpt.Sentence)},
 		"empty regex":                    {`profile_options: {image: {unlisted_choice: {enabled: true, validation_regex: }}}`, ".profile_options.image.unlisted_choice.validation_regex: is empty; leave the key out, or write its value"},
 		"regex, no string":               {`profile_options: {image: {unlisted_choice: {enabled: true, validation_regex: [a]}}}`, ".profile_options.image.unlisted_choice.validation_regex: must be a string, not a list"},
 		"fixed part":                     {`profile_options: {image: {unlisted_choice: {enabled: true, kubespawner_override: {image: "{value}", cpu_limit: two}}}}`, `.profile_options.image.unlisted_choice.kubespawner_override.cpu_limit: must be a number of cores such as 1.5 or "500m"`},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 
@@ -84,17 +85,23 @@ var restrictingKeys = []string{
 
 // checkKeys notes the keys of a profile or a part of one that nothing reads.
 func checkKeys(m map[string]any, path string, keys []string, p *Problems) {
-	known := slices.Concat(formKeys, keys)
-	for _, key := range slices.Sorted(maps.Keys(m)) {
+	var unread []string
+	for key := range m { // at every start and catalog, so nothing is made for what is right
+		if !slices.Contains(keys, key) && !slices.Contains(formKeys, key) && !strings.HasPrefix(key, formPrefix) {
+			unread = append(unread, key)
+		}
+	}
+	slices.Sort(unread)
+	for _, key := range unread {
 		_, isOption := byName[key]
 		at := path + "." + key
 		switch {
-		case slices.Contains(known, key) || strings.HasPrefix(key, formPrefix):
 		case slices.Contains(restrictingKeys, key):
 			p.Addf(at, "restricts nobody; say in the profile's %s who may choose it", groupsKey)
 		case isOption && slices.Contains(keys, overrideKey):
 			p.Addf(at, "unknown key; spawner options are set below %s", overrideKey)
 		default:
+			known := slices.Concat(formKeys, keys)
 			p.Addf(at, "unknown key%s", suggest.Or(key, known, "; known keys: "+strings.Join(known, ", ")))
 		}
 	}
@@ -287,10 +294,12 @@ func readUnlisted(m map[string]any, path string, p *Problems) *unlistedChoice {
 		message:  stringOf(unlisted, "validation_message", path, p),
 	}
 	if expression := stringOf(unlisted, "validation_regex", path, p); expression != "" {
-		if _, err := regexp.Compile(expression); err != nil {
+		_, err := syntax.Parse(expression, syntax.Perl) // by itself: one such as "a)|(?:b" would end the group
+		if err == nil {
+			u.pattern, err = regexp.Compile(`^(?:` + expression + `)`) // at the start only, as in KubeSpawner
+		}
+		if err != nil {
 			p.Addf(path+".validation_regex", "%v", err)
-		} else {
-			u.pattern = regexp.MustCompile(`^(?:` + expression + `)`) // at the start only, as in KubeSpawner
 		}
 	} else if value, set := unlisted["validation_regex"]; set && (value == nil || value == "") {
 		p.Addf(path+".validation_regex", "is empty; leave the key out, or write its value")
