@@ -360,11 +360,13 @@ func TestDrain(t *testing.T) {
 		{[]string{"status"}, 0, `servers are started\njupyterhub: 0 servers\n`, ""},
 		{[]string{"drain", "--from", "18:00"}, 1, "", `(?s).*--from: "18:00" is neither a time such as .*`},
 		{
-			[]string{"drain", "--until", "9999-12-31T23:00:00-01:00"}, 1, "",
+			[]string{"drain", "--until", "9999-12-31T23:00:00-01:00"},
+			1, "",
 			`(?s).*--until: .* is neither a time such as .*`,
 		},
 		{
-			[]string{"drain", "--from", "0001-01-01T00:00:00+01:00"}, 1, "",
+			[]string{"drain", "--from", "0001-01-01T00:00:00+01:00"},
+			1, "",
 			`(?s).*--from: .* is neither a time such as .*`,
 		},
 		{[]string{"drain", "--until", "2020-01-01T00:00:00Z"}, 1, "", `(?s).*--until: is not after the beginning.*`},
