@@ -17,6 +17,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -148,7 +149,7 @@ func TestHubRefusals(t *testing.T) {
 		{"no host key", "systems: {remote: {ssh: {hostKeys: []}}}", "systems.remote.ssh.hostKeys is empty"},
 		{"CAs without their ConfigMap", "systems: {remote: {caKey: remote.crt}}", "systems.remote.caKey is a key of trustConfigMap"},
 		{"host keys in two places", "trustConfigMap: trust", "systems.remote has ca or ssh.hostKeys"},
-		{"CAs in two places", "trustConfigMap: trust\nsystems: {remote: {ca: a, ssh: {hostKeys: null}}}", "systems.remote has ca or ssh.hostKeys"},
+		{"CAs in two places", "trustConfigMap: trust\nsystems: {remote: {ca: '-----BEGIN CERTIFICATE-----', ssh: {hostKeys: null}}}", "systems.remote has ca or ssh.hostKeys"},
 		{"a flavor twice", "systems: {remote: {flavors: [{name: a}, {name: a}]}}", "systems.remote.flavors: a name is listed twice"},
 		{"no such flavor", "systems: {remote: {flavor: b, flavors: [{name: a}]}}", "systems.remote.flavor: b is not one of its flavors"},
 		{"ports from the end", "ports: 20000-19999", "ports: 20000-19999 is not a range of ports"},
@@ -165,6 +166,22 @@ func TestHubRefusals(t *testing.T) {
 		{"unknown value", "replicas: 2", "replicas"},
 		{"time to end of less than nothing", "drain: -1", "drain"},
 		{"name that no Service can have", "fullnameOverride: 1hub", "fullnameOverride"},
+		{"name of a release that is no label", "hubRelease: my hub", "hubRelease"},
+		{"name of an application that is no label", "nameOverride: my app", "nameOverride"},
+		{"octal ports", "ports: 02000-03000", "ports"},
+		{"a line of ssh-keyscan", "systems: {remote: {ssh: {hostKeys: ['a.example.org ssh-ed25519 AAAAC3']}}}", "systems.remote.ssh.hostKeys: entry 1 is not a public key"},
+		{"a fingerprint", "systems: {remote: {ssh: {hostKeys: ['SHA256:AAAA']}}}", "systems.remote.ssh.hostKeys: entry 1 is not a public key"},
+		{"no port", "systems: {remote: {url: 'https://a:99999/services'}}", "systems.remote.url: 99999 is not a port"},
+		{"port 0 of the hub", "systems: {remote: {hubApiUrl: 'https://a:0/hub/api'}}", "systems.remote.hubApiUrl: 0 is not a port"},
+		{"what is always sent", "systems: {remote: {sendAuthState: [name]}}", "systems.remote.sendAuthState: name is always sent"},
+		{"a former name twice", "systems: {remote: {formerNames: [a, a]}}", "systems.remote.formerNames: a is listed twice"},
+		{"a former name of two systems", "systems: {remote: {formerNames: [a]}, b: {url: 'http://a', hubApiUrl: 'http://b', formerNames: [a]}}", "systems.remote.formerNames: a is listed twice"},
+		{"a former name that is in use", "systems: {remote: {formerNames: [remote]}}", "systems.remote.formerNames: remote is listed twice"},
+		{"CAs by the name of a file", "systems: {remote: {ca: /etc/ssl/ca.pem}}", "systems.remote.ca must be certificates"},
+		{"a private key as CA", "systems: {remote: {ca: '-----BEGIN CERTIFICATE----- -----BEGIN PRIVATE KEY-----'}}", "systems.remote.ca must be certificates"},
+		{"other tunnels", "podLabels: {outposts.dev/tunnels: other}", "podLabels: outposts.dev/tunnels is set by the chart"},
+		{"other pods", "podLabels: {app.kubernetes.io/name: other}", "podLabels: app.kubernetes.io/name is set by the chart"},
+		{"text longer than the hub takes", "systems: {remote: {displayName: " + strings.Repeat("a", 4001) + "}}", "displayName"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := renderHub(t, withHub(t, c.change))
@@ -179,6 +196,65 @@ func TestHubRefusals(t *testing.T) {
 			t.Errorf("not all at once: %v", err)
 		}
 	}
+}
+
+// TestHubOfAnyRelease holds what release names are refused, which Helm takes and Services do not.
+func TestHubOfAnyRelease(t *testing.T) {
+	for name, want := range map[string]string{
+		"my.hub": "no Service can be named after the release, my.hub",
+		"1hub":   "no Service can be named after the release, 1hub",
+		"on":     "", strings.Repeat("a", 53): "",
+	} {
+		release := chartutil.ReleaseOptions{Name: name, Namespace: "jupyter", Revision: 1, IsInstall: true}
+		_, err := renderChart(load(t, hubChart), withHub(t, "{}"), release)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("release %s: error %v, want %q", name, err, want)
+		}
+		if _, err := renderChart(load(t, hubChart), withHub(t, "fullnameOverride: hub"), release); err != nil {
+			t.Errorf("release %s with another name: %v", name, err)
+		}
+	}
+}
+
+// TestHubNamesAreStrings holds that names which YAML reads as something else, a number or a bool, stay names.
+func TestHubNamesAreStrings(t *testing.T) {
+	files, err := renderChart(load(t, hubChart), withHub(t, `{hubRelease: "1", nameOverride: "2", authSecret: "3",
+sshKeySecret: "4", trustConfigMap: "5", serviceAccount: {name: "6"}, priorityClassName: "7", drain: 1000000,
+systems: {remote: {ssh: {hostKeys: null}}}}`), chartutil.ReleaseOptions{Name: "on", Namespace: "jupyter"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for key, o := range split(t, files) {
+		var meta metav1.PartialObjectMetadata
+		if err := yaml.Unmarshal(o.text, &meta); err != nil {
+			t.Errorf("%s: %v", key, err)
+		}
+		got = append(got, key)
+		switch o.Kind {
+		case "Deployment":
+			made := decode[appsv1.Deployment](t, o.text)
+			for _, e := range made.Spec.Template.Spec.Containers[0].Env {
+				if e.Name == "OUTPOST_TUNNELS_DRAIN" && e.Value != "1000000" {
+					t.Errorf("drain %s", e.Value)
+				}
+			}
+		case "NetworkPolicy":
+			decode[networkingv1.NetworkPolicy](t, o.text)
+		case "PodDisruptionBudget":
+			decode[policyv1.PodDisruptionBudget](t, o.text)
+		case "RoleBinding":
+			decode[rbacv1.RoleBinding](t, o.text)
+		case "Service":
+			decode[corev1.Service](t, o.text)
+		case "ServiceAccount":
+			decode[corev1.ServiceAccount](t, o.text)
+		}
+	}
+	if len(got) != 9 {
+		t.Errorf("rendered %v", got)
+	}
+	linesOfNotes(t, files[hubChart+"/templates/NOTES.txt"])
 }
 
 // hubDeployment is the Deployment of the tunnels among rendered objects, and its only container.
@@ -315,7 +391,7 @@ func TestTunnelsHaveTheLeastRights(t *testing.T) {
 // TestTunnelsReachSystems holds that their policy lets them out to the ports of all systems and of the API server.
 func TestTunnelsReachSystems(t *testing.T) {
 	all := hubObjects(t, withHub(t, "systems: {second: {url: 'http://a', hubApiUrl: 'http://b', "+
-		"ssh: {host: a, port: 30022, hostKeys: [k]}}, direct: {url: 'http://a', hubApiUrl: 'http://b'}}"))
+		"ssh: {host: a, port: 30022, hostKeys: [ssh-ed25519 AAAAC3]}}, direct: {url: 'http://a', hubApiUrl: 'http://b'}}"))
 	var got []int32
 	policy := decode[networkingv1.NetworkPolicy](t, all["NetworkPolicy outposts-hub-tunnels"].text)
 	for _, rule := range policy.Spec.Egress {

@@ -9,8 +9,8 @@
 {{- end -}}
 
 {{- define "outposts-hub.selectorLabels" -}}
-app.kubernetes.io/name: {{ .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ .Values.nameOverride | default .Chart.Name | trunc 63 | trimSuffix "-" | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "outposts-hub.labels" -}}
@@ -25,6 +25,13 @@ outposts.dev/tunnels, which is on nothing else of this chart: a Service with it 
 {{- define "outposts-hub.podSelector" -}}
 {{ include "outposts-hub.selectorLabels" . }}
 app.kubernetes.io/component: tunnels
+{{- end -}}
+
+{{- /* All labels that the chart gives to those pods. */ -}}
+{{- define "outposts-hub.podLabels" -}}
+{{ include "outposts-hub.labels" . }}
+app.kubernetes.io/component: tunnels
+outposts.dev/tunnels: {{ include "outposts-hub.fullname" . | quote }}
 {{- end -}}
 
 {{- define "outposts-hub.serviceAccountName" -}}
@@ -86,9 +93,9 @@ hub:
     - name: outpost-data
       configMap: {name: {{ include "outposts-hub.fullname" . }}-data}
     - name: outpost-trust
-      configMap: {name: {{ include "outposts-hub.trust" . }}}
+      configMap: {name: {{ include "outposts-hub.trust" . | quote }}}
     - name: outpost-auth
-      secret: {secretName: {{ .Values.authSecret }}, defaultMode: 256}
+      secret: {secretName: {{ .Values.authSecret | quote }}, defaultMode: 256}
   extraVolumeMounts:
     - {name: outpost-module, mountPath: /usr/local/etc/jupyterhub/outpost_hub, readOnly: true}
     - {name: outpost-data, mountPath: /etc/outpost/data, readOnly: true}

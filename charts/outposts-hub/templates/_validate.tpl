@@ -14,7 +14,43 @@
 {{- if not $v.sshKeySecret -}}
 {{- $wrong = append $wrong "sshKeySecret is empty; make a Secret from ssh-keygen -t ed25519 -N '' -f ssh-privatekey (kubectl create secret generic jupyterhub-outpost-sshkey --type=kubernetes.io/ssh-auth --from-file=ssh-privatekey) and set its name here" -}}
 {{- end -}}
+{{- $fullname := include "outposts-hub.fullname" . -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $fullname) -}}
+{{- $wrong = append $wrong (printf "no Service can be named after the release, %s; set fullnameOverride to a name of [a-z0-9-] that begins with a letter" $fullname) -}}
+{{- end -}}
+{{- $own := include "outposts-hub.podLabels" . | fromYaml -}}
+{{- range $label, $_ := $v.podLabels -}}
+{{- if hasKey $own $label -}}
+{{- $wrong = append $wrong (printf "podLabels: %s is set by the chart; leave it out" $label) -}}
+{{- end -}}
+{{- end -}}
+{{- $names := keys $v.systems -}}
 {{- range $name, $system := $v.systems -}}
+{{- range $system.formerNames -}}
+{{- if has . $names -}}
+{{- $wrong = append $wrong (printf "systems.%s.formerNames: %s is listed twice, or is the name of a system" $name .) -}}
+{{- end -}}
+{{- $names = append $names . -}}
+{{- end -}}
+{{- range $key := list "url" "hubApiUrl" -}}
+{{- $port := index $system $key | regexFind ":[0-9]+" | trimPrefix ":" -}}
+{{- if and $port (or (lt (atoi $port) 1) (gt (atoi $port) 65535)) -}}
+{{- $wrong = append $wrong (printf "systems.%s.%s: %s is not a port, 1 to 65535" $name $key $port) -}}
+{{- end -}}
+{{- end -}}
+{{- if and $system.ca (or (not (contains "-----BEGIN CERTIFICATE-----" $system.ca)) (contains "PRIVATE KEY" $system.ca)) -}}
+{{- $wrong = append $wrong (printf "systems.%s.ca must be certificates (PEM), -----BEGIN CERTIFICATE----- and so on, and nothing else" $name) -}}
+{{- end -}}
+{{- range $system.sendAuthState -}}
+{{- if has . (list "name" "groups" "admin") -}}
+{{- $wrong = append $wrong (printf "systems.%s.sendAuthState: %s is always sent; leave it out" $name .) -}}
+{{- end -}}
+{{- end -}}
+{{- range $i, $line := ($system.ssh | default dict).hostKeys -}}
+{{- if not (trim $line | regexMatch "^[a-z][a-z0-9@.-]+[ \\t]+AAAA[A-Za-z0-9+/]+=*([ \\t].*)?$") -}}
+{{- $wrong = append $wrong (printf "systems.%s.ssh.hostKeys: entry %d is not a public key such as ssh-ed25519 AAAA...; of a line of ssh-keyscan or known_hosts, leave out the host" $name (add1 $i)) -}}
+{{- end -}}
+{{- end -}}
 {{- $hostKeys := ($system.ssh | default dict).hostKeys -}}
 {{- if $v.trustConfigMap -}}
 {{- if or $system.ca $hostKeys -}}
