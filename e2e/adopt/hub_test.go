@@ -65,6 +65,32 @@ func ofBoth() map[string]any {
 	}
 }
 
+// ofHelm are the values of a hub that Helm installs.
+func ofHelm() map[string]any {
+	return deployed.Merge(ofBoth(), map[string]any{
+		"hub": map[string]any{
+			"image":        hubImage(),
+			"cookieSecret": strings.Repeat("a1", 32),
+			"config":       map[string]any{"CryptKeeper": map[string]any{"keys": []any{strings.Repeat("c3", 32)}}},
+		},
+		"proxy": map[string]any{
+			"secretToken": strings.Repeat("b2", 32),
+			"service":     map[string]any{"type": "NodePort", "nodePorts": map[string]any{"http": hubPort}},
+		},
+		// As the guide has it switched off before; the stand-in for zero-to-jupyterhub has no defaults of it.
+		"singleuser": map[string]any{
+			"storage":       map[string]any{"type": "none"},
+			"cloudMetadata": map[string]any{"blockWithIptables": false},
+		},
+		"prePuller": map[string]any{
+			"hook": map[string]any{"enabled": false}, "continuous": map[string]any{"enabled": false},
+		},
+		"scheduling": map[string]any{
+			"userScheduler": map[string]any{"enabled": false}, "userPlaceholder": map[string]any{"enabled": false},
+		},
+	})
+}
+
 func hubImage() map[string]any {
 	return map[string]any{"name": "localhost/outposts/hub", "tag": "5.5.4-2.2.11"}
 }
@@ -183,29 +209,8 @@ func stop(t *testing.T, hub *hubapi.Client, server string) {
 // install lets Helm install the hub.
 func (s *site) install(t *testing.T) {
 	t.Helper()
-	values, err := yaml.Marshal(deployed.Merge(ofBoth(), map[string]any{
-		"hub": deployed.Merge(ofBoth()["hub"].(map[string]any), map[string]any{
-			"image":        hubImage(),
-			"cookieSecret": strings.Repeat("a1", 32),
-			"config":       map[string]any{"CryptKeeper": map[string]any{"keys": []any{strings.Repeat("c3", 32)}}},
-			"extraConfig":  map[string]any{"auth": authenticator, "kube": kubeSpawner},
-		}),
-		"proxy": map[string]any{
-			"secretToken": strings.Repeat("b2", 32),
-			"chp":         map[string]any{"image": hubImage()},
-			"service":     map[string]any{"type": "NodePort", "nodePorts": map[string]any{"http": hubPort}},
-		},
-		// As the guide has it switched off before.
-		"singleuser": map[string]any{
-			"storage":       map[string]any{"type": "none"},
-			"cloudMetadata": map[string]any{"blockWithIptables": false},
-		},
-		"prePuller": map[string]any{
-			"hook": map[string]any{"enabled": false}, "continuous": map[string]any{"enabled": false},
-		},
-		"scheduling": map[string]any{
-			"userScheduler": map[string]any{"enabled": false}, "userPlaceholder": map[string]any{"enabled": false},
-		},
+	values, err := yaml.Marshal(deployed.Merge(ofHelm(), map[string]any{
+		"hub": map[string]any{"extraConfig": map[string]any{"kube": kubeSpawner}},
 	}))
 	if err != nil {
 		t.Fatal(err)

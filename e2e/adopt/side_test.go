@@ -4,9 +4,6 @@ package adopt
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
-	"encoding/pem"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,6 +16,7 @@ import (
 
 	"github.com/outposts-dev/outposts/e2e/deployed"
 	"github.com/outposts-dev/outposts/e2e/hubapi"
+	"github.com/outposts-dev/outposts/e2e/sshkey"
 )
 
 const (
@@ -109,31 +107,11 @@ func stockHub(t *testing.T, notes string) map[string]any {
 		t.Fatal(err)
 	}
 	outpost := map[string]any{"kubernetes.io/metadata.name": sideOutpost}
-	own = deployed.Merge(ofBoth(), own)
-	return deployed.Merge(own, map[string]any{
-		// What the stand-in for zero-to-jupyterhub has no defaults of.
-		"singleuser": map[string]any{
-			"storage":       map[string]any{"type": "none"},
-			"cloudMetadata": map[string]any{"blockWithIptables": false},
-		},
-		"prePuller": map[string]any{
-			"hook": map[string]any{"enabled": false}, "continuous": map[string]any{"enabled": false},
-		},
-		"scheduling": map[string]any{
-			"userScheduler": map[string]any{"enabled": false}, "userPlaceholder": map[string]any{"enabled": false},
-		},
-		"hub": map[string]any{
-			"image": hubImage(), "cookieSecret": strings.Repeat("a1", 32),
-			"config": map[string]any{"CryptKeeper": map[string]any{"keys": []any{strings.Repeat("c3", 32)}}},
-			"networkPolicy": map[string]any{"ingress": []any{map[string]any{
-				"from":  []any{map[string]any{"namespaceSelector": map[string]any{"matchLabels": outpost}}},
-				"ports": []any{map[string]any{"protocol": "TCP", "port": "http"}},
-			}}},
-		},
-		"proxy": map[string]any{
-			"secretToken": strings.Repeat("b2", 32),
-			"service":     map[string]any{"type": "NodePort", "nodePorts": map[string]any{"http": hubPort}},
-		},
+	return deployed.Merge(deployed.Merge(ofHelm(), own), map[string]any{
+		"hub": map[string]any{"networkPolicy": map[string]any{"ingress": []any{map[string]any{
+			"from":  []any{map[string]any{"namespaceSelector": map[string]any{"matchLabels": outpost}}},
+			"ports": []any{map[string]any{"protocol": "TCP", "port": "http"}},
+		}}}},
 	})
 }
 
@@ -164,18 +142,9 @@ func (s *site) secret(t *testing.T, namespace, name string, data map[string]stri
 // newKey makes a key: the private one as OpenSSH writes it, and the line of the public one.
 func newKey(t *testing.T) (private, public string) {
 	t.Helper()
-	_, key, err := ed25519.GenerateKey(rand.Reader)
+	signer, text, err := sshkey.New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	block, err := ssh.MarshalPrivateKey(key, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := ssh.NewSignerFromKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	line := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
-	return string(pem.EncodeToMemory(block)), line
+	return string(text), strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
 }

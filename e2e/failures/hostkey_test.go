@@ -5,22 +5,19 @@ package failures
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/ssh"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/outposts-dev/outposts/e2e/deployed"
 	"github.com/outposts-dev/outposts/e2e/hubapi"
+	"github.com/outposts-dev/outposts/e2e/sshkey"
 )
 
 // TestE2EHostKeyChanged holds that the hub sends nothing to an outpost with another host key, says so to users and in
@@ -113,11 +110,7 @@ func changeHostKey(t *testing.T, c deployed.Cluster) func() {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	block, err := ssh.MarshalPrivateKey(key, "")
+	_, other, err := sshkey.New()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +135,7 @@ func changeHostKey(t *testing.T, c deployed.Cluster) func() {
 		}
 	}
 	t.Cleanup(putBack)
-	set(pem.EncodeToMemory(block), t.Name())
+	set(other, t.Name())
 	return putBack
 }
 
