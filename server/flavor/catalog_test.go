@@ -146,15 +146,18 @@ hubs:
 		want      []flavor.Reason
 	}{
 		{"hub-a", `{"groups":["urn:x:gpu"]}`, []flavor.Reason{
-			{"gpu", true, "in an allowed group: urn:*:gpu"}, {"staff", false, "in none of the allowed groups: staff"},
+			{"gpu", true, "in an allowed group: urn:*:gpu"},
+			{"staff", false, "in none of the allowed groups: staff"},
 			{"base", true, everybody},
 		}},
 		{"hub-b", `{"groups":["staff"]}`, []flavor.Reason{
-			{"gpu", false, "hubs.b does not offer it"}, {"staff", true, "in an allowed group: staff"},
+			{"gpu", false, "hubs.b does not offer it"},
+			{"staff", true, "in an allowed group: staff"},
 			{"base", true, "hubs.b offers it"},
 		}},
 		{"hub-b", `{"name":"bad"}`, []flavor.Reason{
-			{"gpu", false, "users.bad does not offer it"}, {"staff", false, "users.bad does not offer it"},
+			{"gpu", false, "users.bad does not offer it"},
+			{"staff", false, "users.bad does not offer it"},
 			{"base", false, "users.bad does not offer it"},
 		}},
 	} {
