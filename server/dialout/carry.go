@@ -79,6 +79,18 @@ func receive(ctx context.Context, ws *websocket.Conn, conn net.Conn) error {
 	}
 }
 
+// countedConn is a connection that counts what is written to it.
+type countedConn struct {
+	net.Conn
+	writes atomic.Int64
+}
+
+// Write implements net.Conn.
+func (c *countedConn) Write(p []byte) (int, error) {
+	c.writes.Add(1)
+	return c.Conn.Write(p)
+}
+
 // remoteConn is a connection with the address of another one's end.
 type remoteConn struct {
 	net.Conn

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -48,7 +49,7 @@ type pauses struct {
 	retry, longestRetry time.Duration // after a failure; doubled with each
 	look, longestLook   time.Duration // after a replica that is known; doubled with each
 	steady              time.Duration // a connection that did not last as long has failed
-	ping                time.Duration // between two pings, and for the answer of one: two of them find a dead line
+	ping                time.Duration // between two pings; a line on which nothing comes in between is dead
 }
 
 // Replicas are looked for as long as the process runs: one that has just started is found by chance, after about as
@@ -271,12 +272,13 @@ func (d *Dialer) add(replica string) bool {
 // carry is the life of one connection.
 func (d *Dialer) carry(ctx context.Context, ws *websocket.Conn, remote net.Addr, replica string) {
 	start := time.Now()
-	near, far := net.Pipe()
+	near, pipe := net.Pipe()
+	far := &countedConn{Conn: pipe}
 	d.log.Info("connected to the hub's tunnels", "url", d.address, "replica", replica)
 	ctx, cancel := context.WithCancel(ctx)
 	var tasks sync.WaitGroup
 	tasks.Go(func() { d.deliver.Deliver(ctx, WithRemote(near, remote)) })
-	tasks.Go(func() { d.ping(ctx, ws) })
+	tasks.Go(func() { d.ping(ctx, ws, &far.writes) })
 	steady := time.AfterFunc(d.pauses.steady, d.lasts)
 	err := carry(ctx, ws, far, func() string { return "" })
 	lasted := !steady.Stop()
@@ -305,23 +307,33 @@ func (d *Dialer) carry(ctx context.Context, ws *websocket.Conn, remote net.Addr,
 	}
 }
 
-// ping asks for a sign of life, so that proxies see traffic and a dead line is noticed, and ends a connection without
-// one.
-func (d *Dialer) ping(ctx context.Context, ws *websocket.Conn) {
+// ping asks for a sign of life, so that proxies see traffic and a dead line is noticed, and ends a connection on which
+// nothing comes. An answer may take long where data is on its way before it.
+func (d *Dialer) ping(ctx context.Context, ws *websocket.Conn, signs *atomic.Int64) {
 	tick := time.NewTicker(d.pauses.ping)
 	defer tick.Stop()
-	for {
+	var asked sync.WaitGroup
+	defer asked.Wait()
+	var asking atomic.Bool
+	for before := int64(-1); ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		answer, cancel := context.WithTimeout(ctx, d.pauses.ping)
-		err := ws.Ping(answer)
-		cancel()
-		if err != nil {
+		now := signs.Load()
+		if now == before {
 			_ = ws.CloseNow() // it may be closed
 			return
+		}
+		before = now
+		if asking.CompareAndSwap(false, true) {
+			asked.Go(func() {
+				if ws.Ping(ctx) == nil {
+					signs.Add(1)
+				}
+				asking.Store(false)
+			})
 		}
 	}
 }

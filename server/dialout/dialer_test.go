@@ -1,6 +1,7 @@
 package dialout
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 )
 
 // Each replica of the tunnels gets one connection: of those that are there, of one that comes, and in place of one that
@@ -90,7 +93,50 @@ func TestSilentLineIsNoticed(t *testing.T) {
 	wantLog(t, p.log, "connection to the hub's tunnels lost")
 	w.replicas[0].kill() // the other side finds it by SSH's keepalive
 	via.freeze(false)
+	via.cut() // an attempt that was made meanwhile would wait for its time to end
 	w.wantConnected(p)
+}
+
+// An answer to a ping comes late where much is on its way before it. Whatever comes is a sign of life; nothing for two
+// pauses is none.
+func TestLineWithDataIsAlive(t *testing.T) {
+	const ping = 50 * time.Millisecond
+	w := newWorld(t)
+	var connections atomic.Int64
+	sent := make(chan error, 1)
+	w.answer = func(rw http.ResponseWriter, r *http.Request) {
+		if connections.Add(1) > 1 {
+			http.Error(rw, "it is over", http.StatusServiceUnavailable)
+			return
+		}
+		rw.Header().Set(replicaHeader, "one")
+		ws, err := websocket.Accept(rw, r, &websocket.AcceptOptions{
+			OnPingReceived: func(context.Context, []byte) bool { return false }, // it is not answered
+		})
+		if err != nil {
+			sent <- err
+			return
+		}
+		go func() {
+			tick := time.NewTicker(ping / 10)
+			defer tick.Stop()
+			for i := 0; err == nil && i < 100; i++ { // 10 pauses
+				<-tick.C
+				err = ws.Write(r.Context(), websocket.MessageBinary, []byte("x"))
+			}
+			sent <- err
+		}()
+		for {
+			if _, _, err := ws.Read(r.Context()); err != nil {
+				return
+			}
+		}
+	}
+	p := w.dialWith(DialerOptions{}, func(p *pauses) { p.ping = ping })
+	if err := <-sent; err != nil {
+		t.Errorf("a connection that has data is ended: %v", err)
+	}
+	wantLog(t, p.log, "connection to the hub's tunnels lost")
 }
 
 // What answers may be something else, and is said once, by what it is.
