@@ -168,7 +168,7 @@ func (c *Config) validateListeners() (p Problems) {
 // validateDialOut checks where hubs' tunnels are.
 func (c *Config) validateDialOut(p *Problems) {
 	const such = "such as https://hub.example.org/services/outposts/remote"
-	for _, address := range c.DialOutURLs {
+	for i, address := range c.DialOutURLs {
 		u, err := url.Parse(address)
 		switch {
 		case err != nil || strings.Contains(address, "@"): // it may hold a password
@@ -179,6 +179,8 @@ func (c *Config) validateDialOut(p *Problems) {
 			p.addf("OUTPOST_DIAL_OUT_URLS", "%q may have neither a query nor a fragment", address)
 		case u.Path == "" || strings.HasSuffix(u.Path, "/"):
 			p.addf("OUTPOST_DIAL_OUT_URLS", "%q does not end in the name of the system, %s", address, such)
+		case slices.Contains(c.DialOutURLs[:i], address):
+			p.addf("OUTPOST_DIAL_OUT_URLS", "%q is listed twice", address)
 		}
 	}
 	if u, err := url.Parse(c.DialOutProxy.Reveal()); c.DialOutProxy != "" &&

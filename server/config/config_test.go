@@ -110,7 +110,7 @@ unschedulableGrace: 0
 		}},
 		{"hubs that cannot be dialled", map[string]string{
 			"OUTPOST_DIAL_OUT_URLS": "hub/inner ftp://hub/inner https://u:very-secret-word@hub/inner " +
-				"https://hub/inner?x https://hub/x/ https://hub/x/inner",
+				"https://hub/inner?x https://hub/x/ https://hub/x/inner https://hub/x/inner",
 			"OUTPOST_DIAL_OUT_PROXY": "u:very-secret-word@proxy:3128",
 		}, config.Problems{
 			{
@@ -131,6 +131,7 @@ unschedulableGrace: 0
 				Message: `"https://hub/x/" does not end in the name of the system, ` +
 					`such as https://hub.example.org/services/outposts/remote`,
 			},
+			{Name: "OUTPOST_DIAL_OUT_URLS", Message: `"https://hub/x/inner" is listed twice`},
 			{Name: "OUTPOST_DIAL_OUT_PROXY", Message: "is not a URL such as http://proxy.example.org:3128"},
 		}},
 		{"a proxy to nowhere", map[string]string{"OUTPOST_DIAL_OUT_PROXY": "http://proxy:3128"}, config.Problems{
