@@ -195,12 +195,7 @@ func TestProcessThatConnectsAgain(t *testing.T) {
 	w.wantAnswer(20001, "lab-1 of inner")
 	old := echoing(t, w, 20001)
 	w.join(o, "one")
-	eventually(t, func() error {
-		if n := w.joined("inner"); n != 2 {
-			return fmt.Errorf("%d connections", n)
-		}
-		return nil
-	})
+	w.wantJoined("inner", 2)
 	wantEcho(t, old)
 	select {
 	case got := <-first:
@@ -212,12 +207,18 @@ func TestProcessThatConnectsAgain(t *testing.T) {
 	w.wantAnswer(20001, "lab-1 of inner")
 }
 
-// joined returns how many connections a system has made that are there.
-func (w *world) joined(system string) int {
+// wantJoined waits until a system has so many connections that it has made.
+func (w *world) wantJoined(system string, want int) {
+	w.t.Helper()
 	l := w.tunnels.shown()[system]
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.joined)
+	eventually(w.t, func() error {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if n := len(l.joined); n != want {
+			return fmt.Errorf("%s has %d connections, want %d", system, n, want)
+		}
+		return nil
+	})
 }
 
 // Two processes of one outpost are connected beside each other. When one ends, the other one has the new streams.
@@ -231,12 +232,7 @@ func TestTwoProcessesOfOneOutpost(t *testing.T) {
 	t.Cleanup(other.cut)
 	via := &outpost{address: other.address()}
 	ended := w.join(via, "two")
-	eventually(t, func() error {
-		if n := w.joined("inner"); n != 2 {
-			return fmt.Errorf("%d connections", n)
-		}
-		return nil
-	})
+	w.wantJoined("inner", 2)
 	newest := echoing(t, w, 20001)
 	other.cut()
 	<-ended
