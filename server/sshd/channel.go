@@ -156,7 +156,7 @@ func (ch *channel) moveUp(data []byte) (n int, quick, ok bool) {
 	}
 	c.up.Add(int64(n))
 	c.counts.up.Add(int64(n))
-	waiting.begin(ch, &ch.up, windowMemory)
+	waiting.begin(ch, &ch.up, wire.WindowMemory)
 	_, werr := ch.remote.Write(data[:n])
 	quick = waiting.end(ch, &ch.up) <= slowWrite
 	if werr != nil {

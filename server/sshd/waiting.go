@@ -4,18 +4,12 @@ import (
 	"cmp"
 	"sync"
 	"time"
+
+	"github.com/outposts-dev/outposts/server/sshd/wire"
 )
 
-const (
-	// windowMemory is what the library holds of a channel whose target does not read: its window of 2 MiB, which cannot
-	// be made smaller, in packets of 32 KiB, each in 40 KiB of memory.
-	windowMemory = 64 * 40 << 10
-	// packetMemory is what the library takes for a packet beside its data. A window of short packets is much more
-	// memory than one of long ones.
-	packetMemory = 48
-	// weighInterval is how often packets are counted for channels that have stalled.
-	weighInterval = time.Second
-)
+// weighInterval is how often packets are counted for channels that have stalled.
+const weighInterval = time.Second
 
 // waiting is what all channels hold because a target or a client does not read. Its bound holds for all hubs together;
 // when it is exceeded channels are closed: of the hub that holds most, uploads before downloads (an upload gives its
@@ -163,7 +157,7 @@ func (w *waiting) weigh() {
 	}
 	for c, ch := range longest {
 		now := c.wire.Packets()
-		w.hold(ch, &ch.up, packetMemory*(now-ch.up.packets))
+		w.hold(ch, &ch.up, wire.PacketMemory*(now-ch.up.packets))
 		ch.up.packets = now
 	}
 	victims := w.shed()

@@ -54,7 +54,7 @@ func (w *world) upload(c *ssh.Client, uploads *sync.WaitGroup) {
 // However many uploads stall, what is held for them stays within the bound: the longest stalled are closed.
 // See protocol 5.5.
 func TestTargetsThatDoNotRead(t *testing.T) {
-	const uploads, most, slack = 60, 8 * windowMemory, 8 << 20
+	const uploads, most, slack = 60, 8 * wire.WindowMemory, 8 << 20
 	w := newWorld(t, func(w *world) {
 		neverReads(w)
 		w.limits.maxWaiting = most
@@ -70,8 +70,8 @@ func TestTargetsThatDoNotRead(t *testing.T) {
 	for range uploads {
 		w.upload(c, &group)
 	}
-	w.seen.wait("closed "+ClosedWaiting, uploads+1-most/windowMemory)
-	w.seen.wait("channels", most/windowMemory)
+	w.seen.wait("closed "+ClosedWaiting, uploads+1-most/wire.WindowMemory)
+	w.seen.wait("channels", most/wire.WindowMemory)
 	if grown := heap() - before; int64(grown) > most+slack {
 		t.Errorf("%d uploads hold %d MiB, want at most %d", uploads, grown>>20, (most+slack)>>20)
 	}
@@ -128,7 +128,7 @@ func TestShortPacketsCount(t *testing.T) {
 	const limit = 60 << 20 // of 96 MiB that a window takes byte by byte; packets are counted each second
 	w := newWorld(t, func(w *world) {
 		neverReads(w)
-		w.limits.maxWaiting = windowMemory + 4<<20
+		w.limits.maxWaiting = wire.WindowMemory + 4<<20
 	})
 	before := heap()
 	c := w.raw()
@@ -358,11 +358,11 @@ func TestVictims(t *testing.T) {
 		w.hold(ch, &ch.down, down)
 		names[ch] = name
 	}
-	add("the small hub's, stalled longest", "b", "one", 0, windowMemory, 0)
+	add("the small hub's, stalled longest", "b", "one", 0, wire.WindowMemory, 0)
 	add("a download", "a", "one", 1, 0, wire.BriefSize)
-	add("of a small target", "a", "one", 2, windowMemory, 0)
-	add("of a large target, later", "a", "two", 5, windowMemory, 0)
-	add("of a large target", "a", "two", 4, windowMemory, wire.BulkSize)
+	add("of a small target", "a", "one", 2, wire.WindowMemory, 0)
+	add("of a large target, later", "a", "two", 5, wire.WindowMemory, 0)
+	add("of a large target", "a", "two", 4, wire.WindowMemory, wire.BulkSize)
 	add("silent", "a", "two", 3, 0, 0)
 	var got []string
 	for _, ch := range w.shed() {
@@ -385,7 +385,7 @@ func TestVictims(t *testing.T) {
 
 // A hub that fills the bound loses its own channels, not those of a hub that holds little.
 func TestAnotherHubsUploadsCloseNothing(t *testing.T) {
-	const uploads, most = 20, 4 * windowMemory
+	const uploads, most = 20, 4 * wire.WindowMemory
 	var keys []ssh.Signer
 	w := newWorld(t, func(w *world) {
 		neverReads(w)
@@ -410,7 +410,7 @@ func TestAnotherHubsUploadsCloseNothing(t *testing.T) {
 	for range uploads {
 		w.upload(greedy, &group)
 	}
-	w.seen.wait("closed "+ClosedWaiting, uploads+1-most/windowMemory)
+	w.seen.wait("closed "+ClosedWaiting, uploads+1-most/wire.WindowMemory)
 	w.eventually("channels of the small hub", 1, func(ch *channel) bool { return ch.conn.hub == "hub-0" && !ch.closed })
 	greedy.Close()
 	group.Wait()

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/outposts-dev/outposts/server/sshd/wire"
 	"github.com/outposts-dev/outposts/server/tunnels/remote"
 )
 
@@ -135,7 +136,7 @@ func serveEcho(conn net.Conn, config *ssh.ServerConfig) {
 // Who opens streams and does not read them loses them when they hold too much; who reads slowly loses nothing.
 func TestStreamsThatAreNotReadAreBounded(t *testing.T) {
 	const room = 4
-	w, _ := newRemote(t, func(w *world) { w.limits.backlog = room * windowMemory })
+	w, _ := newRemote(t, func(w *world) { w.limits.backlog = room * wire.WindowMemory })
 	w.create(w.service("a", "remote", "lab-1.ns.svc:8888", 20001))
 	w.create(w.service("b", "remote", "lab-2.ns.svc:8888", 20002))
 	w.wantAnswer(20001, "lab-1 of remote")

@@ -7,16 +7,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/outposts-dev/outposts/server/sshd/wire"
 	"github.com/outposts-dev/outposts/server/tunnels/remote"
 )
 
 const (
-	// windowMemory is what the library holds of a stream whose browser does not read: its window of 2 MiB, which cannot
-	// be made smaller, in packets of 32 KiB, each in 40 KiB of memory.
-	windowMemory = 64 * 40 << 10
-	// packetMemory is what the library takes for a packet beside its data. A window of short packets is much more
-	// memory than one of long ones.
-	packetMemory = 48
 	// weighInterval is how often packets are counted for streams that have stalled.
 	weighInterval = time.Second
 	// usualMemory is what limits are made for where none is set, by GOMEMLIMIT or for the container.
@@ -67,7 +62,7 @@ func (b *backlog) remove(s *stream) {
 func (b *backlog) begin(s *stream) {
 	b.mu.Lock()
 	s.stall = stall{since: time.Now(), packets: s.ch.Conn.Packets()}
-	b.hold(s, windowMemory)
+	b.hold(s, wire.WindowMemory)
 	victims := b.shed()
 	b.mu.Unlock()
 	abort(victims)
@@ -140,7 +135,7 @@ func (b *backlog) weigh() {
 	}
 	for c, s := range longest {
 		now := c.Packets()
-		b.hold(s, packetMemory*(now-s.stall.packets))
+		b.hold(s, wire.PacketMemory*(now-s.stall.packets))
 		s.stall.packets = now
 	}
 	victims := b.shed()
