@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -44,6 +45,9 @@ const (
 	maxUnproved          = 512
 	maxUnprovedPerSource = 128
 )
+
+// deliverGrace is how long an outpost may take for what was sent before its connection was ended.
+const deliverGrace = 5 * time.Second
 
 // Gate is an [http.Handler] that takes the connections of outposts. The last element of a request's path is the name of
 // a system. Anybody may ask: until a connection has proved its host key it holds a place that others may take.
@@ -110,8 +114,13 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	log := g.log.With("system", system, "source", from.String())
 	ctx := context.WithoutCancel(r.Context())
 	joined := make(chan string, 1)
-	go func() { joined <- g.opts.Join(ctx, system, cut(r.Header.Get(processHeader)), near, proved) }()
-	err = carry(ctx, ws, far, func() string { return <-joined })
+	carried, end := context.WithCancel(ctx)
+	defer end()
+	go func() {
+		joined <- g.opts.Join(ctx, system, cut(r.Header.Get(processHeader)), near, proved)
+		time.AfterFunc(deliverGrace, end) // who does not read holds it up no longer
+	}()
+	err = carry(carried, ws, far, func() string { return <-joined })
 	log.Debug("connection of an outpost ended", "err", err)
 }
 

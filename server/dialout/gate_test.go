@@ -3,11 +3,14 @@ package dialout
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 )
@@ -166,6 +169,46 @@ func TestLastBytesAreDelivered(t *testing.T) {
 	<-done
 	g.Wait()
 }
+
+// What is sent to an outpost that does not read holds up the end of its connection for a moment only.
+func TestOutpostThatDoesNotRead(t *testing.T) {
+	w := newWorld(t)
+	cut := make(chan struct{})
+	g := NewGate(GateOptions{
+		Replica: "one", DialsOut: func(string) bool { return true },
+		Join: func(_ context.Context, _, _ string, conn net.Conn, proved func() bool) string {
+			defer conn.Close()
+			proved()
+			_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+			_, err := io.Copy(conn, neverEnding{})
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("all was read: %v", err)
+			}
+			close(cut)
+			return ""
+		},
+	})
+	w.answer = g.ServeHTTP
+	if _, err := w.stranger("203.0.113.9"); err != nil {
+		t.Fatal(err)
+	}
+	<-cut
+	ended := make(chan struct{})
+	go func() {
+		g.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Error("the connection does not end")
+	}
+}
+
+// neverEnding has data without an end.
+type neverEnding struct{}
+
+func (neverEnding) Read(p []byte) (int, error) { return len(p), nil }
 
 func TestListenerThatIsClosed(t *testing.T) {
 	l := NewListener()
