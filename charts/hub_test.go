@@ -391,7 +391,8 @@ func TestTunnelsHaveTheLeastRights(t *testing.T) {
 // TestTunnelsReachSystems holds that their policy lets them out to the ports of all systems and of the API server.
 func TestTunnelsReachSystems(t *testing.T) {
 	all := hubObjects(t, withHub(t, "systems: {second: {url: 'http://a', hubApiUrl: 'http://b', "+
-		"ssh: {host: a, port: 30022, hostKeys: [ssh-ed25519 AAAAC3]}}, direct: {url: 'http://a', hubApiUrl: 'http://b'}}"))
+		"ssh: {host: a, port: 30022, hostKeys: [ssh-ed25519 AAAAC3]}}, "+
+		"direct: {url: 'http://a', hubApiUrl: 'http://b'}}"))
 	var got []int32
 	policy := decode[networkingv1.NetworkPolicy](t, all["NetworkPolicy outposts-hub-tunnels"].text)
 	for _, rule := range policy.Spec.Egress {
@@ -404,6 +405,38 @@ func TestTunnelsReachSystems(t *testing.T) {
 	slices.Sort(got)
 	if diff := cmp.Diff([]int32{22, 443, 2222, 6443, 8443, 16443, 30022}, got); diff != "" {
 		t.Errorf("ports to anywhere (-want +got):\n%s", diff)
+	}
+}
+
+// TestChartsAreAlike holds that what both charts have, as neither can call the other, is the same: rules for the DNS of
+// every kind of cluster, and templates of labels, the image and security contexts.
+func TestChartsAreAlike(t *testing.T) {
+	dns := func(policy object) []networkingv1.NetworkPolicyEgressRule {
+		rules := decode[networkingv1.NetworkPolicy](t, policy.text).Spec.Egress
+		return slices.DeleteFunc(rules, func(r networkingv1.NetworkPolicyEgressRule) bool {
+			return len(r.Ports) == 0 || r.Ports[0].Protocol == nil || *r.Ports[0].Protocol != corev1.ProtocolUDP
+		})
+	}
+	want := dns(objects(t, with(t, "{}"))["NetworkPolicy outpost"])
+	got := dns(hubObjects(t, withHub(t, "{}"))["NetworkPolicy outposts-hub-tunnels"])
+	if diff := cmp.Diff(want, got); diff != "" || len(want) != 3 {
+		t.Errorf("rules for DNS (-outpost +outposts-hub):\n%s", diff)
+	}
+	defined := func(folder, name string) string {
+		for _, file := range load(t, folder).Templates {
+			_, text, found := strings.Cut(string(file.Data), `{{- define "`+folder+"."+name+`" -}}`)
+			if found {
+				text, _, _ = strings.Cut(text, "\n{{- end -}}\n")
+				return strings.ReplaceAll(text, `"`+folder+".", `"`)
+			}
+		}
+		t.Fatalf("%s has no template %s", folder, name)
+		return ""
+	}
+	for _, name := range []string{"labels", "image", "podSecurity", "containerSecurity"} {
+		if diff := cmp.Diff(defined("outpost", name), defined(hubChart, name)); diff != "" {
+			t.Errorf("template %s (-outpost +outposts-hub):\n%s", name, diff)
+		}
 	}
 }
 
