@@ -19,12 +19,10 @@ class DataFile:
 
     def begin(self):
         """Returns the data for the first time. Raises OSError or ValueError without."""
-        data = self._read()
-        self.used = self.text
-        return data
+        self.used = self.text = self.path.read_text()
+        return self._parsed()
 
-    def _read(self):
-        self.text = self.path.read_text()
+    def _parsed(self):
         try:
             return yaml.safe_load(self.text)
         except yaml.YAMLError as e:
@@ -36,10 +34,10 @@ class DataFile:
             return
         self.next_look = time.monotonic() + LOOK_SECONDS
         try:
-            data = self._read()
+            self.text = self.path.read_text()
             if self.text == self.used:
                 return
-            take(data)
+            take(self._parsed())
         except (OSError, ValueError) as e:
             if self.refused != self.text:
                 self.refused = self.text

@@ -50,6 +50,14 @@ def test_systems_come_and_go(watched):
         checked(outposts, {"system": "direct"})
 
 
+def test_what_has_not_changed_is_not_parsed_again(watched, monkeypatch):
+    """All hooks look at the file, in the hub's event loop, and parsing takes milliseconds for each system."""
+    outposts, _, _ = watched
+    parsed = []
+    monkeypatch.setattr(yaml, "safe_load", parsed.append)
+    assert offered(outposts) == ["direct", "remote"] and parsed == []
+
+
 def test_a_system_comes_back(watched):
     outposts, settings, write = watched
     direct, before = outposts.systems["direct"], copy.deepcopy(settings)
