@@ -139,7 +139,9 @@ class Outposts:
         # A form sends a list of strings for each field; all other code expects one string.
         system = self.system({"system": (form_data.get("system") or [None])[0]})
         offer = await system.offer(spawner)
-        return self.checked(form.options_from(form_data, offer, self.user_options), offer)
+        options = self.checked(form.options_from(form_data, offer, self.user_options), offer)
+        spawner.offered = options, offer
+        return options
 
     def checked(self, user_options, offer):
         """Returns the options of a start with defaults filled in, all of them strings; StartError if one is invalid."""
@@ -155,8 +157,11 @@ class Outposts:
         return offer.start({**user_options, "system": offer.system.name})
 
     async def apply_user_options(self, spawner, user_options):
+        (options, offer), spawner.offered = spawner.offered, (None, None)
         try:
-            offer = await self.system(user_options).offer(spawner)
+            system = self.system(user_options)
+            if options is not user_options:
+                offer = await system.offer(spawner)
             options = self.checked(user_options, offer)
         except StartError:
             # JupyterHub has stored the refused options already, and its API returns them.

@@ -45,6 +45,7 @@ class Spawner(outpostspawner.OutpostSpawner):
     look = None  # the task of the latest poll_and_notify
     interrupted = False  # its start was under way when the hub before this one ended
     own_image = ""  # of the user, that the current start names
+    offered = None, None  # options of a form or link, and the Offer they are from, until their start begins at once
     early_end = None  # a future for the exit status, while a start waits for the server's first answer
 
     def options_from_query(self, query_data):

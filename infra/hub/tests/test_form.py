@@ -187,6 +187,7 @@ def test_numbers(rooms):
 def test_start_by_form(rooms):
     """Profile, option and flavor reach the outpost, with who the user is; next time, they are selected."""
     browser, page, _ = rooms.form("greta")
+    asked = len(rooms.good.questions)
     answer = browser.post(
         browser.form_action(page),
         {
@@ -198,6 +199,7 @@ def test_start_by_form(rooms):
     stage.wait_for("server", lambda: (rooms.hub.server("lab", "greta") or {}).get("ready"))
     want = {"system": "good", "flavor": "gpu", "profile": "python", "image": "full"}
     assert rooms.hub.server("lab", "greta")["user_options"] == want
+    assert len(rooms.good.questions) == asked + 1, "the outpost is asked once"
     body = rooms.good.of("POST", "lab")[-1]
     assert {key: value for key, value in body["user_options"].items() if key != "start_id"} == want
     assert body["authentication"] == {"name": "greta", "groups": ["<b>staff</b>", "gpu"], "admin": False}

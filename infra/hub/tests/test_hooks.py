@@ -44,6 +44,7 @@ def spawner(name="lab", **user_options):
         start_timeout=600,
         start_error=None,
         own_image="",
+        offered=(None, None),
     )
 
 
