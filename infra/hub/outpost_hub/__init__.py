@@ -4,8 +4,8 @@ This module is the same for every installation. It is mounted into the hub's pod
 start it: `import outpost_hub` and `outpost_hub.configure(c, "/etc/outpost/data/outposts.yaml")`. What differs between
 installations is data: that file, and files from mounted Secrets. Data is checked before it is used; invalid data stops
 the hub with a message that lists every fault. When the file changes, systems come and go without a restart of the hub;
-what is wrong then leaves the previous data in use, with a line in the log. Data that never changes may be given in place
-of the file, such as `get_config("custom.outposts")`, a value of the Helm values.
+what is wrong then leaves the previous data in use, with a line in the log. Data that never changes may be given in
+place of the file, such as `get_config("custom.outposts")`, a value of the Helm values.
 
 All keys of the data; other keys are refused:
 

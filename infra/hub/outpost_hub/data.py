@@ -29,7 +29,10 @@ class DataFile:
             raise ValueError(f"{self.path} is not YAML: {e}") from e
 
     def use(self, take):
-        """Calls take with the data unless it is what was taken last. What take refuses is tried again, and logged once."""
+        """Calls take with the data unless it is what was taken last.
+
+        What take refuses is tried again, and logged once.
+        """
         if time.monotonic() < self.next_look:
             return
         self.next_look = time.monotonic() + LOOK_SECONDS
