@@ -175,9 +175,12 @@ def _data(offer):
 
 
 def _label(text, target, system):
+    return f'<label for="{target}">{html.escape(text)}{_on(system)}</label>'
+
+
+def _on(system):
     # Each system has such a field: who hears the page is told of which it is.
-    of = f'<span class="visually-hidden"> on {html.escape(system.display_name)}</span>'
-    return f'<label for="{target}">{html.escape(text)}{of}</label>'
+    return f'<span class="visually-hidden"> on {html.escape(system.display_name)}</span>'
 
 
 def _flavors(offer, last):
@@ -207,8 +210,7 @@ def _profiles(offer, last):
     wanted = offer.profiles.get(last.get("profile"))
     if wanted is None or wanted.denied is not None:
         wanted = offer.profile({})
-    of = f'<span class="visually-hidden"> on {html.escape(system.display_name)}</span>'
-    parts = [f"<fieldset><legend>Profile{of}</legend>"]
+    parts = [f"<fieldset><legend>Profile{_on(system)}</legend>"]
     for i, profile in enumerate(offer.profiles.values()):
         if profile.denied == "":
             continue  # this user need not see it

@@ -7,7 +7,7 @@ import outpost_hub
 import pytest
 import stage
 import yaml
-from outpost_hub.offer import Offer
+from test_hooks import checked
 from test_hub import message
 
 
@@ -24,10 +24,6 @@ def watched(settings, tmp_path, monkeypatch):
     write(settings)
     file = outpost_hub.DataFile(path)
     return outpost_hub.Outposts(file.begin(), file), settings, write
-
-
-def checked(outposts, options):
-    return outposts.checked(options, Offer(outposts.system(options)))
 
 
 def offered(outposts):
