@@ -2,15 +2,14 @@
 
 import asyncio
 import collections
-import json
 import time
 from dataclasses import dataclass
 
-from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.httpclient import HTTPClientError
 from traitlets.log import get_logger
 
 from .catalog import Catalog, WrongShape, parse
-from .curl import trust_anew
+from .client import request_to
 from .errors import TELL_ADMINS, StartError
 
 ASK_SECONDS = 1  # for which a form or a start waits; all systems are asked side by side
@@ -149,12 +148,9 @@ class Catalogs:
     async def _fetch(self, question, client):
         """Returns the bytes of an answer. Raises WrongShape for one that is too large."""
         body = _Body()
-        request = HTTPRequest(
-            f"{self.system.url.rpartition('/')[0]}/catalog", method="POST", body=json.dumps(question),
-            headers={"Authorization": self.system.authorization(), "Content-Type": "application/json"},
-            connect_timeout=REQUEST_SECONDS, request_timeout=REQUEST_SECONDS, follow_redirects=False,
-            decompress_response=False, streaming_callback=body.take, prepare_curl_callback=trust_anew,
-            **self.system.trust(),
+        request = request_to(
+            self.system, "catalog", question, connect_timeout=REQUEST_SECONDS, request_timeout=REQUEST_SECONDS,
+            follow_redirects=False, decompress_response=False, streaming_callback=body.take,
         )  # fmt: skip
         answer = asyncio.ensure_future(client.fetch(request, "catalog", client.turn("catalog")))
         too_large = asyncio.ensure_future(body.too_large.wait())

@@ -1,8 +1,11 @@
 """Requests to the outpost of one system."""
 
 import asyncio
+import json
 
-from .curl import Curl
+from tornado.httpclient import HTTPRequest
+
+from .curl import Curl, trust_anew
 from .metrics import REQUESTS, WAITED, result_of
 from .places import Places
 
@@ -13,6 +16,19 @@ STOPS = 64
 POLLS = 16
 CATALOGS = 8
 OTHERS = 4
+
+
+def request_to(system, path, question=None, **options):
+    """Returns a request of this hub's own, for a path beside that of services: with a question a POST of it as JSON.
+
+    `options` are those of tornado's HTTPRequest. Raises StartError if there is no password for the system.
+    """
+    headers = {"Authorization": system.authorization()}
+    if question is not None:
+        headers["Content-Type"] = "application/json"
+        options |= {"method": "POST", "body": json.dumps(question)}
+    url = f"{system.url.rpartition('/')[0]}/{path}"
+    return HTTPRequest(url, headers=headers, prepare_curl_callback=trust_anew, **system.trust(), **options)
 
 
 class Client:

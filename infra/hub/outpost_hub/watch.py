@@ -2,15 +2,14 @@
 
 import asyncio
 import collections
-import json
 import random
 import time
 import weakref
 
-from tornado.httpclient import HTTPRequest
 from traitlets.log import get_logger
 
-from .curl import Curl, trust_anew
+from .client import request_to
+from .curl import Curl
 from .services import Services, TooMany, key
 
 SILENT_SECONDS = 30  # without a line, after which polls are sent; the outpost sends one every 10 s
@@ -129,7 +128,10 @@ class Watch:
 
         # A client of its own: a place is not taken from requests, and options of the request stay with it.
         http = Curl(force_instance=True, max_clients=1, max_body_size=2**62)
-        request = self._request(header, chunk)
+        request = request_to(
+            self.system, "watch", connect_timeout=10, request_timeout=0, follow_redirects=False,
+            decompress_response=False, header_callback=header, streaming_callback=chunk,
+        )  # fmt: skip
         answer, reader = http.fetch(request), asyncio.ensure_future(self._read(chunks))
         try:
             while self.spawners:
@@ -162,16 +164,6 @@ class Watch:
                     self.first.set()
             await asyncio.sleep(time.monotonic() - begun)
 
-    def _request(self, header, chunk):
-        return HTTPRequest(
-            self._url("watch"), headers={"Authorization": self.system.authorization()}, connect_timeout=10,
-            request_timeout=0, follow_redirects=False, decompress_response=False, header_callback=header,
-            streaming_callback=chunk, prepare_curl_callback=trust_anew, **self.system.trust(),
-        )  # fmt: skip
-
-    def _url(self, path):
-        return f"{self.system.url.rpartition('/')[0]}/{path}"
-
     def _poll(self, service):
         """Lets JupyterHub look at a server now, as it does from time to time."""
         if service in self.spawners:
@@ -202,12 +194,8 @@ class Watch:
         for i in range(0, len(asked), KNOWN_AT_ONCE):
             known = asked[i : i + KNOWN_AT_ONCE]
             try:
-                request = HTTPRequest(
-                    self._url("watch/known"), method="POST", request_timeout=10, connect_timeout=10,
-                    body=json.dumps({"services": [service.rsplit("/", 1) for service in known]}),
-                    headers={"Authorization": self.system.authorization(), "Content-Type": "application/json"},
-                    prepare_curl_callback=trust_anew, **self.system.trust(),
-                )  # fmt: skip
+                question = {"services": [service.rsplit("/", 1) for service in known]}
+                request = request_to(self.system, "watch/known", question, request_timeout=10, connect_timeout=10)
                 await self.client.fetch(request, "other", self.client.turn("other"))
             except Exception as e:  # the watch goes on, and they are told the next time
                 self.asked.update(known)
