@@ -3,6 +3,7 @@ package tunnels
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,7 +28,9 @@ type hub struct {
 type known struct {
 	user  int
 	port  uint16
-	until time.Time // when it learns better; zero while it is so
+	svc   *corev1.Service
+	led   bool      // the tunnels have said that they serve it: until then the hub leads nobody there
+	until time.Time // when the node learns better; zero while it is so
 }
 
 // start starts the server of a user, lab-USER, or moves it to another system.
@@ -58,7 +61,7 @@ func (h *hub) start(user int, system string) {
 	h.services[user] = svc
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.known = append(h.known, known{user: user, port: port})
+	h.known = append(h.known, known{user: user, port: port, svc: svc})
 }
 
 // stop ends the server of a user. The nodes lead to its port for some time.
@@ -81,20 +84,27 @@ func (h *hub) stop(user int) {
 func (h *hub) some() (known, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var left []known
-	for _, k := range h.known {
-		if k.until.IsZero() || time.Now().Before(k.until) {
-			left = append(left, k)
+	h.known = slices.DeleteFunc(h.known, func(k known) bool {
+		return !k.until.IsZero() && time.Now().After(k.until)
+	})
+	var led []known
+	for i, k := range h.known {
+		if !k.led {
+			state, _ := h.w.tunnels.Service(k.svc.Name)
+			k.led = state == ServiceState{k.svc.UID, stateServed, ""}
+			h.known[i] = k
+		}
+		if k.led {
+			led = append(led, k)
 		}
 	}
-	h.known = left
-	if len(left) == 0 {
+	if len(led) == 0 {
 		return known{}, false
 	}
-	if gone := left[rand.IntN(len(left))]; !gone.until.IsZero() { // twice as often
+	if gone := led[rand.IntN(len(led))]; !gone.until.IsZero() { // twice as often
 		return gone, true
 	}
-	return left[rand.IntN(len(left))], true
+	return led[rand.IntN(len(led))], true
 }
 
 // No request ever reaches another user's server, however connections are lost, servers start and end, and ports go from
