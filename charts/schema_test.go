@@ -144,6 +144,7 @@ func TestSchemaAndServerAgreeAboutFiles(t *testing.T) {
 	//nolint:lll // a case a line
 	for text, sound := range map[string]bool{
 		"flavors: {a: {max: 1, maxPerUser: -1, runtime: {hours: 2}, resources: {mem_limit: 1G}, x-form: {}}}": true,
+
 		"flavors: {a: null}":                 true,
 		"flavors: {a: {max: null}}":          false,
 		"flavors: {a: {max: -2}}":            false,

@@ -99,7 +99,8 @@ func TestPodsRunLater(t *testing.T) {
 		got = append(got, told{e.Type, pod.Name, pod.Status.Phase})
 	}
 	want := []told{
-		{watch.Added, "now", corev1.PodRunning}, {watch.Added, "late", corev1.PodPending},
+		{watch.Added, "now", corev1.PodRunning},
+		{watch.Added, "late", corev1.PodPending},
 		{watch.Modified, "late", corev1.PodRunning},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

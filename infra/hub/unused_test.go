@@ -195,8 +195,10 @@ func TestACopiedSectionOpensNothing(t *testing.T) {
 	delete(short["hub"].(map[string]any), "networkPolicy")
 	config := values.At(section(), "hub", "config")
 	kept := [][]string{
-		{"hub", "config", "JupyterHub", "authenticator_class"}, {"hub", "config", "JupyterHub", "admin_access"},
-		{"hub", "cookieSecret"}, {"hub", "consecutiveFailureLimit"},
+		{"hub", "config", "JupyterHub", "authenticator_class"},
+		{"hub", "config", "JupyterHub", "admin_access"},
+		{"hub", "cookieSecret"},
+		{"hub", "consecutiveFailureLimit"},
 	}
 	want := soundArgs().values()
 	for name, document := range map[string]map[string]any{

@@ -60,6 +60,7 @@ func TestStrangersAreBounded(t *testing.T) {
 // A browser of another site's page cannot dial in.
 func TestOtherOriginsAreRefused(t *testing.T) {
 	w := newWorld(t, "one")
+	//nolint:bodyclose // the library does
 	_, answer, err := websocket.Dial(t.Context(), w.url("inner"), &websocket.DialOptions{
 		HTTPClient: w.front.Client(), HTTPHeader: http.Header{"Origin": {"https://evil.example.org"}},
 	})
