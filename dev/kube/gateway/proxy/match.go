@@ -45,8 +45,7 @@ func compareHostnames(a, b string) int {
 }
 
 // Sort puts routes in the order of their precedence as the Gateway API has it: by hostname, then path, method, number
-// of headers and number of parameters. Those that are equal in all stay in their order: the
-// caller puts older ones first.
+// of headers and number of parameters. Those that are equal in all stay in their order: the caller puts older ones first.
 func Sort(routes []Route) {
 	slices.SortStableFunc(routes, func(a, b Route) int {
 		m, n := a.Match, b.Match
