@@ -7,7 +7,7 @@ steps=.state/logs
 mkdir -p "$steps"
 if [ -t 1 ]; then echo "Each step has its log in $steps."; fi
 
-logfile() { echo "$steps/$(echo "$1" | tr -c 'a-z0-9\n' - | cut -c1-40).log"; }
+logfile() { echo "$steps/$(echo "${1,,}" | tr -cs 'a-z0-9\n' - | cut -c1-40).log"; }
 
 failed() { # TEXT
   echo "failed: $1; the end of $(logfile "$1"):" >&2
