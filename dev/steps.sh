@@ -4,6 +4,7 @@
 # ten seconds at most.
 . dev/terminal.sh
 steps=.state/logs
+tail_lines=25 # of the log of a step that fails, which are shown
 mkdir -p "$steps"
 if [ -t 1 ]; then echo "Each step has its log in $steps."; fi
 
@@ -11,7 +12,7 @@ logfile() { echo "$steps/$(echo "${1,,}" | tr -cs 'a-z0-9\n' - | cut -c1-40).log
 
 failed() { # TEXT
   echo "failed: $1; the end of $(logfile "$1"):" >&2
-  tail -n 25 "$(logfile "$1")" >&2
+  tail -n $tail_lines "$(logfile "$1")" >&2
   exit 1
 }
 

@@ -1,17 +1,21 @@
 package dev
 
 import (
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestVuln holds what is looked at, with which database and toolchain, and how the script ends.
+// TestVuln holds what is looked at, with which database and toolchain, what is shown of it, and how the script ends.
 func TestVuln(t *testing.T) {
-	const scan = `run golang.org/x/vuln/cmd/govulncheck@v1.9.0 -db file:///modules/vulndb@v1/data/osv `
+	const scan = `run -v golang.org/x/vuln/cmd/govulncheck@v1.9.0 -show verbose -db file:///modules/vulndb@v1/data/osv `
 	for _, test := range []struct {
 		name, run string // lines of shell in place of the scanner
 		download  string // and of the download
@@ -21,15 +25,23 @@ func TestVuln(t *testing.T) {
 		calls     string
 		want      string
 	}{
-		{name: "what is shipped", calls: "auto " + scan + "./server/cmd/outpost\nauto " + scan + "./stacks\n"},
-		{name: "one package", args: []string{"./stacks"}, calls: "auto " + scan + "./stacks\n"},
+		{
+			name:  "what is shipped",
+			want:  "No known vulnerability is reached by ./server/cmd/outpost ./stacks as go1.26.10 builds it",
+			calls: "auto " + scan + "./server/cmd/outpost\nauto " + scan + "./stacks\n",
+		},
+		{
+			name: "one package", args: []string{"./stacks"}, calls: "auto " + scan + "./stacks\n",
+			want: "vulnerabilities (2 of 2): ./stacks ",
+		},
 		{
 			name: "a toolchain of the user", env: "GOTOOLCHAIN=local", args: []string{"./stacks"},
 			calls: "local " + scan + "./stacks\n",
 		},
 		{
-			name: "a vulnerability", run: "exit 1", code: 1, calls: "auto " + scan + "./server/cmd/outpost\n",
-			want: "vuln: ./server/cmd/outpost with go1.26.10",
+			name: "a vulnerability, the report whole", run: "seq 100; exit 1", code: 1,
+			calls: "auto " + scan + "./server/cmd/outpost\n",
+			want:  "vuln: ./server/cmd/outpost with go1.26.10\n1\n2\n3\n",
 		},
 		{
 			name: "out of time", run: "exit 124", env: "VULN_TIMEOUT=2s", code: 1, want: "is not done within 2s",
@@ -41,7 +53,8 @@ func TestVuln(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			m := newMachine(t, "dirname")
+			m := newMachine(t, vulnPrograms...)
+			vuln := vulnScript(t)
 			calls := filepath.Join(t.TempDir(), "calls")
 			write(t, calls, "")
 			m.program(t, "timeout", `shift; exec "$@"`)
@@ -51,12 +64,58 @@ env) echo go1.26.10 ;;
 *) echo "$GOTOOLCHAIN $*" >>`+calls+"; "+or(test.run, ":")+` ;;
 esac`)
 			m.env = append(m.env, test.env)
-			out, code := m.run(t, append([]string{abs(t, "vuln")}, test.args...)...)
+			out, code := m.run(t, append([]string{vuln}, test.args...)...)
 			got, err := os.ReadFile(calls)
 			if err != nil || code != test.code || string(got) != test.calls || !strings.Contains(out, test.want) {
 				t.Errorf("exit %d, want %d; %v; want %q in\n%s\ncalls (-want +got)\n%s",
 					code, test.code, err, test.want, out, cmp.Diff(test.calls, string(got)))
 			}
 		})
+	}
+}
+
+// vulnPrograms are those of the machine that the script runs.
+var vulnPrograms = []string{"dirname", "mkdir", "tr", "cut", "sleep", "seq"}
+
+// vulnScript is the script in a checkout of its own, where it keeps its logs.
+func vulnScript(t *testing.T) string {
+	t.Helper()
+	top := t.TempDir()
+	for _, script := range []string{"vuln", "steps.sh", "terminal.sh"} {
+		write(t, filepath.Join(top, "dev", script), read(t, script))
+	}
+	return filepath.Join(top, "dev", "vuln")
+}
+
+// TestVulnInterrupted holds that an interrupt from the keyboard ends the scanner too.
+func TestVulnInterrupted(t *testing.T) {
+	m := newMachine(t, append(vulnPrograms, "timeout")...)
+	runs := filepath.Join(t.TempDir(), "runs") // open for as long as the scanner runs
+	if err := syscall.Mkfifo(runs, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m.program(t, "go", `case $1 in run) exec 8>`+runs+`; echo >&8; exec sleep 60 ;; esac`)
+	cmd := exec.CommandContext(t.Context(), vulnScript(t), "./stacks")
+	cmd.Env, cmd.SysProcAttr = m.env, &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	scanner, err := os.Open(runs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer scanner.Close()
+	if _, err := scanner.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Error("success")
+	}
+	if rest, err := io.ReadAll(scanner); err != nil || len(rest) > 0 || time.Since(began) > 50*time.Second {
+		t.Errorf("the scanner ended after %s, %q, %v", time.Since(began), rest, err)
 	}
 }
