@@ -206,9 +206,8 @@ UNIT := unit,dev,addons,gateway,image,runner
 test: ## all tests: unit, Python, and end to end on two real clusters (brings them up first)
 	@dev/packages tools clusters images tests
 	@dev/disk tools clusters images tests
-	@dev/vuln
 	@dev/up
-	@$(TEST) e2e apart $(UNIT),fuzz,python
+	@$(TEST) e2e apart $(UNIT),fuzz,vuln hub-5.5 hub-6.1
 
 .PHONY: test-unit
 test-unit: ## the tests that run offline, without root, in minutes

@@ -10,20 +10,27 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second interrupt ends this program at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
 
-func run(args []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("test", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	root := flags.String("root", ".", "top `folder` of the checkout")
@@ -49,7 +56,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "test:", err)
 		return 1
 	}
-	return report(runLanes(lanes, *root, *logs, stdout), stdout)
+	return report(runLanes(ctx, lanes, *root, *logs, stdout), stdout)
 }
 
 // choose finds the suites by name, those of each argument in a lane of their own.
@@ -76,21 +83,25 @@ func choose(args []string) (lanes [][]suite, err error) {
 	return lanes, nil
 }
 
-// runLanes runs the lanes beside one another, and the suites of each one after the other. The results are in the order
-// of the lanes.
-func runLanes(lanes [][]suite, root, logs string, stdout io.Writer) []result {
+// runLanes runs the lanes beside one another, and the suites of each one after the other, until all or ctx have ended.
+// The results are in the order of the lanes.
+func runLanes(ctx context.Context, lanes [][]suite, root, logs string, stdout io.Writer) []result {
 	var mu sync.Mutex // over stdout
 	results := make([][]result, len(lanes))
+	began := time.Now()
 	var work sync.WaitGroup
 	for i, lane := range lanes {
 		work.Go(func() {
 			for _, s := range lane {
+				if ctx.Err() != nil {
+					return
+				}
 				w := &lines{to: stdout, mu: &mu, name: s.name}
 				fmt.Fprintf(w, "== %s\n", s.about)
-				began := time.Now()
-				r := s.run(root, logs, w)
+				after := time.Since(began)
+				r := s.run(ctx, root, logs, w)
 				w.flush()
-				r.name, r.took = s.name, time.Since(began)
+				r.name, r.began, r.took = s.name, after, time.Since(began)-after
 				if r.passed+r.failed == 0 && r.broken == "" {
 					r.broken = "no test ran to its end"
 				}
@@ -105,9 +116,10 @@ func runLanes(lanes [][]suite, root, logs string, stdout io.Writer) []result {
 // report prints the table and the closing line and returns the exit code.
 func report(results []result, w io.Writer) int {
 	var total result
-	fmt.Fprintf(w, "\n%-8s %7s %7s %8s %8s\n", "suite", "passed", "failed", "skipped", "time")
+	fmt.Fprintf(w, "\n%-8s %7s %7s %8s %8s %8s\n", "suite", "passed", "failed", "skipped", "began", "time")
 	for _, r := range results {
-		fmt.Fprintf(w, "%-8s %7d %7d %8d %7.0fs\n", r.name, r.passed, r.failed, r.skipped, r.took.Seconds())
+		fmt.Fprintf(w, "%-8s %7d %7d %8d %7.0fs %7.0fs\n",
+			r.name, r.passed, r.failed, r.skipped, r.began.Seconds(), r.took.Seconds())
 		total.passed += r.passed
 		total.failed += r.failed
 		total.skipped += r.skipped

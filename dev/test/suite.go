@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -27,7 +29,9 @@ type suite struct {
 	// {junit} becomes an empty folder in which the command must write JUnit files; {deployed} the packages with tests on
 	// clusters but those of apart, {apart} those.
 	argv   []string
-	yields bool // it only computes, and takes what others leave of the processors
+	pair   string // of JupyterHub and client, which the program takes from PAIR
+	whole  bool   // the program says by its exit code alone whether all is well: one test
+	yields bool   // it only computes, and takes what others leave of the processors
 }
 
 // apart are the packages with tests on clusters that need nothing of what `make up` has deployed but the images: they
@@ -71,8 +75,19 @@ var suites = []suite{
 		yields: true,
 	},
 	{
-		name: "python", about: "the hub-side module against the real client packages",
+		name: "vuln", about: "known vulnerabilities that what is shipped reaches",
+		argv:  []string{"dev/vuln"},
+		whole: true, yields: true,
+	},
+	{
+		name: "hub-5.5", about: "the hub-side module against the older pair of JupyterHub and client",
 		argv: []string{"infra/hub/tests/run", "--junitxml={junit}/{pair}.xml"},
+		pair: "jupyterhub-5.5",
+	},
+	{
+		name: "hub-6.1", about: "the hub-side module against the newer pair",
+		argv: []string{"infra/hub/tests/run", "--junitxml={junit}/{pair}.xml"},
+		pair: "jupyterhub-6.1",
 	},
 	{
 		name: "e2e", about: "on the two clusters of `make up`, with the real engine, hub and browser",
@@ -92,7 +107,7 @@ var suites = []suite{
 
 type result struct {
 	name                    string
-	took                    time.Duration
+	began, took             time.Duration // began: after the first suite
 	passed, failed, skipped int
 	skips                   []string // "TestX: why"
 	failures                []failure
@@ -113,6 +128,9 @@ func (f failure) String() string {
 // again returns the command that runs a failed test of the suite alone, from the top of the checkout, with a shell's
 // quotes. module is the path of the suite's module.
 func (s suite) again(f failure, module string) string {
+	if s.whole {
+		return strings.Join(s.argv, " ")
+	}
 	if s.argv[0] == "dev/fuzz" || s.argv[0] == "go" {
 		words := []string{"go", "test"}
 		if s.dir != "" {
@@ -150,57 +168,42 @@ func modulePath(folder string) string {
 	return ""
 }
 
-func (s suite) run(root, logs string, w io.Writer) result {
+// run runs the suite until it or ctx ends. In a group of processes of its own an interrupt from the keyboard reaches it
+// once, by ctx, and this program waits for what it then has to end.
+func (s suite) run(ctx context.Context, root, logs string, w io.Writer) result {
 	junit, err := filepath.Abs(filepath.Join(logs, s.name))
 	if err != nil {
 		return result{broken: err.Error()}
 	}
-	var argv []string
-	usesJUnit := false
-	for _, a := range s.argv {
-		if a == "{deployed}" || a == "{apart}" {
-			packages, err := tagged(filepath.Join(root, s.dir))
-			if err != nil {
-				return result{broken: err.Error()}
-			}
-			argv = append(argv, slices.DeleteFunc(packages, func(name string) bool {
-				return slices.Contains(apart, name) != (a == "{apart}")
-			})...)
-			continue
-		}
-		usesJUnit = usesJUnit || strings.Contains(a, "{junit}")
-		argv = append(argv, strings.ReplaceAll(a, "{junit}", junit))
+	argv, err := s.command(root, junit)
+	if err != nil {
+		return result{broken: err.Error()}
 	}
 	log, err := os.Create(filepath.Join(logs, s.name+".log"))
 	if err != nil {
 		return result{broken: err.Error()}
 	}
 	defer log.Close()
-	if strings.Contains(argv[0], "/") {
-		argv[0] = filepath.Join(root, s.dir, argv[0])
-		if abs, err := filepath.Abs(argv[0]); err == nil {
-			argv[0] = abs
-		}
-	}
-	if argv[0] == "go" {
-		// What debuggers read takes 40 % of the time to link a test, and nothing reads it.
-		argv = slices.Insert(argv, 2, "-ldflags=-w")
-	}
-	if s.yields {
-		argv = append([]string{"nice", "-n", "10"}, argv...)
-	}
-	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir = filepath.Join(root, s.dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
+	cmd.WaitDelay = time.Minute
+	if s.pair != "" {
+		cmd.Env = append(os.Environ(), "PAIR="+s.pair)
+	}
 	var r result
-	if usesJUnit {
+	switch {
+	case s.whole:
+		err = runShown(cmd, log, w)
+		r = ofExit(err, s.argv[0])
+	case s.writesJUnit():
 		if err := errors.Join(os.RemoveAll(junit), os.MkdirAll(junit, 0o755)); err != nil {
 			return result{broken: err.Error()}
 		}
-		cmd.Stdout = io.MultiWriter(log, w)
-		cmd.Stderr = cmd.Stdout
-		err = cmd.Run()
+		err = runShown(cmd, log, w)
 		r = readJUnit(junit)
-	} else {
+	default:
 		r, err = runGoTest(cmd, log, w)
 	}
 	module := modulePath(cmd.Dir)
@@ -209,12 +212,71 @@ func (s suite) run(root, logs string, w io.Writer) result {
 	}
 	var exit *exec.ExitError
 	switch {
+	case ctx.Err() != nil:
+		r.broken = "interrupted"
 	case err != nil && !errors.As(err, &exit):
 		r.broken = err.Error()
 	case err != nil && r.failed == 0 && r.broken == "":
 		r.broken = fmt.Sprintf("%s, see %s", err, log.Name())
 	}
 	return r
+}
+
+// writesJUnit reports whether the suite's program writes JUnit files.
+func (s suite) writesJUnit() bool {
+	return slices.ContainsFunc(s.argv, func(a string) bool { return strings.Contains(a, "{junit}") })
+}
+
+// command returns what is to be run in the folder of the suite; junit is the folder for JUnit files.
+func (s suite) command(root, junit string) ([]string, error) {
+	var argv []string
+	for _, a := range s.argv {
+		if a == "{deployed}" || a == "{apart}" {
+			packages, err := tagged(filepath.Join(root, s.dir))
+			if err != nil {
+				return nil, err
+			}
+			argv = append(argv, slices.DeleteFunc(packages, func(name string) bool {
+				return slices.Contains(apart, name) != (a == "{apart}")
+			})...)
+			continue
+		}
+		argv = append(argv, strings.ReplaceAll(a, "{junit}", junit))
+	}
+	if strings.Contains(argv[0], "/") {
+		program, err := filepath.Abs(filepath.Join(root, s.dir, argv[0]))
+		if err != nil {
+			return nil, err
+		}
+		argv[0] = program
+	}
+	if argv[0] == "go" {
+		// What debuggers read takes 40 % of the time to link a test, and nothing reads it.
+		argv = slices.Insert(argv, 2, "-ldflags=-w")
+	}
+	if s.yields {
+		argv = append([]string{"nice", "-n", "10"}, argv...)
+	}
+	return argv, nil
+}
+
+// runShown runs a program whose output is shown as it comes.
+func runShown(cmd *exec.Cmd, log, w io.Writer) error {
+	cmd.Stdout = io.MultiWriter(log, w)
+	cmd.Stderr = cmd.Stdout
+	return cmd.Run()
+}
+
+// ofExit is the result of a program that is one test.
+func ofExit(err error, program string) result {
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return result{passed: 1}
+	case errors.As(err, &exit):
+		return result{failed: 1, failures: []failure{{in: program}}}
+	}
+	return result{} // it did not run, as err says
 }
 
 // tagged returns the packages of the module in root, as go test takes them, with tests that have the build tag e2e. To

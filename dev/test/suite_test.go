@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -75,10 +76,11 @@ func TestAgain(t *testing.T) {
 		},
 		{"fuzz", failure{in: module + "/server/a", test: "FuzzX"}, "go test -count 1 -run '^FuzzX$' ./server/a"},
 		{
-			"python",
-			failure{pair: "jupyterhub-5.5", in: "test_hub", test: "test_x[a]"},
-			"PAIR=jupyterhub-5.5 infra/hub/tests/run -k test_x",
+			"hub-6.1",
+			failure{pair: "jupyterhub-6.1", in: "test_hub", test: "test_x[a]"},
+			"PAIR=jupyterhub-6.1 infra/hub/tests/run -k test_x",
 		},
+		{"vuln", failure{in: "dev/vuln"}, "dev/vuln"},
 	} {
 		chosen, err := choose([]string{test.suite})
 		if err != nil {
@@ -157,7 +159,7 @@ func TestLanes(t *testing.T) {
 	c := script("c", fmt.Sprintf("[ -e %s ] || exit 1; echo said", begun("a-ended")))
 	var out strings.Builder
 	var got []string
-	for _, r := range runLanes([][]suite{{a, c}, {b}}, root, root, &out) {
+	for _, r := range runLanes(t.Context(), [][]suite{{a, c}, {b}}, root, root, &out) {
 		got = append(got, fmt.Sprintf("%s %d %s", r.name, r.passed, r.broken))
 	}
 	if want := []string{"a 1 ", "c 1 ", "b 1 "}; !slices.Equal(got, want) {
@@ -167,6 +169,82 @@ func TestLanes(t *testing.T) {
 	want := []string{"a        == suite a", "b        == suite b", "c        == suite c", "c        said"}
 	if !slices.Equal(said, want) {
 		t.Errorf("got %q, want %q", said, want)
+	}
+}
+
+// TestInterrupt holds that the end of the context ends every suite, each of which may take away what it has made, and
+// that no other begins.
+func TestInterrupt(t *testing.T) {
+	root := t.TempDir()
+	endless := func(name string) suite {
+		return suite{name: name, about: "endless", whole: true, argv: []string{
+			"bash", "-c", fmt.Sprintf(`trap 'touch %[1]s-ended; exit 3' INT; touch %[1]s; while :; do sleep 0.01; done`,
+				filepath.Join(root, name)),
+		}}
+	}
+	ctx, interrupt := context.WithCancel(t.Context())
+	go func() {
+		for _, name := range []string{"a", "b"} {
+			for {
+				if _, err := os.Stat(filepath.Join(root, name)); err == nil || t.Context().Err() != nil {
+					break
+				}
+				time.Sleep(time.Millisecond)
+			}
+		}
+		interrupt()
+	}()
+	var got []string
+	for _, r := range runLanes(ctx, [][]suite{{endless("a"), endless("c")}, {endless("b")}}, root, root, io.Discard) {
+		got = append(got, r.name+": "+r.broken)
+	}
+	if want := []string{"a: interrupted", "b: interrupted"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	ended, err := filepath.Glob(filepath.Join(root, "*-ended"))
+	want := []string{filepath.Join(root, "a-ended"), filepath.Join(root, "b-ended")}
+	if err != nil || !slices.Equal(ended, want) {
+		t.Errorf("ended by themselves: %q, %v; want %q", ended, err, want)
+	}
+}
+
+// TestWhole holds that a program without tests of its own counts as one, and is told the pair that it is to look at.
+func TestWhole(t *testing.T) {
+	root := t.TempDir()
+	one := func(line string) suite {
+		return suite{name: "one", whole: true, pair: "p", argv: []string{"sh", "-c", line}}
+	}
+	for line, want := range map[string]result{
+		`[ "$PAIR" = p ]`: {passed: 1},
+		"exit 3":          {failed: 1, failures: []failure{{in: "sh", again: "sh -c exit 3"}}},
+	} {
+		if got := one(line).run(t.Context(), root, root, io.Discard); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %+v, want %+v", line, got, want)
+		}
+	}
+	nowhere := suite{name: "one", whole: true, argv: []string{"./nowhere"}}
+	if got := nowhere.run(t.Context(), root, root, io.Discard); got.broken == "" || got.passed+got.failed > 0 {
+		t.Errorf("without the program: %+v", got)
+	}
+}
+
+// TestPairs holds that every pair of JupyterHub and client has its suite.
+func TestPairs(t *testing.T) {
+	files, err := filepath.Glob("../../images/hub/jupyterhub-*.in")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	var want, got []string
+	for _, file := range files {
+		want = append(want, strings.TrimSuffix(filepath.Base(file), ".in"))
+	}
+	for _, s := range suites {
+		if s.pair != "" {
+			got = append(got, s.pair)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
@@ -256,7 +334,7 @@ func TestReportNamesTheCommand(t *testing.T) {
 
 func TestRunRefuses(t *testing.T) {
 	for _, args := range [][]string{{}, {"nosuch"}, {"unit,"}, {"unit", "dev,unit"}, {"-nosuch"}} {
-		if code := run(args, io.Discard, io.Discard); code != 2 {
+		if code := run(t.Context(), args, io.Discard, io.Discard); code != 2 {
 			t.Errorf("run(%v) = %d, want 2", args, code)
 		}
 	}
