@@ -204,10 +204,10 @@ UNIT := unit,dev,addons,gateway,image,runner
 
 .PHONY: test
 test: ## all tests: unit, Python, and end to end on two real clusters (brings them up first)
-	@dev/packages tools clusters images tests
+	@dev/packages tools clusters images tests docs
 	@dev/disk tools clusters images tests
 	@dev/up
-	@$(TEST) e2e apart $(UNIT),fuzz,vuln hub-5.5 hub-6.1
+	@$(TEST) e2e apart $(UNIT),fuzz,docs,vuln hub-5.5 hub-6.1
 
 .PHONY: test-unit
 test-unit: ## the tests that run offline, without root, in minutes
@@ -232,6 +232,15 @@ lint: ## format, import table, linters (vet among them, see .golangci.yml)
 	@# To know the types of these means to compile Kubernetes, cert-manager or Pulumi: only what reads text.
 	@for folder in dev/acme dev/conformance dev/dns dev/kube dev/netpol dev/pulumi/kubernetes dev/pulumi/random; do echo "== $$folder"; \
 	  (cd $$folder; $(LINT) run --build-tags conformance --enable-only gocyclo,lll,misspell ./...); done
+
+.PHONY: docs
+docs: ## the manual as a site, in .state/site; a link that leads nowhere is an error
+	@dev/docs/run build
+	@echo "The manual is at file://$(STATE)/site/index.html"
+
+.PHONY: docs-serve
+docs-serve: ## show the manual, and each change of it, at http://127.0.0.1:8000 (ADDRESS=127.0.0.1:8001)
+	@dev/docs/run serve $(ADDRESS)
 
 .PHONY: vuln
 vuln: ## known vulnerabilities that the outpost or the Pulumi program reaches

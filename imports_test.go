@@ -101,6 +101,7 @@ var allowed = map[string][]string{
 
 // testOnly is what the tests of a package may import beside its own list.
 var testOnly = map[string][]string{
+	"dev/docs": {"charts", "server/config", "server/kubespawner/options"},
 	"charts": {
 		"infra/schema/schematest", "server/config", "server/flavor", "server/kubespawner/options",
 		"server/tunnels/remote",

@@ -8,13 +8,28 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 )
 
-// documents are the texts from which people paste. What their examples of stack config are worth is tested in stacks.
-var documents = []string{
-	"README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/security.md", "docs/stacks.md", "docs/protocol.md",
-	"dev/README.md", "images/README.md", "charts/outpost/README.md",
-	"charts/outposts-hub/README.md", "docs/tunnels.md",
+// documents are the texts from which people paste: those beside the code, and the manual. What their examples of stack
+// config are worth is tested in stacks.
+var documents = append([]string{
+	"README.md", "CONTRIBUTING.md", "SECURITY.md", "dev/README.md", "images/README.md", "charts/outpost/README.md",
+	"charts/outposts-hub/README.md",
+}, manual()...)
+
+// manual are the pages in docs.
+func manual() (files []string) {
+	err := filepath.WalkDir("docs", func(file string, _ fs.DirEntry, err error) error {
+		if filepath.Ext(file) == ".md" {
+			files = append(files, filepath.ToSlash(file))
+		}
+		return err
+	})
+	if err != nil {
+		panic(err)
+	}
+	return files
 }
 
 // TestDocumentsNameTargets holds every `make ...` of the documents to the Makefile.
@@ -59,9 +74,54 @@ func TestDocumentsNameFiles(t *testing.T) {
 	}
 }
 
-// TestDocumentsQuoteMessages holds the messages in the README's table of symptoms to the programs that print them.
+// TestDocumentsNameSections holds links to sections. `make docs` holds those of the site, which is made with a package
+// index in reach.
+func TestDocumentsNameSections(t *testing.T) {
+	sections := map[string][]string{}
+	of := func(document string) []string {
+		if sections[document] == nil {
+			text := regexp.MustCompile("(?ms)^ *```.*?^ *```").ReplaceAllString(readText(t, document), "")
+			for _, heading := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(text, -1) {
+				sections[document] = append(sections[document], anchor(heading[1]))
+			}
+		}
+		return sections[document]
+	}
+	named := 0
+	for _, document := range documents {
+		for _, found := range regexp.MustCompile(`\]\(([^)#:]*)#([^)]+)\)`).FindAllStringSubmatch(readText(t, document), -1) {
+			to := document
+			if found[1] != "" {
+				to = filepath.Join(filepath.Dir(document), found[1])
+			}
+			named++
+			if filepath.Ext(to) == ".md" && !slices.Contains(of(to), found[2]) {
+				t.Errorf("%s: %s has no section %s", document, to, found[2])
+			}
+		}
+	}
+	if named < 20 {
+		t.Errorf("the documents name %d sections; the pattern does not find them", named)
+	}
+}
+
+// anchor is what GitHub, and the site, call the section with a heading.
+func anchor(heading string) string {
+	heading = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`).ReplaceAllString(heading, "$1")
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == ' ':
+			return '-'
+		case r == '-' || r == '_' || unicode.IsLetter(r) || unicode.IsNumber(r):
+			return unicode.ToLower(r)
+		}
+		return -1
+	}, heading)
+}
+
+// TestDocumentsQuoteMessages holds the messages in the table of symptoms to the programs that print them.
 func TestDocumentsQuoteMessages(t *testing.T) {
-	_, table, _ := strings.Cut(readText(t, "README.md"), "| what you see | what it means |\n| --- | --- |\n")
+	_, table, _ := strings.Cut(readText(t, "docs/howto/troubleshoot.md"), "| what you see | what it means |\n| --- | --- |\n")
 	table, _, _ = strings.Cut(table, "\n\n")
 	programs := sources(t)
 	quoted := 0

@@ -5,9 +5,13 @@ import (
 	"errors"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/outposts-dev/outposts/server/lifecycle"
 )
@@ -87,5 +91,35 @@ func TestDashboardShowsMetricsThatExist(t *testing.T) {
 				t.Errorf("it groups by %s, but no metric has such a label", label)
 			}
 		}
+	}
+}
+
+// The manual has every metric of this process, and no other.
+func TestMetricsAreInTheManual(t *testing.T) {
+	m := newMetrics()
+	m.watchManager(counted{}, func() time.Duration { return time.Second })
+	m.watchConnections(func() (newcomers, loggedIn int) { return 1, 1 })
+	descriptions := make(chan *prometheus.Desc, 1000)
+	m.registry.Describe(descriptions)
+	close(descriptions)
+	var have []string
+	for d := range descriptions {
+		if name := regexp.MustCompile(`fqName: "(outpost_\w+)"`).FindStringSubmatch(d.String()); name != nil {
+			have = append(have, name[1])
+		}
+	}
+	slices.Sort(have)
+	text, err := os.ReadFile("../docs/reference/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## Of the outpost\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var told []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `(\\w+)`").FindAllStringSubmatch(section, -1) {
+		told = append(told, row[1])
+	}
+	if diff := cmp.Diff(slices.Compact(have), told); diff != "" {
+		t.Errorf("docs/reference/metrics.md (-registered +told):\n%s", diff)
 	}
 }

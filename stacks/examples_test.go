@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/outposts-dev/outposts/charts"
+	"github.com/outposts-dev/outposts/infra/infratest"
 	"github.com/outposts-dev/outposts/infra/schema/schematest"
 )
 
@@ -18,8 +19,8 @@ import (
 // clusters use.
 func TestExamples(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(projectRoot(t), "docs", "examples", "*", "Pulumi.*.yaml"))
-	if err != nil || len(files) != 6 {
-		t.Fatalf("examples: %v, %v; want 6", files, err)
+	if err != nil || len(files) != 14 {
+		t.Fatalf("examples: %v, %v; want 14", files, err)
 	}
 	configs := map[string]Config{}
 	for _, file := range files {
@@ -43,13 +44,38 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// writtenConfigs are the documents of each example and of each committed config, by their files.
+// TestPlatforms holds that the program runs with the stack of each platform, in a cluster that has its storage classes.
+func TestPlatforms(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(projectRoot(t), "docs", "examples", "platforms", "*.yaml"))
+	if err != nil || len(files) != 8 {
+		t.Fatalf("platforms: %v, %v; want 8", files, err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := &infratest.Recorder{}
+			if err := runStack(t, r, "local", testWorld(configFrom(t, string(text)))); err != nil {
+				t.Fatal(err)
+			}
+			for _, chart := range []string{"hub", "outpost"} {
+				r.Find(t, "kubernetes:helm.sh/v4:Chart", chart)
+			}
+		})
+	}
+}
+
+// writtenConfigs are the documents of each example and of each committed config, by their files; not those of
+// platforms, which have no other keys.
 func writtenConfigs(t *testing.T) map[string]map[string]any {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(projectRoot(t), "docs", "examples", "*", "Pulumi.*.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	files = slices.DeleteFunc(files, func(file string) bool { return filepath.Base(filepath.Dir(file)) == "platforms" })
 	for _, stack := range []string{"local", "remote"} {
 		files = append(files, filepath.Join(projectRoot(t), "Pulumi."+stack+".yaml"))
 	}

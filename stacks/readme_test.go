@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -36,6 +37,45 @@ func TestDocumentedConfig(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestManualConfig holds each block of stack config in the manual's tutorials and how-tos to the loader, laid over an
+// example.
+func TestManualConfig(t *testing.T) {
+	base, err := os.ReadFile("../docs/examples/gateway/Pulumi.local.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := 0
+	for _, folder := range []string{"howto", "tutorials"} {
+		files, err := filepath.Glob("../docs/" + folder + "/*.md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)\n *```").FindAllStringSubmatch(string(text), -1) {
+				lines := indented(block[1])
+				if !strings.HasPrefix(lines, "  "+project+":") {
+					continue
+				}
+				tried++
+				raw := configFrom(t, string(base))
+				for key, value := range configFrom(t, "config:\n"+lines) {
+					raw[key] = over(t, value, raw[key])
+				}
+				if _, err := LoadConfig(raw, "/project"); err != nil {
+					t.Errorf("%s:\n%s\n%v", file, block[1], err)
+				}
+			}
+		}
+	}
+	if tried < 5 {
+		t.Errorf("%d blocks were found", tried)
 	}
 }
 

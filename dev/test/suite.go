@@ -75,6 +75,11 @@ var suites = []suite{
 		yields: true,
 	},
 	{
+		name: "docs", about: "the manual as a site",
+		argv:   []string{"dev/docs/run", "test", "--junitxml={junit}/docs.xml"},
+		yields: true,
+	},
+	{
 		name: "vuln", about: "known vulnerabilities that what is shipped reaches",
 		argv:  []string{"dev/vuln"},
 		whole: true, yields: true,
@@ -154,6 +159,9 @@ func (s suite) again(f failure, module string) string {
 		return strings.Join(append(words, "./"+in), " ")
 	}
 	name, _, _ := strings.Cut(f.test, "[") // pytest takes no brackets there
+	if s.name == "docs" {
+		return strings.Join(s.argv[:2], " ") + " -k " + name
+	}
 	return fmt.Sprintf("PAIR=%s %s -k %s", f.pair, s.argv[0], name)
 }
 

@@ -81,6 +81,7 @@ func TestAgain(t *testing.T) {
 			"PAIR=jupyterhub-6.1 infra/hub/tests/run -k test_x",
 		},
 		{"vuln", failure{in: "dev/vuln"}, "dev/vuln"},
+		{"docs", failure{pair: "docs", in: "test_site", test: "test_x"}, "dev/docs/run test -k test_x"},
 	} {
 		chosen, err := choose([]string{test.suite})
 		if err != nil {
