@@ -32,7 +32,7 @@ var allowed = map[string][]string{
 	"infra/effect":      {"infra/schema", "infra/values"},
 	"infra/exposure":    {"infra/schema", "infra/values"},
 	"infra/hub": {
-		"infra/component", "infra/effect", "infra/exposure", "infra/release", "infra/schema", "infra/values",
+		"charts", "infra/component", "infra/effect", "infra/exposure", "infra/release", "infra/schema", "infra/values",
 	},
 	"infra/outpost": {
 		"charts", "infra/component", "infra/effect", "infra/exposure", "infra/release", "infra/schema", "infra/values",
@@ -106,9 +106,11 @@ var testOnly = map[string][]string{
 		"infra/schema/schematest", "server/config", "server/flavor", "server/kubespawner/options",
 		"server/tunnels/remote",
 	},
-	"infra/cluster":              {"infra/infratest"},
-	"infra/credentials":          {"infra/infratest"},
-	"infra/hub":                  {"infra/infratest", "infra/schema/schematest", "server/kubespawner/options"},
+	"infra/cluster":     {"infra/infratest"},
+	"infra/credentials": {"infra/infratest"},
+	"infra/hub": {
+		"infra/infratest", "infra/schema/schematest", "server/kubespawner/options", "server/tunnels/remote",
+	},
 	"infra/outpost":              {"infra/infratest", "infra/schema/schematest", "server/kubespawner/options"},
 	"server":                     {"server/outpost/outposttest", "server/store/storetest"},
 	"server/cmd/outpost":         {"server/flavor"},

@@ -49,6 +49,7 @@ type HubConfig struct {
 	Chart        hub.Chart               `json:"chart"` // default version hub.ChartVersion; the path is absolute
 	Image        hub.Image               `json:"image"`
 	Bootstrap    hub.Bootstrap           `json:"bootstrap"`
+	Tunnels      hub.Tunnels             `json:"tunnels"`
 	StartTimeout int                     `json:"startTimeout"`
 	Values       map[string]any          `json:"values"`
 	Rotation     credentials.HubRotation `json:"rotation"`

@@ -161,7 +161,7 @@ func TestConfigRefuses(t *testing.T) {
 	}{
 		{"unknown key", localConfig, map[string]string{"hub.urll": "x", "cluser": "{}", "outposts.1.exposure.port": "1"}, []string{
 			"outposts:cluser: unknown key; known keys: adopt, allowDataLoss, allowServerLoss, cluster, hub, hubs, outpost, outposts",
-			"outposts:hub.urll: unknown key; known keys: bootstrap, chart, exposure, image, name, namespace, release, rotation, startTimeout, url, values",
+			"outposts:hub.urll: unknown key; known keys: bootstrap, chart, exposure, image, name, namespace, release, rotation, startTimeout, tunnels, url, values",
 			"outposts:outposts[1].exposure.port: unknown key; known keys: annotations, apiNodePort, apiPort, ca, className, gateway, loadBalancerIP, sshAddress, " +
 				"sshAnnotations, sshGateway, sshLoadBalancerIP, sshNodePort, sshPort, tls, tlsSecret, type",
 		}},
@@ -433,6 +433,13 @@ func TestConfigRefuses(t *testing.T) {
 			"outposts:hub.values.cull.enabled: got string, want boolean",
 			"outposts:hub.values.proxy.colour: unknown key; known keys: annotations, chp, deploymentStrategy, https, labels, secretSync, secretToken, service, traefik",
 		}},
+		{"settings of the tunnels", localConfig, map[string]string{"hub.tunnels": "{drain: -1, ports: '20000', values: {systems: {a: {url: 'http://a'}}, namePrefix: other, logLevel: loud}}"}, []string{
+			"outposts:hub.tunnels.drain: minimum: got -1, want 0",
+			"outposts:hub.tunnels.values.namePrefix: is the name of the hub; set hub.name",
+			"outposts:hub.tunnels.values.systems.a.url: is made from the systems; set those instead",
+			"outposts:hub.tunnels.values.logLevel: value must be one of 'debug', 'info', 'warn', 'error'",
+			"outposts:hub.tunnels.ports: does not match ^[1-9][0-9]{3,4}-[1-9][0-9]{3,4}$",
+		}},
 		{"values of the outpost's chart", remoteConfig, map[string]string{
 			"outpost.config": "{hubs: {jupyterhub: {allowedImages: all}}}", "outpost.persistence.size": "big", "outpost.values": "{tolerations: {}}",
 		}, []string{
@@ -601,7 +608,7 @@ func FuzzConfig(f *testing.F) {
 				}
 				args := c.hubArgs(systems)
 				for i := range args.Systems { // made later
-					args.Systems[i].KnownHosts = pulumi.String("")
+					args.Systems[i].HostKeys = pulumi.StringArray{pulumi.String("")}
 				}
 				if err := args.Check(); err != nil {
 					t.Error(err)

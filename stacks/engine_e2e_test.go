@@ -85,8 +85,12 @@ func newEngine(t *testing.T) *engine {
 	backend := filepath.Join(e.dir, "state")
 	e.env = append(os.Environ(), renderVariable+"="+filepath.Join(e.dir, "cluster"),
 		"PULUMI_BACKEND_URL=file://"+backend, "PULUMI_CONFIG_PASSPHRASE=", "OUTPOSTS_STATE="+e.dir)
-	for _, chart := range []string{"charts/outpost", "e2e/charts/hub"} {
+	for _, chart := range []string{"charts/outpost", "charts/outposts-hub", "e2e/charts/hub"} {
 		copyChart(t, filepath.Join(root, chart), filepath.Join(e.dir, chart))
+	}
+	const module = "infra/hub/outpost_hub" // to which charts/outposts-hub has a link
+	if err := os.CopyFS(filepath.Join(e.dir, module), os.DirFS(filepath.Join(root, module))); err != nil {
+		t.Fatal(err)
 	}
 	if err := os.MkdirAll(backend, 0o755); err != nil {
 		t.Fatal(err)

@@ -139,7 +139,7 @@ func (b *builder) hub(systems []system, own *credentials.Hub) error {
 		LoginPassword: own.LoginPassword, VerifyToken: own.VerifyToken, VerifyWord: own.VerifyWord,
 		Version: own.Version, ProxyVersion: own.ProxyVersion,
 	}
-	args.Ready = b.ready
+	args.Side, args.Ready = b.chartPath("outposts-hub"), b.ready
 	// Once the secrets are there, and not only their words, pods may start again.
 	opts := append(b.inCluster(b.config.Hub.Namespace), pulumi.DependsOn([]pulumi.Resource{own}))
 	made, err := hub.New(b.ctx, hubName, args, opts...)
@@ -155,7 +155,7 @@ func (c Config) hubArgs(systems []system) hub.Args {
 	args := hub.Args{
 		Name: c.Hub.Name, Namespace: c.Hub.Namespace, Release: c.Hub.Release, Chart: c.Hub.Chart, Image: c.Hub.Image,
 		Bootstrap: c.Hub.Bootstrap, Exposure: c.Hub.Exposure, StartTimeout: c.Hub.StartTimeout, Values: c.Hub.Values,
-		SecretValues: c.Hub.SecretValues,
+		SecretValues: c.Hub.SecretValues, Tunnels: c.tunnels(),
 	}
 	for _, p := range systems {
 		made := hub.System{
@@ -170,17 +170,21 @@ func (c Config) hubArgs(systems []system) hub.Args {
 			made.ServerNamespaces = slices.Sorted(maps.Keys(c.outpostArgs().Namespaces()))
 		} else {
 			made.SSH = &hub.SSH{Host: p.endpoint.SSHHost, Port: p.endpoint.SSHPort}
-			made.KnownHosts = knownHosts("outpost-"+p.Name, p.hostKeyLines)
+			made.HostKeys = p.hostKeyLines
 		}
 		args.Systems = append(args.Systems, made)
 	}
 	return args
 }
 
-func knownHosts(alias string, lines pulumi.StringArray) pulumi.StringOutput {
-	return lines.ToStringArrayOutput().ApplyT(func(lines []string) (string, error) {
-		return credentials.KnownHosts(alias, lines)
-	}).(pulumi.StringOutput)
+// tunnels are the settings of the tunnels. Without an image of their own they have that of this stack's outpost, as far
+// as it says one.
+func (c Config) tunnels() hub.Tunnels {
+	chosen := c.Hub.Tunnels
+	if c.Outpost != nil && chosen.Image == (hub.OutpostImage{}) {
+		chosen.Image = hub.OutpostImage(c.outpostArgs().Image())
+	}
+	return chosen
 }
 
 // exportHub makes the outputs of a stack with a hub.
@@ -224,7 +228,7 @@ func (b *builder) exportHub(systems []system, own *credentials.Hub) {
 	b.outputs[outputSystems] = pulumi.ToSecret(shared)
 }
 
-// chartPath is where our own chart is: beside this program's project file.
-func (b *builder) chartPath() string {
-	return filepath.Join(b.ctx.RootDirectory(), "charts", "outpost")
+// chartPath is where a chart of ours is: beside this program's project file.
+func (b *builder) chartPath(name string) string {
+	return filepath.Join(b.ctx.RootDirectory(), "charts", name)
 }

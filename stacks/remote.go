@@ -161,7 +161,7 @@ func (b *builder) outpost(args outpost.Args) error {
 	if err != nil {
 		return err
 	}
-	args.Chart, args.Ready = b.chartPath(), b.ready
+	args.Chart, args.Ready = b.chartPath("outpost"), b.ready
 	args.CryptKeys, args.SealsWith = append(store.CryptKeys, secretTexts(c.CryptKeys)...), store.SealsWith
 	args.KeysVersion = store.Version + versionOfGiven(c.CryptKeys)
 	made, err := outpost.New(b.ctx, outpostName, args, b.inCluster(c.Namespace, c.Servers)...)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/outposts-dev/outposts/infra/cluster"
 	"github.com/outposts-dev/outposts/infra/exposure"
+	"github.com/outposts-dev/outposts/infra/hub"
 	"github.com/outposts-dev/outposts/infra/outpost"
 	"github.com/outposts-dev/outposts/infra/values"
 )
@@ -58,7 +59,7 @@ var installation = []rule{
 var (
 	givenToHub = []rule{
 		allow(coreGroup, []string{"create", "delete"}, "pods"),
-		allow(coreGroup, watch, "events"),
+		allow(coreGroup, append(slices.Clip(watch), "create"), "events"),
 	}
 	givenToOutpost = []rule{
 		allow(coreGroup, []string{"get", "list", "watch", "create", "delete"}, "pods"),
@@ -88,7 +89,7 @@ func (c Config) rights(before state, exposures ...outpost.Exposure) map[string][
 	if c.Hub != nil {
 		all[c.Hub.Namespace] = slices.Concat(
 			all[c.Hub.Namespace], installation, givenToHub, routed(c.Hub.Exposure.Type, false),
-			[]rule{bind("hub")})
+			[]rule{bind("hub", hub.TunnelsDeployment)})
 	}
 	if c.Outpost != nil {
 		all[c.Outpost.Namespace] = slices.Concat(all[c.Outpost.Namespace], installation, c.Outpost.given())

@@ -65,7 +65,7 @@ func TestChartsAreKnown(t *testing.T) {
 						}
 					}
 				}
-				if want := map[string]int{"local": 2, "remote": 1}[stack]; charts != want {
+				if want := map[string]int{"local": 3, "remote": 1}[stack]; charts != want {
 					t.Errorf("%s: %d charts", stack, charts)
 				}
 			}

@@ -311,8 +311,9 @@ func TestBaseURL(t *testing.T) {
 		t.Errorf("outputs (-want +got):\n%s", diff)
 	}
 	for chart, wants := range map[string][]string{
-		"hub":     {local, remote, "/jupyter/hub/home", "/jupyter/"},
-		"outpost": {local},
+		"hub":      {"/jupyter/hub/home", "/jupyter/"},
+		"hub-side": {local, remote},
+		"outpost":  {local},
 	} {
 		text := string(infratest.JSON(t, r.Find(t, "kubernetes:helm.sh/v4:Chart", chart).Inputs))
 		for _, want := range wants {

@@ -49,10 +49,8 @@ func TestE2ERunningServersSurvive(t *testing.T) {
 		name  string
 		wreck func(context.Context) error
 	}{
-		{"ssh connection killed", func(ctx context.Context) error {
-			_, err := d.Local.Exec(ctx, deployed.HubNamespace, deployed.HubPod, "pkill", "-9",
-				"-f", "ssh.*outpost-remote.sock")
-			return err
+		{"a replica of the tunnels killed", func(ctx context.Context) error {
+			return d.Local.ReplacePod(ctx, deployed.HubNamespace, deployed.TunnelsPod)
 		}},
 		{"outpost pod of remote killed", func(ctx context.Context) error {
 			return d.Remote.ReplacePod(ctx, deployed.OutpostNamespace, deployed.OutpostPod)

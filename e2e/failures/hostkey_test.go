@@ -79,7 +79,7 @@ func TestE2EHostKeyChanged(t *testing.T) {
 		err = deployed.Eventually(ctx, func(ctx context.Context) error {
 			log, err := d.Local.API.CoreV1().Pods(deployed.HubNamespace).GetLogs(hub,
 				&corev1.PodLogOptions{SinceTime: &began}).DoRaw(ctx)
-			if err == nil && !bytes.Contains(log, []byte("REMOTE HOST IDENTIFICATION HAS CHANGED")) {
+			if err == nil && !bytes.Contains(log, []byte("the tunnels refuse the host key of remote")) {
 				err = fmt.Errorf("its end:\n%s", log[max(0, len(log)-2000):])
 			}
 			return err

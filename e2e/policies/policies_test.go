@@ -28,7 +28,7 @@ type probe struct{ name, namespace, pod string }
 type address struct{ name, host, port string }
 
 // TestE2EHubPolicies holds that what the hub's side needs is let in, and nothing beside it: hub to outposts, servers to
-// hub, proxy to hub, to tunnels and to servers. Strangers reach what is public, the proxy's front door.
+// hub, hub and proxy to tunnels and to servers. Strangers reach what is public, the proxy's front door.
 func TestE2EHubPolicies(t *testing.T) {
 	d := deployed.Open(t)
 	ctx := t.Context()
@@ -66,9 +66,9 @@ func TestE2EHubPolicies(t *testing.T) {
 	}
 	hubAPI := inHubs("hub", "hub", "8081")
 	front, routes := inHubs("proxy", "proxy-public", "80"), inHubs("proxy's routes", "proxy-api", "8001")
-	tunnel := tunnelOf(ctx, t, d, "policy-remote")
+	tunnel, states := tunnelOf(ctx, t, d, "policy-remote"), inHubs("states of the tunnels", "outposts-hub-tunnels", "8081")
 	direct := address{"server on local", server.Status.PodIP, portOf(t, server)}
-	localAPI, remoteAPI, remoteSSH := outposts(ctx, t, d)
+	localAPI, remoteAPI := outposts(ctx, t, d)
 
 	for _, try := range []struct {
 		from probe
@@ -77,16 +77,18 @@ func TestE2EHubPolicies(t *testing.T) {
 	}{
 		{hub, localAPI, true},
 		{hub, remoteAPI, true},
-		{hub, remoteSSH, true},
 		{hub, routes, true},
+		{hub, states, true},
 		{hub, direct, true},
 		{hub, tunnel, true}, // it looks whether the server answers, through its own Service
 		{proxy, hubAPI, true},
 		{proxy, tunnel, true},
 		{proxy, direct, true},
+		{proxy, states, false},
 		{local, hubAPI, true},
 		{local, front, true},
 		{local, tunnel, false},
+		{local, states, false},
 		{local, routes, false},
 		{neighbour, hubAPI, true}, // the outpost itself, which tells the hub of a start
 		{neighbour, tunnel, false},
@@ -96,13 +98,16 @@ func TestE2EHubPolicies(t *testing.T) {
 		{stranger, front, true},
 		{stranger, hubAPI, false},
 		{stranger, tunnel, false},
+		{stranger, states, false},
 		{stranger, routes, false},
 		{foreigner, front, true},
 		{foreigner, hubAPI, false},
 		{foreigner, tunnel, false},
+		{foreigner, states, false},
 		{foreigner, routes, false},
 		{impostor, hubAPI, false},
 		{impostor, tunnel, false},
+		{impostor, states, false},
 		{impostor, routes, false},
 	} {
 		// Policies follow a new pod within seconds. What is to be closed is open to somebody above: it is there.
@@ -160,30 +165,23 @@ func tunnelOf(ctx context.Context, t *testing.T, d *deployed.Deployed, server st
 }
 
 // outposts are the addresses that the hub was given.
-func outposts(ctx context.Context, t *testing.T, d *deployed.Deployed) (localAPI, remoteAPI, remoteSSH address) {
+func outposts(ctx context.Context, t *testing.T, d *deployed.Deployed) (localAPI, remoteAPI address) {
 	t.Helper()
-	secret, err := d.Local.API.CoreV1().Secrets(deployed.HubNamespace).Get(ctx, "hub", metav1.GetOptions{})
+	given, err := d.Local.API.CoreV1().ConfigMaps(deployed.HubNamespace).Get(ctx, "outposts-hub-data",
+		metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var values struct {
-		Custom struct {
-			Outposts struct {
-				Systems map[string]struct {
-					URL string `json:"url"`
-					SSH struct {
-						Host string `json:"host"`
-						Port int    `json:"port"`
-					} `json:"ssh"`
-				} `json:"systems"`
-			} `json:"outposts"`
-		} `json:"custom"`
+	var data struct {
+		Systems map[string]struct {
+			URL string `json:"url"`
+		} `json:"systems"`
 	}
-	if err := yaml.Unmarshal(secret.Data["values.yaml"], &values); err != nil {
+	if err := yaml.Unmarshal([]byte(given.Data["outposts.yaml"]), &data); err != nil {
 		t.Fatal(err)
 	}
 	api := func(system string) address {
-		there, err := url.Parse(values.Custom.Outposts.Systems[system].URL)
+		there, err := url.Parse(data.Systems[system].URL)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -193,8 +191,7 @@ func outposts(ctx context.Context, t *testing.T, d *deployed.Deployed) (localAPI
 		}
 		return address{"API of outpost " + system, host, port}
 	}
-	ssh := values.Custom.Outposts.Systems["remote"].SSH
-	return api("local"), api("remote"), address{"ssh of outpost remote", ssh.Host, strconv.Itoa(ssh.Port)}
+	return api("local"), api("remote")
 }
 
 // portOf is the port at which a server listens: the one that its Service leads to.

@@ -83,16 +83,10 @@ func rotate(t *testing.T, s *site) {
 		l.cas = third.CAs[:1]
 		return l.running(ctx)
 	})
-	s.hub.arrives(t, deployed.HubNamespace, "the new SSH key",
-		func(ctx context.Context) error { return s.holds(ctx, "ssh/ssh-privatekey", s.hubKeyText(t)) })
 	s.mounted(t, "trust/remote.crt", strings.Join(third.CAs, ""))
-	// A new connection: the hub must prove itself with the new key, and trust the new host key.
-	// There may be none at the moment: the outpost has restarted.
-	_, err := s.hub.Exec(t.Context(), deployed.HubNamespace, deployed.HubPod, "sh", "-c",
-		"pkill -9 -f [s]sh.*outpost-remote.sock || true")
-	if err != nil {
-		t.Fatal(err)
-	}
+	// New connections: the tunnels must prove themselves with the new key, which a new pod is given at once, and trust
+	// the new host key.
+	s.hub.replaceAll(t, deployed.HubNamespace, deployed.TunnelsPod)
 	u.survive(t, s, pods)
 	s.isolated(t, third, other)
 
@@ -149,7 +143,7 @@ func rotateHub(t *testing.T, s *site) {
 	s.unchanged(t, "local")
 }
 
-// hubKeyText is the SSH key that the hub's pod is given.
+// hubKeyText is the SSH key that the tunnels are given.
 func (s *site) hubKeyText(t *testing.T) string {
 	t.Helper()
 	return s.hub.secret(t, deployed.HubNamespace, "jupyterhub-outpost-sshkey")["ssh-privatekey"]

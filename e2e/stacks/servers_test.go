@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -162,6 +163,62 @@ func (c cluster) arrives(t *testing.T, namespace, what string, ask func(context.
 	})
 	if err != nil {
 		t.Fatalf("%s: %v", what, err)
+	}
+}
+
+// podNames are the names of the pods in a namespace, sorted.
+func (c cluster) podNames(t *testing.T, namespace string) (names []string) {
+	t.Helper()
+	found, err := c.API.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pod := range found.Items {
+		names = append(names, pod.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// replaceAll kills all pods with these labels, and waits until as many others are ready.
+func (c cluster) replaceAll(t *testing.T, namespace, labels string) {
+	t.Helper()
+	pods, now := c.API.CoreV1().Pods(namespace), int64(0)
+	of := metav1.ListOptions{LabelSelector: labels}
+	old, err := pods.List(t.Context(), of)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = pods.DeleteCollection(t.Context(), metav1.DeleteOptions{GracePeriodSeconds: &now}, of)
+	if err != nil {
+		t.Fatal(err)
+	}
+	was := map[types.UID]bool{}
+	for _, pod := range old.Items {
+		was[pod.UID] = true
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), answerIn)
+	defer cancel()
+	err = deployed.Eventually(ctx, func(ctx context.Context) error {
+		found, err := pods.List(ctx, of)
+		if err != nil {
+			return err
+		}
+		ready := 0
+		for _, pod := range found.Items {
+			for _, condition := range pod.Status.Conditions {
+				if !was[pod.UID] && condition.Type == corev1.PodReady && condition.Status == corev1.ConditionTrue {
+					ready++
+				}
+			}
+		}
+		if ready < len(was) {
+			err = fmt.Errorf("%d of %d new pods are ready", ready, len(was))
+		}
+		return err
+	})
+	if err != nil || len(was) == 0 {
+		t.Fatalf("%d pods with %s: %v", len(was), labels, err)
 	}
 }
 

@@ -3,14 +3,21 @@
 package stacks
 
 import (
+	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/outposts-dev/outposts/e2e/deployed"
 )
 
 // secondRemote adds a system with an outpost behind load balancers, in another namespace of the remote cluster, whose
-// first up is killed at a random step, and takes it away again. Nothing but itself and the hub is touched, and the
-// servers of the other systems live on.
+// first up is killed at a random step, and takes it away again. Nothing but itself and what the hub is given is touched,
+// hub and proxy do not start again, and the servers of the other systems live on.
 func secondRemote(t *testing.T, s *site) {
 	u, pods := s.user(t), s.serverPods(t)
 	api, ssh := s.remote.balancer+"101", s.remote.balancer+"102"
@@ -21,7 +28,7 @@ func secondRemote(t *testing.T, s *site) {
 			"sshAddress": ssh, "sshLoadBalancerIP": ssh,
 		},
 	}, "outposts:outposts", 2)
-	before := s.export(t, "local")
+	before, running := s.export(t, "local"), s.hub.podNames(t, deployed.HubNamespace)
 	s.up(t, "local")
 	touched(t, before, s.export(t, "local"), "second", "hub")
 	s.pulumi(t, "remote", "preview", "--non-interactive", "--expect-no-changes")
@@ -51,6 +58,13 @@ func secondRemote(t *testing.T, s *site) {
 	u.survive(t, s, pods)
 
 	// Taken away in the other order: while a server runs there, not at all.
+	s.hub.arrives(t, deployed.HubNamespace, "the second system", func(ctx context.Context) error {
+		given, err := s.hub.Exec(ctx, deployed.HubNamespace, deployed.HubPod, "cat", "/etc/outpost/data/outposts.yaml")
+		if err == nil && !strings.Contains(given, "\n  second:\n") {
+			err = errors.New("the hub does not know it")
+		}
+		return err
+	})
 	u.start(t, "second", "second", "small")
 	withSecond := s.read(t, "local")
 	s.set(t, "local", nil, "outposts:outposts", 2)
@@ -73,5 +87,8 @@ func secondRemote(t *testing.T, s *site) {
 	touched(t, before, s.export(t, "local"), "second", "hub")
 	s.pulumi(t, "remote", "preview", "--non-interactive", "--expect-no-changes")
 	u.survive(t, s, pods)
+	if diff := cmp.Diff(running, s.hub.podNames(t, deployed.HubNamespace)); diff != "" {
+		t.Errorf("pods beside the hub (-before +after):\n%s", diff)
+	}
 	s.gone(t, s.remote, "outpost2", "outpost2-servers")
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/outposts-dev/outposts/e2e/deployed"
 )
 
-// upgrade brings the next version of both charts and larger claims, once more with a kill in between, after which
+// upgrade brings the next version of the charts and larger claims, once more with a kill in between, after which
 // nothing is left to do. Neither takes longer than what is without it: an up that only restarts the same pods, and the
 // upgrade that nobody kills. Claims of the hub's cluster bind late, and nothing there makes a volume larger: an up that
 // waited for it would never end. E2E_KILLS is how many are killed, each at another moment; one without it.
@@ -64,7 +64,8 @@ func (s *site) rolledOut(t *testing.T) (steps int, took time.Duration) {
 	out, _ := s.pulumi(t, "local", upArgs...)
 	took = time.Since(began)
 	for _, of := range []struct{ namespace, deployment string }{
-		{deployed.HubNamespace, "hub"}, {deployed.HubNamespace, "proxy"}, {deployed.OutpostNamespace, "outpost"},
+		{deployed.HubNamespace, "outposts-hub-tunnels"}, {deployed.HubNamespace, "hub"},
+		{deployed.HubNamespace, "proxy"}, {deployed.OutpostNamespace, "outpost"},
 	} {
 		if err := s.hub.IsRolledOut(t.Context(), of.namespace, of.deployment); err != nil {
 			t.Errorf("up is over, but %v", err)
@@ -73,14 +74,19 @@ func (s *site) rolledOut(t *testing.T) (steps int, took time.Duration) {
 	return begun(out), took
 }
 
-// ownCharts gives the project copies of the charts of outpost and hub, for it to change.
+// ownCharts gives the project copies of the charts, for it to change.
 func (s *site) ownCharts(t *testing.T) {
 	t.Helper()
 	charts := filepath.Join(s.dir, "charts")
 	if err := os.Remove(charts); err != nil { // the link to those of the checkout
 		t.Fatal(err)
 	}
-	for name, from := range map[string]string{"outpost": "charts/outpost", "hub": "e2e/charts/hub"} {
+	if err := os.Symlink(filepath.Join(s.root, "infra"), filepath.Join(s.dir, "infra")); err != nil {
+		t.Fatal(err) // to which the module of outposts-hub is a link
+	}
+	for name, from := range map[string]string{
+		"outpost": "charts/outpost", "outposts-hub": "charts/outposts-hub", "hub": "e2e/charts/hub",
+	} {
 		if err := os.CopyFS(filepath.Join(charts, name), os.DirFS(filepath.Join(s.root, from))); err != nil {
 			t.Fatal(err)
 		}
@@ -103,10 +109,10 @@ func (s *site) restart(t *testing.T, round int) {
 
 var patchVersion = regexp.MustCompile(`(?m)^(version: \d+\.\d+)\.\d+$`)
 
-// upgraded gives both charts another patch version, and claims that are larger with each.
+// upgraded gives the charts another patch version, and claims that are larger with each.
 func (s *site) upgraded(t *testing.T, patch int) {
 	t.Helper()
-	for _, chart := range []string{"outpost", "hub"} {
+	for _, chart := range []string{"outpost", "outposts-hub", "hub"} {
 		file := filepath.Join(s.dir, "charts", chart, "Chart.yaml")
 		text, err := os.ReadFile(file)
 		if err != nil {

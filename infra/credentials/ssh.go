@@ -72,23 +72,3 @@ func (k SSHKey) AuthorizedKey() string {
 	}
 	return strings.TrimSuffix(string(ssh.MarshalAuthorizedKey(public)), "\n") + " " + k.comment
 }
-
-// KnownHosts returns a known_hosts file that trusts the host keys for one alias (ssh's HostKeyAlias) and for nothing
-// else. hostKeys are lines as AuthorizedKey returns them; an empty list gives an empty file, which trusts nothing.
-func KnownHosts(alias string, hostKeys []string) (string, error) {
-	if alias == "" || strings.ContainsAny(alias, " \t\r\n,*?!#|@") {
-		return "", fmt.Errorf("make known_hosts: alias %q is not a plain host name", alias)
-	}
-	var b strings.Builder
-	for _, line := range hostKeys {
-		key, _, _, rest, err := ssh.ParseAuthorizedKey([]byte(line))
-		if err != nil {
-			return "", fmt.Errorf("make known_hosts for %s: host key %q: %w", alias, line, err)
-		}
-		if len(strings.TrimSpace(string(rest))) > 0 {
-			return "", fmt.Errorf("make known_hosts for %s: more than one host key in one entry", alias)
-		}
-		fmt.Fprintf(&b, "%s %s", alias, ssh.MarshalAuthorizedKey(key))
-	}
-	return b.String(), nil
-}

@@ -6,12 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/knownhosts"
 )
 
 func testSeed(fill byte) []byte { return bytes.Repeat([]byte{fill}, SeedBytes) }
@@ -86,72 +84,3 @@ func TestSSHKeyOpenSSH(t *testing.T) {
 		t.Errorf("public key (-want +got):\n%s", diff)
 	}
 }
-
-func TestKnownHostsRefuses(t *testing.T) {
-	key, err := NewSSHKey(testSeed(1), "x")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, tt := range []struct {
-		name, alias string
-		lines       []string
-	}{
-		{"pattern as alias", "*", nil},
-		{"two names as alias", "a,b", nil},
-		{"no alias", "", nil},
-		{"no key", "outpost-a", []string{"hello"}},
-		{"two keys in one line", "outpost-a", []string{key.AuthorizedKey() + "\n" + key.AuthorizedKey()}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			if got, err := KnownHosts(tt.alias, tt.lines); err == nil {
-				t.Errorf("accepted: %q", got)
-			}
-		})
-	}
-}
-
-// TestKnownHosts holds that a file trusts the listed keys for its alias, and no other key or name.
-func TestKnownHosts(t *testing.T) {
-	var lines []string
-	var keys []ssh.PublicKey
-	for fill := range byte(3) {
-		key, err := NewSSHKey(testSeed(fill), "outpost-remote")
-		if err != nil {
-			t.Fatal(err)
-		}
-		public, _, _, _, err := ssh.ParseAuthorizedKey([]byte(key.AuthorizedKey()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		lines, keys = append(lines, key.AuthorizedKey()), append(keys, public)
-	}
-	text, err := KnownHosts("outpost-remote", lines[:2])
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := strings.Count(text, "outpost-remote ssh-ed25519 "); n != 2 {
-		t.Errorf("%d lines for the alias, want 2:\n%s", n, text)
-	}
-	path := filepath.Join(t.TempDir(), "known_hosts")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	check, err := knownhosts.New(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := addr("10.0.0.3:22")
-	for i, key := range keys {
-		if err := check("outpost-remote:22", at, key); (err == nil) != (i < 2) {
-			t.Errorf("key %d: %v", i, err)
-		}
-	}
-	if err := check("outpost-other:22", at, keys[0]); err == nil {
-		t.Error("the key is trusted for another name too")
-	}
-}
-
-type addr string
-
-func (addr) Network() string  { return "tcp" }
-func (a addr) String() string { return string(a) }

@@ -14,8 +14,7 @@ import (
 	"github.com/outposts-dev/outposts/infra/values"
 )
 
-// Bootstrap is what brings the client and ssh into the chart's own image, or a mirror's copy of it, at each start of
-// the hub.
+// Bootstrap is what brings the client into the chart's own image, or a mirror's copy of it, at each start of the hub.
 type Bootstrap struct {
 	// Enabled says whether it runs. Without it, it runs in images whose name has the last part of StockImage, k8s-hub.
 	Enabled *bool `json:"enabled,omitempty"`
@@ -24,7 +23,7 @@ type Bootstrap struct {
 	Env map[string]any `json:"env,omitempty"`
 }
 
-// bootstrap makes the client and ssh available to the stock image.
+// bootstrap makes the client available to the stock image.
 //
 //go:embed bootstrap.sh
 var bootstrap string
@@ -44,8 +43,8 @@ func stockLacks() []string {
 	return strings.Split(strings.TrimSpace(strings.ReplaceAll(bootstrapPackages, " \\\n   ", "")), "\n")
 }
 
-// bootstraps reports whether the hub's image is the chart's own, which has neither client nor ssh, or is said to lack
-// them.
+// bootstraps reports whether the hub's image is the chart's own, which does not have the client, or is said to lack
+// it.
 func (a Args) bootstraps() bool {
 	if a.Bootstrap.Enabled != nil {
 		return *a.Bootstrap.Enabled
@@ -89,9 +88,8 @@ func hasPassword(text string) bool {
 	})
 }
 
-// stockImageValues bring the client and ssh into the chart's own hub image by an init container of the same image, so
-// that no other registry is needed. It downloads both at each start of the hub; an image of the recipe in images/hub
-// does not.
+// stockImageValues bring the client into the chart's own hub image by an init container of the same image, so that no
+// other registry is needed. It downloads it at each start of the hub; an image of the recipe in images/hub does not.
 func stockImageValues(a Args) map[string]any {
 	image := a.image()
 	container := map[string]any{
@@ -127,14 +125,10 @@ func (b Bootstrap) env() []any {
 
 // stockImageEnv are the variables of the bootstrap: a map or a list, as the operator's own are, which join them.
 func stockImageEnv(a Args) any {
-	const path = runtimeDir + "/bin:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
 	if _, isList := values.At(a.own(), "hub", "extraEnv").([]any); isList {
-		return []any{
-			map[string]any{"name": "PYTHONUSERBASE", "value": runtimeDir},
-			map[string]any{"name": "PATH", "value": path},
-		}
+		return []any{map[string]any{"name": "PYTHONUSERBASE", "value": runtimeDir}}
 	}
-	return map[string]any{"PYTHONUSERBASE": runtimeDir, "PATH": path}
+	return map[string]any{"PYTHONUSERBASE": runtimeDir}
 }
 
 func bootstrapCommand() []any {

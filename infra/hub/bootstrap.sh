@@ -1,10 +1,10 @@
-# Brings into the stock hub image of zero-to-jupyterhub what it lacks: the client and an ssh program. Runs before the hub, in
-# the hub's own image, as the hub's user and without a capability; writes to a volume that the hub mounts too, and to /tmp.
+# Brings into the stock hub image of zero-to-jupyterhub what it lacks: the client. Runs before the hub, in the hub's own image,
+# as the hub's user and without a capability; writes to a volume that the hub mounts too, and to /tmp.
 #
 #   sh -c "$(cat bootstrap.sh)" bootstrap DEST "PACKAGE==VERSION --hash=..."...
 #
-# The hub finds what is in DEST by PYTHONUSERBASE=DEST and PATH=DEST/bin:... A step that fails ends the pod's start, with a
-# line that says which: a hub without these parts would start and fail at each server.
+# The hub finds what is in DEST by PYTHONUSERBASE=DEST. A step that fails ends the pod's start, with a line that says which: a
+# hub without these parts would start and fail at each server.
 set -eu
 dest=$1
 shift
@@ -13,7 +13,7 @@ export PYTHONUSERBASE="$dest"
 lists=$(mktemp -d)
 step="asking pip what the image has"
 trap 'status=$?; rm -rf "$lists"; [ $status = 0 ] || echo "bootstrap: $step did not work, so the hub does not start. See the lines above. Where the pod has no way out,
-bootstrap: use a hub image that has the client and ssh: images/hub of this project is a recipe." >&2' EXIT
+bootstrap: use a hub image that has the client: images/hub of this project is a recipe." >&2' EXIT
 
 # Everything the image has stays at its version: pip must not bring another JupyterHub along. Everything else is a file with
 # a hash that was recorded beforehand: what the index answers at the hub's start decides nothing.
@@ -32,27 +32,5 @@ if [ -n "$missing" ]; then
     --require-hashes --only-binary :all: --constraint "$lists/constraints.txt" --requirement "$lists/requirements.txt"
 fi
 
-if ! command -v ssh > /dev/null 2>&1; then
-  step="fetching Debian's package openssh-client"
-  work=$(mktemp -d)
-  mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$dest/bin" "$dest/ssh"
-  apt="apt-get -qq -o Dir::State::Lists=$work/lists -o Dir::Cache=$work/cache -o Debug::NoLocking=1"
-  $apt update
-  # apt takes a mirror that does not answer for one that has nothing.
-  debs=$($apt -s --no-install-recommends install openssh-client | awk '$1 == "Inst" { print $2 }')
-  [ -n "$debs" ]
-  cd "$work"
-  # shellcheck disable=SC2086  # a list of packages
-  $apt download $debs
-  step="unpacking openssh-client"
-  for deb in ./*.deb; do dpkg -x "$deb" "$dest/ssh"; done
-  libraries=$(dirname "$(find "$dest/ssh/usr/lib" -name 'libfido2.so*' | head -n 1)")
-  printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$@"\n' "$libraries" "$dest/ssh/usr/bin/ssh" > "$dest/bin/ssh"
-  chmod 0755 "$dest/bin/ssh"
-  rm -rf "$work"
-fi
-
-step="running ssh"
-PATH=$dest/bin:$PATH ssh -V
 step="importing the client"
 python3 -c 'import outpostspawner; print("client", outpostspawner.__version__)'

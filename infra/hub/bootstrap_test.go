@@ -33,12 +33,12 @@ func TestBootstrapFollowsTheImage(t *testing.T) {
 		},
 		{"another image", func(a *Args) { a.Image = Image{"registry.example.org/hub", "1"} }, ""},
 		{
-			"another image that lacks both",
+			"another image that lacks it",
 			func(a *Args) { a.Image, a.Bootstrap.Enabled = Image{"registry.example.org/hub", "1"}, &yes },
 			"registry.example.org/hub:1",
 		},
 		{
-			"an image of the same name that has both",
+			"an image of the same name that has it",
 			func(a *Args) { a.Image, a.Bootstrap.Enabled = Image{mirror, "1"}, &no }, "",
 		},
 	} {

@@ -55,12 +55,13 @@ func (c Credentials) byPlaceholder() map[string]pulumi.StringInput {
 	return all
 }
 
-// afterSecrets is the transform of every Deployment of the chart: it waits until the chart's Secret, which is
+// afterSecrets is the transform of every Deployment of JupyterHub's chart: it waits until the chart's Secret, which is
 // registered beside it, has been applied. Pods that started before that would keep the old secrets, the proxy others
 // than the hub. A preview has nothing to wait for.
 func afterSecrets(p *pulumi.Context, name, namespace string) pulumi.ResourceTransform {
 	return func(ctx context.Context, args *pulumi.ResourceTransformArgs) *pulumi.ResourceTransformResult {
-		if p.DryRun() || args.Type != "kubernetes:apps/v1:Deployment" {
+		ofChart := strings.HasPrefix(args.Name, name+":") // our own has no such Secret, and comes first
+		if p.DryRun() || args.Type != "kubernetes:apps/v1:Deployment" || !ofChart {
 			return nil
 		}
 		secret := args.Opts.Parent.URN().ApplyT(func(chart pulumi.URN) (string, error) {

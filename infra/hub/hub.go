@@ -1,4 +1,5 @@
-// Package hub installs JupyterHub: the zero-to-jupyterhub chart with the hub side of every outpost.
+// Package hub installs JupyterHub: the zero-to-jupyterhub chart, and beside it our own with the hub's side of every
+// outpost.
 package hub
 
 import (
@@ -13,9 +14,9 @@ import (
 	corev1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/core/v1"
 	metav1 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/meta/v1"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
+	"sigs.k8s.io/yaml"
 
 	"github.com/outposts-dev/outposts/infra/component"
-	"github.com/outposts-dev/outposts/infra/effect"
 	"github.com/outposts-dev/outposts/infra/release"
 	"github.com/outposts-dev/outposts/infra/schema"
 	"github.com/outposts-dev/outposts/infra/values"
@@ -47,11 +48,11 @@ const (
 	CryptKeysKey    = "hub.config.CryptKeeper.keys"
 )
 
-// Names of what the hub's pod mounts, as published.
+// Names of what the pods of hub and tunnels mount, as published.
 const (
 	authSecret     = "jupyterhub-outpost-auth"   // <system>: user:password
 	sshSecret      = "jupyterhub-outpost-sshkey" // ssh-privatekey
-	trustConfigMap = "jupyterhub-outpost-trust"  // <system>.known_hosts, <system>.crt
+	trustConfigMap = "jupyterhub-outpost-trust"  // systems.yaml, <system>.crt
 )
 
 // Image is the hub's image; empty for the chart's own with a bootstrap.
@@ -85,8 +86,8 @@ type System struct {
 	ServerNamespaces []string
 	// Authorization is "user:password".
 	Authorization pulumi.StringInput
-	// KnownHosts pins the host key; needed with SSH. Its lines begin with outpost-<Name>.
-	KnownHosts pulumi.StringInput
+	// HostKeys are lines of authorized_keys, of which its SSH server must prove one; needed with SSH.
+	HostKeys pulumi.StringArray
 	// CAs are the CAs that its API is trusted by, PEM; empty for the public ones.
 	CAs pulumi.StringArray
 }
@@ -101,7 +102,7 @@ type SSH struct {
 type Args struct {
 	// Name is the hub's name at its outposts and the first part of its servers' names.
 	Name string
-	// Namespace must exist and be used by the chart alone.
+	// Namespace must exist and be used by the charts alone.
 	Namespace string
 	// Release is the name of the chart's release, by which its Deployments select their pods; empty for Release.
 	Release   string
@@ -112,7 +113,10 @@ type Args struct {
 	// StartTimeout is how many seconds a start may take, default 600.
 	StartTimeout int
 	Systems      []System
-	Credentials  Credentials
+	// Side is the path of our chart beside that of JupyterHub, and Tunnels what the operator chose for its pods.
+	Side        string
+	Tunnels     Tunnels
+	Credentials Credentials
 	// Values are further values of the chart; what systems need stays.
 	Values map[string]any
 	// SecretValues says that there are secrets among Values, at places that TakesSecret is true of.
@@ -133,8 +137,12 @@ type Hub struct {
 // New installs a hub. Its values are checked against the chart's schema before anything is registered.
 func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOption) (*Hub, error) {
 	var err error
-	if args.Values, err = values.Plain(args.Values); err != nil {
-		return nil, fmt.Errorf("hub %s: values: %w", name, err)
+	for key, document := range map[string]*map[string]any{
+		"values": &args.Values, "tunnels.values": &args.Tunnels.Values, "tunnels.resources": &args.Tunnels.Resources,
+	} {
+		if *document, err = values.Plain(*document); err != nil {
+			return nil, fmt.Errorf("hub %s: %s: %w", name, key, err)
+		}
 	}
 	if err := args.Check(); err != nil {
 		return nil, fmt.Errorf("hub %s: %w", name, err)
@@ -160,7 +168,8 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	h.SealedBy, err = release.Install(ctx, name, h, release.Args{
 		Chart: chart, Values: args.values(), SecretValues: args.SecretValues,
 		Secrets: args.secrets(), DependsOn: append(route, trust), SealsWith: args.Credentials.SealsWith,
-		Deployments: []string{"hub", "proxy"}, Ready: args.Ready,
+		Before:      []release.Chart{args.side()},
+		Deployments: []string{TunnelsDeployment, "hub", "proxy"}, Ready: args.Ready,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("hub %s: %w", name, err)
@@ -170,15 +179,12 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 
 func (a Args) release() string { return cmp.Or(a.Release, Release) }
 
-// newTrust makes what the hub's pod trusts the systems by.
+// newTrust makes what the systems are trusted by: host keys for the tunnels, CAs for the hub.
 func (a Args) newTrust(ctx *pulumi.Context, name string, parent pulumi.Resource) (pulumi.Resource, error) {
-	trust := pulumi.StringMap{}
+	trust := pulumi.StringMap{"systems.yaml": a.remotes()}
 	for _, s := range a.Systems {
-		if s.SSH != nil {
-			trust[s.Name+".known_hosts"] = s.KnownHosts
-		}
 		if len(s.CAs) > 0 {
-			trust[s.Name+".crt"] = s.CAs.ToStringArrayOutput().ApplyT(func(pems []string) string {
+			trust[caKey(s.Name)] = s.CAs.ToStringArrayOutput().ApplyT(func(pems []string) string {
 				return strings.Join(pems, "")
 			}).(pulumi.StringOutput)
 		}
@@ -193,7 +199,31 @@ func (a Args) newTrust(ctx *pulumi.Context, name string, parent pulumi.Resource)
 	return made, nil
 }
 
-// secrets are the other things that the hub's pod mounts: the password of each system and the SSH key.
+// remotes is the file of the systems that the tunnels lead to, as docs/tunnels.md has it. Services of servers have a
+// former name of their system until the hub has read the new one.
+func (a Args) remotes() pulumi.StringOutput {
+	keys := pulumi.StringArrayMap{}
+	for _, s := range a.Systems {
+		if s.SSH != nil {
+			keys[s.Name] = s.HostKeys
+		}
+	}
+	return keys.ToStringArrayMapOutput().ApplyT(func(keys map[string][]string) (string, error) {
+		systems := map[string]any{}
+		for _, s := range a.Systems {
+			if s.SSH == nil {
+				continue
+			}
+			for _, name := range append([]string{s.Name}, s.FormerNames...) {
+				systems[name] = map[string]any{"host": s.SSH.Host, "port": s.SSH.Port, "hostKeys": keys[s.Name]}
+			}
+		}
+		text, err := yaml.Marshal(map[string]any{"systems": systems})
+		return string(text), err
+	}).(pulumi.StringOutput)
+}
+
+// secrets are the password of each system, for the hub, and the SSH key, for the tunnels.
 func (a Args) secrets() []release.Secret {
 	passwords := pulumi.StringMap{}
 	for _, s := range a.Systems {
@@ -262,7 +292,7 @@ func (s System) check() []error {
 	if !systemName.MatchString(s.Name) {
 		add("want lower-case letters, digits and '-' between them, at most 32 characters")
 	}
-	if s.SSH != nil && s.KnownHosts == nil {
+	if s.SSH != nil && len(s.HostKeys) == 0 {
 		add("the host key to trust is missing")
 	}
 	if s.Authorization == nil {
@@ -307,19 +337,16 @@ func (a Args) Overruled() (keys []string) {
 	return keys
 }
 
-// CheckValues finds what is wrong with the operator's values of the chart: what has no effect here, what would take
-// away what systems need, and what the chart's schema refuses; and what is wrong with the bootstrap of the image that
-// they lead to. Faults are named by their place in Args: "values.hub.db.type".
+// CheckValues finds what is wrong with the operator's values of the charts: what has no effect here, what would take
+// away what systems need, and what a chart's schema refuses; and what is wrong with the bootstrap of the image that
+// they lead to. Faults are named by their place in Args: "values.hub.db.type", "tunnels.drain".
 func (a Args) CheckValues() []schema.Fault {
 	made := a.values()
 	systems := []string{"custom", "outposts"}
-	faults := slices.DeleteFunc(unused.Faults(a.Values, a.needed(), made), func(f schema.Fault) bool {
-		return effect.Within(f.Path, systems)
-	})
+	faults := slices.Concat(unused.Faults(a.Values, a.needed(), made), a.taken(), a.secondRoute())
 	if values.At(a.Values, systems...) != nil {
-		faults = append(faults, schema.Fault{Path: systems, Text: "is made from the systems; set those instead"})
+		faults = append(faults, schema.Fault{Path: systems, Text: fromSystems})
 	}
-	faults = slices.Concat(faults, a.taken(), a.secondRoute())
 	if base, isText := values.At(a.Values, "hub", "baseUrl").(string); isText && !basePath.MatchString(base) {
 		faults = append(faults, schema.Fault{
 			Path: []string{"hub", "baseUrl"}, Text: "is not a path; write one of plain characters, such as /jupyter/",
@@ -334,8 +361,11 @@ func (a Args) CheckValues() []schema.Fault {
 	for i, fault := range faults {
 		faults[i] = fault.Below("values")
 	}
-	return append(faults, a.checkBootstrap()...)
+	return slices.Concat(faults, a.checkBootstrap(), a.checkSide())
 }
+
+// fromSystems refuses what has another place.
+const fromSystems = "is made from the systems; set those instead"
 
 // BaseURL returns the path that the URLs of a hub with these values begin with, such as "/jupyter"; empty for none, and
 // for what is not a path.

@@ -41,7 +41,6 @@ func TestPublishedDefects(t *testing.T) {
 			{"roles have names and scopes that JupyterHub accepts", checkRoles},
 			{"each rule of the policy names its peers and its ports", checkPolicy},
 			{"pods that nothing uses are not started", checkUnusedPods},
-			{"servers are given an address of the hub that they can resolve", checkHubAddress},
 		} {
 			t.Run(name+"/"+promise.name, func(t *testing.T) {
 				a := soundArgs()
@@ -144,8 +143,9 @@ func checkUnusedPods(t *testing.T, made map[string]any) {
 	}
 }
 
-func checkHubAddress(t *testing.T, made map[string]any) {
-	for system, data := range at[map[string]any](t, made, "custom", "outposts", "systems") {
+// TestPublishedHubAddress: servers run in other namespaces, where a name of the hub's own cannot be resolved.
+func TestPublishedHubAddress(t *testing.T) {
+	for system, data := range at[map[string]any](t, soundArgs().sideValues(), "systems") {
 		if api := at[string](t, data.(map[string]any), "hubApiUrl"); strings.HasPrefix(api, "http://hub:") {
 			t.Errorf("system %s is given %s, a name in the hub's own namespace", system, api)
 		}

@@ -364,13 +364,13 @@ func TestTakenNames(t *testing.T) {
 		},
 		{
 			"a variable of a list",
-			map[string]any{"extraEnv": list(entry("name", "PATH"))},
-			"values.hub.extraEnv[0].name: PATH is what systems need; choose another",
+			map[string]any{"extraEnv": list(entry("name", "PYTHONUSERBASE"))},
+			"values.hub.extraEnv[0].name: PYTHONUSERBASE is what systems need; choose another",
 		},
 		{
 			"a variable of a map",
-			map[string]any{"extraEnv": map[string]any{"PATH": "/bin", "A": "b"}},
-			"values.hub.extraEnv.PATH: is what systems need, and cannot be changed; leave it out",
+			map[string]any{"extraEnv": map[string]any{"PYTHONUSERBASE": "/bin", "A": "b"}},
+			"values.hub.extraEnv.PYTHONUSERBASE: is what systems need, and cannot be changed; leave it out",
 		},
 		{
 			"the module",

@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"maps"
@@ -12,25 +11,19 @@ import (
 	"github.com/outposts-dev/outposts/infra/values"
 )
 
-// Where the hub's pod finds its Secrets. The file names are those of the systems.
+// Where the hub's pod finds what our chart has for it, as the notes of that chart say.
 const (
-	authDir  = "/etc/outpost/auth"  // user:password
-	sshDir   = "/etc/outpost/ssh"   // ssh-privatekey
-	trustDir = "/etc/outpost/trust" // <system>.known_hosts, <system>.crt
+	authDir   = "/etc/outpost/auth"  // <system>: user:password
+	dataDir   = "/etc/outpost/data"  // outposts.yaml
+	trustDir  = "/etc/outpost/trust" // <system>.crt
+	moduleDir = "/usr/local/etc/jupyterhub/outpost_hub"
 )
 
 // sharedPassword is the name of JupyterHub's SharedPasswordAuthenticator, the default.
 const sharedPassword = "shared-password"
 
-// secretMode is the mode of mounted Secrets. With the pod's fsGroup 0400 becomes 0440 root:1000. ssh checks the mode
-// only of a key that belongs to the user it runs as, so the hub's user may use it.
+// secretMode is the mode of mounted Secrets. With the pod's fsGroup 0400 becomes 0440 root:1000.
 const secretMode = 0o400
-
-// Local ports that tunnels listen on: what the kernel hands out (net.ipv4.ip_local_port_range).
-const (
-	firstTunnelPort = 32768
-	lastTunnelPort  = 60999
-)
 
 // values turns Args into the values of the zero-to-jupyterhub chart: what the operator may change, what other settings
 // and systems need, and over both the operator's own values, whose lists are added to ours. CheckValues refuses those
@@ -95,7 +88,7 @@ func defaults(a Args) map[string]any {
 				"OutpostSpawner": map[string]any{"start_timeout": 600, "http_timeout": 120},
 			},
 			"namedServerLimitPerUser": 5,
-			// At the default of 5 the hub restarts itself, and drops all tunnels, when one system keeps failing.
+			// At the default of 5 the hub restarts itself when one system keeps failing.
 			"consecutiveFailureLimit": 0,
 			"cookieSecret":            cookieSecretPlaceholder,
 			"db":                      map[string]any{"type": "sqlite-pvc"},
@@ -156,20 +149,20 @@ func required(a Args) map[string]any {
 	hub := map[string]any{
 		// The module allows them whatever is set: a user has a server on each of several systems.
 		"allowNamedServers": true,
-		"extraFiles":        moduleFiles(),
 		"extraConfig": map[string]any{
-			"outposts": "import outpost_hub\noutpost_hub.configure(c, get_config(\"custom.outposts\"))\n",
+			"outposts": "import outpost_hub\noutpost_hub.configure(c, \"" + dataDir + "/outposts.yaml\")\n",
 		},
 		"extraVolumes":      a.volumes(),
 		"extraVolumeMounts": a.mounts(),
-		"annotations":       restart(a.Credentials.Version),
+		"annotations": values.Merge(
+			restart(a.Credentials.Version), map[string]any{"outposts.dev/module": a.sideVersion()},
+		),
 	}
 	if a.bootstraps() {
 		maps.Copy(hub, stockImageValues(a))
 	}
 	return map[string]any{
 		"fullnameOverride": "", // the names of the hub's objects are known to outposts and to the checks
-		"custom":           map[string]any{"outposts": outposts(a)},
 		"hub":              hub,
 		"proxy":            map[string]any{"annotations": restart(a.Credentials.ProxyVersion)},
 		// Servers are started by the outposts: nothing of this is used, and hooks do not run here.
@@ -203,48 +196,14 @@ func requests(cpu, memory string) map[string]any {
 	return map[string]any{"requests": map[string]any{"cpu": cpu, "memory": memory}}
 }
 
-// outposts is the data of the hub-side module; its shape is written at the top of outpost_hub/__init__.py.
-func outposts(a Args) map[string]any {
-	systems := map[string]any{}
-	for _, s := range a.Systems {
-		var flavors []any
-		for _, flavor := range s.Flavors {
-			flavors = append(flavors, values.Of(flavor))
-		}
-		var former []any
-		for _, name := range s.FormerNames {
-			former = append(former, name)
-		}
-		system := values.Given(map[string]any{
-			"formerNames": former, "description": s.Description, "flavor": s.Flavor, "flavors": flavors,
-			"concurrentStarts": s.ConcurrentStarts,
-		})
-		system["displayName"], system["url"], system["hubApiUrl"] = cmp.Or(s.DisplayName, s.Name), s.URL, s.HubAPIURL
-		if len(s.CAs) > 0 {
-			system["caFile"] = trustDir + "/" + s.Name + ".crt"
-		}
-		if s.SSH != nil {
-			system["ssh"] = map[string]any{
-				"host": s.SSH.Host, "port": s.SSH.Port, "knownHosts": trustDir + "/" + s.Name + ".known_hosts",
-			}
-		}
-		systems[s.Name] = system
-	}
-	return map[string]any{
-		"namePrefix": a.Name,
-		"authDir":    authDir,
-		"sshKey":     sshDir + "/ssh-privatekey",
-		"systems":    systems,
-	}
-}
-
-// volumes are the hub pod's Secrets and a place for ssh's sockets.
+// volumes are what the hub's pod mounts of ours, and a place for files of the moment: its root is read-only.
 func (a Args) volumes() []any {
 	made := []any{
 		map[string]any{"name": "tmp", "emptyDir": map[string]any{}},
+		configMapVolume("outpost-module", SideRelease+"-module"),
+		configMapVolume("outpost-data", SideRelease+"-data"),
+		configMapVolume("outpost-trust", trustConfigMap),
 		secretVolume("outpost-auth", authSecret),
-		secretVolume("outpost-ssh", sshSecret),
-		map[string]any{"name": "outpost-trust", "configMap": map[string]any{"name": trustConfigMap}},
 	}
 	if a.bootstraps() {
 		made = append(made, map[string]any{"name": "outpost-runtime", "emptyDir": map[string]any{"sizeLimit": "512Mi"}})
@@ -258,12 +217,17 @@ func (a Args) mounts() []any {
 	}
 	made := []any{
 		map[string]any{"name": "tmp", "mountPath": "/tmp"},
-		mount("outpost-auth", authDir), mount("outpost-ssh", sshDir), mount("outpost-trust", trustDir),
+		mount("outpost-module", moduleDir), mount("outpost-data", dataDir), mount("outpost-trust", trustDir),
+		mount("outpost-auth", authDir),
 	}
 	if a.bootstraps() {
 		made = append(made, map[string]any{"name": "outpost-runtime", "mountPath": runtimeDir})
 	}
 	return made
+}
+
+func configMapVolume(name, configMap string) map[string]any {
+	return map[string]any{"name": name, "configMap": map[string]any{"name": configMap}}
 }
 
 func secretVolume(name, secret string) map[string]any {
@@ -277,36 +241,35 @@ func restricted(more map[string]any) map[string]any {
 	}, more)
 }
 
-// hubPolicy lets in what the chart's own policy does not know: the proxy and the hub itself reach forwarded ports, and
-// outposts of this cluster and their servers reach the hub's API. A rule without peers would admit everybody, so
-// there is no such rule where no outpost is in this cluster.
+// hubPolicy lets in what the chart's own policy does not know: outposts of this cluster and their servers reach the
+// hub's API. A rule without peers would admit everybody, so there is no such rule where no outpost is in this cluster.
+// The way to the tunnels holds when egressAllowRules are closed.
 func hubPolicy(a Args) map[string]any {
-	rules := []any{map[string]any{"from": []any{a.podsOf("proxy"), a.podsOf("hub")}, "ports": []any{tunnelPorts()}}}
+	rules := []any{}
 	if names := a.outpostNamespaces(); len(names) > 0 {
 		rules = append(rules, map[string]any{
 			"from": namespaces(names), "ports": []any{map[string]any{"protocol": "TCP", "port": "http"}},
 		})
 	}
-	return map[string]any{"ingress": rules, "egressAllowRules": map[string]any{"cloudMetadataServer": false}}
+	return map[string]any{
+		"ingress": rules, "egress": []any{toTunnels()}, "egressAllowRules": map[string]any{"cloudMetadataServer": false},
+	}
 }
 
 // proxyPolicy lists what the proxy reaches, so that it holds when egressAllowRules are closed.
 func proxyPolicy(a Args) map[string]any {
-	rules := []any{map[string]any{"to": []any{a.podsOf("hub")}, "ports": []any{tunnelPorts()}}}
+	rules := []any{toTunnels()}
 	if names := a.outpostNamespaces(); len(names) > 0 {
 		rules = append(rules, map[string]any{"to": namespaces(names)})
 	}
 	return map[string]any{"egress": rules, "egressAllowRules": map[string]any{"cloudMetadataServer": false}}
 }
 
-func (a Args) podsOf(component string) map[string]any {
-	return map[string]any{"podSelector": map[string]any{
-		"matchLabels": map[string]any{"app": "jupyterhub", "component": component, "release": a.release()},
-	}}
-}
-
-func tunnelPorts() map[string]any {
-	return map[string]any{"protocol": "TCP", "port": firstTunnelPort, "endPort": lastTunnelPort}
+// toTunnels is the rule for the way to the tunnels, whose own policy says at which ports.
+func toTunnels() map[string]any {
+	return map[string]any{"to": []any{map[string]any{"podSelector": map[string]any{
+		"matchLabels": map[string]any{tunnelsLabel: SideRelease},
+	}}}}
 }
 
 func namespaces(names []string) []any {

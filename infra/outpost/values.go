@@ -1,6 +1,7 @@
 package outpost
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -110,6 +111,14 @@ func (a Args) required() map[string]any {
 		made["tls"] = map[string]any{"secretName": tlsSecret}
 	}
 	maps.Copy(made, a.services())
+	return made
+}
+
+// Image returns the image as it ends up, as far as Settings say it.
+func (a Args) Image() (made Image) {
+	if text, err := json.Marshal(values.At(a.values(), "image")); err == nil {
+		_ = json.Unmarshal(text, &made) // the schema says what is wrong with it
+	}
 	return made
 }
 

@@ -26,13 +26,22 @@ type Args struct {
 	SecretValues bool
 	// Secrets are made in the chart's namespace.
 	Secrets []Secret
-	// DependsOn are further objects that must be there before the chart's.
+	// DependsOn are further objects that must be there before those of all charts.
 	DependsOn []pulumi.Resource
+	// Before are charts in the same namespace whose objects must be ready before the chart's are made.
+	Before []Chart
 	// SealsWith is the word of the key that the installed program seals its data with.
 	SealsWith string
-	// Deployments are those of the chart whose pods use that key.
+	// Deployments are those that SealedBy waits for: of all charts.
 	Deployments []string
 	Ready       Ready
+}
+
+// Chart is a chart that another one needs.
+type Chart struct {
+	Role   string            // in the name of the resource, after the name of the component
+	Chart  *helmv4.ChartArgs // all but the values
+	Values map[string]any    // as in Args
 }
 
 // Ready waits until the pods of Deployments are those that the run which waits has asked for, and ready; its error says
@@ -50,7 +59,7 @@ type Secret struct {
 	Data        pulumi.StringMap
 }
 
-// Install registers the Secrets and the chart below a component that is called name, then the component's output
+// Install registers the Secrets and the charts below a component that is called name, then the component's output
 // SealedBy, which it returns: SealsWith, known once the chart's objects are ready.
 func Install(ctx *pulumi.Context, name string, component pulumi.Resource, args Args) (pulumi.StringOutput, error) {
 	needs := args.DependsOn
@@ -67,16 +76,14 @@ func Install(ctx *pulumi.Context, name string, component pulumi.Resource, args A
 		}
 		needs = append(needs, made)
 	}
-	file, err := yaml.Marshal(args.Values)
-	if err != nil {
-		return pulumi.StringOutput{}, fmt.Errorf("values: %w", err)
+	for _, c := range args.Before {
+		made, err := newChart(ctx, name+"-"+c.Role, component, c.Chart, c.Values, false, needs)
+		if err != nil {
+			return pulumi.StringOutput{}, fmt.Errorf("chart %s: %w", c.Role, err)
+		}
+		needs = append(needs, made)
 	}
-	var files pulumi.AssetOrArchiveArrayInput = pulumi.AssetOrArchiveArray{pulumi.NewStringAsset(string(file))}
-	if args.SecretValues {
-		files = pulumi.ToSecret(files).(pulumi.AssetOrArchiveArrayOutput)
-	}
-	args.Chart.ValueYamlFiles = files
-	chart, err := helmv4.NewChart(ctx, name, args.Chart, pulumi.Parent(component), pulumi.DependsOn(needs))
+	chart, err := newChart(ctx, name, component, args.Chart, args.Values, args.SecretValues, needs)
 	if err != nil {
 		return pulumi.StringOutput{}, fmt.Errorf("chart: %w", err)
 	}
@@ -89,4 +96,21 @@ func Install(ctx *pulumi.Context, name string, component pulumi.Resource, args A
 		return args.SealsWith, args.Ready(ctx.Context(), namespace, args.Deployments)
 	}).(pulumi.StringOutput)
 	return sealedBy, ctx.RegisterResourceOutputs(component, pulumi.Map{SealedBy: sealedBy})
+}
+
+// newChart registers a chart below a component.
+func newChart(
+	ctx *pulumi.Context, name string, component pulumi.Resource, args *helmv4.ChartArgs, values map[string]any,
+	secret bool, needs []pulumi.Resource,
+) (*helmv4.Chart, error) {
+	file, err := yaml.Marshal(values)
+	if err != nil {
+		return nil, fmt.Errorf("values: %w", err)
+	}
+	var files pulumi.AssetOrArchiveArrayInput = pulumi.AssetOrArchiveArray{pulumi.NewStringAsset(string(file))}
+	if secret {
+		files = pulumi.ToSecret(files).(pulumi.AssetOrArchiveArrayOutput)
+	}
+	args.ValueYamlFiles = files
+	return helmv4.NewChart(ctx, name, args, pulumi.Parent(component), pulumi.DependsOn(needs))
 }

@@ -152,7 +152,7 @@ func nest(path []string, value any) map[string]any {
 // texts are tried where a string is wanted.
 var texts = []string{
 	"/sample", "sample", "/sample/", "1Gi", "1", "10s", "10.1.0.0/16", "sha256:" + strings.Repeat("0", 64),
-	"01234567-89ab-cdef-0123-456789abcdef", "https://sample.example.org/hub/api",
+	"01234567-89ab-cdef-0123-456789abcdef", "https://sample.example.org/hub/api", "20000-29999",
 }
 
 // samples returns values that the schema accepts at a place, none of them null or empty.
