@@ -16,8 +16,8 @@ import (
 )
 
 // secondRemote adds a system with an outpost behind load balancers, in another namespace of the remote cluster, whose
-// first up is killed at a random step, and takes it away again. Nothing but itself and what the hub is given is touched,
-// hub and proxy do not start again, and the servers of the other systems live on.
+// first up is killed at a random step, and takes it away again. Nothing but itself and what the hub is given is
+// touched, hub and proxy do not start again, and the servers of the other systems live on.
 func secondRemote(t *testing.T, s *site) {
 	u, pods := s.user(t), s.serverPods(t)
 	api, ssh := s.remote.balancer+"101", s.remote.balancer+"102"

@@ -89,8 +89,8 @@ func TestTunnelsRefused(t *testing.T) {
 	}
 }
 
-// TestHubMountsTheSide holds that the values of JupyterHub's chart have the lines that our chart asks for, as its README
-// has them.
+// TestHubMountsTheSide holds that the values of JupyterHub's chart have the lines that our chart asks for, as its
+// README has them.
 func TestHubMountsTheSide(t *testing.T) {
 	text, err := os.ReadFile("../../charts/outposts-hub/README.md")
 	if err != nil {
@@ -106,8 +106,8 @@ func TestHubMountsTheSide(t *testing.T) {
 	}
 }
 
-// TestARemoteMoreLeavesTheHubAlone holds that a system that comes changes nothing of JupyterHub's chart: neither hub nor
-// proxy starts again.
+// TestARemoteMoreLeavesTheHubAlone holds that a system that comes changes nothing of JupyterHub's chart: neither hub
+// nor proxy starts again.
 func TestARemoteMoreLeavesTheHubAlone(t *testing.T) {
 	before, after := soundArgs(), soundArgs()
 	another := after.Systems[1]
