@@ -37,7 +37,7 @@ func (a *app) bringUp(ctx context.Context, p *progress, switchPID int, cluster p
 		}
 		p.say("%s: %s", cluster.Name, step.name)
 	}
-	return nil
+	return a.forgetOld(cluster.Name, pid) // of what was loaded while it was down
 }
 
 // startNode starts a cluster's node unless it runs. It returns the node's pid, and the time before which a heartbeat

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/outposts-dev/outposts/dev/clusters/daemon"
 	"github.com/outposts-dev/outposts/dev/clusters/image"
 	"github.com/outposts-dev/outposts/dev/clusters/kubeconfig"
 	"github.com/outposts-dev/outposts/dev/clusters/node"
@@ -34,6 +35,11 @@ func runLoad(_ context.Context, a *app, flags *flag.FlagSet, args []string) erro
 	}
 	for _, file := range files {
 		if err := a.load(file, references); err != nil {
+			return err
+		}
+	}
+	for _, name := range a.running() {
+		if err := a.forgetOld(name, daemon.Find(daemon.Node, a.dir.Cluster(name))); err != nil {
 			return err
 		}
 	}

@@ -105,7 +105,7 @@ func (a *app) look(ctx context.Context, cluster plan.Cluster) report {
 		r.Kubernetes, err = client.Version(ctx)
 	}
 	if err == nil {
-		r.PodsReady, r.Pods, err = client.Pods(ctx)
+		r.PodsReady, r.Pods, err = client.CountPods(ctx)
 	}
 	var node kubeapi.Node
 	if err == nil {

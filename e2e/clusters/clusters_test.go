@@ -38,6 +38,7 @@ func TestE2EClusters(t *testing.T) {
 			"NetworkPolicy":            tb.testNetworkPolicy,
 			"logs, exec, port-forward": tb.testKubectl,
 			"images":                   tb.testImages,
+			"images of the same name":  tb.testRenew,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

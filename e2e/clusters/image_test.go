@@ -76,3 +76,49 @@ func (tb *testbed) testImages(t *testing.T) {
 		}
 	}
 }
+
+// testRenew holds that a name means the image that was loaded last under it: for new pods at once, for Deployments after
+// `renew`, and for no other pod that runs.
+func (tb *testbed) testRenew(t *testing.T) {
+	c, ns := tb.t2, tb.t2.namespace(t, "renew")
+	const name = "localhost/e2e/again:1"
+	load := func(generation string) (digest string) {
+		archive := filepath.Join(t.TempDir(), generation+".tar")
+		out := tb.mustRun(t, "image", "-o", archive, "--ref", name, "--add", tb.hello+":/hello:755",
+			"--entrypoint", "/hello", "--user", "1000", "--env", "GENERATION="+generation)
+		tb.mustRun(t, "load", archive)
+		return strings.Fields(out)[1]
+	}
+	apply := func(object string) {
+		c.kubectl(t, strings.ReplaceAll(object, helloImage, name), "-n", ns, "apply", "-f", "-")
+	}
+	runs := func(app, digest string) {
+		t.Helper()
+		eventually(t, app+" runs "+digest, func() error {
+			got := c.kubectl(t, "", "-n", ns, "get", "pod", "-l", "app="+app, "-o",
+				"jsonpath={.items[*].status.containerStatuses[0].imageID}")
+			return want(nil, got, "localhost/e2e/again@"+digest)
+		})
+	}
+	first := load("first")
+	apply(helloPod("users", "role: users", "", "8080"))
+	c.kubectl(t, "", "-n", ns, "create", "deployment", "program", "--image="+name)
+	c.ready(t, ns, "role=users")
+	c.ready(t, ns, "app=program")
+	runs("users", first)
+	runs("program", first)
+
+	second := load("second")
+	apply(helloPod("later", "role: later", "", "8080"))
+	runs("later", second)
+	runs("program", first)
+	for _, said := range []string{
+		"Deployment renew/program runs the image that was loaded", "nothing runs an older image",
+	} {
+		if out := tb.mustRun(t, "renew", "t2"); !strings.Contains(out, said) {
+			t.Errorf("renew says %q, want %q in it", out, said)
+		}
+	}
+	runs("program", second)
+	runs("users", first)
+}

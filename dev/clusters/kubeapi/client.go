@@ -120,33 +120,6 @@ func (c *Client) Node(ctx context.Context, name string) (Node, error) {
 	return node, c.Get(ctx, "/api/v1/nodes/"+name, &node)
 }
 
-// Pods returns how many pods there are that have not ended, and how many of them are ready.
-func (c *Client) Pods(ctx context.Context) (ready, all int, err error) {
-	var list struct {
-		Items []struct {
-			Status struct {
-				Phase      string
-				Conditions []struct{ Type, Status string }
-			}
-		}
-	}
-	if err := c.Get(ctx, "/api/v1/pods", &list); err != nil {
-		return 0, 0, err
-	}
-	for _, pod := range list.Items {
-		if pod.Status.Phase == "Succeeded" || pod.Status.Phase == "Failed" {
-			continue
-		}
-		all++
-		for _, condition := range pod.Status.Conditions {
-			if condition.Type == "Ready" && condition.Status == "True" {
-				ready++
-			}
-		}
-	}
-	return ready, all, nil
-}
-
 // Version returns the version of the API server.
 func (c *Client) Version(ctx context.Context) (string, error) {
 	var version struct{ GitVersion string }

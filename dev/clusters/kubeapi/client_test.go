@@ -78,14 +78,14 @@ func TestErrorsSayWhatTheServerSaid(t *testing.T) {
 	}
 }
 
-func TestPods(t *testing.T) {
+func TestCountPods(t *testing.T) {
 	client := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"items": [
 			{"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}},
 			{"status": {"phase": "Pending", "conditions": [{"type": "Ready", "status": "False"}]}},
 			{"status": {"phase": "Succeeded", "conditions": [{"type": "Ready", "status": "False"}]}}]}`)
 	})
-	if ready, all, err := client.Pods(t.Context()); ready != 1 || all != 2 || err != nil {
+	if ready, all, err := client.CountPods(t.Context()); ready != 1 || all != 2 || err != nil {
 		t.Errorf("%d of %d, %v", ready, all, err)
 	}
 }
