@@ -28,24 +28,24 @@ func TestVuln(t *testing.T) {
 		{
 			name:  "what is shipped",
 			want:  "No known vulnerability is reached by ./server/cmd/outpost ./stacks as go1.26.10 builds it",
-			calls: "auto " + scan + "./server/cmd/outpost\nauto " + scan + "./stacks\n",
+			calls: "go1.26.10 0 " + scan + "./server/cmd/outpost\ngo1.26.10 0 " + scan + "./stacks\n",
 		},
 		{
-			name: "one package", args: []string{"./stacks"}, calls: "auto " + scan + "./stacks\n",
+			name: "one package", args: []string{"./stacks"}, calls: "go1.26.10 0 " + scan + "./stacks\n",
 			want: "vulnerabilities (2 of 2): ./stacks ",
 		},
 		{
 			name: "a toolchain of the user", env: "GOTOOLCHAIN=local", args: []string{"./stacks"},
-			calls: "local " + scan + "./stacks\n",
+			calls: "go1.26.0 0 " + scan + "./stacks\n",
 		},
 		{
 			name: "a vulnerability, the report whole", run: "seq 100; exit 1", code: 1,
-			calls: "auto " + scan + "./server/cmd/outpost\n",
+			calls: "go1.26.10 0 " + scan + "./server/cmd/outpost\n",
 			want:  "vuln: ./server/cmd/outpost with go1.26.10\n1\n2\n3\n",
 		},
 		{
 			name: "out of time", run: "exit 124", env: "VULN_TIMEOUT=2s", code: 1, want: "is not done within 2s",
-			calls: "auto " + scan + "./server/cmd/outpost\n",
+			calls: "go1.26.10 0 " + scan + "./server/cmd/outpost\n",
 		},
 		{
 			name: "no database", download: `echo '	"Error": "not served"'; exit 1`,
@@ -60,8 +60,8 @@ func TestVuln(t *testing.T) {
 			m.program(t, "timeout", `shift; exec "$@"`)
 			m.program(t, "go", `case $1 in
 mod) `+or(test.download, `printf '{\n\t"Path": "x",\n\t"Dir": "/modules/vulndb@v1",\n\t"Sum": "h1"\n}\n'`)+` ;;
-env) echo go1.26.10 ;;
-*) echo "$GOTOOLCHAIN $*" >>`+calls+"; "+or(test.run, ":")+` ;;
+env) [ "$GOTOOLCHAIN" = local ] && echo go1.26.0 || echo go1.26.10 ;;
+*) echo "$GOTOOLCHAIN $CGO_ENABLED $*" >>`+calls+"; "+or(test.run, ":")+` ;;
 esac`)
 			m.env = append(m.env, test.env)
 			out, code := m.run(t, append([]string{vuln}, test.args...)...)
@@ -81,7 +81,7 @@ var vulnPrograms = []string{"dirname", "mkdir", "tr", "cut", "sleep", "seq"}
 func vulnScript(t *testing.T) string {
 	t.Helper()
 	top := t.TempDir()
-	for _, script := range []string{"vuln", "steps.sh", "terminal.sh"} {
+	for _, script := range []string{"vuln", "go", "steps.sh", "terminal.sh"} {
 		write(t, filepath.Join(top, "dev", script), read(t, script))
 	}
 	return filepath.Join(top, "dev", "vuln")
