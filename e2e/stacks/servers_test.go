@@ -49,13 +49,19 @@ func (u user) start(t *testing.T, server, system, flavor string) {
 	if err := u.Start(ctx, u.name, server, options); err != nil {
 		t.Fatalf("start %s: %v", server, err)
 	}
+	u.ready(ctx, t, server)
+	t.Logf("%s started on %s: %.1f s", server, system, time.Since(began).Seconds())
+}
+
+// ready waits until a server that starts answers through the hub.
+func (u user) ready(ctx context.Context, t *testing.T, server string) {
+	t.Helper()
 	if err := u.Progress(ctx, u.name, server, nil); err != nil {
 		t.Fatalf("start %s: %v", server, err)
 	}
 	if err := u.WaitReachable(ctx, u.name, server); err != nil {
 		t.Fatalf("%s: %v", server, err)
 	}
-	t.Logf("%s started on %s: %.1f s", server, system, time.Since(began).Seconds())
 }
 
 func (u user) stop(t *testing.T, server string) {

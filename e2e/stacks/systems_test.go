@@ -4,10 +4,8 @@ package stacks
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"net/http"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -59,13 +57,11 @@ func secondRemote(t *testing.T, s *site) {
 
 	// Taken away in the other order: while a server runs there, not at all.
 	s.hub.arrives(t, deployed.HubNamespace, "the second system", func(ctx context.Context) error {
-		given, err := s.hub.Exec(ctx, deployed.HubNamespace, deployed.HubPod, "cat", "/etc/outpost/data/outposts.yaml")
-		if err == nil && !strings.Contains(given, "\n  second:\n") {
-			err = errors.New("the hub does not know it")
-		}
-		return err
+		return u.Start(ctx, u.name, "second", map[string]any{"system": "second", "flavor": "small"})
 	})
-	u.start(t, "second", "second", "small")
+	ctx, cancel := context.WithTimeout(t.Context(), answerIn)
+	defer cancel()
+	u.ready(ctx, t, "second")
 	withSecond := s.read(t, "local")
 	s.set(t, "local", nil, "outposts:outposts", 2)
 	without := s.read(t, "local")
