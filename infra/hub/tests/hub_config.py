@@ -1,6 +1,7 @@
 """JupyterHub in the tests: the module as in production, and nothing that requires a cluster."""
 
 import os
+import time
 from pathlib import Path
 
 import kubernetes
@@ -45,6 +46,12 @@ c.JupyterHub.load_roles = [{"name": "tests", "services": ["tests"], "scopes": SC
 c.OutpostSpawner.start_timeout = 60
 c.OutpostSpawner.http_timeout = 15
 c.OutpostSpawner.custom_poll_interval = 1000
+
+
+# Seconds by which the hub's clock is ahead of this machine's.
+clock = folder / "clock"
+machine_time = time.time
+time.time = lambda: machine_time() + (float(clock.read_text() or 0) if clock.exists() else 0)
 
 
 # The cluster's API is a fake; its client is the real Kubernetes package.

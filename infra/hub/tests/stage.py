@@ -192,8 +192,8 @@ class Feed:
 
 class Outpost(_Server):
     """An outpost. By the name of a server, `answers` has the (code, body) for its start, `first` a list of those for
-    earlier attempts at it, `polls` the body for a poll. `catalog` is what it says of itself, or a function that answers
-    by the handler and the question; None for a Python outpost, which has none."""
+    earlier attempts at it, `polls` the body for a poll. `catalog` is what it says of itself; None for a Python outpost,
+    which has none. In place of each answer but `first`, there may be a function of the handler and the question."""
 
     def __init__(self, service, certificate=None):
         outpost = self
@@ -236,7 +236,8 @@ class Outpost(_Server):
                     key = f"/services/{body['name']}/{body['user_options']['start_id']}"
                     outpost.running.add(key)
                     outpost.say({"service": {**service_of(key), "status": None}})
-                    return self.answer(*outpost.answers.get(body["name"], (200, {"service": outpost.service})))
+                    found = outpost.answers.get(body["name"], (200, {"service": outpost.service}))
+                    return found(self, body) if callable(found) else self.answer(*found)
                 if self.path not in outpost.running:
                     return self.answer(404, {"detail": "Item not found"})
                 if self.command == "DELETE":
@@ -244,7 +245,8 @@ class Outpost(_Server):
                     outpost.running.discard(self.path)
                     outpost.say({"gone": service_of(self.path)})
                     return self.answer(200, {"logs": []})
-                return self.answer(200, outpost.polls.get(self.path.split("/")[2], {"status": None, "logs": []}))
+                found = outpost.polls.get(self.path.split("/")[2], {"status": None, "logs": []})
+                return found(self, body) if callable(found) else self.answer(200, found)
 
             do_GET = do_POST = do_DELETE = handle_one
 
