@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/outposts-dev/outposts/infra/cluster"
+	"github.com/outposts-dev/outposts/infra/hub"
 	"github.com/outposts-dev/outposts/infra/infratest"
 	"github.com/outposts-dev/outposts/infra/values"
 )
@@ -321,6 +322,45 @@ func TestBaseURL(t *testing.T) {
 				t.Errorf("%s is not among the values of the chart of %s", want, chart)
 			}
 		}
+	}
+}
+
+// TestImageOfTunnels holds that the tunnels have the image of the outpost in their stack, however that is said, unless
+// they are given one.
+func TestImageOfTunnels(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		set  map[string]string
+		want hub.OutpostImage
+	}{
+		{"none", map[string]string{"outpost": "{}"}, hub.OutpostImage{}},
+		{"of the outpost", map[string]string{
+			"outpost": "{image: {repository: a, tag: b}}",
+		}, hub.OutpostImage{Repository: "a", Tag: "b"}},
+		{"by values", map[string]string{
+			"outpost": "{image: {repository: a}, values: {image: {tag: c}}}",
+		}, hub.OutpostImage{Repository: "a", Tag: "c"}},
+		{"their own", map[string]string{
+			"outpost": "{image: {repository: a, tag: b}}", "hub.tunnels": "{image: {repository: d}}",
+		}, hub.OutpostImage{Repository: "d"}},
+		{"without an outpost", map[string]string{
+			"outpost": "-", "outposts": "[{name: remote, address: 10.0.0.3, " +
+				"exposure: {type: nodePort, apiNodePort: 30080, sshNodePort: 30022}}]",
+		}, hub.OutpostImage{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			raw := committedConfig(t, "local")
+			for key, value := range tt.set {
+				change(t, raw, key, value)
+			}
+			c, err := LoadConfig(raw, projectRoot(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := c.tunnels().Image; got != tt.want {
+				t.Errorf("image %+v, want %+v", got, tt.want)
+			}
+		})
 	}
 }
 

@@ -60,6 +60,7 @@ func (c *checker) system(ctx context.Context, target target) result {
 // steps are the parts of the check of one system, each with what to look at when it fails.
 func (c *checker) steps(target target) []step {
 	hubLog := fmt.Sprintf("kubectl --namespace %s logs deployment/hub", c.opts.hubNamespace)
+	tunnelsLog := fmt.Sprintf("kubectl --namespace %s logs deployment/outposts-hub-tunnels", c.opts.hubNamespace)
 	there := fmt.Sprintf("in the cluster of %s: kubectl --namespace %s ", target.system, c.opts.outpostNamespace)
 	servers := "--all-namespaces"
 	if c.opts.serverNamespace != "" {
@@ -78,7 +79,7 @@ func (c *checker) steps(target target) []step {
 		},
 		{"start", outpostLog + "; " + pods, c.start},
 		{"proxy and tunnel", "is there a Service of the server's name in the hub's namespace, and do policies admit " +
-			"the proxy? " + hubLog + " | grep -i tunnel", c.open},
+			"the proxy? " + hubLog + " | grep -i tunnel; " + tunnelsLog, c.open},
 		{"kernel", "the server's own log; " + pods, c.cell},
 		{"stop", hubLog, func(ctx context.Context, r *result) error {
 			if err := c.stop(ctx); err != nil {
