@@ -110,7 +110,9 @@ type OutpostConfig struct {
 	Address   string           `json:"address"`
 	Exposure  outpost.Exposure `json:"exposure"`
 	CryptKeys []string         `json:"cryptKeys"`
-	Rotation  struct {
+	// TemporaryServers lets a hub end idle servers of which nothing is kept.
+	TemporaryServers bool `json:"temporaryServers"`
+	Rotation         struct {
 		CryptKey credentials.Words `json:"cryptKey"`
 		credentials.PairRotation
 	} `json:"rotation"`

@@ -205,6 +205,7 @@ func (b *builder) exportHub(systems []system, own *credentials.Hub) {
 			"sshPublicKeys": own.SSHPublicKeys,
 			"hostKeys":      p.hostKeyLines,
 			"cas":           p.cas,
+			"culls":         pulumi.Bool(c.Hub.culls()),
 		}
 		if p.hostKey != nil {
 			out["hostKey"] = p.hostKey

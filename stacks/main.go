@@ -108,7 +108,11 @@ func run(w world) pulumi.RunFunc {
 		if err != nil {
 			return err
 		}
-		if err := warn(ctx, slices.Concat(c.warnOfLoss(before), c.warnOfMove(before))); err != nil {
+		homeless, err := c.settleHomes(context.Background(), api, before)
+		if err != nil {
+			return err
+		}
+		if err := warn(ctx, slices.Concat(c.warnOfLoss(before), c.warnOfMove(before), homeless)); err != nil {
 			return err
 		}
 		told, unread := readSystems(ctx, c)

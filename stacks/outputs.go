@@ -41,6 +41,7 @@ const (
 	outputSSH      = "outpostSsh"      // where its SSH listens, "host:port"
 	outputHostKeys = "outpostHostKeys" // list of authorized_keys lines, for a hub that someone else runs
 	outputCAs      = "outpostCas"      // list of PEM, likewise; empty for the public CAs
+	outputHomes    = "homes"           // whether outpost.homes, or its default, keeps users' files
 )
 
 // systemOutput is what the hub's stack tells the stack of an outpost.
@@ -57,6 +58,8 @@ type systemOutput struct {
 	TLSCertificate string   `json:"tlsCertificate"`
 	TLSKey         string   `json:"tlsKey"`
 	CAs            []string `json:"cas"` // all trusted by the hub
+	// Culls says that the hub ends idle servers; false in outputs from before that was told.
+	Culls bool `json:"culls"`
 }
 
 // readSystems reads what the stacks of hubs tell about this stack's outpost, in the order of hubs in config; nil for

@@ -131,6 +131,7 @@ func preflight(
 	warned, unroutable := c.unroutable(ctx, api, shown)
 	errs = append(errs, unroutable...)
 	errs = append(errs, c.noDefaultClass(ctx, api, before)...)
+	errs = append(errs, c.noHomeClass(ctx, api)...)
 	errs = append(errs, c.lostNamespaces(before)...)
 	errs = append(errs, c.lostVolumes(before)...)
 	errs = append(errs, c.lostKeys(before)...)

@@ -73,6 +73,10 @@ func (c Config) shown(told []*systemOutput) (outpostIdentity, error) {
 			f.add("hubs: the stacks of hubs %s and %s give this outpost different addresses or exposures",
 				told[shown.from].Hub, out.Hub)
 		}
+		if c.Outpost.Homes == outpost.NoHomes && !c.Outpost.TemporaryServers && out.Culls {
+			f.add("outpost.homes: none, but hub %s ends idle servers, and their files with them; set %s:outpost."+
+				"temporaryServers: true if that is meant", out.Hub, project)
+		}
 		elsewhere := fmt.Sprintf("%s makes it; set %s:outposts[].rotation there", c.Hubs[i].source(), project)
 		if out.HostKey != "" {
 			if shown.hostKey != nil {
@@ -187,4 +191,6 @@ func (b *builder) exportOutpost(at outpost.Endpoint, hostKeys, cas pulumi.String
 	b.outputs[outputSSH] = pulumi.String(fmt.Sprintf("%s:%d", at.SSHHost, at.SSHPort))
 	b.outputs[outputHostKeys] = append(pulumi.StringArray{}, hostKeys...)
 	b.outputs[outputCAs] = append(pulumi.StringArray{}, cas...)
+	_, homes := b.config.Outpost.Homes.(map[string]any)
+	b.outputs[outputHomes] = pulumi.Bool(homes)
 }

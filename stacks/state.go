@@ -26,6 +26,7 @@ type state struct {
 	clusters   []string          // uids of those that its objects are in: one, or none yet
 	exported   string            // uid of the cluster by its outputs
 	hub        string            // name of its hub by its outputs; empty without one
+	homes      bool              // whether its servers had homes, by its outputs
 	namespaces map[string]string // that it has made, by name: full name of the stack that each was marked with
 	marks      map[string]string // likewise of those that somebody else has made; none from before there were marks
 	uids       map[string]string // of the namespaces that it has made or used, by name
@@ -135,6 +136,7 @@ func stateOf(resources map[string]any) state {
 		case "pulumi:pulumi:Stack":
 			s.exported, _ = outputs[outputCluster].(string)
 			s.hub, _ = outputs[outputHubName].(string)
+			s.homes, _ = outputs[outputHomes].(bool)
 		case "pulumi:providers:kubernetes":
 			if uid, _ := outputs["clusterIdentifier"].(string); uid != "" && !slices.Contains(s.clusters, uid) {
 				s.clusters = append(s.clusters, uid)

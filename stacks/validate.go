@@ -145,6 +145,7 @@ func (c Config) validateOutpost(f *faults) {
 	if o.Exposure.Type != "" {
 		f.addBelow("outpost.exposure", o.Exposure.Validate(o.Address))
 	}
+	c.validateHomes(f)
 	own := values.At(o.Config, "spawner", "namespace")
 	f.addNoEffect("outpost.serverNamespace",
 		o.Servers != "" && o.Servers != o.Namespace && own != nil && own != o.Servers,

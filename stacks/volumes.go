@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/outposts-dev/outposts/infra/cluster"
 	"github.com/outposts-dev/outposts/infra/hub"
@@ -104,16 +103,12 @@ func (c Config) noDefaultClass(ctx context.Context, api clusterAPI, before state
 	if len(wanted) == 0 {
 		return nil
 	}
-	names, hasDefault, known, err := api.StorageClasses(ctx)
+	has, missing, err := missingClass(ctx, api)
 	if err != nil {
 		return []error{err}
 	}
-	if !known || hasDefault {
+	if !missing {
 		return nil
-	}
-	has := "no storage class"
-	if len(names) > 0 {
-		has = "only " + strings.Join(names, ", ")
 	}
 	var errs []error
 	for _, v := range wanted {

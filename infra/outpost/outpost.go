@@ -257,6 +257,8 @@ func (a Args) CheckValues() []schema.Fault {
 	for i, fault := range faults {
 		if reaches(a.Settings.Values, fault) {
 			faults[i] = fault.Below("values")
+		} else if !reaches(map[string]any{"config": a.Settings.Config}, fault) {
+			faults[i] = a.ofHomes(fault)
 		}
 	}
 	slices.SortStableFunc(faults, func(a, b schema.Fault) int { return strings.Compare(a.Error(), b.Error()) })

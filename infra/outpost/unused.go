@@ -70,6 +70,8 @@ var unused = effect.Table{
 		effect.Refuse("logLevel", "has another value in outpost.logLevel; leave one of them out"),
 		effect.Refuse("config.spawner.namespace",
 			"has another value in outpost.serverNamespace or outpost.config; leave one of them out"),
+		effect.Refuse("config.spawner.homes.**",
+			"has another value in outpost.homes or outpost.config; leave one of them out"),
 		effect.Refuse("config.**", "has another value in outpost.config; leave one of them out"),
 		effect.Refuse("flavors.**", "has another value in outpost.flavors; leave one of them out"),
 		effect.Refuse("credits.**", "has another value in outpost.credits; leave one of them out"),

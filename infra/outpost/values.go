@@ -22,14 +22,16 @@ type Settings struct {
 	StartTimeout int `json:"startTimeout,omitempty"`
 	// LogLevel is debug, info, warn or error.
 	LogLevel string `json:"logLevel,omitempty"`
-	// Config is the outpost's configuration file: spawner, globalMaxPerUser, failEarly, unschedulableGrace, hubs.
-	// Merged over what this component writes into it.
+	// Config is the outpost's configuration file: spawner, globalMaxPerUser, failEarly, unschedulableGrace,
+	// maintenance, hubs. Merged over what this component writes into it.
 	Config map[string]any `json:"config,omitempty"`
 	// Flavors and Credits are the content of the files of these names.
 	Flavors map[string]any `json:"flavors,omitempty"`
 	Credits map[string]any `json:"credits,omitempty"`
 	// Persistence is the volume of the SQLite file.
 	Persistence Persistence `json:"persistence,omitzero"`
+	// Homes is the option homes for all servers, a map or NoHomes; nil leaves it to Config.
+	Homes any `json:"homes,omitempty"`
 	// Values are further values of the chart. Lists are added to those of this component.
 	Values map[string]any `json:"values,omitempty"`
 }
@@ -45,7 +47,9 @@ func (s *Settings) makePlain() error {
 		}
 		*document = made
 	}
-	return nil
+	homes, err := values.Plain(map[string]any{"homes": s.Homes})
+	s.Homes = homes["homes"]
+	return err
 }
 
 // Image is a container image: digest over tag over the chart's own version.
@@ -139,7 +143,8 @@ func (s Settings) persistence() map[string]any {
 	return made
 }
 
-// config is the configuration file as far as it follows from the hubs: each may be called back at its API.
+// config is the configuration file as far as it follows from the hubs, each of which may be called back at its API, and
+// from other settings.
 func (a Args) config() map[string]any {
 	hubs := map[string]any{}
 	for _, hub := range a.Hubs {
@@ -150,8 +155,15 @@ func (a Args) config() map[string]any {
 		hubs[hub.Name] = policy
 	}
 	made := map[string]any{"hubs": hubs}
+	spawner := map[string]any{}
 	if a.Servers != "" && a.Servers != a.Namespace {
-		made["spawner"] = map[string]any{"namespace": a.Servers}
+		spawner["namespace"] = a.Servers
+	}
+	if a.Settings.Homes != nil {
+		spawner["homes"] = a.Settings.Homes
+	}
+	if len(spawner) > 0 {
+		made["spawner"] = spawner
 	}
 	return made
 }
