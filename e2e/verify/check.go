@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/outposts-dev/outposts/e2e/hubapi"
 )
 
@@ -15,6 +17,8 @@ type checker struct {
 	clusters *clusters // nil: do not look into the clusters
 	opts     options
 	say      func(format string, args ...any)
+
+	kept map[types.UID]bool // homes of the user that were there before the check
 }
 
 // result is one system's row of the table.
@@ -77,6 +81,7 @@ func (c *checker) steps(target target) []step {
 			"old server", hubLog,
 			func(ctx context.Context, _ *result) error { return c.stop(ctx) },
 		},
+		{"homes", pods + ",pvc", func(ctx context.Context, _ *result) error { return c.noteHomes(ctx, target) }},
 		{"start", outpostLog + "; " + pods, c.start},
 		{"proxy and tunnel", "is there a Service of the server's name in the hub's namespace, and do policies admit " +
 			"the proxy? " + hubLog + " | grep -i tunnel; " + tunnelsLog, c.open},
@@ -94,7 +99,29 @@ func (c *checker) steps(target target) []step {
 			}
 			return c.clusters.waitGone(ctx, target, server, r)
 		}},
+		{"home", pods + ",pvc", func(ctx context.Context, _ *result) error { return c.removeHomes(ctx, target) }},
 	}
+}
+
+// noteHomes notes which homes the user has: what comes with the check goes with it.
+func (c *checker) noteHomes(ctx context.Context, target target) error {
+	c.kept = map[types.UID]bool{}
+	if c.clusters == nil {
+		return nil
+	}
+	homes, err := c.clusters.homes(ctx, target)
+	for _, home := range homes {
+		c.kept[home.UID] = true
+	}
+	return err
+}
+
+// removeHomes removes the homes that have come since noteHomes.
+func (c *checker) removeHomes(ctx context.Context, target target) error {
+	if c.clusters == nil || c.kept == nil {
+		return nil
+	}
+	return c.clusters.removeHomes(ctx, target, c.kept)
 }
 
 // greet asks the hub for its version, and makes the user.
@@ -121,6 +148,9 @@ func (c *checker) cleanUp(ctx context.Context, target target) {
 	defer cancel()
 	if err := c.hub.Stop(ctx, c.opts.user, server); err != nil {
 		c.say("%s: the server could not be stopped: %v", target.system, err)
+	}
+	if err := c.removeHomes(ctx, target); err != nil { // the claim goes with its last pod
+		c.say("%s: its home is still there: %v", target.system, err)
 	}
 }
 

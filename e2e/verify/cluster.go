@@ -9,11 +9,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -160,15 +163,74 @@ func (c *clusters) objects(ctx context.Context, system cluster, server string) (
 	return names, nil
 }
 
-// listed asks the outpost itself, with the hub's own password, by a port forwarded to its pod.
-func (c *clusters) listed(ctx context.Context, system cluster, name, server string) ([]string, error) {
+// homes are the claims that the system's outpost has made for the hub's user.
+func (c *clusters) homes(ctx context.Context, target target) ([]corev1.PersistentVolumeClaim, error) {
+	system, ok := c.systems[target.context]
+	if !ok {
+		return nil, nil
+	}
+	hub, _, err := c.login(ctx, target.system)
+	if err != nil {
+		return nil, err
+	}
+	list, err := system.api.CoreV1().PersistentVolumeClaims(c.opts.serverNamespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("list claims of homes: %w", err)
+	}
+	return slices.DeleteFunc(list.Items, func(claim corev1.PersistentVolumeClaim) bool {
+		owner := kubespawner.OwnerOf(&claim)
+		return owner.Installation == "" || owner.Hub != hub || owner.User != c.opts.user
+	}), nil
+}
+
+// removeHomes removes the homes of the hub's user but for some, and waits until they are gone.
+func (c *clusters) removeHomes(ctx context.Context, target target, kept map[types.UID]bool) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	asked := map[types.UID]bool{}
+	return c.wait(ctx, "in the cluster", func() ([]string, error) {
+		homes, err := c.homes(ctx, target)
+		if err != nil {
+			return nil, err
+		}
+		var left []string
+		for _, home := range homes {
+			if kept[home.UID] {
+				continue
+			}
+			left = append(left, "PersistentVolumeClaim "+home.Name)
+			if asked[home.UID] {
+				continue
+			}
+			asked[home.UID] = true
+			err := c.systems[target.context].api.CoreV1().PersistentVolumeClaims(home.Namespace).Delete(ctx, home.Name,
+				*metav1.NewPreconditionDeleteOptions(string(home.UID)))
+			if err != nil && !apierrors.IsNotFound(err) {
+				return nil, fmt.Errorf("remove home %s: %w", home.Name, err)
+			}
+		}
+		return left, nil
+	})
+}
+
+// login is the hub's user and password at a system.
+func (c *clusters) login(ctx context.Context, name string) (user, password string, err error) {
 	secret, err := c.hub.CoreV1().Secrets(c.opts.hubNamespace).Get(ctx, "jupyterhub-outpost-auth", metav1.GetOptions{})
 	if err != nil {
-		return nil, fmt.Errorf("read the hub's passwords: %w", err)
+		return "", "", fmt.Errorf("read the hub's passwords: %w", err)
 	}
 	user, password, ok := strings.Cut(strings.TrimSpace(string(secret.Data[name])), ":")
 	if !ok {
-		return nil, fmt.Errorf("the hub has no password for system %q", name)
+		return "", "", fmt.Errorf("the hub has no password for system %q", name)
+	}
+	return user, password, nil
+}
+
+// listed asks the outpost itself, with the hub's own password, by a port forwarded to its pod.
+func (c *clusters) listed(ctx context.Context, system cluster, name, server string) ([]string, error) {
+	user, password, err := c.login(ctx, name)
+	if err != nil {
+		return nil, err
 	}
 	body, err := c.askOutpost(ctx, system, user, password)
 	if err != nil {
