@@ -24,8 +24,9 @@ const modulePath = "github.com/outposts-dev/outposts"
 var allowed = map[string][]string{
 	"server": {
 		"server/config", "server/dialout", "server/flavor", "server/httpapi", "server/hubclient", "server/lifecycle",
-		"server/outpost", "server/place", "server/reload", "server/seal", "server/site", "server/source", "server/sshd",
-		"server/sshd/keys", "server/store", "server/tunnels", "server/tunnels/remote",
+		"server/maintenance", "server/offer", "server/outpost", "server/place", "server/reload", "server/seal",
+		"server/site", "server/source", "server/sshd", "server/sshd/keys", "server/store", "server/tunnels",
+		"server/tunnels/remote",
 	},
 	"infra/cluster":     {"infra/component"},
 	"infra/credentials": {"infra/component"},
@@ -40,9 +41,12 @@ var allowed = map[string][]string{
 	},
 	"infra/schema/schematest": {"infra/schema", "infra/values"},
 	"server/cmd/outpost": {
-		"server", "server/config", "server/footprint", "server/homes", "server/kube", "server/outpost",
+		"server", "server/config", "server/footprint", "server/homes", "server/kube", "server/maintenance",
+		"server/outpost",
 	},
-	"server/config":  {"server/access", "server/outpost", "server/place", "server/suggest"},
+	"server/config": {
+		"server/access", "server/maintenance", "server/outpost", "server/place", "server/suggest",
+	},
 	"server/dialout": {"server/source"},
 	"server/flavor": {
 		"server/access", "server/catalog", "server/excerpt", "server/pattern", "server/python", "server/suggest",
@@ -73,7 +77,10 @@ var allowed = map[string][]string{
 		"server/catalog", "server/excerpt", "server/flavor", "server/offer", "server/outbox", "server/outpost",
 		"server/watch",
 	},
-	"server/offer": {"server/access", "server/catalog", "server/flavor", "server/outpost"},
+	"server/maintenance": {"server/catalog", "server/outpost", "server/suggest"},
+	"server/offer": {
+		"server/access", "server/catalog", "server/flavor", "server/maintenance", "server/outpost",
+	},
 	"server/outpost": {
 		"server/access", "server/catalog", "server/excerpt", "server/flavor", "server/pattern",
 	},
@@ -92,7 +99,7 @@ var allowed = map[string][]string{
 		"server/excerpt", "server/outbox", "server/sshd/wire", "server/tunnels/remote",
 	},
 	"server/tunnels/remote": {"server/excerpt", "server/place", "server/sshd/wire"},
-	"server/watch":          {"server/outpost"},
+	"server/watch":          {"server/catalog", "server/outpost"},
 	"stacks": {
 		"infra/cluster", "infra/credentials", "infra/exposure", "infra/hub", "infra/outpost", "infra/release",
 		"infra/schema", "infra/values", "server/suggest",
@@ -119,7 +126,7 @@ var testOnly = map[string][]string{
 	"server/kube":                {"server/kubespawner/kubespawnertest"},
 	"server/kubespawner":         {"server/kubespawner/kubespawnertest"},
 	"server/kubespawner/options": {"server/kubespawner/kubespawnertest"},
-	"server/lifecycle":           {"server/outpost/outposttest"},
+	"server/lifecycle":           {"server/maintenance", "server/outpost/outposttest"},
 	"server/store":               {"server/store/storetest"},
 	"server/store/storetest":     {"server/outpost/outposttest"},
 	"server/tunnels":             {"server/sshd"},

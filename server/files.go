@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/outposts-dev/outposts/server/config"
 	"github.com/outposts-dev/outposts/server/flavor"
@@ -41,6 +42,11 @@ func checkFiles(cfg config.Config) (warnings []config.Problem, err error) {
 			name := filepath.Base(file.path) + ": " + w.Key
 			warnings = append(warnings, config.Problem{Name: name, Message: w.Text, Line: w.Line})
 		}
+	}
+	if m := cfg.Maintenance; m != nil && m.Over(time.Now()) {
+		warnings = append(warnings, config.Problem{
+			Name: filepath.Base(cfg.ConfigFile) + ": maintenance", Message: "is over, and has no effect any more",
+		})
 	}
 	s := siteOf(cfg, flavors)
 	warnings = append(problemsOf(cfg, slices.Concat(s.Unused(), s.Raised(), s.OpenEnded())), warnings...)
@@ -225,11 +231,26 @@ func (s *Server) watchFiles() {
 		return reloadLimits(
 			"OUTPOST_CREDITS_PATH", s.cfg.CreditsPath, creditsParser(s.cfg), s.log, s.manager.SetCredits)
 	}, s.cfg.CreditsPath)
+	s.reloader.Add("maintenance", s.reloadMaintenance, s.cfg.ConfigFile)
 	in := func(name string) string { return filepath.Join(s.cfg.UsersDir, name) }
 	s.reloader.Add("users", s.reloadUsers, in("usernames"), in("passwords"))
 	if s.cert != nil {
 		s.reloader.Add("certificate", s.cert.reload, s.cert.certFile, s.cert.keyFile)
 	}
+}
+
+// reloadMaintenance takes the maintenance over from the configuration file. All else in it holds until a restart.
+func (s *Server) reloadMaintenance() error {
+	text, err := os.ReadFile(s.cfg.ConfigFile)
+	if err != nil {
+		return fmt.Errorf("OUTPOST_CONFIG_FILE: %w", err)
+	}
+	file, problems := config.ParseFile(filepath.Base(s.cfg.ConfigFile), text, nil)
+	if problems != nil {
+		return problems
+	}
+	s.manager.SetMaintenance(file.Maintenance)
+	return nil
 }
 
 // reloadUsers puts changed logins into use: hubs first, so that no hub logs in that the Manager does not know.

@@ -62,6 +62,7 @@ func (s *Server) startWork(p *parts) {
 		return s.spawner.Run(ctx, installation, s.manager.Changed)
 	})
 	p.start("services", s.manager.Run)
+	p.start("maintenance", s.keeper.Follow)
 	p.start("leader", s.lead)
 	p.start("files", func(ctx context.Context) error { s.reloader.Run(ctx); return nil })
 	p.start("settle", s.settle)
@@ -127,6 +128,9 @@ func (s *Server) lead(ctx context.Context) error {
 	work := func(ctx context.Context) {
 		s.metrics.leader.Set(1)
 		defer s.metrics.leader.Set(0)
+		var maintained sync.WaitGroup
+		maintained.Go(func() { s.keeper.Lead(ctx) })
+		defer maintained.Wait()
 		if err := s.manager.RunLeader(ctx); err != nil {
 			s.log.Error("periodic work ended", "err", err)
 		}

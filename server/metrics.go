@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/outposts-dev/outposts/server/lifecycle"
+	"github.com/outposts-dev/outposts/server/offer"
 )
 
 // metrics are the metrics of this process. Labels come from closed sets and from the names of the configured hubs.
@@ -150,7 +151,7 @@ func (m *metrics) gauge(name, help string, labels prometheus.Labels, read func()
 // counter is the part of a Manager that counts.
 type counter interface {
 	Counts() []lifecycle.Count
-	FlavorUse() []lifecycle.FlavorUse
+	FlavorUse() []offer.FlavorUse
 	Watches() map[string]int
 	Unseen() []string
 }
@@ -206,7 +207,7 @@ func (w watches) Collect(ch chan<- prometheus.Metric) {
 }
 
 // flavorUse counts the services of each flavor in memory when metrics are requested.
-type flavorUse func() []lifecycle.FlavorUse
+type flavorUse func() []offer.FlavorUse
 
 var (
 	flavorUsedDesc = prometheus.NewDesc("outpost_flavor_used",

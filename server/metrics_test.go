@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/outposts-dev/outposts/server/lifecycle"
+	"github.com/outposts-dev/outposts/server/offer"
 )
 
 var _ lifecycle.Observer = (*metrics)(nil)
@@ -30,8 +31,8 @@ func (counted) Counts() []lifecycle.Count {
 	return []lifecycle.Count{{Hub: "a", State: "running", Services: 1}}
 }
 
-func (counted) FlavorUse() []lifecycle.FlavorUse {
-	return []lifecycle.FlavorUse{{Hub: "a", Flavor: "gpu", Used: 1, Limit: new(2)}}
+func (counted) FlavorUse() []offer.FlavorUse {
+	return []offer.FlavorUse{{Hub: "a", Flavor: "gpu", Used: 1, Limit: new(2)}}
 }
 func (counted) Watches() map[string]int { return map[string]int{"a": 1} }
 func (counted) Unseen() []string        { return []string{"gpu"} }

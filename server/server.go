@@ -15,6 +15,7 @@ import (
 	"github.com/outposts-dev/outposts/server/httpapi"
 	"github.com/outposts-dev/outposts/server/hubclient"
 	"github.com/outposts-dev/outposts/server/lifecycle"
+	"github.com/outposts-dev/outposts/server/maintenance"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/reload"
 	"github.com/outposts-dev/outposts/server/seal"
@@ -56,6 +57,7 @@ type Server struct {
 	store     *store.DB
 	hubClient *hubclient.Client // nil if the caller gave a HubAPI
 	manager   *lifecycle.Manager
+	keeper    *maintenance.Keeper
 	api       *httpapi.Server
 	ssh       *sshd.Server // nil without SSH
 	dialOut   *dialOut     // nil unless hubs are dialled
@@ -213,6 +215,10 @@ func (s *Server) newManager(hubAPI outpost.HubAPI) error {
 	if err != nil {
 		return err
 	}
+	s.manager.SetMaintenance(s.cfg.Maintenance)
+	s.keeper = maintenance.NewKeeper(s.manager, time.Now, s.component("maintenance"))
+	s.metrics.gauge("maintenance", "0 if no maintenance is announced, 1 before one, 2 in one.", nil,
+		func() float64 { return float64(s.keeper.State()) })
 	s.metrics.watchManager(s.manager, s.opts.InformerAge)
 	return nil
 }

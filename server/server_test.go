@@ -673,6 +673,51 @@ func TestChangedPasswordsAreUsed(t *testing.T) {
 	}
 }
 
+// A maintenance of the configuration file is used without a restart, and a broken file leaves the one in use. Hubs that
+// watch hear of it.
+func TestChangedMaintenanceIsUsed(t *testing.T) {
+	cfg := settings(t)
+	m := &mount{t: t, dir: t.TempDir()}
+	cfg.ConfigFile = filepath.Join(m.dir, "config.yaml")
+	m.put(map[string]string{"config.yaml": "failEarly: true"})
+	p := up(t, cfg, outposttest.NewSpawner(), Options{})
+	said := func() string {
+		status, body := p.ask("POST", "/catalog", "hub-a", password, "{}")
+		var c struct{ Maintenance json.RawMessage }
+		if err := json.Unmarshal([]byte(body), &c); status != 200 || err != nil {
+			t.Fatalf("%d %s", status, body)
+		}
+		return string(c.Maintenance)
+	}
+	if got := said(); got != "null" {
+		t.Errorf("at start: %s", got)
+	}
+	const plan = "maintenance: {from: 2999-05-04T18:00:00Z, text: New disks., evict: true}"
+	const want = `{"from":"2999-05-04T18:00:00Z","until":null,"text":"New disks.","evict":true,"active":false}`
+	m.put(map[string]string{"config.yaml": plan})
+	eventually(t, "the maintenance", func() bool { return said() == want })
+	gauge := func(value string) {
+		t.Helper()
+		eventually(t, "the metric", func() bool {
+			_, text := p.probe("/metrics")
+			return strings.Contains(text, "\noutpost_maintenance "+value+"\n")
+		})
+	}
+	gauge("1")
+	m.put(map[string]string{"config.yaml": "maintenance: {from: soon}"})
+	eventually(t, "the message", func() bool {
+		return strings.Contains(p.log.String(), "is not a time such as 2026-05-04T18:00:00Z")
+	})
+	if got := said(); got != want {
+		t.Errorf("after a broken file: %s", got)
+	}
+	m.put(map[string]string{"config.yaml": "maintenance: {from: 2020-05-04T18:00:00Z}"})
+	gauge("2")
+	m.put(map[string]string{"config.yaml": "failEarly: true"})
+	eventually(t, "the end", func() bool { return said() == "null" })
+	gauge("0")
+}
+
 // selfSigned makes a certificate for 127.0.0.1 with a serial number.
 func selfSigned(t *testing.T, serial int64) (cert, key string, pool *x509.CertPool) {
 	t.Helper()

@@ -28,6 +28,7 @@ type Maintenance struct {
 	From   time.Time  `json:"from"`
 	Until  *time.Time `json:"until"` // nil until somebody ends it
 	Text   string     `json:"text"`
+	Evict  bool       `json:"evict"`  // servers that run are stopped when it begins
 	Active bool       `json:"active"` // it has begun
 }
 
@@ -65,9 +66,11 @@ type Flavor struct {
 	Description string `json:"description"`
 	Default     bool   `json:"default"` // the first that the user may start and that is not full
 	Use
-	User    Use     `json:"user"`    // of this flavor
-	Runtime *int    `json:"runtime"` // seconds; nil is without end
-	Denied  *string `json:"denied"`  // why the user may not start it; nil if they may
+	User    Use  `json:"user"`    // of this flavor
+	Runtime *int `json:"runtime"` // seconds; nil is without end
+	// Until is when a maintenance will stop a server that is started now, if that is before its run time is over.
+	Until  *time.Time `json:"until"`
+	Denied *string    `json:"denied"` // why the user may not start it; nil if they may
 }
 
 // Profile is an entry of KubeSpawner's profile_list that the user is offered, or denied with the operator's words.

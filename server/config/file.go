@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/outposts-dev/outposts/server/access"
+	"github.com/outposts-dev/outposts/server/maintenance"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/place"
 	"github.com/outposts-dev/outposts/server/suggest"
@@ -32,7 +33,8 @@ type File struct {
 	// UnschedulableGrace is how long a server may find no node, whole seconds from 1 s; 0, which the file writes as
 	// null, is as long as its start may take wherever nodes may be added, else 15 s.
 	UnschedulableGrace time.Duration
-	Hubs               map[string]Hub // by hub name
+	Maintenance        *outpost.Maintenance // a time without starts; nil for none
+	Hubs               map[string]Hub       // by hub name
 }
 
 // Hub is the entry of one hub.
@@ -108,6 +110,7 @@ func ParseFile(name string, text []byte, read func(path string) ([]byte, error))
 		"globalMaxPerUser":   func(at string, v any) { f.GlobalMaxPerUser = r.integer(at, v) },
 		"failEarly":          func(at string, v any) { f.FailEarly = r.boolean(at, v) },
 		"unschedulableGrace": func(at string, v any) { f.UnschedulableGrace = r.seconds(at, v) },
+		"maintenance":        func(at string, v any) { f.Maintenance = parsed(r, at, v, maintenance.Parse) },
 		"hubs": func(at string, v any) {
 			f.Hubs = map[string]Hub{}
 			hubs := r.mapping(at, v)

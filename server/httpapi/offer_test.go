@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -108,11 +109,11 @@ users:
 		}
 	}
 	const gpu = `{"name":"gpu","display_name":"gpu","description":"","default":false,"limit":1,"used":1,` +
-		`"user":{"limit":null,"used":%d},"runtime":7200,"denied":null},`
+		`"user":{"limit":null,"used":%d},"runtime":7200,"until":null,"denied":null},`
 	const tiny = `{"name":"tiny","display_name":"Tiny & <b>","description":"A little","default":true,` +
-		`"limit":%d,"used":%d,"user":{"limit":2,"used":%d},"runtime":null,"denied":null}`
+		`"limit":%d,"used":%d,"user":{"limit":2,"used":%d},"runtime":null,"until":null,"denied":null}`
 	const plain = `,{"name":"plain","display_name":"plain","description":"","default":false,"limit":null,"used":1,` +
-		`"user":{"limit":null,"used":%d},"runtime":null,"denied":null}`
+		`"user":{"limit":null,"used":%d},"runtime":null,"until":null,"denied":null}`
 	const images = `"home":null,"shared":[],"profiles":[],"images":["quay.io/jupyter/*"]}`
 	begin := func(used int) string {
 		return fmt.Sprintf(`{"version":1,"outpost":"0.1.0","denied":null,"maintenance":null,`+
@@ -186,7 +187,7 @@ flavors:
 		`"home":null,"shared":[],"profiles":[],"images":[]}`
 	entry := func(name string, isDefault bool, denied string) string {
 		return fmt.Sprintf(`{"name":%q,"display_name":%q,"description":"","default":%v,"limit":null,"used":0,`+
-			`"user":{"limit":null,"used":0},"runtime":null,"denied":%s}`, name, name, isDefault, denied)
+			`"user":{"limit":null,"used":0},"runtime":null,"until":null,"denied":%s}`, name, name, isDefault, denied)
 	}
 	for _, c := range []struct {
 		name, hub, authentication string
@@ -293,7 +294,8 @@ func TestMaintenance(t *testing.T) {
 		}
 	}
 	set(&outpost.Maintenance{From: now.Add(time.Hour), Until: now.Add(3 * time.Hour), Text: "New <disks>."})
-	const planned = `{"from":"2026-05-04T13:00:00Z","until":"2026-05-04T15:00:00Z","text":"New <disks>.","active":%v}`
+	const planned = `{"from":"2026-05-04T13:00:00Z","until":"2026-05-04T15:00:00Z","text":"New <disks>.",` +
+		`"evict":false,"active":%v}`
 	told("before", fmt.Sprintf(planned, false))
 	want(t, "start before", w.start(t, "one", "1", ""), 200, started(keyFor("hub-a", "one", "1")))
 	want(t, "stop", w.remove(t, "hub-a", "/services/one/1"), 200, `{"logs":[]}`)
@@ -306,10 +308,17 @@ func TestMaintenance(t *testing.T) {
 	want(t, "start after", w.start(t, "two", "1", ""), 200, started(keyFor("hub-a", "two", "1")))
 	want(t, "stop", w.remove(t, "hub-a", "/services/two/1"), 200, `{"logs":[]}`)
 	set(&outpost.Maintenance{From: now})
-	told("without an end", `{"from":"2026-05-04T15:00:00Z","until":null,"text":"","active":true}`)
+	told("without an end", `{"from":"2026-05-04T15:00:00Z","until":null,"text":"","evict":false,"active":true}`)
 	refused("without an end", "This system is in maintenance.")
 	set(nil)
 	told("ended", "null")
+	w.SetMaintenance(&outpost.Maintenance{From: now.Add(time.Hour), Evict: true})
+	told("by the file", `{"from":"2026-05-04T16:00:00Z","until":null,"text":"","evict":true,"active":false}`)
+	set(&outpost.Maintenance{From: now, Text: "Now."})
+	refused("by the database, before that of the file", "This system is in maintenance. Now.")
+	set(nil)
+	w.SetMaintenance(nil)
+	told("ended again", "null")
 	w.Store.Fail(func(op string) error {
 		if op == "Maintenance" {
 			return errors.New("connection refused")
@@ -317,6 +326,47 @@ func TestMaintenance(t *testing.T) {
 		return nil
 	})
 	refused("while nobody knows", "The outpost's database does not answer; try again.")
+}
+
+// A maintenance that ends servers ends those of each flavor whose run time would pass its beginning (protocol 1.14).
+func TestMaintenanceShortensFlavors(t *testing.T) {
+	now := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+	flavors, err := flavor.Parse([]byte(
+		"flavors: {short: {runtime: {minutes: 60}}, long: {runtime: {minutes: 61}}, endless: {}}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, lifecycle.Options{Now: func() time.Time { return now }, Flavors: flavors}, Options{})
+	until := func(evict bool, from time.Time) map[string]string {
+		t.Helper()
+		if err := w.Store.SetMaintenance(t.Context(), &outpost.Maintenance{From: from, Evict: evict}); err != nil {
+			t.Fatal(err)
+		}
+		var c catalog.Catalog
+		if err := json.Unmarshal([]byte(w.catalog(t, "hub-a", `{}`).body), &c); err != nil {
+			t.Fatal(err)
+		}
+		all := map[string]string{}
+		for _, f := range c.Flavors {
+			all[f.Name] = "its end"
+			if f.Until != nil {
+				all[f.Name] = f.Until.Format(time.RFC3339)
+			}
+		}
+		return all
+	}
+	ends := map[string]string{"short": "its end", "long": "its end", "endless": "its end"}
+	for what, got := range map[string]map[string]string{
+		"that lets servers run": until(false, now.Add(time.Hour)), "that has begun": until(true, now),
+	} {
+		if diff := cmp.Diff(ends, got); diff != "" {
+			t.Errorf("with a maintenance %s (-want +got):\n%s", what, diff)
+		}
+	}
+	ends["long"], ends["endless"] = "2026-05-04T13:00:00Z", "2026-05-04T13:00:00Z"
+	if diff := cmp.Diff(ends, until(true, now.Add(time.Hour))); diff != "" {
+		t.Errorf("with one that ends them (-want +got):\n%s", diff)
+	}
 }
 
 func TestCatalogIsRefused(t *testing.T) {

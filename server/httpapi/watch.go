@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/outposts-dev/outposts/server/catalog"
 	"github.com/outposts-dev/outposts/server/excerpt"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/watch"
@@ -80,6 +81,21 @@ type watchLine struct {
 	Heartbeat *struct{}       `json:"heartbeat,omitempty"`
 }
 
+// announcement is a line of a watch, too, whose field may be null.
+type announcement struct {
+	Maintenance *catalog.Maintenance `json:"maintenance"`
+}
+
+// announced is a maintenance with words that fit a line; a database may have longer ones.
+func announced(m *catalog.Maintenance) *catalog.Maintenance {
+	if m == nil {
+		return nil
+	}
+	shown := *m
+	shown.Text = excerpt.Of(m.Text, excerpt.Sentence)
+	return &shown
+}
+
 type watchedKey struct {
 	Name    string `json:"name"`
 	StartID string `json:"start_id"`
@@ -110,6 +126,8 @@ func lineOf(e watch.Event) []byte {
 		return encodeLine(watchLine{Synced: &watchSynced{e.Services, int(watch.Heartbeat / time.Second)}})
 	case watch.KindResync:
 		return encodeLine(watchLine{Resync: &struct{}{}})
+	case watch.KindMaintenance:
+		return encodeLine(announcement{announced(e.Maintenance)})
 	case watch.KindHeartbeat:
 		return encodeLine(watchLine{Heartbeat: &struct{}{}})
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/outposts-dev/outposts/server/catalog"
 	"github.com/outposts-dev/outposts/server/lifecycle"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/watch"
@@ -134,6 +135,12 @@ func TestLines(t *testing.T) {
 		`{"gone":{"name":"lab","start_id":"1"}}`:    {Kind: watch.KindGone, Key: k},
 		`{"unknown":{"name":"lab","start_id":"1"}}`: {Kind: watch.KindUnknown, Key: k},
 		`{"synced":{"services":7,"heartbeat":10}}`:  {Kind: watch.KindSynced, Services: 7},
+		`{"maintenance":null}`:                      {Kind: watch.KindMaintenance},
+		`{"maintenance":{"from":"2026-05-04T18:00:00Z","until":null,"text":"<b>","evict":true,"active":false}}`: {
+			Kind: watch.KindMaintenance, Maintenance: &catalog.Maintenance{
+				From: time.Date(2026, 5, 4, 18, 0, 0, 0, time.UTC), Text: "<b>", Evict: true,
+			},
+		},
 		`{"resync":{}}`:    {Kind: watch.KindResync},
 		`{"heartbeat":{}}`: {Kind: watch.KindHeartbeat},
 	} {

@@ -89,7 +89,7 @@ type Observer interface {
 	ServiceStopped(hub string, d time.Duration, why string)
 	// StopRetried is called for each try of a removal that failed and will be tried again.
 	StopRetried(hub string)
-	// HubCalled is called for each call back to a hub: call is event, flavors, tunnel, restart or servers.
+	// HubCalled is called for each call back to a hub: call is event, notice, flavors, tunnel, restart or servers.
 	HubCalled(hub, call string, err error)
 }
 
@@ -109,6 +109,7 @@ const (
 	StopEnded   = "ended"   // past its end date
 	StopUnknown = "unknown" // its hub no longer knows it
 	StopLost    = "lost"    // left over by an interrupted process
+	StopEvicted = "evicted" // for a maintenance
 )
 
 // Manager decides about services: it checks requests, keeps what runs in memory and in the Store, lets the Spawner
@@ -267,6 +268,9 @@ func (m *Manager) Watch(ctx context.Context, hub string) (*watch.Watch, error) {
 // Watches returns how many watches are open, by hub.
 func (m *Manager) Watches() map[string]int { return m.boards.Counts() }
 
+// Announce tells watches what maintenance is announced; nil is none.
+func (m *Manager) Announce(shown *catalog.Maintenance) { m.boards.Announce(shown) }
+
 // Changed says that a poll of a service may be answered otherwise than before. It never waits.
 func (m *Manager) Changed(k outpost.Key) { m.boards.Changed(k) }
 
@@ -335,7 +339,7 @@ type Count struct {
 
 // FlavorUse returns how many services of each flavor that a hub is offered there are in memory, and what limits them,
 // for gauges.
-func (m *Manager) FlavorUse() []FlavorUse {
+func (m *Manager) FlavorUse() []offer.FlavorUse {
 	type group struct{ hub, flavor string }
 	used := map[group]int{}
 	for _, e := range m.index.all("") {
@@ -343,19 +347,11 @@ func (m *Manager) FlavorUse() []FlavorUse {
 			used[group{e.Hub, e.flavor}]++
 		}
 	}
-	var list []FlavorUse
+	var list []offer.FlavorUse
 	for hub := range *m.hubs.Load() {
 		for name, f := range m.OfHub(hub) {
-			list = append(list, FlavorUse{Hub: hub, Flavor: name, Used: used[group{hub, name}], Limit: f.Max()})
+			list = append(list, offer.FlavorUse{Hub: hub, Flavor: name, Used: used[group{hub, name}], Limit: f.Max()})
 		}
 	}
 	return list
-}
-
-// FlavorUse is how many services of a flavor a hub has. Limit is the max of the flavor for this hub, nil without one;
-// services of other hubs count against it too, unless an override sets it.
-type FlavorUse struct {
-	Hub, Flavor string
-	Used        int
-	Limit       *int
 }

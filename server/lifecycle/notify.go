@@ -161,6 +161,17 @@ func (n *notifier) deliver(ctx context.Context, e *entry, ev outpost.Event) {
 	}
 }
 
+// Tell sends a sentence to the hub of a service, for its user. One without a hub to call is no error.
+func (m *Manager) Tell(ctx context.Context, k outpost.Key, sentence string) error {
+	e := m.index.get(k)
+	if e == nil || e.calls.Events.URL == "" {
+		return nil
+	}
+	err := m.hubAPI.PostEvent(ctx, e.calls.Events, outpost.Notice(sentence))
+	m.observer.HubCalled(e.Hub, "notice", err)
+	return err
+}
+
 // updateTimeout bounds one flavor update.
 const updateTimeout = 30 * time.Second
 

@@ -67,6 +67,23 @@ func (m *Manager) Stop(ctx context.Context, k outpost.Key, o outpost.StopOptions
 	}
 }
 
+// Live returns the keys of all services that are not being stopped.
+func (m *Manager) Live() (keys []outpost.Key) {
+	for _, e := range m.index.all("") {
+		if p := e.current().phase; !e.unopened && (p == phaseStarting || p == phaseRunning) {
+			keys = append(keys, e.Key)
+		}
+	}
+	return keys
+}
+
+// Evict stops a service in whatever state it is. It does not wait.
+func (m *Manager) Evict(k outpost.Key) {
+	if e := m.index.get(k); e != nil && !e.unopened {
+		_, _ = m.beginStop(e, StopEvicted)
+	}
+}
+
 // beginStop marks a service as being stopped, here and in the Store, cancels its start, and begins its removal. First
 // is false if that had been done before; then a removal that nobody works on any more is begun again.
 func (m *Manager) beginStop(e *entry, why string) (first bool, err error) {

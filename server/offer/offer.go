@@ -12,14 +12,15 @@ import (
 	"github.com/outposts-dev/outposts/server/access"
 	"github.com/outposts-dev/outposts/server/catalog"
 	"github.com/outposts-dev/outposts/server/flavor"
+	"github.com/outposts-dev/outposts/server/maintenance"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
 // Store is what is asked of an [outpost.Store].
 type Store interface {
+	maintenance.Store
 	Usage(ctx context.Context, hub string) (flavor.Usage, error)
 	UsageOf(ctx context.Context, hub string, user int) (flavor.Usage, error)
-	Maintenance(ctx context.Context) (*outpost.Maintenance, error)
 }
 
 // Spawner is what is asked of an [outpost.Spawner].
@@ -40,12 +41,13 @@ type Offers struct {
 	store            Store
 	spawner          Spawner
 	opts             Options
+	maintenance      *maintenance.Plan
 	flavors, credits atomic.Pointer[flavor.Flavors]
 }
 
 // New returns the offers of an outpost.
 func New(store Store, spawner Spawner, o Options) *Offers {
-	offers := &Offers{store: store, spawner: spawner, opts: o}
+	offers := &Offers{store: store, spawner: spawner, opts: o, maintenance: maintenance.New(store, o.Now)}
 	offers.flavors.Store(o.Flavors)
 	offers.credits.Store(o.Credits)
 	return offers
@@ -56,6 +58,14 @@ func (o *Offers) SetFlavors(f *flavor.Flavors) { o.flavors.Store(f) }
 
 // SetCredits replaces the credits file; nil means not configured.
 func (o *Offers) SetCredits(f *flavor.Flavors) { o.credits.Store(f) }
+
+// SetMaintenance replaces what the configuration file says of a maintenance; nil is none.
+func (o *Offers) SetMaintenance(m *outpost.Maintenance) { o.maintenance.Configure(m) }
+
+// Maintenance returns the present maintenance or the next one; nil if there is none.
+func (o *Offers) Maintenance(ctx context.Context) (*outpost.Maintenance, error) {
+	return o.maintenance.Next(ctx)
+}
 
 // OfHub returns the flavors of a hub, by name; the caller may change them.
 func (o *Offers) OfHub(hub string) map[string]flavor.Flavor { return o.flavors.Load().OfHub(hub) }
@@ -107,7 +117,7 @@ func (o *Offers) UserCredits(hub string, authentication any) (map[string]flavor.
 // Admit decides whether a start may be planned: that there is no maintenance, and that its user is offered the flavor.
 // Errors: KindQuota, KindInvalid, KindUnavailable.
 func (o *Offers) Admit(ctx context.Context, r outpost.StartRequest) (flavor.Admission, error) {
-	planned, err := o.store.Maintenance(ctx)
+	planned, err := o.Maintenance(ctx)
 	switch {
 	case err != nil:
 		return flavor.Admission{}, outpost.StoreError(err)
@@ -135,11 +145,12 @@ func (o *Offers) CatalogOf(ctx context.Context, hub outpost.Hub, u outpost.User)
 		c.Denied = &hub.Access.DeniedText
 		return c, nil
 	}
-	planned, err := o.store.Maintenance(ctx)
+	planned, err := o.Maintenance(ctx)
 	if err != nil {
 		return catalog.Catalog{}, outpost.StoreError(err)
 	}
-	c.Maintenance = announced(planned, o.opts.Now())
+	now := o.opts.Now()
+	c.Maintenance = maintenance.Shown(planned, now)
 	usage, err := o.store.UsageOf(ctx, u.Hub, u.ID)
 	if err != nil {
 		return catalog.Catalog{}, outpost.StoreError(err)
@@ -148,6 +159,7 @@ func (o *Offers) CatalogOf(ctx context.Context, hub outpost.Hub, u outpost.User)
 	if err != nil {
 		return catalog.Catalog{}, refused(err, "")
 	}
+	shorten(c.Flavors, planned, now)
 	c.User.Used, c.Offer, c.Images = usage.ByUser[u.ID], o.spawner.Offer(hub, groups), hub.Images()
 	if limit := o.opts.GlobalMaxPerUser; limit != nil && *limit >= 0 {
 		c.User.Limit = limit
@@ -155,16 +167,24 @@ func (o *Offers) CatalogOf(ctx context.Context, hub outpost.Hub, u outpost.User)
 	return c, nil
 }
 
-// announced is a maintenance as a form shows it; nil if there is none, or it is over.
-func announced(m *outpost.Maintenance, now time.Time) *catalog.Maintenance {
-	if m == nil || m.Over(now) {
-		return nil
+// shorten says of the flavors whose run time would pass the beginning of a maintenance which servers do not outlive.
+func shorten(flavors []catalog.Flavor, m *outpost.Maintenance, now time.Time) {
+	if m == nil || !m.Evict || m.Active(now) {
+		return
 	}
-	shown := &catalog.Maintenance{From: m.From.UTC(), Text: m.Text, Active: m.Active(now)}
-	if !m.Until.IsZero() {
-		shown.Until = new(m.Until.UTC())
+	for i, f := range flavors {
+		if f.Runtime == nil || now.Add(time.Duration(*f.Runtime)*time.Second).After(m.From) {
+			flavors[i].Until = new(m.From.UTC())
+		}
 	}
-	return shown
+}
+
+// FlavorUse is how many services of a flavor a hub has, for gauges. Limit is the max of the flavor for this hub, nil
+// without one; services of other hubs count against it too, unless an override sets it.
+type FlavorUse struct {
+	Hub, Flavor string
+	Used        int
+	Limit       *int
 }
 
 // refused is the error for the hub that an error of package flavor means; service is the server's name.

@@ -5,11 +5,13 @@ import (
 	"time"
 )
 
-// Maintenance is a time in which the outpost starts no servers; those that run go on.
+// Maintenance is a time in which the outpost starts no servers; those that run go on, unless Evict ends them at its
+// beginning.
 type Maintenance struct {
 	From  time.Time
 	Until time.Time // zero until somebody ends it
 	Text  string    // a sentence for users; may be empty
+	Evict bool
 }
 
 // Over reports whether it has ended at a time.

@@ -7,6 +7,7 @@ package outpost
 
 import (
 	"encoding/json"
+	"html"
 	"time"
 )
 
@@ -88,6 +89,12 @@ type Event struct {
 	Message     string `json:"message,omitempty"`
 	HTMLMessage string `json:"html_message,omitempty"` // escaped HTML
 	Failed      bool   `json:"failed,omitempty"`
+	Notice      bool   `json:"notice,omitempty"` // it is for the user of a server that runs
+}
+
+// Notice is a sentence for the user of a server that runs. To hubs that know no notices it is progress of a start.
+func Notice(sentence string) Event {
+	return Event{Progress: 99, Message: sentence, HTMLMessage: html.EscapeString(sentence), Notice: true}
 }
 
 // PollResult is what a poll tells the hub. The zero value means running.

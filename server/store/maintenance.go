@@ -13,12 +13,13 @@ func (d *DB) Maintenance(ctx context.Context) (m *outpost.Maintenance, err error
 	err = d.do(ctx, "maintenance", func(ctx context.Context) error {
 		var begins, ends dbTime
 		var text string
-		row := d.read.QueryRowContext(ctx, `SELECT begins, ends, text FROM outpost_maintenance`)
-		err := row.Scan(&begins, &ends, &text)
+		var evict bool
+		row := d.read.QueryRowContext(ctx, `SELECT begins, ends, text, evict FROM outpost_maintenance`)
+		err := row.Scan(&begins, &ends, &text, &evict)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
-		m = &outpost.Maintenance{From: begins.Time, Until: ends.Time, Text: text}
+		m = &outpost.Maintenance{From: begins.Time, Until: ends.Time, Text: text, Evict: evict}
 		return err
 	})
 	if err != nil {
@@ -37,8 +38,9 @@ func (d *DB) SetMaintenance(ctx context.Context, m *outpost.Maintenance) error {
 		if !m.Until.IsZero() {
 			ends = d.dialect.time(m.Until)
 		}
-		_, err := d.exec(ctx, tx, `INSERT INTO outpost_maintenance (one, begins, ends, text) VALUES (1, ?, ?, ?)`,
-			d.dialect.time(m.From), ends, m.Text)
+		_, err := d.exec(ctx, tx,
+			`INSERT INTO outpost_maintenance (one, begins, ends, text, evict) VALUES (1, ?, ?, ?, ?)`,
+			d.dialect.time(m.From), ends, m.Text, m.Evict)
 		return err
 	})
 }

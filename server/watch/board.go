@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/outposts-dev/outposts/server/catalog"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -53,6 +54,9 @@ type board struct {
 	seq     uint64  // of the last change
 	horizon uint64  // a service that went at this seq is forgotten
 	live    int     // records of services that are not gone
+
+	maintenance *catalog.Maintenance // that is announced; nil for none
+	announced   uint64               // how often that has changed
 
 	looks   map[outpost.Key]look
 	queue   []outpost.Key // of looks that nobody has begun
@@ -250,6 +254,15 @@ func (b *board) compact() {
 		b.log[kept] = at
 	}
 	b.log = slices.Clone(b.log[kept:])
+}
+
+// announce takes over what is announced.
+func (b *board) announce(m *catalog.Maintenance) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.maintenance = m
+	b.announced++
+	b.wake()
 }
 
 // wake wakes those who wait for a change. b.mu must be held.

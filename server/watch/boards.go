@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/outposts-dev/outposts/server/catalog"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -23,10 +24,11 @@ type Source interface {
 type Boards struct {
 	source Source
 
-	mu     sync.RWMutex
-	byHub  map[string]*board
-	closed bool
-	work   sync.WaitGroup
+	mu          sync.RWMutex
+	byHub       map[string]*board
+	closed      bool
+	work        sync.WaitGroup
+	maintenance *catalog.Maintenance // that is announced; nil for none
 }
 
 // New makes Boards without any.
@@ -40,6 +42,29 @@ func (s *Boards) Changed(k outpost.Key) {
 	if b != nil {
 		b.changed(k)
 	}
+}
+
+// Announce tells all watches of a maintenance, or with nil of its end, unless they know it. It never waits.
+func (s *Boards) Announce(m *catalog.Maintenance) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if same(s.maintenance, m) {
+		return
+	}
+	s.maintenance = m
+	for _, b := range s.byHub {
+		b.announce(m)
+	}
+}
+
+// same reports whether two announcements say the same.
+func same(a, b *catalog.Maintenance) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	x, y := *a, *b
+	x.Until, y.Until = nil, nil
+	return x == y && (a.Until == b.Until || a.Until != nil && b.Until != nil && a.Until.Equal(*b.Until))
 }
 
 // Open begins a watch of a hub's services. The error is KindUnavailable if the hub has too many, or that of the Source.
@@ -70,13 +95,15 @@ func (s *Boards) join(hub string) (*Watch, error) {
 			"The hub has %d watches open, which is the limit; try again later.", PerHub)}
 	case b == nil:
 		b = newBoard(s, hub)
+		b.maintenance = s.maintenance
 		s.byHub[hub] = b
 		s.work.Go(b.keep)
 	}
 	w := &Watch{board: b, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w.begun = b.seq
+	w.begun, w.heard = b.seq, b.announced
+	w.owed = b.maintenance != nil
 	b.watches[w] = struct{}{}
 	return w, nil
 }

@@ -12,6 +12,7 @@ import (
 	"sort"
 	"time"
 
+	"github.com/outposts-dev/outposts/server/catalog"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -32,12 +33,13 @@ type Kind int
 
 // The kinds of events (protocol 1.13).
 const (
-	KindService   Kind = iota // a poll of the service would be answered Result now
-	KindGone                  // a poll would be answered 404
-	KindUnknown               // a poll would be answered neither
-	KindSynced                // all that the hub has was said; Services is how many there are
-	KindResync                // all that the hub has is said once more
-	KindHeartbeat             // nothing has changed
+	KindService     Kind = iota // a poll of the service would be answered Result now
+	KindGone                    // a poll would be answered 404
+	KindUnknown                 // a poll would be answered neither
+	KindSynced                  // all that the hub has was said; Services is how many there are
+	KindResync                  // all that the hub has is said once more
+	KindHeartbeat               // nothing has changed
+	KindMaintenance             // another Maintenance is announced
 )
 
 // Event is one line of a watch.
@@ -46,6 +48,8 @@ type Event struct {
 	Key      outpost.Key        // of the first three
 	Result   outpost.PollResult // of KindService
 	Services int                // of KindSynced
+	// Maintenance is of KindMaintenance; nil if it has ended.
+	Maintenance *catalog.Maintenance
 }
 
 // Watch is what one reader has been told of a hub's services. Its methods are for one goroutine.
@@ -58,6 +62,8 @@ type Watch struct {
 	told   uint64 // seq of the last state that was told
 	begun  uint64 // seq when the snapshot began: what went before is not part of it
 	synced bool
+	heard  uint64 // announcements
+	owed   bool   // the present one is to be told, although it is not new
 }
 
 // Next waits for something to tell and returns it, a heartbeat if there is nothing for [Heartbeat]. The error is
@@ -92,6 +98,10 @@ func (w *Watch) take() (events []Event) {
 	b := w.board
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if w.owed || w.heard != b.announced {
+		w.owed, w.heard = false, b.announced
+		return []Event{{Kind: KindMaintenance, Maintenance: b.maintenance}}
+	}
 	if b.horizon > max(w.told, w.begun) {
 		w.told, w.begun, w.synced = 0, b.seq, false
 		b.await() // it may be of services whose start was answered before this moment

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/outposts-dev/outposts/server/catalog"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/watch"
 )
@@ -125,6 +126,11 @@ func line(e watch.Event) string {
 		return "resync"
 	case watch.KindHeartbeat:
 		return "heartbeat"
+	case watch.KindMaintenance:
+		if e.Maintenance == nil {
+			return "no maintenance"
+		}
+		return fmt.Sprint("maintenance ", e.Maintenance.Text, " ", e.Maintenance.Active)
 	}
 	if e.Result.Ended {
 		return fmt.Sprint(e.Key.Name, " ended ", e.Result.ExitCode)
@@ -174,6 +180,35 @@ func TestSnapshotThenChanges(t *testing.T) {
 		wantLines(t, []string{"a ended 137"}, until(t, w, "a ended 137"))
 		s.remove(key("a"))
 		wantLines(t, []string{"a gone"}, until(t, w, "a gone"))
+	})
+}
+
+// What is announced is told at the beginning, and again when it changes; a watch that begins without any hears nothing.
+func TestAnnouncements(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSource(t)
+		s.set(key("a"), answer{})
+		early := s.open(t, "hub-a")
+		wantLines(t, []string{"a running", "synced 1"}, until(t, early, "synced 1"))
+		end := time.Now().Add(time.Hour)
+		announce := func(text string, active bool) {
+			until := end
+			s.Announce(&catalog.Maintenance{From: end, Until: &until, Text: text, Active: active})
+		}
+		announce("disks", false)
+		announce("disks", false)
+		wantLines(t, []string{"maintenance disks false"}, until(t, early, "maintenance disks false"))
+		late, other := s.open(t, "hub-a"), s.open(t, "hub-b")
+		wantLines(t, []string{"maintenance disks false", "a running", "synced 1"}, until(t, late, "synced 1"))
+		wantLines(t, []string{"maintenance disks false", "synced 0"}, until(t, other, "synced 0"))
+		announce("disks", true)
+		for _, w := range []*watch.Watch{early, late, other} {
+			wantLines(t, []string{"maintenance disks true"}, until(t, w, "maintenance disks true"))
+		}
+		announce("more", true)
+		s.Announce(nil)
+		wantLines(t, []string{"no maintenance"}, until(t, early, "no maintenance")) // the newest only
+		wantLines(t, []string{"a running", "synced 1"}, until(t, s.open(t, "hub-a"), "synced 1"))
 	})
 }
 

@@ -36,6 +36,7 @@ class Flavor:
     use: Use
     user: Use  # of the user alone
     denied: str | None  # why this user may not start it, None if they may
+    until: datetime | None  # when a maintenance would stop it, None if none would
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class Maintenance:
     end: datetime | None  # None if it is not known
     text: str
     active: bool  # by the outpost's clock
+    evict: bool  # servers that run are stopped when it begins
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,11 @@ def parse(body):
         profiles=_unless_null(data, "profiles", tuple(_profile(o) for o in answer.objects("profiles"))),
         images=tuple(answer.texts("images")),
     )
+
+
+def parse_maintenance(data):
+    """Returns the Maintenance in a part of an answer, which is decoded JSON. WrongShape if there is none."""
+    return _maintenance(_Object({"maintenance": data}, "").object("maintenance"))
 
 
 def _unless_null(data, key, value):
@@ -205,7 +212,7 @@ def _maintenance(data):
     begin = data.time("from")
     if begin is None:
         raise WrongShape("maintenance.from is missing")
-    return Maintenance(begin, data.time("until"), data.text("text"), data.flag("active"))
+    return Maintenance(begin, data.time("until"), data.text("text"), data.flag("active"), data.flag("evict"))
 
 
 def _home(data):
@@ -216,7 +223,7 @@ def _flavor(data):
     name, user = data.name("name"), data.object("user")
     return Flavor(
         name, data.text("display_name") or name, data.text("description"), data.flag("default"), data.use(),
-        user.use() if user else Use(0, None), data.text("denied", None),
+        user.use() if user else Use(0, None), data.text("denied", None), data.time("until"),
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import collections
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tornado.httpclient import HTTPClientError
 from traitlets.log import get_logger
@@ -84,6 +84,7 @@ class Catalogs:
         self.tasks = {}  # requests under way, by key
         self.none_until = 0  # the outpost has no catalog, until it is asked again
         self.fault, self.away = "", None  # as in Answer
+        self.maintenance = ()  # the Maintenance that was announced last, or None; empty if nothing was said
 
     async def of(self, key, question, client):
         """Returns the Answer to a question, after at most ASK_SECONDS.
@@ -129,15 +130,24 @@ class Catalogs:
             self._set_fault("")
             now = time.time()
             self.kept.put(key, body, now)
+            if catalog.denied is None:  # else it says nothing of it
+                self.announced(catalog.maintenance)
             return Answer(catalog, now)
         return self._last(key, self.fault)
+
+    def announced(self, maintenance):
+        """Notes what the outpost announces, a Maintenance or None, for answers that it does not give any more."""
+        self.maintenance = (maintenance,)
 
     def _last(self, key, fault):
         kept = self.kept.get(key)
         if kept is None:
             return Answer(fault=fault, away=self.away)
         at, body = kept
-        return Answer(parse(body), at, fault, self.away)
+        catalog = parse(body)
+        if self.maintenance and catalog.denied is None:
+            catalog = replace(catalog, maintenance=self.maintenance[0])
+        return Answer(catalog, at, fault, self.away)
 
     def _set_fault(self, fault, reason="", away=False):
         if fault and fault != self.fault:

@@ -1,4 +1,4 @@
-"""What servers report while they start."""
+"""What servers report while they start, and what outposts have to say to users of servers that run."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ from hmac import compare_digest
 from jupyterhub.apihandlers import APIHandler
 from tornado import web
 
-from .received import safe_event
+from .received import MAX_TEXT, safe_event, safe_text
 
 EVENT_ROUTES = (r"/api/users/progress/events/([^/]+)", r"/api/users/progress/events/([^/]+)/([^/]+)")
 
@@ -29,7 +29,9 @@ class Events(APIHandler):
         self.set_status(204)
         if spawner.pending == "stop" or spawner.already_stopped:
             return
-        if event.get("failed"):
+        if event.get("notice") is True and spawner.ready:
+            spawner.notice = safe_text(event.get("message"), MAX_TEXT)
+        elif event.get("failed"):
             await self.end(spawner, safe_event(event))
         elif not spawner.keep_event(event):
             raise web.HTTPError(400, "The event is empty, or this start has reported too many.")

@@ -35,12 +35,14 @@ async def home(outposts, user):
 
 
 def _servers(outposts, user):
-    rows = []
+    rows, notices = [], []
     for name, spawner in sorted(user.spawners.items()):
         if not spawner.active or spawner.kube_state is not None:
             continue
         options = spawner.user_options
         cells = (name or "My Server", _system_of(outposts, spawner), options.get("profile"), options.get("flavor"))
+        if spawner.notice:
+            notices.append(f"<strong>{html.escape(cells[0])}</strong>: {html.escape(spawner.notice)}")
         rows.append("".join(f"<td>{html.escape(str(cell or ''))}</td>" for cell in cells))
     if not rows:
         return
@@ -49,6 +51,7 @@ def _servers(outposts, user):
     yield "</tr></thead><tbody>"
     yield from (f"<tr>{row}</tr>" for row in rows)
     yield "</tbody></table>"
+    yield from (f'<p role="status">{notice}</p>' for notice in notices)
 
 
 def _system_of(outposts, spawner):

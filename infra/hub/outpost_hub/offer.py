@@ -103,6 +103,8 @@ class Offer:
             numbers.append(f"{use.used} of {use.limit} in use")
         if user.limit is not None:
             numbers.append(f"you {user.used} of {user.limit}")
+        if said.until is not None:
+            numbers.append(f"ends at {clock(said.until)}")
         refusal = None
         if said.denied is not None:
             refusal = Refusal((said.denied or f"You may not start flavor {said.name}.",), 403)
@@ -166,10 +168,14 @@ class Offer:
 
     def _maintained(self):
         planned = self.catalog.maintenance
-        if planned is None or not planned.active:
+        if planned is None:
             return False
-        # An outpost that answers knows best; one that does not may have come to the end of its plan.
-        return not self.answer.fault or planned.end is None or planned.end.timestamp() > time.time()
+        # An outpost that answers knows best; one that does not may have come to the beginning or the end of its plan.
+        if not self.answer.fault:
+            return planned.active
+        now = time.time()
+        begun = planned.active or planned.begin.timestamp() <= now
+        return begun and (planned.end is None or planned.end.timestamp() > now)
 
     def _maintenance(self):
         planned = self.catalog.maintenance
@@ -188,6 +194,8 @@ class Offer:
         elif self.catalog and self.catalog.maintenance and not self.catalog.maintenance.active:
             planned = self.catalog.maintenance
             notes.append(("Maintenance from ", planned.begin, *self._maintenance()))
+            if planned.evict:
+                notes.append(("Servers are stopped when it begins.",))
         if self.catalog and self.answer.fault:
             notes.append(("What it offered at ", moment(self.answer.time), " is shown."))
         if self.catalog and not notes:

@@ -16,13 +16,15 @@ class TooMany(ValueError):
 
 
 class Services:
-    """Knows which services run. It knows nothing else: for all others, the outpost is asked.
+    """Knows which services run. It knows nothing else of them: for all others, the outpost is asked.
 
     The lines are those of `GET /watch`: a snapshot that ends with "synced", then changes. What it has known holds until
     the next snapshot is complete.
     """
 
-    def __init__(self):
+    def __init__(self, announced=lambda maintenance: None):
+        """`announced` is called with what a line says of maintenance, decoded, None for none."""
+        self.announced = announced
         self.running = set()  # keys
         self.begin()
 
@@ -66,6 +68,8 @@ class Services:
             found = self._key(message["unknown"])
             if not self.complete and found in self.running:
                 self.snapshot.add(found)
+        elif "maintenance" in message:
+            self.announced(message["maintenance"])
         elif "resync" in message:
             self.snapshot = set()
         elif "synced" in message and not self.complete:

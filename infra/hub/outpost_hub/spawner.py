@@ -44,6 +44,7 @@ class Spawner(outpostspawner.OutpostSpawner):
     kube_state = None  # what KubeSpawner kept of the server, if it has started it; no outpost knows it
     look = None  # the task of the latest poll_and_notify
     interrupted = False  # its start was under way when the hub before this one ended
+    notice = ""  # what the outpost has told the user of this server, which runs
     own_image = ""  # of the user, that the current start names
     offered = None, None  # options of a form or link, and the Offer they are from, until their start begins at once
     early_end = None  # a future for the exit status, while a start waits for the server's first answer
@@ -109,6 +110,7 @@ class Spawner(outpostspawner.OutpostSpawner):
         super().clear_state()
         self.interrupted = False
         self.kube_state = self.start_turn = self.starts_before = None
+        self.notice = ""
 
     async def poll(self):
         if self.kube_state is None:

@@ -8,6 +8,7 @@ import weakref
 
 from traitlets.log import get_logger
 
+from .catalog import WrongShape, parse_maintenance
 from .client import request_to
 from .curl import Curl
 from .services import Services, TooMany, key
@@ -57,7 +58,7 @@ class Watch:
     def __init__(self, system, client):
         """Needs the event loop."""
         self.system, self.client = system, client
-        self.services = Services()
+        self.services = Services(self._announced)
         self.last = None  # time of the last line of the present answer
         self.heard = None  # time of the last line after a complete snapshot
         self.first = asyncio.Event()  # the first attempt has got its snapshot, or has failed
@@ -163,6 +164,12 @@ class Watch:
                     self.heard = self.last
                     self.first.set()
             await asyncio.sleep(time.monotonic() - begun)
+
+    def _announced(self, maintenance):
+        try:
+            self.system.catalogs.announced(parse_maintenance(maintenance))
+        except WrongShape:
+            pass  # of a later outpost; the watch is about services
 
     def _poll(self, service):
         """Lets JupyterHub look at a server now, as it does from time to time."""

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import outpost_hub
 import pytest
 from outpost_hub import form
-from outpost_hub.catalog import WrongShape, parse
+from outpost_hub.catalog import WrongShape, parse, parse_maintenance
 from outpost_hub.catalogs import Answer, Kept
 from outpost_hub.errors import StartError
 from outpost_hub.home import home
@@ -223,9 +223,33 @@ def test_maintenance(settings):
     planned = offer(settings, maintenance=maintenance(active=False))
     assert planned.refusal is None
     assert outpost_hub.offer.plain(planned.notes()[0]) == "Maintenance from 2001-09-09 01:46 UTC: New disks."
+    assert offer(settings, fault="away", maintenance=maintenance(active=False)).refusal, "it has begun since"
+    ends = offer(settings, maintenance=maintenance(**{"from": "2999-01-01T18:00:00Z"}, active=False, evict=True))
+    assert [outpost_hub.offer.plain(note) for note in ends.notes()] == [
+        "Maintenance from 2999-01-01 18:00 UTC: New disks.", "Servers are stopped when it begins.",
+    ]  # fmt: skip
     over = maintenance(until="2001-09-10T00:00:00Z")
     assert offer(settings, maintenance=over).refusal, "the outpost's clock counts"
     assert offer(settings, fault="away", maintenance=over).refusal is None, "but not that of an old answer"
+
+
+def test_flavor_that_a_maintenance_ends(settings):
+    flavors = [{**CATALOG["flavors"][1], "until": "2999-01-01T18:00:00Z", "description": "1 core"}]
+    page = form.render([offer(settings, flavors=flavors)], {})
+    assert ">large (1 core): ends at 2999-01-01 18:00 UTC</option>" in page
+
+
+def test_announcements_hold_for_answers_that_are_not_given_any_more(settings):
+    """What the watch has said of a maintenance is newer than the last answer."""
+    catalogs = outpost_hub.Outposts(settings).systems["direct"].catalogs
+    catalogs.kept.put("maria", json.dumps(CATALOG).encode(), 1e9)
+    catalogs.kept.put("nina", at(["denied"], "Ask."), 1e9)
+    assert catalogs._last("maria", "away").catalog.maintenance is None
+    catalogs.announced(parse_maintenance(maintenance()))
+    assert catalogs._last("maria", "away").catalog.maintenance.text == "New disks."
+    assert catalogs._last("nina", "away").catalog.maintenance is None
+    catalogs.announced(parse_maintenance(None))
+    assert catalogs._last("maria", "away").catalog.maintenance is None
 
 
 @pytest.mark.parametrize(
@@ -313,7 +337,7 @@ def test_home_names_a_system_that_is_gone(settings):
     outposts.systems = {}  # none is asked
 
     def server(options):
-        return SimpleNamespace(active=True, kube_state=None, user_options=options)
+        return SimpleNamespace(active=True, kube_state=None, user_options=options, notice="<b>" if options else "")
 
     servers = {"": server({"system": "direct"}), "a": server({"system": "<b>gone"}), "b": server({"system": ["x"]})}
     page = asyncio.run(home(outposts, SimpleNamespace(spawner=None, spawners=servers)))
@@ -322,6 +346,7 @@ def test_home_names_a_system_that_is_gone(settings):
         "<td>b</td><td></td>",
     ):  # fmt: skip
         assert cells in page
+    assert '<p role="status"><strong>a</strong>: &lt;b&gt;</p>' in page, "what its outpost has told the user"
 
 
 def test_refused_system_cannot_be_chosen(settings):

@@ -107,6 +107,24 @@ def test_own_failure_ends_a_running_server(hub, hub_stage):
     assert hub.post_event("broken", {"message": "after its end"}, token).code == 403
 
 
+def test_notice_is_on_the_home_page(hub, hub_stage):
+    """A notice is for the user of a server that runs; it goes with the server."""
+    hub.run("noticed", {"system": "direct"})
+    token = hub.own_token(hub_stage.direct, "noticed")
+    browser = hub.browser()
+    browser.log_in("maria")
+    notice = {"progress": 99, "message": "It ends <b>soon</b>.", "notice": True}
+    assert hub.post_event("noticed", notice, token).code == 204
+    shown = '<p role="status"><strong>noticed</strong>: It ends &lt;b&gt;soon&lt;/b&gt;.</p>'
+    assert shown in browser.get("/hub/home").text
+    assert hub.server("noticed")["ready"], "it goes on"
+    assert hub.post_event("noticed", {"message": "", "notice": True}, token).code == 204
+    assert shown not in browser.get("/hub/home").text
+    hub.post_event("noticed", notice, token)
+    hub.stop_server("noticed")
+    assert shown not in browser.get("/hub/home").text
+
+
 # Nobody else
 
 

@@ -51,6 +51,24 @@ def test_snapshot_and_changes():
     assert take(services, line(unknown={"name": "c", "start_id": "1"})) == [] and "c/1" in services.running
 
 
+def test_announcements():
+    said = []
+    services = Services(said.append)
+    plan = {"from": "2026-05-04T18:00:00Z"}
+    assert take(services, line(maintenance=plan) + runs("a") + SYNCED + line(maintenance=None)) == []
+    assert said == [plan, None] and services.running == {"a/1"}
+
+
+@pytest.mark.parametrize("said", [None, {}, [], "soon", {"from": 1}, {"from": "2026-05-04T18:00:00Z", "evict": True}])
+def test_announcements_of_any_shape_do_not_end_the_watch(said):
+    told = []
+    system = SimpleNamespace(name="one", catalogs=SimpleNamespace(announced=told.append))
+    watch = Watch.__new__(Watch)
+    watch.system = system
+    watch._announced(said)
+    assert len(told) == (said is None or len(said) == 2)
+
+
 def test_what_is_known_holds_until_the_next_snapshot_is_complete():
     services = Services()
     take(services, runs("a") + runs("b") + runs("c") + SYNCED)

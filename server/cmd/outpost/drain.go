@@ -8,21 +8,26 @@ import (
 	"time"
 
 	"github.com/outposts-dev/outposts/server"
+	"github.com/outposts-dev/outposts/server/maintenance"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-// maintenance is what `outpost drain` is told, as it was typed.
-type maintenance struct{ from, until, text string }
+// announcement is what `outpost drain` is told, as it was typed.
+type announcement struct {
+	from, until, text string
+	evict             bool
+}
 
-func (m *maintenance) flags(flags *flag.FlagSet) {
+func (m *announcement) flags(flags *flag.FlagSet) {
 	flags.StringVar(&m.from, "from", "", "")
 	flags.StringVar(&m.until, "until", "", "")
 	flags.StringVar(&m.text, "text", "", "")
+	flags.BoolVar(&m.evict, "evict", false, "")
 }
 
 // parse returns the maintenance that is meant.
-func (m *maintenance) parse(now time.Time) (*outpost.Maintenance, error) {
-	planned := &outpost.Maintenance{From: now, Text: m.text}
+func (m *announcement) parse(now time.Time) (*outpost.Maintenance, error) {
+	planned := &outpost.Maintenance{From: now, Text: m.text, Evict: m.evict}
 	var errs []error
 	for _, f := range []struct {
 		name, typed string
@@ -40,8 +45,11 @@ func (m *maintenance) parse(now time.Time) (*outpost.Maintenance, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	if !planned.Until.IsZero() && (!planned.From.Before(planned.Until) || planned.Over(now)) {
-		return nil, errors.New("--until: is not after the beginning, or has passed")
+	if err := maintenance.Check(*planned); err != nil {
+		return nil, fmt.Errorf("--%w", err)
+	}
+	if planned.Over(now) {
+		return nil, errors.New("--until: has passed")
 	}
 	return planned, nil
 }
@@ -51,9 +59,8 @@ func parseTime(text string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
 		return now.Add(d), nil
 	}
-	at, err := time.Parse(time.RFC3339, text)
-	at = at.UTC()
-	if err != nil || at.Year() < 1 || at.Year() > 9999 { // in UTC it may have another year, which no catalog can say
+	at, err := maintenance.Time(text)
+	if err != nil {
 		return at, fmt.Errorf("%q is neither a time such as 2026-05-04T18:00:00Z nor one from now such as 90m", text)
 	}
 	return at, nil
@@ -61,7 +68,7 @@ func parseTime(text string, now time.Time) (time.Time, error) {
 
 // drain says that no servers are started for a time. The outpost's processes read it from the database.
 func (p *process) drain(ctx context.Context) error {
-	planned, err := p.maintenance.parse(time.Now().UTC().Truncate(time.Second))
+	planned, err := p.announcement.parse(time.Now().UTC().Truncate(time.Second))
 	if err != nil {
 		return err
 	}
@@ -80,11 +87,11 @@ func (p *process) setMaintenance(ctx context.Context, m *outpost.Maintenance) (e
 	if err := db.SetMaintenance(ctx, m); err != nil {
 		return err
 	}
-	fmt.Fprintln(p.stdout, describe(m, time.Now()))
+	fmt.Fprintln(p.stdout, describe(m, byUndrain, time.Now()))
 	return nil
 }
 
-// status prints what the database says: servers of hubs, and the maintenance.
+// status prints what holds, by the database and the configuration: servers of hubs, and the maintenance.
 func (p *process) status(ctx context.Context) (err error) {
 	db, err := server.OpenStore(ctx, p.cfg, p.log, nil)
 	if err != nil {
@@ -95,7 +102,20 @@ func (p *process) status(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(p.stdout, describe(m, time.Now()))
+	plan := maintenance.New(db, time.Now)
+	plan.Configure(p.cfg.Maintenance)
+	next, err := plan.Next(ctx)
+	if err != nil {
+		return err
+	}
+	endedBy := byUndrain
+	if next != nil {
+		m = next
+		if next == p.cfg.Maintenance {
+			endedBy = "the configuration says otherwise"
+		}
+	}
+	fmt.Fprintln(p.stdout, describe(m, endedBy, time.Now()))
 	for _, hub := range p.cfg.HubNames() {
 		services, err := db.List(ctx, hub)
 		if err != nil {
@@ -106,8 +126,10 @@ func (p *process) status(ctx context.Context) (err error) {
 	return nil
 }
 
-// describe says in a line what a maintenance means for starts.
-func describe(m *outpost.Maintenance, now time.Time) string {
+const byUndrain = "`outpost undrain`"
+
+// describe says in a line what a maintenance means for starts, and what ends one without an end.
+func describe(m *outpost.Maintenance, endedBy string, now time.Time) string {
 	switch {
 	case m == nil:
 		return "servers are started"
@@ -120,9 +142,12 @@ func describe(m *outpost.Maintenance, now time.Time) string {
 	}
 	state += "; maintenance from " + m.From.Format(time.RFC3339)
 	if m.Until.IsZero() {
-		state += " until `outpost undrain`"
+		state += " until " + endedBy
 	} else {
 		state += " until " + m.Until.Format(time.RFC3339)
+	}
+	if m.Evict {
+		state += ", servers that run are stopped when it begins"
 	}
 	if m.Text != "" {
 		state += ": " + m.Text

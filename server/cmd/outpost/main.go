@@ -56,7 +56,7 @@ var commands = []command{
 		(*process).explain,
 	},
 	{
-		"drain", "start no servers any more: --from TIME --until TIME --text SENTENCE, each may be left out",
+		"drain", "start no servers any more: --from TIME --until TIME --text SENTENCE --evict, each may be left out",
 		(*process).drain,
 	},
 	{"undrain", "start servers again", (*process).undrain},
@@ -79,7 +79,7 @@ type process struct {
 	manifests           string // a file; empty for none
 	about               string // the command that help is asked for; empty for all
 	who                 who
-	maintenance         maintenance
+	announcement        announcement
 	verb                string // of homes: list or rm
 	unusedSince         string
 	yes                 bool
@@ -150,7 +150,7 @@ func (p *process) parse(args []string) (name string, err error) {
 	flags.StringVar(&p.context, "context", "", "")
 	flags.StringVar(&p.manifests, "manifests", "", "")
 	p.who.flags(flags)
-	p.maintenance.flags(flags)
+	p.announcement.flags(flags)
 	flags.StringVar(&p.unusedSince, "unused-since", "", "")
 	flags.BoolVar(&p.yes, "yes", false, "")
 	version := flags.Bool("version", false, "")
@@ -193,7 +193,8 @@ func (p *process) parse(args []string) (name string, err error) {
 // ownFlags are flags of some commands only.
 var ownFlags = map[string][]string{
 	"manifests": {"check-config"}, "hub": {"explain", "homes"}, "user": {"explain", "homes"}, "groups": {"explain"},
-	"from": {"drain"}, "until": {"drain"}, "text": {"drain"}, "unused-since": {"homes"}, "yes": {"homes"},
+	"from": {"drain"}, "until": {"drain"}, "text": {"drain"}, "evict": {"drain"},
+	"unused-since": {"homes"}, "yes": {"homes"},
 }
 
 func isCommand(name string) bool {

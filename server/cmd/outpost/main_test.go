@@ -387,6 +387,13 @@ func TestDrain(t *testing.T) {
 			0,
 			`servers are started; maintenance from 2100-01-01T18:00:00Z until 2100-01-02T00:00:00Z\n`, "",
 		},
+		{
+			[]string{"drain", "--from=2100-01-01T19:00:00Z", "--evict", "--text", "Disks."},
+			0,
+			"servers are started; maintenance from 2100-01-01T19:00:00Z until `outpost undrain`, " +
+				"servers that run are stopped when it begins: Disks.\n", "",
+		},
+		{[]string{"status", "--evict"}, 2, "", `(?s)outpost: --evict is for drain.*`},
 		{[]string{"undrain"}, 0, `servers are started\n`, ""},
 		{[]string{"status"}, 0, `servers are started\njupyterhub: 0 servers\n`, ""},
 		{[]string{"undrain", "--text", "x"}, 2, "", `(?s)outpost: --text is for drain.*`},

@@ -14,6 +14,8 @@ func maintenance(t *testing.T, s outpost.Store) {
 		nil,
 		{From: Day, Text: "Ask <Bob>."},
 		{From: Day.Add(time.Microsecond), Until: Day.Add(time.Hour)},
+		{From: Day, Until: Day.Add(time.Hour), Evict: true},
+		{From: Day},
 		nil,
 	} {
 		if err := s.SetMaintenance(t.Context(), want); err != nil {
