@@ -59,7 +59,8 @@ func TestOldDeployments(t *testing.T) {
 			`, "ownerReferences": [` + owner + `]},
 			"spec": {"containers": [{"name": "side", "image": "quay.io/a/side:1"},
 				{"name": "outpost", "image": "localhost/a/outpost:dev"}]},
-			"status": {"containerStatuses": [{"name": "outpost", "imageID": "` + id + `"}, {"name": "side", "imageID": ""}]}}`
+			"status": {"containerStatuses": [
+				{"name": "outpost", "imageID": "` + id + `"}, {"name": "side", "imageID": ""}]}}`
 	}
 	const (
 		hash, set = `"pod-template-hash": "5d9f"`, `{"kind": "ReplicaSet", "name": "the-outpost-5d9f"}`

@@ -26,8 +26,8 @@ type suite struct {
 	name  string
 	about string
 	dir   string // below the root
-	// {junit} becomes an empty folder in which the command must write JUnit files; {deployed} the packages with tests on
-	// clusters but those of apart, {apart} those.
+	// {junit} becomes an empty folder in which the command must write JUnit files; {deployed} the packages with tests
+	// on clusters but those of apart, {apart} those.
 	argv   []string
 	pair   string // of JupyterHub and client, which the program takes from PAIR
 	whole  bool   // the program says by its exit code alone whether all is well: one test

@@ -274,7 +274,8 @@ func TestReadJUnit(t *testing.T) {
 		"6.1.xml": `<testcase classname="m" name="b"/>
 <testcase classname="m" name="c"><skipped message="no ssh"/></testcase>`,
 	} {
-		text = `<testsuites><testsuite name="` + strings.TrimSuffix(name, ".xml") + `">` + text + "</testsuite></testsuites>"
+		text = `<testsuites><testsuite name="` + strings.TrimSuffix(name, ".xml") + `">` + text +
+			"</testsuite></testsuites>"
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -327,7 +328,8 @@ func TestReport(t *testing.T) {
 
 func TestReportNamesTheCommand(t *testing.T) {
 	var out strings.Builder
-	report([]result{{name: "unit", failed: 1, failures: []failure{{in: "m/a", test: "TestX", again: "go test ./a"}}}}, &out)
+	failures := []failure{{in: "m/a", test: "TestX", again: "go test ./a"}}
+	report([]result{{name: "unit", failed: 1, failures: failures}}, &out)
 	if want := "failed: unit: m/a TestX\n  alone: go test ./a\n"; !strings.Contains(out.String(), want) {
 		t.Errorf("got\n%s\nwant in it\n%s", &out, want)
 	}

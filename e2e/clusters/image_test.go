@@ -77,8 +77,8 @@ func (tb *testbed) testImages(t *testing.T) {
 	}
 }
 
-// testRenew holds that a name means the image that was loaded last under it: for new pods at once, for Deployments after
-// `renew`, and for no other pod that runs.
+// testRenew holds that a name means the image that was loaded last under it: for new pods at once, for Deployments
+// after `renew`, and for no other pod that runs.
 func (tb *testbed) testRenew(t *testing.T) {
 	c, ns := tb.t2, tb.t2.namespace(t, "renew")
 	const name = "localhost/e2e/again:1"

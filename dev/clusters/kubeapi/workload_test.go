@@ -16,18 +16,20 @@ func TestRolledOut(t *testing.T) {
 	}{
 		{
 			"done", `{"metadata": {"generation": 2}, "spec": {"replicas": 1},
-			"status": {"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}}`, true, "",
+			"status": {"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}}`,
+			true, "",
 		},
 		{
 			"not seen", `{"metadata": {"generation": 3}, "spec": {"replicas": 1},
-			"status": {"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}}`, false,
-			"its controller has not seen it yet",
+			"status": {"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}}`,
+			false, "its controller has not seen it yet",
 		},
 		{
 			"ended, not begun", `{"spec": {"replicas": 1}, "status": {}}`, false, "0 of 1 pods are new, 0 available",
 		},
 		{
-			"begun", `{"spec": {"replicas": 2}, "status": {"replicas": 2, "updatedReplicas": 2, "availableReplicas": 1}}`,
+			"begun",
+			`{"spec": {"replicas": 2}, "status": {"replicas": 2, "updatedReplicas": 2, "availableReplicas": 1}}`,
 			false, "2 of 2 pods are new, 1 available",
 		},
 		{
