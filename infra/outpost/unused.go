@@ -49,6 +49,7 @@ var unused = effect.Table{
 		effect.While("rbac.homes", "rbac.create", true),
 		effect.While("podDisruptionBudget.**", "podDisruptionBudget.enabled", true),
 		effect.While("serviceMonitor.**", "serviceMonitor.enabled", true),
+		effect.While("prometheusRule.**", "prometheusRule.enabled", true),
 		effect.While("grafanaDashboard.**", "grafanaDashboard.enabled", true),
 	},
 	Conflicts: []effect.Refusal{

@@ -309,3 +309,14 @@ externalTrafficPolicy: {{ . }}
 spawner: {internal_ssl: true}
 {{- end -}}
 {{- end }}
+
+{{- /* Alerts of a file, for this namespace, each with the address of its section in the manual. */ -}}
+{{- define "outpost.alerts" -}}
+{{- $runbook := .root.Values.prometheusRule.runbookUrl -}}
+{{- range $rule := .root.Files.Get .file | replace "NAMESPACE" .root.Release.Namespace | fromYamlArray }}
+{{- if $runbook }}
+{{- $_ := set $rule.annotations "runbook_url" (printf "%s#%s" $runbook (lower $rule.alert)) }}
+{{- end }}
+{{ list $rule | toYaml }}
+{{- end }}
+{{- end -}}

@@ -112,3 +112,19 @@ hub:
 {{- $restricted := dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL")) -}}
 {{- toYaml (mergeOverwrite $restricted .Values.securityContext) -}}
 {{- end -}}
+
+{{- /* Alerts of a file, for this namespace, each with the address of its section in the manual. */ -}}
+{{- define "outposts-hub.alerts" -}}
+{{- $runbook := .root.Values.prometheusRule.runbookUrl -}}
+{{- range $rule := .root.Files.Get .file | replace "NAMESPACE" .root.Release.Namespace | fromYamlArray }}
+{{- if $runbook }}
+{{- $_ := set $rule.annotations "runbook_url" (printf "%s#%s" $runbook (lower $rule.alert)) }}
+{{- end }}
+{{ list $rule | toYaml }}
+{{- end }}
+{{- end -}}
+
+{{- /* Not empty if a system is reached through the tunnels. */ -}}
+{{- define "outposts-hub.hasTunnels" -}}
+{{- range .Values.systems }}{{ if .ssh }}true{{ end }}{{ end -}}
+{{- end -}}
