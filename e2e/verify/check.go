@@ -121,7 +121,11 @@ func (c *checker) removeHomes(ctx context.Context, target target) error {
 	if c.clusters == nil || c.kept == nil {
 		return nil
 	}
-	return c.clusters.removeHomes(ctx, target, c.kept)
+	removed, err := c.clusters.removeHomes(ctx, target, c.kept)
+	if removed > 0 {
+		c.say("%s: the home that the server had is removed", target.system)
+	}
+	return err
 }
 
 // greet asks the hub for its version, and makes the user.

@@ -183,12 +183,12 @@ func (c *clusters) homes(ctx context.Context, target target) ([]corev1.Persisten
 	}), nil
 }
 
-// removeHomes removes the homes of the hub's user but for some, and waits until they are gone.
-func (c *clusters) removeHomes(ctx context.Context, target target, kept map[types.UID]bool) error {
+// removeHomes removes the homes of the hub's user but for some, waits until they are gone, and returns how many.
+func (c *clusters) removeHomes(ctx context.Context, target target, kept map[types.UID]bool) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	asked := map[types.UID]bool{}
-	return c.wait(ctx, "in the cluster", func() ([]string, error) {
+	err := c.wait(ctx, "in the cluster", func() ([]string, error) {
 		homes, err := c.homes(ctx, target)
 		if err != nil {
 			return nil, err
@@ -211,6 +211,7 @@ func (c *clusters) removeHomes(ctx context.Context, target target, kept map[type
 		}
 		return left, nil
 	})
+	return len(asked), err
 }
 
 // login is the hub's user and password at a system.
