@@ -121,8 +121,8 @@ var endsInClear = []struct{ pattern, text string }{
 			"namespace and refer to that by valueFrom.secretKeyRef",
 	},
 	{
-		"hub.tunnels.**", "is in clear text in the tunnels' Deployment; put it into a Secret in the hub's namespace and " +
-			"refer to that by valueFrom.secretKeyRef of a variable",
+		"hub.tunnels.**", "is in clear text in the tunnels' Deployment; put it into a Secret in the hub's namespace " +
+			"and refer to that by valueFrom.secretKeyRef of a variable",
 	},
 	{
 		"hub.values.**", "is in clear text in the chart's objects; hub.values.hub.config, hub.extraFiles and custom " +

@@ -30,8 +30,8 @@ const (
 	latencyLimit = "Hubs and outpost share the processors of one machine, and everything here keeps all of them " +
 		"busy: what a poll waits for is its turn."
 	hubStartLimit = "Either way most of a start is JupyterHub's own: by a profile, rows of its database take half " +
-		"of the processor time, and the hash of one token an eighth. The outposts' module takes a tenth, half of it to " +
-		"store where the server is before it is waited for."
+		"of the processor time, and the hash of one token an eighth. The outposts' module takes a tenth, half of " +
+		"it to store where the server is before it is waited for."
 	hubStartsLimit = "The hub is one process, and 100 starts take the processor time of 100."
 	clusterLimit   = "These are Kubernetes' own programs (etcd, API server, controller manager, scheduler, kubelet, " +
 		"containerd), which share the machine's processors with " +

@@ -66,7 +66,8 @@ func TestE2EHubPolicies(t *testing.T) {
 	}
 	hubAPI := inHubs("hub", "hub", "8081")
 	front, routes := inHubs("proxy", "proxy-public", "80"), inHubs("proxy's routes", "proxy-api", "8001")
-	tunnel, states := tunnelOf(ctx, t, d, "policy-remote"), inHubs("states of the tunnels", "outposts-hub-tunnels", "8081")
+	tunnel := tunnelOf(ctx, t, d, "policy-remote")
+	states := inHubs("states of the tunnels", "outposts-hub-tunnels", "8081")
 	direct := address{"server on local", server.Status.PodIP, portOf(t, server)}
 	localAPI, remoteAPI := outposts(ctx, t, d)
 

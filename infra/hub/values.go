@@ -252,7 +252,8 @@ func hubPolicy(a Args) map[string]any {
 		})
 	}
 	return map[string]any{
-		"ingress": rules, "egress": []any{toTunnels()}, "egressAllowRules": map[string]any{"cloudMetadataServer": false},
+		"ingress": rules, "egress": []any{toTunnels()},
+		"egressAllowRules": map[string]any{"cloudMetadataServer": false},
 	}
 }
 
