@@ -104,3 +104,10 @@ func routes(t *testing.T) []string {
 	}
 	return slices.Sorted(maps.Keys(document.Paths))
 }
+
+// TestKeysOfAStackAreDescribed holds that the schema says of each key what it is: editors show that too.
+func TestKeysOfAStackAreDescribed(t *testing.T) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\|  \\|").FindAllStringSubmatch(stackConfig(t), -1) {
+		t.Errorf("%s has no description in stacks/config.schema.json", row[1])
+	}
+}

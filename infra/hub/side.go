@@ -143,6 +143,7 @@ var sideUnused = effect.Table{
 		effect.While("serviceAccount.annotations.**", "serviceAccount.create", true),
 		effect.While("podDisruptionBudget.**", "podDisruptionBudget.enabled", true),
 		effect.While("serviceMonitor.**", "serviceMonitor.enabled", true),
+		effect.While("prometheusRule.**", "prometheusRule.enabled", true),
 	},
 	Conflicts: []effect.Refusal{
 		effect.Refuse("hubRelease", "is the name of the hub's release; set hub.release"),
