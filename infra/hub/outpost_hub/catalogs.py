@@ -83,6 +83,7 @@ class Catalogs:
         self.kept = Kept()
         self.tasks = {}  # requests under way, by key
         self.none_until = 0  # the outpost has no catalog, until it is asked again
+        self.no_flavors = False  # by its last answer, starts need none
         self.fault, self.away = "", None  # as in Answer
         self.maintenance = ()  # the Maintenance that was announced last, or None; empty if nothing was said
 
@@ -128,6 +129,7 @@ class Catalogs:
             self._set_fault(fault, f"{type(e).__name__}: {e}", away=True)
         else:
             self._set_fault("")
+            self.no_flavors = catalog.flavors is None
             now = time.time()
             self.kept.put(key, body, now)
             if catalog.denied is None:  # else it says nothing of it

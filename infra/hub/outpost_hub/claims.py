@@ -23,7 +23,9 @@ GUESSES = 3  # of them by chance alone, for a start; then the Services are looke
 CHOSEN_SECONDS = 5  # for which nobody else chooses a port that is about to be claimed: claims are ordered by seconds
 REST_SECONDS = 60  # for a port that was given back: the nodes of the cluster lead to it for some time
 ANSWER_SECONDS = 10  # for a claim to be decided, and for a connection that is being made
-PAUSE = 0.05  # seconds between two questions to the tunnels
+FIRST_PAUSE = 0.02  # seconds in which the tunnels usually have decided about a claim
+PAUSE = 0.05  # between two questions to the tunnels
+CONNECTED_SECONDS = 1  # for which a system is taken to be connected that has been
 
 
 class TunnelsSettings:
@@ -51,10 +53,12 @@ class TunnelsSettings:
         """Returns a port by chance, none of those that are taken. Only the event loop's thread calls it."""
         now = time.monotonic()
         self.held = {port: until for port, until in self.held.items() if until > now}
-        free = [port for port in self.ports if port not in self.held and port not in taken]
-        if not free:
-            raise ConnectionError(f"all {len(self.ports)} ports of the tunnels are in use")
-        port = random.choice(free)
+        port = random.choice(self.ports)
+        if port in self.held or port in taken:
+            free = [port for port in self.ports if port not in self.held and port not in taken]
+            if not free:
+                raise ConnectionError(f"all {len(self.ports)} ports of the tunnels are in use")
+            port = random.choice(free)
         self.hold(port, CHOSEN_SECONDS)
         return port
 
@@ -69,6 +73,7 @@ class Claims(Tunnels):
     def __init__(self, system, settings):
         super().__init__(system)
         self.settings = settings
+        self.connected_until = 0
 
     async def keep(self, spawner):
         self.servers.add(spawner)
@@ -112,6 +117,8 @@ class Claims(Tunnels):
 
     async def connect(self, spawner):
         """Waits for the connection to the system. Raises ConnectionError, which is WrongHostKey for another key."""
+        if time.monotonic() < self.connected_until:
+            return
         final = ("connected", "wrong_host_key", "refused_key")
         answer = await self._decided(f"/systems/{self.system}", lambda answer: answer["state"] in final)
         state = answer["state"] if answer else "unknown"
@@ -119,6 +126,7 @@ class Claims(Tunnels):
             raise WrongHostKey(f"the tunnels refuse the host key of {self.system}")
         if state != "connected":
             raise ConnectionError(f"{self.system} is {state} for the tunnels")
+        self.connected_until = time.monotonic() + CONNECTED_SECONDS
 
     async def serve(self, spawner, labels):
         """Makes the Service of a server unless it is as it should be, and waits until the tunnels serve it.
@@ -134,7 +142,7 @@ class Claims(Tunnels):
                 taken = await asyncio.to_thread(self._taken, namespace)
             target_port = self.settings.choose(taken)
             manifest = self._manifest(name, labels, target, spawner.port, target_port)
-            made, left = await asyncio.to_thread(_put, namespace, manifest, self.settings.ports)
+            made, left = await asyncio.to_thread(_put, namespace, manifest, self.settings.ports, guesses > 0)
             for port in left:
                 self.settings.hold(port)
             state = await self._state(name, made.metadata.uid)
@@ -151,6 +159,7 @@ class Claims(Tunnels):
             # The file of systems may be about to change.
             return answer["uid"] == uid and answer["state"] != "UnknownSystem"
 
+        await asyncio.sleep(FIRST_PAUSE)
         answer = await self._decided(f"/services/{name}", is_decided)
         if not (answer and is_decided(answer)):
             raise ConnectionError(f"the tunnels do not serve {name}: {answer['state'] if answer else 'not seen'}")
@@ -184,18 +193,30 @@ def target_ports(service):
     return [p.target_port for p in (service.spec and service.spec.ports) or []]
 
 
-def _put(namespace, manifest, ports):
+def _there(api, namespace, name):
+    """Returns a Service, None if there is none."""
+    try:
+        return api.read_namespaced_service(name=name, namespace=namespace)
+    except kubernetes.client.ApiException as e:
+        if e.status != 404:
+            raise
+        return None
+
+
+def _put(namespace, manifest, ports, likely_new):
     """Makes a Service. One that leads to the target already is left alone, because the proxy uses it.
 
     Returns it, and the ports of one that had to go for it.
     """
     api, name, left = connected(), manifest["metadata"]["name"], []
-    try:
-        there = api.read_namespaced_service(name=name, namespace=namespace)
-    except kubernetes.client.ApiException as e:
-        if e.status != 404:
-            raise
-    else:
+    if likely_new:
+        try:
+            return api.create_namespaced_service(namespace=namespace, body=manifest), left
+        except kubernetes.client.ApiException as e:
+            if e.status != 409:
+                raise
+    there = _there(api, namespace, name)
+    if there:
         left = target_ports(there)
         wanted = manifest["metadata"]
         if (

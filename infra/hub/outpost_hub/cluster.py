@@ -1,17 +1,24 @@
 """The hub's own cluster: Services for its forwarded ports, and pods of KubeSpawner, which this hub had before."""
 
+import functools
 import time
 
 import kubernetes
+import urllib3
 from forwardbasespawner.forward import get_name
 
 POD_STOP_SECONDS = 60  # for the pod of a server of KubeSpawner to end; the grace period is 30 s by default
 
 
+@functools.cache
 def connected():
-    """Returns a client of the hub's cluster."""
+    """Returns the client of the hub's cluster, which keeps its connections. It reads its account's token from time to
+    time, as that changes, and the CA for each new connection."""
     kubernetes.config.load_incluster_config()
-    return kubernetes.client.CoreV1Api()
+    configuration = kubernetes.client.Configuration.get_default_copy()
+    # The API server may close a connection that is about to be used. All that is sent here may arrive twice.
+    configuration.retries = urllib3.Retry(2, allowed_methods=None)
+    return kubernetes.client.CoreV1Api(kubernetes.client.ApiClient(configuration))
 
 
 def make_service(name, namespace, port, labels):

@@ -57,6 +57,12 @@ def answered(error):
     return safe_text(text, MAX_REASON)
 
 
+def maybe_refused(error):
+    """Reports whether an outpost may have refused a start for what it asks for, as in a maintenance."""
+    code, reason = client_error(error)
+    return code == 503 or code == 419 and reason.startswith("Exception: ")
+
+
 def not_accepted(error):
     """Reports whether the outpost has not begun the start: it could not be reached, or was not ready."""
     code, _ = client_error(error)

@@ -158,21 +158,43 @@ class Outposts:
 
     async def apply_user_options(self, spawner, user_options):
         (options, offer), spawner.offered = spawner.offered, (None, None)
+        spawner.unasked = None
+        if options is not user_options:
+            offer = None
         try:
             system = self.system(user_options)
-            if options is not user_options:
-                offer = await system.offer(spawner)
-            options = self.checked(user_options, offer)
+            if offer is None and (offer := system.offer_unasked(user_options)):
+                spawner.unasked = user_options
+            self._use(spawner, user_options, offer or await system.offer(spawner))
         except StartError:
-            # JupyterHub has stored the refused options already, and its API returns them.
-            system = user_options.get("system")
-            kept = {"system": system} if isinstance(system, str) and system in self.by_any_name else {}
-            spawner.user_options = spawner.orm_spawner.user_options = kept
+            self._use_none(spawner, user_options)
             raise
+
+    async def ask_after_refusal(self, spawner):
+        """Asks the outpost about a start that was sent unasked and refused. Reports whether it has other options now.
+
+        Raises StartError if a start that asks before would have been refused: both are in the same words.
+        """
+        (options, spawner.unasked), sent = (spawner.unasked, None), spawner.user_options
+        try:
+            self._use(spawner, options, await self.of(spawner).offer(spawner))
+        except StartError:
+            self._use_none(spawner, sent)
+            raise
+        return spawner.user_options != sent
+
+    def _use(self, spawner, user_options, offer):
+        options = self.checked(user_options, offer)
         spawner.user_options = options
         spawner.own_image = offer.own_image(options)
         # The stored options too: the route that renews tunnels reads the system from there.
         spawner.orm_spawner.user_options = options
+
+    def _use_none(self, spawner, refused):
+        # JupyterHub has stored the refused options already, and its API returns them.
+        system = refused.get("system")
+        kept = {"system": system} if isinstance(system, str) and system in self.by_any_name else {}
+        spawner.user_options = spawner.orm_spawner.user_options = kept
 
     def pre_spawn_hook(self, spawner):
         if not SERVER_NAME.fullmatch(spawner.name):

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+import uuid
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -13,7 +14,7 @@ from tornado.httpclient import HTTPClientError
 
 from .answer import FirstAnswer
 from .cluster import pod_status, remove_pod
-from .errors import TELL_ADMINS, StartError, answered, not_accepted, without_query
+from .errors import TELL_ADMINS, StartError, answered, maybe_refused, not_accepted, without_query
 from .identity import identity
 from .metrics import PHASE
 from .received import (
@@ -47,6 +48,7 @@ class Spawner(outpostspawner.OutpostSpawner):
     notice = ""  # what the outpost has told the user of this server, which runs
     own_image = ""  # of the user, that the current start names
     offered = None, None  # options of a form or link, and the Offer they are from, until their start begins at once
+    unasked = None  # options of the current start, if the outpost was not asked about them before
     early_end = None  # a future for the exit status, while a start waits for the server's first answer
 
     def options_from_query(self, query_data):
@@ -101,9 +103,9 @@ class Spawner(outpostspawner.OutpostSpawner):
         self.kube_state = kept if all(isinstance(value, str) for value in kept.values()) else None
         self.interrupted = state.get("starting") is True
 
-    def store_state(self, **more):
-        """Stores the state now. JupyterHub stores it at the end of a start, and would not find the server before."""
-        self.orm_spawner.state = {**self.get_state(), **more}
+    def store_state(self):
+        """Stores the state now. JupyterHub stores it at the end of a start only."""
+        self.orm_spawner.state = self.get_state()
         self.user.db.commit()
 
     def clear_state(self):
@@ -174,7 +176,14 @@ class Spawner(outpostspawner.OutpostSpawner):
         has_tunnel = not self.port_forward_info or self in system.tunnels.servers
         return has_tunnel and system.watch(self).knows(self)
 
-    async def start(self):
+    def start(self):
+        # What is changed here, JupyterHub commits before the start goes on. From here on, a hub that is restarted finds
+        # the server.
+        self.start_id = uuid.uuid4().hex
+        self.orm_spawner.state = {**self.get_state(), "starting": True}
+        return self._begin()
+
+    async def _begin(self):
         begun = time.monotonic()
         url = await super().start()
         # From here on, a hub that is restarted goes on with the start.
@@ -278,13 +287,18 @@ class Spawner(outpostspawner.OutpostSpawner):
             self.keep_event({"progress": 20, "message": message})
 
     async def _start(self):
-        self.store_state(starting=True)
         self.outposts.of(self).watch(self).follow(self)
         try:
             return await super()._start()
         except web.HTTPError as e:
             # The client's message contains addresses, and the outpost's text where HTML is expected.
             raise self.start_error or e from e
+
+    async def run_failed_spawn_request_hook(self, exception):
+        if isinstance(exception, StartError):
+            self.start_error = exception  # the client would wait for two seconds, for events that say less
+        else:
+            await super().run_failed_spawn_request_hook(exception)
 
     async def _identity(self):
         # The client sends it, with the access token, only if auth state has flavors of the user.
@@ -300,7 +314,13 @@ class Spawner(outpostspawner.OutpostSpawner):
             try:
                 return await super().send_request(req, action, raise_exception)
             except web.HTTPError as e:
-                if action != "start" or not not_accepted(e) or time.monotonic() > give_up:
+                if action != "start":
+                    raise
+                if self.unasked is not None and maybe_refused(e) and await self.outposts.ask_after_refusal(self):
+                    options = await self.get_custom_user_options()
+                    req.body = json.dumps({**json.loads(req.body), "user_options": options})
+                    continue
+                if not not_accepted(e) or time.monotonic() > give_up:
                     raise
                 self.log.warning(f"{self._log_name} - the outpost did not accept the start; retrying")
             await asyncio.sleep(START_PAUSE)

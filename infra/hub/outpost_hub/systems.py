@@ -163,6 +163,16 @@ class System:
 
         return Offer(self, await self.catalogs.of(key, question, lambda: self.client(spawner)))
 
+    def offer_unasked(self, options):
+        """Returns an Offer for a start that may be sent before the outpost is asked what it offers; else None.
+
+        The outpost decides about each start. Without its catalog, options of profiles cannot be told from unknown ones,
+        nor can a flavor be chosen for a start that names none.
+        """
+        offer = Offer(self)
+        plain = set(options) <= {"system", "flavor"}
+        return offer if plain and (options.get("flavor") or offer.flavor or self.catalogs.no_flavors) else None
+
     async def offer_to_hub(self, handler):
         """Returns what the system offers this hub, whoever its user is. `handler` is one of JupyterHub's."""
 

@@ -56,6 +56,12 @@ def endless(handler, question):
     handler.close_connection = True
 
 
+def refusal(sentence, code=419):
+    """The answer of an outpost that refuses a start."""
+    kind = "Exception" if code == 419 else "Unavailable"
+    return code, {"module": "", "class": kind, "traceback": "", "args": [sentence], "kwargs": {}}
+
+
 def join(hub, group, user):
     path = f"/hub/api/groups/{urllib.parse.quote(group, safe='')}"
     hub.call("POST", path)
@@ -88,10 +94,21 @@ class Rooms:
         systems["python"]["sendAuthState"] = ["access_token"]
         systems["away"] = {**systems["good"], "url": f"http://127.0.0.1:{stage.free_port()}/services"}
         systems["python"]["flavors"] = systems["silent"]["flavors"] = [{"name": "small"}, {"name": "large"}]
+        systems["limited"] = {**systems["good"], "flavors": [{"name": "full"}, {"name": "small"}]}
         for name in systems:
             (folder / "auth" / name).write_text("jupyterhub:secret")
         self.hub = stage.Hub(folder, {"authDir": str(folder / "auth"), "systems": systems}, self.cluster, flags=())
         self.good = self.outposts["good"]
+        self.good.refused = 0  # starts
+
+        def small_only(handler, body):
+            """As an outpost that judges by what it offers."""
+            if body["user_options"].get("flavor") == "small":
+                return handler.answer(200, {"service": self.good.service})
+            self.good.refused += 1
+            return handler.answer(*refusal(f"{body['name']} - Start with flavor ... not allowed."))
+
+        self.good.answers = {"no": small_only, "unasked": small_only}
         for user in ("greta", "paul", "olga"):
             self.hub.call("POST", f"/hub/api/users/{user}")
         for group, user in (("gpu", "greta"), ("<b>staff</b>", "greta"), ("out", "olga")):
@@ -257,9 +274,13 @@ def test_own_image(rooms):
 def test_refused_alike(rooms, user, options, words):
     """The same by API, by link and by form."""
     hub = rooms.hub
-    starts = len(rooms.good.requests)
+    starts, refused = len(rooms.good.requests), rooms.good.refused
     shown = " ".join(event.get("message", "") for event in hub.fail("no", {"system": "good", **options}, user))
     assert words in shown
+    assert hub.server("no", user)["user_options"] == {"system": "good"}, "what is refused is not shown"
+    if set(options) == {"flavor"}:  # the outpost has refused it, before it was asked
+        assert rooms.good.refused > refused
+        starts = len(rooms.good.requests)
     browser = hub.browser()
     browser.log_in(user)
     query = "&".join(f"{key}={value}" for key, value in {"system": "good", **options}.items())
@@ -274,6 +295,44 @@ def test_refused_alike(rooms, user, options, words):
     answer = browser.post(browser.form_action(page), fields)
     assert words.replace("'", "&#39;") in answer.text.replace("&#x27;", "&#39;"), answer.text
     assert len(rooms.good.requests) == starts, "the outpost has not been asked for a server"
+    assert not [path for path in rooms.good.running if "/no/" in path]
+
+
+def test_start_that_needs_no_question(rooms):
+    """One that names nothing but system and flavor: the outpost decides."""
+    asked = len(rooms.good.questions)
+    server = rooms.hub.run("unasked", {"system": "good", "flavor": "small"}, "paul")
+    assert server["user_options"] == {"system": "good", "flavor": "small"}
+    assert len(rooms.good.questions) == asked
+    rooms.hub.stop_server("unasked", "paul")
+
+
+def test_default_flavor_that_is_full(rooms):
+    """A start that names none has the first one that is free, as on the form, whoever finds out that one is full."""
+    asked, refused = len(rooms.good.questions), rooms.good.refused
+    server = rooms.hub.run("unasked", {"system": "limited"}, "paul")
+    assert server["user_options"] == {"system": "limited", "flavor": "small"}
+    sent = [body["user_options"] for body in rooms.good.of("POST", "unasked")[-2:]]
+    assert [options.pop("flavor") for options in sent] == ["full", "small"] and sent[0] == sent[1], "one start ID"
+    assert (len(rooms.good.questions), rooms.good.refused) == (asked + 1, refused + 1)
+    rooms.hub.stop_server("unasked", "paul")
+
+
+def test_other_failures_of_a_start_are_told_as_they_are(rooms):
+    """An image that cannot be pulled is no refusal, although the flavor is full by then."""
+    asked = len(rooms.good.questions)
+    code, failed = refusal("The image cannot be pulled.")
+    rooms.good.answers["bad"] = code, {**failed, "class": "Failed"}
+    shown = json.dumps(rooms.hub.fail("bad", {"system": "good", "flavor": "full"}, "paul"))
+    assert "good: Failed: The image cannot be pulled." in shown and len(rooms.good.questions) == asked
+
+
+def test_refusal_that_the_catalog_does_not_know(rooms):
+    """Its words are those of the outpost."""
+    rooms.good.answers["limit"] = refusal("User has reached the maximum limit of services (5)")
+    shown = json.dumps(rooms.hub.fail("limit", {"system": "good", "flavor": "small"}, "paul"))
+    assert "good: Exception: User has reached the maximum limit of services (5)" in shown
+    assert len(rooms.good.of("POST", "limit")) == 1
 
 
 def test_maintenance(rooms):
@@ -286,8 +345,12 @@ def test_maintenance(rooms):
         assert 'value="good" required disabled' in found["good"]
         assert "New disks &lt;b&gt;soon&lt;/b&gt;." in found["good"]
         assert '<time datetime="2999-01-01T18:00:00Z">2999-01-01 18:00 UTC</time>' in found["good"]
-        shown = rooms.hub.fail("no", {"system": "good"}, "paul")
-        assert "good is in maintenance until 2999-01-01 18:00 UTC" in json.dumps(shown)
+        rooms.good.answers["late"] = refusal("This system is in maintenance.", 503)
+        for name, options in (("no", {}), ("late", {"flavor": "small"})):
+            begun = time.monotonic()
+            shown = rooms.hub.fail(name, {"system": "good", **options}, "paul")
+            assert "good is in maintenance until 2999-01-01 18:00 UTC" in json.dumps(shown)
+            assert time.monotonic() < begun + 5, "it is not tried again"
     finally:
         rooms.good.catalog = before
 
@@ -362,7 +425,8 @@ def test_portal(rooms):
         ],
     }  # fmt: skip
     states = {name: system["state"] for name, system in shown.items()}
-    assert states == {**dict.fromkeys(states, "away"), "good": "available", "python": "unknown"}
+    available = dict.fromkeys(("good", "limited"), "available")
+    assert states == {**dict.fromkeys(states, "away"), **available, "python": "unknown"}
     assert shown["away"]["away_since"] and shown["silent"]["flavors"][0] == {
         "name": "small", "display_name": "small", "description": "", "used": None, "limit": None,
     }  # fmt: skip
