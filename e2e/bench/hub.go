@@ -67,7 +67,8 @@ func takeStarts(ctx context.Context, r *run, worlds []*hubWorld) error {
 	for round := range rounds {
 		for _, w := range worlds {
 			r.say("hub: starts with %s, round %d of %d", w.spawner, round+1, rounds)
-			err := errors.Join(w.startAlone(ctx, round), w.startMany(ctx, round), w.endOne(ctx, round))
+			err := errors.Join(w.startAlone(ctx, round), w.startThrough(ctx, round), w.startMany(ctx, round),
+				w.endOne(ctx, round))
 			if err != nil {
 				return fmt.Errorf("%s: %w", w.spawner, err)
 			}
@@ -104,11 +105,11 @@ func (w *hubWorld) startAlone(ctx context.Context, round int) error {
 	if err != nil {
 		return err
 	}
-	if _, err := w.inTurn(ctx, users[:1]); err != nil { // the first one finds nothing prepared
+	if _, err := w.inTurn(ctx, users[:1], nearSystem); err != nil { // the first one finds nothing prepared
 		return err
 	}
 	begin := process.CPU(w.hub.Pid())
-	times, err := w.inTurn(ctx, users[1:])
+	times, err := w.inTurn(ctx, users[1:], nearSystem)
 	if err != nil {
 		return err
 	}
@@ -117,11 +118,34 @@ func (w *hubWorld) startAlone(ctx context.Context, round int) error {
 	return nil
 }
 
-// inTurn starts servers on the near system, one after the other, and returns their times, sorted.
-func (w *hubWorld) inTurn(ctx context.Context, users []string) ([]time.Duration, error) {
+// startThrough takes starts of servers that are reached through the tunnels, one after the other: for each of them, a
+// Service is made and asked about.
+func (w *hubWorld) startThrough(ctx context.Context, round int) error {
+	if w.spawner == kubeSpawner {
+		return nil
+	}
+	users, err := w.users(ctx, pick(w.run, 21, 6), "through-%d", round)
+	if err != nil {
+		return err
+	}
+	if _, err := w.inTurn(ctx, users[:1], tunnelSystem); err != nil { // as above
+		return err
+	}
+	begin := process.CPU(w.hub.Pid())
+	times, err := w.inTurn(ctx, users[1:], tunnelSystem)
+	if err != nil {
+		return err
+	}
+	w.add("start/processor time, tunnel", "ms", milliseconds(process.CPU(w.hub.Pid())-begin)/float64(len(times)))
+	w.add("start/alone, tunnel", "ms", milliseconds(times[len(times)/2]))
+	return nil
+}
+
+// inTurn starts servers on a system, one after the other, and returns their times, sorted.
+func (w *hubWorld) inTurn(ctx context.Context, users []string, system string) ([]time.Duration, error) {
 	var times []time.Duration
 	for _, user := range users {
-		t, err := w.startServer(ctx, user, nearSystem)
+		t, err := w.startServer(ctx, user, system)
 		if err != nil {
 			return nil, err
 		}
@@ -189,7 +213,7 @@ func (w *hubWorld) startBeside(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	before, err := w.inTurn(ctx, alone)
+	before, err := w.inTurn(ctx, alone, nearSystem)
 	if err != nil {
 		return err
 	}
@@ -203,7 +227,7 @@ func (w *hubWorld) startBeside(ctx context.Context) error {
 	if err := w.waitForPods(ctx, hangs, hanging); err != nil {
 		return err
 	}
-	times, err := w.inTurn(ctx, beside)
+	times, err := w.inTurn(ctx, beside, nearSystem)
 	if err != nil {
 		return err
 	}

@@ -39,10 +39,27 @@ c.Spawner.http_timeout = 120
 if os.environ["HUB_SPAWNER"] == "KubeSpawner":
     c.JupyterHub.spawner_class = "kubespawner.KubeSpawner"
     c.KubeSpawner.port = lab_port
-    c.KubeSpawner.namespace = "jupyter"
+    c.KubeSpawner.namespace = os.environ["HUB_NAMESPACE"]
     c.KubeSpawner.image = "localhost/outposts/pause:1"
 else:
+    import kubernetes
     import outpost_hub
 
+    # The hub's own cluster is simulated; its client is the real Kubernetes package.
+    def load_incluster_config():
+        configuration = kubernetes.client.Configuration()
+        configuration.host = os.environ["KUBERNETES_API"]
+        kubernetes.client.Configuration.set_default(configuration)
+
+    kubernetes.config.load_incluster_config = load_incluster_config
     outpost_hub.configure(c, json.loads((folder / "settings.json").read_text()))
     c.OutpostSpawner.custom_port = lab_port
+    c.OutpostSpawner.namespace = os.environ["HUB_NAMESPACE"]
+    make_service = c.OutpostSpawner.ssh_custom_svc
+
+    async def service(spawner, port_forward_info):
+        """Makes the Service as usual. Its name does not resolve here: the hub gets the address of all servers."""
+        _, port = await make_service(spawner, port_forward_info)
+        return "127.0.0.1", port
+
+    c.OutpostSpawner.ssh_custom_svc = service

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,8 +40,8 @@ const (
 
 const slowStart = 2 * time.Second
 
-// serveHubCluster is a cluster whose pods run at once, unless their names say otherwise, and the single-user server of
-// all of them. It prints the addresses of both, with a space between.
+// serveHubCluster is a cluster whose pods run at once, unless their names say otherwise, the single-user server of all
+// of them, and tunnels that serve every Service of the cluster. It prints their addresses, with spaces between.
 func serveHubCluster([]string) error {
 	cluster := simulated.New(func(int) string { return "127.0.0.1" })
 	cluster.Wait = func(pod *corev1.Pod) time.Duration {
@@ -55,7 +57,8 @@ func serveHubCluster([]string) error {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, `{"version":"2.17.0"}`) // a hub that went away needs no answer
 	})
-	listeners, addresses := make([]net.Listener, 2), make([]string, 2)
+	handlers := []http.Handler{cluster, lab, tunnelsOf(cluster)}
+	listeners, addresses := make([]net.Listener, len(handlers)), make([]string, len(handlers))
 	for i := range listeners {
 		var err error
 		if listeners[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
@@ -64,13 +67,33 @@ func serveHubCluster([]string) error {
 		addresses[i] = listeners[i].Addr().String()
 	}
 	fmt.Println(strings.Join(addresses, " "))
-	ended := make(chan error, 2)
-	for i, handler := range []http.Handler{cluster, lab} {
+	ended := make(chan error, len(handlers))
+	for i, handler := range handlers {
 		go func() {
 			ended <- (&http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}).Serve(listeners[i])
 		}()
 	}
 	return <-ended
+}
+
+// tunnelsOf answers a hub as `outpost tunnels` does that are connected and serve what they are asked about.
+func tunnelsOf(cluster http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /systems/{name}", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"state":"connected"}`) // as below
+	})
+	mux.HandleFunc("GET /services/{name}", func(w http.ResponseWriter, r *http.Request) {
+		there := httptest.NewRecorder()
+		cluster.ServeHTTP(there, httptest.NewRequestWithContext(r.Context(), http.MethodGet,
+			"/api/v1/namespaces/"+hubNamespace+"/services/"+r.PathValue("name"), nil))
+		var service corev1.Service
+		if there.Code != http.StatusOK || json.Unmarshal(there.Body.Bytes(), &service) != nil {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = fmt.Fprintf(w, `{"uid":%q,"state":"Served"}`, service.UID) // a hub that went away needs no answer
+	})
+	return mux
 }
 
 // hubWorld is a real JupyterHub and what it starts servers with: an outpost for each of two systems, or KubeSpawner.
@@ -84,13 +107,18 @@ type hubWorld struct {
 	clusters   []*process.Process
 	clusterAt  map[string]string // addresses of the systems' clusters; KubeSpawner has one for both
 	lab        string            // address of all single-user servers
+	tunnels    string            // address of what leads there
 	near, far  *outpost
 	hub        *process.Process
 	httpClient *http.Client
 }
 
-// hubSystems are the systems of a hub with outposts.
-const nearSystem, farSystem = "near", "far"
+// The systems of a hub with outposts: nearSystem and farSystem have one each. tunnelSystem is the outpost of nearSystem
+// once more, reached through the tunnels of the hub's own cluster, which is that of farSystem.
+const nearSystem, farSystem, tunnelSystem = "near", "far", "tunnel"
+
+// hubNamespace is that of the hub, and of the pods of KubeSpawner.
+const hubNamespace = "jupyter"
 
 // newHubWorld starts everything but the hub.
 func newHubWorld(ctx context.Context, r *run, spawner, python string) (w *hubWorld, err error) {
@@ -114,7 +142,14 @@ func newHubWorld(ctx context.Context, r *run, spawner, python string) (w *hubWor
 			return w, err
 		}
 		w.clusters = append(w.clusters, cluster)
-		w.clusterAt[system], w.lab, _ = strings.Cut(addresses, " ")
+		parts := strings.Fields(addresses)
+		if len(parts) != 3 {
+			return w, fmt.Errorf("the simulated cluster says %q", addresses)
+		}
+		w.clusterAt[system], w.lab = parts[0], parts[1]
+		if system == farSystem {
+			w.tunnels = parts[2]
+		}
 	}
 	kubeconfig := simulated.Kubeconfig(w.clusterAt[nearSystem])
 	if err := os.WriteFile(w.path("kubeconfig"), []byte(kubeconfig), 0o600); err != nil {
@@ -136,26 +171,36 @@ func newHubWorld(ctx context.Context, r *run, spawner, python string) (w *hubWor
 			"url": "http://" + (*o).address + "/services", "hubApiUrl": "http://" + w.address + "/hub/api",
 		}
 	}
-	settings, err := json.Marshal(map[string]any{"authDir": w.path("auth"), "systems": systems})
+	through := maps.Clone(systems[nearSystem].(map[string]any)) // as above
+	through["ssh"] = map[string]any{"host": "127.0.0.1"}
+	systems[tunnelSystem] = through
+	settings, err := json.Marshal(map[string]any{
+		"authDir": w.path("auth"), "systems": systems,
+		"tunnels": map[string]any{"name": "bench", "url": "http://" + w.tunnels},
+	})
 	if err != nil {
 		return w, err
 	}
-	return w, os.WriteFile(w.path("settings.json"), settings, 0o600)
+	return w, errors.Join(os.WriteFile(w.path("settings.json"), settings, 0o600), w.letIn(tunnelSystem))
 }
 
 // startOutpost starts the outpost of a system.
 func (w *hubWorld) startOutpost(ctx context.Context, o *outpost, system string) error {
 	config := filepath.Join(o.dir, "config.yaml")
 	text := fmt.Sprintf("spawner: {image: %s, dns_name_template: 127.0.0.1}\n", podsImage)
-	login := []byte(hubOf(0) + ":" + apiPassword)
-	err := errors.Join(o.useCluster(w.clusterAt[system]), os.WriteFile(config, []byte(text), 0o600),
-		os.MkdirAll(w.path("auth"), 0o700), os.WriteFile(w.path("auth", system), login, 0o600))
+	err := errors.Join(o.useCluster(w.clusterAt[system]), os.WriteFile(config, []byte(text), 0o600), w.letIn(system))
 	if err != nil {
 		return err
 	}
 	o.env = []string{"OUTPOST_NAMESPACE=" + system, "OUTPOST_CONFIG_FILE=" + config, "OUTPOST_START_TIMEOUT=600"}
 	_, _, err = o.start(ctx)
 	return err
+}
+
+// letIn gives the hub the password for a system.
+func (w *hubWorld) letIn(system string) error {
+	login := []byte(hubOf(0) + ":" + apiPassword)
+	return errors.Join(os.MkdirAll(w.path("auth"), 0o700), os.WriteFile(w.path("auth", system), login, 0o600))
 }
 
 func (w *hubWorld) path(names ...string) string {
@@ -210,6 +255,7 @@ func (w *hubWorld) startHub(ctx context.Context) (time.Duration, error) {
 		"PYTHONPATH=" + modules + ":" + filepath.Join(modules, "tests"),
 		"PYTHONDONTWRITEBYTECODE=1", "HUB_FOLDER=" + w.dir, "HUB_PORT=" + port, "HUB_TOKEN=" + hubToken,
 		"HUB_SPAWNER=" + w.spawner, "LAB_PORT=" + labPort, "KUBECONFIG=" + w.path("kubeconfig"),
+		"KUBERNETES_API=http://" + w.clusterAt[farSystem], "HUB_NAMESPACE=" + hubNamespace,
 	}
 	begin := time.Now()
 	if w.hub, err = process.Run(cmd); err != nil {
@@ -275,7 +321,7 @@ func (w *hubWorld) pods(ctx context.Context, system string) ([]json.RawMessage, 
 }
 
 func (w *hubWorld) podsURL(system string) string {
-	return "http://" + w.clusterAt[system] + "/api/v1/namespaces/jupyter/pods"
+	return "http://" + w.clusterAt[system] + "/api/v1/namespaces/" + hubNamespace + "/pods"
 }
 
 // podOf returns the pod of a user on the near system.
