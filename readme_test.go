@@ -87,9 +87,10 @@ func TestDocumentsNameSections(t *testing.T) {
 		}
 		return sections[document]
 	}
+	links := regexp.MustCompile(`\]\(([^)#:]*)#([^)]+)\)`)
 	named := 0
 	for _, document := range documents {
-		for _, found := range regexp.MustCompile(`\]\(([^)#:]*)#([^)]+)\)`).FindAllStringSubmatch(readText(t, document), -1) {
+		for _, found := range links.FindAllStringSubmatch(readText(t, document), -1) {
 			to := document
 			if found[1] != "" {
 				to = filepath.Join(filepath.Dir(document), found[1])
@@ -121,7 +122,8 @@ func anchor(heading string) string {
 
 // TestDocumentsQuoteMessages holds the messages in the table of symptoms to the programs that print them.
 func TestDocumentsQuoteMessages(t *testing.T) {
-	_, table, _ := strings.Cut(readText(t, "docs/howto/troubleshoot.md"), "| what you see | what it means |\n| --- | --- |\n")
+	manual := readText(t, "docs/howto/troubleshoot.md")
+	_, table, _ := strings.Cut(manual, "| what you see | what it means |\n| --- | --- |\n")
 	table, _, _ = strings.Cut(table, "\n\n")
 	programs := sources(t)
 	quoted := 0

@@ -120,7 +120,8 @@ func TestAlertsAreTestedAndExplained(t *testing.T) {
 			for _, rule := range group.Rules {
 				count++
 				if !fires[rule.Alert] || !clear[rule.Alert] {
-					t.Errorf("%s: fires in a test: %v, does not in another: %v", rule.Alert, fires[rule.Alert], clear[rule.Alert])
+					t.Errorf("%s: fires in a test: %v, does not in another: "+
+						"%v", rule.Alert, fires[rule.Alert], clear[rule.Alert])
 				}
 				if !strings.Contains(string(manual), "\n## "+rule.Alert+"\n") {
 					t.Errorf("docs/howto/alerts.md has no section %s", rule.Alert)

@@ -58,7 +58,8 @@ func TestManualConfig(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)\n *```").FindAllStringSubmatch(string(text), -1) {
+			blocks := regexp.MustCompile("(?s)```yaml\n(.*?)\n *```")
+			for _, block := range blocks.FindAllStringSubmatch(string(text), -1) {
 				lines := indented(block[1])
 				if !strings.HasPrefix(lines, "  "+project+":") {
 					continue

@@ -15,9 +15,11 @@ func apiPage(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := page("API of an outpost", "How a hub talks to an outpost: HTTP with Basic authentication, name and password of the hub. "+
-		"[openapi.yaml](../openapi.yaml) has the bodies as a schema, [protocol.md](../protocol.md) what happens behind them. "+
-		"Every route also answers below `OUTPOST_BASE_PATH`.", "docs/openapi.yaml")
+	b := page("API of an outpost",
+		"How a hub talks to an outpost: HTTP with Basic authentication, name and password of the hub. "+
+			"[openapi.yaml](../openapi.yaml) has the bodies as a schema, [protocol.md](../protocol.md) what happens "+
+			"behind them. Every route also answers below `OUTPOST_BASE_PATH`.",
+		"docs/openapi.yaml")
 	for _, path := range document.Paths.InMatchingOrder() {
 		item := document.Paths.Value(path)
 		operations := item.Operations()

@@ -33,9 +33,9 @@ var pages = map[string]func(t *testing.T) string{
 
 // TestReference holds each page to what the code has.
 func TestReference(t *testing.T) {
-	for name, make := range pages {
+	for name, written := range pages {
 		t.Run(name, func(t *testing.T) {
-			want := make(t)
+			want := written(t)
 			file := filepath.Join(root, "docs", "reference", name)
 			if *update {
 				if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
@@ -47,7 +47,8 @@ func TestReference(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(want, string(got)); diff != "" {
-				t.Errorf("docs/reference/%s is not what the code has; run `go test ./dev/docs -update` (-want +got):\n%s",
+				t.Errorf("docs/reference/%s is not what the code has; run `go test ./dev/docs -update` (-want "+
+					"+got):\n%s",
 					name, diff)
 			}
 		})

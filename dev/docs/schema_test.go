@@ -35,17 +35,21 @@ func parse(t *testing.T, text string) map[string]any {
 
 func stackConfig(t *testing.T) string {
 	const file = "stacks/config.schema.json"
-	b := page("Stack config", "Keys of `Pulumi.<stack>.yaml`. What is not listed is refused, with all other faults at once. "+
-		"Editors complete and check a file whose first line is "+
-		"`# yaml-language-server: $schema=stacks/stack.schema.json`.", file)
+	b := page("Stack config",
+		"Keys of `Pulumi.<stack>.yaml`. What is not listed is refused, with all other faults at once. Editors "+
+			"complete and check a file whose first line is `# yaml-language-server: "+
+			"$schema=stacks/stack.schema.json`.",
+		file)
 	d := document{top: parse(t, read(t, file)), prefix: "outposts:"}
 	d.write(b, d.top)
 	return b.String()
 }
 
 func outpostValues(t *testing.T) string {
-	b := page("Values of the chart outpost", "What [charts/outpost](../../charts/outpost/README.md) accepts; with Pulumi, "+
-		"what `outposts:outpost.values` does. `config`, `flavors` and `credits` have [a page of their own](outpost-config.md).",
+	b := page("Values of the chart outpost",
+		"What [charts/outpost](../../charts/outpost/README.md) accepts; with Pulumi, what "+
+			"`outposts:outpost.values` does. `config`, `flavors` and `credits` have [a page of their "+
+			"own](outpost-config.md).",
 		"charts/outpost/values.schema.json", "charts/outpost/values.yaml")
 	d := document{top: parse(t, charts.OutpostSchema), defaults: values(t, charts.OutpostValues)}
 	own := maps.Clone(object(d.top["properties"]))
@@ -70,11 +74,12 @@ var files = []string{"config", "flavors", "credits"}
 
 func outpostConfig(t *testing.T) string {
 	b := page("Configuration of the outpost",
-		"Three files of the outpost, which are data in the values of its chart (`config`, `flavors`, `credits`) and in the "+
-			"stack config (`outposts:outpost.config`, `.flavors`, `.credits`). `outpost check-config` checks them, and so "+
-			"does each `pulumi up` and `helm upgrade` before anything is changed. What the options of a server do is said "+
-			"by [KubeSpawner](https://jupyterhub-kubespawner.readthedocs.io/en/latest/spawner.html), whose names they have, "+
-			"and by [protocol.md](../protocol.md) 2.5, where an outpost differs.",
+		"Three files of the outpost, which are data in the values of its chart (`config`, `flavors`, `credits`) "+
+			"and in the stack config (`outposts:outpost.config`, `.flavors`, `.credits`). `outpost check-config` "+
+			"checks them, and so does each `pulumi up` and `helm upgrade` before anything is changed. What the "+
+			"options of a server do is said by "+
+			"[KubeSpawner](https://jupyterhub-kubespawner.readthedocs.io/en/latest/spawner.html), whose names they "+
+			"have, and by [protocol.md](../protocol.md) 2.5, where an outpost differs.",
 		"charts/outpost/values.schema.json")
 	d := document{top: parse(t, charts.OutpostSchema), defaults: values(t, charts.OutpostValues)}
 	own := map[string]any{}
@@ -136,8 +141,7 @@ func (d *document) heads() []string {
 func (d *document) group(b *strings.Builder, at map[string]any, defaults any) {
 	var rows [][]string
 	d.below(&rows, "", at, defaults)
-	heads := d.heads()
-	table(b, heads, rows)
+	table(b, d.heads(), rows)
 }
 
 // below adds the keys below a path.
@@ -157,7 +161,7 @@ func (d *document) below(rows *[][]string, path string, at map[string]any, defau
 		schema := object(properties[key])
 		full := strings.TrimPrefix(path+"."+key, ".")
 		*rows = append(*rows, d.row(full, schema, known[key]))
-		if !d.copied(schema) {
+		if !copied(schema) {
 			d.below(rows, full, schema, known[key])
 		}
 	}
@@ -170,7 +174,7 @@ func (d *document) below(rows *[][]string, path string, at map[string]any, defau
 }
 
 // copied reports whether an object repeats the options of a server without saying anything of them.
-func (d *document) copied(schema map[string]any) bool {
+func copied(schema map[string]any) bool {
 	properties := object(schema["properties"])
 	for _, property := range properties {
 		if len(object(property)) > 0 {
@@ -291,7 +295,10 @@ func (d *document) one(kind string, schema map[string]any) string {
 	if entry, ok := schema["additionalProperties"].(map[string]any); kind == "object" && ok {
 		return "map to " + d.kind(entry)
 	}
-	return map[string]string{"array": "list", "object": "map"}[kind] + map[bool]string{true: kind}[kind != "array" && kind != "object"]
+	if general, ok := map[string]string{"array": "list", "object": "map"}[kind]; ok {
+		return general
+	}
+	return kind
 }
 
 func (d *document) definition(name string) map[string]any {

@@ -52,9 +52,10 @@ func literal(e ast.Expr) string {
 }
 
 func environment(t *testing.T) string {
-	b := page("Environment", "Every setting of the program `outpost` is a variable. The charts set those that have a value there; "+
-		"any other is given by `extraEnvVars`, or by `extraEnvVarsSecrets` of the outpost's chart. Those without `OUTPOST_` "+
-		"in front are the Python outpost's, and mean what they mean there.",
+	b := page("Environment",
+		"Every setting of the program `outpost` is a variable. The charts set those that have a value there; any "+
+			"other is given by `extraEnvVars`, or by `extraEnvVarsSecrets` of the outpost's chart. Those without "+
+			"`OUTPOST_` in front are the Python outpost's, and mean what they mean there.",
 		"server/config/env.go", "server/config/tunnels.go")
 	for _, program := range []struct {
 		title     string
@@ -71,8 +72,10 @@ func environment(t *testing.T) string {
 
 func commandsPage(t *testing.T) string {
 	const file = "server/cmd/outpost/main.go"
-	b := page("Commands of outpost", "In a cluster, `kubectl -n outpost exec deploy/outpost -- outpost COMMAND`. `outpost --help` and "+
-		"`outpost tunnels --help` say more.", file)
+	b := page("Commands of outpost",
+		"In a cluster, `kubectl -n outpost exec deploy/outpost -- outpost COMMAND`. `outpost --help` and `outpost "+
+			"tunnels --help` say more.",
+		file)
 	var rows [][]string
 	ast.Inspect(goFile(t, file), func(n ast.Node) bool {
 		spec, ok := n.(*ast.ValueSpec)
@@ -98,9 +101,12 @@ func sentence(text string) string {
 }
 
 func makeTargets(t *testing.T) string {
-	b := page("Targets of make", "In a checkout; `make` lists them too.", "Makefile")
+	b := page("Targets of make",
+		"In a checkout; `make` lists them too.",
+		"Makefile")
 	var rows [][]string
-	for _, found := range regexp.MustCompile(`(?m)^([a-z0-9-]+):.*## (.*)$`).FindAllStringSubmatch(read(t, "Makefile"), -1) {
+	lines := regexp.MustCompile(`(?m)^([a-z0-9-]+):.*## (.*)$`)
+	for _, found := range lines.FindAllStringSubmatch(read(t, "Makefile"), -1) {
 		rows = append(rows, []string{code("make " + found[1]), sentence(found[2])})
 	}
 	table(b, []string{"target", "what it does"}, rows)
@@ -110,7 +116,8 @@ func makeTargets(t *testing.T) string {
 func stackOutputs(t *testing.T) string {
 	const file = "stacks/outputs.go"
 	b := page("Outputs of a stack",
-		"`pulumi stack output -s STACK` prints them, with `--show-secrets` those that are secret.", file)
+		"`pulumi stack output -s STACK` prints them, with `--show-secrets` those that are secret.",
+		file)
 	for _, declared := range goFile(t, file).Decls {
 		constants, ok := declared.(*ast.GenDecl)
 		if !ok || constants.Tok != token.CONST {
@@ -271,7 +278,8 @@ func (m *metric) element(e ast.Expr) {
 
 var (
 	pythonMetric = regexp.MustCompile(
-		`(?s)(Counter|Histogram|GaugeMetricFamily)\(\s*"(outpost_hub_\w+)",\s*"([^"]+)",\s*(?:labels=)?(\[[^\]]*\]|by_kind)`)
+		`(?s)(Counter|Histogram|GaugeMetricFamily)\(\s*"(outpost_hub_\w+)",\s*"([^"]+)",` +
+			`\s*(?:labels=)?(\[[^\]]*\]|by_kind)`)
 	pythonLabel = regexp.MustCompile(`"(\w+)"`)
 )
 
@@ -309,9 +317,11 @@ func processes(t *testing.T) map[string][]metric {
 }
 
 func metricsPage(t *testing.T) string {
-	b := page("Metrics", "An outpost and the tunnels have them at `/metrics` of `OUTPOST_METRICS_LISTEN` (port 8081), with those of Go's "+
-		"runtime and of the process; `serviceMonitor.enabled` of both charts makes Prometheus' operator read them. The hub "+
-		"has its own at `/hub/metrics`, beside JupyterHub's ([what they mean](../stacks.md#metrics-of-the-hubs-side)).",
+	b := page("Metrics",
+		"An outpost and the tunnels have them at `/metrics` of `OUTPOST_METRICS_LISTEN` (port 8081), with those "+
+			"of Go's runtime and of the process; `serviceMonitor.enabled` of both charts makes Prometheus' operator "+
+			"read them. The hub has its own at `/hub/metrics`, beside JupyterHub's ([what they "+
+			"mean](../stacks.md#metrics-of-the-hubs-side)).",
 		"server/metrics.go", "server/metrics_ssh.go", "server/tunnels.go", "server/tunnels/metrics.go",
 		"infra/hub/outpost_hub/metrics.py")
 	all := processes(t)

@@ -68,7 +68,6 @@ def test_refused(tmp_path):
         assert said in done.stderr
 
 
-
 class Loaded(html.parser.HTMLParser):
     """Collects what a browser loads with a page."""
 

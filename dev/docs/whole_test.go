@@ -17,12 +17,13 @@ func TestReferenceNamesEverything(t *testing.T) {
 		"keys of a stack":        keys(parse(t, read(t, "stacks/config.schema.json"))),
 		"values of outpost":      keys(parse(t, read(t, "charts/outpost/values.schema.json"))),
 		"values of outposts-hub": keys(parse(t, read(t, "charts/outposts-hub/values.schema.json"))),
-		"variables":              found(t, `\{\s*"((?:[A-Z]+_)[A-Z_]+|usernames|passwords)",`, "server/config/env.go", "server/config/tunnels.go"),
-		"outputs":                found(t, `(?m)^\toutput\w+ += "(\w+-?)"`, "stacks/outputs.go"),
-		"targets":                found(t, `(?m)^\.PHONY: ([a-z-]+)$`, "Makefile"),
-		"metrics of the hub":     found(t, `"(outpost_hub_\w+)"`, "infra/hub/outpost_hub/metrics.py"),
-		"routes":                 routes(t),
-		"commands":               found(t, `(?m)^\t+(?:\{|)"([a-z-]+)",? "?[\x60a-z]`, "server/cmd/outpost/main.go"),
+		"variables": found(t, `\{\s*"((?:[A-Z]+_)[A-Z_]+|usernames|passwords)",`,
+			"server/config/env.go", "server/config/tunnels.go"),
+		"outputs":            found(t, `(?m)^\toutput\w+ += "(\w+-?)"`, "stacks/outputs.go"),
+		"targets":            found(t, `(?m)^\.PHONY: ([a-z-]+)$`, "Makefile"),
+		"metrics of the hub": found(t, `"(outpost_hub_\w+)"`, "infra/hub/outpost_hub/metrics.py"),
+		"routes":             routes(t),
+		"commands":           found(t, `(?m)^\t+(?:\{|)"([a-z-]+)",? "?[\x60a-z]`, "server/cmd/outpost/main.go"),
 	}
 	pages := map[string][]string{
 		"keys of a stack":        {"stack-config.md"},
@@ -45,7 +46,8 @@ func TestReferenceNamesEverything(t *testing.T) {
 			text += read(t, "docs/reference/"+page)
 		}
 		for _, name := range names {
-			if !regexp.MustCompile("(?m)[`.: ]" + regexp.QuoteMeta(name) + "(`|_total`|\\[\\]|NAME`|$)").MatchString(text) {
+			pattern := "(?m)[`.: ]" + regexp.QuoteMeta(name) + "(`|_total`|\\[\\]|NAME`|$)"
+			if !regexp.MustCompile(pattern).MatchString(text) {
 				t.Errorf("%s: %s is in none of %v", what, name, pages[what])
 			}
 		}
