@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// TestE2ESecretsComeBeforePods holds that hub and proxy start again when their secrets are there, and not before.
+// TestE2ESecretsComeBeforePods holds that hub and proxy start again when their secrets are there, and not before; that
+// a new hub comes after the tunnels; and that a destroy of all but the data leaves neither.
 func TestE2ESecretsComeBeforePods(t *testing.T) {
 	e := newEngine(t)
 	for _, up := range []struct{ word, done, begun string }{
@@ -23,5 +24,17 @@ func TestE2ESecretsComeBeforePods(t *testing.T) {
 				t.Errorf("Deployment %s is at %d, the Secret at %d of\n%s", deployment, began, secret, said)
 			}
 		}
+		if up.word != `"1"` {
+			continue
+		}
+		tunnels := strings.Index(said, "Deployment hub-side:jupyter/outposts-hub-tunnels created")
+		if began := strings.Index(said, "Deployment hub:jupyter/hub creating"); tunnels < 0 || began < tunnels {
+			t.Errorf("the hub is at %d, the tunnels are at %d of\n%s", began, tunnels, said)
+		}
+	}
+	e.run(t, "local", "destroy", "--yes", "--exclude-protected")
+	left := e.run(t, "local", "stack", "--show-urns")
+	if !strings.Contains(left, "hub-db-dir") || strings.Contains(left, "apps/v1:Deployment") {
+		t.Errorf("a destroy of all but the data leaves\n%s", left)
 	}
 }

@@ -60,7 +60,7 @@ func (c Credentials) byPlaceholder() map[string]pulumi.StringInput {
 // than the hub. A preview has nothing to wait for.
 func afterSecrets(p *pulumi.Context, name, namespace string) pulumi.ResourceTransform {
 	return func(ctx context.Context, args *pulumi.ResourceTransformArgs) *pulumi.ResourceTransformResult {
-		ofChart := strings.HasPrefix(args.Name, name+":") // our own has no such Secret, and comes first
+		ofChart := strings.HasPrefix(args.Name, name+":") // our own has no such Secret
 		if p.DryRun() || args.Type != "kubernetes:apps/v1:Deployment" || !ofChart {
 			return nil
 		}

@@ -47,7 +47,7 @@ func TestRoute(t *testing.T) {
 			}
 			infratest.Golden(t, name+".golden.json", infratest.JSON(t, r.Find(t, kind, "hub-route").Inputs))
 			chart := r.Find(t, "kubernetes:helm.sh/v4:Chart", "hub")
-			want := []string{"hub-auth", "hub-route", "hub-side", "hub-sshkey", "hub-trust"}
+			want := []string{"hub-auth", "hub-route", "hub-sshkey", "hub-trust"}
 			if diff := cmp.Diff(want, chart.DependsOn); diff != "" {
 				t.Errorf("the chart comes after (-want +got):\n%s", diff)
 			}

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"maps"
@@ -53,13 +54,27 @@ type OutpostImage struct {
 }
 
 // side is our chart as it is installed beside JupyterHub.
-func (a Args) side() release.Chart {
+func (a Args) side(made func(pulumi.Resource)) release.Chart {
 	return release.Chart{
 		Role: "side",
 		Chart: &helmv4.ChartArgs{
 			Name: pulumi.String(SideRelease), Namespace: pulumi.String(a.Namespace), Chart: pulumi.String(a.Side),
 		},
-		Values: a.sideValues(),
+		Values: a.sideValues(), Made: made,
+	}
+}
+
+// afterSide is the transform of the hub's own Deployment: it waits until our chart is ready, so that a hub which starts
+// finds its data and the tunnels. Nothing else of JupyterHub's chart depends on ours: what a volume claim that is
+// protected depends on is kept with it by a destroy of everything else.
+func afterSide(p *pulumi.Context, name, namespace string, side func() pulumi.Resource) pulumi.ResourceTransform {
+	return func(_ context.Context, args *pulumi.ResourceTransformArgs) *pulumi.ResourceTransformResult {
+		if p.DryRun() || args.Type != "kubernetes:apps/v1:Deployment" || args.Name != name+":"+namespace+"/hub" {
+			return nil
+		}
+		props := maps.Clone(args.Props)
+		props["spec"] = pulumi.All(props["spec"], side().URN()).ApplyT(func(both []any) any { return both[0] })
+		return &pulumi.ResourceTransformResult{Props: props, Opts: args.Opts}
 	}
 }
 

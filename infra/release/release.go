@@ -28,8 +28,8 @@ type Args struct {
 	Secrets []Secret
 	// DependsOn are further objects that must be there before those of all charts.
 	DependsOn []pulumi.Resource
-	// Before are charts in the same namespace whose objects must be ready before the chart's are made.
-	Before []Chart
+	// Beside are charts in the same namespace that are installed with this one.
+	Beside []Chart
 	// SealsWith is the word of the key that the installed program seals its data with.
 	SealsWith string
 	// Deployments are those that SealedBy waits for: of all charts.
@@ -37,11 +37,12 @@ type Args struct {
 	Ready       Ready
 }
 
-// Chart is a chart that another one needs.
+// Chart is a chart beside another one.
 type Chart struct {
-	Role   string            // in the name of the resource, after the name of the component
-	Chart  *helmv4.ChartArgs // all but the values
-	Values map[string]any    // as in Args
+	Role   string                // in the name of the resource, after the name of the component
+	Chart  *helmv4.ChartArgs     // all but the values
+	Values map[string]any        // as in Args
+	Made   func(pulumi.Resource) // is told of it before the other one is registered
 }
 
 // Ready waits until the pods of Deployments are those that the run which waits has asked for, and ready; its error says
@@ -76,12 +77,12 @@ func Install(ctx *pulumi.Context, name string, component pulumi.Resource, args A
 		}
 		needs = append(needs, made)
 	}
-	for _, c := range args.Before {
+	for _, c := range args.Beside {
 		made, err := newChart(ctx, name+"-"+c.Role, component, c.Chart, c.Values, false, needs)
 		if err != nil {
 			return pulumi.StringOutput{}, fmt.Errorf("chart %s: %w", c.Role, err)
 		}
-		needs = append(needs, made)
+		c.Made(made)
 	}
 	chart, err := newChart(ctx, name, component, args.Chart, args.Values, args.SecretValues, needs)
 	if err != nil {
