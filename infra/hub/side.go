@@ -18,10 +18,10 @@ import (
 	"github.com/outposts-dev/outposts/infra/values"
 )
 
-// Names of our chart's release beside that of JupyterHub, the first part of the names of its objects, and of the
-// Deployment of the tunnels, which is also that of their account and of its Role.
 const (
-	SideRelease       = "outposts-hub"
+	// SideRelease is the release of our chart beside JupyterHub's, and the first part of the names of its objects.
+	SideRelease = "outposts-hub"
+	// TunnelsDeployment is the Deployment of the tunnels; their account and its Role have the same name.
 	TunnelsDeployment = SideRelease + "-tunnels"
 )
 
