@@ -168,6 +168,12 @@ func (m *metrics) watchManager(c counter, age func() time.Duration) {
 	}
 }
 
+// watchMaintenance adds what a Keeper sees.
+func (m *metrics) watchMaintenance(state func() int) {
+	m.gauge("maintenance", "0 if no maintenance is announced, 1 before one, 2 in one.", nil,
+		func() float64 { return float64(state()) })
+}
+
 // watchConnections adds how many connections of the API have not logged in and how many have.
 func (m *metrics) watchConnections(counts func() (newcomers, loggedIn int)) {
 	const name, help = "api_connections", "Open connections of the API, by whether a hub has logged in on them."

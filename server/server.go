@@ -217,8 +217,7 @@ func (s *Server) newManager(hubAPI outpost.HubAPI) error {
 	}
 	s.manager.SetMaintenance(s.cfg.Maintenance)
 	s.keeper = maintenance.NewKeeper(s.manager, time.Now, s.component("maintenance"))
-	s.metrics.gauge("maintenance", "0 if no maintenance is announced, 1 before one, 2 in one.", nil,
-		func() float64 { return float64(s.keeper.State()) })
+	s.metrics.watchMaintenance(s.keeper.State)
 	s.metrics.watchManager(s.manager, s.opts.InformerAge)
 	return nil
 }

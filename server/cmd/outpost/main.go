@@ -60,7 +60,7 @@ var commands = []command{
 		(*process).drain,
 	},
 	{"undrain", "start servers again", (*process).undrain},
-	{"status", "print servers of hubs, and what drain has said", (*process).status},
+	{"status", "print servers of hubs, and the maintenance that is announced", (*process).status},
 	{
 		"homes", "`homes list` prints homes, `homes rm --yes` removes them: --hub NAME --user NAME --unused-since 90d",
 		(*process).homes,
