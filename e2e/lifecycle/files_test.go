@@ -72,7 +72,7 @@ func TestE2EBrokenFilesTakeNothingDown(t *testing.T) {
 		serves(t, "flavors", "small")
 		write(t, flavors, "flavors:\n  large: {display_name: Large}\n")
 		wait(t, time.Minute, "the outpost has read the file", func() error {
-			if !strings.Contains(p.logged(t), "file reloaded") {
+			if !strings.Contains(p.logged(t), `"file reloaded","component":"reload","what":"flavors"`) {
 				return errors.New("it has not said so")
 			}
 			return nil
