@@ -15,9 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	apiresource "k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/outposts-dev/outposts/e2e/deployed"
@@ -118,24 +116,10 @@ func dataOutlives(t *testing.T, s *site) {
 		}
 		return all
 	}
-	// A user's home is nothing that a stack knows of.
-	home := &corev1.PersistentVolumeClaim{
-		ObjectMeta: metav1.ObjectMeta{Name: "home"},
-		Spec: corev1.PersistentVolumeClaimSpec{
-			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
-			Resources: corev1.VolumeResourceRequirements{
-				Requests: corev1.ResourceList{corev1.ResourceStorage: apiresource.MustParse("1Mi")},
-			},
-		},
-	}
-	_, err := s.remote.API.CoreV1().PersistentVolumeClaims(deployed.ServerNamespace).Create(t.Context(), home,
-		metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	old := volumes()
-	if diff := cmp.Diff([]string{"hub-db-dir", "outpost-data", "remote home", "remote outpost-data"},
-		slices.Sorted(maps.Keys(old))); diff != "" {
+	// A user's home is nothing that a stack knows of.
+	want := []string{"hub-db-dir", "outpost-data", "remote claim-jupyterhub--outpost-verify", "remote outpost-data"}
+	if diff := cmp.Diff(want, slices.Sorted(maps.Keys(old))); diff != "" {
 		t.Fatalf("volumes (-want +got):\n%s", diff)
 	}
 	s.destroyed(t, "--exclude-protected")
