@@ -103,6 +103,10 @@ func TestE2EIngress(t *testing.T) {
 
 	hub, user := tb.hub(ctx, t)
 	tb.trusted(ctx, t, hub, user, did)
+	tb.local.Arrives(t, hubNamespace, "the address in the tunnels", func(ctx context.Context) error {
+		return start(ctx, hub, user, lab, options)
+	})
+	stop(ctx, t, hub, user, lab)
 	startKernel(ctx, t, hub, user)
 	did("a server runs on the remote cluster, reached by SSH at its load balancer")
 	tb.checkBalancer(ctx, t, given.SSH[0])

@@ -86,7 +86,7 @@ func plantedSecrets(t *testing.T, s *site) {
 	}
 	remote := s.system(t, "remote")
 	s.mounted(t, "auth/remote", remote.Hub+":"+remote.Password)
-	s.remote.arrives(t, deployed.OutpostNamespace, "the new password", func(ctx context.Context) error {
+	s.remote.Arrives(t, deployed.OutpostNamespace, "the new password", func(ctx context.Context) error {
 		return remote.login().gets(ctx, "/services/", http.StatusOK)
 	})
 }

@@ -44,7 +44,7 @@ func rotate(t *testing.T, s *site) {
 		u.survive(t, s, pods)
 	})
 	second := s.system(t, "remote")
-	s.remote.arrives(t, deployed.OutpostNamespace, "the new password", second.login().running)
+	s.remote.Arrives(t, deployed.OutpostNamespace, "the new password", second.login().running)
 	if err := first.login().gets(t.Context(), "/services/", http.StatusUnauthorized); err != nil {
 		t.Errorf("the old password: %v", err)
 	}
@@ -71,7 +71,7 @@ func rotate(t *testing.T, s *site) {
 		[][]string{third.HostKeys[1:], third.CAs[1:], third.SSHPublicKeys[1:]}); diff != "" {
 		t.Errorf("the old ones are not accepted beside the new ones (-want +got):\n%s", diff)
 	}
-	s.remote.arrives(t, deployed.OutpostNamespace, "the new host key and certificate", func(ctx context.Context) error {
+	s.remote.Arrives(t, deployed.OutpostNamespace, "the new host key and certificate", func(ctx context.Context) error {
 		got, err := third.hostKey()
 		if err != nil {
 			return err
@@ -101,7 +101,7 @@ func rotate(t *testing.T, s *site) {
 	}
 	both(func() { u.survive(t, s, pods) })
 	last := s.system(t, "remote")
-	s.remote.arrives(t, deployed.OutpostNamespace, "the end of the old SSH key", func(context.Context) error {
+	s.remote.Arrives(t, deployed.OutpostNamespace, "the end of the old SSH key", func(context.Context) error {
 		if client, err := last.dial(nil, firstKey); err == nil {
 			_ = client.Close()
 			return errors.New("it is still accepted")
@@ -114,7 +114,7 @@ func rotate(t *testing.T, s *site) {
 	})
 	// Rows that were sealed with the old key are opened with the new one alone. The outpost has restarted, and a node
 	// learns of the endpoints of its two Services one after the other: SSH may be there before the API.
-	s.remote.arrives(t, deployed.OutpostNamespace, "the API with the new key alone", last.login().running)
+	s.remote.Arrives(t, deployed.OutpostNamespace, "the API with the new key alone", last.login().running)
 	u.survive(t, s, pods)
 	for system := range servers {
 		u.start(t, "after-"+system, system, "small")
@@ -170,7 +170,7 @@ func (s *site) holds(ctx context.Context, file, want string) error {
 // mounted waits until a file that the hub's pod mounts has a text.
 func (s *site) mounted(t *testing.T, file, want string) {
 	t.Helper()
-	s.hub.arrives(t, deployed.HubNamespace, file, func(ctx context.Context) error { return s.holds(ctx, file, want) })
+	s.hub.Arrives(t, deployed.HubNamespace, file, func(ctx context.Context) error { return s.holds(ctx, file, want) })
 }
 
 // anotherHub is a hub that someone else runs.
@@ -201,7 +201,7 @@ func (s *site) isolated(t *testing.T, first system, other anotherHub) {
 	mine := first.login()
 	theirs := mine
 	theirs.user, theirs.password = other.user, other.password
-	s.remote.arrives(t, deployed.OutpostNamespace, "the other hub's password", func(ctx context.Context) error {
+	s.remote.Arrives(t, deployed.OutpostNamespace, "the other hub's password", func(ctx context.Context) error {
 		return theirs.gets(ctx, "/services/", http.StatusOK)
 	})
 	if seen, err := theirs.services(t.Context()); err != nil || len(seen) > 0 {

@@ -18,7 +18,7 @@ import (
 	"github.com/outposts-dev/outposts/e2e/hubapi"
 )
 
-// answerIn is how long a running server may be out of reach, and a changed file on its way into a pod.
+// answerIn is how long a running server may be out of reach.
 const answerIn = 2 * time.Minute
 
 // user is the one user that the token of the hub's stack may act for.
@@ -134,41 +134,6 @@ func (u user) survive(t *testing.T, s *site, before []types.UID) {
 	}
 	if after := s.serverPods(t); !slices.Equal(before, after) {
 		t.Errorf("pods of servers were %v, are %v", before, after)
-	}
-}
-
-// hasten lets the kubelet look after what the pods of a namespace mount, which it does at any change of a pod and else
-// within a minute or two.
-func (c cluster) hasten(ctx context.Context, namespace string) error {
-	pods, err := c.API.CoreV1().Pods(namespace).List(ctx,
-		metav1.ListOptions{LabelSelector: "component!=singleuser-server"})
-	if err != nil {
-		return err
-	}
-	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{"outposts.dev/hastened":%q}}}`, time.Now())
-	for _, pod := range pods.Items {
-		_, err := c.API.CoreV1().Pods(namespace).Patch(ctx, pod.Name, types.MergePatchType, patch,
-			metav1.PatchOptions{})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// arrives waits until what was changed has reached the pods of a namespace.
-func (c cluster) arrives(t *testing.T, namespace, what string, ask func(context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), answerIn)
-	defer cancel()
-	err := deployed.Eventually(ctx, func(ctx context.Context) error {
-		if err := c.hasten(ctx, namespace); err != nil {
-			return err
-		}
-		return ask(ctx)
-	})
-	if err != nil {
-		t.Fatalf("%s: %v", what, err)
 	}
 }
 

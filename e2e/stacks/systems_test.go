@@ -56,7 +56,7 @@ func secondRemote(t *testing.T, s *site) {
 	u.survive(t, s, pods)
 
 	// Taken away in the other order: while a server runs there, not at all.
-	s.hub.arrives(t, deployed.HubNamespace, "the second system", func(ctx context.Context) error {
+	s.hub.Arrives(t, deployed.HubNamespace, "the second system", func(ctx context.Context) error {
 		return u.Start(ctx, u.name, "second", map[string]any{"system": "second", "flavor": "small"})
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), answerIn)
