@@ -167,8 +167,8 @@ endif
 
 .PHONY: remove-remote
 remove-remote: ## a remote goes: drain, wait for its servers, destroy its stack, take its entry out: make remove-remote NAME=north (EVICT=yes FROM=65m)
-	@[ -n "$(NAME)" ] || { echo "usage: make remove-remote NAME=north (STACK=of-the-remote HUB=local EVICT=yes FROM=65m TEXT='Thank you.')" >&2; exit 2; }
-	@dev/remove '$(NAME)' '$(or $(STACK),$(NAME))' '$(or $(HUB),local)'
+	@[ -n "$${NAME-}" ] || { echo "usage: make remove-remote NAME=north (STACK=of-the-remote HUB=local EVICT=yes FROM=65m TEXT='Thank you.')" >&2; exit 2; }
+	@dev/remove "$$NAME" "$${STACK-}" "$${HUB-}"
 
 # ---- measurements
 

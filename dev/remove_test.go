@@ -3,6 +3,7 @@ package dev
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -159,5 +160,14 @@ func TestRemoveRefuses(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestRemoveRemoteTakesNamesAsTheyAre holds that make gives no shell what it is told to remove.
+func TestRemoveRemoteTakesNamesAsTheyAre(t *testing.T) {
+	make := exec.CommandContext(t.Context(), "make", "-C", "..", "remove-remote", "NAME=it's; echo no")
+	out, err := make.CombinedOutput()
+	if want := "Pulumi.it's; echo no.yaml does not exist; "; err == nil || !strings.Contains(string(out), want) {
+		t.Errorf("%v, want %q in\n%s", err, want, out)
 	}
 }
