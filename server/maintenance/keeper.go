@@ -17,6 +17,8 @@ import (
 type Servers interface {
 	// Maintenance returns the present maintenance or the next one; nil if there is none.
 	Maintenance(ctx context.Context) (*outpost.Maintenance, error)
+	// Eviction returns the present maintenance or the next one of those that end servers; nil if there is none.
+	Eviction(ctx context.Context) (*outpost.Maintenance, error)
 	// Announce tells hubs that watch what is announced now; nil is nothing. What they know already is not told again.
 	Announce(shown *catalog.Maintenance)
 	// Live returns the keys of all services that are not being stopped.
@@ -98,6 +100,9 @@ func (k *Keeper) Lead(ctx context.Context) {
 			k.doubted = mono
 		}
 		if m, err := k.servers.Maintenance(ctx); err == nil {
+			k.remind(m, now)
+		}
+		if m, err := k.servers.Eviction(ctx); err == nil {
 			k.step(ctx, m, now)
 		}
 		if !sleep(ctx, leadEvery) {
@@ -106,11 +111,10 @@ func (k *Keeper) Lead(ctx context.Context) {
 	}
 }
 
-// step does what is due at a time.
+// step does what is due at a time, of a maintenance that ends servers; nil is none.
 func (k *Keeper) step(ctx context.Context, m *outpost.Maintenance, now time.Time) {
-	k.remind(m, now)
 	switch {
-	case m == nil || !m.Evict || m.Over(now):
+	case m == nil || m.Over(now):
 		k.callOff(ctx)
 	case !m.Active(now):
 		k.notify(ctx, *m, now)

@@ -83,68 +83,106 @@ type store struct {
 
 func (s store) Maintenance(context.Context) (*outpost.Maintenance, error) { return s.planned, s.err }
 
-// TestNext holds which of two maintenances, that of the file and that of the database, counts at noon.
+// of is a maintenance between two hours of the day, without an end if that is 0.
+func of(from, until int, text string) *outpost.Maintenance {
+	m := &outpost.Maintenance{From: at(from), Text: text}
+	if until > 0 {
+		m.Until = at(until)
+	}
+	return m
+}
+
+func evicting(m *outpost.Maintenance) *outpost.Maintenance {
+	m.Evict = true
+	return m
+}
+
+// TestNext holds which of two maintenances, that of the file and that of the database, counts at noon: for starts, and
+// for servers that run.
 func TestNext(t *testing.T) {
-	of := func(from, until int, text string) *outpost.Maintenance {
-		m := &outpost.Maintenance{From: at(from), Text: text}
-		if until > 0 {
-			m.Until = at(until)
-		}
-		return m
-	}
-	evicting := func(m *outpost.Maintenance) *outpost.Maintenance {
-		m.Evict = true
-		return m
-	}
 	for _, c := range []struct {
-		name       string
-		file, base *outpost.Maintenance
-		want       *outpost.Maintenance
+		name           string
+		file, base     *outpost.Maintenance
+		next, eviction *outpost.Maintenance
 	}{
-		{"none", nil, nil, nil},
-		{"one", of(13, 14, "a"), nil, of(13, 14, "a")},
-		{"the other", nil, of(13, 14, "b"), of(13, 14, "b")},
-		{"both over", of(1, 2, "a"), of(3, 12, "b"), nil},
-		{"one over", of(1, 2, "a"), of(13, 14, "b"), of(13, 14, "b")},
-		{"the sooner", of(14, 20, "a"), of(13, 14, "b"), of(13, 14, "b")},
-		{"the sooner, the other way", of(13, 20, "a"), of(14, 15, "b"), of(13, 20, "a")},
-		{"the present", of(13, 20, "a"), of(11, 15, "b"), of(11, 15, "b")},
-		{"of two present the longer", of(11, 20, "a"), of(10, 15, "b"), of(11, 20, "a")},
-		{"without an end", of(11, 20, "a"), of(10, 0, "b"), of(10, 0, "b")},
-		{"of two present, one ends servers", evicting(of(11, 13, "a")), of(10, 15, "b"), evicting(of(10, 15, "b"))},
-		{"what comes ends nobody yet", evicting(of(13, 15, "a")), of(10, 12, "b"), evicting(of(13, 15, "a"))},
-		{"what comes changes nothing now", evicting(of(13, 15, "a")), of(10, 14, "b"), of(10, 14, "b")},
+		{"none", nil, nil, nil, nil},
+		{"one", of(13, 14, "a"), nil, of(13, 14, "a"), nil},
+		{"the other", nil, of(13, 14, "b"), of(13, 14, "b"), nil},
+		{"both over", of(1, 2, "a"), evicting(of(3, 12, "b")), nil, nil},
+		{"one over", of(1, 2, "a"), of(13, 14, "b"), of(13, 14, "b"), nil},
+		{"the sooner", of(14, 20, "a"), of(13, 14, "b"), of(13, 14, "b"), nil},
+		{"the sooner, the other way", of(13, 20, "a"), of(14, 15, "b"), of(13, 20, "a"), nil},
+		{"the present", of(13, 20, "a"), of(11, 15, "b"), of(11, 15, "b"), nil},
+		{"of two present the longer", of(11, 20, "a"), of(10, 15, "b"), of(11, 20, "a"), nil},
+		{"without an end", of(11, 20, "a"), of(10, 0, "b"), of(10, 0, "b"), nil},
+		{
+			"of two present, one ends servers", evicting(of(11, 13, "a")), of(10, 15, "b"),
+			evicting(of(10, 15, "b")), evicting(of(11, 13, "a")),
+		},
+		{
+			"what comes ends nobody yet", evicting(of(13, 15, "a")), of(10, 12, "b"),
+			evicting(of(13, 15, "a")), evicting(of(13, 15, "a")),
+		},
+		{
+			"what comes changes nothing now", evicting(of(13, 15, "a")), of(10, 14, "b"),
+			of(10, 14, "b"), evicting(of(13, 15, "a")),
+		},
+		{
+			"the sooner ends nobody", of(13, 14, "a"), evicting(of(14, 15, "b")),
+			of(13, 14, "a"), evicting(of(14, 15, "b")),
+		},
+		{
+			"the sooner of two that end servers", evicting(of(14, 15, "a")), evicting(of(13, 14, "b")),
+			evicting(of(13, 14, "b")), evicting(of(13, 14, "b")),
+		},
 	} {
 		plan := maintenance.New(store{planned: c.base}, func() time.Time { return at(12) })
 		plan.Configure(c.file)
-		got, err := plan.Next(t.Context())
-		if err != nil {
+		next, err := plan.Next(t.Context())
+		eviction, evictionErr := plan.Eviction(t.Context())
+		if err := errors.Join(err, evictionErr); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(c.want, got); diff != "" {
+		want, got := []*outpost.Maintenance{c.next, c.eviction}, []*outpost.Maintenance{next, eviction}
+		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, diff)
 		}
 	}
 	silent := errors.New("connection refused")
-	if _, err := maintenance.New(store{err: silent}, time.Now).Next(t.Context()); !errors.Is(err, silent) {
+	plan := maintenance.New(store{err: silent}, time.Now)
+	if _, err := plan.Next(t.Context()); !errors.Is(err, silent) {
 		t.Errorf("error %v", err)
+	}
+	if _, err := plan.Eviction(t.Context()); !errors.Is(err, silent) {
+		t.Errorf("of the next that ends servers: error %v", err)
 	}
 }
 
-// servers are a maintenance.Servers in memory. What happens is written into log.
+// servers are a maintenance.Servers in memory, by what file and database announce. What happens is written into log.
 type servers struct {
-	mu      sync.Mutex
-	planned *outpost.Maintenance
-	live    []string
-	away    bool // the hub
-	begun   time.Time
-	log     []string
+	mu            sync.Mutex
+	file, planned *outpost.Maintenance
+	now           func() time.Time // the wall clock
+	live          []string
+	away          bool // the hub
+	begun         time.Time
+	log           []string
 }
 
-func (s *servers) Maintenance(context.Context) (*outpost.Maintenance, error) {
+func (s *servers) plan() *maintenance.Plan {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.planned, nil
+	plan := maintenance.New(store{planned: s.planned}, s.now)
+	plan.Configure(s.file)
+	return plan
+}
+
+func (s *servers) Maintenance(ctx context.Context) (*outpost.Maintenance, error) {
+	return s.plan().Next(ctx)
+}
+
+func (s *servers) Eviction(ctx context.Context) (*outpost.Maintenance, error) {
+	return s.plan().Eviction(ctx)
 }
 
 func (s *servers) Announce(shown *catalog.Maintenance) {
@@ -212,8 +250,8 @@ func (s *servers) set(change func()) {
 func lead(t *testing.T, s *servers, skew func() time.Duration) {
 	t.Helper()
 	s.begun = time.Now()
-	now := func() time.Time { return time.Now().Add(skew()) }
-	keeper := maintenance.NewKeeper(s, now, slog.New(slog.DiscardHandler))
+	s.now = func() time.Time { return time.Now().Add(skew()) }
+	keeper := maintenance.NewKeeper(s, s.now, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	var work sync.WaitGroup
 	work.Go(func() { keeper.Lead(ctx) })
@@ -296,6 +334,34 @@ func TestCalledOff(t *testing.T) {
 	})
 }
 
+// Another maintenance that lets servers run, present or sooner, takes nothing from the notices of one that ends them.
+func TestNoticesBesideAnotherMaintenance(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		from := time.Now().Add(2 * time.Hour)
+		s := &servers{
+			live: []string{"a"}, file: &outpost.Maintenance{From: time.Now().Add(-time.Hour)},
+			planned: &outpost.Maintenance{From: from, Text: "New disks.", Evict: true},
+		}
+		lead(t, s, noSkew)
+		time.Sleep(59 * time.Minute)
+		s.want(t, "more than an hour before")
+		time.Sleep(2 * time.Minute)
+		s.want(t, "beside a present one", "60 a: "+notice(from))
+		time.Sleep(time.Hour)
+		s.want(t, "beside it until the time comes", "110 a: "+notice(from), "120 a: evicted")
+	})
+	synctest.Test(t, func(t *testing.T) {
+		from := time.Now().Add(50 * time.Minute)
+		s := &servers{live: []string{"a"}, file: &outpost.Maintenance{From: from, Text: "New disks.", Evict: true}}
+		lead(t, s, noSkew)
+		time.Sleep(time.Minute)
+		s.want(t, "announced", "0 a: "+notice(from))
+		s.set(func() { s.planned = &outpost.Maintenance{From: from.Add(-30 * time.Minute)} })
+		time.Sleep(50 * time.Minute)
+		s.want(t, "beside a sooner one", "40 a: "+notice(from), "50 a: evicted")
+	})
+}
+
 // A clock that jumps by an hour stops nobody for a minute; one that is right again stops nobody at all.
 func TestClockJumps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -330,7 +396,7 @@ func TestClockJumps(t *testing.T) {
 func TestFollow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begun := time.Now()
-		s := &servers{begun: begun}
+		s := &servers{begun: begun, now: time.Now}
 		keeper := maintenance.NewKeeper(s, time.Now, slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithCancel(t.Context())
 		var work sync.WaitGroup

@@ -39,6 +39,22 @@ func (p *Plan) Next(ctx context.Context) (*outpost.Maintenance, error) {
 	return next(p.now(), p.configured.Load(), drained), nil
 }
 
+// Eviction returns the present maintenance or the next one of those that end servers, nil if there is none. Another one
+// that lets them run, whenever it is, changes nothing about it. The error is the Store's.
+func (p *Plan) Eviction(ctx context.Context) (*outpost.Maintenance, error) {
+	drained, err := p.store.Maintenance(ctx)
+	if err != nil {
+		return nil, err
+	}
+	evicting := func(m *outpost.Maintenance) *outpost.Maintenance {
+		if m == nil || !m.Evict {
+			return nil
+		}
+		return m
+	}
+	return next(p.now(), evicting(p.configured.Load()), evicting(drained)), nil
+}
+
 // next is Next at a time, of two that may be nil or over.
 func next(now time.Time, a, b *outpost.Maintenance) *outpost.Maintenance {
 	if a == nil || a.Over(now) {

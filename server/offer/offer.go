@@ -67,6 +67,11 @@ func (o *Offers) Maintenance(ctx context.Context) (*outpost.Maintenance, error) 
 	return o.maintenance.Next(ctx)
 }
 
+// Eviction returns the present maintenance or the next one of those that end servers; nil if there is none.
+func (o *Offers) Eviction(ctx context.Context) (*outpost.Maintenance, error) {
+	return o.maintenance.Eviction(ctx)
+}
+
 // OfHub returns the flavors of a hub, by name; the caller may change them.
 func (o *Offers) OfHub(hub string) map[string]flavor.Flavor { return o.flavors.Load().OfHub(hub) }
 
