@@ -35,8 +35,8 @@ const (
 	tellTimeout = 20 * time.Second // of all that is told at once; the rest is told next time
 	tellAtOnce  = 8
 	remindEvery = time.Hour // the log of a maintenance without an end
-	// clockJump is how far the wall clock may move away from the passing time. Then nobody is stopped for a while: a
-	// moment's wrong time would end everybody's work.
+	// clockJump is how far the wall clock may move away from the passing time. Then nobody is stopped for a while, nor
+	// in a leader's first moments, when the clock may not be set yet: a wrong time would end everybody's work.
 	clockJump = 30 * time.Second
 	doubtFor  = time.Minute
 )
@@ -55,7 +55,7 @@ type Keeper struct {
 	about    time.Time           // the beginning that was told
 	told     map[outpost.Key]int // how many notices
 	reminded time.Time
-	doubted  time.Time // when the clock jumped
+	doubted  time.Time // when the clock jumped, or was first looked at
 }
 
 // NewKeeper returns the Keeper of some servers. now is the wall clock.
@@ -88,9 +88,10 @@ func (k *Keeper) Follow(ctx context.Context) error {
 }
 
 // Lead tells users of servers that a maintenance ends, and ends them, until ctx ends. One process does so at a time;
-// the next one knows nothing of what was told, and tells it again.
+// the next one knows nothing of what was told, and tells it again. It stops nobody within its first minute.
 func (k *Keeper) Lead(ctx context.Context) {
 	wall, mono := k.now().Round(0), time.Now()
+	k.doubted = mono // nobody has seen this clock before
 	for {
 		now := k.now().Round(0)
 		jump := now.Sub(wall) - time.Since(mono)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -389,6 +390,29 @@ func TestClockJumps(t *testing.T) {
 		jump(time.Hour)
 		time.Sleep(2 * time.Minute)
 		s.want(t, "a clock that stays there", "12 a: evicted")
+	})
+}
+
+// A process that begins with a clock which is not set yet stops nobody; one that begins within a maintenance does so
+// after a minute.
+func TestClockIsNotSetYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var skew atomic.Int64
+		skew.Store(int64(time.Hour))
+		from := time.Now().Add(45 * time.Minute)
+		s := &servers{live: []string{"a"}, planned: &outpost.Maintenance{From: from, Text: "New disks.", Evict: true}}
+		lead(t, s, func() time.Duration { return time.Duration(skew.Load()) })
+		time.Sleep(40 * time.Second)
+		s.want(t, "an hour ahead at first")
+		skew.Store(0)
+		time.Sleep(10 * time.Minute)
+		s.want(t, "set", "0 a: "+notice(from))
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := &servers{live: []string{"a"}, planned: &outpost.Maintenance{From: time.Now(), Evict: true}}
+		lead(t, s, noSkew)
+		time.Sleep(2 * time.Minute)
+		s.want(t, "within a maintenance", "1 a: evicted")
 	})
 }
 
