@@ -18,7 +18,8 @@ type checker struct {
 	opts     options
 	say      func(format string, args ...any)
 
-	kept map[types.UID]bool // homes of the user that were there before the check
+	// kept are homes of the user that were there before the check of this system; nil while that is not known.
+	kept map[types.UID]bool
 }
 
 // result is one system's row of the table.
@@ -49,6 +50,7 @@ const server = "verify"
 func (c *checker) system(ctx context.Context, target target) result {
 	ctx, cancel := context.WithTimeout(ctx, c.opts.timeout)
 	defer cancel()
+	c.kept = nil
 	r := result{system: target.system}
 	for _, step := range c.steps(target) {
 		if err := step.do(ctx, &r); err != nil {
@@ -105,20 +107,23 @@ func (c *checker) steps(target target) []step {
 
 // noteHomes notes which homes the user has: what comes with the check goes with it.
 func (c *checker) noteHomes(ctx context.Context, target target) error {
-	c.kept = map[types.UID]bool{}
 	if c.clusters == nil {
 		return nil
 	}
 	homes, err := c.clusters.homes(ctx, target)
+	if err != nil {
+		return err
+	}
+	c.kept = map[types.UID]bool{}
 	for _, home := range homes {
 		c.kept[home.UID] = true
 	}
-	return err
+	return nil
 }
 
-// removeHomes removes the homes that have come since noteHomes.
+// removeHomes removes the homes that have come since noteHomes, if that has seen which there were.
 func (c *checker) removeHomes(ctx context.Context, target target) error {
-	if c.clusters == nil || c.kept == nil {
+	if c.kept == nil {
 		return nil
 	}
 	removed, err := c.clusters.removeHomes(ctx, target, c.kept)
