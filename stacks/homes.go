@@ -11,7 +11,7 @@ import (
 
 // settleHomes decides what is kept of servers if config does not say so: a home for each user. An operator who deals
 // with storage in their own options is left alone. So is an outpost that has kept nothing so far while the cluster has
-// no class for homes: it goes on without them, and warned says so.
+// no class for homes, or may not be asked: it goes on without them, and warned says so.
 func (c *Config) settleHomes(ctx context.Context, api clusterAPI, before state) (warned []string, err error) {
 	o := c.Outpost
 	if o == nil || o.Homes != nil || c.outpostArgs().OwnStorage() != "" {
@@ -21,14 +21,19 @@ func (c *Config) settleHomes(ctx context.Context, api clusterAPI, before state) 
 	if before.outpost.namespace == "" || before.homes || !c.outpostArgs().HomesClass() {
 		return nil, nil
 	}
-	has, missing, err := missingClass(ctx, api)
-	if err != nil || !missing {
+	names, hasDefault, known, err := api.StorageClasses(ctx)
+	if err != nil || hasDefault {
 		return nil, err
 	}
 	o.Homes = nil
+	if !known {
+		return []string{project + ":outpost.homes is missing, and the storage classes may not be read, so that " +
+			"servers go on without homes; set homes: {size: 10Gi}, with storageClass: NAME unless one is the default, or " +
+			"homes: none"}, nil
+	}
 	return []string{fmt.Sprintf("%s:outpost.homes is missing, and no storage class is the default, so that servers go "+
 		"on without homes; name a class (homes: {storageClass: NAME}), or set homes: none. The cluster has %s",
-		project, has)}, nil
+		project, choice(names))}, nil
 }
 
 // validateHomes finds homes that are said twice, and culling that would remove files nobody has another copy of.
@@ -71,8 +76,13 @@ func missingClass(ctx context.Context, api clusterAPI) (has string, missing bool
 	if err != nil || !known || hasDefault {
 		return "", false, err
 	}
+	return choice(names), true, nil
+}
+
+// choice are the storage classes, of which none is the default, in words.
+func choice(names []string) string {
 	if len(names) == 0 {
-		return "no storage class", true, nil
+		return "no storage class"
 	}
-	return "only " + strings.Join(names, ", "), true, nil
+	return "only " + strings.Join(names, ", ")
 }

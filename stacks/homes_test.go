@@ -17,13 +17,16 @@ func withHomes(resources map[string]any) map[string]any {
 }
 
 // TestSettleHomes holds what is kept of servers if config does not say so: a home, unless the operator deals with
-// storage, or an outpost without homes is in a cluster that has no class for them.
+// storage, or an outpost without homes is in a cluster that has no class for them, or does not say.
 func TestSettleHomes(t *testing.T) {
 	byDefault := map[string]any{"size": "10Gi"}
 	known := madeBy("outpost", "jupyterhub")
 	classless := fakeCluster{classes: []string{"fast"}}
+	hidden := fakeCluster{hidden: true}
 	const warning = "outposts:outpost.homes is missing, and no storage class is the default, so that servers go on " +
 		"without homes; name a class (homes: {storageClass: NAME}), or set homes: none. The cluster has only fast"
+	const unread = "outposts:outpost.homes is missing, and the storage classes may not be read, so that servers go " +
+		"on without homes; set homes: {size: 10Gi}, with storageClass: NAME unless one is the default, or homes: none"
 	for _, tt := range []struct {
 		name    string
 		changes map[string]string
@@ -50,6 +53,13 @@ func TestSettleHomes(t *testing.T) {
 		{"first time, no class", nil, classless, nil, byDefault, nil}, // preflight refuses it
 		{"an outpost from before, no class", nil, classless, known, nil, []string{warning}},
 		{"homes from before, no class", nil, classless, withHomes(known), byDefault, nil},
+		{"first time, nobody may look", nil, hidden, nil, byDefault, nil},
+		{"an outpost from before, nobody may look", nil, hidden, known, nil, []string{unread}},
+		{"homes from before, nobody may look", nil, hidden, withHomes(known), byDefault, nil},
+		{
+			"an outpost from before that chooses, nobody may look",
+			map[string]string{"outpost.homes": "{size: 10Gi}"}, hidden, known, byDefault, nil,
+		},
 		{
 			"an outpost from before, with other options", map[string]string{"outpost.config": "{spawner: {image: a}}"},
 			fakeCluster{}, known, byDefault, nil,
@@ -82,6 +92,7 @@ func TestHomesNeedAClass(t *testing.T) {
 		want    []string
 	}{
 		{"{homes: {size: 1Gi}}", fakeCluster{}, nil},
+		{"{homes: {size: 1Gi}}", fakeCluster{hidden: true}, nil},
 		{"{homes: {size: 1Gi}}", fakeCluster{classes: []string{"fast"}}, []string{refusal}},
 		{"{homes: {storageClass: fast}}", fakeCluster{classes: []string{"fast"}}, nil},
 		{"{homes: none, temporaryServers: true}", fakeCluster{classes: []string{"fast"}}, nil},

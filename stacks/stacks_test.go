@@ -83,6 +83,7 @@ type fakeCluster struct {
 	ownerErr error
 	parts    map[string][]cluster.Part // what there is, by namespace
 	classes  []string                  // storage classes; none is the default if there are any
+	hidden   bool                      // they may not be read
 	missing  []string                  // namespaces that do not exist
 	unserved []cluster.RouteKind
 	gateways map[cluster.Object]*cluster.Gateway // nil for one that may not be read
@@ -132,6 +133,9 @@ func (f fakeCluster) Present(_ context.Context, namespace string, parts []cluste
 }
 
 func (f fakeCluster) StorageClasses(context.Context) ([]string, bool, bool, error) {
+	if f.hidden {
+		return nil, false, false, nil
+	}
 	return f.classes, f.classes == nil, true, nil
 }
 
