@@ -7,7 +7,7 @@ from hmac import compare_digest
 from jupyterhub.apihandlers import APIHandler
 from tornado import web
 
-from .received import MAX_TEXT, safe_event, safe_text
+from .received import safe_event
 
 EVENT_ROUTES = (r"/api/users/progress/events/([^/]+)", r"/api/users/progress/events/([^/]+)/([^/]+)")
 
@@ -29,8 +29,8 @@ class Events(APIHandler):
         self.set_status(204)
         if spawner.pending == "stop" or spawner.already_stopped:
             return
-        if event.get("notice") is True and spawner.ready:
-            spawner.notice = safe_text(event.get("message"), MAX_TEXT)
+        if event.get("notice") is True:
+            spawner.keep_notice(event)
         elif event.get("failed"):
             await self.end(spawner, safe_event(event))
         elif not spawner.keep_event(event):

@@ -18,7 +18,8 @@ from .errors import TELL_ADMINS, StartError, answered, maybe_refused, not_accept
 from .identity import identity
 from .metrics import PHASE
 from .received import (
-    MAX_EVENTS, MAX_HTML, MAX_KEPT, MAX_REASON, json_size, safe_answer, safe_event, safe_state, safe_text,
+    MAX_EVENTS, MAX_HTML, MAX_KEPT, MAX_REASON, MAX_TEXT,
+    json_size, safe_answer, safe_event, safe_state, safe_text,
 )  # fmt: skip
 from .tunnels import CONNECT_SECONDS
 
@@ -45,7 +46,7 @@ class Spawner(outpostspawner.OutpostSpawner):
     kube_state = None  # what KubeSpawner kept of the server, if it has started it; no outpost knows it
     look = None  # the task of the latest poll_and_notify
     interrupted = False  # its start was under way when the hub before this one ended
-    notice = ""  # what the outpost has told the user of this server, which runs
+    notice = ""  # what the outpost has told the user of this server
     own_image = ""  # of the user, that the current start names
     offered = None, None  # options of a form or link, and the Offer they are from, until their start begins at once
     unasked = None  # options of the current start, if the outpost was not asked about them before
@@ -94,14 +95,28 @@ class Spawner(outpostspawner.OutpostSpawner):
         self.events.append(event)
         return True
 
+    def keep_notice(self, event):
+        """Keeps what the outpost tells the user of this server. The page of a start shows it too."""
+        self.notice = safe_text(event.get("message"), MAX_TEXT)
+        # A start that is under way has more in its state than get_state returns.
+        state = {key: value for key, value in (self.orm_spawner.state or {}).items() if key != "notice"}
+        self.orm_spawner.state = {**state, **self._notice_state()}
+        self.user.db.commit()
+        if self.notice and self.pending == "spawn":
+            self.keep_event(event)
+
+    def _notice_state(self):
+        return {"notice": self.notice} if self.notice else {}
+
     def get_state(self):
-        return safe_state({**super().get_state(), **(self.kube_state or {})})
+        return safe_state({**super().get_state(), **(self.kube_state or {}), **self._notice_state()})
 
     def load_state(self, state):
         super().load_state(safe_state(state))
         kept = {key: state.get(key) for key in ("namespace", "pod_name", "kubespawner_version")}
         self.kube_state = kept if all(isinstance(value, str) for value in kept.values()) else None
         self.interrupted = state.get("starting") is True
+        self.notice = safe_text(state.get("notice"), MAX_TEXT)
 
     def store_state(self):
         """Stores the state now. JupyterHub stores it at the end of a start only."""

@@ -125,6 +125,37 @@ def test_notice_is_on_the_home_page(hub, hub_stage):
     assert shown not in browser.get("/hub/home").text
 
 
+def test_notice_before_the_server_is_ready(hub, pending):
+    """The outpost tells it once: it stays while the start goes on, and when the hub is restarted."""
+    shown = f'<p role="status"><strong>{pending.name}</strong>: It ends &lt;b&gt;soon&lt;/b&gt;.</p>'
+
+    def page():
+        stage.wait_for("ready", lambda: (hub.server(pending.name) or {}).get("ready"))
+        browser = hub.browser()
+        browser.log_in("maria")
+        return browser.get("/hub/home").text
+
+    notice = {"progress": 99, "message": "It ends <b>soon</b>.", "notice": True}
+    assert hub.post_event(pending.name, notice, pending.token).code == 204
+    assert "It ends <b>soon</b>." in [event["message"] for event in events_of(hub, pending.name)], "for its page"
+    pending.release()
+    assert shown in page()
+    hub.kill()
+    hub.start()
+    assert shown in page()
+
+
+def test_notice_of_a_start_that_a_restart_ends(hub, pending):
+    notice = {"progress": 99, "message": "It ends.", "notice": True}
+    assert hub.post_event(pending.name, notice, pending.token).code == 204
+    hub.kill()
+    pending.release()
+    hub.start()
+    stage.wait_for("the end", lambda: hub.server(pending.name)["stopped"])
+    (event,) = hub.progress(pending.name)
+    assert event["html_message"] == "The hub was restarted while this server was starting. Start it again."
+
+
 # Nobody else
 
 
