@@ -75,7 +75,7 @@ func (p *process) drain(ctx context.Context) error {
 	return p.setMaintenance(ctx, planned)
 }
 
-// undrain says that servers are started again.
+// undrain says that servers are started again, as far as that is for the database to say.
 func (p *process) undrain(ctx context.Context) error { return p.setMaintenance(ctx, nil) }
 
 func (p *process) setMaintenance(ctx context.Context, m *outpost.Maintenance) (err error) {
@@ -87,8 +87,11 @@ func (p *process) setMaintenance(ctx context.Context, m *outpost.Maintenance) (e
 	if err := db.SetMaintenance(ctx, m); err != nil {
 		return err
 	}
-	fmt.Fprintln(p.stdout, describe(m, byUndrain, time.Now()))
-	return nil
+	if m != nil {
+		fmt.Fprintln(p.stdout, describe(m, byUndrain, time.Now()))
+		return nil
+	}
+	return p.printHeld(ctx, db)
 }
 
 // status prints what holds, by the database and the configuration: servers of hubs, and the maintenance.
@@ -98,6 +101,21 @@ func (p *process) status(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	if err := p.printHeld(ctx, db); err != nil {
+		return err
+	}
+	for _, hub := range p.cfg.HubNames() {
+		services, err := db.List(ctx, hub)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(p.stdout, "%s: %d servers\n", hub, len(services))
+	}
+	return nil
+}
+
+// printHeld prints the maintenance that holds, by the database and the configuration.
+func (p *process) printHeld(ctx context.Context, db maintenance.Store) error {
 	m, err := db.Maintenance(ctx)
 	if err != nil {
 		return err
@@ -111,18 +129,11 @@ func (p *process) status(ctx context.Context) (err error) {
 	endedBy := byUndrain
 	if next != nil {
 		m = next
-		if next == p.cfg.Maintenance {
+		if c := p.cfg.Maintenance; c != nil && next.From.Equal(c.From) && next.Until.Equal(c.Until) {
 			endedBy = "the configuration says otherwise"
 		}
 	}
 	fmt.Fprintln(p.stdout, describe(m, endedBy, time.Now()))
-	for _, hub := range p.cfg.HubNames() {
-		services, err := db.List(ctx, hub)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(p.stdout, "%s: %d servers\n", hub, len(services))
-	}
 	return nil
 }
 

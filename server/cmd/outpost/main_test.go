@@ -407,6 +407,36 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// What the file announces holds beside what drain says, and after undrain.
+func TestDrainBesideTheFile(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "config.yaml")
+	text := "maintenance: {from: 2020-05-04T18:00:00Z, text: New disks.}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	env := environment(dir, map[string]string{"OUTPOST_CONFIG_FILE": file})
+	const held = "no servers are started; maintenance from 2020-05-04T18:00:00Z until the configuration says " +
+		"otherwise: New disks.\n"
+	const hub = "jupyterhub: 0 servers\n"
+	const said = "no servers are started; maintenance from 2020-05-04T19:00:00Z until `outpost undrain`: Network.\n"
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"status"}, held + hub},
+		{[]string{"drain", "--from", "2020-05-04T19:00:00Z", "--text", "Network."}, said},
+		{[]string{"status"}, held + hub},
+		{[]string{"undrain"}, held},
+		{[]string{"status"}, held + hub},
+	} {
+		var stdout, stderr buffer
+		if code := run(t.Context(), c.args, env, &stdout, &stderr); code != 0 || stdout.String() != c.want {
+			t.Errorf("%v: exit code %d\n%s%s\nwant\n%s", c.args, code, stdout.String(), stderr.String(), c.want)
+		}
+	}
+}
+
 func TestHomesAreNotRemovedByMistake(t *testing.T) {
 	hubs := map[string]string{"usernames": "a;b", "passwords": "planted-password;planted-password"}
 	for _, c := range []struct {
