@@ -146,7 +146,9 @@ func (k *Keeper) notify(ctx context.Context, m outpost.Maintenance, now time.Tim
 	}
 	if !m.From.Equal(k.about) {
 		if due == 0 {
-			k.callOff(ctx)
+			if k.callOff(ctx); len(k.told) > 0 {
+				return
+			}
 		}
 		clear(k.told)
 		k.about = m.From
@@ -166,16 +168,21 @@ func (k *Keeper) notify(ctx context.Context, m outpost.Maintenance, now time.Tim
 	}
 }
 
-// callOff tells users who have been told of a maintenance that it does not come.
+// callOff tells users who have been told of a maintenance that it does not come. Those whose hub has not taken it stay
+// in told, and are told next time.
 func (k *Keeper) callOff(ctx context.Context) {
 	var keys []outpost.Key
+	left := map[outpost.Key]int{}
 	for _, key := range k.servers.Live() {
 		if k.told[key] > 0 {
 			keys = append(keys, key)
+			left[key] = k.told[key]
 		}
 	}
-	clear(k.told)
-	k.tell(ctx, keys, "The maintenance is called off: this server goes on.")
+	for _, key := range k.tell(ctx, keys, "The maintenance is called off: this server goes on.") {
+		delete(left, key)
+	}
+	k.told = left
 }
 
 // tell sends a sentence for several services, and returns those of which the hub has taken it.

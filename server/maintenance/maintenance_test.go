@@ -335,6 +335,35 @@ func TestCalledOff(t *testing.T) {
 	})
 }
 
+// Users whose hub is away when a maintenance is called off or put off read of it when their hub is back.
+func TestCalledOffWhileTheHubIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		from := time.Now().Add(30 * time.Minute)
+		planned := func(from time.Time) *outpost.Maintenance {
+			return &outpost.Maintenance{From: from, Text: "New disks.", Evict: true}
+		}
+		s := &servers{live: []string{"a"}, planned: planned(from)}
+		lead(t, s, noSkew)
+		time.Sleep(time.Minute)
+		s.want(t, "announced", "0 a: "+notice(from))
+		s.set(func() { s.planned, s.away = nil, true })
+		time.Sleep(time.Minute)
+		s.want(t, "called off, the hub is away")
+		s.set(func() { s.away = false })
+		time.Sleep(time.Minute)
+		s.want(t, "the hub is back", "2 a: The maintenance is called off: this server goes on.")
+		s.set(func() { s.planned = planned(from) })
+		time.Sleep(time.Minute)
+		s.want(t, "after all", "3 a: "+notice(from))
+		s.set(func() { s.planned, s.away = planned(from.Add(24*time.Hour)), true })
+		time.Sleep(time.Minute)
+		s.want(t, "put off, the hub is away")
+		s.set(func() { s.away = false })
+		time.Sleep(time.Minute)
+		s.want(t, "the hub is back again", "5 a: The maintenance is called off: this server goes on.")
+	})
+}
+
 // Another maintenance that lets servers run, present or sooner, takes nothing from the notices of one that ends them.
 func TestNoticesBesideAnotherMaintenance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
