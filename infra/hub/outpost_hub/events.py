@@ -5,6 +5,7 @@ import json
 from hmac import compare_digest
 
 from jupyterhub.apihandlers import APIHandler
+from jupyterhub.utils import compare_token
 from tornado import web
 
 from .received import safe_event
@@ -45,7 +46,7 @@ class Events(APIHandler):
         user = self.find_user(user_name) if token and self.current_user else None
         if user is not None and server_name in user.spawners:
             spawner = user.spawners[server_name]
-            if spawner.api_token and compare_digest(spawner.api_token.encode(), token.encode()):
+            if _is_token_of(spawner, token):
                 return spawner
         raise web.HTTPError(403, "Only the server itself can report its events.")
 
@@ -77,3 +78,17 @@ class Events(APIHandler):
             return  # it had ended already, and the hub has been notified
         if spawner.active and not spawner.pending:
             await self.stop_single_user(spawner.user, spawner.name)
+
+
+def _is_token_of(spawner, token):
+    """Reports whether a token is that of a server.
+
+    JupyterHub keeps no more of it over a restart than a hash, which is the secret of the server's OAuth client.
+    """
+    if spawner.api_token:
+        return compare_digest(spawner.api_token.encode(), token.encode())
+    client = spawner.orm_spawner.oauth_client
+    if client is None or not client.secret or not compare_token(client.secret, token):
+        return False
+    spawner.api_token = token
+    return True

@@ -125,8 +125,8 @@ def test_notice_is_on_the_home_page(hub, hub_stage):
     assert shown not in browser.get("/hub/home").text
 
 
-def test_notice_before_the_server_is_ready(hub, pending):
-    """The outpost tells it once: it stays while the start goes on, and when the hub is restarted."""
+def test_notice_before_the_server_is_ready(hub, hub_stage, pending):
+    """It stays while the start goes on, and when the hub is restarted, which takes the next one."""
     shown = f'<p role="status"><strong>{pending.name}</strong>: It ends &lt;b&gt;soon&lt;/b&gt;.</p>'
 
     def page():
@@ -143,6 +143,11 @@ def test_notice_before_the_server_is_ready(hub, pending):
     hub.kill()
     hub.start()
     assert shown in page()
+    hub.run("other", {"system": "direct"})
+    assert hub.post_event(pending.name, notice, hub.own_token(hub_stage.direct, "other")).code == 403
+    hub.stop_server("other")
+    assert hub.post_event(pending.name, {"message": "It goes on.", "notice": True}, pending.token).code == 204
+    assert shown not in page() and "It goes on." in page()
 
 
 def test_notice_of_a_start_that_a_restart_ends(hub, pending):
