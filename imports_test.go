@@ -130,7 +130,9 @@ var testOnly = map[string][]string{
 	"server/store":               {"server/store/storetest"},
 	"server/store/storetest":     {"server/outpost/outposttest"},
 	"server/tunnels":             {"server/sshd"},
-	"stacks":                     {"charts", "infra/infratest", "infra/schema/schematest"},
+	"stacks": {
+		"charts", "infra/infratest", "infra/schema/schematest", "server/tunnels/remote",
+	},
 }
 
 // TestImports holds every package of the module to the table.

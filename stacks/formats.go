@@ -58,6 +58,20 @@ func checkAuthorizedKey(text string) error {
 	return nil
 }
 
+// plainKeys returns public keys as the tunnels read them, without what a line of authorized_keys or ssh-keyscan may
+// have beside the key: options, a host, a comment.
+func plainKeys(lines []string) ([]string, error) {
+	var keys []string
+	for _, line := range lines {
+		key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))))
+	}
+	return keys, nil
+}
+
 // checkCertificates accepts any number of certificates, also none.
 func checkCertificates(text string) error {
 	for rest := []byte(text); strings.TrimSpace(string(rest)) != ""; {

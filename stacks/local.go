@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -94,7 +95,11 @@ func (b *builder) newSystem(s SystemConfig) (system, error) {
 	if s.Password != "" {
 		p.password = secretText(s.Password)
 	}
-	p.hostKeyLines = pulumi.ToStringArray(s.HostKeys)
+	hostKeys, err := plainKeys(s.HostKeys)
+	if err != nil {
+		return system{}, fmt.Errorf("host keys of system %s: %w", s.Name, err)
+	}
+	p.hostKeyLines = pulumi.ToStringArray(hostKeys)
 	if args.HostKey {
 		p.hostKey, p.hostKeyLines = pair.HostKey, pair.HostKeyLines
 	}

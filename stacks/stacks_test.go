@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,12 +15,14 @@ import (
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi/internals"
+	"golang.org/x/crypto/ssh"
 	"sigs.k8s.io/yaml"
 
 	"github.com/outposts-dev/outposts/infra/cluster"
 	"github.com/outposts-dev/outposts/infra/hub"
 	"github.com/outposts-dev/outposts/infra/infratest"
 	"github.com/outposts-dev/outposts/infra/values"
+	"github.com/outposts-dev/outposts/server/tunnels/remote"
 )
 
 // projectRoot is the folder of Pulumi.yaml, as a test of this package sees it.
@@ -365,6 +368,37 @@ func TestImageOfTunnels(t *testing.T) {
 				t.Errorf("image %+v, want %+v", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestGivenHostKeys holds that the tunnels read the host keys that another operator has given, whatever else is in
+// their lines: they refuse the systems all together for one that they do not read.
+func TestGivenHostKeys(t *testing.T) {
+	plain := strings.TrimSuffix(publicKey, " other")
+	lines, err := json.Marshal([]string{
+		publicKey, "[10.0.0.3]:30022 " + plain, `no-pty,from="10.0.0.0/8" ` + publicKey,
+		"# 10.0.0.3:30022 SSH-2.0-Go\n10.0.0.3 " + plain + "\n",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := testWorld(committedConfig(t, "local"))
+	change(t, w.config, "outposts.1.hostKeys", string(lines))
+	r := &infratest.Recorder{}
+	if err := runStack(t, r, "local", w); err != nil {
+		t.Fatal(err)
+	}
+	trust := r.Find(t, "kubernetes:core/v1:ConfigMap", "hub-trust").Inputs["data"].ObjectValue()
+	systems, err := remote.Parse([]byte(trust["systems.yaml"].StringValue()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, key := range systems["remote"].HostKeys {
+		got = append(got, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key))))
+	}
+	if diff := cmp.Diff([]string{plain, plain, plain, plain}, got); diff != "" {
+		t.Errorf("host keys (-want +got):\n%s", diff)
 	}
 }
 
