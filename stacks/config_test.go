@@ -440,6 +440,9 @@ func TestConfigRefuses(t *testing.T) {
 			"outposts:hub.tunnels.values.logLevel: value must be one of 'debug', 'info', 'warn', 'error'",
 			"outposts:hub.tunnels.ports: does not match ^[1-9][0-9]{3,4}-[1-9][0-9]{3,4}$",
 		}},
+		{"image of the tunnels without a Secret to pull it", localConfig, map[string]string{"outpost": "{image: {repository: a}, values: {imagePullSecrets: [{name: pull}]}}", "hub.tunnels": "{image: {pullPolicy: Always}}"}, []string{
+			"outposts:hub.tunnels.values.imagePullSecrets is missing: the tunnels have the image of the outpost, which is pulled with outposts:outpost.values.imagePullSecrets; name a Secret in namespace jupyter, or write [] if it needs none there",
+		}},
 		{"values of the outpost's chart", remoteConfig, map[string]string{
 			"outpost.config": "{hubs: {jupyterhub: {allowedImages: all}}}", "outpost.persistence.size": "big", "outpost.values": "{tolerations: {}}",
 		}, []string{

@@ -186,10 +186,20 @@ func (c Config) hubArgs(systems []system) hub.Args {
 // as it says one.
 func (c Config) tunnels() hub.Tunnels {
 	chosen := c.Hub.Tunnels
-	if c.Outpost != nil && chosen.Image == (hub.OutpostImage{}) {
-		chosen.Image = hub.OutpostImage(c.outpostArgs().Image())
+	if c.sharesImage() {
+		of := c.outpostArgs().Image()
+		chosen.Image = hub.OutpostImage{
+			Repository: of.Repository, Tag: of.Tag, Digest: cmp.Or(chosen.Image.Digest, of.Digest),
+			PullPolicy: cmp.Or(chosen.Image.PullPolicy, of.PullPolicy),
+		}
 	}
 	return chosen
+}
+
+// sharesImage reports whether the tunnels have the image of this stack's outpost: no repository and no tag is theirs.
+func (c Config) sharesImage() bool {
+	own := c.Hub.Tunnels.Image
+	return c.Outpost != nil && own.Repository == "" && own.Tag == ""
 }
 
 // exportHub makes the outputs of a stack with a hub.

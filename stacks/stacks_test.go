@@ -335,6 +335,7 @@ func TestBaseURL(t *testing.T) {
 // TestImageOfTunnels holds that the tunnels have the image of the outpost in their stack, however that is said, unless
 // they are given one.
 func TestImageOfTunnels(t *testing.T) {
+	digest := "sha256:" + strings.Repeat("0", 64)
 	for _, tt := range []struct {
 		name string
 		set  map[string]string
@@ -350,6 +351,26 @@ func TestImageOfTunnels(t *testing.T) {
 		{"their own", map[string]string{
 			"outpost": "{image: {repository: a, tag: b}}", "hub.tunnels": "{image: {repository: d}}",
 		}, hub.OutpostImage{Repository: "d"}},
+		{"their own policy", map[string]string{
+			"outpost":     "{image: {repository: a, tag: b, digest: '" + digest + "', pullPolicy: IfNotPresent}}",
+			"hub.tunnels": "{image: {pullPolicy: Always}}",
+		}, hub.OutpostImage{Repository: "a", Tag: "b", Digest: digest, PullPolicy: "Always"}},
+		{"pulled with the hub's Secret", map[string]string{
+			"outpost":     "{image: {repository: a}, values: {imagePullSecrets: [{name: pull}]}}",
+			"hub.tunnels": "{values: {imagePullSecrets: [{name: pull}]}}",
+		}, hub.OutpostImage{Repository: "a"}},
+		{"pulled without a Secret", map[string]string{
+			"outpost":     "{image: {repository: a}, values: {imagePullSecrets: [{name: pull}]}}",
+			"hub.tunnels": "{values: {imagePullSecrets: []}}",
+		}, hub.OutpostImage{Repository: "a"}},
+		{"their own beside a Secret of the outpost", map[string]string{
+			"outpost":     "{image: {repository: a}, values: {imagePullSecrets: [{name: pull}]}}",
+			"hub.tunnels": "{image: {repository: d}}",
+		}, hub.OutpostImage{Repository: "d"}},
+		{"their own by values", map[string]string{
+			"outpost":     "{values: {imagePullSecrets: [{name: pull}]}}",
+			"hub.tunnels": "{values: {image: {repository: d}}}",
+		}, hub.OutpostImage{}},
 		{"without an outpost", map[string]string{
 			"outpost": "-", "outposts": "[{name: remote, address: 10.0.0.3, " +
 				"exposure: {type: nodePort, apiNodePort: 30080, sshNodePort: 30022}}]",

@@ -39,6 +39,7 @@ func (c Config) validate(f *faults) {
 	}
 	if c.Hub != nil && c.Outpost != nil {
 		c.validateNeighbours(f)
+		c.validateTunnels(f)
 	}
 	c.validateHubs(f)
 }
@@ -182,6 +183,19 @@ func (c Config) validateNeighbours(f *faults) {
 			f.add("outpost.exposure.%s: %d is also %s:hub.exposure.nodePort; choose another",
 				own.key, own.port, project)
 		}
+	}
+}
+
+// validateTunnels finds tunnels that have the outpost's image without a Secret to pull it with: the outpost's are in
+// another namespace.
+func (c Config) validateTunnels(f *faults) {
+	needed, _ := values.At(c.Outpost.Values, "imagePullSecrets").([]any)
+	own := c.Hub.Tunnels.Values
+	another := !c.sharesImage() || values.At(own, "image", "repository") != nil
+	if len(needed) > 0 && own["imagePullSecrets"] == nil && !another {
+		f.add("hub.tunnels.values.imagePullSecrets is missing: the tunnels have the image of the outpost, which is pulled "+
+			"with %s:outpost.values.imagePullSecrets; name a Secret in namespace %s, or write [] if it needs none there",
+			project, c.Hub.Namespace)
 	}
 }
 
