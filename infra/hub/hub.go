@@ -52,7 +52,7 @@ const (
 const (
 	authSecret     = "jupyterhub-outpost-auth"   // <system>: user:password
 	sshSecret      = "jupyterhub-outpost-sshkey" // ssh-privatekey
-	trustConfigMap = "jupyterhub-outpost-trust"  // systems.yaml, <system>.crt
+	trustConfigMap = "jupyterhub-outpost-trust"  // systems.yaml, <system>.crt, and until 0.2 <system>.known_hosts
 )
 
 // Image is the hub's image; empty for the chart's own with a bootstrap.
@@ -185,6 +185,10 @@ func (a Args) release() string { return cmp.Or(a.Release, Release) }
 func (a Args) newTrust(ctx *pulumi.Context, name string, parent pulumi.Resource) (pulumi.Resource, error) {
 	trust := pulumi.StringMap{"systems.yaml": a.remotes()}
 	for _, s := range a.Systems {
+		// Until 0.2: a hub with ssh in its pod reads it until it is replaced, which is when the tunnels are there.
+		if s.SSH != nil {
+			trust[s.Name+".known_hosts"] = s.knownHosts()
+		}
 		if len(s.CAs) > 0 {
 			trust[caKey(s.Name)] = s.CAs.ToStringArrayOutput().ApplyT(func(pems []string) string {
 				return strings.Join(pems, "")
@@ -199,6 +203,17 @@ func (a Args) newTrust(ctx *pulumi.Context, name string, parent pulumi.Resource)
 		return nil, fmt.Errorf("config map %s: %w", trustConfigMap, err)
 	}
 	return made, nil
+}
+
+// knownHosts is the file by which ssh trusts the system, as a host of the name outpost-<system>.
+func (s System) knownHosts() pulumi.StringOutput {
+	return s.HostKeys.ToStringArrayOutput().ApplyT(func(keys []string) string {
+		var b strings.Builder
+		for _, key := range keys {
+			fmt.Fprintf(&b, "outpost-%s %s\n", s.Name, key)
+		}
+		return b.String()
+	}).(pulumi.StringOutput)
 }
 
 // remotes is the file of the systems that the tunnels lead to, as docs/tunnels.md has it. Services of servers have a
