@@ -92,6 +92,10 @@ type System struct {
 	CAs pulumi.StringArray
 }
 
+// names are the name of a system and those that it had: what is mounted has all of them, since the files of a pod do
+// not change all at one moment.
+func (s System) names() []string { return append([]string{s.Name}, s.FormerNames...) }
+
 // SSH is where an outpost's SSH server listens.
 type SSH struct {
 	Host string
@@ -185,14 +189,17 @@ func (a Args) release() string { return cmp.Or(a.Release, Release) }
 func (a Args) newTrust(ctx *pulumi.Context, name string, parent pulumi.Resource) (pulumi.Resource, error) {
 	trust := pulumi.StringMap{"systems.yaml": a.remotes()}
 	for _, s := range a.Systems {
-		// Until 0.2: a hub with ssh in its pod reads it until it is replaced, which is when the tunnels are there.
-		if s.SSH != nil {
-			trust[s.Name+".known_hosts"] = s.knownHosts()
-		}
-		if len(s.CAs) > 0 {
-			trust[caKey(s.Name)] = s.CAs.ToStringArrayOutput().ApplyT(func(pems []string) string {
-				return strings.Join(pems, "")
-			}).(pulumi.StringOutput)
+		cas := s.CAs.ToStringArrayOutput().ApplyT(func(pems []string) string {
+			return strings.Join(pems, "")
+		}).(pulumi.StringOutput)
+		for _, name := range s.names() {
+			if len(s.CAs) > 0 {
+				trust[caKey(name)] = cas
+			}
+			// Until 0.2: a hub with ssh in its pod reads it until it is replaced, which is when the tunnels are there.
+			if s.SSH != nil {
+				trust[name+".known_hosts"] = s.knownHosts(name)
+			}
 		}
 	}
 	made, err := corev1.NewConfigMap(ctx, name+"-trust", &corev1.ConfigMapArgs{
@@ -205,12 +212,12 @@ func (a Args) newTrust(ctx *pulumi.Context, name string, parent pulumi.Resource)
 	return made, nil
 }
 
-// knownHosts is the file by which ssh trusts the system, as a host of the name outpost-<system>.
-func (s System) knownHosts() pulumi.StringOutput {
+// knownHosts is the file by which ssh trusts the system under one of its names, as the host outpost-<name>.
+func (s System) knownHosts(name string) pulumi.StringOutput {
 	return s.HostKeys.ToStringArrayOutput().ApplyT(func(keys []string) string {
 		var b strings.Builder
 		for _, key := range keys {
-			fmt.Fprintf(&b, "outpost-%s %s\n", s.Name, key)
+			fmt.Fprintf(&b, "outpost-%s %s\n", name, key)
 		}
 		return b.String()
 	}).(pulumi.StringOutput)
@@ -231,7 +238,7 @@ func (a Args) remotes() pulumi.StringOutput {
 			if s.SSH == nil {
 				continue
 			}
-			for _, name := range append([]string{s.Name}, s.FormerNames...) {
+			for _, name := range s.names() {
 				systems[name] = map[string]any{"host": s.SSH.Host, "port": s.SSH.Port, "hostKeys": keys[s.Name]}
 			}
 		}
@@ -244,7 +251,9 @@ func (a Args) remotes() pulumi.StringOutput {
 func (a Args) secrets() []release.Secret {
 	passwords := pulumi.StringMap{}
 	for _, s := range a.Systems {
-		passwords[s.Name] = s.Authorization
+		for _, name := range s.names() {
+			passwords[name] = s.Authorization
+		}
 	}
 	return []release.Secret{
 		{Name: authSecret, Role: "auth", Data: passwords},

@@ -152,11 +152,14 @@ func TestVariables(t *testing.T) {
 	}
 }
 
-// TestMounted holds what the hub's pod mounts: published names, and marks on what is secret.
+// TestMounted holds what the hub's pod mounts: published names, former names of systems among them, and marks on what
+// is secret.
 func TestMounted(t *testing.T) {
 	r := &infratest.Recorder{}
 	err := r.Run("test", func(ctx *pulumi.Context) error {
-		_, err := New(ctx, "hub", soundArgs())
+		a := soundArgs()
+		a.Systems[1].FormerNames = []string{"north"}
+		_, err := New(ctx, "hub", a)
 		return err
 	})
 	if err != nil {
