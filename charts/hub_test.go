@@ -327,6 +327,26 @@ func trustOf(t *testing.T, all map[string]object) corev1.ConfigMap {
 	return corev1.ConfigMap{}
 }
 
+// TestFormerNamesAreTrusted holds that what a system is trusted by is there under the names that it had, too: Services
+// of servers, and data that the hub has not read again yet, have them.
+func TestFormerNamesAreTrusted(t *testing.T) {
+	const ca = "-----BEGIN CERTIFICATE-----"
+	trust := trustOf(t, hubObjects(t, withHub(t, "systems: {remote: {formerNames: [north, far], ca: '"+ca+"'}, "+
+		"direct: {url: 'http://a', hubApiUrl: 'http://b', formerNames: [near]}}"))).Data
+	systems, err := remote.Parse([]byte(trust["systems.yaml"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, got := map[string][]string{}, map[string][]string{}
+	for _, name := range []string{"far", "north", "remote"} {
+		want[name] = []string{"outpost.example.org", ca + "\n"}
+		got[name] = []string{systems[name].Host, trust[name+".crt"]}
+	}
+	if diff := cmp.Diff(want, got); diff != "" || len(systems) != 3 || len(trust) != 4 {
+		t.Errorf("systems %v, hosts and CAs (-want +got):\n%s", slices.Sorted(maps.Keys(systems)), diff)
+	}
+}
+
 // TestTunnelsAreSelected holds that the pods have the label by which Services of servers select them, and that nothing
 // else of the chart has it: a Service with it would be taken for one of a server.
 func TestTunnelsAreSelected(t *testing.T) {

@@ -52,11 +52,12 @@ outposts.dev/tunnels: {{ include "outposts-hub.fullname" . | quote }}
 {{- .Values.trustConfigMap | default (printf "%s-trust" (include "outposts-hub.fullname" .)) -}}
 {{- end -}}
 
-{{- /* What the tunnels must know of the systems, as `outpost tunnels` reads it. */ -}}
+{{- /* What the tunnels must know of the systems, as `outpost tunnels` reads it. Services of servers have a former name until the
+hub has read the new one. */ -}}
 {{- define "outposts-hub.systems" -}}
 {{- $systems := dict -}}
 {{- range $name, $system := .Values.systems -}}
-{{- with $system.ssh }}{{ $_ := set $systems $name . }}{{ end -}}
+{{- with $system.ssh }}{{ range append ($system.formerNames | default list) $name }}{{ $_ := set $systems . $system.ssh }}{{ end }}{{ end -}}
 {{- end -}}
 {{- toYaml (dict "systems" $systems) -}}
 {{- end -}}
