@@ -1,6 +1,7 @@
 """The hub's own cluster: Services for its forwarded ports, and pods of KubeSpawner, which this hub had before."""
 
 import functools
+import socket
 import time
 
 import kubernetes
@@ -8,6 +9,18 @@ import urllib3
 from forwardbasespawner.forward import get_name
 
 POD_STOP_SECONDS = 60  # for the pod of a server of KubeSpawner to end; the grace period is 30 s by default
+
+QUIET_SECONDS = 30  # on a kept connection to the API server, until it is probed
+PROBE_SECONDS = 10  # between two probes
+LOST_SECONDS = 10  # in which what is sent must have arrived; else the connection is lost
+CALL_SECONDS = 30  # for the answer to a call
+
+
+class _Calls(kubernetes.client.ApiClient):
+    """Gives up a call that is not answered: it holds one of the few threads that the hub has for all of them."""
+
+    def call_api(self, *args, _request_timeout=None, **kwargs):
+        return super().call_api(*args, _request_timeout=_request_timeout or (LOST_SECONDS, CALL_SECONDS), **kwargs)
 
 
 @functools.cache
@@ -18,7 +31,15 @@ def connected():
     configuration = kubernetes.client.Configuration.get_default_copy()
     # The API server may close a connection that is about to be used. All that is sent here may arrive twice.
     configuration.retries = urllib3.Retry(2, allowed_methods=None)
-    return kubernetes.client.CoreV1Api(kubernetes.client.ApiClient(configuration))
+    # One that the network has dropped without a word would hold a call for as long as TCP sends again, 15 minutes.
+    configuration.socket_options = [
+        (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+        (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, QUIET_SECONDS),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PROBE_SECONDS),
+        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, LOST_SECONDS * 1000),
+    ]
+    return kubernetes.client.CoreV1Api(_Calls(configuration))
 
 
 def make_service(name, namespace, port, labels):

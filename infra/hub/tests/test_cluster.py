@@ -1,0 +1,82 @@
+"""The client of the hub's cluster, with the real Kubernetes package, where the way to the API server is lost."""
+
+import ctypes
+import socket
+import struct
+import time
+
+import kubernetes
+import pytest
+import stage
+from outpost_hub import cluster
+from urllib3.exceptions import MaxRetryError
+
+SO_ATTACH_FILTER = 26  # of Linux; Python has no name for it
+
+
+def lose(connection):
+    """Lets nothing that arrives get through to a connection any more, so that its peer hears of nothing."""
+    drop = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))  # of each packet, keep 0 bytes
+    connection.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", 1, ctypes.addressof(drop)))
+
+
+def client(monkeypatch, port):
+    """Returns the client of a cluster whose API server has this port."""
+    configuration = kubernetes.client.Configuration()
+    configuration.host = f"http://127.0.0.1:{port}"
+    monkeypatch.setattr(kubernetes.client.Configuration, "_default", configuration)
+    monkeypatch.setattr(kubernetes.config, "load_incluster_config", lambda: None)
+    return cluster.connected.__wrapped__()
+
+
+def read(api):
+    return api.read_namespaced_service(name="hub", namespace="jupyter").metadata.name
+
+
+@pytest.fixture
+def connections():
+    """A cluster, and the connections that it has accepted."""
+    fake, accepted = stage.Cluster(), []
+
+    class Handler(fake.http.RequestHandlerClass):
+        def setup(self):
+            super().setup()
+            accepted.append(self.connection)
+
+    fake.http.RequestHandlerClass = Handler
+    yield fake, accepted
+    fake.close()
+
+
+def test_call_on_a_lost_connection(connections, monkeypatch):
+    """It goes through on another one."""
+    monkeypatch.setattr(cluster, "LOST_SECONDS", 1)
+    fake, accepted = connections
+    api = client(monkeypatch, fake.port)
+    assert read(api) == read(api) == "hub" and len(accepted) == 1, "connections are kept"
+    lose(accepted[0])
+    begun = time.monotonic()
+    assert read(api) == "hub" and len(accepted) == 2
+    assert time.monotonic() < begun + cluster.CALL_SECONDS / 2
+
+
+def test_kept_connection_that_is_lost(connections, monkeypatch):
+    """It is known before a call needs it."""
+    for name in ("QUIET_SECONDS", "PROBE_SECONDS", "LOST_SECONDS"):
+        monkeypatch.setattr(cluster, name, 1)
+    fake, accepted = connections
+    api = client(monkeypatch, fake.port)
+    assert read(api) == "hub"
+    pool = api.api_client.rest_client.pool_manager.connection_from_url(f"http://127.0.0.1:{fake.port}")
+    (kept,) = [connection.sock for connection in pool.pool.queue if connection]
+    lose(accepted[0])
+    stage.wait_for("its end", lambda: kept.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+    monkeypatch.setattr(cluster, "CALL_SECONDS", 0.5)
+    assert read(api) == "hub" and len(accepted) == 2
+
+
+def test_no_answer(monkeypatch):
+    monkeypatch.setattr(cluster, "CALL_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with pytest.raises(MaxRetryError, match="Read timed out"):
+            read(client(monkeypatch, silent.getsockname()[1]))
