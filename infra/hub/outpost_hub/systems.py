@@ -166,12 +166,15 @@ class System:
     def offer_unasked(self, options):
         """Returns an Offer for a start that may be sent before the outpost is asked what it offers; else None.
 
-        The outpost decides about each start. Without its catalog, options of profiles cannot be told from unknown ones,
-        nor can a flavor be chosen for a start that names none.
+        The outpost decides about each start that is sent. Without its catalog, options of profiles cannot be told from
+        unknown ones, nor can a flavor be chosen for a start that names none. One that `flavors` does not have is not
+        sent: the catalog has the reason that comes before that, and the flavors that this user may know of.
         """
         offer = Offer(self)
+        flavor = options.get("flavor") or offer.flavor
         plain = set(options) <= {"system", "flavor"}
-        return offer if plain and (options.get("flavor") or offer.flavor or self.catalogs.no_flavors) else None
+        listed = not self.flavors or flavor in list(self.flavors)  # whatever its type
+        return offer if plain and listed and (flavor or self.catalogs.no_flavors) else None
 
     async def offer_to_hub(self, handler):
         """Returns what the system offers this hub, whoever its user is. `handler` is one of JupyterHub's."""

@@ -94,7 +94,7 @@ class Rooms:
         systems["python"]["sendAuthState"] = ["access_token"]
         systems["away"] = {**systems["good"], "url": f"http://127.0.0.1:{stage.free_port()}/services"}
         systems["python"]["flavors"] = systems["silent"]["flavors"] = [{"name": "small"}, {"name": "large"}]
-        systems["limited"] = {**systems["good"], "flavors": [{"name": "full"}, {"name": "small"}]}
+        systems["limited"] = {**systems["good"], "flavors": [{"name": "full"}, {"name": "small"}, {"name": "gpu"}]}
         for name in systems:
             (folder / "auth" / name).write_text("jupyterhub:secret")
         self.hub = stage.Hub(folder, {"authDir": str(folder / "auth"), "systems": systems}, self.cluster, flags=())
@@ -259,38 +259,41 @@ def test_own_image(rooms):
 
 
 @pytest.mark.parametrize(
-    "user, options, words",
+    "system, user, options, words",
     [
-        ("paul", {"flavor": "gpu"}, "good has no flavor 'gpu'. Available flavors: small, full."),
-        ("paul", {"flavor": "full"}, "Flavor full is full on good."),
-        ("paul", {"profile": "python"}, "Unknown option 'profile'."),
-        ("greta", {"profile": "gone"}, "good has no profile 'gone'."),
-        ("greta", {"profile": "matlab"}, "For licensed users."),
-        ("greta", {"profile": "python", "image": "none"}, "Option image has no choice 'none'."),
-        ("greta", {"profile": "r", "image": "evil.io/x"}, "good does not allow this image."),
-        ("olga", {}, "You may not start servers on good."),
+        ("good", "paul", {"flavor": "gpu"}, "good has no flavor 'gpu'. Available flavors: small, full."),
+        ("good", "paul", {"flavor": "full"}, "Flavor full is full on good."),
+        ("good", "paul", {"profile": "python"}, "Unknown option 'profile'."),
+        ("good", "greta", {"profile": "gone"}, "good has no profile 'gone'."),
+        ("good", "greta", {"profile": "matlab"}, "For licensed users."),
+        ("good", "greta", {"profile": "python", "image": "none"}, "Option image has no choice 'none'."),
+        ("good", "greta", {"profile": "r", "image": "evil.io/x"}, "good does not allow this image."),
+        ("good", "olga", {}, "You may not start servers on good."),
+        ("limited", "paul", {"flavor": "gpu"}, "limited has no flavor 'gpu'. Available flavors: full, small."),
+        ("limited", "paul", {"flavor": "huge"}, "limited has no flavor 'huge'. Available flavors: full, small."),
+        ("limited", "olga", {"flavor": "huge"}, "You may not start servers on limited."),
     ],
 )
-def test_refused_alike(rooms, user, options, words):
+def test_refused_alike(rooms, system, user, options, words):
     """The same by API, by link and by form."""
     hub = rooms.hub
     starts, refused = len(rooms.good.requests), rooms.good.refused
-    shown = " ".join(event.get("message", "") for event in hub.fail("no", {"system": "good", **options}, user))
+    shown = " ".join(event.get("message", "") for event in hub.fail("no", {"system": system, **options}, user))
     assert words in shown
-    assert hub.server("no", user)["user_options"] == {"system": "good"}, "what is refused is not shown"
-    if set(options) == {"flavor"}:  # the outpost has refused it, before it was asked
+    assert hub.server("no", user)["user_options"] == {"system": system}, "what is refused is not shown"
+    if set(options) == {"flavor"} and options["flavor"] != "huge":  # the outpost has refused it, before it was asked
         assert rooms.good.refused > refused
         starts = len(rooms.good.requests)
     browser = hub.browser()
     browser.log_in(user)
-    query = "&".join(f"{key}={value}" for key, value in {"system": "good", **options}.items())
+    query = "&".join(f"{key}={value}" for key, value in {"system": system, **options}.items())
     page = browser.get(f"/hub/spawn/{user}/no?{query}")
     assert words.replace("'", "&#39;") in page.text.replace("&#x27;", "&#39;"), page.text
     page = browser.get(f"/hub/spawn/{user}/no")
     fields = {
-        "system": "good",
-        **{(f"option:good:{options['profile']}:image" if key == "image" and options.get("profile") == "python"
-            else f"{key}-good"): value for key, value in options.items()},
+        "system": system,
+        **{(f"option:{system}:{options['profile']}:image" if key == "image" and options.get("profile") == "python"
+            else f"{key}-{system}"): value for key, value in options.items()},
     }  # fmt: skip
     answer = browser.post(browser.form_action(page), fields)
     assert words.replace("'", "&#39;") in answer.text.replace("&#x27;", "&#39;"), answer.text
@@ -346,10 +349,12 @@ def test_maintenance(rooms):
         assert "New disks &lt;b&gt;soon&lt;/b&gt;." in found["good"]
         assert '<time datetime="2999-01-01T18:00:00Z">2999-01-01 18:00 UTC</time>' in found["good"]
         rooms.good.answers["late"] = refusal("This system is in maintenance.", 503)
-        for name, options in (("no", {}), ("late", {"flavor": "small"})):
+        for system, name, options in (
+            ("good", "no", {}), ("good", "late", {"flavor": "small"}), ("limited", "no", {"flavor": "huge"}),
+        ):  # fmt: skip
             begun = time.monotonic()
-            shown = rooms.hub.fail(name, {"system": "good", **options}, "paul")
-            assert "good is in maintenance until 2999-01-01 18:00 UTC" in json.dumps(shown)
+            shown = rooms.hub.fail(name, {"system": system, **options}, "paul")
+            assert f"{system} is in maintenance until 2999-01-01 18:00 UTC" in json.dumps(shown)
             assert time.monotonic() < begun + 5, "it is not tried again"
     finally:
         rooms.good.catalog = before

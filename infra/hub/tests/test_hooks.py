@@ -118,6 +118,19 @@ def test_default_flavor(outposts):
     assert s.user_options == s.orm_spawner.user_options == {"system": "remote", "flavor": "large"}
 
 
+@pytest.mark.parametrize("flavor", ["huge", ["small"], {"small": 1}, 7, True])
+def test_unknown_flavor_of_a_list_by_hand(outposts, flavor):
+    """The outpost is asked, so that it is refused as on the form. By the API, it may be of any type."""
+    remote = outposts.systems["remote"]
+    assert remote.offer_unasked({"system": "remote", "flavor": flavor}) is None
+    for known in ("small", "", None, []):
+        assert remote.offer_unasked({"system": "remote", "flavor": known})
+    s = spawner(system="remote", flavor=flavor)
+    with pytest.raises(outpost_hub.errors.StartError, match="no flavor 'huge'|flavor must be a string"):
+        asyncio.run(outposts.apply_user_options(s, s.user_options))
+    assert s.user_options == {"system": "remote"}
+
+
 @pytest.mark.parametrize(
     "options, want",
     [
