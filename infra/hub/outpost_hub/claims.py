@@ -11,10 +11,11 @@ from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from .cluster import connected
-from .errors import WrongHostKey
+from .errors import UnknownSystem, WrongHostKey
 from .tunnels import Tunnels
 
 TUNNELS = "outposts.dev/tunnels"  # label: whose Services these are; the pods of the tunnels have it too
+SYSTEM_LABEL = "outposts.dev/system"  # with the name that a system has, or had, in the file of the tunnels
 TARGET = "outposts.dev/target"  # annotation: host:port as the outpost reaches it
 LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
@@ -116,22 +117,29 @@ class Claims(Tunnels):
             await asyncio.sleep(PAUSE)
 
     async def connect(self, spawner):
-        """Waits for the connection to the system. Raises ConnectionError, which is WrongHostKey for another key."""
+        """Waits for the connection to the system. Raises ConnectionError.
+
+        That is WrongHostKey for another key, and UnknownSystem as long as the tunnels do not know the system.
+        """
         if time.monotonic() < self.connected_until:
             return
         final = ("connected", "wrong_host_key", "refused_key")
         answer = await self._decided(f"/systems/{self.system}", lambda answer: answer["state"] in final)
-        state = answer["state"] if answer else "unknown"
+        if answer is None:
+            raise UnknownSystem(f"the tunnels do not know {self.system} yet")
+        state = answer["state"]
         if state == "wrong_host_key":
             raise WrongHostKey(f"the tunnels refuse the host key of {self.system}")
         if state != "connected":
             raise ConnectionError(f"{self.system} is {state} for the tunnels")
         self.connected_until = time.monotonic() + CONNECTED_SECONDS
 
-    async def serve(self, spawner, labels):
+    async def serve(self, spawner, labels, former_names):
         """Makes the Service of a server unless it is as it should be, and waits until the tunnels serve it.
 
-        Until then nobody may be led to its address: its port may be another server's. Raises ConnectionError.
+        It may have a former name of the system, which the tunnels know too: the new one may be in their file later than
+        here. Until it is served nobody may be led to its address: its port may be another server's. Raises
+        ConnectionError.
         """
         target = spawner.port_forward_info["service"].removeprefix("https://").removeprefix("http://")
         name, namespace, taken = spawner.svc_name, spawner.namespace, ()
@@ -142,7 +150,9 @@ class Claims(Tunnels):
                 taken = await asyncio.to_thread(self._taken, namespace)
             target_port = self.settings.choose(taken)
             manifest = self._manifest(name, labels, target, spawner.port, target_port)
-            made, left = await asyncio.to_thread(_put, namespace, manifest, self.settings.ports, guesses > 0)
+            made, left = await asyncio.to_thread(
+                _put, namespace, manifest, self.settings.ports, former_names, guesses > 0
+            )
             for port in left:
                 self.settings.hold(port)
             state = await self._state(name, made.metadata.uid)
@@ -203,7 +213,7 @@ def _there(api, namespace, name):
         return None
 
 
-def _put(namespace, manifest, ports, likely_new):
+def _put(namespace, manifest, ports, former_names, likely_new):
     """Makes a Service. One that leads to the target already is left alone, because the proxy uses it.
 
     Returns it, and the ports of one that had to go for it.
@@ -218,9 +228,11 @@ def _put(namespace, manifest, ports, likely_new):
     there = _there(api, namespace, name)
     if there:
         left = target_ports(there)
-        wanted = manifest["metadata"]
+        wanted, labels = manifest["metadata"], dict(there.metadata.labels or {})
+        if labels.get(SYSTEM_LABEL) in former_names:
+            labels[SYSTEM_LABEL] = wanted["labels"][SYSTEM_LABEL]
         if (
-            (there.metadata.labels or {}).items() >= wanted["labels"].items()
+            labels.items() >= wanted["labels"].items()
             and (there.metadata.annotations or {}).items() >= wanted["annotations"].items()
             and dict(there.spec.selector or {}) == manifest["spec"]["selector"]
             and [p.port for p in there.spec.ports] == [p["port"] for p in manifest["spec"]["ports"]]

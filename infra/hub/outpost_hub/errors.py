@@ -28,6 +28,10 @@ class WrongHostKey(ConnectionError):
     """An ssh server has shown a host key other than the known one."""
 
 
+class UnknownSystem(ConnectionError):
+    """The tunnels do not know a system yet: they read their file at another moment than the hub."""
+
+
 def client_error(error):
     """Returns the status code, 0 for none, and the reason of a failed request to an outpost.
 

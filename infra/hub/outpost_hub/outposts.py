@@ -5,10 +5,10 @@ import asyncio
 from tornado import web
 
 from . import form
-from .claims import TunnelsSettings
+from .claims import SYSTEM_LABEL, TunnelsSettings
 from .cluster import make_service, remove_service
 from .curl import prepare_curl
-from .errors import TELL_ADMINS, StartError, WrongHostKey, user_message
+from .errors import TELL_ADMINS, StartError, UnknownSystem, WrongHostKey, user_message
 from .metrics import SYSTEMS
 from .received import safe_address
 from .settings import OPTION_NAME, PREFIX, SERVER_NAME, Faults
@@ -234,7 +234,7 @@ class Outposts:
 
     def extra_labels(self, spawner, user_options):
         # On the pod there and on the Service here: they show whether a system that is to be removed still has servers.
-        return {"outposts.dev/system": self.system(user_options).name}
+        return {SYSTEM_LABEL: self.system(user_options).name}
 
     def failed_spawn_request_hook(self, spawner, exception):
         spawner.start_error = StartError(user_message(self.of(spawner), exception))
@@ -269,7 +269,8 @@ class Outposts:
         labels = {"component": "singleuser-server", **self.extra_labels(spawner, spawner.user_options)}
         host = f"{spawner.svc_name}.{spawner.namespace}.svc"
         if self.tunnels:
-            await self.of(spawner).tunnels.serve(spawner, labels)
+            system = self.of(spawner)
+            await system.tunnels.serve(spawner, labels, system.former_names)
             return host, spawner.port
         await asyncio.to_thread(make_service, spawner.svc_name, spawner.namespace, spawner.port, labels)
         return host, spawner.port
@@ -301,6 +302,8 @@ class Outposts:
             except ConnectionError as e:
                 spawner.log.error(f"{spawner._log_name} - cannot connect to {system.name}: {e}")
                 message = f"The hub cannot open an SSH connection to {system.display_name}. Try again later."
+                if isinstance(e, UnknownSystem):
+                    message = f"{system.display_name} is not known to the hub's tunnels yet. Try again in a minute."
                 if isinstance(e, WrongHostKey):
                     # Another attempt would not help, and an unknown server must not get the user's data.
                     message = (

@@ -80,8 +80,9 @@ class System:
 
     def become(self, other):
         """Takes over the data of another, and keeps what goes on. Returns itself."""
-        if other.name != self.name:
-            self.tunnels.servers.clear()  # their Services have the name on them; the next look at each makes it anew
+        dropped = set(self.former_names) - set(other.former_names)
+        if other.name != self.name or dropped:
+            self.tunnels.servers.clear()  # the next look at each renews what has a name that is gone
         vars(self).update({name: value for name, value in vars(other).items() if name not in self.GOES_ON})
         self.tunnels.system = self.name
         return self

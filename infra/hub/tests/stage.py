@@ -337,23 +337,30 @@ class Cluster(_Server):
 
 class Tunnels(_Server):
     """`outpost tunnels` and the nodes' rules for Services, as far as a hub sees them: it leads the port of a Service to
-    the target, once it has said that it serves it. `refuse` has states for the next claims, `states` those of systems."""
+    the target, once it has said that it serves it. `refuse` has states for the next claims, `states` those of systems,
+    `unknown` systems that are not in their file."""
 
     def __init__(self, cluster):
         tunnels = self
         self.cluster = cluster
         self.states = {}  # by system
+        self.unknown = set()
         self.refuse = []
         self.away = 0  # answers that are none
+        self.asked = []  # paths
         self.decided = {}  # state by UID
         self.listeners = {}  # by UID
+        self.lock = threading.Lock()  # of the listeners
 
         class Handler(_Quiet):
             def do_GET(self):
                 kind, name = self.path.strip("/").split("/")
+                tunnels.asked.append(self.path)
                 if tunnels.away:
                     tunnels.away -= 1
                     return self.answer(503, "away")
+                if kind == "systems" and name in tunnels.unknown:
+                    return self.answer(404, "not known")
                 if kind == "systems":
                     return self.answer(200, {"state": tunnels.states.get(name, "connected")})
                 if name not in cluster.services:
@@ -367,6 +374,8 @@ class Tunnels(_Server):
 
     def decide(self, name):
         uid, service = self.cluster.uids[name], self.cluster.services[name]
+        if service["metadata"]["labels"]["outposts.dev/system"] in self.unknown:
+            return "UnknownSystem"
         if uid not in self.decided:
             (port,) = service["spec"]["ports"]
             others = [
@@ -376,6 +385,7 @@ class Tunnels(_Server):
             ]  # fmt: skip
             self.decided[uid] = self.refuse.pop(0) if self.refuse else "PortTaken" if others else "Served"
             if self.decided[uid] == "Served":
+                self._close_ports()
                 self._open(uid, port["port"], service["metadata"]["annotations"]["outposts.dev/target"])
         return self.decided[uid]
 
@@ -394,14 +404,18 @@ class Tunnels(_Server):
         threading.Thread(target=serve, daemon=True).start()
 
     def _look(self):
-        """Closes the ports of Services that are gone."""
         while not self.closed:
-            there = [self.cluster.uids.get(name) for name in list(self.cluster.services)]
+            self._close_ports()
+            time.sleep(0.02)
+
+    def _close_ports(self):
+        """Closes the ports of Services that are gone."""
+        there = [self.cluster.uids.get(name) for name in list(self.cluster.services)]
+        with self.lock:
             for uid in [uid for uid in self.listeners if uid not in there]:
                 listener = self.listeners.pop(uid)
                 listener.shutdown(socket.SHUT_RDWR)
                 listener.close()
-            time.sleep(0.02)
 
     def close(self):
         self.closed = True

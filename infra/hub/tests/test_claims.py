@@ -1,5 +1,7 @@
 """Tunnels that `outpost tunnels` keeps, in a real hub with the real client. Outposts, tunnels and Kubernetes are fakes."""
 
+import json
+
 import outpost_hub
 import pytest
 import stage
@@ -139,3 +141,44 @@ def test_tunnels_away_for_a_moment(hub, hub_stage, tunnels):
     hub.run("waited", {"system": "remote"})
     assert tunnels.away == 0
     hub.stop_server("waited")
+
+
+def test_system_that_the_tunnels_do_not_know_yet(hub, tunnels):
+    """Hub and tunnels read their files at different moments."""
+    tunnels.unknown.add("slow")
+    shown = message(hub.fail("early", {"system": "slow"}))
+    assert "slow is not known to the hub's tunnels yet. Try again in a minute." in shown
+    tunnels.unknown.clear()
+    hub.run("early", {"system": "slow"})
+    hub.stop_server("early")
+
+
+def test_name_that_the_tunnels_do_not_know_yet(hub, hub_stage, tunnels):
+    """Servers that run keep the Services that they have, as long as the name on them is listed as a former one."""
+    cluster, file = hub_stage.cluster, hub_stage.folder / "settings.json"
+    hub.run("survivor", {"system": "remote"})
+    name = service_of(cluster, "survivor")["metadata"]["name"]
+    (port,) = cluster.services[name]["spec"]["ports"]
+    logged, asked, before = len(cluster.log), len(tunnels.asked), file.read_text()
+    settings = hub_stage.renamed("remote", "north")
+    tunnels.unknown.add("north")
+    try:
+        file.write_text(json.dumps(settings))
+        stage.wait_for("a look at it", lambda: f"/services/{name}" in tunnels.asked[asked:])
+        assert {method for method, of in cluster.log[logged:] if of == name} == {"GET"}
+        assert stage.get(port["port"]) == 200
+        tunnels.unknown.clear()
+        assert hub.run("new", {"system": "remote"})["user_options"]["system"] == "north"
+        assert service_of(cluster, "new")["metadata"]["labels"]["outposts.dev/system"] == "north"
+        hub.stop_server("new")
+        assert {method for method, of in cluster.log[logged:] if of == name} == {"GET"}
+
+        del settings["systems"]["north"]["formerNames"]
+        file.write_text(json.dumps(settings))
+        stage.wait_for("a Service with its name", lambda: "north" in str(cluster.services.get(name)))
+        stage.wait_for("served", lambda: stage.get(port["port"]) == 200)
+        assert hub.server("survivor")["ready"]
+        hub.stop_server("survivor")
+    finally:
+        tunnels.unknown.clear()
+        file.write_text(before)

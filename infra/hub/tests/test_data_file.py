@@ -76,6 +76,27 @@ def test_another_name(watched):
     assert checked(outposts, {"system": "remote"})["system"] == "north"
 
 
+def test_a_former_name_is_dropped(watched):
+    """Services with that name are of no system any more: each server is looked at again."""
+
+    class Server:
+        pass
+
+    outposts, settings, write = watched
+    servers, server = outposts.systems["remote"].tunnels.servers, Server()
+    north = settings["systems"]["north"] = {**settings["systems"].pop("remote"), "formerNames": ["old", "remote"]}
+    write(settings)
+    assert offered(outposts) == ["direct", "north"]
+    servers.add(server)
+    north.update(description="Without GPUs", formerNames=["remote", "older", "old"])
+    write(settings)
+    assert offered(outposts) == ["direct", "north"] and list(servers) == [server]
+    north["formerNames"] = ["remote"]
+    write(settings)
+    assert offered(outposts) == ["direct", "north"] and list(servers) == []
+    assert outposts.systems["north"].tunnels.servers is servers
+
+
 def test_a_former_name_is_given_anew(watched):
     """It is another system then."""
     outposts, settings, write = watched
