@@ -31,7 +31,7 @@ All keys of the data; other keys are refused:
                                     # an Ingress that merges slashes)
         concurrentStarts: 10        # optional; how many starts this hub sends there at once, 1 to 500; the others wait,
                                     # as part of their start_timeout. Defaults to JupyterHub.concurrent_spawn_limit;
-                                    # another number is for the hub's next start
+                                    # another number is for starts from then on
         sendAuthState: [access_token]   # optional; keys of the user's auth state that the outpost gets with a start and
                                     # with a question for its catalog, beside name, groups and admin
         flavor: small               # optional; used if a start names none; defaults to the first of `flavors`

@@ -83,6 +83,8 @@ class System:
         dropped = set(self.former_names) - set(other.former_names)
         if other.name != self.name or dropped:
             self.tunnels.servers.clear()  # the next look at each renews what has a name that is gone
+        if other.concurrent_starts != self.concurrent_starts:
+            self._client = None  # the next request makes one; what is under way ends in that which it has
         vars(self).update({name: value for name, value in vars(other).items() if name not in self.GOES_ON})
         self.tunnels.system = self.name
         return self
@@ -151,7 +153,8 @@ class System:
     def watch(self, spawner):
         """Returns the watch of the system's servers."""
         if self._watch is None:
-            self._watch = Watch(self, self.client(spawner))
+            settings, defaults = spawner.user.settings, spawner.http_client_defaults
+            self._watch = Watch(self, lambda: self._client_for(settings, defaults))
         return self._watch
 
     async def offer(self, spawner):

@@ -56,7 +56,7 @@ class Watch:
     """
 
     def __init__(self, system, client):
-        """Needs the event loop."""
+        """Needs the event loop. `client` is called for the Client of the system at the moment."""
         self.system, self.client = system, client
         self.services = Services(self._announced)
         self.last = None  # time of the last line of the present answer
@@ -203,7 +203,8 @@ class Watch:
             try:
                 question = {"services": [service.rsplit("/", 1) for service in known]}
                 request = request_to(self.system, "watch/known", question, request_timeout=10, connect_timeout=10)
-                await self.client.fetch(request, "other", self.client.turn("other"))
+                client = self.client()
+                await client.fetch(request, "other", client.turn("other"))
             except Exception as e:  # the watch goes on, and they are told the next time
                 self.asked.update(known)
                 get_logger().warning(f"{self.system.name} - cannot tell which servers are known: {e}")

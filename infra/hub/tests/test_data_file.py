@@ -1,7 +1,11 @@
 """The file of the data, which is read again when it changes: without a hub, and in a real one."""
 
+import asyncio
 import copy
+import gc
 import json
+import weakref
+from types import SimpleNamespace
 
 import outpost_hub
 import pytest
@@ -74,6 +78,35 @@ def test_another_name(watched):
     assert outposts.system({"system": "remote"}) is outposts.system({"system": "north"}) is remote
     assert remote.name == remote.tunnels.system == "north"
     assert checked(outposts, {"system": "remote"})["system"] == "north"
+
+
+def test_other_concurrent_starts(watched):
+    """They are those of another client, which the next request gets; the one before goes when nothing needs it."""
+    outposts, settings, write = watched
+    remote = outposts.systems["remote"]
+    s = SimpleNamespace(user=SimpleNamespace(settings={"concurrent_spawn_limit": 100}), http_client_defaults=None)
+
+    def clients(**changes):
+        settings["systems"]["remote"].update(changes)
+        write(settings)
+        outposts.refresh()
+        assert remote.watch(s).client() is remote.client(s)
+        return remote.client(s)
+
+    async def main():
+        first = clients()
+        assert first.places["start"].count == 100
+        assert clients(description="Without GPUs") is first
+        second = clients(concurrentStarts=2)
+        assert second is not first and second.places["start"].count == 2
+        assert clients(concurrentStarts=None).places["start"].count == 100
+        gone = weakref.ref(first.http)
+        del first
+        await asyncio.sleep(0.1)  # tornado has timers of 0 s
+        gc.collect()
+        assert gone() is None
+
+    asyncio.run(main())
 
 
 def test_a_former_name_is_dropped(watched):

@@ -1,6 +1,8 @@
 """Places for requests by kind and system, alone and in a real hub with many starts."""
 
 import asyncio
+import copy
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import stage
 from outpost_hub.places import Places
+from test_metrics import samples
 
 
 def test_turns_in_order():
@@ -191,6 +194,37 @@ def test_start_that_waits_for_a_place(crowd):
     assert {body["env"]["JUPYTERHUB_USER"] for body in weak.of("POST", "")} == set(names) - {names[2]}
     weak.answers.clear()
     stop(hub, names)
+
+
+def test_other_number_of_starts(crowd):
+    """It is for starts from then on. Those that are under way, or wait, go on as they have begun."""
+    hub, weak = crowd.hub, crowd.weak
+    names = [f"other{n}" for n in range(4)]
+    users(hub, names)
+    weak.requests.clear()
+    end = crowd.hold(weak, [""])
+
+    def begin(name):
+        assert hub.call("POST", f"/hub/api/users/{name}/server", {"system": "weak"}).code == 202
+
+    for name in names[:3]:
+        begin(name)
+    stage.wait_for("two starts", lambda: len(weak.of("POST", "")) == 2)
+    stage.wait_for("one that waits", lambda: samples(hub, "outpost_hub_requests_waiting")[("start", "weak")] == 1)
+    settings = copy.deepcopy(hub.settings)
+    settings["systems"]["weak"]["concurrentStarts"] = 3
+    (hub.folder / "settings.json").write_text(json.dumps(settings))
+    begin(names[3])
+    stage.wait_for("the last one", lambda: len(weak.of("POST", "")) == 3)
+    assert samples(hub, "outpost_hub_places")[("start", "weak")] == 3
+    assert weak.of("POST", "")[-1]["env"]["JUPYTERHUB_USER"] == names[3]
+    end.set()
+    for name in names:
+        stage.wait_for("server", lambda name=name: ready(hub, name))
+    (hub.folder / "settings.json").write_text(json.dumps(hub.settings))
+    weak.answers.clear()
+    stop(hub, names)
+    assert samples(hub, "outpost_hub_places")[("start", "weak")] == 2
 
 
 def test_silent_outpost(crowd):

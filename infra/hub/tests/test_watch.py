@@ -225,7 +225,8 @@ def test_what_is_known_is_told(monkeypatch):
         return [body["services"] for method, path, _, body in outpost.requests if path == "/watch/known"]
 
     async def main():
-        watch = Watch(system, Client("far", 0))
+        client = Client("far", 0)
+        watch = Watch(system, lambda: client)
         for server in servers:
             watch.follow(server)
         assert all([await watch.runs(server) for server in servers[:3]])
