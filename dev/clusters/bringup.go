@@ -86,6 +86,9 @@ func steps(client *kubeapi.Client, cluster plan.Cluster, parts node.Parts, pid i
 		{"node is Ready", []string{"kubelet", "containerd"}, func(ctx context.Context) error {
 			return nodeReady(ctx, client, cluster, since)
 		}},
+		{"node takes pods", []string{"kube-apiserver"}, func(ctx context.Context) error {
+			return client.Uncordon(ctx, cluster.Name)
+		}},
 		{"DNS answers", []string{"kubelet", "containerd", "kube-proxy"}, func(context.Context) error {
 			return node.AskDNS(pid, cluster)
 		}},

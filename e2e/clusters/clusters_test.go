@@ -110,8 +110,12 @@ func (tb *testbed) testUp(t *testing.T) {
 
 func (tb *testbed) testUpAgain(t *testing.T) {
 	was := tb.status(t)
+	tb.t1.kubectl(t, "", "cordon", "t1")
 	began := time.Now()
 	tb.mustRun(t, "up", "t1", "t2")
+	if held := tb.t1.kubectl(t, "", "get", "node", "t1", "-o", "jsonpath={.spec.unschedulable}"); held != "" {
+		t.Errorf("the node is still cordoned: %s", held)
+	}
 	t.Logf("up again took %.1f s", time.Since(began).Seconds())
 	for name, r := range tb.status(t) {
 		if r.PID != was[name].PID || r.State != "ready" {

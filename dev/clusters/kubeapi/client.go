@@ -57,6 +57,16 @@ func (c *Client) Apply(ctx context.Context, path string, object []byte) error {
 		"application/apply-patch+yaml", object, nil)
 }
 
+// Uncordon lets a node take new pods if `kubectl cordon` keeps them off. It changes nothing of another node.
+func (c *Client) Uncordon(ctx context.Context, name string) error {
+	node, err := c.Node(ctx, name)
+	if err != nil || !node.Spec.Unschedulable {
+		return err
+	}
+	return c.do(ctx, http.MethodPatch, "/api/v1/nodes/"+name, "application/merge-patch+json",
+		[]byte(`{"spec":{"unschedulable":null}}`), nil)
+}
+
 func (c *Client) do(ctx context.Context, method, path, contentType string, body []byte, out any) error {
 	req, err := http.NewRequestWithContext(ctx, method, c.server+path, bytes.NewReader(body))
 	if err != nil {
@@ -90,6 +100,7 @@ func (c *Client) do(ctx context.Context, method, path, contentType string, body 
 // Node is what the runner looks at in a Node.
 type Node struct {
 	Metadata struct{ Name string }
+	Spec     struct{ Unschedulable bool }
 	Status   struct {
 		Conditions []struct {
 			Type, Status, Message string

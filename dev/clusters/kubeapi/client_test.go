@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,32 @@ func TestApply(t *testing.T) {
 	if want := "admin PATCH /api/v1/namespaces/x?fieldManager=clusters&force=true application/apply-patch+yaml kind: " +
 		"Namespace"; got != want {
 		t.Errorf("request %q, want %q", got, want)
+	}
+}
+
+// What kubectl cordon, or a test that was ended, has left is undone; a node that takes pods is not written to.
+func TestUncordon(t *testing.T) {
+	for node, want := range map[string][]string{
+		`{"spec": {}}`: {"GET /api/v1/nodes/local  "},
+		`{"spec": {"unschedulable": true}}`: {
+			"GET /api/v1/nodes/local  ",
+			`PATCH /api/v1/nodes/local application/merge-patch+json {"spec":{"unschedulable":null}}`,
+		},
+	} {
+		var got []string
+		client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			got = append(got, strings.Join([]string{
+				r.Method, r.URL.String(), r.Header.Get("Content-Type"), string(body),
+			}, " "))
+			_, _ = io.WriteString(w, node)
+		})
+		if err := client.Uncordon(t.Context(), "local"); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("node %s: requests %q, want %q", node, got, want)
+		}
 	}
 }
 

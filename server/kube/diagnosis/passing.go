@@ -37,9 +37,12 @@ func final(message string, newNode bool) bool {
 	return !passing(message) && (containsAny(message, finalTexts) || !newNode && containsAny(message, deniedTexts))
 }
 
+// heldBack is what the scheduler says of nodes that `kubectl cordon` keeps pods off.
+const heldBack = "were unschedulable"
+
 // comingTexts are parts of the scheduler's messages about nodes that are there and may be used a moment later: they
 // have just come, restart, or are held back by a person.
-var comingTexts = []string{"not-ready", "unreachable", "uninitialized", "unregistered", "were unschedulable"}
+var comingTexts = []string{"not-ready", "unreachable", "uninitialized", "unregistered", heldBack}
 
 // NodesComing reports whether the scheduler says that there are nodes which it may use later.
 func NodesComing(message string) bool { return containsAny(message, comingTexts) }

@@ -168,15 +168,25 @@ func (d *Start) scheduling(pod *corev1.Pod, now time.Time) *Verdict {
 	if strings.Contains(strings.ToLower(message), "persistentvolumeclaim") {
 		return nil // in progress; a failure comes as an event of the claim
 	}
-	d.NoNode = Detail(message)
+	d.NoNode = noNode(message)
 	if pod.Status.NominatedNodeName != "" { // other pods are leaving it
 		delete(d.since, ReasonUnschedulable)
 		return nil
 	}
 	if room := d.room(message); room > 0 && d.lastsFor(ReasonUnschedulable, room, now) {
-		return &Verdict{ReasonUnschedulable, Sentence(NoRoom, Detail(message))}
+		return &Verdict{ReasonUnschedulable, Sentence(NoRoom, d.NoNode)}
 	}
 	return nil
+}
+
+// noNode quotes what the scheduler says of the nodes, and the way out where a person holds some of them back.
+func noNode(message string) string {
+	said := Detail(message)
+	if !strings.Contains(message, heldBack) {
+		return said
+	}
+	return strings.TrimRight(said, ".") + ". Nodes that are unschedulable have been cordoned; " +
+		"`kubectl uncordon NODE` lets them take servers again."
 }
 
 // unschedulable returns what the scheduler says of a pod for which it has found no node; false if it says nothing.

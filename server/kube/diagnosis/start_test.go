@@ -114,6 +114,12 @@ func TestHopelessStarts(t *testing.T) {
 		{"image name", []see{{pod: waiting("InvalidImageName", "bad", 0)}}, Verdict{ReasonImage, "The name of the image is not valid: bad"}},
 		{"image never pulled", []see{{pod: waiting("ErrImageNeverPull", "absent", 0), times: 16}}, Verdict{ReasonImage, "The image is not on the node, and image_pull_policy forbids to pull it: absent"}},
 		{"no room", []see{{pod: unscheduled(NoRoom, ""), times: 16}}, Verdict{ReasonUnschedulable, "No node of this cluster has room for this server: " + NoRoom}},
+		{
+			"a node is cordoned",
+			[]see{{pod: unscheduled("0/1 nodes are available: 1 node(s) were unschedulable.", ""), times: 16}},
+			Verdict{ReasonUnschedulable, "No node of this cluster has room for this server: 0/1 nodes are available: 1 node(s) were unschedulable. " +
+				"Nodes that are unschedulable have been cordoned; `kubectl uncordon NODE` lets them take servers again."},
+		},
 		{"no room for a moment", []see{{pod: unscheduled(NoRoom, ""), times: 14}, {pod: waiting("ContainerCreating", "", 0)}, {pod: unscheduled(NoRoom, ""), times: 14}}, Verdict{}},
 		{"no room, a node is added", []see{{pod: unscheduled(NoRoom, ""), event: warning("TriggeredScaleUp", "1->2", 1), times: 300}}, Verdict{}},
 		{"no room, others make place", []see{{pod: unscheduled(NoRoom, "node-1"), times: 300}}, Verdict{}},
