@@ -429,7 +429,7 @@ func TestTunnelsReachSystems(t *testing.T) {
 }
 
 // TestChartsAreAlike holds that what both charts have, as neither can call the other, is the same: rules for the DNS of
-// every kind of cluster, and templates of labels, the image and security contexts.
+// every kind of cluster, and templates of labels, the image, security contexts and alerts.
 func TestChartsAreAlike(t *testing.T) {
 	dns := func(policy object) []networkingv1.NetworkPolicyEgressRule {
 		rules := decode[networkingv1.NetworkPolicy](t, policy.text).Spec.Egress
@@ -453,7 +453,7 @@ func TestChartsAreAlike(t *testing.T) {
 		t.Fatalf("%s has no template %s", folder, name)
 		return ""
 	}
-	for _, name := range []string{"labels", "image", "podSecurity", "containerSecurity"} {
+	for _, name := range []string{"labels", "image", "podSecurity", "containerSecurity", "alerts"} {
 		if diff := cmp.Diff(defined("outpost", name), defined(hubChart, name)); diff != "" {
 			t.Errorf("template %s (-outpost +outposts-hub):\n%s", name, diff)
 		}

@@ -74,10 +74,15 @@ func afterSecrets(p *pulumi.Context, name, namespace string) pulumi.ResourceTran
 			}, "::")
 			return urn, applied(ctx, p, urn)
 		})
-		props := maps.Clone(args.Props)
-		props["spec"] = pulumi.All(props["spec"], secret).ApplyT(func(both []any) any { return both[0] })
-		return &pulumi.ResourceTransformResult{Props: props, Opts: args.Opts}
+		return after(args, secret)
 	}
+}
+
+// after lets a Deployment wait for something else.
+func after(args *pulumi.ResourceTransformArgs, done pulumi.Output) *pulumi.ResourceTransformResult {
+	props := maps.Clone(args.Props)
+	props["spec"] = pulumi.All(props["spec"], done).ApplyT(func(both []any) any { return both[0] })
+	return &pulumi.ResourceTransformResult{Props: props, Opts: args.Opts}
 }
 
 // applied waits until the engine has applied a resource. It asks as the SDK does for a reference to one.

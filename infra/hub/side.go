@@ -72,9 +72,7 @@ func afterSide(p *pulumi.Context, name, namespace string, side func() pulumi.Res
 		if p.DryRun() || args.Type != "kubernetes:apps/v1:Deployment" || args.Name != name+":"+namespace+"/hub" {
 			return nil
 		}
-		props := maps.Clone(args.Props)
-		props["spec"] = pulumi.All(props["spec"], side().URN()).ApplyT(func(both []any) any { return both[0] })
-		return &pulumi.ResourceTransformResult{Props: props, Opts: args.Opts}
+		return after(args, side().URN())
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/outposts-dev/outposts/infra/effect"
 	"github.com/outposts-dev/outposts/infra/schema"
 	"github.com/outposts-dev/outposts/infra/values"
 )
@@ -80,8 +81,8 @@ func holdsHome(part any) bool {
 
 // ofHomes is a fault with the key of Settings.Homes, if it is theirs.
 func (a Args) ofHomes(fault schema.Fault) schema.Fault {
-	if n := len(homesPath); a.Settings.Homes != nil && len(fault.Path) >= n && slices.Equal(fault.Path[:n], homesPath) {
-		fault.Path = append([]string{"homes"}, fault.Path[n:]...)
+	if a.Settings.Homes != nil && effect.Within(fault.Path, homesPath) {
+		fault.Path = append([]string{"homes"}, fault.Path[len(homesPath):]...)
 	}
 	return fault
 }

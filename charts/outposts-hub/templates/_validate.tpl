@@ -46,12 +46,12 @@
 {{- $wrong = append $wrong (printf "systems.%s.sendAuthState: %s is always sent; leave it out" $name .) -}}
 {{- end -}}
 {{- end -}}
-{{- range $i, $line := ($system.ssh | default dict).hostKeys -}}
+{{- $hostKeys := ($system.ssh | default dict).hostKeys -}}
+{{- range $i, $line := $hostKeys -}}
 {{- if not (trim $line | regexMatch "^[a-z][a-z0-9@.-]+[ \\t]+AAAA[A-Za-z0-9+/]+=*([ \\t].*)?$") -}}
 {{- $wrong = append $wrong (printf "systems.%s.ssh.hostKeys: entry %d is not a public key such as ssh-ed25519 AAAA...; of a line of ssh-keyscan or known_hosts, leave out the host" $name (add1 $i)) -}}
 {{- end -}}
 {{- end -}}
-{{- $hostKeys := ($system.ssh | default dict).hostKeys -}}
 {{- if $v.trustConfigMap -}}
 {{- if or $system.ca $hostKeys -}}
 {{- $wrong = append $wrong (printf "systems.%s has ca or ssh.hostKeys, but trustConfigMap names a ConfigMap with what systems are trusted by; leave one of them out" $name) -}}
