@@ -56,7 +56,6 @@ type board struct {
 	live    int     // records of services that are not gone
 
 	maintenance *catalog.Maintenance // that is announced; nil for none
-	announced   uint64               // how often that has changed
 
 	looks   map[outpost.Key]look
 	queue   []outpost.Key // of looks that nobody has begun
@@ -261,7 +260,6 @@ func (b *board) announce(m *catalog.Maintenance) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.maintenance = m
-	b.announced++
 	b.wake()
 }
 

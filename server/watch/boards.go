@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"sync"
 
 	"github.com/outposts-dev/outposts/server/catalog"
@@ -48,23 +49,13 @@ func (s *Boards) Changed(k outpost.Key) {
 func (s *Boards) Announce(m *catalog.Maintenance) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if same(s.maintenance, m) {
+	if reflect.DeepEqual(s.maintenance, m) {
 		return
 	}
 	s.maintenance = m
 	for _, b := range s.byHub {
 		b.announce(m)
 	}
-}
-
-// same reports whether two announcements say the same.
-func same(a, b *catalog.Maintenance) bool {
-	if a == nil || b == nil {
-		return a == b
-	}
-	x, y := *a, *b
-	x.Until, y.Until = nil, nil
-	return x == y && (a.Until == b.Until || a.Until != nil && b.Until != nil && a.Until.Equal(*b.Until))
 }
 
 // Open begins a watch of a hub's services. The error is KindUnavailable if the hub has too many, or that of the Source.
@@ -102,8 +93,7 @@ func (s *Boards) join(hub string) (*Watch, error) {
 	w := &Watch{board: b, wake: make(chan struct{}, 1), ended: make(chan struct{})}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w.begun, w.heard = b.seq, b.announced
-	w.owed = b.maintenance != nil
+	w.begun = b.seq
 	b.watches[w] = struct{}{}
 	return w, nil
 }

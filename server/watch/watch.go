@@ -62,8 +62,7 @@ type Watch struct {
 	told   uint64 // seq of the last state that was told
 	begun  uint64 // seq when the snapshot began: what went before is not part of it
 	synced bool
-	heard  uint64 // announcements
-	owed   bool   // the present one is to be told, although it is not new
+	heard  *catalog.Maintenance // the announcement that was told last; nil for none
 }
 
 // Next waits for something to tell and returns it, a heartbeat if there is nothing for [Heartbeat]. The error is
@@ -98,8 +97,8 @@ func (w *Watch) take() (events []Event) {
 	b := w.board
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if w.owed || w.heard != b.announced {
-		w.owed, w.heard = false, b.announced
+	if w.heard != b.maintenance {
+		w.heard = b.maintenance
 		return []Event{{Kind: KindMaintenance, Maintenance: b.maintenance}}
 	}
 	if b.horizon > max(w.told, w.begun) {
