@@ -367,6 +367,10 @@ func TestMaintenanceShortensFlavors(t *testing.T) {
 	if diff := cmp.Diff(ends, until(true, now.Add(time.Hour))); diff != "" {
 		t.Errorf("with one that ends them (-want +got):\n%s", diff)
 	}
+	w.SetMaintenance(&outpost.Maintenance{From: now.Add(time.Minute), Until: now.Add(2 * time.Minute)})
+	if diff := cmp.Diff(ends, until(true, now.Add(time.Hour))); diff != "" {
+		t.Errorf("with one that ends them, and a sooner one that does not (-want +got):\n%s", diff)
+	}
 }
 
 func TestCatalogIsRefused(t *testing.T) {

@@ -32,19 +32,22 @@ func (p *Plan) Configure(m *outpost.Maintenance) { p.configured.Store(m) }
 // Next returns the present maintenance or the next one, nil if there is none. Of several present ones it is that which
 // ends last; servers are ended by it if any of these ends them. The error is the Store's.
 func (p *Plan) Next(ctx context.Context) (*outpost.Maintenance, error) {
-	drained, err := p.store.Maintenance(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return next(p.now(), p.configured.Load(), drained), nil
+	m, _, err := p.Both(ctx)
+	return m, err
 }
 
 // Eviction returns the present maintenance or the next one of those that end servers, nil if there is none. Another one
 // that lets them run, whenever it is, changes nothing about it. The error is the Store's.
 func (p *Plan) Eviction(ctx context.Context) (*outpost.Maintenance, error) {
+	_, m, err := p.Both(ctx)
+	return m, err
+}
+
+// Both returns what Next and Eviction return, by one question to the Store.
+func (p *Plan) Both(ctx context.Context) (m, eviction *outpost.Maintenance, err error) {
 	drained, err := p.store.Maintenance(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	evicting := func(m *outpost.Maintenance) *outpost.Maintenance {
 		if m == nil || !m.Evict {
@@ -52,7 +55,8 @@ func (p *Plan) Eviction(ctx context.Context) (*outpost.Maintenance, error) {
 		}
 		return m
 	}
-	return next(p.now(), evicting(p.configured.Load()), evicting(drained)), nil
+	now, configured := p.now(), p.configured.Load()
+	return next(now, configured, drained), next(now, evicting(configured), evicting(drained)), nil
 }
 
 // next is Next at a time, of two that may be nil or over.

@@ -150,7 +150,7 @@ func (o *Offers) CatalogOf(ctx context.Context, hub outpost.Hub, u outpost.User)
 		c.Denied = &hub.Access.DeniedText
 		return c, nil
 	}
-	planned, err := o.Maintenance(ctx)
+	planned, eviction, err := o.maintenance.Both(ctx)
 	if err != nil {
 		return catalog.Catalog{}, outpost.StoreError(err)
 	}
@@ -164,7 +164,7 @@ func (o *Offers) CatalogOf(ctx context.Context, hub outpost.Hub, u outpost.User)
 	if err != nil {
 		return catalog.Catalog{}, refused(err, "")
 	}
-	shorten(c.Flavors, planned, now)
+	shorten(c.Flavors, eviction, now)
 	c.User.Used, c.Offer, c.Images = usage.ByUser[u.ID], o.spawner.Offer(hub, groups), hub.Images()
 	if limit := o.opts.GlobalMaxPerUser; limit != nil && *limit >= 0 {
 		c.User.Limit = limit
@@ -172,9 +172,10 @@ func (o *Offers) CatalogOf(ctx context.Context, hub outpost.Hub, u outpost.User)
 	return c, nil
 }
 
-// shorten says of the flavors whose run time would pass the beginning of a maintenance which servers do not outlive.
+// shorten says of the flavors whose run time would pass the beginning of a maintenance which servers do not outlive; nil
+// is none.
 func shorten(flavors []catalog.Flavor, m *outpost.Maintenance, now time.Time) {
-	if m == nil || !m.Evict || m.Active(now) {
+	if m == nil || m.Active(now) {
 		return
 	}
 	for i, f := range flavors {
