@@ -122,14 +122,7 @@ func (a *app) loadSystemImages() error {
 func runKubeconfig(_ context.Context, a *app, flags *flag.FlagSet, args []string) error {
 	a.stateFlags(flags)
 	a.kubeconfigFlag(flags)
-	names, err := parse(flags, args)
-	if err != nil {
-		return err
-	}
-	if err := a.open(); err != nil {
-		return err
-	}
-	clusters, err := a.known(names)
+	clusters, err := a.named(flags, args)
 	if err != nil {
 		return err
 	}

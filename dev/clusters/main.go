@@ -187,6 +187,18 @@ func (a *app) lock() (func(), error) {
 	return a.dir.Lock(func() { fmt.Fprintln(a.stderr, "clusters: another run is at work; waiting for it") })
 }
 
+// named opens the state folder that flags name, and returns the clusters that the other arguments name.
+func (a *app) named(flags *flag.FlagSet, args []string) ([]plan.Cluster, error) {
+	names, err := parse(flags, args)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.open(); err != nil {
+		return nil, err
+	}
+	return a.known(names)
+}
+
 // known returns the clusters with the given names, all of them when there are none.
 func (a *app) known(names []string) ([]plan.Cluster, error) {
 	all, err := a.dir.Clusters()

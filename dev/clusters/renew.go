@@ -22,14 +22,7 @@ import (
 func runRenew(ctx context.Context, a *app, flags *flag.FlagSet, args []string) error {
 	a.stateFlags(flags)
 	timeout := flags.Duration("timeout", 5*time.Minute, "how long the new pods may take")
-	names, err := parse(flags, args)
-	if err != nil {
-		return err
-	}
-	if err := a.open(); err != nil {
-		return err
-	}
-	clusters, err := a.known(names)
+	clusters, err := a.named(flags, args)
 	if err != nil {
 		return err
 	}

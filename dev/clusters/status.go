@@ -37,14 +37,7 @@ type report struct {
 func runStatus(ctx context.Context, a *app, flags *flag.FlagSet, args []string) error {
 	a.stateFlags(flags)
 	asJSON := flags.Bool("json", false, "for scripts")
-	names, err := parse(flags, args)
-	if err != nil {
-		return err
-	}
-	if err := a.open(); err != nil {
-		return err
-	}
-	clusters, err := a.known(names)
+	clusters, err := a.named(flags, args)
 	if err != nil {
 		return err
 	}
