@@ -101,21 +101,7 @@ func (w *hubWorld) users(ctx context.Context, n int, kind string, args ...any) (
 
 // startAlone takes starts one after the other.
 func (w *hubWorld) startAlone(ctx context.Context, round int) error {
-	users, err := w.users(ctx, pick(w.run, 21, 6), "alone-%d", round)
-	if err != nil {
-		return err
-	}
-	if _, err := w.inTurn(ctx, users[:1], nearSystem); err != nil { // the first one finds nothing prepared
-		return err
-	}
-	begin := process.CPU(w.hub.Pid())
-	times, err := w.inTurn(ctx, users[1:], nearSystem)
-	if err != nil {
-		return err
-	}
-	w.add("start/processor time", "ms", milliseconds(process.CPU(w.hub.Pid())-begin)/float64(len(times)))
-	w.add("start/alone", "ms", milliseconds(times[len(times)/2]))
-	return nil
+	return w.takeInTurn(ctx, round, "alone", nearSystem, "")
 }
 
 // startThrough takes starts of servers that are reached through the tunnels, one after the other: for each of them, a
@@ -124,20 +110,26 @@ func (w *hubWorld) startThrough(ctx context.Context, round int) error {
 	if w.spawner == kubeSpawner {
 		return nil
 	}
-	users, err := w.users(ctx, pick(w.run, 21, 6), "through-%d", round)
+	return w.takeInTurn(ctx, round, "through", tunnelSystem, ", tunnel")
+}
+
+// takeInTurn takes starts on a system, one after the other, of users of a kind. suffix is behind the names of the
+// samples.
+func (w *hubWorld) takeInTurn(ctx context.Context, round int, kind, system, suffix string) error {
+	users, err := w.users(ctx, pick(w.run, 21, 6), "%s-%d", kind, round)
 	if err != nil {
 		return err
 	}
-	if _, err := w.inTurn(ctx, users[:1], tunnelSystem); err != nil { // as above
+	if _, err := w.inTurn(ctx, users[:1], system); err != nil { // the first one finds nothing prepared
 		return err
 	}
 	begin := process.CPU(w.hub.Pid())
-	times, err := w.inTurn(ctx, users[1:], tunnelSystem)
+	times, err := w.inTurn(ctx, users[1:], system)
 	if err != nil {
 		return err
 	}
-	w.add("start/processor time, tunnel", "ms", milliseconds(process.CPU(w.hub.Pid())-begin)/float64(len(times)))
-	w.add("start/alone, tunnel", "ms", milliseconds(times[len(times)/2]))
+	w.add("start/processor time"+suffix, "ms", milliseconds(process.CPU(w.hub.Pid())-begin)/float64(len(times)))
+	w.add("start/alone"+suffix, "ms", milliseconds(times[len(times)/2]))
 	return nil
 }
 
