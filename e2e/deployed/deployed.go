@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -234,19 +235,30 @@ func (c Cluster) ReplacePod(ctx context.Context, namespace, labels string) error
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	return Eventually(ctx, func(ctx context.Context) error {
-		pods, err := c.API.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: labels})
-		if err != nil {
+		ready, err := c.ReadyBut(ctx, namespace, labels, old)
+		if err != nil || ready > 0 {
 			return err
-		}
-		for _, pod := range pods.Items {
-			for _, condition := range pod.Status.Conditions {
-				if pod.Name != old && condition.Type == corev1.PodReady && condition.Status == corev1.ConditionTrue {
-					return nil
-				}
-			}
 		}
 		return fmt.Errorf("no pod in place of %s is ready", old)
 	})
+}
+
+// ReadyBut returns how many pods with these labels are ready, but for the old ones.
+func (c Cluster) ReadyBut(ctx context.Context, namespace, labels string, old ...string) (int, error) {
+	pods, err := c.API.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: labels})
+	if err != nil {
+		return 0, err
+	}
+	ready := 0
+	for _, pod := range pods.Items {
+		for _, condition := range pod.Status.Conditions {
+			if condition.Type == corev1.PodReady && condition.Status == corev1.ConditionTrue &&
+				!slices.Contains(old, pod.Name) {
+				ready++
+			}
+		}
+	}
+	return ready, nil
 }
 
 // RolledOut waits until every pod of a Deployment is of its newest template and available, and none of an older one is

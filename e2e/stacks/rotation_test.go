@@ -4,7 +4,6 @@ package stacks
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"net"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/outposts-dev/outposts/e2e/deployed"
 	"github.com/outposts-dev/outposts/e2e/hubapi"
+	"github.com/outposts-dev/outposts/e2e/sshkey"
 )
 
 // rotate makes every secret that hub and outposts share anew, and the key of the databases, each by one word of
@@ -143,34 +143,27 @@ func rotateHub(t *testing.T, s *site) {
 	s.unchanged(t, "local")
 }
 
-// hubKeyText is the SSH key that the tunnels are given.
-func (s *site) hubKeyText(t *testing.T) string {
-	t.Helper()
-	return s.hub.secret(t, deployed.HubNamespace, "jupyterhub-outpost-sshkey")["ssh-privatekey"]
-}
-
+// hubKey is the SSH key that the tunnels are given.
 func (s *site) hubKey(t *testing.T) ssh.Signer {
 	t.Helper()
-	key, err := ssh.ParsePrivateKey([]byte(s.hubKeyText(t)))
+	text := s.hub.secret(t, deployed.HubNamespace, "jupyterhub-outpost-sshkey")["ssh-privatekey"]
+	key, err := ssh.ParsePrivateKey([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return key
 }
 
-// holds reports whether a file that the hub's pod mounts has a text.
-func (s *site) holds(ctx context.Context, file, want string) error {
-	has, err := s.hub.Exec(ctx, deployed.HubNamespace, deployed.HubPod, "cat", "/etc/outpost/"+file)
-	if err == nil && strings.TrimSpace(has) != strings.TrimSpace(want) {
-		err = fmt.Errorf("%s is still the old one", file)
-	}
-	return err
-}
-
 // mounted waits until a file that the hub's pod mounts has a text.
 func (s *site) mounted(t *testing.T, file, want string) {
 	t.Helper()
-	s.hub.Arrives(t, deployed.HubNamespace, file, func(ctx context.Context) error { return s.holds(ctx, file, want) })
+	s.hub.Arrives(t, deployed.HubNamespace, file, func(ctx context.Context) error {
+		has, err := s.hub.Exec(ctx, deployed.HubNamespace, deployed.HubPod, "cat", "/etc/outpost/"+file)
+		if err == nil && strings.TrimSpace(has) != strings.TrimSpace(want) {
+			err = fmt.Errorf("%s is still the old one", file)
+		}
+		return err
+	})
 }
 
 // anotherHub is a hub that someone else runs.
@@ -181,11 +174,7 @@ type anotherHub struct {
 
 func newHub(t *testing.T) anotherHub {
 	t.Helper()
-	_, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := ssh.NewSignerFromKey(private)
+	signer, _, err := sshkey.New()
 	if err != nil {
 		t.Fatal(err)
 	}

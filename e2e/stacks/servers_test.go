@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -164,26 +163,15 @@ func (c cluster) replaceAll(t *testing.T, namespace, labels string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	was := map[types.UID]bool{}
+	var was []string
 	for _, pod := range old.Items {
-		was[pod.UID] = true
+		was = append(was, pod.Name)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), answerIn)
 	defer cancel()
 	err = deployed.Eventually(ctx, func(ctx context.Context) error {
-		found, err := pods.List(ctx, of)
-		if err != nil {
-			return err
-		}
-		ready := 0
-		for _, pod := range found.Items {
-			for _, condition := range pod.Status.Conditions {
-				if !was[pod.UID] && condition.Type == corev1.PodReady && condition.Status == corev1.ConditionTrue {
-					ready++
-				}
-			}
-		}
-		if ready < len(was) {
+		ready, err := c.ReadyBut(ctx, namespace, labels, was...)
+		if err == nil && ready < len(was) {
 			err = fmt.Errorf("%d of %d new pods are ready", ready, len(was))
 		}
 		return err
