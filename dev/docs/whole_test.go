@@ -13,48 +13,56 @@ import (
 // TestReferenceNamesEverything counts what the sources have, in another way than the pages are made, and looks for each
 // in its pages.
 func TestReferenceNamesEverything(t *testing.T) {
-	all := map[string][]string{
-		"keys of a stack":        keys(parse(t, read(t, "stacks/config.schema.json"))),
-		"values of outpost":      keys(parse(t, read(t, "charts/outpost/values.schema.json"))),
-		"values of outposts-hub": keys(parse(t, read(t, "charts/outposts-hub/values.schema.json"))),
-		"variables": found(t, `\{\s*"((?:[A-Z]+_)[A-Z_]+|usernames|passwords)",`,
-			"server/config/env.go", "server/config/tunnels.go"),
-		"outputs":            found(t, `(?m)^\toutput\w+ += "(\w+-?)"`, "stacks/outputs.go"),
-		"targets":            found(t, `(?m)^\.PHONY: ([a-z-]+)$`, "Makefile"),
-		"metrics of the hub": found(t, `"(outpost_hub_\w+)"`, "infra/hub/outpost_hub/metrics.py"),
-		"routes":             routes(t),
-		"commands":           found(t, `(?m)^\t+(?:\{|)"([a-z-]+)",? "?[\x60a-z]`, "server/cmd/outpost/main.go"),
-	}
-	pages := map[string][]string{
-		"keys of a stack":        {"stack-config.md"},
-		"values of outpost":      {"chart-values.md", "outpost-config.md"},
-		"values of outposts-hub": {"hub-chart-values.md"},
-		"variables":              {"environment.md"},
-		"outputs":                {"stack-outputs.md"},
-		"targets":                {"make-targets.md"},
-		"metrics of the hub":     {"metrics.md"},
-		"routes":                 {"api.md"},
-		"commands":               {"commands.md"},
-	}
-	least := map[string]int{
-		"keys of a stack": 80, "values of outpost": 250, "values of outposts-hub": 70, "variables": 45, "outputs": 15,
-		"targets": 30, "metrics of the hub": 7, "routes": 10, "commands": 9,
-	}
-	for what, names := range all {
+	for _, of := range []struct {
+		what  string
+		names []string
+		least int
+		pages []string
+	}{
+		{"keys of a stack", keys(parse(t, read(t, "stacks/config.schema.json"))), 80, []string{"stack-config.md"}},
+		{
+			"values of outpost", keys(parse(t, read(t, "charts/outpost/values.schema.json"))), 250,
+			[]string{"chart-values.md", "outpost-config.md"},
+		},
+		{
+			"values of outposts-hub", keys(parse(t, read(t, "charts/outposts-hub/values.schema.json"))), 70,
+			[]string{"hub-chart-values.md"},
+		},
+		{
+			"variables", found(t, `\{\s*"((?:[A-Z]+_)[A-Z_]+|usernames|passwords)",`,
+				"server/config/env.go", "server/config/tunnels.go"), 45,
+			[]string{"environment.md"},
+		},
+		{
+			"outputs", found(t, `(?m)^\toutput\w+ += "(\w+-?)"`, "stacks/outputs.go"), 15,
+			[]string{"stack-outputs.md"},
+		},
+		{"targets", found(t, `(?m)^\.PHONY: ([a-z-]+)$`, "Makefile"), 30, []string{"make-targets.md"}},
+		{
+			"metrics of the hub", found(t, `"(outpost_hub_\w+)"`, "infra/hub/outpost_hub/metrics.py"), 7,
+			[]string{"metrics.md"},
+		},
+		{"routes", routes(t), 10, []string{"api.md"}},
+		{
+			"commands", found(t, `(?m)^\t+(?:\{|)"([a-z-]+)",? "?[\x60a-z]`, "server/cmd/outpost/main.go"), 9,
+			[]string{"commands.md"},
+		},
+	} {
 		text := ""
-		for _, page := range pages[what] {
+		for _, page := range of.pages {
 			text += read(t, "docs/reference/"+page)
 		}
-		for _, name := range names {
+		for _, name := range of.names {
 			pattern := "(?m)[`.: ]" + regexp.QuoteMeta(name) + "(`|_total`|\\[\\]|NAME`|$)"
 			if !regexp.MustCompile(pattern).MatchString(text) {
-				t.Errorf("%s: %s is in none of %v", what, name, pages[what])
+				t.Errorf("%s: %s is in none of %v", of.what, name, of.pages)
 			}
 		}
-		if len(names) < least[what] {
-			t.Errorf("%s: %d were found, fewer than %d: the pattern does not find them", what, len(names), least[what])
+		if len(of.names) < of.least {
+			t.Errorf("%s: %d were found, fewer than %d: the pattern does not find them",
+				of.what, len(of.names), of.least)
 		}
-		t.Logf("%s: %d", what, len(names))
+		t.Logf("%s: %d", of.what, len(of.names))
 	}
 }
 
