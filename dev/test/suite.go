@@ -159,10 +159,11 @@ func (s suite) again(f failure, module string) string {
 		return strings.Join(append(words, "./"+in), " ")
 	}
 	name, _, _ := strings.Cut(f.test, "[") // pytest takes no brackets there
-	if s.name == "docs" {
-		return strings.Join(s.argv[:2], " ") + " -k " + name
+	words := slices.DeleteFunc(slices.Clone(s.argv), ofJUnit)
+	if s.pair != "" {
+		words = slices.Insert(words, 0, "PAIR="+s.pair)
 	}
-	return fmt.Sprintf("PAIR=%s %s -k %s", f.pair, s.argv[0], name)
+	return strings.Join(append(words, "-k", name), " ")
 }
 
 // modulePath reads the path of the module in a folder.
@@ -231,9 +232,10 @@ func (s suite) run(ctx context.Context, root, logs string, w io.Writer) result {
 }
 
 // writesJUnit reports whether the suite's program writes JUnit files.
-func (s suite) writesJUnit() bool {
-	return slices.ContainsFunc(s.argv, func(a string) bool { return strings.Contains(a, "{junit}") })
-}
+func (s suite) writesJUnit() bool { return slices.ContainsFunc(s.argv, ofJUnit) }
+
+// ofJUnit reports whether an argument says where JUnit files are to be.
+func ofJUnit(arg string) bool { return strings.Contains(arg, "{junit}") }
 
 // command returns what is to be run in the folder of the suite; junit is the folder for JUnit files.
 func (s suite) command(root, junit string) ([]string, error) {
