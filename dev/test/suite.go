@@ -1,11 +1,7 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"encoding/json"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -108,26 +104,6 @@ var suites = []suite{
 			"-run", "^TestE2E", "{apart}",
 		},
 	},
-}
-
-type result struct {
-	name                    string
-	began, took             time.Duration // began: after the first suite
-	passed, failed, skipped int
-	skips                   []string // "TestX: why"
-	failures                []failure
-	broken                  string // why the suite as a whole counts as failed
-}
-
-// failure is a test that failed, in a package of Go or a class of Python; test is "" when its package did not compile.
-type failure struct {
-	in, test string
-	pair     string // of JupyterHub and client, which Python's tests run with
-	again    string // the command that runs it alone
-}
-
-func (f failure) String() string {
-	return strings.Join(slices.DeleteFunc([]string{f.pair, f.in, f.test}, func(s string) bool { return s == "" }), " ")
 }
 
 // again returns the command that runs a failed test of the suite alone, from the top of the checkout, with a shell's
@@ -277,18 +253,6 @@ func runShown(cmd *exec.Cmd, log, w io.Writer) error {
 	return cmd.Run()
 }
 
-// ofExit is the result of a program that is one test.
-func ofExit(err error, program string) result {
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return result{passed: 1}
-	case errors.As(err, &exit):
-		return result{failed: 1, failures: []failure{{in: program}}}
-	}
-	return result{} // it did not run, as err says
-}
-
 // tagged returns the packages of the module in root, as go test takes them, with tests that have the build tag e2e. To
 // link the tests of all the others, in which it would find none, takes minutes.
 func tagged(root string) ([]string, error) {
@@ -333,12 +297,6 @@ func tagged(root string) ([]string, error) {
 	return slices.Sorted(maps.Keys(packages)), err
 }
 
-// goEvent is a line of "go test -json" (go doc cmd/test2json).
-type goEvent struct {
-	Action, Package, Test, Output string
-	Elapsed                       float64
-}
-
 func runGoTest(cmd *exec.Cmd, log io.Writer, w io.Writer) (result, error) {
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -350,141 +308,4 @@ func runGoTest(cmd *exec.Cmd, log io.Writer, w io.Writer) (result, error) {
 	}
 	r := readGoEvents(out, log, w)
 	return r, cmd.Wait()
-}
-
-func readGoEvents(in io.Reader, log, w io.Writer) result {
-	var r result
-	output := map[string]*bytes.Buffer{} // by package and test, until its end is known
-	lines := bufio.NewReader(in)
-	for {
-		line, err := lines.ReadBytes('\n')
-		var e goEvent
-		if len(line) > 0 {
-			if json.Unmarshal(line, &e) != nil {
-				_, _ = w.Write(line)
-				_, _ = log.Write(line)
-			} else {
-				r.add(e, output, log, w)
-			}
-		}
-		if err != nil {
-			return r
-		}
-	}
-}
-
-func (r *result) add(e goEvent, output map[string]*bytes.Buffer, log, w io.Writer) {
-	id := e.Package + " " + e.Test
-	if e.Action == "output" || e.Action == "build-output" {
-		fmt.Fprint(log, e.Output)
-		if output[id] == nil {
-			output[id] = &bytes.Buffer{}
-		}
-		output[id].WriteString(e.Output)
-		if e.Action == "build-output" {
-			fmt.Fprint(w, e.Output)
-		}
-		return
-	}
-	said := ""
-	if output[id] != nil {
-		said = output[id].String()
-	}
-	switch {
-	case e.Action == "pass" && e.Test != "":
-		r.passed++
-		if e.Elapsed >= 3 { // what takes long says how far it is
-			fmt.Fprintf(w, "   %-4s %7.1fs %s\n", e.Action, e.Elapsed, e.Test)
-		}
-	case e.Action == "skip" && e.Test != "":
-		r.skipped++
-		r.skips = append(r.skips, e.Test+": "+reason(said))
-	case e.Action == "fail" && e.Test != "":
-		r.failed++
-		r.failures = append(r.failures, failure{in: e.Package, test: e.Test})
-		fmt.Fprint(w, said)
-	case e.Action == "fail":
-		if !slices.ContainsFunc(r.failures, func(f failure) bool { return f.in == e.Package }) {
-			r.failed++
-			r.failures = append(r.failures, failure{in: e.Package})
-		}
-		fmt.Fprint(w, said)
-	case e.Action == "pass" || e.Action == "skip":
-		if e.Elapsed > 0 {
-			fmt.Fprintf(w, "   %-4s %7.1fs %s\n", e.Action, e.Elapsed, e.Package)
-		}
-	default:
-		return
-	}
-	delete(output, id)
-}
-
-// reason finds what a skipped test said: the text behind "file.go:12: ".
-func reason(output string) string {
-	for line := range strings.Lines(output) {
-		if _, text, ok := strings.Cut(strings.TrimSpace(line), ".go:"); ok {
-			if _, text, ok = strings.Cut(text, ": "); ok {
-				return text
-			}
-		}
-	}
-	return "no reason given"
-}
-
-// readJUnit adds up the files in a folder.
-func readJUnit(folder string) result {
-	files, err := filepath.Glob(filepath.Join(folder, "*.xml"))
-	if err != nil {
-		return result{broken: err.Error()}
-	}
-	var r result
-	for _, file := range files {
-		if err := r.addJUnit(file); err != nil {
-			r.broken = fmt.Sprintf("%s: %s", file, err)
-		}
-	}
-	return r
-}
-
-func (r *result) addJUnit(file string) error {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	var doc struct {
-		Suites []struct {
-			Name  string `xml:"name,attr"`
-			Cases []struct {
-				Name    string `xml:"name,attr"`
-				Class   string `xml:"classname,attr"`
-				Failure *struct {
-					Message string `xml:"message,attr"`
-				} `xml:"failure"`
-				Error *struct {
-					Message string `xml:"message,attr"`
-				} `xml:"error"`
-				Skipped *struct {
-					Message string `xml:"message,attr"`
-				} `xml:"skipped"`
-			} `xml:"testcase"`
-		} `xml:"testsuite"`
-	}
-	if err := xml.Unmarshal(data, &doc); err != nil {
-		return err
-	}
-	for _, s := range doc.Suites {
-		for _, c := range s.Cases {
-			switch {
-			case c.Failure != nil || c.Error != nil:
-				r.failed++
-				r.failures = append(r.failures, failure{pair: s.Name, in: c.Class, test: c.Name})
-			case c.Skipped != nil:
-				r.skipped++
-				r.skips = append(r.skips, s.Name+" "+c.Name+": "+c.Skipped.Message)
-			default:
-				r.passed++
-			}
-		}
-	}
-	return nil
 }
