@@ -128,9 +128,10 @@ func (s *Server) lead(ctx context.Context) error {
 	work := func(ctx context.Context) {
 		s.metrics.leader.Set(1)
 		defer s.metrics.leader.Set(0)
-		var maintained sync.WaitGroup
-		maintained.Go(func() { s.keeper.Lead(ctx) })
-		defer maintained.Wait()
+		var beside sync.WaitGroup
+		beside.Go(func() { s.keeper.Lead(ctx) })
+		beside.Go(func() { s.countOldKeys(ctx) })
+		defer beside.Wait()
 		if err := s.manager.RunLeader(ctx); err != nil {
 			s.log.Error("periodic work ended", "err", err)
 		}
@@ -140,6 +141,24 @@ func (s *Server) lead(ctx context.Context) error {
 		return nil
 	}
 	return s.opts.Lead(ctx, work)
+}
+
+// oldKeysEvery is how often rows are counted that another key than the first has sealed: a change of keys takes hours.
+const oldKeysEvery = 10 * time.Minute
+
+// countOldKeys counts until ctx ends the rows that another key than the first has sealed. With one key there are none.
+func (s *Server) countOldKeys(ctx context.Context) {
+	defer s.metrics.oldKeys.Set(0)
+	for len(s.cfg.CryptKeys) > 1 {
+		if count, err := s.store.OldKeys(ctx); err == nil { // else the store counts an error
+			s.metrics.oldKeys.Set(float64(count))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(oldKeysEvery):
+		}
+	}
 }
 
 // close releases what New has opened. It may be called at any stage, and twice.

@@ -29,6 +29,7 @@ type metrics struct {
 	databaseErrors  *prometheus.CounterVec
 	reloads         *prometheus.CounterVec
 	leader          prometheus.Gauge
+	oldKeys         prometheus.Gauge
 	dropped         *prometheus.CounterVec
 	dials           *prometheus.CounterVec
 	dialled         *prometheus.GaugeVec
@@ -77,7 +78,11 @@ func newMetrics() *metrics {
 	m.leader = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "outpost_leader", Help: "1 if this process does the periodic work, otherwise 0.",
 	})
-	m.registry.MustRegister(m.leader, m.dialled, collectors.NewGoCollector(),
+	m.oldKeys = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "outpost_old_key_services",
+		Help: "Services that the process which leads has found sealed with another key than the first.",
+	})
+	m.registry.MustRegister(m.leader, m.oldKeys, m.dialled, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.ssh.init(counter, histogram, m.registry)
 	return m
@@ -172,6 +177,14 @@ func (m *metrics) watchManager(c counter, age func() time.Duration) {
 func (m *metrics) watchMaintenance(state func() int) {
 	m.gauge("maintenance", "0 if no maintenance is announced, 1 before one, 2 in one.", nil,
 		func() float64 { return float64(state()) })
+}
+
+// watchCertificate adds the time that a certificate is for.
+func (m *metrics) watchCertificate(c *certificate) {
+	m.gauge("certificate_begin_timestamp_seconds", "When the certificate of the API begins, in seconds since 1970.", nil,
+		func() float64 { return float64(c.current.Load().Leaf.NotBefore.Unix()) })
+	m.gauge("certificate_end_timestamp_seconds", "When the certificate of the API ends, in seconds since 1970.", nil,
+		func() float64 { return float64(c.current.Load().Leaf.NotAfter.Unix()) })
 }
 
 // watchConnections adds how many connections of the API have not logged in and how many have.

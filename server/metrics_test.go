@@ -100,6 +100,7 @@ func TestMetricsAreInTheManual(t *testing.T) {
 	m := newMetrics()
 	m.watchManager(counted{}, func() time.Duration { return time.Second })
 	m.watchMaintenance(func() int { return 1 })
+	m.watchCertificate(&certificate{})
 	m.watchConnections(func() (newcomers, loggedIn int) { return 1, 1 })
 	descriptions := make(chan *prometheus.Desc, 1000)
 	m.registry.Describe(descriptions)

@@ -245,6 +245,7 @@ func (s *Server) newFronts() (err error) {
 		if s.cert, err = newCertificate(s.cfg.TLSCertFile, s.cfg.TLSKeyFile); err != nil {
 			return err
 		}
+		s.metrics.watchCertificate(s.cert)
 	}
 	s.readiness = &readiness{log: s.log, checks: []check{
 		stoppingCheck(s.stopping),

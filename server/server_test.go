@@ -727,7 +727,7 @@ func selfSigned(t *testing.T, serial int64) (cert, key string, pool *x509.CertPo
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "outpost"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Duration(serial) * time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, public, private)
@@ -760,12 +760,38 @@ func TestRenewedCertificateIsUsedWithoutARestart(t *testing.T) {
 		defer conn.Close()
 		return conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
 	}
+	shown := func(text string) {
+		t.Helper()
+		block, _ := pem.Decode([]byte(text))
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		families, err := p.metrics.registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]float64{}
+		for _, f := range families {
+			if name, ok := strings.CutPrefix(f.GetName(), "outpost_certificate_"); ok {
+				got[name] = f.GetMetric()[0].GetGauge().GetValue()
+			}
+		}
+		want := map[string]float64{
+			"begin_timestamp_seconds": float64(c.NotBefore.Unix()), "end_timestamp_seconds": float64(c.NotAfter.Unix()),
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("metrics (-want +got):\n%s", diff)
+		}
+	}
 	if got := serial(); got != 1 {
 		t.Errorf("at start: certificate %d", got)
 	}
+	shown(cert)
 	next, nextKey, pool := selfSigned(t, 2)
 	m.put(map[string]string{"tls.crt": next, "tls.key": nextKey})
 	eventually(t, "the renewed certificate", func() bool { return serial() == 2 })
+	shown(next)
 	m.put(map[string]string{"tls.crt": next, "tls.key": key})
 	eventually(t, "the message",
 		func() bool { return strings.Contains(p.log.String(), "reload failed, keeping the previous version") })
@@ -792,8 +818,23 @@ func TestRekeySealsEverythingAnew(t *testing.T) {
 	if err := p.end(); err != nil {
 		t.Fatal(err)
 	}
-	cfg.CryptKeys, cfg.Rekey = []outpost.Secret{otherKey, cryptKey}, true
+	old := func(want string) {
+		t.Helper()
+		eventually(t, "the metric", func() bool {
+			_, text := p.probe("/metrics")
+			return strings.Contains(text, "\noutpost_leader 1\n") &&
+				strings.Contains(text, "\noutpost_old_key_services "+want+"\n")
+		})
+	}
+	cfg.CryptKeys = []outpost.Secret{otherKey, cryptKey}
 	p = up(t, cfg, spawner, Options{})
+	old("1")
+	if err := p.end(); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Rekey = true
+	p = up(t, cfg, spawner, Options{})
+	old("0")
 	if err := p.end(); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/outposts-dev/outposts/server/outpost"
@@ -91,6 +92,25 @@ func (d *DB) Rekey(ctx context.Context) (done Rekeyed, err error) {
 		last, more = next, batch.Rows == rekeyBatch
 	}
 	return done, nil
+}
+
+// OldKeys counts the rows that another key than the ring's first has sealed. It changes nothing.
+func (d *DB) OldKeys(ctx context.Context) (count int, err error) {
+	err = d.do(ctx, "count old keys", func(ctx context.Context) error {
+		count = 0
+		return d.each(ctx, d.read, func(rows *sql.Rows) error {
+			var row sealedRow
+			if err := rows.Scan(row.into()...); err != nil {
+				return err
+			}
+			other := func(token *[]byte) bool { return len(*token) > 0 && !d.ring.Current(*token) }
+			if tokens := row.tokens(); d.openable(row) == nil && slices.ContainsFunc(tokens[:], other) {
+				count++
+			}
+			return nil
+		}, `SELECT `+sealedColumns+` FROM service`)
+	})
+	return count, err
 }
 
 // rekeyAfter seals the next batch of rows behind an id and returns the last id it met.

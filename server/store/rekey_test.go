@@ -80,6 +80,9 @@ func TestARowWithoutATokenIsKeptApart(t *testing.T) {
 			if diff := cmp.Diff(Rekeyed{Rows: 2, Unopened: 1}, done); diff != "" || err != nil {
 				t.Errorf("rekey: %v (-want +got)\n%s", err, diff)
 			}
+			if old, err := d.OldKeys(t.Context()); old != 0 || err != nil { // one that no key opens is none of an old key
+				t.Errorf("%d rows of old keys, %v", old, err)
+			}
 		}
 	})
 }
@@ -95,6 +98,13 @@ func TestRekeySealsEveryRowWithTheFirstKey(t *testing.T) {
 			t.Fatal(err)
 		}
 		both := mustOpen(t, c, ring(t, keyB, keyA))
+		oldKeys := func(want int) {
+			t.Helper()
+			if got, err := both.OldKeys(t.Context()); got != want || err != nil {
+				t.Errorf("%d rows of old keys, %v; want %d", got, err, want)
+			}
+		}
+		oldKeys(n)
 		done, err := both.Rekey(t.Context())
 		if diff := cmp.Diff(Rekeyed{Rows: n, Resealed: n}, done); diff != "" || err != nil {
 			t.Errorf("%v (-want +got)\n%s", err, diff)
@@ -103,6 +113,7 @@ func TestRekeySealsEveryRowWithTheFirstKey(t *testing.T) {
 		if diff := cmp.Diff(Rekeyed{Rows: n}, done); diff != "" || err != nil {
 			t.Errorf("a second time: %v (-want +got)\n%s", err, diff)
 		}
+		oldKeys(0)
 		after, err := mustOpen(t, c, ring(t, keyB)).All(t.Context())
 		if err != nil {
 			t.Fatal(err)
