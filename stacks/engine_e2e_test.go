@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 	"sigs.k8s.io/yaml"
@@ -25,6 +26,13 @@ const renderVariable = "OUTPOSTS_TEST_RENDER"
 
 // clusterVariable is the uid of the cluster that the program is told of; empty for that of testWorld.
 const clusterVariable = "OUTPOSTS_TEST_CLUSTER"
+
+// slowVariable says that the tunnels of the hub come late: when something of the hub's chart that must wait for them is
+// there already, or it has had the time to be.
+const slowVariable = "OUTPOSTS_TEST_SLOW"
+
+// waiting are the files of what waits for the tunnels.
+const waiting = `-(secret|networkpolicy|deployment)-jupyter-(hub|proxy|singleuser)\.yaml$`
 
 // TestMain is the program of these tests, when Pulumi runs this binary, and the tests otherwise.
 func TestMain(m *testing.M) {
@@ -52,12 +60,37 @@ func rendered(ctx *pulumi.Context) error {
 	if err != nil {
 		return err
 	}
+	if os.Getenv(slowVariable) != "" {
+		if err := ctx.RegisterResourceTransform(slow(filepath.Join(os.Getenv(renderVariable), ctx.Stack()))); err != nil {
+			return err
+		}
+	}
 	w := realWorld()
 	w.open = testWorld(nil).open
 	if uid := os.Getenv(clusterVariable); uid != "" {
 		w.open = func(cluster.Access) (clusterAPI, error) { return fakeCluster{identity: uid}, nil }
 	}
 	return run(w)(ctx)
+}
+
+// slow is the transform of the tunnels that slowVariable asks for; folder is where objects are written.
+func slow(folder string) pulumi.ResourceTransform {
+	early := regexp.MustCompile(waiting)
+	return func(ctx context.Context, args *pulumi.ResourceTransformArgs) *pulumi.ResourceTransformResult {
+		if args.Type != "kubernetes:apps/v1:Deployment" || !strings.HasSuffix(args.Name, "/outposts-hub-tunnels") {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+		defer cancel()
+		for ctx.Err() == nil {
+			files, _ := filepath.Glob(filepath.Join(folder, "1-manifest", "*")) // the pattern is one
+			if slices.ContainsFunc(files, early.MatchString) {
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		return nil
+	}
 }
 
 // engine is a project whose stacks the real engine and its providers apply to a folder.

@@ -8,9 +8,10 @@ import (
 )
 
 // TestE2ESecretsComeBeforePods holds that hub and proxy start again when their secrets are there, and not before; that
-// a new hub comes after the tunnels; and that a destroy of all but the data leaves neither.
+// tunnels which take their time leave a hub of before as it is; and that a destroy of all but the data leaves neither.
 func TestE2ESecretsComeBeforePods(t *testing.T) {
 	e := newEngine(t)
+	e.env = append(e.env, slowVariable+"=true")
 	for _, up := range []struct{ word, done, begun string }{
 		{`"1"`, "created", "creating"}, {`"2"`, "updated", "updating"},
 	} {
@@ -28,8 +29,13 @@ func TestE2ESecretsComeBeforePods(t *testing.T) {
 			continue
 		}
 		tunnels := strings.Index(said, "Deployment hub-side:jupyter/outposts-hub-tunnels created")
-		if began := strings.Index(said, "Deployment hub:jupyter/hub creating"); tunnels < 0 || began < tunnels {
-			t.Errorf("the hub is at %d, the tunnels are at %d of\n%s", began, tunnels, said)
+		for _, later := range []string{
+			"Secret hub:jupyter/hub", "NetworkPolicy hub:jupyter/hub", "NetworkPolicy hub:jupyter/proxy",
+			"NetworkPolicy hub:jupyter/singleuser", "Deployment hub:jupyter/hub", "Deployment hub:jupyter/proxy",
+		} {
+			if began := strings.Index(said, later+" creating"); tunnels < 0 || began < tunnels {
+				t.Errorf("%s is at %d, the tunnels are at %d of\n%s", later, began, tunnels, said)
+			}
 		}
 	}
 	e.run(t, "local", "destroy", "--yes", "--exclude-protected")

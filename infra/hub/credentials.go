@@ -39,7 +39,10 @@ const (
 	verifyTokenPlaceholder   = "@verifyToken@"
 )
 
-const secretType = "kubernetes:core/v1:Secret"
+const (
+	secretType     = "kubernetes:core/v1:Secret"
+	deploymentType = "kubernetes:apps/v1:Deployment"
+)
 
 func authStateKeyPlaceholder(i int) string { return fmt.Sprintf("@authStateKey%d@", i) }
 
@@ -56,15 +59,16 @@ func (c Credentials) byPlaceholder() map[string]pulumi.StringInput {
 }
 
 // afterSecrets is the transform of every Deployment of JupyterHub's chart: it waits until the chart's Secret, which is
-// registered beside it, has been applied. Pods that started before that would keep the old secrets, the proxy others
-// than the hub. A preview has nothing to wait for.
-func afterSecrets(p *pulumi.Context, name, namespace string) pulumi.ResourceTransform {
+// registered beside it and waits for our chart (afterSide), has been applied. Pods that started before that would keep
+// the old secrets, the proxy others than the hub. A preview has nothing to wait for.
+func afterSecrets(p *pulumi.Context, name, namespace string, side func() pulumi.Resource) pulumi.ResourceTransform {
 	return func(ctx context.Context, args *pulumi.ResourceTransformArgs) *pulumi.ResourceTransformResult {
 		ofChart := strings.HasPrefix(args.Name, name+":") // our own has no such Secret
-		if p.DryRun() || args.Type != "kubernetes:apps/v1:Deployment" || !ofChart {
+		if p.DryRun() || args.Type != deploymentType || !ofChart {
 			return nil
 		}
-		secret := args.Opts.Parent.URN().ApplyT(func(chart pulumi.URN) (string, error) {
+		secret := pulumi.All(args.Opts.Parent.URN(), side().URN()).ApplyT(func(both []any) (string, error) {
+			chart, _ := both[0].(pulumi.URN)
 			parts := strings.SplitN(string(chart), "::", 4)
 			if len(parts) != 4 {
 				return "", fmt.Errorf("%q is not the URN of a chart", chart)
@@ -78,10 +82,15 @@ func afterSecrets(p *pulumi.Context, name, namespace string) pulumi.ResourceTran
 	}
 }
 
-// after lets a Deployment wait for something else.
+// after lets a Deployment, a NetworkPolicy or a Secret wait for something else. Its metadata stays as it is: transforms
+// of the stack read it.
 func after(args *pulumi.ResourceTransformArgs, done pulumi.Output) *pulumi.ResourceTransformResult {
 	props := maps.Clone(args.Props)
-	props["spec"] = pulumi.All(props["spec"], done).ApplyT(func(both []any) any { return both[0] })
+	for _, field := range []string{"spec", "data", "stringData"} {
+		if held, there := props[field]; there {
+			props[field] = pulumi.All(held, done).ApplyT(func(both []any) any { return both[0] })
+		}
+	}
 	return &pulumi.ResourceTransformResult{Props: props, Opts: args.Opts}
 }
 

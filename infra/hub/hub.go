@@ -152,10 +152,11 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 		return nil, fmt.Errorf("hub %s: %w", name, err)
 	}
 	h := &Hub{}
-	var side pulumi.Resource
+	var made pulumi.Resource
+	side := func() pulumi.Resource { return made }
 	opts = append(slices.Clip(opts), pulumi.Transforms([]pulumi.ResourceTransform{
-		args.Credentials.fill, afterSecrets(ctx, name, args.Namespace),
-		afterSide(ctx, name, args.Namespace, func() pulumi.Resource { return side }),
+		args.Credentials.fill, afterSecrets(ctx, name, args.Namespace, side),
+		afterSide(ctx, name, args.Namespace, side),
 	}))
 	if err := component.Register(ctx, Type, FormerType, name, h, opts...); err != nil {
 		return nil, fmt.Errorf("hub %s: %w", name, err)
@@ -174,7 +175,7 @@ func New(ctx *pulumi.Context, name string, args Args, opts ...pulumi.ResourceOpt
 	h.SealedBy, err = release.Install(ctx, name, h, release.Args{
 		Chart: chart, Values: args.values(), SecretValues: args.SecretValues,
 		Secrets: args.secrets(), DependsOn: append(route, trust), SealsWith: args.Credentials.SealsWith,
-		Beside:      []release.Chart{args.side(func(made pulumi.Resource) { side = made })},
+		Beside:      []release.Chart{args.side(func(chart pulumi.Resource) { made = chart })},
 		Deployments: []string{TunnelsDeployment, "hub", "proxy"}, Ready: args.Ready,
 	})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	helmv4 "github.com/pulumi/pulumi-kubernetes/sdk/v4/go/kubernetes/helm/v4"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
@@ -64,12 +65,23 @@ func (a Args) side(made func(pulumi.Resource)) release.Chart {
 	}
 }
 
-// afterSide is the transform of the hub's own Deployment: it waits until our chart is ready, so that a hub which starts
-// finds its data and the tunnels. Nothing else of JupyterHub's chart depends on ours: what a volume claim that is
-// protected depends on is kept with it by a destroy of everything else.
+// afterSide is the transform of what of JupyterHub's chart comes after ours, once that is ready: the hub's Deployment, so
+// that a hub which starts finds its data and the tunnels, and the Secret that its pod mounts and the NetworkPolicies of
+// the chart, so that a hub from before, with ssh in its pod, serves its users until then. The rest does not wait, volume
+// claims least of all: one that is protected outlives the tunnels.
 func afterSide(p *pulumi.Context, name, namespace string, side func() pulumi.Resource) pulumi.ResourceTransform {
+	own := name + ":" + namespace + "/" // no name of our chart begins so: it would wait for itself
 	return func(_ context.Context, args *pulumi.ResourceTransformArgs) *pulumi.ResourceTransformResult {
-		if p.DryRun() || args.Type != "kubernetes:apps/v1:Deployment" || args.Name != name+":"+namespace+"/hub" {
+		var waits bool
+		switch args.Type {
+		case secretType:
+			waits = args.Name == own+KeysSecret
+		case deploymentType:
+			waits = args.Name == own+"hub"
+		case "kubernetes:networking.k8s.io/v1:NetworkPolicy":
+			waits = strings.HasPrefix(args.Name, own)
+		}
+		if p.DryRun() || !waits {
 			return nil
 		}
 		return after(args, side().URN())
