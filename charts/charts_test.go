@@ -309,6 +309,14 @@ func TestRefusals(t *testing.T) {
 		{"two kinds of keys", "sshPublicKeys: [a]\nhubSshPublicKeys: {h: [b]}", "are both set"},
 		{"keys in two places", "authorizedKeysConfigMap: a\nhubSshPublicKeys: {h: [b]}", "names a ConfigMap with all keys"},
 		{"two CAs", "hubCaSecret: a\nhubCaConfigMap: b", "are both set"},
+		{"a URL without a system", "dialOut: {urls: ['https://hub.example.org']}", "dialOut"},
+		{"a URL that does not end in the system", "dialOut: {urls: ['https://hub.example.org/services/outposts/']}", "dialOut"},
+		{"a URL with a password", "dialOut: {urls: ['https://a:b@hub.example.org/services/outposts/remote']}", "dialOut"},
+		{"a URL with a query", "dialOut: {urls: ['https://hub.example.org/services/outposts/remote?a=b']}", "dialOut"},
+		{"a proxy with a password", "dialOut: {urls: ['https://a/b'], proxy: 'http://a:b@proxy:3128'}", "dialOut"},
+		{"two proxies", "dialOut: {urls: ['https://a/b'], proxy: 'http://proxy:3128', proxySecret: proxy}", "dialOut.proxy and dialOut.proxySecret are both set"},
+		{"a proxy on no way", "dialOut: {proxySecret: proxy}", "dialOut.proxy and dialOut.proxySecret have no effect without dialOut.urls"},
+		{"nowhere to keep the host key of one that dials out", "persistence: {enabled: false}\nextraEnvVarsSecrets: [db]\nservicessh: {enabled: false}\ndialOut: {urls: ['https://a/b']}", "hostKeySecret is empty"},
 		{"Ingress for everything", "ingress: {enabled: true}", "ingress.hosts is empty"},
 		{"node port of a ClusterIP", "service: {ports: {nodePort: 30080}}", "set the type to NodePort"},
 		{"route for everything", "httpRoute: {enabled: true, parentRefs: [{name: g}]}", "httpRoute.hostnames is empty"},
@@ -433,11 +441,10 @@ func TestEnvironmentIsWhatTheServerReads(t *testing.T) {
 				}
 			}
 			slices.Sort(got)
-			expected := want
-			if values["tls"] == nil {
-				expected = slices.DeleteFunc(slices.Clone(want),
-					func(name string) bool { return strings.HasPrefix(name, "OUTPOST_TLS_") })
-			}
+			expected := slices.DeleteFunc(slices.Clone(want), func(name string) bool {
+				return values["tls"] == nil && strings.HasPrefix(name, "OUTPOST_TLS_") ||
+					values["dialOut"] == nil && strings.HasPrefix(name, "OUTPOST_DIAL_OUT_")
+			})
 			if diff := cmp.Diff(expected, got); diff != "" {
 				t.Errorf("variables (-server's table +rendered):\n%s", diff)
 			}

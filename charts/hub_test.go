@@ -158,9 +158,17 @@ func TestHubRefusals(t *testing.T) {
 		{"the port of metrics", "ports: 8000-9000", "ports: 8000-9000 is not a range of ports"},
 		{"one port", "ports: '20000'", "ports"},
 		{"name of a system", "systems: {Remote: {url: 'http://a', hubApiUrl: 'http://b'}}", "'Remote' does not match pattern"},
-		{"no address", "systems: {other: {hubApiUrl: 'http://b'}}", "url"},
+		{"no address", "systems: {other: {hubApiUrl: 'http://b'}}", "systems.other.url is missing"},
 		{"address with a query", "systems: {remote: {url: 'http://a/?b=c'}}", "url"},
 		{"host with an option", "systems: {remote: {ssh: {host: -oProxyCommand=a}}}", "host"},
+		{"no address of SSH", "systems: {remote: {ssh: {host: null}}}", "systems.remote.ssh.host is missing"},
+		{"another way to connect", "systems: {remote: {connect: dialIn}}", "connect"},
+		{"an address of one that dials out", "systems: {remote: {connect: dialOut}}", "systems.remote.url has no effect with connect: dialOut"},
+		{"a host of one that dials out", "systems: {remote: {connect: dialOut, url: null}}", "systems.remote.ssh.host has no effect with connect: dialOut"},
+		{"a port of one that dials out", "systems: {a: {connect: dialOut, hubApiUrl: 'http://b', ssh: {port: 22, hostKeys: [ssh-ed25519 AAAAC3]}}}", "systems.a.ssh.port has no effect with connect: dialOut"},
+		{"a CA of one that dials out", "systems: {a: {connect: dialOut, hubApiUrl: 'http://b', ca: '-----BEGIN CERTIFICATE-----'}}", "systems.a.ca has no effect with connect: dialOut"},
+		{"no host key of one that dials out", "systems: {a: {connect: dialOut, hubApiUrl: 'http://b'}}", "systems.a.ssh.hostKeys is empty"},
+		{"the ports of those that dial out", "ports: 8083-9000\nsystems: {a: {connect: dialOut, hubApiUrl: 'http://b', ssh: {hostKeys: [ssh-ed25519 AAAAC3]}}}", "ports: 8083-9000 has 8082 or 8083"},
 		{"unknown key of a system", "systems: {remote: {hubApiURL: 'http://a'}}", "hubApiURL"},
 		{"unknown key of SSH", "systems: {remote: {ssh: {hostKey: a}}}", "hostKey"},
 		{"unknown value", "replicas: 2", "replicas"},
@@ -288,8 +296,9 @@ func TestTunnelsTakeWhatIsRendered(t *testing.T) {
 				}
 			}
 			for _, v := range config.TunnelsVariables() {
-				if v.Chart() && !given[v.Name] {
-					t.Errorf("%s is not given", v.Name)
+				forDialOut := strings.HasPrefix(v.Name, "OUTPOST_TUNNELS_DIAL_OUT_") || v.Name == "OUTPOST_TUNNELS_API_LISTEN"
+				if want := v.Chart() && !(forDialOut && setName(set) == "defaults"); given[v.Name] != want {
+					t.Errorf("%s is given: %v, want %v", v.Name, given[v.Name], want)
 				}
 				if v.Default() != "" && setName(set) == "defaults" && env[v.Name] != v.Default() {
 					t.Errorf("%s: the chart says %q, the default is %q", v.Name, env[v.Name], v.Default())

@@ -18,8 +18,7 @@ type Variable struct {
 
 // Chart reports whether the chart sets it; the others are given by extraEnvVars or extraEnvVarsSecrets.
 func (v Variable) Chart() bool {
-	return strings.HasPrefix(v.Name, "OUTPOST_") && !strings.Contains(v.Name, "_DIAL_OUT_") &&
-		v.Name != "OUTPOST_TUNNELS_API_LISTEN"
+	return strings.HasPrefix(v.Name, "OUTPOST_")
 }
 
 // Default returns the default as it would be typed; empty for none.

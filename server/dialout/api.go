@@ -2,6 +2,7 @@ package dialout
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -10,7 +11,8 @@ import (
 )
 
 // NewAPI returns a handler that leads http://HOST/systems/NAME/PATH to PATH of the API of a system's outpost. dial
-// opens a connection to that.
+// opens a connection to that. A request that has not reached the outpost is answered 502 or 503, so that a hub may send
+// it again, and one of which that is not known 504. Never is it 404, which would say that a server is gone.
 func NewAPI(
 	dialsOut func(system string) bool, dial func(ctx context.Context, system string) (net.Conn, error),
 	log *slog.Logger,
@@ -21,7 +23,11 @@ func NewAPI(
 			if err != nil {
 				return nil, err
 			}
-			return dial(ctx, system)
+			conn, err := dial(ctx, system)
+			if err != nil {
+				return nil, notSent{err}
+			}
+			return conn, nil
 		},
 		MaxIdleConnsPerHost: 16, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 64 << 10,
 		DisableCompression: true,
@@ -34,17 +40,26 @@ func NewAPI(
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			log.Debug("no answer of an outpost", "system", r.PathValue("system"), "err", err)
-			http.Error(w, "the outpost has not answered", http.StatusBadGateway)
+			status := http.StatusGatewayTimeout
+			if errors.As(err, &notSent{}) {
+				status = http.StatusBadGateway
+			}
+			http.Error(w, "the outpost has not answered", status)
 		},
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/systems/{system}/", func(w http.ResponseWriter, r *http.Request) {
 		system := r.PathValue("system")
 		if !dialsOut(system) {
-			http.Error(w, "the tunnels know no system of this name that dials out", http.StatusNotFound)
+			http.Error(w, "the tunnels know no system of this name that dials out", http.StatusServiceUnavailable)
 			return
 		}
 		http.StripPrefix("/systems/"+system, proxy).ServeHTTP(w, r)
 	})
 	return mux
 }
+
+// notSent is the error of a request for which there was no connection.
+type notSent struct{ error }
+
+func (e notSent) Unwrap() error { return e.error }

@@ -183,6 +183,11 @@ claims, the outpost sees whose they are. */ -}}
 {{- end -}}
 {{- end -}}
 
+{{- /* Not empty if hubs come by SSH: at its port, or in connections that the outpost makes. */ -}}
+{{- define "outpost.hasSsh" -}}
+{{- if or .Values.servicessh.enabled .Values.dialOut.urls }}true{{ end -}}
+{{- end -}}
+
 {{- /* What the outpost's own pod reads and runs as; its servers may not. ConfigMaps that values name are no secrets. */ -}}
 {{- define "outpost.ownObjects" -}}
 {{- $v := .Values -}}
@@ -195,7 +200,7 @@ claims, the outpost sees whose they are. */ -}}
 {{- range list "check" "config" "credits" "flavors" -}}
 {{- $all = append $all (printf "configmaps/%s-%s" (include "outpost.fullname" $root) .) -}}
 {{- end -}}
-{{- $secrets := list $v.cryptSecret $v.outpostUsers $v.hostKeySecret $v.tls.secretName $v.hubCaSecret $v.hubTokensSecret -}}
+{{- $secrets := list $v.cryptSecret $v.outpostUsers $v.hostKeySecret $v.tls.secretName $v.hubCaSecret $v.hubTokensSecret $v.dialOut.proxySecret -}}
 {{- range concat $secrets $v.extraEnvVarsSecrets | compact -}}
 {{- $all = append $all (printf "secrets/%s" .) -}}
 {{- end -}}

@@ -26,6 +26,16 @@ env:
   - {name: OUTPOST_HOST_KEYS_DIR, value: {{ empty $v.hostKeySecret | ternary "/var/lib/outpost/host_keys" "/mnt/host_keys" }}}
   - {name: OUTPOST_AUTHORIZED_KEYS_DIR, value: /mnt/authorized_keys}
   - {name: OUTPOST_HUB_CA_FILE, value: /mnt/hub_ca/ca.crt}
+  {{- if $v.dialOut.urls }}
+  - {name: OUTPOST_DIAL_OUT_URLS, value: {{ join "," $v.dialOut.urls | quote }}}
+  {{- if $v.dialOut.proxySecret }}
+  - name: OUTPOST_DIAL_OUT_PROXY
+    valueFrom:
+      secretKeyRef: {name: {{ $v.dialOut.proxySecret | quote }}, key: url}
+  {{- else }}
+  - {name: OUTPOST_DIAL_OUT_PROXY, value: {{ $v.dialOut.proxy | quote }}}
+  {{- end }}
+  {{- end }}
   - name: OUTPOST_NAMESPACE
     valueFrom:
       fieldRef: {fieldPath: metadata.namespace}
@@ -62,7 +72,7 @@ envFrom:
 {{- if $v.outpostUsers }}
 - {name: users, mountPath: /mnt/outpost_users, readOnly: true}
 {{- end }}
-{{- if and $v.servicessh.enabled (or $v.authorizedKeysConfigMap (not .check)) }}
+{{- if and (include "outpost.hasSsh" .root) (or $v.authorizedKeysConfigMap (not .check)) }}
 - {name: authorized-keys, mountPath: /mnt/authorized_keys, readOnly: true}
 {{- end }}
 {{- if $v.hostKeySecret }}
@@ -103,7 +113,7 @@ envFrom:
 - name: users
   secret: {secretName: {{ . }}, defaultMode: 0440}
 {{- end }}
-{{- if and $v.servicessh.enabled (or $v.authorizedKeysConfigMap (not .check)) }}
+{{- if and (include "outpost.hasSsh" .root) (or $v.authorizedKeysConfigMap (not .check)) }}
 - name: authorized-keys
   configMap: {name: {{ include "outpost.authorizedKeys" .root }}}
 {{- end }}

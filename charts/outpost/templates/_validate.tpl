@@ -21,8 +21,14 @@
 {{- if not (or $v.persistence.enabled $extra) -}}
 {{- $wrong = append $wrong "persistence.enabled is false and no database is named; set SQL_* for PostgreSQL in extraEnvVarsSecrets" -}}
 {{- end -}}
-{{- if and $v.servicessh.enabled (not $v.persistence.enabled) (not $v.hostKeySecret) -}}
+{{- if and (include "outpost.hasSsh" .) (not $v.persistence.enabled) (not $v.hostKeySecret) -}}
 {{- $wrong = append $wrong "hostKeySecret is empty and without persistence there is no volume to keep a host key on; make a Secret from ssh-keygen -t ed25519 -N '' -f ssh_host_ed25519_key (kubectl create secret generic outpost-host-keys --from-file=ssh_host_ed25519_key) and set its name here" -}}
+{{- end -}}
+{{- if and $v.dialOut.proxy $v.dialOut.proxySecret -}}
+{{- $wrong = append $wrong "dialOut.proxy and dialOut.proxySecret are both set; keep one" -}}
+{{- end -}}
+{{- if and (or $v.dialOut.proxy $v.dialOut.proxySecret) (not $v.dialOut.urls) -}}
+{{- $wrong = append $wrong "dialOut.proxy and dialOut.proxySecret have no effect without dialOut.urls; list the URLs of hubs' tunnels there, or leave them out" -}}
 {{- end -}}
 {{- if and $v.sshPublicKeys $v.hubSshPublicKeys -}}
 {{- $wrong = append $wrong "sshPublicKeys and hubSshPublicKeys are both set; sshPublicKeys is for a single hub; move all keys to hubSshPublicKeys" -}}

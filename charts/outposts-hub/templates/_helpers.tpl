@@ -57,7 +57,9 @@ hub has read the new one. */ -}}
 {{- define "outposts-hub.systems" -}}
 {{- $systems := dict -}}
 {{- range $name, $system := .Values.systems -}}
-{{- with $system.ssh }}{{ range append ($system.formerNames | default list) $name }}{{ $_ := set $systems . $system.ssh }}{{ end }}{{ end -}}
+{{- $written := $system.ssh -}}
+{{- if $system.connect }}{{ $written = merge (dict "connect" $system.connect) ($system.ssh | default dict) }}{{ end -}}
+{{- with $written }}{{ range append ($system.formerNames | default list) $name }}{{ $_ := set $systems . $written }}{{ end }}{{ end -}}
 {{- end -}}
 {{- toYaml (dict "systems" $systems) -}}
 {{- end -}}
@@ -65,16 +67,22 @@ hub has read the new one. */ -}}
 {{- /* The data of the hub's module; its shape is written at the top of module/__init__.py. */ -}}
 {{- define "outposts-hub.data" -}}
 {{- $systems := dict -}}
+{{- $host := printf "%s.%s.svc" (include "outposts-hub.tunnels" .) .Release.Namespace -}}
 {{- range $name, $system := .Values.systems -}}
 {{- $made := omit $system "ca" "caKey" "ssh" -}}
 {{- if or $system.ca $system.caKey -}}
 {{- $_ := set $made "caFile" (printf "/etc/outpost/trust/%s" ($system.caKey | default (printf "%s.crt" $name))) -}}
 {{- end -}}
+{{- if $system.connect -}}
+{{- $_ := set $made "url" (printf "http://%s:8083/systems/%s/services" $host $name) -}}
+{{- else -}}
 {{- with $system.ssh }}{{ $_ := set $made "ssh" (omit . "hostKeys") }}{{ end -}}
+{{- end -}}
 {{- $_ := set $systems $name $made -}}
 {{- end -}}
-{{- $url := printf "http://%s.%s.svc:8081" (include "outposts-hub.tunnels" .) .Release.Namespace -}}
+{{- $url := printf "http://%s:8081" $host -}}
 {{- $tunnels := dict "name" (include "outposts-hub.fullname" .) "url" $url "ports" .Values.ports -}}
+{{- if include "outposts-hub.dialsOut" . }}{{ $_ := set $tunnels "dialOutUrl" (printf "http://%s:8082" $host) }}{{ end -}}
 {{- $data := dict "namePrefix" .Values.namePrefix "authDir" "/etc/outpost/auth" "tunnels" $tunnels "systems" $systems -}}
 {{- with .Values.userOptions }}{{ $_ := set $data "userOptions" . }}{{ end -}}
 {{- toYaml $data -}}
@@ -127,5 +135,10 @@ hub:
 
 {{- /* Not empty if a system is reached through the tunnels. */ -}}
 {{- define "outposts-hub.hasTunnels" -}}
-{{- range .Values.systems }}{{ if .ssh }}true{{ end }}{{ end -}}
+{{- range .Values.systems }}{{ if or .ssh .connect }}true{{ end }}{{ end -}}
+{{- end -}}
+
+{{- /* Not empty if an outpost connects to the tunnels. */ -}}
+{{- define "outposts-hub.dialsOut" -}}
+{{- range .Values.systems }}{{ if .connect }}true{{ end }}{{ end -}}
 {{- end -}}

@@ -32,8 +32,22 @@
 {{- end -}}
 {{- $names = append $names . -}}
 {{- end -}}
+{{- if $system.connect -}}
+{{- range $key, $value := dict "url" $system.url "ca" $system.ca "caKey" $system.caKey "ssh.host" ($system.ssh | default dict).host "ssh.port" ($system.ssh | default dict).port -}}
+{{- if $value -}}
+{{- $wrong = append $wrong (printf "systems.%s.%s has no effect with connect: dialOut, as the outpost makes the connection; leave it out" $name $key) -}}
+{{- end -}}
+{{- end -}}
+{{- else -}}
+{{- if not $system.url -}}
+{{- $wrong = append $wrong (printf "systems.%s.url is missing; write the address of its API, https://HOST:PORT/services, or connect: dialOut for an outpost that connects to this hub" $name) -}}
+{{- end -}}
+{{- if and $system.ssh (not $system.ssh.host) -}}
+{{- $wrong = append $wrong (printf "systems.%s.ssh.host is missing; write the address of its SSH server, or connect: dialOut beside ssh for an outpost that connects to this hub" $name) -}}
+{{- end -}}
+{{- end -}}
 {{- range $key := list "url" "hubApiUrl" -}}
-{{- $port := index $system $key | regexFind ":[0-9]+" | trimPrefix ":" -}}
+{{- $port := index $system $key | default "" | regexFind ":[0-9]+" | trimPrefix ":" -}}
 {{- if and $port (or (lt (atoi $port) 1) (gt (atoi $port) 65535)) -}}
 {{- $wrong = append $wrong (printf "systems.%s.%s: %s is not a port, 1 to 65535" $name $key $port) -}}
 {{- end -}}
@@ -57,7 +71,7 @@
 {{- $wrong = append $wrong (printf "systems.%s has ca or ssh.hostKeys, but trustConfigMap names a ConfigMap with what systems are trusted by; leave one of them out" $name) -}}
 {{- end -}}
 {{- else -}}
-{{- if and $system.ssh (not $hostKeys) -}}
+{{- if and (or $system.ssh $system.connect) (not $hostKeys) -}}
 {{- $wrong = append $wrong (printf "systems.%s.ssh.hostKeys is empty; list the public keys of its SSH server, as the outpost's operator gives them" $name) -}}
 {{- end -}}
 {{- if $system.caKey -}}
@@ -78,6 +92,8 @@
 {{- $last := last $ports | int -}}
 {{- if or (lt $first 1024) (gt $first $last) (gt $last 65535) (and (le $first 8081) (ge $last 8081)) -}}
 {{- $wrong = append $wrong (printf "ports: %s is not a range of ports from 1024 to 65535 without 8081, such as 20000-29999" $v.ports) -}}
+{{- else if and (include "outposts-hub.dialsOut" .) (le $first 8083) (ge $last 8082) -}}
+{{- $wrong = append $wrong (printf "ports: %s has 8082 or 8083, which are for systems with connect: dialOut; choose a range such as 20000-29999" $v.ports) -}}
 {{- end -}}
 {{- if $wrong -}}
 {{- fail (printf "\n- %s\n" (join "\n- " $wrong)) -}}

@@ -19,11 +19,15 @@ All keys of the data; other keys are refused:
       name: hub                     # OUTPOST_TUNNELS_NAME there
       url: http://outpost-tunnels.jupyter.svc:8081   # where they say what has become of Services
       ports: 20000-29999            # optional; OUTPOST_TUNNELS_PORTS there
+      dialOutUrl: http://outpost-tunnels.jupyter.svc:8082   # optional; where outposts connect that dial out: the hub's
+                                    # public URL leads there, at /services/outposts, from the hub's start on
     systems:
       remote:                       # [a-z0-9-], at most 32 characters; what a start calls `system`
         formerNames: [north]        # optional; names that servers of this system were started under before
         displayName: Remote cluster # optional; defaults to the name
         description: Has GPUs.      # optional; one line for the form
+        connect: dialOut            # optional; the outpost connects to the tunnels, in place of `ssh` and `caFile`; `url`
+                                    # is http://outpost-tunnels.jupyter.svc:8083/systems/NAME/services then
         url: https://10.0.0.3:30080/services             # the outpost's API
         hubApiUrl: https://hub.example.org/hub/api       # this hub's API, as servers on that system reach it
         caFile: /etc/outpost/ca/remote.pem               # optional; defaults to certifi's public CAs
@@ -75,6 +79,7 @@ from .spawner import Spawner  # noqa: E402
 
 # The client's packages add routes. All but these are closed.
 PLUGINS = ("outpostspawner", "forwardbasespawner")
+SERVICE = "outposts"  # of JupyterHub: its URL is /services/outposts
 OPEN_ROUTES = (*EVENT_ROUTES, r"/api/servers", r"/api/recreateforward/([^/]+)")
 
 
@@ -99,6 +104,10 @@ def configure(c, settings):
         setattr(c.OutpostSpawner, hook, getattr(outposts, hook))
     # Name of the Service here and of the pod there, made of the user's ID and the server's name.
     c.OutpostSpawner.svc_name_template = f"{outposts.prefix}-{{userid}}-{{servername}}"
+
+    if outposts.tunnels and outposts.tunnels.dial_out_url:
+        # Outposts that dial out prove who they are by SSH, so that nobody logs in there.
+        c.JupyterHub.services.append({"name": SERVICE, "url": outposts.tunnels.dial_out_url, "display": False})
 
     # The operator's own templates come first.
     paths = c.JupyterHub.template_paths

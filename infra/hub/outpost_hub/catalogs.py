@@ -15,6 +15,7 @@ from .errors import TELL_ADMINS, StartError
 ASK_SECONDS = 1  # for which a form or a start waits; all systems are asked side by side
 REQUEST_SECONDS = 5  # for the answer: one that comes too late for a form is there for the next one
 NONE_SECONDS = 60  # before an outpost is asked again that has no catalog
+NO_CONNECTION = (502, 504, 599)  # answers of a proxy, such as the tunnels, or of nobody
 MAX_CATALOG = 256 * 1024  # bytes of an answer
 MAX_KEPT = 4 * 1024 * 1024  # bytes of the last answers of one system
 MAX_ANSWERS = 1000  # kept of one system, each for one user with their groups
@@ -32,6 +33,7 @@ class Answer:
     time: float = 0  # seconds since the epoch
     fault: str = ""
     away: float | None = None  # the time since which the outpost has not been reached
+    waits: bool = False  # for an outpost that dials out, which was seen last at `away`, None for never
 
 
 class Kept:
@@ -84,7 +86,7 @@ class Catalogs:
         self.tasks = {}  # requests under way, by key
         self.none_until = 0  # the outpost has no catalog, until it is asked again
         self.no_flavors = False  # by its last answer, starts need none
-        self.fault, self.away = "", None  # as in Answer
+        self.fault, self.away, self.waits = "", None, False  # as in Answer
         self.maintenance = ()  # the Maintenance that was announced last, or None; empty if nothing was said
 
     async def of(self, key, question, client):
@@ -102,6 +104,8 @@ class Catalogs:
         await asyncio.wait({task}, timeout=ASK_SECONDS)
         if task.done():
             return task.result()
+        if not self.fault:
+            await self._note_wait()
         return self._last(key, self.fault or f"{self.system.display_name} has not answered in time.")
 
     async def _ask(self, key, question, client):
@@ -118,7 +122,8 @@ class Catalogs:
                 reason, fault = str(e), f"{self.system.display_name} cannot be reached at the moment."
             elif e.code == 401:
                 fault = f"{self.system.display_name} does not accept the hub's password. {TELL_ADMINS}"
-            self._set_fault(fault, reason, away=e.code == 599)
+            if e.code not in NO_CONNECTION or not await self._note_wait():
+                self._set_fault(fault, reason, away=e.code == 599)
         except WrongShape as e:
             self._set_fault(f"This hub cannot read what {self.system.display_name} offers. {TELL_ADMINS}", str(e))
         except StartError as e:
@@ -144,18 +149,26 @@ class Catalogs:
     def _last(self, key, fault):
         kept = self.kept.get(key)
         if kept is None:
-            return Answer(fault=fault, away=self.away)
+            return Answer(fault=fault, away=self.away, waits=self.waits)
         at, body = kept
         catalog = parse(body)
         if self.maintenance and catalog.denied is None:
             catalog = replace(catalog, maintenance=self.maintenance[0])
-        return Answer(catalog, at, fault, self.away)
+        return Answer(catalog, at, fault, self.away, self.waits)
 
     def _set_fault(self, fault, reason="", away=False):
         if fault and fault != self.fault:
             get_logger().warning(f"{self.system.name} - no catalog: {reason}")
-        self.fault = fault
+        self.fault, self.waits = fault, False
         self.away = (self.away or time.time()) if away else None
+
+    async def _note_wait(self):
+        """Notes that an outpost which dials out is not connected. Reports whether that is so."""
+        if not self.system.dials_out or not await self.system.tunnels.waits():
+            return False
+        self._set_fault(f"{self.system.display_name} is not connected to this hub.", "the outpost is waited for")
+        self.away, self.waits = self.system.tunnels.last_seen or None, True
+        return True
 
     async def _fetch(self, question, client):
         """Returns the bytes of an answer. Raises WrongShape for one that is too large."""

@@ -1,10 +1,12 @@
 """Services that `outpost tunnels` serves: each reserves a port there, and says where it leads."""
 
 import asyncio
+import contextlib
 import json
 import random
 import re
 import time
+from datetime import datetime
 
 import kubernetes
 from tornado.httpclient import HTTPClientError, HTTPRequest
@@ -26,13 +28,15 @@ REST_SECONDS = 60  # for a port that was given back: the nodes of the cluster le
 ANSWER_SECONDS = 10  # for a claim to be decided, and for a connection that is being made
 FIRST_PAUSE = 0.02  # seconds in which the tunnels usually have decided about a claim
 PAUSE = 0.05  # between two questions to the tunnels
+WAITS_SECONDS = 1  # for an answer that a form waits for
 CONNECTED_SECONDS = 1  # for which a system is taken to be connected that has been
 
 
 class TunnelsSettings:
     """Where the tunnels are, and which Services are theirs."""
 
-    KEYS = ("name", "url", "ports")
+    KEYS = ("name", "url", "ports", "dialOutUrl")
+    FIXED = ("name", "url", "ports")  # while the hub runs
 
     def __init__(self, where, data, faults):
         data = faults.map(where, data, self.KEYS)
@@ -43,11 +47,13 @@ class TunnelsSettings:
         if not 1024 <= first <= last < 65536:
             faults.add(f"{where}.ports", "is not a range of ports such as 20000-29999")
         self.ports = range(first, last + 1)
+        dial_out_url = data.get("dialOutUrl")
+        self.dial_out_url = None if dial_out_url in (None, "") else faults.url(f"{where}.dialOutUrl", dial_out_url)
         self.held = {}  # ports that nobody chooses, until when
 
     def __eq__(self, other):
         return isinstance(other, TunnelsSettings) and all(
-            getattr(self, key) == getattr(other, key) for key in self.KEYS
+            getattr(self, key) == getattr(other, key) for key in self.FIXED
         )
 
     def choose(self, taken=()):
@@ -75,6 +81,7 @@ class Claims(Tunnels):
         super().__init__(system)
         self.settings = settings
         self.connected_until = 0
+        self.last_seen = 0  # seconds since the epoch, of an outpost that dials out
 
     async def keep(self, spawner):
         self.servers.add(spawner)
@@ -84,12 +91,12 @@ class Claims(Tunnels):
         await spawner.run_ssh_forward()
         await self.keep(spawner)
 
-    async def _ask(self, path):
+    async def _ask(self, path, seconds=ANSWER_SECONDS):
         """Returns an answer of the tunnels, None if they do not know; ConnectionError without an answer."""
         client = SimpleAsyncHTTPClient()
         try:
             answer = await client.fetch(
-                HTTPRequest(self.settings.url + path, connect_timeout=ANSWER_SECONDS, request_timeout=ANSWER_SECONDS)
+                HTTPRequest(self.settings.url + path, connect_timeout=seconds, request_timeout=seconds)
             )
             return json.loads(answer.body)
         except HTTPClientError as e:
@@ -115,6 +122,20 @@ class Claims(Tunnels):
                 if late:
                     raise
             await asyncio.sleep(PAUSE)
+
+    async def waits(self):
+        """Reports whether the tunnels wait for an outpost that dials out; `last_seen` is what they know of it then."""
+        try:
+            answer = await self._ask(f"/systems/{self.system}", WAITS_SECONDS)
+        except ConnectionError:
+            return False
+        if not isinstance(answer, dict) or answer.get("state") != "waiting":
+            return False
+        with contextlib.suppress(TypeError, ValueError):
+            # One that has been replaced since then has not seen it.
+            seen = datetime.fromisoformat(answer.get("lastSeen", "").replace("Z", "+00:00")).timestamp()
+            self.last_seen = max(self.last_seen, seen)
+        return True
 
     async def connect(self, spawner):
         """Waits for the connection to the system. Raises ConnectionError.

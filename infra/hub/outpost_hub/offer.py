@@ -185,7 +185,9 @@ class Offer:
     def notes(self):
         """Returns what to say of the system, most important first: lists of strings and times."""
         notes, away = [], self.answer.away
-        if away is not None:
+        if self.answer.waits:
+            notes.append(("Waiting for the outpost", *((", last seen ", moment(away)) if away else ()), "."))
+        elif away is not None:
             notes.append(("Not reachable since ", moment(away), "."))
         elif self.answer.fault:
             notes.append((self.answer.fault,))

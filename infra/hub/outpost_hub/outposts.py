@@ -3,6 +3,7 @@
 import asyncio
 
 from tornado import web
+from traitlets.log import get_logger
 
 from . import form
 from .claims import SYSTEM_LABEL, TunnelsSettings
@@ -76,6 +77,8 @@ class Outposts:
         for name, system in fresh.systems.items():
             known = self._known(system)
             systems[name] = known.become(system) if known else system
+        if fresh.tunnels and fresh.tunnels.dial_out_url != self.tunnels.dial_out_url:
+            get_logger().warning("outposts - tunnels.dialOutUrl is used when the hub starts; restart it")
         self.systems, self.user_options = systems, fresh.user_options
         # Servers of a system that is gone run on, until they are stopped.
         self.by_any_name |= {name: systems[system.name] for name, system in fresh.by_any_name.items()}
@@ -302,6 +305,8 @@ class Outposts:
             except ConnectionError as e:
                 spawner.log.error(f"{spawner._log_name} - cannot connect to {system.name}: {e}")
                 message = f"The hub cannot open an SSH connection to {system.display_name}. Try again later."
+                if system.dials_out:
+                    message = f"{system.display_name} is not connected to this hub. Try again later."
                 if isinstance(e, UnknownSystem):
                     message = f"{system.display_name} is not known to the hub's tunnels yet. Try again in a minute."
                 if isinstance(e, WrongHostKey):

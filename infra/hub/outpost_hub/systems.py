@@ -16,6 +16,7 @@ from .settings import FLAVOR_NAME, OPTION_NAME, SSH_HOST, SSH_USER, SYSTEM_NAME
 from .tunnels import CONNECT_SECONDS, Tunnels
 from .watch import Watch
 
+DIAL_OUT = "dialOut"  # of `connect`
 SOCKETS = "/tmp"  # folder of the control sockets of ssh; the path of a socket has at most 108 characters
 
 
@@ -35,8 +36,8 @@ class System:
     """One outpost: its address, the hub's address as its servers see it, and how to tunnel to it."""
 
     KEYS = (
-        "formerNames", "displayName", "description", "url", "hubApiUrl", "caFile", "defaultServer", "concurrentStarts",
-        "flavor", "flavors", "sendAuthState", "ssh",
+        "formerNames", "displayName", "description", "connect", "url", "hubApiUrl", "caFile", "defaultServer",
+        "concurrentStarts", "flavor", "flavors", "sendAuthState", "ssh",
     )  # fmt: skip
     SSH_KEYS = ("host", "port", "user", "knownHosts")
     GOES_ON = ("_client", "_watch", "catalogs", "polls", "tunnels")  # when the data changes
@@ -74,9 +75,25 @@ class System:
 
         tunnels = settings.get("tunnels")
         self.tunnels = Claims(self.name, tunnels) if tunnels else Tunnels(self.name)
-        self.tunnel = data.get("ssh") is not None
-        if self.tunnel:
+        self.dials_out = self._dials_out(where, data, tunnels, faults)
+        self.tunnel = self.dials_out or data.get("ssh") is not None
+        if data.get("ssh") is not None:
             self._ssh(f"{where}.ssh", data["ssh"], settings, faults)
+
+    @staticmethod
+    def _dials_out(where, data, tunnels, faults):
+        """Returns whether the outpost makes the connections, to the tunnels of this hub."""
+        connect = data.get("connect")
+        if connect in (None, ""):
+            return False
+        if connect != DIAL_OUT:
+            faults.add(f"{where}.connect", f"{connect!r} is not {DIAL_OUT}; leave it out for a system with an address")
+        if not tunnels:
+            faults.add(f"{where}.connect", "needs `tunnels`, to which the outpost connects")
+        for key in ("caFile", "ssh"):
+            if data.get(key) is not None:
+                faults.add(f"{where}.{key}", f"has no effect with connect: {DIAL_OUT}")
+        return True
 
     def become(self, other):
         """Takes over the data of another, and keeps what goes on. Returns itself."""

@@ -39,7 +39,7 @@ c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
 c.JupyterHub.services = [{"name": "tests", "api_token": "5" * 64}]
 SCOPES = [
     "admin:users", "admin:groups", "admin:servers", "admin:server_state", "access:servers", "tokens", "shares",
-    "read:metrics", "custom:outposts:list",
+    "read:metrics", "list:services", "read:services", "custom:outposts:list",
 ]  # fmt: skip
 c.JupyterHub.load_roles = [{"name": "tests", "services": ["tests"], "scopes": SCOPES}]
 

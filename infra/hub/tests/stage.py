@@ -344,6 +344,7 @@ class Tunnels(_Server):
         tunnels = self
         self.cluster = cluster
         self.states = {}  # by system
+        self.seen = {}  # times in words, by system
         self.unknown = set()
         self.refuse = []
         self.away = 0  # answers that are none
@@ -362,7 +363,8 @@ class Tunnels(_Server):
                 if kind == "systems" and name in tunnels.unknown:
                     return self.answer(404, "not known")
                 if kind == "systems":
-                    return self.answer(200, {"state": tunnels.states.get(name, "connected")})
+                    seen = {"lastSeen": tunnels.seen[name]} if name in tunnels.seen else {}
+                    return self.answer(200, {"state": tunnels.states.get(name, "connected"), **seen})
                 if name not in cluster.services:
                     return self.answer(404, "not known")
                 return self.answer(200, {"uid": cluster.uids[name], "state": tunnels.decide(name)})
