@@ -1,5 +1,6 @@
 """JupyterHub in the tests: the module as in production, and nothing that requires a cluster."""
 
+import json
 import os
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ import kubernetes
 import outpost_hub
 from jupyterhub.auth import DummyAuthenticator
 from no_proxy import NoProxy
+from traitlets.config import Config
 
 folder = Path(os.environ["HUB_FOLDER"])
 port = int(os.environ["HUB_PORT"])
@@ -76,6 +78,12 @@ os.setuid = setuid
 
 outpost_hub.tunnels.CHECK_SECONDS = 0.5
 outpost_hub.data.LOOK_SECONDS = 0
+# What a test adds, as `hub` of zero-to-jupyterhub's values has it.
+added = folder / "values.json"
+if added.exists():
+    values = json.loads(added.read_text())
+    c.merge(Config(values.get("config", {})))
+    c.JupyterHub.load_roles += [{"name": name, **role} for name, role in values.get("loadRoles", {}).items()]
 outpost_hub.configure(c, folder / "settings.json")
 
 make_service = c.OutpostSpawner.ssh_custom_svc
