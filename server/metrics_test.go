@@ -1,6 +1,8 @@
 package server
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"os"
@@ -50,6 +52,12 @@ func TestDashboardShowsMetricsThatExist(t *testing.T) {
 	m.HubCalled("a", "event", failed)
 	m.database("get", time.Millisecond, failed)
 	m.reloaded("flavors", failed)
+	m.watchMaintenance(func() int { return 1 })
+	c := &certificate{}
+	c.current.Store(&tls.Certificate{Leaf: &x509.Certificate{}})
+	m.watchCertificate(c)
+	m.dials.WithLabelValues("https://hub.example.org", "ok").Inc()
+	m.dialled.WithLabelValues("https://hub.example.org").Set(1)
 	m.ssh.Handshake("ok", time.Millisecond)
 	m.ssh.Connection("a", 1)
 	m.ssh.Channel("a", 1)

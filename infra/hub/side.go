@@ -169,6 +169,7 @@ var sideUnused = effect.Table{
 		effect.While("podDisruptionBudget.**", "podDisruptionBudget.enabled", true),
 		effect.While("serviceMonitor.**", "serviceMonitor.enabled", true),
 		effect.While("prometheusRule.**", "prometheusRule.enabled", true),
+		effect.While("grafanaDashboard.**", "grafanaDashboard.enabled", true),
 	},
 	Conflicts: []effect.Refusal{
 		effect.Refuse("hubRelease", "is the name of the hub's release; set hub.release"),
