@@ -184,10 +184,11 @@ func TestReadmeShowsWhatIsPrinted(t *testing.T) {
 	}
 }
 
-// TestReadmeNamesVariables holds the variables in the README's table of settings to the ones that the outpost reads.
-func TestReadmeNamesVariables(t *testing.T) {
+// TestSettingsNameVariables holds the variables in the manual's table of settings to the ones that the outpost reads.
+func TestSettingsNameVariables(t *testing.T) {
 	env := readText(t, "server/config/env.go")
-	_, table, _ := strings.Cut(readText(t, "README.md"), "| stack config | what it is | ends up in |\n")
+	settings := readText(t, "docs/tutorials/own-clusters.md")
+	_, table, _ := strings.Cut(settings, "| stack config | what it is | ends up in |\n")
 	table, _, _ = strings.Cut(table, "\n\n")
 	found := regexp.MustCompile("`([A-Z_]+|usernames|passwords)`").FindAllStringSubmatch(table, -1)
 	if len(found) < 4 {

@@ -13,8 +13,8 @@ import (
 // they end up in, which may name nothing that is on one machine only.
 func TestDocumentedConfig(t *testing.T) {
 	for _, tt := range []struct{ document, section, file string }{
-		{"../README.md", "Your own clusters", "gateway/Pulumi.local.yaml"},
-		{"../README.md", "Your own clusters", "gateway/Pulumi.remote.yaml"},
+		{"../docs/tutorials/own-clusters.md", "Step by step", "gateway/Pulumi.local.yaml"},
+		{"../docs/tutorials/own-clusters.md", "Step by step", "gateway/Pulumi.remote.yaml"},
 		{"../docs/stacks.md", "Gateway API: certificates by cert-manager", "gateway/Pulumi.local.yaml"},
 		{"../docs/stacks.md", "Ingress: certificates by cert-manager", "ingress/Pulumi.local.yaml"},
 	} {
@@ -96,7 +96,7 @@ func over(t *testing.T, above, below string) string {
 	return string(text)
 }
 
-// TestDocumentedRemote is the README's way to one more remote: a copy of the committed stack with another name and
+// TestDocumentedRemote is a way to one more remote: a copy of the committed stack with another name and
 // context.
 func TestDocumentedRemote(t *testing.T) {
 	text, err := os.ReadFile("../Pulumi.remote.yaml")
@@ -112,7 +112,7 @@ func TestDocumentedRemote(t *testing.T) {
 // TestDocumentedExposures holds the exposures that are written within a line.
 func TestDocumentedExposures(t *testing.T) {
 	found := 0
-	for _, document := range []string{"../README.md", "../docs/stacks.md"} {
+	for _, document := range []string{"../docs/tutorials/own-clusters.md", "../docs/stacks.md"} {
 		text, err := os.ReadFile(document)
 		if err != nil {
 			t.Fatal(err)
@@ -127,9 +127,9 @@ func TestDocumentedExposures(t *testing.T) {
 	}
 }
 
-// TestDocumentedSettings holds the README's table of settings to the schema.
+// TestDocumentedSettings holds the manual's table of settings to the schema.
 func TestDocumentedSettings(t *testing.T) {
-	text, err := os.ReadFile("../README.md")
+	text, err := os.ReadFile("../docs/tutorials/own-clusters.md")
 	if err != nil {
 		t.Fatal(err)
 	}
