@@ -2,20 +2,49 @@ package charts
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"helm.sh/helm/v3/pkg/chartutil"
 )
 
+const documented = "../docs/examples/helm"
+
 // TestDocumentedValues holds that both charts can be rendered with the values that the manual has for them.
 func TestDocumentedValues(t *testing.T) {
-	for _, chart := range []string{"outpost", "outposts-hub"} {
-		t.Run(chart, func(t *testing.T) {
-			values := readValues(t, filepath.Join("..", "docs", "examples", "helm", chart+".yaml"))
+	for _, name := range []string{"outpost", "outposts-hub", "dial-out/outpost", "dial-out/outposts-hub"} {
+		t.Run(name, func(t *testing.T) {
+			chart := filepath.Base(name)
+			values := readValues(t, filepath.Join(documented, name+".yaml"))
 			release := chartutil.ReleaseOptions{Name: chart, Namespace: "jupyterhub", Revision: 1, IsInstall: true}
 			if _, err := renderChart(load(t, chart), values, release); err != nil {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestDocumentedSidesFit holds that an outpost of the manual that dials out does so to the address of a system that the
+// hub's side of the manual waits for, and opens nothing itself.
+func TestDocumentedSidesFit(t *testing.T) {
+	systems := readValues(t, documented+"/dial-out/outposts-hub.yaml")["systems"].(map[string]any)
+	outpost := readValues(t, documented+"/dial-out/outpost.yaml")
+	var got, want []string
+	for _, url := range outpost["dialOut"].(map[string]any)["urls"].([]any) {
+		got = append(got, url.(string))
+	}
+	for name, system := range systems {
+		hub, ok := strings.CutSuffix(system.(map[string]any)["hubApiUrl"].(string), "/hub/api")
+		if system.(map[string]any)["connect"] != "dialOut" || !ok {
+			t.Errorf("%s: %v", name, system)
+		}
+		want = append(want, hub+"/services/outposts/"+name)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("dialOut.urls (-want +got):\n%s", diff)
+	}
+	if ssh := outpost["servicessh"].(map[string]any); ssh["enabled"] != false || outpost["service"] != nil {
+		t.Errorf("servicessh %v, service %v", ssh, outpost["service"])
 	}
 }

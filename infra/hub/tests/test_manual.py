@@ -60,12 +60,6 @@ def test_a_server_is_shared_and_no_longer(told):
     hub.stop_server("project", "ann")
 
 
-def test_nobody_shares_by_default(hub_stage):
-    hub_stage.hub.call("POST", "/hub/api/users/ann")
-    answer = hub_stage.hub.call("POST", "/hub/api/users/ann/tokens", {"scopes": ["shares!user"]})
-    assert answer.code == 400 and "not held by User ann" in answer.text, answer.text
-
-
 def test_announcements(told):
     texts = values(ANNOUNCEMENT)["config"]["JupyterHub"]["template_vars"]
     browser = told.hub.browser()
