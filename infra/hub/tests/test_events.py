@@ -163,6 +163,7 @@ def test_notice_of_a_start_that_a_restart_ends(hub, pending):
 
 def test_nobody_shares_by_default(hub):
     """As the manual says, users share their servers only where the role of users lets them."""
+    hub.call("POST", "/hub/api/users/maria")
     answer = hub.call("POST", "/hub/api/users/maria/tokens", {"scopes": ["shares!user"]})
     assert answer.code == 400 and "not held by User maria" in answer.text, answer.text
 
