@@ -235,7 +235,7 @@ lint: ## format, import table, linters (vet among them, see .golangci.yml)
 	go test -run '^TestImports' .
 	@for folder in . dev/clusters dev/kube/addons dev/kube/gateway dev/s3 dev/test images/outpost; do echo "== $$folder"; (cd $$folder; $(LINT) run ./...); done
 	@# To know the types of these means to compile Kubernetes, cert-manager or Pulumi: only what reads text.
-	@for folder in dev/acme dev/conformance dev/dns dev/kube dev/netpol dev/pulumi/kubernetes dev/pulumi/random; do echo "== $$folder"; \
+	@for folder in dev/acme dev/conformance dev/dns dev/kube dev/netpol dev/pulumi/cli dev/pulumi/kubernetes dev/pulumi/random; do echo "== $$folder"; \
 	  (cd $$folder; $(LINT) run --build-tags conformance --enable-only gocyclo,lll,misspell ./...); done
 
 .PHONY: docs

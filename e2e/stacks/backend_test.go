@@ -5,6 +5,7 @@ package stacks
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,42 @@ import (
 	"strings"
 	"testing"
 )
+
+// TestE2EPulumiWithoutClouds holds that the Pulumi of the local clusters refuses by name, and with the way out, the
+// backends and secrets providers that it is built without, and keeps secrets by a passphrase.
+func TestE2EPulumiWithoutClouds(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	project := t.TempDir()
+	program := filepath.Join(project, "Pulumi.yaml")
+	if err := os.WriteFile(program, []byte("name: x\nruntime: go\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	const lacks = "the pulumi that is built for the local clusters has no %s; install Pulumi 3.200 or newer"
+	stack := func(name, provider string) []string {
+		return []string{"-C", project, "stack", "init", name, "--secrets-provider", provider}
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"login", "gs://bucket"}, fmt.Sprintf(lacks, "gs://")},
+		{[]string{"login", "azblob://bucket"}, fmt.Sprintf(lacks, "azblob://")},
+		{stack("a", "gcpkms://a"), fmt.Sprintf(lacks, "gcpkms://")},
+		{stack("b", "azurekeyvault://a"), fmt.Sprintf(lacks, "azurekeyvault://")},
+		{stack("c", "passphrase"), "Created stack 'c'"},
+	} {
+		args := append([]string{"pulumi"}, c.args...)
+		cmd := exec.CommandContext(t.Context(), filepath.Join(root, "dev", "run"), args...)
+		cmd.Env = append(os.Environ(), "OUTPOSTS_PULUMI=own", "PULUMI_BACKEND_URL=file://"+project,
+			"PULUMI_CONFIG_PASSPHRASE=of the test", "PULUMI_CREDENTIALS_PATH="+t.TempDir())
+		if out, err := cmd.CombinedOutput(); !strings.Contains(string(out), c.want) {
+			t.Errorf("pulumi %s: %v, want %q, got:\n%s", strings.Join(c.args, " "), err, c.want, out)
+		}
+	}
+}
 
 // s3Backend is an operator whose backend is a bucket, to which the stacks have moved.
 func (s *site) s3Backend(t *testing.T, from *site) *site {
