@@ -1,6 +1,7 @@
 package charts
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -47,4 +48,46 @@ func TestDocumentedSidesFit(t *testing.T) {
 	if ssh := outpost["servicessh"].(map[string]any); ssh["enabled"] != false || outpost["service"] != nil {
 		t.Errorf("servicessh %v, service %v", ssh, outpost["service"])
 	}
+}
+
+// TestDocumentedLines holds the lines for zero-to-jupyterhub, as the manual has them in a file, to what Helm prints for
+// the manual's values of the hub's side, with the entries that the chart's README has for the stock image.
+func TestDocumentedLines(t *testing.T) {
+	release := chartutil.ReleaseOptions{Name: hubChart, Namespace: "jupyterhub", Revision: 1, IsInstall: true}
+	for _, folder := range []string{"", "dial-out/"} {
+		values := readValues(t, documented+"/"+folder+hubChart+".yaml")
+		files, err := renderChart(load(t, hubChart), values, release)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, printed, _ := strings.Cut(files[hubChart+"/templates/NOTES.txt"], "\nhub:\n")
+		printed, _, _ = strings.Cut(printed, "\n\n")
+		readme, err := os.ReadFile(hubChart + "/README.md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, section, _ := strings.Cut(string(readme), "\n## What the hub's image must have\n")
+		_, stock, _ := strings.Cut(section, "```yaml\n")
+		stock, _, _ = strings.Cut(stock, "```")
+		want := parseValues(t, "hub:\n"+printed)["hub"].(map[string]any)
+		for key, value := range parseValues(t, stock)["hub"].(map[string]any) {
+			if list, ok := want[key].([]any); ok {
+				value = append(list, value.([]any)...)
+			}
+			want[key] = value
+		}
+		got := readValues(t, documented+"/hub-lines.yaml")["hub"]
+		if diff := cmp.Diff(any(want), got); diff != "" {
+			t.Errorf("docs/examples/helm/hub-lines.yaml (-want +got):\n%s", diff)
+		}
+	}
+}
+
+func parseValues(t *testing.T, text string) map[string]any {
+	t.Helper()
+	values, err := chartutil.ReadValues([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return values
 }
