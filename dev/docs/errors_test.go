@@ -2,8 +2,6 @@ package docs
 
 import (
 	"go/ast"
-	"go/parser"
-	"go/token"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -197,11 +195,7 @@ func functions(t *testing.T, folder string) map[string][]*ast.FuncDecl {
 		if strings.HasSuffix(file, "_test.go") {
 			continue
 		}
-		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, declared := range parsed.Decls {
+		for _, declared := range goFile(t, filepath.Join(folder, filepath.Base(file))).Decls {
 			if f, ok := declared.(*ast.FuncDecl); ok && f.Body != nil {
 				all[f.Name.Name] = append(all[f.Name.Name], f)
 			}
@@ -228,13 +222,7 @@ func formats(t *testing.T, folder string, names ...string) map[string][]string {
 				if !ok {
 					return true
 				}
-				called := ""
-				switch f := call.Fun.(type) {
-				case *ast.Ident:
-					called = f.Name
-				case *ast.SelectorExpr:
-					called = f.Sel.Name
-				}
+				called := callee(call)
 				if called != "Errorf" && called != "Sprintf" && called != "Sentence" {
 					names = append(names, called)
 				} else if text := literal(call.Args[0]); text != "" {

@@ -26,6 +26,17 @@ func goFile(t *testing.T, file string) *ast.File {
 	return parsed
 }
 
+// callee is the name of the function or method that is called; empty for any other.
+func callee(call *ast.CallExpr) string {
+	switch f := call.Fun.(type) {
+	case *ast.Ident:
+		return f.Name
+	case *ast.SelectorExpr:
+		return f.Sel.Name
+	}
+	return ""
+}
+
 // literal is the text of a constant expression of strings; empty for any other.
 func literal(e ast.Expr) string {
 	switch e := e.(type) {
@@ -180,13 +191,7 @@ func metricsIn(t *testing.T, prefix string, files ...string) []metric {
 			if !ok {
 				return true
 			}
-			called := ""
-			switch f := call.Fun.(type) {
-			case *ast.Ident:
-				called = f.Name
-			case *ast.SelectorExpr:
-				called = f.Sel.Name
-			}
+			called := callee(call)
 			kind, ok := kinds[called]
 			m := metric{kind: kind, labels: labels[called]}
 			if !ok || !m.read(call.Args) {
