@@ -78,6 +78,7 @@ os.setuid = setuid
 
 outpost_hub.tunnels.CHECK_SECONDS = 0.5
 outpost_hub.data.LOOK_SECONDS = 0
+outpost_hub.claims.REST_SECONDS = float(os.environ.get("HUB_REST_SECONDS", outpost_hub.claims.REST_SECONDS))
 # What a test adds, as `hub` of zero-to-jupyterhub's values has it.
 added = folder / "values.json"
 if added.exists():
@@ -90,10 +91,10 @@ make_service = c.OutpostSpawner.ssh_custom_svc
 
 
 async def service(spawner, port_forward_info):
-    """Makes the Service as usual. Its name does not resolve here, so the hub gets this machine's address."""
+    """Makes the Service as usual. Its name does not resolve here, so the hub gets an address of this machine."""
     host, port = await make_service(spawner, port_forward_info)
     assert host == f"{spawner.svc_name}.jupyter.svc"
-    return "127.0.0.1", port
+    return os.environ.get("HUB_NODES", "127.0.0.1"), port
 
 
 c.OutpostSpawner.ssh_custom_svc = service

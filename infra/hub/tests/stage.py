@@ -282,8 +282,25 @@ class Cluster(_Server):
         self.made = 0
         self.pods = {}  # by name, of namespace jupyter
         self.log = []  # (method, name)
+        self.changes = []  # of Services that requests have made and deleted: lines of watches
+        self.changed = threading.Condition()
 
         class Handler(_Quiet):
+            def watch(self, version):
+                """Tells the changes since a version, and those that come."""
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Connection", "close")
+                self.end_headers()
+                self.close_connection = True
+                with contextlib.suppress(OSError):
+                    while True:
+                        with cluster.changed:
+                            cluster.changed.wait_for(lambda: len(cluster.changes) > version)
+                            lines = cluster.changes[version:]
+                        version += len(lines)
+                        self.wfile.write(b"".join(lines))
+
             def pod(self, name):
                 cluster.log.append((self.command, name))
                 if name not in cluster.pods:
@@ -297,31 +314,45 @@ class Cluster(_Server):
                     return self.pod(name)
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 path, _, query = self.path.partition("?")
+                if path.startswith("/api/v1/namespaces/jupyter/events"):
+                    return self.answer(201, {"kind": "Event", "apiVersion": "v1"})
                 path, _, name = path.partition("/namespaces/jupyter/services")
                 name = name.strip("/")
                 assert path == "/api/v1", self.path
                 if self.command == "GET" and not name:
-                    (selector,) = urllib.parse.parse_qs(query)["labelSelector"]
-                    items = [s for s in cluster.services.values() if selector in cluster.labels(s)]
-                    return self.answer(200, {"kind": "ServiceList", "apiVersion": "v1", "items": items})
+                    query = urllib.parse.parse_qs(query)
+                    if "watch" in query:
+                        return self.watch(int(query["resourceVersion"][0]))
+                    (selector,) = query["labelSelector"]
+                    with cluster.changed:
+                        items = [cluster.shown(n) for n, s in cluster.services.items() if selector in cluster.labels(s)]
+                        meta = {"resourceVersion": str(len(cluster.changes))}
+                    found = {"kind": "ServiceList", "apiVersion": "v1", "metadata": meta, "items": items}
+                    return self.answer(200, found)
                 if self.command == "POST":
                     body = json.loads(body)
                     name = body["metadata"]["name"]
                 cluster.log.append((self.command, name))
+                with cluster.changed:
+                    return self.answer(*self.one(name, body))
+
+            def one(self, name, body):
                 if self.command == "POST" and name in cluster.services:
-                    return self.answer(409, {"kind": "Status", "reason": "AlreadyExists", "code": 409})
+                    return 409, {"kind": "Status", "reason": "AlreadyExists", "code": 409}
                 if self.command == "POST":
                     cluster.made += 1
                     cluster.uids[name] = f"uid-{cluster.made}"
                     cluster.services[name] = body
-                    return self.answer(201, cluster.shown(name))
+                    cluster.tell("ADDED", name)
+                    return 201, cluster.shown(name)
                 if name not in cluster.services:
-                    return self.answer(404, {"kind": "Status", "reason": "NotFound", "code": 404})
+                    return 404, {"kind": "Status", "reason": "NotFound", "code": 404}
                 if self.command == "DELETE":
-                    return self.answer(200, cluster.services.pop(name))
-                return self.answer(200, cluster.shown(name))
+                    cluster.tell("DELETED", name)
+                    return 200, cluster.services.pop(name)
+                return 200, cluster.shown(name)
 
-            do_GET = do_POST = do_DELETE = handle_one
+            do_GET = do_POST = do_PATCH = do_DELETE = handle_one
 
         super().__init__(Handler)
 
@@ -332,7 +363,15 @@ class Cluster(_Server):
     def shown(self, name):
         """Returns a Service with what Kubernetes adds to it."""
         service = self.services[name]
-        return {**service, "metadata": {**service["metadata"], "uid": self.uids.get(name, f"uid-{name}")}}
+        meta = {**service["metadata"], "namespace": "jupyter", "uid": self.uids.get(name, f"uid-{name}")}
+        return {**service, "metadata": meta}
+
+    def tell(self, kind, name):
+        """Tells watches of a Service. The lock is held."""
+        service = self.shown(name)
+        service["metadata"]["resourceVersion"] = str(len(self.changes) + 1)
+        self.changes.append(json.dumps({"type": kind, "object": service}).encode() + b"\n")
+        self.changed.notify_all()
 
 
 class Tunnels(_Server):
@@ -526,7 +565,7 @@ class Answer:
         return json.loads(self.text)
 
 
-def _events(text):
+def events_of(text):
     assert "data: " in text, text
     return [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ")]
 
@@ -626,7 +665,7 @@ class Hub:
 
     def progress(self, name, user="maria"):
         text = self.call("GET", self.server_path(name, user) + "/progress").text
-        return _events(text)
+        return events_of(text)
 
     def run(self, name, options=None, user="maria"):
         """Starts a server and waits for it."""
@@ -651,7 +690,7 @@ class Hub:
             text = self.call("GET", self.server_path(name, user) + "/progress").text
             # A start that has ended before this request has no progress: start again.
             if "is not starting" not in text:
-                events = _events(text)
+                events = events_of(text)
                 assert events[-1].get("failed"), events
                 return events
         raise AssertionError(text)
