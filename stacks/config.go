@@ -22,6 +22,9 @@ import (
 // project is the namespace of our config keys.
 const project = "outposts"
 
+// dialOut is the value of connect of a system whose outpost connects to the hub.
+const dialOut = "dialOut"
+
 // Config is a stack's config, read and checked: every key is described in config.schema.json.
 type Config struct {
 	Cluster  ClusterConfig    `json:"cluster"`
@@ -78,7 +81,8 @@ type SystemConfig struct {
 	FormerNames []string         `json:"formerNames"`
 	DisplayName string           `json:"displayName"`
 	Description string           `json:"description"`
-	Address     string           `json:"address"` // empty: in the hub's cluster
+	Connect     string           `json:"connect"` // dialOut: the outpost connects to the hub
+	Address     string           `json:"address"` // empty without Connect: in the hub's cluster
 	Exposure    outpost.Exposure `json:"exposure"`
 	HubAPIURL   string           `json:"hubApiUrl"`
 	Flavor      string           `json:"flavor"`
@@ -94,7 +98,10 @@ type SystemConfig struct {
 }
 
 // InCluster reports whether the system is in the hub's own cluster.
-func (s SystemConfig) InCluster() bool { return s.Address == "" }
+func (s SystemConfig) InCluster() bool { return s.Address == "" && !s.DialsOut() }
+
+// DialsOut reports whether the outpost of the system connects to the hub.
+func (s SystemConfig) DialsOut() bool { return s.Connect == dialOut }
 
 // names are the name of a system and those that it had.
 func (s SystemConfig) names() []string { return append([]string{s.Name}, s.FormerNames...) }
@@ -133,6 +140,8 @@ type OtherHubConfig struct {
 	SSHPublicKeys []string `json:"sshPublicKeys"`
 	Password      string   `json:"password"`
 	APIURL        string   `json:"apiUrl"`
+	// DialOutURL is where the outpost connects to the hub by itself, ending in its name there.
+	DialOutURL string `json:"dialOutUrl"`
 }
 
 // LoadConfig reads the config of a stack. raw has the stack's config as Pulumi hands it over: full key to text or JSON.
@@ -224,6 +233,7 @@ func (c *Config) setDefaults(root string) {
 	}
 	for i := range c.Hubs {
 		c.Hubs[i].APIURL = strings.TrimSuffix(c.Hubs[i].APIURL, "/")
+		c.Hubs[i].DialOutURL = strings.TrimSuffix(c.Hubs[i].DialOutURL, "/")
 	}
 	if c.Outpost == nil && c.localSystem() != nil {
 		c.Outpost = &OutpostConfig{}
@@ -255,6 +265,12 @@ func (h OtherHubConfig) tells() bool { return h.Stack != "" || h.System != nil }
 
 // source names the stack of a hub that tells.
 func (h OtherHubConfig) source() string { return cmp.Or(h.Stack, "the stack of hub "+h.Name) }
+
+// dialsOutOnly reports whether this config names hubs, and the outpost connects to each of them.
+func (c Config) dialsOutOnly() bool {
+	comes := func(h OtherHubConfig) bool { return h.DialOutURL == "" }
+	return c.Hub == nil && len(c.Hubs) > 0 && !slices.ContainsFunc(c.Hubs, comes)
+}
 
 // told reports whether the stack of a hub says where this outpost is.
 func (c Config) told() bool { return slices.ContainsFunc(c.Hubs, OtherHubConfig.tells) }

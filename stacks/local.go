@@ -65,7 +65,9 @@ func (c Config) systemOf(s SystemConfig) system {
 		p.endpoint = outpost.InCluster(c.Outpost.Namespace)
 		p.hubAPIURL = cmp.Or(p.hubAPIURL, "http://hub."+c.Hub.Namespace+".svc:8081"+c.Hub.baseURL()+"/hub/api")
 	} else {
-		p.endpoint = s.Exposure.Endpoint(s.Address)
+		if !s.DialsOut() {
+			p.endpoint = s.Exposure.Endpoint(s.Address)
+		}
 		p.hubAPIURL = cmp.Or(p.hubAPIURL, c.Hub.fullURL()+"/hub/api")
 	}
 	for _, ca := range []string{s.CA, s.Exposure.CA} {
@@ -165,17 +167,23 @@ func (c Config) hubArgs(systems []system) hub.Args {
 	for _, p := range systems {
 		made := hub.System{
 			Name: p.Name, FormerNames: p.FormerNames, DisplayName: p.DisplayName, Description: p.Description,
-			URL: p.endpoint.API + "/services", HubAPIURL: p.hubAPIURL, Flavor: p.Flavor, Flavors: p.Flavors,
+			HubAPIURL: p.hubAPIURL, Flavor: p.Flavor, Flavors: p.Flavors,
 			ConcurrentStarts: p.ConcurrentStarts,
 			Authorization:    pulumi.Sprintf("%s:%s", cmp.Or(p.User, c.Hub.Name), p.password),
 			CAs:              p.cas,
 		}
-		if p.InCluster() {
+		switch {
+		case p.InCluster():
 			made.Namespace = c.Outpost.Namespace
 			made.ServerNamespaces = slices.Sorted(maps.Keys(c.outpostArgs().Namespaces()))
-		} else {
+		case p.DialsOut():
+			made.DialsOut, made.HostKeys = true, p.hostKeyLines
+		default:
 			made.SSH = &hub.SSH{Host: p.endpoint.SSHHost, Port: p.endpoint.SSHPort}
 			made.HostKeys = p.hostKeyLines
+		}
+		if !p.DialsOut() {
+			made.URL = p.endpoint.API + "/services"
 		}
 		args.Systems = append(args.Systems, made)
 	}
@@ -221,6 +229,13 @@ func (b *builder) exportHub(systems []system, own *credentials.Hub) {
 			"hostKeys":      p.hostKeyLines,
 			"cas":           p.cas,
 			"culls":         pulumi.Bool(c.Hub.culls()),
+		}
+		if p.DialsOut() {
+			urls := pulumi.StringArray{}
+			for _, name := range p.names() { // servers that run have a former one
+				urls = append(urls, pulumi.String(c.Hub.fullURL()+hub.DialOutPath+name))
+			}
+			out["dialOutUrls"] = urls
 		}
 		if p.hostKey != nil {
 			out["hostKey"] = p.hostKey

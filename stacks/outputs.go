@@ -38,7 +38,7 @@ const (
 
 	// Of a stack with an outpost: as hubs elsewhere reach it; one that is not exposed, as its hub does.
 	outputAPIURL   = "outpostUrl"      // the outpost's API, ".../services"
-	outputSSH      = "outpostSsh"      // where its SSH listens, "host:port"
+	outputSSH      = "outpostSsh"      // where its SSH listens, "host:port"; not there for one that connects to its hubs
 	outputHostKeys = "outpostHostKeys" // list of authorized_keys lines, for a hub that someone else runs
 	outputCAs      = "outpostCas"      // list of PEM, likewise; empty for the public CAs
 	outputHomes    = "homes"           // whether outpost.homes, or its default, keeps users' files
@@ -46,12 +46,14 @@ const (
 
 // systemOutput is what the hub's stack tells the stack of an outpost.
 type systemOutput struct {
-	Hub           string           `json:"hub"`       // the hub's name, its Basic-auth user
-	HubAPIURL     string           `json:"hubApiUrl"` // the hub's API as seen from the outpost's cluster
-	Address       string           `json:"address"`   // of the outpost
-	Exposure      outpost.Exposure `json:"exposure"`  // of the outpost
-	Password      string           `json:"password"`
-	SSHPublicKeys []string         `json:"sshPublicKeys"` // all are accepted
+	Hub       string           `json:"hub"`       // the hub's name, its Basic-auth user
+	HubAPIURL string           `json:"hubApiUrl"` // the hub's API as seen from the outpost's cluster
+	Address   string           `json:"address"`   // of the outpost
+	Exposure  outpost.Exposure `json:"exposure"`  // of the outpost
+	// DialOutURLs are where the outpost connects to the hub, in place of address and exposure.
+	DialOutURLs   []string `json:"dialOutUrls"`
+	Password      string   `json:"password"`
+	SSHPublicKeys []string `json:"sshPublicKeys"` // all are accepted
 	// What the outpost shows; empty where the hub was given the other half by the outpost's operator.
 	HostKey        string   `json:"hostKey"`
 	HostKeys       []string `json:"hostKeys"` // public halves, all trusted by the hub

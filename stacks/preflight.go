@@ -264,7 +264,7 @@ func warnings(c Config, secretKeys []string) []string {
 	var all []string
 	warn := func(format string, args ...any) { all = append(all, fmt.Sprintf(project+":"+format, args...)) }
 	for i, s := range c.Outposts {
-		if !s.InCluster() && !s.Exposure.Encrypted() {
+		if !s.InCluster() && !s.DialsOut() && !s.Exposure.Encrypted() {
 			warn("outposts[%d].exposure.tls is false: passwords and start requests go to %s unencrypted", i, s.Address)
 		}
 	}

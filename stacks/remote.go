@@ -19,6 +19,8 @@ import (
 type outpostIdentity struct {
 	address  string
 	exposure outpost.Exposure
+	// dialOut are the URLs of hubs that it connects to.
+	dialOut []string
 	// from is the place in hubs of the one whose stack told it; -1 if it is this stack's own config.
 	from         int
 	hostKey      pulumi.StringInput
@@ -46,11 +48,16 @@ func (b *builder) remote(told []*systemOutput, shown outpostIdentity) error {
 		return err
 	}
 	args.Address, args.Exposure, args.HostKey, args.TLS = shown.address, shown.exposure, shown.hostKey, shown.tls
+	args.DialOut = shown.dialOut
 	if err := b.outpost(args); err != nil {
 		return err
 	}
 	b.outputs[outputCluster] = pulumi.String(b.clusterUID)
-	b.exportOutpost(shown.exposure.Endpoint(shown.address), shown.hostKeyLines, shown.cas)
+	at := shown.exposure.Endpoint(shown.address)
+	if shown.address == "" { // it connects to its hubs
+		at = outpost.Endpoint{API: outpost.InCluster(b.config.Outpost.Namespace).API}
+	}
+	b.exportOutpost(at, shown.hostKeyLines, shown.cas)
 	return nil
 }
 
@@ -61,13 +68,17 @@ func (c Config) shown(told []*systemOutput) (outpostIdentity, error) {
 	if c.Outpost == nil || told == nil {
 		return outpostIdentity{from: -1}, nil
 	}
-	shown := outpostIdentity{address: c.Outpost.Address, exposure: c.Outpost.Exposure, from: -1}
+	shown := outpostIdentity{
+		address: c.Outpost.Address, exposure: c.Outpost.Exposure, dialOut: c.outpostArgs().DialOut, from: -1,
+	}
 	f := &faults{}
 	for i, out := range told {
 		if out == nil {
 			continue
 		}
-		if shown.from < 0 {
+		if len(out.DialOutURLs) > 0 {
+			shown.dialOut = append(shown.dialOut, out.DialOutURLs...)
+		} else if shown.from < 0 {
 			shown.from, shown.address, shown.exposure = i, out.Address, out.Exposure
 		} else if out.Address != shown.address || !reflect.DeepEqual(out.Exposure, shown.exposure) {
 			f.add("hubs: the stacks of hubs %s and %s give this outpost different addresses or exposures",
@@ -92,6 +103,7 @@ func (c Config) shown(told []*systemOutput) (outpostIdentity, error) {
 			shown.cas = pulumi.ToStringArray(out.CAs)
 		}
 	}
+	f.addNoEffect("outpost.dialOut", c.Outpost.DialOut != outpost.DialOut{} && len(shown.dialOut) == 0, noDialOut)
 	if shown.tls == nil {
 		unused := len(c.Outpost.Rotation.TLS) > 0 && !shown.exposure.OwnCertificate()
 		f.addNoEffect("outpost.rotation.tls", unused, "the outpost has no certificate of its own")
@@ -148,6 +160,9 @@ func (c Config) outpostArgs() outpost.Args {
 	}
 	for _, p := range c.Hubs {
 		made := outpost.Hub{Name: p.Name, APIURL: p.APIURL}
+		if p.DialOutURL != "" {
+			args.DialOut = append(args.DialOut, p.DialOutURL)
+		}
 		if p.Stack == "" {
 			made.Password, made.SSHPublicKeys = secretText(p.Password), pulumi.ToStringArray(p.SSHPublicKeys)
 		}
@@ -188,7 +203,9 @@ func versionOfGiven(keys []string) string {
 // exportOutpost makes the outputs of a stack with an outpost.
 func (b *builder) exportOutpost(at outpost.Endpoint, hostKeys, cas pulumi.StringArray) {
 	b.outputs[outputAPIURL] = pulumi.String(at.API + "/services")
-	b.outputs[outputSSH] = pulumi.String(fmt.Sprintf("%s:%d", at.SSHHost, at.SSHPort))
+	if at.SSHHost != "" {
+		b.outputs[outputSSH] = pulumi.String(fmt.Sprintf("%s:%d", at.SSHHost, at.SSHPort))
+	}
 	b.outputs[outputHostKeys] = append(pulumi.StringArray{}, hostKeys...)
 	b.outputs[outputCAs] = append(pulumi.StringArray{}, cas...)
 	_, homes := b.config.Outpost.Homes.(map[string]any)

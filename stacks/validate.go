@@ -76,6 +76,8 @@ func (c Config) validateSystems(f *faults) {
 			f.add("%s.flavor: %q is not one of its flavors", at, s.Flavor)
 		}
 		switch exposed := s.Exposure.Type != "" && s.Exposure.Type != exposure.ClusterIP; {
+		case s.DialsOut():
+			c.validateDialOut(f, i)
 		case s.InCluster():
 			if local >= 0 {
 				f.add("%s: has no address, like outposts[%d]; only one outpost can be in the hub's cluster", at, local)
@@ -88,6 +90,19 @@ func (c Config) validateSystems(f *faults) {
 			f.add("%s.exposure: want type nodePort, loadBalancer, gateway or ingress: the hub is in another cluster",
 				at)
 		}
+	}
+}
+
+// validateDialOut finds what a system whose outpost connects to the hub cannot have.
+func (c Config) validateDialOut(f *faults, i int) {
+	s, at := c.Outposts[i], fmt.Sprintf("outposts[%d]", i)
+	const connects = "the outpost connects to the hub (connect: dialOut)"
+	f.addNoEffect(at+".address", s.Address != "", connects)
+	f.addNoEffect(at+".exposure", s.Exposure.Type != "", connects)
+	if c.Hub != nil && values.At(c.Hub.Values, "hub", "config", "JupyterHub", "subdomain_host") != nil {
+		f.add("%s.connect: dialOut leads through a path of %s:hub.url, which a hub with "+
+			"hub.values.hub.config.JupyterHub.subdomain_host does not have; give the system an address, or leave that out",
+			at, project)
 	}
 }
 
@@ -112,7 +127,11 @@ func (s SystemConfig) validateShared(f *faults, at string) {
 	f.addNoEffect(at+".user", here && s.User != "", "the outpost in this cluster knows the hub as %s:hub.name", project)
 	f.addNoEffect(at+".hostKeys", here && len(s.HostKeys) > 0,
 		"this stack makes the host key of the outpost in this cluster")
-	f.addNoEffect(at+".ca", s.CA != "" && !s.Exposure.Encrypted(), "the API of this system is plain HTTP")
+	if s.DialsOut() {
+		f.addNoEffect(at+".ca", s.CA != "", "the outpost connects to the hub, and has no certificate")
+	} else {
+		f.addNoEffect(at+".ca", s.CA != "" && !s.Exposure.Encrypted(), "the API of this system is plain HTTP")
+	}
 	f.addSecondWord(at+".rotation.password", r.Password)
 	f.addNoEffect(at+".rotation.password", len(r.Password) > 0 && s.Password != "", "change %s.password instead", given)
 	f.addNoEffect(at+".rotation.hostKey", len(r.HostKey) > 0 && len(s.HostKeys) > 0,
@@ -136,7 +155,7 @@ func (c Config) validateOutpost(f *faults) {
 			f.add("outpost.name is missing: want the name of this outpost in the hub's stack")
 		}
 	default:
-		if o.Address == "" || !o.exposed() {
+		if (o.Address == "" || !o.exposed()) && !(c.dialsOutOnly() && o.Address == "" && o.Exposure.Type == "") {
 			f.add("outpost: address and exposure are missing: no entry of %s:hubs has a stack that says them", project)
 		}
 		if len(c.Hubs) == 0 {
@@ -146,12 +165,20 @@ func (c Config) validateOutpost(f *faults) {
 	if o.Exposure.Type != "" {
 		f.addBelow("outpost.exposure", o.Exposure.Validate(o.Address))
 	}
+	dials := c.told() || slices.ContainsFunc(c.Hubs, func(h OtherHubConfig) bool { return h.DialOutURL != "" })
+	f.addNoEffect("outpost.dialOut", o.DialOut != outpost.DialOut{} && !dials, noDialOut)
+	if o.DialOut.Proxy != "" && o.DialOut.ProxySecret != "" {
+		f.add("outpost.dialOut.proxySecret: is set beside proxy; keep one")
+	}
 	c.validateHomes(f)
 	own := values.At(o.Config, "spawner", "namespace")
 	f.addNoEffect("outpost.serverNamespace",
 		o.Servers != "" && o.Servers != o.Namespace && own != nil && own != o.Servers,
 		"outpost.config.spawner.namespace is where servers run; remove one of them")
 }
+
+// noDialOut is why settings of a way are refused that nothing goes.
+const noDialOut = "no hub has the outpost connect to it (connect: dialOut in its stack, or hubs[].dialOutUrl here)"
 
 func (o *OutpostConfig) validateBesideHub(f *faults) {
 	if o.exposed() && o.Address == "" {
@@ -234,6 +261,8 @@ func (c Config) validateHubs(f *faults) {
 			f.add("%s: want either stack or system", at)
 		case h.tells() && explicit:
 			f.add("%s: password and sshPublicKeys come from the hub's stack; remove them, or the stack", at)
+		case h.tells() && h.DialOutURL != "":
+			f.add("%s: dialOutUrl comes from the hub's stack; remove it, or the stack", at)
 		case h.tells() && c.Hub != nil:
 			f.add("%s: this stack has a hub of its own; "+
 				"give the other hub's password and sshPublicKeys instead of its stack", at)

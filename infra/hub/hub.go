@@ -48,6 +48,13 @@ const (
 	CryptKeysKey    = "hub.config.CryptKeeper.keys"
 )
 
+const (
+	// DialOutPath is where outposts that dial out find the tunnels below the URL of the hub; the name of the system
+	// follows.
+	DialOutPath = "/services/outposts/"
+	dialOut     = "dialOut" // of a system's connect
+)
+
 // Names of what the pods of hub and tunnels mount, as published.
 const (
 	authSecret     = "jupyterhub-outpost-auth"   // <system>: user:password
@@ -80,17 +87,21 @@ type System struct {
 	Flavors     []Flavor
 	// ConcurrentStarts is how many starts the hub sends there at once, up to 500; 0 for as many as the hub begins.
 	ConcurrentStarts int
-	SSH              *SSH   // nil: servers are reached directly
+	SSH              *SSH   // nil without DialsOut: servers are reached directly
+	DialsOut         bool   // the outpost connects to this hub; then there are no URL, SSH and CAs
 	Namespace        string // of the outpost, if it is in the hub's cluster
 	// ServerNamespaces are those of this cluster in which its servers run, beside or in place of Namespace.
 	ServerNamespaces []string
 	// Authorization is "user:password".
 	Authorization pulumi.StringInput
-	// HostKeys are lines of authorized_keys, of which its SSH server must prove one; needed with SSH.
+	// HostKeys are lines of authorized_keys, of which its SSH server must prove one; needed with SSH or DialsOut.
 	HostKeys pulumi.StringArray
 	// CAs are the CAs that its API is trusted by, PEM; empty for the public ones.
 	CAs pulumi.StringArray
 }
+
+// tunnelled reports whether its servers are reached through the tunnels.
+func (s System) tunnelled() bool { return s.SSH != nil || s.DialsOut }
 
 // names are the name of a system and those that it had: what is mounted has all of them, since the files of a pod do
 // not change all at one moment.
@@ -229,18 +240,20 @@ func (s System) knownHosts(name string) pulumi.StringOutput {
 func (a Args) remotes() pulumi.StringOutput {
 	keys := pulumi.StringArrayMap{}
 	for _, s := range a.Systems {
-		if s.SSH != nil {
+		if s.tunnelled() {
 			keys[s.Name] = s.HostKeys
 		}
 	}
 	return keys.ToStringArrayMapOutput().ApplyT(func(keys map[string][]string) (string, error) {
 		systems := map[string]any{}
 		for _, s := range a.Systems {
-			if s.SSH == nil {
-				continue
-			}
 			for _, name := range s.names() {
-				systems[name] = map[string]any{"host": s.SSH.Host, "port": s.SSH.Port, "hostKeys": keys[s.Name]}
+				switch {
+				case s.DialsOut:
+					systems[name] = map[string]any{"connect": dialOut, "hostKeys": keys[s.Name]}
+				case s.SSH != nil:
+					systems[name] = map[string]any{"host": s.SSH.Host, "port": s.SSH.Port, "hostKeys": keys[s.Name]}
+				}
 			}
 		}
 		text, err := yaml.Marshal(map[string]any{"systems": systems})
@@ -319,7 +332,7 @@ func (s System) check() []error {
 	if !systemName.MatchString(s.Name) {
 		add("want lower-case letters, digits and '-' between them, at most 32 characters")
 	}
-	if s.SSH != nil && len(s.HostKeys) == 0 {
+	if s.tunnelled() && len(s.HostKeys) == 0 {
 		add("the host key to trust is missing")
 	}
 	if s.Authorization == nil {

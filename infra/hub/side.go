@@ -133,7 +133,12 @@ func (a Args) sideSystems() map[string]any {
 			"formerNames": former, "description": s.Description, "flavor": s.Flavor, "flavors": flavors,
 			"concurrentStarts": s.ConcurrentStarts,
 		})
-		system["displayName"], system["url"], system["hubApiUrl"] = cmp.Or(s.DisplayName, s.Name), s.URL, s.HubAPIURL
+		system["displayName"], system["hubApiUrl"] = cmp.Or(s.DisplayName, s.Name), s.HubAPIURL
+		if s.DialsOut {
+			system["connect"] = dialOut
+		} else {
+			system["url"] = s.URL
+		}
 		if len(s.CAs) > 0 {
 			system["caKey"] = caKey(s.Name)
 		}
@@ -150,8 +155,11 @@ func caKey(system string) string { return system + ".crt" }
 
 // sideVersion is another text for another module, and for other data that a hub reads only when it starts.
 func (a Args) sideVersion() string {
-	data := values.At(a.sideValues(), "ports")
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%v\n%s", a.Name, data, moduleText()))
+	data := fmt.Appendf(nil, "%s\n%v\n%s", a.Name, values.At(a.sideValues(), "ports"), moduleText())
+	if slices.ContainsFunc(a.Systems, func(s System) bool { return s.DialsOut }) {
+		data = append(data, dialOut...) // the hub makes its service when it starts
+	}
+	sum := sha256.Sum256(data)
 	return fmt.Sprintf("%x", sum[:8])
 }
 

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -27,6 +28,10 @@ func TestSideValues(t *testing.T) {
 	}{
 		{"defaults", func(*Args) {}},
 		{"remote-only", func(a *Args) { a.Systems = a.Systems[1:] }},
+		{"dial-out", func(a *Args) {
+			s := &a.Systems[1]
+			s.DialsOut, s.URL, s.SSH, s.CAs, s.FormerNames = true, "", nil, nil, []string{"north"}
+		}},
 		{"chosen", func(a *Args) {
 			a.Release, a.Systems[1].FormerNames = "jhub", []string{"north"}
 			a.Tunnels = Tunnels{
@@ -103,6 +108,22 @@ func TestHubMountsTheSide(t *testing.T) {
 	needed := strings.ReplaceAll(string(lines[1]), SideRelease+"-trust", trustConfigMap)
 	if lost := values.Lost(soundArgs().values(), values.Parse(needed)); lost != nil {
 		t.Errorf("missing: %v", lost)
+	}
+}
+
+// TestTheFirstThatDialsOutRestartsTheHub holds that the hub starts again for the first outpost that connects to it,
+// since it makes its service then, and for no further one.
+func TestTheFirstThatDialsOutRestartsTheHub(t *testing.T) {
+	versions := make([]string, 3)
+	a := soundArgs()
+	for i := range versions {
+		versions[i] = a.sideVersion()
+		another := a.Systems[1]
+		another.Name, another.DialsOut, another.SSH, another.CAs = fmt.Sprintf("inner%d", i), true, nil, nil
+		a.Systems = append(a.Systems, another)
+	}
+	if versions[0] == versions[1] || versions[1] != versions[2] {
+		t.Errorf("versions without one that dials out, with one, with two: %v", versions)
 	}
 }
 

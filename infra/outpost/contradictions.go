@@ -38,6 +38,10 @@ var contradictions = []contradiction{
 		func(w whole) bool { return w.has("hubCaConfigMap") && w.has("hubCaSecret") },
 	},
 	{
+		"dialOut.proxySecret", "is set beside outpost.dialOut.proxy; keep one",
+		func(w whole) bool { return w.has("dialOut.proxy") && w.has("dialOut.proxySecret") },
+	},
+	{
 		"servicessh.enabled", "is false, but outpost.exposure.sshGateway has a route to it; leave one of them out",
 		func(w whole) bool { return w.has("tcpRoute.enabled") && !w.has("servicessh.enabled") },
 	},

@@ -56,6 +56,8 @@ func TestContradictionsAreRefused(t *testing.T) {
 		{`extraPythonPackages: [a]`, local, "values.extraPythonPackages"},
 		{`cryptSecret: ""`, local, ""},
 		{`outpostUsers: ""`, local, ""},
+		{"dialOut: {urls: ['https://a/b'], proxy: 'http://p:3128', proxySecret: s}", local, "values.dialOut.proxy"},
+		{"dialOut: {proxy: 'http://p:3128'}", local, "values.dialOut.proxy"},
 		{`replicaCount: 2`, local, "values.replicaCount"},
 		{`persistence: {enabled: false}`, local, "values.persistence.enabled"},
 		{`persistence: {enabled: false}`, withoutVolume, "values.persistence.enabled"},

@@ -60,6 +60,8 @@ type Args struct {
 	Servers string
 	// Exposure is how hubs outside the cluster reach it.
 	Exposure Exposure
+	// DialOut are the URLs of hubs' tunnels that it connects to, in place of being reached.
+	DialOut []string
 	// Address is what it is reached at; the host of an Ingress.
 	Address string
 	// Hubs are those that may use it, at least one.

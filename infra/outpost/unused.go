@@ -13,6 +13,7 @@ var unused = effect.Table{
 		effect.Refuse("sshPublicKeys.**", keysOfHubs),
 		effect.Refuse("hubSshPublicKeys.**", keysOfHubs),
 		effect.Refuse("tls.**", "follows from how the outpost is exposed; set outpost.exposure.tls"),
+		effect.Refuse("dialOut.**", "follows from the hubs and from outpost.dialOut; set dialOutUrl of hubs, and that"),
 		effect.Refuse("basePath", "would change the address by which hubs know the API; leave it out"),
 		effect.Refuse("ingress.pathSuffix", "would change the address by which hubs know the API; leave it out"),
 		effect.Refuse("outpostConfig.**", "held Python code, which this server does not run; set outpost.config"),

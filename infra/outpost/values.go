@@ -30,6 +30,8 @@ type Settings struct {
 	Credits map[string]any `json:"credits,omitempty"`
 	// Persistence is the volume of the SQLite file.
 	Persistence Persistence `json:"persistence,omitzero"`
+	// DialOut is the way to the URLs of Args.DialOut.
+	DialOut DialOut `json:"dialOut,omitzero"`
 	// Homes is the option homes for all servers, a map or NoHomes; nil leaves it to Config.
 	Homes any `json:"homes,omitempty"`
 	// Values are further values of the chart. Lists are added to those of this component.
@@ -58,6 +60,14 @@ type Image struct {
 	Tag        string `json:"tag,omitempty"`
 	Digest     string `json:"digest,omitempty"`
 	PullPolicy string `json:"pullPolicy,omitempty"`
+}
+
+// DialOut is the HTTP proxy that connections to hubs go through. Without any it is that of the environment.
+type DialOut struct {
+	// Proxy is its URL, without a password.
+	Proxy string `json:"proxy,omitempty"`
+	// ProxySecret is a Secret in the outpost's namespace whose key url has a URL with one.
+	ProxySecret string `json:"proxySecret,omitempty"`
 }
 
 // Persistence is the volume of the SQLite file.
@@ -111,6 +121,15 @@ func (a Args) required() map[string]any {
 		// The process reads its keys once: other keys are another pod.
 		"podAnnotations": map[string]any{"outposts.dev/keys": a.KeysVersion},
 	})
+	if len(a.DialOut) > 0 {
+		dialOut := values.Of(s.DialOut)
+		urls := make([]any, len(a.DialOut))
+		for i, url := range a.DialOut {
+			urls[i] = url
+		}
+		dialOut["urls"] = urls
+		made["dialOut"] = dialOut
+	}
 	if a.Exposure.OwnCertificate() {
 		made["tls"] = map[string]any{"secretName": tlsSecret}
 	}
@@ -241,8 +260,17 @@ func (a Args) services() map[string]any {
 		route["hostnames"] = []any{strings.ToLower(a.Address)}
 		made["httpRoute"] = route
 	}
+	if a.onlyDialsOut() {
+		ssh["enabled"] = false // nobody comes
+	}
 	made["service"], made["servicessh"] = api, ssh
 	return made
+}
+
+// onlyDialsOut reports whether no hub comes to the SSH port: it is not exposed, and no hub is in its cluster.
+func (a Args) onlyDialsOut() bool {
+	exposed := a.Exposure.Type != "" && a.Exposure.Type != exposure.ClusterIP
+	return len(a.DialOut) > 0 && !exposed && a.hubNamespace() == ""
 }
 
 // routeValues are the values of a route to a Gateway.

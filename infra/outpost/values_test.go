@@ -59,6 +59,11 @@ func TestValues(t *testing.T) {
 			a.Exposure, a.TLS, a.Address = Exposure{}, nil, ""
 			a.Hubs[0].Namespace, a.Hubs[0].APIURL = "jupyter", "http://hub.jupyter.svc:8081/hub/api"
 		}},
+		{"dial-out", func(a *Args) {
+			a.Exposure, a.TLS, a.Address = Exposure{}, nil, ""
+			a.DialOut = []string{"https://hub.example.org/services/outposts/remote", "https://hub.example.org/services/outposts/north"}
+			a.Settings.DialOut = DialOut{Proxy: "http://proxy.example.org:3128"}
+		}},
 		{"loadbalancer", func(a *Args) {
 			a.Exposure = Exposure{
 				Type: exposure.LoadBalancer, LoadBalancerIP: "10.0.0.3", SSHAddress: "10.0.0.4", SSHLoadBalancerIP: "10.0.0.4",
