@@ -22,6 +22,7 @@ TARGET = "outposts.dev/target"  # annotation: host:port as the outpost reaches i
 LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 CLAIMS = 10  # ports tried for one server
+ROUNDS = 3  # of making a Service where there is one of its name
 GUESSES = 3  # of them by chance alone, for a start; then the Services are looked through
 CHOSEN_SECONDS = 5  # for which nobody else chooses a port that is about to be claimed: claims are ordered by seconds
 REST_SECONDS = 60  # for a port that was given back: the nodes of the cluster lead to it for some time
@@ -237,41 +238,54 @@ def _there(api, namespace, name):
 def _put(namespace, manifest, ports, former_names, likely_new):
     """Makes a Service. One that leads to the target already is left alone, because the proxy uses it.
 
-    Returns it, and the ports of one that had to go for it.
+    Returns it, and the ports of one that had to go for it. Raises ConnectionError if others keep coming.
     """
     api, name, left = connected(), manifest["metadata"]["name"], []
-    if likely_new:
-        try:
-            return api.create_namespaced_service(namespace=namespace, body=manifest), left
-        except kubernetes.client.ApiException as e:
-            if e.status != 409:
-                raise
-    there = _there(api, namespace, name)
-    if there:
-        left = target_ports(there)
-        wanted, labels = manifest["metadata"], dict(there.metadata.labels or {})
-        if labels.get(SYSTEM_LABEL) in former_names:
-            labels[SYSTEM_LABEL] = wanted["labels"][SYSTEM_LABEL]
-        if (
-            labels.items() >= wanted["labels"].items()
-            and (there.metadata.annotations or {}).items() >= wanted["annotations"].items()
-            and dict(there.spec.selector or {}) == manifest["spec"]["selector"]
-            and [p.port for p in there.spec.ports] == [p["port"] for p in manifest["spec"]["ports"]]
-            and left[0] in ports
-        ):
-            return there, []
-        api.delete_namespaced_service(name=name, namespace=namespace)
-    return api.create_namespaced_service(namespace=namespace, body=manifest), left
+    there = None if likely_new else _there(api, namespace, name)
+    for _ in range(ROUNDS):
+        if there is None:
+            try:
+                return api.create_namespaced_service(namespace=namespace, body=manifest), left
+            except kubernetes.client.ApiException as e:
+                if e.status != 409:
+                    raise
+            there = _there(api, namespace, name)  # maybe this one: it may have arrived twice
+        if there is not None:
+            if _fits(there, manifest, ports, former_names):
+                return there, left
+            left += target_ports(there)
+            _remove(api, namespace, name)
+            there = None
+    raise ConnectionError(f"there is a Service {name} again and again")
 
 
-def _delete(namespace, name):
-    """Deletes a Service. Returns the ports that it had."""
+def _fits(there, manifest, ports, former_names):
+    """Reports whether a Service leads where it should."""
+    wanted, labels = manifest["metadata"], dict(there.metadata.labels or {})
+    if labels.get(SYSTEM_LABEL) in former_names:
+        labels[SYSTEM_LABEL] = wanted["labels"][SYSTEM_LABEL]
+    return (
+        labels.items() >= wanted["labels"].items()
+        and (there.metadata.annotations or {}).items() >= wanted["annotations"].items()
+        and dict(there.spec.selector or {}) == manifest["spec"]["selector"]
+        and [p.port for p in there.spec.ports] == [p["port"] for p in manifest["spec"]["ports"]]
+        and target_ports(there)[0] in ports
+    )
+
+
+def _remove(api, namespace, name):
     try:
-        api = connected()
-        there = api.read_namespaced_service(name=name, namespace=namespace)
         api.delete_namespaced_service(name=name, namespace=namespace)
     except kubernetes.client.ApiException as e:
         if e.status != 404:
             raise
+
+
+def _delete(namespace, name):
+    """Deletes a Service. Returns the ports that it had."""
+    api = connected()
+    there = _there(api, namespace, name)
+    if there is None:
         return []
+    _remove(api, namespace, name)
     return target_ports(there)

@@ -8,7 +8,7 @@ import time
 import kubernetes
 import pytest
 import stage
-from outpost_hub import cluster
+from outpost_hub import claims, cluster
 from urllib3.exceptions import MaxRetryError
 
 SO_ATTACH_FILTER = 26  # of Linux; Python has no name for it
@@ -80,3 +80,34 @@ def test_no_answer(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         with pytest.raises(MaxRetryError, match="Read timed out"):
             read(client(monkeypatch, silent.getsockname()[1]))
+
+
+@pytest.mark.parametrize("likely_new", [False, True])
+def test_calls_whose_answer_is_lost(connections, monkeypatch, likely_new):
+    """They are sent again, and arrive twice. A Service in place of another is made by them all the same."""
+    fake, _ = connections
+    lost = set()
+
+    class Handler(fake.http.RequestHandlerClass):
+        def answer(self, code, body):
+            if self.command == "GET" or self.command in lost:
+                return super().answer(code, body)
+            lost.add(self.command)
+            self.close_connection = True
+
+    fake.http.RequestHandlerClass = Handler
+    monkeypatch.setattr(claims, "connected", lambda: client(monkeypatch, fake.port))
+
+    def manifest(target, port):
+        return {
+            "metadata": {"name": "lab", "labels": {"a": "b"}, "annotations": {claims.TARGET: target}},
+            "spec": {"selector": {"c": "d"}, "ports": [{"name": "http", "port": 8888, "targetPort": port}]},
+        }
+
+    fake.services["lab"] = manifest("old:1", 20001)
+    wanted = manifest("new:1", 20002)
+    made, left = claims._put("jupyter", wanted, range(20000, 20010), (), likely_new)
+    assert fake.services["lab"] == wanted and left == [20001] and made.metadata.uid == fake.uids["lab"]
+    lost.clear()
+    assert claims._delete("jupyter", "lab") == [20002] and "lab" not in fake.services
+    assert claims._delete("jupyter", "lab") == []
