@@ -217,8 +217,8 @@ func (c Cluster) Pod(ctx context.Context, namespace, labels string) (string, err
 	return "", nil
 }
 
-// ReplacePod deletes the pod with these labels without a grace period, and waits until another one in its place is
-// ready.
+// ReplacePod deletes a pod with these labels without a grace period, and waits until one that was not there before is
+// ready: a replica is all the time.
 func (c Cluster) ReplacePod(ctx context.Context, namespace, labels string) error {
 	old, err := c.Pod(ctx, namespace, labels)
 	if err != nil {
@@ -226,6 +226,14 @@ func (c Cluster) ReplacePod(ctx context.Context, namespace, labels string) error
 	}
 	if old == "" {
 		return fmt.Errorf("no pod with %s runs in %s", labels, namespace)
+	}
+	pods, err := c.API.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: labels})
+	if err != nil {
+		return err
+	}
+	var before []string
+	for _, pod := range pods.Items {
+		before = append(before, pod.Name)
 	}
 	var now int64
 	err = c.API.CoreV1().Pods(namespace).Delete(ctx, old, metav1.DeleteOptions{GracePeriodSeconds: &now})
@@ -235,7 +243,7 @@ func (c Cluster) ReplacePod(ctx context.Context, namespace, labels string) error
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	return Eventually(ctx, func(ctx context.Context) error {
-		ready, err := c.ReadyBut(ctx, namespace, labels, old)
+		ready, err := c.ReadyBut(ctx, namespace, labels, before...)
 		if err != nil || ready > 0 {
 			return err
 		}
