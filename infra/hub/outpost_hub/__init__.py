@@ -93,6 +93,7 @@ def configure(c, settings):
     file = DataFile(settings) if isinstance(settings, (str, Path)) else None
     outposts = Outposts(file.begin() if file else settings, file)
     Spawner.outposts = outposts
+    outposts.owed.begin_with_hub()
     SYSTEMS.show(outposts.systems.values())
 
     c.JupyterHub.spawner_class = Spawner

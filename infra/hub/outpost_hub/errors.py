@@ -61,6 +61,11 @@ def answered(error):
     return safe_text(text, MAX_REASON)
 
 
+def is_gone(error):
+    """Reports whether an outpost says that a service is gone. What is in front of one may answer 404 too."""
+    return error.code == 404 and bool(error.response) and b"Item not found" in (error.response.body or b"")
+
+
 def maybe_refused(error):
     """Reports whether an outpost may have refused a start for what it asks for, as in a maintenance."""
     code, reason = client_error(error)

@@ -11,6 +11,7 @@ from .cluster import make_service, remove_service
 from .curl import prepare_curl
 from .errors import TELL_ADMINS, StartError, UnknownSystem, WrongHostKey, user_message
 from .metrics import SYSTEMS
+from .owed import OwedStops
 from .received import safe_address
 from .settings import OPTION_NAME, PREFIX, SERVER_NAME, Faults
 from .systems import System
@@ -59,6 +60,7 @@ class Outposts:
                     faults.add(f"systems.{name}.formerNames", f"{former!r} is listed twice")
                 self.by_any_name[former] = system
         faults.raise_any()
+        self.owed = OwedStops(self.find)
 
     def __deepcopy__(self, memo):
         # traitlets copies configured values, and with a hook the object that it is bound to. This object is shared.
@@ -91,6 +93,11 @@ class Outposts:
             if known and known.name == name:
                 return known
         return None
+
+    def find(self, name):
+        """Returns the system that has or had a name, None if there is none."""
+        self.refresh()
+        return self.by_any_name.get(name)
 
     def system(self, user_options):
         """Returns the system that options name; StartError if they name none."""

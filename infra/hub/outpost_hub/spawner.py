@@ -14,7 +14,7 @@ from tornado.httpclient import HTTPClientError
 
 from .answer import FirstAnswer
 from .cluster import pod_status, remove_pod
-from .errors import TELL_ADMINS, StartError, answered, maybe_refused, not_accepted, without_query
+from .errors import TELL_ADMINS, StartError, answered, is_gone, maybe_refused, not_accepted, without_query
 from .identity import identity
 from .metrics import PHASE
 from .received import (
@@ -50,6 +50,7 @@ class Spawner(outpostspawner.OutpostSpawner):
     own_image = ""  # of the user, that the current start names
     offered = None, None  # options of a form or link, and the Offer they are from, until their start begins at once
     unasked = None  # options of the current start, if the outpost was not asked about them before
+    stop_taken = False  # by the outpost, the latest
     early_end = None  # a future for the exit status, while a start waits for the server's first answer
 
     def options_from_query(self, query_data):
@@ -173,8 +174,14 @@ class Spawner(outpostspawner.OutpostSpawner):
         self._spawn_future.exception()  # or asyncio would complain that nobody has looked at it
 
     async def _stop(self, **kwargs):
-        if self.start_id:
+        if not self.start_id:
+            return
+        self.stop_taken = False
+        try:
             await super()._stop(**kwargs)
+        finally:
+            if not self.stop_taken:
+                self.outposts.owed.add(self)
 
     def start_polling(self):
         super().start_polling()
@@ -271,6 +278,7 @@ class Spawner(outpostspawner.OutpostSpawner):
             response = await client.fetch(req, action, turn, self._waits if action == "start" else None)
         except HTTPClientError as e:
             if e.code == 404 and action == "stop":
+                self.stop_taken = is_gone(e)
                 return None
             reason = answered(e)
             if e.code != 404:
@@ -280,6 +288,8 @@ class Spawner(outpostspawner.OutpostSpawner):
         except Exception as e:
             message = f"{action} request to {without_query(req.url)} failed"
             raise web.HTTPError(419, message, reason=safe_text(str(e), MAX_REASON)) from e
+        if action == "stop":
+            self.stop_taken = True
         if action == "start":
             self.pod_runs = time.monotonic()
             self._observe("waiting", turn.waited)

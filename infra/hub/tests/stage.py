@@ -206,6 +206,7 @@ class Outpost(_Server):
         self.silent = None  # an event that all answers wait for
         self.may_stop = threading.Event()  # that stops wait for
         self.may_stop.set()
+        self.stop_refusal = 0  # the status of an answer to stops that are not taken
         self.feed = None  # a Feed, if it can be watched
         self.catalog = None
         self.questions = []  # bodies of requests for the catalog
@@ -238,6 +239,8 @@ class Outpost(_Server):
                     outpost.say({"service": {**service_of(key), "status": None}})
                     found = outpost.answers.get(body["name"], (200, {"service": outpost.service}))
                     return found(self, body) if callable(found) else self.answer(*found)
+                if self.command == "DELETE" and outpost.stop_refusal:
+                    return self.answer(outpost.stop_refusal, {"detail": "not now"})
                 if self.path not in outpost.running:
                     return self.answer(404, {"detail": "Item not found"})
                 if self.command == "DELETE":
