@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"strings"
 	"time"
 )
 
@@ -47,16 +48,18 @@ func NewAPI(
 			http.Error(w, "the outpost has not answered", status)
 		},
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("/systems/{system}/", func(w http.ResponseWriter, r *http.Request) {
-		system := r.PathValue("system")
-		if !dialsOut(system) {
+	// http.ServeMux would redirect a request with two slashes, such as each one about a default server, to a path of
+	// another meaning.
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rest, below := strings.CutPrefix(r.URL.Path, "/systems/")
+		system, _, found := strings.Cut(rest, "/")
+		if !below || !found || !dialsOut(system) {
 			http.Error(w, "the tunnels know no system of this name that dials out", http.StatusServiceUnavailable)
 			return
 		}
+		r.SetPathValue("system", system)
 		http.StripPrefix("/systems/"+system, proxy).ServeHTTP(w, r)
 	})
-	return mux
 }
 
 // notSent is the error of a request for which there was no connection.

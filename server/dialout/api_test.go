@@ -20,7 +20,7 @@ func TestAPIWithoutAnAnswer(t *testing.T) {
 		if r.URL.Path == "/lost" {
 			panic(http.ErrAbortHandler)
 		}
-		http.Error(w, r.URL.Path, http.StatusNotFound)
+		http.Error(w, r.URL.EscapedPath(), http.StatusNotFound)
 	}))
 	defer outpost.Close()
 	away := errors.New("the outpost is away")
@@ -39,6 +39,10 @@ func TestAPIWithoutAnAnswer(t *testing.T) {
 		body       string
 	}{
 		{"the outpost's own answer", "/systems/inner/services/a", 404, "/services/a\n"},
+		{"a default server", "/systems/inner/services//a", 404, "/services//a\n"},
+		{"an encoded slash", "/systems/inner/services/a%2Fb/../c", 404, "/services/a%2Fb/../c\n"},
+		{"no system", "/services//a", 503, "the tunnels know no system of this name that dials out\n"},
+		{"a system alone", "/systems/inner", 503, "the tunnels know no system of this name that dials out\n"},
 		{"a system that is not known", "/systems/direct/services", 503,
 			"the tunnels know no system of this name that dials out\n"},
 		{"no connection", "/systems/away/services", 502, words},
