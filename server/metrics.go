@@ -157,13 +157,14 @@ func (m *metrics) gauge(name, help string, labels prometheus.Labels, read func()
 type counter interface {
 	Counts() []lifecycle.Count
 	FlavorUse() []offer.FlavorUse
+	ServersOf(hub string) (limit *int)
 	Watches() map[string]int
 	Unseen() []string
 }
 
 // watchManager adds what a Manager counts. age is the time since Kubernetes last sent something; nil if it is unknown.
 func (m *metrics) watchManager(c counter, age func() time.Duration) {
-	m.registry.MustRegister(services(c.Counts), flavorUse(c.FlavorUse), watches(c.Watches))
+	m.registry.MustRegister(services(c.Counts), flavorUse(c.FlavorUse), hubUse{c}, watches(c.Watches))
 	m.gauge("unseen_namespaces",
 		"Configured namespaces whose pods cannot be listed; their services are kept as they are.", nil,
 		func() float64 { return float64(len(c.Unseen())) })
@@ -222,6 +223,38 @@ func (watches) Describe(ch chan<- *prometheus.Desc) { ch <- watchesDesc }
 func (w watches) Collect(ch chan<- prometheus.Metric) {
 	for hub, n := range w() {
 		ch <- prometheus.MustNewConstMetric(watchesDesc, prometheus.GaugeValue, float64(n), hub)
+	}
+}
+
+// hubUse counts the services of each hub in memory that its limit counts, when metrics are requested.
+type hubUse struct{ counter }
+
+var (
+	hubUsedDesc = prometheus.NewDesc("outpost_hub_used",
+		"Services of a hub that are not being stopped.", []string{"hub"}, nil)
+	hubLimitDesc = prometheus.NewDesc("outpost_hub_limit",
+		"Limit of a hub's services, of any flavor. Absent without a limit.", []string{"hub"}, nil)
+)
+
+// Describe implements [prometheus.Collector].
+func (hubUse) Describe(ch chan<- *prometheus.Desc) {
+	ch <- hubUsedDesc
+	ch <- hubLimitDesc
+}
+
+// Collect implements [prometheus.Collector].
+func (h hubUse) Collect(ch chan<- prometheus.Metric) {
+	used := map[string]int{}
+	for _, c := range h.Counts() {
+		if c.State != "stopping" {
+			used[c.Hub] += c.Services
+		}
+	}
+	for hub, n := range used {
+		ch <- prometheus.MustNewConstMetric(hubUsedDesc, prometheus.GaugeValue, float64(n), hub)
+		if limit := h.ServersOf(hub); limit != nil {
+			ch <- prometheus.MustNewConstMetric(hubLimitDesc, prometheus.GaugeValue, float64(*limit), hub)
+		}
 	}
 }
 

@@ -36,6 +36,7 @@ func (counted) Counts() []lifecycle.Count {
 func (counted) FlavorUse() []offer.FlavorUse {
 	return []offer.FlavorUse{{Hub: "a", Flavor: "gpu", Used: 1, Limit: new(2)}}
 }
+func (counted) ServersOf(string) *int   { return new(3) }
 func (counted) Watches() map[string]int { return map[string]int{"a": 1} }
 func (counted) Unseen() []string        { return []string{"gpu"} }
 

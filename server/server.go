@@ -204,6 +204,7 @@ func (s *Server) newManager(hubAPI outpost.HubAPI) error {
 		Flavors:          flavors,
 		Credits:          credits,
 		GlobalMaxPerUser: &s.cfg.GlobalMaxPerUser,
+		MaxServers:       s.cfg.MaxServers,
 		Shared:           s.opts.Lead != nil,
 		EndDates:         every(s.cfg.CheckEndDates, s.cfg.EndDatesInterval),
 		Cleanup:          every(s.cfg.CheckServices, s.cfg.CleanupInterval),

@@ -22,7 +22,7 @@ type Settings struct {
 	StartTimeout int `json:"startTimeout,omitempty"`
 	// LogLevel is debug, info, warn or error.
 	LogLevel string `json:"logLevel,omitempty"`
-	// Config is the outpost's configuration file: spawner, globalMaxPerUser, failEarly, unschedulableGrace,
+	// Config is the outpost's configuration file: spawner, globalMaxPerUser, perHub, failEarly, unschedulableGrace,
 	// maintenance, hubs. Merged over what this component writes into it.
 	Config map[string]any `json:"config,omitempty"`
 	// Flavors and Credits are the content of the files of these names.

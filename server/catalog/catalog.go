@@ -16,6 +16,7 @@ type Catalog struct {
 	// Maintenance is the present one, or the next; nil if none is known.
 	Maintenance *Maintenance `json:"maintenance"`
 	User        Use          `json:"user"` // services of any flavor
+	Hub         Use          `json:"hub"`  // those of all users of the hub
 	// Flavors are by falling weight, then in the order of the file; nil if none are configured.
 	Flavors []Flavor `json:"flavors"`
 	Offer

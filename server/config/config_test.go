@@ -66,8 +66,10 @@ hubs:
     callbackUrls: [ftp://hub, "https://user:very-secret-word@hub", "https://hub/a/../b", "https://hub/a?b"]
     servers: {url: hub, tokenFile: /nonexistent}
     spawner: [image]
+    maxServers: -3
   jupiterhub: {}
 unschedulableGrace: 0
+perHub: {maxServers: -2}
 `)
 	for _, c := range []struct {
 		name string
@@ -218,14 +220,22 @@ unschedulableGrace: 0
 			{Line: 12, Name: "config.yaml: hubs.jupyterhub.spawner", Message: "must be a mapping, not a list"},
 			{Line: 2, Name: "config.yaml: spawnr", Message: "is not a setting; did you mean spawner?"},
 			{
-				Line:    14,
+				Line:    15,
 				Name:    "config.yaml: unschedulableGrace",
 				Message: "must be a whole number of seconds from 1 to 31536000, not the number 0",
 			},
 			{
-				Line:    13,
+				Line: 16, Name: "config.yaml: perHub.maxServers",
+				Message: "-2 is neither -1 for no limit nor a number of servers",
+			},
+			{
+				Line:    14,
 				Name:    "config.yaml: hubs.jupiterhub",
 				Message: "no hub of this name may log in; did you mean jupyterhub?",
+			},
+			{
+				Line: 13, Name: "config.yaml: hubs.jupyterhub.maxServers",
+				Message: "-3 is neither -1 for no limit nor a number of servers",
 			},
 			{Line: 9, Name: "config.yaml: hubs.jupyterhub.allowedImages[0]", Message: `"[z-a]" is not a glob`},
 			{Line: 10, Name: "config.yaml: hubs.jupyterhub.callbackUrls[0]", Message: notPlainURL},
@@ -256,10 +266,12 @@ func TestFromEnvReadsEverything(t *testing.T) {
 	path := file(t, "config.yaml", `
 spawner: {image: quay.io/jupyter/minimal-notebook, cpu_limit: 1.5, uid: 1000}
 globalMaxPerUser: 5
+perHub: {maxServers: 20}
 failEarly: false
 unschedulableGrace: 300
 hubs:
   one:
+    maxServers: -1
     allowedOptions: [image, cmd]
     allowedImages: ["quay.io/jupyter/*"]
     allowedGroups: [staff, "urn:*:gpu"]
@@ -328,9 +340,9 @@ hubs:
 				"image":     "quay.io/jupyter/minimal-notebook",
 				"cpu_limit": json.Number("1.5"), "uid": json.Number("1000"),
 			},
-			GlobalMaxPerUser: 5, UnschedulableGrace: 5 * time.Minute,
+			GlobalMaxPerUser: 5, PerHub: config.PerHub{MaxServers: 20}, UnschedulableGrace: 5 * time.Minute,
 			Hubs: map[string]config.Hub{
-				"one": {CallbackCAFile: "/mnt/hub_ca/one.crt", Hub: one},
+				"one": {CallbackCAFile: "/mnt/hub_ca/one.crt", MaxServers: new(-1), Hub: one},
 				"two": {Hub: two},
 			},
 		},
@@ -354,6 +366,10 @@ hubs:
 	if text := fmt.Sprintf("%v %+v %#v", got, got, got); strings.Contains(text, "p@/:%") ||
 		strings.Contains(text, "the-token") || strings.Contains(text, key1) {
 		t.Errorf("a printed configuration holds a secret: %s", text)
+	}
+	limits := map[string]*int{"one": got.MaxServers("one"), "two": got.MaxServers("two")}
+	if diff := cmp.Diff(map[string]*int{"one": nil, "two": new(20)}, limits); diff != "" {
+		t.Errorf("limits of hubs (-want +got):\n%s", diff)
 	}
 	if got := got.HubNames(); !cmp.Equal(got, []string{"one", "two"}) {
 		t.Errorf("HubNames: got %v", got)
@@ -566,6 +582,11 @@ func TestParseFileRefusesWhatWouldBeNoLimit(t *testing.T) {
 		"hubs: {h: {allowedGroups: [a, ~]}}":      "must be a list of names of groups, at least one",
 		"hubs: {h: {deniedText: 7}}":              "must be a sentence",
 		"globalMaxPerUser:":                       "is empty; leave the key out, or write its value",
+		"perHub: {maxServers: }":                  "is empty; leave the key out, or write its value",
+		"hubs: {h: {maxServers: }}":               "is empty; leave the key out, or write its value",
+		"perHub: 5":                               "must be a mapping, not the number 5",
+		"perHub: {max: 5}":                        "is not a setting; there are maxServers",
+		"perHub: {maxServers: many}":              "must be a whole number, not a string",
 	} {
 		_, problems := config.ParseFile("config.yaml", []byte(text), nil)
 		if len(problems) != 1 || problems[0].Message != want {

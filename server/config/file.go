@@ -29,6 +29,7 @@ import (
 type File struct {
 	Spawner          map[string]any // KubeSpawner's options by their names there, for all hubs; numbers are json.Number
 	GlobalMaxPerUser int            // servers of one user of one hub, of any flavor; -1 for no limit
+	PerHub           PerHub         // what each hub may have that its entry does not say
 	FailEarly        bool           // end a start that cannot succeed at once
 	// UnschedulableGrace is how long a server may find no node, whole seconds from 1 s; 0, which the file writes as
 	// null, is as long as its start may take wherever nodes may be added, else 15 s.
@@ -37,13 +38,21 @@ type File struct {
 	Hubs               map[string]Hub       // by hub name
 }
 
+// PerHub is what each hub may have, whoever its users are.
+type PerHub struct {
+	MaxServers int // servers of the hub, of any flavor; -1 for no limit
+}
+
 // Hub is the entry of one hub.
 type Hub struct {
 	outpost.Hub
+	MaxServers     *int   // in place of PerHub.MaxServers; nil for that
 	CallbackCAFile string // PEM CAs of its certificate; empty for OUTPOST_HUB_CA_FILE and the public ones
 }
 
-func defaultFile() File { return File{GlobalMaxPerUser: -1, FailEarly: true} }
+func defaultFile() File {
+	return File{GlobalMaxPerUser: -1, PerHub: PerHub{MaxServers: -1}, FailEarly: true}
+}
 
 func defaultHub(name string) Hub { return Hub{Hub: outpost.Hub{Name: name, SendEvents: true}} }
 
@@ -106,8 +115,13 @@ func ParseFile(name string, text []byte, read func(path string) ([]byte, error))
 	f := defaultFile()
 	top := r.mapping("", content)
 	r.fields("", top, map[string]func(string, any){
-		"spawner":            func(at string, v any) { f.Spawner = r.mapping(at, v) },
-		"globalMaxPerUser":   func(at string, v any) { f.GlobalMaxPerUser = r.integer(at, v) },
+		"spawner":          func(at string, v any) { f.Spawner = r.mapping(at, v) },
+		"globalMaxPerUser": func(at string, v any) { f.GlobalMaxPerUser = r.integer(at, v) },
+		"perHub": func(at string, v any) {
+			r.fields(at, r.mapping(at, v), map[string]func(string, any){
+				"maxServers": func(at string, v any) { f.PerHub.MaxServers = r.integer(at, v) },
+			})
+		},
 		"failEarly":          func(at string, v any) { f.FailEarly = r.boolean(at, v) },
 		"unschedulableGrace": func(at string, v any) { f.UnschedulableGrace = r.seconds(at, v) },
 		"maintenance":        func(at string, v any) { f.Maintenance = parsed(r, at, v, maintenance.Parse) },
@@ -128,8 +142,17 @@ func (f File) Check(name string, hubs []string) (p Problems) {
 	if f.GlobalMaxPerUser < -1 {
 		p.addf(name+": globalMaxPerUser", "%d is neither -1 for no limit nor a number of servers", f.GlobalMaxPerUser)
 	}
+	servers := func(at string, n int) {
+		if n < -1 {
+			p.addf(name+": "+at+".maxServers", "%d is neither -1 for no limit nor a number of servers", n)
+		}
+	}
+	servers("perHub", f.PerHub.MaxServers)
 	for _, hub := range sortedKeys(f.Hubs) {
 		at := name + ": hubs." + hub
+		if n := f.Hubs[hub].MaxServers; n != nil {
+			servers("hubs."+hub, *n)
+		}
 		if rule := f.Hubs[hub].Access; rule.DeniedText != "" && len(rule.AllowedGroups) == 0 {
 			p.addf(at+".deniedText", "has no effect without allowedGroups")
 		}
@@ -151,6 +174,18 @@ func (f File) Of(hub string) Hub {
 	return defaultHub(hub)
 }
 
+// MaxServers returns how many servers a hub may have, of any flavor; nil is no limit.
+func (f File) MaxServers(hub string) *int {
+	limit := f.PerHub.MaxServers
+	if own := f.Hubs[hub].MaxServers; own != nil {
+		limit = *own
+	}
+	if limit < 0 {
+		return nil
+	}
+	return &limit
+}
+
 // reader turns decoded values into fields and notes what has a wrong name or type.
 type reader struct {
 	problems *Problems
@@ -168,7 +203,7 @@ func (r reader) addf(at, format string, args ...any) {
 
 // limits are keys that restrict what hubs and users may do: null, or a list of nothing, which would be no limit, is
 // refused.
-var limits = []string{"globalMaxPerUser", "allowedImages", "allowedGroups"}
+var limits = []string{"globalMaxPerUser", "maxServers", "allowedImages", "allowedGroups"}
 
 // fields hands each key of a mapping to its function and refuses the others. Null counts as absent but for limits.
 func (r reader) fields(at string, m map[string]any, known map[string]func(string, any)) {
@@ -205,6 +240,7 @@ func (r reader) hub(at, name string, v any) Hub {
 		"allowedOptions":   func(at string, v any) { h.AllowedOptions = r.strings(at, v) },
 		"allowedImages":    func(at string, v any) { h.AllowedImages = r.strings(at, v) },
 		"allowedGroups":    func(at string, v any) { h.Access.AllowedGroups = parsed(r, at, v, access.ParseGroups) },
+		"maxServers":       func(at string, v any) { h.MaxServers = new(r.integer(at, v)) },
 		"deniedText":       func(at string, v any) { h.Access.DeniedText = parsed(r, at, v, access.ParseText) },
 		"callbackUrls":     func(at string, v any) { h.CallbackURLs = r.strings(at, v) },
 		"callbackCaFile":   func(at string, v any) { h.CallbackCAFile = r.string(at, v) },

@@ -28,7 +28,7 @@ func (f *Flavors) Catalog(hub string, authentication any, u Usage, user int) ([]
 		entry := a.entry(u, user)
 		if rule, denied := c.denied[name]; denied {
 			entry.Denied = &rule.DeniedText
-		} else if !chosen && a.Check(u, user, nil) == nil {
+		} else if !chosen && a.Check(u, user, Limits{}) == nil {
 			entry.Default, chosen = true, true
 		}
 		list = append(list, entry)

@@ -494,7 +494,7 @@ func TestRefusalsWriteLimitsOut(t *testing.T) {
 		err = a.Check(flavor.Usage{
 			TotalFlavor:  map[string]int{"tiny": 1000000},
 			ByUserFlavor: map[int]map[string]int{1: {"big": 20000000}},
-		}, 1, nil)
+		}, 1, flavor.Limits{})
 		if err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}

@@ -15,12 +15,13 @@ type Usage struct {
 	ByUser       map[int]int            // of one hub, by user ID, any flavor; at least the user of an insert
 	ByUserFlavor map[int]map[string]int // of one hub; as ByUser
 	TotalFlavor  map[string]int         // of all hubs
+	Hub          int                    // of one hub, any flavor
 }
 
 // Refusal is the error of a start that a quota refuses. Its text is a sentence for the user, to be put behind the
 // server's name (protocol 4.6).
 type Refusal struct {
-	Reason   string // for metrics: flavor, group, max_per_user, max, global_max_per_user
+	Reason   string // for metrics: flavor, group, max_per_user, max, global_max_per_user, per_hub
 	sentence string
 }
 
@@ -80,9 +81,14 @@ func (c choice) refusal(name string) *Refusal {
 		excerpt.Of(name, excerpt.Name), strings.Join(allowed, ", "))
 }
 
-// Check judges a user's start by the usage at its insert; the error is a [*Refusal]. GlobalMax limits the services of
-// one user of one hub, of any flavor; nil or negative is no limit.
-func (a Admission) Check(u Usage, user int, globalMax *int) error {
+// Limits are those of services of any flavor; nil or negative is no limit.
+type Limits struct {
+	PerUser *int // of one user of one hub
+	PerHub  *int // of the hub
+}
+
+// Check judges a user's start by the usage at its insert; the error is a [*Refusal].
+func (a Admission) Check(u Usage, user int, l Limits) error {
 	limit, ok := a.Flavor.limit("maxPerUser")
 	if ok && u.ByUserFlavor[user][a.name] >= limit {
 		return refuse("max_per_user", "Start with flavor %s not allowed. Each user may only start %d of %s",
@@ -91,12 +97,17 @@ func (a Admission) Check(u Usage, user int, globalMax *int) error {
 	if limit, ok = a.Flavor.limit("max"); ok && a.used(u) >= limit {
 		return refuse("max", "Start with %s for %s not allowed. Maximum (%d) already reached.", a.name, a.hub, limit)
 	}
-	if globalMax != nil && *globalMax >= 0 && u.ByUser[user] >= *globalMax {
+	if reached(l.PerUser, u.ByUser[user]) {
 		return refuse("global_max_per_user",
-			"User with user id %d of %s has reached the maximum limit of services (%d)", user, a.hub, *globalMax)
+			"User with user id %d of %s has reached the maximum limit of services (%d)", user, a.hub, *l.PerUser)
+	}
+	if reached(l.PerHub, u.Hub) {
+		return refuse("per_hub", "The hub %s has reached its maximum of servers on this system (%d)", a.hub, *l.PerHub)
 	}
 	return nil
 }
+
+func reached(limit *int, used int) bool { return limit != nil && *limit >= 0 && used >= *limit }
 
 // used returns how many services count against max.
 func (a Admission) used(u Usage) int {

@@ -342,6 +342,25 @@ func TestGlobalMaxPerUser(t *testing.T) {
 		failureBody("Exception", "lab - User with user id 0 of hub-a has reached the maximum limit of services (1)"))
 }
 
+// Servers of all users and flavors count, those of other hubs do not.
+func TestServersOfAHub(t *testing.T) {
+	limits := map[string]*int{"hub-a": new(2), "hub-b": new(0)}
+	w := newWorld(t, lifecycle.Options{MaxServers: func(hub string) *int { return limits[hub] }}, Options{})
+	start := func(name string, user int) reply {
+		return w.start(t, name, "1", fmt.Sprintf(`"flavor":"any","env":{"JUPYTERHUB_USER_ID":%d}`, user))
+	}
+	want(t, "first", start("one", 1), 200, started(keyFor("hub-a", "one", "1")))
+	want(t, "second", start("two", 2), 200, started(keyFor("hub-a", "two", "1")))
+	want(t, "third", start("three", 3), 419, failureBody("Exception",
+		"three - The hub hub-a has reached its maximum of servers on this system (2)"))
+	want(t, "another hub", w.startAs(t, "hub-b", "one", "1", `"user_options":{"start_id":"1"}`), 419,
+		failureBody("Exception", "one - The hub hub-b has reached its maximum of servers on this system (0)"))
+	if got := w.do(t, request{method: "DELETE", path: w.base + "/services/one/1", user: "hub-a"}); got.status != 200 {
+		t.Fatalf("stop: %+v", got)
+	}
+	want(t, "after a stop", start("three", 3), 200, started(keyFor("hub-a", "three", "1")))
+}
+
 func TestMaxPerUserOfAFlavor(t *testing.T) {
 	w := newWorld(t, lifecycle.Options{Flavors: parsedFlavors(t, "flavors: {typea: {maxPerUser: 1}}")}, Options{})
 	const fields = `"flavor":"typea","env":{"JUPYTERHUB_USER_ID":17}`

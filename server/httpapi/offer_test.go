@@ -70,12 +70,14 @@ func (w *world) catalog(t *testing.T, hub, body string) reply {
 }
 
 // unlimited is how the catalog of a user who may start everything, and has started nothing, begins.
-const unlimited = `{"version":1,"outpost":"unknown","denied":null,"maintenance":null,"user":{"limit":null,"used":0},`
+const unlimited = `{"version":1,"outpost":"unknown","denied":null,"maintenance":null,"user":{"limit":null,"used":0},` +
+	`"hub":{"limit":null,"used":0},`
 
 // See protocol 1.14.
 func TestCatalog(t *testing.T) {
 	w := newWorld(t, lifecycle.Options{
 		Version: "0.1.0", GlobalMaxPerUser: new(3),
+		MaxServers: func(hub string) *int { return map[string]*int{"hub-a": new(20)}[hub] },
 		Hubs: []outpost.Hub{
 			{Name: "hub-a", AllowedOptions: []string{"image"}, AllowedImages: []string{"quay.io/jupyter/*"}},
 			{Name: "hub-b", AllowedOptions: []string{"*"}},
@@ -115,9 +117,10 @@ users:
 	const plain = `,{"name":"plain","display_name":"plain","description":"","default":false,"limit":null,"used":1,` +
 		`"user":{"limit":null,"used":%d},"runtime":null,"until":null,"denied":null}`
 	const images = `"home":null,"shared":[],"profiles":[],"images":["quay.io/jupyter/*"]}`
-	begin := func(used int) string {
+	const hubA, hubB = `{"limit":20,"used":3}`, `{"limit":null,"used":1}`
+	begin := func(used int, hub string) string {
 		return fmt.Sprintf(`{"version":1,"outpost":"0.1.0","denied":null,"maintenance":null,`+
-			`"user":{"limit":3,"used":%d},"flavors":[`, used)
+			`"user":{"limit":3,"used":%d},"hub":%s,"flavors":[`, used, hub)
 	}
 	many := make([]string, 300)
 	for i := range many {
@@ -127,30 +130,30 @@ users:
 		{
 			"a user of the group", "hub-a",
 			`{"user_id":42,"authentication":{"name":"ann","groups":["urn:x:group:gpu"]}}`,
-			begin(2) + fmt.Sprintf(gpu, 1) + fmt.Sprintf(tiny, 9, 2, 1) + fmt.Sprintf(plain, 0) + "]," + images,
+			begin(2, hubA) + fmt.Sprintf(gpu, 1) + fmt.Sprintf(tiny, 9, 2, 1) + fmt.Sprintf(plain, 0) + "]," + images,
 		},
 		{
 			"another one, with markup in a group", "hub-a",
 			`{"user_id":"43","authentication":{"name":"bob","groups":["<script>alert(1)</script>"],"admin":false}}`,
-			begin(1) + fmt.Sprintf(tiny, 9, 2, 0) + fmt.Sprintf(plain, 1) + "]," + images,
+			begin(1, hubA) + fmt.Sprintf(tiny, 9, 2, 0) + fmt.Sprintf(plain, 1) + "]," + images,
 		},
 		{
 			"300 groups, the last of which counts", "hub-a",
 			`{"user_id":42,"authentication":{"groups":[` + strings.Join(many, ",") + `,"urn:x:group:gpu"]}}`,
-			begin(2) + fmt.Sprintf(gpu, 1) + fmt.Sprintf(tiny, 9, 2, 1) + fmt.Sprintf(plain, 0) + "]," + images,
+			begin(2, hubA) + fmt.Sprintf(gpu, 1) + fmt.Sprintf(tiny, 9, 2, 1) + fmt.Sprintf(plain, 0) + "]," + images,
 		},
 		{
 			"a user that has started nothing", "hub-a", `{"user_id":7,"authentication":{"name":"new","groups":[]}}`,
-			begin(0) + fmt.Sprintf(tiny, 9, 2, 0) + fmt.Sprintf(plain, 0) + "]," + images,
+			begin(0, hubA) + fmt.Sprintf(tiny, 9, 2, 0) + fmt.Sprintf(plain, 0) + "]," + images,
 		},
 		{
 			"nothing said of the user", "hub-a", `{}`,
-			begin(0) + fmt.Sprintf(gpu, 0) + fmt.Sprintf(tiny, 9, 2, 0) + fmt.Sprintf(plain, 0) + "]," + images,
+			begin(0, hubA) + fmt.Sprintf(gpu, 0) + fmt.Sprintf(tiny, 9, 2, 0) + fmt.Sprintf(plain, 0) + "]," + images,
 		},
 		{
 			"the same name and id at another hub, and its name in the body", "hub-b",
 			`{"hub":"hub-a","user_id":42,"authentication":{"name":"ann","groups":["urn:x:group:gpu"]}}`,
-			begin(1) + fmt.Sprintf(tiny, 4, 1, 1) + `],"home":null,"shared":[],"profiles":[],"images":["*"]}`,
+			begin(1, hubB) + fmt.Sprintf(tiny, 4, 1, 1) + `],"home":null,"shared":[],"profiles":[],"images":["*"]}`,
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) { want(t, tc.name, w.catalog(t, tc.hub, tc.body), 200, tc.want) })
@@ -181,7 +184,7 @@ flavors:
 `),
 	}, Options{})
 	const denied = `{"version":1,"outpost":"unknown","denied":%q,"maintenance":null,` +
-		`"user":{"limit":null,"used":0},"flavors":[],` +
+		`"user":{"limit":null,"used":0},"hub":{"limit":null,"used":0},"flavors":[],` +
 		`"home":null,"shared":[],"profiles":[],"images":[]}`
 	const open = unlimited + `"flavors":[%s],` +
 		`"home":null,"shared":[],"profiles":[],"images":[]}`
@@ -275,7 +278,7 @@ func TestMaintenance(t *testing.T) {
 	told := func(what, maintenance string) {
 		t.Helper()
 		body := strings.Replace(unlimited, `"maintenance":null`, `"maintenance":`+maintenance, 1)
-		body = strings.Replace(body, `"used":0`, `"used":1`, 1) +
+		body = strings.ReplaceAll(body, `"used":0`, `"used":1`) +
 			`"flavors":null,"home":null,"shared":[],"profiles":[],"images":[]}`
 		want(t, what, w.catalog(t, "hub-a", `{}`), 200, body)
 	}

@@ -32,6 +32,8 @@ type Options struct {
 	Flavors, Credits *flavor.Flavors
 	// GlobalMaxPerUser limits the services of one user of one hub, of any flavor; nil or -1 is no limit.
 	GlobalMaxPerUser *int
+	// MaxServers returns how many services a hub may have, of any flavor; nil is no limit, for all hubs or for one.
+	MaxServers func(hub string) *int
 	// Shared says that other processes work on the same Store: what they start and stop is looked up there, and
 	// their unfinished work is taken over only when it has not been touched for a minute.
 	Shared bool
@@ -149,7 +151,7 @@ func New(store outpost.Store, spawner outpost.Spawner, hubAPI outpost.HubAPI, op
 	m := &Manager{
 		Offers: offer.New(store, spawner, offer.Options{
 			Flavors: opts.Flavors, Credits: opts.Credits, GlobalMaxPerUser: opts.GlobalMaxPerUser,
-			Version: opts.Version, Now: opts.Now,
+			MaxServers: opts.MaxServers, Version: opts.Version, Now: opts.Now,
 		}),
 		store: store, spawner: spawner, hubAPI: hubAPI,
 		opts: opts, logSlots: make(chan struct{}, logsAtOnce),

@@ -30,10 +30,12 @@ type Spawner interface {
 
 // Options is what Offers may be given. The zero value works, but for Now: no flavors, no limits.
 type Options struct {
-	Flavors, Credits *flavor.Flavors  // the loaded files; nil means not configured
-	GlobalMaxPerUser *int             // services of one user of one hub, of any flavor; nil or -1 is no limit
-	Version          string           // the program's, for catalogs; empty is "unknown"
-	Now              func() time.Time // the wall clock
+	Flavors, Credits *flavor.Flavors // the loaded files; nil means not configured
+	GlobalMaxPerUser *int            // services of one user of one hub, of any flavor; nil or -1 is no limit
+	// MaxServers returns how many services a hub may have, of any flavor; nil is no limit, for all hubs or for one.
+	MaxServers func(hub string) *int
+	Version    string           // the program's, for catalogs; empty is "unknown"
+	Now        func() time.Time // the wall clock
 }
 
 // Offers are what hubs are offered. All methods are safe for concurrent use.
@@ -135,7 +137,16 @@ func (o *Offers) Admit(ctx context.Context, r outpost.StartRequest) (flavor.Admi
 
 // Check judges the start of an admitted service by the usage at its insert; the error is KindQuota.
 func (o *Offers) Check(a flavor.Admission, u flavor.Usage, s outpost.Summary) error {
-	return refused(a.Check(u, s.UserID, o.opts.GlobalMaxPerUser), s.Name)
+	limits := flavor.Limits{PerUser: o.opts.GlobalMaxPerUser, PerHub: o.ServersOf(s.Hub)}
+	return refused(a.Check(u, s.UserID, limits), s.Name)
+}
+
+// ServersOf returns how many services a hub may have, of any flavor; nil is no limit.
+func (o *Offers) ServersOf(hub string) *int {
+	if o.opts.MaxServers == nil {
+		return nil
+	}
+	return o.opts.MaxServers(hub)
 }
 
 // CatalogOf returns what a user of a hub may start. Errors: KindInvalid (the authentication), KindUnavailable.
@@ -165,6 +176,7 @@ func (o *Offers) CatalogOf(ctx context.Context, hub outpost.Hub, u outpost.User)
 		return catalog.Catalog{}, refused(err, "")
 	}
 	shorten(c.Flavors, eviction, now)
+	c.Hub = catalog.Use{Used: usage.Hub, Limit: o.ServersOf(u.Hub)}
 	c.User.Used, c.Offer, c.Images = usage.ByUser[u.ID], o.spawner.Offer(hub, groups), hub.Images()
 	if limit := o.opts.GlobalMaxPerUser; limit != nil && *limit >= 0 {
 		c.User.Limit = limit

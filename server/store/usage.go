@@ -35,14 +35,17 @@ const (
 		GROUP BY jupyterhub_username, flavor`
 )
 
-// usage counts the rows of a hub, and those of all hubs, that are not being stopped, by flavor. Without one they do not
-// count.
+// usage counts the rows of a hub, and those of all hubs, that are not being stopped, by flavor. Without one they count
+// for the hub only.
 func (d *DB) usage(ctx context.Context, q queryer, hub string) (flavor.Usage, error) {
 	u := flavor.Usage{
 		ByFlavor: map[string]int{}, TotalFlavor: map[string]int{},
 		ByUser: map[int]int{}, ByUserFlavor: map[int]map[string]int{},
 	}
 	return u, d.eachCount(ctx, q, func(owner, flavor string, n int) {
+		if owner == hub {
+			u.Hub += n
+		}
 		if flavor == "" {
 			return
 		}

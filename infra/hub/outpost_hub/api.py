@@ -41,7 +41,12 @@ def _shown(offer):
         "as_of": _time(moment(offer.answer.time)) if offer.catalog else None,
         "away_since": _time(moment(offer.answer.away)) if offer.answer.away is not None else None,
         "maintenance": planned
-        and {"from": _time(planned.begin), "until": _time(planned.end), "text": planned.text, "active": planned.active},
+        and {
+            "from": _time(planned.begin), "until": _time(planned.end), "text": planned.text, "active": planned.active,
+            "evict": planned.evict,
+        },
+        "used": offer.use.used if offer.catalog else None,
+        "limit": offer.use.limit,
         "flavors": [
             {
                 "name": flavor.name, "display_name": flavor.display_name, "description": flavor.description,

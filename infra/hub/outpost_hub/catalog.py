@@ -99,6 +99,7 @@ class Catalog:
     homes_known: bool
     home: Home | None  # None: nothing is kept, if homes_known
     shared: tuple[Shared, ...]
+    hub: Use  # of all users of this hub, any flavor
     flavors: tuple[Flavor, ...] | None  # None: a start needs none, and any name is accepted
     profiles: tuple[Profile, ...] | None  # None: not known
     images: tuple[str, ...]  # globs of images of the user's own
@@ -122,6 +123,7 @@ def parse(body):
         homes_known="home" in data,
         home=_home(answer.object("home")),
         shared=tuple(Shared(o.name("name"), o.text("mount"), o.flag("readOnly")) for o in answer.objects("shared")),
+        hub=_use(answer.object("hub")),
         flavors=_unless_null(data, "flavors", tuple(_flavor(o) for o in answer.objects("flavors"))),
         profiles=_unless_null(data, "profiles", tuple(_profile(o) for o in answer.objects("profiles"))),
         images=tuple(answer.texts("images")),
@@ -215,15 +217,19 @@ def _maintenance(data):
     return Maintenance(begin, data.time("until"), data.text("text"), data.flag("active"), data.flag("evict"))
 
 
+def _use(data):
+    return data.use() if data else Use(0, None)
+
+
 def _home(data):
     return None if data is None else Home(data.text("size"), data.text("mount"))
 
 
 def _flavor(data):
-    name, user = data.name("name"), data.object("user")
+    name = data.name("name")
     return Flavor(
         name, data.text("display_name") or name, data.text("description"), data.flag("default"), data.use(),
-        user.use() if user else Use(0, None), data.text("denied", None), data.time("until"),
+        _use(data.object("user")), data.text("denied", None), data.time("until"),
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from fnmatch import fnmatchcase
 
+from .catalog import Use
 from .catalogs import Answer
 from .errors import StartError
 from .settings import FLAVOR_NAME
@@ -71,6 +72,7 @@ class Offer:
         self.profiles = {profile.name: profile for profile in self._says("profiles") or ()}
         self.images = self._says("images") or ()
         self.home, self.shared = self._says("home"), self._says("shared") or ()
+        self.use = self._says("hub") or Use(0, None)  # of all users of this hub
         self.flavor = self._default_flavor()
         self.refusal = self._refusal()
 
@@ -151,6 +153,9 @@ class Offer:
             return Refusal((self.catalog.denied or f"You may not start servers on {name}.",), 403)
         if self._maintained():
             return Refusal((f"{name} is in maintenance", *self._maintenance()), 503)
+        if self._is_full():
+            use = self.use
+            return Refusal((f"{name} is full: this hub has {use.used} of {use.limit} servers there.",), 429)
         if self.listed and self.flavor is None:
             refusals = [flavor.refusal for flavor in self.flavors.values()]
             if not refusals:
@@ -161,6 +166,10 @@ class Offer:
         if self.profiles and all(profile.denied is not None for profile in self.profiles.values()):
             return self._denied(next(iter(self.profiles.values())))
         return None
+
+    def _is_full(self):
+        """Reports whether this hub may have no more servers there. An answer of long ago says nothing about now."""
+        return self.use.full and not self.answer.fault
 
     @staticmethod
     def _denied(profile):
@@ -198,6 +207,8 @@ class Offer:
             notes.append(("Maintenance from ", planned.begin, *self._maintenance()))
             if planned.evict:
                 notes.append(("Servers are stopped when it begins.",))
+        if self.use.limit is not None and not self.refusal:
+            notes.append((f"{self.use.used} of {self.use.limit} servers in use.",))
         if self.catalog and self.answer.fault:
             notes.append(("What it offered at ", moment(self.answer.time), " is shown."))
         if self.catalog and not notes:
@@ -239,7 +250,7 @@ class Offer:
 
         Each of them is a string already. The outpost decides again.
         """
-        if self.refusal and self.refusal.status != 429:
+        if self.refusal and (self.refusal.status != 429 or self._is_full()):
             raise self.refusal.error()
         options = dict(options)
         flavor = options.get("flavor") or self.flavor

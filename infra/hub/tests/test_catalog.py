@@ -199,6 +199,20 @@ def test_full_system(settings):
     assert late.start({"system": "direct"})["flavor"] == "small", "of long ago: the outpost decides"
 
 
+def test_hub_has_all_it_may(settings):
+    """Whatever flavors have left: the limit is of all servers of this hub, and is shown before it is reached."""
+    free = offer(settings, hub={"limit": 20, "used": 17})
+    assert free.notes() == [("17 of 20 servers in use.",)]
+    assert free.start({"system": "direct"})["flavor"] == "small"
+    full = offer(settings, hub={"limit": 20, "used": 20})
+    words = "Direct <b>cluster</b> is full: this hub has 20 of 20 servers there."
+    assert (full.state, full.notes()) == ("full", [(words,)])
+    assert refusal(full.start, {"system": "direct", "flavor": "small"}) == (429, words)
+    late = offer(settings, fault="away", hub={"limit": 20, "used": 20})
+    assert late.start({"system": "direct"})["flavor"] == "small", "of long ago: the outpost decides"
+    assert offer(settings, hub={"limit": None, "used": 3}).notes() == [("Available.",)]
+
+
 def test_user_has_all_they_may(settings):
     flavor = dict(CATALOG["flavors"][0], user={"limit": 1, "used": 1})
     offered = offer(settings, flavors=[flavor])

@@ -423,7 +423,7 @@ def test_portal(rooms):
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", good.pop("as_of"))
     assert good == {
         "name": "good", "display_name": "good", "description": "", "state": "available", "notes": ["Available."],
-        "version": "0.1.0", "away_since": None, "maintenance": None,
+        "version": "0.1.0", "away_since": None, "maintenance": None, "used": 0, "limit": None,
         "flavors": [
             {"name": "small", "display_name": "Small", "description": "", "used": 3, "limit": 8},
             {"name": "full", "display_name": "Full", "description": "", "used": 2, "limit": 2},

@@ -311,6 +311,7 @@ func (s *Store) usage(hub string) flavor.Usage {
 		if k.Hub != hub {
 			continue
 		}
+		u.Hub++
 		u.ByFlavor[v.Flavor]++
 		u.ByUser[v.UserID]++
 		if u.ByUserFlavor[v.UserID] == nil {

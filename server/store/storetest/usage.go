@@ -38,6 +38,7 @@ func usage(t *testing.T, s outpost.Store) {
 		ByUser:       map[int]int{42: 2},
 		ByUserFlavor: map[int]map[string]int{42: {"tiny": 1}},
 		TotalFlavor:  map[string]int{"tiny": 3, "big": 1},
+		Hub:          4,
 	}
 	// Services without a flavor may be counted under "", and other users than the one who starts a service too.
 	extra := cmp.Options{
