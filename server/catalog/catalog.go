@@ -69,7 +69,7 @@ type Flavor struct {
 	Use
 	User    Use  `json:"user"`    // of this flavor
 	Runtime *int `json:"runtime"` // seconds; nil is without end
-	// Until is when a maintenance will stop a server that is started now, if that is before its run time is over.
+	// Until is when a server that is started now is stopped for a maintenance, if that is before its run time is over.
 	Until  *time.Time `json:"until"`
 	Denied *string    `json:"denied"` // why the user may not start it; nil if they may
 }

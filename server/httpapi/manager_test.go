@@ -371,6 +371,41 @@ func TestMaxPerUserOfAFlavor(t *testing.T) {
 		started(keyFor("hub-a", "lab", "3")))
 }
 
+// What a form has said of the end of a server is so, however long its start takes (protocol 2.14).
+func TestEndDatesDoNotPassAMaintenance(t *testing.T) {
+	at := func(hour int) time.Time { return time.Date(2026, 5, 4, hour, 0, 0, 0, time.UTC) }
+	for _, tc := range []struct {
+		name, flavor string
+		planned      *outpost.Maintenance
+		takes        time.Duration
+		want         string
+	}{
+		{"before its end", "day", &outpost.Maintenance{From: at(12)}, 0, "2026-05-04T12:00:00.000000Z"},
+		{"after its end", "day", &outpost.Maintenance{From: at(19)}, 0, "2026-05-04T18:00:00.000000Z"},
+		{"that evicts", "day", &outpost.Maintenance{From: at(12), Evict: true}, 0, "2026-05-04T18:00:00.000000Z"},
+		{"without a run time", "endless", &outpost.Maintenance{From: at(12)}, 0, "9999-12-31T23:59:59.999999Z"},
+		{"during its start", "day", &outpost.Maintenance{From: at(10)}, 2 * time.Hour, "2026-05-04T10:00:00.000000Z"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := &clock{now: at(9)}
+			w := newWorld(t, lifecycle.Options{
+				Flavors: parsedFlavors(t, "flavors: {day: {runtime: {hours: 9}}, endless: {}}"), Now: c.Now,
+			}, Options{})
+			w.SetMaintenance(tc.planned)
+			w.Spawner.OnStart = func(context.Context, outpost.Key, func(outpost.Event)) error {
+				c.add(tc.takes)
+				return nil
+			}
+			want(t, "start", w.start(t, "lab", "1", fmt.Sprintf(`"flavor":%q`, tc.flavor)), 200,
+				started(keyFor("hub-a", "lab", "1")))
+			row := w.get(t, "hub-a", "/services/")
+			if !strings.Contains(row.body, `"end_date":"`+tc.want+`"`) {
+				t.Errorf("%s, want an end at %s", row.body, tc.want)
+			}
+		})
+	}
+}
+
 // See protocol 2.10.
 func TestEndDatesFollowFlavors(t *testing.T) {
 	c := &clock{now: time.Date(2026, 5, 4, 9, 0, 0, 0, time.UTC)}

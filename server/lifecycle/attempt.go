@@ -90,7 +90,7 @@ func (m *Manager) finishStart(ctx context.Context, e *entry, s outpost.Started, 
 	}
 	end := outpost.NoEnd
 	if lifetime > 0 {
-		end = m.opts.Now().UTC().Add(lifetime)
+		end = m.End(ctx, e.startDate, lifetime)
 	}
 	ctx, cancel := context.WithTimeout(ctx, finishTimeout)
 	defer cancel()

@@ -175,7 +175,7 @@ func (o *Offers) CatalogOf(ctx context.Context, hub outpost.Hub, u outpost.User)
 	if err != nil {
 		return catalog.Catalog{}, refused(err, "")
 	}
-	shorten(c.Flavors, eviction, now)
+	shorten(c.Flavors, planned, eviction, now)
 	c.Hub = catalog.Use{Used: usage.Hub, Limit: o.ServersOf(u.Hub)}
 	c.User.Used, c.Offer, c.Images = usage.ByUser[u.ID], o.spawner.Offer(hub, groups), hub.Images()
 	if limit := o.opts.GlobalMaxPerUser; limit != nil && *limit >= 0 {
@@ -184,17 +184,34 @@ func (o *Offers) CatalogOf(ctx context.Context, hub outpost.Hub, u outpost.User)
 	return c, nil
 }
 
-// shorten says of the flavors whose run time would pass the beginning of a maintenance which servers do not outlive; nil
-// is none.
-func shorten(flavors []catalog.Flavor, m *outpost.Maintenance, now time.Time) {
-	if m == nil || m.Active(now) {
-		return
-	}
+// shorten says of the flavors whose run time would pass the beginning of a maintenance when it will stop their servers:
+// planned is the next one, eviction the next that no server outlives; nil is none.
+func shorten(flavors []catalog.Flavor, planned, eviction *outpost.Maintenance, now time.Time) {
 	for i, f := range flavors {
-		if f.Runtime == nil || now.Add(time.Duration(*f.Runtime)*time.Second).After(m.From) {
-			flavors[i].Until = new(m.From.UTC())
+		end := outpost.NoEnd
+		if f.Runtime != nil {
+			end = now.Add(time.Duration(*f.Runtime) * time.Second)
+		}
+		for _, m := range []*outpost.Maintenance{eviction, planned} {
+			// Without a run time nothing says that a server would have ended.
+			if m != nil && !m.Active(now) && m.From.Before(end) && (m.Evict || f.Runtime != nil) {
+				end = m.From
+				flavors[i].Until = new(end.UTC())
+			}
 		}
 	}
+}
+
+// End returns when a service ends that was asked for at a time, runs now, and may do so for lifetime: no later than a
+// maintenance begins that was still to come when it was asked for. One that evicts servers ends it itself, unless it is
+// called off. If the database does not say what is planned, nothing is.
+func (o *Offers) End(ctx context.Context, asked time.Time, lifetime time.Duration) time.Time {
+	end := o.opts.Now().UTC().Add(lifetime)
+	planned, err := o.Maintenance(ctx)
+	if err != nil || planned == nil || planned.Evict || !planned.From.After(asked) || planned.From.After(end) {
+		return end
+	}
+	return planned.From.UTC()
 }
 
 // FlavorUse is how many services of a flavor a hub has, for gauges. Limit is the max of the flavor for this hub, nil
