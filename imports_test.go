@@ -41,9 +41,10 @@ var allowed = map[string][]string{
 	},
 	"infra/schema/schematest": {"infra/schema", "infra/values"},
 	"server/cmd/outpost": {
-		"server", "server/config", "server/footprint", "server/homes", "server/kube", "server/maintenance",
-		"server/outpost",
+		"server", "server/backup", "server/config", "server/footprint", "server/homes", "server/kube",
+		"server/maintenance", "server/outpost", "server/store", "server/survivor",
 	},
+	"server/backup": {"server/seal"},
 	"server/config": {
 		"server/access", "server/maintenance", "server/outpost", "server/place", "server/suggest",
 	},
@@ -93,8 +94,9 @@ var allowed = map[string][]string{
 	},
 	"server/sshd":            {"server/excerpt", "server/source", "server/sshd/keys", "server/sshd/wire"},
 	"server/sshd/keys":       {"server/excerpt"},
-	"server/store":           {"server/flavor", "server/outpost", "server/python", "server/seal"},
+	"server/store":           {"server/backup", "server/flavor", "server/outpost", "server/python", "server/seal"},
 	"server/store/storetest": {"server/flavor", "server/outpost"},
+	"server/survivor":        {"server/kubespawner", "server/outpost"},
 	"server/tunnels": {
 		"server/excerpt", "server/outbox", "server/sshd/wire", "server/tunnels/remote",
 	},

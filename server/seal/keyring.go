@@ -10,6 +10,7 @@ import (
 	"crypto/aes"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -120,6 +121,17 @@ func checkShape(token []byte) error {
 		return ErrNoToken
 	}
 	return nil
+}
+
+// Fingerprints names the keys in their order, for people to tell them apart: 16 hexadecimal digits each. A key has 256
+// random bits; nothing can be learned of it from them.
+func (r *Keyring) Fingerprints() []string {
+	prints := make([]string, len(r.keys))
+	for i, key := range r.keys {
+		sum := sha256.Sum256(append([]byte("outpost fingerprint\x00"), key[:]...))
+		prints[i] = hex.EncodeToString(sum[:8])
+	}
+	return prints
 }
 
 // String says how many keys there are, never which.

@@ -272,3 +272,19 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+func TestFingerprintsTellKeysApartAndShowNone(t *testing.T) {
+	const a, b = "ZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXp7fH1-f4CBgoM=", "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4="
+	both, err := New(a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, err := New(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prints := both.Fingerprints()
+	if len(prints) != 2 || prints[0] == prints[1] || len(prints[0]) != 16 || one.Fingerprints()[0] != prints[1] {
+		t.Errorf("%v and %v", prints, one.Fingerprints())
+	}
+}
