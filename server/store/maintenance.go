@@ -8,13 +8,15 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
+const selectMaintenance = `SELECT begins, ends, text, evict FROM outpost_maintenance`
+
 // Maintenance implements outpost.Store.
 func (d *DB) Maintenance(ctx context.Context) (m *outpost.Maintenance, err error) {
 	err = d.do(ctx, "maintenance", func(ctx context.Context) error {
 		var begins, ends dbTime
 		var text string
 		var evict bool
-		row := d.read.QueryRowContext(ctx, `SELECT begins, ends, text, evict FROM outpost_maintenance`)
+		row := d.read.QueryRowContext(ctx, selectMaintenance)
 		err := row.Scan(&begins, &ends, &text, &evict)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil

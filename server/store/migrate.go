@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"embed"
+	"fmt"
 	"io/fs"
 	"time"
 
@@ -25,6 +26,9 @@ func (d *DB) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := d.checkSchema(ctx, provider); err != nil {
+		return err
+	}
 	results, err := provider.Up(ctx)
 	if err != nil {
 		return outpost.Wrap(d.translate("migrate", err), outpost.KindUnavailable,
@@ -33,6 +37,33 @@ func (d *DB) migrate(ctx context.Context) error {
 	for _, r := range results {
 		d.log.Info("database migrated", "migration", r.Source.Path, "duration", r.Duration)
 	}
+	return nil
+}
+
+// ReasonNewer is the Reason of the error for a database that this program is too old for.
+const ReasonNewer = "newer"
+
+// checkSchema refuses a database that a newer version of this program has changed so that this one cannot use it: the
+// migration that does so writes the number that a program must know into outpost_schema_needs. Newer tables, columns
+// and indexes are no reason: an operator may go back to the version before.
+func (d *DB) checkSchema(ctx context.Context, provider *goose.Provider) error {
+	have, known, err := provider.GetVersions(ctx)
+	if err != nil || have <= known {
+		return d.translate("schema", err)
+	}
+	var needs int64
+	if err := d.do(ctx, "schema", func(ctx context.Context) error {
+		return d.read.QueryRowContext(ctx, `SELECT version FROM outpost_schema_needs`).Scan(&needs)
+	}); err != nil {
+		return err
+	}
+	if needs > known {
+		return &outpost.Error{Kind: outpost.KindInvalid, Reason: ReasonNewer, Message: fmt.Sprintf(
+			"a newer version of this program has changed the database: its schema is %d, for which a program must know "+
+				"%d, and this one knows %d. Start that version again, or restore a backup from before the upgrade into "+
+				"an empty database. Nothing was changed.", have, needs, known)}
+	}
+	d.log.Info("a newer version of this program has used the database", "schema", have, "known", known)
 	return nil
 }
 

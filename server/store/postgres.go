@@ -81,6 +81,7 @@ var postgresDialect = dialect{
 		_, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", insertLock)
 		return err
 	},
+	snapshot:  &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true},
 	forUpdate: " FOR UPDATE",
 	touch: func(ctx context.Context, tx *sql.Tx, at map[outpost.Key]time.Time) error {
 		var hubs, names, ids []string

@@ -328,7 +328,7 @@ func TestMigrationsRunOnce(t *testing.T) {
 			if err := d.read.QueryRowContext(context.Background(), query).Scan(&n); err != nil {
 				t.Fatal(err)
 			}
-			if n != 8 {
+			if n != 9 {
 				t.Errorf("%d migrations are recorded", n)
 			}
 		}

@@ -18,6 +18,12 @@ const (
 		AND older.name = service.name AND older.start_id = service.start_id AND older.id < service.id)`
 )
 
+const (
+	addHub        = `INSERT INTO jupyterhub (name) VALUES (?) ON CONFLICT DO NOTHING`
+	insertService = `INSERT INTO service (` + shownColumns + `, body, state, start_response)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+)
+
 func keyArgs(k outpost.Key) []any { return []any{k.Hub, k.Name, k.StartID} }
 
 // Insert implements outpost.Store.
@@ -43,7 +49,7 @@ func (d *DB) Insert(ctx context.Context, s outpost.Service, check func(flavor.Us
 		if err := d.dialect.lockInserts(ctx, tx); err != nil {
 			return err
 		}
-		if there, err := d.exists(ctx, tx, s.Key); err != nil {
+		if there, err := d.mayInsert(ctx, tx, s.Key); err != nil {
 			return err
 		} else if there {
 			return outpost.Duplicate(s.Key)
@@ -55,12 +61,10 @@ func (d *DB) Insert(ctx context.Context, s outpost.Service, check func(flavor.Us
 		if refused = check(usage); refused != nil {
 			return refused
 		}
-		const addHub = `INSERT INTO jupyterhub (name) VALUES (?) ON CONFLICT DO NOTHING`
 		if _, err := d.exec(ctx, tx, addHub, s.Hub); err != nil {
 			return err
 		}
-		_, err = d.exec(ctx, tx, `INSERT INTO service (`+shownColumns+`, body, state, start_response)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		_, err = d.exec(ctx, tx, insertService,
 			s.Name, s.StartID, s.Hub,
 			d.dialect.time(s.LastUpdate), d.dialect.time(s.StartDate), d.dialect.time(s.EndDate),
 			s.StateStored, s.StartPending, s.StopPending, s.UserID,
@@ -71,6 +75,23 @@ func (d *DB) Insert(ctx context.Context, s outpost.Service, check func(flavor.Us
 		return refused
 	}
 	return err
+}
+
+// mayInsert reports whether there is a row with this key. The error is that of [DB.Current] if the database was restored.
+func (d *DB) mayInsert(ctx context.Context, tx *sql.Tx, k outpost.Key) (there bool, err error) {
+	if d.restored == nil {
+		return d.exists(ctx, tx, k)
+	}
+	var restored string
+	query := d.dialect.bind(`SELECT coalesce((SELECT id FROM outpost_restore), ''), EXISTS (SELECT 1 FROM service` +
+		byKey + `)`)
+	if err := tx.QueryRowContext(ctx, query, keyArgs(k)...).Scan(&restored, &there); err != nil {
+		return false, err
+	}
+	if restored != *d.restored {
+		return false, errRestored
+	}
+	return there, nil
 }
 
 // exists reports whether there is a row with this key.
@@ -124,7 +145,7 @@ func (d *DB) List(ctx context.Context, hub string) ([]outpost.Summary, error) {
 func (d *DB) All(ctx context.Context) ([]outpost.Stored, error) {
 	list := []outpost.Stored{}
 	err := d.do(ctx, "all", func(ctx context.Context) error {
-		if err := d.checkPlace(ctx); err != nil {
+		if err := d.checkCurrent(ctx, d.read); err != nil {
 			return err
 		}
 		return d.each(ctx, d.read, func(row *sql.Rows) error {

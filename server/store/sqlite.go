@@ -66,6 +66,7 @@ var sqliteDialect = dialect{
 	time: func(t time.Time) any { return sqliteText(t) },
 	// Transactions begin with IMMEDIATE: there is never more than one that writes.
 	lockInserts: func(context.Context, *sql.Tx) error { return nil },
+	snapshot:    &sql.TxOptions{ReadOnly: true}, // from its first query on it sees that moment
 	touch:       touchSQLite,
 	again:       func(error) bool { return false },
 	badValue: func(err error) bool {

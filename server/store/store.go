@@ -54,7 +54,8 @@ type DB struct {
 	timeout      time.Duration
 	observe      func(op string, d time.Duration, err error)
 	installation string
-	place        string // see Bind; empty before it
+	place        string  // see Bind; empty before it
+	restored     *string // id of the last restore when the database was opened; nil before that
 }
 
 // dialect is what differs between the databases.
@@ -66,6 +67,8 @@ type dialect struct {
 	time func(time.Time) any
 	// lockInserts waits until no other transaction that called it is under way, also in other processes.
 	lockInserts func(ctx context.Context, tx *sql.Tx) error
+	// snapshot begins a transaction that reads, and sees one moment.
+	snapshot *sql.TxOptions
 	// forUpdate is added to a SELECT of rows that the transaction is going to change.
 	forUpdate string
 	// touch sets last_update of many services, never back.
@@ -110,7 +113,12 @@ func (d *DB) prepare(ctx context.Context, wait time.Duration) error {
 		return err
 	}
 	if err := d.do(ctx, "installation", func(ctx context.Context) error {
-		return d.read.QueryRowContext(ctx, "SELECT id FROM outpost_installation").Scan(&d.installation)
+		last, err := lastRestore(ctx, d.read)
+		if err != nil {
+			return err
+		}
+		d.restored = &last
+		return d.read.QueryRowContext(ctx, selectInstallation).Scan(&d.installation)
 	}); err != nil {
 		return err
 	}
@@ -139,18 +147,20 @@ func (d *DB) waitFor(ctx context.Context, wait time.Duration) error {
 	}
 }
 
+const selectInstallation = `SELECT id FROM outpost_installation`
+
 // Installation is the random id of this database, 32 hexadecimal digits, the same for all processes that have ever
 // opened it.
 func (d *DB) Installation() string { return d.installation }
 
-// Ping returns an error unless the database answers, has our tables and is still bound to the place of [DB.Bind].
+// Ping returns an error unless the database answers, has our tables and is what this process has opened ([DB.Current]).
 func (d *DB) Ping(ctx context.Context) error {
 	return d.do(ctx, "ping", func(ctx context.Context) error {
 		rows, err := d.read.QueryContext(ctx, "SELECT 1 FROM service LIMIT 1")
 		if err != nil {
 			return err
 		}
-		return errors.Join(rows.Close(), rows.Err(), d.checkPlace(ctx))
+		return errors.Join(rows.Close(), rows.Err(), d.checkCurrent(ctx, d.read))
 	})
 }
 
@@ -168,7 +178,12 @@ func (d *DB) Close() error {
 
 // do runs one operation with a time limit, measures it and translates its error.
 func (d *DB) do(ctx context.Context, op string, f func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	return d.within(ctx, d.timeout, op, f)
+}
+
+// within is do with another limit.
+func (d *DB) within(ctx context.Context, limit time.Duration, op string, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	begin := time.Now()
 	err := d.translate(op, f(ctx))
