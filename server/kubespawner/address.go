@@ -18,7 +18,7 @@ func (o *Objects) Address(pod *corev1.Pod) (string, error) {
 	if err != nil {
 		return "", outpost.Wrap(err, outpost.KindFailed, "The server's pod has no port named %s.", NotebookPort)
 	}
-	ip := addressOf(pod)
+	ip := AddressOf(pod)
 	url, err := o.url(ip, port)
 	if err != nil {
 		return "", err
@@ -38,9 +38,9 @@ func (o *Objects) Address(pod *corev1.Pod) (string, error) {
 	return url, nil
 }
 
-// addressOf returns the pod's address, its first IPv4 address if it has one. It differs from KubeSpawner in a cluster
+// AddressOf returns the pod's address, its first IPv4 address if it has one. It differs from KubeSpawner in a cluster
 // of both kinds whose first one is IPv6, which no hub's client can use.
-func addressOf(pod *corev1.Pod) string {
+func AddressOf(pod *corev1.Pod) string {
 	for _, ip := range pod.Status.PodIPs {
 		if !strings.Contains(ip.IP, ":") {
 			return ip.IP

@@ -162,6 +162,9 @@ func (b *Builder) objects(
 	if !r.StartDate.IsZero() {
 		m.annotations[DateKey] = r.StartDate.Format(time.RFC3339Nano)
 	}
+	if r.Flavor != "" {
+		m.annotations[FlavorKey] = r.Flavor
+	}
 	in := podInput{
 		Name: o.names.Pod, Namespace: o.names.Namespace, Labels: m.podLabels, Annotations: m.annotations,
 		Settings: o.Settings,

@@ -29,6 +29,7 @@ const (
 	StartIDKey      = "outposts.dev/start-id"
 	DateKey         = "outposts.dev/start-date" // RFC 3339; of two starts of a server the later one stays
 	StateKey        = "outposts.dev/state"      // JSON; restores a service whose row is lost
+	FlavorKey       = "outposts.dev/flavor"     // absent for none; restores what a row counts for
 )
 
 // Origin is the start that an object belongs to. The key of a service is not enough: two outposts in a namespace may
@@ -90,7 +91,7 @@ func buildMetadata(origin Origin, sub subject, s options.Settings, f *expander, 
 }
 
 // facts are the annotations that say whose an object is, and which start's. They are not a hub's to set.
-var facts = []string{UsernameKey, ServernameKey, InstallationKey, HubKey, NameKey, StartIDKey, DateKey}
+var facts = []string{UsernameKey, ServernameKey, InstallationKey, HubKey, NameKey, StartIDKey, DateKey, FlavorKey}
 
 // selecting are the labels by which the Services, policies and monitors of charts select: the outpost's, those of what
 // else runs in the namespace, and those by which JupyterHub's chart lets hub and proxy reach each other and servers.
