@@ -14,7 +14,7 @@ import (
 func Check(cfg config.Config) (warnings []config.Problem, err error) {
 	warnings, err = checkFiles(cfg)
 	errs := []error{err}
-	_, err = keyring(cfg)
+	_, err = Keyring(cfg)
 	errs = append(errs, err)
 	if sshWanted(cfg) {
 		if found, globErr := fs.Glob(os.DirFS(cfg.HostKeysDir), "ssh_host_*_key"); globErr != nil || len(found) > 0 {

@@ -11,6 +11,9 @@ import (
 	"path/filepath"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/outposts-dev/outposts/server/config"
+	"github.com/outposts-dev/outposts/server/sshd/keys"
 )
 
 // ensureHostKey creates an SSH host key in a directory without one, so that an installation without a Secret for it
@@ -37,6 +40,23 @@ func ensureHostKey(dir string, log *slog.Logger) error {
 	}
 	log.Info("ssh host key created", "dir", dir, "fingerprint", ssh.FingerprintSHA256(key))
 	return nil
+}
+
+// HostKeys returns the fingerprints of the SSH host keys that cfg names, as ssh-keygen -l prints them, by file name. What
+// cannot be read is left out.
+func HostKeys(cfg config.Config) []string {
+	var prints []string
+	found, _ := filepath.Glob(filepath.Join(cfg.HostKeysDir, "ssh_host_*_key")) // the pattern is good
+	for _, name := range found {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			continue
+		}
+		if key, err := keys.ParsePrivate(text); err == nil {
+			prints = append(prints, ssh.FingerprintSHA256(key.PublicKey()))
+		}
+	}
+	return prints
 }
 
 // writeNew writes a file that appears whole or not at all.

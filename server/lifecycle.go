@@ -12,6 +12,9 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/outposts-dev/outposts/server/outpost"
+	"github.com/outposts-dev/outposts/server/store"
 )
 
 const (
@@ -19,6 +22,7 @@ const (
 	reachableAfter = 5 * time.Second  // until Kubernetes sends connections to a process that is ready
 	noticeTime     = 1 * time.Second  // between "not ready" and no more connections
 	drainTime      = 15 * time.Second // for requests that are under way
+	restoredEvery  = 2 * time.Second  // between looks whether the database was restored
 )
 
 // Run serves until ctx ends or a part of the process fails. Then it takes everything down in reverse: it says that it
@@ -62,6 +66,7 @@ func (s *Server) startWork(p *parts) {
 		return s.spawner.Run(ctx, installation, s.manager.Changed)
 	})
 	p.start("services", s.manager.Run)
+	p.start("database", s.followDatabase)
 	p.start("maintenance", s.keeper.Follow)
 	p.start("leader", s.lead)
 	p.start("files", func(ctx context.Context) error { s.reloader.Run(ctx); return nil })
@@ -99,6 +104,22 @@ func (s *Server) startAPI(p *parts, name string, l net.Listener) {
 	}
 	server.RegisterOnShutdown(s.api.EndWatches)
 	p.start(name, func(ctx context.Context) error { return serve(ctx, server, l, s.drain) })
+}
+
+// followDatabase returns an error when the database has been restored: what this process has in memory is of the rows
+// before. The next process goes on with those of the backup.
+func (s *Server) followDatabase(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(restoredEvery):
+		}
+		err := s.store.Current(ctx)
+		if fault, ok := errors.AsType[*outpost.Error](err); ok && fault.Reason == store.ReasonRestored {
+			return err
+		}
+	}
 }
 
 // settle gives memory back that only the start needed, once the services that earlier processes left are reconciled.

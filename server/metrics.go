@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -41,6 +42,9 @@ var (
 	startBuckets    = []float64{0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600}
 	databaseBuckets = []float64{0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10}
 )
+
+// lastBackupTimeout bounds how long a request for metrics waits for the database.
+const lastBackupTimeout = 2 * time.Second
 
 func newMetrics() *metrics {
 	m := &metrics{registry: prometheus.NewRegistry()}
@@ -186,6 +190,29 @@ func (m *metrics) watchCertificate(c *certificate) {
 		func() float64 { return float64(c.current.Load().Leaf.NotBefore.Unix()) })
 	m.gauge("certificate_end_timestamp_seconds", "When the certificate of the API ends, in seconds since 1970.", nil,
 		func() float64 { return float64(c.current.Load().Leaf.NotAfter.Unix()) })
+}
+
+// watchBackups adds when the last backup was made, which the database says.
+func (m *metrics) watchBackups(last func(context.Context) (time.Time, error)) {
+	m.registry.MustRegister(lastBackup(last))
+}
+
+// lastBackup is when the last backup was made. It is read when metrics are requested: another process makes backups.
+type lastBackup func(context.Context) (time.Time, error)
+
+var lastBackupDesc = prometheus.NewDesc("outpost_backup_timestamp_seconds",
+	"When the last backup of the database was made, in Unix time. Absent if there was none.", nil, nil)
+
+// Describe implements [prometheus.Collector].
+func (lastBackup) Describe(ch chan<- *prometheus.Desc) { ch <- lastBackupDesc }
+
+// Collect implements [prometheus.Collector].
+func (read lastBackup) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), lastBackupTimeout)
+	defer cancel()
+	if at, err := read(ctx); err == nil && !at.IsZero() {
+		ch <- prometheus.MustNewConstMetric(lastBackupDesc, prometheus.GaugeValue, float64(at.Unix()))
+	}
 }
 
 // watchConnections adds how many connections of the API have not logged in and how many have.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -110,6 +111,7 @@ func TestMetricsAreInTheManual(t *testing.T) {
 	m.watchManager(counted{}, func() time.Duration { return time.Second })
 	m.watchMaintenance(func() int { return 1 })
 	m.watchCertificate(&certificate{})
+	m.watchBackups(func(context.Context) (time.Time, error) { return time.Unix(1, 0), nil })
 	m.watchConnections(func() (newcomers, loggedIn int) { return 1, 1 })
 	descriptions := make(chan *prometheus.Desc, 1000)
 	m.registry.Describe(descriptions)

@@ -133,7 +133,7 @@ func New(ctx context.Context, cfg config.Config, spawner outpost.Spawner, opts O
 func OpenStore(
 	ctx context.Context, cfg config.Config, log *slog.Logger, observe func(string, time.Duration, error),
 ) (*store.DB, error) {
-	ring, err := keyring(cfg)
+	ring, err := Keyring(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -170,8 +170,8 @@ func (s *Server) bindDatabase(ctx context.Context) error {
 // component returns the logger of one part.
 func (s *Server) component(name string) *slog.Logger { return s.log.With("component", name) }
 
-// keyring returns the key ring of the database.
-func keyring(cfg config.Config) (*seal.Keyring, error) {
+// Keyring returns the keys of the database, which seal its backups too.
+func Keyring(cfg config.Config) (*seal.Keyring, error) {
 	keys := make([]string, len(cfg.CryptKeys))
 	for i, k := range cfg.CryptKeys {
 		keys[i] = k.Reveal()
@@ -219,6 +219,7 @@ func (s *Server) newManager(hubAPI outpost.HubAPI) error {
 	s.manager.SetMaintenance(s.cfg.Maintenance)
 	s.keeper = maintenance.NewKeeper(s.manager, time.Now, s.component("maintenance"))
 	s.metrics.watchMaintenance(s.keeper.State)
+	s.metrics.watchBackups(s.store.LastBackup)
 	s.metrics.watchManager(s.manager, s.opts.InformerAge)
 	return nil
 }

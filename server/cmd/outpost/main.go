@@ -66,6 +66,15 @@ var commands = []command{
 		(*process).homes,
 	},
 	{"tunnels", "lead a hub's cluster to servers on others; see `outpost tunnels --help`", (*process).tunnels},
+	{
+		"backup", "write what the database holds, sealed with OUTPOST_CRYPT_KEY: --file FILE, or standard output",
+		(*process).backup,
+	},
+	{
+		"restore", "replace what the database holds by a backup: --file FILE, or standard input; --check changes nothing",
+		(*process).restore,
+	},
+	{"hold", "serve nothing while the database is restored, so that hubs wait", (*process).hold},
 	{"rekey", "seal all rows of the database with the first key of OUTPOST_CRYPT_KEY", (*process).rekey},
 	{"version", "print the version", (*process).version},
 }
@@ -73,6 +82,7 @@ var commands = []command{
 // process is one run of the program.
 type process struct {
 	lookup         func(string) (string, bool)
+	stdin          io.Reader
 	stdout, stderr io.Writer
 
 	kubeconfig, context string
@@ -80,6 +90,7 @@ type process struct {
 	about               string // the command that help is asked for; empty for all
 	who                 who
 	announcement        announcement
+	kept                kept
 	verb                string // of homes: list or rm
 	unusedSince         string
 	yes                 bool
@@ -90,7 +101,7 @@ type process struct {
 
 // run runs the command that the arguments name and returns the exit code.
 func run(ctx context.Context, args []string, lookup func(string) (string, bool), stdout, stderr io.Writer) int {
-	p := &process{lookup: lookup, stdout: stdout, stderr: stderr}
+	p := &process{lookup: lookup, stdin: os.Stdin, stdout: stdout, stderr: stderr}
 	name, err := p.parse(args)
 	switch {
 	case err != nil:
@@ -151,6 +162,7 @@ func (p *process) parse(args []string) (name string, err error) {
 	flags.StringVar(&p.manifests, "manifests", "", "")
 	p.who.flags(flags)
 	p.announcement.flags(flags)
+	p.kept.flags(flags)
 	flags.StringVar(&p.unusedSince, "unused-since", "", "")
 	flags.BoolVar(&p.yes, "yes", false, "")
 	version := flags.Bool("version", false, "")
@@ -195,6 +207,7 @@ var ownFlags = map[string][]string{
 	"manifests": {"check-config"}, "hub": {"explain", "homes"}, "user": {"explain", "homes"}, "groups": {"explain"},
 	"from": {"drain"}, "until": {"drain"}, "text": {"drain"}, "evict": {"drain"},
 	"unused-since": {"homes"}, "yes": {"homes"},
+	"file": {"backup", "restore"}, "replace": {"restore"}, "check": {"restore"},
 }
 
 func isCommand(name string) bool {
