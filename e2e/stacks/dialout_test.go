@@ -1,0 +1,196 @@
+//go:build e2e
+
+package stacks
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/outposts-dev/outposts/e2e/deployed"
+	"github.com/outposts-dev/outposts/e2e/hubapi"
+)
+
+// otherHostKey is a host key that nobody here has.
+const otherHostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN1Jm2f3WPTnu3iTK0AzBmmAlbGkAxv6kRaFWTRzZ0bM"
+
+// TestE2EDialOut provisions a remote whose node drops everything that comes in from the hub's cluster, and breaks what
+// is between them. Its outpost connects to the hub.
+func TestE2EDialOut(t *testing.T) {
+	s := newSite(t)
+	s.close(t)
+	s.set(t, "local", nil, "outposts:outposts", 1, "address")
+	s.set(t, "local", nil, "outposts:outposts", 1, "exposure")
+	s.set(t, "local", "dialOut", "outposts:outposts", 1, "connect")
+	firstUp(t, s)
+	nothingToDo(t, s)
+	s.isClosed(t)
+	u := s.user(t)
+	if err := u.EnsureUser(t.Context(), u.name); err != nil {
+		t.Fatal(err)
+	}
+	startServers(t, s)
+	kernel, err := u.OpenKernel(t.Context(), u.name, servers["remote"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kernel.Run(t.Context(), "answer = 42"); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name  string
+		wreck func(context.Context) error
+	}{
+		{"a replica of the tunnels killed", func(ctx context.Context) error {
+			return s.hub.ReplacePod(ctx, deployed.HubNamespace, deployed.TunnelsPod)
+		}},
+		{"outpost killed", func(ctx context.Context) error {
+			return s.remote.ReplacePod(ctx, deployed.OutpostNamespace, deployed.OutpostPod)
+		}},
+		{"proxy killed", func(ctx context.Context) error {
+			return s.hub.ReplacePod(ctx, deployed.HubNamespace, "app=jupyterhub,component=proxy")
+		}},
+		{"another host key, and the right one again", func(ctx context.Context) error {
+			return s.wrongKey(ctx, t, u)
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if err := test.wreck(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), answerIn)
+			defer cancel()
+			if err := u.WaitReachable(ctx, u.name, servers["remote"]); err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("reachable after %.1f s", time.Since(began).Seconds())
+			if kernel, err = kernel.Reopen(ctx); err != nil {
+				t.Fatal(err)
+			}
+			printed, err := kernel.Run(ctx, "print(answer)")
+			if err != nil || strings.TrimSpace(printed) != "42" {
+				t.Fatalf("the kernel has forgotten: printed %q, %v", printed, err)
+			}
+		})
+	}
+}
+
+// close lets the node of the remote cluster drop every connection that the hub's cluster begins.
+func (s *site) close(t *testing.T) {
+	t.Helper()
+	node := process(t, filepath.Join(s.root, ".state", "clusters", remoteContext))
+	rules := fmt.Sprintf("add table ip closed; add chain ip closed in { type filter hook prerouting priority -300; }; "+
+		"add rule ip closed in ip saddr %s tcp flags & (syn | ack) == syn counter drop", s.hub.node)
+	out, err := exec.CommandContext(t.Context(), "nsenter", "-t", node, "-n", "nft", rules).CombinedOutput()
+	if err != nil {
+		t.Fatalf("close the node: %v: %s", err, out)
+	}
+}
+
+// process is that of a node by the folder of its cluster.
+func process(t *testing.T, folder string) string {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if folder, err = filepath.EvalSymlinks(folder); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		command, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		words := strings.Split(string(command), "\x00")
+		if len(words) < 2 || words[0] != "outposts-node" {
+			continue
+		}
+		if of, err := filepath.EvalSymlinks(words[1]); err == nil && of == folder {
+			return filepath.Base(filepath.Dir(file))
+		}
+	}
+	t.Fatalf("no node runs in %s", folder)
+	return ""
+}
+
+// isClosed holds that the hub's cluster reaches nothing of the remote one: neither the ports that are never closed nor
+// those that an outpost might have.
+func (s *site) isClosed(t *testing.T) {
+	t.Helper()
+	said, err := s.hub.Exec(t.Context(), deployed.HubNamespace, deployed.HubPod, "python3", "-c", fmt.Sprintf(`
+import socket
+for port in (6443, 10250, 30080, 30022):
+    try: socket.create_connection((%q, port), timeout=2); print(port, "answers")
+    except TimeoutError: pass
+    except OSError as e: print(port, e)
+`, s.remote.node))
+	if err != nil || said != "" {
+		t.Errorf("the remote node from the hub's pod: %v\n%s", err, said)
+	}
+	services, err := s.remote.API.CoreV1().Services(deployed.OutpostNamespace).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, svc := range services.Items {
+		if svc.Spec.Type != "ClusterIP" {
+			t.Errorf("Service %s is of type %s", svc.Name, svc.Spec.Type)
+		}
+	}
+}
+
+// wrongKey lets the tunnels trust another host key than the outpost's, and the right one again once a start is refused
+// in words and the outpost's log has the reason.
+func (s *site) wrongKey(ctx context.Context, t *testing.T, u user) error {
+	maps := s.hub.API.CoreV1().ConfigMaps(deployed.HubNamespace)
+	trust, err := maps.Get(ctx, "jupyterhub-outpost-trust", metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	set := func(text string) error {
+		patch, err := json.Marshal(map[string]any{"data": map[string]string{"systems.yaml": text}})
+		if err != nil {
+			return err
+		}
+		_, err = maps.Patch(ctx, trust.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+		return err
+	}
+	if err := set("systems: {remote: {connect: dialOut, hostKeys: [" + otherHostKey + "]}}"); err != nil {
+		return err
+	}
+	began := time.Now()
+	refused, cancel := context.WithTimeout(ctx, answerIn)
+	defer cancel()
+	err = deployed.Eventually(refused, func(context.Context) error { // the kubelet takes up to 90 s
+		log := s.kubectl(t, s.remote, "", "-n", deployed.OutpostNamespace, "logs", "deploy/outpost", "--since=5m")
+		if !strings.Contains(log, "wrong_host_key") {
+			return errors.New("the outpost's log does not say wrong_host_key")
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	t.Logf("said by the outpost after %.1f s", time.Since(began).Seconds())
+	start := u.Start(refused, u.name, "refused", map[string]any{"system": "remote", "flavor": "small"})
+	if start == nil {
+		start = u.Progress(refused, u.name, "refused", nil)
+	}
+	var message *hubapi.StartError
+	const want = "Remote cluster cannot be reached at the moment."
+	if !errors.As(start, &message) || !strings.Contains(message.Message, want) {
+		t.Errorf("the start ended with %v, want %q", start, want)
+	}
+	return set(trust.Data["systems.yaml"])
+}
