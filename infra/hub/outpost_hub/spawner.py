@@ -280,10 +280,12 @@ class Spawner(outpostspawner.OutpostSpawner):
             if e.code == 404 and action == "stop":
                 self.stop_taken = is_gone(e)
                 return None
-            reason = answered(e)
-            if e.code != 404:
+            code, reason = e.code, answered(e)
+            if action == "poll" and code == 404 and not is_gone(e):
+                code = 502  # the client ends a server of which it reads 404
+            if code != 404:
                 self.log.error(f"{self._log_name} - {req.method} {without_query(req.url)}: {e.code}: {reason}")
-            message = f"{action} request to {without_query(req.url)} failed: {e.code}"
+            message = f"{action} request to {without_query(req.url)} failed: {code}"
             raise web.HTTPError(419, message, reason=reason) from e
         except Exception as e:
             message = f"{action} request to {without_query(req.url)} failed"
