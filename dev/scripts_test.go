@@ -462,7 +462,8 @@ func TestBuildShowsProgress(t *testing.T) {
 	c.program(t, "go", `case "$1 $2" in
 "env GOVERSION") echo go1.26.99 ;;
 "list -deps")
-	[ "$*" = "list -deps -f {{if .Stale}}{{.ImportPath}}{{end}} -tags a ." ] && printf '\nm/package\n\nm/b\n' ;;
+	[ "$*" = "list -deps -f {{if .Stale}}{{.ImportPath}}{{end}} `+noDebugger+` -tags a ." ] &&
+		printf '\nm/package\n\nm/b\n' ;;
 "build -v") [ "$GOTOOLCHAIN" = go1.26.99 ] && echo "go: downloading m v1" >&2 && echo m/package >&2 ;;
 esac`)
 	shown := filepath.Join(t.TempDir(), "shown")
@@ -479,8 +480,11 @@ until [ -s `+c.folder(t, "kube")+`.log ]; do :; done; : >`+shown+`.once`)
 	}
 }
 
-// TestProgramsAreMadeAlike holds that Pulumi makes the program of the stacks with the flags of dev/go: with others, all
-// that it links would be compiled again.
+// noDebugger is the flag with which everything that `make up` makes is compiled.
+const noDebugger = "-gcflags=all=-dwarf=false"
+
+// TestProgramsAreMadeAlike holds that the tools, the outpost and, by Pulumi, the program of the stacks are made with
+// the flags of dev/go: with others, all that they link would be compiled again.
 func TestProgramsAreMadeAlike(t *testing.T) {
 	c := newCheckout(t)
 	c.env = append(c.env, "OUTPOSTS_STATE="+t.TempDir(), "GOFLAGS=-p=1")
@@ -488,13 +492,31 @@ func TestProgramsAreMadeAlike(t *testing.T) {
 	c.program(t, "go", `case $1 in env) echo go1.26.99 ;; *) `+say+`"$GOTOOLCHAIN" "$@" ;; esac`)
 	c.program(t, "pulumi", "case $1 in version) echo v3.259.0 ;; *) "+say+" ;; esac")
 	c.program(t, "pulumi-language-go", "")
-	const flags = "0 -p=1 -trimpath -buildvcs=false"
+	const flags = "0 -p=1 -trimpath -buildvcs=false " + noDebugger
 	out, code := c.script(t, "go", "build", "./stacks")
 	if want := flags + " go1.26.99 build ./stacks\n"; code != 0 || out != want {
 		t.Errorf("dev/go: exit %d, got %q, want %q", code, out, want)
 	}
 	if out, code := c.script(t, "run", "pulumi", "up"); code != 0 || out != flags+"\n" {
 		t.Errorf("pulumi: exit %d, got %q, want %q", code, out, flags+"\n")
+	}
+	c.program(t, "go", `case $1 in build) echo "$GOGC $*" >>`+c.cache+`.made ;; env) echo go1.26.99 ;; esac`)
+	const build = "go build -trimpath -buildvcs=false -o $1/dns ."
+	write(t, filepath.Join(c.dev, "dns/build.sh"), "#!/bin/sh\nmkdir -p $1; "+build+"\n")
+	for _, collects := range []string{"", "100"} {
+		c.env = append(c.env, "GOGC="+collects, "XDG_CACHE_HOME="+t.TempDir())
+		if out, code := c.script(t, "build", "dns"); code != 0 {
+			t.Fatalf("exit %d, %s", code, out)
+		}
+	}
+	want := regexp.MustCompile(`^(off|400) build -v ` + noDebugger + ` -trimpath -buildvcs=false -o \S+/dns \.
+100 build -v ` + noDebugger + ` -trimpath -buildvcs=false -o \S+/dns \.
+$`)
+	if got := read(t, c.cache+".made"); !want.MatchString(got) {
+		t.Errorf("dev/build: got %q, want %s", got, want)
+	}
+	if image := read(t, "../images/outpost/build.go"); !strings.Contains(image, `"`+noDebugger+`"`) {
+		t.Errorf("images/outpost is made without %s", noDebugger)
 	}
 }
 

@@ -64,7 +64,7 @@ func (b build) run(ctx context.Context, stdout io.Writer) (err error) {
 // compile makes the static program: no C library, no paths of this machine, nothing that differs between two makings.
 // It is made by the toolchain of the module's go.mod, also where Go is installed with GOTOOLCHAIN=local as its default.
 func (b build) compile(ctx context.Context, binary string) error {
-	c := exec.CommandContext(ctx, "go", "build", "-v", "-trimpath", "-buildvcs=false",
+	c := exec.CommandContext(ctx, "go", "build", "-v", "-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false",
 		"-ldflags", "-s -w -buildid= -X main.version="+b.version, "-o", binary, "./server/cmd/outpost")
 	c.Dir = b.root
 	c.Env = append(os.Environ(), "GOTOOLCHAIN="+cmp.Or(os.Getenv("GOTOOLCHAIN"), "auto"),
