@@ -167,6 +167,9 @@ class Claims(Tunnels):
         name, namespace, taken = spawner.svc_name, spawner.namespace, ()
         # The proxy leads to a running server already, so that not even a claim that will be lost may be made for it.
         guesses = GUESSES if spawner._spawn_pending else 0
+        as_it_should_be = self._manifest(name, labels, target, spawner.port, None)
+        if not guesses and await self._kept(as_it_should_be, spawner, former_names):
+            return
         for attempt in range(CLAIMS):
             if attempt >= guesses:
                 taken = await asyncio.to_thread(self._taken, namespace)
@@ -183,6 +186,13 @@ class Claims(Tunnels):
             spawner.log.warning(f"{spawner._log_name} - port {target_port} of the tunnels: {state}")
             await self.remove(name, namespace)
         raise ConnectionError(f"no port of the tunnels in {CLAIMS} attempts")
+
+    async def _kept(self, manifest, spawner, former_names):
+        """Reports whether a server has its Service and is served. It needs no port then: there may be none."""
+        there = await asyncio.to_thread(lambda: _there(connected(), spawner.namespace, spawner.svc_name))
+        if there is None or not _fits(there, manifest, self.settings.ports, former_names):
+            return False
+        return await self._state(spawner.svc_name, there.metadata.uid) == "Served"
 
     async def _state(self, name, uid):
         """Returns what the tunnels have made of a Service."""

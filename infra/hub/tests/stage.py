@@ -712,6 +712,10 @@ class Hub:
 
         wait_for(f"server {name!r} stopped", gone)
 
+    def routes(self):
+        """Returns the targets of the proxy's routes, by path."""
+        return json.loads((self.folder / "routes.json").read_text())
+
     def browser(self):
         return Browser(self.url)
 

@@ -100,6 +100,27 @@ def test_hub_killed(hub, hub_stage):
     hub.stop_server("kept")
 
 
+def test_hub_killed_while_all_ports_are_taken(hub, hub_stage):
+    """Services that stay need no port."""
+    ports, names = hub.settings["tunnels"]["ports"], ("first", "second")
+    hub.stop()
+    hub.settings["tunnels"]["ports"] = "20000-20001"
+    hub.start()
+    for name in names:
+        hub.run(name, {"system": "remote"})
+    logged = len(hub_stage.cluster.log)
+    hub.kill()
+    (hub.folder / "routes.json").unlink()
+    hub.start()
+    stage.wait_for("routes", lambda: all(f"/user/maria/{name}/" in hub.routes() for name in names))
+    assert [entry for entry in hub_stage.cluster.log[logged:] if entry[0] != "GET"] == []
+    for name in names:
+        hub.stop_server(name)
+    hub.stop()
+    hub.settings["tunnels"]["ports"] = ports
+    hub.start()
+
+
 def test_service_lost(hub, hub_stage):
     """A hub whose database is older than the cluster makes the Service again, at the same address."""
     hub.run("lost", {"system": "remote"})
