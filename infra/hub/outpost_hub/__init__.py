@@ -72,9 +72,10 @@ _pair_warning = check_pair(
 from .api import ROUTE, SCOPES, ListOutposts  # noqa: E402
 from .data import DataFile  # noqa: E402
 from .events import EVENT_ROUTES, Events  # noqa: E402
-from .home import home, template_folder  # noqa: E402
+from .home import home  # noqa: E402
 from .metrics import SYSTEMS  # noqa: E402
 from .outposts import Outposts  # noqa: E402
+from .pages import template_folder  # noqa: E402
 from .spawner import Spawner  # noqa: E402
 
 # The client's packages add routes. All but these are closed.

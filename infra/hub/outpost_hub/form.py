@@ -10,6 +10,7 @@ from .offer import OWN_IMAGE, UNLISTED, clock, options_of
 
 MANY = 8  # systems, from which on there is a search
 
+# JupyterHub's button is white on orange, which is too faint to read for many.
 STYLE = """
 .outpost-system, .outpost-profile { border: 1px solid var(--bs-border-color, #767676); border-radius: .375rem;
   padding: .75rem 1rem .75rem 2.25rem; margin-bottom: .5rem; overflow-wrap: anywhere; }
@@ -19,6 +20,7 @@ STYLE = """
 .outpost-system > input:not(:checked) ~ .outpost-choices { display: none; }
 .outpost-profile > input:not(:checked) ~ .outpost-choices { display: none; }
 .outpost-choices > label { display: block; margin-top: .5rem; }
+#spawn_form .btn-jupyter { --bs-btn-color: #000; --bs-btn-hover-color: #000; }
 """
 
 SCRIPT = """

@@ -2,27 +2,11 @@
 
 import asyncio
 import html
-import tempfile
-from pathlib import Path
 
 from markupsafe import Markup
 
 from .errors import StartError
 from .form import words
-
-TEMPLATE = """{% extends "templates/home.html" %}
-{% block main %}
-{{ super() }}
-{% if outposts_home is defined %}{{ outposts_home() }}{% endif %}
-{% endblock main %}
-"""
-
-
-def template_folder():
-    """Writes the template into a new folder, and returns its path. JupyterHub reads templates from files only."""
-    folder = tempfile.mkdtemp(prefix="outposts-templates-")
-    (Path(folder) / "home.html").write_text(TEMPLATE)
-    return folder
 
 
 async def home(outposts, user):

@@ -201,6 +201,14 @@ def test_numbers(rooms):
     assert "<p>Available.</p>" in found["good"] and "Home: 10 GB, kept." in found["good"]
 
 
+def test_main(rooms):
+    """JupyterHub's pages are there as they are, in the landmark that they lack."""
+    browser, page, _ = rooms.form("greta")
+    for title, text in (("Server Options", page.text), ("Named Servers", browser.get("/hub/home").text)):
+        before, main, after = re.split("</?main>", text)
+        assert title in main and title not in before + after
+
+
 def test_start_by_form(rooms):
     """Profile, option and flavor reach the outpost, with who the user is; next time, they are selected."""
     browser, page, _ = rooms.form("greta")
