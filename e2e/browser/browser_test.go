@@ -22,14 +22,14 @@ import (
 	"github.com/outposts-dev/outposts/e2e/hubapi"
 )
 
-// tab is a page of a headless browser.
+// tab is a page of a headless browser, in which users of one hub log in.
 type tab struct {
-	t   *testing.T
-	d   *deployed.Deployed
-	ctx context.Context
+	t                *testing.T
+	hubURL, password string
+	ctx              context.Context
 }
 
-func openTab(t *testing.T, d *deployed.Deployed) *tab {
+func openTab(t *testing.T, hubURL, password string) *tab {
 	t.Helper()
 	program, err := exec.LookPath("chromium")
 	if err != nil {
@@ -48,7 +48,7 @@ func openTab(t *testing.T, d *deployed.Deployed) *tab {
 	}
 	ctx, cancelTimeout := context.WithTimeout(ctx, 10*time.Minute)
 	t.Cleanup(cancelTimeout)
-	return &tab{t: t, d: d, ctx: ctx}
+	return &tab{t: t, hubURL: hubURL, password: password, ctx: ctx}
 }
 
 func (b *tab) do(what string, actions ...chromedp.Action[chromedp.Void]) {
@@ -69,7 +69,7 @@ func (b *tab) shot(name string) {
 		b.t.Logf("no picture %s: %v", name, err)
 		return
 	}
-	path := filepath.Join(b.d.Artefacts, strings.ReplaceAll(b.t.Name(), "/", "-")+"-"+name+".png")
+	path := filepath.Join(deployed.Artefacts(b.t), strings.ReplaceAll(b.t.Name(), "/", "-")+"-"+name+".png")
 	if err := os.WriteFile(path, picture, 0o644); err != nil {
 		b.t.Error(err)
 	}
@@ -79,10 +79,10 @@ func (b *tab) shot(name string) {
 func (b *tab) logIn(user string) {
 	b.t.Helper()
 	b.do("log in",
-		chromedp.Navigate(b.d.HubURL+"/hub/login"),
+		chromedp.Navigate(b.hubURL+"/hub/login"),
 		chromedp.WaitVisible(chromedp.CSS("#username_input")),
 		chromedp.SendKeys(chromedp.CSS("#username_input"), user),
-		chromedp.SendKeys(chromedp.CSS("#password_input"), b.d.Password),
+		chromedp.SendKeys(chromedp.CSS("#password_input"), b.password),
 		chromedp.Submit(chromedp.CSS("#password_input")),
 		chromedp.WaitVisible(chromedp.CSS("#logout")),
 	)
@@ -92,7 +92,7 @@ func (b *tab) logIn(user string) {
 func (b *tab) fill(user, server, system, flavor string) {
 	b.t.Helper()
 	b.do("fill the form",
-		chromedp.Navigate(b.d.HubURL+"/hub/spawn/"+user+"/"+server),
+		chromedp.Navigate(b.hubURL+"/hub/spawn/"+user+"/"+server),
 		chromedp.WaitVisible(chromedp.CSS("#system-"+system)),
 		chromedp.Click(chromedp.CSS("#system-"+system)),
 		chromedp.SetValue(chromedp.CSS(`select[name="flavor-`+system+`"]`), flavor),
@@ -123,6 +123,21 @@ func (b *tab) waitText(what, expression, text string, d time.Duration) {
 	}
 }
 
+// runCell makes a notebook by JupyterLab's launcher, which is shown, and runs one cell in it.
+func (b *tab) runCell(code, output string) {
+	b.t.Helper()
+	b.do("JupyterLab", chromedp.WaitVisible(chromedp.CSS(`.jp-LauncherCard[data-category="Notebook"]`)))
+	b.shot("3-jupyterlab")
+	b.do("a notebook", chromedp.Click(chromedp.CSS(`.jp-LauncherCard[data-category="Notebook"]`)),
+		chromedp.WaitVisible(chromedp.CSS(`.jp-Notebook .cm-content`)))
+	// JupyterLab takes the keyboard away once more when the kernel comes up.
+	b.waitText("the kernel", `document.body.textContent`, "| Idle", time.Minute)
+	b.do("the cell", chromedp.Click(chromedp.CSS(`.jp-Notebook .cm-content`)), chromedp.KeyEvent(code))
+	b.waitText("the cell's text", `document.querySelector(".jp-Notebook .cm-content").textContent`, code, time.Minute)
+	b.do("run the cell", chromedp.KeyEvent(kb.Enter, chromedp.KeyModifiers(chromedp.ModifierShift)))
+	b.waitText("the cell's output", `document.querySelector(".jp-OutputArea-output").textContent`, output, time.Minute)
+}
+
 // progress is what the page of a start has said so far.
 const progress = `document.querySelector("#progress-message").textContent + ` +
 	`document.querySelector("#progress-log").textContent`
@@ -139,25 +154,14 @@ func TestE2EBrowser(t *testing.T) {
 				t.Fatal(err)
 			}
 			stopAtEnd(t, hub, user, server)
-			b := openTab(t, d)
+			b := openTab(t, d.HubURL, d.Password)
 			b.logIn(user)
 			b.fill(user, server, system, "large")
 			b.waitText("progress page", "location.pathname", "/hub/spawn-pending/", 30*time.Second)
 			b.waitText("progress", progress, "Server requested", 30*time.Second)
 			b.shot("2-progress")
 			b.waitText("JupyterLab's address", "location.pathname", "/user/"+user+"/"+server+"/lab", 2*time.Minute)
-			b.do("JupyterLab", chromedp.WaitVisible(chromedp.CSS(`.jp-LauncherCard[data-category="Notebook"]`)))
-			b.shot("3-jupyterlab")
-			b.do("a notebook", chromedp.Click(chromedp.CSS(`.jp-LauncherCard[data-category="Notebook"]`)),
-				chromedp.WaitVisible(chromedp.CSS(`.jp-Notebook .cm-content`)))
-			// JupyterLab takes the keyboard away once more when the kernel comes up.
-			b.waitText("the kernel", `document.body.textContent`, "| Idle", time.Minute)
-			b.do("the cell", chromedp.Click(chromedp.CSS(`.jp-Notebook .cm-content`)), chromedp.KeyEvent(code))
-			b.waitText("the cell's text",
-				`document.querySelector(".jp-Notebook .cm-content").textContent`, code, time.Minute)
-			b.do("run the cell", chromedp.KeyEvent(kb.Enter, chromedp.KeyModifiers(chromedp.ModifierShift)))
-			b.waitText("the cell's output", `document.querySelector(".jp-OutputArea-output").textContent`,
-				"the answer is 42", time.Minute)
+			b.runCell(code, "the answer is 42")
 			b.shot("4-cell")
 			servers, err := hub.Servers(t.Context(), user)
 			if err != nil {
@@ -174,7 +178,7 @@ func TestE2EBrowser(t *testing.T) {
 // TestE2EBrowserRefused shows that a name the systems cannot take is refused in words, on the form.
 func TestE2EBrowserRefused(t *testing.T) {
 	d := deployed.Open(t)
-	b := openTab(t, d)
+	b := openTab(t, d.HubURL, d.Password)
 	b.logIn("browser-refused")
 	b.fill("browser-refused", "No.Such.Name", "remote", "small")
 	b.waitText("the reason", `document.body.textContent`, "at most 32 characters", 30*time.Second)
@@ -191,7 +195,7 @@ func TestE2EBrowserReason(t *testing.T) {
 		t.Fatal(err)
 	}
 	stopAtEnd(t, hub, user, server)
-	b := openTab(t, d)
+	b := openTab(t, d.HubURL, d.Password)
 	b.logIn(user)
 	b.fill(user, server, "remote", "small")
 	b.waitText("the reason on the page", progress, "The image cannot be pulled", 30*time.Second)
@@ -210,7 +214,7 @@ func TestE2EBrowserOffer(t *testing.T) {
 		"browser-other": "small: 0 of 8 in use, you 0 of 1",
 	} {
 		t.Run(user, func(t *testing.T) {
-			b := openTab(t, d)
+			b := openTab(t, d.HubURL, d.Password)
 			b.logIn(user)
 			b.do("open the form",
 				chromedp.EmulateViewport(360, 800),
@@ -228,22 +232,22 @@ func TestE2EBrowserOffer(t *testing.T) {
 	}
 }
 
+// stopAtEnd stops a server that an earlier run has left, and at the end the one of the test.
 func stopAtEnd(t *testing.T, hub *hubapi.Client, user, server string) {
 	t.Helper()
-	stop := func(ctx context.Context) {
-		if err := hub.Stop(ctx, user, server); err != nil {
-			t.Errorf("stop %s/%s: %v", user, server, err)
-		}
-		if err := hub.WaitGone(ctx, user, server); err != nil {
-			t.Errorf("stop %s/%s: %v", user, server, err)
-		}
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	stop(t, hub, user, server)
+	t.Cleanup(func() { stop(t, hub, user, server) })
+}
+
+// stop stops a server and waits until it is gone.
+func stop(t *testing.T, hub *hubapi.Client, user, server string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), time.Minute)
 	defer cancel()
-	stop(ctx)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		stop(ctx)
-	})
+	if err := hub.Stop(ctx, user, server); err != nil {
+		t.Errorf("stop %s/%s: %v", user, server, err)
+	}
+	if err := hub.WaitGone(ctx, user, server); err != nil {
+		t.Errorf("stop %s/%s: %v", user, server, err)
+	}
 }

@@ -45,13 +45,13 @@ const (
 
 // Deployed is a hub with its outposts on the clusters local and remote.
 type Deployed struct {
-	// Root is the checkout, Artefacts a folder for what a test leaves for people to look at.
-	Root, Kubeconfig, Artefacts string
-	HubURL                      string   `json:"hubUrl"`
-	Password                    string   `json:"loginPassword"`
-	User                        string   `json:"verifyUser"`
-	Token                       string   `json:"verifyToken"`
-	Systems                     []string `json:"systemNames"`
+	// Root is the checkout.
+	Root, Kubeconfig string
+	HubURL           string   `json:"hubUrl"`
+	Password         string   `json:"loginPassword"`
+	User             string   `json:"verifyUser"`
+	Token            string   `json:"verifyToken"`
+	Systems          []string `json:"systemNames"`
 	// Hub acts for User.
 	Hub *hubapi.Client
 	// Local and Remote are the clusters.
@@ -75,7 +75,7 @@ func Open(t testing.TB) *Deployed {
 	if _, err := os.Stat(kubeconfig); err != nil {
 		t.Skip("no local clusters; run `make up` first")
 	}
-	d := &Deployed{Root: root, Kubeconfig: kubeconfig, Artefacts: artefacts(t)}
+	d := &Deployed{Root: root, Kubeconfig: kubeconfig}
 	outputs, err := d.Pulumi(t.Context(), "stack", "output", "-s", "local", "--show-secrets", "--json")
 	if err != nil {
 		t.Fatalf("the stack local cannot be read; run `make up` first: %v", err)

@@ -15,8 +15,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// artefacts is the folder for what a test leaves for people to look at.
-func artefacts(t testing.TB) string {
+// Artefacts is the folder for what a test leaves for people to look at.
+func Artefacts(t testing.TB) string {
 	t.Helper()
 	folder, err := filepath.Abs(filepath.Join("..", "..", ".state", "test", "artefacts"))
 	if err == nil {
@@ -33,7 +33,7 @@ func artefacts(t testing.TB) string {
 // the test's output too: they are why a pod finds no node.
 func ExplainFailure(t testing.TB, name string, api kubernetes.Interface) {
 	t.Helper()
-	path := filepath.Join(artefacts(t), strings.ReplaceAll(t.Name(), "/", "-")+"-"+name+".txt")
+	path := filepath.Join(Artefacts(t), strings.ReplaceAll(t.Name(), "/", "-")+"-"+name+".txt")
 	t.Cleanup(func() {
 		if !t.Failed() {
 			return

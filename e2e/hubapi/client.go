@@ -75,6 +75,17 @@ func (c *Client) EnsureUser(ctx context.Context, user string) error {
 		http.StatusCreated, http.StatusConflict)
 }
 
+// EnsureGroup makes a group of users, who exist; where the group is there already, they are added. It needs the scope
+// admin:groups.
+func (c *Client) EnsureGroup(ctx context.Context, group string, users ...string) error {
+	path, members := "/hub/api/groups/"+url.PathEscape(group), map[string]any{"users": users}
+	err := c.call(ctx, http.MethodPost, path, nil, nil, http.StatusCreated, http.StatusConflict)
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, http.MethodPost, path+"/users", members, nil, http.StatusOK)
+}
+
 // Start asks for a server; options are its user options. The default server has the name "". No error means that the
 // start has begun; Progress reports how it ends.
 func (c *Client) Start(ctx context.Context, user, server string, options map[string]any) error {

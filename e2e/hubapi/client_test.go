@@ -45,6 +45,8 @@ func text(code int, body string) func(http.ResponseWriter, *http.Request) {
 func TestPaths(t *testing.T) {
 	client, asked := hub(t, map[string]func(http.ResponseWriter, *http.Request){
 		"POST /hub/api/users/ann%20b":               text(http.StatusConflict, "{}"),
+		"POST /hub/api/groups/gpu%2Fa":              text(http.StatusConflict, "{}"),
+		"POST /hub/api/groups/gpu%2Fa/users":        text(http.StatusOK, "{}"),
 		"POST /hub/api/users/ann%20b/servers/lab":   text(http.StatusAccepted, ""),
 		"POST /hub/api/users/ann%20b/server":        text(http.StatusCreated, ""),
 		"DELETE /hub/api/users/ann%20b/servers/lab": text(http.StatusNoContent, ""),
@@ -54,6 +56,7 @@ func TestPaths(t *testing.T) {
 	ctx := t.Context()
 	for _, err := range []error{
 		client.EnsureUser(ctx, "ann b"),
+		client.EnsureGroup(ctx, "gpu/a", "ann b"),
 		client.Start(ctx, "ann b", "lab", map[string]any{"system": "local"}),
 		client.Start(ctx, "ann b", "", nil),
 		client.Stop(ctx, "ann b", "lab"),
@@ -66,7 +69,8 @@ func TestPaths(t *testing.T) {
 		}
 	}
 	want := []string{
-		"POST /hub/api/users/ann%20b", "POST /hub/api/users/ann%20b/servers/lab", "POST /hub/api/users/ann%20b/server",
+		"POST /hub/api/users/ann%20b", "POST /hub/api/groups/gpu%2Fa", "POST /hub/api/groups/gpu%2Fa/users",
+		"POST /hub/api/users/ann%20b/servers/lab", "POST /hub/api/users/ann%20b/server",
 		"DELETE /hub/api/users/ann%20b/servers/lab", "DELETE /hub/api/users/ann%20b/server",
 		"GET /user/ann%20b/lab/api/status", "GET /user/ann%20b/api/status",
 	}

@@ -1,0 +1,312 @@
+//go:build e2e
+
+package browser
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/outposts-dev/outposts/e2e/deployed"
+)
+
+const width, height = 1000, 800 // of the browser's window, in pixels
+
+// card is a system as its user reads it; what cannot be chosen has an x before it.
+type card struct {
+	System, Notes, Data string
+	Profiles, Flavors   []string
+}
+
+// cards has TIME in place of times, which differ from run to run.
+const cards = `Array.from(document.querySelectorAll(".outpost-system"), function (card) {
+	function text(element) { return element.textContent.trim().replace(/\s+/g, " "); }
+	function many(selector, textOf) { return Array.from(card.querySelectorAll(selector), function (element) {
+		return (element.disabled ? "x " : "") + textOf(element); }); }
+	return {
+		System: (card.querySelector("input").disabled ? "x " : "") + text(card.querySelector("label")),
+		Notes: many("[id^=state-] p", text).join(" ").replace(/([0-9/]+ )?\d+:\d\d( [AP]M)?/g, "TIME"),
+		Data: many(":scope > .outpost-choices > p:not([id])", text).join(" "),
+		Profiles: many(".outpost-profile > input", function (input) {
+			return Array.from(input.parentElement.querySelectorAll(":scope > label, :scope > p"), text).join(": "); }),
+		Flavors: many("select[name^=flavor] option", text)
+	};
+})`
+
+// cardsOf are the systems as a user in the group gpu sees them, or as one who is not.
+func cardsOf(inGPU bool) []card {
+	far := card{
+		System: "Computing centre", Notes: "Available.", Data: "Home: 1 GB, kept.",
+		Profiles: []string{
+			"Notebook: Python with the usual packages.", "x MATLAB: For members of the faculties that pay for it.",
+		},
+		Flavors: []string{
+			"Small (2 CPUs, 4 GB): 0 of 8 in use, you 0 of 1", "x Large (16 CPUs, 64 GB): 1 of 1 in use, full",
+			"x One GPU (8 CPUs, 32 GB): 0 of 4 in use, you 0 of 1: Ask for the group gpu.",
+		},
+	}
+	var shown []card
+	if inGPU {
+		far.Profiles = []string{far.Profiles[0], "Training: Frameworks for a GPU.", far.Profiles[1]}
+		far.Flavors[2] = "One GPU (8 CPUs, 32 GB): 0 of 4 in use, you 0 of 1"
+		shown = []card{{
+			System: "GPU partition", Notes: "Available.", Data: "Home: 1 GB, kept.",
+			Profiles: []string{}, Flavors: []string{"One GPU (16 CPUs, 128 GB): 0 of 16 in use"},
+		}}
+	}
+	campus := card{
+		System: "Campus", Notes: "Available.", Data: "Nothing is kept here: files are gone when the server ends.",
+		Profiles: []string{}, Flavors: []string{"Small (1 CPU, 2 GB)", "Large (4 CPUs, 16 GB)", "A node (64 CPUs, 512 GB)"},
+	}
+	away := card{System: "Island", Notes: "Not reachable since TIME.", Profiles: []string{}, Flavors: []string{}}
+	maintained := card{
+		System: "x Old mill", Notes: "Old mill is in maintenance until TIME: New disks.",
+		Profiles: []string{}, Flavors: []string{},
+	}
+	return append([]card{campus, far}, append(shown, away, maintained)...)
+}
+
+// TestE2EBrowserChoices is the way of two users, of whom one is in the group gpu, at hubs of both pairs of versions.
+// What they may start differs; what the one writes into the home is there again at the next start, and nowhere else:
+// users of the two hubs have the same names and the same outposts. It makes an image and two hubs, so that it is run by
+// hand: E2E_CHOICES=yes.
+func TestE2EBrowserChoices(t *testing.T) {
+	if os.Getenv("E2E_CHOICES") == "" {
+		t.Skip("it makes two hubs; run it with E2E_CHOICES=yes")
+	}
+	p := openPlace(t)
+	axe := axeScript(t)
+	for _, s := range p.sites {
+		t.Run(s.pair, func(t *testing.T) {
+			image := p.users(t, s)
+			t.Run("in no group", func(t *testing.T) { openForm(t, s, "bea").sees(cardsOf(false)) })
+			t.Run("in group gpu", func(t *testing.T) {
+				b := openForm(t, s, "ann")
+				b.sees(cardsOf(true))
+				b.choose(image)
+				b.page(s, "form", axe)
+				b.byKeyboard()
+				b.startLab("ann", "first")
+				b.keeps("nothing", "the file of ann at "+s.name)
+				p.runs(t, image)
+				b = openTab(t, s.hub.URL, word) // the first one would ask whether to leave the notebook
+				b.logIn("ann")
+				b.do("home page", chromedp.Navigate(s.hub.URL+"/hub/home"),
+					chromedp.WaitVisible(chromedp.CSS("#stop-lab")))
+				b.page(s, "home", axe)
+				b.do("stop and start", chromedp.Click(chromedp.CSS("#stop-lab")),
+					chromedp.WaitVisible(chromedp.CSS("#start-lab")), chromedp.Click(chromedp.CSS("#start-lab")),
+					chromedp.WaitVisible(chromedp.CSS("#system-far")))
+				b.chosen(image)
+				b.startLab("ann", "second")
+				b.keeps("the file of ann at "+s.name, "it again")
+			})
+			t.Run("progress", func(t *testing.T) { waits(t, s, axe) })
+			t.Run("without script", func(t *testing.T) { withoutScript(t, s) })
+		})
+	}
+}
+
+// users makes the users of a hub: ann is in the group gpu, bea is not, and cal has the only large server of far. It
+// returns the name of that server's image by its digest, which is nobody's default.
+func (p *place) users(t *testing.T, s *site) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	for _, user := range []string{"ann", "bea", "cal"} {
+		if err := s.hub.EnsureUser(ctx, user); err != nil {
+			t.Fatal(err)
+		}
+		stopAtEnd(t, s.hub, user, "lab")
+	}
+	if err := s.hub.EnsureGroup(ctx, "gpu", "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.hub.Start(ctx, "cal", "lab", map[string]any{"system": "far", "flavor": "large"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.hub.Progress(ctx, "cal", "lab", nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, pod := range p.servers(t) {
+		return pod.Status.ContainerStatuses[0].ImageID
+	}
+	t.Fatal("cal has no pod")
+	return ""
+}
+
+// servers are the pods of users' servers at the outpost far.
+func (p *place) servers(t *testing.T) []corev1.Pod {
+	t.Helper()
+	pods, err := p.remote.API.CoreV1().Pods(farNamespace).List(t.Context(),
+		metav1.ListOptions{LabelSelector: deployed.ServerPods})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pods.Items
+}
+
+// runs holds that a server of far has the image.
+func (p *place) runs(t *testing.T, image string) {
+	t.Helper()
+	var images []string
+	for _, pod := range p.servers(t) {
+		images = append(images, pod.Spec.Containers[0].Image)
+	}
+	if !slices.Contains(images, image) {
+		t.Errorf("servers of far have the images %q, none has %s", images, image)
+	}
+}
+
+// openForm opens the form of a user for the server lab in a new browser.
+func openForm(t *testing.T, s *site, user string) *tab {
+	t.Helper()
+	b := openTab(t, s.hub.URL, word)
+	b.do("size of the window", chromedp.EmulateViewport(width, height))
+	b.logIn(user)
+	b.do("open the form", chromedp.Navigate(s.hub.URL+"/hub/spawn/"+user+"/lab"),
+		chromedp.WaitVisible(chromedp.CSS("#system-far")))
+	return b
+}
+
+// evaluate returns the value of a script's expression.
+func evaluate[T any](b *tab, expression string, options ...chromedp.EvaluateOption) T {
+	b.t.Helper()
+	value, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression, options...))
+	if err != nil {
+		b.shot("failed")
+		b.t.Fatal(err)
+	}
+	return value
+}
+
+// sees holds what the form shows.
+func (b *tab) sees(want []card) {
+	b.t.Helper()
+	if diff := cmp.Diff(want, evaluate[[]card](b, cards)); diff != "" {
+		b.shot("form")
+		b.t.Errorf("the form (-want +got):\n%s", diff)
+	}
+}
+
+// choose makes all the choices that far has for who is in the group gpu.
+func (b *tab) choose(image string) {
+	b.t.Helper()
+	b.do("make the choices",
+		chromedp.Click(chromedp.CSS("#system-far")),
+		chromedp.Click(chromedp.CSS(`input[name="profile-far"][value="training"]`)),
+		chromedp.SetValue(chromedp.CSS(`select[name="option:far:training:framework"]`), "jax"),
+		chromedp.SetValue(chromedp.CSS("#flavor-far"), "gpu"),
+		chromedp.SetValue(chromedp.CSS("#image-far"), image),
+	)
+}
+
+// chosen holds that the form begins with the choices of the last start.
+func (b *tab) chosen(image string) {
+	b.t.Helper()
+	want := []string{"system=far", "profile-far=training", "option:far:training:framework=jax", "flavor-far=gpu",
+		"image-far=" + image}
+	got := evaluate[[]string](b, `Array.from(new FormData(document.getElementById("spawn_form")), function (pair) {
+		return pair.join("="); }).filter(function (pair) { return /^system|far[=:]/.test(pair); })`)
+	if diff := cmp.Diff(want, got); diff != "" {
+		b.shot("choices")
+		b.t.Errorf("the choices (-want +got):\n%s", diff)
+	}
+}
+
+// byKeyboard holds that the Tab key leads through the choices in their order, to the button, and nowhere else.
+func (b *tab) byKeyboard() {
+	b.t.Helper()
+	want := []string{"system-far", "profile:far:1", "profile:far:1:0", "flavor-far", "image-far", "Start"}
+	b.do("the first field", chromedp.Focus(chromedp.CSS("#system-far")))
+	var got []string
+	for range want {
+		got = append(got, evaluate[string](b, `document.activeElement.id || document.activeElement.textContent.trim()`))
+		b.do("the next field", chromedp.KeyEvent(kb.Tab))
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		b.t.Errorf("the Tab key (-want +got):\n%s", diff)
+	}
+	if alone := evaluate[[]string](b, `Array.from(document.querySelectorAll("#outposts input[type=radio]")).filter(
+		function (radio) { var group = radio.closest("fieldset"); return !group || !group.querySelector("legend"); }
+	).map(function (radio) { return radio.id; })`); len(alone) > 0 {
+		b.t.Errorf("choices in no group with a name: %q", alone)
+	}
+}
+
+// startLab sends the form, waits for JupyterLab, and opens a workspace in which nothing is open yet.
+func (b *tab) startLab(user, workspace string) {
+	b.t.Helper()
+	b.do("send the form", chromedp.Click(chromedp.CSS(`#spawn_form button[type="submit"]`)))
+	b.waitText("JupyterLab's address", "location.pathname", "/user/"+user+"/lab/lab", 3*time.Minute)
+	b.do("a workspace", chromedp.Navigate(b.hubURL+"/user/"+user+"/lab/lab/workspaces/"+workspace))
+}
+
+// keeps runs a cell that reads a file in the home, which has the first text, and writes the second one into it.
+func (b *tab) keeps(found, left string) {
+	b.t.Helper()
+	const code = `import os, pathlib; kept = pathlib.Path.home() / "kept.txt"; ` +
+		`print(kept.read_text() if kept.exists() else "nothing", "with", os.environ["FRAMEWORK"]); ` +
+		`kept.write_text("%s")`
+	b.runCell(fmt.Sprintf(code, left), found+" with JAX")
+}
+
+// waits looks at the page of a start that lasts: no node has room for the server.
+func waits(t *testing.T, s *site, axe string) {
+	b := openForm(t, s, "bea")
+	b.do("send the form", chromedp.Click(chromedp.CSS("#system-near")),
+		chromedp.SetValue(chromedp.CSS("#flavor-near"), "node"),
+		chromedp.Click(chromedp.CSS(`#spawn_form button[type="submit"]`)))
+	b.waitText("the reason", progress, "Waiting for a node with room for this server", time.Minute)
+	b.page(s, "progress", axe)
+	stop(t, s.hub, "bea", "lab")
+}
+
+// withoutScript holds that the form is of use where none of its page's scripts has run.
+func withoutScript(t *testing.T, s *site) {
+	b := openTab(t, s.hub.URL, word)
+	b.logIn("bea")
+	script := func(disabled bool) {
+		t.Helper()
+		_, err := chromedp.Call(b.ctx, emulation.SetScriptExecutionDisabled,
+			emulation.SetScriptExecutionDisabledParams{Value: disabled})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	script(true)
+	b.do("open the form", chromedp.Navigate(s.hub.URL+"/hub/spawn/bea/lab"))
+	script(false) // or the test could not look at the page either
+	if evaluate[bool](b, `"jhdata" in window`) {
+		t.Error("scripts of the page have run")
+	}
+	b.do("fill the form",
+		chromedp.WaitVisible(chromedp.CSS("#system-far")), chromedp.WaitNotVisible(chromedp.CSS("#flavor-near")),
+		chromedp.Click(chromedp.CSS("#system-near")), chromedp.WaitVisible(chromedp.CSS("#flavor-near")),
+		chromedp.SetValue(chromedp.CSS("#flavor-near"), "large"))
+	b.shot("form")
+	b.do("send the form", chromedp.Click(chromedp.CSS(`#spawn_form button[type="submit"]`)))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	want := map[string]any{"system": "near", "flavor": "large"}
+	if err := deployed.Eventually(ctx, func(ctx context.Context) error {
+		servers, err := s.hub.Servers(ctx, "bea")
+		if diff := cmp.Diff(want, servers["lab"].UserOptions); err == nil && diff != "" {
+			err = fmt.Errorf("options of the server (-want +got):\n%s", diff)
+		}
+		return err
+	}); err != nil {
+		b.shot("failed")
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,86 @@
+//go:build e2e
+
+package browser
+
+import (
+	"bytes"
+	"cmp"
+	"flag"
+	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/png"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+var update = flag.Bool("update", false, "write the pictures of the manual again, in docs/pictures")
+
+// Of the pictures: pixels, and bytes of a file.
+const (
+	pictureWidth = 720
+	pictureBytes = 80_000
+)
+
+// page holds that the page of a hub that is shown is accessible, and takes the manual's picture of it if that is wanted,
+// with the default pair of versions.
+func (b *tab) page(s *site, name, axe string) {
+	b.t.Helper()
+	b.accessible(name, axe)
+	if !*update || s.pair != "jupyterhub-5.5" {
+		return
+	}
+	b.do("size of the picture", chromedp.EmulateViewport(pictureWidth, height))
+	high := evaluate[int64](b, "document.documentElement.scrollHeight")
+	b.do("size of the picture", chromedp.EmulateViewport(pictureWidth, high))
+	taken, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	path := filepath.Join("..", "..", "docs", "pictures", name+".png")
+	if err := os.WriteFile(path, small(b.t, taken), 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+	b.do("size of the window", chromedp.EmulateViewport(width, height))
+}
+
+// small returns the picture in fewer bytes: pages have few colours.
+func small(t *testing.T, taken []byte) []byte {
+	t.Helper()
+	picture, err := png.Decode(bytes.NewReader(taken))
+	if err != nil {
+		t.Fatal(err)
+	}
+	colours := palette(picture)
+	paletted := image.NewPaletted(picture.Bounds(), colours)
+	draw.Draw(paletted, picture.Bounds(), picture, picture.Bounds().Min, draw.Src)
+	var out bytes.Buffer
+	encoder := png.Encoder{CompressionLevel: png.BestCompression}
+	if err := encoder.Encode(&out, paletted); err != nil {
+		t.Fatal(err)
+	}
+	if out.Len() > pictureBytes {
+		t.Errorf("the picture has %d bytes, more than %d", out.Len(), pictureBytes)
+	}
+	return out.Bytes()
+}
+
+// palette are the 256 colours that most of the picture has.
+func palette(picture image.Image) color.Palette {
+	counts := map[color.Color]int{}
+	for y := picture.Bounds().Min.Y; y < picture.Bounds().Max.Y; y++ {
+		for x := picture.Bounds().Min.X; x < picture.Bounds().Max.X; x++ {
+			counts[color.RGBAModel.Convert(picture.At(x, y))]++
+		}
+	}
+	colours := slices.SortedFunc(maps.Keys(counts), func(a, b color.Color) int {
+		return cmp.Or(counts[b]-counts[a], cmp.Compare(fmt.Sprint(a), fmt.Sprint(b)))
+	})
+	return color.Palette(colours[:min(len(colours), 256)])
+}
