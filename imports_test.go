@@ -23,7 +23,7 @@ const modulePath = "github.com/outposts-dev/outposts"
 // import none. Tests may add what testOnly lists, and every package's own ...test helpers.
 var allowed = map[string][]string{
 	"server": {
-		"server/config", "server/dialout", "server/flavor", "server/httpapi", "server/hubclient", "server/lifecycle",
+		"server/audit", "server/config", "server/dialout", "server/flavor", "server/httpapi", "server/hubclient", "server/lifecycle",
 		"server/maintenance", "server/offer", "server/outpost", "server/place", "server/reload", "server/seal",
 		"server/site", "server/source", "server/sshd", "server/sshd/keys", "server/store", "server/tunnels",
 		"server/tunnels/remote",
@@ -44,6 +44,7 @@ var allowed = map[string][]string{
 		"server", "server/backup", "server/config", "server/footprint", "server/homes", "server/kube",
 		"server/maintenance", "server/outpost", "server/store", "server/survivor",
 	},
+	"server/audit":  {"server/excerpt", "server/outpost"},
 	"server/backup": {"server/seal"},
 	"server/config": {
 		"server/access", "server/maintenance", "server/outpost", "server/place", "server/suggest",

@@ -61,6 +61,9 @@ func (s *Server) startWork(p *parts) {
 		listener := bounded.listen(s.listeners.metrics)
 		p.start("metrics", func(ctx context.Context) error { return serve(ctx, server, listener, 0) })
 	}
+	if s.audit != nil { // ended late, too: stops go on until the end
+		p.start("audit", s.audit.Run)
+	}
 	installation := s.store.Installation()
 	p.start("kubernetes", func(ctx context.Context) error {
 		return s.spawner.Run(ctx, installation, s.manager.Changed)
@@ -187,6 +190,10 @@ func (s *Server) close() error {
 	err := s.listeners.close()
 	if s.hubClient != nil {
 		s.hubClient.Close()
+	}
+	if s.audit != nil {
+		err = errors.Join(err, s.audit.Close())
+		s.audit = nil
 	}
 	if s.store != nil {
 		err = errors.Join(err, s.store.Close())

@@ -11,6 +11,7 @@ import (
 
 	"github.com/outposts-dev/outposts/server/lifecycle"
 	"github.com/outposts-dev/outposts/server/offer"
+	"github.com/outposts-dev/outposts/server/outpost"
 )
 
 // metrics are the metrics of this process. Labels come from closed sets and from the names of the configured hubs.
@@ -31,6 +32,7 @@ type metrics struct {
 	reloads         *prometheus.CounterVec
 	leader          prometheus.Gauge
 	oldKeys         prometheus.Gauge
+	auditDropped    prometheus.Counter
 	dropped         *prometheus.CounterVec
 	dials           *prometheus.CounterVec
 	dialled         *prometheus.GaugeVec
@@ -75,6 +77,8 @@ func newMetrics() *metrics {
 	m.dropped = counter("http_connections_dropped_total",
 		"HTTP connections closed because of a limit, by listener (api, metrics) and reason.", "listener", "reason")
 	m.reloads = counter("reloads_total", "Reloads of changed files, by result.", "what", "result")
+	m.auditDropped = counter("audit_lines_dropped_total",
+		"Audit lines that were lost: writing failed or was too slow.").WithLabelValues()
 	m.dials = counter("dial_out_total", "Attempts to connect to a hub's tunnels, by result.", "url", "result")
 	m.dialled = prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "outpost_dial_out_connections", Help: "Connections to the replicas of a hub's tunnels.",
@@ -97,31 +101,34 @@ func (m *metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
 }
 
-// ServiceStarted implements [lifecycle.Observer].
-func (m *metrics) ServiceStarted(hub string, d time.Duration, reason string) {
+// ServiceStarted implements [outpost.Observer].
+func (m *metrics) ServiceStarted(s outpost.Subject, d time.Duration, reason string) {
 	if reason != "" {
-		m.startFailures.WithLabelValues(hub, reason).Inc()
+		m.startFailures.WithLabelValues(s.Hub, reason).Inc()
 		return
 	}
-	m.starts.WithLabelValues(hub).Inc()
-	m.startSeconds.WithLabelValues(hub).Observe(d.Seconds())
+	m.starts.WithLabelValues(s.Hub).Inc()
+	m.startSeconds.WithLabelValues(s.Hub).Observe(d.Seconds())
 }
 
-// StartRefused implements [lifecycle.Observer].
-func (m *metrics) StartRefused(hub, reason string) {
-	m.startsRefused.WithLabelValues(hub, reason).Inc()
+// StartRefused implements [outpost.Observer].
+func (m *metrics) StartRefused(s outpost.Subject, reason string) {
+	m.startsRefused.WithLabelValues(s.Hub, reason).Inc()
 }
 
-// ServiceStopped implements [lifecycle.Observer].
-func (m *metrics) ServiceStopped(hub string, d time.Duration, reason string) {
-	m.stops.WithLabelValues(hub, reason).Inc()
-	m.stopSeconds.WithLabelValues(hub).Observe(d.Seconds())
+// ServiceEnded implements [outpost.Observer].
+func (m *metrics) ServiceEnded(outpost.Subject, int, string) {}
+
+// ServiceStopped implements [outpost.Observer].
+func (m *metrics) ServiceStopped(s outpost.Subject, d time.Duration, reason string) {
+	m.stops.WithLabelValues(s.Hub, reason).Inc()
+	m.stopSeconds.WithLabelValues(s.Hub).Observe(d.Seconds())
 }
 
-// StopRetried implements [lifecycle.Observer].
+// StopRetried implements [outpost.Observer].
 func (m *metrics) StopRetried(hub string) { m.stopRetries.WithLabelValues(hub).Inc() }
 
-// HubCalled implements [lifecycle.Observer].
+// HubCalled implements [outpost.Observer].
 func (m *metrics) HubCalled(hub, call string, err error) {
 	m.hubCalls.WithLabelValues(hub, call, result(err)).Inc()
 }

@@ -18,9 +18,10 @@ import (
 
 	"github.com/outposts-dev/outposts/server/lifecycle"
 	"github.com/outposts-dev/outposts/server/offer"
+	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-var _ lifecycle.Observer = (*metrics)(nil)
+var _ outpost.Observer = (*metrics)(nil)
 
 var (
 	metricName = regexp.MustCompile(`\b(outpost|process)_[a-z_]+`)
@@ -46,10 +47,11 @@ func TestDashboardShowsMetricsThatExist(t *testing.T) {
 	m := newMetrics()
 	m.watchManager(counted{}, func() time.Duration { return time.Second })
 	failed := errors.New("failed")
-	m.ServiceStarted("a", time.Second, "")
-	m.ServiceStarted("a", time.Second, "image")
-	m.StartRefused("a", "quota")
-	m.ServiceStopped("a", time.Second, lifecycle.StopAsked)
+	ofA := outpost.Subject{Key: outpost.Key{Hub: "a"}}
+	m.ServiceStarted(ofA, time.Second, "")
+	m.ServiceStarted(ofA, time.Second, "image")
+	m.StartRefused(ofA, "quota")
+	m.ServiceStopped(ofA, time.Second, lifecycle.StopAsked)
 	m.StopRetried("a")
 	m.HubCalled("a", "event", failed)
 	m.database("get", time.Millisecond, failed)

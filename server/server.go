@@ -3,14 +3,18 @@ package server
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/outposts-dev/outposts/server/audit"
 	"github.com/outposts-dev/outposts/server/config"
 	"github.com/outposts-dev/outposts/server/httpapi"
 	"github.com/outposts-dev/outposts/server/hubclient"
@@ -43,6 +47,8 @@ type Options struct {
 	Moving func(connections int)
 	// HubAPI calls hubs; nil is HTTP.
 	HubAPI outpost.HubAPI
+	// Stdout is where audit lines go that the settings send to standard output; nil discards.
+	Stdout io.Writer
 	// Version is the version of the program, for the log and for hubs.
 	Version string
 }
@@ -55,6 +61,7 @@ type Server struct {
 	metrics   *metrics
 	spawner   outpost.Spawner
 	store     *store.DB
+	audit     *audit.Log        // nil without audit lines
 	hubClient *hubclient.Client // nil if the caller gave a HubAPI
 	manager   *lifecycle.Manager
 	keeper    *maintenance.Keeper
@@ -193,6 +200,10 @@ func (s *Server) newManager(hubAPI outpost.HubAPI) error {
 	if err != nil {
 		return err
 	}
+	observer, err := s.newAudit()
+	if err != nil {
+		return err
+	}
 	every := func(on bool, interval time.Duration) time.Duration {
 		if !on {
 			return -1
@@ -210,7 +221,7 @@ func (s *Server) newManager(hubAPI outpost.HubAPI) error {
 		Cleanup:          every(s.cfg.CheckServices, s.cfg.CleanupInterval),
 		Reachable:        s.reachable,
 		Logger:           s.component("outpost"),
-		Observer:         s.metrics,
+		Observer:         observer,
 		Version:          s.opts.Version,
 	})
 	if err != nil {
@@ -222,6 +233,25 @@ func (s *Server) newManager(hubAPI outpost.HubAPI) error {
 	s.metrics.watchBackups(s.store.LastBackup)
 	s.metrics.watchManager(s.manager, s.opts.InformerAge)
 	return nil
+}
+
+// newAudit returns who is told what happens to services: metrics, and a log of who did what if there is to be one.
+// Hashes of names are made with a key of their own, which follows from the first one of the database.
+func (s *Server) newAudit() (outpost.Observer, error) {
+	if s.cfg.AuditFile == "" {
+		return s.metrics, nil
+	}
+	named := append([]string{s.opts.Namespace, s.cfg.Namespace}, Namespaces(s.cfg)...)
+	key := sha256.Sum256([]byte("outpost audit names\x00" + s.cfg.CryptKeys[0].Reveal()))
+	var err error
+	s.audit, err = audit.Open(s.cfg.AuditFile, cmp.Or(s.opts.Stdout, io.Discard), s.metrics, audit.Options{
+		Names: s.cfg.AuditNames, Key: key[:], Logger: s.component("audit"), Dropped: s.metrics.auditDropped.Inc,
+		Static: func(namespace string) bool { return slices.Contains(named, namespace) },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("OUTPOST_AUDIT_FILE: %w", err)
+	}
+	return s.audit, nil
 }
 
 // seesNamespaces returns an error if the pods of a configured namespace cannot be listed.

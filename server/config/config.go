@@ -43,6 +43,8 @@ type Config struct {
 	StartTimeout  time.Duration // OUTPOST_START_TIMEOUT: how long a server may take to become ready, whole seconds
 	LogLevel      slog.Level    // OUTPOST_LOG_LEVEL
 	LogFormat     string        // OUTPOST_LOG_FORMAT: "json" or "text"
+	AuditFile     string        // OUTPOST_AUDIT_FILE: where audit lines go, "-" for standard output; empty for nowhere
+	AuditNames    string        // OUTPOST_AUDIT_NAMES: "keep", "hash" or "omit"
 
 	CryptKeys []outpost.Secret // OUTPOST_CRYPT_KEY: Fernet keys; the first seals, all open
 	Rekey     bool             // OUTPOST_REKEY: seal all rows anew with the first key before serving
@@ -99,6 +101,7 @@ func Default() Config {
 		CreditsPath:       "/mnt/credits/credits.yaml",
 		StartTimeout:      600 * time.Second,
 		LogFormat:         "json",
+		AuditNames:        "keep",
 		Database:          Database{Type: SQLite, Path: "/var/lib/outpost/outpost.sqlite", Port: 5432},
 		CheckEndDates:     true,
 		EndDatesInterval:  time.Minute,
@@ -116,6 +119,9 @@ func (c *Config) Validate() error {
 	p := c.validateListeners()
 	if c.LogFormat != "json" && c.LogFormat != "text" {
 		p.addf("OUTPOST_LOG_FORMAT", "%q is neither json nor text", c.LogFormat)
+	}
+	if !slices.Contains([]string{"keep", "hash", "omit"}, c.AuditNames) {
+		p.addf("OUTPOST_AUDIT_NAMES", "%q is neither keep nor hash nor omit", c.AuditNames)
 	}
 	for _, object := range c.OwnObjects {
 		resource, name, _ := strings.Cut(object, "/")

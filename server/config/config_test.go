@@ -85,6 +85,7 @@ perHub: {maxServers: -2}
 		{"everything wrong at once", map[string]string{
 			"OUTPOST_LISTEN": "8080", "OUTPOST_SSH_LISTEN": ":99999", "OUTPOST_TLS_CERT_FILE": "/tls.crt",
 			"OUTPOST_BASE_PATH": "outpost/", "OUTPOST_LOG_LEVEL": "loud", "OUTPOST_LOG_FORMAT": "xml",
+			"OUTPOST_AUDIT_NAMES":    "some",
 			"OUTPOST_NODE_ADDRESSES": "10.0.0.7, node-7", "OUTPOST_OWN_OBJECTS": "secrets/a,pods/b",
 			"OUTPOST_START_TIMEOUT": "soon", "OUTPOST_REKEY": "perhaps", "SQL_TYPE": "mysql",
 			"CHECK_ENDDATES": "2", "JUPYTERHUB_CLEANUP_SLEEP_TIMER": "0",
@@ -102,6 +103,7 @@ perHub: {maxServers: -2}
 				Message: `"outpost/" is not a path such as /outpost: it must begin with a slash and not end with one`,
 			},
 			{Name: "OUTPOST_LOG_FORMAT", Message: `"xml" is neither json nor text`},
+			{Name: "OUTPOST_AUDIT_NAMES", Message: `"some" is neither keep nor hash nor omit`},
 			{
 				Name: "OUTPOST_OWN_OBJECTS",
 				Message: `"pods/b" is not an object such as secrets/outpost-users; ` +
@@ -297,7 +299,8 @@ hubs:
 		"OUTPOST_DIAL_OUT_PROXY": "http://u:p@proxy:3128",
 		"OUTPOST_NODE_ADDRESSES": "10.0.0.7,fd00::7", "OUTPOST_START_TIMEOUT": "10m",
 		"OUTPOST_OWN_OBJECTS": "secrets/users, configmaps/c,",
-		"OUTPOST_LOG_LEVEL":   "DEBUG", "OUTPOST_LOG_FORMAT": "text", "SQL_TYPE": "postgresql", "SQL_HOST": "db",
+		"OUTPOST_LOG_LEVEL":   "DEBUG", "OUTPOST_LOG_FORMAT": "text",
+		"OUTPOST_AUDIT_FILE": "-", "OUTPOST_AUDIT_NAMES": "hash", "SQL_TYPE": "postgresql", "SQL_HOST": "db",
 		"SQL_PORT": "5433", "SQL_USER": "u", "SQL_PASSWORD": "p@/:%", "SQL_DATABASE": "d",
 		"CHECK_ENDDATES": "no", "JUPYTERHUB_CHECK_ENDDATES_SLEEP_TIMER": "30", "CHECK_SERVICES": "1",
 		"JUPYTERHUB_CLEANUP_SLEEP_TIMER": "900", "JUPYTERHUB_CLEANUP_NAMES": "two;gone;one",
@@ -326,7 +329,8 @@ hubs:
 		ConfigFile:   path, FlavorsPath: "/f", CreditsPath: "/c", Namespace: "ns",
 		NodeAddresses: "10.0.0.7,fd00::7", OwnObjects: []string{"secrets/users", "configmaps/c"},
 		StartTimeout: 10 * time.Minute,
-		LogLevel:     slog.LevelDebug, LogFormat: "text", CryptKeys: []outpost.Secret{key1, key2}, Rekey: true,
+		LogLevel:     slog.LevelDebug, LogFormat: "text",
+		AuditFile: "-", AuditNames: "hash", CryptKeys: []outpost.Secret{key1, key2}, Rekey: true,
 		MovedFrom: "u-1",
 		Users:     []config.User{{Name: "one", Password: "p1"}, {Name: "two", Password: "p2"}},
 		Database: config.Database{

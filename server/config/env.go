@@ -93,6 +93,12 @@ func (c *Config) variables() []Variable {
 		},
 		{"OUTPOST_LOG_LEVEL", "debug, info, warn or error.", &c.LogLevel},
 		{"OUTPOST_LOG_FORMAT", "json or text.", &c.LogFormat},
+		{
+			"OUTPOST_AUDIT_FILE",
+			"File of audit lines, who did what with servers; - for standard output, empty for none.",
+			&c.AuditFile,
+		},
+		{"OUTPOST_AUDIT_NAMES", "Names in audit lines: keep, hash or omit.", &c.AuditNames},
 		{"SQL_TYPE", "sqlite (also sqlite+pysqlite) or postgresql.", &c.Database.Type},
 		{"SQL_DATABASE_URL", "Path of the SQLite file.", &c.Database.Path},
 		{"SQL_HOST", "Host of PostgreSQL.", &c.Database.Host},

@@ -22,6 +22,7 @@ const (
 	stateSecret  = "secret_name"         // set with internal TLS
 	stateGrace   = "delete_grace_period" // seconds; absent leaves it to the pod
 	stateKeep    = "keep_stopped_pod"    // delete_stopped_pods was false
+	stateImage   = "image"               // for records of who started what; read by nobody here
 	stateOwn     = "outpost"             // true: not a state of KubeSpawner
 	stateUser    = "username"            // set by Restore, as stateServer is: the pod must say that it is of this user
 	stateServer  = "servername"
@@ -36,6 +37,7 @@ func (o *Objects) State() outpost.State {
 		stateNS:      o.names.Namespace,
 		stateDNS:     o.names.DNS,
 		stateOwn:     true,
+		stateImage:   o.Settings.Image,
 	}
 	if o.Claim != nil {
 		st[statePVC] = o.names.PVC

@@ -38,7 +38,7 @@ func (m *Manager) runStart(ctx context.Context, e *entry, plan outpost.Plan, lif
 	}
 	phase, err := m.settle(ctx, e, started, err)
 	duration := time.Since(begin)
-	m.observer.ServiceStarted(e.Hub, duration, reasonOf(err))
+	m.observer.ServiceStarted(e.subject(), duration, reasonOf(err))
 	switch phase {
 	case phaseRunning:
 		log.Info("service started", "duration", duration, "target", started.Address)

@@ -53,6 +53,7 @@ type ending struct {
 // entry is a service in memory. What is above mu never changes.
 type entry struct {
 	outpost.Key
+	user      string
 	userID    int
 	flavor    string
 	startDate time.Time
@@ -87,7 +88,7 @@ type sign struct{ at, since time.Time }
 // newEntry makes an entry in memory for a service.
 func newEntry(s outpost.Service, calls outpost.Callbacks) *entry {
 	e := &entry{
-		Key: s.Key, userID: s.UserID, flavor: s.Flavor, startDate: s.StartDate, calls: calls,
+		Key: s.Key, user: s.Body.Env[outpost.EnvUser], userID: s.UserID, flavor: s.Flavor, startDate: s.StartDate, calls: calls,
 		accepted: make(chan struct{}), gone: make(chan struct{}), tried: make(chan struct{}),
 		standing: standing{phase: phaseOf(s.Summary), state: s.State, address: s.Address, end: s.EndDate},
 	}
@@ -95,6 +96,11 @@ func newEntry(s outpost.Service, calls outpost.Callbacks) *entry {
 	e.seen.Store(s.LastUpdate.UnixNano())
 	e.written.Store(s.LastUpdate.UnixNano())
 	return e
+}
+
+// subject names the service for an Observer.
+func (e *entry) subject() outpost.Subject {
+	return outpost.Subject{Key: e.Key, User: e.user, UserID: e.userID, Flavor: e.flavor, State: e.current().state}
 }
 
 // current returns where the service stands.

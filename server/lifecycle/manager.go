@@ -55,7 +55,7 @@ type Options struct {
 	// Logger gets one line for each change of a service; nil discards.
 	Logger *slog.Logger
 	// Observer gets figures for metrics; nil discards.
-	Observer Observer
+	Observer outpost.Observer
 	// Version is the program's, for catalogs; empty is "unknown".
 	Version string
 	// Now is the wall clock; nil is time.Now. Waiting always uses package time.
@@ -72,37 +72,13 @@ func (o Options) withDefaults() Options {
 	o.LogLines = cmp.Or(o.LogLines, 100)
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	if o.Observer == nil {
-		o.Observer = noObserver{}
+		o.Observer = outpost.NoObserver{}
 	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	return o
 }
-
-// Observer is told what happened, for metrics. Its methods must not block and are called concurrently.
-type Observer interface {
-	// ServiceStarted is called once for each accepted start when it has ended. An empty reason means that the server
-	// runs, else it is a short word of a closed set: the error's Reason or kind, "cancelled" for a stop meanwhile.
-	ServiceStarted(hub string, d time.Duration, reason string)
-	// StartRefused is called for each start that was refused before anything was made.
-	StartRefused(hub string, reason string)
-	// ServiceStopped is called once for each service whose objects and row are gone. Why is one of the Stop constants.
-	ServiceStopped(hub string, d time.Duration, why string)
-	// StopRetried is called for each try of a removal that failed and will be tried again.
-	StopRetried(hub string)
-	// HubCalled is called for each call back to a hub: call is event, notice, flavors, tunnel, restart or servers.
-	HubCalled(hub, call string, err error)
-}
-
-// noObserver discards.
-type noObserver struct{}
-
-func (noObserver) ServiceStarted(string, time.Duration, string) {}
-func (noObserver) StartRefused(string, string)                  {}
-func (noObserver) ServiceStopped(string, time.Duration, string) {}
-func (noObserver) StopRetried(string)                           {}
-func (noObserver) HubCalled(string, string, error)              {}
 
 // Why a service was stopped, for Observer and the log.
 const (
@@ -124,7 +100,7 @@ type Manager struct {
 	hubAPI   outpost.HubAPI
 	opts     Options
 	log      *slog.Logger
-	observer Observer
+	observer outpost.Observer
 	hubs     atomic.Pointer[map[string]outpost.Hub]
 	index    *index
 	notify   *notifier

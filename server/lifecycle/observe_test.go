@@ -20,7 +20,7 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
 
-// recorder is a lifecycle.Observer that writes lines.
+// recorder is a outpost.Observer that writes lines.
 type recorder struct {
 	mu    sync.Mutex
 	lines []string
@@ -32,18 +32,27 @@ func (r *recorder) add(format string, args ...any) {
 	r.lines = append(r.lines, fmt.Sprintf(format, args...))
 }
 
-func (r *recorder) ServiceStarted(hub string, d time.Duration, reason string) {
-	r.add("started %s %v %q", hub, d, reason)
+func (r *recorder) ServiceStarted(s outpost.Subject, d time.Duration, reason string) {
+	r.add("started %s %v %q", subject(s), d, reason)
 }
-func (r *recorder) StartRefused(hub, reason string) { r.add("refused %s %q", hub, reason) }
-func (r *recorder) ServiceStopped(hub string, d time.Duration, why string) {
-	r.add("stopped %s %v %q", hub, d, why)
+func (r *recorder) StartRefused(s outpost.Subject, reason string) {
+	r.add("refused %s %q", subject(s), reason)
+}
+func (r *recorder) ServiceEnded(s outpost.Subject, code int, reason string) {
+	r.add("ended %s %d %q", subject(s), code, reason)
+}
+func (r *recorder) ServiceStopped(s outpost.Subject, d time.Duration, why string) {
+	r.add("stopped %s %v %q", subject(s), d, why)
 }
 func (r *recorder) StopRetried(hub string) { r.add("retried %s", hub) }
 func (r *recorder) HubCalled(hub, call string, err error) {
 	if call != "event" {
 		r.add("called %s %s %v", hub, call, err)
 	}
+}
+
+func subject(s outpost.Subject) string {
+	return fmt.Sprintf("%s %s of %s (%d) in pod %v", s.Hub, s.Name, s.User, s.UserID, s.State["pod_name"])
 }
 
 func TestObserver(t *testing.T) {
@@ -68,8 +77,10 @@ func TestObserver(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		want := []string{
-			`started hub-a 3s ""`, `refused hub-a "duplicate"`,
-			`started hub-a 3s "image"`, `stopped hub-a 0s "failed"`, `retried hub-a`,
+			`started hub-a good of maria (42) in pod jupyter-hub-a-good-0f3c 3s ""`,
+			`refused hub-a good of maria (42) in pod <nil> "duplicate"`,
+			`started hub-a bad of maria (42) in pod jupyter-hub-a-bad-0f3c 3s "image"`,
+			`stopped hub-a bad of maria (42) in pod jupyter-hub-a-bad-0f3c 0s "failed"`, `retried hub-a`,
 		}
 		if diff := cmp.Diff(want, got.lines[:len(want)]); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)

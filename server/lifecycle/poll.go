@@ -164,6 +164,7 @@ func (m *Manager) report(e *entry, status outpost.Status) {
 		end.logs = []string{status.Reason}
 	}
 	e.ended.Store(end)
+	m.observer.ServiceEnded(e.subject(), status.ExitCode, status.KubeReason)
 	m.logger(e).Info("service ended", "exit_code", status.ExitCode, "reason", status.Reason)
 	if tell {
 		m.notify.ended(e, end.logs)

@@ -29,7 +29,7 @@ func (m *Manager) Start(ctx context.Context, r outpost.StartRequest) (string, er
 	}
 	e, err := m.accept(ctx, r)
 	if err != nil {
-		m.observer.StartRefused(r.Hub, reasonOf(err))
+		m.observer.StartRefused(outpost.SubjectOf(r), reasonOf(err))
 		m.log.Info("start refused", "hub", r.Hub, "service", r.Name, "start_id", r.StartID, "user_id", r.UserID,
 			"reason", reasonOf(err), "err", err)
 		return "", err

@@ -151,7 +151,7 @@ func (m *Manager) remove(e *entry, why string) {
 	}
 	m.useHome(e)
 	duration := time.Since(begin)
-	m.observer.ServiceStopped(e.Hub, duration, why)
+	m.observer.ServiceStopped(e.subject(), duration, why)
 	m.logger(e).Info("service stopped", "why", why, "duration", duration)
 	m.drop(e)
 }

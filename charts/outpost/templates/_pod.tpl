@@ -46,6 +46,8 @@ env:
   - {name: OUTPOST_START_TIMEOUT, value: {{ $v.startTimeout | quote }}}
   - {name: OUTPOST_LOG_LEVEL, value: {{ $v.logLevel }}}
   - {name: OUTPOST_LOG_FORMAT, value: {{ $v.logFormat }}}
+  - {name: OUTPOST_AUDIT_FILE, value: {{ $v.auditFile | quote }}}
+  - {name: OUTPOST_AUDIT_NAMES, value: {{ $v.auditNames }}}
   - {name: OUTPOST_LEASE, value: {{ empty (include "outpost.shared" .) | ternary "" (include "outpost.fullname" .) | quote }}}
   {{- with $v.extraEnvVars }}
   {{- toYaml . | nindent 2 }}

@@ -54,7 +54,7 @@ func (p *process) serve(ctx context.Context) error {
 	place := cmp.Or(own, namespace)
 	pace := footprint.NewPace(p.lookup)
 	options := server.Options{
-		Logger: p.log, Version: version, Namespace: place, NamespaceUID: p.uidOf(ctx, client, place),
+		Logger: p.log, Stdout: p.stdout, Version: version, Namespace: place, NamespaceUID: p.uidOf(ctx, client, place),
 		InformerAge: spawner.Age, RefusedAddresses: p.refusedAddresses(),
 		Settled: func() { footprint.DropStartupPages(p.log) }, Moving: pace.Moving,
 	}
