@@ -18,8 +18,8 @@ import (
 )
 
 // TestE2ESecondPair changes one key of the hub's stack, its image, to the newest JupyterHub and client. The hub takes
-// over a copy of the database, a running server outlives the change, and the check passes. Then the first pair is put
-// back: a database does not go back to an older JupyterHub, which is why the second pair has a copy.
+// over a copy of the database, a running server and a stream to it outlive the change, and the check passes. Then the
+// first pair is put back: a database does not go back to an older JupyterHub, which is why the second pair has a copy.
 func TestE2ESecondPair(t *testing.T) {
 	d := deployed.Open(t)
 	ctx := t.Context()
@@ -61,6 +61,7 @@ with sqlite3.connect("/srv/jupyterhub/jupyterhub.sqlite") as first:
 			t.Error(err)
 		}
 	})
+	count := d.Count(ctx, t, "older")
 	up(ctx, t, d, changed(t, d, map[string]any{
 		"image": map[string]any{"tag": tag},
 		"values": map[string]any{"hub": map[string]any{
@@ -75,6 +76,7 @@ with sqlite3.connect("/srv/jupyterhub/jupyterhub.sqlite") as first:
 		t.Errorf("a server of the first pair is not reachable behind the second: %v", err)
 	}
 	t.Logf("the running server answers %.1f s after the change", time.Since(began).Seconds())
+	count.Whole(ctx, t)
 	var table, log bytes.Buffer
 	getenv := func(name string) string { return map[string]string{"VERIFY_TOKEN": d.Token}[name] }
 	code := verify(ctx, []string{
