@@ -35,6 +35,7 @@ func TestE2EDialOut(t *testing.T) {
 	firstUp(t, s)
 	nothingToDo(t, s)
 	s.isClosed(t)
+	s.isConnected(t)
 	u := s.user(t)
 	if err := u.EnsureUser(t.Context(), u.name); err != nil {
 		t.Fatal(err)
@@ -147,6 +148,26 @@ for port in (6443, 10250, 30080, 30022):
 		if svc.Spec.Type != "ClusterIP" {
 			t.Errorf("Service %s is of type %s", svc.Name, svc.Spec.Type)
 		}
+	}
+}
+
+// isConnected waits until the tunnels have a connection of the remote outpost.
+func (s *site) isConnected(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), answerIn)
+	defer cancel()
+	err := deployed.Eventually(ctx, func(ctx context.Context) error {
+		said, err := s.hub.Exec(ctx, deployed.HubNamespace, deployed.HubPod, "python3", "-c", `
+import urllib.request
+print(urllib.request.urlopen("http://outposts-hub-tunnels:8081/systems/remote", timeout=5).read().decode())
+`)
+		if err == nil && !strings.Contains(said, `"connected"`) {
+			err = errors.New(said)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatalf("the outpost is not connected after %s: %v", answerIn, err)
 	}
 }
 
