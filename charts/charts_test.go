@@ -338,6 +338,7 @@ func TestRefusals(t *testing.T) {
 		{"load balancer address of a NodePort", "service: {type: NodePort, loadBalancerIP: 192.0.2.1}", "set the type to LoadBalancer"},
 		{"traffic policy of a ClusterIP", "servicessh: {externalTrafficPolicy: Local}", "servicessh.type is ClusterIP"},
 		{"nothing to pull", "prePuller: {enabled: true}", "prePuller.images is empty"},
+		{"nothing to pull in profiles", "{prePuller: {enabled: true, fromProfiles: true}, config: {spawner: {image: '{username}'}}}", "no profile, flavor or spawner option names an image"},
 		{"unknown value", "replicas: 2", "additional properties 'replicas' not allowed"},
 		{"unknown key of a hub", "config: {hubs: {h: {allowedImage: [a]}}}", "additional properties 'allowedImage' not allowed"},
 		{"wrong type", "replicaCount: two", "replicaCount"},
@@ -663,6 +664,44 @@ func TestRightsAreTheLeast(t *testing.T) {
 				t.Errorf("rights (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// Images of all places that name one are pulled, each once, with the Secrets that servers pull them with.
+func TestPrePullerFollowsProfiles(t *testing.T) {
+	daemonSet := decode[appsv1.DaemonSet](t, objects(t, with(t, `
+imagePullSecrets: [{name: outpost}]
+prePuller: {enabled: true, fromProfiles: true, images: [listed]}
+config:
+  spawner:
+    image: general
+    image_pull_secrets: [{name: servers}, plain, "of-{username}"]
+    profile_list:
+    - {display_name: A, kubespawner_override: {image: profile}}
+    - display_name: B
+      profile_options:
+        image:
+          display_name: Image
+          choices: {a: {display_name: A, kubespawner_override: {image: choice}}, b: {display_name: B, kubespawner_override: {image: general}}}
+          unlisted_choice: {enabled: true, display_name: Other, kubespawner_override: {image: "{value}"}}
+  hubs: {a: {spawner: {image: hub}}, b: null}
+flavors: {flavors: {gpu: {resources: {image: flavor}}, cpu: {}}}
+`))["DaemonSet outpost-prepuller"].text)
+	type pulled struct{ Images, Secrets []string }
+	var got pulled
+	for _, c := range daemonSet.Spec.Template.Spec.InitContainers {
+		got.Images = append(got.Images, c.Image)
+	}
+	for _, s := range daemonSet.Spec.Template.Spec.ImagePullSecrets {
+		got.Secrets = append(got.Secrets, s.Name)
+	}
+	slices.Sort(got.Images)
+	want := pulled{
+		Images:  []string{"choice", "flavor", "general", "hub", "listed", "profile"},
+		Secrets: []string{"outpost", "servers", "plain"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("what is pulled (-want +got):\n%s", diff)
 	}
 }
 

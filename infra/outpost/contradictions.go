@@ -2,6 +2,7 @@ package outpost
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"text/template"
@@ -63,8 +64,12 @@ var contradictions = []contradiction{
 		},
 	},
 	{
-		"prePuller.enabled", "has nothing to pull; set values.prePuller.images",
-		func(w whole) bool { return w.has("prePuller.enabled") && !w.has("prePuller.images") },
+		"prePuller.enabled", "has nothing to pull; set values.prePuller.images, or values.prePuller.fromProfiles where " +
+			"config or flavors name images",
+		func(w whole) bool {
+			named := w.has("prePuller.fromProfiles") && (namesImage(w.at("config")) || namesImage(w.at("flavors")))
+			return w.has("prePuller.enabled") && !w.has("prePuller.images") && !named
+		},
 	},
 }
 
@@ -123,6 +128,20 @@ func (w whole) duration(key string) time.Duration {
 		return 0
 	}
 	return d
+}
+
+// namesImage reports whether options at any depth name an image that is not a template.
+func namesImage(value any) bool {
+	switch v := value.(type) {
+	case []any:
+		return slices.ContainsFunc(v, namesImage)
+	case map[string]any:
+		if image, _ := v["image"].(string); image != "" && !strings.Contains(image, "{") {
+			return true
+		}
+		return slices.ContainsFunc(slices.Collect(maps.Values(v)), namesImage)
+	}
+	return false
 }
 
 // twice reports whether two entries of a route's parentRefs are of one listener; one without sectionName and port is

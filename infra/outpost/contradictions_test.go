@@ -81,6 +81,7 @@ func TestContradictionsAreRefused(t *testing.T) {
 		{`servicessh: {externalTrafficPolicy: Local}`, local, "values.servicessh.externalTrafficPolicy"},
 		{"service: {type: LoadBalancer, ports: {nodePort: 30080}}\nservicessh: {type: LoadBalancer, ports: {nodePort: 30080}}", loadBalancer, "values.servicessh.ports.nodePort"},
 		{`prePuller: {enabled: true}`, local, "values.prePuller.enabled"},
+		{`{prePuller: {enabled: true, fromProfiles: true}, config: {spawner: {image: '{username}'}}}`, local, "values.prePuller.enabled"},
 		{`config: {spawner: {enable_user_namespaces: true}}`, local, "values.config.spawner.enable_user_namespaces"},
 		{`config: {hubs: {jupyterhub: {allowedOptions: [enable_user_namespaces]}}}`, local, "values.config.hubs.jupyterhub.allowedOptions"},
 		{`config: {spawner: {profile_list: [{display_name: P, profile_options: {o: {display_name: O, unlisted_choice: {enabled: true, kubespawner_override: {namespace: '{value}'}}}}}]}}`, local, "values.config.spawner.profile_list[0].profile_options.o.unlisted_choice.kubespawner_override.namespace"},

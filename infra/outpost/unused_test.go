@@ -81,6 +81,7 @@ var installations = map[string]func(*Args){
 		a.Address, a.TLS = "outpost.example.org", nil
 		a.Exposure = Exposure{Type: exposure.Ingress, TLSSecret: "tls", SSHAddress: "ssh.example.org"}
 		a.Settings.Values = switches(true)
+		a.Settings.Config = map[string]any{"spawner": map[string]any{"image": "two"}} // for prePuller.fromProfiles
 	},
 	"gateway": func(a *Args) {
 		a.Address, a.TLS = "outpost.example.org", nil

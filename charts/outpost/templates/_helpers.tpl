@@ -100,6 +100,29 @@ servers may run from before another one was named. */ -}}
 {{- $all | compact | uniq | join " " -}}
 {{- end -}}
 
+{{- /* Images that the prePuller pulls, as {"all": [...]}: those that are listed, and with fromProfiles those that spawner options of any
+layer name, but for templates. */ -}}
+{{- define "outpost.prePulled" -}}
+{{- $all := .Values.prePuller.images -}}
+{{- if .Values.prePuller.fromProfiles -}}
+{{- range (include "outpost.layers" . | fromJson).all -}}
+{{- $image := .image | default "" -}}
+{{- if and $image (not (contains "{" $image)) }}{{ $all = append $all $image }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- dict "all" ($all | uniq) | toJson -}}
+{{- end -}}
+
+{{- /* Names of Secrets for pulling images to all nodes: those of the outpost, and those of the general spawner options. */ -}}
+{{- define "outpost.prePullSecrets" -}}
+{{- $all := .Values.imagePullSecrets -}}
+{{- range .Values.config.spawner.image_pull_secrets -}}
+{{- $secret := kindIs "map" . | ternary . (dict "name" .) -}}
+{{- if not (contains "{" $secret.name) }}{{ $all = append $all $secret }}{{ end -}}
+{{- end -}}
+{{- dict "all" ($all | uniq) | toJson -}}
+{{- end -}}
+
 {{- /* Whether the outpost makes volume claims. */ -}}
 {{- define "outpost.makesClaims" -}}
 {{- $homes := false -}}

@@ -84,8 +84,12 @@
 {{- if and $v.service.ports.nodePort (eq (toString $v.service.ports.nodePort) (toString $v.servicessh.ports.nodePort)) -}}
 {{- $wrong = append $wrong (printf "service.ports.nodePort and servicessh.ports.nodePort are both %v; choose another for one of them" $v.service.ports.nodePort) -}}
 {{- end -}}
-{{- if and $v.prePuller.enabled (not $v.prePuller.images) -}}
-{{- $wrong = append $wrong "prePuller.enabled is true but prePuller.images is empty; list the images to pull" -}}
+{{- if and $v.prePuller.enabled (not (include "outpost.prePulled" . | fromJson).all) -}}
+{{- if $v.prePuller.fromProfiles -}}
+{{- $wrong = append $wrong "prePuller.fromProfiles is true but no profile, flavor or spawner option names an image; name one, or list prePuller.images" -}}
+{{- else -}}
+{{- $wrong = append $wrong "prePuller.enabled is true but prePuller.images is empty; list the images to pull, or set prePuller.fromProfiles" -}}
+{{- end -}}
 {{- end -}}
 {{- if $v.rbac.create -}}
 {{- if include "outpost.anyLayer" (dict "root" . "option" "enable_user_namespaces") -}}
