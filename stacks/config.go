@@ -89,6 +89,8 @@ type SystemConfig struct {
 	Flavors     []hub.Flavor     `json:"flavors"`
 	// ConcurrentStarts is how many starts the hub sends there at once, up to 500; 0 for as many as it begins.
 	ConcurrentStarts int `json:"concurrentStarts"`
+	// SendAuthState are keys of users' auth state that the outpost gets, beside name, groups and admin.
+	SendAuthState []string `json:"sendAuthState"`
 	// What another operator gave; whatever is empty is made here.
 	User     string                   `json:"user"`
 	Password string                   `json:"password"`

@@ -168,9 +168,9 @@ func (c Config) hubArgs(systems []system) hub.Args {
 		made := hub.System{
 			Name: p.Name, FormerNames: p.FormerNames, DisplayName: p.DisplayName, Description: p.Description,
 			HubAPIURL: p.hubAPIURL, Flavor: p.Flavor, Flavors: p.Flavors,
-			ConcurrentStarts: p.ConcurrentStarts,
-			Authorization:    pulumi.Sprintf("%s:%s", cmp.Or(p.User, c.Hub.Name), p.password),
-			CAs:              p.cas,
+			ConcurrentStarts: p.ConcurrentStarts, SendAuthState: p.SendAuthState,
+			Authorization: pulumi.Sprintf("%s:%s", cmp.Or(p.User, c.Hub.Name), p.password),
+			CAs:           p.cas,
 		}
 		switch {
 		case p.InCluster():

@@ -288,6 +288,7 @@ func warnings(c Config, secretKeys []string) []string {
 				"another value here: %s; write only what you mean to change", strings.Join(keys, ", "))
 		}
 		warnOfLogin(c, warn)
+		warnOfUsers(c, warn)
 	}
 	return all
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -546,6 +547,9 @@ func TestWarnings(t *testing.T) {
 		copied = "outposts:hub.values has a copy of the chart's defaults, of which only changes are taken, and these " +
 			"have another value here: hub.config.JupyterHub.admin_access, " +
 			"hub.config.JupyterHub.authenticator_class; write only what you mean to change"
+		groups = "outposts:outpost.%s names groups, of which this hub's login tells none: users are only in those that " +
+			"you give them on the admin page or by the API; let the authenticator manage them (manage_groups in " +
+			"hub.values.hub.config), or set JupyterHub.load_groups there"
 	)
 	plain := map[string]string{"outposts.1.exposure.tls": "false", "outposts.1.password": "0123456789abcdef"}
 	//nolint:lll // a case a line
@@ -592,6 +596,56 @@ func TestWarnings(t *testing.T) {
 			map[string]string{"hub.exposure.tlsSecret": "-"},
 			nil,
 			[]string{"outposts:hub.exposure.tlsSecret is missing: users log in over plain HTTP", login},
+		},
+		{
+			"groups that nobody tells", localConfig,
+			map[string]string{"outpost.config": "{hubs: {jupyterhub: {allowedGroups: [staff], deniedText: Ask Bob.}}}"},
+			nil, []string{login, fmt.Sprintf(groups, "config.hubs.jupyterhub.allowedGroups")},
+		},
+		{
+			"groups of a flavor", localConfig,
+			map[string]string{
+				"outpost.flavors": "{flavors: {a: {allowedGroups: [x]}}}",
+				"hub.values":      "{hub: {config: {JupyterHub: {authenticator_class: github}}}}",
+			},
+			nil, []string{fmt.Sprintf(groups, "flavors.flavors.a.allowedGroups")},
+		},
+		{
+			"groups of the login", localConfig,
+			map[string]string{
+				"outpost.config": "{hubs: {jupyterhub: {allowedGroups: [staff]}}}",
+				"hub.values":     "{hub: {config: {JupyterHub: {authenticator_class: github}, Authenticator: {manage_groups: true}}}}",
+			},
+			nil, nil,
+		},
+		{
+			"groups of the configuration", localConfig,
+			map[string]string{
+				"outpost.config": "{hubs: {jupyterhub: {allowedGroups: [staff]}}}",
+				"hub.values":     "{hub: {config: {JupyterHub: {authenticator_class: github, load_groups: {staff: {users: [ann]}}}}}}",
+			},
+			nil, nil,
+		},
+		{
+			"groups of Python code", localConfig,
+			map[string]string{
+				"outpost.config": "{hubs: {jupyterhub: {allowedGroups: [staff]}}}",
+				"hub.values":     "{hub: {config: {JupyterHub: {authenticator_class: github}}, extraConfig: {a: 'c.Authenticator.manage_groups = True'}}}",
+			},
+			nil, nil,
+		},
+		{
+			"auth state that nobody keeps", localConfig, map[string]string{"outposts.1.sendAuthState": "[access_token]"},
+			nil, []string{login, "outposts:outposts[1].sendAuthState has nothing to send: the hub keeps no auth state; set " +
+				"hub.values.hub.config.Authenticator.enable_auth_state"},
+		},
+		{
+			"auth state that is kept", localConfig,
+			map[string]string{
+				"outposts.1.sendAuthState": "[access_token]",
+				"hub.values":               "{hub: {config: {JupyterHub: {authenticator_class: github}, GitHubOAuthenticator: {enable_auth_state: true}}}}",
+			},
+			nil, nil,
 		},
 		{"both of the hub, said once", localConfig, map[string]string{"hub.url": "http://hub.example.org", "hub.exposure.tlsSecret": "-"}, nil, []string{url, login}},
 	} {

@@ -99,7 +99,7 @@ func (c Config) rights(before state, exposures ...outpost.Exposure) map[string][
 			all[c.Outpost.Namespace] = append(all[c.Outpost.Namespace], routed(e.Type, e.SSHGateway != nil)...)
 		}
 		for _, name := range c.serverNamespaces() {
-			all[name] = slices.Concat(all[name], givenToOutpost, []rule{
+			all[name] = slices.Concat(all[name], givenToOutpost, c.Outpost.givenOfServers(), []rule{
 				allow(rbacGroup, manage, "roles", "rolebindings"),
 				allow(networkingGroup, manage, "networkpolicies"),
 			})
@@ -168,6 +168,14 @@ func (o *OutpostConfig) given() []rule {
 		all = append(all, allow(appsGroup, manage, "daemonsets"))
 	}
 	return all
+}
+
+// givenOfServers are rights of the outpost where it starts servers that its values ask for.
+func (o *OutpostConfig) givenOfServers() []rule {
+	if values.At(o.Values, "rbac", "homes") == true {
+		return []rule{allow(coreGroup, []string{"list", "delete"}, "persistentvolumeclaims")}
+	}
+	return nil
 }
 
 // serverNamespaces are those in which the outpost starts servers, with its own, where the chart may let it too.

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -80,6 +81,33 @@ func TestRightsOfTexts(t *testing.T) {
 	}
 	if diff := cmp.Diff(printed(committed), printed(asTexts)); diff != "" {
 		t.Errorf("rights (-maps +texts):\n%s", diff)
+	}
+}
+
+// TestRightsToRemoveHomes holds that who may let the outpost remove homes (values.rbac.homes) has these rights where
+// servers run: the chart's Role gives them, and nobody gives what they do not have.
+func TestRightsToRemoveHomes(t *testing.T) {
+	claims := func(values string) (verbs []string) {
+		t.Helper()
+		raw := tenantConfig(t)
+		change(t, raw, "outpost.serverNamespace", "{name: team-servers, create: false}")
+		change(t, raw, "outpost.values", values)
+		c, err := LoadConfig(raw, "/project")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range c.rights(state{})["team-servers"] {
+			if slices.Contains(r.Resources, "persistentvolumeclaims") {
+				verbs = append(verbs, r.Verbs...)
+			}
+		}
+		return verbs
+	}
+	if diff := cmp.Diff([]string{"get", "create"}, claims("{}")); diff != "" {
+		t.Errorf("rights (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"get", "create", "list", "delete"}, claims("{rbac: {homes: true}}")); diff != "" {
+		t.Errorf("rights with rbac.homes (-want +got):\n%s", diff)
 	}
 }
 

@@ -123,6 +123,7 @@ func (c Config) validateFormer(f *faults, i int) {
 // validateShared finds what is wrong with the secrets that hub and outpost share: a word of what this stack does not
 // make would change nothing.
 func (s SystemConfig) validateShared(f *faults, at string) {
+	s.validateSent(f, at)
 	here, r, given := s.InCluster(), s.Rotation, project+":"+at
 	f.addNoEffect(at+".user", here && s.User != "", "the outpost in this cluster knows the hub as %s:hub.name", project)
 	f.addNoEffect(at+".hostKeys", here && len(s.HostKeys) > 0,

@@ -87,9 +87,11 @@ type System struct {
 	Flavors     []Flavor
 	// ConcurrentStarts is how many starts the hub sends there at once, up to 500; 0 for as many as the hub begins.
 	ConcurrentStarts int
-	SSH              *SSH   // nil without DialsOut: servers are reached directly
-	DialsOut         bool   // the outpost connects to this hub; then there are no URL, SSH and CAs
-	Namespace        string // of the outpost, if it is in the hub's cluster
+	// SendAuthState are keys of users' auth state that the outpost gets, beside name, groups and admin.
+	SendAuthState []string
+	SSH           *SSH   // nil without DialsOut: servers are reached directly
+	DialsOut      bool   // the outpost connects to this hub; then there are no URL, SSH and CAs
+	Namespace     string // of the outpost, if it is in the hub's cluster
 	// ServerNamespaces are those of this cluster in which its servers run, beside or in place of Namespace.
 	ServerNamespaces []string
 	// Authorization is "user:password".

@@ -125,13 +125,9 @@ func (a Args) sideSystems() map[string]any {
 		for _, flavor := range s.Flavors {
 			flavors = append(flavors, values.Of(flavor))
 		}
-		var former []any
-		for _, name := range s.FormerNames {
-			former = append(former, name)
-		}
 		system := values.Given(map[string]any{
-			"formerNames": former, "description": s.Description, "flavor": s.Flavor, "flavors": flavors,
-			"concurrentStarts": s.ConcurrentStarts,
+			"formerNames": listOf(s.FormerNames), "description": s.Description, "flavor": s.Flavor, "flavors": flavors,
+			"concurrentStarts": s.ConcurrentStarts, "sendAuthState": listOf(s.SendAuthState),
 		})
 		system["displayName"], system["hubApiUrl"] = cmp.Or(s.DisplayName, s.Name), s.HubAPIURL
 		if s.DialsOut {
@@ -148,6 +144,14 @@ func (a Args) sideSystems() map[string]any {
 		systems[s.Name] = system
 	}
 	return systems
+}
+
+// listOf is a list of strings as values have it.
+func listOf(texts []string) (list []any) {
+	for _, text := range texts {
+		list = append(list, text)
+	}
+	return list
 }
 
 // caKey is the key of trustConfigMap with the CAs of a system.

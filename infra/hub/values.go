@@ -68,6 +68,32 @@ func (a Args) LoginWarning() string {
 	}
 }
 
+// KnowsGroups reports whether the hub can know of groups by more than its admin page and its API: an authenticator that
+// manages them, groups in its configuration, or Python code that speaks of groups.
+func (a Args) KnowsGroups() bool {
+	made, _ := values.At(a.values(), "hub").(map[string]any)
+	groups := values.At(made, "config", "JupyterHub", "load_groups")
+	return a.configures("manage_groups") || groups != nil || strings.Contains(fmt.Sprint(made["extraConfig"]), "groups")
+}
+
+// KeepsAuthState reports whether the hub keeps what the authenticator tells of users, by its configuration or by Python
+// code.
+func (a Args) KeepsAuthState() bool {
+	made := values.At(a.values(), "hub", "extraConfig")
+	return a.configures("enable_auth_state") || strings.Contains(fmt.Sprint(made), "enable_auth_state")
+}
+
+// configures reports whether the configuration of some class has an option that is true.
+func (a Args) configures(option string) bool {
+	config, _ := values.At(a.values(), "hub", "config").(map[string]any)
+	for _, class := range config {
+		if options, _ := class.(map[string]any); options[option] == true {
+			return true
+		}
+	}
+	return false
+}
+
 // defaults are what an operator may change.
 func defaults(a Args) map[string]any {
 	made := map[string]any{

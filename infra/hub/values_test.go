@@ -39,6 +39,7 @@ func soundArgs() Args {
 				Name: "remote", DisplayName: "Remote cluster", Description: "Has <GPUs>.",
 				URL:       "https://10.0.0.3:30080/services",
 				HubAPIURL: "https://hub.example.org/hub/api", Flavor: "small", ConcurrentStarts: 10,
+				SendAuthState: []string{"access_token"},
 				Flavors:       []Flavor{{Name: "small", DisplayName: "Small", Description: "1 core"}},
 				SSH:           &SSH{Host: "10.0.0.3", Port: 30022},
 				Authorization: secret("jupyterhub:one password for remote"),
