@@ -647,6 +647,7 @@ func TestRightsAreTheLeast(t *testing.T) {
 		{"with internal TLS", "internalSsl: true", plus(map[string][]string{"secrets": {"get", "create", "patch", "delete"}})},
 		{"with homes", "config: {spawner: {homes: {}}}", plus(map[string][]string{"persistentvolumeclaims": {"get", "create"}})},
 		{"with homes of one hub", "config: {hubs: {a: {spawner: {homes: {per: server}}}}}", plus(map[string][]string{"persistentvolumeclaims": {"get", "create"}})},
+		{"with logins to registries", "config: {hubs: {a: {allowedOptions: [image], allowedRegistries: [quay.io]}, b: null}}", plus(map[string][]string{"secrets": {"get", "create", "patch", "delete"}})},
 		{"with the removal of homes", "rbac: {homes: true}", plus(map[string][]string{"persistentvolumeclaims": {"get", "list", "delete"}})},
 		{"without homes", "config: {spawner: {homes: none}}", least},
 		{"with claims", "config: {spawner: {storage_pvc_ensure: true}}", plus(map[string][]string{"persistentvolumeclaims": {"get", "create"}})},

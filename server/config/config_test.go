@@ -276,6 +276,7 @@ hubs:
     maxServers: -1
     allowedOptions: [image, cmd]
     allowedImages: ["quay.io/jupyter/*"]
+    allowedRegistries: [quay.io]
     allowedGroups: [staff, "urn:*:gpu"]
     deniedText: Ask Bob.
     callbackUrls: ["https://hub.example.org/hub/api"]
@@ -312,8 +313,9 @@ hubs:
 	}
 	one := outpost.Hub{
 		Name: "one", AllowedOptions: []string{"image", "cmd"}, AllowedImages: []string{"quay.io/jupyter/*"},
-		Access:       access.Rule{AllowedGroups: []string{"staff", "urn:*:gpu"}, DeniedText: "Ask Bob."},
-		CallbackURLs: []string{"https://hub.example.org/hub/api"}, Options: map[string]any{"mem_limit": "1G"},
+		AllowedRegistries: []string{"quay.io"},
+		Access:            access.Rule{AllowedGroups: []string{"staff", "urn:*:gpu"}, DeniedText: "Ask Bob."},
+		CallbackURLs:      []string{"https://hub.example.org/hub/api"}, Options: map[string]any{"mem_limit": "1G"},
 		TunnelRestart: &outpost.HubCall{URL: "https://hub.example.org/hub/api/recreateforward/x", Token: "the-token"},
 		FlavorsToken:  "the-token", RecreateTunnels: true,
 	}
@@ -580,6 +582,7 @@ func TestParseFileRefusesWhatWouldBeNoLimit(t *testing.T) {
 		"---\n---\nglobalMaxPerUser: 1\n":         "has a second document after ---, which nothing would read",
 		"hubs: {h: {allowedImages: []}}":          "is empty; leave the key out, or write its value",
 		"hubs: {h: {allowedImages: }}":            "is empty; leave the key out, or write its value",
+		"hubs: {h: {allowedRegistries: []}}":      "is empty; leave the key out, or write its value",
 		"hubs: {h: {allowedGroups: []}}":          "is empty; leave the key out, or write its value",
 		"hubs: {h: {allowedGroups: }}":            "is empty; leave the key out, or write its value",
 		"hubs: {h: {allowedGroups: staff}}":       "must be a list of names of groups, at least one",

@@ -203,7 +203,7 @@ func (r reader) addf(at, format string, args ...any) {
 
 // limits are keys that restrict what hubs and users may do: null, or a list of nothing, which would be no limit, is
 // refused.
-var limits = []string{"globalMaxPerUser", "maxServers", "allowedImages", "allowedGroups"}
+var limits = []string{"globalMaxPerUser", "maxServers", "allowedImages", "allowedRegistries", "allowedGroups"}
 
 // fields hands each key of a mapping to its function and refuses the others. Null counts as absent but for limits.
 func (r reader) fields(at string, m map[string]any, known map[string]func(string, any)) {
@@ -237,19 +237,20 @@ func (r reader) hub(at, name string, v any) Hub {
 		return h
 	}
 	r.fields(at, r.mapping(at, v), map[string]func(string, any){
-		"allowedOptions":   func(at string, v any) { h.AllowedOptions = r.strings(at, v) },
-		"allowedImages":    func(at string, v any) { h.AllowedImages = r.strings(at, v) },
-		"allowedGroups":    func(at string, v any) { h.Access.AllowedGroups = parsed(r, at, v, access.ParseGroups) },
-		"maxServers":       func(at string, v any) { h.MaxServers = new(r.integer(at, v)) },
-		"deniedText":       func(at string, v any) { h.Access.DeniedText = parsed(r, at, v, access.ParseText) },
-		"callbackUrls":     func(at string, v any) { h.CallbackURLs = r.strings(at, v) },
-		"callbackCaFile":   func(at string, v any) { h.CallbackCAFile = r.string(at, v) },
-		"spawner":          func(at string, v any) { h.Options = r.mapping(at, v) },
-		"sendEvents":       func(at string, v any) { h.SendEvents = r.boolean(at, v) },
-		"tunnelRestart":    func(at string, v any) { h.TunnelRestart = r.call(at, v) },
-		"servers":          func(at string, v any) { h.Servers = r.call(at, v) },
-		"flavorsTokenFile": func(at string, v any) { h.FlavorsToken = r.token(at, v) },
-		"recreateTunnels":  func(at string, v any) { h.RecreateTunnels = r.boolean(at, v) },
+		"allowedOptions":    func(at string, v any) { h.AllowedOptions = r.strings(at, v) },
+		"allowedImages":     func(at string, v any) { h.AllowedImages = r.strings(at, v) },
+		"allowedRegistries": func(at string, v any) { h.AllowedRegistries = r.strings(at, v) },
+		"allowedGroups":     func(at string, v any) { h.Access.AllowedGroups = parsed(r, at, v, access.ParseGroups) },
+		"maxServers":        func(at string, v any) { h.MaxServers = new(r.integer(at, v)) },
+		"deniedText":        func(at string, v any) { h.Access.DeniedText = parsed(r, at, v, access.ParseText) },
+		"callbackUrls":      func(at string, v any) { h.CallbackURLs = r.strings(at, v) },
+		"callbackCaFile":    func(at string, v any) { h.CallbackCAFile = r.string(at, v) },
+		"spawner":           func(at string, v any) { h.Options = r.mapping(at, v) },
+		"sendEvents":        func(at string, v any) { h.SendEvents = r.boolean(at, v) },
+		"tunnelRestart":     func(at string, v any) { h.TunnelRestart = r.call(at, v) },
+		"servers":           func(at string, v any) { h.Servers = r.call(at, v) },
+		"flavorsTokenFile":  func(at string, v any) { h.FlavorsToken = r.token(at, v) },
+		"recreateTunnels":   func(at string, v any) { h.RecreateTunnels = r.boolean(at, v) },
 	})
 	return h
 }

@@ -104,6 +104,10 @@ func decodeStart(body []byte) (r outpost.StartRequest, wrong problems) {
 	r.Certs = d.strings(fields, "certs")
 	r.TrustBundles = d.strings(fields, "internal_trust_bundles")
 	r.Authentication = d.authentication(fields)
+	if login, given := fields["registry"]; given && kindOf(login) != 'n' {
+		of := d.strings(fields, "registry")
+		r.Login = &outpost.Login{Username: of["username"], Password: outpost.Secret(of["password"])}
+	}
 	return r, d.wrong
 }
 

@@ -79,7 +79,10 @@ func TestCatalog(t *testing.T) {
 		Version: "0.1.0", GlobalMaxPerUser: new(3),
 		MaxServers: func(hub string) *int { return map[string]*int{"hub-a": new(20)}[hub] },
 		Hubs: []outpost.Hub{
-			{Name: "hub-a", AllowedOptions: []string{"image"}, AllowedImages: []string{"quay.io/jupyter/*"}},
+			{
+				Name: "hub-a", AllowedOptions: []string{"image"}, AllowedImages: []string{"quay.io/jupyter/*"},
+				AllowedRegistries: []string{"quay.io"},
+			},
 			{Name: "hub-b", AllowedOptions: []string{"*"}},
 		},
 		Flavors: parsedFlavors(t, `
@@ -116,7 +119,7 @@ users:
 		`"limit":%d,"used":%d,"user":{"limit":2,"used":%d},"runtime":null,"until":null,"denied":null}`
 	const plain = `,{"name":"plain","display_name":"plain","description":"","default":false,"limit":null,"used":1,` +
 		`"user":{"limit":null,"used":%d},"runtime":null,"until":null,"denied":null}`
-	const images = `"home":null,"shared":[],"profiles":[],"images":["quay.io/jupyter/*"]}`
+	const images = `"home":null,"shared":[],"profiles":[],"images":["quay.io/jupyter/*"],"registries":["quay.io"]}`
 	const hubA, hubB = `{"limit":20,"used":3}`, `{"limit":null,"used":1}`
 	begin := func(used int, hub string) string {
 		return fmt.Sprintf(`{"version":1,"outpost":"0.1.0","denied":null,"maintenance":null,`+
@@ -153,7 +156,8 @@ users:
 		{
 			"the same name and id at another hub, and its name in the body", "hub-b",
 			`{"hub":"hub-a","user_id":42,"authentication":{"name":"ann","groups":["urn:x:group:gpu"]}}`,
-			begin(1, hubB) + fmt.Sprintf(tiny, 4, 1, 1) + `],"home":null,"shared":[],"profiles":[],"images":["*"]}`,
+			begin(1, hubB) + fmt.Sprintf(tiny, 4, 1, 1) +
+				`],"home":null,"shared":[],"profiles":[],"images":["*"],"registries":[]}`,
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) { want(t, tc.name, w.catalog(t, tc.hub, tc.body), 200, tc.want) })
@@ -163,10 +167,10 @@ users:
 func TestCatalogWithoutFlavorsAndImages(t *testing.T) {
 	w := newWorld(t, lifecycle.Options{}, Options{})
 	want(t, "catalog", w.catalog(t, "hub-a", `{"authentication":null}`), 200,
-		unlimited+`"flavors":null,"home":null,"shared":[],"profiles":[],"images":[]}`)
+		unlimited+`"flavors":null,"home":null,"shared":[],"profiles":[],"images":[],"registries":[]}`)
 	w = newWorld(t, lifecycle.Options{Flavors: parsedFlavors(t, twoFlavors)}, Options{})
 	want(t, "catalog of a hub without flavors", w.catalog(t, "hub-b", `{}`), 200,
-		unlimited+`"flavors":[],"home":null,"shared":[],"profiles":[],"images":[]}`)
+		unlimited+`"flavors":[],"home":null,"shared":[],"profiles":[],"images":[],"registries":[]}`)
 }
 
 // What a catalog does not show, a start does not take, and with the same words (protocol 1.14, 4.6).
@@ -185,9 +189,9 @@ flavors:
 	}, Options{})
 	const denied = `{"version":1,"outpost":"unknown","denied":%q,"maintenance":null,` +
 		`"user":{"limit":null,"used":0},"hub":{"limit":null,"used":0},"flavors":[],` +
-		`"home":null,"shared":[],"profiles":[],"images":[]}`
+		`"home":null,"shared":[],"profiles":[],"images":[],"registries":[]}`
 	const open = unlimited + `"flavors":[%s],` +
-		`"home":null,"shared":[],"profiles":[],"images":[]}`
+		`"home":null,"shared":[],"profiles":[],"images":[],"registries":[]}`
 	entry := func(name string, isDefault bool, denied string) string {
 		return fmt.Sprintf(`{"name":%q,"display_name":%q,"description":"","default":%v,"limit":null,"used":0,`+
 			`"user":{"limit":null,"used":0},"runtime":null,"until":null,"denied":%s}`, name, name, isDefault, denied)
@@ -261,7 +265,7 @@ func TestCatalogHasProfilesAndHome(t *testing.T) {
 			`{"slug":"base","display_name":"Base","description":"","default":true,"denied":null,"profile_options":{`+
 			`"image":{"display_name":"Image","choices":{"a":{"display_name":"A","default":true}},`+
 			`"unlisted_choice":{"display_name":"Other","validation_regex":"^a","validation_message":""}}}}],`+
-			`"images":[]}`)
+			`"images":[],"registries":[]}`)
 }
 
 // A catalog announces a maintenance; at its time starts are refused, and servers go on (protocol 2.14).
@@ -279,7 +283,7 @@ func TestMaintenance(t *testing.T) {
 		t.Helper()
 		body := strings.Replace(unlimited, `"maintenance":null`, `"maintenance":`+maintenance, 1)
 		body = strings.ReplaceAll(body, `"used":0`, `"used":1`) +
-			`"flavors":null,"home":null,"shared":[],"profiles":[],"images":[]}`
+			`"flavors":null,"home":null,"shared":[],"profiles":[],"images":[],"registries":[]}`
 		want(t, what, w.catalog(t, "hub-a", `{}`), 200, body)
 	}
 	refused := func(what, sentence string) {

@@ -241,20 +241,20 @@ func (st *start) ensureClaim(ctx context.Context) (claim *corev1.PersistentVolum
 	return nil, err
 }
 
-// ensureSecret creates the Secret that the pod will mount. The one of this start is kept, and that of an earlier start
+// ensureSecret creates a Secret that the pod will use. The one of this start is kept, and that of an earlier start
 // of this server is replaced.
-func (st *start) ensureSecret(ctx context.Context) error {
+func (st *start) ensureSecret(ctx context.Context, secret *corev1.Secret) error {
 	origin := st.o.Origin
-	return ensure(ctx, st, st.s.client.CoreV1().Secrets(st.o.Secret.Namespace), st.o.Secret, "Secret",
+	return ensure(ctx, st, st.s.client.CoreV1().Secrets(secret.Namespace), secret, "Secret",
 		func(old metav1.Object) bool {
 			have, ours := kubespawner.OriginOf(old)
 			return ours && have == origin
 		}, nil)
 }
 
-// ownSecret makes the pod the owner of its Secret, which then goes with it. Without permission it stays without an
+// ownSecret makes the pod the owner of a Secret, which then goes with it. Without permission it stays without an
 // owner, and the stop of the server deletes it.
-func (st *start) ownSecret(ctx context.Context, pod *corev1.Pod) error {
+func (st *start) ownSecret(ctx context.Context, pod *corev1.Pod, name string) error {
 	owner, err := json.Marshal(map[string]any{"metadata": map[string]any{
 		"ownerReferences": []metav1.OwnerReference{kubespawner.OwnerReference(pod.Name, pod.UID)},
 	}})
@@ -263,7 +263,7 @@ func (st *start) ownSecret(ctx context.Context, pod *corev1.Pod) error {
 	}
 	err = st.request.do(ctx, func(ctx context.Context) error {
 		_, err := st.s.client.CoreV1().Secrets(pod.Namespace).Patch(
-			ctx, st.o.Secret.Name, types.MergePatchType, owner, metav1.PatchOptions{})
+			ctx, name, types.MergePatchType, owner, metav1.PatchOptions{})
 		return err
 	})
 	switch {
@@ -271,7 +271,7 @@ func (st *start) ownSecret(ctx context.Context, pod *corev1.Pod) error {
 		return nil
 	case apierrors.IsForbidden(err):
 		st.log().Warn("the outpost is not permitted to patch Secrets, so one stays until its server is stopped",
-			"secret", st.o.Secret.Name)
+			"secret", name)
 		return nil
 	}
 	return apiError(err, "give the Secret to its pod")

@@ -2,11 +2,13 @@ package kube
 
 import (
 	"encoding/json"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -259,6 +261,67 @@ func TestTheSecretIsThereBeforeThePod(t *testing.T) {
 				t.Errorf("owners %+v", owners)
 			}
 		})
+	}
+}
+
+// The login that a user brings along is in a Secret of the pod alone, which is there before it and goes with it.
+// Neither the state nor the log has it.
+func TestLoginsToRegistriesAreInASecret(t *testing.T) {
+	const planted = "plan7ed-password"
+	var log strings.Builder
+	cl := newCluster()
+	s := cl.run(t, Options{Logger: slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	p, err := s.Plan(t.Context(), outpost.Hub{Name: "hub", AllowedOptions: []string{"image"}}, outpost.StartRequest{
+		Key: aliceKey,
+		Body: outpost.Body{
+			Env:  map[string]string{"JUPYTERHUB_USER": "user"},
+			Misc: map[string]json.RawMessage{"image": json.RawMessage(`"r.example.org/ann/lab"`)},
+		},
+		Login: &outpost.Login{Username: "ann", Password: planted},
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Start(t.Context(), p, nil); err != nil {
+		t.Fatal(err)
+	}
+	calls := writes(cl.taken())
+	if slices.Index(calls, "create secrets/jupyter-user-registry") > slices.Index(calls, "create pods/jupyter-user") {
+		t.Errorf("requests %q", calls)
+	}
+	secret, err := cl.CoreV1().Secrets("jhub").Get(t.Context(), "jupyter-user-registry", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]byte{corev1.DockerConfigJsonKey: []byte(`{"auths":{"r.example.org":{` +
+		`"auth":"YW5uOnBsYW43ZWQtcGFzc3dvcmQ=","password":"plan7ed-password","username":"ann"}}}`)}
+	if diff := cmp.Diff(want, secret.Data); diff != "" || secret.Type != corev1.SecretTypeDockerConfigJson {
+		t.Errorf("a Secret of type %s (-want +got):\n%s", secret.Type, diff)
+	}
+	if owners := secret.OwnerReferences; len(owners) != 1 || owners[0].Name != "jupyter-user" {
+		t.Errorf("owners %+v", owners)
+	}
+	pod, err := cl.CoreV1().Pods("jhub").Get(t.Context(), "jupyter-user", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pulls := []corev1.LocalObjectReference{{Name: "jupyter-user-registry"}}
+	if diff := cmp.Diff(pulls, pod.Spec.ImagePullSecrets); diff != "" {
+		t.Errorf("Secrets to pull with (-want +got):\n%s", diff)
+	}
+	row, err := json.Marshal(p.State)
+	if err != nil {
+		t.Fatal(err)
+	}
+	podText, err := json.Marshal(pod)
+	if text := log.String() + string(row) + string(podText); err != nil || strings.Contains(text, planted) {
+		t.Errorf("%v: the password is in %s", err, text)
+	}
+	if err := s.Stop(t.Context(), aliceKey, p.State); err != nil {
+		t.Fatal(err)
+	}
+	if left := cl.left(t); left != "" {
+		t.Errorf("left behind: %s", left)
 	}
 }
 

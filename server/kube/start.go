@@ -152,8 +152,8 @@ func (st *start) create(ctx context.Context) (*corev1.Pod, error) {
 			st.uids[claim.UID] = true
 		}
 	}
-	if st.o.Secret != nil {
-		if err := st.ensureSecret(ctx); err != nil {
+	for _, secret := range st.o.Secrets() {
+		if err := st.ensureSecret(ctx, secret); err != nil {
 			return nil, err
 		}
 	}
@@ -165,8 +165,8 @@ func (st *start) create(ctx context.Context) (*corev1.Pod, error) {
 		return nil, err
 	}
 	st.uids[pod.UID] = true
-	if st.o.Secret != nil {
-		if err := st.ownSecret(ctx, pod); err != nil {
+	for _, secret := range st.o.Secrets() {
+		if err := st.ownSecret(ctx, pod, secret.Name); err != nil {
 			return nil, err
 		}
 	}

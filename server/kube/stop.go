@@ -182,8 +182,10 @@ func (s *Spawner) deleteHelpers(
 ) error {
 	core, origin := s.client.CoreV1(), s.origin(k)
 	err := deleteHelper(ctx, core.Services(st.Namespace), st.Pod, origin, podUID, "Service")
-	if secret := st.Secret(); secret != "" {
-		err = errors.Join(err, deleteHelper(ctx, core.Secrets(st.Namespace), secret, origin, podUID, "Secret"))
+	for _, key := range []string{kubespawner.StateSecret, kubespawner.StatePull} {
+		if secret := st.Secret(key); secret != "" {
+			err = errors.Join(err, deleteHelper(ctx, core.Secrets(st.Namespace), secret, origin, podUID, "Secret"))
+		}
 	}
 	return err
 }

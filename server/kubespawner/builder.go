@@ -75,6 +75,7 @@ type Objects struct {
 	Namespace *corev1.Namespace             // nil unless each user has one
 	Claim     *corev1.PersistentVolumeClaim // nil unless storage_pvc_ensure
 	Secret    *corev1.Secret                // nil without internal TLS
+	Pull      *corev1.Secret                // a login to the registry of the image; nil if the user brings none
 	Service   *corev1.Service               // nil unless services_enabled or internal TLS
 	Pod       *corev1.Pod
 
@@ -177,6 +178,9 @@ func (b *Builder) objects(
 		settings: st, fields: expand, hub: r.Body.Env, removed: removed, tls: o.Secret != nil, lookup: b.lookupEnv,
 	}, p)
 	o.Pod = buildPod(in, p)
+	if r.Login != nil {
+		o.addLogin(r.Login.DockerConfig(outpost.ImageOf(r.Body.Misc)), m)
+	}
 	o.restrictServiceLinks(operator)
 	o.addHelpers(m, expand, p)
 	if p.Err() == nil { // else names may be wrong for another reason

@@ -3,6 +3,7 @@ package kubespawner
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -95,6 +96,18 @@ func buildSecret(name, namespace string, c certificates, labels, annotations map
 			secretCA:   []byte(strings.Trim(c.CA, "\n") + "\n" + c.HubCA),
 		},
 	}
+}
+
+// addLogin makes the Secret with the login that the user brings along, for the pod alone to pull its images with.
+func (o *Objects) addLogin(config []byte, m metadata) {
+	o.Pull = buildSecret(o.names.Pod+"-registry", o.names.Namespace, certificates{}, m.labels, m.annotations)
+	o.Pull.Type, o.Pull.Data = corev1.SecretTypeDockerConfigJson, map[string][]byte{corev1.DockerConfigJsonKey: config}
+	o.Pod.Spec.ImagePullSecrets = append(o.Pod.Spec.ImagePullSecrets, corev1.LocalObjectReference{Name: o.Pull.Name})
+}
+
+// Secrets are those that the start makes.
+func (o *Objects) Secrets() []*corev1.Secret {
+	return slices.DeleteFunc([]*corev1.Secret{o.Secret, o.Pull}, func(s *corev1.Secret) bool { return s == nil })
 }
 
 // buildNamespace makes a user's own namespace.

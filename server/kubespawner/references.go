@@ -60,11 +60,12 @@ func (b *Builder) refer(
 		}
 		delete(used, ClaimResource+"/"+o.Claim.Name)
 	}
-	if o.Secret != nil {
-		if b.isOwn(o.Secret.Namespace, SecretResource+"/"+o.Secret.Name) {
-			p.Addf("secret_name_template", "yields the name %q, "+ours, quoted(o.Secret.Name))
+	for _, secret := range o.Secrets() {
+		option := map[bool]string{true: "pod_name_template", false: "secret_name_template"}[secret == o.Pull]
+		if b.isOwn(secret.Namespace, SecretResource+"/"+secret.Name) {
+			p.Addf(option, "yields the name %q, "+ours, quoted(secret.Name))
 		}
-		delete(used, SecretResource+"/"+o.Secret.Name)
+		delete(used, SecretResource+"/"+secret.Name)
 	}
 	if len(used) == 0 {
 		return

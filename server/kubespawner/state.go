@@ -19,7 +19,8 @@ const (
 	stateNS      = "namespace"
 	stateDNS     = "dns_name"
 	statePVC     = "pvc_name"
-	stateSecret  = "secret_name"         // set with internal TLS
+	StateSecret  = "secret_name"         // set with internal TLS
+	StatePull    = "pull_secret_name"    // set with a login to a registry
 	stateGrace   = "delete_grace_period" // seconds; absent leaves it to the pod
 	stateKeep    = "keep_stopped_pod"    // delete_stopped_pods was false
 	stateImage   = "image"               // for records of who started what; read by nobody here
@@ -42,8 +43,10 @@ func (o *Objects) State() outpost.State {
 	if o.Claim != nil {
 		st[statePVC] = o.names.PVC
 	}
-	if o.Secret != nil {
-		st[stateSecret] = o.names.Secret
+	for key, secret := range map[string]*corev1.Secret{StateSecret: o.Secret, StatePull: o.Pull} {
+		if secret != nil {
+			st[key] = secret.Name
+		}
 	}
 	if grace := o.gracePeriod(); grace != nil {
 		st[stateGrace] = *grace
@@ -95,9 +98,9 @@ func ParseState(st outpost.State, namespace string) ParsedState {
 	return ParsedState{Pod: pod, Namespace: cmp.Or(ns, namespace), all: st}
 }
 
-// Secret returns the name of the Secret with the server's certificates; empty for none.
-func (s ParsedState) Secret() string {
-	name, _ := s.all[stateSecret].(string)
+// Secret returns the name of a Secret that the start has made, by its key in the state; empty for none.
+func (s ParsedState) Secret(key string) string {
+	name, _ := s.all[key].(string)
 	return name
 }
 

@@ -154,7 +154,7 @@ func (o *Offers) CatalogOf(ctx context.Context, hub outpost.Hub, u outpost.User)
 	groups := access.GroupsOf(u.Authentication)
 	c := catalog.Catalog{
 		Version: catalog.Version, Outpost: cmp.Or(o.opts.Version, "unknown"),
-		Flavors: []catalog.Flavor{}, Images: []string{},
+		Flavors: []catalog.Flavor{}, Images: []string{}, Registries: []string{},
 		Offer: catalog.Offer{Shared: []catalog.Shared{}, Profiles: []catalog.Profile{}},
 	}
 	if !hub.Access.Allows(groups) {
@@ -178,6 +178,7 @@ func (o *Offers) CatalogOf(ctx context.Context, hub outpost.Hub, u outpost.User)
 	shorten(c.Flavors, planned, eviction, now)
 	c.Hub = catalog.Use{Used: usage.Hub, Limit: o.ServersOf(u.Hub)}
 	c.User.Used, c.Offer, c.Images = usage.ByUser[u.ID], o.spawner.Offer(hub, groups), hub.Images()
+	c.Registries = hub.Registries()
 	if limit := o.opts.GlobalMaxPerUser; limit != nil && *limit >= 0 {
 		c.User.Limit = limit
 	}

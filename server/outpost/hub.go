@@ -23,6 +23,9 @@ type Hub struct {
 	// AllowedImages are patterns for a hub's choice of image in misc: globs ("*", "?", "[...]") for the whole
 	// reference, in which "*" also matches "/". Used only when AllowedOptions has "image". Empty allows any image.
 	AllowedImages []string
+	// AllowedRegistries are globs for hosts of registries to which this hub may send a user's login, for an image in
+	// misc. Empty allows none.
+	AllowedRegistries []string
 	// Access says which of its users may start anything at all.
 	Access access.Rule
 	// CallbackURLs are the URL prefixes that this hub's requests may name for events, flavor updates and tunnels:
@@ -92,6 +95,15 @@ func (h Hub) Check() (faults []HubFault) {
 			faults = append(faults, HubFault{field, message})
 		}
 	}
+	for i, glob := range h.AllowedRegistries {
+		field := fmt.Sprintf("allowedRegistries[%d]", i)
+		if _, err := pattern.Glob(glob); err != nil || strings.Contains(glob, "/") {
+			faults = append(faults, HubFault{field, fmt.Sprintf("%q is not a glob of hosts, such as *.example.org", glob)})
+		}
+	}
+	if len(h.AllowedRegistries) > 0 && !h.Lists("image") {
+		faults = append(faults, HubFault{"allowedRegistries", "has no effect unless allowedOptions has image"})
+	}
 	for i, prefix := range h.CallbackURLs {
 		checkURL(fmt.Sprintf("callbackUrls[%d]", i), prefix)
 	}
@@ -102,14 +114,6 @@ func (h Hub) Check() (faults []HubFault) {
 		checkURL("tunnelRestart.url", h.TunnelRestart.URL)
 	}
 	return faults
-}
-
-// allowsImage reports whether an image matches one of the hub's patterns.
-func (h Hub) allowsImage(image string) bool {
-	return slices.ContainsFunc(h.AllowedImages, func(glob string) bool {
-		re, err := pattern.Glob(glob)
-		return err == nil && re.MatchString(image)
-	})
 }
 
 // Images returns globs, one of which an image that this hub sets in misc must match; none if it may set none.
@@ -156,7 +160,10 @@ func (h Hub) CheckRequest(r StartRequest) error {
 			Message: excerpt.Of(r.Name, excerpt.Name) + " - " + h.Access.Refusal("this system"),
 		}
 	}
-	return h.checkMisc(r.Name, r.Body.Misc)
+	if err := h.checkMisc(r.Name, r.Body.Misc); err != nil {
+		return err
+	}
+	return h.checkLogin(r)
 }
 
 // nameFault says why a name cannot be part of the path that polls and stops a service; "" if it can.
@@ -201,7 +208,7 @@ func (h Hub) checkMisc(name string, misc map[string]json.RawMessage) error {
 		if err := json.Unmarshal(raw, &image); err != nil {
 			return refuse("The option " + option + " in misc must be a string.")
 		}
-		if !h.allowsImage(image) {
+		if !matchesAny(h.AllowedImages, image) {
 			return refuse("The hub " + h.Name + " may not choose the image " + excerpt.Of(image, excerpt.Name))
 		}
 	}

@@ -64,6 +64,7 @@ type StartRequest struct {
 	Body           Body
 	Certs          map[string]string // keyfile, certfile, cafile as PEM text; non-empty switches internal TLS on
 	TrustBundles   map[string]string // PEM text by name: hub-ca, ...
+	Login          *Login            // to the registry of the image in Body.Misc; nil for none, never stored
 	Authentication any               // decoded JSON for flavor matching only, never stored; nil if absent
 	// AuthState is from auth-state-* headers, never stored. No option that is data reads it, so polls and stops bring
 	// none.

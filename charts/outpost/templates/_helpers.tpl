@@ -132,9 +132,13 @@ layer name, but for templates. */ -}}
 {{- if or $homes .Values.rbac.persistentVolumeClaims (include "outpost.anyLayer" (dict "root" . "option" "storage_pvc_ensure")) -}}true{{- end -}}
 {{- end -}}
 
-{{- /* Whether the outpost makes Secrets with the certificates of servers. */ -}}
+{{- /* Whether the outpost makes Secrets with the certificates of servers, or with logins to registries. */ -}}
 {{- define "outpost.makesSecrets" -}}
-{{- if or .Values.internalSsl (include "outpost.anyLayer" (dict "root" . "option" "internal_ssl")) -}}true{{- end -}}
+{{- $logins := false -}}
+{{- range .Values.config.hubs -}}
+{{- $logins = or $logins (. | default dict).allowedRegistries -}}
+{{- end -}}
+{{- if or $logins .Values.internalSsl (include "outpost.anyLayer" (dict "root" . "option" "internal_ssl")) -}}true{{- end -}}
 {{- end -}}
 
 {{- /* Resources of which a pod may use an object that a template names, or that a hub may name: with the right to read these, and
