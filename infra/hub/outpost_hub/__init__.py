@@ -73,6 +73,7 @@ from .api import ROUTE, SCOPES, ListOutposts  # noqa: E402
 from .data import DataFile  # noqa: E402
 from .events import EVENT_ROUTES, Events  # noqa: E402
 from .home import home  # noqa: E402
+from .login import keep_out_of_database  # noqa: E402
 from .metrics import SYSTEMS  # noqa: E402
 from .outposts import Outposts  # noqa: E402
 from .pages import template_folder  # noqa: E402
@@ -96,6 +97,7 @@ def configure(c, settings):
     Spawner.outposts = outposts
     outposts.owed.begin_with_hub()
     SYSTEMS.show(outposts.systems.values())
+    keep_out_of_database()
 
     c.JupyterHub.spawner_class = Spawner
     c.JupyterHub.allow_named_servers = True

@@ -103,6 +103,7 @@ class Catalog:
     flavors: tuple[Flavor, ...] | None  # None: a start needs none, and any name is accepted
     profiles: tuple[Profile, ...] | None  # None: not known
     images: tuple[str, ...]  # globs of images of the user's own
+    registries: tuple[str, ...]  # globs of hosts, to which a start may bring a login for such an image
 
 
 def parse(body):
@@ -127,6 +128,7 @@ def parse(body):
         flavors=_unless_null(data, "flavors", tuple(_flavor(o) for o in answer.objects("flavors"))),
         profiles=_unless_null(data, "profiles", tuple(_profile(o) for o in answer.objects("profiles"))),
         images=tuple(answer.texts("images")),
+        registries=tuple(answer.texts("registries")),
     )
 
 

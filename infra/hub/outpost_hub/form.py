@@ -6,6 +6,7 @@ style through, and each system has fields of its own. The script adds a search a
 
 import html
 
+from .login import MAX_PASSWORD, PASSWORD, USERNAME
 from .offer import OWN_IMAGE, UNLISTED, clock, options_of
 
 MANY = 8  # systems, from which on there is a search
@@ -103,6 +104,8 @@ def options_from(form_data, offer, more):
             take(option.name, option_field(system, profile, option.name))
     if offer.takes_image(profile):
         take(OWN_IMAGE, field(OWN_IMAGE, system))
+    take(USERNAME, field(USERNAME, system))
+    take(PASSWORD, field(PASSWORD, system))
     if not offer.knows_profiles:
         options.pop("profile", None)
     for key in more:
@@ -162,6 +165,7 @@ def _system(offer, checked, last):
         parts.append(_profiles(offer, last))
         parts.append(_flavors(offer, last))
         parts.append(_image(offer, last))
+        parts.append(_login(offer))
         parts.append("</div>")
     parts.append("</div>")
     return "".join(parts)
@@ -264,6 +268,19 @@ def _image(offer, last):
     hint = f"Leave it empty for the usual one. Allowed: {', '.join(offer.images)}"
     value = html.escape(str(last.get("image") or ""))
     return _text(target, target, "Image of your own", value, hint)
+
+
+def _login(offer):
+    if not (offer.images and offer.registries):
+        return ""
+    system, password = offer.system, field(PASSWORD, offer.system)
+    hint = f"Only if its registry asks for one; kept nowhere. Allowed registries: {', '.join(offer.registries)}"
+    user = _text(field(USERNAME, system), field(USERNAME, system), "Username for its registry", "", hint)
+    return (
+        f'{user}<label for="{password}">Password or token for its registry</label>'
+        f'<input type="password" class="form-control" name="{password}" id="{password}" maxlength="{MAX_PASSWORD}"'
+        ' autocomplete="new-password">'
+    )
 
 
 def _text(name, target, label, value, hint):

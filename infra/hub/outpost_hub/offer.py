@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from .catalog import Use
 from .catalogs import Answer
 from .errors import StartError
+from .login import registry_of
 from .settings import FLAVOR_NAME
 
 UNLISTED = "--unlisted-choice"  # after an option's name, in the name of a value of the user's own
@@ -70,7 +71,7 @@ class Offer:
         self.listed = bool(system.flavors) or self._says("flavors") is not None  # no other flavor is accepted
         self.knows_profiles = self._says("profiles") is not None
         self.profiles = {profile.name: profile for profile in self._says("profiles") or ()}
-        self.images = self._says("images") or ()
+        self.images, self.registries = self._says("images") or (), self._says("registries") or ()
         self.home, self.shared = self._says("home"), self._says("shared") or ()
         self.use = self._says("hub") or Use(0, None)  # of all users of this hub
         self.flavor = self._default_flavor()
@@ -293,6 +294,24 @@ class Offer:
     def own_image(self, options):
         """Returns the image of the user's own that options name, "" for none."""
         return options.get(OWN_IMAGE, "") if self.takes_image(self.profile(options)) else ""
+
+    def takes_login(self, profile):
+        """Reports whether a start may bring a login for the registry of such an image."""
+        return bool(self.registries) and self.takes_image(profile)
+
+    def check_login(self, options, login):
+        """Refuses a login that the outpost would not take; None is none."""
+        if login is None:
+            return
+        image, name = self.own_image(options), self.system.display_name
+        if not image:
+            raise StartError(f"{name} takes a login to a registry only with an image of your own.", 400)
+        if login.fault:
+            raise StartError(login.fault, 400)
+        registry = registry_of(image)
+        if not any(fnmatchcase(registry, pattern) for pattern in self.registries):
+            allowed = ", ".join(self.registries) or "none"
+            raise StartError(f"{name} takes no login to {registry[:63]!r}. Allowed registries: {allowed}.", 400)
 
     def _check_image(self, options):
         image = self.own_image(options)

@@ -10,6 +10,7 @@ from .claims import SYSTEM_LABEL, TunnelsSettings
 from .cluster import make_service, remove_service
 from .curl import prepare_curl
 from .errors import TELL_ADMINS, StartError, UnknownSystem, WrongHostKey, user_message
+from .login import login_of, taken_out, with_login
 from .metrics import SYSTEMS
 from .owed import OwedStops
 from .received import safe_address
@@ -149,12 +150,15 @@ class Outposts:
         # A form sends a list of strings for each field; all other code expects one string.
         system = self.system({"system": (form_data.get("system") or [None])[0]})
         offer = await system.offer(spawner)
-        options = self.checked(form.options_from(form_data, offer, self.user_options), offer)
+        options = self.checked(taken_out(form.options_from(form_data, offer, self.user_options)), offer)
         spawner.offered = options, offer
         return options
 
     def checked(self, user_options, offer):
-        """Returns the options of a start with defaults filled in, all of them strings; StartError if one is invalid."""
+        """Returns the options of a start with defaults filled in, all of them strings; StartError if one is invalid.
+
+        The login beside them is beside the result.
+        """
         if offer.system.name not in self.systems:
             raise self._no_such_system()
         available = ("system", "flavor", *self.user_options)
@@ -164,7 +168,9 @@ class Outposts:
                 raise StartError(f"Unknown option {name[:63]!r}. Available options: {', '.join(available)}.", 400)
             if name != "system" and not (isinstance(value, str) and len(value) <= 256 and value.isprintable()):
                 raise StartError(f"Option {name} must be a string of at most 256 printable characters.", 400)
-        return offer.start({**user_options, "system": offer.system.name})
+        options = offer.start({**user_options, "system": offer.system.name})
+        offer.check_login(options, login_of(user_options))
+        return with_login(options, login_of(user_options))
 
     async def apply_user_options(self, spawner, user_options):
         (options, offer), spawner.offered = spawner.offered, (None, None)
@@ -195,6 +201,7 @@ class Outposts:
 
     def _use(self, spawner, user_options, offer):
         options = self.checked(user_options, offer)
+        spawner.login, options = login_of(options), dict(options)
         spawner.user_options = options
         spawner.own_image = offer.own_image(options)
         # The stored options too: the route that renews tunnels reads the system from there.
@@ -205,6 +212,7 @@ class Outposts:
         system = refused.get("system")
         kept = {"system": system} if isinstance(system, str) and system in self.by_any_name else {}
         spawner.user_options = spawner.orm_spawner.user_options = kept
+        spawner.login = None
 
     def pre_spawn_hook(self, spawner):
         if not SERVER_NAME.fullmatch(spawner.name):

@@ -11,11 +11,13 @@ import outpostspawner
 from jupyterhub.utils import make_ssl_context, url_path_join
 from tornado import web
 from tornado.httpclient import HTTPClientError
+from traitlets import validate
 
 from .answer import FirstAnswer
 from .cluster import pod_status, remove_pod
 from .errors import TELL_ADMINS, StartError, answered, is_gone, maybe_refused, not_accepted, without_query
 from .identity import identity
+from .login import in_link, taken_out
 from .metrics import PHASE
 from .received import (
     MAX_EVENTS, MAX_HTML, MAX_KEPT, MAX_REASON, MAX_TEXT,
@@ -48,12 +50,19 @@ class Spawner(outpostspawner.OutpostSpawner):
     interrupted = False  # its start was under way when the hub before this one ended
     notice = ""  # what the outpost has told the user of this server
     own_image = ""  # of the user, that the current start names
+    login = None  # the Login to its registry, until the start is sent
     offered = None, None  # options of a form or link, and the Offer they are from, until their start begins at once
     unasked = None  # options of the current start, if the outpost was not asked about them before
     stop_taken = False  # by the outpost, the latest
     early_end = None  # a future for the exit status, while a start waits for the server's first answer
 
+    @validate("user_options")
+    def _without_login(self, proposal):
+        return taken_out(proposal.value)
+
     def options_from_query(self, query_data):
+        if in_link(query_data):
+            raise StartError("A login to a registry cannot be in a link, which others can read. Use the form.", 400)
         return self.run_options_from_form(query_data)
 
     async def progress(self):
@@ -331,11 +340,17 @@ class Spawner(outpostspawner.OutpostSpawner):
         # The client sends it, with the access token, only if auth state has flavors of the user.
         return await identity(self, self.outposts.of(self).send_auth_state)
 
+    def _told(self):
+        """Returns what only the request of a start tells the outpost."""
+        login = self.login
+        return {"registry": {"username": login.username, "password": login.password}} if login else {}
+
     async def send_request(self, req, action, raise_exception=True):
         # An outpost that restarts, or its Ingress, is unavailable for seconds, and a start must not fail for that. If
         # an attempt has arrived after all, the outpost recognises its start ID and does not start a second server.
         if action == "start":
-            req.body = json.dumps({**json.loads(req.body), "authentication": await self._identity()})
+            told, self.login = self._told(), None
+            req.body = json.dumps({**json.loads(req.body), "authentication": await self._identity(), **told})
         give_up = time.monotonic() + START_SECONDS
         while True:
             try:

@@ -14,6 +14,7 @@ from outpost_hub.catalogs import Answer, Kept
 from outpost_hub.errors import StartError
 from outpost_hub.home import home
 from outpost_hub.identity import identity
+from outpost_hub.login import login_of, registry_of, taken_out
 from outpost_hub.offer import Offer
 
 EVIL = "<script>alert(1)</script>\"'"
@@ -68,6 +69,7 @@ CATALOG = {
         },
     ],
     "images": ["quay.io/jupyter/*"],
+    "registries": ["quay.io"],
 }  # fmt: skip
 
 
@@ -297,6 +299,56 @@ def test_profiles(settings, options, image):
     options = {"system": "direct", **options}
     assert outposts.checked(options, offered) == {**options, "flavor": "small"}
     assert offered.own_image(options) == image
+
+
+# Logins to registries
+
+
+@pytest.mark.parametrize(
+    "image, want",
+    {
+        "alpine": "docker.io", "jupyter/lab:1": "docker.io", "index.docker.io/a/b": "docker.io", "quay.io/a": "quay.io",
+        "localhost/a": "localhost", "registry:5000/a": "registry:5000", "r.example.org:5000/a/b": "r.example.org:5000",
+    }.items(),
+)  # fmt: skip
+def test_registry_of(image, want):
+    assert registry_of(image) == want
+
+
+@pytest.mark.parametrize(
+    "image, login, changes, words",
+    [
+        ("quay.io/jupyter/x", ("ann", "plan7ed"), {}, ""),
+        ("quay.io/jupyter/x", None, {"registries": []}, ""),
+        ("", ("ann", "plan7ed"), {}, "only with an image of your own."),
+        ("quay.io/jupyter/x", ("ann", None), {}, "needs a username and a password."),
+        ("quay.io/jupyter/x", ("plan7ed", ""), {}, "needs a username and a password."),
+        ("quay.io/jupyter/x", ("ann:plan7ed", "x"), {}, "has no colon."),
+        ("quay.io/jupyter/x", ("ann", "plan7ed\n"), {}, "must be printable characters"),
+        ("quay.io/jupyter/x", (["ann"], {"plan7ed": 1}), {}, "must be printable characters"),
+        ("quay.io/jupyter/x", ("ann", "plan7ed" * 2000), {}, "must be printable characters"),
+        ("quay.io/jupyter/x", ("ann", "plan7ed"), {"registries": ["a", "b"]}, "to 'quay.io'. Allowed registries: a, b."),
+        ("quay.io/jupyter/x", ("ann", "plan7ed"), {"registries": ...}, "Allowed registries: none."),
+    ],
+)
+def test_logins(settings, image, login, changes, words):
+    options = {"system": "direct", "profile": "r", **({"image": image} if image else {})}
+    given = taken_out({**options, "registry_username": login[0], "registry_password": login[1]} if login else options)
+    assert given == options
+    offered = offer(settings, **changes)
+    if words:
+        _, text = refusal(offered.check_login, offered.start(given), login_of(given))
+        assert words in text and "plan7ed" not in text
+    else:
+        offered.check_login(offered.start(given), login_of(given))
+    if login and login[0] == "ann":
+        assert repr(login_of(given)) == "Login(username='ann')", "for logs"
+
+
+def test_form_asks_for_no_login_that_nobody_takes(settings):
+    assert 'type="password"' in form.render([offer(settings)], {})
+    for changes in ({"registries": []}, {"registries": ...}, {"images": []}):
+        assert 'type="password"' not in form.render([offer(settings, **changes)], {})
 
 
 # The form

@@ -266,6 +266,42 @@ def test_own_image(rooms):
     rooms.hub.stop_server("own", "greta")
 
 
+def test_login_to_a_registry_is_sent_and_stored_nowhere(rooms):
+    """By API, by form, and if the start is refused. A link cannot have one."""
+    options = {"system": "good", "flavor": "small", "profile": "r", "image": "quay.io/jupyter/x:1"}
+    login = {"registry_username": "ann", "registry_password": "plan7ed"}
+    want = {"username": "ann", "password": "plan7ed"}
+
+    def ended():
+        body = rooms.good.of("POST", "private")[-1]
+        assert rooms.hub.server("private", "greta")["user_options"] == options
+        rooms.hub.stop_server("private", "greta")
+        return body
+
+    rooms.hub.run("private", {**options, **login}, "greta")
+    body = ended()
+    assert body.pop("registry") == want and "plan7ed" not in json.dumps(body)
+    rooms.hub.run("private", options, "greta")
+    assert "registry" not in ended(), "it is not kept for the next start"
+
+    browser, page, found = rooms.form("greta", "private")
+    assert 'type="password"' in found["good"] and "plan7ed" not in page.text
+    fields = {f"{key}-good": value for key, value in {**options, **login}.items() if key != "system"}
+    assert browser.post(browser.form_action(page), {"system": "good", **fields}).code == 200
+    stage.wait_for("server", lambda: (rooms.hub.server("private", "greta") or {}).get("ready"))
+    assert ended()["registry"] == want
+    rooms.hub.run("private", options, "greta")
+    assert "registry" not in ended()
+
+    shown = json.dumps(rooms.hub.fail("no", {**options, **login, "image": "quay.io/other"}, "greta"))
+    assert "good does not allow this image." in shown and "plan7ed" not in shown
+    page = browser.get("/hub/spawn/greta/private?system=good&opt-registry_password=other")
+    assert "A login to a registry cannot be in a link" in page.text
+    kept = [file for file in rooms.hub.folder.rglob("*") if file.is_file()]
+    assert any(file.suffix == ".sqlite" for file in kept), kept
+    assert not [file for file in kept if b"plan7ed" in file.read_bytes()]
+
+
 @pytest.mark.parametrize(
     "system, user, options, words",
     [
