@@ -93,6 +93,8 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if slices.Contains(strings.Fields(r.Header.Get(replicasHeader)), g.opts.Replica) {
+		// A proxy on the way that kept this connection would lead the next attempt to this replica again.
+		w.Header().Set("Connection", "close")
 		http.Error(w, "there is a connection to this replica", http.StatusConflict)
 		return
 	}
