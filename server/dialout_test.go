@@ -148,7 +148,7 @@ func TestOutpostThatDialsOut(t *testing.T) {
 	want("/systems/inner/services/", "hub-a", "wrong", "401 ")
 	want("/systems/inner/services/", "", "", "401 ")
 	want("/systems/inner/healthz", "hub-a", password, "404 ")
-	want("/systems/other/services/", "hub-a", password, "404 ")
+	want("/systems/other/services/", "hub-a", password, "503 ") // 404 would say that the server is gone
 	if got := in.start(p); got != "200 OK" {
 		t.Fatalf("the start is answered %s", got)
 	}
