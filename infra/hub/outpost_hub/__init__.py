@@ -60,6 +60,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from jupyterhub.apihandlers import default_handlers
+from jupyterhub.apihandlers.users import UserServerAPIHandler
 from traitlets.log import get_logger
 
 from .versions import check_pair
@@ -73,7 +74,7 @@ from .api import ROUTE, SCOPES, ListOutposts  # noqa: E402
 from .data import DataFile  # noqa: E402
 from .events import EVENT_ROUTES, Events  # noqa: E402
 from .home import home  # noqa: E402
-from .login import keep_out_of_database  # noqa: E402
+from .login import Servers, keep_out_of_database  # noqa: E402
 from .metrics import SYSTEMS  # noqa: E402
 from .outposts import Outposts  # noqa: E402
 from .pages import template_folder  # noqa: E402
@@ -124,8 +125,15 @@ def configure(c, settings):
 
     ListOutposts.outposts = outposts
     default_handlers[:] = [
-        (handler[0], Events, *handler[2:]) if handler[0] in EVENT_ROUTES else handler
+        (handler[0], _answering(*handler[:2]), *handler[2:])
         for handler in default_handlers
         if handler[1].__module__.split(".")[0] not in PLUGINS or handler[0] in OPEN_ROUTES
     ]
     default_handlers.append((ROUTE, ListOutposts))
+
+
+def _answering(route, handler):
+    """Returns the class that answers requests of a route, in place of that which JupyterHub or the client has."""
+    if route in EVENT_ROUTES:
+        return Events
+    return Servers if handler is UserServerAPIHandler else handler

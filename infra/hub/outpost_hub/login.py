@@ -7,7 +7,9 @@ whatever is assigned to the options of a server, in memory and in the database.
 from dataclasses import dataclass, field
 
 from jupyterhub import orm
+from jupyterhub.apihandlers.users import UserServerAPIHandler
 from sqlalchemy import event
+from tornado import web
 
 USERNAME, PASSWORD = "registry_username", "registry_password"
 MAX_USERNAME, MAX_PASSWORD = 255, 8192  # characters
@@ -71,9 +73,27 @@ def in_link(names):
     return any(name.removeprefix("opt-").startswith((USERNAME, PASSWORD)) for name in names)
 
 
+class Servers(UserServerAPIHandler):
+    """JupyterHub's, which keeps options for later starts too: it writes them to the log before it stores them."""
+
+    def get_json_body(self):
+        return self._checked(super().get_json_body())
+
+    def get_server_json_body(self):  # of JupyterHub 6, which does not call the method above
+        return self._checked(super().get_server_json_body())
+
+    def _checked(self, body):
+        """Returns a body. Raises HTTPError for one with a login that would be kept."""
+        if self.request.method != "POST" and isinstance(body, dict):
+            if any(login_of(taken_out(options)) for options in (body, body.get("user_options"))):
+                raise web.HTTPError(400, "A login to a registry is for one start, and not kept. Send it with that.")
+        return body
+
+
 def _assigned(target, value, previous, initiator):
+    # In memory too: JupyterHub takes the options of a start that names none from here.
     rest = taken_out(value)
-    return value if rest is value else dict(rest)
+    return dict(rest) if isinstance(rest, Options) else value
 
 
 def keep_out_of_database():

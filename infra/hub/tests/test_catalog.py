@@ -8,13 +8,14 @@ from types import SimpleNamespace
 
 import outpost_hub
 import pytest
+from jupyterhub import orm
 from outpost_hub import form
 from outpost_hub.catalog import WrongShape, parse, parse_maintenance
 from outpost_hub.catalogs import Answer, Kept
 from outpost_hub.errors import StartError
 from outpost_hub.home import home
 from outpost_hub.identity import identity
-from outpost_hub.login import login_of, registry_of, taken_out
+from outpost_hub.login import Login, keep_out_of_database, login_of, registry_of, taken_out, with_login
 from outpost_hub.offer import Offer
 
 EVIL = "<script>alert(1)</script>\"'"
@@ -343,6 +344,14 @@ def test_logins(settings, image, login, changes, words):
         offered.check_login(offered.start(given), login_of(given))
     if login and login[0] == "ann":
         assert repr(login_of(given)) == "Login(username='ann')", "for logs"
+
+
+def test_no_login_is_beside_stored_options():
+    """JupyterHub takes the options of a start that names none from there, in memory too."""
+    keep_out_of_database()
+    stored = orm.Spawner()
+    stored.user_options = with_login({"system": "direct"}, Login("ann", "plan7ed"))
+    assert stored.user_options == {"system": "direct"} and login_of(stored.user_options) is None
 
 
 def test_form_asks_for_no_login_that_nobody_takes(settings):

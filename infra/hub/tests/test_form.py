@@ -295,6 +295,10 @@ def test_login_to_a_registry_is_sent_and_stored_nowhere(rooms):
 
     shown = json.dumps(rooms.hub.fail("no", {**options, **login, "image": "quay.io/other"}, "greta"))
     assert "good does not allow this image." in shown and "plan7ed" not in shown
+    server = "/hub/api/users/greta/servers"
+    for method, path in (("PATCH", f"{server}/private"), ("PUT", f"{server}/later")):  # JupyterHub 5 has neither
+        answer = rooms.hub.call(method, path, {"user_options": {**options, **login}})
+        assert answer.code in (400, 405) and "plan7ed" not in answer.text
     page = browser.get("/hub/spawn/greta/private?system=good&opt-registry_password=other")
     assert "A login to a registry cannot be in a link" in page.text
     kept = [file for file in rooms.hub.folder.rglob("*") if file.is_file()]

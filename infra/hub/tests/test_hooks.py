@@ -425,6 +425,8 @@ def test_configure(settings):
         "/api/recreateforward/([^/]+)": "SSHNodeRestartedAPIHandler",
         "/api/outposts": "ListOutposts",
         "/api/servers": "ListServersAPIHandler",
+        "/api/users/([^/]+)/server": "Servers",
+        "/api/users/([^/]+)/servers/([^/]*)": "Servers",
         "/api/users/progress/events/([^/]+)": "Events",
         "/api/users/progress/events/([^/]+)/([^/]+)": "Events",
     }
