@@ -61,7 +61,7 @@ class Outposts:
                     faults.add(f"systems.{name}.formerNames", f"{former!r} is listed twice")
                 self.by_any_name[former] = system
         faults.raise_any()
-        self.owed = OwedStops(self.find)
+        self.owed = OwedStops(self.find, self.of)
 
     def __deepcopy__(self, memo):
         # traitlets copies configured values, and with a hook the object that it is bound to. This object is shared.

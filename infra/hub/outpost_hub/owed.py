@@ -10,7 +10,7 @@ from tornado.httpclient import HTTPClientError, HTTPRequest
 from traitlets.log import get_logger
 
 from .curl import prepare_curl
-from .errors import is_gone
+from .errors import StartError, is_gone
 
 LOOK_SECONDS = 0.5  # between two looks at whether JupyterHub has begun; it calls nothing then
 FIRST_PAUSE = 5  # seconds before a stop is sent again
@@ -33,9 +33,12 @@ class OwedStops:
     them: a start has an ID of its own.
     """
 
-    def __init__(self, find):
-        """`find` returns the System of a name, also of a former one; None if there is none."""
-        self.find = find
+    def __init__(self, find, of):
+        """`find` returns the System of a name, also of a former one; None if there is none.
+
+        `of` returns that of a spawner, and raises StartError if there is none.
+        """
+        self.find, self.of = find, of
         self.app = None  # JupyterHub, when it has begun
         self.tasks = {}  # by name of a system
         self.beginning = None
@@ -76,10 +79,12 @@ class OwedStops:
 
     def add(self, spawner):
         """Notes that the server's outpost has not taken its stop."""
-        system = (spawner.user_options or {}).get("system")
-        found = self.find(system) if isinstance(system, str) else None
-        stop = {"system": found.name if found else system, "name": spawner.name, "start_id": spawner.start_id}
-        if not isinstance(stop["system"], str) or not self._begun():
+        try:
+            system = self.of(spawner).name
+        except StartError:
+            system = (spawner.user_options or {}).get("system")  # it may come back
+        stop = {"system": system, "name": spawner.name, "start_id": spawner.start_id}
+        if not isinstance(system, str) or not self._begun():
             spawner.log.error(f"{spawner._log_name} - it may run on; its stop is not sent again")
             return
         try:
@@ -114,10 +119,12 @@ class OwedStops:
             except Exception as e:
                 why = f"{type(e).__name__}: {e}"
             if why != said:
-                get_logger().warning(f"{system} - takes no stops yet: {why}")
+                get_logger().warning(f"{system} - does not take all stops yet: {why}")
             said = why
 
     async def _send_all(self, owed):
+        """Sends stops, and deletes those that are taken. Raises HTTPClientError or StartError if one is not."""
+        kept = None
         for stop in owed:
             system = self.find(stop["system"])
             if system is None:
@@ -127,10 +134,13 @@ class OwedStops:
             except HTTPClientError as e:
                 if e.code == 401 or e.code > 500:
                     raise  # nor would it take the others
+                kept = e
                 continue
             self.app.db.execute(_one(STOPS.delete(), stop))
             self.app.db.commit()
             get_logger().info(f"outposts - {system.name} has taken the stop of {stop['name']!r}, {stop['start_id']}")
+        if kept:
+            raise kept
 
     async def _stop(self, system, stop):
         """Sends a stop, which is taken too if its service is gone. Raises HTTPClientError, and StartError."""

@@ -1,5 +1,7 @@
 """Stops that an outpost has not taken: they are sent again until it has, whatever the hub has forgotten meanwhile."""
 
+import contextlib
+import json
 import sqlite3
 import threading
 
@@ -43,6 +45,7 @@ def test_stops_are_sent_again(far, away, answer):
     assert services(away, "lab") and owed(hub) == [("far", "lab", path.split("/")[3])]
     tries = len(away.of("DELETE", "lab"))
     stage.wait_for("more tries", lambda: len(away.of("DELETE", "lab")) > tries + 1)
+    assert f"far - does not take all stops yet: HTTPClientError: HTTP {answer}" in hub.log.read_text()
     away.stop_refusal = 0
     stage.wait_for("the stop", lambda: not away.running)
     assert set(away.of("DELETE", "lab")) == {path}
@@ -80,6 +83,21 @@ def test_a_server_that_is_started_again_lives(far, away):
     hub.stop_server("lab")
 
 
+def test_a_server_that_was_started_without_this_module(far, away):
+    """What its form had is in the database as lists."""
+    hub = far.hub
+    hub.run("lab")
+    (path,) = services(away, "lab")
+    hub.kill()
+    with contextlib.closing(sqlite3.connect(hub.folder / "hub.sqlite")) as database, database:
+        options = json.dumps({"system": ["far"]})
+        assert database.execute("UPDATE spawners SET user_options = ? WHERE name = 'lab'", (options,)).rowcount
+    hub.start()
+    stage.wait_for("the server", lambda: (hub.server("lab") or {}).get("ready"))
+    hub.stop_server("lab")
+    assert owed(hub) == [("far", "lab", path.split("/")[3])]
+
+
 def test_starts_under_way_when_the_hub_is_killed(far, away):
     """While their outpost cannot be reached."""
     hub, held = far.hub, threading.Event()
@@ -114,5 +132,5 @@ def test_a_system_that_is_renamed_or_away(far, away):  # the last one: the hub k
     hub.stop_server("other")
     assert len(services(away, "lab")) == 1
     hub.settings = {**settings, "systems": {"near": {**system, "formerNames": ["far"]}}}
-    (hub.folder / "settings.json").write_text(stage.json.dumps(hub.settings))
+    (hub.folder / "settings.json").write_text(json.dumps(hub.settings))
     stage.wait_for("the stop", lambda: not away.running)
