@@ -11,7 +11,7 @@ from traitlets.log import get_logger
 from .catalog import WrongShape, parse_maintenance
 from .client import request_to
 from .curl import Curl
-from .services import Services, TooMany, key
+from .services import MAX_LINE, Services, TooMany, key
 
 SILENT_SECONDS = 30  # without a line, after which polls are sent; the outpost sends one every 10 s
 LOOK_SECONDS = 5  # between two looks at that
@@ -60,6 +60,7 @@ class Watch:
         self.system, self.client = system, client
         self.services = Services(self._announced)
         self.last = None  # time of the last line of the present answer
+        self.refusal = b""  # what came in place of it, or its beginning
         self.heard = None  # time of the last line after a complete snapshot
         self.first = asyncio.Event()  # the first attempt has got its snapshot, or has failed
         self.spawners = weakref.WeakValueDictionary()  # by key
@@ -107,7 +108,8 @@ class Watch:
             except Exception as e:
                 failures = 0 if time.monotonic() - begun > PAUSE_SECONDS else failures + 1
                 pause = min(2**failures, PAUSE_SECONDS)
-                if isinstance(e, TooMany) or getattr(e, "code", 0) in (404, 405):
+                # What is in front of an outpost may answer 404 for a moment.
+                if isinstance(e, TooMany) or getattr(e, "code", 0) in (404, 405) and b'"detail"' in self.refusal:
                     pause = LONG_PAUSE_SECONDS
                 get_logger().info(f"{self.system.name} - not watched, servers are polled: {e}")
             self.first.set()
@@ -116,7 +118,7 @@ class Watch:
     async def _answer(self):
         """Reads one answer until it ends or there is no server anymore. Raises whatever has ended it."""
         self.services.begin()
-        status, chunks = [], Chunks()
+        status, chunks, self.refusal = [], Chunks(), b""
         self.last = time.monotonic()
 
         def header(line):
@@ -126,6 +128,8 @@ class Watch:
         def chunk(data):
             if status == ["200"]:
                 chunks.put(data)
+            elif not self.refusal:
+                self.refusal = data[:MAX_LINE]
 
         # A client of its own: a place is not taken from requests, and options of the request stay with it.
         http = Curl(force_instance=True, max_clients=1, max_body_size=2**62)

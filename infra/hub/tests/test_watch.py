@@ -169,6 +169,38 @@ def test_nothing_is_told_before_the_snapshot_is_complete(monkeypatch):
     outpost.close()
 
 
+@pytest.mark.parametrize("refusal, soon", [({"detail": "Not Found"}, False), ("default backend - 404", True)])
+def test_an_outpost_without_a_watch(monkeypatch, refusal, soon):
+    """It is asked again rarely, and soon if something in front of it has answered."""
+    monkeypatch.setattr(outpost_hub.watch, "PAUSE_SECONDS", 0.01)
+    outpost = stage.Outpost("")
+    feed = stage.Feed(heartbeat=0.1)
+    refused = []
+
+    class Refusing:
+        def serve(self, handler, running):
+            if len(refused) == 3:
+                return feed.serve(handler, running)
+            refused.append(handler.path)
+            return handler.answer(404, refusal)
+
+    outpost.feed = Refusing()
+    system = SimpleNamespace(name="far", url=outpost.url, authorization=lambda: "Basic x", trust=dict)
+
+    async def main():
+        server, watch = Followed("a"), Watch(system, None)
+        watch.follow(server)
+        await watch.first.wait()  # its first attempt has failed, however late
+        give_up = time.monotonic() + (60 if soon else 1)  # what must not happen takes time
+        while watch.heard is None and time.monotonic() < give_up:
+            await asyncio.sleep(0.01)
+        assert (watch.heard is not None, len(refused)) == ((True, 3) if soon else (False, 1))
+        watch.task.cancel()
+
+    asyncio.run(asyncio.wait_for(main(), 90))
+    outpost.close()
+
+
 def test_a_flood_leaves_the_hub_its_time(monkeypatch):
     """Between two parts of it, others get their turn."""
     outpost = stage.Outpost("")
