@@ -133,3 +133,23 @@ func TestProxyOnNoWay(t *testing.T) {
 		t.Errorf("error %v, want %v", err, want)
 	}
 }
+
+// TestHubWithoutAWay holds that no hub is left without a way to an outpost which has no address, since the stack of
+// another hub lets it connect to that one.
+func TestHubWithoutAWay(t *testing.T) {
+	told := []*systemOutput{{Hub: "jupyterhub", DialOutURLs: []string{"https://a/services/outposts/remote"}}, nil}
+	hubs := "[{name: jupyterhub, stack: organization/outposts/local}, " + strings.TrimPrefix(otherHub, "[")
+	_, err := loaded(t, remoteConfig, map[string]string{"hubs": hubs}).shown(told)
+	want := "outposts:hubs[1].dialOutUrl is missing: hub other cannot reach this outpost, which has no address"
+	if err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("error %v, want %s ...", err, want)
+	}
+	byHand := strings.Replace(hubs, "apiUrl:", "dialOutUrl: 'https://a/services/outposts/b', apiUrl:", 1)
+	if _, err := loaded(t, remoteConfig, map[string]string{"hubs": byHand}).shown(told); err != nil {
+		t.Error(err)
+	}
+	told[0] = &systemOutput{Hub: "jupyterhub", Address: "10.0.0.3"}
+	if _, err := loaded(t, remoteConfig, map[string]string{"hubs": hubs}).shown(told); err != nil {
+		t.Error(err)
+	}
+}

@@ -103,12 +103,27 @@ func (c Config) shown(told []*systemOutput) (outpostIdentity, error) {
 			shown.cas = pulumi.ToStringArray(out.CAs)
 		}
 	}
+	c.validateWays(f, shown)
 	f.addNoEffect("outpost.dialOut", c.Outpost.DialOut != outpost.DialOut{} && len(shown.dialOut) == 0, noDialOut)
 	if shown.tls == nil {
 		unused := len(c.Outpost.Rotation.TLS) > 0 && !shown.exposure.OwnCertificate()
 		f.addNoEffect("outpost.rotation.tls", unused, "the outpost has no certificate of its own")
 	}
 	return shown, errors.Join(f.errs...)
+}
+
+// validateWays finds hubs that have no way to an outpost without an address, which it lacks where the stacks of other
+// hubs let it connect to those.
+func (c Config) validateWays(f *faults, shown outpostIdentity) {
+	if !c.told() || len(shown.dialOut) == 0 || shown.address != "" {
+		return
+	}
+	for i, h := range c.Hubs {
+		if !h.tells() && h.DialOutURL == "" {
+			f.add("hubs[%d].dialOutUrl is missing: hub %s cannot reach this outpost, which has no address since it "+
+				"connects to its hubs (connect: dialOut in their stacks); let it connect to this one too", i, h.Name)
+		}
+	}
 }
 
 // exposureKey is where config has a key of the outpost's exposure, or by whom it is told.
