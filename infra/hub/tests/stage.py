@@ -713,8 +713,9 @@ class Hub:
         wait_for(f"server {name!r} stopped", gone)
 
     def routes(self):
-        """Returns the targets of the proxy's routes, by path."""
-        return json.loads((self.folder / "routes.json").read_text())
+        """Returns the targets of the proxy's routes, by path. A hub that has just begun to listen has none yet."""
+        file = self.folder / "routes.json"
+        return json.loads(file.read_text()) if file.exists() else {}
 
     def browser(self):
         return Browser(self.url)
