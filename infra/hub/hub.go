@@ -51,8 +51,9 @@ const (
 const (
 	// DialOutPath is where outposts that dial out find the tunnels below the URL of the hub; the name of the system
 	// follows.
-	DialOutPath = "/services/outposts/"
-	dialOut     = "dialOut" // of a system's connect
+	DialOutPath    = "/services/" + dialOutService + "/"
+	dialOutService = "outposts" // of JupyterHub, which the module makes
+	dialOut        = "dialOut"  // of a system's connect
 )
 
 // Names of what the pods of hub and tunnels mount, as published.
@@ -104,6 +105,11 @@ type System struct {
 
 // tunnelled reports whether its servers are reached through the tunnels.
 func (s System) tunnelled() bool { return s.SSH != nil || s.DialsOut }
+
+// dialsOut reports whether an outpost connects to this hub.
+func (a Args) dialsOut() bool {
+	return slices.ContainsFunc(a.Systems, func(s System) bool { return s.DialsOut })
+}
 
 // names are the name of a system and those that it had: what is mounted has all of them, since the files of a pod do
 // not change all at one moment.
@@ -389,6 +395,9 @@ func (a Args) CheckValues() []schema.Fault {
 	if values.At(a.Values, systems...) != nil {
 		faults = append(faults, schema.Fault{Path: systems, Text: fromSystems})
 	}
+	if own := []string{"hub", "services", dialOutService}; values.At(a.Values, own...) != nil && a.dialsOut() {
+		faults = append(faults, schema.Fault{Path: own, Text: ofOutposts})
+	}
 	if base, isText := values.At(a.Values, "hub", "baseUrl").(string); isText && !basePath.MatchString(base) {
 		faults = append(faults, schema.Fault{
 			Path: []string{"hub", "baseUrl"}, Text: "is not a path; write one of plain characters, such as /jupyter/",
@@ -408,6 +417,9 @@ func (a Args) CheckValues() []schema.Fault {
 
 // fromSystems refuses what has another place.
 const fromSystems = "is made from the systems; set those instead"
+
+// ofOutposts refuses a service in whose place the module has its own.
+const ofOutposts = "is the service to which outposts connect (connect: dialOut); give yours another name"
 
 // BaseURL returns the path that the URLs of a hub with these values begin with, such as "/jupyter"; empty for none, and
 // for what is not a path.

@@ -160,7 +160,7 @@ func caKey(system string) string { return system + ".crt" }
 // sideVersion is another text for another module, and for other data that a hub reads only when it starts.
 func (a Args) sideVersion() string {
 	data := fmt.Appendf(nil, "%s\n%v\n%s", a.Name, values.At(a.sideValues(), "ports"), moduleText())
-	if slices.ContainsFunc(a.Systems, func(s System) bool { return s.DialsOut }) {
+	if a.dialsOut() {
 		data = append(data, dialOut...) // the hub makes its service when it starts
 	}
 	sum := sha256.Sum256(data)

@@ -180,3 +180,25 @@ func TestTunnelsReadTheirSystems(t *testing.T) {
 		t.Errorf("systems %+v", systems)
 	}
 }
+
+// TestServiceOfOutpostsIsTheirs holds that no service of the operator's has the name of that to which outposts connect,
+// where one does: the hub would have only the latter.
+func TestServiceOfOutpostsIsTheirs(t *testing.T) {
+	a := soundArgs()
+	a.Values = map[string]any{"hub": map[string]any{"services": map[string]any{
+		"outposts": map[string]any{"url": "http://portal.example.org"},
+	}}}
+	if faults := a.CheckValues(); len(faults) > 0 {
+		t.Errorf("without an outpost that connects: %v", faults)
+	}
+	s := &a.Systems[1]
+	s.DialsOut, s.URL, s.SSH, s.CAs = true, "", nil, nil
+	want := []string{"values.hub.services.outposts: " + ofOutposts}
+	var got []string
+	for _, fault := range a.CheckValues() {
+		got = append(got, fault.Error())
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("with one (-want +got):\n%s", diff)
+	}
+}
