@@ -22,8 +22,15 @@ GIVEN_UP = 16  # servers that are stopped when all run
 NODES = "127.0.0.2"  # where nodes lead to pods; outgoing connections have another address, and so other ports
 LATE = 5  # seconds for which nodes may lead to the target port of a Service that is gone
 REST_SECONDS = 31  # for which the hub chooses no port again; the tunnels have 30 for it
-TOLD = "the hub cannot open a tunnel to it. Try again later."
-FULL = (f"all {len(PORTS)} ports of the tunnels are in use", "no port of the tunnels in 10 attempts")
+# What users are told, and the hub's log has: of ports, and of tunnels that are not back yet.
+TOLD = (
+    "the hub cannot open a tunnel to it. Try again later.",
+    "The hub cannot open an SSH connection to remote. Try again later.",
+)
+FULL = (
+    f"all {len(PORTS)} ports of the tunnels are in use", "no port of the tunnels in 10 attempts",
+    "cannot connect to remote", "the tunnels do not",
+)  # fmt: skip
 
 
 class Tunnels:
@@ -215,7 +222,7 @@ class Turnover:
             part.close()
 
     def start(self, user):
-        """Starts a user's server. Returns whether it runs; otherwise all ports are taken, and its user was told."""
+        """Starts a user's server. Returns whether it runs; otherwise there was no port or no tunnel, as told."""
         logged = self.hub.log.stat().st_size
         answer = self.hub.begin(user, {"system": "remote"}, user)
         assert answer.code in (201, 202), answer.text
@@ -224,7 +231,7 @@ class Turnover:
             return True
         log = self.hub.log.read_bytes()[logged:].decode()
         # A start that has ended before this request has no progress.
-        assert TOLD in text or "is not starting" in text, (text, log)
+        assert any(words in text for words in (*TOLD, "is not starting")), (text, log)
         assert any(words in log for words in FULL), (text, log)
         return False
 
