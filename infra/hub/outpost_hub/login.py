@@ -12,7 +12,7 @@ from sqlalchemy import event
 from tornado import web
 
 USERNAME, PASSWORD = "registry_username", "registry_password"
-MAX_USERNAME, MAX_PASSWORD = 255, 8192  # characters
+MAX_USERNAME, MAX_PASSWORD = 255, 8192  # bytes
 DOCKER_HUB = "docker.io"
 
 

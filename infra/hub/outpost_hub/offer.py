@@ -9,13 +9,14 @@ from fnmatch import fnmatchcase
 from .catalog import Use
 from .catalogs import Answer
 from .errors import StartError
-from .login import registry_of
+from .login import PASSWORD, USERNAME, registry_of
 from .settings import FLAVOR_NAME
 
 UNLISTED = "--unlisted-choice"  # after an option's name, in the name of a value of the user's own
 QUANTITY = re.compile(r"(\d+(?:\.\d+)?)([KMGTP])i?")  # of Kubernetes, as sizes of homes are written
 OWN_IMAGE = "image"
-RESERVED = ("system", "flavor", "profile", "start_id")  # options of every start, whatever a profile calls its own
+# Options of every start, whatever a profile calls its own.
+RESERVED = ("system", "flavor", "profile", "start_id", USERNAME, PASSWORD)
 
 
 @dataclass(frozen=True)

@@ -354,6 +354,15 @@ def test_no_login_is_beside_stored_options():
     assert stored.user_options == {"system": "direct"} and login_of(stored.user_options) is None
 
 
+def test_an_option_of_a_profile_is_no_login(settings):
+    """Its choice, of which a form always sends one, would be taken for a login without an image."""
+    profiles = copy.deepcopy(CATALOG["profiles"])
+    profiles[0]["profile_options"]["registry_username"] = {"display_name": "R", "choices": {"a": {"display_name": "A"}}}
+    offered, profile = offer(settings, profiles=profiles), profiles[0]["slug"]
+    assert "registry_username" not in offered.option_names({"profile": profile})
+    assert "option:direct:python:registry_username" not in form.render([offered], {})
+
+
 def test_form_asks_for_no_login_that_nobody_takes(settings):
     assert 'type="password"' in form.render([offer(settings)], {})
     for changes in ({"registries": []}, {"registries": ...}, {"images": []}):
