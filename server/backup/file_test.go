@@ -42,7 +42,7 @@ func full() Snapshot {
 		s.Services = append(s.Services, Service{
 			Name: new(fmt.Sprint("lab-", i)), StartID: new("1"), Hub: "hub-a", LastUpdate: &day, StartDate: &day,
 			EndDate: &day, StateStored: new(true), StartPending: new(false), StopPending: new(false),
-			UserID: new(int64(42)), Flavor: new("tiny"), Body: bytes.Repeat([]byte{byte(i), 0xff}, 60_000),
+			UserID: new(int64(42)), Flavor: new("tiny-flavor"), Body: bytes.Repeat([]byte{byte(i), 0xff}, 60_000),
 			State: []byte("s"), StartResponse: []byte("r"),
 		})
 	}
@@ -65,7 +65,7 @@ func TestASnapshotComesBack(t *testing.T) {
 	if lines := bytes.Count(file, []byte("\n")); lines < 5 {
 		t.Errorf("%d lines: rows are in several", lines)
 	}
-	for _, secret := range []string{"lab-1", "hub-a", "tiny", want.Installation} {
+	for _, secret := range []string{"lab-1", "hub-a", "tiny-flavor", want.Installation} {
 		if bytes.Contains(file, []byte(secret)) {
 			t.Errorf("%s can be read in the file", secret)
 		}
