@@ -127,7 +127,8 @@ func (d *DB) makeRoom(ctx context.Context, tx *sql.Tx, s backup.Snapshot, replac
 }
 
 // writeFacts writes everything but services. Homes count as used now: nobody knows who has used them since the backup,
-// and what nobody uses is removed.
+// and what nobody uses is removed. A maintenance that has begun ends no servers any more: it has done so, or has been
+// called off since, and those that run are to be kept.
 func (d *DB) writeFacts(ctx context.Context, tx *sql.Tx, s backup.Snapshot, here Place, now time.Time) error {
 	if here.UID == "" {
 		here = Place(s.Place)
@@ -149,7 +150,7 @@ func (d *DB) writeFacts(ctx context.Context, tx *sql.Tx, s backup.Snapshot, here
 	if m := s.Maintenance; m != nil {
 		statements = append(statements, statement{
 			`INSERT INTO outpost_maintenance (one, begins, ends, text, evict) VALUES (1, ?, ?, ?, ?)`,
-			[]any{d.dialect.time(m.From), d.timeOrNull(m.Until), m.Text, m.Evict},
+			[]any{d.dialect.time(m.From), d.timeOrNull(m.Until), m.Text, m.Evict && m.From.After(now)},
 		})
 	}
 	for _, hub := range s.Hubs {

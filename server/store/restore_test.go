@@ -29,7 +29,7 @@ func lived(t *testing.T, c Config) *DB {
 		t.Fatal(err)
 	}
 	fill(t, d, 3)
-	planned := &outpost.Maintenance{From: storetest.Day, Text: "New disks.", Evict: true}
+	planned := &outpost.Maintenance{From: storetest.Day.AddDate(100, 0, 0), Text: "New disks.", Evict: true}
 	if err := d.SetMaintenance(t.Context(), planned); err != nil {
 		t.Fatal(err)
 	}
@@ -431,6 +431,28 @@ func TestEachEarlierSchemaIsMigrated(t *testing.T) {
 		after := mustOpen(t, c, ring(t, keyA))
 		if got := snapshot(t, after); got.Schema != 9 || len(got.Services) != 2 {
 			t.Errorf("%+v", got)
+		}
+	})
+}
+
+// Servers that run are kept, whatever was announced when the backup was made: what should end them has done so, or was
+// called off since. What is still to come is as it was.
+func TestARestoredMaintenanceThatHasBegunEndsNoServers(t *testing.T) {
+	onBoth(t, func(t *testing.T, config func(t testing.TB) Config) {
+		made := snapshot(t, mustOpen(t, config(t), ring(t, keyA)))
+		now := time.Now().UTC().Truncate(time.Microsecond)
+		for name, c := range map[string]struct {
+			from  time.Time
+			evict bool
+		}{"begun": {now.Add(-time.Hour), false}, "to come": {now.Add(time.Hour), true}} {
+			made.Maintenance = &backup.Announced{From: c.from, Text: "New disks.", Evict: true}
+			d := mustOpen(t, config(t), ring(t, keyA))
+			mustRestore(t, d, made, Restoring{})
+			got, err := d.Maintenance(t.Context())
+			want := &outpost.Maintenance{From: c.from, Text: "New disks.", Evict: c.evict}
+			if diff := cmp.Diff(want, got); diff != "" || err != nil {
+				t.Errorf("%s: error %v (-want +got)\n%s", name, err, diff)
+			}
 		}
 	})
 }

@@ -106,15 +106,29 @@ func (p *process) restore(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("%w; nothing was changed", movedHint(err))
 	}
+	return p.tellRestored(ctx, db, s, done, running.Strange)
+}
+
+// tellRestored says what a restore has done, and what holds now.
+func (p *process) tellRestored(
+	ctx context.Context, db *store.DB, s backup.Snapshot, done store.Restored, strange []string,
+) error {
 	fmt.Fprintf(p.stdout, "restored %s\n", describeSnapshot(s))
 	if done.Replaced > 0 {
 		fmt.Fprintf(p.stdout, "%d services that were in the database are lost\n", done.Replaced)
 	}
-	for _, one := range running.Strange {
+	for _, one := range strange {
 		fmt.Fprintf(p.stdout, "warning: a pod will be removed, since no service can be made of it: %s\n", one)
 	}
 	fmt.Fprintf(p.stdout, "%d servers that run and that the backup does not know got rows; "+
 		"they have no end date, and are stopped like any other\n", done.Adopted)
+	announced, err := db.Maintenance(ctx)
+	if err != nil {
+		return fmt.Errorf("the restore is complete, but what it says of a maintenance could not be read: %w", err)
+	}
+	if announced != nil {
+		fmt.Fprintf(p.stdout, "as in the backup, %s\n", describe(announced, byUndrain, time.Now()))
+	}
 	p.warnOfHostKeys(s)
 	fmt.Fprintln(p.stdout, "processes of the outpost that run now end within seconds, and the next ones go on with this")
 	return nil

@@ -234,3 +234,22 @@ func TestHoldAnswersProbesOnly(t *testing.T) {
 		t.Errorf("exit code %d\n%s", code, log.String())
 	}
 }
+
+// What keeps servers from being started after a restore is said.
+func TestRestoreTellsOfAMaintenance(t *testing.T) {
+	env, file := environment(t.TempDir(), nil), filepath.Join(t.TempDir(), "outpost.backup")
+	begun := &outpost.Maintenance{From: time.Now().UTC().Add(-time.Hour), Text: "New disks.", Evict: true}
+	if err := openAs(t, env).SetMaintenance(t.Context(), begun); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, text := typed(t, env, "backup", "--file", file); code != 0 {
+		t.Fatal(text)
+	}
+	args := []string{"restore", "--kubeconfig", cluster(t, "north"), "--file", file}
+	code, text, told := typed(t, environment(t.TempDir(), nil), args...)
+	want := "\nas in the backup, no servers are started; maintenance from " + begun.From.Format(time.RFC3339) +
+		" until `outpost undrain`: New disks.\n"
+	if code != 0 || !strings.Contains(text, want) {
+		t.Errorf("exit code %d\n%s%s\nwant ...%s", code, text, told, want)
+	}
+}
