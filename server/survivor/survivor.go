@@ -23,8 +23,14 @@ import (
 // Found is what runs in some namespaces for one installation.
 type Found struct {
 	Services []outpost.Service
-	// Strange are pods of which no service can be made, with the reason: "namespace/name: reason".
-	Strange []string
+	Strange  []Stray // pods of which no service can be made
+}
+
+// Stray is such a pod. The outpost removes it unless its key has a row.
+type Stray struct {
+	outpost.Key
+	Pod string // "namespace/name"
+	Why string
 }
 
 // Find looks for the pods that the outpost with a database of this id has made and that run. What a pod does not say is
@@ -51,7 +57,7 @@ func Find(
 			}
 			service, why := serviceOf(pod, origin.Key, host, now)
 			if why != "" {
-				found.Strange = append(found.Strange, pod.Namespace+"/"+pod.Name+": "+why)
+				found.Strange = append(found.Strange, Stray{origin.Key, pod.Namespace + "/" + pod.Name, why})
 				continue
 			}
 			found.Services = append(found.Services, service)

@@ -67,11 +67,14 @@ func service(name string, of *corev1.Pod) *corev1.Service {
 	}}
 }
 
+// keyOf is the key of pod(name, nil).
+func keyOf(name string) outpost.Key { return outpost.Key{Hub: "hub-a", Name: name, StartID: "1"} }
+
 // want is the service of pod(name, nil) at a host.
 func want(name, host string) outpost.Service {
 	return outpost.Service{
 		Summary: outpost.Summary{
-			Key: outpost.Key{Hub: "hub-a", Name: name, StartID: "1"}, UserID: 42, Flavor: "tiny", StartDate: made,
+			Key: keyOf(name), UserID: 42, Flavor: "tiny", StartDate: made,
 			LastUpdate: now, EndDate: outpost.NoEnd, StateStored: true,
 		},
 		Body: outpost.Body{Env: map[string]string{
@@ -117,11 +120,11 @@ func TestFind(t *testing.T) {
 			wantEarly, want("named", "named.servers.svc.cluster.local"), want("plain", "10.0.0.7"),
 			want("taken", "10.0.0.7"),
 		},
-		Strange: []string{
-			"servers/no-hub: it does not say which hub has started it",
-			"servers/no-ip: a hub does not accept its address http://:8888",
-			"servers/no-port: no container has a port named notebook-port",
-			"servers/six: a hub does not accept its address http://[fd00::1]:8888",
+		Strange: []Stray{
+			{outpost.Key{Name: "no-hub", StartID: "1"}, "servers/no-hub", "it does not say which hub has started it"},
+			{keyOf("no-ip"), "servers/no-ip", "a hub does not accept its address http://:8888"},
+			{keyOf("no-port"), "servers/no-port", "no container has a port named notebook-port"},
+			{keyOf("six"), "servers/six", "a hub does not accept its address http://[fd00::1]:8888"},
 		},
 	}
 	if diff := cmp.Diff(wanted, got); diff != "" {

@@ -111,14 +111,18 @@ func (p *process) restore(ctx context.Context) (err error) {
 
 // tellRestored says what a restore has done, and what holds now.
 func (p *process) tellRestored(
-	ctx context.Context, db *store.DB, s backup.Snapshot, done store.Restored, strange []string,
+	ctx context.Context, db *store.DB, s backup.Snapshot, done store.Restored, strange []survivor.Stray,
 ) error {
 	fmt.Fprintf(p.stdout, "restored %s\n", describeSnapshot(s))
 	if done.Replaced > 0 {
 		fmt.Fprintf(p.stdout, "%d services that were in the database are lost\n", done.Replaced)
 	}
 	for _, one := range strange {
-		fmt.Fprintf(p.stdout, "warning: a pod will be removed, since no service can be made of it: %s\n", one)
+		if _, err := db.Get(ctx, one.Key); err == nil || outpost.KindOf(err) != outpost.KindNotFound {
+			continue // the backup has its row
+		}
+		fmt.Fprintf(p.stdout, "warning: a pod will be removed, since no service can be made of it: %s: %s\n",
+			one.Pod, one.Why)
 	}
 	fmt.Fprintf(p.stdout, "%d servers that run and that the backup does not know got rows; "+
 		"they have no end date, and are stopped like any other\n", done.Adopted)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -250,6 +251,29 @@ func TestRestoreTellsOfAMaintenance(t *testing.T) {
 	want := "\nas in the backup, no servers are started; maintenance from " + begun.From.Format(time.RFC3339) +
 		" until `outpost undrain`: New disks.\n"
 	if code != 0 || !strings.Contains(text, want) {
+		t.Errorf("exit code %d\n%s%s\nwant ...%s", code, text, told, want)
+	}
+}
+
+// Pods that the outpost will remove are named, and no others: one of which no service can be made, but which has a row,
+// stays.
+func TestRestoreWarnsOfPodsThatWillBeRemoved(t *testing.T) {
+	env, file := environment(t.TempDir(), nil), filepath.Join(t.TempDir(), "outpost.backup")
+	db := openAs(t, env)
+	insertLab(t, db)
+	if code, _, text := typed(t, env, "backup", "--file", file); code != 0 {
+		t.Fatal(text)
+	}
+	pod := func(name string) string {
+		return fmt.Sprintf(`{"metadata":{"namespace":"servers","name":"jupyter-%s","annotations":{`+
+			`"outposts.dev/installation":%q,"outposts.dev/hub":"jupyterhub","outposts.dev/name":%q,`+
+			`"outposts.dev/start-id":"1"}},"status":{"phase":"Running"}}`, name, db.Installation(), name)
+	}
+	kubeconfig := cluster(t, "north", pod("lab"), pod("later"))
+	code, text, told := typed(t, environment(t.TempDir(), nil), "restore", "--kubeconfig", kubeconfig, "--file", file)
+	want := "\nwarning: a pod will be removed, since no service can be made of it: servers/jupyter-later: " +
+		"no container has a port named notebook-port\n"
+	if code != 0 || !strings.Contains(text, want) || strings.Contains(text, "jupyter-lab") {
 		t.Errorf("exit code %d\n%s%s\nwant ...%s", code, text, told, want)
 	}
 }

@@ -478,9 +478,9 @@ func TestServeRefusesWrongFiles(t *testing.T) {
 	}
 }
 
-// cluster is an API server without pods, as far as the outpost asks it. uid is that of each namespace; empty forbids to
+// cluster is an API server with some pods, as far as the outpost asks it. uid is that of each namespace; empty forbids to
 // read them.
-func cluster(t testing.TB, uid string) (kubeconfig string) {
+func cluster(t testing.TB, uid string, pods ...string) (kubeconfig string) {
 	t.Helper()
 	var resource atomic.Int64
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -501,8 +501,12 @@ func cluster(t testing.TB, uid string) (kubeconfig string) {
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
 		case kind != "":
-			fmt.Fprintf(w, `{"kind":"%sList","apiVersion":"v1","metadata":{"resourceVersion":"%d"},"items":[]}`,
-				kind, resource.Add(1))
+			items := ""
+			if kind == "Pod" {
+				items = strings.Join(pods, ",")
+			}
+			fmt.Fprintf(w, `{"kind":"%sList","apiVersion":"v1","metadata":{"resourceVersion":"%d"},"items":[%s]}`,
+				kind, resource.Add(1), items)
 		default:
 			w.WriteHeader(http.StatusNotFound)
 			fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`)
