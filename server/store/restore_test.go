@@ -228,6 +228,25 @@ func TestAProcessNoticesARestore(t *testing.T) {
 	})
 }
 
+// Rows that a restore replaces while they are read are not those of the process that reads them: it knows other pods.
+func TestARestoreWhileRowsAreRead(t *testing.T) {
+	onBoth(t, func(t *testing.T, config func(t testing.TB) Config) {
+		made := snapshot(t, lived(t, config(t)))
+		c := config(t)
+		running, other := mustOpen(t, c, ring(t, keyA)), mustOpen(t, c, ring(t, keyA))
+		bind := running.dialect.bind
+		running.dialect.bind = func(query string) string {
+			running.dialect.bind = bind
+			mustRestore(t, other, made, Restoring{})
+			return bind(query)
+		}
+		rows, err := running.All(t.Context())
+		if e, ok := errors.AsType[*outpost.Error](err); !ok || e.Reason != ReasonRestored {
+			t.Errorf("%d rows, error %v", len(rows), err)
+		}
+	})
+}
+
 func TestServicesThatRunGetRows(t *testing.T) {
 	onBoth(t, func(t *testing.T, config func(t testing.TB) Config) {
 		d := mustOpen(t, config(t), ring(t, keyA))

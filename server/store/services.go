@@ -145,10 +145,7 @@ func (d *DB) List(ctx context.Context, hub string) ([]outpost.Summary, error) {
 func (d *DB) All(ctx context.Context) ([]outpost.Stored, error) {
 	list := []outpost.Stored{}
 	err := d.do(ctx, "all", func(ctx context.Context) error {
-		if err := d.checkCurrent(ctx, d.read); err != nil {
-			return err
-		}
-		return d.each(ctx, d.read, func(row *sql.Rows) error {
+		err := d.each(ctx, d.read, func(row *sql.Rows) error {
 			var shown shownRow
 			var sealed sealedRow
 			if err := row.Scan(append(shown.into(), sealed.into()...)...); err != nil {
@@ -158,6 +155,10 @@ func (d *DB) All(ctx context.Context) ([]outpost.Stored, error) {
 			list = append(list, outpost.Stored{Service: s, Unopened: err != nil})
 			return nil
 		}, `SELECT `+shownColumns+`, `+sealedColumns+` FROM service WHERE`+firstOfKey+` ORDER BY start_date, id`)
+		if err != nil {
+			return err
+		}
+		return d.checkCurrent(ctx, d.read) // last: the rows may have been replaced while they were read
 	})
 	return list, err
 }
