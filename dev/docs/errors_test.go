@@ -22,7 +22,7 @@ type words struct {
 // closed are the sets of words that sections of docs/reference/errors.md list, one in each row.
 var closed = map[string][]words{
 	"Starts": {
-		{`Reason\w+ += "(\w+)"`, []string{"server/kube/diagnosis/start.go"}},
+		{`Reason\w+ += "(\w+)"`, []string{"server/kube/diagnosis/start.go", "server/store/snapshot.go"}},
 		{`Reason: "(\w+)"`, []string{
 			"server/lifecycle/errors.go", "server/outpost/errors.go", "server/outpost/hub.go",
 			"server/outpost/maintenance.go",

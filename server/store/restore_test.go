@@ -215,7 +215,8 @@ func TestAProcessNoticesARestore(t *testing.T) {
 		for name, err := range map[string]error{
 			"current": running.Current(t.Context()), "ping": running.Ping(t.Context()), "all": all, "insert": insert,
 		} {
-			if e, ok := errors.AsType[*outpost.Error](err); !ok || e.Reason != ReasonRestored {
+			if e, ok := errors.AsType[*outpost.Error](err); !ok || e.Reason != ReasonRestored ||
+				e.Message != "The outpost is restarting; try again." { // users read it
 				t.Errorf("%s: %v", name, err)
 			}
 		}

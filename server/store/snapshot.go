@@ -137,8 +137,8 @@ func (d *DB) LastBackup(ctx context.Context) (time.Time, error) {
 const ReasonRestored = "restored"
 
 var errRestored = &outpost.Error{
-	Kind: outpost.KindUnavailable, Reason: ReasonRestored,
-	Message: "the database was restored from a backup; this process, which was there before, must end",
+	Kind: outpost.KindUnavailable, Reason: ReasonRestored, Message: "The outpost is restarting; try again.",
+	Cause: errors.New("the database was restored from a backup; this process, which was there before, must end"),
 }
 
 // Current returns an error if the database is no longer what this process has opened: it was restored
