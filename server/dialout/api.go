@@ -51,7 +51,7 @@ func NewAPI(
 	// http.ServeMux would redirect a request with two slashes, such as each one about a default server, to a path of
 	// another meaning.
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		rest, below := strings.CutPrefix(r.URL.Path, "/systems/")
+		rest, below := strings.CutPrefix(r.URL.EscapedPath(), "/systems/") // in which a name has no escapes
 		system, _, found := strings.Cut(rest, "/")
 		if !below || !found || !dialsOut(system) {
 			http.Error(w, "the tunnels know no system of this name that dials out", http.StatusServiceUnavailable)
