@@ -226,3 +226,29 @@ func TestListenerThatIsClosed(t *testing.T) {
 		t.Error("the connection is open")
 	}
 }
+
+// The answer to an outpost that is connected to this replica ends the connection: a proxy on the way that kept it would
+// never lead to another one.
+func TestAReplicaThatIsConnectedEndsTheConnection(t *testing.T) {
+	w := newWorld(t, "one")
+	for known, want := range map[string]struct {
+		status int
+		closed bool
+	}{
+		"one": {http.StatusConflict, true}, "two": {http.StatusUpgradeRequired, false},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.url("inner"), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set(replicasHeader, known)
+		answer, err := w.front.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if answer.StatusCode != want.status || answer.Close != want.closed {
+			t.Errorf("%s: %s, closed %v", known, answer.Status, answer.Close)
+		}
+	}
+}
