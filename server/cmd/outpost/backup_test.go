@@ -234,6 +234,10 @@ func TestHoldAnswersProbesOnly(t *testing.T) {
 	if code := <-exit; code != 0 {
 		t.Errorf("exit code %d\n%s", code, log.String())
 	}
+	nowhere := environment(t.TempDir(), map[string]string{"OUTPOST_METRICS_LISTEN": ""})
+	if code, _, told := typed(t, nowhere, "hold"); code != exitFailed || !strings.Contains(told, "LISTEN: is empty") {
+		t.Errorf("without an address: exit code %d\n%s", code, told)
+	}
 }
 
 // What keeps servers from being started after a restore is said.

@@ -12,6 +12,9 @@ import (
 // hold keeps the outpost's place without doing its work: hubs cannot connect, so they keep what they know of their
 // servers, while an operator restores a database. To Kubernetes it is alive and ready.
 func (p *process) hold(ctx context.Context) error {
+	if p.cfg.MetricsListen == "" {
+		return errors.New("OUTPOST_METRICS_LISTEN: is empty; an outpost that is held answers probes there")
+	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", p.cfg.MetricsListen)
 	if err != nil {
 		return fmt.Errorf("OUTPOST_METRICS_LISTEN: %w", err)
