@@ -326,7 +326,10 @@ func TestOperationsAreObserved(t *testing.T) {
 	}
 	d := mustOpen(t, c, ring(t, keyA))
 	fill(t, d, 3)
-	if seen["insert"] != 3 || seen["connect"] != 1 || seen["check"] != 1 {
+	if _, err := d.OldKeys(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if seen["insert"] != 3 || seen["connect"] != 1 || seen["check"] != 1 || seen["old_keys"] != 1 {
 		t.Errorf("observed %v", seen)
 	}
 }

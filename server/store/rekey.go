@@ -96,7 +96,7 @@ func (d *DB) Rekey(ctx context.Context) (done Rekeyed, err error) {
 
 // OldKeys counts the rows that another key than the ring's first has sealed. It changes nothing.
 func (d *DB) OldKeys(ctx context.Context) (count int, err error) {
-	err = d.do(ctx, "count old keys", func(ctx context.Context) error {
+	err = d.do(ctx, "old_keys", func(ctx context.Context) error {
 		count = 0
 		return d.each(ctx, d.read, func(rows *sql.Rows) error {
 			var row sealedRow

@@ -478,8 +478,8 @@ func TestServeRefusesWrongFiles(t *testing.T) {
 	}
 }
 
-// cluster is an API server with some pods, as far as the outpost asks it. uid is that of each namespace; empty forbids to
-// read them.
+// cluster is an API server with some pods, as far as the outpost asks it. uid is that of each namespace; empty forbids
+// to read them.
 func cluster(t testing.TB, uid string, pods ...string) (kubeconfig string) {
 	t.Helper()
 	var resource atomic.Int64
