@@ -704,6 +704,13 @@ flavors: {flavors: {gpu: {resources: {image: flavor}}, cpu: {}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("what is pulled (-want +got):\n%s", diff)
 	}
+	one := decode[appsv1.DaemonSet](t, objects(t, with(t, `
+prePuller: {enabled: true, images: [listed]}
+config: {spawner: {image_pull_secrets: one}}
+`))["DaemonSet outpost-prepuller"].text).Spec.Template.Spec.ImagePullSecrets
+	if len(one) != 1 || one[0].Name != "one" {
+		t.Errorf("Secrets of an option that is one name: %v", one)
+	}
 }
 
 // A hub whose options name a namespace of its own gets its pods there, with the same rights and policy.

@@ -116,7 +116,8 @@ layer name, but for templates. */ -}}
 {{- /* Names of Secrets for pulling images to all nodes: those of the outpost, and those of the general spawner options. */ -}}
 {{- define "outpost.prePullSecrets" -}}
 {{- $all := .Values.imagePullSecrets -}}
-{{- range .Values.config.spawner.image_pull_secrets -}}
+{{- $named := .Values.config.spawner.image_pull_secrets -}}
+{{- range kindIs "string" $named | ternary (list $named | compact) $named -}}
 {{- $secret := kindIs "map" . | ternary . (dict "name" .) -}}
 {{- if not (contains "{" $secret.name) }}{{ $all = append $all $secret }}{{ end -}}
 {{- end -}}
