@@ -442,6 +442,26 @@ func TestADatabaseOfANewerVersion(t *testing.T) {
 	})
 }
 
+// A program that an operator has gone back to restores its own backups, which hold what it knows.
+func TestABackupAfterTheWayBack(t *testing.T) {
+	onBoth(t, func(t *testing.T, config func(t testing.TB) Config) {
+		d := lived(t, config(t))
+		_, err := d.write.ExecContext(t.Context(),
+			`INSERT INTO outpost_schema_version (version_id, is_applied) VALUES (12, TRUE)`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made := snapshot(t, d)
+		if made.Schema != 9 {
+			t.Errorf("schema %d", made.Schema)
+		}
+		done := mustRestore(t, mustOpen(t, config(t), ring(t, keyA)), made, Restoring{Here: north})
+		if diff := cmp.Diff(Restored{Services: 5}, done); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 // A database of any earlier schema is brought to this one, with what is in it.
 func TestEachEarlierSchemaIsMigrated(t *testing.T) {
 	onBoth(t, func(t *testing.T, config func(t testing.TB) Config) {

@@ -22,9 +22,11 @@ func (d *DB) Snapshot(ctx context.Context) (s backup.Snapshot, err error) {
 	s.Made = time.Now().UTC().Truncate(time.Microsecond)
 	s.CryptKeys = d.ring.Fingerprints()
 	err = d.within(ctx, snapshotTimeout, "snapshot", func(ctx context.Context) error {
-		if s.Schema, err = provider.GetDBVersion(ctx); err != nil {
+		have, known, err := provider.GetVersions(ctx)
+		if err != nil {
 			return err
 		}
+		s.Schema = min(have, known) // of tables that a newer program has added to it has what this one knows
 		tx, err := d.read.BeginTx(ctx, d.dialect.snapshot)
 		if err != nil {
 			return err
