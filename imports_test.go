@@ -23,10 +23,10 @@ const modulePath = "github.com/outposts-dev/outposts"
 // import none. Tests may add what testOnly lists, and every package's own ...test helpers.
 var allowed = map[string][]string{
 	"server": {
-		"server/audit", "server/config", "server/dialout", "server/flavor", "server/httpapi", "server/hubclient", "server/lifecycle",
-		"server/maintenance", "server/offer", "server/outpost", "server/place", "server/reload", "server/seal",
-		"server/site", "server/source", "server/sshd", "server/sshd/keys", "server/store", "server/tunnels",
-		"server/tunnels/remote",
+		"server/audit", "server/config", "server/dialout", "server/flavor", "server/httpapi", "server/hubclient",
+		"server/lifecycle", "server/maintenance", "server/offer", "server/outpost", "server/place", "server/reload",
+		"server/seal", "server/site", "server/source", "server/sshd", "server/sshd/keys", "server/store",
+		"server/tunnels", "server/tunnels/remote",
 	},
 	"infra/cluster":     {"infra/component"},
 	"infra/credentials": {"infra/component"},

@@ -42,8 +42,8 @@ func ensureHostKey(dir string, log *slog.Logger) error {
 	return nil
 }
 
-// HostKeys returns the fingerprints of the SSH host keys that cfg names, as ssh-keygen -l prints them, by file name. What
-// cannot be read is left out.
+// HostKeys returns the fingerprints of the SSH host keys that cfg names, as ssh-keygen -l prints them, by file name.
+// What cannot be read is left out.
 func HostKeys(cfg config.Config) []string {
 	var prints []string
 	found, _ := filepath.Glob(filepath.Join(cfg.HostKeysDir, "ssh_host_*_key")) // the pattern is good

@@ -193,7 +193,8 @@ func (m *metrics) watchMaintenance(state func() int) {
 
 // watchCertificate adds the time that a certificate is for.
 func (m *metrics) watchCertificate(c *certificate) {
-	m.gauge("certificate_begin_timestamp_seconds", "When the certificate of the API begins, in seconds since 1970.", nil,
+	m.gauge("certificate_begin_timestamp_seconds",
+		"When the certificate of the API begins, in seconds since 1970.", nil,
 		func() float64 { return float64(c.current.Load().Leaf.NotBefore.Unix()) })
 	m.gauge("certificate_end_timestamp_seconds", "When the certificate of the API ends, in seconds since 1970.", nil,
 		func() float64 { return float64(c.current.Load().Leaf.NotAfter.Unix()) })

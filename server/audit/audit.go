@@ -1,5 +1,5 @@
-// Package audit records who did what with single-user servers: a line of JSON for each start, refusal, end and stop, in a
-// stream of its own.
+// Package audit records who did what with single-user servers: a line of JSON for each start, refusal, end and stop, in
+// a stream of its own.
 package audit
 
 import (

@@ -46,9 +46,11 @@ func (c *counts) StopRetried(hub string) { c.told = append(c.told, "retried "+hu
 // story is what a Log is told of one service and of a start that was refused.
 func story(l outpost.Observer) {
 	s := outpost.Subject{
-		Key: outpost.Key{Hub: "hub-a", Name: "lab\none", StartID: "0f3c"}, User: "zoë@example.org", UserID: 42, Flavor: "gpu",
+		Key:  outpost.Key{Hub: "hub-a", Name: "lab\none", StartID: "0f3c"},
+		User: "zoë@example.org", UserID: 42, Flavor: "gpu",
 		State: outpost.State{
-			"image": "quay.io/jupyter/scipy", "namespace": "servers", "pod_name": "jupyter-zoe", "secret_name": "planted",
+			"image": "quay.io/jupyter/scipy", "namespace": "servers", "pod_name": "jupyter-zoe",
+			"secret_name": "planted",
 		},
 	}
 	refused := s
@@ -75,7 +77,8 @@ func written(t *testing.T, o Options) string {
 		t.Fatal(err)
 	}
 	want := []string{
-		"refused quota", "started lab\none2.5s", "ended lab\none137OOMKilled", "retried hub-a", "stopped lab\none1sasked",
+		"refused quota", "started lab\none2.5s", "ended lab\none137OOMKilled", "retried hub-a",
+		"stopped lab\none1sasked",
 		"started lab\none1simage",
 	}
 	if diff := cmp.Diff(want, next.told); diff != "" {
@@ -124,7 +127,8 @@ func TestNamesAreHashedOrLeftOut(t *testing.T) {
 	}
 	hashed := func(key string) (user string) {
 		var r record
-		if err := json.NewDecoder(strings.NewReader(written(t, Options{Names: HashNames, Key: []byte(key)}))).Decode(&r); err != nil {
+		text := written(t, Options{Names: HashNames, Key: []byte(key)})
+		if err := json.NewDecoder(strings.NewReader(text)).Decode(&r); err != nil {
 			t.Fatal(err)
 		}
 		return r.User

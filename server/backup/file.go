@@ -14,9 +14,9 @@ import (
 	"github.com/outposts-dev/outposts/server/seal"
 )
 
-// A file has a line that says what it is, "outpost-backup", the number of the format and the fingerprint of the key that
-// seals it, and then sealed lines: what there is but services, services, and the end. Each says to which file it belongs
-// and which line it is: lines that are missing, swapped or of another file are noticed.
+// A file has a line that says what it is, "outpost-backup", the number of the format and the fingerprint of the key
+// that seals it, and then sealed lines: what there is but services, services, and the end. Each says to which file it
+// belongs and which line it is: lines that are missing, swapped or of another file are noticed.
 const (
 	magic  = "outpost-backup"
 	format = "1"
@@ -119,8 +119,8 @@ func checkFirst(text string, ring *seal.Keyring) error {
 	case len(fields) != 3:
 		return broken("its first line is not whole")
 	case fields[1] != format:
-		return fmt.Errorf("the backup has the format %q, and this program reads %q: restore it with the version of the "+
-			"program that made it, or a newer one", fields[1], format)
+		return fmt.Errorf("the backup has the format %q, and this program reads %q: restore it with the version of "+
+			"the program that made it, or a newer one", fields[1], format)
 	case !slices.Contains(ring.Fingerprints(), fields[2]):
 		return fmt.Errorf("the backup is sealed with the key of fingerprint %q, and OUTPOST_CRYPT_KEY has %s: "+
 			"give that key too, behind the first one", fields[2], strings.Join(ring.Fingerprints(), ", "))

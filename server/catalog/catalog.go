@@ -22,8 +22,8 @@ type Catalog struct {
 	Offer
 	// Images are globs, one of which an image of the user's own must match; none if the hub may send none.
 	Images []string `json:"images"`
-	// Registries are globs of hosts, to whose registries the user may bring a login for such an image; none if the hub may
-	// send none.
+	// Registries are globs of hosts, to whose registries the user may bring a login for such an image; none if the hub
+	// may send none.
 	Registries []string `json:"registries"`
 }
 

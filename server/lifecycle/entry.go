@@ -88,8 +88,8 @@ type sign struct{ at, since time.Time }
 // newEntry makes an entry in memory for a service.
 func newEntry(s outpost.Service, calls outpost.Callbacks) *entry {
 	e := &entry{
-		Key: s.Key, user: s.Body.Env[outpost.EnvUser], userID: s.UserID, flavor: s.Flavor, startDate: s.StartDate, calls: calls,
-		accepted: make(chan struct{}), gone: make(chan struct{}), tried: make(chan struct{}),
+		Key: s.Key, user: s.Body.Env[outpost.EnvUser], userID: s.UserID, flavor: s.Flavor, startDate: s.StartDate,
+		calls: calls, accepted: make(chan struct{}), gone: make(chan struct{}), tried: make(chan struct{}),
 		standing: standing{phase: phaseOf(s.Summary), state: s.State, address: s.Address, end: s.EndDate},
 	}
 	e.async, _ = s.State[stateAsync].(bool)

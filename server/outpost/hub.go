@@ -98,7 +98,8 @@ func (h Hub) Check() (faults []HubFault) {
 	for i, glob := range h.AllowedRegistries {
 		field := fmt.Sprintf("allowedRegistries[%d]", i)
 		if _, err := pattern.Glob(glob); err != nil || strings.Contains(glob, "/") {
-			faults = append(faults, HubFault{field, fmt.Sprintf("%q is not a glob of hosts, such as *.example.org", glob)})
+			message := fmt.Sprintf("%q is not a glob of hosts, such as *.example.org", glob)
+			faults = append(faults, HubFault{field, message})
 		}
 	}
 	if len(h.AllowedRegistries) > 0 && !h.Lists("image") {

@@ -15,7 +15,8 @@ func TestRegistryOf(t *testing.T) {
 	for image, want := range map[string]string{
 		"alpine": "docker.io", "alpine:3": "docker.io", "jupyter/minimal:1": "docker.io", "docker.io/a/b": "docker.io",
 		"index.docker.io/a/b": "docker.io", "quay.io/jupyter/a@sha256:0": "quay.io", "localhost/a": "localhost",
-		"registry:5000/a": "registry:5000", "registry.example.org:5000/a/b:c": "registry.example.org:5000", "": "docker.io",
+		"registry:5000/a": "registry:5000", "registry.example.org:5000/a/b:c": "registry.example.org:5000",
+		"": "docker.io",
 	} {
 		if got := outpost.RegistryOf(image); got != want {
 			t.Errorf("%q: got %q, want %q", image, got, want)
@@ -90,7 +91,9 @@ func TestLoginIsRefused(t *testing.T) {
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			r := outpost.StartRequest{Key: outpost.Key{Name: "lab"}, Login: &tc.login, Body: outpost.Body{Misc: tc.misc}}
+			r := outpost.StartRequest{
+				Key: outpost.Key{Name: "lab"}, Login: &tc.login, Body: outpost.Body{Misc: tc.misc},
+			}
 			got := ""
 			if err := tc.hub.CheckRequest(r); err != nil {
 				got = strings.TrimPrefix(err.Error(), "lab - ")

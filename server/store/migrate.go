@@ -59,9 +59,9 @@ func (d *DB) checkSchema(ctx context.Context, provider *goose.Provider) error {
 	}
 	if needs > known {
 		return &outpost.Error{Kind: outpost.KindInvalid, Reason: ReasonNewer, Message: fmt.Sprintf(
-			"a newer version of this program has changed the database: its schema is %d, for which a program must know "+
-				"%d, and this one knows %d. Start that version again, or restore a backup from before the upgrade into "+
-				"an empty database. Nothing was changed.", have, needs, known)}
+			"a newer version of this program has changed the database: its schema is %d, for which a program must "+
+				"know %d, and this one knows %d. Start that version again, or restore a backup from before the "+
+				"upgrade into an empty database. Nothing was changed.", have, needs, known)}
 	}
 	d.log.Info("a newer version of this program has used the database", "schema", have, "known", known)
 	return nil

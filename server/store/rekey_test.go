@@ -80,7 +80,8 @@ func TestARowWithoutATokenIsKeptApart(t *testing.T) {
 			if diff := cmp.Diff(Rekeyed{Rows: 2, Unopened: 1}, done); diff != "" || err != nil {
 				t.Errorf("rekey: %v (-want +got)\n%s", err, diff)
 			}
-			if old, err := d.OldKeys(t.Context()); old != 0 || err != nil { // one that no key opens is none of an old key
+			// One that no key opens is none of an old key.
+			if old, err := d.OldKeys(t.Context()); old != 0 || err != nil {
 				t.Errorf("%d rows of old keys, %v", old, err)
 			}
 		}

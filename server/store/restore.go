@@ -79,8 +79,8 @@ func (d *DB) restorable(ctx context.Context, s backup.Snapshot, r Restoring) err
 	}
 	if s.Place.UID != "" && r.Here.UID != "" && s.Place.UID != r.Here.UID && s.Place.UID != r.MovedFrom {
 		return &outpost.Error{Kind: outpost.KindInvalid, Reason: ReasonPlace, Message: fmt.Sprintf(
-			"the backup is of an outpost in namespace %s (uid %s); this one is in namespace %s (uid %s), and would see "+
-				"none of its pods", s.Place.Namespace, s.Place.UID, r.Here.Namespace, r.Here.UID)}
+			"the backup is of an outpost in namespace %s (uid %s); this one is in namespace %s (uid %s), and would "+
+				"see none of its pods", s.Place.Namespace, s.Place.UID, r.Here.Namespace, r.Here.UID)}
 	}
 	foreign := 0
 	for _, row := range s.Services {
@@ -91,8 +91,8 @@ func (d *DB) restorable(ctx context.Context, s backup.Snapshot, r Restoring) err
 	}
 	if foreign > 0 {
 		return &outpost.Error{Kind: outpost.KindInvalid, Reason: ReasonKey, Message: fmt.Sprintf(
-			"%d of %d services in the backup are sealed with a key that is not given. The outpost had the keys of these "+
-				"fingerprints: %s; given are %s. Give them all, the first one first",
+			"%d of %d services in the backup are sealed with a key that is not given. The outpost had the keys of "+
+				"these fingerprints: %s; given are %s. Give them all, the first one first",
 			foreign, len(s.Services), strings.Join(s.CryptKeys, ", "), strings.Join(d.ring.Fingerprints(), ", "))}
 	}
 	return nil
@@ -110,10 +110,11 @@ func (d *DB) makeRoom(ctx context.Context, tx *sql.Tx, s backup.Snapshot, replac
 	if lost > 0 && replace != there {
 		whose := "of this installation"
 		if there != s.Installation {
-			whose = "of another installation than the backup, " + s.Installation + ", so that its pods would be left alone"
+			whose = "of another installation than the backup, " + s.Installation +
+				", so that its pods would be left alone"
 		}
-		return 0, outpost.Errorf(outpost.KindInvalid, "the database is not empty: it has %d services %s. Give an empty "+
-			"database, or lose these rows with --replace %s", lost, whose, there)
+		return 0, outpost.Errorf(outpost.KindInvalid, "the database is not empty: it has %d services %s. Give an "+
+			"empty database, or lose these rows with --replace %s", lost, whose, there)
 	}
 	for _, table := range []string{
 		"service", "jupyterhub", "outpost_home", "outpost_maintenance", "outpost_place", "outpost_backup",
@@ -198,7 +199,8 @@ func (d *DB) writeServices(
 			if err != nil {
 				return services, adopted, err
 			}
-			sealed.Body, sealed.Flavor, sealed.UserID, sealed.StartDate = row.Body, row.Flavor, row.UserID, row.StartDate
+			sealed.Body, sealed.Flavor = row.Body, row.Flavor
+			sealed.UserID, sealed.StartDate = row.UserID, row.StartDate
 			row = sealed
 			adopted++
 		} else {

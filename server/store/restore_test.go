@@ -150,13 +150,14 @@ func TestRestoreRefuses(t *testing.T) {
 			},
 			{
 				"another place", nil, made, Restoring{Here: south},
-				"the backup is of an outpost in namespace outpost (uid " + north.UID + "); this one is in namespace servers",
+				"the backup is of an outpost in namespace outpost (uid " + north.UID + "); " +
+					"this one is in namespace servers",
 			},
 			{
 				"another installation's rows", full, made, Restoring{},
 				"it has 5 services of another installation than the backup, " + source.Installation() +
-					", so that its pods would be left alone. Give an empty database, or lose these rows with --replace " +
-					full.Installation(),
+					", so that its pods would be left alone. Give an empty database, or lose these rows with " +
+					"--replace " + full.Installation(),
 			},
 			{
 				"its own rows", source, made, Restoring{},
@@ -169,8 +170,8 @@ func TestRestoreRefuses(t *testing.T) {
 			},
 			{
 				"keys", mustOpen(t, config(t), ring(t, keyB)), made, Restoring{},
-				"3 of 5 services in the backup are sealed with a key that is not given. The outpost had the keys of these " +
-					"fingerprints: " + made.CryptKeys[0],
+				"3 of 5 services in the backup are sealed with a key that is not given. The outpost had the keys of " +
+					"these fingerprints: " + made.CryptKeys[0],
 			},
 		} {
 			t.Run(c.name, func(t *testing.T) {
@@ -432,9 +433,9 @@ func TestADatabaseOfANewerVersion(t *testing.T) {
 		if err := openNewer(t, config(t), 9); err != nil {
 			t.Errorf("one that only added to it, as before a way back: %v", err)
 		}
-		want := "a newer version of this program has changed the database: its schema is 12, for which a program must " +
-			"know 11, and this one knows 9. Start that version again, or restore a backup from before the upgrade into " +
-			"an empty database. Nothing was changed."
+		want := "a newer version of this program has changed the database: its schema is 12, for which a program " +
+			"must know 11, and this one knows 9. Start that version again, or restore a backup from before the " +
+			"upgrade into an empty database. Nothing was changed."
 		err := openNewer(t, config(t), 11)
 		if err == nil || err.Error() != want || outpost.KindOf(err) != outpost.KindInvalid {
 			t.Errorf("got %v\nwant %s", err, want)

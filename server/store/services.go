@@ -77,7 +77,8 @@ func (d *DB) Insert(ctx context.Context, s outpost.Service, check func(flavor.Us
 	return err
 }
 
-// mayInsert reports whether there is a row with this key. The error is that of [DB.Current] if the database was restored.
+// mayInsert reports whether there is a row with this key. The error is that of [DB.Current] if the database was
+// restored.
 func (d *DB) mayInsert(ctx context.Context, tx *sql.Tx, k outpost.Key) (there bool, err error) {
 	if d.restored == nil {
 		return d.exists(ctx, tx, k)

@@ -66,7 +66,8 @@ func (p *process) backup(ctx context.Context) (err error) {
 	if err := db.BackedUp(ctx, s.Made); err != nil {
 		return fmt.Errorf("the backup is complete, but that it was made could not be noted: %w", err)
 	}
-	fmt.Fprintf(p.stderr, "backup of %s; it opens with the key of fingerprint %s\n", describeSnapshot(s), s.CryptKeys[0])
+	fmt.Fprintf(p.stderr, "backup of %s; it opens with the key of fingerprint %s\n",
+		describeSnapshot(s), s.CryptKeys[0])
 	return nil
 }
 
@@ -134,7 +135,8 @@ func (p *process) tellRestored(
 		fmt.Fprintf(p.stdout, "as in the backup, %s\n", describe(announced, byUndrain, time.Now()))
 	}
 	p.warnOfHostKeys(s)
-	fmt.Fprintln(p.stdout, "processes of the outpost that run now end within seconds, and the next ones go on with this")
+	fmt.Fprintln(p.stdout,
+		"processes of the outpost that run now end within seconds, and the next ones go on with this")
 	return nil
 }
 
@@ -174,8 +176,8 @@ func (p *process) warnOfHostKeys(s backup.Snapshot) {
 	if len(s.HostKeys) == 0 || slices.ContainsFunc(s.HostKeys, same) {
 		return
 	}
-	fmt.Fprintf(p.stdout, "warning: the outpost of the backup had the SSH host key %s, and this one has %s: hubs that pin "+
-		"the former refuse to connect; put that key back\n",
+	fmt.Fprintf(p.stdout, "warning: the outpost of the backup had the SSH host key %s, and this one has %s: hubs that "+
+		"pin the former refuse to connect; put that key back\n",
 		strings.Join(s.HostKeys, ", "), cmp.Or(strings.Join(have, ", "), "none yet"))
 }
 

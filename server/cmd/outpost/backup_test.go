@@ -168,7 +168,8 @@ func TestRestoreIsRefused(t *testing.T) {
 		{
 			"another cluster", nil,
 			[]string{"--file", file, "--kubeconfig", cluster(t, "south")},
-			"the backup is of an outpost in namespace servers (uid north); this one is in namespace servers (uid south)",
+			"the backup is of an outpost in namespace servers (uid north); this one is in namespace servers " +
+				"(uid south)",
 		},
 		{"no Kubernetes", nil, []string{"--file", file}, "connect to Kubernetes"},
 	} {
@@ -212,7 +213,8 @@ func TestABackupThatFailsLeavesTheOneBefore(t *testing.T) {
 		names[i] = e.Name()
 	}
 	text, err2 := os.ReadFile(file)
-	if err != nil || err2 != nil || string(text) != "the one before" || !slices.Equal(names, []string{"outpost.backup"}) {
+	if err != nil || err2 != nil || string(text) != "the one before" ||
+		!slices.Equal(names, []string{"outpost.backup"}) {
 		t.Errorf("%q, %v, errors %v, %v", text, names, err, err2)
 	}
 }

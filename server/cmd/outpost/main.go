@@ -71,7 +71,8 @@ var commands = []command{
 		(*process).backup,
 	},
 	{
-		"restore", "replace what the database holds by a backup: --file FILE, or standard input; --check changes nothing",
+		"restore", "replace what the database holds by a backup: --file FILE, or standard input; " +
+			"--check changes nothing",
 		(*process).restore,
 	},
 	{"hold", "serve nothing while the database is restored, so that hubs wait", (*process).hold},
