@@ -20,7 +20,7 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
 
-// recorder is a outpost.Observer that writes lines.
+// recorder is an outpost.Observer that writes lines.
 type recorder struct {
 	mu    sync.Mutex
 	lines []string

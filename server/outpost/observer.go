@@ -10,7 +10,7 @@ type Observer interface {
 	ServiceStarted(s Subject, d time.Duration, reason string)
 	// StartRefused is called for each start that was refused before anything was made.
 	StartRefused(s Subject, reason string)
-	// ServiceEnded is called once for each service that is found ended by itself. Reason is Kubernetes' own word.
+	// ServiceEnded is called once by each process that finds a service ended by itself. Reason is Kubernetes' own word.
 	ServiceEnded(s Subject, exitCode int, reason string)
 	// ServiceStopped is called once for each service whose objects and row are gone. Why is one of lifecycle's Stop
 	// constants.
