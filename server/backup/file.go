@@ -114,7 +114,7 @@ func Read(r io.Reader, ring *seal.Keyring) (Snapshot, error) {
 
 // checkFirst judges the line that says what the file is.
 func checkFirst(text string, ring *seal.Keyring) error {
-	fields := strings.Fields(text)
+	fields := strings.Split(text, " ")
 	switch {
 	case len(fields) != 3:
 		return broken("its first line is not whole")

@@ -104,6 +104,7 @@ func TestReadRefuses(t *testing.T) {
 		{"a long other file", bytes.Repeat([]byte("x"), 1<<20), nil, "this is no backup of an outpost"},
 		{"half a first line", lines[0][:20], nil, "it ends in the middle of a line"},
 		{"a first line that lacks a word", []byte("outpost-backup 1\n"), nil, "its first line is not whole"},
+		{"a blank more", bytes.Replace(good, []byte(" "), []byte("  "), 1), nil, "its first line is not whole"},
 		{"a newer format", []byte("outpost-backup 2 x\n"), nil, `has the format "2", and this program reads "1"`},
 		{"another key", good, []string{keyB}, "sealed with the key of fingerprint "},
 		{"a bit that has turned", turned, nil, "is not as it was written; take another copy of it"},
@@ -157,6 +158,7 @@ func FuzzRead(f *testing.F) {
 	}
 	f.Add(file.Bytes())
 	f.Add([]byte("outpost-backup 1 x\n"))
+	f.Add(bytes.Replace(file.Bytes(), []byte(" "), []byte("  "), 1))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if _, err := Read(bytes.NewReader(text), r); err == nil && !bytes.Equal(text, file.Bytes()) {
 			t.Error("it takes what was not written")
