@@ -112,7 +112,10 @@ func TestReadRefuses(t *testing.T) {
 		{"half an end", good[:len(good)-10], nil, "it ends in the middle of a line"},
 		{"a line less", join(slices.Delete(slices.Clone(lines), 2, 3)...), nil, "line 3 was line 4"},
 		{"a line twice", join(slices.Insert(slices.Clone(lines), 2, lines[2])...), nil, "line 4 was line 3"},
-		{"a line of another", join(slices.Replace(slices.Clone(lines), 2, 3, other[2])...), nil, "line 3 is of another"},
+		{
+			"a line of another", join(slices.Replace(slices.Clone(lines), 2, 3, other[2])...), nil,
+			"line 3 is of another",
+		},
 		{"more behind the end", join(good, []byte("\n")), nil, "something follows its end"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
