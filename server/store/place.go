@@ -53,12 +53,12 @@ func (d *DB) Bind(ctx context.Context, here Place, movedFrom string) error {
 const selectPlace = `SELECT uid, namespace FROM outpost_place`
 
 // checkPlace returns an error if the database has been moved since Bind.
-func (d *DB) checkPlace(ctx context.Context, q rowQueryer) error {
+func (d *DB) checkPlace(ctx context.Context) error {
 	if d.place == "" {
 		return nil
 	}
 	var there Place
-	if err := q.QueryRowContext(ctx, selectPlace).Scan(&there.UID, &there.Namespace); err != nil {
+	if err := d.read.QueryRowContext(ctx, selectPlace).Scan(&there.UID, &there.Namespace); err != nil {
 		return err
 	}
 	if there.UID != d.place {

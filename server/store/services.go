@@ -159,7 +159,7 @@ func (d *DB) All(ctx context.Context) ([]outpost.Stored, error) {
 		if err != nil {
 			return err
 		}
-		return d.checkCurrent(ctx, d.read) // last: the rows may have been replaced while they were read
+		return d.checkCurrent(ctx) // last: the rows may have been replaced while they were read
 	})
 	return list, err
 }

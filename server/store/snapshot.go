@@ -146,32 +146,27 @@ var errRestored = &outpost.Error{
 // Current returns an error if the database is no longer what this process has opened: it was restored
 // ([ReasonRestored]), or moved to another place ([ReasonPlace]).
 func (d *DB) Current(ctx context.Context) error {
-	return d.do(ctx, "current", func(ctx context.Context) error { return d.checkCurrent(ctx, d.read) })
-}
-
-// rowQueryer is a database or a transaction.
-type rowQueryer interface {
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	return d.do(ctx, "current", d.checkCurrent)
 }
 
 // checkCurrent is Current within an operation.
-func (d *DB) checkCurrent(ctx context.Context, q rowQueryer) error {
+func (d *DB) checkCurrent(ctx context.Context) error {
 	if d.restored == nil {
 		return nil
 	}
-	restored, err := lastRestore(ctx, q)
+	restored, err := d.lastRestore(ctx)
 	if err != nil {
 		return err
 	}
 	if restored != *d.restored {
 		return errRestored
 	}
-	return d.checkPlace(ctx, q)
+	return d.checkPlace(ctx)
 }
 
 // lastRestore returns the id of the last restore; empty if there was none.
-func lastRestore(ctx context.Context, q rowQueryer) (id string, err error) {
-	err = q.QueryRowContext(ctx, `SELECT id FROM outpost_restore`).Scan(&id)
+func (d *DB) lastRestore(ctx context.Context) (id string, err error) {
+	err = d.read.QueryRowContext(ctx, `SELECT id FROM outpost_restore`).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}

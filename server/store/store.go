@@ -113,7 +113,7 @@ func (d *DB) prepare(ctx context.Context, wait time.Duration) error {
 		return err
 	}
 	if err := d.do(ctx, "installation", func(ctx context.Context) error {
-		last, err := lastRestore(ctx, d.read)
+		last, err := d.lastRestore(ctx)
 		if err != nil {
 			return err
 		}
@@ -160,7 +160,7 @@ func (d *DB) Ping(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(rows.Close(), rows.Err(), d.checkCurrent(ctx, d.read))
+		return errors.Join(rows.Close(), rows.Err(), d.checkCurrent(ctx))
 	})
 }
 
