@@ -70,15 +70,15 @@ def test_default_server(hub, hub_stage):
 def test_a_404_that_is_not_of_the_outpost(hub_stage):
     """An Ingress, a Gateway or a path that is wrong may answer it. Only the outpost knows that a server is gone."""
     hub, outpost = hub_stage.hub, hub_stage.direct
-    hub.run("kept", {"system": "direct"})
-    outpost.polls["kept"] = lambda handler, body: handler.answer(404, {"detail": "Not Found"})
-    asked = len(outpost.of("GET", "kept"))
-    stage.wait_for("polls", lambda: len(outpost.of("GET", "kept")) > asked + 2)
-    assert hub.server("kept")["ready"] and not outpost.of("DELETE", "kept")
-    (path,) = (path for path in outpost.running if "/kept/" in path)
+    hub.run("believed", {"system": "direct"})
+    outpost.polls["believed"] = lambda handler, body: handler.answer(404, {"detail": "Not Found"})
+    asked = len(outpost.of("GET", "believed"))
+    stage.wait_for("polls", lambda: len(outpost.of("GET", "believed")) > asked + 2)
+    assert hub.server("believed")["ready"] and not outpost.of("DELETE", "believed")
+    (path,) = (path for path in outpost.running if "/believed/" in path)
     outpost.running.discard(path)
-    stage.wait_for("the end", lambda: (hub.server("kept") or {"stopped": True})["stopped"])
-    del outpost.polls["kept"]
+    stage.wait_for("the end", lambda: (hub.server("believed") or {"stopped": True})["stopped"])
+    del outpost.polls["believed"]
 
 
 def test_form(hub, hub_stage):
