@@ -161,6 +161,8 @@ func TestE2EBrowser(t *testing.T) {
 			b.waitText("progress", progress, "Server requested", 30*time.Second)
 			b.shot("2-progress")
 			b.waitText("JupyterLab's address", "location.pathname", "/user/"+user+"/"+server+"/lab", 2*time.Minute)
+			// The home is kept, with what JupyterLab showed at the end of an earlier run in place of its launcher.
+			b.do("an empty workspace", chromedp.Navigate(d.HubURL+"/user/"+user+"/"+server+"/lab?reset"))
 			b.runCell(code, "the answer is 42")
 			b.shot("4-cell")
 			servers, err := hub.Servers(t.Context(), user)
