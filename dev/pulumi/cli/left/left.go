@@ -28,7 +28,9 @@ type left struct{}
 func (left) OpenBucketURL(_ context.Context, u *url.URL) (*blob.Bucket, error) { return nil, refuse(u) }
 
 // OpenKeeperURL refuses the URL of a secrets provider.
-func (left) OpenKeeperURL(_ context.Context, u *url.URL) (*secrets.Keeper, error) { return nil, refuse(u) }
+func (left) OpenKeeperURL(_ context.Context, u *url.URL) (*secrets.Keeper, error) {
+	return nil, refuse(u)
+}
 
 func refuse(u *url.URL) error {
 	return fmt.Errorf("the pulumi that is built for the local clusters has no %s://; install Pulumi 3.200 or newer "+
