@@ -233,29 +233,3 @@ func orZero[T any](p *T) (value T) {
 	}
 	return value
 }
-
-// rowOf seals a service.
-func (d *DB) rowOf(s outpost.Service) (row backup.Service, err error) {
-	row = backup.Service{
-		Name: &s.Name, StartID: &s.StartID, Hub: s.Hub, LastUpdate: &s.LastUpdate, StartDate: &s.StartDate,
-		EndDate: &s.EndDate, StateStored: &s.StateStored, StartPending: &s.StartPending, StopPending: &s.StopPending,
-		UserID: new(int64(s.UserID)), Flavor: orNull(s.Flavor, s.Flavor != ""),
-	}
-	var errs [3]error
-	row.Body, errs[0] = d.sealBody(s.Body)
-	row.State, errs[1] = d.sealState(s.State)
-	row.StartResponse, errs[2] = d.sealAddress(s.Address)
-	return row, errors.Join(errs[:]...)
-}
-
-func (d *DB) writeService(ctx context.Context, tx *sql.Tx, row backup.Service) error {
-	if _, err := d.exec(ctx, tx, addHub, row.Hub); err != nil {
-		return err
-	}
-	_, err := d.exec(ctx, tx, insertService,
-		row.Name, row.StartID, row.Hub,
-		d.timeOrNull(row.LastUpdate), d.timeOrNull(row.StartDate), d.timeOrNull(row.EndDate),
-		row.StateStored, row.StartPending, row.StopPending, row.UserID, row.Flavor,
-		row.Body, row.State, row.StartResponse)
-	return err
-}

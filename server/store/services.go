@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/outposts-dev/outposts/server/backup"
 	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
@@ -18,11 +19,7 @@ const (
 		AND older.name = service.name AND older.start_id = service.start_id AND older.id < service.id)`
 )
 
-const (
-	addHub        = `INSERT INTO jupyterhub (name) VALUES (?) ON CONFLICT DO NOTHING`
-	insertService = `INSERT INTO service (` + shownColumns + `, body, state, start_response)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-)
+const addHub = `INSERT INTO jupyterhub (name) VALUES (?) ON CONFLICT DO NOTHING`
 
 func keyArgs(k outpost.Key) []any { return []any{k.Hub, k.Name, k.StartID} }
 
@@ -31,15 +28,7 @@ func (d *DB) Insert(ctx context.Context, s outpost.Service, check func(flavor.Us
 	if s.StartID == "" || s.Hub == "" {
 		return outpost.Errorf(outpost.KindInvalid, "A service needs a hub and a start id.")
 	}
-	body, err := d.sealBody(s.Body)
-	if err != nil {
-		return err
-	}
-	state, err := d.sealState(s.State)
-	if err != nil {
-		return err
-	}
-	response, err := d.sealAddress(s.Address)
+	row, err := d.rowOf(s)
 	if err != nil {
 		return err
 	}
@@ -61,19 +50,39 @@ func (d *DB) Insert(ctx context.Context, s outpost.Service, check func(flavor.Us
 		if refused = check(usage); refused != nil {
 			return refused
 		}
-		if _, err := d.exec(ctx, tx, addHub, s.Hub); err != nil {
-			return err
-		}
-		_, err = d.exec(ctx, tx, insertService,
-			s.Name, s.StartID, s.Hub,
-			d.dialect.time(s.LastUpdate), d.dialect.time(s.StartDate), d.dialect.time(s.EndDate),
-			s.StateStored, s.StartPending, s.StopPending, s.UserID,
-			sql.NullString{String: s.Flavor, Valid: s.Flavor != ""}, body, state, response)
-		return err
+		return d.writeService(ctx, tx, row)
 	})
 	if refused != nil {
 		return refused
 	}
+	return err
+}
+
+// rowOf seals a service.
+func (d *DB) rowOf(s outpost.Service) (row backup.Service, err error) {
+	row = backup.Service{
+		Name: &s.Name, StartID: &s.StartID, Hub: s.Hub, LastUpdate: &s.LastUpdate, StartDate: &s.StartDate,
+		EndDate: &s.EndDate, StateStored: &s.StateStored, StartPending: &s.StartPending, StopPending: &s.StopPending,
+		UserID: new(int64(s.UserID)), Flavor: orNull(s.Flavor, s.Flavor != ""),
+	}
+	var errs [3]error
+	row.Body, errs[0] = d.sealBody(s.Body)
+	row.State, errs[1] = d.sealState(s.State)
+	row.StartResponse, errs[2] = d.sealAddress(s.Address)
+	return row, errors.Join(errs[:]...)
+}
+
+// writeService inserts a row, and its hub if there is none of that name.
+func (d *DB) writeService(ctx context.Context, tx *sql.Tx, row backup.Service) error {
+	if _, err := d.exec(ctx, tx, addHub, row.Hub); err != nil {
+		return err
+	}
+	_, err := d.exec(ctx, tx, `INSERT INTO service (`+shownColumns+`, body, state, start_response)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		row.Name, row.StartID, row.Hub,
+		d.timeOrNull(row.LastUpdate), d.timeOrNull(row.StartDate), d.timeOrNull(row.EndDate),
+		row.StateStored, row.StartPending, row.StopPending, row.UserID, row.Flavor,
+		row.Body, row.State, row.StartResponse)
 	return err
 }
 
