@@ -8,26 +8,33 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
-const selectMaintenance = `SELECT begins, ends, text, evict FROM outpost_maintenance`
+const (
+	selectMaintenance = `SELECT begins, ends, text, evict FROM outpost_maintenance`
+	addMaintenance    = `INSERT INTO outpost_maintenance (one, begins, ends, text, evict) VALUES (1, ?, ?, ?, ?)`
+)
 
 // Maintenance implements outpost.Store.
 func (d *DB) Maintenance(ctx context.Context) (m *outpost.Maintenance, err error) {
-	err = d.do(ctx, "maintenance", func(ctx context.Context) error {
-		var begins, ends dbTime
-		var text string
-		var evict bool
-		row := d.read.QueryRowContext(ctx, selectMaintenance)
-		err := row.Scan(&begins, &ends, &text, &evict)
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil
-		}
-		m = &outpost.Maintenance{From: begins.Time, Until: ends.Time, Text: text, Evict: evict}
+	err = d.do(ctx, "maintenance", func(ctx context.Context) (err error) {
+		m, err = scanMaintenance(d.read.QueryRowContext(ctx, selectMaintenance))
 		return err
 	})
+	return m, err
+}
+
+// scanMaintenance reads the row of selectMaintenance; nil if there is none.
+func scanMaintenance(row *sql.Row) (*outpost.Maintenance, error) {
+	var begins, ends dbTime
+	var m outpost.Maintenance
+	err := row.Scan(&begins, &ends, &m.Text, &m.Evict)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	return m, nil
+	m.From, m.Until = begins.Time, ends.Time
+	return &m, nil
 }
 
 // SetMaintenance replaces the maintenance; nil ends it.
@@ -40,9 +47,7 @@ func (d *DB) SetMaintenance(ctx context.Context, m *outpost.Maintenance) error {
 		if !m.Until.IsZero() {
 			ends = d.dialect.time(m.Until)
 		}
-		_, err := d.exec(ctx, tx,
-			`INSERT INTO outpost_maintenance (one, begins, ends, text, evict) VALUES (1, ?, ?, ?, ?)`,
-			d.dialect.time(m.From), ends, m.Text, m.Evict)
+		_, err := d.exec(ctx, tx, addMaintenance, d.dialect.time(m.From), ends, m.Text, m.Evict)
 		return err
 	})
 }

@@ -137,7 +137,7 @@ func (d *DB) writeFacts(ctx context.Context, tx *sql.Tx, s backup.Snapshot, here
 	at := d.dialect.time(now)
 	statements := []statement{
 		{`UPDATE outpost_installation SET id = ?`, []any{s.Installation}},
-		{`INSERT INTO outpost_backup (one, made) VALUES (1, ?)`, []any{d.dialect.time(s.Made)}},
+		{noteBackup, []any{d.dialect.time(s.Made)}},
 		{
 			`INSERT INTO outpost_restore (one, id, made, restored) VALUES (1, ?, ?, ?)`,
 			[]any{rand.Text(), d.dialect.time(s.Made), at},
@@ -150,7 +150,7 @@ func (d *DB) writeFacts(ctx context.Context, tx *sql.Tx, s backup.Snapshot, here
 	}
 	if m := s.Maintenance; m != nil {
 		statements = append(statements, statement{
-			`INSERT INTO outpost_maintenance (one, begins, ends, text, evict) VALUES (1, ?, ?, ?, ?)`,
+			addMaintenance,
 			[]any{d.dialect.time(m.From), d.timeOrNull(m.Until), m.Text, m.Evict && m.From.After(now)},
 		})
 	}

@@ -73,14 +73,11 @@ func (d *DB) readSnapshot(ctx context.Context, tx *sql.Tx, s *backup.Snapshot) e
 }
 
 func readAnnounced(ctx context.Context, tx *sql.Tx) (*backup.Announced, error) {
-	var a backup.Announced
-	var from, until dbTime
-	err := tx.QueryRowContext(ctx, selectMaintenance).Scan(&from, &until, &a.Text, &a.Evict)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, nil
+	m, err := scanMaintenance(tx.QueryRowContext(ctx, selectMaintenance))
+	if m == nil {
+		return nil, err
 	}
-	a.From, a.Until = from.Time, until.orNil()
-	return &a, err
+	return &backup.Announced{From: m.From, Until: dbTime{m.Until}.orNil(), Text: m.Text, Evict: m.Evict}, nil
 }
 
 func scanService(row *sql.Rows) (backup.Service, error) {
@@ -111,15 +108,15 @@ func orNull[T any](value T, valid bool) *T {
 // orNil returns the time, nil if it is NULL.
 func (t dbTime) orNil() *time.Time { return orNull(t.Time, !t.Time.IsZero()) }
 
+const noteBackup = `INSERT INTO outpost_backup (one, made) VALUES (1, ?)
+	ON CONFLICT (one) DO UPDATE SET made = excluded.made`
+
 // BackedUp notes when a backup was made.
 func (d *DB) BackedUp(ctx context.Context, made time.Time) error {
-	return d.inTx(ctx, "backed_up", func(ctx context.Context, tx *sql.Tx) error { return d.noteBackup(ctx, tx, made) })
-}
-
-func (d *DB) noteBackup(ctx context.Context, tx *sql.Tx, made time.Time) error {
-	_, err := d.exec(ctx, tx, `INSERT INTO outpost_backup (one, made) VALUES (1, ?)
-		ON CONFLICT (one) DO UPDATE SET made = excluded.made`, d.dialect.time(made))
-	return err
+	return d.inTx(ctx, "backed_up", func(ctx context.Context, tx *sql.Tx) error {
+		_, err := d.exec(ctx, tx, noteBackup, d.dialect.time(made))
+		return err
+	})
 }
 
 // LastBackup returns when the last backup was made; the zero time if there was none.
