@@ -104,7 +104,7 @@ func (d *DB) OldKeys(ctx context.Context) (count int, err error) {
 				return err
 			}
 			other := func(token *[]byte) bool { return len(*token) > 0 && !d.ring.Current(*token) }
-			if tokens := row.tokens(); d.openable(row) == nil && slices.ContainsFunc(tokens[:], other) {
+			if d.openable(row) == nil && slices.ContainsFunc(row.tokens(), other) {
 				count++
 			}
 			return nil
