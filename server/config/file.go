@@ -139,19 +139,17 @@ func ParseFile(name string, text []byte, read func(path string) ([]byte, error))
 // Check checks the values of a file, which are of the right types already; hubs are the names of those that may log in.
 // The name of the file stands in front of what is wrong.
 func (f File) Check(name string, hubs []string) (p Problems) {
-	if f.GlobalMaxPerUser < -1 {
-		p.addf(name+": globalMaxPerUser", "%d is neither -1 for no limit nor a number of servers", f.GlobalMaxPerUser)
-	}
-	servers := func(at string, n int) {
+	limit := func(at string, n int) {
 		if n < -1 {
-			p.addf(name+": "+at+".maxServers", "%d is neither -1 for no limit nor a number of servers", n)
+			p.addf(name+": "+at, "%d is neither -1 for no limit nor a number of servers", n)
 		}
 	}
-	servers("perHub", f.PerHub.MaxServers)
+	limit("globalMaxPerUser", f.GlobalMaxPerUser)
+	limit("perHub.maxServers", f.PerHub.MaxServers)
 	for _, hub := range sortedKeys(f.Hubs) {
 		at := name + ": hubs." + hub
 		if n := f.Hubs[hub].MaxServers; n != nil {
-			servers("hubs."+hub, *n)
+			limit("hubs."+hub+".maxServers", *n)
 		}
 		if rule := f.Hubs[hub].Access; rule.DeniedText != "" && len(rule.AllowedGroups) == 0 {
 			p.addf(at+".deniedText", "has no effect without allowedGroups")
