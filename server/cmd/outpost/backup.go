@@ -163,9 +163,7 @@ func (p *process) running(ctx context.Context, installation string) (f survivor.
 		return f, here, errors.New("OUTPOST_NAMESPACE: is empty; set the namespace of the servers")
 	}
 	here = store.Place{UID: p.uidOf(ctx, client, place), Namespace: place}
-	namespaces := append([]string{cmp.Or(p.cfg.Namespace, own)}, server.Namespaces(p.cfg)...)
-	slices.Sort(namespaces)
-	f, err = survivor.Find(ctx, client, slices.Compact(namespaces), installation, time.Now())
+	f, err = survivor.Find(ctx, client, p.namespaces(own), installation, time.Now())
 	return f, here, err
 }
 

@@ -1,11 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -57,9 +55,7 @@ func (p *process) homes(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	namespaces := append([]string{cmp.Or(p.cfg.Namespace, own)}, server.Namespaces(p.cfg)...)
-	slices.Sort(namespaces)
-	list, err := homes.List(ctx, client, slices.Compact(namespaces), db.Installation(), used, noted, filter)
+	list, err := homes.List(ctx, client, p.namespaces(own), db.Installation(), used, noted, filter)
 	if err != nil {
 		return err
 	}

@@ -146,6 +146,13 @@ func ownNamespace() (string, error) {
 	return strings.TrimSpace(string(text)), err
 }
 
+// namespaces returns those in which servers may be, each once; own is that of this process.
+func (p *process) namespaces(own string) []string {
+	all := append([]string{cmp.Or(p.cfg.Namespace, own)}, server.Namespaces(p.cfg)...)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // refusedAddresses are those that no hub may reach through an outpost: the API server's, as pods reach it, and the
 // node's. Those of other nodes are not known here; their ports that matter are refused on every address.
 func (p *process) refusedAddresses() []netip.Prefix {
