@@ -131,14 +131,14 @@ func OwnerReference(name string, uid types.UID) metav1.OwnerReference {
 	}
 }
 
-// portOf returns the port that the pod serves on: the first container port named notebook-port.
-func portOf(pod *corev1.Pod) (int32, error) {
+// NotebookOf returns the container of a pod that serves, and its port: the first one named notebook-port.
+func NotebookOf(pod *corev1.Pod) (corev1.Container, int32, error) {
 	for _, c := range pod.Spec.Containers {
 		for _, port := range c.Ports {
 			if port.Name == NotebookPort {
-				return port.ContainerPort, nil
+				return c, port.ContainerPort, nil
 			}
 		}
 	}
-	return 0, fmt.Errorf("no container has a port named %s", NotebookPort)
+	return corev1.Container{}, 0, fmt.Errorf("no container has a port named %s", NotebookPort)
 }

@@ -93,9 +93,9 @@ func serviceOf(pod *corev1.Pod, key outpost.Key, host string, now time.Time) (s 
 	if key.Hub == "" || key.StartID == "" {
 		return s, "it does not say which hub has started it"
 	}
-	notebook, port := notebookOf(pod)
-	if port == 0 {
-		return s, "no container has a port named " + kubespawner.NotebookPort
+	notebook, port, err := kubespawner.NotebookOf(pod)
+	if err != nil {
+		return s, err.Error()
 	}
 	address := "http://" + net.JoinHostPort(host, strconv.Itoa(int(port)))
 	if _, _, ok := outpost.ParseAddress(address); !ok {
@@ -115,18 +115,6 @@ func serviceOf(pod *corev1.Pod, key outpost.Key, host string, now time.Time) (s 
 		},
 		Body: outpost.Body{Env: env}, State: kubespawner.StateOf(pod), Address: address,
 	}, ""
-}
-
-// notebookOf returns the container that serves, and its port; 0 if there is none.
-func notebookOf(pod *corev1.Pod) (corev1.Container, int32) {
-	for _, c := range pod.Spec.Containers {
-		for _, port := range c.Ports {
-			if port.Name == kubespawner.NotebookPort {
-				return c, port.ContainerPort
-			}
-		}
-	}
-	return corev1.Container{}, 0
 }
 
 // hubVariables are those variables of a server that its hub has sent with the start, and by which the outpost calls it
