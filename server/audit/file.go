@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"errors"
 	"io"
 	"os"
 )
@@ -51,10 +50,7 @@ func (a *File) Close() error {
 	if a.f == nil {
 		return nil
 	}
-	err := a.f.Close()
+	f := a.f
 	a.f = nil
-	if errors.Is(err, os.ErrClosed) {
-		return nil
-	}
-	return err
+	return f.Close()
 }
