@@ -175,7 +175,7 @@ type counter interface {
 
 // watchManager adds what a Manager counts. age is the time since Kubernetes last sent something; nil if it is unknown.
 func (m *metrics) watchManager(c counter, age func() time.Duration) {
-	m.registry.MustRegister(services(c.Counts), flavorUse(c.FlavorUse), hubUse{c}, watches(c.Watches))
+	m.registry.MustRegister(services{c}, flavorUse(c.FlavorUse), watches(c.Watches))
 	m.gauge("unseen_namespaces",
 		"Configured namespaces whose pods cannot be listed; their services are kept as they are.", nil,
 		func() float64 { return float64(len(c.Unseen())) })
@@ -230,19 +230,39 @@ func (m *metrics) watchConnections(counts func() (newcomers, loggedIn int)) {
 	m.gauge(name, help, prometheus.Labels{"login": "yes"}, func() float64 { _, n := counts(); return float64(n) })
 }
 
-// services counts the services in memory when metrics are requested.
-type services func() []lifecycle.Count
+// services counts the services in memory when metrics are requested, by state, and as the limits of hubs count them.
+type services struct{ counter }
 
-var servicesDesc = prometheus.NewDesc("outpost_services",
-	"Services in memory, by hub and state.", []string{"hub", "state"}, nil)
+var (
+	servicesDesc = prometheus.NewDesc("outpost_services",
+		"Services in memory, by hub and state.", []string{"hub", "state"}, nil)
+	hubUsedDesc = prometheus.NewDesc("outpost_hub_used",
+		"Services of a hub that are not being stopped.", []string{"hub"}, nil)
+	hubLimitDesc = prometheus.NewDesc("outpost_hub_limit",
+		"Limit of a hub's services, of any flavor. Absent without a limit.", []string{"hub"}, nil)
+)
 
 // Describe implements [prometheus.Collector].
-func (services) Describe(ch chan<- *prometheus.Desc) { ch <- servicesDesc }
+func (services) Describe(ch chan<- *prometheus.Desc) {
+	ch <- servicesDesc
+	ch <- hubUsedDesc
+	ch <- hubLimitDesc
+}
 
 // Collect implements [prometheus.Collector].
 func (s services) Collect(ch chan<- prometheus.Metric) {
-	for _, c := range s() {
+	used := map[string]int{}
+	for _, c := range s.Counts() {
 		ch <- prometheus.MustNewConstMetric(servicesDesc, prometheus.GaugeValue, float64(c.Services), c.Hub, c.State)
+		if c.State != "stopping" {
+			used[c.Hub] += c.Services
+		}
+	}
+	for hub, n := range used {
+		ch <- prometheus.MustNewConstMetric(hubUsedDesc, prometheus.GaugeValue, float64(n), hub)
+		if limit := s.ServersOf(hub); limit != nil {
+			ch <- prometheus.MustNewConstMetric(hubLimitDesc, prometheus.GaugeValue, float64(*limit), hub)
+		}
 	}
 }
 
@@ -258,38 +278,6 @@ func (watches) Describe(ch chan<- *prometheus.Desc) { ch <- watchesDesc }
 func (w watches) Collect(ch chan<- prometheus.Metric) {
 	for hub, n := range w() {
 		ch <- prometheus.MustNewConstMetric(watchesDesc, prometheus.GaugeValue, float64(n), hub)
-	}
-}
-
-// hubUse counts the services of each hub in memory that its limit counts, when metrics are requested.
-type hubUse struct{ counter }
-
-var (
-	hubUsedDesc = prometheus.NewDesc("outpost_hub_used",
-		"Services of a hub that are not being stopped.", []string{"hub"}, nil)
-	hubLimitDesc = prometheus.NewDesc("outpost_hub_limit",
-		"Limit of a hub's services, of any flavor. Absent without a limit.", []string{"hub"}, nil)
-)
-
-// Describe implements [prometheus.Collector].
-func (hubUse) Describe(ch chan<- *prometheus.Desc) {
-	ch <- hubUsedDesc
-	ch <- hubLimitDesc
-}
-
-// Collect implements [prometheus.Collector].
-func (h hubUse) Collect(ch chan<- prometheus.Metric) {
-	used := map[string]int{}
-	for _, c := range h.Counts() {
-		if c.State != "stopping" {
-			used[c.Hub] += c.Services
-		}
-	}
-	for hub, n := range used {
-		ch <- prometheus.MustNewConstMetric(hubUsedDesc, prometheus.GaugeValue, float64(n), hub)
-		if limit := h.ServersOf(hub); limit != nil {
-			ch <- prometheus.MustNewConstMetric(hubLimitDesc, prometheus.GaugeValue, float64(*limit), hub)
-		}
 	}
 }
 
