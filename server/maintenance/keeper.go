@@ -17,8 +17,8 @@ import (
 type Servers interface {
 	// Maintenance returns the present maintenance or the next one; nil if there is none.
 	Maintenance(ctx context.Context) (*outpost.Maintenance, error)
-	// Eviction returns the present maintenance or the next one of those that end servers; nil if there is none.
-	Eviction(ctx context.Context) (*outpost.Maintenance, error)
+	// Planned returns that, and the present or the next one of those that end servers; nil if there is none.
+	Planned(ctx context.Context) (m, eviction *outpost.Maintenance, err error)
 	// Announce tells hubs that watch what is announced now; nil is nothing. What they know already is not told again.
 	Announce(shown *catalog.Maintenance)
 	// Live returns the keys of all services that are not being stopped.
@@ -100,11 +100,9 @@ func (k *Keeper) Lead(ctx context.Context) {
 			k.log.Warn("the clock has jumped; no server is stopped for a maintenance within a minute", "duration", jump)
 			k.doubted = mono
 		}
-		if m, err := k.servers.Maintenance(ctx); err == nil {
+		if m, eviction, err := k.servers.Planned(ctx); err == nil {
 			k.remind(m, now)
-		}
-		if m, err := k.servers.Eviction(ctx); err == nil {
-			k.step(ctx, m, now)
+			k.step(ctx, eviction, now)
 		}
 		if !sleep(ctx, leadEvery) {
 			return

@@ -140,11 +140,12 @@ func TestNext(t *testing.T) {
 		plan := maintenance.New(store{planned: c.base}, func() time.Time { return at(12) })
 		plan.Configure(c.file)
 		next, err := plan.Next(t.Context())
-		eviction, evictionErr := plan.Eviction(t.Context())
-		if err := errors.Join(err, evictionErr); err != nil {
+		both, eviction, bothErr := plan.Both(t.Context())
+		if err := errors.Join(err, bothErr); err != nil {
 			t.Fatal(err)
 		}
-		want, got := []*outpost.Maintenance{c.next, c.eviction}, []*outpost.Maintenance{next, eviction}
+		want := []*outpost.Maintenance{c.next, c.next, c.eviction}
+		got := []*outpost.Maintenance{next, both, eviction}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, diff)
 		}
@@ -154,7 +155,7 @@ func TestNext(t *testing.T) {
 	if _, err := plan.Next(t.Context()); !errors.Is(err, silent) {
 		t.Errorf("error %v", err)
 	}
-	if _, err := plan.Eviction(t.Context()); !errors.Is(err, silent) {
+	if _, _, err := plan.Both(t.Context()); !errors.Is(err, silent) {
 		t.Errorf("of the next that ends servers: error %v", err)
 	}
 }
@@ -182,8 +183,8 @@ func (s *servers) Maintenance(ctx context.Context) (*outpost.Maintenance, error)
 	return s.plan().Next(ctx)
 }
 
-func (s *servers) Eviction(ctx context.Context) (*outpost.Maintenance, error) {
-	return s.plan().Eviction(ctx)
+func (s *servers) Planned(ctx context.Context) (m, eviction *outpost.Maintenance, err error) {
+	return s.plan().Both(ctx)
 }
 
 func (s *servers) Announce(shown *catalog.Maintenance) {

@@ -36,14 +36,8 @@ func (p *Plan) Next(ctx context.Context) (*outpost.Maintenance, error) {
 	return m, err
 }
 
-// Eviction returns the present maintenance or the next one of those that end servers, nil if there is none. Another one
-// that lets them run, whenever it is, changes nothing about it. The error is the Store's.
-func (p *Plan) Eviction(ctx context.Context) (*outpost.Maintenance, error) {
-	_, m, err := p.Both(ctx)
-	return m, err
-}
-
-// Both returns what Next and Eviction return, by one question to the Store.
+// Both returns what Next returns, and the present maintenance or the next one of those that end servers, nil if there
+// is none: another one that lets them run, whenever it is, changes nothing about it. The error is the Store's.
 func (p *Plan) Both(ctx context.Context) (m, eviction *outpost.Maintenance, err error) {
 	drained, err := p.store.Maintenance(ctx)
 	if err != nil {

@@ -69,9 +69,9 @@ func (o *Offers) Maintenance(ctx context.Context) (*outpost.Maintenance, error) 
 	return o.maintenance.Next(ctx)
 }
 
-// Eviction returns the present maintenance or the next one of those that end servers; nil if there is none.
-func (o *Offers) Eviction(ctx context.Context) (*outpost.Maintenance, error) {
-	return o.maintenance.Eviction(ctx)
+// Planned returns the same, and the present or the next one of those that end servers; nil if there is none.
+func (o *Offers) Planned(ctx context.Context) (m, eviction *outpost.Maintenance, err error) {
+	return o.maintenance.Both(ctx)
 }
 
 // OfHub returns the flavors of a hub, by name; the caller may change them.
@@ -161,7 +161,7 @@ func (o *Offers) CatalogOf(ctx context.Context, hub outpost.Hub, u outpost.User)
 		c.Denied = &hub.Access.DeniedText
 		return c, nil
 	}
-	planned, eviction, err := o.maintenance.Both(ctx)
+	planned, eviction, err := o.Planned(ctx)
 	if err != nil {
 		return catalog.Catalog{}, outpost.StoreError(err)
 	}
