@@ -8,11 +8,10 @@ import re
 import time
 from datetime import datetime
 
-import kubernetes
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
-from .cluster import connected
+from .cluster import connected, delete_service, find_service, put_service
 from .errors import UnknownSystem, WrongHostKey
 from .tunnels import Tunnels
 
@@ -22,7 +21,6 @@ TARGET = "outposts.dev/target"  # annotation: host:port as the outpost reaches i
 LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 CLAIMS = 10  # ports tried for one server
-ROUNDS = 3  # of making a Service where there is one of its name
 GUESSES = 3  # of them by chance alone, for a start; then the Services are looked through
 CHOSEN_SECONDS = 5  # for which nobody else chooses a port that is about to be claimed: claims are ordered by seconds
 REST_SECONDS = 60  # for a port that was given back: the nodes of the cluster lead to it for some time
@@ -189,7 +187,7 @@ class Claims(Tunnels):
 
     async def _kept(self, manifest, spawner, former_names):
         """Reports whether a server has its Service and is served. It needs no port then: there may be none."""
-        there = await asyncio.to_thread(lambda: _there(connected(), spawner.namespace, spawner.svc_name))
+        there = await asyncio.to_thread(lambda: find_service(connected(), spawner.namespace, spawner.svc_name))
         if there is None or not _fits(there, manifest, self.settings.ports, former_names):
             return False
         return await self._state(spawner.svc_name, there.metadata.uid) == "Served"
@@ -235,38 +233,14 @@ def target_ports(service):
     return [p.target_port for p in (service.spec and service.spec.ports) or []]
 
 
-def _there(api, namespace, name):
-    """Returns a Service, None if there is none."""
-    try:
-        return api.read_namespaced_service(name=name, namespace=namespace)
-    except kubernetes.client.ApiException as e:
-        if e.status != 404:
-            raise
-        return None
-
-
 def _put(namespace, manifest, ports, former_names, likely_new):
-    """Makes a Service. One that leads to the target already is left alone, because the proxy uses it.
+    """Makes a Service unless one leads to the target already. Returns it, and the ports of those that had to go."""
 
-    Returns it, and the ports of one that had to go for it. Raises ConnectionError if others keep coming.
-    """
-    api, name, left = connected(), manifest["metadata"]["name"], []
-    there = None if likely_new else _there(api, namespace, name)
-    for _ in range(ROUNDS):
-        if there is None:
-            try:
-                return api.create_namespaced_service(namespace=namespace, body=manifest), left
-            except kubernetes.client.ApiException as e:
-                if e.status != 409:
-                    raise
-            there = _there(api, namespace, name)  # maybe this one: it may have arrived twice
-        if there is not None:
-            if _fits(there, manifest, ports, former_names):
-                return there, left
-            left += target_ports(there)
-            _remove(api, namespace, name)
-            there = None
-    raise ConnectionError(f"there is a Service {name} again and again")
+    def fits(there):
+        return _fits(there, manifest, ports, former_names)
+
+    made, gone = put_service(connected(), namespace, manifest, fits, likely_new)
+    return made, [port for service in gone for port in target_ports(service)]
 
 
 def _fits(there, manifest, ports, former_names):
@@ -283,19 +257,11 @@ def _fits(there, manifest, ports, former_names):
     )
 
 
-def _remove(api, namespace, name):
-    try:
-        api.delete_namespaced_service(name=name, namespace=namespace)
-    except kubernetes.client.ApiException as e:
-        if e.status != 404:
-            raise
-
-
 def _delete(namespace, name):
     """Deletes a Service. Returns the ports that it had."""
     api = connected()
-    there = _there(api, namespace, name)
+    there = find_service(api, namespace, name)
     if there is None:
         return []
-    _remove(api, namespace, name)
+    delete_service(api, namespace, name)
     return target_ports(there)

@@ -8,6 +8,7 @@ import kubernetes
 import urllib3
 from forwardbasespawner.forward import get_name
 
+ROUNDS = 3  # of making a Service where there is one of its name
 POD_STOP_SECONDS = 60  # for the pod of a server of KubeSpawner to end; the grace period is 30 s by default
 
 QUIET_SECONDS = 30  # on a kept connection to the API server, until it is probed
@@ -42,8 +43,50 @@ def connected():
     return kubernetes.client.CoreV1Api(_Calls(configuration))
 
 
+def find_service(api, namespace, name):
+    """Returns a Service, None if there is none."""
+    try:
+        return api.read_namespaced_service(name=name, namespace=namespace)
+    except kubernetes.client.ApiException as e:
+        if e.status != 404:
+            raise
+        return None
+
+
+def put_service(api, namespace, manifest, fits, likely_new=True):
+    """Makes a Service. One that fits already is left alone, because the proxy uses it.
+
+    Returns it, and those that had to go for it. Raises ConnectionError if others keep coming.
+    """
+    name, gone = manifest["metadata"]["name"], []
+    there = None if likely_new else find_service(api, namespace, name)
+    for _ in range(ROUNDS):
+        if there is None:
+            try:
+                return api.create_namespaced_service(namespace=namespace, body=manifest), gone
+            except kubernetes.client.ApiException as e:
+                if e.status != 409:
+                    raise
+            there = find_service(api, namespace, name)  # maybe this one: it may have arrived twice
+        if there is not None:
+            if fits(there):
+                return there, gone
+            gone.append(there)
+            delete_service(api, namespace, name)
+            there = None
+    raise ConnectionError(f"there is a Service {name} again and again")
+
+
+def delete_service(api, namespace, name):
+    try:
+        api.delete_namespaced_service(name=name, namespace=namespace)
+    except kubernetes.client.ApiException as e:
+        if e.status != 404:
+            raise
+
+
 def make_service(name, namespace, port, labels):
-    """Makes a Service for a port of the hub's pod. One that fits already is left alone, because the proxy uses it."""
+    """Makes a Service for a port of the hub's pod unless it is as it should be."""
     api = connected()
     selector = dict(api.read_namespaced_service(name=get_name("hub"), namespace=namespace).spec.selector)
     manifest = {
@@ -55,23 +98,15 @@ def make_service(name, namespace, port, labels):
             "ports": [{"name": "http", "port": port, "protocol": "TCP", "targetPort": port}],
         },
     }
-    try:
-        api.create_namespaced_service(namespace=namespace, body=manifest)
-    except Exception as e:
-        if getattr(e, "status", None) != 409:
-            raise
-        there = api.read_namespaced_service(name=name, namespace=namespace)
-        if dict(there.spec.selector) != selector or [p.port for p in there.spec.ports] != [port]:
-            api.delete_namespaced_service(name=name, namespace=namespace)
-            api.create_namespaced_service(namespace=namespace, body=manifest)
+
+    def fits(there):
+        return dict(there.spec.selector or {}) == selector and [p.port for p in there.spec.ports] == [port]
+
+    put_service(api, namespace, manifest, fits)
 
 
 def remove_service(name, namespace):
-    try:
-        connected().delete_namespaced_service(name=name, namespace=namespace)
-    except Exception as e:
-        if getattr(e, "status", None) != 404:
-            raise
+    delete_service(connected(), namespace, name)
 
 
 def pod_status(namespace, name):

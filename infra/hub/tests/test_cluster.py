@@ -82,9 +82,9 @@ def test_no_answer(monkeypatch):
             read(client(monkeypatch, silent.getsockname()[1]))
 
 
-@pytest.mark.parametrize("likely_new", [False, True])
-def test_calls_whose_answer_is_lost(connections, monkeypatch, likely_new):
-    """They are sent again, and arrive twice. A Service in place of another is made by them all the same."""
+@pytest.fixture
+def losing(connections):
+    """A cluster that gives no answer to the first call of each kind that changes something, and these kinds."""
     fake, _ = connections
     lost = set()
 
@@ -96,6 +96,13 @@ def test_calls_whose_answer_is_lost(connections, monkeypatch, likely_new):
             self.close_connection = True
 
     fake.http.RequestHandlerClass = Handler
+    return fake, lost
+
+
+@pytest.mark.parametrize("likely_new", [False, True])
+def test_calls_whose_answer_is_lost(losing, monkeypatch, likely_new):
+    """They are sent again, and arrive twice. A Service in place of another is made by them all the same."""
+    fake, lost = losing
     monkeypatch.setattr(claims, "connected", lambda: client(monkeypatch, fake.port))
 
     def manifest(target, port):
@@ -111,3 +118,18 @@ def test_calls_whose_answer_is_lost(connections, monkeypatch, likely_new):
     lost.clear()
     assert claims._delete("jupyter", "lab") == [20002] and "lab" not in fake.services
     assert claims._delete("jupyter", "lab") == []
+
+
+def test_calls_whose_answer_is_lost_without_tunnels(losing, monkeypatch):
+    """The same of the Service for a port of the hub's pod."""
+    fake, lost = losing
+    api = client(monkeypatch, fake.port)
+    monkeypatch.setattr(cluster, "connected", lambda: api)
+    monkeypatch.setattr(cluster, "get_name", lambda name: name)
+    for port in (20001, 20002):
+        cluster.make_service("lab", "jupyter", port, {"a": "b"})
+        assert [p["port"] for p in fake.services["lab"]["spec"]["ports"]] == [port]
+    assert lost == {"POST", "DELETE"}
+    lost.clear()
+    cluster.remove_service("lab", "jupyter")
+    assert lost == {"DELETE"} and "lab" not in fake.services
