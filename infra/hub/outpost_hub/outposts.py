@@ -8,7 +8,6 @@ from traitlets.log import get_logger
 from . import form
 from .claims import SYSTEM_LABEL, TunnelsSettings
 from .cluster import make_service, remove_service
-from .curl import prepare_curl
 from .errors import TELL_ADMINS, StartError, UnknownSystem, WrongHostKey, user_message
 from .login import login_of, taken_out, with_login
 from .metrics import SYSTEMS
@@ -234,10 +233,7 @@ class Outposts:
         return {"Authorization": self.system(user_options).authorization()}
 
     def request_kwargs(self, spawner, user_options):
-        return {
-            "connect_timeout": 10, "request_timeout": 60, "prepare_curl_callback": prepare_curl,
-            **self.system(user_options).trust(),
-        }  # fmt: skip
+        return self.system(user_options).request_options()
 
     def request_kwargs_start(self, spawner, user_options):
         # The outpost answers a start when the pod runs, after its images have been pulled.

@@ -9,7 +9,6 @@ from jupyterhub.app import JupyterHub
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from traitlets.log import get_logger
 
-from .curl import prepare_curl
 from .errors import StartError, is_gone
 
 LOOK_SECONDS = 0.5  # between two looks at whether JupyterHub has begun; it calls nothing then
@@ -148,8 +147,7 @@ class OwedStops:
         client = system.client_for(self.app.tornado_settings, defaults)
         request = HTTPRequest(
             f"{system.url}/{quote(stop['name'], safe='')}/{quote(stop['start_id'], safe='')}", method="DELETE",
-            headers={"Authorization": system.authorization(), "execution-type": "async"},
-            connect_timeout=10, request_timeout=60, prepare_curl_callback=prepare_curl, **system.trust(),
+            headers={"Authorization": system.authorization(), "execution-type": "async"}, **system.request_options(),
         )  # fmt: skip
         try:
             await client.fetch(request, "stop", client.turn("stop"))

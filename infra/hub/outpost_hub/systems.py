@@ -8,6 +8,7 @@ import certifi
 from .catalogs import Catalogs
 from .claims import Claims
 from .client import MAX_STARTS, Client
+from .curl import prepare_curl
 from .errors import TELL_ADMINS, StartError
 from .identity import ALWAYS, identity
 from .offer import Offer
@@ -223,6 +224,10 @@ class System:
         """Returns the arguments of a request by which the outpost's certificate is checked."""
         # tornado's curl client reuses the CAs of an earlier request for one that names none.
         return {"ca_certs": self.ca_file or certifi.where(), "validate_cert": True}
+
+    def request_options(self):
+        """Returns the arguments of a request about a service."""
+        return {"connect_timeout": 10, "request_timeout": 60, "prepare_curl_callback": prepare_curl, **self.trust()}
 
     def authorization(self):
         try:
