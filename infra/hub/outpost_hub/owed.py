@@ -143,8 +143,7 @@ class OwedStops:
 
     async def _stop(self, system, stop):
         """Sends a stop, which is taken too if its service is gone. Raises HTTPClientError, and StartError."""
-        defaults = self.app.config.OutpostSpawner.get("http_client_defaults") or {}
-        client = system.client_for(self.app.tornado_settings, defaults)
+        client = system.client_of_hub(self.app.tornado_settings)
         request = HTTPRequest(
             f"{system.url}/{quote(stop['name'], safe='')}/{quote(stop['start_id'], safe='')}", method="DELETE",
             headers={"Authorization": system.authorization(), "execution-type": "async"}, **system.request_options(),

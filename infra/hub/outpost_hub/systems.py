@@ -160,9 +160,13 @@ class System:
 
     def client(self, spawner):
         """Returns the system's HTTP client, with places for as many starts as the hub lets begin at once."""
-        return self.client_for(spawner.user.settings, spawner.http_client_defaults)
+        return self._client_for(spawner.user.settings, spawner.http_client_defaults)
 
-    def client_for(self, settings, defaults):
+    def client_of_hub(self, settings):
+        """Returns the same client where there is no spawner, by the settings of JupyterHub's handlers."""
+        return self._client_for(settings, settings["config"].OutpostSpawner.get("http_client_defaults") or {})
+
+    def _client_for(self, settings, defaults):
         if self._client is None:
             starts = self.concurrent_starts or settings.get("concurrent_spawn_limit") or 0
             self._client = Client(self.name, min(starts, MAX_STARTS), defaults)
@@ -172,7 +176,7 @@ class System:
         """Returns the watch of the system's servers."""
         if self._watch is None:
             settings, defaults = spawner.user.settings, spawner.http_client_defaults
-            self._watch = Watch(self, lambda: self.client_for(settings, defaults))
+            self._watch = Watch(self, lambda: self._client_for(settings, defaults))
         return self._watch
 
     async def offer(self, spawner):
@@ -204,11 +208,7 @@ class System:
         async def question():
             return {}
 
-        def client():
-            defaults = handler.config.OutpostSpawner.get("http_client_defaults") or {}
-            return self.client_for(handler.settings, defaults)
-
-        return Offer(self, await self.catalogs.of((), question, client))
+        return Offer(self, await self.catalogs.of((), question, lambda: self.client_of_hub(handler.settings)))
 
     def places(self):
         """Returns the Places of the system's requests by kind, none before the first request."""
