@@ -126,8 +126,9 @@ func (a Args) sideSystems() map[string]any {
 			flavors = append(flavors, values.Of(flavor))
 		}
 		system := values.Given(map[string]any{
-			"formerNames": listOf(s.FormerNames), "description": s.Description, "flavor": s.Flavor, "flavors": flavors,
-			"concurrentStarts": s.ConcurrentStarts, "sendAuthState": listOf(s.SendAuthState),
+			"formerNames": values.List(s.FormerNames), "description": s.Description,
+			"flavor": s.Flavor, "flavors": flavors,
+			"concurrentStarts": s.ConcurrentStarts, "sendAuthState": values.List(s.SendAuthState),
 		})
 		system["displayName"], system["hubApiUrl"] = cmp.Or(s.DisplayName, s.Name), s.HubAPIURL
 		if s.DialsOut {
@@ -144,14 +145,6 @@ func (a Args) sideSystems() map[string]any {
 		systems[s.Name] = system
 	}
 	return systems
-}
-
-// listOf is a list of strings as values have it.
-func listOf(texts []string) (list []any) {
-	for _, text := range texts {
-		list = append(list, text)
-	}
-	return list
 }
 
 // caKey is the key of trustConfigMap with the CAs of a system.

@@ -123,11 +123,7 @@ func (a Args) required() map[string]any {
 	})
 	if len(a.DialOut) > 0 {
 		dialOut := values.Of(s.DialOut)
-		urls := make([]any, len(a.DialOut))
-		for i, url := range a.DialOut {
-			urls[i] = url
-		}
-		dialOut["urls"] = urls
+		dialOut["urls"] = values.List(a.DialOut)
 		made["dialOut"] = dialOut
 	}
 	if a.Exposure.OwnCertificate() {

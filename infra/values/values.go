@@ -123,6 +123,14 @@ func Strings(m map[string]string) map[string]any {
 	return made
 }
 
+// List returns a list of strings in the form of values; nil for none.
+func List(texts []string) (made []any) {
+	for _, text := range texts {
+		made = append(made, text)
+	}
+	return made
+}
+
 // Given returns m without what nobody has given: keys of nil, "", 0, false, and empty maps and lists. It changes m.
 func Given(m map[string]any) map[string]any {
 	maps.DeleteFunc(m, func(_ string, value any) bool {
