@@ -130,7 +130,7 @@ type OutpostConfig struct {
 
 // exposed reports whether hubs outside its cluster reach it, by what this config says.
 func (o OutpostConfig) exposed() bool {
-	return o.Exposure.Type != "" && o.Exposure.Type != exposure.ClusterIP
+	return o.Exposure.Outside()
 }
 
 // OtherHubConfig is a hub of another stack that may use the outpost: known by Stack, or by what its operator gave,

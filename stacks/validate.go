@@ -75,7 +75,7 @@ func (c Config) validateSystems(f *faults) {
 		if !hub.Offers(s.Flavors, s.Flavor) {
 			f.add("%s.flavor: %q is not one of its flavors", at, s.Flavor)
 		}
-		switch exposed := s.Exposure.Type != "" && s.Exposure.Type != exposure.ClusterIP; {
+		switch {
 		case s.DialsOut():
 			c.validateDialOut(f, i)
 		case s.InCluster():
@@ -84,7 +84,7 @@ func (c Config) validateSystems(f *faults) {
 			}
 			local = i
 			f.addNoEffect(at+".exposure", s.Exposure.Type != "", "it is for systems with an address")
-		case exposed:
+		case s.Exposure.Outside():
 			f.addBelow(at+".exposure", s.Exposure.Validate(s.Address))
 		default:
 			f.add("%s.exposure: want type nodePort, loadBalancer, gateway or ingress: the hub is in another cluster",

@@ -64,9 +64,12 @@ type Endpoint struct {
 	SSHPort int
 }
 
+// Outside reports whether it is a way from outside the cluster.
+func (e Exposure) Outside() bool { return e.Type != "" && e.Type != exposure.ClusterIP }
+
 // Encrypted reports whether the API speaks TLS.
 func (e Exposure) Encrypted() bool {
-	if e.Type == "" || e.Type == exposure.ClusterIP {
+	if !e.Outside() {
 		return false
 	}
 	return e.TLS == nil || *e.TLS

@@ -265,8 +265,7 @@ func (a Args) services() map[string]any {
 
 // onlyDialsOut reports whether no hub comes to the SSH port: it is not exposed, and no hub is in its cluster.
 func (a Args) onlyDialsOut() bool {
-	exposed := a.Exposure.Type != "" && a.Exposure.Type != exposure.ClusterIP
-	return len(a.DialOut) > 0 && !exposed && a.hubNamespace() == ""
+	return len(a.DialOut) > 0 && !a.Exposure.Outside() && a.hubNamespace() == ""
 }
 
 // routeValues are the values of a route to a Gateway.
