@@ -2,7 +2,6 @@ package outpost
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"text/template"
@@ -132,16 +131,10 @@ func (w whole) duration(key string) time.Duration {
 
 // namesImage reports whether options at any depth name an image that is not a template.
 func namesImage(value any) bool {
-	switch v := value.(type) {
-	case []any:
-		return slices.ContainsFunc(v, namesImage)
-	case map[string]any:
-		if image, _ := v["image"].(string); image != "" && !strings.Contains(image, "{") {
-			return true
-		}
-		return slices.ContainsFunc(slices.Collect(maps.Values(v)), namesImage)
-	}
-	return false
+	return values.HasMap(value, func(options map[string]any) bool {
+		image, _ := options["image"].(string)
+		return image != "" && !strings.Contains(image, "{")
+	})
 }
 
 // twice reports whether two entries of a route's parentRefs are of one listener; one without sectionName and port is

@@ -2,7 +2,6 @@ package outpost
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -65,18 +64,14 @@ var (
 
 // holdsHome reports whether a part of a pod has a volume called home, or mounts one at /home or below.
 func holdsHome(part any) bool {
-	switch part := part.(type) {
-	case []any:
-		return slices.ContainsFunc(part, holdsHome)
-	case map[string]any:
+	return values.HasMap(part, func(one map[string]any) bool {
 		for _, key := range []string{"mountPath", "mount_path"} {
-			if path := fmt.Sprint(part[key]); path == "/home" || strings.HasPrefix(path, "/home/") {
+			if path := fmt.Sprint(one[key]); path == "/home" || strings.HasPrefix(path, "/home/") {
 				return true
 			}
 		}
-		return part["name"] == "home" || slices.ContainsFunc(slices.Collect(maps.Values(part)), holdsHome)
-	}
-	return false
+		return one["name"] == "home"
+	})
 }
 
 // ofHomes is a fault with the key of Settings.Homes, if it is theirs.

@@ -114,6 +114,18 @@ func At(m map[string]any, path ...string) any {
 	return value
 }
 
+// HasMap reports whether a map at any depth of a document fits.
+func HasMap(document any, fits func(map[string]any) bool) bool {
+	within := func(part any) bool { return HasMap(part, fits) }
+	switch v := document.(type) {
+	case []any:
+		return slices.ContainsFunc(v, within)
+	case map[string]any:
+		return fits(v) || slices.ContainsFunc(slices.Collect(maps.Values(v)), within)
+	}
+	return false
+}
+
 // Strings returns a map of strings, such as annotations, in the form of values.
 func Strings(m map[string]string) map[string]any {
 	made := map[string]any{}
