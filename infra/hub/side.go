@@ -65,10 +65,10 @@ func (a Args) side(made func(pulumi.Resource)) release.Chart {
 	}
 }
 
-// afterSide is the transform of what of JupyterHub's chart comes after ours, once that is ready: the hub's Deployment, so
-// that a hub which starts finds its data and the tunnels, and the Secret that its pod mounts and the NetworkPolicies of
-// the chart, so that a hub from before, with ssh in its pod, serves its users until then. The rest does not wait, volume
-// claims least of all: one that is protected outlives the tunnels.
+// afterSide is the transform of what of JupyterHub's chart comes after ours, once that is ready: the Secret that the
+// hub's pod mounts and the NetworkPolicies of the chart, so that a hub from before, with ssh in its pod, serves its
+// users until then. The Deployments wait for that Secret (afterSecrets), so that a hub which starts finds its data and
+// the tunnels. The rest does not wait, volume claims least of all: one that is protected outlives the tunnels.
 func afterSide(p *pulumi.Context, name, namespace string, side func() pulumi.Resource) pulumi.ResourceTransform {
 	own := name + ":" + namespace + "/" // no name of our chart begins so: it would wait for itself
 	return func(_ context.Context, args *pulumi.ResourceTransformArgs) *pulumi.ResourceTransformResult {
@@ -76,8 +76,6 @@ func afterSide(p *pulumi.Context, name, namespace string, side func() pulumi.Res
 		switch args.Type {
 		case secretType:
 			waits = args.Name == own+KeysSecret
-		case deploymentType:
-			waits = args.Name == own+"hub"
 		case "kubernetes:networking.k8s.io/v1:NetworkPolicy":
 			waits = strings.HasPrefix(args.Name, own)
 		}
