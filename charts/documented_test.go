@@ -60,8 +60,6 @@ func TestDocumentedLines(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, printed, _ := strings.Cut(files[hubChart+"/templates/NOTES.txt"], "\nhub:\n")
-		printed, _, _ = strings.Cut(printed, "\n\n")
 		readme, err := os.ReadFile(hubChart + "/README.md")
 		if err != nil {
 			t.Fatal(err)
@@ -69,8 +67,8 @@ func TestDocumentedLines(t *testing.T) {
 		_, section, _ := strings.Cut(string(readme), "\n## What the hub's image must have\n")
 		_, stock, _ := strings.Cut(section, "```yaml\n")
 		stock, _, _ = strings.Cut(stock, "```")
-		want := parseValues(t, "hub:\n"+printed)["hub"].(map[string]any)
-		for key, value := range parseValues(t, stock)["hub"].(map[string]any) {
+		want := linesOfNotes[map[string]any](t, files[hubChart+"/templates/NOTES.txt"])["hub"].(map[string]any)
+		for key, value := range decode[map[string]any](t, []byte(stock))["hub"].(map[string]any) {
 			if list, ok := want[key].([]any); ok {
 				value = append(list, value.([]any)...)
 			}
@@ -81,13 +79,4 @@ func TestDocumentedLines(t *testing.T) {
 			t.Errorf("docs/examples/helm/hub-lines.yaml (-want +got):\n%s", diff)
 		}
 	}
-}
-
-func parseValues(t *testing.T, text string) map[string]any {
-	t.Helper()
-	values, err := chartutil.ReadValues([]byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return values
 }

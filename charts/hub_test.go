@@ -262,7 +262,7 @@ systems: {remote: {ssh: {hostKeys: null}}}}`), chartutil.ReleaseOptions{Name: "o
 	if len(got) != 9 {
 		t.Errorf("rendered %v", got)
 	}
-	linesOfNotes(t, files[hubChart+"/templates/NOTES.txt"])
+	linesOfNotes[hubLines](t, files[hubChart+"/templates/NOTES.txt"])
 }
 
 // hubDeployment is the Deployment of the tunnels among rendered objects, and its only container.
@@ -480,7 +480,7 @@ func TestNotesConnectTheHub(t *testing.T) {
 				t.Fatal(err)
 			}
 			all := split(t, files)
-			hub := linesOfNotes(t, files[hubChart+"/templates/NOTES.txt"]).Hub
+			hub := linesOfNotes[hubLines](t, files[hubChart+"/templates/NOTES.txt"]).Hub
 			places := map[string]string{} // of volumes
 			for _, m := range hub.ExtraVolumeMounts {
 				places[m.Name] = m.MountPath
@@ -540,12 +540,13 @@ type hubLines struct {
 	}
 }
 
-func linesOfNotes(t *testing.T, notes string) hubLines {
+// linesOfNotes returns the lines for zero-to-jupyterhub in what Helm prints.
+func linesOfNotes[T any](t *testing.T, notes string) T {
 	t.Helper()
 	_, lines, found := strings.Cut(notes, "\nhub:\n")
 	lines, _, ended := strings.Cut(lines, "\n\n")
 	if !found || !ended {
 		t.Fatalf("no lines in\n%s", notes)
 	}
-	return decode[hubLines](t, []byte("hub:\n"+lines))
+	return decode[T](t, []byte("hub:\n"+lines))
 }
