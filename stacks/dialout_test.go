@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -128,8 +127,8 @@ func TestDialOutRefuses(t *testing.T) {
 func TestProxyOnNoWay(t *testing.T) {
 	c := loaded(t, remoteConfig, map[string]string{"outpost.dialOut": "{proxySecret: proxy}"})
 	_, err := c.shown([]*systemOutput{{Hub: "jupyterhub", Address: "10.0.0.3"}})
-	want := errors.New("outposts:outpost.dialOut: has no effect here; " + noDialOut)
-	if err == nil || err.Error() != want.Error() {
+	want := "outposts:outpost.dialOut: has no effect here; " + noDialOut
+	if err == nil || err.Error() != want {
 		t.Errorf("error %v, want %v", err, want)
 	}
 }
