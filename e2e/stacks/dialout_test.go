@@ -37,15 +37,9 @@ func TestE2EDialOut(t *testing.T) {
 	s.isClosed(t)
 	s.isConnected(t)
 	u := s.user(t)
-	if err := u.EnsureUser(t.Context(), u.name); err != nil {
-		t.Fatal(err)
-	}
 	startServers(t, s)
-	kernel, err := u.OpenKernel(t.Context(), u.name, servers["remote"])
+	kernel, err := u.OpenWitness(t.Context(), u.name, servers["remote"])
 	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := kernel.Run(t.Context(), "answer = 42"); err != nil {
 		t.Fatal(err)
 	}
 	for _, test := range []struct {
@@ -72,17 +66,10 @@ func TestE2EDialOut(t *testing.T) {
 			began := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), answerIn)
 			defer cancel()
-			if err := u.WaitReachable(ctx, u.name, servers["remote"]); err != nil {
+			if err := kernel.Knows(ctx); err != nil {
 				t.Fatal(err)
 			}
-			t.Logf("reachable after %.1f s", time.Since(began).Seconds())
-			if kernel, err = kernel.Reopen(ctx); err != nil {
-				t.Fatal(err)
-			}
-			printed, err := kernel.Run(ctx, "print(answer)")
-			if err != nil || strings.TrimSpace(printed) != "42" {
-				t.Fatalf("the kernel has forgotten: printed %q, %v", printed, err)
-			}
+			t.Logf("the kernel answers after %.1f s", time.Since(began).Seconds())
 		})
 	}
 }
