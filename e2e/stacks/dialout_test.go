@@ -7,9 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -77,40 +75,13 @@ func TestE2EDialOut(t *testing.T) {
 // close lets the node of the remote cluster drop every connection that the hub's cluster begins.
 func (s *site) close(t *testing.T) {
 	t.Helper()
-	node := process(t, filepath.Join(s.root, ".state", "clusters", remoteContext))
+	node := fmt.Sprint(s.report(t, remoteContext).PID)
 	rules := fmt.Sprintf("add table ip closed; add chain ip closed in { type filter hook prerouting priority -300; }; "+
 		"add rule ip closed in ip saddr %s tcp flags & (syn | ack) == syn counter drop", s.hub.node)
 	out, err := exec.CommandContext(t.Context(), "nsenter", "-t", node, "-n", "nft", rules).CombinedOutput()
 	if err != nil {
 		t.Fatalf("close the node: %v: %s", err, out)
 	}
-}
-
-// process is that of a node by the folder of its cluster.
-func process(t *testing.T, folder string) string {
-	t.Helper()
-	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if folder, err = filepath.EvalSymlinks(folder); err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range files {
-		command, err := os.ReadFile(file)
-		if err != nil {
-			continue // it has ended
-		}
-		words := strings.Split(string(command), "\x00")
-		if len(words) < 2 || words[0] != "outposts-node" {
-			continue
-		}
-		if of, err := filepath.EvalSymlinks(words[1]); err == nil && of == folder {
-			return filepath.Base(filepath.Dir(file))
-		}
-	}
-	t.Fatalf("no node runs in %s", folder)
-	return ""
 }
 
 // isClosed holds that the hub's cluster reaches nothing of the remote one: neither the ports that are never closed nor

@@ -88,8 +88,11 @@ func (s *site) clusters(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// report is what the runner says of a cluster.
-type report struct{ Name, Node, LoadBalancers string }
+// report is what the runner says of a cluster. PID is the process of its node, 0 while none runs.
+type report struct {
+	Name, Node, LoadBalancers string
+	PID                       int
+}
 
 func (s *site) reports(t *testing.T) []report {
 	t.Helper()
@@ -113,18 +116,25 @@ func (s *site) clustersDown(t *testing.T) {
 	}
 }
 
-func (s *site) open(t *testing.T, name string) cluster {
+// report is that of a cluster, which has to be there.
+func (s *site) report(t *testing.T, name string) report {
 	t.Helper()
 	for _, r := range s.reports(t) {
 		if r.Name == name {
-			return cluster{
-				Cluster: deployed.OpenCluster(t, s.kubeconfig, name), context: name,
-				node: r.Node, balancer: r.LoadBalancers[:strings.LastIndex(r.LoadBalancers, ".")+1],
-			}
+			return r
 		}
 	}
 	t.Fatalf("cluster %s is not there", name)
-	return cluster{}
+	return report{}
+}
+
+func (s *site) open(t *testing.T, name string) cluster {
+	t.Helper()
+	r := s.report(t, name)
+	return cluster{
+		Cluster: deployed.OpenCluster(t, s.kubeconfig, name), context: name,
+		node: r.Node, balancer: r.LoadBalancers[:strings.LastIndex(r.LoadBalancers, ".")+1],
+	}
 }
 
 // kubectl runs kubectl on a cluster; an error fails the test.
