@@ -35,9 +35,10 @@ const (
 	ServerNamespace  = "outpost-servers"
 )
 
-// Labels of the pods of the hub, of the tunnels, of an outpost, and of users' servers.
+// Labels of the pods of the hub, of its proxy, of the tunnels, of an outpost, and of users' servers.
 const (
 	HubPod     = "app=jupyterhub,component=hub"
+	ProxyPod   = "app=jupyterhub,component=proxy"
 	TunnelsPod = "app.kubernetes.io/name=outposts-hub,app.kubernetes.io/component=tunnels"
 	OutpostPod = "app.kubernetes.io/name=outpost,app.kubernetes.io/component=outpost"
 	ServerPods = "component=singleuser-server"

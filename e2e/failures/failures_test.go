@@ -25,8 +25,6 @@ const aim = time.Minute
 // reasonIn is how soon the user must see why a start cannot work.
 const reasonIn = 30 * time.Second
 
-const proxyPod = "app=jupyterhub,component=proxy"
-
 // TestE2ERunningServersSurvive holds that a JupyterLab on each system, with a variable in its kernel, outlives the loss
 // of every part between it and its user.
 func TestE2ERunningServersSurvive(t *testing.T) {
@@ -59,7 +57,7 @@ func TestE2ERunningServersSurvive(t *testing.T) {
 			return d.Local.ReplacePod(ctx, deployed.OutpostNamespace, deployed.OutpostPod)
 		}},
 		{"proxy killed", func(ctx context.Context) error {
-			return d.Local.ReplacePod(ctx, deployed.HubNamespace, proxyPod)
+			return d.Local.ReplacePod(ctx, deployed.HubNamespace, deployed.ProxyPod)
 		}},
 		{"hub pod killed", func(ctx context.Context) error {
 			return d.Local.ReplacePod(ctx, deployed.HubNamespace, deployed.HubPod)

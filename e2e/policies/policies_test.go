@@ -48,7 +48,7 @@ func TestE2EHubPolicies(t *testing.T) {
 		}
 		return probe{labels, deployed.HubNamespace, pod}
 	}
-	hub, proxy := running(deployed.HubPod), running("app=jupyterhub,component=proxy")
+	hub, proxy := running(deployed.HubPod), running(deployed.ProxyPod)
 	local := probe{"server on local", deployed.ServerNamespace, server.Name}
 	stranger := start(t, d.Local, "stranger", deployed.HubNamespace, image, nil)
 	friend := start(t, d.Local, "friend", deployed.HubNamespace, image,

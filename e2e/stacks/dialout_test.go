@@ -51,7 +51,7 @@ func TestE2EDialOut(t *testing.T) {
 			return s.remote.ReplacePod(ctx, deployed.OutpostNamespace, deployed.OutpostPod)
 		}},
 		{"proxy killed", func(ctx context.Context) error {
-			return s.hub.ReplacePod(ctx, deployed.HubNamespace, "app=jupyterhub,component=proxy")
+			return s.hub.ReplacePod(ctx, deployed.HubNamespace, deployed.ProxyPod)
 		}},
 		{"another host key, and the right one again", func(ctx context.Context) error {
 			return s.wrongKey(ctx, t, u)
