@@ -25,8 +25,8 @@ func TestE2ERestoreKeepsServers(t *testing.T) {
 	file := filepath.Join(dir, "outpost.backup")
 	start := func(name string) {
 		t.Helper()
-		if status, answer, err := p.startService(t.Context(), name, "s1", false); err != nil || status != http.StatusOK {
-			t.Fatalf("start of %s: status %d, %s, %v", name, status, answer, err)
+		if err := wantStatus(p.startService(t.Context(), name, "s1", false)); err != nil {
+			t.Fatalf("start of %s: %v", name, err)
 		}
 	}
 	p.start(t)
@@ -34,9 +34,8 @@ func TestE2ERestoreKeepsServers(t *testing.T) {
 	start("ended")
 	p.does(t, "backup", "--file", file)
 	start("after")
-	if status, answer, err := p.call(t.Context(), http.MethodDelete, "/services/ended/s1", nil, false); err != nil ||
-		status != http.StatusOK {
-		t.Fatalf("stop: status %d, %s, %v", status, answer, err)
+	if err := wantStatus(p.call(t.Context(), http.MethodDelete, "/services/ended/s1", nil, false)); err != nil {
+		t.Fatalf("stop of ended: %v", err)
 	}
 	uids := c.uids(t)
 
@@ -84,9 +83,8 @@ func TestE2ERestoreKeepsServers(t *testing.T) {
 		t.Errorf("pods (-before +after the restore)\n%s", diff)
 	}
 	for _, name := range []string{"before", "after", "ended"} {
-		status, answer, err := p.call(t.Context(), http.MethodDelete, "/services/"+name+"/s1", nil, false)
-		if err != nil || status != http.StatusOK {
-			t.Errorf("stop of %s: status %d, %s, %v", name, status, answer, err)
+		if err := wantStatus(p.call(t.Context(), http.MethodDelete, "/services/"+name+"/s1", nil, false)); err != nil {
+			t.Errorf("stop of %s: %v", name, err)
 		}
 	}
 	if services, pods := c.servicesAndPods(t); len(services)+len(pods)+len(p.services(t)) > 0 {
