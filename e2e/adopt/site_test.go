@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/outposts-dev/outposts/e2e/deployed"
@@ -53,37 +51,13 @@ func newSite(t *testing.T, namespaces ...string) *site {
 	}
 	s.Cluster = deployed.OpenCluster(t, s.kubeconfig, s.context)
 	s.node = deployed.Node(t, s.API)
-	s.without(t, namespaces)
-	t.Cleanup(func() { s.without(t, namespaces) })
+	s.Without(t, namespaces...)
+	t.Cleanup(func() { s.Without(t, namespaces...) })
 	s.env = deployed.Project(t, root, s.dir)
 	return s
 }
 
 func (s *site) hubURL() string { return fmt.Sprintf("http://%s:%d", s.node, hubPort) }
-
-// without deletes namespaces and waits until they are gone.
-func (s *site) without(t *testing.T, namespaces []string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 3*time.Minute)
-	defer cancel()
-	api := s.API.CoreV1().Namespaces()
-	for _, name := range namespaces {
-		if err := api.Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			t.Fatal(err)
-		}
-	}
-	err := deployed.Eventually(ctx, func(ctx context.Context) error {
-		for _, name := range namespaces {
-			if _, err := api.Get(ctx, name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-				return fmt.Errorf("namespace %s is still there: %w", name, err)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
 
 // committed is the config of a committed stack.
 func (s *site) committed(t *testing.T, stack string) map[string]any {

@@ -14,7 +14,6 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
@@ -105,34 +104,12 @@ func newKey(t *testing.T) (private, public string) {
 // freshNamespace makes a namespace, which ends with the test; one that a killed run has left is deleted before.
 func freshNamespace(t *testing.T, c deployed.Cluster, name string) {
 	t.Helper()
-	api := c.API.CoreV1().Namespaces()
-	gone := func(ctx context.Context) {
-		t.Helper()
-		if err := api.Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
-			t.Fatal(err)
-		}
-		err := deployed.Eventually(ctx, func(ctx context.Context) error {
-			if _, err := api.Get(ctx, name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-				return fmt.Errorf("namespace %s is still there: %w", name, err)
-			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
-	gone(ctx)
+	c.Without(t, name)
 	made := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	if _, err := api.Create(ctx, made, metav1.CreateOptions{}); err != nil {
+	if _, err := c.API.CoreV1().Namespaces().Create(t.Context(), made, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
-		defer cancel()
-		gone(ctx)
-	})
+	t.Cleanup(func() { c.Without(t, name) })
 }
 
 // secret makes a Secret.
