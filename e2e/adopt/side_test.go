@@ -9,14 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/outposts-dev/outposts/e2e/deployed"
 	"github.com/outposts-dev/outposts/e2e/hubapi"
-	"github.com/outposts-dev/outposts/e2e/sshkey"
 )
 
 const (
@@ -28,16 +24,16 @@ const (
 // lines that Helm prints for it. One system is reached directly, the other one through the tunnels.
 func TestE2EHubSideByHelm(t *testing.T) {
 	s := newSite(t, sideHub, sideOutpost)
-	hubKey, hubPublic := newKey(t)
-	hostKey, hostPublic := newKey(t)
+	hubKey, hubPublic := deployed.NewKey(t)
+	hostKey, hostPublic := deployed.NewKey(t)
 	s.kubectl(t, "", "create", "namespace", sideHub)
 	s.kubectl(t, "", "create", "namespace", sideOutpost)
-	s.secret(t, sideHub, "jupyterhub-outpost-auth",
+	s.MakeSecret(t, sideHub, "jupyterhub-outpost-auth",
 		map[string]string{"near": "jupyterhub:word", "far": "jupyterhub:word"})
-	s.secret(t, sideHub, "jupyterhub-outpost-sshkey", map[string]string{"ssh-privatekey": hubKey})
-	s.secret(t, sideOutpost, "outpost-users", map[string]string{"usernames": "jupyterhub", "passwords": "word"})
-	s.secret(t, sideOutpost, "outpost-cryptkey", map[string]string{"secret_key": deployed.PythonKey})
-	s.secret(t, sideOutpost, "outpost-host-keys", map[string]string{"ssh_host_ed25519_key": hostKey})
+	s.MakeSecret(t, sideHub, "jupyterhub-outpost-sshkey", map[string]string{"ssh-privatekey": hubKey})
+	s.MakeSecret(t, sideOutpost, "outpost-users", map[string]string{"usernames": "jupyterhub", "passwords": "word"})
+	s.MakeSecret(t, sideOutpost, "outpost-cryptkey", map[string]string{"secret_key": deployed.PythonKey})
+	s.MakeSecret(t, sideOutpost, "outpost-host-keys", map[string]string{"ssh_host_ed25519_key": hostKey})
 
 	image := map[string]any{"repository": "localhost/outposts/outpost", "tag": "dev"}
 	s.release(t, sideOutpost, "outpost", "charts/outpost", map[string]any{
@@ -128,23 +124,4 @@ func (s *site) release(t *testing.T, namespace, name, chart string, values map[s
 		t.Fatalf("helm install %s: %v\n%s", name, err, said)
 	}
 	return said
-}
-
-// secret makes a Secret.
-func (s *site) secret(t *testing.T, namespace, name string, data map[string]string) {
-	t.Helper()
-	made := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, StringData: data}
-	if _, err := s.API.CoreV1().Secrets(namespace).Create(t.Context(), made, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// newKey makes a key: the private one as OpenSSH writes it, and the line of the public one.
-func newKey(t *testing.T) (private, public string) {
-	t.Helper()
-	signer, text, err := sshkey.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text), strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
 }

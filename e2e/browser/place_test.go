@@ -12,14 +12,12 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/ssh"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/outposts-dev/outposts/e2e/deployed"
 	"github.com/outposts-dev/outposts/e2e/hubapi"
-	"github.com/outposts-dev/outposts/e2e/sshkey"
 )
 
 const (
@@ -73,9 +71,9 @@ func openPlace(t *testing.T) *place {
 	p.local = deployed.OpenCluster(t, p.kubeconfig, "local")
 	p.remote = deployed.OpenCluster(t, p.kubeconfig, "remote")
 	p.localNode, p.remoteNode = deployed.Node(t, p.local.API), deployed.Node(t, p.remote.API)
-	p.hostKey, p.hostPublic = newKey(t)
+	p.hostKey, p.hostPublic = deployed.NewKey(t)
 	for _, s := range p.sites {
-		s.key, s.public = newKey(t)
+		s.key, s.public = deployed.NewKey(t)
 		s.hub = &hubapi.Client{URL: fmt.Sprintf("http://%s:%d", p.localNode, s.port), Token: token}
 		freshNamespace(t, p.local, s.namespace())
 	}
@@ -91,16 +89,6 @@ func openPlace(t *testing.T) *place {
 	return p
 }
 
-// newKey makes a key: the private one as OpenSSH writes it, and the line of the public one.
-func newKey(t *testing.T) (private, public string) {
-	t.Helper()
-	signer, text, err := sshkey.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text), strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
-}
-
 // freshNamespace makes a namespace, which ends with the test; one that a killed run has left is deleted before.
 func freshNamespace(t *testing.T, c deployed.Cluster, name string) {
 	t.Helper()
@@ -110,15 +98,6 @@ func freshNamespace(t *testing.T, c deployed.Cluster, name string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Without(t, name) })
-}
-
-// secret makes a Secret.
-func secret(t *testing.T, c deployed.Cluster, namespace, name string, data map[string]string) {
-	t.Helper()
-	made := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, StringData: data}
-	if _, err := c.API.CoreV1().Secrets(namespace).Create(t.Context(), made, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // release lets Helm install a chart of the checkout, and returns its notes.
@@ -158,11 +137,11 @@ func (p *place) outposts(t *testing.T) {
 		keys[s.name] = []any{s.public}
 	}
 	for namespace, cluster := range map[string]deployed.Cluster{nearNamespace: p.local, farNamespace: p.remote} {
-		secret(t, cluster, namespace, "outpost-users", map[string]string{
+		cluster.MakeSecret(t, namespace, "outpost-users", map[string]string{
 			"usernames": strings.Join(names, ";"), "passwords": strings.Join(words, ";"),
 		})
-		secret(t, cluster, namespace, "outpost-cryptkey", map[string]string{"secret_key": deployed.PythonKey})
-		secret(t, cluster, namespace, "outpost-host-keys", map[string]string{"ssh_host_ed25519_key": p.hostKey})
+		cluster.MakeSecret(t, namespace, "outpost-cryptkey", map[string]string{"secret_key": deployed.PythonKey})
+		cluster.MakeSecret(t, namespace, "outpost-host-keys", map[string]string{"ssh_host_ed25519_key": p.hostKey})
 	}
 	off := map[string]any{"enabled": false} // what it closes is seen by other tests
 	common := map[string]any{
@@ -202,8 +181,8 @@ func (p *place) install(t *testing.T, s *site) {
 	for _, system := range []string{"near", "far", partition, mill, "gone"} {
 		auth[system] = s.name + ":" + word
 	}
-	secret(t, p.local, s.namespace(), "auth", auth)
-	secret(t, p.local, s.namespace(), "sshkey", map[string]string{"ssh-privatekey": s.key})
+	p.local.MakeSecret(t, s.namespace(), "auth", auth)
+	p.local.MakeSecret(t, s.namespace(), "sshkey", map[string]string{"ssh-privatekey": s.key})
 	notes := p.release(t, "local", s.namespace(), "outposts-hub", "charts/outposts-hub", map[string]any{
 		"image": outpostImage, "hubRelease": "jhub", "authSecret": "auth", "sshKeySecret": "sshkey", "replicaCount": 1,
 		"systems": p.systems(t, s),
