@@ -5,13 +5,11 @@ package adopt
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/yaml"
 
 	"github.com/outposts-dev/outposts/e2e/deployed"
 	"github.com/outposts-dev/outposts/e2e/hubapi"
@@ -209,31 +207,19 @@ func stop(t *testing.T, hub *hubapi.Client, server string) {
 // install lets Helm install the hub.
 func (s *site) install(t *testing.T) {
 	t.Helper()
-	values, err := yaml.Marshal(deployed.Merge(ofHelm(), map[string]any{
+	s.kubectl(t, "", "create", "namespace", namespace)
+	s.Release(t, s.root, namespace, release, "e2e/charts/hub", deployed.Merge(ofHelm(), map[string]any{
 		"hub": map[string]any{"extraConfig": map[string]any{"kube": kubeSpawner}},
 	}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.kubectl(t, "", "create", "namespace", namespace)
-	chart := filepath.Join(s.root, "e2e", "charts", "hub")
-	if said, err := s.helm(t, string(values), release, chart); err != nil {
-		t.Fatalf("helm install: %v\n%s", err, said)
-	}
 	s.kubectl(t, "", "rollout", "status", "--timeout=5m", "deployment/hub", "deployment/proxy")
-}
-
-// helm runs Helm in the namespace that is taken over.
-func (s *site) helm(t *testing.T, values string, args ...string) (string, error) {
-	t.Helper()
-	return deployed.Helm(t, s.root, s.kubeconfig, s.context, s.namespace, values, args...)
 }
 
 // uninstalledInVain holds that Helm knows no release any more which it could delete.
 func (s *site) uninstalledInVain(t *testing.T) {
 	t.Helper()
 	const want = "release: not found"
-	if said, err := s.helm(t, "", "uninstall", release); err == nil || !strings.Contains(said, want) {
+	said, err := deployed.Helm(t, s.root, s.kubeconfig, s.context, namespace, "", "uninstall", release)
+	if err == nil || !strings.Contains(said, want) {
 		t.Errorf("helm uninstall says, want %q: %v\n%s", want, err, said)
 	}
 }

@@ -4,12 +4,9 @@ package adopt
 
 import (
 	"context"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"sigs.k8s.io/yaml"
 
 	"github.com/outposts-dev/outposts/e2e/deployed"
 	"github.com/outposts-dev/outposts/e2e/hubapi"
@@ -36,7 +33,7 @@ func TestE2EHubSideByHelm(t *testing.T) {
 	s.MakeSecret(t, sideOutpost, "outpost-host-keys", map[string]string{"ssh_host_ed25519_key": hostKey})
 
 	image := map[string]any{"repository": "localhost/outposts/outpost", "tag": "dev"}
-	s.release(t, sideOutpost, "outpost", "charts/outpost", map[string]any{
+	s.Release(t, s.root, sideOutpost, "outpost", "charts/outpost", map[string]any{
 		"image": image, "cryptSecret": "outpost-cryptkey", "outpostUsers": "outpost-users",
 		"hostKeySecret": "outpost-host-keys", "sshPublicKeys": []any{hubPublic},
 		"networkPolicy": map[string]any{"hubNamespace": sideHub},
@@ -46,14 +43,14 @@ func TestE2EHubSideByHelm(t *testing.T) {
 		"url":       "http://outpost." + sideOutpost + ".svc:8080/services",
 		"hubApiUrl": "http://hub." + sideHub + ".svc:8081/hub/api",
 	}
-	notes := s.release(t, sideHub, "outposts-hub", "charts/outposts-hub", map[string]any{
+	notes := s.Release(t, s.root, sideHub, "outposts-hub", "charts/outposts-hub", map[string]any{
 		"image": image, "hubRelease": release,
 		"authSecret": "jupyterhub-outpost-auth", "sshKeySecret": "jupyterhub-outpost-sshkey",
 		"systems": map[string]any{"near": outpost, "far": deployed.Merge(outpost, map[string]any{
 			"ssh": map[string]any{"host": "outpost." + sideOutpost + ".svc", "hostKeys": []any{hostPublic}},
 		})},
 	})
-	s.release(t, sideHub, release, "e2e/charts/hub", stockHub(t, notes))
+	s.Release(t, s.root, sideHub, release, "e2e/charts/hub", stockHub(t, notes))
 	for _, name := range []string{"deployment/hub", "deployment/proxy", "deployment/outposts-hub-tunnels"} {
 		s.kubectl(t, "", "rollout", "status", "--timeout=5m", name)
 	}
@@ -93,35 +90,11 @@ func runCell(t *testing.T, hub *hubapi.Client, system string) {
 // cluster.
 func stockHub(t *testing.T, notes string) map[string]any {
 	t.Helper()
-	_, lines, found := strings.Cut(notes, "\nhub:\n")
-	lines, _, ended := strings.Cut(lines, "\n\n")
-	if !found || !ended {
-		t.Fatalf("no lines in\n%s", notes)
-	}
-	var own map[string]any
-	if err := yaml.Unmarshal([]byte("hub:\n"+lines), &own); err != nil {
-		t.Fatal(err)
-	}
 	outpost := map[string]any{"kubernetes.io/metadata.name": sideOutpost}
-	return deployed.Merge(deployed.Merge(ofHelm(), own), map[string]any{
+	return deployed.Merge(deployed.Merge(ofHelm(), deployed.HubLines(t, notes)), map[string]any{
 		"hub": map[string]any{"networkPolicy": map[string]any{"ingress": []any{map[string]any{
 			"from":  []any{map[string]any{"namespaceSelector": map[string]any{"matchLabels": outpost}}},
 			"ports": []any{map[string]any{"protocol": "TCP", "port": "http"}},
 		}}}},
 	})
-}
-
-// release lets Helm install a chart of the checkout, and returns its notes.
-func (s *site) release(t *testing.T, namespace, name, chart string, values map[string]any) string {
-	t.Helper()
-	text, err := yaml.Marshal(values)
-	if err != nil {
-		t.Fatal(err)
-	}
-	said, err := deployed.Helm(t, s.root, s.kubeconfig, s.context, namespace, string(text), name,
-		filepath.Join(s.root, chart))
-	if err != nil {
-		t.Fatalf("helm install %s: %v\n%s", name, err, said)
-	}
-	return said
 }

@@ -14,7 +14,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/yaml"
 
 	"github.com/outposts-dev/outposts/e2e/deployed"
 	"github.com/outposts-dev/outposts/e2e/hubapi"
@@ -44,7 +43,7 @@ func (s *site) namespace() string { return "look-" + s.name }
 
 // place is two hubs, of both pairs of versions, whose users share the same outposts.
 type place struct {
-	root, kubeconfig      string
+	root                  string
 	local, remote         deployed.Cluster
 	localNode, remoteNode string
 	sites                 []*site
@@ -58,18 +57,19 @@ func openPlace(t *testing.T) *place {
 	if err != nil {
 		t.Fatal(err)
 	}
+	kubeconfig := filepath.Join(root, ".state", "kubeconfig")
 	p := &place{
-		root: root, kubeconfig: filepath.Join(root, ".state", "kubeconfig"),
+		root: root,
 		sites: []*site{
 			{name: "five", pair: "jupyterhub-5.5", port: 30710},
 			{name: "six", pair: "jupyterhub-6.1", port: 30711},
 		},
 	}
-	if _, err := os.Stat(p.kubeconfig); err != nil {
+	if _, err := os.Stat(kubeconfig); err != nil {
 		t.Skip("no local clusters; run `make up` first")
 	}
-	p.local = deployed.OpenCluster(t, p.kubeconfig, "local")
-	p.remote = deployed.OpenCluster(t, p.kubeconfig, "remote")
+	p.local = deployed.OpenCluster(t, kubeconfig, "local")
+	p.remote = deployed.OpenCluster(t, kubeconfig, "remote")
 	p.localNode, p.remoteNode = deployed.Node(t, p.local.API), deployed.Node(t, p.remote.API)
 	p.hostKey, p.hostPublic = deployed.NewKey(t)
 	for _, s := range p.sites {
@@ -98,21 +98,6 @@ func freshNamespace(t *testing.T, c deployed.Cluster, name string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Without(t, name) })
-}
-
-// release lets Helm install a chart of the checkout, and returns its notes.
-func (p *place) release(t *testing.T, context, namespace, name, chart string, values map[string]any) string {
-	t.Helper()
-	text, err := yaml.Marshal(values)
-	if err != nil {
-		t.Fatal(err)
-	}
-	said, err := deployed.Helm(t, p.root, p.kubeconfig, context, namespace, string(text), name,
-		filepath.Join(p.root, chart))
-	if err != nil {
-		t.Fatalf("helm install %s: %v\n%s", name, err, said)
-	}
-	return said
 }
 
 // program runs a program of the checkout in its top folder.
@@ -151,10 +136,10 @@ func (p *place) outposts(t *testing.T) {
 		"hostKeySecret": "outpost-host-keys", "hubSshPublicKeys": keys,
 		"networkPolicy": off, "singleuser": map[string]any{"networkPolicy": off},
 	}
-	p.release(t, "local", nearNamespace, "outpost", "charts/outpost", deployed.Merge(common, nearValues(p.sites)))
-	p.release(t, "local", nearNamespace, mill, "charts/outpost", deployed.Merge(common, millValues()))
-	p.release(t, "remote", farNamespace, "outpost", "charts/outpost", deployed.Merge(common, farValues(p.sites)))
-	p.release(t, "remote", farNamespace, partition, "charts/outpost",
+	p.local.Release(t, p.root, nearNamespace, "outpost", "charts/outpost", deployed.Merge(common, nearValues(p.sites)))
+	p.local.Release(t, p.root, nearNamespace, mill, "charts/outpost", deployed.Merge(common, millValues()))
+	p.remote.Release(t, p.root, farNamespace, "outpost", "charts/outpost", deployed.Merge(common, farValues(p.sites)))
+	p.remote.Release(t, p.root, farNamespace, partition, "charts/outpost",
 		deployed.Merge(common, partitionValues(p.sites)))
 	for _, there := range []struct {
 		cluster         deployed.Cluster
@@ -183,17 +168,18 @@ func (p *place) install(t *testing.T, s *site) {
 	}
 	p.local.MakeSecret(t, s.namespace(), "auth", auth)
 	p.local.MakeSecret(t, s.namespace(), "sshkey", map[string]string{"ssh-privatekey": s.key})
-	notes := p.release(t, "local", s.namespace(), "outposts-hub", "charts/outposts-hub", map[string]any{
+	notes := p.local.Release(t, p.root, s.namespace(), "outposts-hub", "charts/outposts-hub", map[string]any{
 		"image": outpostImage, "hubRelease": "jhub", "authSecret": "auth", "sshKeySecret": "sshkey", "replicaCount": 1,
 		"systems": p.systems(t, s),
 	})
-	p.release(t, "local", s.namespace(), "jhub", "e2e/charts/hub", deployed.Merge(hubValues(t, notes), map[string]any{
+	values := deployed.Merge(hubValues(t, notes), map[string]any{
 		"hub": map[string]any{"image": image},
 		"proxy": map[string]any{
 			"chp":     map[string]any{"image": image},
 			"service": map[string]any{"type": "NodePort", "nodePorts": map[string]any{"http": s.port}},
 		},
-	}))
+	})
+	p.local.Release(t, p.root, s.namespace(), "jhub", "e2e/charts/hub", values)
 }
 
 // systems are the outposts as a hub knows them; gone is one that does not answer.
@@ -246,17 +232,8 @@ func (p *place) ready(t *testing.T, s *site) {
 // hubValues are those of a hub as somebody has it, with the lines of the notes.
 func hubValues(t *testing.T, notes string) map[string]any {
 	t.Helper()
-	_, lines, found := strings.Cut(notes, "\nhub:\n")
-	lines, _, ended := strings.Cut(lines, "\n\n")
-	if !found || !ended {
-		t.Fatalf("no lines in\n%s", notes)
-	}
-	var own map[string]any
-	if err := yaml.Unmarshal([]byte("hub:\n"+lines), &own); err != nil {
-		t.Fatal(err)
-	}
 	off := map[string]any{"enabled": false}
-	return deployed.Merge(own, map[string]any{
+	return deployed.Merge(deployed.HubLines(t, notes), map[string]any{
 		"hub": map[string]any{
 			"resources":     requests("200m"),
 			"cookieSecret":  strings.Repeat("a1", 32),

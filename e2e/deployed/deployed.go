@@ -61,8 +61,9 @@ type Deployed struct {
 
 // Cluster is one Kubernetes cluster.
 type Cluster struct {
-	API    kubernetes.Interface
-	config *rest.Config
+	API                 kubernetes.Interface
+	config              *rest.Config
+	kubeconfig, context string
 }
 
 // Open finds what is deployed, or skips the test where there are no clusters.
@@ -152,7 +153,7 @@ func OpenCluster(t testing.TB, kubeconfig, name string) Cluster {
 		t.Fatal(err)
 	}
 	ExplainFailure(t, name, api)
-	return Cluster{API: api, config: config}
+	return Cluster{API: api, config: config, kubeconfig: kubeconfig, context: name}
 }
 
 // Node is the address of a cluster's only node, where its node ports and Ingresses are.
