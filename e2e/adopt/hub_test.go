@@ -40,7 +40,7 @@ c.Authenticator.allow_all = True
 // kubeSpawner is what zero-to-jupyterhub says of the servers of its users, as far as this one needs it.
 const kubeSpawner = `
 c.JupyterHub.spawner_class = "kubespawner.KubeSpawner"
-c.KubeSpawner.image = "` + labImage + `"
+c.KubeSpawner.image = "` + deployed.LabImage + `"
 c.KubeSpawner.cmd = ["jupyterhub-singleuser"]
 c.KubeSpawner.common_labels = {"app": "jupyterhub", "release": "jhub"}
 c.KubeSpawner.extra_labels = {"hub.jupyter.org/network-access-hub": "true"}

@@ -47,7 +47,8 @@ spec:
 // password. The new outpost reads its rows, and knows the servers, which run on.
 func TestE2EOutpostOfPython(t *testing.T) {
 	s := newSite(t, "adopt-python")
-	objects := deployed.PythonObjects(t, labImage) + strings.ReplaceAll(pythonVolume, "LAB", labImage)
+	objects := deployed.PythonObjects(t, deployed.LabImage) +
+		strings.ReplaceAll(pythonVolume, "LAB", deployed.LabImage)
 	s.kubectl(t, "", "create", "namespace", s.namespace)
 	s.kubectl(t, objects, "create", "-f", "-")
 	s.kubectl(t, "", "wait", "pod/fill", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=3m")
@@ -62,7 +63,7 @@ func TestE2EOutpostOfPython(t *testing.T) {
 				"type": "nodePort", "apiNodePort": pythonPort, "sshNodePort": pythonPort + 1, "tls": false,
 			},
 			"image":  map[string]any{"repository": "localhost/outposts/outpost", "tag": "dev"},
-			"config": map[string]any{"spawner": map[string]any{"image": labImage}},
+			"config": map[string]any{"spawner": map[string]any{"image": deployed.LabImage}},
 			"values": map[string]any{
 				"persistence": map[string]any{"existingClaim": "outpost-old-data"},
 				"extraEnvVars": []any{map[string]any{

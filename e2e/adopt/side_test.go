@@ -37,7 +37,7 @@ func TestE2EHubSideByHelm(t *testing.T) {
 		"image": image, "cryptSecret": "outpost-cryptkey", "outpostUsers": "outpost-users",
 		"hostKeySecret": "outpost-host-keys", "sshPublicKeys": []any{hubPublic},
 		"networkPolicy": map[string]any{"hubNamespace": sideHub},
-		"config":        map[string]any{"spawner": map[string]any{"image": labImage}},
+		"config":        map[string]any{"spawner": map[string]any{"image": deployed.LabImage}},
 	})
 	outpost := map[string]any{
 		"url":       "http://outpost." + sideOutpost + ".svc:8080/services",

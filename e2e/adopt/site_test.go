@@ -19,9 +19,8 @@ import (
 )
 
 const (
-	labImage = "localhost/outposts/lab:4.6.6"
-	stack    = "adopt"
-	hubPort  = 30700
+	stack   = "adopt"
+	hubPort = 30700
 )
 
 // site is a cluster, namespaces in it that are this test's alone, and a project folder with one stack.

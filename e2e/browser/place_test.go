@@ -20,9 +20,8 @@ import (
 )
 
 const (
-	labImage = "localhost/outposts/lab:4.6.6"
-	word     = "word" // with which all log in
-	token    = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	word  = "word" // with which all log in
+	token = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 	nearNamespace = "look-near" // in the cluster local: an outpost, and one in maintenance
 	farNamespace  = "look-far"  // in the cluster remote
@@ -293,7 +292,7 @@ func hubs(sites []*site, more map[string]any) map[string]any {
 
 func nearValues(sites []*site) map[string]any {
 	return map[string]any{
-		"config": map[string]any{"spawner": map[string]any{"image": labImage}, "hubs": hubs(sites, nil)},
+		"config": map[string]any{"spawner": map[string]any{"image": deployed.LabImage}, "hubs": hubs(sites, nil)},
 		"flavors": map[string]any{"flavors": map[string]any{
 			"small": flavor("Small", "1 CPU, 2 GB", 30, nil),
 			"large": flavor("Large", "4 CPUs, 16 GB", 20, nil),
@@ -307,7 +306,7 @@ func nearValues(sites []*site) map[string]any {
 func millValues() map[string]any {
 	now := time.Now().UTC()
 	return map[string]any{"config": map[string]any{
-		"spawner": map[string]any{"image": labImage},
+		"spawner": map[string]any{"image": deployed.LabImage},
 		"maintenance": map[string]any{
 			"from": now.Add(-time.Hour).Format(time.RFC3339), "until": now.Add(3 * time.Hour).Format(time.RFC3339),
 			"text": "New disks.",
@@ -320,7 +319,7 @@ func partitionValues(sites []*site) map[string]any {
 	return map[string]any{
 		"service": nodePort, "servicessh": nodePort,
 		"config": map[string]any{
-			"spawner": map[string]any{"image": labImage, "homes": map[string]any{"size": "1Gi"}},
+			"spawner": map[string]any{"image": deployed.LabImage, "homes": map[string]any{"size": "1Gi"}},
 			"hubs":    hubs(sites, map[string]any{"allowedGroups": []any{"gpu"}}),
 		},
 		"flavors": map[string]any{"flavors": map[string]any{
@@ -343,7 +342,7 @@ func farValues(sites []*site) map[string]any {
 		"service": nodePort, "servicessh": nodePort,
 		"config": map[string]any{
 			"spawner": map[string]any{
-				"image": labImage,
+				"image": deployed.LabImage,
 				"homes": map[string]any{"size": "1Gi"},
 				"profile_list": []any{
 					map[string]any{

@@ -35,6 +35,9 @@ const (
 	ServerNamespace  = "outpost-servers"
 )
 
+// LabImage is the image of users' servers, which the local clusters have.
+const LabImage = "localhost/outposts/lab:4.6.6"
+
 // Labels of the pods of the hub, of its proxy, of the tunnels, of an outpost, and of users' servers.
 const (
 	HubPod     = "app=jupyterhub,component=hub"

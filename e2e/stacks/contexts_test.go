@@ -111,6 +111,6 @@ func (s *site) withImagesHere(t *testing.T) {
 	s.set(t, "local", hub, "outposts:hub", "image")
 	s.set(t, "local", hub, "outposts:hub", "values", "proxy", "chp", "image")
 	for _, stack := range []string{"local", "remote"} {
-		s.set(t, stack, labImage, "outposts:outpost", "config", "spawner", "image")
+		s.set(t, stack, deployed.LabImage, "outposts:outpost", "config", "spawner", "image")
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/outposts-dev/outposts/e2e/deployed"
 )
 
 // account is the ServiceAccount by which job works, in namespace default, and the Job's name.
@@ -74,7 +76,8 @@ func jobObject(t *testing.T, folders map[string]bool) string {
 			"serviceAccountName": account, "restartPolicy": "Never", "volumes": volumes,
 			"terminationGracePeriodSeconds": 0,
 			"containers": []any{map[string]any{
-				"name": "pulumi", "image": labImage, "command": []any{"sleep", "infinity"}, "volumeMounts": mounts,
+				"name": "pulumi", "image": deployed.LabImage, "command": []any{"sleep", "infinity"},
+				"volumeMounts":    mounts,
 				"securityContext": map[string]any{"runAsUser": 0}, // the folders are root's
 			}},
 		}}},

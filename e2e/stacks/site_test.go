@@ -25,9 +25,6 @@ const (
 	remoteContext = "stacks-b"
 )
 
-// labImage is the image of users' servers, which both clusters have.
-const labImage = "localhost/outposts/lab:4.6.6"
-
 // site is two clusters of this test alone, and a project folder with stacks for them.
 type site struct {
 	root       string // of the checkout
