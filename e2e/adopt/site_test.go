@@ -45,9 +45,7 @@ func newSite(t *testing.T, namespaces ...string) *site {
 		root: root, dir: t.TempDir(), namespace: namespaces[0], context: cmp.Or(os.Getenv("E2E_CONTEXT"), "local"),
 		kubeconfig: cmp.Or(os.Getenv("OUTPOSTS_KUBECONFIG"), filepath.Join(root, ".state", "kubeconfig")),
 	}
-	if _, err := os.Stat(s.kubeconfig); err != nil {
-		t.Skip("no local clusters; run `make up` first")
-	}
+	deployed.NeedsClusters(t, s.kubeconfig)
 	s.Cluster = deployed.OpenCluster(t, s.kubeconfig, s.context)
 	s.node = deployed.Node(t, s.API)
 	s.Without(t, namespaces...)

@@ -5,7 +5,6 @@ package browser
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -64,9 +63,7 @@ func openPlace(t *testing.T) *place {
 			{name: "six", pair: "jupyterhub-6.1", port: 30711},
 		},
 	}
-	if _, err := os.Stat(kubeconfig); err != nil {
-		t.Skip("no local clusters; run `make up` first")
-	}
+	deployed.NeedsClusters(t, kubeconfig)
 	p.local = deployed.OpenCluster(t, kubeconfig, "local")
 	p.remote = deployed.OpenCluster(t, kubeconfig, "remote")
 	p.localNode, p.remoteNode = deployed.Node(t, p.local.API), deployed.Node(t, p.remote.API)

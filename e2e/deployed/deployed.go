@@ -77,9 +77,7 @@ func Open(t testing.TB) *Deployed {
 		t.Fatal(err)
 	}
 	kubeconfig := filepath.Join(root, ".state", "kubeconfig")
-	if _, err := os.Stat(kubeconfig); err != nil {
-		t.Skip("no local clusters; run `make up` first")
-	}
+	NeedsClusters(t, kubeconfig)
 	d := &Deployed{Root: root, Kubeconfig: kubeconfig}
 	outputs, err := d.Pulumi(t.Context(), "stack", "output", "-s", "local", "--show-secrets", "--json")
 	if err != nil {
@@ -100,6 +98,14 @@ func Open(t testing.TB) *Deployed {
 		t.Fatalf("the hub does not answer: %v", err)
 	}
 	return d
+}
+
+// NeedsClusters skips a test where there is no kubeconfig of the local clusters.
+func NeedsClusters(t testing.TB, kubeconfig string) {
+	t.Helper()
+	if _, err := os.Stat(kubeconfig); err != nil {
+		t.Skip("no local clusters; run `make up` first")
+	}
 }
 
 // Pulumi runs Pulumi on the stacks of the local clusters and returns what it printed.

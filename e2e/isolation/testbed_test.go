@@ -96,9 +96,7 @@ func newTestbed(t *testing.T) *testbed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(kubeconfig); err != nil {
-		t.Skip("no local clusters; run `make up` first")
-	}
+	deployed.NeedsClusters(t, kubeconfig)
 	tb := &testbed{
 		local: deployed.OpenCluster(t, kubeconfig, "local"), remote: deployed.OpenCluster(t, kubeconfig, "remote"),
 		image: program(t, "", "images/build", "ref", "lab"), a: newHub(t, "hub-a"), b: newHub(t, "hub-b"),

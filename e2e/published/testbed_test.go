@@ -86,9 +86,7 @@ func newTestbed(t *testing.T, w way) *testbed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(kubeconfigOf(root)); err != nil {
-		t.Skip("no local clusters; run `make up` first")
-	}
+	deployed.NeedsClusters(t, kubeconfigOf(root))
 	tb := &testbed{way: w, root: root, state: filepath.Join(root, ".state", "e2e-published")}
 	tb.local, tb.remote = openCluster(t, root, "local"), openCluster(t, root, "remote")
 	tb.local.web, tb.remote.web = tb.local.node, tb.remote.node
