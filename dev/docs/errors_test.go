@@ -250,7 +250,9 @@ func endMessages(t *testing.T) []string {
 // preflightMessages are the refusals of `pulumi up`: texts that say that nothing was changed, and those of functions
 // that give a part of one.
 func preflightMessages(t *testing.T) []string {
-	parts := []string{"lacks", "unknownKind", "unheard", "checkCharts", "notFound", "missingNamespaces", "takenNodePorts"}
+	parts := []string{
+		"lacks", "unknownKind", "unheard", "checkCharts", "notFound", "missingNamespaces", "takenNodePorts",
+	}
 	var all []string
 	for name, texts := range formats(t, "stacks", "identify", "preflight") {
 		for _, text := range texts {

@@ -66,7 +66,8 @@ func cardsOf(inGPU bool) []card {
 	}
 	campus := card{
 		System: "Campus", Notes: "Available.", Data: "Nothing is kept here: files are gone when the server ends.",
-		Profiles: []string{}, Flavors: []string{"Small (1 CPU, 2 GB)", "Large (4 CPUs, 16 GB)", "A node (64 CPUs, 512 GB)"},
+		Profiles: []string{},
+		Flavors:  []string{"Small (1 CPU, 2 GB)", "Large (4 CPUs, 16 GB)", "A node (64 CPUs, 512 GB)"},
 	}
 	away := card{System: "Island", Notes: "Not reachable since TIME.", Profiles: []string{}, Flavors: []string{}}
 	maintained := card{

@@ -28,8 +28,8 @@ const (
 	pictureBytes = 80_000
 )
 
-// page holds that the page of a hub that is shown is accessible, and takes the manual's picture of it if that is wanted,
-// with the default pair of versions.
+// page holds that the page of a hub that is shown is accessible, and takes the manual's picture of it if that is
+// wanted, with the default pair of versions.
 func (b *tab) page(s *site, name, axe string) {
 	b.t.Helper()
 	b.accessible(name, axe)

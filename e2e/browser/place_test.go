@@ -192,7 +192,8 @@ func (p *place) systems(t *testing.T, s *site) map[string]any {
 	}
 	far := func(release, name string) map[string]any {
 		return map[string]any{
-			"url": fmt.Sprintf("http://%s:%d/services", p.remoteNode, port(release)), "hubApiUrl": s.hub.URL + "/hub/api",
+			"url":       fmt.Sprintf("http://%s:%d/services", p.remoteNode, port(release)),
+			"hubApiUrl": s.hub.URL + "/hub/api",
 			"ssh": map[string]any{
 				"host": p.remoteNode, "port": port(release + "-ssh"), "hostKeys": []any{p.hostPublic},
 			},
