@@ -1,18 +1,18 @@
 package main
 
 import (
-	"archive/tar"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/outposts-dev/outposts/dev/clusters/image"
 )
 
 // push copies the image of an archive to registries, as who the docker configuration says (docker login, or the
@@ -60,40 +60,12 @@ func push(ctx context.Context, archive string, references []string, stdout io.Wr
 	return nil
 }
 
-// unpack writes the files of an archive into a folder and nowhere else.
+// unpack writes the files of an archive into a folder.
 func unpack(archive, dir string) (err error) {
-	in, err := os.Open(archive)
+	in, err := image.Open(archive)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, root.Close()) }()
-	r := tar.NewReader(in)
-	for {
-		header, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if header.Typeflag != tar.TypeReg {
-			continue
-		}
-		if err := root.MkdirAll(path.Dir(header.Name), 0o755); err != nil {
-			return err
-		}
-		out, err := root.Create(header.Name)
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(out, r)
-		if err := errors.Join(err, out.Close()); err != nil {
-			return err
-		}
-	}
+	return in.Unpack(dir)
 }

@@ -119,6 +119,37 @@ func (l *Layout) Blob(digest string) (io.ReadCloser, error) {
 	return l.open("blobs/" + algorithm + "/" + sum)
 }
 
+// Unpack writes the files of an archive into a folder and nowhere else.
+func (l *Layout) Unpack(dir string) (err error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+	for name := range l.places {
+		if err := l.unpack(root, name); err != nil {
+			return fmt.Errorf("unpack %s: %w", l.name, err)
+		}
+	}
+	return nil
+}
+
+func (l *Layout) unpack(root *os.Root, name string) error {
+	in, err := l.open(name)
+	if err != nil {
+		return err
+	}
+	if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
+		return errors.Join(err, in.Close())
+	}
+	out, err := root.Create(name)
+	if err != nil {
+		return errors.Join(err, in.Close())
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close(), in.Close())
+}
+
 // Close closes the archive.
 func (l *Layout) Close() error {
 	if l.file == nil {
