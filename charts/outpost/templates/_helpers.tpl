@@ -171,9 +171,11 @@ claims, the outpost sees whose they are. */ -}}
 {{- end -}}
 {{- end -}}
 
+{{- /* The image. Chart.yaml of a chart that is released has the digest of its own, for values that name no other. */ -}}
 {{- define "outpost.image" -}}
+{{- $own := index (.Chart.Annotations | default dict) "outposts.dev/image-digest" | default "" -}}
 {{- .Values.image.repository -}}:{{ .Values.image.tag | default .Chart.AppVersion }}
-{{- with .Values.image.digest }}@{{ . }}{{ end -}}
+{{- with .Values.image.digest | default (.Values.image.tag | empty | ternary $own "") }}@{{ . }}{{ end -}}
 {{- end -}}
 
 {{- /* Whether several outposts, or an old and a new one, may run at the same time. */ -}}

@@ -42,9 +42,11 @@ outposts.dev/tunnels: {{ include "outposts-hub.fullname" . | quote }}
 {{- end -}}
 {{- end -}}
 
+{{- /* The image. Chart.yaml of a chart that is released has the digest of its own, for values that name no other. */ -}}
 {{- define "outposts-hub.image" -}}
+{{- $own := index (.Chart.Annotations | default dict) "outposts.dev/image-digest" | default "" -}}
 {{- .Values.image.repository -}}:{{ .Values.image.tag | default .Chart.AppVersion }}
-{{- with .Values.image.digest }}@{{ . }}{{ end -}}
+{{- with .Values.image.digest | default (.Values.image.tag | empty | ternary $own "") }}@{{ . }}{{ end -}}
 {{- end -}}
 
 {{- /* ConfigMap with what systems are trusted by: systems.yaml for the tunnels, certificates of CAs for the hub. */ -}}
