@@ -52,6 +52,18 @@ image-push: ## push the image: make image-push REGISTRY=registry.example.org/out
 	@dev/go run -C images/outpost . build -root $(CURDIR) -out $(STATE)/images/outpost-$(VERSION).tar -ref $(REGISTRY)/outpost:$(VERSION) -version $(VERSION) -arch $(or $(ARCH),amd64) -revision $$(git rev-parse HEAD)
 	@dev/go run -C images/outpost . push $(STATE)/images/outpost-$(VERSION).tar $(REGISTRY)/outpost:$(VERSION)
 
+RELEASE = $(STATE)/release/$(VERSION)
+
+.PHONY: release
+release: ## image for amd64 and arm64, charts, SBOMs, sums, signed: make release VERSION=0.2.0 KEY=outposts.key (REGISTRY=registry.example.org/outposts)
+	@[ '$(origin VERSION)' = 'command line' ] && [ -n "$(KEY)" ] || { echo "usage: make release VERSION=0.2.0 KEY=outposts.key (REGISTRY=registry.example.org/outposts)" >&2; exit 2; }
+	@dev/go run -C dev/release . make -root $(CURDIR) -version '$(VERSION)' -key "$$(realpath -m '$(KEY)')" -out '$(RELEASE)' $(if $(REGISTRY),-push '$(REGISTRY)')
+
+.PHONY: verify-release
+verify-release: ## check a release, here or in a registry: make verify-release VERSION=0.2.0 PUBLIC=outposts.pub (REGISTRY=registry.example.org/outposts)
+	@[ '$(origin VERSION)' = 'command line' ] && [ -n "$(PUBLIC)" ] || { echo "usage: make verify-release VERSION=0.2.0 PUBLIC=outposts.pub (REGISTRY=registry.example.org/outposts)" >&2; exit 2; }
+	@dev/go run -C dev/release . verify -version '$(VERSION)' -public "$$(realpath -m '$(PUBLIC)')" $(or $(REGISTRY),'$(RELEASE)')
+
 .PHONY: chart
 chart: ## render the chart's value sets and compare them (UPDATE=-update rewrites the golden files)
 	go test ./charts -count=1 $(UPDATE)
@@ -205,7 +217,7 @@ build: ## compile everything
 	go build ./...
 
 TEST := go run -C dev/test . -root $(CURDIR) -logs $(STATE)/test
-UNIT := unit,dev,addons,gateway,image,runner
+UNIT := unit,dev,addons,gateway,image,release,runner
 
 .PHONY: test
 test: ## all tests: unit, Python, and end to end on two real clusters (brings them up first)
@@ -233,7 +245,7 @@ LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 lint: ## format, import table, linters (vet among them, see .golangci.yml)
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not formatted by gofmt: $$unformatted"; exit 1; }
 	go test -run '^TestImports' .
-	@for folder in . dev/clusters dev/kube/addons dev/kube/gateway dev/s3 dev/test images/outpost; do echo "== $$folder"; (cd $$folder; $(LINT) run ./...); done
+	@for folder in . dev/clusters dev/kube/addons dev/kube/gateway dev/release dev/s3 dev/test images/outpost; do echo "== $$folder"; (cd $$folder; $(LINT) run ./...); done
 	@# To know the types of these means to compile Kubernetes, cert-manager or Pulumi: only what reads text.
 	@for folder in dev/acme dev/conformance dev/dns dev/kube dev/netpol dev/pulumi/cli dev/pulumi/kubernetes dev/pulumi/random; do echo "== $$folder"; \
 	  (cd $$folder; $(LINT) run --build-tags conformance --enable-only gocyclo,lll,misspell ./...); done

@@ -62,6 +62,11 @@ var suites = []suite{
 		yields: true,
 	},
 	{
+		name: "release", about: "what makes, pushes and checks releases",
+		dir: "dev/release", argv: []string{"go", "test", "-json", "-race", "-timeout", "10m", "./..."},
+		yields: true,
+	},
+	{
 		name: "runner", about: "this program",
 		dir: "dev/test", argv: []string{"go", "test", "-json", "-race", "./..."},
 	},

@@ -1,0 +1,494 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+	"io"
+	"log"
+	"maps"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	imageregistry "github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/types"
+	"github.com/sigstore/sigstore/pkg/cryptoutils"
+	"helm.sh/helm/v3/pkg/chart"
+	"helm.sh/helm/v3/pkg/chart/loader"
+
+	"github.com/outposts-dev/outposts/dev/clusters/image"
+)
+
+// version is that of the releases of these tests.
+const version = "1.2.3-rc.1"
+
+func newKey(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// packed builds images around a program that is none, to be quick.
+func packed(t *testing.T, text string) builder {
+	t.Helper()
+	return func(_ context.Context, architecture, archive string) error {
+		work := t.TempDir()
+		program := filepath.Join(work, "outpost")
+		err := errors.Join(os.WriteFile(program, []byte(text+architecture), 0o755),
+			os.WriteFile(archive+".cdx.json", []byte("{}\n"), 0o644))
+		if err != nil {
+			return err
+		}
+		built, err := image.Build(image.Spec{
+			Reference: "localhost/outposts/outpost:" + version, Architecture: architecture, Compress: true,
+			Layers:    []image.Layer{{Files: []image.File{{Source: program, Target: "/usr/local/bin/outpost", Mode: 0o755}}}},
+			Execution: image.Execution{Entrypoint: []string{"/usr/local/bin/outpost"}},
+		}, work)
+		if err != nil {
+			return err
+		}
+		return errors.Join(built.Archive(archive), built.Close())
+	}
+}
+
+func newMaker(t *testing.T, key *ecdsa.PrivateKey, program string) maker {
+	t.Helper()
+	return maker{root: "../..", version: version, revision: "abc", key: key, build: packed(t, program)}
+}
+
+// made is a release in a new folder.
+func made(t *testing.T, key *ecdsa.PrivateKey, program string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), version)
+	if err := newMaker(t, key, program).run(t.Context(), dir, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// served is an empty registry.
+func served(t *testing.T) registry {
+	t.Helper()
+	server := httptest.NewServer(imageregistry.New(imageregistry.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(server.Close)
+	r, err := newRegistry(t.Context(), strings.TrimPrefix(server.URL, "http://")+"/outposts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// refused fails unless an error says what is wanted.
+func refused(t *testing.T, err error, want string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want it to say %q", err, want)
+	}
+}
+
+func write(t *testing.T, file string, text []byte) string {
+	t.Helper()
+	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, text, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestVersions(t *testing.T) {
+	for version, want := range map[string]string{
+		"": "is not a version", "v1.2.3": "is not a version", "1.2": "is not a version", "latest": "is not a version",
+		"1.2.3/..": "is not a version", "1.02.3": "is not a version", "1.2.3+build": "leave +build out",
+		"1.2.3": "", "0.2.0-rc.1": "",
+	} {
+		if err := checkVersion(version); want != "" {
+			refused(t, err, want)
+		} else if err != nil {
+			t.Errorf("%s: %v", version, err)
+		}
+	}
+}
+
+func TestKeys(t *testing.T) {
+	dir := t.TempDir()
+	password := cryptoutils.StaticPasswordFunc([]byte("a password"))
+	encode := func(key any) []byte {
+		text, err := cryptoutils.MarshalPrivateKeyToPEM(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	other, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	long, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encrypted, public, err := cryptoutils.GeneratePEMEncodedECDSAKeyPair(elliptic.P256(), password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := encode(newKey(t))
+	for _, c := range []struct {
+		name     string
+		text     []byte
+		password string
+		want     string // of the refusal
+	}{
+		{"absent", nil, "", "no such file"},
+		{"text", []byte("no key"), "", "is not a private key in PEM"},
+		{"public", public, "", "is not a private key in PEM"},
+		{"rsa", encode(other), "", "is not a key for ECDSA on P-256: make one with openssl genpkey"},
+		{"p384", encode(long), "", "is not a key for ECDSA on P-256"},
+		{"encrypted", encrypted, "", "from the variable COSIGN_PASSWORD"},
+		{"encrypted", encrypted, "another", "from the variable COSIGN_PASSWORD"},
+		{"encrypted", encrypted, "a password", ""},
+		{"plain", plain, "", ""},
+	} {
+		file := filepath.Join(dir, c.name)
+		if c.text != nil {
+			write(t, file, c.text)
+		}
+		if _, err := readPrivateKey(file, c.password); c.want != "" {
+			refused(t, err, c.want)
+		} else if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	_, err = readPublicKey(write(t, filepath.Join(dir, "private"), plain))
+	refused(t, err, "is not a public key in PEM")
+	if _, err := readPublicKey(write(t, filepath.Join(dir, "pub"), public)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCheckoutWithChangesIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	for _, args := range [][]string{
+		{"init", "--quiet"},
+		{"-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "--quiet", "--allow-empty", "--message", "first"},
+	} {
+		if out, err := exec.Command("git", append([]string{"-C", dir}, args...)...).CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %v: %s", args, err, out)
+		}
+	}
+	if revision, err := revisionOf(t.Context(), dir); err != nil || len(revision) != 40 {
+		t.Errorf("revision %q, %v", revision, err)
+	}
+	write(t, filepath.Join(dir, "new.go"), []byte("package new\n"))
+	_, err := revisionOf(t.Context(), dir)
+	refused(t, err, "a release is made of a commit; commit or remove\n?? new.go")
+	_, err = revisionOf(t.Context(), t.TempDir())
+	refused(t, err, "git status")
+}
+
+// all returns the text of each file of a folder.
+func all(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	sums, err := sumsOf(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := map[string]string{}
+	for _, name := range append(slices.Collect(maps.Keys(sums)), sumsFile, signatureFile) {
+		text, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[name] = string(text)
+	}
+	return texts
+}
+
+func TestMadeTwiceIsTheSame(t *testing.T) {
+	key := newKey(t)
+	dir := made(t, key, "program")
+	first := all(t, dir)
+	if diff := cmp.Diff(first, all(t, made(t, key, "program"))); diff != "" {
+		t.Errorf("two makings differ (-first +second):\n%s", diff)
+	}
+	var out bytes.Buffer
+	if err := newMaker(t, key, "program").run(t.Context(), dir, &out); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(out.String(), "made again, and the same: "+dir) {
+		t.Errorf("told %s", out.String())
+	}
+	err := newMaker(t, key, "another").run(t.Context(), dir, io.Discard)
+	refused(t, err, "was made before and is another; take another VERSION")
+	refused(t, err, filepath.Join(dir, "images/index.json")+" differs")
+	if diff := cmp.Diff(first, all(t, dir)); diff != "" {
+		t.Errorf("the release was changed (-want +got):\n%s", diff)
+	}
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(dir), ".*")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+func TestReleaseHas(t *testing.T) {
+	var names []string
+	for name := range all(t, made(t, newKey(t), "program")) {
+		if !strings.HasPrefix(name, "images/blobs/") {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	want := []string{
+		"SHA256SUMS", "SHA256SUMS.sig", "images/index.json", "images/oci-layout",
+		"outpost-1.2.3-rc.1-linux-amd64.cdx.json", "outpost-1.2.3-rc.1-linux-arm64.cdx.json", "outpost-1.2.3-rc.1.tgz",
+		"outposts-hub-1.2.3-rc.1.tgz",
+	}
+	if diff := cmp.Diff(want, names); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestOpenSSLChecksARelease holds the commands of docs/howto/release.md that need nothing of ours.
+func TestOpenSSLChecksARelease(t *testing.T) {
+	key := newKey(t)
+	dir := made(t, key, "program")
+	public, err := cryptoutils.MarshalPublicKeyToPEM(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := write(t, filepath.Join(t.TempDir(), "outposts.pub"), public)
+	page, err := os.ReadFile("../../docs/howto/release.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const commands = `base64 -d SHA256SUMS.sig | openssl dgst -sha256 -verify outposts.pub -signature /dev/stdin SHA256SUMS &&
+  sha256sum --check --quiet SHA256SUMS`
+	if !strings.Contains(string(page), commands) {
+		t.Errorf("docs/howto/release.md does not have\n%s", commands)
+	}
+	run := func() (string, error) {
+		c := exec.Command("bash", "-c", strings.ReplaceAll(commands, "outposts.pub", file))
+		c.Dir = dir
+		out, err := c.CombinedOutput()
+		return string(out), err
+	}
+	if out, err := run(); err != nil || out != "Verified OK\n" {
+		t.Errorf("%v: %s", err, out)
+	}
+	write(t, filepath.Join(dir, "outpost-"+version+".tgz"), []byte("another"))
+	if out, err := run(); err == nil || !strings.Contains(out, "outpost-"+version+".tgz: FAILED") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func TestChangedReleaseIsRefused(t *testing.T) {
+	key := newKey(t)
+	dir := made(t, key, "program")
+	v := verifier{version: version, key: &key.PublicKey, stdout: io.Discard}
+	if err := v.folder(dir); err != nil {
+		t.Fatal(err)
+	}
+	file := func(name string) string { return filepath.Join(dir, name) }
+	tgz := "outpost-" + version + ".tgz"
+	for _, c := range []struct{ name, change, want string }{
+		{"a file with another content", tgz, tgz + " differs: its SHA-256 is"},
+		{"a list with another content", sumsFile, "the signature is not by this key, or what it signs was changed"},
+		{"a signature with another content", signatureFile, "the signature is not by this key"},
+		{"an index with another content", "images/index.json", "images/index.json differs"},
+		{"a file more", "more", "more is not listed in SHA256SUMS"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			before, err := os.ReadFile(file(c.change))
+			write(t, file(c.change), append([]byte("x"), before...))
+			refused(t, v.folder(dir), c.want)
+			if err != nil {
+				err = os.Remove(file(c.change))
+			} else {
+				err = os.WriteFile(file(c.change), before, 0o644)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	if err := errors.Join(v.folder(dir), os.Rename(file(tgz), file("moved")), os.Symlink("moved", file(tgz))); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, v.folder(dir), "is neither a file nor a folder")
+	if err := errors.Join(os.Remove(file(tgz)), os.Rename(file("moved"), file(tgz)), os.Remove(file(signatureFile))); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, v.folder(dir), "is not signed")
+	refused(t, v.folder(t.TempDir()), "is neither a release nor a bundle")
+	v.key = &newKey(t).PublicKey
+	refused(t, v.folder(made(t, key, "program")), "the signature is not by this key")
+}
+
+// tagsOf returns the digest of each tag of a registry.
+func tagsOf(t *testing.T, r registry) map[string]string {
+	t.Helper()
+	digests := map[string]string{}
+	for _, name := range []string{"outpost", "charts/outpost", "charts/outposts-hub"} {
+		tag, err := r.tag(name + ":x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		tags, err := remote.List(tag.Repository)
+		if err != nil {
+			return digests // there are none
+		}
+		for _, one := range tags {
+			digest, err := r.digest(tag.Repository.Tag(one))
+			if err != nil {
+				t.Fatal(err)
+			}
+			digests[name+":"+one] = digest.String()
+		}
+	}
+	return digests
+}
+
+func TestReleaseInARegistry(t *testing.T) {
+	key := newKey(t)
+	dir, to := made(t, key, "program"), served(t)
+	if err := push(folder(dir), to, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{}
+	names, err := artifacts(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range names {
+		want[a.reference] = a.Digest.String()
+	}
+	if diff := cmp.Diff(want, tagsOf(t, to)); diff != "" || len(want) != 6 {
+		t.Errorf("pushed (-want +got):\n%s", diff)
+	}
+	v := verifier{from: to, version: version, key: &key.PublicKey, stdout: io.Discard}
+	if err := v.run(); err != nil {
+		t.Error(err)
+	}
+	var out bytes.Buffer
+	if err := push(folder(dir), to, &out); err != nil || strings.Count(out.String(), "is there ") != 6 {
+		t.Errorf("pushed again: %v: %s", err, out.String())
+	}
+	// Another release of the version, that lacks nothing but would replace what is there.
+	err = push(folder(made(t, key, "another")), to, io.Discard)
+	refused(t, err, "nothing was pushed. A version stays what it was")
+	if diff := cmp.Diff(want, tagsOf(t, to)); diff != "" {
+		t.Errorf("there after a refusal (-want +got):\n%s", diff)
+	}
+	v.key = &newKey(t).PublicKey
+	refused(t, v.run(), "outpost:1.2.3-rc.1: the signature is not by this key")
+	v.version = "9.9.9"
+	refused(t, v.run(), "outpost:9.9.9: ")
+	_, err = newRegistry(t.Context(), "Registry!")
+	refused(t, err, "is not a name such as registry.example.org/outposts")
+}
+
+// TestAnotherVersionsSignature holds that what was signed as one version is not taken as another, or as another part.
+func TestAnotherVersionsSignature(t *testing.T) {
+	key := newKey(t)
+	digest := v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("a", 64)}
+	img, err := signatureImage(key, "outpost", "1.0.0", digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := checkSignature(&key.PublicKey, img, "outpost", "1.0.0", digest); err != nil {
+		t.Error(err)
+	}
+	refused(t, checkSignature(&key.PublicKey, img, "outpost", "1.0.1", digest), "of version 1.0.0, want")
+	refused(t, checkSignature(&key.PublicKey, img, "charts/outpost", "1.0.0", digest), "want ghcr.io/outposts-dev/charts/outpost@")
+	refused(t, checkSignature(&newKey(t).PublicKey, img, "outpost", "1.0.0", digest), errSignature.Error())
+	digest.Hex = strings.Repeat("b", 64)
+	refused(t, checkSignature(&key.PublicKey, img, "outpost", "1.0.0", digest), "what is signed is")
+}
+
+// TestChartIsAsHelmPushesOne holds what Helm looks for in the manifest of a chart that it pulls, but for the time.
+func TestChartIsAsHelmPushesOne(t *testing.T) {
+	dir := made(t, newKey(t), "program")
+	for _, name := range charts {
+		img, err := folder(dir).image("charts/" + name + ":" + version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		manifest, err := img.Manifest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		archive, err := os.ReadFile(filepath.Join(dir, name+"-"+version+".tgz"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		config, err := img.RawConfigFile()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := chartOf(img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := &v1.Manifest{
+			SchemaVersion: 2, MediaType: "application/vnd.oci.image.manifest.v1+json",
+			Config: descriptor(t, "application/vnd.cncf.helm.config.v1+json", config),
+			Layers: []v1.Descriptor{descriptor(t, "application/vnd.cncf.helm.chart.content.v1.tar+gzip", archive)},
+			Annotations: map[string]string{
+				"org.opencontainers.image.title": name, "org.opencontainers.image.version": version,
+				"org.opencontainers.image.description": c.Metadata.Description,
+				"org.opencontainers.image.source":      "https://github.com/outposts-dev/outposts",
+			},
+		}
+		if diff := cmp.Diff(want, manifest); diff != "" {
+			t.Errorf("manifest of %s (-want +got):\n%s", name, diff)
+		}
+		var about chart.Metadata
+		if err := json.Unmarshal(config, &about); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(&about, c.Metadata); diff != "" {
+			t.Errorf("config of %s, and its Chart.yaml (-config +archive):\n%s", name, diff)
+		}
+		source, err := loader.Load("../../charts/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for what, files := range map[string][2][]*chart.File{
+			"templates": {source.Templates, c.Templates}, "files": {source.Files, c.Files},
+		} {
+			if diff := cmp.Diff(texts(files[0]), texts(files[1])); diff != "" || len(files[1]) == 0 {
+				t.Errorf("%s of %s (-source +archive):\n%s", what, name, diff)
+			}
+		}
+	}
+}
+
+func texts(files []*chart.File) map[string]string {
+	all := map[string]string{}
+	for _, f := range files {
+		all[f.Name] = string(f.Data)
+	}
+	return all
+}
+
+func descriptor(t *testing.T, kind types.MediaType, content []byte) v1.Descriptor {
+	t.Helper()
+	digest, size, err := v1.SHA256(bytes.NewReader(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v1.Descriptor{MediaType: kind, Digest: digest, Size: size}
+}
