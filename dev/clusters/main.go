@@ -27,6 +27,7 @@ const help = `clusters runs real Kubernetes clusters on this machine: one node e
   clusters down [NAME ...]         end clusters (default: all); their data stay for the next up, unless --purge
   clusters status                  what runs, where, with how much memory
   clusters load FILE [--ref NAME]  put an image (OCI archive or folder) where every cluster finds it
+  clusters registry                serve the images to pushes from this machine alone, until it is interrupted
   clusters renew [NAME ...]        restart the Deployments that run an older image than the loaded one (default: all)
   clusters image -o FILE ...       write an OCI image from programs, folders and root filesystems
   clusters kubeconfig [NAME ...]   write the kubeconfig again
@@ -69,6 +70,7 @@ func commands() map[string]command {
 		"down":       {"down [NAME ...]", runDown},
 		"status":     {"status", runStatus},
 		"load":       {"load FILE", runLoad},
+		"registry":   {"registry", runRegistry},
 		"renew":      {"renew [NAME ...]", runRenew},
 		"image":      {"image -o FILE", runImage},
 		"kubeconfig": {"kubeconfig [NAME ...]", runKubeconfig},

@@ -305,5 +305,5 @@ func hold(dir state.Dir, logger *slog.Logger) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	logger.Info("bridge is up", "network", network.String(), "registry", network.Registry())
-	return registry.Serve(ctx, network.Registry(), registry.Store{Dir: dir.Registry()}, logger)
+	return registry.Serve(ctx, network.Registry(), registry.Handler(registry.Store{Dir: dir.Registry()}, logger))
 }

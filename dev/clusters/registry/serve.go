@@ -16,15 +16,15 @@ import (
 	"github.com/outposts-dev/outposts/dev/clusters/image"
 )
 
-// Serve answers pulls on address until ctx ends.
-func Serve(ctx context.Context, address string, store Store, logger *slog.Logger) error {
+// Serve answers what handler does on address until ctx ends.
+func Serve(ctx context.Context, address string, handler http.Handler) error {
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", address)
 	if err != nil {
 		return err
 	}
 	server := &http.Server{
-		Handler:           Handler(store, logger),
+		Handler:           handler,
 		ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
 	}
 	stopped := context.AfterFunc(ctx, func() { _ = server.Close() })
