@@ -182,6 +182,10 @@ remove-remote: ## a remote goes: drain, wait for its servers, destroy its stack,
 	@[ -n "$${NAME-}" ] || { echo "usage: make remove-remote NAME=north (STACK=of-the-remote HUB=local EVICT=yes FROM=65m TEXT='Thank you.')" >&2; exit 2; }
 	@dev/remove "$$NAME" "$${STACK-}" "$${HUB-}"
 
+.PHONY: upgrade
+upgrade: ## stacks get the version of this checkout: what runs, what changes, a way back, then one after the other: make upgrade (STACK="local north" YES=yes)
+	@dev/upgrade $(STACK)
+
 # ---- measurements
 
 .PHONY: bench
