@@ -58,8 +58,11 @@ func (a *api) startService(ctx context.Context, name, startID string, async bool
 	return a.request(ctx, startRequest{name: name, startID: startID}, async)
 }
 
-// startRequest is what a hub says of a start. Flavor and eventsURL, which takes the progress, may be empty.
-type startRequest struct{ name, startID, flavor, eventsURL string }
+// startRequest is what a hub says of a start. All but name and startID may be empty; eventsURL takes the progress.
+type startRequest struct {
+	name, startID, flavor, eventsURL string
+	image, username, password        string // of the user's own, and the login to its registry
+}
 
 // request asks for a server.
 func (a *api) request(ctx context.Context, r startRequest, async bool) (int, string, error) {
@@ -73,13 +76,18 @@ func (a *api) request(ctx context.Context, r startRequest, async bool) (int, str
 	if r.flavor != "" {
 		options["flavor"] = r.flavor
 	}
-	return a.call(ctx, http.MethodPost, "/services", map[string]any{
-		"name": r.name, "env": env, "user_options": options,
-		"misc": map[string]any{
-			"pod_name_template": "jupyter-{username}--{servername}", "services_enabled": true, "port": 41234,
-			"internal_ssl": false, "extra_labels": map[string]string{},
-		},
-	}, async)
+	misc := map[string]any{
+		"pod_name_template": "jupyter-{username}--{servername}", "services_enabled": true, "port": 41234,
+		"internal_ssl": false, "extra_labels": map[string]string{},
+	}
+	if r.image != "" {
+		misc["image"] = r.image
+	}
+	body := map[string]any{"name": r.name, "env": env, "user_options": options, "misc": misc}
+	if r.username != "" {
+		body["registry"] = map[string]string{"username": r.username, "password": r.password}
+	}
+	return a.call(ctx, http.MethodPost, "/services", body, async)
 }
 
 // services returns "<name>/<start id>" of every row of the hub, sorted.
