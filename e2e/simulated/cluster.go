@@ -24,7 +24,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// Cluster is as much of a Kubernetes API server as an outpost asks for: pods that run as soon as they are made, unless
+// Cluster is as much of a Kubernetes API server as an outpost and the tunnels ask for: pods that run as soon as they are made, unless
 // told otherwise, and are gone as soon as they are deleted, Services that go with the pod that owns them, and Secrets
 // that it takes and forgets. It has one namespace, whatever the requests call it. It is an http.Handler, safe for
 // concurrent use.
@@ -40,15 +40,16 @@ type Cluster struct {
 	pods     map[string]*corev1.Pod
 	services map[string]*corev1.Service
 	owned    map[types.UID][]string // Services by the pod that they go with
-	watchers map[chan []byte]bool
-	told     []change       // the latest changes of pods, by version
+	watchers map[chan []byte]string // what each watches: pods or services
+	told     []change               // the latest changes, by version
 	requests map[string]int // by verb and resource
 }
 
-// change is what watches are told of a pod.
+// change is what watches are told of an object.
 type change struct {
-	version int
-	text    []byte
+	version  int
+	resource string
+	text     []byte
 }
 
 // keptChanges is how many changes a watch can begin before.
@@ -62,7 +63,7 @@ func New(address func(n int) string) *Cluster {
 	}
 	return &Cluster{
 		address: address, pods: map[string]*corev1.Pod{}, services: map[string]*corev1.Service{},
-		owned: map[types.UID][]string{}, watchers: map[chan []byte]bool{}, requests: map[string]int{},
+		owned: map[types.UID][]string{}, watchers: map[chan []byte]string{}, requests: map[string]int{},
 	}
 }
 
@@ -166,7 +167,7 @@ func (c *Cluster) pod(w http.ResponseWriter, r *http.Request, namespace, name st
 		c.stamp(&made.ObjectMeta, namespace)
 		c.run(made, c.address(c.version))
 		c.pods[made.Name], c.owned[made.UID] = made, nil
-		c.tell(watch.Added, made)
+		c.tell(watch.Added, "pods", made)
 		reply(w, http.StatusCreated, made)
 	case r.Method == http.MethodGet && name == "":
 		list := corev1.PodList{TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"}}
@@ -181,8 +182,8 @@ func (c *Cluster) pod(w http.ResponseWriter, r *http.Request, namespace, name st
 		c.version++
 		old.ResourceVersion = fmt.Sprint(c.version)
 		delete(c.pods, name)
+		c.tell(watch.Deleted, "pods", old)
 		c.collect(old.UID)
-		c.tell(watch.Deleted, old)
 		reply(w, http.StatusOK, old)
 	default:
 		reply(w, http.StatusOK, old)
@@ -221,7 +222,7 @@ func (c *Cluster) service(w http.ResponseWriter, r *http.Request, namespace, nam
 	case old == nil:
 		missing(w)
 	case r.Method == http.MethodDelete:
-		delete(c.services, name)
+		c.drop(old)
 		reply(w, http.StatusOK, old)
 	default:
 		reply(w, http.StatusOK, old)
@@ -244,12 +245,23 @@ func (c *Cluster) keep(svc *corev1.Service) {
 		c.owned[owner.UID] = append(c.owned[owner.UID], svc.Name)
 	}
 	c.services[svc.Name] = svc
+	c.tell(watch.Added, "services", svc)
+}
+
+// drop removes a Service. c.mu must be held.
+func (c *Cluster) drop(svc *corev1.Service) {
+	c.version++
+	svc.ResourceVersion = fmt.Sprint(c.version)
+	delete(c.services, svc.Name)
+	c.tell(watch.Deleted, "services", svc)
 }
 
 // collect removes the Services of a pod that is gone, as the garbage collector does. c.mu must be held.
 func (c *Cluster) collect(pod types.UID) {
 	for _, name := range c.owned[pod] {
-		delete(c.services, name)
+		if svc := c.services[name]; svc != nil {
+			c.drop(svc)
+		}
 	}
 	delete(c.owned, pod)
 }
@@ -276,7 +288,7 @@ func (c *Cluster) run(made *corev1.Pod, address string) {
 		}
 		c.version++
 		made.ResourceVersion, made.Status = fmt.Sprint(c.version), runningStatus(made, address)
-		c.tell(watch.Modified, made)
+		c.tell(watch.Modified, "pods", made)
 	})
 }
 
@@ -294,15 +306,15 @@ func runningStatus(p *corev1.Pod, address string) corev1.PodStatus {
 	return status
 }
 
-// watch sends what happens to pods after a version; of anything else nothing happens.
+// watch sends what happens to pods or Services after a version; of anything else nothing happens.
 func (c *Cluster) watch(w http.ResponseWriter, r *http.Request, resource string) {
 	events := make(chan []byte, 2*keptChanges)
-	if resource == "pods" {
+	if resource == "pods" || resource == "services" {
 		c.mu.Lock()
-		c.watchers[events] = true
+		c.watchers[events] = resource
 		if since, err := strconv.Atoi(r.URL.Query().Get("resourceVersion")); err == nil {
 			for _, made := range c.told {
-				if made.version > since {
+				if made.version > since && made.resource == resource {
 					events <- made.text
 				}
 			}
@@ -337,16 +349,18 @@ func (c *Cluster) watch(w http.ResponseWriter, r *http.Request, resource string)
 }
 
 // tell is called with the lock held.
-func (c *Cluster) tell(what watch.EventType, p *corev1.Pod) {
-	text, err := json.Marshal(map[string]any{"type": what, "object": p})
+func (c *Cluster) tell(what watch.EventType, resource string, object runtime.Object) {
+	text, err := json.Marshal(map[string]any{"type": what, "object": object})
 	if err != nil {
-		return // a pod that came as JSON goes as JSON
+		return // what came as JSON goes as JSON
 	}
 	text = append(text, '\n')
-	for events := range c.watchers {
-		events <- text
+	for events, watched := range c.watchers {
+		if watched == resource {
+			events <- text
+		}
 	}
-	if c.told = append(c.told, change{c.version, text}); len(c.told) > keptChanges {
+	if c.told = append(c.told, change{c.version, resource, text}); len(c.told) > keptChanges {
 		c.told = slices.Delete(c.told, 0, len(c.told)-keptChanges)
 	}
 }

@@ -63,6 +63,66 @@ func TestServicesGoWithTheirPod(t *testing.T) {
 	}
 }
 
+// A watch is told of Services what has happened since its version, and nothing of pods.
+func TestServicesAreWatched(t *testing.T) {
+	server := httptest.NewServer(New(nil))
+	defer server.Close()
+	client, err := kubernetes.NewForConfig(&rest.Config{Host: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pods, services := client.CoreV1().Pods("load"), client.CoreV1().Services("load")
+	create := func(name string, owners ...metav1.OwnerReference) {
+		t.Helper()
+		svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: name, OwnerReferences: owners}}
+		if _, err := services.Create(t.Context(), svc, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	create("earlier")
+	list, err := services.List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	create("between")
+	watching, err := services.Watch(t.Context(), metav1.ListOptions{ResourceVersion: list.ResourceVersion})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watching.Stop()
+	pod, err := pods.Create(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "lab"}}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	create("lab", metav1.OwnerReference{Kind: "Pod", Name: pod.Name, UID: pod.UID})
+	if err := services.Delete(t.Context(), "earlier", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := pods.Delete(t.Context(), "lab", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	type told struct {
+		What    watch.EventType
+		Name    string
+		Version string
+	}
+	want := []told{
+		{watch.Added, "between", "2"},
+		{watch.Added, "lab", "4"},
+		{watch.Deleted, "earlier", "5"},
+		{watch.Deleted, "lab", "7"},
+	}
+	var got []told
+	for range want {
+		e := <-watching.ResultChan()
+		svc := e.Object.(*corev1.Service)
+		got = append(got, told{e.Type, svc.Name, svc.ResourceVersion})
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // A pod runs when its time has come, and a watch that begins at a version is told all that has happened since.
 func TestPodsRunLater(t *testing.T) {
 	cluster := New(nil)
