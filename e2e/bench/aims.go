@@ -51,6 +51,13 @@ var aims = []aim{
 	{names: "ssh/connect/*", op: "<=", bound: 60},
 	{names: "ssh/memory/*", op: "<=", bound: 1, of: "sshd"},
 
+	{names: "tunnels/throughput/*/*/*", op: ">=", bound: 1, of: openSSH},
+	{names: "tunnels/cpu/*/down/*", op: "<=", bound: 1, of: openSSH},
+	{names: "tunnels/service/first byte, *", op: "<=", bound: 50},
+	{names: "tunnels/idle/busy, 1000 tunnels", op: "<=", bound: 0.5},
+	{names: "tunnels/idle/memory, 1000 tunnels", op: "<=", bound: 60},
+	{names: "tunnels/start/*, 5000 Services", op: "<=", bound: 3},
+
 	{names: "api/polls/for each CPU-second/*", op: ">=", bound: 35000, limit: pollLimit},
 	{names: "api/polls/for each CPU-second/*", op: ">=", bound: 0.7, of: "plain handler", limit: pollLimit},
 	{names: "api/polls/p99 at 1000 per s/*", op: "<=", bound: 5, limit: latencyLimit},

@@ -32,6 +32,7 @@ type measurement struct {
 // measurements are what is measured; each entry has files of its own.
 var measurements = []measurement{
 	{"ssh", measureSSH},
+	{"tunnels", measureTunnels},
 	{"api", measureAPI},
 	{"hub", measureHub},
 	{"pods", measurePods},

@@ -25,6 +25,9 @@ func measureSSH(ctx context.Context, r *run) error {
 		return err
 	}
 	defer b.close()
+	if err := b.addSSHD(); err != nil {
+		return err
+	}
 	for _, step := range []struct {
 		name string
 		run  func(context.Context, *run, *sshBench) error

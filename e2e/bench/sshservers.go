@@ -20,6 +20,7 @@ import (
 	"github.com/outposts-dev/outposts/e2e/sshkey"
 	"github.com/outposts-dev/outposts/server/footprint"
 	"github.com/outposts-dev/outposts/server/sshd"
+	"github.com/outposts-dev/outposts/server/tunnels/remote"
 )
 
 // The service that the outpost's SSH server forwards to, as it would be named in a cluster.
@@ -88,11 +89,13 @@ type sshBench struct {
 	dir     string
 	key     string // file of the first private key
 	signers []ssh.Signer
+	hostKey ssh.Signer // of every server
 	backend *process.Process
+	address string // of the backend
 	servers []*sshServer
 }
 
-// newSSHBench makes keys in a temporary directory and starts the backend and both servers.
+// newSSHBench makes keys in a temporary directory and starts the backend and the outpost's SSH server.
 func newSSHBench() (b *sshBench, err error) {
 	b = &sshBench{}
 	defer func() {
@@ -112,7 +115,7 @@ func newSSHBench() (b *sshBench, err error) {
 			return b, err
 		}
 	}
-	if _, err := sshkey.Write(filepath.Join(hosts, "ssh_host_ed25519_key")); err != nil {
+	if b.hostKey, err = sshkey.Write(filepath.Join(hosts, hostKeyFile)); err != nil {
 		return b, err
 	}
 	b.key = filepath.Join(b.dir, "id_ed25519")
@@ -133,28 +136,34 @@ func newSSHBench() (b *sshBench, err error) {
 			return b, err
 		}
 	}
-	authorized := filepath.Join(b.dir, "authorized_keys")
-	if err := os.WriteFile(authorized, lines, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(b.dir, "authorized_keys"), lines, 0o600); err != nil {
 		return b, err
 	}
-	var backend string
-	if b.backend, backend, err = process.StartSelf("ssh-backend"); err != nil {
+	if b.backend, b.address, err = process.StartSelf("ssh-backend"); err != nil {
 		return b, err
 	}
-	ours := &sshServer{name: "outpost", user: "jhuboutpost", ports: 8}
+	ours := &sshServer{name: outpostSubject, user: remote.DefaultUser, ports: 8}
 	ours.target = ours.targetOf(0)
-	ours.process, ours.addr, err = process.StartSelf("ssh-server", "-hosts", hosts, "-keys", keys, "-backend", backend)
+	ours.process, ours.addr, err = process.StartSelf("ssh-server", "-hosts", hosts, "-keys", keys, "-backend", b.address)
 	if err != nil {
 		return b, err
 	}
 	b.servers = append(b.servers, ours)
-	theirs, err := startSSHD(b.dir, filepath.Join(hosts, "ssh_host_ed25519_key"), authorized)
-	if err != nil {
-		return b, err
-	}
-	theirs.target = backend
-	b.servers = append(b.servers, theirs)
 	return b, nil
+}
+
+// hostKeyFile is the name of the host key's file in its folder.
+const hostKeyFile = "ssh_host_ed25519_key"
+
+// addSSHD starts the server that ours is compared with.
+func (b *sshBench) addSSHD() error {
+	theirs, err := startSSHD(b.dir, filepath.Join(b.dir, "hosts", hostKeyFile), filepath.Join(b.dir, "authorized_keys"))
+	if err != nil {
+		return err
+	}
+	theirs.target = b.address
+	b.servers = append(b.servers, theirs)
+	return nil
 }
 
 // startSSHD runs Debian's sshd with its defaults, but without PAM and with our keys.
