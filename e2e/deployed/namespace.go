@@ -2,6 +2,7 @@ package deployed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -17,14 +18,21 @@ func (c Cluster) Without(t testing.TB, namespaces ...string) {
 	defer cancel()
 	api := c.API.CoreV1().Namespaces()
 	for _, name := range namespaces {
+		if err := c.endPods(ctx, name); err != nil {
+			t.Fatal(err)
+		}
 		if err := api.Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
 			t.Fatal(err)
 		}
 	}
 	err := Eventually(ctx, func(ctx context.Context) error {
 		for _, name := range namespaces {
-			if _, err := api.Get(ctx, name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
-				return fmt.Errorf("namespace %s is still there: %w", name, err)
+			_, err := api.Get(ctx, name, metav1.GetOptions{})
+			if err == nil {
+				err = errors.New("is still there")
+			}
+			if !apierrors.IsNotFound(err) {
+				return fmt.Errorf("namespace %s: %w", name, err)
 			}
 		}
 		return nil
@@ -32,4 +40,21 @@ func (c Cluster) Without(t testing.TB, namespaces ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// endPods ends the pods of a namespace at once. Kubernetes gives those of a namespace that it deletes half of the
+// longest time that one of them may take before it looks at them again, which is minutes for the tunnels.
+func (c Cluster) endPods(ctx context.Context, namespace string) error {
+	all := metav1.ListOptions{}
+	whenever, now := metav1.DeleteOptions{}, metav1.DeleteOptions{GracePeriodSeconds: new(int64)}
+	apps := c.API.AppsV1()
+	if err := errors.Join(
+		apps.Deployments(namespace).DeleteCollection(ctx, whenever, all),
+		apps.StatefulSets(namespace).DeleteCollection(ctx, whenever, all),
+		apps.ReplicaSets(namespace).DeleteCollection(ctx, whenever, all),
+		c.API.CoreV1().Pods(namespace).DeleteCollection(ctx, now, all),
+	); err != nil {
+		return fmt.Errorf("end what runs in namespace %s: %w", namespace, err)
+	}
+	return nil
 }
