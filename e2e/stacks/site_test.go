@@ -4,8 +4,6 @@ package stacks
 
 import (
 	"bytes"
-	"context"
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,6 +28,7 @@ type site struct {
 	root       string // of the checkout
 	dir        string // the project: Pulumi.yaml and Pulumi.<stack>.yaml, the backend, the program
 	kubeconfig string
+	own        deployed.OwnClusters
 	env        []string // of Pulumi
 	within     []string // the command by which Pulumi runs elsewhere; empty for here
 	hub        cluster
@@ -50,80 +49,23 @@ type cluster struct {
 // project has what a checkout has, as far as Pulumi needs it: its stacks are the committed ones at other addresses.
 func newSite(t *testing.T) *site {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("needs root: nodes are namespaces of the kernel")
-	}
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(root, ".state", "clusters", "registry")); err != nil {
-		t.Skip("no images for the clusters; run `make up` first")
-	}
 	s := &site{root: root, dir: t.TempDir(), firstUp: map[string]time.Duration{}}
 	s.kubeconfig = filepath.Join(s.dir, ".state", "kubeconfig")
-	s.clustersDown(t) // what a killed run has left
-	t.Cleanup(func() { s.clustersDown(t) })
-	s.clusters(t, "up", hubContext, remoteContext)
+	s.own = deployed.NewClusters(t, root, s.kubeconfig, hubContext, remoteContext)
 	s.hub, s.remote = s.open(t, hubContext), s.open(t, remoteContext)
 	s.project(t)
 	return s
 }
 
 // clusters runs the runner of the local clusters.
-func (s *site) clusters(t *testing.T, args ...string) string {
-	t.Helper()
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), filepath.Join(s.root, "dev", "run"),
-		append([]string{"clusters"}, args...)...)
-	cmd.Env = append(os.Environ(), "OUTPOSTS_KUBECONFIG="+s.kubeconfig)
-	var complaint bytes.Buffer
-	cmd.Stderr = &complaint
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("clusters %s: %v\n%s%s", strings.Join(args, " "), err, out, &complaint)
-	}
-	return string(out)
-}
-
-// report is what the runner says of a cluster. PID is the process of its node, 0 while none runs.
-type report struct {
-	Name, Node, LoadBalancers string
-	PID                       int
-}
-
-func (s *site) reports(t *testing.T) []report {
-	t.Helper()
-	var all []report
-	if err := json.Unmarshal([]byte(s.clusters(t, "status", "--json")), &all); err != nil {
-		t.Fatal(err)
-	}
-	return all
-}
-
-func (s *site) clustersDown(t *testing.T) {
-	t.Helper()
-	args := []string{"down", "--purge"}
-	for _, r := range s.reports(t) {
-		if r.Name == hubContext || r.Name == remoteContext {
-			args = append(args, r.Name)
-		}
-	}
-	if len(args) > 2 { // without a name all clusters would end
-		s.clusters(t, args...)
-	}
-}
+func (s *site) clusters(t *testing.T, args ...string) string { return s.own.Run(t, args...) }
 
 // report is that of a cluster, which has to be there.
-func (s *site) report(t *testing.T, name string) report {
-	t.Helper()
-	for _, r := range s.reports(t) {
-		if r.Name == name {
-			return r
-		}
-	}
-	t.Fatalf("cluster %s is not there", name)
-	return report{}
-}
+func (s *site) report(t *testing.T, name string) deployed.Report { return s.own.Report(t, name) }
 
 func (s *site) open(t *testing.T, name string) cluster {
 	t.Helper()
