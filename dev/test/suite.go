@@ -32,7 +32,7 @@ type suite struct {
 
 // apart are the packages with tests on clusters that need nothing of what `make up` has deployed but the images: they
 // have clusters of their own, or none.
-var apart = []string{"./e2e/clusters", "./e2e/stacks", "./infra/hub", "./server/sshd", "./stacks"}
+var apart = []string{"./e2e/choices", "./e2e/clusters", "./e2e/stacks", "./infra/hub", "./server/sshd", "./stacks"}
 
 // suites are all there are, the cheap ones first.
 var suites = []suite{

@@ -1,6 +1,6 @@
 //go:build e2e
 
-package browser
+package choices
 
 import (
 	"archive/tar"
@@ -64,22 +64,22 @@ func axeScript(t *testing.T) string {
 
 // accessible holds that the checker finds nothing to complain of on the page, by any of its rules, on a wide screen and
 // on that of a telephone, which the page fits.
-func (b *tab) accessible(page, script string) {
-	b.t.Helper()
+func (b tab) accessible(page, script string) {
+	b.T.Helper()
 	evaluate[bool](b, script+"; true")
 	const ask = `axe.run().then(function (result) { return result.violations.flatMap(function (rule) {
 		return rule.nodes.map(function (node) {
 			return [rule.impact, rule.id, node.target.join(" "), node.failureSummary].join(": "); }); }); })`
 	for _, w := range []int64{width, 360} {
-		b.do("size of the window", chromedp.EmulateViewport(w, height))
+		b.Do("size of the window", chromedp.EmulateViewport(w, height))
 		if found := evaluate[[]string](b, ask, chromedp.EvalAwaitPromise); len(found) > 0 {
-			b.shot(fmt.Sprintf("%s-%d-not-accessible", page, w))
-			b.t.Errorf("%s, %d pixels wide:\n%s", page, w, strings.Join(found, "\n"))
+			b.Shot(fmt.Sprintf("%s-%d-not-accessible", page, w))
+			b.T.Errorf("%s, %d pixels wide:\n%s", page, w, strings.Join(found, "\n"))
 		}
 		if needs := evaluate[int64](b, "document.documentElement.scrollWidth"); needs > w {
-			b.shot(fmt.Sprintf("%s-%d-wide", page, w))
-			b.t.Errorf("%s, %d pixels wide, needs %d", page, w, needs)
+			b.Shot(fmt.Sprintf("%s-%d-wide", page, w))
+			b.T.Errorf("%s, %d pixels wide, needs %d", page, w, needs)
 		}
 	}
-	b.do("size of the window", chromedp.EmulateViewport(width, height))
+	b.Do("size of the window", chromedp.EmulateViewport(width, height))
 }

@@ -1,6 +1,7 @@
 //go:build e2e
 
-package browser
+// Package choices holds what users see of what they may start, in a real browser at hubs of both pairs of versions.
+package choices
 
 import (
 	"context"
@@ -10,13 +11,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/outposts-dev/outposts/e2e/browser"
 	"github.com/outposts-dev/outposts/e2e/deployed"
 )
 
@@ -77,11 +78,10 @@ func cardsOf(inGPU bool) []card {
 	return append([]card{campus, far}, append(shown, away, maintained)...)
 }
 
-// TestE2EBrowserChoices is the way of two users, of whom one is in the group gpu, at hubs of both pairs of versions.
+// TestE2EChoices is the way of two users, of whom one is in the group gpu, at hubs of both pairs of versions.
 // What they may start differs; what the one writes into the home is there again at the next start, and nowhere else:
-// users of the two hubs have the same names and the same outposts. It makes an image and two hubs, so that it is run by
-// hand: E2E_CHOICES=yes.
-func TestE2EBrowserChoices(t *testing.T) {
+// users of the two hubs have the same names and the same outposts.
+func TestE2EChoices(t *testing.T) {
 	if os.Getenv("E2E_CHOICES") == "" {
 		t.Skip("it makes two hubs; run it with E2E_CHOICES=yes")
 	}
@@ -100,12 +100,12 @@ func TestE2EBrowserChoices(t *testing.T) {
 				b.startLab("ann", "first")
 				b.keeps("nothing", "the file of ann at "+s.name)
 				p.runs(t, image)
-				b = openTab(t, s.hub.URL, word) // the first one would ask whether to leave the notebook
-				b.logIn("ann")
-				b.do("home page", chromedp.Navigate(s.hub.URL+"/hub/home"),
+				b = openTab(t, s) // the first one would ask whether to leave the notebook
+				b.LogIn("ann")
+				b.Do("home page", chromedp.Navigate(s.hub.URL+"/hub/home"),
 					chromedp.WaitVisible(chromedp.CSS("#stop-lab")))
 				b.page(s, "home", axe)
-				b.do("stop and start", chromedp.Click(chromedp.CSS("#stop-lab")),
+				b.Do("stop and start", chromedp.Click(chromedp.CSS("#stop-lab")),
 					chromedp.WaitVisible(chromedp.CSS("#start-lab")), chromedp.Click(chromedp.CSS("#start-lab")),
 					chromedp.WaitVisible(chromedp.CSS("#system-far")))
 				b.chosen(image)
@@ -128,7 +128,7 @@ func (p *place) users(t *testing.T, s *site) string {
 		if err := s.hub.EnsureUser(ctx, user); err != nil {
 			t.Fatal(err)
 		}
-		stopAtEnd(t, s.hub, user, "lab")
+		deployed.StopAtEnd(t, s.hub, user, "lab")
 	}
 	if err := s.hub.EnsureGroup(ctx, "gpu", "ann"); err != nil {
 		t.Fatal(err)
@@ -169,41 +169,44 @@ func (p *place) runs(t *testing.T, image string) {
 	}
 }
 
-// openForm opens the form of a user for the server lab in a new browser.
-func openForm(t *testing.T, s *site, user string) *tab {
+// tab is a page of a browser, on which this test looks at a hub's pages.
+type tab struct{ *browser.Tab }
+
+func openTab(t *testing.T, s *site) tab {
 	t.Helper()
-	b := openTab(t, s.hub.URL, word)
-	b.do("size of the window", chromedp.EmulateViewport(width, height))
-	b.logIn(user)
-	b.do("open the form", chromedp.Navigate(s.hub.URL+"/hub/spawn/"+user+"/lab"),
+	return tab{browser.Open(t, s.hub.URL, word)}
+}
+
+// evaluate returns the value of a script's expression.
+func evaluate[T any](b tab, expression string, options ...chromedp.EvaluateOption) T {
+	b.T.Helper()
+	return browser.Evaluate[T](b.Tab, expression, options...)
+}
+
+// openForm opens the form of a user for the server lab in a new browser.
+func openForm(t *testing.T, s *site, user string) tab {
+	t.Helper()
+	b := openTab(t, s)
+	b.Do("size of the window", chromedp.EmulateViewport(width, height))
+	b.LogIn(user)
+	b.Do("open the form", chromedp.Navigate(s.hub.URL+"/hub/spawn/"+user+"/lab"),
 		chromedp.WaitVisible(chromedp.CSS("#system-far")))
 	return b
 }
 
-// evaluate returns the value of a script's expression.
-func evaluate[T any](b *tab, expression string, options ...chromedp.EvaluateOption) T {
-	b.t.Helper()
-	value, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression, options...))
-	if err != nil {
-		b.shot("failed")
-		b.t.Fatal(err)
-	}
-	return value
-}
-
 // sees holds what the form shows.
-func (b *tab) sees(want []card) {
-	b.t.Helper()
+func (b tab) sees(want []card) {
+	b.T.Helper()
 	if diff := cmp.Diff(want, evaluate[[]card](b, cards)); diff != "" {
-		b.shot("form")
-		b.t.Errorf("the form (-want +got):\n%s", diff)
+		b.Shot("form")
+		b.T.Errorf("the form (-want +got):\n%s", diff)
 	}
 }
 
 // choose makes all the choices that far has for who is in the group gpu.
-func (b *tab) choose(image string) {
-	b.t.Helper()
-	b.do("make the choices",
+func (b tab) choose(image string) {
+	b.T.Helper()
+	b.Do("make the choices",
 		chromedp.Click(chromedp.CSS("#system-far")),
 		chromedp.Click(chromedp.CSS(`input[name="profile-far"][value="training"]`)),
 		chromedp.SetValue(chromedp.CSS(`select[name="option:far:training:framework"]`), "jax"),
@@ -213,101 +216,62 @@ func (b *tab) choose(image string) {
 }
 
 // chosen holds that the form begins with the choices of the last start.
-func (b *tab) chosen(image string) {
-	b.t.Helper()
+func (b tab) chosen(image string) {
+	b.T.Helper()
 	want := []string{"system=far", "profile-far=training", "option:far:training:framework=jax", "flavor-far=gpu",
 		"image-far=" + image}
 	got := evaluate[[]string](b, `Array.from(new FormData(document.getElementById("spawn_form")), function (pair) {
 		return pair.join("="); }).filter(function (pair) { return /^system|far[=:]/.test(pair); })`)
 	if diff := cmp.Diff(want, got); diff != "" {
-		b.shot("choices")
-		b.t.Errorf("the choices (-want +got):\n%s", diff)
+		b.Shot("choices")
+		b.T.Errorf("the choices (-want +got):\n%s", diff)
 	}
 }
 
 // byKeyboard holds that the Tab key leads through the choices in their order, to the button, and nowhere else.
-func (b *tab) byKeyboard() {
-	b.t.Helper()
+func (b tab) byKeyboard() {
+	b.T.Helper()
 	want := []string{"system-far", "profile:far:1", "profile:far:1:0", "flavor-far", "image-far", "Start"}
-	b.do("the first field", chromedp.Focus(chromedp.CSS("#system-far")))
+	b.Do("the first field", chromedp.Focus(chromedp.CSS("#system-far")))
 	var got []string
 	for range want {
 		got = append(got, evaluate[string](b, `document.activeElement.id || document.activeElement.textContent.trim()`))
-		b.do("the next field", chromedp.KeyEvent(kb.Tab))
+		b.Do("the next field", chromedp.KeyEvent(kb.Tab))
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		b.t.Errorf("the Tab key (-want +got):\n%s", diff)
+		b.T.Errorf("the Tab key (-want +got):\n%s", diff)
 	}
 	if alone := evaluate[[]string](b, `Array.from(document.querySelectorAll("#outposts input[type=radio]")).filter(
 		function (radio) { var group = radio.closest("fieldset"); return !group || !group.querySelector("legend"); }
 	).map(function (radio) { return radio.id; })`); len(alone) > 0 {
-		b.t.Errorf("choices in no group with a name: %q", alone)
+		b.T.Errorf("choices in no group with a name: %q", alone)
 	}
 }
 
 // startLab sends the form, waits for JupyterLab, and opens a workspace in which nothing is open yet.
-func (b *tab) startLab(user, workspace string) {
-	b.t.Helper()
-	b.do("send the form", chromedp.Click(chromedp.CSS(`#spawn_form button[type="submit"]`)))
-	b.waitText("JupyterLab's address", "location.pathname", "/user/"+user+"/lab/lab", 3*time.Minute)
-	b.do("a workspace", chromedp.Navigate(b.hubURL+"/user/"+user+"/lab/lab/workspaces/"+workspace))
+func (b tab) startLab(user, workspace string) {
+	b.T.Helper()
+	b.Do("send the form", chromedp.Click(chromedp.CSS(`#spawn_form button[type="submit"]`)))
+	b.WaitText("JupyterLab's address", "location.pathname", "/user/"+user+"/lab/lab", 3*time.Minute)
+	b.Do("a workspace", chromedp.Navigate(b.HubURL+"/user/"+user+"/lab/lab/workspaces/"+workspace))
 }
 
 // keeps runs a cell that reads a file in the home, which has the first text, and writes the second one into it.
-func (b *tab) keeps(found, left string) {
-	b.t.Helper()
+func (b tab) keeps(found, left string) {
+	b.T.Helper()
 	const code = `import os, pathlib; kept = pathlib.Path.home() / "kept.txt"; ` +
 		`print(kept.read_text() if kept.exists() else "nothing", "with", os.environ["FRAMEWORK"]); ` +
 		`kept.write_text("%s")`
-	b.runCell(fmt.Sprintf(code, left), found+" with JAX")
+	b.RunCell(fmt.Sprintf(code, left), found+" with JAX")
 }
 
 // waits looks at the page of a start that lasts: no node has room for the server.
 func waits(t *testing.T, s *site, axe string) {
 	b := openForm(t, s, "bea")
-	b.do("send the form", chromedp.Click(chromedp.CSS("#system-near")),
+	b.Do("send the form", chromedp.Click(chromedp.CSS("#system-near")),
 		chromedp.SetValue(chromedp.CSS("#flavor-near"), "node"),
 		chromedp.Click(chromedp.CSS(`#spawn_form button[type="submit"]`)))
-	b.waitText("the reason", progress, "Waiting for a node with room for this server", time.Minute)
+	b.WaitText("the reason", browser.Progress, "Waiting for a node with room for this server", time.Minute)
 	b.page(s, "progress", axe)
-	stop(t, s.hub, "bea", "lab")
-}
-
-// withoutScript holds that the form is of use where none of its page's scripts has run.
-func withoutScript(t *testing.T, s *site) {
-	b := openTab(t, s.hub.URL, word)
-	b.logIn("bea")
-	script := func(disabled bool) {
-		t.Helper()
-		_, err := chromedp.Call(b.ctx, emulation.SetScriptExecutionDisabled,
-			emulation.SetScriptExecutionDisabledParams{Value: disabled})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	script(true)
-	b.do("open the form", chromedp.Navigate(s.hub.URL+"/hub/spawn/bea/lab"))
-	script(false) // or the test could not look at the page either
-	if evaluate[bool](b, `"jhdata" in window`) {
-		t.Error("scripts of the page have run")
-	}
-	b.do("fill the form",
-		chromedp.WaitVisible(chromedp.CSS("#system-far")), chromedp.WaitNotVisible(chromedp.CSS("#flavor-near")),
-		chromedp.Click(chromedp.CSS("#system-near")), chromedp.WaitVisible(chromedp.CSS("#flavor-near")),
-		chromedp.SetValue(chromedp.CSS("#flavor-near"), "large"))
-	b.shot("form")
-	b.do("send the form", chromedp.Click(chromedp.CSS(`#spawn_form button[type="submit"]`)))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	want := map[string]any{"system": "near", "flavor": "large"}
-	if err := deployed.Eventually(ctx, func(ctx context.Context) error {
-		servers, err := s.hub.Servers(ctx, "bea")
-		if diff := cmp.Diff(want, servers["lab"].UserOptions); err == nil && diff != "" {
-			err = fmt.Errorf("options of the server (-want +got):\n%s", diff)
-		}
-		return err
-	}); err != nil {
-		b.shot("failed")
-		t.Fatal(err)
-	}
+	deployed.Stop(t, s.hub, "bea", "lab")
 }

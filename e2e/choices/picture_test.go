@@ -1,6 +1,6 @@
 //go:build e2e
 
-package browser
+package choices
 
 import (
 	"bytes"
@@ -30,24 +30,24 @@ const (
 
 // page holds that the page of a hub that is shown is accessible, and takes the manual's picture of it if that is
 // wanted, with the default pair of versions.
-func (b *tab) page(s *site, name, axe string) {
-	b.t.Helper()
+func (b tab) page(s *site, name, axe string) {
+	b.T.Helper()
 	b.accessible(name, axe)
 	if !*update || s.pair != "jupyterhub-5.5" {
 		return
 	}
-	b.do("size of the picture", chromedp.EmulateViewport(pictureWidth, height))
+	b.Do("size of the picture", chromedp.EmulateViewport(pictureWidth, height))
 	high := evaluate[int64](b, "document.documentElement.scrollHeight")
-	b.do("size of the picture", chromedp.EmulateViewport(pictureWidth, high))
-	taken, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
+	b.Do("size of the picture", chromedp.EmulateViewport(pictureWidth, high))
+	taken, err := chromedp.Run(b.Ctx, chromedp.CaptureScreenshot())
 	if err != nil {
-		b.t.Fatal(err)
+		b.T.Fatal(err)
 	}
 	path := filepath.Join("..", "..", "docs", "pictures", name+".png")
-	if err := os.WriteFile(path, small(b.t, taken), 0o644); err != nil {
-		b.t.Fatal(err)
+	if err := os.WriteFile(path, small(b.T, taken), 0o644); err != nil {
+		b.T.Fatal(err)
 	}
-	b.do("size of the window", chromedp.EmulateViewport(width, height))
+	b.Do("size of the window", chromedp.EmulateViewport(width, height))
 }
 
 // small returns the picture in fewer bytes: pages have few colours.

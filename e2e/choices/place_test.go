@@ -1,6 +1,6 @@
 //go:build e2e
 
-package browser
+package choices
 
 import (
 	"context"
@@ -22,10 +22,13 @@ const (
 	word  = "word" // with which all log in
 	token = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
-	nearNamespace = "look-near" // in the cluster local: an outpost, and one in maintenance
-	farNamespace  = "look-far"  // in the cluster remote
+	localContext  = "choices-a" // the cluster with the hubs
+	remoteContext = "choices-b"
+
+	nearNamespace = "look-near" // in the cluster of the hubs: an outpost, and one in maintenance
+	farNamespace  = "look-far"  // in the other one
 	mill          = "mill"      // the outpost in maintenance
-	partition     = "partition" // an outpost in the cluster remote for members of gpu
+	partition     = "partition" // an outpost beside far for members of gpu
 )
 
 // site is a JupyterHub with its name at the outposts.
@@ -42,20 +45,20 @@ func (s *site) namespace() string { return "look-" + s.name }
 // place is two hubs, of both pairs of versions, whose users share the same outposts.
 type place struct {
 	root                  string
+	clusters              deployed.OwnClusters
 	local, remote         deployed.Cluster
 	localNode, remoteNode string
 	sites                 []*site
 	hostKey, hostPublic   string
 }
 
-// openPlace installs the charts in namespaces that are this test's alone, and removes them at the end.
+// openPlace brings up two clusters of this test alone, and installs the charts there.
 func openPlace(t *testing.T) *place {
 	t.Helper()
 	root, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
-	kubeconfig := filepath.Join(root, ".state", "kubeconfig")
 	p := &place{
 		root: root,
 		sites: []*site{
@@ -63,18 +66,18 @@ func openPlace(t *testing.T) *place {
 			{name: "six", pair: "jupyterhub-6.1", port: 30711},
 		},
 	}
-	deployed.NeedsClusters(t, kubeconfig)
-	p.local = deployed.OpenCluster(t, kubeconfig, "local")
-	p.remote = deployed.OpenCluster(t, kubeconfig, "remote")
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	p.clusters = deployed.NewClusters(t, root, kubeconfig, localContext, remoteContext)
+	p.local = deployed.OpenCluster(t, kubeconfig, localContext)
+	p.remote = deployed.OpenCluster(t, kubeconfig, remoteContext)
 	p.localNode, p.remoteNode = deployed.Node(t, p.local.API), deployed.Node(t, p.remote.API)
 	p.hostKey, p.hostPublic = deployed.NewKey(t)
 	for _, s := range p.sites {
 		s.key, s.public = deployed.NewKey(t)
 		s.hub = &hubapi.Client{URL: fmt.Sprintf("http://%s:%d", p.localNode, s.port), Token: token}
-		freshNamespace(t, p.local, s.namespace())
 	}
-	freshNamespace(t, p.local, nearNamespace)
-	freshNamespace(t, p.remote, farNamespace)
+	makeNamespaces(t, p.local, nearNamespace, p.sites[0].namespace(), p.sites[1].namespace())
+	makeNamespaces(t, p.remote, farNamespace)
 	p.outposts(t)
 	for _, s := range p.sites {
 		p.install(t, s)
@@ -85,25 +88,24 @@ func openPlace(t *testing.T) *place {
 	return p
 }
 
-// freshNamespace makes a namespace, which ends with the test; one that a killed run has left is deleted before.
-func freshNamespace(t *testing.T, c deployed.Cluster, name string) {
+func makeNamespaces(t *testing.T, c deployed.Cluster, names ...string) {
 	t.Helper()
-	c.Without(t, name)
-	made := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	if _, err := c.API.CoreV1().Namespaces().Create(t.Context(), made, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
+	for _, name := range names {
+		made := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		if _, err := c.API.CoreV1().Namespaces().Create(t.Context(), made, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
 	}
-	t.Cleanup(func() { c.Without(t, name) })
 }
 
-// program runs a program of the checkout in its top folder.
-func (p *place) program(t *testing.T, argv ...string) string {
+// built is what images/build of the checkout prints.
+func (p *place) built(t *testing.T, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), filepath.Join(p.root, argv[0]), argv[1:]...)
-	cmd.Dir, cmd.Stderr = p.root, t.Output()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(p.root, "images", "build"), args...)
+	cmd.Stderr = t.Output()
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%s: %v", strings.Join(argv, " "), err)
+		t.Fatalf("images/build %s: %v", strings.Join(args, " "), err)
 	}
 	return strings.TrimSpace(string(out))
 }
@@ -155,8 +157,8 @@ var outpostImage = map[string]any{"repository": "localhost/outposts/outpost", "t
 // install installs a hub of its pair, with the chart of the hub's side and the lines that this prints.
 func (p *place) install(t *testing.T, s *site) {
 	t.Helper()
-	p.program(t, "dev/run", "clusters", "load", p.program(t, "images/build", "hub", s.pair))
-	name, tag, _ := strings.Cut(p.program(t, "images/build", "ref", "hub", s.pair), ":")
+	p.clusters.Run(t, "load", p.built(t, "hub", s.pair))
+	name, tag, _ := strings.Cut(p.built(t, "ref", "hub", s.pair), ":")
 	image := map[string]any{"name": name, "tag": tag}
 	auth := map[string]string{}
 	for _, system := range []string{"near", "far", partition, mill, "gone"} {
@@ -239,7 +241,8 @@ func hubValues(t *testing.T, notes string) map[string]any {
 				"JupyterHub":         map[string]any{"authenticator_class": "dummy"},
 				"DummyAuthenticator": map[string]any{"password": word},
 				"Authenticator":      map[string]any{"allow_all": true},
-				"Spawner":            map[string]any{"http_timeout": 120}, // other tests have the processors too
+				// Nodes have no image yet, and other tests have the processors too.
+				"Spawner": map[string]any{"start_timeout": 300, "http_timeout": 120},
 			},
 			"services": map[string]any{"test": map[string]any{"apiToken": token}},
 			"loadRoles": map[string]any{"test": map[string]any{"services": []any{"test"}, "scopes": []any{

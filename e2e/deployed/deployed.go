@@ -195,13 +195,21 @@ func (d *Deployed) Start(
 	if err := hub.Start(ctx, user, server, options); err != nil {
 		t.Fatalf("start %s/%s: %v", user, server, err)
 	}
-	t.Cleanup(func() { stop(t, hub, user, server) })
+	t.Cleanup(func() { Stop(t, hub, user, server) })
 	if err := hub.Progress(ctx, user, server, nil); err != nil {
 		t.Fatalf("start %s/%s: %v", user, server, err)
 	}
 }
 
-func stop(t testing.TB, hub *hubapi.Client, user, server string) {
+// StopAtEnd stops a server that an earlier run has left, and at the end the one of the test.
+func StopAtEnd(t testing.TB, hub *hubapi.Client, user, server string) {
+	t.Helper()
+	Stop(t, hub, user, server)
+	t.Cleanup(func() { Stop(t, hub, user, server) })
+}
+
+// Stop stops a server and waits until it is gone. It works at the end of a test, too.
+func Stop(t testing.TB, hub *hubapi.Client, user, server string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
