@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
@@ -25,7 +24,8 @@ import (
 
 // DialerOptions is what a [Dialer] may be told; zero values are defaults.
 type DialerOptions struct {
-	// Proxy is an HTTP proxy for CONNECT (RFC 9110 section 9.3.6). Default: that of HTTPS_PROXY and NO_PROXY.
+	// Proxy is an HTTP proxy for CONNECT (RFC 9110 section 9.3.6). Default: that of HTTPS_PROXY and NO_PROXY; for a
+	// URL without TLS, that of HTTP_PROXY if there is none.
 	Proxy *url.URL
 	// Roots are the CAs of the URL. Default: the system's.
 	Roots *x509.CertPool
@@ -81,27 +81,18 @@ type Dialer struct {
 // NewDialer returns a dialer for a URL, https://hub.example.org/services/outposts/remote, whose last element is the
 // name of the system. Connections are handed to a listener, which serves SSH.
 func NewDialer(address string, to *Listener, o DialerOptions) *Dialer {
-	proxy := http.ProxyFromEnvironment
-	if o.Proxy != nil {
-		proxy = http.ProxyURL(o.Proxy)
-	}
 	if o.Dialled == nil {
 		o.Dialled = func(string) {}
 	}
 	if o.Connected == nil {
 		o.Connected = func(int) {}
 	}
-	dialer := net.Dialer{Timeout: handshakeTime}
 	return &Dialer{
 		address: address, process: rand.Text(), deliver: to, opts: o,
 		log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), pauses: defaultPauses,
 		lost: make(chan struct{}, 1), replicas: map[string]struct{}{},
 		client: &http.Client{
-			Transport: &http.Transport{
-				Proxy: proxy, DialContext: dialer.DialContext, MaxResponseHeaderBytes: 16 << 10,
-				TLSClientConfig: &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12},
-				IdleConnTimeout: time.Minute,
-			},
+			Transport:     newTransport(address, o),
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}

@@ -3,7 +3,6 @@ package dialout
 import (
 	"context"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -51,35 +50,6 @@ func TestTwoProcesses(t *testing.T) {
 		}
 		return nil
 	})
-}
-
-func TestThroughAProxy(t *testing.T) {
-	w, via := newWorld(t, "one", "two"), newProxy(t)
-	p := w.dial(w.url("inner"), "inner", DialerOptions{Proxy: via.url(t, url.UserPassword("user", "sesame"))})
-	w.wantConnected(p)
-	for range 5 { // it cuts what is open
-		before := via.connects.Load()
-		via.cut()
-		eventually(t, func() error {
-			if via.connects.Load() < before+2 {
-				return errors.New("no new connection")
-			}
-			return nil
-		})
-		w.wantConnected(p)
-	}
-	if log := p.log.String(); strings.Contains(log, "sesame") {
-		t.Errorf("the log has the proxy's password:\n%s", log)
-	}
-}
-
-func TestProxyThatRefuses(t *testing.T) {
-	w, via := newWorld(t, "one"), newProxy(t)
-	p := w.dial(w.url("inner"), "inner", DialerOptions{Proxy: via.url(t, url.UserPassword("user", "wrong-word"))})
-	wantLog(t, p.log, "Proxy Authentication Required")
-	if log := p.log.String(); strings.Contains(log, "wrong-word") {
-		t.Errorf("the log has the proxy's password:\n%s", log)
-	}
 }
 
 // Nothing tells that the network drops all packets. It is noticed, and there is a new connection when it is back.

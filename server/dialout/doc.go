@@ -26,6 +26,8 @@ const (
 	maxReplicas = 32
 	// maxMessage is what one message may have. We send half of it.
 	maxMessage = 64 << 10
+	// maxHeader is what an answer, of a proxy or of the tunnels, may have before its body.
+	maxHeader = 16 << 10
 	// handshakeTime is for everything before a connection is there: names, proxies, TLS, the answer.
 	handshakeTime = 15 * time.Second
 )

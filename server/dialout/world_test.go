@@ -26,6 +26,7 @@ import (
 type world struct {
 	t     *testing.T
 	front *httptest.Server
+	plain *httptest.Server // the same without TLS
 	log   *lockedBuffer
 
 	mu       sync.Mutex
@@ -33,6 +34,9 @@ type world struct {
 	from     string // who the front says that asks
 	answer   http.HandlerFunc
 }
+
+// path is that of the tunnels below a front.
+const path = "/services/outposts/"
 
 // replica is one process of the tunnels.
 type replica struct {
@@ -63,6 +67,8 @@ func newWorld(t *testing.T, replicas ...string) *world {
 	}))
 	w.front.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	t.Cleanup(w.front.Close)
+	w.plain = httptest.NewServer(w.front.Config.Handler)
+	t.Cleanup(w.plain.Close)
 	for _, name := range replicas {
 		w.add(name)
 	}
@@ -144,7 +150,10 @@ func (r *replica) processes() []string {
 }
 
 // url is where the tunnels are for a system.
-func (w *world) url(system string) string { return w.front.URL + "/services/outposts/" + system }
+func (w *world) url(system string) string { return w.front.URL + path + system }
+
+// plainURL is where they are for system inner without TLS.
+func (w *world) plainURL() string { return w.plain.URL + path + "inner" }
 
 // outpost is one process of an outpost.
 type outpost struct {
@@ -273,9 +282,11 @@ type proxy struct {
 	frozen bool
 }
 
-func newProxy(t *testing.T) *proxy {
+func newProxy(t *testing.T) *proxy { return startProxy(t, (*httptest.Server).Start) }
+
+func startProxy(t *testing.T, start func(*httptest.Server)) *proxy {
 	p := &proxy{conns: map[net.Conn]struct{}{}}
-	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	p.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodConnect {
 			http.Error(w, "only CONNECT", http.StatusMethodNotAllowed)
 			return
@@ -302,6 +313,8 @@ func newProxy(t *testing.T) *proxy {
 		go p.copy(near, far)
 		p.copy(far, near)
 	}))
+	p.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	start(p.Server)
 	t.Cleanup(func() {
 		p.cut()
 		p.Close()
