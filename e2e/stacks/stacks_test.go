@@ -41,6 +41,7 @@ func TestE2EStacks(t *testing.T) {
 	step("charts of the next version and larger claims", upgrade)
 	step("data of the Python outpost under the chart", pythonData)
 	step("data outlives mistakes", dataOutlives)
+	step("database of the hub is lost", hubDatabaseLost)
 	step("a kernel runs through a rename and a restore", kernelRunsOn)
 	step("destroy with the key leaves nothing", destroyAll)
 	step("two given contexts", givenContexts)

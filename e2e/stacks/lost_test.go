@@ -1,0 +1,91 @@
+//go:build e2e
+
+package stacks
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/outposts-dev/outposts/e2e/deployed"
+)
+
+// hubDatabaseLost empties the volume of the hub's database while a server runs on the remote. The hub comes back without
+// users; the server goes on until it is ended as the manual says, and its home is there for the next one.
+func hubDatabaseLost(t *testing.T, s *site) {
+	const server = "unknown"
+	u := s.user(t)
+	if err := u.EnsureUser(t.Context(), u.name); err != nil {
+		t.Fatal(err)
+	}
+	u.start(t, server, "remote", "small")
+	pods, homes := s.serverPods(t), s.remote.claims(t, deployed.ServerNamespace)
+	claim, err := s.hub.API.CoreV1().PersistentVolumeClaims(deployed.HubNamespace).Get(t.Context(), "hub-db-dir",
+		metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hub := func(args ...string) {
+		t.Helper()
+		s.kubectl(t, s.hub, "", append([]string{"-n", deployed.HubNamespace}, args...)...)
+	}
+	hub("scale", "deploy/hub", "--replicas=0")
+	hub("wait", "pod", "-l", deployed.HubPod, "--for=delete", "--timeout=2m")
+	lost, err := filepath.Glob(filepath.Join(s.folder(t, claim), "*"))
+	if err != nil || len(lost) == 0 {
+		t.Fatalf("files of the hub's volume: %q, %v", lost, err)
+	}
+	for _, file := range lost {
+		if err := os.RemoveAll(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hub("scale", "deploy/hub", "--replicas=1")
+	hub("rollout", "status", "deploy/hub", "--timeout=3m")
+
+	ctx, cancel := context.WithTimeout(t.Context(), answerIn)
+	defer cancel()
+	if err := u.WaitThere(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := u.EnsureUser(ctx, u.name); err != nil {
+		t.Fatal(err)
+	}
+	if known, err := u.Servers(ctx, u.name); err != nil || len(known) > 0 {
+		t.Errorf("the hub without its database knows the servers %v, %v", known, err)
+	}
+	if diff := cmp.Diff(pods, s.serverPods(t)); diff != "" {
+		t.Errorf("servers (-before +after the loss):\n%s", diff)
+	}
+
+	outpost := func(args ...string) string {
+		t.Helper()
+		return s.kubectl(t, s.remote, "", append([]string{"-n", deployed.OutpostNamespace, "exec", "deploy/outpost", "--",
+			"outpost"}, args...)...)
+	}
+	outpost("drain", "--evict", "--text", "The hub has lost its database.")
+	err = deployed.Eventually(ctx, func(context.Context) error {
+		if said := outpost("status"); !strings.Contains(said, "jupyterhub: 0 servers") {
+			return errors.New(said)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	outpost("undrain")
+	if left := s.serverPods(t); len(left) > 0 {
+		t.Errorf("servers are left: %v", left)
+	}
+	if diff := cmp.Diff(homes, s.remote.claims(t, deployed.ServerNamespace)); diff != "" {
+		t.Errorf("homes (-before +after):\n%s", diff)
+	}
+	u.start(t, server, "remote", "small")
+	u.stop(t, server)
+}
