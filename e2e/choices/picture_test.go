@@ -36,7 +36,7 @@ func (b tab) page(s *site, name, axe string) {
 	if !*update || s.pair != "jupyterhub-5.5" {
 		return
 	}
-	b.Do("size of the picture", chromedp.EmulateViewport(pictureWidth, height))
+	b.Do("size of the picture", chromedp.EmulateViewport(pictureWidth, 1)) // a page is at least as high as its window
 	high := evaluate[int64](b, "document.documentElement.scrollHeight")
 	b.Do("size of the picture", chromedp.EmulateViewport(pictureWidth, high))
 	taken, err := chromedp.Run(b.Ctx, chromedp.CaptureScreenshot())
