@@ -42,7 +42,7 @@ type Cluster struct {
 	owned    map[types.UID][]string // Services by the pod that they go with
 	watchers map[chan []byte]string // what each watches: pods or services
 	told     []change               // the latest changes, by version
-	requests map[string]int // by verb and resource
+	requests map[string]int         // by verb and resource
 }
 
 // change is what watches are told of an object.
