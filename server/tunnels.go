@@ -47,8 +47,8 @@ type Tunnels struct {
 }
 
 // NewTunnels puts the process together and opens its socket for metrics. It serves nothing until Run. Errors are for
-// the operator: they name the variable or file that is wrong. Of the options, Logger, Version and Settled are used, and
-// Namespace is that of the Services.
+// the operator: they name the variable or file that is wrong. Of the options, Logger, Version, Settled and
+// Moving are used, the latter with the number of systems, and Namespace is that of the Services.
 func NewTunnels(
 	ctx context.Context, cfg config.Tunnels, client kubernetes.Interface, opts Options,
 ) (*Tunnels, error) {
@@ -69,7 +69,7 @@ func NewTunnels(
 	}
 	var err error
 	t.tunnels, err = tunnels.New(client, opts.Namespace, cfg.Name, ports, key, systems, tunnels.Options{
-		Drain: cfg.Drain, Logger: t.log.With("component", "tunnels"),
+		Drain: cfg.Drain, Logger: t.log.With("component", "tunnels"), Moving: opts.Moving,
 	})
 	if err != nil {
 		return nil, err

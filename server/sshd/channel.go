@@ -30,10 +30,6 @@ type channel struct {
 // upBuffer is what a channel holds while its client is silent. A longer message takes a second read.
 const upBuffer = 1 << 10
 
-// bulkPiece is what a piece of an upload has at least: half a packet, so that the rest of one of which a small buffer
-// took the beginning counts too.
-const bulkPiece = 16 << 10
-
 // slowWrite is how long a write may take before large buffers are given back.
 const slowWrite = time.Second
 
@@ -120,9 +116,7 @@ func (ch *channel) copyDown() {
 		if err != nil {
 			return
 		}
-		if n >= bulkPiece {
-			c.server.movers.piece(c)
-		}
+		c.mover.Piece(n)
 	}
 }
 
@@ -174,7 +168,7 @@ func (ch *channel) moveBulk() (ok bool) {
 	brief := wire.BorrowBrief()
 	n, quick, ok := ch.moveUp(brief.Data)
 	brief.Free()
-	if !ok || !quick || n < bulkPiece {
+	if !ok || !quick || n < wire.BulkPiece {
 		return ok
 	}
 	// The library shows data by a blocking read only, so the buffer stays held when the upload pauses.
@@ -185,9 +179,9 @@ func (ch *channel) moveBulk() (ok bool) {
 	defer buf.Free()
 	for {
 		n, quick, ok := ch.moveUp(buf.Data)
-		if !ok || !quick || n < bulkPiece {
+		if !ok || !quick || n < wire.BulkPiece {
 			return ok
 		}
-		ch.conn.server.movers.piece(ch.conn)
+		ch.conn.mover.Piece(n)
 	}
 }

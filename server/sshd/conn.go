@@ -59,8 +59,7 @@ type conn struct {
 	channels atomic.Int64           // open or being opened
 	opened   atomic.Int64           // ever accepted
 	up, down atomic.Int64           // bytes
-	pieces   atomic.Int64           // large ones, see movers
-	moves    atomic.Bool            // it is one of the movers
+	mover    *wire.Mover
 	tasks    sync.WaitGroup
 
 	// What the keepalive remembers; only its goroutine uses these.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/outposts-dev/outposts/server/sshd/wire"
 )
 
 // A connection counts as moving while it moves much, and no longer; one that moves little never does.
@@ -54,13 +56,13 @@ func TestMovingConnectionsAreCounted(t *testing.T) {
 		move(busy, 16<<20)
 		move(calm, 16<<20)
 		check("much on two connections", 1, 2)
-		time.Sleep(3 * moverLook)
+		time.Sleep(3 * wire.MoverLook)
 		check("silence", 0)
 		move(busy, 16<<20)
 		check("much again", 1)
 		one.Close()
 		one.Wait()
-		time.Sleep(3 * moverLook)
+		time.Sleep(3 * wire.MoverLook)
 		check("the end of the connection", 0)
 		move(calm, 16<<20)
 		check("much to the end", 1)

@@ -40,7 +40,7 @@ type Server struct {
 	keys      *keys.Ring
 	newcomers *source.Queue         // those in handshake
 	hubs      map[string]*hubCounts // by name; the map is never changed
-	movers    movers
+	movers    *wire.Movers
 	channels  *shares
 	waiting   *waiting
 	own       atomic.Pointer[[]netip.Addr]
@@ -82,7 +82,7 @@ func newServer(opts Options, l limits) (*Server, error) {
 		now:       time.Now,
 		newcomers: newNewcomers(l, rand.IntN),
 		hubs:      map[string]*hubCounts{},
-		movers:    movers{changed: opts.Moving, moved: map[*conn]int64{}},
+		movers:    wire.NewMovers(opts.Moving),
 		channels:  newShares(l.maxChannels, len(opts.Hubs)),
 		waiting:   newWaiting(l.maxWaiting, opts.Observer),
 		conns:     map[*conn]struct{}{},
@@ -144,7 +144,7 @@ func (s *Server) Serve(ctx context.Context, listeners ...net.Listener) error {
 	err := s.acceptAll(ctx, base, listeners)
 	s.stopping.Store(true)
 	s.drain()
-	s.movers.stop()
+	s.movers.Stop()
 	close(done)
 	watchers.Wait()
 	s.report()
@@ -199,6 +199,7 @@ func (s *Server) admit(base context.Context, raw net.Conn) {
 	c := &conn{
 		server: s, wire: wire.New(raw), source: sourceOf(raw), start: s.now(), ask: make(chan struct{}, 1),
 	}
+	c.mover = s.movers.Mover(c.bytes)
 	c.place = s.newcomers.Add(source.Of(c.source), c.wire.Abort)
 	s.tasks.Go(func() { s.handle(base, c) })
 }

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/outposts-dev/outposts/server/sshd/wire"
 	"github.com/outposts-dev/outposts/server/tunnels/remote"
 )
 
@@ -41,6 +42,7 @@ type line struct {
 	wanted  chan struct{}      // a stream waits; capacity 1
 
 	streams, up, down atomic.Int64 // open streams, and bytes ever
+	mover             *wire.Mover
 
 	mu      sync.Mutex
 	system  remote.System
@@ -58,6 +60,7 @@ func newLine(ctx context.Context, name string, system remote.System, t *Tunnels)
 		ctx: ctx, cancel: cancel, wanted: make(chan struct{}, 1),
 		system: system, state: Connecting, changed: make(chan struct{}),
 	}
+	l.mover = t.movers.Mover(func() int64 { return l.up.Load() + l.down.Load() })
 	if system.DialsOut {
 		l.state = Waiting
 	}

@@ -85,6 +85,7 @@ func (s *stream) up() {
 		_, err = wire.Write(s.ch, buf.Data, sent)
 		sent += int64(len(buf.Data))
 		s.line.up.Add(int64(len(buf.Data)))
+		s.line.mover.Piece(len(buf.Data))
 		buf.Free()
 		if err != nil {
 			return // the channel is closed, which down sees
@@ -112,7 +113,7 @@ func (s *stream) bulk() (ok bool) {
 	brief := wire.BorrowBrief()
 	n, ok := s.move(brief.Data)
 	brief.Free()
-	if !ok || n < wire.BriefSize/2 {
+	if !ok || n < wire.BulkPiece {
 		return ok
 	}
 	// The library shows data by a blocking read only, so the buffer stays held when a download pauses.
@@ -121,8 +122,9 @@ func (s *stream) bulk() (ok bool) {
 		return true
 	}
 	defer buf.Free()
-	for ok && n >= wire.BriefSize/2 {
+	for ok && n >= wire.BulkPiece {
 		n, ok = s.move(buf.Data)
+		s.line.mover.Piece(n)
 	}
 	return ok
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/outposts-dev/outposts/server/sshd/wire"
 	"github.com/outposts-dev/outposts/server/tunnels/remote"
 )
 
@@ -19,6 +20,9 @@ import (
 type Options struct {
 	// Drain is how long streams may last after the context of Run has ended. Default: they end at once.
 	Drain time.Duration
+	// Moving is called with the number of systems to or from which much data moves, each time that it changes. Calls
+	// come one after the other and hold up what is moved. Default: nobody.
+	Moving func(systems int)
 	// Logger gets one line for each change of a connection. Default: nothing is logged.
 	Logger *slog.Logger
 	// Listen listens on a port. Default: TCP, on every address.
@@ -36,6 +40,7 @@ type Tunnels struct {
 	metrics *metrics
 	watcher *watcher
 	teller  *teller
+	movers  *wire.Movers
 	wake    chan struct{} // something has changed; capacity 1
 	serving chan struct{} // closed when what the Services say is served
 	served  func()        // closes serving
@@ -60,7 +65,7 @@ func New(
 	t := &Tunnels{
 		name: name, ports: ports, opts: o, limits: defaultLimits(), log: o.Logger, metrics: newMetrics(),
 		teller: newTeller(client, o.Logger), wake: make(chan struct{}, 1), serving: make(chan struct{}),
-		key: key, systems: systems,
+		key: key, systems: systems, movers: wire.NewMovers(o.Moving),
 	}
 	t.served = sync.OnceFunc(func() { close(t.serving) })
 	var err error
@@ -150,6 +155,7 @@ func (t *Tunnels) Run(ctx context.Context) error {
 	t.follow(ctx, table)
 	cancel()
 	table.close()
+	t.movers.Stop()
 	tasks.Wait()
 	return nil
 }

@@ -68,12 +68,17 @@ func (p *process) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return keepPace(ctx, pace, s.Run)
+}
+
+// keepPace fits the process to what it does while run runs.
+func keepPace(ctx context.Context, pace *footprint.Pace, run func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var release sync.WaitGroup
 	release.Go(func() { pace.Run(ctx) })
 	defer release.Wait()
 	defer cancel()
-	return s.Run(ctx)
+	return run(ctx)
 }
 
 // connect returns a client of Kubernetes, to which program is the name of this one.

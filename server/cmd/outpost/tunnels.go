@@ -32,12 +32,13 @@ func (p *process) tunnels(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	pace := footprint.NewPace(p.lookup)
 	t, err := server.NewTunnels(ctx, cfg, client, server.Options{
 		Logger: p.log, Version: version, Namespace: namespace,
-		Settled: func() { footprint.DropStartupPages(p.log) },
+		Settled: func() { footprint.DropStartupPages(p.log) }, Moving: pace.Moving,
 	})
 	if err != nil {
 		return err
 	}
-	return t.Run(ctx)
+	return keepPace(ctx, pace, t.Run)
 }
