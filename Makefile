@@ -64,6 +64,12 @@ verify-release: ## check a release, here or in a registry: make verify-release V
 	@[ '$(origin VERSION)' = 'command line' ] && [ -n "$(PUBLIC)" ] || { echo "usage: make verify-release VERSION=0.2.0 PUBLIC=outposts.pub (REGISTRY=registry.example.org/outposts)" >&2; exit 2; }
 	@dev/go run -C dev/release . verify -version '$(VERSION)' -public "$$(realpath -m '$(PUBLIC)')" $(or $(REGISTRY),'$(RELEASE)')
 
+.PHONY: bundle
+bundle: ## a release and all that a site without internet needs, in one file: make bundle VERSION=0.2.0 KEY=outposts.key CHART=jupyterhub-4.4.0.tgz
+	@[ '$(origin VERSION)' = 'command line' ] && [ -n "$(KEY)" ] && [ -n "$(CHART)" ] || { echo "usage: make bundle VERSION=0.2.0 KEY=outposts.key CHART=jupyterhub-4.4.0.tgz" >&2; exit 2; }
+	@dev/packages tools images
+	@dev/bundle '$(VERSION)' '$(KEY)' '$(CHART)'
+
 .PHONY: chart
 chart: ## render the chart's value sets and compare them (UPDATE=-update rewrites the golden files)
 	go test ./charts -count=1 $(UPDATE)

@@ -3,6 +3,7 @@
 //	release make -root FOLDER -version VERSION -key FILE -out FOLDER [-push REGISTRY]
 //	release push -public FILE -version VERSION FOLDER REGISTRY
 //	release verify -public FILE -version VERSION FOLDER|REGISTRY
+//	release bundle -key FILE -version VERSION -release FOLDER -out ARCHIVE [-image ARCHIVE] [-chart CHART] [-add TARGET=SOURCE]
 //
 // A release is a folder: an OCI layout with the image for each architecture, both charts and a signature of each, the
 // charts as archives, lists of what the image has in it, and the sums of all that, signed. It depends on the commit, the
@@ -37,10 +38,10 @@ func main() {
 
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	commands := map[string]func(context.Context, []string, io.Writer) error{
-		"make": runMake, "push": runPush, "verify": runVerify,
+		"bundle": runBundle, "make": runMake, "push": runPush, "verify": runVerify,
 	}
 	if len(args) == 0 || commands[args[0]] == nil {
-		return errors.New("say what to do: make, push or verify")
+		return errors.New("say what to do: make, push, verify or bundle")
 	}
 	return commands[args[0]](ctx, args[1:], stdout)
 }

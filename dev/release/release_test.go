@@ -44,6 +44,16 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 	return key
 }
 
+// publicOf is the public part of a key as its file has it.
+func publicOf(t *testing.T, key *ecdsa.PrivateKey) []byte {
+	t.Helper()
+	text, err := cryptoutils.MarshalPublicKeyToPEM(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
 // packed builds images around a program that is none, to be quick.
 func packed(t *testing.T, text string) builder {
 	t.Helper()
@@ -265,11 +275,7 @@ func TestReleaseHas(t *testing.T) {
 func TestOpenSSLChecksARelease(t *testing.T) {
 	key := newKey(t)
 	dir := made(t, key, "program")
-	public, err := cryptoutils.MarshalPublicKeyToPEM(key.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := write(t, filepath.Join(t.TempDir(), "outposts.pub"), public)
+	file := write(t, filepath.Join(t.TempDir(), "outposts.pub"), publicOf(t, key))
 	page, err := os.ReadFile("../../docs/howto/release.md")
 	if err != nil {
 		t.Fatal(err)
