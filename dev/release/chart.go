@@ -75,8 +75,8 @@ func packFiles(folder string, files []*chart.File) ([]byte, error) {
 	w := tar.NewWriter(zip)
 	for _, f := range files {
 		header := tar.Header{
-			Typeflag: tar.TypeReg, Name: path.Join(folder, filepath.ToSlash(f.Name)), Mode: 0o644, Size: int64(len(f.Data)),
-			ModTime: time.Unix(0, 0),
+			Typeflag: tar.TypeReg, Name: path.Join(folder, filepath.ToSlash(f.Name)), Size: int64(len(f.Data)),
+			Mode: 0o644, ModTime: time.Unix(0, 0),
 		}
 		if err := w.WriteHeader(&header); err != nil {
 			return nil, err

@@ -3,11 +3,12 @@
 //	release make -root FOLDER -version VERSION -key FILE -out FOLDER [-push REGISTRY]
 //	release push -public FILE -version VERSION FOLDER REGISTRY
 //	release verify -public FILE -version VERSION FOLDER|REGISTRY
-//	release bundle -key FILE -version VERSION -release FOLDER -out ARCHIVE [-image ARCHIVE] [-chart CHART] [-add TARGET=SOURCE]
+//	release bundle -key FILE -version VERSION -release FOLDER -out ARCHIVE
+//	               [-image ARCHIVE] [-chart CHART] [-add TARGET=SOURCE]
 //
-// A release is a folder: an OCI layout with the image for each architecture, both charts and a signature of each, the
-// charts as archives, lists of what the image has in it, and the sums of all that, signed. It depends on the commit, the
-// version and the key, on nothing else: made twice it is the same.
+// A release is a folder: an OCI layout with the image for each architecture, both charts and a signature of each; the
+// charts as archives, lists of what the image has in it, and the sums of all that, signed. It depends on the commit,
+// the version and the key, on nothing else: made twice it is the same.
 package main
 
 import (
@@ -91,7 +92,8 @@ func parseVerifier(command string, args []string, words ...string) (v verifier, 
 		return v, nil, err
 	}
 	if flags.NArg() != len(words) {
-		return v, nil, fmt.Errorf("usage: release %s -public FILE -version VERSION %s", command, strings.Join(words, " "))
+		return v, nil, fmt.Errorf("usage: release %s -public FILE -version VERSION %s", command,
+			strings.Join(words, " "))
 	}
 	if err := checkVersion(v.version); err != nil {
 		return v, nil, err

@@ -42,8 +42,8 @@ const (
 	imageAnnotation = "io.containerd.image.name"
 )
 
-// builder makes the image for an architecture: an OCI archive, and the list of what is in it beside that, with .cdx.json
-// at the end of its name.
+// builder makes the image for an architecture: an OCI archive, and beside it the list of what it has, whose name ends
+// with .cdx.json.
 type builder func(ctx context.Context, architecture, archive string) error
 
 // maker makes releases.
@@ -73,8 +73,8 @@ func revisionOf(ctx context.Context, root string) (string, error) {
 		return "", err
 	}
 	if changed != "" {
-		return "", fmt.Errorf("the checkout differs from its commit, and a release is made of a commit; commit or remove\n%s",
-			changed)
+		return "", fmt.Errorf("the checkout differs from its commit, and a release is made of a commit; "+
+			"commit or remove\n%s", changed)
 	}
 	return git(ctx, root, "rev-parse", "HEAD")
 }
@@ -91,9 +91,10 @@ func git(ctx context.Context, root string, args ...string) (string, error) {
 // compiled builds the image of the checkout, by the program that also makes that of `make image`.
 func compiled(root, version, revision string) builder {
 	return func(ctx context.Context, architecture, archive string) error {
-		c := exec.CommandContext(ctx, filepath.Join(root, "dev", "go"), "run", "-C", filepath.Join(root, "images", "outpost"),
-			".", "build", "-root", root, "-out", archive, "-ref", "localhost/outposts/outpost:"+version, "-version", version,
-			"-revision", revision, "-arch", architecture)
+		c := exec.CommandContext(ctx, filepath.Join(root, "dev", "go"),
+			"run", "-C", filepath.Join(root, "images", "outpost"), ".", "build", "-root", root, "-out", archive,
+			"-ref", "localhost/outposts/outpost:"+version, "-version", version, "-revision", revision,
+			"-arch", architecture)
 		c.Stdout, c.Stderr = os.Stderr, os.Stderr
 		if err := c.Run(); err != nil {
 			return fmt.Errorf("build the image for %s: %w", architecture, err)
@@ -130,7 +131,8 @@ func (m maker) run(ctx context.Context, out string, stdout io.Writer) (err error
 		return tell(out, "made", stdout)
 	}
 	if err := errors.Join(err, differences(out, is, was)); err != nil {
-		return fmt.Errorf("%s was made before and is another; take another VERSION, or remove it if nobody has it:\n%w", out, err)
+		return fmt.Errorf("%s was made before and is another; take another VERSION, or remove it if nobody has it:\n%w",
+			out, err)
 	}
 	return tell(out, "made again, and the same:", stdout)
 }
@@ -174,7 +176,8 @@ func (m maker) make(ctx context.Context, dir string) (err error) {
 		}
 		name := "charts/" + about.Name
 		manifest.Annotations = map[string]string{refAnnotation: name + ":" + m.version}
-		if err := errors.Join(m.images.AppendDescriptor(manifest), m.addSignature(name, m.version, manifest.Digest)); err != nil {
+		err = errors.Join(m.images.AppendDescriptor(manifest), m.addSignature(name, m.version, manifest.Digest))
+		if err != nil {
 			return err
 		}
 	}
@@ -222,7 +225,8 @@ func (m maker) addImage(ctx context.Context, dir string) (digest v1.Hash, err er
 		return digest, err
 	}
 	err = m.images.AppendIndex(index, layout.WithAnnotations(map[string]string{
-		refAnnotation: imageName + ":" + m.version, imageAnnotation: "localhost/outposts/" + imageName + ":" + m.version,
+		refAnnotation:   imageName + ":" + m.version,
+		imageAnnotation: "localhost/outposts/" + imageName + ":" + m.version,
 	}))
 	return digest, errors.Join(err, m.addSignature(imageName, m.version, digest))
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// push copies all of a folder's images and charts, with their signatures, to a registry. A tag that is there with another
-// digest is never overwritten: then nothing is pushed.
+// push copies all of a folder's images and charts, with their signatures, to a registry. A tag that is there with
+// another digest is never overwritten: then nothing is pushed.
 func push(from folder, to registry, stdout io.Writer) error {
 	all, err := artifacts(string(from))
 	if err != nil {

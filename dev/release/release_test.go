@@ -67,8 +67,8 @@ func packed(t *testing.T, text string) builder {
 		}
 		built, err := image.Build(image.Spec{
 			Reference: "localhost/outposts/outpost:" + version, Architecture: architecture, Compress: true,
-			Layers:    []image.Layer{{Files: []image.File{{Source: program, Target: "/usr/local/bin/outpost", Mode: 0o755}}}},
-			Execution: image.Execution{Entrypoint: []string{"/usr/local/bin/outpost"}},
+			Layers:    []image.Layer{{Files: []image.File{{Source: program, Target: "/outpost", Mode: 0o755}}}},
+			Execution: image.Execution{Entrypoint: []string{"/outpost"}},
 		}, work)
 		if err != nil {
 			return err
@@ -194,7 +194,7 @@ func TestCheckoutWithChangesIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	for _, args := range [][]string{
 		{"init", "--quiet"},
-		{"-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "--quiet", "--allow-empty", "--message", "first"},
+		{"-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "--quiet", "--allow-empty", "-m", "first"},
 	} {
 		if out, err := exec.Command("git", append([]string{"-C", dir}, args...)...).CombinedOutput(); err != nil {
 			t.Fatalf("git %v: %v: %s", args, err, out)
@@ -280,6 +280,7 @@ func TestOpenSSLChecksARelease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	//nolint:lll // as the page has it
 	const commands = `base64 -d SHA256SUMS.sig | openssl dgst -sha256 -verify outposts.pub -signature /dev/stdin SHA256SUMS &&
   sha256sum --check --quiet SHA256SUMS`
 	if !strings.Contains(string(page), commands) {
@@ -330,11 +331,12 @@ func TestChangedReleaseIsRefused(t *testing.T) {
 			}
 		})
 	}
-	if err := errors.Join(v.folder(dir), os.Rename(file(tgz), file("moved")), os.Symlink("moved", file(tgz))); err != nil {
+	if err := errors.Join(os.Rename(file(tgz), file("moved")), os.Symlink("moved", file(tgz))); err != nil {
 		t.Fatal(err)
 	}
 	refused(t, v.folder(dir), "is neither a file nor a folder")
-	if err := errors.Join(os.Remove(file(tgz)), os.Rename(file("moved"), file(tgz)), os.Remove(file(signatureFile))); err != nil {
+	err := errors.Join(os.Remove(file(tgz)), os.Rename(file("moved"), file(tgz)), os.Remove(file(signatureFile)))
+	if err != nil {
 		t.Fatal(err)
 	}
 	refused(t, v.folder(dir), "is not signed")
@@ -418,7 +420,8 @@ func TestAnotherVersionsSignature(t *testing.T) {
 		t.Error(err)
 	}
 	refused(t, checkSignature(&key.PublicKey, img, "outpost", "1.0.1", digest), "of version 1.0.0, want")
-	refused(t, checkSignature(&key.PublicKey, img, "charts/outpost", "1.0.0", digest), "want ghcr.io/outposts-dev/charts/outpost@")
+	refused(t, checkSignature(&key.PublicKey, img, "charts/outpost", "1.0.0", digest),
+		"want ghcr.io/outposts-dev/charts/outpost@")
 	refused(t, checkSignature(&newKey(t).PublicKey, img, "outpost", "1.0.0", digest), errSignature.Error())
 	digest.Hex = strings.Repeat("b", 64)
 	refused(t, checkSignature(&key.PublicKey, img, "outpost", "1.0.0", digest), "what is signed is")

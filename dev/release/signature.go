@@ -83,8 +83,8 @@ func covers(signed []byte, artifact, version string, digest v1.Hash) error {
 	}
 	want := publisher + artifact + "@" + digest.String()
 	if p.Image.String() != want || p.Annotations["version"] != version {
-		return fmt.Errorf("what is signed is %s of version %v, want %s of version %s", p.Image, p.Annotations["version"],
-			want, version)
+		return fmt.Errorf("what is signed is %s of version %v, want %s of version %s", p.Image,
+			p.Annotations["version"], want, version)
 	}
 	return nil
 }

@@ -115,7 +115,8 @@ func differences(dir string, want, got map[string]string) error {
 		case !ok:
 			errs = append(errs, fmt.Errorf("%s is missing", filepath.Join(dir, name)))
 		case is != want[name]:
-			errs = append(errs, fmt.Errorf("%s differs: its SHA-256 is %s, want %s", filepath.Join(dir, name), is, want[name]))
+			errs = append(errs, fmt.Errorf("%s differs: its SHA-256 is %s, want %s", filepath.Join(dir, name), is,
+				want[name]))
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(got)) {
