@@ -342,3 +342,56 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// TestUnpack holds that an archive is unpacked whole, and into its folder alone.
+func TestUnpack(t *testing.T) {
+	built := build(t, spec(tree(t, map[string]string{"app": "program", "etc/a.conf": "a"})))
+	file := filepath.Join(t.TempDir(), "image.tar")
+	if err := built.Archive(file); err != nil {
+		t.Fatal(err)
+	}
+	unpack := func(file, dir string) error {
+		l, err := Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return errors.Join(l.Unpack(dir), l.Close())
+	}
+	dir := t.TempDir()
+	if err := unpack(file, dir); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]Descriptor{built.Manifest}, again.Index.Manifests); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if in, err := again.Blob(built.Manifest.Digest); err != nil || in.Close() != nil {
+		t.Error(err)
+	}
+	var text bytes.Buffer
+	w := tar.NewWriter(&text)
+	for name, content := range map[string]string{
+		"index.json": `{"manifests":[{"digest":"sha256:1"}]}`, "../outside": "text",
+	} {
+		header := tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(content))}
+		if err := w.WriteHeader(&header); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, content); err != nil {
+			t.Fatal(err)
+		}
+	}
+	evil, inner := filepath.Join(t.TempDir(), "evil.tar"), filepath.Join(t.TempDir(), "inner")
+	if err := errors.Join(w.Close(), os.WriteFile(evil, text.Bytes(), 0o644), os.Mkdir(inner, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if err := unpack(evil, inner); err == nil {
+		t.Error("an archive with ../outside was unpacked")
+	}
+	if _, err := os.Stat(filepath.Join(inner, "..", "outside")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it wrote outside of its folder: %v", err)
+	}
+}
