@@ -55,7 +55,7 @@ func (t Target) String() string { return net.JoinHostPort(t.Host, strconv.Itoa(i
 func ParseTarget(text string) (Target, error) {
 	host, port, _ := strings.Cut(text, ":")
 	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil || n == 0 || strconv.FormatUint(n, 10) != port || !remote.Host.MatchString(host) {
+	if err != nil || n == 0 || strconv.FormatUint(n, 10) != port || !remote.IsHost(host) {
 		return Target{}, fmt.Errorf("%q is not host:port", excerpt.Of(text, excerpt.Name))
 	}
 	return Target{host, uint16(n)}, nil

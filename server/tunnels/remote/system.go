@@ -45,10 +45,30 @@ const (
 var (
 	// Name is what the name of a system looks like.
 	Name = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
-	// Host is what a host name or IPv4 address looks like.
-	Host = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$`)
 	user = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
 )
+
+// maxHost is the length of the longest host name, RFC 1035 section 2.3.4.
+const maxHost = 253
+
+// IsHost reports whether a text looks like a host name or an IPv4 address: [A-Za-z0-9.-], and a letter or digit at
+// either end. It is no regular expression, which would take some microseconds: the targets of all Services are looked
+// at whenever one changes.
+func IsHost(text string) bool {
+	if text == "" || len(text) > maxHost || !isAlphanumeric(text[0]) || !isAlphanumeric(text[len(text)-1]) {
+		return false
+	}
+	for _, b := range []byte(text) {
+		if !isAlphanumeric(b) && b != '.' && b != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+func isAlphanumeric(b byte) bool {
+	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || '0' <= b && b <= '9'
+}
 
 // Parse reads the file of systems, YAML such as
 //
@@ -135,7 +155,7 @@ func (t systemText) address(s *System, fault func(of, format string, args ...any
 		fault(".connect", "%q is not dialOut; leave it out for a system with a host",
 			excerpt.Of(t.Connect, excerpt.Name))
 	}
-	if !Host.MatchString(t.Host) {
+	if !IsHost(t.Host) {
 		fault(".host", "%q is not a host name or IPv4 address", excerpt.Of(t.Host, excerpt.Name))
 	}
 	port := defaultPort

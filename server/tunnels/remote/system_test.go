@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -72,6 +73,36 @@ systems.remote.hostKeys[1]: is not a public key such as ssh-ed25519 AAAA... (lin
 	} {
 		if _, err := Parse([]byte(text)); err == nil {
 			t.Errorf("%s is taken", name)
+		}
+	}
+}
+
+func TestIsHost(t *testing.T) {
+	for text, want := range map[string]bool{
+		"lab":                          true,
+		"7":                            true,
+		"10.0.0.3":                     true,
+		"Lab-1.ns.svc":                 true,
+		"a..b":                         true, // who resolves it says so
+		strings.Repeat("a", maxHost):   true,
+		"":                             false,
+		strings.Repeat("a", maxHost+1): false,
+		"-lab":                         false,
+		"lab-":                         false,
+		".lab":                         false,
+		"lab.":                         false,
+		"-":                            false,
+		"lab\n":                        false,
+		"la b":                         false,
+		"lab_1":                        false,
+		"lab;id":                       false,
+		"[::1]":                        false,
+		"l\u00e4b":                     false,
+		"lab\x00":                      false,
+		"user@lab":                     false,
+	} {
+		if got := IsHost(text); got != want {
+			t.Errorf("IsHost(%q) = %v, want %v", text, got, want)
 		}
 	}
 }
