@@ -6,7 +6,6 @@ package choices
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -82,9 +81,6 @@ func cardsOf(inGPU bool) []card {
 // What they may start differs; what the one writes into the home is there again at the next start, and nowhere else:
 // users of the two hubs have the same names and the same outposts.
 func TestE2EChoices(t *testing.T) {
-	if os.Getenv("E2E_CHOICES") == "" {
-		t.Skip("it makes two hubs; run it with E2E_CHOICES=yes")
-	}
 	p := openPlace(t)
 	axe := axeScript(t)
 	for _, s := range p.sites {
