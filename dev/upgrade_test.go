@@ -351,7 +351,8 @@ func TestUpgradeStops(t *testing.T) {
 // TestUpgradeGoesOnAfterAnAbort aborts an upgrade at each call that is not about config, before and after its effect.
 // The same command then ends it, and compares with what there was before the first.
 func TestUpgradeGoesOnAfterAnAbort(t *testing.T) {
-	world := newRelease(t, nil)
+	alone := map[string]string{"state-hub": "", "state-south": ""}
+	world := newRelease(t, alone)
 	if out, code := upgrade(t, world, []string{"YES=yes"}, "north"); code != 0 {
 		t.Fatalf("exit code %d\n%s", code, out)
 	}
@@ -370,7 +371,8 @@ func TestUpgradeGoesOnAfterAnAbort(t *testing.T) {
 			}
 			abort := strconv.Itoa(i + 1)
 			t.Run("call "+abort+late, func(t *testing.T) {
-				world := newRelease(t, map[string]string{"lost-north": "outpost/a uid-a\n"})
+				world := newRelease(t, alone)
+				write(t, filepath.Join(world, "lost-north"), "outpost/a uid-a\n")
 				want := "of 2 servers that ran before, these do not run any more: outpost-servers/b."
 				out, code := upgrade(t, world, []string{"YES=yes", "ABORT=" + abort, "LATE=" + late}, "north")
 				if strings.Contains(out, want) {
