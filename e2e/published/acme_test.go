@@ -4,16 +4,11 @@ package published
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -35,7 +30,7 @@ const acmeBalancer = 111
 // authority is the ACME server.
 type authority struct {
 	address   string         // of its directory and of its management
-	directory []byte         // PEM of the certificate that both of them show
+	directory string         // PEM of the certificate that both of them show
 	root      string         // PEM of the root of what it issues
 	pool      *x509.CertPool // the same
 }
@@ -68,10 +63,10 @@ func (tb *testbed) installACME(ctx context.Context, t *testing.T) {
 	}
 	certManager := manifest(t, "certmanager.yaml", map[string]string{"Image": image})
 	tb.ca.address = tb.local.balancer(acmeBalancer)
-	certificate, key := selfSigned(t, tb.ca.address)
+	certificate, key := deployed.NewCertificate(t, tb.ca.address)
 	tb.ca.directory = certificate
 	pebble := manifest(t, "pebble.yaml", map[string]string{
-		"Image": image, "Address": tb.ca.address, "Certificate": string(certificate), "Key": string(key),
+		"Image": image, "Address": tb.ca.address, "Certificate": certificate, "Key": key,
 	})
 	err = tb.both(func(c cluster) error {
 		// By the server: three of the CRDs are longer than the annotation that the client would keep them in.
@@ -99,7 +94,7 @@ func (tb *testbed) installACME(ctx context.Context, t *testing.T) {
 func (tb *testbed) readRoot(ctx context.Context, t *testing.T) string {
 	t.Helper()
 	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(tb.ca.directory)
+	pool.AppendCertsFromPEM([]byte(tb.ca.directory))
 	client := http.Client{
 		Timeout:   5 * time.Second,
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}},
@@ -132,7 +127,7 @@ func (tb *testbed) issue(ctx context.Context, t *testing.T, c cluster) {
 	t.Helper()
 	text := manifest(t, "issuer.yaml", map[string]string{
 		"Address": tb.ca.address, "Solver": tb.way.solver,
-		"CABundle": base64.StdEncoding.EncodeToString(tb.ca.directory),
+		"CABundle": base64.StdEncoding.EncodeToString([]byte(tb.ca.directory)),
 	})
 	if _, err := c.kubectl(ctx, text, "apply", "-f", "-"); err != nil {
 		t.Fatal(err)
@@ -212,30 +207,4 @@ func manifest(t *testing.T, file string, values map[string]string) string {
 		t.Fatal(err)
 	}
 	return text.String()
-}
-
-// selfSigned makes a certificate for an address, and its key, PEM.
-func selfSigned(t *testing.T, address string) (certificate, key []byte) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	wanted := &x509.Certificate{
-		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.ParseIP(address)},
-		IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, wanted, wanted, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{
-		Type:  "CERTIFICATE",
-		Bytes: der,
-	}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 }

@@ -23,7 +23,7 @@ import (
 const otherHostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN1Jm2f3WPTnu3iTK0AzBmmAlbGkAxv6kRaFWTRzZ0bM"
 
 // TestE2EDialOut provisions a remote whose node drops everything that comes in from the hub's cluster, and breaks what
-// is between them. Its outpost connects to the hub.
+// is between them. Its outpost connects to the hub, at last through an HTTP proxy.
 func TestE2EDialOut(t *testing.T) {
 	s := newSite(t)
 	s.close(t)
@@ -42,23 +42,26 @@ func TestE2EDialOut(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name  string
-		wreck func(context.Context) error
+		wreck func(context.Context, *testing.T) error
 	}{
-		{"a replica of the tunnels killed", func(ctx context.Context) error {
+		{"a replica of the tunnels killed", func(ctx context.Context, _ *testing.T) error {
 			return s.hub.ReplacePod(ctx, deployed.HubNamespace, deployed.TunnelsPod)
 		}},
-		{"outpost killed", func(ctx context.Context) error {
+		{"outpost killed", func(ctx context.Context, _ *testing.T) error {
 			return s.remote.ReplacePod(ctx, deployed.OutpostNamespace, deployed.OutpostPod)
 		}},
-		{"proxy killed", func(ctx context.Context) error {
+		{"proxy killed", func(ctx context.Context, _ *testing.T) error {
 			return s.hub.ReplacePod(ctx, deployed.HubNamespace, deployed.ProxyPod)
 		}},
-		{"another host key, and the right one again", func(ctx context.Context) error {
+		{"through a proxy that cuts", func(ctx context.Context, t *testing.T) error {
+			return s.throughProxy(ctx, t)
+		}},
+		{"another host key, and the right one again", func(ctx context.Context, t *testing.T) error {
 			return s.wrongKey(ctx, t, u)
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if err := test.wreck(t.Context()); err != nil {
+			if err := test.wreck(t.Context(), t); err != nil {
 				t.Fatal(err)
 			}
 			began := time.Now()
