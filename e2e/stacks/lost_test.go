@@ -89,3 +89,43 @@ func hubDatabaseLost(t *testing.T, s *site) {
 	u.start(t, server, "remote", "small")
 	u.stop(t, server)
 }
+
+// stateLost loses the backend with the states of both stacks while servers run. They come back from the files with the
+// keys; no server notices.
+func stateLost(t *testing.T, s *site) {
+	u := s.user(t)
+	for system, server := range servers {
+		u.start(t, server, system, "small")
+	}
+	pods := s.serverPods(t)
+	for _, stack := range []string{"local", "remote"} {
+		s.make(t, "export-keys", "STACK="+stack, "FILE="+stack+".keys")
+	}
+	if err := os.RemoveAll(filepath.Join(s.dir, ".state", "pulumi", ".pulumi")); err != nil {
+		t.Fatal(err)
+	}
+	for _, stack := range []string{"local", "remote"} {
+		s.make(t, "import-keys", "STACK="+stack, "FILE="+stack+".keys")
+		s.adopt(t, stack)
+	}
+	s.settled(t)
+	u.survive(t, s, pods)
+	for _, server := range servers {
+		u.stop(t, server)
+	}
+}
+
+// adopt applies a stack that has its namespaces to take over, and once more without a word about that.
+func (s *site) adopt(t *testing.T, stack string) {
+	t.Helper()
+	namespaces := []any{deployed.OutpostNamespace, deployed.ServerNamespace}
+	if stack == "local" {
+		namespaces = append(namespaces, deployed.HubNamespace)
+	}
+	before := s.read(t, stack)
+	s.refused(t, stack, "outposts:adopt")
+	s.set(t, stack, namespaces, "outposts:adopt")
+	s.up(t, stack)
+	s.write(t, stack, before)
+	s.up(t, stack)
+}

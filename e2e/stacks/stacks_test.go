@@ -42,6 +42,7 @@ func TestE2EStacks(t *testing.T) {
 	step("data of the Python outpost under the chart", pythonData)
 	step("data outlives mistakes", dataOutlives)
 	step("database of the hub is lost", hubDatabaseLost)
+	step("state is lost", stateLost)
 	step("a kernel runs through a rename and a restore", kernelRunsOn)
 	step("destroy with the key leaves nothing", destroyAll)
 	step("two given contexts", givenContexts)
