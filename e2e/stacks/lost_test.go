@@ -5,8 +5,11 @@ package stacks
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -114,6 +117,43 @@ func stateLost(t *testing.T, s *site) {
 		u.stop(t, server)
 	}
 }
+
+// passphraseLost forgets the passphrase of both stacks while servers run. New states take the namespaces over, with the
+// Fernet keys that the clusters have: no server notices, and users log in again.
+func passphraseLost(t *testing.T, s *site) {
+	u := s.user(t)
+	for system, server := range servers {
+		u.start(t, server, system, "small")
+	}
+	pods := s.serverPods(t)
+	s.env = append(slices.Clone(s.env), "PULUMI_CONFIG_PASSPHRASE=another")
+	for _, stack := range []string{"local", "remote"} {
+		if out, _, err := s.try(t, stack, upArgs...); err == nil || !strings.Contains(out, "passphrase") {
+			t.Fatalf("up of %s with another passphrase: %v\n%s", stack, err, out)
+		}
+		s.pulumi(t, stack, "stack", "rm", "--force", "--preserve-config", "--yes")
+		s.write(t, stack, salt.ReplaceAllString(s.read(t, stack), ""))
+		s.pulumi(t, stack, "stack", "init")
+	}
+	for _, stack := range []string{"local", "remote"} {
+		of := map[string]cluster{"local": s.hub, "remote": s.remote}[stack]
+		keys := strings.Fields(of.secret(t, deployed.OutpostNamespace, "outpost-cryptkey")["secret_key"])
+		for i, key := range keys {
+			s.pulumi(t, stack, "config", "set", "--secret", "--path",
+				fmt.Sprintf("outposts:outpost.cryptKeys[%d]", i), key)
+		}
+		s.adopt(t, stack)
+	}
+	s.settled(t)
+	u = s.user(t) // the token is another one
+	u.survive(t, s, pods)
+	for _, server := range servers {
+		u.stop(t, server)
+	}
+}
+
+// salt is what Pulumi checks a passphrase by.
+var salt = regexp.MustCompile(`(?m)^encryptionsalt: .*\n`)
 
 // adopt applies a stack that has its namespaces to take over, and once more without a word about that.
 func (s *site) adopt(t *testing.T, stack string) {

@@ -43,6 +43,7 @@ func TestE2EStacks(t *testing.T) {
 	step("data outlives mistakes", dataOutlives)
 	step("database of the hub is lost", hubDatabaseLost)
 	step("state is lost", stateLost)
+	step("passphrase is lost", passphraseLost)
 	step("a kernel runs through a rename and a restore", kernelRunsOn)
 	step("destroy with the key leaves nothing", destroyAll)
 	step("two given contexts", givenContexts)
