@@ -173,9 +173,11 @@ func (s *site) wrongKey(ctx context.Context, t *testing.T, u user) error {
 		return err
 	}
 	t.Logf("said by the outpost after %.1f s", time.Since(began).Seconds())
-	start := u.Start(refused, u.name, "refused", map[string]any{"system": "remote", "flavor": "small"})
+	starting, cancel := context.WithTimeout(ctx, answerIn)
+	defer cancel()
+	start := u.Start(starting, u.name, "refused", map[string]any{"system": "remote", "flavor": "small"})
 	if start == nil {
-		start = u.Progress(refused, u.name, "refused", nil)
+		start = u.Progress(starting, u.name, "refused", nil)
 	}
 	var message *hubapi.StartError
 	const want = "Remote cluster cannot be reached at the moment."
