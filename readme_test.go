@@ -184,6 +184,28 @@ func TestReadmeShowsWhatIsPrinted(t *testing.T) {
 	}
 }
 
+// TestDocumentsNameTheChart holds what the README and the first tutorial say of `make up` with zero-to-jupyterhub
+// itself to the release that the values are for, and to where it comes from.
+func TestDocumentsNameTheChart(t *testing.T) {
+	chart := readText(t, "infra/hub/chart.go")
+	constant := func(name string) string {
+		found := regexp.MustCompile(`(?m)^\t` + name + ` += "(.+)"$`).FindStringSubmatch(chart)
+		if found == nil {
+			t.Fatalf("infra/hub/chart.go has no constant %s", name)
+		}
+		return found[1]
+	}
+	version, repository := constant("ChartVersion"), constant("ChartRepository")
+	for _, document := range []string{"README.md", "docs/tutorials/this-machine.md"} {
+		text := readText(t, document)
+		for _, want := range []string{"`make up CHART=" + version + "`", "<" + repository + ">", "`CHART=FOLDER`"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s does not say %s", document, want)
+			}
+		}
+	}
+}
+
 // TestSettingsNameVariables holds the variables in the manual's table of settings to the ones that the outpost reads.
 func TestSettingsNameVariables(t *testing.T) {
 	env := readText(t, "server/config/env.go")
