@@ -12,21 +12,21 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// made are the modules whose programs `make up` makes.
+// made are the modules whose programs `make up` and `make release` make.
 var made = []string{
 	"..", "../images/outpost", "clusters", "dns", "kube", "kube/gateway", "netpol", "runtime",
-	"pulumi/cli", "pulumi/kubernetes", "pulumi/language-go", "pulumi/random",
+	"pulumi/cli", "pulumi/kubernetes", "pulumi/language-go", "pulumi/random", "release",
 }
 
-// TestProgramsShareModules holds that the large modules have one version in everything that `make up` makes: what has
-// two is compiled twice. A version is here with those that cannot have the version of the others.
+// TestProgramsShareModules holds that the large modules have one version in everything that `make up` and `make
+// release` make: what has two is compiled twice. A version is here with those that cannot have the version of the others.
 func TestProgramsShareModules(t *testing.T) {
 	versions := map[string]map[string][]string{} // by module and version
 	for _, folder := range made {
 		for module, version := range required(t, folder) {
 			large := slices.ContainsFunc([]string{
-				"github.com/pulumi/pulumi/", "go.opentelemetry.io/otel", "golang.org/x/", "google.golang.org/",
-				"k8s.io/",
+				"github.com/google/go-containerregistry", "github.com/klauspost/compress", "github.com/pulumi/pulumi/",
+				"go.opentelemetry.io/otel", "golang.org/x/", "google.golang.org/", "k8s.io/",
 			}, func(prefix string) bool { return strings.HasPrefix(module, prefix) })
 			if !large {
 				continue
@@ -58,8 +58,8 @@ func TestProgramsShareModules(t *testing.T) {
 		"golang.org/x/time":   {"v0.15.0": newer},
 		// Kubernetes 1.34.4 does not compile with that of a later patch release.
 		"k8s.io/cri-api": {"v0.34.4": {"kube"}},
-		// What Helm and containerd need of it, openpgp, is not in 0.59; nothing links it in dns.
-		"golang.org/x/crypto": {"v0.59.0": {"..", "dns"}},
+		// What Helm and containerd need of it, openpgp, is not in 0.59; nothing links it in dns and release.
+		"golang.org/x/crypto": {"v0.59.0": {"..", "dns", "release"}},
 		"golang.org/x/tools":  {"v0.52.1-0.20261106145633-d407941a339a": {".."}}, // linked nowhere
 		// The Kubernetes provider and the host of Go programs do not compile with that of the CLI.
 		"github.com/pulumi/pulumi/sdk/v3": {"v3.215.0": {"pulumi/kubernetes"}, "v3.200.0": {"pulumi/language-go"}},
