@@ -17,8 +17,10 @@ var stays = map[string][]pin{
 	"`pulumi-kubernetes/sdk/v4`": {{"..", "github.com/pulumi/pulumi-kubernetes/sdk/v4"}},
 	"`pulumi-random/sdk/v4`":     {{"..", "github.com/pulumi/pulumi-random/sdk/v4"}},
 	"`coredns` (`dns`)":          {{"dns", "github.com/coredns/coredns"}},
-	"`cert-manager` (`acme`)":    {{"acme", "github.com/cert-manager/cert-manager"}},
 	"Pulumi's language host":     {{"pulumi/language-go", "github.com/pulumi/pulumi/sdk/v3"}},
+	"`cert-manager`, Pebble (`acme`)": {
+		{"acme", "github.com/cert-manager/cert-manager"}, {"acme", "github.com/letsencrypt/pebble/v2"},
+	},
 	"`k8s.io/kubernetes` (`kube`), and `etcd` with it": {
 		{"kube", "k8s.io/kubernetes"}, {"kube", "go.etcd.io/etcd/server/v3"},
 	},
