@@ -73,6 +73,7 @@ _pair_warning = check_pair(
 from .api import ROUTE, SCOPES, ListOutposts  # noqa: E402
 from .data import DataFile  # noqa: E402
 from .events import EVENT_ROUTES, Events  # noqa: E402
+from .form import take_large_forms  # noqa: E402
 from .home import home  # noqa: E402
 from .login import Servers, keep_out_of_database  # noqa: E402
 from .metrics import SYSTEMS  # noqa: E402
@@ -99,6 +100,7 @@ def configure(c, settings):
     outposts.owed.begin_with_hub()
     SYSTEMS.show(outposts.systems.values())
     keep_out_of_database()
+    take_large_forms()
 
     c.JupyterHub.spawner_class = Spawner
     c.JupyterHub.allow_named_servers = True

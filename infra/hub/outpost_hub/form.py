@@ -6,10 +6,13 @@ style through, and each system has fields of its own. The script adds a search a
 
 import html
 
+from tornado import httputil
+
 from .login import MAX_PASSWORD, PASSWORD, USERNAME
 from .offer import OWN_IMAGE, UNLISTED, clock, options_of
 
 MANY = 8  # systems, from which on there is a search
+MAX_FIELDS = 2000  # that browsers send: those of all systems, shown or not; 30 with 20 profiles each have 1,350
 
 # JupyterHub's button is white on orange, which is too faint to read for many.
 STYLE = """
@@ -57,6 +60,13 @@ SCRIPT = """
   });
 })();
 """
+
+
+def take_large_forms():
+    """Lets this hub read a form of MAX_FIELDS. Tornado answers one of more than 100 itself, with an empty page."""
+    if hasattr(httputil, "set_parse_body_config"):  # those before 6.5.5 have no limit
+        parts = httputil.ParseMultipartConfig(max_parts=MAX_FIELDS + 1)  # it counts what is before the first
+        httputil.set_parse_body_config(httputil.ParseBodyConfig(multipart=parts))
 
 
 def field(kind, system):

@@ -7,9 +7,14 @@ import threading
 import time
 import urllib.parse
 
+import jupyterhub
 import pytest
 import stage
-from test_catalog import CATALOG
+from controls import Controls
+from outpost_hub import form
+from test_catalog import CATALOG, EVIL, offer
+
+MANY_BYTES = 1_000_000  # of the page of 30 systems with 20 profiles each
 
 GPU = [
     {"name": "small", "display_name": "Small", "default": True, "limit": 8, "used": 3, "user": {"limit": 1, "used": 0}},
@@ -442,6 +447,92 @@ def test_many_groups(rooms):
         join(rooms.hub, name, "paul")
     rooms.form("paul")
     assert rooms.good.questions[-1]["authentication"]["groups"] == sorted(names)
+
+
+# Many systems
+
+
+def course(i):
+    """A profile with all that one can have."""
+    image = {
+        "display_name": "Image",
+        "choices": {name: {"display_name": name.title(), "default": name == "minimal"} for name in ("minimal", "full")},
+        "unlisted_choice": {"display_name": "Another image", "validation_regex": "^q", "validation_message": "Of quay."},
+    }
+    return {
+        "slug": f"course-{i}", "display_name": f"Course {i}", "description": f"All that course {i} needs. " * 4,
+        "default": i == 0, "denied": None, "profile_options": {"image": image},
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory):
+    """A hub of 30 systems, each with 20 profiles; and the outpost that all of them are."""
+    folder = tmp_path_factory.mktemp("crowd")
+    lab, cluster = stage.Lab(), stage.Cluster()
+    outpost = stage.Outpost(f"http://127.0.0.1:{lab.port}")
+    outpost.catalog = {**CATALOG, "profiles": [course(i) for i in range(20)]}
+    names = [f"system-{i:02}" for i in range(30)]
+    (folder / "auth").mkdir()
+    for name in names:
+        (folder / "auth" / name).write_text("jupyterhub:secret")
+    systems = {name: {"url": outpost.url, "hubApiUrl": "http://127.0.0.1:9/hub/api"} for name in names}
+    hub = stage.Hub(folder, {"authDir": str(folder / "auth"), "systems": systems}, cluster, flags=())
+    hub.call("POST", "/hub/api/users/greta")
+    yield hub, outpost
+    for part in (hub, outpost, cluster, lab):
+        part.close()
+
+
+def test_many_systems(crowd):
+    """All are on one page of a bounded size, with a search that a script shows, and each field has a label."""
+    hub, _ = crowd
+    browser = hub.browser()
+    browser.log_in("greta")
+    begun = time.monotonic()
+    page = browser.get("/hub/spawn/greta/lab")
+    took, size = time.monotonic() - begun, len(page.text.encode())
+    print(f"\nthe form of 30 systems with 20 profiles each: {took:.2f} s, {size} bytes")
+    found = cards(page)
+    assert len(found) == 30 and {card.count('class="outpost-profile"') for card in found.values()} == {20}
+    assert size < MANY_BYTES
+    before, _, _ = page.text.partition('<fieldset class="form-group"><legend>System</legend>')
+    assert (
+        '<p hidden><label for="outposts-search">Search systems</label><input type="search" id="outposts-search"'
+        in before
+    ), "it comes first, and nobody without a script sees what would do nothing"
+    assert '<span id="outposts-found" role="status"></span>' in before, "what it finds is read out"
+    systems = "".join(found.values())
+    ids = re.findall(r' id="([^"]+)"', systems)
+    assert len(ids) == len(set(ids))
+    fields = re.findall(r"<(?:input|select)[^>]* id=\"([^\"]+)\"", systems)
+    assert set(fields) <= set(re.findall(r'<label for="([^"]+)"', systems)) and len(fields) > 30 * 20
+
+
+def test_start_by_a_form_of_many_systems(crowd):
+    """Without a script a browser sends the fields of all systems. Tornado takes 100 of them unless it is told."""
+    hub, outpost = crowd
+    browser = hub.browser()
+    browser.log_in("greta")
+    page = browser.get("/hub/spawn/greta/many")
+    assert len(Controls(page.text).fields) > 1000
+    options = {"system": "system-29", "flavor": "large", "profile": "course-19", "image": "full"}
+    fields = {
+        "system": "system-29", "flavor-system-29": "large", "profile-system-29": "course-19",
+        "option:system-29:course-19:image": "full",
+    }  # fmt: skip
+    answer = browser.submit(page, fields)
+    assert answer.code == 200, answer.text
+    stage.wait_for("server", lambda: (hub.server("many", "greta") or {}).get("ready"))
+    assert hub.server("many", "greta")["user_options"] == options
+    (body,) = outpost.of("POST", "many")
+    assert {key: value for key, value in body["user_options"].items() if key != "start_id"} == options
+    hub.stop_server("many", "greta")
+
+
+def test_search_is_there_from_many_systems_on(settings):
+    offers = [offer(settings) for _ in range(form.MANY + 1)]
+    assert 'type="search"' not in form.render(offers[1:], {}) and 'type="search"' in form.render(offers, {})
 
 
 # The home page and the API
