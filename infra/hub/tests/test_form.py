@@ -73,6 +73,11 @@ def join(hub, group, user):
     assert hub.call("POST", f"{path}/users", {"users": [user]}).code == 200
 
 
+def plain(text):
+    """Returns the text of a page with the apostrophes that are written into it in several ways."""
+    return text.replace("&#x27;", "'").replace("&#39;", "'")
+
+
 class Rooms:
     """A hub whose systems have outposts of every kind."""
 
@@ -380,7 +385,7 @@ def test_refused_alike(rooms, system, user, options, words):
     browser.log_in(user)
     query = "&".join(f"{key}={value}" for key, value in {"system": system, **options}.items())
     page = browser.get(f"/hub/spawn/{user}/no?{query}")
-    assert words.replace("'", "&#39;") in page.text.replace("&#x27;", "&#39;"), page.text
+    assert words in plain(page.text), page.text
     page = browser.get(f"/hub/spawn/{user}/no")
     fields = {
         "system": system,
@@ -388,7 +393,7 @@ def test_refused_alike(rooms, system, user, options, words):
             else f"{key}-{system}"): value for key, value in options.items()},
     }  # fmt: skip
     answer = browser.post(browser.form_action(page), fields)
-    assert words.replace("'", "&#39;") in answer.text.replace("&#x27;", "&#39;"), answer.text
+    assert words in plain(answer.text), answer.text
     assert len(rooms.good.requests) == starts, "the outpost has not been asked for a server"
     assert not [path for path in rooms.good.running if "/no/" in path]
 
@@ -476,6 +481,36 @@ def test_profile_that_goes_while_the_form_is_open(rooms):
         answer = browser.post(browser.form_action(page), {"system": "good", "profile-good": "python"})
         assert answer.code == 400 and "good has no profile" in answer.text
         assert 'name="system"' in answer.text, "with the form again"
+    finally:
+        rooms.good.catalog = before
+
+
+@pytest.mark.parametrize(
+    "changed, code, words",
+    [
+        ({"flavors": GPU[1:]}, 400, "good has no flavor 'small'. Available flavors: gpu, full."),
+        (
+            {"flavors": [{**GPU[0], "used": 8}, *GPU[1:]]},
+            429,
+            "Flavor small is full on good. All of its places are in use.",
+        ),
+        ({"flavors": [{**GPU[0], "denied": "Ask Bob."}, *GPU[1:]]}, 403, "Ask Bob."),
+        ({"flavors": []}, 403, "good offers you no flavor."),
+    ],
+)
+def test_flavor_that_goes_while_the_form_is_open(rooms, changed, code, words):
+    """Nothing is started in its place: the form is shown again, with what there is now."""
+    before = rooms.good.catalog
+    rooms.good.catalog = {**CATALOG, "flavors": GPU, "maintenance": None}
+    try:
+        browser, page, found = rooms.form("greta")
+        assert '<option value="small"' in found["good"]
+        starts = len(rooms.good.requests)
+        rooms.good.catalog = {**rooms.good.catalog, **changed}
+        answer = browser.submit(page, {"system": "good", "flavor-good": "small", "profile-good": "r"})
+        assert answer.code == code and words in plain(answer.text), answer.text
+        assert "good" in cards(answer), "with the form again"
+        assert len(rooms.good.requests) == starts
     finally:
         rooms.good.catalog = before
 
