@@ -1,6 +1,7 @@
 """The form of a real hub whose systems answer in every way, and what it then lets a user start."""
 
 import contextlib
+import html
 import json
 import re
 import threading
@@ -21,6 +22,8 @@ GPU = [
     {"name": "gpu", "display_name": "GPU", "limit": None, "used": 0},
     {"name": "full", "display_name": "Full", "limit": 2, "used": 2},
 ]
+
+CLOSED = {"from": "2026-01-01T00:00:00Z", "until": "2999-01-01T18:00:00Z", "text": "New disks.", "active": True}
 
 
 def by_groups(handler, question):
@@ -93,6 +96,7 @@ class Rooms:
             "half": raw(b'{"version": 1', 5000),
             "other": raw(b'{"version": 1, "flavors": {"small": {}}}'), "login": raw(b"<html>Sign in</html>"),
             "broken": lambda handler, question: handler.answer(500, {}),
+            "closed": {**CATALOG, "maintenance": CLOSED},
         }  # fmt: skip
         self.outposts = {}
         (folder / "auth").mkdir()
@@ -369,6 +373,8 @@ def test_login_to_a_registry_is_sent_and_stored_nowhere(rooms):
         ("limited", "paul", {"flavor": "gpu"}, "limited has no flavor 'gpu'. Available flavors: full, small."),
         ("limited", "paul", {"flavor": "huge"}, "limited has no flavor 'huge'. Available flavors: full, small."),
         ("limited", "olga", {"flavor": "huge"}, "You may not start servers on limited."),
+        ("closed", "paul", {}, "closed is in maintenance until 2999-01-01 18:00 UTC: New disks."),
+        ("closed", "greta", {"profile": "gone"}, "closed is in maintenance until 2999-01-01 18:00 UTC: New disks."),
     ],
 )
 def test_refused_alike(rooms, system, user, options, words):
@@ -396,6 +402,30 @@ def test_refused_alike(rooms, system, user, options, words):
     assert words in plain(answer.text), answer.text
     assert len(rooms.good.requests) == starts, "the outpost has not been asked for a server"
     assert not [path for path in rooms.good.running if "/no/" in path]
+
+
+@pytest.mark.parametrize("way", ["api", "link", "form"])
+def test_own_value_that_its_pattern_refuses(rooms, way):
+    """The outpost has the pattern. Its words are read where the start has failed, whichever way that was begun."""
+    options = {"system": "good", "flavor": "small", "profile": "python", "image--unlisted-choice": "evil.io/x"}
+    hub, server = rooms.hub, f"own-{way}"
+    rooms.good.answers[server] = refusal(f"image: {EVIL}")
+    browser = hub.browser()
+    browser.log_in("greta")
+    if way == "api":
+        hub.begin(server, options, "greta")
+    elif way == "link":
+        browser.get(f"/hub/spawn/greta/{server}?{urllib.parse.urlencode(options)}")
+    else:
+        own = "option:good:python:image--unlisted-choice"
+        fields = {"system": "good", "flavor-good": "small", "profile-good": "python", own: "evil.io/x"}
+        browser.submit(browser.get(f"/hub/spawn/greta/{server}"), fields)
+    stage.wait_for("start", lambda: rooms.good.of("POST", server))
+    stage.wait_for("its end", lambda: not hub.server(server, "greta")["pending"])
+    (body,) = rooms.good.of("POST", server)
+    assert {key: value for key, value in body["user_options"].items() if key != "start_id"} == options
+    page = browser.get(f"/hub/spawn-pending/greta/{server}")
+    assert plain(html.escape(f"good: Exception: image: {EVIL}")) in plain(page.text), page.text
 
 
 def test_start_that_needs_no_question(rooms):
@@ -644,7 +674,7 @@ def test_portal(rooms):
     }  # fmt: skip
     states = {name: system["state"] for name, system in shown.items()}
     available = dict.fromkeys(("good", "limited"), "available")
-    assert states == {**dict.fromkeys(states, "away"), **available, "python": "unknown"}
+    assert states == {**dict.fromkeys(states, "away"), **available, "python": "unknown", "closed": "maintenance"}
     assert shown["away"]["away_since"] and shown["silent"]["flavors"][0] == {
         "name": "small", "display_name": "small", "description": "", "used": None, "limit": None,
     }  # fmt: skip
