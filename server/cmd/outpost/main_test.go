@@ -512,6 +512,12 @@ func cluster(t testing.TB, uid string, pods ...string) (kubeconfig string) {
 			fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`)
 		}
 	})
+	return apiServer(t, handler)
+}
+
+// apiServer serves a handler as Kubernetes.
+func apiServer(t testing.TB, handler http.Handler) (kubeconfig string) {
+	t.Helper()
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.CloseClientConnections)
 	kubeconfig = filepath.Join(t.TempDir(), "kubeconfig")
