@@ -248,12 +248,39 @@ func (s *servers) set(change func()) {
 	change()
 }
 
+// warnings writes what a Keeper warns of into the log of what has happened.
+func warnings(s *servers) slog.Handler {
+	return slog.NewTextHandler(written(func(line string) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.log = append(s.log, fmt.Sprintf("%d %s", int(time.Since(s.begun).Minutes()), line))
+	}), &slog.HandlerOptions{Level: slog.LevelWarn, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}})
+}
+
+// written is told each line of a log.
+type written func(line string)
+
+func (w written) Write(p []byte) (int, error) {
+	w(strings.TrimSpace(string(p)))
+	return len(p), nil
+}
+
 // lead lets a Keeper lead in a bubble of synctest. skew is added to its clock.
 func lead(t *testing.T, s *servers, skew func() time.Duration) {
 	t.Helper()
+	leadLogging(t, s, skew, slog.DiscardHandler)
+}
+
+func leadLogging(t *testing.T, s *servers, skew func() time.Duration, log slog.Handler) {
+	t.Helper()
 	s.begun = time.Now()
 	s.now = func() time.Time { return time.Now().Add(skew()) }
-	keeper := maintenance.NewKeeper(s, s.now, slog.New(slog.DiscardHandler))
+	keeper := maintenance.NewKeeper(s, s.now, slog.New(log))
 	ctx, cancel := context.WithCancel(t.Context())
 	var work sync.WaitGroup
 	work.Go(func() { keeper.Lead(ctx) })
@@ -390,6 +417,35 @@ func TestNoticesBesideAnotherMaintenance(t *testing.T) {
 		s.set(func() { s.planned = &outpost.Maintenance{From: from.Add(-30 * time.Minute)} })
 		time.Sleep(50 * time.Minute)
 		s.want(t, "beside a sooner one", "40 a: "+notice(from), "50 a: evicted")
+	})
+}
+
+// A drain may be forgotten: while nobody has said when it ends, the log repeats it every hour, from its beginning until
+// it is ended. One whose end is known is not repeated.
+func TestForgottenDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reminder := func(from time.Time, text string) string {
+			return "level=WARN msg=\"no servers are started, until `outpost undrain` or the configuration ends the " +
+				"maintenance\" from=" + from.Format("2006-01-02T15:04:05.000Z07:00") + " text=\"" + text + "\""
+		}
+		from := time.Now().UTC().Add(90 * time.Minute)
+		s := &servers{live: []string{"a"}, planned: &outpost.Maintenance{From: from, Text: "New disks."}}
+		leadLogging(t, s, noSkew, warnings(s))
+		time.Sleep(89 * time.Minute)
+		s.want(t, "before it begins")
+		time.Sleep(3 * time.Hour)
+		said := reminder(from, "New disks.")
+		s.want(t, "in it", "150 "+said, "210 "+said, "90 "+said)
+		s.set(func() { s.planned = nil })
+		time.Sleep(2 * time.Hour)
+		s.want(t, "ended")
+		now := time.Now().UTC()
+		s.set(func() { s.planned = &outpost.Maintenance{From: now, Until: now.Add(5 * time.Hour)} })
+		time.Sleep(4 * time.Hour)
+		s.want(t, "one with an end")
+		s.set(func() { s.planned, s.file = nil, &outpost.Maintenance{From: now, Text: "For the summer."} })
+		time.Sleep(50 * time.Minute)
+		s.want(t, "one of the file", "629 "+reminder(now, "For the summer."))
 	})
 }
 
