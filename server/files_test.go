@@ -81,8 +81,15 @@ func TestExamplesOfOffers(t *testing.T) {
 		},
 		"several-hubs": {
 			{"jupyterhub", "", "system, flavor large, flavor standard"},
-			{"partner", "pilot", "system, flavor standard"},
-			{"partner", "", "flavor standard"},
+			{
+				"partner", "pilot",
+				"system, flavor standard, image quay.io/jupyter/*, image registry.partner.example/*",
+			},
+			{"partner", "", "flavor standard, image quay.io/jupyter/*, image registry.partner.example/*"},
+		},
+		"shared-data": {
+			{"jupyterhub", "students", "system, data datasets"},
+			{"jupyterhub", "teachers", "system, data datasets, data handouts"},
 		},
 	}
 	for _, path := range paths {

@@ -88,7 +88,8 @@ type Reason struct {
 	Why        string
 }
 
-// Explain returns the reasons for what a user of one of the hubs may start: the system, each flavor and each profile.
+// Explain returns the reasons for what a user of one of the hubs may start: the system, each flavor, each profile, each
+// of the shared data, and the globs of images of their own, none where the hub may send no image.
 // Authentication is decoded JSON, nil or an object; else the error is [flavor.ErrAuthentication].
 func (s Site) Explain(hub outpost.Hub, authentication any) ([]Reason, error) {
 	groups := access.GroupsOf(authentication)
@@ -97,9 +98,19 @@ func (s Site) Explain(hub outpost.Hub, authentication any) ([]Reason, error) {
 	for _, r := range flavors {
 		all = append(all, Reason{"flavor", r.Flavor, r.Open, r.Why})
 	}
-	list := options.MergeLayer(s.Spawner, hub.Options)["profile_list"]
-	for _, profile := range options.Access(list) {
+	merged := options.MergeLayer(s.Spawner, hub.Options)
+	for _, profile := range options.Access(merged["profile_list"]) {
 		all = append(all, Reason{"profile", profile.Slug, profile.Allows(groups), profile.Explain(groups)})
+	}
+	for _, data := range options.AccessToShared(merged["shared"]) {
+		all = append(all, Reason{"data", data.Name, data.Allows(groups), data.Explain(groups)})
+	}
+	why := "allowedImages of the hub has it"
+	if len(hub.AllowedImages) == 0 {
+		why = "the hub has no allowedImages"
+	}
+	for _, glob := range hub.Images() {
+		all = append(all, Reason{"image", glob, true, why})
 	}
 	return all, err
 }

@@ -292,11 +292,14 @@ func TestExplain(t *testing.T) {
 	config, flavors := filepath.Join(dir, "config.yaml"), filepath.Join(dir, "flavors.yaml")
 	for path, text := range map[string]string{
 		config: `spawner:
+  shared:
+    - {name: courses, claim: courses, mount: /courses}
+    - {name: scratch, claim: scratch, mount: /scratch, readOnly: false, allowedGroups: [staff, "urn:*:gpu"]}
   profile_list:
     - {slug: base, kubespawner_override: {cpu_limit: 1}}
     - {slug: gpu, allowed_groups: ["urn:*:gpu"], kubespawner_override: {cpu_limit: 2}}
 hubs:
-  jupyterhub: {allowedGroups: [lab, staff]}
+  jupyterhub: {allowedGroups: [lab, staff], allowedOptions: [image], allowedImages: ["quay.io/*"]}
 `,
 		flavors: `flavors:
   small: {}
@@ -316,21 +319,27 @@ users:
 		code         int
 		stdout, fail string
 	}{
-		{"a user of two", []string{"--user", "ann", "--groups", "lab, urn:x:gpu"}, 0, `WHAT     NAME   MAY START  WHY
-system   -      yes        in an allowed group: lab
-flavor   small  yes        users.ann offers it
-flavor   large  no         in none of the allowed groups: staff
-flavor   none   no         users.ann does not offer it
-profile  base   yes        open to everybody
-profile  gpu    yes        in an allowed group: urn:*:gpu
+		{"a user of two", []string{"--user", "ann", "--groups", "lab, urn:x:gpu"}, 0, `WHAT     NAME       MAY START  WHY
+system   -          yes        in an allowed group: lab
+flavor   small      yes        users.ann offers it
+flavor   large      no         in none of the allowed groups: staff
+flavor   none       no         users.ann does not offer it
+profile  base       yes        open to everybody
+profile  gpu        yes        in an allowed group: urn:*:gpu
+data     courses    yes        open to everybody
+data     scratch    yes        in an allowed group: urn:*:gpu
+image    quay.io/*  yes        allowedImages of the hub has it
 `, ""},
-		{"a user of none", []string{"--hub", "jupyterhub"}, 0, `WHAT     NAME   MAY START  WHY
-system   -      no         in none of the allowed groups: lab, staff
-flavor   small  yes        the file offers it
-flavor   large  no         in none of the allowed groups: staff
-flavor   none   yes        the file offers it
-profile  base   yes        open to everybody
-profile  gpu    no         in none of the allowed groups: urn:*:gpu
+		{"a user of none", []string{"--hub", "jupyterhub"}, 0, `WHAT     NAME       MAY START  WHY
+system   -          no         in none of the allowed groups: lab, staff
+flavor   small      yes        the file offers it
+flavor   large      no         in none of the allowed groups: staff
+flavor   none       yes        the file offers it
+profile  base       yes        open to everybody
+profile  gpu        no         in none of the allowed groups: urn:*:gpu
+data     courses    yes        open to everybody
+data     scratch    no         in none of the allowed groups: staff, urn:*:gpu
+image    quay.io/*  yes        allowedImages of the hub has it
 `, ""},
 		{
 			"another hub",

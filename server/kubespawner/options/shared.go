@@ -131,3 +131,18 @@ func PublishShared(v any, groups access.Groups) []catalog.Shared {
 	}
 	return published
 }
+
+// SharedAccess is who gets shared data.
+type SharedAccess struct {
+	Name string
+	access.Rule
+}
+
+// AccessToShared returns who gets each of the shared data of the checked option.
+func AccessToShared(v any) []SharedAccess {
+	var all []SharedAccess
+	for _, s := range openShared(v, func(access.Rule) bool { return true }) {
+		all = append(all, SharedAccess{s.name, s.access})
+	}
+	return all
+}
