@@ -127,6 +127,56 @@ func TestNoNewHomeWhileKubernetesIsAway(t *testing.T) {
 	}
 }
 
+// Homes belong to names: a user who gets another name at the hub begins with an empty home, whatever their number there
+// and also beside a server that still runs. The former home stays as it is, for whoever has that name.
+func TestHomeOfAUserWithAnotherName(t *testing.T) {
+	cl := newCluster()
+	s := cl.run(t, Options{Spawner: map[string]any{"homes": map[string]any{"size": "1Gi"}}})
+	homeOf := func(user, id, server string) string {
+		t.Helper()
+		key := aliceKey
+		key.Name = server
+		env := map[string]string{"JUPYTERHUB_USER": user, "JUPYTERHUB_USER_ID": id}
+		p, err := s.Plan(t.Context(), outpost.Hub{Name: "hub"}, outpost.StartRequest{
+			Key: key, Body: outpost.Body{Env: env},
+		}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		started, err := s.Start(t.Context(), p, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, _ := started.State["pod_name"].(string)
+		pod, err := cl.CoreV1().Pods("jhub").Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, volume := range pod.Spec.Volumes {
+			if volume.PersistentVolumeClaim != nil {
+				return volume.PersistentVolumeClaim.ClaimName
+			}
+		}
+		return ""
+	}
+	got := []string{homeOf("ann", "7", "one"), homeOf("anne", "7", "two"), homeOf("ann", "8", "three")}
+	want := []string{"claim-hub--ann", "claim-hub--anne", "claim-hub--ann"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("homes (-want +got):\n%s", diff)
+	}
+	claims, err := cl.CoreV1().PersistentVolumeClaims("jhub").List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	owners := map[string]string{}
+	for _, claim := range claims.Items {
+		owners[claim.Name] = claim.Annotations[kubespawner.UsernameKey]
+	}
+	if diff := cmp.Diff(map[string]string{"claim-hub--ann": "ann", "claim-hub--anne": "anne"}, owners); diff != "" {
+		t.Errorf("whose they are (-want +got):\n%s", diff)
+	}
+}
+
 // planHome plans a start of the user "user@example.com".
 func planHome(t *testing.T, s *Spawner, hub outpost.Hub) outpost.Plan {
 	t.Helper()

@@ -310,6 +310,25 @@ def started_by(rooms, path, server):
     rooms.hub.stop_server(server, "greta")
 
 
+def test_user_with_another_name(rooms):
+    """A server that runs stays theirs, and can be stopped. The next start tells the outpost the new name, whose home is
+    another one; the number stays."""
+    hub, good, options = rooms.hub, rooms.good, {"system": "good", "flavor": "small"}
+    hub.run("renamed", options, "anna")
+    (before,) = good.of("POST", "renamed")
+    answer = hub.call("PATCH", "/hub/api/users/anna", {"name": "anne"})
+    assert answer.code == 200, answer.text
+    assert hub.server("renamed", "anna") is None and hub.server("renamed", "anne")["ready"]
+    hub.stop_server("renamed", "anne")
+    assert good.of("DELETE", "renamed") == [f"/services/renamed/{before['user_options']['start_id']}"]
+    hub.run("renamed", options, "anne")
+    _, after = good.of("POST", "renamed")
+    assert (before["authentication"]["name"], after["authentication"]["name"]) == ("anna", "anne")
+    assert (before["env"]["JUPYTERHUB_USER"], after["env"]["JUPYTERHUB_USER"]) == ("anna", "anne")
+    assert before["env"]["JUPYTERHUB_USER_ID"] == after["env"]["JUPYTERHUB_USER_ID"]
+    hub.stop_server("renamed", "anne")
+
+
 def test_own_image(rooms):
     rooms.hub.run("own", {"system": "good", "profile": "r", "image": "quay.io/jupyter/x:1"}, "greta")
     assert rooms.good.of("POST", "own")[-1]["misc"]["image"] == "quay.io/jupyter/x:1"
