@@ -15,7 +15,7 @@ import (
 // levels counts the maps of a document whose keys are not the operator's to choose.
 func levels(document map[string]any) (n int) {
 	for _, planted := range schematest.Plant(document) {
-		if at := planted.Level; len(at) == 0 || at[len(at)-1] != "annotations" {
+		if !isOperators(planted.Level) {
 			n++
 		}
 	}
