@@ -147,22 +147,31 @@ func (b bundler) addArchive(dir, file, work string) error {
 	if !ok {
 		return fmt.Errorf("%s does not say what its image is called", file)
 	}
+	reference := name + ":" + tag
+	if _, err := folder(dir).find(reference); err == nil {
+		return fmt.Errorf("%s: the bundle has %s already, and a registry has one image of each name", file, reference)
+	}
 	digest, err := img.Digest()
 	if err != nil {
 		return err
 	}
 	m := maker{key: b.key, images: folder(dir).images()}
 	err = m.images.AppendImage(img, layout.WithAnnotations(map[string]string{
-		refAnnotation: name + ":" + tag, imageAnnotation: full,
+		refAnnotation: reference, imageAnnotation: full,
 	}))
 	// It is signed as what its tag says, not as of this version: a later bundle may have the same image.
 	return errors.Join(err, m.addSignature(name, tag, digest), os.RemoveAll(work))
 }
 
-// unpackChart writes the files of a chart below a folder, under its name.
+// unpackChart writes the files of a chart below a folder, under its name, which no other chart may have: of two, one
+// would become part of the other.
 func unpackChart(file, dir string) error {
 	c, err := loader.Load(file)
 	if err != nil {
+		return fmt.Errorf("chart %s: %w", file, err)
+	}
+	// Mkdir also refuses a chart that calls itself .., which Helm lets pass.
+	if err := errors.Join(os.MkdirAll(dir, 0o755), os.Mkdir(filepath.Join(dir, c.Name()), 0o755)); err != nil {
 		return fmt.Errorf("chart %s: %w", file, err)
 	}
 	for _, f := range c.Raw {

@@ -148,6 +148,15 @@ func TestBundleRefuses(t *testing.T) {
 		{"no chart", func(b *bundler) { b.charts = []string{t.TempDir()} }, "Chart.yaml file is missing"},
 		{"a place outside", func(b *bundler) { b.files = []string{"../x=" + os.Args[0]} }, "leads out of the bundle"},
 		{"a file that is not there", func(b *bundler) { b.files = []string{"x=/nowhere"} }, "no such file"},
+		{
+			"an image twice", func(b *bundler) { b.images = append(b.images, b.images[0]) },
+			"the bundle has hub:5.5.4-2.2.11 already",
+		},
+		{"a chart twice", func(b *bundler) { b.charts = append(b.charts, b.charts[0]) }, "hub-for-tests: file exists"},
+		{
+			"a chart that is called as one of ours", func(b *bundler) { b.charts = []string{"../../charts/outpost"} },
+			"charts/outpost: file exists",
+		},
 		{"a file twice", func(b *bundler) { b.files = append(b.files, b.files[0]) }, "file exists"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
