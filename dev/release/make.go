@@ -130,7 +130,11 @@ func (m maker) run(ctx context.Context, out string, stdout io.Writer) (err error
 		}
 		return tell(out, "made", stdout)
 	}
-	if err := errors.Join(err, differences(out, is, was)); err != nil {
+	err = errors.Join(err, differences(out, is, was))
+	if err == nil {
+		err = checkSums(out, &m.key.PublicKey) // the sums lack the list itself and its signature
+	}
+	if err != nil {
 		return fmt.Errorf("%s was made before and is another; take another VERSION, or remove it if nobody has it:\n%w",
 			out, err)
 	}

@@ -251,6 +251,9 @@ func TestMadeTwiceIsTheSame(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(dir), ".*")); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
+	write(t, filepath.Join(dir, sumsFile), []byte("another"))
+	err = newMaker(t, key, "program").run(t.Context(), dir, io.Discard)
+	refused(t, err, sumsFile+": the signature is not by this key")
 }
 
 func TestReleaseHas(t *testing.T) {
