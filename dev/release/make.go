@@ -68,7 +68,7 @@ func checkVersion(version string) error {
 
 // revisionOf returns the commit of a checkout that has no changes.
 func revisionOf(ctx context.Context, root string) (string, error) {
-	changed, err := git(ctx, root, "status", "--porcelain")
+	changed, err := git(ctx, root, "status", "--porcelain", "--untracked-files=all")
 	if err != nil {
 		return "", err
 	}

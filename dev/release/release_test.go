@@ -194,6 +194,7 @@ func TestCheckoutWithChangesIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	for _, args := range [][]string{
 		{"init", "--quiet"},
+		{"config", "status.showUntrackedFiles", "no"}, // which must not hide what would be compiled
 		{"-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "--quiet", "--allow-empty", "-m", "first"},
 	} {
 		if out, err := exec.Command("git", append([]string{"-C", dir}, args...)...).CombinedOutput(); err != nil {
