@@ -27,7 +27,8 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	log.SetOutput(io.Discard) // Helm's loader tells each symbolic link there
+	context.AfterFunc(ctx, stop) // a second signal ends what does not ask ctx, such as the packing of a bundle
+	log.SetOutput(io.Discard)    // Helm's loader tells each symbolic link there
 	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
 		if !errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(os.Stderr, "release:", err)
