@@ -62,7 +62,7 @@ release: ## image for amd64 and arm64, charts, SBOMs, sums, signed: make release
 .PHONY: verify-release
 verify-release: ## check a release, here or in a registry: make verify-release VERSION=0.2.0 PUBLIC=outposts.pub (REGISTRY=registry.example.org/outposts)
 	@[ '$(origin VERSION)' = 'command line' ] && [ -n "$(PUBLIC)" ] || { echo "usage: make verify-release VERSION=0.2.0 PUBLIC=outposts.pub (REGISTRY=registry.example.org/outposts)" >&2; exit 2; }
-	@dev/go run -C dev/release . verify -version '$(VERSION)' -public "$$(realpath -m '$(PUBLIC)')" $(or $(REGISTRY),'$(RELEASE)')
+	@dev/go run -C dev/release . verify -version '$(VERSION)' -public "$$(realpath -m '$(PUBLIC)')" '$(or $(REGISTRY),$(RELEASE))'
 
 .PHONY: bundle
 bundle: ## a release and all that a site without internet needs, in one file: make bundle VERSION=0.2.0 KEY=outposts.key CHART=jupyterhub-4.4.0.tgz
