@@ -53,8 +53,8 @@ func loopback(address string) error {
 		return fmt.Errorf("--listen %s: want an address and a port, such as 127.0.0.1:5077", address)
 	}
 	if !at.Addr().IsLoopback() {
-		return fmt.Errorf("--listen %s: the registry asks nobody who they are, so it is served on a loopback address only",
-			address)
+		return fmt.Errorf("--listen %s: the registry asks nobody who they are, so it is served on a loopback address "+
+			"only", address)
 	}
 	return nil
 }
