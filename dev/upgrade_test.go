@@ -36,7 +36,6 @@ all=" $* " at=${2}
 version() { sed -n "/^$at $1 /{s///p;q}" versions; }
 case "$all" in
   *" get namespace "*) echo "uid-of-$at" ;;
-  *" get deploy outpost "*"-o name "*) version outpost ;;
   *" get deploy outpost "*) version outpost ;;
   *" get deploy outposts-hub-tunnels "*) version tunnels ;;
   *" get deploy hub "* | *" get deploy proxy "*) version module ;;
@@ -45,7 +44,7 @@ case "$all" in
     [ ! -f silent ] || fail "no pod"
     echo "outpost $(version outpost) (go1.26.5)" ;;
   *" deploy/outposts-hub-tunnels "*" outpost version ") echo "outpost $(version tunnels) (go1.26.5)" ;;
-  *" --all-namespaces "*) [ ! -f tenant ] || fail "pods is forbidden"; cat "servers-$at" ;;
+  *" --all-namespaces "*) [ ! -f tenant ] || fail "$(cat tenant)"; cat "servers-$at" ;;
   *" -n outpost get pods "*) grep ^outpost/ "servers-$at" || : ;;
   *" get pods "*) grep ^outpost-servers/ "servers-$at" || : ;;
   *" outpost backup ")
@@ -69,9 +68,11 @@ func newRelease(t *testing.T, files map[string]string) string {
 		"charts/outpost/Chart.yaml": "name: outpost\nversion: 0.2.0\nappVersion: 0.2.0\n", "comes": "0.2.0",
 		"n": "0", "log": "",
 		"config": "hub hub.url=http://10.0.0.2\nhub cluster.context=hub\nhub outpost.name=here\n" +
-			"north cluster.context=north\nnorth hubs[0].name=jupyterhub\nnorth hubs[0].stack=organization/outposts/hub\n" +
+			"north cluster.context=north\nnorth hubs[0].name=jupyterhub\n" +
+			"north hubs[0].stack=organization/outposts/hub\n" +
 			"south cluster.context=south\nsouth hubs[0].name=theirs\nsouth hubs[0].stack=acme/outposts/theirs\n",
-		"versions": "hub module 0.1.3\nhub tunnels 0.1.3\nhub outpost 0.1.3\nnorth outpost 0.1.0\nsouth outpost 0.1.0\n",
+		"versions": "hub module 0.1.3\nhub tunnels 0.1.3\nhub outpost 0.1.3\n" +
+			"north outpost 0.1.0\nsouth outpost 0.1.0\n",
 	}
 	for _, stack := range []string{"hub", "north", "south", "new"} {
 		all["Pulumi."+stack+".yaml"] = "config: {}\n"
@@ -101,7 +102,8 @@ func upgrade(t *testing.T, world string, env []string, stacks ...string) (out st
 	m.env = append(m.env, "WORLD="+world, "STATE="+world, "PULUMI=pulumi", "KUBECTL=kubectl")
 	m.env = append(m.env, env...)
 	write(t, filepath.Join(world, "n"), "0")
-	return m.run(t, append([]string{filepath.Join(m.bin, "bash"), filepath.Join(world, "dev", "upgrade")}, stacks...)...)
+	argv := []string{filepath.Join(m.bin, "bash"), filepath.Join(world, "dev", "upgrade")}
+	return m.run(t, append(argv, stacks...)...)
 }
 
 // changes are the calls that changed something, without their flags.
@@ -168,8 +170,18 @@ func TestUpgradeRefuses(t *testing.T) {
 			"stack hub, which works with stack north and is not upgraded, has module 0.0.9",
 		},
 		{
-			"an image that would stay", []string{"north"}, map[string]string{"config": "north outpost.image.tag=0.1.0\n"},
+			"an image that would stay", []string{"north"},
+			map[string]string{"config": "north outpost.image.tag=0.1.0\n"},
 			"outposts:outpost.image.tag of stack north is 0.1.0, and this checkout is 0.2.0; set it to 0.2.0",
+		},
+		{
+			"tunnels that would stay", []string{"hub"},
+			map[string]string{"config": "hub hub.tunnels.image.tag=0.1.0\n"},
+			"outposts:hub.tunnels.image.tag of stack hub is 0.1.0, and this checkout is 0.2.0",
+		},
+		{
+			"servers that cannot be listed", []string{"north"}, map[string]string{"tenant": "request timed out"},
+			"the servers of stack north cannot be listed",
 		},
 		{
 			"another cluster", []string{"north"}, map[string]string{"state-north": `{"kubernetes:": "uid-of-others"}`},
@@ -293,15 +305,18 @@ func TestUpgradeOf(t *testing.T) {
 		{
 			name: "too old for backups", stacks: []string{"north"},
 			files: map[string]string{"no-backup": "outpost: unknown command\nRun `outpost --help` for usage.\n"},
-			want:  []string{"pulumi up -s north"}, said: "the outpost of stack north is of a version that makes no backups",
+			want:  []string{"pulumi up -s north"},
+			said:  "the outpost of stack north is of a version that makes no backups",
 		},
 		{
 			name: "no backup, as wished", stacks: []string{"north"}, env: "BACKUP=no",
-			files: map[string]string{"no-backup": "outpost: backup: disk I/O error\n"}, want: []string{"pulumi up -s north"},
+			files: map[string]string{"no-backup": "outpost: backup: disk I/O error\n"},
+			want:  []string{"pulumi up -s north"},
 		},
 		{
-			name: "rights in namespaces alone", stacks: []string{"north"}, files: map[string]string{"tenant": ""},
-			want: []string{"pulumi up -s north"}, said: "the 2 servers that ran before run still",
+			name: "rights in namespaces alone", stacks: []string{"north"},
+			files: map[string]string{"tenant": "pods is forbidden"},
+			want:  []string{"pulumi up -s north"}, said: "the 2 servers that ran before run still",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -323,7 +338,8 @@ func TestUpgradeStops(t *testing.T) {
 	for _, tt := range []struct{ name, file, text, want string }{
 		{
 			"a server is gone", "lost-hub", "outpost/a uid-a\noutpost-servers/b uid-of-another\n",
-			"of 2 servers that ran before, these do not run any more: outpost-servers/b. If their users have ended them",
+			"of 2 servers that ran before, these do not run any more: outpost-servers/b. " +
+				"If their users have ended them",
 		},
 		{
 			"another version came", "comes", "0.1.9\n",
