@@ -285,13 +285,13 @@ func TestOpenSSLChecksARelease(t *testing.T) {
 		t.Fatal(err)
 	}
 	//nolint:lll // as the page has it
-	const commands = `base64 -d SHA256SUMS.sig | openssl dgst -sha256 -verify outposts.pub -signature /dev/stdin SHA256SUMS &&
+	const commands = `base64 -d SHA256SUMS.sig | openssl dgst -sha256 -verify ../../../outposts.pub -signature /dev/stdin SHA256SUMS &&
   sha256sum --check --quiet SHA256SUMS`
 	if !strings.Contains(string(page), commands) {
 		t.Errorf("docs/howto/release.md does not have\n%s", commands)
 	}
 	run := func() (string, error) {
-		c := exec.Command("bash", "-c", strings.ReplaceAll(commands, "outposts.pub", file))
+		c := exec.Command("bash", "-c", strings.ReplaceAll(commands, "../../../outposts.pub", file))
 		c.Dir = dir
 		out, err := c.CombinedOutput()
 		return string(out), err
