@@ -29,12 +29,13 @@ type bundler struct {
 	version string
 }
 
-func runBundle(_ context.Context, args []string, stdout io.Writer) error {
+func runBundle(ctx context.Context, args []string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("bundle", flag.ContinueOnError)
 	var b bundler
 	add := func(list *[]string) func(string) error {
 		return func(value string) error { *list = append(*list, value); return nil }
 	}
+	root := flags.String("root", ".", "`folder` of the checkout that further files are of")
 	flags.StringVar(&b.version, "version", "", "version of the release")
 	flags.StringVar(&b.release, "release", "", "`folder` of the release")
 	flags.Func("image", "`archive` of a further image", add(&b.images))
@@ -52,7 +53,32 @@ func runBundle(_ context.Context, args []string, stdout io.Writer) error {
 	if b.key, err = readPrivateKey(*keyFile, os.Getenv(passwordVariable)); err != nil {
 		return err
 	}
+	if err := b.checkRevision(ctx, *root); err != nil {
+		return err
+	}
 	return b.run(*out, stdout)
+}
+
+// checkRevision refuses a checkout that is not the commit of the release: programs, examples and manual come from it,
+// and who trusts the signature takes them for those of the release.
+func (b bundler) checkRevision(ctx context.Context, root string) error {
+	revision, err := revisionOf(ctx, root)
+	if err != nil {
+		return err
+	}
+	index, err := folder(b.release).index(imageName + ":" + b.version)
+	if err != nil {
+		return err
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return err
+	}
+	if is := manifest.Annotations[revisionAnnotation]; is != revision {
+		return fmt.Errorf("%s is of commit %s, and the checkout is %s; git checkout %s first", b.release, is, revision,
+			is)
+	}
+	return nil
 }
 
 // run checks the release and makes the archive of it and of the rest, whole or not at all.

@@ -170,6 +170,28 @@ func TestBundleRefuses(t *testing.T) {
 	}
 }
 
+// TestBundleOfAnotherCommitIsRefused holds that what is built of another commit is not signed beside a release.
+func TestBundleOfAnotherCommitIsRefused(t *testing.T) {
+	checkout := committed(t)
+	revision, err := revisionOf(t.Context(), checkout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMaker(t, newKey(t), "program")
+	m.revision = revision
+	b := bundler{release: filepath.Join(t.TempDir(), version), version: version}
+	if err := m.run(t.Context(), b.release, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.checkRevision(t.Context(), checkout); err != nil {
+		t.Error(err)
+	}
+	another := bundler{release: made(t, newKey(t), "program"), version: version}
+	refused(t, another.checkRevision(t.Context(), checkout), "is of commit abc, and the checkout is "+revision)
+	write(t, filepath.Join(checkout, "new.go"), []byte("package new\n"))
+	refused(t, b.checkRevision(t.Context(), checkout), "the checkout differs from its commit")
+}
+
 // TestChangedBundleIsNotPushed holds that a registry gets nothing of a bundle that was changed on its way.
 func TestChangedBundleIsNotPushed(t *testing.T) {
 	b := newBundler(t)

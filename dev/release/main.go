@@ -3,7 +3,7 @@
 //	release make -root FOLDER -version VERSION -key FILE -out FOLDER [-push REGISTRY]
 //	release push -public FILE -version VERSION FOLDER REGISTRY
 //	release verify -public FILE -version VERSION FOLDER|REGISTRY
-//	release bundle -key FILE -version VERSION -release FOLDER -out ARCHIVE
+//	release bundle -root FOLDER -key FILE -version VERSION -release FOLDER -out ARCHIVE
 //	               [-image ARCHIVE] [-chart CHART] [-add TARGET=SOURCE]
 //
 // A release is a folder: an OCI layout with the image for each architecture, both charts and a signature of each; the

@@ -42,6 +42,9 @@ const (
 	imageAnnotation = "io.containerd.image.name"
 )
 
+// revisionAnnotation has the commit of a release, in the index of its image.
+const revisionAnnotation = "org.opencontainers.image.revision"
+
 // builder makes the image for an architecture: an OCI archive, and beside it the list of what it has, whose name ends
 // with .cdx.json.
 type builder func(ctx context.Context, architecture, archive string) error
@@ -218,9 +221,9 @@ func (m maker) addImage(ctx context.Context, dir string) (digest v1.Hash, err er
 		}
 	}
 	index, ok := mutate.Annotations(index, map[string]string{
-		"org.opencontainers.image.title":    imageName,
-		"org.opencontainers.image.version":  m.version,
-		"org.opencontainers.image.revision": m.revision,
+		"org.opencontainers.image.title":   imageName,
+		"org.opencontainers.image.version": m.version,
+		revisionAnnotation:                 m.revision,
 	}).(v1.ImageIndex)
 	if !ok {
 		return digest, errors.New("an index with annotations is none")

@@ -190,7 +190,9 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-func TestCheckoutWithChangesIsRefused(t *testing.T) {
+// committed is a checkout without changes.
+func committed(t *testing.T) string {
+	t.Helper()
 	dir := t.TempDir()
 	for _, args := range [][]string{
 		{"init", "--quiet"},
@@ -201,6 +203,11 @@ func TestCheckoutWithChangesIsRefused(t *testing.T) {
 			t.Fatalf("git %v: %v: %s", args, err, out)
 		}
 	}
+	return dir
+}
+
+func TestCheckoutWithChangesIsRefused(t *testing.T) {
+	dir := committed(t)
 	if revision, err := revisionOf(t.Context(), dir); err != nil || len(revision) != 40 {
 		t.Errorf("revision %q, %v", revision, err)
 	}
