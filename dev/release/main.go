@@ -48,7 +48,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	return commands[args[0]](ctx, args[1:], stdout)
 }
 
-func runMake(ctx context.Context, args []string, stdout io.Writer) error {
+func runMake(ctx context.Context, args []string, stdout io.Writer) (err error) {
 	flags := flag.NewFlagSet("make", flag.ContinueOnError)
 	root := flags.String("root", ".", "`folder` of the checkout")
 	version := flags.String("version", "", "version of the release, such as 0.2.0")
@@ -75,9 +75,12 @@ func runMake(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	m := maker{
-		root: *root, version: *version, revision: revision, key: key, build: compiled(*root, *version, revision),
+	tree, remove, err := worktree(ctx, *root, revision)
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, remove()) }()
+	m := maker{root: tree, version: *version, revision: revision, key: key, build: compiled(tree, *version, revision)}
 	if err := m.run(ctx, *out, stdout); err != nil || *to == "" {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/Masterminds/semver/v3"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -83,10 +84,12 @@ func revisionOf(ctx context.Context, root string) (string, error) {
 }
 
 func git(ctx context.Context, root string, args ...string) (string, error) {
-	out, err := exec.CommandContext(ctx, "git", append([]string{"-C", root}, args...)...).Output()
+	c := exec.CommandContext(ctx, "git", append([]string{"-C", root}, args...)...)
+	c.Cancel = func() error { return c.Process.Signal(os.Interrupt) } // it then takes back what it has begun
+	out, err := c.Output()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		return "", fmt.Errorf("git %s: %w: %s", args[0], err, bytes.TrimSpace(exit.Stderr))
+		return "", fmt.Errorf("git %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(exit.Stderr))
 	}
 	return strings.TrimRight(string(out), "\n"), err
 }
@@ -99,6 +102,9 @@ func compiled(root, version, revision string) builder {
 			"-ref", "localhost/outposts/outpost:"+version, "-version", version, "-revision", revision,
 			"-arch", architecture)
 		c.Stdout, c.Stderr = os.Stderr, os.Stderr
+		// What go run starts ends too, and cleans up: none of it may work on in a checkout that is being removed.
+		c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGINT) }
 		if err := c.Run(); err != nil {
 			return fmt.Errorf("build the image for %s: %w", architecture, err)
 		}

@@ -15,9 +15,11 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -216,6 +218,87 @@ func TestCheckoutWithChangesIsRefused(t *testing.T) {
 	refused(t, err, "a release is made of a commit; commit or remove\n?? new.go")
 	_, err = revisionOf(t.Context(), t.TempDir())
 	refused(t, err, "git status")
+}
+
+// TestWorktreeIsTheCommit holds that a release has nothing that its commit does not have, and leaves nothing behind.
+func TestWorktreeIsTheCommit(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	root := committed(t)
+	run := func(args ...string) string {
+		t.Helper()
+		out, err := git(t.Context(), root, args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	write(t, filepath.Join(root, ".gitignore"), []byte("*.pyc\n"))
+	write(t, filepath.Join(root, "module", "a.py"), []byte("first\n"))
+	run("add", ".")
+	run("-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "--quiet", "-m", "second")
+	revision, err := revisionOf(t.Context(), root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hook := write(t, filepath.Join(root, ".git", "hooks", "post-checkout"), []byte("#!/bin/sh\n: >by-a-hook\n"))
+	if err := os.Chmod(hook, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(root, "module", "a.pyc"), []byte("ignored"))
+	write(t, filepath.Join(root, "module", "a.py"), []byte("changed meanwhile\n"))
+	ctx, cancel := context.WithCancel(t.Context())
+	dir, remove, err := worktree(ctx, root, revision)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	err = filepath.WalkDir(dir, func(file string, entry os.DirEntry, err error) error {
+		if name, _ := filepath.Rel(dir, file); err == nil && entry.Type().IsRegular() && name != ".git" {
+			got[name] = read(t, file)
+		}
+		return err
+	})
+	want := map[string]string{".gitignore": "*.pyc\n", "module/a.py": "first\n"}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v; there (-want +got):\n%s", err, diff)
+	}
+	cancel() // as a signal does
+	if err := remove(); err != nil {
+		t.Error(err)
+	}
+	_, _, err = worktree(t.Context(), root, strings.Repeat("0", 40))
+	refused(t, err, "invalid reference")
+	if list := run("worktree", "list"); strings.Contains(list, "\n") {
+		t.Errorf("git knows\n%s", list)
+	}
+	if left, _ := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "*")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// TestInterruptedBuildEndsWhole holds that what go run has started is over, having cleaned up, when the build returns.
+func TestInterruptedBuildEndsWhole(t *testing.T) {
+	root := t.TempDir()
+	begun := filepath.Join(root, "begun")
+	if err := syscall.Mkfifo(begun, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	program := write(t, filepath.Join(root, "dev", "go"), []byte(`#!/bin/bash
+cd "${0%/dev/go}"
+trap : INT # as go run does
+bash -c 'trap ": >cleaned; kill \$!; exit 1" INT; sleep infinity & echo >begun; wait'
+`))
+	if err := os.Chmod(program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := signal.NotifyContext(t.Context(), os.Interrupt) // as in main; else it may be ignored, also by children
+	defer cancel()
+	ended := make(chan error)
+	go func() { ended <- compiled(root, version, "abc")(ctx, "amd64", filepath.Join(root, "amd64.tar")) }()
+	read(t, begun)
+	cancel()
+	refused(t, <-ended, "build the image for amd64")
+	read(t, filepath.Join(root, "cleaned"))
 }
 
 // all returns the text of each file of a folder.

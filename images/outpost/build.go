@@ -67,14 +67,20 @@ func (b build) compile(ctx context.Context, binary string) error {
 	c := exec.CommandContext(ctx, "go", "build", "-v", "-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false",
 		"-ldflags", "-s -w -buildid= -X main.version="+b.version, "-o", binary, "./server/cmd/outpost")
 	c.Dir = b.root
-	c.Env = append(os.Environ(), "GOTOOLCHAIN="+cmp.Or(os.Getenv("GOTOOLCHAIN"), "auto"),
-		"CGO_ENABLED=0", "GOOS=linux", "GOARCH="+b.architecture, "GOFLAGS=-mod=readonly", "GOWORK=off")
+	c.Env = b.environment()
 	var output bytes.Buffer
 	c.Stdout, c.Stderr = &output, io.MultiWriter(&output, os.Stderr) // the names of packages, while they are compiled
 	if err := c.Run(); err != nil {
 		return fmt.Errorf("compile server/cmd/outpost: %w\n%s", err, output.Bytes())
 	}
 	return nil
+}
+
+// environment is that of the compiler. What a user's own says of processors and experiments would be in the program.
+func (b build) environment() []string {
+	return append(os.Environ(), "GOTOOLCHAIN="+cmp.Or(os.Getenv("GOTOOLCHAIN"), "auto"),
+		"CGO_ENABLED=0", "GOOS=linux", "GOARCH="+b.architecture, "GOFLAGS=-mod=readonly", "GOWORK=off",
+		"GOAMD64=v1", "GOARM64=v8.0", "GOEXPERIMENT=", "GOFIPS140=off")
 }
 
 // pack puts the program and what it needs into an image: a user's name, a place for the database and one for

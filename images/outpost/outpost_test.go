@@ -7,6 +7,7 @@ import (
 	"log"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -58,6 +59,23 @@ func TestImageIsReproducible(t *testing.T) {
 	}
 	if firstDigest != secondDigest || !bytes.Equal(a, b) {
 		t.Errorf("two makings differ: %s and %s", firstDigest, secondDigest)
+	}
+}
+
+// TestImageDoesNotDependOnTheEnvironment holds that what a user has set for their own programs is not in the image.
+func TestImageDoesNotDependOnTheEnvironment(t *testing.T) {
+	settings := []string{"GOAMD64", "GOARM64", "GOEXPERIMENT", "GOFIPS140", "GOFLAGS", "GOARCH"}
+	for i, value := range []string{"v3", "v9.0", "jsonv2", "latest", "-tags=mine", "386"} {
+		t.Setenv(settings[i], value)
+	}
+	c := exec.Command("go", append([]string{"env"}, settings...)...)
+	c.Env = build{architecture: "arm64"}.environment()
+	out, err := c.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if diff := cmp.Diff("v1\nv8.0\n\noff\n-mod=readonly\narm64\n", string(out)); diff != "" {
+		t.Errorf("settings (-want +got):\n%s", diff)
 	}
 }
 
