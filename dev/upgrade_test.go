@@ -35,7 +35,9 @@ late
 all=" $* " at=${2}
 version() { sed -n "/^$at $1 /{s///p;q}" versions; }
 case "$all" in
-  *" get namespace "*) echo "uid-of-$at" ;;
+  *" get namespace "*)
+    [ ! -f "away-$at" ] || fail "Unable to connect to the server"
+    echo "uid-of-$at" ;;
   *" get deploy outpost "*) version outpost ;;
   *" get deploy outposts-hub-tunnels "*) version tunnels ;;
   *" get deploy hub "* | *" get deploy proxy "*) version module ;;
@@ -180,6 +182,14 @@ func TestUpgradeRefuses(t *testing.T) {
 			"outposts:hub.tunnels.image.tag of stack hub is 0.1.0, and this checkout is 0.2.0",
 		},
 		{
+			"a cluster that is away", []string{"north"}, map[string]string{"away-north": ""},
+			"kubectl does not reach the cluster that stack north was made in",
+		},
+		{
+			"the cluster of its hub that is away", []string{"north"}, map[string]string{"away-hub": ""},
+			"kubectl does not reach the cluster that stack hub was made in",
+		},
+		{
 			"servers that cannot be listed", []string{"north"}, map[string]string{"tenant": "request timed out"},
 			"the servers of stack north cannot be listed",
 		},
@@ -252,7 +262,6 @@ hub                  module   0.1.3            0.2.0
 hub                  tunnels  0.1.3            0.2.0
 hub                  outpost  0.1.3            0.2.0
 north                outpost  0.1.0            0.2.0
-south                outpost  0.1.0            stays
 upgrade: what would change in stack hub:
 preview of hub
 upgrade: stack hub runs 0.2.0; the 2 servers that ran before run still
@@ -301,6 +310,11 @@ func TestUpgradeOf(t *testing.T) {
 		{
 			name: "an outpost of another hub that is older", stacks: []string{"north"},
 			files: map[string]string{"versions": "south outpost 0.0.1\n"}, want: []string{"pulumi up -s north"},
+		},
+		{
+			name: "a cluster away that has nothing to do with it", stacks: []string{"hub", "north"},
+			files: map[string]string{"away-south": ""},
+			want:  []string{"pulumi up -s hub", "pulumi up -s north"}, said: "upgrade: hub north: done, 0.2.0 runs",
 		},
 		{
 			name: "too old for backups", stacks: []string{"north"},
