@@ -38,6 +38,7 @@ case "$all" in
   *" get namespace "*)
     [ ! -f "away-$at" ] || fail "Unable to connect to the server"
     echo "uid-of-$at" ;;
+  *" get deploy "*".image} ") cat image ;;
   *" get deploy outpost "*) version outpost ;;
   *" get deploy outposts-hub-tunnels "*) version tunnels ;;
   *" get deploy hub "* | *" get deploy proxy "*) version module ;;
@@ -182,6 +183,20 @@ func TestUpgradeRefuses(t *testing.T) {
 			"outposts:hub.tunnels.image.tag of stack hub is 0.1.0, and this checkout is 0.2.0",
 		},
 		{
+			"a digest that would stay", []string{"north"},
+			map[string]string{
+				"config": "north outpost.image.digest=sha256:aa\n", "image": "example.org/outpost@sha256:aa",
+			},
+			"outposts:outpost.image.digest of stack north is the image that runs, of 0.1.0, and this checkout is 0.2.0",
+		},
+		{
+			"tunnels of a digest that would stay", []string{"hub"},
+			map[string]string{
+				"config": "hub hub.tunnels.image.digest=sha256:aa\n", "image": "example.org/outpost:0.1.3@sha256:aa",
+			},
+			"outposts:hub.tunnels.image.digest of stack hub is the image that runs, of 0.1.3",
+		},
+		{
 			"a cluster that is away", []string{"north"}, map[string]string{"away-north": ""},
 			"kubectl does not reach the cluster that stack north was made in",
 		},
@@ -315,6 +330,13 @@ func TestUpgradeOf(t *testing.T) {
 			name: "a cluster away that has nothing to do with it", stacks: []string{"hub", "north"},
 			files: map[string]string{"away-south": ""},
 			want:  []string{"pulumi up -s hub", "pulumi up -s north"}, said: "upgrade: hub north: done, 0.2.0 runs",
+		},
+		{
+			name: "another digest than what runs", stacks: []string{"north"},
+			files: map[string]string{
+				"config": "north outpost.image.digest=sha256:bb\n", "image": "example.org/outpost@sha256:aa",
+			},
+			want: []string{"pulumi up -s north"},
 		},
 		{
 			name: "too old for backups", stacks: []string{"north"},
