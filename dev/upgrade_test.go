@@ -27,7 +27,8 @@ case "$1 $2" in
   "preview -s") echo "preview of $3"; [ ! -f "faulty-$3" ] || fail "outposts:hub.url is missing" ;;
   "up -s")
     sed -i "s/^\($3 [a-z]*\) .*/\1 $(cat comes)/" versions
-    if [ -f "lost-$3" ]; then cat "lost-$3" > "servers-$3"; fi ;;
+    if [ -f "lost-$3" ]; then cat "lost-$3" > "servers-$3"; fi
+    rm -f others ;;
 esac
 late
 `
@@ -47,11 +48,14 @@ case "$all" in
     [ ! -f silent ] || fail "no pod"
     echo "outpost $(version outpost) (go1.26.5)" ;;
   *" deploy/outposts-hub-tunnels "*" outpost version ") echo "outpost $(version tunnels) (go1.26.5)" ;;
-  *" --all-namespaces "*) [ ! -f tenant ] || fail "$(cat tenant)"; cat "servers-$at" ;;
+  *" --all-namespaces "*) [ ! -f tenant ] || fail "$(cat tenant)"
+    cat "servers-$at"
+    case "$all" in *outposts.dev/installation=0a1b*) ;; *) [ ! -f others ] || cat others ;; esac ;;
   *" -n outpost get pods "*) grep ^outpost/ "servers-$at" || : ;;
   *" get pods "*) grep ^outpost-servers/ "servers-$at" || : ;;
   *" outpost backup ")
     if [ -f no-backup ]; then cat no-backup >&2; exit 2; fi
+    echo "backup of 2 services and 0 homes, made now by version 1, installation 0a1b; it opens with the key" >&2
     echo "rows of $at" ;;
   *" rollout status "*) echo rolled out ;;
   *) exit 1 ;;
@@ -339,6 +343,25 @@ func TestUpgradeOf(t *testing.T) {
 			want: []string{"pulumi up -s north"},
 		},
 		{
+			name: "a server that its user has ended", stacks: []string{"north"},
+			files: map[string]string{"lost-north": "outpost/a uid-a\n"}, want: []string{"pulumi up -s north"},
+			said: "upgrade: stack north runs 0.2.0; of 2 servers that ran before, these do not run any more: " +
+				"outpost-servers/b. Their users may have ended them",
+		},
+		{
+			name: "a quarter of the servers", stacks: []string{"north"},
+			files: map[string]string{
+				"servers-north": "a/1 1\na/2 2\na/3 3\na/4 4\na/5 5\na/6 6\na/7 7\na/8 8\n",
+				"lost-north":    "a/1 1\na/2 2\na/3 3\na/4 4\na/5 5\na/6 6\n",
+			},
+			want: []string{"pulumi up -s north"}, said: "of 8 servers that ran before, these do not run any more: a/7, a/8",
+		},
+		{
+			name: "servers of other outposts", stacks: []string{"north"},
+			files: map[string]string{"others": "theirs/c uid-c\n"}, want: []string{"pulumi up -s north"},
+			said: "the 2 servers that ran before run still",
+		},
+		{
 			name: "too old for backups", stacks: []string{"north"},
 			files: map[string]string{"no-backup": "outpost: unknown command\nRun `outpost --help` for usage.\n"},
 			want:  []string{"pulumi up -s north"},
@@ -373,8 +396,8 @@ func TestUpgradeOf(t *testing.T) {
 func TestUpgradeStops(t *testing.T) {
 	for _, tt := range []struct{ name, file, text, want string }{
 		{
-			"a server is gone", "lost-hub", "outpost/a uid-a\noutpost-servers/b uid-of-another\n",
-			"of 2 servers that ran before, these do not run any more: outpost-servers/b. " +
+			"servers are gone", "lost-hub", "outpost-servers/b uid-of-another\n",
+			"of 2 servers that ran before, these do not run any more: outpost/a, outpost-servers/b. " +
 				"If their users have ended them",
 		},
 		{
@@ -424,8 +447,8 @@ func TestUpgradeGoesOnAfterAnAbort(t *testing.T) {
 			abort := strconv.Itoa(i + 1)
 			t.Run("call "+abort+late, func(t *testing.T) {
 				world := newRelease(t, alone)
-				write(t, filepath.Join(world, "lost-north"), "outpost/a uid-a\n")
-				want := "of 2 servers that ran before, these do not run any more: outpost-servers/b."
+				write(t, filepath.Join(world, "lost-north"), "")
+				want := "of 2 servers that ran before, these do not run any more: outpost/a, outpost-servers/b."
 				out, code := upgrade(t, world, []string{"YES=yes", "ABORT=" + abort, "LATE=" + late}, "north")
 				if strings.Contains(out, want) {
 					return // it does without what this call says
