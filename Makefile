@@ -47,10 +47,10 @@ image: ## the outpost's image as an archive, without Docker
 	@dev/go run -C images/outpost . build -root $(CURDIR) -out $(STATE)/images/outpost.tar -ref $(OUTPOST_IMAGE) -version $(VERSION)
 
 .PHONY: image-push
-image-push: ## push the image: make image-push REGISTRY=registry.example.org/outposts (ARCH=amd64, as Go calls it)
+image-push: ## push the image: make image-push REGISTRY=registry.example.org/outposts (ARCH=amd64, as Go calls it; FORCE=yes takes a tag from a release)
 	@[ -n "$(REGISTRY)" ] || { echo "usage: make image-push REGISTRY=registry.example.org/outposts"; exit 1; }
 	@dev/go run -C images/outpost . build -root $(CURDIR) -out $(STATE)/images/outpost-$(VERSION).tar -ref $(REGISTRY)/outpost:$(VERSION) -version $(VERSION) -arch $(or $(ARCH),amd64) -revision $$(git rev-parse HEAD)
-	@dev/go run -C images/outpost . push $(STATE)/images/outpost-$(VERSION).tar $(REGISTRY)/outpost:$(VERSION)
+	@dev/go run -C images/outpost . push $(if $(filter yes,$(FORCE)),-force) $(STATE)/images/outpost-$(VERSION).tar $(REGISTRY)/outpost:$(VERSION)
 
 RELEASE = $(STATE)/release/$(VERSION)
 

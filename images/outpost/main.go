@@ -1,7 +1,7 @@
 // Command outpost makes the image of the outpost without a container runtime, and pushes it to a registry.
 //
 //	go run . build -out FILE [-ref REF] [-version VERSION] [-revision REVISION]   compile, list what is in it, pack
-//	go run . push FILE REF...                                                     copy the archive to registries
+//	go run . push [-force] FILE REF...                                            copy the archive to registries
 //
 // The image depends on the sources, the Go release and the flags, on nothing else: built twice it has the same digest.
 package main
@@ -49,10 +49,15 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		}
 		return b.run(ctx, stdout)
 	case "push":
-		if len(args) < 3 {
-			return errors.New("usage: push FILE REF [REF ...]")
+		flags := flag.NewFlagSet("push", flag.ContinueOnError)
+		force := flags.Bool("force", false, "take a tag from a release")
+		if err := flags.Parse(args[1:]); err != nil {
+			return err
 		}
-		return push(ctx, args[1], args[2:], stdout)
+		if flags.NArg() < 2 {
+			return errors.New("usage: push [-force] FILE REF [REF ...]")
+		}
+		return push(ctx, flags.Arg(0), flags.Args()[1:], *force, stdout)
 	}
 	return fmt.Errorf("%q is neither build nor push", args[0])
 }

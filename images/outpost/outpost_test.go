@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log"
 	"net/http/httptest"
@@ -15,7 +16,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 // packed makes an image around a program that is none, to be quick.
@@ -85,7 +89,7 @@ func TestPushedImageIsWhatWasPacked(t *testing.T) {
 	archive, digest := packed(t, t.TempDir())
 	reference := strings.TrimPrefix(server.URL, "http://") + "/outposts/outpost:1.2.3"
 	var out bytes.Buffer
-	if err := push(context.Background(), archive, []string{reference}, &out); err != nil {
+	if err := push(context.Background(), archive, []string{reference}, false, &out); err != nil {
 		t.Fatal(err)
 	}
 	if want := "pushed " + reference + "@" + digest + "\n"; out.String() != want {
@@ -117,6 +121,51 @@ func TestPushedImageIsWhatWasPacked(t *testing.T) {
 	}
 }
 
+// TestPushTakesNoTagOfARelease holds that the index of a release stays, and that other tags may move.
+func TestPushTakesNoTagOfARelease(t *testing.T) {
+	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	defer server.Close()
+	archive, digest := packed(t, t.TempDir())
+	of := func(tag string) name.Tag {
+		t.Helper()
+		named, err := name.NewTag(strings.TrimPrefix(server.URL, "http://") + "/outposts/outpost:" + tag)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return named
+	}
+	is := func(tag string) string {
+		t.Helper()
+		there, err := remote.Head(of(tag))
+		if err != nil {
+			return err.Error()
+		}
+		return there.Digest.String()
+	}
+	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	if err := errors.Join(remote.WriteIndex(of("1.2.3"), index), remote.Write(of("dev"), empty.Image)); err != nil {
+		t.Fatal(err)
+	}
+	released := is("1.2.3")
+	both := []string{of("new").String(), of("1.2.3").String()}
+	const want = "Take another tag (VERSION=), or replace it (FORCE=yes)"
+	err := push(t.Context(), archive, both, false, io.Discard)
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want it to say %q", err, want)
+	}
+	if got := is("1.2.3"); got != released || !strings.Contains(is("new"), "404") {
+		t.Errorf("1.2.3 is %s, was %s; new is %s", got, released, is("new"))
+	}
+	err = push(t.Context(), archive, []string{of("dev").String()}, false, io.Discard)
+	if err != nil || is("dev") != digest {
+		t.Errorf("dev is %s, want %s: %v", is("dev"), digest, err)
+	}
+	err = push(t.Context(), archive, both, true, io.Discard)
+	if err != nil || is("1.2.3") != digest {
+		t.Errorf("1.2.3 is %s, want %s: %v", is("1.2.3"), digest, err)
+	}
+}
+
 func TestPushRefuses(t *testing.T) {
 	archive, _ := packed(t, t.TempDir())
 	//nolint:lll // a case a line
@@ -127,7 +176,7 @@ func TestPushRefuses(t *testing.T) {
 		{"another file", os.Args[0], "registry.example.org/outpost:1", "is not an OCI archive"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := push(context.Background(), c.archive, []string{c.reference}, io.Discard)
+			err := push(context.Background(), c.archive, []string{c.reference}, false, io.Discard)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want it to say %q", err, c.want)
 			}
