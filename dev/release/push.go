@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -12,12 +13,13 @@ import (
 )
 
 // push copies all of a folder's images and charts, with their signatures, to a registry. A tag that is there with
-// another digest is never overwritten: then nothing is pushed.
+// another digest is never overwritten: then nothing is pushed. Signatures come first: who finds a tag finds it signed.
 func push(from folder, to registry, stdout io.Writer) error {
 	all, err := artifacts(string(from))
 	if err != nil {
 		return err
 	}
+	slices.SortStableFunc(all, func(a, b artifact) int { return cmp.Compare(a.rank(), b.rank()) })
 	tags := make([]name.Tag, len(all))
 	there := make([]bool, len(all))
 	for i, a := range all {
@@ -41,6 +43,14 @@ func push(from folder, to registry, stdout io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// rank orders what is pushed.
+func (a artifact) rank() int {
+	if strings.HasSuffix(a.reference, ".sig") {
+		return 0
+	}
+	return 1
 }
 
 // has reports whether a registry has an artifact, and refuses to overwrite another one.

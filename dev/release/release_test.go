@@ -502,6 +502,21 @@ func TestReleaseInARegistry(t *testing.T) {
 	refused(t, err, "is not a name such as registry.example.org/outposts")
 }
 
+// TestSignaturesAreThereBeforeTheirTags holds that an admission controller never finds a tag without its signature.
+func TestSignaturesAreThereBeforeTheirTags(t *testing.T) {
+	var out bytes.Buffer
+	if err := push(folder(made(t, newKey(t), "program")), served(t), &out); err != nil {
+		t.Fatal(err)
+	}
+	var signed []bool
+	for line := range strings.Lines(out.String()) {
+		signed = append(signed, strings.Contains(line, ".sig@"))
+	}
+	if diff := cmp.Diff([]bool{true, true, true, false, false, false}, signed); diff != "" {
+		t.Errorf("signatures among what is pushed (-want +got):\n%s\n%s", diff, out.String())
+	}
+}
+
 // TestAnotherVersionsSignature holds that what was signed as one version is not taken as another, or as another part.
 func TestAnotherVersionsSignature(t *testing.T) {
 	key := newKey(t)
