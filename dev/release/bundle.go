@@ -156,19 +156,10 @@ func (b bundler) fill(dir, work string) error {
 // addArchive adds the image of an archive, and its signature, under the last part of its name: of
 // localhost/outposts/hub:1 that is hub:1.
 func (b bundler) addArchive(dir, file, work string) error {
-	img, err := openArchive(file, work)
+	img, full, err := openArchive(file, work)
 	if err != nil {
 		return err
 	}
-	index, err := layout.ImageIndexFromPath(work)
-	if err != nil {
-		return err
-	}
-	manifest, err := index.IndexManifest()
-	if err != nil {
-		return err
-	}
-	full := manifest.Manifests[0].Annotations[imageAnnotation]
 	name, tag, ok := strings.Cut(full[strings.LastIndex(full, "/")+1:], ":")
 	if !ok {
 		return fmt.Errorf("%s does not say what its image is called", file)

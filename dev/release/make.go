@@ -210,7 +210,7 @@ func (m maker) addImage(ctx context.Context, dir string) (digest v1.Hash, err er
 		if err := m.build(ctx, architecture, archive); err != nil {
 			return digest, err
 		}
-		img, err := openArchive(archive, filepath.Join(work, architecture))
+		img, _, err := openArchive(archive, filepath.Join(work, architecture))
 		if err != nil {
 			return digest, err
 		}
@@ -254,22 +254,16 @@ func (m maker) addSignature(artifact, version string, digest v1.Hash) error {
 	}))
 }
 
-// openArchive unpacks an archive with one image into a folder and returns the image.
-func openArchive(archive, dir string) (_ v1.Image, err error) {
-	in, err := image.Open(archive)
+// openArchive unpacks an archive with one image into a folder, and returns the image with the name that it has there.
+func openArchive(archive, dir string) (img v1.Image, name string, err error) {
+	unpacked, err := image.UnpackOne(archive, dir)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	defer func() { err = errors.Join(err, in.Close()) }()
-	if len(in.Index.Manifests) != 1 {
-		return nil, fmt.Errorf("%s holds %d images, not one", archive, len(in.Index.Manifests))
-	}
-	digest, err := v1.NewHash(in.Index.Manifests[0].Digest)
+	digest, err := v1.NewHash(unpacked.Digest)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", archive, err)
+		return nil, "", fmt.Errorf("%s: %w", archive, err)
 	}
-	if err := errors.Join(os.Mkdir(dir, 0o755), in.Unpack(dir)); err != nil {
-		return nil, err
-	}
-	return layout.Path(dir).Image(digest)
+	img, err = layout.Path(dir).Image(digest)
+	return img, unpacked.Annotations[image.AnnotationName], err
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
@@ -33,22 +34,15 @@ func push(ctx context.Context, archive string, references []string, force bool, 
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if err := unpack(archive, dir); err != nil {
-		return fmt.Errorf("%s is not an OCI archive: %w", archive, err)
-	}
-	index, err := layout.ImageIndexFromPath(dir)
+	unpacked, err := image.UnpackOne(archive, dir)
 	if err != nil {
-		return fmt.Errorf("%s is not an OCI archive: %w", archive, err)
+		return fmt.Errorf("%s is not an OCI archive of an image: %w", archive, err)
 	}
-	images, err := index.IndexManifest()
+	digest, err := v1.NewHash(unpacked.Digest)
 	if err != nil {
-		return fmt.Errorf("%s is not an OCI archive: %w", archive, err)
+		return fmt.Errorf("image in %s: %w", archive, err)
 	}
-	if len(images.Manifests) != 1 {
-		return fmt.Errorf("%s holds %d images, not one", archive, len(images.Manifests))
-	}
-	digest := images.Manifests[0].Digest
-	img, err := index.Image(digest)
+	img, err := layout.Path(dir).Image(digest)
 	if err != nil {
 		return fmt.Errorf("image in %s: %w", archive, err)
 	}
@@ -87,14 +81,4 @@ func checkTag(tag name.Tag, options []remote.Option) error {
 			"Take another tag (VERSION=), or replace it (FORCE=yes)", tag, is.Digest)
 	}
 	return nil
-}
-
-// unpack writes the files of an archive into a folder.
-func unpack(archive, dir string) (err error) {
-	in, err := image.Open(archive)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, in.Close()) }()
-	return in.Unpack(dir)
 }

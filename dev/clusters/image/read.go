@@ -119,19 +119,31 @@ func (l *Layout) Blob(digest string) (io.ReadCloser, error) {
 	return l.open("blobs/" + algorithm + "/" + sum)
 }
 
-// Unpack writes the files of an archive into a folder and nowhere else.
-func (l *Layout) Unpack(dir string) (err error) {
+// UnpackOne writes the files of an archive with one image into a folder and nowhere else. It returns what the archive's
+// index says of the image.
+func UnpackOne(archive, dir string) (d Descriptor, err error) {
+	l, err := Open(archive)
+	if err != nil {
+		return d, err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	if len(l.Index.Manifests) != 1 {
+		return d, fmt.Errorf("%s holds %d images, not one", archive, len(l.Index.Manifests))
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return d, err
+	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return err
+		return d, err
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
 	for name := range l.places {
 		if err := l.unpack(root, name); err != nil {
-			return fmt.Errorf("unpack %s: %w", l.name, err)
+			return d, fmt.Errorf("unpack %s: %w", archive, err)
 		}
 	}
-	return nil
+	return l.Index.Manifests[0], nil
 }
 
 func (l *Layout) unpack(root *os.Root, name string) error {
