@@ -17,6 +17,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/klauspost/compress/gzip"
 	"helm.sh/helm/v3/pkg/chart/loader"
+
+	"github.com/outposts-dev/outposts/dev/clusters/image"
 )
 
 // bundler makes a bundle: one archive with a release and all that brings it to clusters without internet.
@@ -174,7 +176,7 @@ func (b bundler) addArchive(dir, file, work string) error {
 	}
 	m := maker{key: b.key, images: folder(dir).images()}
 	err = m.images.AppendImage(img, layout.WithAnnotations(map[string]string{
-		refAnnotation: reference, imageAnnotation: full,
+		image.AnnotationRef: reference, image.AnnotationName: full,
 	}))
 	// It is signed as what its tag says, not as of this version: a later bundle may have the same image.
 	return errors.Join(err, m.addSignature(name, tag, digest), os.RemoveAll(work))

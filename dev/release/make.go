@@ -36,13 +36,6 @@ const imageName = "outpost"
 // imagesDir is the OCI layout in the folder of a release.
 const imagesDir = "images"
 
-// Annotations of a layout's manifests: the name below a registry, and that by which containerd, and `clusters load`,
-// know an image.
-const (
-	refAnnotation   = "org.opencontainers.image.ref.name"
-	imageAnnotation = "io.containerd.image.name"
-)
-
 // revisionAnnotation has the commit of a release, in the index of its image.
 const revisionAnnotation = "org.opencontainers.image.revision"
 
@@ -188,7 +181,7 @@ func (m maker) make(ctx context.Context, dir string) (err error) {
 			return err
 		}
 		name := "charts/" + about.Name
-		manifest.Annotations = map[string]string{refAnnotation: name + ":" + m.version}
+		manifest.Annotations = map[string]string{image.AnnotationRef: name + ":" + m.version}
 		err = errors.Join(m.images.AppendDescriptor(manifest), m.addSignature(name, m.version, manifest.Digest))
 		if err != nil {
 			return err
@@ -238,8 +231,8 @@ func (m maker) addImage(ctx context.Context, dir string) (digest v1.Hash, err er
 		return digest, err
 	}
 	err = m.images.AppendIndex(index, layout.WithAnnotations(map[string]string{
-		refAnnotation:   imageName + ":" + m.version,
-		imageAnnotation: "localhost/outposts/" + imageName + ":" + m.version,
+		image.AnnotationRef:  imageName + ":" + m.version,
+		image.AnnotationName: "localhost/outposts/" + imageName + ":" + m.version,
 	}))
 	return digest, errors.Join(err, m.addSignature(imageName, m.version, digest))
 }
@@ -250,7 +243,7 @@ func (m maker) addSignature(artifact, version string, digest v1.Hash) error {
 		return err
 	}
 	return m.images.AppendImage(img, layout.WithAnnotations(map[string]string{
-		refAnnotation: artifact + ":" + signatureTag(digest),
+		image.AnnotationRef: artifact + ":" + signatureTag(digest),
 	}))
 }
 

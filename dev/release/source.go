@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+
+	"github.com/outposts-dev/outposts/dev/clusters/image"
 )
 
 // source is where the images and charts of a release are, by references such as outpost:0.2.0.
@@ -21,7 +23,8 @@ type source interface {
 	image(reference string) (v1.Image, error)
 }
 
-// artifact is a manifest of a layout with its reference.
+// artifact is a manifest of a layout with its reference: what it is called below a registry. By image.AnnotationName
+// containerd, and `clusters load`, know an image.
 type artifact struct {
 	v1.Descriptor
 	reference string
@@ -39,7 +42,7 @@ func artifacts(dir string) ([]artifact, error) {
 	}
 	all := make([]artifact, len(manifest.Manifests))
 	for i, d := range manifest.Manifests {
-		all[i] = artifact{d, d.Annotations[refAnnotation]}
+		all[i] = artifact{d, d.Annotations[image.AnnotationRef]}
 	}
 	return all, nil
 }
