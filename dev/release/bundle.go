@@ -277,13 +277,17 @@ func pack(w *tar.Writer, base, path string) (err error) {
 	if err != nil {
 		return err
 	}
+	return addFile(w, name, 0o644|int64(info.Mode().Perm()&0o111), info.Size(), in)
+}
+
+// addFile writes a file into an archive, without what would differ the next time: owner and times.
+func addFile(w *tar.Writer, name string, mode, size int64, content io.Reader) error {
 	header := tar.Header{
-		Typeflag: tar.TypeReg, Name: filepath.ToSlash(name), Size: info.Size(),
-		Mode: 0o644 | int64(info.Mode().Perm()&0o111), ModTime: time.Unix(0, 0),
+		Typeflag: tar.TypeReg, Name: filepath.ToSlash(name), Size: size, Mode: mode, ModTime: time.Unix(0, 0),
 	}
 	if err := w.WriteHeader(&header); err != nil {
 		return err
 	}
-	_, err = io.Copy(w, in)
+	_, err := io.Copy(w, content)
 	return err
 }

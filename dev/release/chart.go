@@ -8,11 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
@@ -74,14 +72,8 @@ func packFiles(folder string, files []*chart.File) ([]byte, error) {
 	}
 	w := tar.NewWriter(zip)
 	for _, f := range files {
-		header := tar.Header{
-			Typeflag: tar.TypeReg, Name: path.Join(folder, filepath.ToSlash(f.Name)), Size: int64(len(f.Data)),
-			Mode: 0o644, ModTime: time.Unix(0, 0),
-		}
-		if err := w.WriteHeader(&header); err != nil {
-			return nil, err
-		}
-		if _, err := w.Write(f.Data); err != nil {
+		name := filepath.Join(folder, f.Name)
+		if err := addFile(w, name, 0o644, int64(len(f.Data)), bytes.NewReader(f.Data)); err != nil {
 			return nil, err
 		}
 	}
