@@ -134,12 +134,8 @@ func chartOf(img v1.Image) (*chart.Chart, error) {
 	if err != nil {
 		return nil, err
 	}
-	in, err := layers[0].Compressed()
+	archive, err := contentOf(img, digest, 16<<20)
 	if err != nil {
-		return nil, err
-	}
-	archive, err := io.ReadAll(io.LimitReader(in, 16<<20))
-	if err := errors.Join(err, in.Close()); err != nil {
 		return nil, err
 	}
 	is, _, err := v1.SHA256(bytes.NewReader(archive))

@@ -61,7 +61,7 @@ func checkSignature(key *ecdsa.PublicKey, signatures v1.Image, artifact, version
 		if layer.MediaType != simpleSigning {
 			continue
 		}
-		signed, err := contentOf(signatures, layer.Digest)
+		signed, err := contentOf(signatures, layer.Digest, 1<<20)
 		if err != nil {
 			return err
 		}
@@ -89,7 +89,8 @@ func covers(signed []byte, artifact, version string, digest v1.Hash) error {
 	return nil
 }
 
-func contentOf(img v1.Image, digest v1.Hash) ([]byte, error) {
+// contentOf reads a layer of an image, at most a number of bytes.
+func contentOf(img v1.Image, digest v1.Hash, most int64) ([]byte, error) {
 	layer, err := img.LayerByDigest(digest)
 	if err != nil {
 		return nil, err
@@ -98,6 +99,6 @@ func contentOf(img v1.Image, digest v1.Hash) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	content, err := io.ReadAll(io.LimitReader(in, 1<<20))
+	content, err := io.ReadAll(io.LimitReader(in, most))
 	return content, errors.Join(err, in.Close())
 }
