@@ -94,7 +94,7 @@ func TestBundle(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, a := range all {
-		if !strings.HasSuffix(a.reference, ".sig") {
+		if !a.signs() {
 			references = append(references, a.reference)
 		}
 	}

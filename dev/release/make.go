@@ -150,7 +150,7 @@ func tell(dir, what string, stdout io.Writer) error {
 		return err
 	}
 	for _, a := range names {
-		if !strings.HasSuffix(a.reference, ".sig") {
+		if !a.signs() {
 			if _, err := fmt.Fprintf(stdout, "%s %s@%s\n", what, a.reference, a.Digest); err != nil {
 				return err
 			}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -47,7 +46,7 @@ func push(from folder, to registry, stdout io.Writer) error {
 
 // rank orders what is pushed.
 func (a artifact) rank() int {
-	if strings.HasSuffix(a.reference, ".sig") {
+	if a.signs() {
 		return 0
 	}
 	return 1
@@ -64,7 +63,7 @@ func has(from folder, to registry, a artifact, tag name.Tag) (bool, error) {
 	case is == v1.Hash{}:
 		return false, nil
 	}
-	if strings.HasSuffix(a.reference, ".sig") {
+	if a.signs() {
 		if others, err := amongOthers(from, to, a.reference); err != nil || others {
 			return others, err
 		}

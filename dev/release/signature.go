@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -28,6 +29,9 @@ const publisher = "ghcr.io/outposts-dev/"
 
 // signatureTag is the tag of the signatures of a digest.
 func signatureTag(digest v1.Hash) string { return digest.Algorithm + "-" + digest.Hex + ".sig" }
+
+// signs reports whether an artifact is the signatures of another.
+func (a artifact) signs() bool { return strings.HasSuffix(a.reference, ".sig") }
 
 // signatureImage returns the signature of an artifact as it is pushed.
 func signatureImage(key *ecdsa.PrivateKey, artifact, version string, digest v1.Hash) (v1.Image, error) {
