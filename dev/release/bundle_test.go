@@ -73,14 +73,11 @@ func TestBundle(t *testing.T) {
 	if info, err := os.Stat(filepath.Join(dir, "bin/program")); err != nil || info.Mode().Perm() != 0o755 {
 		t.Errorf("bin/program: %v, %v", info.Mode(), err)
 	}
-	var there []string
 	for _, name := range []string{
 		"charts/outpost/Chart.yaml", "charts/outposts-hub/module/__init__.py", "charts/hub-for-tests/Chart.yaml",
 		"examples/Pulumi.local.yaml", "outpost-" + version + ".tgz",
 	} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			there = append(there, name)
-		} else {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 			t.Error(err)
 		}
 	}
@@ -101,7 +98,7 @@ func TestBundle(t *testing.T) {
 	want := []string{
 		"outpost:" + version, "charts/outpost:" + version, "charts/outposts-hub:" + version, "hub:5.5.4-2.2.11",
 	}
-	if diff := cmp.Diff(want, references); diff != "" || len(there) != 5 {
+	if diff := cmp.Diff(want, references); diff != "" {
 		t.Errorf("images and charts (-want +got):\n%s", diff)
 	}
 	// All of it comes to a registry, also where the release is already.

@@ -310,11 +310,7 @@ func all(t *testing.T, dir string) map[string]string {
 	}
 	texts := map[string]string{}
 	for _, name := range append(slices.Collect(maps.Keys(sums)), sumsFile, signatureFile) {
-		text, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		texts[name] = string(text)
+		texts[name] = read(t, filepath.Join(dir, name))
 	}
 	return texts
 }
@@ -370,14 +366,11 @@ func TestOpenSSLChecksARelease(t *testing.T) {
 	key := newKey(t)
 	dir := made(t, key, "program")
 	file := write(t, filepath.Join(t.TempDir(), "outposts.pub"), publicOf(t, key))
-	page, err := os.ReadFile("../../docs/howto/release.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	page := read(t, "../../docs/howto/release.md")
 	//nolint:lll // as the page has it
 	const commands = `base64 -d SHA256SUMS.sig | openssl dgst -sha256 -verify ../../../outposts.pub -signature /dev/stdin SHA256SUMS &&
   sha256sum --check --quiet SHA256SUMS`
-	if !strings.Contains(string(page), commands) {
+	if !strings.Contains(page, commands) {
 		t.Errorf("docs/howto/release.md does not have\n%s", commands)
 	}
 	run := func() (string, error) {
@@ -548,10 +541,7 @@ func TestChartIsAsHelmPushesOne(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		archive, err := os.ReadFile(filepath.Join(dir, name+"-"+version+".tgz"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		archive := []byte(read(t, filepath.Join(dir, name+"-"+version+".tgz")))
 		config, err := img.RawConfigFile()
 		if err != nil {
 			t.Fatal(err)
