@@ -2,13 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
-	"path/filepath"
 
 	"github.com/outposts-dev/outposts/dev/clusters/registry"
 )
@@ -30,20 +27,13 @@ func runRegistry(ctx context.Context, a *app, flags *flag.FlagSet, args []string
 	if err := a.open(); err != nil {
 		return err
 	}
-	store := registry.Store{Dir: a.dir.Registry()}
-	left, err := filepath.Glob(filepath.Join(store.Dir, "blobs", "sha256", ".upload-*"))
-	for _, file := range left {
-		err = errors.Join(err, os.Remove(file))
-	}
+	logger := slog.New(slog.NewTextHandler(a.stderr, nil))
+	handler, err := registry.PushHandler(registry.Store{Dir: a.dir.Registry()}, logger)
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(a.stdout, "push to %s/NAME:TAG; pods name it localhost/NAME:TAG\n", *address)
-	err = registry.Serve(ctx, *address, registry.PushHandler(store, slog.New(slog.NewTextHandler(a.stderr, nil))))
-	if ctx.Err() != nil {
-		return nil // it was interrupted, which is how it ends
-	}
-	return err
+	return registry.Serve(ctx, *address, handler) // until it is interrupted, which is how it ends
 }
 
 // loopback refuses addresses that others than this machine reach: whoever pushes decides what pods run.

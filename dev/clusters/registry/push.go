@@ -31,9 +31,15 @@ type pusher struct {
 	uploads map[string]*sync.Mutex // by their ids; held while a part arrives
 }
 
-// PushHandler serves pushes beside what Handler serves. It is for listeners that only this machine reaches.
-func PushHandler(store Store, logger *slog.Logger) http.Handler {
-	return &pusher{store: store, pull: Handler(store, logger), uploads: map[string]*sync.Mutex{}}
+// PushHandler serves pushes beside what Handler serves. It is for listeners that only this machine reaches. What earlier
+// ones have not finished is removed.
+func PushHandler(store Store, logger *slog.Logger) (http.Handler, error) {
+	p := &pusher{store: store, pull: Handler(store, logger), uploads: map[string]*sync.Mutex{}}
+	left, err := filepath.Glob(p.upload("*"))
+	for _, file := range left {
+		err = errors.Join(err, os.Remove(file))
+	}
+	return p, err
 }
 
 func (p *pusher) ServeHTTP(w http.ResponseWriter, r *http.Request) {

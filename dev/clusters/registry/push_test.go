@@ -25,7 +25,11 @@ type pushing struct {
 func newPushing(t *testing.T) pushing {
 	t.Helper()
 	p := pushing{t: t, store: Store{Dir: t.TempDir()}}
-	p.server = httptest.NewServer(PushHandler(p.store, slog.New(slog.DiscardHandler)))
+	handler, err := PushHandler(p.store, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.server = httptest.NewServer(handler)
 	t.Cleanup(p.server.Close)
 	return p
 }
@@ -133,5 +137,20 @@ func TestPushRefuses(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(p.store.Dir, "x")); err == nil {
 		t.Error("a path led out of the blobs")
+	}
+}
+
+func TestUnfinishedUploadsAreRemoved(t *testing.T) {
+	p := newPushing(t)
+	p.do(http.MethodPost, "/v2/a/b/blobs/uploads/", "", nil, 202)
+	uploads := filepath.Join(p.store.Dir, "blobs", "sha256", ".upload-*")
+	if begun, err := filepath.Glob(uploads); err != nil || len(begun) != 1 {
+		t.Fatalf("begun: %v, %v", begun, err)
+	}
+	if _, err := PushHandler(p.store, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := filepath.Glob(uploads); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 }
