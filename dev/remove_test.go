@@ -13,25 +13,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// fakePulumi and fakeKubectl keep what there is in files of the folder WORLD, see theWorld. Each call is written into
-// the file log; the one of number ABORT ends before it has any effect, or with LATE=yes after it, a destroy halfway.
+// fakePulumi and fakeKubectl keep what there is in files of the world, see theWorld. With LATE=yes a destroy that is
+// aborted ends halfway.
 const (
-	fakeStep = `
-set -eu
-cd "$WORLD"
-n=$(($(cat n) + 1)); echo $n > n; echo "${0##*/} $*" >> log
-early() { [ "$n" != "${ABORT-}" ] || [ -n "${LATE-}" ] || exit 137; }
-late() { [ "$n" != "${ABORT-}" ] || exit 137; }
-fail() { echo "error: $1" >&2; exit 255; }
-lookup() { # FILE KEY
-  while IFS= read -r line; do
-    case $line in "$2="*) found=${line#"$2="}; return ;; esac
-  done < "$1"
-  return 1
-}
-early
-`
-	fakePulumi = fakeStep + `
+	fakePulumi = `
 [ "$KUBECONFIG" = /of/the/hub ] || echo "KUBECONFIG is $KUBECONFIG" >> log
 case "$1 ${2-}" in
   "config -s" | "config rm") ;;
@@ -58,9 +43,8 @@ case "$1" in
   up) cp systems applied ;;
 esac
 [ "$1 $2" != "config rm" ] || sed -i "$((${6//[!0-9]/} + 1))d" systems
-late
 `
-	fakeKubectl = fakeStep + `
+	fakeKubectl = `
 all=$*
 case " $all" in
   *" --kubeconfig "*)
@@ -95,14 +79,12 @@ case "$*" in
     case "$*" in *--from*) echo 2 > waits ;; esac ;;
   *) exit 1 ;;
 esac
-late
 `
 )
 
 // theWorld has the files of a hub with a remote on which three servers run.
 func theWorld() map[string]string {
 	return map[string]string{
-		"n": "0", "log": "",
 		"systems": "local\nremote\nnorth\n", // of the hub's stack
 		"config": "remote cluster.context=there\nremote outpost.name=remote\nlocal outposts[1].address=10.0.0.3\n" +
 			"remote hubs[0].name=jupyterhub\nremote hubs[0].stack=organization/outposts/local\n",
@@ -118,38 +100,19 @@ func theWorld() map[string]string {
 	}
 }
 
-// newWorld makes a world that differs from theWorld in some files. What it gets for config comes first, and counts.
+// newWorld makes a world that differs from theWorld in some files.
 func newWorld(t *testing.T, files map[string]string) string {
 	t.Helper()
-	all := theWorld()
-	for name, text := range files {
-		if name == "config" {
-			text += all[name]
-		}
-		all[name] = text
-	}
-	world := t.TempDir()
-	for name, text := range all {
-		write(t, filepath.Join(world, name), text)
-	}
-	return world
+	return makeWorld(t, theWorld(), files)
 }
 
 // remove runs the script in a world.
 func remove(t *testing.T, world string, env []string, args ...string) (out string, code int) {
 	t.Helper()
 	m := newMachine(t, "dirname", "sleep", "cp", "mv")
-	m.program(t, "pulumi", fakePulumi)
-	m.program(t, "kubectl", fakeKubectl)
-	m.env = append(m.env, "HOME=/home/of/me", "KUBECONFIG=/of/the/hub", "WORLD="+world, "PULUMI=pulumi", "PAUSE=0")
+	m.env = append(m.env, "HOME=/home/of/me", "KUBECONFIG=/of/the/hub", "PAUSE=0")
 	m.env = append(m.env, env...)
-	write(t, filepath.Join(world, "n"), "0")
-	return m.run(t, append([]string{filepath.Join(m.bin, "bash"), abs(t, "remove")}, args...)...)
-}
-
-func logOf(t *testing.T, world string) []string {
-	t.Helper()
-	return strings.Split(strings.TrimSpace(read(t, filepath.Join(world, "log"))), "\n")
+	return m.play(t, world, fakePulumi, fakeKubectl, append([]string{abs(t, "remove")}, args...)...)
 }
 
 // checkRemoved holds that the remote is gone: no server was lost, nothing but data is left of its stack, the hub's

@@ -13,10 +13,9 @@ import (
 )
 
 // The stacks are hub and north; south is that of another hub, and new was never applied. What there is is in files of
-// the folder WORLD: versions are lines of STACK PART VERSION, servers what runs on a stack's cluster. What is called is
-// written into log; call number ABORT ends before it has any effect, or with LATE=yes after it.
+// the world: versions are lines of STACK PART VERSION, servers what runs on a stack's cluster.
 const (
-	upgradePulumi = fakeStep + `
+	upgradePulumi = `
 case "$1 $2" in
   "config get")
     lookup config "$4 ${6#outposts:}" || fail "configuration key '$6' not found for stack '$4'"
@@ -30,9 +29,8 @@ case "$1 $2" in
     if [ -f "lost-$3" ]; then cat "lost-$3" > "servers-$3"; fi
     rm -f others ;;
 esac
-late
 `
-	upgradeKubectl = fakeStep + `
+	upgradeKubectl = `
 all=" $* " at=${2}
 version() { sed -n "/^$at $1 /{s///p;q}" versions; }
 case "$all" in
@@ -60,20 +58,14 @@ case "$all" in
   *" rollout status "*) echo rolled out ;;
   *) exit 1 ;;
 esac
-late
 `
 )
 
 // newRelease makes a checkout of version 0.2.0 with its stacks, and the world that they are in.
 func newRelease(t *testing.T, files map[string]string) string {
 	t.Helper()
-	world := t.TempDir()
-	if err := os.Symlink(abs(t, "."), filepath.Join(world, "dev")); err != nil {
-		t.Fatal(err)
-	}
 	all := map[string]string{
 		"charts/outpost/Chart.yaml": "name: outpost\nversion: 0.2.0\nappVersion: 0.2.0\n", "comes": "0.2.0",
-		"n": "0", "log": "",
 		"config": "hub hub.url=http://10.0.0.2\nhub cluster.context=hub\nhub outpost.name=here\n" +
 			"north cluster.context=north\nnorth hubs[0].name=jupyterhub\n" +
 			"north hubs[0].stack=organization/outposts/hub\n" +
@@ -88,14 +80,9 @@ func newRelease(t *testing.T, files map[string]string) string {
 			all["state-"+stack] = `{"kubernetes:core/v1:Namespace": "` + `uid-of-` + stack + `"}`
 		}
 	}
-	for name, text := range files {
-		if name == "config" || name == "versions" { // the first line that fits counts
-			text += all[name]
-		}
-		all[name] = text
-	}
-	for name, text := range all {
-		write(t, filepath.Join(world, name), text)
+	world := makeWorld(t, all, files)
+	if err := os.Symlink(abs(t, "."), filepath.Join(world, "dev")); err != nil {
+		t.Fatal(err)
 	}
 	return world
 }
@@ -103,14 +90,11 @@ func newRelease(t *testing.T, files map[string]string) string {
 func upgrade(t *testing.T, world string, env []string, stacks ...string) (out string, code int) {
 	t.Helper()
 	m := newMachine(t, "dirname", "mkdir", "mv", "grep", "date")
-	m.program(t, "pulumi", upgradePulumi)
-	m.program(t, "kubectl", upgradeKubectl)
 	m.program(t, "git", `[ ! -f "$WORLD/revision" ] || cat "$WORLD/revision"`)
-	m.env = append(m.env, "WORLD="+world, "STATE="+world, "PULUMI=pulumi", "KUBECTL=kubectl")
+	m.env = append(m.env, "STATE="+world, "KUBECTL=kubectl")
 	m.env = append(m.env, env...)
-	write(t, filepath.Join(world, "n"), "0")
-	argv := []string{filepath.Join(m.bin, "bash"), filepath.Join(world, "dev", "upgrade")}
-	return m.run(t, append(argv, stacks...)...)
+	script := filepath.Join(world, "dev", "upgrade")
+	return m.play(t, world, upgradePulumi, upgradeKubectl, append([]string{script}, stacks...)...)
 }
 
 // changes are the calls that changed something, without their flags.
