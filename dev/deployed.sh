@@ -16,6 +16,9 @@ setting() {
   return 1
 }
 
+# namespace_in STACK PATH DEFAULT: value becomes the namespace that the config has there, as a map or by its name alone.
+namespace_in() { setting "$1" "$2.name" || setting "$1" "$2" || value=$3; }
+
 # use_cluster [NAMESPACE...]: kubectl becomes that of the outpost's namespace, in the cluster that stack was made in, which has state. The
 # other namespaces are of the stack too.
 use_cluster() {
@@ -38,7 +41,7 @@ use_cluster() {
   kubeconfig=${kubeconfig/#\~\//$HOME/}
   setting "$stack" cluster.context || :
   context=$value
-  setting "$stack" outpost.namespace.name || setting "$stack" outpost.namespace || value=outpost
+  namespace_in "$stack" outpost.namespace outpost
   namespace=$value
   kubectl=(${KUBECTL:-$(command -v kubectl || echo dev/run kubectl)} ${kubeconfig:+--kubeconfig "$kubeconfig"} ${context:+--context "$context"})
   kubectl+=(--namespace "$namespace")
