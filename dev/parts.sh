@@ -1,4 +1,4 @@
-# What dev/cache, dev/build and dev/run share: the parts, and the folder of each. Read with `.`, with $dev set.
+# What scripts share that look into the cache: where it is, the parts, and the folder of each. Read with `.`; `folder` wants $dev set.
 
 # Every part is a folder under dev/ with a build.sh, in the order in which dev/build takes them: those that take longest come first, but
 # two that share most of their packages do not follow each other, as builds at one time compile the same package twice.
