@@ -262,6 +262,22 @@ func TestLostConnectionIsRenewed(t *testing.T) {
 	}
 }
 
+// An outpost that ends while many streams run breaks each of them.
+func TestOutpostThatEndsWithManyStreams(t *testing.T) {
+	w, o := newRemote(t, nil)
+	w.create(w.service("a", "remote", "lab-1.ns.svc:8888", 20001))
+	w.wantAnswer(20001, "lab-1 of remote")
+	conns := make([]*net.TCPConn, 200)
+	for i := range conns {
+		conns[i] = echoing(t, w, 20001)
+	}
+	o.relay.cut()
+	for _, conn := range conns {
+		wantBroken(t, conn)
+	}
+	w.wantAnswer(20001, "lab-1 of remote")
+}
+
 func TestNewStreamWaitsForTheConnection(t *testing.T) {
 	w, o := newRemote(t, nil)
 	w.create(w.service("a", "remote", "lab-1.ns.svc:8888", 20001))
