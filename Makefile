@@ -270,7 +270,7 @@ docs-serve: ## show the manual, and each change of it, at http://127.0.0.1:8000 
 	@dev/docs/run serve $(ADDRESS)
 
 .PHONY: vuln
-vuln: ## known vulnerabilities that the outpost or the Pulumi program reaches
+vuln: ## known vulnerabilities that our shipped programs reach
 	@dev/vuln
 
 .PHONY: fuzz

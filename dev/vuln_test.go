@@ -2,9 +2,12 @@ package dev
 
 import (
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,9 +29,10 @@ func TestVuln(t *testing.T) {
 		want      string
 	}{
 		{
-			name:  "what is shipped",
-			want:  "No known vulnerability is reached by ./server/cmd/outpost ./stacks as go1.26.10 builds it",
-			calls: "go1.26.10 0 " + scan + "./server/cmd/outpost\ngo1.26.10 0 " + scan + "./stacks\n",
+			name: "what is shipped",
+			want: "is reached by ./server/cmd/outpost ./stacks ./e2e/verify dev/release as go1.26.10 builds it",
+			calls: "go1.26.10 0 " + scan + "./server/cmd/outpost\ngo1.26.10 0 " + scan + "./stacks\n" +
+				"go1.26.10 0 " + scan + "./e2e/verify\ngo1.26.10 0 " + scan + "-C dev/release .\n",
 		},
 		{
 			name: "one package", args: []string{"./stacks"}, calls: "go1.26.10 0 " + scan + "./stacks\n",
@@ -84,7 +88,33 @@ func vulnScript(t *testing.T) string {
 	for _, script := range []string{"vuln", "go", "steps.sh", "terminal.sh"} {
 		write(t, filepath.Join(top, "dev", script), read(t, script))
 	}
+	write(t, filepath.Join(top, "dev/release/go.mod"), "module example.org/release\n")
 	return filepath.Join(top, "dev", "vuln")
+}
+
+// TestVulnScansWhatIsShipped holds that every program of ours that `make bundle` or an image has in it is looked at.
+func TestVulnScansWhatIsShipped(t *testing.T) {
+	scanned := regexp.MustCompile(`set -- (.*)`).FindStringSubmatch(read(t, "vuln"))
+	if scanned == nil {
+		t.Fatal("dev/vuln has no programs that it looks at without being told")
+	}
+	shipped := map[string]bool{"./server/cmd/outpost": true} // by images/outpost
+	made := regexp.MustCompile(`dev/go build (?:-C (\S+) )?-o \S+(?: (\./\S+))?\n`)
+	for _, found := range made.FindAllStringSubmatch(read(t, "bundle"), -1) {
+		folder := or(found[1], found[2])
+		if folder == "stacks" { // a folder of the top module
+			folder = "./stacks"
+		}
+		shipped[folder] = true
+	}
+	if image := read(t, "../images/outpost/build.go"); !strings.Contains(image, `"./server/cmd/outpost"`) {
+		t.Error("images/outpost is made of another program")
+	}
+	want, got := slices.Sorted(maps.Keys(shipped)), strings.Fields(scanned[1])
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("what is looked at differs from what is shipped (-want +got)\n%s", diff)
+	}
 }
 
 // TestVulnInterrupted holds that an interrupt from the keyboard ends the scanner too.
