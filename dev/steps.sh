@@ -6,7 +6,10 @@
 steps=.state/logs
 tail_lines=25 # of the log of a step that fails, which are shown
 mkdir -p "$steps"
-if [ -t 1 ]; then echo "Each step has its log in $steps."; fi
+if [ -t 1 ] && [ -z "${STEPS_LOGGED-}" ]; then
+  echo "Each step has its log in $steps."
+  export STEPS_LOGGED=yes # once, also where a script of steps runs another
+fi
 
 logfile() { echo "$steps/$(echo "${1,,}" | tr -cs 'a-z0-9\n' - | cut -c1-40).log"; }
 
@@ -66,12 +69,33 @@ beside() {
   "$@" >"$(logfile "$text")" 2>&1 </dev/null &
   running[$text]=$! started[$text]=$SECONDS
 }
+
+# when CONDITION TEXT COMMAND...: as beside, but the command begins when CONDITION, a command, holds, and at the latest when finish waits
+# for it; from there its time counts. Where the script ends before, it never begins.
+when() {
+  local condition=$1 text=$2 log; shift 2
+  log=$(logfile "$text")
+  rm -f "${log%.log}."{began,due}
+  {
+    until $condition || [ -e "${log%.log}.due" ]; do
+      sleep 1
+      kill -0 $$ 2>/dev/null || exit 1
+    done
+    echo $SECONDS >"${log%.log}.began"
+    "$@"
+  } >"$log" 2>&1 </dev/null &
+  running[$text]=$! started[$text]=
+}
+
 finish() {
-  local began=$SECONDS code=0 follower
-  follow "$1" "${started[$1]}" &
+  local began=$SECONDS code=0 follower since=${started[$1]} log
+  log=$(logfile "$1")
+  : >"${log%.log}.due"
+  [ -n "$since" ] || since=$(cat "${log%.log}.began" 2>/dev/null) || since=$SECONDS
+  follow "$1" "$since" &
   follower=$!
   wait "${running[$1]}" || code=$?
-  ended "$1" "${started[$1]}" $follower $code
+  ended "$1" "$since" $follower $code
   printf '%-52s %4d s more\n' "$1" $((SECONDS - began))
 }
 
