@@ -455,28 +455,50 @@ func TestChart(t *testing.T) {
 	}
 }
 
-// TestBuildShowsProgress holds that a build that takes a while says how far it is, and how long it took the last time.
+// TestBuildShowsProgress holds that a build that takes a while says how far it is: which module it fetches, then how
+// many packages it has compiled of those of all its programs; and how long it took the last time.
 func TestBuildShowsProgress(t *testing.T) {
-	c := newCheckout(t)
-	write(t, filepath.Join(c.cache, "kube-0123456789ab.seconds"), "840\n")
-	c.program(t, "go", `case "$1 $2" in
+	for _, test := range []struct {
+		name string
+		at   string // what the build has said last while it waits to be shown
+		want string
+	}{
+		{"while modules are fetched", "go: downloading n v2", "fetching module 2, n v2"},
+		{"while the first program is compiled", "m/package", "1 of 3 packages"},
+		{"while the second program is compiled", "m/c", "3 of 3 packages"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := newCheckout(t)
+			write(t, filepath.Join(c.cache, "kube-0123456789ab.seconds"), "840\n")
+			shown := filepath.Join(t.TempDir(), "shown")
+			c.program(t, "go", `says() { # LINE...
+	for line in "$@"; do
+		echo "$line" >&2
+		[ "$line" != '`+test.at+`' ] || until [ -e `+shown+` ]; do :; done
+	done
+}
+case "$*" in
 "env GOVERSION") echo go1.26.99 ;;
-"list -deps")
-	[ "$*" = "list -deps -f {{if .Stale}}{{.ImportPath}}{{end}} `+noDebugger+` -tags a ." ] &&
-		printf '\nm/package\n\nm/b\n' ;;
-"build -v") [ "$GOTOOLCHAIN" = go1.26.99 ] && echo "go: downloading m v1" >&2 && echo m/package >&2 ;;
+"list -deps -f {{if .Stale}}{{.Dir}}{{end}} `+noDebugger+` -tags a .")
+	says "go: downloading m v1" "go: downloading n v2"
+	printf '\n/m/package\n\n/m/b\n' ;;
+"list -deps -f {{if .Stale}}{{.Dir}}{{end}} `+noDebugger+` ./c") printf '/m/package\n/m/c\n' ;;
+"build -v `+noDebugger+` -o "*"/bin/kube -tags a .") [ "$GOTOOLCHAIN" = go1.26.99 ] && says m/package m/b ;;
+"build -v `+noDebugger+` -o "*"/bin/c ./c") says m/c ;;
+*) echo "go $*" >&2; exit 1 ;;
 esac`)
-	shown := filepath.Join(t.TempDir(), "shown")
-	write(t, filepath.Join(c.dev, "kube/build.sh"),
-		"#!/bin/bash\nset -e\nmkdir -p $1/bin\ngo build -o $1/bin/kube -tags a .\nuntil [ -e "+shown+" ]; do :; done\n")
-	// The second time that the status is asked to sleep, it has been shown.
-	c.program(t, "sleep", `[ -e `+shown+`.once ] && { : >`+shown+`; exit 1; }
-until [ -s `+c.folder(t, "kube")+`.log ]; do :; done; : >`+shown+`.once`)
-	out, code := c.script(t, "build", "kube")
-	want := regexp.MustCompile(`(?m)^  kube: building, 840 s last time; log \S+kube-[0-9a-f]+\.log
-  0 of 1 parts; kube \d+ s \(840 last time\)(, [01] of 2 packages)?$`)
-	if code != 0 || !want.MatchString(out) {
-		t.Errorf("exit %d; got\n%s\nwant\n%s", code, out, want)
+			write(t, filepath.Join(c.dev, "kube/build.sh"), "#!/bin/sh\nset -e\nmkdir -p $1/bin\n"+
+				"go build -o $1/bin/kube -tags a .\ngo build -o $1/bin/c ./c\n")
+			// The second time that the status is asked to sleep, it has been shown.
+			c.program(t, "sleep", `[ -e `+shown+`.once ] && { : >`+shown+`; exit 1; }
+until grep -qx '`+test.at+`' `+c.folder(t, "kube")+`.log 2>/dev/null; do :; done; : >`+shown+`.once`)
+			out, code := c.script(t, "build", "kube")
+			want := regexp.MustCompile(`(?m)^  kube: building, 840 s last time; log \S+kube-[0-9a-f]+\.log
+  0 of 1 parts; kube \d+ s \(840 last time\), ` + test.want + `$`)
+			if code != 0 || !want.MatchString(out) {
+				t.Errorf("exit %d; got\n%s\nwant\n%s", code, out, want)
+			}
+		})
 	}
 }
 
