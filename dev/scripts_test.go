@@ -88,6 +88,7 @@ func abs(t *testing.T, file string) string {
 func TestPackages(t *testing.T) {
 	const all = "gcc libc6-dev libseccomp-dev pkg-config util-linux nftables ipset iptables iproute2 mount"
 	const install = "install --no-install-recommends -y " + all
+	const shown = " (INSTALL=no only prints the command); log .state/logs/packages-of-the-system.log\n"
 	for _, test := range []struct {
 		name    string
 		release string // of the system
@@ -95,6 +96,7 @@ func TestPackages(t *testing.T) {
 		kernel  string
 		env     string
 		has     []string // programs
+		broken  bool     // apt-get
 		args    string
 		code    int
 		want    []string // in the output
@@ -102,11 +104,11 @@ func TestPackages(t *testing.T) {
 	}{
 		{
 			name: "fresh Debian, lists empty", release: "ID=debian", args: "tools clusters",
-			want: []string{"installing " + all}, calls: install + "\nupdate\n" + install + "\n",
+			want: []string{"installing " + all + shown}, calls: install + "\nupdate\n" + install + "\n",
 		},
 		{
 			name: "Ubuntu", release: "ID=ubuntu\nID_LIKE=debian", args: "tools clusters",
-			want: []string{"installing " + all}, calls: install + "\nupdate\n" + install + "\n",
+			want: []string{"installing " + all + shown}, calls: install + "\nupdate\n" + install + "\n",
 		},
 		{
 			name: "INSTALL=no", release: "ID=debian", env: "INSTALL=no", args: "tools clusters", code: 1,
@@ -141,15 +143,23 @@ func TestPackages(t *testing.T) {
 			name: "unknown target", release: "ID=debian", args: "everything", code: 2,
 			want: []string{"no target everything; choose from: tools clusters images tests"},
 		},
+		{
+			name: "nothing to install from", release: "ID=debian", broken: true, args: "tools clusters", code: 1,
+			want:  []string{"failed: packages of the system; the end of .state/logs/", "packages-of-the-system.log:\nbroken"},
+			calls: install + "\nupdate\n",
+		},
 		{name: "no target", code: 2, want: []string{"dev/packages TARGET..."}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			m := newMachine(t)
+			m := newMachine(t, "dirname", "mkdir", "tr", "cut", "sleep")
 			mount, mountErr := exec.LookPath("mount")
 			unshare, unshareErr := exec.LookPath("unshare")
-			mkdir, mkdirErr := exec.LookPath("mkdir")
-			if err := errors.Join(mountErr, unshareErr, mkdirErr); err != nil {
+			if err := errors.Join(mountErr, unshareErr); err != nil {
 				t.Skip(err)
+			}
+			top := t.TempDir() // the log is there
+			for _, script := range []string{"packages", "steps.sh", "terminal.sh"} {
+				write(t, filepath.Join(top, "dev", script), read(t, script))
 			}
 			calls := filepath.Join(t.TempDir(), "calls")
 			write(t, calls, "")
@@ -158,8 +168,12 @@ func TestPackages(t *testing.T) {
 			}
 			m.program(t, "id", "echo "+or(test.user, "0"))
 			m.program(t, "uname", "echo "+or(test.kernel, "Linux"))
+			update := "touch " + calls + ".lists"
+			if test.broken {
+				update = "echo broken; exit 1"
+			}
 			m.program(t, "apt-get",
-				`echo "$*" >>`+calls+`; case $1 in update) touch `+calls+`.lists ;; *) [ -e `+calls+`.lists ] ;; esac`)
+				`echo "$*" >>`+calls+`; case $1 in update) `+update+` ;; *) [ -e `+calls+`.lists ] ;; esac`)
 			release := filepath.Join(t.TempDir(), "os-release")
 			write(t, release, test.release+"\n")
 			m.env = append(m.env, test.env)
@@ -167,9 +181,9 @@ func TestPackages(t *testing.T) {
 			script := `for dir in /usr/include /usr/sbin /usr/lib/postgresql; do
 	[ ! -d $dir ] || ` + mount + ` -t tmpfs none $dir || exit 77
 done
-` + mkdir + ` -p /usr/include/linux && : >/usr/include/linux/seccomp.h
+mkdir -p /usr/include/linux && : >/usr/include/linux/seccomp.h
 ` + mount + ` --bind ` + release + ` /etc/os-release || exit 77
-exec ` + abs(t, "packages") + ` "$@"`
+exec ` + filepath.Join(top, "dev/packages") + ` "$@"`
 			out, code := m.run(t,
 				append([]string{unshare, "-rm", "bash", "-c", script, "packages"}, strings.Fields(test.args)...)...)
 			if code == 77 || strings.Contains(out, "unshare failed") {
