@@ -393,6 +393,12 @@ true &
 ended "long work" 0 $! 0
 echo "took $(cut -c1-2 .state/logs/long-work.seconds).."
 step "quick work" true
+spent work-of-the-past; echo "640 32" >cpu; echo "took$(spent cpu)"; echo "2 0" >cpu; echo "took$(spent cpu)"
+spent() { echo " and $(sed 's/[0-9][0-9]*/N/g' "$1")"; }
+step "work in front" eval 'echo the log; set -- lost'
+beside "work beside" bash -c 'echo the log >&2'
+finish "work beside"
+cat .state/logs/work-in-front.log .state/logs/work-beside.log
 step "Work (that fails)" bash -c 'echo the reason; exit 3'
 `)
 	out, code := m.run(t, "bash", filepath.Join(folder, "steps"))
@@ -400,6 +406,12 @@ step "Work (that fails)" bash -c 'echo the reason; exit 3'
 	want := regexp.MustCompile(`^long work +10\d\d s \(840 last time\); log \.state/logs/long-work\.log: 2 of 10 parts
 took 10\.\.
 quick work +\d+ s
+took, 11\.2 CPU-min
+took
+work in front +\d+ s and N N
+work beside +\d+ s more and N N
+the log
+the log
 failed: Work \(that fails\); the end of \.state/logs/work-that-fails-\.log:
 the reason
 $`)
@@ -621,6 +633,7 @@ func TestBuild(t *testing.T) {
 	for _, file := range []string{
 		c.folder(t, "kube") + "/bin/kube", c.folder(t, "pulumi") + "/bin/cli",
 		c.folder(t, "pulumi") + "/home/plugins/random", filepath.Join(c.cache, "tools.seconds"),
+		c.folder(t, "kube") + ".cpu",
 	} {
 		if !there(file) {
 			t.Errorf("%s is not there after:\n%s", file, out)

@@ -1,7 +1,7 @@
 # Steps of long work, shown with their times; the output of each goes to a file that is named when it fails. Read with `.`, from the
 # top of the checkout. A step that takes longer than three seconds shows what it does: the last line of its log, how long it has
 # taken and how long the last time that it took as long. On a terminal that is one line in place; elsewhere a line when that changes, every
-# ten seconds at most.
+# ten seconds at most. The line of a step that has ended has its processor time too, from a tenth of a minute.
 . dev/terminal.sh
 steps=.state/logs
 tail_lines=25 # of the log of a step that fails, which are shown
@@ -12,6 +12,7 @@ if [ -t 1 ] && [ -z "${STEPS_LOGGED-}" ]; then
 fi
 
 logfile() { echo "$steps/$(echo "${1,,}" | tr -cs 'a-z0-9\n' - | cut -c1-40).log"; }
+cpufile() { local log; log=$(logfile "$1"); echo "${log%.log}.cpu"; }
 
 failed() { # TEXT
   echo "failed: $1; the end of $(logfile "$1"):" >&2
@@ -57,16 +58,16 @@ step() {
   : >"$(logfile "$text")"
   follow "$text" "$began" &
   follower=$!
-  "$@" >"$(logfile "$text")" 2>&1 </dev/null || code=$?
+  timed "$(cpufile "$text")" "$@" >"$(logfile "$text")" 2>&1 </dev/null || code=$?
   ended "$text" "$began" $follower $code
-  printf '%-52s %4d s\n' "$text" $((SECONDS - began))
+  printf '%-52s %4d s%s\n' "$text" $((SECONDS - began)) "$(spent "$(cpufile "$text")")"
 }
 
 # beside TEXT COMMAND...: runs it in the background; finish TEXT waits for it
 declare -A running started
 beside() {
   local text=$1; shift
-  "$@" >"$(logfile "$text")" 2>&1 </dev/null &
+  timed "$(cpufile "$text")" "$@" >"$(logfile "$text")" 2>&1 </dev/null &
   running[$text]=$! started[$text]=$SECONDS
 }
 
@@ -82,7 +83,7 @@ when() {
       kill -0 $$ 2>/dev/null || exit 1
     done
     echo $SECONDS >"${log%.log}.began"
-    "$@"
+    timed "$(cpufile "$text")" "$@"
   } >"$log" 2>&1 </dev/null &
   running[$text]=$! started[$text]=
 }
@@ -96,7 +97,7 @@ finish() {
   follower=$!
   wait "${running[$1]}" || code=$?
   ended "$1" "$since" $follower $code
-  printf '%-52s %4d s more\n' "$1" $((SECONDS - began))
+  printf '%-52s %4d s more%s\n' "$1" $((SECONDS - began)) "$(spent "$(cpufile "$1")")"
 }
 
 stack_up() { # NAME [FLAG...]

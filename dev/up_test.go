@@ -51,12 +51,14 @@ const madeOf = `dev=$TOP/dev; . dev/parts.sh; for part in $cluster_parts; do mkd
 // of `make up` waits for what it needs.
 func TestUp(t *testing.T) {
 	// Opened for reading and writing, a FIFO waits for what is written. The build ends when the clusters have begun.
-	m, top := newUp(t, madeOf+`exec 3<>begins; read -r -t 60 -u 3 || { echo "the clusters did not begin"; exit 1; }`)
+	m, top := newUp(t, `echo "  kube: built in 678 s, 11.2 CPU-min, 420M"; `+madeOf+
+		`exec 3<>begins; read -r -t 60 -u 3 || { echo "the clusters did not begin"; exit 1; }`)
 	if err := syscall.Mkfifo(filepath.Join(top, "begins"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	out, code := m.run(t, filepath.Join(top, "dev/up"))
-	if code != 0 || !strings.Contains(out, "The hub is up after ") {
+	took := regexp.MustCompile(`(?s)^tools .* s\n  kube 678 s, 11\.2 CPU-min\n.*\nThe hub is up after \d+ s\.\n`)
+	if code != 0 || !took.MatchString(out) {
 		t.Fatalf("exit %d\n%s", code, out)
 	}
 	got := calls(t, top)
