@@ -28,13 +28,14 @@ follow() {
   while sleep 1 >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do
     took=$((SECONDS - began))
     [ "$took" -ge 3 ] || continue
+    [ -t 1 ] || [ $((took - at)) -ge 10 ] || continue
     doing=$(tail -c 2000 "$log" | tr -d '\033' | tr '\r' '\n' | sed -n '/[^ ]/h; ${x;s/^ *//;p;}')
     if [ -t 1 ]; then
       in_place "$text $took s$last${doing:+: $doing}"
       continue
     fi
     line=$(printf '%-52s %4d s%s; log %s%s' "$text" "$took" "$last" "$log" "${doing:+: $doing}")
-    if [ $((took - at)) -ge 60 ] || { [ "$doing" != "$shown" ] && [ $((took - at)) -ge 10 ]; }; then
+    if [ $((took - at)) -ge 60 ] || [ "$doing" != "$shown" ]; then
       echo "$line"
       shown=$doing at=$took
     fi
