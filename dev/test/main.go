@@ -56,7 +56,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "test:", err)
 		return 1
 	}
-	return report(runLanes(ctx, lanes, *root, *logs, stdout), stdout)
+	before := busy()
+	results := runLanes(ctx, lanes, *root, *logs, stdout)
+	return report(results, busy()-before, stdout)
 }
 
 // choose finds the suites by name, those of each argument in a lane of their own.
@@ -113,17 +115,21 @@ func runLanes(ctx context.Context, lanes [][]suite, root, logs string, stdout io
 	return slices.Concat(results...)
 }
 
-// report prints the table and the closing line and returns the exit code.
-func report(results []result, w io.Writer) int {
+// report prints the table and the closing line and returns the exit code. worked is how long the machine's processors
+// have worked meanwhile.
+func report(results []result, worked time.Duration, w io.Writer) int {
 	var total result
-	fmt.Fprintf(w, "\n%-8s %7s %7s %8s %8s %8s\n", "suite", "passed", "failed", "skipped", "began", "time")
+	fmt.Fprintf(w, "\n%-8s %7s %7s %8s %8s %8s %8s\n", "suite", "passed", "failed", "skipped", "began", "time", "cpu")
 	for _, r := range results {
-		fmt.Fprintf(w, "%-8s %7d %7d %8d %7.0fs %7.0fs\n",
-			r.name, r.passed, r.failed, r.skipped, r.began.Seconds(), r.took.Seconds())
+		fmt.Fprintf(w, "%-8s %7d %7d %8d %7.0fs %7.0fs %7.0fs\n",
+			r.name, r.passed, r.failed, r.skipped, r.began.Seconds(), r.took.Seconds(), r.cpu.Seconds())
+		total.cpu += r.cpu
 		total.passed += r.passed
 		total.failed += r.failed
 		total.skipped += r.skipped
 	}
+	fmt.Fprintf(w, "cpu: %.0fs of the suites, %.0fs of the whole machine, clusters and all\n",
+		total.cpu.Seconds(), worked.Seconds())
 	for _, r := range results {
 		for _, s := range r.skips {
 			fmt.Fprintf(w, "skipped: %s: %s\n", r.name, s)

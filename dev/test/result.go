@@ -20,6 +20,7 @@ import (
 type result struct {
 	name                    string
 	began, took             time.Duration // began: after the first suite
+	cpu                     time.Duration // of the processes that have ended and were waited for
 	passed, failed, skipped int
 	skips                   []string // "TestX: why"
 	failures                []failure

@@ -196,6 +196,9 @@ func (s suite) run(ctx context.Context, root, logs string, w io.Writer) result {
 	default:
 		r, err = runGoTest(cmd, log, w)
 	}
+	if cmd.ProcessState != nil {
+		r.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	}
 	module := modulePath(cmd.Dir)
 	for i, f := range r.failures {
 		r.failures[i].again = s.again(f, module)

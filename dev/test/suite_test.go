@@ -161,6 +161,9 @@ func TestLanes(t *testing.T) {
 	var out strings.Builder
 	var got []string
 	for _, r := range runLanes(t.Context(), [][]suite{{a, c}, {b}}, root, root, &out) {
+		if r.cpu <= 0 {
+			t.Errorf("%s took no time of a processor", r.name)
+		}
 		got = append(got, fmt.Sprintf("%s %d %s", r.name, r.passed, r.broken))
 	}
 	if want := []string{"a 1 ", "c 1 ", "b 1 "}; !slices.Equal(got, want) {
@@ -219,7 +222,11 @@ func TestWhole(t *testing.T) {
 		`[ "$PAIR" = p ]`: {passed: 1},
 		"exit 3":          {failed: 1, failures: []failure{{in: "sh", again: "sh -c exit 3"}}},
 	} {
-		if got := one(line).run(t.Context(), root, root, io.Discard); !reflect.DeepEqual(got, want) {
+		got := one(line).run(t.Context(), root, root, io.Discard)
+		if got.cpu <= 0 {
+			t.Errorf("%s took no time of a processor", line)
+		}
+		if got.cpu = 0; !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v, want %+v", line, got, want)
 		}
 	}
@@ -317,7 +324,7 @@ func TestReport(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out strings.Builder
-			code := report(c.results, &out)
+			code := report(c.results, time.Minute, &out)
 			lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 			if last := lines[len(lines)-1]; last != c.last || code != c.code {
 				t.Errorf("got %q, exit %d; want %q, exit %d", last, code, c.last, c.code)
@@ -326,10 +333,43 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// TestReportHasTheTimeOfProcessors holds the whole table.
+func TestReportHasTheTimeOfProcessors(t *testing.T) {
+	var out strings.Builder
+	report([]result{
+		{name: "unit", passed: 3, took: 90 * time.Second, cpu: 2 * time.Minute},
+		{name: "e2e", passed: 1, skipped: 1, began: time.Second, took: time.Hour, cpu: 30 * time.Second},
+	}, 5*time.Minute, &out)
+	want := strings.Join([]string{
+		"",
+		"suite     passed  failed  skipped    began     time      cpu",
+		"unit           3       0        0       0s      90s     120s",
+		"e2e            1       0        1       1s    3600s      30s",
+		"cpu: 150s of the suites, 300s of the whole machine, clusters and all",
+		"suites run: unit, e2e",
+		"4 passed, 0 failed, 1 skipped",
+		"",
+	}, "\n")
+	if got := out.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestBusy(t *testing.T) {
+	if got, want := busyOf("cpu  100 20 30 5000 400 5 6 70 8 9"), 1610*time.Millisecond; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	for _, line := range []string{"", "cpu", "cpu a b c"} {
+		if got := busyOf(line); got != 0 {
+			t.Errorf("%q: %s", line, got)
+		}
+	}
+}
+
 func TestReportNamesTheCommand(t *testing.T) {
 	var out strings.Builder
 	failures := []failure{{in: "m/a", test: "TestX", again: "go test ./a"}}
-	report([]result{{name: "unit", failed: 1, failures: failures}}, &out)
+	report([]result{{name: "unit", failed: 1, failures: failures}}, 0, &out)
 	if want := "failed: unit: m/a TestX\n  alone: go test ./a\n"; !strings.Contains(out.String(), want) {
 		t.Errorf("got\n%s\nwant in it\n%s", &out, want)
 	}
