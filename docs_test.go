@@ -41,8 +41,9 @@ func TestProtocolIsNumbered(t *testing.T) {
 	}
 }
 
-// citation matches a citation of one clause or more, such as "protocol 3.1 and 3.2".
-var citation = regexp.MustCompile(`(?i)\bprotocol,? \d+\.\d+(?:(?:, | and | to )\d+\.\d+)*`)
+// citation matches a citation of one clause or more, such as "protocol 3.1 and 3.2", in lower case: a pattern that
+// begins with a plain word is found a hundred times as fast as one that ignores case.
+var citation = regexp.MustCompile(`protocol,? \d+\.\d+(?:(?:, | and | to )\d+\.\d+)*`)
 
 // citations returns the numbers of the clauses that a text cites.
 func citations(text string, pattern *regexp.Regexp) []string {
@@ -82,7 +83,7 @@ func eachFile(f func(file, text string)) error {
 func TestCitedClausesExist(t *testing.T) {
 	known := clauses(t)
 	err := eachFile(func(file, text string) {
-		numbers := citations(text, citation)
+		numbers := citations(strings.ToLower(text), citation)
 		if file == "docs/protocol.md" {
 			numbers = append(numbers, citations(text, regexp.MustCompile(`\((?:\d+\.\d+(?:, )?)+\)`))...)
 		}
@@ -133,7 +134,7 @@ func TestEveryClauseHasATest(t *testing.T) {
 	cited := map[string]bool{}
 	err := eachFile(func(file, text string) {
 		if strings.HasSuffix(file, "_test.go") && file != "docs_test.go" {
-			for _, number := range citations(text, citation) {
+			for _, number := range citations(strings.ToLower(text), citation) {
 				cited[number] = true
 			}
 		}
@@ -192,14 +193,14 @@ func TestSecurityNamesWhatExists(t *testing.T) {
 // hasTest reports whether a test of this name is in a folder: a function of Go or of Python.
 func hasTest(t *testing.T, folder, name string) bool {
 	t.Helper()
-	definition := regexp.MustCompile(`(?m)^(?:func|def) ` + name + `\(`)
 	for _, pattern := range []string{"*_test.go", "test_*.py"} {
 		files, err := filepath.Glob(filepath.Join(folder, pattern))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, file := range files {
-			if definition.MatchString(readText(t, file)) {
+			text := readText(t, file)
+			if strings.Contains(text, "\nfunc "+name+"(") || strings.Contains(text, "\ndef "+name+"(") {
 				return true
 			}
 		}
