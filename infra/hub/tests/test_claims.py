@@ -135,6 +135,26 @@ def test_service_lost(hub, hub_stage):
     hub.stop_server("lost")
 
 
+def test_database_of_yesterday(hub, hub_stage):
+    """A hub that does not know a server leaves its Service, which the next start of that name takes over."""
+    database, services = hub.folder / "hub.sqlite", hub_stage.cluster.services
+    hub.stop()
+    yesterday = database.read_bytes()
+    hub.start()
+    hub.run("today", {"system": "remote"})
+    before = service_of(hub_stage.cluster, "today")
+    hub.kill()
+    database.write_bytes(yesterday)
+    hub.start()
+    assert hub.server("today") is None
+    assert service_of(hub_stage.cluster, "today") == before
+    hub.run("today", {"system": "remote"})
+    (port,) = service_of(hub_stage.cluster, "today")["spec"]["ports"]
+    assert stage.get(port["port"]) == 200
+    hub.stop_server("today")
+    assert not [name for name in services if name.endswith("-today")]
+
+
 def test_port_taken(hub, hub_stage, tunnels):
     """A claim that is lost is given up for another port before anybody is led to it."""
     tunnels.refuse = ["PortTaken", "Waiting", "PortTaken", "PortTaken"]
