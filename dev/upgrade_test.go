@@ -338,7 +338,8 @@ func TestUpgradeOf(t *testing.T) {
 				"servers-north": "a/1 1\na/2 2\na/3 3\na/4 4\na/5 5\na/6 6\na/7 7\na/8 8\n",
 				"lost-north":    "a/1 1\na/2 2\na/3 3\na/4 4\na/5 5\na/6 6\n",
 			},
-			want: []string{"pulumi up -s north"}, said: "of 8 servers that ran before, these do not run any more: a/7, a/8",
+			want: []string{"pulumi up -s north"},
+			said: "of 8 servers that ran before, these do not run any more: a/7, a/8",
 		},
 		{
 			name: "servers of other outposts", stacks: []string{"north"},

@@ -144,7 +144,8 @@ func newSSHBench() (b *sshBench, err error) {
 	}
 	ours := &sshServer{name: outpostSubject, user: remote.DefaultUser, ports: 8}
 	ours.target = ours.targetOf(0)
-	ours.process, ours.addr, err = process.StartSelf("ssh-server", "-hosts", hosts, "-keys", keys, "-backend", b.address)
+	ours.process, ours.addr, err = process.StartSelf("ssh-server",
+		"-hosts", hosts, "-keys", keys, "-backend", b.address)
 	if err != nil {
 		return b, err
 	}

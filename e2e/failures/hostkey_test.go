@@ -97,7 +97,7 @@ func TestE2EHostKeyChanged(t *testing.T) {
 		t.Fatalf("the server is not reachable after %s: %v", aim, err)
 	}
 	t.Logf("reachable %.1f s after the key was put back", time.Since(back).Seconds())
-	// Each replica of the tunnels tries again by itself, a few seconds later than the other, and a start may ask either.
+	// Each replica of the tunnels tries again by itself, some seconds later than the other, and a start may ask either.
 	deployed.StopAtEnd(t, d.Hub, d.User, "right-key")
 	err := deployed.Eventually(reach, func(ctx context.Context) error {
 		if err := d.Hub.Start(ctx, d.User, "right-key", map[string]any{"system": "remote"}); err != nil {

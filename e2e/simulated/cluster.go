@@ -24,10 +24,10 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 )
 
-// Cluster is as much of a Kubernetes API server as an outpost and the tunnels ask for: pods that run as soon as they are made, unless
-// told otherwise, and are gone as soon as they are deleted, Services that go with the pod that owns them, and Secrets
-// that it takes and forgets. It has one namespace, whatever the requests call it. It is an http.Handler, safe for
-// concurrent use.
+// Cluster is as much of a Kubernetes API server as an outpost and the tunnels ask for: pods that run as soon as they
+// are made, unless told otherwise, and are gone as soon as they are deleted, Services that go with the pod that owns
+// them, and Secrets that it takes and forgets. It has one namespace, whatever the requests call it. It is an
+// http.Handler, safe for concurrent use.
 type Cluster struct {
 	address func(n int) string // of the n-th pod
 

@@ -90,7 +90,8 @@ func TestServicesAreWatched(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer watching.Stop()
-	pod, err := pods.Create(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "lab"}}, metav1.CreateOptions{})
+	lab := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "lab"}}
+	pod, err := pods.Create(t.Context(), lab, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -166,7 +166,7 @@ func (s *site) wrongKey(ctx context.Context, t *testing.T, u user) error {
 	defer cancel()
 	err = deployed.Eventually(refused, func(context.Context) error {
 		log := s.kubectl(t, s.remote, "", "-n", deployed.OutpostNamespace, "logs", "deploy/outpost", "--since=5m")
-		by := map[string]bool{} // a start may go through either of the replicas, which read the file one after the other
+		by := map[string]bool{} // a start may go through either replica, and they read the file one after the other
 		for _, found := range refusedBy.FindAllStringSubmatch(log, -1) {
 			by[found[1]] = true
 		}

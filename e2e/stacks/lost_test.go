@@ -19,8 +19,8 @@ import (
 	"github.com/outposts-dev/outposts/e2e/deployed"
 )
 
-// hubDatabaseLost empties the volume of the hub's database while a server runs on the remote. The hub comes back without
-// users; the server goes on until it is ended as the manual says, and its home is there for the next one.
+// hubDatabaseLost empties the volume of the hub's database while a server runs on the remote. The hub comes back
+// without users; the server goes on until it is ended as the manual says, and its home is there for the next one.
 func hubDatabaseLost(t *testing.T, s *site) {
 	const server = "unknown"
 	u := s.user(t)
@@ -69,8 +69,8 @@ func hubDatabaseLost(t *testing.T, s *site) {
 
 	outpost := func(args ...string) string {
 		t.Helper()
-		return s.kubectl(t, s.remote, "", append([]string{"-n", deployed.OutpostNamespace, "exec", "deploy/outpost", "--",
-			"outpost"}, args...)...)
+		command := []string{"-n", deployed.OutpostNamespace, "exec", "deploy/outpost", "--", "outpost"}
+		return s.kubectl(t, s.remote, "", append(command, args...)...)
 	}
 	outpost("drain", "--evict", "--text", "The hub has lost its database.")
 	err = deployed.Eventually(ctx, func(context.Context) error {

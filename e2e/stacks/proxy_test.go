@@ -44,8 +44,8 @@ context.load_cert_chain("/tls/tls.crt", "/tls/tls.key")
 asyncio.run(listen(lambda r, w: join(r, w, *sys.argv[1].split(":")), 8443, ssl=context))
 `
 
-// proxyProgram is an HTTP proxy that takes CONNECT alone, and cuts whatever it leads to 20 s after the first request for
-// the same place.
+// proxyProgram is an HTTP proxy that takes CONNECT alone, and cuts whatever it leads to 20 s after the first request
+// for the same place.
 const proxyProgram = pipes + `
 cuts = {}
 async def serve(reader, writer):
@@ -62,8 +62,8 @@ async def serve(reader, writer):
 asyncio.run(listen(serve, 3128))
 `
 
-// throughProxy lets the outpost connect through an HTTP proxy: to the hub's URL as it is, and then to one with TLS and a
-// CA of its own. Each time it waits until the proxy has cut the connections to both replicas of the tunnels.
+// throughProxy lets the outpost connect through an HTTP proxy: to the hub's URL as it is, and then to one with TLS and
+// a CA of its own. Each time it waits until the proxy has cut the connections to both replicas of the tunnels.
 func (s *site) throughProxy(ctx context.Context, t *testing.T) error {
 	t.Helper()
 	s.remote.program(t, "proxy", proxyProgram, 3128, 0)

@@ -152,7 +152,8 @@ func (r *removal) killed(t *testing.T) bool {
 	}
 	run := filepath.Join(r.dir, "step") + " " + filepath.Join(r.site.root, "dev", "run")
 	cmd := exec.CommandContext(ctx, "make", "remove-remote", "NAME=remote", "EVICT=yes",
-		"PULUMI="+run+" pulumi", "KUBECTL="+run+" kubectl", "PAUSE=1", "PULUMI_FLAGS=--yes --skip-preview --non-interactive")
+		"PULUMI="+run+" pulumi", "KUBECTL="+run+" kubectl", "PAUSE=1",
+		"PULUMI_FLAGS=--yes --skip-preview --non-interactive")
 	cmd.Dir, cmd.Env = r.site.dir, r.site.env
 	// What runs in a namespace of processes ends with the first of them.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}

@@ -1,6 +1,6 @@
 // Package wire moves bytes between an SSH library and sockets with few system calls and little memory: it reads ahead
-// what a socket has, gathers packets while earlier ones are being written, and holds memory only while data is in it. It
-// tells which connections move much.
+// what a socket has, gathers packets while earlier ones are being written, and holds memory only while data is in it.
+// It tells which connections move much.
 package wire
 
 import (
