@@ -57,6 +57,9 @@ func removeRemote(t *testing.T, s *site) {
 	}
 	t.Logf("removed after %d kills: %.0f s\n%s", len(r.kills), time.Since(began).Seconds(),
 		strings.Join(r.kills, "\n"))
+	if len(r.kills) != removalKills {
+		t.Errorf("%d kills, want %d", len(r.kills), removalKills)
+	}
 
 	s.onlyRun(t, stays)
 	if diff := cmp.Diff(homes, s.remote.claims(t, deployed.ServerNamespace)); diff != "" {
@@ -95,6 +98,10 @@ type removal struct {
 	dir   string
 	kills []string // each once
 }
+
+// removalKills is how often step asks: before and after drain, status, destroy, config rm and up, and twice within
+// destroy.
+const removalKills = 12
 
 // step runs a program. Where that changes something, or asks for servers, it asks to be killed before it begins and
 // after it has ended, and a destroy when it has begun to take 1 and 5 resources away: once for each command line and
@@ -138,7 +145,13 @@ func (s *site) removal(t *testing.T) *removal {
 	return r
 }
 
-func (r *removal) last() string { return r.kills[len(r.kills)-1] }
+// last is the last kill, empty before the first.
+func (r *removal) last() string {
+	if len(r.kills) == 0 {
+		return ""
+	}
+	return r.kills[len(r.kills)-1]
+}
 
 // killed runs make remove-remote, and reports whether it was killed, as a lost machine would end it; else the remote is
 // removed.
