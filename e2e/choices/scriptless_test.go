@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -104,6 +105,9 @@ func (b scriptless) hidden(selector string) {
 	if err == nil {
 		b.Shot("failed")
 		b.T.Fatalf("%s is shown, %d by %d pixels", selector, box.Model.Width, box.Model.Height)
+	}
+	if !strings.Contains(err.Error(), "Could not compute box model") { // it has none
+		b.T.Fatalf("%s: %v", selector, err)
 	}
 }
 
