@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -81,10 +82,11 @@ func TestProxyThatRefuses(t *testing.T) {
 
 // What a proxy answers may be no answer at all.
 func TestProxyThatSaysSomethingElse(t *testing.T) {
+	long := "X: " + strings.Repeat("x", maxHeader) + "\r\n"
 	for name, c := range map[string]struct{ says, want string }{
-		"nothing":              {"", "EOF"},
+		"nothing":              {"", "unexpected EOF"},
 		"another protocol":     {"SSH-2.0-OpenSSH_9.6\r\n", `malformed HTTP response`},
-		"no end":               {"HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", maxHeader), "EOF"},
+		"more than is read":    {"HTTP/1.1 200 OK\r\n" + long + "\r\n", "unexpected EOF"},
 		"more than its answer": {"HTTP/1.1 200 OK\r\n\r\nSSH", "the proxy has sent more than its answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -97,21 +99,20 @@ func TestProxyThatSaysSomethingElse(t *testing.T) {
 
 // A proxy that never answers is left when the time is over.
 func TestProxyThatIsSilent(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c := connector{
-		url:   &url.URL{Scheme: "http", Host: "hub.example.org"},
-		proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: l.Addr().String()}),
-		dial:  new(net.Dialer).DialContext,
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-	defer cancel()
-	if _, err := c.dialContext(ctx, "tcp", "hub.example.org:80"); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("error %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		go func() { _, _ = io.Copy(io.Discard, far) }() // until near is closed
+		c := connector{
+			url:   &url.URL{Scheme: "http", Host: "hub.example.org"},
+			proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy.example.org:3128"}),
+			dial:  func(context.Context, string, string) (net.Conn, error) { return near, nil },
+		}
+		began := time.Now()
+		_, err := c.dialContext(t.Context(), "tcp", "hub.example.org:80")
+		if took := time.Since(began); !errors.Is(err, os.ErrDeadlineExceeded) || took != handshakeTime {
+			t.Errorf("error %v after %s, want one of the time after %s", err, took, handshakeTime)
+		}
+	})
 }
 
 // answering is the URL of a proxy that gives everybody the same answer and hangs up.
