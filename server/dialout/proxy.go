@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -77,7 +78,7 @@ func (c connector) dialContext(ctx context.Context, network, address string) (ne
 	defer cancel()
 	conn, err := c.dial(ctx, network, hostPort(via))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("proxy %s: %w", via.Host, err)
 	}
 	if via.Scheme == "https" {
 		config := c.tls.Clone()
@@ -91,7 +92,7 @@ func (c connector) dialContext(ctx context.Context, network, address string) (ne
 	}
 	if err != nil {
 		_ = conn.Close() // nothing was sent
-		return nil, err
+		return nil, fmt.Errorf("proxy %s: %w", via.Host, err)
 	}
 	return conn, nil
 }
@@ -115,10 +116,10 @@ func connect(conn net.Conn, address string, user *url.Userinfo) error {
 		return err
 	}
 	if answer.StatusCode/100 != 2 {
-		return errors.New("the proxy's answer is " + answer.Status)
+		return errors.New("its answer is " + answer.Status)
 	}
 	if in.Buffered() > 0 {
-		return errors.New("the proxy has sent more than its answer")
+		return errors.New("it has sent more than its answer")
 	}
 	return nil
 }

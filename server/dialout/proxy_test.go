@@ -85,14 +85,15 @@ func TestProxyThatSaysSomethingElse(t *testing.T) {
 	long := "X: " + strings.Repeat("x", maxHeader) + "\r\n"
 	for name, c := range map[string]struct{ says, want string }{
 		"nothing":              {"", "unexpected EOF"},
-		"another protocol":     {"SSH-2.0-OpenSSH_9.6\r\n", `malformed HTTP response`},
+		"another protocol":     {"SSH-2.0-OpenSSH_9.6\r\n", "malformed HTTP response"},
 		"more than is read":    {"HTTP/1.1 200 OK\r\n" + long + "\r\n", "unexpected EOF"},
-		"more than its answer": {"HTTP/1.1 200 OK\r\n\r\nSSH", "the proxy has sent more than its answer"},
+		"more than its answer": {"HTTP/1.1 200 OK\r\n\r\nSSH", "it has sent more than its answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			p := w.dial(w.plainURL(), "inner", DialerOptions{Proxy: answering(t, c.says)})
-			wantLog(t, p.log, c.want)
+			via := answering(t, c.says)
+			p := w.dial(w.plainURL(), "inner", DialerOptions{Proxy: via})
+			wantLog(t, p.log, "proxy "+via.Host+": "+c.want)
 		})
 	}
 }
