@@ -60,12 +60,28 @@ func (c OwnClusters) Run(t testing.TB, args ...string) string {
 // Report is that of a cluster, which has to be there.
 func (c OwnClusters) Report(t testing.TB, name string) Report {
 	t.Helper()
-	reports := c.reports(t)
-	i := slices.IndexFunc(reports, func(r Report) bool { return r.Name == name })
-	if i < 0 {
+	r, ok := c.find(t, name)
+	if !ok {
 		t.Fatalf("cluster %s is not there", name)
 	}
-	return reports[i]
+	return r
+}
+
+// Running is what the runner says of a local cluster of the checkout root; ok is false unless its node runs.
+func Running(t testing.TB, root, name string) (r Report, ok bool) {
+	t.Helper()
+	r, ok = OwnClusters{root: root}.find(t, name)
+	return r, ok && r.PID != 0
+}
+
+func (c OwnClusters) find(t testing.TB, name string) (Report, bool) {
+	t.Helper()
+	for _, r := range c.reports(t) {
+		if r.Name == name {
+			return r, true
+		}
+	}
+	return Report{}, false
 }
 
 func (c OwnClusters) reports(t testing.TB) []Report {

@@ -4,7 +4,6 @@ package lifecycle
 
 import (
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -22,6 +21,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/outposts-dev/outposts/e2e/deployed"
 	"github.com/outposts-dev/outposts/server/kube/diagnosis"
 	"github.com/outposts-dev/outposts/server/kubespawner"
 )
@@ -169,18 +169,9 @@ func newPrivateRegistry(t *testing.T, c *cluster) *privateRegistry {
 // network of its registry and this machine. The test is skipped where the cluster is another one.
 func localNode(t *testing.T, name string) (pid int, network string) {
 	t.Helper()
-	var all []struct {
-		Name, Node string
-		PID        int
+	r, ok := deployed.Running(t, root(t), name)
+	if !ok {
+		t.Skipf("cluster %s is none of this checkout", name)
 	}
-	if err := json.Unmarshal([]byte(program(t, "dev/run", "clusters", "status", "--json")), &all); err != nil {
-		t.Fatal(err)
-	}
-	for _, one := range all {
-		if one.Name == name && one.PID != 0 {
-			return one.PID, one.Node[:strings.LastIndex(one.Node, ".")+1]
-		}
-	}
-	t.Skipf("cluster %s is none of this checkout", name)
-	return 0, ""
+	return r.PID, r.Node[:strings.LastIndex(r.Node, ".")+1]
 }
