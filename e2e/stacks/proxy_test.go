@@ -89,8 +89,12 @@ func (s *site) isCut(ctx context.Context, t *testing.T, place string) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, answerIn)
 	defer cancel()
-	return deployed.Eventually(ctx, func(context.Context) error {
-		log := s.kubectl(t, s.remote, "", "logs", "pod/proxy")
+	return deployed.Eventually(ctx, func(ctx context.Context) error {
+		text, err := s.remote.API.CoreV1().Pods("default").GetLogs("proxy", &corev1.PodLogOptions{}).DoRaw(ctx)
+		if err != nil {
+			return err // it may not run yet
+		}
+		log := string(text)
 		if !strings.Contains(log, "CONNECT "+place+"\n") || strings.Count(log, "cut "+place+"\n") < 2 {
 			return fmt.Errorf("the proxy has not cut two connections to %s:\n%s", place, log)
 		}
