@@ -14,7 +14,7 @@ import (
 // Address returns the address of a pod for the hub, in the one form that [outpost.ParseAddress] accepts. The scheme is
 // always http: the hub's client ignores it and goes by its own internal_ssl.
 func (o *Objects) Address(pod *corev1.Pod) (string, error) {
-	_, port, err := NotebookOf(pod)
+	_, port, err := ServingContainer(pod)
 	if err != nil {
 		return "", outpost.Wrap(err, outpost.KindFailed, "The server's pod has no port named %s.", NotebookPort)
 	}

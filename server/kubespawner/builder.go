@@ -351,7 +351,7 @@ func (o *Objects) addHelpers(m metadata, expand *expander, p *options.Problems) 
 	if !st.ServicesEnabled && o.Secret == nil {
 		return
 	}
-	_, port, err := NotebookOf(o.Pod)
+	_, port, err := ServingContainer(o.Pod)
 	if err != nil {
 		p.Addf("extra_container_config", "%v", err)
 	}

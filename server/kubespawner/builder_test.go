@@ -145,7 +145,7 @@ func (w wantObjects) check(t *testing.T, o *Objects, edit func(*corev1.Pod)) {
 		got.APIVersion = ""
 	})
 	checkObject(t, "", w.Namespace, o.Namespace, nil)
-	_, port, err := NotebookOf(o.Pod)
+	_, port, err := ServingContainer(o.Pod)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -131,8 +131,8 @@ func OwnerReference(name string, uid types.UID) metav1.OwnerReference {
 	}
 }
 
-// NotebookOf returns the container of a pod that serves, and its port: the first one named notebook-port.
-func NotebookOf(pod *corev1.Pod) (corev1.Container, int32, error) {
+// ServingContainer returns the container of a pod that serves, and its port: the first one named notebook-port.
+func ServingContainer(pod *corev1.Pod) (corev1.Container, int32, error) {
 	for _, c := range pod.Spec.Containers {
 		for _, port := range c.Ports {
 			if port.Name == NotebookPort {

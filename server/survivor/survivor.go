@@ -93,7 +93,7 @@ func serviceOf(pod *corev1.Pod, key outpost.Key, host string, now time.Time) (s 
 	if key.Hub == "" || key.StartID == "" {
 		return s, "it does not say which hub has started it"
 	}
-	notebook, port, err := kubespawner.NotebookOf(pod)
+	notebook, port, err := kubespawner.ServingContainer(pod)
 	if err != nil {
 		return s, err.Error()
 	}
