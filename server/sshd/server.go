@@ -82,7 +82,7 @@ func newServer(opts Options, l limits) (*Server, error) {
 		now:       time.Now,
 		newcomers: newNewcomers(l, rand.IntN),
 		hubs:      map[string]*hubCounts{},
-		movers:    wire.NewMovers(opts.Moving),
+		movers:    wire.NewMovers(wire.MoverLook, opts.Moving),
 		channels:  newShares(l.maxChannels, len(opts.Hubs)),
 		waiting:   newWaiting(l.maxWaiting, opts.Observer),
 		conns:     map[*conn]struct{}{},

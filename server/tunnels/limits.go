@@ -4,6 +4,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/outposts-dev/outposts/server/sshd/wire"
 	"github.com/outposts-dev/outposts/server/tunnels/remote"
 )
 
@@ -17,6 +18,7 @@ type limits struct {
 	library      time.Duration // for the SSH library to let go of a connection that has ended
 	wait         time.Duration // of a new stream for a connection
 	open         time.Duration // for a system to answer a stream; it takes 10 s to find that a target is not there
+	look         time.Duration // between two looks at the systems that move much
 
 	// rest is how long a port that one Service has had is not given to another: until every node of the cluster has
 	// learned that the first one is gone.
@@ -35,6 +37,7 @@ func defaultLimits() limits {
 		dial: 10 * time.Second, silence: 15 * time.Second, pause: 500 * time.Millisecond,
 		longestPause: 10 * time.Second,
 		steady:       10 * time.Second, library: 3 * time.Second, wait: 10 * time.Second, open: 15 * time.Second,
+		look: wire.MoverLook,
 		rest: 30 * time.Second, streams: 16384, tunnelStreams: 256, backlog: maxBacklog(debug.SetMemoryLimit(-1)),
 	}
 }

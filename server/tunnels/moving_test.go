@@ -1,35 +1,35 @@
 package tunnels
 
 import (
-	"fmt"
 	"io"
-	"slices"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // A system counts as moving while much goes to or from its servers, and no longer; one of little never does.
 func TestMovingSystemsAreCounted(t *testing.T) {
 	var mu sync.Mutex
 	var told []int
+	check := func(what string, want ...int) {
+		t.Helper()
+		mu.Lock()
+		defer mu.Unlock()
+		if diff := cmp.Diff(want, told); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+		told = nil
+	}
 	w, _ := newRemote(t, func(w *world) {
+		w.limits.look = time.Hour // the test looks
 		w.opts.Moving = func(systems int) {
 			mu.Lock()
 			defer mu.Unlock()
 			told = append(told, systems)
 		}
 	})
-	want := func(all ...int) {
-		t.Helper()
-		eventually(t, func() error {
-			mu.Lock()
-			defer mu.Unlock()
-			if !slices.Equal(told, all) {
-				return fmt.Errorf("told %v, want %v", told, all)
-			}
-			return nil
-		})
-	}
 	w.create(w.service("a", "remote", "lab-1.ns.svc:8888", 20001))
 	w.wantAnswer(20001, "lab-1 of remote")
 	conn, err := w.dial(20001)
@@ -61,10 +61,15 @@ func TestMovingSystemsAreCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	move(1)
-	want()
+	check("a little")
 	move(128)
-	want(1, 0)
+	check("much", 1)
+	w.tunnels.movers.Look()
+	check("a look after much")
+	w.tunnels.movers.Look()
+	check("silence", 0)
 	move(128)
+	check("much again", 1)
 	w.stop()
-	want(1, 0, 1, 0)
+	check("the end", 0)
 }

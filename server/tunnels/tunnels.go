@@ -40,7 +40,7 @@ type Tunnels struct {
 	metrics *metrics
 	watcher *watcher
 	teller  *teller
-	movers  *wire.Movers
+	movers  *wire.Movers  // from Run on
 	wake    chan struct{} // something has changed; capacity 1
 	serving chan struct{} // closed when what the Services say is served
 	served  func()        // closes serving
@@ -65,7 +65,7 @@ func New(
 	t := &Tunnels{
 		name: name, ports: ports, opts: o, limits: defaultLimits(), log: o.Logger, metrics: newMetrics(),
 		teller: newTeller(client, o.Logger), wake: make(chan struct{}, 1), serving: make(chan struct{}),
-		key: key, systems: systems, movers: wire.NewMovers(o.Moving),
+		key: key, systems: systems,
 	}
 	t.served = sync.OnceFunc(func() { close(t.serving) })
 	var err error
@@ -147,6 +147,7 @@ func (t *Tunnels) shown() map[string]*line {
 // when nothing of it runs any more. Streams whose Service is deleted end then, too.
 func (t *Tunnels) Run(ctx context.Context) error {
 	base, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	t.movers = wire.NewMovers(t.limits.look, t.opts.Moving)
 	table := newTable(base, t)
 	var tasks sync.WaitGroup
 	tasks.Go(func() { t.watcher.run(base) })

@@ -21,6 +21,7 @@ const (
 
 // Movers are the connections that move much data. Its methods are safe for concurrent use.
 type Movers struct {
+	every   time.Duration         // between two looks
 	changed func(connections int) // may be nil
 
 	mu    sync.Mutex
@@ -36,10 +37,10 @@ type Mover struct {
 	moves  atomic.Bool  // it is one of the movers
 }
 
-// NewMovers returns none. changed is called with their number each time that it changes, one call at a time; it may be
-// nil.
-func NewMovers(changed func(connections int)) *Movers {
-	return &Movers{changed: changed, moved: map[*Mover]int64{}}
+// NewMovers returns none, to be looked at each time that so much time has passed. changed is called with their number
+// each time that it changes, one call at a time; it may be nil.
+func NewMovers(every time.Duration, changed func(connections int)) *Movers {
+	return &Movers{every: every, changed: changed, moved: map[*Mover]int64{}}
 }
 
 // Mover returns a connection of which bytes says what it has moved, ever.
@@ -59,12 +60,12 @@ func (c *Mover) Piece(n int) {
 	m.moved[c] = c.bytes()
 	m.changed(len(m.moved))
 	if len(m.moved) == 1 {
-		m.next = time.AfterFunc(MoverLook, m.look)
+		m.next = time.AfterFunc(m.every, m.Look)
 	}
 }
 
-// look forgets those that have become slow.
-func (m *Movers) look() {
+// Look forgets those that have become slow since the look before. A test whose looks are far apart calls it itself.
+func (m *Movers) Look() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	before := len(m.moved)
@@ -80,7 +81,7 @@ func (m *Movers) look() {
 		m.changed(len(m.moved))
 	}
 	if len(m.moved) > 0 {
-		m.next.Reset(MoverLook)
+		m.next.Reset(m.every)
 	}
 }
 
