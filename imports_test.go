@@ -49,7 +49,7 @@ var allowed = map[string][]string{
 	"server/config": {
 		"server/access", "server/maintenance", "server/outpost", "server/place", "server/suggest",
 	},
-	"server/dialout": {"server/source"},
+	"server/dialout": {"server/excerpt", "server/source"},
 	"server/flavor": {
 		"server/access", "server/catalog", "server/excerpt", "server/pattern", "server/python", "server/suggest",
 	},

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/outposts-dev/outposts/server/excerpt"
 )
 
 // DialerOptions is what a [Dialer] may be told; zero values are defaults.
@@ -160,9 +162,10 @@ func (d *Dialer) wait(ctx context.Context, pause time.Duration) (lost bool) {
 func (d *Dialer) failed(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if reason := err.Error(); reason != d.said {
+	reason := excerpt.Of(err.Error(), excerpt.Sentence) // it may quote what a proxy says
+	if reason != d.said {
 		d.said = reason
-		d.log.Warn("no connection to the hub's tunnels, retrying", "url", d.address, "err", err)
+		d.log.Warn("no connection to the hub's tunnels, retrying", "url", d.address, "err", reason)
 	}
 	d.failures++
 }

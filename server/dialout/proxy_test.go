@@ -19,6 +19,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/outposts-dev/outposts/server/excerpt"
 )
 
 // urls are what a hub may have.
@@ -95,6 +97,20 @@ func TestProxyThatSaysSomethingElse(t *testing.T) {
 			p := w.dial(w.plainURL(), "inner", DialerOptions{Proxy: via})
 			wantLog(t, p.log, "proxy "+via.Host+": "+c.want)
 		})
+	}
+}
+
+// What a proxy answers may be long; the log has its beginning.
+func TestProxyThatSaysMuch(t *testing.T) {
+	w := newWorld(t)
+	p := w.dial(w.plainURL(), "inner", DialerOptions{
+		Proxy: answering(t, "HTTP/1.1 502 Gone for "+strings.Repeat("x", maxHeader/2)+"\r\n\r\n"),
+	})
+	wantLog(t, p.log, ": its answer is 502 Gone for xxx")
+	for line := range strings.Lines(p.log.String()) {
+		if len(line) > excerpt.Sentence+500 {
+			t.Errorf("a line of %d bytes:\n%s", len(line), line)
+		}
 	}
 }
 
