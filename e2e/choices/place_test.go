@@ -126,7 +126,8 @@ func (p *place) outposts(t *testing.T) {
 		cluster.MakeSecret(t, namespace, "outpost-cryptkey", map[string]string{"secret_key": deployed.PythonKey})
 		cluster.MakeSecret(t, namespace, "outpost-host-keys", map[string]string{"ssh_host_ed25519_key": p.hostKey})
 	}
-	off := map[string]any{"enabled": false} // what it closes is seen by other tests
+	// Each outpost has hubs in two namespaces, and hubNamespace names one; e2e/policies has what policies close.
+	off := map[string]any{"enabled": false}
 	common := map[string]any{
 		"image":         outpostImage,
 		"cryptSecret":   "outpost-cryptkey",
