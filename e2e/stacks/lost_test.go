@@ -139,8 +139,7 @@ func passphraseLost(t *testing.T, s *site) {
 		of := map[string]cluster{"local": s.hub, "remote": s.remote}[stack]
 		keys := strings.Fields(of.secret(t, deployed.OutpostNamespace, "outpost-cryptkey")["secret_key"])
 		for i, key := range keys {
-			s.pulumi(t, stack, "config", "set", "--secret", "--path",
-				fmt.Sprintf("outposts:outpost.cryptKeys[%d]", i), key)
+			s.setSecret(t, stack, fmt.Sprintf("outposts:outpost.cryptKeys[%d]", i), key)
 		}
 		s.adopt(t, stack)
 	}

@@ -63,6 +63,19 @@ func (s *site) pulumi(t *testing.T, stack string, args ...string) (string, time.
 	return out, took
 }
 
+// setSecret sets a secret in a stack's config, by standard input: a command line is seen by everybody, and by who reads
+// why it failed.
+func (s *site) setSecret(t *testing.T, stack, key, text string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := s.command(ctx, stack, "config", "set", "--secret", "--path", key)
+	cmd.Stdin = strings.NewReader(text)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("set %s of stack %s: %v\n%s", key, stack, err, out)
+	}
+}
+
 // ask runs Pulumi on a stack for what it prints, without what it complains about.
 func (s *site) ask(t *testing.T, stack string, args ...string) string {
 	t.Helper()
