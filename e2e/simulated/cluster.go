@@ -40,9 +40,16 @@ type Cluster struct {
 	pods     map[string]*corev1.Pod
 	services map[string]*corev1.Service
 	owned    map[types.UID][]string // Services by the pod that they go with
-	watchers map[chan []byte]string // what each watches: pods or services
-	told     []change               // the latest changes, by version
-	requests map[string]int         // by verb and resource
+	watchers map[*watcher]struct{}
+	told     []change       // the latest changes, by version
+	requests map[string]int // by verb and resource
+}
+
+// watcher is a watch of pods or services.
+type watcher struct {
+	resource string
+	events   chan []byte
+	left     chan struct{} // closed when nobody reads events any more
 }
 
 // change is what watches are told of an object.
@@ -63,7 +70,7 @@ func New(address func(n int) string) *Cluster {
 	}
 	return &Cluster{
 		address: address, pods: map[string]*corev1.Pod{}, services: map[string]*corev1.Service{},
-		owned: map[types.UID][]string{}, watchers: map[chan []byte]string{}, requests: map[string]int{},
+		owned: map[types.UID][]string{}, watchers: map[*watcher]struct{}{}, requests: map[string]int{},
 	}
 }
 
@@ -308,21 +315,22 @@ func runningStatus(p *corev1.Pod, address string) corev1.PodStatus {
 
 // watch sends what happens to pods or Services after a version; of anything else nothing happens.
 func (c *Cluster) watch(w http.ResponseWriter, r *http.Request, resource string) {
-	events := make(chan []byte, 2*keptChanges)
+	own := &watcher{resource: resource, events: make(chan []byte, 2*keptChanges), left: make(chan struct{})}
 	if resource == "pods" || resource == "services" {
 		c.mu.Lock()
-		c.watchers[events] = resource
+		c.watchers[own] = struct{}{}
 		if since, err := strconv.Atoi(r.URL.Query().Get("resourceVersion")); err == nil {
 			for _, made := range c.told {
 				if made.version > since && made.resource == resource {
-					events <- made.text
+					own.events <- made.text
 				}
 			}
 		}
 		c.mu.Unlock()
 		defer func() {
+			close(own.left) // who tells it something has the lock
 			c.mu.Lock()
-			delete(c.watchers, events)
+			delete(c.watchers, own)
 			c.mu.Unlock()
 		}()
 	}
@@ -337,7 +345,7 @@ func (c *Cluster) watch(w http.ResponseWriter, r *http.Request, resource string)
 	_ = flush.Flush() // a watcher that went away shows in the next write
 	for {
 		select {
-		case e := <-events:
+		case e := <-own.events:
 			if _, err := w.Write(e); err != nil {
 				return
 			}
@@ -348,16 +356,20 @@ func (c *Cluster) watch(w http.ResponseWriter, r *http.Request, resource string)
 	}
 }
 
-// tell is called with the lock held.
+// tell tells all watches of a change, and waits for those that are far behind. It is called with the lock held.
 func (c *Cluster) tell(what watch.EventType, resource string, object runtime.Object) {
 	text, err := json.Marshal(map[string]any{"type": what, "object": object})
 	if err != nil {
 		return // what came as JSON goes as JSON
 	}
 	text = append(text, '\n')
-	for events, watched := range c.watchers {
-		if watched == resource {
-			events <- text
+	for w := range c.watchers {
+		if w.resource != resource {
+			continue
+		}
+		select {
+		case w.events <- text:
+		case <-w.left:
 		}
 	}
 	if c.told = append(c.told, change{c.version, resource, text}); len(c.told) > keptChanges {

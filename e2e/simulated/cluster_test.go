@@ -1,7 +1,10 @@
 package simulated
 
 import (
+	"context"
+	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"testing"
 	"time"
 
@@ -115,13 +118,83 @@ func TestServicesAreWatched(t *testing.T) {
 	}
 	var got []told
 	for range want {
-		e := <-watching.ResultChan()
+		e := next(t, watching)
 		svc := e.Object.(*corev1.Service)
 		got = append(got, told{e.Type, svc.Name, svc.ResourceVersion})
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+}
+
+// next waits for an event.
+func next(t *testing.T, watching watch.Interface) watch.Event {
+	t.Helper()
+	select {
+	case e, ok := <-watching.ResultChan():
+		if !ok {
+			t.Fatal("the watch has ended")
+		}
+		return e
+	case <-time.After(time.Minute):
+		t.Fatal("no event within a minute")
+	}
+	return watch.Event{}
+}
+
+// A watcher that is far behind holds up nobody when it leaves.
+func TestWatcherThatLeaves(t *testing.T) {
+	cluster := New(nil)
+	tell := func() {
+		cluster.mu.Lock()
+		defer cluster.mu.Unlock()
+		cluster.tell(watch.Added, "pods", &corev1.Pod{})
+	}
+	tell()
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	far := stuck{httptest.NewRecorder(), ctx, make(chan struct{}, 1)}
+	all := httptest.NewRequestWithContext(ctx, http.MethodGet,
+		"/api/v1/namespaces/load/pods?watch=true&resourceVersion=-1", nil)
+	left, told := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(left)
+		cluster.ServeHTTP(far, all)
+	}()
+	<-far.writes
+	for range 2 * keptChanges { // so much waits for a watcher
+		tell()
+	}
+	go func() {
+		defer close(told)
+		tell()
+	}()
+	for cluster.mu.TryLock() { // until it tells
+		cluster.mu.Unlock()
+		runtime.Gosched()
+	}
+	leave()
+	for _, done := range []chan struct{}{told, left} {
+		select {
+		case <-done:
+		case <-time.After(time.Minute):
+			t.Fatal("the cluster hangs")
+		}
+	}
+}
+
+// stuck is the way to a watcher that reads nothing.
+type stuck struct {
+	*httptest.ResponseRecorder
+	ctx    context.Context // until then
+	writes chan struct{}   // one has begun
+}
+
+// Write implements http.ResponseWriter.
+func (s stuck) Write([]byte) (int, error) {
+	s.writes <- struct{}{}
+	<-s.ctx.Done()
+	return 0, s.ctx.Err()
 }
 
 // A pod runs when its time has come, and a watch that begins at a version is told all that has happened since.
@@ -155,7 +228,7 @@ func TestPodsRunLater(t *testing.T) {
 	}
 	var got []told
 	for len(got) < 3 {
-		e := <-watching.ResultChan()
+		e := next(t, watching)
 		pod := e.Object.(*corev1.Pod)
 		got = append(got, told{e.Type, pod.Name, pod.Status.Phase})
 	}
