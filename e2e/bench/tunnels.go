@@ -153,19 +153,36 @@ func (b *tunnelsBench) untilByte(ctx context.Context, port int) error {
 
 // oneByte lets a byte come through a port.
 func oneByte(address string) error {
-	conn, err := net.Dial("tcp", address)
+	conn, err := openByte(address)
 	if err != nil {
 		return err
 	}
-	return errors.Join(askByte(conn), conn.Close())
+	return conn.Close()
 }
 
-func askByte(conn net.Conn) error {
-	if _, err := conn.Write(request(askDown, 1)); err != nil {
-		return err
+// byteTime is how long a byte may take: longer than the tunnels let a stream wait for its system and its server.
+const byteTime = 30 * time.Second
+
+// openByte opens a stream at a port, through which a byte has come.
+func openByte(address string) (net.Conn, error) {
+	conn, err := net.DialTimeout("tcp", address, byteTime)
+	if err != nil {
+		return nil, err
 	}
-	_, err := io.ReadFull(conn, make([]byte, 1))
-	return err
+	err = conn.SetDeadline(time.Now().Add(byteTime))
+	if err == nil {
+		_, err = conn.Write(request(askDown, 1))
+	}
+	if err == nil {
+		_, err = io.ReadFull(conn, make([]byte, 1))
+	}
+	if err == nil {
+		err = conn.SetDeadline(time.Time{})
+	}
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
 }
 
 // idle takes what many tunnels cost that nobody uses: without streams, and with one open in each.
@@ -195,14 +212,11 @@ func (b *tunnelsBench) idle(ctx context.Context) error {
 // openEach opens a stream at each of many ports, through which a byte has come.
 func openEach(ports []int) (open []net.Conn, err error) {
 	for _, port := range ports {
-		conn, err := net.Dial("tcp", localOf(port))
+		conn, err := openByte(localOf(port))
 		if err != nil {
-			return open, err
-		}
-		open = append(open, conn)
-		if err := askByte(conn); err != nil {
 			return open, fmt.Errorf("port %d: %w", port, err)
 		}
+		open = append(open, conn)
 	}
 	return open, nil
 }
