@@ -14,7 +14,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/outposts-dev/outposts/e2e/deployed"
 )
 
 // evicted is how many servers a maintenance ends.
@@ -41,7 +42,7 @@ func TestE2EEvictionIsAnnouncedTwice(t *testing.T) {
 		return wantStatus(p.request(t.Context(), asked, false))
 	})
 	t.Logf("%d servers were started within %.0f s", evicted, time.Since(began).Seconds())
-	pods, homes := c.uids(t), c.claims(t)
+	pods, homes := c.uids(t), deployed.Claims(t, c.client, c.namespace)
 	if len(pods) != evicted || len(homes) != evicted {
 		t.Fatalf("%d pods and %d claims, want %d of each", len(pods), len(homes), evicted)
 	}
@@ -65,26 +66,12 @@ func TestE2EEvictionIsAnnouncedTwice(t *testing.T) {
 	if err := hub.told(2); err != nil {
 		t.Error(err)
 	}
-	if diff := cmp.Diff(homes, c.claims(t)); diff != "" {
+	if diff := cmp.Diff(homes, deployed.Claims(t, c.client, c.namespace)); diff != "" {
 		t.Errorf("homes (-before +after):\n%s", diff)
 	}
 }
 
 func serverOf(i int) string { return fmt.Sprintf("evicted-%02d", i) }
-
-// claims are the uids of the claims by name.
-func (c *cluster) claims(t *testing.T) map[string]string {
-	t.Helper()
-	list, err := c.client.CoreV1().PersistentVolumeClaims(c.namespace).List(t.Context(), metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	uids := map[string]string{}
-	for _, claim := range list.Items {
-		uids[claim.Name] = string(claim.UID)
-	}
-	return uids
-}
 
 // toldHub is a hub that takes what users of servers are told (protocol 3.2).
 type toldHub struct {

@@ -43,20 +43,6 @@ func (s *site) destroyed(t *testing.T, args ...string) {
 	}
 }
 
-// claims are the volumes of a namespace, with the uid that tells one from another of the same name.
-func (c cluster) claims(t *testing.T, namespace string) map[string]string {
-	t.Helper()
-	found, err := c.API.CoreV1().PersistentVolumeClaims(namespace).List(t.Context(), metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	uids := map[string]string{}
-	for _, claim := range found.Items {
-		uids[claim.Name] = string(claim.UID)
-	}
-	return uids
-}
-
 // dataOutlives tries to lose volumes by mistake, and to do without what opens them. The server on the remote system
 // runs on all the while, and is found again.
 func dataOutlives(t *testing.T, s *site) {
@@ -107,10 +93,10 @@ func dataOutlives(t *testing.T, s *site) {
 	u := s.user(t)
 	u.stop(t, servers["local"])
 	volumes := func() map[string]string {
-		all := s.hub.claims(t, deployed.HubNamespace)
-		maps.Copy(all, s.hub.claims(t, deployed.OutpostNamespace))
+		all := deployed.Claims(t, s.hub.API, deployed.HubNamespace)
+		maps.Copy(all, deployed.Claims(t, s.hub.API, deployed.OutpostNamespace))
 		for _, namespace := range []string{deployed.OutpostNamespace, deployed.ServerNamespace} {
-			for name, uid := range s.remote.claims(t, namespace) {
+			for name, uid := range deployed.Claims(t, s.remote.API, namespace) {
 				all["remote "+name] = uid
 			}
 		}

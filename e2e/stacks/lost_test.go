@@ -28,7 +28,7 @@ func hubDatabaseLost(t *testing.T, s *site) {
 		t.Fatal(err)
 	}
 	u.start(t, server, "remote", "small")
-	pods, homes := s.serverPods(t), s.remote.claims(t, deployed.ServerNamespace)
+	pods, homes := s.serverPods(t), deployed.Claims(t, s.remote.API, deployed.ServerNamespace)
 	claim, err := s.hub.API.CoreV1().PersistentVolumeClaims(deployed.HubNamespace).Get(t.Context(), "hub-db-dir",
 		metav1.GetOptions{})
 	if err != nil {
@@ -86,7 +86,7 @@ func hubDatabaseLost(t *testing.T, s *site) {
 	if left := s.serverPods(t); len(left) > 0 {
 		t.Errorf("servers are left: %v", left)
 	}
-	if diff := cmp.Diff(homes, s.remote.claims(t, deployed.ServerNamespace)); diff != "" {
+	if diff := cmp.Diff(homes, deployed.Claims(t, s.remote.API, deployed.ServerNamespace)); diff != "" {
 		t.Errorf("homes (-before +after):\n%s", diff)
 	}
 	u.start(t, server, "remote", "small")

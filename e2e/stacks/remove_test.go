@@ -44,7 +44,7 @@ func removeRemote(t *testing.T, s *site) {
 	for _, server := range []string{"goes", "goes-too"} {
 		u.start(t, server, "remote", "small")
 	}
-	homes := s.remote.claims(t, deployed.ServerNamespace)
+	homes := deployed.Claims(t, s.remote.API, deployed.ServerNamespace)
 	if len(homes) == 0 || len(s.serverPods(t)) != 3 {
 		t.Fatalf("homes %v, pods of servers %v", homes, s.serverPods(t))
 	}
@@ -62,7 +62,7 @@ func removeRemote(t *testing.T, s *site) {
 	}
 
 	s.onlyRun(t, stays)
-	if diff := cmp.Diff(homes, s.remote.claims(t, deployed.ServerNamespace)); diff != "" {
+	if diff := cmp.Diff(homes, deployed.Claims(t, s.remote.API, deployed.ServerNamespace)); diff != "" {
 		t.Errorf("homes (-before +after):\n%s", diff)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), answerIn)
