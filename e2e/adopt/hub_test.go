@@ -131,7 +131,7 @@ func TestE2EHubOfHelm(t *testing.T) {
 	loggedIn(t, browsers)
 	authState(t, hub)
 	startOnOutpost(t, hub)
-	stop(t, hub, "") // the one of KubeSpawner
+	deployed.Stop(t, hub, kept, "") // the one of KubeSpawner
 	s.noPods(t, namespace, "hub.jupyter.org/username="+kept)
 }
 
@@ -188,20 +188,7 @@ func startOnOutpost(t *testing.T, hub *hubapi.Client) {
 	if err := hub.WaitReachable(ctx, kept, server); err != nil {
 		t.Fatal(err)
 	}
-	stop(t, hub, server)
-}
-
-// stop stops a server, and waits until it is gone.
-func stop(t *testing.T, hub *hubapi.Client, server string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	if err := hub.Stop(ctx, kept, server); err != nil {
-		t.Error(err)
-	}
-	if err := hub.WaitGone(ctx, kept, server); err != nil {
-		t.Error(err)
-	}
+	deployed.Stop(t, hub, kept, server)
 }
 
 // install lets Helm install the hub.

@@ -83,7 +83,7 @@ func runCell(t *testing.T, hub *hubapi.Client, system string) {
 	if printed, err := kernel.Run(ctx, "print(6 * 7)"); err != nil || strings.TrimSpace(printed) != "42" {
 		t.Errorf("system %s: a cell printed %q, %v", system, printed, err)
 	}
-	stop(t, hub, system)
+	deployed.Stop(t, hub, kept, system)
 }
 
 // stockHub are the values of a hub as somebody has it, with the lines of the notes, and a way in for an outpost of its

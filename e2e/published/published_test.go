@@ -106,11 +106,11 @@ func TestE2EIngress(t *testing.T) {
 	tb.local.Arrives(t, hubNamespace, "the address in the tunnels", func(ctx context.Context) error {
 		return start(ctx, hub, user, lab, options)
 	})
-	stop(ctx, t, hub, user, lab)
+	deployed.Stop(t, hub, user, lab)
 	startKernel(ctx, t, hub, user)
 	did("a server runs on the remote cluster, reached by SSH at its load balancer")
 	tb.checkBalancer(ctx, t, given.SSH[0])
-	stop(ctx, t, hub, user, lab)
+	deployed.Stop(t, hub, user, lab)
 	const near = "near"
 	if err := start(ctx, hub, user, near, map[string]any{"system": "local", "flavor": "small"}); err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ func TestE2EIngress(t *testing.T) {
 	if err := hub.WaitReachable(ctx, user, near); err != nil {
 		t.Error(err)
 	}
-	stop(ctx, t, hub, user, near)
+	deployed.Stop(t, hub, user, near)
 	did("another has run beside the hub")
 }
 
@@ -192,7 +192,7 @@ func (tb *testbed) trusted(
 		t.Fatalf("a start without certificate: %v; want ... %s", err, tb.way.untrusted)
 	}
 	did("the hub refuses: " + err.Error())
-	stop(ctx, t, hub, user, lab)
+	deployed.Stop(t, hub, user, lab)
 	tb.issue(ctx, t, tb.remote)
 	first[1] = tb.awaitCertificate(ctx, t, host("outpost", tb.remote.web), nil)
 	did("the outpost is served with a certificate of " + first[1].Issuer.CommonName)
@@ -259,8 +259,8 @@ func (tb *testbed) renewed(ctx context.Context, t *testing.T, hub *hubapi.Client
 	if err := start(ctx, hub, user, "second", options); err != nil {
 		t.Errorf("a start after the renewal: %v", err)
 	}
-	stop(ctx, t, hub, user, "second")
-	stop(ctx, t, hub, user, lab)
+	deployed.Stop(t, hub, user, "second")
+	deployed.Stop(t, hub, user, lab)
 	did("another has started, and both are stopped")
 }
 
@@ -348,16 +348,6 @@ func start(ctx context.Context, hub *hubapi.Client, user, server string, options
 		return err
 	}
 	return hub.Progress(ctx, user, server, nil)
-}
-
-func stop(ctx context.Context, t *testing.T, hub *hubapi.Client, user, server string) {
-	t.Helper()
-	if err := hub.Stop(ctx, user, server); err != nil {
-		t.Error(err)
-	}
-	if err := hub.WaitGone(ctx, user, server); err != nil {
-		t.Error(err)
-	}
 }
 
 // checkBalancer holds that SSH is reached at a load balancer's address, and nowhere else from outside.
