@@ -3,13 +3,9 @@
 package lifecycle
 
 import (
-	"encoding/json"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -29,16 +25,16 @@ func TestE2EEvictionIsAnnouncedTwice(t *testing.T) {
 	}
 	t.Parallel()
 	c := newCluster(t)
-	hub := newToldHub(t)
+	hub := newProgress(t)
 	p := c.newProcess(t, t.TempDir())
 	write(t, p.config, fmt.Sprintf(
 		"spawner: {image: %s, cpu_guarantee: 0.001, mem_guarantee: 1M, homes: {size: 1Mi}}\n"+
-			"hubs: {%s: {callbackUrls: [%q]}}\n", c.image, hubName, hub.url))
+			"hubs: {%s: {callbackUrls: [%q]}}\n", c.image, hubName, hub.URL))
 	p.start(t)
 	began := time.Now()
 	atMost(t, evicted, 16, func(i int) error {
 		name := serverOf(i)
-		asked := startRequest{name: name, startID: "s", eventsURL: hub.url + "/" + name}
+		asked := startRequest{name: name, startID: "s", eventsURL: hub.URL + "/" + name}
 		return wantStatus(p.request(t.Context(), asked, false))
 	})
 	t.Logf("%d servers were started within %.0f s", evicted, time.Since(began).Seconds())
@@ -73,48 +69,23 @@ func TestE2EEvictionIsAnnouncedTwice(t *testing.T) {
 
 func serverOf(i int) string { return fmt.Sprintf("evicted-%02d", i) }
 
-// toldHub is a hub that takes what users of servers are told (protocol 3.2).
-type toldHub struct {
-	url string
-
-	mu      sync.Mutex
-	notices map[string]int // by server
-}
-
-func newToldHub(t *testing.T) *toldHub {
-	t.Helper()
-	h := &toldHub{notices: map[string]int{}}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var event struct {
-			Message string `json:"message"`
-			Notice  bool   `json:"notice"`
-		}
-		if err := json.NewDecoder(r.Body).Decode(&event); err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		if event.Notice && strings.HasPrefix(event.Message, "This server is stopped at ") &&
-			strings.HasSuffix(event.Message, " New disks.") {
-			h.mu.Lock()
-			h.notices[strings.TrimPrefix(r.URL.Path, "/")]++
-			h.mu.Unlock()
-		}
-		w.WriteHeader(http.StatusNoContent)
-	}))
-	t.Cleanup(server.Close)
-	h.url = server.URL
-	return h
-}
-
-// told returns an error unless each user has been told that many times.
-func (h *toldHub) told(times int) error {
-	want := map[string]int{}
+// told returns an error unless the users of all servers have been told that many times that they are stopped.
+func (p *progress) told(times int) error {
+	want, got := map[string]int{}, map[string]int{}
 	for i := range evicted {
 		want[serverOf(i)] = times
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if diff := cmp.Diff(want, h.notices); diff != "" {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name, events := range p.said {
+		for _, e := range events {
+			if e.Notice && strings.HasPrefix(e.Message, "This server is stopped at ") &&
+				strings.HasSuffix(e.Message, " New disks.") {
+				got[name]++
+			}
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
 		return fmt.Errorf("notices (-want +got):\n%s", diff)
 	}
 	return nil

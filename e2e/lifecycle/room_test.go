@@ -203,25 +203,31 @@ func (c *cluster) asAccount(t *testing.T) string {
 	return path
 }
 
-// progress is a hub as far as it takes the progress of starts: by the last element of the path, the messages.
+// progress is a hub as far as it takes what users of servers are told: by the last element of the path, the events.
 type progress struct {
 	*httptest.Server
 	mu   sync.Mutex
-	said map[string][]string
+	said map[string][]event
+}
+
+// event is one of a start, or a notice of what becomes of a server (protocol 3.2).
+type event struct {
+	Message string
+	Notice  bool
 }
 
 func newProgress(t *testing.T) *progress {
 	t.Helper()
-	p := &progress{said: map[string][]string{}}
+	p := &progress{said: map[string][]event{}}
 	p.Server = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		var event struct{ Message string }
-		if err := json.NewDecoder(r.Body).Decode(&event); err != nil {
+		var e event
+		if err := json.NewDecoder(r.Body).Decode(&e); err != nil {
 			t.Errorf("progress of %s: %v", r.URL.Path, err)
 		}
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		name := filepath.Base(r.URL.Path)
-		p.said[name] = append(p.said[name], event.Message)
+		p.said[name] = append(p.said[name], e)
 	}))
 	t.Cleanup(p.Close)
 	return p
@@ -232,7 +238,7 @@ func (p *progress) saw(t *testing.T, name, text string) {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !slices.ContainsFunc(p.said[name], func(said string) bool { return strings.Contains(said, text) }) {
-		t.Errorf("the progress of %s has no %q: %q", name, text, p.said[name])
+	if !slices.ContainsFunc(p.said[name], func(e event) bool { return strings.Contains(e.Message, text) }) {
+		t.Errorf("the progress of %s has no %q: %+v", name, text, p.said[name])
 	}
 }
