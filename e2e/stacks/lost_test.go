@@ -97,9 +97,7 @@ func hubDatabaseLost(t *testing.T, s *site) {
 // keys; no server notices.
 func stateLost(t *testing.T, s *site) {
 	u := s.user(t)
-	for system, server := range servers {
-		u.start(t, server, system, "small")
-	}
+	u.startAll(t)
 	pods := s.serverPods(t)
 	for _, stack := range []string{"local", "remote"} {
 		s.make(t, "export-keys", "STACK="+stack, "FILE="+stack+".keys")
@@ -113,18 +111,14 @@ func stateLost(t *testing.T, s *site) {
 	}
 	s.settled(t)
 	u.survive(t, s, pods)
-	for _, server := range servers {
-		u.stop(t, server)
-	}
+	u.stopAll(t)
 }
 
 // passphraseLost forgets the passphrase of both stacks while servers run. New states take the namespaces over, with the
 // Fernet keys that the clusters have: no server notices, and users log in again.
 func passphraseLost(t *testing.T, s *site) {
 	u := s.user(t)
-	for system, server := range servers {
-		u.start(t, server, system, "small")
-	}
+	u.startAll(t)
 	pods := s.serverPods(t)
 	s.env = append(slices.Clone(s.env), "PULUMI_CONFIG_PASSPHRASE=another")
 	for _, stack := range []string{"local", "remote"} {
@@ -146,9 +140,7 @@ func passphraseLost(t *testing.T, s *site) {
 	s.settled(t)
 	u = s.user(t) // the token is another one
 	u.survive(t, s, pods)
-	for _, server := range servers {
-		u.stop(t, server)
-	}
+	u.stopAll(t)
 }
 
 // salt is what Pulumi checks a passphrase by.

@@ -84,8 +84,20 @@ func startServers(t *testing.T, s *site) {
 	if err := u.EnsureUser(t.Context(), u.name); err != nil {
 		t.Fatal(err)
 	}
+	u.startAll(t)
+}
+
+func (u user) startAll(t *testing.T) {
+	t.Helper()
 	for system, server := range servers {
 		u.start(t, server, system, "small")
+	}
+}
+
+func (u user) stopAll(t *testing.T) {
+	t.Helper()
+	for _, server := range servers {
+		u.stop(t, server)
 	}
 }
 
