@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -63,7 +63,7 @@ func TestE2ERunningServersSurvive(t *testing.T) {
 			return d.Local.ReplacePod(ctx, deployed.HubNamespace, deployed.HubPod)
 		}},
 		{"network to remote cut for 60 s", func(ctx context.Context) error {
-			return cut(ctx, t, "remote", time.Minute)
+			return cut(ctx, t, d.Root, "remote", time.Minute)
 		}},
 	}
 	for _, test := range tests {
@@ -95,15 +95,16 @@ func TestE2ERunningServersSurvive(t *testing.T) {
 }
 
 // cut takes the node of a local cluster off the network for a while.
-func cut(ctx context.Context, t *testing.T, cluster string, d time.Duration) error {
+func cut(ctx context.Context, t *testing.T, root, cluster string, d time.Duration) error {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("taking a node off the network needs root")
 	}
-	pid, err := nodeProcess(cluster)
-	if err != nil {
-		return err
+	node, ok := deployed.Running(t, root, cluster)
+	if !ok {
+		return fmt.Errorf("no node of cluster %s runs", cluster)
 	}
+	pid := strconv.Itoa(node.PID)
 	link := func(state string) error {
 		out, err := exec.CommandContext(context.WithoutCancel(ctx), "nsenter", "-t", pid, "-n", "ip", "link", "set",
 			"eth0", state).CombinedOutput()
@@ -256,27 +257,4 @@ func ownServer(ctx context.Context, hub *hubapi.Client, user, server, system str
 		return fmt.Errorf("the server is that of %q", got)
 	}
 	return kernel.Close(ctx)
-}
-
-// nodeProcess is the process in whose network namespace the node of a local cluster lives.
-func nodeProcess(cluster string) (string, error) {
-	folders, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		return "", err
-	}
-	state, err := filepath.Abs(filepath.Join("..", "..", ".state", "clusters", cluster))
-	if err != nil {
-		return "", err
-	}
-	for _, file := range folders {
-		command, err := os.ReadFile(file)
-		if err != nil {
-			continue // it has ended
-		}
-		words := strings.Split(string(command), "\x00")
-		if len(words) > 1 && words[0] == "outposts-node" && words[1] == state {
-			return filepath.Base(filepath.Dir(file)), nil
-		}
-	}
-	return "", fmt.Errorf("no node of cluster %s runs", cluster)
 }
