@@ -45,30 +45,30 @@ func TestE2ERunningServersSurvive(t *testing.T) {
 	}
 	tests := []struct {
 		name  string
-		wreck func(context.Context) error
+		wreck func(context.Context, *testing.T) error
 	}{
-		{"a replica of the tunnels killed", func(ctx context.Context) error {
+		{"a replica of the tunnels killed", func(ctx context.Context, _ *testing.T) error {
 			return d.Local.ReplacePod(ctx, deployed.HubNamespace, deployed.TunnelsPod)
 		}},
-		{"outpost pod of remote killed", func(ctx context.Context) error {
+		{"outpost pod of remote killed", func(ctx context.Context, _ *testing.T) error {
 			return d.Remote.ReplacePod(ctx, deployed.OutpostNamespace, deployed.OutpostPod)
 		}},
-		{"outpost pod of local killed", func(ctx context.Context) error {
+		{"outpost pod of local killed", func(ctx context.Context, _ *testing.T) error {
 			return d.Local.ReplacePod(ctx, deployed.OutpostNamespace, deployed.OutpostPod)
 		}},
-		{"proxy killed", func(ctx context.Context) error {
+		{"proxy killed", func(ctx context.Context, _ *testing.T) error {
 			return d.Local.ReplacePod(ctx, deployed.HubNamespace, deployed.ProxyPod)
 		}},
-		{"hub pod killed", func(ctx context.Context) error {
+		{"hub pod killed", func(ctx context.Context, _ *testing.T) error {
 			return d.Local.ReplacePod(ctx, deployed.HubNamespace, deployed.HubPod)
 		}},
-		{"network to remote cut for 60 s", func(ctx context.Context) error {
+		{"network to remote cut for 60 s", func(ctx context.Context, t *testing.T) error {
 			return cut(ctx, t, d.Root, "remote", time.Minute)
 		}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if err := test.wreck(ctx); err != nil {
+			if err := test.wreck(ctx, t); err != nil {
 				t.Fatal(err)
 			}
 			began := time.Now()
