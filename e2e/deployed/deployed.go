@@ -186,16 +186,10 @@ func (d *Deployed) Start(
 	ctx context.Context, t testing.TB, hub *hubapi.Client, user, server string, options map[string]any,
 ) {
 	t.Helper()
-	if err := hub.Stop(ctx, user, server); err != nil {
-		t.Fatal(err)
-	}
-	if err := hub.WaitGone(ctx, user, server); err != nil {
-		t.Fatal(err)
-	}
+	StopAtEnd(t, hub, user, server)
 	if err := hub.Start(ctx, user, server, options); err != nil {
 		t.Fatalf("start %s/%s: %v", user, server, err)
 	}
-	t.Cleanup(func() { Stop(t, hub, user, server) })
 	if err := hub.Progress(ctx, user, server, nil); err != nil {
 		t.Fatalf("start %s/%s: %v", user, server, err)
 	}
