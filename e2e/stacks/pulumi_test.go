@@ -131,8 +131,7 @@ func (s *site) killed(t *testing.T, stack string, at int) bool {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cmd := s.command(ctx, stack, upArgs...)
-	// What runs in a namespace of processes ends with the first of them.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
+	endsWhole(cmd)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -157,6 +156,12 @@ func (s *site) killed(t *testing.T, stack string, at int) bool {
 	s.pulumi(t, stack, "cancel", "--yes")
 	t.Logf("up of %s killed at step %d", stack, at)
 	return true
+}
+
+// endsWhole lets all that a command starts end with it, as on a machine that is lost: what runs in a namespace of
+// processes ends with the first of them.
+func endsWhole(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
 }
 
 // begun is how many resources Pulumi says that it begins to make, change or take away.

@@ -168,8 +168,7 @@ func (r *removal) killed(t *testing.T) bool {
 		"PULUMI="+run+" pulumi", "KUBECTL="+run+" kubectl", "PAUSE=1",
 		"PULUMI_FLAGS=--yes --skip-preview --non-interactive")
 	cmd.Dir, cmd.Env = r.site.dir, r.site.env
-	// What runs in a namespace of processes ends with the first of them.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
+	endsWhole(cmd)
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
