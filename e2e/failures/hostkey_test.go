@@ -31,6 +31,12 @@ func TestE2EHostKeyChanged(t *testing.T) {
 	}
 	began := metav1.Now()
 	putBack := changeHostKey(t, d.Remote)
+	start := func(ctx context.Context, server string) error {
+		if err := d.Hub.Start(ctx, d.User, server, map[string]any{"system": "remote"}); err != nil {
+			return err
+		}
+		return d.Hub.Progress(ctx, d.User, server, nil)
+	}
 
 	t.Run("a start is refused in words", func(t *testing.T) {
 		const server = "other-key"
@@ -41,17 +47,11 @@ func TestE2EHostKeyChanged(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		start := func() error {
-			ctx, cancel := context.WithTimeout(ctx, reasonIn)
-			defer cancel()
-			if err := d.Hub.Start(ctx, d.User, server, map[string]any{"system": "remote"}); err != nil {
-				return err
-			}
-			return d.Hub.Progress(ctx, d.User, server, nil)
-		}
 		var err error
 		for range 5 { // the outpost's new pod may not be behind its node port yet
-			err = start()
+			ctx, cancel := context.WithTimeout(ctx, reasonIn)
+			err = start(ctx, server)
+			cancel()
 			if err == nil || !strings.Contains(err.Error(), "cannot be reached at the moment") {
 				break
 			}
@@ -99,12 +99,7 @@ func TestE2EHostKeyChanged(t *testing.T) {
 	t.Logf("reachable %.1f s after the key was put back", time.Since(back).Seconds())
 	// Each replica of the tunnels tries again by itself, some seconds later than the other, and a start may ask either.
 	deployed.StopAtEnd(t, d.Hub, d.User, "right-key")
-	err := deployed.Eventually(reach, func(ctx context.Context) error {
-		if err := d.Hub.Start(ctx, d.User, "right-key", map[string]any{"system": "remote"}); err != nil {
-			return err
-		}
-		return d.Hub.Progress(ctx, d.User, "right-key", nil)
-	})
+	err := deployed.Eventually(reach, func(ctx context.Context) error { return start(ctx, "right-key") })
 	if err != nil {
 		t.Errorf("no server starts in the %s after the key was put back: %v", aim, err)
 	}
