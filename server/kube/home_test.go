@@ -92,11 +92,7 @@ func TestHomesOfEarlierKubeSpawners(t *testing.T) {
 			if diff := cmp.Diff(c.calls, cl.taken()); diff != "" {
 				t.Errorf("requests (-want +got)\n%s", diff)
 			}
-			name, _ := started.State["pod_name"].(string)
-			pod, err := cl.CoreV1().Pods("jhub").Get(t.Context(), name, metav1.GetOptions{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			pod := cl.podOf(t, started)
 			for name, got := range map[string]any{
 				"pod": pod.Spec.Volumes[0].PersistentVolumeClaim.ClaimName, "state": started.State["pvc_name"],
 				"state of the pod": kubespawner.StateOf(pod)["pvc_name"],
@@ -147,12 +143,7 @@ func TestHomeOfAUserWithAnotherName(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		name, _ := started.State["pod_name"].(string)
-		pod, err := cl.CoreV1().Pods("jhub").Get(t.Context(), name, metav1.GetOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, volume := range pod.Spec.Volumes {
+		for _, volume := range cl.podOf(t, started).Spec.Volumes {
 			if volume.PersistentVolumeClaim != nil {
 				return volume.PersistentVolumeClaim.ClaimName
 			}
@@ -175,6 +166,17 @@ func TestHomeOfAUserWithAnotherName(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"claim-hub--ann": "ann", "claim-hub--anne": "anne"}, owners); diff != "" {
 		t.Errorf("whose they are (-want +got):\n%s", diff)
 	}
+}
+
+// podOf is the pod of a server that was started.
+func (c *cluster) podOf(t *testing.T, started outpost.Started) *corev1.Pod {
+	t.Helper()
+	name, _ := started.State["pod_name"].(string)
+	pod, err := c.CoreV1().Pods("jhub").Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pod
 }
 
 // planHome plans a start of the user "user@example.com".
