@@ -223,12 +223,17 @@ func (s *servers) Evict(k outpost.Key) {
 	s.note("%s: evicted", k.Name)
 }
 
-// note writes a line with the minutes since the beginning of the test, unless it says what the last one did.
+// note writes a line, unless it says what the last one did.
 func (s *servers) note(format string, args ...any) {
 	line := fmt.Sprintf(format, args...)
 	if len(s.log) == 0 || !strings.HasSuffix(s.log[len(s.log)-1], " "+line) {
-		s.log = append(s.log, fmt.Sprintf("%d %s", int(time.Since(s.begun).Minutes()), line))
+		s.write(line)
 	}
+}
+
+// write writes a line with the minutes since the beginning of the test.
+func (s *servers) write(line string) {
+	s.log = append(s.log, fmt.Sprintf("%d %s", int(time.Since(s.begun).Minutes()), line))
 }
 
 // seen returns what has happened since the last call, sorted within each minute.
@@ -253,7 +258,7 @@ func warnings(s *servers) slog.Handler {
 	return slog.NewTextHandler(written(func(line string) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.log = append(s.log, fmt.Sprintf("%d %s", int(time.Since(s.begun).Minutes()), line))
+		s.write(line)
 	}), &slog.HandlerOptions{Level: slog.LevelWarn, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
 			return slog.Attr{}
