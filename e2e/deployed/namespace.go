@@ -25,9 +25,16 @@ func (c Cluster) Without(t testing.TB, namespaces ...string) {
 			t.Fatal(err)
 		}
 	}
-	err := Eventually(ctx, func(ctx context.Context) error {
+	if err := c.Gone(ctx, namespaces...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Gone waits until namespaces are gone.
+func (c Cluster) Gone(ctx context.Context, namespaces ...string) error {
+	return Eventually(ctx, func(ctx context.Context) error {
 		for _, name := range namespaces {
-			_, err := api.Get(ctx, name, metav1.GetOptions{})
+			_, err := c.API.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
 			if err == nil {
 				err = errors.New("is still there")
 			}
@@ -37,9 +44,6 @@ func (c Cluster) Without(t testing.TB, namespaces ...string) {
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // endPods ends the pods of a namespace at once. Kubernetes gives those of a namespace that it deletes half of the

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/outposts-dev/outposts/e2e/deployed"
@@ -175,24 +174,12 @@ func destroyAll(t *testing.T, s *site) {
 	}
 }
 
-// gone waits until namespaces are deleted.
+// gone waits until namespaces of a cluster are gone.
 func (s *site) gone(t *testing.T, c cluster, namespaces ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	for _, namespace := range namespaces {
-		err := deployed.Eventually(ctx, func(ctx context.Context) error {
-			_, err := c.API.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{})
-			switch {
-			case apierrors.IsNotFound(err):
-				return nil
-			case err == nil:
-				return fmt.Errorf("namespace %s of %s is still there", namespace, c.context)
-			}
-			return err
-		})
-		if err != nil {
-			t.Error(err)
-		}
+	if err := c.Gone(ctx, namespaces...); err != nil {
+		t.Errorf("%s: %v", c.context, err)
 	}
 }
