@@ -19,7 +19,7 @@ func (c Cluster) Arrives(t testing.TB, namespace, what string, ask func(context.
 	ctx, cancel := context.WithTimeout(t.Context(), arriveIn)
 	defer cancel()
 	err := Eventually(ctx, func(ctx context.Context) error {
-		if err := c.hasten(ctx, namespace); err != nil {
+		if err := c.Hasten(ctx, namespace); err != nil {
 			return err
 		}
 		return ask(ctx)
@@ -29,9 +29,9 @@ func (c Cluster) Arrives(t testing.TB, namespace, what string, ask func(context.
 	}
 }
 
-// hasten lets the kubelet look after what the pods of a namespace mount, which it does at any change of a pod and else
+// Hasten lets the kubelet look after what the pods of a namespace mount, which it does at any change of a pod and else
 // within a minute or two.
-func (c Cluster) hasten(ctx context.Context, namespace string) error {
+func (c Cluster) Hasten(ctx context.Context, namespace string) error {
 	pods, err := c.API.CoreV1().Pods(namespace).List(ctx,
 		metav1.ListOptions{LabelSelector: "component!=singleuser-server"})
 	if err != nil {
