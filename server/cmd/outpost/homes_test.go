@@ -37,27 +37,27 @@ func (a *homesAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name, one := strings.CutPrefix(r.URL.Path, claims+"/")
 	switch {
 	case r.Method == http.MethodGet && r.URL.Path == claims:
-		a.answer(w, http.StatusOK, corev1.PersistentVolumeClaimList{
+		answer(w, http.StatusOK, corev1.PersistentVolumeClaimList{
 			TypeMeta: metav1.TypeMeta{Kind: "PersistentVolumeClaimList", APIVersion: "v1"}, Items: a.claims,
 		})
 	case r.Method == http.MethodGet && r.URL.Path == "/api/v1/namespaces/servers/pods":
 		volume := corev1.Volume{Name: "home"}
 		volume.PersistentVolumeClaim = &corev1.PersistentVolumeClaimVolumeSource{ClaimName: a.mounted}
-		a.answer(w, http.StatusOK, corev1.PodList{
+		answer(w, http.StatusOK, corev1.PodList{
 			TypeMeta: metav1.TypeMeta{Kind: "PodList", APIVersion: "v1"},
 			Items:    []corev1.Pod{{Spec: corev1.PodSpec{Volumes: []corev1.Volume{volume}}}},
 		})
 	case r.Method == http.MethodDelete && one:
 		a.remove(w, r, name)
 	default:
-		a.answer(w, http.StatusForbidden, metav1.Status{
+		answer(w, http.StatusForbidden, metav1.Status{
 			TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: metav1.StatusFailure,
 			Reason: metav1.StatusReasonForbidden, Code: http.StatusForbidden, Message: r.Method + " is forbidden",
 		})
 	}
 }
 
-func (a *homesAPI) answer(w http.ResponseWriter, code int, object any) {
+func answer(w http.ResponseWriter, code int, object any) {
 	w.WriteHeader(code)
 	_ = json.NewEncoder(w).Encode(object)
 }
@@ -91,7 +91,7 @@ func (a *homesAPI) remove(w http.ResponseWriter, r *http.Request, name string) {
 			break
 		}
 	}
-	a.answer(w, int(status.Code), status)
+	answer(w, int(status.Code), status)
 }
 
 // homeOf is the claim of a user's home, which the outpost with a database of this id has made.
