@@ -467,7 +467,13 @@ func (r *relay) pass(near net.Conn) {
 	}
 	r.mu.Lock()
 	r.conns[near], r.conns[far] = struct{}{}, struct{}{}
+	down = r.down
 	r.mu.Unlock()
+	if down { // by now: who cut the others did not find this one
+		reset(near)
+		reset(far)
+		return
+	}
 	go r.copy(near, far, &r.worn)
 	r.copy(far, near, new(bool))
 }
