@@ -28,9 +28,8 @@ const otherHostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN1Jm2f3WPTnu3iTK0AzBm
 func TestE2EDialOut(t *testing.T) {
 	s := newSite(t)
 	s.close(t)
-	s.set(t, "local", nil, "outposts:outposts", 1, "address")
-	s.set(t, "local", nil, "outposts:outposts", 1, "exposure")
-	s.set(t, "local", "dialOut", "outposts:outposts", 1, "connect")
+	addressed := s.read(t, "local")
+	s.dialsOut(t)
 	firstUp(t, s)
 	nothingToDo(t, s)
 	s.isClosed(t)
@@ -54,9 +53,20 @@ func TestE2EDialOut(t *testing.T) {
 		{"proxy killed", func(ctx context.Context, _ *testing.T) error {
 			return s.hub.ReplacePod(ctx, deployed.HubNamespace, deployed.ProxyPod)
 		}},
+		{"reached at its address from now on", func(ctx context.Context, t *testing.T) error {
+			s.filter(t, "delete table ip closed")
+			s.write(t, "local", addressed)
+			return s.moves(ctx, t, u)
+		}},
+		{"dialling out again", func(ctx context.Context, t *testing.T) error {
+			s.close(t)
+			s.dialsOut(t)
+			return s.moves(ctx, t, u)
+		}},
 		{"through a proxy that cuts", func(ctx context.Context, t *testing.T) error {
 			return s.throughProxy(ctx, t)
 		}},
+		// At last: the next up would find what it changes by hand.
 		{"another host key, and the right one again", func(ctx context.Context, t *testing.T) error {
 			return s.wrongKey(ctx, t, u)
 		}},
@@ -76,15 +86,54 @@ func TestE2EDialOut(t *testing.T) {
 	}
 }
 
+// dialsOut lets the remote system connect to the hub in the hub's stack.
+func (s *site) dialsOut(t *testing.T) {
+	t.Helper()
+	s.set(t, "local", nil, "outposts:outposts", 1, "address")
+	s.set(t, "local", nil, "outposts:outposts", 1, "exposure")
+	s.set(t, "local", "dialOut", "outposts:outposts", 1, "connect")
+}
+
+// moves applies both stacks after a change of the way to the outpost, and holds that the hub forgets none of the running
+// servers while it has no way.
+func (s *site) moves(ctx context.Context, t *testing.T, u user) error {
+	t.Helper()
+	pods := s.serverPods(t)
+	s.up(t, "local")
+	began := time.Now()
+	err := s.hub.RolledOut(ctx, deployed.HubNamespace, "hub")
+	if err != nil {
+		return err
+	}
+	if err := u.WaitThere(ctx); err != nil {
+		return err
+	}
+	// A server that is asked for once more is polled; one that has been forgotten would be started.
+	err = u.Start(ctx, u.name, servers["remote"], map[string]any{"system": "remote", "flavor": "small"})
+	if err == nil {
+		return errors.New("the hub has forgotten the server while it had no way to the outpost")
+	}
+	t.Logf("start of the running server in between: %v", err)
+	s.up(t, "remote")
+	u.survive(t, s, pods)
+	t.Logf("without a way for %.1f s", time.Since(began).Seconds())
+	return nil
+}
+
 // close lets the node of the remote cluster drop every connection that the hub's cluster begins.
 func (s *site) close(t *testing.T) {
 	t.Helper()
+	s.filter(t, fmt.Sprintf("add table ip closed; add chain ip closed in { type filter hook prerouting priority -300; }; "+
+		"add rule ip closed in ip saddr %s tcp flags & (syn | ack) == syn counter drop", s.hub.node))
+}
+
+// filter changes the rules for packets of the node of the remote cluster.
+func (s *site) filter(t *testing.T, rules string) {
+	t.Helper()
 	node := fmt.Sprint(s.report(t, remoteContext).PID)
-	rules := fmt.Sprintf("add table ip closed; add chain ip closed in { type filter hook prerouting priority -300; }; "+
-		"add rule ip closed in ip saddr %s tcp flags & (syn | ack) == syn counter drop", s.hub.node)
 	out, err := exec.CommandContext(t.Context(), "nsenter", "-t", node, "-n", "nft", rules).CombinedOutput()
 	if err != nil {
-		t.Fatalf("close the node: %v: %s", err, out)
+		t.Fatalf("nft %s: %v: %s", rules, err, out)
 	}
 }
 
