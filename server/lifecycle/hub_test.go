@@ -55,12 +55,6 @@ func TestEventsOfAGoodStart(t *testing.T) {
 				What:  "event",
 				URL:   hubURL + "/users/progress/events/maria/lab-one",
 				Token: "token-lab-one",
-				Event: outpost.Event{Message: "Server requested"},
-			},
-			{
-				What:  "event",
-				URL:   hubURL + "/users/progress/events/maria/lab-one",
-				Token: "token-lab-one",
 				Event: outpost.Event{Progress: 30, Message: "Pulling image"},
 			},
 		}

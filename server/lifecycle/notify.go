@@ -86,7 +86,8 @@ func (n *notifier) progress(e *entry) *progress {
 	return p
 }
 
-// put tells an event; it never waits.
+// put tells an event; it never waits. "Server requested", which has progress 0, every JupyterHub shows by itself: telling
+// it costs a hub more than it is worth.
 func (p *progress) put(ev outpost.Event) {
 	ev.Message = excerpt.Of(ev.Message, excerpt.Sentence)
 	if ev.Message != "" {
@@ -95,7 +96,7 @@ func (p *progress) put(ev outpost.Event) {
 		p.recent = p.recent[max(0, len(p.recent)-maxMessages):]
 		p.mu.Unlock()
 	}
-	if p.queue != nil {
+	if p.queue != nil && ev.Progress > 0 {
 		p.queue.Put(ev)
 	}
 }
