@@ -203,8 +203,10 @@ class Outposts:
         spawner.login, options = login_of(options), dict(options)
         spawner.user_options = options
         spawner.own_image = offer.own_image(options)
-        # The stored options too: the route that renews tunnels reads the system from there.
-        spawner.orm_spawner.user_options = options
+        # The stored options too: the route that renews tunnels reads the system from there. What is set costs the hub a
+        # look at its database, even if it is the same.
+        if spawner.orm_spawner.user_options != options:
+            spawner.orm_spawner.user_options = options
 
     def _use_none(self, spawner, refused):
         # JupyterHub has stored the refused options already, and its API returns them.

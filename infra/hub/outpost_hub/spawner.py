@@ -42,6 +42,7 @@ class Spawner(outpostspawner.OutpostSpawner):
 
     outposts = None  # the Outposts of this hub, set by configure
     start_error = None  # the StartError of the current start, if it has failed
+    next_start_id = None  # of the current start, from before the outpost hears of it
     start_turn = None  # of the latest start
     pod_runs = None  # time since which the outpost has said so
     starts_before = None  # the number that its user has been told
@@ -207,15 +208,18 @@ class Spawner(outpostspawner.OutpostSpawner):
         has_tunnel = not self.port_forward_info or self in system.tunnels.servers
         return has_tunnel and system.watch(self).knows(self)
 
-    def start(self):
-        # What is changed here, JupyterHub commits before the start goes on. From here on, a hub that is restarted finds
-        # the server.
-        self.start_id = uuid.uuid4().hex
-        self.orm_spawner.state = {**self.get_state(), "starting": True}
-        return self._begin()
+    async def run_auth_state_hook(self, auth_state):
+        await super().run_auth_state_hook(auth_state)
+        # JupyterHub writes the spawner's row next, before it asks what to start. From there on, a hub that is restarted
+        # finds the server. What is changed later, it would write once more.
+        self.next_start_id = uuid.uuid4().hex
+        self.orm_spawner.state = {
+            **self.get_state(), "start_id": self.next_start_id, "events": [], "starting": True,
+        }  # fmt: skip
 
-    async def _begin(self):
+    async def start(self):
         begun = time.monotonic()
+        self.start_id = self.next_start_id
         url = await super().start()
         # From here on, a hub that is restarted goes on with the start.
         parts = urlsplit(url)
