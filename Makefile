@@ -195,7 +195,7 @@ upgrade: ## stacks get the version of this checkout: what runs, what changes, a 
 # ---- measurements
 
 .PHONY: bench
-bench: ## measure everything against the usual alternative (45 min, as root); results in bench/ and docs/performance.md
+bench: ## measure everything against the usual alternative (1 h, as root); results in bench/ and docs/performance.md
 	@dev/packages tools clusters images tests
 	@dev/disk tools clusters images tests
 	@dev/build

@@ -22,6 +22,9 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
+// barePods is the subject of pods that are made by client-go alone.
+const barePods = "bare pods"
+
 const (
 	// podsImage is on every local cluster; its program does nothing, so that what is measured is not its start.
 	podsImage = "localhost/outposts/pause:1"
@@ -183,7 +186,7 @@ func (b *podsBench) together(ctx context.Context, n int, record bool) error {
 	for _, s := range servers {
 		b.run.add(fmt.Sprintf("pods/%s/%d", s.what, n), outpostSubject, s.unit, "less", s.value)
 	}
-	b.run.add(fmt.Sprintf("pods/ready/%d", n), "bare pods", "s", "less", bare.Seconds())
+	b.run.add(fmt.Sprintf("pods/ready/%d", n), barePods, "s", "less", bare.Seconds())
 	return nil
 }
 

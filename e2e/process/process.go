@@ -133,10 +133,13 @@ func family(pid int) []int {
 
 // CPU returns the processor time that a process and its descendants have used: those that live, and those that have
 // ended and were waited for.
-func CPU(pid int) time.Duration {
+func CPU(pid int) time.Duration { return CPUOf(family(pid)) }
+
+// CPUOf returns the processor time that processes have used, and their children that have ended and were waited for.
+func CPUOf(pids []int) time.Duration {
 	const hertz = 100 // USER_HZ, the same on every Linux
 	var ticks int64
-	for _, p := range family(pid) {
+	for _, p := range pids {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p))
 		if err != nil {
 			continue // ended

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/outposts-dev/outposts/e2e/process"
+)
+
+// labsLook is the pause between two looks at a server.
+const labsLook = 10 * time.Millisecond
+
+// takeAlone takes starts on the remote system, one after the other, and after each the same pod without a hub: from
+// when client-go creates it until its server answers.
+func (b *labsBench) takeAlone(ctx context.Context) error {
+	labs, err := b.users(ctx, 1)
+	if err != nil {
+		return err
+	}
+	lab := labs[0]
+	for round := range pick(b.run, 21, 3) {
+		b.run.say("labs: a start, round %d", round+1)
+		if err := calm(ctx); err != nil {
+			return err
+		}
+		begin := time.Now()
+		if err := lab.start(ctx, labsOne); err != nil {
+			return err
+		}
+		took := time.Since(begin)
+		if err := calm(ctx); err != nil {
+			return err
+		}
+		bare, err := b.bare(ctx, round)
+		if err = errors.Join(err, lab.stop(ctx)); err != nil {
+			return err
+		}
+		if round == 0 {
+			continue // it makes the user's home
+		}
+		b.run.add("labs/start/until ready", projectSubject, "s", "less", took.Seconds())
+		b.run.add("labs/start/until ready", barePods, "s", "less", bare.Seconds())
+		b.run.add("labs/start/above the bare pod", projectSubject, "s", "less", (took - bare).Seconds())
+	}
+	return nil
+}
+
+// bare makes a pod that is like that of the only server of the remote system but for its names, waits until its server
+// answers, and removes it. It returns how long that took until the answer.
+func (b *labsBench) bare(ctx context.Context, round int) (took time.Duration, err error) {
+	pods := b.clusters[labsOne].CoreV1().Pods(labsNamespace)
+	list, err := pods.List(ctx, metav1.ListOptions{LabelSelector: labsPods})
+	if err != nil {
+		return 0, err
+	}
+	if len(list.Items) != 1 {
+		return 0, fmt.Errorf("%d pods of servers on %s", len(list.Items), labsOne)
+	}
+	spec := list.Items[0].Spec
+	spec.NodeName = "" // the scheduler chooses
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("bare-%d", round)}, Spec: spec}
+	begin := time.Now()
+	if pod, err = pods.Create(ctx, pod, metav1.CreateOptions{}); err != nil {
+		return 0, err
+	}
+	defer func() {
+		err = errors.Join(err, pods.Delete(context.WithoutCancel(ctx), pod.Name, *metav1.NewDeleteOptions(0)))
+	}()
+	if err := waitForAnswer(ctx, pod); err != nil {
+		return 0, err
+	}
+	return time.Since(begin), nil
+}
+
+// waitForAnswer waits until a server answers in its pod, whose containers are processes of this machine.
+func waitForAnswer(ctx context.Context, pod *corev1.Pod) error {
+	var pids []int
+	for len(pids) == 0 {
+		sleep(ctx, labsLook)
+		if ctx.Err() != nil {
+			return fmt.Errorf("pod %s has no process: %w", pod.Name, context.Cause(ctx))
+		}
+		var err error
+		if pids, err = processesOf(pod); err != nil {
+			return err
+		}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	// The first process of a pod holds its network.
+	looks, out, err := process.Start("nsenter", "-t", strconv.Itoa(pids[0]), "-n", self, "first-answer", urlOf(pod))
+	if err != nil {
+		return err
+	}
+	defer looks.Stop()
+	defer context.AfterFunc(ctx, func() { _ = out.Close() })() // ends the wait
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		return fmt.Errorf("pod %s does not answer: %w; %s", pod.Name, err, looks.Stderr())
+	}
+	return nil
+}
+
+// urlOf returns what the hub asks a server for first, as the pod itself reaches it.
+func urlOf(pod *corev1.Pod) string {
+	for _, env := range pod.Spec.Containers[0].Env {
+		if env.Name == "JUPYTERHUB_SERVICE_URL" {
+			return strings.TrimSuffix(strings.Replace(env.Value, "0.0.0.0", "127.0.0.1", 1), "/") + "/api"
+		}
+	}
+	return ""
+}
+
+// waitForFirstAnswer is the role that asks a URL until there is an answer, as the hub does, and prints a line then.
+func waitForFirstAnswer(args []string) error {
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second}
+	for ; ; time.Sleep(labsLook) {
+		answer, err := client.Get(args[0])
+		if err != nil {
+			continue // it does not listen yet
+		}
+		_ = answer.Body.Close() // its status says all
+		if answer.StatusCode < http.StatusInternalServerError {
+			fmt.Println(answer.Status)
+			return nil
+		}
+	}
+}
+
+// processesOf returns the processes of a pod of a cluster on this machine, in the order in which they began.
+func processesOf(pod *corev1.Pod) ([]int, error) {
+	groups, err := filepath.Glob("/proc/[0-9]*/cgroup")
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, path := range groups {
+		text, err := os.ReadFile(path)
+		if err != nil || !strings.Contains(string(text), "pod"+string(pod.UID)) {
+			continue // it has ended, or is of another pod
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err != nil {
+			return nil, err
+		}
+		pids = append(pids, pid)
+	}
+	slices.Sort(pids)
+	return pids, nil
+}
