@@ -1,6 +1,7 @@
 package main
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
@@ -83,25 +85,31 @@ func TestImageDoesNotDependOnTheEnvironment(t *testing.T) {
 	}
 }
 
-func TestPushedImageIsWhatWasPacked(t *testing.T) {
+// pushed gives an archive to a registry, and returns the image that this has then, its name, and what was told.
+func pushed(t *testing.T, archive string) (img v1.Image, reference, told string) {
+	t.Helper()
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
-	defer server.Close()
-	archive, digest := packed(t, t.TempDir())
-	reference := strings.TrimPrefix(server.URL, "http://") + "/outposts/outpost:1.2.3"
+	t.Cleanup(server.Close)
+	reference = strings.TrimPrefix(server.URL, "http://") + "/outposts/outpost:1.2.3"
 	var out bytes.Buffer
 	if err := push(context.Background(), archive, []string{reference}, false, &out); err != nil {
 		t.Fatal(err)
-	}
-	if want := "pushed " + reference + "@" + digest + "\n"; out.String() != want {
-		t.Errorf("told %q, want %q", out.String(), want)
 	}
 	tag, err := name.NewTag(reference)
 	if err != nil {
 		t.Fatal(err)
 	}
-	img, err := remote.Image(tag)
-	if err != nil {
+	if img, err = remote.Image(tag); err != nil {
 		t.Fatal(err)
+	}
+	return img, reference, out.String()
+}
+
+func TestPushedImageIsWhatWasPacked(t *testing.T) {
+	archive, digest := packed(t, t.TempDir())
+	img, reference, told := pushed(t, archive)
+	if want := "pushed " + reference + "@" + digest + "\n"; told != want {
+		t.Errorf("told %q, want %q", told, want)
 	}
 	config, err := img.ConfigFile()
 	if err != nil {
@@ -163,6 +171,47 @@ func TestPushTakesNoTagOfARelease(t *testing.T) {
 	err = push(t.Context(), archive, both, true, io.Discard)
 	if err != nil || is("1.2.3") != digest {
 		t.Errorf("1.2.3 is %s, want %s: %v", is("1.2.3"), digest, err)
+	}
+}
+
+// TestImageHasTheLicences holds that the licence, and those of others whose work is in the image, are in it.
+func TestImageHasTheLicences(t *testing.T) {
+	const folder = "usr/share/doc/outpost/"
+	want := map[string]string{}
+	for _, file := range []string{"LICENSE", "NOTICE", licencesFile} {
+		text, err := os.ReadFile(filepath.Join("../..", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(text) < 1000 {
+			t.Errorf("%s has %d bytes", file, len(text))
+		}
+		want[folder+filepath.Base(file)] = "-rw-r--r-- " + string(text)
+	}
+	archive, _ := packed(t, t.TempDir())
+	img, _, _ := pushed(t, archive)
+	in := mutate.Extract(img)
+	defer in.Close()
+	got := map[string]string{}
+	for files := tar.NewReader(in); ; {
+		header, err := files.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if header.Typeflag != tar.TypeReg || !strings.HasPrefix(header.Name, folder) {
+			continue
+		}
+		text, err := io.ReadAll(files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[header.Name] = header.FileInfo().Mode().String() + " " + string(text)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("licences in the image (-want +got):\n%s", diff)
 	}
 }
 
