@@ -98,6 +98,34 @@ func (st *start) ask(ctx context.Context, o diagnosis.Object) (missing, final bo
 		err == nil || apierrors.IsNotFound(err) || apierrors.IsForbidden(err) || errors.Is(err, errUnknownKind)
 }
 
+// places says where the volumes are that the pod mounts. It is asked once; of one that the outpost may not read, nobody
+// knows.
+func (st *start) places(ctx context.Context) []diagnosis.Place {
+	if st.placed != nil {
+		return st.placed
+	}
+	ctx, cancel := context.WithTimeout(ctx, getTimeout)
+	defer cancel()
+	core := st.s.client.CoreV1()
+	st.placed = []diagnosis.Place{}
+	for _, v := range st.o.Pod.Spec.Volumes {
+		if v.PersistentVolumeClaim == nil {
+			continue
+		}
+		claim, err := core.PersistentVolumeClaims(st.o.Pod.Namespace).Get(ctx, v.PersistentVolumeClaim.ClaimName,
+			metav1.GetOptions{})
+		if err != nil || claim.Spec.VolumeName == "" {
+			continue
+		}
+		volume, err := core.PersistentVolumes().Get(ctx, claim.Spec.VolumeName, metav1.GetOptions{})
+		if err != nil {
+			volume = nil
+		}
+		st.placed = append(st.placed, diagnosis.PlaceOf(claim, volume))
+	}
+	return st.placed
+}
+
 var errUnknownKind = errors.New("pods refer to no such object")
 
 // object reads an object that a pod refers to.

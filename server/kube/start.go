@@ -109,6 +109,7 @@ type start struct {
 	progress progress
 	uids     map[types.UID]bool        // objects whose events are reported
 	missing  map[diagnosis.Object]bool // what the API server has said about objects that a text calls missing
+	placed   []diagnosis.Place         // where the pod's volumes are; nil before that was asked
 	silence  silence
 }
 
@@ -304,6 +305,7 @@ func (st *start) waitReady(ctx context.Context, created *corev1.Pod) (*corev1.Po
 	d := diagnosis.NewStart(st.s.repeats, st.s.grace,
 		func(message string) time.Duration { return st.s.roomFor(ctx, message) },
 		func(objects []diagnosis.Object) bool { return st.lacks(ctx, objects) })
+	d.Places = func() []diagnosis.Place { return st.places(ctx) }
 	for {
 		events := st.sub.take()
 		for _, e := range events {

@@ -60,6 +60,9 @@ type Start struct {
 	LastWarning string
 	// NoNode is what the scheduler says of the pod while no node has room for it.
 	NoNode string
+	// Places returns where the volumes are that the pod mounts. It is asked when the scheduler says that they keep the
+	// pod off nodes, and again with each look; nil is not asked.
+	Places func() []Place
 
 	repeats int
 	grace   time.Duration
@@ -168,7 +171,7 @@ func (d *Start) scheduling(pod *corev1.Pod, now time.Time) *Verdict {
 	if strings.Contains(strings.ToLower(message), "persistentvolumeclaim") {
 		return nil // in progress; a failure comes as an event of the claim
 	}
-	d.NoNode = noNode(message)
+	d.NoNode = d.noNode(message)
 	if pod.Status.NominatedNodeName != "" { // other pods are leaving it
 		delete(d.since, ReasonUnschedulable)
 		return nil
@@ -179,14 +182,23 @@ func (d *Start) scheduling(pod *corev1.Pod, now time.Time) *Verdict {
 	return nil
 }
 
-// noNode quotes what the scheduler says of the nodes, and the way out where a person holds some of them back.
-func noNode(message string) string {
-	said := Detail(message)
-	if !strings.Contains(message, heldBack) {
+// noNode quotes what the scheduler says of the nodes, with the way out where a person holds some of them back, and with
+// where the storage is that some are too far from.
+func (d *Start) noNode(message string) string {
+	said, more := Detail(message), ""
+	if strings.Contains(message, heldBack) {
+		more += " Nodes that are unschedulable have been cordoned; " +
+			"`kubectl uncordon NODE` lets them take servers again."
+	}
+	if d.Places != nil && containsAny(message, boundTexts) {
+		for _, p := range d.Places() {
+			more += p.sentence()
+		}
+	}
+	if more == "" {
 		return said
 	}
-	return strings.TrimRight(said, ".") + ". Nodes that are unschedulable have been cordoned; " +
-		"`kubectl uncordon NODE` lets them take servers again."
+	return strings.TrimRight(said, ".") + "." + more
 }
 
 // unschedulable returns what the scheduler says of a pod for which it has found no node; false if it says nothing.
