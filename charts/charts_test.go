@@ -19,6 +19,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/yaml"
 
@@ -288,6 +289,47 @@ func TestValuesSchemaAndEverythingHaveTheSameKeys(t *testing.T) {
 	}
 }
 
+// TestBackupsHaveWhatTheOutpostHas holds that the pod that makes backups has the outpost's settings and files, and the
+// claim that it writes to; with SQLite it runs where the outpost does.
+func TestBackupsHaveWhatTheOutpostHas(t *testing.T) {
+	for _, path := range []string{"outpost/ci/sqlite.yaml", "outpost/ci/postgres.yaml"} {
+		all := objects(t, chartutil.CoalesceTables(
+			decode[map[string]any](t, []byte("backup: {enabled: true, claim: kept}")), readValues(t, path)))
+		outpost := deployment(t, all)
+		spec := decode[batchv1.CronJob](t, all["CronJob outpost-backup"].text).Spec
+		have, want := spec.JobTemplate.Spec.Template.Spec, outpost.Spec
+		main := outpostContainer(t, outpost)
+		want.Containers = []corev1.Container{{
+			Name: "backup", Image: main.Image, ImagePullPolicy: main.ImagePullPolicy,
+			Args: []string{"backup", "--file", "/mnt/outpost_backup/outpost.backup", "--keep", "7"},
+			Env:  main.Env, EnvFrom: main.EnvFrom, Resources: main.Resources, SecurityContext: main.SecurityContext,
+			VolumeMounts:             append(main.VolumeMounts, corev1.VolumeMount{Name: "backup", MountPath: "/mnt/outpost_backup"}),
+			TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+		}}
+		want.Volumes = append(want.Volumes, corev1.Volume{Name: "backup", VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "kept"},
+		}})
+		want.ServiceAccountName, want.AutomountServiceAccountToken = "", have.AutomountServiceAccountToken
+		want.RestartPolicy, want.TerminationGracePeriodSeconds = corev1.RestartPolicyNever, nil
+		want.TopologySpreadConstraints = nil
+		if strings.Contains(path, "sqlite") {
+			of := metav1.LabelSelector{MatchLabels: decode[appsv1.Deployment](t,
+				all["Deployment outpost"].text).Spec.Selector.MatchLabels}
+			want.Affinity = &corev1.Affinity{PodAffinity: &corev1.PodAffinity{
+				RequiredDuringSchedulingIgnoredDuringExecution: []corev1.PodAffinityTerm{
+					{TopologyKey: corev1.LabelHostname, LabelSelector: &of},
+				},
+			}}
+		}
+		if diff := cmp.Diff(want, have); diff != "" {
+			t.Errorf("%s: (-want +have)\n%s", path, diff)
+		}
+		if mounted := have.AutomountServiceAccountToken; mounted == nil || *mounted {
+			t.Errorf("%s: it has a token", path)
+		}
+	}
+}
+
 // with returns the default value set with one change.
 func with(t *testing.T, change string) map[string]any {
 	t.Helper()
@@ -317,6 +359,10 @@ func TestRefusals(t *testing.T) {
 		{"two proxies", "dialOut: {urls: ['https://a/b'], proxy: 'http://proxy:3128', proxySecret: proxy}", "dialOut.proxy and dialOut.proxySecret are both set"},
 		{"a proxy on no way", "dialOut: {proxySecret: proxy}", "dialOut.proxy and dialOut.proxySecret have no effect without dialOut.urls"},
 		{"nowhere to keep the host key of one that dials out", "persistence: {enabled: false}\nextraEnvVarsSecrets: [db]\nservicessh: {enabled: false}\ndialOut: {urls: ['https://a/b']}", "hostKeySecret is empty"},
+		{"nowhere to keep backups", "backup: {enabled: true}", "backup.claim is empty"},
+		{"backups of a volume of one pod", "backup: {enabled: true, claim: c}\npersistence: {accessModes: [ReadWriteOncePod]}", "run outpost backup in the outpost's pod"},
+		{"backups at no time", "backup: {schedule: daily}", "schedule"},
+		{"no backup that is kept", "backup: {keep: 0}", "keep"},
 		{"Ingress for everything", "ingress: {enabled: true}", "ingress.hosts is empty"},
 		{"node port of a ClusterIP", "service: {ports: {nodePort: 30080}}", "set the type to NodePort"},
 		{"route for everything", "httpRoute: {enabled: true, parentRefs: [{name: g}]}", "httpRoute.hostnames is empty"},
@@ -547,11 +593,16 @@ func TestPodsPassPodSecurityRestricted(t *testing.T) {
 		t.Run(setName(path), func(t *testing.T) {
 			pods := 0
 			for key, o := range objects(t, readValues(t, path)) {
-				if o.Kind != "Deployment" && o.Kind != "DaemonSet" {
+				var pod corev1.PodSpec
+				switch o.Kind {
+				case "Deployment", "DaemonSet":
+					pod = deployment(t, map[string]object{key: {Kind: "Deployment", text: o.text}}).Spec
+				case "CronJob":
+					pod = decode[batchv1.CronJob](t, o.text).Spec.JobTemplate.Spec.Template.Spec
+				default:
 					continue
 				}
 				pods++
-				pod := deployment(t, map[string]object{key: {Kind: "Deployment", text: o.text}}).Spec
 				if wrong := restricted(pod); wrong != nil {
 					t.Errorf("%s: %v", key, wrong)
 				}
@@ -780,7 +831,7 @@ func TestTheOutpostKnowsItsOwnObjects(t *testing.T) {
 	}
 	changes := slices.Concat(overrides, []string{
 		"persistence: {existingClaim: of-old}", "serviceAccount: {create: false}", "serviceAccount: {name: runner}",
-		"imagePullSecrets: [{name: registry}]",
+		"imagePullSecrets: [{name: registry}]", "backup: {enabled: true, claim: kept}",
 		"ingress: {enabled: true, hosts: [a.example.org], tls: [{secretName: web}]}",
 		"extraVolumes: [{name: v, projected: {sources: [{secret: {name: s}}]}}, {name: w, secret: {secretName: t}}]",
 		"extraEnvVars: [{name: SQL_PASSWORD, valueFrom: {secretKeyRef: {name: db, key: p}}}]",

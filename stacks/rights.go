@@ -33,6 +33,7 @@ var (
 const (
 	coreGroup       = ""
 	appsGroup       = "apps"
+	batchGroup      = "batch"
 	networkingGroup = "networking.k8s.io"
 	policyGroup     = "policy"
 	rbacGroup       = "rbac.authorization.k8s.io"
@@ -166,6 +167,9 @@ func (o *OutpostConfig) given() []rule {
 	}
 	if values.At(o.Values, "prePuller", "enabled") == true {
 		all = append(all, allow(appsGroup, manage, "daemonsets"))
+	}
+	if values.At(o.Values, "backup", "enabled") == true {
+		all = append(all, allow(batchGroup, manage, "cronjobs"))
 	}
 	return all
 }

@@ -45,6 +45,19 @@ var contradictions = []contradiction{
 		"servicessh.enabled", "is false, but outpost.exposure.sshGateway has a route to it; leave one of them out",
 		func(w whole) bool { return w.has("tcpRoute.enabled") && !w.has("servicessh.enabled") },
 	},
+	{
+		"backup.enabled", "has nowhere to write to; name a claim in values.backup.claim",
+		func(w whole) bool { return w.has("backup.enabled") && !w.has("backup.claim") },
+	},
+	{
+		"persistence.accessModes", "has ReadWriteOncePod, by which no other pod gets the database; leave " +
+			"values.backup out, and run outpost backup in the outpost's pod",
+		func(w whole) bool {
+			modes, _ := w.at("persistence.accessModes").([]any)
+			return w.has("backup.enabled") && w.has("persistence.enabled") && !w.has("persistence.existingClaim") &&
+				slices.Contains(modes, any("ReadWriteOncePod"))
+		},
+	},
 	listenerTwice("httpRoute"),
 	listenerTwice("tcpRoute"),
 	{

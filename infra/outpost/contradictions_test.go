@@ -80,6 +80,8 @@ func TestContradictionsAreRefused(t *testing.T) {
 		{`service: {loadBalancerIP: 192.0.2.1}`, local, "values.service.loadBalancerIP"},
 		{`servicessh: {externalTrafficPolicy: Local}`, local, "values.servicessh.externalTrafficPolicy"},
 		{"service: {type: LoadBalancer, ports: {nodePort: 30080}}\nservicessh: {type: LoadBalancer, ports: {nodePort: 30080}}", loadBalancer, "values.servicessh.ports.nodePort"},
+		{`backup: {enabled: true}`, local, "values.backup.enabled"},
+		{`{backup: {enabled: true, claim: c}, persistence: {accessModes: [ReadWriteOncePod]}}`, local, "values.persistence.accessModes"},
 		{`prePuller: {enabled: true}`, local, "values.prePuller.enabled"},
 		{`{prePuller: {enabled: true, fromProfiles: true}, config: {spawner: {image: '{username}'}}}`, local, "values.prePuller.enabled"},
 		{`config: {spawner: {enable_user_namespaces: true}}`, local, "values.config.spawner.enable_user_namespaces"},

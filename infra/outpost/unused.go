@@ -42,6 +42,7 @@ var unused = effect.Table{
 		effect.While("persistence.storageClass", "persistence.existingClaim", ""),
 		effect.While("persistence.accessModes.**", "persistence.existingClaim", ""),
 		effect.While("persistence.annotations.**", "persistence.existingClaim", ""),
+		effect.While("backup.**", "backup.enabled", true),
 		effect.While("networkPolicy.**", "networkPolicy.enabled", true),
 		effect.While("singleuser.networkPolicy.**", "singleuser.networkPolicy.enabled", true),
 		effect.While("prePuller.**", "prePuller.enabled", true),

@@ -60,8 +60,10 @@ func switches(on bool) map[string]any {
 		"podDisruptionBudget": enabled, "serviceMonitor": enabled, "prometheusRule": enabled, "grafanaDashboard": enabled, "servicessh": enabled,
 		"prePuller":      map[string]any{"enabled": on, "images": []any{"one"}},
 		"serviceAccount": map[string]any{"create": on}, "rbac": map[string]any{"create": on},
+		"backup": map[string]any{"enabled": on, "claim": "kept"},
 	}
 	if !on {
+		delete(made, "backup")
 		made["persistence"] = map[string]any{"existingClaim": "mine"}
 		delete(made, "prePuller") // its list would have no effect
 	}

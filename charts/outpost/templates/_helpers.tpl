@@ -225,6 +225,9 @@ claims, the outpost sees whose they are. */ -}}
 {{- if $v.persistence.enabled -}}
 {{- $all = append $all (printf "persistentvolumeclaims/%s" (include "outpost.claimName" .)) -}}
 {{- end -}}
+{{- if $v.backup.enabled -}}
+{{- $all = append $all (printf "persistentvolumeclaims/%s" $v.backup.claim) -}}
+{{- end -}}
 {{- $root := . -}}
 {{- $all = append $all (printf "configmaps/%s" (include "outpost.authorizedKeys" .)) -}}
 {{- range list "check" "config" "credits" "flavors" -}}

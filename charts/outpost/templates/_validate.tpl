@@ -21,6 +21,12 @@
 {{- if not (or $v.persistence.enabled $extra) -}}
 {{- $wrong = append $wrong "persistence.enabled is false and no database is named; set SQL_* for PostgreSQL in extraEnvVarsSecrets" -}}
 {{- end -}}
+{{- if and $v.backup.enabled (not $v.backup.claim) -}}
+{{- $wrong = append $wrong "backup.claim is empty; make a claim in the release's namespace and set its name here" -}}
+{{- end -}}
+{{- if and $v.backup.enabled $v.persistence.enabled (not $v.persistence.existingClaim) (has "ReadWriteOncePod" $v.persistence.accessModes) -}}
+{{- $wrong = append $wrong "backup.enabled is true, but persistence.accessModes has ReadWriteOncePod, by which no other pod gets the database; run outpost backup in the outpost's pod instead" -}}
+{{- end -}}
 {{- if and (include "outpost.hasSsh" .) (not $v.persistence.enabled) (not $v.hostKeySecret) -}}
 {{- $wrong = append $wrong "hostKeySecret is empty and without persistence there is no volume to keep a host key on; make a Secret from ssh-keygen -t ed25519 -N '' -f ssh_host_ed25519_key (kubectl create secret generic outpost-host-keys --from-file=ssh_host_ed25519_key) and set its name here" -}}
 {{- end -}}

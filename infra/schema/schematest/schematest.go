@@ -153,7 +153,7 @@ func nest(path []string, value any) map[string]any {
 var texts = []string{
 	"/sample", "sample", "/sample/", "1Gi", "1", "10s", "10.1.0.0/16", "sha256:" + strings.Repeat("0", 64),
 	"01234567-89ab-cdef-0123-456789abcdef", "https://sample.example.org/hub/api", "20000-29999",
-	"2026-05-04T18:00:00Z", "http://sample.example.org",
+	"2026-05-04T18:00:00Z", "http://sample.example.org", "@daily",
 }
 
 // samples returns values that the schema accepts at a place, none of them null or empty.

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,12 +27,14 @@ type kept struct {
 	file    string // "-" for standard output or input
 	replace string // id of the installation whose rows may be lost
 	check   bool   // say what the file holds, change nothing
+	keep    int    // how many backups there are in the end: file, file.1 and so on
 }
 
 func (k *kept) flags(flags *flag.FlagSet) {
 	flags.StringVar(&k.file, "file", "-", "")
 	flags.StringVar(&k.replace, "replace", "", "")
 	flags.BoolVar(&k.check, "check", false, "")
+	flags.IntVar(&k.keep, "keep", 1, "")
 }
 
 // backup writes what the database holds into a file, sealed with the first key of OUTPOST_CRYPT_KEY. The outpost may
@@ -39,6 +42,9 @@ func (k *kept) flags(flags *flag.FlagSet) {
 func (p *process) backup(ctx context.Context) (err error) {
 	if out, ok := p.stdout.(*os.File); ok && p.kept.file == "-" && isTerminal(out) {
 		return errors.New("--file: say where the backup goes, or send standard output to a file")
+	}
+	if p.kept.keep < 1 || p.kept.keep > 1 && p.kept.file == "-" {
+		return errors.New("--keep: must be 1 or more, and needs --file")
 	}
 	ring, err := server.Keyring(p.cfg)
 	if err != nil {
@@ -58,7 +64,7 @@ func (p *process) backup(ctx context.Context) (err error) {
 	if p.kept.file == "-" {
 		err = write(p.stdout)
 	} else {
-		err = writeWhole(p.kept.file, write)
+		err = writeWhole(p.kept.file, p.kept.keep, write)
 	}
 	if err != nil {
 		return fmt.Errorf("write the backup: %w", err)
@@ -194,8 +200,9 @@ func describeSnapshot(s backup.Snapshot) string {
 		len(s.Services), len(s.Homes), s.Made.Format(time.RFC3339), s.Version, s.Installation)
 }
 
-// writeWhole writes a file that appears whole or not at all, readable by its owner only.
-func writeWhole(name string, write func(io.Writer) error) (err error) {
+// writeWhole writes a file that appears whole or not at all, readable by its owner only. Of the files that were there
+// before, keep less one stay, as name.1 and so on.
+func writeWhole(name string, keep int, write func(io.Writer) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(name), ".backup-") // of mode 0600
 	if err != nil {
 		return err
@@ -209,6 +216,9 @@ func writeWhole(name string, write func(io.Writer) error) (err error) {
 	if err := errors.Join(write(buffered), buffered.Flush(), f.Sync(), f.Close()); err != nil {
 		return err
 	}
+	if err := shift(name, keep); err != nil {
+		return err
+	}
 	if err := os.Rename(f.Name(), name); err != nil {
 		return err
 	}
@@ -217,6 +227,22 @@ func writeWhole(name string, write func(io.Writer) error) (err error) {
 		return nil //nolint:nilerr // it is there; a folder that cannot be opened cannot be synced
 	}
 	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// shift makes room for a file: name becomes name.1, that name.2, and the last of those that are kept goes.
+func shift(name string, keep int) error {
+	at := func(n int) string {
+		if n == 0 {
+			return name
+		}
+		return fmt.Sprintf("%s.%d", name, n)
+	}
+	for n := keep - 1; n > 0; n-- {
+		if err := os.Rename(at(n-1), at(n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 func isTerminal(f *os.File) bool {

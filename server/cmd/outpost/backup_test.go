@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/outposts-dev/outposts/server"
 	"github.com/outposts-dev/outposts/server/config"
 	"github.com/outposts-dev/outposts/server/flavor"
@@ -133,6 +135,56 @@ func TestBackupAndRestore(t *testing.T) {
 	if code, text, told = typed(t, after, "restore", "--kubeconfig", kubeconfig, "--file", file,
 		"--replace", db.Installation()); code != 0 || !strings.Contains(text, "1 services that were in the database") {
 		t.Errorf("with --replace: exit code %d\n%s%s", code, text, told)
+	}
+}
+
+// TestBackupsAreKept holds that the newest backup has the name that was given, and that the oldest one goes.
+func TestBackupsAreKept(t *testing.T) {
+	lookup, dir := environment(t.TempDir(), nil), t.TempDir()
+	file := filepath.Join(dir, "outpost.backup")
+	var made []string // the newest first
+	for range 4 {
+		if code, _, text := typed(t, lookup, "backup", "--file", file, "--keep", "3"); code != 0 {
+			t.Fatalf("exit code %d\n%s", code, text)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made = append([]string{string(text)}, made...)
+	}
+	have, names := map[string]string{}, []string{"outpost.backup", "outpost.backup.1", "outpost.backup.2"}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		text, err := os.ReadFile(filepath.Join(dir, entry.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		have[entry.Name()] = string(text)
+	}
+	want := map[string]string{}
+	for i, name := range names {
+		want[name] = made[i]
+	}
+	if diff := cmp.Diff(want, have); diff != "" {
+		t.Errorf("files (-want +have):\n%s", diff)
+	}
+}
+
+func TestKeepIsRefused(t *testing.T) {
+	lookup, file := environment(t.TempDir(), nil), filepath.Join(t.TempDir(), "outpost.backup")
+	for _, args := range [][]string{{"backup", "--keep", "2"}, {"backup", "--file", file, "--keep", "0"}} {
+		code, out, text := typed(t, lookup, args...)
+		if code == 0 || out != "" || !strings.Contains(text, "--keep: must be 1 or more, and needs --file") {
+			t.Errorf("%v: exit code %d\n%s%s", args, code, out, text)
+		}
+	}
+	if code, _, text := typed(t, lookup, "restore", "--keep", "2"); code == 0 ||
+		!strings.Contains(text, "--keep is for backup") {
+		t.Errorf("restore: exit code %d\n%s", code, text)
 	}
 }
 

@@ -67,7 +67,7 @@ var commands = []command{
 	},
 	{"tunnels", "lead a hub's cluster to servers on others; see `outpost tunnels --help`", (*process).tunnels},
 	{
-		"backup", "write what the database holds, sealed with OUTPOST_CRYPT_KEY: --file FILE, or standard output",
+		"backup", "write what the database holds, sealed with OUTPOST_CRYPT_KEY: --file FILE (--keep NUMBER), or standard output",
 		(*process).backup,
 	},
 	{
@@ -209,6 +209,7 @@ var ownFlags = map[string][]string{
 	"from": {"drain"}, "until": {"drain"}, "text": {"drain"}, "evict": {"drain"},
 	"unused-since": {"homes"}, "yes": {"homes"},
 	"file": {"backup", "restore"}, "replace": {"restore"}, "check": {"restore"},
+	"keep": {"backup"},
 }
 
 func isCommand(name string) bool {
