@@ -189,7 +189,7 @@ remove-remote: ## a remote goes: drain, wait for its servers, destroy its stack,
 	@dev/remove "$$NAME" "$${STACK-}" "$${HUB-}"
 
 .PHONY: upgrade
-upgrade: ## stacks get the version of this checkout: what runs, what changes, a way back, then one after the other: make upgrade (STACK="local north" YES=yes)
+upgrade: ## stacks get the version of this checkout: what runs, what changes, a way back, then one after the other: make upgrade (STACK="local north" YES=yes AWAY=south)
 	@dev/upgrade $(STACK)
 
 # ---- measurements

@@ -1,6 +1,7 @@
 # What is deployed: the config of stacks, and kubectl of the cluster that a stack was made in. Read with `.`, from the top of the checkout,
 # by a script with a function `say` that tells people something.
 pulumi=${PULUMI:-dev/run pulumi}
+hint='' # what may be done where a cluster is not reached
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
@@ -51,7 +52,7 @@ use_cluster() {
     [ -z "$uid" ] || [[ $state != *"\"$uid\""* ]] || return 0
   done
   refuse "kubectl does not reach the cluster that stack $stack was made in (its output clusterId); check outposts:cluster of stack $stack, and \
-KUBECONFIG where that names no kubeconfig"
+KUBECONFIG where that names no kubeconfig$hint"
 }
 
 outpost() { "${kubectl[@]}" exec deploy/outpost -c outpost -- outpost "$@"; }

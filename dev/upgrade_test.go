@@ -190,7 +190,11 @@ func TestUpgradeRefuses(t *testing.T) {
 		},
 		{
 			"the cluster of its hub that is away", []string{"north"}, map[string]string{"away-hub": ""},
-			"kubectl does not reach the cluster that stack hub was made in",
+			"KUBECONFIG where that names no kubeconfig; if that cluster is away, AWAY=hub goes on",
+		},
+		{
+			"one of several that is away", nil, map[string]string{"away-south": ""},
+			"names no kubeconfig; if that cluster is away, AWAY=south and the others as STACK='...' go on",
 		},
 		{
 			"servers that cannot be listed", []string{"north"}, map[string]string{"tenant": "request timed out"},
@@ -318,6 +322,11 @@ func TestUpgradeOf(t *testing.T) {
 			name: "a cluster away that has nothing to do with it", stacks: []string{"hub", "north"},
 			files: map[string]string{"away-south": ""},
 			want:  []string{"pulumi up -s hub", "pulumi up -s north"}, said: "upgrade: hub north: done, 0.2.0 runs",
+		},
+		{
+			name: "a remote away whose hub is upgraded", stacks: []string{"hub"}, env: "AWAY=north",
+			files: map[string]string{"away-north": ""}, want: []string{"pulumi up -s hub"},
+			said: "north                -        unknown          stays",
 		},
 		{
 			name: "another digest than what runs", stacks: []string{"north"},
