@@ -158,6 +158,36 @@ func (s *site) killed(t *testing.T, stack string, at int) bool {
 	return true
 }
 
+// killedAfter starts an up and kills it as killed does, when f returns. The context of f ends with the up.
+func (s *site) killedAfter(t *testing.T, stack string, f func(context.Context)) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := s.command(ctx, stack, upArgs...)
+	endsWhole(cmd)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // it is killed, or f fails
+		cancel()
+		close(ended)
+	}()
+	defer func() {
+		early := ctx.Err() != nil
+		_ = cmd.Process.Kill() // gone is as good
+		<-ended
+		if early || t.Failed() {
+			t.Errorf("up of %s said:\n%s", stack, &out)
+		}
+		s.pulumi(t, stack, "cancel", "--yes")
+	}()
+	f(ctx)
+}
+
 // endsWhole lets all that a command starts end with it, as on a machine that is lost: what runs in a namespace of
 // processes ends with the first of them.
 func endsWhole(cmd *exec.Cmd) {

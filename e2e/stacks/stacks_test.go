@@ -35,6 +35,7 @@ func TestE2EStacks(t *testing.T) {
 	step("unreachable remote does not block local", unreachableRemote)
 	step("servers start", startServers)
 	step("second remote comes and goes", secondRemote)
+	step("tunnels that do not come leave the hub as it is", tunnelsDoNotCome)
 	step("secrets rotate", rotate)
 	step("secrets of the hub alone rotate", rotateHub)
 	step("rights in namespaces alone", tenants)
