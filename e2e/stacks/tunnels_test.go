@@ -70,7 +70,8 @@ func (c cluster) served(t *testing.T) map[string]string {
 	t.Helper()
 	found := map[string]string{}
 	for _, name := range []string{"hub", "proxy"} {
-		policy, err := c.API.NetworkingV1().NetworkPolicies(deployed.HubNamespace).Get(t.Context(), name, metav1.GetOptions{})
+		policy, err := c.API.NetworkingV1().NetworkPolicies(deployed.HubNamespace).Get(t.Context(), name,
+			metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
