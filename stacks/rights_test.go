@@ -111,6 +111,22 @@ func TestRightsToRemoveHomes(t *testing.T) {
 	}
 }
 
+// TestRightsToBackUp holds that who lets the chart make backups (values.backup) has the rights to make their CronJob.
+func TestRightsToBackUp(t *testing.T) {
+	of := func(backup map[string]any) []rule {
+		o := OutpostConfig{}
+		o.Values = map[string]any{"backup": backup}
+		return o.given()
+	}
+	want := append(of(nil), allow(batchGroup, manage, "cronjobs"))
+	if diff := cmp.Diff(want, of(map[string]any{"enabled": true, "claim": "kept"})); diff != "" {
+		t.Errorf("rights (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(of(nil), of(map[string]any{"enabled": false})); diff != "" {
+		t.Errorf("without backups (-want +got):\n%s", diff)
+	}
+}
+
 // TestMissingRights holds that all rights that are missing are said at once, before anything is registered.
 func TestMissingRights(t *testing.T) {
 	w := testWorld(tenantConfig(t))
