@@ -55,4 +55,21 @@ use_cluster() {
 KUBECONFIG where that names no kubeconfig$hint"
 }
 
+# apply COMMAND STACK [FLAG...]: runs a command of Pulumi that changes a stack. Where the stack is locked, it says by whom, and what to type: a
+# Pulumi that is killed leaves its lock behind.
+apply() {
+  local code=0 by
+  # tee outlives an interrupt, which Pulumi answers in its own time.
+  { $pulumi "$1" -s "$2" "${@:3}" 2>&1 >&3 3>&- | tee -i "$folder/said" >&2 3>&-; } 3>&1 || code=$?
+  [ $code != 0 ] || return 0
+  case $(<"$folder/said") in
+    *"the stack is currently locked by "*)
+      by=$(sed -n 's/^.*: created by \(.*\) (pid \([0-9]*\)) at \([-+:0-9TZ]*\).*/\1 (process \2) since \3/p' "$folder/said") ;;
+    *"Another update is currently in progress"*) by='another run of Pulumi' ;;
+    *) return $code ;;
+  esac
+  refuse "stack $2 is locked by ${by//$'\n'/, }: wait for the end of that run, or, if it was killed, remove its lock by \`$pulumi cancel \
+-s $2\`. Then the same command goes on"
+}
+
 outpost() { "${kubectl[@]}" exec deploy/outpost -c outpost -- outpost "$@"; }

@@ -2,6 +2,7 @@ package dev
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -36,6 +37,7 @@ case "$1 ${2-}" in
     [ ! -s installed ] || echo '{"urn": "urn:pulumi:remote::outposts::kubernetes:apps/v1:Deployment::outpost"}' ;;
   "stack output") lookup outputs "$6 $8" || fail "no stack or output"; echo "$found" ;;
 esac
+case "$1" in destroy | up) [ ! -f "locked-$3" ] || fail "$(cat "locked-$3")" ;; esac
 case "$1" in
   destroy)
     [ ! -s installed ] || { [ -f begun ] && [ "$(cat servers)" = 0 ]; } || echo "servers were lost" >> log
@@ -109,7 +111,7 @@ func newWorld(t *testing.T, files map[string]string) string {
 // remove runs the script in a world.
 func remove(t *testing.T, world string, env []string, args ...string) (out string, code int) {
 	t.Helper()
-	m := newMachine(t, "dirname", "sleep", "cp", "mv")
+	m := newMachine(t, "dirname", "sleep", "cp", "mv", "tee")
 	m.env = append(m.env, "HOME=/home/of/me", "KUBECONFIG=/of/the/hub", "PAUSE=0")
 	m.env = append(m.env, env...)
 	return m.play(t, world, fakePulumi, fakeKubectl, append([]string{abs(t, "remove")}, args...)...)
@@ -363,6 +365,50 @@ func TestRemoveDrains(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("calls (-want +got):\n%s", diff)
+			}
+			checkRemoved(t, world, "local\nnorth\n")
+		})
+	}
+}
+
+// TestRemoveSaysWhoHasTheLock holds that a stack which another Pulumi has locked, or one that was killed, ends it in
+// words, that it goes on when the lock is gone, and that other failures stay those of Pulumi.
+func TestRemoveSaysWhoHasTheLock(t *testing.T) {
+	const (
+		locked = "the stack is currently locked by 2 lock(s). Either wait for the other process(es) to end or delete " +
+			"the lock file with `pulumi cancel`.\n" +
+			"  s3://states/.pulumi/locks/organization/outposts/x/1.json: created by ann@desk (pid 4711) at " +
+			"2100-01-01T18:00:00Z\n" +
+			"  s3://states/.pulumi/locks/organization/outposts/x/2.json: created by root@ci-7 (pid 1) at " +
+			"2100-01-01T18:00:01+01:00\x1b[0m\n"
+		ofCloud = "[409] Conflict: Another update is currently in progress.\nTo learn more, visit https://pulumi.com/\n"
+		by      = "ann@desk (process 4711) since 2100-01-01T18:00:00Z, root@ci-7 (process 1) since " +
+			"2100-01-01T18:00:01+01:00"
+		drained   = "remote is drained (`outpost undrain` ends that), nothing else was changed"
+		destroyed = "stack remote is destroyed, data excepted, and its entry is taken out of Pulumi.local.yaml"
+	)
+	says := func(stack, by, changed string) string {
+		return "remove-remote: stack " + stack + " is locked by " + by + ": wait for the end of that run, or, if it " +
+			"was killed, remove its lock by `pulumi cancel -s " + stack + "`. Then the same command goes on; " +
+			changed + "\n"
+	}
+	for _, tt := range []struct{ name, stack, text, want string }{
+		{"the remote's", "remote", locked, says("remote", by, drained)},
+		{"the hub's", "local", locked, says("local", by, destroyed)},
+		{"in Pulumi Cloud", "remote", ofCloud, says("remote", "another run of Pulumi", drained)},
+		{"something else", "remote", "the passphrase is wrong\n", "error: the passphrase is wrong\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			world := newWorld(t, map[string]string{"locked-" + tt.stack: tt.text})
+			out, code := remove(t, world, nil, "remote")
+			if code == 0 || !strings.HasSuffix(out, tt.want) || !strings.Contains(out, "error: "+tt.text) {
+				t.Errorf("exit code %d, want %q at the end of\n%s", code, tt.want, out)
+			}
+			if err := os.Remove(filepath.Join(world, "locked-"+tt.stack)); err != nil {
+				t.Fatal(err)
+			}
+			if out, code := remove(t, world, nil, "remote"); code != 0 {
+				t.Fatalf("exit code %d\n%s", code, out)
 			}
 			checkRemoved(t, world, "local\nnorth\n")
 		})

@@ -25,6 +25,7 @@ case "$1 $2" in
     cat "state-$4" ;;
   "preview -s") echo "preview of $3"; [ ! -f "faulty-$3" ] || fail "outposts:hub.url is missing" ;;
   "up -s")
+    [ ! -f "locked-$3" ] || fail "$(cat "locked-$3")"
     sed -i "s/^\($3 [a-z]*\) .*/\1 $(cat comes)/" versions
     if [ -f "lost-$3" ]; then cat "lost-$3" > "servers-$3"; fi
     rm -f others ;;
@@ -89,7 +90,7 @@ func newRelease(t *testing.T, files map[string]string) string {
 
 func upgrade(t *testing.T, world string, env []string, stacks ...string) (out string, code int) {
 	t.Helper()
-	m := newMachine(t, "dirname", "mkdir", "mv", "grep", "date")
+	m := newMachine(t, "dirname", "mkdir", "mv", "grep", "date", "tee")
 	m.program(t, "git", `[ ! -f "$WORLD/revision" ] || cat "$WORLD/revision"`)
 	m.env = append(m.env, "STATE="+world, "KUBECTL=kubectl")
 	m.env = append(m.env, env...)
@@ -414,6 +415,28 @@ func TestUpgradeStops(t *testing.T) {
 				t.Errorf("the second run: exit code %d\n%s", code, out)
 			}
 		})
+	}
+}
+
+// TestUpgradeSaysWhoHasTheLock holds that a stack which somebody else applies, or whose Pulumi was killed, ends it in
+// words, and that it goes on when the lock is gone.
+func TestUpgradeSaysWhoHasTheLock(t *testing.T) {
+	world := newRelease(t, map[string]string{
+		"locked-north": "the stack is currently locked by 1 lock(s).\n" +
+			"  file:///s/1.json: created by ann@desk (pid 4711) at 2100-01-01T18:00:00Z\n",
+	})
+	out, code := upgrade(t, world, []string{"YES=yes"}, "north")
+	want := "upgrade: stack north is locked by ann@desk (process 4711) since 2100-01-01T18:00:00Z: wait for the end " +
+		"of that run, or, if it was killed, remove its lock by `pulumi cancel -s north`. Then the same command " +
+		"goes on; nothing was changed\n"
+	if code == 0 || !strings.HasSuffix(out, want) {
+		t.Errorf("exit code %d, want %q at the end of\n%s", code, want, out)
+	}
+	if err := os.Remove(filepath.Join(world, "locked-north")); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := upgrade(t, world, []string{"YES=yes"}, "north"); code != 0 {
+		t.Errorf("the second run: exit code %d\n%s", code, out)
 	}
 }
 
