@@ -68,3 +68,34 @@ func (f Flavor) weight() float64 {
 	}
 	return 0
 }
+
+// Text is a flavor in the words of a form.
+type Text struct{ Name, DisplayName, Description string }
+
+// Texts returns each flavor that some user of a hub may be offered, in the order of the file and in the words of the
+// hub's offer: what groups decide is not asked. It is nil without configured flavors.
+func (f *Flavors) Texts(hub string) []Text {
+	if f == nil {
+		return nil
+	}
+	ofHub, texts := f.ofHub(hub), []Text{}
+	for _, name := range f.names {
+		offered, ok := ofHub.flavors[name]
+		if !ok && !f.opens(hub, name) {
+			continue
+		}
+		if !ok {
+			offered = f.base[name]
+		}
+		texts = append(texts, Text{name, cmp.Or(offered.text("display_name"), name), offered.text("description")})
+	}
+	return texts
+}
+
+// opens reports whether the list of a user set offers a flavor to users of a hub, whatever the hub is offered itself.
+func (f *Flavors) opens(hub, name string) bool {
+	return slices.ContainsFunc(f.users, func(s userSet) bool {
+		of := s.hubs == nil || slices.Contains(s.hubs, hub)
+		return of && !s.forbidden && slices.Contains(s.chosen, name)
+	})
+}

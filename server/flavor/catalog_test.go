@@ -170,3 +170,38 @@ hubs:
 		}
 	}
 }
+
+func TestTexts(t *testing.T) {
+	f := mustParse(t, `
+flavors:
+  small: {display_name: Small, description: 1 CPU}
+  gpu: {display_name: GPU, allowedGroups: [gpu]}
+  plain: {}
+  mine: {display_name: Mine}
+  taken: null
+hubs:
+  b: {jupyterhub_name: [hub-b], flavors: [small, gpu], flavorsOverride: {small: {description: 2 CPUs}}}
+users:
+  ann: {hubs: [hub-b], authentication: {name: ann}, flavors: [small, plain]}
+  bob: {hubs: [hub-a], authentication: {name: bob}, flavors: [mine]}
+  bad: {authentication: {name: bad}, forbidden: true}
+`)
+	small, gpu := flavor.Text{"small", "Small", "1 CPU"}, flavor.Text{"gpu", "GPU", ""}
+	plain, mine := flavor.Text{"plain", "plain", ""}, flavor.Text{"mine", "Mine", ""}
+	for hub, want := range map[string][]flavor.Text{
+		"hub-a": {small, gpu, plain, mine},
+		"hub-b": {{"small", "Small", "2 CPUs"}, gpu, plain},
+	} {
+		if diff := cmp.Diff(want, f.Texts(hub)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", hub, diff)
+		}
+	}
+	none := mustParse(t, "flavors: {a: {}}\nhubs: {b: {jupyterhub_name: [hub-b], flavors: []}}")
+	if got := none.Texts("hub-b"); got == nil || len(got) > 0 {
+		t.Errorf("texts of a hub that is offered nothing: %#v", got)
+	}
+	var unset *flavor.Flavors
+	if got := unset.Texts("hub-a"); got != nil {
+		t.Errorf("texts without a file: %#v", got)
+	}
+}
