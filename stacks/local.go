@@ -237,6 +237,13 @@ func (b *builder) exportHub(systems []system, own *credentials.Hub) {
 			}
 			out["dialOutUrls"] = urls
 		}
+		if len(p.Flavors) > 0 {
+			flavors := pulumi.Array{}
+			for _, f := range p.Flavors {
+				flavors = append(flavors, pulumi.ToMap(values.Of(f)))
+			}
+			out["flavors"] = flavors
+		}
 		if p.hostKey != nil {
 			out["hostKey"] = p.hostKey
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
+	"github.com/outposts-dev/outposts/infra/hub"
 	"github.com/outposts-dev/outposts/infra/outpost"
 )
 
@@ -62,6 +63,8 @@ type systemOutput struct {
 	CAs            []string `json:"cas"` // all trusted by the hub
 	// Culls says that the hub ends idle servers; false in outputs from before that was told.
 	Culls bool `json:"culls"`
+	// Flavors are those that the hub declares; none in outputs from before that was told.
+	Flavors []hub.Flavor `json:"flavors"`
 }
 
 // readSystems reads what the stacks of hubs tell about this stack's outpost, in the order of hubs in config; nil for

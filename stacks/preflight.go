@@ -289,6 +289,7 @@ func warnings(c Config, secretKeys []string) []string {
 		}
 		warnOfLogin(c, warn)
 		warnOfUsers(c, warn)
+		warnOfFlavors(c, warn)
 	}
 	return all
 }

@@ -115,6 +115,16 @@ func (a Args) Warnings() (all []schema.Fault) {
 	return all
 }
 
+// Flavors are what an outpost with these arguments offers users of a hub, by name. It is nil without a flavors file,
+// where a start may name any.
+func (a Args) Flavors(hub string) []flavor.Text {
+	f, err := flavor.Parse(textOf(a.values()["flavors"]))
+	if err != nil {
+		return nil // checkFiles says so
+	}
+	return f.Texts(hub)
+}
+
 // site reads the files among the values of the chart, and returns what is wrong with each by itself.
 func (a Args) site(made map[string]any) (site.Site, []schema.Fault) {
 	s := site.Site{Namespace: a.Namespace}
