@@ -88,6 +88,8 @@ class Catalogs:
         self.no_flavors = False  # by its last answer, starts need none
         self.fault, self.away, self.waits = "", None, False  # as in Answer
         self.maintenance = ()  # the Maintenance that was announced last, or None; empty if nothing was said
+        self.had = {}  # by name of a flavor of the data: the key of the question to which it was offered last
+        self.lacking = []  # names of those that nobody was offered, as logged last
 
     async def of(self, key, question, client):
         """Returns the Answer to a question, after at most ASK_SECONDS.
@@ -139,12 +141,38 @@ class Catalogs:
             self.kept.put(key, body, now)
             if catalog.denied is None:  # else it says nothing of it
                 self.announced(catalog.maintenance)
+                self._note_lacking(key, catalog)
             return Answer(catalog, now)
         return self._last(key, self.fault)
 
     def announced(self, maintenance):
         """Notes what the outpost announces, a Maintenance or None, for answers that it does not give any more."""
         self.maintenance = (maintenance,)
+
+    def _note_lacking(self, key, catalog):
+        """Logs, once at each change, which flavors of the data the outpost has offered to nobody.
+
+        The catalog of one user does not tell what the outpost has: groups, and rules for users, keep flavors from some.
+        """
+        by_hand = self.system.flavors
+        offered = by_hand if catalog.flavors is None else {flavor.name for flavor in catalog.flavors}
+        for name in by_hand:
+            if name in offered:
+                self.had[name] = key
+            elif self.had.get(name) == key:
+                del self.had[name]
+        lacking = [name for name in by_hand if name not in self.had]
+        if lacking == self.lacking:
+            return
+        self.lacking = lacking
+        if lacking:
+            names = ", ".join(lacking)
+            get_logger().warning(
+                f"{self.system.name} - its outpost has offered nobody these `flavors` of the hub's data, "
+                f"so that they are not shown: {names}"
+            )
+        elif by_hand:
+            get_logger().info(f"{self.system.name} - its outpost has offered all `flavors` of the hub's data")
 
     def _last(self, key, fault):
         kept = self.kept.get(key)

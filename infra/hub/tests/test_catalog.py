@@ -186,6 +186,44 @@ def test_flavors_by_hand_are_a_limit(settings):
     assert offered.flavor == "large", "the first one by hand"
 
 
+def test_flavors_by_hand_that_nobody_is_offered(settings, monkeypatch, caplog):
+    """They are not shown, so the log names them, once at each change: what one user is not offered, another may be."""
+    settings["systems"]["direct"]["flavors"] = [{"name": name} for name in ("small", "gone", "gpu", "odd")]
+    catalogs = outpost_hub.Outposts(settings).systems["direct"].catalogs
+    caplog.set_level("INFO")
+
+    def ask(user, *flavors, **changes):
+        """Returns what is logged when the outpost offers a user some of its flavors; None if it has no file of them."""
+        flavors = None if flavors == (None,) else [f for f in CATALOG["flavors"] if f["name"] in flavors]
+        answer = json.dumps({**CATALOG, "flavors": flavors, **changes}).encode()
+
+        async def fetch(question, client):
+            return answer
+
+        async def question():
+            return {}
+
+        monkeypatch.setattr(catalogs, "_fetch", fetch)
+        caplog.clear()
+        assert asyncio.run(catalogs.of(user, question, lambda: None)).catalog
+        return [(r.levelname, r.getMessage().partition("direct - its outpost has offered ")[2]) for r in caplog.records]
+
+    def nobody(names):
+        return [("WARNING", f"nobody these `flavors` of the hub's data, so that they are not shown: {names}")]
+
+    assert ask("maria", "small", "large") == nobody("gone, gpu, odd")
+    assert ask("maria", "small") == []
+    assert ask("greta", "small", "gpu") == nobody("gone, odd"), "of a group"
+    assert ask("maria", "small") == [], "she has never had it"
+    assert ask("paul", denied="Ask.") == [], "it says nothing of flavors"
+    assert ask("greta", "small") == nobody("gone, gpu, odd"), "it is gone"
+    assert ask("maria", None) == [("INFO", "all `flavors` of the hub's data")], "any name is accepted"
+    assert ask("greta", "large") == [], "another has been offered them last"
+    assert ask("maria", "large") == nobody("small, gone, gpu, odd")
+    catalogs.system.flavors = {}
+    assert ask("maria", "large") == []
+
+
 def test_outpost_without_flavors(settings):
     offered = offer(settings, flavors=None)
     assert offered.start({"system": "direct"}) == {"system": "direct"}
