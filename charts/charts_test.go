@@ -83,17 +83,25 @@ func renderAs(t *testing.T, values map[string]any, release chartutil.ReleaseOpti
 	return renderChart(load(t, "outpost"), values, release)
 }
 
-// renderChart renders a release of a chart, for the newest Kubernetes that is tested with.
+// renderChart renders a release of a chart, for the newest Kubernetes that is tested with. Values are checked as Helm
+// does, see TestChecksAreHelms.
 func renderChart(
 	c *chart.Chart, values map[string]any, release chartutil.ReleaseOptions,
 ) (map[string]string, error) {
-	capabilities := chartutil.DefaultCapabilities.Copy()
-	capabilities.KubeVersion = chartutil.KubeVersion{Version: "v1.34.4", Major: "1", Minor: "34"}
-	top, err := chartutil.ToRenderValues(c, values, release, capabilities)
+	top, err := chartutil.ToRenderValuesWithSchemaValidation(c, values, release, newestKubernetes(), true)
 	if err != nil {
 		return nil, err
 	}
+	if err := checkValues(c, top["Values"].(chartutil.Values)); err != nil {
+		return nil, err
+	}
 	return engine.Render(c, top)
+}
+
+func newestKubernetes() *chartutil.Capabilities {
+	capabilities := chartutil.DefaultCapabilities.Copy()
+	capabilities.KubeVersion = chartutil.KubeVersion{Version: "v1.34.4", Major: "1", Minor: "34"}
+	return capabilities
 }
 
 // objects renders a value set and splits it into objects by "Kind name".

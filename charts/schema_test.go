@@ -3,6 +3,8 @@ package charts
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -10,11 +12,72 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	"helm.sh/helm/v3/pkg/chart"
+	"helm.sh/helm/v3/pkg/chartutil"
 	"sigs.k8s.io/yaml"
 
+	"github.com/outposts-dev/outposts/infra/schema/schematest"
 	"github.com/outposts-dev/outposts/server/flavor"
 	"github.com/outposts-dev/outposts/server/kubespawner/options"
 )
+
+// compiled has schemas of charts by their texts. Helm compiles a schema each time, which takes longer than all else
+// that it does to render a chart.
+var compiled = map[string]*jsonschema.Schema{}
+
+// checkValues checks values with those of the chart below them against the chart's schema, with Helm's library and in
+// its words.
+func checkValues(c *chart.Chart, values chartutil.Values) error {
+	schema := compiled[string(c.Schema)]
+	if schema == nil {
+		const address = "file:///values.schema.json"
+		document, err := jsonschema.UnmarshalJSON(bytes.NewReader(c.Schema))
+		if err != nil {
+			return err
+		}
+		compiler := jsonschema.NewCompiler()
+		if err := compiler.AddResource(address, document); err != nil {
+			return err
+		}
+		if schema, err = compiler.Compile(address); err != nil {
+			return err
+		}
+		compiled[string(c.Schema)] = schema
+	}
+	err := schema.Validate(values.AsMap())
+	if err == nil {
+		return nil
+	}
+	_, text, _ := strings.Cut(err.Error(), "\n")
+	return errors.New("values don't meet the specifications of the schema(s) in the following chart(s):\n" +
+		c.Name() + ":\n" + text + "\n")
+}
+
+// TestChecksAreHelms holds what checkValues says of each value set, as it is and with an unknown key, to what Helm says.
+func TestChecksAreHelms(t *testing.T) {
+	for folder := range schemas {
+		c := load(t, folder)
+		for _, path := range valueSetsOf(t, folder) {
+			sound, faulty := readValues(t, path), readValues(t, path)
+			faulty[schematest.UnknownKey] = true
+			for _, values := range []map[string]any{sound, faulty} {
+				release := chartutil.ReleaseOptions{Name: "a", Namespace: "b", Revision: 1, IsInstall: true}
+				_, want := chartutil.ToRenderValues(c, values, release, newestKubernetes())
+				top, err := chartutil.ToRenderValuesWithSchemaValidation(c, values, release, newestKubernetes(), true)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := checkValues(c, top["Values"].(chartutil.Values))
+				if diff := cmp.Diff(fmt.Sprint(want), fmt.Sprint(got)); diff != "" {
+					t.Errorf("%s (-Helm +checkValues):\n%s", path, diff)
+				}
+				if (want == nil) != (values[schematest.UnknownKey] == nil) {
+					t.Errorf("%s: Helm says %v", path, want)
+				}
+			}
+		}
+	}
+}
 
 // definitions compiles the schema and returns a validator of one of its definitions.
 func definitions(t *testing.T) func(name string, value any) error {

@@ -24,9 +24,9 @@ const address = "schema.json"
 
 // Schema is a JSON schema. It is safe for concurrent use.
 type Schema struct {
-	text     string
-	formats  []Format
 	compiled func() *jsonschema.Schema
+	mu       sync.Mutex // over compiler
+	compiler func() *jsonschema.Compiler
 }
 
 // Format is a value of the keyword "format" in a schema: what a pattern cannot say of a string.
@@ -39,13 +39,13 @@ type Format struct {
 // Parse takes the text of a schema that is part of the program: an invalid one panics at its first use. The title of a
 // part, "a word or a list of words", says what is wanted where a type, a pattern or a choice of forms is not met.
 func Parse(text string, formats ...Format) *Schema {
-	s := &Schema{text: text, formats: formats}
-	s.compiled = sync.OnceValue(func() *jsonschema.Schema { return s.compiler().MustCompile(address) })
+	s := &Schema{compiler: sync.OnceValue(func() *jsonschema.Compiler { return newCompiler(text, formats) })}
+	s.compiled = sync.OnceValue(func() *jsonschema.Schema { return s.part(address) })
 	return s
 }
 
-func (s *Schema) compiler() *jsonschema.Compiler {
-	document, err := jsonschema.UnmarshalJSON(strings.NewReader(s.text))
+func newCompiler(text string, formats []Format) *jsonschema.Compiler {
+	document, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
 	if err != nil {
 		panic(err) // it is embedded
 	}
@@ -53,7 +53,7 @@ func (s *Schema) compiler() *jsonschema.Compiler {
 	if err := compiler.AddResource(address, document); err != nil {
 		panic(err)
 	}
-	for _, format := range s.formats {
+	for _, format := range formats {
 		compiler.AssertFormat()
 		compiler.RegisterFormat(&jsonschema.Format{Name: format.Name, Validate: func(v any) error {
 			if text, isText := v.(string); isText {
@@ -63,6 +63,14 @@ func (s *Schema) compiler() *jsonschema.Compiler {
 		}})
 	}
 	return compiler
+}
+
+// part returns the part of the schema at a URL, as faults have it. The compiler keeps each part once it has compiled
+// it: to compile those of a chart's schema takes most of the time that a check does.
+func (s *Schema) part(url string) *jsonschema.Schema {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.compiler().MustCompile(url)
 }
 
 // Has reports whether the schema describes a key of the document itself.
@@ -145,7 +153,7 @@ func (s *Schema) check(document any, nulls bool) []Fault {
 		return nil
 	}
 	w := walk{
-		instance: instance, nulls: nulls, compiler: s.compiler(), printer: message.NewPrinter(language.English),
+		schema: s, instance: instance, nulls: nulls, printer: message.NewPrinter(language.English),
 	}
 	w.collect(invalid)
 	// The validator walks maps in no order.
@@ -174,9 +182,9 @@ func isNull(document any, path []string) bool {
 
 // walk collects the faults in what the validator found.
 type walk struct {
+	schema   *Schema
 	instance any
 	nulls    bool // null may stand for anything
-	compiler *jsonschema.Compiler
 	printer  *message.Printer
 	faults   []Fault
 }
@@ -193,7 +201,7 @@ func (w *walk) collect(e *jsonschema.ValidationError) {
 	switch k := e.ErrorKind.(type) {
 	case *kind.AdditionalProperties:
 		text := "unknown key"
-		if known := w.compiler.MustCompile(e.SchemaURL).Properties; len(known) > 0 {
+		if known := w.schema.part(e.SchemaURL).Properties; len(known) > 0 {
 			text += "; known keys: " + strings.Join(slices.Sorted(maps.Keys(known)), ", ")
 		}
 		for _, name := range k.Properties {
@@ -227,7 +235,7 @@ func (w *walk) collect(e *jsonschema.ValidationError) {
 
 // wanted is what the title of the schema says is wanted; without a title, another text.
 func (w *walk) wanted(e *jsonschema.ValidationError, other string) string {
-	if title := w.compiler.MustCompile(e.SchemaURL).Title; title != "" {
+	if title := w.schema.part(e.SchemaURL).Title; title != "" {
 		return "want " + title
 	}
 	return other
