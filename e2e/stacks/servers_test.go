@@ -125,26 +125,32 @@ func (u user) survive(t *testing.T, s *site, before []types.UID) {
 	ctx, cancel := context.WithTimeout(t.Context(), answerIn)
 	defer cancel()
 	for system, server := range servers {
-		// The hub polls a server that it is asked to start once more, and forgets it if the outpost says so.
-		err := deployed.Eventually(ctx, func(ctx context.Context) error {
-			err := u.Start(ctx, u.name, server, map[string]any{"system": system})
-			if hubapi.IsCode(err, http.StatusBadRequest) {
-				return nil
-			}
-			if err == nil {
-				t.Fatalf("%s did not run any more", server)
-			}
-			return err
-		})
-		if err != nil {
-			t.Fatalf("poll of %s: %v", server, err)
-		}
-		if err := u.WaitReachable(ctx, u.name, server); err != nil {
-			t.Fatalf("%s is out of reach: %v", server, err)
-		}
+		u.survives(ctx, t, server, system)
 	}
 	if after := s.serverPods(t); !slices.Equal(before, after) {
 		t.Errorf("pods of servers were %v, are %v", before, after)
+	}
+}
+
+// survives holds that one server runs and is reached.
+func (u user) survives(ctx context.Context, t *testing.T, server, system string) {
+	t.Helper()
+	// The hub polls a server that it is asked to start once more, and forgets it if the outpost says so.
+	err := deployed.Eventually(ctx, func(ctx context.Context) error {
+		err := u.Start(ctx, u.name, server, map[string]any{"system": system})
+		if hubapi.IsCode(err, http.StatusBadRequest) {
+			return nil
+		}
+		if err == nil {
+			t.Fatalf("%s did not run any more", server)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatalf("poll of %s: %v", server, err)
+	}
+	if err := u.WaitReachable(ctx, u.name, server); err != nil {
+		t.Fatalf("%s is out of reach: %v", server, err)
 	}
 }
 
