@@ -21,6 +21,9 @@ var stays = map[string][]pin{
 	"`cert-manager`, Pebble (`acme`)": {
 		{"acme", "github.com/cert-manager/cert-manager"}, {"acme", "github.com/letsencrypt/pebble/v2"},
 	},
+	"`gateway-api` (`kube/gateway`), `sigstore` (`release`)": {
+		{"kube/gateway", "sigs.k8s.io/gateway-api"}, {"release", "github.com/sigstore/sigstore"},
+	},
 	"`k8s.io/kubernetes` (`kube`), and `etcd` with it": {
 		{"kube", "k8s.io/kubernetes"}, {"kube", "go.etcd.io/etcd/server/v3"},
 	},
