@@ -82,6 +82,11 @@ class Offer:
         return getattr(self.catalog, key) if self.catalog else None
 
     @property
+    def unheard(self):
+        """Reports whether the outpost was asked and has not answered, and nothing is known from before."""
+        return self.catalog is None and bool(self.answer.fault)
+
+    @property
     def hidden(self):
         """Reports whether this user need not see the system."""
         return self._says("denied") == ""

@@ -180,7 +180,10 @@ class Outposts:
             system = self.system(user_options)
             if offer is None and (offer := system.offer_unasked(user_options)):
                 spawner.unasked = user_options
-            self._use(spawner, user_options, offer or await system.offer(spawner))
+            offer = offer or await system.offer(spawner)
+            if offer.unheard and set(user_options) <= {"system", "flavor"}:
+                spawner.unasked = user_options  # its flavors may be known by the time it refuses a start without one
+            self._use(spawner, user_options, offer)
         except StartError:
             self._use_none(spawner, user_options)
             raise

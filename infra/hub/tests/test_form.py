@@ -467,6 +467,30 @@ def test_default_flavor_that_is_full(rooms):
     rooms.hub.stop_server("unasked", "paul")
 
 
+def test_default_flavor_of_an_outpost_that_answers_late(rooms, monkeypatch):
+    """A start that names none is sent without, and once more when the outpost has said which there are."""
+    refused = threading.Event()
+
+    def late(handler, question):
+        refused.wait(60)
+        by_groups(handler, question)
+
+    def needs_flavor(handler, body):
+        if body["user_options"].get("flavor") == "small":
+            return handler.answer(200, {"service": rooms.good.service})
+        handler.answer(*refusal(f"{body['name']} - Start with flavor None not allowed."))
+        return refused.set()
+
+    monkeypatch.setattr(rooms.good, "catalog", late)
+    monkeypatch.setitem(rooms.good.answers, "late", needs_flavor)
+    rooms.hub.call("POST", "/hub/api/users/nina")  # of whom nothing is known from before
+    server = rooms.hub.run("late", {"system": "good"}, "nina")
+    assert server["user_options"] == {"system": "good", "flavor": "small"}
+    sent = [body["user_options"].get("flavor") for body in rooms.good.of("POST", "late")]
+    assert sent == [None, "small"]
+    rooms.hub.stop_server("late", "nina")
+
+
 def test_other_failures_of_a_start_are_told_as_they_are(rooms):
     """An image that cannot be pulled is no refusal, although the flavor is full by then."""
     asked = len(rooms.good.questions)
