@@ -87,6 +87,9 @@ func (r Rule) Member() Groups {
 
 // matches reports whether a name is first*rest, in which each "*" stands for any characters.
 func matches(first, rest, name string) bool {
+	if !strings.HasSuffix(name, rest[strings.LastIndex(rest, "*")+1:]) {
+		return false // most patterns differ there: the look for what is between is left out
+	}
 	name, ok := strings.CutPrefix(name, first)
 	for ok {
 		part, after, starred := strings.Cut(rest, "*")
