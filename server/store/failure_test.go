@@ -396,7 +396,7 @@ func BenchmarkAllOf1000(b *testing.B) {
 // The quota check of a start must not read the sealed columns of every row.
 func TestUsageIsReadFromAnIndex(t *testing.T) {
 	d := mustOpen(t, sqliteConfig(t), ring(t, keyA))
-	for query, args := range map[string][]any{flavorUsage: {false}, userUsage: {false, "hub-a", 42}} {
+	for query, args := range map[string][]any{flavorUsage: {false}, userUsage: {"hub-a", 42, false}} {
 		rows, err := d.read.Query("EXPLAIN QUERY PLAN "+query, args...)
 		if err != nil {
 			t.Fatal(err)

@@ -25,65 +25,73 @@ func (d *DB) UsageOf(ctx context.Context, hub string, user int) (u flavor.Usage,
 	return u, err
 }
 
-// The queries of a quota check are answered from the index outpost_service_usage alone. They return a row for each
-// flavor, not for each user: there may be thousands.
+// The queries of a quota check are answered from the index outpost_service_usage alone, by one look through it. They
+// return a row for each flavor, not for each user: there may be thousands.
 const (
-	flavorUsage = `SELECT jupyterhub_username, flavor, count(*) FROM service
+	flavorUsage = `SELECT jupyterhub_username, flavor, count(*), 0 FROM service
 		WHERE (stop_pending IS NULL OR stop_pending = ?) GROUP BY jupyterhub_username, flavor`
-	userUsage = `SELECT jupyterhub_username, flavor, count(*) FROM service
-		WHERE (stop_pending IS NULL OR stop_pending = ?) AND jupyterhub_username = ? AND jupyterhub_user_id = ?
-		GROUP BY jupyterhub_username, flavor`
+	userUsage = `SELECT jupyterhub_username, flavor, count(*),
+		count(CASE WHEN jupyterhub_username = ? AND jupyterhub_user_id = ? THEN 1 END) FROM service
+		WHERE (stop_pending IS NULL OR stop_pending = ?) GROUP BY jupyterhub_username, flavor`
 )
 
 // usage counts the rows of a hub, and those of all hubs, that are not being stopped, by flavor. Without one they count
 // for the hub only.
 func (d *DB) usage(ctx context.Context, q queryer, hub string) (flavor.Usage, error) {
-	u := flavor.Usage{
-		ByFlavor: map[string]int{}, TotalFlavor: map[string]int{},
-		ByUser: map[int]int{}, ByUserFlavor: map[int]map[string]int{},
-	}
-	return u, d.eachCount(ctx, q, func(owner, flavor string, n int) {
-		if owner == hub {
-			u.Hub += n
-		}
-		if flavor == "" {
-			return
-		}
-		u.TotalFlavor[flavor] += n
-		if owner == hub {
-			u.ByFlavor[flavor] += n
-		}
-	}, flavorUsage, false)
+	u := newUsage()
+	return u, d.eachCount(ctx, q, func(owner, flavor string, n, _ int) { add(&u, owner == hub, flavor, n) },
+		flavorUsage, false)
 }
 
 // usageOf is usage with what one user of the hub has.
 func (d *DB) usageOf(ctx context.Context, q queryer, hub string, user int) (flavor.Usage, error) {
-	u, err := d.usage(ctx, q, hub)
-	if err != nil {
-		return u, err
-	}
-	flavors := map[string]int{}
+	u, flavors := newUsage(), map[string]int{}
 	u.ByUserFlavor[user] = flavors
-	return u, d.eachCount(ctx, q, func(_, flavor string, n int) {
-		u.ByUser[user] += n
-		if flavor != "" {
-			flavors[flavor] += n
+	return u, d.eachCount(ctx, q, func(owner, flavor string, n, own int) {
+		add(&u, owner == hub, flavor, n)
+		if own == 0 {
+			return
 		}
-	}, userUsage, false, hub, user)
+		u.ByUser[user] += own
+		if flavor != "" {
+			flavors[flavor] += own
+		}
+	}, userUsage, hub, user, false)
 }
 
-// eachCount calls f for each row of a query that counts.
+func newUsage() flavor.Usage {
+	return flavor.Usage{
+		ByFlavor: map[string]int{}, TotalFlavor: map[string]int{},
+		ByUser: map[int]int{}, ByUserFlavor: map[int]map[string]int{},
+	}
+}
+
+// add counts rows of a hub, or of another one.
+func add(u *flavor.Usage, ofHub bool, flavor string, n int) {
+	if ofHub {
+		u.Hub += n
+	}
+	if flavor == "" {
+		return
+	}
+	u.TotalFlavor[flavor] += n
+	if ofHub {
+		u.ByFlavor[flavor] += n
+	}
+}
+
+// eachCount calls f for each row of a query that counts: all rows, and those of one user.
 func (d *DB) eachCount(
-	ctx context.Context, q queryer, f func(hub, flavor string, n int), query string, args ...any,
+	ctx context.Context, q queryer, f func(hub, flavor string, n, own int), query string, args ...any,
 ) error {
 	return d.each(ctx, q, func(row *sql.Rows) error {
 		var hub string
 		var flavor sql.NullString
-		var n int
-		if err := row.Scan(&hub, &flavor, &n); err != nil {
+		var n, own int
+		if err := row.Scan(&hub, &flavor, &n, &own); err != nil {
 			return err
 		}
-		f(hub, flavor.String, n)
+		f(hub, flavor.String, n, own)
 		return nil
 	}, query, args...)
 }
