@@ -311,7 +311,8 @@ func TestBackupsHaveWhatTheOutpostHas(t *testing.T) {
 			Name: "backup", Image: main.Image, ImagePullPolicy: main.ImagePullPolicy,
 			Args: []string{"backup", "--file", "/mnt/outpost_backup/outpost.backup", "--keep", "7"},
 			Env:  main.Env, EnvFrom: main.EnvFrom, Resources: main.Resources, SecurityContext: main.SecurityContext,
-			VolumeMounts:             append(main.VolumeMounts, corev1.VolumeMount{Name: "backup", MountPath: "/mnt/outpost_backup"}),
+			VolumeMounts: append(main.VolumeMounts,
+				corev1.VolumeMount{Name: "backup", MountPath: "/mnt/outpost_backup"}),
 			TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 		}}
 		want.Volumes = append(want.Volumes, corev1.Volume{Name: "backup", VolumeSource: corev1.VolumeSource{

@@ -53,7 +53,7 @@ func checkValues(c *chart.Chart, values chartutil.Values) error {
 		c.Name() + ":\n" + text + "\n")
 }
 
-// TestChecksAreHelms holds what checkValues says of each value set, as it is and with an unknown key, to what Helm says.
+// TestChecksAreHelms holds that checkValues says of each value set, as it is and with an unknown key, what Helm says.
 func TestChecksAreHelms(t *testing.T) {
 	for folder := range schemas {
 		c := load(t, folder)

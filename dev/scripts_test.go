@@ -145,7 +145,9 @@ func TestPackages(t *testing.T) {
 		},
 		{
 			name: "nothing to install from", release: "ID=debian", broken: true, args: "tools clusters", code: 1,
-			want:  []string{"failed: packages of the system; the end of .state/logs/", "packages-of-the-system.log:\nbroken"},
+			want: []string{
+				"failed: packages of the system; the end of .state/logs/", "packages-of-the-system.log:\nbroken",
+			},
 			calls: install + "\nupdate\n",
 		},
 		{name: "no target", code: 2, want: []string{"dev/packages TARGET..."}},

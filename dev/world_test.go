@@ -25,8 +25,8 @@ lookup() { # FILE KEY
 early
 `
 
-// makeWorld makes a world that differs in some files. What these have for config and versions comes first, and the first
-// line that fits counts.
+// makeWorld makes a world that differs in some files. What these have for config and versions comes first, and the
+// first line that fits counts.
 func makeWorld(t *testing.T, all, files map[string]string) string {
 	t.Helper()
 	for name, text := range files {

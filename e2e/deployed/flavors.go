@@ -40,8 +40,8 @@ func (c Cluster) ReplaceFlavors(t testing.TB, text string) {
 		ctx := context.Background()
 		err := set(ctx, before.Data[key])
 		if err == nil {
-			// An update that changes nothing gives the fields to the managers that it names: who applies the chart would
-			// be refused those of a test.
+			// An update that changes nothing gives the fields to the managers that it names: who applies the chart
+			// would be refused those of a test.
 			before.ResourceVersion = ""
 			_, err = c.API.CoreV1().ConfigMaps(OutpostNamespace).Update(ctx, before, metav1.UpdateOptions{})
 		}

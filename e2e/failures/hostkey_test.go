@@ -137,8 +137,8 @@ func changeHostKey(t *testing.T, c deployed.Cluster) func() {
 		if changed {
 			changed = false
 			set(before.Data[entry], nil)
-			// An update that changes nothing gives the fields to the managers that it names: who applies the chart would
-			// be refused those of a test.
+			// An update that changes nothing gives the fields to the managers that it names: who applies the chart
+			// would be refused those of a test.
 			before.ResourceVersion = ""
 			if _, err := secrets.Update(context.Background(), before, metav1.UpdateOptions{}); err != nil {
 				t.Error(err)

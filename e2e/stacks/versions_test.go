@@ -122,8 +122,8 @@ func (s *site) earlier(t *testing.T, commit string) *site {
 	old := *s
 	old.dir = t.TempDir()
 	deployed.Project(t, root, old.dir)
-	backend := filepath.Join(old.dir, ".state", "pulumi") // stays that of the site
-	if err := errors.Join(os.Remove(backend), os.Symlink(filepath.Join(s.dir, ".state", "pulumi"), backend)); err != nil {
+	backend, of := filepath.Join(old.dir, ".state", "pulumi"), filepath.Join(s.dir, ".state", "pulumi")
+	if err := errors.Join(os.Remove(backend), os.Symlink(of, backend)); err != nil { // it stays that of the site
 		t.Fatal(err)
 	}
 	for stack, at := range map[string]string{"local": hubContext, "remote": remoteContext} {

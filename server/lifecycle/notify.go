@@ -86,8 +86,8 @@ func (n *notifier) progress(e *entry) *progress {
 	return p
 }
 
-// put tells an event; it never waits. "Server requested", which has progress 0, every JupyterHub shows by itself: telling
-// it costs a hub more than it is worth.
+// put tells an event; it never waits. "Server requested", which has progress 0, every JupyterHub shows by itself:
+// telling it costs a hub more than it is worth.
 func (p *progress) put(ev outpost.Event) {
 	ev.Message = excerpt.Of(ev.Message, excerpt.Sentence)
 	if ev.Message != "" {

@@ -31,8 +31,8 @@ type pusher struct {
 	uploads map[string]*sync.Mutex // by their ids; held while a part arrives
 }
 
-// PushHandler serves pushes beside what Handler serves. It is for listeners that only this machine reaches. What earlier
-// ones have not finished is removed.
+// PushHandler serves pushes beside what Handler serves. It is for listeners that only this machine reaches. What
+// earlier ones have not finished is removed.
 func PushHandler(store Store, logger *slog.Logger) (http.Handler, error) {
 	p := &pusher{store: store, pull: Handler(store, logger), uploads: map[string]*sync.Mutex{}}
 	left, err := filepath.Glob(p.upload("*"))

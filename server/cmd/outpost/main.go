@@ -67,7 +67,8 @@ var commands = []command{
 	},
 	{"tunnels", "lead a hub's cluster to servers on others; see `outpost tunnels --help`", (*process).tunnels},
 	{
-		"backup", "write what the database holds, sealed with OUTPOST_CRYPT_KEY: --file FILE (--keep NUMBER), or standard output",
+		"backup", "write what the database holds, sealed with OUTPOST_CRYPT_KEY: --file FILE (--keep NUMBER), " +
+			"or standard output",
 		(*process).backup,
 	},
 	{
