@@ -39,15 +39,16 @@ const (
 // for the hub only.
 func (d *DB) usage(ctx context.Context, q queryer, hub string) (flavor.Usage, error) {
 	u := newUsage()
-	return u, d.eachCount(ctx, q, func(owner, flavor string, n, _ int) { add(&u, owner == hub, flavor, n) },
+	err := d.eachCount(ctx, q, func(owner, flavor string, n, _ int) { add(&u, owner == hub, flavor, n) },
 		flavorUsage, false)
+	return u, err
 }
 
 // usageOf is usage with what one user of the hub has.
 func (d *DB) usageOf(ctx context.Context, q queryer, hub string, user int) (flavor.Usage, error) {
 	u, flavors := newUsage(), map[string]int{}
 	u.ByUserFlavor[user] = flavors
-	return u, d.eachCount(ctx, q, func(owner, flavor string, n, own int) {
+	err := d.eachCount(ctx, q, func(owner, flavor string, n, own int) {
 		add(&u, owner == hub, flavor, n)
 		if own == 0 {
 			return
@@ -57,6 +58,7 @@ func (d *DB) usageOf(ctx context.Context, q queryer, hub string, user int) (flav
 			flavors[flavor] += own
 		}
 	}, userUsage, hub, user, false)
+	return u, err
 }
 
 func newUsage() flavor.Usage {
