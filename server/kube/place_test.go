@@ -22,8 +22,8 @@ func TestStorageInAnotherZone(t *testing.T) {
 		want string
 	}{
 		"which may be read": {nil, " Its storage (claim home) is in zone eu-1b and can be used only there."},
-		"which may not": {errForbidden, " Its storage (claim home) can be used in some zones or on some nodes only; " +
-			"`kubectl describe pv pv-1` says where."},
+		"which may not": {errForbidden, " Its storage (claim home) may be bound to some zones or nodes; " +
+			"`kubectl describe pv pv-1` says to which."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			claim := &corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Namespace: "jhub", Name: "home"}}

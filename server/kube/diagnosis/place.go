@@ -67,8 +67,8 @@ func listed(what string, names []string) string {
 // sentence tells a user where storage is, and an operator how to find out where nobody could say.
 func (p Place) sentence() string {
 	if p.Where == "" {
-		return fmt.Sprintf(" Its storage (claim %s) can be used in some zones or on some nodes only; "+
-			"`kubectl describe pv %s` says where.", p.Claim, p.Volume)
+		return fmt.Sprintf(" Its storage (claim %s) may be bound to some zones or nodes; "+
+			"`kubectl describe pv %s` says to which.", p.Claim, p.Volume)
 	}
 	return fmt.Sprintf(" Its storage (claim %s) is %s and can be used only there.", p.Claim, p.Where)
 }

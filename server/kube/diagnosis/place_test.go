@@ -83,8 +83,8 @@ func TestStorageInAnotherZone(t *testing.T) {
 		before = "0/3 nodes are available: 3 node(s) had volume node affinity conflict."
 		label  = "0/3 nodes are available: 3 node(s) had no available volume zone."
 		zoned  = " Its storage (claim home) is in zone eu-1b and can be used only there."
-		asks   = " Its storage (claim data) can be used in some zones or on some nodes only; " +
-			"`kubectl describe pv pv-2` says where."
+		asks   = " Its storage (claim data) may be bound to some zones or nodes; " +
+			"`kubectl describe pv pv-2` says to which."
 	)
 	const cordoned = "0/2 nodes are available: 1 node(s) didn't match PersistentVolume's node affinity, " +
 		"1 node(s) were unschedulable."
