@@ -339,6 +339,15 @@ func TestBackupsHaveWhatTheOutpostHas(t *testing.T) {
 	}
 }
 
+// TestNameOfBackups holds that the CronJob of a long name has one of at most 52 characters, which Kubernetes wants.
+func TestNameOfBackups(t *testing.T) {
+	long := strings.Repeat("a", 44)
+	all := objects(t, with(t, "backup: {enabled: true, claim: kept}\nfullnameOverride: "+long+"-bbbbbbbb"))
+	if want := "CronJob " + long + "-backup"; all[want].text == nil {
+		t.Errorf("no %s among %q", want, slices.Sorted(maps.Keys(all)))
+	}
+}
+
 // with returns the default value set with one change.
 func with(t *testing.T, change string) map[string]any {
 	t.Helper()

@@ -1,4 +1,4 @@
-{{- /* What of the outpost's pod the pod that checks a configuration has, too. */ -}}
+{{- /* What of the outpost's pod the pods have, too, that check a configuration and that back up. */ -}}
 
 {{- /* The settings of the process. */ -}}
 {{- define "outpost.env" -}}
