@@ -347,6 +347,20 @@ func (c Cluster) ExecIn(ctx context.Context, namespace, name string, command ...
 	return stdout.String(), nil
 }
 
+// Replace writes a changed object, whose fields stay with the managers that it names: who applies the chart would be
+// refused those of a test. An update gives what it changes to who makes it; one that changes nothing gives it back.
+func Replace[T metav1.Object](
+	ctx context.Context, update func(context.Context, T, metav1.UpdateOptions) (T, error), changed T,
+) error {
+	changed.SetResourceVersion("") // whatever the server has now
+	for range 2 {
+		if _, err := update(ctx, changed, metav1.UpdateOptions{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Eventually asks until the answer is nil. When ctx ends first, it returns the last answer.
 func Eventually(ctx context.Context, ask func(context.Context) error) error {
 	for {

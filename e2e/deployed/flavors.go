@@ -29,7 +29,6 @@ func (c Cluster) ReplaceFlavors(t testing.TB, text string) {
 	}
 	set := func(ctx context.Context, text string) error {
 		changed := before.DeepCopy()
-		changed.ResourceVersion = ""
 		changed.Data = map[string]string{key: text}
 		return c.updateFlavors(ctx, changed)
 	}
@@ -37,15 +36,7 @@ func (c Cluster) ReplaceFlavors(t testing.TB, text string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx := context.Background()
-		err := set(ctx, before.Data[key])
-		if err == nil {
-			// An update that changes nothing gives the fields to the managers that it names: who applies the chart
-			// would be refused those of a test.
-			before.ResourceVersion = ""
-			_, err = c.API.CoreV1().ConfigMaps(OutpostNamespace).Update(ctx, before, metav1.UpdateOptions{})
-		}
-		if err != nil {
+		if err := set(context.Background(), before.Data[key]); err != nil {
 			t.Errorf("restore the flavors: %v", err)
 		}
 	})
@@ -60,7 +51,7 @@ func (c Cluster) updateFlavors(ctx context.Context, changed *corev1.ConfigMap) e
 	if err != nil {
 		return err
 	}
-	if _, err := c.API.CoreV1().ConfigMaps(OutpostNamespace).Update(ctx, changed, metav1.UpdateOptions{}); err != nil {
+	if err := Replace(ctx, c.API.CoreV1().ConfigMaps(OutpostNamespace).Update, changed); err != nil {
 		return err
 	}
 	if err := Eventually(ctx, c.touchOutpost); err != nil {
