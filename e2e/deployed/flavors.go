@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"testing"
 	"time"
 
@@ -43,7 +42,7 @@ func (c Cluster) ReplaceFlavors(t testing.TB, text string) {
 }
 
 // updateFlavors writes the ConfigMap and waits until the outpost has read it again. The outpost does so when the
-// kubelet has brought the file, which a change of the pod makes it do soon.
+// kubelet has brought the file.
 func (c Cluster) updateFlavors(ctx context.Context, changed *corev1.ConfigMap) error {
 	ctx, cancel := context.WithTimeout(ctx, 4*time.Minute)
 	defer cancel()
@@ -54,7 +53,7 @@ func (c Cluster) updateFlavors(ctx context.Context, changed *corev1.ConfigMap) e
 	if err := Replace(ctx, c.API.CoreV1().ConfigMaps(OutpostNamespace).Update, changed); err != nil {
 		return err
 	}
-	if err := Eventually(ctx, c.touchOutpost); err != nil {
+	if err := Eventually(ctx, func(ctx context.Context) error { return c.Hasten(ctx, OutpostNamespace) }); err != nil {
 		return err
 	}
 	return Eventually(ctx, func(ctx context.Context) error {
@@ -73,20 +72,4 @@ func (c Cluster) reloads(ctx context.Context) (int, error) {
 	}
 	log, err := c.API.CoreV1().Pods(OutpostNamespace).GetLogs(pod, &corev1.PodLogOptions{}).DoRaw(ctx)
 	return bytes.Count(log, []byte("file reloaded")), err
-}
-
-// touchOutpost changes an annotation of the outpost's pod.
-func (c Cluster) touchOutpost(ctx context.Context) error {
-	name, err := c.Pod(ctx, OutpostNamespace, OutpostPod)
-	if err != nil {
-		return err
-	}
-	pods := c.API.CoreV1().Pods(OutpostNamespace)
-	pod, err := pods.Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		return err
-	}
-	metav1.SetMetaDataAnnotation(&pod.ObjectMeta, "outposts.dev/e2e", fmt.Sprint(time.Now().UnixNano()))
-	_, err = pods.Update(ctx, pod, metav1.UpdateOptions{})
-	return err
 }
