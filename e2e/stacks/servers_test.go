@@ -101,12 +101,18 @@ func (u user) stopAll(t *testing.T) {
 	}
 }
 
-// serverPods are the pods of the running servers of a cluster, with their uids.
+// serverPods are the uids of the pods of the running servers of both clusters.
 func (s *site) serverPods(t *testing.T) []types.UID {
+	t.Helper()
+	return s.serverPodsIn(t, deployed.ServerNamespace)
+}
+
+// serverPodsIn are those in a namespace; empty for all.
+func (s *site) serverPodsIn(t *testing.T, namespace string) []types.UID {
 	t.Helper()
 	var uids []types.UID
 	for _, c := range []cluster{s.hub, s.remote} {
-		pods, err := c.API.CoreV1().Pods(deployed.ServerNamespace).List(t.Context(),
+		pods, err := c.API.CoreV1().Pods(namespace).List(t.Context(),
 			metav1.ListOptions{LabelSelector: deployed.ServerPods})
 		if err != nil {
 			t.Fatal(err)

@@ -61,7 +61,7 @@ func versions(t *testing.T, commit string, order ...string) {
 		t.Fatal(err)
 	}
 	all := u.startMany(t)
-	pods := s.allServerPods(t)
+	pods := s.serverPodsIn(t, metav1.NamespaceAll)
 	if len(pods) != len(all) {
 		t.Fatalf("%d pods of %d servers", len(pods), len(all))
 	}
@@ -198,28 +198,11 @@ func (u user) allSurvive(t *testing.T, s *site, all map[string]string, before []
 	for server, system := range all {
 		u.survives(ctx, t, server, system)
 	}
-	if after := s.allServerPods(t); !slices.Equal(before, after) {
+	if after := s.serverPodsIn(t, metav1.NamespaceAll); !slices.Equal(before, after) {
 		t.Errorf("pods of servers were %v, are %v", before, after)
 	}
 	for system := range servers {
 		u.start(t, "further", system, "small")
 		u.stop(t, "further")
 	}
-}
-
-// allServerPods are the uids of the pods of the running servers of both clusters, in whatever namespaces.
-func (s *site) allServerPods(t *testing.T) []types.UID {
-	t.Helper()
-	var uids []types.UID
-	for _, c := range []cluster{s.hub, s.remote} {
-		pods, err := c.API.CoreV1().Pods("").List(t.Context(), metav1.ListOptions{LabelSelector: deployed.ServerPods})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, pod := range pods.Items {
-			uids = append(uids, pod.UID)
-		}
-	}
-	slices.Sort(uids)
-	return uids
 }
