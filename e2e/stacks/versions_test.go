@@ -146,7 +146,7 @@ func (s *site) earlier(t *testing.T, commit string) *site {
 }
 
 // upgradeTo runs the program behind `make upgrade` on a stack.
-func (s *site) upgradeTo(t *testing.T, stack string) string {
+func (s *site) upgradeTo(t *testing.T, stack string) {
 	t.Helper()
 	began := time.Now()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(s.dir, "dev", "upgrade"), stack)
@@ -162,7 +162,6 @@ func (s *site) upgradeTo(t *testing.T, stack string) string {
 		t.Errorf("it does not say %q of %s:\n%s", want, stack, out)
 	}
 	t.Logf("upgrade of %s: %.0f s", stack, time.Since(began).Seconds())
-	return string(out)
 }
 
 // startMany starts servers on both systems, some at a time, and returns the system of each.
