@@ -39,8 +39,9 @@ func tunnelsDoNotCome(t *testing.T, s *site) {
 	s.write(t, "local", mended)
 	s.up(t, "local")
 	u.survive(t, s, pods)
+	after := s.hub.served(t)
 	for object, was := range before {
-		if s.hub.served(t)[object] == was {
+		if after[object] == was {
 			t.Errorf("%s is as it was", object)
 		}
 	}
