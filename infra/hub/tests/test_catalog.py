@@ -192,9 +192,9 @@ def test_flavors_by_hand_that_nobody_is_offered(settings, monkeypatch, caplog):
     catalogs = outpost_hub.Outposts(settings).systems["direct"].catalogs
     caplog.set_level("INFO")
 
-    def ask(user, *flavors, **changes):
-        """Returns what is logged when the outpost offers a user some of its flavors; None if it has no file of them."""
-        flavors = None if flavors == (None,) else [f for f in CATALOG["flavors"] if f["name"] in flavors]
+    def ask(user, *names, **changes):
+        """Returns what is logged when the outpost offers a user some of its flavors."""
+        flavors = [f for f in CATALOG["flavors"] if f["name"] in names]
         answer = json.dumps({**CATALOG, "flavors": flavors, **changes}).encode()
 
         async def fetch(question, client):
@@ -217,7 +217,7 @@ def test_flavors_by_hand_that_nobody_is_offered(settings, monkeypatch, caplog):
     assert ask("maria", "small") == [], "she has never had it"
     assert ask("paul", denied="Ask.") == [], "it says nothing of flavors"
     assert ask("greta", "small") == nobody("gone, gpu, odd"), "it is gone"
-    assert ask("maria", None) == [("INFO", "all `flavors` of the hub's data")], "any name is accepted"
+    assert ask("maria", flavors=None) == [("INFO", "all `flavors` of the hub's data")], "any name is accepted"
     assert ask("greta", "large") == [], "another has been offered them last"
     assert ask("maria", "large") == nobody("small, gone, gpu, odd")
     catalogs.system.flavors = {}
