@@ -11,6 +11,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 )
 
 // checkout is a copy of this checkout, with clusters, stacks and a network of its own. What a developer does is
@@ -98,6 +101,13 @@ func (c *checkout) readdress() error {
 
 func (c *checkout) path(parts ...string) string {
 	return filepath.Join(append([]string{c.dir}, parts...)...)
+}
+
+// clusterConfig returns how to reach the cluster of this name.
+func (c *checkout) clusterConfig(name string) (*rest.Config, error) {
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
+		&clientcmd.ClientConfigLoadingRules{ExplicitPath: c.path(".state", "kubeconfig")},
+		&clientcmd.ConfigOverrides{CurrentContext: name}).ClientConfig()
 }
 
 // command returns a command that runs in the copy, and ends with all that it has started when ctx ends.

@@ -12,7 +12,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/outposts-dev/outposts/e2e/hubapi"
 	"github.com/outposts-dev/outposts/e2e/process"
@@ -80,9 +79,7 @@ func openLabs(ctx context.Context, r *run, c *checkout) (*labsBench, error) {
 		run: r, hubURL: outputs.HubURL, password: outputs.LoginPassword, clusters: map[string]kubernetes.Interface{},
 	}
 	for _, name := range []string{labsMany, labsOne} {
-		config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
-			&clientcmd.ClientConfigLoadingRules{ExplicitPath: c.path(".state", "kubeconfig")},
-			&clientcmd.ConfigOverrides{CurrentContext: name}).ClientConfig()
+		config, err := c.clusterConfig(name)
 		if err != nil {
 			return nil, err
 		}

@@ -19,7 +19,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 )
 
 // barePods is the subject of pods that are made by client-go alone.
@@ -54,7 +53,7 @@ func measurePods(ctx context.Context, r *run) (err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, podsLimit, fmt.Errorf("not done after %s", podsLimit))
 	defer cancel()
 	b := &podsBench{run: r, namespace: "bench-pods"}
-	direct, proxy, err := b.connect(ctx, checkout.path(".state", "kubeconfig"))
+	direct, proxy, err := b.connect(ctx, checkout)
 	if err != nil {
 		return err
 	}
@@ -112,11 +111,9 @@ func (b *podsBench) account(ctx context.Context) error {
 // connect makes a client of the cluster local, and one that goes through a counting proxy, whose
 // address it returns too.
 func (b *podsBench) connect(
-	ctx context.Context, kubeconfig string,
+	ctx context.Context, checkout *checkout,
 ) (direct kubernetes.Interface, proxy string, err error) {
-	c, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(
-		&clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig},
-		&clientcmd.ConfigOverrides{CurrentContext: "local"}).ClientConfig()
+	c, err := checkout.clusterConfig("local")
 	if err != nil {
 		return nil, "", err
 	}
