@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -135,13 +134,11 @@ func (b *labsBench) takeAtOnce(ctx context.Context) error {
 		if err := calm(ctx); err != nil {
 			return err
 		}
-		errs, begin := make([]error, n), time.Now()
-		var group sync.WaitGroup
-		for i, lab := range labs {
-			group.Go(func() { errs[i] = lab.start(ctx, labsMany) })
-		}
-		group.Wait()
-		took := time.Since(begin)
+		errs := make([]error, n)
+		took, _ := atOnce(n, func(i int) error {
+			errs[i] = labs[i].start(ctx, labsMany)
+			return nil // those that fail are counted
+		})
 		lost := slices.DeleteFunc(errs, func(err error) bool { return err == nil })
 		for _, err := range lost {
 			b.run.say("labs: lost: %v", err)
