@@ -63,6 +63,14 @@ func write(t *testing.T, file, text string) {
 	}
 }
 
+// copyScripts copies scripts of this folder to another.
+func copyScripts(t *testing.T, to string, scripts ...string) {
+	t.Helper()
+	for _, script := range scripts {
+		write(t, filepath.Join(to, script), read(t, script))
+	}
+}
+
 func (m machine) run(t *testing.T, argv ...string) (out string, code int) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
@@ -160,9 +168,7 @@ func TestPackages(t *testing.T) {
 				t.Skip(err)
 			}
 			top := t.TempDir() // the log is there
-			for _, script := range []string{"packages", "steps.sh", "terminal.sh"} {
-				write(t, filepath.Join(top, "dev", script), read(t, script))
-			}
+			copyScripts(t, filepath.Join(top, "dev"), "packages", "steps.sh", "terminal.sh")
 			calls := filepath.Join(t.TempDir(), "calls")
 			write(t, calls, "")
 			for _, name := range test.has {
@@ -374,13 +380,7 @@ func TestPulumiBackend(t *testing.T) {
 func TestSteps(t *testing.T) {
 	m := newMachine(t, "tr", "cut", "mkdir")
 	folder := t.TempDir()
-	for _, script := range []string{"steps.sh", "terminal.sh"} {
-		text, err := os.ReadFile(script)
-		if err != nil {
-			t.Fatal(err)
-		}
-		write(t, filepath.Join(folder, "dev", script), string(text))
-	}
+	copyScripts(t, filepath.Join(folder, "dev"), "steps.sh", "terminal.sh")
 	m.program(t, "sleep", `[ -e asleep ] && { rm asleep; exit 1; }; : >asleep`) // twice, then follow ends
 	write(t, filepath.Join(folder, ".state/logs/long-work.log"),
 		"  1 of 10 parts\n  2 of 10 parts\n\n")
@@ -587,15 +587,8 @@ func newCheckout(t *testing.T) checkout {
 	c.env = append(c.env, "XDG_CACHE_HOME="+filepath.Dir(c.cache))
 	c.program(t, "go", "")
 	c.program(t, "sleep", "exit 1") // nothing takes long enough to be shown
-	for _, script := range []string{
-		"build", "cache", "disk", "go", "run", "stack", "parts.sh", "terminal.sh", "pulumi/installed",
-	} {
-		text, err := os.ReadFile(script)
-		if err != nil {
-			t.Fatal(err)
-		}
-		write(t, filepath.Join(c.dev, script), string(text))
-	}
+	copyScripts(t, c.dev,
+		"build", "cache", "disk", "go", "run", "stack", "parts.sh", "terminal.sh", "pulumi/installed")
 	for _, part := range []string{
 		"kube", "runtime", "netpol", "dns", "acme", "clusters", "pulumi/cli",
 		"pulumi/kubernetes", "pulumi/language-go", "pulumi/random",

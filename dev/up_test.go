@@ -18,9 +18,7 @@ func newUp(t *testing.T, builds string) (m machine, top string) {
 	t.Helper()
 	c := newCheckout(t)
 	m, top = c.machine, t.TempDir()
-	for _, script := range []string{"up", "steps.sh", "terminal.sh", "parts.sh"} {
-		write(t, filepath.Join(top, "dev", script), read(t, script))
-	}
+	copyScripts(t, filepath.Join(top, "dev"), "up", "steps.sh", "terminal.sh", "parts.sh")
 	for _, part := range []string{"kube", "runtime", "netpol", "dns", "clusters"} {
 		write(t, filepath.Join(top, "dev", part, "build.sh"), "")
 	}
@@ -113,9 +111,7 @@ func TestWhen(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			m := newMachine(t, "tr", "cut", "mkdir")
 			top := t.TempDir()
-			for _, script := range []string{"steps.sh", "terminal.sh"} {
-				write(t, filepath.Join(top, "dev", script), read(t, script))
-			}
+			copyScripts(t, filepath.Join(top, "dev"), "steps.sh", "terminal.sh")
 			m.program(t, "sleep", ": >there") // it is there after a second
 			write(t, filepath.Join(top, "steps"), `set -euo pipefail
 cd "`+top+`"

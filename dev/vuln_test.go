@@ -85,9 +85,7 @@ var vulnPrograms = []string{"dirname", "mkdir", "tr", "cut", "sleep", "seq"}
 func vulnScript(t *testing.T) string {
 	t.Helper()
 	top := t.TempDir()
-	for _, script := range []string{"vuln", "go", "steps.sh", "terminal.sh"} {
-		write(t, filepath.Join(top, "dev", script), read(t, script))
-	}
+	copyScripts(t, filepath.Join(top, "dev"), "vuln", "go", "steps.sh", "terminal.sh")
 	write(t, filepath.Join(top, "dev/release/go.mod"), "module example.org/release\n")
 	return filepath.Join(top, "dev", "vuln")
 }
