@@ -304,8 +304,7 @@ func TestBackupsHaveWhatTheOutpostHas(t *testing.T) {
 		all := objects(t, chartutil.CoalesceTables(
 			decode[map[string]any](t, []byte("backup: {enabled: true, claim: kept}")), readValues(t, path)))
 		outpost := deployment(t, all)
-		spec := decode[batchv1.CronJob](t, all["CronJob outpost-backup"].text).Spec
-		have, want := spec.JobTemplate.Spec.Template.Spec, outpost.Spec
+		have, want := podOf(t, all["CronJob outpost-backup"]), outpost.Spec
 		main := outpostContainer(t, outpost)
 		want.Containers = []corev1.Container{{
 			Name: "backup", Image: main.Image, ImagePullPolicy: main.ImagePullPolicy,
@@ -474,6 +473,15 @@ func deployment(t *testing.T, objects map[string]object) corev1.PodTemplateSpec 
 	return corev1.PodTemplateSpec{}
 }
 
+// podOf is the pod that a Deployment, DaemonSet or CronJob makes.
+func podOf(t *testing.T, o object) corev1.PodSpec {
+	t.Helper()
+	if o.Kind == "CronJob" {
+		return decode[batchv1.CronJob](t, o.text).Spec.JobTemplate.Spec.Template.Spec
+	}
+	return deployment(t, map[string]object{"": {Kind: "Deployment", text: o.text}}).Spec
+}
+
 func outpostContainer(t *testing.T, pod corev1.PodTemplateSpec) corev1.Container {
 	t.Helper()
 	i := slices.IndexFunc(pod.Spec.Containers, func(c corev1.Container) bool { return c.Name == "outpost" })
@@ -611,16 +619,11 @@ func TestPodsPassPodSecurityRestricted(t *testing.T) {
 		t.Run(setName(path), func(t *testing.T) {
 			pods := 0
 			for key, o := range objects(t, readValues(t, path)) {
-				var pod corev1.PodSpec
-				switch o.Kind {
-				case "Deployment", "DaemonSet":
-					pod = deployment(t, map[string]object{key: {Kind: "Deployment", text: o.text}}).Spec
-				case "CronJob":
-					pod = decode[batchv1.CronJob](t, o.text).Spec.JobTemplate.Spec.Template.Spec
-				default:
+				if !slices.Contains([]string{"Deployment", "DaemonSet", "CronJob"}, o.Kind) {
 					continue
 				}
 				pods++
+				pod := podOf(t, o)
 				if wrong := restricted(pod); wrong != nil {
 					t.Errorf("%s: %v", key, wrong)
 				}
@@ -867,19 +870,20 @@ func TestTheOutpostKnowsItsOwnObjects(t *testing.T) {
 	}
 	for _, values := range sets {
 		all := objects(t, values)
-		pod := deployment(t, all)
-		env := outpostContainer(t, pod).Env
+		env := outpostContainer(t, deployment(t, all)).Env
 		i := slices.IndexFunc(env, func(e corev1.EnvVar) bool { return e.Name == "OUTPOST_OWN_OBJECTS" })
 		if i < 0 {
 			t.Fatal("no OUTPOST_OWN_OBJECTS")
 		}
 		own := strings.Split(env[i].Value, ",")
-		for _, want := range usedBy(pod.Spec) {
-			if !slices.Contains(own, want) {
-				t.Errorf("%s is used, but not among %v", want, own)
+		for key, o := range all {
+			if o.Kind == "Deployment" || o.Kind == "CronJob" {
+				for _, want := range usedBy(podOf(t, o)) {
+					if !slices.Contains(own, want) {
+						t.Errorf("%s uses %s, which is not among %v", key, want, own)
+					}
+				}
 			}
-		}
-		for _, o := range all {
 			resource := map[string]string{
 				"PersistentVolumeClaim": "persistentvolumeclaims", "ServiceAccount": "serviceaccounts",
 			}[o.Kind]
@@ -890,13 +894,16 @@ func TestTheOutpostKnowsItsOwnObjects(t *testing.T) {
 	}
 }
 
-// usedBy lists what a pod reads and runs as, but for ConfigMaps that are not of its own chart.
+// usedBy lists what a pod reads, and what it runs as if it has a token, but for ConfigMaps that are not of its own
+// chart.
 func usedBy(pod corev1.PodSpec) (used []string) {
 	account := pod.ServiceAccountName
 	if account == "" {
 		account = "default"
 	}
-	used = append(used, "serviceaccounts/"+account)
+	if token := pod.AutomountServiceAccountToken; token == nil || *token {
+		used = append(used, "serviceaccounts/"+account)
+	}
 	for _, s := range pod.ImagePullSecrets {
 		used = append(used, "secrets/"+s.Name)
 	}
