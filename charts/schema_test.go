@@ -25,21 +25,28 @@ import (
 // that it does to render a chart.
 var compiled = map[string]*jsonschema.Schema{}
 
+// schemaAddress is where a compiler has the schema of a chart.
+const schemaAddress = "file:///values.schema.json"
+
+func newCompiler(schema string) (*jsonschema.Compiler, error) {
+	document, err := jsonschema.UnmarshalJSON(strings.NewReader(schema))
+	if err != nil {
+		return nil, err
+	}
+	compiler := jsonschema.NewCompiler()
+	return compiler, compiler.AddResource(schemaAddress, document)
+}
+
 // checkValues checks values with those of the chart below them against the chart's schema, with Helm's library and in
 // its words.
 func checkValues(c *chart.Chart, values chartutil.Values) error {
 	schema := compiled[string(c.Schema)]
 	if schema == nil {
-		const address = "file:///values.schema.json"
-		document, err := jsonschema.UnmarshalJSON(bytes.NewReader(c.Schema))
+		compiler, err := newCompiler(string(c.Schema))
 		if err != nil {
 			return err
 		}
-		compiler := jsonschema.NewCompiler()
-		if err := compiler.AddResource(address, document); err != nil {
-			return err
-		}
-		if schema, err = compiler.Compile(address); err != nil {
+		if schema, err = compiler.Compile(schemaAddress); err != nil {
 			return err
 		}
 		compiled[string(c.Schema)] = schema
@@ -82,12 +89,8 @@ func TestChecksAreHelms(t *testing.T) {
 // definitions compiles the schema and returns a validator of one of its definitions.
 func definitions(t *testing.T) func(name string, value any) error {
 	t.Helper()
-	document, err := jsonschema.UnmarshalJSON(strings.NewReader(OutpostSchema))
+	compiler, err := newCompiler(OutpostSchema)
 	if err != nil {
-		t.Fatal(err)
-	}
-	compiler := jsonschema.NewCompiler()
-	if err := compiler.AddResource("values.schema.json", document); err != nil {
 		t.Fatal(err)
 	}
 	return func(name string, value any) error {
@@ -99,7 +102,7 @@ func definitions(t *testing.T) func(name string, value any) error {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return compiler.MustCompile("values.schema.json#/definitions/" + name).Validate(instance)
+		return compiler.MustCompile(schemaAddress + "#/definitions/" + name).Validate(instance)
 	}
 }
 
