@@ -38,11 +38,11 @@ func (f *Flavors) Catalog(hub string, authentication any, u Usage, user int) ([]
 
 // entry returns the flavor as a form shows it.
 func (a Admission) entry(u Usage, user int) catalog.Flavor {
+	text := a.Flavor.inWords(a.name)
 	e := catalog.Flavor{
-		Name: a.name, DisplayName: cmp.Or(a.Flavor.text("display_name"), a.name),
-		Description: a.Flavor.text("description"),
-		Use:         catalog.Use{Limit: a.Flavor.limitOrNil("max"), Used: u.ByFlavor[a.name]},
-		User:        catalog.Use{Limit: a.Flavor.limitOrNil("maxPerUser"), Used: u.ByUserFlavor[user][a.name]},
+		Name: text.Name, DisplayName: text.DisplayName, Description: text.Description,
+		Use:  catalog.Use{Limit: a.Flavor.limitOrNil("max"), Used: u.ByFlavor[a.name]},
+		User: catalog.Use{Limit: a.Flavor.limitOrNil("maxPerUser"), Used: u.ByUserFlavor[user][a.name]},
 	}
 	if e.Limit != nil {
 		e.Used = a.used(u)
@@ -72,6 +72,10 @@ func (f Flavor) weight() float64 {
 // Text is a flavor in the words of a form.
 type Text struct{ Name, DisplayName, Description string }
 
+func (f Flavor) inWords(name string) Text {
+	return Text{name, cmp.Or(f.text("display_name"), name), f.text("description")}
+}
+
 // Texts returns each flavor that some user of a hub may be offered, in the order of the file and in the words of the
 // hub's offer: what groups decide is not asked. It is nil without configured flavors.
 func (f *Flavors) Texts(hub string) []Text {
@@ -81,13 +85,13 @@ func (f *Flavors) Texts(hub string) []Text {
 	ofHub, texts := f.ofHub(hub), []Text{}
 	for _, name := range f.names {
 		offered, ok := ofHub.flavors[name]
-		if !ok && !f.opens(hub, name) {
-			continue
-		}
 		if !ok {
+			if !f.opens(hub, name) {
+				continue
+			}
 			offered = f.base[name]
 		}
-		texts = append(texts, Text{name, cmp.Or(offered.text("display_name"), name), offered.text("description")})
+		texts = append(texts, offered.inWords(name))
 	}
 	return texts
 }
@@ -95,7 +99,6 @@ func (f *Flavors) Texts(hub string) []Text {
 // opens reports whether the list of a user set offers a flavor to users of a hub, whatever the hub is offered itself.
 func (f *Flavors) opens(hub, name string) bool {
 	return slices.ContainsFunc(f.users, func(s userSet) bool {
-		of := s.hubs == nil || slices.Contains(s.hubs, hub)
-		return of && !s.forbidden && slices.Contains(s.chosen, name)
+		return s.isOf(hub) && !s.forbidden && slices.Contains(s.chosen, name)
 	})
 }

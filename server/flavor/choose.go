@@ -214,9 +214,12 @@ func (m matcher) matches(text string) bool {
 	return slices.Contains(m.values, text)
 }
 
+// isOf reports whether the set is about users of a hub.
+func (s *userSet) isOf(hub string) bool { return s.hubs == nil || slices.Contains(s.hubs, hub) }
+
 // matches reports whether a user's attributes pass one of the set's tests (or none, if it is negated).
 func (s *userSet) matches(hub string, attributes map[string]any) bool {
-	if s.hubs != nil && !slices.Contains(s.hubs, hub) {
+	if !s.isOf(hub) {
 		return false
 	}
 	matched := slices.ContainsFunc(s.tests, func(t attributeTest) bool { return t.matches(attributes) })
