@@ -15,6 +15,7 @@ from .settings import FLAVOR_NAME
 UNLISTED = "--unlisted-choice"  # after an option's name, in the name of a value of the user's own
 QUANTITY = re.compile(r"(\d+(?:\.\d+)?)([KMGTP])i?")  # of Kubernetes, as sizes of homes are written
 OWN_IMAGE = "image"
+PLAIN = {"system", "flavor"}  # a start with no other options can be sent before the outpost has said what it offers
 # Options of every start, whatever a profile calls its own.
 RESERVED = ("system", "flavor", "profile", "start_id", USERNAME, PASSWORD)
 

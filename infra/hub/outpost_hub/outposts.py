@@ -11,6 +11,7 @@ from .cluster import make_service, remove_service
 from .errors import TELL_ADMINS, StartError, UnknownSystem, WrongHostKey, user_message
 from .login import login_of, taken_out, with_login
 from .metrics import SYSTEMS
+from .offer import PLAIN
 from .owed import OwedStops
 from .received import safe_address
 from .settings import OPTION_NAME, PREFIX, SERVER_NAME, Faults
@@ -181,7 +182,7 @@ class Outposts:
             if offer is None and (offer := system.offer_unasked(user_options)):
                 spawner.unasked = user_options
             offer = offer or await system.offer(spawner)
-            if offer.unheard and set(user_options) <= {"system", "flavor"}:
+            if offer.unheard and set(user_options) <= PLAIN:
                 spawner.unasked = user_options  # its flavors may be known by the time it refuses a start without one
             self._use(spawner, user_options, offer)
         except StartError:

@@ -11,7 +11,7 @@ from .client import MAX_STARTS, Client
 from .curl import prepare_curl
 from .errors import TELL_ADMINS, StartError
 from .identity import ALWAYS, identity
-from .offer import Offer
+from .offer import PLAIN, Offer
 from .polls import Polls
 from .settings import FLAVOR_NAME, OPTION_NAME, SSH_HOST, SSH_USER, SYSTEM_NAME
 from .tunnels import CONNECT_SECONDS, Tunnels
@@ -198,7 +198,7 @@ class System:
         """
         offer = Offer(self)
         flavor = options.get("flavor") or offer.flavor
-        plain = set(options) <= {"system", "flavor"}
+        plain = set(options) <= PLAIN
         listed = not self.flavors or flavor in list(self.flavors)  # whatever its type
         return offer if plain and listed and (flavor or self.catalogs.no_flavors) else None
 
