@@ -1,5 +1,5 @@
 // Command test runs suites of tests and ends with a line that says what ran, how many tests passed, failed and were
-// skipped, why those were skipped, and which command runs a failed one alone.
+// skipped, why those were skipped, what a failed one said, and which command runs it alone.
 //
 //	test -root DIR -logs DIR SUITE[,SUITE...]...
 //
@@ -137,7 +137,11 @@ func report(results []result, worked time.Duration, w io.Writer) int {
 	}
 	for _, r := range results {
 		for _, f := range r.failures {
-			fmt.Fprintf(w, "failed: %s: %s\n  alone: %s\n", r.name, f, f.again)
+			fmt.Fprintf(w, "failed: %s: %s\n", r.name, f)
+			for _, line := range f.said {
+				fmt.Fprintf(w, "    %s\n", line)
+			}
+			fmt.Fprintf(w, "  alone: %s\n", f.again)
 		}
 		if r.broken != "" {
 			total.failed++

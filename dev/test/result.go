@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -30,22 +31,25 @@ type result struct {
 // failure is a test that failed, in a package of Go or a class of Python; test is "" when its package did not compile.
 type failure struct {
 	in, test string
-	pair     string // of JupyterHub and client, which Python's tests run with
-	again    string // the command that runs it alone
+	pair     string   // of JupyterHub and client, which Python's tests run with
+	again    string   // the command that runs it alone
+	said     []string // lines that say why, a few short ones
 }
 
 func (f failure) String() string {
 	return strings.Join(slices.DeleteFunc([]string{f.pair, f.in, f.test}, func(s string) bool { return s == "" }), " ")
 }
 
-// ofExit is the result of a program that is one test.
-func ofExit(err error, program string) result {
+// ofExit is the result of a program that is one test, and that writes what it says to log.
+func ofExit(err error, program, log string) result {
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
 		return result{passed: 1}
 	case errors.As(err, &exit):
-		return result{failed: 1, failures: []failure{{in: program}}}
+		text, _ := os.ReadFile(log) // if it cannot be read, the failure stays one
+		said := lastSaid(strings.Split(string(text), "\n"))
+		return result{failed: 1, failures: []failure{{in: program, said: said}}}
 	}
 	return result{} // it did not run, as err says
 }
@@ -53,12 +57,14 @@ func ofExit(err error, program string) result {
 // goEvent is a line of "go test -json" (go doc cmd/test2json).
 type goEvent struct {
 	Action, Package, Test, Output string
+	ImportPath                    string // whose build said Output
+	FailedBuild                   string // the ImportPath for whose sake Package has failed
 	Elapsed                       float64
 }
 
 func readGoEvents(in io.Reader, log, w io.Writer) result {
 	var r result
-	output := map[string]*bytes.Buffer{} // by package and test, until its end is known
+	output := map[string]*bytes.Buffer{} // by package and test, or by build, until its end is known
 	lines := bufio.NewReader(in)
 	for {
 		line, err := lines.ReadBytes('\n')
@@ -79,6 +85,9 @@ func readGoEvents(in io.Reader, log, w io.Writer) result {
 
 func (r *result) add(e goEvent, output map[string]*bytes.Buffer, log, w io.Writer) {
 	id := e.Package + " " + e.Test
+	if e.Action == "build-output" {
+		id = e.ImportPath
+	}
 	if e.Action == "output" || e.Action == "build-output" {
 		fmt.Fprint(log, e.Output)
 		if output[id] == nil {
@@ -105,12 +114,16 @@ func (r *result) add(e goEvent, output map[string]*bytes.Buffer, log, w io.Write
 		r.skips = append(r.skips, e.Test+": "+reason(said))
 	case e.Action == "fail" && e.Test != "":
 		r.failed++
-		r.failures = append(r.failures, failure{in: e.Package, test: e.Test})
+		r.failures = append(r.failures, failure{in: e.Package, test: e.Test, said: saidByGo(said)})
 		fmt.Fprint(w, said)
 	case e.Action == "fail":
 		if !slices.ContainsFunc(r.failures, func(f failure) bool { return f.in == e.Package }) {
 			r.failed++
-			r.failures = append(r.failures, failure{in: e.Package})
+			build := ""
+			if output[e.FailedBuild] != nil {
+				build = output[e.FailedBuild].String()
+			}
+			r.failures = append(r.failures, failure{in: e.Package, said: saidByGo(build + said)})
 		}
 		fmt.Fprint(w, said)
 	case e.Action == "pass" || e.Action == "skip":
@@ -155,21 +168,18 @@ func (r *result) addJUnit(file string) error {
 	if err != nil {
 		return err
 	}
+	type told struct {
+		Message string `xml:"message,attr"`
+	}
 	var doc struct {
 		Suites []struct {
 			Name  string `xml:"name,attr"`
 			Cases []struct {
 				Name    string `xml:"name,attr"`
 				Class   string `xml:"classname,attr"`
-				Failure *struct {
-					Message string `xml:"message,attr"`
-				} `xml:"failure"`
-				Error *struct {
-					Message string `xml:"message,attr"`
-				} `xml:"error"`
-				Skipped *struct {
-					Message string `xml:"message,attr"`
-				} `xml:"skipped"`
+				Failure *told  `xml:"failure"`
+				Error   *told  `xml:"error"`
+				Skipped *told  `xml:"skipped"`
 			} `xml:"testcase"`
 		} `xml:"testsuite"`
 	}
@@ -180,8 +190,9 @@ func (r *result) addJUnit(file string) error {
 		for _, c := range s.Cases {
 			switch {
 			case c.Failure != nil || c.Error != nil:
+				why := strings.Split(cmp.Or(c.Failure, c.Error).Message, "\n")
 				r.failed++
-				r.failures = append(r.failures, failure{pair: s.Name, in: c.Class, test: c.Name})
+				r.failures = append(r.failures, failure{pair: s.Name, in: c.Class, test: c.Name, said: firstSaid(why)})
 			case c.Skipped != nil:
 				r.skipped++
 				r.skips = append(r.skips, s.Name+" "+c.Name+": "+c.Skipped.Message)

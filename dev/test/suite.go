@@ -188,7 +188,7 @@ func (s suite) run(ctx context.Context, root, logs string, w io.Writer) result {
 	switch {
 	case s.whole:
 		err = runShown(cmd, log, w)
-		r = ofExit(err, s.argv[0])
+		r = ofExit(err, s.argv[0], log.Name())
 	case s.writesJUnit():
 		if err := errors.Join(os.RemoveAll(junit), os.MkdirAll(junit, 0o755)); err != nil {
 			return result{broken: err.Error()}

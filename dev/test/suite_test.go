@@ -24,14 +24,21 @@ func TestReadGoEvents(t *testing.T) {
 {"Action":"output","Package":"p","Test":"TestC","Output":"    c_test.go:7: wrong\n"}
 {"Action":"fail","Package":"p","Test":"TestC"}
 {"Action":"fail","Package":"p"}
-{"Action":"fail","Package":"does/not/build"}
+{"ImportPath":"does/not/build [does/not/build.test]","Action":"build-output","Output":"# does/not/build\n"}
+{"ImportPath":"does/not/build [does/not/build.test]","Action":"build-output","Output":"not/x.go:3:1: no\n"}
+{"ImportPath":"does/not/build [does/not/build.test]","Action":"build-fail"}
+{"Action":"output","Package":"does/not/build","Output":"FAIL\tdoes/not/build [build failed]\n"}
+{"Action":"fail","Package":"does/not/build","FailedBuild":"does/not/build [does/not/build.test]"}
 `
 	var shown strings.Builder
 	got := readGoEvents(strings.NewReader(events), io.Discard, &shown)
 	want := result{
 		passed: 2, failed: 2, skipped: 1,
-		skips:    []string{"TestB: OUTPOST_X is not set"},
-		failures: []failure{{in: "p", test: "TestC"}, {in: "does/not/build"}},
+		skips: []string{"TestB: OUTPOST_X is not set"},
+		failures: []failure{
+			{in: "p", test: "TestC", said: []string{"c_test.go:7: wrong"}},
+			{in: "does/not/build", said: []string{"not/x.go:3:1: no"}},
+		},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -221,6 +228,9 @@ func TestWhole(t *testing.T) {
 	for line, want := range map[string]result{
 		`[ "$PAIR" = p ]`: {passed: 1},
 		"exit 3":          {failed: 1, failures: []failure{{in: "sh", again: "sh -c exit 3"}}},
+		"echo no; exit 3": {
+			failed: 1, failures: []failure{{in: "sh", again: "sh -c echo no; exit 3", said: []string{"no"}}},
+		},
 	} {
 		got := one(line).run(t.Context(), root, root, io.Discard)
 		if got.cpu <= 0 {
@@ -277,7 +287,8 @@ func TestReadJUnit(t *testing.T) {
 	folder := t.TempDir()
 	for name, text := range map[string]string{
 		"5.5.xml": `<testcase classname="m" name="a"/>
-<testcase classname="m" name="b"><failure message="x"/></testcase>`,
+<testcase classname="m" name="b"><failure message="assert 1 == 2&#10; +  where&#10;1&#10;2&#10;3&#10;4"/></testcase>
+<testcase classname="m" name="d"><error message="no hub"/></testcase>`,
 		"6.1.xml": `<testcase classname="m" name="b"/>
 <testcase classname="m" name="c"><skipped message="no ssh"/></testcase>`,
 	} {
@@ -289,8 +300,11 @@ func TestReadJUnit(t *testing.T) {
 	}
 	got := readJUnit(folder)
 	want := result{
-		passed: 2, failed: 1, skipped: 1, skips: []string{"6.1 c: no ssh"},
-		failures: []failure{{pair: "5.5", in: "m", test: "b"}},
+		passed: 2, failed: 2, skipped: 1, skips: []string{"6.1 c: no ssh"},
+		failures: []failure{
+			{pair: "5.5", in: "m", test: "b", said: []string{"assert 1 == 2", " +  where", "1", "2", "3"}},
+			{pair: "5.5", in: "m", test: "d", said: []string{"no hub"}},
+		},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -366,11 +380,16 @@ func TestBusy(t *testing.T) {
 	}
 }
 
-func TestReportNamesTheCommand(t *testing.T) {
+func TestReportSaysWhyAndNamesTheCommand(t *testing.T) {
 	var out strings.Builder
-	failures := []failure{{in: "m/a", test: "TestX", again: "go test ./a"}}
-	report([]result{{name: "unit", failed: 1, failures: failures}}, 0, &out)
-	if want := "failed: unit: m/a TestX\n  alone: go test ./a\n"; !strings.Contains(out.String(), want) {
+	failures := []failure{
+		{in: "m/a", test: "TestX", again: "go test ./a", said: []string{"x_test.go:7: got 1", "    want 2"}},
+		{in: "m/b", again: "go test ./b"},
+	}
+	report([]result{{name: "unit", failed: 2, failures: failures}}, 0, &out)
+	want := "failed: unit: m/a TestX\n    x_test.go:7: got 1\n        want 2\n  alone: go test ./a\n" +
+		"failed: unit: m/b\n  alone: go test ./b\n"
+	if !strings.Contains(out.String(), want) {
 		t.Errorf("got\n%s\nwant in it\n%s", &out, want)
 	}
 }
