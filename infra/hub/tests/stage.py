@@ -578,9 +578,9 @@ def events_of(text):
 class Hub:
     """A real JupyterHub process with the module, without a proxy, on a database that outlives it."""
 
-    def __init__(self, folder, settings, cluster, base_url="", flags=("--debug",)):
+    def __init__(self, folder, settings, cluster, base_url="", flags=("--debug",), forks=False):
         self.folder = folder
-        self.forks = False  # it is started as its image does, and takes five times as long
+        self.forks = forks  # else it is started as its image does, and takes five times as long
         self.flags = flags
         self.cluster = cluster
         self.port = free_port()
@@ -601,13 +601,8 @@ class Hub:
         env["KUBERNETES_API"] = f"http://127.0.0.1:{self.cluster.port}"
         self.log = self.folder / "hub.log"
         argv = ["--config", HERE / "hub_config.py", *self.flags]
-        if self.forks:
-            self.process = forked.Process(argv, self.folder, env, self.log)
-        else:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "jupyterhub", *argv],
-                cwd=self.folder, env=env, stdout=self.log.open("a"), stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+        start = forked.Process if self.forks else forked.start
+        self.process = start("jupyterhub", argv, self.folder, env, self.log)
         wait_for("hub", lambda: self.process.poll() is not None or _listens(self.port), 60)
         assert self.process.poll() is None, self.log.read_text()[-3000:]
 
