@@ -75,7 +75,7 @@ class Spawner(outpostspawner.OutpostSpawner):
             return
         # The client puts texts of outposts, servers and users into HTML without escaping them.
         last = None
-        async for event in super().progress():
+        async for event in self._events():
             shown = (event.get("message"), event.get("html_message"))
             # JupyterHub itself has shown "Server requested".
             if (shown == last or shown[0] == "Server requested") and not event.get("failed"):
@@ -84,6 +84,26 @@ class Spawner(outpostspawner.OutpostSpawner):
             if event.get("failed") and self.start_error:
                 event = {"failed": True, "progress": 100, "message": self.start_error.jupyterhub_message}
             yield safe_event(event)
+
+    async def _events(self):
+        """Yields the events of the current start, until it has ended.
+
+        The client counts in a list that is another one by the time at which the start is sent.
+        """
+        start, events, seen = self._spawn_future, self.events, 0
+        while True:
+            ended = start.done()  # before the look at what it has reported
+            while seen < len(events) or events is not self.events:
+                if seen == len(events):
+                    events, seen = self.events, 0
+                    continue
+                event = events[seen]
+                seen += 1
+                yield event
+                ended = ended or event.get("failed") is True
+            if ended:
+                return
+            await asyncio.sleep(self.yield_wait_seconds)
 
     def keep_event(self, event):
         """Adds an event to those of the current start. Reports whether it was not empty and there was room."""
@@ -136,6 +156,7 @@ class Spawner(outpostspawner.OutpostSpawner):
 
     def clear_state(self):
         super().clear_state()
+        self.events = []  # a page of the next start, which may ask before that begins, would show those of this one
         self.interrupted = False
         self.kube_state = self.start_turn = self.starts_before = None
         self.notice = ""

@@ -1,5 +1,6 @@
 """Who may report the events of a server, and what the hub keeps and shows of them."""
 
+import asyncio
 import concurrent.futures
 import http.client
 import json
@@ -75,6 +76,40 @@ def test_events_reach_the_page_as_text(hub, pending):
         e["html_message"] for e in only_html
     ]
     assert not any("<script" in e.get("html_message", "") or "<img" in e.get("html_message", "") for e in events)
+
+
+def test_events_of_a_page_that_asks_before_the_start_is_sent():
+    """The start has a list of events of its own, and the page may be in the middle of another one by then."""
+    said = {n: {"progress": n, "message": str(n)} for n in (10, 20, 30, 40, 50)}
+    spawner = SimpleNamespace(events=[said[10], said[20]], yield_wait_seconds=0, _spawn_future=concurrent.futures.Future())
+
+    async def shown():
+        events = []
+        async for event in outpost_hub.Spawner._events(spawner):
+            events.append(event)
+            if event == said[10]:
+                spawner.events = []
+            elif event == said[20]:
+                spawner.events = [said[30]]
+            elif event == said[30]:
+                spawner.events.append(said[40])
+            elif event == said[40]:
+                spawner.events = [said[50]]
+                spawner._spawn_future.set_result(None)
+        return events
+
+    assert asyncio.run(shown()) == list(said.values())
+
+
+def test_events_go_with_their_start(hub, pending):
+    """Or the page of the next start would show them: it may ask before that start begins."""
+    hub.post_event(pending.name, {"message": "of the first start"}, pending.token)
+    pending.release()
+    stage.wait_for("ready", lambda: (hub.server(pending.name) or {}).get("ready"))
+    assert events_of(hub, pending.name)
+    assert hub.call("DELETE", hub.server_path(pending.name)).code in (202, 204)
+    stage.wait_for("the stop", lambda: hub.server(pending.name)["stopped"])
+    assert hub.server(pending.name)["state"]["events"] == []
 
 
 def test_events_of_the_default_server(hub, hub_stage):
@@ -230,6 +265,18 @@ def test_only_the_server_itself_reports(hub, hub_stage, others, who, event):
     answer = hub.post_event("victim", event, others.tokens[who])
     assert answer.code == 403, answer.text
     assert unharmed(hub, hub_stage)
+
+
+def test_only_the_server_itself_reports_while_it_starts(hub, others, pending):
+    """Events of a start go another way than those of a server that runs."""
+    before = events_of(hub, pending.name)
+    refused = {who: hub.post_event(pending.name, EVENTS[0], token) for who, token in others.tokens.items()}
+    assert {who: answer.code for who, answer in refused.items()} == dict.fromkeys(others.tokens, 403)
+    assert hub.post_event("victim", EVENTS[0], pending.token).code == 403
+    assert hub.post_event(pending.name, EVENTS[0], pending.token, "nina").code == 403
+    assert events_of(hub, pending.name) == before
+    assert hub.post_event(pending.name, {"message": "its own"}, pending.token).code == 204
+    assert [e["message"] for e in events_of(hub, pending.name)] == [*(e["message"] for e in before), "its own"]
 
 
 @pytest.mark.parametrize("name, user", [("no-such-server", "maria"), ("victim", "no-such-user"), ("", "maria")])
