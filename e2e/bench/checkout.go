@@ -83,16 +83,21 @@ func (c *checkout) readdress() error {
 	if !ok {
 		return fmt.Errorf("-network %s: it is a /16 such as 10.67.0.0/16", c.network)
 	}
+	return c.replace(published, ours)
+}
+
+// replace replaces a text in the config of the copy's stacks, wherever it is.
+func (c *checkout) replace(old, text string) error {
 	files, err := filepath.Glob(c.path("Pulumi.*.yaml"))
 	if err != nil {
 		return err
 	}
 	for _, file := range files {
-		text, err := os.ReadFile(file)
+		config, err := os.ReadFile(file)
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(text), published, ours)), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(config), old, text)), 0o644); err != nil {
 			return err
 		}
 	}

@@ -40,6 +40,10 @@ func measureLabs(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
+	// 30 servers with what is promised to each of them as published do not fit on one node of two cores.
+	if err := c.replace("cpu_guarantee: 0.05", "cpu_guarantee: 0.01"); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, labsLimit, fmt.Errorf("not done after %s", labsLimit))
 	defer cancel()
 	r.say("labs: make up")
