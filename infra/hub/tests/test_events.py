@@ -268,7 +268,7 @@ def test_only_the_server_itself_reports(hub, hub_stage, others, who, event):
 
 
 def test_only_the_server_itself_reports_while_it_starts(hub, others, pending):
-    """Events of a start go another way than those of a server that runs."""
+    """Nor for another server, or another user."""
     before = events_of(hub, pending.name)
     refused = {who: hub.post_event(pending.name, EVENTS[0], token) for who, token in others.tokens.items()}
     assert {who: answer.code for who, answer in refused.items()} == dict.fromkeys(others.tokens, 403)
