@@ -96,7 +96,7 @@ async def service(spawner, port_forward_info):
     """Makes the Service as usual. Its name does not resolve here, so the hub gets an address of this machine."""
     host, port = await make_service(spawner, port_forward_info)
     assert host == f"{spawner.svc_name}.jupyter.svc"
-    return os.environ.get("HUB_NODES", "127.0.0.1"), port
+    return os.environ.get("HUB_NODES", "127.0.0.1").format(spawner.user.id), port
 
 
 c.OutpostSpawner.ssh_custom_svc = service

@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import pytest
 import stage
@@ -19,7 +20,8 @@ ROUNDS = int(os.environ.get("TURNOVER_ROUNDS", "30"))
 PORTS = range(21000, 21064)
 USERS = [f"user{i}" for i in range(len(PORTS))]
 GIVEN_UP = 16  # servers that are stopped when all run
-NODES = "127.0.0.2"  # where nodes lead to pods; outgoing connections have another address, and so other ports
+NODES = "127.0.2.{}"  # where nodes lead to pods: each Service has an address of its own, by the ID of its user
+PORT = 20999  # of all Services, as where one is configured for all servers: their addresses differ
 LATE = 5  # seconds for which nodes may lead to the target port of a Service that is gone
 REST_SECONDS = 31  # for which the hub chooses no port again; the tunnels have 30 for it
 # What users are told, and the hub's log has: of ports, and of tunnels that are not back yet.
@@ -78,7 +80,7 @@ class World:
 
     def __init__(self, cluster, routes):
         self.cluster, self.routes = cluster, routes
-        self.led = {}  # listeners by port of a Service
+        self.led = {}  # listeners by address and port of a Service
         self.asked = 0
         self.strange = set()  # (user, whose server has answered) of requests that reached another's
         self.loop = asyncio.new_event_loop()
@@ -108,23 +110,25 @@ class World:
         return server.sockets[0].getsockname()[1]
 
     def target_ports(self):
-        """Returns the target ports of the Services that are there, by port: their names lead to no others."""
+        """Returns the target ports of the Services that are there, by address and port: names lead to no others."""
         with self.cluster.changed:
-            services = [service["spec"] for service in self.cluster.services.values()]
-        ports = [port for spec in services if spec["selector"].get("outposts.dev/tunnels") for port in spec["ports"]]
-        return {port["port"]: port["targetPort"] for port in ports}
+            services = [(name, service["spec"]) for name, service in self.cluster.services.items()]
+        return {
+            (NODES.format(name.split("-")[1]), port["port"]): port["targetPort"]
+            for name, spec in services if spec["selector"].get("outposts.dev/tunnels") for port in spec["ports"]
+        }  # fmt: skip
 
     async def follow(self):
-        """Leads the port of each Service to its target port."""
+        """Leads the address and port of each Service to its target port."""
         while True:
             there = self.target_ports()
-            for port in there.keys() - self.led.keys():
-                self.led[port] = await self.lead(port)
-            for port in self.led.keys() - there.keys():
-                self.led.pop(port).close()
+            for place in there.keys() - self.led.keys():
+                self.led[place] = await self.lead(place)
+            for place in self.led.keys() - there.keys():
+                self.led.pop(place).close()
             await asyncio.sleep(0.02)
 
-    async def lead(self, port):
+    async def lead(self, place):
         async def pump(reader, writer):
             with contextlib.suppress(OSError):
                 while data := await reader.read(65536):
@@ -134,19 +138,19 @@ class World:
 
         async def serve(reader, writer):
             with contextlib.suppress(OSError, KeyError):
-                far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target_ports()[port])
+                far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target_ports()[place])
                 await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
                 far_writer.close()
             writer.close()
 
-        return await asyncio.start_server(serve, NODES, port)
+        return await asyncio.start_server(serve, *place)
 
-    async def ask(self, user, port, address=NODES):
-        """Asks for a user's server at a port. Returns whether it has answered."""
+    async def ask(self, user, place):
+        """Asks for a user's server at an address and port. Returns whether it has answered."""
         writer = None
         try:
             async with asyncio.timeout(15):
-                reader, writer = await asyncio.open_connection(address, port)
+                reader, writer = await asyncio.open_connection(*place)
                 writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
                 _, _, body = (await reader.read()).partition(b"\r\n\r\n")
         except (OSError, TimeoutError):
@@ -162,13 +166,18 @@ class World:
             return answer == user
         return False
 
+    def check(self):
+        assert not self.follows.done(), self.follows
+        assert self.strange == set(), "who was answered by whose server"
+
     def current(self):
-        """Returns the ports that the hub's routes lead to, by user."""
+        """Returns the addresses and ports that the hub's routes lead to, by user."""
         found = {}
         for spec, target in self.routes().items():
             if spec.startswith("/user/"):
-                assert target.startswith(f"http://{NODES}:"), target
-                found[spec.split("/")[2]] = int(target.rstrip("/").rpartition(":")[2])
+                parts = urlsplit(target)
+                assert parts.hostname.startswith(NODES.format("")), target
+                found[spec.split("/")[2]] = parts.hostname, parts.port
         return found
 
     def routes_of(self, users):
@@ -180,16 +189,17 @@ class World:
         """Asks for each server until it has answered, as long as its route is there. Target ports of servers that are
         gone are asked once."""
 
-        async def one(user, port):
+        async def one(user, place):
             give_up = time.monotonic() + 60
-            while not await self.ask(user, port):
-                if self.current().get(user) != port:
+            while not await self.ask(user, place):
+                if self.current().get(user) != place:
                     return
+                self.check()
                 assert time.monotonic() < give_up, f"{user} is out of reach"
                 await asyncio.sleep(0.05)
 
-        gone = (self.ask(user, port, "127.0.0.1") for _, user, port in stale)
-        await asyncio.gather(*(one(user, port) for user, port in routes.items()), *gone)
+        gone = (self.ask(user, ("127.0.0.1", port)) for _, user, port in stale)
+        await asyncio.gather(*(one(user, place) for user, place in routes.items()), *gone)
 
 
 class Turnover:
@@ -205,6 +215,7 @@ class Turnover:
         self.world = World(self.cluster, lambda: self.hub.routes())
         for user, port in self.world.ports.items():
             self.outpost.answers[user] = (200, {"service": f"127.0.0.1:{port}"})
+        (folder / "values.json").write_text(json.dumps({"config": {"OutpostSpawner": {"custom_port": PORT}}}))
         (folder / "auth").mkdir()
         (folder / "auth" / "remote").write_text("jupyterhub:secret")
         system = {"url": self.outpost.url, "hubApiUrl": "http://127.0.0.1:9/hub/api", "ssh": at}
@@ -278,7 +289,6 @@ def test_no_request_reaches_another_users_server(turnover):
         else:
             refused += 1
         asking.result(120)
-        assert not world.follows.done(), world.follows
-        assert world.strange == set(), "who was answered by whose server"
+        world.check()
         if rounds % 20 == 0:
             print(f"{rounds} rounds: {world.asked} answers, {reused} starts, {refused} refused", flush=True)
