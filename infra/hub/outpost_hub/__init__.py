@@ -98,6 +98,8 @@ def configure(c, settings):
     outposts = Outposts(file.begin() if file else settings, file)
     Spawner.outposts = outposts
     outposts.owed.begin_with_hub()
+    if outposts.forgotten:
+        outposts.forgotten.begin_with_hub()
     SYSTEMS.show(outposts.systems.values())
     keep_out_of_database()
     take_large_forms()

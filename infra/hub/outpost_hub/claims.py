@@ -11,7 +11,7 @@ from datetime import datetime
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
-from .cluster import connected, delete_service, find_service, put_service
+from .cluster import connected, delete_service, find_service, list_services, put_service
 from .errors import UnknownSystem, WrongHostKey
 from .tunnels import Tunnels
 
@@ -49,6 +49,7 @@ class TunnelsSettings:
         dial_out_url = data.get("dialOutUrl")
         self.dial_out_url = None if dial_out_url in (None, "") else faults.url(f"{where}.dialOutUrl", dial_out_url)
         self.held = {}  # ports that nobody chooses, until when
+        self.removals = {}  # of Services that are of no server: futures by name
 
     def __eq__(self, other):
         return isinstance(other, TunnelsSettings) and all(
@@ -165,6 +166,8 @@ class Claims(Tunnels):
         name, namespace, taken = spawner.svc_name, spawner.namespace, ()
         # The proxy leads to a running server already, so that not even a claim that will be lost may be made for it.
         guesses = GUESSES if spawner._spawn_pending else 0
+        if removal := self.settings.removals.get(name):
+            await asyncio.wait([removal])
         as_it_should_be = self._manifest(name, labels, target, spawner.port, None)
         if not guesses and await self._kept(as_it_should_be, spawner, former_names):
             return
@@ -220,8 +223,7 @@ class Claims(Tunnels):
     def _taken(self, namespace):
         """Returns the ports that Services have."""
         selector = f"{TUNNELS}={self.settings.name}"
-        services = connected().list_namespaced_service(namespace=namespace, label_selector=selector).items
-        return {port for service in services for port in target_ports(service)}
+        return set(ports_of(list_services(connected(), namespace, selector)))
 
     async def remove(self, name, namespace):
         """Deletes the Service of a server; its port rests."""
@@ -231,6 +233,11 @@ class Claims(Tunnels):
 
 def target_ports(service):
     return [p.target_port for p in (service.spec and service.spec.ports) or []]
+
+
+def ports_of(services):
+    """Returns the target ports of Services as in JSON."""
+    return [port.get("targetPort") for service in services for port in service["spec"].get("ports") or []]
 
 
 def _put(namespace, manifest, ports, former_names, likely_new):
@@ -263,5 +270,5 @@ def _delete(namespace, name):
     there = find_service(api, namespace, name)
     if there is None:
         return []
-    delete_service(api, namespace, name)
+    delete_service(api, namespace, name, there.metadata.uid)
     return target_ports(there)

@@ -9,6 +9,7 @@ from . import form
 from .claims import SYSTEM_LABEL, TunnelsSettings
 from .cluster import make_service, remove_service
 from .errors import TELL_ADMINS, StartError, UnknownSystem, WrongHostKey, user_message
+from .forgotten import Forgotten
 from .login import login_of, taken_out, with_login
 from .metrics import SYSTEMS
 from .offer import PLAIN
@@ -62,6 +63,7 @@ class Outposts:
                 self.by_any_name[former] = system
         faults.raise_any()
         self.owed = OwedStops(self.find, self.of)
+        self.forgotten = Forgotten(self.tunnels, self.prefix) if self.tunnels else None
 
     def __deepcopy__(self, memo):
         # traitlets copies configured values, and with a hook the object that it is bound to. This object is shared.

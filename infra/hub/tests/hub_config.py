@@ -79,6 +79,9 @@ os.setuid = setuid
 outpost_hub.tunnels.CHECK_SECONDS = 0.5
 outpost_hub.data.LOOK_SECONDS = 0
 outpost_hub.claims.REST_SECONDS = float(os.environ.get("HUB_REST_SECONDS", outpost_hub.claims.REST_SECONDS))
+if "HUB_FORGOTTEN_SECONDS" in os.environ:
+    outpost_hub.forgotten.LOOK_SECONDS = 0.5
+    outpost_hub.forgotten.FORGOTTEN_SECONDS = float(os.environ["HUB_FORGOTTEN_SECONDS"])
 outpost_hub.owed.FIRST_PAUSE = 0.5
 outpost_hub.owed.PAUSE_SECONDS = 2
 # What a test adds, as `hub` of zero-to-jupyterhub's values has it.

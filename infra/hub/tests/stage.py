@@ -353,6 +353,9 @@ class Cluster(_Server):
                 if name not in cluster.services:
                     return 404, {"kind": "Status", "reason": "NotFound", "code": 404}
                 if self.command == "DELETE":
+                    uid = json.loads(body or b"{}").get("preconditions", {}).get("uid")
+                    if uid not in (None, cluster.shown(name)["metadata"]["uid"]):
+                        return 409, {"kind": "Status", "reason": "Conflict", "code": 409}
                     cluster.tell("DELETED", name)
                     return 200, cluster.services.pop(name)
                 return 200, cluster.shown(name)

@@ -1,6 +1,10 @@
 """Tunnels that `outpost tunnels` keeps, in a real hub with the real client. Outposts, tunnels and Kubernetes are fakes."""
 
+import asyncio
+import copy
 import json
+import time
+from types import SimpleNamespace
 
 import outpost_hub
 import pytest
@@ -154,6 +158,75 @@ def test_database_of_yesterday(hub, hub_stage):
     assert stage.get(port["port"]) == 200
     hub.stop_server("today")
     assert not [name for name in services if name.endswith("-today")]
+
+
+def test_forgotten_services(hub, hub_stage, monkeypatch):
+    """A hub that does not know servers removes their Services after a while. Those that it knows stay, and those of
+    others."""
+    database, cluster = hub.folder / "hub.sqlite", hub_stage.cluster
+    hub.run("known", {"system": "remote"})
+    known = service_of(cluster, "known")
+    name, port = known["metadata"]["name"], known["spec"]["ports"][0]["port"]
+    hub.stop()
+    yesterday = database.read_bytes()
+    others = {"another-1-lab": copy.deepcopy(known), "jupyterhub-lab": copy.deepcopy(known)}
+    others["jupyterhub-1-lab"] = copy.deepcopy(known)
+    others["jupyterhub-1-lab"]["metadata"]["labels"]["outposts.dev/tunnels"] = "another"
+    for other, service in others.items():
+        service["metadata"]["name"] = other
+        cluster.services[other] = service
+    hub.start()
+    before = {**cluster.services}, cluster.uids[name]
+    for forgotten in ("today", "too"):
+        hub.run(forgotten, {"system": "remote"})
+    hub.kill()
+    database.write_bytes(yesterday)
+    monkeypatch.setenv("HUB_FORGOTTEN_SECONDS", "3")
+    logged, began = len(cluster.log), time.monotonic()
+    hub.start()
+    stage.wait_for("the end of two Services", lambda: cluster.services.keys() == before[0].keys())
+    assert time.monotonic() - began >= 3
+    assert ({**cluster.services}, cluster.uids[name]) == before
+    deleted = [of for method, of in cluster.log[logged:] if method == "DELETE"]
+    assert sorted(of.rpartition("-")[2] for of in deleted) == ["today", "too"]
+    assert stage.get(port) == 200
+    hub.stop_server("known")
+    for other in others:
+        del cluster.services[other]
+    hub.stop()
+    monkeypatch.undo()
+    hub.start()
+
+
+def test_start_waits_for_the_removal_of_its_service(settings, monkeypatch):
+    """It would take over a Service that fits, and that is about to go."""
+    settings["tunnels"] = {"name": "hub", "url": "http://tunnels.jupyter.svc:8081"}
+    tunnels = outpost_hub.Outposts(settings).tunnels
+    claims = outpost_hub.claims.Claims("remote", tunnels)
+    made = []
+
+    async def state(name, uid):
+        return "Served"
+
+    async def serve():
+        loop = asyncio.get_running_loop()
+        removal = tunnels.removals["hub1-1-lab"] = loop.create_future()
+
+        def put(*args):
+            made.append(removal.done())
+            return SimpleNamespace(metadata=SimpleNamespace(uid="1")), []
+
+        monkeypatch.setattr(outpost_hub.claims, "_put", put)
+        monkeypatch.setattr(claims, "_state", state)
+        loop.call_later(0.2, removal.set_result, None)
+        info = {"service": "lab.outpost.svc:8888"}
+        spawner = SimpleNamespace(
+            svc_name="hub1-1-lab", namespace="jupyter", port=8888, port_forward_info=info, _spawn_pending=True
+        )
+        await claims.serve(spawner, {}, ())
+
+    asyncio.run(serve())
+    assert made == [True]
 
 
 def test_port_taken(hub, hub_stage, tunnels):

@@ -1,0 +1,103 @@
+"""Services of servers that this hub does not have: its database was lost, or is older, or a stop was not complete."""
+
+import asyncio
+import re
+import time
+from pathlib import Path
+
+import sqlalchemy as sa
+from jupyterhub import orm
+from jupyterhub.app import JupyterHub
+from traitlets.log import get_logger
+
+from .claims import TUNNELS, ports_of
+from .cluster import connected, delete_service, list_services
+
+LOOK_SECONDS = 600  # between two looks
+FORGOTTEN_SECONDS = 3600  # for which a Service is of no server, before it is removed
+NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")  # of this pod
+
+
+class Forgotten:
+    """Removes such Services, each of which holds a port of the tunnels.
+
+    This process has found each of them to be of no server for FORGOTTEN_SECONDS: a hub that has just been given a wrong
+    database removes none. One that is removed too many is made again when the hub starts with the right one.
+    """
+
+    def __init__(self, tunnels, prefix):
+        self.tunnels = tunnels  # the TunnelsSettings
+        self.name = re.compile(rf"{re.escape(prefix)}-[0-9]+(-.*)?")  # of all Services that this hub makes
+        self.since = {}  # time when a Service was first found, by its UID
+        self.task = None
+
+    def begin_with_hub(self):
+        """Looks from now on. Nothing happens without a loop."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return  # the configuration is only read
+        self.task = loop.create_task(self._run())
+
+    async def _run(self):
+        said = ""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            app = JupyterHub.instance() if JupyterHub.initialized() else None
+            if not getattr(app, "tornado_application", None):
+                continue  # it has not begun
+            why = ""
+            try:
+                await self._look(app)
+            except sa.exc.SQLAlchemyError as e:
+                app.db.rollback()
+                why = f"the hub's database: {e}"
+            except Exception as e:
+                why = f"{type(e).__name__}: {e}"
+            if why and why != said:
+                get_logger().warning(f"outposts - Services of servers that this hub does not have stay for now: {why}")
+            said = why
+
+    async def _look(self, app):
+        namespace, label = _namespace(app), f"{TUNNELS}={self.tunnels.name}"
+        there = await asyncio.to_thread(lambda: list_services(connected(), namespace, label))
+        known = _known(app)
+        named = {service["metadata"]["uid"]: service for service in there if self._is_ours(service)}
+        unknown = {uid: service for uid, service in named.items() if service["metadata"]["name"] not in known}
+        now = time.monotonic()
+        self.since = {uid: self.since.get(uid, now) for uid in unknown}
+        for uid, service in unknown.items():
+            if now - self.since[uid] >= FORGOTTEN_SECONDS:
+                await self._remove(app, namespace, service)
+
+    def _is_ours(self, service):
+        return self.name.fullmatch(service["metadata"]["name"])
+
+    async def _remove(self, app, namespace, service):
+        name, uid = service["metadata"]["name"], service["metadata"]["uid"]
+        if name in _known(app):
+            return  # it has been started meanwhile
+        # One that is started from now on waits for the end of this, or it might take this Service over.
+        removal = asyncio.ensure_future(asyncio.to_thread(lambda: delete_service(connected(), namespace, name, uid)))
+        self.tunnels.removals[name] = removal
+        try:
+            await removal
+        finally:
+            del self.tunnels.removals[name]
+        for port in ports_of([service]):
+            self.tunnels.hold(port)
+        get_logger().warning(f"outposts - removed Service {name}: this hub has had no such server for some time")
+
+
+def _known(app):
+    """Returns the names of the Services of servers that run, start or stop."""
+    rows = app.db.execute(sa.select(orm.Spawner.user_id, orm.Spawner.name).where(orm.Spawner.server_id.is_not(None)))
+    return {app.users[user_id].spawners[name].svc_name for user_id, name in rows}
+
+
+def _namespace(app):
+    """Returns the namespace that spawners have, by the configuration of their class."""
+    for section in (app.config.get(parent.__name__, {}) for parent in app.spawner_class.mro()):
+        if "namespace" in section:
+            return section["namespace"]
+    return NAMESPACE.read_text().strip()
