@@ -338,6 +338,23 @@ func TestBackupsHaveWhatTheOutpostHas(t *testing.T) {
 	}
 }
 
+// TestBackupsAreLabelledAsTheOutpost holds that what a mesh or a policy reads of the outpost's pod holds for the pods that
+// back up, but that no Service leads to them.
+func TestBackupsAreLabelledAsTheOutpost(t *testing.T) {
+	all := objects(t, with(t, `
+backup: {enabled: true, claim: kept}
+podLabels: {mesh.example.org/in: "yes"}
+podAnnotations: {mesh.example.org/native: "true"}
+`))
+	want := deployment(t, all).ObjectMeta
+	want.Labels["app.kubernetes.io/component"] = "backup"
+	delete(want.Annotations, "checksum/config") // which is what restarts the outpost
+	have := decode[batchv1.CronJob](t, all["CronJob outpost-backup"].text).Spec.JobTemplate.Spec.Template.ObjectMeta
+	if diff := cmp.Diff(want, have); diff != "" {
+		t.Errorf("(-outpost +backup)\n%s", diff)
+	}
+}
+
 // TestNameOfBackups holds that the CronJob of a long name has one of at most 52 characters, which Kubernetes wants.
 func TestNameOfBackups(t *testing.T) {
 	long := strings.Repeat("a", 44)

@@ -80,7 +80,7 @@ func Read(r io.Reader, ring *seal.Keyring) (Snapshot, error) {
 	lines := bufio.NewReaderSize(r, 64<<10)
 	first, err := line(lines, maxFirst)
 	if len(first) > 0 && !bytes.HasPrefix(first, []byte(magic+" ")) {
-		return Snapshot{}, errors.New("this is no backup of an outpost: its first line does not begin with " + magic)
+		return Snapshot{}, unusable("this is no backup of an outpost: its first line does not begin with " + magic)
 	}
 	if err == nil {
 		err = checkFirst(string(first), ring)
@@ -168,7 +168,12 @@ func line(lines *bufio.Reader, limit int) ([]byte, error) {
 	}
 }
 
+// unusable is the error of a file that is no whole backup, whatever the keys.
+type unusable string
+
+func (u unusable) Error() string { return string(u) }
+
 // broken is the error of a file that is not whole.
 func broken(how string, args ...any) error {
-	return fmt.Errorf("the backup is broken: "+how+"; take another copy of it", args...)
+	return unusable(fmt.Sprintf("the backup is broken: "+how+"; take another copy of it", args...))
 }

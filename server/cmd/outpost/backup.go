@@ -1,16 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -60,11 +57,11 @@ func (p *process) backup(ctx context.Context) (err error) {
 		return err
 	}
 	s.Version, s.HostKeys = version, server.HostKeys(p.cfg)
-	write := func(w io.Writer) error { return backup.Write(w, s, ring) }
+	var aside string
 	if p.kept.file == "-" {
-		err = write(p.stdout)
+		err = backup.Write(p.stdout, s, ring)
 	} else {
-		err = writeWhole(p.kept.file, p.kept.keep, write)
+		aside, err = backup.Series{Name: p.kept.file, Keep: p.kept.keep}.Write(s, ring)
 	}
 	if err != nil {
 		return fmt.Errorf("write the backup: %w", err)
@@ -74,6 +71,9 @@ func (p *process) backup(ctx context.Context) (err error) {
 	}
 	fmt.Fprintf(p.stderr, "backup of %s; it opens with the key of fingerprint %s\n",
 		describeSnapshot(s), s.CryptKeys[0])
+	if aside != "" {
+		fmt.Fprintf(p.stderr, "kept aside as %s\n", aside)
+	}
 	return nil
 }
 
@@ -198,51 +198,6 @@ func movedHint(err error) error {
 func describeSnapshot(s backup.Snapshot) string {
 	return fmt.Sprintf("%d services and %d homes, made %s by version %s, installation %s",
 		len(s.Services), len(s.Homes), s.Made.Format(time.RFC3339), s.Version, s.Installation)
-}
-
-// writeWhole writes a file that appears whole or not at all, readable by its owner only. Of the files that were there
-// before, keep less one stay, as name.1 and so on.
-func writeWhole(name string, keep int, write func(io.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(name), ".backup-") // of mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	buffered := bufio.NewWriter(f)
-	if err := errors.Join(write(buffered), buffered.Flush(), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := shift(name, keep); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), name); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return nil //nolint:nilerr // it is there; a folder that cannot be opened cannot be synced
-	}
-	return errors.Join(dir.Sync(), dir.Close())
-}
-
-// shift makes room for a file: name becomes name.1, that name.2, and the last of those that are kept goes.
-func shift(name string, keep int) error {
-	at := func(n int) string {
-		if n == 0 {
-			return name
-		}
-		return fmt.Sprintf("%s.%d", name, n)
-	}
-	for n := keep - 1; n > 0; n-- {
-		if err := os.Rename(at(n-1), at(n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
 }
 
 func isTerminal(f *os.File) bool {

@@ -165,12 +165,42 @@ func TestBackupsAreKept(t *testing.T) {
 		}
 		have[entry.Name()] = string(text)
 	}
-	want := map[string]string{}
+	want := map[string]string{".outpost.backup.lock": ""}
 	for i, name := range names {
 		want[name] = made[i]
 	}
 	if diff := cmp.Diff(want, have); diff != "" {
 		t.Errorf("files (-want +have):\n%s", diff)
+	}
+}
+
+// TestBackupOfALostDatabaseIsRefused holds that a job of backups leaves those of an outpost alone whose database is a
+// new one, and does not count; and that one without rows is kept aside.
+func TestBackupOfALostDatabaseIsRefused(t *testing.T) {
+	before, after := environment(t.TempDir(), nil), environment(t.TempDir(), nil)
+	file := filepath.Join(t.TempDir(), "outpost.backup")
+	args := []string{"backup", "--file", file, "--keep", "3"}
+	db, lost := openAs(t, before), openAs(t, after)
+	insertLab(t, db)
+	if code, _, text := typed(t, before, args...); code != 0 {
+		t.Fatalf("exit code %d\n%s", code, text)
+	}
+	want := "outpost: backup:\n  write the backup: " + file + " is a backup of another installation, " +
+		db.Installation() + ", with 1 services and 0 homes; this database is of installation " + lost.Installation() +
+		", with 0 and 0, and no backup of the other one goes for it. "
+	if code, _, text := typed(t, after, args...); code != exitFailed || !strings.HasPrefix(text, want) {
+		t.Errorf("exit code %d\n%s\nwant %s...", code, text, want)
+	}
+	if at, err := lost.LastBackup(t.Context()); err != nil || !at.IsZero() {
+		t.Errorf("a backup that was refused is noted: %v, error %v", at, err)
+	}
+	if err := db.Delete(t.Context(), outpost.Key{Hub: "jupyterhub", Name: "lab", StartID: "1"}); err != nil {
+		t.Fatal(err)
+	}
+	want = "\nkept aside as " + file + ".empty: it has no services and no homes, and " + file +
+		" has 1 and 0, which stays\n"
+	if code, _, text := typed(t, before, args...); code != 0 || !strings.HasSuffix(text, want) {
+		t.Errorf("exit code %d\n%s\nwant ...%s", code, text, want)
 	}
 }
 
