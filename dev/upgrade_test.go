@@ -228,6 +228,35 @@ func TestUpgradeRefuses(t *testing.T) {
 	}
 }
 
+// TestUpgradeRefusesWhoIsAway holds that a name in AWAY that would have no effect is refused.
+func TestUpgradeRefusesWhoIsAway(t *testing.T) {
+	for _, tt := range []struct {
+		away   string
+		stacks []string
+		want   string
+	}{
+		{"nroth", []string{"hub"}, "AWAY names nroth, and Pulumi.nroth.yaml does not exist; it takes names of stacks"},
+		{"north acme/sout", []string{"hub"}, "AWAY names acme/sout, and Pulumi.sout.yaml does not exist"},
+		{"north", nil, "AWAY names north, and all stacks are to be upgraded; name the others by STACK='...'"},
+		{
+			"north", []string{"hub", "acme/outposts/north"},
+			"AWAY names north, which STACK says is to be upgraded; leave it out in one of the two",
+		},
+	} {
+		t.Run(tt.away, func(t *testing.T) {
+			world := newRelease(t, map[string]string{"away-north": ""})
+			out, code := upgrade(t, world, []string{"YES=yes", "AWAY=" + tt.away}, tt.stacks...)
+			if want := "upgrade: " + tt.want; code == 0 || !strings.Contains(out, want) ||
+				!strings.HasSuffix(out, "; nothing was changed\n") {
+				t.Errorf("exit code %d, want %q in\n%s", code, want, out)
+			}
+			if got := changes(t, world); got != nil {
+				t.Errorf("changed: %q", got)
+			}
+		})
+	}
+}
+
 // TestUpgradeAsks holds that without a terminal nothing is applied unless YES says so, and that all previews are shown.
 func TestUpgradeAsks(t *testing.T) {
 	world := newRelease(t, nil)
@@ -328,6 +357,11 @@ func TestUpgradeOf(t *testing.T) {
 			name: "a remote away whose hub is upgraded", stacks: []string{"hub"}, env: "AWAY=north",
 			files: map[string]string{"away-north": ""}, want: []string{"pulumi up -s hub"},
 			said: "north                -        unknown          stays",
+		},
+		{
+			name: "a remote away by its whole name, and one that has nothing to do with it", stacks: []string{"hub"},
+			env: "AWAY=acme/outposts/north south", files: map[string]string{"away-north": "", "away-south": ""},
+			want: []string{"pulumi up -s hub"}, said: "north                -        unknown          stays",
 		},
 		{
 			name: "another digest than what runs", stacks: []string{"north"},
