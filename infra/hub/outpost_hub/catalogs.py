@@ -89,7 +89,7 @@ class Catalogs:
         self.fault, self.away, self.waits = "", None, False  # as in Answer
         self.maintenance = ()  # the Maintenance that was announced last, or None; empty if nothing was said
         self.had = {}  # by name of a flavor of the data: the key of the question to which it was offered last
-        self.lacking = []  # names of those that nobody was offered, as logged last
+        self.lacking = []  # names of those that nobody was offered so far, as logged last
 
     async def of(self, key, question, client):
         """Returns the Answer to a question, after at most ASK_SECONDS.
@@ -150,7 +150,7 @@ class Catalogs:
         self.maintenance = (maintenance,)
 
     def _note_lacking(self, key, catalog):
-        """Logs, once at each change, which flavors of the data the outpost has offered to nobody.
+        """Logs, once at each change, which flavors of the data nobody who has asked so far was offered.
 
         The catalog of one user does not tell what the outpost has: groups, and rules for users, keep flavors from some.
         """
@@ -168,8 +168,8 @@ class Catalogs:
         if lacking:
             names = ", ".join(lacking)
             get_logger().warning(
-                f"{self.system.name} - its outpost has offered nobody these `flavors` of the hub's data, "
-                f"so that they are not shown: {names}"
+                f"{self.system.name} - its outpost has offered these `flavors` of the hub's data to nobody who has "
+                f"asked since the hub's start, so that they have not been shown: {names}"
             )
         elif by_hand:
             get_logger().info(f"{self.system.name} - its outpost has offered all `flavors` of the hub's data")

@@ -209,7 +209,8 @@ def test_flavors_by_hand_that_nobody_is_offered(settings, monkeypatch, caplog):
         return [(r.levelname, r.getMessage().partition("direct - its outpost has offered ")[2]) for r in caplog.records]
 
     def nobody(names):
-        return [("WARNING", f"nobody these `flavors` of the hub's data, so that they are not shown: {names}")]
+        none = "these `flavors` of the hub's data to nobody who has asked since the hub's start"
+        return [("WARNING", f"{none}, so that they have not been shown: {names}")]
 
     assert ask("maria", "small", "large") == nobody("gone, gpu, odd")
     assert ask("maria", "small") == []
