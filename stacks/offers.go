@@ -50,8 +50,9 @@ func (c Config) differences(declared []hub.Flavor, hubName string) (in []string)
 	if len(declared) == 0 {
 		return nil
 	}
+	texts := c.outpostArgs().Flavors(hubName)
 	offered := map[string]hub.Flavor{}
-	for _, f := range c.outpostArgs().Flavors(hubName) {
+	for _, f := range texts {
 		offered[f.Name] = hub.Flavor(f)
 	}
 	var names []string
@@ -72,6 +73,10 @@ func (c Config) differences(declared []hub.Flavor, hubName string) (in []string)
 		add("description", f, f.Description, of.Description)
 	}
 	slices.Sort(names)
+	if texts == nil {
+		return []string{fmt.Sprintf("it has %s (the outpost has no file of flavors: it takes any name, and limits "+
+			"nothing by it)", inWords(names))}
+	}
 	if by := slices.Sorted(maps.Keys(offered)); !slices.Equal(names, by) {
 		in = slices.Insert(in, 0, fmt.Sprintf("it has %s (the outpost: %s)", inWords(names), inWords(by)))
 	}

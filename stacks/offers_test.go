@@ -74,7 +74,14 @@ func TestFlavorsDeclaredTwice(t *testing.T) {
 		})
 	}
 	t.Run("without flavors at the outpost", func(t *testing.T) {
-		check(t, nil, "[{name: small, displayName: Small}]", "it has small (the outpost: none)")
+		check(t, nil, "[{name: small, displayName: Small}]", "it has small (the outpost has no file of flavors: it "+
+			"takes any name, and limits nothing by it)")
+	})
+	t.Run("without flavors for this hub", func(t *testing.T) {
+		theirs := map[string]string{
+			"outpost.flavors": "{flavors: {small: {}}, hubs: {ours: {jupyterhub_name: [jupyterhub], flavors: []}}}",
+		}
+		check(t, theirs, "[{name: small}]", "it has small (the outpost: none)")
 	})
 }
 
