@@ -349,9 +349,12 @@ podAnnotations: {mesh.example.org/native: "true"}
 	want := deployment(t, all).ObjectMeta
 	want.Labels["app.kubernetes.io/component"] = "backup"
 	delete(want.Annotations, "checksum/config") // which is what restarts the outpost
-	have := decode[batchv1.CronJob](t, all["CronJob outpost-backup"].text).Spec.JobTemplate.Spec.Template.ObjectMeta
-	if diff := cmp.Diff(want, have); diff != "" {
+	job := decode[batchv1.CronJob](t, all["CronJob outpost-backup"].text).Spec.JobTemplate
+	if diff := cmp.Diff(want, job.Spec.Template.ObjectMeta); diff != "" {
 		t.Errorf("(-outpost +backup)\n%s", diff)
+	}
+	if got := job.Labels["app.kubernetes.io/component"]; got != "backup" { // by which Jobs are found, and removed
+		t.Errorf("Jobs are of component %q", got)
 	}
 }
 
