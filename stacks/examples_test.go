@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -44,27 +45,64 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// TestPlatforms holds that the program runs with the stack of each platform, in a cluster that has its storage classes.
+// TestPlatforms holds that the program runs with the stack of each platform, and then with that of a remote on the
+// platform's page, which has the same sections as the others.
 func TestPlatforms(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(projectRoot(t), "docs", "examples", "platforms", "*.yaml"))
 	if err != nil || len(files) != 8 {
 		t.Fatalf("platforms: %v, %v; want 8", files, err)
 	}
 	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) {
+		name := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(file), "Pulumi."), ".yaml")
+		t.Run(name, func(t *testing.T) {
 			text, err := os.ReadFile(file)
 			if err != nil {
 				t.Fatal(err)
 			}
 			r := &infratest.Recorder{}
-			if err := runStack(t, r, "local", testWorld(configFrom(t, string(text)))); err != nil {
-				t.Fatal(err)
-			}
+			outputs := outputsOf(t, "local", testWorld(configFrom(t, string(text))), r)
 			for _, chart := range []string{"hub", "outpost"} {
 				r.Find(t, "kubernetes:helm.sh/v4:Chart", chart)
 			}
+			remotes := examples(t, platformPage(t, name), "A remote there")
+			if name == "minikube" { // whose page says why it has none
+				return
+			}
+			if len(remotes) != 1 {
+				t.Fatalf("%d remotes are on its page", len(remotes))
+			}
+			r = &infratest.Recorder{Stacks: map[string]map[string]any{"organization/outposts/local": outputs}}
+			if err := runStack(t, r, "remote", testWorld(configFrom(t, remotes[0]))); err != nil {
+				t.Fatal(err)
+			}
+			r.Find(t, "kubernetes:helm.sh/v4:Chart", "outpost")
 		})
 	}
+}
+
+// platformPage is the page of a platform. It says what every page of a platform says, and no other does.
+func platformPage(t *testing.T, name string) string {
+	t.Helper()
+	page := filepath.Join(projectRoot(t), "docs", "howto", "platforms", name+".md")
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sections []string
+	for _, found := range regexp.MustCompile(`(?m)^## (.*)$`).FindAllStringSubmatch(string(text), -1) {
+		sections = append(sections, found[1])
+	}
+	want := []string{
+		"What you type", "Storage", "Addresses and certificates", "Pod security", "NetworkPolicies", "A remote there",
+		"What is not proved",
+	}
+	if diff := cmp.Diff(want, sections); diff != "" {
+		t.Errorf("sections (-want +page):\n%s", diff)
+	}
+	if !strings.Contains(string(text), "](../../examples/platforms/Pulumi."+name+".yaml)") {
+		t.Error("the page does not link the stack")
+	}
+	return page
 }
 
 // writtenConfigs are the documents of each example and of each committed config, by their files; not those of
