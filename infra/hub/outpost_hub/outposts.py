@@ -198,10 +198,13 @@ class Outposts:
         """
         (options, spawner.unasked), sent = (spawner.unasked, None), spawner.user_options
         try:
-            self._use(spawner, options, await self.of(spawner).offer(spawner))
+            offer = await self.of(spawner).offer(spawner)
+            self._use(spawner, options, offer)
         except StartError:
             self._use_none(spawner, sent)
             raise
+        if offer.unheard:
+            spawner.unasked = options  # it may have an answer by the next refusal
         return spawner.user_options != sent
 
     def _use(self, spawner, user_options, offer):

@@ -491,6 +491,32 @@ def test_default_flavor_of_an_outpost_that_answers_late(rooms, monkeypatch):
     rooms.hub.stop_server("late", "nina")
 
 
+def test_default_flavor_of_an_outpost_that_comes_back(rooms, monkeypatch):
+    """It is not there at first, and says its flavors only after it has refused the start that was sent again."""
+    refused = threading.Event()
+
+    def late(handler, question):
+        if refused.is_set():
+            return by_groups(handler, question)
+        return handler.answer(500, {})
+
+    def needs_flavor(handler, body):
+        if body["user_options"].get("flavor") == "small":
+            return handler.answer(200, {"service": rooms.good.service})
+        refused.set()
+        return handler.answer(*refusal(f"{body['name']} - Start with flavor None not allowed."))
+
+    monkeypatch.setattr(rooms.good, "catalog", late)
+    monkeypatch.setitem(rooms.good.first, "back", [refusal("It starts.", 503)])
+    monkeypatch.setitem(rooms.good.answers, "back", needs_flavor)
+    rooms.hub.call("POST", "/hub/api/users/nils")  # of whom nothing is known from before
+    server = rooms.hub.run("back", {"system": "good"}, "nils")
+    assert server["user_options"] == {"system": "good", "flavor": "small"}
+    sent = [body["user_options"].get("flavor") for body in rooms.good.of("POST", "back")]
+    assert sent == [None, None, "small"]
+    rooms.hub.stop_server("back", "nils")
+
+
 def test_other_failures_of_a_start_are_told_as_they_are(rooms):
     """An image that cannot be pulled is no refusal, although the flavor is full by then."""
     asked = len(rooms.good.questions)
