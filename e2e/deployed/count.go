@@ -8,20 +8,20 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-)
 
-// counted is the file that ends a count.
-const counted = "/tmp/counted"
+	"github.com/outposts-dev/outposts/e2e/hubapi"
+)
 
 // fewest is how many numbers a count has at least.
 const fewest = 100
 
 // Count is a kernel that counts, and what has come of it: frames of one WebSocket.
 type Count struct {
-	deployed *Deployed
-	server   string
-	began    time.Time
-	result   chan counting
+	hub          *hubapi.Client
+	user, server string
+	ended        string // the file that ends it
+	began        time.Time
+	result       chan counting
 }
 
 type counting struct {
@@ -29,14 +29,15 @@ type counting struct {
 	err     error
 }
 
-// Count starts to count on a server, ten numbers a second.
-func (d *Deployed) Count(ctx context.Context, t testing.TB, server string) *Count {
+// StartCount starts to count on a server, ten numbers a second.
+func StartCount(ctx context.Context, t testing.TB, hub *hubapi.Client, user, server string) *Count {
 	t.Helper()
-	kernel, err := d.Hub.OpenKernel(ctx, d.User, server)
+	kernel, err := hub.OpenKernel(ctx, user, server)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Count{deployed: d, server: server, began: time.Now(), result: make(chan counting, 1)}
+	c := &Count{hub: hub, user: user, server: server, began: time.Now(), result: make(chan counting, 1)}
+	c.ended = fmt.Sprintf("/tmp/counted-%d", c.began.UnixNano())
 	go func() {
 		printed, err := kernel.Run(ctx, fmt.Sprintf(`
 import os, time
@@ -45,7 +46,10 @@ while i < %d or not os.path.exists(%q):
     print(i, flush=True)
     i += 1
     time.sleep(0.1)
-`, fewest, counted))
+`, fewest, c.ended))
+		if err == nil {
+			err = kernel.Close(ctx)
+		}
 		c.result <- counting{printed, err}
 	}()
 	return c
@@ -54,11 +58,14 @@ while i < %d or not os.path.exists(%q):
 // Whole ends the count, and holds that every number has come, in one stream.
 func (c *Count) Whole(ctx context.Context, t testing.TB) {
 	t.Helper()
-	kernel, err := c.deployed.Hub.OpenKernel(ctx, c.deployed.User, c.server)
+	kernel, err := c.hub.OpenKernel(ctx, c.user, c.server)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := kernel.Run(ctx, fmt.Sprintf("open(%q, 'w').close()", counted)); err != nil {
+	if _, err := kernel.Run(ctx, fmt.Sprintf("open(%q, 'w').close()", c.ended)); err != nil {
+		t.Fatal(err)
+	}
+	if err := kernel.Close(ctx); err != nil {
 		t.Fatal(err)
 	}
 	took := time.Since(c.began)

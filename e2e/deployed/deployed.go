@@ -230,6 +230,20 @@ func (c Cluster) Pod(ctx context.Context, namespace, labels string) (string, err
 	return "", nil
 }
 
+// PodNames are the names of the pods with these labels, sorted. Those that are about to end count, too.
+func (c Cluster) PodNames(ctx context.Context, namespace, labels string) ([]string, error) {
+	pods, err := c.API.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: labels})
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, pod := range pods.Items {
+		names = append(names, pod.Name)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
 // ReplacePod deletes a pod with these labels without a grace period, and waits until one that was not there before is
 // ready: a replica is all the time.
 func (c Cluster) ReplacePod(ctx context.Context, namespace, labels string) error {
@@ -240,13 +254,9 @@ func (c Cluster) ReplacePod(ctx context.Context, namespace, labels string) error
 	if old == "" {
 		return fmt.Errorf("no pod with %s runs in %s", labels, namespace)
 	}
-	pods, err := c.API.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: labels})
+	before, err := c.PodNames(ctx, namespace, labels)
 	if err != nil {
 		return err
-	}
-	var before []string
-	for _, pod := range pods.Items {
-		before = append(before, pod.Name)
 	}
 	var now int64
 	err = c.API.CoreV1().Pods(namespace).Delete(ctx, old, metav1.DeleteOptions{GracePeriodSeconds: &now})

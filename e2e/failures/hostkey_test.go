@@ -144,16 +144,21 @@ func changeHostKey(t *testing.T, c deployed.Cluster) func() {
 }
 
 // roll gives the pods of an outpost's Deployment a mark, or takes it away, and waits until none is left as it was.
-func roll(ctx context.Context, c deployed.Cluster, mark any) error {
-	word := "null"
-	if mark != nil {
-		word = fmt.Sprintf("%q", mark)
-	}
-	patch := fmt.Sprintf(`{"spec": {"template": {"metadata": {"annotations": {"outposts.dev/e2e": %s}}}}}`, word)
-	_, err := c.API.AppsV1().Deployments(deployed.OutpostNamespace).Patch(ctx, "outpost", types.StrategicMergePatchType,
-		[]byte(patch), metav1.PatchOptions{})
-	if err != nil {
+func roll(ctx context.Context, c deployed.Cluster, word any) error {
+	if err := mark(ctx, c, deployed.OutpostNamespace, "outpost", word); err != nil {
 		return err
 	}
 	return c.RolledOut(ctx, deployed.OutpostNamespace, "outpost")
+}
+
+// mark gives the pods of a Deployment a mark, or takes it away, which has them replaced.
+func mark(ctx context.Context, c deployed.Cluster, namespace, name string, word any) error {
+	text := "null"
+	if word != nil {
+		text = fmt.Sprintf("%q", word)
+	}
+	patch := fmt.Sprintf(`{"spec": {"template": {"metadata": {"annotations": {"outposts.dev/e2e": %s}}}}}`, text)
+	_, err := c.API.AppsV1().Deployments(namespace).Patch(ctx, name, types.StrategicMergePatchType, []byte(patch),
+		metav1.PatchOptions{})
+	return err
 }

@@ -4,11 +4,19 @@ package failures
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/outposts-dev/outposts/e2e/deployed"
 )
+
+// tunnelsName is the name of the Deployment of the tunnels.
+const tunnelsName = "outposts-hub-tunnels"
 
 // TestE2EStreamsOutliveTheHub holds that a stream to a server on another cluster goes on while the hub's pod is killed:
 // not a frame of a kernel that counts is lost, and nobody connects again. Where one of the tunnels is killed, one
@@ -18,7 +26,7 @@ func TestE2EStreamsOutliveTheHub(t *testing.T) {
 	d := deployed.Open(t)
 	ctx := t.Context()
 	d.Start(ctx, t, d.Hub, d.User, server, map[string]any{"system": "remote"})
-	count := d.Count(ctx, t, server)
+	count := deployed.StartCount(ctx, t, d.Hub, d.User, server)
 	if err := d.Local.ReplacePod(ctx, deployed.HubNamespace, deployed.HubPod); err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +55,7 @@ func TestE2EStreamsOutliveTheHub(t *testing.T) {
 		if err != nil || strings.TrimSpace(printed) != "42" {
 			t.Errorf("printed %q, %v", printed, err)
 		}
-		if err := d.Local.RolledOut(ctx, deployed.HubNamespace, "outposts-hub-tunnels"); err != nil {
+		if err := d.Local.RolledOut(ctx, deployed.HubNamespace, tunnelsName); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -60,5 +68,69 @@ func reachable(ctx context.Context, t *testing.T, d *deployed.Deployed, server s
 	defer cancel()
 	if err := d.Hub.WaitReachable(ctx, d.User, server); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestE2EStreamsOutliveAnUpgradeOfTheTunnels holds that a rolling upgrade of the tunnels leaves a stream alone for as
+// long as it lasts, within the time that the operator gives it, and that others serve new ones meanwhile.
+func TestE2EStreamsOutliveAnUpgradeOfTheTunnels(t *testing.T) {
+	const server = "drained"
+	d := deployed.Open(t)
+	ctx := t.Context()
+	d.Start(ctx, t, d.Hub, d.User, server, map[string]any{"system": "remote"})
+	count := deployed.StartCount(ctx, t, d.Hub, d.User, server)
+	before, err := d.Local.PodNames(ctx, deployed.HubNamespace, deployed.TunnelsPod)
+	if err != nil || len(before) != 2 {
+		t.Fatalf("the tunnels are %v, %v, want two", before, err)
+	}
+	left := func(ctx context.Context) ([]string, error) {
+		names, err := d.Local.PodNames(ctx, deployed.HubNamespace, deployed.TunnelsPod)
+		return slices.DeleteFunc(names, func(name string) bool { return !slices.Contains(before, name) }), err
+	}
+	if err := mark(ctx, d.Local, deployed.HubNamespace, tunnelsName, t.Name()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := mark(context.Background(), d.Local, deployed.HubNamespace, tunnelsName, nil); err != nil {
+			t.Error(err)
+		}
+	})
+
+	rolling, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	err = deployed.Eventually(rolling, func(ctx context.Context) error {
+		tunnels, err := d.Local.API.AppsV1().Deployments(deployed.HubNamespace).Get(ctx, tunnelsName, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		if tunnels.Status.AvailableReplicas < 2 {
+			t.Errorf("%d replicas are available", tunnels.Status.AvailableReplicas)
+		}
+		if err := d.Local.IsRolledOut(ctx, deployed.HubNamespace, tunnelsName); err != nil {
+			return err
+		}
+		return d.Hub.WaitReachable(ctx, d.User, server)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if old, err := left(ctx); err != nil || len(old) == 0 {
+		t.Errorf("old replicas are %v, %v, want the one with the stream", old, err)
+	}
+	count.Whole(ctx, t)
+
+	// Its last streams end with the server, and it with them, long before its time is over.
+	deployed.Stop(t, d.Hub, d.User, server)
+	ended, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	err = deployed.Eventually(ended, func(ctx context.Context) error {
+		old, err := left(ctx)
+		if err == nil && len(old) > 0 {
+			err = fmt.Errorf("%v run on without a stream", old)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }

@@ -161,16 +161,12 @@ func (u user) survives(ctx context.Context, t *testing.T, server, system string)
 }
 
 // podNames are the names of the pods in a namespace, sorted.
-func (c cluster) podNames(t *testing.T, namespace string) (names []string) {
+func (c cluster) podNames(t *testing.T, namespace string) []string {
 	t.Helper()
-	found, err := c.API.CoreV1().Pods(namespace).List(t.Context(), metav1.ListOptions{})
+	names, err := c.PodNames(t.Context(), namespace, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, pod := range found.Items {
-		names = append(names, pod.Name)
-	}
-	slices.Sort(names)
 	return names
 }
 
@@ -179,17 +175,13 @@ func (c cluster) replaceAll(t *testing.T, namespace, labels string) {
 	t.Helper()
 	pods, now := c.API.CoreV1().Pods(namespace), int64(0)
 	of := metav1.ListOptions{LabelSelector: labels}
-	old, err := pods.List(t.Context(), of)
+	was, err := c.PodNames(t.Context(), namespace, labels)
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = pods.DeleteCollection(t.Context(), metav1.DeleteOptions{GracePeriodSeconds: &now}, of)
 	if err != nil {
 		t.Fatal(err)
-	}
-	var was []string
-	for _, pod := range old.Items {
-		was = append(was, pod.Name)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), answerIn)
 	defer cancel()

@@ -15,7 +15,7 @@ import (
 
 // secondRemote adds a system with an outpost behind load balancers, in another namespace of the remote cluster, whose
 // first up is killed at a random step, and takes it away again. Nothing but itself and what the hub is given is
-// touched, hub and proxy do not start again, and the servers of the other systems live on.
+// touched, hub and proxy do not start again, and the servers of the other systems live on, to the frame of a stream.
 func secondRemote(t *testing.T, s *site) {
 	u, pods := s.user(t), s.serverPods(t)
 	api, ssh := s.remote.balancer+"101", s.remote.balancer+"102"
@@ -27,7 +27,7 @@ func secondRemote(t *testing.T, s *site) {
 		},
 	}, "outposts:outposts", 2)
 	before, running := s.export(t, "local"), s.hub.podNames(t, deployed.HubNamespace)
-	s.up(t, "local")
+	u.counts(t, s)
 	touched(t, before, s.export(t, "local"), "second", "hub")
 	s.pulumi(t, "remote", "preview", "--non-interactive", "--expect-no-changes")
 
@@ -79,7 +79,7 @@ func secondRemote(t *testing.T, s *site) {
 	s.pulumi(t, "second", "stack", "rm", "--yes")
 	s.write(t, "local", without)
 	before = s.export(t, "local")
-	s.up(t, "local")
+	u.counts(t, s)
 	touched(t, before, s.export(t, "local"), "second", "hub")
 	s.pulumi(t, "remote", "preview", "--non-interactive", "--expect-no-changes")
 	u.survive(t, s, pods)
@@ -87,4 +87,12 @@ func secondRemote(t *testing.T, s *site) {
 		t.Errorf("pods beside the hub (-before +after):\n%s", diff)
 	}
 	s.gone(t, s.remote, "outpost2", "outpost2-servers")
+}
+
+// counts applies the hub's stack while the server on the remote counts, and holds that not a frame of that is lost.
+func (u user) counts(t *testing.T, s *site) {
+	t.Helper()
+	count := deployed.StartCount(t.Context(), t, u.Client, u.name, servers["remote"])
+	s.up(t, "local")
+	count.Whole(t.Context(), t)
 }

@@ -61,7 +61,7 @@ with sqlite3.connect("/srv/jupyterhub/jupyterhub.sqlite") as first:
 			t.Error(err)
 		}
 	})
-	count := d.Count(ctx, t, "older")
+	count := deployed.StartCount(ctx, t, d.Hub, d.User, "older")
 	up(ctx, t, d, changed(t, d, map[string]any{
 		"image": map[string]any{"tag": tag},
 		"values": map[string]any{"hub": map[string]any{
