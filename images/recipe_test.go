@@ -173,9 +173,19 @@ func TestPins(t *testing.T) {
 		})
 	}
 	text := read(t, "base/packages.txt")
-	for _, needed := range []string{"openssh-client", "tini", "nodejs", "ca-certificates"} {
+	for _, needed := range []string{"tini", "nodejs", "ca-certificates"} {
 		if !slices.Contains(strings.Split(text, "\n"), needed) {
 			t.Errorf("base/packages.txt has no %s", needed)
+		}
+	}
+}
+
+// TestNoSSH holds that no image has a program for SSH, neither asked for nor brought along: the tunnels are elsewhere.
+func TestNoSSH(t *testing.T) {
+	ssh := regexp.MustCompile(`(?m)^(openssh|dropbear|putty|tinyssh|autossh|sshpass|mosh).*`)
+	for _, file := range []string{"base/packages.txt", "base/packages.lock"} {
+		for _, found := range ssh.FindAllString(read(t, file), -1) {
+			t.Errorf("%s has %s", file, found)
 		}
 	}
 }

@@ -69,20 +69,21 @@ func nothingToDo(t *testing.T, s *site) {
 	}
 }
 
-// publishedAddresses asks from the hub's pod, which is where the published texts mean the first ones from, and from
-// outside.
+// publishedAddresses asks from the hub's pod, which is where the published texts mean the first ones from and which has
+// no ssh, and from outside.
 func publishedAddresses(t *testing.T, s *site) {
 	if err := s.hub.RolledOut(t.Context(), deployed.HubNamespace, "hub"); err != nil {
 		t.Fatal(err)
 	}
 	said, err := s.hub.Exec(t.Context(), deployed.HubNamespace, deployed.HubPod, "python3", "-c", `
-import socket, urllib.request
+import shutil, socket, urllib.request
 print(urllib.request.urlopen("http://outpost.outpost.svc:8080/ping", timeout=10).status)
 try: urllib.request.urlopen("http://outpost.outpost.svc:8080/services/", timeout=10)
 except urllib.error.HTTPError as e: print(e.code)
 with socket.create_connection(("outpost.outpost.svc", 22), timeout=10) as c: print(c.recv(8).decode())
+print(shutil.which("ssh"))
 `)
-	if diff := cmp.Diff("200\n401\nSSH-2.0-\n", said); diff != "" || err != nil {
+	if diff := cmp.Diff("200\n401\nSSH-2.0-\nNone\n", said); diff != "" || err != nil {
 		t.Errorf("answers in the hub's cluster, %v (-want +got):\n%s", err, diff)
 	}
 	remote := s.system(t, "remote")

@@ -1,6 +1,7 @@
 """The systems of a hub: one for each outpost."""
 
 import base64
+import shutil
 from pathlib import Path
 
 import certifi
@@ -127,6 +128,8 @@ class System:
         self.ssh_key, self.ssh_options = None, {}
         if settings.get("tunnels"):
             return  # no ssh runs in the hub's pod
+        if shutil.which("ssh") is None:
+            faults.add(where, "needs the program ssh, which this hub's image does not have. Use `tunnels`")
         self.ssh_key = faults.file("sshKey", settings.get("sshKey"))
         alias = f"outpost-{self.name}"
         # One control socket for each system. The client's default is named after the host alone: two systems behind

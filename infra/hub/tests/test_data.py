@@ -51,6 +51,16 @@ def test_files_are_paths(settings, path, value):
     assert path in refusal(put(settings, path, value))
 
 
+def test_ssh_that_is_not_there(settings, monkeypatch, tmp_path):
+    """Its absence would show when a user starts; tunnels do without it."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert refusal(settings).endswith(
+        "systems.remote.ssh: needs the program ssh, which this hub's image does not have. Use `tunnels`"
+    )
+    settings["tunnels"] = {"name": "hub", "url": "http://tunnels.jupyter.svc:8081"}
+    outpost_hub.Outposts(settings)
+
+
 @pytest.mark.parametrize("port", [0, 65536, "22", -1, True, 2.5, "22 -oProxyCommand=a"])
 def test_ports(settings, port):
     assert "systems.remote.ssh.port" in refusal(put(settings, "systems.remote.ssh.port", port))
