@@ -1,7 +1,6 @@
 #!/bin/sh
 # build.sh OUT: one multi-call binary, OUT/bin/kube, with a link for each of its programs. From empty caches 17 CPU minutes.
-# Beside it OUT/bin/gateway, which needs a newer client-go than Kubernetes 1.34 has, and in OUT/gateway-api the definitions of
-# its API as that release ships them.
+# Beside it OUT/bin/gateway, and in OUT/gateway-api the definitions of its API as that release ships them.
 # kubelet and kubectl report the version that is stamped in here; without it they refuse to talk to each other.
 set -eu
 out=$1

@@ -2,40 +2,48 @@ package main
 
 import (
 	"context"
-	"errors"
 
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/client-go/informers"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
-	gwclient "sigs.k8s.io/gateway-api/pkg/client/clientset/versioned"
-	gwinformers "sigs.k8s.io/gateway-api/pkg/client/informers/externalversions"
+	gw "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/outposts-dev/outposts/dev/kube/gateway/gatewayapi"
 )
 
 // caches hold the objects that matter as the API server last told.
 type caches struct {
-	core, secrets informers.SharedInformerFactory
-	gateways      gwinformers.SharedInformerFactory
+	classes, gateways, httpRoutes, tlsRoutes, tcpRoutes, grants cache.SharedIndexInformer
+	namespaces, services, slices, secrets                       cache.SharedIndexInformer
 }
 
-func newCaches(client kubernetes.Interface, gateways gwclient.Interface) *caches {
+func newCaches(client kubernetes.Interface, gateways cache.Getter) *caches {
+	of := func(client cache.Getter, resource string, object runtime.Object, only fields.Selector) cache.SharedIndexInformer {
+		list := cache.NewListWatchFromClient(client, resource, metav1.NamespaceAll, only)
+		return cache.NewSharedIndexInformer(list, object, 0, nil)
+	}
+	core, all := client.CoreV1().RESTClient(), fields.Everything()
+	certificates := fields.OneTermEqualSelector("type", string(corev1.SecretTypeTLS))
 	return &caches{
-		core: informers.NewSharedInformerFactory(client, 0),
-		secrets: informers.NewSharedInformerFactoryWithOptions(client, 0,
-			informers.WithTweakListOptions(func(o *metav1.ListOptions) {
-				o.FieldSelector = fields.OneTermEqualSelector("type", "kubernetes.io/tls").String()
-			})),
-		gateways: gwinformers.NewSharedInformerFactory(gateways, 0),
+		classes:    of(gateways, "gatewayclasses", &gw.GatewayClass{}, all),
+		gateways:   of(gateways, "gateways", &gw.Gateway{}, all),
+		httpRoutes: of(gateways, "httproutes", &gw.HTTPRoute{}, all),
+		tlsRoutes:  of(gateways, "tlsroutes", &gw.TLSRoute{}, all),
+		tcpRoutes:  of(gateways, "tcproutes", &gw.TCPRoute{}, all),
+		grants:     of(gateways, "referencegrants", &gw.ReferenceGrant{}, all),
+		namespaces: of(core, "namespaces", &corev1.Namespace{}, all),
+		services:   of(core, "services", &corev1.Service{}, all),
+		slices:     of(client.DiscoveryV1().RESTClient(), "endpointslices", &discoveryv1.EndpointSlice{}, all),
+		secrets:    of(core, "secrets", &corev1.Secret{}, certificates),
 	}
 }
 
 // start fills the caches, and returns a channel that holds a value when something has changed since it was last read.
 func (c *caches) start(ctx context.Context) (<-chan struct{}, error) {
-	api := c.gateways.Gateway().V1()
 	changed := make(chan struct{}, 1)
 	note := func(any) {
 		select {
@@ -46,38 +54,36 @@ func (c *caches) start(ctx context.Context) (<-chan struct{}, error) {
 	handler := cache.ResourceEventHandlerFuncs{
 		AddFunc: note, UpdateFunc: func(_, now any) { note(now) }, DeleteFunc: note,
 	}
+	var synced []cache.InformerSynced
 	for _, informer := range []cache.SharedIndexInformer{
-		c.core.Core().V1().Services().Informer(), c.core.Core().V1().Namespaces().Informer(),
-		c.core.Discovery().V1().EndpointSlices().Informer(), c.secrets.Core().V1().Secrets().Informer(),
-		api.GatewayClasses().Informer(), api.Gateways().Informer(), api.HTTPRoutes().Informer(),
-		api.TLSRoutes().Informer(), api.TCPRoutes().Informer(), api.ReferenceGrants().Informer(),
+		c.classes, c.gateways, c.httpRoutes, c.tlsRoutes, c.tcpRoutes, c.grants,
+		c.namespaces, c.services, c.slices, c.secrets,
 	} {
 		if _, err := informer.AddEventHandler(handler); err != nil {
 			return nil, err
 		}
+		go informer.RunWithContext(ctx)
+		synced = append(synced, informer.HasSynced)
 	}
-	for _, factory := range []interface{ Start(<-chan struct{}) }{c.core, c.secrets, c.gateways} {
-		factory.Start(ctx.Done())
-	}
-	c.core.WaitForCacheSync(ctx.Done())
-	c.secrets.WaitForCacheSync(ctx.Done())
-	c.gateways.WaitForCacheSync(ctx.Done())
+	cache.WaitForCacheSync(ctx.Done(), synced...)
 	return changed, nil
 }
 
-func (c *caches) objects() (gatewayapi.Objects, error) {
-	api, all := c.gateways.Gateway().V1(), labels.Everything()
-	var o gatewayapi.Objects
-	var errs [10]error
-	o.Classes, errs[0] = api.GatewayClasses().Lister().List(all)
-	o.Gateways, errs[1] = api.Gateways().Lister().List(all)
-	o.HTTPRoutes, errs[2] = api.HTTPRoutes().Lister().List(all)
-	o.TLSRoutes, errs[3] = api.TLSRoutes().Lister().List(all)
-	o.TCPRoutes, errs[4] = api.TCPRoutes().Lister().List(all)
-	o.Grants, errs[5] = api.ReferenceGrants().Lister().List(all)
-	o.Namespaces, errs[6] = c.core.Core().V1().Namespaces().Lister().List(all)
-	o.Services, errs[7] = c.core.Core().V1().Services().Lister().List(all)
-	o.Slices, errs[8] = c.core.Discovery().V1().EndpointSlices().Lister().List(all)
-	o.Secrets, errs[9] = c.secrets.Core().V1().Secrets().Lister().List(all)
-	return o, errors.Join(errs[:]...)
+func (c *caches) objects() gatewayapi.Objects {
+	return gatewayapi.Objects{
+		Classes: all[*gw.GatewayClass](c.classes), Gateways: all[*gw.Gateway](c.gateways),
+		HTTPRoutes: all[*gw.HTTPRoute](c.httpRoutes), TLSRoutes: all[*gw.TLSRoute](c.tlsRoutes),
+		TCPRoutes: all[*gw.TCPRoute](c.tcpRoutes), Grants: all[*gw.ReferenceGrant](c.grants),
+		Namespaces: all[*corev1.Namespace](c.namespaces), Services: all[*corev1.Service](c.services),
+		Slices: all[*discoveryv1.EndpointSlice](c.slices), Secrets: all[*corev1.Secret](c.secrets),
+	}
+}
+
+// all returns what a cache holds.
+func all[O any](of cache.SharedIndexInformer) []O {
+	var objects []O
+	for _, object := range of.GetStore().List() {
+		objects = append(objects, object.(O))
+	}
+	return objects
 }

@@ -14,11 +14,13 @@ import (
 	"syscall"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	gw "sigs.k8s.io/gateway-api/apis/v1"
-	gwclient "sigs.k8s.io/gateway-api/pkg/client/clientset/versioned"
 
 	"github.com/outposts-dev/outposts/dev/kube/gateway/gatewayapi"
 	"github.com/outposts-dev/outposts/dev/kube/gateway/proxy"
@@ -50,7 +52,7 @@ func run(ctx context.Context, args []string, logger *slog.Logger) error {
 		return fmt.Errorf("--kubeconfig: %w", err)
 	}
 	config.QPS, config.Burst = 100, 200
-	gateways, err := gwclient.NewForConfig(config)
+	gateways, err := newClient(config)
 	if err != nil {
 		return err
 	}
@@ -60,18 +62,32 @@ func run(ctx context.Context, args []string, logger *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	if err := awaitAPI(ctx, gateways, logger); err != nil {
+	if err := awaitAPI(ctx, discovery.NewDiscoveryClient(gateways), logger); err != nil {
 		return err
 	}
 	c := controller{gateways: gateways, server: proxy.NewServer(logger), pool: prefix, logger: logger}
 	return c.run(ctx, newCaches(client, gateways))
 }
 
+// newClient returns a client for the kinds of the Gateway API. That which its module brings needs a newer client-go than
+// Kubernetes 1.34 has, which would be compiled for nothing else.
+func newClient(config *rest.Config) (rest.Interface, error) {
+	scheme := runtime.NewScheme()
+	if err := gw.Install(scheme); err != nil {
+		return nil, err
+	}
+	version := gw.SchemeGroupVersion
+	own := rest.CopyConfig(config)
+	own.APIPath, own.GroupVersion = "/apis", &version
+	own.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	return rest.RESTClientFor(own)
+}
+
 // awaitAPI waits until the API server knows the kinds of the Gateway API: in a new cluster they come a moment after it,
 // and informers that met their absence would look again only seconds later.
-func awaitAPI(ctx context.Context, client gwclient.Interface, logger *slog.Logger) error {
+func awaitAPI(ctx context.Context, client discovery.DiscoveryInterface, logger *slog.Logger) error {
 	for said := false; ; said = true {
-		resources, err := client.Discovery().ServerResourcesForGroupVersion(gw.GroupVersion.String())
+		resources, err := client.ServerResourcesForGroupVersion(gw.GroupVersion.String())
 		if err == nil {
 			missing := map[string]bool{}
 			for _, kind := range []string{
@@ -99,7 +115,7 @@ func awaitAPI(ctx context.Context, client gwclient.Interface, logger *slog.Logge
 
 // controller keeps the data plane and the statuses as the objects have it.
 type controller struct {
-	gateways gwclient.Interface
+	gateways rest.Interface
 	server   *proxy.Server
 	pool     netip.Prefix
 	logger   *slog.Logger
@@ -127,11 +143,7 @@ func (c *controller) run(ctx context.Context, caches *caches) error {
 }
 
 func (c *controller) sync(ctx context.Context, caches *caches) error {
-	objects, err := caches.objects()
-	if err != nil {
-		return err
-	}
-	result := gatewayapi.Translate(objects, c.pool)
+	result := gatewayapi.Translate(caches.objects(), c.pool)
 	// What is served first and then said to be.
 	for address, err := range c.server.Apply(result.Config) {
 		c.logger.Error("cannot listen", "address", address, "err", err)
