@@ -87,6 +87,7 @@ type SystemConfig struct {
 	HubAPIURL   string           `json:"hubApiUrl"`
 	Flavor      string           `json:"flavor"`
 	Flavors     []hub.Flavor     `json:"flavors"`
+	Profiles    []hub.Profile    `json:"profiles"`
 	// ConcurrentStarts is how many starts the hub sends there at once, up to 500; 0 for as many as it begins.
 	ConcurrentStarts int `json:"concurrentStarts"`
 	// SendAuthState are keys of users' auth state that the outpost gets, beside name, groups and admin.

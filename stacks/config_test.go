@@ -486,6 +486,31 @@ func TestConfigRefuses(t *testing.T) {
 			"outposts:outposts[1].name: want lower-case letters, digits and '-' between them, at most 32 characters",
 			`outposts:outposts[1].flavor: "b" is not one of its flavors`,
 		}},
+		{"profiles of outposts that say their own", localConfig, map[string]string{
+			"outposts.0.profiles": "[{slug: lab}]", "outposts.1": "{name: inner, connect: dialOut, profiles: [{slug: a}]}",
+		}, []string{
+			"outposts:outposts[0].profiles: has no effect here; the outpost says its own, from outposts:outpost.config.spawner.profile_list in its stack",
+			"outposts:outposts[1].profiles: has no effect here; the outpost says its own, from outposts:outpost.config.spawner.profile_list in its stack",
+		}},
+		{"profiles of a Python outpost", localConfig, map[string]string{
+			"outposts.1.profiles": `[{display_name: A, kubespawner_override: {image: a}}, {slug: "a\nb"}, {slug: c, name: C}, {slug: c, profile_options: {
+				image: {choices: {}}, disk: {}, mem: {unlisted_choice: {enabled: false, validation_regex: a}}, cpu: {choices: {a: {kubespawner_override: {}}}},
+				flavor: {choices: {" a": {}}}, "a\tb": {choices: {a: {}}}}}]`,
+		}, []string{
+			`outposts:outposts[1].profiles[0].kubespawner_override: unknown key; known keys: default, description, display_name, profile_options, slug`,
+			`outposts:outposts[1].profiles[0].slug is missing`,
+			`outposts:outposts[1].profiles[1].slug: want printable ASCII characters, at most 256`,
+			`outposts:outposts[1].profiles[2].name: unknown key; known keys: default, description, display_name, profile_options, slug`,
+			`outposts:outposts[1].profiles[3].profile_options.cpu.choices.a.kubespawner_override: unknown key; known keys: default, display_name`,
+			`outposts:outposts[1].profiles[3].profile_options.disk: want choices, an unlisted_choice, or both`,
+			`outposts:outposts[1].profiles[3].profile_options.mem.unlisted_choice.enabled: value must be true`,
+			`outposts:outposts[1].profiles[3].profile_options.mem.unlisted_choice.validation_regex: unknown key; known keys: display_name, enabled, validation_message`,
+			`outposts:outposts[1].profiles[3].slug: "c" is also the slug of profiles[2]`,
+			`outposts:outposts[1].profiles[3].profile_options: "a\tb" is not the name of an option; want printable ASCII characters, at most 256`,
+			`outposts:outposts[1].profiles[3].profile_options.flavor: is an option of every start; give it another name at the outpost`,
+			`outposts:outposts[1].profiles[3].profile_options.flavor.choices: " a" is not the name of a choice; want printable ASCII characters, at most 256`,
+			`outposts:outposts[1].profiles[3].profile_options.image: has neither choices nor an unlisted_choice`,
+		}},
 		{"names missing", localConfig, map[string]string{"outposts.0.name": "-", "outposts.1.name": "-"}, []string{
 			"outposts:outposts[0].name is missing", "outposts:outposts[1].name is missing",
 		}},

@@ -167,7 +167,7 @@ func (c Config) hubArgs(systems []system) hub.Args {
 	for _, p := range systems {
 		made := hub.System{
 			Name: p.Name, FormerNames: p.FormerNames, DisplayName: p.DisplayName, Description: p.Description,
-			HubAPIURL: p.hubAPIURL, Flavor: p.Flavor, Flavors: p.Flavors,
+			HubAPIURL: p.hubAPIURL, Flavor: p.Flavor, Flavors: p.Flavors, Profiles: p.Profiles,
 			ConcurrentStarts: p.ConcurrentStarts, SendAuthState: p.SendAuthState,
 			Authorization: pulumi.Sprintf("%s:%s", cmp.Or(p.User, c.Hub.Name), p.password),
 			CAs:           p.cas,
@@ -243,6 +243,13 @@ func (b *builder) exportHub(systems []system, own *credentials.Hub) {
 				flavors = append(flavors, pulumi.ToMap(values.Of(f)))
 			}
 			out["flavors"] = flavors
+		}
+		if len(p.Profiles) > 0 {
+			profiles := pulumi.StringArray{}
+			for _, one := range p.Profiles {
+				profiles = append(profiles, pulumi.String(one.Slug))
+			}
+			out["profiles"] = profiles
 		}
 		if p.hostKey != nil {
 			out["hostKey"] = p.hostKey

@@ -14,6 +14,9 @@ import (
 const declaredOnce = "since the outpost says what it offers; what this hub is not to have, leave out in " + project +
 	":outpost.flavors.hubs"
 
+// profileList is where an outpost of ours has its profiles.
+const profileList = "outpost.config.spawner.profile_list"
+
 // warnOfFlavors warns of a system in this cluster for which c, which must have a hub, declares other flavors than its
 // outpost has.
 func warnOfFlavors(c Config, warn func(format string, args ...any)) {
@@ -28,9 +31,9 @@ func warnOfFlavors(c Config, warn func(format string, args ...any)) {
 	}
 }
 
-// otherFlavors are warnings of hubs whose stacks declare other flavors for this outpost than it has. told is what those
-// tell, by the order of hubs in c.
-func (c Config) otherFlavors(told []*systemOutput) (all []string) {
+// declaredElsewhere are warnings of hubs whose stacks declare other flavors for this outpost than it has, or profiles,
+// which it says itself. told is what those tell, by the order of hubs in c.
+func (c Config) declaredElsewhere(told []*systemOutput) (all []string) {
 	for i, out := range told {
 		if out == nil {
 			continue
@@ -39,6 +42,11 @@ func (c Config) otherFlavors(told []*systemOutput) (all []string) {
 			all = append(all, fmt.Sprintf("%[1]s:outpost.flavors differs from the flavors of this system in "+
 				"%[1]s:outposts of %[2]s: %[3]s; leave those flavors out there, %[4]s",
 				project, c.Hubs[i].source(), strings.Join(in, "; "), declaredOnce))
+		}
+		if len(out.Profiles) > 0 {
+			all = append(all, fmt.Sprintf("the profiles %[4]s of this system in %[1]s:outposts of %[2]s have no effect, "+
+				"since the outpost says its own, from %[1]s:%[3]s; leave them out there",
+				project, c.Hubs[i].source(), profileList, inWords(out.Profiles)))
 		}
 	}
 	return all
@@ -83,7 +91,8 @@ func (c Config) differences(declared []hub.Flavor, hubName string) (in []string)
 	return in
 }
 
-// inWords are names of flavors. What does not print is escaped: those that another operator gave have not been checked.
+// inWords are names of flavors or profiles. What does not print is escaped: those that another operator gave have not
+// been checked.
 func inWords(names []string) string {
 	if len(names) == 0 {
 		return "none"

@@ -106,7 +106,7 @@ func TestFlavorsDeclaredByHubs(t *testing.T) {
 				want = []string{before + "organization/outposts/local: " + tt.want + after}
 			}
 			c := loaded(t, remoteConfig, map[string]string{"outpost.flavors": offered})
-			if diff := cmp.Diff(want, c.otherFlavors([]*systemOutput{&out})); diff != "" {
+			if diff := cmp.Diff(want, c.declaredElsewhere([]*systemOutput{&out})); diff != "" {
 				t.Errorf("warnings (-want +got):\n%s", diff)
 			}
 		})
@@ -117,14 +117,25 @@ func TestFlavorsDeclaredByHubs(t *testing.T) {
 		"outpost.flavors": "{flavors: {plain: {}, small: {}}, " +
 			"hubs: {ours: {jupyterhub_name: [second], flavors: [plain]}}}",
 	})
-	got := c.otherFlavors([]*systemOutput{
+	got := c.declaredElsewhere([]*systemOutput{
 		{Hub: "jupyterhub"}, {Hub: "second", Flavors: []hub.Flavor{{Name: "small\n"}}}, nil,
 	})
 	want := []string{before + `the stack of hub second: it has small\n (the outpost: plain)` + after}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("warnings of several hubs (-want +got):\n%s", diff)
 	}
-	if got := c.otherFlavors(nil); got != nil {
+	w := testWorld(committedConfig(t, "local"))
+	change(t, w.config, "outposts.1.profiles", "[{slug: a b, profile_options: {image: {choices: {c: {}}}}}, {slug: d}]")
+	out, err := systemIn(outputsOf(t, "local", w, &infratest.Recorder{}), "remote")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want = []string{"the profiles a b, d of this system in outposts:outposts of organization/outposts/local have no " +
+		"effect, since the outpost says its own, from outposts:outpost.config.spawner.profile_list; leave them out there"}
+	if diff := cmp.Diff(want, loaded(t, remoteConfig, nil).declaredElsewhere([]*systemOutput{&out})); diff != "" {
+		t.Errorf("warnings of profiles (-want +got):\n%s", diff)
+	}
+	if got := c.declaredElsewhere(nil); got != nil {
 		t.Errorf("warnings where a stack could not be read: %q", got)
 	}
 }

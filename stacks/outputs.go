@@ -65,6 +65,8 @@ type systemOutput struct {
 	Culls bool `json:"culls"`
 	// Flavors are those that the hub declares; none in outputs from before that was told.
 	Flavors []hub.Flavor `json:"flavors"`
+	// Profiles are the slugs of those that the hub declares, likewise.
+	Profiles []string `json:"profiles"`
 }
 
 // readSystems reads what the stacks of hubs tell about this stack's outpost, in the order of hubs in config; nil for

@@ -32,6 +32,10 @@ func TestSchemaAndConfigHaveTheSameKeys(t *testing.T) {
 			if items, ok := at["items"].(map[string]any); ok {
 				compare(where+"[]", items, of.Elem())
 			}
+		case reflect.Map:
+			if entries, ok := at["additionalProperties"].(map[string]any); ok {
+				compare(where+".*", entries, of.Elem())
+			}
 		case reflect.Struct:
 			described, _ := at["properties"].(map[string]any)
 			read := keysOf(of)

@@ -72,6 +72,9 @@ func (c Config) validateSystems(f *faults) {
 		seen[s.Name] = i
 		c.validateFormer(f, i)
 		s.validateShared(f, at)
+		f.addNoEffect(at+".profiles", len(s.Profiles) > 0 && (s.InCluster() || s.DialsOut()),
+			"the outpost says its own, from %s:%s in its stack", project, profileList)
+		f.addBelow(at+".profiles", hub.CheckProfiles(s.Profiles))
 		if !hub.Offers(s.Flavors, s.Flavor) {
 			f.add("%s.flavor: %q is not one of its flavors", at, s.Flavor)
 		}

@@ -86,6 +86,7 @@ type System struct {
 	HubAPIURL   string // the hub's API as servers on the system reach it: ".../hub/api"
 	Flavor      string // what a start gets that names none
 	Flavors     []Flavor
+	Profiles    []Profile // of a Python outpost
 	// ConcurrentStarts is how many starts the hub sends there at once, up to 500; 0 for as many as the hub begins.
 	ConcurrentStarts int
 	// SendAuthState are keys of users' auth state that the outpost gets, beside name, groups and admin.
@@ -350,6 +351,9 @@ func (s System) check() []error {
 		if !flavorName.MatchString(f.Name) {
 			add("flavor %q: want letters, digits, '.', '_' and '-', at most 63 characters", f.Name)
 		}
+	}
+	for _, fault := range CheckProfiles(s.Profiles) {
+		add("%w", fault.Below("profiles"))
 	}
 	if !Offers(s.Flavors, s.Flavor) {
 		add("flavor %q is not one of its flavors", s.Flavor)

@@ -119,13 +119,16 @@ func (t Tunnels) chosen() map[string]any {
 func (a Args) sideSystems() map[string]any {
 	systems := map[string]any{}
 	for _, s := range a.Systems {
-		var flavors []any
+		var flavors, profiles []any
 		for _, flavor := range s.Flavors {
 			flavors = append(flavors, values.Of(flavor))
 		}
+		for _, profile := range s.Profiles {
+			profiles = append(profiles, values.Of(profile))
+		}
 		system := values.Given(map[string]any{
 			"formerNames": values.List(s.FormerNames), "description": s.Description,
-			"flavor": s.Flavor, "flavors": flavors,
+			"flavor": s.Flavor, "flavors": flavors, "profiles": profiles,
 			"concurrentStarts": s.ConcurrentStarts, "sendAuthState": values.List(s.SendAuthState),
 		})
 		system["displayName"], system["hubApiUrl"] = cmp.Or(s.DisplayName, s.Name), s.HubAPIURL

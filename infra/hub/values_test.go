@@ -41,6 +41,14 @@ func soundArgs() Args {
 				HubAPIURL: "https://hub.example.org/hub/api", Flavor: "small", ConcurrentStarts: 10,
 				SendAuthState: []string{"access_token"},
 				Flavors:       []Flavor{{Name: "small", DisplayName: "Small", Description: "1 core"}},
+				Profiles: []Profile{{
+					Slug: "lab", DisplayName: "Lab", Description: "Python and R.", Default: true,
+					Options: map[string]ProfileOption{"image": {
+						DisplayName:    "Image",
+						Choices:        map[string]ProfileChoice{"3.12": {DisplayName: "Python 3.12", Default: true}, "r": {}},
+						UnlistedChoice: &UnlistedChoice{Enabled: true, DisplayName: "Your own", Message: "A name and a tag."},
+					}},
+				}, {Slug: "gpu"}},
 				SSH:           &SSH{Host: "10.0.0.3", Port: 30022},
 				Authorization: secret("jupyterhub:one password for remote"),
 				HostKeys:      pulumi.StringArray{pulumi.String(hostKey), pulumi.String(nextHostKey)},
@@ -280,6 +288,7 @@ func TestCheckRefuses(t *testing.T) {
 		{"a system twice", func(a *Args) { a.Systems[0].Name = "remote" }, "system remote is listed twice"},
 		{"host key", func(a *Args) { a.Systems[1].HostKeys = nil }, `system "remote": the host key to trust is missing`},
 		{"flavor", func(a *Args) { a.Systems[1].Flavor = "big" }, `system "remote": flavor "big" is not one of its flavors`},
+		{"profile", func(a *Args) { a.Systems[1].Profiles[0].Slug = "a\n" }, `system "remote": profiles[0].slug: want printable ASCII characters, at most 256`},
 		{"chart", func(a *Args) { a.Chart = Chart{} }, "chart: want either version or path"},
 		{
 			"repository", func(a *Args) { a.Chart.Repository = "http://charts.example.org" },

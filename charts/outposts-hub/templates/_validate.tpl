@@ -83,6 +83,21 @@
 {{- if ne (len $flavors) (len (uniq $flavors)) -}}
 {{- $wrong = append $wrong (printf "systems.%s.flavors: a name is listed twice" $name) -}}
 {{- end -}}
+{{- $profiles := list -}}
+{{- range $system.profiles }}{{ $profiles = append $profiles .slug }}{{ end -}}
+{{- if ne (len $profiles) (len (uniq $profiles)) -}}
+{{- $wrong = append $wrong (printf "systems.%s.profiles: a slug is listed twice" $name) -}}
+{{- end -}}
+{{- range $profile := $system.profiles -}}
+{{- range $option, $of := $profile.profile_options -}}
+{{- if not (or $of.choices $of.unlisted_choice) -}}
+{{- $wrong = append $wrong (printf "systems.%s.profiles: option %s of %s has neither choices nor an unlisted_choice" $name $option $profile.slug) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if and $profiles $system.connect -}}
+{{- $wrong = append $wrong (printf "systems.%s.profiles has no effect with connect: dialOut, as the outpost says its own; leave it out" $name) -}}
+{{- end -}}
 {{- if and $system.flavor $flavors (not (has $system.flavor $flavors)) -}}
 {{- $wrong = append $wrong (printf "systems.%s.flavor: %s is not one of its flavors" $name $system.flavor) -}}
 {{- end -}}

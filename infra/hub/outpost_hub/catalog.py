@@ -9,6 +9,7 @@ from .received import MAX_TEXT, safe_number, safe_text
 VERSION = 1
 MAX_NAME = 256  # characters of what a start sends
 MAX_COUNT = 2**31 - 1
+OTHER = "Other"  # what the value of a user's own is called in a form
 
 
 class WrongShape(ValueError):
@@ -248,6 +249,6 @@ def _option(name, data):
     choices = (Choice(n, o.text("display_name") or n, o.flag("default")) for n, o in data.named("choices"))
     return Option(
         name, data.text("display_name") or name, tuple(choices),
-        (unlisted.text("display_name") or "Other") if unlisted else None,
+        (unlisted.text("display_name") or OTHER) if unlisted else None,
         unlisted.text("validation_message") if unlisted else "",
     )  # fmt: skip

@@ -71,8 +71,9 @@ class Offer:
         self.system, self.answer, self.catalog = system, answer, answer.catalog
         self.flavors = {flavor.name: flavor for flavor in self._flavors()}
         self.listed = bool(system.flavors) or self._says("flavors") is not None  # no other flavor is accepted
-        self.knows_profiles = self._says("profiles") is not None
-        self.profiles = {profile.name: profile for profile in self._says("profiles") or ()}
+        said = self._says("profiles")
+        self.profiles = {profile.name: profile for profile in (system.profiles if said is None else said)}
+        self.knows_profiles = said is not None or bool(system.profiles)
         self.images, self.registries = self._says("images") or (), self._says("registries") or ()
         self.home, self.shared = self._says("home"), self._says("shared") or ()
         self.use = self._says("hub") or Use(0, None)  # of all users of this hub

@@ -14,6 +14,7 @@ from .errors import TELL_ADMINS, StartError
 from .identity import ALWAYS, identity
 from .offer import PLAIN, Offer
 from .polls import Polls
+from .profiles import read_profiles
 from .settings import FLAVOR_NAME, OPTION_NAME, SSH_HOST, SSH_USER, SYSTEM_NAME
 from .tunnels import CONNECT_SECONDS, Tunnels
 from .watch import Watch
@@ -39,7 +40,7 @@ class System:
 
     KEYS = (
         "formerNames", "displayName", "description", "connect", "url", "hubApiUrl", "caFile", "defaultServer",
-        "concurrentStarts", "flavor", "flavors", "sendAuthState", "ssh",
+        "concurrentStarts", "flavor", "flavors", "profiles", "sendAuthState", "ssh",
     )  # fmt: skip
     SSH_KEYS = ("host", "port", "user", "knownHosts")
     GOES_ON = ("_client", "_watch", "catalogs", "polls", "tunnels")  # when the data changes
@@ -74,6 +75,7 @@ class System:
         self.polls = Polls()
         self.auth_file = Path(settings["authDir"]) / self.name
         self._flavors(where, data, faults)
+        self.profiles = read_profiles(f"{where}.profiles", data.get("profiles"), faults)
 
         tunnels = settings.get("tunnels")
         self.tunnels = Claims(self.name, tunnels) if tunnels else Tunnels(self.name)

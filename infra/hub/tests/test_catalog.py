@@ -10,7 +10,7 @@ import outpost_hub
 import pytest
 from jupyterhub import orm
 from outpost_hub import form
-from outpost_hub.catalog import WrongShape, parse, parse_maintenance
+from outpost_hub.catalog import Choice, Option, Profile, WrongShape, parse, parse_maintenance
 from outpost_hub.catalogs import Answer, Kept
 from outpost_hub.errors import StartError
 from outpost_hub.home import home
@@ -223,6 +223,34 @@ def test_flavors_by_hand_that_nobody_is_offered(settings, monkeypatch, caplog):
     assert ask("maria", "large") == nobody("small, gone, gpu, odd")
     catalogs.system.flavors = {}
     assert ask("maria", "large") == []
+
+
+def test_profiles_by_hand(settings):
+    """Those of an outpost that says its own come before them, none among them too."""
+    settings["systems"]["direct"]["profiles"] = [
+        {"slug": "lab", "display_name": "Lab", "description": "Python.", "profile_options": {
+            "image": {
+                "display_name": "Image", "choices": {"3.12 full": {"display_name": "Full"}, "min": {"default": True}},
+                "unlisted_choice": {"enabled": True, "validation_message": "An image of ours."},
+            },
+            "disk": {"unlisted_choice": {"enabled": True, "display_name": "Size"}},
+        }},
+        {"slug": "gpu", "default": True},
+    ]  # fmt: skip
+    system = outpost_hub.Outposts(settings).systems["direct"]
+    image = Option(
+        "image", "Image", (Choice("3.12 full", "Full", False), Choice("min", "min", True)), "Other", "An image of ours."
+    )
+    lab = Profile("lab", "Lab", "Python.", False, (image, Option("disk", "disk", (), "Size", "")), None)
+    want = {"lab": lab, "gpu": Profile("gpu", "gpu", "", True, (), None)}
+    for answer in (Answer(), Answer(fault="away"), Answer(said(profiles=None))):
+        offered = Offer(system, answer)
+        assert offered.profiles == want and offered.knows_profiles
+        assert offered.profile({}).name == "gpu"
+    names = ("profile", "image", "image--unlisted-choice", "disk", "disk--unlisted-choice")
+    assert Offer(system).option_names({"profile": "lab"}) == names
+    assert list(Offer(system, Answer(said())).profiles) == ["python", "r", "matlab"]
+    assert Offer(system, Answer(said(profiles=[]))).profiles == {}
 
 
 def test_outpost_without_flavors(settings):

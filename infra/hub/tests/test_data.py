@@ -114,6 +114,56 @@ def test_refused(settings, path, value, message):
     assert message in refusal(put(settings, path, value))
 
 
+LAB = {"slug": "lab"}
+
+
+def image(option, name="image"):
+    """Returns profiles with one option."""
+    return [{**LAB, "profile_options": {name: option}}]
+
+
+NAME = "is not a name of printable ASCII characters, at most 256"
+
+
+@pytest.mark.parametrize(
+    "profiles, message",
+    [
+        ([{}], f"profiles[0].slug: None {NAME}"),
+        ([{"slug": "a\nb"}], f"profiles[0].slug: 'a\\nb' {NAME}"),
+        ([{"slug": " a"}], f"profiles[0].slug: ' a' {NAME}"),
+        ([{"slug": "a" * 257}], "at most 256"),
+        ([LAB, LAB], "systems.remote.profiles: a slug is listed twice"),
+        ([LAB, "gpu"], "profiles[1]: must be a map"),
+        ([{**LAB, "kubespawner_override": {}}], "profiles[0].kubespawner_override: unknown key"),
+        ([{**LAB, "allowed_groups": ["a"]}], "profiles[0].allowed_groups: unknown key"),
+        ([{**LAB, "default": "yes"}], "profiles[0].default: must be true or false"),
+        ([{**LAB, "display_name": 1}], "profiles[0].display_name: must be a string"),
+        ([{**LAB, "profile_options": ["image"]}], "profiles[0].profile_options: must be a map"),
+        ([{**LAB, "profile_options": 0}], "profiles[0].profile_options: must be a map"),
+        (image({}, name="a\tb"), f"profiles[0].profile_options: 'a\\tb' {NAME}"),
+        (image({}, name=3), f"profiles[0].profile_options: 3 {NAME}"),
+        (image(None), "profile_options.image: must be a map"),
+        (image({}), "profile_options.image: has neither choices nor an unlisted_choice"),
+        (image({"choices": {}}), "profile_options.image: has neither choices nor an unlisted_choice"),
+        (image({"choices": ["a"]}), "profile_options.image.choices: must be a map"),
+        (image({"choices": {"": {}}}), f"profile_options.image.choices: '' {NAME}"),
+        (image({"choices": {"a": "b"}}), "profile_options.image.choices.a: must be a map"),
+        (image({"choices": {"a": {"kubespawner_override": {}}}}), "choices.a.kubespawner_override: unknown key"),
+        (image({"choices": {"a": {"default": 1}}}), "choices.a.default: must be true or false"),
+        (image({"unlisted_choice": True}), "profile_options.image.unlisted_choice: must be a map"),
+        (image({"unlisted_choice": {}}), "profile_options.image.unlisted_choice.enabled: must be true; leave"),
+        (image({"unlisted_choice": {"enabled": False}}), "profile_options.image.unlisted_choice.enabled: must be true"),
+        (image({"unlisted_choice": {"enabled": True, "validation_regex": "^a"}}), "unlisted_choice.validation_regex: "),
+        *(
+            (image({"choices": {"a": {}}}, name), f"profile_options.{name}: is an option of every start")
+            for name in ("system", "flavor", "profile", "start_id", "registry_username", "registry_password")
+        ),
+    ],
+)
+def test_profiles(settings, profiles, message):
+    assert message in refusal(put(settings, "systems.remote.profiles", profiles))
+
+
 @pytest.mark.parametrize(
     "path, value",
     [
@@ -131,6 +181,7 @@ def test_refused(settings, path, value, message):
         ("systems.remote.flavor", 0),
         ("systems.remote.flavors", 0),
         ("systems.remote.flavors", ""),
+        ("systems.remote.profiles", {}),
         ("systems.remote.caFile", False),
         ("systems.remote.ssh.knownHosts", 0),
         ("userOptions", {}),

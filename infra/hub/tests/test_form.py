@@ -92,7 +92,7 @@ class Rooms:
             self.never.wait(60)
 
         catalogs = {
-            "good": by_groups, "python": None, "silent": silent, "endless": endless,
+            "good": by_groups, "python": None, "listed": None, "silent": silent, "endless": endless,
             "half": raw(b'{"version": 1', 5000),
             "other": raw(b'{"version": 1, "flavors": {"small": {}}}'), "login": raw(b"<html>Sign in</html>"),
             "broken": lambda handler, question: handler.answer(500, {}),
@@ -108,6 +108,13 @@ class Rooms:
         systems["python"]["sendAuthState"] = ["access_token"]
         systems["away"] = {**systems["good"], "url": f"http://127.0.0.1:{stage.free_port()}/services"}
         systems["python"]["flavors"] = systems["silent"]["flavors"] = [{"name": "small"}, {"name": "large"}]
+        systems["listed"]["profiles"] = [
+            {"slug": "lab", "display_name": "<Lab>", "description": EVIL, "profile_options": {"image": {
+                "choices": {"full": {"display_name": "Full"}, "minimal": {"default": True}},
+                "unlisted_choice": {"enabled": True, "validation_message": "<b>An</b> image."},
+            }}},
+            {"slug": "gpu"},
+        ]  # fmt: skip
         systems["limited"] = {**systems["good"], "flavors": [{"name": "full"}, {"name": "small"}, {"name": "gpu"}]}
         for name in systems:
             (folder / "auth" / name).write_text("jupyterhub:secret")
@@ -246,6 +253,40 @@ def test_start_by_form(rooms):
     for part in ('value="good" required checked', 'value="gpu" selected', 'value="python" checked'):
         assert part in found["good"], part
     rooms.hub.stop_server("lab", "greta")
+
+
+def test_start_of_a_profile_by_hand(rooms):
+    """A Python outpost does not say its profiles: those of the data are shown, and what is chosen is sent.
+
+    It is sent by the names by which KubeSpawner's own form gives it to the client.
+    """
+    browser, page, found = rooms.form("paul", "by-hand")
+    for part in (
+        'value="lab" checked', "&lt;Lab&gt;", html.escape(EVIL), 'value="minimal" selected', 'value="gpu">',
+        'name="option:listed:lab:image--unlisted-choice"', "&lt;b&gt;An&lt;/b&gt; image.",
+    ):  # fmt: skip
+        assert part in found["listed"], part
+    browser.post(
+        browser.form_action(page),
+        {
+            "system": "listed", "profile-listed": "lab", "option:listed:lab:image": "minimal",
+            "option:listed:lab:image--unlisted-choice": "quay.io/a/b:c",
+        },
+    )  # fmt: skip
+    stage.wait_for("server", lambda: (rooms.hub.server("by-hand", "paul") or {}).get("ready"))
+    answer = browser.get("/hub/spawn/paul/by-link?system=listed&profile=lab&image=full")
+    assert answer.code == 200, answer.text
+    stage.wait_for("server", lambda: (rooms.hub.server("by-link", "paul") or {}).get("ready"))
+    rooms.hub.run("by-api", {"system": "listed", "profile": "gpu"}, "paul")
+    rooms.hub.run("by-default", {"system": "listed"}, "paul")
+    for server, want in (
+        ("by-hand", {"profile": "lab", "image--unlisted-choice": "quay.io/a/b:c"}),
+        ("by-link", {"profile": "lab", "image": "full"}), ("by-api", {"profile": "gpu"}), ("by-default", {}),
+    ):  # fmt: skip
+        body = rooms.outposts["listed"].of("POST", server)[-1]
+        sent = {k: v for k, v in body["user_options"].items() if k != "start_id"}
+        assert sent == {"system": "listed", **want} and "image" not in body["misc"]
+        rooms.hub.stop_server(server, "paul")
 
 
 def test_token_leaves_for_nobody_but_who_is_listed(rooms):
@@ -389,6 +430,8 @@ def test_login_to_a_registry_is_sent_and_stored_nowhere(rooms):
         ("good", "greta", {"profile": "python", "image": "none"}, "Option image has no choice 'none'."),
         ("good", "greta", {"profile": "r", "image": "evil.io/x"}, "good does not allow this image."),
         ("good", "olga", {}, "You may not start servers on good."),
+        ("listed", "paul", {"profile": "gone"}, "listed has no profile 'gone'. Available profiles: lab, gpu."),
+        ("listed", "paul", {"profile": "lab", "image": "no"}, "Available choices: full, minimal."),
         ("limited", "paul", {"flavor": "gpu"}, "limited has no flavor 'gpu'. Available flavors: full, small."),
         ("limited", "paul", {"flavor": "huge"}, "limited has no flavor 'huge'. Available flavors: full, small."),
         ("limited", "olga", {"flavor": "huge"}, "You may not start servers on limited."),
@@ -414,7 +457,7 @@ def test_refused_alike(rooms, system, user, options, words):
     page = browser.get(f"/hub/spawn/{user}/no")
     fields = {
         "system": system,
-        **{(f"option:{system}:{options['profile']}:image" if key == "image" and options.get("profile") == "python"
+        **{(f"option:{system}:{options['profile']}:image" if key == "image" and options["profile"] != "r"
             else f"{key}-{system}"): value for key, value in options.items()},
     }  # fmt: skip
     answer = browser.post(browser.form_action(page), fields)
@@ -743,7 +786,8 @@ def test_portal(rooms):
     }  # fmt: skip
     states = {name: system["state"] for name, system in shown.items()}
     available = dict.fromkeys(("good", "limited"), "available")
-    assert states == {**dict.fromkeys(states, "away"), **available, "python": "unknown", "closed": "maintenance"}
+    unknown = dict.fromkeys(("python", "listed"), "unknown")
+    assert states == {**dict.fromkeys(states, "away"), **available, **unknown, "closed": "maintenance"}
     assert shown["away"]["away_since"] and shown["silent"]["flavors"][0] == {
         "name": "small", "display_name": "small", "description": "", "used": None, "limit": None,
     }  # fmt: skip
