@@ -22,16 +22,17 @@ GPU = [
     {"name": "gpu", "display_name": "GPU", "limit": None, "used": 0},
     {"name": "full", "display_name": "Full", "limit": 2, "used": 2},
 ]
+SECRET = {"name": "secret", "display_name": "Secret", "limit": None, "used": 0, "denied": "Ask Bob."}
 
 CLOSED = {"from": "2026-01-01T00:00:00Z", "until": "2999-01-01T18:00:00Z", "text": "New disks.", "active": True}
 
 
 def by_groups(handler, question):
-    """Only members of `gpu` are offered the flavor, and see profiles; those of `out` see nothing."""
+    """Only members of `gpu` are offered the flavor, and see what is for others; those of `out` see nothing."""
     groups = question["authentication"]["groups"] if question else ()  # a portal asks for nobody
-    answer = {**CATALOG, "flavors": [f for f in GPU if f["name"] != "gpu" or "gpu" in groups], "maintenance": None}
+    answer = {**CATALOG, "flavors": [*GPU, SECRET], "maintenance": None}
     if "gpu" not in groups:
-        answer["profiles"] = []
+        answer.update(flavors=[f for f in GPU if f["name"] != "gpu"], profiles=[])
     if "out" in groups:
         answer = {"version": 1, "outpost": "x", "denied": "", "flavors": []}
     handler.answer(200, answer)
@@ -424,6 +425,7 @@ def test_login_to_a_registry_is_sent_and_stored_nowhere(rooms):
     [
         ("good", "paul", {"flavor": "gpu"}, "good has no flavor 'gpu'. Available flavors: small, full."),
         ("good", "paul", {"flavor": "full"}, "Flavor full is full on good."),
+        ("good", "greta", {"flavor": "secret"}, "Ask Bob."),
         ("good", "paul", {"profile": "python"}, "Unknown option 'profile'."),
         ("good", "greta", {"profile": "gone"}, "good has no profile 'gone'."),
         ("good", "greta", {"profile": "matlab"}, "For licensed users."),
