@@ -25,7 +25,7 @@ import (
 // each thing that it changes, and within the largest, and goes on each time. It runs only where E2E_REMOVE is set.
 func TestE2ERemoveRemote(t *testing.T) {
 	if os.Getenv("E2E_REMOVE") == "" {
-		t.Skip("takes twenty minutes: set E2E_REMOVE=yes")
+		t.Skip("takes ten minutes: set E2E_REMOVE=yes")
 	}
 	s := newSite(t)
 	firstUp(t, s)
