@@ -243,6 +243,4 @@ replace (
 	k8s.io/sample-apiserver => k8s.io/sample-apiserver v0.34.10
 )
 
-replace golang.org/x/crypto => golang.org/x/crypto v0.58.0
-
 replace github.com/opencontainers/cgroups => github.com/opencontainers/cgroups v0.0.1

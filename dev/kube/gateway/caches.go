@@ -22,7 +22,9 @@ type caches struct {
 }
 
 func newCaches(client kubernetes.Interface, gateways cache.Getter) *caches {
-	of := func(client cache.Getter, resource string, object runtime.Object, only fields.Selector) cache.SharedIndexInformer {
+	of := func(
+		client cache.Getter, resource string, object runtime.Object, only fields.Selector,
+	) cache.SharedIndexInformer {
 		list := cache.NewListWatchFromClient(client, resource, metav1.NamespaceAll, only)
 		return cache.NewSharedIndexInformer(list, object, 0, nil)
 	}

@@ -69,8 +69,8 @@ func run(ctx context.Context, args []string, logger *slog.Logger) error {
 	return c.run(ctx, newCaches(client, gateways))
 }
 
-// newClient returns a client for the kinds of the Gateway API. That which its module brings needs a newer client-go than
-// Kubernetes 1.34 has, which would be compiled for nothing else.
+// newClient returns a client for the kinds of the Gateway API. That which its module brings needs a newer client-go
+// than Kubernetes 1.34 has, which would be compiled for nothing else.
 func newClient(config *rest.Config) (rest.Interface, error) {
 	scheme := runtime.NewScheme()
 	if err := gw.Install(scheme); err != nil {

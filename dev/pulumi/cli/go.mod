@@ -269,7 +269,7 @@ require (
 	golang.org/x/sys v0.50.0 // indirect
 	golang.org/x/term v0.48.0 // indirect
 	golang.org/x/text v0.44.0 // indirect
-	golang.org/x/time v0.15.0 // indirect
+	golang.org/x/time v0.12.0 // indirect
 	golang.org/x/tools v0.52.0 // indirect
 	golang.org/x/xerrors v0.0.0-20240903120638-7835f813f4da // indirect
 	google.golang.org/api v0.290.0 // indirect
@@ -283,6 +283,5 @@ require (
 	lukechampine.com/frand v1.5.1 // indirect
 )
 
-replace golang.org/x/time => golang.org/x/time v0.12.0
-
-replace golang.org/x/crypto => golang.org/x/crypto v0.58.0
+// What others link at this version is compiled once, see TestProgramsShareModules.
+exclude golang.org/x/time v0.15.0

@@ -84,8 +84,8 @@ require (
 	github.com/fatih/color v1.18.0 // indirect
 	github.com/felixge/httpsnoop v1.1.0 // indirect
 	github.com/go-git/gcfg/v2 v2.0.2 // indirect
-	github.com/go-git/go-billy/v6 v6.0.0-alpha.2 // indirect
-	github.com/go-git/go-git/v6 v6.0.0-alpha.5 // indirect
+	github.com/go-git/go-billy/v6 v6.0.0-alpha.1 // indirect
+	github.com/go-git/go-git/v6 v6.0.0-alpha.4 // indirect
 	github.com/go-jose/go-jose/v4 v4.1.4 // indirect
 	github.com/go-logr/logr v1.4.4 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
@@ -233,7 +233,7 @@ require (
 	golang.org/x/sys v0.50.0 // indirect
 	golang.org/x/term v0.48.0 // indirect
 	golang.org/x/text v0.44.0 // indirect
-	golang.org/x/time v0.15.0 // indirect
+	golang.org/x/time v0.12.0 // indirect
 	golang.org/x/tools v0.52.0 // indirect
 	google.golang.org/api v0.290.0 // indirect
 	google.golang.org/appengine v1.6.8 // indirect
@@ -246,10 +246,9 @@ require (
 	lukechampine.com/frand v1.5.1 // indirect
 )
 
-replace github.com/go-git/go-billy/v6 => github.com/go-git/go-billy/v6 v6.0.0-alpha.1
-
-replace github.com/go-git/go-git/v6 => github.com/go-git/go-git/v6 v6.0.0-alpha.4
-
-replace golang.org/x/time => golang.org/x/time v0.12.0
-
-replace golang.org/x/crypto => golang.org/x/crypto v0.58.0
+// What others link at these versions is compiled once, see TestProgramsShareModules.
+exclude (
+	github.com/go-git/go-billy/v6 v6.0.0-alpha.2
+	github.com/go-git/go-git/v6 v6.0.0-alpha.5
+	golang.org/x/time v0.15.0
+)
