@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,36 +31,55 @@ const release = "outpost"
 // outpostImage is what this checkout's outpost is loaded as.
 const outpostImage = "localhost/outposts/outpost"
 
-// deployment is the outpost as its chart installs it: several replicas on one PostgreSQL, behind a Service.
+// deployment is the outpost as its chart installs it, behind a Service.
 type deployment struct {
 	*api
-	c *cluster
+	c       *cluster
+	objects string // of the chart
 }
 
-// newDeployment builds the image, makes the Secrets and installs the chart, with the first of the keys.
+// newDeployment installs the chart with replicas on a PostgreSQL of their own, with the first of the keys.
 func newDeployment(t *testing.T, c *cluster, replicas int, key string) *deployment {
 	t.Helper()
-	archive := filepath.Join(t.TempDir(), "outpost.tar")
-	program(t, "dev/go", "run", "-C", "images/outpost", ".", "build", "-root", root(t), "-out", archive, "-ref",
-		outpostImage+":"+c.namespace, "-version", "e2e")
-	program(t, "dev/run", "clusters", "load", archive)
 	d := &deployment{c: c}
-	database := storetest.StartPostgres(t)
-	node := deployed.Node(t, c.client)
-	host, port := forward(t, filepath.Join(database.Host, ".s.PGSQL.5432"), node)
+	d.usePostgres(t, storetest.StartPostgres(t))
+	d.install(t, key, onPostgres(replicas))
+	return d
+}
+
+// onPostgres are the values of a chart whose replicas share a PostgreSQL.
+func onPostgres(replicas int) map[string]any {
+	return map[string]any{
+		"replicaCount": replicas, "extraEnvVarsSecrets": []any{"outpost-database"},
+		"persistence": map[string]any{"enabled": false},
+	}
+}
+
+// usePostgres makes the Secret of an empty database in a server.
+func (d *deployment) usePostgres(t *testing.T, database *storetest.Postgres) {
+	t.Helper()
+	host, port := forward(t, filepath.Join(database.Host, ".s.PGSQL.5432"), deployed.Node(t, d.c.client))
 	d.apply(t, d.secret("outpost-database", map[string]string{
 		"SQL_TYPE": "postgresql", "SQL_HOST": host, "SQL_PORT": port, "SQL_USER": database.User,
 		"SQL_PASSWORD": storetest.Password,
 		"SQL_DATABASE": database.NewDatabase(t),
 	}))
+}
+
+// install builds the image, makes the Secrets and installs the chart, with the first of the keys.
+func (d *deployment) install(t *testing.T, key string, values map[string]any) {
+	t.Helper()
+	c, archive := d.c, filepath.Join(t.TempDir(), "outpost.tar")
+	program(t, "dev/go", "run", "-C", "images/outpost", ".", "build", "-root", root(t), "-out", archive, "-ref",
+		outpostImage+":"+c.namespace, "-version", "e2e")
+	program(t, "dev/run", "clusters", "load", archive)
 	d.apply(t, d.secret("outpost-users", map[string]string{"usernames": hubName, "passwords": password}))
 	d.apply(t, d.keys(key))
-	d.apply(t, deployed.RenderChart(t, release, c.namespace, map[string]any{
-		"replicaCount": replicas, "image": map[string]any{"repository": outpostImage, "tag": c.namespace},
+	all := map[string]any{
+		"image":       map[string]any{"repository": outpostImage, "tag": c.namespace},
 		"cryptSecret": "outpost-cryptkey", "outpostUsers": "outpost-users",
-		"extraEnvVarsSecrets": []any{"outpost-database"},
-		"persistence":         map[string]any{"enabled": false}, "servicessh": map[string]any{"enabled": false},
-		"service": map[string]any{"type": "NodePort"}, "networkPolicy": map[string]any{"enabled": false},
+		"servicessh": map[string]any{"enabled": false},
+		"service":    map[string]any{"type": "NodePort"}, "networkPolicy": map[string]any{"enabled": false},
 		"singleuser": map[string]any{"networkPolicy": map[string]any{"enabled": false}},
 		"config": map[string]any{
 			"spawner": map[string]any{
@@ -67,14 +88,20 @@ func newDeployment(t *testing.T, c *cluster, replicas int, key string) *deployme
 			},
 			"globalMaxPerUser": 500,
 		},
-	}))
+	}
+	maps.Copy(all, values)
+	d.objects = deployed.RenderChart(t, release, c.namespace, all)
+	d.apply(t, d.objects)
 	d.ready(t)
 	svc, err := c.client.CoreV1().Services(c.namespace).Get(t.Context(), release, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.api = newAPI(fmt.Sprintf("http://%s:%d", node, svc.Spec.Ports[0].NodePort))
-	return d
+	d.api = newAPI(fmt.Sprintf("http://%s:%d", deployed.Node(t, c.client), svc.Spec.Ports[0].NodePort))
+	wait(t, time.Minute, "its node port leads to it", func() error { // a moment after it is ready
+		_, _, err := d.call(t.Context(), http.MethodGet, "/ping", nil, false)
+		return err
+	})
 }
 
 // forward lets pods reach a Unix socket, at the address that this machine has towards the node.
