@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/outposts-dev/outposts/server/seal"
@@ -46,9 +47,9 @@ func (s Series) Write(snapshot Snapshot, ring *seal.Keyring) (aside string, err 
 			snapshot.Installation, len(snapshot.Services), len(snapshot.Homes), s.Name)
 	case snapshot.rows() == 0:
 		return fmt.Sprintf("%s: it has no services and no homes, and %s has %d and %d, which stays", empty, name,
-			len(last.Services), len(last.Homes)), writeWhole(empty, nil, snapshot, ring)
+			len(last.Services), len(last.Homes)), s.writeWhole(empty, nil, snapshot, ring)
 	}
-	if err := writeWhole(s.Name, s.makeRoom, snapshot, ring); err != nil {
+	if err := s.writeWhole(s.Name, s.makeRoom, snapshot, ring); err != nil {
 		return "", err
 	}
 	if err := os.Remove(empty); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -68,11 +69,28 @@ func (s Series) lock() (unlock func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+	switch err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
+	case errors.Is(err, syscall.EWOULDBLOCK):
 		return nil, errors.Join(fmt.Errorf("another process is writing a backup to %s; try again when it has ended",
 			s.Name), file.Close())
+	case err == nil:
+		s.removeUnfinished()
 	}
 	return file.Close, nil
+}
+
+// unfinished is what the names begin with of files that are being written.
+func (s Series) unfinished() string { return "." + filepath.Base(s.Name) + ".new-" }
+
+// removeUnfinished removes what killed writers have left, each as large as a backup. What cannot be removed stays.
+func (s Series) removeUnfinished() {
+	dir := filepath.Dir(s.Name)
+	entries, _ := os.ReadDir(dir)
+	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), s.unfinished()) {
+			_ = os.Remove(filepath.Join(dir, entry.Name()))
+		}
+	}
 }
 
 // newest reads the newest backup that is whole and has rows, and returns its file; nil if there is none. The error is
@@ -119,8 +137,8 @@ func (s Series) makeRoom() error {
 }
 
 // writeWhole writes a file that appears whole or not at all. makeRoom, unless it is nil, is called right before.
-func writeWhole(name string, makeRoom func() error, snapshot Snapshot, ring *seal.Keyring) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(name), ".backup-") // of mode 0600
+func (s Series) writeWhole(name string, makeRoom func() error, snapshot Snapshot, ring *seal.Keyring) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(name), s.unfinished()) // of mode 0600
 	if err != nil {
 		return err
 	}

@@ -97,6 +97,10 @@ func TestNoBackupGoesForOneThatIsWorthLess(t *testing.T) {
 			want: map[string]string{"b": "x", "b.1": "x"},
 		},
 		{
+			name: "after one that was killed", texts: map[string]string{".b.new-1": "outpost-b", ".c.new-1": "of another"},
+			write: of("x", 1), want: map[string]string{"b": "x *", ".c.new-1": "of another"},
+		},
+		{
 			name: "after half of one", texts: map[string]string{"b": "outpost-backup 1 "},
 			before: map[string]Snapshot{"b.1": of("x", 1)}, write: of("x", 2),
 			want: map[string]string{"b": "x * *", "b.1": "outpost-backup 1 ", "b.2": "x *"},
