@@ -16,6 +16,7 @@ func TestDocumentedConfig(t *testing.T) {
 		{"../docs/tutorials/own-clusters.md", "Step by step", "gateway/Pulumi.local.yaml"},
 		{"../docs/tutorials/own-clusters.md", "Step by step", "gateway/Pulumi.remote.yaml"},
 		{"../docs/stacks.md", "Gateway API: certificates by cert-manager", "gateway/Pulumi.local.yaml"},
+		{"../docs/stacks.md", "Profiles of a Python outpost", "gateway/Pulumi.local.yaml"},
 		{"../docs/stacks.md", "Ingress: certificates by cert-manager", "ingress/Pulumi.local.yaml"},
 	} {
 		t.Run(tt.section+" "+tt.file, func(t *testing.T) {
