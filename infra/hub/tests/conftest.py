@@ -51,7 +51,7 @@ def settings(tmp_path):
 class Stage:
     """One hub and its systems: direct, behind a tunnel, slow to connect, with another host key, unreachable."""
 
-    def __init__(self, folder, base_url=""):
+    def __init__(self, folder, base_url="", forks=True):
         self.folder = folder
         self.hub_api_url = f"http://127.0.0.1:9{base_url}/hub/api"
         key = folder / "key"
@@ -79,9 +79,8 @@ class Stage:
                 pinned = systems[name]["ssh"].pop("pinned")
                 (folder / f"known_hosts-{name}").write_text(f"outpost-{name} {pinned.public_key()}\n")
                 systems[name]["ssh"]["knownHosts"] = str(folder / f"known_hosts-{name}")
-        self.hub = stage.Hub(
-            folder, {"authDir": str(folder / "auth"), "sshKey": str(key), "systems": systems}, self.cluster, base_url
-        )
+        settings = {"authDir": str(folder / "auth"), "sshKey": str(key), "systems": systems}
+        self.hub = stage.Hub(folder, settings, self.cluster, base_url, forks=forks)
 
     def system(self, outpost, port=None, pinned=None):
         import getpass
@@ -124,6 +123,6 @@ def hub_stage(tmp_path_factory):
 
 @pytest.fixture
 def stage_below_a_path(tmp_path):
-    s = Stage(tmp_path, "/jupyter")
+    s = Stage(tmp_path, "/jupyter", forks=False)
     yield s
     s.close()

@@ -581,7 +581,7 @@ def events_of(text):
 class Hub:
     """A real JupyterHub process with the module, without a proxy, on a database that outlives it."""
 
-    def __init__(self, folder, settings, cluster, base_url="", flags=("--debug",), forks=False):
+    def __init__(self, folder, settings, cluster, base_url="", flags=("--debug",), forks=True):
         self.folder = folder
         self.forks = forks  # else it is started as its image does, and takes five times as long
         self.flags = flags

@@ -27,7 +27,6 @@ def hub(hub_stage, tunnels):
     """The hub, with tunnels."""
     if "tunnels" not in hub_stage.hub.settings:
         hub_stage.hub.stop()
-        hub_stage.hub.forks = True  # it is started many times
         hub_stage.hub.settings["tunnels"] = {"name": "hub", "url": tunnels.url, "ports": "20000-20063"}
         hub_stage.hub.start()
     return hub_stage.hub
