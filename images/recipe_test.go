@@ -170,6 +170,11 @@ func TestPins(t *testing.T) {
 					t.Errorf("%s is pinned to %q, asked for is %q", name, got, version)
 				}
 			}
+			for _, slow := range []string{"rfc3987-syntax", "lark"} {
+				if pinned[slow] != "" {
+					t.Errorf("%s is pinned, which doubles the time of each start: see README.md", slow)
+				}
+			}
 		})
 	}
 	text := read(t, "base/packages.txt")
