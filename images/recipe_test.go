@@ -19,6 +19,7 @@ type recipe struct {
 	Debian     string   // the release
 	Packages   string   // the file that lists Debian packages
 	Recommends bool     // whether packages bring what they recommend
+	Node       bool     // whether Node.js is found, as the hub's proxy needs it
 	Python     []string // requirement files, in the order in which they are installed
 	Pip        []string // how: flags that decide what is installed, not how much is said
 	Compiled   string   // how modules are compiled
@@ -51,6 +52,7 @@ func buildRecipe(t *testing.T, image string) recipe {
 		Debian:     match(t, bootstrap, `\n  ([a-z]+) "\$out/base\.tar"`),
 		Packages:   "base/" + match(t, bootstrap, `grep -v '\^#' "\$here/([a-z.]+)"`),
 		Recommends: !strings.Contains(bootstrap, `APT::Install-Recommends "false"`),
+		Node:       !strings.Contains(body, "layer venv ./opt/lab ./usr/bin/.wh.node ./usr/bin/.wh.nodejs"),
 		Pip:        pipFlags(match(t, venv, `install="\$VENV/bin/pip install (.*)"`)),
 		Compiled:   match(t, venv, `compileall -q (.*) "\$VENV/lib"`),
 		User:       match(t, common, `--user (\d+)`),
@@ -81,7 +83,7 @@ func buildRecipe(t *testing.T, image string) recipe {
 func dockerRecipe(t *testing.T, image string) recipe {
 	t.Helper()
 	text := strings.ReplaceAll(read(t, image+"/Dockerfile"), "\\\n", " ")
-	r := recipe{Env: map[string]string{}, Recommends: true}
+	r := recipe{Env: map[string]string{}, Recommends: true, Node: !strings.Contains(text, "-e '^nodejs$'")}
 	copied := map[string]string{}
 	for line := range strings.Lines(text) {
 		instruction, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
