@@ -8,6 +8,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from jupyterhub import orm
 from jupyterhub.app import JupyterHub
+from kubernetes.client import ApiException
 from traitlets.log import get_logger
 
 from .claims import TUNNELS, ports_of
@@ -62,16 +63,23 @@ class Forgotten:
         namespace, label = _namespace(app), f"{TUNNELS}={self.tunnels.name}"
         there = await asyncio.to_thread(lambda: list_services(connected(), namespace, label))
         known = _known(app)
-        named = {service["metadata"]["uid"]: service for service in there if self._is_ours(service)}
+        named = {service["metadata"]["uid"]: service for service in there if self._may_go(service)}
         unknown = {uid: service for uid, service in named.items() if service["metadata"]["name"] not in known}
-        now = time.monotonic()
+        now, refused = time.monotonic(), None
         self.since = {uid: self.since.get(uid, now) for uid in unknown}
         for uid, service in unknown.items():
             if now - self.since[uid] >= FORGOTTEN_SECONDS:
-                await self._remove(app, namespace, service)
+                try:
+                    await self._remove(app, namespace, service)
+                except ApiException as e:
+                    refused = e  # it must not keep the others, at this look and at each that follows
+        if refused:
+            raise refused
 
-    def _is_ours(self, service):
-        return self.name.fullmatch(service["metadata"]["name"])
+    def _may_go(self, service):
+        """Reports whether a Service is of this hub, and is not being deleted yet."""
+        there = service["metadata"]
+        return self.name.fullmatch(there["name"]) and not there.get("deletionTimestamp")
 
     async def _remove(self, app, namespace, service):
         name, uid = service["metadata"]["name"], service["metadata"]["uid"]

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import outpost_hub
 import pytest
 import stage
+from kubernetes.client import ApiException
 from test_data import put, refusal
 from test_hub import message
 
@@ -195,6 +196,32 @@ def test_forgotten_services(hub, hub_stage, monkeypatch):
     hub.stop()
     monkeypatch.undo()
     hub.start()
+
+
+def test_forgotten_service_that_cannot_be_removed(settings, monkeypatch):
+    """It does not keep the others. One that is being deleted is left to whoever does it."""
+    settings["tunnels"] = {"name": "hub", "url": "http://tunnels.jupyter.svc:8081"}
+    outposts, asked = outpost_hub.Outposts(settings), []
+    forgotten, prefix = outposts.forgotten, outposts.prefix
+    there = [
+        {"metadata": {"name": f"{prefix}-1-{uid}", "uid": uid}, "spec": {"ports": [{"targetPort": 20000}]}}
+        for uid in ("held", "going", "free")
+    ]
+    there[1]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+
+    def delete(api, namespace, name, uid):
+        asked.append(uid)
+        if uid == "held":
+            raise ApiException(status=403)
+
+    for name, value in {
+        "FORGOTTEN_SECONDS": 0, "connected": lambda: None, "_namespace": lambda app: "jupyter",
+        "_known": lambda app: set(), "list_services": lambda *_: there, "delete_service": delete,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(outpost_hub.forgotten, name, value)
+    with pytest.raises(ApiException):
+        asyncio.run(forgotten._look(None))
+    assert asked == ["held", "free"]
 
 
 def test_start_waits_for_the_removal_of_its_service(settings, monkeypatch):
