@@ -75,8 +75,9 @@ def field(kind, system):
 
 
 def option_field(system, profile, option):
-    """Returns the name of the field for an option of a profile."""
-    return f"option:{system.name}:{profile.name}:{option}"
+    """Returns the name of the field for an option of a profile; no other option has it, whatever is in their names."""
+    name = profile.name.replace("%", "%25").replace(":", "%3A")
+    return f"option:{system.name}:{name}:{option}"
 
 
 def words(parts):

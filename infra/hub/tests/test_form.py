@@ -9,10 +9,12 @@ import time
 import urllib.parse
 
 import jupyterhub
+import outpost_hub
 import pytest
 import stage
 from controls import Controls
 from outpost_hub import form
+from outpost_hub.offer import Offer
 from test_catalog import CATALOG, EVIL, offer
 
 MANY_BYTES = 1_000_000  # of the page of 30 systems with 20 profiles each
@@ -288,6 +290,21 @@ def test_start_of_a_profile_by_hand(rooms):
         sent = {k: v for k, v in body["user_options"].items() if k != "start_id"}
         assert sent == {"system": "listed", **want} and "image" not in body["misc"]
         rooms.hub.stop_server(server, "paul")
+
+
+def test_options_of_profiles_have_fields_of_their_own(settings):
+    """A browser sends those of all profiles, chosen or not."""
+    settings["systems"]["direct"]["profiles"] = [
+        {"slug": "a", "profile_options": {"b:c": {"choices": {"x": {}}}}},
+        {"slug": "a:b", "profile_options": {"c": {"choices": {"x": {}, "y": {}}}}},
+        {"slug": "a%3Ab", "profile_options": {"c": {"choices": {"z": {}}}}},
+    ]
+    offered = Offer(outpost_hub.Outposts(settings).systems["direct"])
+    names = re.findall(r'<select[^>]* name="(option:[^"]*)"', form.render([offered], {}))
+    fields = {"profile-direct": ["a:b"]}
+    for name, value in zip(names, "xyz", strict=True):
+        fields.setdefault(name, []).append(value)
+    assert form.options_from(fields, offered, ()) == {"system": "direct", "profile": "a:b", "c": "y"}
 
 
 def test_token_leaves_for_nobody_but_who_is_listed(rooms):
