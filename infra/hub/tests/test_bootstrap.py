@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 HUB = Path(__file__).parent.parent
 LISTED = set(re.findall(r"(?m)^([a-z0-9-]+)==", (HUB / "bootstrap.txt").read_text()))
 IMAGE = HUB.parent.parent / "images" / "hub" / "common.in"
+LEFT_OUT = "rfc3987-syntax"  # of what JupyterHub requires, and so not installed here; the stock image has it
 
 
 def required(*packages):
@@ -23,7 +24,7 @@ def required(*packages):
     found, left = set(), [(canonicalize_name(name), {""}) for name in packages]
     while left:
         name, extras = left.pop()
-        if name in found:
+        if name in found or name == LEFT_OUT:
             continue
         found.add(name)
         for requirement in map(Requirement, distribution(name).requires or []):
