@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +41,7 @@ type line struct {
 	ctx     context.Context
 	cancel  context.CancelFunc // ends ctx, and with it run
 	wanted  chan struct{}      // a stream waits; capacity 1
+	news    chan struct{}      // what is dialled has changed; capacity 1
 
 	streams, up, down atomic.Int64 // open streams, and bytes ever
 	mover             *wire.Mover
@@ -57,7 +59,7 @@ func newLine(ctx context.Context, name string, system remote.System, t *Tunnels)
 	ctx, cancel := context.WithCancel(ctx)
 	l := &line{
 		name: name, limits: t.limits, key: t.currentKey, log: t.log.With("system", name), metrics: t.metrics,
-		ctx: ctx, cancel: cancel, wanted: make(chan struct{}, 1),
+		ctx: ctx, cancel: cancel, wanted: make(chan struct{}, 1), news: make(chan struct{}, 1),
 		system: system, state: Connecting, changed: make(chan struct{}),
 	}
 	l.mover = t.movers.Mover(func() int64 { return l.up.Load() + l.down.Load() })
@@ -72,8 +74,20 @@ func newLine(ctx context.Context, name string, system remote.System, t *Tunnels)
 func (l *line) setSystem(system remote.System) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	changed := !reflect.DeepEqual(l.system, system)
 	l.system = system
 	l.review()
+	if changed {
+		l.tryAgain()
+	}
+}
+
+// tryAgain ends a pause: what the last attempt has failed for may be over.
+func (l *line) tryAgain() {
+	select {
+	case l.news <- struct{}{}:
+	default:
+	}
 }
 
 // review ends or retires connections that are not as the system's data say. The lock is held.
@@ -195,8 +209,8 @@ func stateOf(err error) State {
 	return Unreachable
 }
 
-// pause waits after a number of failures in a row. A stream that waits ends it early, unless another attempt would only
-// fail in the same way.
+// pause waits after a number of failures in a row, until something is new. A stream that waits ends it early, unless
+// another attempt would only fail in the same way.
 func (l *line) pause(ctx context.Context, failures int, err error) {
 	first, longest := l.limits.pause, l.limits.longestPause
 	wait := min(first<<min(failures-1, 10), longest)
@@ -205,19 +219,26 @@ func (l *line) pause(ctx context.Context, failures int, err error) {
 	if state := stateOf(err); state == WrongHostKey || state == RefusedKey {
 		wanted = nil
 	}
-	if !sleep(ctx, min(first, wait), nil) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	select {
+	case <-time.After(first):
+	case <-l.news:
+		return
+	case <-ctx.Done():
 		return
 	}
-	sleep(ctx, wait-min(first, wait), wanted)
+	select {
+	case <-wanted:
+	case <-l.news:
+	case <-ctx.Done():
+	}
 }
 
-// sleep waits, and reports whether ctx goes on. A value from early ends it, nil never does.
-func sleep(ctx context.Context, d time.Duration, early <-chan struct{}) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
+// sleep waits, and reports whether ctx goes on.
+func sleep(ctx context.Context, d time.Duration) bool {
 	select {
-	case <-timer.C:
-	case <-early:
+	case <-time.After(d):
 	case <-ctx.Done():
 	}
 	return ctx.Err() == nil
@@ -244,7 +265,7 @@ func (l *line) open(ctx context.Context, t Target) (*remote.Channel, error) {
 			return ch, nil
 		case errors.As(err, &answer) && answer.Reason == ssh.ResourceShortage:
 			l.demote(c)
-			if !sleep(patience, l.limits.pause, nil) {
+			if !sleep(patience, l.limits.pause) {
 				return nil, err
 			}
 		case errors.As(err, &answer), errors.Is(err, context.DeadlineExceeded), ctx.Err() != nil:

@@ -44,7 +44,7 @@ func (l *listener) run() {
 		// Out of descriptors, or the other side has gone already.
 		l.log.Error("connection not accepted", "port", l.route.port, "err", err)
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-		if !sleep(l.ctx, pause, nil) {
+		if !sleep(l.ctx, pause) {
 			return
 		}
 	}

@@ -78,6 +78,9 @@ func (t *Tunnels) SetKey(key ssh.Signer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.key = key
+	for _, l := range t.lines {
+		l.tryAgain()
+	}
 }
 
 func (t *Tunnels) currentKey() ssh.Signer {

@@ -359,6 +359,32 @@ func TestWrongHostKeyGetsNothing(t *testing.T) {
 	w.wantAnswer(20001, "lab-1 of remote")
 }
 
+// What a refusal was for may be over by then, and who starts a server is told of it until the next attempt.
+func TestRefusalIsNotWaitedForWhenSomethingIsNew(t *testing.T) {
+	patient := func(w *world) { w.limits.pause, w.limits.longestPause = time.Hour, time.Hour }
+	t.Run("host key", func(t *testing.T) {
+		w, o := newRemote(t, func(w *world) {
+			patient(w)
+			s := w.systems["remote"]
+			s.HostKeys = []ssh.PublicKey{newKey(w.t).PublicKey()}
+			w.systems["remote"] = s
+		})
+		w.wantState("remote", WrongHostKey)
+		w.tunnels.SetSystems(map[string]remote.System{"remote": o.system()})
+		w.wantState("remote", Connected)
+	})
+	t.Run("key", func(t *testing.T) {
+		var right ssh.Signer
+		w, _ := newRemote(t, func(w *world) {
+			patient(w)
+			right, w.key = w.key, newKey(w.t)
+		})
+		w.wantState("remote", RefusedKey)
+		w.tunnels.SetKey(right)
+		w.wantState("remote", Connected)
+	})
+}
+
 func TestRefusedKeyIsSaid(t *testing.T) {
 	w, _ := newRemote(t, func(w *world) { w.key = newKey(w.t) })
 	w.wantState("remote", RefusedKey)
