@@ -141,6 +141,29 @@ func passphraseLost(t *testing.T, s *site) {
 	u = s.user(t) // the token is another one
 	u.survive(t, s, pods)
 	u.stopAll(t)
+	u.startsInTheEnd(t, s)
+}
+
+// startsInTheEnd starts a server on the remote system, whose host key is another one: the pods of the tunnels see it a
+// while after the up, and until then who starts is told that it is not the one that the hub knows.
+func (u user) startsInTheEnd(t *testing.T, s *site) {
+	t.Helper()
+	const server = "in-the-end"
+	ctx, cancel := context.WithTimeout(t.Context(), answerIn)
+	defer cancel()
+	if err := s.hub.Hasten(ctx, deployed.HubNamespace); err != nil {
+		t.Fatal(err)
+	}
+	err := deployed.Eventually(ctx, func(ctx context.Context) error {
+		if err := u.Start(ctx, u.name, server, map[string]any{"system": "remote", "flavor": "small"}); err != nil {
+			return err
+		}
+		return u.Progress(ctx, u.name, server, nil)
+	})
+	if err != nil {
+		t.Fatalf("start %s: %v", server, err)
+	}
+	u.stop(t, server)
 }
 
 // salt is what Pulumi checks a passphrase by.
