@@ -72,7 +72,11 @@ const venv = "/opt/hub/bin"
 // stock is the root of an image like the stock one.
 type stock struct{ root string }
 
-// stockRoot makes it from the hub image of this project: what the stock image lacks is taken out.
+// leftOut is what JupyterHub requires and the images of this project leave out.
+var leftOut = []string{"rfc3987-syntax==1.1.0", "lark==1.3.1"}
+
+// stockRoot makes it from the hub image of this project: what the stock image lacks is taken out, and what that image
+// leaves out is put in.
 func stockRoot(t *testing.T) stock {
 	t.Helper()
 	build := exec.CommandContext(t.Context(), "../../images/build", "hub")
@@ -123,6 +127,10 @@ func stockRoot(t *testing.T) stock {
 		uninstall = append(uninstall, name)
 	}
 	s.asRoot(t, uninstall...)
+	s.asRoot(t, append([]string{
+		venv + "/python", "-m", "pip", "install", "--quiet", "--no-deps", "--root-user-action=ignore",
+		"--cert=/etc/ssl/certs/ca-certificates.crt",
+	}, leftOut...)...)
 	// The stock image's packages are the system's, and those of a user are beside them; so here.
 	settings := filepath.Join(s.root, path.Dir(venv), "pyvenv.cfg")
 	text, err := os.ReadFile(settings)
