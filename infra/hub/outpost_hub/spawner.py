@@ -143,7 +143,8 @@ class Spawner(outpostspawner.OutpostSpawner):
         return safe_state({**super().get_state(), **(self.kube_state or {}), **self._notice_state()})
 
     def load_state(self, state):
-        super().load_state(safe_state(state))
+        # Where a state has no events, as that of KubeSpawner, the client has one list for all spawners.
+        super().load_state({"events": [], **safe_state(state)})
         kept = {key: state.get(key) for key in ("namespace", "pod_name", "kubespawner_version")}
         self.kube_state = kept if all(isinstance(value, str) for value in kept.values()) else None
         self.interrupted = state.get("starting") is True

@@ -289,9 +289,12 @@ def test_servers_of_kubespawner(hub, hub_stage):
             database.execute(
                 "UPDATE spawners SET state = ?, user_options = '{}' WHERE name = ?", (json.dumps(state), name)
             )
-    asked = len(hub_stage.direct.requests)
+    asked, token = len(hub_stage.direct.requests), hub.own_token(hub_stage.direct, "kept")
     hub.start()
     stage.wait_for("ready", lambda: all((hub.server(n) or {}).get("ready") for n in names))
+    assert hub.post_event("kept", {"message": "of one"}, token).code == 204
+    told = {name: [event["message"] for event in hub.server(name)["state"]["events"]] for name in names}
+    assert told == {"kept": ["of one"], "ended": [], "unseen": []}
     hub_stage.cluster.pods["jupyter-ended"]["status"] = {"phase": "Failed"}
     stage.wait_for("end noticed", lambda: (hub.server("ended") or {"stopped": True})["stopped"])
     hub.kill()  # the state is written again when a hub ends, and read again
