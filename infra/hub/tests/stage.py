@@ -583,7 +583,7 @@ class Hub:
 
     def __init__(self, folder, settings, cluster, base_url="", flags=("--debug",), forks=True):
         self.folder = folder
-        self.forks = forks  # else it is started as its image does, and takes five times as long
+        self.forks = forks  # else it is started as its image does, and takes three times as long
         self.flags = flags
         self.cluster = cluster
         self.port = free_port()
