@@ -7,12 +7,12 @@ from pathlib import Path
 
 import sqlalchemy as sa
 from jupyterhub import orm
-from jupyterhub.app import JupyterHub
 from kubernetes.client import ApiException
 from traitlets.log import get_logger
 
 from .claims import TUNNELS, ports_of
 from .cluster import connected, delete_service, list_services
+from .running import begin_in_background, running_hub
 
 LOOK_SECONDS = 600  # between two looks
 FORGOTTEN_SECONDS = 3600  # for which a Service is of no server, before it is removed
@@ -33,20 +33,16 @@ class Forgotten:
         self.task = None
 
     def begin_with_hub(self):
-        """Looks from now on. Nothing happens without a loop."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return  # the configuration is only read
-        self.task = loop.create_task(self._run())
+        """Looks from now on."""
+        self.task = begin_in_background(self._run)
 
     async def _run(self):
         said = ""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            app = JupyterHub.instance() if JupyterHub.initialized() else None
-            if not getattr(app, "tornado_application", None):
-                continue  # it has not begun
+            app = running_hub()
+            if app is None:
+                continue
             why = ""
             try:
                 await self._look(app)

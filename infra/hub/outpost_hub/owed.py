@@ -5,13 +5,13 @@ import random
 from urllib.parse import quote
 
 import sqlalchemy as sa
-from jupyterhub.app import JupyterHub
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from traitlets.log import get_logger
 
 from .errors import StartError, is_gone
+from .running import begin_in_background, running_hub
 
-LOOK_SECONDS = 0.5  # between two looks at whether JupyterHub has begun; it calls nothing then
+LOOK_SECONDS = 0.5  # between two looks at whether JupyterHub has begun
 FIRST_PAUSE = 5  # seconds before a stop is sent again
 PAUSE_SECONDS = 60  # at most, after more attempts
 
@@ -43,12 +43,8 @@ class OwedStops:
         self.beginning = None
 
     def begin_with_hub(self):
-        """Goes on with what an earlier hub has left, when this one has its database. Nothing happens without a loop."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return  # the configuration is only read
-        self.beginning = loop.create_task(self._begin())
+        """Goes on with what an earlier hub has left, when this one has its database."""
+        self.beginning = begin_in_background(self._begin)
 
     async def _begin(self):
         while not self._begun():
@@ -56,11 +52,9 @@ class OwedStops:
 
     def _begun(self):
         """Reports whether JupyterHub has begun, which is used from then on."""
-        if self.app is None and JupyterHub.initialized():
-            app = JupyterHub.instance()
-            if getattr(app, "tornado_application", None):
-                self.app = app
-                self._load()
+        if self.app is None and (app := running_hub()):
+            self.app = app
+            self._load()
         return self.app is not None
 
     def _load(self):
