@@ -23,10 +23,8 @@ const tunnelsName = "outposts-hub-tunnels"
 // reconnect is enough.
 func TestE2EStreamsOutliveTheHub(t *testing.T) {
 	const server = "stream"
-	d := deployed.Open(t)
-	ctx := t.Context()
-	d.Start(ctx, t, d.Hub, d.User, server, map[string]any{"system": "remote"})
-	count := deployed.StartCount(ctx, t, d.Hub, d.User, server)
+	d, ctx := deployed.Open(t), t.Context()
+	count := counting(ctx, t, d, server)
 	if err := d.Local.ReplacePod(ctx, deployed.HubNamespace, deployed.HubPod); err != nil {
 		t.Fatal(err)
 	}
@@ -61,6 +59,13 @@ func TestE2EStreamsOutliveTheHub(t *testing.T) {
 	}
 }
 
+// counting starts a server on the other cluster, and a count on it.
+func counting(ctx context.Context, t *testing.T, d *deployed.Deployed, server string) *deployed.Count {
+	t.Helper()
+	d.Start(ctx, t, d.Hub, d.User, server, map[string]any{"system": "remote"})
+	return deployed.StartCount(ctx, t, d.Hub, d.User, server)
+}
+
 // reachable waits until a server answers through the hub.
 func reachable(ctx context.Context, t *testing.T, d *deployed.Deployed, server string) {
 	t.Helper()
@@ -75,10 +80,8 @@ func reachable(ctx context.Context, t *testing.T, d *deployed.Deployed, server s
 // long as it lasts, within the time that the operator gives it, and that others serve new ones meanwhile.
 func TestE2EStreamsOutliveAnUpgradeOfTheTunnels(t *testing.T) {
 	const server = "drained"
-	d := deployed.Open(t)
-	ctx := t.Context()
-	d.Start(ctx, t, d.Hub, d.User, server, map[string]any{"system": "remote"})
-	count := deployed.StartCount(ctx, t, d.Hub, d.User, server)
+	d, ctx := deployed.Open(t), t.Context()
+	count := counting(ctx, t, d, server)
 	before, err := d.Local.PodNames(ctx, deployed.HubNamespace, deployed.TunnelsPod)
 	if err != nil || len(before) != 2 {
 		t.Fatalf("the tunnels are %v, %v, want two", before, err)
