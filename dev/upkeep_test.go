@@ -13,10 +13,12 @@ type pin struct{ folder, module string }
 var stays = map[string][]pin{
 	"`k8s.io/{api,apimachinery,client-go}`, and `klog/v2`, `sigs.k8s.io/json` with them": {{"..", "k8s.io/client-go"}},
 	"`helm.sh/helm/v3` (tests)":  {{"..", "helm.sh/helm/v3"}},
+	"`chromedp/cdproto` (tests)": {{"..", "github.com/chromedp/cdproto"}},
 	"`pulumi/sdk/v3`":            {{"..", "github.com/pulumi/pulumi/sdk/v3"}},
 	"`pulumi-kubernetes/sdk/v4`": {{"..", "github.com/pulumi/pulumi-kubernetes/sdk/v4"}},
 	"`pulumi-random/sdk/v4`":     {{"..", "github.com/pulumi/pulumi-random/sdk/v4"}},
 	"`coredns` (`dns`)":          {{"dns", "github.com/coredns/coredns"}},
+	"`pflag` (`netpol`)":         {{"netpol", "github.com/spf13/pflag"}},
 	"Pulumi's language host":     {{"pulumi/language-go", "github.com/pulumi/pulumi/sdk/v3"}},
 	"`cert-manager`, Pebble (`acme`)": {
 		{"acme", "github.com/cert-manager/cert-manager"}, {"acme", "github.com/letsencrypt/pebble/v2"},

@@ -642,7 +642,8 @@ class Hub:
                     found.append(int(folder.name))
         return found
 
-    def call(self, method, path, body=None, headers=None, token=TOKEN):
+    def call(self, method, path, body=None, headers=None, token=TOKEN, begun=lambda: None):
+        """Sends a request. begun is called when the first line of a good answer is there."""
         data = None
         headers = {**({"Authorization": f"token {token}"} if token else {}), **(headers or {})}
         if body is not None:
@@ -651,7 +652,9 @@ class Hub:
         request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers)
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
-                return Answer(answer.status, answer.headers, answer.read())
+                line = answer.readline()
+                begun()
+                return Answer(answer.status, answer.headers, line + answer.read())
         except urllib.error.HTTPError as e:
             return Answer(e.code, e.headers, e.read())
 
@@ -671,8 +674,9 @@ class Hub:
         path = f"/hub/api/users/progress/events/{user}" + (f"/{name}" if name else "")
         return self.call("POST", path, event, headers, token)
 
-    def progress(self, name, user="maria"):
-        text = self.call("GET", self.server_path(name, user) + "/progress").text
+    def progress(self, name, user="maria", begun=lambda: None):
+        """Returns the events of a start until it is over. begun is called when the first one is there."""
+        text = self.call("GET", self.server_path(name, user) + "/progress", begun=begun).text
         return events_of(text)
 
     def run(self, name, options=None, user="maria"):

@@ -239,8 +239,7 @@ def test_stop_while_the_answer_is_awaited(slow):
 
 def test_end_while_the_answer_is_awaited(slow):
     slow.begin("ended", FOREVER)
-    slow.outpost.end("ended", 137)
-    events = slow.hub.progress("ended")
+    events = slow.hub.progress("ended", begun=lambda: slow.outpost.end("ended", 137))
     message = "The server on Far away has ended before it answered, with exit status 137."
     assert events[-1]["failed"] and message in events[-1]["message"], events
     stage.wait_for("the end", lambda: (slow.hub.server("ended") or {"stopped": True})["stopped"])
