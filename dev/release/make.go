@@ -207,6 +207,9 @@ func (m maker) addImage(ctx context.Context, dir string) (digest v1.Hash, err er
 		if err != nil {
 			return digest, err
 		}
+		if err := checkPlatform(img, architecture); err != nil {
+			return digest, fmt.Errorf("the image for %s: %w", architecture, err)
+		}
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{
 			MediaType: types.OCIManifestSchema1, Platform: &v1.Platform{OS: "linux", Architecture: architecture},
 		}})

@@ -7,6 +7,8 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"debug/elf"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
@@ -56,13 +58,13 @@ func publicOf(t *testing.T, key *ecdsa.PrivateKey) []byte {
 	return text
 }
 
-// packed builds images around a program that is none, to be quick.
+// packed builds images around a program that has a header and a text, to be quick.
 func packed(t *testing.T, text string) builder {
 	t.Helper()
 	return func(_ context.Context, architecture, archive string) error {
 		work := t.TempDir()
 		program := filepath.Join(work, "outpost")
-		err := errors.Join(os.WriteFile(program, []byte(text+architecture), 0o755),
+		err := errors.Join(os.WriteFile(program, programFor(t, architecture, text), 0o755),
 			os.WriteFile(archive+".cdx.json", []byte("{}\n"), 0o644))
 		if err != nil {
 			return err
@@ -77,6 +79,19 @@ func packed(t *testing.T, text string) builder {
 		}
 		return errors.Join(built.Archive(archive), built.Close())
 	}
+}
+
+// programFor is a text with the header of a program for an architecture.
+func programFor(t *testing.T, architecture, text string) []byte {
+	t.Helper()
+	header := elf.Header64{Machine: uint16(machines[architecture])}
+	copy(header.Ident[:], elf.ELFMAG)
+	header.Ident[elf.EI_CLASS], header.Ident[elf.EI_DATA] = byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB)
+	var out bytes.Buffer
+	if err := binary.Write(&out, binary.LittleEndian, header); err != nil {
+		t.Fatal(err)
+	}
+	return append(out.Bytes(), text...)
 }
 
 func newMaker(t *testing.T, key *ecdsa.PrivateKey, program string) maker {

@@ -4,7 +4,6 @@ import (
 	"crypto/ecdsa"
 	"fmt"
 	"io"
-	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
@@ -54,21 +53,11 @@ func (v verifier) image() (digest v1.Hash, err error) {
 	if err := v.signed(imageName, digest); err != nil {
 		return digest, err
 	}
-	manifest, err := index.IndexManifest()
-	if err != nil {
-		return digest, fmt.Errorf("%s: %w", reference, err)
-	}
-	var has []string
-	for _, d := range manifest.Manifests {
-		if d.Platform != nil {
-			has = append(has, d.Platform.Architecture)
-		}
-	}
-	if !slices.Equal(has, architectures) {
-		return digest, fmt.Errorf("%s is for %v, want %v", reference, has, architectures)
-	}
 	if err := validate.Index(index); err != nil {
 		return digest, fmt.Errorf("%s is damaged: %w", reference, err)
+	}
+	if err := checkPlatforms(index); err != nil {
+		return digest, fmt.Errorf("%s: %w", reference, err)
 	}
 	return digest, v.tell(reference, digest)
 }
