@@ -155,8 +155,9 @@ func (b bundler) fill(dir, work string) error {
 	return nil
 }
 
-// addArchive adds the image of an archive, and its signature, under the last part of its name: of
-// localhost/outposts/hub:1 that is hub:1.
+// addArchive adds the image of an archive, and its signature, under the last part of its name and the version: of
+// localhost/outposts/hub:1 that is hub:1-0.2.0. The tag of an archive is what the image is made for; what else is in it
+// changes with each build, and a registry never gives a tag to another image.
 func (b bundler) addArchive(dir, file, work string) error {
 	img, full, err := openArchive(file, work)
 	if err != nil {
@@ -166,7 +167,7 @@ func (b bundler) addArchive(dir, file, work string) error {
 	if !ok {
 		return fmt.Errorf("%s does not say what its image is called", file)
 	}
-	reference := name + ":" + tag
+	reference := name + ":" + tag + "-" + b.version
 	if _, err := folder(dir).find(reference); err == nil {
 		return fmt.Errorf("%s: the bundle has %s already, and a registry has one image of each name", file, reference)
 	}
@@ -176,9 +177,9 @@ func (b bundler) addArchive(dir, file, work string) error {
 	}
 	m := maker{key: b.key, images: folder(dir).images()}
 	err = m.images.AppendImage(img, layout.WithAnnotations(map[string]string{
-		image.AnnotationRef: reference, image.AnnotationName: full,
+		image.AnnotationRef: reference, image.AnnotationName: full + "-" + b.version,
 	}))
-	// It is signed as what its tag says, not as of this version: a later bundle may have the same image.
+	// It is signed as what its own tag says, not as of this version: a later bundle may have the same image.
 	return errors.Join(err, m.addSignature(name, tag, digest), os.RemoveAll(work))
 }
 

@@ -18,11 +18,22 @@ import (
 // newBundler makes bundles of a release with an image and a program more.
 func newBundler(t *testing.T) bundler {
 	t.Helper()
-	work := t.TempDir()
-	program := write(t, filepath.Join(work, "program"), []byte("#!/bin/false\n"))
+	program := write(t, filepath.Join(t.TempDir(), "program"), []byte("#!/bin/false\n"))
 	if err := os.Chmod(program, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	key := newKey(t)
+	return bundler{
+		release: made(t, key, "program"), images: []string{hubImage(t, program)},
+		charts: []string{"../../e2e/charts/hub"},
+		files:  []string{"bin/program=" + program, "examples=../../docs/examples/nodeport"}, key: key, version: version,
+	}
+}
+
+// hubImage is an archive with an image of the hub, around a program.
+func hubImage(t *testing.T, program string) string {
+	t.Helper()
+	work := t.TempDir()
 	built, err := image.Build(image.Spec{
 		Reference: "localhost/outposts/hub:5.5.4-2.2.11",
 		Layers:    []image.Layer{{Files: []image.File{{Source: program, Target: "/program", Mode: 0o755}}}},
@@ -35,11 +46,7 @@ func newBundler(t *testing.T) bundler {
 	if err := errors.Join(built.Archive(hub), built.Close()); err != nil {
 		t.Fatal(err)
 	}
-	key := newKey(t)
-	return bundler{
-		release: made(t, key, "program"), images: []string{hub}, charts: []string{"../../e2e/charts/hub"},
-		files: []string{"bin/program=" + program, "examples=../../docs/examples/nodeport"}, key: key, version: version,
-	}
+	return hub
 }
 
 // unpacked makes a bundle and unpacks it, as a site does.
@@ -96,7 +103,8 @@ func TestBundle(t *testing.T) {
 		}
 	}
 	want := []string{
-		"outpost:" + version, "charts/outpost:" + version, "charts/outposts-hub:" + version, "hub:5.5.4-2.2.11",
+		"outpost:" + version, "charts/outpost:" + version, "charts/outposts-hub:" + version,
+		"hub:5.5.4-2.2.11-" + version,
 	}
 	if diff := cmp.Diff(want, references); diff != "" {
 		t.Errorf("images and charts (-want +got):\n%s", diff)
@@ -117,6 +125,33 @@ func TestBundle(t *testing.T) {
 		i := slices.IndexFunc(all, func(a artifact) bool { return a.reference == reference })
 		if err != nil || is != all[i].Digest {
 			t.Errorf("%s is %s there, %v; want %s", reference, is, err, all[i].Digest)
+		}
+	}
+}
+
+// TestNextBundleComesBesideTheOneBefore holds that a registry takes the next version's bundle too, also where its images
+// are for the same versions of Python packages and have another content, or are the very same.
+func TestNextBundleComesBesideTheOneBefore(t *testing.T) {
+	b := newBundler(t)
+	to := served(t)
+	for _, c := range []struct{ version, hub string }{{"1.0.0", "one"}, {"1.1.0", "another"}, {"1.2.0", "another"}} {
+		m := newMaker(t, b.key, "program")
+		m.version = c.version
+		next := b
+		next.version, next.release = c.version, filepath.Join(t.TempDir(), c.version)
+		next.images = []string{hubImage(t, write(t, filepath.Join(t.TempDir(), "program"), []byte(c.hub)))}
+		if err := m.run(t.Context(), next.release, io.Discard); err != nil {
+			t.Fatal(err)
+		}
+		dir := filepath.Join(t.TempDir(), "unpacked")
+		if err := os.CopyFS(dir, os.DirFS(next.release)); err != nil {
+			t.Fatal(err)
+		}
+		if err := next.fill(dir, t.TempDir()); err != nil {
+			t.Fatal(err)
+		}
+		if err := push(folder(dir), to, io.Discard); err != nil {
+			t.Errorf("push of %s: %v", c.version, err)
 		}
 	}
 }
@@ -147,7 +182,7 @@ func TestBundleRefuses(t *testing.T) {
 		{"a file that is not there", func(b *bundler) { b.files = []string{"x=/nowhere"} }, "no such file"},
 		{
 			"an image twice", func(b *bundler) { b.images = append(b.images, b.images[0]) },
-			"the bundle has hub:5.5.4-2.2.11 already",
+			"the bundle has hub:5.5.4-2.2.11-" + version + " already",
 		},
 		{"a chart twice", func(b *bundler) { b.charts = append(b.charts, b.charts[0]) }, "hub-for-tests: file exists"},
 		{
