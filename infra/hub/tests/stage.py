@@ -195,7 +195,8 @@ class Feed:
 class Outpost(_Server):
     """An outpost. By the name of a server, `answers` has the (code, body) for its start, `first` a list of those for
     earlier attempts at it, `polls` the body for a poll. `catalog` is what it says of itself; None for a Python outpost,
-    which has none. In place of each answer but `first`, there may be a function of the handler and the question."""
+    which has none. `stops` has the (code, body) for stops. In place of each answer but `first`, there may be a function of
+    the handler and the question."""
 
     def __init__(self, service, certificate=None):
         outpost = self
@@ -203,6 +204,7 @@ class Outpost(_Server):
         self.answers = {}
         self.first = {}
         self.polls = {}
+        self.stops = {}
         self.requests = []  # (method, path, headers, body)
         self.running = set()
         self.silent = None  # an event that all answers wait for
@@ -249,7 +251,8 @@ class Outpost(_Server):
                     outpost.may_stop.wait(60)
                     outpost.running.discard(self.path)
                     outpost.say({"gone": service_of(self.path)})
-                    return self.answer(200, {"logs": []})
+                    found = outpost.stops.get(self.path.split("/")[2], (200, {"logs": []}))
+                    return found(self, body) if callable(found) else self.answer(*found)
                 found = outpost.polls.get(self.path.split("/")[2], {"status": None, "logs": []})
                 return found(self, body) if callable(found) else self.answer(200, found)
 
