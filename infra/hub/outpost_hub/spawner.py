@@ -242,7 +242,7 @@ class Spawner(outpostspawner.OutpostSpawner):
     async def start(self):
         begun = time.monotonic()
         self.start_id = self.next_start_id
-        url = await super().start()
+        url = await self._in_time(super().start())
         # From here on, a hub that is restarted goes on with the start.
         parts = urlsplit(url)
         self.server.proto, self.server.ip, self.server.port = parts.scheme, parts.hostname, parts.port
@@ -269,6 +269,21 @@ class Spawner(outpostspawner.OutpostSpawner):
             answer.cancel()
             self.early_end = None
         return url
+
+    async def _in_time(self, start):
+        """Waits for the client's part of a start. JupyterHub would end it soon after, and tell its user nothing."""
+        seconds = self.start_timeout - MARGIN_SECONDS
+        begun = time.monotonic()
+        try:
+            return await asyncio.wait_for(start, seconds)
+        except asyncio.TimeoutError:
+            if time.monotonic() - begun < seconds:
+                raise  # another one
+            self.start_error = StartError(
+                f"The server has not started on {self.outposts.of(self).display_name} within {self.start_timeout} "
+                f"seconds. Try again: what takes long the first time, such as an image, may be there then. {TELL_ADMINS}"
+            )
+            raise self.start_error from None
 
     async def _first_answer(self, url, seconds):
         """Waits for the server's first answer for http_timeout, or for `seconds`, after which JupyterHub waits."""

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import json
 import ssl
+import threading
 import time
 
 import pytest
@@ -244,3 +246,20 @@ def test_end_while_the_answer_is_awaited(slow):
     assert events[-1]["failed"] and message in events[-1]["message"], events
     stage.wait_for("the end", lambda: (slow.hub.server("ended") or {"stopped": True})["stopped"])
     no_more_looks(slow.lab)
+
+
+def test_start_that_takes_too_long(tmp_path):
+    """The progress page says so. JupyterHub alone says "Spawn failed: ", and no more."""
+    (tmp_path / "values.json").write_text(json.dumps({"config": {"OutpostSpawner": {"start_timeout": 3}}}))
+    s = stage.Watched(tmp_path, displayName="Far away")
+    over = threading.Event()
+    try:
+        s.outpost.answers["late"] = lambda handler, body: over.wait(60)
+        assert s.hub.begin("late").code == 202
+        events = s.hub.progress("late")
+        message = "The server has not started on Far away within 3 seconds. Try again: "
+        assert events[-1]["failed"] and message in events[-1]["message"], events
+        stage.wait_for("the stop", lambda: len(s.outpost.of("DELETE", "late")) == 1)
+    finally:
+        over.set()
+        s.close()

@@ -419,6 +419,7 @@ def test_configure(settings):
         default_handlers[:] = before
     assert c.JupyterHub.spawner_class is outpost_hub.Spawner
     assert c.JupyterHub.init_spawners_timeout == 1
+    assert (c.OutpostSpawner.start_timeout, c.OutpostSpawner.http_timeout) == (600, 120)
     assert c.OutpostSpawner.svc_name_template == "hub1-{userid}-{servername}"
     assert set(outpost_hub.Outposts.HOOKS) <= set(c.OutpostSpawner)
     assert {route: handler.__name__ for route, handler in routes.items()} == {
@@ -437,11 +438,17 @@ def test_configure_leaves_what_the_operator_has_set(settings):
 
     before = list(default_handlers)
     try:
-        c = Config({"JupyterHub": {"init_spawners_timeout": 30}})
+        c = Config({
+            "JupyterHub": {"init_spawners_timeout": 30},
+            "Spawner": {"start_timeout": 90},
+            "OutpostSpawner": {"http_timeout": 20},
+        })  # fmt: skip
         outpost_hub.configure(c, settings)
     finally:
         default_handlers[:] = before
     assert c.JupyterHub.init_spawners_timeout == 30
+    assert c.Spawner.start_timeout == 90 and "start_timeout" not in c.OutpostSpawner
+    assert c.OutpostSpawner.http_timeout == 20
 
 
 def test_hooks_exist_in_the_client():
