@@ -49,6 +49,9 @@ func TestE2EBrowser(t *testing.T) {
 			b.Do("an empty workspace", chromedp.Navigate(d.HubURL+"/user/"+user+"/"+server+"/lab?reset"))
 			b.RunCell(code, "the answer is 42")
 			b.Shot("4-cell")
+			if system == "remote" {
+				b.Picture("jupyterlab", 1280, 480)
+			}
 			servers, err := hub.Servers(t.Context(), user)
 			if err != nil {
 				t.Fatal(err)

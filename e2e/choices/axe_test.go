@@ -62,6 +62,16 @@ func axeScript(t *testing.T) string {
 	}
 }
 
+// page holds that the page of a hub that is shown is accessible, and takes the manual's picture of it, with the default
+// pair of versions.
+func (b tab) page(s *site, name, axe string) {
+	b.T.Helper()
+	b.accessible(name, axe)
+	if s.pair == "jupyterhub-5.5" {
+		b.Picture(name, 720, 1)
+	}
+}
+
 // accessible holds that the checker finds nothing to complain of on the page, by any of its rules, on a wide screen and
 // on that of a telephone, which the page fits.
 func (b tab) accessible(page, script string) {

@@ -1,6 +1,6 @@
 //go:build e2e
 
-package choices
+package browser
 
 import (
 	"bytes"
@@ -22,23 +22,22 @@ import (
 
 var update = flag.Bool("update", false, "write the pictures of the manual again, in docs/pictures")
 
-// Of the pictures: pixels, and bytes of a file.
-const (
-	pictureWidth = 720
-	pictureBytes = 80_000
-)
+// pictureBytes is the most that the file of a picture may have.
+const pictureBytes = 80_000
 
-// page holds that the page of a hub that is shown is accessible, and takes the manual's picture of it if that is
-// wanted, with the default pair of versions.
-func (b tab) page(s *site, name, axe string) {
+// Picture takes the picture NAME.png of the manual, if pictures are wanted: of the page in a window of this size in
+// pixels, or as high as the page is if height is 1. The window has its own size again afterwards.
+func (b *Tab) Picture(name string, width, height int64) {
 	b.T.Helper()
-	b.accessible(name, axe)
-	if !*update || s.pair != "jupyterhub-5.5" {
+	if !*update {
 		return
 	}
-	b.Do("size of the picture", chromedp.EmulateViewport(pictureWidth, 1)) // a page is at least as high as its window
-	high := evaluate[int64](b, "document.documentElement.scrollHeight")
-	b.Do("size of the picture", chromedp.EmulateViewport(pictureWidth, high))
+	window := Evaluate[[]int64](b, "[window.innerWidth, window.innerHeight]")
+	b.Do("size of the picture", chromedp.EmulateViewport(width, height))
+	if height == 1 { // a page is at least as high as its window
+		high := Evaluate[int64](b, "document.documentElement.scrollHeight")
+		b.Do("size of the picture", chromedp.EmulateViewport(width, high))
+	}
 	taken, err := chromedp.Run(b.Ctx, chromedp.CaptureScreenshot())
 	if err != nil {
 		b.T.Fatal(err)
@@ -47,7 +46,7 @@ func (b tab) page(s *site, name, axe string) {
 	if err := os.WriteFile(path, small(b.T, taken), 0o644); err != nil {
 		b.T.Fatal(err)
 	}
-	b.Do("size of the window", chromedp.EmulateViewport(width, height))
+	b.Do("size of the window", chromedp.EmulateViewport(window[0], window[1]))
 }
 
 // small returns the picture in fewer bytes: pages have few colours.
