@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -17,24 +19,29 @@ import (
 )
 
 // labsLimit ends what a hub does not end: its own limits for a start are shorter.
-const labsLimit = 30 * time.Minute
+const labsLimit = time.Hour
 
 // The systems of the hub that `make up` makes, which are also the names of their clusters' contexts.
 const labsMany, labsOne = "local", "remote"
 
-// The namespace of users' servers in both clusters, and the label of their pods.
+// The namespace of outposts' servers in both clusters, and the label of the pods of all servers.
 const labsNamespace, labsPods = "outpost-servers", "component=singleuser-server"
 
 // labsBench starts JupyterLabs by the hub that `make up` makes.
 type labsBench struct {
 	run      *run
+	checkout *checkout
 	hubURL   string
 	password string
 	clusters map[string]kubernetes.Interface // by system
+	config   string                          // of the hub's stack, with which it starts servers on outposts
+	used     *labsSpawner                    // what it starts them with now
+	someone  *hubapi.Client                  // a user of the hub
 }
 
-// measureLabs takes starts of real JupyterLabs by a real hub on real clusters: many at once, of the time that their own
-// processor time takes on this machine, and one alone, against the same pod without a hub.
+// measureLabs takes starts of real JupyterLabs by a real hub on real clusters: one alone, against the same pod without
+// a hub, and many at once, of the time that their own processor time takes on this machine, against the same hub with
+// KubeSpawner.
 func measureLabs(ctx context.Context, r *run) error {
 	c, err := r.copied(ctx)
 	if err != nil {
@@ -54,11 +61,11 @@ func measureLabs(ctx context.Context, r *run) error {
 	if err != nil {
 		return err
 	}
-	if r.wants("labs/together") {
-		err = errors.Join(err, b.takeAtOnce(ctx))
-	}
 	if r.wants("labs/start") {
 		err = errors.Join(err, b.takeAlone(ctx))
+	}
+	if r.wants("labs/together") {
+		err = errors.Join(err, b.takeAtOnce(ctx))
 	}
 	// What is measured next on these clusters finds them as it would without this.
 	_, downErr := c.output(context.WithoutCancel(ctx), "make", "down")
@@ -79,8 +86,14 @@ func openLabs(ctx context.Context, r *run, c *checkout) (*labsBench, error) {
 		return nil, fmt.Errorf("outputs of the stack local: %w", err)
 	}
 	b := &labsBench{
-		run: r, hubURL: outputs.HubURL, password: outputs.LoginPassword, clusters: map[string]kubernetes.Interface{},
+		run: r, checkout: c, hubURL: outputs.HubURL, password: outputs.LoginPassword,
+		clusters: map[string]kubernetes.Interface{},
 	}
+	config, err := os.ReadFile(c.path(labsConfig))
+	if err != nil {
+		return nil, err
+	}
+	b.config = string(config)
 	for _, name := range []string{labsMany, labsOne} {
 		config, err := c.clusterConfig(name)
 		if err != nil {
@@ -99,11 +112,11 @@ type lab struct {
 	user string
 }
 
-// users logs users in.
-func (b *labsBench) users(ctx context.Context, n int) ([]lab, error) {
+// users logs users in whose names begin alike.
+func (b *labsBench) users(ctx context.Context, begin string, n int) ([]lab, error) {
 	labs := make([]lab, n)
 	for i := range labs {
-		user := fmt.Sprintf("lab%d", i)
+		user := fmt.Sprintf("%s%d", begin, i)
 		client, err := hubapi.Login(ctx, b.hubURL, user, b.password)
 		if err != nil {
 			return nil, err
@@ -113,9 +126,9 @@ func (b *labsBench) users(ctx context.Context, n int) ([]lab, error) {
 	return labs, nil
 }
 
-// start starts the server on a system and waits until it is ready.
-func (l lab) start(ctx context.Context, system string) error {
-	if err := l.hub.Start(ctx, l.user, "", map[string]any{"system": system}); err != nil {
+// start starts the server and waits until it is ready.
+func (l lab) start(ctx context.Context, options map[string]any) error {
+	if err := l.hub.Start(ctx, l.user, "", options); err != nil {
 		return err
 	}
 	return l.hub.Progress(ctx, l.user, "", nil)
@@ -126,59 +139,116 @@ func (l lab) stop(ctx context.Context) error {
 	return errors.Join(l.hub.Stop(ctx, l.user, ""), l.hub.WaitGone(ctx, l.user, ""))
 }
 
-// takeAtOnce takes the starts of many servers at once on one system.
+// takeAtOnce takes the starts of many servers at once on one cluster, with each spawner in turn.
 func (b *labsBench) takeAtOnce(ctx context.Context) error {
-	n := pick(b.run, 30, 5)
-	labs, err := b.users(ctx, n)
-	if err != nil {
-		return err
+	n, rounds, spawners := pick(b.run, 30, 5), pick(b.run, 3, 1), labsSpawners()
+	b.used = spawners[0]
+	for _, s := range spawners {
+		var err error
+		if s.labs, err = b.users(ctx, s.users, n); err != nil {
+			return err
+		}
 	}
-	for round := range pick(b.run, 3, 1) {
-		b.run.say("labs: %d at once, round %d", n, round+1)
-		if err := calm(ctx); err != nil {
-			return err
+	b.someone = spawners[0].labs[0].hub
+	for round := range rounds {
+		for _, s := range spawners {
+			b.run.say("labs: %d at once with %s, round %d", n, s.subject, round+1)
+			if err := errors.Join(b.use(ctx, s), calm(ctx)); err != nil {
+				return err
+			}
+			if err := b.takeRound(ctx, s); err != nil {
+				return fmt.Errorf("%s: %w", s.subject, err)
+			}
 		}
-		errs := make([]error, n)
-		took, _ := atOnce(n, func(i int) error {
-			errs[i] = labs[i].start(ctx, labsMany)
-			return nil // those that fail are counted
-		})
-		lost := slices.DeleteFunc(errs, func(err error) bool { return err == nil })
-		for _, err := range lost {
-			b.run.say("labs: lost: %v", err)
-		}
-		own, err := b.processorTime(ctx, labsMany)
-		if err != nil {
-			return err
-		}
-		add := func(what, unit string, sample float64) {
-			b.run.add(fmt.Sprintf("labs/together/%s, %d servers", what, n), projectSubject, unit, "less", sample)
-		}
-		add("lost", "servers", float64(len(lost)))
-		add("until all are ready", "s", took.Seconds())
-		add("processor time of all", "CPU-s", own.Seconds())
-		add("of that time on all cores", "times", took.Seconds()/(own.Seconds()/float64(runtime.NumCPU())))
-		if err := b.stopAll(ctx, labs); err != nil {
-			return err
-		}
+	}
+	for _, s := range spawners {
+		b.together(s, fmt.Sprintf("lost in %d rounds", rounds), "servers", float64(s.lost))
 	}
 	return nil
 }
 
-func (b *labsBench) stopAll(ctx context.Context, labs []lab) error {
-	_, err := atOnce(len(labs), func(i int) error { return labs[i].stop(ctx) })
-	return err
+// together adds a sample of many servers.
+func (b *labsBench) together(s *labsSpawner, what, unit string, sample float64) {
+	b.run.add(fmt.Sprintf("labs/together/%s, %d servers", what, len(s.labs)), s.subject, unit, "less", sample)
 }
 
-// processorTime returns what the servers of a system have used so far, from the first instruction in their pods on.
-func (b *labsBench) processorTime(ctx context.Context, system string) (time.Duration, error) {
-	pods, err := b.clusters[system].CoreV1().Pods(labsNamespace).List(ctx,
+// takeRound starts all servers of a spawner at once, and stops them.
+func (b *labsBench) takeRound(ctx context.Context, s *labsSpawner) error {
+	begin, errs, ready := time.Now(), make([]error, len(s.labs)), make([]time.Duration, len(s.labs))
+	_, _ = atOnce(len(s.labs), func(i int) error {
+		if errs[i] = s.labs[i].start(ctx, s.options); errs[i] == nil {
+			ready[i] = time.Since(begin)
+		}
+		return nil // those that fail are counted
+	})
+	lost := slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	for _, err := range lost {
+		b.run.say("labs: lost: %v", err)
+	}
+	s.lost += len(lost)
+	last := slices.Max(ready)
+	if last == 0 {
+		return errors.Join(lost...) // that is no figure
+	}
+	b.together(s, "until the last is ready", "s", last.Seconds())
+	if len(lost) == 0 { // else nobody knows what those that are gone have used
+		own, err := b.processorTime(ctx, s)
+		if err != nil {
+			return err
+		}
+		b.together(s, "processor time of all", "CPU-s", own.Seconds())
+		b.together(s, "of that time on all cores", "times", last.Seconds()/(own.Seconds()/float64(runtime.NumCPU())))
+	}
+	return b.stopAll(ctx, s)
+}
+
+// labsStop is how long pods may be there that their spawner has been asked to remove.
+const labsStop = 2 * time.Minute
+
+// stopAll stops all servers of a spawner and waits until their pods are gone. Those that it leaves are removed.
+func (b *labsBench) stopAll(ctx context.Context, s *labsSpawner) error {
+	if _, err := atOnce(len(s.labs), func(i int) error { return s.labs[i].stop(ctx) }); err != nil {
+		return err
+	}
+	for begin, left := time.Now(), false; ; sleep(ctx, time.Second) {
+		pods, err := b.pods(ctx, s)
+		if err != nil || len(pods) == 0 {
+			return err
+		}
+		if time.Since(begin) < labsStop || left {
+			continue
+		}
+		left = true
+		b.run.say("labs: %s has left %d pods", s.subject, len(pods))
+		err = b.clusters[labsMany].CoreV1().Pods(s.namespace).DeleteCollection(ctx, *metav1.NewDeleteOptions(0),
+			metav1.ListOptions{LabelSelector: labsPods})
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// pods returns the pods of a spawner's servers.
+func (b *labsBench) pods(ctx context.Context, s *labsSpawner) ([]corev1.Pod, error) {
+	list, err := b.clusters[labsMany].CoreV1().Pods(s.namespace).List(ctx,
 		metav1.ListOptions{LabelSelector: labsPods})
+	if err != nil {
+		return nil, err
+	}
+	return list.Items, nil
+}
+
+// processorTime returns what the servers of a spawner have used so far, from the first instruction in their pods on.
+func (b *labsBench) processorTime(ctx context.Context, s *labsSpawner) (time.Duration, error) {
+	pods, err := b.pods(ctx, s)
 	if err != nil {
 		return 0, err
 	}
+	if len(pods) != len(s.labs) {
+		return 0, fmt.Errorf("%d servers run, with %d pods in %s", len(s.labs), len(pods), s.namespace)
+	}
 	var all time.Duration
-	for _, pod := range pods.Items {
+	for _, pod := range pods {
 		pids, err := processesOf(&pod)
 		if err != nil {
 			return 0, err

@@ -25,7 +25,7 @@ const labsLook = 10 * time.Millisecond
 // takeAlone takes starts on the remote system, one after the other, and after each the same pod without a hub: from
 // when client-go creates it until its server answers.
 func (b *labsBench) takeAlone(ctx context.Context) error {
-	labs, err := b.users(ctx, 1)
+	labs, err := b.users(ctx, "alone", 1)
 	if err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ func (b *labsBench) takeAlone(ctx context.Context) error {
 			return err
 		}
 		begin := time.Now()
-		if err := lab.start(ctx, labsOne); err != nil {
+		if err := lab.start(ctx, map[string]any{"system": labsOne}); err != nil {
 			return err
 		}
 		took := time.Since(begin)
