@@ -230,8 +230,8 @@ func TestInstalledPulumi(t *testing.T) {
 		{name: "the next major one", version: "v4.0.0-alpha.1", want: true},
 		{name: "too old", version: "v3.199.9"},
 		{name: "no version", version: ""},
-		{name: "without Go", version: "v3.259.0", alone: true},
-		{name: "our own is wanted", version: "v3.259.0", env: "OUTPOSTS_PULUMI=own"},
+		{name: "without Go", version: "v3.276.0", alone: true},
+		{name: "our own is wanted", version: "v3.276.0", env: "OUTPOSTS_PULUMI=own"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			m := newMachine(t, "sort", "head")
@@ -258,7 +258,7 @@ func TestInstalledPulumi(t *testing.T) {
 func TestPulumiKeepsNoKubeconfig(t *testing.T) {
 	c := newCheckout(t)
 	c.program(t, "pulumi",
-		`case $1 in version) echo v3.259.0 ;; *) echo secret >"$TMPDIR/kubeconfig$1"; echo "$TMPDIR" ;; esac`)
+		`case $1 in version) echo v3.276.0 ;; *) echo secret >"$TMPDIR/kubeconfig$1"; echo "$TMPDIR" ;; esac`)
 	c.program(t, "pulumi-language-go", "")
 	state := t.TempDir()
 	c.env = append(c.env, "OUTPOSTS_STATE="+state)
@@ -302,7 +302,7 @@ func TestPulumiKeepsNoLog(t *testing.T) {
 func TestPulumiTakesNoFolderInUse(t *testing.T) {
 	c := newCheckout(t)
 	c.program(t, "pulumi",
-		`case $1 in version) echo v3.259.0 ;;
+		`case $1 in version) echo v3.276.0 ;;
 first) "$0" second "$TMPDIR"; "$RUN" pulumi second "$TMPDIR" ;;
 second) [ -d "$2" ] && echo there ;; esac`)
 	c.program(t, "pulumi-language-go", "")
@@ -322,7 +322,7 @@ second) [ -d "$2" ] && echo there ;; esac`)
 // from the first moment.
 func TestPulumiRunsBegunAtOnce(t *testing.T) {
 	c := newCheckout(t)
-	c.program(t, "pulumi", `case $1 in version) echo v3.259.0 ;;
+	c.program(t, "pulumi", `case $1 in version) echo v3.276.0 ;;
 all) for n in 0 1 2 3 4 5 6 7; do for m in 0 1 2 3 4; do "$RUN" pulumi one & done; done; wait ;;
 one) n=0; while [ $n -lt 3000 ]; do n=$((n+1)); done; [ -d "$TMPDIR" ] || echo gone ;; esac`)
 	c.program(t, "pulumi-language-go", "")
@@ -337,7 +337,7 @@ one) n=0; while [ $n -lt 3000 ]; do n=$((n+1)); done; [ -d "$TMPDIR" ] || echo g
 func TestPulumiBackend(t *testing.T) {
 	c := newCheckout(t)
 	c.program(t, "pulumi",
-		`case $1 in version) echo v3.259.0 ;; *) echo "$PULUMI_BACKEND_URL ${PULUMI_CONFIG_PASSPHRASE-none}" ;; esac`)
+		`case $1 in version) echo v3.276.0 ;; *) echo "$PULUMI_BACKEND_URL ${PULUMI_CONFIG_PASSPHRASE-none}" ;; esac`)
 	c.program(t, "pulumi-language-go", "")
 	state := t.TempDir()
 	c.env = append(c.env, "OUTPOSTS_STATE="+state)
@@ -540,7 +540,7 @@ func TestProgramsAreMadeAlike(t *testing.T) {
 	c.env = append(c.env, "OUTPOSTS_STATE="+t.TempDir(), "GOFLAGS=-p=1")
 	const say = `echo "$CGO_ENABLED $GOFLAGS" `
 	c.program(t, "go", `case $1 in env) echo go1.26.99 ;; *) `+say+`"$GOTOOLCHAIN" "$@" ;; esac`)
-	c.program(t, "pulumi", "case $1 in version) echo v3.259.0 ;; *) "+say+" ;; esac")
+	c.program(t, "pulumi", "case $1 in version) echo v3.276.0 ;; *) "+say+" ;; esac")
 	c.program(t, "pulumi-language-go", "")
 	const flags = "0 -p=1 -trimpath -buildvcs=false " + noDebugger
 	out, code := c.script(t, "go", "build", "./stacks")

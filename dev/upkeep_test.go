@@ -14,7 +14,6 @@ var stays = map[string][]pin{
 	"`k8s.io/{api,apimachinery,client-go}`, and `klog/v2`, `sigs.k8s.io/json` with them": {{"..", "k8s.io/client-go"}},
 	"`helm.sh/helm/v3` (tests)":  {{"..", "helm.sh/helm/v3"}},
 	"`chromedp/cdproto` (tests)": {{"..", "github.com/chromedp/cdproto"}},
-	"`pulumi/sdk/v3`":            {{"..", "github.com/pulumi/pulumi/sdk/v3"}},
 	"`pulumi-kubernetes/sdk/v4`": {{"..", "github.com/pulumi/pulumi-kubernetes/sdk/v4"}},
 	"`pulumi-random/sdk/v4`":     {{"..", "github.com/pulumi/pulumi-random/sdk/v4"}},
 	"`coredns` (`dns`)":          {{"dns", "github.com/coredns/coredns"}},
@@ -32,8 +31,7 @@ var stays = map[string][]pin{
 	"`containerd`, the CNI plugins (`runtime`)": {
 		{"runtime", "github.com/containerd/containerd/v2"}, {"runtime", "github.com/containernetworking/plugins"},
 	},
-	"Pulumi's CLI and providers": {
-		{"pulumi/cli", "github.com/pulumi/pulumi/pkg/v3"},
+	"Pulumi's providers": {
 		{"pulumi/kubernetes", "github.com/pulumi/pulumi-kubernetes/sdk/v4"},
 		{"..", "github.com/pulumi/pulumi-random/sdk/v4"}, // TestProvidersAreOfTheirSDK: the provider's is the same
 	},
@@ -83,5 +81,21 @@ func TestProvidersAreOfTheirSDK(t *testing.T) {
 		if !strings.Contains(read(t, "pulumi/"+name+"/build.sh"), want) {
 			t.Errorf("pulumi/%s/build.sh does not make %s", name, want)
 		}
+	}
+}
+
+// TestCLIIsOfTheSDK holds that the Pulumi CLI that is built is of the release of the SDK in the program, as the CLI and
+// the manual say.
+func TestCLIIsOfTheSDK(t *testing.T) {
+	sdk := required(t, "..")["github.com/pulumi/pulumi/sdk/v3"]
+	if cli := required(t, "pulumi/cli")["github.com/pulumi/pulumi/pkg/v3"]; cli != sdk {
+		t.Errorf("pulumi/cli/go.mod has the CLI of %s, and ../go.mod the SDK of %s", cli, sdk)
+	}
+	if stamp := "version.Version=" + sdk + `" `; !strings.Contains(read(t, "pulumi/cli/build.sh"), stamp) {
+		t.Errorf("pulumi/cli/build.sh does not stamp the CLI with %s", stamp)
+	}
+	release := strings.TrimSuffix(strings.TrimPrefix(sdk, "v"), ".0")
+	if said := "of release " + release + ", as is the SDK"; !strings.Contains(read(t, "../docs/stacks.md"), said) {
+		t.Errorf("docs/stacks.md does not say %q", said)
 	}
 }

@@ -1,6 +1,7 @@
 #!/bin/sh
 # build.sh OUT: the Pulumi CLI, OUT/bin/pulumi, without what talks to Google's and Microsoft's clouds, which is a quarter of its
-# source: backends gs:// and azblob://, secrets providers gcpkms:// and azurekeyvault:// (see left), and `pulumi logs` of functions.
+# source: backends gs:// and azblob://, secrets providers gcpkms:// and azurekeyvault:// (see left), and `pulumi env setup`; and without
+# Pulumi Cloud's agent, `pulumi neo`, which brings a second kit for user interfaces in terminals.
 set -eu
 out=$1
 cd "$(dirname "$0")"
@@ -26,10 +27,11 @@ edit backend/diy/backend.go "$own" '/"gocloud.dev\/blob\/azureblob"/d' '/"goclou
   '/for gcp we want/,/bucket, err := blobmux/{/bucket, err := blobmux/!d}'
 edit secrets/cloud/manager.go "$own" '/"gocloud.dev\/secrets\/azurekeyvault"/d' '/"gocloud.dev\/secrets\/gcpkms"/d' '/cloudkms\/v1"/d' \
   '/netUrl "net\/url"/d' '/u, err := netUrl.Parse/,/^}/c\	return gosecrets.OpenKeeper(ctx, url)\n}'
-edit operations/resources.go '/case "cloud":/,/GCPOperationsProvider/d'
-rm "$made"/pkg/operations/operations_aws.go "$made"/pkg/operations/operations_cloud_aws.go "$made"/pkg/operations/operations_gcp.go
+edit cmd/esc/cli/env.go '/newEnvSetupCmd/d'
+rm "$made"/pkg/cmd/esc/cli/setup.go "$made"/pkg/cmd/esc/cli/setup_aws.go "$made"/pkg/cmd/esc/cli/setup_azure.go "$made"/pkg/cmd/esc/cli/setup_gcp.go
+edit cmd/pulumi/pulumi.go '/\/cmd\/pulumi\/neo"$/d' '/neo\.NewNeoCmd()/d'
 cp go.mod go.sum "$made"
 go mod edit -replace=$module="$made/pkg" "$made/go.mod"
 go build -trimpath -buildvcs=false -modfile "$made/go.mod" \
-  -ldflags "-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v3.259.0" \
+  -ldflags "-s -w -X github.com/pulumi/pulumi/sdk/v3/go/common/version.Version=v3.276.0" \
   -o "$out/bin/pulumi" $module/cmd/pulumi
