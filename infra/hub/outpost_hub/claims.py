@@ -11,13 +11,14 @@ from datetime import datetime
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
-from .cluster import connected, delete_service, find_service, list_services, put_service
-from .errors import UnknownSystem, WrongHostKey
+from .cluster import connected, delete_service, find_service, list_services, own_hub, put_service
+from .errors import AnotherHubs, UnknownSystem, WrongHostKey
 from .tunnels import Tunnels
 
 TUNNELS = "outposts.dev/tunnels"  # label: whose Services these are; the pods of the tunnels have it too
 SYSTEM_LABEL = "outposts.dev/system"  # with the name that a system has, or had, in the file of the tunnels
 TARGET = "outposts.dev/target"  # annotation: host:port as the outpost reaches it
+OWNER = "outposts.dev/hub"  # annotation: the hub that has made it, by the name of that hub's own Service
 LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 CLAIMS = 10  # ports tried for one server
@@ -160,7 +161,7 @@ class Claims(Tunnels):
 
         It may have a former name of the system, which the tunnels know too: the new one may be in their file later than
         here. Until it is served nobody may be led to its address: its port may be another server's. Raises
-        ConnectionError.
+        ConnectionError, which is AnotherHubs if another hub has a Service of this name.
         """
         target = spawner.port_forward_info["service"].removeprefix("https://").removeprefix("http://")
         name, namespace, taken = spawner.svc_name, spawner.namespace, ()
@@ -209,11 +210,12 @@ class Claims(Tunnels):
         return answer["state"]
 
     def _manifest(self, name, labels, target, port, target_port):
-        selector = {TUNNELS: self.settings.name}
+        selector, own = {TUNNELS: self.settings.name}, own_hub()
+        annotations = {TARGET: target, **({OWNER: own} if own else {})}
         return {
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": {"name": name, "labels": {**labels, **selector}, "annotations": {TARGET: target}},
+            "metadata": {"name": name, "labels": {**labels, **selector}, "annotations": annotations},
             "spec": {
                 "selector": selector,
                 "ports": [{"name": "http", "port": port, "protocol": "TCP", "targetPort": target_port}],
@@ -244,10 +246,28 @@ def _put(namespace, manifest, ports, former_names, likely_new):
     """Makes a Service unless one leads to the target already. Returns it, and the ports of those that had to go."""
 
     def fits(there):
+        if owner := another_hub(namespace, owner_of(there.metadata.annotations)):
+            name = manifest["metadata"]["name"]
+            raise AnotherHubs(
+                f"Service {name} is of another hub, {owner}: give each hub of this namespace its own namePrefix"
+            )
         return _fits(there, manifest, ports, former_names)
 
     made, gone = put_service(connected(), namespace, manifest, fits, likely_new)
     return made, [port for service in gone for port in target_ports(service)]
+
+
+def owner_of(annotations):
+    """Returns the hub that has made a Service, "" if nothing says it, as on those that were made before it was said."""
+    return (annotations or {}).get(OWNER, "")
+
+
+def another_hub(namespace, owner):
+    """Returns the owner of a Service if that is another hub, "" otherwise.
+
+    One that is gone may have been this one, under another name.
+    """
+    return owner if owner not in ("", own_hub()) and find_service(connected(), namespace, owner) else ""
 
 
 def _fits(there, manifest, ports, former_names):
@@ -257,7 +277,7 @@ def _fits(there, manifest, ports, former_names):
         labels[SYSTEM_LABEL] = wanted["labels"][SYSTEM_LABEL]
     return (
         labels.items() >= wanted["labels"].items()
-        and (there.metadata.annotations or {}).items() >= wanted["annotations"].items()
+        and (there.metadata.annotations or {}).get(TARGET) == wanted["annotations"][TARGET]
         and dict(there.spec.selector or {}) == manifest["spec"]["selector"]
         and [p.port for p in there.spec.ports] == [p["port"] for p in manifest["spec"]["ports"]]
         and target_ports(there)[0] in ports
@@ -265,10 +285,10 @@ def _fits(there, manifest, ports, former_names):
 
 
 def _delete(namespace, name):
-    """Deletes a Service. Returns the ports that it had."""
+    """Deletes a Service unless it is another hub's. Returns the ports that it had."""
     api = connected()
     there = find_service(api, namespace, name)
-    if there is None:
+    if there is None or another_hub(namespace, owner_of(there.metadata.annotations)):
         return []
     delete_service(api, namespace, name, there.metadata.uid)
     return target_ports(there)

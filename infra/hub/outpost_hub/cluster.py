@@ -44,6 +44,14 @@ def connected():
     return kubernetes.client.CoreV1Api(_Calls(configuration))
 
 
+def own_hub():
+    """Returns the name of this hub's Service, which no other hub of its namespace has; "" if nothing says it."""
+    try:
+        return get_name("hub").strip()
+    except Exception:  # so the client's package raises it: there is no such file
+        return ""
+
+
 def find_service(api, namespace, name):
     """Returns a Service, None if there is none."""
     try:
@@ -76,6 +84,15 @@ def put_service(api, namespace, manifest, fits, likely_new=True):
             delete_service(api, namespace, name)
             there = None
     raise ConnectionError(f"there is a Service {name} again and again")
+
+
+def cluster_error(error):
+    """Returns what is wrong with a call, in the same words while it is the same: an error's own may have headers."""
+    if isinstance(error, kubernetes.client.ApiException):
+        return f"Kubernetes answers {error.status} {error.reason}"
+    if isinstance(error, urllib3.exceptions.HTTPError):
+        return f"Kubernetes does not answer: {type(error).__name__}"
+    return f"{type(error).__name__}: {error}"
 
 
 def list_services(api, namespace, selector):

@@ -32,6 +32,10 @@ class UnknownSystem(ConnectionError):
     """The tunnels do not know a system yet: they read their file at another moment than the hub."""
 
 
+class AnotherHubs(ConnectionError):
+    """Another hub of this namespace has a Service of the name that one of this hub's servers needs."""
+
+
 def client_error(error):
     """Returns the status code, 0 for none, and the reason of a failed request to an outpost.
 

@@ -10,8 +10,8 @@ from jupyterhub import orm
 from kubernetes.client import ApiException
 from traitlets.log import get_logger
 
-from .claims import TUNNELS, ports_of
-from .cluster import connected, delete_service, list_services
+from .claims import TUNNELS, another_hub, owner_of, ports_of
+from .cluster import cluster_error, connected, delete_service, list_services, own_hub
 from .running import begin_in_background, running_hub
 
 LOOK_SECONDS = 600  # between two looks
@@ -21,6 +21,9 @@ NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")  # o
 
 class Forgotten:
     """Removes such Services, each of which holds a port of the tunnels.
+
+    Where another hub uses the same tunnels, by mistake, it removes those alone that say that this hub has made them:
+    Services of earlier versions say nothing.
 
     This process has found each of them to be of no server for FORGOTTEN_SECONDS: a hub that has just been given a wrong
     database removes none. One that is removed too many is made again when the hub starts with the right one.
@@ -41,26 +44,33 @@ class Forgotten:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             app = running_hub()
-            if app is None:
-                continue
-            why = ""
-            try:
-                await self._look(app)
-            except sa.exc.SQLAlchemyError as e:
-                app.db.rollback()
-                why = f"the hub's database: {e}"
-            except Exception as e:
-                why = f"{type(e).__name__}: {e}"
-            if why and why != said:
-                get_logger().warning(f"outposts - Services of servers that this hub does not have stay for now: {why}")
-            said = why
+            if app is not None:
+                said = await self._look_and_say(app, said)
+
+    async def _look_and_say(self, app, said):
+        """Looks, and logs what keeps Services. Returns it, "" for nothing; `said` is what the look before has found."""
+        try:
+            others = await self._look(app)
+            why = f"{', '.join(others)} use these tunnels too. Give each hub its own" if others else ""
+        except sa.exc.SQLAlchemyError as e:
+            app.db.rollback()
+            why = f"the hub's database: {e}"
+        except Exception as e:
+            why = cluster_error(e)
+        if why and why != said:
+            get_logger().warning(f"outposts - Services of servers that this hub does not have stay for now: {why}")
+        return why
 
     async def _look(self, app):
+        """Returns the other hubs that have Services of these tunnels."""
         namespace, label = _namespace(app), f"{TUNNELS}={self.tunnels.name}"
-        there = await asyncio.to_thread(lambda: list_services(connected(), namespace, label))
-        known = _known(app)
-        named = {service["metadata"]["uid"]: service for service in there if self._may_go(service)}
-        unknown = {uid: service for uid, service in named.items() if service["metadata"]["name"] not in known}
+        there, others = await asyncio.to_thread(self._list, namespace, label)
+        known, own = _known(app), own_hub()
+        unknown = {}
+        for service in there:
+            meta = service["metadata"]
+            if self._may_go(meta) and meta["name"] not in known and (not others or _owner(service) == own):
+                unknown[meta["uid"]] = service
         now, refused = time.monotonic(), None
         self.since = {uid: self.since.get(uid, now) for uid in unknown}
         for uid, service in unknown.items():
@@ -71,11 +81,17 @@ class Forgotten:
                     refused = e  # it must not keep the others, at this look and at each that follows
         if refused:
             raise refused
+        return others
 
-    def _may_go(self, service):
-        """Reports whether a Service is of this hub, and is not being deleted yet."""
-        there = service["metadata"]
-        return self.name.fullmatch(there["name"]) and not there.get("deletionTimestamp")
+    def _list(self, namespace, label):
+        """Returns all Services of the tunnels, and the other hubs that have made some."""
+        there = list_services(connected(), namespace, label)
+        owners = sorted({_owner(service) for service in there})
+        return there, [owner for owner in owners if another_hub(namespace, owner)]
+
+    def _may_go(self, meta):
+        """Reports whether a Service has a name as this hub gives, and is not being deleted yet."""
+        return self.name.fullmatch(meta["name"]) and not meta.get("deletionTimestamp")
 
     async def _remove(self, app, namespace, service):
         name, uid = service["metadata"]["name"], service["metadata"]["uid"]
@@ -91,6 +107,10 @@ class Forgotten:
         for port in ports_of([service]):
             self.tunnels.hold(port)
         get_logger().warning(f"outposts - removed Service {name}: this hub has had no such server for some time")
+
+
+def _owner(service):
+    return owner_of(service["metadata"].get("annotations"))
 
 
 def _known(app):

@@ -15,7 +15,9 @@ from traitlets import validate
 
 from .answer import FirstAnswer
 from .cluster import pod_status, remove_pod
-from .errors import TELL_ADMINS, StartError, answered, is_gone, maybe_refused, not_accepted, without_query
+from .errors import (
+    TELL_ADMINS, AnotherHubs, StartError, answered, is_gone, maybe_refused, not_accepted, without_query,
+)  # fmt: skip
 from .identity import identity
 from .login import in_link, taken_out
 from .metrics import PHASE
@@ -418,7 +420,10 @@ class Spawner(outpostspawner.OutpostSpawner):
         except web.HTTPError as e:
             system = self.outposts.of(self)
             self.log.warning(f"{self._log_name} - no tunnel to {system.name}: {e.log_message}")
-            self.start_error = StartError(
+            message = (
                 f"The server runs on {system.display_name}, but the hub cannot open a tunnel to it. Try again later."
             )
+            if isinstance(e.__context__, AnotherHubs):
+                message = f"The server runs on {system.display_name}, but another hub uses its address. {TELL_ADMINS}"
+            self.start_error = StartError(message)
             raise self.start_error from e

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import outpost_hub
 import pytest
 import stage
+import urllib3
 from kubernetes.client import ApiException
 from test_data import put, refusal
 from test_hub import message
@@ -80,7 +81,9 @@ def test_service_leads_to_the_server(hub, hub_stage, tunnels):
     assert service["metadata"]["labels"] == {
         "component": "singleuser-server", "outposts.dev/system": "remote", "outposts.dev/tunnels": "hub",
     }  # fmt: skip
-    assert service["metadata"]["annotations"] == {"outposts.dev/target": f"127.0.0.1:{hub_stage.lab.port}"}
+    assert service["metadata"]["annotations"] == {
+        "outposts.dev/target": f"127.0.0.1:{hub_stage.lab.port}", "outposts.dev/hub": "hub",
+    }  # fmt: skip
     assert service["spec"] == {"selector": {"outposts.dev/tunnels": "hub"}, "ports": [port]}
     assert stage.get(port["port"]) == 200
     assert len(hub.connections()) == before == 0, "the hub's pod has no ssh"
@@ -172,6 +175,10 @@ def test_forgotten_services(hub, hub_stage, monkeypatch):
     others = {"another-1-lab": copy.deepcopy(known), "jupyterhub-lab": copy.deepcopy(known)}
     others["jupyterhub-1-lab"] = copy.deepcopy(known)
     others["jupyterhub-1-lab"]["metadata"]["labels"]["outposts.dev/tunnels"] = "another"
+    for other, owner in (("jupyterhub-1-theirs", {"outposts.dev/hub": "theirs"}), ("jupyterhub-1-unsaid", {})):
+        others[other] = copy.deepcopy(known)
+        others[other]["metadata"]["annotations"] = owner
+    others["theirs"] = {"metadata": {}, "spec": {}}  # of a hub that was given the same tunnels
     for other, service in others.items():
         service["metadata"]["name"] = other
         cluster.services[other] = service
@@ -198,30 +205,103 @@ def test_forgotten_services(hub, hub_stage, monkeypatch):
     hub.start()
 
 
-def test_forgotten_service_that_cannot_be_removed(settings, monkeypatch):
-    """It does not keep the others. One that is being deleted is left to whoever does it."""
+@pytest.fixture
+def forgotten(settings, monkeypatch):
+    """What removes Services, at once, and from a cluster that is the attributes that a test gives it."""
     settings["tunnels"] = {"name": "hub", "url": "http://tunnels.jupyter.svc:8081"}
-    outposts, asked = outpost_hub.Outposts(settings), []
-    forgotten, prefix = outposts.forgotten, outposts.prefix
-    there = [
-        {"metadata": {"name": f"{prefix}-1-{uid}", "uid": uid}, "spec": {"ports": [{"targetPort": 20000}]}}
-        for uid in ("held", "going", "free")
-    ]
-    there[1]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    forgotten = outpost_hub.Outposts(settings).forgotten
+    forgotten.there, forgotten.hubs, forgotten.asked, forgotten.answers = [], {"hub"}, [], {}
 
     def delete(api, namespace, name, uid):
-        asked.append(uid)
-        if uid == "held":
-            raise ApiException(status=403)
+        forgotten.asked.append(uid)
+        if uid in forgotten.answers:
+            raise forgotten.answers[uid]
 
     for name, value in {
         "FORGOTTEN_SECONDS": 0, "connected": lambda: None, "_namespace": lambda app: "jupyter",
-        "_known": lambda app: set(), "list_services": lambda *_: there, "delete_service": delete,
+        "_known": lambda app: set(), "list_services": lambda *_: forgotten.there, "delete_service": delete,
+        "own_hub": lambda: "hub",
     }.items():  # fmt: skip
         monkeypatch.setattr(outpost_hub.forgotten, name, value)
+    for name, value in {
+        "connected": lambda: None, "own_hub": lambda: "hub",
+        "find_service": lambda api, namespace, name: name if name in forgotten.hubs else None,
+    }.items():  # fmt: skip
+        monkeypatch.setattr(outpost_hub.claims, name, value)
+    return forgotten
+
+
+def orphan(uid, owner=None, **meta):
+    annotations = {"annotations": {"outposts.dev/hub": owner}} if owner else {}
+    spec = {"ports": [{"targetPort": 20000}]}
+    return {"metadata": {"name": f"hub1-1-{uid}", "uid": uid, **annotations, **meta}, "spec": spec}
+
+
+def test_forgotten_service_that_cannot_be_removed(forgotten):
+    """It does not keep the others. One that is being deleted is left to whoever does it."""
+    forgotten.there = [orphan("held"), orphan("going", deletionTimestamp="2026-01-01T00:00:00Z"), orphan("free")]
+    forgotten.answers["held"] = ApiException(status=403)
     with pytest.raises(ApiException):
         asyncio.run(forgotten._look(None))
-    assert asked == ["held", "free"]
+    assert forgotten.asked == ["held", "free"]
+
+
+def test_hubs_that_share_tunnels_by_mistake(forgotten):
+    """Each removes its own Services alone; what says no owner is nobody's, until one of them is gone."""
+    forgotten.there = [orphan("mine", "hub"), orphan("unsaid"), orphan("theirs", "other-hub")]
+    forgotten.hubs.add("other-hub")
+    assert asyncio.run(forgotten._look(None)) == ["other-hub"]
+    assert forgotten.asked == ["mine"]
+    forgotten.hubs.remove("other-hub")
+    del forgotten.there[0]
+    assert asyncio.run(forgotten._look(None)) == []
+    assert forgotten.asked == ["mine", "unsaid", "theirs"]
+
+
+def test_why_services_stay_is_said_once(forgotten, monkeypatch):
+    """Each answer of Kubernetes has headers of its own."""
+    lines, said = [], ""
+    log = SimpleNamespace(warning=lines.append)
+    monkeypatch.setattr(outpost_hub.forgotten, "get_logger", lambda: log)
+    forgotten.there = [orphan("held")]
+
+    def refused(status, reason):
+        error = ApiException(status=status, reason=reason)
+        error.headers = {"Audit-Id": time.monotonic_ns()}
+        return error
+
+    timeout = urllib3.exceptions.ReadTimeoutError
+    for answer in (
+        refused(403, "Forbidden"), refused(403, "Forbidden"), refused(500, "Internal Server Error"),
+        timeout(object(), "/", "a"), timeout(object(), "/", "b"),
+    ):  # fmt: skip
+        forgotten.answers["held"] = answer
+        said = asyncio.run(forgotten._look_and_say(None, said))
+    stay = "outposts - Services of servers that this hub does not have stay for now: "
+    assert lines == [
+        f"{stay}Kubernetes answers 403 Forbidden",
+        f"{stay}Kubernetes answers 500 Internal Server Error",
+        f"{stay}Kubernetes does not answer: ReadTimeoutError",
+    ]
+
+
+def test_service_of_another_hub(hub, hub_stage):
+    """It is neither taken over nor removed, and the user is told. One whose hub is gone was maybe of this one."""
+    services = hub_stage.cluster.services
+    hub.run("ours", {"system": "remote"})
+    service = service_of(hub_stage.cluster, "ours")
+    name = service["metadata"]["name"]
+    hub.stop_server("ours")
+    service["metadata"]["annotations"]["outposts.dev/hub"] = "theirs"
+    services[name], services["theirs"] = service, {"metadata": {"name": "theirs"}, "spec": {}}
+    shown = message(hub.fail("ours", {"system": "remote"}))
+    assert "The server runs on remote, but another hub uses its address. Tell the administrators of the hub." in shown
+    assert services[name] == service
+    del services["theirs"]
+    hub.run("ours", {"system": "remote"})
+    assert services[name]["metadata"]["annotations"]["outposts.dev/hub"] == "hub"
+    hub.stop_server("ours")
+    assert name not in services
 
 
 def test_start_waits_for_the_removal_of_its_service(settings, monkeypatch):
