@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/outposts-dev/outposts/infra/schema"
 )
@@ -48,6 +49,9 @@ const profileNameWords = "want printable ASCII characters, at most 256"
 // reservedOptions are options of every start, whatever its profile.
 var reservedOptions = []string{"system", "flavor", "profile", "start_id", "registry_username", "registry_password"}
 
+// unlistedSuffix ends the name by which a start gives a value of the user's own for an option.
+const unlistedSuffix = "--unlisted-choice"
+
 // CheckProfiles finds what is wrong with the profiles of a system, each fault by its place in their list.
 func CheckProfiles(profiles []Profile) (faults []schema.Fault) {
 	seen := map[string]int{}
@@ -66,6 +70,10 @@ func CheckProfiles(profiles []Profile) (faults []schema.Fault) {
 		}
 		for _, name := range slices.Sorted(maps.Keys(p.Options)) {
 			p.Options[name].check(name, add)
+			if own, ok := strings.CutSuffix(name, unlistedSuffix); ok && p.Options[own].UnlistedChoice != nil {
+				add(fmt.Sprintf("is what a start calls the unlisted_choice of %s; rename one of them at the outpost", own),
+					"profile_options", name)
+			}
 		}
 	}
 	return faults

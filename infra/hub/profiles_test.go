@@ -47,6 +47,13 @@ func TestCheckProfiles(t *testing.T) {
 			"p[0].profile_options.image.unlisted_choice.enabled: must be true; leave unlisted_choice out where there " +
 				"is none",
 		}},
+		{"two options of one name", []Profile{{Slug: "a", Options: map[string]ProfileOption{
+			"b": {UnlistedChoice: own}, "b--unlisted-choice": choices("c"),
+			"d": choices("c"), "d--unlisted-choice": choices("c"),
+		}}}, []string{
+			"p[0].profile_options.b--unlisted-choice: is what a start calls the unlisted_choice of b; rename one of them " +
+				"at the outpost",
+		}},
 		{"an option of every start", []Profile{options("flavor", choices("a"))}, []string{
 			"p[0].profile_options.flavor: is an option of every start; give it another name at the outpost",
 		}},

@@ -7,7 +7,7 @@ it is for, is known to the outpost alone.
 import re
 
 from .catalog import OTHER, Choice, Option, Profile
-from .offer import RESERVED
+from .offer import RESERVED, UNLISTED
 
 NAME = re.compile(r"[!-~]([ -~]{0,254}[!-~])?")  # of what a start sends: each is a string that any outpost takes
 NAME_WORDS = "a name of printable ASCII characters, at most 256"
@@ -34,12 +34,18 @@ def _named(where, data, faults):
 def _profile(where, data, faults):
     data = faults.map(where, data, PROFILE_KEYS)
     name = faults.match(f"{where}.slug", data.get("slug"), NAME, NAME_WORDS)
-    options = _named(f"{where}.profile_options", data.get("profile_options"), faults)
+    options = list(_named(f"{where}.profile_options", data.get("profile_options"), faults))
+    offered = tuple(_option(at, n, o, faults) for at, n, o in options)
+    for option in offered:
+        other = option.name + UNLISTED
+        if option.unlisted is not None and any(other == o.name for o in offered):
+            words = f"is what a start calls the unlisted_choice of {option.name}; rename one of them at the outpost"
+            faults.add(f"{where}.profile_options.{other}", words)
     return Profile(
         name, faults.text(f"{where}.display_name", data.get("display_name"), name),
         faults.text(f"{where}.description", data.get("description"), ""),
         faults.flag(f"{where}.default", data.get("default"), False),
-        tuple(_option(at, n, o, faults) for at, n, o in options), None,
+        offered, None,
     )  # fmt: skip
 
 

@@ -154,6 +154,10 @@ NAME = "is not a name of printable ASCII characters, at most 256"
         (image({"unlisted_choice": {}}), "profile_options.image.unlisted_choice.enabled: must be true; leave"),
         (image({"unlisted_choice": {"enabled": False}}), "profile_options.image.unlisted_choice.enabled: must be true"),
         (image({"unlisted_choice": {"enabled": True, "validation_regex": "^a"}}), "unlisted_choice.validation_regex: "),
+        (
+            [{**LAB, "profile_options": {"b": {"unlisted_choice": {"enabled": True}}, "b--unlisted-choice": {"choices": {"a": {}}}}}],
+            "profile_options.b--unlisted-choice: is what a start calls the unlisted_choice of b; rename one of them",
+        ),
         *(
             (image({"choices": {"a": {}}}, name), f"profile_options.{name}: is an option of every start")
             for name in ("system", "flavor", "profile", "start_id", "registry_username", "registry_password")

@@ -150,6 +150,8 @@ func TestCheckFindsWrongProfiles(t *testing.T) {
 		"null options":                   {`profile_options: null`, ".profile_options: " + mustBeMap},
 		"null option":                    {`profile_options: {image: null}`, ".profile_options.image: must be an object"},
 		"null choice":                    {`profile_options: {image: {choices: {a: null}}}`, ".profile_options.image.choices.a: must be an object"},
+		"two options of one name": {`profile_options: {b: {unlisted_choice: {enabled: true}}, b--unlisted-choice: {choices: {a: {}}}}`, ".profile_options.b--unlisted-choice: is what a start calls the unlisted_choice of b; rename one of them"},
+		"no value of one's own": {`profile_options: {b: {choices: {a: {}}}, b--unlisted-choice: {choices: {a: {}}}}`, ""},
 		"null unlisted":                  {`profile_options: {image: {choices: {a: {}}, unlisted_choice: null}}`, ".profile_options.image.unlisted_choice: " + mustBeMap},
 		"null choices":                   {`profile_options: {image: {choices: null}}`, ".profile_options.image: has neither choices nor an unlisted_choice that is enabled, so the profile cannot be started"},
 		"no choice":                      {`profile_options: {image: {unlisted_choice: {enabled: false}}}`, ".profile_options.image: has neither choices nor an unlisted_choice that is enabled, so the profile cannot be started"},

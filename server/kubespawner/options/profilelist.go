@@ -231,7 +231,22 @@ func readProfile(m map[string]any, path string, p *Problems) profile {
 			p.Addf(at, "must be an object")
 		}
 	}
+	checkOptionNames(pr.options, p)
 	return pr
+}
+
+// checkOptionNames finds options whose user option would also carry a value of the user's own for another one.
+func checkOptionNames(offered []profileOption, p *Problems) {
+	for _, o := range offered {
+		if o.unlisted == nil {
+			continue
+		}
+		for _, other := range offered {
+			if other.name == o.name+unlistedSuffix {
+				p.Addf(other.path, "is what a start calls the unlisted_choice of %s; rename one of them", o.name)
+			}
+		}
+	}
 }
 
 // readAccess reads who may choose a profile.
