@@ -89,7 +89,8 @@ class Catalogs:
         self.fault, self.away, self.waits = "", None, False  # as in Answer
         self.maintenance = ()  # the Maintenance that was announced last, or None; empty if nothing was said
         self.had = {}  # by name of a flavor of the data: the key of the question to which it was offered last
-        self.lacking = []  # names of those that nobody was offered so far, as logged last
+        self.lacking = []  # names of those that nobody is offered, as logged last
+        self.seen = set()  # names of those that somebody has had
 
     async def of(self, key, question, client):
         """Returns the Answer to a question, after at most ASK_SECONDS.
@@ -150,7 +151,7 @@ class Catalogs:
         self.maintenance = (maintenance,)
 
     def _note_lacking(self, key, catalog):
-        """Logs, once at each change, which flavors of the data nobody who has asked so far was offered.
+        """Logs, once at each change, which flavors of the data nobody who has asked is offered.
 
         The catalog of one user does not tell what the outpost has: groups, and rules for users, keep flavors from some.
         """
@@ -159,20 +160,22 @@ class Catalogs:
         for name in by_hand:
             if name in offered:
                 self.had[name] = key
+                self.seen.add(name)
             elif self.had.get(name) == key:
                 del self.had[name]
-        lacking = [name for name in by_hand if name not in self.had]
+        gone = {name: f"{name} (withdrawn)" for name in self.seen}
+        lacking = [gone.get(name, name) for name in by_hand if name not in self.had]
         if lacking == self.lacking:
             return
         self.lacking = lacking
         if lacking:
             names = ", ".join(lacking)
             get_logger().warning(
-                f"{self.system.name} - its outpost has offered these `flavors` of the hub's data to nobody who has "
-                f"asked since the hub's start, so that they have not been shown: {names}"
+                f"{self.system.name} - its outpost offers these `flavors` of the hub's data to nobody who has asked, "
+                f"so that they are not shown: {names}"
             )
         elif by_hand:
-            get_logger().info(f"{self.system.name} - its outpost has offered all `flavors` of the hub's data")
+            get_logger().info(f"{self.system.name} - its outpost offers all `flavors` of the hub's data")
 
     def _last(self, key, fault):
         kept = self.kept.get(key)

@@ -206,21 +206,21 @@ def test_flavors_by_hand_that_nobody_is_offered(settings, monkeypatch, caplog):
         monkeypatch.setattr(catalogs, "_fetch", fetch)
         caplog.clear()
         assert asyncio.run(catalogs.of(user, question, lambda: None)).catalog
-        return [(r.levelname, r.getMessage().partition("direct - its outpost has offered ")[2]) for r in caplog.records]
+        return [(r.levelname, r.getMessage().partition("direct - its outpost offers ")[2]) for r in caplog.records]
 
     def nobody(names):
-        none = "these `flavors` of the hub's data to nobody who has asked since the hub's start"
-        return [("WARNING", f"{none}, so that they have not been shown: {names}")]
+        none = "these `flavors` of the hub's data to nobody who has asked"
+        return [("WARNING", f"{none}, so that they are not shown: {names}")]
 
     assert ask("maria", "small", "large") == nobody("gone, gpu, odd")
     assert ask("maria", "small") == []
     assert ask("greta", "small", "gpu") == nobody("gone, odd"), "of a group"
     assert ask("maria", "small") == [], "she has never had it"
     assert ask("paul", denied="Ask.") == [], "it says nothing of flavors"
-    assert ask("greta", "small") == nobody("gone, gpu, odd"), "it is gone"
+    assert ask("greta", "small") == nobody("gone, gpu (withdrawn), odd"), "it is gone"
     assert ask("maria", flavors=None) == [("INFO", "all `flavors` of the hub's data")], "any name is accepted"
     assert ask("greta", "large") == [], "another has been offered them last"
-    assert ask("maria", "large") == nobody("small, gone, gpu, odd")
+    assert ask("maria", "large") == nobody("small (withdrawn), gone (withdrawn), gpu (withdrawn), odd (withdrawn)")
     catalogs.system.flavors = {}
     assert ask("maria", "large") == []
 
