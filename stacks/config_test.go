@@ -173,6 +173,13 @@ func TestConfigRefuses(t *testing.T) {
 			"outposts:hub.startTimeout: got string, want integer",
 			"outposts:hub.url: want http:// or https://, a host, and optionally a port and a path",
 		}},
+		{"texts that are longer than a hub takes", localConfig, map[string]string{
+			"outposts.1.displayName": strings.Repeat("a", 4001), "outposts.1.description": strings.Repeat("ä", 4000),
+			"outposts.1.profiles": "[{slug: a, profile_options: {b: {choices: {c: {display_name: " + strings.Repeat("a", 4001) + "}}}}}]",
+		}, []string{
+			"outposts:outposts[1].displayName: want a text of at most 4,000 characters",
+			"outposts:outposts[1].profiles[0].profile_options.b.choices.c.display_name: want a text of at most 4,000 characters",
+		}},
 		{"missing keys", localConfig, map[string]string{"cluster": "-", "hub.exposure": "-"}, []string{
 			"outposts:cluster is missing", "outposts:hub.exposure is missing",
 		}},

@@ -215,7 +215,7 @@ func (w *walk) collect(e *jsonschema.ValidationError) {
 		w.add(nil, fmt.Sprintf("%q is not an accepted name of a key", k.Property))
 	case *kind.OneOf, *kind.AnyOf: // which of the forms was meant is unknown
 		w.add(at, w.wanted(e, "matches none of the accepted forms"))
-	case *kind.Type:
+	case *kind.Type, *kind.MaxLength:
 		w.add(at, w.wanted(e, k.LocalizedString(w.printer)))
 	case *kind.Pattern: // without the value, which may be a password
 		w.add(at, w.wanted(e, "does not match "+k.Want))
