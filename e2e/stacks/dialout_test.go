@@ -23,8 +23,8 @@ import (
 // otherHostKey is a host key that nobody here has.
 const otherHostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIN1Jm2f3WPTnu3iTK0AzBmmAlbGkAxv6kRaFWTRzZ0bM"
 
-// TestE2EDialOut provisions a remote whose node drops everything that comes in from the hub's cluster, and breaks what
-// is between them. Its outpost connects to the hub, at last through an HTTP proxy.
+// TestE2EDialOut provisions a remote behind a NAT that lets nobody in, and breaks what is between it and the hub's
+// cluster. Its outpost connects to the hub, at last through an HTTP proxy.
 func TestE2EDialOut(t *testing.T) {
 	s := newSite(t)
 	s.close(t)
@@ -53,8 +53,16 @@ func TestE2EDialOut(t *testing.T) {
 		{"proxy killed", func(ctx context.Context, _ *testing.T) error {
 			return s.hub.ReplacePod(ctx, deployed.HubNamespace, deployed.ProxyPod)
 		}},
+		{"NAT with another address, and without its connections", func(_ context.Context, t *testing.T) error {
+			s.filter(t, remoteContext, fmt.Sprintf("flush chain ip border out; "+
+				"add rule ip border out ip daddr %s snat to %s; add rule ip border in ip daddr %s drop",
+				s.hub.node, s.public(251), s.public(250)))
+			return nil
+		}},
 		{"reached at its address from now on", func(ctx context.Context, t *testing.T) error {
-			s.filter(t, "delete table ip closed")
+			for _, cluster := range []string{hubContext, remoteContext} {
+				s.filter(t, cluster, "delete table ip border")
+			}
 			s.write(t, "local", addressed)
 			return s.moves(ctx, t, u)
 		}},
@@ -118,17 +126,25 @@ func (s *site) moves(ctx context.Context, t *testing.T, u user) error {
 	return nil
 }
 
-// close lets the node of the remote cluster drop every connection that the hub's cluster begins.
+// close puts the node of the remote cluster behind a NAT. What it begins with the hub's cluster comes from an address of
+// the NAT there: from the node's own, the hub's node takes nothing new. Nothing gets in that the hub's cluster begins.
 func (s *site) close(t *testing.T) {
 	t.Helper()
-	s.filter(t, "add table ip closed; add chain ip closed in { type filter hook prerouting priority -300; }; "+
-		fmt.Sprintf("add rule ip closed in ip saddr %s tcp flags & (syn | ack) == syn counter drop", s.hub.node))
+	const in = "add table ip border; add chain ip border in { type filter hook prerouting priority -300; }; " +
+		"add rule ip border in ip saddr %s tcp flags & (syn | ack) == syn drop; "
+	const out = "add chain ip border out { type nat hook postrouting priority srcnat - 10; }; " +
+		"add rule ip border out ip daddr %s snat to %s"
+	s.filter(t, hubContext, fmt.Sprintf(in, s.remote.node))
+	s.filter(t, remoteContext, fmt.Sprintf(in+out, s.hub.node, s.hub.node, s.public(250)))
 }
 
-// filter changes the rules for packets of the node of the remote cluster.
-func (s *site) filter(t *testing.T, rules string) {
+// public is an address of the NAT: one of those that the remote cluster keeps for Gateways.
+func (s *site) public(n int) string { return fmt.Sprint(s.remote.balancer, n) }
+
+// filter changes the rules for packets of the node of a cluster.
+func (s *site) filter(t *testing.T, cluster, rules string) {
 	t.Helper()
-	node := fmt.Sprint(s.report(t, remoteContext).PID)
+	node := fmt.Sprint(s.report(t, cluster).PID)
 	out, err := exec.CommandContext(t.Context(), "nsenter", "-t", node, "-n", "nft", rules).CombinedOutput()
 	if err != nil {
 		t.Fatalf("nft %s: %v: %s", rules, err, out)
