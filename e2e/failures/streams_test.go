@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/outposts-dev/outposts/e2e/deployed"
@@ -77,31 +78,105 @@ func reachable(ctx context.Context, t *testing.T, d *deployed.Deployed, server s
 }
 
 // TestE2EStreamsOutliveAnUpgradeOfTheTunnels holds that a rolling upgrade of the tunnels leaves a stream alone for as
-// long as it lasts, within the time that the operator gives it, and that others serve new ones meanwhile.
+// long as it lasts, within the time that the operator gives it, and that others serve new ones meanwhile. One that
+// outlasts the time is ended, and one reconnect is enough.
 func TestE2EStreamsOutliveAnUpgradeOfTheTunnels(t *testing.T) {
 	const server = "drained"
 	d, ctx := deployed.Open(t), t.Context()
 	count := counting(ctx, t, d, server)
-	before, err := d.Local.PodNames(ctx, deployed.HubNamespace, deployed.TunnelsPod)
-	if err != nil || len(before) != 2 {
-		t.Fatalf("the tunnels are %v, %v, want two", before, err)
+	before := tunnelsOf(ctx, t, d)
+	given := setDrain(ctx, t, d, "5") // for those that this starts
+	t.Cleanup(func() { setDrain(context.Background(), t, d, given) })
+	upgraded(ctx, t, d, server)
+	if old, err := left(ctx, d, before); err != nil || len(old) == 0 {
+		t.Errorf("old replicas are %v, %v, want the one with the stream", old, err)
 	}
-	left := func(ctx context.Context) ([]string, error) {
-		names, err := d.Local.PodNames(ctx, deployed.HubNamespace, deployed.TunnelsPod)
-		return slices.DeleteFunc(names, func(name string) bool { return !slices.Contains(before, name) }), err
-	}
-	if err := mark(ctx, d.Local, deployed.HubNamespace, tunnelsName, t.Name()); err != nil {
+	count.Whole(ctx, t)
+
+	kernel, err := d.Hub.OpenKernel(ctx, d.User, server)
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := mark(context.Background(), d.Local, deployed.HubNamespace, tunnelsName, nil); err != nil {
-			t.Error(err)
-		}
-	})
+	if _, err := kernel.Run(ctx, "answer = 42"); err != nil {
+		t.Fatal(err)
+	}
+	brief := slices.DeleteFunc(tunnelsOf(ctx, t, d), func(name string) bool { return slices.Contains(before, name) })
+	setDrain(ctx, t, d, given)
+	upgraded(ctx, t, d, server)
+	gone(ctx, t, d, brief)
+	if printed, err := kernel.Run(ctx, "print(answer)"); err == nil {
+		t.Errorf("a stream of a replica that has ended has printed %q", printed)
+	}
+	if kernel, err = kernel.Reopen(ctx); err != nil {
+		t.Fatalf("the first reconnect: %v", err)
+	}
+	if printed, err := kernel.Run(ctx, "print(answer)"); err != nil || strings.TrimSpace(printed) != "42" {
+		t.Errorf("printed %q, %v", printed, err)
+	}
 
-	rolling, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	// The last streams of the first replicas end with the server, and they with them, long before their time is over.
+	deployed.Stop(t, d.Hub, d.User, server)
+	gone(ctx, t, d, before)
+}
+
+// tunnelsOf returns the names of the pods of the tunnels.
+func tunnelsOf(ctx context.Context, t *testing.T, d *deployed.Deployed) []string {
+	t.Helper()
+	names, err := d.Local.PodNames(ctx, deployed.HubNamespace, deployed.TunnelsPod)
+	if err != nil || len(names) < 2 {
+		t.Fatalf("the tunnels are %v, %v, want two", names, err)
+	}
+	return names
+}
+
+// left returns those pods of the tunnels of before that are still there.
+func left(ctx context.Context, d *deployed.Deployed, before []string) ([]string, error) {
+	names, err := d.Local.PodNames(ctx, deployed.HubNamespace, deployed.TunnelsPod)
+	return slices.DeleteFunc(names, func(name string) bool { return !slices.Contains(before, name) }), err
+}
+
+// gone waits until none of the pods of before is there.
+func gone(ctx context.Context, t *testing.T, d *deployed.Deployed, before []string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	err = deployed.Eventually(rolling, func(ctx context.Context) error {
+	err := deployed.Eventually(ctx, func(ctx context.Context) error {
+		old, err := left(ctx, d, before)
+		if err == nil && len(old) > 0 {
+			err = fmt.Errorf("%v run on", old)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// setDrain sets how many seconds streams of replicas may last that are started from now on, which replaces those that
+// run. It returns what it was before.
+func setDrain(ctx context.Context, t *testing.T, d *deployed.Deployed, seconds string) string {
+	t.Helper()
+	deployments := d.Local.API.AppsV1().Deployments(deployed.HubNamespace)
+	changed, err := deployments.Get(ctx, tunnelsName, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := changed.Spec.Template.Spec.Containers[0].Env
+	i := slices.IndexFunc(env, func(v corev1.EnvVar) bool { return v.Name == "OUTPOST_TUNNELS_DRAIN" })
+	before := env[i].Value
+	env[i].Value = seconds
+	if err := deployed.Replace(ctx, deployments.Update, changed); err != nil {
+		t.Fatal(err)
+	}
+	return before
+}
+
+// upgraded waits until a change of the tunnels is rolled out, and holds that two serve all the time.
+func upgraded(ctx context.Context, t *testing.T, d *deployed.Deployed, server string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	err := deployed.Eventually(ctx, func(ctx context.Context) error {
 		tunnels, err := d.Local.API.AppsV1().Deployments(deployed.HubNamespace).Get(ctx, tunnelsName, metav1.GetOptions{})
 		if err != nil {
 			return err
@@ -116,24 +191,5 @@ func TestE2EStreamsOutliveAnUpgradeOfTheTunnels(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
-	}
-	if old, err := left(ctx); err != nil || len(old) == 0 {
-		t.Errorf("old replicas are %v, %v, want the one with the stream", old, err)
-	}
-	count.Whole(ctx, t)
-
-	// Its last streams end with the server, and it with them, long before its time is over.
-	deployed.Stop(t, d.Hub, d.User, server)
-	ended, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	err = deployed.Eventually(ended, func(ctx context.Context) error {
-		old, err := left(ctx)
-		if err == nil && len(old) > 0 {
-			err = fmt.Errorf("%v run on without a stream", old)
-		}
-		return err
-	})
-	if err != nil {
-		t.Error(err)
 	}
 }
