@@ -12,12 +12,24 @@ import (
 
 const documented = "../docs/examples/helm"
 
-// TestDocumentedValues holds that both charts can be rendered with the values that the manual has for them.
+// TestDocumentedValues holds that both charts can be rendered with the values that the manual has for them, and that
+// these name the schema by which an editor checks them.
 func TestDocumentedValues(t *testing.T) {
 	for _, name := range []string{"outpost", "outposts-hub", "dial-out/outpost", "dial-out/outposts-hub"} {
 		t.Run(name, func(t *testing.T) {
 			chart := filepath.Base(name)
-			values := readValues(t, filepath.Join(documented, name+".yaml"))
+			path := filepath.Join(documented, name+".yaml")
+			values := readValues(t, path)
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first, _, _ := strings.Cut(string(text), "\n")
+			// As seen from the project's folder, to which the manual lets the file be copied.
+			want := "# yaml-language-server: $schema=charts/" + chart + "/values.schema.json"
+			if first != want {
+				t.Errorf("the first line, for editors, is %q, want %q", first, want)
+			}
 			release := chartutil.ReleaseOptions{Name: chart, Namespace: "jupyterhub", Revision: 1, IsInstall: true}
 			if _, err := renderChart(load(t, chart), values, release); err != nil {
 				t.Error(err)
