@@ -89,9 +89,9 @@ func (s *site) takesState(t *testing.T) bool {
 	return bytes.Contains(program, []byte("outposts:index:Outpost"))
 }
 
-// earlier is the same site in the hands of an earlier commit: its program, its charts, its configs, and its image,
-// whose version is one minor version before that of this checkout's. The configs of the site are the same but for the
-// image.
+// earlier is the same site in the hands of an earlier commit: its program, its charts, its configs, and its images. The
+// version of its outpost is one minor version before that of this checkout's. The configs of the site are the same but
+// for the images.
 func (s *site) earlier(t *testing.T, commit string) *site {
 	t.Helper()
 	root := t.TempDir()
@@ -119,6 +119,7 @@ func (s *site) earlier(t *testing.T, commit string) *site {
 		t.Fatalf("build the image of %s: %v\n%s", commit, err, out)
 	}
 	s.clusters(t, "load", image)
+	s.clusters(t, "load", "--ref", "localhost/outposts/hub:before", s.hubImage(t, root))
 	old := *s
 	old.dir = t.TempDir()
 	deployed.Project(t, root, old.dir)
@@ -142,7 +143,27 @@ func (s *site) earlier(t *testing.T, commit string) *site {
 		s.write(t, stack, old.read(t, stack))
 		old.set(t, stack, "before", "outposts:outpost", "image", "tag")
 	}
+	old.set(t, "local", "before", "outposts:hub", "image", "tag")
 	return &old
+}
+
+// hubImage builds the hub's image of an earlier commit, whose files are in root, with the tools of this checkout: the
+// hub of a commit may need what the images of this one leave out, such as ssh.
+func (s *site) hubImage(t *testing.T, root string) string {
+	t.Helper()
+	run := filepath.Join(root, "dev", "run")
+	if err := errors.Join(os.Remove(run), os.WriteFile(run,
+		fmt.Appendf(nil, "#!/bin/sh\nexec '%s' \"$@\"\n", filepath.Join(s.root, "dev", "run")), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	build := exec.CommandContext(t.Context(), filepath.Join(root, "images", "build"), "hub")
+	var complaint bytes.Buffer
+	build.Stderr = &complaint
+	archive, err := build.Output()
+	if err != nil {
+		t.Fatalf("build the hub's image: %v\n%s", err, &complaint)
+	}
+	return strings.TrimSpace(string(archive))
 }
 
 // upgradeTo runs the program behind `make upgrade` on a stack.
