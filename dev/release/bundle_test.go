@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -24,7 +23,7 @@ func newBundler(t *testing.T) bundler {
 	}
 	key := newKey(t)
 	return bundler{
-		release: made(t, key, "program"), images: []string{hubImage(t, program)},
+		release: made(t, key, "program"), images: []string{hubImage(t, "a program")},
 		charts: []string{"../../e2e/charts/hub"},
 		files:  []string{"bin/program=" + program, "examples=../../docs/examples/nodeport"}, key: key, version: version,
 	}
@@ -33,20 +32,11 @@ func newBundler(t *testing.T) bundler {
 // hubImage is an archive with an image of the hub, around a program.
 func hubImage(t *testing.T, program string) string {
 	t.Helper()
-	work := t.TempDir()
-	built, err := image.Build(image.Spec{
-		Reference: "localhost/outposts/hub:5.5.4-2.2.11",
-		Layers:    []image.Layer{{Files: []image.File{{Source: program, Target: "/program", Mode: 0o755}}}},
-		Execution: image.Execution{Entrypoint: []string{"/program"}},
-	}, work)
-	if err != nil {
-		t.Fatal(err)
-	}
-	hub := filepath.Join(work, "hub.tar")
-	if err := errors.Join(built.Archive(hub), built.Close()); err != nil {
-		t.Fatal(err)
-	}
-	return hub
+	archive := filepath.Join(t.TempDir(), "hub.tar")
+	writeImage(t, archive, image.Spec{
+		Reference: "localhost/outposts/hub:5.5.4-2.2.11", Execution: image.Execution{Entrypoint: []string{"/outpost"}},
+	}, []byte(program))
+	return archive
 }
 
 // unpacked makes a bundle and unpacks it, as a site does.
@@ -139,7 +129,7 @@ func TestNextBundleComesBesideTheOneBefore(t *testing.T) {
 		m.version = c.version
 		next := b
 		next.version, next.release = c.version, filepath.Join(t.TempDir(), c.version)
-		next.images = []string{hubImage(t, write(t, filepath.Join(t.TempDir(), "program"), []byte(c.hub)))}
+		next.images = []string{hubImage(t, c.hub)}
 		if err := m.run(t.Context(), next.release, io.Discard); err != nil {
 			t.Fatal(err)
 		}

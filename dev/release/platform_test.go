@@ -14,26 +14,15 @@ import (
 	"github.com/outposts-dev/outposts/dev/clusters/image"
 )
 
-// imageOf is an image that says that it is for an architecture, around a program.
+// imageOf is an image that says that it is for an architecture, around the program /outpost.
 func imageOf(t *testing.T, architecture string, program []byte, entrypoint ...string) v1.Image {
 	t.Helper()
 	work := t.TempDir()
-	file := write(t, filepath.Join(work, "outpost"), program)
-	built, err := image.Build(image.Spec{
-		Reference: "localhost/outposts/outpost:" + version, Architecture: architecture, Compress: true,
-		Layers:    []image.Layer{{Files: []image.File{{Source: file, Target: "/bin/outpost", Mode: 0o755}}}},
-		Execution: image.Execution{Entrypoint: entrypoint},
-	}, work)
-	if err != nil {
-		t.Fatal(err)
-	}
 	archive := filepath.Join(work, "outpost.tar")
-	if err := built.Archive(archive); err != nil {
-		t.Fatal(err)
-	}
-	if err := built.Close(); err != nil {
-		t.Fatal(err)
-	}
+	writeImage(t, archive, image.Spec{
+		Reference: "localhost/outposts/outpost:" + version, Architecture: architecture, Compress: true,
+		Execution: image.Execution{Entrypoint: entrypoint},
+	}, program)
 	img, _, err := openArchive(archive, filepath.Join(work, "unpacked"))
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +33,7 @@ func imageOf(t *testing.T, architecture string, program []byte, entrypoint ...st
 // TestImageIsForItsArchitecture holds that what a registry gives to a machine runs there: that index, config and program
 // say the same.
 func TestImageIsForItsArchitecture(t *testing.T) {
-	const path = "/bin/outpost"
+	const path = "/outpost"
 	arm := programFor(t, "arm64", "")
 	small := programFor(t, "arm64", "")
 	small[4] = 1 // ELFCLASS32
@@ -58,7 +47,7 @@ func TestImageIsForItsArchitecture(t *testing.T) {
 		{"the program of another", imageOf(t, "arm64", programFor(t, "amd64", ""), path),
 			path + " is for EM_X86_64, want EM_AARCH64"},
 		{"no entrypoint", imageOf(t, "arm64", arm), "it starts no program"},
-		{"another entrypoint", imageOf(t, "arm64", arm, "/bin/another"), "/bin/another: it is not there"},
+		{"another entrypoint", imageOf(t, "arm64", arm, "/another"), "/another: it is not there"},
 		{"a script", imageOf(t, "arm64", append([]byte("#!/bin/false\n"), arm...), path), "is no program of 64 bits"},
 		{"a small file", imageOf(t, "arm64", []byte("#!/bin/false\n"), path), path + ": it is no program: "},
 		{"a program of 32 bits", imageOf(t, "arm64", small, path), "is no program of 64 bits"},
@@ -81,7 +70,7 @@ func TestIndexIsForBothArchitectures(t *testing.T) {
 		}})
 	}
 	of := func(architecture string) v1.Image {
-		return imageOf(t, architecture, programFor(t, architecture, ""), "/bin/outpost")
+		return imageOf(t, architecture, programFor(t, architecture, ""), "/outpost")
 	}
 	first := add(empty.Index, "amd64", of("amd64"))
 	if err := checkPlatforms(add(first, "arm64", of("arm64"))); err != nil {

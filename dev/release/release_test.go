@@ -62,22 +62,26 @@ func publicOf(t *testing.T, key *ecdsa.PrivateKey) []byte {
 func packed(t *testing.T, text string) builder {
 	t.Helper()
 	return func(_ context.Context, architecture, archive string) error {
-		work := t.TempDir()
-		program := filepath.Join(work, "outpost")
-		err := errors.Join(os.WriteFile(program, programFor(t, architecture, text), 0o755),
-			os.WriteFile(archive+".cdx.json", []byte("{}\n"), 0o644))
-		if err != nil {
-			return err
-		}
-		built, err := image.Build(image.Spec{
+		writeImage(t, archive, image.Spec{
 			Reference: "localhost/outposts/outpost:" + version, Architecture: architecture, Compress: true,
-			Layers:    []image.Layer{{Files: []image.File{{Source: program, Target: "/outpost", Mode: 0o755}}}},
 			Execution: image.Execution{Entrypoint: []string{"/outpost"}},
-		}, work)
-		if err != nil {
-			return err
-		}
-		return errors.Join(built.Archive(archive), built.Close())
+		}, programFor(t, architecture, text))
+		return os.WriteFile(archive+".cdx.json", []byte("{}\n"), 0o644)
+	}
+}
+
+// writeImage writes an archive with an image whose only file is the program /outpost.
+func writeImage(t *testing.T, archive string, spec image.Spec, program []byte) {
+	t.Helper()
+	work := t.TempDir()
+	file := write(t, filepath.Join(work, "outpost"), program)
+	spec.Layers = []image.Layer{{Files: []image.File{{Source: file, Target: "/outpost", Mode: 0o755}}}}
+	built, err := image.Build(spec, work)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(built.Archive(archive), built.Close()); err != nil {
+		t.Fatal(err)
 	}
 }
 
