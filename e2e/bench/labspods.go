@@ -22,6 +22,9 @@ import (
 // labsLook is the pause between two looks at a server.
 const labsLook = 10 * time.Millisecond
 
+// labsAnswer is the time that a server has, alone on the machine, from when its pod is made until it answers.
+const labsAnswer = 2 * time.Minute
+
 // takeAlone takes starts on the remote system, one after the other, and after each the same pod without a hub: from
 // when client-go creates it until its server answers.
 func (b *labsBench) takeAlone(ctx context.Context) error {
@@ -86,32 +89,46 @@ func (b *labsBench) bare(ctx context.Context, round int) (took time.Duration, er
 
 // waitForAnswer waits until a server answers in its pod, whose containers are processes of this machine.
 func waitForAnswer(ctx context.Context, pod *corev1.Pod) error {
-	var pids []int
-	for len(pids) == 0 {
-		sleep(ctx, labsLook)
-		if ctx.Err() != nil {
-			return fmt.Errorf("pod %s has no process: %w", pod.Name, context.Cause(ctx))
-		}
-		var err error
-		if pids, err = processesOf(pod); err != nil {
-			return err
-		}
+	ctx, cancel := context.WithTimeoutCause(ctx, labsAnswer, fmt.Errorf("it has had %s", labsAnswer))
+	defer cancel()
+	inside, err := networkOf(ctx, pod)
+	if err != nil {
+		return err
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	// The first process of a pod holds its network.
-	looks, out, err := process.Start("nsenter", "-t", strconv.Itoa(pids[0]), "-n", self, "first-answer", urlOf(pod))
+	looks, out, err := process.Start("nsenter", "-t", strconv.Itoa(inside), "-n", self, "first-answer", urlOf(pod))
 	if err != nil {
 		return err
 	}
 	defer looks.Stop()
 	defer context.AfterFunc(ctx, func() { _ = out.Close() })() // ends the wait
 	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		err = errors.Join(err, context.Cause(ctx))
 		return fmt.Errorf("pod %s does not answer: %w; %s", pod.Name, err, looks.Stderr())
 	}
 	return nil
+}
+
+// networkOf waits for the process that holds the network of a pod, and returns it. The one before it in the pod, which
+// becomes it, begins in the network of the node.
+func networkOf(ctx context.Context, pod *corev1.Pod) (int, error) {
+	for {
+		pids, err := processesOf(pod)
+		if err != nil {
+			return 0, err
+		}
+		for _, pid := range pids {
+			if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err == nil && string(name) == "pause\n" {
+				return pid, nil
+			}
+		}
+		if sleep(ctx, labsLook); ctx.Err() != nil {
+			return 0, fmt.Errorf("pod %s has no process: %w", pod.Name, context.Cause(ctx))
+		}
+	}
 }
 
 // urlOf returns what the hub asks a server for first, as the pod itself reaches it.
