@@ -119,8 +119,8 @@ func TestBundle(t *testing.T) {
 	}
 }
 
-// TestNextBundleComesBesideTheOneBefore holds that a registry takes the next version's bundle too, also where its images
-// are for the same versions of Python packages and have another content, or are the very same.
+// TestNextBundleComesBesideTheOneBefore holds that a registry takes the next version's bundle too, also where its
+// images are for the same versions of Python packages and have another content, or are the very same.
 func TestNextBundleComesBesideTheOneBefore(t *testing.T) {
 	b := newBundler(t)
 	to := served(t)

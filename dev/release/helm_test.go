@@ -9,8 +9,8 @@ import (
 	helm "helm.sh/helm/v3/pkg/registry"
 )
 
-// TestHelmPullsTheCharts holds that Helm's own client, as `helm pull` and `helm install oci://` have it, gets the charts
-// of a release from a registry: the archives of its folder.
+// TestHelmPullsTheCharts holds that Helm's own client, as `helm pull` and `helm install oci://` have it, gets the
+// charts of a release from a registry: the archives of its folder.
 func TestHelmPullsTheCharts(t *testing.T) {
 	dir, to := made(t, newKey(t), "program"), served(t)
 	if err := push(folder(dir), to, io.Discard); err != nil {
@@ -32,7 +32,8 @@ func TestHelmPullsTheCharts(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := [...]string{
-			to.base + "/" + reference, digest.String(), name, version, read(t, filepath.Join(dir, name+"-"+version+".tgz")),
+			to.base + "/" + reference, digest.String(), name, version,
+			read(t, filepath.Join(dir, name+"-"+version+".tgz")),
 		}
 		meta := pulled.Chart.Meta
 		got := [...]string{pulled.Ref, pulled.Manifest.Digest, meta.Name, meta.Version, string(pulled.Chart.Data)}

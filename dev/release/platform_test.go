@@ -30,8 +30,8 @@ func imageOf(t *testing.T, architecture string, program []byte, entrypoint ...st
 	return img
 }
 
-// TestImageIsForItsArchitecture holds that what a registry gives to a machine runs there: that index, config and program
-// say the same.
+// TestImageIsForItsArchitecture holds that what a registry gives to a machine runs there: that index, config and
+// program say the same.
 func TestImageIsForItsArchitecture(t *testing.T) {
 	const path = "/outpost"
 	arm := programFor(t, "arm64", "")

@@ -24,9 +24,9 @@ const (
 	sshDownLimit = "Client, server and service share the processors of one machine: where the client's decryption is " +
 		"the bottleneck, no server is faster " +
 		"than it takes bytes."
-	tunnelsDownLimit = "Down, the tunnels read, decrypt and write, as the server does up. By a profile x/crypto's AES-GCM, " +
-		"copies of every packet, and what allocates and collects those take two thirds of their processor time, about " +
-		"what OpenSSH's client takes in all, and system calls, of which there are few, a quarter."
+	tunnelsDownLimit = "Down, the tunnels read, decrypt and write, as the server does up. By a profile x/crypto's " +
+		"AES-GCM, copies of every packet, and what allocates and collects those take two thirds of their processor " +
+		"time, about what OpenSSH's client takes in all, and system calls, of which there are few, a quarter."
 	tunnelsUpLimit = "Up, the outpost's server has more to do than who sends, and is the same for both."
 
 	pollLimit = "The plain handler is the limit, and its line tells what this machine can do: of a poll's processor " +

@@ -16,8 +16,8 @@ import (
 	"github.com/outposts-dev/outposts/e2e/deployed"
 )
 
-// lookAtOnce is the look of the hub's module for Services of servers that the hub does not have, in a process of its own
-// beside the hub: it takes those that its arguments name for such, and removes them at once.
+// lookAtOnce is the look of the hub's module for Services of servers that the hub does not have, in a process of its
+// own beside the hub: it takes those that its arguments name for such, and removes them at once.
 const lookAtOnce = `
 import asyncio, sys
 sys.path.insert(0, "/usr/local/etc/jupyterhub")
@@ -36,8 +36,8 @@ with open("/etc/outpost/data/outposts.yaml") as file:
 print(asyncio.run(outposts.forgotten._look(None)))
 `
 
-// TestE2EServicesOfNoServer holds that the hub may remove Services of servers that it does not have, and leaves those of
-// another hub alone that uses the same tunnels.
+// TestE2EServicesOfNoServer holds that the hub may remove Services of servers that it does not have, and leaves those
+// of another hub alone that uses the same tunnels.
 func TestE2EServicesOfNoServer(t *testing.T) {
 	d, ctx := deployed.Open(t), t.Context()
 	services := d.Local.API.CoreV1().Services(deployed.HubNamespace)

@@ -177,7 +177,8 @@ func upgraded(ctx context.Context, t *testing.T, d *deployed.Deployed, server st
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	err := deployed.Eventually(ctx, func(ctx context.Context) error {
-		tunnels, err := d.Local.API.AppsV1().Deployments(deployed.HubNamespace).Get(ctx, tunnelsName, metav1.GetOptions{})
+		deployments := d.Local.API.AppsV1().Deployments(deployed.HubNamespace)
+		tunnels, err := deployments.Get(ctx, tunnelsName, metav1.GetOptions{})
 		if err != nil {
 			return err
 		}

@@ -126,8 +126,9 @@ func (s *site) moves(ctx context.Context, t *testing.T, u user) error {
 	return nil
 }
 
-// close puts the node of the remote cluster behind a NAT. What it begins with the hub's cluster comes from an address of
-// the NAT there: from the node's own, the hub's node takes nothing new. Nothing gets in that the hub's cluster begins.
+// close puts the node of the remote cluster behind a NAT. What it begins with the hub's cluster comes from an address
+// of the NAT there: from the node's own, the hub's node takes nothing new. Nothing gets in that the hub's cluster
+// begins.
 func (s *site) close(t *testing.T) {
 	t.Helper()
 	const in = "add table ip border; add chain ip border in { type filter hook prerouting priority -300; }; " +

@@ -71,8 +71,8 @@ func CheckProfiles(profiles []Profile) (faults []schema.Fault) {
 		for _, name := range slices.Sorted(maps.Keys(p.Options)) {
 			p.Options[name].check(name, add)
 			if own, ok := strings.CutSuffix(name, unlistedSuffix); ok && p.Options[own].UnlistedChoice != nil {
-				add(fmt.Sprintf("is what a start calls the unlisted_choice of %s; rename one of them at the outpost", own),
-					"profile_options", name)
+				words := "is what a start calls the unlisted_choice of %s; rename one of them at the outpost"
+				add(fmt.Sprintf(words, own), "profile_options", name)
 			}
 		}
 	}

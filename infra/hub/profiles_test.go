@@ -43,7 +43,7 @@ func TestCheckProfiles(t *testing.T) {
 		{"an option without answers", []Profile{options("image", choices())}, []string{
 			"p[0].profile_options.image: has neither choices nor an unlisted_choice",
 		}},
-		{"a value of the user's own that is off", []Profile{options("image", ProfileOption{UnlistedChoice: off})}, []string{
+		{"a value of one's own that is off", []Profile{options("image", ProfileOption{UnlistedChoice: off})}, []string{
 			"p[0].profile_options.image.unlisted_choice.enabled: must be true; leave unlisted_choice out where there " +
 				"is none",
 		}},
@@ -51,8 +51,8 @@ func TestCheckProfiles(t *testing.T) {
 			"b": {UnlistedChoice: own}, "b--unlisted-choice": choices("c"),
 			"d": choices("c"), "d--unlisted-choice": choices("c"),
 		}}}, []string{
-			"p[0].profile_options.b--unlisted-choice: is what a start calls the unlisted_choice of b; rename one of them " +
-				"at the outpost",
+			"p[0].profile_options.b--unlisted-choice: is what a start calls the unlisted_choice of b; rename one of " +
+				"them at the outpost",
 		}},
 		{"an option of every start", []Profile{options("flavor", choices("a"))}, []string{
 			"p[0].profile_options.flavor: is an option of every start; give it another name at the outpost",
