@@ -234,7 +234,7 @@ test: ## all tests: unit, Python, and end to end on two real clusters (brings th
 	@dev/packages tools clusters images tests docs
 	@dev/disk tools clusters images tests
 	@dev/up
-	@$(TEST) e2e apart $(UNIT),fuzz,docs,vuln hub-5.5 hub-6.1
+	@$(TEST) e2e apart $(UNIT),fuzz,docs,vuln hub-5.5 hub-6.1,alone
 
 .PHONY: test-unit
 test-unit: ## the tests that run offline, without root, in minutes
@@ -242,7 +242,7 @@ test-unit: ## the tests that run offline, without root, in minutes
 
 .PHONY: test-e2e
 test-e2e: ## the tests on the clusters that `make up` left
-	@$(TEST) e2e apart
+	@$(TEST) e2e apart,alone
 
 .PHONY: conformance
 conformance: ## the Gateway API's own conformance tests on a local cluster, and their report (3 min, as root; ONLY=HTTPRouteWeight)

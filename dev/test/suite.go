@@ -22,17 +22,20 @@ type suite struct {
 	name  string
 	about string
 	dir   string // below the root
-	// {junit} becomes an empty folder in which the command must write JUnit files; {deployed} the packages with tests
-	// on clusters but those of apart, {apart} those.
+	// {junit} becomes an empty folder in which the command must write JUnit files; {apart} and {alone} the packages of
+	// these names below, {deployed} all others with tests of their build tag.
 	argv   []string
 	pair   string // of JupyterHub and client, which the program takes from PAIR
 	whole  bool   // the program says by its exit code alone whether all is well: one test
 	yields bool   // it only computes, and takes what others leave of the processors
 }
 
-// apart are the packages with tests on clusters that need nothing of what `make up` has deployed but the images: they
-// have clusters of their own, or none.
-var apart = []string{"./e2e/choices", "./e2e/clusters", "./e2e/stacks", "./infra/hub", "./server/sshd", "./stacks"}
+// beside are the packages with tests end to end that need nothing of what `make up` has deployed but the images: those
+// apart have clusters of their own, those alone have none.
+var beside = map[string][]string{
+	"{apart}": {"./e2e/choices", "./e2e/clusters", "./e2e/stacks"},
+	"{alone}": {"./infra/hub", "./server/sshd", "./stacks"},
+}
 
 // suites are all there are, the cheap ones first.
 var suites = []suite{
@@ -105,10 +108,17 @@ var suites = []suite{
 		},
 	},
 	{
-		name: "apart", about: "on clusters of their own, and with the real engine or ssh alone",
+		name: "apart", about: "on clusters of their own",
 		argv: []string{
 			"go", "test", "-json", "-tags", "e2e", "-p", "1", "-count", "1", "-timeout", "60m",
 			"-run", "^TestE2E", "{apart}",
+		},
+	},
+	{
+		name: "alone", about: "with the real engine, pip or ssh, without clusters",
+		argv: []string{
+			"go", "test", "-json", "-tags", "e2e", "-p", "1", "-count", "1", "-timeout", "60m",
+			"-run", "^TestE2E", "{alone}",
 		},
 	},
 }
@@ -227,14 +237,16 @@ func ofJUnit(arg string) bool { return strings.Contains(arg, "{junit}") }
 func (s suite) command(root, junit string) ([]string, error) {
 	var argv []string
 	for _, a := range s.argv {
-		if a == "{deployed}" || a == "{apart}" {
+		if packages := beside[a]; packages != nil {
+			argv = append(argv, packages...)
+			continue
+		}
+		if a == "{deployed}" {
 			packages, err := tagged(filepath.Join(root, s.dir))
 			if err != nil {
 				return nil, err
 			}
-			argv = append(argv, slices.DeleteFunc(packages, func(name string) bool {
-				return slices.Contains(apart, name) != (a == "{apart}")
-			})...)
+			argv = append(argv, slices.DeleteFunc(packages, isBeside)...)
 			continue
 		}
 		argv = append(argv, strings.ReplaceAll(a, "{junit}", junit))
@@ -254,6 +266,16 @@ func (s suite) command(root, junit string) ([]string, error) {
 		argv = append([]string{"nice", "-n", "10"}, argv...)
 	}
 	return argv, nil
+}
+
+// isBeside reports whether a package is one of beside.
+func isBeside(name string) bool {
+	for _, packages := range beside {
+		if slices.Contains(packages, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // runShown runs a program whose output is shown as it comes.

@@ -77,7 +77,7 @@ func TestAgain(t *testing.T) {
 			"go test -tags e2e -count 1 -run '^TestE2EX$' ./e2e/a",
 		},
 		{
-			"apart",
+			"alone",
 			failure{in: module + "/stacks", test: "TestE2EX"},
 			"go test -tags e2e -count 1 -run '^TestE2EX$' ./stacks",
 		},
@@ -139,15 +139,17 @@ func TestTagged(t *testing.T) {
 	}
 }
 
-// TestApart holds that the packages that run beside those on the deployed clusters are there.
-func TestApart(t *testing.T) {
+// TestBeside holds that the packages that run beside those on the deployed clusters are there.
+func TestBeside(t *testing.T) {
 	all, err := tagged("../..")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range apart {
-		if !slices.Contains(all, name) {
-			t.Errorf("%s has no test on clusters", name)
+	for _, packages := range beside {
+		for _, name := range packages {
+			if !slices.Contains(all, name) {
+				t.Errorf("%s has no test end to end", name)
+			}
 		}
 	}
 }
