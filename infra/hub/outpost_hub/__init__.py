@@ -77,6 +77,7 @@ from .form import take_large_forms  # noqa: E402
 from .home import home  # noqa: E402
 from .login import Servers, keep_out_of_database  # noqa: E402
 from .metrics import SYSTEMS  # noqa: E402
+from .names import forget_addresses  # noqa: E402
 from .outposts import Outposts  # noqa: E402
 from .pages import template_folder  # noqa: E402
 from .spawner import Spawner  # noqa: E402
@@ -105,6 +106,7 @@ def configure(c, settings):
     SYSTEMS.show(outposts.systems.values())
     keep_out_of_database()
     take_large_forms()
+    forget_addresses(c)
 
     c.JupyterHub.spawner_class = Spawner
     c.JupyterHub.allow_named_servers = True

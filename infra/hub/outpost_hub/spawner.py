@@ -21,6 +21,7 @@ from .errors import (
 from .identity import identity
 from .login import in_link, taken_out
 from .metrics import PHASE
+from .names import forget_addresses_now
 from .received import (
     MAX_EVENTS, MAX_HTML, MAX_KEPT, MAX_REASON, MAX_TEXT,
     json_size, safe_answer, safe_event, safe_state, safe_text,
@@ -245,6 +246,7 @@ class Spawner(outpostspawner.OutpostSpawner):
         begun = time.monotonic()
         self.start_id = self.next_start_id
         url = await self._in_time(super().start())
+        forget_addresses_now()
         # From here on, a hub that is restarted goes on with the start.
         parts = urlsplit(url)
         self.server.proto, self.server.ip, self.server.port = parts.scheme, parts.hostname, parts.port
