@@ -102,25 +102,23 @@ var suites = []suite{
 	},
 	{
 		name: "e2e", about: "on the two clusters of `make up`, with the real engine, hub and browser",
-		argv: []string{
-			"go", "test", "-json", "-tags", "e2e", "-p", "1", "-count", "1", "-timeout", "60m",
-			"-run", "^TestE2E", "{deployed}",
-		},
+		argv: endToEnd("{deployed}"),
 	},
 	{
 		name: "apart", about: "on clusters of their own",
-		argv: []string{
-			"go", "test", "-json", "-tags", "e2e", "-p", "1", "-count", "1", "-timeout", "60m",
-			"-run", "^TestE2E", "{apart}",
-		},
+		argv: endToEnd("{apart}"),
 	},
 	{
 		name: "alone", about: "with the real engine, pip or ssh, without clusters",
-		argv: []string{
-			"go", "test", "-json", "-tags", "e2e", "-p", "1", "-count", "1", "-timeout", "60m",
-			"-run", "^TestE2E", "{alone}",
-		},
+		argv: endToEnd("{alone}"),
 	},
+}
+
+// endToEnd returns the command that runs the tests end to end of packages, one package at a time.
+func endToEnd(packages string) []string {
+	return []string{
+		"go", "test", "-json", "-tags", "e2e", "-p", "1", "-count", "1", "-timeout", "60m", "-run", "^TestE2E", packages,
+	}
 }
 
 // again returns the command that runs a failed test of the suite alone, from the top of the checkout, with a shell's
