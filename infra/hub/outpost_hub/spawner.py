@@ -276,18 +276,20 @@ class Spawner(outpostspawner.OutpostSpawner):
 
     async def _in_time(self, start):
         """Waits for the client's part of a start. JupyterHub would end it soon after, and tell its user nothing."""
-        seconds = self.start_timeout - MARGIN_SECONDS
-        begun = time.monotonic()
+        # asyncio.wait_for would lose a cancellation at the moment of an answer.
+        start = asyncio.ensure_future(start)
         try:
-            return await asyncio.wait_for(start, seconds)
-        except asyncio.TimeoutError:
-            if time.monotonic() - begun < seconds:
-                raise  # another one
-            self.start_error = StartError(
-                f"The server has not started on {self.outposts.of(self).display_name} within {self.start_timeout} "
-                f"seconds. Try again: what takes long the first time, such as an image, may be there then. {TELL_ADMINS}"
-            )
-            raise self.start_error from None
+            await asyncio.wait({start}, timeout=self.start_timeout - MARGIN_SECONDS)
+            if start.done():
+                return start.result()
+        finally:
+            if start.cancel():
+                await asyncio.gather(start, return_exceptions=True)
+        self.start_error = StartError(
+            f"The server has not started on {self.outposts.of(self).display_name} within {self.start_timeout} "
+            f"seconds. Try again: what takes long the first time, such as an image, may be there then. {TELL_ADMINS}"
+        )
+        raise self.start_error
 
     async def _first_answer(self, url, seconds):
         """Waits for the server's first answer for http_timeout, or for `seconds`, after which JupyterHub waits."""
