@@ -10,6 +10,7 @@ import certifi
 import outpost_hub
 import pytest
 import stage
+from outpost_hub.names import JupyterHubHTTPClient
 from outpost_hub.offer import Offer
 from tornado import web
 from tornado.curl_httpclient import CurlAsyncHTTPClient
@@ -420,6 +421,8 @@ def test_configure(settings):
     assert c.JupyterHub.spawner_class is outpost_hub.Spawner
     assert c.JupyterHub.init_spawners_timeout == 1
     assert (c.OutpostSpawner.start_timeout, c.OutpostSpawner.http_timeout) == (600, 120)
+    if JupyterHubHTTPClient:
+        assert c.JupyterHubHTTPClient.connector_options.to_dict() == {"update": {"use_dns_cache": False}}
     assert c.OutpostSpawner.svc_name_template == "hub1-{userid}-{servername}"
     assert set(outpost_hub.Outposts.HOOKS) <= set(c.OutpostSpawner)
     assert {route: handler.__name__ for route, handler in routes.items()} == {
@@ -442,6 +445,7 @@ def test_configure_leaves_what_the_operator_has_set(settings):
             "JupyterHub": {"init_spawners_timeout": 30},
             "Spawner": {"start_timeout": 90},
             "OutpostSpawner": {"http_timeout": 20},
+            "JupyterHubHTTPClient": {"connector_options": {"use_dns_cache": True, "limit": 5}},
         })  # fmt: skip
         outpost_hub.configure(c, settings)
     finally:
@@ -449,6 +453,7 @@ def test_configure_leaves_what_the_operator_has_set(settings):
     assert c.JupyterHub.init_spawners_timeout == 30
     assert c.Spawner.start_timeout == 90 and "start_timeout" not in c.OutpostSpawner
     assert c.OutpostSpawner.http_timeout == 20
+    assert c.JupyterHubHTTPClient.connector_options == {"use_dns_cache": True, "limit": 5}
 
 
 def test_hooks_exist_in_the_client():
