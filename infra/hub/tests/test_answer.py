@@ -6,11 +6,13 @@ import json
 import ssl
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 import stage
 from outpost_hub import answer
 from outpost_hub.answer import FirstAnswer
+from outpost_hub.spawner import Spawner
 
 ANSWER = b"HTTP/1.1 %s\r\nContent-Length: 0\r\n\r\n"
 
@@ -166,6 +168,30 @@ def test_wait_that_is_cancelled_as_a_look_ends(monkeypatch):
                 await wait
 
     monkeypatch.setattr(FirstAnswer, "_ask", refused)
+    run(main)
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_start_that_is_cancelled_as_the_outpost_answers(turns):
+    async def main():
+        answer = asyncio.get_running_loop().create_future()
+
+        async def client():
+            return await answer
+
+        async def start():
+            await Spawner._in_time(SimpleNamespace(start_timeout=600), client())
+            await asyncio.Event().wait()  # for the server's first answer
+
+        task = asyncio.create_task(start())
+        await asyncio.sleep(0)
+        answer.set_result("http://server")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task}, timeout=5)
+        assert task.cancelled()
+
     run(main)
 
 
