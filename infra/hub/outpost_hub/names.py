@@ -10,14 +10,13 @@ except ImportError:
 
 
 def forget_addresses(c):
-    """Configures JupyterHub 6 to look a name up for each connection, unless the operator has set that."""
+    """Configures JupyterHub 6 to look a name up for each connection, unless the operator has said what it does."""
     if JupyterHubHTTPClient is None:
         return
-    options = c.JupyterHubHTTPClient.connector_options
-    if not isinstance(options, dict):
-        options.update({"use_dns_cache": False})  # not set so far
-    else:
-        options.setdefault("use_dns_cache", False)
+    options = c.JupyterHubHTTPClient.connector_options  # a dict, or what will be done to one
+    set_so_far = options if isinstance(options, dict) else options.to_dict().get("update", {})
+    if not {"use_dns_cache", "ttl_dns_cache"} & set(set_so_far):
+        options.update({"use_dns_cache": False})
 
 
 def forget_addresses_now():

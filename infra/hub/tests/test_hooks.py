@@ -445,7 +445,7 @@ def test_configure_leaves_what_the_operator_has_set(settings):
             "JupyterHub": {"init_spawners_timeout": 30},
             "Spawner": {"start_timeout": 90},
             "OutpostSpawner": {"http_timeout": 20},
-            "JupyterHubHTTPClient": {"connector_options": {"use_dns_cache": True, "limit": 5}},
+            "JupyterHubHTTPClient": {"connector_options": {"ttl_dns_cache": 3, "limit": 5}},
         })  # fmt: skip
         outpost_hub.configure(c, settings)
     finally:
@@ -453,7 +453,22 @@ def test_configure_leaves_what_the_operator_has_set(settings):
     assert c.JupyterHub.init_spawners_timeout == 30
     assert c.Spawner.start_timeout == 90 and "start_timeout" not in c.OutpostSpawner
     assert c.OutpostSpawner.http_timeout == 20
-    assert c.JupyterHubHTTPClient.connector_options == {"use_dns_cache": True, "limit": 5}
+    assert c.JupyterHubHTTPClient.connector_options == {"ttl_dns_cache": 3, "limit": 5}
+
+
+@pytest.mark.parametrize(
+    "update, want",
+    [
+        ({"limit": 5}, {"limit": 5, "use_dns_cache": False}),
+        ({"use_dns_cache": True}, {"use_dns_cache": True}),
+    ],
+)
+def test_options_of_the_client_that_the_operator_adds(update, want):
+    """JupyterHub 5 has no such client."""
+    c = Config()
+    c.JupyterHubHTTPClient.connector_options.update(update)
+    outpost_hub.names.forget_addresses(c)
+    assert c.JupyterHubHTTPClient.connector_options.to_dict() == {"update": want if JupyterHubHTTPClient else update}
 
 
 def test_hooks_exist_in_the_client():
