@@ -70,9 +70,10 @@ func CheckProfiles(profiles []Profile) (faults []schema.Fault) {
 		}
 		for _, name := range slices.Sorted(maps.Keys(p.Options)) {
 			p.Options[name].check(name, add)
-			if own, ok := strings.CutSuffix(name, unlistedSuffix); ok && p.Options[own].UnlistedChoice != nil {
-				words := "is what a start calls the unlisted_choice of %s; rename one of them at the outpost"
-				add(fmt.Sprintf(words, own), "profile_options", name)
+			other, ok := strings.CutSuffix(name, unlistedSuffix)
+			if _, has := p.Options[other]; ok && has {
+				words := "is what a start calls a value of the user's own for %s; rename one of them at the outpost"
+				add(fmt.Sprintf(words, other), "profile_options", name)
 			}
 		}
 	}

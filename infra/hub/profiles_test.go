@@ -49,10 +49,12 @@ func TestCheckProfiles(t *testing.T) {
 		}},
 		{"two options of one name", []Profile{{Slug: "a", Options: map[string]ProfileOption{
 			"b": {UnlistedChoice: own}, "b--unlisted-choice": choices("c"),
-			"d": choices("c"), "d--unlisted-choice": choices("c"),
+			"d": choices("c"), "d--unlisted-choice": choices("c"), "e--unlisted-choice": choices("c"),
 		}}}, []string{
-			"p[0].profile_options.b--unlisted-choice: is what a start calls the unlisted_choice of b; rename one of " +
-				"them at the outpost",
+			"p[0].profile_options.b--unlisted-choice: is what a start calls a value of the user's own for b; rename " +
+				"one of them at the outpost",
+			"p[0].profile_options.d--unlisted-choice: is what a start calls a value of the user's own for d; rename " +
+				"one of them at the outpost",
 		}},
 		{"an option of every start", []Profile{options("flavor", choices("a"))}, []string{
 			"p[0].profile_options.flavor: is an option of every start; give it another name at the outpost",

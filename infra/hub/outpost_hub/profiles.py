@@ -38,9 +38,9 @@ def _profile(where, data, faults):
     offered = tuple(_option(at, n, o, faults) for at, n, o in options)
     for option in offered:
         other = option.name + UNLISTED
-        if option.unlisted is not None and any(other == o.name for o in offered):
-            words = f"is what a start calls the unlisted_choice of {option.name}; rename one of them at the outpost"
-            faults.add(f"{where}.profile_options.{other}", words)
+        if any(other == o.name for o in offered):
+            words = f"is what a start calls a value of the user's own for {option.name}"
+            faults.add(f"{where}.profile_options.{other}", f"{words}; rename one of them at the outpost")
     return Profile(
         name, faults.text(f"{where}.display_name", data.get("display_name"), name),
         faults.text(f"{where}.description", data.get("description"), ""),

@@ -156,7 +156,11 @@ NAME = "is not a name of printable ASCII characters, at most 256"
         (image({"unlisted_choice": {"enabled": True, "validation_regex": "^a"}}), "unlisted_choice.validation_regex: "),
         (
             [{**LAB, "profile_options": {"b": {"unlisted_choice": {"enabled": True}}, "b--unlisted-choice": {"choices": {"a": {}}}}}],
-            "profile_options.b--unlisted-choice: is what a start calls the unlisted_choice of b; rename one of them",
+            "profile_options.b--unlisted-choice: is what a start calls a value of the user's own for b; rename one of them",
+        ),
+        (
+            [{**LAB, "profile_options": {name: {"choices": {"a": {}}} for name in ("b", "b--unlisted-choice")}}],
+            "profile_options.b--unlisted-choice: is what a start calls a value of the user's own for b; rename one of them",
         ),
         *(
             (image({"choices": {"a": {}}}, name), f"profile_options.{name}: is an option of every start")

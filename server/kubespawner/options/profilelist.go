@@ -238,12 +238,9 @@ func readProfile(m map[string]any, path string, p *Problems) profile {
 // checkOptionNames finds options whose user option would also carry a value of the user's own for another one.
 func checkOptionNames(offered []profileOption, p *Problems) {
 	for _, o := range offered {
-		if o.unlisted == nil {
-			continue
-		}
 		for _, other := range offered {
 			if other.name == o.name+unlistedSuffix {
-				p.Addf(other.path, "is what a start calls the unlisted_choice of %s; rename one of them", o.name)
+				p.Addf(other.path, "is what a start calls a value of the user's own for %s; rename one of them", o.name)
 			}
 		}
 	}
