@@ -30,6 +30,7 @@ func newUp(t *testing.T, builds string) (m machine, top string) {
 		write(t, filepath.Join(top, "dev", name), "#!/bin/bash\n"+lines+"\n")
 	}
 	write(t, filepath.Join(top, "e2e/verify/run"), "#!/bin/bash\n")
+	write(t, filepath.Join(top, "Pulumi.local.yaml"), "url: http://10.77.0.2:30000\naddress: 10.77.0.3\n")
 	m.program(t, "make", called)
 	m.program(t, "sleep", "")
 	m.env = append(m.env, "TOP="+top)
@@ -78,6 +79,34 @@ func TestUp(t *testing.T) {
 		if at := slices.Index(got, call); at < 0 || at > slices.Index(got, "make images-load") {
 			t.Errorf("%s is not among the calls before the images are loaded: %q", call, got)
 		}
+	}
+}
+
+// TestUpOnAnotherNetwork holds that clusters on another network than the addresses of the hub's stack are refused before
+// anything begins, with a line that mends it: the check would ask the hub of another checkout.
+func TestUpOnAnotherNetwork(t *testing.T) {
+	const refusal = "Pulumi.local.yaml has the address 10.77.0.2, and the clusters get those of 10.61.0.0/16 " +
+		"(OUTPOSTS_NETWORK):\n"
+	const mends = "sed -i s/10.77./10.61./ Pulumi.local.yaml"
+	m, top := newUp(t, madeOf)
+	up := filepath.Join(top, "dev/up")
+	m.env = append(m.env, "OUTPOSTS_NETWORK=10.61.0.0/16")
+	out, code := m.run(t, up)
+	if want := refusal + mends + ", or set OUTPOSTS_NETWORK=10.77.0.0/16\n"; code != 2 || out != want {
+		t.Errorf("exit %d, got\n%s\nwant\n%s", code, out, want)
+	}
+	if there(filepath.Join(top, "calls")) {
+		t.Errorf("calls %q", calls(t, top))
+	}
+	if out, code := m.run(t, "bash", "-c", "cd "+top+" && "+mends); code != 0 {
+		t.Fatalf("%s: exit %d\n%s", mends, code, out)
+	}
+	const want = "url: http://10.61.0.2:30000\naddress: 10.61.0.3\n"
+	if diff := cmp.Diff(want, read(t, filepath.Join(top, "Pulumi.local.yaml"))); diff != "" {
+		t.Errorf("the stack (-want +got)\n%s", diff)
+	}
+	if out, code := m.run(t, up); code != 0 {
+		t.Errorf("exit %d\n%s", code, out)
 	}
 }
 
