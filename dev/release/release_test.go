@@ -14,6 +14,7 @@ import (
 	"io"
 	"log"
 	"maps"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -21,6 +22,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -116,7 +118,17 @@ func made(t *testing.T, key *ecdsa.PrivateKey, program string) string {
 // served is an empty registry.
 func served(t *testing.T) registry {
 	t.Helper()
-	server := httptest.NewServer(imageregistry.New(imageregistry.Logger(log.New(io.Discard, "", 0))))
+	return servedBy(t, emptyRegistry())
+}
+
+func emptyRegistry() http.Handler {
+	return imageregistry.New(imageregistry.Logger(log.New(io.Discard, "", 0)))
+}
+
+// servedBy is a registry whose requests a handler answers.
+func servedBy(t *testing.T, handler http.Handler) registry {
+	t.Helper()
+	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	r, err := newRegistry(t.Context(), strings.TrimPrefix(server.URL, "http://")+"/outposts")
 	if err != nil {
@@ -512,6 +524,35 @@ func TestReleaseInARegistry(t *testing.T) {
 	refused(t, v.run(), "outpost:9.9.9: ")
 	_, err = newRegistry(t.Context(), "Registry!")
 	refused(t, err, "is not a name such as registry.example.org/outposts")
+}
+
+// TestRegistryIsAskedForEachBlobOnce holds that a check fetches layers of tens of megabytes once, however often it reads
+// them.
+func TestRegistryIsAskedForEachBlobOnce(t *testing.T) {
+	key, inner := newKey(t), emptyRegistry()
+	var mu sync.Mutex
+	asked := map[string]int{}
+	from := servedBy(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/") {
+			mu.Lock()
+			asked[r.URL.Path]++
+			mu.Unlock()
+		}
+		inner.ServeHTTP(w, r)
+	}))
+	if err := push(folder(made(t, key, "program")), from, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if err := (verifier{from: from, version: version, key: &key.PublicKey, stdout: io.Discard}).run(); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]int{}
+	for blob := range asked {
+		want[blob] = 1
+	}
+	if diff := cmp.Diff(want, asked); diff != "" || len(want) == 0 {
+		t.Errorf("asked for (-want +got):\n%s", diff)
+	}
 }
 
 // TestSignaturesAreThereBeforeTheirTags holds that an admission controller never finds a tag without its signature.

@@ -133,3 +133,13 @@ func (r registry) image(reference string) (v1.Image, error) {
 	}
 	return remote.Image(tag, r.options...)
 }
+
+// fetched returns an index as a copy in a folder, with all that it refers to, so that what is read more than once is
+// fetched once.
+func fetched(index v1.ImageIndex, dir string) (v1.ImageIndex, error) {
+	copied, err := layout.Write(dir, index)
+	if err != nil {
+		return nil, err
+	}
+	return copied.ImageIndex()
+}

@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"fmt"
 	"io"
+	"os"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
@@ -52,6 +53,16 @@ func (v verifier) image() (digest v1.Hash, err error) {
 	}
 	if err := v.signed(imageName, digest); err != nil {
 		return digest, err
+	}
+	if _, far := v.from.(registry); far {
+		dir, err := os.MkdirTemp("", "outposts-release-")
+		if err != nil {
+			return digest, err
+		}
+		defer os.RemoveAll(dir)
+		if index, err = fetched(index, dir); err != nil {
+			return digest, fmt.Errorf("fetch %s: %w", reference, err)
+		}
 	}
 	if err := validate.Index(index); err != nil {
 		return digest, fmt.Errorf("%s is damaged: %w", reference, err)
