@@ -110,8 +110,6 @@ func defaults(a Args) map[string]any {
 				"Authenticator":               map[string]any{"allow_all": true},
 				"CryptKeeper":                 map[string]any{"keys": a.authStateKeys()},
 				"SharedPasswordAuthenticator": map[string]any{"user_password": loginPasswordPlaceholder},
-				// The timeouts of singleuser.* are KubeSpawner's and do not reach this spawner.
-				"OutpostSpawner": map[string]any{"start_timeout": 600, "http_timeout": 120},
 			},
 			"namedServerLimitPerUser": 5,
 			// At the default of 5 the hub restarts itself when one system keeps failing.

@@ -72,20 +72,18 @@ _pair_warning = check_pair(
 
 from .api import ROUTE, SCOPES, ListOutposts  # noqa: E402
 from .data import DataFile  # noqa: E402
+from .defaults import set_defaults  # noqa: E402
 from .events import EVENT_ROUTES, Events  # noqa: E402
 from .form import take_large_forms  # noqa: E402
 from .home import home  # noqa: E402
 from .login import Servers, keep_out_of_database  # noqa: E402
 from .metrics import SYSTEMS  # noqa: E402
-from .names import forget_addresses  # noqa: E402
 from .outposts import Outposts  # noqa: E402
 from .pages import template_folder  # noqa: E402
 from .spawner import Spawner  # noqa: E402
 
 # The client's packages add routes. All but these are closed.
 PLUGINS = ("outpostspawner", "forwardbasespawner")
-# Seconds, where the operator has set none: JupyterHub's own, 60 and 30, are less than an image takes that is pulled.
-TIMEOUTS = {"start_timeout": 600, "http_timeout": 120}
 SERVICE = "outposts"  # of JupyterHub: its URL is /services/outposts
 OPEN_ROUTES = (*EVENT_ROUTES, r"/api/servers", r"/api/recreateforward/([^/]+)")
 
@@ -106,16 +104,10 @@ def configure(c, settings):
     SYSTEMS.show(outposts.systems.values())
     keep_out_of_database()
     take_large_forms()
-    forget_addresses(c)
+    set_defaults(c)
 
     c.JupyterHub.spawner_class = Spawner
     c.JupyterHub.allow_named_servers = True
-    if "init_spawners_timeout" not in c.JupyterHub:
-        # After a restart, users are answered while running servers are looked at, which may take a minute for 1,000.
-        c.JupyterHub.init_spawners_timeout = 1
-    for timeout, seconds in TIMEOUTS.items():
-        if not any(timeout in c[name] for name in Spawner.section_names() if name in c):
-            c.OutpostSpawner[timeout] = seconds
     for hook in (*Outposts.HOOKS, *(Outposts.TUNNELS_HOOKS if outposts.tunnels else ())):
         setattr(c.OutpostSpawner, hook, getattr(outposts, hook))
     # Name of the Service here and of the pod there, made of the user's ID and the server's name.

@@ -9,14 +9,12 @@ except ImportError:
     JupyterHubHTTPClient = None  # JupyterHub 5 asks servers by tornado's client
 
 
-def forget_addresses(c):
-    """Configures JupyterHub 6 to look a name up for each connection, unless the operator has said what it does."""
-    if JupyterHubHTTPClient is None:
-        return
-    options = c.JupyterHubHTTPClient.connector_options  # a dict, or what will be done to one
-    set_so_far = options if isinstance(options, dict) else options.to_dict().get("update", {})
-    if not {"use_dns_cache", "ttl_dns_cache"} & set(set_so_far):
-        options.update({"use_dns_cache": False})
+def forget_addresses(options):
+    """Returns the options of JupyterHub 6's client, with which it looks a name up for each connection, unless they say
+    what it does."""
+    if not isinstance(options, dict) or {"use_dns_cache", "ttl_dns_cache"} & set(options):
+        return options
+    return {**options, "use_dns_cache": False}
 
 
 def forget_addresses_now():

@@ -11,7 +11,7 @@ import outpostspawner
 from jupyterhub.utils import make_ssl_context, url_path_join
 from tornado import web
 from tornado.httpclient import HTTPClientError
-from traitlets import validate
+from traitlets import default, validate
 
 from .answer import FirstAnswer
 from .cluster import pod_status, remove_pod
@@ -59,6 +59,15 @@ class Spawner(outpostspawner.OutpostSpawner):
     unasked = None  # options of the current start, if the outpost was not asked about them before
     stop_taken = False  # by the outpost, the latest
     early_end = None  # a future for the exit status, while a start waits for the server's first answer
+
+    # JupyterHub's own, 60 and 30 s, are less than an image takes that is pulled.
+    @default("start_timeout")
+    def _default_start_timeout(self):
+        return 600
+
+    @default("http_timeout")
+    def _default_http_timeout(self):
+        return 120
 
     @validate("user_options")
     def _without_login(self, proposal):

@@ -10,7 +10,6 @@ import certifi
 import outpost_hub
 import pytest
 import stage
-from outpost_hub.names import JupyterHubHTTPClient
 from outpost_hub.offer import Offer
 from tornado import web
 from tornado.curl_httpclient import CurlAsyncHTTPClient
@@ -419,10 +418,6 @@ def test_configure(settings):
     finally:
         default_handlers[:] = before
     assert c.JupyterHub.spawner_class is outpost_hub.Spawner
-    assert c.JupyterHub.init_spawners_timeout == 1
-    assert (c.OutpostSpawner.start_timeout, c.OutpostSpawner.http_timeout) == (600, 120)
-    if JupyterHubHTTPClient:
-        assert c.JupyterHubHTTPClient.connector_options.to_dict() == {"update": {"use_dns_cache": False}}
     assert c.OutpostSpawner.svc_name_template == "hub1-{userid}-{servername}"
     assert set(outpost_hub.Outposts.HOOKS) <= set(c.OutpostSpawner)
     assert {route: handler.__name__ for route, handler in routes.items()} == {
@@ -434,41 +429,6 @@ def test_configure(settings):
         "/api/users/progress/events/([^/]+)": "Events",
         "/api/users/progress/events/([^/]+)/([^/]+)": "Events",
     }
-
-
-def test_configure_leaves_what_the_operator_has_set(settings):
-    from jupyterhub.apihandlers import default_handlers
-
-    before = list(default_handlers)
-    try:
-        c = Config({
-            "JupyterHub": {"init_spawners_timeout": 30},
-            "Spawner": {"start_timeout": 90},
-            "OutpostSpawner": {"http_timeout": 20},
-            "JupyterHubHTTPClient": {"connector_options": {"ttl_dns_cache": 3, "limit": 5}},
-        })  # fmt: skip
-        outpost_hub.configure(c, settings)
-    finally:
-        default_handlers[:] = before
-    assert c.JupyterHub.init_spawners_timeout == 30
-    assert c.Spawner.start_timeout == 90 and "start_timeout" not in c.OutpostSpawner
-    assert c.OutpostSpawner.http_timeout == 20
-    assert c.JupyterHubHTTPClient.connector_options == {"ttl_dns_cache": 3, "limit": 5}
-
-
-@pytest.mark.parametrize(
-    "update, want",
-    [
-        ({"limit": 5}, {"limit": 5, "use_dns_cache": False}),
-        ({"use_dns_cache": True}, {"use_dns_cache": True}),
-    ],
-)
-def test_options_of_the_client_that_the_operator_adds(update, want):
-    """JupyterHub 5 has no such client."""
-    c = Config()
-    c.JupyterHubHTTPClient.connector_options.update(update)
-    outpost_hub.names.forget_addresses(c)
-    assert c.JupyterHubHTTPClient.connector_options.to_dict() == {"update": want if JupyterHubHTTPClient else update}
 
 
 def test_hooks_exist_in_the_client():

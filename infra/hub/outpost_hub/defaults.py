@@ -1,0 +1,38 @@
+"""Defaults of this module for JupyterHub's own settings: whatever the operator says wins, wherever it is said."""
+
+from jupyterhub.app import JupyterHub
+from traitlets.config.loader import LazyConfigValue
+
+from .names import JupyterHubHTTPClient, forget_addresses
+
+INIT_SPAWNERS_SECONDS = 1
+
+
+def set_defaults(c):
+    # After a restart, users are answered while running servers are looked at, which may take a minute for 1,000. All
+    # other sections that JupyterHub reads come after this one.
+    stock = JupyterHub.init_spawners_timeout.default_value
+    if "init_spawners_timeout" not in c.Application:
+        c.Application.init_spawners_timeout = Default(lambda own: INIT_SPAWNERS_SECONDS if own == stock else own)
+    if JupyterHubHTTPClient:
+        # The last section that the client reads.
+        c.JupyterHub.JupyterHubHTTPClient.connector_options = Default(forget_addresses)
+
+
+class Default(LazyConfigValue):
+    """What a setting is, by what it would be without this module: traitlets has a word for more in a list or dict, but
+    none for what somebody else has not said."""
+
+    def __init__(self, choose):
+        """`choose` is called with what the operator says, or a class of theirs, or else JupyterHub."""
+        super().__init__()
+        self.choose, self.before = choose, None
+
+    def merge_into(self, other):
+        if not isinstance(other, LazyConfigValue):
+            return self.get_value(other)
+        self.before = other  # adds to what it will be
+        return self
+
+    def get_value(self, initial):
+        return self.choose(initial if self.before is None else self.before.get_value(initial))

@@ -1,0 +1,104 @@
+"""What the module sets where the operator has set nothing. What the operator says wins, in each place that traitlets
+has for it, and before or after the module's configuration."""
+
+import asyncio
+import json
+from types import SimpleNamespace
+
+import pytest
+from jupyterhub.apihandlers import default_handlers
+from jupyterhub.app import JupyterHub
+from outpost_hub.names import JupyterHubHTTPClient
+from traitlets import Integer
+
+CONFIG = """
+import json
+import outpost_hub
+from traitlets import Integer, default
+
+c = get_config()
+{before}
+outpost_hub.configure(c, json.loads({settings!r}))
+{after}
+"""
+
+
+@pytest.fixture
+def hub(settings, tmp_path):
+    """Makes a JupyterHub that has read its configuration: what is said before the module, after it, and by options."""
+    before_module = list(default_handlers)
+
+    def read(before="", after="", *argv, of=JupyterHub):
+        file = tmp_path / "jupyterhub_config.py"
+        file.write_text(CONFIG.format(before=before, after=after, settings=json.dumps(settings)))
+        app = of()
+        app.parse_command_line(list(argv))
+        app.load_config_file(str(file))
+        return app
+
+    yield read
+    default_handlers[:] = before_module
+
+
+SECTIONS = ("Spawner", "ForwardBaseSpawner", "OutpostSpawner")
+OWN = "class Own(outpost_hub.Spawner):\n    {}\nc.JupyterHub.spawner_class = Own\n"
+
+
+@pytest.mark.parametrize("timeout, seconds", [("start_timeout", 600), ("http_timeout", 120)])
+def test_timeouts(hub, timeout, seconds):
+    def found(*said):
+        app = hub(*said)
+        user = SimpleNamespace(name="maria", id=1, settings={})
+        return getattr(app.spawner_class(user=user, config=app.config), timeout)
+
+    assert found() == seconds
+    assert found("c.Spawner.poll_interval = 7", "c.OutpostSpawner.debug = True") == seconds
+    assert found("", OWN.format("pass")) == seconds
+    for section in SECTIONS:
+        line = f"c.{section}.{timeout} = 90"
+        assert found(line) == found("", line) == found("", "", f"--{section}.{timeout}=90") == 90, section
+    for own in (
+        f"{timeout} = 90",
+        f"{timeout} = Integer(90).tag(config=True)",
+        f"@default('{timeout}')\n    def _of_mine(self):\n        return 90",
+    ):
+        assert found("", OWN.format(own)) == 90, own
+    assert found("", OWN.format("pass") + f"c.Own.{timeout} = 90") == 90
+    assert found(f"c.Spawner.{timeout} = 30", OWN.format("pass") + f"c.Own.{timeout} = 90") == 90
+
+
+class OwnHub(JupyterHub):
+    init_spawners_timeout = Integer(30).tag(config=True)
+
+
+def test_users_are_answered_while_servers_are_looked_at(hub):
+    assert hub().init_spawners_timeout == 1
+    for seconds in (10, 30):  # the first is JupyterHub's own
+        line = f"c.JupyterHub.init_spawners_timeout = {seconds}"
+        option = f"--JupyterHub.init_spawners_timeout={seconds}"
+        for said in ((line,), ("", line), ("", "", option)):
+            assert hub(*said).init_spawners_timeout == seconds, said
+    for said in (("c.Application.init_spawners_timeout = 30",), ("", "c.Application.init_spawners_timeout = 30")):
+        assert hub(*said).init_spawners_timeout == 30, said
+    assert hub(of=OwnHub).init_spawners_timeout == 30
+    assert hub("", "c.OwnHub.init_spawners_timeout = 40", of=OwnHub).init_spawners_timeout == 40
+
+
+@pytest.mark.skipif(JupyterHubHTTPClient is None, reason="JupyterHub 5 has no such client")
+def test_names_are_looked_up(hub):
+    async def found(*said):
+        return JupyterHubHTTPClient(parent=hub(*said)).connector_options
+
+    def check(want, *said):
+        assert asyncio.run(found(*said)) == want, said
+
+    section = "c.JupyterHubHTTPClient.connector_options"
+    check({"use_dns_cache": False})
+    for line in (f"{section} = {{'limit': 5}}", f"{section}.update({{'limit': 5}})"):
+        check({"limit": 5, "use_dns_cache": False}, line)
+        check({"limit": 5, "use_dns_cache": False}, "", line)
+    for said in ({"ttl_dns_cache": 3}, {"use_dns_cache": True}):
+        for line in (f"{section} = {said}", f"{section}.update({said})"):
+            check(said, line)
+            check(said, "", line)
+    check({"ttl_dns_cache": 3}, "", "c.JupyterHub.JupyterHubHTTPClient.connector_options = {'ttl_dns_cache': 3}")
