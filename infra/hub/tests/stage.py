@@ -83,8 +83,8 @@ class _Crowd(ThreadingHTTPServer):
 class _Server:
     """An HTTP server in a thread."""
 
-    def __init__(self, handler, certificate=None):
-        self.http = _Crowd(("127.0.0.1", 0), handler)
+    def __init__(self, handler, certificate=None, at=("127.0.0.1", 0)):
+        self.http = _Crowd(at, handler)
         self.scheme = "http"
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -117,7 +117,7 @@ class _Quiet(BaseHTTPRequestHandler):
 class Lab(_Server):
     """Every user's single-user server: it answers anything."""
 
-    def __init__(self):
+    def __init__(self, *at):
         lab = self
         self.looks = []  # paths of requests
         self.begins = 0  # requests that are answered before it is ready
@@ -128,7 +128,7 @@ class Lab(_Server):
                 ready = len(lab.looks) > lab.begins
                 self.answer(200 if ready else 503, {"version": "lab"})
 
-        super().__init__(Handler)
+        super().__init__(Handler, at=at or ("127.0.0.1", 0))
 
 
 class Held(tuple):

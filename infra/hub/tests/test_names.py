@@ -1,16 +1,19 @@
 """A server's name, whose address is another one after the next start."""
 
+import json
 import os
 import subprocess
 import sys
 
+import forked
+import pytest
 import stage
 
 # In a mount namespace of its own, in which the names that this machine knows are those of a file.
 MOVES = """
 import asyncio, subprocess, sys
 
-from outpost_hub import names
+from outpost_hub import defaults, names
 from jupyterhub.app import JupyterHub
 from jupyterhub.utils import wait_for_http_server
 from traitlets.config import Config
@@ -35,11 +38,11 @@ async def start(address, port):
 async def main():
     config = Config()
     if forgets:
-        names.forget_addresses(config)
+        defaults.set_defaults(config)
     app = JupyterHub(config=config)
     app.init_pycurl()
     if names.JupyterHubHTTPClient:
-        names.JupyterHubHTTPClient.instance(config=config)
+        names.JupyterHubHTTPClient.instance(parent=app)
     first, port = await start("127.0.0.2", 0)
     url = f"http://server.example:{port}/"
     if forgets:
@@ -71,3 +74,37 @@ def test_what_jupyterhub_does_by_itself(tmp_path):
     """Fails when JupyterHub does it by itself: then nothing is to be done about it."""
     ended = move(tmp_path / "hosts", "keeps")
     assert "didn't respond in 5 seconds" in ended.stderr
+
+
+@pytest.fixture
+def far(tmp_path, monkeypatch):
+    """A hub for which `server.example` has the address that is in the file `hosts`."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text("")
+
+    def start(module, argv, cwd, env, log):
+        command = ["unshare", "--mount", "--map-root-user", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', hosts]
+        with log.open("a") as file:
+            return subprocess.Popen(
+                [*command, sys.executable, "-m", module, *argv],
+                cwd=cwd, env=env, stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+
+    monkeypatch.setattr(forked, "Process", start)
+    (tmp_path / "values.json").write_text(json.dumps({"config": {"Spawner": {"http_timeout": 5}}}))
+    f = stage.Watched(tmp_path)
+    yield f
+    f.close()
+
+
+def test_server_that_is_started_again(far, tmp_path):
+    """At another address, within the time for which JupyterHub's client would ask the one before."""
+    port = stage.free_port()
+    far.outpost.service = f"http://server.example:{port}"
+    for address in ("127.0.0.2", "127.0.0.3"):
+        (tmp_path / "hosts").write_text(f"{address} server.example\n")
+        lab = stage.Lab(address, port)
+        lab.http.RequestHandlerClass.protocol_version = "HTTP/1.0"  # its end closes connections
+        far.hub.run("lab")
+        far.hub.stop_server("lab")
+        lab.close()
