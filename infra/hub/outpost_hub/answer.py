@@ -10,6 +10,8 @@ PAUSE_SECONDS = 0.05  # between two looks at one server
 LOOKS_PER_SECOND = 200  # of the hub at all servers; a look takes it 0.1 to 0.3 ms
 LATENESS = 1 / 40  # of the time that a server has taken: after 2 s, the pauses become longer
 RESOLVED_SECONDS = 1  # for which an address of a name is used
+CONNECT_SECONDS = 0.25  # for a connection, at first
+CONNECT_SHARE = 1 / 4  # of the time that a server has taken, for a connection then
 MAX_SECONDS = 20  # for one look, as JupyterHub's own
 
 
@@ -40,8 +42,11 @@ class FirstAnswer:
         waited = looks = 0
         FirstAnswer.waiting += 1
         try:
-            # A connection may be lost without a refusal, and a server may need a while for its first answer.
-            while not await self._look(min(max(waited, 1), MAX_SECONDS, seconds - waited)):
+            # A server may need a while for its first answer, but not for a connection: what is sent to a Service that
+            # kube-proxy does not know yet is lost without a refusal, and the kernel sends it again after 1 s only.
+            while not await self._look(
+                min(max(waited, 1), MAX_SECONDS, seconds - waited), max(CONNECT_SECONDS, waited * CONNECT_SHARE)
+            ):
                 if looks == 0:
                     before()
                 looks += 1
@@ -54,29 +59,40 @@ class FirstAnswer:
         finally:
             FirstAnswer.waiting -= 1
 
-    async def _look(self, seconds):
+    async def _look(self, seconds, connect_seconds):
         """Reports whether the server answers now. If not, `fault` says why."""
         # asyncio.wait_for would lose a cancellation at the moment of an answer, and the looks would go on.
-        ask = asyncio.ensure_future(self._ask())
+        ask = asyncio.ensure_future(self._ask(connect_seconds))
         try:
             await asyncio.wait({ask}, timeout=seconds)
-            if ask.done():
+            if ask.done() and not ask.cancelled():
                 return ask.result()
-            if seconds >= 1:  # else the wait is over
+            if ask.cancelled():
+                self._turn()
+            if ask.cancelled() or seconds >= 1:  # else the wait is over
                 self.fault = "no answer"
         except (OSError, ValueError) as e:
-            self.addresses = self.addresses[1:] + self.addresses[:1]
+            self._turn()
             self.fault = str(e)
         finally:
             ask.cancel()
         return False
 
-    async def _ask(self):
+    def _turn(self):
+        """Has the next look take the next address."""
+        self.addresses = self.addresses[1:] + self.addresses[:1]
+
+    async def _ask(self, connect_seconds):
+        """Cancels itself if there is no connection after `connect_seconds`."""
+        loop = asyncio.get_running_loop()
         if not self.addresses or time.monotonic() > self.resolved + RESOLVED_SECONDS:
-            loop = asyncio.get_running_loop()
             found = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
             self.addresses, self.resolved = [address[0] for *_, address in found], time.monotonic()
-        reader, writer = await asyncio.open_connection(self.addresses[0], self.port, **self.ssl)
+        limit = loop.call_later(connect_seconds, asyncio.current_task().cancel)
+        try:
+            reader, writer = await asyncio.open_connection(self.addresses[0], self.port, **self.ssl)
+        finally:
+            limit.cancel()
         try:
             writer.write(self.request)
             line = await reader.readline()

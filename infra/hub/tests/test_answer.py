@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 import ssl
 import threading
 import time
@@ -94,6 +95,51 @@ def test_a_lost_connection_is_not_waited_for():
     run(main)
 
 
+@contextlib.contextmanager
+def deaf(host, port):
+    """A server that takes no connections: what is sent to it is lost, without a refusal."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(socket.create_server((host, port), backlog=0))
+        for _ in range(2):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex((host, port))
+        yield
+
+
+def test_a_connection_that_is_lost_is_given_up():
+    async def main():
+        async with server(ANSWER % b"200 OK") as (port, requests):
+            with deaf("127.0.0.9", port):
+                first = FirstAnswer(f"http://somewhere.example:{port}/")
+                first.addresses, first.resolved = ["127.0.0.9", "127.0.0.1"], time.monotonic() + 60
+                await first.wait(20)
+                assert first.addresses == ["127.0.0.1", "127.0.0.9"] and len(requests) == 1
+
+    run(main)
+
+
+def test_time_for_a_connection(monkeypatch):
+    """A server that takes long has more of it, as one that is far away or has much to do."""
+    now, given = 0.0, []
+
+    async def sleep(seconds):
+        nonlocal now
+        now += seconds
+
+    async def refused(self, seconds, connect_seconds):
+        given.append((now, connect_seconds))
+        return False
+
+    monkeypatch.setattr(FirstAnswer, "_look", refused)
+    monkeypatch.setattr(answer.time, "monotonic", lambda: now)
+    monkeypatch.setattr(answer.asyncio, "sleep", sleep)
+    with pytest.raises(ConnectionError):
+        asyncio.run(FirstAnswer("http://127.0.0.1:1/").wait(30))
+    assert given == [(at, max(0.25, at / 4)) for at, _ in given]
+    assert given[0] == (0, 0.25) and given[-1][0] > 29
+
+
 def test_each_address_of_a_name_is_tried():
     async def main():
         async with server(ANSWER % b"200 OK") as (port, requests):
@@ -140,7 +186,7 @@ def test_pauses(monkeypatch):
         with pytest.raises(ConnectionError):
             await FirstAnswer("http://127.0.0.1:1/").wait(30)
 
-    async def refused(self, seconds):
+    async def refused(self, seconds, connect_seconds):
         return False
 
     monkeypatch.setattr(FirstAnswer, "_look", refused)
@@ -155,7 +201,7 @@ def test_pauses(monkeypatch):
 
 
 def test_wait_that_is_cancelled_as_a_look_ends(monkeypatch):
-    async def refused(self):
+    async def refused(self, connect_seconds):
         return False
 
     async def main():
