@@ -33,7 +33,7 @@ type suite struct {
 // beside are the packages with tests end to end that need nothing of what `make up` has deployed but the images: those
 // apart have clusters of their own, those alone have none.
 var beside = map[string][]string{
-	"{apart}": {"./e2e/choices", "./e2e/clusters", "./e2e/stacks"},
+	"{apart}": {"./e2e/clusters", "./e2e/stacks"},
 	"{alone}": {"./infra/hub", "./server/sshd", "./stacks"},
 }
 

@@ -22,11 +22,8 @@ const (
 	word  = "word" // with which all log in
 	token = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
-	localContext  = "choices-a" // the cluster with the hubs
-	remoteContext = "choices-b"
-
-	nearNamespace = "look-near" // in the cluster of the hubs: an outpost, and one in maintenance
-	farNamespace  = "look-far"  // in the other one
+	nearNamespace = "look-near" // in the cluster of the hubs, local: an outpost, and one in maintenance
+	farNamespace  = "look-far"  // in the other one, remote
 	mill          = "mill"      // the outpost in maintenance
 	partition     = "partition" // an outpost beside far for members of gpu
 )
@@ -45,14 +42,13 @@ func (s *site) namespace() string { return "look-" + s.name }
 // place is two hubs, of both pairs of versions, whose users share the same outposts.
 type place struct {
 	root                  string
-	clusters              deployed.OwnClusters
 	local, remote         deployed.Cluster
 	localNode, remoteNode string
 	sites                 []*site
 	hostKey, hostPublic   string
 }
 
-// openPlace brings up two clusters of this test alone, and installs the charts there.
+// openPlace installs the charts in both clusters, in namespaces of this test alone.
 func openPlace(t *testing.T) *place {
 	t.Helper()
 	root, err := filepath.Abs("../..")
@@ -66,10 +62,9 @@ func openPlace(t *testing.T) *place {
 			{name: "six", pair: "jupyterhub-6.1", port: 30711},
 		},
 	}
-	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-	p.clusters = deployed.NewClusters(t, root, kubeconfig, localContext, remoteContext)
-	p.local = deployed.OpenCluster(t, kubeconfig, localContext)
-	p.remote = deployed.OpenCluster(t, kubeconfig, remoteContext)
+	kubeconfig := filepath.Join(root, ".state", "kubeconfig")
+	deployed.NeedsClusters(t, kubeconfig)
+	p.local, p.remote = deployed.OpenCluster(t, kubeconfig, "local"), deployed.OpenCluster(t, kubeconfig, "remote")
 	p.localNode, p.remoteNode = deployed.Node(t, p.local.API), deployed.Node(t, p.remote.API)
 	p.hostKey, p.hostPublic = deployed.NewKey(t)
 	for _, s := range p.sites {
@@ -88,8 +83,11 @@ func openPlace(t *testing.T) *place {
 	return p
 }
 
+// makeNamespaces makes namespaces that go at the end, and before if a killed run has left them.
 func makeNamespaces(t *testing.T, c deployed.Cluster, names ...string) {
 	t.Helper()
+	c.Without(t, names...)
+	t.Cleanup(func() { c.Without(t, names...) })
 	for _, name := range names {
 		made := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 		if _, err := c.API.CoreV1().Namespaces().Create(t.Context(), made, metav1.CreateOptions{}); err != nil {
@@ -98,14 +96,14 @@ func makeNamespaces(t *testing.T, c deployed.Cluster, names ...string) {
 	}
 }
 
-// built is what images/build of the checkout prints.
-func (p *place) built(t *testing.T, args ...string) string {
+// said is what a program of the checkout prints.
+func (p *place) said(t *testing.T, program string, args ...string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), filepath.Join(p.root, "images", "build"), args...)
+	cmd := exec.CommandContext(t.Context(), filepath.Join(p.root, program), args...)
 	cmd.Stderr = t.Output()
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("images/build %s: %v", strings.Join(args, " "), err)
+		t.Fatalf("%s %s: %v", program, strings.Join(args, " "), err)
 	}
 	return strings.TrimSpace(string(out))
 }
@@ -158,8 +156,8 @@ var outpostImage = map[string]any{"repository": "localhost/outposts/outpost", "t
 // install installs a hub of its pair, with the chart of the hub's side and the lines that this prints.
 func (p *place) install(t *testing.T, s *site) {
 	t.Helper()
-	p.clusters.Run(t, "load", p.built(t, "hub", s.pair))
-	name, tag, _ := strings.Cut(p.built(t, "ref", "hub", s.pair), ":")
+	p.said(t, "dev/run", "clusters", "load", p.said(t, "images/build", "hub", s.pair))
+	name, tag, _ := strings.Cut(p.said(t, "images/build", "ref", "hub", s.pair), ":")
 	image := map[string]any{"name": name, "tag": tag}
 	auth := map[string]string{}
 	for _, system := range []string{"near", "far", partition, mill, "gone"} {
@@ -242,7 +240,7 @@ func hubValues(t *testing.T, notes string) map[string]any {
 				"JupyterHub":         map[string]any{"authenticator_class": "dummy"},
 				"DummyAuthenticator": map[string]any{"password": word},
 				"Authenticator":      map[string]any{"allow_all": true},
-				// Nodes have no image yet, and other tests have the processors too.
+				// Other tests have the processors too.
 				"Spawner": map[string]any{"start_timeout": 300, "http_timeout": 120},
 			},
 			"services": map[string]any{"test": map[string]any{"apiToken": token}},
