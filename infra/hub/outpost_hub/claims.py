@@ -11,14 +11,12 @@ from datetime import datetime
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
-from .cluster import connected, delete_service, find_service, list_services, own_hub, put_service
+from .cluster import connected, delete_service, find_service, list_services, put_service
 from .errors import AnotherHubs, UnknownSystem, WrongHostKey
+from .owner import SYSTEM_LABEL, TUNNELS, another_hub, marks
 from .tunnels import Tunnels
 
-TUNNELS = "outposts.dev/tunnels"  # label: whose Services these are; the pods of the tunnels have it too
-SYSTEM_LABEL = "outposts.dev/system"  # with the name that a system has, or had, in the file of the tunnels
 TARGET = "outposts.dev/target"  # annotation: host:port as the outpost reaches it
-OWNER = "outposts.dev/hub"  # annotation: the hub that has made it, by the name of that hub's own Service
 LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 
 CLAIMS = 10  # ports tried for one server
@@ -210,12 +208,11 @@ class Claims(Tunnels):
         return answer["state"]
 
     def _manifest(self, name, labels, target, port, target_port):
-        selector, own = {TUNNELS: self.settings.name}, own_hub()
-        annotations = {TARGET: target, **({OWNER: own} if own else {})}
+        selector = {TUNNELS: self.settings.name}
         return {
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": {"name": name, "labels": {**labels, **selector}, "annotations": annotations},
+            "metadata": {"name": name, "labels": {**labels, **selector}, "annotations": {TARGET: target, **marks()}},
             "spec": {
                 "selector": selector,
                 "ports": [{"name": "http", "port": port, "protocol": "TCP", "targetPort": target_port}],
@@ -246,28 +243,12 @@ def _put(namespace, manifest, ports, former_names, likely_new):
     """Makes a Service unless one leads to the target already. Returns it, and the ports of those that had to go."""
 
     def fits(there):
-        if owner := another_hub(namespace, owner_of(there.metadata.annotations)):
-            name = manifest["metadata"]["name"]
-            raise AnotherHubs(
-                f"Service {name} is of another hub, {owner}: give each hub of this namespace its own namePrefix"
-            )
+        if owner := another_hub(connected(), namespace, there):
+            raise AnotherHubs(manifest["metadata"]["name"], owner)
         return _fits(there, manifest, ports, former_names)
 
     made, gone = put_service(connected(), namespace, manifest, fits, likely_new)
     return made, [port for service in gone for port in target_ports(service)]
-
-
-def owner_of(annotations):
-    """Returns the hub that has made a Service, "" if nothing says it, as on those that were made before it was said."""
-    return (annotations or {}).get(OWNER, "")
-
-
-def another_hub(namespace, owner):
-    """Returns the owner of a Service if that is another hub, "" otherwise.
-
-    One that is gone may have been this one, under another name.
-    """
-    return owner if owner not in ("", own_hub()) and find_service(connected(), namespace, owner) else ""
 
 
 def _fits(there, manifest, ports, former_names):
@@ -288,7 +269,7 @@ def _delete(namespace, name):
     """Deletes a Service unless it is another hub's. Returns the ports that it had."""
     api = connected()
     there = find_service(api, namespace, name)
-    if there is None or another_hub(namespace, owner_of(there.metadata.annotations)):
+    if there is None or another_hub(api, namespace, there):
         return []
     delete_service(api, namespace, name, there.metadata.uid)
     return target_ports(there)

@@ -1,13 +1,16 @@
-"""The hub's own cluster: Services for its forwarded ports, and pods of KubeSpawner, which this hub had before."""
+"""The hub's own cluster: Services, and pods of KubeSpawner, which this hub had before."""
 
 import functools
 import json
 import socket
 import time
+from pathlib import Path
 
 import kubernetes
 import urllib3
 from forwardbasespawner.forward import get_name
+
+NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")  # of this pod
 
 ROUNDS = 3  # of making a Service where there is one of its name
 POD_STOP_SECONDS = 60  # for the pod of a server of KubeSpawner to end; the grace period is 30 s by default
@@ -49,6 +52,14 @@ def own_hub():
     try:
         return get_name("hub").strip()
     except Exception:  # so the client's package raises it: there is no such file
+        return ""
+
+
+def own_namespace():
+    """Returns the namespace of this hub's pod and Service; "" if nothing says it."""
+    try:
+        return NAMESPACE.read_text().strip()
+    except OSError:
         return ""
 
 
@@ -109,30 +120,6 @@ def delete_service(api, namespace, name, uid=None):
     except kubernetes.client.ApiException as e:
         if e.status not in ((404, 409) if uid else (404,)):
             raise
-
-
-def make_service(name, namespace, port, labels):
-    """Makes a Service for a port of the hub's pod unless it is as it should be."""
-    api = connected()
-    selector = dict(api.read_namespaced_service(name=get_name("hub"), namespace=namespace).spec.selector)
-    manifest = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": name, "labels": {**selector, **labels}},
-        "spec": {
-            "selector": selector,
-            "ports": [{"name": "http", "port": port, "protocol": "TCP", "targetPort": port}],
-        },
-    }
-
-    def fits(there):
-        return dict(there.spec.selector or {}) == selector and [p.port for p in there.spec.ports] == [port]
-
-    put_service(api, namespace, manifest, fits)
-
-
-def remove_service(name, namespace):
-    delete_service(connected(), namespace, name)
 
 
 def pod_status(namespace, name):

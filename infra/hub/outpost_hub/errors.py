@@ -33,7 +33,13 @@ class UnknownSystem(ConnectionError):
 
 
 class AnotherHubs(ConnectionError):
-    """Another hub of this namespace has a Service of the name that one of this hub's servers needs."""
+    """Another hub has a Service of the name that one of this hub's servers needs."""
+
+    def __init__(self, service, owner):
+        super().__init__(
+            f"Service {service} is of another hub, {owner}: give each hub that has Services in this namespace its own "
+            "namePrefix"
+        )
 
 
 def client_error(error):

@@ -3,20 +3,19 @@
 import asyncio
 import re
 import time
-from pathlib import Path
 
 import sqlalchemy as sa
 from jupyterhub import orm
 from kubernetes.client import ApiException
 from traitlets.log import get_logger
 
-from .claims import TUNNELS, another_hub, owner_of, ports_of
-from .cluster import cluster_error, connected, delete_service, list_services, own_hub
+from .claims import ports_of
+from .cluster import cluster_error, connected, delete_service, list_services, own_namespace
+from .owner import TUNNELS, is_another, own, owner_of
 from .running import begin_in_background, running_hub
 
 LOOK_SECONDS = 600  # between two looks
 FORGOTTEN_SECONDS = 3600  # for which a Service is of no server, before it is removed
-NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")  # of this pod
 
 
 class Forgotten:
@@ -51,7 +50,7 @@ class Forgotten:
         """Looks, and logs what keeps Services. Returns it, "" for nothing; `said` is what the look before has found."""
         try:
             others = await self._look(app)
-            why = f"{', '.join(others)} use these tunnels too. Give each hub its own" if others else ""
+            why = f"{', '.join(map(str, others))} use these tunnels too. Give each hub its own" if others else ""
         except sa.exc.SQLAlchemyError as e:
             app.db.rollback()
             why = f"the hub's database: {e}"
@@ -65,11 +64,10 @@ class Forgotten:
         """Returns the other hubs that have Services of these tunnels."""
         namespace, label = _namespace(app), f"{TUNNELS}={self.tunnels.name}"
         there, others = await asyncio.to_thread(self._list, namespace, label)
-        known, own = _known(app), own_hub()
-        unknown = {}
+        known, unknown = _known(app), {}
         for service in there:
             meta = service["metadata"]
-            if self._may_go(meta) and meta["name"] not in known and (not others or _owner(service) == own):
+            if self._may_go(meta) and meta["name"] not in known and _is_mine(service, namespace, others):
                 unknown[meta["uid"]] = service
         now, refused = time.monotonic(), None
         self.since = {uid: self.since.get(uid, now) for uid in unknown}
@@ -87,7 +85,7 @@ class Forgotten:
         """Returns all Services of the tunnels, and the other hubs that have made some."""
         there = list_services(connected(), namespace, label)
         owners = sorted({_owner(service) for service in there})
-        return there, [owner for owner in owners if another_hub(namespace, owner)]
+        return there, [owner for owner in owners if is_another(connected(), namespace, owner)]
 
     def _may_go(self, meta):
         """Reports whether a Service has a name as this hub gives, and is not being deleted yet."""
@@ -113,6 +111,18 @@ def _owner(service):
     return owner_of(service["metadata"].get("annotations"))
 
 
+def _is_mine(service, namespace, others):
+    """Reports whether a Service is this hub's, which alone uses these tunnels if there are no `others`.
+
+    One that names a hub but not its namespace is of an earlier version: hubs of other namespaces may have made it, if
+    those have Services here.
+    """
+    owner, mine = _owner(service), own()
+    if owner.name and owner == mine._replace(namespace=""):
+        return mine.namespace in ("", namespace) and mine.name not in [other.name for other in others]
+    return not others or owner == mine
+
+
 def _known(app):
     """Returns the names of the Services of servers that run, start or stop."""
     rows = app.db.execute(sa.select(orm.Spawner.user_id, orm.Spawner.name).where(orm.Spawner.server_id.is_not(None)))
@@ -124,4 +134,4 @@ def _namespace(app):
     for section in (app.config.get(parent.__name__, {}) for parent in app.spawner_class.mro()):
         if "namespace" in section:
             return section["namespace"]
-    return NAMESPACE.read_text().strip()
+    return own_namespace()

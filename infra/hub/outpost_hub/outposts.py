@@ -6,14 +6,15 @@ from tornado import web
 from traitlets.log import get_logger
 
 from . import form
-from .claims import SYSTEM_LABEL, TunnelsSettings
-from .cluster import make_service, remove_service
+from .claims import TunnelsSettings
 from .errors import TELL_ADMINS, StartError, UnknownSystem, WrongHostKey, user_message
 from .forgotten import Forgotten
+from .forwarded import make_service, remove_service
 from .login import login_of, taken_out, with_login
 from .metrics import SYSTEMS
 from .offer import PLAIN
 from .owed import OwedStops
+from .owner import SYSTEM_LABEL
 from .received import safe_address
 from .settings import OPTION_NAME, PREFIX, SERVER_NAME, Faults
 from .systems import System

@@ -64,7 +64,9 @@ def load_incluster_config():
 
 
 kubernetes.config.load_incluster_config = load_incluster_config
-outpost_hub.cluster.get_name = lambda key: key
+outpost_hub.cluster.get_name = outpost_hub.forwarded.get_name = lambda key: key
+outpost_hub.cluster.NAMESPACE = folder / "namespace"
+outpost_hub.cluster.NAMESPACE.write_text("jupyter")
 outpost_hub.systems.SOCKETS = os.environ["HUB_SOCKETS"]
 
 

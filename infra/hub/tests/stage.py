@@ -317,6 +317,8 @@ class Cluster(_Server):
                 return self.answer(200, pod)
 
             def handle_one(self):
+                if not self.path.startswith("/api/v1/namespaces/jupyter/"):
+                    return self.answer(403, {"kind": "Status", "reason": "Forbidden", "code": 403})
                 prefix, is_pod, name = self.path.split("?")[0].partition("/namespaces/jupyter/pods/")
                 if is_pod:
                     return self.pod(name)
@@ -333,7 +335,7 @@ class Cluster(_Server):
                         return self.watch(int(query["resourceVersion"][0]))
                     (selector,) = query["labelSelector"]
                     with cluster.changed:
-                        items = [cluster.shown(n) for n, s in cluster.services.items() if selector in cluster.labels(s)]
+                        items = [cluster.shown(n) for n, s in cluster.services.items() if cluster.selects(selector, s)]
                         meta = {"resourceVersion": str(len(cluster.changes))}
                     found = {"kind": "ServiceList", "apiVersion": "v1", "metadata": meta, "items": items}
                     return self.answer(200, found)
@@ -368,8 +370,11 @@ class Cluster(_Server):
         super().__init__(Handler)
 
     @staticmethod
-    def labels(service):
-        return [f"{name}={value}" for name, value in service["metadata"].get("labels", {}).items()]
+    def selects(selector, service):
+        labels = service["metadata"].get("labels", {})
+        if selector.startswith("!"):
+            return selector[1:] not in labels
+        return selector in [f"{name}={value}" for name, value in labels.items()]
 
     def shown(self, name):
         """Returns a Service with what Kubernetes adds to it."""

@@ -82,7 +82,8 @@ def test_service_leads_to_the_server(hub, hub_stage, tunnels):
         "component": "singleuser-server", "outposts.dev/system": "remote", "outposts.dev/tunnels": "hub",
     }  # fmt: skip
     assert service["metadata"]["annotations"] == {
-        "outposts.dev/target": f"127.0.0.1:{hub_stage.lab.port}", "outposts.dev/hub": "hub",
+        "outposts.dev/target": f"127.0.0.1:{hub_stage.lab.port}",
+        "outposts.dev/hub": "hub", "outposts.dev/hub-namespace": "jupyter",
     }  # fmt: skip
     assert service["spec"] == {"selector": {"outposts.dev/tunnels": "hub"}, "ports": [port]}
     assert stage.get(port["port"]) == 200
@@ -210,7 +211,8 @@ def forgotten(settings, monkeypatch):
     """What removes Services, at once, and from a cluster that is the attributes that a test gives it."""
     settings["tunnels"] = {"name": "hub", "url": "http://tunnels.jupyter.svc:8081"}
     forgotten = outpost_hub.Outposts(settings).forgotten
-    forgotten.there, forgotten.hubs, forgotten.asked, forgotten.answers = [], {"hub"}, [], {}
+    forgotten.there, forgotten.asked, forgotten.answers = [], [], {}
+    forgotten.hubs, forgotten.closed, forgotten.own_namespace = {"jupyter/hub"}, set(), "jupyter"
 
     def delete(api, namespace, name, uid):
         forgotten.asked.append(uid)
@@ -220,19 +222,24 @@ def forgotten(settings, monkeypatch):
     for name, value in {
         "FORGOTTEN_SECONDS": 0, "connected": lambda: None, "_namespace": lambda app: "jupyter",
         "_known": lambda app: set(), "list_services": lambda *_: forgotten.there, "delete_service": delete,
-        "own_hub": lambda: "hub",
     }.items():  # fmt: skip
         monkeypatch.setattr(outpost_hub.forgotten, name, value)
+
+    def find(api, namespace, name):
+        if namespace in forgotten.closed:
+            raise ApiException(status=403)
+        return name if f"{namespace}/{name}" in forgotten.hubs else None
+
     for name, value in {
-        "connected": lambda: None, "own_hub": lambda: "hub",
-        "find_service": lambda api, namespace, name: name if name in forgotten.hubs else None,
+        "own_hub": lambda: "hub", "own_namespace": lambda: forgotten.own_namespace, "find_service": find,
     }.items():  # fmt: skip
-        monkeypatch.setattr(outpost_hub.claims, name, value)
+        monkeypatch.setattr(outpost_hub.owner, name, value)
     return forgotten
 
 
-def orphan(uid, owner=None, **meta):
-    annotations = {"annotations": {"outposts.dev/hub": owner}} if owner else {}
+def orphan(uid, owner=None, namespace=None, **meta):
+    marks = {"outposts.dev/hub": owner, "outposts.dev/hub-namespace": namespace}
+    annotations = {"annotations": {key: value for key, value in marks.items() if value}}
     spec = {"ports": [{"targetPort": 20000}]}
     return {"metadata": {"name": f"hub1-1-{uid}", "uid": uid, **annotations, **meta}, "spec": spec}
 
@@ -248,14 +255,46 @@ def test_forgotten_service_that_cannot_be_removed(forgotten):
 
 def test_hubs_that_share_tunnels_by_mistake(forgotten):
     """Each removes its own Services alone; what says no owner is nobody's, until one of them is gone."""
-    forgotten.there = [orphan("mine", "hub"), orphan("unsaid"), orphan("theirs", "other-hub")]
-    forgotten.hubs.add("other-hub")
-    assert asyncio.run(forgotten._look(None)) == ["other-hub"]
-    assert forgotten.asked == ["mine"]
-    forgotten.hubs.remove("other-hub")
-    del forgotten.there[0]
+    forgotten.there = [
+        orphan("mine", "hub", "jupyter"), orphan("former", "hub"), orphan("unsaid"), orphan("theirs", "other-hub"),
+    ]  # fmt: skip
+    forgotten.hubs.add("jupyter/other-hub")
+    assert [str(hub) for hub in asyncio.run(forgotten._look(None))] == ["other-hub"]
+    assert forgotten.asked == ["mine", "former"]
+    forgotten.hubs.remove("jupyter/other-hub")
+    del forgotten.there[:2]
     assert asyncio.run(forgotten._look(None)) == []
-    assert forgotten.asked == ["mine", "unsaid", "theirs"]
+    assert forgotten.asked == ["mine", "former", "unsaid", "theirs"]
+
+
+@pytest.mark.parametrize("own_namespace", ["jupyter", "north"])
+@pytest.mark.parametrize("closed", [False, True])
+def test_hubs_of_one_name(forgotten, own_namespace, closed):
+    """The namespace tells them apart, where this hub may look there and where not. What does not say it may be of
+    either."""
+    forgotten.own_namespace = own_namespace
+    forgotten.there = [orphan("mine", "hub", own_namespace), orphan("former", "hub"), orphan("theirs", "hub", "south")]
+    if closed:
+        forgotten.closed.add("south")
+    else:
+        forgotten.hubs.add("south/hub")
+    assert [str(hub) for hub in asyncio.run(forgotten._look(None))] == ["hub of namespace south"]
+    assert forgotten.asked == ["mine"]
+
+
+def test_former_marks_in_another_namespace(forgotten):
+    """Hubs of one name made them, of which one may be of an earlier version and make some still."""
+    forgotten.own_namespace = "north"
+    forgotten.there = [orphan("mine", "hub", "north"), orphan("former", "hub"), orphan("unsaid")]
+    assert asyncio.run(forgotten._look(None)) == []
+    assert forgotten.asked == ["mine", "unsaid"]
+
+
+def test_hub_that_is_gone(forgotten):
+    """It was maybe this one, in another namespace."""
+    forgotten.there = [orphan("theirs", "hub", "south")]
+    assert asyncio.run(forgotten._look(None)) == []
+    assert forgotten.asked == ["theirs"]
 
 
 def test_why_services_stay_is_said_once(forgotten, monkeypatch):
@@ -285,23 +324,48 @@ def test_why_services_stay_is_said_once(forgotten, monkeypatch):
     ]
 
 
-def test_service_of_another_hub(hub, hub_stage):
+THEIRS = {"outposts.dev/hub": "theirs", "outposts.dev/hub-namespace": "jupyter"}
+
+
+@pytest.mark.parametrize(
+    "marks", [THEIRS, {"outposts.dev/hub": "theirs"}, {"outposts.dev/hub": "hub", "outposts.dev/hub-namespace": "south"}]
+)
+def test_service_of_another_hub(hub, hub_stage, marks):
     """It is neither taken over nor removed, and the user is told. One whose hub is gone was maybe of this one."""
     services = hub_stage.cluster.services
     hub.run("ours", {"system": "remote"})
     service = service_of(hub_stage.cluster, "ours")
-    name = service["metadata"]["name"]
+    name, target = service["metadata"]["name"], service["metadata"]["annotations"]["outposts.dev/target"]
+    own = service["metadata"]["annotations"]
     hub.stop_server("ours")
-    service["metadata"]["annotations"]["outposts.dev/hub"] = "theirs"
+    service["metadata"]["annotations"] = {"outposts.dev/target": target, **marks}
     services[name], services["theirs"] = service, {"metadata": {"name": "theirs"}, "spec": {}}
     shown = message(hub.fail("ours", {"system": "remote"}))
     assert "The server runs on remote, but another hub uses its address. Tell the administrators of the hub." in shown
     assert services[name] == service
     del services["theirs"]
+    if marks["outposts.dev/hub"] == "hub":
+        del services[name]  # in a namespace where this hub may not look: it may be there
     hub.run("ours", {"system": "remote"})
-    assert services[name]["metadata"]["annotations"]["outposts.dev/hub"] == "hub"
+    assert services[name]["metadata"]["annotations"] == own
     hub.stop_server("ours")
     assert name not in services
+
+
+def test_services_of_the_version_before(hub, hub_stage):
+    """A hub that is restarted in this version keeps the Services of its running servers, and removes them in the end."""
+    hub.run("before", {"system": "remote"})
+    service = service_of(hub_stage.cluster, "before")
+    hub.kill()
+    del service["metadata"]["annotations"]["outposts.dev/hub-namespace"]
+    name, (port,) = service["metadata"]["name"], service["spec"]["ports"]
+    uid, logged = hub_stage.cluster.uids[name], len(hub_stage.cluster.log)
+    hub.start()
+    stage.wait_for("ready", lambda: (hub.server("before") or {}).get("ready"))
+    assert stage.get(port["port"]) == 200 and hub_stage.cluster.uids[name] == uid
+    assert [entry for entry in hub_stage.cluster.log[logged:] if entry[0] != "GET"] == []
+    hub.stop_server("before")
+    assert name not in hub_stage.cluster.services
 
 
 def test_start_waits_for_the_removal_of_its_service(settings, monkeypatch):

@@ -8,7 +8,8 @@ import time
 import kubernetes
 import pytest
 import stage
-from outpost_hub import claims, cluster
+from outpost_hub import claims, cluster, forwarded, owner
+from outpost_hub.errors import AnotherHubs
 from urllib3.exceptions import MaxRetryError
 
 SO_ATTACH_FILTER = 26  # of Linux; Python has no name for it
@@ -124,12 +125,93 @@ def test_calls_whose_answer_is_lost_without_tunnels(losing, monkeypatch):
     """The same of the Service for a port of the hub's pod."""
     fake, lost = losing
     api = client(monkeypatch, fake.port)
-    monkeypatch.setattr(cluster, "connected", lambda: api)
-    monkeypatch.setattr(cluster, "get_name", lambda name: name)
+    monkeypatch.setattr(forwarded, "connected", lambda: api)
+    monkeypatch.setattr(forwarded, "get_name", lambda name: name)
     for port in (20001, 20002):
-        cluster.make_service("lab", "jupyter", port, {"a": "b"})
+        forwarded.make_service("lab", "jupyter", port, {"a": "b"})
         assert [p["port"] for p in fake.services["lab"]["spec"]["ports"]] == [port]
     assert lost == {"POST", "DELETE"}
     lost.clear()
-    cluster.remove_service("lab", "jupyter")
+    forwarded.remove_service("lab", "jupyter")
     assert lost == {"DELETE"} and "lab" not in fake.services
+
+
+LAB = {"metadata": {"name": "lab", "labels": {"outposts.dev/system": "remote"}}, "spec": {"ports": [{"port": 1}]}}
+
+
+def made_by(hub, namespace=None, **selector):
+    """Returns the Service of a server, as a hub makes it for a port of its pods."""
+    marks = {"outposts.dev/hub": hub, "outposts.dev/hub-namespace": namespace}
+    meta = {**LAB["metadata"], "annotations": {key: value for key, value in marks.items() if value}}
+    return {"metadata": meta, "spec": {**LAB["spec"], "selector": selector}}
+
+
+@pytest.fixture
+def ours(connections, monkeypatch):
+    """The Services of a cluster in which this hub is `hub` of namespace jupyter, and another one is `other`."""
+    fake, _ = connections
+    api = client(monkeypatch, fake.port)
+    monkeypatch.setattr(forwarded, "connected", lambda: api)
+    for module in (forwarded, cluster):
+        monkeypatch.setattr(module, "get_name", lambda name: name)
+    monkeypatch.setattr(owner, "own_namespace", lambda: "jupyter")
+    fake.services["other"] = {"metadata": {"name": "other"}, "spec": {"selector": {"app": "other"}, "ports": []}}
+    return fake.services
+
+
+def test_service_for_a_port_of_the_hub_says_whose_it_is(ours):
+    forwarded.make_service("lab", "jupyter", 20001, {"outposts.dev/system": "remote"})
+    assert ours["lab"] == {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": "lab",
+            "labels": {"app": "jupyterhub", "outposts.dev/system": "remote"},
+            "annotations": {"outposts.dev/hub": "hub", "outposts.dev/hub-namespace": "jupyter"},
+        },
+        "spec": {
+            "selector": {"app": "jupyterhub"},
+            "ports": [{"name": "http", "port": 20001, "protocol": "TCP", "targetPort": 20001}],
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    "theirs, whose",
+    [
+        (made_by("other", "jupyter", app="other"), "other of namespace jupyter"),
+        (made_by("other", app="other"), "other"),
+        (made_by(None, app="other"), "other"),  # of an earlier version
+    ],
+)
+def test_port_of_another_hub(ours, theirs, whose):
+    """Its Service is neither taken over nor removed: its user would be led to this hub's pod."""
+    ours["lab"] = theirs
+    with pytest.raises(AnotherHubs, match=f"Service lab is of another hub, {whose}: give each hub"):
+        forwarded.make_service("lab", "jupyter", 20001, {})
+    forwarded.remove_service("lab", "jupyter")
+    assert ours["lab"] == theirs
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        made_by("hub", "jupyter", app="former"), made_by("hub", app="former"), made_by(None, app="former"),
+        made_by("gone", "jupyter", app="gone"), made_by(None, app="jupyterhub"),
+    ],
+)  # fmt: skip
+def test_port_that_was_this_hubs(ours, left):
+    """By its mark, or as no other hub is there that has made it: its chart may give its pods other labels."""
+    ours["lab"] = left
+    forwarded.make_service("lab", "jupyter", 20001, {})
+    assert ours["lab"]["spec"]["selector"] == {"app": "jupyterhub"}
+    ours["lab"] = left
+    forwarded.remove_service("lab", "jupyter")
+    assert "lab" not in ours
+
+
+def test_service_of_an_earlier_version_stays(ours):
+    """It leads to this hub, which is all that matters."""
+    ours["lab"] = before = {**LAB, "spec": {"selector": {"app": "jupyterhub"}, "ports": [{"port": 20001}]}}
+    forwarded.make_service("lab", "jupyter", 20001, {})
+    assert ours["lab"] == before

@@ -130,6 +130,7 @@ def test_tunnel(hub, hub_stage):
         "metadata": {
             "name": name,
             "labels": {"app": "jupyterhub", "component": "singleuser-server", "outposts.dev/system": "remote"},
+            "annotations": {"outposts.dev/hub": "hub", "outposts.dev/hub-namespace": "jupyter"},
         },
         "spec": {
             "selector": {"app": "jupyterhub"},
@@ -219,6 +220,27 @@ def test_service_of_an_earlier_start(hub, hub_stage):
     hub.run("earlier", {"system": "remote"})
     assert hub_stage.cluster.services[name]["spec"]["ports"][0]["port"] == forwarded_port(hub, "earlier")
     hub.stop_server("earlier")
+
+
+def test_service_of_another_hub(hub, hub_stage):
+    """Its user would be led to this hub's pod. The user here is told."""
+    services = hub_stage.cluster.services
+    hub.run("mine", {"system": "remote"})
+    (name,) = (n for n in services if n.endswith("-mine"))
+    service = services[name]
+    marks = {"outposts.dev/hub": "hub", "outposts.dev/hub-namespace": "jupyter"}
+    assert service["metadata"]["annotations"] == marks
+    hub.stop_server("mine")
+    assert name not in services
+    service["metadata"]["annotations"], service["spec"]["selector"] = {"outposts.dev/hub": "theirs"}, {"app": "theirs"}
+    services[name], services["theirs"] = service, {"metadata": {"name": "theirs"}, "spec": {}}
+    shown = message(hub.fail("mine", {"system": "remote"}))
+    assert "The server runs on remote, but another hub uses its address. Tell the administrators of the hub." in shown
+    assert services[name] == service
+    del services["theirs"]
+    hub.run("mine", {"system": "remote"})
+    assert services[name]["metadata"]["annotations"] == marks
+    hub.stop_server("mine")
 
 
 def test_several_at_once(hub):
