@@ -3,10 +3,7 @@
 package adopt
 
 import (
-	"context"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/outposts-dev/outposts/e2e/deployed"
 	"github.com/outposts-dev/outposts/e2e/hubapi"
@@ -58,32 +55,9 @@ func TestE2EHubSideByHelm(t *testing.T) {
 	hub := &hubapi.Client{URL: s.hubURL(), Token: token}
 	there(t, hub)
 	for _, system := range []string{"near", "far"} {
-		runCell(t, hub, system)
+		deployed.RunCell(t, hub, kept, system, map[string]any{"system": system})
+		deployed.Stop(t, hub, kept, system)
 	}
-}
-
-// runCell starts a server on a system, runs a cell in it, and stops it.
-func runCell(t *testing.T, hub *hubapi.Client, system string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
-	defer cancel()
-	if err := hub.EnsureUser(ctx, kept); err != nil {
-		t.Fatal(err)
-	}
-	if err := hub.Start(ctx, kept, system, map[string]any{"system": system}); err != nil {
-		t.Fatal(err)
-	}
-	if err := hub.Progress(ctx, kept, system, func(e hubapi.Event) { t.Log(e.Message) }); err != nil {
-		t.Fatalf("system %s: %v", system, err)
-	}
-	kernel, err := hub.OpenKernel(ctx, kept, system)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if printed, err := kernel.Run(ctx, "print(6 * 7)"); err != nil || strings.TrimSpace(printed) != "42" {
-		t.Errorf("system %s: a cell printed %q, %v", system, printed, err)
-	}
-	deployed.Stop(t, hub, kept, system)
 }
 
 // stockHub are the values of a hub as somebody has it, with the lines of the notes, and a way in for an outpost of its

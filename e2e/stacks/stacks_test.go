@@ -47,7 +47,8 @@ func TestE2EStacks(t *testing.T) {
 	step("passphrase is lost", passphraseLost)
 	step("a kernel runs through a rename and a restore", kernelRunsOn)
 	step("destroy with the key leaves nothing", destroyAll)
-	step("two given contexts", givenContexts)
+	step("tutorials by Helm", tutorialsByHelm)
+	step("tutorial of kind", tutorialOfKind)
 }
 
 func remoteFirst(t *testing.T, s *site) {
