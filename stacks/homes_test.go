@@ -38,17 +38,24 @@ func TestSettleHomes(t *testing.T) {
 		{"first time", nil, fakeCluster{}, nil, byDefault, nil},
 		{"an outpost from before", nil, fakeCluster{}, known, byDefault, nil},
 		{
-			"none", map[string]string{"outpost.homes": "none", "outpost.temporaryServers": "true"}, fakeCluster{}, nil,
+			"none",
+			map[string]string{"outpost.homes": "none", "outpost.temporaryServers": "true"},
+			fakeCluster{},
+			nil,
 			"none", nil,
 		},
 		{
-			"as typed", map[string]string{"outpost.homes": "{per: server}"}, classless, known,
-			map[string]any{"per": "server"}, nil,
+			"as typed",
+			map[string]string{"outpost.homes": "{per: server}"},
+			classless, known,
+			map[string]any{"per": "server"},
+			nil,
 		},
 		{
 			"storage of the operator's",
 			map[string]string{"outpost.config": "{spawner: {storage_pvc_ensure: true, storage_capacity: 1Gi}}"},
-			fakeCluster{}, known, nil, nil,
+			fakeCluster{},
+			known, nil, nil,
 		},
 		{"first time, no class", nil, classless, nil, byDefault, nil}, // preflight refuses it
 		{"an outpost from before, no class", nil, classless, known, nil, []string{warning}},
@@ -58,11 +65,14 @@ func TestSettleHomes(t *testing.T) {
 		{"homes from before, nobody may look", nil, hidden, withHomes(known), byDefault, nil},
 		{
 			"an outpost from before that chooses, nobody may look",
-			map[string]string{"outpost.homes": "{size: 10Gi}"}, hidden, known, byDefault, nil,
+			map[string]string{"outpost.homes": "{size: 10Gi}"},
+			hidden, known, byDefault, nil,
 		},
 		{
-			"an outpost from before, with other options", map[string]string{"outpost.config": "{spawner: {image: a}}"},
-			fakeCluster{}, known, byDefault, nil,
+			"an outpost from before, with other options",
+			map[string]string{"outpost.config": "{spawner: {image: a}}"},
+			fakeCluster{},
+			known, byDefault, nil,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -122,7 +132,8 @@ func TestCullingWithoutHomes(t *testing.T) {
 		{"without culling", map[string]string{"outpost.homes": "none", "hub.values": "{cull: {enabled: false}}"}, ""},
 		{"on purpose", map[string]string{"outpost.homes": "none", "outpost.temporaryServers": "true"}, ""},
 		{
-			"the switch alone", map[string]string{"outpost.temporaryServers": "true"},
+			"the switch alone",
+			map[string]string{"outpost.temporaryServers": "true"},
 			"outposts:outpost.temporaryServers: has no effect here; it is for outposts:outpost.homes: none",
 		},
 		{"twice", map[string]string{

@@ -44,8 +44,10 @@ func TestImageIsForItsArchitecture(t *testing.T) {
 	}{
 		{"as it should be", imageOf(t, "arm64", arm, path), ""},
 		{"the config of another", imageOf(t, "amd64", arm, path), "it says that it is for linux/amd64"},
-		{"the program of another", imageOf(t, "arm64", programFor(t, "amd64", ""), path),
-			path + " is for EM_X86_64, want EM_AARCH64"},
+		{
+			"the program of another", imageOf(t, "arm64", programFor(t, "amd64", ""), path),
+			path + " is for EM_X86_64, want EM_AARCH64",
+		},
 		{"no entrypoint", imageOf(t, "arm64", arm), "it starts no program"},
 		{"another entrypoint", imageOf(t, "arm64", arm, "/another"), "/another: it is not there"},
 		{"a script", imageOf(t, "arm64", append([]byte("#!/bin/false\n"), arm...), path), "is no program of 64 bits"},

@@ -214,8 +214,10 @@ func (b tab) choose(image string) {
 // chosen holds that the form begins with the choices of the last start.
 func (b tab) chosen(image string) {
 	b.T.Helper()
-	want := []string{"system=far", "profile-far=training", "option:far:training:framework=jax", "flavor-far=gpu",
-		"image-far=" + image}
+	want := []string{
+		"system=far", "profile-far=training", "option:far:training:framework=jax", "flavor-far=gpu",
+		"image-far=" + image,
+	}
 	got := evaluate[[]string](b, `Array.from(new FormData(document.getElementById("spawn_form")), function (pair) {
 		return pair.join("="); }).filter(function (pair) { return /^system|far[=:]/.test(pair); })`)
 	if diff := cmp.Diff(want, got); diff != "" {

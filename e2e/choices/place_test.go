@@ -142,8 +142,10 @@ func (p *place) outposts(t *testing.T) {
 		cluster         deployed.Cluster
 		namespace, name string
 	}{
-		{p.local, nearNamespace, "outpost"}, {p.local, nearNamespace, mill},
-		{p.remote, farNamespace, "outpost"}, {p.remote, farNamespace, partition},
+		{p.local, nearNamespace, "outpost"},
+		{p.local, nearNamespace, mill},
+		{p.remote, farNamespace, "outpost"},
+		{p.remote, farNamespace, partition},
 	} {
 		if err := there.cluster.RolledOut(t.Context(), there.namespace, there.name); err != nil {
 			t.Fatal(err)

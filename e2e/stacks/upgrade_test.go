@@ -64,8 +64,10 @@ func (s *site) rolledOut(t *testing.T) (steps int, took time.Duration) {
 	out, _ := s.pulumi(t, "local", upArgs...)
 	took = time.Since(began)
 	for _, of := range []struct{ namespace, deployment string }{
-		{deployed.HubNamespace, "outposts-hub-tunnels"}, {deployed.HubNamespace, "hub"},
-		{deployed.HubNamespace, "proxy"}, {deployed.OutpostNamespace, "outpost"},
+		{deployed.HubNamespace, "outposts-hub-tunnels"},
+		{deployed.HubNamespace, "hub"},
+		{deployed.HubNamespace, "proxy"},
+		{deployed.OutpostNamespace, "outpost"},
 	} {
 		if err := s.hub.IsRolledOut(t.Context(), of.namespace, of.deployment); err != nil {
 			t.Errorf("up is over, but %v", err)

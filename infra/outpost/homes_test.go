@@ -51,8 +51,10 @@ func TestOwnStorage(t *testing.T) {
 			"a flavor", "{flavors: {flavors: {a: {resources: {storage_capacity: 1Gi}}}}}",
 			"flavors.flavors.a.resources.storage_capacity",
 		},
-		{"a mount at home", "{config: {spawner: {volume_mounts: [{name: a, mountPath: /home/jovyan}]}}}",
-			"config.spawner.volume_mounts"},
+		{
+			"a mount at home", "{config: {spawner: {volume_mounts: [{name: a, mountPath: /home/jovyan}]}}}",
+			"config.spawner.volume_mounts",
+		},
 		{
 			"a mount below home, by name",
 			"{config: {spawner: {volume_mounts: {a: {name: a, mount_path: /home/jovyan/work}}}}}",

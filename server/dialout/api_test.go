@@ -42,13 +42,19 @@ func TestAPIWithoutAnAnswer(t *testing.T) {
 		{"a default server", "/systems/inner/services//a", 404, "/services//a\n"},
 		{"an encoded slash", "/systems/inner/services/a%2Fb/../c", 404, "/services/a%2Fb/../c\n"},
 		{"no system", "/services//a", 503, "the tunnels know no system of this name that dials out\n"},
-		{"an escaped name", "/systems/%69nner/services", 503,
-			"the tunnels know no system of this name that dials out\n"},
-		{"an escaped prefix", "/%73ystems/inner/services", 503,
-			"the tunnels know no system of this name that dials out\n"},
+		{
+			"an escaped name", "/systems/%69nner/services", 503,
+			"the tunnels know no system of this name that dials out\n",
+		},
+		{
+			"an escaped prefix", "/%73ystems/inner/services", 503,
+			"the tunnels know no system of this name that dials out\n",
+		},
 		{"a system alone", "/systems/inner", 503, "the tunnels know no system of this name that dials out\n"},
-		{"a system that is not known", "/systems/direct/services", 503,
-			"the tunnels know no system of this name that dials out\n"},
+		{
+			"a system that is not known", "/systems/direct/services", 503,
+			"the tunnels know no system of this name that dials out\n",
+		},
 		{"no connection", "/systems/away/services", 502, words},
 		{"a connection that is lost", "/systems/inner/lost", 504, words},
 	} {

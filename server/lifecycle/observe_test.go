@@ -35,12 +35,15 @@ func (r *recorder) add(format string, args ...any) {
 func (r *recorder) ServiceStarted(s outpost.Subject, d time.Duration, reason string) {
 	r.add("started %s %v %q", subject(s), d, reason)
 }
+
 func (r *recorder) StartRefused(s outpost.Subject, reason string) {
 	r.add("refused %s %q", subject(s), reason)
 }
+
 func (r *recorder) ServiceEnded(s outpost.Subject, code int, reason string) {
 	r.add("ended %s %d %q", subject(s), code, reason)
 }
+
 func (r *recorder) ServiceStopped(s outpost.Subject, d time.Duration, why string) {
 	r.add("stopped %s %v %q", subject(s), d, why)
 }

@@ -34,32 +34,38 @@ func TestParse(t *testing.T) {
 		{`{"from":"2026-05-04T18:00:00Z"}`, outpost.Maintenance{From: at(18)}, ""},
 		{
 			`{"from":"2026-05-04T20:00:00+02:00","until":"2026-05-04T20:00:00Z","text":"New disks.","evict":true}`,
-			outpost.Maintenance{From: at(18), Until: at(20), Text: "New disks.", Evict: true}, "",
+			outpost.Maintenance{From: at(18), Until: at(20), Text: "New disks.", Evict: true},
+			"",
 		},
 		{
 			`{"from":"2026-05-04T18:00:00Z","until":null,"text":null,"evict":null}`,
-			outpost.Maintenance{From: at(18)}, "",
+			outpost.Maintenance{From: at(18)},
+			"",
 		},
 		{`{}`, outpost.Maintenance{}, "needs from, a time such as 2026-05-04T18:00:00Z"},
 		{`"soon"`, outpost.Maintenance{}, "must be a mapping with from, until, text and evict"},
 		{`{"from":"18:00"}`, outpost.Maintenance{}, `from: "18:00" is not a time such as 2026-05-04T18:00:00Z`},
 		{`{"from":18}`, outpost.Maintenance{}, `from: "" is not a time such as 2026-05-04T18:00:00Z`},
 		{
-			`{"from":"2026-05-04T18:00:00Z","til":"2026-05-04T20:00:00Z"}`, outpost.Maintenance{},
+			`{"from":"2026-05-04T18:00:00Z","til":"2026-05-04T20:00:00Z"}`,
+			outpost.Maintenance{},
 			"has the unknown key til; known keys: from, until, text, evict",
 		},
 		{
-			`{"from":"2026-05-04T18:00:00Z","until":"2026-05-04T18:00:00Z"}`, outpost.Maintenance{},
+			`{"from":"2026-05-04T18:00:00Z","until":"2026-05-04T18:00:00Z"}`,
+			outpost.Maintenance{},
 			"until: is not after the beginning",
 		},
 		{
-			`{"from":"9999-12-31T23:00:00-01:00","until":1,"text":2,"evict":"yes"}`, outpost.Maintenance{},
+			`{"from":"9999-12-31T23:00:00-01:00","until":1,"text":2,"evict":"yes"}`,
+			outpost.Maintenance{},
 			"evict: must be true or false\n" +
 				`from: "9999-12-31T23:00:00-01:00" is not a time such as 2026-05-04T18:00:00Z` + "\n" +
 				"text: must be a sentence\n" + `until: "" is not a time such as 2026-05-04T18:00:00Z`,
 		},
 		{
-			`{"from":"2026-05-04T18:00:00Z","text":"` + strings.Repeat("a", 1025) + `"}`, outpost.Maintenance{},
+			`{"from":"2026-05-04T18:00:00Z","text":"` + strings.Repeat("a", 1025) + `"}`,
+			outpost.Maintenance{},
 			"text: has 1025 bytes; at most 1024 are allowed",
 		},
 	} {

@@ -56,32 +56,40 @@ func TestLoginIsRefused(t *testing.T) {
 		{"allowed", allowed, own, outpost.Login{Username: "ann", Password: planted}, ""},
 		{"of Docker Hub", allowed, ofImage("a/b"), outpost.Login{Username: "ann", Password: planted}, ""},
 		{
-			"of another registry", allowed, ofImage("quay.io/a"), outpost.Login{Username: "ann", Password: planted},
+			"of another registry", allowed, ofImage("quay.io/a"),
+			outpost.Login{Username: "ann", Password: planted},
 			"The hub hub may not send a login to the registry quay.io",
 		},
 		{
-			"of none", outpost.Hub{Name: "hub", AllowedOptions: []string{"image"}}, own,
+			"of none",
+			outpost.Hub{Name: "hub", AllowedOptions: []string{"image"}},
+			own,
 			outpost.Login{Username: "ann", Password: planted},
 			"The hub hub may not send a login to the registry r.example.org",
 		},
 		{
-			"without an image", allowed, nil, outpost.Login{Username: "ann", Password: planted},
+			"without an image", allowed, nil,
+			outpost.Login{Username: "ann", Password: planted},
 			"A login to a registry has no effect without an image of the user's own.",
 		},
 		{
-			"without a password", allowed, own, outpost.Login{Username: planted},
+			"without a password", allowed, own,
+			outpost.Login{Username: planted},
 			"The login to a registry needs a username and a password.",
 		},
 		{
-			"without a username", allowed, own, outpost.Login{Password: planted},
+			"without a username", allowed, own,
+			outpost.Login{Password: planted},
 			"The login to a registry needs a username and a password.",
 		},
 		{
-			"username with a colon", allowed, own, outpost.Login{Username: planted + ":b", Password: planted},
+			"username with a colon", allowed, own,
+			outpost.Login{Username: planted + ":b", Password: planted},
 			"The login to a registry has a username with a colon or a control character.",
 		},
 		{
-			"password of two lines", allowed, own, outpost.Login{Username: "ann", Password: planted + "\n"},
+			"password of two lines", allowed, own,
+			outpost.Login{Username: "ann", Password: planted + "\n"},
 			"The login to a registry has a password with a control character.",
 		},
 		{

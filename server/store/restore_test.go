@@ -145,31 +145,37 @@ func TestRestoreRefuses(t *testing.T) {
 			want string
 		}{
 			{
-				"a newer schema", nil, newer, Restoring{},
+				"a newer schema", nil, newer,
+				Restoring{},
 				"made by a newer version of this program, 9.9.9: its schema is 99, and this one knows 9",
 			},
 			{
-				"another place", nil, made, Restoring{Here: south},
+				"another place", nil, made,
+				Restoring{Here: south},
 				"the backup is of an outpost in namespace outpost (uid " + north.UID + "); " +
 					"this one is in namespace servers",
 			},
 			{
-				"another installation's rows", full, made, Restoring{},
+				"another installation's rows", full, made,
+				Restoring{},
 				"it has 5 services of another installation than the backup, " + source.Installation() +
 					", so that its pods would be left alone. Give an empty database, or lose these rows with " +
 					"--replace " + full.Installation(),
 			},
 			{
-				"its own rows", source, made, Restoring{},
+				"its own rows", source, made,
+				Restoring{},
 				"it has 5 services of this installation. Give an empty database, or lose these rows with --replace " +
 					source.Installation(),
 			},
 			{
-				"rows of another installation than was said", full, made, Restoring{Replace: source.Installation()},
+				"rows of another installation than was said", full, made,
+				Restoring{Replace: source.Installation()},
 				"the database is not empty",
 			},
 			{
-				"keys", mustOpen(t, config(t), ring(t, keyB)), made, Restoring{},
+				"keys", mustOpen(t, config(t), ring(t, keyB)), made,
+				Restoring{},
 				"3 of 5 services in the backup are sealed with a key that is not given. The outpost had the keys of " +
 					"these fingerprints: " + made.CryptKeys[0],
 			},

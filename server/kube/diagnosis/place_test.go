@@ -101,12 +101,16 @@ func TestStorageInAnotherZone(t *testing.T) {
 		{"several claims", before, []Place{zone, unknown}, true, before + zoned + asks},
 		{"claims that nobody may read", before, nil, true, before},
 		{
-			"a node there is cordoned", cordoned, []Place{zone}, true,
+			"a node there is cordoned", cordoned,
+			[]Place{zone},
+			true,
 			cordoned + " Nodes that are unschedulable have been cordoned; " +
 				"`kubectl uncordon NODE` lets them take servers again." + zoned,
 		},
 		{
-			"room alone", "0/3 nodes are available: 3 Insufficient memory.", []Place{zone}, false,
+			"room alone", "0/3 nodes are available: 3 Insufficient memory.",
+			[]Place{zone},
+			false,
 			"0/3 nodes are available: 3 Insufficient memory.",
 		},
 	} {
