@@ -338,8 +338,8 @@ func TestBackupsHaveWhatTheOutpostHas(t *testing.T) {
 	}
 }
 
-// TestBackupsAreLabelledAsTheOutpost holds that what a mesh or a policy reads of the outpost's pod holds for the pods that
-// back up, but that no Service leads to them.
+// TestBackupsAreLabelledAsTheOutpost holds that what a mesh or a policy reads of the outpost's pod holds for the pods
+// that back up, but that no Service leads to them.
 func TestBackupsAreLabelledAsTheOutpost(t *testing.T) {
 	all := objects(t, with(t, `
 backup: {enabled: true, claim: kept}
@@ -775,7 +775,9 @@ config:
       profile_options:
         image:
           display_name: Image
-          choices: {a: {display_name: A, kubespawner_override: {image: choice}}, b: {display_name: B, kubespawner_override: {image: general}}}
+          choices:
+            a: {display_name: A, kubespawner_override: {image: choice}}
+            b: {display_name: B, kubespawner_override: {image: general}}
           unlisted_choice: {enabled: true, display_name: Other, kubespawner_override: {image: "{value}"}}
   hubs: {a: {spawner: {image: hub}}, b: null}
 flavors: {flavors: {gpu: {resources: {image: flavor}}, cpu: {}}}

@@ -304,7 +304,8 @@ func TestTunnelsTakeWhatIsRendered(t *testing.T) {
 				}
 			}
 			for _, v := range config.TunnelsVariables() {
-				forDialOut := strings.HasPrefix(v.Name, "OUTPOST_TUNNELS_DIAL_OUT_") || v.Name == "OUTPOST_TUNNELS_API_LISTEN"
+				forDialOut := strings.HasPrefix(v.Name, "OUTPOST_TUNNELS_DIAL_OUT_") ||
+					v.Name == "OUTPOST_TUNNELS_API_LISTEN"
 				if want := v.Chart() && !(forDialOut && setName(set) == "defaults"); given[v.Name] != want {
 					t.Errorf("%s is given: %v, want %v", v.Name, given[v.Name], want)
 				}

@@ -82,8 +82,8 @@ func TestUp(t *testing.T) {
 	}
 }
 
-// TestUpOnAnotherNetwork holds that clusters on another network than the addresses of the hub's stack are refused before
-// anything begins, with a line that mends it: the check would ask the hub of another checkout.
+// TestUpOnAnotherNetwork holds that clusters on another network than the addresses of the hub's stack are refused
+// before anything begins, with a line that mends it: the check would ask the hub of another checkout.
 func TestUpOnAnotherNetwork(t *testing.T) {
 	const refusal = "Pulumi.local.yaml has the address 10.77.0.2, and the clusters get those of 10.61.0.0/16 " +
 		"(OUTPOSTS_NETWORK):\n"

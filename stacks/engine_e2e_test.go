@@ -61,7 +61,8 @@ func rendered(ctx *pulumi.Context) error {
 		return err
 	}
 	if os.Getenv(slowVariable) != "" {
-		if err := ctx.RegisterResourceTransform(slow(filepath.Join(os.Getenv(renderVariable), ctx.Stack()))); err != nil {
+		folder := filepath.Join(os.Getenv(renderVariable), ctx.Stack())
+		if err := ctx.RegisterResourceTransform(slow(folder)); err != nil {
 			return err
 		}
 	}

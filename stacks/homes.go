@@ -28,8 +28,8 @@ func (c *Config) settleHomes(ctx context.Context, api clusterAPI, before state) 
 	o.Homes = nil
 	if !known {
 		return []string{project + ":outpost.homes is missing, and the storage classes may not be read, so that " +
-			"servers go on without homes; set homes: {size: 10Gi}, with storageClass: NAME unless one is the default, or " +
-			"homes: none"}, nil
+			"servers go on without homes; set homes: {size: 10Gi}, with storageClass: NAME unless one is the " +
+			"default, or homes: none"}, nil
 	}
 	return []string{fmt.Sprintf("%s:outpost.homes is missing, and no storage class is the default, so that servers go "+
 		"on without homes; name a class (homes: {storageClass: NAME}), or set homes: none. The cluster has %s",

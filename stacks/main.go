@@ -118,7 +118,8 @@ func run(w world) pulumi.RunFunc {
 		told, unread := readSystems(ctx, c)
 		shown, contrary := c.shown(told)
 		warned, err := preflight(context.Background(), c, api, before, shown)
-		if err := errors.Join(unread, contrary, err, warn(ctx, append(warned, c.declaredElsewhere(told)...))); err != nil {
+		said := warn(ctx, append(warned, c.declaredElsewhere(told)...))
+		if err := errors.Join(unread, contrary, err, said); err != nil {
 			return err
 		}
 		adopted, err := c.adoptions(context.Background(), api, before)

@@ -44,8 +44,8 @@ func (c Config) declaredElsewhere(told []*systemOutput) (all []string) {
 				project, c.Hubs[i].source(), strings.Join(in, "; "), declaredOnce))
 		}
 		if len(out.Profiles) > 0 {
-			all = append(all, fmt.Sprintf("the profiles %[4]s of this system in %[1]s:outposts of %[2]s have no effect, "+
-				"since the outpost says its own, from %[1]s:%[3]s; leave them out there",
+			all = append(all, fmt.Sprintf("the profiles %[4]s of this system in %[1]s:outposts of %[2]s have no "+
+				"effect, since the outpost says its own, from %[1]s:%[3]s; leave them out there",
 				project, c.Hubs[i].source(), profileList, inWords(out.Profiles)))
 		}
 	}

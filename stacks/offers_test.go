@@ -131,7 +131,8 @@ func TestFlavorsDeclaredByHubs(t *testing.T) {
 		t.Fatal(err)
 	}
 	want = []string{"the profiles a b, d of this system in outposts:outposts of organization/outposts/local have no " +
-		"effect, since the outpost says its own, from outposts:outpost.config.spawner.profile_list; leave them out there"}
+		"effect, since the outpost says its own, from outposts:outpost.config.spawner.profile_list; leave them out " +
+		"there"}
 	if diff := cmp.Diff(want, loaded(t, remoteConfig, nil).declaredElsewhere([]*systemOutput{&out})); diff != "" {
 		t.Errorf("warnings of profiles (-want +got):\n%s", diff)
 	}

@@ -39,7 +39,7 @@ const (
 
 	// Of a stack with an outpost: as hubs elsewhere reach it; one that is not exposed, as its hub does.
 	outputAPIURL   = "outpostUrl"      // the outpost's API, ".../services"
-	outputSSH      = "outpostSsh"      // where its SSH listens, "host:port"; not there for one that connects to its hubs
+	outputSSH      = "outpostSsh"      // where its SSH listens, "host:port"; not of one that connects to its hubs
 	outputHostKeys = "outpostHostKeys" // list of authorized_keys lines, for a hub that someone else runs
 	outputCAs      = "outpostCas"      // list of PEM, likewise; empty for the public CAs
 	outputHomes    = "homes"           // whether outpost.homes, or its default, keeps users' files

@@ -547,8 +547,8 @@ func TestWarnings(t *testing.T) {
 		copied = "outposts:hub.values has a copy of the chart's defaults, of which only changes are taken, and these " +
 			"have another value here: hub.config.JupyterHub.admin_access, " +
 			"hub.config.JupyterHub.authenticator_class; write only what you mean to change"
-		groups = "outposts:outpost.%s names groups, of which this hub's login tells none: users are only in those that " +
-			"you give them on the admin page or by the API; let the authenticator manage them (manage_groups in " +
+		groups = "outposts:outpost.%s names groups, of which this hub's login tells none: users are only in those " +
+			"that you give them on the admin page or by the API; let the authenticator manage them (manage_groups in " +
 			"hub.values.hub.config), or set JupyterHub.load_groups there"
 	)
 	plain := map[string]string{"outposts.1.exposure.tls": "false", "outposts.1.password": "0123456789abcdef"}
@@ -600,7 +600,8 @@ func TestWarnings(t *testing.T) {
 		{
 			"groups that nobody tells", localConfig,
 			map[string]string{"outpost.config": "{hubs: {jupyterhub: {allowedGroups: [staff], deniedText: Ask Bob.}}}"},
-			nil, []string{login, fmt.Sprintf(groups, "config.hubs.jupyterhub.allowedGroups")},
+			nil,
+			[]string{login, fmt.Sprintf(groups, "config.hubs.jupyterhub.allowedGroups")},
 		},
 		{
 			"groups of a flavor", localConfig,
@@ -608,7 +609,8 @@ func TestWarnings(t *testing.T) {
 				"outpost.flavors": "{flavors: {a: {allowedGroups: [x]}}}",
 				"hub.values":      "{hub: {config: {JupyterHub: {authenticator_class: github}}}}",
 			},
-			nil, []string{fmt.Sprintf(groups, "flavors.flavors.a.allowedGroups")},
+			nil,
+			[]string{fmt.Sprintf(groups, "flavors.flavors.a.allowedGroups")},
 		},
 		{
 			"groups of the login", localConfig,
@@ -635,8 +637,10 @@ func TestWarnings(t *testing.T) {
 			nil, nil,
 		},
 		{
-			"auth state that nobody keeps", localConfig, map[string]string{"outposts.1.sendAuthState": "[access_token]"},
-			nil, []string{login, "outposts:outposts[1].sendAuthState has nothing to send: the hub keeps no auth state; set " +
+			"auth state that nobody keeps", localConfig,
+			map[string]string{"outposts.1.sendAuthState": "[access_token]"},
+			nil,
+			[]string{login, "outposts:outposts[1].sendAuthState has nothing to send: the hub keeps no auth state; set " +
 				"hub.values.hub.config.Authenticator.enable_auth_state"},
 		},
 		{

@@ -49,7 +49,8 @@ func TestServersHaveANamespaceOfTheirOwn(t *testing.T) {
 				return strings.Join(strings.Fields(string(text)), "")
 			}
 			servers := tt.namespaces[1]
-			named := strings.Contains(compact("outpost"), `"spawner":{"homes":{"size":"10Gi"},"namespace":"`+servers+`"}`)
+			named := strings.Contains(compact("outpost"),
+				`"spawner":{"homes":{"size":"10Gi"},"namespace":"`+servers+`"}`)
 			if want := servers != "outpost"; named != want {
 				t.Errorf("the outpost starts servers in %s by a key of its own: %t, want %t", servers, named, want)
 			}

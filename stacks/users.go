@@ -26,9 +26,9 @@ func (s SystemConfig) validateSent(f *faults, at string) {
 func warnOfUsers(c Config, warn func(format string, args ...any)) {
 	a := c.hubArgs(nil)
 	if keys := c.Outpost.groupRules(); len(keys) > 0 && !a.KnowsGroups() {
-		warn("%s names groups, of which this hub's login tells none: users are only in those that you give them on the "+
-			"admin page or by the API; let the authenticator manage them (manage_groups in hub.values.hub.config), or "+
-			"set JupyterHub.load_groups there", keys[0])
+		warn("%s names groups, of which this hub's login tells none: users are only in those that you give them on "+
+			"the admin page or by the API; let the authenticator manage them (manage_groups in "+
+			"hub.values.hub.config), or set JupyterHub.load_groups there", keys[0])
 	}
 	for i, s := range c.Outposts {
 		if len(s.SendAuthState) > 0 && !a.KeepsAuthState() {

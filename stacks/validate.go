@@ -104,8 +104,8 @@ func (c Config) validateDialOut(f *faults, i int) {
 	f.addNoEffect(at+".exposure", s.Exposure.Type != "", connects)
 	if c.Hub != nil && values.At(c.Hub.Values, "hub", "config", "JupyterHub", "subdomain_host") != nil {
 		f.add("%s.connect: dialOut leads through a path of %s:hub.url, which a hub with "+
-			"hub.values.hub.config.JupyterHub.subdomain_host does not have; give the system an address, or leave that out",
-			at, project)
+			"hub.values.hub.config.JupyterHub.subdomain_host does not have; give the system an address, or leave "+
+			"that out", at, project)
 	}
 }
 
@@ -224,8 +224,9 @@ func (c Config) validateTunnels(f *faults) {
 	own := c.Hub.Tunnels.Values
 	another := !c.sharesImage() || values.At(own, "image", "repository") != nil
 	if len(needed) > 0 && own["imagePullSecrets"] == nil && !another {
-		f.add("hub.tunnels.values.imagePullSecrets is missing: the tunnels have the image of the outpost, which is pulled "+
-			"with %s:outpost.values.imagePullSecrets; name a Secret in namespace %s, or write [] if it needs none there",
+		f.add("hub.tunnels.values.imagePullSecrets is missing: the tunnels have the image of the outpost, which is "+
+			"pulled with %s:outpost.values.imagePullSecrets; name a Secret in namespace %s, or write [] if it needs "+
+			"none there",
 			project, c.Hub.Namespace)
 	}
 }

@@ -322,7 +322,8 @@ bash -c 'trap ": >cleaned; kill \$!; exit 1" INT; sleep infinity & echo >begun; 
 	if err := os.Chmod(program, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := signal.NotifyContext(t.Context(), os.Interrupt) // as in main; else it may be ignored, also by children
+	// As in main; else it may be ignored, also by children.
+	ctx, cancel := signal.NotifyContext(t.Context(), os.Interrupt)
 	defer cancel()
 	ended := make(chan error)
 	go func() { ended <- compiled(root, version, "abc")(ctx, "amd64", filepath.Join(root, "amd64.tar")) }()
@@ -526,8 +527,8 @@ func TestReleaseInARegistry(t *testing.T) {
 	refused(t, err, "is not a name such as registry.example.org/outposts")
 }
 
-// TestRegistryIsAskedForEachBlobOnce holds that a check fetches layers of tens of megabytes once, however often it reads
-// them.
+// TestRegistryIsAskedForEachBlobOnce holds that a check fetches layers of tens of megabytes once, however often it
+// reads them.
 func TestRegistryIsAskedForEachBlobOnce(t *testing.T) {
 	key, inner := newKey(t), emptyRegistry()
 	var mu sync.Mutex

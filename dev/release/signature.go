@@ -20,8 +20,8 @@ import (
 // The form in which cosign keeps the signature of an image beside it, under a tag that is made of its digest (cosign's
 // SIGNATURE_SPEC.md): a layer for each, with what is signed as its content.
 const (
-	simpleSigning       types.MediaType = "application/vnd.dev.cosign.simplesigning.v1+json"
-	signatureAnnotation                 = "dev.cosignproject.cosign/signature"
+	simpleSigning       = types.MediaType("application/vnd.dev.cosign.simplesigning.v1+json")
+	signatureAnnotation = "dev.cosignproject.cosign/signature"
 )
 
 // publisher is the name below which what is signed is known, in whatever registry it is.

@@ -16,7 +16,8 @@ var (
 	// place begins a message of a test, of the compiler or of a process that ends: "file_test.go:12: wrong".
 	place = regexp.MustCompile(`^\s*(\S+\.go:\d+:(\d+:)? |panic: |fatal error: |WARNING: DATA RACE)`)
 	// frame is a line of go test itself.
-	frame = regexp.MustCompile(`^(\s*=== (RUN|PAUSE|CONT|NAME)|\s*--- (FAIL|PASS|SKIP): |(FAIL|PASS|ok)\b|exit status |# )`)
+	frame = regexp.MustCompile(
+		`^(\s*=== (RUN|PAUSE|CONT|NAME)|\s*--- (FAIL|PASS|SKIP): |(FAIL|PASS|ok)\b|exit status |# )`)
 )
 
 // saidByGo returns the lines of a failed test's output that say why, nil if there are none. A test of Go logs as it

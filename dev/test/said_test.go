@@ -43,12 +43,16 @@ exit status 1
 		{
 			name:   "many lines, and a long one",
 			output: "    x_test.go:7: " + long + "\n        1\n        2\n        3\n        4\n        5\n",
-			want:   []string{"x_test.go:7: " + long[:2*(saidRunes-len("    x_test.go:7: "))] + "...", "    1", "    2", "    3", "    4"},
+			want: []string{
+				"x_test.go:7: " + long[:2*(saidRunes-len("    x_test.go:7: "))] + "...",
+				"    1", "    2", "    3", "    4",
+			},
 		},
 		{
-			name:   "a panic",
-			output: "=== RUN   TestX\n    x_test.go:5: first\npanic: boom [recovered]\n\tpanic: boom\n\ngoroutine 7 [running]:\n",
-			want:   []string{"x_test.go:5: first", "panic: boom [recovered]", "panic: boom", "goroutine 7 [running]:"},
+			name: "a panic",
+			output: "=== RUN   TestX\n    x_test.go:5: first\npanic: boom [recovered]\n\tpanic: boom\n\n" +
+				"goroutine 7 [running]:\n",
+			want: []string{"x_test.go:5: first", "panic: boom [recovered]", "panic: boom", "goroutine 7 [running]:"},
 		},
 		{
 			name: "a data race",

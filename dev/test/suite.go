@@ -117,7 +117,8 @@ var suites = []suite{
 // endToEnd returns the command that runs the tests end to end of packages, one package at a time.
 func endToEnd(packages string) []string {
 	return []string{
-		"go", "test", "-json", "-tags", "e2e", "-p", "1", "-count", "1", "-timeout", "60m", "-run", "^TestE2E", packages,
+		"go", "test", "-json", "-tags", "e2e", "-p", "1", "-count", "1", "-timeout", "60m", "-run", "^TestE2E",
+		packages,
 	}
 }
 

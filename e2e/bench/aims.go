@@ -92,8 +92,8 @@ var aims = []aim{
 	{names: "labs/together/lost in *", op: "<=", bound: 0},
 	{
 		names: "labs/together/of that time on all cores, *", op: "<=", bound: 1.1,
-		limit: "All else works on the same processors: what makes 30 pods with their volumes and networks, the hub, and " +
-			"Kubernetes; KubeSpawner in the same run, which makes pods and claims alone, takes longer.",
+		limit: "All else works on the same processors: what makes 30 pods with their volumes and networks, the hub, " +
+			"and Kubernetes; KubeSpawner in the same run, which makes pods and claims alone, takes longer.",
 	},
 	{names: "labs/start/above the bare pod", op: "<=", bound: 0.3},
 

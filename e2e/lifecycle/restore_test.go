@@ -44,6 +44,34 @@ func TestE2ERestoreKeepsServers(t *testing.T) {
 	uids := c.uids(t)
 
 	p.kill()
+	loseSQLite(t, dir)
+	said := p.does(t, "restore", "--file", file)
+	for _, want := range []string{"restored 2 services and ", "1 servers that run and that the backup does not know"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("restore does not say %q:\n%s", want, said)
+		}
+	}
+	p.start(t)
+	p.knowsAgain(t)
+	if diff := cmp.Diff([]string{"after/s1", "before/s1", "ended/s1"}, p.services(t)); diff != "" {
+		t.Errorf("rows (-want +got)\n%s", diff)
+	}
+	if diff := cmp.Diff(uids, c.uids(t)); diff != "" {
+		t.Errorf("pods (-before +after the restore)\n%s", diff)
+	}
+	for _, name := range []string{"before", "after", "ended"} {
+		if err := wantStatus(p.call(t.Context(), http.MethodDelete, "/services/"+name+"/s1", nil, false)); err != nil {
+			t.Errorf("stop of %s: %v", name, err)
+		}
+	}
+	if services, pods := c.servicesAndPods(t); len(services)+len(pods)+len(p.services(t)) > 0 {
+		t.Errorf("left are Services %q and pods %q", services, pods)
+	}
+}
+
+// loseSQLite removes the database in a folder.
+func loseSQLite(t *testing.T, dir string) {
+	t.Helper()
 	lost, err := filepath.Glob(filepath.Join(dir, "outpost.sqlite*"))
 	if err != nil || len(lost) == 0 {
 		t.Fatalf("%q, error %v", lost, err)
@@ -53,13 +81,12 @@ func TestE2ERestoreKeepsServers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	said := p.does(t, "restore", "--file", file)
-	for _, want := range []string{"restored 2 services and ", "1 servers that run and that the backup does not know"} {
-		if !strings.Contains(said, want) {
-			t.Errorf("restore does not say %q:\n%s", want, said)
-		}
-	}
-	p.start(t)
+}
+
+// knowsAgain holds that an outpost whose backup was restored says of before and after that they run, and that ended
+// does not.
+func (p *process) knowsAgain(t *testing.T) {
+	t.Helper()
 	wait(t, time.Minute, "left-overs are dealt with", func() error {
 		status, answer, err := p.call(t.Context(), http.MethodGet, "/services/nobody/0", nil, false)
 		if err == nil && status != http.StatusNotFound {
@@ -80,20 +107,6 @@ func TestE2ERestoreKeepsServers(t *testing.T) {
 		}
 		return err
 	})
-	if diff := cmp.Diff([]string{"after/s1", "before/s1", "ended/s1"}, p.services(t)); diff != "" {
-		t.Errorf("rows (-want +got)\n%s", diff)
-	}
-	if diff := cmp.Diff(uids, c.uids(t)); diff != "" {
-		t.Errorf("pods (-before +after the restore)\n%s", diff)
-	}
-	for _, name := range []string{"before", "after", "ended"} {
-		if err := wantStatus(p.call(t.Context(), http.MethodDelete, "/services/"+name+"/s1", nil, false)); err != nil {
-			t.Errorf("stop of %s: %v", name, err)
-		}
-	}
-	if services, pods := c.servicesAndPods(t); len(services)+len(pods)+len(p.services(t)) > 0 {
-		t.Errorf("left are Services %q and pods %q", services, pods)
-	}
 }
 
 // What the CronJob of the chart has written gives an outpost back that has lost its database, SQLite on a volume or a

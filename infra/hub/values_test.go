@@ -44,9 +44,13 @@ func soundArgs() Args {
 				Profiles: []Profile{{
 					Slug: "lab", DisplayName: "Lab", Description: "Python and R.", Default: true,
 					Options: map[string]ProfileOption{"image": {
-						DisplayName:    "Image",
-						Choices:        map[string]ProfileChoice{"3.12": {DisplayName: "Python 3.12", Default: true}, "r": {}},
-						UnlistedChoice: &UnlistedChoice{Enabled: true, DisplayName: "Your own", Message: "A name and a tag."},
+						DisplayName: "Image",
+						Choices: map[string]ProfileChoice{
+							"3.12": {DisplayName: "Python 3.12", Default: true}, "r": {},
+						},
+						UnlistedChoice: &UnlistedChoice{
+							Enabled: true, DisplayName: "Your own", Message: "A name and a tag.",
+						},
 					}},
 				}, {Slug: "gpu"}},
 				SSH:           &SSH{Host: "10.0.0.3", Port: 30022},

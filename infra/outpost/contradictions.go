@@ -76,8 +76,8 @@ var contradictions = []contradiction{
 		},
 	},
 	{
-		"prePuller.enabled", "has nothing to pull; set values.prePuller.images, or values.prePuller.fromProfiles where " +
-			"config or flavors name images",
+		"prePuller.enabled", "has nothing to pull; set values.prePuller.images, or values.prePuller.fromProfiles " +
+			"where config or flavors name images",
 		func(w whole) bool {
 			named := w.has("prePuller.fromProfiles") && (namesImage(w.at("config")) || namesImage(w.at("flavors")))
 			return w.has("prePuller.enabled") && !w.has("prePuller.images") && !named

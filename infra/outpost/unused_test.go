@@ -57,7 +57,8 @@ func switches(on bool) map[string]any {
 	enabled := map[string]any{"enabled": on}
 	made := map[string]any{
 		"networkPolicy": enabled, "singleuser": map[string]any{"networkPolicy": enabled},
-		"podDisruptionBudget": enabled, "serviceMonitor": enabled, "prometheusRule": enabled, "grafanaDashboard": enabled, "servicessh": enabled,
+		"podDisruptionBudget": enabled, "serviceMonitor": enabled, "prometheusRule": enabled,
+		"grafanaDashboard": enabled, "servicessh": enabled,
 		"prePuller":      map[string]any{"enabled": on, "images": []any{"one"}},
 		"serviceAccount": map[string]any{"create": on}, "rbac": map[string]any{"create": on},
 		"backup": map[string]any{"enabled": on, "claim": "kept"},

@@ -40,9 +40,10 @@ func (s Series) Write(snapshot Snapshot, ring *seal.Keyring) (aside string, err 
 	switch {
 	case last == nil:
 	case last.Installation != snapshot.Installation:
-		return "", fmt.Errorf("%s is a backup of another installation, %s, with %d services and %d homes; this database "+
-			"is of installation %s, with %d and %d, and no backup of the other one goes for it. If that database was "+
-			"lost, restore the backup; if this outpost is to begin anew, move %s and those before it to another folder",
+		return "", fmt.Errorf("%s is a backup of another installation, %s, with %d services and %d homes; this "+
+			"database is of installation %s, with %d and %d, and no backup of the other one goes for it. If that "+
+			"database was lost, restore the backup; if this outpost is to begin anew, move %s and those before it to "+
+			"another folder",
 			name, last.Installation, len(last.Services), len(last.Homes),
 			snapshot.Installation, len(snapshot.Services), len(snapshot.Homes), s.Name)
 	case snapshot.rows() == 0:

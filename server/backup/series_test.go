@@ -67,8 +67,9 @@ func TestNoBackupGoesForOneThatIsWorthLess(t *testing.T) {
 		{
 			name: "of a database that was lost", before: map[string]Snapshot{"b": of("x", 2)}, write: of("y", 0),
 			refuse: "b is a backup of another installation, x, with 2 services and 0 homes; this database is of " +
-				"installation y, with 0 and 0, and no backup of the other one goes for it. If that database was lost, " +
-				"restore the backup; if this outpost is to begin anew, move b and those before it to another folder",
+				"installation y, with 0 and 0, and no backup of the other one goes for it. If that database was " +
+				"lost, restore the backup; if this outpost is to begin anew, move b and those before it to " +
+				"another folder",
 		},
 		{
 			name: "of one that has begun anew", before: map[string]Snapshot{"b": withHome}, write: of("y", 3),
@@ -84,7 +85,8 @@ func TestNoBackupGoesForOneThatIsWorthLess(t *testing.T) {
 			write: of("y", 0), refuse: "b.1 is a backup of another installation, x",
 		},
 		{
-			name: "of a quiet night", before: map[string]Snapshot{"b": of("x", 2), "b.1": of("x", 1)}, write: of("x", 0),
+			name:   "of a quiet night",
+			before: map[string]Snapshot{"b": of("x", 2), "b.1": of("x", 1)}, write: of("x", 0),
 			aside: "b.empty: it has no services and no homes, and b has 2 and 0, which stays",
 			want:  map[string]string{"b": "x * *", "b.1": "x *", "b.empty": "x"},
 		},
@@ -97,7 +99,8 @@ func TestNoBackupGoesForOneThatIsWorthLess(t *testing.T) {
 			want: map[string]string{"b": "x", "b.1": "x"},
 		},
 		{
-			name: "after one that was killed", texts: map[string]string{".b.new-1": "outpost-b", ".c.new-1": "of another"},
+			name:  "after one that was killed",
+			texts: map[string]string{".b.new-1": "outpost-b", ".c.new-1": "of another"},
 			write: of("x", 1), want: map[string]string{"b": "x *", ".c.new-1": "of another"},
 		},
 		{

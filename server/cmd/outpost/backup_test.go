@@ -73,20 +73,7 @@ func TestBackupAndRestore(t *testing.T) {
 	before, file := environment(t.TempDir(), nil), filepath.Join(t.TempDir(), "outpost.backup")
 	db := openAs(t, before)
 	insertLab(t, db)
-	if code, _, text := typed(t, before, "backup", "--file", file); code != 0 || !strings.Contains(text, "1 services") {
-		t.Fatalf("backup: exit code %d\n%s", code, text)
-	}
-	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("%v, error %v", info.Mode(), err)
-	}
-	if at, err := db.LastBackup(t.Context()); err != nil || time.Since(at) > time.Minute {
-		t.Errorf("last backup %v, error %v", at, err)
-	}
-	if code, text, _ := typed(t, before, "restore", "--check", "--file", file); code != 0 ||
-		!regexp.MustCompile(`^the backup is whole: 1 services and 0 homes, made \S+Z by version development, `+
-			`installation `+db.Installation()+"\n$").MatchString(text) {
-		t.Errorf("check: exit code %d\n%s", code, text)
-	}
+	backsUp(t, db, before, file)
 
 	dir, kubeconfig := t.TempDir(), cluster(t, "north")
 	after := environment(dir, nil)
@@ -110,18 +97,7 @@ func TestBackupAndRestore(t *testing.T) {
 		t.Fatal("the process that was there before does not end")
 	}
 
-	ctx, cancel := context.WithCancel(t.Context())
-	var next buffer
-	go func() { exit <- run(ctx, []string{"serve", "--kubeconfig", kubeconfig}, after, &buffer{}, &next) }()
-	eventually(t, "the next process serves", func() bool { return servingAt.MatchString(next.String()) })
-	metrics := servingAt.FindStringSubmatch(next.String())[2]
-	if _, text := get(t, "http://"+metrics+"/metrics"); !strings.Contains(text, "\noutpost_backup_timestamp_seconds ") {
-		t.Error("no metric tells the age of the backup")
-	}
-	cancel()
-	if code := <-exit; code != 0 {
-		t.Errorf("exit code %d\n%s", code, next.String())
-	}
+	tellsAge(t, after, kubeconfig)
 	restored := openAs(t, after)
 	list, err := restored.List(t.Context(), "jupyterhub")
 	if err != nil || len(list) != 1 || restored.Installation() != db.Installation() {
@@ -135,6 +111,44 @@ func TestBackupAndRestore(t *testing.T) {
 	if code, text, told = typed(t, after, "restore", "--kubeconfig", kubeconfig, "--file", file,
 		"--replace", db.Installation()); code != 0 || !strings.Contains(text, "1 services that were in the database") {
 		t.Errorf("with --replace: exit code %d\n%s%s", code, text, told)
+	}
+}
+
+// backsUp makes a backup of a database with one service.
+func backsUp(t *testing.T, db *store.DB, lookup func(string) (string, bool), file string) {
+	t.Helper()
+	if code, _, text := typed(t, lookup, "backup", "--file", file); code != 0 || !strings.Contains(text, "1 services") {
+		t.Fatalf("backup: exit code %d\n%s", code, text)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, error %v", info.Mode(), err)
+	}
+	if at, err := db.LastBackup(t.Context()); err != nil || time.Since(at) > time.Minute {
+		t.Errorf("last backup %v, error %v", at, err)
+	}
+	if code, text, _ := typed(t, lookup, "restore", "--check", "--file", file); code != 0 ||
+		!regexp.MustCompile(`^the backup is whole: 1 services and 0 homes, made \S+Z by version development, `+
+			`installation `+db.Installation()+"\n$").MatchString(text) {
+		t.Errorf("check: exit code %d\n%s", code, text)
+	}
+}
+
+// tellsAge holds that a process on a database that was restored serves, tells the age of the backup, and ends.
+func tellsAge(t *testing.T, lookup func(string) (string, bool), kubeconfig string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var log buffer
+	exit := make(chan int, 1)
+	go func() { exit <- run(ctx, []string{"serve", "--kubeconfig", kubeconfig}, lookup, &buffer{}, &log) }()
+	eventually(t, "the next process serves", func() bool { return servingAt.MatchString(log.String()) })
+	metrics := servingAt.FindStringSubmatch(log.String())[2]
+	if _, text := get(t, "http://"+metrics+"/metrics"); !strings.Contains(text, "\noutpost_backup_timestamp_seconds ") {
+		t.Error("no metric tells the age of the backup")
+	}
+	cancel()
+	if code := <-exit; code != 0 {
+		t.Errorf("exit code %d\n%s", code, log.String())
 	}
 }
 

@@ -313,6 +313,7 @@ users:
 			t.Fatal(err)
 		}
 	}
+	//nolint:lll // as it is printed
 	for _, c := range []struct {
 		name         string
 		args         []string
