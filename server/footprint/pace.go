@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// How much the heap grows between two garbage collections, in percent: what is quiet leaves little garbage in a small
-// heap. Tunnels that move data leave a packet's worth for each packet; then a heap that is small grows by moveGrowth.
-// A heap that is large, as under a flood of connections, grows by quietGrowth, or by leastPercent if that is more:
-// twice its size in garbage is what would kill the process.
+// How much the heap grows between two garbage collections: by growth, in percent of what a collection has left. What is
+// quiet leaves little garbage in a small heap, which grows by quietPercent at most. Tunnels that move data leave a
+// packet's worth for each packet; then movePercent is growth of the smallest heap that Go counts with, 4 MiB. A large
+// heap, as under a flood of connections, grows by leastPercent if that is more: twice its size in garbage is what would
+// kill the process.
 const (
+	growth       = 48 << 20
 	quietPercent = 200
-	movePercent  = 800
+	movePercent  = 1200
 	leastPercent = 40
-	moveGrowth   = 32 << 20
-	quietGrowth  = 48 << 20
 )
 
 // Pace fits the process to the tunnels that move data and to its heap. GOMAXPROCS and GOGC win. Make it with [NewPace].
@@ -74,6 +74,7 @@ func (p *Pace) Moving(connections int) {
 // Run follows the heap, and gives memory back to the machine each time that the process becomes calm, until ctx ends.
 func (p *Pace) Run(ctx context.Context) {
 	r := newReleaser()
+	p.followCollections(ctx)
 	tick := time.NewTicker(releaseLook)
 	defer tick.Stop()
 	for {
@@ -85,6 +86,22 @@ func (p *Pace) Run(ctx context.Context) {
 			r.look()
 		}
 	}
+}
+
+// followCollections follows the heap as soon as a collection has measured it, until ctx ends. Between two ticks of
+// [Pace.Run] there are twenty collections while data moves, which leave 3 to 10 MB, as packets are under way or not.
+// Grown by the same percentage, the heap would have another size each time, and Go would give back memory after a small
+// one that the next large one takes again, a page fault for each page.
+func (p *Pace) followCollections(ctx context.Context) {
+	type garbage struct{ _ *byte } // not of those small values that share memory
+	var collected func(*garbage)
+	collected = func(g *garbage) {
+		if ctx.Err() == nil {
+			p.follow()
+			runtime.SetFinalizer(g, collected) // a cleanup would run later, when all garbage is swept
+		}
+	}
+	runtime.SetFinalizer(new(garbage), collected)
 }
 
 // follow fits the collector to the size of the heap.
@@ -109,12 +126,11 @@ func (p *Pace) fit() {
 
 // percent is how much a heap grows from which so many bytes are left by a collection.
 func percent(live uint64, moving bool) int {
-	growth := func(bytes uint64) uint64 { return bytes * 100 / max(live, 1) }
-	quiet := min(quietPercent, max(leastPercent, growth(quietGrowth)))
-	if !moving {
-		return int(quiet)
+	most := uint64(quietPercent)
+	if moving {
+		most = movePercent
 	}
-	return int(min(movePercent, max(quiet, growth(moveGrowth))))
+	return int(min(most, max(leastPercent, growth*100/max(live, 1))))
 }
 
 // live is what the collector counts from: the heap after the last collection, stacks and global variables.

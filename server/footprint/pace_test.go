@@ -1,11 +1,13 @@
 package footprint
 
 import (
+	"context"
 	"math"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"testing"
+	"time"
 )
 
 // collectAt reads what SetGCPercent has set.
@@ -42,7 +44,7 @@ func TestPaceFollowsTheConnectionsThatMove(t *testing.T) {
 		if got := runtime.GOMAXPROCS(0); got != step.processors {
 			t.Errorf("%d processors with %d connections, want %d", got, step.moving, step.processors)
 		}
-		if got := collectAt(); (got == quietPercent) != (step.moving == 0) && live() < moveGrowth/4 {
+		if got := collectAt(); (got == quietPercent) != (step.moving == 0) && live() < growth/4 {
 			t.Errorf("the heap grows by %d %% with %d connections", got, step.moving)
 		}
 	}
@@ -91,6 +93,28 @@ func TestPaceFollowsTheHeap(t *testing.T) {
 	}
 }
 
+// The heap is followed after each collection, not only at the next tick.
+func TestPaceFollowsEachCollection(t *testing.T) {
+	restore(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	p := NewPace(environment(nil))
+	p.Moving(1)
+	p.followCollections(ctx)
+	for _, large := range []bool{true, false, true, false} {
+		if large {
+			heap = [][]byte{make([]byte, 160<<20)}
+		}
+		runtime.GC()
+		heap = nil
+		for deadline := time.Now().Add(10 * time.Second); (collectAt() == leastPercent) != large; runtime.Gosched() {
+			if time.Now().After(deadline) {
+				t.Fatalf("large: %v, and the heap grows by %d %%", large, collectAt())
+			}
+		}
+	}
+}
+
 func TestPercentIsBounded(t *testing.T) {
 	for _, c := range []struct {
 		live        uint64
@@ -98,13 +122,13 @@ func TestPercentIsBounded(t *testing.T) {
 	}{
 		{0, quietPercent, movePercent},
 		{1 << 20, quietPercent, movePercent},
-		{moveGrowth / 8, quietPercent, 800},
-		{moveGrowth / 4, quietPercent, 400},
-		{moveGrowth / 2, quietPercent, 200},
-		{quietGrowth / 2, 200, 200},
-		{quietGrowth, 100, 100},
-		{2 * quietGrowth, 50, 50},
-		{3 * quietGrowth, leastPercent, leastPercent},
+		{growth / 12, quietPercent, 1200},
+		{growth / 8, quietPercent, 800},
+		{growth / 4, quietPercent, 400},
+		{growth / 2, 200, 200},
+		{growth, 100, 100},
+		{2 * growth, 50, 50},
+		{3 * growth, leastPercent, leastPercent},
 		{1 << 30, leastPercent, leastPercent},
 		{math.MaxUint64, leastPercent, leastPercent},
 	} {
