@@ -570,6 +570,21 @@ $`)
 	}
 }
 
+// TestPulumiCollectsLess holds that Pulumi, and what it starts, collects garbage as the user says, and else less often
+// than by itself.
+func TestPulumiCollectsLess(t *testing.T) {
+	c := newCheckout(t)
+	c.env = append(c.env, "OUTPOSTS_STATE="+t.TempDir())
+	c.program(t, "pulumi", `case $1 in version) echo v3.276.0 ;; *) echo "$GOGC" ;; esac`)
+	c.program(t, "pulumi-language-go", "")
+	for _, test := range []struct{ set, want string }{{"", "400"}, {"50", "50"}} {
+		c.env = append(c.env, "GOGC="+test.set)
+		if out, code := c.script(t, "run", "pulumi", "up"); code != 0 || out != test.want+"\n" {
+			t.Errorf("GOGC=%s: exit %d, got %q, want %s", test.set, code, out, test.want)
+		}
+	}
+}
+
 // checkout is a copy of the scripts with parts that take no time to build.
 type checkout struct {
 	machine
