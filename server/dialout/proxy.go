@@ -111,7 +111,7 @@ func connect(conn net.Conn, address string, user *url.Userinfo) error {
 		return err
 	}
 	in := bufio.NewReader(io.LimitReader(conn, maxHeader))
-	answer, err := http.ReadResponse(in, request)
+	answer, err := http.ReadResponse(in, request) //nolint:bodyclose // the caller closes the connection
 	if err != nil {
 		return err
 	}
