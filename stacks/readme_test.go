@@ -13,8 +13,8 @@ import (
 // they end up in, which may name nothing that is on one machine only.
 func TestDocumentedConfig(t *testing.T) {
 	for _, tt := range []struct{ document, section, file string }{
-		{"../docs/tutorials/own-clusters.md", "Step by step", "gateway/Pulumi.local.yaml"},
-		{"../docs/tutorials/own-clusters.md", "Step by step", "gateway/Pulumi.remote.yaml"},
+		{"../docs/tutorials/own-clusters.md", "Step by step", "nodeport/Pulumi.local.yaml"},
+		{"../docs/tutorials/own-clusters.md", "Step by step", "nodeport/Pulumi.remote.yaml"},
 		{"../docs/stacks.md", "Gateway API: certificates by cert-manager", "gateway/Pulumi.local.yaml"},
 		{"../docs/stacks.md", "Profiles of a Python outpost", "gateway/Pulumi.local.yaml"},
 		{"../docs/stacks.md", "Ingress: certificates by cert-manager", "ingress/Pulumi.local.yaml"},

@@ -57,7 +57,7 @@ type helmer struct {
 }
 
 // tutorialsByHelm types both tutorials by Helm, one after the other for one hub: for a remote that the hub's cluster
-// reaches, and then for one that lets nobody in.
+// reaches, and then for one that lets nobody in; and at last that for clusters of one's own, up to a preview.
 func tutorialsByHelm(t *testing.T, s *site) {
 	folder := t.TempDir()
 	registry := s.pushes(t)
@@ -85,6 +85,8 @@ func tutorialsByHelm(t *testing.T, s *site) {
 		"kubectl --context remote delete namespace outpost",
 		"rm ssh-privatekey* ssh_host_ed25519_key* tls.* values.yaml *outpost*.yaml hub-lines.yaml")
 	h.behindNAT(t)
+	h.does(t, "helm --kube-context hub -n "+helmNamespace+" uninstall jupyterhub") // its node port is the example's
+	h.ownClusters(t)
 }
 
 // zeroToJupyterHub types the tutorial for a remote that the hub's cluster reaches.
@@ -98,7 +100,8 @@ func (h *helmer) zeroToJupyterHub(t *testing.T) {
 	r.After = map[string]func(string){
 		"cd outposts": func(string) { manual.Copy(t, h.root, h.dir) }, // what is not committed yet
 		"cp docs/examples/helm/outpost.yaml .": func(string) {
-			h.edit(t, r, "outpost.yaml", quayLab, deployed.LabImage, "\nflavors:", "\n"+h.opened(t, p)+"\nflavors:")
+			h.edit(t, r, "outpost.yaml", quayLab, deployed.LabImage,
+				"\nflavors:", "\n"+h.opened(t, p)+"\nrbac: {homes: true}\nflavors:")
 		},
 		"sed 's/^/ /' tls.crt": func(said string) {
 			h.edit(t, r, "outposts-hub.yaml", certificate.FindString(h.file(t, "outposts-hub.yaml")), said)
@@ -113,6 +116,54 @@ func (h *helmer) zeroToJupyterHub(t *testing.T) {
 			h.start(t, "remote")
 		},
 		"kubectl --context remote -n outpost get pods": func(said string) { h.ends(t, "remote", said) },
+	}
+	r.Types(t, p)
+	h.homes(t)
+}
+
+// homes types what a page says of homes, on the outpost that the tutorial has made and that has the right to.
+func (h *helmer) homes(t *testing.T) {
+	h.does(t, "kubectl config use-context remote")
+	p := manual.Open(t, h.root, "docs/howto/shared-data.md")
+	manual.Reader{Shell: h.reader.Shell, After: map[string]func(string){
+		"kubectl -n outpost exec deploy/outpost -- outpost homes list": func(said string) {
+			if !regexp.MustCompile(`(?m)^jupyterhub +` + helmUser + ` +outpost/`).MatchString(said) {
+				t.Errorf("the user's home is not listed:\n%s", said)
+			}
+		},
+		"kubectl -n outpost exec deploy/outpost -- outpost homes rm --unused-since 90d --yes": func(said string) {
+			if !strings.Contains(said, "0 of 0 homes removed\n") {
+				t.Errorf("a home was removed that has just been used:\n%s", said)
+			}
+		},
+	}}.Types(t, p)
+}
+
+// ownClusters types the tutorial for clusters of one's own, up to what the hub's stack would make.
+func (h *helmer) ownClusters(t *testing.T) {
+	p := manual.Open(t, h.root, "docs/tutorials/own-clusters.md")
+	project := *h.site
+	project.dir = h.dir
+	const registry = "registry.example.org/outposts"
+	r := manual.Reader{Shell: h.reader.Shell, Yours: map[string]string{
+		registry: h.reader.Yours[registry], "of your own": "some passphrase",
+		"192.0.2.5": h.hub.node, "198.51.100.7": h.remote.node,
+	}}
+	r.After = map[string]func(string){
+		"cp docs/examples/nodeport/Pulumi.*.yaml .": func(string) {
+			for stack, at := range map[string]string{"local": "hub", "remote": "remote"} {
+				h.edit(t, r, "Pulumi."+stack+".yaml")
+				project.set(t, stack, map[string]any{"context": at}, "outposts:cluster")
+				image := map[string]any{"repository": "localhost/outposts/outpost"}
+				project.set(t, stack, image, "outposts:outpost", "image")
+			}
+			project.withImagesHere(t)
+		},
+		"make up STACK=local": func(said string) {
+			if !strings.Contains(said, " to create") {
+				t.Errorf("the preview says of nothing that it would be made:\n%s", said)
+			}
+		},
 	}
 	r.Types(t, p)
 }
