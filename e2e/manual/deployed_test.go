@@ -26,7 +26,7 @@ func TestE2EManual(t *testing.T) {
 	env := environment(t, d)
 	for _, page := range []string{
 		"docs/howto/backup.md", "docs/howto/drain.md", "docs/howto/groups.md", "docs/howto/remotes.md",
-		"docs/howto/troubleshoot.md", "docs/stacks.md",
+		"docs/stacks.md",
 	} {
 		t.Run(filepath.Base(page), func(t *testing.T) {
 			shell := manual.OpenShell(t, t.TempDir(), env)
@@ -66,10 +66,6 @@ func looks(t *testing.T, page string) map[string]func(string) {
 	case "groups.md":
 		return map[string]func(string){
 			outpost + "explain --hub jupyterhub --user ann --groups " + group: says("open to everybody"),
-		}
-	case "troubleshoot.md":
-		return map[string]func(string){
-			outpost + "explain --hub jupyterhub --user ann --groups staff,gpu": says("open to everybody"),
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -78,11 +79,16 @@ func read(text string) (lines []Line, err error) {
 			}
 			open = !open
 			indent, kind = found[1], found[2]
+			if slices.Contains([]string{"bash", "console", "shell", "zsh"}, kind) {
+				return nil, fmt.Errorf("%d: what is typed belongs into a block ```sh", at)
+			}
 			continue
 		}
 		if !open || kind != "sh" {
-			if elsewhere.MatchString("    "+strings.TrimPrefix(one, indent)) && open && kind != "yaml" ||
-				elsewhere.MatchString(one) && !open {
+			if open {
+				one = "    " + strings.TrimPrefix(one, indent)
+			}
+			if kind != "yaml" && elsewhere.MatchString(one) {
 				return nil, fmt.Errorf("%d: what is typed belongs into a block ```sh", at)
 			}
 			continue

@@ -218,6 +218,7 @@ func TestReadRefuses(t *testing.T) {
 		{"indented", "Text.\n\n    make up\n", "3: what is typed belongs into a block ```sh"},
 		{"block of no language", "```\nmake up\n```\n", "2: what is typed belongs into a block ```sh"},
 		{"block of text", "```text\nkubectl get pods\n```\n", "2: what is typed belongs into a block ```sh"},
+		{"block of another shell", "Text.\n\n```console\n$ it\n```\n", "3: what is typed belongs into a block ```sh"},
 		{"half a line", "```sh\necho 'a\n```\n", `2: the block ends within the line that begins with "echo 'a"`},
 		{"goes on", "```sh\necho a \\\n```\n", `2: the block ends within the line that begins with "echo a \\"`},
 	} {

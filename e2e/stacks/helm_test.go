@@ -13,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/outposts-dev/outposts/e2e/deployed"
 	"github.com/outposts-dev/outposts/e2e/hubapi"
@@ -82,8 +83,8 @@ func tutorialsByHelm(t *testing.T, s *site) {
 	h.zeroToJupyterHub(t)
 	h.does(t, "helm --kube-context hub -n "+helmNamespace+" uninstall outposts-hub",
 		"kubectl --context hub -n "+helmNamespace+" delete secret jupyterhub-outpost-auth jupyterhub-outpost-sshkey",
-		"kubectl --context remote delete namespace outpost",
 		"rm ssh-privatekey* ssh_host_ed25519_key* tls.* values.yaml *outpost*.yaml hub-lines.yaml")
+	s.remote.Without(t, deployed.OutpostNamespace)
 	h.behindNAT(t)
 	h.does(t, "helm --kube-context hub -n "+helmNamespace+" uninstall jupyterhub") // its node port is the example's
 	h.ownClusters(t)
@@ -118,25 +119,41 @@ func (h *helmer) zeroToJupyterHub(t *testing.T) {
 		"kubectl --context remote -n outpost get pods": func(said string) { h.ends(t, "remote", said) },
 	}
 	r.Types(t, p)
-	h.homes(t)
+	h.operates(t)
 }
 
-// homes types what a page says of homes, on the outpost that the tutorial has made and that has the right to.
-func (h *helmer) homes(t *testing.T) {
-	h.does(t, "kubectl config use-context remote")
-	p := manual.Open(t, h.root, "docs/howto/shared-data.md")
-	manual.Reader{Shell: h.reader.Shell, After: map[string]func(string){
-		"kubectl -n outpost exec deploy/outpost -- outpost homes list": func(said string) {
-			if !regexp.MustCompile(`(?m)^jupyterhub +` + helmUser + ` +outpost/`).MatchString(said) {
-				t.Errorf("the user's home is not listed:\n%s", said)
-			}
+// operates types what pages have operators do with an outpost, on the one that the tutorial has made.
+func (h *helmer) operates(t *testing.T) {
+	h.does(t, "kubectl config use-context remote", "cp outpost.yaml values.yaml")
+	const (
+		outpost = "kubectl -n outpost exec deploy/outpost -- outpost "
+		check   = "helm -n outpost template outpost charts/outpost -f values.yaml | " +
+			"kubectl -n outpost exec -i deploy/outpost -- outpost check-config --manifests -"
+	)
+	looks := map[string]map[string]string{
+		"docs/howto/shared-data.md": {
+			outpost + "homes list":                        `(?m)^jupyterhub +` + helmUser + ` +outpost/`,
+			outpost + "homes rm --unused-since 90d --yes": `(?m)^0 of 0 homes removed$`,
 		},
-		"kubectl -n outpost exec deploy/outpost -- outpost homes rm --unused-since 90d --yes": func(said string) {
-			if !strings.Contains(said, "0 of 0 homes removed\n") {
-				t.Errorf("a home was removed that has just been used:\n%s", said)
-			}
+		"docs/howto/troubleshoot.md": {
+			outpost + "explain --hub jupyterhub --user ann --groups staff,gpu": `(?m)^system +- +yes`,
+			check: `(?m)^settings are valid; hubs: jupyterhub;`,
 		},
-	}}.Types(t, p)
+		"docs/howto/upgrade.md": {
+			"kubectl -n outpost rollout status deployment/outpost": `successfully rolled out`,
+		},
+	}
+	for page, patterns := range looks {
+		r := manual.Reader{Shell: h.reader.Shell, After: map[string]func(string){}}
+		for line, pattern := range patterns {
+			r.After[line] = func(said string) {
+				if !regexp.MustCompile(pattern).MatchString(said) {
+					t.Errorf("%s: want %s in\n%s", line, pattern, said)
+				}
+			}
+		}
+		r.Types(t, manual.Open(t, h.root, page))
+	}
 }
 
 // ownClusters types the tutorial for clusters of one's own, up to what the hub's stack would make.
@@ -264,9 +281,11 @@ func (h *helmer) ends(t *testing.T, system, said string) {
 func (h *helmer) does(t *testing.T, lines ...string) {
 	t.Helper()
 	for _, line := range lines {
+		began := time.Now()
 		if said, err := h.reader.Shell.Type(line); err != nil {
 			t.Fatalf("%s: %v\n%s", line, err, said)
 		}
+		t.Logf("%s: %.1f s", line, time.Since(began).Seconds())
 	}
 }
 
