@@ -11,7 +11,7 @@ from datetime import datetime
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
-from .cluster import connected, delete_service, find_service, list_services, put_service
+from .cluster import connected, delete_service, find_service, in_thread, list_services, put_service
 from .errors import AnotherHubs, UnknownSystem, WrongHostKey
 from .owner import SYSTEM_LABEL, TUNNELS, another_hub, marks
 from .tunnels import Tunnels
@@ -172,12 +172,10 @@ class Claims(Tunnels):
             return
         for attempt in range(CLAIMS):
             if attempt >= guesses:
-                taken = await asyncio.to_thread(self._taken, namespace)
+                taken = await in_thread(self._taken, namespace)
             target_port = self.settings.choose(taken)
             manifest = self._manifest(name, labels, target, spawner.port, target_port)
-            made, left = await asyncio.to_thread(
-                _put, namespace, manifest, self.settings.ports, former_names, guesses > 0
-            )
+            made, left = await in_thread(_put, namespace, manifest, self.settings.ports, former_names, guesses > 0)
             for port in left:
                 self.settings.hold(port)
             state = await self._state(name, made.metadata.uid)
@@ -189,7 +187,7 @@ class Claims(Tunnels):
 
     async def _kept(self, manifest, spawner, former_names):
         """Reports whether a server has its Service and is served. It needs no port then: there may be none."""
-        there = await asyncio.to_thread(lambda: find_service(connected(), spawner.namespace, spawner.svc_name))
+        there = await in_thread(lambda: find_service(connected(), spawner.namespace, spawner.svc_name))
         if there is None or not _fits(there, manifest, self.settings.ports, former_names):
             return False
         return await self._state(spawner.svc_name, there.metadata.uid) == "Served"
@@ -226,7 +224,7 @@ class Claims(Tunnels):
 
     async def remove(self, name, namespace):
         """Deletes the Service of a server; its port rests."""
-        for port in await asyncio.to_thread(_delete, namespace, name):
+        for port in await in_thread(_delete, namespace, name):
             self.settings.hold(port)
 
 

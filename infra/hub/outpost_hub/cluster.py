@@ -1,9 +1,10 @@
 """The hub's own cluster: Services, and pods of KubeSpawner, which this hub had before."""
 
+import asyncio
 import functools
 import json
 import socket
-import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import kubernetes
@@ -15,14 +16,25 @@ NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")  # o
 ROUNDS = 3  # of making a Service where there is one of its name
 POD_STOP_SECONDS = 60  # for the pod of a server of KubeSpawner to end; the grace period is 30 s by default
 
+CALLS = 32  # under way at once
+
 QUIET_SECONDS = 30  # on a kept connection to the API server, until it is probed
 PROBE_SECONDS = 10  # between two probes
 LOST_SECONDS = 10  # in which what is sent must have arrived; else the connection is lost
 CALL_SECONDS = 30  # for the answer to a call
 
 
+# The hub's other threads look names up, for starts on all systems, and are only a few.
+_threads = ThreadPoolExecutor(CALLS, "cluster")
+
+
+async def in_thread(function, *args):
+    """Returns what a function returns that calls the API server, and waits for it."""
+    return await asyncio.get_running_loop().run_in_executor(_threads, function, *args)
+
+
 class _Calls(kubernetes.client.ApiClient):
-    """Gives up a call that is not answered: it holds one of the few threads that the hub has for all of them."""
+    """Gives up a call that is not answered: it holds one of the threads that the hub has for all of them."""
 
     def call_api(self, *args, _request_timeout=None, **kwargs):
         return super().call_api(*args, _request_timeout=_request_timeout or (LOST_SECONDS, CALL_SECONDS), **kwargs)
@@ -36,6 +48,7 @@ def connected():
     configuration = kubernetes.client.Configuration.get_default_copy()
     # The API server may close a connection that is about to be used. All that is sent here may arrive twice.
     configuration.retries = urllib3.Retry(2, allowed_methods=None)
+    configuration.connection_pool_maxsize = CALLS
     # One that the network has dropped without a word would hold a call for as long as TCP sends again, 15 minutes.
     configuration.socket_options = [
         (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
@@ -136,14 +149,14 @@ def pod_status(namespace, name):
     return max(codes, default=1)
 
 
-def remove_pod(namespace, name):
+async def remove_pod(namespace, name):
     """Deletes a pod and waits until it is gone: what it has mounted is free then."""
-    api = connected()
+    api = await in_thread(connected)
     try:
-        api.delete_namespaced_pod(name=name, namespace=namespace)
+        await in_thread(api.delete_namespaced_pod, name, namespace)
         for _ in range(POD_STOP_SECONDS):
-            api.read_namespaced_pod(name=name, namespace=namespace)
-            time.sleep(1)
+            await in_thread(api.read_namespaced_pod, name, namespace)
+            await asyncio.sleep(1)
     except kubernetes.client.ApiException as e:
         if e.status != 404:
             raise

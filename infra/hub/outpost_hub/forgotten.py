@@ -10,7 +10,7 @@ from kubernetes.client import ApiException
 from traitlets.log import get_logger
 
 from .claims import ports_of
-from .cluster import cluster_error, connected, delete_service, list_services, own_namespace
+from .cluster import cluster_error, connected, delete_service, in_thread, list_services, own_namespace
 from .owner import TUNNELS, is_another, own, owner_of
 from .running import begin_in_background, running_hub
 
@@ -63,7 +63,7 @@ class Forgotten:
     async def _look(self, app):
         """Returns the other hubs that have Services of these tunnels."""
         namespace, label = _namespace(app), f"{TUNNELS}={self.tunnels.name}"
-        there, others = await asyncio.to_thread(self._list, namespace, label)
+        there, others = await in_thread(self._list, namespace, label)
         known, unknown = _known(app), {}
         for service in there:
             meta = service["metadata"]
@@ -96,7 +96,7 @@ class Forgotten:
         if name in _known(app):
             return  # it has been started meanwhile
         # One that is started from now on waits for the end of this, or it might take this Service over.
-        removal = asyncio.ensure_future(asyncio.to_thread(lambda: delete_service(connected(), namespace, name, uid)))
+        removal = asyncio.ensure_future(in_thread(lambda: delete_service(connected(), namespace, name, uid)))
         self.tunnels.removals[name] = removal
         try:
             await removal

@@ -7,6 +7,7 @@ from traitlets.log import get_logger
 
 from . import form
 from .claims import TunnelsSettings
+from .cluster import in_thread
 from .errors import TELL_ADMINS, StartError, UnknownSystem, WrongHostKey, user_message
 from .forgotten import Forgotten
 from .forwarded import make_service, remove_service
@@ -298,14 +299,14 @@ class Outposts:
             system = self.of(spawner)
             await system.tunnels.serve(spawner, labels, system.former_names)
             return host, spawner.port
-        await asyncio.to_thread(make_service, spawner.svc_name, spawner.namespace, spawner.port, labels)
+        await in_thread(make_service, spawner.svc_name, spawner.namespace, spawner.port, labels)
         return host, spawner.port
 
     async def ssh_custom_svc_remove(self, spawner, port_forward_info):
         if self.tunnels:
             await self.of(spawner).tunnels.remove(spawner.svc_name, spawner.namespace)
         else:
-            await asyncio.to_thread(remove_service, spawner.svc_name, spawner.namespace)
+            await in_thread(remove_service, spawner.svc_name, spawner.namespace)
 
     async def ssh_custom_forward(self, spawner, port_forward_info):
         """Does nothing: the Service that the client makes next is all that the tunnels need."""

@@ -14,7 +14,7 @@ from tornado.httpclient import HTTPClientError
 from traitlets import default, validate
 
 from .answer import FirstAnswer
-from .cluster import pod_status, remove_pod
+from .cluster import in_thread, pod_status, remove_pod
 from .errors import (
     TELL_ADMINS, AnotherHubs, StartError, answered, is_gone, maybe_refused, not_accepted, without_query,
 )  # fmt: skip
@@ -180,7 +180,7 @@ class Spawner(outpostspawner.OutpostSpawner):
             # client would cancel the start whose options are being refused.
             return await super().poll() if self.start_id else 0
         try:
-            return await asyncio.to_thread(pod_status, self.kube_state["namespace"], self.kube_state["pod_name"])
+            return await in_thread(pod_status, self.kube_state["namespace"], self.kube_state["pod_name"])
         except Exception as e:
             # A server whose state is unknown goes on: users would lose their work.
             self.log.warning(f"{self._log_name} - cannot see pod {self.kube_state['pod_name']}: {e}")
@@ -325,7 +325,7 @@ class Spawner(outpostspawner.OutpostSpawner):
             self.start_turn.leave()
         if self.kube_state is None:
             return await super().stop(now, **kwargs)
-        await asyncio.to_thread(remove_pod, self.kube_state["namespace"], self.kube_state["pod_name"])
+        await remove_pod(self.kube_state["namespace"], self.kube_state["pod_name"])
 
     async def fetch(self, req, action):
         """Sends a request in a place of its kind and system, and returns what the client uses of the answer.

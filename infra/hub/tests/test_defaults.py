@@ -85,20 +85,23 @@ def test_users_are_answered_while_servers_are_looked_at(hub):
 
 
 @pytest.mark.skipif(JupyterHubHTTPClient is None, reason="JupyterHub 5 has no such client")
-def test_names_are_looked_up(hub):
+def test_client_of_jupyterhub_6(hub):
     async def found(*said):
         return JupyterHubHTTPClient(parent=hub(*said)).connector_options
 
     def check(want, *said):
         assert asyncio.run(found(*said)) == want, said
 
-    section = "c.JupyterHubHTTPClient.connector_options"
-    check({"use_dns_cache": False})
-    for line in (f"{section} = {{'limit': 5}}", f"{section}.update({{'limit': 5}})"):
-        check({"limit": 5, "use_dns_cache": False}, line)
-        check({"limit": 5, "use_dns_cache": False}, "", line)
-    for said in ({"ttl_dns_cache": 3}, {"use_dns_cache": True}):
+    section, ours = "c.JupyterHubHTTPClient.connector_options", {"use_dns_cache": False, "force_close": True}
+    check(ours)
+    for said, want in (
+        ({"limit": 5}, {"limit": 5, **ours}),
+        ({"ttl_dns_cache": 3}, {"ttl_dns_cache": 3, "force_close": True}),
+        ({"use_dns_cache": True}, {"use_dns_cache": True, "force_close": True}),
+        ({"keepalive_timeout": 3}, {"keepalive_timeout": 3, "use_dns_cache": False}),
+        ({"force_close": False}, {"force_close": False, "use_dns_cache": False}),
+    ):
         for line in (f"{section} = {said}", f"{section}.update({said})"):
-            check(said, line)
-            check(said, "", line)
+            check(want, line)
+            check(want, "", line)
     check({"ttl_dns_cache": 3}, "", "c.JupyterHub.JupyterHubHTTPClient.connector_options = {'ttl_dns_cache': 3}")

@@ -1,4 +1,4 @@
-"""A server's name, whose address is another one after the next start."""
+"""Names whose address is another one from some moment on: of a server, by its next start, and of an outpost."""
 
 import json
 import os
@@ -57,12 +57,35 @@ asyncio.run(main())
 """
 
 
-def move(hosts, word):
+OUTPOST = MOVES[: MOVES.index("async def main()")] + """
+from outpost_hub.client import Client
+from tornado.httpclient import HTTPRequest
+
+
+async def main():
+    client = Client("far", 0)
+    first, port = await start("127.0.0.2", 0)
+    for address in ("127.0.0.2", "127.0.0.3"):
+        turn = client.turn("poll")
+        await client.fetch(HTTPRequest(f"http://server.example:{port}/", request_timeout=5), "poll", turn)
+        first.close()
+        if address == "127.0.0.2":
+            await start("127.0.0.3", port)
+
+
+asyncio.run(main())
+"""
+
+
+def run(*command):
+    env = {**os.environ, "PYTHONPATH": f"{stage.HERE.parent}:{stage.HERE}"}
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+
+
+def move(hosts, word, program=MOVES):
     """Runs it, and returns how it ended."""
     hosts.write_text("")
-    command = ["unshare", "--mount", "--map-root-user", sys.executable, "-c", MOVES, hosts, word]
-    env = {**os.environ, "PYTHONPATH": str(stage.HERE.parent)}
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    return run("unshare", "--mount", "--map-root-user", sys.executable, "-c", program, hosts, word)
 
 
 def test_jupyterhub_finds_a_server_at_its_next_address(tmp_path):
@@ -70,10 +93,71 @@ def test_jupyterhub_finds_a_server_at_its_next_address(tmp_path):
     assert ended.returncode == 0, ended.stderr
 
 
+def test_outpost_is_found_at_its_next_address(tmp_path):
+    ended = move(tmp_path / "hosts", "forgets", OUTPOST)
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_what_jupyterhub_does_by_itself(tmp_path):
     """Fails when JupyterHub does it by itself: then nothing is to be done about it."""
     ended = move(tmp_path / "hosts", "keeps")
     assert "didn't respond in 5 seconds" in ended.stderr
+
+
+# A connection that is lost without a word, in a process that JupyterHub's client may be configured in.
+LOSES = """
+import asyncio, sys
+
+import stage
+from outpost_hub import defaults, names
+from jupyterhub.app import JupyterHub
+from jupyterhub.utils import wait_for_http_server
+from test_cluster import lose
+from traitlets.config import Config
+
+forgets = sys.argv[1] == "forgets"
+
+
+async def main():
+    config = Config()
+    if forgets:
+        defaults.set_defaults(config)
+    app = JupyterHub(config=config)
+    app.init_pycurl()
+    if names.JupyterHubHTTPClient:
+        names.JupyterHubHTTPClient.instance(parent=app)
+    if forgets:
+        names.forget_addresses_now()
+    lab, accepted = stage.Lab(), []
+
+    class Handler(lab.http.RequestHandlerClass):
+        wbufsize = -1  # an answer arrives at once, and its connection is kept by the next request
+
+        def setup(self):
+            super().setup()
+            accepted.append(self.connection)
+
+    lab.http.RequestHandlerClass = Handler
+    url = f"http://127.0.0.1:{lab.port}/"
+    await wait_for_http_server(url, timeout=5)
+    if not forgets:
+        lose(accepted[0])
+    await asyncio.wait_for(wait_for_http_server(url, timeout=5), 5)
+    assert len(accepted) == 2
+
+
+asyncio.run(main())
+"""
+
+
+def test_jupyterhub_keeps_no_connection_to_a_server():
+    ended = run(sys.executable, "-c", LOSES, "forgets")
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_connection_that_jupyterhub_keeps_by_itself():
+    """Fails when JupyterHub notices by itself that a connection is lost: then nothing is to be done about it."""
+    assert "TimeoutError" in run(sys.executable, "-c", LOSES, "keeps").stderr
 
 
 @pytest.fixture
