@@ -12,7 +12,7 @@ from traitlets.log import get_logger
 from .claims import ports_of
 from .cluster import cluster_error, connected, delete_service, in_thread, list_services, own_namespace
 from .owner import TUNNELS, is_another, own, owner_of
-from .running import begin_in_background, running_hub
+from .running import begin_in_background, configured, running_hub
 
 LOOK_SECONDS = 600  # between two looks
 FORGOTTEN_SECONDS = 3600  # for which a Service is of no server, before it is removed
@@ -131,7 +131,4 @@ def _known(app):
 
 def _namespace(app):
     """Returns the namespace that spawners have, by the configuration of their class."""
-    for section in (app.config.get(parent.__name__, {}) for parent in app.spawner_class.mro()):
-        if "namespace" in section:
-            return section["namespace"]
-    return own_namespace()
+    return configured(app.spawner_class, app.config, "namespace", None) or own_namespace()

@@ -1,8 +1,9 @@
-"""The JupyterHub of this process, which calls nothing when it has begun."""
+"""The JupyterHub of this process, which calls nothing when it has begun, and what its spawners are told."""
 
 import asyncio
 
 from jupyterhub.app import JupyterHub
+from traitlets.config.loader import LazyConfigValue
 
 
 def running_hub():
@@ -18,3 +19,11 @@ def begin_in_background(work):
     except RuntimeError:
         return None
     return loop.create_task(work())
+
+
+def configured(spawner_class, config, name, otherwise):
+    """Returns a setting of spawners where there is none of them, by all sections that they read."""
+    for section in spawner_class.section_names():
+        said = config.get(section, {}).get(name, otherwise)
+        otherwise = said.get_value(otherwise) if isinstance(said, LazyConfigValue) else said
+    return otherwise

@@ -15,6 +15,7 @@ from .identity import ALWAYS, identity
 from .offer import PLAIN, Offer
 from .polls import Polls
 from .profiles import read_profiles
+from .running import configured
 from .settings import FLAVOR_NAME, OPTION_NAME, SSH_HOST, SSH_USER, SYSTEM_NAME
 from .tunnels import CONNECT_SECONDS, Tunnels
 from .watch import Watch
@@ -169,7 +170,8 @@ class System:
 
     def client_of_hub(self, settings):
         """Returns the same client where there is no spawner, by the settings of JupyterHub's handlers."""
-        return self._client_for(settings, settings["config"].OutpostSpawner.get("http_client_defaults") or {})
+        defaults = configured(settings["spawner_class"], settings["config"], "http_client_defaults", {})
+        return self._client_for(settings, defaults)
 
     def _client_for(self, settings, defaults):
         if self._client is None:

@@ -9,6 +9,7 @@ import pytest
 from jupyterhub.apihandlers import default_handlers
 from jupyterhub.app import JupyterHub
 from outpost_hub.names import JupyterHubHTTPClient
+from outpost_hub.spawner import Spawner
 from traitlets import Integer
 
 CONFIG = """
@@ -105,3 +106,24 @@ def test_client_of_jupyterhub_6(hub):
             check(want, line)
             check(want, "", line)
     check({"ttl_dns_cache": 3}, "", "c.JupyterHub.JupyterHubHTTPClient.connector_options = {'ttl_dns_cache': 3}")
+
+
+def test_what_spawners_are_told_where_there_is_none(hub):
+    """The hub's own requests have the options of those for servers."""
+
+    def found(*said):
+        app = hub(*said)
+        system = Spawner.outposts.systems["direct"]
+        system._client_for = lambda settings, defaults: defaults
+        return system.client_of_hub({"config": app.config, "spawner_class": app.spawner_class})
+
+    assert found() == {}
+    for section in SECTIONS:
+        at = f"c.{section}.http_client_defaults"
+        for line in (f"{at} = {{'user_agent': 'x'}}", f"{at}.update({{'user_agent': 'x'}})"):
+            assert found(line) == found("", line) == {"user_agent": "x"}, line
+    both = "c.ForwardBaseSpawner.http_client_defaults = {'user_agent': 'x'}\nc.OutpostSpawner.http_client_defaults"
+    assert found(f"{both} = {{'proxy_port': 1}}") == {"proxy_port": 1}
+    assert found(f"{both}.update({{'proxy_port': 1}})") == {"user_agent": "x", "proxy_port": 1}
+    own = OWN.format("pass") + "c.Own.http_client_defaults = {'proxy_port': 1}"
+    assert found("c.Spawner.http_client_defaults = {'user_agent': 'x'}", own) == {"proxy_port": 1}
