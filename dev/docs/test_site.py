@@ -18,7 +18,7 @@ def build(root):
     """Builds the site of a checkout; returns its folder, and what MkDocs says."""
     site = root / "site"
     done = subprocess.run(
-        [Path(sys.executable).with_name("mkdocs"), "build", "--strict", "-f", root / "dev/docs/mkdocs.yml", "-d", site],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", root / "dev/docs/mkdocs.yml", "-d", site],
         capture_output=True,
         text=True,
         env={**os.environ, "NO_COLOR": "1"},
