@@ -37,6 +37,10 @@ c.Spawner.start_timeout = 600
 c.Spawner.http_timeout = 120
 
 if os.environ["HUB_SPAWNER"] == "KubeSpawner":
+    import kubespawner
+
+    if not kubespawner.__file__.startswith(str(folder / "kubespawner.whl")):
+        raise ImportError(f"{kubespawner.__file__} is another release of KubeSpawner")
     c.JupyterHub.spawner_class = "kubespawner.KubeSpawner"
     c.KubeSpawner.port = lab_port
     c.KubeSpawner.namespace = os.environ["HUB_NAMESPACE"]

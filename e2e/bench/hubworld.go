@@ -157,7 +157,7 @@ func newHubWorld(ctx context.Context, r *run, spawner, python string) (w *hubWor
 	}
 	if spawner == kubeSpawner {
 		w.clusterAt[farSystem] = w.clusterAt[nearSystem]
-		return w, nil
+		return w, w.addKubeSpawner(ctx)
 	}
 	systems := map[string]any{}
 	for name, o := range map[string]**outpost{nearSystem: &w.near, farSystem: &w.far} {
@@ -182,6 +182,15 @@ func newHubWorld(ctx context.Context, r *run, spawner, python string) (w *hubWor
 		return w, err
 	}
 	return w, errors.Join(os.WriteFile(w.path("settings.json"), settings, 0o600), w.letIn(tunnelSystem))
+}
+
+// addKubeSpawner gives the hub the release of KubeSpawner that is measured.
+func (w *hubWorld) addKubeSpawner(ctx context.Context) error {
+	wheel, err := kubeSpawnerWheel(ctx)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(w.path("kubespawner.whl"), wheel, 0o600)
 }
 
 // startOutpost starts the outpost of a system.
@@ -252,7 +261,8 @@ func (w *hubWorld) startHub(ctx context.Context) (time.Duration, error) {
 	cmd.Dir, cmd.Stdout, cmd.Stderr = w.dir, log, log
 	cmd.Env = []string{
 		"HOME=" + w.dir, "PATH=" + filepath.Join(w.python, "bin") + ":" + os.Getenv("PATH"),
-		"PYTHONPATH=" + modules + ":" + filepath.Join(modules, "tests"),
+		// A hub with outposts has no such file.
+		"PYTHONPATH=" + w.path("kubespawner.whl") + ":" + modules + ":" + filepath.Join(modules, "tests"),
 		"PYTHONDONTWRITEBYTECODE=1", "HUB_FOLDER=" + w.dir, "HUB_PORT=" + port, "HUB_TOKEN=" + hubToken,
 		"HUB_SPAWNER=" + w.spawner, "LAB_PORT=" + labPort, "KUBECONFIG=" + w.path("kubeconfig"),
 		"KUBERNETES_API=http://" + w.clusterAt[farSystem], "HUB_NAMESPACE=" + hubNamespace,
