@@ -65,11 +65,12 @@ class FirstAnswer:
         ask = asyncio.ensure_future(self._ask(connect_seconds))
         try:
             await asyncio.wait({ask}, timeout=seconds)
-            if ask.done() and not ask.cancelled():
-                return ask.result()
             if ask.cancelled():
                 self._turn()
-            if ask.cancelled() or seconds >= 1:  # else the wait is over
+                self.fault = "no answer"
+            elif ask.done():
+                return ask.result()
+            elif seconds >= 1:  # else the wait is over
                 self.fault = "no answer"
         except (OSError, ValueError) as e:
             self._turn()
