@@ -9,14 +9,29 @@ import forked
 import pytest
 import stage
 
-# In a mount namespace of its own, in which the names that this machine knows are those of a file.
-MOVES = """
-import asyncio, subprocess, sys
-
+# The client of a JupyterHub, configured by this module or not.
+CLIENT = """
 from outpost_hub import defaults, names
 from jupyterhub.app import JupyterHub
 from jupyterhub.utils import wait_for_http_server
 from traitlets.config import Config
+
+
+def configure(forgets):
+    config = Config()
+    if forgets:
+        defaults.set_defaults(config)
+    app = JupyterHub(config=config)
+    app.init_pycurl()
+    if names.JupyterHubHTTPClient:
+        names.JupyterHubHTTPClient.instance(parent=app)
+    if forgets:
+        names.forget_addresses_now()
+"""
+
+# In a mount namespace of its own, in which the names that this machine knows are those of a file.
+MOVES = CLIENT + """
+import asyncio, subprocess, sys
 
 hosts, forgets = sys.argv[1], sys.argv[2] == "forgets"
 subprocess.run(["mount", "--bind", hosts, "/etc/hosts"], check=True)
@@ -36,17 +51,9 @@ async def start(address, port):
 
 
 async def main():
-    config = Config()
-    if forgets:
-        defaults.set_defaults(config)
-    app = JupyterHub(config=config)
-    app.init_pycurl()
-    if names.JupyterHubHTTPClient:
-        names.JupyterHubHTTPClient.instance(parent=app)
+    configure(forgets)
     first, port = await start("127.0.0.2", 0)
     url = f"http://server.example:{port}/"
-    if forgets:
-        names.forget_addresses_now()
     await wait_for_http_server(url, timeout=5)
     first.close()
     await start("127.0.0.3", port)
@@ -105,29 +112,17 @@ def test_what_jupyterhub_does_by_itself(tmp_path):
 
 
 # A connection that is lost without a word, in a process that JupyterHub's client may be configured in.
-LOSES = """
+LOSES = CLIENT + """
 import asyncio, sys
 
 import stage
-from outpost_hub import defaults, names
-from jupyterhub.app import JupyterHub
-from jupyterhub.utils import wait_for_http_server
 from test_cluster import lose
-from traitlets.config import Config
 
 forgets = sys.argv[1] == "forgets"
 
 
 async def main():
-    config = Config()
-    if forgets:
-        defaults.set_defaults(config)
-    app = JupyterHub(config=config)
-    app.init_pycurl()
-    if names.JupyterHubHTTPClient:
-        names.JupyterHubHTTPClient.instance(parent=app)
-    if forgets:
-        names.forget_addresses_now()
+    configure(forgets)
     lab, accepted = stage.Lab(), []
 
     class Handler(lab.http.RequestHandlerClass):
