@@ -776,6 +776,29 @@ func TestDisk(t *testing.T) {
 	}
 }
 
+// TestDiskOfALink holds that what is there counts too where a link leads to it, as to another disk.
+func TestDiskOfALink(t *testing.T) {
+	c := newCheckout(t)
+	temp := t.TempDir()
+	state, link := filepath.Join(temp, "state"), filepath.Join(temp, "link")
+	if err := os.Mkdir(state, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(state, "image"), make([]byte, 5<<19), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(state, link); err != nil {
+		t.Fatal(err)
+	}
+	c.env = append(c.env, "OUTPOSTS_STATE="+link)
+	c.program(t, "go", "")
+	replace(t, c, "df", `echo Filesystem; echo "/dev/x 9 9 0 9% /mount"`)
+	out, code := c.script(t, "disk", "clusters")
+	if want := link + ", which has 3 (make down)"; code != 1 || !strings.Contains(out, want) {
+		t.Errorf("exit %d, want %q in:\n%s", code, want, out)
+	}
+}
+
 // replace gives the checkout's machine a program in place of the one that it has.
 func replace(t *testing.T, c checkout, name, lines string) {
 	t.Helper()
