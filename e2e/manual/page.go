@@ -62,13 +62,15 @@ func Open(t testing.TB, root, file string) Page {
 
 var (
 	fence = regexp.MustCompile("^( *)```(\\S*)$")
+	// unread matches the begin or end of a block as the site takes it, where it is no fence.
+	unread = regexp.MustCompile("^\\s*(```|~~~)")
 	// elsewhere matches a line to type where people do not look for one.
 	elsewhere = regexp.MustCompile(`^ {4,}(cp|curl|dev/run|git|helm|kubectl|make|pulumi) `)
 )
 
 // read returns the lines to type of a text: those of its blocks that are marked as shell.
 func read(text string) (lines []Line, err error) {
-	kind, indent, open := "", "", false
+	kind, indent, open, began := "", "", false, 0
 	var typed Line
 	for i, one := range strings.Split(text, "\n") {
 		at := i + 1
@@ -78,11 +80,14 @@ func read(text string) (lines []Line, err error) {
 					typed.Number, firstOf(typed.Text))
 			}
 			open = !open
-			indent, kind = found[1], found[2]
+			indent, kind, began = found[1], found[2], at
 			if slices.Contains([]string{"bash", "console", "shell", "zsh"}, kind) {
 				return nil, fmt.Errorf("%d: what is typed belongs into a block ```sh", at)
 			}
 			continue
+		}
+		if unread.MatchString(one) {
+			return nil, fmt.Errorf("%d: a block begins and ends with ``` and nothing behind but its language", at)
 		}
 		if !open || kind != "sh" {
 			if open {
@@ -105,6 +110,9 @@ func read(text string) (lines []Line, err error) {
 			}
 			typed = Line{}
 		}
+	}
+	if open {
+		return nil, fmt.Errorf("%d: the block has no end", began)
 	}
 	return lines, nil
 }

@@ -214,11 +214,17 @@ func TestRead(t *testing.T) {
 
 // TestReadRefuses holds that no line escapes the reader.
 func TestReadRefuses(t *testing.T) {
+	const unread = "a block begins and ends with ``` and nothing behind but its language"
 	for _, tt := range []struct{ name, text, want string }{
 		{"indented", "Text.\n\n    make up\n", "3: what is typed belongs into a block ```sh"},
 		{"block of no language", "```\nmake up\n```\n", "2: what is typed belongs into a block ```sh"},
 		{"block of text", "```text\nkubectl get pods\n```\n", "2: what is typed belongs into a block ```sh"},
 		{"block of another shell", "Text.\n\n```console\n$ it\n```\n", "3: what is typed belongs into a block ```sh"},
+		{"block with a title", "Text.\n\n```sh title=\"a\"\nmake up\n```\n", "3: " + unread},
+		{"block with a blank", "``` sh\nmake up\n```\n", "1: " + unread},
+		{"end with a blank", "```yaml\na: b\n``` \nText.\n", "3: " + unread},
+		{"other fence", "~~~sh\nmake up\n~~~\n", "1: " + unread},
+		{"no end", "Text.\n\n```sh\nmake up\n", "3: the block has no end"},
 		{"half a line", "```sh\necho 'a\n```\n", `2: the block ends within the line that begins with "echo 'a"`},
 		{"goes on", "```sh\necho a \\\n```\n", `2: the block ends within the line that begins with "echo a \\"`},
 	} {
