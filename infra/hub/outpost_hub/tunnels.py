@@ -1,6 +1,7 @@
 """The tunnels to one system: its ssh connection, and a forwarded port for each server."""
 
 import asyncio
+import contextlib
 import re
 import tempfile
 import time
@@ -98,13 +99,18 @@ class Tunnels:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
         )
+        # asyncio.wait_for would lose a cancellation at the moment of its end.
+        talk = asyncio.ensure_future(process.communicate())
         try:
-            _, stderr = await asyncio.wait_for(process.communicate(), CONNECT_SECONDS)
-        except asyncio.TimeoutError:
-            process.kill()
-            await process.wait()
-            return -1, f"no answer within {CONNECT_SECONDS} s"
-        return process.returncode, stderr.decode(errors="replace").strip()
+            await asyncio.wait({talk}, timeout=CONNECT_SECONDS)
+            if talk.done():
+                return process.returncode, talk.result()[1].decode(errors="replace").strip()
+        finally:
+            if talk.cancel():
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+        await process.wait()
+        return -1, f"no answer within {CONNECT_SECONDS} s"
 
     async def connection(self, spawner):
         """Returns the process ID of the system's ssh connection, None if there is none."""

@@ -2,10 +2,12 @@
 
 import asyncio
 import socket
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import stage
-from outpost_hub import claims, client, cluster, curl
+from outpost_hub import claims, client, cluster, curl, tunnels
 from outpost_hub.answer import FirstAnswer
 from test_cluster import client as client_of_cluster
 from test_cluster import lose
@@ -73,3 +75,65 @@ def test_names_while_the_cluster_does_not_answer(monkeypatch):
 
     with socket.create_server(("127.0.0.1", 0), backlog=128) as silent:
         asyncio.run(main(client_of_cluster(monkeypatch, silent.getsockname()[1])))
+
+
+class Command:
+    """A spawner whose ssh is another command."""
+
+    def __init__(self, *command):
+        self.command = command
+
+    async def get_forward_cmd(self, extra_args):
+        return "user", "node", self.command
+
+
+def test_ssh_of_a_start_that_is_cancelled(tmp_path):
+    """It ends too."""
+    said = tmp_path / "pid"
+
+    async def main():
+        ssh = asyncio.create_task(tunnels.Tunnels("far")._ssh(Command("sh", "-c", f"echo $$ > {said}; exec sleep 60")))
+        while not (said.exists() and said.read_text().endswith("\n")):
+            await asyncio.sleep(0.01)
+        ssh.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await ssh
+        while Path(f"/proc/{int(said.read_text())}/status").exists():
+            await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(main(), 10))
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_start_that_is_cancelled_as_ssh_ends(monkeypatch, turns):
+    async def main():
+        end = asyncio.get_running_loop().create_future()
+
+        async def communicate():
+            return await end
+
+        async def begin(*command, **streams):
+            return SimpleNamespace(communicate=communicate, returncode=0, kill=lambda: None)
+
+        async def start():
+            await tunnels.Tunnels("far")._ssh(Command("ssh"))
+            await asyncio.Event().wait()  # for the rest of the start
+
+        monkeypatch.setattr(asyncio, "create_subprocess_exec", begin)
+        task = asyncio.create_task(start())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        end.set_result((b"", b""))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task}, timeout=5)
+        assert task.cancelled()
+
+    asyncio.run(main())
+
+
+def test_ssh_without_an_end(monkeypatch):
+    monkeypatch.setattr(tunnels, "CONNECT_SECONDS", 0.2)
+    code, said = asyncio.run(tunnels.Tunnels("far")._ssh(Command("sh", "-c", "exec sleep 60")))
+    assert (code, said) == (-1, "no answer within 0.2 s")
