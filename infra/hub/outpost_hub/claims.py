@@ -11,7 +11,7 @@ from datetime import datetime
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
-from .cluster import connected, delete_service, find_service, in_thread, list_services, put_service
+from .cluster import connected, delete_service, find_service, in_thread, list_services, put_service, turn_of
 from .errors import AnotherHubs, UnknownSystem, WrongHostKey
 from .owner import SYSTEM_LABEL, TUNNELS, another_hub, marks
 from .tunnels import Tunnels
@@ -245,7 +245,8 @@ def _put(namespace, manifest, ports, former_names, likely_new):
             raise AnotherHubs(manifest["metadata"]["name"], owner)
         return _fits(there, manifest, ports, former_names)
 
-    made, gone = put_service(connected(), namespace, manifest, fits, likely_new)
+    with turn_of(namespace, manifest["metadata"]["name"]):
+        made, gone = put_service(connected(), namespace, manifest, fits, likely_new)
     return made, [port for service in gone for port in target_ports(service)]
 
 
@@ -266,8 +267,9 @@ def _fits(there, manifest, ports, former_names):
 def _delete(namespace, name):
     """Deletes a Service unless it is another hub's. Returns the ports that it had."""
     api = connected()
-    there = find_service(api, namespace, name)
-    if there is None or another_hub(api, namespace, there):
-        return []
-    delete_service(api, namespace, name, there.metadata.uid)
+    with turn_of(namespace, name):
+        there = find_service(api, namespace, name)
+        if there is None or another_hub(api, namespace, there):
+            return []
+        delete_service(api, namespace, name, there.metadata.uid)
     return target_ports(there)

@@ -4,6 +4,8 @@ import asyncio
 import functools
 import json
 import socket
+import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,6 +33,16 @@ _threads = ThreadPoolExecutor(CALLS, "cluster")
 async def in_thread(function, *args):
     """Returns what a function returns that calls the API server, and waits for it."""
     return await asyncio.get_running_loop().run_in_executor(_threads, function, *args)
+
+
+_turns, _of_turns = weakref.WeakValueDictionary(), threading.Lock()
+
+
+def turn_of(namespace, name):
+    """Returns a lock for whoever makes or deletes a Service: the call of a start that was cancelled goes on in its thread,
+    and would make one after the stop has looked for it, or in place of that of the next start."""
+    with _of_turns:
+        return _turns.setdefault((namespace, name), threading.Lock())
 
 
 class _Calls(kubernetes.client.ApiClient):
@@ -105,7 +117,7 @@ def put_service(api, namespace, manifest, fits, likely_new=True):
             if fits(there):
                 return there, gone
             gone.append(there)
-            delete_service(api, namespace, name)
+            delete_service(api, namespace, name, there.metadata.uid)  # another hub may have replaced it meanwhile
             there = None
     raise ConnectionError(f"there is a Service {name} again and again")
 

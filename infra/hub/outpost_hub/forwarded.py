@@ -2,7 +2,7 @@
 
 from forwardbasespawner.forward import get_name
 
-from .cluster import connected, delete_service, find_service, put_service
+from .cluster import connected, delete_service, find_service, put_service, turn_of
 from .errors import AnotherHubs
 from .owner import another_hub, marks
 
@@ -31,12 +31,14 @@ def make_service(name, namespace, port, labels):
             raise AnotherHubs(name, owner)
         return False
 
-    put_service(api, namespace, manifest, fits)
+    with turn_of(namespace, name):
+        put_service(api, namespace, manifest, fits)
 
 
 def remove_service(name, namespace):
     """Deletes a Service unless it is another hub's."""
     api = connected()
-    there = find_service(api, namespace, name)
-    if there is not None and not another_hub(api, namespace, there):
-        delete_service(api, namespace, name, there.metadata.uid)
+    with turn_of(namespace, name):
+        there = find_service(api, namespace, name)
+        if there is not None and not another_hub(api, namespace, there):
+            delete_service(api, namespace, name, there.metadata.uid)

@@ -290,6 +290,8 @@ class Cluster(_Server):
         self.made = 0
         self.pods = {}  # by name, of namespace jupyter
         self.log = []  # (method, name)
+        self.may_make = threading.Event()  # that requests wait for which make a Service
+        self.may_make.set()
         self.changes = []  # of Services that requests have made and deleted: lines of watches
         self.changed = threading.Condition()
 
@@ -343,6 +345,8 @@ class Cluster(_Server):
                     body = json.loads(body)
                     name = body["metadata"]["name"]
                 cluster.log.append((self.command, name))
+                if self.command == "POST":
+                    cluster.may_make.wait(60)
                 with cluster.changed:
                     return self.answer(*self.one(name, body))
 

@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import json
+import threading
 import time
 from types import SimpleNamespace
 
@@ -91,6 +92,25 @@ def test_service_leads_to_the_server(hub, hub_stage, tunnels):
     hub.stop_server("claimed")
     assert service["metadata"]["name"] not in hub_stage.cluster.services
     stage.wait_for("port closed", lambda: stage.get(port["port"]) is None)
+
+
+def test_stop_while_the_service_is_made(hub, hub_stage):
+    """It does not stay."""
+    cluster = hub_stage.cluster
+    before, logged = {**cluster.services}, len(cluster.log)
+    stopping = threading.Thread(target=hub.stop_server, args=("halted",))
+    cluster.may_make.clear()
+    try:
+        assert hub.begin("halted", {"system": "remote"}).code == 202
+        stage.wait_for("the call", lambda: [name for method, name in cluster.log[logged:] if method == "POST"])
+        stopping.start()
+        stage.wait_for("the stop", lambda: hub_stage.remote.of("DELETE", "halted"))
+        time.sleep(0.5)  # for what must not happen: that the stop is over before the call
+    finally:
+        cluster.may_make.set()
+    stopping.join()
+    stage.wait_for("the end of the Service", lambda: cluster.services == before)
+    assert [method for method, name in cluster.log[logged:] if method != "GET"] == ["POST", "DELETE"]
 
 
 def test_hub_killed(hub, hub_stage):

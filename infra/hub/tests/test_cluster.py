@@ -193,6 +193,22 @@ def test_port_of_another_hub(ours, theirs, whose):
     assert ours["lab"] == theirs
 
 
+def test_port_that_becomes_another_hubs(ours, connections):
+    """A Service that was looked at is replaced by another hub before this one deletes it."""
+    ours["lab"], theirs = made_by("hub", "jupyter", app="former"), made_by("other", "jupyter", app="other")
+    fake, _ = connections
+
+    def fits(there):
+        if ours["lab"] is theirs:
+            raise AnotherHubs("lab", "other")
+        ours["lab"], fake.uids["lab"] = theirs, "another"
+        return False
+
+    with pytest.raises(AnotherHubs):
+        cluster.put_service(forwarded.connected(), "jupyter", LAB, fits)
+    assert ours["lab"] is theirs
+
+
 @pytest.mark.parametrize(
     "left",
     [
