@@ -16,7 +16,9 @@ def set_defaults(c):
         c.Application.init_spawners_timeout = Default(lambda own: INIT_SPAWNERS_SECONDS if own == stock else own)
     if JupyterHubHTTPClient:
         # The last section that the client reads.
-        c.JupyterHub.JupyterHubHTTPClient.connector_options = Default(forget_addresses)
+        section, options = c.JupyterHub.JupyterHubHTTPClient, Default(forget_addresses)
+        said = section.get("connector_options")
+        section.connector_options = options if said is None else options.merge_into(said)
 
 
 class Default(LazyConfigValue):
@@ -31,8 +33,11 @@ class Default(LazyConfigValue):
     def merge_into(self, other):
         if not isinstance(other, LazyConfigValue):
             return self.get_value(other)
-        self.before = other  # adds to what it will be
+        if other is not self:  # traitlets has put this one there before
+            self.before = other  # adds to what it will be
         return self
 
     def get_value(self, initial):
-        return self.choose(initial if self.before is None else self.before.get_value(initial))
+        said = initial if self.before is None else self.before.get_value(initial)
+        self._value = None  # what somebody else was told
+        return self.choose(super().get_value(said))  # with what has been added to it since

@@ -131,4 +131,4 @@ def _known(app):
 
 def _namespace(app):
     """Returns the namespace that spawners have, by the configuration of their class."""
-    return configured(app.spawner_class, app.config, "namespace", None) or own_namespace()
+    return configured(app.spawner_class, app.config, "namespace") or own_namespace()

@@ -170,7 +170,7 @@ class System:
 
     def client_of_hub(self, settings):
         """Returns the same client where there is no spawner, by the settings of JupyterHub's handlers."""
-        defaults = configured(settings["spawner_class"], settings["config"], "http_client_defaults", {})
+        defaults = configured(settings["spawner_class"], settings["config"], "http_client_defaults")
         return self._client_for(settings, defaults)
 
     def _client_for(self, settings, defaults):

@@ -15,7 +15,7 @@ from traitlets import Integer
 CONFIG = """
 import json
 import outpost_hub
-from traitlets import Integer, default
+from traitlets import Dict, Integer, default
 
 c = get_config()
 {before}
@@ -106,6 +106,14 @@ def test_client_of_jupyterhub_6(hub):
             check(want, line)
             check(want, "", line)
     check({"ttl_dns_cache": 3}, "", "c.JupyterHub.JupyterHubHTTPClient.connector_options = {'ttl_dns_cache': 3}")
+    for of in ("c.JupyterHub", "c.Application"):
+        section = f"{of}.JupyterHubHTTPClient.connector_options"
+        for line in (f"{section} = {{'ttl_dns_cache': 3}}", f"{section}.update({{'ttl_dns_cache': 3}})"):
+            check({"ttl_dns_cache": 3, "force_close": True}, line)
+        check({"ttl_dns_cache": 3, "force_close": True}, "", line)
+        check({"limit": 5, "ttl_dns_cache": 3, "force_close": True}, f"{section}.update({{'limit': 5}})", line)
+    both = "c.JupyterHubHTTPClient.connector_options = {'limit': 5}"
+    check({"limit": 5, "ttl_dns_cache": 3, "force_close": True}, both, line.replace("Application", "JupyterHub"))
 
 
 def test_what_spawners_are_told_where_there_is_none(hub):
@@ -127,3 +135,14 @@ def test_what_spawners_are_told_where_there_is_none(hub):
     assert found(f"{both}.update({{'proxy_port': 1}})") == {"user_agent": "x", "proxy_port": 1}
     own = OWN.format("pass") + "c.Own.http_client_defaults = {'proxy_port': 1}"
     assert found("c.Spawner.http_client_defaults = {'user_agent': 'x'}", own) == {"proxy_port": 1}
+    for section in SECTIONS:
+        option = f"--{section}.http_client_defaults=user_agent=x"
+        assert found("", "", option) == {"user_agent": "x"}, section
+    for own in (
+        "http_client_defaults = {'proxy_port': 1}",
+        "http_client_defaults = Dict({'proxy_port': 1}).tag(config=True)",
+        "@default('http_client_defaults')\n    def _of_mine(self):\n        return {'proxy_port': 1}",
+    ):
+        assert found("", OWN.format(own)) == {"proxy_port": 1}, own
+    add = "c.Own.http_client_defaults.update({'user_agent': 'x'})"
+    assert found("", OWN.format(own) + add) == {"proxy_port": 1, "user_agent": "x"}
