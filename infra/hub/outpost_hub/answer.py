@@ -29,8 +29,9 @@ class FirstAnswer:
         self.host, self.port = parts.hostname, parts.port
         self.ssl = {"ssl": ssl_context, "server_hostname": self.host} if ssl_context else {}
         self.request = f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode()
-        self.addresses = []
+        self.addresses = []  # of its name, in the order in which looks take them
         self.resolved = 0
+        self.lookup = None  # the task of a lookup that no look has had the answer of
         self.fault = "no answer"
 
     async def wait(self, seconds, before=lambda: None):
@@ -58,6 +59,8 @@ class FirstAnswer:
                 waited += pause
         finally:
             FirstAnswer.waiting -= 1
+            if self.lookup and not self.lookup.cancel():
+                self.lookup.exception()  # or asyncio would complain that nobody has looked at it
 
     async def _look(self, seconds, connect_seconds):
         """Reports whether the server answers now. If not, `fault` says why."""
@@ -66,39 +69,65 @@ class FirstAnswer:
         try:
             await asyncio.wait({ask}, timeout=seconds)
             if ask.cancelled():
-                self._turn()
                 self.fault = "no answer"
             elif ask.done():
                 return ask.result()
             elif seconds >= 1:  # else the wait is over
                 self.fault = "no answer"
         except (OSError, ValueError) as e:
-            self._turn()
             self.fault = str(e)
         finally:
             ask.cancel()
         return False
 
-    def _turn(self):
-        """Has the next look take the next address."""
-        self.addresses = self.addresses[1:] + self.addresses[:1]
-
     async def _ask(self, connect_seconds):
         """Cancels itself if there is no connection after `connect_seconds`."""
-        loop = asyncio.get_running_loop()
-        if not self.addresses or time.monotonic() > self.resolved + RESOLVED_SECONDS:
-            found = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
-            self.addresses, self.resolved = [address[0] for *_, address in found], time.monotonic()
-        limit = loop.call_later(connect_seconds, asyncio.current_task().cancel)
+        address = await self._address()
         try:
-            reader, writer = await asyncio.open_connection(self.addresses[0], self.port, **self.ssl)
-        finally:
-            limit.cancel()
-        try:
-            writer.write(self.request)
-            line = await reader.readline()
-        finally:
-            writer.transport.abort()
+            line = await self._first_line(await self._connected(address, connect_seconds))
+        except BaseException:
+            self.addresses = self.addresses[1:] + self.addresses[:1]  # the next look takes the next one
+            raise
         status = re.match(rb"HTTP/1\.[01] (\d{3})\b", line)
         self.fault = f"status {int(status[1])}" if status else "the connection was closed"
         return bool(status) and int(status[1]) < 500
+
+    async def _first_line(self, connection):
+        reader, writer = await asyncio.open_connection(sock=connection, **self.ssl)
+        try:
+            writer.write(self.request)
+            return await reader.readline()
+        finally:
+            writer.transport.abort()
+
+    async def _address(self):
+        """Returns the address that is to be asked next."""
+        if not self.addresses or time.monotonic() > self.resolved + RESOLVED_SECONDS:
+            loop = asyncio.get_running_loop()
+            # A look that ends leaves its lookup to the next one: the hub's threads for lookups are only a few.
+            self.lookup = self.lookup or asyncio.ensure_future(
+                loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+            )
+            await asyncio.wait({self.lookup})
+            lookup, self.lookup = self.lookup, None
+            # Those that have been asked follow the others, in the order of their turns.
+            turns = {address: turn for turn, address in enumerate(self.addresses)}
+            found = dict.fromkeys(address[0] for *_, address in lookup.result())
+            self.addresses = sorted(found, key=lambda address: turns.get(address, -1))
+            self.resolved = time.monotonic()
+        return self.addresses[0]
+
+    async def _connected(self, address, seconds):
+        """Returns a socket that is connected. Cancels the task that waits for that after `seconds`."""
+        loop = asyncio.get_running_loop()
+        connection = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+        connection.setblocking(False)
+        limit = loop.call_later(seconds, asyncio.current_task().cancel)
+        try:
+            await loop.sock_connect(connection, (address, self.port))
+        except BaseException:
+            connection.close()
+            raise
+        finally:
+            limit.cancel()
+        return connection

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import socket
 import ssl
@@ -31,7 +32,7 @@ async def server(*answers, **options):
             writer.write(given)
             writer.close()
 
-    s = await asyncio.start_server(serve, "127.0.0.1", 0, **options)
+    s = await asyncio.start_server(serve, options.pop("host", "127.0.0.1"), 0, **options)
     yield s.sockets[0].getsockname()[1], requests
     s.close()
     for writer in connections:
@@ -147,6 +148,108 @@ def test_each_address_of_a_name_is_tried():
             first.addresses, first.resolved = ["127.0.0.9", "127.0.0.1"], time.monotonic() + 60
             await first.wait(20)
             assert first.addresses == ["127.0.0.1", "127.0.0.9"] and len(requests) == 1
+
+    run(main)
+
+
+@contextlib.contextmanager
+def resolved(monkeypatch, *addresses, seconds=0):
+    """A resolver that says these addresses, whatever it is asked, after some time. Counts what it is asked."""
+    asked = []
+
+    def getaddrinfo(host, port, *args, **kwargs):
+        asked.append(host)
+        time.sleep(seconds)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", getaddrinfo)
+        yield asked
+
+
+def test_each_address_is_tried_while_the_name_is_looked_up_anew(monkeypatch):
+    """Each connection may take longer than an address is used."""
+    monkeypatch.setattr(answer, "RESOLVED_SECONDS", 0)
+
+    async def main():
+        async with server(ANSWER % b"200 OK") as (port, requests):
+            with deaf("127.0.0.9", port), resolved(monkeypatch, "127.0.0.9", "127.0.0.8", "127.0.0.1") as asked:
+                await FirstAnswer(f"http://somewhere.example:{port}/").wait(20)
+                assert len(asked) >= 3 and len(requests) == 1
+
+    run(main)
+
+
+def test_address_that_is_new_is_tried_first(monkeypatch):
+    monkeypatch.setattr(answer, "RESOLVED_SECONDS", 0)
+
+    async def main():
+        first = FirstAnswer("http://somewhere.example:1/")
+        first.addresses = ["127.0.0.9", "127.0.0.8"]
+        with resolved(monkeypatch, "127.0.0.8", "127.0.0.9", "127.0.0.7", "127.0.0.9"):
+            assert await first._address() == "127.0.0.7"
+        assert first.addresses == ["127.0.0.7", "127.0.0.9", "127.0.0.8"]
+        with resolved(monkeypatch, "127.0.0.8"):
+            assert await first._address() == "127.0.0.8"
+
+    run(main)
+
+
+def test_slow_lookup(monkeypatch):
+    """A look that ends meanwhile leaves it to the next one: threads for lookups are few."""
+
+    async def main():
+        async with server(ANSWER % b"200 OK") as (port, requests):
+            with resolved(monkeypatch, "127.0.0.1", seconds=2.5) as asked:
+                await FirstAnswer(f"http://somewhere.example:{port}/").wait(20)
+                assert len(asked) == len(requests) == 1
+
+    run(main)
+
+
+@pytest.mark.parametrize("seconds", [0, 2])
+def test_wait_that_ends_before_its_lookup(monkeypatch, seconds):
+    async def main():
+        said = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: said.append(context))
+        with resolved(monkeypatch, seconds=0.5):
+            with pytest.raises(ConnectionError, match="no answer"):
+                await FirstAnswer("http://somewhere.example:1/").wait(0.1)
+            await asyncio.sleep(seconds)
+        gc.collect()
+        assert not said
+
+    run(main)
+
+
+def test_ipv6():
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError as e:
+        pytest.skip(f"no IPv6: {e}")
+
+    async def main():
+        async with server(ANSWER % b"200 OK", host="::1") as (port, requests):
+            await FirstAnswer(f"http://[::1]:{port}/").wait(20)
+            assert f"\r\nHost: [::1]:{port}\r\n".encode() in requests[0]
+
+    run(main)
+
+
+def test_time_for_tls(tmp_path):
+    """A server that is far away or has much to do has more of it than for the connection."""
+    stage.make_certificate(tmp_path, "server")
+    theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    theirs.load_cert_chain(tmp_path / "server.pem")
+    ours = ssl.create_default_context(cafile=tmp_path / "server.crt")
+
+    async def main():
+        async with server(ANSWER % b"200 OK", ssl=theirs) as (port, requests):
+            relay = stage.Relay(port, 2 * answer.CONNECT_SECONDS)
+            first = FirstAnswer(f"https://127.0.0.1:{relay.port}/", ours)
+            assert await first._look(20, answer.CONNECT_SECONDS), first.fault
+            assert len(requests) == 1
+            relay.close()
 
     run(main)
 
