@@ -175,6 +175,7 @@ class Spawner(outpostspawner.OutpostSpawner):
         self.notice = ""
 
     async def poll(self):
+        forget_addresses_now()  # JupyterHub polls the servers that run when it begins, and then asks them
         if self.kube_state is None:
             # JupyterHub asks also before anything has been started, and once more after it has learnt of an end. The
             # client would cancel the start whose options are being refused.

@@ -155,6 +155,34 @@ def test_connection_that_jupyterhub_keeps_by_itself():
     assert "TimeoutError" in run(sys.executable, "-c", LOSES, "keeps").stderr
 
 
+def test_restarted_hub_keeps_no_connection_to_a_server(tmp_path):
+    """It asks the servers that run before it starts any."""
+    w = stage.Watched(tmp_path)
+    kept = set()
+
+    class Handler(w.lab.http.RequestHandlerClass):
+        wbufsize = -1
+
+        def setup(self):
+            super().setup()
+            kept.add(self)
+
+        def finish(self):
+            super().finish()
+            kept.discard(self)
+
+    try:
+        w.hub.run("lab")
+        w.lab.http.RequestHandlerClass = Handler
+        w.hub.stop()
+        looks = len(w.lab.looks)
+        w.hub.start()
+        stage.wait_for("a look", lambda: len(w.lab.looks) > looks)
+        stage.wait_for("the end of its connection", lambda: not kept, 5)
+    finally:
+        w.close()
+
+
 @pytest.fixture
 def far(tmp_path, monkeypatch):
     """A hub for which `server.example` has the address that is in the file `hosts`."""
