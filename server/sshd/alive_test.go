@@ -10,13 +10,15 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/outposts-dev/outposts/server/nettest"
 )
 
 // timed is a server in memory under a clock of its own.
 type timed struct {
 	t *testing.T
 	w *world
-	l *memListener
+	l *nettest.Listener
 }
 
 // inTime runs a test under its own clock. The service behind the server echoes, in memory too.
@@ -38,7 +40,7 @@ func inTime(t *testing.T, change func(*world), test func(*timed)) {
 			Logger:   newWorldLogger(w),
 			Resolve:  func(context.Context, string) ([]netip.Addr, error) { return []netip.Addr{serviceAddr}, nil },
 			Dial: func(context.Context, netip.AddrPort) (net.Conn, error) {
-				near, far := memPipe()
+				near, far := nettest.Pipe()
 				go func() { _, _ = io.Copy(far, far); far.Close() }()
 				return near, nil
 			},
@@ -52,7 +54,7 @@ func inTime(t *testing.T, change func(*world), test func(*timed)) {
 		}
 		w.server = server
 		ctx, cancel := context.WithCancel(t.Context())
-		l := newMemListener()
+		l := nettest.Listen()
 		done := make(chan error)
 		go func() { done <- server.Serve(ctx, l) }()
 		test(&timed{t, w, l})
@@ -64,10 +66,19 @@ func inTime(t *testing.T, change func(*world), test func(*timed)) {
 }
 
 // connect returns a client and its end of the connection.
-func (x *timed) connect() (*ssh.Client, *memConn) {
+func (x *timed) connect() (*ssh.Client, *nettest.Conn) {
 	x.t.Helper()
-	conn := x.l.dial()
+	conn := x.dial()
 	return x.handshake(conn), conn
+}
+
+func (x *timed) dial() *nettest.Conn {
+	x.t.Helper()
+	conn, err := x.l.Dial(context.Background())
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return conn
 }
 
 // handshake makes a client of a connection.
@@ -134,8 +145,8 @@ func TestDeadClientIsFound(t *testing.T) {
 		inTime(t, nil, func(x *timed) {
 			c, conn := x.connect()
 			time.Sleep(after)
-			conn.freeze()
-			time.Sleep(45*time.Second + libraryGrace)
+			conn.Freeze()
+			time.Sleep(45*time.Second + x.w.limits.libraryGrace)
 			x.ended(endDead)
 			conn.Close()
 			c.Close()
@@ -147,7 +158,7 @@ func TestDeadClientIsFound(t *testing.T) {
 func TestHandshakeDeadline(t *testing.T) {
 	for _, said := range []string{"", "SSH-2.0-slow\r\n", "SSH-2.0-"} {
 		inTime(t, nil, func(x *timed) {
-			conn := x.l.dial()
+			conn := x.dial()
 			if _, err := conn.Write([]byte(said)); err != nil {
 				t.Fatal(err)
 			}
@@ -168,7 +179,7 @@ func TestHandshakeDeadline(t *testing.T) {
 // A client that offers an authorized key and never proves that it holds it is dropped in time.
 func TestKeyThatIsNeverProved(t *testing.T) {
 	inTime(t, nil, func(x *timed) {
-		conn := x.l.dial()
+		conn := x.dial()
 		held := make(chan struct{})
 		begin := time.Now()
 		go func() {

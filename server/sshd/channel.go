@@ -33,9 +33,6 @@ const upBuffer = 1 << 10
 // slowWrite is how long a write may take before large buffers are given back.
 const slowWrite = time.Second
 
-// deliverGrace is how long a target may take for what its client has sent before it closed the channel.
-const deliverGrace = 30 * time.Second
-
 // splice copies both ways until both are done. The end of one side closes writing on the other; a broken one closes
 // both. It returns when the client has closed the channel and nothing is copied any more.
 func (ch *channel) splice(requests <-chan *ssh.Request) {
@@ -65,7 +62,7 @@ func (ch *channel) splice(requests <-chan *ssh.Request) {
 	}
 	now := time.Now()
 	_ = ch.remote.SetReadDeadline(now) // nobody takes what would still come
-	_ = ch.remote.SetWriteDeadline(now.Add(deliverGrace))
+	_ = ch.remote.SetWriteDeadline(now.Add(ch.conn.server.limits.deliverGrace))
 	hurry := context.AfterFunc(ch.conn.ctx, func() { _ = ch.remote.SetWriteDeadline(time.Now().Add(wire.CloseGrace)) })
 	<-ended
 	<-ended

@@ -15,7 +15,7 @@ import (
 func settled(t *testing.T, limit int) {
 	t.Helper()
 	for begin := time.Now(); runtime.NumGoroutine() > limit; time.Sleep(time.Millisecond) {
-		if time.Since(begin) > 10*time.Second {
+		if time.Since(begin) > patience {
 			buf := make([]byte, 1<<20)
 			buf = buf[:runtime.Stack(buf, true)]
 			t.Fatalf("%d goroutines, want at most %d:\n%s", runtime.NumGoroutine(), limit, buf)

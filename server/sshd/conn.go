@@ -30,10 +30,6 @@ const (
 	endStuck    = "too many protocol errors of this hub"
 )
 
-// libraryGrace is how long the SSH library may take to finish after its connection is closed. It can hang for good
-// when a client that breaks the protocol had more packets on the way.
-const libraryGrace = 3 * time.Second
-
 // conn is one connection of a client.
 type conn struct {
 	server *Server
@@ -110,7 +106,7 @@ func (c *conn) serve() {
 	c.tasks.Wait()
 }
 
-// finished waits up to libraryGrace until the library has let go of the connection, and reports whether it has.
+// finished waits up to limits.libraryGrace until the library has let go of the connection, and reports whether it has.
 // ended is closed when it has in the end.
 func (c *conn) finished() (ended <-chan struct{}, ok bool) {
 	done := make(chan struct{})
@@ -118,7 +114,7 @@ func (c *conn) finished() (ended <-chan struct{}, ok bool) {
 		_ = c.ssh.Wait() // always an error; reason says more
 		close(done)
 	}()
-	grace := time.NewTimer(libraryGrace)
+	grace := time.NewTimer(c.server.limits.libraryGrace)
 	defer grace.Stop()
 	select {
 	case <-done:

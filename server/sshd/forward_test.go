@@ -268,33 +268,50 @@ func TestRekeyUnderLoad(t *testing.T) {
 
 // The deadline of the dial is the server's, not the network's.
 func TestDialIsBounded(t *testing.T) {
-	w := newWorld(t, func(w *world) {
-		w.limits.dialTimeout = 50 * time.Millisecond
+	silent := func(w *world) {
 		w.opts.Dial = func(ctx context.Context, _ netip.AddrPort) (net.Conn, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
 		}
-	})
-	want := ssh.OpenChannelError{Reason: ssh.ConnectionFailed, Message: "not reachable"}
-	got := refusal(w.mustClient(), "direct-tcpip", directTCPIP(serviceHost, servicePort))
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("refusal (-want +got):\n%s", diff)
 	}
+	inTime(t, silent, func(x *timed) {
+		c, _ := x.connect()
+		defer c.Close()
+		begin := time.Now()
+		want := ssh.OpenChannelError{Reason: ssh.ConnectionFailed, Message: "not reachable"}
+		got := refusal(c, "direct-tcpip", directTCPIP(serviceHost, servicePort))
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("refusal (-want +got):\n%s", diff)
+		}
+		if took := time.Since(begin); took != 10*time.Second {
+			t.Errorf("refused after %v", took)
+		}
+	})
 }
 
 // One address of several that does not answer leaves time for the next.
 func TestDialTriesEveryAddress(t *testing.T) {
 	silent := netip.MustParseAddr("10.1.2.200")
-	w := newWorld(t, func(w *world) {
-		w.limits.dialTimeout = 6 * time.Second
-		w.names[serviceHost] = []netip.Addr{silent, serviceAddr}
+	twoAddresses := func(w *world) {
+		answers := w.opts.Dial
+		w.opts.Resolve = func(context.Context, string) ([]netip.Addr, error) {
+			return []netip.Addr{silent, serviceAddr}, nil
+		}
 		w.opts.Dial = func(ctx context.Context, target netip.AddrPort) (net.Conn, error) {
 			if target.Addr() == silent {
 				<-ctx.Done()
 				return nil, ctx.Err()
 			}
-			return w.dial(ctx, target)
+			return answers(ctx, target)
+		}
+	}
+	inTime(t, twoAddresses, func(x *timed) {
+		c, _ := x.connect()
+		defer c.Close()
+		begin := time.Now()
+		x.echoes(x.w.openService(c))
+		if took := time.Since(begin); took != 5*time.Second {
+			t.Errorf("opened after %v", took)
 		}
 	})
-	w.openService(w.mustClient())
 }

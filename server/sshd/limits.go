@@ -24,6 +24,11 @@ type limits struct {
 	reloadInterval time.Duration
 	// drainTimeout bounds how long Serve waits for open channels after its context has ended.
 	drainTimeout time.Duration
+	// deliverGrace is how long a target may take for what its client has sent before it closed the channel.
+	deliverGrace time.Duration
+	// libraryGrace is how long the SSH library may take to finish after its connection is closed. It can hang for good
+	// when a client that breaks the protocol had more packets on the way.
+	libraryGrace time.Duration
 	// rekeyThreshold is the number of bytes after which keys are exchanged anew; 0 for the cipher's own.
 	rekeyThreshold uint64
 
@@ -63,6 +68,8 @@ func limitsFor(memory int64) limits {
 		deadAfter:         45 * time.Second,
 		reloadInterval:    2 * time.Second,
 		drainTimeout:      20 * time.Second,
+		deliverGrace:      30 * time.Second,
+		libraryGrace:      3 * time.Second,
 		rekeyThreshold:    0, // 64 GiB for AES
 
 		maxUnauthenticated:          512,

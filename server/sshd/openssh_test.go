@@ -80,8 +80,8 @@ func (o *openssh) common() []string {
 
 // slack is by how much the client's limits are stretched. They are for ssh alone. The tests of packages run with the
 // race detector and nice, while tests on clusters want the same processors: a login, which takes 50 ms alone, has taken
-// more than 1 s there. TestE2EOpenSSHLogin holds the limit itself.
-const slack = 20
+// more than 20 s there. TestE2EOpenSSHLogin holds the limit itself.
+const slack = 100
 
 // step runs one command within the client's limit, with slack, and returns its exit code and what it wrote.
 func (o *openssh) step(limit time.Duration, words ...string) (code int, output string) {
@@ -287,7 +287,7 @@ func TestOpenSSHLearnsNewHostKey(t *testing.T) {
 		if strings.Contains(string(text), want) {
 			break
 		}
-		if time.Since(begin) > 10*time.Second {
+		if time.Since(begin) > patience {
 			t.Fatalf("known_hosts has no %s:\n%s\n%s", want, text, o.w.log)
 		}
 	}

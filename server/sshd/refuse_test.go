@@ -299,7 +299,7 @@ func TestLongPacketsEndTheConnection(t *testing.T) {
 		w.seen.wait("handshake "+HandshakeFailed, 20)
 	})
 	t.Run("after it", func(t *testing.T) {
-		w := newWorld(t, nil)
+		w := newWorld(t, libraryHangs)
 		c := w.raw()
 		w.seen.wait("connections", 1)
 		if _, err := c.conn.Write(long); err != nil {

@@ -199,6 +199,7 @@ func (s *Server) admit(base context.Context, raw net.Conn) {
 	c := &conn{
 		server: s, wire: wire.New(raw), source: sourceOf(raw), start: s.now(), ask: make(chan struct{}, 1),
 	}
+	c.wire.Now = s.now
 	c.mover = s.movers.Mover(c.bytes)
 	c.place = s.newcomers.Add(source.Of(c.source), c.wire.Abort)
 	s.tasks.Go(func() { s.handle(base, c) })
@@ -379,5 +380,5 @@ func (s *Server) drain() {
 	for _, c := range s.list() {
 		c.end(endStopping)
 	}
-	<-idle // each is bounded by wire.CloseGrace and libraryGrace
+	<-idle // each is bounded by wire.CloseGrace and limits.libraryGrace
 }

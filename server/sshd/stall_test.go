@@ -5,11 +5,15 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/outposts-dev/outposts/server/nettest"
 )
 
 // gate is a client's connection whose reading can be stopped, as a malicious client would.
@@ -65,7 +69,7 @@ func (g *gate) Close() error {
 // gated connects through a gate.
 func (x *timed) gated() (*ssh.Client, *gate) {
 	x.t.Helper()
-	g := newGate(x.l.dial())
+	g := newGate(x.dial())
 	return x.handshake(g), g
 }
 
@@ -83,18 +87,22 @@ func chatter(conn net.Conn) {
 // sinks makes the service take everything and send nothing: an answer would show that the client still takes something.
 func sinks(w *world) {
 	w.opts.Dial = func(context.Context, netip.AddrPort) (net.Conn, error) {
-		near, far := memPipe()
+		near, far := nettest.Pipe()
 		go func() { _, _ = io.Copy(io.Discard, far); far.Close() }()
 		return near, nil
 	}
 }
 
-// A client that sends but does not read is ended when a write makes no progress, and holds up only itself. In real
-// time: under a clock of its own nothing would go on, because goroutines that wait for a lock count as busy.
+// A client that sends but does not read is ended when a write makes no progress, and holds up only itself. Over real
+// sockets: under a clock of its own nothing would go on, because goroutines that wait for a lock count as busy. The
+// server's clock jumps ahead each time that both clients have given a sign of life, so that nobody is silent for it.
 func TestClientThatNeverReads(t *testing.T) {
+	const tick = 20 * time.Minute
 	pour := make(chan struct{})
+	var ahead atomic.Int64
 	w := newWorld(t, func(w *world) {
-		w.limits.keepAliveInterval, w.limits.deadAfter = time.Second, 10*time.Second
+		w.limits.keepAliveInterval, w.limits.deadAfter = 3*tick, 30*tick // the test checks, not the server
+		w.now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 		w.serve(hubName, "endless.svc", 80, serviceAddr.Next(), func(c *net.TCPConn) {
 			<-pour
 			_, _ = io.Copy(c, neverEnding{})
@@ -102,6 +110,7 @@ func TestClientThatNeverReads(t *testing.T) {
 	})
 	other := w.mustClient()
 	calm := w.openService(other)
+	before := w.server.list()
 	raw, err := net.Dial("tcp", w.addr)
 	if err != nil {
 		t.Fatal(err)
@@ -114,6 +123,7 @@ func TestClientThatNeverReads(t *testing.T) {
 	c := ssh.NewClient(sc, chans, reqs)
 	t.Cleanup(func() { c.Close() })
 	talk := w.openService(c)
+	stuck := slices.DeleteFunc(w.server.list(), func(c *conn) bool { return slices.Contains(before, c) })[0]
 	for range 8 { // more than the kernel keeps
 		if _, err := c.Dial("tcp", "endless.svc:80"); err != nil {
 			t.Fatal(err)
@@ -121,17 +131,21 @@ func TestClientThatNeverReads(t *testing.T) {
 	}
 	g.shut()
 	close(pour)
-	go chatter(talk)
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
 	for w.seen.get("channels") > 1 { // all but the calm one end with the connection
-		<-tick.C
+		heard := stuck.wire.Received()
+		if _, err := talk.Write([]byte("hear me")); err == nil {
+			for stuck.wire.Received() == heard && stuck.ctx.Err() == nil {
+				time.Sleep(time.Millisecond)
+			}
+		}
 		if _, err := calm.Write([]byte{1}); err != nil {
 			t.Fatalf("the other connection: %v", err)
 		}
 		if _, err := io.ReadFull(calm, make([]byte, 1)); err != nil {
 			t.Fatalf("the other connection: %v", err)
 		}
+		ahead.Add(int64(tick))
+		w.server.check(tick)
 	}
 	w.stop()
 	w.logged(endNoRead)
@@ -150,7 +164,7 @@ func TestStalledKeyExchange(t *testing.T) {
 			t.Fatal(err)
 		}
 		go chatter(talk)
-		time.Sleep(45*time.Second + libraryGrace)
+		time.Sleep(45*time.Second + x.w.limits.libraryGrace)
 		x.ended(endRekey)
 		c.Close()
 	})

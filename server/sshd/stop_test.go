@@ -14,7 +14,7 @@ import (
 
 // A stop lets what is under way finish, and starts nothing new (protocol 5.5).
 func TestStopDrains(t *testing.T) {
-	w := newWorld(t, func(w *world) { w.limits.drainTimeout = time.Minute })
+	w := newWorld(t, func(w *world) { w.limits.drainTimeout = time.Hour })
 	idle, busy := w.mustClient(), w.mustClient()
 	conn := w.openService(busy)
 	stopped := make(chan struct{})

@@ -26,6 +26,7 @@ type world struct {
 	t       testing.TB
 	opts    Options
 	limits  limits
+	now     func() time.Time // time.Now if nil
 	server  *Server
 	addr    string
 	hosts   string // directory
@@ -51,11 +52,27 @@ const (
 
 var serviceAddr = netip.MustParseAddr("10.1.2.3")
 
+// patience is how long a test waits for what must come; only a fault makes it wait as long.
+const patience = 5 * time.Minute
+
+// patient are the limits of a world in real time: nothing in it ends because time passes, however rarely a busy machine
+// lets it run. A test of a limit has a clock of its own, see [inTime].
+func patient() limits {
+	l := limitsFor(usualMemory)
+	for _, limit := range []*time.Duration{
+		&l.handshakeTimeout, &l.dialTimeout, &l.deadAfter, &l.reloadInterval, &l.deliverGrace, &l.libraryGrace,
+	} {
+		*limit = time.Hour
+	}
+	l.drainTimeout = 50 * time.Millisecond // what is open at the end of a test
+	return l
+}
+
 // newWorld makes keys for one hub and one service of it that echoes; change adapts the options before the start.
 func newWorld(t testing.TB, change func(*world)) *world {
 	t.Helper()
 	w := &world{
-		t: t, limits: limitsFor(usualMemory), hosts: t.TempDir(), keys: t.TempDir(),
+		t: t, limits: patient(), hosts: t.TempDir(), keys: t.TempDir(),
 		log: &lockedBuffer{}, seen: newRecorder(),
 		services: map[string]map[string]bool{},
 		names:    map[string][]netip.Addr{},
@@ -69,7 +86,6 @@ func newWorld(t testing.TB, change func(*world)) *world {
 		PermitOpen: w.permit, Resolve: w.resolve, Dial: w.dial,
 		Logger: newWorldLogger(w), Observer: w.seen,
 	}
-	w.limits.drainTimeout, w.limits.reloadInterval = 50*time.Millisecond, time.Hour
 	w.serve(hubName, serviceHost, servicePort, serviceAddr, echo)
 	if change != nil {
 		change(w)
@@ -77,6 +93,9 @@ func newWorld(t testing.TB, change func(*world)) *world {
 	var err error
 	if w.server, err = newServer(w.opts, w.limits); err != nil {
 		t.Fatal(err)
+	}
+	if w.now != nil {
+		w.server.now = w.now
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -192,7 +211,7 @@ func echo(c *net.TCPConn) {
 func (w *world) login(key ssh.Signer) *ssh.ClientConfig {
 	return &ssh.ClientConfig{
 		User: user, Auth: []ssh.AuthMethod{ssh.PublicKeys(key)},
-		HostKeyCallback: ssh.FixedHostKey(w.hostKey.PublicKey()), Timeout: 10 * time.Second,
+		HostKeyCallback: ssh.FixedHostKey(w.hostKey.PublicKey()),
 	}
 }
 

@@ -29,6 +29,8 @@ type Conn struct {
 	net.Conn
 	// Framing is that of encrypted packets, both ways. It is set before keys are exchanged.
 	Framing Framing
+	// Now is the clock of Stalled, time.Now if nothing else is set before the first write.
+	Now func() time.Time
 
 	// Reading.
 	reader     *Reader
@@ -61,7 +63,7 @@ type Conn struct {
 
 // New returns a wire over an accepted connection.
 func New(conn net.Conn) *Conn {
-	w := &Conn{Conn: conn, reader: newReader(conn, true), flushed: make(chan struct{})}
+	w := &Conn{Conn: conn, Now: time.Now, reader: newReader(conn, true), flushed: make(chan struct{})}
 	w.work.L, w.space.L = &w.mu, &w.mu
 	return w
 }
@@ -170,7 +172,7 @@ func (w *Conn) Write(p []byte) (int, error) {
 		return 0, w.err
 	}
 	if whole && w.pending == nil && !w.writing && len(p) <= directWrite {
-		w.writing, w.since = true, time.Now()
+		w.writing, w.since = true, w.Now()
 		w.mu.Unlock()
 		n, err := w.Conn.Write(p)
 		w.mu.Lock()
@@ -215,7 +217,7 @@ func (w *Conn) flush() {
 		}
 		buf, n := w.pending, w.fill
 		w.pending, w.fill = nil, 0
-		w.writing, w.since = true, time.Now()
+		w.writing, w.since = true, w.Now()
 		w.space.Signal()
 		w.mu.Unlock()
 		_, err := w.Conn.Write(buf.Data[:n])
