@@ -48,6 +48,7 @@ const (
 
 // pauses are for how long is waited. Only tests have others than defaultPauses.
 type pauses struct {
+	handshake           time.Duration // everything before a connection is there: names, proxies, TLS, the answer
 	retry, longestRetry time.Duration // after a failure; doubled with each
 	look, longestLook   time.Duration // after a replica that is known; doubled with each
 	steady              time.Duration // a connection that did not last as long has failed
@@ -57,7 +58,7 @@ type pauses struct {
 // Replicas are looked for as long as the process runs: one that has just started is found by chance, after about as
 // many attempts as there are replicas.
 var defaultPauses = pauses{
-	retry: 500 * time.Millisecond, longestRetry: 15 * time.Second,
+	handshake: 15 * time.Second, retry: 500 * time.Millisecond, longestRetry: 15 * time.Second,
 	look: 100 * time.Millisecond, longestLook: 4 * time.Second, steady: 10 * time.Second, ping: 10 * time.Second,
 }
 
@@ -83,6 +84,10 @@ type Dialer struct {
 // NewDialer returns a dialer for a URL, https://hub.example.org/services/outposts/remote, whose last element is the
 // name of the system. Connections are handed to a listener, which serves SSH.
 func NewDialer(address string, to *Listener, o DialerOptions) *Dialer {
+	return newDialer(address, to, o, defaultPauses)
+}
+
+func newDialer(address string, to *Listener, o DialerOptions, p pauses) *Dialer {
 	if o.Dialled == nil {
 		o.Dialled = func(string) {}
 	}
@@ -91,10 +96,10 @@ func NewDialer(address string, to *Listener, o DialerOptions) *Dialer {
 	}
 	return &Dialer{
 		address: address, process: rand.Text(), deliver: to, opts: o,
-		log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), pauses: defaultPauses,
+		log: cmp.Or(o.Logger, slog.New(slog.DiscardHandler)), pauses: p,
 		lost: make(chan struct{}, 1), replicas: map[string]struct{}{},
 		client: &http.Client{
-			Transport:     newTransport(address, o),
+			Transport:     newTransport(address, o, p.handshake),
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
@@ -186,7 +191,7 @@ func (d *Dialer) lasts() {
 
 // attempt makes a connection, and reports whether it leads to a replica that there was none to.
 func (d *Dialer) attempt(ctx context.Context) (found bool, err error) {
-	dial, cancel := context.WithTimeout(ctx, handshakeTime)
+	dial, cancel := context.WithTimeout(ctx, d.pauses.handshake)
 	defer cancel()
 	var remote net.Addr = &net.TCPAddr{}
 	dial = httptrace.WithClientTrace(dial, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {

@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -54,59 +53,68 @@ func TestTwoProcesses(t *testing.T) {
 
 // Nothing tells that the network drops all packets. It is noticed, and there is a new connection when it is back.
 func TestSilentLineIsNoticed(t *testing.T) {
-	w, via := newWorld(t, "one"), newProxy(t)
-	p := w.dialWith(DialerOptions{Proxy: via.url(t, url.UserPassword("user", "sesame"))}, func(p *pauses) {
-		p.ping = 100 * time.Millisecond
+	inTime(t, func(t *testing.T, w *world) {
+		w.add("one")
+		p := w.dial(w.url("inner"), "inner", DialerOptions{})
+		w.wantConnected(p)
+		time.Sleep(10 * p.pauses.ping)
+		w.memory.Freeze()
+		begin := time.Now()
+		wantLog(t, p.log, "connection to the hub's tunnels lost")
+		if took := time.Since(begin); took > 3*p.pauses.ping {
+			t.Errorf("noticed after %v", took)
+		}
+		w.replicas[0].kill() // the other side finds it by SSH's keepalive
+		w.wantConnected(p)   // a new connection goes through
+		if n := strings.Count(p.log.String(), "connection to the hub's tunnels lost"); n != 1 {
+			t.Errorf("%d connections were lost", n)
+		}
 	})
-	w.wantConnected(p)
-	via.freeze(true)
-	wantLog(t, p.log, "connection to the hub's tunnels lost")
-	w.replicas[0].kill() // the other side finds it by SSH's keepalive
-	via.freeze(false)
-	via.cut() // an attempt that was made meanwhile would wait for its time to end
-	w.wantConnected(p)
 }
 
 // An answer to a ping comes late where much is on its way before it. Whatever comes is a sign of life; nothing for two
 // pauses is none.
 func TestLineWithDataIsAlive(t *testing.T) {
-	const ping = 50 * time.Millisecond
-	w := newWorld(t)
-	var connections atomic.Int64
-	sent := make(chan error, 1)
-	w.answer = func(rw http.ResponseWriter, r *http.Request) {
-		if connections.Add(1) > 1 {
-			http.Error(rw, "it is over", http.StatusServiceUnavailable)
-			return
-		}
-		rw.Header().Set(replicaHeader, "one")
-		ws, err := websocket.Accept(rw, r, &websocket.AcceptOptions{
-			OnPingReceived: func(context.Context, []byte) bool { return false }, // it is not answered
-		})
-		if err != nil {
-			sent <- err
-			return
-		}
-		go func() {
-			tick := time.NewTicker(ping / 10)
-			defer tick.Stop()
-			for i := 0; err == nil && i < 100; i++ { // 10 pauses
-				<-tick.C
-				err = ws.Write(r.Context(), websocket.MessageBinary, []byte("x"))
-			}
-			sent <- err
-		}()
-		for {
-			if _, _, err := ws.Read(r.Context()); err != nil {
+	inTime(t, func(t *testing.T, w *world) {
+		ping := defaultPauses.ping
+		var connections atomic.Int64
+		sent := make(chan error, 1)
+		w.answer = func(rw http.ResponseWriter, r *http.Request) {
+			if connections.Add(1) > 1 {
+				http.Error(rw, "it is over", http.StatusServiceUnavailable)
 				return
 			}
+			rw.Header().Set(replicaHeader, "one")
+			ws, err := websocket.Accept(rw, r, &websocket.AcceptOptions{
+				OnPingReceived: func(context.Context, []byte) bool { return false }, // it is not answered
+			})
+			if err != nil {
+				sent <- err
+				return
+			}
+			go func() {
+				for i := 0; err == nil && i < 100; i++ { // 10 pauses
+					time.Sleep(ping / 10)
+					err = ws.Write(r.Context(), websocket.MessageBinary, []byte("x"))
+				}
+				sent <- err
+			}()
+			for {
+				if _, _, err := ws.Read(r.Context()); err != nil {
+					return
+				}
+			}
 		}
-	}
-	p := w.dialWith(DialerOptions{}, func(p *pauses) { p.ping = ping })
-	if err := <-sent; err != nil {
-		t.Errorf("a connection that has data is ended: %v", err)
-	}
-	wantLog(t, p.log, "connection to the hub's tunnels lost")
+		p := w.dial(w.url("inner"), "inner", DialerOptions{})
+		if err := <-sent; err != nil {
+			t.Errorf("a connection that has data is ended: %v", err)
+		}
+		begin := time.Now()
+		wantLog(t, p.log, "connection to the hub's tunnels lost")
+		if took := time.Since(begin); took < ping || took > 3*ping {
+			t.Errorf("a connection without data is ended after %v", took)
+		}
+	})
 }
 
 // What answers may be something else, and is said once, by what it is.

@@ -8,8 +8,6 @@
 // them to the tunnels; and [NewAPI] leads the hub's requests to the outpost's API through the same connections.
 package dialout
 
-import "time"
-
 // What the two sides tell each other beside SSH, in headers of the request and of its answer.
 const (
 	// processHeader distinguishes the processes of one outpost.
@@ -28,8 +26,6 @@ const (
 	maxMessage = 64 << 10
 	// maxHeader is what an answer, of a proxy or of the tunnels, may have before its body.
 	maxHeader = 16 << 10
-	// handshakeTime is for everything before a connection is there: names, proxies, TLS, the answer.
-	handshakeTime = 15 * time.Second
 )
 
 // APIHost and APIPort are what a hub's key may open by SSH beside servers: the API of the outpost that dials out. No

@@ -21,7 +21,7 @@ func (w *world) stranger(from string) (*websocket.Conn, error) {
 	w.from = from
 	w.mu.Unlock()
 	//nolint:bodyclose // the library closes it
-	ws, _, err := websocket.Dial(w.t.Context(), w.url("inner"), &websocket.DialOptions{HTTPClient: w.front.Client()})
+	ws, _, err := websocket.Dial(w.t.Context(), w.url("inner"), &websocket.DialOptions{HTTPClient: w.client()})
 	if err == nil {
 		w.t.Cleanup(func() { ws.CloseNow() })
 	}
@@ -145,7 +145,7 @@ func TestLastBytesAreDelivered(t *testing.T) {
 	defer l.Close()
 	roots := x509.NewCertPool()
 	roots.AddCert(w.front.Certificate())
-	d := NewDialer(w.url("inner"), l, DialerOptions{Roots: roots})
+	d := newDialer(w.url("inner"), l, DialerOptions{Roots: roots}, patient)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -173,37 +173,33 @@ func TestLastBytesAreDelivered(t *testing.T) {
 
 // What is sent to an outpost that does not read holds up the end of its connection for a moment only.
 func TestOutpostThatDoesNotRead(t *testing.T) {
-	w := newWorld(t)
-	cut := make(chan struct{})
-	g := NewGate(GateOptions{
-		Replica: "one", DialsOut: func(string) bool { return true },
-		Join: func(_ context.Context, _, _ string, conn net.Conn, proved func() bool) string {
-			defer conn.Close()
-			proved()
-			_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
-			_, err := io.Copy(conn, neverEnding{})
-			if !errors.Is(err, os.ErrDeadlineExceeded) {
-				t.Errorf("all was read: %v", err)
-			}
-			close(cut)
-			return ""
-		},
-	})
-	w.answer = g.ServeHTTP
-	if _, err := w.stranger("203.0.113.9"); err != nil {
-		t.Fatal(err)
-	}
-	<-cut
-	ended := make(chan struct{})
-	go func() {
+	inTime(t, func(t *testing.T, w *world) {
+		cut := make(chan struct{})
+		g := NewGate(GateOptions{
+			Replica: "one", DialsOut: func(string) bool { return true },
+			Join: func(_ context.Context, _, _ string, conn net.Conn, proved func() bool) string {
+				defer conn.Close()
+				proved()
+				_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+				_, err := io.Copy(conn, neverEnding{})
+				if !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("all was read: %v", err)
+				}
+				close(cut)
+				return ""
+			},
+		})
+		w.answer = g.ServeHTTP
+		if _, err := w.stranger("203.0.113.9"); err != nil {
+			t.Fatal(err)
+		}
+		<-cut
+		begin := time.Now()
 		g.Wait()
-		close(ended)
-	}()
-	select {
-	case <-ended:
-	case <-time.After(10 * time.Second):
-		t.Error("the connection does not end")
-	}
+		if took := time.Since(begin); took > deliverGrace {
+			t.Errorf("the connection has ended after %v", took)
+		}
+	})
 }
 
 // neverEnding has data without an end.

@@ -15,8 +15,8 @@ import (
 )
 
 // newTransport returns what a dialer sends its requests by.
-func newTransport(address string, o DialerOptions) *http.Transport {
-	dialer := net.Dialer{Timeout: handshakeTime}
+func newTransport(address string, o DialerOptions, handshake time.Duration) *http.Transport {
+	dialer := net.Dialer{Timeout: handshake}
 	t := &http.Transport{
 		Proxy: http.ProxyFromEnvironment, DialContext: dialer.DialContext, MaxResponseHeaderBytes: maxHeader,
 		TLSClientConfig: &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12},
@@ -26,7 +26,9 @@ func newTransport(address string, o DialerOptions) *http.Transport {
 		t.Proxy = http.ProxyURL(o.Proxy)
 	}
 	if u, err := url.Parse(address); err == nil && u.Scheme == "http" {
-		c := connector{url: u, proxy: t.Proxy, dial: dialer.DialContext, tls: t.TLSClientConfig}
+		c := connector{
+			url: u, proxy: t.Proxy, dial: dialer.DialContext, tls: t.TLSClientConfig, handshake: handshake,
+		}
 		t.Proxy, t.DialContext = c.otherProxy, c.dialContext
 	}
 	return t
@@ -35,10 +37,11 @@ func newTransport(address string, o DialerOptions) *http.Transport {
 // connector makes connections for a URL without TLS. A proxy is asked for CONNECT there too (RFC 6455 section 4.1):
 // [http.Transport] would ask it to forward the request, and most proxies do that without the upgrade to a WebSocket.
 type connector struct {
-	url   *url.URL
-	proxy func(*http.Request) (*url.URL, error)
-	dial  func(ctx context.Context, network, address string) (net.Conn, error)
-	tls   *tls.Config // of an https proxy
+	url       *url.URL
+	proxy     func(*http.Request) (*url.URL, error)
+	dial      func(ctx context.Context, network, address string) (net.Conn, error)
+	tls       *tls.Config   // of an https proxy
+	handshake time.Duration // for dialling a proxy and its answer
 }
 
 // via returns the proxy on the way, and nil for none. One for https is preferred to one for http, as it is the one that
@@ -74,7 +77,7 @@ func (c connector) dialContext(ctx context.Context, network, address string) (ne
 	if !forwards(via) {
 		return c.dial(ctx, network, address)
 	}
-	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
+	ctx, cancel := context.WithTimeout(ctx, c.handshake)
 	defer cancel()
 	conn, err := c.dial(ctx, network, hostPort(via))
 	if err != nil {

@@ -19,15 +19,18 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/outposts-dev/outposts/server/nettest"
 )
 
 // world is replicas of tunnels behind a front with TLS, as JupyterHub's proxy has it, and outposts. In place of SSH
 // each outpost says its name, which is its host key, and is an echo then.
 type world struct {
-	t     *testing.T
-	front *httptest.Server
-	plain *httptest.Server // the same without TLS
-	log   *lockedBuffer
+	t      *testing.T
+	front  *httptest.Server  // nil in memory
+	plain  *httptest.Server  // the same without TLS
+	memory *nettest.Listener // nil over sockets
+	log    *lockedBuffer
 
 	mu       sync.Mutex
 	replicas []*replica
@@ -49,30 +52,40 @@ type replica struct {
 	joined map[net.Conn]string // the processes
 }
 
+// patient are the pauses of a world over sockets: nothing in it is given up because time passes, however rarely a busy
+// machine lets it run. A test of what is given up has a clock of its own, see [inTime].
+var patient = pauses{
+	handshake: time.Hour, retry: time.Millisecond, longestRetry: 20 * time.Millisecond, look: time.Millisecond,
+	longestLook: 5 * time.Millisecond, steady: time.Hour, ping: time.Hour,
+}
+
 func newWorld(t *testing.T, replicas ...string) *world {
 	w := &world{t: t, log: &lockedBuffer{}, from: "192.0.2.1"}
-	w.front = httptest.NewTLSServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		w.mu.Lock()
-		answer := w.answer
-		r.Header.Set("X-Forwarded-For", "198.51.100.7, "+w.from)
-		if answer == nil && len(w.replicas) > 0 {
-			answer = w.replicas[rand.IntN(len(w.replicas))].ServeHTTP
-		}
-		w.mu.Unlock()
-		if answer == nil {
-			http.Error(rw, "nobody is there", http.StatusServiceUnavailable)
-			return
-		}
-		answer(rw, r)
-	}))
+	w.front = httptest.NewTLSServer(w)
 	w.front.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	t.Cleanup(w.front.Close)
-	w.plain = httptest.NewServer(w.front.Config.Handler)
+	w.plain = httptest.NewServer(w)
 	t.Cleanup(w.plain.Close)
 	for _, name := range replicas {
 		w.add(name)
 	}
 	return w
+}
+
+// ServeHTTP is the front.
+func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	w.mu.Lock()
+	answer := w.answer
+	r.Header.Set("X-Forwarded-For", "198.51.100.7, "+w.from)
+	if answer == nil && len(w.replicas) > 0 {
+		answer = w.replicas[rand.IntN(len(w.replicas))].ServeHTTP
+	}
+	w.mu.Unlock()
+	if answer == nil {
+		http.Error(rw, "nobody is there", http.StatusServiceUnavailable)
+		return
+	}
+	answer(rw, r)
 }
 
 // add starts a replica.
@@ -150,7 +163,20 @@ func (r *replica) processes() []string {
 }
 
 // url is where the tunnels are for a system.
-func (w *world) url(system string) string { return w.front.URL + path + system }
+func (w *world) url(system string) string {
+	if w.memory != nil {
+		return "http://hub.example.org" + path + system
+	}
+	return w.front.URL + path + system
+}
+
+// client is one of the front.
+func (w *world) client() *http.Client {
+	if w.memory != nil {
+		return &http.Client{Transport: &http.Transport{DialContext: w.memory.DialContext}}
+	}
+	return w.front.Client()
+}
 
 // plainURL is where they are for system inner without TLS.
 func (w *world) plainURL() string { return w.plain.URL + path + "inner" }
@@ -169,29 +195,15 @@ type outpost struct {
 // dial starts an outpost that has a host key.
 func (w *world) dial(address, key string, o DialerOptions) *outpost {
 	w.t.Helper()
-	return w.start(address, key, o, func(*pauses) {})
-}
-
-// dialWith starts an outpost with other pauses.
-func (w *world) dialWith(o DialerOptions, change func(*pauses)) *outpost {
-	w.t.Helper()
-	return w.start(w.url("inner"), "inner", o, change)
-}
-
-func (w *world) start(address, key string, o DialerOptions, change func(*pauses)) *outpost {
-	w.t.Helper()
 	p := &outpost{Listener: NewListener(), log: &lockedBuffer{}, conns: map[net.Conn]struct{}{}}
-	if o.Roots == nil {
+	if o.Roots == nil && w.front != nil {
 		o.Roots = x509.NewCertPool()
 		o.Roots.AddCert(w.front.Certificate())
 	}
 	o.Logger = slog.New(slog.NewTextHandler(p.log, nil))
-	p.Dialer = NewDialer(address, p.Listener, o)
-	p.pauses = pauses{
-		retry: time.Millisecond, longestRetry: 20 * time.Millisecond, look: time.Millisecond,
-		longestLook: 5 * time.Millisecond, steady: time.Hour, ping: time.Minute,
+	if p.Dialer = newDialer(address, p.Listener, o, patient); w.memory != nil {
+		p.pauses, p.client.Transport = defaultPauses, w.client().Transport
 	}
-	change(&p.pauses)
 	var tasks sync.WaitGroup
 	tasks.Go(func() { p.serve(key) })
 	ctx, cancel := context.WithCancel(context.WithoutCancel(w.t.Context()))
@@ -277,9 +289,8 @@ type proxy struct {
 	*httptest.Server
 	connects atomic.Int64
 
-	mu     sync.Mutex
-	conns  map[net.Conn]struct{}
-	frozen bool
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
 }
 
 func newProxy(t *testing.T) *proxy { return startProxy(t, (*httptest.Server).Start) }
@@ -310,8 +321,12 @@ func startProxy(t *testing.T, start func(*httptest.Server)) *proxy {
 		p.mu.Lock()
 		p.conns[near], p.conns[far] = struct{}{}, struct{}{}
 		p.mu.Unlock()
-		go p.copy(near, far)
-		p.copy(far, near)
+		go func() {
+			defer near.Close()
+			_, _ = io.Copy(near, far)
+		}()
+		defer far.Close()
+		_, _ = io.Copy(far, near)
 	}))
 	p.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	start(p.Server)
@@ -320,25 +335,6 @@ func startProxy(t *testing.T, start func(*httptest.Server)) *proxy {
 		p.Close()
 	})
 	return p
-}
-
-func (p *proxy) copy(to, from net.Conn) {
-	defer to.Close()
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buf)
-		if err != nil {
-			return
-		}
-		p.mu.Lock()
-		frozen := p.frozen
-		p.mu.Unlock()
-		if !frozen { // what was sent is gone
-			if _, err := to.Write(buf[:n]); err != nil {
-				return
-			}
-		}
-	}
 }
 
 // cut breaks all connections, as proxies do after some time.
@@ -351,13 +347,6 @@ func (p *proxy) cut() {
 	clear(p.conns)
 }
 
-// freeze lets nothing through any more, and nobody notices.
-func (p *proxy) freeze(frozen bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.frozen = frozen
-}
-
 func (p *proxy) url(t *testing.T, user *url.Userinfo) *url.URL {
 	u, err := url.Parse(p.URL)
 	if err != nil {
@@ -367,14 +356,19 @@ func (p *proxy) url(t *testing.T, user *url.Userinfo) *url.URL {
 	return u
 }
 
+// patience is how long a test waits for what must come; only a fault makes it wait as long.
+const patience = 5 * time.Minute
+
 // eventually waits until f returns nil.
 func eventually(t *testing.T, f func() error) {
 	t.Helper()
 	err := errors.New("not tried")
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	pause := time.Millisecond
+	for end := time.Now().Add(patience); time.Now().Before(end); pause = min(2*pause, 50*time.Millisecond) {
 		if err = f(); err == nil {
 			return
 		}
+		time.Sleep(pause)
 	}
 	t.Fatal(err)
 }
