@@ -61,6 +61,7 @@ from pathlib import Path
 
 from jupyterhub.apihandlers import default_handlers
 from jupyterhub.apihandlers.users import UserServerAPIHandler
+from traitlets.config.loader import LazyConfigValue
 from traitlets.log import get_logger
 
 from .versions import check_pair
@@ -115,14 +116,19 @@ def configure(c, settings):
 
     if outposts.tunnels and outposts.tunnels.dial_out_url:
         # Outposts that dial out prove who they are by SSH, so that nobody logs in there.
-        c.JupyterHub.services.append({"name": SERVICE, "url": outposts.tunnels.dial_out_url, "display": False})
+        service = {"name": SERVICE, "url": outposts.tunnels.dial_out_url, "display": False}
+        services = c.JupyterHub.services
+        if isinstance(services, LazyConfigValue):
+            services.append(service)
+        else:
+            c.JupyterHub.services = [*services, service]
 
     # The operator's own templates come first.
     paths = c.JupyterHub.template_paths
-    if isinstance(paths, list):
-        paths.append(template_folder())
+    if isinstance(paths, LazyConfigValue):
+        paths.insert(0, template_folder())  # not set so far: what is prepended comes before it, and JupyterHub's follow
     else:
-        paths.prepend([template_folder()])  # not set so far: JupyterHub's follow
+        c.JupyterHub.template_paths = [*paths, template_folder()]
     c.JupyterHub.template_vars.update({"outposts_home": lambda user: functools.partial(home, outposts, user)})
     c.JupyterHub.custom_scopes.update(SCOPES)
 

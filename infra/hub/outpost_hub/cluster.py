@@ -39,8 +39,8 @@ _turns, _of_turns = weakref.WeakValueDictionary(), threading.Lock()
 
 
 def turn_of(namespace, name):
-    """Returns a lock for whoever makes or deletes a Service: the call of a start that was cancelled goes on in its thread,
-    and would make one after the stop has looked for it, or in place of that of the next start."""
+    """Returns a lock for whoever makes or deletes a Service: the call of a start that was cancelled goes on in its
+    thread, and would make one after the stop has looked for it, or in place of that of the next start."""
     with _of_turns:
         return _turns.setdefault((namespace, name), threading.Lock())
 

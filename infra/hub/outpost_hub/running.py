@@ -22,7 +22,8 @@ def begin_in_background(work):
 
 def configured(spawner_class, config, name):
     """Returns a setting of spawners where there is none of them."""
-    # One that is of no user: traitlets knows all sections and forms in which an operator may say it, or a class of theirs.
+    # Of one that is of no user: traitlets knows all sections and forms in which an operator may say it, or a class of
+    # theirs.
     spawner = spawner_class.__new__(spawner_class)
     spawner.config = config
     return getattr(spawner, name)

@@ -3,12 +3,14 @@ has for it, and before or after the module's configuration."""
 
 import asyncio
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from jupyterhub.apihandlers import default_handlers
 from jupyterhub.app import JupyterHub
 from outpost_hub.names import JupyterHubHTTPClient
+from outpost_hub.pages import template_folder
 from outpost_hub.spawner import Spawner
 from traitlets import Integer
 
@@ -83,6 +85,28 @@ def test_users_are_answered_while_servers_are_looked_at(hub):
         assert hub(*said).init_spawners_timeout == 30, said
     assert hub(of=OwnHub).init_spawners_timeout == 30
     assert hub("", "c.OwnHub.init_spawners_timeout = 40", of=OwnHub).init_spawners_timeout == 40
+
+
+def test_templates_of_the_operator_come_first(hub):
+    def found(*said):
+        ours = Path(template_folder()).name[:-8]  # the end is by chance
+        return ["ours" if ours in path else path for path in hub(*said).template_paths]
+
+    own, stock = "/of/mine", found()
+    assert len(stock) == 2 and stock[0] == "ours"
+    paths = "c.JupyterHub.template_paths"
+    for line in (f"{paths} = [{own!r}]", f"{paths} = ({own!r},)"):
+        assert found(line) == [own, "ours"], line
+    prepend, insert = f"{paths}.prepend([{own!r}])", f"{paths}.insert(0, {own!r})"
+    for said in ((prepend,), ("", prepend), ("", insert)):
+        assert found(*said) == [own, *stock], said
+
+
+def test_services_of_the_operator_stay(hub, settings):
+    settings["tunnels"] = {"name": "hub", "url": "http://tunnels:8081", "dialOutUrl": "http://tunnels:8082"}
+    for said in ("= [{'name': 'mine'}]", "= ({'name': 'mine'},)", ".append({'name': 'mine'})"):
+        line = f"c.JupyterHub.services {said}"
+        assert [service["name"] for service in hub(line).services] == ["mine", "outposts"], line
 
 
 @pytest.mark.skipif(JupyterHubHTTPClient is None, reason="JupyterHub 5 has no such client")
