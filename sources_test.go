@@ -1,6 +1,7 @@
 package outposts
 
 import (
+	"debug/elf"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -57,6 +58,22 @@ func TestSourcesAreInForm(t *testing.T) {
 	for _, file := range asItIs {
 		if !with[file] {
 			t.Errorf("%s has no fault any more: take it out of asItIs", file)
+		}
+	}
+}
+
+// TestNoProgramIsCommitted holds that git has no program: `go build` leaves one in the folder that it builds, under the
+// name of that, and a clone then fetches it for ever.
+func TestNoProgramIsCommitted(t *testing.T) {
+	names, err := exec.CommandContext(t.Context(), "git", "ls-files", "-z").Output()
+	if err != nil {
+		t.Skipf("git lists no files: %v", err)
+	}
+	for name := range strings.SplitSeq(strings.TrimRight(string(names), "\x00"), "\x00") {
+		program, err := elf.Open(name)
+		if err == nil {
+			t.Errorf("%s is a program: git rm --cached %[1]s", name)
+			_ = program.Close()
 		}
 	}
 }
