@@ -242,3 +242,21 @@ func TestChangedBundleIsNotPushed(t *testing.T) {
 		}
 	}
 }
+
+// TestGoOfABundle holds what Pulumi's language host gets where there is no Go: a version, and, as from Go outside of
+// all modules, no module. A complaint would be among the messages of each preview and up.
+func TestGoOfABundle(t *testing.T) {
+	for _, c := range []struct {
+		words, want string
+		fails       bool
+	}{
+		{"version", "go version go1.26.0 linux/amd64\n", false},
+		{"list -m -f {{.GoMod}}", "", false},
+		{"build", "go: this bundle has programs that are built already, and no Go\n", true},
+	} {
+		got, err := exec.Command("files/go", strings.Fields(c.words)...).CombinedOutput()
+		if string(got) != c.want || (err != nil) != c.fails {
+			t.Errorf("go %s: %q, %v; want %q", c.words, got, err, c.want)
+		}
+	}
+}
