@@ -15,7 +15,7 @@ import (
 // process of that name without one.
 func TestMain(m *testing.M) {
 	if os.Args[0] == Switch {
-		time.Sleep(time.Minute)
+		time.Sleep(time.Hour) // until its test kills it
 		return
 	}
 	os.Exit(m.Run())
@@ -32,12 +32,11 @@ func fake(t *testing.T, folder string, namespaces uintptr) *exec.Cmd {
 		t.Skip("cannot make a namespace here:", err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	for range 1000 {
+	for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", cmd.Process.Pid))
 		if strings.HasPrefix(string(line), Switch+"\x00") {
 			return cmd
 		}
-		time.Sleep(time.Millisecond)
 	}
 	t.Fatal("it does not show its name")
 	return nil
@@ -74,7 +73,7 @@ func TestFindAndKill(t *testing.T) {
 }
 
 func TestMembersAndMemory(t *testing.T) {
-	child := exec.Command("sleep", "60")
+	child := exec.Command("sleep", "3600")
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -161,7 +161,7 @@ func (f front) get(t *testing.T, roots *x509.CertPool, address string) (int, str
 	if u.Scheme == "https" {
 		target = f.secure
 	}
-	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{
+	client := &http.Client{Timeout: 5 * time.Minute, Transport: &http.Transport{
 		DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots},
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, target)
