@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -99,7 +98,7 @@ func TestCertificateServes(t *testing.T) {
 				config.RootCAs = x509.NewCertPool()
 				config.RootCAs.AppendCertsFromPEM([]byte(tt.ca))
 			}
-			dialer := &tls.Dialer{NetDialer: &net.Dialer{Timeout: 5 * time.Second}, Config: config}
+			dialer := &tls.Dialer{Config: config}
 			conn, err := dialer.DialContext(t.Context(), "tcp", listener.Addr().String())
 			if conn != nil {
 				conn.Close()

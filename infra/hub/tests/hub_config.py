@@ -46,7 +46,7 @@ SCOPES = [
 c.JupyterHub.load_roles = [{"name": "tests", "services": ["tests"], "scopes": SCOPES}]
 
 c.OutpostSpawner.start_timeout = 60
-c.OutpostSpawner.http_timeout = 15
+c.OutpostSpawner.http_timeout = 60
 c.OutpostSpawner.custom_poll_interval = 1000
 
 

@@ -39,7 +39,10 @@ def free_port():
         return s.getsockname()[1]
 
 
-def wait_for(what, condition, seconds=60):
+PATIENCE = 300  # seconds that a test waits for what must come: only a fault makes it wait as long
+
+
+def wait_for(what, condition, seconds=PATIENCE):
     give_up = time.monotonic() + seconds
     while time.monotonic() < give_up:
         found = condition()
@@ -618,12 +621,12 @@ class Hub:
         argv = ["--config", HERE / "hub_config.py", *self.flags]
         start = forked.Process if self.forks else forked.start
         self.process = start("jupyterhub", argv, self.folder, env, self.log)
-        wait_for("hub", lambda: self.process.poll() is not None or _listens(self.port), 60)
+        wait_for("hub", lambda: self.process.poll() is not None or _listens(self.port))
         assert self.process.poll() is None, self.log.read_text()[-3000:]
 
     def stop(self):
         self.process.terminate()
-        self.process.wait(30)
+        self.process.wait(PATIENCE)
 
     def kill(self):
         """Ends the hub at once, with its ssh connections, as when its pod is killed."""
@@ -663,7 +666,7 @@ class Hub:
             headers.setdefault("Content-Type", "application/json")
         request = urllib.request.Request(self.url + path, data=data, method=method, headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 line = answer.readline()
                 begun()
                 return Answer(answer.status, answer.headers, line + answer.read())
@@ -772,7 +775,7 @@ class Browser:
         headers = headers or {"Sec-Fetch-Mode": "navigate", "Referer": url}
         request = urllib.request.Request(url, data=data, headers=headers)
         try:
-            with self.opener.open(request, timeout=30) as answer:
+            with self.opener.open(request, timeout=PATIENCE) as answer:
                 return Answer(answer.status, answer.headers, answer.read())
         except urllib.error.HTTPError as e:
             return Answer(e.code, e.headers, e.read())
@@ -791,7 +794,7 @@ class Browser:
 
 def get(port, path="/"):
     """Returns the status of a request to a port of this machine, None without an answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request("GET", path)
         return connection.getresponse().status

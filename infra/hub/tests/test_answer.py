@@ -40,7 +40,7 @@ async def server(*answers, **options):
 
 
 def run(main):
-    asyncio.run(asyncio.wait_for(main(), 30))
+    asyncio.run(asyncio.wait_for(main(), stage.PATIENCE))
     assert FirstAnswer.waiting == 0
 
 
@@ -338,7 +338,7 @@ def test_start_that_is_cancelled_as_the_outpost_answers(turns):
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
-        await asyncio.wait({task}, timeout=5)
+        await asyncio.wait({task}, timeout=stage.PATIENCE)
         assert task.cancelled()
 
     run(main)
@@ -374,7 +374,9 @@ class Slow(stage.Watched):
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory):
-    s = Slow(tmp_path_factory.mktemp("slow"), displayName="Far away")
+    folder = tmp_path_factory.mktemp("slow")
+    (folder / "values.json").write_text(json.dumps({"config": {"OutpostSpawner": {"http_timeout": 15}}}))
+    s = Slow(folder, displayName="Far away")
     yield s
     s.close()
 

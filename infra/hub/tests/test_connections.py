@@ -56,9 +56,9 @@ def test_request_on_a_lost_connection(outpost, monkeypatch, method):
 
 def test_names_while_the_cluster_does_not_answer(monkeypatch):
     """Its calls take no thread from those that look names up."""
-    monkeypatch.setattr(cluster, "CALL_SECONDS", 3)
+    monkeypatch.setattr(cluster, "CALL_SECONDS", stage.PATIENCE)
 
-    async def main(api):
+    async def main(api, silent):
         monkeypatch.setattr(claims, "connected", lambda: api)
         of = claims.Claims("remote", None)
         calls = [asyncio.ensure_future(of.remove(f"lab-{i}", "jupyter")) for i in range(cluster.CALLS)]
@@ -66,6 +66,7 @@ def test_names_while_the_cluster_does_not_answer(monkeypatch):
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         await FirstAnswer(f"http://localhost:{server.sockets[0].getsockname()[1]}/").wait(20)
         assert not any(call.done() for call in calls)
+        silent.close()
         await asyncio.gather(*calls, return_exceptions=True)
 
     async def serve(reader, writer):
@@ -74,7 +75,7 @@ def test_names_while_the_cluster_does_not_answer(monkeypatch):
         writer.close()
 
     with socket.create_server(("127.0.0.1", 0), backlog=128) as silent:
-        asyncio.run(main(client_of_cluster(monkeypatch, silent.getsockname()[1])))
+        asyncio.run(main(client_of_cluster(monkeypatch, silent.getsockname()[1]), silent))
 
 
 class Command:
@@ -92,7 +93,7 @@ def test_ssh_of_a_start_that_is_cancelled(tmp_path):
     said = tmp_path / "pid"
 
     async def main():
-        ssh = asyncio.create_task(tunnels.Tunnels("far")._ssh(Command("sh", "-c", f"echo $$ > {said}; exec sleep 60")))
+        ssh = asyncio.create_task(tunnels.Tunnels("far")._ssh(Command("sh", "-c", f"echo $$ > {said}; exec sleep 3600")))
         while not (said.exists() and said.read_text().endswith("\n")):
             await asyncio.sleep(0.01)
         ssh.cancel()
@@ -101,7 +102,7 @@ def test_ssh_of_a_start_that_is_cancelled(tmp_path):
         while Path(f"/proc/{int(said.read_text())}/status").exists():
             await asyncio.sleep(0.01)
 
-    asyncio.run(asyncio.wait_for(main(), 10))
+    asyncio.run(asyncio.wait_for(main(), stage.PATIENCE))
 
 
 @pytest.mark.parametrize("turns", range(6))
@@ -127,7 +128,7 @@ def test_start_that_is_cancelled_as_ssh_ends(monkeypatch, turns):
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
-        await asyncio.wait({task}, timeout=5)
+        await asyncio.wait({task}, timeout=stage.PATIENCE)
         assert task.cancelled()
 
     asyncio.run(main())
@@ -135,5 +136,5 @@ def test_start_that_is_cancelled_as_ssh_ends(monkeypatch, turns):
 
 def test_ssh_without_an_end(monkeypatch):
     monkeypatch.setattr(tunnels, "CONNECT_SECONDS", 0.2)
-    code, said = asyncio.run(tunnels.Tunnels("far")._ssh(Command("sh", "-c", "exec sleep 60")))
+    code, said = asyncio.run(tunnels.Tunnels("far")._ssh(Command("sh", "-c", "exec sleep 3600")))
     assert (code, said) == (-1, "no answer within 0.2 s")

@@ -380,7 +380,7 @@ def test_bodies_are_bounded_and_never_logged(hub, pending, body, code):
 
 def test_connection_outlives_a_large_body(hub, pending):
     """A body that is too large does not disturb the next request."""
-    connection = http.client.HTTPConnection("127.0.0.1", hub.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", hub.port, timeout=stage.PATIENCE)
     path = f"/hub/api/users/progress/events/maria/{pending.name}"
     for body, code in ((b"x" * (outpost_hub.events.MAX_BODY + 1), 413), (b'{"message": "after it"}', 204)):
         connection.request("POST", path, body, {"Authorization": f"token {pending.token}"})

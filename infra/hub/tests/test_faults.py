@@ -1,6 +1,7 @@
 """Outposts that are at fault, and a clock that jumps: what a real hub makes of them."""
 
 import json
+import os
 import threading
 import time
 
@@ -177,10 +178,8 @@ def test_clock_that_jumps(watched, seconds):
         assert hub.progress("during")[-1].get("ready")
         time.sleep(3)  # of polls, one each second: what must not happen takes time
         assert len(outpost.of("GET", "before")) == asked
-        begun = time.monotonic()
         outpost.end("before", 137)
-        stage.wait_for("the end", lambda: is_over(hub, "before"))
-        assert time.monotonic() < begun + 10
+        stage.wait_for("the end", lambda: is_over(hub, "before"))  # a poll would come after 1000 s
         assert hub.server("during")["ready"]
     finally:
         held.set()
@@ -204,17 +203,25 @@ def test_outpost_that_sends_a_million_services(tmp_path):
             outpost.feed.say(b"".join(line % (m, m) for m in range(n, n + 10_000)))
         longest, asked = 0, len(outpost.of("GET", "one"))
         while outpost.feed.readers:  # until the hub has enough
-            asking = time.monotonic()
+            asking = processor_seconds(hub)  # of which others take nothing
             assert hub.server("one")["ready"]
-            longest = max(longest, time.monotonic() - asking)
+            longest = max(longest, processor_seconds(hub) - asking)
         stage.wait_for("polls", lambda: len(outpost.of("GET", "one")) > asked + 1)
         grown = peak_memory(hub) - before
-        print(f"\nof a million services {MAX_SERVICES} are read, in {grown >> 20} MiB; an answer took {longest:.2f} s")
+        print(f"\nof a million services {MAX_SERVICES} are read, in {grown >> 20} MiB; an answer took {longest:.2f} CPU-s")
         assert hub.server("one")["ready"] and outpost.feed.begun == begun
         assert grown < 100 << 20 and longest < 5
         hub.stop_server("one")
     finally:
         w.close()
+
+
+def processor_seconds(hub):
+    """Returns the processor time that a hub has had."""
+    with open(f"/proc/{hub.process.pid}/stat") as stat:
+        _, _, fields = stat.read().rpartition(") ")
+    user, system = fields.split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def peak_memory(hub):

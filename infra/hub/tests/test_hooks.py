@@ -312,7 +312,7 @@ def test_one_check_for_all_servers(outposts, monkeypatch):
         return 2
 
     system.tunnels.connect = connect
-    asyncio.run(asyncio.wait_for(system.tunnels._check(), 10))
+    asyncio.run(asyncio.wait_for(system.tunnels._check(), 300))
     assert len(checks) == 3
     assert [s.calls for s in servers] == [["forward"]] * 20 + [["forward", "remove"]]
     assert [s.outpost_connection for s in servers] == [2] * 20 + [1]

@@ -34,6 +34,7 @@ MOVES = CLIENT + """
 import asyncio, subprocess, sys
 
 hosts, forgets = sys.argv[1], sys.argv[2] == "forgets"
+SECONDS = 30 if forgets else 5  # a name that is kept is kept for 60
 subprocess.run(["mount", "--bind", hosts, "/etc/hosts"], check=True)
 
 
@@ -54,10 +55,10 @@ async def main():
     configure(forgets)
     first, port = await start("127.0.0.2", 0)
     url = f"http://server.example:{port}/"
-    await wait_for_http_server(url, timeout=5)
+    await wait_for_http_server(url, timeout=SECONDS)
     first.close()
     await start("127.0.0.3", port)
-    await wait_for_http_server(url, timeout=5)
+    await wait_for_http_server(url, timeout=SECONDS)
 
 
 asyncio.run(main())
@@ -74,7 +75,7 @@ async def main():
     first, port = await start("127.0.0.2", 0)
     for address in ("127.0.0.2", "127.0.0.3"):
         turn = client.turn("poll")
-        await client.fetch(HTTPRequest(f"http://server.example:{port}/", request_timeout=5), "poll", turn)
+        await client.fetch(HTTPRequest(f"http://server.example:{port}/", request_timeout=SECONDS), "poll", turn)
         first.close()
         if address == "127.0.0.2":
             await start("127.0.0.3", port)
@@ -86,7 +87,7 @@ asyncio.run(main())
 
 def run(*command):
     env = {**os.environ, "PYTHONPATH": f"{stage.HERE.parent}:{stage.HERE}"}
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=stage.PATIENCE)
 
 
 def move(hosts, word, program=MOVES):
@@ -119,6 +120,7 @@ import stage
 from test_cluster import lose
 
 forgets = sys.argv[1] == "forgets"
+SECONDS = 30 if forgets else 5
 
 
 async def main():
@@ -134,10 +136,10 @@ async def main():
 
     lab.http.RequestHandlerClass = Handler
     url = f"http://127.0.0.1:{lab.port}/"
-    await wait_for_http_server(url, timeout=5)
+    await wait_for_http_server(url, timeout=SECONDS)
     if not forgets:
         lose(accepted[0])
-    await asyncio.wait_for(wait_for_http_server(url, timeout=5), 5)
+    await asyncio.wait_for(wait_for_http_server(url, timeout=SECONDS), SECONDS)
     assert len(accepted) == 2
 
 
@@ -178,7 +180,7 @@ def test_restarted_hub_keeps_no_connection_to_a_server(tmp_path):
         looks = len(w.lab.looks)
         w.hub.start()
         stage.wait_for("a look", lambda: len(w.lab.looks) > looks)
-        stage.wait_for("the end of its connection", lambda: not kept, 5)
+        stage.wait_for("the end of its connection", lambda: not kept, 30)
     finally:
         w.close()
 
@@ -198,7 +200,7 @@ def far(tmp_path, monkeypatch):
             )  # fmt: skip
 
     monkeypatch.setattr(forked, "Process", start)
-    (tmp_path / "values.json").write_text(json.dumps({"config": {"Spawner": {"http_timeout": 5}}}))
+    (tmp_path / "values.json").write_text(json.dumps({"config": {"Spawner": {"http_timeout": 30}}}))
     f = stage.Watched(tmp_path)
     yield f
     f.close()

@@ -190,7 +190,7 @@ class World:
         gone are asked once."""
 
         async def one(user, place):
-            give_up = time.monotonic() + 60
+            give_up = time.monotonic() + stage.PATIENCE
             while not await self.ask(user, place):
                 if self.current().get(user) != place:
                     return
