@@ -14,10 +14,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/outposts-dev/outposts/server/nettest"
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
 
@@ -26,6 +28,7 @@ type boundedServer struct {
 	*connections
 	t       *testing.T
 	address string
+	connect func() (net.Conn, error)
 	block   chan struct{} // requests to /login/{hub}/wait wait for it
 
 	mu    sync.Mutex
@@ -34,17 +37,24 @@ type boundedServer struct {
 
 func newBoundedServer(t *testing.T, limits connectionLimits) *boundedServer {
 	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := serveBounded(t, limits, l)
+	b.address = l.Addr().String()
+	b.connect = func() (net.Conn, error) { return net.Dial("tcp", b.address) }
+	return b
+}
+
+// serveBounded is a boundedServer on a listener.
+func serveBounded(t *testing.T, limits connectionLimits, l net.Listener) *boundedServer {
 	b := &boundedServer{t: t, drops: map[string]int{}, block: make(chan struct{})}
 	b.connections = newConnections(limits, func(reason string) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.drops[reason]++
 	})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.address = l.Addr().String()
 	type key struct{}
 	server := newHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, hub, login := strings.Cut(r.URL.Path, "/login/")
@@ -55,6 +65,16 @@ func newBoundedServer(t *testing.T, limits connectionLimits) *boundedServer {
 		}
 		if wait {
 			<-b.block
+		}
+		if r.URL.Path == "/upgrade" { // as a WebSocket
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = conn.SetDeadline(time.Time{}) // a closed connection needs none
+			_, _ = io.Copy(io.Discard, conn)  // until it ends
+			_ = conn.Close()
 		}
 	}), slog.New(slog.DiscardHandler), b.connections)
 	server.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
@@ -68,7 +88,7 @@ func newBoundedServer(t *testing.T, limits connectionLimits) *boundedServer {
 // dial opens a connection and sends the text.
 func (b *boundedServer) dial(text string) net.Conn {
 	b.t.Helper()
-	conn, err := net.Dial("tcp", b.address)
+	conn, err := b.connect()
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -77,6 +97,16 @@ func (b *boundedServer) dial(text string) net.Conn {
 		b.t.Fatal(err)
 	}
 	return conn
+}
+
+// boundedInTime runs a test of limits in time.
+func boundedInTime(t *testing.T, limits connectionLimits, test func(t *testing.T, b *boundedServer)) {
+	synctest.Test(t, func(t *testing.T) {
+		l := nettest.Listen()
+		b := serveBounded(t, limits, l)
+		b.connect = func() (net.Conn, error) { return l.Dial(t.Context()) }
+		test(t, b)
+	})
 }
 
 // ask sends a request on a connection and returns its status; 0 if the connection has ended.
@@ -96,7 +126,7 @@ func ask(conn net.Conn, path string, header ...string) int {
 func (b *boundedServer) wantDrops(want map[string]int) {
 	b.t.Helper()
 	var got map[string]int
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		b.mu.Lock()
 		got = make(map[string]int, len(b.drops))
 		for reason, n := range b.drops {
@@ -125,8 +155,8 @@ func (b *boundedServer) idle(hub string) (count int) {
 // testLimits are small, and patient: nothing ends by its time.
 func testLimits() connectionLimits {
 	return connectionLimits{
-		newcomers: 8, newcomersPerSource: 4, newcomerTime: time.Minute, header: 8 << 10, large: 2, largePerSource: 2,
-		perHub: 2, writeTime: time.Minute,
+		newcomers: 8, newcomersPerSource: 4, newcomerTime: 30 * time.Minute,
+		header: 8 << 10, large: 2, largePerSource: 2, perHub: 2, writeTime: time.Hour,
 	}
 }
 
@@ -234,34 +264,50 @@ func TestLongHeadersBeforeALoginAreFew(t *testing.T) {
 
 func TestConnectionWithoutALoginHasLittleTime(t *testing.T) {
 	limits := testLimits()
-	limits.newcomerTime = 50 * time.Millisecond
-	b := newBoundedServer(t, limits)
-	ended := func(name string, conn net.Conn) {
-		if _, err := io.Copy(io.Discard, conn); err != nil {
-			t.Errorf("%s: %v", name, err)
+	limits.newcomerTime = 10 * time.Second
+	boundedInTime(t, limits, func(t *testing.T, b *boundedServer) {
+		ended := func(name string, conn net.Conn) {
+			t.Helper()
+			begin := time.Now()
+			if _, err := io.Copy(io.Discard, conn); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			if took := time.Since(begin); took != limits.newcomerTime {
+				t.Errorf("%s: ended after %v", name, took)
+			}
 		}
-	}
-	ended("silent", b.dial(""))
-	ended("half a header", b.dial("GET / HTTP/1.1\r\n"))
-	ended("half a TLS handshake", b.dial("\x16\x03\x01\x02\x00"))
-	b.wantDrops(map[string]int{droppedSlow: 3})
-	ended("idle after a request", b.dial("GET /ping HTTP/1.1\r\nHost: outpost\r\n\r\n"))
+		ended("silent", b.dial(""))
+		ended("half a header", b.dial("GET / HTTP/1.1\r\n"))
+		ended("half a TLS handshake", b.dial("\x16\x03\x01\x02\x00"))
+		slow := b.dial("GET /upgrade HTTP/1.1\r\nHost: outpost\r\n\r\n")
+		go func() {
+			for err := error(nil); err == nil; time.Sleep(time.Second) {
+				_, err = slow.Write([]byte("x"))
+			}
+		}()
+		ended("a byte now and then", slow)
+		b.wantDrops(map[string]int{droppedSlow: 4})
+		ended("idle after a request", b.dial("GET /ping HTTP/1.1\r\nHost: outpost\r\n\r\n"))
 
-	// A hub waits longer for its start than that, and says nothing between two polls.
-	hub := b.dial("GET /login/hub-a/wait HTTP/1.1\r\nHost: outpost\r\n\r\n")
-	eventually(t, "the hub has logged in", func() bool { _, hubs := b.counts(); return hubs == 1 })
-	time.Sleep(3 * limits.newcomerTime) // what would end it ends it by then
-	close(b.block)
-	answer, err := http.ReadResponse(bufio.NewReader(hub), nil)
-	if err != nil || answer.StatusCode != http.StatusOK {
-		t.Fatalf("a long start: %v, %v", answer, err)
-	}
-	_ = answer.Body.Close()
-	time.Sleep(3 * limits.newcomerTime)
-	if status := ask(hub, "/login/hub-a"); status != http.StatusOK {
-		t.Errorf("the next request of the hub: %d", status)
-	}
-	b.wantDrops(map[string]int{droppedSlow: 3})
+		// A hub waits longer for its start than that, and says nothing between two polls.
+		hub := b.dial("GET /login/hub-a/wait HTTP/1.1\r\nHost: outpost\r\n\r\n")
+		synctest.Wait()
+		if _, hubs := b.counts(); hubs != 1 {
+			t.Fatal("the hub has not logged in")
+		}
+		time.Sleep(2 * limits.newcomerTime) // what would end it ends it by then
+		close(b.block)
+		answer, err := http.ReadResponse(bufio.NewReader(hub), nil)
+		if err != nil || answer.StatusCode != http.StatusOK {
+			t.Fatalf("a long start: %v, %v", answer, err)
+		}
+		_ = answer.Body.Close()
+		time.Sleep(3 * limits.newcomerTime)
+		if status := ask(hub, "/login/hub-a"); status != http.StatusOK {
+			t.Errorf("the next request of the hub: %d", status)
+		}
+		b.wantDrops(map[string]int{droppedSlow: 4})
+	})
 }
 
 func TestHubTakesNoConnectionFromAnother(t *testing.T) {

@@ -20,8 +20,8 @@ type dialOut struct {
 	api     *dialout.Listener // channels on those, on which the API is
 }
 
-// apiPatience is how long the API may take to accept a channel.
-const apiPatience = 10 * time.Second
+// apiPatience is how long the API may take to accept a channel. Only tests have another one.
+var apiPatience = 10 * time.Second
 
 // newDialOut returns nil for an outpost that does not dial out.
 func (s *Server) newDialOut() (*dialOut, error) {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -218,7 +219,7 @@ func (in *inner) serve(p *Tunnels, target string) {
 		in.t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	_, _ = io.Copy(io.Discard, conn) // it is reset
 }
 
@@ -240,6 +241,9 @@ func TestOutpostWithAnotherHostKey(t *testing.T) {
 
 // Who dials in and sends a byte now and then has no more time than a login. A start of the hub's has all that it needs.
 func TestStrangerWhoIsSlow(t *testing.T) {
+	before := dialOutLimits.newcomerTime
+	t.Cleanup(func() { dialOutLimits.newcomerTime = before })
+	dialOutLimits.newcomerTime = 10 * time.Second
 	in := newInner(t)
 	p, _ := in.upTunnels()
 	spawner, held := outposttest.NewSpawner(), make(chan struct{})
@@ -252,14 +256,14 @@ func TestStrangerWhoIsSlow(t *testing.T) {
 	t.Cleanup(release)
 	started := make(chan string, 1)
 	go func() { started <- in.start(p) }()
+	eventually(t, "the tunnels know the system", func() bool {
+		return strings.HasPrefix(get(p.MetricsAddr(), "/systems/inner", "", ""), "200 ")
+	})
 	conn, err := net.Dial("tcp", p.DialOutAddr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	eventually(t, "the tunnels know the system", func() bool {
-		return strings.HasPrefix(get(p.MetricsAddr(), "/systems/inner", "", ""), "200 ")
-	})
 	fmt.Fprint(conn, "GET /inner HTTP/1.1\r\nHost: hub\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
 	r := bufio.NewReader(conn)
@@ -268,11 +272,10 @@ func TestStrangerWhoIsSlow(t *testing.T) {
 		t.Fatalf("the answer is %v, %v", answer, err)
 	}
 	conn.Write([]byte{0x82, 0x81, 0, 0, 0, 0, 'S'}) // a message of one byte
-	start := time.Now()
-	_ = conn.SetReadDeadline(start.Add(20 * time.Second))
-	_, err = io.Copy(io.Discard, r)
-	if took := time.Since(start); took > 15*time.Second {
-		t.Errorf("the connection lasts for %v, error %v", took, err)
+	// That it ends is what counts here; TestConnectionWithoutALoginHasLittleTime holds when.
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	if _, err = io.Copy(io.Discard, r); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the connection lasts")
 	}
 	select {
 	case got := <-started:

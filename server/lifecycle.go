@@ -25,6 +25,12 @@ const (
 	restoredEvery  = 2 * time.Second  // between looks whether the database was restored
 )
 
+// For how long a client may send. Only tests have others.
+var (
+	headerTime  = 10 * time.Second // a header, or a TLS handshake
+	requestTime = 30 * time.Second // a request as a whole
+)
+
 // Run serves until ctx ends or a part of the process fails. Then it takes everything down in reverse: it says that it
 // is not ready, stops accepting, lets requests and tunnels end, ends the work in the background, and closes the
 // database. Starts that are under way are not undone: the next process finishes or rolls them back. Call it once.
@@ -208,8 +214,8 @@ func (s *Server) close() error {
 func newHTTPServer(h http.Handler, log *slog.Logger, bounded *connections) *http.Server {
 	return &http.Server{
 		Handler:           h,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       30 * time.Second,
+		ReadHeaderTimeout: headerTime,
+		ReadTimeout:       requestTime,
 		IdleTimeout:       3 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		ConnState:         bounded.stateChanged,

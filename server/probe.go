@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-const probeTimeout = 3 * time.Second
+// probeTimeout is for all checks of a probe. Only tests have another one.
+var probeTimeout = 3 * time.Second
 
 // check is one condition of readiness.
 type check struct {

@@ -102,16 +102,28 @@ func limited(t *testing.T, cfg *config.Config) (flavors, credits *mount) {
 // up runs an outpost until the end of the test. It returns when polls are answered in full.
 func up(t *testing.T, cfg config.Config, spawner *outposttest.Spawner, opts Options) *outpostProcess {
 	t.Helper()
-	p := upFollower(t, cfg, spawner, opts)
+	return upFollower(t, cfg, spawner, opts).reconciled()
+}
+
+// reconciled waits until polls are answered in full; until then every one is answered "running".
+func (p *outpostProcess) reconciled() *outpostProcess {
 	select {
-	case <-p.manager.Reconciled(): // until then every poll is answered "running"
-	case <-t.Context().Done():
+	case <-p.manager.Reconciled():
+	case <-p.t.Context().Done():
 	}
 	return p
 }
 
 // upFollower is up without waiting: another process may have to do that work.
 func upFollower(t *testing.T, cfg config.Config, spawner *outposttest.Spawner, opts Options) *outpostProcess {
+	t.Helper()
+	return run(t, cfg, spawner, opts, patience)
+}
+
+// run is upFollower with a time for requests that are under way at the end.
+func run(
+	t *testing.T, cfg config.Config, spawner *outposttest.Spawner, opts Options, drain time.Duration,
+) *outpostProcess {
 	t.Helper()
 	p := &outpostProcess{t: t, cfg: cfg, spawner: spawner, log: &logBuffer{}, client: &http.Client{}, scheme: "http"}
 	opts.Logger = slog.New(slog.NewJSONHandler(p.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -120,7 +132,7 @@ func upFollower(t *testing.T, cfg config.Config, spawner *outposttest.Spawner, o
 	if p.Server, err = New(t.Context(), cfg, spawner, opts); err != nil {
 		t.Fatal(err)
 	}
-	p.notice, p.drain = 0, 200*time.Millisecond
+	p.notice, p.drain = 0, drain
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()
@@ -174,13 +186,16 @@ func (p *outpostProcess) probe(path string) (int, string) {
 	return p.do(r)
 }
 
+// patience is how long a test waits for what must come; only a fault makes it wait as long.
+const patience = 5 * time.Minute
+
 // eventually waits until something holds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for !holds() {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within 20 s", what)
+			t.Fatalf("%s: not within %v", what, patience)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -394,7 +409,7 @@ func TestAStopEndsAStartThatIsUnderWayAndKeepsItsRow(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	p := up(t, cfg, spawner, Options{})
+	p := run(t, cfg, spawner, Options{}, 200*time.Millisecond).reconciled()
 	body := startBody(t, "lab")
 	answered := make(chan struct{})
 	go func() {
@@ -410,14 +425,10 @@ func TestAStopEndsAStartThatIsUnderWayAndKeepsItsRow(t *testing.T) {
 		}
 	}()
 	<-begun
-	began := time.Now()
-	if err := p.end(); err != nil {
+	if err := p.end(); err != nil { // the start would never end by itself
 		t.Fatal(err)
 	}
 	<-answered
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("the stop took %v", took)
-	}
 	spawner.OnStart = nil
 	p = up(t, cfg, spawner, Options{})
 	eventually(t, "the next process has dealt with the row", func() bool {
@@ -450,7 +461,7 @@ func TestSSHOpensOnlyWhatTheManagerPermits(t *testing.T) {
 	}
 	client, err := ssh.Dial("tcp", p.SSHAddr().String(), &ssh.ClientConfig{
 		User: "jhuboutpost", Auth: []ssh.AuthMethod{ssh.PublicKeys(signer)},
-		HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: 10 * time.Second,
+		HostKeyCallback: ssh.InsecureIgnoreHostKey(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -484,7 +495,7 @@ func TestSSHOpensOnlyWhatTheManagerPermits(t *testing.T) {
 	stranger, _ := sshKey(t)
 	if _, err := ssh.Dial("tcp", p.SSHAddr().String(), &ssh.ClientConfig{
 		User: "jhuboutpost", Auth: []ssh.AuthMethod{ssh.PublicKeys(stranger)},
-		HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: 10 * time.Second,
+		HostKeyCallback: ssh.InsecureIgnoreHostKey(),
 	}); err == nil {
 		t.Error("a key that is not there was taken")
 	}

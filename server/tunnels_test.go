@@ -104,7 +104,7 @@ func TestTunnelsProcess(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the process does not end")
 	}
 }

@@ -30,6 +30,7 @@ type world struct {
 func newWorld(t *testing.T, o lifecycle.Options, http Options) *world {
 	t.Helper()
 	w := outposttest.NewWorld(t, o).Up(t)
+	<-w.Reconciled() // Up does not wait for as long as a busy machine may need
 	return &world{w, newAPI(t, w, http)}
 }
 

@@ -15,10 +15,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/outposts-dev/outposts/server/nettest"
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
@@ -473,30 +475,45 @@ func TestABodyHasASize(t *testing.T) {
 // A client that sends its body too slowly does not hold a connection for ever, while a start may take its time
 // (protocol 1.11).
 func TestABodyHasATime(t *testing.T) {
-	f := &fake{address: "http://p:1", block: make(chan struct{})}
-	a := newAPI(t, f, Options{BodyTimeout: 50 * time.Millisecond})
-	conn, err := net.Dial("tcp", a.address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	login := basic("hub-a", testUsers["hub-a"].Reveal())
-	sent := "POST /services HTTP/1.1\r\nHost: x\r\n" + login + "\r\nContent-Length: 100\r\n\r\n{"
-	if _, err := io.WriteString(conn, sent); err != nil {
-		t.Fatal(err)
-	}
-	answer, err := io.ReadAll(conn) // until the server closes
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.HasPrefix(string(answer), "HTTP/1.1 408 ") ||
-		!strings.HasSuffix(string(answer), `{"detail":"The request did not arrive in time"}`) {
-		t.Errorf("got %s", answer)
-	}
-	// The whole body is there at once; the start takes longer than the limit.
-	time.AfterFunc(150*time.Millisecond, func() { close(f.block) })
-	want(t, "a slow start", a.do(t, request{method: "POST", path: "/services", body: `{"name":"lab"}`, user: "hub-a"}),
-		200, `{"service":"http://p:1"}`)
+	synctest.Test(t, func(t *testing.T) {
+		f := &fake{address: "http://p:1", block: make(chan struct{})}
+		api, err := New(f, Options{Users: testUsers})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, server := nettest.Listen(), &http.Server{Handler: api}
+		go server.Serve(l)
+		defer server.Close()
+		ask := func(length, body string) string {
+			conn, err := l.Dial(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := io.WriteString(conn, "POST /services HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"+
+				basic("hub-a", testUsers["hub-a"].Reveal())+"\r\nContent-Length: "+length+"\r\n\r\n"+body); err != nil {
+				t.Fatal(err)
+			}
+			answer, err := io.ReadAll(conn) // until the server closes
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(answer)
+		}
+		begin := time.Now()
+		answer := ask("100", "{")
+		if took := time.Since(begin); took < 30*time.Second || took > 35*time.Second ||
+			!strings.HasPrefix(answer, "HTTP/1.1 408 ") ||
+			!strings.HasSuffix(answer, `{"detail":"The request did not arrive in time"}`) {
+			t.Errorf("got %s after %v", answer, took)
+		}
+		// The whole body is there at once; the start takes longer than the limit.
+		time.AfterFunc(10*time.Minute, func() { close(f.block) })
+		answer = ask("14", `{"name":"lab"}`)
+		if !strings.HasPrefix(answer, "HTTP/1.1 200 ") || !strings.HasSuffix(answer, `{"service":"http://p:1"}`) {
+			t.Errorf("a slow start: got %s", answer)
+		}
+	})
 }
 
 // See protocol 1.1.

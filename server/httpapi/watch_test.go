@@ -226,13 +226,7 @@ func TestWatchesOfAHubAreBounded(t *testing.T) {
 		t.Errorf("Retry-After %q", after)
 	}
 	_ = all[0].Body.Close()
-	deadline := time.Now().Add(20 * time.Second)
-	for w.Watches()["hub-a"] == watch.PerHub {
-		if time.Now().After(deadline) {
-			t.Fatal("the place is not given back")
-		}
-		time.Sleep(time.Millisecond)
-	}
+	waitFor(t, func() bool { return w.Watches()["hub-a"] < watch.PerHub })
 	w.watch(t, "hub-a").wantNext(t, emptySnapshot)
 }
 

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -232,13 +233,23 @@ func TestOrderOfVariablesIsNotQuadratic(t *testing.T) {
 	clique["A"], clique["B"] = all.String(), all.String()
 	maps.Copy(clique, map[string]any{"V000000": "$(A)"})
 	for name, env := range map[string]map[string]any{"chain": chain, "star": star, "long": clique} {
-		began := time.Now()
+		began := processorTime(t)
 		if got := orderEnvironment(env, &options.Problems{}); len(got) != len(env) {
 			t.Errorf("%s: %d of %d variables", name, len(got), len(env))
 		}
 		// A hundred thousand rounds over a hundred thousand variables take minutes.
-		if took := time.Since(began); took > 20*time.Second {
+		if took := processorTime(t) - began; took > 20*time.Second {
 			t.Errorf("%s took %s", name, took)
 		}
 	}
+}
+
+// processorTime is what this process has used, which does not depend on what others leave to it.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }

@@ -135,10 +135,9 @@ func TestALockedDatabaseIsAFailureAndReadsGoOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	service := storetest.Service("hub-a", "more", "1")
-	patience := d.timeout
 	d.timeout = 200 * time.Millisecond
 	wantFailure(t, "insert", d.Insert(t.Context(), service, storetest.Allow))
-	d.timeout = patience
+	d.timeout = c.Timeout
 	if rows, err := d.All(t.Context()); err != nil || len(rows) != 1 {
 		t.Errorf("%d rows, %v", len(rows), err)
 	}
@@ -193,7 +192,7 @@ func TestOpenGivesUpOnADatabaseThatNeverComes(t *testing.T) {
 func TestOpenWaitsForADatabaseThatIsNotUpYet(t *testing.T) {
 	server := storetest.StartPostgres(t)
 	c := postgresConfig(t, server)
-	c.Wait = 30 * time.Second
+	c.Wait = patience
 	server.Stop(t)
 	warned := make(chan struct{}, 1)
 	log := slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) {

@@ -53,14 +53,17 @@ func mustOpen(t testing.TB, c Config, r *seal.Keyring) *DB {
 	return d
 }
 
+// patience is how long an operation of a test may take; only a fault makes it take as long.
+const patience = 5 * time.Minute
+
 func sqliteConfig(t testing.TB) Config {
-	return Config{Type: TypeSQLite, Path: filepath.Join(t.TempDir(), "outpost.sqlite")}
+	return Config{Type: TypeSQLite, Path: filepath.Join(t.TempDir(), "outpost.sqlite"), Timeout: patience}
 }
 
 func postgresConfig(t testing.TB, server *storetest.Postgres) Config {
 	return Config{
 		Type: TypePostgreSQL, Host: server.Host, User: server.User, Password: storetest.Password,
-		Name: server.NewDatabase(t),
+		Name: server.NewDatabase(t), Timeout: patience,
 	}
 }
 

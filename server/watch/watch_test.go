@@ -528,7 +528,7 @@ func TestReadersUnderChangeEndWithTheTruth(t *testing.T) {
 		}
 		want[k] = line(e)
 	}
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(5 * time.Minute)
 	for i, m := range all {
 		for {
 			m.mu.Lock()
