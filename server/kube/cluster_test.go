@@ -288,9 +288,6 @@ func (c *cluster) runAs(t testing.TB, installation string, o Options) *Spawner {
 	return s
 }
 
-// patience is how long a test waits for what must come; only a fault makes it wait as long.
-const patience = 5 * time.Minute
-
 // before calls f when a request such as "create pods" arrives.
 func (c *cluster) before(what string, f func()) {
 	verb, resource, _ := strings.Cut(what, " ")

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -114,24 +114,22 @@ func writes(calls []string) []string {
 
 func TestStartGivesUpWhenKubernetesIsAway(t *testing.T) {
 	for _, away := range []error{errTimeout, errServer, errThrottled, errGone} {
-		synctest.Test(t, func(t *testing.T) {
-			cl := newCluster()
-			for range 1000 {
-				cl.errors["create pods"] = append(cl.errors["create pods"], away)
-			}
-			s := cl.run(t, Options{Spawner: map[string]any{"k8s_api_request_retry_timeout": 1}})
-			began := time.Now()
-			_, err := s.Start(t.Context(), planOf(t, s, aliceKey, nil), nil)
-			if outpost.KindOf(err) != outpost.KindUnavailable {
-				t.Errorf("%v: error %v", away, err)
-			}
-			if took := time.Since(began); took > 3*time.Second {
-				t.Errorf("%v: gave up after %s, want the retry budget of 1 s", away, took)
-			}
-			if n := len(cl.taken()); n < 2 || n > 10 {
-				t.Errorf("%v: %d requests in 1 s", away, n)
-			}
-		})
+		cl := newCluster()
+		for range 1000 {
+			cl.errors["create pods"] = append(cl.errors["create pods"], away)
+		}
+		s := cl.run(t, Options{Spawner: map[string]any{"k8s_api_request_retry_timeout": 1}})
+		began := time.Now()
+		_, err := s.Start(t.Context(), planOf(t, s, aliceKey, nil), nil)
+		if outpost.KindOf(err) != outpost.KindUnavailable {
+			t.Errorf("%v: error %v", away, err)
+		}
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("%v: gave up after %s, want the retry budget of 1 s", away, took)
+		}
+		if n := len(cl.taken()); n < 2 || n > 10 {
+			t.Errorf("%v: %d requests in 1 s", away, n)
+		}
 	}
 }
 
@@ -187,37 +185,43 @@ func TestStartIsCancelledAtEachStep(t *testing.T) {
 
 // A watch can be dead without an end, and what is known of the pod is then not what is.
 func TestStartLooksWhenTheWatchIsSilent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		cl := newCluster()
-		cl.PrependWatchReactor("pods", func(a k8stesting.Action) (bool, watch.Interface, error) {
-			in, err := cl.Tracker().Watch(a.GetResource(), a.GetNamespace())
-			cl.watching <- struct{}{}
-			return true, watch.Filter(
-				in,
-				func(e watch.Event) (watch.Event, bool) { return e, e.Type != watch.Modified },
-			), err
-		})
-		cl.status = func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending }
-		s := cl.run(t, withService)
-		made := make(chan struct{})
-		cl.before("create services", func() { close(made) })
-		result := make(chan error, 1)
-		p := planOf(t, s, aliceKey, nil)
-		go func() {
-			_, err := s.Start(t.Context(), p, nil)
-			result <- err
-		}()
-		<-made
-		synctest.Wait() // the start waits for the pod
-		cl.update(t, "jhub", "jupyter-user", becomeReady)
-		began := time.Now()
-		if err := <-result; err != nil {
-			t.Error(err)
-		}
-		if took := time.Since(began); took > 2*confirmAfter {
-			t.Errorf("it took %v", took)
-		}
+	cl := newCluster()
+	cl.PrependWatchReactor("pods", func(a k8stesting.Action) (bool, watch.Interface, error) {
+		in, err := cl.Tracker().Watch(a.GetResource(), a.GetNamespace())
+		cl.watching <- struct{}{}
+		return true, watch.Filter(
+			in,
+			func(e watch.Event) (watch.Event, bool) { return e, e.Type != watch.Modified },
+		), err
 	})
+	cl.status = func(p *corev1.Pod) { p.Status.Phase = corev1.PodPending }
+	clock := &atomic.Int64{} // how far the wall clock has gone on
+	o := withService
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(clock.Load())) }
+	s := cl.run(t, o)
+	made := make(chan struct{})
+	cl.before("create services", func() { close(made) })
+	result := make(chan error, 1)
+	p := planOf(t, s, aliceKey, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	go func() {
+		_, err := s.Start(ctx, p, nil)
+		result <- err
+	}()
+	<-made
+	cl.update(t, "jhub", "jupyter-user", becomeReady)
+	for {
+		select {
+		case err := <-result:
+			if err != nil {
+				t.Error(err)
+			}
+			return
+		case <-time.After(100 * time.Millisecond): // the start may not have read the clock yet
+			clock.Add(int64(confirmAfter))
+		}
+	}
 }
 
 // The quota is asked before the name: what fills it may be the very pod that is to be replaced or taken over, and it is

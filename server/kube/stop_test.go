@@ -10,8 +10,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -276,72 +276,84 @@ func TestStartTakesOnlyTheServiceOfItsPod(t *testing.T) {
 }
 
 func TestStopForcesPodsOfDeadNodes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		cl := newCluster()
-		s := cl.run(t, withService)
-		p := mustStart(t, s, aliceKey)
-		cl.stuck = true
-		cl.taken()
-		if err := s.Stop(t.Context(), aliceKey, p.State); err != nil {
-			t.Fatal(err)
-		}
-		want := []string{
-			"delete pods/jupyter-user grace 1",
-			"delete pods/jupyter-user grace 0",
-			"delete services/jupyter-user",
-		}
-		if diff := cmp.Diff(want, writes(cl.taken())); diff != "" {
-			t.Errorf("requests (-want +got)\n%s", diff)
-		}
-	})
+	cl := newCluster()
+	o := withService
+	o.ForceAfter = 50 * time.Millisecond
+	s := cl.run(t, o)
+	p := mustStart(t, s, aliceKey)
+	cl.stuck = true
+	cl.taken()
+	if err := s.Stop(t.Context(), aliceKey, p.State); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"delete pods/jupyter-user grace 1",
+		"delete pods/jupyter-user grace 0",
+		"delete services/jupyter-user",
+	}
+	if diff := cmp.Diff(want, writes(cl.taken())); diff != "" {
+		t.Errorf("requests (-want +got)\n%s", diff)
+	}
 }
 
 // A grace period may be longer than one try of a stop: what is left of it counts from the deletion, not from the try.
 func TestStopForcesAfterALongGracePeriod(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		cl := newCluster()
-		s := cl.run(t, Options{
-			Spawner:    map[string]any{"delete_grace_period": 600},
-			ForceAfter: 10 * time.Second,
-		})
-		p := mustStart(t, s, aliceKey)
-		cl.stuck = true
-		cl.taken()
-		try := func(limit time.Duration) error {
-			ctx, cancel := context.WithTimeout(t.Context(), limit)
-			defer cancel()
-			return s.Stop(ctx, aliceKey, p.State)
-		}
-		if err := try(2 * time.Second); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("first try: %v", err)
-		}
-		time.Sleep(5 * time.Minute)
-		if err := try(2 * time.Second); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("second try: %v", err)
-		}
-		time.Sleep(6 * time.Minute)
-		if err := try(10 * time.Second); err != nil {
-			t.Errorf("third try: %v", err)
-		}
-		ask, force := "delete pods/jupyter-user grace 600", "delete pods/jupyter-user grace 0"
-		if diff := cmp.Diff([]string{ask, ask, ask, force}, writes(cl.taken())); diff != "" {
-			t.Errorf("requests (-want +got)\n%s", diff)
-		}
+	cl := newCluster()
+	clock := &atomic.Int64{} // how far the wall clock has gone on
+	s := cl.run(t, Options{
+		Spawner:    map[string]any{"delete_grace_period": 600},
+		ForceAfter: 10 * time.Second,
+		Now:        func() time.Time { return time.Now().Add(time.Duration(clock.Load())) },
 	})
+	p := mustStart(t, s, aliceKey)
+	cl.stuck = true
+	cl.taken()
+	try := func(limit time.Duration) error {
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		return s.Stop(ctx, aliceKey, p.State)
+	}
+	if err := try(2 * time.Second); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("first try: %v", err)
+	}
+	clock.Store(int64(5 * time.Minute))
+	if err := try(2 * time.Second); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("second try: %v", err)
+	}
+	clock.Store(int64(11 * time.Minute))
+	if err := try(10 * time.Second); err != nil {
+		t.Errorf("third try: %v", err)
+	}
+	ask, force := "delete pods/jupyter-user grace 600", "delete pods/jupyter-user grace 0"
+	if diff := cmp.Diff([]string{ask, ask, ask, force}, writes(cl.taken())); diff != "" {
+		t.Errorf("requests (-want +got)\n%s", diff)
+	}
 }
 
-// deaf runs a test under a clock of its own, on a cluster whose watches never tell that a pod has gone.
-func deaf(t *testing.T, test func(*testing.T, *cluster, *Spawner)) {
-	synctest.Test(t, func(t *testing.T) {
-		cl := newCluster()
-		cl.PrependWatchReactor("pods", func(a k8stesting.Action) (bool, watch.Interface, error) {
-			in, err := cl.Tracker().Watch(a.GetResource(), a.GetNamespace())
-			cl.watching <- struct{}{}
-			kept := watch.Filter(in, func(e watch.Event) (watch.Event, bool) { return e, e.Type != watch.Deleted })
-			return true, kept, err
-		})
-		test(t, cl, cl.run(t, withService))
+// deaf is a cluster whose watches never tell that a pod has gone, and a clock that runs on by itself while f runs.
+func deaf(t *testing.T, f func(*cluster, *Spawner)) {
+	t.Helper()
+	cl := newCluster()
+	cl.PrependWatchReactor("pods", func(a k8stesting.Action) (bool, watch.Interface, error) {
+		in, err := cl.Tracker().Watch(a.GetResource(), a.GetNamespace())
+		cl.watching <- struct{}{}
+		kept := watch.Filter(in, func(e watch.Event) (watch.Event, bool) { return e, e.Type != watch.Deleted })
+		return true, kept, err
 	})
+	clock := &atomic.Int64{}
+	o := withService
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(clock.Load())) }
+	s := cl.run(t, o)
+	done := make(chan struct{})
+	go func() { defer close(done); f(cl, s) }()
+	for {
+		select {
+		case <-done:
+			return
+		case <-time.After(100 * time.Millisecond): // whoever waits may not have read the clock yet
+			clock.Add(int64(confirmAfter))
+		}
+	}
 }
 
 // What has gone unseen is looked for, not waited for: a start of its whole time, a stop until it forces.
@@ -363,7 +375,7 @@ func TestWhatHasGoneUnseenIsLookedFor(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			deaf(t, func(t *testing.T, cl *cluster, s *Spawner) {
+			deaf(t, func(cl *cluster, s *Spawner) {
 				p := mustStart(t, s, aliceKey)
 				cl.taken()
 				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // less than a forced deletion takes
@@ -380,30 +392,28 @@ func TestWhatHasGoneUnseenIsLookedFor(t *testing.T) {
 }
 
 func TestStopWaitsUntilThePodIsGone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		cl := newCluster()
-		o := withService
-		o.ForceAfter = time.Hour
-		s := cl.run(t, o)
-		p := mustStart(t, s, aliceKey)
-		cl.stuck = true
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		defer cancel()
-		if err := s.Stop(ctx, aliceKey, p.State); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("stop of a pod that stays: %v", err)
-		}
-		if got, err := s.Poll(t.Context(), aliceKey, p.State); err != nil || got != (outpost.Status{}) {
-			t.Errorf("poll of a pod that is going: %+v, %v", got, err)
-		}
-		// A later stop finishes what the first one began.
-		cl.stuck = false
-		if err := s.Stop(t.Context(), aliceKey, p.State); err != nil {
-			t.Errorf("second stop: %v", err)
-		}
-		if left := cl.left(t); left != "" {
-			t.Errorf("left behind: %s", left)
-		}
-	})
+	cl := newCluster()
+	o := withService
+	o.ForceAfter = time.Hour
+	s := cl.run(t, o)
+	p := mustStart(t, s, aliceKey)
+	cl.stuck = true
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if err := s.Stop(ctx, aliceKey, p.State); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("stop of a pod that stays: %v", err)
+	}
+	if got, err := s.Poll(t.Context(), aliceKey, p.State); err != nil || got != (outpost.Status{}) {
+		t.Errorf("poll of a pod that is going: %+v, %v", got, err)
+	}
+	// A later stop finishes what the first one began.
+	cl.stuck = false
+	if err := s.Stop(t.Context(), aliceKey, p.State); err != nil {
+		t.Errorf("second stop: %v", err)
+	}
+	if left := cl.left(t); left != "" {
+		t.Errorf("left behind: %s", left)
+	}
 }
 
 func TestStopRepeatsWhatFailsForAMoment(t *testing.T) {
@@ -571,44 +581,43 @@ func TestPollWaitsForTheCache(t *testing.T) {
 
 func TestEndedPodsAreDeletedLater(t *testing.T) {
 	for _, keep := range []bool{false, true} {
-		synctest.Test(t, func(t *testing.T) {
-			cl := newCluster()
-			s := cl.run(t, Options{Spawner: map[string]any{"delete_stopped_pods": !keep}})
-			p := mustStart(t, s, aliceKey)
-			w, err := s.watch(t.Context(), "jhub")
-			if err != nil {
-				t.Fatal(err)
+		cl := newCluster()
+		s := cl.run(t, Options{Spawner: map[string]any{"delete_stopped_pods": !keep}})
+		s.reapAfter = 10 * time.Millisecond
+		p := mustStart(t, s, aliceKey)
+		w, err := s.watch(t.Context(), "jhub")
+		if err != nil {
+			t.Fatal(err)
+		}
+		sub := w.subscribe("jupyter-user")
+		cl.update(t, "jhub", "jupyter-user", func(pod *corev1.Pod) {
+			pod.Status.ContainerStatuses[0].State = corev1.ContainerState{
+				Terminated: &corev1.ContainerStateTerminated{ExitCode: 137, Reason: "OOMKilled"},
 			}
-			sub := w.subscribe("jupyter-user")
-			cl.update(t, "jhub", "jupyter-user", func(pod *corev1.Pod) {
-				pod.Status.ContainerStatuses[0].State = corev1.ContainerState{
-					Terminated: &corev1.ContainerStateTerminated{ExitCode: 137, Reason: "OOMKilled"},
-				}
-			})
-			for w.pod("jupyter-user").Status.ContainerStatuses[0].State.Terminated == nil {
+		})
+		for w.pod("jupyter-user").Status.ContainerStatuses[0].State.Terminated == nil {
+			<-sub.C
+		}
+		want := outpost.Status{
+			Ended:      true,
+			ExitCode:   137,
+			Reason:     "The server exceeded its memory limit and was killed.",
+			KubeReason: "OOMKilled",
+		}
+		got, err := s.Poll(t.Context(), aliceKey, p.State)
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("poll %v (-want +got)\n%s", err, diff)
+		}
+		if keep {
+			if s.reaping["uid-1"] {
+				t.Error("the pod should be kept")
+			}
+		} else {
+			for w.pod("jupyter-user") != nil {
 				<-sub.C
 			}
-			want := outpost.Status{
-				Ended:      true,
-				ExitCode:   137,
-				Reason:     "The server exceeded its memory limit and was killed.",
-				KubeReason: "OOMKilled",
-			}
-			got, err := s.Poll(t.Context(), aliceKey, p.State)
-			if diff := cmp.Diff(want, got); diff != "" || err != nil {
-				t.Errorf("poll %v (-want +got)\n%s", err, diff)
-			}
-			if keep {
-				if s.reaping["uid-1"] {
-					t.Error("the pod should be kept")
-				}
-			} else {
-				for w.pod("jupyter-user") != nil {
-					<-sub.C
-				}
-			}
-			sub.close()
-		})
+		}
+		sub.close()
 	}
 }
 
