@@ -48,6 +48,7 @@ func TestE2EStacks(t *testing.T) {
 	step("a kernel runs through a rename and a restore", kernelRunsOn)
 	step("destroy with the key leaves nothing", destroyAll)
 	step("tutorials by Helm", tutorialsByHelm)
+	step("bundle for a site without internet", withoutInternet)
 	step("tutorial of kind", tutorialOfKind)
 }
 
