@@ -33,8 +33,11 @@ printf '\xb7' | dd of="$2" bs=1 seek=18 conv=notrunc status=none
 
 // withoutInternet types the page for sites without internet: a bundle is made in one checkout, carried, and checked
 // by somebody who has nothing else, in an environment with no program of ours. Both stacks are made of what is in it
-// alone.
+// alone. It runs only where E2E_BUNDLE is set.
 func withoutInternet(t *testing.T, s *site) {
+	if os.Getenv("E2E_BUNDLE") == "" {
+		t.Skip("takes five minutes: set E2E_BUNDLE=yes")
+	}
 	if runtime.GOARCH != "amd64" {
 		t.Skip("the page names the bundle for amd64")
 	}
