@@ -41,32 +41,32 @@ var beside = map[string][]string{
 var suites = []suite{
 	{
 		name: "unit", about: "every package of the module, race detector on, offline",
-		argv:   []string{"go", "test", "-json", "-race", "-timeout", "15m", "./..."},
+		argv:   []string{"go", "test", "-json", "-race", "-timeout", "60m", "./..."},
 		yields: true,
 	},
 	{
 		name: "dev", about: "the programs that make the local clusters",
-		dir: "dev/clusters", argv: []string{"go", "test", "-json", "-race", "-timeout", "10m", "./..."},
+		dir: "dev/clusters", argv: []string{"go", "test", "-json", "-race", "-timeout", "60m", "./..."},
 		yields: true,
 	},
 	{
 		name: "addons", about: "load balancer, volumes and Ingress of the local clusters",
-		dir: "dev/kube", argv: []string{"go", "test", "-json", "-race", "-timeout", "10m", "./addons/..."},
+		dir: "dev/kube", argv: []string{"go", "test", "-json", "-race", "-timeout", "60m", "./addons/..."},
 		yields: true,
 	},
 	{
 		name: "gateway", about: "Gateway API of the local clusters",
-		dir: "dev/kube/gateway", argv: []string{"go", "test", "-json", "-race", "-timeout", "10m", "./..."},
+		dir: "dev/kube/gateway", argv: []string{"go", "test", "-json", "-race", "-timeout", "60m", "./..."},
 		yields: true,
 	},
 	{
 		name: "image", about: "the writer of the outpost's image",
-		dir: "images/outpost", argv: []string{"go", "test", "-json", "-race", "-timeout", "10m", "./..."},
+		dir: "images/outpost", argv: []string{"go", "test", "-json", "-race", "-timeout", "60m", "./..."},
 		yields: true,
 	},
 	{
 		name: "release", about: "what makes, pushes and checks releases",
-		dir: "dev/release", argv: []string{"go", "test", "-json", "-race", "-timeout", "10m", "./..."},
+		dir: "dev/release", argv: []string{"go", "test", "-json", "-race", "-timeout", "60m", "./..."},
 		yields: true,
 	},
 	{
