@@ -231,6 +231,7 @@ func TestWatchAtAnotherProcess(t *testing.T) {
 		watched, _ := watching(t, b)
 		early, late := outposttest.Request("early"), outposttest.Request("late")
 		early.Async, late.Async = true, true
+		synctest.Wait() // until the other process is told of pods, too
 		mustStart(t, a, early)
 		begin := time.Now()
 		wantEvents(t, []watch.Event{service(early.Key, outpost.PollResult{})}, readTo(t, watched, watch.KindService))
