@@ -31,6 +31,9 @@ var (
 	requestTime = 30 * time.Second // a request as a whole
 )
 
+// databaseTimeout bounds each operation of the database. Only tests have another one.
+var databaseTimeout = 15 * time.Second
+
 // Run serves until ctx ends or a part of the process fails. Then it takes everything down in reverse: it says that it
 // is not ready, stops accepting, lets requests and tunnels end, ends the work in the background, and closes the
 // database. Starts that are under way are not undone: the next process finishes or rolls them back. Call it once.

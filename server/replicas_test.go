@@ -20,8 +20,8 @@ import (
 func TestMain(m *testing.M) {
 	// Nothing is given up because time passes, however rarely a busy machine lets a test run.
 	for _, limit := range []*time.Duration{
-		&probeTimeout, &lastBackupTimeout, &apiPatience, &headerTime, &requestTime, &metricsLimits.newcomerTime,
-		&apiLimits.newcomerTime, &apiLimits.writeTime, &dialOutLimits.newcomerTime, &dialOutLimits.writeTime,
+		&databaseTimeout, &probeTimeout, &lastBackupTimeout, &apiPatience, &headerTime, &requestTime,
+		&metricsLimits.newcomerTime, &apiLimits.newcomerTime, &apiLimits.writeTime, &dialOutLimits.newcomerTime, &dialOutLimits.writeTime,
 	} {
 		*limit = time.Hour
 	}

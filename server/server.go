@@ -147,7 +147,7 @@ func OpenStore(
 	d := cfg.Database
 	db, err := store.Open(ctx, store.Config{
 		Type: d.Type, Path: d.Path, Host: d.Host, Port: d.Port, User: d.User, Password: d.Password, Name: d.Name,
-		Wait: databaseWait, Observer: observe,
+		Timeout: databaseTimeout, Wait: databaseWait, Observer: observe,
 	}, ring, log)
 	switch fault, ok := errors.AsType[*outpost.Error](err); {
 	case !ok || fault.Kind != outpost.KindInvalid:
