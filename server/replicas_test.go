@@ -21,7 +21,8 @@ func TestMain(m *testing.M) {
 	// Nothing is given up because time passes, however rarely a busy machine lets a test run.
 	for _, limit := range []*time.Duration{
 		&databaseTimeout, &probeTimeout, &lastBackupTimeout, &apiPatience, &headerTime, &requestTime,
-		&metricsLimits.newcomerTime, &apiLimits.newcomerTime, &apiLimits.writeTime, &dialOutLimits.newcomerTime, &dialOutLimits.writeTime,
+		&metricsLimits.newcomerTime, &apiLimits.newcomerTime, &apiLimits.writeTime,
+		&dialOutLimits.newcomerTime, &dialOutLimits.writeTime,
 	} {
 		*limit = time.Hour
 	}
