@@ -121,8 +121,10 @@ var testOnly = map[string][]string{
 	"infra/hub": {
 		"infra/infratest", "infra/schema/schematest", "server/kubespawner/options", "server/tunnels/remote",
 	},
-	"infra/outpost":              {"infra/infratest", "infra/schema/schematest", "server/kubespawner/options"},
-	"server":                     {"server/nettest", "server/outpost/outposttest", "server/store/storetest"},
+	"infra/outpost": {"infra/infratest", "infra/schema/schematest", "server/kubespawner/options"},
+	"server": {
+		"server/nettest", "server/outpost/outposttest", "server/sshtest", "server/store/storetest",
+	},
 	"server/cmd/outpost":         {"server/flavor"},
 	"server/dialout":             {"server/nettest"},
 	"server/httpapi":             {"server/access", "server/lifecycle", "server/nettest", "server/outpost/outposttest"},
@@ -131,11 +133,11 @@ var testOnly = map[string][]string{
 	"server/kubespawner":         {"server/kubespawner/kubespawnertest"},
 	"server/kubespawner/options": {"server/kubespawner/kubespawnertest"},
 	"server/lifecycle":           {"server/maintenance", "server/outpost/outposttest"},
-	"server/sshd":                {"server/nettest"},
+	"server/sshd":                {"server/nettest", "server/sshtest"},
 	"server/store":               {"server/store/storetest"},
 	"server/store/storetest":     {"server/outpost/outposttest"},
-	"server/tunnels":             {"server/sshd"},
-	"server/tunnels/remote":      {"server/nettest"},
+	"server/tunnels":             {"server/sshd", "server/sshtest"},
+	"server/tunnels/remote":      {"server/nettest", "server/sshtest"},
 	"stacks": {
 		"charts", "infra/infratest", "infra/schema/schematest", "server/tunnels/remote",
 	},

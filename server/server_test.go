@@ -30,6 +30,7 @@ import (
 	"github.com/outposts-dev/outposts/server/config"
 	"github.com/outposts-dev/outposts/server/outpost"
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
+	"github.com/outposts-dev/outposts/server/sshtest"
 )
 
 const (
@@ -440,14 +441,7 @@ func TestAStopEndsAStartThatIsUnderWayAndKeepsItsRow(t *testing.T) {
 // sshKey makes a key pair and the line of its public half.
 func sshKey(t *testing.T) (ssh.Signer, string) {
 	t.Helper()
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
+	signer := sshtest.NewKey(t)
 	return signer, string(ssh.MarshalAuthorizedKey(signer.PublicKey()))
 }
 

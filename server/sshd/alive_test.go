@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/outposts-dev/outposts/server/nettest"
+	"github.com/outposts-dev/outposts/server/sshtest"
 )
 
 // timed is a server in memory under a clock of its own.
@@ -30,7 +31,7 @@ func inTime(t *testing.T, change func(*world), test func(*timed)) {
 	}
 	w.limits.reloadInterval = time.Hour
 	w.hostKey = w.writeHostKey("ssh_host_ed25519_key")
-	w.hubKey = newKey(t)
+	w.hubKey = sshtest.NewKey(t)
 	w.writeKeys(hubName, authorizedLine("", w.hubKey))
 	w.allow(hubName, serviceHost, servicePort)
 	synctest.Test(t, func(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/outposts-dev/outposts/server/sshd/keys"
+	"github.com/outposts-dev/outposts/server/sshtest"
 )
 
 // letsIn reports whether a client can authenticate.
@@ -71,7 +72,7 @@ func TestLoginRefused(t *testing.T) {
 	answers := func(_, _ string, questions []string, _ []bool) ([]string, error) {
 		return make([]string, len(questions)), nil
 	}
-	authority := newKey(t)
+	authority := sshtest.NewKey(t)
 	cert := &ssh.Certificate{
 		Key: w.hubKey.PublicKey(), CertType: ssh.UserCert,
 		ValidPrincipals: []string{user}, ValidBefore: ssh.CertTimeInfinity,
@@ -91,10 +92,10 @@ func TestLoginRefused(t *testing.T) {
 		{"no method", user, nil},
 		{"password", user, []ssh.AuthMethod{ssh.Password("")}},
 		{"keyboard-interactive", user, []ssh.AuthMethod{ssh.KeyboardInteractive(answers)}},
-		{"unknown key", user, []ssh.AuthMethod{ssh.PublicKeys(newKey(t))}},
+		{"unknown key", user, []ssh.AuthMethod{ssh.PublicKeys(sshtest.NewKey(t))}},
 		{"other user", "root", []ssh.AuthMethod{ssh.PublicKeys(w.hubKey)}},
 		{"empty user", "", []ssh.AuthMethod{ssh.PublicKeys(w.hubKey)}},
-		{"key that is shown but not held", user, []ssh.AuthMethod{ssh.PublicKeys(liar{w.hubKey, newKey(t)})}},
+		{"key that is shown but not held", user, []ssh.AuthMethod{ssh.PublicKeys(liar{w.hubKey, sshtest.NewKey(t)})}},
 		{"RSA with SHA-1", user, []ssh.AuthMethod{ssh.PublicKeys(only(t, big, ssh.KeyAlgoRSA))}},
 		{"certificate of an authorized key", user, []ssh.AuthMethod{ssh.PublicKeys(certified)}},
 	} {
@@ -117,7 +118,7 @@ func TestKeyTypes(t *testing.T) {
 	}
 	rsaSigner := rsaKey(t, 2048)
 	keys := map[string]ssh.Signer{
-		"ed25519": newKey(t), "ecdsa": signer(t, curve),
+		"ed25519": sshtest.NewKey(t), "ecdsa": signer(t, curve),
 		"rsa-sha2-256": only(t, rsaSigner, ssh.KeyAlgoRSASHA256),
 		"rsa-sha2-512": only(t, rsaSigner, ssh.KeyAlgoRSASHA512),
 	}
@@ -210,7 +211,7 @@ func TestKeyOptions(t *testing.T) {
 
 // One bad line is reported by file and number, and locks nobody else out.
 func TestBadLineIsNamed(t *testing.T) {
-	bad := newKey(t)
+	bad := sshtest.NewKey(t)
 	w := newWorld(t, func(w *world) {
 		w.writeKeys(hubName,
 			"# keys of the hub", "", authorizedLine("no-such-option", bad), authorizedLine("", w.hubKey))
@@ -241,8 +242,8 @@ func TestKeysWithAFaultDoNotStopOtherHubs(t *testing.T) {
 	w := newWorld(t, func(w *world) {
 		w.opts.Hubs = append(w.opts.Hubs, "hub-b")
 		w.writeKeys(hubName, authorizedLine("", w.hubKey))
-		w.writeKeys("hub-without-a-password", authorizedLine("", newKey(t)))
-		w.writeKeys("authorized_keys", authorizedLine("", newKey(t)))
+		w.writeKeys("hub-without-a-password", authorizedLine("", sshtest.NewKey(t)))
+		w.writeKeys("authorized_keys", authorizedLine("", sshtest.NewKey(t)))
 		if err := os.Symlink(os.DevNull, filepath.Join(w.keys, "hub-b")); err != nil {
 			t.Fatal(err)
 		}
@@ -290,7 +291,7 @@ func TestNewRefuses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w := &world{t: t, hosts: t.TempDir(), keys: t.TempDir()}
 			w.writeHostKey("ssh_host_ed25519_key")
-			w.hubKey = newKey(t)
+			w.hubKey = sshtest.NewKey(t)
 			w.writeKeys(hubName, authorizedLine("", w.hubKey))
 			w.opts = Options{
 				Hubs: []string{hubName}, HostKeysDir: w.hosts, AuthorizedKeysDir: w.keys, PermitOpen: w.permit,

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/outposts-dev/outposts/server/sshtest"
 )
 
 // openssh runs OpenSSH's client as the hub's spawner does.
@@ -265,7 +267,7 @@ func TestOpenSSHHasNoShellAndNoRemoteForward(t *testing.T) {
 
 func TestOpenSSHRefusesChangedHostKey(t *testing.T) {
 	o := opensshWorld(t, nil)
-	o.pin(newKey(t).PublicKey())
+	o.pin(sshtest.NewKey(t).PublicKey())
 	code, output := o.step(loginLimit)
 	if code != 255 || !strings.Contains(output, "REMOTE HOST IDENTIFICATION HAS CHANGED") {
 		t.Errorf("exit %d: %s", code, output)

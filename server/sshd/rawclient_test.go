@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/outposts-dev/outposts/server/sshtest"
 )
 
 // rawClient speaks SSH packet by packet, so that a test can break the protocol where a real client cannot. It does
@@ -237,7 +239,7 @@ func TestProtocolErrorsEndTheConnection(t *testing.T) {
 
 // A hub that does it again and again is locked out; the others are not.
 func TestProtocolErrorsAreCounted(t *testing.T) {
-	otherKey := newKey(t)
+	otherKey := sshtest.NewKey(t)
 	w := newWorld(t, func(w *world) {
 		w.opts.Hubs = append(w.opts.Hubs, "otherhub")
 		w.writeKeys("otherhub", authorizedLine("", otherKey))

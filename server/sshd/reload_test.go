@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/outposts-dev/outposts/server/sshtest"
 )
 
 // A removed key opens nothing from that moment, without anybody telling the server (protocol 5.3).
@@ -15,7 +17,7 @@ func TestRemovedKeyOpensNothing(t *testing.T) {
 	w := newWorld(t, nil) // nobody polls within the test
 	c := w.mustClient()
 	w.openService(c)
-	w.writeKeys(hubName, authorizedLine("", newKey(t)))
+	w.writeKeys(hubName, authorizedLine("", sshtest.NewKey(t)))
 	if diff := cmp.Diff(notPermitted, refusal(c, "direct-tcpip", directTCPIP(serviceHost, servicePort))); diff != "" {
 		t.Errorf("refusal (-want +got):\n%s", diff)
 	}
@@ -69,7 +71,7 @@ func TestRemovedKeyClosesChannels(t *testing.T) {
 func TestReloadKeepsTheRest(t *testing.T) {
 	w := newWorld(t, nil)
 	conn := w.openService(w.mustClient())
-	added := newKey(t)
+	added := sshtest.NewKey(t)
 	w.writeKeys(hubName, "bad line", authorizedLine("", added), authorizedLine("", w.hubKey))
 	if err := w.server.keys.Refresh(); err == nil {
 		t.Error("the bad line is not reported")

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/outposts-dev/outposts/server/sshd/wire"
+	"github.com/outposts-dev/outposts/server/sshtest"
 )
 
 // neverReads makes every target take nothing at all.
@@ -272,7 +273,7 @@ func manyHubs(w *world, n int) (keys []ssh.Signer) {
 		w.t.Fatal(err)
 	}
 	for i := range n {
-		hub, key := fmt.Sprintf("hub-%d", i), newKey(w.t)
+		hub, key := fmt.Sprintf("hub-%d", i), sshtest.NewKey(w.t)
 		w.opts.Hubs = append(w.opts.Hubs, hub)
 		w.writeKeys(hub, authorizedLine("", key))
 		w.allow(hub, serviceHost, servicePort)

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/outposts-dev/outposts/server/sshtest"
 )
 
 // world is a server on port 0, its keys, and the services behind it. Names resolve to addresses of 10.1.2.0/24, and
@@ -79,7 +81,7 @@ func newWorld(t testing.TB, change func(*world)) *world {
 		backends: map[netip.AddrPort]string{},
 	}
 	w.hostKey = w.writeHostKey("ssh_host_ed25519_key")
-	w.hubKey = newKey(t)
+	w.hubKey = sshtest.NewKey(t)
 	w.writeKeys(hubName, authorizedLine("", w.hubKey))
 	w.opts = Options{
 		Hubs: []string{hubName}, HostKeysDir: w.hosts, AuthorizedKeysDir: w.keys,
@@ -273,19 +275,6 @@ func writeFile(t testing.TB, name, text string) {
 	if err := os.Rename(temp, name); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func newKey(t testing.TB) ssh.Signer {
-	t.Helper()
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return signer
 }
 
 // authorizedLine is a line of an authorized_keys file.

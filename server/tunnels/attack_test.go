@@ -15,6 +15,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/outposts-dev/outposts/server/sshd/wire"
+	"github.com/outposts-dev/outposts/server/sshtest"
 	"github.com/outposts-dev/outposts/server/tunnels/remote"
 )
 
@@ -75,7 +76,7 @@ func TestDamagedConnectionBreaksItsStreams(t *testing.T) {
 
 // Keys are exchanged anew on a connection, by the server's wish, while the data of its system change.
 func TestKeysAreExchangedAnew(t *testing.T) {
-	host := newKey(t)
+	host := sshtest.NewKey(t)
 	l := listenLocal(t)
 	config := &ssh.ServerConfig{
 		Config: ssh.Config{RekeyThreshold: 256},
@@ -90,7 +91,7 @@ func TestKeysAreExchangedAnew(t *testing.T) {
 			if err != nil {
 				return
 			}
-			go serveEcho(conn, config)
+			go sshtest.ServeEcho(conn, config)
 		}
 	}()
 	address := l.Addr().(*net.TCPAddr)
@@ -109,27 +110,9 @@ func TestKeysAreExchangedAnew(t *testing.T) {
 	defer conn.Close()
 	for range 50 {
 		changed := system
-		changed.HostKeys = append([]ssh.PublicKey{newKey(t).PublicKey()}, system.HostKeys...)
+		changed.HostKeys = append([]ssh.PublicKey{sshtest.NewKey(t).PublicKey()}, system.HostKeys...)
 		w.tunnels.SetSystems(map[string]remote.System{"remote": changed})
 		wantEcho(t, conn)
-	}
-}
-
-// serveEcho is an SSH server whose every channel is an echo.
-func serveEcho(conn net.Conn, config *ssh.ServerConfig) {
-	defer conn.Close()
-	_, channels, requests, err := ssh.NewServerConn(conn, config)
-	if err != nil {
-		return
-	}
-	go ssh.DiscardRequests(requests)
-	for nc := range channels {
-		ch, requests, err := nc.Accept()
-		if err != nil {
-			return
-		}
-		go ssh.DiscardRequests(requests)
-		go io.Copy(ch, ch)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/outposts-dev/outposts/server/sshtest"
 	"github.com/outposts-dev/outposts/server/tunnels/remote"
 )
 
@@ -168,7 +169,7 @@ func TestStrangerWhoSendsMuch(t *testing.T) {
 }
 
 func TestRefusedKeyOfAnOutpostThatDialsOut(t *testing.T) {
-	w, o := dialling(t, func(w *world) { w.key = newKey(w.t) })
+	w, o := dialling(t, func(w *world) { w.key = sshtest.NewKey(w.t) })
 	if got := <-w.join(o, "one"); got != RefusedKey {
 		t.Errorf("Join returned %s, want %s", got, RefusedKey)
 	}
@@ -259,7 +260,7 @@ func TestSystemThatIsReachedInAnotherWay(t *testing.T) {
 	ended = w.join(o, "one")
 	w.wantAnswer(20001, "lab-1 of inner")
 	s := o.dialsOut()
-	s.HostKeys = []ssh.PublicKey{newKey(t).PublicKey()}
+	s.HostKeys = []ssh.PublicKey{sshtest.NewKey(t).PublicKey()}
 	w.tunnels.SetSystems(map[string]remote.System{"inner": s})
 	<-ended
 	w.wantState("inner", Waiting)

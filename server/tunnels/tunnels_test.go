@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/outposts-dev/outposts/server/sshtest"
 	"github.com/outposts-dev/outposts/server/tunnels/remote"
 )
 
@@ -341,7 +342,7 @@ func TestSilentConnectionIsRenewed(t *testing.T) {
 func TestWrongHostKeyGetsNothing(t *testing.T) {
 	w, o := newRemote(t, func(w *world) {
 		s := w.systems["remote"]
-		s.HostKeys = []ssh.PublicKey{newKey(w.t).PublicKey()}
+		s.HostKeys = []ssh.PublicKey{sshtest.NewKey(w.t).PublicKey()}
 		w.systems["remote"] = s
 		w.limits.wait = 50 * time.Millisecond
 	})
@@ -361,7 +362,7 @@ func TestRefusalIsNotWaitedForWhenSomethingIsNew(t *testing.T) {
 		w, o := newRemote(t, func(w *world) {
 			patient(w)
 			s := w.systems["remote"]
-			s.HostKeys = []ssh.PublicKey{newKey(w.t).PublicKey()}
+			s.HostKeys = []ssh.PublicKey{sshtest.NewKey(w.t).PublicKey()}
 			w.systems["remote"] = s
 		})
 		w.wantState("remote", WrongHostKey)
@@ -372,7 +373,7 @@ func TestRefusalIsNotWaitedForWhenSomethingIsNew(t *testing.T) {
 		var right ssh.Signer
 		w, _ := newRemote(t, func(w *world) {
 			patient(w)
-			right, w.key = w.key, newKey(w.t)
+			right, w.key = w.key, sshtest.NewKey(w.t)
 		})
 		w.wantState("remote", RefusedKey)
 		w.tunnels.SetKey(right)
@@ -381,13 +382,13 @@ func TestRefusalIsNotWaitedForWhenSomethingIsNew(t *testing.T) {
 }
 
 func TestRefusedKeyIsSaid(t *testing.T) {
-	w, _ := newRemote(t, func(w *world) { w.key = newKey(w.t) })
+	w, _ := newRemote(t, func(w *world) { w.key = sshtest.NewKey(w.t) })
 	w.wantState("remote", RefusedKey)
 }
 
 func TestChangedKeyIsUsedForTheNextConnection(t *testing.T) {
 	var right ssh.Signer
-	w, _ := newRemote(t, func(w *world) { right, w.key = w.key, newKey(w.t) })
+	w, _ := newRemote(t, func(w *world) { right, w.key = w.key, sshtest.NewKey(w.t) })
 	w.wantState("remote", RefusedKey)
 	w.tunnels.SetKey(right)
 	w.wantState("remote", Connected)
@@ -409,7 +410,7 @@ func TestWithdrawnHostKeyEndsTheConnection(t *testing.T) {
 	w.wantAnswer(20001, "lab-1 of remote")
 	conn := echoing(t, w, 20001)
 	s := o.system()
-	s.HostKeys = append(s.HostKeys, newKey(t).PublicKey())
+	s.HostKeys = append(s.HostKeys, sshtest.NewKey(t).PublicKey())
 	w.tunnels.SetSystems(map[string]remote.System{"remote": s})
 	wantEcho(t, conn)
 	s.HostKeys = s.HostKeys[1:]

@@ -35,6 +35,7 @@ import (
 	k8stesting "k8s.io/client-go/testing"
 
 	"github.com/outposts-dev/outposts/server/sshd"
+	"github.com/outposts-dev/outposts/server/sshtest"
 	"github.com/outposts-dev/outposts/server/tunnels/remote"
 )
 
@@ -91,7 +92,7 @@ func newWorld(t testing.TB, change func(*world)) *world {
 	some := func() byte { return byte(1 + mathrand.IntN(250)) }
 	host := netip.AddrFrom4([4]byte{127, some(), some(), some()})
 	w := &world{
-		t: t, client: fake.NewClientset(), key: newKey(t), systems: map[string]remote.System{}, limits: quick,
+		t: t, client: fake.NewClientset(), key: sshtest.NewKey(t), systems: map[string]remote.System{}, limits: quick,
 		address: host, log: &lockedBuffer{},
 	}
 	w.opts = Options{
@@ -558,19 +559,6 @@ func listenLocal(t testing.TB) net.Listener {
 	}
 	t.Cleanup(func() { l.Close() })
 	return l
-}
-
-func newKey(t testing.TB) ssh.Signer {
-	t.Helper()
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return signer
 }
 
 func writeHostKey(t testing.TB, dir string) ssh.Signer {

@@ -1,10 +1,7 @@
 package remote
 
 import (
-	"crypto/ed25519"
-	"crypto/rand"
 	"io"
-	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,55 +9,22 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/outposts-dev/outposts/server/nettest"
+	"github.com/outposts-dev/outposts/server/sshtest"
 )
-
-func newKey(t *testing.T) ssh.Signer {
-	t.Helper()
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return signer
-}
-
-// serve is an SSH server whose every channel is an echo.
-func serve(conn net.Conn, hostKey ssh.Signer) {
-	defer conn.Close()
-	config := &ssh.ServerConfig{
-		PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, nil },
-	}
-	config.AddHostKey(hostKey)
-	_, channels, requests, err := ssh.NewServerConn(conn, config)
-	if err != nil {
-		return
-	}
-	go ssh.DiscardRequests(requests)
-	for nc := range channels {
-		ch, requests, err := nc.Accept()
-		if err != nil {
-			return
-		}
-		go ssh.DiscardRequests(requests)
-		go func() {
-			_, _ = io.Copy(ch, ch)
-			ch.Close()
-		}()
-	}
-}
 
 // silence is after which the connections of these tests are dead.
 const silence = 15 * time.Second
 
 // inTime runs a test of a connection under a clock of its own.
 func inTime(t *testing.T, test func(t *testing.T, c *Conn, server *nettest.Conn)) {
-	hostKey, key := newKey(t), newKey(t)
+	hostKey, key := sshtest.NewKey(t), sshtest.NewKey(t)
 	synctest.Test(t, func(t *testing.T) {
 		near, far := nettest.Pipe()
-		go serve(far, hostKey)
+		config := &ssh.ServerConfig{
+			PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, nil },
+		}
+		config.AddHostKey(hostKey)
+		go sshtest.ServeEcho(far, config)
 		system := System{DialsOut: true, User: DefaultUser, HostKeys: []ssh.PublicKey{hostKey.PublicKey()}}
 		c, err := Login(t.Context(), near, system, key, Limits{Dial: 10 * time.Second, Silence: silence})
 		if err != nil {
