@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/outposts-dev/outposts/e2e/process"
 )
 
 const (
@@ -67,4 +69,10 @@ func processorTime() (busy, idle float64, err error) {
 		}
 	}
 	return busy, idle, nil
+}
+
+// busyTime returns how long all processors together have worked since the machine started.
+func busyTime() (time.Duration, error) {
+	busy, _, err := processorTime()
+	return time.Duration(busy) * (time.Second / process.UserHZ), err
 }

@@ -99,6 +99,7 @@ func openLabs(ctx context.Context, r *run, c *checkout) (*labsBench, error) {
 		if err != nil {
 			return nil, err
 		}
+		config.QPS, config.Burst = -1, -1 // many pods are made at the same moment
 		if b.clusters[name], err = kubernetes.NewForConfig(config); err != nil {
 			return nil, err
 		}
@@ -162,18 +163,39 @@ func (b *labsBench) takeAtOnce(ctx context.Context) error {
 		}
 	}
 	for _, s := range spawners {
-		b.together(s, fmt.Sprintf("lost in %d rounds", rounds), "servers", float64(s.lost))
+		b.together(s.subject, n, fmt.Sprintf("lost in %d rounds", rounds), "servers", float64(s.lost))
 	}
 	return nil
 }
 
-// together adds a sample of many servers.
-func (b *labsBench) together(s *labsSpawner, what, unit string, sample float64) {
-	b.run.add(fmt.Sprintf("labs/together/%s, %d servers", what, len(s.labs)), s.subject, unit, "less", sample)
+// together adds a sample of n servers.
+func (b *labsBench) together(subject string, n int, what, unit string, sample float64) {
+	b.run.add(fmt.Sprintf("labs/together/%s, %d servers", what, n), subject, unit, "less", sample)
+}
+
+// allReady adds the samples of servers that all answer, after they and the machine have worked for that long.
+func (b *labsBench) allReady(subject string, pods []corev1.Pod, took, machine time.Duration) error {
+	var own time.Duration
+	for _, pod := range pods {
+		pids, err := processesOf(&pod)
+		if err != nil {
+			return err
+		}
+		own += process.CPUOf(pids)
+	}
+	n, onAll := len(pods), own.Seconds()/float64(runtime.NumCPU())
+	b.together(subject, n, "processor time of all", "CPU-s", own.Seconds())
+	b.together(subject, n, "processor time of the machine", "CPU-s", machine.Seconds())
+	b.together(subject, n, "of that time on all cores", "times", took.Seconds()/onAll)
+	return nil
 }
 
 // takeRound starts all servers of a spawner at once, and stops them.
 func (b *labsBench) takeRound(ctx context.Context, s *labsSpawner) error {
+	busy, err := busyTime()
+	if err != nil {
+		return err
+	}
 	begin, errs, ready := time.Now(), make([]error, len(s.labs)), make([]time.Duration, len(s.labs))
 	_, _ = atOnce(len(s.labs), func(i int) error {
 		if errs[i] = s.labs[i].start(ctx, s.options); errs[i] == nil {
@@ -181,6 +203,10 @@ func (b *labsBench) takeRound(ctx context.Context, s *labsSpawner) error {
 		}
 		return nil // those that fail are counted
 	})
+	later, err := busyTime()
+	if err != nil {
+		return err
+	}
 	lost := slices.DeleteFunc(errs, func(err error) bool { return err == nil })
 	for _, err := range lost {
 		b.run.say("labs: lost: %v", err)
@@ -190,14 +216,23 @@ func (b *labsBench) takeRound(ctx context.Context, s *labsSpawner) error {
 	if last == 0 {
 		return errors.Join(lost...) // that is no figure
 	}
-	b.together(s, "until the last is ready", "s", last.Seconds())
+	b.together(s.subject, len(s.labs), "until the last is ready", "s", last.Seconds())
 	if len(lost) == 0 { // else nobody knows what those that are gone have used
-		own, err := b.processorTime(ctx, s)
+		pods, err := b.pods(ctx, s)
 		if err != nil {
 			return err
 		}
-		b.together(s, "processor time of all", "CPU-s", own.Seconds())
-		b.together(s, "of that time on all cores", "times", last.Seconds()/(own.Seconds()/float64(runtime.NumCPU())))
+		if len(pods) != len(s.labs) {
+			return fmt.Errorf("%d servers run, with %d pods in %s", len(s.labs), len(pods), s.namespace)
+		}
+		if err := b.allReady(s.subject, pods, last, later-busy); err != nil {
+			return err
+		}
+		if s.subject == projectSubject {
+			if err := b.takeBare(ctx, s.namespace, pods); err != nil {
+				return err
+			}
+		}
 	}
 	return b.stopAll(ctx, s)
 }
@@ -236,24 +271,4 @@ func (b *labsBench) pods(ctx context.Context, s *labsSpawner) ([]corev1.Pod, err
 		return nil, err
 	}
 	return list.Items, nil
-}
-
-// processorTime returns what the servers of a spawner have used so far, from the first instruction in their pods on.
-func (b *labsBench) processorTime(ctx context.Context, s *labsSpawner) (time.Duration, error) {
-	pods, err := b.pods(ctx, s)
-	if err != nil {
-		return 0, err
-	}
-	if len(pods) != len(s.labs) {
-		return 0, fmt.Errorf("%d servers run, with %d pods in %s", len(s.labs), len(pods), s.namespace)
-	}
-	var all time.Duration
-	for _, pod := range pods {
-		pids, err := processesOf(&pod)
-		if err != nil {
-			return 0, err
-		}
-		all += process.CPUOf(pids)
-	}
-	return all, nil
 }

@@ -19,11 +19,12 @@ import (
 	"github.com/outposts-dev/outposts/e2e/process"
 )
 
-// labsLook is the pause between two looks at a server.
-const labsLook = 10 * time.Millisecond
+// The pause between two looks at a server: the only one that starts, and one of many, which all are looked at.
+const labsLook, labsLookMany = 10 * time.Millisecond, 50 * time.Millisecond
 
-// labsAnswer is the time that a server has, alone on the machine, from when its pod is made until it answers.
-const labsAnswer = 2 * time.Minute
+// labsAnswer is the time that servers have, with nothing else on the machine, from when their pods are made until they
+// answer.
+const labsAnswer = 5 * time.Minute
 
 // takeAlone takes starts on the remote system, one after the other, and after each the same pod without a hub: from
 // when client-go creates it until its server answers.
@@ -81,14 +82,61 @@ func (b *labsBench) bare(ctx context.Context, round int) (took time.Duration, er
 	defer func() {
 		err = errors.Join(err, pods.Delete(context.WithoutCancel(ctx), pod.Name, *metav1.NewDeleteOptions(0)))
 	}()
-	if err := waitForAnswer(ctx, pod); err != nil {
+	if err := waitForAnswer(ctx, pod, labsLook); err != nil {
 		return 0, err
 	}
 	return time.Since(begin), nil
 }
 
+// labsBare is the label of the pods that takeBare makes; nobody else selects them.
+const labsBare = "bench.outposts.dev/bare"
+
+// takeBare makes a pod like each of those of servers, which go on to run, as their tokens are the new ones' too, all at
+// once and by client-go alone, waits until every server answers, and removes them.
+func (b *labsBench) takeBare(ctx context.Context, namespace string, like []corev1.Pod) (err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, labsAnswer, fmt.Errorf("they have had %s", labsAnswer))
+	defer cancel()
+	b.run.say("labs: %d bare pods at once", len(like))
+	if err := calm(ctx); err != nil {
+		return err
+	}
+	pods, watch := b.clusters[labsMany].CoreV1().Pods(namespace), watchPods(ctx, b.clusters[labsMany], namespace)
+	defer func() {
+		err = errors.Join(err, pods.DeleteCollection(context.WithoutCancel(ctx), *metav1.NewDeleteOptions(0),
+			metav1.ListOptions{LabelSelector: labsBare}))
+	}()
+	busy, err := busyTime()
+	if err != nil {
+		return err
+	}
+	made := make([]corev1.Pod, len(like))
+	took, err := atOnce(len(like), func(i int) error {
+		made[i].Name, made[i].Labels = fmt.Sprintf("bare-%d", i), map[string]string{labsBare: ""}
+		made[i].Spec = like[i].Spec
+		made[i].Spec.NodeName = "" // the scheduler chooses
+		pod, err := pods.Create(ctx, &made[i], metav1.CreateOptions{})
+		if err != nil {
+			return err
+		}
+		made[i] = *pod
+		if err := watch.waitReady(ctx, pod.Name); err != nil {
+			return err
+		}
+		return waitForAnswer(ctx, pod, labsLookMany)
+	})
+	if err != nil {
+		return err
+	}
+	later, err := busyTime()
+	if err != nil {
+		return err
+	}
+	b.together(barePods, len(made), "until the last is ready", "s", took.Seconds())
+	return b.allReady(barePods, made, took, later-busy)
+}
+
 // waitForAnswer waits until a server answers in its pod, whose containers are processes of this machine.
-func waitForAnswer(ctx context.Context, pod *corev1.Pod) error {
+func waitForAnswer(ctx context.Context, pod *corev1.Pod, look time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, labsAnswer, fmt.Errorf("it has had %s", labsAnswer))
 	defer cancel()
 	inside, err := networkOf(ctx, pod)
@@ -99,7 +147,8 @@ func waitForAnswer(ctx context.Context, pod *corev1.Pod) error {
 	if err != nil {
 		return err
 	}
-	looks, out, err := process.Start("nsenter", "-t", strconv.Itoa(inside), "-n", self, "first-answer", urlOf(pod))
+	looks, out, err := process.Start("nsenter", "-t", strconv.Itoa(inside), "-n",
+		self, "first-answer", urlOf(pod), look.String())
 	if err != nil {
 		return err
 	}
@@ -141,10 +190,15 @@ func urlOf(pod *corev1.Pod) string {
 	return ""
 }
 
-// waitForFirstAnswer is the role that asks a URL until there is an answer, as the hub does, and prints a line then.
+// waitForFirstAnswer is the role that asks a URL until there is an answer, as the hub does, with a pause between two
+// looks, and prints a line then.
 func waitForFirstAnswer(args []string) error {
+	look, err := time.ParseDuration(args[1])
+	if err != nil {
+		return err
+	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second}
-	for ; ; time.Sleep(labsLook) {
+	for ; ; time.Sleep(look) {
 		answer, err := client.Get(args[0])
 		if err != nil {
 			continue // it does not listen yet

@@ -135,9 +135,11 @@ func family(pid int) []int {
 // ended and were waited for.
 func CPU(pid int) time.Duration { return CPUOf(family(pid)) }
 
+// UserHZ is how many ticks a second has in which the kernel tells processor time, the same on every Linux.
+const UserHZ = 100
+
 // CPUOf returns the processor time that processes have used, and their children that have ended and were waited for.
 func CPUOf(pids []int) time.Duration {
-	const hertz = 100 // USER_HZ, the same on every Linux
 	var ticks int64
 	for _, p := range pids {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p))
@@ -151,7 +153,7 @@ func CPUOf(pids []int) time.Duration {
 			ticks += n
 		}
 	}
-	return time.Duration(ticks) * time.Second / hertz
+	return time.Duration(ticks) * time.Second / UserHZ
 }
 
 // Memory returns the memory that a process and its descendants hold, shared pages by their share, in MiB.
