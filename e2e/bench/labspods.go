@@ -1,22 +1,23 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"github.com/outposts-dev/outposts/e2e/process"
 )
 
 // The pause between two looks at a server: the only one that starts, and one of many, which all are looked at.
@@ -143,22 +144,72 @@ func waitForAnswer(ctx context.Context, pod *corev1.Pod, look time.Duration) err
 	if err != nil {
 		return err
 	}
-	self, err := os.Executable()
+	client := http.Client{Timeout: time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(_ context.Context, _, address string) (net.Conn, error) {
+			return dialIn(inside, address)
+		},
+	}}
+	for ; ; sleep(ctx, look) {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, urlOf(pod), nil)
+		if err != nil {
+			return err
+		}
+		answer, err := client.Do(request)
+		if ctx.Err() != nil {
+			return fmt.Errorf("pod %s does not answer: %w; %w", pod.Name, context.Cause(ctx), err)
+		}
+		if err != nil {
+			continue // it does not listen yet
+		}
+		_ = answer.Body.Close() // its status says all
+		if answer.StatusCode < http.StatusInternalServerError {
+			return nil
+		}
+	}
+}
+
+// dialIn connects to an address, in IPv4, in the network of a process.
+func dialIn(pid int, address string) (net.Conn, error) {
+	to, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	looks, out, err := process.Start("nsenter", "-t", strconv.Itoa(inside), "-n",
-		self, "first-answer", urlOf(pod), look.String())
+	space, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer looks.Stop()
-	defer context.AfterFunc(ctx, func() { _ = out.Close() })() // ends the wait
-	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		err = errors.Join(err, context.Cause(ctx))
-		return fmt.Errorf("pod %s does not answer: %w; %s", pod.Name, err, looks.Stderr())
+	defer space.Close()
+	socket, err := socketIn(space)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	file := os.NewFile(uintptr(socket), address)
+	defer file.Close()
+	// It is not left waiting: the address is the pod's own.
+	if err := unix.Connect(socket, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}); err != nil {
+		return nil, err
+	}
+	return net.FileConn(file)
+}
+
+// socketIn makes a socket in another network: it stays there.
+func socketIn(space *os.File) (int, error) {
+	runtime.LockOSThread()
+	here, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return -1, err
+	}
+	defer here.Close()
+	if err := unix.Setns(int(space.Fd()), unix.CLONE_NEWNET); err != nil {
+		return -1, err
+	}
+	socket, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if back := unix.Setns(int(here.Fd()), unix.CLONE_NEWNET); back != nil {
+		return -1, errors.Join(err, back) // the thread, which is locked, ends with its goroutine
+	}
+	runtime.UnlockOSThread()
+	return socket, err
 }
 
 // networkOf waits for the process that holds the network of a pod, and returns it. The one before it in the pod, which
@@ -188,27 +239,6 @@ func urlOf(pod *corev1.Pod) string {
 		}
 	}
 	return ""
-}
-
-// waitForFirstAnswer is the role that asks a URL until there is an answer, as the hub does, with a pause between two
-// looks, and prints a line then.
-func waitForFirstAnswer(args []string) error {
-	look, err := time.ParseDuration(args[1])
-	if err != nil {
-		return err
-	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second}
-	for ; ; time.Sleep(look) {
-		answer, err := client.Get(args[0])
-		if err != nil {
-			continue // it does not listen yet
-		}
-		_ = answer.Body.Close() // its status says all
-		if answer.StatusCode < http.StatusInternalServerError {
-			fmt.Println(answer.Status)
-			return nil
-		}
-	}
 }
 
 // processesOf returns the processes of a pod of a cluster on this machine, in the order in which they began.

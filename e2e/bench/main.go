@@ -43,12 +43,11 @@ var measurements = []measurement{
 // roles are the servers that this program can be when it starts itself, each in a process of its own, so that CPU time
 // and memory can be told apart.
 var roles = map[string]func(args []string) error{
-	"ssh-server":   serveSSH,
-	"ssh-backend":  serveBackend,
-	"api-plain":    servePlain,
-	"api-cluster":  serveSimulated,
-	"hub-cluster":  serveHubCluster,
-	"first-answer": waitForFirstAnswer,
+	"ssh-server":  serveSSH,
+	"ssh-backend": serveBackend,
+	"api-plain":   servePlain,
+	"api-cluster": serveSimulated,
+	"hub-cluster": serveHubCluster,
 }
 
 func main() {
