@@ -39,9 +39,9 @@ type labsBench struct {
 	someone  *hubapi.Client                  // a user of the hub
 }
 
-// measureLabs takes starts of real JupyterLabs by a real hub on real clusters: one alone, against the same pod without
-// a hub, and many at once, of the time that their own processor time takes on this machine, against the same hub with
-// KubeSpawner.
+// measureLabs takes starts of real JupyterLabs by a real hub on real clusters, one alone and many at once, of the time
+// that their own processor time takes on this machine: against the same pods without a hub, and many also against the
+// same hub with KubeSpawner.
 func measureLabs(ctx context.Context, r *run) error {
 	c, err := r.copied(ctx)
 	if err != nil {

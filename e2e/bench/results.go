@@ -106,16 +106,16 @@ func topic(name string) string {
 }
 
 // merge returns these results with those of a newer run put over them. What the newer run has measured
-// whole has no older figures left; of the rest each figure is replaced by its newer one. whole lists the
-// topics that were measured whole.
+// whole has no older figures left; of the rest each figure is replaced by its newer one, with those of its other
+// subjects, as only figures of one run can be compared. whole lists the topics that were measured whole.
 func (s results) merge(newer results, whole []string) results {
 	var out results
-	renewed := func(name, subject string) bool {
+	renewed := func(name string) bool {
 		return slices.Contains(whole, topic(name)) ||
-			slices.ContainsFunc(newer.Results, func(n result) bool { return n.Name == name && n.Subject == subject })
+			slices.ContainsFunc(newer.Results, func(n result) bool { return n.Name == name })
 	}
 	for _, r := range s.Results {
-		if !renewed(r.Name, r.Subject) {
+		if !renewed(r.Name) {
 			out.Results = append(out.Results, r)
 		}
 	}

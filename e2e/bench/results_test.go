@@ -63,6 +63,20 @@ func TestMerge(t *testing.T) {
 			},
 		},
 		{
+			name: "a figure that one subject had no longer",
+			newer: results{
+				Runs: []conditions{{ID: "new"}}, Results: []result{of("new", "ssh/throughput/down", "sshd")},
+			},
+			want: results{
+				Runs: []conditions{{ID: "old"}, {ID: "older still"}, {ID: "new"}},
+				Results: []result{
+					of("old", "ssh/memory", "outpost"), of("new", "ssh/throughput/down", "sshd"),
+					of("old", "api/polls", "outpost"), of("older still", "provision/renamed", "outposts"),
+				},
+				Skipped: older.Skipped,
+			},
+		},
+		{
 			name: "a topic that ended with an error",
 			newer: results{
 				Runs: []conditions{{ID: "new"}}, Results: []result{of("new", "provision/clusters", "outposts")},
