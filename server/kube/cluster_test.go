@@ -32,6 +32,9 @@ import (
 	"github.com/outposts-dev/outposts/server/outpost"
 )
 
+// patience is how long a test waits for what must come; only a fault makes it wait as long.
+const patience = 5 * time.Minute
+
 // cluster is a clientset in memory that behaves like an API server and a kubelet as far as starts and stops see
 // them: uids, preconditions, pods that become ready, deletion that takes its time, and scripted errors.
 type cluster struct {

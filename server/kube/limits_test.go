@@ -66,8 +66,11 @@ func TestStartEndsInTimeWithoutAListOfPods(t *testing.T) {
 				func(k8stesting.Action) (bool, runtime.Object, error) { return true, nil, tc.err },
 			)
 			s := runUnfilled(t, cl, Options{StartTimeout: time.Second})
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
+			for w := s.watchers["jhub"]; w.lastErr.Load() == nil; { // until the answer is there that it says
+				time.Sleep(time.Millisecond)
+			}
 			_, err := s.Start(ctx, planOf(t, s, aliceKey, nil), nil)
 			if ctx.Err() != nil {
 				t.Fatal("the start did not end")
@@ -132,7 +135,7 @@ func TestListsAreAskedForAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.listLimit = 100 * time.Millisecond
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	var running sync.WaitGroup
 	running.Go(func() { w.run(ctx) })
 	if err := w.waitSynced(ctx); err != nil {

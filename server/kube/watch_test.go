@@ -180,7 +180,7 @@ func TestWatchComesBackFromEveryAnswer(t *testing.T) {
 	}
 	close(forgotten)
 	// Looking needs no request for what is known, during all of it.
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for s.watchers["jhub"].podOf(s.origin(keys[1])) == nil {
 		if time.Now().After(deadline) {
 			t.Fatal("the second pod is never seen")
