@@ -58,14 +58,17 @@ func TestSilentLineIsNoticed(t *testing.T) {
 		p := w.dial(w.url("inner"), "inner", DialerOptions{})
 		w.wantConnected(p)
 		time.Sleep(10 * p.pauses.ping)
+		dead := w.replicas[0].connections()
 		w.memory.Freeze()
 		begin := time.Now()
 		wantLog(t, p.log, "connection to the hub's tunnels lost")
-		if took := time.Since(begin); took > 3*p.pauses.ping {
+		if took := time.Since(begin); took > 30*time.Second {
 			t.Errorf("noticed after %v", took)
 		}
-		w.replicas[0].kill() // the other side finds it by SSH's keepalive
-		w.wantConnected(p)   // a new connection goes through
+		for _, conn := range dead {
+			conn.Close() // the other side finds it by SSH's keepalive
+		}
+		w.wantConnected(p) // a new connection goes through
 		if n := strings.Count(p.log.String(), "connection to the hub's tunnels lost"); n != 1 {
 			t.Errorf("%d connections were lost", n)
 		}
@@ -111,10 +114,65 @@ func TestLineWithDataIsAlive(t *testing.T) {
 		}
 		begin := time.Now()
 		wantLog(t, p.log, "connection to the hub's tunnels lost")
-		if took := time.Since(begin); took < ping || took > 3*ping {
+		if took := time.Since(begin); took < ping || took > 30*time.Second {
 			t.Errorf("a connection without data is ended after %v", took)
 		}
 	})
+}
+
+// Attempts become rare while they fail, while what they make does not last, and while all replicas are known; and they
+// go on.
+func TestAttemptsBecomeRare(t *testing.T) {
+	const retry, longestRetry, look, longestLook = 500 * time.Millisecond, 15 * time.Second, 100 * time.Millisecond,
+		4 * time.Second
+	for name, tc := range map[string]struct {
+		answer         http.HandlerFunc // nil is that of a replica
+		first, longest time.Duration    // pauses
+		takes          time.Duration    // an attempt
+		late           bool             // the first pauses may be shorter: what is made may end when they have begun
+	}{
+		"nobody is there": {func(rw http.ResponseWriter, _ *http.Request) {
+			http.Error(rw, "nobody is there", http.StatusServiceUnavailable)
+		}, retry, longestRetry, 0, false},
+		"there is no answer": {func(_ http.ResponseWriter, r *http.Request) {
+			<-r.Context().Done()
+		}, retry, longestRetry, 15 * time.Second, false},
+		"it ends at once": {func(rw http.ResponseWriter, r *http.Request) {
+			rw.Header().Set(replicaHeader, "one")
+			if ws, err := websocket.Accept(rw, r, nil); err == nil {
+				ws.CloseNow()
+			}
+		}, retry, longestRetry, 0, true},
+		"all are known": {nil, look, longestLook, 0, true},
+	} {
+		inTime(t, func(t *testing.T, w *world) {
+			if tc.answer == nil {
+				tc.answer = w.add("one").ServeHTTP
+			}
+			attempts := make(chan time.Time, 100)
+			w.answer = func(rw http.ResponseWriter, r *http.Request) {
+				select {
+				case attempts <- time.Now():
+				default: // the test has seen enough
+				}
+				tc.answer(rw, r)
+			}
+			w.dial(w.url("inner"), "inner", DialerOptions{})
+			before := <-attempts
+			for pause, i := tc.first, 0; i < 12; pause, i = min(2*pause, tc.longest), i+1 {
+				next := <-attempts
+				least := pause
+				if tc.late && i < 11 {
+					least = 0
+				}
+				// A quarter comes by chance.
+				if took := next.Sub(before) - tc.takes; took < least || took > pause+pause/4 {
+					t.Errorf("%s: pause %d is %v, want %v", name, i, took, pause)
+				}
+				before = next
+			}
+		})
+	}
 }
 
 // What answers may be something else, and is said once, by what it is.

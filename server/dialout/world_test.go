@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -120,11 +122,16 @@ func (w *world) remove(r *replica) {
 }
 
 func (r *replica) kill() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for conn := range r.joined {
+	for _, conn := range r.connections() {
 		conn.Close()
 	}
+}
+
+// connections are those that a replica has.
+func (r *replica) connections() []net.Conn {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Collect(maps.Keys(r.joined))
 }
 
 // join uses a connection until it ends.
