@@ -4,15 +4,18 @@ package nettest
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 )
 
 // Listener accepts connections that are made by Dial. Make it with [Listen].
 type Listener struct {
+	address *net.TCPAddr
 	accepts chan net.Conn
 	closed  chan struct{}
 	once    sync.Once
@@ -23,7 +26,7 @@ type Listener struct {
 
 // Listen returns a listener without connections.
 func Listen() *Listener {
-	return &Listener{accepts: make(chan net.Conn), closed: make(chan struct{})}
+	return &Listener{address: newAddress(), accepts: make(chan net.Conn), closed: make(chan struct{})}
 }
 
 // Accept implements net.Listener.
@@ -32,7 +35,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	case c := <-l.accepts:
 		return c, nil
 	case <-l.closed:
-		return nil, net.ErrClosed
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Addr: l.address, Err: net.ErrClosed}
 	}
 }
 
@@ -43,11 +46,11 @@ func (l *Listener) Close() error {
 }
 
 // Addr implements net.Listener.
-func (l *Listener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+func (l *Listener) Addr() net.Addr { return l.address }
 
 // Dial connects to the listener, and returns when that has accepted.
 func (l *Listener) Dial(ctx context.Context) (*Conn, error) {
-	near, far := Pipe()
+	near, far := pipe(newAddress(), l.address)
 	l.mu.Lock()
 	l.conns = append(l.conns, near, far)
 	l.mu.Unlock()
@@ -56,13 +59,11 @@ func (l *Listener) Dial(ctx context.Context) (*Conn, error) {
 	case l.accepts <- far:
 		return near, nil
 	case <-l.closed:
-		err = net.ErrClosed
+		err = syscall.ECONNREFUSED
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
-	_ = near.Close() // nothing was sent
-	_ = far.Close()  // as above
-	return nil, err
+	return nil, &net.OpError{Op: "dial", Net: "tcp", Addr: l.address, Err: err}
 }
 
 // DialContext is that of http.Transport: it connects to the listener, whatever the address is.
@@ -93,131 +94,221 @@ func (l *Listener) Cut() {
 	l.conns = nil
 }
 
-// Conn is one end of a connection whose writes do not wait for the reader, up to a bound, as a socket's do not. One
-// goroutine of it runs until it is closed, or what the other end does not read any more is.
-type Conn struct {
-	net.Conn // reading and deadlines
-	mu       sync.Mutex
-	changed  *sync.Cond
-	queue    []byte
-	writing  bool // what was in queue
-	closed   bool
-	frozen   bool
-	writeBy  *time.Timer
-	late     bool
+// addresses counts those that were given out.
+var addresses atomic.Uint32
+
+// newAddress returns another one each time.
+func newAddress() *net.TCPAddr {
+	return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1024 + int(addresses.Add(1)%60000)}
 }
 
-// socket is how much is written before a write waits.
+// socket is how much is written and not read before a write waits.
 const socket = 256 << 10
 
+// Conn is one end of a connection that behaves as one of TCP between two hosts without any delay.
+type Conn struct {
+	*link
+	local, remote *net.TCPAddr
+	peer          *Conn
+
+	// What this end has sent and the other has not read, and what else is known of this direction.
+	sent   []byte
+	lost   int  // bytes that were sent and that the network has dropped
+	ended  bool // the other end reads to its end
+	reset  bool // the same, and gets an error there
+	frozen bool
+
+	closed, broken   bool // broken: what is written is known to arrive nowhere
+	reading, writing deadline
+	writers          sync.Mutex // a write is not mixed with another one
+}
+
+// link is what the two ends of a connection share.
+type link struct {
+	mu      sync.Mutex
+	changed sync.Cond
+}
+
 // Pipe returns the two ends of a connection.
-func Pipe() (a, b *Conn) {
-	x, y := net.Pipe()
-	return newConn(x), newConn(y)
+func Pipe() (a, b *Conn) { return pipe(newAddress(), newAddress()) }
+
+func pipe(x, y *net.TCPAddr) (a, b *Conn) {
+	l := &link{}
+	l.changed.L = &l.mu
+	a, b = &Conn{link: l, local: x, remote: y}, &Conn{link: l, local: y, remote: x}
+	a.peer, b.peer = b, a
+	return a, b
 }
 
-func newConn(c net.Conn) *Conn {
-	m := &Conn{Conn: c}
-	m.changed = sync.NewCond(&m.mu)
-	go m.deliver()
-	return m
+// deadline is a time from which on something fails. The link's mu guards it.
+type deadline struct {
+	timer *time.Timer
+	over  bool
 }
 
-func (m *Conn) deliver() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for {
-		for (len(m.queue) == 0 || m.frozen) && !m.closed {
-			m.changed.Wait()
-		}
-		if m.frozen || len(m.queue) == 0 {
-			m.Conn.Close()
-			return
-		}
-		p := m.queue
-		m.queue, m.writing = nil, true
-		m.changed.Broadcast()
-		m.mu.Unlock()
-		_, err := m.Conn.Write(p)
-		m.mu.Lock()
-		m.writing = false
-		if err != nil {
-			m.closed = true
-			m.queue = nil
-			m.changed.Broadcast()
-		}
+// set begins anew. mu must be held.
+func (l *link) set(d *deadline, t time.Time) {
+	if d.timer != nil {
+		d.timer.Stop()
 	}
+	d.timer, d.over = nil, false
+	switch left := time.Until(t); {
+	case t.IsZero():
+	case left <= 0:
+		d.over = true
+	default:
+		var timer *time.Timer
+		timer = time.AfterFunc(left, func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if d.timer == timer { // else it was set again at the same time
+				d.over = true
+				l.changed.Broadcast()
+			}
+		})
+		d.timer = timer
+	}
+	l.changed.Broadcast()
 }
 
 // Read implements net.Conn.
-func (m *Conn) Read(p []byte) (int, error) {
-	n, err := m.Conn.Read(p)
-	if err == nil {
-		return n, nil
+func (c *Conn) Read(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		switch from := c.peer; {
+		case c.closed:
+			return 0, c.failure("read", net.ErrClosed)
+		case len(p) == 0:
+			return 0, nil
+		case c.reading.over:
+			return 0, c.failure("read", os.ErrDeadlineExceeded)
+		case len(from.sent) > 0:
+			n := copy(p, from.sent)
+			from.sent = from.sent[n:]
+			c.changed.Broadcast()
+			return n, nil
+		case from.reset:
+			return 0, c.failure("read", syscall.ECONNRESET)
+		case from.ended:
+			return 0, io.EOF
+		}
+		c.changed.Wait()
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed && !errors.Is(err, io.EOF) {
-		err = net.ErrClosed
-	}
-	return n, err
 }
 
 // Write implements net.Conn.
-func (m *Conn) Write(p []byte) (int, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for len(m.queue) > socket && !m.closed && !m.late {
-		m.changed.Wait()
+func (c *Conn) Write(p []byte) (n int, err error) {
+	c.writers.Lock()
+	defer c.writers.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		room := socket - len(c.sent) - c.lost
+		switch {
+		case c.closed:
+			return n, c.failure("write", net.ErrClosed)
+		case c.writing.over:
+			return n, c.failure("write", os.ErrDeadlineExceeded)
+		case c.ended, c.broken:
+			return n, c.failure("write", syscall.EPIPE)
+		case n == len(p):
+			return n, nil
+		case c.peer.closed && !c.frozen && !c.peer.frozen:
+			c.broken = true // only now, as the answer tells: what is written first is lost without an error
+			return len(p), nil
+		case room > 0:
+			piece := p[n:min(len(p), n+room)]
+			if n += len(piece); c.frozen {
+				c.lost += len(piece)
+			} else {
+				c.sent = append(c.sent, piece...)
+			}
+			c.changed.Broadcast()
+			continue
+		}
+		c.changed.Wait()
 	}
-	if m.closed || m.late {
-		return 0, net.ErrClosed
-	}
-	m.queue = append(m.queue, p...)
-	m.changed.Broadcast()
-	return len(p), nil
 }
 
-// Close implements net.Conn. Reading ends at once; what was written before is delivered.
-func (m *Conn) Close() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.closed = true
-	m.changed.Broadcast()
-	if m.frozen || len(m.queue) == 0 && !m.writing {
-		return m.Conn.Close()
+// Close implements net.Conn. Reading ends at once; what was written before is delivered. If there is something that was
+// not read, the other end gets an error after that, as of a connection that was reset.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return c.failure("close", net.ErrClosed)
 	}
-	return m.Conn.SetReadDeadline(time.Unix(1, 0))
+	c.closed = true
+	c.set(&c.reading, time.Time{})
+	c.set(&c.writing, time.Time{})
+	unread := len(c.peer.sent) > 0
+	c.peer.sent = nil
+	if c.frozen {
+		return nil // nobody notices
+	}
+	c.reset = unread && !c.ended
+	c.peer.broken = c.peer.broken || unread
+	c.ended = true
+	return nil
 }
 
-// SetWriteDeadline implements net.Conn. It bounds a write that waits.
-func (m *Conn) SetWriteDeadline(t time.Time) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.writeBy != nil {
-		m.writeBy.Stop()
+// CloseWrite lets the other end read to the end, as that of net.TCPConn does.
+func (c *Conn) CloseWrite() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return c.failure("close", net.ErrClosed)
 	}
-	m.late = false
-	if !t.IsZero() {
-		m.writeBy = time.AfterFunc(time.Until(t), func() {
-			m.mu.Lock()
-			defer m.mu.Unlock()
-			m.late = true
-			m.changed.Broadcast()
-		})
+	if c.frozen {
+		c.broken = true
+	} else {
+		c.ended = true
 	}
+	c.changed.Broadcast()
 	return nil
 }
 
 // SetDeadline implements net.Conn.
-func (m *Conn) SetDeadline(t time.Time) error {
-	_ = m.SetWriteDeadline(t)
-	return m.Conn.SetReadDeadline(t)
+func (c *Conn) SetDeadline(t time.Time) error { return c.setDeadlines(t, &c.reading, &c.writing) }
+
+// SetReadDeadline implements net.Conn.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.setDeadlines(t, &c.reading) }
+
+// SetWriteDeadline implements net.Conn.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.setDeadlines(t, &c.writing) }
+
+func (c *Conn) setDeadlines(t time.Time, list ...*deadline) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return c.failure("set", net.ErrClosed)
+	}
+	for _, d := range list {
+		c.set(d, t)
+	}
+	return nil
 }
 
-// Freeze delivers nothing any more of what this end sends: its host has lost power, or the network drops all packets.
-func (m *Conn) Freeze() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.frozen = true
+// LocalAddr implements net.Conn.
+func (c *Conn) LocalAddr() net.Addr { return c.local }
+
+// RemoteAddr implements net.Conn.
+func (c *Conn) RemoteAddr() net.Addr { return c.remote }
+
+// Freeze delivers nothing any more of what this end sends, its end included: its host has lost power, or the network
+// drops all packets.
+func (c *Conn) Freeze() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.frozen = true
+}
+
+// failure is an error as those of package net are.
+func (c *Conn) failure(what string, err error) error {
+	switch err {
+	case syscall.ECONNRESET, syscall.EPIPE:
+		err = os.NewSyscallError(what, err)
+	}
+	return &net.OpError{Op: what, Net: "tcp", Source: c.local, Addr: c.remote, Err: err}
 }
