@@ -164,7 +164,7 @@ func TestStalledKeyExchange(t *testing.T) {
 			t.Fatal(err)
 		}
 		go chatter(talk)
-		time.Sleep(45*time.Second + x.w.limits.libraryGrace)
+		time.Sleep(45*time.Second + libraryGrace)
 		x.ended(endRekey)
 		c.Close()
 	})
