@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -19,6 +21,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/outposts-dev/outposts/server/dialout"
 	"github.com/outposts-dev/outposts/server/nettest"
 	"github.com/outposts-dev/outposts/server/outpost/outposttest"
 )
@@ -58,13 +61,20 @@ func serveBounded(t *testing.T, limits connectionLimits, l net.Listener) *bounde
 	type key struct{}
 	server := newHTTPServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, hub, login := strings.Cut(r.URL.Path, "/login/")
-		hub, _, wait := strings.Cut(hub, "/")
+		hub, what, _ := strings.Cut(hub, "/")
 		if login && !r.Context().Value(key{}).(*connection).LoggedIn(hub) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
-		if wait {
+		switch what {
+		case "wait":
 			<-b.block
+		case "body":
+			_, _ = io.Copy(io.Discard, r.Body) // until it is cut off
+		case "pour":
+			for err := error(nil); err == nil; {
+				_, err = w.Write(make([]byte, 32<<10))
+			}
 		}
 		if r.URL.Path == "/upgrade" { // as a WebSocket
 			conn, _, err := http.NewResponseController(w).Hijack()
@@ -100,13 +110,25 @@ func (b *boundedServer) dial(text string) net.Conn {
 }
 
 // boundedInTime runs a test of limits in time.
-func boundedInTime(t *testing.T, limits connectionLimits, test func(t *testing.T, b *boundedServer)) {
-	synctest.Test(t, func(t *testing.T) {
+func boundedInTime(t *testing.T, limits *connectionLimits, test func(t *testing.T, b *boundedServer)) {
+	inTime(t, func(t *testing.T) {
 		l := nettest.Listen()
-		b := serveBounded(t, limits, l)
+		b := serveBounded(t, *limits, l)
 		b.connect = func() (net.Conn, error) { return l.Dial(t.Context()) }
 		test(t, b)
 	})
+}
+
+// wantEnd waits until the server ends a connection, which it does after a time.
+func wantEnd(t *testing.T, name string, conn net.Conn, want time.Duration) {
+	t.Helper()
+	begin := time.Now()
+	if _, err := io.Copy(io.Discard, conn); err != nil {
+		t.Errorf("%s: %v", name, err)
+	}
+	if took := time.Since(begin); took != want {
+		t.Errorf("%s: ended after %v, want %v", name, took, want)
+	}
 }
 
 // ask sends a request on a connection and returns its status; 0 if the connection has ended.
@@ -263,25 +285,18 @@ func TestLongHeadersBeforeALoginAreFew(t *testing.T) {
 }
 
 func TestConnectionWithoutALoginHasLittleTime(t *testing.T) {
-	limits := testLimits()
-	limits.newcomerTime = 10 * time.Second
-	boundedInTime(t, limits, func(t *testing.T, b *boundedServer) {
+	const limit = 10 * time.Second
+	boundedInTime(t, &apiLimits, func(t *testing.T, b *boundedServer) {
 		ended := func(name string, conn net.Conn) {
 			t.Helper()
-			begin := time.Now()
-			if _, err := io.Copy(io.Discard, conn); err != nil {
-				t.Errorf("%s: %v", name, err)
-			}
-			if took := time.Since(begin); took != limits.newcomerTime {
-				t.Errorf("%s: ended after %v", name, took)
-			}
+			wantEnd(t, name, conn, limit)
 		}
 		ended("silent", b.dial(""))
 		ended("half a header", b.dial("GET / HTTP/1.1\r\n"))
 		ended("half a TLS handshake", b.dial("\x16\x03\x01\x02\x00"))
 		slow := b.dial("GET /upgrade HTTP/1.1\r\nHost: outpost\r\n\r\n")
 		go func() {
-			for err := error(nil); err == nil; time.Sleep(time.Second) {
+			for err := error(nil); err == nil; time.Sleep(3 * time.Second) {
 				_, err = slow.Write([]byte("x"))
 			}
 		}()
@@ -295,19 +310,102 @@ func TestConnectionWithoutALoginHasLittleTime(t *testing.T) {
 		if _, hubs := b.counts(); hubs != 1 {
 			t.Fatal("the hub has not logged in")
 		}
-		time.Sleep(2 * limits.newcomerTime) // what would end it ends it by then
+		time.Sleep(2 * limit) // what would end it ends it by then
 		close(b.block)
 		answer, err := http.ReadResponse(bufio.NewReader(hub), nil)
 		if err != nil || answer.StatusCode != http.StatusOK {
 			t.Fatalf("a long start: %v, %v", answer, err)
 		}
 		_ = answer.Body.Close()
-		time.Sleep(3 * limits.newcomerTime)
+		time.Sleep(3 * limit)
 		if status := ask(hub, "/login/hub-a"); status != http.StatusOK {
 			t.Errorf("the next request of the hub: %d", status)
 		}
 		b.wantDrops(map[string]int{droppedSlow: 4})
 	})
+}
+
+// Every listener has the same time for strangers.
+func TestSilentConnectionOfEveryListener(t *testing.T) {
+	for name, limits := range map[string]*connectionLimits{
+		"api": &apiLimits, "metrics": &metricsLimits, "dial out": &dialOutLimits,
+	} {
+		boundedInTime(t, limits, func(t *testing.T, b *boundedServer) {
+			wantEnd(t, name, b.dial(""), 10*time.Second)
+			wantEnd(t, name, b.dial("GET / HTTP/1.1\r\n"), 10*time.Second)
+		})
+	}
+}
+
+// A hub has more time than a stranger, and not for ever either.
+func TestConnectionOfAHubHasItsTime(t *testing.T) {
+	boundedInTime(t, &apiLimits, func(t *testing.T, b *boundedServer) {
+		login := func() net.Conn {
+			t.Helper()
+			conn := b.dial("")
+			if status := ask(conn, "/login/hub-a"); status != http.StatusOK {
+				t.Fatalf("login: %d", status)
+			}
+			return conn
+		}
+		send := func(conn net.Conn, text string) net.Conn {
+			t.Helper()
+			if _, err := io.WriteString(conn, text); err != nil {
+				t.Fatal(err)
+			}
+			return conn
+		}
+		wantEnd(t, "idle", login(), 3*time.Minute)
+		wantEnd(t, "half a header", send(login(), "GET /login/hub-a HTTP/1.1\r\n"), 10*time.Second)
+		wantEnd(t, "half a body", send(login(),
+			"POST /login/hub-a/body HTTP/1.1\r\nHost: outpost\r\nContent-Length: 9\r\n\r\nhalf"), 30*time.Second)
+
+		send(login(), "GET /login/hub-a/pour HTTP/1.1\r\nHost: outpost\r\n\r\n")
+		begin := time.Now()
+		for open := 1; open > 0; _, open = b.counts() {
+			time.Sleep(time.Second)
+		}
+		// A deadline is kept while it has most of its time left.
+		if took := time.Since(begin); took < 45*time.Second || took > time.Minute+time.Second {
+			t.Errorf("who does not read: ended after %v", took)
+		}
+		b.wantDrops(map[string]int{})
+	})
+}
+
+// What others may take too long for has its time.
+func TestWhatIsAskedHasItsTime(t *testing.T) {
+	never := func(ctx context.Context) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	for name, tc := range map[string]struct {
+		ask  func(t *testing.T)
+		want time.Duration
+	}{
+		"a probe": {func(*testing.T) {
+			r := readiness{checks: []check{{name: "silent", ask: never}}, log: slog.New(slog.DiscardHandler)}
+			r.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/readyz", nil))
+		}, 3 * time.Second},
+		"the last backup": {func(*testing.T) {
+			lastBackup(func(ctx context.Context) (time.Time, error) { return time.Time{}, never(ctx) }).Collect(nil)
+		}, 2 * time.Second},
+		"the API that accepts no channel": {func(t *testing.T) {
+			for _, open := range (&dialOut{api: dialout.NewListener()}).named() {
+				if _, err := open(t.Context(), netip.IPv4Unspecified()); err == nil {
+					t.Error("no error")
+				}
+			}
+		}, 10 * time.Second},
+	} {
+		inTime(t, func(t *testing.T) {
+			begin := time.Now()
+			tc.ask(t)
+			if took := time.Since(begin); took != tc.want {
+				t.Errorf("%s: %v, want %v", name, took, tc.want)
+			}
+		})
+	}
 }
 
 func TestHubTakesNoConnectionFromAnother(t *testing.T) {

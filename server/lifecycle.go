@@ -31,8 +31,9 @@ var (
 	requestTime = 30 * time.Second // a request as a whole
 )
 
-// databaseTimeout bounds each operation of the database. Only tests have another one.
-var databaseTimeout = 15 * time.Second
+// databaseTimeout bounds each operation of the database; zero is the default of package store. Only tests have another
+// one.
+var databaseTimeout time.Duration
 
 // Run serves until ctx ends or a part of the process fails. Then it takes everything down in reverse: it says that it
 // is not ready, stops accepting, lets requests and tunnels end, ends the work in the background, and closes the

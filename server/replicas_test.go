@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,13 +18,35 @@ import (
 	"github.com/outposts-dev/outposts/server/store/storetest"
 )
 
-func TestMain(m *testing.M) {
-	// Nothing is given up because time passes, however rarely a busy machine lets a test run.
-	for _, limit := range []*time.Duration{
+// limitsInTime are for how long is waited, and ofProduct what they are where no test runs.
+var (
+	limitsInTime = []*time.Duration{
 		&databaseTimeout, &probeTimeout, &lastBackupTimeout, &apiPatience, &headerTime, &requestTime,
 		&metricsLimits.newcomerTime, &apiLimits.newcomerTime, &apiLimits.writeTime,
 		&dialOutLimits.newcomerTime, &dialOutLimits.writeTime,
-	} {
+	}
+	ofProduct = func() (list []time.Duration) {
+		for _, limit := range limitsInTime {
+			list = append(list, *limit)
+		}
+		return list
+	}()
+)
+
+// inTime runs a test under a clock of its own, with the limits of the product.
+func inTime(t *testing.T, test func(t *testing.T)) {
+	for i, limit := range limitsInTime {
+		before := *limit
+		*limit = ofProduct[i]
+		defer func() { *limit = before }()
+	}
+	synctest.Test(t, test)
+}
+
+func TestMain(m *testing.M) {
+	// Nothing is given up because time passes, however rarely a busy machine lets a test run. A test of such a limit
+	// has a clock of its own, and those of the product: see inTime.
+	for _, limit := range limitsInTime {
 		*limit = time.Hour
 	}
 	code := m.Run()
