@@ -12,7 +12,11 @@ def make_service(name, namespace, port, labels):
 
     Raises AnotherHubs if another hub has one of this name.
     """
-    api = connected()
+    with turn_of(namespace, name):  # from the first call on: a stop must not find nothing before the last one
+        _make_service(connected(), name, namespace, port, labels)
+
+
+def _make_service(api, name, namespace, port, labels):
     selector = dict(api.read_namespaced_service(name=get_name("hub"), namespace=namespace).spec.selector)
     manifest = {
         "apiVersion": "v1",
@@ -31,8 +35,7 @@ def make_service(name, namespace, port, labels):
             raise AnotherHubs(name, owner)
         return False
 
-    with turn_of(namespace, name):
-        put_service(api, namespace, manifest, fits)
+    put_service(api, namespace, manifest, fits)
 
 
 def remove_service(name, namespace):

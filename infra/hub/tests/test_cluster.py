@@ -3,7 +3,9 @@
 import ctypes
 import socket
 import struct
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import kubernetes
 import pytest
@@ -191,6 +193,32 @@ def test_port_of_another_hub(ours, theirs, whose):
         forwarded.make_service("lab", "jupyter", 20001, {})
     forwarded.remove_service("lab", "jupyter")
     assert ours["lab"] == theirs
+
+
+def test_stop_while_the_call_before_that_which_makes_a_service_is_late(ours, connections):
+    """The start's call goes on in its thread when the start is cancelled."""
+    fake, _ = connections
+    asked, may_answer = threading.Event(), threading.Event()
+
+    class Handler(fake.http.RequestHandlerClass):
+        def do_GET(self):
+            if self.path.endswith("/hub") and not asked.is_set():
+                asked.set()
+                may_answer.wait(stage.PATIENCE)
+            super().do_GET()
+
+    fake.http.RequestHandlerClass = Handler
+    with ThreadPoolExecutor(2) as threads:
+        try:
+            start = threads.submit(forwarded.make_service, "lab", "jupyter", 20001, {})
+            assert asked.wait(stage.PATIENCE)
+            stop = threads.submit(forwarded.remove_service, "lab", "jupyter")
+            wait([stop], 0.5)  # for what must not happen: that it is over before the start
+        finally:
+            may_answer.set()
+        start.result()
+        stop.result()
+    assert "lab" not in ours
 
 
 def test_port_that_becomes_another_hubs(ours, connections):
