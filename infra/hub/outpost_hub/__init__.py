@@ -61,7 +61,6 @@ from pathlib import Path
 
 from jupyterhub.apihandlers import default_handlers
 from jupyterhub.apihandlers.users import UserServerAPIHandler
-from traitlets.config.loader import LazyConfigValue
 from traitlets.log import get_logger
 
 from .versions import check_pair
@@ -73,7 +72,7 @@ _pair_warning = check_pair(
 
 from .api import ROUTE, SCOPES, ListOutposts  # noqa: E402
 from .data import DataFile  # noqa: E402
-from .defaults import set_defaults  # noqa: E402
+from .defaults import Appended, Templates, set_defaults  # noqa: E402
 from .events import EVENT_ROUTES, Events  # noqa: E402
 from .form import take_large_forms  # noqa: E402
 from .home import home  # noqa: E402
@@ -117,18 +116,9 @@ def configure(c, settings):
     if outposts.tunnels and outposts.tunnels.dial_out_url:
         # Outposts that dial out prove who they are by SSH, so that nobody logs in there.
         service = {"name": SERVICE, "url": outposts.tunnels.dial_out_url, "display": False}
-        services = c.JupyterHub.services
-        if isinstance(services, LazyConfigValue):
-            services.append(service)
-        else:
-            c.JupyterHub.services = [*services, service]
+        c.JupyterHub.services = Appended(service).merge_into(c.JupyterHub.services)
 
-    # The operator's own templates come first.
-    paths = c.JupyterHub.template_paths
-    if isinstance(paths, LazyConfigValue):
-        paths.insert(0, template_folder())  # not set so far: what is prepended comes before it, and JupyterHub's follow
-    else:
-        c.JupyterHub.template_paths = [*paths, template_folder()]
+    c.JupyterHub.template_paths = Templates(template_folder()).merge_into(c.JupyterHub.template_paths)
     c.JupyterHub.template_vars.update({"outposts_home": lambda user: functools.partial(home, outposts, user)})
     c.JupyterHub.custom_scopes.update(SCOPES)
 

@@ -1,11 +1,14 @@
 """Defaults of this module for JupyterHub's own settings: whatever the operator says wins, wherever it is said."""
 
+import os
+
 from jupyterhub.app import JupyterHub
 from traitlets.config.loader import LazyConfigValue
 
 from .names import JupyterHubHTTPClient, forget_addresses
 
 INIT_SPAWNERS_SECONDS = 1
+STOCK_TEMPLATES = os.path.join(JupyterHub.data_files_path.default_value, "templates")
 
 
 def set_defaults(c):
@@ -41,3 +44,33 @@ class Default(LazyConfigValue):
         said = initial if self.before is None else self.before.get_value(initial)
         self._value = None  # what somebody else was told
         return self.choose(super().get_value(said))  # with what has been added to it since
+
+
+class Appended(LazyConfigValue):
+    """What this module adds to a list of the operator's, whatever form that has, and in whichever file."""
+
+    def __init__(self, *added):
+        super().__init__()
+        self.extend(added)
+
+    def get_value(self, initial):
+        return super().get_value([*initial])  # traitlets would add nothing to a tuple
+
+
+class Templates(LazyConfigValue):
+    """A folder of templates that comes after each of the operator's, and before JupyterHub's own."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.insert(0, folder)  # before that of JupyterHub, which its own list has alone
+
+    def merge_into(self, other):
+        (_, folder), *since = self._inserts
+        if isinstance(other, LazyConfigValue):
+            other._inserts.insert(0, (0, folder))  # as the first of all: what others put there later comes before it
+        else:
+            other = [*other]
+            stock = (i for i, path in enumerate(other) if os.path.realpath(path) == os.path.realpath(STOCK_TEMPLATES))
+            other.insert(next(stock, len(other)), folder)
+        self._inserts = since
+        return super().merge_into(other)

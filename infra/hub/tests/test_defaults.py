@@ -21,19 +21,24 @@ from traitlets import Dict, Integer, default
 
 c = get_config()
 {before}
-outpost_hub.configure(c, json.loads({settings!r}))
+{module}
 {after}
 """
+MODULE = "outpost_hub.configure(c, json.loads({!r}))"
 
 
 @pytest.fixture
 def hub(settings, tmp_path):
-    """Makes a JupyterHub that has read its configuration: what is said before the module, after it, and by options."""
+    """Makes a JupyterHub that has read its configuration: what is said before the module, after it, and by options.
+    The module's lines may be in a file of their own."""
     before_module = list(default_handlers)
 
-    def read(before="", after="", *argv, of=JupyterHub):
-        file = tmp_path / "jupyterhub_config.py"
-        file.write_text(CONFIG.format(before=before, after=after, settings=json.dumps(settings)))
+    def read(before="", after="", *argv, of=JupyterHub, apart=False):
+        file, module = tmp_path / "jupyterhub_config.py", MODULE.format(json.dumps(settings))
+        if apart:
+            (tmp_path / "outposts.py").write_text(CONFIG.format(before="", module=module, after=""))
+            module = f"load_subconfig({str(tmp_path / 'outposts.py')!r})"
+        file.write_text(CONFIG.format(before=before, module=module, after=after))
         app = of()
         app.parse_command_line(list(argv))
         app.load_config_file(str(file))
@@ -87,26 +92,35 @@ def test_users_are_answered_while_servers_are_looked_at(hub):
     assert hub("", "c.OwnHub.init_spawners_timeout = 40", of=OwnHub).init_spawners_timeout == 40
 
 
-def test_templates_of_the_operator_come_first(hub):
+@pytest.mark.parametrize("apart", [False, True])
+def test_templates_of_the_operator_come_first(hub, apart):
     def found(*said):
         ours = Path(template_folder()).name[:-8]  # the end is by chance
-        return ["ours" if ours in path else path for path in hub(*said).template_paths]
+        return ["ours" if ours in path else path for path in hub(*said, apart=apart).template_paths]
 
     own, stock = "/of/mine", found()
     assert len(stock) == 2 and stock[0] == "ours"
     paths = "c.JupyterHub.template_paths"
     for line in (f"{paths} = [{own!r}]", f"{paths} = ({own!r},)"):
         assert found(line) == [own, "ours"], line
+        assert found(line, f"{paths}.insert(0, '/mine/too')") == ["/mine/too", own, "ours"], line
     prepend, insert = f"{paths}.prepend([{own!r}])", f"{paths}.insert(0, {own!r})"
-    for said in ((prepend,), ("", prepend), ("", insert)):
+    for said in ((prepend,), (insert,), ("", prepend), ("", insert)):
         assert found(*said) == [own, *stock], said
+    assert found(insert, f"{paths}.insert(0, '/mine/too')") == ["/mine/too", own, *stock]
+    for said in ((f"{paths}.append({own!r})",), ("", f"{paths}.append({own!r})")):
+        assert found(*said) == [*stock, own], said
+    assert found(f"{paths} = [{own!r}, {stock[1]!r}]") == [own, *stock]
 
 
-def test_services_of_the_operator_stay(hub, settings):
+@pytest.mark.parametrize("apart", [False, True])
+def test_services_of_the_operator_stay(hub, settings, apart):
     settings["tunnels"] = {"name": "hub", "url": "http://tunnels:8081", "dialOutUrl": "http://tunnels:8082"}
     for said in ("= [{'name': 'mine'}]", "= ({'name': 'mine'},)", ".append({'name': 'mine'})"):
         line = f"c.JupyterHub.services {said}"
-        assert [service["name"] for service in hub(line).services] == ["mine", "outposts"], line
+        assert [service["name"] for service in hub(line, apart=apart).services] == ["mine", "outposts"], line
+    late = hub("", "c.JupyterHub.services.append({'name': 'mine'})", apart=apart)
+    assert [service["name"] for service in late.services] == ["outposts", "mine"]
 
 
 @pytest.mark.skipif(JupyterHubHTTPClient is None, reason="JupyterHub 5 has no such client")
