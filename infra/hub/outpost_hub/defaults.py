@@ -1,9 +1,10 @@
 """Defaults of this module for JupyterHub's own settings: whatever the operator says wins, wherever it is said."""
 
 import os
+from types import NoneType
 
 from jupyterhub.app import JupyterHub
-from traitlets.config.loader import LazyConfigValue
+from traitlets.config.loader import Config, LazyConfigValue
 
 from .names import JupyterHubHTTPClient, forget_addresses
 
@@ -18,6 +19,10 @@ def set_defaults(c):
     if "init_spawners_timeout" not in c.Application:
         c.Application.init_spawners_timeout = Default(lambda own: INIT_SPAWNERS_SECONDS if own == stock else own)
     if JupyterHubHTTPClient:
+        for of in (c.Application, c.JupyterHub):
+            # What zero-to-jupyterhub takes from `hub.config` is a plain dict, which traitlets would merge with nothing.
+            if not isinstance(of.get("JupyterHubHTTPClient"), (Config, NoneType)):
+                of.JupyterHubHTTPClient = Config(of.JupyterHubHTTPClient)
         # The last section that the client reads.
         section, options = c.JupyterHub.JupyterHubHTTPClient, Default(forget_addresses)
         said = section.get("connector_options")

@@ -150,6 +150,8 @@ def test_client_of_jupyterhub_6(hub):
             check({"ttl_dns_cache": 3, "force_close": True}, line)
         check({"ttl_dns_cache": 3, "force_close": True}, "", line)
         check({"limit": 5, "ttl_dns_cache": 3, "force_close": True}, f"{section}.update({{'limit': 5}})", line)
+    for of in ("JupyterHub", "Application"):  # as zero-to-jupyterhub takes values of `hub.config`
+        check({"limit": 5, **ours}, f"c.{of}.update({{'JupyterHubHTTPClient': {{'connector_options': {{'limit': 5}}}}}})")
     both = "c.JupyterHubHTTPClient.connector_options = {'limit': 5}"
     check({"limit": 5, "ttl_dns_cache": 3, "force_close": True}, both, line.replace("Application", "JupyterHub"))
 
