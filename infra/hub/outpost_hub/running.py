@@ -3,6 +3,7 @@
 import asyncio
 
 from jupyterhub.app import JupyterHub
+from traitlets.config import Config
 
 
 def running_hub():
@@ -23,7 +24,8 @@ def begin_in_background(work):
 def configured(spawner_class, config, name):
     """Returns a setting of spawners where there is none of them."""
     # Of one that is of no user: traitlets knows all sections and forms in which an operator may say it, or a class of
-    # theirs.
+    # theirs. What else they say may need a user.
     spawner = spawner_class.__new__(spawner_class)
-    spawner.config = config
+    said = {section: config.get(section) for section in spawner_class.section_names()}
+    spawner.config = Config({at: {name: of[name]} for at, of in said.items() if isinstance(of, dict) and name in of})
     return getattr(spawner, name)

@@ -17,7 +17,7 @@ from traitlets import Integer
 CONFIG = """
 import json
 import outpost_hub
-from traitlets import Dict, Integer, default
+from traitlets import Dict, Integer, default, validate
 
 c = get_config()
 {before}
@@ -186,3 +186,16 @@ def test_what_spawners_are_told_where_there_is_none(hub):
         assert found("", OWN.format(own)) == {"proxy_port": 1}, own
     add = "c.Own.http_client_defaults.update({'user_agent': 'x'})"
     assert found("", OWN.format(own) + add) == {"proxy_port": 1, "user_agent": "x"}
+    needs = """@default('args')
+    def _args_of(self):
+        return [self.user.name]
+
+    @validate('environment')
+    def _environment_of(self, proposal):
+        return {**proposal.value, 'OWNER': self.user.name}
+
+    http_client_defaults = {'proxy_port': 1}"""
+    more = "c.Own.args.append('x')\nc.Spawner.environment = {'A': 'b'}\n"
+    assert found("", OWN.format(needs) + more) == {"proxy_port": 1}
+    unread = OWN.replace("Own", "own").format("pass") + "c.own.http_client_defaults = {'proxy_port': 1}"
+    assert found("", unread) == {}, "a section begins with a capital letter"
