@@ -59,8 +59,8 @@ class FirstAnswer:
                 waited += pause
         finally:
             FirstAnswer.waiting -= 1
-            if self.lookup and not self.lookup.cancel():
-                self.lookup.exception()  # or asyncio would complain that nobody has looked at it
+            if self.lookup:
+                self.lookup.cancel()  # one that is over too, or asyncio would complain that nobody has seen its error
 
     async def _look(self, seconds, connect_seconds):
         """Reports whether the server answers now. If not, `fault` says why."""

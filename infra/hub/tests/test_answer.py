@@ -154,12 +154,15 @@ def test_each_address_of_a_name_is_tried():
 
 @contextlib.contextmanager
 def resolved(monkeypatch, *addresses, seconds=0):
-    """A resolver that says these addresses, whatever it is asked, after some time. Counts what it is asked."""
+    """A resolver that says these addresses, whatever it is asked, after some time; none is that there is no such name.
+    Counts what it is asked."""
     asked = []
 
     def getaddrinfo(host, port, *args, **kwargs):
         asked.append(host)
         time.sleep(seconds)
+        if not addresses:
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
 
     with monkeypatch.context() as patch:
@@ -212,13 +215,35 @@ def test_wait_that_ends_before_its_lookup(monkeypatch, seconds):
     async def main():
         said = []
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: said.append(context))
-        with resolved(monkeypatch, seconds=0.5):
+        with resolved(monkeypatch, seconds=1):
             with pytest.raises(ConnectionError, match="no answer"):
                 await FirstAnswer("http://somewhere.example:1/").wait(0.1)
             await asyncio.sleep(seconds)
         gc.collect()
         assert not said
 
+    run(main)
+
+
+def test_lookup_that_fails_when_no_look_waits_for_it(monkeypatch):
+    """Nothing complains that nobody has looked at its error."""
+
+    async def refused(self, seconds, connect_seconds):
+        return False
+
+    async def main():
+        said = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: said.append(context))
+        first = FirstAnswer("http://somewhere.example:1/")
+        first.lookup = asyncio.get_running_loop().create_future()
+        first.lookup.set_exception(socket.gaierror("no such name"))
+        with pytest.raises(ConnectionError):
+            await first.wait(0)
+        del first
+        gc.collect()
+        assert not said
+
+    monkeypatch.setattr(FirstAnswer, "_look", refused)
     run(main)
 
 
