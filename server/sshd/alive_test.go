@@ -156,7 +156,11 @@ func TestDeadClientIsFound(t *testing.T) {
 			c, conn := x.connect()
 			time.Sleep(after)
 			conn.Freeze()
-			time.Sleep(45*time.Second + libraryGrace)
+			time.Sleep(24 * time.Second)
+			if n := x.w.seen.get("connections"); n != 1 { // it may come back
+				t.Errorf("silent after %v: ended within 24 s", after)
+			}
+			time.Sleep(21*time.Second + libraryGrace)
 			x.ended(endDead)
 			conn.Close()
 			c.Close()
