@@ -89,6 +89,7 @@ def test_users_are_answered_while_servers_are_looked_at(hub):
     for said in (("c.Application.init_spawners_timeout = 30",), ("", "c.Application.init_spawners_timeout = 30")):
         assert hub(*said).init_spawners_timeout == 30, said
     assert hub(of=OwnHub).init_spawners_timeout == 30
+    assert OwnHub(config=hub().config).init_spawners_timeout == 30, "another has read it before"
     assert hub("", "c.OwnHub.init_spawners_timeout = 40", of=OwnHub).init_spawners_timeout == 40
 
 
