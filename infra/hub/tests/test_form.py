@@ -368,6 +368,7 @@ def started_by(rooms, path, server):
     assert browser.get(path).code == 200
     stage.wait_for("server", lambda: (rooms.hub.server(server, "greta") or {}).get("ready"))
     assert rooms.hub.server(server, "greta")["user_options"] == OPTIONS
+    assert browser.get(path).code == 200  # it leads to the server that runs
     rooms.hub.stop_server(server, "greta")
 
 
