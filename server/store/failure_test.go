@@ -413,3 +413,19 @@ func TestUsageIsReadFromAnIndex(t *testing.T) {
 		}
 	}
 }
+
+// A connection that takes long is given up while there is time for one to another address of the host.
+func TestConnectingIsAPartOfAnOperationsTime(t *testing.T) {
+	c := Config{Host: "db", User: "u", Name: "n"}
+	for limit, want := range map[time.Duration]time.Duration{
+		15 * time.Second: 5 * time.Second, time.Hour: 20 * time.Minute, time.Second: time.Second,
+	} {
+		config, err := (&DB{timeout: limit}).connection(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if config.ConnectTimeout != want {
+			t.Errorf("with operations of %s, connecting may take %s, want %s", limit, config.ConnectTimeout, want)
+		}
+	}
+}

@@ -21,21 +21,12 @@ import (
 // a check is given also counts the flavors of all hubs, and an insert takes a few milliseconds.
 const insertLock int64 = 0x6f7574706f737401 // "outpost", 1
 
-// openPostgreSQL prepares a pool; the first connection is made when it is used. What Config does not say (sslmode,
-// sslrootcert) comes from libpq's own variables, such as PGSSLMODE, as with the Python outpost.
+// openPostgreSQL prepares a pool; the first connection is made when it is used.
 func (d *DB) openPostgreSQL(c Config) error {
 	d.dialect = postgresDialect
-	if c.Host == "" || c.User == "" || c.Name == "" {
-		return outpost.Errorf(outpost.KindInvalid, "PostgreSQL needs a host, a user and the name of a database")
-	}
-	config, err := pgx.ParseConfig(dsn(
-		"host", c.Host, "port", strconv.Itoa(cmp.Or(c.Port, 5432)),
-		"user", c.User, "password", c.Password.Reveal(), "dbname", c.Name,
-		"connect_timeout", "5", "application_name", "outpost", "timezone", "UTC",
-	))
+	config, err := d.connection(c)
 	if err != nil {
-		// The library's error repeats the parameters, but not the password.
-		return outpost.Wrap(err, outpost.KindInvalid, "the settings of the PostgreSQL database are not valid")
+		return err
 	}
 	d.write = stdlib.OpenDB(*config, stdlib.OptionAfterConnect(d.bound))
 	d.write.SetMaxOpenConns(10)
@@ -43,6 +34,26 @@ func (d *DB) openPostgreSQL(c Config) error {
 	d.write.SetConnMaxLifetime(30 * time.Minute)
 	d.read = d.write
 	return nil
+}
+
+// connection is how the pool connects. What Config does not say (sslmode, sslrootcert) comes from libpq's own
+// variables, such as PGSSLMODE, as with the Python outpost.
+func (d *DB) connection(c Config) (*pgx.ConnConfig, error) {
+	if c.Host == "" || c.User == "" || c.Name == "" {
+		return nil, outpost.Errorf(outpost.KindInvalid, "PostgreSQL needs a host, a user and the name of a database")
+	}
+	// A part of an operation's time: another of the host's addresses is tried in what is left.
+	timeout := max(1, int((d.timeout / 3).Seconds()))
+	config, err := pgx.ParseConfig(dsn(
+		"host", c.Host, "port", strconv.Itoa(cmp.Or(c.Port, 5432)),
+		"user", c.User, "password", c.Password.Reveal(), "dbname", c.Name,
+		"connect_timeout", strconv.Itoa(timeout), "application_name", "outpost", "timezone", "UTC",
+	))
+	if err != nil {
+		// The library's error repeats the parameters, but not the password.
+		return nil, outpost.Wrap(err, outpost.KindInvalid, "the settings of the PostgreSQL database are not valid")
+	}
+	return config, nil
 }
 
 // bound lets the server give up a connection whose process is gone without a word, as with a node that loses power:
