@@ -107,7 +107,10 @@ func TestTwoReplicasKeepTheQuotaUnderParallelStarts(t *testing.T) {
 		bodies[i] = startBody(t, fmt.Sprintf("lab-%d", i))
 	}
 	got := together(both, len(bodies), func(p *outpostProcess, i int) int {
-		status, _ := p.ask("POST", "/services", "hub-a", password, bodies[i])
+		status, body := p.ask("POST", "/services", "hub-a", password, bodies[i])
+		if status != 200 && status != 419 {
+			t.Logf("start %d: %d %s", i, status, body)
+		}
 		return status
 	})
 	if diff := cmp.Diff(map[int]int{200: 10, 419: 54}, got); diff != "" {
