@@ -23,9 +23,8 @@ import (
 // The pause between two looks at a server: the only one that starts, and one of many, which all are looked at.
 const labsLook, labsLookMany = 10 * time.Millisecond, 50 * time.Millisecond
 
-// labsAnswer is the time that servers have, with nothing else on the machine, from when their pods are made until they
-// answer.
-const labsAnswer = 5 * time.Minute
+// The time from when a pod is made until its server answers, alone on the machine and as one of many.
+const labsAnswer, labsAnswerMany = 2 * time.Minute, 5 * time.Minute
 
 // takeAlone takes starts on the remote system, one after the other, and after each the same pod without a hub: from
 // when client-go creates it until its server answers.
@@ -73,11 +72,11 @@ func (b *labsBench) bare(ctx context.Context, round int) (took time.Duration, er
 	if len(list.Items) != 1 {
 		return 0, fmt.Errorf("%d pods of servers on %s", len(list.Items), labsOne)
 	}
-	spec := list.Items[0].Spec
-	spec.NodeName = "" // the scheduler chooses
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("bare-%d", round)}, Spec: spec}
+	ctx, cancel := context.WithTimeoutCause(ctx, labsAnswer, fmt.Errorf("it has had %s", labsAnswer))
+	defer cancel()
 	begin := time.Now()
-	if pod, err = pods.Create(ctx, pod, metav1.CreateOptions{}); err != nil {
+	pod, err := pods.Create(ctx, bareLike(list.Items[0], round), metav1.CreateOptions{})
+	if err != nil {
 		return 0, err
 	}
 	defer func() {
@@ -89,13 +88,21 @@ func (b *labsBench) bare(ctx context.Context, round int) (took time.Duration, er
 	return time.Since(begin), nil
 }
 
-// labsBare is the label of the pods that takeBare makes; nobody else selects them.
+// labsBare is the label of bare pods; nobody else selects them.
 const labsBare = "bench.outposts.dev/bare"
+
+// bareLike returns a pod that is like that of a server but for its names and labels.
+func bareLike(server corev1.Pod, i int) *corev1.Pod {
+	pod := &corev1.Pod{Spec: server.Spec}
+	pod.Name, pod.Labels = fmt.Sprintf("bare-%d", i), map[string]string{labsBare: ""}
+	pod.Spec.NodeName = "" // the scheduler chooses
+	return pod
+}
 
 // takeBare makes a pod like each of those of servers, which go on to run, as their tokens are the new ones' too, all at
 // once and by client-go alone, waits until every server answers, and removes them.
 func (b *labsBench) takeBare(ctx context.Context, namespace string, like []corev1.Pod) (err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, labsAnswer, fmt.Errorf("they have had %s", labsAnswer))
+	ctx, cancel := context.WithTimeoutCause(ctx, labsAnswerMany, fmt.Errorf("they have had %s", labsAnswerMany))
 	defer cancel()
 	b.run.say("labs: %d bare pods at once", len(like))
 	if err := calm(ctx); err != nil {
@@ -112,10 +119,7 @@ func (b *labsBench) takeBare(ctx context.Context, namespace string, like []corev
 	}
 	made := make([]corev1.Pod, len(like))
 	took, err := atOnce(len(like), func(i int) error {
-		made[i].Name, made[i].Labels = fmt.Sprintf("bare-%d", i), map[string]string{labsBare: ""}
-		made[i].Spec = like[i].Spec
-		made[i].Spec.NodeName = "" // the scheduler chooses
-		pod, err := pods.Create(ctx, &made[i], metav1.CreateOptions{})
+		pod, err := pods.Create(ctx, bareLike(like[i], i), metav1.CreateOptions{})
 		if err != nil {
 			return err
 		}
@@ -138,8 +142,6 @@ func (b *labsBench) takeBare(ctx context.Context, namespace string, like []corev
 
 // waitForAnswer waits until a server answers in its pod, whose containers are processes of this machine.
 func waitForAnswer(ctx context.Context, pod *corev1.Pod, look time.Duration) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, labsAnswer, fmt.Errorf("it has had %s", labsAnswer))
-	defer cancel()
 	inside, err := networkOf(ctx, pod)
 	if err != nil {
 		return err
